@@ -1,0 +1,38 @@
+"""From parsed manifests and inspected sources to the releases this machine should serve. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from reconciler.core.release import Release
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """One release that git asks for, with what it will cost (bytes) and what the manifest says about it."""
+
+    release: Release
+    source_bytes: int
+    predicted_bytes: int
+    peak_bytes: int
+    suspended: bool = False
+    protected: bool = False
+
+    @property
+    def variant(self) -> str:
+        return self.release.variant
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Desired:
+    """What git declares for this machine.
+
+    `declared` names every variant of every readable manifest, also those that could not be resolved (a broken source):
+    a variant we failed to understand is still wanted, never an orphan. `complete` is false when any manifest could not
+    be read: then nobody can tell what is no longer declared, and nothing is pruned.
+    """
+
+    revision: str
+    wanted: tuple[Wanted, ...] = ()
+    declared: frozenset[str] = frozenset()
+    complete: bool = True

@@ -1,0 +1,107 @@
+"""What can go wrong, and whether trying again can help.
+
+    ReconcilerError
+    ├── UsageError         the command line is wrong                     exit 64
+    ├── ManifestsInvalid   one or more manifests are wrong (problems)    exit 1
+    ├── LockHeld           another process works on this root            exit 11
+    ├── PermanentError     will fail again until its input changes       exit 1 / 3
+    │   ├── SourceInvalid      a model folder that cannot be converted
+    │   ├── ConversionFailed   the converter failed, lied, or ran out of time
+    │   ├── RehearsalFailed    the candidate does not load or answer in the real runtime
+    │   └── CatalogBroken      Foundry Local's index is unreadable: stop and say so, never delete it
+    └── TemporaryError     may pass by itself: try again after `delay` seconds
+        ├── DiskFull
+        └── RuntimeUnavailable   Foundry Local's library or lock did not answer in time
+
+Only the command line turns these into exit codes; nothing below it calls exit().
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """One thing wrong with an input, said once: where, what was expected, what was found, what to do.
+
+    `code` is stable (documented in docs/errors.md); `line` is 1-based, 0 when the whole file is meant.
+    """
+
+    code: str
+    file: str
+    line: int = 0
+    field: str = ""
+    message: str
+    hint: str = ""
+
+    def __str__(self) -> str:
+        where = f"{self.file}:{self.line}" if self.line else self.file
+        field = f"{self.field}: " if self.field else ""
+        return f"{where}: {field}{self.message}"
+
+
+class ReconcilerError(Exception):
+    """Base of every error we raise on purpose. `code` is stable, `hint` says what to do next."""
+
+    code = "Error"
+
+    def __init__(self, message: str, *, hint: str = "", code: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+        if code:
+            self.code = code
+
+
+class UsageError(ReconcilerError):
+    code = "Usage"
+
+
+class ManifestsInvalid(ReconcilerError):
+    code = "ManifestsInvalid"
+
+    def __init__(self, problems: tuple[Problem, ...]) -> None:
+        super().__init__(f"{len(problems)} problem(s) in the manifests")
+        self.problems = problems
+
+
+class LockHeld(ReconcilerError):
+    code = "LockHeld"
+
+
+class PermanentError(ReconcilerError):
+    code = "Permanent"
+
+
+class SourceInvalid(PermanentError):
+    code = "SourceInvalid"
+
+
+class ConversionFailed(PermanentError):
+    code = "ConversionFailed"
+
+
+class RehearsalFailed(PermanentError):
+    code = "RehearsalFailed"
+
+
+class CatalogBroken(PermanentError):
+    code = "CatalogBroken"
+
+
+class TemporaryError(ReconcilerError):
+    code = "Temporary"
+
+    def __init__(
+        self, message: str, *, delay: float = 60.0, hint: str = "", code: str = ""
+    ) -> None:
+        super().__init__(message, hint=hint, code=code)
+        self.delay = delay
+
+
+class DiskFull(TemporaryError):
+    code = "DiskFull"
+
+
+class RuntimeUnavailable(TemporaryError):
+    code = "RuntimeUnavailable"

@@ -1,0 +1,55 @@
+"""What this machine holds and serves right now, as plain values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from reconciler.core.release import Artifact, Marker
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Registration:
+    """One entry of Foundry Local's local catalog. `properties` are its string properties (ours begin with
+    `reconciler_`)."""
+
+    id: str
+    path: str
+    properties: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        return self.id.rpartition(":")[0]
+
+    @property
+    def number(self) -> int:
+        return int(self.id.rpartition(":")[2])
+
+    @property
+    def owner(self) -> str:
+        return self.properties.get("reconciler_owner", "")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServedFolder:
+    """One `served/<variant>/<n>`. `marker` is None when release.json is missing or unreadable; `damage` names the files
+    that are missing, changed or foreign."""
+
+    path: str
+    variant: str
+    number: int
+    marker: Marker | None
+    damage: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observed:
+    """`artifacts` are whole and by build key; `damaged_artifacts` are listed in the store but have lost or changed
+    blobs. `catalog_error` says why Foundry Local's index cannot be read (then `registrations` is empty and nothing may
+    be changed). Sizes in bytes."""
+
+    artifacts: dict[str, Artifact] = field(default_factory=dict)
+    damaged_artifacts: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    folders: tuple[ServedFolder, ...] = ()
+    registrations: tuple[Registration, ...] = ()
+    catalog_error: str = ""
+    disk_free: int = 0

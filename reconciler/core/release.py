@@ -1,0 +1,116 @@
+"""Recipes, artifacts and releases: what decides the bytes, the bytes, and what is served of them."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+from reconciler.core import digest
+from reconciler.core.manifest import Generation, Target
+
+# Raise it when the files we write around the weights change, so that every machine serves the new form.
+SERVING_FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """Everything that decides the bytes of a conversion, and nothing else.
+
+    `options` holds only the quantization options that this precision truly uses (names as in the manifest), so that
+    an option which acts on int4 alone never rebuilds the int8 variant.
+    """
+
+    source: str  # digest of the source model's files
+    adapter: str | None
+    architecture: str  # config.json architectures[0]
+    precision: str
+    options: dict[str, str | int | bool]
+    target: Target
+    tools: dict[str, str]  # package -> version, see core.toolchain
+
+    @property
+    def build_key(self) -> str:
+        """sha256 of the canonical recipe: same key, same artifact, never built twice."""
+        return digest.of_value(self.as_json())
+
+    def as_json(self) -> dict[str, object]:
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredFile:
+    """One file of an artifact. `path` is relative with forward slashes, `size` in bytes."""
+
+    path: str
+    digest: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Artifact:
+    """A converted tree in the store. `digest` is that of its OCI manifest, so it covers every file's digest."""
+
+    digest: str
+    build_key: str
+    files: tuple[StoredFile, ...]
+
+    @property
+    def size(self) -> int:
+        return sum(file.size for file in self.files)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Release:
+    """What one variant should be served as. It is identified by its build key rather than by the artifact, so that it
+    can be planned, compared and remembered before the conversion has run (docs/decisions/0003)."""
+
+    variant: str
+    model: str
+    precision: str
+    recipe: Recipe
+    template: str  # the jinja text
+    template_origin: str
+    roles: dict[str, str] | None
+    generation: Generation
+
+    @property
+    def parts(self) -> dict[str, str]:
+        """The digests whose change forces a new release, by the name of what changed."""
+        return {
+            "recipe": self.recipe.build_key,
+            "template": digest.of_value({"jinja": self.template, "roles": self.roles}),
+            "generation": digest.of_value(asdict(self.generation)),
+            "format": str(SERVING_FORMAT),
+        }
+
+    @property
+    def digest(self) -> str:
+        return digest.of_value({"variant": self.variant, **self.parts})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Marker:
+    """`release.json` in a served folder: whose it is, and what it must hold. Enough to rebuild lost records.
+
+    `files` are the digests and sizes of all other files in the folder.
+    """
+
+    owner: str
+    variant: str
+    number: int
+    release: str  # release digest
+    parts: dict[str, str]
+    artifact: str  # artifact digest
+    build_key: str
+    recipe: dict[str, object]
+    model: str
+    precision: str
+    template_origin: str
+    generation: dict[str, object]
+    protected: bool  # the manifest said prune: disabled
+    revision: str
+    created: str  # RFC 3339, UTC
+    files: tuple[StoredFile, ...]
+
+    @property
+    def id(self) -> str:
+        return f"{self.variant}:{self.number}"
