@@ -1,0 +1,77 @@
+"""What a plan is made of: a thing you can hold. Ordered changes, each with its reason, the manifest fields that forced
+it, before, after and cost; and what is held back, with why."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+# Reasons: a closed set, documented in docs/reasons.md (a test compares).
+REASONS = {
+    "ArtifactMissing": "the recipe has not been built on this machine yet",
+    "ReleaseMissing": "the variant is declared and not served yet",
+    "RecipeChanged": "the source, precision, quantization, target or tool versions changed: new weights",
+    "TemplateChanged": "the prompt template changed: a new registration of the same weights",
+    "GenerationChanged": "the generation defaults changed: a new registration of the same weights",
+    "FormatChanged": "this version of reconciler writes served folders differently",
+    "DriftDetected": "the machine changed behind our back: a file, a folder or a registration",
+    "Superseded": "a newer release of the same variant is served",
+    "Orphaned": "no manifest declares the variant any more",
+    "Unreferenced": "no release uses the artifact any more",
+    "Suspended": "the manifest says suspend: true",
+    "Protected": "the manifest said prune: disabled when it was last seen",
+    "NameTaken": "a registration that is not ours already has this name",
+    "ManifestsUnreadable": "a manifest is invalid, so what is no longer declared cannot be told",
+    "NothingDeclared": "no model is declared at all: a wrong folder or branch is likelier than a wish",
+    "ConfirmationNeeded": "more than half of the models, or more than five, would be pruned at once",
+    "DiskInsufficient": "the conversion would need more disk than is free",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cost:
+    """Predicted: bytes fetched, bytes that stay on disk (negative when freed), bytes at the peak, wall seconds (None
+    when this machine has no history to tell from)."""
+
+    download_bytes: int = 0
+    disk_bytes: int = 0
+    peak_disk_bytes: int = 0
+    seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """One step. `variant` is empty for an artifact that nothing uses. `number` is the `<n>` of the Foundry id that it
+    makes, mends or removes; `numbers` are the releases that a prune removes."""
+
+    action: str  # convert | verify | register | repair | retire | prune
+    reason: str
+    variant: str
+    build_key: str = ""
+    number: int = 0
+    numbers: tuple[int, ...] = ()
+    forced_by: tuple[str, ...] = ()
+    before: Mapping[str, object] | None = None
+    after: Mapping[str, object] | None = None
+    cost: Cost = Cost()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """Something that would be done, but for `reason`."""
+
+    variant: str
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """False when there is nothing to do."""
+
+    revision: str
+    changes: tuple[Change, ...] = ()
+    held: tuple[Held, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.changes)

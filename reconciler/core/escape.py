@@ -1,0 +1,35 @@
+"""Text that somebody else wrote, made safe for where we show it. Pure."""
+
+from __future__ import annotations
+
+# Invisible characters that reorder or hide text (bidi controls, zero width, BOM).
+_INVISIBLE = {*range(0x202A, 0x202F), *range(0x2066, 0x206A), *range(0x200B, 0x2010), 0xFEFF}
+
+_MARKDOWN = str.maketrans({c: f"\\{c}" for c in "\\`*_[]()#+!|~"} | {"<": "&lt;", ">": "&gt;", "&": "&amp;"})
+
+
+def for_terminal(text: str) -> str:
+    """Control characters (ESC, bells, bidi) shown as `\\x1b`; newlines and tabs stay."""
+    return "".join(_visible(c) for c in text)
+
+
+def _visible(c: str) -> str:
+    code = ord(c)
+    if c in "\n\t" or (0x20 <= code < 0x7F) or (code > 0x9F and code not in _INVISIBLE):
+        return c
+    return f"\\x{code:02x}" if code <= 0xFF else f"\\u{code:04x}"
+
+
+def for_markdown(text: str) -> str:
+    """One line that renders as itself: no markup, no mention, no link, no html."""
+    one_line = " ".join(for_terminal(text).split())
+    return one_line.translate(_MARKDOWN).replace("@", "@\u2060").replace("://", ":\u2060//")
+
+
+def for_annotation(text: str) -> str:
+    """The message of a GitHub workflow command: it cannot end the line or begin another command."""
+    return for_terminal(text).replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def for_annotation_property(text: str) -> str:
+    return for_annotation(text).replace(":", "%3A").replace(",", "%2C")

@@ -1,0 +1,135 @@
+"""What is served but no longer declared, and the rails that keep an accident from deleting it. Pure; part of core.plan.
+
+Only what is ours can be here at all: a registration with our owner mark, a folder with our marker, a record of ours.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from reconciler.core.changes import Change, Cost, Held
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from reconciler.core.desired import Desired
+    from reconciler.core.observed import Observed
+    from reconciler.core.recorded import Recorded
+
+MOST_UNCONFIRMED = 5
+
+
+@dataclass(slots=True, kw_only=True)
+class _Orphan:
+    """One variant that is ours and not declared."""
+
+    variant: str
+    model: str = ""
+    numbers: set[int] = field(default_factory=set)
+    protected: bool = False
+    size: int = 0
+
+
+def plan_prunes(
+    desired: Desired, observed: Observed, recorded: Recorded, *, confirm: bool
+) -> tuple[list[Change], list[Held]]:
+    ours = _ours(observed, recorded)
+    orphans = [ours[variant] for variant in sorted(ours) if variant not in desired.declared]
+    reason, message = _rail(desired, ours, orphans, confirm=confirm)
+    if reason:
+        return [], [Held(variant=o.variant, reason=reason, message=message) for o in orphans]
+    held = [
+        Held(variant=o.variant, reason="Protected", message="was declared with prune: disabled")
+        for o in orphans
+        if o.protected
+    ]
+    return [_prune(orphan) for orphan in orphans if not orphan.protected], held
+
+
+def _ours(observed: Observed, recorded: Recorded) -> dict[str, _Orphan]:
+    found: dict[str, _Orphan] = {}
+    for registration in observed.registrations:
+        if registration.owner == recorded.owner:
+            one = found.setdefault(registration.name, _Orphan(variant=registration.name))
+            one.numbers.add(registration.number)
+            one.model = one.model or registration.properties.get("reconciler_model", "")
+    for folder in observed.folders:
+        if folder.marker is not None and folder.marker.owner == recorded.owner:
+            one = found.setdefault(folder.variant, _Orphan(variant=folder.variant))
+            one.numbers.add(folder.number)
+            one.model = folder.marker.model
+            one.protected = one.protected or folder.marker.protected
+            one.size += sum(file.size for file in folder.marker.files)
+    for variant, release in recorded.releases.items():
+        if variant in found:
+            found[variant].protected = found[variant].protected or release.protected
+            found[variant].model = release.model
+    return found
+
+
+def _rail(
+    desired: Desired, ours: dict[str, _Orphan], orphans: list[_Orphan], *, confirm: bool
+) -> tuple[str, str]:
+    """Why nothing may be pruned, if so. Counted in whole models: taking one precision out of a manifest that is still
+    there is an edit that somebody made on purpose."""
+    if not orphans:
+        return "", ""
+    if not desired.complete:
+        return "ManifestsUnreadable", "mend the invalid manifests first"
+    if confirm:
+        return "", ""
+    if not desired.declared:
+        return "NothingDeclared", "pass --confirm to prune everything"
+    kept = {one.model for variant, one in ours.items() if variant in desired.declared}
+    gone = {one.model for one in orphans} - kept
+    if len(gone) > MOST_UNCONFIRMED or 2 * len(gone) > len(gone | kept):
+        message = f"{len(gone)} of {len(gone | kept)} models would go: pass --confirm if that is meant"
+        return "ConfirmationNeeded", message
+    return "", ""
+
+
+def _prune(orphan: _Orphan) -> Change:
+    numbers = tuple(sorted(orphan.numbers))
+    return Change(
+        action="prune",
+        reason="Orphaned",
+        variant=orphan.variant,
+        numbers=numbers,
+        before={"ids": [f"{orphan.variant}:{n}" for n in numbers]},
+        cost=Cost(disk_bytes=-orphan.size),
+    )
+
+
+def plan_unreferenced(desired: Desired, observed: Observed, changes: Iterable[Change]) -> list[Change]:
+    """Artifacts that nothing will use once `changes` are carried out. Nothing is freed while a manifest is unreadable
+    (it may want them), nor what a folder that stays behind was made from."""
+    if not desired.complete:
+        return []
+    leaving = {
+        (change.variant, number)
+        for change in changes
+        if change.action in ("retire", "prune")
+        for number in (change.numbers or (change.number,))
+    }
+    used = {one.release.recipe.build_key for one in desired.wanted}
+    used |= {
+        folder.marker.build_key
+        for folder in observed.folders
+        if folder.marker is not None and (folder.variant, folder.number) not in leaving
+    }
+    keys = (observed.artifacts.keys() | observed.damaged_artifacts.keys()) - used
+    return [_free(observed, key) for key in sorted(keys)]
+
+
+def _free(observed: Observed, build_key: str) -> Change:
+    artifact = observed.artifacts.get(build_key)
+    size = artifact.size if artifact else 0
+    return Change(
+        action="prune",
+        reason="Unreferenced",
+        variant="",
+        build_key=build_key,
+        before={"artifact": artifact.digest if artifact else None, "buildKey": build_key, "sizeBytes": size},
+        cost=Cost(disk_bytes=-size),
+    )

@@ -1,0 +1,232 @@
+"""What one variant needs: nothing, a repair, or a new release. Pure; part of core.plan."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from reconciler.core.changes import Change, Cost, Held
+from reconciler.core.difference import Difference, compare
+from reconciler.core.estimate import seconds_for
+
+if TYPE_CHECKING:
+    from reconciler.core.desired import Wanted
+    from reconciler.core.observed import Observed, Registration, ServedFolder
+    from reconciler.core.recorded import RecordedRelease, Recorded
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VariantPlan:
+    """`phase` says where the changes stand in the whole plan: mend | release | convert."""
+
+    changes: tuple[Change, ...] = ()
+    held: tuple[Held, ...] = ()
+    phase: str = "release"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Facts:
+    """One variant as this machine knows it. `registrations` are ours only, highest number first."""
+
+    wanted: Wanted
+    observed: Observed
+    recorded: Recorded
+    registrations: tuple[Registration, ...]
+    folders: dict[int, ServedFolder]
+    remembered: RecordedRelease | None
+
+    @property
+    def artifact_is_held(self) -> bool:
+        return self.wanted.release.recipe.build_key in self.observed.artifacts
+
+    def folder_is_whole(self, number: int) -> bool:
+        folder = self.folders.get(number)
+        return (
+            folder is not None
+            and folder.marker is not None
+            and folder.marker.release == self.wanted.release.digest
+            and not folder.damage
+        )
+
+
+def plan_variant(wanted: Wanted, observed: Observed, recorded: Recorded) -> VariantPlan:
+    foreign = [r for r in observed.registrations if r.name == wanted.variant and r.owner != recorded.owner]
+    if foreign:
+        ids = ", ".join(sorted(r.id for r in foreign))
+        message = f"{ids} in Foundry Local's catalog was not registered by this reconciler"
+        return VariantPlan(held=(Held(variant=wanted.variant, reason="NameTaken", message=message),))
+    facts = _facts(wanted, observed, recorded)
+    plan = _repair(facts) or _release(facts)
+    if plan.changes and wanted.suspended:
+        actions = ", ".join(dict.fromkeys(change.action for change in plan.changes))
+        hold = Held(variant=wanted.variant, reason="Suspended", message=f"would {actions}")
+        return VariantPlan(held=(hold,))
+    return _unless_disk_is_short(plan, facts)
+
+
+def _facts(wanted: Wanted, observed: Observed, recorded: Recorded) -> _Facts:
+    mine = [r for r in observed.registrations if r.name == wanted.variant]
+    return _Facts(
+        wanted=wanted,
+        observed=observed,
+        recorded=recorded,
+        registrations=tuple(sorted(mine, key=lambda r: -r.number)),
+        folders={f.number: f for f in observed.folders if f.variant == wanted.variant},
+        remembered=recorded.releases.get(wanted.variant),
+    )
+
+
+def _repair(facts: _Facts) -> VariantPlan | None:
+    """The release that git wants has been served before: is it still all there?"""
+    number = _number_of_wanted(facts)
+    if number is None:
+        return None
+    broken = _what_is_broken(facts, number)
+    if not broken:
+        return VariantPlan(changes=tuple(_retire_others(facts, keep=number)))
+    changes = []
+    needs_bytes = not facts.folder_is_whole(number)
+    needs_conversion = needs_bytes and not facts.artifact_is_held
+    if needs_conversion:
+        changes.append(_convert(facts, reason="DriftDetected", forced_by=("artifact",)))
+    changes.append(
+        Change(
+            action="repair",
+            reason="DriftDetected",
+            variant=facts.wanted.variant,
+            build_key=facts.wanted.release.recipe.build_key,
+            number=number,
+            forced_by=broken,
+            before={"damage": list(broken)},
+            after={"id": f"{facts.wanted.variant}:{number}", "release": facts.wanted.release.digest},
+        )
+    )
+    changes.extend(_retire_others(facts, keep=number))
+    return VariantPlan(changes=tuple(changes), phase="convert" if needs_conversion else "mend")
+
+
+def _number_of_wanted(facts: _Facts) -> int | None:
+    """The number under which the wanted release is, or was, served here. The world is asked first; the records only
+    know of what has vanished without trace."""
+    digest = facts.wanted.release.digest
+    for registration in facts.registrations:
+        if registration.properties.get("reconciler_release") == digest:
+            return registration.number
+    remembered = facts.remembered
+    if remembered is not None and remembered.release == digest:
+        return remembered.number
+    return None
+
+
+def _what_is_broken(facts: _Facts, number: int) -> tuple[str, ...]:
+    folder = facts.folders.get(number)
+    registration = next((r for r in facts.registrations if r.number == number), None)
+    broken = []
+    if registration is None:
+        broken.append("registration removed")
+    elif folder is not None and registration.path.rstrip("/\\") != folder.path:
+        broken.append("registration points elsewhere")
+    if folder is None:
+        broken.append("served folder missing")
+    elif folder.marker is None:
+        broken.append("release.json unreadable")
+    elif folder.damage:
+        broken.extend(folder.damage)
+    elif not facts.folder_is_whole(number):
+        broken.append("served folder holds another release")
+    return tuple(broken)
+
+
+def _release(facts: _Facts) -> VariantPlan:
+    """A release that this machine has never served: convert if needed, verify, register, retire the predecessor."""
+    difference = compare(facts.wanted.release, _predecessor_marker(facts), facts.remembered)
+    number = _next_number(facts)
+    changes = []
+    if not facts.artifact_is_held:
+        damaged = facts.wanted.release.recipe.build_key in facts.observed.damaged_artifacts
+        reason = "DriftDetected" if damaged else difference.convert_reason
+        changes.append(_convert(facts, reason=reason, forced_by=difference.forced_by))
+    changes.append(_step("verify", facts, difference, number))
+    changes.append(_step("register", facts, difference, number))
+    changes.extend(_retire_others(facts, keep=number))
+    return VariantPlan(changes=tuple(changes), phase="release" if facts.artifact_is_held else "convert")
+
+
+def _predecessor_marker(facts: _Facts):  # type: ignore[no-untyped-def]
+    for registration in facts.registrations:
+        folder = facts.folders.get(registration.number)
+        if folder is not None and folder.marker is not None:
+            return folder.marker
+    return None
+
+
+def _next_number(facts: _Facts) -> int:
+    """One more than any number this name ever had: an id is never reused for other content (foundry-local.md, 2)."""
+    seen = [
+        *(r.number for r in facts.registrations),
+        *facts.folders,
+        facts.recorded.highest.get(facts.wanted.variant, 0),
+    ]
+    return max(seen, default=0) + 1
+
+
+def _convert(facts: _Facts, *, reason: str, forced_by: tuple[str, ...]) -> Change:
+    wanted = facts.wanted
+    recipe = wanted.release.recipe
+    seconds = seconds_for("convert", recipe.precision, wanted.source_bytes, facts.recorded.timings)
+    return Change(
+        action="convert",
+        reason=reason,
+        variant=wanted.variant,
+        build_key=recipe.build_key,
+        forced_by=forced_by,
+        after={"buildKey": recipe.build_key, "precision": recipe.precision, "source": recipe.source},
+        cost=Cost(disk_bytes=wanted.predicted_bytes, peak_disk_bytes=wanted.peak_bytes, seconds=seconds),
+    )
+
+
+def _step(action: str, facts: _Facts, difference: Difference, number: int) -> Change:
+    release = facts.wanted.release
+    return Change(
+        action=action,
+        reason=difference.reason,
+        variant=release.variant,
+        build_key=release.recipe.build_key,
+        number=number,
+        forced_by=difference.forced_by,
+        before=difference.before,
+        after={"id": f"{release.variant}:{number}", "release": release.digest, **difference.after},
+        cost=Cost(seconds=seconds_for(action, release.precision, facts.wanted.source_bytes, facts.recorded.timings)),
+    )
+
+
+def _retire_others(facts: _Facts, *, keep: int) -> list[Change]:
+    registered = {r.number for r in facts.registrations}
+    numbers = sorted((registered | _finished_folders(facts)) - {keep})
+    return [
+        Change(
+            action="retire",
+            reason="Superseded",
+            variant=facts.wanted.variant,
+            number=number,
+            before={"id": f"{facts.wanted.variant}:{number}", "registered": number in registered},
+        )
+        for number in numbers
+    ]
+
+
+def _finished_folders(facts: _Facts) -> set[int]:
+    """Folders that carry our mark. One without a readable mark is nobody's: `verify` names it, we leave it."""
+    return {
+        number
+        for number, folder in facts.folders.items()
+        if folder.marker is not None and folder.marker.owner == facts.recorded.owner
+    }
+
+
+def _unless_disk_is_short(plan: VariantPlan, facts: _Facts) -> VariantPlan:
+    need = max((change.cost.peak_disk_bytes for change in plan.changes), default=0)
+    if need <= facts.observed.disk_free:
+        return plan
+    message = f"needs {need} bytes at the peak, {facts.observed.disk_free} are free"
+    return VariantPlan(held=(Held(variant=facts.wanted.variant, reason="DiskInsufficient", message=message),))

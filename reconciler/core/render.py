@@ -1,0 +1,161 @@
+"""Plans and problems for people. Every function reads the JSON view (core.view) and returns text; values that come
+from manifests are escaped for where they will be shown."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from reconciler.core.escape import for_annotation, for_annotation_property, for_markdown, for_terminal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+MARKER = "<!-- reconciler-plan -->"
+LONGEST_COMMENT = 65_536
+
+_SIGNS = {"convert": "+", "verify": "?", "register": "+", "repair": "~", "retire": "-", "prune": "-"}
+
+
+def size_text(size: int) -> str:
+    """1536 -> '1.5 KiB'; negative sizes (freed) keep their sign."""
+    value, sign = float(abs(size)), "-" if size < 0 else ""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if value < 1024 or unit == "GiB":
+            return f"{sign}{value:.0f} {unit}" if unit == "B" else f"{sign}{value:.1f} {unit}"
+        value /= 1024
+    raise AssertionError("unreachable")
+
+
+def summary(view: Mapping[str, Any]) -> str:
+    """One line: what would happen, in how many places."""
+    counts: dict[str, int] = {}
+    for change in view["changes"]:
+        counts[change["action"]] = counts.get(change["action"], 0) + 1
+    done = ", ".join(f"{n} to {action}" for action, n in counts.items()) or "nothing to do"
+    held = f"; {len(view['held'])} held back" if view["held"] else ""
+    wrong = f"; {len(view['problems'])} problem(s)" if view["problems"] else ""
+    return f"{done}{held}{wrong}"
+
+
+def plan_text(view: Mapping[str, Any]) -> str:
+    lines = [f"revision {view['revision']}", ""] if view["revision"] else []
+    for change in view["changes"]:
+        lines.extend(_change_lines(change))
+    lines.extend(f"! {h['variant']}: held back ({h['reason']}): {h['message']}" for h in view["held"])
+    if view["changes"] or view["held"]:
+        lines.append("")
+    lines.append(f"Plan: {summary(view)}.")
+    return "\n".join(for_terminal(line) for line in lines) + "\n"
+
+
+def _change_lines(change: Mapping[str, Any]) -> list[str]:
+    sign = _SIGNS.get(change["action"], "*")
+    name = change["variant"] or f"artifact {(change.get('buildKey') or '')[:19]}"
+    lines = [f"{sign} {change['action']:<8} {_target(change, name)}  ({change['reason']}){_cost_text(change['cost'])}"]
+    lines.extend(f"    {row}" for row in _field_rows(change))
+    return lines
+
+
+def _target(change: Mapping[str, Any], name: str) -> str:
+    after, before = change["after"] or {}, change["before"] or {}
+    if "id" in after:
+        return str(after["id"])
+    if "ids" in before:
+        return ", ".join(before["ids"])
+    return str(before.get("id", name))
+
+
+def _field_rows(change: Mapping[str, Any]) -> list[str]:
+    """`field: old -> new` for every field that forced the change. Shown once, on the step that begins the release."""
+    before, after = change["before"] or {}, change["after"] or {}
+    if change["action"] not in ("convert", "verify", "repair"):
+        return []
+    return [
+        f"{name}: {before[name]} -> {after.get(name)}" if name in before else str(name)
+        for name in change["forcedBy"]
+    ]
+
+
+def _cost_text(cost: Mapping[str, Any]) -> str:
+    parts = []
+    if cost["diskBytes"]:
+        parts.append(f"{'+' if cost['diskBytes'] > 0 else ''}{size_text(cost['diskBytes'])}")
+    if cost["peakDiskBytes"]:
+        parts.append(f"peak {size_text(cost['peakDiskBytes'])}")
+    if cost["seconds"] is not None:
+        parts.append(f"about {cost['seconds']:.1f} s")
+    return "  " + ", ".join(parts) if parts else ""
+
+
+def plan_markdown(view: Mapping[str, Any]) -> str:
+    """One sticky comment: hidden marker, one-line summary, a table, details per variant. Never over the limit."""
+    lines = [MARKER, f"**reconciler**: {for_markdown(summary(view))}", ""]
+    if view["changes"]:
+        lines += ["| action | what | reason | cost |", "|---|---|---|---|"]
+        lines += [_markdown_row(change) for change in view["changes"]]
+        lines.append("")
+    lines += [
+        f"- {for_markdown(h['variant'])} is held back ({h['reason']}): {for_markdown(h['message'])}" for h in view["held"]
+    ]
+    lines += [f"- :x: {for_markdown(problem_line(p))}" for p in view["problems"]]
+    lines += _markdown_details(view["changes"])
+    return _cut("\n".join(lines) + "\n")
+
+
+def _markdown_row(change: Mapping[str, Any]) -> str:
+    name = change["variant"] or (change.get("buildKey") or "")[:19]
+    cells = (change["action"], for_markdown(_target(change, name)), change["reason"], _cost_text(change["cost"]).strip())
+    return "| " + " | ".join(cells) + " |"
+
+
+def _markdown_details(changes: Iterable[Mapping[str, Any]]) -> list[str]:
+    lines = []
+    for change in changes:
+        rows = _field_rows(change)
+        if rows:
+            head = f"<details><summary>{for_markdown(change['variant'])}: {change['action']}</summary>"
+            body = "\n".join(for_terminal(row).replace("`", "'") for row in rows)
+            lines += ["", head, "", "```diff", body, "```", "", "</details>"]
+    return lines
+
+
+def _cut(text: str) -> str:
+    if len(text.encode()) <= LONGEST_COMMENT:
+        return text
+    note = "\n\n(cut: the whole plan is in the job's log)\n"
+    kept = text.encode()[: LONGEST_COMMENT - len(note)].decode(errors="ignore")
+    return kept[: kept.rindex("\n")] + note
+
+
+def plan_github(view: Mapping[str, Any]) -> str:
+    """GitHub annotations: one line per problem or held change, and one for the summary."""
+    lines = [problem_annotation(problem) for problem in view["problems"]]
+    lines += [f"::warning::{for_annotation(h['variant'] + ': ' + h['reason'] + ': ' + h['message'])}" for h in view["held"]]
+    lines.append(f"::notice::{for_annotation('reconciler: ' + summary(view))}")
+    return "\n".join(lines) + "\n"
+
+
+def problem_annotation(problem: Mapping[str, Any], level: str = "error") -> str:
+    place = f"file={for_annotation_property(problem['file'])}"
+    if problem["line"]:
+        place += f",line={problem['line']}"
+    text = f"{problem['field']}: {problem['message']}" if problem["field"] else problem["message"]
+    return f"::{level} {place},title={problem['code']}::{for_annotation(text)}"
+
+
+def problem_line(problem: Mapping[str, Any]) -> str:
+    """file:line: field: message"""
+    where = f"{problem['file']}:{problem['line']}" if problem["line"] else problem["file"]
+    field = f"{problem['field']}: " if problem["field"] else ""
+    return f"{where}: {field}{problem['message']}"
+
+
+def problems_text(problems: Sequence[Mapping[str, Any]], level: str = "error") -> str:
+    """`error: file:line: field: expected, got`, a blank line, `hint: ...`, for each."""
+    blocks = []
+    for problem in problems:
+        block = f"{level}: {problem_line(problem)}\n"
+        if problem["hint"]:
+            block += f"\nhint: {problem['hint']}\n"
+        blocks.append(for_terminal(block))
+    return "\n".join(blocks)

@@ -1,0 +1,64 @@
+"""The JSON view of a plan, of problems and of a machine's status: the one source that every renderer reads, so that text
+and JSON cannot disagree. Plain dicts, camelCase, with a formatVersion."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from reconciler.core.difference import camel
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from reconciler.core.changes import Change, Cost, Plan
+    from reconciler.core.errors import Problem
+
+FORMAT_VERSION = 1
+
+View = dict[str, object]
+
+
+def plan_view(plan: Plan, problems: Iterable[Problem] = ()) -> View:
+    return {
+        "formatVersion": FORMAT_VERSION,
+        "revision": plan.revision,
+        "changes": [_change(change) for change in plan.changes],
+        "held": [asdict(held) for held in plan.held],
+        "problems": [problem_view(problem) for problem in problems],
+    }
+
+
+def problem_view(problem: Problem) -> View:
+    return asdict(problem)
+
+
+def problems_view(problems: Iterable[Problem], warnings: Iterable[Problem] = ()) -> View:
+    return {
+        "formatVersion": FORMAT_VERSION,
+        "problems": [problem_view(problem) for problem in problems],
+        "warnings": [problem_view(warning) for warning in warnings],
+    }
+
+
+def _change(change: Change) -> View:
+    view: View = {
+        "action": change.action,
+        "reason": change.reason,
+        "variant": change.variant,
+        "forcedBy": list(change.forced_by),
+        "before": _plain(change.before),
+        "after": _plain(change.after),
+        "cost": _cost(change.cost),
+    }
+    if change.build_key:
+        view["buildKey"] = change.build_key
+    return view
+
+
+def _plain(values: Mapping[str, object] | None) -> View | None:
+    return dict(values) if values is not None else None
+
+
+def _cost(cost: Cost) -> View:
+    return {camel(name): value for name, value in asdict(cost).items()}
