@@ -1,0 +1,88 @@
+"""Foundry Local's local catalog, read straight from its index file: no library, no lock, well under a
+millisecond.
+
+The file is only ever replaced by rename, so a reader sees the old or the new one, never half. We read it and
+nothing more: a file that we cannot read is left exactly as it is (so does Foundry Local itself), because it
+also lists models that are not ours.
+"""
+
+from __future__ import annotations
+
+import json
+import os.path
+
+from reconciler.core.errors import CatalogBroken
+from reconciler.core.observed import Registration
+
+INDEX = "foundry.local.modelinfo.json"
+LOCK = "foundry.local.modelinfo.lock"
+
+# Version 2 is what SDK 2.1 and 2.2 write. Version 1 predates our first release, so nothing in it is ours; SDK
+# 2.2 rewrites it as version 2. Version 3 exists only in a newer SDK, which 2.2.1 cannot read either.
+_KNOWN_VERSIONS = (1, 2)
+
+
+def read_index(cache_dir: str) -> tuple[Registration, ...]:
+    """Every registration, in the order of the file. No file is an empty catalog; an unreadable one is
+    CatalogBroken."""
+    path = os.path.join(cache_dir, INDEX)
+    try:
+        with open(path, "rb") as file:
+            text = file.read()
+    except FileNotFoundError:
+        return ()
+    except OSError as error:
+        raise _broken(path, str(error)) from None
+    try:
+        return _registrations(json.loads(text))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise _broken(path, f"{type(error).__name__}: {error}") from None
+
+
+def _registrations(root: dict[str, object]) -> tuple[Registration, ...]:
+    version, models = root["version"], root["models"]
+    if version not in _KNOWN_VERSIONS:
+        raise ValueError(f"version {version!r} is not known (known: 1, 2)")
+    if not isinstance(models, list):
+        raise TypeError("models is not a list")
+    read = _legacy if version == 1 else _registration
+    registrations = tuple(map(read, models))
+    ids = {registration.id for registration in registrations}
+    if len(ids) != len(registrations):
+        raise ValueError("an id occurs twice")
+    return registrations
+
+
+def _registration(entry: dict[str, dict[str, object]]) -> Registration:
+    info = entry["model_info"]
+    properties = info.get("stringProperties") or {}
+    if not isinstance(properties, dict):
+        raise TypeError("stringProperties is not an object")
+    return Registration(id=_id(info["id"]), path=_path(entry["model_path"]), properties=properties)
+
+
+def _legacy(entry: dict[str, object]) -> Registration:
+    return Registration(id=_id(entry["model_id"]), path=_path(entry["model_path"]))
+
+
+def _id(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError("an id is not text")
+    name, _, number = value.rpartition(":")
+    if not name or not (number.isascii() and number.isdigit()):
+        raise ValueError(f"{value[:80]!r} is not an id")
+    return value
+
+
+def _path(value: object) -> str:
+    if not isinstance(value, str) or not value:
+        raise TypeError("a model_path is not text")
+    return value
+
+
+def _broken(path: str, reason: str) -> CatalogBroken:
+    return CatalogBroken(
+        f"{path}: Foundry Local's catalog cannot be read ({reason})",
+        hint="stop: nothing is changed until it is readable again. It is left as it is: restore it from a "
+        "copy, or use the version of Foundry Local that wrote it",
+    )
