@@ -40,20 +40,19 @@ class Difference:
         return "RecipeChanged" if self.reason == "RecipeChanged" else "ArtifactMissing"
 
 
-def compare(wanted: Release, served: Marker | None, remembered: RecordedRelease | None) -> Difference:
-    """`served` knows every field; `remembered` knows only which parts differ; with neither the variant is new."""
-    old_parts = served.parts if served else remembered.parts if remembered else None
-    if old_parts is None:
-        return Difference(reason="ReleaseMissing")
-    changed = [part for part, digest in wanted.parts.items() if old_parts.get(part) != digest]
-    reason = _REASON_OF_PART[changed[0]] if changed else "DriftDetected"
+def compare(wanted: Release, served: Marker | RecordedRelease | None) -> Difference:
+    """With nothing served before, the variant is new."""
     if served is None:
-        return Difference(reason=reason, forced_by=tuple(f"spec ({part})" for part in changed))
+        return Difference(reason="ReleaseMissing")
+    changed = [part for part, digest in wanted.parts.items() if served.parts.get(part) != digest]
+    reason = _REASON_OF_PART[changed[0]] if changed else "DriftDetected"
     before, after = _changed_fields(wanted, served)
     return Difference(reason=reason, forced_by=tuple(sorted(after)), before=before, after=after)
 
 
-def _changed_fields(wanted: Release, served: Marker) -> tuple[dict[str, object], dict[str, object]]:
+def _changed_fields(
+    wanted: Release, served: Marker | RecordedRelease
+) -> tuple[dict[str, object], dict[str, object]]:
     old = _fields(served.recipe, served.generation, served.parts, served.template_origin)
     new = _fields(wanted.recipe.as_json(), asdict(wanted.generation), wanted.parts, wanted.template_origin)
     if served.parts.get("template") == wanted.parts["template"]:

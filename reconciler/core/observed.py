@@ -44,12 +44,11 @@ class ServedFolder:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observed:
     """`artifacts` are whole and by build key; `damaged_artifacts` are listed in the store but have lost or changed
-    blobs. `catalog_error` says why Foundry Local's index cannot be read (then `registrations` is empty and nothing may
-    be changed). Sizes in bytes."""
+    blobs. `owner` is this root's mark. Sizes in bytes."""
 
+    owner: str = ""
     artifacts: dict[str, Artifact] = field(default_factory=dict)
     damaged_artifacts: dict[str, tuple[str, ...]] = field(default_factory=dict)
     folders: tuple[ServedFolder, ...] = ()
     registrations: tuple[Registration, ...] = ()
-    catalog_error: str = ""
     disk_free: int = 0

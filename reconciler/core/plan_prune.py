@@ -50,12 +50,12 @@ def plan_prunes(
 def _ours(observed: Observed, recorded: Recorded) -> dict[str, _Orphan]:
     found: dict[str, _Orphan] = {}
     for registration in observed.registrations:
-        if registration.owner == recorded.owner:
+        if registration.owner == observed.owner:
             one = found.setdefault(registration.name, _Orphan(variant=registration.name))
             one.numbers.add(registration.number)
             one.model = one.model or registration.properties.get("reconciler_model", "")
     for folder in observed.folders:
-        if folder.marker is not None and folder.marker.owner == recorded.owner:
+        if folder.marker is not None and folder.marker.owner == observed.owner:
             one = found.setdefault(folder.variant, _Orphan(variant=folder.variant))
             one.numbers.add(folder.number)
             one.model = folder.marker.model

@@ -12,7 +12,8 @@ from reconciler.core.estimate import seconds_for
 if TYPE_CHECKING:
     from reconciler.core.desired import Wanted
     from reconciler.core.observed import Observed, Registration, ServedFolder
-    from reconciler.core.recorded import RecordedRelease, Recorded
+    from reconciler.core.recorded import Recorded, RecordedRelease
+    from reconciler.core.release import Marker
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +51,7 @@ class _Facts:
 
 
 def plan_variant(wanted: Wanted, observed: Observed, recorded: Recorded) -> VariantPlan:
-    foreign = [r for r in observed.registrations if r.name == wanted.variant and r.owner != recorded.owner]
+    foreign = [r for r in observed.registrations if r.name == wanted.variant and r.owner != observed.owner]
     if foreign:
         ids = ", ".join(sorted(r.id for r in foreign))
         message = f"{ids} in Foundry Local's catalog was not registered by this reconciler"
@@ -139,7 +140,7 @@ def _what_is_broken(facts: _Facts, number: int) -> tuple[str, ...]:
 
 def _release(facts: _Facts) -> VariantPlan:
     """A release that this machine has never served: convert if needed, verify, register, retire the predecessor."""
-    difference = compare(facts.wanted.release, _predecessor_marker(facts), facts.remembered)
+    difference = compare(facts.wanted.release, _predecessor(facts))
     number = _next_number(facts)
     changes = []
     if not facts.artifact_is_held:
@@ -152,12 +153,13 @@ def _release(facts: _Facts) -> VariantPlan:
     return VariantPlan(changes=tuple(changes), phase="release" if facts.artifact_is_held else "convert")
 
 
-def _predecessor_marker(facts: _Facts):  # type: ignore[no-untyped-def]
+def _predecessor(facts: _Facts) -> Marker | RecordedRelease | None:
+    """What the variant is served as now: the folder behind the newest registration, else what the records say."""
     for registration in facts.registrations:
         folder = facts.folders.get(registration.number)
         if folder is not None and folder.marker is not None:
             return folder.marker
-    return None
+    return facts.remembered
 
 
 def _next_number(facts: _Facts) -> int:
@@ -165,7 +167,7 @@ def _next_number(facts: _Facts) -> int:
     seen = [
         *(r.number for r in facts.registrations),
         *facts.folders,
-        facts.recorded.highest.get(facts.wanted.variant, 0),
+        facts.recorded.high_water.get(facts.wanted.variant, 0),
     ]
     return max(seen, default=0) + 1
 
@@ -220,7 +222,7 @@ def _finished_folders(facts: _Facts) -> set[int]:
     return {
         number
         for number, folder in facts.folders.items()
-        if folder.marker is not None and folder.marker.owner == facts.recorded.owner
+        if folder.marker is not None and folder.marker.owner == facts.observed.owner
     }
 
 

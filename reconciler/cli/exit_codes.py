@@ -1,0 +1,39 @@
+"""What each verb's exit code means: in every `--help`, in docs/exit-codes.md, and nowhere else."""
+
+from __future__ import annotations
+
+OK = 0
+ERROR = 1
+CHANGES = 2
+PARTLY = 3
+LOCK_HELD = 11
+USAGE = 64
+INTERRUPTED = 130
+
+_ANY = {USAGE: "wrong usage", INTERRUPTED: "interrupted"}
+
+CODES: dict[str, dict[int, str]] = {
+    "validate": {OK: "every manifest is valid", ERROR: "at least one problem"},
+    "plan": {
+        OK: "a plan was made; with --detailed-exitcode: nothing to do",
+        ERROR: "error",
+        CHANGES: "with --detailed-exitcode: there are changes",
+    },
+    "apply": {
+        OK: "converged: the machine serves what git declares",
+        ERROR: "error: nothing was tried",
+        PARTLY: "partly: something failed, was refused or is held back",
+        LOCK_HELD: "another reconciler holds the lock",
+    },
+    "status": {OK: "shown", ERROR: "error"},
+    "ask": {OK: "answered", ERROR: "not served, or the runtime refused"},
+    "explain": {OK: "explained", ERROR: "not declared, or its source is invalid"},
+    "events": {OK: "shown", ERROR: "error"},
+    "schema": {OK: "printed", ERROR: "error"},
+    "demo": {OK: "every step did what it said", ERROR: "a step failed"},
+}
+
+
+def epilog(verb: str) -> str:
+    rows = "\n".join(f"  {code:<4} {meaning}" for code, meaning in (CODES[verb] | _ANY).items())
+    return f"exit codes:\n{rows}"

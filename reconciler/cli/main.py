@@ -1,0 +1,127 @@
+"""The command line: finds the verb, runs it, turns errors into exit codes.
+
+A verb is a module of this package with `add_arguments(parser)` and `run(arguments) -> int`; only the one that was asked
+for is imported. argparse rather than a nicer library: start-up is a feature, and `--help` is measured against a bare
+interpreter (docs/decisions/0001).
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from importlib import import_module
+
+from reconciler import __version__
+from reconciler.cli.exit_codes import CODES, ERROR, INTERRUPTED, LOCK_HELD, USAGE, epilog
+from reconciler.core.errors import LockHeld, ManifestsInvalid, ReconcilerError, UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import NoReturn
+
+VERBS = {
+    "validate": "check manifests and report every problem at once",
+    "plan": "show what would change on this machine, and why; changes nothing",
+    "apply": "bring this machine to what the manifests declare",
+    "status": "what is served, in which condition",
+    "ask": "ask a served model one question through Foundry Local",
+    "explain": "the exact Olive configuration and template that a model becomes",
+    "events": "what was done on this machine, oldest first",
+    "schema": "print the JSON Schema of the manifests",
+    "demo": "the whole story in a throw-away folder: convert, serve, ask, repair, prune",
+}
+
+_OVERVIEW = """usage: reconciler VERB [options]
+
+GitOps for local AI models: manifests in git declare models, precisions and prompt
+templates; reconciler makes this machine's Foundry Local serve exactly that.
+
+verbs:
+{verbs}
+
+`reconciler VERB --help` explains one verb, its options and its exit codes.
+Begin with `reconciler demo`, or in a folder with manifests: `reconciler plan`.
+"""
+
+
+class _Parser(argparse.ArgumentParser):
+    """Wrong usage exits 64 (EX_USAGE), with the hint where to read more."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(message, hint=f"`{self.prog} --help` lists the options")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return _dispatch(arguments)
+    except KeyboardInterrupt:
+        _say("interrupted: what was finished is kept, and the next apply goes on from there")
+        return INTERRUPTED
+    except BrokenPipeError:  # the reader of our output is gone: nothing is left to tell it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ERROR
+    except ReconcilerError as error:
+        return _report(error)
+
+
+def _dispatch(arguments: list[str]) -> int:
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        sys.stdout.write(overview())
+        return 0
+    if arguments[0] == "--version":
+        sys.stdout.write(f"reconciler {__version__}\n")
+        return 0
+    verb, *rest = arguments
+    if verb not in VERBS:
+        raise UsageError(f"there is no verb {verb!r}", hint=_nearest(verb))
+    module = import_module(f"reconciler.cli.{verb}")
+    parser = build_parser(verb)
+    module.add_arguments(parser)
+    code: int = module.run(parser.parse_args(rest))
+    return code
+
+
+def build_parser(verb: str) -> argparse.ArgumentParser:
+    return _Parser(
+        prog=f"reconciler {verb}",
+        description=VERBS[verb][0].upper() + VERBS[verb][1:] + ".",
+        epilog=epilog(verb),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+
+
+def overview() -> str:
+    width = max(map(len, VERBS))
+    return _OVERVIEW.format(verbs="\n".join(f"  {name:<{width}}  {text}" for name, text in VERBS.items()))
+
+
+def _nearest(verb: str) -> str:
+    from difflib import get_close_matches
+
+    close = get_close_matches(verb, VERBS, n=1)
+    return f"did you mean `reconciler {close[0]}`?" if close else "`reconciler --help` lists the verbs"
+
+
+def _report(error: ReconcilerError) -> int:
+    if isinstance(error, ManifestsInvalid):
+        from reconciler.cli.output import show_problems
+
+        show_problems(error.problems)
+        return ERROR
+    _say(f"error: {error}" + (f"\n\nhint: {error.hint}" if error.hint else ""))
+    if isinstance(error, UsageError):
+        return USAGE
+    return LOCK_HELD if isinstance(error, LockHeld) else ERROR
+
+
+def _say(text: str) -> None:
+    from reconciler.core.escape import for_terminal
+
+    sys.stderr.write(for_terminal(text) + "\n")
+
+
+__all__ = ["CODES", "VERBS", "build_parser", "main", "overview"]

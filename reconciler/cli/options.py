@@ -1,0 +1,93 @@
+"""Options that verbs share: flag, else environment, else default."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from reconciler.core.errors import UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+
+
+def add_manifests(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--path",
+        metavar="DIR",
+        default=os.environ.get("RECONCILER_PATH", "manifests"),
+        help="folder with the manifests (default: manifests/; environment: RECONCILER_PATH)",
+    )
+    parser.add_argument(
+        "--source-root",
+        metavar="DIR",
+        action="append",
+        default=[],
+        help="also allow model folders below DIR (default: the git checkout that holds the manifests); repeatable",
+    )
+
+
+def add_machine(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--root",
+        metavar="DIR",
+        default=os.environ.get("RECONCILER_ROOT"),
+        help="where store, served folders and records live (default: state/ in a checkout, /var/lib/reconciler for "
+        "root, else $XDG_STATE_HOME/reconciler; environment: RECONCILER_ROOT)",
+    )
+    parser.add_argument(
+        "--cache",
+        metavar="DIR",
+        default=os.environ.get("RECONCILER_CACHE"),
+        help="Foundry Local's model_cache_dir (default: that of --app; environment: RECONCILER_CACHE)",
+    )
+    parser.add_argument(
+        "--app",
+        metavar="NAME",
+        default=os.environ.get("RECONCILER_APP", "reconciler"),
+        help="the Foundry Local application whose cache ~/.NAME/cache/models to serve (default: reconciler)",
+    )
+
+
+def add_output(parser: argparse.ArgumentParser, *formats: str) -> None:
+    parser.add_argument(
+        "-o",
+        "--output",
+        choices=formats,
+        default=formats[0],
+        help=f"format on stdout (default: {formats[0]})",
+    )
+
+
+def add_talk(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("-q", "--quiet", action="store_true", help="say nothing on stderr but errors")
+    parser.add_argument("-v", "--verbose", action="store_true", help="say more on stderr")
+
+
+def root_of(arguments: argparse.Namespace) -> str:
+    return os.path.abspath(arguments.root or default_root())
+
+
+def default_root() -> str:
+    if os.path.isfile(os.path.join("state", "README.md")) and os.path.isfile("pyproject.toml"):
+        return "state"
+    if sys.platform == "win32":
+        return os.path.join(os.environ.get("LOCALAPPDATA", _home()), "reconciler")
+    if os.geteuid() == 0:
+        return "/var/lib/reconciler"
+    state = os.environ.get("XDG_STATE_HOME", "")
+    return os.path.join(state if os.path.isabs(state) else os.path.join(_home(), ".local", "state"), "reconciler")
+
+
+def cache_of(arguments: argparse.Namespace) -> str:
+    if arguments.cache:
+        return os.path.abspath(arguments.cache)
+    return os.path.join(_home(), f".{arguments.app}", "cache", "models")
+
+
+def _home() -> str:
+    home = os.path.expanduser("~")
+    if not os.path.isabs(home):
+        raise UsageError("this user has no home folder", hint="pass --root and --cache")
+    return home

@@ -1,0 +1,31 @@
+"""Data goes to stdout, talk to stderr."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+from reconciler.core import render
+from reconciler.core.view import problem_view
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from typing import Any
+
+    from reconciler.core.errors import Problem
+
+
+def show(view: Mapping[str, Any], output: str, renderers: Mapping[str, Callable[[Mapping[str, Any]], str]]) -> None:
+    """Print a JSON view, in the format that was asked for."""
+    sys.stdout.write(json_text(view) if output == "json" else renderers[output](view))
+
+
+def json_text(view: Mapping[str, Any]) -> str:
+    return json.dumps(view, indent=2, ensure_ascii=False) + "\n"
+
+
+def show_problems(problems: Iterable[Problem], level: str = "error") -> None:
+    text = render.problems_text([problem_view(problem) for problem in problems], level)
+    if text:
+        sys.stderr.write(text + "\n")

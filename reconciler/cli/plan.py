@@ -1,0 +1,42 @@
+"""`reconciler plan`: what apply would do. Reads only, takes no lock, loads nothing heavy."""
+
+from __future__ import annotations
+
+from reconciler.cli import options
+from reconciler.cli.exit_codes import CHANGES, ERROR, OK
+from reconciler.cli.output import show, show_problems
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    options.add_manifests(parser)
+    options.add_machine(parser)
+    options.add_output(parser, "text", "json", "markdown", "github")
+    parser.add_argument("--detailed-exitcode", action="store_true", help="exit 2 when there are changes")
+    parser.add_argument("--confirm", action="store_true", help="plan as if large prunes were confirmed")
+    options.add_talk(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    from reconciler.cli.manifests import load_manifests
+    from reconciler.core import render, view
+    from reconciler.engine.machine import open_machine
+    from reconciler.engine.planning import plan_only
+
+    machine = open_machine(options.root_of(arguments), options.cache_of(arguments))
+    plan, resolution = plan_only(machine, load_manifests(arguments, machine), confirm=arguments.confirm)
+    if arguments.output == "text":
+        if not arguments.quiet:
+            show_problems(resolution.warnings, "warning")
+        show_problems(resolution.problems)
+    show(
+        view.plan_view(plan, resolution.problems),
+        arguments.output,
+        {"text": render.plan_text, "markdown": render.plan_markdown, "github": render.plan_github},
+    )
+    if resolution.problems:
+        return ERROR
+    return CHANGES if plan and arguments.detailed_exitcode else OK

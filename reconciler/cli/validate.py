@@ -1,0 +1,58 @@
+"""`reconciler validate`: no machine is needed, nothing heavy is loaded, all problems come at once."""
+
+from __future__ import annotations
+
+import sys
+
+from reconciler.cli import options
+from reconciler.cli.exit_codes import ERROR, OK
+from reconciler.cli.output import show, show_problems
+from reconciler.core import render
+from reconciler.core.view import problems_view
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Mapping
+    from typing import Any
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("paths", metavar="DIR", nargs="*", help="folders with manifests (default: --path)")
+    options.add_manifests(parser)
+    options.add_output(parser, "text", "json", "github")
+    options.add_talk(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    from reconciler.engine.resolve import resolve
+    from reconciler.host.stamps import StampBook
+    from reconciler.sources.manifests import load
+
+    problems, warnings, models = [], [], 0
+    for path in arguments.paths or [arguments.path]:
+        parsed = load(path, allowed_roots=tuple(arguments.source_root))
+        resolution = resolve(parsed, StampBook.empty(), hash_sources=False)
+        problems += resolution.problems
+        warnings += resolution.warnings
+        models += len(parsed.models)
+    view = problems_view(problems, warnings)
+    if arguments.output == "text":
+        show_problems(warnings, "warning")
+        show_problems(problems)
+        _summary(models, problems, arguments)
+    else:
+        show(view, arguments.output, {"github": _github})
+    return ERROR if problems else OK
+
+
+def _summary(models: int, problems: list[Any], arguments: argparse.Namespace) -> None:
+    if not arguments.quiet:
+        found = f"{len(problems)} problem(s)" if problems else "valid"
+        sys.stdout.write(f"{models} model(s): {found}\n")
+
+
+def _github(view: Mapping[str, Any]) -> str:
+    lines = [render.problem_annotation(p) for p in view["problems"]]
+    lines += [render.problem_annotation(w, "warning") for w in view["warnings"]]
+    return "".join(line + "\n" for line in lines)

@@ -1,0 +1,151 @@
+"""The conditions of each variant after a pass: the one point where outcomes become a state that people and machines read.
+
+Kinds as in Kubernetes: Ready sums up; Reconciling means work is left; Stalled means a person is needed; Built, Verified,
+Serving and IntegrityVerified say what is true of the release that git wants. Pure.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from reconciler.core.recorded import Condition
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from reconciler.core.changes import Held, Plan
+    from reconciler.core.desired import Desired, Wanted
+    from reconciler.core.observed import Observed, Registration, ServedFolder
+    from reconciler.core.recorded import Recorded
+
+TYPES = ("Ready", "Reconciling", "Stalled", "Built", "Verified", "Serving", "IntegrityVerified")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """Why a variant could not be brought to what git wants, from the pass's outcomes."""
+
+    code: str
+    message: str
+
+
+def judge(
+    desired: Desired,
+    observed: Observed,
+    recorded: Recorded,
+    remaining: Plan,
+    failures: Mapping[str, Failure],
+    now: str,
+) -> dict[str, dict[str, Condition]]:
+    """Conditions by variant and type, for every declared variant that could be resolved."""
+    held = {hold.variant: hold for hold in remaining.held}
+    left = {change.variant for change in remaining.changes}
+    return {
+        wanted.variant: _dated(
+            _conditions(wanted, observed, recorded, failures.get(wanted.variant), held.get(wanted.variant), left),
+            recorded.conditions.get(wanted.variant, {}),
+            now,
+        )
+        for wanted in desired.wanted
+    }
+
+
+def _conditions(
+    wanted: Wanted,
+    observed: Observed,
+    recorded: Recorded,
+    failure: Failure | None,
+    held: Held | None,
+    left: set[str],
+) -> list[Condition]:
+    registration = _serving(wanted.variant, observed, recorded)
+    folder = _folder(registration, observed)
+    current = (
+        registration is not None and registration.properties.get("reconciler_release") == wanted.release.digest
+    )
+    whole = folder is not None and folder.marker is not None and not folder.damage
+    conditions = [
+        _built(wanted, observed),
+        _verified(current, failure),
+        _served(registration),
+        _integrity(folder, whole),
+        _stalled(failure, held),
+    ]
+    if wanted.variant in left and failure is None:
+        conditions.append(_say("Reconciling", True, "ChangesLeft", "work is left"))
+    else:
+        conditions.append(_say("Reconciling", False, "Settled"))
+    return [_ready(current and whole, failure, held, registration), *conditions]
+
+
+def _serving(variant: str, observed: Observed, recorded: Recorded) -> Registration | None:
+    ours = [r for r in observed.registrations if r.name == variant and r.owner == observed.owner]
+    return max(ours, key=lambda r: r.number, default=None)
+
+
+def _folder(registration: Registration | None, observed: Observed) -> ServedFolder | None:
+    if registration is None:
+        return None
+    return next((f for f in observed.folders if f.path == registration.path.rstrip("/\\")), None)
+
+
+def _ready(
+    good: bool, failure: Failure | None, held: Held | None, registration: Registration | None
+) -> Condition:
+    if failure is not None:
+        old = f"; {registration.id} still serves" if registration is not None else ""
+        return _say("Ready", False, failure.code, failure.message + old)
+    if held is not None and not good:
+        return _say("Ready", False, held.reason, held.message)
+    if good and registration is not None:
+        return _say("Ready", True, "Served", f"{registration.id} serves what git declares")
+    return _say("Ready", False, "NotServed", "not served yet")
+
+
+def _built(wanted: Wanted, observed: Observed) -> Condition:
+    held = wanted.release.recipe.build_key in observed.artifacts
+    return _say("Built", held, "ArtifactHeld" if held else "ArtifactMissing")
+
+
+def _verified(current: bool, failure: Failure | None) -> Condition:
+    if failure is not None and failure.code == "RehearsalFailed":
+        return _say("Verified", False, failure.code, failure.message)
+    return _say("Verified", current, "Rehearsed" if current else "NotRehearsed")
+
+
+def _served(registration: Registration | None) -> Condition:
+    if registration is None:
+        return _say("Serving", False, "NotRegistered")
+    return _say("Serving", True, "Registered", registration.id)
+
+
+def _integrity(folder: ServedFolder | None, whole: bool) -> Condition:
+    damage = ", ".join(folder.damage) if folder is not None else "no served folder"
+    reason = "DigestsMatch" if whole else "DriftDetected"
+    return _say("IntegrityVerified", whole, reason, "" if whole else damage)
+
+
+def _stalled(failure: Failure | None, held: Held | None) -> Condition:
+    if failure is not None:
+        return _say("Stalled", True, failure.code, failure.message)
+    if held is not None:
+        return _say("Stalled", True, held.reason, held.message)
+    return _say("Stalled", False, "Progressing")
+
+
+def _say(kind: str, status: bool, reason: str, message: str = "") -> Condition:
+    return Condition(type=kind, status=str(status), reason=reason, message=message, last_transition_time="")
+
+
+def _dated(new: Sequence[Condition], old: Mapping[str, Condition], now: str) -> dict[str, Condition]:
+    """Keep the old time where the status did not change."""
+    return {
+        one.type: replace(
+            one,
+            last_transition_time=old[one.type].last_transition_time
+            if one.type in old and old[one.type].status == one.status
+            else now,
+        )
+        for one in new
+    }

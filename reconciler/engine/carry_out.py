@@ -1,0 +1,221 @@
+"""Carry out one change at a time: act, then look again. Success is the second look, not the first return code.
+
+The order inside a release: assemble in staging, rehearse there, publish the folder, register it, record it, and only
+then retire the predecessor. A process that dies between any two steps leaves something that the next plan understands.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+import uuid
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from reconciler.core.errors import PermanentError
+from reconciler.core.recorded import RecordedRelease
+from reconciler.host import durable
+from reconciler.host.clock import now
+from reconciler.serving.folder import assemble, inspect
+from reconciler.serving.index import read_index
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from reconciler.core.changes import Change
+    from reconciler.core.desired import Wanted
+    from reconciler.core.release import Artifact, Marker
+    from reconciler.engine.machine import Machine
+    from reconciler.engine.resolve import Resolution, Source
+    from reconciler.engine.workers import Workers
+
+
+@dataclass(slots=True, kw_only=True)
+class Execution:
+    """What the steps of one pass share. `staged` holds releases that were rehearsed and wait for registration."""
+
+    machine: Machine
+    workers: Workers
+    resolution: Resolution
+    staged: dict[str, tuple[str, Marker]] = field(default_factory=dict)
+
+    def wanted(self, variant: str) -> Wanted:
+        return next(one for one in self.resolution.desired.wanted if one.variant == variant)
+
+    def source(self, build_key: str) -> Source:
+        return self.resolution.sources[build_key]
+
+    def artifact(self, build_key: str) -> Artifact:
+        artifact = self.machine.store.artifacts().get(build_key)
+        if artifact is None:
+            raise PermanentError(f"the store holds no artifact for {build_key[:19]}", code="ArtifactMissing")
+        return artifact
+
+    def fresh_staging(self) -> str:
+        path = os.path.join(self.machine.layout.staging, uuid.uuid4().hex)
+        durable.make_folder(path)
+        return path
+
+
+def carry_out(change: Change, execution: Execution) -> None:
+    """Do one step that is not a conversion (those run beside: engine.conversions). Raises ReconcilerError."""
+    if change.action == "prune" and not change.variant:
+        _free(change, execution)
+    else:
+        _STEPS[change.action](change, execution)
+
+
+def store_conversion(build_key: str, tree: str, execution: Execution) -> None:
+    """Take a finished conversion into the store, and look whether it is whole there."""
+    store = execution.machine.store
+    artifact = store.put(build_key, tree, execution.source(build_key).recipe.as_json())
+    damage = store.damage(artifact)
+    if damage:
+        raise PermanentError(f"the stored artifact is damaged: {', '.join(damage)}", code="ArtifactDamaged")
+
+
+def _verify(change: Change, execution: Execution) -> None:
+    staged = execution.fresh_staging()
+    marker = _assemble(change, execution, staged)
+    measured = execution.workers.rehearsal.rehearse(staged, marker.id)
+    execution.machine.records.save_measurements(change.build_key, marker.release, measured)
+    execution.staged[change.variant] = (staged, marker)
+
+
+def _assemble(change: Change, execution: Execution, directory: str) -> Marker:
+    machine, wanted = execution.machine, execution.wanted(change.variant)
+    return assemble(
+        directory,
+        wanted.release,
+        execution.artifact(change.build_key),
+        machine.store.blob,
+        machine.stamps,
+        owner=machine.owner,
+        number=change.number,
+        revision=execution.resolution.desired.revision,
+        created=now(),
+        protected=wanted.protected,
+    )
+
+
+def _register(change: Change, execution: Execution) -> None:
+    staged, marker = execution.staged.pop(change.variant)
+    final = execution.machine.layout.served_release(change.variant, change.number)
+    durable.publish(staged, final)
+    execution.machine.stamps.moved(staged, final)
+    _name(marker, final, execution)
+
+
+def _name(marker: Marker, path: str, execution: Execution) -> None:
+    """Give a whole folder its Foundry id, look again, and remember it."""
+    _require_whole(marker, execution)
+    execution.workers.foundry.register(path, marker.id, _properties(marker))
+    registered = {r.id: r.path for r in read_index(execution.machine.cache)}
+    if registered.get(marker.id) != path:
+        raise PermanentError(f"{marker.id} is not in the catalog after registration", code="NotRegistered")
+    execution.machine.records.save_release(_record(marker))
+
+
+def _require_whole(marker: Marker, execution: Execution) -> None:
+    path = execution.machine.layout.served_release(marker.variant, marker.number)
+    folder = inspect(path, execution.machine.stamps)
+    if folder.damage or folder.marker is None or folder.marker.release != marker.release:
+        damage = ", ".join(folder.damage) or "release.json"
+        raise PermanentError(f"{path} is not whole: {damage}", code="ServedFolderDamaged")
+
+
+def _properties(marker: Marker) -> dict[str, str]:
+    """What the catalog keeps with the registration, readable from any process: enough to know it again as ours."""
+    return {
+        "reconciler_owner": marker.owner,
+        "reconciler_release": marker.release,
+        "reconciler_artifact": marker.artifact,
+        "reconciler_build_key": marker.build_key,
+        "reconciler_model": marker.model,
+        "reconciler_precision": marker.precision,
+        "reconciler_revision": marker.revision,
+    }
+
+
+def _record(marker: Marker) -> RecordedRelease:
+    return RecordedRelease.from_marker(marker, registered=now())
+
+
+def _repair(change: Change, execution: Execution) -> None:
+    """Put back what is missing or changed, file by file, so that what is whole keeps serving meanwhile."""
+    machine = execution.machine
+    final = machine.layout.served_release(change.variant, change.number)
+    marker = _mend_folder(change, execution, final)
+    current = {r.id: r.path for r in read_index(machine.cache)}
+    if current.get(marker.id) == final:
+        _require_whole(marker, execution)
+        machine.records.save_release(_record(marker))
+        return
+    if marker.id in current:
+        execution.workers.foundry.unregister(marker.id)
+    _name(marker, final, execution)
+
+
+def _mend_folder(change: Change, execution: Execution, final: str) -> Marker:
+    machine = execution.machine
+    folder = inspect(final, machine.stamps)
+    digest = execution.wanted(change.variant).release.digest
+    if folder.marker is not None and folder.marker.release == digest and not folder.damage:
+        return folder.marker
+    staged = execution.fresh_staging()
+    marker = _assemble(change, execution, staged)
+    if os.path.isdir(final):
+        durable.replace_files(staged, final, quarantine=machine.layout.at("quarantine", f"{time.time_ns()}"))
+    else:
+        durable.publish(staged, final)
+    machine.stamps.moved(staged, final)
+    return marker
+
+
+def _retire(change: Change, execution: Execution) -> None:
+    _remove_release(change.variant, change.number, execution)
+
+
+def _prune(change: Change, execution: Execution) -> None:
+    for number in change.numbers:
+        _remove_release(change.variant, number, execution)
+    execution.machine.records.forget_release(change.variant)
+
+
+def _remove_release(variant: str, number: int, execution: Execution) -> None:
+    """The name goes before the content: at no time does Foundry Local list a folder that is half gone."""
+    machine = execution.machine
+    identity, path = f"{variant}:{number}", machine.layout.served_release(variant, number)
+    entry = next((r for r in read_index(machine.cache) if r.id == identity), None)
+    if entry is not None and entry.owner == machine.owner:
+        execution.workers.foundry.unregister(identity)
+    marker = inspect(path, machine.stamps).marker if os.path.isdir(path) else None
+    if marker is not None and marker.owner == machine.owner:
+        durable.free(durable.unname(path, machine.layout.trash))
+        machine.stamps.forget_below(path)
+    _require_gone(identity, path, execution)
+
+
+def _require_gone(identity: str, path: str, execution: Execution) -> None:
+    listed = any(r.id == identity for r in read_index(execution.machine.cache))
+    if listed or os.path.exists(path):
+        raise PermanentError(f"{identity} is still there after its removal", code="NotRemoved")
+
+
+def _free(change: Change, execution: Execution) -> None:
+    """Free an artifact, unless something still turns out to be made from it (a release that failed to be replaced)."""
+    from reconciler.engine.machine import observe
+
+    folders = observe(execution.machine).folders
+    if any(f.marker is not None and f.marker.build_key == change.build_key for f in folders):
+        raise PermanentError("a served release still uses the artifact", code="StillReferenced")
+    execution.machine.store.remove(change.build_key)
+
+
+_STEPS: dict[str, Callable[[Change, Execution], None]] = {
+    "verify": _verify,
+    "register": _register,
+    "repair": _repair,
+    "retire": _retire,
+    "prune": _prune,
+}

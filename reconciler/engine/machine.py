@@ -1,0 +1,108 @@
+"""One root and one Foundry cache: everything a pass reads and writes, opened but not touched."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from reconciler.artifacts.store import ArtifactStore
+from reconciler.core.layout import Layout
+from reconciler.core.observed import Observed
+from reconciler.host.owner import read_owner
+from reconciler.host.stamps import StampBook
+from reconciler.records.records import Records
+from reconciler.serving.folder import inspect
+from reconciler.serving.index import read_index
+
+if TYPE_CHECKING:
+    from reconciler.core.observed import ServedFolder
+    from reconciler.core.recorded import Recorded
+    from reconciler.core.release import Artifact
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Machine:
+    """`cache` is Foundry Local's model_cache_dir; `owner` is this root's mark ("" before the first apply)."""
+
+    layout: Layout
+    cache: str
+    stamps: StampBook
+    store: ArtifactStore
+    records: Records
+    owner: str
+
+
+def open_machine(root: str, cache: str) -> Machine:
+    """Reads only: a root that does not exist yet is an empty one."""
+    layout = Layout(os.path.realpath(root))
+    stamps = StampBook.load(layout.at("records", "stamps.json"))
+    return Machine(
+        layout=layout,
+        cache=os.path.abspath(cache),
+        stamps=stamps,
+        store=ArtifactStore(layout, stamps),
+        records=Records(layout),
+        owner=read_owner(layout),
+    )
+
+
+def observe(machine: Machine) -> Observed:
+    """Look at the whole machine. Raises CatalogBroken when Foundry's index cannot be read: then nothing may change."""
+    registrations = read_index(machine.cache)
+    held: dict[str, Artifact] = {}
+    damaged: dict[str, tuple[str, ...]] = {}
+    for build_key, artifact in machine.store.artifacts().items():
+        damage = machine.store.damage(artifact)
+        if damage:
+            damaged[build_key] = damage
+        else:
+            held[build_key] = artifact
+    return Observed(
+        owner=machine.owner,
+        artifacts=held,
+        damaged_artifacts=damaged,
+        folders=tuple(_folders(machine)),
+        registrations=registrations,
+        disk_free=_disk_free(machine.layout.root),
+    )
+
+
+def recall(machine: Machine, observed: Observed) -> Recorded:
+    """What the records remember; rebuilt from the served folders and the catalog when they are lost or damaged."""
+    return machine.records.load(
+        owner=machine.owner,
+        markers=[folder.marker for folder in observed.folders if folder.marker is not None],
+        registrations=observed.registrations,
+    )
+
+
+def _folders(machine: Machine) -> list[ServedFolder]:
+    """Every `served/<variant>/<n>`; anything else in there is not ours and is left alone."""
+    found = []
+    for variant in sorted(_names(machine.layout.served)):
+        for number in sorted(_names(os.path.join(machine.layout.served, variant))):
+            if number.isdigit() and str(int(number)) == number:
+                found.append(inspect(machine.layout.served_release(variant, int(number)), machine.stamps))
+    return found
+
+
+def _names(path: str) -> list[str]:
+    try:
+        with os.scandir(path) as entries:
+            return [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
+    except FileNotFoundError:
+        return []
+
+
+def _disk_free(root: str) -> int:
+    """Free bytes on the file system that the root is, or will be, on."""
+    path = root
+    while not os.path.isdir(path) and os.path.dirname(path) != path:
+        path = os.path.dirname(path)
+    if hasattr(os, "statvfs"):
+        facts = os.statvfs(path)
+        return facts.f_bavail * facts.f_frsize
+    import shutil  # 10 ms of compression modules: only where there is no statvfs (Windows)
+
+    return shutil.disk_usage(path).free

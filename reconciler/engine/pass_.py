@@ -1,0 +1,234 @@
+"""One pass: look, plan, carry out, look again, record. It knows nothing of what woke it, and the same pass twice changes
+nothing the second time. One failing variant never stops the others."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from reconciler.core.conditions import Failure, judge
+from reconciler.core.errors import ReconcilerError
+from reconciler.engine import carry_out as steps
+from reconciler.engine.conversions import Conversions
+from reconciler.engine.machine import observe, recall
+from reconciler.engine.outcome import Outcome
+from reconciler.engine.planning import plan_only
+from reconciler.engine.workers import Workers
+from reconciler.host import durable
+from reconciler.host.clock import now
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from reconciler.core.changes import Change, Plan
+    from reconciler.core.parse import Parsed
+    from reconciler.engine.conversions import Converted
+    from reconciler.engine.machine import Machine
+    from reconciler.engine.outcome import Reporter
+    from reconciler.engine.resolve import Resolution
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """`jobs` conversions at a time; `conversion_timeout` in seconds, each."""
+
+    confirm: bool = False
+    jobs: int = 1
+    conversion_timeout: float = 6 * 3600.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PassResult:
+    """`remaining` is what a second look still finds to do: empty when the pass converged."""
+
+    plan: Plan
+    remaining: Plan
+    outcomes: tuple[Outcome, ...]
+    resolution: Resolution
+
+    @property
+    def converged(self) -> bool:
+        return not (self.remaining or self.remaining.held or self.resolution.problems or self.failed)
+
+    @property
+    def failed(self) -> tuple[Outcome, ...]:
+        return tuple(outcome for outcome in self.outcomes if outcome.status == "failed")
+
+
+def run_pass(machine: Machine, parsed: Parsed, reporter: Reporter, options: Options) -> PassResult:
+    """Bring the machine to what `parsed` declares, as far as it can be. The caller holds the lock."""
+    _sweep(machine)
+    plan, resolution = plan_only(machine, parsed, confirm=options.confirm)
+    machine.records.save_attempted(resolution.desired.revision)
+    with Workers(machine, jobs=options.jobs) as workers:
+        execution = steps.Execution(machine=machine, workers=workers, resolution=resolution)
+        outcomes = _Run(execution, reporter, options).run(plan) if plan else []
+    result = _second_look(machine, parsed, plan, resolution, outcomes, options)
+    _record(machine, result)
+    return result
+
+
+def _sweep(machine: Machine) -> None:
+    """Leftovers of a pass that died: nothing in staging or trash has a name that anybody else uses."""
+    for folder in (machine.layout.staging, machine.layout.trash):
+        durable.make_folder(folder)
+        durable.empty(folder)
+
+
+def _second_look(
+    machine: Machine,
+    parsed: Parsed,
+    plan: Plan,
+    resolution: Resolution,
+    outcomes: Sequence[Outcome],
+    options: Options,
+) -> PassResult:
+    remaining, _ = plan_only(machine, parsed, confirm=options.confirm) if plan else (plan, resolution)
+    return PassResult(plan=plan, remaining=remaining, outcomes=tuple(outcomes), resolution=resolution)
+
+
+class _Run:
+    """The steps of one plan, grouped by variant: within a variant a failure skips what follows it."""
+
+    def __init__(self, execution: steps.Execution, reporter: Reporter, options: Options) -> None:
+        self._execution = execution
+        self._reporter = reporter
+        self._outcomes: list[Outcome] = []
+        self._conversions = Conversions(
+            execution, reporter, jobs=options.jobs, timeout=options.conversion_timeout
+        )
+
+    def run(self, plan: Plan) -> list[Outcome]:
+        self._execution.workers.expect(plan)
+        converting = {change.build_key for change in plan.changes if change.action == "convert"}
+        groups = _by_variant(plan)
+        waiting = [group for group in groups if any(change.build_key in converting for change in group)]
+        try:
+            for change in plan.changes:
+                if change.action == "convert":
+                    self._conversions.submit(change)
+            self._run_groups([g for g in groups if g not in waiting and g[0].variant])
+            for converted in self._conversions.finished():
+                self._take(converted, waiting)
+            self._run_groups([[g] for group in groups if not group[0].variant for g in group])
+        except BaseException:
+            self._conversions.cancel()
+            raise
+        finally:
+            self._conversions.close()
+        return self._outcomes
+
+    def _run_groups(self, groups: Sequence[Sequence[Change]]) -> None:
+        for group in groups:
+            self._run_group(group)
+
+    def _run_group(self, group: Sequence[Change]) -> None:
+        broken: Outcome | None = None
+        for change in group:
+            if broken is not None:
+                self._skip(change, because=broken)
+                continue
+            outcome = self._step(change, lambda change=change: steps.carry_out(change, self._execution))
+            broken = outcome if outcome.status == "failed" else None
+
+    def _take(self, converted: Converted, waiting: Sequence[Sequence[Change]]) -> None:
+        """A conversion ended: store it, then go on with every variant that waited for it."""
+        stored = self._finish_conversion(converted)
+        for group in waiting:
+            rest = [c for c in group if c.action != "convert"]
+            if not rest or group_key(group) != converted.change.build_key:
+                continue
+            if stored.status == "failed":
+                for change in rest:
+                    self._skip(change, because=stored)
+            else:
+                self._run_group(rest)
+
+    def _finish_conversion(self, converted: Converted) -> Outcome:
+        def store() -> None:
+            if converted.error is not None:
+                raise converted.error
+            steps.store_conversion(converted.change.build_key, converted.tree, self._execution)
+
+        return self._step(converted.change, store, spent=converted.seconds, announced=True)
+
+    def _step(
+        self, change: Change, act: Callable[[], None], *, spent: float = 0.0, announced: bool = False
+    ) -> Outcome:
+        if not announced:
+            self._reporter.started(change)
+        started = time.monotonic()
+        try:
+            act()
+        except ReconcilerError as error:
+            failure: dict[str, str] = {"code": error.code, "message": str(error), "hint": error.hint}
+        except Exception as error:  # noqa: BLE001 - one bad object harms only itself; the log gets the traceback
+            failure = {"code": "Bug", "message": f"{type(error).__name__}: {error}", "hint": _BUG_HINT}
+            _log_bug(change, error)
+        else:
+            failure = {}
+        seconds = spent + time.monotonic() - started
+        return self._tell(Outcome(change=change, status="failed" if failure else "done", seconds=seconds, **failure))
+
+    def _skip(self, change: Change, *, because: Outcome) -> None:
+        message = f"{because.change.action} failed: {because.message}"
+        self._tell(Outcome(change=change, status="skipped", code=because.code, message=message))
+
+    def _tell(self, outcome: Outcome) -> Outcome:
+        self._outcomes.append(outcome)
+        record_outcome(self._execution, outcome)
+        self._reporter.finished(outcome)
+        return outcome
+
+
+_BUG_HINT = "this is a bug in reconciler: please report it with the log"
+
+
+def group_key(group: Sequence[Change]) -> str:
+    """The build key that a variant's changes are about."""
+    return next((change.build_key for change in group if change.build_key), "")
+
+
+def _by_variant(plan: Plan) -> list[list[Change]]:
+    """Changes of one variant together, in plan order. Those without a variant (freed artifacts) are one group each."""
+    groups: dict[str, list[Change]] = {}
+    for change in plan.changes:
+        groups.setdefault(change.variant or change.build_key, []).append(change)
+    return list(groups.values())
+
+
+def _log_bug(change: Change, error: Exception) -> None:
+    import structlog
+
+    structlog.get_logger().exception("change.bug", action=change.action, variant=change.variant, exc_info=error)
+
+
+def record_outcome(execution: steps.Execution, outcome: Outcome) -> None:
+    """One event a step, and its duration for later estimates."""
+    change, records = outcome.change, execution.machine.records
+    event = {
+        "time": now(),
+        "type": f"{change.action}.{outcome.status}",
+        "variant": change.variant,
+        "reason": change.reason,
+        "revision": execution.resolution.desired.revision,
+        "seconds": round(outcome.seconds, 3),
+    }
+    details = {"number": change.number, "buildKey": change.build_key, "code": outcome.code, "message": outcome.message}
+    records.append_event(event | {key: value for key, value in details.items() if value})
+    if outcome.status == "done" and change.action in ("convert", "verify", "register"):
+        wanted = execution.wanted(change.variant)
+        records.save_timing(change.action, wanted.release.precision, wanted.source_bytes, outcome.seconds)
+
+
+def _record(machine: Machine, result: PassResult) -> None:
+    """What only the records can tell: conditions and revisions. Stamps last: they only save work."""
+    observed = observe(machine)
+    recorded = recall(machine, observed)
+    failures = {o.change.variant: Failure(code=o.code, message=o.message) for o in result.outcomes if o.status != "done"}
+    conditions = judge(result.resolution.desired, observed, recorded, result.remaining, failures, now())
+    machine.records.save_conditions(conditions)
+    if result.converged:
+        machine.records.save_applied(result.resolution.desired.revision)
+    machine.stamps.save()
