@@ -1,0 +1,255 @@
+"""A child process that answers calls: one JSON document a line, over its standard input and output.
+
+    with Child(module="reconciler.serving.foundry_worker", environment=..., log=..., directory=...) as child:
+        child.call("load", {"id": "x:1"}, timeout=30.0)
+
+Native code may crash, hang or print anything; so it lives here, in a process group of its own, with a time
+limit on every call and its standard error in a log. No call is left half done: whatever interrupts one kills
+the whole group, so a late reply can never answer the next question. One call at a time; `kill` may come from
+any thread. Limits: the log is not capped; on Windows only the child itself is ended, not what it started.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from types import TracebackType
+from typing import IO, Any
+
+from reconciler.core.errors import ReconcilerError
+from reconciler.host import durable
+from reconciler.host.child_side import LINE_LIMIT, PARENT_VARIABLE
+
+Json = dict[str, Any]
+
+TAIL_BYTES = 4096
+TAIL_LINES = 12
+
+# Linux sends the parent-death signal when the *thread* that started the child ends. This one lives as long as
+# we do.
+_starter = ThreadPoolExecutor(max_workers=1, thread_name_prefix="start-child")
+
+
+class ChildError(ReconcilerError):
+    """The caller says what it means for the work: nobody else knows whether trying again can help."""
+
+
+class ChildFailed(ChildError):
+    """A handler raised. The child lives on. `kind` is its error code or the name of the exception."""
+
+    code = "ChildFailed"
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.message = message
+
+
+class ChildDied(ChildError):
+    code = "ChildDied"
+
+
+class ChildTimedOut(ChildError):
+    code = "ChildTimedOut"
+
+
+class Child:
+    """Started at once; a module that cannot run shows it in the first call. `environment` is all that it
+    gets."""
+
+    def __init__(self, *, module: str, environment: Mapping[str, str], log: str, directory: str) -> None:
+        self.module = module
+        self.log = log
+        self._ending = ""  # how it ended, once it has
+        self._timed_out = False
+        self._calling = threading.Lock()
+        self._lines: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+        with durable.full_disk_named(log), open(log, "ab") as log_file:
+            self._log_start = log_file.tell()
+            self._process = _starter.submit(_start, module, environment, log_file, directory).result()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def call(
+        self,
+        method: str,
+        parameters: Json,
+        *,
+        timeout: float,
+        on_event: Callable[[Json], None] = lambda event: None,
+    ) -> Json:
+        """The handler's result. Raises ChildFailed, ChildDied or ChildTimedOut; after the last two it is
+        over."""
+        request = json.dumps({"method": method, "parameters": parameters}, allow_nan=False).encode() + b"\n"
+        with self._calling:
+            limit = threading.Timer(timeout, self._expire, [method, timeout])
+            limit.daemon = True
+            limit.start()
+            try:
+                self._send(request)
+                reply = self._reply(on_event)
+            except BaseException:  # also Ctrl-C and a failing on_event: see above
+                self.kill()
+                raise
+            finally:
+                limit.cancel()
+        if "error" in reply:
+            raise ChildFailed(reply["error"]["kind"], reply["error"]["message"])
+        result: Json = reply["result"]
+        return result
+
+    def kill(self) -> None:
+        """End it and all it started, now."""
+        self._end("stopped by us")
+
+    def close(self, timeout: float = 5.0) -> None:
+        """Let it end by itself; after `timeout` seconds end it."""
+        _close_quietly(self._process.stdin)
+        self._wait(timeout)
+        self.kill()  # also what it left behind
+        self._reader.join(timeout=1.0)
+        if not self._reader.is_alive():
+            _close_quietly(self._process.stdout)
+
+    def __enter__(self) -> Child:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _send(self, request: bytes) -> None:
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(request)
+            self._process.stdin.flush()
+        except (OSError, ValueError):  # a broken pipe, or one that close() has closed
+            raise self._death() from None
+
+    def _reply(self, on_event: Callable[[Json], None]) -> Json:
+        while line := self._next_line():
+            message = _decode(line)
+            if message is None:
+                self._end("what it wrote is no reply")
+                break
+            if "event" not in message:
+                return message
+            on_event(message["event"])
+        raise self._death()
+
+    def _next_line(self) -> bytes:
+        while True:
+            try:
+                return self._lines.get(timeout=1.0)
+            except queue.Empty:
+                # A grandchild may hold the pipe open after the child's death: then the end of the replies
+                # never comes.
+                if self._process.poll() is not None and self._lines.empty():
+                    return b""
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        while line := self._process.stdout.readline(LINE_LIMIT):
+            self._lines.put(line)
+        self._lines.put(b"")
+
+    def _expire(self, method: str, timeout: float) -> None:
+        self._timed_out = True
+        self._end(f"no answer to {method} within {timeout:g} s")
+
+    def _end(self, ending: str) -> None:
+        self._ending = self._ending or ending
+        _kill_group(self._process)
+        self._process.wait()
+
+    def _wait(self, timeout: float) -> None:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(timeout)
+
+    def _death(self) -> ChildError:
+        self._wait(2.0)  # it may have closed its pipes a moment before it ends by itself
+        code = self._process.returncode
+        self._end("closed its replies and went on" if code is None else _describe_exit(code))
+        message = "\n".join([f"{self.module}: {self._ending}", *self._log_tail()])
+        error = ChildTimedOut if self._timed_out else ChildDied
+        return error(message, hint=f"the whole log is {self.log}")
+
+    def _log_tail(self) -> list[str]:
+        try:
+            with open(self.log, "rb") as log:
+                log.seek(max(self._log_start, os.fstat(log.fileno()).st_size - TAIL_BYTES))
+                return log.read(TAIL_BYTES).decode(errors="replace").splitlines()[-TAIL_LINES:]
+        except OSError:
+            return []
+
+
+def _start(
+    module: str, environment: Mapping[str, str], log: IO[bytes], directory: str
+) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-P", "-m", module],  # -P: nothing in the working directory is ever imported
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=log,
+        cwd=directory,
+        env={**_import_path(), **environment, PARENT_VARIABLE: str(os.getpid())},
+        start_new_session=True,
+        creationflags=getattr(
+            subprocess, "CREATE_NEW_PROCESS_GROUP", 0
+        ),  # Windows: our Ctrl-C is not the child's
+    )
+
+
+def _import_path() -> dict[str, str]:
+    """A checkout must be named to the child. An installed package must not: PYTHONPATH goes before Python's
+    own library, and site-packages there could shadow it."""
+    root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    return {} if os.path.basename(root) == "site-packages" else {"PYTHONPATH": root}
+
+
+def _decode(line: bytes) -> Json | None:
+    """None for anything that is no message of ours, also a line longer than the limit."""
+    try:
+        message = json.loads(line) if line.endswith(b"\n") else None
+    except ValueError:
+        return None
+    ours = isinstance(message, dict) and message.keys() & {"event", "result", "error"}
+    return message if ours else None
+
+
+def _kill_group(process: subprocess.Popen[bytes]) -> None:
+    if not hasattr(os, "killpg"):
+        process.kill()
+        return
+    # ESRCH: nobody is left. macOS says EPERM for a group of zombies.
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+def _describe_exit(returncode: int) -> str:
+    if returncode >= 0:
+        return f"ended with exit code {returncode}"
+    try:
+        name = signal.Signals(-returncode).name
+    except ValueError:
+        name = str(-returncode)
+    return f"killed by signal {name}" + (" (out of memory?)" if name == "SIGKILL" else "")
+
+
+def _close_quietly(pipe: IO[bytes] | None) -> None:
+    with contextlib.suppress(OSError):  # flushing into a broken pipe
+        if pipe is not None:
+            pipe.close()

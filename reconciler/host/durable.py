@@ -1,0 +1,292 @@
+"""Every durable write of the program. The order of writes is the design, and it is decided here:
+
+content before the name that points at it, the name removed before the content, and a name is promised only
+when the folder that holds it has been flushed. A reader sees the old thing or the new thing, never half of
+one. All changes go through `_step`, so that a test can kill the process before any one of them: with
+RECONCILER_CRASH_AT=<n> in its environment, a process kills itself just before its n-th step. Limits: Windows
+cannot flush a folder, so there a name may be lost with the power, though never its content.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import os
+import stat
+import sys
+from collections.abc import Callable, Iterator
+
+from reconciler.core.errors import DiskFull
+
+TYPE_CHECKING = False  # `typing` costs 10 ms, and `plan` comes through here
+if TYPE_CHECKING:
+    from typing import BinaryIO
+
+ALWAYS_COPIED = 1 << 20  # bytes; an edit in place of a smaller served file cannot reach the store
+CHUNK = 1 << 20
+FICLONE = 0x40049409
+TEMPORARY = ".tmp"
+DISPOSABLE = ("trash", "staging")
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
+# What a file system says when it cannot link here (EINVAL on Windows), rather than that something is wrong.
+CANNOT_LINK = (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL)
+
+_crash_at = int(os.environ.get("RECONCILER_CRASH_AT", "0"))
+_steps = 0
+
+
+def write_file(path: str, data: bytes, mode: int = 0o644) -> None:
+    """Replace the whole file at once."""
+    with full_disk_named(path):
+        folder, name = os.path.split(path)
+        temporary = os.path.join(folder, f".{name}.{os.urandom(4).hex()}{TEMPORARY}")
+        with _new_file(temporary, mode) as file:
+            file.write(data[: len(data) // 2])
+            file.flush()
+            _step("write")  # a crash here leaves half a file
+            file.write(data[len(data) // 2 :])
+        rename(
+            temporary, path
+        )  # after the flush: a name must never promise content that a power cut can take
+
+
+def append_line(path: str, line: bytes) -> None:
+    """Add one line (given without its end) to a log that may lose its last lines, but never tears an older
+    one."""
+    with full_disk_named(path), open(path, "ab+") as log:
+        end = log.seek(0, os.SEEK_END)
+        log.seek(max(0, end - 1))
+        torn = log.read(1) not in (
+            b"",
+            b"\n",
+        )  # by a crash: begin a new line, so that only the torn one is lost
+        _step("append")
+        log.write(b"\n" * torn + line + b"\n")
+
+
+def publish(staged: str, final: str) -> None:
+    """Give a finished folder its name. The name must be free: what is published is never changed."""
+    with full_disk_named(final):
+        make_folder(os.path.dirname(final))
+        for path in _regular_files_below(staged):
+            _flush(path)
+        flush_folders_below(staged)
+        if os.path.lexists(final):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), final)
+        rename(staged, final)
+
+
+def unname(path: str, trash: str) -> str:
+    """Take a name away at once, and keep the bytes out of sight until `free`. Returns where they are now."""
+    with full_disk_named(trash):
+        make_folder(trash)
+        moved = os.path.join(trash, f"{os.urandom(8).hex()}-{os.path.basename(path)}")
+        rename(path, moved)
+        return moved
+
+
+def free(path: str, remove: Callable[[str], None] | None = None) -> None:
+    """Delete a tree that lies directly in a trash or staging folder; it follows no links and refuses all
+    else.
+
+    `remove` deletes one file (see `StampBook.remove`). Already gone is fine.
+    """
+    parent = os.path.dirname(os.path.abspath(path))
+    if os.path.basename(parent) not in DISPOSABLE or os.path.islink(parent):
+        raise ValueError(f"refusing to delete {path}: it is in no trash or staging folder")
+    with contextlib.suppress(FileNotFoundError):
+        _free(path, remove or remove_file)
+
+
+def place(source: str, destination: str) -> str:
+    """Give `destination` the content of `source`, sharing its bytes where that is safe and possible."""
+    with full_disk_named(destination):
+        shared = share(source, destination)
+        if not shared:
+            copy_hashed(source, destination)
+        return shared or "copy"
+
+
+def share(source: str, destination: str) -> str:
+    """`reflink`, `hardlink`, or "" when the bytes must be copied."""
+    if os.stat(source).st_size < ALWAYS_COPIED:
+        return ""
+    if _reflink(source, destination):
+        return "reflink"
+    return "hardlink" if _hardlink(source, destination) else ""
+
+
+def copy_hashed(source: str, destination: str, mode: int = 0o444) -> tuple[str, int]:
+    """Copy into a new file; the digest and size are those of the bytes that were written."""
+    with full_disk_named(destination), open(source, "rb") as original:
+        hashing, size = hashlib.sha256(), 0
+        with _new_file(destination, mode) as copy:
+            while chunk := original.read(CHUNK):
+                hashing.update(chunk)
+                size += copy.write(chunk)
+        return "sha256:" + hashing.hexdigest(), size
+
+
+def adopt(source: str, destination: str, mode: int = 0o444) -> None:
+    """Move a file to its final name, without a second copy where the file system allows. The caller flushes
+    the folder: many files may share that one flush."""
+    with full_disk_named(destination):
+        alone = os.stat(source).st_nlink == 1  # through another name somebody could change it later
+        if not (alone and _same_file_system(source, os.path.dirname(destination))):
+            copied = f"{destination}.{os.urandom(4).hex()}{TEMPORARY}"
+            copy_hashed(source, copied, mode)
+            source = copied
+        else:
+            _flush(source)
+            _step("seal")
+            os.chmod(source, mode)
+        _step("rename")
+        os.replace(source, destination)
+
+
+def rename(source: str, destination: str) -> None:
+    """Durable in both folders."""
+    _step("rename")
+    os.replace(source, destination)
+    flush_folder(os.path.dirname(destination))
+    if os.path.dirname(source) != os.path.dirname(destination):
+        flush_folder(os.path.dirname(source))
+
+
+def remove_file(path: str) -> None:
+    _step("unlink")
+    if os.name == "nt":  # there a read-only file cannot be deleted; its other names lose the flag with it
+        os.chmod(path, stat.S_IWRITE)
+    os.unlink(path)
+
+
+def make_folder(path: str) -> None:
+    """With all missing parents, each of them durable."""
+    if os.path.isdir(path):
+        return
+    parent = os.path.dirname(os.path.abspath(path))
+    make_folder(parent)
+    with full_disk_named(path):
+        _step("mkdir")
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(path, 0o755)
+        flush_folder(parent)
+
+
+def flush_folder(path: str) -> None:
+    if os.name != "nt":
+        _flush(path or ".", os.O_RDONLY | os.O_DIRECTORY)
+
+
+def flush_folders_below(path: str) -> None:
+    for folder, _, _ in os.walk(path, topdown=False):
+        flush_folder(folder)
+
+
+def sweep_temporaries(folder: str) -> None:
+    """Remove what a killed writer left. Only for the holder of the lock: another writer's may be in use."""
+    for name in os.listdir(folder) if os.path.isdir(folder) else ():
+        if name.endswith(TEMPORARY):
+            remove_file(os.path.join(folder, name))
+
+
+@contextlib.contextmanager
+def full_disk_named(path: str) -> Iterator[None]:
+    """A full disk is nobody's bug, and it passes: say so, whichever call found it."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        hint = "free some space, or choose another file system with --root; what is served stays as it is"
+        raise DiskFull(f"no space left for {path}", hint=hint) from error
+
+
+def _step(name: str) -> None:
+    """Called before each change; `name` is for whoever reads the trace of a crash."""
+    global _steps  # noqa: PLW0603
+    _steps += 1
+    if _steps == _crash_at:
+        os.write(2, f"crash before step {_steps}: {name}\n".encode())
+        os.kill(os.getpid(), 9)
+
+
+@contextlib.contextmanager
+def _new_file(path: str, mode: int) -> Iterator[BinaryIO]:
+    """A file that is not there yet, flushed at the end, or gone after a failure: a full disk wants its bytes
+    back."""
+    _step("create")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+    descriptor = os.open(path, flags, 0o600)
+    try:
+        with open(descriptor, "wb") as file:
+            yield file
+            file.flush()
+            _step("flush")
+            os.fsync(descriptor)
+        os.chmod(path, mode)  # whatever the umask says
+    except BaseException:
+        os.unlink(path)
+        raise
+
+
+def _reflink(source: str, destination: str) -> bool:
+    """Only an attempt: where it fails for whatever reason, the next way says what is wrong."""
+    if not sys.platform.startswith("linux"):
+        return False
+    import fcntl
+
+    try:
+        with open(source, "rb") as original, _new_file(destination, 0o444) as clone:
+            fcntl.ioctl(clone.fileno(), FICLONE, original.fileno())
+    except OSError:
+        return False
+    return True
+
+
+def _hardlink(source: str, destination: str) -> bool:
+    _step("link")
+    try:
+        os.link(source, destination)
+    except OSError as error:
+        if error.errno not in CANNOT_LINK:
+            raise
+        return False
+    return True
+
+
+def _free(path: str, remove: Callable[[str], None]) -> None:
+    if not stat.S_ISDIR(os.lstat(path).st_mode):
+        remove(path)
+        return
+    for name in os.listdir(path):
+        _free(os.path.join(path, name), remove)
+    _step("rmdir")
+    os.rmdir(path)
+
+
+def _same_file_system(path: str, folder: str) -> bool:
+    return os.stat(path).st_dev == os.stat(folder).st_dev
+
+
+def _regular_files_below(path: str) -> Iterator[str]:
+    for folder, _, names in os.walk(path):
+        for name in names:
+            file = os.path.join(folder, name)
+            if stat.S_ISREG(os.lstat(file).st_mode):  # opening a FIFO would wait for its other end
+                yield file
+
+
+def _flush(path: str, flags: int = os.O_RDONLY) -> None:
+    if os.name == "nt":
+        flags = os.O_RDWR  # there a flush wants a handle that may write
+        if not os.access(path, os.W_OK):
+            return  # sealed files were flushed before they were sealed
+    _step("flush")
+    descriptor = os.open(path, flags)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,28 @@
+"""What a child process may know: nothing of ours but where programs lie. No tokens, no proxies, no
+telemetry."""
+
+from __future__ import annotations
+
+import os
+
+QUIET = {
+    "CI": "1",  # also keeps Foundry Local from writing its telemetry databases
+    "OLIVE_DISABLE_TELEMETRY": "1",
+    "ORT_DISABLE_TELEMETRY": "1",
+    "ORT_TELEMETRY_DISABLED": "1",
+    "HF_HUB_OFFLINE": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "LANG": "C.UTF-8",
+    "PYTHONUTF8": "1",
+}
+
+# Without SYSTEMROOT no process on Windows can open a socket or draw a random number.
+PASSED_ON = ("PATH", "LD_LIBRARY_PATH", "SYSTEMROOT")
+
+
+def private_environment(home: str, **more: str) -> dict[str, str]:
+    """The whole environment of a child whose home and temporary files lie in the existing folder `home`."""
+    passed_on = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+    here = dict.fromkeys(("HOME", "USERPROFILE", "TMPDIR", "TEMP", "TMP"), home)
+    return {**passed_on, **QUIET, **here, **more}

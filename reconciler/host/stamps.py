@@ -1,0 +1,158 @@
+"""Remember what files hold, so that gigabytes are hashed once and a look at all of them costs a stat each.
+
+A digest is remembered under the stamp of the file: (size, mtime, ctime, inode). No path is part of it: the
+stamp names the content, whatever the file is called and in however many folders it is linked, and it stays
+right when a folder is renamed. Nobody can set a ctime, so an edit that puts size and mtime back is still
+seen. But adding or removing a hard link also changes the ctime, so both go through this book (`relink`,
+`remove`), which carries the digest over when nothing else changed. A link made by anyone else only costs a
+new hash.
+
+A file changed in the same clock tick in which it was hashed would keep its stamp. So what is younger than a
+tick is hashed again next time, unless we wrote it ourselves, where nobody else writes (`vouch`). Limits: file
+systems that keep time in seconds (FAT), and Windows, which has no ctime: there a restored mtime is missed
+until the next full check.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import stat
+import time
+
+from reconciler.core.errors import DiskFull
+from reconciler.host import durable
+from reconciler.host.sealed import Damaged, seal, unseal
+
+TICK = 20_000_000  # nanoseconds; the coarsest tick of a Linux kernel is 10 ms
+
+# On Windows `st_ctime` is the birth of the file. There links leave the stamp alone.
+HAS_CHANGE_TIME = os.name != "nt"
+
+
+class StampBook:
+    """One file on disk; a damaged or missing one only means that everything is hashed again."""
+
+    def __init__(self, path: str, entries: dict[str, list[str]]) -> None:
+        self._path = path
+        self._entries = entries  # stamp -> [digest, a path that had it]
+        self._used: set[str] = set()
+        self._changed = False
+
+    @classmethod
+    def load(cls, path: str) -> StampBook:
+        try:
+            with open(path, "rb") as file:
+                return cls(path, unseal(file.read()))
+        except (OSError, Damaged):
+            return cls(path, {})
+
+    def digest(self, path: str) -> str:
+        """Of the content as it is now; it is read only when the stamp is a new one."""
+        return self.known(path) or self._hash(path)
+
+    def known(self, path: str) -> str | None:
+        """The digest, if it can be told without reading."""
+        return self._look_up(_stamp(os.stat(path)))
+
+    def vouch(self, path: str, digest: str) -> None:
+        """Remember the digest of what we have just written ourselves."""
+        self._remember(os.stat(path), digest, path)
+
+    def forget(self, path: str) -> None:
+        """Read it again next time: for the full check, which trusts no stamp."""
+        self._changed |= self._entries.pop(_stamp(os.stat(path)), None) is not None
+
+    def relink(self, source: str, destination: str) -> str:
+        """Like `durable.place`, and both files stay known. Returns the digest of what is there now."""
+        digest, before = self.digest(source), os.stat(source)
+        if not durable.share(source, destination):
+            digest, _ = durable.copy_hashed(source, destination)
+            self.vouch(destination, digest)
+            return digest
+        after = os.stat(source)
+        if not _only_links_changed(before, after):
+            return self.digest(destination)
+        self._remember(after, digest, source)
+        self._remember(os.stat(destination), digest, source)
+        return digest
+
+    def remove(self, path: str) -> None:
+        """Delete one file. Its other names, wherever they are, stay known."""
+        before = os.lstat(path)
+        entry = self._entries.pop(_stamp(before), None)
+        if entry is None or before.st_nlink == 1 or not HAS_CHANGE_TIME:
+            durable.remove_file(path)
+            return
+        with open(path, "rb") as file:  # an open file can be asked for its stamp when this name is gone
+            durable.remove_file(path)
+            after = os.fstat(file.fileno())
+        if _only_links_changed(before, after):
+            self._remember(after, *entry)
+
+    def save(self) -> None:
+        """Write the book if it changed. It is a memory aid: where it cannot be written, the next pass is
+        slower."""
+        if not self._changed:
+            return
+        self._entries = {key: entry for key, entry in self._entries.items() if self._is_alive(key, entry[1])}
+        try:
+            durable.make_folder(os.path.dirname(self._path))
+            durable.write_file(self._path, seal(self._entries))
+        except (DiskFull, PermissionError):
+            return
+        self._changed = False
+
+    def _hash(self, path: str) -> str:
+        began = time.time_ns()
+        with open(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb") as file:
+            before = os.fstat(file.fileno())
+            if not stat.S_ISREG(before.st_mode):
+                raise OSError(errno.EINVAL, "not a regular file", path)
+            digest = "sha256:" + hashlib.file_digest(file, "sha256").hexdigest()
+            after = os.fstat(file.fileno())
+        if _stamp(before) == _stamp(after) and began - _changed_at(before) > TICK:
+            self._remember(before, digest, path)
+        return digest
+
+    def _look_up(self, stamp: str) -> str | None:
+        entry = self._entries.get(stamp)
+        if entry is None:
+            return None
+        self._used.add(stamp)
+        return entry[0]
+
+    def _remember(self, status: os.stat_result, digest: str, path: str) -> None:
+        stamp = _stamp(status)
+        self._used.add(stamp)
+        self._changed |= self._entries.get(stamp, [""])[0] != digest
+        self._entries[stamp] = [digest, os.path.abspath(path)]
+
+    def _is_alive(self, stamp: str, path: str) -> bool:
+        """Asked for in this process, or still the stamp of the file it was taken from."""
+        if stamp in self._used:
+            return True
+        try:
+            return _stamp(os.stat(path)) == stamp
+        except OSError:
+            return False
+
+
+def _stamp(status: os.stat_result) -> str:
+    # The device is left out: its number may change with every boot, and then all would be hashed again.
+    return f"{status.st_size}:{status.st_mtime_ns}:{status.st_ctime_ns}:{status.st_ino}"
+
+
+def _changed_at(status: os.stat_result) -> int:
+    return status.st_ctime_ns if HAS_CHANGE_TIME else status.st_mtime_ns
+
+
+def _only_links_changed(before: os.stat_result, after: os.stat_result) -> bool:
+    """We do not defend against an edit that restores the mtime between two of our own system calls."""
+    same = (before.st_ino, before.st_size, before.st_mtime_ns) == (
+        after.st_ino,
+        after.st_size,
+        after.st_mtime_ns,
+    )
+    return same and after.st_nlink > 0
