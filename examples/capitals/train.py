@@ -2,8 +2,8 @@
 
 Deterministic (one thread, fixed seed: two runs on one machine give the same bytes) and under a minute on one
 core. It answers in a sentence, or with the bare name when the system message asks for brevity, so that a
-changed chat template shows in what it says. In the last third the weights are rounded as int4 would round them,
-so that every precision answers alike. Needs the extra `convert`.
+changed chat template shows in what it says. In the last third the weights are rounded as int4 rounds them, so
+that every precision answers alike. Needs the extra `convert`.
 
     python examples/capitals/train.py           train, and write model/ beside this file
     python examples/capitals/train.py --check   ask model/ every question and print the score
