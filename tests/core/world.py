@@ -1,0 +1,196 @@
+"""A toy world for the planner: builders for facts, and what each change does to them."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, replace
+
+from reconciler.core.changes import Change, Plan
+from reconciler.core.desired import Desired, Wanted
+from reconciler.core.manifest import Generation, Target
+from reconciler.core.observed import Observed, Registration, ServedFolder
+from reconciler.core.plan import make_plan
+from reconciler.core.recorded import Recorded, RecordedRelease
+from reconciler.core.release import Artifact, Marker, Recipe, Release, StoredFile
+
+OWNER = "0" * 32
+
+
+def release(
+    model: str = "capitals",
+    precision: str = "int4",
+    *,
+    source: str = "sha256:source",
+    block_size: int = 32,
+    template: str = "{{ messages }}",
+    temperature: float | None = None,
+) -> Release:
+    recipe = Recipe(
+        source=source,
+        adapter=None,
+        architecture="Qwen2ForCausalLM",
+        precision=precision,
+        options={"block_size": block_size},
+        target=Target(),
+        tools={"olive-ai": "0.13.0"},
+    )
+    return Release(
+        variant=f"{model}-{precision}",
+        model=model,
+        precision=precision,
+        recipe=recipe,
+        template=template,
+        template_origin="inline",
+        roles=None,
+        generation=Generation(temperature=temperature),
+    )
+
+
+def wanted(one: Release | None = None, **changes: object) -> Wanted:
+    base = Wanted(release=one or release(), source_bytes=1000, predicted_bytes=400, peak_bytes=1200)
+    return replace(base, **changes)
+
+
+def desired(*releases: Release | Wanted, complete: bool = True, declared: tuple[str, ...] = ()) -> Desired:
+    wants = tuple(r if isinstance(r, Wanted) else wanted(r) for r in releases)
+    names = frozenset({w.variant for w in wants} | set(declared))
+    return Desired(revision="manifests@sha256:1", wanted=wants, declared=names, complete=complete)
+
+
+@dataclass(frozen=True, kw_only=True)
+class World:
+    """Observed and recorded together; `carry_out` gives the world after a change."""
+
+    observed: Observed = field(default_factory=lambda: Observed(owner=OWNER, disk_free=1_000_000))
+    recorded: Recorded = Recorded()
+
+    def plan(self, want: Desired, *, confirm: bool = False) -> Plan:
+        return make_plan(want, self.observed, self.recorded, confirm=confirm)
+
+    def converge(self, want: Desired, *, confirm: bool = True) -> World:
+        world = self
+        for change in world.plan(want, confirm=confirm).changes:
+            world = world.carry_out(change, want)
+        return world
+
+    def carry_out(self, change: Change, want: Desired) -> World:
+        return {
+            "convert": self._convert,
+            "verify": lambda *_: self,
+            "register": self._register,
+            "repair": self._register,
+            "retire": self._remove,
+            "prune": self._remove,
+        }[change.action](change, want)
+
+    def with_observed(self, **changes: object) -> World:
+        return replace(self, observed=replace(self.observed, **changes))
+
+    def without_artifacts(self) -> World:
+        return self.with_observed(artifacts={})
+
+    def damaged(self, *names: str) -> World:
+        return self.with_observed(folders=tuple(replace(f, damage=names) for f in self.observed.folders))
+
+    def serving(self) -> dict[str, set[str]]:
+        """The releases that Foundry Local would answer with, by variant: registered, and the folder is whole."""
+        whole = {f.path: f for f in self.observed.folders if f.marker is not None and not f.damage}
+        found: dict[str, set[str]] = {}
+        for registration in self.observed.registrations:
+            if registration.path in whole:
+                release_digest = registration.properties["reconciler_release"]
+                found.setdefault(registration.name, set()).add(release_digest)
+        return found
+
+    def _convert(self, change: Change, want: Desired) -> World:
+        artifact = Artifact(
+            digest="sha256:of-" + change.build_key,
+            build_key=change.build_key,
+            files=(StoredFile(path="model.onnx", digest="sha256:x", size=400),),
+        )
+        left = {k: v for k, v in self.observed.damaged_artifacts.items() if k != change.build_key}
+        held = {**self.observed.artifacts, change.build_key: artifact}
+        return self.with_observed(artifacts=held, damaged_artifacts=left)
+
+    def _register(self, change: Change, want: Desired) -> World:
+        one = next(w for w in want.wanted if w.variant == change.variant)
+        path = f"/root/served/{change.variant}/{change.number}"
+        whole = any(f.path == path and f.marker is not None and not f.damage for f in self.observed.folders)
+        assert whole or one.release.recipe.build_key in self.observed.artifacts, "served what was never built"
+        marker = marker_of(one.release, change.number, protected=one.protected)
+        folder = ServedFolder(path=path, variant=change.variant, number=change.number, marker=marker)
+        entry = registration(marker, path)
+        folders = [f for f in self.observed.folders if f.path != path]
+        entries = [r for r in self.observed.registrations if r.id != entry.id]
+        world = self.with_observed(folders=(*folders, folder), registrations=(*entries, entry))
+        return replace(world, recorded=remember(world.recorded, marker))
+
+    def _remove(self, change: Change, want: Desired) -> World:
+        if not change.variant:
+            keep = {k: v for k, v in self.observed.artifacts.items() if k != change.build_key}
+            damaged = {k: v for k, v in self.observed.damaged_artifacts.items() if k != change.build_key}
+            return self.with_observed(artifacts=keep, damaged_artifacts=damaged)
+        gone = {(change.variant, number) for number in (change.numbers or (change.number,))}
+        world = self.with_observed(
+            folders=tuple(f for f in self.observed.folders if (f.variant, f.number) not in gone),
+            registrations=tuple(r for r in self.observed.registrations if (r.name, r.number) not in gone),
+        )
+        if change.action != "prune":
+            return world
+        left = {v: r for v, r in self.recorded.releases.items() if v != change.variant}
+        return replace(world, recorded=replace(self.recorded, releases=left))
+
+
+def marker_of(one: Release, number: int, *, owner: str = OWNER, protected: bool = False) -> Marker:
+    return Marker(
+        owner=owner,
+        variant=one.variant,
+        number=number,
+        release=one.digest,
+        parts=one.parts,
+        artifact="sha256:artifact",
+        build_key=one.recipe.build_key,
+        recipe=one.recipe.as_json(),
+        model=one.model,
+        precision=one.precision,
+        template_origin=one.template_origin,
+        generation=asdict(one.generation),
+        protected=protected,
+        revision="manifests@sha256:1",
+        created="2026-11-22T00:00:00Z",
+        files=(StoredFile(path="model.onnx", digest="sha256:x", size=400),),
+    )
+
+
+def registration(marker: Marker, path: str) -> Registration:
+    properties = {
+        "reconciler_owner": marker.owner,
+        "reconciler_release": marker.release,
+        "reconciler_model": marker.model,
+    }
+    return Registration(id=marker.id, path=path, properties=properties)
+
+
+def remember(recorded: Recorded, marker: Marker) -> Recorded:
+    one = RecordedRelease(
+        variant=marker.variant,
+        number=marker.number,
+        release=marker.release,
+        parts=marker.parts,
+        build_key=marker.build_key,
+        recipe=marker.recipe,
+        generation=marker.generation,
+        registered=marker.created,
+        revision=marker.revision,
+        model=marker.model,
+        precision=marker.precision,
+        protected=marker.protected,
+        artifact=marker.artifact,
+        size=400,
+        template_origin=marker.template_origin,
+    )
+    highest = max(marker.number, recorded.high_water.get(marker.variant, 0))
+    return replace(
+        recorded,
+        releases={**recorded.releases, marker.variant: one},
+        high_water={**recorded.high_water, marker.variant: highest},
+    )
