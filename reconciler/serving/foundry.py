@@ -1,0 +1,222 @@
+"""Foundry Local on one cache: register, unregister, ask. Its SDK runs in a child process with a time limit
+per call.
+
+The child starts when it is first needed (or at `start`, in the background) and stays warm; one that died or
+hung is replaced at the next call. Each change is checked by reading the index afterwards, and the index as it
+was before the first change is kept beside our scratch files.
+"""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from reconciler.core.answer import Answer
+from reconciler.core.errors import PermanentError, RuntimeUnavailable
+from reconciler.core.observed import Registration
+from reconciler.host import durable
+from reconciler.host.child import Child, ChildDied, ChildFailed, ChildTimedOut
+from reconciler.host.environment import private_environment
+from reconciler.serving.complaints import translate
+from reconciler.serving.index import INDEX, read_index
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from concurrent.futures import Future
+    from types import TracebackType
+
+BACKUP = "index.bak"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Seconds. Another application may hold the catalog's lock for a while, and a large model takes its
+    time."""
+
+    catalog: float = 60.0
+    load: float = 900.0
+    answer: float = 900.0
+
+
+class Foundry:
+    """A context manager. One call at a time; `kill` may come from another thread and ends the call in
+    progress."""
+
+    def __init__(self, cache_dir: str, *, scratch: str, log: str, limits: Limits = Limits()) -> None:
+        self._cache_dir = cache_dir
+        self._scratch = scratch
+        self._log = log
+        self._limits = limits
+        self._child: Child | None = None
+        self._opened: Future[Any] | None = None
+        self._backed_up = False
+
+    def start(self) -> None:
+        """Begin to start the child; return at once."""
+        if self._child is not None:
+            return
+        os.makedirs(self._scratch, exist_ok=True)
+        self._child = Child(
+            module="reconciler.serving.foundry_worker",
+            environment=private_environment(self._scratch),
+            log=self._log,
+            directory=self._scratch,
+        )
+        parameters = {"cache_dir": self._cache_dir, "scratch": self._scratch}
+        opener = ThreadPoolExecutor(max_workers=1)
+        self._opened = opener.submit(self._child.call, "open", parameters, timeout=self._limits.catalog)
+        opener.shutdown(wait=False)
+
+    def register(self, path: str, identity: str, properties: Mapping[str, str]) -> None:
+        """Name a served folder. An id that is taken is an error: it is never pointed at other content."""
+        self._back_up()
+        self._catalog_call("register", {"path": path, "id": identity, "properties": dict(properties)})
+        entry = self._entry(identity)
+        if entry is None or entry.path != path or not properties.items() <= entry.properties.items():
+            raise PermanentError(
+                f"{identity} is not in the catalog as it was registered", code="NotRegistered"
+            )
+
+    def unregister(self, identity: str) -> None:
+        """Take a name away; one that is already gone is fine. No file of the model is touched."""
+        self._back_up()
+        try:
+            self._catalog_call("unregister", {"id": identity})
+        except PermanentError as error:
+            if error.code != "NotRegistered":
+                raise
+        if self._entry(identity) is not None:
+            raise PermanentError(f"{identity} is still in the catalog", code="NotUnregistered")
+
+    def list(self, properties: Sequence[str] = ()) -> tuple[Registration, ...]:
+        """What the SDK itself lists, with the named string properties; the path is empty when the folder
+        is gone."""
+        found = self._catalog_call("list", {"properties": [*properties]})["models"]
+        return tuple(
+            Registration(
+                id=model["id"],
+                path=model["path"],
+                properties={key: value for key, value in model["properties"].items() if value is not None},
+            )
+            for model in found
+        )
+
+    def ask(
+        self,
+        identity: str,
+        messages: Sequence[tuple[str, str]],
+        max_tokens: int,
+        temperature: float | None = None,
+        on_text: Callable[[str], None] | None = None,
+    ) -> Answer:
+        """Load the model into the child if it is not there yet, and send (role, text) messages. `on_text`
+        gets each piece of the answer as it comes. Fewer than `max_tokens` are asked for when the context
+        has less room."""
+        loaded = self._model_call("load", {"id": identity}, self._limits.load)
+        question = {
+            "id": identity,
+            "messages": [[role, text] for role, text in messages],
+            "max_tokens": max_tokens,
+            "temperature": temperature,
+        }
+        said = self._model_call("ask", question, self._limits.answer, on_text)
+        return Answer(load_seconds=loaded["seconds"], **said)
+
+    def measure(self) -> tuple[int, dict[str, str]]:
+        """Peak memory of the child in bytes since the last load, and the versions of the libraries that
+        answered."""
+        found = self._model_call("measure", {}, self._limits.catalog)
+        return found["peak_memory_bytes"], found["runtime"]
+
+    def kill(self) -> None:
+        child = self._child
+        if child is not None:
+            child.kill()
+
+    def close(self) -> None:
+        child, self._child = self._child, None
+        if child is not None:
+            child.close()
+
+    def __enter__(self) -> Foundry:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _entry(self, identity: str) -> Registration | None:
+        return next((one for one in read_index(self._cache_dir) if one.id == identity), None)
+
+    def _back_up(self) -> None:
+        """Once, before the first change, and only of an index that can be read."""
+        if self._backed_up:
+            return
+        if read_index(self._cache_dir):
+            with open(os.path.join(self._cache_dir, INDEX), "rb") as index:
+                os.makedirs(self._scratch, exist_ok=True)
+                durable.write_file(os.path.join(self._scratch, BACKUP), index.read())
+        self._backed_up = True
+
+    def _catalog_call(self, verb: str, parameters: dict[str, Any]) -> dict[str, Any]:
+        """The catalog is shared with other applications: no answer means try again later."""
+        try:
+            return self._call(verb, parameters, self._limits.catalog)
+        except ChildTimedOut as error:
+            raise RuntimeUnavailable(
+                f"Foundry Local's catalog did not answer within {self._limits.catalog:g} s",
+                code="CatalogLocked",
+                hint=f"another application may hold the lock in {self._cache_dir}; {error.hint}",
+            ) from None
+        except ChildDied as error:
+            raise RuntimeUnavailable(str(error), code="RuntimeDied", hint=error.hint) from None
+
+    def _model_call(
+        self,
+        verb: str,
+        parameters: dict[str, Any],
+        timeout: float,
+        on_text: Callable[[str], None] | None = None,
+    ) -> dict[str, Any]:
+        """A model that hangs or crashes the runtime will do so again."""
+        try:
+            return self._call(verb, parameters, timeout, on_text)
+        except ChildTimedOut as error:
+            raise PermanentError(
+                f"no end of {verb} within {timeout:g} s", code="RuntimeHung", hint=error.hint
+            ) from None
+        except ChildDied as error:
+            raise PermanentError(str(error), code="RuntimeDied", hint=error.hint) from None
+
+    def _call(
+        self,
+        verb: str,
+        parameters: dict[str, Any],
+        timeout: float,
+        on_text: Callable[[str], None] | None = None,
+    ) -> dict[str, Any]:
+        def on_event(event: dict[str, Any]) -> None:
+            if on_text is not None:
+                on_text(event["text"])
+
+        try:
+            return self._open_child().call(verb, parameters, timeout=timeout, on_event=on_event)
+        except ChildFailed as error:
+            raise translate(error.kind, error.message) from None
+        except (ChildDied, ChildTimedOut):
+            self.close()
+            raise
+
+    def _open_child(self) -> Child:
+        self.start()
+        assert self._child is not None
+        assert self._opened is not None
+        try:
+            self._opened.result()
+        except ChildFailed:
+            self.close()  # a half-opened SDK is of no use to the next call
+            raise
+        return self._child
