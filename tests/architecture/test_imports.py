@@ -1,0 +1,86 @@
+"""Who may import whom, and what a verb loads. The contracts themselves are in pyproject.toml."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+CHECKOUT = Path(__file__).parents[2]
+
+# Each costs seconds and hundreds of megabytes: worker processes only.
+HEAVY = (
+    "foundry_local_sdk",
+    "numpy",
+    "olive",
+    "onnx",
+    "onnxruntime",
+    "onnxruntime_genai",
+    "peft",
+    "safetensors",
+    "tokenizers",
+    "torch",
+    "transformers",
+)
+
+# Light, but start-up is a feature: together they cost four times a bare interpreter.
+UNHURRIED = ("click", "git", "pydantic", "rich", "structlog", "watchfiles", "yaml")
+
+# A verb and what it may load besides the standard library.
+VERBS: dict[str, tuple[str, ...]] = {
+    "--help": (),
+    "--version": (),
+    "plan --help": (),
+    "apply --help": (),
+    "validate manifests": ("pydantic", "yaml"),
+    "plan": ("pydantic", "yaml"),
+    "status": (),
+    "events": (),
+}
+
+LIST_MODULES = """
+import json, sys
+sys.argv = ["reconciler", *sys.argv[1:]]
+from reconciler.cli.main import main
+try:
+    code = main()
+except SystemExit as end:
+    code = end.code
+print("\\n" + json.dumps([code, sorted({name.partition(".")[0] for name in sys.modules})]))
+"""
+
+
+def run_verb(verb: str, root: Path) -> tuple[int, list[str]]:
+    """Exit code and top-level modules of one verb, run in a child Python against an empty machine."""
+    environment = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(root / "home"),
+        "RECONCILER_ROOT": str(root / "root"),
+        "RECONCILER_CACHE": str(root / "cache"),
+    }
+    command = [sys.executable, "-c", LIST_MODULES, *verb.split()]
+    child = subprocess.run(
+        command, cwd=CHECKOUT, env=environment, capture_output=True, text=True, check=True, timeout=60
+    )
+    code, modules = json.loads(child.stdout.splitlines()[-1])
+    return code or 0, modules
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_a_verb_loads_only_what_it_needs(verb: str, tmp_path: Path) -> None:
+    code, modules = run_verb(verb, tmp_path)
+    assert code == 0
+    forbidden = {*HEAVY, *UNHURRIED} - set(VERBS[verb])
+    assert forbidden.isdisjoint(modules)
+
+
+def test_imports_keep_the_contracts() -> None:
+    lint = [sys.executable, "-c", "from importlinter.cli import lint_imports_command as run; run()"]
+    child = subprocess.run(
+        [*lint, "--no-cache"], cwd=CHECKOUT, capture_output=True, text=True, check=False, timeout=120
+    )
+    assert child.returncode == 0, child.stdout

@@ -1,0 +1,80 @@
+"""What pyproject.toml promises, and what no tracked file may hold."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+
+CHECKOUT = Path(__file__).parents[2]
+PROJECT = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]
+
+# Tried together, offline, on Linux x64. Another version is another tool chain.
+TESTED_TOGETHER = {
+    "convert": {
+        "olive-ai": "0.13.0",
+        "onnxruntime-genai": "0.14.1",
+        "onnxruntime": "1.31.0",
+        "transformers": "5.23.0",
+        "torch": "2.13.0",
+        "peft": "0.21.2",
+    },
+    "foundry": {"foundry-local-sdk": "2.2.1"},
+}
+
+# Spelled so that this file does not match itself.
+NOT_OURS = re.compile(
+    r"/(work|root|opt)/(main|shared|wheels|pypi|\.)|"
+    r"https?://[^\s\"')]*(pypi[.]|pythonhosted[.]|npmjs[.]|download[.]pytorch|artifactory)"
+)
+LONGEST_MODULE = 400
+
+
+def tracked_files() -> list[Path]:
+    listing = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=CHECKOUT, capture_output=True, text=True, check=True, timeout=60
+    )
+    return [CHECKOUT / name for name in listing.stdout.split("\0") if name]
+
+
+def text_of(path: Path) -> str:
+    """Empty for binary files, links and files deleted but not yet committed."""
+    if path.is_symlink() or not path.is_file():
+        return ""
+    data = path.read_bytes()
+    return "" if b"\0" in data else data.decode(errors="replace")
+
+
+@pytest.mark.parametrize("extra", TESTED_TOGETHER)
+def test_an_extra_pins_the_versions_that_were_tested_together(extra: str) -> None:
+    pinned = dict(
+        re.findall(r"^([\w-]+)==([\w.]+)$", "\n".join(PROJECT["optional-dependencies"][extra]), re.M)
+    )
+    assert pinned == TESTED_TOGETHER[extra]
+
+
+def test_the_core_depends_on_nothing_heavy() -> None:
+    names = {re.split(r"[<>=\[]", requirement)[0] for requirement in PROJECT["dependencies"]}
+    assert names == {"pydantic", "pyyaml", "gitpython", "watchfiles", "structlog", "rich"}
+
+
+def test_no_tracked_file_names_a_place_on_our_machines_or_a_package_registry() -> None:
+    found = [
+        f"{path.relative_to(CHECKOUT)}: {match.group()}"
+        for path in tracked_files()
+        for match in NOT_OURS.finditer(text_of(path))
+    ]
+    assert found == []
+
+
+def test_no_module_has_outgrown_a_reader() -> None:
+    lengths = {path: len(path.read_text().splitlines()) for path in (CHECKOUT / "reconciler").rglob("*.py")}
+    assert {path.name: n for path, n in lengths.items() if n > LONGEST_MODULE} == {}
+
+
+def test_the_example_model_is_small_enough_for_git() -> None:
+    files = (CHECKOUT / "examples" / "capitals" / "model").iterdir()
+    assert sum(file.stat().st_size for file in files) < 2_000_000
