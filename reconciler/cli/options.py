@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 
 from reconciler.core.errors import UsageError
@@ -63,6 +64,17 @@ def add_output(parser: argparse.ArgumentParser, *formats: str) -> None:
 def add_talk(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-q", "--quiet", action="store_true", help="say nothing on stderr but errors")
     parser.add_argument("-v", "--verbose", action="store_true", help="say more on stderr")
+
+
+def duration(text: str) -> float:
+    """Seconds in a Go duration: `90s`, `2h30m`, `1.5h`."""
+    parts = re.findall(r"(\d+(?:\.\d+)?)(ms|s|m|h)", text)
+    if not parts or "".join(number + unit for number, unit in parts) != text:
+        raise ValueError(text)
+    return sum(float(number) * _UNITS[unit] for number, unit in parts)
+
+
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 def root_of(arguments: argparse.Namespace) -> str:

@@ -75,3 +75,16 @@ class Plan:
 
     def __bool__(self) -> bool:
         return bool(self.changes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """`status`: done | failed | skipped (something it needs failed). `seconds` is wall time; `code`, `message` and
+    `hint` are set when it failed."""
+
+    change: Change
+    status: str
+    seconds: float = 0.0
+    code: str = ""
+    message: str = ""
+    hint: str = ""

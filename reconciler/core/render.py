@@ -87,6 +87,19 @@ def _cost_text(cost: Mapping[str, Any]) -> str:
     return "  " + ", ".join(parts) if parts else ""
 
 
+def pass_text(view: Mapping[str, Any]) -> str:
+    """How a pass ended, in a few lines; each step was already told while it happened."""
+    lines = [f"! {h['variant']}: held back ({h['reason']}): {h['message']}" for h in view["held"]]
+    failed = [o for o in view["outcomes"] if o["status"] == "failed"]
+    if view["converged"]:
+        done = len(view["outcomes"])
+        lines.append(f"Converged: {done} change(s) made." if done else "Converged: nothing to do.")
+    else:
+        lines.append(f"Not converged: {len(failed)} step(s) failed, {len(view['held'])} held back, "
+                     f"{len(view['problems'])} problem(s) in the manifests.")
+    return "\n".join(for_terminal(line) for line in lines) + "\n"
+
+
 def plan_markdown(view: Mapping[str, Any]) -> str:
     """One sticky comment: hidden marker, one-line summary, a table, details per variant. Never over the limit."""
     lines = [MARKER, f"**reconciler**: {for_markdown(summary(view))}", ""]

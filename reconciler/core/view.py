@@ -11,7 +11,8 @@ from reconciler.core.difference import camel
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from reconciler.core.changes import Change, Cost, Plan
+    from reconciler.core.answer import Answer
+    from reconciler.core.changes import Change, Cost, Outcome, Plan
     from reconciler.core.errors import Problem
 
 FORMAT_VERSION = 1
@@ -39,6 +40,36 @@ def problems_view(problems: Iterable[Problem], warnings: Iterable[Problem] = ())
         "problems": [problem_view(problem) for problem in problems],
         "warnings": [problem_view(warning) for warning in warnings],
     }
+
+
+def pass_view(
+    outcomes: Iterable[Outcome], remaining: Plan, problems: Iterable[Problem], converged: bool
+) -> View:
+    """What a pass did, and what it left."""
+    return {
+        "formatVersion": FORMAT_VERSION,
+        "revision": remaining.revision,
+        "converged": converged,
+        "outcomes": [_outcome(outcome) for outcome in outcomes],
+        "remaining": [_change(change) for change in remaining.changes],
+        "held": [asdict(held) for held in remaining.held],
+        "problems": [problem_view(problem) for problem in problems],
+    }
+
+
+def _outcome(outcome: Outcome) -> View:
+    return {
+        "status": outcome.status,
+        "seconds": round(outcome.seconds, 3),
+        "code": outcome.code,
+        "message": outcome.message,
+        "hint": outcome.hint,
+        **_change(outcome.change),
+    }
+
+
+def answer_view(identity: str, answer: Answer) -> View:
+    return {"formatVersion": FORMAT_VERSION, "id": identity} | {camel(k): v for k, v in asdict(answer).items()}
 
 
 def _change(change: Change) -> View:

@@ -102,7 +102,6 @@ def _register(change: Change, execution: Execution) -> None:
     staged, marker = execution.staged.pop(change.variant)
     final = execution.machine.layout.served_release(change.variant, change.number)
     durable.publish(staged, final)
-    execution.machine.stamps.moved(staged, final)
     _name(marker, final, execution)
 
 
@@ -165,10 +164,10 @@ def _mend_folder(change: Change, execution: Execution, final: str) -> Marker:
     staged = execution.fresh_staging()
     marker = _assemble(change, execution, staged)
     if os.path.isdir(final):
-        durable.replace_files(staged, final, quarantine=machine.layout.at("quarantine", f"{time.time_ns()}"))
+        quarantine = machine.layout.at("quarantine", f"{change.variant}-{change.number}-{time.time_ns()}")
+        durable.replace_files(staged, final, quarantine, machine.stamps.move)
     else:
         durable.publish(staged, final)
-    machine.stamps.moved(staged, final)
     return marker
 
 
@@ -191,8 +190,7 @@ def _remove_release(variant: str, number: int, execution: Execution) -> None:
         execution.workers.foundry.unregister(identity)
     marker = inspect(path, machine.stamps).marker if os.path.isdir(path) else None
     if marker is not None and marker.owner == machine.owner:
-        durable.free(durable.unname(path, machine.layout.trash))
-        machine.stamps.forget_below(path)
+        durable.free(durable.unname(path, machine.layout.trash), machine.stamps.remove)
     _require_gone(identity, path, execution)
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from reconciler.conversion.converter import Conversion
     from reconciler.core.changes import Change
     from reconciler.engine.carry_out import Execution
-    from reconciler.engine.outcome import Reporter
+    from reconciler.engine.report import Reporter
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -9,13 +10,16 @@ from typing import TYPE_CHECKING
 from reconciler.artifacts.store import ArtifactStore
 from reconciler.core.layout import Layout
 from reconciler.core.observed import Observed
-from reconciler.host.owner import read_owner
+from reconciler.host.lock import hold
+from reconciler.host.owner import make_owner, read_owner
 from reconciler.host.stamps import StampBook
 from reconciler.records.records import Records
 from reconciler.serving.folder import inspect
 from reconciler.serving.index import read_index
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from reconciler.core.observed import ServedFolder
     from reconciler.core.recorded import Recorded
     from reconciler.core.release import Artifact
@@ -45,6 +49,15 @@ def open_machine(root: str, cache: str) -> Machine:
         records=Records(layout),
         owner=read_owner(layout),
     )
+
+
+@contextlib.contextmanager
+def locked_machine(root: str, cache: str, *, command: str) -> Iterator[Machine]:
+    """The machine, ours to change. Draws this root's owner mark the first time. Raises LockHeld."""
+    layout = Layout(os.path.realpath(root))
+    with hold(layout.lock, command=command):
+        make_owner(layout)
+        yield open_machine(root, cache)
 
 
 def observe(machine: Machine) -> Observed:

@@ -12,7 +12,7 @@ from reconciler.core.errors import ReconcilerError
 from reconciler.engine import carry_out as steps
 from reconciler.engine.conversions import Conversions
 from reconciler.engine.machine import observe, recall
-from reconciler.engine.outcome import Outcome
+from reconciler.core.changes import Outcome
 from reconciler.engine.planning import plan_only
 from reconciler.engine.workers import Workers
 from reconciler.host import durable
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from reconciler.core.parse import Parsed
     from reconciler.engine.conversions import Converted
     from reconciler.engine.machine import Machine
-    from reconciler.engine.outcome import Reporter
+    from reconciler.engine.report import Reporter
     from reconciler.engine.resolve import Resolution
 
 

@@ -1,25 +1,11 @@
-"""What came of a change, and who is told while it happens."""
+"""Who is told while a pass happens."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from reconciler.core.changes import Change
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """`status`: done | failed | skipped (something it needs failed). `seconds` is wall time; `code`, `message` and
-    `hint` are set when it failed."""
-
-    change: Change
-    status: str
-    seconds: float = 0.0
-    code: str = ""
-    message: str = ""
-    hint: str = ""
+    from reconciler.core.changes import Change, Outcome
 
 
 class Reporter(Protocol):

@@ -1,0 +1,81 @@
+"""`reconciler apply`: one pass, now, under the lock."""
+
+from __future__ import annotations
+
+import sys
+
+from reconciler.cli import options
+from reconciler.cli.exit_codes import OK, PARTLY
+from reconciler.cli.output import json_text, show_problems
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+
+    from reconciler.engine.pass_ import PassResult
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    options.add_manifests(parser)
+    options.add_machine(parser)
+    options.add_output(parser, "text", "json")
+    parser.add_argument("--dry-run", action="store_true", help="show the plan and change nothing (as `plan`)")
+    parser.add_argument(
+        "--confirm",
+        action="store_true",
+        help="allow what asks for a confirmation: pruning everything, more than half or more than five models",
+    )
+    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="conversions at a time (default: 1)")
+    parser.add_argument(
+        "--conversion-timeout",
+        type=options.duration,
+        default=6 * 3600.0,
+        metavar="TIME",
+        help="time limit of one conversion, e.g. 90m or 2h30m (default: 6h)",
+    )
+    options.add_talk(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    if arguments.dry_run:
+        from reconciler.cli import plan
+
+        arguments.detailed_exitcode = False
+        return plan.run(arguments)
+    result = apply(arguments)
+    if not arguments.quiet:
+        show_problems(result.resolution.warnings, "warning")
+    show_problems(result.resolution.problems)
+    _show(result, arguments)
+    return OK if result.converged else PARTLY
+
+
+def apply(arguments: argparse.Namespace) -> PassResult:
+    from reconciler.cli.logs import configure
+    from reconciler.cli.manifests import load_manifests, remember_manifests
+    from reconciler.cli.progress import reporter_for
+    from reconciler.engine.machine import locked_machine
+    from reconciler.engine.pass_ import Options, run_pass
+
+    configure(verbose=arguments.verbose)
+    root, cache = options.root_of(arguments), options.cache_of(arguments)
+    with locked_machine(root, cache, command="apply") as machine:
+        parsed = load_manifests(arguments, machine)
+        chosen = Options(
+            confirm=arguments.confirm, jobs=arguments.jobs, conversion_timeout=arguments.conversion_timeout
+        )
+        with reporter_for(quiet=arguments.quiet) as reporter:
+            result = run_pass(machine, parsed, reporter, chosen)
+        remember_manifests(parsed, machine)
+    return result
+
+
+def _show(result: PassResult, arguments: argparse.Namespace) -> None:
+    from reconciler.core import render
+    from reconciler.core.view import pass_view
+
+    view = pass_view(result.outcomes, result.remaining, result.resolution.problems, result.converged)
+    if arguments.output == "json":
+        sys.stdout.write(json_text(view))
+    elif not arguments.quiet:
+        sys.stdout.write(render.pass_text(view))

@@ -1,0 +1,54 @@
+"""The status table for people. Reads the JSON view only."""
+
+from __future__ import annotations
+
+from reconciler.core.escape import for_terminal
+from reconciler.core.render import size_text
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any
+
+HEADS = ("VARIANT", "ID", "PRECISION", "SIZE", "READY", "REASON", "TEMPLATE", "SINCE")
+
+
+def status_text(view: Mapping[str, Any]) -> str:
+    if not view["variants"]:
+        return "nothing is served by this reconciler\n"
+    rows = [HEADS, *(_row(variant) for variant in view["variants"])]
+    lines = _columns(rows)
+    lines += ["", *(line for variant in view["variants"] for line in _complaints(variant))]
+    lines.append(f"applied revision {view['lastAppliedRevision'] or 'none'}")
+    if view["lastAttemptedRevision"] != view["lastAppliedRevision"]:
+        lines.append(f"attempted revision {view['lastAttemptedRevision']}")
+    return "\n".join(for_terminal(line) for line in lines) + "\n"
+
+
+def _row(variant: Mapping[str, Any]) -> Sequence[str]:
+    ready = _condition(variant, "Ready")
+    return (
+        variant["variant"],
+        variant["id"] or "-",
+        variant["precision"],
+        size_text(variant["sizeBytes"]),
+        ready["status"],
+        ready["reason"],
+        variant["template"],
+        variant["since"] or "-",
+    )
+
+
+def _complaints(variant: Mapping[str, Any]) -> list[str]:
+    ready = _condition(variant, "Ready")
+    return [] if ready["status"] == "True" else [f"{variant['variant']}: {ready['message']}"]
+
+
+def _condition(variant: Mapping[str, Any], kind: str) -> Mapping[str, Any]:
+    unknown = {"status": "Unknown", "reason": "-", "message": "no pass has judged it yet"}
+    return next((c for c in variant["conditions"] if c["type"] == kind), unknown)
+
+
+def _columns(rows: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
