@@ -54,7 +54,7 @@ check: $(READY) ## format, lint, types, import contract, core tests: under a min
 
 .PHONY: bench
 bench: $(READY) ## side by side with installed peers; tables, and JSON in bench/results/
-	@for bench in startup convert8 noop_peers; do $(BIN)/python bench/$$bench.py; done
+	@for bench in startup convert8 noop_peers; do $(BIN)/python -m bench.$$bench; done
 
 .PHONY: schema
 schema: $(READY) ## write schema/v1alpha1.json from the types
