@@ -17,10 +17,14 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("name", metavar="NAME", help="a variant (capitals-int4), an id (capitals-int4:2), or a model")
+    parser.add_argument(
+        "name", metavar="NAME", help="a variant (capitals-int4), an id (capitals-int4:2), or a model"
+    )
     parser.add_argument("prompt", metavar="PROMPT", help="the question; - reads it from standard input")
     parser.add_argument("--system", metavar="TEXT", help="a system message before the question")
-    parser.add_argument("--max-tokens", type=int, default=256, metavar="N", help="longest answer (default: 256)")
+    parser.add_argument(
+        "--max-tokens", type=int, default=256, metavar="N", help="longest answer (default: 256)"
+    )
     parser.add_argument(
         "--temperature",
         type=float,
@@ -43,15 +47,17 @@ def run(arguments: argparse.Namespace) -> int:
     identity = find([entry.id for entry in read_index(cache)], arguments.name)
     messages = [("system", arguments.system)] if arguments.system else []
     messages.append(("user", sys.stdin.read() if arguments.prompt == "-" else arguments.prompt))
-    with TemporaryDirectory(prefix="reconciler-ask-") as scratch:
-        with Foundry(cache, scratch=scratch, log=f"{scratch}/foundry.log") as foundry:
-            answer = foundry.ask(
-                identity,
-                messages,
-                arguments.max_tokens,
-                temperature=arguments.temperature,
-                on_text=_print_text if arguments.output == "text" else None,
-            )
+    with (
+        TemporaryDirectory(prefix="reconciler-ask-") as scratch,
+        Foundry(cache, scratch=scratch, log=f"{scratch}/foundry.log") as foundry,
+    ):
+        answer = foundry.ask(
+            identity,
+            messages,
+            arguments.max_tokens,
+            temperature=arguments.temperature,
+            on_text=_print_text if arguments.output == "text" else None,
+        )
     _show(identity, answer, arguments)
     return OK
 
@@ -60,7 +66,9 @@ def find(ids: list[str], name: str) -> str:
     """The newest id of a variant; a model's name will do when it is served at one precision only."""
     if name in ids:
         return name
-    matches = [one for one in ids if name in (one.rpartition(":")[0], one.rpartition(":")[0].rpartition("-")[0])]
+    matches = [
+        one for one in ids if name in (one.rpartition(":")[0], one.rpartition(":")[0].rpartition("-")[0])
+    ]
     variants = sorted({one.rpartition(":")[0] for one in matches})
     if name in variants:
         matches = [one for one in matches if one.rpartition(":")[0] == name]

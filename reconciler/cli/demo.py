@@ -37,7 +37,9 @@ That was the whole job. Try it on a model of your own:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--keep", metavar="DIR", help="work in DIR (must be empty or absent) and leave it there")
+    parser.add_argument(
+        "--keep", metavar="DIR", help="work in DIR (must be empty or absent) and leave it there"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -98,7 +100,9 @@ class _Demo:
     def _serve(self) -> None:
         _step("What would change on this machine, and why? Nothing is touched yet.")
         self._reconciler("plan")
-        _step("Make it so: Olive converts and quantizes, the real runtime rehearses, Foundry Local gets the names.")
+        _step(
+            "Make it so: Olive converts and quantizes, the real runtime rehearses, Foundry Local gets the names."
+        )
         self._reconciler("apply")
         self._reconciler("status")
         _step("A second apply finds nothing to do.")
@@ -111,7 +115,9 @@ class _Demo:
             raise PermanentError(f"expected an answer with {expected!r}, got {answer.strip()!r}")
 
     def _retemplate(self) -> None:
-        _step("Change the prompt template in git: a new registration of the same weights, nothing is converted.")
+        _step(
+            "Change the prompt template in git: a new registration of the same weights, nothing is converted."
+        )
         with open(self.manifest, encoding="utf-8") as file:
             text = file.read()
         changed = text.replace("promptTemplate: chatml", "promptTemplate: {ref: brief}")
@@ -129,7 +135,9 @@ class _Demo:
             raise PermanentError(f"expected the short answer Ljubljana, got {answer.strip()!r}")
 
     def _damage_and_repair(self) -> None:
-        _step("Somebody damages a served file behind our back. Foundry Local would not notice before it loads it.")
+        _step(
+            "Somebody damages a served file behind our back. Foundry Local would not notice before it loads it."
+        )
         served = os.path.join(self.folder, "state", "served", "capitals-int4")
         victim = os.path.join(served, max(os.listdir(served), key=int), "model.onnx.data")
         os.chmod(victim, 0o644)
@@ -141,7 +149,9 @@ class _Demo:
         self._ask("int4", "Ljubljana")
 
     def _prune(self) -> None:
-        _step("Delete the manifest. An empty declaration is likelier a wrong folder than a wish, so apply holds back ...")
+        _step(
+            "Delete the manifest. An empty declaration is likelier a wrong folder than a wish, so apply holds back ..."
+        )
         os.unlink(self.manifest)
         _say("    $ git rm manifests/capitals.yaml")
         self._commit("retire capitals")

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("variant", metavar="NAME", nargs="?", help="only events of this model or variant")
     options.add_machine(parser)
-    parser.add_argument("-n", "--limit", type=int, default=50, help="at most this many, the newest (default: 50)")
+    parser.add_argument(
+        "-n", "--limit", type=int, default=50, help="at most this many, the newest (default: 50)"
+    )
     options.add_output(parser, "text", "json")
 
 
@@ -45,6 +47,5 @@ def _line(event: Mapping[str, Any]) -> str:
     what = event.get("variant") or f"artifact {str(event.get('buildKey', ''))[7:19]}"
     seconds = f" in {event['seconds']:.1f} s" if event.get("seconds") else ""
     message = f": {event['message']}" if event.get("message") else ""
-    return for_terminal(
-        f"{event.get('time', '')}  {event.get('type', ''):<17} {what}{number} ({event.get('reason', '')}){seconds}{message}"
-    )
+    head = f"{event.get('time', '')}  {event.get('type', ''):<17} {what}{number}"
+    return for_terminal(f"{head} ({event.get('reason', '')}){seconds}{message}")

@@ -89,7 +89,9 @@ def default_root() -> str:
     if os.geteuid() == 0:
         return "/var/lib/reconciler"
     state = os.environ.get("XDG_STATE_HOME", "")
-    return os.path.join(state if os.path.isabs(state) else os.path.join(_home(), ".local", "state"), "reconciler")
+    return os.path.join(
+        state if os.path.isabs(state) else os.path.join(_home(), ".local", "state"), "reconciler"
+    )
 
 
 def cache_of(arguments: argparse.Namespace) -> str:

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from reconciler.core.errors import Problem
 
 
-def show(view: Mapping[str, Any], output: str, renderers: Mapping[str, Callable[[Mapping[str, Any]], str]]) -> None:
+def show(
+    view: Mapping[str, Any], output: str, renderers: Mapping[str, Callable[[Mapping[str, Any]], str]]
+) -> None:
     """Print a JSON view, in the format that was asked for."""
     sys.stdout.write(json_text(view) if output == "json" else renderers[output](view))
 

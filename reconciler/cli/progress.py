@@ -14,8 +14,7 @@ if TYPE_CHECKING:
 
     from rich.progress import TaskID
 
-    from reconciler.core.changes import Change
-    from reconciler.core.changes import Outcome
+    from reconciler.core.changes import Change, Outcome
     from reconciler.engine.report import Reporter
 
 

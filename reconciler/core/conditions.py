@@ -1,7 +1,7 @@
-"""The conditions of each variant after a pass: the one point where outcomes become a state that people and machines read.
+"""The conditions of each variant after a pass: the one point where outcomes become a state to read.
 
-Kinds as in Kubernetes: Ready sums up; Reconciling means work is left; Stalled means a person is needed; Built, Verified,
-Serving and IntegrityVerified say what is true of the release that git wants. Pure.
+Types as in Kubernetes: Ready sums up; Reconciling means work is left; Stalled means a person is needed; Built,
+Verified, Serving and IntegrityVerified say what is true of the release that git wants. Pure.
 """
 
 from __future__ import annotations
@@ -43,7 +43,9 @@ def judge(
     left = {change.variant for change in remaining.changes}
     return {
         wanted.variant: _dated(
-            _conditions(wanted, observed, recorded, failures.get(wanted.variant), held.get(wanted.variant), left),
+            _conditions(
+                wanted, observed, recorded, failures.get(wanted.variant), held.get(wanted.variant), left
+            ),
             recorded.conditions.get(wanted.variant, {}),
             now,
         )
@@ -62,7 +64,8 @@ def _conditions(
     registration = _serving(wanted.variant, observed, recorded)
     folder = _folder(registration, observed)
     current = (
-        registration is not None and registration.properties.get("reconciler_release") == wanted.release.digest
+        registration is not None
+        and registration.properties.get("reconciler_release") == wanted.release.digest
     )
     whole = folder is not None and folder.marker is not None and not folder.damage
     conditions = [

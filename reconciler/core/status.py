@@ -1,4 +1,4 @@
-"""The JSON view of a machine: what it serves now, and the conditions of the last pass corrected by what is seen. Pure."""
+"""The JSON view of a machine: what it serves now, and the last pass's conditions corrected by what is seen. Pure."""
 
 from __future__ import annotations
 
@@ -71,13 +71,12 @@ def _variant(one: _Served) -> View:
 def _conditions(one: _Served) -> list[View]:
     """What the last pass found, with what the world says now on top: a status must not praise what is gone."""
     wrong = _what_is_wrong(one)
-    seen = {"Serving": one.registration is not None, "IntegrityVerified": not wrong}
+    seen = {"Serving": one.registration is not None, "IntegrityVerified": not wrong, "Ready": not wrong}
     views = []
     for condition in one.conditions.values():
         view = _condition(condition)
-        if seen.get(condition.type, True) is False or (condition.type == "Ready" and wrong):
-            if condition.status == "True":
-                view |= {"status": "False", "reason": "DriftDetected", "message": wrong or "not registered"}
+        if condition.status == "True" and not seen.get(condition.type, True):
+            view |= {"status": "False", "reason": "DriftDetected", "message": wrong}
         views.append(view)
     return views
 

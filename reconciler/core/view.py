@@ -1,5 +1,5 @@
-"""The JSON view of a plan, of problems and of a machine's status: the one source that every renderer reads, so that text
-and JSON cannot disagree. Plain dicts, camelCase, with a formatVersion."""
+"""The JSON view of a plan, of a pass and of problems: the one source that every renderer reads, so that text and
+JSON cannot disagree. Plain dicts, camelCase, with a formatVersion."""
 
 from __future__ import annotations
 
@@ -69,7 +69,9 @@ def _outcome(outcome: Outcome) -> View:
 
 
 def answer_view(identity: str, answer: Answer) -> View:
-    return {"formatVersion": FORMAT_VERSION, "id": identity} | {camel(k): v for k, v in asdict(answer).items()}
+    return {"formatVersion": FORMAT_VERSION, "id": identity} | {
+        camel(k): v for k, v in asdict(answer).items()
+    }
 
 
 def _change(change: Change) -> View:

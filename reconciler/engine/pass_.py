@@ -1,18 +1,19 @@
-"""One pass: look, plan, carry out, look again, record. It knows nothing of what woke it, and the same pass twice changes
-nothing the second time. One failing variant never stops the others."""
+"""One pass: look, plan, carry out, look again, record. It knows nothing of what woke it, and the same pass twice
+changes nothing the second time. One failing variant never stops the others."""
 
 from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
+from reconciler.core.changes import Outcome
 from reconciler.core.conditions import Failure, judge
 from reconciler.core.errors import ReconcilerError
 from reconciler.engine import carry_out as steps
 from reconciler.engine.conversions import Conversions
 from reconciler.engine.machine import observe, recall
-from reconciler.core.changes import Outcome
 from reconciler.engine.planning import plan_only
 from reconciler.engine.workers import Workers
 from reconciler.host import durable
@@ -129,7 +130,7 @@ class _Run:
             if broken is not None:
                 self._skip(change, because=broken)
                 continue
-            outcome = self._step(change, lambda change=change: steps.carry_out(change, self._execution))
+            outcome = self._step(change, partial(steps.carry_out, change, self._execution))
             broken = outcome if outcome.status == "failed" else None
 
     def _take(self, converted: Converted, waiting: Sequence[Sequence[Change]]) -> None:
@@ -169,7 +170,9 @@ class _Run:
         else:
             failure = {}
         seconds = spent + time.monotonic() - started
-        return self._tell(Outcome(change=change, status="failed" if failure else "done", seconds=seconds, **failure))
+        return self._tell(
+            Outcome(change=change, status="failed" if failure else "done", seconds=seconds, **failure)
+        )
 
     def _skip(self, change: Change, *, because: Outcome) -> None:
         message = f"{because.change.action} failed: {because.message}"
@@ -201,7 +204,9 @@ def _by_variant(plan: Plan) -> list[list[Change]]:
 def _log_bug(change: Change, error: Exception) -> None:
     import structlog
 
-    structlog.get_logger().exception("change.bug", action=change.action, variant=change.variant, exc_info=error)
+    structlog.get_logger().exception(
+        "change.bug", action=change.action, variant=change.variant, exc_info=error
+    )
 
 
 def record_outcome(execution: steps.Execution, outcome: Outcome) -> None:
@@ -215,7 +220,12 @@ def record_outcome(execution: steps.Execution, outcome: Outcome) -> None:
         "revision": execution.resolution.desired.revision,
         "seconds": round(outcome.seconds, 3),
     }
-    details = {"number": change.number, "buildKey": change.build_key, "code": outcome.code, "message": outcome.message}
+    details = {
+        "number": change.number,
+        "buildKey": change.build_key,
+        "code": outcome.code,
+        "message": outcome.message,
+    }
     records.append_event(event | {key: value for key, value in details.items() if value})
     if outcome.status == "done" and change.action in ("convert", "verify", "register"):
         wanted = execution.wanted(change.variant)
@@ -226,7 +236,11 @@ def _record(machine: Machine, result: PassResult) -> None:
     """What only the records can tell: conditions and revisions. Stamps last: they only save work."""
     observed = observe(machine)
     recorded = recall(machine, observed)
-    failures = {o.change.variant: Failure(code=o.code, message=o.message) for o in result.outcomes if o.status != "done"}
+    failures = {
+        o.change.variant: Failure(code=o.code, message=o.message)
+        for o in result.outcomes
+        if o.status != "done"
+    }
     conditions = judge(result.resolution.desired, observed, recorded, result.remaining, failures, now())
     machine.records.save_conditions(conditions)
     if result.converged:

@@ -71,7 +71,9 @@ class _Resolved:
 def _resolve_model(model: Model, stamps: StampBook) -> _Resolved:
     source = inspect_source(model.source_path, stamps)
     adapter = inspect_adapter(model.adapter_path, stamps) if model.adapter_path else None
-    problems = [_at(model, "spec.source", p) for p in (*source.problems, *(adapter.problems if adapter else ()))]
+    problems = [
+        _at(model, "spec.source", p) for p in (*source.problems, *(adapter.problems if adapter else ()))
+    ]
     template = model.template.jinja if model.template.jinja is not None else source.chat_template
     if template is None and not problems:
         problems.append(_no_template(model))

@@ -61,7 +61,7 @@ class World:
     """Observed and recorded together; `carry_out` gives the world after a change."""
 
     observed: Observed = field(default_factory=lambda: Observed(owner=OWNER, disk_free=1_000_000))
-    recorded: Recorded = Recorded()
+    recorded: Recorded = field(default_factory=Recorded)
 
     def plan(self, want: Desired, *, confirm: bool = False) -> Plan:
         return make_plan(want, self.observed, self.recorded, confirm=confirm)
