@@ -78,6 +78,23 @@ def publish(staged: str, final: str) -> None:
         rename(staged, final)
 
 
+def replace_files(
+    staged: str, final: str, quarantine: str, move: Callable[[str, str], None] | None = None
+) -> None:
+    """Mend a published folder file by file, so that what is whole in it serves meanwhile. What does not
+    belong there is moved to `quarantine`. `move` moves one file (see `StampBook.move`)."""
+    with full_disk_named(final):
+        wanted = {os.path.relpath(path, staged) for path in _regular_files_below(staged)}
+        _quarantine_foreign(final, wanted, quarantine)
+        for name in sorted(wanted):
+            source, destination = os.path.join(staged, name), os.path.join(final, name)
+            if os.path.exists(destination) and os.path.samefile(source, destination):
+                continue
+            make_folder(os.path.dirname(destination))
+            _flush(source)
+            (move or rename)(source, destination)
+
+
 def unname(path: str, trash: str) -> str:
     """Take a name away at once, and keep the bytes out of sight until `free`. Returns where they are now."""
     with full_disk_named(trash):
@@ -98,6 +115,12 @@ def free(path: str, remove: Callable[[str], None] | None = None) -> None:
         raise ValueError(f"refusing to delete {path}: it is in no trash or staging folder")
     with contextlib.suppress(FileNotFoundError):
         _free(path, remove or remove_file)
+
+
+def empty(folder: str) -> None:
+    """Free everything in a trash or staging folder."""
+    for name in os.listdir(folder):
+        free(os.path.join(folder, name))
 
 
 def place(source: str, destination: str) -> str:
@@ -255,6 +278,21 @@ def _hardlink(source: str, destination: str) -> bool:
             raise
         return False
     return True
+
+
+def _quarantine_foreign(final: str, wanted: set[str], quarantine: str) -> None:
+    folders = {os.path.dirname(name) for name in wanted}
+    for folder, below, names in os.walk(final):
+        for name in [*below, *names]:
+            path = os.path.join(folder, name)
+            relative = os.path.relpath(path, final)
+            kind = os.lstat(path).st_mode
+            fits = relative in folders if stat.S_ISDIR(kind) else relative in wanted and stat.S_ISREG(kind)
+            if not fits:
+                target = os.path.join(quarantine, relative)
+                make_folder(os.path.dirname(target))
+                rename(path, target)
+        below[:] = [name for name in below if os.path.isdir(os.path.join(folder, name))]
 
 
 def _free(path: str, remove: Callable[[str], None]) -> None:

@@ -23,6 +23,7 @@ import time
 
 from reconciler.core.errors import DiskFull
 from reconciler.host import durable
+from reconciler.host.reading import read_whole
 from reconciler.host.sealed import Damaged, seal, unseal
 
 TICK = 20_000_000  # nanoseconds; the coarsest tick of a Linux kernel is 10 ms
@@ -36,17 +37,21 @@ class StampBook:
 
     def __init__(self, path: str, entries: dict[str, list[str]]) -> None:
         self._path = path
-        self._entries = entries  # stamp -> [digest, a path that had it]
-        self._used: set[str] = set()
+        self._entries = entries  # stamp -> [digest, the path that last had it]
+        self._learned: set[str] = set()
         self._changed = False
 
     @classmethod
     def load(cls, path: str) -> StampBook:
         try:
-            with open(path, "rb") as file:
-                return cls(path, unseal(file.read()))
+            return cls(path, unseal(read_whole(path)))
         except (OSError, Damaged):
             return cls(path, {})
+
+    @classmethod
+    def empty(cls) -> StampBook:
+        """One that is never saved."""
+        return cls("", {})
 
     def digest(self, path: str) -> str:
         """Of the content as it is now; it is read only when the stamp is a new one."""
@@ -54,7 +59,11 @@ class StampBook:
 
     def known(self, path: str) -> str | None:
         """The digest, if it can be told without reading."""
-        return self._look_up(_stamp(os.stat(path)))
+        entry = self._entries.get(_stamp(os.stat(path)))
+        if entry is None:
+            return None
+        entry[1] = path
+        return entry[0]
 
     def vouch(self, path: str, digest: str) -> None:
         """Remember the digest of what we have just written ourselves."""
@@ -78,6 +87,14 @@ class StampBook:
         self._remember(os.stat(destination), digest, source)
         return digest
 
+    def move(self, source: str, destination: str) -> None:
+        """Rename one file, durably."""
+        entry, before = self._entries.get(_stamp(os.stat(source))), os.stat(source)
+        durable.rename(source, destination)
+        after = os.stat(destination)
+        if entry is not None and _only_links_changed(before, after):
+            self._remember(after, *entry)
+
     def remove(self, path: str) -> None:
         """Delete one file. Its other names, wherever they are, stay known."""
         before = os.lstat(path)
@@ -94,7 +111,7 @@ class StampBook:
     def save(self) -> None:
         """Write the book if it changed. It is a memory aid: where it cannot be written, the next pass is
         slower."""
-        if not self._changed:
+        if not (self._changed and self._path):
             return
         self._entries = {key: entry for key, entry in self._entries.items() if self._is_alive(key, entry[1])}
         try:
@@ -116,25 +133,16 @@ class StampBook:
             self._remember(before, digest, path)
         return digest
 
-    def _look_up(self, stamp: str) -> str | None:
-        entry = self._entries.get(stamp)
-        if entry is None:
-            return None
-        self._used.add(stamp)
-        return entry[0]
-
     def _remember(self, status: os.stat_result, digest: str, path: str) -> None:
         stamp = _stamp(status)
-        self._used.add(stamp)
+        self._learned.add(stamp)
         self._changed |= self._entries.get(stamp, [""])[0] != digest
         self._entries[stamp] = [digest, os.path.abspath(path)]
 
     def _is_alive(self, stamp: str, path: str) -> bool:
-        """Asked for in this process, or still the stamp of the file it was taken from."""
-        if stamp in self._used:
-            return True
+        """Learned in this process, or still the stamp of the path that last had it."""
         try:
-            return _stamp(os.stat(path)) == stamp
+            return stamp in self._learned or _stamp(os.stat(path)) == stamp
         except OSError:
             return False
 

@@ -1,0 +1,166 @@
+"""The artifact store: an OCI image layout that skopeo, oras and crane can read. Every file once, named by its
+sha256.
+
+To put: blobs, then the manifest that names them, then the index that names the manifest; to remove: the other
+way round. A process that dies in between leaves blobs that nobody names, which the next sweep takes. Nothing
+is built twice for one build key, and a damaged blob is replaced by whoever brings the right bytes. Reading
+needs no lock; whoever changes the store holds the root's lock.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping
+
+from reconciler.artifacts import index, modelpack
+from reconciler.artifacts.modelpack import NotAnArtifact, Packed
+from reconciler.artifacts.tree import files_in
+from reconciler.core import digest as digests
+from reconciler.core.release import Artifact, StoredFile
+from reconciler.host import durable
+from reconciler.host.reading import read_whole
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from reconciler.artifacts.index import Descriptor
+    from reconciler.core.layout import Layout
+    from reconciler.host.stamps import StampBook
+
+DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+MANIFEST_LIMIT = 4 << 20  # bytes; registries refuse more
+
+
+class ArtifactStore:
+    def __init__(self, layout: Layout, stamps: StampBook) -> None:
+        self._oci = layout.oci
+        self._blobs = os.path.join(layout.oci, "blobs", "sha256")
+        self._stamps = stamps
+
+    def artifacts(self) -> dict[str, Artifact]:
+        """By build key, as listed. Whether their files are whole is another question: see `damage`."""
+        return {key: packed.artifact for key, packed in self._packed().items()}
+
+    def damage(self, artifact: Artifact) -> tuple[str, ...]:
+        """The files that are missing or changed. Reads only those whose stamp is a new one."""
+        return tuple(file.path for file in artifact.files if not self._is_intact(file.digest))
+
+    def blob(self, digest: str) -> str:
+        """Where the bytes lie, or would lie."""
+        if not DIGEST.fullmatch(digest):
+            raise ValueError(f"{digest!r} is no sha256 digest")
+        return f"{self._blobs}{os.sep}{digest[7:]}"
+
+    def put(self, build_key: str, tree: str, recipe: Mapping[str, object]) -> Artifact:
+        """Move the files of `tree` into the store, unless it holds a whole artifact for the build key
+        already."""
+        held = self._packed()
+        if build_key in held and not self.damage(held[build_key].artifact):
+            return held[build_key].artifact
+        paths = files_in(tree)
+        index.prepare(self._oci)
+        files = tuple(self._take(tree, path) for path in paths)
+        config = modelpack.config_bytes(recipe, files)
+        manifest = modelpack.manifest_bytes(build_key, recipe, files, config)
+        digest = [self._put_bytes(data) for data in (config, manifest)][-1]
+        durable.flush_folder(self._blobs)  # first: the index must never name a blob that a power cut can take
+        packed = modelpack.parse_manifest(digest, manifest)
+        self._write_index({**held, build_key: packed})
+        return packed.artifact
+
+    def remove(self, build_key: str) -> int:
+        """Forget the artifact and delete what only it used. Returns the bytes that this gave back."""
+        held = self._packed()
+        if held.pop(build_key, None):
+            self._write_index(held)
+        return self.sweep()
+
+    def sweep(self) -> int:
+        """Delete the blobs that nothing names: what a killed `put` or `remove` left. Returns the bytes given
+        back."""
+        descriptors = index.read(self._oci)
+        if descriptors is None:
+            return 0
+        try:
+            named = {digest for one in descriptors for digest in self._reachable(one)}
+        except (OSError, ValueError, LookupError, TypeError, AttributeError):
+            return 0  # an entry of somebody else's whose blobs we cannot tell: delete nothing
+        unnamed = [name for name in _names_in(self._blobs) if "sha256:" + name not in named]
+        return sum(self._delete(os.path.join(self._blobs, name)) for name in unnamed)
+
+    def _packed(self) -> dict[str, Packed]:
+        packed = map(self._read_packed, self._manifests())
+        return {one.artifact.build_key: one for one in packed if one is not None}
+
+    def _manifests(self) -> Iterable[str]:
+        descriptors = index.read(self._oci)
+        if descriptors is not None:
+            return [one["digest"] for one in descriptors]
+        # Any of the small blobs may be one.
+        return ["sha256:" + name for name in _names_in(self._blobs) if self._size(name) <= MANIFEST_LIMIT]
+
+    def _size(self, name: str) -> int:
+        return os.stat(os.path.join(self._blobs, name)).st_size
+
+    def _read_packed(self, digest: str) -> Packed | None:
+        """None for what is no artifact of ours, and for a manifest that is not what its digest promises."""
+        try:
+            return modelpack.parse_manifest(digest, self._read_blob(digest))
+        except (OSError, ValueError):
+            return None
+
+    def _read_blob(self, digest: str) -> bytes:
+        data = read_whole(self.blob(digest))
+        if digests.of_bytes(data) != digest:
+            raise NotAnArtifact(f"{digest} is damaged")
+        return data
+
+    def _is_intact(self, digest: str) -> bool:
+        try:
+            return self._stamps.digest(self.blob(digest)) == digest
+        except OSError:  # unreadable is as bad as gone
+            return False
+
+    def _take(self, tree: str, path: str) -> StoredFile:
+        """A stray process that still writes into its finished tree is not defended against: its group was
+        killed."""
+        source = os.path.join(tree, path)
+        digest, size = self._stamps.digest(source), os.stat(source).st_size
+        if not self._is_intact(digest):
+            durable.adopt(source, self.blob(digest))
+            self._stamps.vouch(self.blob(digest), digest)
+        return StoredFile(path=path, digest=digest, size=size)
+
+    def _put_bytes(self, data: bytes) -> str:
+        digest = digests.of_bytes(data)
+        if not self._is_intact(digest):
+            durable.write_file(self.blob(digest), data, mode=0o444)
+            self._stamps.vouch(self.blob(digest), digest)
+        return digest
+
+    def _write_index(self, packed: Mapping[str, Packed]) -> None:
+        listed = index.read(self._oci) or ()
+        others = [one for one in listed if index.is_foreign(one) and not self._read_packed(one["digest"])]
+        ours = [index.describe(packed[key]) for key in sorted(packed)]
+        index.write(self._oci, [*ours, *others])
+
+    def _reachable(self, descriptor: Descriptor) -> Iterator[str]:
+        digest = descriptor["digest"]
+        document = json.loads(self._read_blob(digest))
+        yield digest
+        yield from (part["digest"] for part in [*document.get("layers", ()), document.get("config")] if part)
+        for inner in document.get("manifests", ()):
+            yield from self._reachable(inner)
+
+    def _delete(self, path: str) -> int:
+        status = os.lstat(path)
+        self._stamps.remove(path)
+        return status.st_size if status.st_nlink == 1 else 0  # a served folder may still hold the bytes
+
+
+def _names_in(folder: str) -> list[str]:
+    try:
+        return [name for name in sorted(os.listdir(folder)) if DIGEST.fullmatch("sha256:" + name)]
+    except FileNotFoundError:
+        return []

@@ -1,0 +1,70 @@
+"""One writer per root. The operating system holds the lock and drops it when the holder dies, however it
+dies.
+
+Who holds it is told by a file beside it, written after the lock was won. That file only makes a better
+message: it may be stale or missing, and it never blocks anyone. The lock file itself is never deleted: two
+processes could then each hold "the" lock, one of them on a file that has no name any more. Limit: on a
+network file system the lock is as good as that file system's.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+from collections.abc import Iterator
+
+from reconciler.core.errors import LockHeld
+from reconciler.host import durable
+from reconciler.host.clock import now
+
+HINT = "wait until it has finished, or end that process; a lock without a process goes away by itself"
+
+
+@contextlib.contextmanager
+def hold(path: str, *, command: str) -> Iterator[None]:
+    """Raises LockHeld at once when somebody else has it."""
+    durable.make_folder(os.path.dirname(path))
+    descriptor = os.open(
+        path, os.O_RDWR | os.O_CREAT, 0o644
+    )  # no child inherits it, so no orphan can hold it
+    try:
+        if not _acquire(descriptor):
+            raise LockHeld(f"{os.path.dirname(path)} is in use: {_describe_holder(path)}", hint=HINT)
+        facts = {"pid": os.getpid(), "host": socket.gethostname(), "command": command, "since": now()}
+        durable.write_file(_holder_file(path), json.dumps(facts).encode() + b"\n")
+        try:
+            yield
+        finally:
+            durable.remove_file(_holder_file(path))  # while we hold the lock: afterwards it may be another's
+    finally:
+        os.close(descriptor)
+
+
+def _acquire(descriptor: int) -> bool:
+    try:
+        if os.name == "nt":
+            import msvcrt
+
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
+        else:
+            import fcntl
+
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):  # Windows says EACCES
+        return False
+    return True
+
+
+def _holder_file(path: str) -> str:
+    return path + ".holder"
+
+
+def _describe_holder(path: str) -> str:
+    try:
+        with open(_holder_file(path), "rb") as file:
+            facts = json.load(file)
+        return "held by pid {pid} on {host} since {since} (reconciler {command})".format(**facts)
+    except (OSError, ValueError, KeyError, TypeError):  # it has not been written yet, or is gone again
+        return "held by another process"
