@@ -3,7 +3,11 @@ cannot tell, and most of it can be rebuilt from what is served."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field, fields, replace
+
+from reconciler.core.observed import Registration
+from reconciler.core.release import Marker
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +33,12 @@ class RecordedRelease:
     @property
     def id(self) -> str:
         return f"{self.variant}:{self.number}"
+
+    @classmethod
+    def from_marker(cls, marker: Marker, *, registered: str) -> RecordedRelease:
+        shared = [one.name for one in fields(cls) if one.name not in ("registered", "size")]
+        size = sum(file.size for file in marker.files)
+        return cls(registered=registered, size=size, **{name: getattr(marker, name) for name in shared})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,3 +75,24 @@ class Recorded:
     last_attempted_revision: str = ""
     last_applied_revision: str = ""
     damaged: tuple[str, ...] = ()
+
+
+def completed(
+    recorded: Recorded, *, owner: str, markers: Iterable[Marker], registrations: Iterable[Registration]
+) -> Recorded:
+    """Fill in what the records lack from what is served: per variant the highest release of ours that is
+    registered, else the highest folder. It is then known since it was made, and every number that is in sight
+    counts as given."""
+    registrations = tuple(registrations)
+    registered = {one.id for one in registrations if one.owner == owner}
+    ours = [marker for marker in markers if owner and marker.owner == owner]
+    releases, numbers = dict(recorded.releases), dict(recorded.high_water)
+    for marker in sorted(ours, key=lambda one: (one.id in registered, one.number), reverse=True):
+        if marker.variant not in releases:
+            releases[marker.variant] = RecordedRelease.from_marker(marker, registered=marker.created)
+    given = [(marker.variant, marker.number) for marker in ours]
+    given += [(release.variant, release.number) for release in releases.values()]
+    given += [(registration.name, registration.number) for registration in registrations]
+    for name, number in given:
+        numbers[name] = max(number, numbers.get(name, 0))
+    return replace(recorded, releases=releases, high_water=numbers)

@@ -32,6 +32,7 @@ def hold(path: str, *, command: str) -> Iterator[None]:
     try:
         if not _acquire(descriptor):
             raise LockHeld(f"{os.path.dirname(path)} is in use: {_describe_holder(path)}", hint=HINT)
+        durable.sweep_temporaries(os.path.dirname(path))
         facts = {"pid": os.getpid(), "host": socket.gethostname(), "command": command, "since": now()}
         durable.write_file(_holder_file(path), json.dumps(facts).encode() + b"\n")
         try:

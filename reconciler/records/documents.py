@@ -1,0 +1,63 @@
+"""Small sealed JSON documents: read one, replace one, set a damaged one aside. A document is trusted as a
+whole or not at all; what could not be trusted is kept beside it for a person to look at."""
+
+from __future__ import annotations
+
+import os
+
+from reconciler.host import durable
+from reconciler.host.reading import read_whole
+from reconciler.host.sealed import Damaged, seal, unseal
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    Document = dict[str, Any]
+
+FORMAT_VERSION = 1
+ENDING = ".json"
+
+
+def read(path: str) -> Document | None:
+    """None when there is none. Raises Damaged, also for a version that only another program knows."""
+    try:
+        document = unseal(read_whole(path))
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise Damaged(str(error)) from None
+    if not isinstance(document, dict) or document.pop("formatVersion", None) != FORMAT_VERSION:
+        raise Damaged("its format version is not known here")
+    return document
+
+
+def write(path: str, document: Document) -> None:
+    """Only if it says something new: a pass that changes nothing writes nothing."""
+    data = seal({"formatVersion": FORMAT_VERSION, **document})
+    if not _holds(path, data):
+        durable.make_folder(os.path.dirname(path))
+        durable.write_file(path, data)
+
+
+def set_aside(path: str) -> None:
+    number = 1
+    while os.path.lexists(f"{path}.damaged-{number}"):
+        number += 1
+    durable.rename(path, f"{path}.damaged-{number}")
+
+
+def names_in(folder: str) -> list[str]:
+    """Of its documents, without their ending."""
+    try:
+        names = os.listdir(folder)
+    except FileNotFoundError:
+        return []
+    return sorted(name[: -len(ENDING)] for name in names if name.endswith(ENDING))
+
+
+def _holds(path: str, data: bytes) -> bool:
+    try:
+        return read_whole(path) == data
+    except OSError:
+        return False

@@ -1,0 +1,65 @@
+"""What happened, one JSON object a line, newest last. It is for people: a crash may cost its last line, and
+the oldest lines go when two files are full. Nothing is ever decided from it."""
+
+from __future__ import annotations
+
+import json
+import os
+
+from reconciler.host import durable
+from reconciler.host.reading import read_whole
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    Event = dict[str, Any]
+
+FULL = 4 << 20  # bytes
+
+
+def append(path: str, event: Event) -> None:
+    durable.make_folder(os.path.dirname(path))
+    if _size(path) >= FULL:
+        durable.rename(path, _older(path))
+    durable.append_line(path, json.dumps(event, separators=(",", ":"), allow_nan=False).encode())
+
+
+def newest(path: str, limit: int | None) -> list[Event]:
+    """All of them or the last `limit`, in order. Lines that are no events (torn by a crash) are left out."""
+    found: list[Event] = []
+    for file in (path, _older(path)):
+        for line in reversed(_lines(file)):
+            if limit is not None and len(found) >= limit:
+                return found[::-1]
+            event = _parse(line)
+            if event is not None:
+                found.append(event)
+    return found[::-1]
+
+
+def _older(path: str) -> str:
+    stem, ending = os.path.splitext(path)
+    return f"{stem}.1{ending}"
+
+
+def _size(path: str) -> int:
+    try:
+        return os.stat(path).st_size
+    except FileNotFoundError:
+        return 0
+
+
+def _lines(path: str) -> list[bytes]:
+    try:
+        return read_whole(path).split(b"\n")
+    except FileNotFoundError:
+        return []
+
+
+def _parse(line: bytes) -> Event | None:
+    try:
+        event = json.loads(line)
+    except ValueError:
+        return None
+    return event if isinstance(event, dict) else None

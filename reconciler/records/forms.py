@@ -1,0 +1,92 @@
+"""How records look on disk: the only place that knows their field names there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+
+from reconciler.core.recorded import Condition, RecordedRelease, Timing
+from reconciler.host.sealed import Damaged
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from reconciler.records.documents import Document
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VariantRecord:
+    """Kept after the release is gone: a number is never given twice."""
+
+    release: RecordedRelease | None = None
+    high_water: int = 0
+    conditions: Mapping[str, Condition] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MachineRecord:
+    last_attempted_revision: str = ""
+    last_applied_revision: str = ""
+    timings: tuple[Timing, ...] = ()
+
+
+def read_variant(variant: str, document: Document) -> VariantRecord:
+    """Raises Damaged also for a document that stands under another variant's name, or that another version
+    wrote."""
+    try:
+        if document["variant"] != variant:
+            raise Damaged(f"it is about {document['variant']}")
+        release = document["release"]
+        return VariantRecord(
+            release=None if release is None else RecordedRelease(**release),
+            high_water=document["highWater"],
+            conditions={kind: _read_condition(kind, one) for kind, one in document["conditions"].items()},
+        )
+    except (LookupError, TypeError, AttributeError) as error:
+        raise Damaged(str(error)) from None
+
+
+def write_variant(variant: str, record: VariantRecord) -> Document:
+    return {
+        "variant": variant,
+        "release": None if record.release is None else asdict(record.release),
+        "highWater": record.high_water,
+        "conditions": {kind: _write_condition(one) for kind, one in record.conditions.items()},
+    }
+
+
+def read_machine(document: Document) -> MachineRecord:
+    try:
+        return MachineRecord(
+            last_attempted_revision=document["lastAttemptedRevision"],
+            last_applied_revision=document["lastAppliedRevision"],
+            timings=tuple(Timing(**timing) for timing in document["timings"]),
+        )
+    except (LookupError, TypeError) as error:
+        raise Damaged(str(error)) from None
+
+
+def write_machine(record: MachineRecord) -> Document:
+    return {
+        "lastAttemptedRevision": record.last_attempted_revision,
+        "lastAppliedRevision": record.last_applied_revision,
+        "timings": [asdict(timing) for timing in record.timings],
+    }
+
+
+def _read_condition(kind: str, document: Document) -> Condition:
+    return Condition(
+        type=kind,
+        status=document["status"],
+        reason=document["reason"],
+        message=document["message"],
+        last_transition_time=document["lastTransitionTime"],
+    )
+
+
+def _write_condition(condition: Condition) -> Document:
+    return {
+        "status": condition.status,
+        "reason": condition.reason,
+        "message": condition.message,
+        "lastTransitionTime": condition.last_transition_time,
+    }
