@@ -52,7 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def apply(arguments: argparse.Namespace) -> PassResult:
     from reconciler.cli.logs import configure
-    from reconciler.cli.manifests import load_manifests, remember_manifests
+    from reconciler.cli.manifests import load_manifests
     from reconciler.cli.progress import reporter_for
     from reconciler.engine.machine import locked_machine
     from reconciler.engine.pass_ import Options, run_pass
@@ -66,7 +66,6 @@ def apply(arguments: argparse.Namespace) -> PassResult:
         )
         with reporter_for(quiet=arguments.quiet) as reporter:
             result = run_pass(machine, parsed, reporter, chosen)
-        remember_manifests(parsed, machine)
     return result
 
 

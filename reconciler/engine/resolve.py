@@ -111,7 +111,7 @@ def _recipe(model: Model, source: SourceModel, adapter: str | None, precision: s
 
 
 def _honoured(quantization: Quantization, precision: str) -> dict[str, str | int | bool]:
-    used = honoured_options(precision)
+    used = honoured_options(precision, quantization.algorithm)
     return {k: v for k, v in asdict(quantization).items() if k in used and v is not None}
 
 

@@ -1,0 +1,86 @@
+"""`reconciler explain NAME`: nothing hidden between a manifest and the bytes it becomes."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+from reconciler.cli import options
+from reconciler.cli.exit_codes import OK
+from reconciler.cli.output import json_text
+from reconciler.core.errors import ManifestsInvalid, PermanentError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+    from typing import Any
+
+    from reconciler.core.desired import Wanted
+    from reconciler.engine.resolve import Resolution
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", metavar="NAME", help="a declared model, or one of its variants (capitals-int4)")
+    options.add_manifests(parser)
+    options.add_machine(parser)
+    options.add_output(parser, "text", "json")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    from reconciler.cli.manifests import load_manifests
+    from reconciler.engine.machine import open_machine
+    from reconciler.engine.resolve import resolve
+
+    machine = open_machine(options.root_of(arguments), options.cache_of(arguments))
+    resolution = resolve(load_manifests(arguments, machine), machine.stamps)
+    views = [_view(wanted, resolution) for wanted in _find(arguments.name, resolution)]
+    if arguments.output == "json":
+        sys.stdout.write(json_text({"formatVersion": 1, "variants": views}))
+    else:
+        sys.stdout.write("\n".join(map(_text, views)))
+    return OK
+
+
+def _find(name: str, resolution: Resolution) -> list[Wanted]:
+    found = [w for w in resolution.desired.wanted if name in (w.variant, w.release.model)]
+    if found:
+        return found
+    if resolution.problems:
+        raise ManifestsInvalid(resolution.problems)
+    known = ", ".join(sorted({w.release.model for w in resolution.desired.wanted})) or "nothing"
+    raise PermanentError(f"no manifest declares {name}", hint=f"declared: {known}", code="NotDeclared")
+
+
+def _view(wanted: Wanted, resolution: Resolution) -> dict[str, Any]:
+    from reconciler.conversion.olive_config import olive_config
+
+    recipe = wanted.release.recipe
+    source = resolution.sources[recipe.build_key]
+    return {
+        "variant": wanted.variant,
+        "buildKey": recipe.build_key,
+        "release": wanted.release.digest,
+        "recipe": recipe.as_json(),
+        "predictedBytes": wanted.predicted_bytes,
+        "peakBytes": wanted.peak_bytes,
+        "olive": olive_config(recipe, source.path, "out", "cache", adapter_path=source.adapter),
+        "template": {"origin": wanted.release.template_origin, "jinja": wanted.release.template},
+    }
+
+
+def _text(view: dict[str, Any]) -> str:
+    from reconciler.core.escape import for_terminal
+    from reconciler.core.render import size_text
+
+    config = json.dumps(view["olive"], indent=2)
+    return for_terminal(
+        f"{view['variant']}\n"
+        f"  build key  {view['buildKey']}\n"
+        f"  release    {view['release']}\n"
+        f"  artifact   about {size_text(view['predictedBytes'])}, "
+        f"{size_text(view['peakBytes'])} at the peak of the conversion\n"
+        f"  template   {view['template']['origin']}\n\n"
+        f"{view['template']['jinja'].rstrip()}\n\n"
+        f"Olive configuration; to run it by hand, save it as config.json and type "
+        f"`olive run --config config.json`:\n\n{config}\n"
+    )
