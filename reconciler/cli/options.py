@@ -78,7 +78,8 @@ _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 def root_of(arguments: argparse.Namespace) -> str:
-    return os.path.abspath(arguments.root or default_root())
+    root: str = arguments.root or default_root()
+    return os.path.abspath(root)
 
 
 def default_root() -> str:
@@ -96,7 +97,7 @@ def default_root() -> str:
 
 def cache_of(arguments: argparse.Namespace) -> str:
     if arguments.cache:
-        return os.path.abspath(arguments.cache)
+        return os.path.abspath(str(arguments.cache))
     return os.path.join(_home(), f".{arguments.app}", "cache", "models")
 
 

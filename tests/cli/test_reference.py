@@ -1,0 +1,67 @@
+"""docs/reference.md is generated from the program: help texts, exit codes, reasons. UPDATE_GOLDEN=1 writes it."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+from reconciler.cli.exit_codes import CODES
+from reconciler.cli.main import VERBS, build_parser, overview
+from reconciler.core.changes import REASONS
+
+REFERENCE = Path(__file__).parent.parent.parent / "docs" / "reference.md"
+
+
+def _help(verb: str) -> str:
+    parser = build_parser(verb)
+    import_module(f"reconciler.cli.{verb}").add_arguments(parser)
+    return parser.format_help()
+
+
+def _reference() -> str:
+    parts = ["# Reference", "", "Generated from the program (`UPDATE_GOLDEN=1 make test` writes it).", ""]
+    parts += ["## Overview", "", "```", overview().rstrip(), "```", ""]
+    for verb in VERBS:
+        parts += [f"## reconciler {verb}", "", "```", _help(verb).rstrip(), "```", ""]
+    parts += ["## Reasons", "", "| reason | meaning |", "|---|---|"]
+    parts += [f"| {reason} | {meaning} |" for reason, meaning in REASONS.items()]
+    return "\n".join(parts) + "\n"
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 13), reason="argparse words its help differently there")
+def test_the_reference_is_what_the_program_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+    text = _reference()
+    if os.environ.get("UPDATE_GOLDEN"):
+        REFERENCE.write_text(text)
+    assert text == REFERENCE.read_text(), "docs/reference.md is out of date: UPDATE_GOLDEN=1 make test"
+
+
+def test_every_verb_has_exit_codes_and_a_module() -> None:
+    assert CODES.keys() == VERBS.keys()
+    for verb in VERBS:
+        module = import_module(f"reconciler.cli.{verb}")
+        assert callable(module.add_arguments)
+        assert callable(module.run)
+
+
+def test_every_reason_in_the_planner_is_in_the_closed_set() -> None:
+    core = Path(__file__).parent.parent.parent / "reconciler" / "core"
+    used = set()
+    for path in core.glob("plan*.py"):
+        used |= set(re.findall(r'reason="([A-Za-z]+)"', path.read_text()))
+    assert used <= REASONS.keys()
+
+
+def test_a_parser_never_abbreviates() -> None:
+    with pytest.raises(Exception, match="unrecognized arguments"):
+        parser = build_parser("plan")
+        assert isinstance(parser, argparse.ArgumentParser)
+        parser.add_argument("--confirm")
+        parser.parse_args(["--conf"])
