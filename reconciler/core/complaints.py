@@ -1,0 +1,104 @@
+"""What the schema refuses, said to people: one Problem per mistake, with its line, its field and the nearest name."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
+
+from pydantic import BaseModel, ValidationError
+
+from reconciler.core.errors import Problem
+from reconciler.core.fields import REFUSAL, got
+from reconciler.core.quoting import field_path, listed, shown
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pydantic_core import ErrorDetails
+
+    from reconciler.core.loader import Document, Path
+
+Kind = TypeVar("Kind", bound=BaseModel)
+
+_FORMS = "one template: the name of a preset, or one of ref, roles and jinja"
+
+_CONTAINERS = {
+    "union_tag_not_found": ("InvalidValue", _FORMS),
+    "union_tag_invalid": ("InvalidValue", _FORMS),
+    "model_type": ("WrongType", "a mapping"),
+    "dict_type": ("WrongType", "a mapping"),
+    "list_type": ("WrongType", "a list"),
+    "too_short": ("InvalidValue", "at least one item"),
+    "too_long": ("InvalidValue", "fewer items"),
+}
+
+# Fields that people know from elsewhere, and what to write instead.
+_SPECIAL_HINTS = {
+    "doSample": "the runtime ignores do_sample; write `topK: 1` for greedy answers",
+    "do_sample": "the runtime ignores do_sample; write `topK: 1` for greedy answers",
+    "isSymmetric": "write `symmetric`",
+    "maxTokens": "write `maxLength`: prompt and answer together",
+}
+
+
+def accepted(document: Document, file: str, kind: type[Kind]) -> Kind | tuple[Problem, ...]:
+    """The document as a manifest of that kind, or everything that speaks against it."""
+    try:
+        return kind.model_validate(document.data)
+    except ValidationError as error:
+        return tuple(_complaint(detail, document, file, kind) for detail in error.errors(include_url=False))
+
+
+def _complaint(detail: ErrorDetails, document: Document, file: str, model: type[BaseModel]) -> Problem:
+    # Tags of unions stand in pydantic's path but not in the document.
+    path: Path = tuple(part for part in detail["loc"] if not str(part).startswith("<"))
+    code, message, hint = _words(detail, path, model)
+    return Problem(
+        code=code, file=file, line=document.line(path), field=field_path(path), message=message, hint=hint
+    )
+
+
+def _words(detail: ErrorDetails, path: Path, model: type[BaseModel]) -> tuple[str, str, str]:
+    """(code, message, hint). Types of our own bring theirs; the rest are the containers between them."""
+    context: dict[str, Any] = detail.get("ctx", {})
+    kind = detail["type"]
+    if kind == REFUSAL:
+        return context["code"], context["message"], context["hint"]
+    if kind == "extra_forbidden":
+        return _unknown_field(path, model)
+    if kind == "missing":
+        return "MissingField", "expected a value, got nothing", ""
+    code, expected = _CONTAINERS.get(kind, ("InvalidValue", "another value"))
+    return code, f"expected {expected}, got {got(detail['input'])}", ""
+
+
+def _unknown_field(path: Path, model: type[BaseModel]) -> tuple[str, str, str]:
+    *parents, name = path
+    known = known_fields(model, tuple(parents))
+    expected = f"expected {listed(known)}" if known else "expected no field here"
+    return "UnknownField", f"{expected}, got {shown(str(name))}", hint_for(str(name), known)
+
+
+def hint_for(name: str, known: list[str]) -> str:
+    """The nearest known name, whatever its case."""
+    if name in _SPECIAL_HINTS:
+        return _SPECIAL_HINTS[name]
+    folded = {word.replace("_", "").lower(): word for word in known}
+    near = get_close_matches(name.replace("_", "").lower(), folded, n=1, cutoff=0.6)
+    return f"did you mean {folded[near[0]]}?" if near else ""
+
+
+def known_fields(model: type[BaseModel], path: Path) -> list[str]:
+    """The names of the fields at `path`, by walking the types; the fields of all forms where there are several."""
+    models = [model]
+    for part in path:
+        fields = [f for m in models for f in m.model_fields.values() if f.alias == part]
+        models = [inner for f in fields for inner in _models_in(f.annotation)]
+    return list(dict.fromkeys(str(f.alias) for m in models for f in m.model_fields.values()))
+
+
+def _models_in(annotation: object) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for argument in get_args(annotation):
+        yield from _models_in(argument)

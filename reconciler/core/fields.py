@@ -1,0 +1,150 @@
+"""The small types that manifests are made of, and what each of them expects, said once.
+
+A value without quotes reaches these types as `loader.Plain` text and becomes a number, a flag or null only here; quoted
+text stays text. `expect` turns every refusal of a type into the same sentence: expected this, got that.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import AfterValidator, StringConstraints, ValidationError, WrapValidator
+from pydantic_core import PydanticCustomError
+
+from reconciler.core.loader import Plain
+from reconciler.core.quoting import shown
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pydantic import ValidatorFunctionWrapHandler
+
+REFUSAL = "manifest"
+MAX_NAME = 40
+NULL_WORDS = frozenset({"", "~", "null", "Null", "NULL"})
+
+_WHOLE = re.compile(r"[-+]?(0|[1-9][0-9]{0,17})")
+_NUMBER = re.compile(r"[-+]?(0|[1-9][0-9]{0,17})(\.[0-9]{0,18})?([eE][-+]?[0-9]{1,3})?|[-+]?\.[0-9]{1,18}")
+_FLAGS = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
+_DEVICE_NAME = re.compile(r"con|prn|aux|nul|com[0-9]|lpt[0-9]")
+_FOUNDRY_SUFFIXES = ("-generic-cpu", "-generic-gpu", "-generic-npu")
+_DNS_LABEL = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
+
+
+Read = Callable[[object], object]
+
+
+def is_null(value: object) -> bool:
+    return isinstance(value, Plain) and value in NULL_WORDS
+
+
+def got(value: object) -> str:
+    """What was found, for the end of `expected ..., got ...`."""
+    if isinstance(value, dict):
+        return "a mapping"
+    if isinstance(value, list):
+        return "a list"
+    if is_null(value):
+        return "nothing" if value == "" else "null"
+    text = shown(str(value))
+    return text if isinstance(value, Plain) else f'the text "{text}"'
+
+
+def refusal(expected: str, value: object, hint: str = "", code: str = "InvalidValue") -> PydanticCustomError:
+    """The error that says `expected ..., got ...`; the context carries all that a Problem needs."""
+    message = f"expected {expected}, got {got(value)}"
+    return PydanticCustomError(REFUSAL, "{message}", {"message": message, "hint": hint, "code": code})
+
+
+def as_text(value: object) -> object:
+    return str(value) if isinstance(value, str) else value
+
+
+def as_whole(value: object) -> object:
+    return int(value) if isinstance(value, Plain) and _WHOLE.fullmatch(value) else value
+
+
+def as_number(value: object) -> object:
+    return float(value) if isinstance(value, Plain) and _NUMBER.fullmatch(value) else value
+
+
+def as_flag(value: object) -> object:
+    return _FLAGS.get(value, value) if isinstance(value, Plain) else value
+
+
+def expect(
+    expected: str, read: Read, hint: str = "", hints: Mapping[str, str] | None = None
+) -> WrapValidator:
+    """A validator that reads plain text as `read` does and words every refusal as `expected ..., got ...`.
+
+    `hint` says what to do whatever was found, `hints` what to do about one value.
+    """
+
+    def check(value: object, inner: ValidatorFunctionWrapHandler) -> object:
+        try:
+            return inner(read(value))
+        except ValueError as error:
+            # A refusal from inside is already worded, and better.
+            if isinstance(error, ValidationError) and error.errors()[0]["type"] == REFUSAL:
+                raise
+            raise refusal(expected, value, _hint(value, read, hints or {}) or hint) from None
+
+    return WrapValidator(check)
+
+
+def _hint(value: object, read: Read, hints: Mapping[str, str]) -> str:
+    if not isinstance(value, str):
+        return ""
+    quoted_by_mistake = not isinstance(value, Plain) and not isinstance(read(Plain(value)), str)
+    return "remove the quotes" if quoted_by_mistake else hints.get(value, "")
+
+
+def _name(value: object) -> object:
+    if (
+        is_null(value)
+        or not isinstance(value, str)
+        or len(value) > MAX_NAME
+        or not _DNS_LABEL.fullmatch(value)
+    ):
+        raise ValueError
+    return str(value)
+
+
+def _not_reserved(value: str) -> str:
+    if _DEVICE_NAME.fullmatch(value):
+        raise refusal(
+            "a name that every system allows", Plain(value), "Windows reserves it for a device; add a word"
+        )
+    if value.endswith(_FOUNDRY_SUFFIXES):
+        hint = "Foundry Local strips this ending to find the alias of its own catalog's models"
+        raise refusal("a name that Foundry Local does not read as its own", Plain(value), hint)
+    return value
+
+
+Text = Annotated[str, StringConstraints(min_length=1, max_length=4096), expect("some text", as_text)]
+AnyText = Annotated[
+    str, StringConstraints(max_length=4096), expect("text of at most 4,096 characters", as_text)
+]
+Flag = Annotated[
+    bool,
+    expect(
+        "true or false",
+        as_flag,
+        hints={"yes": "write true", "on": "write true", "no": "write false", "off": "write false"},
+    ),
+]
+Name = Annotated[
+    str,
+    StringConstraints(pattern=r"^[a-z]([-a-z0-9]*[a-z0-9])?$", max_length=MAX_NAME),
+    AfterValidator(_not_reserved),
+    expect(
+        f"a name of at most {MAX_NAME} lower-case letters, digits and dashes, starting with a letter", _name
+    ),
+]
+RelativePath = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=1024),
+    expect("a path relative to this file", as_text),
+]

@@ -1,0 +1,137 @@
+"""From the bytes of manifests to what they declare, with every problem of every file said at once.
+
+Pure: what it must know of the disk it asks through `Surroundings`, and whoever answers can remember question and answer
+(`core.parsed`). A document with a problem declares nothing, and harms no other.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+from reconciler.core import loader
+from reconciler.core.complaints import accepted, hint_for
+from reconciler.core.crosscheck import clashes
+from reconciler.core.declaration import Claim, Declaration, Findings
+from reconciler.core.errors import Problem
+from reconciler.core.fields import got
+from reconciler.core.manifest import API_VERSION
+from reconciler.core.model_rules import model_of
+from reconciler.core.parsed import Parsed
+from reconciler.core.quoting import listed
+from reconciler.core.schema import KINDS, Manifest, ModelManifest, PromptTemplateManifest
+from reconciler.core.template_rules import template_of
+
+__all__ = ["Parsed", "parse"]
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from reconciler.core.loader import Document
+    from reconciler.core.manifest import Model
+    from reconciler.core.model_rules import Templates
+    from reconciler.core.paths import Surroundings
+
+
+def parse(files: Mapping[str, bytes], around: Surroundings) -> Parsed:
+    """`files` are the manifests by name, relative to `around.base`, with forward slashes."""
+    findings = Findings()
+    claims: list[Claim] = []
+    declarations: list[Declaration[Manifest]] = []
+    for name in sorted(files):
+        for document in _documents(around.shown(name), files[name], findings):
+            claims += _claim(document, around.shown(name))
+            declarations += _declaration(document, around.shown(name), name, findings)
+    clashing = clashes(declarations, claims, findings)
+    templates = _templates(declarations, claims, around, findings)
+    models = [
+        m for m in _models(declarations, templates, around, findings) if ("Model", m.name) not in clashing
+    ]
+    return Parsed(
+        models=tuple(sorted(models, key=lambda model: model.name)),
+        problems=_in_order(findings.problems),
+        warnings=_in_order(findings.warnings),
+    )
+
+
+def _in_order(problems: list[Problem]) -> tuple[Problem, ...]:
+    return tuple(sorted(problems, key=lambda problem: (problem.file, problem.line)))
+
+
+def _documents(file: str, data: bytes, findings: Findings) -> tuple[Document, ...]:
+    loaded = loader.load(file, data)
+    findings.problems += loaded.problems
+    for document in loaded.documents:
+        findings.problems += document.problems
+    return loaded.documents
+
+
+def _claim(document: Document, file: str) -> Iterator[Claim]:
+    """The name that a document takes even when the rest of it is broken: references to it are not broken too."""
+    data = document.data if isinstance(document.data, dict) else {}
+    metadata = data.get("metadata")
+    kind, name = data.get("kind"), metadata.get("name") if isinstance(metadata, dict) else None
+    if isinstance(kind, str) and isinstance(name, str):
+        yield Claim(kind=kind, name=name, file=file, line=document.line(("metadata", "name")))
+
+
+def _declaration(
+    document: Document, file: str, name: str, findings: Findings
+) -> Iterator[Declaration[Manifest]]:
+    """At most one: nothing when the document is not what its kind expects."""
+    kind = _kind(document)
+    problems = tuple(_type_problems(document, file))
+    manifest = problems if problems or kind is None else accepted(document, file, kind)
+    if isinstance(manifest, tuple):
+        # What the loader refused the schema often dislikes too: one mistake, one message.
+        said = {problem.field for problem in document.problems}
+        findings.problems += [problem for problem in manifest if problem.field not in said]
+    elif not document.problems:
+        yield Declaration(manifest=manifest, document=document, file=file, name=name)
+
+
+def _kind(document: Document) -> type[Manifest] | None:
+    kind = document.data.get("kind") if isinstance(document.data, dict) else None
+    return KINDS.get(kind) if isinstance(kind, str) else None
+
+
+def _type_problems(document: Document, file: str) -> Iterator[Problem]:
+    """Without the right apiVersion and kind nothing else can be said about a document."""
+    if not isinstance(document.data, dict):
+        message = f"expected a manifest (apiVersion, kind, metadata, spec), got {got(document.data)}"
+        yield Problem(code="NotAManifest", file=file, line=document.line(()), message=message)
+        return
+    for field, known in (("apiVersion", [API_VERSION]), ("kind", list(KINDS))):
+        value = document.data.get(field, loader.Plain())
+        if not isinstance(value, str) or value not in known:
+            yield Problem(
+                code="UnknownApiVersion" if field == "apiVersion" else "UnknownKind",
+                file=file,
+                line=document.line((field,)),
+                field=field,
+                message=f"expected {listed(known)}, got {got(value)}",
+                hint=hint_for(value, known) if isinstance(value, str) else "",
+            )
+
+
+def _templates(
+    declarations: list[Declaration[Manifest]], claims: list[Claim], around: Surroundings, findings: Findings
+) -> Templates:
+    """By name; None for one that is declared but broken."""
+    templates: Templates = {claim.name: None for claim in claims if claim.kind == "PromptTemplate"}
+    for declaration in declarations:
+        if isinstance(declaration.manifest, PromptTemplateManifest):
+            name = declaration.manifest.metadata.name
+            templates[name] = template_of(
+                declaration.manifest.spec, f"PromptTemplate {name}", declaration, ("spec",), around, findings
+            )
+    return templates
+
+
+def _models(
+    declarations: list[Declaration[Manifest]], templates: Templates, around: Surroundings, findings: Findings
+) -> Iterator[Model]:
+    for declaration in declarations:
+        if isinstance(declaration.manifest, ModelManifest):
+            model = model_of(cast("Declaration[ModelManifest]", declaration), templates, around, findings)
+            if model is not None:
+                yield model

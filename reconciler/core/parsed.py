@@ -1,0 +1,120 @@
+"""What a folder of manifests means, and its remembered form.
+
+Parsing is a pure function of the manifests' bytes and of the answers to the questions it asks about the disk (what
+does this path lead to, what is in this template file). So a parse is remembered together with its inputs, and holds as
+long as asking again gives the same answers: a `plan` on unchanged files loads neither a YAML parser nor the schema.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+
+import reconciler
+from reconciler.core import digest
+from reconciler.core.errors import Problem
+from reconciler.core.manifest import Generation, Model, Quantization, Roles, Target, Template
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+# Raise it when the meaning of a manifest or of the remembered form changes.
+FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parsed:
+    """Everything that was declared. A model with a problem is not in `models`, so never prune while there are any.
+
+    `revision` names exactly these declarations: `folder@sha256:<hex>` for files on disk.
+    """
+
+    revision: str = ""
+    models: tuple[Model, ...] = ()
+    problems: tuple[Problem, ...] = ()
+    warnings: tuple[Problem, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """What a path leads to, symlinks followed: `kind` is file, folder, other or missing."""
+
+    path: str
+    kind: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inputs:
+    """All that a parse depends on.
+
+    `manifests` are digests by file name, `places` what each asked path led to, `templates` the digest of each template
+    file that was read (None: it could not be read).
+    """
+
+    base: str
+    prefix: str
+    roots: tuple[str, ...]
+    manifests: Mapping[str, str]
+    places: Mapping[str, Place] = field(default_factory=dict)
+    templates: Mapping[str, str | None] = field(default_factory=dict)
+
+    @property
+    def revision(self) -> str:
+        """The declarations alone: neither where they lie nor what else is on the disk."""
+        declared = {"manifests": self.manifests, "templates": sorted(t for t in self.templates.values() if t)}
+        return f"folder@{digest.of_value(declared)}"
+
+
+def remember(parsed: Parsed, inputs: Inputs) -> bytes:
+    """The remembered form. It carries its own digest: a damaged memory is no memory."""
+    body = {"inputs": asdict(inputs), "parsed": asdict(parsed)}
+    document = {"format": FORMAT, "program": reconciler.__version__, "digest": digest.of_value(body), **body}
+    return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+
+
+def recall(data: bytes) -> tuple[Parsed, Inputs] | None:
+    """The inverse of `remember`; None when it is damaged or of another version of this program."""
+    try:
+        document = json.loads(data)
+        body = {"inputs": document["inputs"], "parsed": document["parsed"]}
+        if (document["format"], document["program"]) != (FORMAT, reconciler.__version__):
+            return None
+        if document["digest"] != digest.of_value(body):
+            return None
+        return _parsed(body["parsed"]), _inputs(body["inputs"])
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def _parsed(value: dict[str, Any]) -> Parsed:
+    return Parsed(
+        revision=value["revision"],
+        models=tuple(_model(model) for model in value["models"]),
+        problems=tuple(Problem(**problem) for problem in value["problems"]),
+        warnings=tuple(Problem(**warning) for warning in value["warnings"]),
+    )
+
+
+def _model(value: dict[str, Any]) -> Model:
+    return Model(
+        **value
+        | {
+            "precisions": tuple(value["precisions"]),
+            "quantization": Quantization(**value["quantization"]),
+            "target": Target(**value["target"]),
+            "template": _template(value["template"]),
+            "generation": Generation(**value["generation"]),
+        }
+    )
+
+
+def _template(value: dict[str, Any]) -> Template:
+    roles = value["roles"]
+    return Template(origin=value["origin"], jinja=value["jinja"], roles=Roles(**roles) if roles else None)
+
+
+def _inputs(value: dict[str, Any]) -> Inputs:
+    places = {path: Place(**place) for path, place in value["places"].items()}
+    return Inputs(**value | {"roots": tuple(value["roots"]), "places": places})

@@ -1,0 +1,31 @@
+"""How foreign text is shown in a message: short, on one line, and never able to act on a terminal."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+LIMIT = 60
+
+
+def shown(text: str) -> str:
+    """`text` cut to 60 characters, with everything that is not printable escaped."""
+    return printable(text) if len(text) <= LIMIT else f"{printable(text[:LIMIT])}..."
+
+
+def printable(text: str) -> str:
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def field_path(path: Iterable[str | int]) -> str:
+    """`("spec", "precisions", 1)` as people write it: `spec.precisions[1]`."""
+    dotted = "".join(f"[{part}]" if isinstance(part, int) else f".{shown(part)}" for part in path)
+    return dotted.removeprefix(".")
+
+
+def listed(words: Iterable[str]) -> str:
+    """`a, b or c`."""
+    *first, last = words
+    return f"{', '.join(first)} or {last}" if first else last

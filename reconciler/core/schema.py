@@ -1,0 +1,276 @@
+"""The kinds of manifest, as types: the one place that says which fields exist, what they mean and what they accept.
+
+The JSON Schema that editors use (`schema/v1alpha1.json`) and the pages in `docs/manifests/` come from these types.
+Rules that look at more than one field or more than one file are in `core.parse`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    TypeAdapter,
+    model_validator,
+)
+from pydantic.alias_generators import to_camel
+
+from reconciler.core.fields import (
+    AnyText,
+    Flag,
+    Name,
+    RelativePath,
+    as_number,
+    as_text,
+    as_whole,
+    expect,
+    is_null,
+    refusal,
+)
+from reconciler.core.loader import Plain
+from reconciler.core.manifest import API_VERSION, PRECISIONS
+from reconciler.core.presets import PRESETS
+from reconciler.core.quoting import listed
+
+MAX_SEED = 2**31 - 1
+
+
+class Strict(BaseModel):
+    """Unknown fields are errors, nothing is converted behind the author's back, null means "not set"."""
+
+    model_config = ConfigDict(
+        extra="forbid", strict=True, frozen=True, alias_generator=to_camel, validate_by_name=False
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_nulls(cls, value: object) -> object:
+        if not isinstance(value, dict):
+            return value
+        optional = {f.alias for f in cls.model_fields.values() if not f.is_required() and f.default is None}
+        return {key: v for key, v in value.items() if not (key in optional and is_null(v))}
+
+
+class Metadata(Strict):
+    name: Name = Field(
+        description="A DNS label: lower-case letters, digits and dashes, at most 40 characters."
+    )
+    labels: dict[str, AnyText] = Field(
+        default={}, description="Short facts for people and tools, passed on to Foundry."
+    )
+    annotations: dict[str, AnyText] = Field(
+        default={},
+        description="Instructions. `reconciler.foundry/prune: disabled` keeps a model served when its manifest goes.",
+    )
+
+
+class Source(Strict):
+    path: RelativePath = Field(description="A folder in Hugging Face layout, relative to this file.")
+    adapter: RelativePath | None = Field(
+        default=None, description="A LoRA adapter folder that is merged in first."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _only_paths_so_far(cls, value: object) -> object:
+        for kind in ("huggingface", "oci"):
+            if isinstance(value, dict) and kind in value:
+                hint = "download the model and give its folder as `path`"
+                raise refusal("`path`", Plain(kind), f"{kind} is not supported yet; {hint}", "NotSupported")
+        return value
+
+
+BlockSize = Annotated[Literal[16, 32, 64, 128, 256], expect("a power of two from 16 to 256", as_whole)]
+AccuracyLevel = Annotated[Literal[1, 2, 3, 4], expect("1 (fp32), 2 (fp16), 3 (bf16) or 4 (int8)", as_whole)]
+ALGORITHMS = ("default", "rtn", "k_quant", "k_quant_mixed", "k_quant_last")
+Algorithm = Annotated[
+    Literal["default", "rtn", "k_quant", "k_quant_mixed", "k_quant_last"], expect(listed(ALGORITHMS), as_text)
+]
+
+
+class Quantization(Strict):
+    block_size: BlockSize | None = Field(
+        default=None, description="Weights that share one scale: 16, 32, 64, 128 or 256. Default 32."
+    )
+    symmetric: Flag | None = Field(
+        default=None, description="Round around zero, without a zero point. Default true."
+    )
+    accuracy_level: AccuracyLevel | None = Field(
+        default=None,
+        description="Least precision of the sums: 1 fp32, 2 fp16, 3 bf16, 4 int8. Default: the tool's (4).",
+    )
+    algorithm: Algorithm | None = Field(
+        default=None,
+        description="How int4 weights are chosen; k_quant_mixed keeps sensitive layers at 8 bits.",
+    )
+
+
+_NOT_VERIFIED = "others are not verified yet"
+Device = Annotated[Literal["cpu"], expect("cpu", as_text, _NOT_VERIFIED)]
+Provider = Annotated[Literal["CPUExecutionProvider"], expect("CPUExecutionProvider", as_text, _NOT_VERIFIED)]
+
+
+class Target(Strict):
+    device: Device = Field(default="cpu", description="Where the model runs. Only cpu is verified so far.")
+    execution_provider: Provider = Field(
+        default="CPUExecutionProvider",
+        description="ONNX Runtime's name for it. Only the CPU's is verified so far.",
+    )
+
+
+MaxLength = Annotated[int, Field(ge=1, le=10_000_000), expect("a whole number of at least 1", as_whole)]
+Temperature = Annotated[float, Field(ge=0, le=2), expect("a number from 0 to 2", as_number)]
+TopP = Annotated[float, Field(gt=0, le=1), expect("a number above 0, at most 1", as_number)]
+TopK = Annotated[int, Field(ge=1, le=1_000_000), expect("a whole number of at least 1", as_whole)]
+Penalty = Annotated[float, Field(gt=0, le=10), expect("a number above 0, at most 10", as_number)]
+NgramSize = Annotated[int, Field(ge=0, le=1_000), expect("a whole number from 0 (off) to 1000", as_whole)]
+Seed = Annotated[
+    int, Field(ge=-1, le=MAX_SEED), expect(f"a whole number from -1 (random) to {MAX_SEED}", as_whole)
+]
+
+
+class Generation(Strict):
+    """Defaults for requests that do not say otherwise; what is left out stays as the source model brings it."""
+
+    max_length: MaxLength | None = Field(
+        default=None, description="Most tokens of prompt and answer together."
+    )
+    temperature: Temperature | None = Field(
+        default=None, description="0 to 2; low is steady, high is varied."
+    )
+    top_p: TopP | None = Field(default=None, description="Keep the likeliest tokens up to this share.")
+    top_k: TopK | None = Field(
+        default=None, description="Keep this many of the likeliest tokens; 1 is greedy."
+    )
+    repetition_penalty: Penalty | None = Field(
+        default=None, description="Above 1 discourages repeating; 1 is off."
+    )
+    no_repeat_ngram_size: NgramSize | None = Field(
+        default=None, description="No sequence of this many tokens twice; 0 is off."
+    )
+    random_seed: Seed | None = Field(default=None, description="Makes sampling repeatable; -1 is random.")
+
+
+Pattern = Annotated[str, Field(min_length=1, max_length=16_384), expect("text with {Content} in it", as_text)]
+
+
+class Roles(Strict):
+    """Foundry's own form: one pattern per role, `{Content}` stands for the message."""
+
+    system: Pattern | None = Field(
+        default=None, description="Pattern of a system message; without it, none is allowed."
+    )
+    user: Pattern | None = Field(default=None, description="Pattern of a user message. Default: as `prompt`.")
+    assistant: Pattern | None = Field(default=None, description="Pattern of an answer. Default: {Content}.")
+    prompt: Pattern = Field(
+        description="Pattern of the last user message together with what makes the model begin its answer."
+    )
+
+
+class RolesTemplate(Strict):
+    roles: Roles = Field(description="The template in Foundry's own form.")
+
+
+class JinjaTemplate(Strict):
+    jinja: RelativePath = Field(description="A Jinja chat template file, relative to this file.")
+
+
+class TemplateReference(Strict):
+    ref: Name = Field(description="The name of a PromptTemplate.")
+
+
+PresetName = Annotated[
+    Literal["chatml", "llama3", "phi3", "phi4", "phi4-mini", "gemma", "mistral", "source"],
+    expect(f"a preset ({listed(PRESETS)}) or one of {{ref}}, {{roles}}, {{jinja}}", as_text),
+]
+
+
+def _form(value: object) -> str | None:
+    """Which form of template it is, by its one key: pydantic then speaks about that form only."""
+    if not isinstance(value, dict):
+        return "<preset>"
+    forms = [key for key in ("ref", "roles", "jinja") if key in value]
+    return f"<{forms[0]}>" if len(forms) == 1 else None
+
+
+TemplateChoice = Annotated[
+    Annotated[PresetName, Tag("<preset>")]
+    | Annotated[TemplateReference, Tag("<ref>")]
+    | Annotated[RolesTemplate, Tag("<roles>")]
+    | Annotated[JinjaTemplate, Tag("<jinja>")],
+    Discriminator(_form),
+]
+
+
+TemplateBody = Annotated[
+    Annotated[RolesTemplate, Tag("<roles>")] | Annotated[JinjaTemplate, Tag("<jinja>")], Discriminator(_form)
+]
+
+Precision = Annotated[Literal["fp32", "fp16", "bf16", "int8", "int4"], expect(listed(PRECISIONS), as_text)]
+
+
+def _each_once(precisions: list[str]) -> list[str]:
+    for precision in precisions:
+        if precisions.count(precision) > 1:
+            raise refusal("each precision once", Plain(f"{precision} twice"))
+    return precisions
+
+
+Precisions = Annotated[
+    list[Precision],
+    Field(min_length=1, max_length=len(PRECISIONS), json_schema_extra={"uniqueItems": True}),
+    AfterValidator(_each_once),
+]
+
+
+class ModelSpec(Strict):
+    source: Source = Field(description="Where the model comes from.")
+    precisions: Precisions = Field(description="One variant each, named `<model>-<precision>`.")
+    quantization: Quantization | None = Field(
+        default=None, description="How weights are rounded (int8 and int4)."
+    )
+    target: Target | None = Field(default=None, description="The hardware that the model is converted for.")
+    prompt_template: TemplateChoice | None = Field(
+        default=None, description="How a conversation becomes text. Default: `source`, what the model brings."
+    )
+    generation: Generation | None = Field(
+        default=None, description="Defaults for requests that do not say otherwise."
+    )
+    suspend: Flag = Field(
+        default=False, description="Leave the model as it is on this machine, whatever git says."
+    )
+
+
+class ModelManifest(Strict):
+    """A model that this machine should serve."""
+
+    api_version: Literal["reconciler.foundry/v1alpha1"] = Field(description="The version of this format.")
+    kind: Literal["Model"] = Field(description="Model.")
+    metadata: Metadata = Field(description="What the model is called.")
+    spec: ModelSpec = Field(description="What should be served.")
+
+
+class PromptTemplateManifest(Strict):
+    """A chat template that several models share."""
+
+    api_version: Literal["reconciler.foundry/v1alpha1"] = Field(description="The version of this format.")
+    kind: Literal["PromptTemplate"] = Field(description="PromptTemplate.")
+    metadata: Metadata = Field(description="What the template is called.")
+    spec: TemplateBody = Field(description="The template: `roles` or `jinja`.")
+
+
+Manifest = ModelManifest | PromptTemplateManifest
+
+KINDS: dict[str, type[Manifest]] = {"Model": ModelManifest, "PromptTemplate": PromptTemplateManifest}
+
+
+def json_schema() -> dict[str, Any]:
+    """What editors check a manifest with: one document of either kind, told apart by `kind`."""
+    kinds: TypeAdapter[Manifest] = TypeAdapter(Annotated[Manifest, Field(discriminator="kind")])
+    head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": API_VERSION}
+    return head | kinds.json_schema(by_alias=True)

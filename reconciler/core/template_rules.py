@@ -1,0 +1,69 @@
+"""From a declared template, in whichever form, to the one Jinja text that the runtime will render."""
+
+from __future__ import annotations
+
+import posixpath
+from typing import TYPE_CHECKING
+
+from reconciler.core.chat_template import jinja_of
+from reconciler.core.errors import Problem
+from reconciler.core.manifest import Roles, Template
+from reconciler.core.paths import PathRefused, locate
+from reconciler.core.quoting import shown
+from reconciler.core.schema import JinjaTemplate, RolesTemplate
+
+if TYPE_CHECKING:
+    from reconciler.core.declaration import Declaration, Findings
+    from reconciler.core.loader import Path
+    from reconciler.core.paths import Surroundings
+    from reconciler.core.schema import Manifest
+    from reconciler.core.template_lint import Finding
+
+
+def template_of(
+    form: RolesTemplate | JinjaTemplate,
+    origin: str,
+    declaration: Declaration[Manifest],
+    path: Path,
+    around: Surroundings,
+    findings: Findings,
+) -> Template | None:
+    """None when something is wrong with it, and then `findings` says what. `path` is where the form stands."""
+    if isinstance(form, RolesTemplate):
+        roles = Roles(**form.roles.model_dump(exclude_none=True))
+        return Template(origin=origin, jinja=jinja_of(roles), roles=roles)
+    jinja = _file(form.jinja, declaration, (*path, "jinja"), around, findings)
+    return Template(origin=origin, jinja=jinja) if jinja is not None else None
+
+
+def _file(
+    written: str, declaration: Declaration[Manifest], path: Path, around: Surroundings, findings: Findings
+) -> str | None:
+    try:
+        data = around.read(locate(written, declaration.name, "file", around))
+    except PathRefused as refused:
+        findings.add(declaration.problem(path, refused.code, str(refused), refused.hint))
+        return None
+    if data is None:
+        findings.add(
+            declaration.problem(path, "Unreadable", f"expected a readable file, got {shown(written)}")
+        )
+        return None
+    return _linted(data, around.shown(posixpath.join(posixpath.dirname(declaration.name), written)), findings)
+
+
+def _linted(data: bytes, file: str, findings: Findings) -> str | None:
+    from reconciler.core.template_lint import (
+        lint,
+    )  # loads jinja2: only for manifests that bring their own template
+
+    found = lint(data)
+    for finding in found:
+        findings.add(_problem(finding, file), serious=finding.serious)
+    return None if any(finding.serious for finding in found) else data.decode("utf-8").removesuffix("\n")
+
+
+def _problem(finding: Finding, file: str) -> Problem:
+    return Problem(
+        code=finding.code, file=file, line=finding.line, message=finding.message, hint=finding.hint
+    )

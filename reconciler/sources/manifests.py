@@ -1,0 +1,256 @@
+"""A folder of manifests on disk: what is read, what is refused unread, and the memory of an earlier parse.
+
+Files are opened by name without following symlinks and only when they are plain, small and the only name of their
+bytes: a manifest comes from git, and git makes nothing else. Every refusal is a Problem beside the others.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from dataclasses import dataclass, field, replace
+
+from reconciler.core import digest, parsed
+from reconciler.core.errors import Problem, UsageError
+from reconciler.core.parsed import Inputs, Parsed, Place
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+MAX_FILES = 10_000
+MAX_BYTES = 256 * 1024
+MAX_TEMPLATE_BYTES = 64 * 1024
+ENDINGS = (".yaml", ".yml")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """The manifests of one folder, by path relative to it with forward slashes, and what was refused."""
+
+    files: Mapping[str, bytes]
+    problems: tuple[Problem, ...]
+
+
+def load(path: str, *, allowed_roots: tuple[str, ...] = (), cache: str | None = None) -> Parsed:
+    """What the manifests at `path` (a folder, or one file) declare.
+
+    Paths in manifests may not leave the git checkout that holds them, except into `allowed_roots`. `cache` names the
+    file that remembers a parse without problems; it is only written when its folder exists.
+    """
+    base, names = _folder(path)
+    prefix = _prefix(path, names)
+    found = read_manifests(base, prefix, only=names)
+    disk = _Disk()
+    inputs = Inputs(
+        base=base,
+        prefix=prefix,
+        roots=(checkout_of(base), *(os.path.realpath(root) for root in allowed_roots)),
+        manifests={name: digest.of_bytes(data) for name, data in found.files.items()},
+    )
+    if cache and not found.problems and (known := _recalled(cache, inputs, disk)):
+        return known
+    result = _parse(found, inputs, disk)
+    if cache and not result.problems:
+        _remember(cache, result, replace(inputs, places=disk.places, templates=disk.templates))
+    return result
+
+
+def read_manifests(base: str, prefix: str = "", only: frozenset[str] | None = None) -> Found:
+    """Every `*.yaml` and `*.yml` below `base`, hidden folders apart; with `only`, just those names in `base` itself."""
+    files: dict[str, bytes] = {}
+    problems: list[Problem] = []
+    for name in sorted(only) if only else _walk(base, "", prefix, problems):
+        if len(files) == MAX_FILES:
+            problems.append(_refused(prefix, "", "TooManyFiles", f"expected at most {MAX_FILES:,} manifests"))
+            break
+        try:
+            files[name] = _read(os.path.join(base, name), MAX_BYTES)
+        except _Unread as refusal:
+            problems.append(_refused(prefix, name, refusal.code, str(refusal), refusal.hint))
+    return Found(files=files, problems=tuple(problems))
+
+
+def checkout_of(folder: str) -> str:
+    """The top of the git checkout that holds `folder` (absolute); the folder's parent where there is none."""
+    top = folder
+    while not os.path.lexists(os.path.join(top, ".git")):
+        parent = os.path.dirname(top)
+        if parent == top:
+            return os.path.dirname(folder)
+        top = parent
+    return top
+
+
+class _Unread(Exception):
+    def __init__(self, code: str, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.code, self.hint = code, hint
+
+
+def _folder(path: str) -> tuple[str, frozenset[str] | None]:
+    """(real folder, names to read in it or None for all)."""
+    if os.path.isdir(path):
+        return os.path.realpath(path), None
+    if os.path.lexists(path):
+        folder, name = os.path.split(os.path.abspath(path))
+        return os.path.realpath(folder), frozenset({name})
+    hint = "pass the folder with your manifests (--path); `reconciler demo` shows a small one"
+    raise UsageError(f"there is no folder {path}", hint=hint)
+
+
+def _prefix(path: str, names: frozenset[str] | None) -> str:
+    named = os.path.dirname(path) if names else path
+    return os.path.normpath(named or ".").replace(os.sep, "/")
+
+
+def _walk(base: str, inner: str, prefix: str, problems: list[Problem]) -> Iterator[str]:
+    """Names of manifests in order; folders that are symlinks or other repositories are refused, not entered."""
+    try:
+        entries = sorted(os.scandir(os.path.join(base, inner)), key=lambda entry: entry.name)
+    except OSError as error:
+        problems.append(
+            _refused(prefix, inner, "Unreadable", f"expected a readable folder: {error.strerror}")
+        )
+        return
+    for entry in entries:
+        name = f"{inner}/{entry.name}".removeprefix("/")
+        if entry.name.startswith("."):
+            continue
+        if entry.is_dir(follow_symlinks=False):
+            if os.path.lexists(os.path.join(entry.path, ".git")):
+                message = "expected a folder of this repository, got another repository"
+                problems.append(_refused(prefix, name, "NestedRepository", message))
+            else:
+                yield from _walk(base, name, prefix, problems)
+        elif entry.name.endswith(ENDINGS):
+            yield name
+        elif entry.is_symlink() and entry.is_dir():
+            message = "expected a folder, got a symbolic link"
+            problems.append(
+                _refused(prefix, name, "SymlinkRefused", message, "put the manifests in this folder")
+            )
+
+
+def _read(path: str, limit: int) -> bytes:
+    """The bytes of a plain file. Checked by name before it is opened (opening a FIFO or a device can block or act), and
+    again on what was opened, because the name may have changed hands in between."""
+    try:
+        if not os.path.basename(path).isprintable():
+            raise _Unread("FileName", "expected a printable file name")
+        _check(os.lstat(path), limit)
+        flags = (
+            os.O_RDONLY
+            | getattr(os, "O_NOFOLLOW", 0)
+            | getattr(os, "O_NONBLOCK", 0)
+            | getattr(os, "O_BINARY", 0)
+        )
+        descriptor = os.open(path, flags)
+    except OSError as error:
+        raise _Unread("Unreadable", f"expected a readable file: {error.strerror}") from None
+    with open(descriptor, "rb") as file:
+        _check(os.fstat(descriptor), limit)
+        return file.read(limit + 1)
+
+
+def _check(status: os.stat_result, limit: int) -> None:
+    if stat.S_ISLNK(status.st_mode):
+        raise _Unread("SymlinkRefused", "expected a file, got a symbolic link", "put the file itself here")
+    if not stat.S_ISREG(status.st_mode):
+        raise _Unread("NotAFile", "expected a file, got a pipe, a device or a socket")
+    if status.st_nlink > 1:
+        raise _Unread(
+            "HardLinkRefused", "expected a file of its own, got a hard link", "copy it (cp), then replace it"
+        )
+    if status.st_size > limit:
+        raise _Unread("FileTooLarge", f"expected at most {limit // 1024} KiB, got {status.st_size:,} bytes")
+
+
+def _refused(prefix: str, name: str, code: str, message: str, hint: str = "") -> Problem:
+    from reconciler.core.quoting import printable
+
+    return Problem(code=code, file=printable(f"{prefix}/{name}".strip("/")), message=message, hint=hint)
+
+
+@dataclass(slots=True)
+class _Disk:
+    """Answers what a parse asks about the disk, and remembers the answers."""
+
+    places: dict[str, Place] = field(default_factory=dict)
+    templates: dict[str, str | None] = field(default_factory=dict)
+
+    def place(self, path: str) -> Place:
+        real = os.path.realpath(path)
+        self.places[path] = Place(path=real, kind=_kind(real))
+        return self.places[path]
+
+    def read(self, path: str) -> bytes | None:
+        try:
+            data = _read(path, MAX_TEMPLATE_BYTES)
+        except _Unread:
+            self.templates[path] = None
+            return None
+        self.templates[path] = digest.of_bytes(data)
+        return data
+
+
+def _kind(path: str) -> str:
+    try:
+        path.encode()  # a name that is not UTF-8 could not be written into any record
+        mode = os.stat(path).st_mode
+    except UnicodeEncodeError:
+        return "other"
+    except OSError:
+        return "missing"
+    return "folder" if stat.S_ISDIR(mode) else "file" if stat.S_ISREG(mode) else "other"
+
+
+def _parse(found: Found, inputs: Inputs, disk: _Disk) -> Parsed:
+    from reconciler.core.parse import parse  # loads YAML and pydantic: a quarter of a second
+    from reconciler.core.paths import Surroundings
+
+    checkout, *roots = inputs.roots
+    around = Surroundings(
+        base=inputs.base,
+        prefix=inputs.prefix,
+        checkout=checkout,
+        roots=tuple(roots),
+        place=disk.place,
+        read=disk.read,
+    )
+    result = parse(found.files, around)
+    return replace(
+        result,
+        revision=replace(inputs, templates=disk.templates).revision,
+        problems=tuple(sorted((*found.problems, *result.problems), key=lambda p: (p.file, p.line))),
+    )
+
+
+def _recalled(cache: str, inputs: Inputs, disk: _Disk) -> Parsed | None:
+    """The remembered parse, if every question it asked still has the same answer."""
+    try:
+        with open(cache, "rb") as file:
+            memory = parsed.recall(file.read())
+    except OSError:
+        return None
+    if memory is None:
+        return None
+    result, known = memory
+    if replace(known, places={}, templates={}) != inputs:
+        return None
+    if any(disk.place(path) != place for path, place in known.places.items()):
+        return None
+    for path in known.templates:
+        disk.read(path)
+    return result if disk.templates == known.templates else None
+
+
+def _remember(cache: str, result: Parsed, inputs: Inputs) -> None:
+    """Saves work next time, nothing more: failing to write it harms nobody."""
+    from reconciler.core.errors import TemporaryError
+    from reconciler.host.durable import write_file
+
+    if os.path.isdir(os.path.dirname(cache)):
+        with contextlib.suppress(OSError, TemporaryError):
+            write_file(cache, parsed.remember(result, inputs))
