@@ -20,6 +20,9 @@ from reconciler.core.quoting import field_path, shown
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from yaml._yaml import Mark as NativeMark
+    from yaml.error import Mark
+
 Path = tuple[str | int, ...]
 
 MAX_DEPTH = 16
@@ -126,7 +129,7 @@ class _Composer:
                 continue
             if (count := count + 1) > MAX_DOCUMENTS:
                 message = f"expected at most {MAX_DOCUMENTS} documents in a file"
-                raise Refused("TooManyDocuments", _line(start), message)
+                raise Refused("TooManyDocuments", _line(start.start_mark), message)
             document = self.document(start)
             if document.data != "" or document.problems:
                 yield document
@@ -137,12 +140,12 @@ class _Composer:
         if start.version or start.tags:
             self.refuse("DirectiveRefused", start, ())
         root = self.next_event()
-        self.lines[()] = _line(root)
+        self.lines[()] = _line(root.start_mark)
         document = Document(
             data=self.node(root, ()),
             lines=self.lines,
-            first_line=_line(start),
-            last_line=_line(self.next_event()),
+            first_line=_line(start.start_mark),
+            last_line=_line(self.next_event().start_mark),
             problems=tuple(self.problems),
         )
         self.problems.clear()
@@ -152,9 +155,11 @@ class _Composer:
         self.nodes += 1
         if self.nodes > MAX_NODES:
             message = f"expected at most {MAX_NODES:,} values in a document"
-            raise Refused("TooManyNodes", _line(event), message)
+            raise Refused("TooManyNodes", _line(event.start_mark), message)
         if len(path) > MAX_DEPTH:
-            raise Refused("TooDeep", _line(event), f"expected at most {MAX_DEPTH} levels of nesting")
+            raise Refused(
+                "TooDeep", _line(event.start_mark), f"expected at most {MAX_DEPTH} levels of nesting"
+            )
         self.check_properties(event, path)
         match event:
             case yaml.ScalarEvent():
@@ -175,7 +180,7 @@ class _Composer:
             self.refuse("TagRefused", event, path)
 
     def scalar(self, event: yaml.ScalarEvent, path: Path) -> str:
-        if stray := escaped_stray(self.file, _line(event), path, event.value):
+        if stray := escaped_stray(self.file, _line(event.start_mark), path, event.value):
             self.problems.append(stray)
         return event.value if event.style else Plain(event.value)
 
@@ -183,7 +188,7 @@ class _Composer:
         items: list[object] = []
         while not isinstance(event := self.next_event(), yaml.SequenceEndEvent):
             inner = (*path, len(items))
-            self.lines[inner] = _line(event)
+            self.lines[inner] = _line(event.start_mark)
             items.append(self.node(event, inner))
         return items
 
@@ -194,7 +199,7 @@ class _Composer:
             inner = (*path, key)
             if key in entries:
                 self.refuse("DuplicateKey", event, inner)
-            self.lines.setdefault(inner, _line(event))
+            self.lines.setdefault(inner, _line(event.start_mark))
             value = self.node(self.next_event(), inner)
             entries.setdefault(key, value)
         return entries
@@ -216,7 +221,7 @@ class _Composer:
             Problem(
                 code=code,
                 file=self.file,
-                line=_line(event),
+                line=_line(event.start_mark),
                 field=field_path(path),
                 message=message,
                 hint=hint,
@@ -227,12 +232,12 @@ class _Composer:
         try:
             return cast("yaml.Event", self.parser.get_event())  # type: ignore[no-untyped-call]
         except yaml.MarkedYAMLError as error:
-            line = getattr(error.problem_mark or error.context_mark, "line", -1) + 1  # a mark, or nothing
+            mark = error.problem_mark or error.context_mark
             message = f"expected YAML: {shown(error.problem or 'not readable')}"
-            raise Refused("YamlSyntax", line, message) from None
+            raise Refused("YamlSyntax", _line(mark), message) from None
         except yaml.YAMLError:
             raise Refused("YamlSyntax", 0, "expected YAML, got unreadable text") from None
 
 
-def _line(event: yaml.Event) -> int:
-    return int(event.start_mark.line) + 1
+def _line(mark: Mark | NativeMark | None) -> int:
+    return mark.line + 1 if mark else 0

@@ -43,6 +43,7 @@ def parse(files: Mapping[str, bytes], around: Surroundings) -> Parsed:
             declarations += _declaration(document, around.shown(name), name, findings)
     clashing = clashes(declarations, claims, findings)
     templates = _templates(declarations, claims, around, findings)
+    templates |= {name: None for kind, name in clashing if kind == "PromptTemplate"}
     models = [
         m for m in _models(declarations, templates, around, findings) if ("Model", m.name) not in clashing
     ]

@@ -19,6 +19,8 @@ from pydantic import (
     model_validator,
 )
 from pydantic.alias_generators import to_camel
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic_core.core_schema import WithDefaultSchema
 
 from reconciler.core.fields import (
     AnyText,
@@ -273,4 +275,16 @@ def json_schema() -> dict[str, Any]:
     """What editors check a manifest with: one document of either kind, told apart by `kind`."""
     kinds: TypeAdapter[Manifest] = TypeAdapter(Annotated[Manifest, Field(discriminator="kind")])
     head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": API_VERSION}
-    return head | kinds.json_schema(by_alias=True)
+    return head | kinds.json_schema(by_alias=True, schema_generator=_Terse)
+
+
+class _Terse(GenerateJsonSchema):
+    """Without the titles and null defaults that pydantic adds: they only repeat what is there."""
+
+    def field_title_should_be_set(self, schema: object) -> bool:
+        return False
+
+    def default_schema(self, schema: WithDefaultSchema) -> JsonSchemaValue:
+        if schema.get("default") is None:
+            return self.generate_inner(schema["schema"])
+        return super().default_schema(schema)
