@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
 from reconciler.core.errors import Problem
 from reconciler.core.fields import REFUSAL, got
-from reconciler.core.quoting import field_path, listed, shown
+from reconciler.core.quoting import field_path, listed, nearest, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -76,16 +75,11 @@ def _unknown_field(path: Path, model: type[BaseModel]) -> tuple[str, str, str]:
     *parents, name = path
     known = known_fields(model, tuple(parents))
     expected = f"expected {listed(known)}" if known else "expected no field here"
-    return "UnknownField", f"{expected}, got {shown(str(name))}", hint_for(str(name), known)
-
-
-def hint_for(name: str, known: list[str]) -> str:
-    """The nearest known name, whatever its case."""
-    if name in _SPECIAL_HINTS:
-        return _SPECIAL_HINTS[name]
-    folded = {word.replace("_", "").lower(): word for word in known}
-    near = get_close_matches(name.replace("_", "").lower(), folded, n=1, cutoff=0.6)
-    return f"did you mean {folded[near[0]]}?" if near else ""
+    return (
+        "UnknownField",
+        f"{expected}, got {shown(str(name))}",
+        _SPECIAL_HINTS.get(str(name)) or nearest(str(name), known),
+    )
 
 
 def known_fields(model: type[BaseModel], path: Path) -> list[str]:

@@ -14,7 +14,7 @@ from pydantic import AfterValidator, StringConstraints, ValidationError, WrapVal
 from pydantic_core import PydanticCustomError
 
 from reconciler.core.loader import Plain
-from reconciler.core.quoting import shown
+from reconciler.core.quoting import nearest, shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -75,11 +75,15 @@ def as_flag(value: object) -> object:
 
 
 def expect(
-    expected: str, read: Read, hint: str = "", hints: Mapping[str, str] | None = None
+    expected: str,
+    read: Read,
+    hint: str = "",
+    hints: Mapping[str, str] | None = None,
+    known: tuple[str, ...] = (),
 ) -> WrapValidator:
     """A validator that reads plain text as `read` does and words every refusal as `expected ..., got ...`.
 
-    `hint` says what to do whatever was found, `hints` what to do about one value.
+    `hint` says what to do whatever was found, `hints` what to do about one value, `known` are the words to choose from.
     """
 
     def check(value: object, inner: ValidatorFunctionWrapHandler) -> object:
@@ -89,16 +93,16 @@ def expect(
             # A refusal from inside is already worded, and better.
             if isinstance(error, ValidationError) and error.errors()[0]["type"] == REFUSAL:
                 raise
-            raise refusal(expected, value, _hint(value, read, hints or {}) or hint) from None
+            raise refusal(expected, value, _hint(value, read, hints or {}, known) or hint) from None
 
     return WrapValidator(check)
 
 
-def _hint(value: object, read: Read, hints: Mapping[str, str]) -> str:
+def _hint(value: object, read: Read, hints: Mapping[str, str], known: tuple[str, ...]) -> str:
     if not isinstance(value, str):
         return ""
     quoted_by_mistake = not isinstance(value, Plain) and not isinstance(read(Plain(value)), str)
-    return "remove the quotes" if quoted_by_mistake else hints.get(value, "")
+    return "remove the quotes" if quoted_by_mistake else hints.get(value) or nearest(value, known)
 
 
 def _name(value: object) -> object:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from reconciler.core import manifest, presets
-from reconciler.core.complaints import hint_for
 from reconciler.core.paths import PathRefused, locate
 from reconciler.core.quantization import honoured_options
-from reconciler.core.quoting import listed, shown
+from reconciler.core.quoting import listed, nearest, shown
 from reconciler.core.schema import Quantization, TemplateReference
 from reconciler.core.template_rules import template_of
 
@@ -74,7 +73,7 @@ def _check_annotations(declaration: Declaration[ModelManifest], findings: Findin
         path = ("metadata", "annotations", key)
         if key.startswith("reconciler.foundry/") and key not in ANNOTATIONS:
             message = f"expected {listed(ANNOTATIONS)}, got {shown(key)}"
-            findings.add(declaration.problem(path, "UnknownField", message, hint_for(key, list(ANNOTATIONS))))
+            findings.add(declaration.problem(path, "UnknownField", message, nearest(key, ANNOTATIONS)))
         elif key in ANNOTATIONS and value not in ANNOTATIONS[key]:
             message = f"expected {listed(ANNOTATIONS[key])}, got {shown(value)}"
             findings.add(declaration.problem(path, "InvalidValue", message))
@@ -156,5 +155,5 @@ def _referenced(
     if name not in templates:
         message = f"expected the name of a PromptTemplate, but there is no {name}"
         path = ("spec", "promptTemplate", "ref")
-        findings.add(declaration.problem(path, "UnknownReference", message, hint_for(name, list(templates))))
+        findings.add(declaration.problem(path, "UnknownReference", message, nearest(name, templates)))
     return templates.get(name)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, cast
 
 from reconciler.core import loader
-from reconciler.core.complaints import accepted, hint_for
+from reconciler.core.complaints import accepted
 from reconciler.core.crosscheck import clashes
 from reconciler.core.declaration import Claim, Declaration, Findings
 from reconciler.core.errors import Problem
@@ -17,7 +17,7 @@ from reconciler.core.fields import got
 from reconciler.core.manifest import API_VERSION
 from reconciler.core.model_rules import model_of
 from reconciler.core.parsed import Parsed
-from reconciler.core.quoting import listed
+from reconciler.core.quoting import listed, nearest
 from reconciler.core.schema import KINDS, Manifest, ModelManifest, PromptTemplateManifest
 from reconciler.core.template_rules import template_of
 
@@ -110,7 +110,7 @@ def _type_problems(document: Document, file: str) -> Iterator[Problem]:
                 line=document.line((field,)),
                 field=field,
                 message=f"expected {listed(known)}, got {got(value)}",
-                hint=hint_for(value, known) if isinstance(value, str) else "",
+                hint=nearest(value, known) if isinstance(value, str) else "",
             )
 
 

@@ -68,24 +68,25 @@ class Inputs:
 
 
 def remember(parsed: Parsed, inputs: Inputs) -> bytes:
-    """The remembered form. It carries its own digest: a damaged memory is no memory."""
-    body = {"inputs": asdict(inputs), "parsed": asdict(parsed)}
-    document = {"format": FORMAT, "program": reconciler.__version__, "digest": digest.of_value(body), **body}
-    return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+    """The remembered form: a line that says of which program and bytes, then the parse and its inputs."""
+    body = json.dumps({"inputs": asdict(inputs), "parsed": asdict(parsed)}, separators=(",", ":")).encode()
+    return b"%s\n%s\n" % (_label(body), body)
 
 
 def recall(data: bytes) -> tuple[Parsed, Inputs] | None:
-    """The inverse of `remember`; None when it is damaged or of another version of this program."""
-    try:
-        document = json.loads(data)
-        body = {"inputs": document["inputs"], "parsed": document["parsed"]}
-        if (document["format"], document["program"]) != (FORMAT, reconciler.__version__):
-            return None
-        if document["digest"] != digest.of_value(body):
-            return None
-        return _parsed(body["parsed"]), _inputs(body["inputs"])
-    except (ValueError, KeyError, TypeError):
+    """The inverse of `remember`. Damaged, or of another version of this program: then it is no memory at all."""
+    label, _, rest = data.partition(b"\n")
+    body = rest.removesuffix(b"\n")
+    if label != _label(body):
         return None
+    value = json.loads(body)
+    return _parsed(value["parsed"]), _inputs(value["inputs"])
+
+
+def _label(body: bytes) -> bytes:
+    return digest.canonical(
+        {"format": FORMAT, "program": reconciler.__version__, "digest": digest.of_bytes(body)}
+    )
 
 
 def _parsed(value: dict[str, Any]) -> Parsed:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -23,6 +24,13 @@ def field_path(path: Iterable[str | int]) -> str:
     """`("spec", "precisions", 1)` as people write it: `spec.precisions[1]`."""
     dotted = "".join(f"[{part}]" if isinstance(part, int) else f".{shown(part)}" for part in path)
     return dotted.removeprefix(".")
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """A hint that names the known word which is spelt most alike, whatever its case; empty when none is near."""
+    folded = {each.replace("_", "").lower(): each for each in known}
+    near = get_close_matches(word[:LIMIT].replace("_", "").lower(), folded, n=1, cutoff=0.6)
+    return f"did you mean {folded[near[0]]}?" if near else ""
 
 
 def listed(words: Iterable[str]) -> str:

@@ -22,6 +22,7 @@ from pydantic.alias_generators import to_camel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core.core_schema import WithDefaultSchema
 
+from reconciler.core.chat_template import CONTENT
 from reconciler.core.fields import (
     AnyText,
     Flag,
@@ -91,7 +92,8 @@ BlockSize = Annotated[Literal[16, 32, 64, 128, 256], expect("a power of two from
 AccuracyLevel = Annotated[Literal[1, 2, 3, 4], expect("1 (fp32), 2 (fp16), 3 (bf16) or 4 (int8)", as_whole)]
 ALGORITHMS = ("default", "rtn", "k_quant", "k_quant_mixed", "k_quant_last")
 Algorithm = Annotated[
-    Literal["default", "rtn", "k_quant", "k_quant_mixed", "k_quant_last"], expect(listed(ALGORITHMS), as_text)
+    Literal["default", "rtn", "k_quant", "k_quant_mixed", "k_quant_last"],
+    expect(listed(ALGORITHMS), as_text, known=ALGORITHMS),
 ]
 
 
@@ -158,7 +160,22 @@ class Generation(Strict):
     random_seed: Seed | None = Field(default=None, description="Makes sampling repeatable; -1 is random.")
 
 
-Pattern = Annotated[str, Field(min_length=1, max_length=16_384), expect("text with {Content} in it", as_text)]
+def _content_once(pattern: str) -> str:
+    if pattern.count(CONTENT) != 1:
+        raise ValueError
+    return pattern
+
+
+Pattern = Annotated[
+    str,
+    Field(max_length=16_384),
+    AfterValidator(_content_once),
+    expect(
+        f"text with {CONTENT} in it, once",
+        as_text,
+        "it marks where the message goes, and is spelt exactly so",
+    ),
+]
 
 
 class Roles(Strict):
@@ -188,7 +205,7 @@ class TemplateReference(Strict):
 
 PresetName = Annotated[
     Literal["chatml", "llama3", "phi3", "phi4", "phi4-mini", "gemma", "mistral", "source"],
-    expect(f"a preset ({listed(PRESETS)}) or one of {{ref}}, {{roles}}, {{jinja}}", as_text),
+    expect(f"a preset ({listed(PRESETS)}) or one of ref, roles and jinja", as_text, known=PRESETS),
 ]
 
 
@@ -213,7 +230,9 @@ TemplateBody = Annotated[
     Annotated[RolesTemplate, Tag("<roles>")] | Annotated[JinjaTemplate, Tag("<jinja>")], Discriminator(_form)
 ]
 
-Precision = Annotated[Literal["fp32", "fp16", "bf16", "int8", "int4"], expect(listed(PRECISIONS), as_text)]
+Precision = Annotated[
+    Literal["fp32", "fp16", "bf16", "int8", "int4"], expect(listed(PRECISIONS), as_text, known=PRECISIONS)
+]
 
 
 def _each_once(precisions: list[str]) -> list[str]:
