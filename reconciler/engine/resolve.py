@@ -14,13 +14,13 @@ from reconciler.core.prediction import predict_bytes, predict_peak_bytes
 from reconciler.core.quantization import honoured_options
 from reconciler.core.release import Recipe, Release
 from reconciler.core.toolchain import TOOLS
-from reconciler.sources.model_folder import inspect_source
+from reconciler.sources.model_folder import inspect_adapter, inspect_source
 
 if TYPE_CHECKING:
     from reconciler.core.manifest import Model, Quantization
     from reconciler.core.parse import Parsed
     from reconciler.host.stamps import StampBook
-    from reconciler.sources.model_folder import SourceModel
+    from reconciler.core.source_model import SourceModel
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,11 +85,11 @@ def _resolve_model(model: Model, stamps: StampBook) -> _Resolved:
 def _variants(model: Model, source: SourceModel, adapter: str | None, template: str) -> _Resolved:
     wanted, problems, sources = [], [], {}
     for precision in model.precisions:
-        reason = refusal(source.config, precision, model.target)
+        recipe = _recipe(model, source, adapter, precision)
+        reason = refusal(source.config, precision, model.target, recipe.options)
         if reason is not None:
             problems.append(_unsupported(model, precision, reason))
             continue
-        recipe = _recipe(model, source, adapter, precision)
         wanted.append(_wanted(model, source, recipe, template))
         sources[recipe.build_key] = Source(
             recipe=recipe, path=model.source_path, adapter=model.adapter_path, model=source
