@@ -18,6 +18,7 @@ from reconciler.artifacts import index, modelpack
 from reconciler.artifacts.modelpack import NotAnArtifact, Packed
 from reconciler.artifacts.tree import files_in
 from reconciler.core import digest as digests
+from reconciler.core.errors import DiskFull
 from reconciler.core.release import Artifact, StoredFile
 from reconciler.host import durable
 from reconciler.host.reading import read_whole
@@ -72,22 +73,25 @@ class ArtifactStore:
     def remove(self, build_key: str) -> int:
         """Forget the artifact and delete what only it used. Returns the bytes that this gave back."""
         held = self._packed()
-        if held.pop(build_key, None):
+        if held.pop(build_key, None) is None:
+            return self._sweep(held)
+        try:
             self._write_index(held)
-        return self.sweep()
+            return self._sweep(held)
+        except (
+            DiskFull
+        ):  # no room even for a shorter list, but deleting needs none: what is listed is damaged then
+            freed = self._sweep(held)
+            self._write_index(held)
+            return freed
 
     def sweep(self) -> int:
-        """Delete the blobs that nothing names: what a killed `put` or `remove` left. Returns the bytes given
-        back."""
-        descriptors = index.read(self._oci)
-        if descriptors is None:
-            return 0
-        try:
-            named = {digest for one in descriptors for digest in self._reachable(one)}
-        except (OSError, ValueError, LookupError, TypeError, AttributeError):
-            return 0  # an entry of somebody else's whose blobs we cannot tell: delete nothing
-        unnamed = [name for name in _names_in(self._blobs) if "sha256:" + name not in named]
-        return sum(self._delete(os.path.join(self._blobs, name)) for name in unnamed)
+        """Delete the blobs that nothing names (what a killed `put` or `remove` left) and write a lost index anew.
+        Returns the bytes given back."""
+        held = self._packed()
+        if held and index.read(self._oci) is None:
+            self._write_index(held)
+        return self._sweep(held)
 
     def _packed(self) -> dict[str, Packed]:
         packed = map(self._read_packed, self._manifests())
@@ -139,11 +143,24 @@ class ArtifactStore:
             self._stamps.vouch(self.blob(digest), digest)
         return digest
 
-    def _write_index(self, packed: Mapping[str, Packed]) -> None:
+    def _write_index(self, held: Mapping[str, Packed]) -> None:
+        ours = [index.describe(held[key]) for key in sorted(held)]
+        index.write(self._oci, [*ours, *self._others()])
+
+    def _sweep(self, held: Mapping[str, Packed]) -> int:
+        try:
+            named = {digest for one in self._others() for digest in self._reachable(one)}
+        except (OSError, ValueError, LookupError, TypeError, AttributeError):
+            return 0  # an entry of another tool's whose blobs we cannot tell: delete nothing
+        for packed in held.values():
+            named |= {packed.artifact.digest, packed.config, *(file.digest for file in packed.artifact.files)}
+        unnamed = [name for name in _names_in(self._blobs) if "sha256:" + name not in named]
+        return sum(self._delete(os.path.join(self._blobs, name)) for name in unnamed)
+
+    def _others(self) -> list[Descriptor]:
+        """What other tools have listed in the layout."""
         listed = index.read(self._oci) or ()
-        others = [one for one in listed if index.is_foreign(one) and not self._read_packed(one["digest"])]
-        ours = [index.describe(packed[key]) for key in sorted(packed)]
-        index.write(self._oci, [*ours, *others])
+        return [one for one in listed if index.is_foreign(one) and self._read_packed(one["digest"]) is None]
 
     def _reachable(self, descriptor: Descriptor) -> Iterator[str]:
         digest = descriptor["digest"]

@@ -15,7 +15,7 @@ import os
 import socket
 from collections.abc import Iterator
 
-from reconciler.core.errors import LockHeld
+from reconciler.core.errors import DiskFull, LockHeld
 from reconciler.host import durable
 from reconciler.host.clock import now
 
@@ -33,12 +33,14 @@ def hold(path: str, *, command: str) -> Iterator[None]:
         if not _acquire(descriptor):
             raise LockHeld(f"{os.path.dirname(path)} is in use: {_describe_holder(path)}", hint=HINT)
         durable.sweep_temporaries(os.path.dirname(path))
-        facts = {"pid": os.getpid(), "host": socket.gethostname(), "command": command, "since": now()}
-        durable.write_file(_holder_file(path), json.dumps(facts).encode() + b"\n")
+        _tell_holder(path, command)
         try:
             yield
         finally:
-            durable.remove_file(_holder_file(path))  # while we hold the lock: afterwards it may be another's
+            with contextlib.suppress(FileNotFoundError):
+                durable.remove_file(
+                    _holder_file(path)
+                )  # while we hold the lock: afterwards it may be another's
     finally:
         os.close(descriptor)
 
@@ -56,6 +58,12 @@ def _acquire(descriptor: int) -> bool:
     except (BlockingIOError, PermissionError):  # Windows says EACCES
         return False
     return True
+
+
+def _tell_holder(path: str, command: str) -> None:
+    facts = {"pid": os.getpid(), "host": socket.gethostname(), "command": command, "since": now()}
+    with contextlib.suppress(DiskFull):  # whoever comes to free space must be able to hold the lock
+        durable.write_file(_holder_file(path), json.dumps(facts).encode() + b"\n")
 
 
 def _holder_file(path: str) -> str:

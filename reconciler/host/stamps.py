@@ -117,13 +117,13 @@ class StampBook:
         try:
             durable.make_folder(os.path.dirname(self._path))
             durable.write_file(self._path, seal(self._entries))
-        except (DiskFull, PermissionError):
+        except (DiskFull, OSError):
             return
         self._changed = False
 
     def _hash(self, path: str) -> str:
         began = time.time_ns()
-        with open(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb") as file:
+        with open(path, "rb", opener=_open_without_waiting) as file:
             before = os.fstat(file.fileno())
             if not stat.S_ISREG(before.st_mode):
                 raise OSError(errno.EINVAL, "not a regular file", path)
@@ -145,6 +145,10 @@ class StampBook:
             return stamp in self._learned or _stamp(os.stat(path)) == stamp
         except OSError:
             return False
+
+
+def _open_without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))  # a FIFO has nobody at its other end
 
 
 def _stamp(status: os.stat_result) -> str:

@@ -1,0 +1,132 @@
+"""The lock between real processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from reconciler.core.errors import LockHeld
+from reconciler.host.lock import hold
+
+CHECKOUT = str(Path(__file__).parents[2])
+
+_HOLDER = """
+import sys, time
+from reconciler.host.lock import hold
+with hold(sys.argv[1], command="apply"):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+_COUNTER = """
+import sys, time
+from reconciler.core.errors import LockHeld
+from reconciler.host.lock import hold
+done = 0
+while done < 20:
+    try:
+        with hold(sys.argv[1], command="apply"):
+            number = int(open(sys.argv[2]).read())
+            open(sys.argv[2], "w").write(str(number + 1))
+            done += 1
+    except LockHeld:
+        pass
+"""
+
+
+def start(program: str, *arguments: str) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-c", program, *arguments]
+    environment = {**os.environ, "PYTHONPATH": CHECKOUT}
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)
+
+
+def started_holder(path: str) -> subprocess.Popen[bytes]:
+    holder = start(_HOLDER, path)
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == b"held\n"
+    return holder
+
+
+def test_the_second_process_is_told_who_holds_the_lock(tmp_path: Path) -> None:
+    path = str(tmp_path / "root with space" / "lock")
+    with started_holder(path) as holder:
+        with pytest.raises(LockHeld) as refusal, hold(path, command="plan"):
+            pass
+        said = str(refusal.value)
+        assert f"held by pid {holder.pid} on {socket.gethostname()} since 20" in said
+        assert said.endswith("(reconciler apply)")
+        assert refusal.value.hint
+        holder.communicate()
+    with hold(path, command="plan"):
+        pass
+
+
+def test_a_killed_holder_blocks_nobody(tmp_path: Path) -> None:
+    path = str(tmp_path / "lock")
+    with started_holder(path) as holder:
+        holder.send_signal(signal.SIGKILL)
+    assert (tmp_path / "lock.holder").exists()
+    with hold(path, command="apply"):
+        assert str(os.getpid()) in (tmp_path / "lock.holder").read_text()
+    assert not (tmp_path / "lock.holder").exists()
+
+
+def test_a_child_of_a_killed_holder_does_not_keep_the_lock(tmp_path: Path) -> None:
+    path = str(tmp_path / "lock")
+    program = _HOLDER.replace(
+        'print("held"',
+        "import subprocess; child = subprocess.Popen(['sleep', '600']); print(child.pid); print('held'",
+    )
+    with start(program, path) as holder:
+        assert holder.stdout is not None
+        orphan = int(holder.stdout.readline())
+        holder.stdout.readline()
+        holder.kill()
+        holder.wait()
+        try:
+            with hold(path, command="apply"):
+                pass
+        finally:
+            os.kill(orphan, signal.SIGKILL)
+
+
+@pytest.mark.parametrize("facts", [b"", b"{", b"[]", b"{}", b"\xff", b'{"pid": 1}'])
+def test_whatever_stands_in_the_holder_file_the_message_is_only_less_exact(
+    tmp_path: Path, facts: bytes
+) -> None:
+    path = str(tmp_path / "lock")
+    with started_holder(path) as holder:
+        (tmp_path / "lock.holder").write_bytes(facts)
+        with pytest.raises(LockHeld, match="held by another process"), hold(path, command="plan"):
+            pass
+        holder.communicate()
+
+
+def test_a_stale_holder_file_blocks_nobody(tmp_path: Path) -> None:
+    (tmp_path / "lock.holder").write_text('{"pid": 1, "host": "x", "command": "apply", "since": "then"}')
+    with hold(str(tmp_path / "lock"), command="apply"):
+        pass
+
+
+def test_the_lock_is_free_again_after_an_error(tmp_path: Path) -> None:
+    path = str(tmp_path / "lock")
+    with pytest.raises(RuntimeError), hold(path, command="apply"):
+        raise RuntimeError
+    with hold(path, command="apply"):
+        pass
+
+
+def test_two_processes_never_hold_it_at_once(tmp_path: Path) -> None:
+    path, counter = str(tmp_path / "lock"), tmp_path / "counter"
+    counter.write_text("0")
+    processes = [start(_COUNTER, path, str(counter)) for _ in range(3)]
+    for process in processes:
+        process.communicate()
+        assert process.returncode == 0
+    assert counter.read_text() == "60"
