@@ -7,10 +7,8 @@ another name, and ignores some. So nothing is converted on trust: what is not li
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 from reconciler.core.model_config import (
-    Config,
     architecture_of,
     head_size,
     partial_factor,
@@ -18,10 +16,13 @@ from reconciler.core.model_config import (
     rope_type,
     rotary_size,
 )
+from reconciler.core.quantization import K_QUANT
 from reconciler.core.verified import SEEN_WRONG, VERIFIED, Verified
 
+TYPE_CHECKING = False  # `typing` costs 10 ms, and `plan` comes through here
 if TYPE_CHECKING:
     from reconciler.core.manifest import Target
+    from reconciler.core.model_config import Config
 
 # The attention kernels of onnxruntime refuse other head sizes, when the model is first asked something.
 _KERNEL_STEP = 16
@@ -116,11 +117,31 @@ def _precision_refusal(
     if precision not in verified.precisions:
         return f"{architecture} cannot be converted at {precision}: Olive's quantizer fails on it (TypeError)"
     block = options.get("block_size", 32)
-    rows = (
-        config["hidden_size"],
-        config.get("intermediate_size"),
-        head_size(config) * config["num_attention_heads"],
+    rows = sorted(
+        {
+            config["hidden_size"],
+            config.get("intermediate_size") or 0,
+            head_size(config) * config["num_attention_heads"],
+        }
     )
-    if precision == "int8" and any(isinstance(row, int) and row % int(str(block)) for row in rows):
-        return f"int8 wants rows that blocks of {block} divide; this model's are {', '.join(map(str, rows))} long"
+    if not isinstance(block, int):
+        return None
+    if precision == "int8" and any(row % block for row in rows):
+        return f"int8 wants rows that blocks of {block} divide; this model's are {_listed(rows)} long"
+    if (
+        precision == "int4"
+        and _packs_zero_points_in_pairs(options)
+        and any(-(-row // block) % 2 for row in rows)
+    ):
+        return f"{options['algorithm']} wants an even number of blocks of {block} in rows of {_listed(rows)}"
     return None
+
+
+def _packs_zero_points_in_pairs(options: Mapping[str, object]) -> bool:
+    """These quantizers of onnxruntime stop at an odd number ("cannot reshape array")."""
+    algorithm = options.get("algorithm", "default")
+    return algorithm in K_QUANT or (algorithm == "rtn" and not options.get("symmetric", True))
+
+
+def _listed(numbers: list[int]) -> str:
+    return ", ".join(map(str, numbers))

@@ -6,10 +6,15 @@ model is one we know is not asked here but in `core.architectures`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
 
-Config = Mapping[str, Any]
+TYPE_CHECKING = False  # `typing` costs 10 ms, and `plan` comes through here
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    Config = Mapping[str, Any]
+    Setting = tuple[str, str, Callable[[object], bool]]
 
 LARGEST_COUNT = 1 << 24  # no vocabulary, context or width comes near; a larger one only exhausts the memory
 LARGEST_LAYER_COUNT = 1 << 12
@@ -69,9 +74,7 @@ def _is_rope(value: object) -> bool:
     return isinstance(value, Mapping) and all(value.get(n) is None or _is_number(value[n]) for n in numbers)
 
 
-_Setting = tuple[str, str, Callable[[object], bool]]
-
-_REQUIRED: tuple[_Setting, ...] = (
+_REQUIRED: tuple[Setting, ...] = (
     ("architectures", "a list of names", _is_list_of_text),
     ("model_type", "a name", _is_text),
     ("vocab_size", "a number from 1 to 2^24", _is_count),
@@ -81,7 +84,7 @@ _REQUIRED: tuple[_Setting, ...] = (
     ("max_position_embeddings", "a number from 1 to 2^24", _is_count),
 )
 
-_OPTIONAL: tuple[_Setting, ...] = (
+_OPTIONAL: tuple[Setting, ...] = (
     ("intermediate_size", "a number from 1 to 2^24", _is_count),
     ("num_key_value_heads", "a number from 1 to 2^24", _is_count),
     ("head_dim", "a number from 1 to 2^24", _is_count),

@@ -9,11 +9,10 @@ in tests/adapters/test_prediction_holds.py.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from reconciler.core.model_config import rope_type, rotary_size
 from reconciler.core.quantization import K_QUANT
 
+TYPE_CHECKING = False  # `typing` costs 10 ms, and `plan` comes through here
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -49,27 +48,39 @@ def predict_peak_bytes(source: SourceModel, recipe: Recipe) -> int:
 
 def _model_bytes(source: SourceModel, recipe: Recipe) -> int:
     width = 2 if recipe.precision == "fp16" else 4
-    graph = _GRAPH_BYTES + _GRAPH_BYTES_PER_LAYER * int(source.config["num_hidden_layers"])
+    layers = int(source.config["num_hidden_layers"])
     kept = _other_count(source) + _embedding_count(source) + _rotation_count(source)
-    return graph + kept * width + sum(_matrix_bytes(name, shape, recipe) for name, shape in _matrices(source))
+    matrices = sum(_matrix_bytes(name, shape, recipe, layers) for name, shape in _matrices(source))
+    return _GRAPH_BYTES + _GRAPH_BYTES_PER_LAYER * layers + kept * width + matrices
 
 
-def _matrix_bytes(name: str, shape: tuple[int, ...], recipe: Recipe) -> int:
+def _matrix_bytes(name: str, shape: tuple[int, ...], recipe: Recipe, layers: int) -> int:
     rows, columns = shape
     if recipe.precision not in ("int4", "int8"):
         return rows * columns * (2 if recipe.precision == "fp16" else 4)
-    bits = _bits(name, recipe)
+    bits = _bits(name, recipe, layers)
     block = int(recipe.options.get("block_size", 32))
     blocks = -(-columns // block)  # the last one is filled up
     zero_points = rows * -(-blocks * bits // 8) if _has_zero_points(recipe) else 0
     return rows * blocks * block * bits // 8 + rows * blocks * _SCALE_BYTES + zero_points
 
 
-def _bits(name: str, recipe: Recipe) -> int:
-    if recipe.precision == "int8":
-        return 8
+def _bits(name: str, recipe: Recipe, layers: int) -> int:
+    """The k_quant family keeps the head wide; its mixed form also what errs most, in some layers (llama.cpp's rule)."""
     algorithm = recipe.options.get("algorithm", "default")
-    return 8 if algorithm in K_QUANT and name == _HEAD else 4
+    if recipe.precision == "int8" or (algorithm in K_QUANT and name == _HEAD):
+        return 8
+    if algorithm == "k_quant_mixed" and name.endswith(_KEPT_WIDE) and _is_kept_wide(_layer(name), layers):
+        return 8
+    return 4
+
+
+def _layer(name: str) -> int:
+    return int(next(part for part in name.split(".") if part.isdigit()))
+
+
+def _is_kept_wide(layer: int, layers: int) -> bool:
+    return layer < layers / 8 or layer >= 7 * layers / 8 or (layer - round(layers / 8)) % 3 == 2
 
 
 def _has_zero_points(recipe: Recipe) -> bool:
@@ -77,6 +88,8 @@ def _has_zero_points(recipe: Recipe) -> bool:
 
 
 _HEAD = "lm_head.weight"
+# The builder multiplies with queries, keys and values at once.
+_KEPT_WIDE = ("q_proj.weight", "k_proj.weight", "v_proj.weight", "qkv_proj.weight", "down_proj.weight")
 _EMBEDDING = "embed_tokens.weight"
 
 

@@ -1,12 +1,39 @@
-"""What a model folder is, told from its small files and the headers of its weights."""
+"""What a model folder is, told from its small files and the headers of its weights.
+
+Of a folder only the files named here exist for us: nothing else is hashed, given to the converter, or run.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
-from reconciler.core.errors import Problem
-from reconciler.core.release import StoredFile
+from reconciler.core import digest
+
+TYPE_CHECKING = False  # `typing` costs 10 ms, and `plan` comes through here
+if TYPE_CHECKING:
+    from typing import Any
+
+    from reconciler.core.errors import Problem
+    from reconciler.core.release import StoredFile
+
+
+WEIGHTS = "model.safetensors"
+INDEX = "model.safetensors.index.json"
+SMALL_FILES = (
+    "config.json",
+    "generation_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "chat_template.jinja",
+    "vocab.json",
+    "vocab.txt",
+    "merges.txt",
+    "tokenizer.model",
+)
+ADAPTER_CONFIG = "adapter_config.json"
+ADAPTER_WEIGHTS = "adapter_model.safetensors"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,3 +66,8 @@ class SourceAdapter:
     files: tuple[StoredFile, ...] = ()
     weight_bytes: int = 0
     problems: tuple[Problem, ...] = ()
+
+
+def digest_of(files: dict[str, str]) -> str:
+    """Of a whole folder: what its chosen files are called and hold ({name: digest})."""
+    return digest.of_value(sorted(files.items()))
