@@ -26,7 +26,7 @@ Prepare = Callable[[Path, list[str]], list[str]]
 
 def git(directory: Path, names: list[str]) -> list[str]:
     identity = ["-c", "user.name=bench", "-c", "user.email=bench@example.invalid"]
-    for command in (["init", "-q"], ["add", "source"], [*identity, "commit", "-q", "-m", "models"]):
+    for command in (["init", "-q"], ["add", "."], [*identity, "commit", "-q", "-m", "models"]):
         subprocess.run(["git", *command], cwd=directory, check=True)
     return ["git", "status", "--porcelain"]
 
@@ -61,7 +61,10 @@ def terraform(directory: Path, names: list[str]) -> list[str]:
 
 
 def ansible_pull(directory: Path, names: list[str]) -> list[str]:
-    copy = {"copy": {"src": f"{directory}/source/", "dest": f"{directory}/copy/"}}
+    """One recursive copy on the target, which is its fast way: without `remote_src` each file is a round trip."""
+    copy = {
+        "copy": {"src": f"{directory}/checkout/source/", "dest": f"{directory}/copy/", "remote_src": True}
+    }
     play = [{"hosts": "localhost", "connection": "local", "gather_facts": False, "tasks": [copy]}]
     (directory / "local.yml").write_text(json.dumps(play))
     git(directory, names)
