@@ -20,7 +20,7 @@ from reconciler.host.child_side import LINE_LIMIT
 from reconciler.host.environment import private_environment
 
 CHECKOUT = str(Path(__file__).parents[2])
-Start = Callable[[], Child]
+Start = Callable[..., Child]
 
 
 @pytest.fixture
@@ -121,7 +121,7 @@ def test_an_exit_in_the_middle_of_a_call_names_the_code(start: Start) -> None:
 
 
 def test_a_module_that_cannot_run_shows_it_in_the_first_call(start: Start) -> None:
-    with pytest.raises(ChildDied, match="No module named tests.adapters.nowhere"):
+    with pytest.raises(ChildDied, match="No module named"):
         start("tests.adapters.nowhere").call("echo", {}, timeout=10)
 
 

@@ -214,12 +214,9 @@ def test_on_a_full_disk_things_can_still_be_unnamed_and_freed(small_disk: Path) 
     doomed = small_disk / "doomed"
     doomed.mkdir()
     (small_disk / "trash").mkdir()
-    with pytest.raises(DiskFull):
-        while True:
-            durable.write_file(str(doomed / os.urandom(8).hex()), BIG[: 64 << 10])
-    with pytest.raises(DiskFull):
-        while True:
-            durable.write_file(str(doomed / os.urandom(8).hex()), b"x")
+    for size in (64 << 10, 1):
+        with pytest.raises(DiskFull):
+            _fill(doomed, size)
     durable.free(durable.unname(str(doomed), str(small_disk / "trash")))
     durable.write_file(str(small_disk / "record"), BIG)
 
@@ -252,6 +249,11 @@ def test_a_process_killed_before_any_step_of_a_write_leaves_the_old_or_the_new(
         assert code == -9
         path.unlink(missing_ok=True)
     pytest.fail("it never ends")
+
+
+def _fill(folder: Path, size: int) -> None:
+    while True:
+        durable.write_file(str(folder / os.urandom(8).hex()), b"x" * size)
 
 
 def _tree(folder: Path) -> dict[str, bytes]:
