@@ -7,19 +7,17 @@ interpreter (docs/decisions/0001).
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
-from importlib import import_module
 
 from reconciler import __version__
-from reconciler.cli.exit_codes import CODES, ERROR, INTERRUPTED, LOCK_HELD, USAGE, epilog
-from reconciler.core.errors import LockHeld, ManifestsInvalid, ReconcilerError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Sequence
-    from typing import NoReturn
+
+    from reconciler.core.errors import ReconcilerError
 
 VERBS = {
     "validate": "check manifests and report every problem at once",
@@ -46,15 +44,21 @@ Begin with `reconciler demo`, or in a folder with manifests: `reconciler plan`.
 """
 
 
-class _Parser(argparse.ArgumentParser):
-    """Wrong usage exits 64 (EX_USAGE), with the hint where to read more."""
-
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(message, hint=f"`{self.prog} --help` lists the options")
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        sys.stdout.write(overview())
+        return 0
+    if arguments[0] == "--version":
+        sys.stdout.write(f"reconciler {__version__}\n")
+        return 0
+    return _guarded(arguments)
+
+
+def _guarded(arguments: list[str]) -> int:
+    from reconciler.cli.exit_codes import ERROR, INTERRUPTED
+    from reconciler.core.errors import ReconcilerError
+
     try:
         return _dispatch(arguments)
     except KeyboardInterrupt:
@@ -68,14 +72,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _dispatch(arguments: list[str]) -> int:
-    if not arguments or arguments[0] in ("-h", "--help", "help"):
-        sys.stdout.write(overview())
-        return 0
-    if arguments[0] == "--version":
-        sys.stdout.write(f"reconciler {__version__}\n")
-        return 0
+    from importlib import import_module
+
     verb, *rest = arguments
     if verb not in VERBS:
+        from reconciler.core.errors import UsageError
+
         raise UsageError(f"there is no verb {verb!r}", hint=_nearest(verb))
     module = import_module(f"reconciler.cli.{verb}")
     parser = build_parser(verb)
@@ -85,7 +87,12 @@ def _dispatch(arguments: list[str]) -> int:
 
 
 def build_parser(verb: str) -> argparse.ArgumentParser:
-    return _Parser(
+    import argparse
+
+    from reconciler.cli.exit_codes import epilog
+    from reconciler.cli.options import Parser
+
+    return Parser(
         prog=f"reconciler {verb}",
         description=VERBS[verb][0].upper() + VERBS[verb][1:] + ".",
         epilog=epilog(verb),
@@ -107,6 +114,9 @@ def _nearest(verb: str) -> str:
 
 
 def _report(error: ReconcilerError) -> int:
+    from reconciler.cli.exit_codes import ERROR, LOCK_HELD, USAGE
+    from reconciler.core.errors import LockHeld, ManifestsInvalid, UsageError
+
     if isinstance(error, ManifestsInvalid):
         from reconciler.cli.output import show_problems
 
@@ -122,6 +132,3 @@ def _say(text: str) -> None:
     from reconciler.core.escape import for_terminal
 
     sys.stderr.write(for_terminal(text) + "\n")
-
-
-__all__ = ["CODES", "VERBS", "build_parser", "main", "overview"]

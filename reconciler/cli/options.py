@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import re
 import sys
@@ -10,7 +11,14 @@ from reconciler.core.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import argparse
+    from typing import NoReturn
+
+
+class Parser(argparse.ArgumentParser):
+    """Wrong usage exits 64 (EX_USAGE), with the hint where to read more."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(message, hint=f"`{self.prog} --help` lists the options")
 
 
 def add_manifests(parser: argparse.ArgumentParser) -> None:
