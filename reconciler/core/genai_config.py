@@ -151,7 +151,7 @@ def genai_config(text: bytes, generation: Generation) -> dict[str, Any]:
     """The artifact's configuration with the manifest's generation defaults in it."""
     try:
         config: Any = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise _refused(f"genai_config.json is not JSON: {error}") from None
     _check(config, _ALLOWED, "")
     context = context_length(config)

@@ -83,7 +83,7 @@ def _template(text: str) -> bytes:
 def _tokenizer_config(text: bytes) -> dict[str, Any]:
     try:
         config = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise PermanentError(f"tokenizer_config.json is not JSON: {error}", code="ArtifactRefused") from None
     if not isinstance(config, dict):
         raise PermanentError("tokenizer_config.json is not an object", code="ArtifactRefused")

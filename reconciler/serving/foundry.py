@@ -36,15 +36,18 @@ class Limits:
     time."""
 
     catalog: float = 60.0
-    load: float = 900.0
-    answer: float = 900.0
+    load: float = 300.0
+    answer: float = 300.0
+
+
+DEFAULT_LIMITS = Limits()
 
 
 class Foundry:
     """A context manager. One call at a time; `kill` may come from another thread and ends the call in
     progress."""
 
-    def __init__(self, cache_dir: str, *, scratch: str, log: str, limits: Limits = Limits()) -> None:
+    def __init__(self, cache_dir: str, *, scratch: str, log: str, limits: Limits = DEFAULT_LIMITS) -> None:
         self._cache_dir = cache_dir
         self._scratch = scratch
         self._log = log

@@ -35,7 +35,7 @@ def read_index(cache_dir: str) -> tuple[Registration, ...]:
         raise _broken(path, str(error)) from None
     try:
         return _registrations(json.loads(text))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise _broken(path, f"{type(error).__name__}: {error}") from None
 
 

@@ -1,0 +1,274 @@
+"""What is written around the weights: nothing that the allow-list does not know, and exactly one chat
+template."""
+
+from __future__ import annotations
+
+import copy
+import json
+from typing import Any
+
+import pytest
+
+from reconciler.core.digest import of_bytes
+from reconciler.core.errors import PermanentError
+from reconciler.core.genai_config import genai_config
+from reconciler.core.manifest import Generation
+from reconciler.core.release import Artifact, StoredFile
+from reconciler.core.served_files import kept_files, written_files
+from tests.converted_model import release_of
+
+CONFIG: dict[str, Any] = {  # as onnxruntime-genai 0.14.1 writes it for Qwen2
+    "model": {
+        "bos_token_id": 1,
+        "context_length": 4096,
+        "decoder": {
+            "session_options": {"log_id": "onnxruntime-genai", "provider_options": []},
+            "filename": "model.onnx",
+            "head_size": 16,
+            "hidden_size": 64,
+            "inputs": {
+                "input_ids": "input_ids",
+                "attention_mask": "attention_mask",
+                "past_key_names": "past_key_values.%d.key",
+                "past_value_names": "past_key_values.%d.value",
+            },
+            "outputs": {
+                "logits": "logits",
+                "present_key_names": "present.%d.key",
+                "present_value_names": "present.%d.value",
+            },
+            "num_attention_heads": 4,
+            "num_hidden_layers": 2,
+            "num_key_value_heads": 2,
+        },
+        "eos_token_id": 258,
+        "pad_token_id": 256,
+        "type": "qwen2",
+        "vocab_size": 320,
+    },
+    "search": {
+        "diversity_penalty": 0.0,
+        "do_sample": False,
+        "early_stopping": True,
+        "length_penalty": 1.0,
+        "max_length": 4096,
+        "min_length": 0,
+        "no_repeat_ngram_size": 0,
+        "num_beams": 1,
+        "num_return_sequences": 1,
+        "past_present_share_buffer": True,
+        "repetition_penalty": 1.0,
+        "temperature": 1.0,
+        "top_k": 50,
+        "top_p": 1.0,
+    },
+}
+
+LFM2 = {  # what the builder adds for a hybrid model
+    "model.decoder.layer_types": ["conv", "full_attention"],
+    "model.decoder.conv_cache_size": 3,
+    "model.decoder.inputs.past_conv_names": "past_conv.%d",
+    "model.decoder.outputs.present_conv_names": "present_conv.%d",
+    "search.past_present_share_buffer": False,
+}
+
+SLIDING_WINDOW = {
+    "model.decoder.sliding_window": {
+        "window_size": 64,
+        "slide_key_value_cache": False,
+        "slide_inputs": False,
+        "layers": [0, 2],
+    }
+}
+
+
+def edited(changes: dict[str, Any]) -> bytes:
+    config = copy.deepcopy(CONFIG)
+    for path, value in changes.items():
+        *parents, last = path.split(".")
+        place = config
+        for key in parents:
+            place = place.setdefault(key, {})
+        place[last] = value
+    return json.dumps(config).encode()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        pytest.param({}, id="a plain decoder"),
+        pytest.param(LFM2, id="a hybrid model"),
+        pytest.param(SLIDING_WINDOW, id="a sliding window"),
+        pytest.param({"model.eos_token_id": [257, 258]}, id="several end tokens"),
+    ],
+)
+def test_what_the_builder_writes_passes_unchanged(changes: dict[str, Any]) -> None:
+    text = edited(changes)
+    assert genai_config(text, Generation()) == json.loads(text)
+
+
+REFUSED = {
+    "a native library": ("model.decoder.session_options.custom_ops_library", "/tmp/evil.so"),
+    "a key at the top": ("custom_ops_library", "evil.so"),
+    "a provider that loads a library": (
+        "model.decoder.session_options.provider_options",
+        [{"qnn": {"backend_path": "evil.so"}}],
+    ),
+    "session entries": ("model.decoder.session_options.config_entries", {"session.x": "y"}),
+    "a second model": ("model.vision", {"filename": "vision.onnx"}),
+    "a pipeline": ("model.decoder.pipeline", [{"a": {"filename": "a.onnx"}}]),
+    "a model elsewhere": ("model.decoder.filename", "../other/model.onnx"),
+    "an absolute model": ("model.decoder.filename", "/etc/model.onnx"),
+    "a model on another drive": ("model.decoder.filename", "C:model.onnx"),
+    "a template for old runtimes": ("model.chat_template", "{{ messages }}"),
+    "a number as text": ("model.context_length", "4096"),
+    "a flag for a number": ("search.top_k", True),
+    "no end token": ("model.eos_token_id", None),
+    "an object for a word": ("model.type", {"a": 1}),
+    "a word for an object": ("model.decoder", "model.onnx"),
+    "no context": ("model.context_length", 0),
+}
+
+
+@pytest.mark.parametrize(("path", "value"), REFUSED.values(), ids=REFUSED)
+def test_anything_else_is_refused_by_name(path: str, value: object) -> None:
+    with pytest.raises(PermanentError) as caught:
+        genai_config(edited({path: value}), Generation())
+    assert caught.value.code == "GenaiConfigRefused"
+    assert path in str(caught.value)
+
+
+@pytest.mark.parametrize("text", [b"", b"{", b"[]", b"null", b"\xff", b"[" * 100_000])
+def test_a_configuration_that_is_none_is_refused(text: bytes) -> None:
+    with pytest.raises(PermanentError) as caught:
+        genai_config(text, Generation())
+    assert caught.value.code == "GenaiConfigRefused"
+
+
+GENERATION = {
+    "nothing declared keeps what the model brings": (Generation(), {}),
+    "each default has its key": (
+        Generation(
+            max_length=512,
+            temperature=0.7,
+            top_p=0.9,
+            top_k=5,
+            repetition_penalty=1.1,
+            no_repeat_ngram_size=3,
+            random_seed=7,
+        ),
+        {
+            "max_length": 512,
+            "temperature": 0.7,
+            "top_p": 0.9,
+            "top_k": 5,
+            "repetition_penalty": 1.1,
+            "no_repeat_ngram_size": 3,
+            "random_seed": 7,
+            "do_sample": True,
+        },
+    ),
+    "top_k 1 is greedy": (
+        Generation(temperature=0.7, top_k=1),
+        {"temperature": 0.7, "top_k": 1, "do_sample": False},
+    ),
+    "temperature 0 is greedy": (Generation(temperature=0.0), {"temperature": 0.0, "do_sample": False}),
+    "the whole context is allowed": (Generation(max_length=4096), {"max_length": 4096}),
+}
+
+
+@pytest.mark.parametrize(("generation", "expected"), GENERATION.values(), ids=GENERATION)
+def test_the_manifest_sets_generation_defaults(generation: Generation, expected: dict[str, object]) -> None:
+    assert genai_config(edited({}), generation)["search"] == {**CONFIG["search"], **expected}
+
+
+def test_more_tokens_than_the_context_holds_are_refused() -> None:
+    with pytest.raises(PermanentError) as caught:
+        genai_config(edited({}), Generation(max_length=4097))
+    assert caught.value.code == "MaxLengthTooLarge"
+
+
+def test_tokenizer_config_loses_its_template_and_nothing_else() -> None:
+    tokenizer = {"chat_template": "{{ old }}", "eos_token": "<|im_end|>", "model_max_length": 10**30}
+    written = written_files(release_of(), 1, edited({}), json.dumps(tokenizer).encode())
+    del tokenizer["chat_template"]
+    assert json.loads(written["tokenizer_config.json"]) == tokenizer
+
+
+def test_the_template_is_written_with_plain_line_feeds_and_no_byte_order_mark() -> None:
+    written = written_files(release_of(template="\ufeffä\r\nb\n"), 1, edited({}), None)
+    assert written["chat_template.jinja"] == "ä\nb\n".encode()
+    assert "tokenizer_config.json" not in written
+
+
+def test_inference_model_has_foundrys_file_form() -> None:
+    roles = {"system": "", "user": "U{Content}", "assistant": "A{Content}", "prompt": "P{Content}"}
+    release = release_of(roles=roles, generation=Generation(temperature=0.5))
+    assert json.loads(written_files(release, 3, edited({}), None)["inference_model.json"]) == {
+        "Name": "tiny-int4:3",
+        "Description": "tiny at int4, template: inline",
+        "Version": "3",
+        "PromptTemplate": {"user": "U{Content}", "assistant": "A{Content}", "prompt": "P{Content}"},
+        "ModelConfig": {
+            "precision": "int4",
+            "context_length": 4096,
+            "device": "cpu",
+            "execution_provider": "CPUExecutionProvider",
+            "generation": {"temperature": 0.5},
+        },
+    }
+
+
+def test_a_template_without_roles_leaves_the_prompt_template_empty() -> None:
+    written = written_files(release_of(), 1, edited({}), None)
+    assert json.loads(written["inference_model.json"])["PromptTemplate"] is None
+
+
+def artifact(*paths: str) -> Artifact:
+    files = tuple(StoredFile(path=path, digest=of_bytes(path.encode()), size=1) for path in paths)
+    return Artifact(digest="sha256:a", build_key="sha256:b", files=files)
+
+
+def test_weights_and_tokenizer_are_served_and_all_other_templates_are_not() -> None:
+    served = {
+        "model.onnx",
+        "model.onnx.data",
+        "tokenizer.json",
+        "merges.txt",
+        "tokenizer.model",
+        "special_tokens_map.json",
+    }
+    dropped = {
+        "genai_config.json",
+        "tokenizer_config.json",
+        "chat_template.jinja",
+        "chat_template.json",
+        "additional_chat_templates/tool.jinja",
+        "inference_model.json",
+        "release.json",
+        "config.json",
+        "generation_config.json",
+        "model_config.json",
+    }
+    assert {file.path for file in kept_files(artifact(*served, *dropped))} == served
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("evil.so", "evil.dll", "evil.dylib", "modeling.py", "weights.pt", "pytorch_model.bin", "x.pkl"),
+        *("x.jinja", "../model.onnx", "/etc/x.json", "a\\b.json", "C:x.json", "a//b.json", "./a.json"),
+    ],
+)
+def test_what_could_be_code_or_lie_elsewhere_is_refused(path: str) -> None:
+    with pytest.raises(PermanentError) as caught:
+        kept_files(artifact("model.onnx", path))
+    assert caught.value.code == "ArtifactRefused"
+    assert repr(path) in str(caught.value)
+
+
+@pytest.mark.parametrize("text", [b"", b"[]", b'{"a": NaN}', b"\xff"])
+def test_a_tokenizer_config_that_is_none_is_refused(text: bytes) -> None:
+    with pytest.raises(PermanentError) as caught:
+        written_files(release_of(), 1, edited({}), text)
+    assert caught.value.code == "ArtifactRefused"
