@@ -43,9 +43,9 @@ def is_null(value: object) -> bool:
 def got(value: object) -> str:
     """What was found, for the end of `expected ..., got ...`."""
     if isinstance(value, dict):
-        return "a mapping"
+        return "a mapping" if value else "an empty mapping"
     if isinstance(value, list):
-        return "a list"
+        return "a list" if value else "an empty list"
     if is_null(value):
         return "nothing" if value == "" else "null"
     text = shown(str(value))

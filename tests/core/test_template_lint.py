@@ -1,0 +1,134 @@
+"""What is said about a chat template that nobody has rendered yet."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reconciler.core.template_lint import lint
+
+LOOP = "{%- for m in messages -%}{{ m.content }}{%- endfor -%}"
+
+
+def findings(template: str) -> list[tuple[str, int]]:
+    return [(finding.code, finding.line) for finding in lint(template.encode())]
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        LOOP,
+        LOOP + "\n",
+        "{%- for m in messages -%}\n  {{- m['content'] -}}\n{%- endfor -%}\n",
+        "{%- generation -%}{{ messages }}{%- endgeneration -%}",
+        "{%- set ns = namespace(x=0) -%}{%- for m in messages[1:] if m.role != 'x' -%}{%- break -%}{%- endfor -%}",
+        "{%- macro one(m) -%}{{ m.content | trim }}{%- endmacro -%}{{ one(messages[0]) }}",
+        "{%- for i in range(messages | length) -%}{{ messages[i] | tojson }}{%- endfor -%}",
+        "{{ raise_exception('no') }}{{ strftime_now('%d') }}{{ messages | selectattr('role') | list }}",
+        "{# a comment #}{{- messages[0].content * 2 -}}",
+    ],
+)
+def test_a_template_as_model_authors_write_them_is_fine(template: str) -> None:
+    assert findings(template) == []
+
+
+@pytest.mark.parametrize(
+    ("template", "code", "line"),
+    [
+        ("{{ messages }}{% include 'x' %}", "TemplateUnsafe", 1),
+        ("{{ messages }}\n{{ ''.__class__ }}", "TemplateUnsafe", 2),
+        ("{{ messages }}\n{{ messages['__class__'] }}", "TemplateUnsafe", 2),
+        ("{{ messages }}{{ lipsum.__globals__ }}", "TemplateUnsafe", 1),
+        ("{{ messages | attr('x') }}", "TemplateUnsafe", 1),
+        ("{% extends 'x' %}{{ messages }}", "TemplateUnsafe", 1),
+        ("{% import 'x' as x %}{{ messages }}", "TemplateUnsafe", 1),
+        ("{% from 'x' import y %}{{ messages }}", "TemplateUnsafe", 1),
+        ("{{ messages }}{{ 9**9**9 }}", "TemplateUnsafe", 1),
+        ("{{ messages }}{{ 'a' * 100000000 }}", "TemplateUnsafe", 1),
+        ("{{ messages }}{{ 'a' * 999 * 999 * 999 }}", "TemplateUnsafe", 1),
+        ("{{ messages }}{% for i in range(10**9) %}{% endfor %}", "TemplateUnsafe", 1),
+        ("{{ messages }}{% for i in range(99999999) %}{% endfor %}", "TemplateUnsafe", 1),
+        (
+            "{{ messages }}{% for i in range(999) %}\n{% for j in range(999) %}{% endfor %}{% endfor %}",
+            "TemplateUnsafe",
+            2,
+        ),
+        ("{% if messages %}" * 300 + "{% endif %}" * 300, "TemplateTooNested", 1),
+        ("{{ " + "(" * 5000 + "messages" + ")" * 5000 + " }}", "TemplateTooNested", 1),
+        ("hello", "TemplateIgnoresMessages", 0),
+        ("{# messages #}", "TemplateIgnoresMessages", 0),
+        ("{{ messages }}\n{% if %}", "TemplateSyntax", 2),
+        ("{{ messages ", "TemplateSyntax", 1),
+        ("{{ messages }}{% unknown %}", "TemplateSyntax", 1),
+        ("\ufeff" + LOOP, "TemplateUnreadable", 1),
+        (LOOP + "\r\n", "TemplateUnreadable", 1),
+        ("\n" + LOOP + "\x00", "TemplateUnreadable", 2),
+        (LOOP + " " * 65536, "TemplateTooLarge", 0),
+    ],
+)
+def test_what_has_no_business_in_a_chat_template_is_serious(template: str, code: str, line: int) -> None:
+    found = [finding for finding in lint(template.encode()) if finding.serious]
+    assert (found[0].code, found[0].line) == (code, line)
+    assert {finding.code for finding in found} == {code}
+
+
+def test_other_encodings_are_unreadable() -> None:
+    assert [finding.code for finding in lint(LOOP.encode("utf-16"))] == ["TemplateUnreadable"]
+    assert [finding.code for finding in lint("é".encode("latin-1"))] == ["TemplateUnreadable"]
+
+
+@pytest.mark.parametrize(
+    ("template", "line"),
+    [
+        ("{% for m in messages %}\n{{- m -}}{%- endfor -%}", 1),
+        ("{%- for m in messages -%}\n  {% if m %}{%- endif -%}{%- endfor -%}", 2),
+        ("{# comment #}\n{{- messages -}}", 1),
+        ("{{- messages -}}\n\n{% set x = 1 %}\ny", 3),
+    ],
+)
+def test_white_space_that_only_hugging_face_trims_is_a_warning(template: str, line: int) -> None:
+    (finding,) = lint(template.encode())
+    assert (finding.code, finding.line, finding.serious) == ("TemplateWhitespace", line, False)
+
+
+@pytest.mark.parametrize(
+    "piece", ["{", "{{", "{%", "{#", "{{(", "{{'", "{%-", "{{ a.", "{% if a %}", "{{ a|b", "-%}", "'", '"']
+)
+def test_64_kib_of_anything_is_judged_within_seconds(piece: str) -> None:
+    begin = time.monotonic()
+    lint((piece * 65536)[:65536].encode())
+    assert time.monotonic() - begin < 5
+
+
+PIECES = st.sampled_from(
+    [
+        "{{",
+        "}}",
+        "{%",
+        "%}",
+        "{#",
+        "#}",
+        " if ",
+        " for ",
+        " in ",
+        "messages",
+        "end",
+        "'",
+        "(",
+        "|",
+        "\n",
+        "-",
+        "[",
+        "é",
+    ]
+)
+
+
+@given(st.lists(PIECES, max_size=30).map("".join).map(str.encode) | st.binary(max_size=100))
+def test_whatever_comes_the_lint_answers(data: bytes) -> None:
+    for finding in lint(data):
+        assert finding.message.isprintable()
+        assert len(finding.message) < 200
