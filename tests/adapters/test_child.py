@@ -172,11 +172,32 @@ def test_close_ends_what_the_child_left_behind_and_may_be_called_twice(start: St
 
 def test_a_child_outlives_the_thread_that_started_it(start: Start) -> None:
     children: list[Child] = []
-    thread = threading.Thread(target=lambda: children.append(start()))
+
+    def begin() -> None:
+        children.append(start())
+        children[0].call("echo", {}, timeout=10)  # now it has asked for the signal
+
+    thread = threading.Thread(target=begin)
     thread.start()
     thread.join()
     time.sleep(0.3)
     assert children[0].call("echo", {"n": 1}, timeout=10) == {"n": 1}
+
+
+def test_a_busy_child_to_which_nobody_listens_ends_at_once(start: Start) -> None:
+    child, began = start(), threading.Event()
+
+    def call() -> None:
+        with pytest.raises(ChildDied):
+            child.call("hang", {}, timeout=60, on_event=lambda event: began.set())
+
+    caller = threading.Thread(target=call)
+    caller.start()
+    assert began.wait(10)
+    since = time.monotonic()
+    child.close(timeout=30)
+    caller.join()
+    assert time.monotonic() - since < 10
 
 
 _PARENT = """
