@@ -3,10 +3,10 @@ gate to say."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from reconciler.core.value import value
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Answer:
     """One reply of the runtime. Times are in seconds; `first_token_seconds` counts from the request.
 
@@ -22,7 +22,7 @@ class Answer:
     finish_reason: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Measurements:
     """What one candidate cost in the real runtime. `peak_memory_bytes` is that of the process that loaded
     it, 0 where the platform does not tell. `takes_system` is false when the template refuses a system

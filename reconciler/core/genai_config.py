@@ -10,10 +10,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import Any
 
 from reconciler.core.errors import PermanentError
-from reconciler.core.manifest import Generation
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from reconciler.core.manifest import Generation
 
 Check = Callable[[object], bool]
 

@@ -9,13 +9,15 @@ inference_model.json to the public catalog service.)
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
 
 from reconciler.core import genai_config as genai
 from reconciler.core.errors import PermanentError
+from reconciler.core.value import as_dict
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from reconciler.core.release import Artifact, Release, StoredFile
 
 MARKER = "release.json"
@@ -92,7 +94,7 @@ def _tokenizer_config(text: bytes) -> dict[str, Any]:
 
 def _inference_model(release: Release, number: int, context_length: int) -> dict[str, Any]:
     roles = {role: text for role, text in (release.roles or {}).items() if text}
-    generation = {name: value for name, value in asdict(release.generation).items() if value is not None}
+    generation = {name: value for name, value in as_dict(release.generation).items() if value is not None}
     return {
         "Name": f"{release.variant}:{number}",
         "Description": f"{release.model} at {release.precision}, template: {release.template_origin}",

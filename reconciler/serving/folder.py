@@ -9,15 +9,17 @@ bytes are read only when a stamp is new.
 from __future__ import annotations
 
 import os
-from dataclasses import asdict
 
 from reconciler.core import digest
 from reconciler.core.errors import PermanentError
-from reconciler.core.marker import MarkerUnreadable, format_marker, parse_marker
+from reconciler.core.marker import MarkerUnreadable, marker_from_json, marker_to_json
 from reconciler.core.observed import ServedFolder
 from reconciler.core.release import Marker, StoredFile
 from reconciler.core.served_files import MARKER, kept_files, written_files
+from reconciler.core.value import as_dict
 from reconciler.host import durable
+from reconciler.host.reading import read_whole
+from reconciler.host.sealed import Damaged, seal, unseal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -65,70 +67,70 @@ def assemble(  # noqa: PLR0913 - the marker records each of them
         model=release.model,
         precision=release.precision,
         template_origin=release.template_origin,
-        generation=asdict(release.generation),
+        generation=as_dict(release.generation),
         protected=protected,
         revision=revision,
         created=created,
         files=tuple(sorted((*kept, *map(_stored, written.items())), key=lambda file: file.path)),
     )
-    for name, data in (*written.items(), (MARKER, format_marker(marker))):
+    for name, data in (*written.items(), (MARKER, seal(marker_to_json(marker)))):
         _write(os.path.join(directory, name), data, stamps)
     return marker
 
 
 def inspect(path: str, stamps: StampBook) -> ServedFolder:
     """What is wrong with one served folder, if anything. Reads only."""
-    variant, number = os.path.split(path)
-    variant = os.path.basename(variant)
-    files = dict(_regular_files(path))
-    marker = _read_marker(path) if MARKER in files else None
-    if marker is None or marker.id != f"{variant}:{number}":
-        state = "missing" if MARKER not in files else "unreadable" if marker is None else "of another release"
-        return ServedFolder(
-            path=path, variant=variant, number=int(number), marker=None, damage=(f"{MARKER} {state}",)
-        )
-    del files[MARKER]
-    damage = tuple(_damage(path, marker, files, stamps))
-    return ServedFolder(path=path, variant=variant, number=marker.number, marker=marker, damage=damage)
+    parent, number = os.path.split(path)
+    variant = os.path.basename(parent)
+    found = dict(_files(path))
+    marker = _read_marker(found.pop(MARKER, None))
+    if isinstance(marker, Marker) and marker.id == f"{variant}:{number}":
+        damage = tuple(_damage(marker, found, stamps))
+        return ServedFolder(path=path, variant=variant, number=marker.number, marker=marker, damage=damage)
+    state = marker if isinstance(marker, str) else "of another release"
+    damage = (f"{MARKER} {state}",)
+    return ServedFolder(path=path, variant=variant, number=int(number), marker=None, damage=damage)
 
 
-def _damage(path: str, marker: Marker, files: dict[str, bool], stamps: StampBook) -> Iterator[str]:
-    for file in marker.files:
-        is_regular = files.pop(file.path, None)
-        if is_regular is None:
-            yield f"{file.path} missing"
-        elif not is_regular or _has_changed(os.path.join(path, file.path), file, stamps):
-            yield f"{file.path} changed"
-    for name in sorted(files):
-        yield f"{name} foreign"
-
-
-def _has_changed(path: str, file: StoredFile, stamps: StampBook) -> bool:
-    try:
-        known = stamps.known(path)
-        if known is None and os.path.getsize(path) == file.size:
-            known = stamps.digest(path)
-    except OSError:  # unreadable is as bad as gone
-        return True
-    return known != file.digest
-
-
-def _regular_files(folder: str, prefix: str = "") -> Iterator[tuple[str, bool]]:
-    """Every entry below a folder and whether it is a regular file. A link is not: it could lead anywhere."""
+def _files(folder: str, prefix: str = "") -> Iterator[tuple[str, os.DirEntry[str]]]:
+    """Everything below a folder that is not a folder. Links are not followed: they could lead anywhere."""
     with os.scandir(folder) as entries:
         for entry in entries:
             if entry.is_dir(follow_symlinks=False):
-                yield from _regular_files(entry.path, f"{prefix}{entry.name}/")
+                yield from _files(entry.path, f"{prefix}{entry.name}/")
             else:
-                yield prefix + entry.name, entry.is_file(follow_symlinks=False)
+                yield prefix + entry.name, entry
 
 
-def _read_marker(path: str) -> Marker | None:
+def _read_marker(entry: os.DirEntry[str] | None) -> Marker | str:
+    """The marker, or why there is none."""
+    if entry is None:
+        return "missing"
     try:
-        with open(os.path.join(path, MARKER), "rb") as file:
-            return parse_marker(file.read())
-    except (OSError, MarkerUnreadable):
-        return None
+        return marker_from_json(unseal(read_whole(entry.path)))
+    except (OSError, Damaged, MarkerUnreadable):
+        return "unreadable"
+
+
+def _damage(marker: Marker, found: dict[str, os.DirEntry[str]], stamps: StampBook) -> Iterator[str]:
+    for file in marker.files:
+        entry = found.pop(file.path, None)
+        if entry is None:
+            yield f"{file.path} missing"
+        elif not entry.is_file(follow_symlinks=False) or _has_changed(entry, file, stamps):
+            yield f"{file.path} changed"
+    for name in sorted(found):
+        yield f"{name} foreign"
+
+
+def _has_changed(entry: os.DirEntry[str], file: StoredFile, stamps: StampBook) -> bool:
+    try:
+        known = stamps.known(entry.path)
+        if known is None and entry.stat().st_size == file.size:
+            known = stamps.digest(entry.path)
+    except OSError:  # unreadable is as bad as gone
+        return True
+    return known != file.digest
 
 
 def _content(artifact: Artifact, name: str, blob: Callable[[str], str]) -> bytes | None:
@@ -158,5 +160,8 @@ def _stored(entry: tuple[str, bytes]) -> StoredFile:
 
 
 def _write(path: str, data: bytes, stamps: StampBook) -> None:
-    durable.write_file(path, data, READ_ONLY)
+    """Not flushed here: `durable.publish` flushes the whole folder before it gets its name."""
+    with durable.full_disk_named(path), open(path, "xb") as file:
+        file.write(data)
+    os.chmod(path, READ_ONLY)
     stamps.vouch(path, digest.of_bytes(data))

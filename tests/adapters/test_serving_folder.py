@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from reconciler.core.digest import of_bytes
 from reconciler.core.errors import PermanentError
-from reconciler.core.marker import format_marker
+from reconciler.core.marker import marker_to_json
 from reconciler.core.release import Artifact, Marker, StoredFile
+from reconciler.core.value import as_dict
+from reconciler.host.sealed import seal
 from reconciler.host.stamps import StampBook
 from reconciler.serving.folder import assemble, inspect
 from tests.converted_model import release_of
@@ -121,7 +123,17 @@ def flip(path: Path) -> None:
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
 
 
-DAMAGES = {
+def turn_into_a_pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+def empty(folder: Path) -> None:
+    shutil.rmtree(folder)
+    folder.mkdir()
+
+
+DAMAGES: dict[str, tuple[Callable[[Path], object], tuple[str, ...]]] = {
     "a missing file": (lambda f: (f / "model.onnx").unlink(), ("model.onnx missing",)),
     "a shorter file": (lambda f: replace(f / "model.onnx", b"gr"), ("model.onnx changed",)),
     "a flipped bit": (lambda f: flip(f / "model.onnx.data"), ("model.onnx.data changed",)),
@@ -147,7 +159,7 @@ DAMAGES = {
         ("model.onnx missing",),
     ),
     "a pipe in place of a file": (
-        lambda f: [(f / "model.onnx").unlink(), os.mkfifo(f / "model.onnx")],
+        lambda f: turn_into_a_pipe(f / "model.onnx"),
         ("model.onnx changed",),
     ),
     "a link to nowhere": (lambda f: (f / "x").symlink_to("/nowhere"), ("x foreign",)),
@@ -160,20 +172,31 @@ DAMAGES = {
         lambda f: replace(f / "release.json", (f / "release.json").read_bytes()[:100]),
         ("release.json unreadable",),
     ),
+    "a flipped bit in the marker": (lambda f: flip(f / "release.json"), ("release.json unreadable",)),
+    "a marker of a newer version": (
+        lambda f: replace(f / "release.json", seal({"formatVersion": 2})),
+        ("release.json unreadable",),
+    ),
+    "a pipe in place of the marker": (
+        lambda f: turn_into_a_pipe(f / "release.json"),
+        ("release.json unreadable",),
+    ),
     "an edited marker": (
         lambda f: replace(
             f / "release.json", (f / "release.json").read_bytes().replace(b"tiny-int4", b"evil-int4")
         ),
         ("release.json unreadable",),
     ),
-    "nothing at all": (lambda f: [shutil.rmtree(f), f.mkdir()], ("release.json missing",)),
+    "nothing at all": (empty, ("release.json missing",)),
 }
 
 
 @pytest.mark.parametrize(("harm", "damage"), DAMAGES.values(), ids=DAMAGES)
-def test_damage_is_named(served: Path, stamps: StampBook, harm: object, damage: tuple[str, ...]) -> None:
+def test_damage_is_named(
+    served: Path, stamps: StampBook, harm: Callable[[Path], object], damage: tuple[str, ...]
+) -> None:
     inspect(str(served), stamps)  # what was fine a moment ago is not taken on trust
-    harm(served)  # type: ignore[operator]
+    harm(served)
     assert inspect(str(served), stamps).damage == damage
 
 
@@ -189,13 +212,9 @@ def test_a_folder_that_was_copied_to_another_name_is_not_that_release(
 def test_a_marker_that_names_files_elsewhere_reads_none_of_them(served: Path, stamps: StampBook) -> None:
     marker = inspect(str(served), stamps).marker
     assert marker is not None
-    secret = StoredFile(path="../../../blobs", digest="sha256:0", size=0)
-    document = json.loads(format_marker(marker))
-    forged = Marker(
-        **{key: document[key] for key in document if key not in {"sha256", "formatVersion", "files"}},
-        files=(*marker.files, secret),
-    )
-    replace(served / "release.json", format_marker(forged))
+    secret = {"path": "../../../blobs", "digest": "sha256:0", "size": 0}
+    forged = {**marker_to_json(marker), "files": [*map(as_dict, marker.files), secret]}
+    replace(served / "release.json", seal(forged))
     assert inspect(str(served), stamps).damage == ("../../../blobs missing",)
 
 
