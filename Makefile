@@ -31,7 +31,7 @@ $(READY): pyproject.toml
 	  { echo 'error: Python 3.11 or newer is needed; name one with PYTHON=...' >&2; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || \
 	  { echo 'hint: Debian and Ubuntu ship venv apart: apt install python3-venv' >&2; exit 1; }
-	@echo 'setting up $(VENV): 1.7 GB and some three minutes, once' >&2
+	@echo 'setting up $(VENV): 1.9 GB and some three minutes, once' >&2
 	@$(PIP) install $(TORCH_OPTIONS) '$(TORCH)'
 	@$(PIP) install --editable '.[all,dev]'
 	@touch $@

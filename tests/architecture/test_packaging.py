@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 import subprocess
+import sys
 import tomllib
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -78,3 +80,14 @@ def test_no_module_has_outgrown_a_reader() -> None:
 def test_the_example_model_is_small_enough_for_git() -> None:
     files = (CHECKOUT / "examples" / "capitals" / "model").iterdir()
     assert sum(file.stat().st_size for file in files) < 2_000_000
+
+
+def test_a_wheel_carries_what_the_demo_works_on(tmp_path: Path) -> None:
+    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
+    subprocess.run(build, cwd=CHECKOUT, capture_output=True, check=True, timeout=120)
+    with zipfile.ZipFile(next(tmp_path.glob("*.whl"))) as wheel:
+        held = set(wheel.namelist())
+    for folder in ("examples/capitals/model", "manifests", "schema"):
+        files = [file for file in (CHECKOUT / folder).rglob("*") if file.is_file()]
+        assert {f"reconciler/share/{file.relative_to(CHECKOUT).as_posix()}" for file in files} <= held
+    assert "reconciler/py.typed" in held
