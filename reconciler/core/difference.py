@@ -56,7 +56,8 @@ def _changed_fields(
     old = _fields(served.recipe, served.generation, served.parts, served.template_origin)
     new = _fields(wanted.recipe.as_json(), asdict(wanted.generation), wanted.parts, wanted.template_origin)
     if served.parts.get("template") == wanted.parts["template"]:
-        new["spec.promptTemplate"] = old["spec.promptTemplate"]  # the same text under another name is no change
+        # The same text under another name is no change.
+        new["spec.promptTemplate"] = old["spec.promptTemplate"]
     changed = sorted(name for name in old.keys() | new.keys() if old.get(name) != new.get(name))
     return {name: old.get(name) for name in changed}, {name: new.get(name) for name in changed}
 

@@ -198,7 +198,9 @@ def _step(action: str, facts: _Facts, difference: Difference, number: int) -> Ch
         forced_by=difference.forced_by,
         before=difference.before,
         after={"id": f"{release.variant}:{number}", "release": release.digest, **difference.after},
-        cost=Cost(seconds=seconds_for(action, release.precision, facts.wanted.source_bytes, facts.recorded.timings)),
+        cost=Cost(
+            seconds=seconds_for(action, release.precision, facts.wanted.source_bytes, facts.recorded.timings)
+        ),
     )
 
 

@@ -51,7 +51,9 @@ def plan_text(view: Mapping[str, Any]) -> str:
 def _change_lines(change: Mapping[str, Any]) -> list[str]:
     sign = _SIGNS.get(change["action"], "*")
     name = change["variant"] or f"artifact {(change.get('buildKey') or '')[:19]}"
-    lines = [f"{sign} {change['action']:<8} {_target(change, name)}  ({change['reason']}){_cost_text(change['cost'])}"]
+    lines = [
+        f"{sign} {change['action']:<8} {_target(change, name)}  ({change['reason']}){_cost_text(change['cost'])}"
+    ]
     lines.extend(f"    {row}" for row in _field_rows(change))
     return lines
 
@@ -95,8 +97,10 @@ def pass_text(view: Mapping[str, Any]) -> str:
         done = len(view["outcomes"])
         lines.append(f"Converged: {done} change(s) made." if done else "Converged: nothing to do.")
     else:
-        lines.append(f"Not converged: {len(failed)} step(s) failed, {len(view['held'])} held back, "
-                     f"{len(view['problems'])} problem(s) in the manifests.")
+        lines.append(
+            f"Not converged: {len(failed)} step(s) failed, {len(view['held'])} held back, "
+            f"{len(view['problems'])} problem(s) in the manifests."
+        )
     return "\n".join(for_terminal(line) for line in lines) + "\n"
 
 
@@ -108,7 +112,8 @@ def plan_markdown(view: Mapping[str, Any]) -> str:
         lines += [_markdown_row(change) for change in view["changes"]]
         lines.append("")
     lines += [
-        f"- {for_markdown(h['variant'])} is held back ({h['reason']}): {for_markdown(h['message'])}" for h in view["held"]
+        f"- {for_markdown(h['variant'])} is held back ({h['reason']}): {for_markdown(h['message'])}"
+        for h in view["held"]
     ]
     lines += [f"- :x: {for_markdown(problem_line(p))}" for p in view["problems"]]
     lines += _markdown_details(view["changes"])
@@ -117,7 +122,12 @@ def plan_markdown(view: Mapping[str, Any]) -> str:
 
 def _markdown_row(change: Mapping[str, Any]) -> str:
     name = change["variant"] or (change.get("buildKey") or "")[:19]
-    cells = (change["action"], for_markdown(_target(change, name)), change["reason"], _cost_text(change["cost"]).strip())
+    cells = (
+        change["action"],
+        for_markdown(_target(change, name)),
+        change["reason"],
+        _cost_text(change["cost"]).strip(),
+    )
     return "| " + " | ".join(cells) + " |"
 
 
@@ -143,7 +153,10 @@ def _cut(text: str) -> str:
 def plan_github(view: Mapping[str, Any]) -> str:
     """GitHub annotations: one line per problem or held change, and one for the summary."""
     lines = [problem_annotation(problem) for problem in view["problems"]]
-    lines += [f"::warning::{for_annotation(h['variant'] + ': ' + h['reason'] + ': ' + h['message'])}" for h in view["held"]]
+    lines += [
+        f"::warning::{for_annotation(h['variant'] + ': ' + h['reason'] + ': ' + h['message'])}"
+        for h in view["held"]
+    ]
     lines.append(f"::notice::{for_annotation('reconciler: ' + summary(view))}")
     return "\n".join(lines) + "\n"
 

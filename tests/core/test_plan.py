@@ -91,9 +91,19 @@ CASES: list[tuple[str, World, Desired, list[str]]] = [
         desired(BASE, release("rivers")),
         ["verify ReleaseMissing", "register ReleaseMissing"],
     ),
-    ("a changed served file is repaired", SERVED.damaged("model.onnx"), desired(BASE), ["repair DriftDetected"]),
+    (
+        "a changed served file is repaired",
+        SERVED.damaged("model.onnx"),
+        desired(BASE),
+        ["repair DriftDetected"],
+    ),
     ("a lost served folder is repaired", lose_folder(SERVED), desired(BASE), ["repair DriftDetected"]),
-    ("a removed registration is repaired", lose_registration(SERVED), desired(BASE), ["repair DriftDetected"]),
+    (
+        "a removed registration is repaired",
+        lose_registration(SERVED),
+        desired(BASE),
+        ["repair DriftDetected"],
+    ),
     ("a re-pointed registration is repaired", repoint(SERVED), desired(BASE), ["repair DriftDetected"]),
     (
         "folder and registration both lost are repaired under the same number",
@@ -107,9 +117,24 @@ CASES: list[tuple[str, World, Desired, list[str]]] = [
         desired(BASE),
         ["convert DriftDetected", "repair DriftDetected"],
     ),
-    ("a lost artifact is not missed while its release is whole", SERVED.without_artifacts(), desired(BASE), []),
-    ("a registration removed while records are lost is registered anew", forgetful(SERVED), desired(BASE), []),
-    ("an undeclared model is pruned, and then its artifact freed", TWO, desired(release("rivers")), ["prune Orphaned"]),
+    (
+        "a lost artifact is not missed while its release is whole",
+        SERVED.without_artifacts(),
+        desired(BASE),
+        [],
+    ),
+    (
+        "a registration removed while records are lost is registered anew",
+        forgetful(SERVED),
+        desired(BASE),
+        [],
+    ),
+    (
+        "an undeclared model is pruned, and then its artifact freed",
+        TWO,
+        desired(release("rivers")),
+        ["prune Orphaned"],
+    ),
     (
         "the artifact goes when its last release goes",
         EMPTY.converge(desired(BASE, release("rivers", source="sha256:other"))),
@@ -126,7 +151,12 @@ CASES: list[tuple[str, World, Desired, list[str]]] = [
     ("nothing is pruned while a manifest is unreadable", TWO, desired(BASE, complete=False), []),
     ("an empty declaration prunes nothing", SERVED, desired(), []),
     ("a foreign model in the catalog is left alone", with_foreign(SERVED, "phi:1"), desired(BASE), []),
-    ("a name that somebody else registered is not taken", with_foreign(EMPTY, "capitals-int4:7"), desired(BASE), []),
+    (
+        "a name that somebody else registered is not taken",
+        with_foreign(EMPTY, "capitals-int4:7"),
+        desired(BASE),
+        [],
+    ),
     ("a suspended variant is left as it is", EMPTY, desired(wanted(BASE, suspended=True)), []),
     ("a conversion that cannot fit is not begun", EMPTY, desired(wanted(BASE, peak_bytes=10**9)), []),
 ]
@@ -200,7 +230,9 @@ def test_repair_keeps_the_number() -> None:
 
 def test_a_leftover_folder_of_a_died_pass_is_retired() -> None:
     marker = marker_of(release(template="old"), 9)
-    leftover = replace(SERVED.observed.folders[0], number=9, path="/root/served/capitals-int4/9", marker=marker)
+    leftover = replace(
+        SERVED.observed.folders[0], number=9, path="/root/served/capitals-int4/9", marker=marker
+    )
     world = SERVED.with_observed(folders=(*SERVED.observed.folders, leftover))
     plan = world.plan(desired(BASE))
     assert [(c.action, c.number) for c in plan.changes] == [("retire", 9)]
