@@ -11,10 +11,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from reconciler.core import digest as digests
 from reconciler.core.release import Artifact, StoredFile
+from reconciler.core.value import value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ WEIGHTS_TYPE = "application/vnd.cncf.model.weight.v1.raw"
 SETTINGS_TYPE = "application/vnd.cncf.model.weight.config.v1.raw"
 WEIGHTS = (".onnx", ".data")
 
+DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 # Parts between single slashes, none of them empty, "." or "..".
 SAFE_PATH = re.compile(r"(?!\.{1,2}(/|$))[^/\\:\0]+(/(?!\.{1,2}(/|$))[^/\\:\0]+)*")
 
@@ -39,7 +40,7 @@ class NotAnArtifact(ValueError):
     """These bytes are no manifest that this program wrote."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Packed:
     """An artifact and its manifest: the size of that in bytes, and the blob it names beside the files."""
 
@@ -81,6 +82,8 @@ def parse_manifest(digest: str, data: bytes) -> Packed:
         if manifest["artifactType"] != ARTIFACT_TYPE:
             raise NotAnArtifact("of another type")
         build_key = manifest["annotations"][BUILD_KEY]
+        if not DIGEST.fullmatch(build_key):
+            raise NotAnArtifact(f"{build_key!r} is no build key")
         files = tuple([_file(layer) for layer in manifest["layers"]])
         artifact = Artifact(digest=digest, build_key=build_key, files=files)
         return Packed(artifact=artifact, size=len(data), config=manifest["config"]["digest"])
@@ -103,7 +106,7 @@ def _layer(file: StoredFile) -> dict[str, Any]:
 
 
 def _file(layer: dict[str, Any]) -> StoredFile:
-    path = layer["annotations"][FILE_PATH]
-    if not is_safe_path(path):
-        raise NotAnArtifact(f"{path!r} leads out of the artifact")
-    return StoredFile(path=path, digest=layer["digest"], size=layer["size"])
+    path, digest = layer["annotations"][FILE_PATH], layer["digest"]
+    if not (is_safe_path(path) and DIGEST.fullmatch(digest)):
+        raise NotAnArtifact(f"{path!r} leads out of the artifact, or {digest!r} is no digest")
+    return StoredFile(path=path, digest=digest, size=layer["size"])

@@ -1,21 +1,19 @@
-"""The artifact store: an OCI image layout that skopeo, oras and crane can read. Every file once, named by its
-sha256.
+"""The artifact store: an OCI image layout that skopeo, oras and crane can read. Every file once, by its sha256.
 
 To put: blobs, then the manifest that names them, then the index that names the manifest; to remove: the other
 way round. A process that dies in between leaves blobs that nobody names, which the next sweep takes. Nothing
-is built twice for one build key, and a damaged blob is replaced by whoever brings the right bytes. Reading
-needs no lock; whoever changes the store holds the root's lock.
+is built twice for one build key, and a damaged blob is replaced by whoever brings the right bytes.
+Reading needs no lock; whoever changes the store holds the root's lock.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import re
 from collections.abc import Iterable, Iterator, Mapping
 
 from reconciler.artifacts import index, modelpack
-from reconciler.artifacts.modelpack import NotAnArtifact, Packed
+from reconciler.artifacts.modelpack import DIGEST, NotAnArtifact, Packed
 from reconciler.artifacts.tree import files_in
 from reconciler.core import digest as digests
 from reconciler.core.errors import DiskFull
@@ -29,7 +27,6 @@ if TYPE_CHECKING:
     from reconciler.core.layout import Layout
     from reconciler.host.stamps import StampBook
 
-DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 MANIFEST_LIMIT = 4 << 20  # bytes; registries refuse more
 
 
@@ -54,8 +51,7 @@ class ArtifactStore:
         return f"{self._blobs}{os.sep}{digest[7:]}"
 
     def put(self, build_key: str, tree: str, recipe: Mapping[str, object]) -> Artifact:
-        """Move the files of `tree` into the store, unless it holds a whole artifact for the build key
-        already."""
+        """Move the files of `tree` into the store, unless it holds the whole artifact already."""
         held = self._packed()
         if build_key in held and not self.damage(held[build_key].artifact):
             return held[build_key].artifact

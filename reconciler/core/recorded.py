@@ -4,13 +4,13 @@ cannot tell, and most of it can be rebuilt from what is served."""
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field, fields, replace
 
 from reconciler.core.observed import Registration
 from reconciler.core.release import Marker
+from reconciler.core.value import field_names, fresh, replace, value
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class RecordedRelease:
     """The release that a variant is served as. Times are RFC 3339, UTC; sizes are bytes."""
 
@@ -36,12 +36,12 @@ class RecordedRelease:
 
     @classmethod
     def from_marker(cls, marker: Marker, *, registered: str) -> RecordedRelease:
-        shared = [one.name for one in fields(cls) if one.name not in ("registered", "size")]
+        shared = [name for name in field_names(cls) if name not in ("registered", "size")]
         size = sum(file.size for file in marker.files)
         return cls(registered=registered, size=size, **{name: getattr(marker, name) for name in shared})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Condition:
     """One statement about a variant, in Kubernetes' form."""
 
@@ -52,7 +52,7 @@ class Condition:
     last_transition_time: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Timing:
     """How long one action took here; what the next one will cost is told from these."""
 
@@ -62,15 +62,15 @@ class Timing:
     seconds: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Recorded:
     """`releases` by variant. `high_water` is the highest number ever given to a variant: it outlives the
     release, because an id is never used for different content. `damaged` names documents that could not be
     trusted: what they held is missing here until it is rebuilt."""
 
-    releases: dict[str, RecordedRelease] = field(default_factory=dict)
-    high_water: dict[str, int] = field(default_factory=dict)
-    conditions: dict[str, dict[str, Condition]] = field(default_factory=dict)
+    releases: dict[str, RecordedRelease] = fresh(factory=dict)
+    high_water: dict[str, int] = fresh(factory=dict)
+    conditions: dict[str, dict[str, Condition]] = fresh(factory=dict)
     timings: tuple[Timing, ...] = ()
     last_attempted_revision: str = ""
     last_applied_revision: str = ""

@@ -6,7 +6,8 @@
 Native code may crash, hang or print anything; so it lives here, in a process group of its own, with a time
 limit on every call and its standard error in a log. No call is left half done: whatever interrupts one kills
 the whole group, so a late reply can never answer the next question. One call at a time; `kill` may come from
-any thread. Limits: the log is not capped; on Windows only the child itself is ended, not what it started.
+any thread.
+Limits: the log is not capped; on Windows only the child itself is ended, not what it started.
 """
 
 from __future__ import annotations
@@ -33,8 +34,7 @@ Json = dict[str, Any]
 TAIL_BYTES = 4096
 TAIL_LINES = 12
 
-# Linux sends the parent-death signal when the *thread* that started the child ends. This one lives as long as
-# we do.
+# Linux sends the parent-death signal when the *thread* that started the child ends. This one outlives them all.
 _starter = ThreadPoolExecutor(max_workers=1, thread_name_prefix="start-child")
 
 
@@ -62,8 +62,7 @@ class ChildTimedOut(ChildError):
 
 
 class Child:
-    """Started at once; a module that cannot run shows it in the first call. `environment` is all that it
-    gets."""
+    """Started at once; a module that cannot run says so in the first call. `environment` is all it gets."""
 
     def __init__(self, *, module: str, environment: Mapping[str, str], log: str, directory: str) -> None:
         self.module = module
@@ -90,8 +89,7 @@ class Child:
         timeout: float,
         on_event: Callable[[Json], None] = lambda event: None,
     ) -> Json:
-        """The handler's result. Raises ChildFailed, ChildDied or ChildTimedOut; after the last two it is
-        over."""
+        """The handler's result. Raises ChildFailed; or ChildDied or ChildTimedOut, and then it is over."""
         request = json.dumps({"method": method, "parameters": parameters}, allow_nan=False).encode() + b"\n"
         with self._calling:
             limit = threading.Timer(timeout, self._expire, [method, timeout])

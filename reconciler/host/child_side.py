@@ -89,8 +89,7 @@ def _take_pipes() -> tuple[BinaryIO, BinaryIO]:
 
 
 def _read(requests: BinaryIO, waiting: queue.SimpleQueue[bytes], busy: threading.Event) -> None:
-    """Watch the parent also while a handler runs: the end of the requests then means that nobody waits for
-    it."""
+    """Also while a handler runs: the end of the requests then means that nobody waits for its reply."""
     for line in requests:
         busy.set()
         waiting.put(line)
@@ -107,8 +106,7 @@ def _end_now() -> None:
 
 def _die_with_parent() -> None:
     """Linux kills us when the thread that started us ends, even while native code holds the interpreter lock.
-    It does not reach grandchildren, and elsewhere there is no such call: there the end of the requests must
-    do."""
+    Limits: it does not reach grandchildren; elsewhere the end of the requests has to do."""
     parent = os.environ.pop(PARENT_VARIABLE, "")
     if not parent or not sys.platform.startswith("linux"):
         return

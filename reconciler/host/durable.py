@@ -1,10 +1,11 @@
 """Every durable write of the program. The order of writes is the design, and it is decided here:
 
 content before the name that points at it, the name removed before the content, and a name is promised only
-when the folder that holds it has been flushed. A reader sees the old thing or the new thing, never half of
-one. All changes go through `_step`, so that a test can kill the process before any one of them: with
-RECONCILER_CRASH_AT=<n> in its environment, a process kills itself just before its n-th step. Limits: Windows
-cannot flush a folder, so there a name may be lost with the power, though never its content.
+when the folder that holds it has been flushed. A reader sees the old thing or the new thing, never half of it.
+
+All changes go through `_step`, so that a test can kill the process before any one of them: with
+RECONCILER_CRASH_AT=<n> in its environment, a process kills itself just before its n-th step.
+Limit: Windows cannot flush a folder, so there a name may be lost with the power, though never its content.
 """
 
 from __future__ import annotations
@@ -47,23 +48,18 @@ def write_file(path: str, data: bytes, mode: int = 0o644) -> None:
             file.flush()
             _step("write")  # a crash here leaves half a file
             file.write(data[len(data) // 2 :])
-        rename(
-            temporary, path
-        )  # after the flush: a name must never promise content that a power cut can take
+        # After the flush: a name must never promise content that a power cut can take.
+        rename(temporary, path)
 
 
 def append_line(path: str, line: bytes) -> None:
-    """Add one line (given without its end) to a log that may lose its last lines, but never tears an older
-    one."""
+    """Add one line (given without its end) to a log that may lose its last lines but never an older one."""
     with full_disk_named(path), open(path, "ab+") as log:
         end = log.seek(0, os.SEEK_END)
         log.seek(max(0, end - 1))
-        torn = log.read(1) not in (
-            b"",
-            b"\n",
-        )  # by a crash: begin a new line, so that only the torn one is lost
+        torn = log.read(1) not in (b"", b"\n")
         _step("append")
-        log.write(b"\n" * torn + line + b"\n")
+        log.write(b"\n" * torn + line + b"\n")  # a line torn by a crash must not take this one with it
 
 
 def publish(staged: str, final: str) -> None:
@@ -105,8 +101,7 @@ def unname(path: str, trash: str) -> str:
 
 
 def free(path: str, remove: Callable[[str], None] | None = None) -> None:
-    """Delete a tree that lies directly in a trash or staging folder; it follows no links and refuses all
-    else.
+    """Delete a tree that lies directly in a trash or staging folder, and nothing else. It follows no links.
 
     `remove` deletes one file (see `StampBook.remove`). Already gone is fine.
     """
@@ -165,14 +160,12 @@ def adopt(source: str, destination: str, mode: int = 0o444) -> None:
             _flush(source)
             _step("seal")
             os.chmod(source, mode)
-        _step("rename")
-        os.replace(source, destination)
+        _replace(source, destination)
 
 
 def rename(source: str, destination: str) -> None:
     """Durable in both folders."""
-    _step("rename")
-    os.replace(source, destination)
+    _replace(source, destination)
     flush_folder(os.path.dirname(destination))
     if os.path.dirname(source) != os.path.dirname(destination):
         flush_folder(os.path.dirname(source))
@@ -236,10 +229,16 @@ def _step(name: str) -> None:
         os.kill(os.getpid(), 9)
 
 
+def _replace(source: str, destination: str) -> None:
+    _step("rename")
+    if os.name == "nt" and os.path.isfile(destination):  # there a read-only file cannot be replaced
+        os.chmod(destination, stat.S_IWRITE)
+    os.replace(source, destination)
+
+
 @contextlib.contextmanager
 def _new_file(path: str, mode: int) -> Iterator[BinaryIO]:
-    """A file that is not there yet, flushed at the end, or gone after a failure: a full disk wants its bytes
-    back."""
+    """A new file, flushed at the end; gone after a failure, because a full disk wants its bytes back."""
     _step("create")
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
     descriptor = os.open(path, flags, 0o600)
@@ -251,7 +250,8 @@ def _new_file(path: str, mode: int) -> Iterator[BinaryIO]:
             os.fsync(descriptor)
         os.chmod(path, mode)  # whatever the umask says
     except BaseException:
-        os.unlink(path)
+        with contextlib.suppress(OSError):
+            os.unlink(path)
         raise
 
 

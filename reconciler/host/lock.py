@@ -1,10 +1,9 @@
-"""One writer per root. The operating system holds the lock and drops it when the holder dies, however it
-dies.
+"""One writer per root. The operating system keeps the lock, and drops it however the holder dies.
 
 Who holds it is told by a file beside it, written after the lock was won. That file only makes a better
 message: it may be stale or missing, and it never blocks anyone. The lock file itself is never deleted: two
-processes could then each hold "the" lock, one of them on a file that has no name any more. Limit: on a
-network file system the lock is as good as that file system's.
+processes could then each hold "the" lock, one of them on a file that has no name any more.
+Limit: on a network file system the lock is as good as that file system's.
 """
 
 from __future__ import annotations
@@ -26,9 +25,8 @@ HINT = "wait until it has finished, or end that process; a lock without a proces
 def hold(path: str, *, command: str) -> Iterator[None]:
     """Raises LockHeld at once when somebody else has it."""
     durable.make_folder(os.path.dirname(path))
-    descriptor = os.open(
-        path, os.O_RDWR | os.O_CREAT, 0o644
-    )  # no child inherits it, so no orphan can hold it
+    # Python lets no child inherit it, so an orphan cannot go on holding the lock.
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
         if not _acquire(descriptor):
             raise LockHeld(f"{os.path.dirname(path)} is in use: {_describe_holder(path)}", hint=HINT)
@@ -37,10 +35,9 @@ def hold(path: str, *, command: str) -> Iterator[None]:
         try:
             yield
         finally:
+            # While we hold the lock: afterwards the file may be another's.
             with contextlib.suppress(FileNotFoundError):
-                durable.remove_file(
-                    _holder_file(path)
-                )  # while we hold the lock: afterwards it may be another's
+                durable.remove_file(_holder_file(path))
     finally:
         os.close(descriptor)
 

@@ -8,9 +8,10 @@ seen. But adding or removing a hard link also changes the ctime, so both go thro
 new hash.
 
 A file changed in the same clock tick in which it was hashed would keep its stamp. So what is younger than a
-tick is hashed again next time, unless we wrote it ourselves, where nobody else writes (`vouch`). Limits: file
-systems that keep time in seconds (FAT), and Windows, which has no ctime: there a restored mtime is missed
-until the next full check.
+tick is hashed again next time, unless we wrote it ourselves, where nobody else writes (`vouch`).
+
+Limits: file systems that keep time in seconds (FAT), and Windows, which has no ctime: there a restored mtime
+is missed until the next full check.
 """
 
 from __future__ import annotations
@@ -75,7 +76,7 @@ class StampBook:
 
     def relink(self, source: str, destination: str) -> str:
         """Like `durable.place`, and both files stay known. Returns the digest of what is there now."""
-        digest, before = self.digest(source), os.stat(source)
+        before, digest = os.stat(source), self.digest(source)
         if not durable.share(source, destination):
             digest, _ = durable.copy_hashed(source, destination)
             self.vouch(destination, digest)
@@ -89,7 +90,8 @@ class StampBook:
 
     def move(self, source: str, destination: str) -> None:
         """Rename one file, durably."""
-        entry, before = self._entries.get(_stamp(os.stat(source))), os.stat(source)
+        before = os.stat(source)
+        entry = self._entries.get(_stamp(before))
         durable.rename(source, destination)
         after = os.stat(destination)
         if entry is not None and _only_links_changed(before, after):
@@ -109,8 +111,7 @@ class StampBook:
             self._remember(after, *entry)
 
     def save(self) -> None:
-        """Write the book if it changed. It is a memory aid: where it cannot be written, the next pass is
-        slower."""
+        """Write the book if it changed. Where it cannot be written, the next pass is slower, and that is all."""
         if not (self._changed and self._path):
             return
         self._entries = {key: entry for key, entry in self._entries.items() if self._is_alive(key, entry[1])}
@@ -162,9 +163,8 @@ def _changed_at(status: os.stat_result) -> int:
 
 def _only_links_changed(before: os.stat_result, after: os.stat_result) -> bool:
     """We do not defend against an edit that restores the mtime between two of our own system calls."""
-    same = (before.st_ino, before.st_size, before.st_mtime_ns) == (
-        after.st_ino,
-        after.st_size,
-        after.st_mtime_ns,
-    )
-    return same and after.st_nlink > 0
+    return _content_stamp(before) == _content_stamp(after) and after.st_nlink > 0
+
+
+def _content_stamp(status: os.stat_result) -> tuple[int, int, int]:
+    return status.st_ino, status.st_size, status.st_mtime_ns

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
 
 from reconciler.core.recorded import Condition, RecordedRelease, Timing
+from reconciler.core.value import as_dict, fresh, value
 from reconciler.host.sealed import Damaged
 
 TYPE_CHECKING = False
@@ -13,16 +13,16 @@ if TYPE_CHECKING:
     from reconciler.records.documents import Document
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class VariantRecord:
     """Kept after the release is gone: a number is never given twice."""
 
     release: RecordedRelease | None = None
     high_water: int = 0
-    conditions: Mapping[str, Condition] = field(default_factory=dict)
+    conditions: Mapping[str, Condition] = fresh(factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class MachineRecord:
     last_attempted_revision: str = ""
     last_applied_revision: str = ""
@@ -48,7 +48,7 @@ def read_variant(variant: str, document: Document) -> VariantRecord:
 def write_variant(variant: str, record: VariantRecord) -> Document:
     return {
         "variant": variant,
-        "release": None if record.release is None else asdict(record.release),
+        "release": None if record.release is None else as_dict(record.release),
         "highWater": record.high_water,
         "conditions": {kind: _write_condition(one) for kind, one in record.conditions.items()},
     }
@@ -69,7 +69,7 @@ def write_machine(record: MachineRecord) -> Document:
     return {
         "lastAttemptedRevision": record.last_attempted_revision,
         "lastAppliedRevision": record.last_applied_revision,
-        "timings": [asdict(timing) for timing in record.timings],
+        "timings": [as_dict(timing) for timing in record.timings],
     }
 
 

@@ -11,9 +11,9 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, replace
 
 from reconciler.core.recorded import Condition, Recorded, RecordedRelease, Timing, completed
+from reconciler.core.value import as_dict, replace
 from reconciler.host import durable
 from reconciler.host.sealed import Damaged
 from reconciler.records import documents, events
@@ -102,7 +102,7 @@ class Records:
 
     def save_measurements(self, build_key: str, release: str, measured: Measurements) -> None:
         held = [one for one in self._read_measurements() if one["release"] != release]
-        entry = {"release": release, "buildKey": build_key, "measured": asdict(measured)}
+        entry = {"release": release, "buildKey": build_key, "measured": as_dict(measured)}
         documents.write(self._measurements, {"measurements": [*held, entry][-MEASUREMENTS_KEPT:]})
 
     def append_event(self, event: Event) -> None:

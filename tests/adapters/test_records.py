@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +14,7 @@ from reconciler.core.answer import Measurements
 from reconciler.core.layout import Layout
 from reconciler.core.observed import Registration
 from reconciler.core.recorded import Condition, Recorded, RecordedRelease, Timing
+from reconciler.core.value import replace
 from reconciler.host.sealed import seal, unseal
 from reconciler.records import events
 from reconciler.records.records import MEASUREMENTS_KEPT, TIMINGS_KEPT, Records
