@@ -1,0 +1,213 @@
+"""The parent's side of conversions: one warm worker for a whole batch, and an honest end for each of them.
+
+The worker imports for seconds, so it is started as soon as a plan shows that it will be needed. It carries several
+conversions at once; each has a time limit, a log and a scratch folder of its own, and nothing is left of the scratch
+folder afterwards. When the worker dies, what ran in it fails and the next conversion gets a new one.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+import time
+from collections.abc import Callable
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from reconciler.conversion.order import Order
+from reconciler.conversion.scratch import attempt_log, fresh_folder
+from reconciler.core.errors import ConversionFailed, DiskFull, ReconcilerError, TemporaryError
+from reconciler.host.child import Child, ChildDied, ChildFailed, ChildTimedOut
+from reconciler.host.durable import full_disk_named
+from reconciler.host.environment import private_environment
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import TracebackType
+
+    from reconciler.core.release import Recipe
+
+OnProgress = Callable[[float, str], None]
+
+WORKER = "reconciler.conversion.worker"
+INSTALL = "pip install 'foundry-reconciler[convert]'"
+
+IMPORT_SECONDS = 300.0  # on a slow disk the first import of torch alone takes a minute
+ANSWER_SECONDS = 60.0
+POLL_SECONDS = 0.02
+
+
+class Cancelled(TemporaryError):
+    """Somebody asked for it; nothing is wrong with the model."""
+
+    code = "Cancelled"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conversion:
+    """A finished one. `output_dir` holds the artifact's files and nothing else."""
+
+    output_dir: str
+    seconds: float
+    peak_memory_bytes: int
+    log: str
+
+
+class Converter:
+    """`scratch` is a folder whose content may be swept, on the file system where outputs go. Safe from many threads;
+    `jobs` of them convert at a time."""
+
+    def __init__(self, scratch: str, logs: str, *, jobs: int = 1, module: str = WORKER) -> None:
+        self._scratch = os.path.abspath(scratch)
+        self._logs = os.path.abspath(logs)
+        self._module = module
+        self._places = threading.BoundedSemaphore(jobs)
+        self._lock = threading.Lock()
+        self._child: Child | None = None
+        self._home = ""
+        self._cancelled = False
+
+    def start(self, *purposes: str) -> None:
+        """Begin the imports in the background. `purposes`: precisions, "adapter". Optional, and never fails: what is
+        wrong with the worker shows in the first conversion."""
+        threading.Thread(target=self._prepare, args=(purposes,), daemon=True).start()
+
+    def _prepare(self, purposes: tuple[str, ...]) -> None:
+        with suppress(ReconcilerError, OSError):
+            self._worker().call("prepare", {"purposes": list(purposes)}, timeout=IMPORT_SECONDS)
+
+    def convert(
+        self,
+        recipe: Recipe,
+        source: str,
+        output_dir: str,
+        *,
+        adapter: str | None = None,
+        on_progress: OnProgress = lambda fraction, text: None,
+        timeout: float = 6 * 3600.0,
+    ) -> Conversion:
+        """Raises ConversionFailed (with the log as hint), DiskFull or Cancelled; then `output_dir` does not exist."""
+        with self._places, self._attempt(recipe) as (scratch, log):
+            order = Order(
+                recipe=recipe,
+                source=os.path.abspath(source),
+                adapter=os.path.abspath(adapter) if adapter else None,
+                output=os.path.abspath(output_dir),
+                scratch=scratch,
+                log=log,
+                timeout=timeout,
+            )
+            started = time.monotonic()
+            ended = self._carry_out(order, on_progress)
+        return Conversion(
+            output_dir=order.output,
+            seconds=time.monotonic() - started,
+            peak_memory_bytes=ended["peak_memory_bytes"],
+            log=log,
+        )
+
+    def cancel(self) -> None:
+        """End everything that runs, from any thread; nothing more is converted."""
+        self._cancelled = True
+        child = self._forget_worker()
+        if child is not None:
+            child.kill()
+
+    def close(self) -> None:
+        child = self._forget_worker()
+        if child is not None:
+            child.close()
+        if self._home:
+            shutil.rmtree(self._home, ignore_errors=True)
+
+    def __enter__(self) -> Converter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @contextmanager
+    def _attempt(self, recipe: Recipe) -> Iterator[tuple[str, str]]:
+        """A scratch folder that does not outlive the attempt, and a log that does."""
+        with full_disk_named(self._scratch):
+            scratch = fresh_folder(self._scratch, "conversion")
+        try:
+            yield scratch, attempt_log(self._logs, recipe)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+
+    def _carry_out(self, order: Order, on_progress: OnProgress) -> dict[str, Any]:
+        try:
+            return self._follow(order, on_progress)
+        except BaseException as error:
+            shutil.rmtree(order.output, ignore_errors=True)
+            if self._cancelled:
+                raise Cancelled("the conversion was cancelled", delay=0) from None
+            if isinstance(error, ChildDied | ChildTimedOut):
+                self._forget_worker()
+                raise _failure("ConversionFailed", str(error), order) from None
+            if isinstance(error, ChildFailed):
+                raise _failure(error.kind, error.message, order) from None
+            raise
+
+    def _follow(self, order: Order, on_progress: OnProgress) -> dict[str, Any]:
+        """Begin the job and ask now and then, until it ends or its time is over."""
+        child, job = self._worker(), {"job": order.scratch}
+        # Where jobs cannot be forked, the whole conversion happens before `begin` is answered.
+        child.call("begin", {"order": order.as_json()}, timeout=IMPORT_SECONDS + order.timeout)
+        deadline = time.monotonic() + order.timeout
+        try:
+            while time.monotonic() < deadline:
+                state = child.call("poll", job, timeout=ANSWER_SECONDS)
+                if "ended" in state:
+                    return _judged(state["ended"], order)
+                on_progress(state["fraction"], state["text"])
+                time.sleep(POLL_SECONDS)
+            raise _failure("ConversionTimedOut", f"no result within {order.timeout:g} s", order)
+        finally:
+            with suppress(ReconcilerError):  # it has ended, or died with its worker
+                child.call("stop", job, timeout=ANSWER_SECONDS)
+
+    def _worker(self) -> Child:
+        """The one that runs, or a new one."""
+        with self._lock:
+            if self._cancelled:
+                raise Cancelled("the conversion was cancelled", delay=0)
+            if self._child is None:
+                self._child = self._new_worker()
+            return self._child
+
+    def _new_worker(self) -> Child:
+        self._home = self._home or fresh_folder(self._scratch, "converter")
+        os.makedirs(self._logs, exist_ok=True)
+        log = os.path.join(self._logs, "converter.log")
+        environment = private_environment(self._home)
+        return Child(module=self._module, environment=environment, log=log, directory=self._home)
+
+    def _forget_worker(self) -> Child | None:
+        with self._lock:
+            child, self._child = self._child, None
+        return child
+
+
+def _judged(ended: dict[str, Any], order: Order) -> dict[str, Any]:
+    """The worker's word, and a second look of our own."""
+    if "error" in ended:
+        raise _failure(ended["error"]["code"], ended["error"]["message"], order)
+    for name in ("model.onnx", "genai_config.json"):
+        path = os.path.join(order.output, name)
+        if not os.path.isfile(path) or not os.path.getsize(path):
+            raise _failure("ConversionFailed", f"the converter reported success and left no {name}", order)
+    return ended
+
+
+def _failure(code: str, message: str, order: Order) -> ReconcilerError:
+    line = (message.strip().splitlines() or ["no cause was named"])[0][:500]
+    log = f"the log of this attempt is {order.log}"
+    if code == DiskFull.code:
+        return DiskFull(line, hint=log)
+    return ConversionFailed(line, code=code, hint=INSTALL if code == "ToolsMissing" else log)

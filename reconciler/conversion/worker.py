@@ -1,0 +1,80 @@
+"""The converter's process: pays the imports once, then runs each conversion as a fork of itself.
+
+Requests are short ones (prepare, begin, poll, stop), so that one worker carries several jobs and a stuck job never
+makes it deaf. Where there is no fork (Windows) a job runs in this very process while `begin` is answered: there its
+death is the worker's, and it has no progress.
+"""
+
+from __future__ import annotations
+
+import os
+
+from reconciler.conversion import tools
+from reconciler.conversion.job import Run, convert, run_olive
+from reconciler.conversion.order import Order
+from reconciler.conversion.progress import model_type
+from reconciler.conversion.running import Running, answer_of
+from reconciler.host.child_side import Emit, Json, serve
+
+CAN_FORK = hasattr(os, "fork")
+
+
+class Worker:
+    """`run` is what converts: Olive, or a test's liar."""
+
+    def __init__(self, run: Run, *, needs_tools: bool = True) -> None:
+        self._run = run
+        self._needs_tools = needs_tools
+        self._jobs: dict[str, Running] = {}
+        self._ended: dict[str, Json] = {}
+
+    def serve(self) -> None:
+        try:
+            serve({"prepare": self.prepare, "begin": self.begin, "poll": self.poll, "stop": self.stop})
+        finally:
+            for job in self._jobs.values():
+                job.kill()
+
+    def prepare(self, parameters: Json, emit: Emit) -> Json:
+        if self._needs_tools:
+            tools.load(*parameters["purposes"])
+        return {}
+
+    def begin(self, parameters: Json, emit: Emit) -> Json:
+        order = Order.from_json(parameters["order"])
+        if self._needs_tools:
+            tools.check_versions(order.recipe.tools)
+            tools.load(order.recipe.precision, *(["adapter"] if order.adapter else []))
+            tools.load_architecture(model_type(order.source))
+        name = order.scratch
+        if CAN_FORK:
+            self._jobs[name] = Running(order, self._work)
+        else:
+            self._ended[name] = {"ended": {"peak_memory_bytes": 0} | answer_of(order, self._work)}
+        return {}
+
+    def poll(self, parameters: Json, emit: Emit) -> Json:
+        name = parameters["job"]
+        if name in self._ended:
+            return self._ended.pop(name)
+        state = self._jobs[name].poll()
+        if "ended" in state:
+            del self._jobs[name]
+        return state
+
+    def stop(self, parameters: Json, emit: Emit) -> Json:
+        job = self._jobs.pop(parameters["job"], None)
+        if job is not None:
+            job.kill()
+        return {}
+
+    def _work(self, order: Order) -> None:
+        convert(order, self._run)
+
+
+def main() -> None:
+    Worker(run_olive).serve()
+
+
+if __name__ == "__main__":
+    main()
