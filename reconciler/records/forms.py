@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from reconciler.core.recorded import Condition, RecordedRelease, Timing
-from reconciler.core.value import as_dict, fresh, value
+from reconciler.core.value import as_dict, value
 from reconciler.host.sealed import Damaged
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from reconciler.records.documents import Document
+
+    Conditions = dict[str, dict[str, Condition]]
 
 
 @value
@@ -19,7 +21,6 @@ class VariantRecord:
 
     release: RecordedRelease | None = None
     high_water: int = 0
-    conditions: Mapping[str, Condition] = fresh(factory=dict)
 
 
 @value
@@ -39,9 +40,8 @@ def read_variant(variant: str, document: Document) -> VariantRecord:
         return VariantRecord(
             release=None if release is None else RecordedRelease(**release),
             high_water=document["highWater"],
-            conditions={kind: _read_condition(kind, one) for kind, one in document["conditions"].items()},
         )
-    except (LookupError, TypeError, AttributeError) as error:
+    except (LookupError, TypeError) as error:
         raise Damaged(str(error)) from None
 
 
@@ -50,7 +50,25 @@ def write_variant(variant: str, record: VariantRecord) -> Document:
         "variant": variant,
         "release": None if record.release is None else as_dict(record.release),
         "highWater": record.high_water,
-        "conditions": {kind: _write_condition(one) for kind, one in record.conditions.items()},
+    }
+
+
+def read_conditions(document: Document) -> Conditions:
+    try:
+        return {
+            variant: {kind: _read_condition(kind, one) for kind, one in held.items()}
+            for variant, held in document["conditions"].items()
+        }
+    except (LookupError, TypeError, AttributeError) as error:
+        raise Damaged(str(error)) from None
+
+
+def write_conditions(conditions: Mapping[str, Mapping[str, Condition]]) -> Document:
+    return {
+        "conditions": {
+            variant: {kind: _write_condition(one) for kind, one in held.items()}
+            for variant, held in conditions.items()
+        }
     }
 
 

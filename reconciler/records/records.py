@@ -1,5 +1,5 @@
-"""What this machine did and promised, on disk: one document per variant, one for the machine, one for
-measurements, and a log of events. Each document is replaced at once and carries its own sha256.
+"""What this machine did and promised, on disk: one document per variant, one each for the machine,
+the conditions and the measurements, and a log of events. Each document is replaced at once and carries its own sha256.
 
 The world wins over the records. A lost or damaged document is never trusted: what it said is taken from the
 served folders and the catalog while reading, and the next writer sets it aside and writes the rebuilt one.
@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 
 from reconciler.core.recorded import Condition, Recorded, RecordedRelease, Timing, completed
 from reconciler.core.value import as_dict, replace
@@ -20,20 +21,26 @@ from reconciler.records import documents, events
 from reconciler.records.forms import (
     MachineRecord,
     VariantRecord,
+    read_conditions,
     read_machine,
     read_variant,
+    write_conditions,
     write_machine,
     write_variant,
 )
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import TypeVar
+
     from reconciler.core.answer import Measurements
     from reconciler.core.layout import Layout
     from reconciler.core.observed import Registration
     from reconciler.core.release import Marker
     from reconciler.records.documents import Document
     from reconciler.records.events import Event
+
+    T = TypeVar("T")
 
 VARIANT = re.compile(r"[a-z0-9][a-z0-9.-]*")
 TIMINGS_KEPT = 50
@@ -42,11 +49,12 @@ MEASUREMENTS_KEPT = 200
 
 class Records:
     def __init__(self, layout: Layout) -> None:
+        self._folder = layout.records
         self._variants = os.path.join(layout.records, "variants")
         self._machine = os.path.join(layout.records, "machine.json")
+        self._conditions = os.path.join(layout.records, "conditions.json")
         self._measurements = os.path.join(layout.records, "measurements.json")
         self._events = os.path.join(layout.records, "events.jsonl")
-        self._folders = (layout.records, self._variants)
         self._known = Recorded()  # as last loaded: what a lost document is rebuilt from
 
     def load(
@@ -58,52 +66,56 @@ class Records:
     ) -> Recorded:
         """What is recorded, completed from what is served. Writes nothing."""
         damaged: list[str] = []
-        variants: dict[str, VariantRecord] = {}
-        for variant in documents.names_in(self._variants):
-            try:
-                variants[variant] = self._read_variant(variant) or VariantRecord()
-            except Damaged:
-                damaged.append(f"variants/{variant}.json")
-        try:
-            machine = self._read_machine()
-        except Damaged:
-            machine = MachineRecord()
-            damaged.append("machine.json")
-        recorded = _together(variants, machine, tuple(damaged))
+        variants = {}
+        for name in documents.names_in(self._variants):
+            path = os.path.join(self._variants, name + documents.ENDING)
+            variants[name] = _read(path, partial(read_variant, name), VariantRecord(), damaged.append)
+        machine = _read(self._machine, read_machine, MachineRecord(), damaged.append)
+        recorded = Recorded(
+            releases={name: one.release for name, one in variants.items() if one.release is not None},
+            high_water={name: one.high_water for name, one in variants.items() if one.high_water},
+            conditions=_read(self._conditions, read_conditions, {}, damaged.append),
+            timings=machine.timings,
+            last_attempted_revision=machine.last_attempted_revision,
+            last_applied_revision=machine.last_applied_revision,
+            damaged=tuple(os.path.relpath(path, self._folder) for path in damaged),
+        )
         self._known = completed(recorded, owner=owner, markers=markers, registrations=registrations)
         return self._known
 
     def save_release(self, release: RecordedRelease) -> None:
         old = self._variant(release.variant)
         number = max(old.high_water, release.number)
-        self._save_variant(release.variant, replace(old, release=release, high_water=number))
+        self._save_variant(release.variant, VariantRecord(release=release, high_water=number))
 
     def forget_release(self, variant: str) -> None:
         """It is served no more. Its numbers stay given."""
-        self._save_variant(variant, replace(self._variant(variant), release=None, conditions={}))
+        self._save_variant(variant, replace(self._variant(variant), release=None))
+        left = {name: held for name, held in self._held_conditions().items() if name != variant}
+        documents.write(self._conditions, write_conditions(left))
 
     def save_conditions(self, conditions: Mapping[str, Mapping[str, Condition]]) -> None:
         """By variant and type; variants that are not named keep theirs."""
-        for variant, held in conditions.items():
-            self._save_variant(variant, replace(self._variant(variant), conditions=held))
+        documents.write(self._conditions, write_conditions({**self._held_conditions(), **conditions}))
 
     def save_attempted(self, revision: str) -> None:
-        self._save_machine(replace(self._machine_record(), last_attempted_revision=revision))
+        self._save_machine(replace(self._held_machine(), last_attempted_revision=revision))
 
     def save_applied(self, revision: str) -> None:
-        self._save_machine(replace(self._machine_record(), last_applied_revision=revision))
+        self._save_machine(replace(self._held_machine(), last_applied_revision=revision))
 
     def save_timing(self, action: str, precision: str, source_bytes: int, seconds: float) -> None:
-        old = self._machine_record()
+        old = self._held_machine()
         timing = Timing(
             action=action, precision=precision, source_bytes=source_bytes, seconds=round(seconds, 3)
         )
         self._save_machine(replace(old, timings=(*old.timings, timing)[-TIMINGS_KEPT:]))
 
     def save_measurements(self, build_key: str, release: str, measured: Measurements) -> None:
-        held = [one for one in self._read_measurements() if one["release"] != release]
+        held: list[Document] = _read(self._measurements, _entries, [], documents.set_aside)
         entry = {"release": release, "buildKey": build_key, "measured": as_dict(measured)}
-        documents.write(self._measurements, {"measurements": [*held, entry][-MEASUREMENTS_KEPT:]})
+        kept = [*(one for one in held if one["release"] != release), entry][-MEASUREMENTS_KEPT:]
+        documents.write(self._measurements, {"measurements": kept})
 
     def append_event(self, event: Event) -> None:
         events.append(self._events, event)
@@ -114,67 +126,45 @@ class Records:
 
     def sweep(self) -> None:
         """Remove what a killed writer left."""
-        for folder in self._folders:
+        for folder in (self._folder, self._variants):
             durable.sweep_temporaries(folder)
+
+    def _variant(self, variant: str) -> VariantRecord:
+        """As recorded; rebuilt if there is no document to be trusted."""
+        rebuilt = VariantRecord(
+            release=self._known.releases.get(variant), high_water=self._known.high_water.get(variant, 0)
+        )
+        path = self._variant_path(variant)
+        return _read(path, partial(read_variant, variant), rebuilt, documents.set_aside)
+
+    def _save_variant(self, variant: str, record: VariantRecord) -> None:
+        documents.write(self._variant_path(variant), write_variant(variant, record))
 
     def _variant_path(self, variant: str) -> str:
         if not VARIANT.fullmatch(variant):
             raise ValueError(f"{variant!r} is no name of a variant")
         return os.path.join(self._variants, variant + documents.ENDING)
 
-    def _read_variant(self, variant: str) -> VariantRecord | None:
-        document = documents.read(os.path.join(self._variants, variant + documents.ENDING))
-        return None if document is None else read_variant(variant, document)
-
-    def _variant(self, variant: str) -> VariantRecord:
-        """As recorded; rebuilt if there is no document to be trusted."""
-        path = self._variant_path(variant)
-        try:
-            held = self._read_variant(variant)
-        except Damaged:
-            documents.set_aside(path)
-            held = None
-        return held or VariantRecord(
-            release=self._known.releases.get(variant),
-            high_water=self._known.high_water.get(variant, 0),
-            conditions=self._known.conditions.get(variant, {}),
-        )
-
-    def _save_variant(self, variant: str, record: VariantRecord) -> None:
-        documents.write(self._variant_path(variant), write_variant(variant, record))
-
-    def _read_machine(self) -> MachineRecord:
-        document = documents.read(self._machine)
-        return MachineRecord() if document is None else read_machine(document)
-
-    def _machine_record(self) -> MachineRecord:
-        try:
-            return self._read_machine()
-        except Damaged:
-            documents.set_aside(self._machine)
-            return MachineRecord()
+    def _held_machine(self) -> MachineRecord:
+        return _read(self._machine, read_machine, MachineRecord(), documents.set_aside)
 
     def _save_machine(self, record: MachineRecord) -> None:
         documents.write(self._machine, write_machine(record))
 
-    def _read_measurements(self) -> list[Document]:
-        try:
-            held: list[Document] = (documents.read(self._measurements) or {}).get("measurements", [])
-        except Damaged:
-            documents.set_aside(self._measurements)
-            return []
-        return held
+    def _held_conditions(self) -> dict[str, dict[str, Condition]]:
+        return _read(self._conditions, read_conditions, {}, documents.set_aside)
 
 
-def _together(
-    variants: Mapping[str, VariantRecord], machine: MachineRecord, damaged: tuple[str, ...]
-) -> Recorded:
-    return Recorded(
-        releases={name: one.release for name, one in variants.items() if one.release is not None},
-        high_water={name: one.high_water for name, one in variants.items()},
-        conditions={name: dict(one.conditions) for name, one in variants.items()},
-        timings=machine.timings,
-        last_attempted_revision=machine.last_attempted_revision,
-        last_applied_revision=machine.last_applied_revision,
-        damaged=damaged,
-    )
+def _entries(document: Document) -> list[Document]:
+    held: list[Document] = document["measurements"]
+    return held
+
+
+def _read(path: str, form: Callable[[Document], T], missing: T, damaged: Callable[[str], None]) -> T:
+    """`missing` also for a document that cannot be trusted; `damaged` is told of it first."""
+    try:
+        document = documents.read(path)
+        return missing if document is None else form(document)
+    except Damaged:
+        damaged(path)
+        return missing

@@ -96,7 +96,7 @@ def test_a_forgotten_release_leaves_its_number(root: Root) -> None:
     fill(root)
     root.records.forget_release(VARIANT)
     assert root.load().releases == {}
-    assert root.load().conditions == {VARIANT: {}}
+    assert root.load().conditions == {}
     root.records.save_release(release(2))
     assert root.load().high_water == {VARIANT: 3}
 
@@ -110,6 +110,14 @@ def test_saying_the_same_again_writes_nothing(root: Root) -> None:
     root.records.save_applied("main@sha1:1")
     root.records.save_measurements("sha256:b", "sha256:3", MEASURED)
     assert {path: os.stat(path) for path in before} == before
+
+
+def test_conditions_of_variants_that_are_not_named_are_kept(root: Root) -> None:
+    fill(root)
+    root.records.save_conditions({"other-int8": {"Ready": READY}})
+    assert set(root.load().conditions) == {VARIANT, "other-int8"}
+    root.records.save_conditions({VARIANT: {}})
+    assert root.load().conditions == {VARIANT: {}, "other-int8": {"Ready": READY}}
 
 
 def test_lists_stay_short(root: Root) -> None:
@@ -129,7 +137,7 @@ def test_a_document_cut_at_any_byte_is_not_trusted(root: Root) -> None:
         root.document.write_bytes(data[:length])
         recorded = root.load()
         assert recorded.damaged == (f"variants/{VARIANT}.json",)
-        assert (recorded.releases, recorded.high_water, recorded.conditions) == ({}, {}, {})
+        assert (recorded.releases, recorded.high_water) == ({}, {})
 
 
 def test_a_document_with_any_bit_flipped_is_not_trusted(root: Root) -> None:
@@ -148,10 +156,10 @@ def test_a_document_with_any_bit_flipped_is_not_trusted(root: Root) -> None:
         lambda body: body | {"variant": "another-int4"},
         lambda body: body | {"release": body["release"] | {"surplus": 1}},
         lambda body: {key: value for key, value in body.items() if key != "highWater"},
+        lambda body: body | {"release": {}},
         lambda body: [],
-        lambda body: body | {"conditions": []},
     ],
-    ids=["newer version", "other variant", "unknown field", "missing field", "no object", "wrong type"],
+    ids=["newer version", "other variant", "unknown field", "missing field", "empty release", "no object"],
 )
 def test_a_document_of_another_program_or_place_is_not_trusted(
     root: Root, change: Callable[[dict[str, object]], object]
@@ -169,10 +177,11 @@ def test_a_damaged_document_is_rebuilt_from_what_is_served_and_set_aside(root: R
     recorded = records.load(owner=US, markers=[marker(3)], registrations=[registered])
     assert recorded.releases[VARIANT].number == 3
     assert root.document.read_bytes() == b"damaged"
-    records.save_conditions({VARIANT: {"Ready": READY}})
+    records.save_release(replace(recorded.releases[VARIANT], revision="main@sha1:5"))
     again = root.load()
     assert again.damaged == ()
-    assert again.releases[VARIANT] == replace(release(3), registered=marker(3).created)
+    rebuilt = replace(release(3), registered=marker(3).created, revision="main@sha1:5")
+    assert again.releases[VARIANT] == rebuilt
     assert again.high_water == {VARIANT: 3}
     assert again.conditions == {VARIANT: {"Ready": READY}}
     assert (root.document.parent / f"{VARIANT}.json.damaged-1").read_bytes() == b"damaged"
@@ -192,12 +201,12 @@ def test_each_damaged_document_is_kept(root: Root) -> None:
     for content in (b"first", b"second"):
         fill(root)
         root.document.write_bytes(content)
-        (root.folder / "machine.json").write_bytes(content)
-        (root.folder / "measurements.json").write_bytes(content)
-        assert root.load().damaged == (f"variants/{VARIANT}.json", "machine.json")
+        for name in ("machine.json", "conditions.json", "measurements.json"):
+            (root.folder / name).write_bytes(content)
+        assert root.load().damaged == (f"variants/{VARIANT}.json", "machine.json", "conditions.json")
         fill(root)
         assert root.load().damaged == ()
-    for name in (f"variants/{VARIANT}.json", "machine.json", "measurements.json"):
+    for name in (f"variants/{VARIANT}.json", "machine.json", "conditions.json", "measurements.json"):
         assert (root.folder / f"{name}.damaged-1").read_bytes() == b"first"
         assert (root.folder / f"{name}.damaged-2").read_bytes() == b"second"
 
