@@ -13,12 +13,12 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from reconciler.conversion.order import Order
 from reconciler.conversion.scratch import attempt_log, fresh_folder
 from reconciler.core.errors import ConversionFailed, DiskFull, ReconcilerError, TemporaryError
+from reconciler.core.value import value
 from reconciler.host.child import Child, ChildDied, ChildFailed, ChildTimedOut
 from reconciler.host.durable import full_disk_named
 from reconciler.host.environment import private_environment
@@ -45,7 +45,7 @@ class Cancelled(TemporaryError):
     code = "Cancelled"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Conversion:
     """A finished one. `output_dir` holds the artifact's files and nothing else."""
 

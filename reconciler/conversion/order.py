@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
 from typing import Any
 
 from reconciler.core.manifest import Target
 from reconciler.core.release import Recipe
+from reconciler.core.value import as_dict, value
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Order:
     """One conversion. All paths are absolute; `scratch` exists, is empty, and is deleted by whoever ordered."""
 
@@ -22,9 +22,9 @@ class Order:
     timeout: float  # seconds
 
     def as_json(self) -> dict[str, Any]:
-        return asdict(self)
+        return as_dict(self)
 
     @classmethod
-    def from_json(cls, value: dict[str, Any]) -> Order:
-        recipe = {**value["recipe"], "target": Target(**value["recipe"]["target"])}
-        return cls(**{**value, "recipe": Recipe(**recipe)})
+    def from_json(cls, document: dict[str, Any]) -> Order:
+        recipe = {**document["recipe"], "target": Target(**document["recipe"]["target"])}
+        return cls(**{**document, "recipe": Recipe(**recipe)})

@@ -4,7 +4,8 @@ it, before, after and cost; and what is held back, with why."""
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from reconciler.core.value import value
 
 # Reasons: a closed set, documented in docs/reasons.md (a test compares).
 REASONS = {
@@ -28,7 +29,7 @@ REASONS = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Cost:
     """Predicted: bytes fetched, bytes that stay on disk (negative when freed), bytes at the peak, wall seconds (None
     when this machine has no history to tell from)."""
@@ -39,7 +40,7 @@ class Cost:
     seconds: float | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Change:
     """One step. `variant` is empty for an artifact that nothing uses. `number` is the `<n>` of the Foundry id that it
     makes, mends or removes; `numbers` are the releases that a prune removes."""
@@ -56,7 +57,7 @@ class Change:
     cost: Cost = Cost()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Held:
     """Something that would be done, but for `reason`."""
 
@@ -65,7 +66,7 @@ class Held:
     message: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Plan:
     """False when there is nothing to do."""
 
@@ -77,7 +78,7 @@ class Plan:
         return bool(self.changes)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Outcome:
     """`status`: done | failed | skipped (something it needs failed). `seconds` is wall time; `code`, `message` and
     `hint` are set when it failed."""

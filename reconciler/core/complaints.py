@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_args
 from pydantic import BaseModel, ValidationError
 
 from reconciler.core.errors import Problem
-from reconciler.core.fields import REFUSAL, got
+from reconciler.core.fields import REFUSAL, TEMPLATE_FORMS, got
 from reconciler.core.quoting import field_path, listed, nearest, shown
 
 if TYPE_CHECKING:
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
     from reconciler.core.loader import Document, Path
+
+MAX_PROBLEMS = 50  # said of one file: whoever made a thousand knows after fifty
 
 Kind = TypeVar("Kind", bound=BaseModel)
 
@@ -45,12 +47,14 @@ def accepted(document: Document, file: str, kind: type[Kind]) -> Kind | tuple[Pr
     try:
         return kind.model_validate(document.data)
     except ValidationError as error:
-        return tuple(_complaint(detail, document, file, kind) for detail in error.errors(include_url=False))
+        # Finding the nearest name takes time: not for every one of a thousand wrong fields.
+        details = error.errors(include_url=False)[: MAX_PROBLEMS + 1]
+        return tuple(_complaint(detail, document, file, kind) for detail in details)
 
 
 def _complaint(detail: ErrorDetails, document: Document, file: str, model: type[BaseModel]) -> Problem:
     # Tags of unions stand in pydantic's path but not in the document.
-    path: Path = tuple(part for part in detail["loc"] if not str(part).startswith("<"))
+    path: Path = tuple(part for part in detail["loc"] if part not in TEMPLATE_FORMS)
     code, message, hint = _words(detail, path, model)
     return Problem(
         code=code, file=file, line=document.line(path), field=field_path(path), message=message, hint=hint

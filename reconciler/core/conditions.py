@@ -6,10 +6,10 @@ Verified, Serving and IntegrityVerified say what is true of the release that git
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from reconciler.core.recorded import Condition
+from reconciler.core.value import replace, value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 TYPES = ("Ready", "Reconciling", "Stalled", "Built", "Verified", "Serving", "IntegrityVerified")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Failure:
     """Why a variant could not be brought to what git wants, from the pass's outcomes."""
 

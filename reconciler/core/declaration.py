@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from reconciler.core.errors import Problem
 from reconciler.core.quoting import field_path
 from reconciler.core.schema import Manifest
+from reconciler.core.value import value
 
 if TYPE_CHECKING:
     from reconciler.core.loader import Document, Path
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 Kind_co = TypeVar("Kind_co", bound=Manifest, covariant=True)
 
 
-@dataclass(slots=True, kw_only=True)
 class Findings:
     """What was found wrong so far, in one parse."""
 
-    problems: list[Problem] = field(default_factory=list)
-    warnings: list[Problem] = field(default_factory=list)
+    def __init__(self) -> None:
+        self.problems: list[Problem] = []
+        self.warnings: list[Problem] = []
 
     def add(self, problem: Problem, *, serious: bool = True) -> None:
         """Say it, but only once: a template that two models name is still one file."""
@@ -29,7 +29,7 @@ class Findings:
             known.append(problem)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Claim:
     """A name that a document takes, whether or not the document is any good. `where` is `file:line`."""
 
@@ -43,7 +43,7 @@ class Claim:
         return f"{self.file}:{self.line}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Declaration(Generic[Kind_co]):
     """A manifest that its schema accepts. `file` is as people name it, `name` relative to the folder of manifests."""
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from reconciler.core.release import Release
+from reconciler.core.value import value
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Wanted:
     """One release that git asks for, with what it will cost (bytes) and what the manifest says about it."""
 
@@ -23,7 +22,7 @@ class Wanted:
         return self.release.variant
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Desired:
     """What git declares for this machine.
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
+
+from reconciler.core.value import as_dict, fresh, value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,7 +26,7 @@ _FIELD_OF_RECIPE = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Difference:
     """`reason` is that of the weightiest part that changed; `forced_by` names every manifest field that did, and
     `before` and `after` give their values."""
@@ -33,7 +34,7 @@ class Difference:
     reason: str
     forced_by: tuple[str, ...] = ()
     before: dict[str, object] | None = None
-    after: dict[str, object] = field(default_factory=dict)
+    after: dict[str, object] = fresh(factory=dict)
 
     @property
     def convert_reason(self) -> str:
@@ -54,7 +55,7 @@ def _changed_fields(
     wanted: Release, served: Marker | RecordedRelease
 ) -> tuple[dict[str, object], dict[str, object]]:
     old = _fields(served.recipe, served.generation, served.parts, served.template_origin)
-    new = _fields(wanted.recipe.as_json(), asdict(wanted.generation), wanted.parts, wanted.template_origin)
+    new = _fields(wanted.recipe.as_json(), as_dict(wanted.generation), wanted.parts, wanted.template_origin)
     if served.parts.get("template") == wanted.parts["template"]:
         # The same text under another name is no change.
         new["spec.promptTemplate"] = old["spec.promptTemplate"]

@@ -18,10 +18,10 @@ Only the command line turns these into exit codes; nothing below it calls exit()
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from reconciler.core.value import value
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Problem:
     """One thing wrong with an input, said once: where, what was expected, what was found, what to do.
 
@@ -92,9 +92,7 @@ class CatalogBroken(PermanentError):
 class TemporaryError(ReconcilerError):
     code = "Temporary"
 
-    def __init__(
-        self, message: str, *, delay: float = 60.0, hint: str = "", code: str = ""
-    ) -> None:
+    def __init__(self, message: str, *, delay: float = 60.0, hint: str = "", code: str = "") -> None:
         super().__init__(message, hint=hint, code=code)
         self.delay = delay
 

@@ -22,6 +22,12 @@ if TYPE_CHECKING:
     from pydantic import ValidatorFunctionWrapHandler
 
 REFUSAL = "manifest"
+TEMPLATE_FORMS = (
+    "<preset>",
+    "<ref>",
+    "<roles>",
+    "<jinja>",
+)  # tags of a union: in pydantic's paths, not in documents
 MAX_NAME = 40
 NULL_WORDS = frozenset({"", "~", "null", "Null", "NULL"})
 
@@ -30,7 +36,6 @@ _NUMBER = re.compile(r"[-+]?(0|[1-9][0-9]{0,17})(\.[0-9]{0,18})?([eE][-+]?[0-9]{
 _FLAGS = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
 _DEVICE_NAME = re.compile(r"con|prn|aux|nul|com[0-9]|lpt[0-9]")
 _FOUNDRY_SUFFIXES = ("-generic-cpu", "-generic-gpu", "-generic-npu")
-_DNS_LABEL = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
 
 
 Read = Callable[[object], object]
@@ -105,15 +110,9 @@ def _hint(value: object, read: Read, hints: Mapping[str, str], known: tuple[str,
     return "remove the quotes" if quoted_by_mistake else hints.get(value) or nearest(value, known)
 
 
-def _name(value: object) -> object:
-    if (
-        is_null(value)
-        or not isinstance(value, str)
-        or len(value) > MAX_NAME
-        or not _DNS_LABEL.fullmatch(value)
-    ):
-        raise ValueError
-    return str(value)
+def as_name(value: object) -> object:
+    """A name of null is a name that was forgotten."""
+    return None if is_null(value) else as_text(value)
 
 
 def _not_reserved(value: str) -> str:
@@ -127,7 +126,6 @@ def _not_reserved(value: str) -> str:
     return value
 
 
-Text = Annotated[str, StringConstraints(min_length=1, max_length=4096), expect("some text", as_text)]
 AnyText = Annotated[
     str, StringConstraints(max_length=4096), expect("text of at most 4,096 characters", as_text)
 ]
@@ -144,7 +142,7 @@ Name = Annotated[
     StringConstraints(pattern=r"^[a-z]([-a-z0-9]*[a-z0-9])?$", max_length=MAX_NAME),
     AfterValidator(_not_reserved),
     expect(
-        f"a name of at most {MAX_NAME} lower-case letters, digits and dashes, starting with a letter", _name
+        f"a name of at most {MAX_NAME} lower-case letters, digits and dashes, starting with a letter", as_name
     ),
 ]
 RelativePath = Annotated[

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os.path
-from dataclasses import dataclass
 
 
-@dataclass(frozen=True, slots=True)
 class Layout:
     """The folders of one root (absolute path). All on one file system, so renames are atomic."""
 
-    root: str
+    __slots__ = ("root",)
+
+    def __init__(self, root: str) -> None:
+        self.root = root
 
     def at(self, *parts: str) -> str:
         return os.path.join(self.root, *parts)

@@ -8,7 +8,6 @@ A plain scalar stays text (`Plain`) until the schema gives it a type: `no`, `1.1
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, cast
 
 import yaml
@@ -16,6 +15,7 @@ import yaml
 from reconciler.core.errors import Problem
 from reconciler.core.manifest_text import Refused, decode, escaped_stray, strays, without_strays
 from reconciler.core.quoting import field_path, shown
+from reconciler.core.value import replace, value
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -40,6 +40,9 @@ _REFUSALS = {
     "DuplicateKey": ("expected each field once, got it again", "keep one of them"),
 }
 
+# What an author does everywhere or nowhere: said once for a document.
+HABITS = frozenset({"AliasRefused", "AnchorRefused", "TagRefused", "MergeKeyRefused", "ComplexKey"})
+
 
 class Plain(str):
     """A scalar without quotes: the schema may read it as a number, a flag or null."""
@@ -47,7 +50,7 @@ class Plain(str):
     __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Document:
     """One YAML document. `lines` holds the line of each value's key, by path; the root's path is ()."""
 
@@ -64,7 +67,7 @@ class Document:
         return self.lines[path]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Loaded:
     """The documents of one file, and the problems that belong to none of them."""
 
@@ -199,7 +202,8 @@ class _Composer:
             inner = (*path, key)
             if key in entries:
                 self.refuse("DuplicateKey", event, inner)
-            self.lines.setdefault(inner, _line(event.start_mark))
+                inner = (*path, f"{key} (again)")
+            self.lines[inner] = _line(event.start_mark)
             value = self.node(self.next_event(), inner)
             entries.setdefault(key, value)
         return entries
@@ -233,7 +237,7 @@ class _Composer:
             return cast("yaml.Event", self.parser.get_event())  # type: ignore[no-untyped-call]
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
-            message = f"expected YAML: {shown(error.problem or 'not readable')}"
+            message = f"expected YAML: {shown(error.problem or 'not readable', 160)}"
             raise Refused("YamlSyntax", _line(mark), message) from None
         except yaml.YAMLError:
             raise Refused("YamlSyntax", 0, "expected YAML, got unreadable text") from None

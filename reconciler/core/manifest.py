@@ -3,7 +3,7 @@ planner sees, so that `plan` on unchanged files never has to load pydantic or a 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from reconciler.core.value import fresh, value
 
 API_VERSION = "reconciler.foundry/v1alpha1"
 
@@ -12,7 +12,7 @@ PRECISIONS = ("fp32", "fp16", "bf16", "int8", "int4")
 PRUNE_ANNOTATION = "reconciler.foundry/prune"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Quantization:
     """How weights are rounded. A field that a precision does not use is left out of its recipe."""
 
@@ -22,13 +22,13 @@ class Quantization:
     algorithm: str = "default"  # default | rtn | k_quant | k_quant_mixed | k_quant_last (int4 only)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Target:
     device: str = "cpu"
     execution_provider: str = "CPUExecutionProvider"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Generation:
     """Defaults for requests that do not say otherwise; None keeps what the source model brings."""
 
@@ -41,7 +41,7 @@ class Generation:
     random_seed: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Roles:
     """Foundry's own template form: one pattern per role, `{Content}` is the message."""
 
@@ -51,7 +51,7 @@ class Roles:
     prompt: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Template:
     """A chat template, resolved: `jinja` is what the runtime renders; None keeps what the tokenizer brings.
 
@@ -64,7 +64,7 @@ class Template:
     roles: Roles | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Model:
     """One `kind: Model` document, with every reference resolved and every default filled in.
 
@@ -74,8 +74,8 @@ class Model:
     name: str
     file: str
     line: int
-    labels: dict[str, str] = field(default_factory=dict)
-    annotations: dict[str, str] = field(default_factory=dict)
+    labels: dict[str, str] = fresh(factory=dict)
+    annotations: dict[str, str] = fresh(factory=dict)
     source_path: str
     adapter_path: str | None = None
     precisions: tuple[str, ...]

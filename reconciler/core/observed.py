@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 from reconciler.core.release import Artifact, Marker
+from reconciler.core.value import fresh, value
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Registration:
     """One entry of Foundry Local's local catalog. `properties` are its string properties (ours begin with
     `reconciler_`)."""
 
     id: str
     path: str
-    properties: dict[str, str] = field(default_factory=dict)
+    properties: dict[str, str] = fresh(factory=dict)
 
     @property
     def name(self) -> str:
@@ -29,7 +28,7 @@ class Registration:
         return self.properties.get("reconciler_owner", "")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class ServedFolder:
     """One `served/<variant>/<n>`. `marker` is None when release.json is missing or unreadable; `damage` names the files
     that are missing, changed or foreign."""
@@ -41,14 +40,14 @@ class ServedFolder:
     damage: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Observed:
     """`artifacts` are whole and by build key; `damaged_artifacts` are listed in the store but have lost or changed
     blobs. `owner` is this root's mark. Sizes in bytes."""
 
     owner: str = ""
-    artifacts: dict[str, Artifact] = field(default_factory=dict)
-    damaged_artifacts: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    artifacts: dict[str, Artifact] = fresh(factory=dict)
+    damaged_artifacts: dict[str, tuple[str, ...]] = fresh(factory=dict)
     folders: tuple[ServedFolder, ...] = ()
     registrations: tuple[Registration, ...] = ()
     disk_free: int = 0

@@ -6,10 +6,12 @@ Pure: what it must know of the disk it asks through `Surroundings`, and whoever 
 
 from __future__ import annotations
 
+from collections import Counter
+from itertools import groupby
 from typing import TYPE_CHECKING, cast
 
 from reconciler.core import loader
-from reconciler.core.complaints import accepted
+from reconciler.core.complaints import MAX_PROBLEMS, accepted
 from reconciler.core.crosscheck import clashes
 from reconciler.core.declaration import Claim, Declaration, Findings
 from reconciler.core.errors import Problem
@@ -20,11 +22,12 @@ from reconciler.core.parsed import Parsed
 from reconciler.core.quoting import listed, nearest
 from reconciler.core.schema import KINDS, Manifest, ModelManifest, PromptTemplateManifest
 from reconciler.core.template_rules import template_of
+from reconciler.core.value import replace
 
 __all__ = ["Parsed", "parse"]
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from reconciler.core.loader import Document
     from reconciler.core.manifest import Model
@@ -55,15 +58,39 @@ def parse(files: Mapping[str, bytes], around: Surroundings) -> Parsed:
 
 
 def _in_order(problems: list[Problem]) -> tuple[Problem, ...]:
-    return tuple(sorted(problems, key=lambda problem: (problem.file, problem.line)))
+    """By file and line, and of each file no more than a person can use."""
+    ordered = sorted(problems, key=lambda problem: (problem.file, problem.line))
+    return tuple(
+        each for _, of_file in groupby(ordered, lambda problem: problem.file) for each in _few(of_file)
+    )
+
+
+def _few(problems: Iterable[Problem]) -> Iterator[Problem]:
+    for number, problem in enumerate(problems):
+        if number == MAX_PROBLEMS:
+            message = f"and more: only the first {MAX_PROBLEMS} problems of a file are shown"
+            yield Problem(code="MoreProblems", file=problem.file, line=problem.line, message=message)
+            return
+        yield problem
 
 
 def _documents(file: str, data: bytes, findings: Findings) -> tuple[Document, ...]:
     loaded = loader.load(file, data)
-    findings.problems += loaded.problems
+    findings.problems += _once(loaded.problems)
     for document in loaded.documents:
-        findings.problems += document.problems
+        findings.problems += _once(document.problems)
     return loaded.documents
+
+
+def _once(problems: Sequence[Problem]) -> Iterator[Problem]:
+    """A document full of aliases has one problem: it uses aliases."""
+    counts = Counter(problem.code for problem in problems)
+    for problem in problems:
+        count = counts.pop(problem.code, 0) if problem.code in loader.HABITS else 1
+        if count > 1:
+            yield replace(problem, message=f"{problem.message} (and {count - 1:,} more)")
+        elif count:
+            yield problem
 
 
 def _claim(document: Document, file: str) -> Iterator[Claim]:
@@ -97,9 +124,10 @@ def _kind(document: Document) -> type[Manifest] | None:
 
 def _type_problems(document: Document, file: str) -> Iterator[Problem]:
     """Without the right apiVersion and kind nothing else can be said about a document."""
-    if not isinstance(document.data, dict):
+    if not isinstance(document.data, dict) or not {"apiVersion", "kind"} & document.data.keys():
         message = f"expected a manifest (apiVersion, kind, metadata, spec), got {got(document.data)}"
-        yield Problem(code="NotAManifest", file=file, line=document.line(()), message=message)
+        if not document.problems:
+            yield Problem(code="NotAManifest", file=file, line=document.line(()), message=message)
         return
     for field, known in (("apiVersion", [API_VERSION]), ("kind", list(KINDS))):
         value = document.data.get(field, loader.Plain())

@@ -8,12 +8,12 @@ long as asking again gives the same answers: a `plan` on unchanged files loads n
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
 
 import reconciler
 from reconciler.core import digest
 from reconciler.core.errors import Problem
 from reconciler.core.manifest import Generation, Model, Quantization, Roles, Target, Template
+from reconciler.core.value import as_dict, fresh, value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 FORMAT = 1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Parsed:
     """Everything that was declared. A model with a problem is not in `models`, so never prune while there are any.
 
@@ -37,7 +37,7 @@ class Parsed:
     warnings: tuple[Problem, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Place:
     """What a path leads to, symlinks followed: `kind` is file, folder, other or missing."""
 
@@ -45,7 +45,7 @@ class Place:
     kind: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Inputs:
     """All that a parse depends on.
 
@@ -57,8 +57,8 @@ class Inputs:
     prefix: str
     roots: tuple[str, ...]
     manifests: Mapping[str, str]
-    places: Mapping[str, Place] = field(default_factory=dict)
-    templates: Mapping[str, str | None] = field(default_factory=dict)
+    places: Mapping[str, Place] = fresh(factory=dict)
+    templates: Mapping[str, str | None] = fresh(factory=dict)
 
     @property
     def revision(self) -> str:
@@ -69,7 +69,7 @@ class Inputs:
 
 def remember(parsed: Parsed, inputs: Inputs) -> bytes:
     """The remembered form: a line that says of which program and bytes, then the parse and its inputs."""
-    body = json.dumps({"inputs": asdict(inputs), "parsed": asdict(parsed)}, separators=(",", ":")).encode()
+    body = json.dumps({"inputs": as_dict(inputs), "parsed": as_dict(parsed)}, separators=(",", ":")).encode()
     return b"%s\n%s\n" % (_label(body), body)
 
 

@@ -6,10 +6,10 @@ from __future__ import annotations
 import os.path
 import posixpath
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from reconciler.core.quoting import shown
+from reconciler.core.value import value
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _DRIVE = re.compile(r"[A-Za-z]:")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Surroundings:
     """What a parse may know of the disk.
 
@@ -72,6 +72,8 @@ _HINT = "the operator of the machine can allow more folders (--source-root)"
 def _spelled(written: str, beside: str, around: Surroundings) -> str:
     if "\\" in written or _DRIVE.match(written):
         raise PathRefused("PathSpelling", f"expected a path with forward slashes, got {shown(written)}")
+    if "://" in written:
+        raise PathRefused("PathSpelling", f"expected a path, got the address {shown(written)}")
     path = os.path.normpath(os.path.join(around.base, os.path.dirname(beside), written))
     if not _allowed(path, written, around):
         message = f"expected a path inside the repository, got {shown(written)}"

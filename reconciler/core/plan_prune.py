@@ -5,7 +5,6 @@ Only what is ours can be here at all: a registration with our owner mark, a fold
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from reconciler.core.changes import Change, Cost, Held
@@ -20,15 +19,15 @@ if TYPE_CHECKING:
 MOST_UNCONFIRMED = 5
 
 
-@dataclass(slots=True, kw_only=True)
 class _Orphan:
-    """One variant that is ours and not declared."""
+    """One variant of ours; its facts are gathered from registrations, folders and records."""
 
-    variant: str
-    model: str = ""
-    numbers: set[int] = field(default_factory=set)
-    protected: bool = False
-    size: int = 0
+    def __init__(self, variant: str) -> None:
+        self.variant = variant
+        self.model = ""
+        self.numbers: set[int] = set()
+        self.protected = False
+        self.size = 0
 
 
 def plan_prunes(
@@ -51,12 +50,12 @@ def _ours(observed: Observed, recorded: Recorded) -> dict[str, _Orphan]:
     found: dict[str, _Orphan] = {}
     for registration in observed.registrations:
         if registration.owner == observed.owner:
-            one = found.setdefault(registration.name, _Orphan(variant=registration.name))
+            one = found.setdefault(registration.name, _Orphan(registration.name))
             one.numbers.add(registration.number)
             one.model = one.model or registration.properties.get("reconciler_model", "")
     for folder in observed.folders:
         if folder.marker is not None and folder.marker.owner == observed.owner:
-            one = found.setdefault(folder.variant, _Orphan(variant=folder.variant))
+            one = found.setdefault(folder.variant, _Orphan(folder.variant))
             one.numbers.add(folder.number)
             one.model = folder.marker.model
             one.protected = one.protected or folder.marker.protected

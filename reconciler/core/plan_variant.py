@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from reconciler.core.changes import Change, Cost, Held
 from reconciler.core.difference import Difference, compare
 from reconciler.core.estimate import seconds_for
+from reconciler.core.value import value
 
 if TYPE_CHECKING:
     from reconciler.core.desired import Wanted
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from reconciler.core.release import Marker
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class VariantPlan:
     """`phase` says where the changes stand in the whole plan: mend | release | convert."""
 
@@ -25,7 +25,7 @@ class VariantPlan:
     phase: str = "release"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class _Facts:
     """One variant as this machine knows it. `registrations` are ours only, highest number first."""
 

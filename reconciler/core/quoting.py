@@ -11,9 +11,9 @@ if TYPE_CHECKING:
 LIMIT = 60
 
 
-def shown(text: str) -> str:
-    """`text` cut to 60 characters, with everything that is not printable escaped."""
-    return printable(text) if len(text) <= LIMIT else f"{printable(text[:LIMIT])}..."
+def shown(text: str, limit: int = LIMIT) -> str:
+    """`text` cut to `limit` characters, with everything that is not printable escaped."""
+    return printable(text) if len(text) <= limit else f"{printable(text[:limit])}..."
 
 
 def printable(text: str) -> str:

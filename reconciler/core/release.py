@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-
 from reconciler.core import digest
 from reconciler.core.manifest import Generation, Target
+from reconciler.core.value import as_dict, value
 
 # Raise it when the files we write around the weights change, so that every machine serves the new form.
 SERVING_FORMAT = 1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Recipe:
     """Everything that decides the bytes of a conversion, and nothing else.
 
@@ -33,10 +32,10 @@ class Recipe:
         return digest.of_value(self.as_json())
 
     def as_json(self) -> dict[str, object]:
-        return asdict(self)
+        return as_dict(self)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class StoredFile:
     """One file of an artifact. `path` is relative with forward slashes, `size` in bytes."""
 
@@ -45,7 +44,7 @@ class StoredFile:
     size: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Artifact:
     """A converted tree in the store. `digest` is that of its OCI manifest, so it covers every file's digest."""
 
@@ -58,7 +57,7 @@ class Artifact:
         return sum(file.size for file in self.files)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Release:
     """What one variant should be served as. It is identified by its build key rather than by the artifact, so that it
     can be planned, compared and remembered before the conversion has run (docs/decisions/0003)."""
@@ -78,7 +77,7 @@ class Release:
         return {
             "recipe": self.recipe.build_key,
             "template": digest.of_value({"jinja": self.template, "roles": self.roles}),
-            "generation": digest.of_value(asdict(self.generation)),
+            "generation": digest.of_value(as_dict(self.generation)),
             "format": str(SERVING_FORMAT),
         }
 
@@ -87,7 +86,7 @@ class Release:
         return digest.of_value({"variant": self.variant, **self.parts})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Marker:
     """`release.json` in a served folder: whose it is, and what it must hold. Enough to rebuild lost records.
 

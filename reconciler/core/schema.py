@@ -24,6 +24,7 @@ from pydantic_core.core_schema import WithDefaultSchema
 
 from reconciler.core.chat_template import CONTENT
 from reconciler.core.fields import (
+    TEMPLATE_FORMS,
     AnyText,
     Flag,
     Name,
@@ -213,8 +214,8 @@ def _form(value: object) -> str | None:
     """Which form of template it is, by its one key: pydantic then speaks about that form only."""
     if not isinstance(value, dict):
         return "<preset>"
-    forms = [key for key in ("ref", "roles", "jinja") if key in value]
-    return f"<{forms[0]}>" if len(forms) == 1 else None
+    forms = [form for form in TEMPLATE_FORMS if form.strip("<>") in value]
+    return forms[0] if len(forms) == 1 else None
 
 
 TemplateChoice = Annotated[

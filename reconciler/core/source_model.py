@@ -5,9 +5,8 @@ Of a folder only the files named here exist for us: nothing else is hashed, give
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 from reconciler.core import digest
+from reconciler.core.value import fresh, value
 
 TYPE_CHECKING = False  # `typing` costs 10 ms, and `plan` comes through here
 if TYPE_CHECKING:
@@ -36,7 +35,7 @@ ADAPTER_CONFIG = "adapter_config.json"
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class SourceModel:
     """`digest` covers the files that decide a conversion and is empty when there are `problems`; so are the rest.
 
@@ -46,9 +45,9 @@ class SourceModel:
     path: str
     digest: str = ""
     architecture: str = ""
-    config: dict[str, Any] = field(default_factory=dict)
+    config: dict[str, Any] = fresh(factory=dict)
     files: tuple[StoredFile, ...] = ()
-    shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    shapes: dict[str, tuple[int, ...]] = fresh(factory=dict)
     weight_bytes: int = 0
     context_length: int = 0
     chat_template: str | None = None
@@ -56,13 +55,13 @@ class SourceModel:
     warnings: tuple[Problem, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class SourceAdapter:
     """A LoRA folder as PEFT writes it."""
 
     path: str
     digest: str = ""
-    config: dict[str, Any] = field(default_factory=dict)
+    config: dict[str, Any] = fresh(factory=dict)
     files: tuple[StoredFile, ...] = ()
     weight_bytes: int = 0
     problems: tuple[Problem, ...] = ()

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from reconciler.core.value import value
 from reconciler.core.view import FORMAT_VERSION
 
 TYPE_CHECKING = False
@@ -13,7 +12,7 @@ if TYPE_CHECKING:
     from reconciler.core.view import View
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class _Served:
     """One variant: the registration that answers, the folder behind it, and what the records say."""
 

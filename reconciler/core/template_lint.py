@@ -7,13 +7,13 @@ is for the rehearsal, in the real runtime and under a time limit.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from jinja2 import Environment, TemplateSyntaxError, nodes
 from jinja2.ext import Extension
 
 from reconciler.core.quoting import shown
+from reconciler.core.value import value
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,7 +29,7 @@ _TRIMMED_AFTER = re.compile(r"(?<!-)[%#]\}\n")
 _TRIMMED_BEFORE = re.compile(r"^[ \t]+\{[%#](?![-+])", re.MULTILINE)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Finding:
     """One thing about a template. A `serious` one keeps it from being served; others are worth a warning."""
 
@@ -38,6 +38,15 @@ class Finding:
     message: str
     hint: str = ""
     serious: bool = True
+
+
+# The same wherever it is noticed: how deep Python can follow is nobody's line.
+_TOO_NESTED = Finding(
+    code="TemplateTooNested",
+    line=0,
+    message=f"expected less nesting: at most {MAX_NESTING} blocks inside each other",
+    hint="the runtime slows down sharply beyond that",
+)
 
 
 class _Generation(Extension):
@@ -61,10 +70,12 @@ def lint(data: bytes) -> tuple[Finding, ...]:
     try:
         tree = _SYNTAX.parse(text)
     except TemplateSyntaxError as error:
-        message = f"expected a Jinja template: {shown(error.message or 'syntax error')}"
+        message = f"expected Jinja: {shown(error.message or 'syntax error', 160)}"
         return (Finding(code="TemplateSyntax", line=error.lineno, message=message),)
     except RecursionError:
-        return (_too_nested(1),)
+        return (
+            Finding(code="TemplateTooNested", line=0, message="expected less nesting than Python can follow"),
+        )
     return (*_reach(tree), *_white_space(text))
 
 
@@ -120,7 +131,7 @@ def _findings(tree: nodes.Template) -> Iterator[Finding]:
         ):
             nesting += 1
             if nesting > MAX_NESTING:
-                yield _too_nested(node.lineno)
+                yield _TOO_NESTED
                 return
         counting = counting or (isinstance(node, nodes.For) and _is_range(node.iter))
         stack += [(child, nesting, counting) for child in node.iter_child_nodes()]
@@ -161,16 +172,6 @@ def _is_large(node: nodes.Node) -> bool:
     if isinstance(node, nodes.Const):
         return isinstance(node.value, int | float) and node.value > MAX_REPEATS
     return isinstance(node, nodes.Mul)
-
-
-def _too_nested(line: int) -> Finding:
-    message = f"expected at most {MAX_NESTING} blocks inside each other"
-    return Finding(
-        code="TemplateTooNested",
-        line=line,
-        message=message,
-        hint="the runtime slows down sharply beyond that",
-    )
 
 
 def _white_space(text: str) -> Iterator[Finding]:

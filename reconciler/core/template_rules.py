@@ -46,7 +46,7 @@ def _file(
         return None
     if data is None:
         findings.add(
-            declaration.problem(path, "Unreadable", f"expected a readable file, got {shown(written)}")
+            declaration.problem(path, "Unreadable", f"expected a small plain file, got {shown(written)}")
         )
         return None
     return _linted(data, around.shown(posixpath.join(posixpath.dirname(declaration.name), written)), findings)

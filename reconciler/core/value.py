@@ -1,8 +1,8 @@
 """Frozen values: what `@dataclass(frozen=True, slots=True, kw_only=True)` gives, without its price at start-up.
 
-`dataclasses` writes and compiles source text for every class: 0.9 to 1.3 ms each here, and 10 ms to import, which for the
-fifty types of the planner is more than a whole `plan` may take (docs/decisions/0005). A `value` is made from closures in
-0.03 ms. Making an instance is slower (2 us for six fields), which a few thousand of them do not feel.
+`dataclasses` writes and compiles source text for every class: 0.9 to 1.3 ms each here, and 10 ms to import, which for
+the fifty types of the planner is more than a whole `plan` may take (docs/decisions/0005). A `value` is made from
+closures in 0.03 ms. Making an instance is slower (2 us for six fields), which a few thousand of them do not feel.
 
     @value
     class Cost:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     C = TypeVar("C", bound=type)
 else:
 
-    def dataclass_transform(**_):
+    def dataclass_transform(**_: object) -> Callable[[C], C]:
         """Only type checkers read it, and `typing` costs 5 ms."""
         return lambda decorator: decorator
 
@@ -41,7 +41,7 @@ def fresh(*, factory: Callable[[], T]) -> T:
 @dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(fresh,))
 def value(cls: C) -> C:
     """A class decorator. Fields are the annotated names, in order; all are given by keyword, none can be set later."""
-    names = tuple(cls.__dict__.get("__annotations__", ()))
+    names = tuple(getattr(cls, "__annotations__", ()))
     body = {name: held for name, held in cls.__dict__.items() if name not in ("__dict__", "__weakref__")}
     defaults = {name: body.pop(name) for name in names if name in body}
     methods = {"__init__": _init(cls.__name__, names, defaults), "__slots__": names, "__match_args__": names}

@@ -7,9 +7,8 @@ transformers (cosine >= 0.9999 over a prompt longer than the window) with each s
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from reconciler.core.model_config import rope_of, rope_theta, rope_type
+from reconciler.core.value import value
 
 TYPE_CHECKING = False  # `typing` costs 10 ms, and `plan` comes through here
 if TYPE_CHECKING:
@@ -23,7 +22,7 @@ _STRETCHES = frozenset({"default", "linear", "llama3", "dynamic"})
 _PRECISIONS = frozenset({"fp32", "fp16", "int8", "int4"})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Verified:
     """One architecture, and the settings with which it was measured."""
 

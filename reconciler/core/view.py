@@ -3,10 +3,10 @@ JSON cannot disagree. Plain dicts, camelCase, with a formatVersion."""
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from reconciler.core.difference import camel
+from reconciler.core.value import as_dict
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -25,13 +25,13 @@ def plan_view(plan: Plan, problems: Iterable[Problem] = ()) -> View:
         "formatVersion": FORMAT_VERSION,
         "revision": plan.revision,
         "changes": [_change(change) for change in plan.changes],
-        "held": [asdict(held) for held in plan.held],
+        "held": [as_dict(held) for held in plan.held],
         "problems": [problem_view(problem) for problem in problems],
     }
 
 
 def problem_view(problem: Problem) -> View:
-    return asdict(problem)
+    return as_dict(problem)
 
 
 def problems_view(problems: Iterable[Problem], warnings: Iterable[Problem] = ()) -> View:
@@ -52,7 +52,7 @@ def pass_view(
         "converged": converged,
         "outcomes": [_outcome(outcome) for outcome in outcomes],
         "remaining": [_change(change) for change in remaining.changes],
-        "held": [asdict(held) for held in remaining.held],
+        "held": [as_dict(held) for held in remaining.held],
         "problems": [problem_view(problem) for problem in problems],
     }
 
@@ -70,7 +70,7 @@ def _outcome(outcome: Outcome) -> View:
 
 def answer_view(identity: str, answer: Answer) -> View:
     return {"formatVersion": FORMAT_VERSION, "id": identity} | {
-        camel(k): v for k, v in asdict(answer).items()
+        camel(k): v for k, v in as_dict(answer).items()
     }
 
 
@@ -94,4 +94,4 @@ def _plain(values: Mapping[str, object] | None) -> View | None:
 
 
 def _cost(cost: Cost) -> View:
-    return {camel(name): value for name, value in asdict(cost).items()}
+    return {camel(name): value for name, value in as_dict(cost).items()}

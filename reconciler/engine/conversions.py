@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import time
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from reconciler.core.value import value
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from reconciler.engine.report import Reporter
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Converted:
     """A conversion that ended: its change, the folder with the tree, and either the result or what went wrong."""
 

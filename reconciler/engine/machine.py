@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from reconciler.artifacts.store import ArtifactStore
 from reconciler.core.layout import Layout
 from reconciler.core.observed import Observed
+from reconciler.core.value import value
 from reconciler.host.lock import hold
 from reconciler.host.owner import make_owner, read_owner
 from reconciler.host.stamps import StampBook
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from reconciler.core.release import Artifact
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Machine:
     """`cache` is Foundry Local's model_cache_dir; `owner` is this root's mark ("" before the first apply)."""
 

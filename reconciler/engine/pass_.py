@@ -4,13 +4,13 @@ changes nothing the second time. One failing variant never stops the others."""
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
 from reconciler.core.changes import Outcome
 from reconciler.core.conditions import Failure, judge
 from reconciler.core.errors import ReconcilerError
+from reconciler.core.value import value
 from reconciler.engine import carry_out as steps
 from reconciler.engine.conversions import Conversions
 from reconciler.engine.machine import observe, recall
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from reconciler.engine.resolve import Resolution
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Options:
     """`jobs` conversions at a time; `conversion_timeout` in seconds, each."""
 
@@ -39,7 +39,7 @@ class Options:
     conversion_timeout: float = 6 * 3600.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class PassResult:
     """`remaining` is what a second look still finds to do: empty when the pass converged."""
 

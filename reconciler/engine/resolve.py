@@ -3,7 +3,6 @@ only), asks whether the tool chain converts it rightly, and predicts the bytes."
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from reconciler.core.architectures import refusal
@@ -14,16 +13,17 @@ from reconciler.core.prediction import predict_bytes, predict_peak_bytes
 from reconciler.core.quantization import honoured_options
 from reconciler.core.release import Recipe, Release
 from reconciler.core.toolchain import TOOLS
+from reconciler.core.value import as_dict, value
 from reconciler.sources.model_folder import inspect_adapter, inspect_source
 
 if TYPE_CHECKING:
     from reconciler.core.manifest import Model, Quantization
     from reconciler.core.parse import Parsed
-    from reconciler.host.stamps import StampBook
     from reconciler.core.source_model import SourceModel
+    from reconciler.host.stamps import StampBook
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Resolution:
     """`sources` are the inspected folders by build key: what a conversion starts from."""
 
@@ -33,7 +33,7 @@ class Resolution:
     sources: dict[str, Source]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Source:
     """What the converter is given for one build key."""
 
@@ -60,7 +60,7 @@ def resolve(parsed: Parsed, stamps: StampBook) -> Resolution:
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class _Resolved:
     wanted: tuple[Wanted, ...] = ()
     problems: tuple[Problem, ...] = ()
@@ -112,11 +112,11 @@ def _recipe(model: Model, source: SourceModel, adapter: str | None, precision: s
 
 def _honoured(quantization: Quantization, precision: str) -> dict[str, str | int | bool]:
     used = honoured_options(precision, quantization.algorithm)
-    return {k: v for k, v in asdict(quantization).items() if k in used and v is not None}
+    return {k: v for k, v in as_dict(quantization).items() if k in used and v is not None}
 
 
 def _wanted(model: Model, source: SourceModel, recipe: Recipe, template: str) -> Wanted:
-    roles = asdict(model.template.roles) if model.template.roles else None
+    roles = as_dict(model.template.roles) if model.template.roles else None
     release = Release(
         variant=variant_name(model.name, recipe.precision),
         model=model.name,

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import os
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from reconciler.core.answer import Answer
 from reconciler.core.errors import PermanentError, RuntimeUnavailable
 from reconciler.core.observed import Registration
+from reconciler.core.value import value
 from reconciler.host import durable
 from reconciler.host.child import Child, ChildDied, ChildFailed, ChildTimedOut
 from reconciler.host.environment import private_environment
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 BACKUP = "index.bak"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Limits:
     """Seconds. Another application may hold the catalog's lock for a while, and a large model takes its
     time."""

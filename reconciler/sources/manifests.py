@@ -9,11 +9,11 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-from dataclasses import dataclass, field, replace
 
 from reconciler.core import digest, parsed
 from reconciler.core.errors import Problem, UsageError
 from reconciler.core.parsed import Inputs, Parsed, Place
+from reconciler.core.value import replace, value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,11 +21,10 @@ if TYPE_CHECKING:
 
 MAX_FILES = 10_000
 MAX_BYTES = 256 * 1024
-MAX_TEMPLATE_BYTES = 64 * 1024
 ENDINGS = (".yaml", ".yml")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Found:
     """The manifests of one folder, by path relative to it with forward slashes, and what was refused."""
 
@@ -173,12 +172,12 @@ def _refused(prefix: str, name: str, code: str, message: str, hint: str = "") ->
     return Problem(code=code, file=printable(f"{prefix}/{name}".strip("/")), message=message, hint=hint)
 
 
-@dataclass(slots=True)
 class _Disk:
     """Answers what a parse asks about the disk, and remembers the answers."""
 
-    places: dict[str, Place] = field(default_factory=dict)
-    templates: dict[str, str | None] = field(default_factory=dict)
+    def __init__(self) -> None:
+        self.places: dict[str, Place] = {}
+        self.templates: dict[str, str | None] = {}
 
     def place(self, path: str) -> Place:
         real = os.path.realpath(path)
@@ -187,7 +186,7 @@ class _Disk:
 
     def read(self, path: str) -> bytes | None:
         try:
-            data = _read(path, MAX_TEMPLATE_BYTES)
+            data = _read(path, MAX_BYTES)
         except _Unread:
             self.templates[path] = None
             return None

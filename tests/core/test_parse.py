@@ -331,6 +331,13 @@ def test_what_the_loader_refused_is_not_said_twice() -> None:
     assert [problem.code for problem in result.problems] == ["TagRefused", "AliasRefused"]
 
 
+def test_a_habit_is_one_problem() -> None:
+    result = parsed({"a.yaml": model("phi", "generation: *a", "target: *b", precisions="[*c, *d]")})
+    assert said(result) == [
+        "manifests/a.yaml:6: spec.precisions[0]: expected a value, got an alias (*) (and 3 more)"
+    ]
+
+
 def test_one_bad_document_harms_only_itself() -> None:
     files = {f"{i:03}.yaml": model(f"m{i}") for i in range(99)} | {"050-poison.yaml": "a: &a [*a]\n"}
     result = parsed(files)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from reconciler.core.changes import REASONS
 from reconciler.core.desired import Desired
 from reconciler.core.observed import Registration
 from reconciler.core.recorded import Recorded
+from reconciler.core.value import replace
 from tests.core.world import OWNER, World, desired, marker_of, registration, release, wanted
 
 BASE = release()

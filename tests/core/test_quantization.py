@@ -30,5 +30,5 @@ def test_options_that_act(precision: str, algorithm: str, options: set[str]) -> 
 
 
 def test_they_are_fields_of_the_declared_quantization() -> None:
-    known = set(Quantization.__dataclass_fields__)
+    known = set(Quantization.__slots__)
     assert all(honoured_options(precision) <= known for precision in PRECISIONS)

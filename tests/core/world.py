@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, replace
-
 from reconciler.core.changes import Change, Plan
 from reconciler.core.desired import Desired, Wanted
 from reconciler.core.manifest import Generation, Target
@@ -11,6 +9,7 @@ from reconciler.core.observed import Observed, Registration, ServedFolder
 from reconciler.core.plan import make_plan
 from reconciler.core.recorded import Recorded, RecordedRelease
 from reconciler.core.release import Artifact, Marker, Recipe, Release, StoredFile
+from reconciler.core.value import as_dict, fresh, replace, value
 
 OWNER = "0" * 32
 
@@ -56,12 +55,12 @@ def desired(*releases: Release | Wanted, complete: bool = True, declared: tuple[
     return Desired(revision="manifests@sha256:1", wanted=wants, declared=names, complete=complete)
 
 
-@dataclass(frozen=True, kw_only=True)
+@value
 class World:
     """Observed and recorded together; `carry_out` gives the world after a change."""
 
-    observed: Observed = field(default_factory=lambda: Observed(owner=OWNER, disk_free=1_000_000))
-    recorded: Recorded = field(default_factory=Recorded)
+    observed: Observed = fresh(factory=lambda: Observed(owner=OWNER, disk_free=1_000_000))
+    recorded: Recorded = fresh(factory=Recorded)
 
     def plan(self, want: Desired, *, confirm: bool = False) -> Plan:
         return make_plan(want, self.observed, self.recorded, confirm=confirm)
@@ -153,7 +152,7 @@ def marker_of(one: Release, number: int, *, owner: str = OWNER, protected: bool 
         model=one.model,
         precision=one.precision,
         template_origin=one.template_origin,
-        generation=asdict(one.generation),
+        generation=as_dict(one.generation),
         protected=protected,
         revision="manifests@sha256:1",
         created="2026-11-22T00:00:00Z",
