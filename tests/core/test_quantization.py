@@ -6,6 +6,7 @@ import pytest
 
 from reconciler.core.manifest import PRECISIONS, Quantization
 from reconciler.core.quantization import honoured_options
+from reconciler.core.value import field_names
 
 ALL = {"block_size", "symmetric", "accuracy_level", "algorithm"}
 
@@ -30,5 +31,5 @@ def test_options_that_act(precision: str, algorithm: str, options: set[str]) -> 
 
 
 def test_they_are_fields_of_the_declared_quantization() -> None:
-    known = set(Quantization.__slots__)
+    known = set(field_names(Quantization))
     assert all(honoured_options(precision) <= known for precision in PRECISIONS)

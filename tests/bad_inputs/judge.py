@@ -1,0 +1,45 @@
+"""Reads folders of manifests, one path per line on stdin, and says what it thinks of each, one JSON line per folder.
+
+A process of its own, with little memory: a crash, a hang or a flood is seen by the test and harms nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+
+from reconciler.core import render
+from reconciler.core.view import problem_view
+from reconciler.sources.manifests import load
+
+MEMORY = 512 * 1024 * 1024  # address space, with pydantic and jinja2 loaded
+
+
+def judge(folder: str) -> dict[str, object]:
+    os.chdir(folder)
+    begin = time.monotonic()
+    parsed = load("manifests")
+    seconds = time.monotonic() - begin
+    return {
+        "seconds": seconds,
+        "models": [model.name for model in parsed.models],
+        "codes": [problem.code for problem in (*parsed.problems, *parsed.warnings)],
+        "lines": [problem.line for problem in parsed.problems],
+        "text": render.problems_text([problem_view(problem) for problem in parsed.problems])
+        + render.problems_text([problem_view(warning) for warning in parsed.warnings], "warning"),
+    }
+
+
+def main() -> None:
+    if sys.platform == "linux":
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    for line in sys.stdin:
+        print(json.dumps(judge(line.rstrip("\n"))), flush=True)
+
+
+if __name__ == "__main__":
+    main()
