@@ -24,10 +24,11 @@ def run(arguments: argparse.Namespace) -> int:
     from reconciler.cli.manifests import load_manifests
     from reconciler.core import render, view
     from reconciler.engine.machine import open_machine
-    from reconciler.engine.planning import plan_only
+    from reconciler.engine.planning import look
 
     machine = open_machine(options.root_of(arguments), options.cache_of(arguments))
-    plan, resolution = plan_only(machine, load_manifests(arguments, machine), confirm=arguments.confirm)
+    seen = look(machine, load_manifests(arguments, machine), confirm=arguments.confirm)
+    plan, resolution = seen.plan, seen.resolution
     if arguments.output == "text":
         if not arguments.quiet:
             show_problems(resolution.warnings, "warning")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from reconciler.core.changes import Change, Cost, Held
 from reconciler.core.difference import Difference, compare
 from reconciler.core.estimate import seconds_for
+from reconciler.core.release import ALWAYS_COPIED
 from reconciler.core.value import value
 
 if TYPE_CHECKING:
@@ -199,9 +200,19 @@ def _step(action: str, facts: _Facts, difference: Difference, number: int) -> Ch
         before=difference.before,
         after={"id": f"{release.variant}:{number}", "release": release.digest, **difference.after},
         cost=Cost(
-            seconds=seconds_for(action, release.precision, facts.wanted.source_bytes, facts.recorded.timings)
+            disk_bytes=_copied_bytes(facts) if action == "register" else 0,
+            seconds=seconds_for(action, release.precision, facts.wanted.source_bytes, facts.recorded.timings),
         ),
     )
+
+
+def _copied_bytes(facts: _Facts) -> int:
+    """What a served folder adds to the disk beside the store: large files are shared with it."""
+    artifact = facts.observed.artifacts.get(facts.wanted.release.recipe.build_key)
+    if artifact is not None:
+        return sum(file.size for file in artifact.files if file.size < ALWAYS_COPIED)
+    predicted = facts.wanted.predicted_bytes
+    return predicted if predicted < ALWAYS_COPIED else 0
 
 
 def _retire_others(facts: _Facts, *, keep: int) -> list[Change]:

@@ -9,6 +9,10 @@ from reconciler.core.value import as_dict, value
 # Raise it when the files we write around the weights change, so that every machine serves the new form.
 SERVING_FORMAT = 1
 
+# Bytes. A smaller file of an artifact is copied into each served folder, so that an edit in place cannot reach the
+# store and is mended from there at once; a larger one is shared, because disks are small.
+ALWAYS_COPIED = 16 * 1024 * 1024
+
 
 @value
 class Recipe:

@@ -64,9 +64,7 @@ class Metadata(Strict):
     name: Name = Field(
         description="A DNS label: lower-case letters, digits and dashes, at most 40 characters."
     )
-    labels: dict[str, AnyText] = Field(
-        default={}, description="Short facts for people and tools, passed on to Foundry."
-    )
+    labels: dict[str, AnyText] = Field(default={}, description="Short facts for people and tools.")
     annotations: dict[str, AnyText] = Field(
         default={},
         description="Instructions. `reconciler.foundry/prune: disabled` keeps a model served when its manifest goes.",
@@ -100,7 +98,7 @@ Algorithm = Annotated[
 
 class Quantization(Strict):
     block_size: BlockSize | None = Field(
-        default=None, description="Weights that share one scale: 16, 32, 64, 128 or 256. Default 32."
+        default=None, description="How many weights share one scale. Default 32."
     )
     symmetric: Flag | None = Field(
         default=None, description="Round around zero, without a zero point. Default true."
@@ -143,11 +141,10 @@ class Generation(Strict):
     """Defaults for requests that do not say otherwise; what is left out stays as the source model brings it."""
 
     max_length: MaxLength | None = Field(
-        default=None, description="Most tokens of prompt and answer together."
+        default=None,
+        description="Most tokens of prompt and answer together. Foundry Local 2.2 goes by the model's context length instead.",
     )
-    temperature: Temperature | None = Field(
-        default=None, description="0 to 2; low is steady, high is varied."
-    )
+    temperature: Temperature | None = Field(default=None, description="Low is steady, high is varied.")
     top_p: TopP | None = Field(default=None, description="Keep the likeliest tokens up to this share.")
     top_k: TopK | None = Field(
         default=None, description="Keep this many of the likeliest tokens; 1 is greedy."
@@ -272,7 +269,7 @@ class ModelManifest(Strict):
     """A model that this machine should serve."""
 
     api_version: Literal["reconciler.foundry/v1alpha1"] = Field(description="The version of this format.")
-    kind: Literal["Model"] = Field(description="Model.")
+    kind: Literal["Model"] = Field(description="What this document declares.")
     metadata: Metadata = Field(description="What the model is called.")
     spec: ModelSpec = Field(description="What should be served.")
 
@@ -281,7 +278,7 @@ class PromptTemplateManifest(Strict):
     """A chat template that several models share."""
 
     api_version: Literal["reconciler.foundry/v1alpha1"] = Field(description="The version of this format.")
-    kind: Literal["PromptTemplate"] = Field(description="PromptTemplate.")
+    kind: Literal["PromptTemplate"] = Field(description="What this document declares.")
     metadata: Metadata = Field(description="What the template is called.")
     spec: TemplateBody = Field(description="The template: `roles` or `jinja`.")
 

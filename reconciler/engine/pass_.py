@@ -3,18 +3,19 @@ changes nothing the second time. One failing variant never stops the others."""
 
 from __future__ import annotations
 
+import contextlib
+import os
 import time
 from functools import partial
 from typing import TYPE_CHECKING
 
 from reconciler.core.changes import Outcome
 from reconciler.core.conditions import Failure, judge
-from reconciler.core.errors import ReconcilerError
+from reconciler.core.errors import DiskFull, ReconcilerError
 from reconciler.core.value import value
 from reconciler.engine import carry_out as steps
 from reconciler.engine.conversions import Conversions
-from reconciler.engine.machine import observe, recall
-from reconciler.engine.planning import plan_only
+from reconciler.engine.planning import Look, look
 from reconciler.engine.workers import Workers
 from reconciler.host import durable
 from reconciler.host.clock import now
@@ -60,33 +61,33 @@ class PassResult:
 def run_pass(machine: Machine, parsed: Parsed, reporter: Reporter, options: Options) -> PassResult:
     """Bring the machine to what `parsed` declares, as far as it can be. The caller holds the lock."""
     _sweep(machine)
-    plan, resolution = plan_only(machine, parsed, confirm=options.confirm)
-    machine.records.save_attempted(resolution.desired.revision)
-    with Workers(machine, jobs=options.jobs) as workers:
-        execution = steps.Execution(machine=machine, workers=workers, resolution=resolution)
-        outcomes = _Run(execution, reporter, options).run(plan) if plan else []
-    result = _second_look(machine, parsed, plan, resolution, outcomes, options)
-    _record(machine, result)
+    first = look(machine, parsed, confirm=options.confirm)
+    with contextlib.suppress(DiskFull):  # a full disk must not keep a pass from freeing some of it
+        machine.records.save_attempted(first.resolution.desired.revision)
+    outcomes = _carry_out(machine, first, reporter, options)
+    last = look(machine, parsed, confirm=options.confirm) if outcomes else first
+    result = PassResult(
+        plan=first.plan, remaining=last.plan, outcomes=tuple(outcomes), resolution=last.resolution
+    )
+    _record(machine, last, result)
     return result
+
+
+def _carry_out(machine: Machine, first: Look, reporter: Reporter, options: Options) -> list[Outcome]:
+    if not first.plan:
+        return []
+    with Workers(machine, jobs=options.jobs) as workers:
+        execution = steps.Execution(machine=machine, workers=workers, resolution=first.resolution)
+        return _Run(execution, reporter, options).run(first.plan)
 
 
 def _sweep(machine: Machine) -> None:
     """Leftovers of a pass that died: nothing in staging or trash has a name that anybody else uses."""
-    for folder in (machine.layout.staging, machine.layout.trash):
-        durable.make_folder(folder)
-        durable.empty(folder)
-
-
-def _second_look(
-    machine: Machine,
-    parsed: Parsed,
-    plan: Plan,
-    resolution: Resolution,
-    outcomes: Sequence[Outcome],
-    options: Options,
-) -> PassResult:
-    remaining, _ = plan_only(machine, parsed, confirm=options.confirm) if plan else (plan, resolution)
-    return PassResult(plan=plan, remaining=remaining, outcomes=tuple(outcomes), resolution=resolution)
+    for folder in (machine.layout.trash, machine.layout.staging):
+        if os.path.isdir(folder):
+            durable.empty(folder)
+    machine.store.sweep()
+    machine.records.sweep()
 
 
 class _Run:
@@ -210,8 +211,8 @@ def _log_bug(change: Change, error: Exception) -> None:
 
 
 def record_outcome(execution: steps.Execution, outcome: Outcome) -> None:
-    """One event a step, and its duration for later estimates."""
-    change, records = outcome.change, execution.machine.records
+    """One event a step, and its duration for later estimates. A full disk loses them, and nothing else."""
+    change = outcome.change
     event = {
         "time": now(),
         "type": f"{change.action}.{outcome.status}",
@@ -226,23 +227,30 @@ def record_outcome(execution: steps.Execution, outcome: Outcome) -> None:
         "code": outcome.code,
         "message": outcome.message,
     }
-    records.append_event(event | {key: value for key, value in details.items() if value})
-    if outcome.status == "done" and change.action in ("convert", "verify", "register"):
-        wanted = execution.wanted(change.variant)
-        records.save_timing(change.action, wanted.release.precision, wanted.source_bytes, outcome.seconds)
+    with contextlib.suppress(DiskFull):
+        execution.machine.records.append_event(event | {k: v for k, v in details.items() if v})
+        if outcome.status == "done" and change.action in ("convert", "verify", "register"):
+            _record_timing(execution, outcome)
 
 
-def _record(machine: Machine, result: PassResult) -> None:
+def _record_timing(execution: steps.Execution, outcome: Outcome) -> None:
+    wanted = execution.wanted(outcome.change.variant)
+    execution.machine.records.save_timing(
+        outcome.change.action, wanted.release.precision, wanted.source_bytes, outcome.seconds
+    )
+
+
+def _record(machine: Machine, last: Look, result: PassResult) -> None:
     """What only the records can tell: conditions and revisions. Stamps last: they only save work."""
-    observed = observe(machine)
-    recorded = recall(machine, observed)
     failures = {
-        o.change.variant: Failure(code=o.code, message=o.message)
-        for o in result.outcomes
-        if o.status != "done"
+        outcome.change.variant: Failure(code=outcome.code, message=outcome.message)
+        for outcome in reversed(result.outcomes)
+        if outcome.status != "done"
     }
-    conditions = judge(result.resolution.desired, observed, recorded, result.remaining, failures, now())
-    machine.records.save_conditions(conditions)
+    desired = last.resolution.desired
+    machine.records.save_conditions(
+        judge(desired, last.observed, last.recorded, result.remaining, failures, now())
+    )
     if result.converged:
-        machine.records.save_applied(result.resolution.desired.revision)
+        machine.records.save_applied(desired.revision)
     machine.stamps.save()

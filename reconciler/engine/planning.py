@@ -1,22 +1,36 @@
-"""Look and decide, without touching anything: what `plan` prints and what a pass begins with."""
+"""Look and decide, without touching anything: what `plan` prints and what a pass begins and ends with."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from reconciler.core.plan import make_plan
+from reconciler.core.value import value
 from reconciler.engine.machine import observe, recall
 from reconciler.engine.resolve import resolve
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from reconciler.core.changes import Plan
-    from reconciler.core.parse import Parsed
+    from reconciler.core.observed import Observed
+    from reconciler.core.parsed import Parsed
+    from reconciler.core.recorded import Recorded
     from reconciler.engine.machine import Machine
     from reconciler.engine.resolve import Resolution
 
 
-def plan_only(machine: Machine, parsed: Parsed, *, confirm: bool = False) -> tuple[Plan, Resolution]:
+@value
+class Look:
+    """One look at the whole world, and what follows from it."""
+
+    resolution: Resolution
+    observed: Observed
+    recorded: Recorded
+    plan: Plan
+
+
+def look(machine: Machine, parsed: Parsed, *, confirm: bool = False) -> Look:
     """What a pass would do. Reads only."""
     resolution = resolve(parsed, machine.stamps)
     observed = observe(machine)
-    return make_plan(resolution.desired, observed, recall(machine, observed), confirm=confirm), resolution
+    recorded = recall(machine, observed)
+    plan = make_plan(resolution.desired, observed, recorded, confirm=confirm)
+    return Look(resolution=resolution, observed=observed, recorded=recorded, plan=plan)

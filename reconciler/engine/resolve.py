@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from reconciler.host.stamps import StampBook
 
 
+ASKED_BY_DEFAULT = 2048  # tokens
+
+
 @value
 class Resolution:
     """`sources` are the inspected folders by build key: what a conversion starts from."""
@@ -77,6 +80,7 @@ def _resolve_model(model: Model, stamps: StampBook) -> _Resolved:
     template = model.template.jinja if model.template.jinja is not None else source.chat_template
     if template is None and not problems:
         problems.append(_no_template(model))
+    problems += _too_long(model, source)
     if problems or template is None:
         return _Resolved(problems=tuple(problems), sources={})
     return _variants(model, source, adapter.digest if adapter else None, template)
@@ -94,7 +98,10 @@ def _variants(model: Model, source: SourceModel, adapter: str | None, template: 
         sources[recipe.build_key] = Source(
             recipe=recipe, path=model.source_path, adapter=model.adapter_path, model=source
         )
-    warnings = tuple(_at(model, "spec.source", warning) for warning in source.warnings)
+    warnings = (
+        *(_at(model, "spec.source", warning) for warning in source.warnings),
+        *_short_context(model, source),
+    )
     return _Resolved(wanted=tuple(wanted), problems=tuple(problems), warnings=warnings, sources=sources)
 
 
@@ -158,6 +165,40 @@ def _unsupported(model: Model, precision: str, reason: str) -> Problem:
         message=f"{precision} cannot be converted rightly: {reason}",
         hint="`reconciler explain` shows what a recipe becomes; docs/architectures.md lists what is verified",
     )
+
+
+def _too_long(model: Model, source: SourceModel) -> list[Problem]:
+    """Foundry Local refuses to generate past the context; said here, before hours of conversion."""
+    longest = model.generation.max_length
+    if longest is None or not source.context_length or longest <= source.context_length:
+        return []
+    return [
+        Problem(
+            code="MaxLengthTooLarge",
+            file=model.file,
+            line=model.line,
+            field="spec.generation.maxLength",
+            message=f"expected at most {source.context_length}, the model's context, got {longest}",
+        )
+    ]
+
+
+def _short_context(model: Model, source: SourceModel) -> list[Problem]:
+    """A client that names no limit asks for 2048 tokens, and is refused when prompt and answer do not fit
+    (foundry-local.md, section 4)."""
+    if source.context_length >= ASKED_BY_DEFAULT + 256:
+        return []
+    return [
+        Problem(
+            code="ContextShort",
+            file=model.file,
+            line=model.line,
+            field="spec.source",
+            message=f"the model's context is {source.context_length} tokens, and Foundry Local asks for "
+            f"{ASKED_BY_DEFAULT} when a client does not say: such requests will be refused",
+            hint="clients must pass max_tokens",
+        )
+    ]
 
 
 def _no_template(model: Model) -> Problem:

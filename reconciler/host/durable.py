@@ -19,12 +19,12 @@ import sys
 from collections.abc import Callable, Iterator
 
 from reconciler.core.errors import DiskFull
+from reconciler.core.release import ALWAYS_COPIED
 
 TYPE_CHECKING = False  # `typing` costs 10 ms, and `plan` comes through here
 if TYPE_CHECKING:
     from typing import BinaryIO
 
-ALWAYS_COPIED = 1 << 20  # bytes; an edit in place of a smaller served file cannot reach the store
 CHUNK = 1 << 20
 FICLONE = 0x40049409
 TEMPORARY = ".tmp"
