@@ -142,7 +142,7 @@ class Generation(Strict):
 
     max_length: MaxLength | None = Field(
         default=None,
-        description="Most tokens of prompt and answer together. Foundry Local 2.2 goes by the model's context length instead.",
+        description="Most tokens of prompt and answer; Foundry Local 2.2 goes by the model's context length.",
     )
     temperature: Temperature | None = Field(default=None, description="Low is steady, high is varied.")
     top_p: TopP | None = Field(default=None, description="Keep the likeliest tokens up to this share.")

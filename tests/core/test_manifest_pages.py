@@ -1,4 +1,4 @@
-"""docs/manifests/ says what the types say: its tables are written from them (UPDATE_GOLDEN=1), its examples are parsed."""
+"""docs/manifests/ says what the types say: its tables come from them (UPDATE_GOLDEN=1), its examples are parsed."""
 
 from __future__ import annotations
 
@@ -44,6 +44,9 @@ def rows(schema: dict[str, Any], kind: str) -> Iterator[str]:
     yield from dict.fromkeys(walk(schema["$defs"][kind], ""))
 
 
+WORDS = {"string": "text", "boolean": "`true`, `false`", "integer": "whole number", "number": "number"}
+
+
 def accepted(form: dict[str, Any]) -> str:
     match form:
         case {"const": value}:
@@ -54,13 +57,10 @@ def accepted(form: dict[str, Any]) -> str:
             return f"list of {accepted(items)}"
         case {"type": "object"}:
             return "fields" if "properties" in form else "names and text"
-        case {"type": "boolean"}:
-            return "`true`, `false`"
-        case {"type": "string"}:
-            return "text"
-    low, high = form.get("minimum", form.get("exclusiveMinimum")), form.get("maximum")
-    above = "above " if "exclusiveMinimum" in form else ""
-    return f"{'whole number' if form['type'] == 'integer' else 'number'}, {above}{low} to {high}"
+        case {"type": kind, "maximum": high}:
+            low = form.get("minimum", f"above {form.get('exclusiveMinimum')}")
+            return f"{WORDS[kind]}, {low} to {high}"
+    return WORDS[form["type"]]
 
 
 @pytest.mark.parametrize(
