@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from reconciler.core.conditions import TYPES
 from reconciler.core.value import value
 from reconciler.core.view import FORMAT_VERSION
 
@@ -72,7 +73,7 @@ def _conditions(one: _Served) -> list[View]:
     wrong = _what_is_wrong(one)
     seen = {"Serving": one.registration is not None, "IntegrityVerified": not wrong, "Ready": not wrong}
     views = []
-    for condition in one.conditions.values():
+    for condition in (one.conditions[kind] for kind in TYPES if kind in one.conditions):
         view = _condition(condition)
         if condition.status == "True" and not seen.get(condition.type, True):
             view |= {"status": "False", "reason": "DriftDetected", "message": wrong}

@@ -157,13 +157,14 @@ def _repair(change: Change, execution: Execution) -> None:
 
 def _mend_folder(change: Change, execution: Execution, final: str) -> Marker:
     machine = execution.machine
-    folder = inspect(final, machine.stamps)
+    exists = os.path.isdir(final)
+    folder = inspect(final, machine.stamps) if exists else None
     digest = execution.wanted(change.variant).release.digest
-    if folder.marker is not None and folder.marker.release == digest and not folder.damage:
+    if folder and folder.marker and folder.marker.release == digest and not folder.damage:
         return folder.marker
     staged = execution.fresh_staging()
     marker = _assemble(change, execution, staged)
-    if os.path.isdir(final):
+    if exists:
         quarantine = machine.layout.at("quarantine", f"{change.variant}-{change.number}-{time.time_ns()}")
         durable.replace_files(staged, final, quarantine, machine.stamps.move)
     else:

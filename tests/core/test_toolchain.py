@@ -1,0 +1,23 @@
+"""The versions in every recipe are the versions that get installed."""
+
+import tomllib
+from pathlib import Path
+
+from reconciler.core.toolchain import ADAPTER_TOOLS, CONVERSION_VERSION, TOOLS, tools_for
+
+PYPROJECT = Path(__file__).parent.parent.parent / "pyproject.toml"
+
+
+def pinned() -> dict[str, str]:
+    extras = tomllib.loads(PYPROJECT.read_text())["project"]["optional-dependencies"]["convert"]
+    return dict(entry.split("==") for entry in extras if "==" in entry)
+
+
+def test_the_recipe_names_exactly_what_the_package_pins() -> None:
+    ours = {"reconciler-conversion": CONVERSION_VERSION}
+    assert tools_for("sha256:an-adapter") == pinned() | ours
+
+
+def test_the_merging_tool_is_no_part_of_a_recipe_without_an_adapter() -> None:
+    assert tools_for(None) == TOOLS
+    assert not ADAPTER_TOOLS.keys() & TOOLS.keys()
