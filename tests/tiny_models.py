@@ -2,7 +2,7 @@
 
 `write_qwen2` needs nothing but the standard library. The other families come from transformers itself, so that their
 tensors are what the real ones are: `python -m tests.tiny_models FOLDER NAME...` in a child process makes them, about
-five seconds for all of them together. Weights are spread wide (std 0.15), which makes a wrong rotation or a wrong window
+twenty seconds for all of them. Weights are spread wide (std 0.15), which makes a wrong rotation or a wrong window
 visible in the logits; the tokenizer knows every byte and three special tokens.
 """
 

@@ -34,7 +34,7 @@ def shard(folder: Path) -> None:
     header, data = json.loads(raw[8 : 8 + length]), raw[8 + length :]
     header.pop("__metadata__")
     names = list(header)
-    weight_map = {}
+    weight_map: dict[str, str] = {}
     for number, part in enumerate((names[: len(names) // 2], names[len(names) // 2 :]), start=1):
         file = f"model-{number:05d}-of-00002.safetensors"
         weight_map |= dict.fromkeys(part, file)

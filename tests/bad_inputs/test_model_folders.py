@@ -95,10 +95,7 @@ def with_rest(folder: Path) -> None:
 
 def overlapping(folder: Path) -> None:
     header, data = header_of(folder)
-    begin, end = header["model.embed_tokens.weight"]["data_offsets"]  # type: ignore[misc]
-    size = header["model.norm.weight"]["data_offsets"]
-    width = size[1] - size[0]  # type: ignore[index]
-    header["model.norm.weight"]["data_offsets"] = [end - width, end]
+    header["model.norm.weight"]["data_offsets"] = [0, 4 * 64]
     write_header(folder, header, data)
 
 
@@ -148,11 +145,24 @@ def socket_instead(folder: Path) -> None:
 def sparse_terabyte(folder: Path) -> None:
     """One enormous tensor with a header that is right."""
     size = 1 << 40
-    header = {"model.embed_tokens.weight": {"dtype": "U8", "shape": [size], "data_offsets": [0, size]}}
-    header["model.embed_tokens.weight"]["dtype"] = "F32"
-    header["model.embed_tokens.weight"]["shape"] = [size // 4]
+    header = {"model.embed_tokens.weight": {"dtype": "F32", "shape": [size // 4], "data_offsets": [0, size]}}
     write_header(folder, header, b"")
     os.truncate(folder / WEIGHTS, (folder / WEIGHTS).stat().st_size + size)
+
+
+def a_file_instead(folder: Path) -> None:
+    shutil.rmtree(folder)
+    folder.write_text("x")
+
+
+def enormous_header(folder: Path) -> None:
+    (folder / WEIGHTS).write_bytes((200_000_000).to_bytes(8, "little"))
+    os.truncate(folder / WEIGHTS, 300_000_000)
+
+
+def spoilt_tokenizer_settings(folder: Path) -> None:
+    (folder / "chat_template.jinja").unlink()
+    (folder / "tokenizer_config.json").write_text("x")
 
 
 BAD: dict[str, tuple[Callable[[Path], object], str, str]] = {
@@ -227,10 +237,7 @@ BAD: dict[str, tuple[Callable[[Path], object], str, str]] = {
         str((1 << 63) + 8),
     ),
     "a header of more than 100 MB": (
-        lambda f: (
-            (f / WEIGHTS).write_bytes((200_000_000).to_bytes(8, "little")),
-            os.truncate(f / WEIGHTS, 300_000_000),
-        ),
+        enormous_header,
         "WeightsInvalid",
         "longer than",
     ),
@@ -284,7 +291,7 @@ BAD: dict[str, tuple[Callable[[Path], object], str, str]] = {
     "a sparse terabyte": (sparse_terabyte, "FileSparse", "never written"),
     "no tokenizer.json": (lambda f: (f / "tokenizer.json").unlink(), "TokenizerMissing", "answer nothing"),
     "tokenizer settings that are no JSON": (
-        lambda f: ((f / "chat_template.jinja").unlink(), (f / "tokenizer_config.json").write_text("x")),
+        spoilt_tokenizer_settings,
         "JsonInvalid",
         "not valid JSON",
     ),
