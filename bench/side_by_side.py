@@ -1,6 +1,7 @@
 """Time whole processes beside each other in one run.
 
-Contenders take turns, so that a busy machine is busy for all of them, and the median of the rounds counts.
+Contenders take turns, in another order each round: a busy machine is busy for all of them, and none always follows
+the one that emptied the caches. The median of the rounds counts.
 Absolute figures say little on a shared machine; the ratio to a contender of the same run says what we want to
 know.
 """
@@ -10,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import random
 import statistics
 import subprocess
 import sys
@@ -70,8 +72,9 @@ def compare(contenders: list[Contender], rounds: int) -> list[Timing]:
     for contender in contenders:
         contender.run()
     seconds: dict[str, list[float]] = {contender.name: [] for contender in contenders}
+    order = random.Random(1)
     for _ in range(rounds):
-        for contender in contenders:
+        for contender in order.sample(contenders, len(contenders)):
             seconds[contender.name].append(contender.run())
     return [Timing(name=name, seconds=tuple(taken)) for name, taken in seconds.items()]
 
