@@ -253,7 +253,7 @@ def write_tokenizer(folder: Path, chat_template: str | None = CHATML) -> None:
     """A byte-level BPE without merges: every text is encoded and decoded exactly, one token a byte."""
     vocabulary = {symbol: byte for byte, symbol in enumerate(_byte_symbols())}
     byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
-    tokenizer = {
+    tokenizer: dict[str, Any] = {
         "version": "1.0",
         "added_tokens": [
             {"id": number, "content": text, "special": True, "single_word": False, "lstrip": False, "rstrip": False,
@@ -295,7 +295,8 @@ def _write_json(path: Path, value: object) -> None:
 
 
 def write_families(folder: str | Path, *names: str) -> dict[str, Path]:
-    """Make the named FAMILIES below `folder` in one child process (torch never enters this one); those there stay."""
+    """Make the named FAMILIES (with `-v4`: in the shape of transformers 4) below `folder`, in one child process: torch
+    never enters this one. Those already there stay."""
     missing = [name for name in names if not (Path(folder) / name / "tokenizer.json").exists()]
     if missing:
         environment = os.environ | {"HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
@@ -308,7 +309,28 @@ def write_families(folder: str | Path, *names: str) -> dict[str, Path]:
     return {name: Path(folder) / name for name in names}
 
 
+def as_transformers_4(config: dict[str, Any]) -> dict[str, Any]:
+    """The same settings where transformers 4 kept them: most published models are written so."""
+    rope = dict(config.pop("rope_parameters"))
+    config["rope_theta"] = rope.pop("rope_theta")
+    if "partial_rotary_factor" in rope:
+        config["partial_rotary_factor"] = rope.pop("partial_rotary_factor")
+    if rope["rope_type"] == "longrope":
+        rope = {"type": "longrope", **_LONG}
+    config["rope_scaling"] = None if rope == {"rope_type": "default"} else rope
+    config["torch_dtype"] = config.pop("dtype", "float32")
+    return config
+
+
 def _write_family(folder: Path, name: str) -> None:
+    _write_with_transformers(folder, name.removesuffix("-v4"))
+    if name.endswith("-v4"):
+        _write_json(
+            folder / "config.json", as_transformers_4(json.loads((folder / "config.json").read_text()))
+        )
+
+
+def _write_with_transformers(folder: Path, name: str) -> None:
     import torch
     import transformers
 

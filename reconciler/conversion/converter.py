@@ -111,14 +111,10 @@ class Converter:
     def cancel(self) -> None:
         """End everything that runs, from any thread; nothing more is converted."""
         self._cancelled = True
-        child = self._forget_worker()
-        if child is not None:
-            child.kill()
+        self._end_worker()
 
     def close(self) -> None:
-        child = self._forget_worker()
-        if child is not None:
-            child.close()
+        self._end_worker()
         if self._home:
             shutil.rmtree(self._home, ignore_errors=True)
 
@@ -141,36 +137,19 @@ class Converter:
             shutil.rmtree(scratch, ignore_errors=True)
 
     def _carry_out(self, order: Order, on_progress: OnProgress) -> dict[str, Any]:
+        child = self._worker()
         try:
-            return self._follow(order, on_progress)
+            return _follow(child, order, on_progress)
         except BaseException as error:
             shutil.rmtree(order.output, ignore_errors=True)
             if self._cancelled:
                 raise Cancelled("the conversion was cancelled", delay=0) from None
             if isinstance(error, ChildDied | ChildTimedOut):
-                self._forget_worker()
+                self._end_worker(child)
                 raise _failure("ConversionFailed", str(error), order) from None
             if isinstance(error, ChildFailed):
                 raise _failure(error.kind, error.message, order) from None
             raise
-
-    def _follow(self, order: Order, on_progress: OnProgress) -> dict[str, Any]:
-        """Begin the job and ask now and then, until it ends or its time is over."""
-        child, job = self._worker(), {"job": order.scratch}
-        # Where jobs cannot be forked, the whole conversion happens before `begin` is answered.
-        child.call("begin", {"order": order.as_json()}, timeout=IMPORT_SECONDS + order.timeout)
-        deadline = time.monotonic() + order.timeout
-        try:
-            while time.monotonic() < deadline:
-                state = child.call("poll", job, timeout=ANSWER_SECONDS)
-                if "ended" in state:
-                    return _judged(state["ended"], order)
-                on_progress(state["fraction"], state["text"])
-                time.sleep(POLL_SECONDS)
-            raise _failure("ConversionTimedOut", f"no result within {order.timeout:g} s", order)
-        finally:
-            with suppress(ReconcilerError):  # it has ended, or died with its worker
-                child.call("stop", job, timeout=ANSWER_SECONDS)
 
     def _worker(self) -> Child:
         """The one that runs, or a new one."""
@@ -188,10 +167,33 @@ class Converter:
         environment = private_environment(self._home)
         return Child(module=self._module, environment=environment, log=log, directory=self._home)
 
-    def _forget_worker(self) -> Child | None:
+    def _end_worker(self, only: Child | None = None) -> None:
+        """`only` this one: another thread may already have got a new one."""
         with self._lock:
-            child, self._child = self._child, None
-        return child
+            child = self._child if only in (None, self._child) else None
+            self._child = None if child is not None else self._child
+        if child is not None:
+            child.kill()  # it has nothing to tidy up: its folders are ours
+            child.close()
+
+
+def _follow(child: Child, order: Order, on_progress: OnProgress) -> dict[str, Any]:
+    """Begin the job and ask now and then, until it ends or its time is over."""
+    job = {"job": order.scratch}
+    # Where jobs cannot be forked, the whole conversion happens before `begin` is answered.
+    child.call("begin", {"order": order.as_json()}, timeout=IMPORT_SECONDS + order.timeout)
+    deadline = time.monotonic() + order.timeout
+    try:
+        while time.monotonic() < deadline:
+            state = child.call("poll", job, timeout=ANSWER_SECONDS)
+            if "ended" in state:
+                return _judged(state["ended"], order)
+            on_progress(state["fraction"], state["text"])
+            time.sleep(POLL_SECONDS)
+        raise _failure("ConversionTimedOut", f"no result within {order.timeout:g} s", order)
+    finally:
+        with suppress(ReconcilerError):  # it has ended, or died with its worker
+            child.call("stop", job, timeout=ANSWER_SECONDS)
 
 
 def _judged(ended: dict[str, Any], order: Order) -> dict[str, Any]:

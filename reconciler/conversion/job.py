@@ -12,7 +12,7 @@ import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import chdir, contextmanager
 from typing import Any
 
@@ -20,8 +20,6 @@ from reconciler.conversion import checks, staging, weights
 from reconciler.conversion.olive_config import olive_config
 from reconciler.conversion.order import Order
 from reconciler.core.errors import ConversionFailed, DiskFull, ReconcilerError
-
-Run = Callable[[dict[str, Any]], None]
 
 # What an artifact is made of. Olive's model_config.json holds paths of this machine.
 ARTIFACT_FILES = (
@@ -43,10 +41,10 @@ ARTIFACT_FILES = (
 _NEARLY_FULL = 4 << 20
 
 
-def convert(order: Order, run: Run) -> None:
+def convert(order: Order) -> None:
     """Leaves the artifact's files in `order.output`, or raises and leaves nothing there."""
     try:
-        _convert(order, run)
+        _convert(order)
     except Exception as error:
         shutil.rmtree(order.output, ignore_errors=True)
         if isinstance(error, ReconcilerError) and not _is_full(order.scratch):
@@ -56,7 +54,7 @@ def convert(order: Order, run: Run) -> None:
         raise ConversionFailed(in_one_line(error)) from error
 
 
-def _convert(order: Order, run: Run) -> None:
+def _convert(order: Order) -> None:
     model, adapter = (os.path.join(order.scratch, name) for name in ("model", "adapter"))
     tensors = staging.stage_source(order.source, model, order.recipe.source)
     if order.adapter is not None and order.recipe.adapter is not None:
@@ -64,7 +62,7 @@ def _convert(order: Order, run: Run) -> None:
     weights.check(model, tensors)
     output, cache = (os.path.join(order.scratch, name) for name in ("output", "cache"))
     with _working_in(order.scratch):
-        run(olive_config(order.recipe, model, output, cache, adapter))
+        run_olive(olive_config(order.recipe, model, output, cache, adapter))
     checks.check_artifact(output, order.recipe)
     _hand_over(output, order.output)
 

@@ -13,6 +13,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, NoReturn
 
 from reconciler.conversion.order import Order
@@ -23,6 +24,7 @@ Work = Callable[[Order], None]
 
 LOG_LIMIT = 4 << 20  # bytes
 READ_AT_ONCE = 1 << 16
+READS_A_POLL = 64  # a job that prints without end must not keep us from its time limit
 
 
 class Running:
@@ -75,11 +77,9 @@ class Running:
 
     def _drain(self) -> None:
         for pipe, take in self._pipes.items():
-            try:
-                while data := os.read(pipe, READ_AT_ONCE):
-                    take(data)
-            except BlockingIOError:
-                continue
+            with suppress(BlockingIOError):
+                for _ in range(READS_A_POLL):
+                    take(os.read(pipe, READ_AT_ONCE))
 
     def _take_output(self, data: bytes) -> None:
         self._progress.read(data)

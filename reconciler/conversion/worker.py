@@ -10,20 +10,20 @@ from __future__ import annotations
 import os
 
 from reconciler.conversion import tools
-from reconciler.conversion.job import Run, convert, run_olive
+from reconciler.conversion.job import convert
 from reconciler.conversion.order import Order
 from reconciler.conversion.progress import model_type
-from reconciler.conversion.running import Running, answer_of
+from reconciler.conversion.running import Running, Work, answer_of
 from reconciler.host.child_side import Emit, Json, serve
 
 CAN_FORK = hasattr(os, "fork")
 
 
 class Worker:
-    """`run` is what converts: Olive, or a test's liar."""
+    """`work` is one conversion; only a test's liar does without the tools."""
 
-    def __init__(self, run: Run, *, needs_tools: bool = True) -> None:
-        self._run = run
+    def __init__(self, work: Work, *, needs_tools: bool = True) -> None:
+        self._work = work
         self._needs_tools = needs_tools
         self._jobs: dict[str, Running] = {}
         self._ended: dict[str, Json] = {}
@@ -68,12 +68,9 @@ class Worker:
             job.kill()
         return {}
 
-    def _work(self, order: Order) -> None:
-        convert(order, self._run)
-
 
 def main() -> None:
-    Worker(run_olive).serve()
+    Worker(convert).serve()
 
 
 if __name__ == "__main__":

@@ -167,11 +167,7 @@ def spoilt_tokenizer_settings(folder: Path) -> None:
 
 BAD: dict[str, tuple[Callable[[Path], object], str, str]] = {
     "no folder": (shutil.rmtree, "SourceMissing", "no such folder"),
-    "a file instead of a folder": (
-        lambda f: (shutil.rmtree(f), f.write_text("x")),
-        "SourceMissing",
-        "no such folder",
-    ),
+    "a file instead of a folder": (a_file_instead, "SourceMissing", "no such folder"),
     "no config.json": (lambda f: (f / "config.json").unlink(), "ConfigMissing", "missing"),
     "an adapter given as a model": (only_an_adapter, "AdapterOnly", "LoRA"),
     "config.json that is no JSON": (

@@ -1,0 +1,77 @@
+"""A converter that does not do what it says. Which lie it tells is the `algorithm` of the recipe."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+
+from reconciler.conversion.order import Order
+from reconciler.conversion.worker import Worker
+from reconciler.core.errors import DiskFull
+
+
+def lie(order: Order) -> None:
+    LIES[str(order.recipe.options["algorithm"])](order)
+
+
+def leave(order: Order, *names: str) -> None:
+    os.makedirs(order.output)
+    for name in names:
+        with open(os.path.join(order.output, name), "w") as file:
+            file.write("x" if name != "empty" else "")
+
+
+def leave_empty(order: Order) -> None:
+    leave(order, "genai_config.json")
+    open(os.path.join(order.output, "model.onnx"), "w").close()
+
+
+def print_much(order: Order) -> None:
+    for _ in range(50):
+        os.write(1, b"x" * (1 << 20))
+    leave(order, "model.onnx", "genai_config.json")
+
+
+def print_endlessly(order: Order) -> None:
+    while True:
+        os.write(1, b"Reading layer 0\n" * 1000)
+
+
+def die(order: Order) -> None:
+    leave(order, "model.onnx")
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def kill_the_worker(order: Order) -> None:
+    os.kill(os.getppid(), signal.SIGKILL)
+    time.sleep(60)
+
+
+def raise_with_lines(order: Order) -> None:
+    raise RuntimeError("the first line\nthe second line\n" + "x" * 100_000)
+
+
+def fill_the_disk(order: Order) -> None:
+    raise DiskFull("the disk was full")
+
+
+LIES = {
+    "succeed": lambda order: leave(order, "model.onnx", "genai_config.json"),
+    "leave nothing": lambda order: None,
+    "leave it empty": leave_empty,
+    "leave a part": lambda order: leave(order, "model.onnx"),
+    "hang": lambda order: time.sleep(1000),
+    "die": die,
+    "exit": lambda order: os._exit(0),
+    "sys.exit": lambda order: sys.exit(0),
+    "raise": raise_with_lines,
+    "full disk": fill_the_disk,
+    "print 50 MB": print_much,
+    "print endlessly": print_endlessly,
+    "kill the worker": kill_the_worker,
+}
+
+if __name__ == "__main__":
+    Worker(lie, needs_tools=False).serve()

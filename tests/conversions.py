@@ -1,0 +1,74 @@
+"""Real conversions for tests: one warm converter a test run, and a child that loads what came out.
+
+Import the fixtures by name: `from tests.conversions import converter, reader`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reconciler.conversion.converter import Conversion, Converter
+from reconciler.core.manifest import Quantization, Target
+from reconciler.core.quantization import honoured_options
+from reconciler.core.release import Recipe
+from reconciler.core.source_model import SourceModel
+from reconciler.core.toolchain import tools_for
+from reconciler.core.value import as_dict
+from reconciler.host.child import Child
+from reconciler.host.environment import private_environment
+from reconciler.host.stamps import StampBook
+from reconciler.sources.model_folder import inspect_source
+
+
+@pytest.fixture(scope="session")
+def converter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Converter]:
+    root = tmp_path_factory.mktemp("converter")
+    with Converter(str(root / "scratch"), str(root / "logs"), jobs=2) as one:
+        one.start("int8", "fp16")
+        yield one
+
+
+@pytest.fixture(scope="session")
+def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Child]:
+    """Calls: `answer` (load and generate), `compare` (logits against transformers)."""
+    home = tmp_path_factory.mktemp("reader")
+    environment = private_environment(str(home))
+    log = str(home / "log")
+    with Child(
+        module="tests.adapters.reading_worker", environment=environment, log=log, directory=str(home)
+    ) as child:
+        yield child
+
+
+def look(folder: str | Path) -> SourceModel:
+    source = inspect_source(str(folder), StampBook.empty())
+    assert source.problems == ()
+    return source
+
+
+def recipe_of(
+    source: SourceModel, precision: str, *, adapter: str | None = None, **quantization: Any
+) -> Recipe:
+    settings = as_dict(Quantization(**quantization))
+    used = honoured_options(precision, settings["algorithm"])
+    return Recipe(
+        source=source.digest,
+        adapter=adapter,
+        architecture=source.architecture,
+        precision=precision,
+        options={name: value for name, value in settings.items() if name in used and value is not None},
+        target=Target(),
+        tools=tools_for(adapter),
+    )
+
+
+def convert(
+    converter: Converter, folder: str | Path, output: Path, precision: str, **quantization: Any
+) -> Conversion:
+    return converter.convert(
+        recipe_of(look(folder), precision, **quantization), str(folder), str(output), timeout=300
+    )
