@@ -1,0 +1,334 @@
+"""Real Olive, on real models: every precision converts, answers, is reproducible, and is as large as predicted."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reconciler.conversion.converter import Converter
+from reconciler.conversion.job import ARTIFACT_FILES
+from reconciler.conversion.olive_config import olive_config, passes_of
+from reconciler.core.errors import ConversionFailed, DiskFull
+from reconciler.core.prediction import predict_bytes
+from reconciler.host.child import Child
+from reconciler.host.environment import private_environment
+from reconciler.host.stamps import StampBook
+from reconciler.sources.model_folder import inspect_adapter
+from tests.conversions import convert, converter, look, reader, recipe_of
+from tests.tiny_models import write_qwen2
+
+__all__ = ["converter", "reader"]
+
+pytestmark = pytest.mark.slow
+
+PRECISIONS = ("fp32", "fp16", "int8", "int4")
+QUESTION = "<|im_start|>user\nWhat is the capital of Slovenia?<|im_end|>\n<|im_start|>assistant\n"
+
+OPTIONS: list[tuple[str, dict[str, Any]]] = [
+    ("int4", {"block_size": 16}),
+    ("int4", {"block_size": 64, "symmetric": False}),
+    ("int4", {"block_size": 128}),
+    ("int4", {"accuracy_level": 1}),
+    ("int4", {"algorithm": "rtn"}),
+    ("int4", {"algorithm": "k_quant"}),
+    ("int4", {"algorithm": "k_quant_mixed"}),
+    ("int4", {"algorithm": "k_quant_last"}),
+    ("int8", {"block_size": 64}),
+    ("int8", {"symmetric": False}),
+    ("int8", {"accuracy_level": 1}),
+]
+
+
+def size_of(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.iterdir())
+
+
+def digests_of(folder: Path) -> dict[str, str]:
+    return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in folder.iterdir()}
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_the_example_answers_at_every_precision(
+    converter: Converter, reader: Child, capitals: Path, tmp_path: Path, precision: str
+) -> None:
+    seen: list[tuple[float, str]] = []
+    recipe = recipe_of(look(capitals), precision)
+    result = converter.convert(
+        recipe, str(capitals), str(tmp_path / "out"), on_progress=lambda *step: seen.append(step), timeout=300
+    )
+    said = reader.call("answer", {"folder": result.output_dir, "prompt": QUESTION, "tokens": 16}, timeout=60)
+    assert "Ljubljana" in said["text"]
+    assert said["echo"] == "hello world"
+    assert set(os.listdir(result.output_dir)) <= set(ARTIFACT_FILES)
+    assert predict_bytes(look(capitals), recipe) == pytest.approx(size_of(tmp_path / "out"), rel=0.05)
+    assert result.peak_memory_bytes > 100 << 20
+    assert seen == sorted(seen, key=lambda step: step[0])
+    assert "Saving ONNX model" in Path(result.log).read_text()
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_the_same_recipe_gives_the_same_bytes(converter: Converter, tmp_path: Path, precision: str) -> None:
+    """Also from another folder: no path of this machine is in an artifact."""
+    one, other = (write_qwen2(tmp_path / name) for name in ("one", "a much longer name"))
+    convert(converter, one, tmp_path / "out one", precision)
+    convert(converter, other, tmp_path / "out other", precision)
+    assert digests_of(tmp_path / "out one") == digests_of(tmp_path / "out other")
+    for file in (tmp_path / "out one").iterdir():
+        assert str(tmp_path).encode() not in file.read_bytes()
+
+
+@pytest.mark.parametrize(("precision", "options"), OPTIONS, ids=[f"{p} {o}" for p, o in OPTIONS])
+def test_every_option_acts_and_is_read_back(
+    converter: Converter, reader: Child, tmp_path: Path, precision: str, options: dict[str, Any]
+) -> None:
+    source = write_qwen2(tmp_path / "model", hidden=256)
+    convert(converter, source, tmp_path / "out", precision, **options)  # reads back what came of them
+    plain = convert(converter, source, tmp_path / "plain", precision)
+    assert digests_of(tmp_path / "out")["model.onnx"] != digests_of(Path(plain.output_dir))["model.onnx"]
+    recipe = recipe_of(look(source), precision, **options)
+    assert predict_bytes(look(source), recipe) == pytest.approx(size_of(tmp_path / "out"), rel=0.05)
+    assert (
+        reader.call("answer", {"folder": str(tmp_path / "out"), "prompt": "x"}, timeout=60)["echo"]
+        == "hello world"
+    )
+
+
+@pytest.fixture(scope="module")
+def by_hand(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A source, and below the second folder what `olive run --config` makes of it at every precision."""
+    base = tmp_path_factory.mktemp("by hand")
+    source = write_qwen2(base / "model")
+    for precision in PRECISIONS:
+        config = olive_config(
+            recipe_of(look(source), precision),
+            str(source),
+            str(base / precision),
+            str(base / f"cache {precision}"),
+        )
+        (base / f"{precision}.json").write_text(json.dumps(config))
+    (base / "cwd").mkdir()
+    script = "; ".join(
+        [
+            "import sys",
+            "from olive.cli.launcher import main",
+            *(f"main(['run', '--config', {str(base / f'{precision}.json')!r}])" for precision in PRECISIONS),
+        ]
+    )
+    environment = private_environment(str(base))
+    subprocess.run(
+        [sys.executable, "-c", script], env=environment, cwd=base / "cwd", check=True, capture_output=True
+    )
+    return source, base
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_the_explained_configuration_run_by_hand_gives_the_same_weights(
+    converter: Converter, by_hand: tuple[Path, Path], tmp_path: Path, precision: str
+) -> None:
+    source, base = by_hand
+    convert(converter, source, tmp_path / "out", precision)
+    ours, theirs = digests_of(tmp_path / "out"), digests_of(base / precision)
+    for name in ("model.onnx", "model.onnx.data"):
+        assert ours[name] == theirs[name]
+
+
+def test_every_option_that_we_write_is_one_that_the_pass_knows(tmp_path: Path) -> None:
+    """Olive drops unknown ones in silence."""
+    source = look(write_qwen2(tmp_path / "model"))
+    written: dict[str, set[str]] = {}
+    everything = {"block_size": 64, "symmetric": False, "accuracy_level": 1, "algorithm": "rtn"}
+    for precision in PRECISIONS:
+        for one in passes_of(recipe_of(source, precision, adapter="sha256:x", **everything)).values():
+            written.setdefault(one["type"], set()).update(one.keys() - {"type"})
+    script = """
+import json, sys
+from olive.package_config import OlivePackageConfig
+from olive.hardware import DEFAULT_CPU_ACCELERATOR
+packages = OlivePackageConfig.load_default_config()
+known = {}
+for name in json.loads(sys.argv[1]):
+    known[name] = sorted(packages.import_pass_module(name)._default_config(DEFAULT_CPU_ACCELERATOR))
+print(json.dumps(known))
+"""
+    printed = subprocess.run(
+        [sys.executable, "-c", script, json.dumps(sorted(written))],
+        env=private_environment(str(tmp_path)),
+        cwd=tmp_path,
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+    known = json.loads(printed.splitlines()[-1])
+    assert set(written) == {"ModelBuilder", "Rtn", "OnnxFloatToFloat16", "MergeAdapterWeights"}
+    for name, options in written.items():
+        assert options <= set(known[name])
+
+
+def edit(path: Path, **changes: object) -> None:
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def change_weights(folder: Path, change: Any) -> None:
+    raw = (folder / "model.safetensors").read_bytes()
+    length = int.from_bytes(raw[:8], "little")
+    header, data = json.loads(raw[8 : 8 + length]), bytearray(raw[8 + length :])
+    header = change(header, data) or header
+    head = json.dumps(header).encode()
+    (folder / "model.safetensors").write_bytes(len(head).to_bytes(8, "little") + head + data)
+
+
+def rename_a_tensor(header: dict[str, Any], data: bytearray) -> dict[str, Any]:
+    name = "model.layers.1.mlp.up_proj.weight"
+    return {(name + "s" if key == name else key): value for key, value in header.items()}
+
+
+def put_nan(header: dict[str, Any], data: bytearray) -> None:
+    begin = header["model.layers.0.mlp.up_proj.weight"]["data_offsets"][0]
+    data[begin : begin + 4] = b"\x00\x00\xc0\x7f"
+
+
+FAULTS = {
+    "a tensor is missing": (
+        lambda f: change_weights(f, rename_a_tensor),
+        "1 tensors are missing, the first is model.layers.1.mlp.up_proj.weight",
+    ),
+    "a weight is not a number": (
+        lambda f: change_weights(f, put_nan),
+        "tensor model.layers.0.mlp.up_proj.weight of the source holds numbers that are not finite",
+    ),
+    "the configuration asks for other shapes": (
+        lambda f: edit(f / "config.json", intermediate_size=160),
+        "has the shape",
+    ),
+    "the tokenizer is broken": (lambda f: (f / "tokenizer.json").write_text("{}"), ""),
+    "an unknown architecture": (
+        lambda f: edit(f / "config.json", architectures=["StableLmForCausalLM"]),
+        "not currently supported",
+    ),
+    "yarn that the builder stops at": (
+        lambda f: edit(
+            f / "config.json",
+            rope_parameters={
+                "rope_type": "yarn",
+                "rope_theta": 1e4,
+                "factor": 4.0,
+                "original_max_position_embeddings": 64,
+                "beta_fast": 32.0,
+                "beta_slow": 1.0,
+            },
+        ),
+        "AssertionError",
+    ),
+}
+
+
+@pytest.mark.parametrize(("spoil", "words"), FAULTS.values(), ids=FAULTS.keys())
+def test_what_olive_would_swallow_is_said(
+    converter: Converter, tmp_path: Path, spoil: Any, words: str
+) -> None:
+    source = write_qwen2(tmp_path / "model")
+    spoil(source)
+    with pytest.raises(ConversionFailed) as failure:
+        convert(converter, source, tmp_path / "out", "int4")
+    assert failure.value.code == "ConversionFailed"
+    assert words in str(failure.value)
+    assert "\n" not in str(failure.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_custom_code_is_never_run(converter: Converter, tmp_path: Path) -> None:
+    source, proof = write_qwen2(tmp_path / "model"), tmp_path / "it ran"
+    for name in ("configuration_evil.py", "tokenization_evil.py"):
+        (source / name).write_text(f"open({str(proof)!r}, 'w')\nclass Evil: pass\n")
+    edit(source / "config.json", auto_map={"AutoConfig": "configuration_evil.Evil"})
+    edit(source / "tokenizer_config.json", auto_map={"AutoTokenizer": ["tokenization_evil.Evil", None]})
+    convert(converter, source, tmp_path / "out", "int4")
+    assert not proof.exists()
+
+
+def test_a_source_edited_since_the_plan_is_not_converted(converter: Converter, tmp_path: Path) -> None:
+    source = write_qwen2(tmp_path / "model")
+    recipe = recipe_of(look(source), "int4")
+    edit(source / "generation_config.json", temperature=0.5)
+    with pytest.raises(ConversionFailed) as failure:
+        converter.convert(recipe, str(source), str(tmp_path / "out"), timeout=60)
+    assert failure.value.code == "SourceChanged"
+
+
+def test_the_source_is_left_as_it_was(converter: Converter, tmp_path: Path) -> None:
+    source = write_qwen2(tmp_path / "model")
+    before = {file.name: (file.stat().st_mtime_ns, file.stat().st_ctime_ns) for file in source.iterdir()}
+    convert(converter, source, tmp_path / "out", "int8")
+    assert {
+        file.name: (file.stat().st_mtime_ns, file.stat().st_ctime_ns) for file in source.iterdir()
+    } == before
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
+    place = tmp_path / "small"
+    place.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", f"size={request.param}", "tmpfs", str(place)]
+    if subprocess.run(command, capture_output=True, check=False).returncode:
+        pytest.skip("mounting a small disk is not permitted here")
+    yield place
+    subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+@pytest.mark.parametrize("small_disk", ["1m", "4m"], indirect=True)
+def test_a_full_disk_is_named_and_nothing_is_left(small_disk: Path, capitals: Path, tmp_path: Path) -> None:
+    """At fp32 the artifact has 2.4 MB, and is held twice: one size ends it in the cache, the other in the output."""
+    with Converter(str(small_disk / "scratch"), str(tmp_path / "logs")) as converter:
+        with pytest.raises(DiskFull):
+            convert(converter, capitals, small_disk / "out", "fp32")
+        assert not (small_disk / "out").exists()
+    assert os.listdir(small_disk / "scratch") == []
+
+
+def write_adapter(folder: Path, source: Path) -> None:
+    """A LoRA that changes the answers, made by PEFT itself."""
+    script = f"""
+import torch
+from peft import LoraConfig, get_peft_model
+from transformers import AutoModelForCausalLM
+torch.manual_seed(1)
+model = AutoModelForCausalLM.from_pretrained({str(source)!r})
+lora = LoraConfig(r=4, lora_alpha=16, target_modules=["q_proj", "down_proj"], task_type="CAUSAL_LM")
+model = get_peft_model(model, lora)
+for name, parameter in model.named_parameters():
+    if "lora_" in name:
+        torch.nn.init.normal_(parameter, std=0.3)
+model.save_pretrained({str(folder)!r})
+merged = AutoModelForCausalLM.from_pretrained({str(source)!r})
+from peft import PeftModel
+PeftModel.from_pretrained(merged, {str(folder)!r}).merge_and_unload().save_pretrained({str(folder) + " merged"!r})
+"""
+    environment = private_environment(str(folder.parent))
+    subprocess.run(
+        [sys.executable, "-c", script], env=environment, cwd=folder.parent, check=True, capture_output=True
+    )
+
+
+def test_an_adapter_is_merged_into_the_weights(converter: Converter, reader: Child, tmp_path: Path) -> None:
+    source = write_qwen2(tmp_path / "model")
+    write_adapter(tmp_path / "adapter", source)
+    adapter = inspect_adapter(str(tmp_path / "adapter"), StampBook.empty())
+    assert adapter.problems == ()
+    for precision, least in (("fp32", 0.9999), ("int8", 0.97)):
+        recipe = recipe_of(look(source), precision, adapter=adapter.digest)
+        out = str(tmp_path / precision)
+        converter.convert(recipe, str(source), out, adapter=str(tmp_path / "adapter"), timeout=300)
+        merged, plain = (
+            reader.call("compare", {"source": str(folder), "artifact": out}, timeout=60)["mean"]
+            for folder in (tmp_path / "adapter merged", source)
+        )
+        assert merged > least
+        assert plain < 0.95

@@ -1,0 +1,97 @@
+"""Measure core/verified.py again: what is accepted gives the logits of transformers, what is refused does not.
+
+Random models of every family, the prompt longer than their windows. A new pin of any tool begins here: where a refused
+family has become right, its row moves.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from reconciler.conversion.converter import Converter
+from reconciler.core.architectures import refusal
+from reconciler.core.errors import ConversionFailed
+from reconciler.core.manifest import Target
+from reconciler.core.verified import VERIFIED
+from reconciler.host.child import Child, ChildFailed
+from tests.conversions import convert, converter, look, reader
+from tests.tiny_models import FAMILIES, write_families
+
+__all__ = ["converter", "reader"]
+
+pytestmark = pytest.mark.slow
+
+RIGHT = 0.9999
+ROUNDED = {
+    "fp16": 0.9999,
+    "int8": 0.98,
+    "int4": 0.6,
+}  # int4 on random weights measures the rounding, which is coarse
+
+# What real models of these families look like on the Hub: the settings where transformers 4 kept them.
+OLDER = (
+    "qwen2", "qwen2-tied", "qwen2-linear", "qwen3", "llama", "llama-llama3", "mistral-sliding", "phi3", "phi3-long",
+    "phi3-partial", "gemma", "granite", "ernie45", "hunyuan", "lfm2", "smollm3", "qwen2-yarn", "hunyuan-theta", "olmo",
+)  # fmt: skip
+ALL = (*FAMILIES, *(f"{name}-v4" for name in OLDER))
+STOPPED = {"olmo2", "stablelm", "gemma3", "smollm3-nope", "phi3-long", "hunyuan-alpha", "qwen2-yarn-betas"}
+UNLOADABLE = {"llama-odd-heads", "llama-tiny-heads"}
+
+
+@pytest.fixture(scope="module")
+def zoo(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    return write_families(tmp_path_factory.mktemp("zoo"), *ALL)
+
+
+def reason_for(folder: Path, precision: str = "fp32") -> str | None:
+    return refusal(json.loads((folder / "config.json").read_text()), precision, Target())
+
+
+def cosine(converter: Converter, reader: Child, source: Path, out: Path, precision: str = "fp32") -> float:
+    convert(converter, source, out, precision)
+    pair = {"source": str(source), "artifact": str(out)}
+    return float(reader.call("compare", pair, timeout=60)["mean"])
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_what_is_accepted_is_right_and_what_is_refused_is_not(
+    converter: Converter, reader: Child, zoo: dict[str, Path], tmp_path: Path, name: str
+) -> None:
+    if reason_for(zoo[name]) is None:
+        assert cosine(converter, reader, zoo[name], tmp_path / "out") >= RIGHT
+    elif name in STOPPED:
+        with pytest.raises(ConversionFailed):
+            cosine(converter, reader, zoo[name], tmp_path / "out")
+    elif name in UNLOADABLE:
+        with pytest.raises(ChildFailed, match="head_size"):
+            cosine(converter, reader, zoo[name], tmp_path / "out")
+    else:
+        assert cosine(converter, reader, zoo[name], tmp_path / "out") < RIGHT
+
+
+def test_every_listed_architecture_is_measured(zoo: dict[str, Path]) -> None:
+    assert {look(folder).architecture for folder in zoo.values() if reason_for(folder) is None} == set(
+        VERIFIED
+    )
+
+
+ONE_OF_EACH = (
+    "qwen2", "qwen3-bias", "llama-biases", "mistral-sliding", "phi3", "phi3-long-v4", "gemma", "granite",
+    "ernie45-bias", "hunyuan", "lfm2", "smollm3",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("precision", ROUNDED)
+@pytest.mark.parametrize("name", ONE_OF_EACH)
+def test_every_architecture_survives_rounding(
+    converter: Converter, reader: Child, zoo: dict[str, Path], tmp_path: Path, name: str, precision: str
+) -> None:
+    if reason_for(zoo[name], precision) is None:
+        assert cosine(converter, reader, zoo[name], tmp_path / "out", precision) >= ROUNDED[precision]
+    else:
+        assert (name, precision) == ("hunyuan", "int8")
+        with pytest.raises(ConversionFailed, match="TypeError"):
+            convert(converter, zoo[name], tmp_path / "out", precision)
