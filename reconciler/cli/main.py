@@ -87,16 +87,14 @@ def _dispatch(arguments: list[str]) -> int:
 
 
 def build_parser(verb: str) -> argparse.ArgumentParser:
-    import argparse
-
     from reconciler.cli.exit_codes import epilog
-    from reconciler.cli.options import Parser
+    from reconciler.cli.options import Format, Parser
 
     return Parser(
         prog=f"reconciler {verb}",
         description=VERBS[verb][0].upper() + VERBS[verb][1:] + ".",
         epilog=epilog(verb),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=Format,
         allow_abbrev=False,
     )
 

@@ -14,6 +14,21 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
 
+class Format(argparse.RawDescriptionHelpFormatter):
+    """Knows its width by itself: argparse would import `shutil` with four compression modules to ask for it."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, width=_width())
+
+
+def _width() -> int:
+    try:
+        columns = int(os.environ.get("COLUMNS", "0")) or os.get_terminal_size(sys.stdout.fileno()).columns
+    except (OSError, ValueError):
+        columns = 100
+    return max(columns - 2, 40)
+
+
 class Parser(argparse.ArgumentParser):
     """Wrong usage exits 64 (EX_USAGE), with the hint where to read more."""
 

@@ -24,5 +24,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     machine = open_machine(options.root_of(arguments), options.cache_of(arguments))
     observed = observe(machine)
-    show(make_status(observed, recall(machine, observed)), arguments.output, {"text": status_text})
+    status = make_status(observed, recall(machine, observed), machine.records.conditions())
+    if arguments.output == "json" or not arguments.quiet:
+        show(status, arguments.output, {"text": status_text})
     return OK

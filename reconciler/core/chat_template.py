@@ -13,8 +13,7 @@ The Jinja is one line: the runtime keeps white space around tags that Hugging Fa
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from reconciler.core.manifest import Roles
 

@@ -6,18 +6,16 @@ Verified, Serving and IntegrityVerified say what is true of the release that git
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from reconciler.core.recorded import Condition
 from reconciler.core.value import replace, value
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from reconciler.core.changes import Held, Plan
     from reconciler.core.desired import Desired, Wanted
     from reconciler.core.observed import Observed, Registration, ServedFolder
-    from reconciler.core.recorded import Recorded
 
 TYPES = ("Ready", "Reconciling", "Stalled", "Built", "Verified", "Serving", "IntegrityVerified")
 
@@ -26,6 +24,7 @@ TYPES = ("Ready", "Reconciling", "Stalled", "Built", "Verified", "Serving", "Int
 class Failure:
     """Why a variant could not be brought to what git wants, from the pass's outcomes."""
 
+    action: str
     code: str
     message: str
 
@@ -33,7 +32,7 @@ class Failure:
 def judge(
     desired: Desired,
     observed: Observed,
-    recorded: Recorded,
+    before: Mapping[str, Mapping[str, Condition]],
     remaining: Plan,
     failures: Mapping[str, Failure],
     now: str,
@@ -43,10 +42,8 @@ def judge(
     left = {change.variant for change in remaining.changes}
     return {
         wanted.variant: _dated(
-            _conditions(
-                wanted, observed, recorded, failures.get(wanted.variant), held.get(wanted.variant), left
-            ),
-            recorded.conditions.get(wanted.variant, {}),
+            _conditions(wanted, observed, failures.get(wanted.variant), held.get(wanted.variant), left),
+            before.get(wanted.variant, {}),
             now,
         )
         for wanted in desired.wanted
@@ -56,13 +53,12 @@ def judge(
 def _conditions(
     wanted: Wanted,
     observed: Observed,
-    recorded: Recorded,
     failure: Failure | None,
     held: Held | None,
     left: set[str],
 ) -> list[Condition]:
-    registration = _serving(wanted.variant, observed, recorded)
-    folder = _folder(registration, observed)
+    registration = observed.serving(wanted.variant)
+    folder = observed.folder_behind(registration)
     current = (
         registration is not None
         and registration.properties.get("reconciler_release") == wanted.release.digest
@@ -80,17 +76,6 @@ def _conditions(
     else:
         conditions.append(_say("Reconciling", False, "Settled"))
     return [_ready(current and whole, failure, held, registration), *conditions]
-
-
-def _serving(variant: str, observed: Observed, recorded: Recorded) -> Registration | None:
-    ours = [r for r in observed.registrations if r.name == variant and r.owner == observed.owner]
-    return max(ours, key=lambda r: r.number, default=None)
-
-
-def _folder(registration: Registration | None, observed: Observed) -> ServedFolder | None:
-    if registration is None:
-        return None
-    return next((f for f in observed.folders if f.path == registration.path.rstrip("/\\")), None)
 
 
 def _ready(
@@ -112,7 +97,7 @@ def _built(wanted: Wanted, observed: Observed) -> Condition:
 
 
 def _verified(current: bool, failure: Failure | None) -> Condition:
-    if failure is not None and failure.code == "RehearsalFailed":
+    if failure is not None and failure.action == "verify":
         return _say("Verified", False, failure.code, failure.message)
     return _say("Verified", current, "Rehearsed" if current else "NotRehearsed")
 

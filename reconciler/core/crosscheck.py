@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import TYPE_CHECKING
 
 from reconciler.core.errors import Problem
 from reconciler.core.manifest import variant_name
 from reconciler.core.schema import Manifest, ModelManifest
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 

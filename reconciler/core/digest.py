@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 
+# Made once: json.dumps would make a new encoder for each call.
+_encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
+
 
 def canonical(value: object) -> bytes:
     """JSON with sorted keys, no spaces, UTF-8, no NaN: equal values give equal bytes."""
-    return json.dumps(
-        value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
-    ).encode()
+    return _encode(value).encode()
 
 
 def of_bytes(data: bytes) -> str:

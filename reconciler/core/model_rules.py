@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from reconciler.core import manifest, presets
 from reconciler.core.paths import PathRefused, locate
 from reconciler.core.quantization import honoured_options
@@ -11,8 +9,10 @@ from reconciler.core.quoting import listed, nearest, shown
 from reconciler.core.schema import Quantization, TemplateReference
 from reconciler.core.template_rules import template_of
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Any
 
     from reconciler.core.declaration import Declaration, Findings
     from reconciler.core.paths import Surroundings

@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 from reconciler.core.release import Artifact, Marker
-from reconciler.core.value import fresh, value
+from reconciler.core.value import fresh, lazy, value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import TypeVar
+
+    T = TypeVar("T")
 
 
 @value
@@ -15,11 +22,11 @@ class Registration:
     path: str
     properties: dict[str, str] = fresh(factory=dict)
 
-    @property
+    @lazy
     def name(self) -> str:
         return self.id.rpartition(":")[0]
 
-    @property
+    @lazy
     def number(self) -> int:
         return int(self.id.rpartition(":")[2])
 
@@ -51,3 +58,31 @@ class Observed:
     folders: tuple[ServedFolder, ...] = ()
     registrations: tuple[Registration, ...] = ()
     disk_free: int = 0
+
+    @lazy
+    def registrations_of(self) -> dict[str, list[Registration]]:
+        """By name, whoever made them."""
+        return _grouped(self.registrations, "name")
+
+    @lazy
+    def folders_of(self) -> dict[str, list[ServedFolder]]:
+        """By variant."""
+        return _grouped(self.folders, "variant")
+
+    def serving(self, variant: str) -> Registration | None:
+        """The registration of ours that the variant's name leads to: the one with the highest number."""
+        ours = [r for r in self.registrations_of.get(variant, []) if self.owner and r.owner == self.owner]
+        return max(ours, key=lambda r: r.number, default=None)
+
+    def folder_behind(self, registration: Registration | None) -> ServedFolder | None:
+        if registration is None:
+            return None
+        path = registration.path.rstrip("/\\")
+        return next((f for f in self.folders_of.get(registration.name, []) if f.path == path), None)
+
+
+def _grouped(many: Iterable[T], attribute: str) -> dict[str, list[T]]:
+    groups: dict[str, list[T]] = {}
+    for one in many:
+        groups.setdefault(getattr(one, attribute), []).append(one)
+    return groups

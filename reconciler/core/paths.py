@@ -6,11 +6,11 @@ from __future__ import annotations
 import os.path
 import posixpath
 import re
-from typing import TYPE_CHECKING
 
 from reconciler.core.quoting import shown
 from reconciler.core.value import value
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 

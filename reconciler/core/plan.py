@@ -6,13 +6,12 @@ refers to. Within a variant the new release is registered before the old one is 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from reconciler.core.changes import Plan
 from reconciler.core.plan_prune import plan_prunes, plan_unreferenced
 from reconciler.core.plan_variant import VariantPlan, plan_variant
 from reconciler.core.value import replace
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from reconciler.core.changes import Change
     from reconciler.core.desired import Desired

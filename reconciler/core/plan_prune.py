@@ -5,10 +5,9 @@ Only what is ours can be here at all: a registration with our owner mark, a fold
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from reconciler.core.changes import Change, Cost, Held
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 

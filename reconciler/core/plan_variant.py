@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from reconciler.core.changes import Change, Cost, Held
 from reconciler.core.difference import Difference, compare
 from reconciler.core.estimate import seconds_for
 from reconciler.core.release import ALWAYS_COPIED
 from reconciler.core.value import value
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from reconciler.core.desired import Wanted
     from reconciler.core.observed import Observed, Registration, ServedFolder
@@ -52,7 +51,8 @@ class _Facts:
 
 
 def plan_variant(wanted: Wanted, observed: Observed, recorded: Recorded) -> VariantPlan:
-    foreign = [r for r in observed.registrations if r.name == wanted.variant and r.owner != observed.owner]
+    named = observed.registrations_of.get(wanted.variant, [])
+    foreign = [r for r in named if r.owner != observed.owner]
     if foreign:
         ids = ", ".join(sorted(r.id for r in foreign))
         message = f"{ids} in Foundry Local's catalog was not registered by this reconciler"
@@ -67,13 +67,13 @@ def plan_variant(wanted: Wanted, observed: Observed, recorded: Recorded) -> Vari
 
 
 def _facts(wanted: Wanted, observed: Observed, recorded: Recorded) -> _Facts:
-    mine = [r for r in observed.registrations if r.name == wanted.variant]
+    mine = observed.registrations_of.get(wanted.variant, [])
     return _Facts(
         wanted=wanted,
         observed=observed,
         recorded=recorded,
         registrations=tuple(sorted(mine, key=lambda r: -r.number)),
-        folders={f.number: f for f in observed.folders if f.variant == wanted.variant},
+        folders={folder.number: folder for folder in observed.folders_of.get(wanted.variant, [])},
         remembered=recorded.releases.get(wanted.variant),
     )
 

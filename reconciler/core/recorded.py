@@ -70,7 +70,6 @@ class Recorded:
 
     releases: dict[str, RecordedRelease] = fresh(factory=dict)
     high_water: dict[str, int] = fresh(factory=dict)
-    conditions: dict[str, dict[str, Condition]] = fresh(factory=dict)
     timings: tuple[Timing, ...] = ()
     last_attempted_revision: str = ""
     last_applied_revision: str = ""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from reconciler.core import digest
 from reconciler.core.manifest import Generation, Target
-from reconciler.core.value import as_dict, value
+from reconciler.core.value import as_dict, lazy, value
 
 # Raise it when the files we write around the weights change, so that every machine serves the new form.
 SERVING_FORMAT = 1
@@ -30,7 +32,7 @@ class Recipe:
     target: Target
     tools: dict[str, str]  # package -> version, see core.toolchain
 
-    @property
+    @lazy
     def build_key(self) -> str:
         """sha256 of the canonical recipe: same key, same artifact, never built twice."""
         return digest.of_value(self.as_json())
@@ -56,7 +58,7 @@ class Artifact:
     build_key: str
     files: tuple[StoredFile, ...]
 
-    @property
+    @lazy
     def size(self) -> int:
         return sum(file.size for file in self.files)
 
@@ -75,19 +77,30 @@ class Release:
     roles: dict[str, str] | None
     generation: Generation
 
-    @property
+    @lazy
     def parts(self) -> dict[str, str]:
         """The digests whose change forces a new release, by the name of what changed."""
         return {
             "recipe": self.recipe.build_key,
-            "template": digest.of_value({"jinja": self.template, "roles": self.roles}),
-            "generation": digest.of_value(as_dict(self.generation)),
+            "template": _template_digest(self.template, tuple(sorted((self.roles or {}).items()))),
+            "generation": _generation_digest(self.generation),
             "format": str(SERVING_FORMAT),
         }
 
-    @property
+    @lazy
     def digest(self) -> str:
         return digest.of_value({"variant": self.variant, **self.parts})
+
+
+# Many models of a fleet share these, and a plan asks for all of them.
+@lru_cache(maxsize=256)
+def _template_digest(jinja: str, roles: tuple[tuple[str, str], ...]) -> str:
+    return digest.of_value({"jinja": jinja, "roles": dict(roles)})
+
+
+@lru_cache(maxsize=256)
+def _generation_digest(generation: Generation) -> str:
+    return digest.of_value(as_dict(generation))
 
 
 @value

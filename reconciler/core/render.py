@@ -3,12 +3,12 @@ from manifests are escaped for where they will be shown."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from reconciler.core.escape import for_annotation, for_annotation_property, for_markdown, for_terminal
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+    from typing import Any
 
 MARKER = "<!-- reconciler-plan -->"
 LONGEST_COMMENT = 65_536

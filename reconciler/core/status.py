@@ -8,9 +8,13 @@ from reconciler.core.view import FORMAT_VERSION
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from reconciler.core.observed import Observed, Registration, ServedFolder
     from reconciler.core.recorded import Condition, Recorded, RecordedRelease
     from reconciler.core.view import View
+
+    Conditions = Mapping[str, Mapping[str, Condition]]
 
 
 @value
@@ -21,31 +25,30 @@ class _Served:
     registration: Registration | None
     folder: ServedFolder | None
     release: RecordedRelease | None
-    conditions: dict[str, Condition]
+    conditions: Mapping[str, Condition]
 
 
-def make_status(observed: Observed, recorded: Recorded) -> View:
-    mine = [r for r in observed.registrations if r.owner == observed.owner and observed.owner]
-    names = {r.name for r in mine} | recorded.releases.keys() | recorded.conditions.keys()
+def make_status(observed: Observed, recorded: Recorded, conditions: Conditions) -> View:
+    """`conditions` are those of the last pass, by variant and type."""
+    ours = {name for name in observed.registrations_of if observed.serving(name)}
+    names = ours | recorded.releases.keys() | conditions.keys()
     return {
         "formatVersion": FORMAT_VERSION,
         "revision": recorded.last_applied_revision,
         "lastAttemptedRevision": recorded.last_attempted_revision,
         "lastAppliedRevision": recorded.last_applied_revision,
-        "variants": [_variant(_served(name, observed, recorded)) for name in sorted(names)],
+        "variants": [_variant(_served(name, observed, recorded, conditions)) for name in sorted(names)],
     }
 
 
-def _served(variant: str, observed: Observed, recorded: Recorded) -> _Served:
-    ours = [r for r in observed.registrations if r.name == variant and r.owner == observed.owner]
-    newest = max(ours, key=lambda r: r.number, default=None)
-    folder = next((f for f in observed.folders if newest and f.path == newest.path.rstrip("/\\")), None)
+def _served(variant: str, observed: Observed, recorded: Recorded, conditions: Conditions) -> _Served:
+    registration = observed.serving(variant)
     return _Served(
         variant=variant,
-        registration=newest,
-        folder=folder,
+        registration=registration,
+        folder=observed.folder_behind(registration),
         release=recorded.releases.get(variant),
-        conditions=recorded.conditions.get(variant, {}),
+        conditions=conditions.get(variant, {}),
     )
 
 

@@ -7,7 +7,6 @@ is for the rehearsal, in the real runtime and under a time limit.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
 
 from jinja2 import Environment, TemplateSyntaxError, nodes
 from jinja2.ext import Extension
@@ -15,6 +14,7 @@ from jinja2.ext import Extension
 from reconciler.core.quoting import shown
 from reconciler.core.value import value
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 

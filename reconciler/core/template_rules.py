@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import posixpath
-from typing import TYPE_CHECKING
 
 from reconciler.core.chat_template import jinja_of
 from reconciler.core.errors import Problem
@@ -12,6 +11,7 @@ from reconciler.core.paths import PathRefused, locate
 from reconciler.core.quoting import shown
 from reconciler.core.schema import JinjaTemplate, RolesTemplate
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from reconciler.core.declaration import Declaration, Findings
     from reconciler.core.loader import Path

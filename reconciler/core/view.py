@@ -3,11 +3,10 @@ JSON cannot disagree. Plain dicts, camelCase, with a formatVersion."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from reconciler.core.difference import camel
 from reconciler.core.value import as_dict
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 

@@ -10,7 +10,6 @@ import os
 import time
 import uuid
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from reconciler.core.errors import PermanentError
 from reconciler.core.recorded import RecordedRelease
@@ -19,6 +18,7 @@ from reconciler.host.clock import now
 from reconciler.serving.folder import assemble, inspect
 from reconciler.serving.index import read_index
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import os
-from typing import TYPE_CHECKING
 
 from reconciler.artifacts.store import ArtifactStore
 from reconciler.core.layout import Layout
 from reconciler.core.observed import Observed
 from reconciler.core.value import value
-from reconciler.host.lock import hold
 from reconciler.host.owner import make_owner, read_owner
 from reconciler.host.stamps import StampBook
 from reconciler.records.records import Records
 from reconciler.serving.folder import inspect
 from reconciler.serving.index import read_index
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -54,6 +53,8 @@ def open_machine(root: str, cache: str) -> Machine:
 @contextlib.contextmanager
 def locked_machine(root: str, cache: str, *, command: str) -> Iterator[Machine]:
     """The machine, ours to change. Draws this root's owner mark the first time. Raises LockHeld."""
+    from reconciler.host.lock import hold  # with it come sockets, for the holder's host name
+
     layout = Layout(os.path.realpath(root))
     with hold(layout.lock, command=command):
         make_owner(layout)

@@ -7,7 +7,6 @@ import contextlib
 import os
 import time
 from functools import partial
-from typing import TYPE_CHECKING
 
 from reconciler.core.changes import Outcome
 from reconciler.core.conditions import Failure, judge
@@ -20,6 +19,7 @@ from reconciler.engine.workers import Workers
 from reconciler.host import durable
 from reconciler.host.clock import now
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -243,14 +243,17 @@ def _record_timing(execution: steps.Execution, outcome: Outcome) -> None:
 def _record(machine: Machine, last: Look, result: PassResult) -> None:
     """What only the records can tell: conditions and revisions. Stamps last: they only save work."""
     failures = {
-        outcome.change.variant: Failure(code=outcome.code, message=outcome.message)
+        outcome.change.variant: _failure(outcome)
         for outcome in reversed(result.outcomes)
         if outcome.status != "done"
     }
     desired = last.resolution.desired
-    machine.records.save_conditions(
-        judge(desired, last.observed, last.recorded, result.remaining, failures, now())
-    )
+    before = machine.records.conditions()
+    machine.records.save_conditions(judge(desired, last.observed, before, result.remaining, failures, now()))
     if result.converged:
         machine.records.save_applied(desired.revision)
     machine.stamps.save()
+
+
+def _failure(outcome: Outcome) -> Failure:
+    return Failure(action=outcome.change.action, code=outcome.code, message=outcome.message)

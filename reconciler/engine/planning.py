@@ -29,8 +29,8 @@ class Look:
 
 def look(machine: Machine, parsed: Parsed, *, confirm: bool = False) -> Look:
     """What a pass would do. Reads only."""
-    resolution = resolve(parsed, machine.stamps)
     observed = observe(machine)
+    resolution = resolve(parsed, machine.stamps, observed.artifacts)
     recorded = recall(machine, observed)
     plan = make_plan(resolution.desired, observed, recorded, confirm=confirm)
     return Look(resolution=resolution, observed=observed, recorded=recorded, plan=plan)

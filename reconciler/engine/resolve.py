@@ -3,8 +3,6 @@ only), asks whether the tool chain converts it rightly, and predicts the bytes."
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from reconciler.core.architectures import refusal
 from reconciler.core.desired import Desired, Wanted
 from reconciler.core.errors import Problem
@@ -14,16 +12,17 @@ from reconciler.core.quantization import honoured_options
 from reconciler.core.release import Recipe, Release
 from reconciler.core.toolchain import TOOLS
 from reconciler.core.value import as_dict, value
+from reconciler.engine import complaints
 from reconciler.sources.model_folder import inspect_adapter, inspect_source
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Container
+
     from reconciler.core.manifest import Model, Quantization
     from reconciler.core.parse import Parsed
     from reconciler.core.source_model import SourceModel
     from reconciler.host.stamps import StampBook
-
-
-ASKED_BY_DEFAULT = 2048  # tokens
 
 
 @value
@@ -43,12 +42,15 @@ class Source:
     recipe: Recipe
     path: str
     adapter: str | None
-    model: SourceModel
 
 
-def resolve(parsed: Parsed, stamps: StampBook) -> Resolution:
-    """Never raises for a bad source: it becomes a problem, and its variants stay declared (nothing prunes them)."""
-    found = [_resolve_model(model, stamps) for model in parsed.models]
+def resolve(parsed: Parsed, stamps: StampBook, held: Container[str] = ()) -> Resolution:
+    """Never raises for a bad source: it becomes a problem, and its variants stay declared (nothing prunes them).
+
+    `held` are build keys whose artifacts are there: what they would cost is not worked out.
+    """
+    resolver = _Resolver(stamps, held)
+    found = [resolver.model(model) for model in parsed.models]
     desired = Desired(
         revision=parsed.revision,
         wanted=tuple(wanted for one in found for wanted in one.wanted),
@@ -71,38 +73,83 @@ class _Resolved:
     sources: dict[str, Source]
 
 
-def _resolve_model(model: Model, stamps: StampBook) -> _Resolved:
-    source = inspect_source(model.source_path, stamps)
-    adapter = inspect_adapter(model.adapter_path, stamps) if model.adapter_path else None
-    problems = [
-        _at(model, "spec.source", p) for p in (*source.problems, *(adapter.problems if adapter else ()))
-    ]
-    template = model.template.jinja if model.template.jinja is not None else source.chat_template
-    if template is None and not problems:
-        problems.append(_no_template(model))
-    problems += _too_long(model, source)
-    if problems or template is None:
-        return _Resolved(problems=tuple(problems), sources={})
-    return _variants(model, source, adapter.digest if adapter else None, template)
+class _Resolver:
+    """Looks at each folder once in a pass, and judges each recipe once, however many models name it."""
 
+    def __init__(self, stamps: StampBook, held: Container[str]) -> None:
+        self._stamps = stamps
+        self._held = held
+        self._folders: dict[str, SourceModel] = {}
+        self._judged: dict[object, tuple[Recipe, str | None]] = {}
 
-def _variants(model: Model, source: SourceModel, adapter: str | None, template: str) -> _Resolved:
-    wanted, problems, sources = [], [], {}
-    for precision in model.precisions:
-        recipe = _recipe(model, source, adapter, precision)
-        reason = refusal(source.config, precision, model.target, recipe.options)
-        if reason is not None:
-            problems.append(_unsupported(model, precision, reason))
-            continue
-        wanted.append(_wanted(model, source, recipe, template))
-        sources[recipe.build_key] = Source(
-            recipe=recipe, path=model.source_path, adapter=model.adapter_path, model=source
+    def model(self, model: Model) -> _Resolved:
+        source = self._folder(model.source_path)
+        adapter = inspect_adapter(model.adapter_path, self._stamps) if model.adapter_path else None
+        found = (*source.problems, *(adapter.problems if adapter else ()))
+        problems = [complaints.of_folder(model, problem) for problem in found]
+        template = model.template.jinja if model.template.jinja is not None else source.chat_template
+        if template is None and not problems:
+            problems.append(complaints.no_template(model))
+        problems += complaints.too_long(model, source)
+        if problems or template is None:
+            return _Resolved(problems=tuple(problems), sources={})
+        return self._variants(model, source, adapter.digest if adapter else None, template)
+
+    def _variants(self, model: Model, source: SourceModel, adapter: str | None, template: str) -> _Resolved:
+        wanted, problems, sources = [], [], {}
+        for precision in model.precisions:
+            recipe, reason = self._judge(model, source, adapter, precision)
+            if reason is not None:
+                problems.append(complaints.unsupported(model, precision, reason))
+                continue
+            wanted.append(self._wanted(model, source, recipe, template))
+            sources[recipe.build_key] = Source(
+                recipe=recipe, path=model.source_path, adapter=model.adapter_path
+            )
+        warnings = [complaints.of_folder(model, warning) for warning in source.warnings]
+        warnings += complaints.short_context(model, source)
+        return _Resolved(
+            wanted=tuple(wanted), problems=tuple(problems), warnings=tuple(warnings), sources=sources
         )
-    warnings = (
-        *(_at(model, "spec.source", warning) for warning in source.warnings),
-        *_short_context(model, source),
+
+    def _folder(self, path: str) -> SourceModel:
+        if path not in self._folders:
+            self._folders[path] = inspect_source(path, self._stamps)
+        return self._folders[path]
+
+    def _judge(
+        self, model: Model, source: SourceModel, adapter: str | None, precision: str
+    ) -> tuple[Recipe, str | None]:
+        """The recipe, and why it cannot be converted rightly, if so."""
+        key = (model.source_path, adapter, precision, model.quantization, model.target)
+        if key not in self._judged:
+            recipe = _recipe(model, source, adapter, precision)
+            self._judged[key] = recipe, refusal(source.config, precision, model.target, recipe.options)
+        return self._judged[key]
+
+    def _wanted(self, model: Model, source: SourceModel, recipe: Recipe, template: str) -> Wanted:
+        costs_nothing = recipe.build_key in self._held
+        return Wanted(
+            release=_release(model, recipe, template),
+            source_bytes=source.weight_bytes,
+            predicted_bytes=0 if costs_nothing else predict_bytes(source, recipe),
+            peak_bytes=0 if costs_nothing else predict_peak_bytes(source, recipe),
+            suspended=model.suspend,
+            protected=model.prune_disabled,
+        )
+
+
+def _release(model: Model, recipe: Recipe, template: str) -> Release:
+    return Release(
+        variant=variant_name(model.name, recipe.precision),
+        model=model.name,
+        precision=recipe.precision,
+        recipe=recipe,
+        template=template,
+        template_origin=model.template.origin,
+        roles=as_dict(model.template.roles) if model.template.roles else None,
+        generation=model.generation,
     )
-    return _Resolved(wanted=tuple(wanted), problems=tuple(problems), warnings=warnings, sources=sources)
 
 
 def _recipe(model: Model, source: SourceModel, adapter: str | None, precision: str) -> Recipe:
@@ -120,93 +167,3 @@ def _recipe(model: Model, source: SourceModel, adapter: str | None, precision: s
 def _honoured(quantization: Quantization, precision: str) -> dict[str, str | int | bool]:
     used = honoured_options(precision, quantization.algorithm)
     return {k: v for k, v in as_dict(quantization).items() if k in used and v is not None}
-
-
-def _wanted(model: Model, source: SourceModel, recipe: Recipe, template: str) -> Wanted:
-    roles = as_dict(model.template.roles) if model.template.roles else None
-    release = Release(
-        variant=variant_name(model.name, recipe.precision),
-        model=model.name,
-        precision=recipe.precision,
-        recipe=recipe,
-        template=template,
-        template_origin=model.template.origin,
-        roles=roles,
-        generation=model.generation,
-    )
-    return Wanted(
-        release=release,
-        source_bytes=source.weight_bytes,
-        predicted_bytes=predict_bytes(source, recipe),
-        peak_bytes=predict_peak_bytes(source, recipe),
-        suspended=model.suspend,
-        protected=model.prune_disabled,
-    )
-
-
-def _at(model: Model, field: str, problem: Problem) -> Problem:
-    """A finding about a folder, said where a person can act on it: the manifest line that names the folder."""
-    return Problem(
-        code=problem.code,
-        file=model.file,
-        line=model.line,
-        field=field,
-        message=f"{problem.file}: {problem.message}",
-        hint=problem.hint,
-    )
-
-
-def _unsupported(model: Model, precision: str, reason: str) -> Problem:
-    return Problem(
-        code="ConversionUnsupported",
-        file=model.file,
-        line=model.line,
-        field="spec.precisions",
-        message=f"{precision} cannot be converted rightly: {reason}",
-        hint="`reconciler explain` shows what a recipe becomes; docs/architectures.md lists what is verified",
-    )
-
-
-def _too_long(model: Model, source: SourceModel) -> list[Problem]:
-    """Foundry Local refuses to generate past the context; said here, before hours of conversion."""
-    longest = model.generation.max_length
-    if longest is None or not source.context_length or longest <= source.context_length:
-        return []
-    return [
-        Problem(
-            code="MaxLengthTooLarge",
-            file=model.file,
-            line=model.line,
-            field="spec.generation.maxLength",
-            message=f"expected at most {source.context_length}, the model's context, got {longest}",
-        )
-    ]
-
-
-def _short_context(model: Model, source: SourceModel) -> list[Problem]:
-    """A client that names no limit asks for 2048 tokens, and is refused when prompt and answer do not fit
-    (foundry-local.md, section 4)."""
-    if source.context_length >= ASKED_BY_DEFAULT + 256:
-        return []
-    return [
-        Problem(
-            code="ContextShort",
-            file=model.file,
-            line=model.line,
-            field="spec.source",
-            message=f"the model's context is {source.context_length} tokens, and Foundry Local asks for "
-            f"{ASKED_BY_DEFAULT} when a client does not say: such requests will be refused",
-            hint="clients must pass max_tokens",
-        )
-    ]
-
-
-def _no_template(model: Model) -> Problem:
-    return Problem(
-        code="TemplateMissing",
-        file=model.file,
-        line=model.line,
-        field="spec.promptTemplate",
-        message="`source` was asked for, but the model brings no chat template",
-        hint="name a preset (chatml, llama3, phi3, phi4, gemma, mistral) or a PromptTemplate",
-    )

@@ -3,10 +3,9 @@ when it is first needed (or a little earlier, when the plan shows that it will b
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from reconciler.host.durable import make_folder
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import TracebackType
 

@@ -74,7 +74,6 @@ class Records:
         recorded = Recorded(
             releases={name: one.release for name, one in variants.items() if one.release is not None},
             high_water={name: one.high_water for name, one in variants.items() if one.high_water},
-            conditions=_read(self._conditions, read_conditions, {}, damaged.append),
             timings=machine.timings,
             last_attempted_revision=machine.last_attempted_revision,
             last_applied_revision=machine.last_applied_revision,
@@ -82,6 +81,10 @@ class Records:
         )
         self._known = completed(recorded, owner=owner, markers=markers, registrations=registrations)
         return self._known
+
+    def conditions(self) -> dict[str, dict[str, Condition]]:
+        """By variant and type, as the last pass judged them. Apart from `load`, because no plan needs them."""
+        return _read(self._conditions, read_conditions, {}, lambda path: None)
 
     def save_release(self, release: RecordedRelease) -> None:
         old = self._variant(release.variant)

@@ -64,7 +64,9 @@ def _extent(name: str, entry: Any) -> tuple[int, int]:
         )
     if name.endswith("weight") and entry["dtype"] not in _WEIGHT_TYPES:
         raise Refused(
-            "WeightsQuantized", f"tensor {shown} is {entry['dtype']}: quantized", "convert the original weights"
+            "WeightsQuantized",
+            f"tensor {shown} is {entry['dtype']}: quantized",
+            "convert the original weights",
         )
     needed = width
     for length in entry["shape"]:

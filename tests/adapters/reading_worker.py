@@ -6,7 +6,7 @@ from typing import Any
 
 from reconciler.host.child_side import Emit, Json, serve
 
-PROMPT_LENGTH = 100  # longer than the windows of tests.tiny_models
+PROMPT_LENGTH = 300  # longer than the windows and the unstretched lengths of tests.tiny_models
 
 
 def answer(parameters: Json, emit: Emit) -> Json:
@@ -28,7 +28,7 @@ def compare(parameters: Json, emit: Emit) -> Json:
     """The least and the mean cosine of the logits over all positions of one prompt, source against artifact."""
     import numpy
 
-    tokens = numpy.random.RandomState(0).randint(0, 256, PROMPT_LENGTH)
+    tokens = numpy.random.RandomState(0).randint(0, 256, parameters.get("tokens", PROMPT_LENGTH))
     expected, found = (
         _source_logits(parameters["source"], tokens),
         _artifact_logits(parameters["artifact"], tokens),

@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 
 from reconciler.core.errors import DiskFull
+from reconciler.core.release import ALWAYS_COPIED
 from reconciler.host import durable
 
-BIG = os.urandom(1 << 20) + b"odd"
+BIG = os.urandom(1 << 10) * (ALWAYS_COPIED >> 10) + b"odd"
 NAMES = ["plain", "mit Leerzeichen", "日本語-ünï", "-rf", "$(id)"]
 
 
@@ -24,7 +25,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     disk = tmp_path / "small disk"
     disk.mkdir()
     mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", disk], capture_output=True, check=False
+        ["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", disk], capture_output=True, check=False
     )
     if mounted.returncode != 0:
         pytest.skip("mounting needs root")

@@ -15,7 +15,7 @@ import pytest
 from reconciler.core.digest import of_bytes
 from reconciler.core.errors import PermanentError
 from reconciler.core.marker import marker_to_json
-from reconciler.core.release import Artifact, Marker, StoredFile
+from reconciler.core.release import ALWAYS_COPIED, Artifact, Marker, StoredFile
 from reconciler.core.value import as_dict
 from reconciler.host.sealed import seal
 from reconciler.host.stamps import StampBook
@@ -23,7 +23,7 @@ from reconciler.serving.folder import assemble, inspect
 from tests.converted_model import release_of
 from tests.core.test_served_files import edited
 
-WEIGHTS = b"w" * (2 << 20)  # large enough to be shared instead of copied
+WEIGHTS = b"w" * (ALWAYS_COPIED + 1)  # large enough to be shared instead of copied
 
 CONTENT = {
     "model.onnx": b"graph",

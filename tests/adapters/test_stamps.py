@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from reconciler.core.release import ALWAYS_COPIED
 from reconciler.host import durable, stamps
 from reconciler.host.sealed import seal, unseal
 from reconciler.host.stamps import StampBook
 
-BIG = os.urandom((1 << 20) + 7)
+BIG = os.urandom(1 << 10) * (ALWAYS_COPIED >> 10) + b"odd"
 
 
 @pytest.fixture
