@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 
 from reconciler.cli import options
@@ -57,6 +58,7 @@ def apply(arguments: argparse.Namespace) -> PassResult:
     from reconciler.engine.machine import locked_machine
     from reconciler.engine.pass_ import Options, run_pass
 
+    _end_gently()
     configure(verbose=arguments.verbose)
     root, cache = options.root_of(arguments), options.cache_of(arguments)
     with locked_machine(root, cache, command="apply") as machine:
@@ -67,6 +69,17 @@ def apply(arguments: argparse.Namespace) -> PassResult:
         with reporter_for(quiet=arguments.quiet) as reporter:
             result = run_pass(machine, parsed, reporter, chosen)
     return result
+
+
+def _end_gently() -> None:
+    """A service manager's SIGTERM and a closed terminal end a pass as Ctrl-C does: children first, then 130."""
+
+    def interrupt(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    for name in ("SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), interrupt)
 
 
 def _show(result: PassResult, arguments: argparse.Namespace) -> None:

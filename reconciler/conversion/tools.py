@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import traceback
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 
@@ -53,15 +54,23 @@ def _installed(package: str) -> str:
 def load(*purposes: str) -> None:
     """Import what every conversion needs, and what these purposes (a precision, "adapter") need. Takes seconds once."""
     if "" not in _loaded:
-        with cheaper_imports():
-            importlib.import_module("olive.workflows")
-            importlib.import_module("onnxruntime_genai.models.builder")
-            _import_all(_LATER)
+        try:
+            with cheaper_imports():
+                _load_all()
+        except Exception:  # noqa: BLE001 - a diet for other versions than these: eat plainly
+            traceback.print_exc()
+            _load_all()
         _loaded.add("")
     for purpose in purposes:
         if purpose not in _loaded:
             _import_all(_LATER_FOR.get(purpose, ()))
             _loaded.add(purpose)
+
+
+def _load_all() -> None:
+    importlib.import_module("olive.workflows")
+    importlib.import_module("onnxruntime_genai.models.builder")
+    _import_all(_LATER)
 
 
 def load_architecture(model_type: str) -> None:

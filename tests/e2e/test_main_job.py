@@ -3,10 +3,14 @@ the tests run in order."""
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from tests.architecture.test_imports import HEAVY, UNHURRIED
 from tests.machine import TestMachine, tree
 
 pytestmark = pytest.mark.slow
@@ -72,6 +76,24 @@ def test_a_second_apply_changes_nothing(machine: TestMachine) -> None:
     assert "nothing to do" in done.out
     assert (tree(machine.root / "served"), tree(machine.root / "oci"), tree(machine.cache)) == before
     assert machine.run("plan", "--detailed-exitcode").code == 0
+
+
+def test_a_converged_plan_loads_neither_a_parser_nor_anything_heavy(machine: TestMachine) -> None:
+    program = (
+        "import sys; from reconciler.cli.main import main; code = main(['plan', '-q']);"
+        "print(code, *sorted({name.partition('.')[0] for name in sys.modules}))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=machine.folder / "fleet",
+        env=os.environ | machine.environment(),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    code, *modules = done.stdout.splitlines()[-1].split()
+    assert code == "0"
+    assert {*HEAVY, *UNHURRIED, "dataclasses", "typing", "socket"}.isdisjoint(modules)
 
 
 @pytest.mark.parametrize("variant", ["capitals-int4", "capitals-int8"])
