@@ -5,7 +5,6 @@ from __future__ import annotations
 import ipaddress
 import os
 import socket
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,7 @@ _connect = socket.socket.connect
 
 
 @pytest.fixture(autouse=True)
-def guarded(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def guarded(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
     home = tmp_path_factory.mktemp("home")
     for name in [name for name in os.environ if name.startswith(("RECONCILER_", "XDG_"))]:
         monkeypatch.delenv(name)
@@ -34,7 +33,6 @@ def guarded(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFa
     for name, value in _GIT.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(socket.socket, "connect", _only_loopback)
-    yield
 
 
 def _only_loopback(self: socket.socket, address: Any) -> None:

@@ -1,4 +1,4 @@
-"""A throw-away machine for tests: a folder of manifests, a root, a Foundry cache, and the command as a child process."""
+"""A throw-away machine for tests: manifests, a root, a Foundry cache, and the command as a child process."""
 
 from __future__ import annotations
 

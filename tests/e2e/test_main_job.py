@@ -1,11 +1,12 @@
-"""The main job on real input: real Olive, the real Foundry Local, real files. One machine lives through the whole story;
-the tests run in order."""
+"""The main job on real input: real Olive, the real Foundry Local, real files. One machine lives through the whole
+story; the tests run in order."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -160,7 +161,7 @@ DAMAGES = {
 }
 
 
-def _rewrite(path: Path, change) -> None:  # type: ignore[no-untyped-def]
+def _rewrite(path: Path, change: Callable[[bytes], bytes]) -> None:
     path.chmod(0o644)
     path.write_bytes(change(path.read_bytes()))
 
