@@ -52,14 +52,15 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def apply(arguments: argparse.Namespace) -> PassResult:
-    from reconciler.cli.logs import configure
     from reconciler.cli.manifests import load_manifests
     from reconciler.cli.progress import reporter_for
+    from reconciler.engine import log
     from reconciler.engine.machine import locked_machine
     from reconciler.engine.pass_ import Options, run_pass
 
     _end_gently()
-    configure(verbose=arguments.verbose)
+    if arguments.verbose:
+        log.talk()
     root, cache = options.root_of(arguments), options.cache_of(arguments)
     with locked_machine(root, cache, command="apply") as machine:
         parsed = load_manifests(arguments, machine)

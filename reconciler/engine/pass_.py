@@ -13,6 +13,7 @@ from reconciler.core.conditions import Failure, judge
 from reconciler.core.errors import DiskFull, ReconcilerError
 from reconciler.core.value import value
 from reconciler.engine import carry_out as steps
+from reconciler.engine import log
 from reconciler.engine.conversions import Conversions
 from reconciler.engine.planning import Look, look
 from reconciler.engine.workers import Workers
@@ -60,6 +61,7 @@ class PassResult:
 
 def run_pass(machine: Machine, parsed: Parsed, reporter: Reporter, options: Options) -> PassResult:
     """Bring the machine to what `parsed` declares, as far as it can be. The caller holds the lock."""
+    started = time.monotonic()
     _sweep(machine)
     first = look(machine, parsed, confirm=options.confirm)
     with contextlib.suppress(DiskFull):  # a full disk must not keep a pass from freeing some of it
@@ -70,7 +72,22 @@ def run_pass(machine: Machine, parsed: Parsed, reporter: Reporter, options: Opti
         plan=first.plan, remaining=last.plan, outcomes=tuple(outcomes), resolution=last.resolution
     )
     _record(machine, last, result)
+    _summarize(result, time.monotonic() - started)
     return result
+
+
+def _summarize(result: PassResult, seconds: float) -> None:
+    """The one line a pass leaves in the log."""
+    log.info(
+        "pass.done",
+        revision=result.remaining.revision,
+        converged=result.converged,
+        changes=len(result.outcomes),
+        failed=len(result.failed),
+        held=len(result.remaining.held),
+        problems=len(result.resolution.problems),
+        seconds=round(seconds, 3),
+    )
 
 
 def _carry_out(machine: Machine, first: Look, reporter: Reporter, options: Options) -> list[Outcome]:
@@ -167,7 +184,7 @@ class _Run:
             failure: dict[str, str] = {"code": error.code, "message": str(error), "hint": error.hint}
         except Exception as error:  # noqa: BLE001 - one bad object harms only itself; the log gets the traceback
             failure = {"code": "Bug", "message": f"{type(error).__name__}: {error}", "hint": _BUG_HINT}
-            _log_bug(change, error)
+            log.bug("change.bug", error, action=change.action, variant=change.variant)
         else:
             failure = {}
         seconds = spent + time.monotonic() - started
@@ -200,14 +217,6 @@ def _by_variant(plan: Plan) -> list[list[Change]]:
     for change in plan.changes:
         groups.setdefault(change.variant or change.build_key, []).append(change)
     return list(groups.values())
-
-
-def _log_bug(change: Change, error: Exception) -> None:
-    import structlog
-
-    structlog.get_logger().exception(
-        "change.bug", action=change.action, variant=change.variant, exc_info=error
-    )
 
 
 def record_outcome(execution: steps.Execution, outcome: Outcome) -> None:

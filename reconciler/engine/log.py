@@ -1,0 +1,55 @@
+"""The log: structlog, loaded when the first line is written and not before (it costs a fifth of a second).
+
+Constant event names plus key/values, one summary line a pass; JSON when stderr is no terminal. A command logs only what
+is wrong, because its reporter already tells of every step; `--verbose` and the daemon log everything.
+"""
+
+from __future__ import annotations
+
+import sys
+from functools import lru_cache
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+_talkative = False
+
+
+def talk() -> None:
+    """Log every pass, not only what is wrong."""
+    global _talkative  # noqa: PLW0603 - one process, one log
+    _talkative = True
+
+
+def info(event: str, **facts: object) -> None:
+    if _talkative:
+        _logger().info(event, **facts)
+
+
+def bug(event: str, error: Exception, **facts: object) -> None:
+    """Something we did not think of, with its traceback."""
+    _logger().error(event, exc_info=error, **facts)
+
+
+@lru_cache(maxsize=1)
+def _logger() -> Any:
+    import structlog
+
+    readable = sys.stderr.isatty()
+    rendering = (
+        [structlog.dev.ConsoleRenderer()]
+        if readable
+        else [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
+    )
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            *rendering,
+        ],
+        logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+    return structlog.get_logger()
