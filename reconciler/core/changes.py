@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from reconciler.core.value import value
 
-# Reasons: a closed set, documented in docs/reasons.md (a test compares).
+# Reasons: a closed set, documented in docs/reference.md (generated).
 REASONS = {
     "ArtifactMissing": "the recipe has not been built on this machine yet",
     "ReleaseMissing": "the variant is declared and not served yet",

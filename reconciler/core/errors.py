@@ -25,7 +25,7 @@ from reconciler.core.value import value
 class Problem:
     """One thing wrong with an input, said once: where, what was expected, what was found, what to do.
 
-    `code` is stable (documented in docs/errors.md); `line` is 1-based, 0 when the whole file is meant.
+    `code` is stable (docs/manifests/problems.md); `line` is 1-based, 0 when the whole file is meant.
     """
 
     code: str

@@ -14,6 +14,7 @@ from reconciler.cli.exit_codes import CODES
 from reconciler.cli.main import VERBS, build_parser, overview
 from reconciler.core.changes import REASONS
 from reconciler.core.errors import UsageError
+from reconciler.core.verified import SEEN_WRONG, VERIFIED
 
 REFERENCE = Path(__file__).parent.parent.parent / "docs" / "reference.md"
 
@@ -64,3 +65,44 @@ def test_a_parser_never_abbreviates() -> None:
     parser.add_argument("--confirm")
     with pytest.raises(UsageError, match="unrecognized arguments"):
         parser.parse_args(["--conf"])
+
+
+def _architectures() -> str:
+    lines = [
+        "# Architectures",
+        "",
+        "Generated from `reconciler/core/verified.py`; `tests/adapters/test_parity.py` measures both tables again.",
+        "A model that is not in the first table, or uses a setting that is not listed with it, is refused by",
+        "`validate` and `plan` with the reason: the converter would often go through and be silently wrong.",
+        "",
+        "## Converted rightly with the pinned tools",
+        "",
+        "| architecture | precisions | rotations | partial rotation | sliding window |",
+        "|---|---|---|---|---|",
+    ]
+    for name, one in sorted(VERIFIED.items()):
+        facts = (
+            ", ".join(sorted(one.precisions)),
+            ", ".join(sorted(one.rope_types)),
+            "yes" if one.partial_rotation else "no",
+            "yes" if one.sliding_window else "no",
+        )
+        lines.append(f"| {name} | {' | '.join(facts)} |")
+    lines += [
+        "",
+        "## Seen to come out wrong, and refused",
+        "",
+        "| architecture | what was measured |",
+        "|---|---|",
+    ]
+    lines += [f"| {name} | {reason} |" for name, reason in sorted(SEEN_WRONG.items())]
+    return "\n".join(lines) + "\n"
+
+
+def test_the_page_of_architectures_is_what_the_program_knows() -> None:
+    page = REFERENCE.parent / "architectures.md"
+    if os.environ.get("UPDATE_GOLDEN"):
+        page.write_text(_architectures())
+    assert page.read_text() == _architectures(), (
+        "docs/architectures.md is out of date: UPDATE_GOLDEN=1 make test"
+    )
