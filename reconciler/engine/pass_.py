@@ -67,6 +67,8 @@ def run_pass(machine: Machine, parsed: Parsed, reporter: Reporter, options: Opti
     with contextlib.suppress(DiskFull):  # a full disk must not keep a pass from freeing some of it
         machine.records.save_attempted(first.resolution.desired.revision)
     outcomes = _carry_out(machine, first, reporter, options)
+    if outcomes:
+        _clear(machine)
     last = look(machine, parsed, confirm=options.confirm) if outcomes else first
     result = PassResult(
         plan=first.plan, remaining=last.plan, outcomes=tuple(outcomes), resolution=last.resolution
@@ -100,11 +102,15 @@ def _carry_out(machine: Machine, first: Look, reporter: Reporter, options: Optio
 
 def _sweep(machine: Machine) -> None:
     """Leftovers of a pass that died: nothing in staging or trash has a name that anybody else uses."""
+    _clear(machine)
+    machine.store.sweep()
+    machine.records.sweep()
+
+
+def _clear(machine: Machine) -> None:
     for folder in (machine.layout.trash, machine.layout.staging):
         if os.path.isdir(folder):
             durable.empty(folder)
-    machine.store.sweep()
-    machine.records.sweep()
 
 
 class _Run:
@@ -130,7 +136,7 @@ class _Run:
             self._run_groups([g for g in groups if g not in waiting and g[0].variant])
             for converted in self._conversions.finished():
                 self._take(converted, waiting)
-            self._run_groups([[g] for group in groups if not group[0].variant for g in group])
+            self._free([change for group in groups for change in group if not change.variant])
         except BaseException:
             self._conversions.cancel()
             raise
@@ -141,6 +147,16 @@ class _Run:
     def _run_groups(self, groups: Sequence[Sequence[Change]]) -> None:
         for group in groups:
             self._run_group(group)
+
+    def _free(self, changes: Sequence[Change]) -> None:
+        """Artifacts that nothing uses once all has gone well. After a failure something still may: the next pass
+        tells."""
+        failure = next((outcome for outcome in self._outcomes if outcome.status == "failed"), None)
+        for change in changes:
+            if failure is not None:
+                self._skip(change, because=failure)
+            else:
+                self._run_group([change])
 
     def _run_group(self, group: Sequence[Change]) -> None:
         broken: Outcome | None = None
