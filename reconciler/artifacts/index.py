@@ -42,13 +42,17 @@ def write(oci: str, descriptors: list[Descriptor]) -> None:
 
 def prepare(oci: str) -> None:
     """Make it an OCI layout, and sweep what a killed writer left."""
-    blobs = os.path.join(oci, "blobs", "sha256")
-    durable.make_folder(blobs)
-    durable.sweep_temporaries(oci)
-    durable.sweep_temporaries(blobs)
+    durable.make_folder(os.path.join(oci, "blobs", "sha256"))
+    sweep(oci)
     marker = os.path.join(oci, "oci-layout")
     if not os.path.exists(marker):
         durable.write_file(marker, digest.canonical(LAYOUT))
+
+
+def sweep(oci: str) -> None:
+    """Remove the writes that were never finished."""
+    durable.sweep_temporaries(oci)
+    durable.sweep_temporaries(os.path.join(oci, "blobs", "sha256"))
 
 
 def describe(packed: Packed) -> Descriptor:

@@ -84,6 +84,7 @@ class ArtifactStore:
     def sweep(self) -> int:
         """Delete the blobs that nothing names (what a killed `put` or `remove` left) and write a lost index anew.
         Returns the bytes given back."""
+        index.sweep(self._oci)
         held = self._packed()
         if held and index.read(self._oci) is None:
             self._write_index(held)

@@ -29,6 +29,7 @@ CODES: dict[str, dict[int, str]] = {
     "ask": {OK: "answered", ERROR: "not served, or the runtime refused"},
     "explain": {OK: "explained", ERROR: "not declared, or its source is invalid"},
     "events": {OK: "shown", ERROR: "error"},
+    "verify": {OK: "everything is as it must be", ERROR: "at least one finding, or an error"},
     "schema": {OK: "printed", ERROR: "error"},
     "demo": {OK: "every step did what it said", ERROR: "a step failed"},
 }

@@ -27,6 +27,7 @@ VERBS = {
     "ask": "ask a served model one question through Foundry Local",
     "explain": "the exact Olive configuration and template that a model becomes",
     "events": "what was done on this machine, oldest first",
+    "verify": "check every byte and every promise of this machine, offline",
     "schema": "print the JSON Schema of the manifests",
     "demo": "the whole story in a throw-away folder: convert, serve, ask, repair, prune",
 }

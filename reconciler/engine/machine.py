@@ -76,7 +76,7 @@ def observe(machine: Machine) -> Observed:
         owner=machine.owner,
         artifacts=held,
         damaged_artifacts=damaged,
-        folders=tuple(_folders(machine)),
+        folders=tuple(served_folders(machine)),
         registrations=registrations,
         disk_free=_disk_free(machine.layout.root),
     )
@@ -91,7 +91,7 @@ def recall(machine: Machine, observed: Observed) -> Recorded:
     )
 
 
-def _folders(machine: Machine) -> list[ServedFolder]:
+def served_folders(machine: Machine) -> list[ServedFolder]:
     """Every `served/<variant>/<n>`; anything else in there is not ours and is left alone."""
     found = []
     for variant in sorted(_names(machine.layout.served)):

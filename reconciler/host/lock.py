@@ -42,6 +42,21 @@ def hold(path: str, *, command: str) -> Iterator[None]:
         os.close(descriptor)
 
 
+def holder(path: str) -> str:
+    """Who says that it holds the lock, "" if nobody does. Only for a message: asking the operating system would mean
+    to take the lock, and to turn somebody away. A holder that was killed has left its word, but has no process."""
+    said = _describe_holder(path)
+    if os.name == "nt":  # there the question below would end the process
+        return said if os.path.exists(_holder_file(path)) else ""
+    try:
+        os.kill(int(said.partition("pid ")[2].split()[0]), 0)
+    except PermissionError:  # it lives, and is another user's
+        return said
+    except (OSError, ValueError, IndexError):
+        return ""
+    return said
+
+
 def _acquire(descriptor: int) -> bool:
     try:
         if os.name == "nt":

@@ -86,6 +86,17 @@ class Records:
         """By variant and type, as the last pass judged them. Apart from `load`, because no plan needs them."""
         return _read(self._conditions, read_conditions, {}, lambda path: None)
 
+    def damaged_beside(self) -> tuple[str, ...]:
+        """The documents that `load` does not read and that cannot be trusted."""
+        damaged: list[str] = []
+        forms: dict[str, Callable[[Document], object]] = {
+            self._conditions: read_conditions,
+            self._measurements: _entries,
+        }
+        for path, form in forms.items():
+            _read(path, form, None, damaged.append)
+        return tuple(os.path.relpath(path, self._folder) for path in damaged)
+
     def save_release(self, release: RecordedRelease) -> None:
         old = self._variant(release.variant)
         number = max(old.high_water, release.number)

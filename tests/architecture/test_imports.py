@@ -40,6 +40,7 @@ VERBS: dict[str, tuple[str, ...]] = {
     "plan": ("pydantic", "yaml"),
     "status": (),
     "events": (),
+    "verify": (),
 }
 
 LIST_MODULES = """

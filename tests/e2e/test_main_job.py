@@ -6,12 +6,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from reconciler.engine.verify import verify
 from tests.architecture.test_imports import HEAVY, UNHURRIED
+from tests.at_rest import opened
 from tests.machine import TestMachine, tree
 
 pytestmark = pytest.mark.slow
@@ -26,6 +28,13 @@ def machine(tmp_path_factory: pytest.TempPathFactory, capitals: Path) -> TestMac
     one.give_model(capitals)
     one.declare(precisions="int4, int8")
     return one
+
+
+@pytest.fixture(autouse=True)
+def ends_in_a_sound_machine(machine: TestMachine) -> Iterator[None]:
+    """Whatever a test did: afterwards every promise about a machine at rest holds, to the last byte."""
+    yield
+    assert verify(opened(machine)) == ()
 
 
 def test_a_plan_shows_what_it_will_cost_and_touches_nothing(machine: TestMachine) -> None:

@@ -1,0 +1,66 @@
+"""What `verify` may find wrong, said once: a stable code, where, what, and what to do. Pure."""
+
+from __future__ import annotations
+
+from reconciler.core.value import as_dict, value
+from reconciler.core.view import FORMAT_VERSION
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from typing import Any
+
+    from reconciler.core.view import View
+
+# A closed set, shown in docs/reference.md (a test compares). The first column of a line that `verify` prints.
+FINDINGS = {
+    "OwnerMissing": "releases are served, but this root has lost its owner mark: nothing here can be known as ours",
+    "CatalogBroken": "Foundry Local's catalog cannot be read",
+    "RegistrationElsewhere": "a registration of ours does not point at its served folder",
+    "RegistrationDangling": "a registration of ours points at nothing",
+    "RegistrationDisagrees": "a registration of ours says something else than the release.json behind it",
+    "RegistrationUnmarked": "a registration without our mark points into our served folders",
+    "ServedFolderDamaged": "a file of a served folder is missing, changed or foreign",
+    "ReleaseUnreadable": "release.json of a served folder is missing, damaged or of another release",
+    "ReleaseInconsistent": "release.json contradicts itself: its digests do not follow from its parts",
+    "OwnerDisagrees": "a served folder carries the mark of another owner",
+    "FolderUnregistered": "a served folder of ours has no registration",
+    "ServedForeign": "something below served/ is no release folder",
+    "ArtifactMissing": "a served release was made from an artifact that the store does not hold",
+    "StoreUnreadable": "oci-layout or index.json of the store is missing or unreadable",
+    "ManifestDamaged": "a manifest that the store's index names is missing, damaged or not what the index says",
+    "BlobMissing": "a blob that a manifest names is not there",
+    "BlobDamaged": "the bytes of a blob are not those of its name",
+    "BlobUnreferenced": "nothing names this blob",
+    "BlobForeign": "something among the blobs is no blob",
+    "RecordDamaged": "a record cannot be trusted: it does not match its own digest",
+    "RecordDisagrees": "the records claim a release that is not served",
+    "LeftOver": "a half-made thing of a process that died",
+}
+
+
+@value
+class Finding:
+    """`where` is a path below the root, an id or a digest."""
+
+    code: str
+    where: str
+    message: str
+    hint: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.code}: {self.where}: {self.message}"
+
+
+def findings_view(findings: Iterable[Finding]) -> View:
+    return {"formatVersion": FORMAT_VERSION, "findings": [as_dict(finding) for finding in findings]}
+
+
+def findings_text(view: Mapping[str, Any]) -> str:
+    """One line each, then what to do, each advice once."""
+    from reconciler.core.escape import for_terminal
+
+    found = view["findings"]
+    lines = [f"{one['code']}: {one['where']}: {one['message']}".replace("\n", " ") for one in found]
+    lines += [f"hint: {hint}" for hint in dict.fromkeys(one["hint"] for one in found) if hint]
+    return "".join(for_terminal(line) + "\n" for line in lines)

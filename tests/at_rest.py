@@ -1,0 +1,97 @@
+"""A converged machine in a tenth of a second: what Olive and Foundry Local would have made, laid out by our own code
+around weights that nobody loads. For tests of what looks at a machine, never of what the runtime does with it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from reconciler.core.desired import Wanted
+from reconciler.core.recorded import RecordedRelease
+from reconciler.core.release import Marker
+from reconciler.engine.carry_out import _properties
+from reconciler.engine.machine import Machine, locked_machine, open_machine
+from reconciler.engine.pass_ import Options, PassResult, run_pass
+from reconciler.engine.report import Silent
+from reconciler.engine.resolve import resolve
+from reconciler.host import durable
+from reconciler.serving.folder import assemble
+from reconciler.serving.index import INDEX
+from reconciler.sources.manifests import load
+from tests.core.test_served_files import edited
+from tests.machine import TestMachine
+
+CREATED = "2026-01-01T00:00:00Z"
+TREE = {
+    "model.onnx": b"graph",
+    "model.onnx.data": b"w" * 100_000,
+    "tokenizer.json": b"{}",
+    "tokenizer_config.json": b"{}",
+    "genai_config.json": edited({}),
+}
+
+
+def serve(machine: TestMachine) -> PassResult:
+    """Everything that the manifests of `machine` declare, served as number 1. A pass over it finds nothing to do."""
+    with locked_machine(str(machine.root), str(machine.cache), command="test") as opened:
+        parsed = load(str(machine.manifests))
+        for wanted in resolve(parsed, opened.stamps).desired.wanted:
+            _release(opened, wanted, parsed.revision)
+        result = run_pass(opened, parsed, Silent(), Options())
+    assert result.converged
+    assert not result.plan
+    return result
+
+
+def opened(machine: TestMachine) -> Machine:
+    return open_machine(str(machine.root), str(machine.cache))
+
+
+def edit_catalog(machine: TestMachine, change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+    """`change` gets and gives entries by id."""
+    path = machine.cache / INDEX
+    listed = json.loads(path.read_text())["models"] if path.exists() else []
+    entries = change({entry["model_info"]["id"]: entry for entry in listed})
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({"catalog_name": "local", "version": 2, "models": list(entries.values())}))
+
+
+def entry(identity: str, path: str, properties: dict[str, str]) -> dict[str, Any]:
+    return {"model_path": path, "model_info": {"id": identity, "stringProperties": properties}}
+
+
+def _release(machine: Machine, wanted: Wanted, revision: str) -> None:
+    recipe = wanted.release.recipe
+    tree = Path(machine.layout.at("staging", wanted.variant))
+    tree.mkdir(parents=True)
+    for name, data in TREE.items():
+        (tree / name).write_bytes(data + recipe.build_key.encode() if name.endswith(".data") else data)
+    artifact = machine.store.put(recipe.build_key, str(tree), recipe.as_json())
+    staged = machine.layout.at("staging", f"{wanted.variant}-served")
+    Path(staged).mkdir()
+    marker = assemble(
+        staged,
+        wanted.release,
+        artifact,
+        machine.store.blob,
+        machine.stamps,
+        owner=machine.owner,
+        number=1,
+        revision=revision,
+        created=CREATED,
+        protected=wanted.protected,
+    )
+    final = machine.layout.served_release(wanted.variant, 1)
+    durable.publish(staged, final)
+    _register(machine, marker, final)
+
+
+def _register(machine: Machine, marker: Marker, path: str) -> None:
+    index = Path(machine.cache, INDEX)
+    index.parent.mkdir(parents=True, exist_ok=True)
+    listed = json.loads(index.read_text())["models"] if index.exists() else []
+    listed.append(entry(marker.id, path, _properties(marker)))
+    index.write_text(json.dumps({"catalog_name": "local", "version": 2, "models": listed}))
+    machine.records.save_release(RecordedRelease.from_marker(marker, registered=CREATED))
