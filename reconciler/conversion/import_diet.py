@@ -1,18 +1,18 @@
 """Make the imports of the converter cheaper, without changing what it computes.
 
 Importing Olive, torch and transformers is most of a small conversion. Five things in it are waste; what each costs is
-told in CPU seconds of a quiet machine, of 6.1 together:
+told in CPU seconds of a quiet machine, of 6.6 together:
 
-- 0.9 s: the garbage collector walks a growing heap again and again, and finds nothing, since modules do not die. It
+- 0.8 s: the garbage collector walks a growing heap again and again, and finds nothing, since modules do not die. It
   rests during the import; what was imported is then set aside for good, which also keeps forked jobs from copying it.
 - 0.5 s: transformers reads the text of its 2,300 model files twice, because the cache between the two readings holds
   128 folders of 1,100. The cache is widened.
-- 0.3 s: at each reading it splits every file into lines to find `__all__`, which is near the end. It gets the end only.
+- 0.2 s: at each reading it splits every file into lines to find `__all__`, which is near the end. It gets the end only.
 - 0.3 s: torch names the source line of 270 operators by reading source files. It gets the number without the text.
-- 0.7 s: transformers imports torch's compiler for one decorator and one class that act only while compiling, which a
-  conversion never does. Both wait until they are used (accelerate does the same with the decorator).
+- 1.1 s: transformers and torch import torch's compiler for decorators and one class that act only while compiling,
+  which a conversion never does. They wait until somebody compiles (accelerate does the same, for the same reason).
 
-Everything is put back after the import. Where anything does not fit the installed versions, `tools` imports plainly.
+Where anything does not fit the installed versions, `tools` imports plainly.
 """
 
 from __future__ import annotations
@@ -23,19 +23,18 @@ import importlib
 import inspect
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
 from typing import Any
 
-_READER = "transformers.utils.import_utils"
-_COMPILER_PART = "torch._dynamo._trace_wrapped_higher_order_op"
+_MARKS = ("disable", "allow_in_graph", "assume_constant_result")  # decorators that only the compiler reads
 
 
 @contextmanager
 def cheaper_imports() -> Iterator[None]:
     """Around the first import of the heavy packages."""
-    with _collector_at_rest(), _sources_unread(), _models_read_once(), _compiler_put_off():
+    with _collector_at_rest(), _sources_unread(), _modules_improved(), _compiler_put_off():
         yield
 
 
@@ -60,8 +59,8 @@ def _sources_unread() -> Iterator[None]:
 
 
 @contextmanager
-def _models_read_once() -> Iterator[None]:
-    finder = _ReaderFinder()
+def _modules_improved() -> Iterator[None]:
+    finder = _Improver()
     sys.meta_path.insert(0, finder)
     try:
         yield
@@ -69,18 +68,19 @@ def _models_read_once() -> Iterator[None]:
         sys.meta_path.remove(finder)
 
 
-class _ReaderFinder:
-    """Finds one module as Python would, and improves it once it has been executed."""
+class _Improver:
+    """Finds some modules as Python would, and improves each once it has been executed."""
 
     def find_spec(self, name: str, path: Any = None, target: ModuleType | None = None) -> ModuleSpec | None:
-        spec = PathFinder.find_spec(name, path, target) if name == _READER else None
-        if spec is None or spec.loader is None:
+        improve = _IMPROVED.get(name)
+        spec = PathFinder.find_spec(name, path, target) if improve else None
+        if improve is None or spec is None or spec.loader is None:
             return None
         execute = spec.loader.exec_module
 
         def execute_and_improve(module: ModuleType) -> None:
             execute(module)
-            improve_reader(module)
+            improve(module)
 
         spec.loader.exec_module = execute_and_improve  # type: ignore[method-assign]
         return spec
@@ -98,36 +98,77 @@ def from_last_all(text: str) -> str:
     return text[text.rfind("\n__all__") + 1 :]
 
 
+def improve_disabler(module: Any) -> None:
+    """torch marks its own functions through this one, and imports the compiler when the first of them is called."""
+    usual = module._disable_dynamo
+
+    def disable_dynamo(function: Any = None, recursive: bool = True) -> Any:
+        if function is None:
+            return functools.partial(disable_dynamo, recursive=recursive)
+        marked = usual(function, recursive)
+
+        @functools.wraps(function)
+        def call(*values: Any, **named: Any) -> Any:
+            return (marked if "torch._dynamo" in sys.modules else function)(*values, **named)
+
+        return call
+
+    module._disable_dynamo = disable_dynamo
+
+
+def improve_questions(module: Any) -> None:
+    """accelerate asks of each model that is saved whether it was compiled, and imports the compiler to ask."""
+    for name in ("is_compiled_module", "has_compiled_regions"):
+        setattr(module, name, _false_without_compiler(getattr(module, name)))
+
+
+def _false_without_compiler(usual: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda model: "torch._dynamo" in sys.modules and usual(model)
+
+
+_IMPROVED = {
+    "transformers.utils.import_utils": improve_reader,
+    "torch._compile": improve_disabler,
+    "accelerate.utils.other": improve_questions,
+}
+
+
 @contextmanager
 def _compiler_put_off() -> Iterator[None]:
-    later = _Later(_COMPILER_PART)
-    sys.modules[_COMPILER_PART] = later
-    compiler = importlib.import_module("torch").compiler
-    usual = compiler.disable
-    compiler.disable = _plain
+    wrapper = _Later("torch._dynamo._trace_wrapped_higher_order_op")
+    sys.modules[wrapper.__name__] = wrapper  # found before its package is looked for
+    torch = importlib.import_module("torch")
+    usual = {name: getattr(torch.compiler, name) for name in _MARKS}
+    vars(torch.compiler).update(dict.fromkeys(_MARKS, _leave_alone))
+    marks = vars(torch)["_dynamo"] = _Later("torch._dynamo")
     try:
         yield
     finally:
-        compiler.disable = usual
-        if sys.modules.get(_COMPILER_PART) is later:
-            del sys.modules[_COMPILER_PART]
+        vars(torch.compiler).update(usual)
+        if sys.modules.get(wrapper.__name__) is wrapper:
+            del sys.modules[wrapper.__name__]
+        if vars(torch).get("_dynamo") is marks:
+            del torch._dynamo
 
 
-def _plain(function: Any = None, recursive: bool = True, *, reason: str | None = None) -> Any:
-    """A decorator that only tells the compiler what to leave alone."""
-    return (lambda decorated: decorated) if function is None else function
+def _leave_alone(function: Any = None, recursive: bool = True, *, reason: str | None = None) -> Any:
+    """A decorator that would only tell the compiler what to leave alone, or what to take as it is."""
+    return _leave_alone if function is None else function
 
 
 class _Later(ModuleType):
-    """Stands in for a module. The one class that is wanted of it imports the real one when it is used."""
+    """Stands in for a part of the compiler. What transformers wants of it does nothing, or imports the real one when it
+    is used; whoever wants more gets the real one at once."""
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
-        return self._maker(name) if name == "TransformGetItemToIndex" else getattr(self._real(), name)
+        if name in _MARKS:
+            return _leave_alone
+        return self._make_real if name == "TransformGetItemToIndex" else getattr(self._real(), name)
 
-    def _maker(self, name: str) -> Callable[[], Any]:
-        return lambda: getattr(self._real(), name)()
+    def _make_real(self) -> Any:
+        return self._real().TransformGetItemToIndex()
 
     def _real(self) -> ModuleType:
         if sys.modules.get(self.__name__) is self:
