@@ -24,10 +24,20 @@ class VariantRecord:
 
 
 @value
+class Accepted:
+    """The commit that this machine follows on one branch. It only moves to descendants."""
+
+    url: str
+    branch: str
+    commit: str
+
+
+@value
 class MachineRecord:
     last_attempted_revision: str = ""
     last_applied_revision: str = ""
     timings: tuple[Timing, ...] = ()
+    accepted: tuple[Accepted, ...] = ()
 
 
 def read_variant(variant: str, document: Document) -> VariantRecord:
@@ -78,6 +88,7 @@ def read_machine(document: Document) -> MachineRecord:
             last_attempted_revision=document["lastAttemptedRevision"],
             last_applied_revision=document["lastAppliedRevision"],
             timings=tuple(Timing(**timing) for timing in document["timings"]),
+            accepted=tuple(Accepted(**one) for one in document.get("accepted", ())),
         )
     except (LookupError, TypeError) as error:
         raise Damaged(str(error)) from None
@@ -88,6 +99,7 @@ def write_machine(record: MachineRecord) -> Document:
         "lastAttemptedRevision": record.last_attempted_revision,
         "lastAppliedRevision": record.last_applied_revision,
         "timings": [as_dict(timing) for timing in record.timings],
+        "accepted": [as_dict(one) for one in record.accepted],
     }
 
 

@@ -19,6 +19,7 @@ from reconciler.host import durable
 from reconciler.host.sealed import Damaged
 from reconciler.records import documents, events
 from reconciler.records.forms import (
+    Accepted,
     MachineRecord,
     VariantRecord,
     read_conditions,
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 VARIANT = re.compile(r"[a-z0-9][a-z0-9.-]*")
 TIMINGS_KEPT = 50
 MEASUREMENTS_KEPT = 200
+BRANCHES_KEPT = 50
 
 
 class Records:
@@ -117,6 +119,17 @@ class Records:
 
     def save_applied(self, revision: str) -> None:
         self._save_machine(replace(self._held_machine(), last_applied_revision=revision))
+
+    def accepted(self, url: str, branch: str) -> str:
+        """The commit that was accepted last on this branch, or ""."""
+        machine = _read(self._machine, read_machine, MachineRecord(), lambda path: None)
+        return next((one.commit for one in machine.accepted if (one.url, one.branch) == (url, branch)), "")
+
+    def save_accepted(self, url: str, branch: str, commit: str) -> None:
+        old = self._held_machine()
+        others = (one for one in old.accepted if (one.url, one.branch) != (url, branch))
+        one = Accepted(url=url, branch=branch, commit=commit)
+        self._save_machine(replace(old, accepted=(*others, one)[-BRANCHES_KEPT:]))
 
     def save_timing(self, action: str, precision: str, source_bytes: int, seconds: float) -> None:
         old = self._held_machine()
