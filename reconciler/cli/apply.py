@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     options.add_manifests(parser)
+    options.add_repository(parser)
     options.add_machine(parser)
     options.add_output(parser, "text", "json")
     parser.add_argument("--dry-run", action="store_true", help="show the plan and change nothing (as `plan`)")
@@ -63,7 +64,7 @@ def apply(arguments: argparse.Namespace) -> PassResult:
         log.talk()
     root, cache = options.root_of(arguments), options.cache_of(arguments)
     with locked_machine(root, cache, command="apply") as machine:
-        parsed = load_manifests(arguments, machine)
+        parsed = load_manifests(arguments, machine, accept=True)
         chosen = Options(
             confirm=arguments.confirm, jobs=arguments.jobs, conversion_timeout=arguments.conversion_timeout
         )

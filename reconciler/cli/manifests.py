@@ -10,7 +10,12 @@ if TYPE_CHECKING:
     from reconciler.engine.machine import Machine
 
 
-def load_manifests(arguments: argparse.Namespace, machine: Machine) -> Parsed:
+def load_manifests(arguments: argparse.Namespace, machine: Machine, *, accept: bool = False) -> Parsed:
+    """From --repo, for verbs that know it, else from the folder --path. `accept`: they are going to be applied."""
+    if getattr(arguments, "repo", None):
+        from reconciler.cli.repository import load_repository
+
+        return load_repository(arguments, machine, accept=accept)
     from reconciler.sources.manifests import load
 
     return load(

@@ -52,6 +52,56 @@ def add_manifests(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_repository(parser: argparse.ArgumentParser) -> None:
+    """A repository in place of a folder. What is trusted is said here, on the machine, never in the repository."""
+    group = parser.add_argument_group("manifests from a repository", "--path is then a folder inside it")
+    group.add_argument(
+        "--repo",
+        metavar="URL",
+        default=os.environ.get("RECONCILER_REPO"),
+        help="https or ssh URL (environment: RECONCILER_REPO)",
+    )
+    group.add_argument(
+        "--branch",
+        metavar="NAME",
+        default=os.environ.get("RECONCILER_BRANCH", "main"),
+        help="branch to follow (default: main; environment: RECONCILER_BRANCH)",
+    )
+    group.add_argument("--allow-file", action="store_true", help="also allow file URLs and local paths")
+    group.add_argument(
+        "--allow-rewind",
+        action="store_true",
+        help="follow the branch even where it does not descend from the accepted commit",
+    )
+    group.add_argument(
+        "--verify",
+        choices=("none", "head", "all"),
+        default=os.environ.get("RECONCILER_VERIFY", "none"),
+        help="signatures wanted: of no commit, the newest, or all since the accepted one (default: none; "
+        "environment: RECONCILER_VERIFY)",
+    )
+    for flag, meaning in _REPOSITORY_FILES.items():
+        variable = environment_of(flag)
+        group.add_argument(
+            flag,
+            metavar="FILE",
+            default=os.environ.get(variable),
+            help=f"{meaning} (environment: {variable})",
+        )
+
+
+_REPOSITORY_FILES = {
+    "--allowed-signers": "ssh keys whose signatures count, as ssh-keygen(1) describes; gpg: RECONCILER_GNUPGHOME",
+    "--token-file": "file with a token for https; or the token itself in RECONCILER_GIT_TOKEN",
+    "--ssh-key": "private key for ssh (default: the agent's, then those of the user)",
+    "--known-hosts": "host keys for ssh (default: those of the user and the system); unknown hosts are refused",
+}
+
+
+def environment_of(flag: str) -> str:
+    return "RECONCILER_" + flag.removeprefix("--").replace("-", "_").upper()
+
+
 def add_machine(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--root",

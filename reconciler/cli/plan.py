@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     options.add_manifests(parser)
+    options.add_repository(parser)
     options.add_machine(parser)
     options.add_output(parser, "text", "json", "markdown", "github")
     parser.add_argument("--detailed-exitcode", action="store_true", help="exit 2 when there are changes")

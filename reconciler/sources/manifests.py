@@ -41,13 +41,18 @@ def load(path: str, *, allowed_roots: tuple[str, ...] = (), cache: str | None = 
     base, names = _folder(path)
     prefix = _prefix(path, names)
     found = read_manifests(base, prefix, only=names)
-    disk = _Disk()
+    disk = Disk()
     inputs = Inputs(
         base=base,
         prefix=prefix,
         roots=(checkout_of(base), *(os.path.realpath(root) for root in allowed_roots)),
         manifests={name: digest.of_bytes(data) for name, data in found.files.items()},
     )
+    return interpret(found, inputs, disk, cache)
+
+
+def interpret(found: Found, inputs: Inputs, disk: Disk, cache: str | None) -> Parsed:
+    """What `found` declares; remembered in `cache`, if it holds for the same inputs and answers."""
     if cache and not found.problems and (known := _recalled(cache, inputs, disk)):
         return known
     result = _parse(found, inputs, disk)
@@ -62,12 +67,12 @@ def read_manifests(base: str, prefix: str = "", only: frozenset[str] | None = No
     problems: list[Problem] = []
     for name in sorted(only) if only else _walk(base, "", prefix, problems):
         if len(files) == MAX_FILES:
-            problems.append(_refused(prefix, "", "TooManyFiles", f"expected at most {MAX_FILES:,} manifests"))
+            problems.append(refused(prefix, "", "TooManyFiles", f"expected at most {MAX_FILES:,} manifests"))
             break
         try:
             files[name] = _read(os.path.join(base, name), MAX_BYTES)
         except _Unread as refusal:
-            problems.append(_refused(prefix, name, refusal.code, str(refusal), refusal.hint))
+            problems.append(refused(prefix, name, refusal.code, str(refusal), refusal.hint))
     return Found(files=files, problems=tuple(problems))
 
 
@@ -109,9 +114,7 @@ def _walk(base: str, inner: str, prefix: str, problems: list[Problem]) -> Iterat
     try:
         entries = sorted(os.scandir(os.path.join(base, inner)), key=lambda entry: entry.name)
     except OSError as error:
-        problems.append(
-            _refused(prefix, inner, "Unreadable", f"expected a readable folder: {error.strerror}")
-        )
+        problems.append(refused(prefix, inner, "Unreadable", f"expected a readable folder: {error.strerror}"))
         return
     for entry in entries:
         name = f"{inner}/{entry.name}".removeprefix("/")
@@ -120,7 +123,7 @@ def _walk(base: str, inner: str, prefix: str, problems: list[Problem]) -> Iterat
         if entry.is_dir(follow_symlinks=False):
             if os.path.lexists(os.path.join(entry.path, ".git")):
                 message = "expected a folder of this repository, got another repository"
-                problems.append(_refused(prefix, name, "NestedRepository", message))
+                problems.append(refused(prefix, name, "NestedRepository", message))
             else:
                 yield from _walk(base, name, prefix, problems)
         elif entry.name.endswith(ENDINGS):
@@ -128,7 +131,7 @@ def _walk(base: str, inner: str, prefix: str, problems: list[Problem]) -> Iterat
         elif entry.is_symlink() and entry.is_dir():
             message = "expected a folder, got a symbolic link"
             problems.append(
-                _refused(prefix, name, "SymlinkRefused", message, "put the manifests in this folder")
+                refused(prefix, name, "SymlinkRefused", message, "put the manifests in this folder")
             )
 
 
@@ -166,13 +169,13 @@ def _check(status: os.stat_result, limit: int) -> None:
         raise _Unread("FileTooLarge", f"expected at most {limit // 1024} KiB, got {status.st_size:,} bytes")
 
 
-def _refused(prefix: str, name: str, code: str, message: str, hint: str = "") -> Problem:
+def refused(prefix: str, name: str, code: str, message: str, hint: str = "") -> Problem:
     from reconciler.core.quoting import printable
 
     return Problem(code=code, file=printable(f"{prefix}/{name}".strip("/")), message=message, hint=hint)
 
 
-class _Disk:
+class Disk:
     """Answers what a parse asks about the disk, and remembers the answers."""
 
     def __init__(self) -> None:
@@ -183,6 +186,10 @@ class _Disk:
         real = os.path.realpath(path)
         self.places[path] = Place(path=real, kind=_kind(real))
         return self.places[path]
+
+    def same(self, path: str, place: Place) -> bool:
+        """Is the answer about `path` still this one?"""
+        return self.place(path) == place
 
     def read(self, path: str) -> bytes | None:
         try:
@@ -205,7 +212,7 @@ def _kind(path: str) -> str:
     return "folder" if stat.S_ISDIR(mode) else "file" if stat.S_ISREG(mode) else "other"
 
 
-def _parse(found: Found, inputs: Inputs, disk: _Disk) -> Parsed:
+def _parse(found: Found, inputs: Inputs, disk: Disk) -> Parsed:
     from reconciler.core.parse import parse  # loads YAML and pydantic: a quarter of a second
     from reconciler.core.paths import Surroundings
 
@@ -226,7 +233,7 @@ def _parse(found: Found, inputs: Inputs, disk: _Disk) -> Parsed:
     )
 
 
-def _recalled(cache: str, inputs: Inputs, disk: _Disk) -> Parsed | None:
+def _recalled(cache: str, inputs: Inputs, disk: Disk) -> Parsed | None:
     """The remembered parse, if every question it asked still has the same answer."""
     try:
         with open(cache, "rb") as file:
@@ -238,7 +245,7 @@ def _recalled(cache: str, inputs: Inputs, disk: _Disk) -> Parsed | None:
     result, known = memory
     if replace(known, places={}, templates={}) != inputs:
         return None
-    if any(disk.place(path) != place for path, place in known.places.items()):
+    if not all(disk.same(path, place) for path, place in known.places.items()):
         return None
     for path in known.templates:
         disk.read(path)
