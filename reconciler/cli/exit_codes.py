@@ -30,6 +30,16 @@ CODES: dict[str, dict[int, str]] = {
     "explain": {OK: "explained", ERROR: "not declared, or its source is invalid"},
     "events": {OK: "shown", ERROR: "error"},
     "verify": {OK: "everything is as it must be", ERROR: "at least one finding, or an error"},
+    "suspend": {
+        OK: "suspended",
+        ERROR: "nothing here has that name, or another error",
+        LOCK_HELD: "another reconciler holds the lock",
+    },
+    "resume": {
+        OK: "resumed, or it was not suspended",
+        ERROR: "error",
+        LOCK_HELD: "another reconciler holds the lock",
+    },
     "schema": {OK: "printed", ERROR: "error"},
     "demo": {OK: "every step did what it said", ERROR: "a step failed"},
 }

@@ -28,6 +28,8 @@ VERBS = {
     "explain": "the exact Olive configuration and template that a model becomes",
     "events": "what was done on this machine, oldest first",
     "verify": "check every byte and every promise of this machine, offline",
+    "suspend": "leave a model or variant as it is on this machine",
+    "resume": "end a suspension",
     "schema": "print the JSON Schema of the manifests",
     "demo": "the whole story in a throw-away folder: convert, serve, ask, repair, prune",
 }

@@ -19,7 +19,7 @@ REASONS = {
     "Superseded": "a newer release of the same variant is served",
     "Orphaned": "no manifest declares the variant any more",
     "Unreferenced": "no release uses the artifact any more",
-    "Suspended": "the manifest says suspend: true",
+    "Suspended": "the manifest says suspend: true, or somebody ran `reconciler suspend`",
     "Protected": "the manifest said prune: disabled when it was last seen",
     "NameTaken": "a registration that is not ours already has this name",
     "ManifestsUnreadable": "a manifest is invalid, so what is no longer declared cannot be told",

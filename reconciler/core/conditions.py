@@ -7,6 +7,7 @@ Verified, Serving and IntegrityVerified say what is true of the release that git
 from __future__ import annotations
 
 from reconciler.core.recorded import Condition
+from reconciler.core.suspension import LONGEST_DAYS, lasts_too_long, suspension_of
 from reconciler.core.value import replace, value
 
 TYPE_CHECKING = False
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from reconciler.core.changes import Held, Plan
     from reconciler.core.desired import Desired, Wanted
     from reconciler.core.observed import Observed, Registration, ServedFolder
+    from reconciler.core.suspension import Suspension
 
 TYPES = ("Ready", "Reconciling", "Stalled", "Built", "Verified", "Serving", "IntegrityVerified")
 
@@ -29,6 +31,14 @@ class Failure:
     message: str
 
 
+@value
+class _Suspended:
+    """`said` is empty when nobody suspended the variant here."""
+
+    said: str
+    too_long: bool
+
+
 def judge(
     desired: Desired,
     observed: Observed,
@@ -36,13 +46,22 @@ def judge(
     remaining: Plan,
     failures: Mapping[str, Failure],
     now: str,
+    *,
+    suspensions: Sequence[Suspension] = (),
 ) -> dict[str, dict[str, Condition]]:
     """Conditions by variant and type, for every declared variant that could be resolved."""
     held = {hold.variant: hold for hold in remaining.held}
     left = {change.variant for change in remaining.changes}
     return {
         wanted.variant: _dated(
-            _conditions(wanted, observed, failures.get(wanted.variant), held.get(wanted.variant), left),
+            _conditions(
+                wanted,
+                observed,
+                failures.get(wanted.variant),
+                held.get(wanted.variant),
+                left,
+                _suspended(wanted, suspensions, now),
+            ),
             before.get(wanted.variant, {}),
             now,
         )
@@ -56,6 +75,7 @@ def _conditions(
     failure: Failure | None,
     held: Held | None,
     left: set[str],
+    suspended: _Suspended,
 ) -> list[Condition]:
     registration = observed.serving(wanted.variant)
     folder = observed.folder_behind(registration)
@@ -69,13 +89,20 @@ def _conditions(
         _verified(current, failure),
         _served(registration),
         _integrity(folder, whole),
-        _stalled(failure, held),
+        _stalled(failure, held, suspended),
     ]
     if wanted.variant in left and failure is None:
         conditions.append(_say("Reconciling", True, "ChangesLeft", "work is left"))
+    elif suspended.said:
+        conditions.append(_say("Reconciling", False, "Suspended", suspended.said))
     else:
         conditions.append(_say("Reconciling", False, "Settled"))
     return [_ready(current and whole, failure, held, registration), *conditions]
+
+
+def _suspended(wanted: Wanted, suspensions: Sequence[Suspension], now: str) -> _Suspended:
+    one = suspension_of(suspensions, variant=wanted.variant, model=wanted.release.model)
+    return _Suspended(said=str(one or ""), too_long=one is not None and lasts_too_long(one, now))
 
 
 def _ready(
@@ -114,9 +141,12 @@ def _integrity(folder: ServedFolder | None, whole: bool) -> Condition:
     return _say("IntegrityVerified", whole, reason, "" if whole else damage)
 
 
-def _stalled(failure: Failure | None, held: Held | None) -> Condition:
+def _stalled(failure: Failure | None, held: Held | None, suspended: _Suspended) -> Condition:
     if failure is not None:
         return _say("Stalled", True, failure.code, failure.message)
+    if suspended.too_long:
+        message = f"{suspended.said} (more than {LONGEST_DAYS} days: `reconciler resume`, or say so in git)"
+        return _say("Stalled", True, "SuspendedTooLong", message)
     if held is not None:
         return _say("Stalled", True, held.reason, held.message)
     return _say("Stalled", False, "Progressing")

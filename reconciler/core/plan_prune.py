@@ -37,12 +37,18 @@ def plan_prunes(
     reason, message = _rail(desired, ours, orphans, confirm=confirm)
     if reason:
         return [], [Held(variant=o.variant, reason=reason, message=message) for o in orphans]
-    held = [
-        Held(variant=o.variant, reason="Protected", message="was declared with prune: disabled")
-        for o in orphans
-        if o.protected
-    ]
-    return [_prune(orphan) for orphan in orphans if not orphan.protected], held
+    held = [hold for hold in (_held(orphan, recorded) for orphan in orphans) if hold is not None]
+    kept = {hold.variant for hold in held}
+    return [_prune(orphan) for orphan in orphans if orphan.variant not in kept], held
+
+
+def _held(orphan: _Orphan, recorded: Recorded) -> Held | None:
+    suspension = recorded.suspension_of(orphan.variant, orphan.model)
+    if suspension is not None:
+        return Held(variant=orphan.variant, reason="Suspended", message=f"would prune; {suspension}")
+    if orphan.protected:
+        return Held(variant=orphan.variant, reason="Protected", message="was declared with prune: disabled")
+    return None
 
 
 def _ours(observed: Observed, recorded: Recorded) -> dict[str, _Orphan]:

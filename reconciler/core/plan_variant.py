@@ -59,9 +59,11 @@ def plan_variant(wanted: Wanted, observed: Observed, recorded: Recorded) -> Vari
         return VariantPlan(held=(Held(variant=wanted.variant, reason="NameTaken", message=message),))
     facts = _facts(wanted, observed, recorded)
     plan = _repair(facts) or _release(facts)
-    if plan.changes and wanted.suspended:
+    suspension = recorded.suspension_of(wanted.variant, wanted.release.model)
+    if plan.changes and (wanted.suspended or suspension):
         actions = ", ".join(dict.fromkeys(change.action for change in plan.changes))
-        hold = Held(variant=wanted.variant, reason="Suspended", message=f"would {actions}")
+        why = f"; {suspension}" if suspension else ""
+        hold = Held(variant=wanted.variant, reason="Suspended", message=f"would {actions}{why}")
         return VariantPlan(held=(hold,))
     return _unless_disk_is_short(plan, facts)
 

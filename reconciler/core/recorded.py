@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from reconciler.core.observed import Registration
 from reconciler.core.release import Marker
+from reconciler.core.suspension import Suspension, suspension_of
 from reconciler.core.value import field_names, fresh, replace, value
 
 
@@ -66,7 +67,7 @@ class Timing:
 class Recorded:
     """`releases` by variant. `high_water` is the highest number ever given to a variant: it outlives the
     release, because an id is never used for different content. `damaged` names documents that could not be
-    trusted: what they held is missing here until it is rebuilt."""
+    trusted: what they held is missing here until it is rebuilt. `suspensions` are those that have not ended."""
 
     releases: dict[str, RecordedRelease] = fresh(factory=dict)
     high_water: dict[str, int] = fresh(factory=dict)
@@ -74,6 +75,10 @@ class Recorded:
     last_attempted_revision: str = ""
     last_applied_revision: str = ""
     damaged: tuple[str, ...] = ()
+    suspensions: tuple[Suspension, ...] = ()
+
+    def suspension_of(self, variant: str, model: str) -> Suspension | None:
+        return suspension_of(self.suspensions, variant=variant, model=model)
 
 
 def completed(

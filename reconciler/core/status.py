@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from reconciler.core.conditions import TYPES
-from reconciler.core.value import value
+from reconciler.core.value import as_dict, value
 from reconciler.core.view import FORMAT_VERSION
 
 TYPE_CHECKING = False
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from reconciler.core.observed import Observed, Registration, ServedFolder
     from reconciler.core.recorded import Condition, Recorded, RecordedRelease
+    from reconciler.core.suspension import Suspension
     from reconciler.core.view import View
 
     Conditions = Mapping[str, Mapping[str, Condition]]
@@ -26,6 +27,7 @@ class _Served:
     folder: ServedFolder | None
     release: RecordedRelease | None
     conditions: Mapping[str, Condition]
+    suspension: Suspension | None
 
 
 def make_status(observed: Observed, recorded: Recorded, conditions: Conditions) -> View:
@@ -49,6 +51,7 @@ def _served(variant: str, observed: Observed, recorded: Recorded, conditions: Co
         folder=observed.folder_behind(registration),
         release=recorded.releases.get(variant),
         conditions=conditions.get(variant, {}),
+        suspension=recorded.suspension_of(variant, variant.rpartition("-")[0]),
     )
 
 
@@ -67,6 +70,7 @@ def _variant(one: _Served) -> View:
         "revision": facts.revision if facts else "",
         "since": one.release.registered if one.release else (marker.created if marker else None),
         "answersTo": [one.registration.id, one.variant] if one.registration else [],
+        "suspension": as_dict(one.suspension) if one.suspension else None,
         "conditions": _conditions(one),
     }
 

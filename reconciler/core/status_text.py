@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from reconciler.core.escape import for_terminal
 from reconciler.core.render import size_text
+from reconciler.core.suspension import Suspension
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,8 +41,13 @@ def _row(variant: Mapping[str, Any]) -> Sequence[str]:
 
 
 def _complaints(variant: Mapping[str, Any]) -> list[str]:
-    ready = _condition(variant, "Ready")
-    return [] if ready["status"] == "True" else [f"{variant['variant']}: {ready['message']}"]
+    ready, suspension = _condition(variant, "Ready"), variant["suspension"]
+    lines = [] if ready["status"] == "True" else [f"{variant['variant']}: {ready['message']}"]
+    if suspension:
+        stalled = _condition(variant, "Stalled")
+        too_long = stalled["reason"] == "SuspendedTooLong"
+        lines.append(f"{variant['variant']}: {stalled['message'] if too_long else Suspension(**suspension)}")
+    return lines
 
 
 def _condition(variant: Mapping[str, Any], kind: str) -> Mapping[str, Any]:

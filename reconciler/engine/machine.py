@@ -8,7 +8,9 @@ import os
 from reconciler.artifacts.store import ArtifactStore
 from reconciler.core.layout import Layout
 from reconciler.core.observed import Observed
-from reconciler.core.value import value
+from reconciler.core.suspension import still_on
+from reconciler.core.value import replace, value
+from reconciler.host.clock import now
 from reconciler.host.owner import make_owner, read_owner
 from reconciler.host.stamps import StampBook
 from reconciler.records.records import Records
@@ -84,11 +86,12 @@ def observe(machine: Machine) -> Observed:
 
 def recall(machine: Machine, observed: Observed) -> Recorded:
     """What the records remember; rebuilt from the served folders and the catalog when they are lost or damaged."""
-    return machine.records.load(
+    recorded = machine.records.load(
         owner=machine.owner,
         markers=[folder.marker for folder in observed.folders if folder.marker is not None],
         registrations=observed.registrations,
     )
+    return replace(recorded, suspensions=still_on(recorded.suspensions, now()))
 
 
 def served_folders(machine: Machine) -> list[ServedFolder]:

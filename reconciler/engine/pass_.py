@@ -274,7 +274,16 @@ def _record(machine: Machine, last: Look, result: PassResult) -> None:
     }
     desired = last.resolution.desired
     before = machine.records.conditions()
-    machine.records.save_conditions(judge(desired, last.observed, before, result.remaining, failures, now()))
+    judged = judge(
+        desired,
+        last.observed,
+        before,
+        result.remaining,
+        failures,
+        now(),
+        suspensions=last.recorded.suspensions,
+    )
+    machine.records.save_conditions(judged)
     if result.converged:
         machine.records.save_applied(desired.revision)
     machine.stamps.save()

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from reconciler.core.recorded import Condition, RecordedRelease, Timing
+from reconciler.core.suspension import Suspension
 from reconciler.core.value import as_dict, value
 from reconciler.host.sealed import Damaged
 
@@ -101,6 +102,17 @@ def write_machine(record: MachineRecord) -> Document:
         "timings": [as_dict(timing) for timing in record.timings],
         "accepted": [as_dict(one) for one in record.accepted],
     }
+
+
+def read_suspensions(document: Document) -> tuple[Suspension, ...]:
+    try:
+        return tuple(Suspension(**one) for one in document["suspensions"])
+    except (LookupError, TypeError) as error:
+        raise Damaged(str(error)) from None
+
+
+def write_suspensions(suspensions: Iterable[Suspension]) -> Document:
+    return {"suspensions": [as_dict(one) for one in suspensions]}
 
 
 def _read_condition(kind: str, document: Document) -> Condition:

@@ -1,5 +1,6 @@
 """What this machine did and promised, on disk: one document per variant, one each for the machine,
-the conditions and the measurements, and a log of events. Each document is replaced at once and carries its own sha256.
+the conditions, the suspensions and the measurements, and a log of events. Each document is replaced at once
+and carries its own sha256.
 
 The world wins over the records. A lost or damaged document is never trusted: what it said is taken from the
 served folders and the catalog while reading, and the next writer sets it aside and writes the rebuilt one.
@@ -24,9 +25,11 @@ from reconciler.records.forms import (
     VariantRecord,
     read_conditions,
     read_machine,
+    read_suspensions,
     read_variant,
     write_conditions,
     write_machine,
+    write_suspensions,
     write_variant,
 )
 
@@ -38,6 +41,7 @@ if TYPE_CHECKING:
     from reconciler.core.layout import Layout
     from reconciler.core.observed import Registration
     from reconciler.core.release import Marker
+    from reconciler.core.suspension import Suspension
     from reconciler.records.documents import Document
     from reconciler.records.events import Event
 
@@ -46,6 +50,7 @@ if TYPE_CHECKING:
 VARIANT = re.compile(r"[a-z0-9][a-z0-9.-]*")
 TIMINGS_KEPT = 50
 MEASUREMENTS_KEPT = 200
+NONE: tuple[Suspension, ...] = ()
 BRANCHES_KEPT = 50
 
 
@@ -55,6 +60,7 @@ class Records:
         self._variants = os.path.join(layout.records, "variants")
         self._machine = os.path.join(layout.records, "machine.json")
         self._conditions = os.path.join(layout.records, "conditions.json")
+        self._suspensions = os.path.join(layout.records, "suspensions.json")
         self._measurements = os.path.join(layout.records, "measurements.json")
         self._events = os.path.join(layout.records, "events.jsonl")
         self._known = Recorded()  # as last loaded: what a lost document is rebuilt from
@@ -73,12 +79,14 @@ class Records:
             path = os.path.join(self._variants, name + documents.ENDING)
             variants[name] = _read(path, partial(read_variant, name), VariantRecord(), damaged.append)
         machine = _read(self._machine, read_machine, MachineRecord(), damaged.append)
+        suspensions = _read(self._suspensions, read_suspensions, NONE, damaged.append)
         recorded = Recorded(
             releases={name: one.release for name, one in variants.items() if one.release is not None},
             high_water={name: one.high_water for name, one in variants.items() if one.high_water},
             timings=machine.timings,
             last_attempted_revision=machine.last_attempted_revision,
             last_applied_revision=machine.last_applied_revision,
+            suspensions=suspensions,
             damaged=tuple(os.path.relpath(path, self._folder) for path in damaged),
         )
         self._known = completed(recorded, owner=owner, markers=markers, registrations=registrations)
@@ -113,6 +121,11 @@ class Records:
     def save_conditions(self, conditions: Mapping[str, Mapping[str, Condition]]) -> None:
         """By variant and type; variants that are not named keep theirs."""
         documents.write(self._conditions, write_conditions({**self._held_conditions(), **conditions}))
+
+    def save_suspensions(self, suspensions: Iterable[Suspension]) -> None:
+        """All that there are. A damaged document is set aside first."""
+        _read(self._suspensions, read_suspensions, NONE, documents.set_aside)
+        documents.write(self._suspensions, write_suspensions(suspensions))
 
     def save_attempted(self, revision: str) -> None:
         self._save_machine(replace(self._held_machine(), last_attempted_revision=revision))

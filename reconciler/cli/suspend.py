@@ -1,0 +1,67 @@
+"""`reconciler suspend NAME`: this machine leaves it as it is, until somebody resumes it or the time is over."""
+
+from __future__ import annotations
+
+import sys
+
+from reconciler.cli import options
+from reconciler.cli.exit_codes import OK
+from reconciler.core.errors import UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Leave a model or variant as it is on this machine: what it serves keeps serving, and nothing of it is\n"
+        "converted, replaced, repaired or pruned, whatever git says. `plan` goes on showing what would be done,\n"
+        "`status` shows since when and why. For all machines, set spec.suspend in its manifest instead.\n"
+        "More than 30 days make the variant Stalled, so that no suspension is forgotten."
+    )
+    parser.add_argument("name", metavar="NAME", help="a model (capitals) or one variant (capitals-int4)")
+    parser.add_argument(
+        "--reason", metavar="TEXT", required=True, help="why, for whoever wonders later (one line)"
+    )
+    parser.add_argument(
+        "--until",
+        metavar="TIME",
+        type=rfc3339,
+        help="end by itself at this RFC 3339 time, e.g. 2026-12-01T08:00:00Z (default: until `reconciler resume`)",
+    )
+    parser.add_argument("--dry-run", action="store_true", help="check the name and change nothing")
+    options.add_machine(parser)
+    options.add_talk(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    from reconciler.core.escape import for_terminal
+    from reconciler.core.suspension import Suspension
+    from reconciler.engine.machine import locked_machine
+    from reconciler.engine.suspending import suspend
+    from reconciler.host.clock import now
+
+    reason = " ".join(arguments.reason.split())
+    if not reason:
+        raise UsageError("--reason is empty", hint="say why, for whoever wonders later")
+    since = now()
+    if arguments.until and arguments.until <= since:
+        raise UsageError(f"--until {arguments.until} is over (it is {since})", hint="name a time to come")
+    suspension = Suspension(name=arguments.name, reason=reason, since=since, until=arguments.until or "")
+    root, cache = options.root_of(arguments), options.cache_of(arguments)
+    with locked_machine(root, cache, command="suspend") as machine:
+        suspend(machine, suspension, dry_run=arguments.dry_run)
+    if not arguments.quiet:
+        sys.stdout.write(for_terminal(f"{arguments.name} is {suspension}") + "\n")
+    return OK
+
+
+def rfc3339(text: str) -> str:
+    """In UTC, whole seconds. Without an offset nobody could tell when it is."""
+    from datetime import UTC, datetime
+
+    when = datetime.fromisoformat(text)
+    if when.tzinfo is None:
+        raise ValueError(text)
+    return when.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
