@@ -5,7 +5,9 @@ from __future__ import annotations
 OK = 0
 ERROR = 1
 CHANGES = 2
+PENDING = 2
 PARTLY = 3
+DRIFTED = 4
 LOCK_HELD = 11
 USAGE = 64
 INTERRUPTED = 130
@@ -29,6 +31,13 @@ CODES: dict[str, dict[int, str]] = {
     "ask": {OK: "answered", ERROR: "not served, or the runtime refused"},
     "explain": {OK: "explained", ERROR: "not declared, or its source is invalid"},
     "events": {OK: "shown", ERROR: "error"},
+    "drift": {
+        OK: "none: the machine is what git declares",
+        ERROR: "error, or something could not be compared",
+        PENDING: "pending only: git is ahead of the machine",
+        DRIFTED: "drifted only: the machine changed behind our back",
+        PENDING | DRIFTED: "both",
+    },
     "verify": {OK: "everything is as it must be", ERROR: "at least one finding, or an error"},
     "suspend": {
         OK: "suspended",

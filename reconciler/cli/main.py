@@ -27,6 +27,7 @@ VERBS = {
     "ask": "ask a served model one question through Foundry Local",
     "explain": "the exact Olive configuration and template that a model becomes",
     "events": "what was done on this machine, oldest first",
+    "drift": "tell what git is ahead of from what changed behind our back",
     "verify": "check every byte and every promise of this machine, offline",
     "suspend": "leave a model or variant as it is on this machine",
     "resume": "end a suspension",

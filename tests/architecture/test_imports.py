@@ -41,6 +41,7 @@ VERBS: dict[str, tuple[str, ...]] = {
     "status": (),
     "events": (),
     "verify": (),
+    "drift": ("pydantic", "yaml"),
 }
 
 LIST_MODULES = """
@@ -74,7 +75,7 @@ def run_verb(verb: str, root: Path) -> tuple[int, list[str]]:
 @pytest.mark.parametrize("verb", VERBS)
 def test_a_verb_loads_only_what_it_needs(verb: str, tmp_path: Path) -> None:
     code, modules = run_verb(verb, tmp_path)
-    assert code == 0
+    assert code == (2 if verb == "drift" else 0)  # the example is pending on an empty machine
     forbidden = {*HEAVY, *UNHURRIED} - set(VERBS[verb])
     assert forbidden.isdisjoint(modules)
 
