@@ -13,6 +13,7 @@ from reconciler.core import digest
 from reconciler.core.parsed import Place
 from reconciler.core.paths import PathRefused, inside
 from reconciler.core.quoting import shown
+from reconciler.sources.git_command import OutOfBounds
 from reconciler.sources.git_tree import FILE, FOLDER, LINK, MISSING, REPOSITORY, Entry
 from reconciler.sources.manifests import ENDINGS, MAX_BYTES, MAX_FILES, Disk, Found, refused
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from reconciler.core.errors import Problem
     from reconciler.sources.git_export import Exports
     from reconciler.sources.git_tree import Tree
+
+MOST_BYTES = 64 << 20
 
 
 def read_manifests(tree: Tree, path: str) -> tuple[Found, str]:
@@ -31,7 +34,11 @@ def read_manifests(tree: Tree, path: str) -> tuple[Found, str]:
         return _read(tree, folder, [Entry(name=name, kind=FILE, object=top.object, size=top.size)]), folder
     if top.kind != FOLDER:
         return Found(files={}, problems=(_no_folder(path, top),)), path
-    visible = [entry for entry in tree.below(top) if not _hidden(entry.name)]
+    try:
+        visible = [entry for entry in tree.below(top) if not _hidden(entry.name)]
+    except OutOfBounds:
+        message = f"expected at most {MAX_FILES:,} manifests, got more paths than can be listed"
+        return Found(files={}, problems=(refused(path, "", "TooManyFiles", message),)), path
     return _read(tree, path, visible), path
 
 
@@ -47,6 +54,10 @@ def _read(tree: Tree, folder: str, entries: list[Entry]) -> Found:
     if len(wanted) > MAX_FILES:
         problems.append(refused(folder, "", "TooManyFiles", f"expected at most {MAX_FILES:,} manifests"))
         del wanted[MAX_FILES:]
+    if sum(entry.size for entry in wanted) > MOST_BYTES:
+        message = f"expected at most {MOST_BYTES >> 20} MiB of manifests together"
+        problems.append(refused(folder, "", "ManifestsTooLarge", message))
+        wanted.clear()
     bytes_of = tree.read(wanted)
     return Found(files={entry.name: bytes_of[entry.object] for entry in wanted}, problems=tuple(problems))
 
