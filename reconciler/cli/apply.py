@@ -93,3 +93,5 @@ def _show(result: PassResult, arguments: argparse.Namespace) -> None:
         sys.stdout.write(json_text(view))
     elif not arguments.quiet:
         sys.stdout.write(render.pass_text(view))
+    elif not result.converged:
+        sys.stderr.write(render.pass_text(view))

@@ -38,7 +38,7 @@ def run(arguments: argparse.Namespace) -> int:
             show_problems(resolution.warnings, "warning")
         show_problems(resolution.problems)
     show(
-        view.plan_view(plan, resolution.problems),
+        view.plan_view(plan, resolution.problems, resolution.warnings),
         arguments.output,
         {"text": render.plan_text, "markdown": render.plan_markdown, "github": render.plan_github},
     )

@@ -1,4 +1,4 @@
-"""Who watches a pass: bars on a terminal, one line a step elsewhere, nobody with --quiet."""
+"""Who watches a pass: bars on a terminal, one line a step elsewhere, only failures with --quiet."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def reporter_for(*, quiet: bool) -> AbstractContextManager[Reporter]:
     if quiet:
-        return _Nobody()
+        return _Failures()
     return _Bars() if sys.stderr.isatty() else _Lines()
 
 
@@ -49,11 +49,29 @@ class _Nobody(Silent):
 
 
 class _Lines(_Nobody):
-    """For logs and pipes: a line when a step ends."""
+    """For logs and pipes: a line when a step ends, and one when a long one begins."""
+
+    def started(self, change: Change) -> None:
+        if change.action == "convert":
+            self._write(f"{title(change)} ({change.reason}): started")
 
     def finished(self, outcome: Outcome) -> None:
-        sys.stderr.write(for_terminal(ending(outcome)) + "\n")
+        self._write(ending(outcome))
+
+    @staticmethod
+    def _write(line: str) -> None:
+        sys.stderr.write(for_terminal(line) + "\n")
         sys.stderr.flush()
+
+
+class _Failures(_Lines):
+    """Quiet: only what went wrong."""
+
+    def started(self, change: Change) -> None: ...
+
+    def finished(self, outcome: Outcome) -> None:
+        if outcome.status != "done":
+            super().finished(outcome)
 
 
 class _Bars(_Nobody):

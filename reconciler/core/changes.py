@@ -29,6 +29,10 @@ REASONS = {
 }
 
 
+# Held back because somebody wants it so: a machine that follows such a wish has converged.
+WISHES = frozenset({"Suspended", "Protected"})
+
+
 @value
 class Cost:
     """Predicted: bytes fetched, bytes that stay on disk (negative when freed), bytes at the peak, wall seconds (None

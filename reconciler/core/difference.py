@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from reconciler.core.value import as_dict, fresh, value
+from reconciler.core.value import as_dict, fresh, replace, value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,6 +17,9 @@ _REASON_OF_PART = {
     "generation": "GenerationChanged",
     "format": "FormatChanged",
 }
+
+_GENERATION = "spec.generation."
+_NOT_OF_RECIPE = frozenset({"spec.promptTemplate", "reconciler.servingFormat"})
 
 _FIELD_OF_RECIPE = {
     "source": "spec.source",
@@ -38,6 +41,16 @@ class Difference:
     @property
     def convert_reason(self) -> str:
         return "RecipeChanged" if self.reason == "RecipeChanged" else "ArtifactMissing"
+
+    @property
+    def of_recipe(self) -> Difference:
+        """Only what decides the weights: a template never forces a conversion."""
+        names = [
+            name for name in self.forced_by if name not in _NOT_OF_RECIPE and not name.startswith(_GENERATION)
+        ]
+        before = {name: self.before[name] for name in names} if self.before is not None else None
+        after = {name: self.after[name] for name in names}
+        return replace(self, forced_by=tuple(names), before=before, after=after)
 
 
 def compare(wanted: Release, served: Marker | RecordedRelease | None) -> Difference:

@@ -17,6 +17,11 @@ if TYPE_CHECKING:
 
 MOST_UNCONFIRMED = 5
 
+PROTECTED = (
+    "its manifest said prune: disabled when it was last seen; to let it go, declare it once more without that, apply, "
+    "and delete the manifest again"
+)
+
 
 class _Orphan:
     """One variant of ours; its facts are gathered from registrations, folders and records."""
@@ -34,21 +39,14 @@ def plan_prunes(
 ) -> tuple[list[Change], list[Held]]:
     ours = _ours(observed, recorded)
     orphans = [ours[variant] for variant in sorted(ours) if variant not in desired.declared]
-    reason, message = _rail(desired, ours, orphans, confirm=confirm)
+    protected = [
+        Held(variant=one.variant, reason="Protected", message=PROTECTED) for one in orphans if one.protected
+    ]
+    free = [one for one in orphans if not one.protected]
+    reason, message = _rail(desired, ours, free, confirm=confirm)
     if reason:
-        return [], [Held(variant=o.variant, reason=reason, message=message) for o in orphans]
-    held = [hold for hold in (_held(orphan, recorded) for orphan in orphans) if hold is not None]
-    kept = {hold.variant for hold in held}
-    return [_prune(orphan) for orphan in orphans if orphan.variant not in kept], held
-
-
-def _held(orphan: _Orphan, recorded: Recorded) -> Held | None:
-    suspension = recorded.suspension_of(orphan.variant, orphan.model)
-    if suspension is not None:
-        return Held(variant=orphan.variant, reason="Suspended", message=f"would prune; {suspension}")
-    if orphan.protected:
-        return Held(variant=orphan.variant, reason="Protected", message="was declared with prune: disabled")
-    return None
+        return [], [*protected, *(Held(variant=o.variant, reason=reason, message=message) for o in free)]
+    return [_prune(orphan) for orphan in free], protected
 
 
 def _ours(observed: Observed, recorded: Recorded) -> dict[str, _Orphan]:
@@ -66,8 +64,8 @@ def _ours(observed: Observed, recorded: Recorded) -> dict[str, _Orphan]:
             one.protected = one.protected or folder.marker.protected
             one.size += sum(file.size for file in folder.marker.files)
     for variant, release in recorded.releases.items():
-        if variant in found:
-            found[variant].protected = found[variant].protected or release.protected
+        if variant in found:  # a record follows the manifest as long as there is one; a marker is older
+            found[variant].protected = release.protected
             found[variant].model = release.model
     return found
 

@@ -55,7 +55,11 @@ def plan_variant(wanted: Wanted, observed: Observed, recorded: Recorded) -> Vari
     foreign = [r for r in named if r.owner != observed.owner]
     if foreign:
         ids = ", ".join(sorted(r.id for r in foreign))
-        message = f"{ids} in Foundry Local's catalog was not registered by this reconciler"
+        places = ", ".join(sorted({r.path for r in foreign}))
+        message = (
+            f"{ids} in Foundry Local's catalog was not registered from this root (it serves {places}); "
+            "rename the model, or use the root or the cache that it belongs to"
+        )
         return VariantPlan(held=(Held(variant=wanted.variant, reason="NameTaken", message=message),))
     facts = _facts(wanted, observed, recorded)
     plan = _repair(facts) or _release(facts)
@@ -92,7 +96,8 @@ def _repair(facts: _Facts) -> VariantPlan | None:
     needs_bytes = not facts.folder_is_whole(number)
     needs_conversion = needs_bytes and not facts.artifact_is_held
     if needs_conversion:
-        changes.append(_convert(facts, reason="DriftDetected", forced_by=("artifact",)))
+        lost = Difference(reason="DriftDetected", forced_by=("artifact",))
+        changes.append(_convert(facts, reason="DriftDetected", difference=lost))
     changes.append(
         Change(
             action="repair",
@@ -149,7 +154,7 @@ def _release(facts: _Facts) -> VariantPlan:
     if not facts.artifact_is_held:
         damaged = facts.wanted.release.recipe.build_key in facts.observed.damaged_artifacts
         reason = "DriftDetected" if damaged else difference.convert_reason
-        changes.append(_convert(facts, reason=reason, forced_by=difference.forced_by))
+        changes.append(_convert(facts, reason=reason, difference=difference.of_recipe))
     changes.append(_step("verify", facts, difference, number))
     changes.append(_step("register", facts, difference, number))
     changes.extend(_retire_others(facts, keep=number))
@@ -175,7 +180,7 @@ def _next_number(facts: _Facts) -> int:
     return max(seen, default=0) + 1
 
 
-def _convert(facts: _Facts, *, reason: str, forced_by: tuple[str, ...]) -> Change:
+def _convert(facts: _Facts, *, reason: str, difference: Difference) -> Change:
     wanted = facts.wanted
     recipe = wanted.release.recipe
     seconds = seconds_for("convert", recipe.precision, wanted.source_bytes, facts.recorded.timings)
@@ -184,8 +189,14 @@ def _convert(facts: _Facts, *, reason: str, forced_by: tuple[str, ...]) -> Chang
         reason=reason,
         variant=wanted.variant,
         build_key=recipe.build_key,
-        forced_by=forced_by,
-        after={"buildKey": recipe.build_key, "precision": recipe.precision, "source": recipe.source},
+        forced_by=difference.forced_by,
+        before=difference.before,
+        after={
+            "buildKey": recipe.build_key,
+            "precision": recipe.precision,
+            "source": recipe.source,
+            **difference.after,
+        },
         cost=Cost(disk_bytes=wanted.predicted_bytes, peak_disk_bytes=wanted.peak_bytes, seconds=seconds),
     )
 

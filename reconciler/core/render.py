@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 MARKER = "<!-- reconciler-plan -->"
 LONGEST_COMMENT = 65_536
+MOST_NOTICES = 9  # GitHub shows ten of a kind for a step
 
 _SIGNS = {"convert": "+", "verify": "?", "register": "+", "repair": "~", "retire": "-", "prune": "-"}
 
@@ -28,10 +29,8 @@ def size_text(size: int) -> str:
 
 def summary(view: Mapping[str, Any]) -> str:
     """One line: what would happen, in how many places."""
-    counts: dict[str, int] = {}
-    for change in view["changes"]:
-        counts[change["action"]] = counts.get(change["action"], 0) + 1
-    done = ", ".join(f"{n} to {action}" for action, n in counts.items()) or "nothing to do"
+    counts = {action: sum(change["action"] == action for change in view["changes"]) for action in _SIGNS}
+    done = ", ".join(f"{n} to {action}" for action, n in counts.items() if n) or "nothing to do"
     held = f"; {len(view['held'])} held back" if view["held"] else ""
     wrong = f"; {len(view['problems'])} problem(s)" if view["problems"] else ""
     return f"{done}{held}{wrong}"
@@ -73,9 +72,13 @@ def _field_rows(change: Mapping[str, Any]) -> list[str]:
     if change["action"] not in ("convert", "verify", "repair"):
         return []
     return [
-        f"{name}: {before[name]} -> {after.get(name)}" if name in before else str(name)
+        f"{name}: {_said(before[name])} -> {_said(after.get(name))}" if name in before else str(name)
         for name in change["forcedBy"]
     ]
+
+
+def _said(held: object) -> str:
+    return "not set" if held is None else str(held)
 
 
 def _cost_text(cost: Mapping[str, Any]) -> str:
@@ -97,10 +100,13 @@ def pass_text(view: Mapping[str, Any]) -> str:
         done = len(view["outcomes"])
         lines.append(f"Converged: {done} change(s) made." if done else "Converged: nothing to do.")
     else:
-        lines.append(
-            f"Not converged: {len(failed)} step(s) failed, {len(view['held'])} held back, "
-            f"{len(view['problems'])} problem(s) in the manifests."
+        counts = (
+            (len(failed), "step(s) failed"),
+            (len(view["held"]), "held back"),
+            (len(view["problems"]), "problem(s) in the manifests"),
+            (len(view["remaining"]), "change(s) left"),
         )
+        lines.append("Not converged: " + ", ".join(f"{n} {what}" for n, what in counts if n) + ".")
     return "\n".join(for_terminal(line) for line in lines) + "\n"
 
 
@@ -116,6 +122,7 @@ def plan_markdown(view: Mapping[str, Any]) -> str:
         for h in view["held"]
     ]
     lines += [f"- :x: {for_markdown(problem_line(p))}" for p in view["problems"]]
+    lines += [f"- :warning: {for_markdown(problem_line(w))}" for w in view["warnings"]]
     lines += _markdown_details(view["changes"])
     return _cut("\n".join(lines) + "\n")
 
@@ -137,9 +144,21 @@ def _markdown_details(changes: Iterable[Mapping[str, Any]]) -> list[str]:
         rows = _field_rows(change)
         if rows:
             head = f"<details><summary>{for_markdown(change['variant'])}: {change['action']}</summary>"
-            body = "\n".join(for_terminal(row).replace("`", "'") for row in rows)
+            body = "\n".join(for_terminal(row).replace("`", "'") for row in _diff_rows(change, rows))
             lines += ["", head, "", "```diff", body, "```", "", "</details>"]
     return lines
+
+
+def _diff_rows(change: Mapping[str, Any], rows: Iterable[str]) -> list[str]:
+    """Fields as a diff shows them: what goes, what comes."""
+    before, after = change["before"] or {}, change["after"] or {}
+    if not any(name in before for name in change["forcedBy"]):
+        return list(rows)
+    return [
+        line
+        for name in change["forcedBy"]
+        for line in (f"- {name}: {_said(before.get(name))}", f"+ {name}: {_said(after.get(name))}")
+    ]
 
 
 def _cut(text: str) -> str:
@@ -153,9 +172,13 @@ def _cut(text: str) -> str:
 def plan_github(view: Mapping[str, Any]) -> str:
     """GitHub annotations: one line per problem or held change, and one for the summary."""
     lines = [problem_annotation(problem) for problem in view["problems"]]
+    lines += [problem_annotation(warning, "warning") for warning in view["warnings"]]
     lines += [
-        f"::warning::{for_annotation(h['variant'] + ': ' + h['reason'] + ': ' + h['message'])}"
+        f"::warning::{for_annotation(h['variant'] + ': held back: ' + h['reason'] + ': ' + h['message'])}"
         for h in view["held"]
+    ]
+    lines += [
+        f"::notice::{for_annotation(_change_lines(change)[0])}" for change in view["changes"][:MOST_NOTICES]
     ]
     lines.append(f"::notice::{for_annotation('reconciler: ' + summary(view))}")
     return "\n".join(lines) + "\n"

@@ -19,13 +19,14 @@ FORMAT_VERSION = 1
 View = dict[str, object]
 
 
-def plan_view(plan: Plan, problems: Iterable[Problem] = ()) -> View:
+def plan_view(plan: Plan, problems: Iterable[Problem] = (), warnings: Iterable[Problem] = ()) -> View:
     return {
         "formatVersion": FORMAT_VERSION,
         "revision": plan.revision,
         "changes": [_change(change) for change in plan.changes],
         "held": [as_dict(held) for held in plan.held],
         "problems": [problem_view(problem) for problem in problems],
+        "warnings": [problem_view(warning) for warning in warnings],
     }
 
 

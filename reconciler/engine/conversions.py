@@ -54,6 +54,7 @@ class Conversions:
         source = self._execution.source(change.build_key)
         started = time.monotonic()
         self._reporter.started(change)
+        self._reporter.progressed(change, 0.0, "starting Olive, its imports take some seconds")
         try:
             conversion = self._execution.workers.converter.convert(
                 source.recipe,

@@ -8,10 +8,10 @@ import os
 import time
 from functools import partial
 
-from reconciler.core.changes import Outcome
+from reconciler.core.changes import WISHES, Outcome
 from reconciler.core.conditions import Failure, judge
 from reconciler.core.errors import DiskFull, ReconcilerError
-from reconciler.core.value import value
+from reconciler.core.value import replace, value
 from reconciler.engine import carry_out as steps
 from reconciler.engine import log
 from reconciler.engine.conversions import Conversions
@@ -52,7 +52,8 @@ class PassResult:
 
     @property
     def converged(self) -> bool:
-        return not (self.remaining or self.remaining.held or self.resolution.problems or self.failed)
+        held = [hold for hold in self.remaining.held if hold.reason not in WISHES]
+        return not (self.remaining or held or self.resolution.problems or self.failed)
 
     @property
     def failed(self) -> tuple[Outcome, ...]:
@@ -66,14 +67,15 @@ def run_pass(machine: Machine, parsed: Parsed, reporter: Reporter, options: Opti
     first = look(machine, parsed, confirm=options.confirm)
     with contextlib.suppress(DiskFull):  # a full disk must not keep a pass from freeing some of it
         machine.records.save_attempted(first.resolution.desired.revision)
-    outcomes = _carry_out(machine, first, reporter, options)
-    if outcomes:
-        _clear(machine)
-    last = look(machine, parsed, confirm=options.confirm) if outcomes else first
-    result = PassResult(
-        plan=first.plan, remaining=last.plan, outcomes=tuple(outcomes), resolution=last.resolution
-    )
-    _record(machine, last, result)
+    outcomes: list[Outcome] = []
+    try:
+        _carry_out(machine, first, reporter, options, outcomes)
+    except BaseException:
+        _conclude(
+            machine, parsed, first, options, outcomes
+        )  # what was finished is finished, also when interrupted
+        raise
+    result = _conclude(machine, parsed, first, options, outcomes)
     _summarize(result, time.monotonic() - started)
     return result
 
@@ -92,12 +94,27 @@ def _summarize(result: PassResult, seconds: float) -> None:
     )
 
 
-def _carry_out(machine: Machine, first: Look, reporter: Reporter, options: Options) -> list[Outcome]:
-    if not first.plan:
-        return []
-    with Workers(machine, jobs=options.jobs) as workers:
-        execution = steps.Execution(machine=machine, workers=workers, resolution=first.resolution)
-        return _Run(execution, reporter, options).run(first.plan)
+def _carry_out(
+    machine: Machine, first: Look, reporter: Reporter, options: Options, outcomes: list[Outcome]
+) -> None:
+    if first.plan:
+        with Workers(machine, jobs=options.jobs) as workers:
+            execution = steps.Execution(machine=machine, workers=workers, resolution=first.resolution)
+            _Run(execution, reporter, options, outcomes).run(first.plan)
+
+
+def _conclude(
+    machine: Machine, parsed: Parsed, first: Look, options: Options, outcomes: list[Outcome]
+) -> PassResult:
+    """The second look, and the records of what it sees."""
+    if first.plan:
+        _clear(machine)
+    last = look(machine, parsed, confirm=options.confirm) if first.plan else first
+    result = PassResult(
+        plan=first.plan, remaining=last.plan, outcomes=tuple(outcomes), resolution=last.resolution
+    )
+    _record(machine, last, result)
+    return result
 
 
 def _sweep(machine: Machine) -> None:
@@ -116,15 +133,17 @@ def _clear(machine: Machine) -> None:
 class _Run:
     """The steps of one plan, grouped by variant: within a variant a failure skips what follows it."""
 
-    def __init__(self, execution: steps.Execution, reporter: Reporter, options: Options) -> None:
+    def __init__(
+        self, execution: steps.Execution, reporter: Reporter, options: Options, outcomes: list[Outcome]
+    ) -> None:
         self._execution = execution
         self._reporter = reporter
-        self._outcomes: list[Outcome] = []
+        self._outcomes = outcomes
         self._conversions = Conversions(
             execution, reporter, jobs=options.jobs, timeout=options.conversion_timeout
         )
 
-    def run(self, plan: Plan) -> list[Outcome]:
+    def run(self, plan: Plan) -> None:
         self._execution.workers.expect(plan)
         converting = {change.build_key for change in plan.changes if change.action == "convert"}
         groups = _by_variant(plan)
@@ -142,7 +161,6 @@ class _Run:
             raise
         finally:
             self._conversions.close()
-        return self._outcomes
 
     def _run_groups(self, groups: Sequence[Sequence[Change]]) -> None:
         for group in groups:
@@ -273,6 +291,7 @@ def _record(machine: Machine, last: Look, result: PassResult) -> None:
         if outcome.status != "done"
     }
     desired = last.resolution.desired
+    _follow_protection(machine, last)
     before = machine.records.conditions()
     judged = judge(
         desired,
@@ -287,6 +306,14 @@ def _record(machine: Machine, last: Look, result: PassResult) -> None:
     if result.converged:
         machine.records.save_applied(desired.revision)
     machine.stamps.save()
+
+
+def _follow_protection(machine: Machine, last: Look) -> None:
+    """`prune: disabled` counts as the manifest said last, also when nothing else changed with it."""
+    for wanted in last.resolution.desired.wanted:
+        release = last.recorded.releases.get(wanted.variant)
+        if release is not None and release.protected != wanted.protected:
+            machine.records.save_release(replace(release, protected=wanted.protected))
 
 
 def _failure(outcome: Outcome) -> Failure:

@@ -209,12 +209,32 @@ def test_six_models_at_once_want_a_confirmation_even_out_of_twenty() -> None:
 
 
 def test_forced_by_names_the_manifest_fields_with_both_values() -> None:
-    change = SERVED.plan(desired(release(block_size=128, temperature=0.5))).changes[0]
-    assert change.forced_by == ("spec.generation.temperature", "spec.quantization.blockSize")
+    convert, both, *_ = SERVED.plan(desired(release(block_size=128, temperature=0.5))).changes
+    assert convert.forced_by == ("spec.quantization.blockSize",)
+    assert both.forced_by == ("spec.generation.temperature", "spec.quantization.blockSize")
     verify = SERVED.plan(desired(release(block_size=128))).changes[1]
     assert verify.before == {"spec.quantization.blockSize": 32}
     assert verify.after is not None
     assert verify.after["spec.quantization.blockSize"] == 128
+
+
+def test_protection_follows_the_manifest_not_the_marker() -> None:
+    """Taken back by declaring the model once more without the annotation: the record follows, the marker is older."""
+    world = EMPTY.converge(desired(wanted(BASE, protected=True), release("rivers")))
+    remembered = replace(world.recorded.releases[BASE.variant], protected=False)
+    lifted = replace(
+        world,
+        recorded=replace(world.recorded, releases={**world.recorded.releases, BASE.variant: remembered}),
+    )
+    assert [c.action for c in lifted.plan(desired(release("rivers"))).changes] == ["prune"]
+
+
+def test_what_is_protected_does_not_count_against_the_rails() -> None:
+    models = [wanted(release(f"m{i}"), protected=i < 3) for i in range(5)]
+    world = EMPTY.converge(desired(*models))
+    plan = world.plan(desired(models[4]))
+    assert [(c.action, c.variant) for c in plan.changes] == [("prune", "m3-int4")]
+    assert {held.reason for held in plan.held} == {"Protected"}
 
 
 def test_a_number_is_never_used_twice() -> None:
