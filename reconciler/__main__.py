@@ -5,18 +5,20 @@ from __future__ import annotations
 import os
 import sys
 
-from reconciler.cli.main import main as run
-
 
 def main() -> None:
     """Ends the process without taking the interpreter apart: whoever opened something has closed it by now, and the
     teardown of what a plan loads costs 10 ms."""
-    code = run()
     try:
+        from reconciler.cli.main import main as run
+
+        code = run()
         sys.stdout.flush()
         sys.stderr.flush()
+    except KeyboardInterrupt:
+        code = 130
     except BrokenPipeError:
-        code = code or 1
+        code = 1
     os._exit(code)
 
 

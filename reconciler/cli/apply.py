@@ -27,7 +27,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="allow what asks for a confirmation: pruning everything, more than half or more than five models",
     )
-    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="conversions at a time (default: 1)")
+    parser.add_argument(
+        "--jobs", type=options.positive, default=1, metavar="N", help="conversions at a time (default: 1)"
+    )
     parser.add_argument(
         "--conversion-timeout",
         type=options.duration,

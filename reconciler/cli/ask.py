@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("prompt", metavar="PROMPT", help="the question; - reads it from standard input")
     parser.add_argument("--system", metavar="TEXT", help="a system message before the question")
     parser.add_argument(
-        "--max-tokens", type=int, default=256, metavar="N", help="longest answer (default: 256)"
+        "--max-tokens", type=options.positive, default=256, metavar="N", help="longest answer (default: 256)"
     )
     parser.add_argument(
         "--temperature",

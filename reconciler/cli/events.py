@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("variant", metavar="NAME", nargs="?", help="only events of this model or variant")
     options.add_machine(parser)
     parser.add_argument(
-        "-n", "--limit", type=int, default=50, help="at most this many, the newest (default: 50)"
+        "-n", "--limit", type=options.positive, default=50, help="at most this many, the newest (default: 50)"
     )
     options.add_output(parser, "text", "json")
 

@@ -66,13 +66,18 @@ def _guarded(arguments: list[str]) -> int:
     try:
         return _dispatch(arguments)
     except KeyboardInterrupt:
-        _say("interrupted: what was finished is kept, and the next apply goes on from there")
+        kept = ": what was finished is kept, and the next apply goes on from there" * (
+            arguments[0] == "apply"
+        )
+        _say("interrupted" + kept)
         return INTERRUPTED
     except BrokenPipeError:  # the reader of our output is gone: nothing is left to tell it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ERROR
     except ReconcilerError as error:
         return _report(error)
+    except OSError as error:
+        return _report_refused(error)
 
 
 def _dispatch(arguments: list[str]) -> int:
@@ -128,6 +133,20 @@ def _report(error: ReconcilerError) -> int:
     if isinstance(error, UsageError):
         return USAGE
     return LOCK_HELD if isinstance(error, LockHeld) else ERROR
+
+
+def _report_refused(error: OSError) -> int:
+    """The machine said no, to something that the command line named: words, not a traceback."""
+    from reconciler.cli.exit_codes import ERROR
+
+    where = f" {error.filename}" if error.filename else ""
+    _say(f"error: cannot use{where}: {error.strerror or error}\n\nhint: {_REFUSED_HINT}")
+    return ERROR
+
+
+_REFUSED_HINT = (
+    "name a place that this user can write with --root and --cache, or run as the user that owns it"
+)
 
 
 def _say(text: str) -> None:

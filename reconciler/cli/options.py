@@ -142,9 +142,17 @@ def add_talk(parser: argparse.ArgumentParser) -> None:
 def duration(text: str) -> float:
     """Seconds in a Go duration: `90s`, `2h30m`, `1.5h`."""
     parts = re.findall(r"(\d+(?:\.\d+)?)(ms|s|m|h)", text)
-    if not parts or "".join(number + unit for number, unit in parts) != text:
-        raise ValueError(text)
-    return sum(float(number) * _UNITS[unit] for number, unit in parts)
+    seconds = sum(float(number) * _UNITS[unit] for number, unit in parts)
+    if "".join(number + unit for number, unit in parts) != text or seconds <= 0:
+        raise argparse.ArgumentTypeError(f"expected a duration such as 90s, 45m or 2h30m, got {text!r}")
+    return seconds
+
+
+def positive(text: str) -> int:
+    """A count of at least one."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a number of at least 1, got {text!r}")
+    return int(text)
 
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}

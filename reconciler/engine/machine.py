@@ -6,6 +6,7 @@ import contextlib
 import os
 
 from reconciler.artifacts.store import ArtifactStore
+from reconciler.core.errors import UsageError
 from reconciler.core.layout import Layout
 from reconciler.core.observed import Observed
 from reconciler.core.suspension import still_on
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
     from reconciler.core.observed import ServedFolder
     from reconciler.core.recorded import Recorded
     from reconciler.core.release import Artifact
+
+
+# What may lie in a folder before the first apply: a checkout's state/ holds a README.
+OURS = frozenset({"README.md", ".gitignore", "lock", "lock.holder", "records", "mirror.git", "lost+found"})
 
 
 @value
@@ -58,9 +63,22 @@ def locked_machine(root: str, cache: str, *, command: str) -> Iterator[Machine]:
     from reconciler.host.lock import hold  # with it come sockets, for the holder's host name
 
     layout = Layout(os.path.realpath(root))
+    _refuse_foreign(layout)
     with hold(layout.lock, command=command):
         make_owner(layout)
         yield open_machine(root, cache)
+
+
+def _refuse_foreign(layout: Layout) -> None:
+    """A folder that holds somebody's files and was never a root is a slip of the hand, not a place to begin."""
+    try:
+        found = set(os.listdir(layout.root))
+    except FileNotFoundError:
+        return
+    if found - OURS and not os.path.exists(layout.owner):
+        named = ", ".join(sorted(found - OURS)[:3])
+        hint = "name an empty folder or one that does not exist yet"
+        raise UsageError(f"{layout.root} is no root of reconciler, and it is not empty ({named})", hint=hint)
 
 
 def observe(machine: Machine) -> Observed:

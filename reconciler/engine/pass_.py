@@ -71,9 +71,9 @@ def run_pass(machine: Machine, parsed: Parsed, reporter: Reporter, options: Opti
     try:
         _carry_out(machine, first, reporter, options, outcomes)
     except BaseException:
-        _conclude(
-            machine, parsed, first, options, outcomes
-        )  # what was finished is finished, also when interrupted
+        # What was finished stays finished, also when interrupted; and the first error is the one to report.
+        with contextlib.suppress(ReconcilerError):
+            _conclude(machine, parsed, first, options, outcomes)
         raise
     result = _conclude(machine, parsed, first, options, outcomes)
     _summarize(result, time.monotonic() - started)
