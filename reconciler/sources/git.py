@@ -17,7 +17,7 @@ from reconciler.core.parsed import Inputs
 from reconciler.core.value import replace, value
 from reconciler.host import durable
 from reconciler.host.lock import hold
-from reconciler.sources.git_address import host_user
+from reconciler.sources.git_address import realm
 from reconciler.sources.git_command import Command, Credentials, GitFailed
 from reconciler.sources.git_export import Exports
 from reconciler.sources.git_manifests import GitDisk, read_manifests
@@ -98,9 +98,8 @@ class _Following:
         self._sources = layout.at("sources")
         self._staging = os.path.join(self._sources, "staging")
         self._roots = tuple(os.path.realpath(root) for root in roots)
-        credentials = replace(credentials, user=host_user(remote.url))
-        if not remote.url.startswith("https:"):
-            credentials = replace(credentials, token="")
+        server, user = realm(remote.url)
+        credentials = replace(credentials, realm=server, user=user)
         folder = layout.at("mirror.git")
         self._git = Command(folder, credentials, allow_file=remote.allow_file)
         self._exports = Exports(self._sources, self._git)

@@ -111,9 +111,13 @@ def checked_path(path: str) -> str:
     return "" if normal == "." else normal
 
 
-def host_user(url: str) -> str:
-    """The user that an https URL names; most servers take any name beside a token."""
-    return urlsplit(url).username or "x-access-token"
+def realm(url: str) -> tuple[str, str]:
+    """(server, user) for whom a token is meant; ("", "") when it would not be encrypted on its way. The user is the one
+    that the URL names; most servers take any name beside a token."""
+    parts = urlsplit(url)
+    if parts.scheme != "https":
+        return "", ""
+    return f"https://{parts.netloc.rpartition('@')[2]}", parts.username or "x-access-token"
 
 
 def _split(url: str) -> SplitResult:

@@ -70,9 +70,7 @@ _ENVIRONMENT = {
 _PASSED_ON = ("GIT_SSL_CAINFO", "GIT_SSL_CAPATH", "GIT_PROXY_SSL_CAINFO", "GIT_EXEC_PATH")
 
 # Reads two variables of the environment: the token stands in no argument and in no file of ours.
-_HELPER = (
-    '!f() { test "$1" = get && echo "username=$RECONCILER_USER" && echo "password=$RECONCILER_TOKEN"; }; f'
-)
+_HELPER = '!f() { test "$1" = get && printf "username=%s\\npassword=%s\\n" "$RECONCILER_USER" "$RECONCILER_TOKEN"; }; f'
 
 _starting = threading.Lock()
 
@@ -95,9 +93,10 @@ class OutOfBounds(PermanentError):
 class Credentials:
     """All from the machine's own configuration, never from the repository. Paths are absolute, "" is none.
 
-    `gnupg` is a GNUPGHOME: a signature by any key in it counts.
+    `gnupg` is a GNUPGHOME: a signature by any key in it counts. `realm` and `user` say to whom the token is given.
     """
 
+    realm: str = ""
     user: str = ""
     token: str = ""
     ssh_key: str = ""
@@ -156,8 +155,8 @@ class Command:
 
     def _start(self, arguments: tuple[str, ...], home: str, stdin: IO[bytes]) -> Any:
         options = [part for name, held in self._options().items() for part in ("-c", f"{name}={held}")]
-        if self._credentials.token:
-            options += ["-c", f"credential.helper={_HELPER}"]
+        if self._credentials.token and self._credentials.realm:  # a proxy that asks gets nothing
+            options += ["-c", f"credential.{self._credentials.realm}.helper={_HELPER}"]
         command = ["git", f"--git-dir={self._folder}", "--literal-pathspecs", *options, *arguments]
         with _starting, _without_git_variables() as passed_on:
             return _git().execute(

@@ -140,7 +140,7 @@ def test_a_plan_fetches_and_accepts_nothing(fleet: Repository, machine: Machine)
 def test_the_top_of_the_repository_and_a_single_file_can_be_followed(
     fleet: Repository, machine: Machine
 ) -> None:
-    assert names(machine.follow(path="")) == ["one"]
+    assert names(machine.follow(path=".")) == ["one"]
     assert names(machine.follow(path="manifests/one.yaml")) == ["one"]
 
 
@@ -535,17 +535,6 @@ def test_nothing_that_a_repository_configures_is_run(
     program = tmp_path / "program"
     program.write_text(f"#!/bin/sh\ntouch {canary}\nexit 1\n")
     program.chmod(0o755)
-    for name in (
-        "post-checkout",
-        "post-update",
-        "reference-transaction",
-        "pre-receive",
-        "post-merge",
-        "update",
-    ):
-        shutil.copy(program, fleet.folder / ".git" / "hooks" / name) if (
-            fleet.folder / ".git/hooks"
-        ).exists() else None
     fleet.write(".gitattributes", "* filter=x diff=x merge=x\n*.yaml filter=lfs\n")
     fleet.write(".gitmodules", '[submodule "x"]\n\tpath = x\n\turl = ext::touch canary\n')
     fleet.write(".lfsconfig", "[lfs]\n\turl = https://127.0.0.1:1\n")
@@ -559,6 +548,17 @@ def test_nothing_that_a_repository_configures_is_run(
     )
     for setting in (*settings, "credential.helper", "core.alternateRefsCommand", "gpg.program"):
         fleet.git("config", setting, str(program))
+    hooks = fleet.folder / ".git" / "hooks"
+    hooks.mkdir(exist_ok=True)
+    for name in (
+        "post-checkout",
+        "post-update",
+        "reference-transaction",
+        "pre-receive",
+        "post-merge",
+        "update",
+    ):
+        shutil.copy(program, hooks / name)
     assert names(machine.follow()) == ["one"]
     assert not canary.exists()
 
@@ -762,7 +762,7 @@ def test_a_key_that_was_taken_off_the_list_stops_even_the_accepted_commit(
 
 @pytest.mark.skipif(shutil.which("gpg") is None, reason="no gpg here")
 def test_gpg_signatures_count_when_their_keyring_is_named(
-    fleet: Repository, machine: Machine, tmp_path: Path
+    fleet: Repository, machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     keyring = Path("/tmp") / f"gnupg-{os.getpid()}"  # a socket in it may have a path of 107 bytes at most
     keyring.mkdir(mode=0o700)
@@ -779,15 +779,15 @@ def test_gpg_signatures_count_when_their_keyring_is_named(
             "ed25519",
         ]
         subprocess.run(make, check=True, capture_output=True, timeout=120)
-        os.environ["GNUPGHOME"] = str(keyring)
-        fleet.commit("signed", "-S", "--no-edit")
+        monkeypatch.setenv("GNUPGHOME", str(keyring))
+        fleet.git("config", "user.signingkey", "test@localhost")
+        fleet.commit("signed", "-S")
         machine.credentials = Credentials(gnupg=str(keyring))
         assert codes(machine.follow(verify="head")) == []
         machine.credentials = Credentials()
         with pytest.raises(CommitRefused, match="signature"):
             machine.follow(verify="head")
     finally:
-        os.environ.pop("GNUPGHOME", None)
         subprocess.run(["gpgconf", "--homedir", keyring, "--kill", "all"], check=False, timeout=30)
         shutil.rmtree(keyring, ignore_errors=True)
 
@@ -795,7 +795,7 @@ def test_gpg_signatures_count_when_their_keyring_is_named(
 # Servers
 
 
-TOKEN = "canary-5f3a9c"
+TOKEN = r"canary-5f3a\n9c%s$(id)"
 
 
 @pytest.fixture
