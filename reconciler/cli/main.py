@@ -29,6 +29,7 @@ VERBS = {
     "events": "what was done on this machine, oldest first",
     "drift": "tell what git is ahead of from what changed behind our back",
     "verify": "check every byte and every promise of this machine, offline",
+    "doctor": "check what is around: caches, versions, disk, permissions, git, clock",
     "suspend": "leave a model or variant as it is on this machine",
     "resume": "end a suspension",
     "schema": "print the JSON Schema of the manifests",

@@ -98,7 +98,7 @@ def observe(machine: Machine) -> Observed:
         damaged_artifacts=damaged,
         folders=tuple(served_folders(machine)),
         registrations=registrations,
-        disk_free=_disk_free(machine.layout.root),
+        disk_free=disk_free(machine.layout.root),
     )
 
 
@@ -130,7 +130,7 @@ def _names(path: str) -> list[str]:
         return []
 
 
-def _disk_free(root: str) -> int:
+def disk_free(root: str) -> int:
     """Free bytes on the file system that the root is, or will be, on."""
     path = root
     while not os.path.isdir(path) and os.path.dirname(path) != path:

@@ -41,6 +41,7 @@ VERBS: dict[str, tuple[str, ...]] = {
     "status": (),
     "events": (),
     "verify": (),
+    "doctor": (),
     "drift": ("pydantic", "yaml"),
 }
 
