@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from reconciler.core.changes import Held, Plan
     from reconciler.core.desired import Desired, Wanted
+    from reconciler.core.errors import Problem
     from reconciler.core.observed import Observed, Registration, ServedFolder
     from reconciler.core.suspension import Suspension
 
@@ -49,10 +50,14 @@ def judge(
     *,
     suspensions: Sequence[Suspension] = (),
 ) -> dict[str, dict[str, Condition]]:
-    """Conditions by variant and type, for every declared variant that could be resolved."""
+    """Conditions by variant and type, for every variant of every readable manifest."""
+    broken = {
+        variant: _dated(_unresolved(variant, observed, problem), before.get(variant, {}), now)
+        for variant, problem in desired.unresolved.items()
+    }
     held = {hold.variant: hold for hold in remaining.held}
     left = {change.variant for change in remaining.changes}
-    return {
+    return broken | {
         wanted.variant: _dated(
             _conditions(
                 wanted,
@@ -103,6 +108,17 @@ def _conditions(
 def _suspended(wanted: Wanted, suspensions: Sequence[Suspension], now: str) -> _Suspended:
     one = suspension_of(suspensions, variant=wanted.variant, model=wanted.release.model)
     return _Suspended(said=str(one or ""), too_long=one is not None and lasts_too_long(one, now))
+
+
+def _unresolved(variant: str, observed: Observed, problem: Problem) -> list[Condition]:
+    """Declared, but its source cannot be converted: what was served before goes on."""
+    registration = observed.serving(variant)
+    old = f"; {registration.id} still serves" if registration is not None else ""
+    return [
+        _say("Ready", False, problem.code, problem.message + old),
+        _say("Stalled", True, problem.code, problem.message),
+        _served(registration),
+    ]
 
 
 def _ready(

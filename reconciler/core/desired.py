@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from reconciler.core.errors import Problem
 from reconciler.core.release import Release
-from reconciler.core.value import value
+from reconciler.core.value import fresh, value
 
 
 @value
@@ -35,3 +36,4 @@ class Desired:
     wanted: tuple[Wanted, ...] = ()
     declared: frozenset[str] = frozenset()
     complete: bool = True
+    unresolved: dict[str, Problem] = fresh(factory=dict)  # by variant: why it is declared and not wanted

@@ -56,6 +56,11 @@ def resolve(parsed: Parsed, stamps: StampBook, held: Container[str] = ()) -> Res
         wanted=tuple(wanted for one in found for wanted in one.wanted),
         declared=frozenset(variant_name(m.name, p) for m in parsed.models for p in m.precisions),
         complete=not parsed.problems,
+        unresolved={
+            variant: one.problems[0]
+            for model, one in zip(parsed.models, found, strict=True)
+            for variant in _unwanted(model, one)
+        },
     )
     return Resolution(
         desired=desired,
@@ -71,6 +76,11 @@ class _Resolved:
     problems: tuple[Problem, ...] = ()
     warnings: tuple[Problem, ...] = ()
     sources: dict[str, Source]
+
+
+def _unwanted(model: Model, found: _Resolved) -> set[str]:
+    """The variants that are declared and cannot be had."""
+    return {variant_name(model.name, p) for p in model.precisions} - {one.variant for one in found.wanted}
 
 
 class _Resolver:

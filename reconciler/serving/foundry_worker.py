@@ -140,6 +140,9 @@ def _within_context(session: Any, request: Any, parameters: Json) -> int:
     return min(wanted, room) if room > 0 else wanted
 
 
+ONE_PIECE = 0.05  # seconds
+
+
 def _stream(session: Any, request: Any, emit: Emit) -> Json:
     from foundry_local_sdk import TextItem
 
@@ -170,9 +173,11 @@ def _stream(session: Any, request: Any, emit: Emit) -> Json:
 
 
 def _rate(tokens: int, started: float, first: float, ended: float) -> float:
-    """Decoding speed: the first token belongs to the prompt's time, unless it is the only one."""
-    after_first, seconds = (tokens - 1, ended - first) if tokens > 1 else (tokens, ended - started)
-    return after_first / seconds if seconds > 0 else 0.0
+    """Decoding speed: the first token belongs to the prompt's time. An answer that came in one piece tells nothing of
+    the time between its tokens; then the speed is that of the whole answer."""
+    if tokens > 1 and ended - first > ONE_PIECE:
+        return (tokens - 1) / (ended - first)
+    return tokens / (ended - started) if ended > started else 0.0
 
 
 def _forget_peak_memory() -> None:

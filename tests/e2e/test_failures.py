@@ -45,6 +45,9 @@ def test_a_source_that_breaks_keeps_the_old_release(serving: TestMachine) -> Non
     done = serving.run("apply")
     assert done.code == 3
     assert "config.json" in done.err
+    ready = serving.run("status", "-o", "json").json()["variants"][0]["conditions"][0]
+    assert (ready["type"], ready["status"]) == ("Ready", "False")
+    assert "capitals-int4:1 still serves" in ready["message"]
     assert "Ljubljana" in serving.run("ask", "capitals-int4", QUESTION).out
 
 
