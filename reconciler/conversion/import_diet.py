@@ -1,6 +1,6 @@
 """Make the imports of the converter cheaper, without changing what it computes.
 
-Importing Olive, torch and transformers is most of a small conversion. Five things in it are waste; what each costs is
+Importing Olive, torch and transformers is most of a small conversion. Six things in it are waste; what each costs is
 told in CPU seconds of a quiet machine, of 6.6 together:
 
 - 0.8 s: the garbage collector walks a growing heap again and again, and finds nothing, since modules do not die. It
@@ -11,6 +11,8 @@ told in CPU seconds of a quiet machine, of 6.6 together:
 - 0.3 s: torch names the source line of 270 operators by reading source files. It gets the number without the text.
 - 1.1 s: transformers and torch import torch's compiler for decorators and one class that act only while compiling,
   which a conversion never does. They wait until somebody compiles (accelerate does the same, for the same reason).
+- 0.5 s: transformers and accelerate import what spreads a model over many machines. They are told that this torch was
+  built without it, as some are; that stays so.
 
 Where anything does not fit the installed versions, `tools` imports plainly.
 """
@@ -35,7 +37,12 @@ _MARKS = ("disable", "allow_in_graph", "assume_constant_result")  # decorators t
 def cheaper_imports() -> Iterator[None]:
     """Around the first import of the heavy packages."""
     with _collector_at_rest(), _sources_unread(), _modules_improved(), _compiler_put_off():
+        importlib.import_module("torch").distributed.is_available = _is_not
         yield
+
+
+def _is_not() -> bool:
+    return False
 
 
 @contextmanager

@@ -20,9 +20,17 @@ _LATER = (
     "olive.passes.onnx.model_builder",
     "onnx",
     "safetensors.torch",
+    "torch.fx.experimental.symbolic_shapes",
+    "torch.utils._device",
 )
 _LATER_FOR = {
-    "int8": ("olive.passes.pytorch.rtn", "transformers.models.bloom", "peft"),
+    "int8": (
+        "olive.passes.pytorch.rtn",
+        "transformers.models.bloom",
+        "peft",
+        "numpy.ctypeslib",
+        "torch.distributed.tensor",
+    ),
     "fp16": ("olive.passes.onnx.float16_conversion",),
     "adapter": ("olive.passes.pytorch.merge_adapter_weights", "peft"),
 }
