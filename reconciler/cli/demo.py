@@ -83,7 +83,7 @@ class _Demo:
     def run(self) -> None:
         self._declare()
         self._serve()
-        self._ask("int4", "Ljubljana")
+        self._ask("int4", "Ljubljana", "Ask the int4 model, through Foundry Local.")
         self._retemplate()
         self._damage_and_repair()
         self._prune()
@@ -108,8 +108,8 @@ class _Demo:
         _step("A second apply finds nothing to do.")
         self._reconciler("apply")
 
-    def _ask(self, precision: str, expected: str) -> None:
-        _step(f"Ask the {precision} model, through Foundry Local.")
+    def _ask(self, precision: str, expected: str, story: str) -> None:
+        _step(story)
         answer = self._reconciler("ask", f"capitals-{precision}", QUESTION)
         if expected not in answer:
             raise PermanentError(f"expected an answer with {expected!r}, got {answer.strip()!r}")
@@ -146,7 +146,7 @@ class _Demo:
         _say(f"    $ truncate -s 1000 {os.path.relpath(victim, self.folder)}")
         self._reconciler("plan")
         self._reconciler("apply")
-        self._ask("int4", "Ljubljana")
+        self._ask("int4", "Ljubljana", "The repaired model answers again.")
 
     def _prune(self) -> None:
         _step(
