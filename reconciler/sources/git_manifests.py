@@ -96,6 +96,10 @@ def _link_refusal(tree: Tree, folder: str, entry: Entry) -> Problem | None:
     return None
 
 
+def _may_be_template(entry: Entry) -> bool:
+    return entry.kind == FILE and entry.size <= MAX_BYTES and not entry.name.endswith(ENDINGS)
+
+
 def _hidden(name: str) -> bool:
     return any(part.startswith(".") for part in name.split("/"))
 
@@ -107,6 +111,7 @@ class GitDisk(Disk):
     def __init__(self, tree: Tree, checkout: str, exports: Exports) -> None:
         super().__init__()
         self._tree, self._checkout, self._exports = tree, checkout, exports
+        self._bytes: dict[str, bytes] = {}  # by object
 
     def place(self, path: str) -> Place:
         if not inside(path, self._checkout):
@@ -127,9 +132,17 @@ class GitDisk(Disk):
         if entry.kind != FILE or entry.size > MAX_BYTES:
             self.templates[path] = None
             return None
-        data = self._tree.read([entry])[entry.object]
+        data = self._bytes_of(entry, os.path.dirname(self._inner(path)))
         self.templates[path] = digest.of_bytes(data)
         return data
+
+    def _bytes_of(self, entry: Entry, folder: str) -> bytes:
+        """Where one template lies there are more: one git process reads them all."""
+        if entry.object not in self._bytes:
+            beside = [one for one in self._tree.children(self._tree.at(folder)) if _may_be_template(one)]
+            few = sum(one.size for one in beside) <= MOST_BYTES
+            self._bytes |= self._tree.read([entry, *(beside if few else ())])
+        return self._bytes[entry.object]
 
     def _place(self, path: str) -> Place:
         entry = self._tree.at(self._inner(path))

@@ -399,7 +399,7 @@ def large_manifest(fleet: Repository) -> str:
 
 
 def inflating_manifest(fleet: Repository) -> str:
-    fleet.place("100644", "manifests/zeros.yaml", fleet.blob(bytes(64 << 20)))
+    fleet.place("100644", "manifests/zeros.yaml", fleet.blob(bytes(16 << 20)))
     return "FileTooLarge"
 
 
