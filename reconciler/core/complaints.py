@@ -21,11 +21,7 @@ MAX_PROBLEMS = 50  # said of one file: whoever made a thousand knows after fifty
 
 Kind = TypeVar("Kind", bound=BaseModel)
 
-_FORMS = "one template: the name of a preset, or one of ref, roles and jinja"
-
 _CONTAINERS = {
-    "union_tag_not_found": ("InvalidValue", _FORMS),
-    "union_tag_invalid": ("InvalidValue", _FORMS),
     "model_type": ("WrongType", "a mapping"),
     "dict_type": ("WrongType", "a mapping"),
     "list_type": ("WrongType", "a list"),
@@ -71,8 +67,22 @@ def _words(detail: ErrorDetails, path: Path, model: type[BaseModel]) -> tuple[st
         return _unknown_field(path, model)
     if kind == "missing":
         return "MissingField", "expected a value, got nothing", ""
+    if kind in ("union_tag_not_found", "union_tag_invalid"):
+        return "InvalidValue", f"expected {_forms(path, model)}, got {_got_forms(detail['input'])}", ""
     code, expected = _CONTAINERS.get(kind, ("InvalidValue", "another value"))
     return code, f"expected {expected}, got {got(detail['input'])}", ""
+
+
+def _forms(path: Path, model: type[BaseModel]) -> str:
+    """What a template may be at this place: a PromptTemplate names neither a preset nor another one."""
+    if "ref" in known_fields(model, path):
+        return "one template: the name of a preset, or one of ref, roles and jinja"
+    return "one template: either roles or jinja"
+
+
+def _got_forms(value: object) -> str:
+    named = [form for form in TEMPLATE_FORMS if isinstance(value, dict) and form.strip("<>") in value]
+    return " and ".join(form.strip("<>") for form in named) or got(value)
 
 
 def _unknown_field(path: Path, model: type[BaseModel]) -> tuple[str, str, str]:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from reconciler.core.parsed import Place
 
 _DRIVE = re.compile(r"[A-Za-z]:")
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
 @value
@@ -56,7 +57,8 @@ def locate(written: str, beside: str, kind: str, around: Surroundings) -> str:
     path = _spelled(written, beside, around)
     place = around.place(path)
     if place.kind == "missing":
-        raise PathRefused("PathMissing", f"expected a {kind}, but there is no {name}")
+        message = f"expected a {kind}, but there is no {name}"
+        raise PathRefused("PathMissing", message, _why_missing(written, kind))
     if not _allowed(place.path, written, around):
         raise PathRefused(
             "PathOutside", f"expected a {kind} inside the repository, but {name} leads out of it", _HINT
@@ -64,6 +66,15 @@ def locate(written: str, beside: str, kind: str, around: Surroundings) -> str:
     if place.kind != kind:
         raise PathRefused("PathKind", f"expected a {kind}, but {name} is {_article(place.kind)}")
     return place.path
+
+
+def _why_missing(written: str, kind: str) -> str:
+    """What an author may have meant by a path that leads nowhere."""
+    if written.startswith("~"):
+        return "~ is not expanded; write the path relative to this file"
+    if kind == "folder" and _HUB_ID.fullmatch(written):
+        return "ids of a hub are not supported yet: download the model and give its folder, relative to this file"
+    return ""
 
 
 _HINT = "the operator of the machine can allow more folders (--source-root)"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from difflib import get_close_matches
 
 TYPE_CHECKING = False
@@ -9,6 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 LIMIT = 60
+
+_NUMBER = re.compile(r"[0-9]{1,9}$")
 
 
 def shown(text: str, limit: int = LIMIT) -> str:
@@ -27,10 +30,39 @@ def field_path(path: Iterable[str | int]) -> str:
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """A hint that names the known word which is spelt most alike, whatever its case; empty when none is near."""
-    folded = {each.replace("_", "").lower(): each for each in known}
-    near = get_close_matches(word[:LIMIT].replace("_", "").lower(), folded, n=1, cutoff=0.6)
-    return f"did you mean {folded[near[0]]}?" if near else ""
+    """A hint that names the known word which is spelt most alike, whatever its case; empty when none is near.
+
+    `int3` is one letter from `int4` and from `int8`: then the nearer number decides. A bare `4` is `int4`.
+    """
+    word = _folded(word[:LIMIT])
+    folded = {_folded(each): each for each in known}
+    near = get_close_matches(word, folded, n=max(len(folded), 1), cutoff=0.6)
+    if not near and word.isdigit():
+        near = [each for each in folded if (number := _NUMBER.search(each)) and number[0] == word]
+    if not near:
+        return ""
+    best = min(near, key=lambda each: (_edits(word, each), _apart(word, each)))
+    return f"did you mean {folded[best]}?"
+
+
+def _folded(word: str) -> str:
+    return word.replace("_", "").lower()
+
+
+def _edits(one: str, other: str) -> int:
+    """How many letters to add, drop or change (Levenshtein)."""
+    row = list(range(len(other) + 1))
+    for i, letter in enumerate(one, 1):
+        before, row[0] = row[0], i
+        for j, another in enumerate(other, 1):
+            before, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, before + (letter != another))
+    return row[-1]
+
+
+def _apart(one: str, other: str) -> int:
+    """The distance of the numbers that two words end in; 0 where one has none."""
+    numbers = [int(found[0]) for word in (one, other) if (found := _NUMBER.search(word))]
+    return max(numbers) - min(numbers) if len(numbers) == len((one, other)) else 0
 
 
 def listed(words: Iterable[str]) -> str:

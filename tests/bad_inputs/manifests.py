@@ -123,6 +123,8 @@ VALUES: dict[str, Case] = {
     "a time": model("generation: {topK: 12:30}"),
     "a leading zero": model("generation: {topK: 014}"),
     "doSample": model("generation: {doSample: false}"),
+    "a precision with a wrong number": model(precisions="[int3, int9, fp15]"),
+    "a precision without its type": model(precisions="[4, 8, 16, 3]"),
     "precision twice": model(precisions="[int4, int8, int4]"),
     "bf16": model(precisions="[bf16]"),
     "fp16": model(precisions="[fp16]"),
@@ -195,6 +197,7 @@ PATHS: dict[str, Case] = {
     "a drive": model(source="{path: 'C:/models'}"),
     "an address": model(source="{path: 'https://example.com/phi'}"),
     "home": model(source="{path: ~/models}"),
+    "the id of a hub": model(source="{path: Qwen/Qwen2-0.5B}"),
     "empty path": model(source='{path: ""}'),
     "adapter outside": model(source="{path: ../models/phi, adapter: ../../outside}"),
     "template outside": model("promptTemplate: {jinja: ../../outside/t.jinja}"),
@@ -246,6 +249,9 @@ TEMPLATES: dict[str, Case] = {
     ),
     "a role pattern without its place": model("promptTemplate: {roles: {prompt: hello}}"),
     "a role pattern in lower case": model('promptTemplate: {roles: {prompt: "{content}"}}'),
+    "both forms in a PromptTemplate": bad(
+        f"{HEAD}PromptTemplate\nmetadata: {{name: t}}\nspec: {{jinja: t.jinja, roles: {{prompt: '{{Content}}'}}}}\n"
+    ),
     "roles without prompt": model('promptTemplate: {roles: {user: "{Content}"}}'),
 }
 

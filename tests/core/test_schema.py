@@ -333,7 +333,7 @@ PATTERN = "expected text with {Content} in it, once"
             model("promptTemplate: {ref: a, jinja: b}"),
             "spec.promptTemplate",
             7,
-            f"{FORMS}, got a mapping",
+            f"{FORMS}, got ref and jinja",
             "",
         ),
         (model("promptTemplate: {ref: A}"), "spec.promptTemplate.ref", 7, f"{NAME}, got A", ""),
@@ -371,7 +371,7 @@ PATTERN = "expected text with {Content} in it, once"
             f"{HEAD}PromptTemplate\nmetadata: {{name: a}}\nspec: {{ref: b}}\n",
             "spec",
             4,
-            FORMS + ", got a mapping",
+            "expected one template: either roles or jinja, got ref",
             "",
         ),
         (
