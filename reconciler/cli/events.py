@@ -6,14 +6,18 @@ import json
 import sys
 
 from reconciler.cli import options
-from reconciler.cli.exit_codes import OK
+from reconciler.cli.exit_codes import INTERRUPTED, OK
 from reconciler.core.escape import for_terminal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from typing import Any
+
+    from reconciler.records.records import Records
+
+INTERVAL = 0.5  # seconds; an event is there within it
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,6 +26,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-n", "--limit", type=options.positive, default=50, help="at most this many, the newest (default: 50)"
     )
+    parser.add_argument(
+        "-f",
+        "--follow",
+        action="store_true",
+        help="then go on with each new event as it happens, until Ctrl-C",
+    )
     options.add_output(parser, "text", "json")
 
 
@@ -29,12 +39,37 @@ def run(arguments: argparse.Namespace) -> int:
     from reconciler.core.layout import Layout
     from reconciler.records.records import Records
 
-    events = Records(Layout(options.root_of(arguments))).events(limit=None)
+    records = Records(Layout(options.root_of(arguments)))
+    if arguments.follow:
+        return _follow(records, arguments)
+    _show(records.events(limit=None), arguments, limit=arguments.limit)
+    return OK
+
+
+def _follow(records: Records, arguments: argparse.Namespace) -> int:
+    """Ends when it is interrupted, or by a broken pipe when whoever reads it is gone."""
+    import time
+
+    follower = records.follow_events()
+    try:
+        _show(follower.first(), arguments, limit=arguments.limit)
+        while True:
+            time.sleep(INTERVAL)
+            _show(follower.read(), arguments)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    finally:
+        follower.close()
+
+
+def _show(
+    events: Iterable[Mapping[str, Any]], arguments: argparse.Namespace, *, limit: int | None = None
+) -> None:
     chosen = [event for event in events if _concerns(event, arguments.variant)]
-    for event in chosen[-arguments.limit :] if arguments.limit > 0 else []:
+    for event in chosen if limit is None else chosen[-limit:]:
         line = json.dumps(event, ensure_ascii=False) if arguments.output == "json" else _line(event)
         sys.stdout.write(line + "\n")
-    return OK
+    sys.stdout.flush()
 
 
 def _concerns(event: Mapping[str, Any], name: str | None) -> bool:

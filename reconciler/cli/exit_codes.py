@@ -27,10 +27,10 @@ CODES: dict[str, dict[int, str]] = {
         PARTLY: "partly: something failed, was refused or is held back",
         LOCK_HELD: "another reconciler holds the lock",
     },
-    "status": {OK: "shown", ERROR: "error"},
+    "status": {OK: "shown", ERROR: "error", INTERRUPTED: "interrupted; so ends --watch"},
     "ask": {OK: "answered", ERROR: "not served, or the runtime refused"},
     "explain": {OK: "explained", ERROR: "not declared, or its source is invalid"},
-    "events": {OK: "shown", ERROR: "error"},
+    "events": {OK: "shown", ERROR: "error", INTERRUPTED: "interrupted; so ends --follow"},
     "drift": {
         OK: "none: the machine is what git declares",
         ERROR: "error, or something could not be compared",
@@ -56,5 +56,5 @@ CODES: dict[str, dict[int, str]] = {
 
 
 def epilog(verb: str) -> str:
-    rows = "\n".join(f"  {code:<4} {meaning}" for code, meaning in (CODES[verb] | _ANY).items())
+    rows = "\n".join(f"  {code:<4} {meaning}" for code, meaning in sorted((_ANY | CODES[verb]).items()))
     return f"exit codes:\n{rows}"

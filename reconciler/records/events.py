@@ -21,24 +21,24 @@ FULL = 4 << 20  # bytes
 def append(path: str, event: Event) -> None:
     durable.make_folder(os.path.dirname(path))
     if _size(path) >= FULL:
-        durable.rename(path, _older(path))
+        durable.rename(path, older(path))
     durable.append_line(path, json.dumps(event, separators=(",", ":"), allow_nan=False).encode())
 
 
 def newest(path: str, limit: int | None) -> list[Event]:
     """All of them or the last `limit`, in order. Lines that are no events (torn by a crash) are left out."""
     found: list[Event] = []
-    for file in (path, _older(path)):
+    for file in (path, older(path)):
         for line in reversed(_lines(file)):
             if limit is not None and len(found) >= limit:
                 return found[::-1]
-            event = _parse(line)
+            event = parse(line)
             if event is not None:
                 found.append(event)
     return found[::-1]
 
 
-def _older(path: str) -> str:
+def older(path: str) -> str:
     stem, ending = os.path.splitext(path)
     return f"{stem}.1{ending}"
 
@@ -57,7 +57,7 @@ def _lines(path: str) -> list[bytes]:
         return []
 
 
-def _parse(line: bytes) -> Event | None:
+def parse(line: bytes) -> Event | None:
     try:
         event = json.loads(line)
     except ValueError:

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from reconciler.core.suspension import Suspension
     from reconciler.records.documents import Document
     from reconciler.records.events import Event
+    from reconciler.records.following import Follower
 
     T = TypeVar("T")
 
@@ -163,6 +164,11 @@ class Records:
     def events(self, limit: int | None = None) -> list[Event]:
         """The newest, in the order in which they happened."""
         return events.newest(self._events, limit)
+
+    def follow_events(self) -> Follower:
+        from reconciler.records.following import Follower
+
+        return Follower(self._events)
 
     def sweep(self) -> None:
         """Remove what a killed writer left."""

@@ -1,0 +1,122 @@
+"""The log of events, followed while it is written, torn, renamed and emptied."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from reconciler.records import events
+from reconciler.records.following import Follower
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    return tmp_path / "events.jsonl"
+
+
+@pytest.fixture
+def follower(log: Path) -> Iterator[Follower]:
+    one = Follower(str(log))
+    yield one
+    one.close()
+
+
+def append(log: Path, *numbers: int) -> None:
+    for number in numbers:
+        events.append(str(log), {"n": number})
+
+
+def numbers(found: list[events.Event]) -> list[int]:
+    return [event["n"] for event in found]
+
+
+def rotate(log: Path) -> None:
+    log.rename(log.with_name("events.1.jsonl"))
+
+
+def test_first_what_is_there_then_what_is_new(log: Path, follower: Follower) -> None:
+    append(log, 1, 2)
+    assert numbers(follower.first()) == [1, 2]
+    assert follower.read() == []
+    append(log, 3)
+    assert numbers(follower.read()) == [3]
+    assert follower.read() == []
+
+
+def test_a_log_that_does_not_exist_yet_is_waited_for(log: Path, follower: Follower) -> None:
+    assert follower.first() == []
+    assert follower.read() == []
+    append(log, 1)
+    assert numbers(follower.read()) == [1]
+
+
+def test_what_was_written_before_and_after_a_rotation_is_told_once(log: Path, follower: Follower) -> None:
+    append(log, 1)
+    assert numbers(follower.first()) == [1]
+    append(log, 2)
+    rotate(log)
+    assert numbers(follower.read()) == [2]
+    append(log, 3)
+    assert numbers(follower.read()) == [3]
+    append(log, 4)
+    rotate(log)
+    append(log, 5)
+    assert numbers(follower.read()) == [4, 5]
+
+
+def test_the_older_file_comes_first(log: Path, follower: Follower) -> None:
+    append(log, 1)
+    rotate(log)
+    append(log, 2)
+    assert numbers(follower.first()) == [1, 2]
+
+
+def test_a_file_that_is_renamed_while_it_is_opened_is_not_told_twice(log: Path) -> None:
+    append(log, 1)
+    os.link(log, log.with_name("events.1.jsonl"))
+    follower = Follower(str(log))
+    assert numbers(follower.first()) == [1]
+    follower.close()
+
+
+def test_half_a_line_waits_for_its_end(log: Path, follower: Follower) -> None:
+    append(log, 1)
+    assert numbers(follower.first()) == [1]
+    with open(log, "ab") as file:
+        file.write(b'{"n":')
+        file.flush()
+        assert follower.read() == []
+        file.write(b"2}\n")
+    assert numbers(follower.read()) == [2]
+
+
+def test_a_line_torn_by_a_crash_is_left_out(log: Path, follower: Follower) -> None:
+    log.write_bytes(b'{"n":1}\n{"n":')
+    assert numbers(follower.first()) == [1]
+    append(log, 2)
+    assert numbers(follower.read()) == [2]
+
+
+def test_a_log_emptied_by_hand_is_read_from_its_beginning(log: Path, follower: Follower) -> None:
+    append(log, 1, 2)
+    assert numbers(follower.first()) == [1, 2]
+    os.truncate(log, 0)
+    assert follower.read() == []
+    append(log, 3)
+    assert numbers(follower.read()) == [3]
+
+
+def test_thousands_of_events_through_real_rotations_are_all_told_in_order(
+    log: Path, follower: Follower, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(events, "FULL", 2000)  # bytes: a rotation every 180 events or so
+    told = numbers(follower.first())
+    for number in range(2000):
+        append(log, number)
+        if number % 50 == 0:
+            told += numbers(follower.read())
+    told += numbers(follower.read())
+    assert told == list(range(2000))
