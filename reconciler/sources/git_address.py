@@ -24,6 +24,7 @@ VERIFY = ("none", "head", "all")
 
 _HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|[0-9a-fA-F:]*:[0-9a-fA-F:]*")
 _USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*")
+_TOKEN = re.compile(r"gh[a-z]_|github_pat_|glpat-|hf_|.{65}")
 _PATH = re.compile(r"/[A-Za-z0-9._~%+@=,/-]+")
 _BRANCH = re.compile(r"(?!-)[^\x00-\x20\x7f~^:?*\[\\+]+")
 _SCP = re.compile(r"(?P<user>[\w.-]+@)?(?P<host>[\w.-]+):(?!//|:)(?P<path>.+)")
@@ -130,11 +131,11 @@ def _split(url: str) -> SplitResult:
 
 
 def _check(parts: SplitResult) -> None:
-    if parts.password is not None:
+    if parts.password is not None or _TOKEN.match(parts.username or ""):
         hint = (
             "others can see arguments: put the token into a file (--token-file) or into RECONCILER_GIT_TOKEN"
         )
-        raise UsageError("the URL holds a password", hint=hint, code="GitUrl")
+        raise UsageError("the URL holds a password or a token", hint=hint, code="GitUrl")
     if not _HOST.fullmatch(parts.hostname or ""):
         raise _refused(f"expected the name of a host, got {shown(parts.hostname or '')!r}")
     if parts.username is not None and not _USER.fullmatch(parts.username):

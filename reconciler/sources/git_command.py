@@ -162,7 +162,7 @@ class Command:
             return _git().execute(
                 command,
                 as_process=True,
-                istream=stdin,  # type: ignore[arg-type]  # any file with a descriptor will do
+                istream=stdin,
                 env={**passed_on, **self._environment(home)},
                 shell=False,
                 start_new_session=os.name != "nt",

@@ -95,7 +95,7 @@ class Mirror:
 
     def fetch(self, tip: str, accepted: str) -> str:
         """Bring the branch here, if it moved. Returns its commit, which may be newer than `tip`."""
-        if self._ref(self._fetched) == tip and self.has(tip) and (not accepted or self.has(accepted)):
+        if self._ref(self._fetched) == tip and all(map(self.has, {tip, accepted or tip})):
             return tip
         limit = _pack_bytes(self.folder) + LARGEST_FETCH
         try:

@@ -276,6 +276,8 @@ def test_a_folder_that_a_commit_removed_prunes_nothing(fleet: Repository, machin
         "ftp://host/repository",
         "https://user:password@host/repository",
         "https://:password@host/repository",
+        "https://ghp_password@host/repository",
+        "https://github_pat_password@host/repository",
         "https://host/repository?x=y",
         "https://host/repository#x",
         "https://host:port/repository",
@@ -907,6 +909,24 @@ def test_two_plans_at_once_wait_for_each_other(fleet: Repository, tmp_path: Path
     assert [one.code for one in done] == [0, 0]
     assert done[0].out == done[1].out
     assert done[0].json()["revision"] == f"main@sha1:{fleet.git('rev-parse', 'HEAD')}"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL")
+def test_a_look_that_was_killed_anywhere_is_finished_by_the_next(fleet: Repository, tmp_path: Path) -> None:
+    machine = TestMachine(folder=tmp_path)
+    arguments = ("plan", "--repo", str(fleet.folder), "--allow-file", "-o", "json")
+    whole = machine.run(*arguments)
+    killed = 0
+    for step in range(1, 1000, 3):
+        shutil.rmtree(machine.root)
+        done = machine.run(*arguments, RECONCILER_CRASH_AT=str(step))
+        if done.code == 0:
+            break
+        assert done.code == -9, done.err
+        killed += 1
+        assert (machine.run(*arguments).out, machine.run(*arguments).err) == (whole.out, "")
+    assert killed > 10
 
 
 @pytest.mark.slow
