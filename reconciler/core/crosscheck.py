@@ -38,15 +38,15 @@ def _variant_names(
     declarations: list[Declaration[Manifest]], findings: Findings
 ) -> Iterator[tuple[str, str]]:
     """`phi` at int4 is the variant `phi-int4`; a model of that name could not be told from it."""
+    models = [(each.text("metadata", "name"), each) for each in declarations if each.kind is ModelManifest]
     variants = {
-        variant_name(declaration.manifest.metadata.name, precision): declaration
-        for declaration in declarations
-        if isinstance(declaration.manifest, ModelManifest)
-        for precision in declaration.manifest.spec.precisions
+        variant_name(name, precision): declaration
+        for name, declaration in models
+        for precision in declaration.texts("spec", "precisions")
+        if name and precision
     }
-    for model in declarations:
-        name = model.manifest.metadata.name
-        if isinstance(model.manifest, ModelManifest) and (other := variants.get(name)):
+    for name, model in models:
+        if name and (other := variants.get(name)):
             where = f"{other.file}:{other.document.line(('metadata', 'name'))}"
             message = f"expected a name of its own, got {name}, which is a variant of the model at {where}"
             findings.add(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from reconciler.core.errors import Problem
+from reconciler.core.fields import is_null
 from reconciler.core.quoting import field_path
 from reconciler.core.schema import Manifest
 from reconciler.core.value import value
@@ -45,12 +46,18 @@ class Claim:
 
 @value
 class Declaration(Generic[Kind_co]):
-    """A manifest that its schema accepts. `file` is as people name it, `name` relative to the folder of manifests."""
+    """A document of a known kind. `file` is as people name it, `name` relative to the folder of manifests.
 
-    manifest: Kind_co
+    `manifest` is None when something has been said against the document already. What its other fields name is checked
+    all the same, so that everything is said at once: `refused` are the fields (`spec.source.path`) not to look at.
+    """
+
+    kind: type[Kind_co]
+    manifest: Kind_co | None
     document: Document
     file: str
     name: str
+    refused: frozenset[str] = frozenset()
 
     def problem(self, path: Path, code: str, message: str, hint: str = "") -> Problem:
         return Problem(
@@ -61,3 +68,29 @@ class Declaration(Generic[Kind_co]):
             message=message,
             hint=hint,
         )
+
+    def text(self, *path: str | int) -> str | None:
+        """What the author wrote in that field; None for nothing, and for what was refused."""
+        found = self._found(path)
+        return str(found) if isinstance(found, str) and not is_null(found) else None
+
+    def texts(self, *path: str | int) -> list[str | None]:
+        """The items of a list, with None for each that was refused."""
+        found = self._found(path)
+        return [self.text(*path, index) for index in range(len(found))] if isinstance(found, list) else []
+
+    def keys(self, *path: str | int) -> list[str]:
+        """The names of the fields that the author wrote there."""
+        found = self._found(path)
+        return list(found) if isinstance(found, dict) else []
+
+    def _found(self, path: Path) -> object:
+        found = self.document.data
+        for depth, part in enumerate(path, 1):
+            if field_path(path[:depth]) in self.refused:
+                return None
+            if isinstance(found, dict):
+                found = found.get(part)
+            else:
+                found = found[part] if isinstance(found, list) and isinstance(part, int) else None
+        return found

@@ -69,11 +69,13 @@ class Model:
     """One `kind: Model` document, with every reference resolved and every default filled in.
 
     `source_path` and `adapter_path` are absolute; `file` is as the user names it (for messages), `line` 1-based.
+    `lines` says where single fields stand: those that a source, once looked at, can turn out not to fit.
     """
 
     name: str
     file: str
     line: int
+    lines: dict[str, int] = fresh(factory=dict)
     labels: dict[str, str] = fresh(factory=dict)
     annotations: dict[str, str] = fresh(factory=dict)
     source_path: str
@@ -84,6 +86,10 @@ class Model:
     template: Template
     generation: Generation = Generation()
     suspend: bool = False
+
+    def line_of(self, field: str) -> int:
+        """The line of `spec.source` and the like; of the document where the author left the field out."""
+        return self.lines.get(field, self.line)
 
     @property
     def prune_disabled(self) -> bool:

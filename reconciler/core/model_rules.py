@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from reconciler.core import manifest, presets
 from reconciler.core.paths import PathRefused, locate
 from reconciler.core.quantization import honoured_options
-from reconciler.core.quoting import listed, nearest, shown
-from reconciler.core.schema import Quantization, TemplateReference
+from reconciler.core.quoting import field_path, listed, nearest, shown
+from reconciler.core.schema import Quantization, RolesTemplate
 from reconciler.core.template_rules import template_of
 
 TYPE_CHECKING = False
@@ -15,9 +17,18 @@ if TYPE_CHECKING:
     from typing import Any
 
     from reconciler.core.declaration import Declaration, Findings
+    from reconciler.core.loader import Document
     from reconciler.core.paths import Surroundings
     from reconciler.core.schema import ModelManifest, Strict
 
+# What a source can turn out not to fit; each precision too.
+_SOUGHT = (
+    ("spec", "source"),
+    ("spec", "source", "adapter"),
+    ("spec", "precisions"),
+    ("spec", "promptTemplate"),
+    ("spec", "generation", "maxLength"),
+)
 ANNOTATIONS = {manifest.PRUNE_ANNOTATION: ("disabled", "enabled")}
 
 # None stands for a PromptTemplate that is declared but broken: its own problem has been said.
@@ -32,23 +43,28 @@ def model_of(
     _check_annotations(declaration, findings)
     _check_precisions(declaration, findings)
     _check_quantization(declaration, findings)
-    spec = declaration.manifest.spec
-    source = _folder(declaration, "path", spec.source.path, around, findings)
-    adapter = _folder(declaration, "adapter", spec.source.adapter, around, findings)
+    source = _folder(declaration, "path", around, findings)
+    adapter = _folder(declaration, "adapter", around, findings)
     template = _template(declaration, templates, around, findings)
-    if len(findings.problems) > before or source is None or template is None:
+    given = declaration.manifest
+    if given is None or len(findings.problems) > before or source is None or template is None:
         return None
-    return _model(declaration, source, adapter, template)
+    return _model(given, declaration, source, adapter, template)
 
 
 def _model(
-    declaration: Declaration[ModelManifest], source: str, adapter: str | None, template: manifest.Template
+    given: ModelManifest,
+    declaration: Declaration[ModelManifest],
+    source: str,
+    adapter: str | None,
+    template: manifest.Template,
 ) -> manifest.Model:
-    metadata, spec = declaration.manifest.metadata, declaration.manifest.spec
+    metadata, spec = given.metadata, given.spec
     return manifest.Model(
         name=metadata.name,
         file=declaration.file,
         line=declaration.document.line(()),
+        lines=_lines(declaration.document),
         labels=dict(metadata.labels),
         annotations=dict(metadata.annotations),
         source_path=source,
@@ -67,26 +83,40 @@ def _written(block: Strict | None) -> dict[str, Any]:
     return block.model_dump(exclude_none=True) if block else {}
 
 
+def _lines(document: Document) -> dict[str, int]:
+    """Where the fields stand that a source, once looked at, can turn out not to fit."""
+    fields = (*_SOUGHT, *(("spec", "precisions", i) for i in range(len(manifest.PRECISIONS))))
+    return {field_path(field): document.lines[field] for field in fields if field in document.lines}
+
+
 def _check_annotations(declaration: Declaration[ModelManifest], findings: Findings) -> None:
     """A typing error in one of our own annotations would quietly not protect the model."""
-    for key, value in declaration.manifest.metadata.annotations.items():
+    for key in declaration.keys("metadata", "annotations"):
         path = ("metadata", "annotations", key)
+        value = declaration.text(*path)
         if key.startswith("reconciler.foundry/") and key not in ANNOTATIONS:
             message = f"expected {listed(ANNOTATIONS)}, got {shown(key)}"
             findings.add(declaration.problem(path, "UnknownField", message, nearest(key, ANNOTATIONS)))
-        elif key in ANNOTATIONS and value not in ANNOTATIONS[key]:
+        elif key in ANNOTATIONS and value is not None and value not in ANNOTATIONS[key]:
             message = f"expected {listed(ANNOTATIONS[key])}, got {shown(value)}"
             findings.add(declaration.problem(path, "InvalidValue", message))
 
 
 def _check_precisions(declaration: Declaration[ModelManifest], findings: Findings) -> None:
-    for index, precision in enumerate(declaration.manifest.spec.precisions):
+    counts: Counter[str] = Counter()
+    for index, precision in enumerate(declaration.texts("spec", "precisions")):
+        if precision is None:
+            continue
+        counts[precision] += 1
         path = ("spec", "precisions", index)
-        if precision == "bf16":
+        if counts[precision] == 2:  # said once, however often it is repeated
+            message = f"expected each precision once, got {precision} again"
+            findings.add(declaration.problem(path, "InvalidValue", message))
+        elif counts[precision] == 1 and precision == "bf16":
             message = "expected a precision that runs on cpu, got bf16"
             hint = "ONNX Runtime has no bf16 kernels for the CPU; fp32 and int8 come closest"
             findings.add(declaration.problem(path, "PrecisionUnsupported", message, hint))
-        if precision == "fp16":
+        elif counts[precision] == 1 and precision == "fp16":
             message = "fp16 is slow on cpu: it saves disk, but every sum is done in fp32"
             hint = "int8 is smaller and faster at nearly the same quality"
             findings.add(declaration.problem(path, "PrecisionSlow", message, hint), serious=False)
@@ -94,19 +124,19 @@ def _check_precisions(declaration: Declaration[ModelManifest], findings: Finding
 
 def _check_quantization(declaration: Declaration[ModelManifest], findings: Findings) -> None:
     """An option that no declared precision uses would be ignored in silence."""
-    spec = declaration.manifest.spec
-    options = _written(spec.quantization)
-    algorithm = options.get("algorithm", "default")
-    used = {option for precision in spec.precisions for option in honoured_options(precision, algorithm)}
-    for option in options.keys() - used:
-        name = _alias(option)
-        message = f"expected an option that acts on {listed(spec.precisions)}, got {name}"
-        path = ("spec", "quantization", name)
-        findings.add(
-            declaration.problem(
-                path, "OptionIgnored", message, _why_ignored(option, spec.precisions, algorithm)
-            )
-        )
+    written = declaration.texts("spec", "precisions")
+    precisions = list(dict.fromkeys(precision for precision in written if precision is not None))
+    if not precisions or None in written:
+        return  # the precision that was misspelt may be the one that uses it
+    quantization = ("spec", "quantization")
+    algorithm = declaration.text(*quantization, "algorithm") or "default"
+    used = {option for precision in precisions for option in honoured_options(precision, algorithm)}
+    for option, field in Quantization.model_fields.items():
+        path = (*quantization, str(field.alias))
+        if option not in used and declaration.text(*path) is not None:
+            message = f"expected an option that acts on {listed(precisions)}, got {field.alias}"
+            hint = _why_ignored(option, precisions, algorithm)
+            findings.add(declaration.problem(path, "OptionIgnored", message, hint))
 
 
 def _alias(option: str) -> str:
@@ -123,30 +153,30 @@ def _why_ignored(option: str, precisions: Sequence[str], algorithm: str) -> str:
 
 
 def _folder(
-    declaration: Declaration[ModelManifest],
-    name: str,
-    written: str | None,
-    around: Surroundings,
-    findings: Findings,
+    declaration: Declaration[ModelManifest], name: str, around: Surroundings, findings: Findings
 ) -> str | None:
+    path = ("spec", "source", name)
+    written = declaration.text(*path)
     if written is None:
         return None
     try:
         return locate(written, declaration.name, "folder", around)
     except PathRefused as refused:
-        findings.add(declaration.problem(("spec", "source", name), refused.code, str(refused), refused.hint))
+        findings.add(declaration.problem(path, refused.code, str(refused), refused.hint))
         return None
 
 
 def _template(
     declaration: Declaration[ModelManifest], templates: Templates, around: Surroundings, findings: Findings
 ) -> manifest.Template | None:
-    choice, path = declaration.manifest.spec.prompt_template, ("spec", "promptTemplate")
-    if choice is None or isinstance(choice, str):
-        return presets.preset(choice or "source")
-    if isinstance(choice, TemplateReference):
-        return _referenced(declaration, choice.ref, templates, findings)
-    return template_of(choice, "inline", declaration, path, around, findings)
+    path = ("spec", "promptTemplate")
+    if reference := declaration.text(*path, "ref"):
+        return _referenced(declaration, reference, templates, findings)
+    choice = declaration.manifest.spec.prompt_template if declaration.manifest else None
+    if isinstance(choice, RolesTemplate) or declaration.text(*path, "jinja"):
+        form = choice if isinstance(choice, RolesTemplate) else None
+        return template_of(form, "inline", declaration, path, around, findings)
+    return presets.preset(choice if isinstance(choice, str) else "source")
 
 
 def _referenced(

@@ -1,7 +1,8 @@
 """From the bytes of manifests to what they declare, with every problem of every file said at once.
 
 Pure: what it must know of the disk it asks through `Surroundings`, and whoever answers can remember question and answer
-(`core.parsed`). A document with a problem declares nothing, and harms no other.
+(`core.parsed`). A document with a problem declares nothing, and harms no other; whatever did parse in it is checked all
+the same.
 """
 
 from __future__ import annotations
@@ -105,16 +106,23 @@ def _claim(document: Document, file: str) -> Iterator[Claim]:
 def _declaration(
     document: Document, file: str, name: str, findings: Findings
 ) -> Iterator[Declaration[Manifest]]:
-    """At most one: nothing when the document is not what its kind expects."""
+    """At most one: nothing when it is not said what the document is."""
     kind = _kind(document)
     problems = tuple(_type_problems(document, file))
     manifest = problems if problems or kind is None else accepted(document, file, kind)
-    if isinstance(manifest, tuple):
-        # What the loader refused the schema often dislikes too: one mistake, one message.
-        said = {problem.field for problem in document.problems}
-        findings.problems += [problem for problem in manifest if problem.field not in said]
-    elif not document.problems:
-        yield Declaration(manifest=manifest, document=document, file=file, name=name)
+    refused = manifest if isinstance(manifest, tuple) else ()
+    # What the loader refused the schema often dislikes too: one mistake, one message.
+    said = {problem.field for problem in document.problems}
+    findings.problems += [problem for problem in refused if problem.field not in said]
+    if kind is not None and not problems:
+        yield Declaration(
+            kind=kind,
+            manifest=None if document.problems or isinstance(manifest, tuple) else manifest,
+            document=document,
+            file=file,
+            name=name,
+            refused=frozenset({*said, *(problem.field for problem in refused)}),
+        )
 
 
 def _kind(document: Document) -> type[Manifest] | None:
@@ -148,11 +156,13 @@ def _templates(
     """By name; None for one that is declared but broken."""
     templates: Templates = {claim.name: None for claim in claims if claim.kind == "PromptTemplate"}
     for declaration in declarations:
-        if isinstance(declaration.manifest, PromptTemplateManifest):
-            name = declaration.manifest.metadata.name
-            templates[name] = template_of(
-                declaration.manifest.spec, f"PromptTemplate {name}", declaration, ("spec",), around, findings
-            )
+        if issubclass(declaration.kind, PromptTemplateManifest):
+            shared = cast("Declaration[PromptTemplateManifest]", declaration)
+            form = shared.manifest.spec if shared.manifest else None
+            name = shared.text("metadata", "name") or ""
+            template = template_of(form, f"PromptTemplate {name}", shared, ("spec",), around, findings)
+            if form:
+                templates[name] = template
     return templates
 
 
@@ -160,7 +170,7 @@ def _models(
     declarations: list[Declaration[Manifest]], templates: Templates, around: Surroundings, findings: Findings
 ) -> Iterator[Model]:
     for declaration in declarations:
-        if isinstance(declaration.manifest, ModelManifest):
+        if issubclass(declaration.kind, ModelManifest):
             model = model_of(cast("Declaration[ModelManifest]", declaration), templates, around, findings)
             if model is not None:
                 yield model

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 # Raise it when the meaning of a manifest or of the remembered form changes.
-FORMAT = 1
+FORMAT = 2
 
 
 @value

@@ -233,17 +233,10 @@ Precision = Annotated[
 ]
 
 
-def _each_once(precisions: list[str]) -> list[str]:
-    for precision in precisions:
-        if precisions.count(precision) > 1:
-            raise refusal("each precision once", Plain(f"{precision} twice"))
-    return precisions
-
-
+# That each stands there once is for `core.model_rules`: here it would hide what is wrong with one of them.
 Precisions = Annotated[
     list[Precision],
-    Field(min_length=1, max_length=len(PRECISIONS), json_schema_extra={"uniqueItems": True}),
-    AfterValidator(_each_once),
+    Field(min_length=1, json_schema_extra={"maxItems": len(PRECISIONS), "uniqueItems": True}),
 ]
 
 

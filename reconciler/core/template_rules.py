@@ -21,18 +21,21 @@ if TYPE_CHECKING:
 
 
 def template_of(
-    form: RolesTemplate | JinjaTemplate,
+    form: RolesTemplate | JinjaTemplate | None,
     origin: str,
     declaration: Declaration[Manifest],
     path: Path,
     around: Surroundings,
     findings: Findings,
 ) -> Template | None:
-    """None when something is wrong with it, and then `findings` says what. `path` is where the form stands."""
+    """None when something is wrong with it, and then `findings` says what. `path` is where the form stands; of a form
+    that was refused the file is judged all the same."""
     if isinstance(form, RolesTemplate):
         roles = Roles(**form.roles.model_dump(exclude_none=True))
         return Template(origin=origin, jinja=jinja_of(roles), roles=roles)
-    jinja = _file(form.jinja, declaration, (*path, "jinja"), around, findings)
+    path = (*path, "jinja")
+    written = declaration.text(*path)
+    jinja = _file(written, declaration, path, around, findings) if written is not None else None
     return Template(origin=origin, jinja=jinja) if jinja is not None else None
 
 

@@ -12,27 +12,22 @@ if TYPE_CHECKING:
 ASKED_BY_DEFAULT = 2048  # tokens
 
 
-def of_folder(model: Model, problem: Problem) -> Problem:
-    """A finding about a folder, said where a person can act on it: the manifest line that names the folder."""
+def _problem(model: Model, field: str, code: str, message: str, hint: str = "") -> Problem:
     return Problem(
-        code=problem.code,
-        file=model.file,
-        line=model.line,
-        field="spec.source",
-        message=f"{problem.file}: {problem.message}",
-        hint=problem.hint,
+        code=code, file=model.file, line=model.line_of(field), field=field, message=message, hint=hint
     )
+
+
+def of_folder(model: Model, problem: Problem, field: str = "spec.source") -> Problem:
+    """A finding about a folder, said where a person can act on it: the manifest line that names the folder."""
+    return _problem(model, field, problem.code, f"{problem.file}: {problem.message}", problem.hint)
 
 
 def unsupported(model: Model, precision: str, reason: str) -> Problem:
-    return Problem(
-        code="ConversionUnsupported",
-        file=model.file,
-        line=model.line,
-        field="spec.precisions",
-        message=f"{precision} cannot be converted rightly: {reason}",
-        hint="`reconciler explain` shows what a recipe becomes; docs/architectures.md lists what is verified",
-    )
+    field = f"spec.precisions[{model.precisions.index(precision)}]"
+    message = f"{precision} cannot be converted rightly: {reason}"
+    hint = "`reconciler explain` shows what a recipe becomes; docs/architectures.md lists what is verified"
+    return _problem(model, field, "ConversionUnsupported", message, hint)
 
 
 def too_long(model: Model, source: SourceModel) -> list[Problem]:
@@ -40,15 +35,8 @@ def too_long(model: Model, source: SourceModel) -> list[Problem]:
     longest = model.generation.max_length
     if longest is None or not source.context_length or longest <= source.context_length:
         return []
-    return [
-        Problem(
-            code="MaxLengthTooLarge",
-            file=model.file,
-            line=model.line,
-            field="spec.generation.maxLength",
-            message=f"expected at most {source.context_length}, the model's context, got {longest}",
-        )
-    ]
+    message = f"expected at most {source.context_length}, the model's context, got {longest}"
+    return [_problem(model, "spec.generation.maxLength", "MaxLengthTooLarge", message)]
 
 
 def short_context(model: Model, source: SourceModel) -> list[Problem]:
@@ -56,25 +44,14 @@ def short_context(model: Model, source: SourceModel) -> list[Problem]:
     (foundry-local.md, section 4)."""
     if source.context_length >= ASKED_BY_DEFAULT + 256:
         return []
-    return [
-        Problem(
-            code="ContextShort",
-            file=model.file,
-            line=model.line,
-            field="spec.source",
-            message=f"the model's context is {source.context_length} tokens, and Foundry Local asks for "
-            f"{ASKED_BY_DEFAULT} when a client does not say: such requests will be refused",
-            hint="clients must pass max_tokens",
-        )
-    ]
+    message = (
+        f"the model's context is {source.context_length} tokens, and Foundry Local asks for {ASKED_BY_DEFAULT} "
+        "when a client does not say: such requests will be refused"
+    )
+    return [_problem(model, "spec.source", "ContextShort", message, "clients must pass max_tokens")]
 
 
 def no_template(model: Model) -> Problem:
-    return Problem(
-        code="TemplateMissing",
-        file=model.file,
-        line=model.line,
-        field="spec.promptTemplate",
-        message="`source` was asked for, but the model brings no chat template",
-        hint="name a preset (chatml, llama3, phi3, phi4, gemma, mistral) or a PromptTemplate",
-    )
+    message = "`source` was asked for, but the model brings no chat template"
+    hint = "name a preset (chatml, llama3, phi3, phi4, gemma, mistral) or a PromptTemplate"
+    return _problem(model, "spec.promptTemplate", "TemplateMissing", message, hint)

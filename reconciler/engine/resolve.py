@@ -95,8 +95,10 @@ class _Resolver:
     def model(self, model: Model) -> _Resolved:
         source = self._folder(model.source_path)
         adapter = inspect_adapter(model.adapter_path, self._stamps) if model.adapter_path else None
-        found = (*source.problems, *(adapter.problems if adapter else ()))
-        problems = [complaints.of_folder(model, problem) for problem in found]
+        problems = [complaints.of_folder(model, problem) for problem in source.problems]
+        if adapter:
+            field = "spec.source.adapter"
+            problems += [complaints.of_folder(model, problem, field) for problem in adapter.problems]
         template = model.template.jinja if model.template.jinja is not None else source.chat_template
         if template is None and not problems:
             problems.append(complaints.no_template(model))

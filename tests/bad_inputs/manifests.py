@@ -104,6 +104,17 @@ VALUES: dict[str, Case] = {
     "wrong type of a list": model(precisions="int4"),
     "unknown kind": bad(GOOD.replace("kind: Model", "kind: Deployment").replace("good", "phi")),
     "unknown version": bad(GOOD.replace("v1alpha1", "v2").replace("good", "phi")),
+    "everything at once": model(
+        "generation: {topK: hello, topP: 2}",
+        "promptTemplate: {ref: support}",
+        "quantization: {blockSize: 64, symmetric: yes}",
+        source="{path: ../models/none, adapter: ../../outside}",
+        precisions="[fp32, fp32]",
+        metadata=", annotations: {reconciler.foundry/prun: disabled}",
+    ),
+    "a wrong precision beside a repeated one": model(
+        "promptTemplate: {ref: support}", source="{path: ../models/none}", precisions="[int4, int4, int3]"
+    ),
     "null required": model(source=""),
     "null name": model(name="~"),
     "null list": model(precisions="~"),

@@ -63,6 +63,7 @@ def test_a_model_with_its_defaults() -> None:
                 name="phi",
                 file="manifests/a.yaml",
                 line=1,
+                lines={"spec.source": 5, "spec.precisions": 6, "spec.precisions[0]": 6},
                 source_path="/repo/models/phi",
                 precisions=("int4",),
                 template=Template(origin="source", jinja=None),
@@ -193,6 +194,68 @@ def test_an_option_that_nothing_uses_is_an_error(
     result = parsed({"a.yaml": model("phi", f"quantization: {{{spec}}}", precisions=precisions)})
     expected = [f"manifests/a.yaml:7: spec.quantization.{field}: {message}"] if field else []
     assert said(result) == expected
+
+
+@pytest.mark.parametrize(
+    ("precisions", "messages"),
+    [
+        ("[int4, int4, int3]", {1: "expected each precision once, got int4 again", 2: None}),
+        ("[int4, int4, int4]", {1: "expected each precision once, got int4 again"}),
+        ("[bf16, int3, bf16]", {0: None, 1: None, 2: "expected each precision once, got bf16 again"}),
+    ],
+)
+def test_a_repeated_precision_is_said_beside_a_wrong_one(
+    precisions: str, messages: dict[int, str | None]
+) -> None:
+    problems = parsed({"a.yaml": model(precisions=precisions)}).problems
+    by_field = {problem.field: problem.message for problem in problems}
+    assert sorted(by_field) == [f"spec.precisions[{index}]" for index in messages]
+    assert all(by_field[f"spec.precisions[{index}]"] == text for index, text in messages.items() if text)
+
+
+def test_paths_references_and_options_are_checked_whatever_else_is_wrong() -> None:
+    text = model(
+        "phi",
+        "promptTemplate: {ref: support, gates: 1}",
+        "quantization: {blockSize: 17, symmetric: true}",
+        "generation: {topK: hello}",
+        source="{path: ../models/none, adapter: ../../etc}",
+        precisions="[fp32, fp32]",
+    )
+    text = text.replace("{name: phi}", "{name: phi, annotations: {reconciler.foundry/prune: no}}")
+    problems = parsed({"a.yaml": text}).problems
+    assert sorted(problem.field for problem in problems) == [
+        "metadata.annotations.reconciler.foundry/prune",
+        "spec.generation.topK",
+        "spec.precisions[1]",
+        "spec.promptTemplate.gates",
+        "spec.promptTemplate.ref",
+        "spec.quantization.blockSize",
+        "spec.quantization.symmetric",
+        "spec.source.adapter",
+        "spec.source.path",
+    ]
+
+
+def test_the_files_of_a_refused_template_are_checked_too() -> None:
+    template = manifest("PromptTemplate", "support", "jinja: t/none.jinja", "gates: 1")
+    result = parsed({"a.yaml": template, "b.yaml": model("phi", "topK: 1", "promptTemplate: {jinja: t/b}")})
+    assert sorted(problem.field for problem in result.problems) == [
+        "spec.gates",
+        "spec.jinja",
+        "spec.promptTemplate.jinja",
+        "spec.topK",
+    ]
+
+
+def test_nothing_more_is_said_of_a_field_that_was_refused() -> None:
+    text = model("phi", "promptTemplate: {ref: a, jinja: b}", source="{path: !x ../models/none}")
+    assert [problem.code for problem in parsed({"a.yaml": text}).problems] == ["TagRefused", "InvalidValue"]
+
+
+def test_an_option_is_not_called_useless_while_a_precision_is_misspelt() -> None:
+    text = model("phi", "quantization: {symmetric: true}", precisions="[fp32, int3]")
+    assert [problem.field for problem in parsed({"a.yaml": text}).problems] == ["spec.precisions[1]"]
 
 
 def test_bf16_is_refused_on_cpu_with_the_reason() -> None:

@@ -34,6 +34,7 @@ MODEL = st.builds(
     name=TEXT,
     file=TEXT,
     line=st.integers(1, 9999),
+    lines=st.dictionaries(TEXT, st.integers(1, 9999), max_size=3),
     labels=st.dictionaries(TEXT, TEXT, max_size=3),
     annotations=st.dictionaries(TEXT, TEXT, max_size=3),
     source_path=TEXT,

@@ -178,13 +178,6 @@ PATTERN = "expected text with {Content} in it, once"
         (model(precisions="[]"), "spec.precisions", 6, "expected at least one item, got an empty list", ""),
         (model(precisions=""), "spec.precisions", 6, "expected a list, got nothing", ""),
         (
-            model(precisions="[int4, int4]"),
-            "spec.precisions",
-            6,
-            "expected each precision once, got int4 twice",
-            "",
-        ),
-        (
             model(precisions="[int4, INT8]"),
             "spec.precisions[1]",
             6,
