@@ -67,7 +67,7 @@ def find_drift(
 
 def _drifted(observed: Observed, recorded: Recorded) -> Iterator[tuple[str, list[str]]]:
     """What of ours is not as it was left."""
-    ours = {one.name for one in observed.registrations if observed.owner and one.owner == observed.owner}
+    ours = {one.name for one in observed.registrations if observed.owns(one.owner)}
     for variant in ours | recorded.releases.keys():
         broken = _what_is_broken(variant, observed, recorded)
         if broken:

@@ -69,9 +69,13 @@ class Observed:
         """By variant."""
         return _grouped(self.folders, "variant")
 
+    def owns(self, owner: str) -> bool:
+        """Is this mark ours? A root that has none yet owns nothing, least of all what carries no mark."""
+        return bool(self.owner) and owner == self.owner
+
     def serving(self, variant: str) -> Registration | None:
         """The registration of ours that the variant's name leads to: the one with the highest number."""
-        ours = [r for r in self.registrations_of.get(variant, []) if self.owner and r.owner == self.owner]
+        ours = [r for r in self.registrations_of.get(variant, []) if self.owns(r.owner)]
         return max(ours, key=lambda r: r.number, default=None)
 
     def folder_behind(self, registration: Registration | None) -> ServedFolder | None:

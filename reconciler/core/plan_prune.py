@@ -39,32 +39,45 @@ def plan_prunes(
 ) -> tuple[list[Change], list[Held]]:
     ours = _ours(observed, recorded)
     orphans = [ours[variant] for variant in sorted(ours) if variant not in desired.declared]
-    protected = [
-        Held(variant=one.variant, reason="Protected", message=PROTECTED) for one in orphans if one.protected
-    ]
-    free = [one for one in orphans if not one.protected]
+    protected = [hold for hold in (_held(one, recorded) for one in orphans) if hold is not None]
+    kept = {hold.variant for hold in protected}
+    free = [one for one in orphans if one.variant not in kept]
     reason, message = _rail(desired, ours, free, confirm=confirm)
     if reason:
         return [], [*protected, *(Held(variant=o.variant, reason=reason, message=message) for o in free)]
     return [_prune(orphan) for orphan in free], protected
 
 
+def _held(orphan: _Orphan, recorded: Recorded) -> Held | None:
+    """Why this one stays, whatever becomes of the others."""
+    suspension = recorded.suspension_of(orphan.variant, orphan.model)
+    if suspension is not None:
+        return Held(variant=orphan.variant, reason="Suspended", message=f"would prune; {suspension}")
+    if orphan.protected:
+        return Held(variant=orphan.variant, reason="Protected", message=PROTECTED)
+    return None
+
+
 def _ours(observed: Observed, recorded: Recorded) -> dict[str, _Orphan]:
     found: dict[str, _Orphan] = {}
     for registration in observed.registrations:
-        if registration.owner == observed.owner:
+        if observed.owns(registration.owner):
             one = found.setdefault(registration.name, _Orphan(registration.name))
             one.numbers.add(registration.number)
             one.model = one.model or registration.properties.get("reconciler_model", "")
     for folder in observed.folders:
-        if folder.marker is not None and folder.marker.owner == observed.owner:
+        if folder.marker is not None and observed.owns(folder.marker.owner):
             one = found.setdefault(folder.variant, _Orphan(folder.variant))
             one.numbers.add(folder.number)
             one.model = folder.marker.model
             one.protected = one.protected or folder.marker.protected
             one.size += sum(file.size for file in folder.marker.files)
     for variant, release in recorded.releases.items():
-        if variant in found:  # a record follows the manifest as long as there is one; a marker is older
+        if variant not in found:  # it is gone, but for its record: a prune that died before it could forget
+            found[variant] = _Orphan(variant)
+            found[variant].numbers.add(release.number)
+            found[variant].model = release.model
+        else:  # a record follows the manifest as long as there is one; a marker is older
             found[variant].protected = release.protected
             found[variant].model = release.model
     return found

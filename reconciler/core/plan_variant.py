@@ -52,7 +52,7 @@ class _Facts:
 
 def plan_variant(wanted: Wanted, observed: Observed, recorded: Recorded) -> VariantPlan:
     named = observed.registrations_of.get(wanted.variant, [])
-    foreign = [r for r in named if r.owner != observed.owner]
+    foreign = [r for r in named if not observed.owns(r.owner)]
     if foreign:
         ids = ", ".join(sorted(r.id for r in foreign))
         places = ", ".join(sorted({r.path for r in foreign}))
@@ -248,7 +248,7 @@ def _finished_folders(facts: _Facts) -> set[int]:
     return {
         number
         for number, folder in facts.folders.items()
-        if folder.marker is not None and folder.marker.owner == facts.observed.owner
+        if folder.marker is not None and facts.observed.owns(folder.marker.owner)
     }
 
 

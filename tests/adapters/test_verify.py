@@ -279,6 +279,18 @@ def test_a_blob_with_two_names_is_read_once_and_progress_ends_at_its_total(machi
     assert total == sum({p.stat().st_ino: p.stat().st_size for p in names}.values())
 
 
+def test_a_prune_that_died_before_it_could_forget_is_finished_by_the_next_pass(machine: TestMachine) -> None:
+    """Neither Foundry Local nor Olive is needed for it: there is nothing left but the record."""
+    edit_catalog(machine, lambda entries: {})
+    shutil.rmtree(machine.root / "served" / VARIANT)
+    shutil.rmtree(machine.root / "oci")
+    (machine.manifests / "capitals.yaml").unlink()
+    assert found(machine) == [f"RecordDisagrees {IDENTITY}"]
+    assert machine.run("apply").code == 3
+    assert machine.run("apply", "--confirm").code == 0
+    assert found(machine) == []
+
+
 def test_the_command_says_one_line_a_finding_and_exits_1(machine: TestMachine) -> None:
     sound = machine.run("verify")
     assert (sound.code, sound.out) == (0, "everything is as it must be\n")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.at_rest import edit_catalog, serve
+from tests.at_rest import edit_catalog, entry, serve
 from tests.machine import TestMachine, tree
 
 
@@ -70,3 +70,11 @@ def test_it_writes_nothing_and_needs_no_lock(machine: TestMachine) -> None:
         fcntl.flock(lock, fcntl.LOCK_EX)
         assert machine.run("drift").code == 0
     assert tree(machine.folder) == before
+
+
+def test_a_plan_for_a_root_without_an_owner_mark_takes_nothing_for_its_own(tmp_path: Path) -> None:
+    machine = TestMachine(folder=tmp_path)
+    machine.manifests.mkdir(parents=True)
+    edit_catalog(machine, lambda _: {"mine:1": entry("mine:1", "/somewhere", {})})
+    done = machine.run("plan", "--confirm", "-o", "json").json()
+    assert (done["changes"], done["held"]) == ([], [])

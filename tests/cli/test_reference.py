@@ -14,6 +14,7 @@ from reconciler.cli.exit_codes import CODES
 from reconciler.cli.main import VERBS, build_parser, overview
 from reconciler.core.changes import REASONS
 from reconciler.core.errors import UsageError
+from reconciler.core.finding import FINDINGS
 from reconciler.core.verified import SEEN_WRONG, VERIFIED
 
 REFERENCE = Path(__file__).parent.parent.parent / "docs" / "reference.md"
@@ -32,6 +33,8 @@ def _reference() -> str:
         parts += [f"## reconciler {verb}", "", "```", _help(verb).rstrip(), "```", ""]
     parts += ["## Reasons", "", "| reason | meaning |", "|---|---|"]
     parts += [f"| {reason} | {meaning} |" for reason, meaning in REASONS.items()]
+    parts += ["", "## Findings of verify", "", "| code | meaning |", "|---|---|"]
+    parts += [f"| {code} | {meaning} |" for code, meaning in FINDINGS.items()]
     return "\n".join(parts) + "\n"
 
 
