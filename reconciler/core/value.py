@@ -15,6 +15,8 @@ closures in 0.03 ms. Making an instance is slower (2 us for six fields), which a
 
 from __future__ import annotations
 
+from operator import attrgetter
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -63,7 +65,12 @@ def value(cls: C) -> C:
     names = tuple(getattr(cls, "__annotations__", ()))
     body = {name: held for name, held in cls.__dict__.items() if name not in ("__dict__", "__weakref__")}
     defaults = {name: body.pop(name) for name in names if name in body}
-    shape = {"__slots__": (*names, "__memory__"), "__fields__": names, "__match_args__": names}
+    shape = {
+        "__slots__": (*names, "__memory__"),
+        "__fields__": names,
+        "__match_args__": names,
+        "__content__": staticmethod(attrgetter(*names) if names else tuple),
+    }
     made = type(cls)(cls.__name__, cls.__bases__, {**_METHODS, **body, **shape})
     type.__setattr__(made, "__init__", _init(made, names, defaults))
     return made
@@ -127,16 +134,14 @@ def _mismatch(cls: str, given: dict[str, object], names: tuple[str, ...]) -> str
     return f"{cls} has no {foreign}" if foreign else f"{cls} needs {missing}"
 
 
-def _fields(self: Any) -> tuple[object, ...]:
-    return tuple(getattr(self, name) for name in self.__fields__)
+def _equal(self: Any, other: Any) -> bool:
+    if self is other:
+        return True
+    return self.__content__(self) == self.__content__(other) if type(self) is type(other) else NotImplemented
 
 
-def _equal(self: object, other: object) -> bool:
-    return _fields(self) == _fields(other) if type(self) is type(other) else NotImplemented
-
-
-def _hash(self: object) -> int:
-    return hash(_fields(self))
+def _hash(self: Any) -> int:
+    return hash(self.__content__(self))
 
 
 def _show(self: Any) -> str:
