@@ -3,7 +3,7 @@
 git runs programs that configuration names, asks on terminals, follows redirects, and waits for ever. So no
 configuration but ours is read, nothing is asked, and each command has a limit of time, of output and of disk. Only the
 exit code decides; texts are for people, cleaned of control characters and of the token.
-Limit: a git whose reconciler was killed with SIGKILL lives on until its own low-speed limit ends it.
+Limit: a git whose reconciler was killed outright lives on until its own low-speed limit ends it; it can only fetch.
 """
 
 from __future__ import annotations
@@ -11,14 +11,13 @@ from __future__ import annotations
 import contextlib
 import os
 import shlex
-import signal
 import tempfile
 import threading
-import time
 
-from reconciler.core.errors import PermanentError, TemporaryError
+from reconciler.core.errors import PermanentError
 from reconciler.core.quoting import printable
 from reconciler.core.value import value
+from reconciler.sources.git_process import Reader, watched
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,7 +29,6 @@ LOCAL_TIME = 120.0
 POLL_TIME = 60.0
 FETCH_TIME = 1800.0
 OUTPUT = 16 << 20  # bytes
-COMPLAINT = 8192  # bytes kept of what git says on stderr
 
 _OPTIONS = {
     "core.hooksPath": os.devnull,
@@ -81,12 +79,6 @@ class GitFailed(Exception):
     def __init__(self, command: str, code: int, complaint: str) -> None:
         super().__init__(f"git {command}: {complaint or f'exit code {code}'}")
         self.code, self.complaint = code, complaint
-
-
-class OutOfBounds(PermanentError):
-    """A repository larger than anything that we would serve from."""
-
-    code = "GitTooLarge"
 
 
 @value
@@ -146,8 +138,8 @@ class Command:
             stdin.write(said)
             stdin.seek(0)
             process = self._start(arguments, home, stdin)
-            out = _Reader(process.proc.stdout, limit, sink=sink)
-            complaint = _watched(process.proc, out, arguments[0], seconds, growing)
+            out = Reader(process.proc.stdout, limit, sink=sink)
+            complaint = watched(process.proc, out, arguments[0], seconds, growing)
         code: int = process.proc.returncode
         if code not in ok:
             raise GitFailed(arguments[0], code, self._clean(complaint))
@@ -225,89 +217,3 @@ def _without_git_variables() -> Iterator[dict[str, str]]:
         yield {name: held[name] for name in _PASSED_ON if name in held}
     finally:
         os.environ.update(held)
-
-
-def _watched(process: Any, out: _Reader, name: str, seconds: float, growing: tuple[str, int] | None) -> bytes:
-    """The end of stderr. The process and what it started are dead when this returns or raises."""
-    errors = _Reader(process.stderr, COMPLAINT, keep_last=True)
-    deadline = time.monotonic() + seconds
-    try:
-        while out.is_alive() or errors.is_alive():
-            (out if out.is_alive() else errors).join(0.05)
-            if growing and _size(growing[0]) > growing[1]:
-                raise OutOfBounds(f"git {name}: more than {growing[1]:,} bytes came")
-            if time.monotonic() > deadline:
-                raise TemporaryError(f"git {name} took more than {seconds:.0f} s", code="GitTimeout")
-            if out.full:
-                break
-        out.check(name)
-        process.wait()
-    finally:
-        _end(process, out, errors)
-    return bytes(errors.held)
-
-
-class _Reader(threading.Thread):
-    """Reads a pipe to its end, so that the writer never waits; keeps (or passes on) no more than `limit` bytes."""
-
-    def __init__(
-        self, pipe: IO[bytes], limit: int, *, keep_last: bool = False, sink: IO[bytes] | None = None
-    ) -> None:
-        super().__init__(daemon=True)
-        self.pipe, self._limit, self._keep_last, self._sink = pipe, limit, keep_last, sink
-        self.held = bytearray()
-        self.full = False
-        self._failure: OSError | None = None
-        self.start()
-
-    def run(self) -> None:
-        left = self._limit
-        while chunk := self.pipe.read1(65536):  # type: ignore[attr-defined]
-            left -= len(chunk)
-            if left < 0 and not self._keep_last:
-                self.full = True
-                return
-            try:
-                self._keep(chunk)
-            except OSError as error:
-                self._failure, self.full = error, True
-                return
-
-    def check(self, name: str) -> None:
-        if self._failure is not None:
-            raise self._failure
-        if self.full:
-            raise OutOfBounds(f"git {name}: more than {self._limit:,} bytes of output")
-
-    def _keep(self, chunk: bytes) -> None:
-        if self._sink is not None:
-            self._sink.write(chunk)
-            return
-        self.held += chunk
-        if self._keep_last:
-            del self.held[: -self._limit]
-
-
-def _end(process: Any, *readers: _Reader) -> None:
-    if process.poll() is None:
-        with contextlib.suppress(OSError):
-            if os.name == "nt":
-                process.kill()
-            else:
-                os.killpg(
-                    process.pid, signal.SIGKILL
-                )  # its own group: the transport and index-pack end with it
-        process.wait()
-    for reader in readers:
-        reader.join(1.0)
-        if not reader.is_alive():
-            reader.pipe.close()
-
-
-def _size(folder: str) -> int:
-    total = 0
-    with contextlib.suppress(FileNotFoundError), os.scandir(folder) as entries:
-        for entry in entries:
-            with contextlib.suppress(FileNotFoundError):
-                total += entry.stat(follow_symlinks=False).st_size
-    return total

@@ -13,7 +13,7 @@ from reconciler.core import digest
 from reconciler.core.parsed import Place
 from reconciler.core.paths import PathRefused, inside
 from reconciler.core.quoting import shown
-from reconciler.sources.git_command import OutOfBounds
+from reconciler.sources.git_process import OutOfBounds
 from reconciler.sources.git_tree import FILE, FOLDER, LINK, MISSING, REPOSITORY, Entry
 from reconciler.sources.manifests import ENDINGS, MAX_BYTES, MAX_FILES, Disk, Found, refused
 

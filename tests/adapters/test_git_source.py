@@ -20,8 +20,9 @@ from reconciler.core.layout import Layout
 from reconciler.core.value import replace
 from reconciler.sources.git import Credentials, Followed, follow
 from reconciler.sources.git_address import checked_branch, checked_path, checked_url, remote
-from reconciler.sources.git_command import Command, GitFailed, OutOfBounds, ssh_command
+from reconciler.sources.git_command import Command, GitFailed, ssh_command
 from reconciler.sources.git_mirror import CommitRefused, Unreachable
+from reconciler.sources.git_process import OutOfBounds
 from reconciler.sources.manifests import load
 from tests.git_server import TEMPLATE, Repository, Server, certificate
 from tests.machine import TestMachine, tree
