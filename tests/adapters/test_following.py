@@ -120,3 +120,19 @@ def test_thousands_of_events_through_real_rotations_are_all_told_in_order(
             told += numbers(follower.read())
     told += numbers(follower.read())
     assert told == list(range(2000))
+
+
+def test_what_is_written_between_the_look_and_the_rename_is_not_lost(log: Path) -> None:
+    class Raced(Follower):
+        """Somebody writes and renames just before it looks whether somebody did."""
+
+        def _is_current(self) -> bool:
+            append(log, 2)
+            rotate(log)
+            append(log, 3)
+            return super()._is_current()
+
+    append(log, 1)
+    follower = Raced(str(log))
+    assert numbers(follower.first()) == [1, 2, 3]
+    follower.close()
