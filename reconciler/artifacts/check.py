@@ -13,7 +13,7 @@ from reconciler.artifacts import index, modelpack
 from reconciler.artifacts.modelpack import DIGEST, NotAnArtifact
 from reconciler.core import digest as digests
 from reconciler.core.finding import Finding
-from reconciler.host.durable import TEMPORARY
+from reconciler.host.durable import is_temporary
 from reconciler.host.reading import read_whole
 
 TYPE_CHECKING = False
@@ -50,7 +50,7 @@ class _Check:
         yield from self._index(names)
         yield from self._all_blobs(names)
         for name in _names(self._layout.oci):
-            if name.endswith(TEMPORARY):
+            if is_temporary(name):
                 yield _finding("LeftOver", f"oci/{name}", "a write that was never finished", SWEEP)
 
     def _layout_file(self, names: list[str]) -> Iterator[Finding]:
@@ -121,7 +121,7 @@ class _Check:
     def _all_blobs(self, names: list[str]) -> Iterator[Finding]:
         for name in names:
             where = f"oci/blobs/sha256/{name}"
-            if name.endswith(TEMPORARY):
+            if is_temporary(name):
                 yield _finding("LeftOver", where, "a write that was never finished", SWEEP)
             elif not DIGEST.fullmatch(f"sha256:{name}"):
                 yield _finding("BlobForeign", where, "is not named by a digest", "move it away")

@@ -14,6 +14,7 @@ import contextlib
 import errno
 import hashlib
 import os
+import re
 import stat
 import sys
 from collections.abc import Callable, Iterator
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 CHUNK = 1 << 20
 FICLONE = 0x40049409
 TEMPORARY = ".tmp"
+_OURS = re.compile(r".+\.[0-9a-f]{8}\.tmp", re.DOTALL)  # as `write_file` and `adopt` name them
 DISPOSABLE = ("trash", "staging")
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -201,11 +203,17 @@ def flush_folders_below(path: str) -> None:
         flush_folder(folder)
 
 
+def is_temporary(name: str) -> bool:
+    """Whether a writer of ours gives such a name to a file that is not finished yet."""
+    return _OURS.fullmatch(name) is not None
+
+
 def sweep_temporaries(folder: str) -> None:
     """Remove what a killed writer left. Only for the holder of the lock: another writer's may be in use."""
     for name in os.listdir(folder) if os.path.isdir(folder) else ():
-        if name.endswith(TEMPORARY):
-            remove_file(os.path.join(folder, name))
+        path = os.path.join(folder, name)
+        if is_temporary(name) and stat.S_ISREG(os.lstat(path).st_mode):
+            remove_file(path)
 
 
 @contextlib.contextmanager

@@ -230,6 +230,19 @@ def test_what_a_killed_writer_left_is_swept(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["record.json"]
 
 
+def test_only_what_a_writer_of_ours_can_have_left_is_swept(tmp_path: Path) -> None:
+    kept = ["notes.tmp", ".swp.tmp", "x.0a1b2c3.tmp", "x.0A1B2C3D.tmp", "x.0a1b2c3d.tmp.bak"]
+    for name in [*kept, "a" * 64 + ".0a1b2c3d.tmp"]:
+        (tmp_path / name).write_bytes(b"x")
+    (tmp_path / "foo.tmp").mkdir()
+    (tmp_path / "folder.0a1b2c3d.tmp").mkdir()
+    (tmp_path / "link.0a1b2c3d.tmp").symlink_to("notes.tmp")
+    durable.sweep_temporaries(str(tmp_path))
+    assert sorted(os.listdir(tmp_path)) == sorted(
+        [*kept, "foo.tmp", "folder.0a1b2c3d.tmp", "link.0a1b2c3d.tmp"]
+    )
+
+
 @pytest.mark.parametrize("old", [None, b"the old content, still whole"])
 def test_a_process_killed_before_any_step_of_a_write_leaves_the_old_or_the_new(
     tmp_path: Path, old: bytes | None

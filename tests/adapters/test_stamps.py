@@ -245,6 +245,13 @@ def test_what_is_no_regular_file_is_refused_and_never_waited_for(tmp_path: Path,
             book.digest(str(path))
 
 
+def test_a_book_of_no_sane_size_is_ignored(tmp_path: Path) -> None:
+    path = tmp_path / "stamps.json"
+    path.touch()
+    os.truncate(path, 1 << 40)
+    assert StampBook.load(str(path)).known(settled(tmp_path / "file")) is None
+
+
 def test_a_seal_is_plain_json_that_carries_its_own_digest() -> None:
     value = {"name": "ünï", "list": [1, 2.5, None, True]}
     assert unseal(seal(value)) == value
