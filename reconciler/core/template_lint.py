@@ -12,6 +12,7 @@ from jinja2 import Environment, TemplateSyntaxError, nodes
 from jinja2.ext import Extension
 
 from reconciler.core.quoting import shown
+from reconciler.core.template_dialect import foreign
 from reconciler.core.value import value
 
 TYPE_CHECKING = False
@@ -76,7 +77,7 @@ def lint(data: bytes) -> tuple[Finding, ...]:
         return (
             Finding(code="TemplateTooNested", line=0, message="expected less nesting than Python can follow"),
         )
-    return (*_reach(tree), *_white_space(text))
+    return (*_reach(tree), *_unknown(tree, text), *_white_space(text))
 
 
 def _unreadable(data: bytes) -> Finding | None:
@@ -112,10 +113,21 @@ def _reach(tree: nodes.Template) -> Iterator[Finding]:
         if (finding.message, finding.line) not in seen:
             seen.add((finding.message, finding.line))
             yield finding
-    if not any(name.name == "messages" for name in tree.find_all(nodes.Name)):
+    if not _mentions_messages(tree):
         yield Finding(
             code="TemplateIgnoresMessages", line=0, message="expected a loop over `messages`, got none"
         )
+
+
+def _mentions_messages(tree: nodes.Template) -> bool:
+    """`find_all` recurses, and a chain of a thousand `and` is deep."""
+    stack: list[nodes.Node] = [tree]
+    while stack:
+        node = stack.pop()
+        if isinstance(node, nodes.Name) and node.name == "messages":
+            return True
+        stack += node.iter_child_nodes()
+    return False
 
 
 def _findings(tree: nodes.Template) -> Iterator[Finding]:
@@ -172,6 +184,21 @@ def _is_large(node: nodes.Node) -> bool:
     if isinstance(node, nodes.Const):
         return isinstance(node.value, int | float) and node.value > MAX_REPEATS
     return isinstance(node, nodes.Mul)
+
+
+def _unknown(tree: nodes.Template, text: str) -> Iterator[Finding]:
+    for word in foreign(tree):
+        yield Finding(
+            code="TemplateUnknown",
+            line=word.line,
+            message=word.message,
+            hint=word.hint,
+            serious=word.serious,
+        )
+    for line, token, _ in _SYNTAX.lex(text):
+        if token == "raw_begin":
+            message = "expected a tag that the runtime knows, got raw"
+            yield Finding(code="TemplateUnknown", line=line, message=message, hint="write {{ '{{' }}")
 
 
 def _white_space(text: str) -> Iterator[Finding]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from reconciler.core.errors import Problem
 
 TYPE_CHECKING = False
@@ -10,6 +12,8 @@ if TYPE_CHECKING:
     from reconciler.core.source_model import SourceModel
 
 ASKED_BY_DEFAULT = 2048  # tokens
+
+_MARKER = re.compile(r"<\|[\w.-]+\|>|<(?:start|end)_of_turn>|\[/?INST\]")
 
 
 def _problem(model: Model, field: str, code: str, message: str, hint: str = "") -> Problem:
@@ -55,3 +59,31 @@ def no_template(model: Model) -> Problem:
     message = "`source` was asked for, but the model brings no chat template"
     hint = "name a preset (chatml, llama3, phi3, phi4, gemma, mistral) or a PromptTemplate"
     return _problem(model, "spec.promptTemplate", "TemplateMissing", message, hint)
+
+
+def foreign_markers(model: Model, source: SourceModel) -> frozenset[str]:
+    """What the template means to be one token each (`<|im_start|>`, `<end_of_turn>`, `[INST]`), and the model's own
+    template does not. What that one writes is right, whether it is a token or not."""
+    return _markers(model.template.jinja) - _markers(source.chat_template)
+
+
+def _markers(template: str | None) -> frozenset[str]:
+    return frozenset(_MARKER.findall(template or ""))
+
+
+def foreign_template(model: Model, source: SourceModel, foreign: frozenset[str]) -> Problem:
+    """A template of another family is answered, with nonsense: to this model the markers are plain text."""
+    message = (
+        f"{model.template.origin} writes {_few(sorted(foreign))}, which this model's tokenizer does not know"
+    )
+    own = (
+        "`source` is what the model brings"
+        if source.chat_template
+        else "name the preset of the model's family"
+    )
+    hint = f"the model reads them as plain text, and answers nonsense; {own}"
+    return _problem(model, "spec.promptTemplate", "TemplateForeign", message, hint)
+
+
+def _few(words: list[str], most: int = 3) -> str:
+    return ", ".join(words[:most]) + (f" and {len(words) - most} more" if len(words) > most else "")

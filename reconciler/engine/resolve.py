@@ -14,6 +14,7 @@ from reconciler.core.toolchain import TOOLS
 from reconciler.core.value import as_dict, value
 from reconciler.engine import complaints
 from reconciler.sources.model_folder import inspect_adapter, inspect_source
+from reconciler.sources.special_tokens import special_tokens
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -90,6 +91,7 @@ class _Resolver:
         self._stamps = stamps
         self._held = held
         self._folders: dict[str, SourceModel] = {}
+        self._tokens: dict[str, frozenset[str] | None] = {}
         self._judged: dict[object, tuple[Recipe, str | None]] = {}
 
     def model(self, model: Model) -> _Resolved:
@@ -120,6 +122,8 @@ class _Resolver:
             )
         warnings = [complaints.of_folder(model, warning) for warning in source.warnings]
         warnings += complaints.short_context(model, source)
+        if any(key not in self._held for key in sources):
+            warnings += self._foreign_template(model, source)
         return _Resolved(
             wanted=tuple(wanted), problems=tuple(problems), warnings=tuple(warnings), sources=sources
         )
@@ -128,6 +132,17 @@ class _Resolver:
         if path not in self._folders:
             self._folders[path] = inspect_source(path, self._stamps)
         return self._folders[path]
+
+    def _foreign_template(self, model: Model, source: SourceModel) -> list[Problem]:
+        """Reads the tokenizer where there is a doubt, so it is not asked for what has been converted already."""
+        foreign = complaints.foreign_markers(model, source)
+        if not foreign:
+            return []
+        if model.source_path not in self._tokens:
+            self._tokens[model.source_path] = special_tokens(model.source_path)
+        tokens = self._tokens[model.source_path]
+        strange = foreign - tokens if tokens is not None else frozenset()
+        return [complaints.foreign_template(model, source, strange)] if strange else []
 
     def _judge(
         self, model: Model, source: SourceModel, adapter: str | None, precision: str

@@ -10,6 +10,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import jinja2.defaults
+import jinja2.filters
+import jinja2.tests
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -17,6 +20,7 @@ from hypothesis import strategies as st
 from reconciler.core.chat_template import CONTENT, jinja_of
 from reconciler.core.manifest import Roles
 from reconciler.core.presets import PRESETS, preset
+from reconciler.core.template_dialect import FILTERS, FUNCTIONS, METHODS, TAGS, TESTS, TESTS_BY_NAME
 from reconciler.core.template_lint import lint
 from tests.chat import render
 
@@ -114,3 +118,57 @@ def test_what_the_lint_warns_of_is_what_the_two_render_differently(template: str
     assert [finding.code for finding in lint(template.encode())] == ["TemplateWhitespace"]
     messages = talk("u: x")
     assert runtime(template, messages, False) != render(template, messages, False)
+
+
+ASKING = talk("u: x")
+REFUSED = (
+    "not callable",
+    "Undefined filter",
+    "Undefined test",
+    "Unknown type",
+    "Unknown method",
+    "Expected ident",
+)
+
+
+def knows(runtime: Render, template: str) -> bool:
+    """Other complaints (of arguments, of types) come from words that are known."""
+    answer = runtime(template, ASKING, False)
+    return not (answer.startswith("error: ") and any(refusal in answer for refusal in REFUSED))
+
+
+def test_the_filters_and_functions_that_the_runtime_knows(runtime: Render) -> None:
+    """If one of these fails after an upgrade of the runtime, change the sets."""
+    filters = {f for f in jinja2.filters.FILTERS if knows(runtime, f"{{{{ messages[0].content | {f} }}}}")}
+    assert filters - {"attr"} == FILTERS
+    names = {*jinja2.defaults.DEFAULT_NAMESPACE, "raise_exception", "strftime_now", "len", "str", "zip"}
+    assert {name for name in names if knows(runtime, f"{{{{ {name}() }}}}")} == FUNCTIONS
+
+
+def test_the_tests_that_the_runtime_knows(runtime: Render) -> None:
+    tests = list(jinja2.tests.TESTS)
+    assert {t for t in tests if knows(runtime, f"{{{{ messages[0].content is {t} }}}}")} == TESTS
+    by_name = {
+        t for t in tests if knows(runtime, f"{{{{ messages | selectattr('role', '{t}', 'user') | list }}}}")
+    }
+    assert by_name >= TESTS_BY_NAME
+    assert not {"eq", "in", "ne", "!=", "defined", "none"} & by_name
+
+
+def test_the_methods_that_the_runtime_knows(runtime: Render) -> None:
+    def known(name: str) -> bool:
+        values = ("messages[0].content", "messages", "messages[0]", "loop")
+        return any(
+            knows(runtime, f"{{% for m in messages %}}{{{{ {value}.{name}('x') }}}}{{% endfor %}}")
+            for value in values
+        )
+
+    names = {name for kind in (str, list, dict) for name in dir(kind) if not name.startswith("_")} | {"cycle"}
+    assert {name for name in names if known(name)} == METHODS
+
+
+@pytest.mark.parametrize("tag", sorted(TAGS | {"raw"}))
+def test_the_tags_that_the_runtime_does_not_know(tag: str, runtime: Render) -> None:
+    arguments = {"call": "f()", "with": "x = 1", "block": "x", "autoescape": "false"}
+    template = f"{{% macro f() %}}{{% endmacro %}}{{% {tag} {arguments.get(tag, '')} %}}{{% end{tag} %}}"
+    assert runtime(template, ASKING, False).startswith("error: ")

@@ -250,6 +250,14 @@ TEMPLATES: dict[str, Case] = {
     "65 KiB": template(LOOP + "x" * 65 * 1024),
     "missing messages": template("hello"),
     "syntax error": template("line one\n{% for m in messages %}{{ m. }}{% endfor %}"),
+    "a filter that the runtime does not know": template(LOOP + "\n{{ messages[0].content | upper }}"),
+    "a filter that nobody knows": template(LOOP + "{{ messages | nosuchfilter }}"),
+    "a test that the runtime does not know": template(LOOP + "{{ messages is false }}"),
+    "a function that the runtime does not know": template(LOOP + "{{ now('x') }}{{ lipsum() }}"),
+    "a tag that the runtime does not know": template(
+        "{% raw %}{% endraw %}{% with x = 1 %}{{ messages }}{% endwith %}"
+    ),
+    "a filter that may never be reached": template(LOOP + "{% if tools %}{{- tools | upper }}{% endif %}"),
     "not closed": template("{% for m in messages %}"),
     "byte order mark": template("\ufeff" + LOOP),
     "CRLF": template(LOOP + "\r\n"),

@@ -63,6 +63,17 @@ def test_a_template_as_model_authors_write_them_is_fine(template: str) -> None:
         ("{{ messages }}\n{% if %}", "TemplateSyntax", 2),
         ("{{ messages ", "TemplateSyntax", 1),
         ("{{ messages }}{% unknown %}", "TemplateSyntax", 1),
+        ("{{ messages }}\n{{ x | nosuchfilter }}", "TemplateUnknown", 2),
+        ("{{ messages }}\n{{ messages | map('upper') | list }}", "TemplateUnknown", 2),
+        ("{{ messages | selectattr('role', 'eq', 'user') | list }}", "TemplateUnknown", 1),
+        ("{{ messages is nosuchtest }}", "TemplateUnknown", 1),
+        ("{{ messages }}\n{{ nosuch('x') }}", "TemplateUnknown", 2),
+        ("{{ messages[0].content.upper() }}", "TemplateUnknown", 1),
+        ("{{ messages }}{% filter upper %}x{% endfilter %}", "TemplateUnknown", 1),
+        ("{{ messages }}{% if tools %}{{ tools | nosuchfilter }}{% endif %}", "TemplateUnknown", 1),
+        ("{{ messages }}{% if tools %}{% with x = 1 %}{% endwith %}{% endif %}", "TemplateUnknown", 1),
+        ("{% if not tools %}{% endif %}{{ messages | first }}", "TemplateUnknown", 1),
+        ("{{ messages }}\n{% raw %}{% endraw %}", "TemplateUnknown", 2),
         ("\ufeff" + LOOP, "TemplateUnreadable", 1),
         (LOOP + "\r\n", "TemplateUnreadable", 1),
         ("\n" + LOOP + "\x00", "TemplateUnreadable", 2),
@@ -73,6 +84,25 @@ def test_what_has_no_business_in_a_chat_template_is_serious(template: str, code:
     found = [finding for finding in lint(template.encode()) if finding.serious]
     assert (found[0].code, found[0].line) == (code, line)
     assert {finding.code for finding in found} == {code}
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{%- if tools -%}{{- tools | first -}}{%- endif -%}{{- messages -}}",
+        "{%- if thinking is defined and thinking is false -%}x{%- endif -%}{{- messages -}}",
+        "{{- messages if tools is none else tools | upper -}}",
+        "{%- if now is defined -%}{{- now('%d') -}}{%- endif -%}{{- messages -}}",
+    ],
+)
+def test_what_may_never_be_reached_is_only_worth_a_warning(template: str) -> None:
+    assert [(f.code, f.serious) for f in lint(template.encode())] == [("TemplateUnknown", False)]
+
+
+def test_what_the_runtime_does_not_know_is_named_with_what_to_write() -> None:
+    (finding,) = lint(b"{{ messages }}\n{{ messages | lenght }}")
+    assert finding.message == "expected a filter that the runtime knows, got lenght"
+    assert finding.hint == "did you mean length?"
 
 
 def test_other_encodings_are_unreadable() -> None:
@@ -95,7 +125,24 @@ def test_white_space_that_only_hugging_face_trims_is_a_warning(template: str, li
 
 
 @pytest.mark.parametrize(
-    "piece", ["{", "{{", "{%", "{#", "{{(", "{{'", "{%-", "{{ a.", "{% if a %}", "{{ a|b", "-%}", "'", '"']
+    "piece",
+    [
+        "{",
+        "{{",
+        "{%",
+        "{#",
+        "{{(",
+        "{{'",
+        "{%-",
+        "{{ a.",
+        "{% if a %}",
+        "{{ a|b",
+        "-%}",
+        "'",
+        '"',
+        " and a",
+        "{{ a and",
+    ],
 )
 def test_64_kib_of_anything_is_judged_within_seconds(piece: str) -> None:
     begin = time.monotonic()

@@ -1,0 +1,25 @@
+"""Which markers (`<|im_start|>`) a model reads as one token each: the others it would read as plain text.
+
+A tokenizer.json can be 20 MB, so it is only read for a model that is still to be converted, or validated.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+
+from reconciler.sources.folder_files import Refused, regular_size
+
+LARGEST_TOKENIZER = 64 << 20
+
+
+def special_tokens(folder: str) -> frozenset[str] | None:
+    """The contents of `added_tokens` in tokenizer.json; None when they cannot be told."""
+    try:
+        if regular_size(folder, "tokenizer.json") > LARGEST_TOKENIZER:
+            return None
+        with open(os.path.join(folder, "tokenizer.json"), "rb") as file:
+            added = json.loads(file.read(LARGEST_TOKENIZER))["added_tokens"]
+        return frozenset(str(token["content"]) for token in added)
+    except (Refused, OSError, ValueError, LookupError, TypeError, RecursionError):
+        return None

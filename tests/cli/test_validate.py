@@ -1,0 +1,74 @@
+"""What `validate` says once it has looked at the model folders: at the line of the field, and of the wrong template."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.machine import TestMachine
+from tests.tiny_models import write_qwen2
+
+
+@pytest.fixture
+def machine(tmp_path: Path, capitals: Path) -> TestMachine:
+    one = TestMachine(folder=tmp_path)
+    one.give_model(capitals)
+    one.declare()
+    return one
+
+
+def found(machine: TestMachine, kind: str = "problems") -> list[tuple[str, str, int]]:
+    said: list[dict[str, Any]] = machine.run("validate", "-o", "json").json()[kind]
+    return [(problem["code"], problem["field"], problem["line"]) for problem in said]
+
+
+def edit(machine: TestMachine, name: str, **changes: object) -> None:
+    path = machine.folder / "fleet" / "model" / name
+    path.chmod(0o644)
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def test_a_bad_folder_is_said_at_the_line_that_names_it(machine: TestMachine) -> None:
+    (machine.folder / "fleet" / "model" / "tokenizer.json").unlink()
+    assert found(machine) == [("TokenizerMissing", "spec.source", 6)]
+
+
+def test_a_precision_that_does_not_convert_is_said_at_its_line(machine: TestMachine) -> None:
+    machine.declare(precisions="\n    int8,\n    int4,\n  ")
+    edit(machine, "config.json", architectures=["OlmoForCausalLM"], model_type="olmo")
+    assert found(machine) == [
+        ("ConversionUnsupported", "spec.precisions[0]", 8),
+        ("ConversionUnsupported", "spec.precisions[1]", 9),
+    ]
+
+
+def test_a_length_beyond_the_context_is_said_at_its_line(machine: TestMachine) -> None:
+    machine.declare(more="  generation:\n    topK: 1\n    maxLength: 9999999\n")
+    assert found(machine) == [("MaxLengthTooLarge", "spec.generation.maxLength", 11)]
+
+
+@pytest.mark.parametrize(
+    ("template", "strange"),
+    [("chatml", False), ("source", False), ("llama3", True), ("gemma", True), ("mistral", True)],
+)
+def test_a_template_of_another_family_is_worth_a_warning(
+    machine: TestMachine, template: str, strange: bool
+) -> None:
+    machine.declare(template=template)
+    expected = [("TemplateForeign", "spec.promptTemplate", 8)] if strange else []
+    assert [w for w in found(machine, "warnings") if w[0] == "TemplateForeign"] == expected
+
+
+def test_a_marker_that_is_a_token_is_no_stranger(machine: TestMachine) -> None:
+    """Without a template of its own, the tokenizer alone decides."""
+    folder = write_qwen2(machine.folder / "fleet" / "bare")
+    (folder / "chat_template.jinja").unlink()
+    machine.declare(source="../bare")
+    assert [w for w in found(machine, "warnings") if w[0] == "TemplateForeign"] == []
+    machine.declare(source="../bare", template="phi3")
+    assert ("TemplateForeign", "spec.promptTemplate", 8) in found(machine, "warnings")
+    (folder / "tokenizer.json").write_text("{")
+    assert [w for w in found(machine, "warnings") if w[0] == "TemplateForeign"] == []
