@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
@@ -18,8 +20,18 @@ def load_manifests(arguments: argparse.Namespace, machine: Machine, *, accept: b
         return load_repository(arguments, machine, accept=accept)
     from reconciler.sources.manifests import load
 
+    _require_folder(arguments.path)
     return load(
         arguments.path,
         allowed_roots=tuple(arguments.source_root),
         cache=machine.layout.at("records", "parsed.json"),
     )
+
+
+def _require_folder(path: str) -> None:
+    """What the whole folder does not declare is pruned: one file of it must not stand for all."""
+    if os.path.isfile(path):
+        from reconciler.core.errors import UsageError
+
+        hint = f"name the folder: --path {os.path.dirname(path) or '.'}; `reconciler validate {path}` checks one file"
+        raise UsageError(f"--path wants a folder, got the file {path}", hint=hint)

@@ -36,4 +36,5 @@ class Desired:
     wanted: tuple[Wanted, ...] = ()
     declared: frozenset[str] = frozenset()
     complete: bool = True
+    suspended: frozenset[str] = frozenset()  # names of models whose manifest says suspend
     unresolved: dict[str, Problem] = fresh(factory=dict)  # by variant: why it is declared and not wanted

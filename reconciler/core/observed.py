@@ -58,6 +58,7 @@ class Observed:
     folders: tuple[ServedFolder, ...] = ()
     registrations: tuple[Registration, ...] = ()
     disk_free: int = 0
+    occupied: dict[str, int] = fresh(factory=dict)  # by variant: the highest number that anything lies at
 
     @lazy
     def registrations_of(self) -> dict[str, list[Registration]]:

@@ -6,6 +6,7 @@ Only what is ours can be here at all: a registration with our owner mark, a fold
 from __future__ import annotations
 
 from reconciler.core.changes import Change, Cost, Held
+from reconciler.core.ownership import is_ours
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def plan_prunes(
 ) -> tuple[list[Change], list[Held]]:
     ours = _ours(observed, recorded)
     orphans = [ours[variant] for variant in sorted(ours) if variant not in desired.declared]
-    protected = [hold for hold in (_held(one, recorded) for one in orphans) if hold is not None]
+    protected = [hold for hold in (_held(one, desired, recorded) for one in orphans) if hold is not None]
     kept = {hold.variant for hold in protected}
     free = [one for one in orphans if one.variant not in kept]
     reason, message = _rail(desired, ours, free, confirm=confirm)
@@ -48,8 +49,10 @@ def plan_prunes(
     return [_prune(orphan) for orphan in free], protected
 
 
-def _held(orphan: _Orphan, recorded: Recorded) -> Held | None:
+def _held(orphan: _Orphan, desired: Desired, recorded: Recorded) -> Held | None:
     """Why this one stays, whatever becomes of the others."""
+    if orphan.model in desired.suspended:
+        return Held(variant=orphan.variant, reason="Suspended", message="would prune; its model says suspend")
     suspension = recorded.suspension_of(orphan.variant, orphan.model)
     if suspension is not None:
         return Held(variant=orphan.variant, reason="Suspended", message=f"would prune; {suspension}")
@@ -66,12 +69,13 @@ def _ours(observed: Observed, recorded: Recorded) -> dict[str, _Orphan]:
             one.numbers.add(registration.number)
             one.model = one.model or registration.properties.get("reconciler_model", "")
     for folder in observed.folders:
-        if folder.marker is not None and observed.owns(folder.marker.owner):
+        if is_ours(folder, observed, recorded):
             one = found.setdefault(folder.variant, _Orphan(folder.variant))
             one.numbers.add(folder.number)
-            one.model = folder.marker.model
-            one.protected = one.protected or folder.marker.protected
-            one.size += sum(file.size for file in folder.marker.files)
+            if folder.marker is not None:
+                one.model = folder.marker.model
+                one.protected = one.protected or folder.marker.protected
+                one.size += sum(file.size for file in folder.marker.files)
     for variant, release in recorded.releases.items():
         if variant not in found:  # it is gone, but for its record: a prune that died before it could forget
             found[variant] = _Orphan(variant)
@@ -117,9 +121,10 @@ def _prune(orphan: _Orphan) -> Change:
 
 
 def plan_unreferenced(desired: Desired, observed: Observed, changes: Iterable[Change]) -> list[Change]:
-    """Artifacts that nothing will use once `changes` are carried out. Nothing is freed while a manifest is unreadable
-    (it may want them), nor what a folder that stays behind was made from."""
-    if not desired.complete:
+    """Artifacts that nothing will use once `changes` are carried out. Nothing is freed while anything is not
+    understood: a manifest, a source, or a served folder that nobody can read may want them."""
+    unread = any(folder.marker is None for folder in observed.folders)
+    if not desired.complete or desired.unresolved or unread:
         return []
     leaving = {
         (change.variant, number)
@@ -127,14 +132,24 @@ def plan_unreferenced(desired: Desired, observed: Observed, changes: Iterable[Ch
         if change.action in ("retire", "prune")
         for number in (change.numbers or (change.number,))
     }
-    used = {one.release.recipe.build_key for one in desired.wanted}
+    keys = observed.artifacts.keys() | observed.damaged_artifacts.keys()
+    return [_free(observed, key) for key in sorted(keys - _used(desired, observed, leaving))]
+
+
+def _used(desired: Desired, observed: Observed, leaving: set[tuple[str, int]]) -> set[object]:
+    """The build keys that something declares, serves or names."""
+    used: set[object] = {one.release.recipe.build_key for one in desired.wanted}
     used |= {
         folder.marker.build_key
         for folder in observed.folders
         if folder.marker is not None and (folder.variant, folder.number) not in leaving
     }
-    keys = (observed.artifacts.keys() | observed.damaged_artifacts.keys()) - used
-    return [_free(observed, key) for key in sorted(keys)]
+    used |= {
+        registration.properties.get("reconciler_build_key")
+        for registration in observed.registrations
+        if (registration.name, registration.number) not in leaving
+    }
+    return used
 
 
 def _free(observed: Observed, build_key: str) -> Change:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from reconciler.core.changes import Change, Cost, Held
 from reconciler.core.difference import Difference, compare
 from reconciler.core.estimate import seconds_for
+from reconciler.core.ownership import is_ours
 from reconciler.core.release import ALWAYS_COPIED
 from reconciler.core.value import value
 
@@ -46,6 +47,7 @@ class _Facts:
             folder is not None
             and folder.marker is not None
             and folder.marker.release == self.wanted.release.digest
+            and self.observed.owns(folder.marker.owner)
             and not folder.damage
         )
 
@@ -142,7 +144,7 @@ def _what_is_broken(facts: _Facts, number: int) -> tuple[str, ...]:
     elif folder.damage:
         broken.extend(folder.damage)
     elif not facts.folder_is_whole(number):
-        broken.append("served folder holds another release")
+        broken.append("served folder holds another release, or another root's")
     return tuple(broken)
 
 
@@ -176,6 +178,7 @@ def _next_number(facts: _Facts) -> int:
         *(r.number for r in facts.registrations),
         *facts.folders,
         facts.recorded.high_water.get(facts.wanted.variant, 0),
+        facts.observed.occupied.get(facts.wanted.variant, 0),
     ]
     return max(seen, default=0) + 1
 
@@ -244,11 +247,9 @@ def _retire_others(facts: _Facts, *, keep: int) -> list[Change]:
 
 
 def _finished_folders(facts: _Facts) -> set[int]:
-    """Folders that carry our mark. One without a readable mark is nobody's: `verify` names it, we leave it."""
+    """Folders that are provably ours. One that nothing speaks for is nobody's: `verify` names it, we leave it."""
     return {
-        number
-        for number, folder in facts.folders.items()
-        if folder.marker is not None and facts.observed.owns(folder.marker.owner)
+        number for number, folder in facts.folders.items() if is_ours(folder, facts.observed, facts.recorded)
     }
 
 

@@ -15,6 +15,7 @@ from reconciler.core.errors import PermanentError
 from reconciler.core.recorded import RecordedRelease
 from reconciler.host import durable
 from reconciler.host.clock import now
+from reconciler.host.own_path import make_plain
 from reconciler.serving.folder import assemble, inspect
 from reconciler.serving.index import read_index
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from reconciler.core.changes import Change
     from reconciler.core.desired import Wanted
+    from reconciler.core.observed import ServedFolder
     from reconciler.core.release import Artifact, Marker
     from reconciler.engine.machine import Machine
     from reconciler.engine.resolve import Resolution, Source
@@ -100,7 +102,12 @@ def _assemble(change: Change, execution: Execution, directory: str) -> Marker:
 
 def _register(change: Change, execution: Execution) -> None:
     staged, marker = execution.staged.pop(change.variant)
-    final = execution.machine.layout.served_release(change.variant, change.number)
+    machine = execution.machine
+    final = machine.layout.served_release(change.variant, change.number)
+    machine.records.save_number(
+        change.variant, change.number
+    )  # before anybody can see it: it is never given again
+    _clear_the_way(final, machine)
     durable.publish(staged, final)
     _name(marker, final, execution)
 
@@ -126,7 +133,7 @@ def _require_whole(marker: Marker, execution: Execution) -> None:
 def _properties(marker: Marker) -> dict[str, str]:
     """What the catalog keeps with the registration, readable from any process: enough to know it again as ours."""
     return {
-        "reconciler_owner": marker.owner,
+        "reconciler_owner": marker.owner,  # ours: a folder with another owner's marker is mended first
         "reconciler_release": marker.release,
         "reconciler_artifact": marker.artifact,
         "reconciler_build_key": marker.build_key,
@@ -145,31 +152,48 @@ def _repair(change: Change, execution: Execution) -> None:
     machine = execution.machine
     final = machine.layout.served_release(change.variant, change.number)
     marker = _mend_folder(change, execution, final)
-    current = {r.id: r.path for r in read_index(machine.cache)}
-    if current.get(marker.id) == final:
+    entry = next((r for r in read_index(machine.cache) if r.id == marker.id), None)
+    if entry is not None and not entry.owner == machine.owner:
+        raise PermanentError(f"{marker.id} has been registered by somebody else meanwhile", code="NameTaken")
+    if entry is not None and entry.path == final:
         _require_whole(marker, execution)
         machine.records.save_release(_record(marker))
         return
-    if marker.id in current:
+    if entry is not None:
         execution.workers.foundry.unregister(marker.id)
     _name(marker, final, execution)
 
 
 def _mend_folder(change: Change, execution: Execution, final: str) -> Marker:
     machine = execution.machine
+    _clear_the_way(final, machine)
     exists = os.path.isdir(final)
     folder = inspect(final, machine.stamps) if exists else None
-    digest = execution.wanted(change.variant).release.digest
-    if folder and folder.marker and folder.marker.release == digest and not folder.damage:
+    if folder and folder.marker and _is_wanted(folder, change, execution):
         return folder.marker
     staged = execution.fresh_staging()
     marker = _assemble(change, execution, staged)
     if exists:
-        quarantine = machine.layout.at("quarantine", f"{change.variant}-{change.number}-{time.time_ns()}")
-        durable.replace_files(staged, final, quarantine, machine.stamps.move)
+        durable.replace_files(staged, final, _quarantine(machine), machine.stamps.move)
     else:
         durable.publish(staged, final)
     return marker
+
+
+def _is_wanted(folder: ServedFolder, change: Change, execution: Execution) -> bool:
+    """Whole, ours, and the very release that git wants."""
+    marker, wanted = folder.marker, execution.wanted(change.variant).release.digest
+    ours = marker is not None and marker.owner == execution.machine.owner
+    return ours and marker is not None and marker.release == wanted and not folder.damage
+
+
+def _clear_the_way(path: str, machine: Machine) -> None:
+    """A link or a file where a folder of ours belongs is moved aside; what a link leads to is not touched."""
+    make_plain(machine.layout.root, path, _quarantine(machine))
+
+
+def _quarantine(machine: Machine) -> str:
+    return machine.layout.at("quarantine", f"{time.time_ns()}")
 
 
 def _retire(change: Change, execution: Execution) -> None:
@@ -186,18 +210,25 @@ def _remove_release(variant: str, number: int, execution: Execution) -> None:
     """The name goes before the content: at no time does Foundry Local list a folder that is half gone."""
     machine = execution.machine
     identity, path = f"{variant}:{number}", machine.layout.served_release(variant, number)
-    entry = next((r for r in read_index(machine.cache) if r.id == identity), None)
-    if entry is not None and entry.owner == machine.owner:
-        execution.workers.foundry.unregister(identity)
+    _clear_the_way(path, machine)
+    entry = next(
+        (r for r in read_index(machine.cache) if r.id == identity and r.owner == machine.owner), None
+    )
     marker = inspect(path, machine.stamps).marker if os.path.isdir(path) else None
+    if entry is not None:
+        execution.workers.foundry.unregister(identity)
     if marker is not None and marker.owner == machine.owner:
         durable.free(durable.unname(path, machine.layout.trash), machine.stamps.remove)
+    elif marker is None and os.path.isdir(path):  # planned, so a record or a registration says it was ours
+        durable.unname(path, _quarantine(machine))
+    machine.records.save_number(variant, number)
     _require_gone(identity, path, execution)
 
 
 def _require_gone(identity: str, path: str, execution: Execution) -> None:
-    listed = any(r.id == identity for r in read_index(execution.machine.cache))
-    if listed or os.path.exists(path):
+    machine = execution.machine
+    listed = any(r.id == identity and r.owner == machine.owner for r in read_index(machine.cache))
+    if listed or os.path.lexists(path):
         raise PermanentError(f"{identity} is still there after its removal", code="NotRemoved")
 
 

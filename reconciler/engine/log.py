@@ -40,7 +40,7 @@ def _logger() -> Any:
     rendering = (
         [structlog.dev.ConsoleRenderer()]
         if readable
-        else [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
+        else [_traceback_without_values(structlog), structlog.processors.JSONRenderer()]
     )
     structlog.configure(
         processors=[
@@ -53,3 +53,9 @@ def _logger() -> Any:
         cache_logger_on_first_use=True,
     )
     return structlog.get_logger()
+
+
+def _traceback_without_values(structlog: Any) -> Any:
+    """Where, not what: local values may be anything, also a secret."""
+    form = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+    return structlog.processors.ExceptionRenderer(form)

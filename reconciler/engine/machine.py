@@ -78,6 +78,8 @@ def _refuse_foreign(layout: Layout) -> None:
     if found - OURS and not os.path.exists(layout.owner):
         named = ", ".join(sorted(found - OURS)[:3])
         hint = "name an empty folder or one that does not exist yet"
+        if "served" in found:
+            hint = f"if it was one, write its mark back: `owner` in a release.json below served/, into {layout.owner}"
         raise UsageError(f"{layout.root} is no root of reconciler, and it is not empty ({named})", hint=hint)
 
 
@@ -97,6 +99,7 @@ def observe(machine: Machine) -> Observed:
         artifacts=held,
         damaged_artifacts=damaged,
         folders=tuple(served_folders(machine)),
+        occupied=_occupied(machine.layout),
         registrations=registrations,
         disk_free=disk_free(machine.layout.root),
     )
@@ -117,9 +120,24 @@ def served_folders(machine: Machine) -> list[ServedFolder]:
     found = []
     for variant in sorted(_names(machine.layout.served)):
         for number in sorted(_names(os.path.join(machine.layout.served, variant))):
-            if number.isdigit() and str(int(number)) == number:
-                found.append(inspect(machine.layout.served_release(variant, int(number)), machine.stamps))
+            if _is_number(number):
+                with contextlib.suppress(FileNotFoundError):  # it went while we looked
+                    found.append(inspect(machine.layout.served_release(variant, int(number)), machine.stamps))
     return found
+
+
+def _occupied(layout: Layout) -> dict[str, int]:
+    """Whatever lies at a number, a folder or not, nothing else may be put there."""
+    found = {}
+    for variant in _names(layout.served):
+        with contextlib.suppress(OSError):
+            numbers = [int(n) for n in os.listdir(os.path.join(layout.served, variant)) if _is_number(n)]
+            found[variant] = max(numbers, default=0)
+    return found
+
+
+def _is_number(name: str) -> bool:
+    return name.isascii() and name.isdigit() and len(name) < 10 and str(int(name)) == name
 
 
 def _names(path: str) -> list[str]:

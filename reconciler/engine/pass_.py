@@ -22,10 +22,11 @@ from reconciler.host.clock import now
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from reconciler.core.changes import Change, Plan
     from reconciler.core.parse import Parsed
+    from reconciler.core.recorded import Condition
     from reconciler.engine.conversions import Converted
     from reconciler.engine.machine import Machine
     from reconciler.engine.report import Reporter
@@ -284,17 +285,26 @@ def _record_timing(execution: steps.Execution, outcome: Outcome) -> None:
 
 
 def _record(machine: Machine, last: Look, result: PassResult) -> None:
-    """What only the records can tell: conditions and revisions. Stamps last: they only save work."""
+    """What only the records can tell: conditions and revisions. A full disk loses them, and nothing else. Stamps last:
+    they only save work."""
+    with contextlib.suppress(DiskFull):
+        _follow_protection(machine, last)
+        machine.records.save_conditions(_judged(machine, last, result))
+        if result.converged:
+            machine.records.save_applied(last.resolution.desired.revision)
+        machine.stamps.save()
+
+
+def _judged(machine: Machine, last: Look, result: PassResult) -> dict[str, Mapping[str, Condition]]:
+    """The conditions of what is declared, and of what is served though it is not."""
     failures = {
         outcome.change.variant: _failure(outcome)
         for outcome in reversed(result.outcomes)
         if outcome.status != "done"
     }
-    desired = last.resolution.desired
-    _follow_protection(machine, last)
     before = machine.records.conditions()
     judged = judge(
-        desired,
+        last.resolution.desired,
         last.observed,
         before,
         result.remaining,
@@ -302,10 +312,8 @@ def _record(machine: Machine, last: Look, result: PassResult) -> None:
         now(),
         suspensions=last.recorded.suspensions,
     )
-    machine.records.save_conditions(judged)
-    if result.converged:
-        machine.records.save_applied(desired.revision)
-    machine.stamps.save()
+    served = {name: held for name, held in before.items() if last.observed.serving(name) is not None}
+    return {**served, **judged}
 
 
 def _follow_protection(machine: Machine, last: Look) -> None:

@@ -57,6 +57,7 @@ def resolve(parsed: Parsed, stamps: StampBook, held: Container[str] = ()) -> Res
         wanted=tuple(wanted for one in found for wanted in one.wanted),
         declared=frozenset(variant_name(m.name, p) for m in parsed.models for p in m.precisions),
         complete=not parsed.problems,
+        suspended=frozenset(model.name for model in parsed.models if model.suspend),
         unresolved={
             variant: one.problems[0]
             for model, one in zip(parsed.models, found, strict=True)

@@ -113,6 +113,12 @@ class Records:
         number = max(old.high_water, release.number)
         self._save_variant(release.variant, VariantRecord(release=release, high_water=number))
 
+    def save_number(self, variant: str, number: int) -> None:
+        """Given, whatever becomes of it: an id is never used for other content."""
+        old = self._variant(variant)
+        if number > old.high_water:
+            self._save_variant(variant, replace(old, high_water=number))
+
     def forget_release(self, variant: str) -> None:
         """It is served no more. Its numbers stay given."""
         self._save_variant(variant, replace(self._variant(variant), release=None))
@@ -120,8 +126,9 @@ class Records:
         documents.write(self._conditions, write_conditions(left))
 
     def save_conditions(self, conditions: Mapping[str, Mapping[str, Condition]]) -> None:
-        """By variant and type; variants that are not named keep theirs."""
-        documents.write(self._conditions, write_conditions({**self._held_conditions(), **conditions}))
+        """By variant and type: these and no others."""
+        self._held_conditions()  # a damaged document is set aside, never just overwritten
+        documents.write(self._conditions, write_conditions(conditions))
 
     def save_suspensions(self, suspensions: Iterable[Suspension]) -> None:
         """All that there are. A damaged document is set aside first."""

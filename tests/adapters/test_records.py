@@ -112,12 +112,10 @@ def test_saying_the_same_again_writes_nothing(root: Root) -> None:
     assert {path: os.stat(path) for path in before} == before
 
 
-def test_conditions_of_variants_that_are_not_named_are_kept(root: Root) -> None:
+def test_only_the_conditions_that_were_saved_last_are_held(root: Root) -> None:
     fill(root)
     root.records.save_conditions({"other-int8": {"Ready": READY}})
-    assert set(root.records.conditions()) == {VARIANT, "other-int8"}
-    root.records.save_conditions({VARIANT: {}})
-    assert root.records.conditions() == {VARIANT: {}, "other-int8": {"Ready": READY}}
+    assert root.records.conditions() == {"other-int8": {"Ready": READY}}
 
 
 def test_lists_stay_short(root: Root) -> None:
