@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
-# Invisible characters that reorder or hide text (bidi controls, zero width, BOM).
-_INVISIBLE = {*range(0x202A, 0x202F), *range(0x2066, 0x206A), *range(0x200B, 0x2010), 0xFEFF}
+import re
+
+# Characters that reorder, hide or end text (bidi controls, zero width, BOM, line separators), and what names that are
+# no UTF-8 are decoded to.
+_HIDDEN = {
+    *range(0x2028, 0x202F),
+    *range(0x2066, 0x206A),
+    *range(0x200B, 0x2010),
+    0xFEFF,
+    *range(0xD800, 0xE000),
+}
+
+_WWW = re.compile(r"(www)\.", re.IGNORECASE)  # GitHub makes a link of what begins so, without any scheme
 
 _MARKDOWN = str.maketrans({c: f"\\{c}" for c in "\\`*_[]()#+!|~"} | {"<": "&lt;", ">": "&gt;", "&": "&amp;"})
 
 
 def for_terminal(text: str) -> str:
-    """Control characters (ESC, bells, bidi) shown as `\\x1b`; newlines and tabs stay."""
+    """Control characters (ESC, bells, bidi) and lone surrogates, which no output can encode, shown as `\\x1b`;
+    newlines and tabs stay."""
     return "".join(_visible(c) for c in text)
 
 
 def _visible(c: str) -> str:
     code = ord(c)
-    if c in "\n\t" or (0x20 <= code < 0x7F) or (code > 0x9F and code not in _INVISIBLE):
+    if c in "\n\t" or (0x20 <= code < 0x7F) or (code > 0x9F and code not in _HIDDEN):
         return c
     return f"\\x{code:02x}" if code <= 0xFF else f"\\u{code:04x}"
 
@@ -23,7 +35,8 @@ def _visible(c: str) -> str:
 def for_markdown(text: str) -> str:
     """One line that renders as itself: no markup, no mention, no link, no html."""
     one_line = " ".join(for_terminal(text).split())
-    return one_line.translate(_MARKDOWN).replace("@", "@\u2060").replace("://", ":\u2060//")
+    unlinked = _WWW.sub("\\1\u2060.", one_line.replace("@", "@\u2060").replace("://", ":\u2060//"))
+    return unlinked.translate(_MARKDOWN)
 
 
 def for_annotation(text: str) -> str:

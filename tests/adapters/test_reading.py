@@ -22,7 +22,7 @@ def test_a_file_is_read_to_its_last_byte(tmp_path: Path) -> None:
 def test_a_file_of_no_sane_size_is_refused_and_not_read(tmp_path: Path, size: int) -> None:
     (tmp_path / "sparse").touch()
     os.truncate(tmp_path / "sparse", size)
-    with pytest.raises(OSError) as refused:
+    with pytest.raises(OSError, match="too large") as refused:
         read_whole(str(tmp_path / "sparse"))
     assert refused.value.errno == errno.EFBIG
 
@@ -32,6 +32,6 @@ def test_what_is_no_regular_file_is_refused_and_never_waited_for(tmp_path: Path,
     path = "/dev/zero" if kind == "device" else str(tmp_path / "fifo")
     if kind == "fifo":
         os.mkfifo(path)
-    with pytest.raises(OSError) as refused:
+    with pytest.raises(OSError, match="not a regular file") as refused:
         read_whole(path)
     assert refused.value.errno == errno.EINVAL

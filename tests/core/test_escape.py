@@ -1,0 +1,41 @@
+"""Foreign text can be shown anywhere and acts nowhere."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from reconciler.core.escape import for_annotation, for_markdown, for_terminal
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("a\tb\nü 日本語", "a\tb\nü 日本語"),
+        ("\x1b[2J", "\\x1b[2J"),
+        ("\u202eevil", "\\u202eevil"),
+        ("a\u2028b", "a\\u2028b"),
+        (os.fsdecode(b"\xff.onnx"), "\\udcff.onnx"),
+        ("\ud83d", "\\ud83d"),
+    ],
+)
+def test_what_a_terminal_would_act_on_or_cannot_encode_is_escaped(text: str, shown: str) -> None:
+    assert for_terminal(text) == shown
+    for_terminal(text).encode()
+    for_markdown(text).encode()
+    for_annotation(text).encode()
+
+
+@pytest.mark.parametrize(
+    "text", ["www.evil.com", "see WWW.evil.com", "(www.evil.com)", "https://evil.com", "https://www.evil.com"]
+)
+def test_no_address_becomes_a_link(text: str) -> None:
+    shown = for_markdown(text)
+    assert "www." not in shown.lower()
+    assert "://" not in shown
+    assert shown.replace("\u2060", "").replace("\\", "") == text
+
+
+def test_an_annotation_stays_one_command() -> None:
+    assert for_annotation("a\r\n::stop-commands::x%") == "a\\x0d%0A::stop-commands::x%25"
