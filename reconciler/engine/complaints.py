@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
 ASKED_BY_DEFAULT = 2048  # tokens
 
-_MARKER = re.compile(r"<\|[\w.-]+\|>|<(?:start|end)_of_turn>|\[/?INST\]")
+# Not compiled here: a converged `plan` comes through this module and looks for none.
+_MARKER = r"<\|[\w.-]+\|>|<(?:start|end)_of_turn>|\[/?INST\]"
 
 
 def _problem(model: Model, field: str, code: str, message: str, hint: str = "") -> Problem:
@@ -68,7 +69,7 @@ def foreign_markers(model: Model, source: SourceModel) -> frozenset[str]:
 
 
 def _markers(template: str | None) -> frozenset[str]:
-    return frozenset(_MARKER.findall(template or ""))
+    return frozenset(re.findall(_MARKER, template or ""))
 
 
 def foreign_template(model: Model, source: SourceModel, foreign: frozenset[str]) -> Problem:
