@@ -2,7 +2,8 @@
 kept.
 
 It is only a list of names: every manifest carries its own build key under its own digest. So a lost or
-damaged list is rebuilt by looking through the blobs.
+damaged list is rebuilt by looking through the blobs, for the manifests of others too; a damaged one is set
+aside, because it may hold names that only its writer knows.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import os
 from reconciler.artifacts.modelpack import ARTIFACT_TYPE, BUILD_KEY, MANIFEST_TYPE, Packed
 from reconciler.core import digest
 from reconciler.host import durable
+from reconciler.host.reading import read_whole
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
     Descriptor = dict[str, Any]
 
+OCI_VERSION = 2
 INDEX_TYPE = "application/vnd.oci.image.index.v1+json"
 LAYOUT = {"imageLayoutVersion": "1.0.0"}
 TAG = "org.opencontainers.image.ref.name"
@@ -28,16 +31,26 @@ TAG = "org.opencontainers.image.ref.name"
 def read(oci: str) -> list[Descriptor] | None:
     """None when there is no readable list."""
     try:
-        with open(os.path.join(oci, "index.json"), "rb") as file:
-            listed = json.load(file)["manifests"]
-    except (OSError, ValueError, LookupError, TypeError):
+        listed = json.loads(read_whole(_path(oci)))["manifests"]
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
         return None
     return listed if isinstance(listed, list) and all(map(_is_descriptor, listed)) else None
 
 
 def write(oci: str, descriptors: list[Descriptor]) -> None:
-    index = {"schemaVersion": 2, "mediaType": INDEX_TYPE, "manifests": descriptors}
-    durable.write_file(os.path.join(oci, "index.json"), digest.canonical(index) + b"\n")
+    index = {"schemaVersion": OCI_VERSION, "mediaType": INDEX_TYPE, "manifests": descriptors}
+    durable.write_file(_path(oci), digest.canonical(index) + b"\n")
+
+
+def exists(oci: str) -> bool:
+    return os.path.lexists(_path(oci))
+
+
+def set_aside(oci: str) -> None:
+    number = 1
+    while os.path.lexists(f"{_path(oci)}.damaged-{number}"):
+        number += 1
+    durable.rename(_path(oci), f"{_path(oci)}.damaged-{number}")
 
 
 def prepare(oci: str) -> None:
@@ -47,10 +60,20 @@ def prepare(oci: str) -> None:
     marker = os.path.join(oci, "oci-layout")
     if not os.path.exists(marker):
         durable.write_file(marker, digest.canonical(LAYOUT))
+    if not exists(oci):
+        write(oci, [])  # before the first blob: blobs without an index are always a loss
+
+
+def is_linked(oci: str) -> bool:
+    """Whether a link leads from the layout to a folder that may be another's: nothing is deleted there."""
+    blobs = os.path.join(oci, "blobs")
+    return any(map(os.path.islink, (oci, blobs, os.path.join(blobs, "sha256"))))
 
 
 def sweep(oci: str) -> None:
     """Remove the writes that were never finished."""
+    if is_linked(oci):
+        return
     durable.sweep_temporaries(oci)
     durable.sweep_temporaries(os.path.join(oci, "blobs", "sha256"))
 
@@ -69,8 +92,27 @@ def describe(packed: Packed) -> Descriptor:
     }
 
 
+def describe_foreign(name: str, data: bytes) -> Descriptor | None:
+    """How a rebuilt list names a blob that is a manifest or an index of another tool's; None for any other blob."""
+    try:
+        document = json.loads(data)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(document, dict) or document.get("schemaVersion") != OCI_VERSION:
+        return None
+    for key, kind in (("manifests", INDEX_TYPE), ("layers", MANIFEST_TYPE)):
+        parts = document.get(key)
+        if isinstance(parts, list) and all(map(_is_descriptor, parts)):
+            return {"mediaType": document.get("mediaType", kind), "digest": name, "size": len(data)}
+    return None
+
+
 def is_foreign(descriptor: Descriptor) -> bool:
     return BUILD_KEY not in (descriptor.get("annotations") or {})
+
+
+def _path(oci: str) -> str:
+    return os.path.join(oci, "index.json")
 
 
 def _is_descriptor(value: object) -> bool:

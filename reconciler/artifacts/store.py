@@ -35,6 +35,7 @@ class ArtifactStore:
         self._oci = layout.oci
         self._blobs = os.path.join(layout.oci, "blobs", "sha256")
         self._stamps = stamps
+        self._index_was_lost = False
 
     def artifacts(self) -> dict[str, Artifact]:
         """By build key, as listed. Whether their files are whole is another question: see `damage`."""
@@ -52,6 +53,7 @@ class ArtifactStore:
 
     def put(self, build_key: str, tree: str, recipe: Mapping[str, object]) -> Artifact:
         """Move the files of `tree` into the store, unless it holds the whole artifact already."""
+        self._mend_index()
         held = self._packed()
         if build_key in held and not self.damage(held[build_key].artifact):
             return held[build_key].artifact
@@ -68,6 +70,7 @@ class ArtifactStore:
 
     def remove(self, build_key: str) -> int:
         """Forget the artifact and delete what only it used. Returns the bytes that this gave back."""
+        self._mend_index()
         held = self._packed()
         if held.pop(build_key, None) is None:
             return self._sweep(held)
@@ -85,10 +88,28 @@ class ArtifactStore:
         """Delete the blobs that nothing names (what a killed `put` or `remove` left) and write a lost index anew.
         Returns the bytes given back."""
         index.sweep(self._oci)
+        self._mend_index()
+        return self._sweep(self._packed())
+
+    def _mend_index(self) -> None:
+        """Write a lost index anew. What it named besides manifests cannot be known, so this store deletes nothing
+        after that; the next one deletes what no manifest names."""
+        if index.read(self._oci) is not None or not (index.exists(self._oci) or _names_in(self._blobs)):
+            return
+        self._index_was_lost = True
         held = self._packed()
-        if held and index.read(self._oci) is None:
-            self._write_index(held)
-        return self._sweep(held)
+        ours = {packed.artifact.digest for packed in held.values()}
+        foreign = [self._described(digest) for digest in self._manifests() if digest not in ours]
+        if index.exists(self._oci):
+            index.set_aside(self._oci)
+        known = [index.describe(held[key]) for key in sorted(held)]
+        index.write(self._oci, [*known, *(one for one in foreign if one is not None)])
+
+    def _described(self, digest: str) -> Descriptor | None:
+        try:
+            return index.describe_foreign(digest, self._read_blob(digest))
+        except (OSError, NotAnArtifact):
+            return None
 
     def _packed(self) -> dict[str, Packed]:
         packed = map(self._read_packed, self._manifests())
@@ -145,6 +166,8 @@ class ArtifactStore:
         index.write(self._oci, [*ours, *self._others()])
 
     def _sweep(self, held: Mapping[str, Packed]) -> int:
+        if self._index_was_lost or index.is_linked(self._oci):
+            return 0
         try:
             named = {digest for one in self._others() for digest in self._reachable(one)}
         except (OSError, ValueError, LookupError, TypeError, AttributeError):
@@ -175,6 +198,8 @@ class ArtifactStore:
 
 def _names_in(folder: str) -> list[str]:
     try:
-        return [name for name in sorted(os.listdir(folder)) if DIGEST.fullmatch("sha256:" + name)]
-    except FileNotFoundError:
+        with os.scandir(folder) as entries:
+            files = [entry.name for entry in entries if entry.is_file(follow_symlinks=False)]
+    except (FileNotFoundError, NotADirectoryError):
         return []
+    return [name for name in sorted(files) if DIGEST.fullmatch("sha256:" + name)]

@@ -223,6 +223,78 @@ def test_entries_of_other_tools_are_kept_with_all_they_name(root: Root) -> None:
     assert layer.read_bytes() == b"foreign layer"
 
 
+def put_foreign_image(root: Root) -> list[Path]:
+    """As another tool pushes one: its blobs are here, and only the index names its manifest."""
+    layer, config = b"foreign layer", b"{}"
+    parts = {"config": {"digest": digest.of_bytes(config)}, "layers": [{"digest": digest.of_bytes(layer)}]}
+    manifest = digest.canonical({"schemaVersion": 2, **parts})
+    nested = digest.canonical({"schemaVersion": 2, "manifests": [{"digest": digest.of_bytes(manifest)}]})
+    blobs = [root.blobs / digest.of_bytes(data)[7:] for data in (layer, config, manifest, nested)]
+    for blob, data in zip(blobs, (layer, config, manifest, nested), strict=True):
+        blob.write_bytes(data)
+    return blobs
+
+
+@pytest.mark.parametrize("content", [None, b"{", b"[" * 100_000])
+@pytest.mark.parametrize("change", ["sweep", "put", "remove"])
+def test_a_lost_index_costs_nobody_a_blob(root: Root, content: bytes | None, change: str) -> None:
+    artifact = root.put()
+    blobs = put_foreign_image(root)
+    unnamed = root.blobs / ("c" * 64)
+    unnamed.write_bytes(b"whose is it?")
+    root.index.unlink()
+    if content is not None:
+        root.index.write_bytes(content)
+    store = root.store
+    if change == "put":
+        store.put(OTHER_KEY, root.tree({"model.onnx": b"another"}), RECIPE)
+    elif change == "remove":
+        assert store.remove(OTHER_KEY) == 0
+    assert store.sweep() == 0
+    assert unnamed.exists()
+    set_aside = root.index.with_name("index.json.damaged-1")
+    assert (set_aside.read_bytes() if content is not None else None) == content
+    root.store.sweep()  # in the next pass only what no manifest names is left over
+    assert not unnamed.exists()
+    assert all(blob.exists() for blob in blobs)
+    assert root.store.artifacts()[KEY] == artifact
+    assert root.store.damage(artifact) == ()
+
+
+@pytest.mark.parametrize("place", ["oci", "oci/blobs", "oci/blobs/sha256"])
+def test_nothing_is_deleted_behind_a_link(root: Root, tmp_path: Path, place: str) -> None:
+    root.put()
+    linked, elsewhere = Path(root.layout.root) / place, tmp_path / "another tool's"
+    linked.rename(elsewhere)
+    linked.symlink_to(elsewhere)
+    theirs = [root.blobs / ("c" * 64), root.blobs / "x.0a1b2c3d.tmp"]
+    for path in theirs:
+        path.write_bytes(b"theirs")
+    assert root.store.sweep() == 0
+    root.put(OTHER_KEY, {"model.onnx": b"another"})
+    assert root.store.remove(KEY) == 0
+    assert all(path.exists() for path in theirs)
+
+
+def test_what_is_no_file_among_the_blobs_breaks_nothing(root: Root) -> None:
+    artifact = root.put()
+    (root.blobs / ("c" * 64)).mkdir()
+    (root.blobs / ("d" * 64)).symlink_to("nowhere")
+    root.index.unlink()
+    root.store.sweep()
+    root.store.sweep()
+    assert root.store.artifacts() == {KEY: artifact}
+
+
+def test_an_index_that_is_a_fifo_is_not_waited_for(root: Root) -> None:
+    artifact = root.put()
+    root.index.unlink()
+    os.mkfifo(root.index)
+    assert root.store.artifacts() == {KEY: artifact}
+    root.store.sweep()
+    assert len(root.read_index()["manifests"]) == 1
+
+
 def test_nothing_is_swept_while_an_entry_of_another_tool_cannot_be_read(root: Root) -> None:
     root.put()
     (root.blobs / ("c" * 64)).write_bytes(b"whose is it?")
