@@ -19,6 +19,7 @@ from reconciler.engine.planning import Look, look
 from reconciler.engine.workers import Workers
 from reconciler.host import durable
 from reconciler.host.clock import now
+from reconciler.serving.folder import rewrite_marker
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -317,11 +318,17 @@ def _judged(machine: Machine, last: Look, result: PassResult) -> dict[str, Mappi
 
 
 def _follow_protection(machine: Machine, last: Look) -> None:
-    """`prune: disabled` counts as the manifest said last, also when nothing else changed with it."""
+    """`prune: disabled` counts as the manifest said last, also when nothing else changed with it; and it is written
+    beside the model too, so that it outlives the records."""
     for wanted in last.resolution.desired.wanted:
         release = last.recorded.releases.get(wanted.variant)
         if release is not None and release.protected != wanted.protected:
             machine.records.save_release(replace(release, protected=wanted.protected))
+        for folder in last.observed.folders_of.get(wanted.variant, []):
+            marker = folder.marker
+            if marker and marker.owner == machine.owner and marker.protected != wanted.protected:
+                said = replace(marker, protected=wanted.protected)
+                rewrite_marker(folder.path, said, machine.stamps)
 
 
 def _failure(outcome: Outcome) -> Failure:

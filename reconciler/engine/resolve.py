@@ -10,7 +10,7 @@ from reconciler.core.manifest import variant_name
 from reconciler.core.prediction import predict_bytes, predict_peak_bytes
 from reconciler.core.quantization import honoured_options
 from reconciler.core.release import Recipe, Release
-from reconciler.core.toolchain import TOOLS
+from reconciler.core.toolchain import tools_for
 from reconciler.core.value import as_dict, value
 from reconciler.engine import complaints
 from reconciler.sources.model_folder import inspect_adapter, inspect_source
@@ -188,7 +188,7 @@ def _recipe(model: Model, source: SourceModel, adapter: str | None, precision: s
         precision=precision,
         options=_honoured(model.quantization, precision),
         target=model.target,
-        tools=dict(TOOLS),
+        tools=dict(tools_for(adapter)),
     )
 
 

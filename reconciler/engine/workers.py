@@ -38,7 +38,9 @@ class Workers:
         """Begin the slow imports that this plan will need while cheaper work goes on."""
         actions = {change.action for change in plan.changes}
         if "convert" in actions:
-            self.converter.start()
+            wanted = (change.after or {} for change in plan.changes if change.action == "convert")
+            purposes = sorted({str(after.get("precision")) for after in wanted})
+            self.converter.start(*purposes)
         if "verify" in actions:
             self.rehearsal.start()
         if actions & {"register", "repair", "retire"}:

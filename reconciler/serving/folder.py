@@ -78,6 +78,13 @@ def assemble(  # noqa: PLR0913 - the marker records each of them
     return marker
 
 
+def rewrite_marker(path: str, marker: Marker, stamps: StampBook) -> None:
+    """Give a whole folder a marker that says more; what it says of the files must not change."""
+    data = seal(marker_to_json(marker))
+    durable.write_file(os.path.join(path, MARKER), data, READ_ONLY)
+    stamps.vouch(os.path.join(path, MARKER), digest.of_bytes(data))
+
+
 def inspect(path: str, stamps: StampBook) -> ServedFolder:
     """What is wrong with one served folder, if anything. Reads only."""
     parent, number = os.path.split(path)

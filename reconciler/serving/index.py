@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import json
 import os.path
+import re
 
 from reconciler.core.errors import CatalogBroken
 from reconciler.core.observed import Registration
+from reconciler.host.reading import read_whole
 
 INDEX = "foundry.local.modelinfo.json"
 LOCK = "foundry.local.modelinfo.lock"
@@ -21,14 +23,17 @@ LOCK = "foundry.local.modelinfo.lock"
 # 2.2 rewrites it as version 2. Version 3 exists only in a newer SDK, which 2.2.1 cannot read either.
 _KNOWN_VERSIONS = (1, 2)
 
+# What the SDK takes for an id. One that it refuses makes every call of its fail.
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*:(0|[1-9][0-9]{0,9})")
+LARGEST_NUMBER = (1 << 31) - 1
+
 
 def read_index(cache_dir: str) -> tuple[Registration, ...]:
     """Every registration, in the order of the file. No file is an empty catalog; an unreadable one is
     CatalogBroken."""
     path = os.path.join(cache_dir, INDEX)
     try:
-        with open(path, "rb") as file:
-            text = file.read()
+        text = read_whole(path)
     except FileNotFoundError:
         return ()
     except OSError as error:
@@ -68,8 +73,8 @@ def _legacy(entry: dict[str, object]) -> Registration:
 def _id(value: object) -> str:
     if not isinstance(value, str):
         raise TypeError("an id is not text")
-    name, _, number = value.rpartition(":")
-    if not name or not (number.isascii() and number.isdigit()):
+    number = value.rpartition(":")[2]
+    if not _ID.fullmatch(value) or int(number) > LARGEST_NUMBER:
         raise ValueError(f"{value[:80]!r} is not an id")
     return value
 

@@ -135,3 +135,29 @@ def test_a_foreign_registration_is_never_touched(serving: TestMachine) -> None:
     assert serving.run("apply").code == 0
     assert serving.index()["phi:1"]["model_path"] == "/somewhere/else"
     assert serving.run("plan", "--path", "manifests/capitals.yaml").code == 64
+
+
+def test_protection_that_came_later_outlives_the_records(serving: TestMachine) -> None:
+    manifest = serving.manifests / "capitals.yaml"
+    text = manifest.read_text()
+    manifest.write_text(
+        text.replace(
+            "  name: capitals\n", "  name: capitals\n  annotations: {reconciler.foundry/prune: disabled}\n"
+        )
+    )
+    assert serving.run("apply").code == 0
+    shutil.rmtree(serving.root / "records")
+    manifest.unlink()
+    held = serving.run("plan", "--confirm", "-o", "json").json()
+    assert held["changes"] == []
+    assert [h["reason"] for h in held["held"]] == ["Protected"]
+    manifest.write_text(text)
+    assert serving.run("apply").code == 0
+    manifest.unlink()
+    assert [c.split()[0] for c in _confirmed(serving)] == ["prune", "prune"]
+    manifest.write_text(text)
+
+
+def _confirmed(machine: TestMachine) -> list[str]:
+    changes = machine.run("plan", "--confirm", "-o", "json").json()["changes"]
+    return [f"{c['action']} {c['variant']}" for c in changes]
