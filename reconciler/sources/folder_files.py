@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import stat
+from collections import Counter
 
 TYPE_CHECKING = False  # `typing` costs 10 ms, and `plan` comes through here
 if TYPE_CHECKING:
@@ -75,8 +76,7 @@ def without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """For json.loads: of two equal names only one reader sees each."""
     unique = dict(pairs)
     if len(unique) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in unique if names.count(name) > 1)
+        twice = Counter(name for name, _ in pairs).most_common(1)[0][0]
         raise ValueError(f"the name {twice[:80]!r} occurs twice")
     return unique
 

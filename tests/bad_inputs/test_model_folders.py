@@ -15,6 +15,7 @@ import pytest
 from reconciler.core.source_model import SourceModel
 from reconciler.host.stamps import StampBook
 from reconciler.sources.model_folder import inspect_source
+from reconciler.sources.safetensors_header import MAXIMUM_TENSORS
 from tests.tiny_models import write_qwen2
 
 WEIGHTS = "model.safetensors"
@@ -82,6 +83,20 @@ def twice_in_header(folder: Path) -> None:
     _, data = header_of(folder)
     entry = json.dumps({"dtype": "F32", "shape": [1], "data_offsets": [0, 4]})
     write_header(folder, f'{{"a": {entry}, "a": {entry}}}'.encode(), data)
+
+
+def many_twice_in_header(folder: Path) -> None:
+    names = [f'"{i}": 0' for i in range(60_000)]
+    write_header(folder, f"{{{', '.join(names)}, {names[-1]}}}".encode(), b"")
+
+
+def too_many_tensors(folder: Path) -> None:
+    entry = {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]}
+    write_header(folder, {str(i): entry for i in range(MAXIMUM_TENSORS + 1)}, b"")
+
+
+def brackets(folder: Path) -> None:
+    write_header(folder, b'{"a": [' + b"[]," * 8_000_000 + b"0]}", b"")
 
 
 def cut(folder: Path, keep: int) -> None:
@@ -249,6 +264,14 @@ BAD: dict[str, tuple[Callable[[Path], object], str, str]] = {
     ),
     "a header that is a list": (lambda f: write_header(f, [], b""), "WeightsInvalid", "no JSON object"),
     "a tensor twice": (twice_in_header, "WeightsInvalid", "'a' occurs twice"),
+    "a tensor twice among many": (many_twice_in_header, "WeightsInvalid", "'59999' occurs twice"),
+    "too many tensors": (too_many_tensors, "WeightsInvalid", "200001 tensors, expected at most 200000"),
+    "a header of brackets": (brackets, "WeightsInvalid", "more brackets than"),
+    "a header of 25 MB": (
+        lambda folder: write_header(folder, b"{}" + b" " * 25_000_000, b""),
+        "WeightsInvalid",
+        "longer than 25000000",
+    ),
     "a tensor of an unknown type": (lambda f: change_tensor(f, dtype="F31"), "WeightsInvalid", "'F31'"),
     "a tensor that is quantized": (lambda f: change_tensor(f, dtype="I8"), "WeightsQuantized", "quantized"),
     "a tensor without a shape": (
