@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,26 @@ def test_the_oldest_version_is_read_and_nothing_in_it_is_ours(tmp_path: Path) ->
     assert read_index(str(tmp_path)) == (Registration(id="a:1", path="/x"),)
 
 
+@pytest.mark.parametrize("id", ["a:0", "A.b_c-9:2147483647", "9:10", "a" * 300 + ":1"])
+def test_every_id_that_the_runtime_takes_is_read(tmp_path: Path, id: str) -> None:
+    (tmp_path / INDEX).write_text(index(models=[{"model_path": "/x", "model_info": {"id": id}}]))
+    assert [each.id for each in read_index(str(tmp_path))] == [id]
+
+
+@pytest.mark.parametrize("kind", ["fifo", "folder", "sparse"])
+def test_what_is_no_index_file_is_said_at_once(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / INDEX
+    if kind == "fifo":
+        os.mkfifo(path)
+    elif kind == "folder":
+        path.mkdir()
+    else:
+        path.touch()
+        os.truncate(path, 1 << 40)
+    with pytest.raises(CatalogBroken):
+        read_index(str(tmp_path))
+
+
 BROKEN = {
     "an empty file": "",
     "half a file": index()[:60],
@@ -66,6 +87,13 @@ BROKEN = {
     "an entry without an id": index(models=[{"model_path": "/x", "model_info": {}}]),
     "an id without a number": index(models=[{"model_path": "/x", "model_info": {"id": "a"}}]),
     "an id with a strange number": index(models=[{"model_path": "/x", "model_info": {"id": "a:²"}}]),
+    **{
+        f"the id {id[:20]}": index(models=[{"model_path": "/x", "model_info": {"id": id}}])
+        for id in (
+            *("../../data:1", "a b:1", "ü:1", ".a:1", ":1", "a:b:1", "a/b:1", "a\n:1", "a:1\n"),
+            *("a:01", "a:-1", "a:2147483648", "a:" + "1" * 5000),
+        )
+    },
     "the same id twice": index(models=[ENTRY, ENTRY]),
     "properties that are none": index(
         models=[{"model_path": "/x", "model_info": {"id": "a:1", "stringProperties": 7}}]
