@@ -25,6 +25,7 @@ def load_manifests(arguments: argparse.Namespace, machine: Machine, *, accept: b
         arguments.path,
         allowed_roots=tuple(arguments.source_root),
         cache=machine.layout.at("records", "parsed.json"),
+        stamps=machine.stamps,
     )
 
 

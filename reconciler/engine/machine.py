@@ -94,12 +94,13 @@ def observe(machine: Machine) -> Observed:
             damaged[build_key] = damage
         else:
             held[build_key] = artifact
+    folders, occupied = _served(machine)
     return Observed(
         owner=machine.owner,
         artifacts=held,
         damaged_artifacts=damaged,
-        folders=tuple(served_folders(machine)),
-        occupied=_occupied(machine.layout),
+        folders=tuple(folders),
+        occupied=occupied,
         registrations=registrations,
         disk_free=disk_free(machine.layout.root),
     )
@@ -117,23 +118,27 @@ def recall(machine: Machine, observed: Observed) -> Recorded:
 
 def served_folders(machine: Machine) -> list[ServedFolder]:
     """Every `served/<variant>/<n>`; anything else in there is not ours and is left alone."""
-    found = []
+    return _served(machine)[0]
+
+
+def _served(machine: Machine) -> tuple[list[ServedFolder], dict[str, int]]:
+    """The folders, and by variant the highest number that anything lies at, a folder or not."""
+    found, occupied = [], {}
     for variant in sorted(_names(machine.layout.served)):
-        for number in sorted(_names(os.path.join(machine.layout.served, variant))):
-            if _is_number(number):
-                with contextlib.suppress(FileNotFoundError):  # it went while we looked
-                    found.append(inspect(machine.layout.served_release(variant, int(number)), machine.stamps))
-    return found
+        with contextlib.suppress(FileNotFoundError):  # it went while we looked
+            entries = _numbered(os.path.join(machine.layout.served, variant))
+            occupied[variant] = max(entries, default=0)
+            found += [
+                inspect(entry.path, machine.stamps)
+                for _, entry in sorted(entries.items())
+                if entry.is_dir(follow_symlinks=False)
+            ]
+    return found, occupied
 
 
-def _occupied(layout: Layout) -> dict[str, int]:
-    """Whatever lies at a number, a folder or not, nothing else may be put there."""
-    found = {}
-    for variant in _names(layout.served):
-        with contextlib.suppress(OSError):
-            numbers = [int(n) for n in os.listdir(os.path.join(layout.served, variant)) if _is_number(n)]
-            found[variant] = max(numbers, default=0)
-    return found
+def _numbered(folder: str) -> dict[int, os.DirEntry[str]]:
+    with os.scandir(folder) as entries:
+        return {int(entry.name): entry for entry in entries if _is_number(entry.name)}
 
 
 def _is_number(name: str) -> bool:

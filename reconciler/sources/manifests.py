@@ -19,6 +19,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from reconciler.host.stamps import StampBook
+
 MAX_FILES = 10_000
 MAX_BYTES = 256 * 1024
 ENDINGS = (".yaml", ".yml")
@@ -32,23 +34,60 @@ class Found:
     problems: tuple[Problem, ...]
 
 
-def load(path: str, *, allowed_roots: tuple[str, ...] = (), cache: str | None = None) -> Parsed:
+def load(
+    path: str,
+    *,
+    allowed_roots: tuple[str, ...] = (),
+    cache: str | None = None,
+    stamps: StampBook | None = None,
+) -> Parsed:
     """What the manifests at `path` (a folder, or one file) declare.
 
     Paths in manifests may not leave the git checkout that holds them, except into `allowed_roots`. `cache` names the
-    file that remembers a parse without problems; it is only written when its folder exists.
+    file that remembers a parse without problems; it is only written when its folder exists. With `stamps` an unchanged
+    file is not even opened.
     """
     base, names = _folder(path)
     prefix = _prefix(path, names)
-    found = read_manifests(base, prefix, only=names)
-    disk = Disk()
     inputs = Inputs(
         base=base,
         prefix=prefix,
         roots=(checkout_of(base), *(os.path.realpath(root) for root in allowed_roots)),
-        manifests={name: digest.of_bytes(data) for name, data in found.files.items()},
+        manifests={},
     )
-    return interpret(found, inputs, disk, cache)
+    if cache and stamps is not None and (known := _known_unread(inputs, names, stamps, cache)):
+        return known
+    found = read_manifests(base, prefix, only=names)
+    manifests = {name: digest.of_bytes(data) for name, data in found.files.items()}
+    if stamps is not None:
+        _learn(base, manifests, stamps)
+    return interpret(found, replace(inputs, manifests=manifests), Disk(), cache)
+
+
+def _known_unread(
+    inputs: Inputs, names: frozenset[str] | None, stamps: StampBook, cache: str
+) -> Parsed | None:
+    """The remembered parse, when every manifest has the stamp it had: a stat each, and no byte is read."""
+    problems: list[Problem] = []
+    manifests: dict[str, str] = {}
+    for name in sorted(names) if names else _walk(inputs.base, "", inputs.prefix, problems):
+        path = os.path.join(inputs.base, name)
+        try:
+            _check(os.lstat(path), MAX_BYTES)
+            known = stamps.known(path)
+        except (OSError, _Unread):
+            return None
+        if known is None:
+            return None
+        manifests[name] = known
+    return None if problems else _recalled(cache, replace(inputs, manifests=manifests), Disk())
+
+
+def _learn(base: str, manifests: Mapping[str, str], stamps: StampBook) -> None:
+    """For the next time; a file that is changing right now is not remembered."""
+    for name in manifests:
+        with contextlib.suppress(OSError):
+            stamps.digest(os.path.join(base, name))
 
 
 def interpret(found: Found, inputs: Inputs, disk: Disk, cache: str | None) -> Parsed:
