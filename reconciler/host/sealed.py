@@ -5,8 +5,9 @@ The digest is taken over the bytes of the body as they stand in the file: checki
 
 from __future__ import annotations
 
-import hashlib
 import json
+
+from reconciler.core.digest import sha256
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,12 +24,12 @@ class Damaged(ValueError):
 
 def seal(value: object) -> bytes:
     body = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
-    return HEAD % hashlib.sha256(body).hexdigest().encode() + body + TAIL
+    return HEAD % sha256(body).hexdigest().encode() + body + TAIL
 
 
 def unseal(data: bytes) -> Any:
     body = data[HEAD_LENGTH : -len(TAIL)]
-    expected = HEAD % hashlib.sha256(body).hexdigest().encode()
+    expected = HEAD % sha256(body).hexdigest().encode()
     if data[:HEAD_LENGTH] != expected or not data.endswith(TAIL):
         raise Damaged("its content does not match its digest")
     return json.loads(body)
