@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from reconciler.conversion.order import Order
 from reconciler.conversion.scratch import attempt_log, fresh_folder
 from reconciler.core.errors import ConversionFailed, DiskFull, ReconcilerError, TemporaryError
+from reconciler.core.escape import one_line
 from reconciler.core.value import value
 from reconciler.host.child import Child, ChildDied, ChildFailed, ChildTimedOut
 from reconciler.host.durable import full_disk_named
@@ -208,7 +209,7 @@ def _judged(ended: dict[str, Any], order: Order) -> dict[str, Any]:
 
 
 def _failure(code: str, message: str, order: Order) -> ReconcilerError:
-    line = (message.strip().splitlines() or ["no cause was named"])[0][:500]
+    line = one_line((message.strip().splitlines() or ["no cause was named"])[0])
     log = f"the log of this attempt is {order.log}"
     if code == DiskFull.code:
         return DiskFull(line, hint=log)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from reconciler.core.escape import one_line
 from reconciler.core.model_config import (
     architecture_of,
     head_size,
@@ -35,6 +36,11 @@ def refusal(
 
     `options` are those of the recipe.
     """
+    reason = _refusal(config, precision, target, options or {})
+    return None if reason is None else one_line(reason)
+
+
+def _refusal(config: Config, precision: str, target: Target, options: Mapping[str, object]) -> str | None:
     architecture = architecture_of(config)
     verified = VERIFIED.get(architecture)
     if verified is None:
@@ -46,7 +52,7 @@ def refusal(
         _window_refusal(config, verified),
         _switch_refusal(config, verified),
         *(check(config) for check in verified.checks),
-        _precision_refusal(config, architecture, precision, verified, options or {}),
+        _precision_refusal(config, architecture, precision, verified, options),
     )
 
 

@@ -16,6 +16,8 @@ _HIDDEN = {
 
 _WWW = re.compile(r"(www)\.", re.IGNORECASE)  # GitHub makes a link of what begins so, without any scheme
 
+LONGEST_MESSAGE = 300  # characters
+
 _MARKDOWN = str.maketrans({c: f"\\{c}" for c in "\\`*_[]()#+!|~"} | {"<": "&lt;", ">": "&gt;", "&": "&amp;"})
 
 
@@ -32,10 +34,16 @@ def _visible(c: str) -> str:
     return f"\\x{code:02x}" if code <= 0xFF else f"\\u{code:04x}"
 
 
+def one_line(text: str, limit: int = LONGEST_MESSAGE) -> str:
+    """For a message that quotes others: it ends, and begins no line with `::`, a command of a workflow."""
+    line = " ".join(for_terminal(text.lstrip()[: 4 * limit]).split()).lstrip(":")
+    return line if len(line) <= limit else f"{line[: limit - 3]}..."
+
+
 def for_markdown(text: str) -> str:
     """One line that renders as itself: no markup, no mention, no link, no html."""
-    one_line = " ".join(for_terminal(text).split())
-    unlinked = _WWW.sub("\\1\u2060.", one_line.replace("@", "@\u2060").replace("://", ":\u2060//"))
+    line = " ".join(for_terminal(text).split())
+    unlinked = _WWW.sub("\\1\u2060.", line.replace("@", "@\u2060").replace("://", ":\u2060//"))
     return unlinked.translate(_MARKDOWN)
 
 

@@ -6,9 +6,11 @@ from __future__ import annotations
 import re
 
 from reconciler.core.errors import CatalogBroken, PermanentError, ReconcilerError, RuntimeUnavailable
+from reconciler.core.escape import one_line
 
 _INSTALL = "pip install 'foundry-reconciler[foundry]' puts it into the environment that runs reconciler"
 
+_LONGEST = 1 << 14  # characters; what follows is never shown
 # `file.cc:12 ReturnType Class::Function(arguments) ` in front of a message, once per native layer.
 _PREFIX = re.compile(r"\b\w+\.cc:\d+ [^()]*\([^()]*\)(?: const)? ")
 
@@ -40,7 +42,7 @@ def translate(kind: str, message: str) -> ReconcilerError:
     """`kind` is the exception's type in the worker, or one of our own codes."""
     if kind in {"ModuleNotFoundError", "ImportError", "PackageNotFoundError"}:
         return RuntimeUnavailable(
-            f"Foundry Local is missing: {message}", code="RuntimeMissing", hint=_INSTALL
+            f"Foundry Local is missing: {one_line(message)}", code="RuntimeMissing", hint=_INSTALL
         )
     for text, meaning, code in _MEANINGS:
         if text in message:
@@ -49,5 +51,6 @@ def translate(kind: str, message: str) -> ReconcilerError:
 
 
 def plain(message: str) -> str:
-    """Without C++ signatures, and without the template text that follows `at row 1, column 57:`."""
-    return _PREFIX.sub("", message).partition(":\n")[0].strip()
+    """One line, without C++ signatures, and without the template text that follows `at row 1, column 57:`. A chat
+    template can raise any text it likes."""
+    return one_line(_PREFIX.sub("", message[:_LONGEST]).partition(":\n")[0])

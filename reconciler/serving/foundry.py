@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from reconciler.core.answer import Answer
 from reconciler.core.errors import PermanentError, RuntimeUnavailable
+from reconciler.core.escape import one_line
 from reconciler.core.observed import Registration
 from reconciler.core.value import value
 from reconciler.host import durable
@@ -175,7 +176,7 @@ class Foundry:
                 hint=f"another application may hold the lock in {self._cache_dir}; {error.hint}",
             ) from None
         except ChildDied as error:
-            raise RuntimeUnavailable(str(error), code="RuntimeDied", hint=error.hint) from None
+            raise RuntimeUnavailable(one_line(str(error)), code="RuntimeDied", hint=error.hint) from None
 
     def _model_call(
         self,
@@ -192,7 +193,7 @@ class Foundry:
                 f"no end of {verb} within {timeout:g} s", code="RuntimeHung", hint=error.hint
             ) from None
         except ChildDied as error:
-            raise PermanentError(str(error), code="RuntimeDied", hint=error.hint) from None
+            raise PermanentError(one_line(str(error)), code="RuntimeDied", hint=error.hint) from None
 
     def _call(
         self,

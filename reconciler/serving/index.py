@@ -13,6 +13,7 @@ import os.path
 import re
 
 from reconciler.core.errors import CatalogBroken
+from reconciler.core.escape import one_line
 from reconciler.core.observed import Registration
 from reconciler.host.reading import read_whole
 
@@ -87,7 +88,7 @@ def _path(value: object) -> str:
 
 def _broken(path: str, reason: str) -> CatalogBroken:
     return CatalogBroken(
-        f"{path}: Foundry Local's catalog cannot be read ({reason})",
+        f"{path}: Foundry Local's catalog cannot be read ({one_line(reason)})",
         hint="stop: nothing is changed until it is readable again. It is left as it is: restore it from a "
         "copy, or use the version of Foundry Local that wrote it",
     )

@@ -1,10 +1,13 @@
-"""A look at a folder notes what is wrong and goes on, so that people learn of all of it at once."""
+"""A look at a folder notes what is wrong and goes on, so that people learn of all of it at once.
+
+Each is one line, whatever names and values of the folder it quotes."""
 
 from __future__ import annotations
 
 import os
 
 from reconciler.core.errors import Problem
+from reconciler.core.escape import one_line
 from reconciler.sources.folder_files import Refused
 
 TYPE_CHECKING = False  # `typing` costs 10 ms, and `plan` comes through here
@@ -37,4 +40,5 @@ class Findings:
         self.problems.append(self.problem(file, refused.code, str(refused), refused.hint))
 
     def problem(self, file: str, code: str, message: str, hint: str = "") -> Problem:
-        return Problem(code=code, file="/".join(filter(None, (self._name, file))), message=message, hint=hint)
+        place = one_line("/".join(filter(None, (self._name, file))))
+        return Problem(code=code, file=place, message=one_line(message), hint=one_line(hint))

@@ -53,6 +53,10 @@ def raise_with_lines(order: Order) -> None:
     raise RuntimeError("the first line\nthe second line\n" + "x" * 100_000)
 
 
+def raise_with_commands(order: Order) -> None:
+    raise RuntimeError("a\x1b[2J tensor\x85::stop-commands::" + "x" * 100_000)
+
+
 def fill_the_disk(order: Order) -> None:
     raise DiskFull("the disk was full")
 
@@ -67,6 +71,7 @@ LIES = {
     "exit": lambda order: os._exit(0),
     "sys.exit": lambda order: sys.exit(0),
     "raise": raise_with_lines,
+    "raise commands": raise_with_commands,
     "full disk": fill_the_disk,
     "print 50 MB": print_much,
     "print endlessly": print_endlessly,

@@ -14,7 +14,7 @@ import pytest
 
 from reconciler.core.source_model import SourceModel
 from reconciler.host.stamps import StampBook
-from reconciler.sources.model_folder import inspect_source
+from reconciler.sources.model_folder import inspect_adapter, inspect_source
 from reconciler.sources.safetensors_header import MAXIMUM_TENSORS
 from tests.tiny_models import write_qwen2
 
@@ -350,6 +350,33 @@ def test_a_bad_folder_is_refused_in_one_line(
     assert len(str(problem)) < 300
     assert str(folder.parent) not in str(problem)
     assert source.digest == ""
+
+
+COMMAND = "\n::stop-commands::\r\n\x1b[2J"
+
+
+def test_no_name_in_a_folder_can_begin_a_line(folder: Path) -> None:
+    (folder / WEIGHTS).rename(folder / f"x{COMMAND}.bin")
+    (problem,) = look(folder).problems
+    assert len(str(problem).splitlines()) == len(problem.hint.splitlines()) == 1
+    assert problem.message.startswith("missing; x ::stop-commands::\\x0d \\x1b[2J.bin is a pickle")
+
+
+def test_no_shard_that_is_missing_can_begin_a_line(folder: Path) -> None:
+    index_names("x\n##[error]\r\x1b[2J.safetensors")(folder)
+    (problem,) = look(folder).problems
+    assert problem.code == "WeightsShardMissing"
+    assert len(str(problem).splitlines()) == 1
+
+
+def test_no_option_of_an_adapter_can_begin_a_line(tmp_path: Path) -> None:
+    adapter = tmp_path / f"adapter{COMMAND}"
+    adapter.mkdir()
+    options = {"peft_type": "LORA", "task_type": "CAUSAL_LM", f"x{COMMAND}": 1}
+    (adapter / "adapter_config.json").write_text(json.dumps(options))
+    problems = inspect_adapter(str(adapter), StampBook.empty()).problems
+    assert [problem.code for problem in problems] == ["AdapterUnsupported", "AdapterInvalid"]
+    assert all(len(str(problem).splitlines()) == 1 for problem in problems)
 
 
 def test_everything_wrong_is_said_at_once(folder: Path) -> None:

@@ -188,3 +188,25 @@ COMPLAINTS: list[tuple[object, str]] = [
 @pytest.mark.parametrize(("settings", "complaint"), COMPLAINTS)
 def test_a_setting_of_the_wrong_type_is_named(settings: object, complaint: str) -> None:
     assert any(found.startswith(complaint) for found in complaints(settings))
+
+
+COMMAND = "x\n::stop-commands::\r\x1b[2J" + "y" * 1000
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"architectures": [COMMAND]},
+        {"model_type": COMMAND},
+        {"hidden_act": COMMAND},
+        {"layer_types": [COMMAND, "full_attention"]},
+        rope(COMMAND),
+    ],
+    ids=["architectures", "model_type", "hidden_act", "layer_types", "rope_type"],
+)
+def test_a_refusal_is_one_short_line_whatever_the_model_calls_itself(settings: dict[str, Any]) -> None:
+    reason = refusal(config(**settings), "int4", CPU)
+    assert reason is not None
+    assert len(reason.splitlines()) == 1
+    assert len(reason) <= 300
+    assert "\x1b" not in reason

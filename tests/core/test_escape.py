@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from reconciler.core.escape import for_annotation, for_markdown, for_terminal
+from reconciler.core.escape import for_annotation, for_markdown, for_terminal, one_line
 
 
 @pytest.mark.parametrize(
@@ -39,3 +39,20 @@ def test_no_address_becomes_a_link(text: str) -> None:
 
 def test_an_annotation_stays_one_command() -> None:
     assert for_annotation("a\r\n::stop-commands::x%") == "a\\x0d%0A::stop-commands::x%25"
+
+
+@pytest.mark.parametrize("end", ["\n", "\r", "\r\n", "\x0b", "\x85", "\u2028", "\u2029"])
+def test_a_message_is_one_line_whatever_it_quotes(end: str) -> None:
+    shown = one_line(f"  a{end}::stop-commands::x{end}")
+    assert len(shown.splitlines()) == 1
+    assert shown.startswith("a")
+
+
+def test_a_message_begins_no_command() -> None:
+    assert one_line("\n::error::x") == "error::x"
+
+
+def test_a_message_ends() -> None:
+    assert one_line("x" * 300) == "x" * 300
+    assert one_line("x" * 10_000_000) == "x" * 297 + "..."
+    assert len(one_line("\x1b" * 10_000)) == 300

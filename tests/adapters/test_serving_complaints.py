@@ -1,0 +1,35 @@
+"""What the runtime says, as it is shown: foreign text, also from the chat templates that it ran."""
+
+from __future__ import annotations
+
+import pytest
+
+from reconciler.serving.complaints import translate
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "x\n::stop-commands::token at row 1, column 57:\nthe template",
+        "x\r::error::\x1b[2J",
+        "failed to load model" + "y" * 100_000,
+        "\u2028::warning::",
+        "(" * 100_000,
+    ],
+)
+@pytest.mark.parametrize("kind", ["Exception", "ImportError"])
+def test_every_complaint_is_one_short_line(kind: str, message: str) -> None:
+    shown = str(translate(kind, message))
+    assert len(shown.splitlines()) == 1
+    assert len(shown) < 350
+    assert not shown.startswith("::")
+    assert "\x1b" not in shown
+
+
+def test_signatures_and_template_text_are_left_out() -> None:
+    message = (
+        "session.cc:12 void Session::Run(int, char) const unknown filter at row 1, column 57:\n{{ a | b }}"
+    )
+    error = translate("Exception", message)
+    assert str(error) == "unknown filter at row 1, column 57"
+    assert error.code == "TemplateRefused"
