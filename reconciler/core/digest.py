@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 
+__all__ = ["canonical", "of_bytes", "of_value", "sha256"]
+
 # CPython's own sha256, for small documents: `hashlib` loads OpenSSL for its faster one, which costs 3 ms of each start.
 # Whoever hashes files imports hashlib itself. The modules are private, so there is a way back.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from hashlib import sha256 as sha256
+    from hashlib import sha256
 else:
     try:
         from _sha2 import sha256  # Python 3.12 and newer
