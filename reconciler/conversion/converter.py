@@ -34,6 +34,10 @@ OnProgress = Callable[[float, str], None]
 
 WORKER = "reconciler.conversion.worker"
 INSTALL = "pip install 'foundry-reconciler[convert]'"
+HINTS = {  # elsewhere the log says most
+    "ToolsMissing": INSTALL,
+    "SourceChanged": "run `reconciler apply` again, once nobody writes to the source",
+}
 
 IMPORT_SECONDS = 300.0  # on a slow disk the first import of torch alone takes a minute
 ANSWER_SECONDS = 60.0
@@ -213,4 +217,4 @@ def _failure(code: str, message: str, order: Order) -> ReconcilerError:
     log = f"the log of this attempt is {order.log}"
     if code == DiskFull.code:
         return DiskFull(line, hint=log)
-    return ConversionFailed(line, code=code, hint=INSTALL if code == "ToolsMissing" else log)
+    return ConversionFailed(line, code=code, hint=HINTS.get(code, log))

@@ -56,14 +56,16 @@ def convert(order: Order) -> None:
 
 def _convert(order: Order) -> None:
     model, adapter = (os.path.join(order.scratch, name) for name in ("model", "adapter"))
-    tensors = staging.stage_source(order.source, model, order.recipe.source)
+    staged = [staging.stage_source(order.source, model, order.recipe.source)]
     if order.adapter is not None and order.recipe.adapter is not None:
-        tensors += staging.stage_adapter(order.adapter, adapter, order.recipe.adapter)
-    weights.check(model, tensors)
+        staged.append(staging.stage_adapter(order.adapter, adapter, order.recipe.adapter))
+    weights.check(model, [path for one in staged for path in one.weights])
     output, cache = (os.path.join(order.scratch, name) for name in ("output", "cache"))
     with _working_in(order.scratch):
         run_olive(olive_config(order.recipe, model, output, cache, adapter))
     checks.check_artifact(output, order.recipe)
+    for one in staged:
+        staging.check_unchanged(one)
     _hand_over(output, order.output)
 
 

@@ -1,7 +1,8 @@
 """The folder that Olive is given: the files of the source that count, and nothing that names code.
 
 Links, not copies: a source may be large, and hard links would change its time stamps. What the folder holds is compared
-with the digest in the recipe first, so that a source edited since the plan is not stored under a key it does not have.
+with the digest in the recipe first, and looked at again when the result is there: a source edited since the plan, or
+while Olive read it, is not stored under a key it does not have.
 """
 
 from __future__ import annotations
@@ -20,24 +21,53 @@ from reconciler.core.source_model import (
     WEIGHTS,
     digest_of,
 )
+from reconciler.core.value import value
 
 _MAY_NAME_CODE = ("config.json", "tokenizer_config.json")
 
+Stamp = tuple[int, ...]
 
-def stage_source(source: str, folder: str, expected: str) -> list[str]:
-    """Returns the paths of the weights."""
+
+@value
+class Staged:
+    """`weights` are paths in the staged folder; `linked` are the files it leads to, as they were before the digest was
+    taken: stamp and digest of each."""
+
+    weights: tuple[str, ...]
+    linked: dict[str, tuple[Stamp, str]]
+
+
+def stage_source(source: str, folder: str, expected: str) -> Staged:
     weights = _weight_names(source)
     index = () if WEIGHTS in weights else (INDEX,)
     names = [name for name in (*SMALL_FILES, *index, *weights) if os.path.exists(os.path.join(source, name))]
-    _stage(source, folder, names, expected)
+    linked = _stage(source, folder, names, expected)
     for name in _MAY_NAME_CODE:
         _forget_code(os.path.join(folder, name))
-    return [os.path.join(folder, name) for name in weights]
+    return Staged(weights=tuple(os.path.join(folder, name) for name in weights), linked=linked)
 
 
-def stage_adapter(adapter: str, folder: str, expected: str) -> list[str]:
-    _stage(adapter, folder, [ADAPTER_CONFIG, ADAPTER_WEIGHTS], expected)
-    return [os.path.join(folder, ADAPTER_WEIGHTS)]
+def stage_adapter(adapter: str, folder: str, expected: str) -> Staged:
+    linked = _stage(adapter, folder, [ADAPTER_CONFIG, ADAPTER_WEIGHTS], expected)
+    return Staged(weights=(os.path.join(folder, ADAPTER_WEIGHTS),), linked=linked)
+
+
+def check_unchanged(staged: Staged) -> None:
+    for path, (stamp, digest) in staged.linked.items():
+        if not _is_unchanged(path, stamp, digest):
+            raise ConversionFailed(
+                f"the source changed during the conversion: {os.path.basename(path)}", code="SourceChanged"
+            )
+
+
+def _is_unchanged(path: str, stamp: Stamp, digest: str) -> bool:
+    """A link made meanwhile changes the ctime alone, and then the content tells. Where more than that differs the
+    content may have been another one for a while."""
+    try:
+        now = _stamp(path)
+        return now == stamp or (now[:-1] == stamp[:-1] and _digest(path) == digest)
+    except OSError:
+        return False
 
 
 def _weight_names(source: str) -> list[str]:
@@ -47,14 +77,19 @@ def _weight_names(source: str) -> list[str]:
         return sorted(set(json.load(file)["weight_map"].values()))
 
 
-def _stage(source: str, folder: str, names: list[str], expected: str) -> None:
+def _stage(source: str, folder: str, names: list[str], expected: str) -> dict[str, tuple[Stamp, str]]:
     os.makedirs(folder)
     for name in names:
         _link(os.path.realpath(os.path.join(source, name)), os.path.join(folder, name))
-    if digest_of({name: _digest(os.path.join(folder, name)) for name in names}) != expected:
-        raise ConversionFailed(
-            f"{os.path.basename(source)} has changed since the plan", code="SourceChanged", hint="plan again"
-        )
+    staged = [os.path.join(folder, name) for name in names]
+    stamps = [
+        _stamp(path) for path in staged
+    ]  # before the digests: a change between the two shows in the end
+    digests = [_digest(path) for path in staged]
+    if digest_of(dict(zip(names, digests, strict=True))) != expected:
+        raise ConversionFailed(f"{os.path.basename(source)} has changed since the plan", code="SourceChanged")
+    looks = zip(staged, stamps, digests, strict=True)
+    return {os.path.realpath(path): (stamp, digest) for path, stamp, digest in looks if os.path.islink(path)}
 
 
 def _link(source: str, destination: str) -> None:
@@ -62,6 +97,11 @@ def _link(source: str, destination: str) -> None:
         os.symlink(source, destination)
     except OSError:  # Windows without the privilege
         shutil.copyfile(source, destination)
+
+
+def _stamp(path: str) -> Stamp:
+    status = os.stat(path)
+    return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 def _digest(path: str) -> str:

@@ -261,6 +261,24 @@ def test_a_source_edited_since_the_plan_is_not_converted(converter: Converter, t
     with pytest.raises(ConversionFailed) as failure:
         converter.convert(recipe, str(source), str(tmp_path / "out"), timeout=60)
     assert failure.value.code == "SourceChanged"
+    assert "since the plan" in str(failure.value)
+
+
+def test_a_source_edited_while_olive_reads_it_is_not_handed_over(
+    converter: Converter, tmp_path: Path
+) -> None:
+    source = write_qwen2(tmp_path / "model", layers=12)
+
+    def edit_when_it_reads(fraction: float, text: str) -> None:
+        if fraction > 0:
+            (source / "model.safetensors").touch()
+
+    recipe, output = recipe_of(look(source), "int4"), tmp_path / "out"
+    with pytest.raises(ConversionFailed, match="the source changed during the conversion") as failure:
+        converter.convert(recipe, str(source), str(output), on_progress=edit_when_it_reads, timeout=60)
+    assert failure.value.code == "SourceChanged"
+    assert "again" in failure.value.hint
+    assert not output.exists()
 
 
 def test_the_source_is_left_as_it_was(converter: Converter, tmp_path: Path) -> None:

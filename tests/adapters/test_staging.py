@@ -1,0 +1,90 @@
+"""What Olive is given is what the recipe names, before the conversion and after it."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from reconciler.conversion.staging import Staged, check_unchanged, stage_source
+from reconciler.core.errors import ConversionFailed
+from reconciler.host.stamps import StampBook
+from reconciler.sources.model_folder import inspect_source
+from tests.tiny_models import write_qwen2
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    folder = write_qwen2(tmp_path / "model")
+    time.sleep(0.02)  # longer than a tick of the file system's clock
+    return folder
+
+
+def stage(source: Path) -> Staged:
+    digest = inspect_source(str(source), StampBook.empty()).digest
+    return stage_source(str(source), str(source.parent / "staged"), digest)
+
+
+def flip_a_byte(path: Path) -> None:
+    with open(path, "r+b") as file:
+        file.seek(-1, os.SEEK_END)
+        last = file.read(1)[0]
+        file.seek(-1, os.SEEK_END)
+        file.write(bytes([last ^ 1]))
+
+
+def flip_and_restore_the_time(path: Path) -> None:
+    status = path.stat()
+    flip_a_byte(path)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+def flip_there_and_back(path: Path) -> None:
+    flip_a_byte(path)
+    flip_a_byte(path)
+
+
+def replace(path: Path) -> None:
+    other = path.with_name("other")
+    other.write_bytes(path.read_bytes())
+    os.replace(other, path)
+
+
+CHANGES: list[Callable[[Path], None]] = [
+    flip_a_byte,
+    flip_and_restore_the_time,
+    flip_there_and_back,
+    replace,
+    Path.unlink,
+    lambda path: os.truncate(path, 0),
+]
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json", "tokenizer.json"])
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_source_that_changes_during_the_conversion_is_noticed(
+    source: Path, change: Callable[[Path], None], name: str
+) -> None:
+    staged = stage(source)
+    check_unchanged(staged)
+    change(source / name)
+    with pytest.raises(ConversionFailed, match="the source changed during the conversion") as failure:
+        check_unchanged(staged)
+    assert failure.value.code == "SourceChanged"
+    assert name in str(failure.value)
+
+
+def test_a_link_that_somebody_makes_meanwhile_is_no_change(source: Path) -> None:
+    staged = stage(source)
+    os.link(source / "model.safetensors", source.parent / "backup")
+    (source / "README.md").write_text("new")
+    check_unchanged(staged)
+
+
+def test_what_the_recipe_does_not_name_is_not_converted(source: Path) -> None:
+    with pytest.raises(ConversionFailed, match="has changed since the plan") as failure:
+        stage_source(str(source), str(source.parent / "staged"), "sha256:" + "0" * 64)
+    assert failure.value.code == "SourceChanged"
