@@ -15,7 +15,7 @@ from reconciler.core.render import size_text
 from reconciler.core.toolchain import ADAPTER_TOOLS, SERVING_TOOLS, TOOLS
 from reconciler.engine.machine import disk_free
 from reconciler.host.clock import now
-from reconciler.host.durable import TEMPORARY
+from reconciler.host.durable import is_temporary
 from reconciler.host.lock import holder
 from reconciler.host.owner import read_owner
 from reconciler.records.records import Records
@@ -218,7 +218,7 @@ def _lock_and_leftovers(layout: Layout) -> Iterator[Diagnosis]:
             f"{len(kept)} thing(s) that did not belong into served folders are in {layout.at('quarantine')}"
         )
         yield _warning("leftovers", message, "look at them, then delete them: reconciler never will")
-    torn = [name for name in (*_names(layout.root), *_names(layout.records)) if name.endswith(TEMPORARY)]
+    torn = [name for name in (*_names(layout.root), *_names(layout.records)) if is_temporary(name)]
     if torn and not working:
         message = f"{len(torn)} unfinished write(s)"
         yield _warning("leftovers", message, "the next `reconciler apply` sweeps them")

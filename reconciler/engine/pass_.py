@@ -9,25 +9,22 @@ import time
 from functools import partial
 
 from reconciler.core.changes import WISHES, Outcome
-from reconciler.core.conditions import Failure, judge
 from reconciler.core.errors import DiskFull, ReconcilerError
-from reconciler.core.value import replace, value
+from reconciler.core.value import value
 from reconciler.engine import carry_out as steps
 from reconciler.engine import log
 from reconciler.engine.conversions import Conversions
 from reconciler.engine.planning import Look, look
+from reconciler.engine.recording import record_outcome, record_pass
 from reconciler.engine.workers import Workers
 from reconciler.host import durable
-from reconciler.host.clock import now
-from reconciler.serving.folder import rewrite_marker
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     from reconciler.core.changes import Change, Plan
     from reconciler.core.parse import Parsed
-    from reconciler.core.recorded import Condition
     from reconciler.engine.conversions import Converted
     from reconciler.engine.machine import Machine
     from reconciler.engine.report import Reporter
@@ -115,7 +112,7 @@ def _conclude(
     result = PassResult(
         plan=first.plan, remaining=last.plan, outcomes=tuple(outcomes), resolution=last.resolution
     )
-    _record(machine, last, result)
+    record_pass(machine, last, result)
     return result
 
 
@@ -253,83 +250,3 @@ def _by_variant(plan: Plan) -> list[list[Change]]:
     for change in plan.changes:
         groups.setdefault(change.variant or change.build_key, []).append(change)
     return list(groups.values())
-
-
-def record_outcome(execution: steps.Execution, outcome: Outcome) -> None:
-    """One event a step, and its duration for later estimates. A full disk loses them, and nothing else."""
-    change = outcome.change
-    event = {
-        "time": now(),
-        "type": f"{change.action}.{outcome.status}",
-        "variant": change.variant,
-        "reason": change.reason,
-        "revision": execution.resolution.desired.revision,
-        "seconds": round(outcome.seconds, 3),
-    }
-    details = {
-        "number": change.number,
-        "buildKey": change.build_key,
-        "code": outcome.code,
-        "message": outcome.message,
-    }
-    with contextlib.suppress(DiskFull):
-        execution.machine.records.append_event(event | {k: v for k, v in details.items() if v})
-        if outcome.status == "done" and change.action in ("convert", "verify", "register"):
-            _record_timing(execution, outcome)
-
-
-def _record_timing(execution: steps.Execution, outcome: Outcome) -> None:
-    wanted = execution.wanted(outcome.change.variant)
-    execution.machine.records.save_timing(
-        outcome.change.action, wanted.release.precision, wanted.source_bytes, outcome.seconds
-    )
-
-
-def _record(machine: Machine, last: Look, result: PassResult) -> None:
-    """What only the records can tell: conditions and revisions. A full disk loses them, and nothing else. Stamps last:
-    they only save work."""
-    with contextlib.suppress(DiskFull):
-        _follow_protection(machine, last)
-        machine.records.save_conditions(_judged(machine, last, result))
-        if result.converged:
-            machine.records.save_applied(last.resolution.desired.revision)
-        machine.stamps.save()
-
-
-def _judged(machine: Machine, last: Look, result: PassResult) -> dict[str, Mapping[str, Condition]]:
-    """The conditions of what is declared, and of what is served though it is not."""
-    failures = {
-        outcome.change.variant: _failure(outcome)
-        for outcome in reversed(result.outcomes)
-        if outcome.status != "done"
-    }
-    before = machine.records.conditions()
-    judged = judge(
-        last.resolution.desired,
-        last.observed,
-        before,
-        result.remaining,
-        failures,
-        now(),
-        suspensions=last.recorded.suspensions,
-    )
-    served = {name: held for name, held in before.items() if last.observed.serving(name) is not None}
-    return {**served, **judged}
-
-
-def _follow_protection(machine: Machine, last: Look) -> None:
-    """`prune: disabled` counts as the manifest said last, also when nothing else changed with it; and it is written
-    beside the model too, so that it outlives the records."""
-    for wanted in last.resolution.desired.wanted:
-        release = last.recorded.releases.get(wanted.variant)
-        if release is not None and release.protected != wanted.protected:
-            machine.records.save_release(replace(release, protected=wanted.protected))
-        for folder in last.observed.folders_of.get(wanted.variant, []):
-            marker = folder.marker
-            if marker and marker.owner == machine.owner and marker.protected != wanted.protected:
-                said = replace(marker, protected=wanted.protected)
-                rewrite_marker(folder.path, said, machine.stamps)
-
-
-def _failure(outcome: Outcome) -> Failure:
-    return Failure(action=outcome.change.action, code=outcome.code, message=outcome.message)

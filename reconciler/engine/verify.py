@@ -16,7 +16,7 @@ from reconciler.core.errors import CatalogBroken
 from reconciler.core.finding import Finding
 from reconciler.core.value import replace
 from reconciler.engine.machine import served_folders
-from reconciler.host.durable import TEMPORARY
+from reconciler.host.durable import is_temporary
 from reconciler.host.every_byte import EveryByte
 from reconciler.serving.index import read_index
 
@@ -163,7 +163,7 @@ class _Look:
                 yield _finding("LeftOver", f"{folder}/{name}", "nobody uses it", SWEEP)
         for folder in ("", "records", "records/variants"):
             for name in _names(layout.at(folder)):
-                if name.endswith(TEMPORARY):
+                if is_temporary(name):
                     where = os.path.join(folder, name)
                     yield _finding("LeftOver", where, "a write that was never finished", SWEEP)
 

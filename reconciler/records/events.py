@@ -53,7 +53,7 @@ def _size(path: str) -> int:
 def _lines(path: str) -> list[bytes]:
     try:
         return read_whole(path).split(b"\n")
-    except FileNotFoundError:
+    except OSError:  # not there, or no log of ours: a diary that cannot be read is an empty one
         return []
 
 

@@ -188,7 +188,10 @@ CASES: dict[str, tuple[Callable[[TestMachine], object], list[str]]] = {
         ["LeftOver staging/x"],
     ),
     "something in trash": (lambda m: (m.root / "trash" / "x").mkdir(parents=True), ["LeftOver trash/x"]),
-    "a write cut short": (lambda m: (m.root / "records" / ".x.1.tmp").touch(), ["LeftOver records/.x.1.tmp"]),
+    "a write cut short": (
+        lambda m: (m.root / "records" / ".x.0a1b2c3d.tmp").touch(),
+        ["LeftOver records/.x.0a1b2c3d.tmp"],
+    ),
     "a catalog that cannot be read": (
         lambda m: write(m.cache / "foundry.local.modelinfo.json", b"{"),
         ["CatalogBroken", f"FolderUnregistered {MODEL}", f"RecordDisagrees {IDENTITY}"],

@@ -197,7 +197,7 @@ def test_what_dead_processes_left_is_a_warning_and_what_a_living_one_makes_is_no
     for name in ("staging/x", "trash/y", "quarantine/z"):
         (machine.root / name).mkdir(parents=True)
     (machine.root / "records" / "machine.json.damaged-1").touch()
-    (machine.root / "records" / ".x.tmp").touch()
+    (machine.root / "records" / ".x.0a1b2c3d.tmp").touch()
     assert len(wrong(machine, "leftovers")) == 5
     with hold(str(machine.root / "lock"), command="apply"):
         found = examine(machine)
