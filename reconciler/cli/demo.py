@@ -19,6 +19,7 @@ from reconciler.core.errors import PermanentError, UsageError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Mapping
 
 QUESTION = "What is the capital of Slovenia?"
 
@@ -180,7 +181,7 @@ class _Demo:
         result = subprocess.run(
             [sys.executable, "-m", "reconciler", *arguments],
             cwd=self.fleet,
-            env=os.environ | self._environment(),
+            env=_without_ours(os.environ) | self._environment(),
             stdout=subprocess.PIPE,
             text=True,
             encoding="utf-8",
@@ -198,6 +199,11 @@ class _Demo:
             "RECONCILER_CACHE": os.path.join(self.folder, "foundry-cache"),
             "PYTHONPATH": os.pathsep.join(filter(None, (here, os.environ.get("PYTHONPATH", "")))),
         }
+
+
+def _without_ours(environment: Mapping[str, str]) -> dict[str, str]:
+    """The demo is about its own folder, whatever this machine is set up for (RECONCILER_PATH, RECONCILER_REPO)."""
+    return {name: held for name, held in environment.items() if not name.startswith("RECONCILER_")}
 
 
 def share_folder() -> str:
