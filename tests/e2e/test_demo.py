@@ -1,4 +1,4 @@
-"""The demo judges every step by what it shows: ending well, it has proved the whole story. Settings of this machine must
+"""The demo judges every step by what it shows: ending well, it has proved the whole story. This machine's settings must
 not reach it."""
 
 from __future__ import annotations
