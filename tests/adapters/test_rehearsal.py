@@ -168,7 +168,7 @@ def test_a_runtime_that_dies_fails_the_candidate_and_comes_back_for_the_next(
     template(ENDLESS)(candidate)
     with start(tmp_path / "catalog") as rehearsal:
         rehearsal.rehearse(str(model), "tiny-int4:1")
-        Timer(0.5, lambda: stop_children(signal.SIGKILL)).start()
+        Timer(2.0, lambda: stop_children(signal.SIGKILL)).start()
         with pytest.raises(RehearsalFailed, match="SIGKILL") as caught:
             rehearsal.rehearse(str(candidate), "tiny-int4:2")
         assert caught.value.code == "RuntimeDied"
