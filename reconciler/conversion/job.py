@@ -20,22 +20,10 @@ from reconciler.conversion import checks, staging, weights
 from reconciler.conversion.olive_config import olive_config
 from reconciler.conversion.order import Order
 from reconciler.core.errors import ConversionFailed, DiskFull, ReconcilerError
+from reconciler.core.source_model import TOKENIZER_FILES
 
 # What an artifact is made of. Olive's model_config.json holds paths of this machine.
-ARTIFACT_FILES = (
-    "model.onnx",
-    "model.onnx.data",
-    "genai_config.json",
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "chat_template.jinja",
-    "vocab.json",
-    "vocab.txt",
-    "merges.txt",
-    "tokenizer.model",
-)
+ARTIFACT_FILES = ("model.onnx", "model.onnx.data", "genai_config.json", *TOKENIZER_FILES)
 
 # With less than this left after a failure, the disk is what failed: Olive names other causes then, or none.
 _NEARLY_FULL = 4 << 20

@@ -18,9 +18,8 @@ if TYPE_CHECKING:
 
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
-SMALL_FILES = (
-    "config.json",
-    "generation_config.json",
+# What a tokenizer may consist of, in a source and in what is converted from it.
+TOKENIZER_FILES = (
     "tokenizer.json",
     "tokenizer_config.json",
     "special_tokens_map.json",
@@ -31,6 +30,7 @@ SMALL_FILES = (
     "merges.txt",
     "tokenizer.model",
 )
+SMALL_FILES = ("config.json", "generation_config.json", *TOKENIZER_FILES)
 ADAPTER_CONFIG = "adapter_config.json"
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
 

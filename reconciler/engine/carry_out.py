@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from reconciler.core.errors import PermanentError
 from reconciler.core.recorded import RecordedRelease
+from reconciler.engine.machine import served_folders
 from reconciler.host import durable
 from reconciler.host.clock import now
 from reconciler.host.own_path import make_plain
@@ -234,9 +235,7 @@ def _require_gone(identity: str, path: str, execution: Execution) -> None:
 
 def _free(change: Change, execution: Execution) -> None:
     """Free an artifact, unless something still turns out to be made from it (a release that failed to be replaced)."""
-    from reconciler.engine.machine import observe
-
-    folders = observe(execution.machine).folders
+    folders = served_folders(execution.machine)
     if any(f.marker is not None and f.marker.build_key == change.build_key for f in folders):
         raise PermanentError("a served release still uses the artifact", code="StillReferenced")
     execution.machine.store.remove(change.build_key)
