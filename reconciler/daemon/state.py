@@ -1,0 +1,84 @@
+"""What the daemon knows of itself: a value that the loop replaces after each pass, and that others (health, metrics)
+read whenever they like. They hold the board, not the loop."""
+
+from __future__ import annotations
+
+import time
+
+from reconciler.core.value import fresh, replace, value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from reconciler.core.changes import Change
+    from reconciler.core.recorded import Condition
+
+# How a pass ends: `converged`; `partly` (something failed, was refused, is held back or still runs); `failed` (it could
+# not be carried out at all: catalog broken, disk full, a bug).
+RESULTS = ("converged", "partly", "failed")
+
+
+@value
+class Moment:
+    """A time to show (`unix`, seconds) and the same one to reckon with (`ticks`): the clock of the wall may be set."""
+
+    unix: float
+    ticks: float
+
+    @classmethod
+    def now(cls) -> Moment:
+        return cls(unix=time.time(), ticks=time.monotonic())
+
+    @property
+    def age(self) -> float:
+        """Seconds since."""
+        return time.monotonic() - self.ticks
+
+
+@value
+class State:
+    """`ready` once a first pass has ended, however. `passes` counts by RESULTS, `wakes` by reason, `conditions` are by
+    variant and type, `sizes` the served bytes by variant."""
+
+    started: Moment
+    interval: float
+    revision_from: str  # `folder`, or the repository's URL
+    ready: bool = False
+    passes: Mapping[str, int] = fresh(factory=dict)
+    wakes: Mapping[str, int] = fresh(factory=dict)
+    last_pass: Moment | None = None  # when it ended
+    last_pass_seconds: float = 0.0
+    last_result: str = ""
+    last_error: str = ""  # of a pass that failed; "" after one that did not
+    next_pass: Moment | None = None  # None while one runs
+    attempted: str = ""
+    applied: str = ""
+    conditions: Mapping[str, Mapping[str, Condition]] = fresh(factory=dict)
+    sizes: Mapping[str, int] = fresh(factory=dict)
+    problems: int = 0
+    running: tuple[Change, ...] = ()
+    last_fetch: Moment | None = (
+        None  # the last good answer of the repository; None for a folder, or before the first
+    )
+    stale: bool = False  # the repository has not answered for twice the interval
+
+
+class Board:
+    """The newest state. Reading takes no lock: a reader sees one state or the next, whole."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+
+    @property
+    def state(self) -> State:
+        return self._state
+
+    def update(self, **changes: object) -> None:
+        """Called by the loop's thread only."""
+        self._state = replace(self._state, **changes)
+
+
+def counted(counts: Mapping[str, int], *names: str) -> dict[str, int]:
+    """The counts with one more of each name."""
+    return {**counts, **{name: counts.get(name, 0) + 1 for name in names}}
