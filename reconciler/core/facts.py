@@ -1,0 +1,25 @@
+"""What a machine knows about itself without being told, and what its configuration says about it. Plain values."""
+
+from __future__ import annotations
+
+from reconciler.core.value import value
+
+
+@value
+class Facts:
+    """`os` is linux | darwin | windows, `arch` amd64 | arm64 | ... as container images name them; `cpus` are logical
+    ones; `memory_bytes` is 0 where it could not be told."""
+
+    os: str
+    arch: str
+    memory_bytes: int = 0
+    cpus: int = 1
+    execution_providers: tuple[str, ...] = ("CPUExecutionProvider",)
+
+
+@value
+class Limits:
+    """Bytes. `disk_quota` is what the root may use in all (None: no limit), `disk_reserve` what stays free."""
+
+    disk_quota: int | None = None
+    disk_reserve: int = 0
