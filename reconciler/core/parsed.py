@@ -39,7 +39,8 @@ class Parsed:
 
 @value
 class Place:
-    """What a path leads to, symlinks followed: `kind` is file, folder, other or missing."""
+    """What a path leads to, symlinks followed: `kind` is file, folder, other or missing; or unknown, where a folder may
+    be that cannot be looked at from here."""
 
     path: str
     kind: str

@@ -56,14 +56,14 @@ def locate(written: str, beside: str, kind: str, around: Surroundings) -> str:
     name = shown(written)
     path = _spelled(written, beside, around)
     place = around.place(path)
-    if place.kind == "missing":
+    if place.kind == "missing" or (place.kind == "unknown" and kind == "file"):
         message = f"expected a {kind}, but there is no {name}"
         raise PathRefused("PathMissing", message, _why_missing(written, kind))
     if not _allowed(place.path, written, around):
         raise PathRefused(
             "PathOutside", f"expected a {kind} inside the repository, but {name} leads out of it", _HINT
         )
-    if place.kind != kind:
+    if place.kind not in (kind, "unknown"):
         raise PathRefused("PathKind", f"expected a {kind}, but {name} is {_article(place.kind)}")
     return place.path
 

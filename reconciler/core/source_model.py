@@ -39,7 +39,8 @@ ADAPTER_WEIGHTS = "adapter_model.safetensors"
 class SourceModel:
     """`digest` covers the files that decide a conversion and is empty when there are `problems`; so are the rest.
 
-    `shapes` are those of every tensor in the weights. `warnings` do not stop a conversion.
+    `shapes` are those of every tensor in the weights. `warnings` do not stop a conversion. One that is not `known` lies
+    where nobody can look from here: only its digest is given, and what a conversion will cost cannot be told.
     """
 
     path: str
@@ -53,6 +54,7 @@ class SourceModel:
     chat_template: str | None = None
     problems: tuple[Problem, ...] = ()
     warnings: tuple[Problem, ...] = ()
+    known: bool = True
 
 
 @value

@@ -47,7 +47,7 @@ def too_long(model: Model, source: SourceModel) -> list[Problem]:
 def short_context(model: Model, source: SourceModel) -> list[Problem]:
     """A client that names no limit asks for 2048 tokens, and is refused when prompt and answer do not fit
     (foundry-local.md, section 4)."""
-    if source.context_length >= ASKED_BY_DEFAULT + 256:
+    if not source.known or source.context_length >= ASKED_BY_DEFAULT + 256:
         return []
     message = (
         f"the model's context is {source.context_length} tokens, and Foundry Local asks for {ASKED_BY_DEFAULT} "

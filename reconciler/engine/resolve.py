@@ -13,17 +13,26 @@ from reconciler.core.release import Recipe, Release
 from reconciler.core.toolchain import tools_for
 from reconciler.core.value import as_dict, value
 from reconciler.engine import complaints
-from reconciler.sources.model_folder import inspect_adapter, inspect_source
-from reconciler.sources.special_tokens import special_tokens
+from reconciler.sources.folders import OnDisk
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Container
+    from typing import Protocol
 
     from reconciler.core.manifest import Model, Quantization
     from reconciler.core.parse import Parsed
-    from reconciler.core.source_model import SourceModel
+    from reconciler.core.source_model import SourceAdapter, SourceModel
     from reconciler.host.stamps import StampBook
+
+    class Folders(Protocol):
+        """Where model folders are looked at, by path: on this disk, or in the objects of git."""
+
+        def source(self, path: str) -> SourceModel: ...
+
+        def adapter(self, path: str) -> SourceAdapter: ...
+
+        def special_tokens(self, path: str) -> frozenset[str] | None: ...
 
 
 @value
@@ -46,11 +55,14 @@ class Source:
 
 
 def resolve(parsed: Parsed, stamps: StampBook, held: Container[str] = ()) -> Resolution:
-    """Never raises for a bad source: it becomes a problem, and its variants stay declared (nothing prunes them).
+    """From the folders on this disk. `held` are build keys whose artifacts are there: what they would cost is not
+    worked out."""
+    return resolve_in(OnDisk(stamps), parsed, held)
 
-    `held` are build keys whose artifacts are there: what they would cost is not worked out.
-    """
-    resolver = _Resolver(stamps, held)
+
+def resolve_in(folders: Folders, parsed: Parsed, held: Container[str] = ()) -> Resolution:
+    """Never raises for a bad source: it becomes a problem, and its variants stay declared (nothing prunes them)."""
+    resolver = _Resolver(folders, held)
     found = [resolver.model(model) for model in parsed.models]
     desired = Desired(
         revision=parsed.revision,
@@ -88,21 +100,23 @@ def _unwanted(model: Model, found: _Resolved) -> set[str]:
 class _Resolver:
     """Looks at each folder once in a pass, and judges each recipe once, however many models name it."""
 
-    def __init__(self, stamps: StampBook, held: Container[str]) -> None:
-        self._stamps = stamps
+    def __init__(self, folders: Folders, held: Container[str]) -> None:
+        self._folders = folders
         self._held = held
-        self._folders: dict[str, SourceModel] = {}
+        self._seen: dict[str, SourceModel] = {}
         self._tokens: dict[str, frozenset[str] | None] = {}
         self._judged: dict[object, tuple[Recipe, str | None]] = {}
 
     def model(self, model: Model) -> _Resolved:
         source = self._folder(model.source_path)
-        adapter = inspect_adapter(model.adapter_path, self._stamps) if model.adapter_path else None
+        adapter = self._folders.adapter(model.adapter_path) if model.adapter_path else None
         problems = [complaints.of_folder(model, problem) for problem in source.problems]
         if adapter:
             field = "spec.source.adapter"
             problems += [complaints.of_folder(model, problem, field) for problem in adapter.problems]
         template = model.template.jinja if model.template.jinja is not None else source.chat_template
+        if template is None and not source.known:
+            template = ""  # the source's own, whatever it is
         if template is None and not problems:
             problems.append(complaints.no_template(model))
         problems += complaints.too_long(model, source)
@@ -130,9 +144,9 @@ class _Resolver:
         )
 
     def _folder(self, path: str) -> SourceModel:
-        if path not in self._folders:
-            self._folders[path] = inspect_source(path, self._stamps)
-        return self._folders[path]
+        if path not in self._seen:
+            self._seen[path] = self._folders.source(path)
+        return self._seen[path]
 
     def _foreign_template(self, model: Model, source: SourceModel) -> list[Problem]:
         """Reads the tokenizer where there is a doubt, so it is not asked for what has been converted already."""
@@ -140,7 +154,7 @@ class _Resolver:
         if not foreign:
             return []
         if model.source_path not in self._tokens:
-            self._tokens[model.source_path] = special_tokens(model.source_path)
+            self._tokens[model.source_path] = self._folders.special_tokens(model.source_path)
         tokens = self._tokens[model.source_path]
         strange = foreign - tokens if tokens is not None else frozenset()
         return [complaints.foreign_template(model, source, strange)] if strange else []
@@ -152,11 +166,12 @@ class _Resolver:
         key = (model.source_path, adapter, precision, model.quantization, model.target)
         if key not in self._judged:
             recipe = _recipe(model, source, adapter, precision)
-            self._judged[key] = recipe, refusal(source.config, precision, model.target, recipe.options)
+            unfit = source.known and refusal(source.config, precision, model.target, recipe.options)
+            self._judged[key] = recipe, unfit or None
         return self._judged[key]
 
     def _wanted(self, model: Model, source: SourceModel, recipe: Recipe, template: str) -> Wanted:
-        costs_nothing = recipe.build_key in self._held
+        costs_nothing = recipe.build_key in self._held or not source.known
         return Wanted(
             release=_release(model, recipe, template),
             source_bytes=source.weight_bytes,

@@ -3,12 +3,10 @@ from it beyond plain LoRA (modules to import, methods we never measured) is refu
 
 from __future__ import annotations
 
-import os
-
 from reconciler.core.release import StoredFile
 from reconciler.core.source_model import ADAPTER_CONFIG, ADAPTER_WEIGHTS, SourceAdapter, digest_of
 from reconciler.sources.findings import Findings
-from reconciler.sources.folder_files import Refused, exists, read_object, regular_size
+from reconciler.sources.folder_files import Folder, Refused, read_object
 from reconciler.sources.safetensors_header import read_shapes
 
 TYPE_CHECKING = False
@@ -46,15 +44,20 @@ _OFF: tuple[object, ...] = (None, False, "none", [], {})
 
 def inspect_adapter(path: str, stamps: StampBook) -> SourceAdapter:
     """Never raises for what the folder holds: see `problems`."""
+    return look_at_adapter(Folder(path, stamps))
+
+
+def look_at_adapter(folder: Folder) -> SourceAdapter:
+    path = folder.path
     findings = Findings(path)
-    if not os.path.isdir(path):
+    if not folder.is_there():
         findings.note("", Refused("AdapterMissing", "no such folder"))
         return SourceAdapter(path=path, problems=tuple(findings.problems))
-    config = findings.attempt(ADAPTER_CONFIG, _config, path) or {}
-    findings.attempt(ADAPTER_WEIGHTS, _check_weights, path)
+    config = findings.attempt(ADAPTER_CONFIG, _config, folder) or {}
+    findings.attempt(ADAPTER_WEIGHTS, _check_weights, folder)
     if findings.problems:
         return SourceAdapter(path=path, problems=tuple(findings.problems))
-    files = tuple(_stored(path, name, stamps) for name in (ADAPTER_CONFIG, ADAPTER_WEIGHTS))
+    files = tuple(_stored(folder, name) for name in (ADAPTER_CONFIG, ADAPTER_WEIGHTS))
     return SourceAdapter(
         path=path,
         digest=digest_of({file.path: file.digest for file in files}),
@@ -64,10 +67,10 @@ def inspect_adapter(path: str, stamps: StampBook) -> SourceAdapter:
     )
 
 
-def _config(path: str) -> dict[str, Any]:
-    if not exists(path, ADAPTER_CONFIG):
+def _config(folder: Folder) -> dict[str, Any]:
+    if not folder.exists(ADAPTER_CONFIG):
         raise Refused("AdapterInvalid", "missing", "an adapter is what PEFT's `save_pretrained` writes")
-    config = read_object(path, ADAPTER_CONFIG)
+    config = read_object(folder, ADAPTER_CONFIG)
     if config.get("peft_type") != "LORA":
         raise Refused(
             "AdapterUnsupported", f"peft_type {str(config.get('peft_type'))[:80]!r}, expected 'LORA'"
@@ -82,15 +85,13 @@ def _config(path: str) -> dict[str, Any]:
     return config
 
 
-def _check_weights(path: str) -> None:
-    if not exists(path, ADAPTER_WEIGHTS):
-        pickled = exists(path, "adapter_model.bin")
+def _check_weights(folder: Folder) -> None:
+    if not folder.exists(ADAPTER_WEIGHTS):
+        pickled = folder.exists("adapter_model.bin")
         hint = "save it again with PEFT, which writes safetensors" if pickled else ""
         raise Refused("AdapterInvalid", "missing", hint)
-    read_shapes(path, ADAPTER_WEIGHTS)
+    read_shapes(folder, ADAPTER_WEIGHTS)
 
 
-def _stored(path: str, name: str, stamps: StampBook) -> StoredFile:
-    return StoredFile(
-        path=name, digest=stamps.digest(os.path.join(path, name)), size=regular_size(path, name)
-    )
+def _stored(folder: Folder, name: str) -> StoredFile:
+    return StoredFile(path=name, digest=folder.digest(name), size=folder.size(name))

@@ -7,6 +7,7 @@ from a file; who may write the folder could as well have copied it.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import stat
@@ -14,7 +15,10 @@ from collections import Counter
 
 TYPE_CHECKING = False  # `typing` costs 10 ms, and `plan` comes through here
 if TYPE_CHECKING:
-    from typing import Any
+    from collections.abc import Iterator
+    from typing import IO, Any
+
+    from reconciler.host.stamps import StampBook
 
 LARGEST_SMALL_FILE = 16 << 20  # bytes; the largest tokenizer_config.json in use is below 1 MiB
 # A file of more than this with holes in it is no model: writing zeros is what training never does.
@@ -30,30 +34,54 @@ class Refused(Exception):
         self.hint = hint
 
 
-def exists(folder: str, name: str) -> bool:
-    return os.path.lexists(os.path.join(folder, name))
+class Folder:
+    """A folder on this disk. `sources.git_folder` answers the same questions about one that is kept in git."""
+
+    def __init__(self, path: str, stamps: StampBook | None = None) -> None:
+        self.path = path
+        self._stamps = stamps
+
+    def is_there(self) -> bool:
+        return os.path.isdir(self.path)
+
+    def names(self) -> list[str]:
+        return sorted(os.listdir(self.path))
+
+    def exists(self, name: str) -> bool:
+        return os.path.lexists(os.path.join(self.path, name))
+
+    def size(self, name: str) -> int:
+        """The size of a regular file; Refused for anything else, or for a link that leads out."""
+        path = os.path.join(self.path, name)
+        try:
+            status = os.stat(path)
+        except OSError as error:
+            raise Refused("FileUnreadable", (error.strerror or "cannot be read").lower()) from None
+        if not stat.S_ISREG(status.st_mode):
+            raise Refused("NotAFile", "expected a regular file")
+        if os.path.islink(path) and not _stays_inside(self.path, path):
+            raise Refused(
+                "LinkLeadsOut",
+                "a symbolic link to a file outside the model folder",
+                "put the file itself there",
+            )
+        allocated = getattr(status, "st_blocks", None)
+        if status.st_size >= SPARSE_FROM and allocated is not None and allocated * 512 < status.st_size // 4:
+            raise Refused("FileSparse", f"{status.st_size} bytes long, but most of them were never written")
+        return status.st_size
+
+    @contextlib.contextmanager
+    def opened(self, name: str) -> Iterator[IO[bytes]]:
+        """Of a file whose size was asked before."""
+        with open(os.path.join(self.path, name), "rb") as file:
+            yield file
+
+    def digest(self, name: str) -> str:
+        assert self._stamps is not None, "a folder without stamps is never hashed"
+        return self._stamps.digest(os.path.join(self.path, name))
 
 
-def regular_size(folder: str, name: str) -> int:
-    """The size of a regular file; Refused for anything else, or for a link that leads out."""
-    path = os.path.join(folder, name)
-    try:
-        status = os.stat(path)
-    except OSError as error:
-        raise Refused("FileUnreadable", (error.strerror or "cannot be read").lower()) from None
-    if not stat.S_ISREG(status.st_mode):
-        raise Refused("NotAFile", "expected a regular file")
-    if os.path.islink(path) and not _stays_inside(folder, path):
-        raise Refused(
-            "LinkLeadsOut", "a symbolic link to a file outside the model folder", "put the file itself there"
-        )
-    allocated = getattr(status, "st_blocks", None)
-    if status.st_size >= SPARSE_FROM and allocated is not None and allocated * 512 < status.st_size // 4:
-        raise Refused("FileSparse", f"{status.st_size} bytes long, but most of them were never written")
-    return status.st_size
-
-
-def read_object(folder: str, name: str) -> dict[str, Any]:
+def read_object(folder: Folder, name: str) -> dict[str, Any]:
     """A small file that holds one JSON object."""
     try:
         value = json.loads(read_small(folder, name), object_pairs_hook=without_duplicates)
@@ -64,11 +92,11 @@ def read_object(folder: str, name: str) -> dict[str, Any]:
     return value
 
 
-def read_small(folder: str, name: str) -> bytes:
-    size = regular_size(folder, name)
+def read_small(folder: Folder, name: str) -> bytes:
+    size = folder.size(name)
     if size > LARGEST_SMALL_FILE:
         raise Refused("FileTooLarge", f"{size} bytes long, expected at most {LARGEST_SMALL_FILE}")
-    with open(os.path.join(folder, name), "rb") as file:
+    with folder.opened(name) as file:
         return file.read(LARGEST_SMALL_FILE)
 
 

@@ -13,7 +13,7 @@ from reconciler.core.release import StoredFile
 from reconciler.core.source_model import INDEX, SMALL_FILES, WEIGHTS, SourceAdapter, SourceModel, digest_of
 from reconciler.sources.adapter_folder import inspect_adapter
 from reconciler.sources.findings import Findings
-from reconciler.sources.folder_files import Refused, exists, read_object, read_small, regular_size
+from reconciler.sources.folder_files import Folder, Refused, read_object, read_small
 from reconciler.sources.safetensors_header import read_shapes
 
 TYPE_CHECKING = False
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from reconciler.core.errors import Problem
     from reconciler.host.stamps import StampBook
 
-__all__ = ["SourceAdapter", "SourceModel", "inspect_adapter", "inspect_source"]
+__all__ = ["SourceAdapter", "SourceModel", "inspect_adapter", "inspect_source", "look_at_source"]
 
 _PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 _MAY_NAME_CODE = ("config.json", "tokenizer_config.json")
@@ -37,8 +37,13 @@ def inspect_source(path: str, stamps: StampBook) -> SourceModel:
     state = _state(path)
     remembered = _seen.get(path)
     if remembered is None or remembered[0] != state:
-        remembered = _seen[path] = (state, _Look(path).inspect(stamps))
+        remembered = _seen[path] = (state, look_at_source(Folder(path, stamps)))
     return remembered[1]
+
+
+def look_at_source(folder: Folder) -> SourceModel:
+    """The same, of any folder, each time anew."""
+    return _Look(folder).inspect()
 
 
 def _state(path: str) -> object:
@@ -61,13 +66,13 @@ def _stamp(entry: os.DirEntry[str]) -> tuple[int, ...]:
 class _Look:
     """One look at one folder."""
 
-    def __init__(self, path: str) -> None:
-        self._path = path
-        self._findings = Findings(path)
+    def __init__(self, folder: Folder) -> None:
+        self._folder = folder
+        self._findings = Findings(folder.path)
 
-    def inspect(self, stamps: StampBook) -> SourceModel:
+    def inspect(self) -> SourceModel:
         attempt = self._findings.attempt
-        if not os.path.isdir(self._path):
+        if not self._folder.is_there():
             self._findings.note("", Refused("SourceMissing", "no such folder"))
             return self._refused()
         config = attempt("config.json", self._config) or {}
@@ -77,11 +82,11 @@ class _Look:
         template = attempt("tokenizer_config.json", self._chat_template)
         if self._findings.problems:
             return self._refused()  # before gigabytes are hashed for nothing
-        files = self._files(weights, stamps)
+        files = self._files(weights)
         if self._findings.problems:
             return self._refused()
         return SourceModel(
-            path=self._path,
+            path=self._folder.path,
             digest=digest_of({file.path: file.digest for file in files}),
             architecture=model_config.architecture_of(config),
             config=config,
@@ -94,16 +99,16 @@ class _Look:
         )
 
     def _refused(self) -> SourceModel:
-        return SourceModel(path=self._path, problems=tuple(self._findings.problems))
+        return SourceModel(path=self._folder.path, problems=tuple(self._findings.problems))
 
     def _config(self) -> dict[str, Any]:
-        if not exists(self._path, "config.json"):
-            if exists(self._path, "adapter_config.json"):
+        if not self._folder.exists("config.json"):
+            if self._folder.exists("adapter_config.json"):
                 raise Refused(
                     "AdapterOnly", "missing: this is a LoRA adapter", "name it as spec.source.adapter"
                 )
             raise Refused("ConfigMissing", "missing", "a model folder is what `save_pretrained` writes")
-        config = read_object(self._path, "config.json")
+        config = read_object(self._folder, "config.json")
         found = [Refused("ConfigInvalid", complaint) for complaint in model_config.complaints(config)]
         for refused in found[1:]:
             self._findings.note("config.json", refused)
@@ -113,19 +118,19 @@ class _Look:
 
     def _weight_files(self) -> tuple[str, ...]:
         """As transformers chooses: the one file, else the shards that the index names."""
-        if exists(self._path, WEIGHTS):
+        if self._folder.exists(WEIGHTS):
             return (WEIGHTS,)
-        if not exists(self._path, INDEX):
+        if not self._folder.exists(INDEX):
             raise self._no_weights()
         weight_map = self._findings.attempt(INDEX, self._weight_map) or {}
         shards = sorted(set(weight_map.values()))
         for name in shards:
-            if not exists(self._path, name):
+            if not self._folder.exists(name):
                 self._findings.note(name, Refused("WeightsShardMissing", f"missing, though {INDEX} names it"))
-        return tuple(name for name in shards if exists(self._path, name))
+        return tuple(name for name in shards if self._folder.exists(name))
 
     def _weight_map(self) -> dict[str, str]:
-        weight_map = read_object(self._path, INDEX).get("weight_map")
+        weight_map = read_object(self._folder, INDEX).get("weight_map")
         if not isinstance(weight_map, dict) or not weight_map:
             raise Refused("WeightsIndexInvalid", "expected a weight_map")
         for name in weight_map.values():
@@ -136,7 +141,7 @@ class _Look:
         return weight_map
 
     def _no_weights(self) -> Refused:
-        names = sorted(os.listdir(self._path))
+        names = self._folder.names()
         if "genai_config.json" in names or any(name.endswith(".onnx") for name in names):
             return Refused(
                 "SourceConverted", "missing: this is an ONNX model already", "name the original model"
@@ -156,7 +161,7 @@ class _Look:
     def _shapes(self, weights: tuple[str, ...]) -> dict[str, tuple[int, ...]]:
         shapes: dict[str, tuple[int, ...]] = {}
         for name in weights:
-            shapes |= self._findings.attempt(name, read_shapes, self._path, name) or {}
+            shapes |= self._findings.attempt(name, read_shapes, self._folder, name) or {}
         if weights and weights != (WEIGHTS,) and not self._findings.problems:
             self._findings.attempt(INDEX, self._check_index, shapes)
         return shapes
@@ -167,31 +172,31 @@ class _Look:
             raise Refused("WeightsIndexInvalid", f"names the tensor {absent[0][:80]!r}, which is in no shard")
 
     def _check_tokenizer(self) -> None:
-        if not exists(self._path, "tokenizer.json"):
+        if not self._folder.exists("tokenizer.json"):
             hint = "write it with transformers: `AutoTokenizer.from_pretrained(...).save_pretrained(folder)`"
             raise Refused("TokenizerMissing", "missing: the converted model would answer nothing", hint)
-        regular_size(self._path, "tokenizer.json")
+        self._folder.size("tokenizer.json")
 
     def _chat_template(self) -> str | None:
-        if exists(self._path, "chat_template.jinja"):
-            return read_small(self._path, "chat_template.jinja").decode(errors="replace")
-        if not exists(self._path, "tokenizer_config.json"):
+        if self._folder.exists("chat_template.jinja"):
+            return read_small(self._folder, "chat_template.jinja").decode(errors="replace")
+        if not self._folder.exists("tokenizer_config.json"):
             return None
-        return _default_template(read_object(self._path, "tokenizer_config.json").get("chat_template"))
+        return _default_template(read_object(self._folder, "tokenizer_config.json").get("chat_template"))
 
-    def _files(self, weights: tuple[str, ...], stamps: StampBook) -> tuple[StoredFile, ...]:
+    def _files(self, weights: tuple[str, ...]) -> tuple[StoredFile, ...]:
         index = () if WEIGHTS in weights else (INDEX,)
-        names = sorted(name for name in (*SMALL_FILES, *index, *weights) if exists(self._path, name))
-        found = [self._findings.attempt(name, self._stored, name, stamps) for name in names]
+        names = sorted(name for name in (*SMALL_FILES, *index, *weights) if self._folder.exists(name))
+        found = [self._findings.attempt(name, self._stored, name) for name in names]
         return tuple(file for file in found if file is not None)
 
-    def _stored(self, name: str, stamps: StampBook) -> StoredFile:
-        size = regular_size(self._path, name)
-        return StoredFile(path=name, digest=stamps.digest(os.path.join(self._path, name)), size=size)
+    def _stored(self, name: str) -> StoredFile:
+        size = self._folder.size(name)
+        return StoredFile(path=name, digest=self._folder.digest(name), size=size)
 
     def _warnings(self, config: dict[str, Any]) -> tuple[Problem, ...]:
         tokenizer = (
-            read_object(self._path, _MAY_NAME_CODE[1]) if exists(self._path, _MAY_NAME_CODE[1]) else {}
+            read_object(self._folder, _MAY_NAME_CODE[1]) if self._folder.exists(_MAY_NAME_CODE[1]) else {}
         )
         message = "its auto_map names custom code, which is never run; the architecture's own code is used"
         return tuple(

@@ -7,13 +7,14 @@ every tensor has the size that its shape says, and together they cover the data 
 from __future__ import annotations
 
 import json
-import os
 
-from reconciler.sources.folder_files import Refused, regular_size, without_duplicates
+from reconciler.sources.folder_files import Refused, without_duplicates
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
+
+    from reconciler.sources.folder_files import Folder
 
 # The format's own library takes headers of 100 MB, which cost a plan half a minute and a gigabyte. The largest models
 # in use have some 90,000 tensors, with about 100 bytes each.
@@ -26,10 +27,10 @@ _WIDTHS |= {"U64": 8, "U32": 4, "U16": 2, "U8": 1, "BOOL": 1, "F8_E4M3": 1, "F8_
 _WEIGHT_TYPES = frozenset({"F64", "F32", "F16", "BF16"})
 
 
-def read_shapes(folder: str, name: str) -> dict[str, tuple[int, ...]]:
+def read_shapes(folder: Folder, name: str) -> dict[str, tuple[int, ...]]:
     """The shape of each tensor, by its name."""
-    size = regular_size(folder, name)
-    with open(os.path.join(folder, name), "rb") as file:
+    size = folder.size(name)
+    with folder.opened(name) as file:
         length = int.from_bytes(file.read(LENGTH_BYTES), "little")
         if size < LENGTH_BYTES or length > size - LENGTH_BYTES:
             raise Refused("WeightsTruncated", f"its header ends at byte {length + LENGTH_BYTES} of {size}")

@@ -6,19 +6,18 @@ A tokenizer.json can be 20 MB, so it is only read for a model that is still to b
 from __future__ import annotations
 
 import json
-import os
 
-from reconciler.sources.folder_files import Refused, regular_size
+from reconciler.sources.folder_files import Folder, Refused
 
 LARGEST_TOKENIZER = 64 << 20
 
 
-def special_tokens(folder: str) -> frozenset[str] | None:
+def special_tokens(folder: Folder) -> frozenset[str] | None:
     """The contents of `added_tokens` in tokenizer.json; None when they cannot be told."""
     try:
-        if regular_size(folder, "tokenizer.json") > LARGEST_TOKENIZER:
+        if folder.size("tokenizer.json") > LARGEST_TOKENIZER:
             return None
-        with open(os.path.join(folder, "tokenizer.json"), "rb") as file:
+        with folder.opened("tokenizer.json") as file:
             added = json.loads(file.read(LARGEST_TOKENIZER))["added_tokens"]
         return frozenset(str(token["content"]) for token in added)
     except (Refused, OSError, ValueError, LookupError, TypeError, RecursionError):

@@ -1,0 +1,26 @@
+"""Model and adapter folders on this disk, as a resolver asks for them."""
+
+from __future__ import annotations
+
+from reconciler.sources.folder_files import Folder
+from reconciler.sources.model_folder import inspect_adapter, inspect_source
+from reconciler.sources.special_tokens import special_tokens
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from reconciler.core.source_model import SourceAdapter, SourceModel
+    from reconciler.host.stamps import StampBook
+
+
+class OnDisk:
+    def __init__(self, stamps: StampBook) -> None:
+        self._stamps = stamps
+
+    def source(self, path: str) -> SourceModel:
+        return inspect_source(path, self._stamps)
+
+    def adapter(self, path: str) -> SourceAdapter:
+        return inspect_adapter(path, self._stamps)
+
+    def special_tokens(self, path: str) -> frozenset[str] | None:
+        return special_tokens(Folder(path))
