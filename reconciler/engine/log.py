@@ -27,6 +27,10 @@ def info(event: str, **facts: object) -> None:
         _logger().info(event, **facts)
 
 
+def warning(event: str, **facts: object) -> None:
+    _logger().warning(event, **facts)
+
+
 def bug(event: str, error: Exception, **facts: object) -> None:
     """Something we did not think of, with its traceback."""
     _logger().error(event, exc_info=error, **facts)

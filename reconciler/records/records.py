@@ -165,6 +165,11 @@ class Records:
         kept = [*(one for one in held if one["release"] != release), entry][-MEASUREMENTS_KEPT:]
         documents.write(self._measurements, {"measurements": kept})
 
+    @property
+    def event_log(self) -> str:
+        """Where it lies, for those who follow it."""
+        return self._events
+
     def append_event(self, event: Event) -> None:
         events.append(self._events, event)
 

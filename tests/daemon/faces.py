@@ -1,0 +1,78 @@
+"""A face on loopback for tests, before a state that the test writes."""
+
+from __future__ import annotations
+
+import http.client
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from reconciler.core.layout import Layout
+from reconciler.core.recorded import Condition
+from reconciler.daemon.answers import Answers, Known
+from reconciler.daemon.face import Face
+from reconciler.daemon.figures import Figures
+from reconciler.daemon.listening import parse_address
+from reconciler.daemon.state import Board, Moment, State
+from reconciler.daemon.wake import Wake
+from reconciler.records.records import Records
+
+SECRET = "canary-of-the-hook"
+
+
+class Faced:
+    """What a test holds: the board and the wake behind the face, and a client before it."""
+
+    def __init__(self, root: Path, listen: str = "127.0.0.1:0", *, hooks: bool = True) -> None:
+        root.mkdir(parents=True, exist_ok=True)
+        self.secret = root / "secret"
+        self.secret.write_text(SECRET + "\n")
+        self.layout = Layout(str(root))
+        self.records = Records(self.layout)
+        self.board = Board(State(started=Moment.now(), interval=60.0, revision_from="folder"))
+        self.wake = Wake()
+        self.figures = Figures(self.records.event_log)
+        self.patience = 60.0
+        known = Known(
+            board=self.board,
+            figures=self.figures,
+            wake=self.wake,
+            layout=self.layout,
+            patience=lambda: self.patience,
+            secret_file=str(self.secret) if hooks else "",
+        )
+        address = parse_address(listen)
+        assert address is not None
+        self.face = Face(address, Answers(known), look_around=0.02)
+
+    def ask(
+        self, path: str, method: str = "GET", body: bytes | None = None, **headers: str
+    ) -> tuple[int, str, dict[str, str]]:
+        connection = http.client.HTTPConnection("127.0.0.1", self.face.port, timeout=10)
+        try:
+            named = {name.replace("_", "-"): held for name, held in headers.items()}
+            connection.request(method, path, body=body, headers=named)
+            response = connection.getresponse()
+            return response.status, response.read().decode(), dict(response.getheaders())
+        finally:
+            connection.close()
+
+
+@contextmanager
+def faced(root: Path, **options: Any) -> Iterator[Faced]:
+    one = Faced(root, **options)
+    try:
+        yield one
+    finally:
+        one.face.close()
+
+
+def condition(kind: str, status: str = "True", reason: str = "Served", message: str = "") -> Condition:
+    return Condition(
+        type=kind, status=status, reason=reason, message=message, last_transition_time="2026-01-01T00:00:00Z"
+    )
+
+
+def conditions(**variants: Condition) -> dict[str, dict[str, Condition]]:
+    return {variant: {one.type: one} for variant, one in variants.items()}

@@ -1,0 +1,150 @@
+"""/metrics: a parser that we did not write reads it; docs/metrics.md names what it holds, and nothing else."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from reconciler.core.changes import Change
+from reconciler.daemon.exposition import Family, Sample, number, page
+from reconciler.daemon.state import Moment
+from tests.daemon.faces import Faced, condition, conditions, faced
+
+PAGE = Path(__file__).parents[2] / "docs" / "metrics.md"
+HOSTILE = 'a"} 1\nreconciler_converged 1\n# HELP x \\'
+
+
+@pytest.fixture
+def one(tmp_path: Path) -> Iterator[Faced]:
+    with faced(tmp_path / "root") as face:
+        yield face
+
+
+def read(one: Faced) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+    status, text, headers = one.ask("/metrics")
+    assert status == 200
+    assert headers["Content-Type"].startswith("text/plain; version=0.0.4")
+    return {
+        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def busy(one: Faced) -> None:
+    """A state in which every family has something to tell."""
+    one.board.update(
+        ready=True,
+        passes={"converged": 3, "partly": 1},
+        wakes={"webhook": 2},
+        last_pass=Moment.now(),
+        last_fetch=Moment.now(),
+        last_result="converged",
+        attempted="c0ffee" * 6,
+        applied="c0ffee" * 6,
+        conditions=conditions(a=condition("Ready"), b=condition("Ready", "False")),
+        sizes={"a": 12_345_678_901, "b": 1},
+        running=(Change(action="convert", reason="ArtifactMissing", variant="b"),),
+    )
+    one.records.append_event({"type": "convert.done", "variant": "a"})
+
+
+def test_what_they_say(one: Faced) -> None:
+    busy(one)
+    one.figures.passed(0.07)
+    one.figures.passed(3.0)
+    found = read(one)
+    expected = {
+        ("reconciler_passes_total", (("result", "converged"),)): 3,
+        ("reconciler_passes_total", (("result", "failed"),)): 0,
+        ("reconciler_pass_duration_seconds_bucket", (("le", "0.05"),)): 0,
+        ("reconciler_pass_duration_seconds_bucket", (("le", "0.1"),)): 1,
+        ("reconciler_pass_duration_seconds_bucket", (("le", "+Inf"),)): 2,
+        ("reconciler_pass_duration_seconds_count", ()): 2,
+        ("reconciler_pass_duration_seconds_sum", ()): 3.07,
+        ("reconciler_wakes_total", (("reason", "webhook"),)): 2,
+        ("reconciler_steps_total", (("action", "convert"), ("result", "done"))): 1,
+        ("reconciler_conversions_running", ()): 1,
+        ("reconciler_variants", (("condition", "Ready"), ("status", "True"))): 1,
+        ("reconciler_variants", (("condition", "Ready"), ("status", "False"))): 1,
+        ("reconciler_variants", (("condition", "Stalled"), ("status", "True"))): 0,
+        ("reconciler_served_bytes", ()): 12_345_678_902,
+        ("reconciler_converged", ()): 1,
+        ("reconciler_stale", ()): 0,
+        ("reconciler_revision_info", (("revision", "c0ffee" * 6), ("state", "applied"))): 1,
+    }
+    assert {key: found[key] for key in expected} == pytest.approx(expected)
+    assert 0 <= found["reconciler_fetch_age_seconds", ()] < 10
+    assert found["process_resident_memory_bytes", ()] > 10 << 20
+
+
+def test_the_page_of_documentation_names_them_all_and_no_others(one: Faced) -> None:
+    busy(one)
+    _, text, _ = one.ask("/metrics")
+    told = set(re.findall(r"^# TYPE (\S+ \S+)$", text, re.MULTILINE))
+    documented = re.findall(r"^\| `(\w+)` \| (counter|gauge|histogram) \|", PAGE.read_text(), re.MULTILINE)
+    assert told == {" ".join(row) for row in documented}
+
+
+def test_names_follow_the_conventions(one: Faced) -> None:
+    busy(one)
+    _, text, _ = one.ask("/metrics")
+    kinds = dict(line.split()[2:] for line in text.splitlines() if line.startswith("# TYPE"))
+    for name, kind in kinds.items():
+        assert re.fullmatch(r"(reconciler|process)(_[a-z]+)+", name)
+        assert name.endswith("_total") == (kind == "counter")
+
+
+def test_no_name_of_a_variant_gets_in(one: Faced) -> None:
+    one.board.update(
+        conditions=conditions(**{HOSTILE: condition("Ready"), "secret-name": condition(HOSTILE)}),
+        sizes={HOSTILE: 1},
+        attempted=HOSTILE,
+    )
+    one.records.append_event({"type": f"{HOSTILE}.{HOSTILE}", "variant": HOSTILE})
+    _, text, _ = one.ask("/metrics")
+    assert HOSTILE.partition('"')[2] not in text
+    assert "secret-name" not in text
+    assert ("reconciler_steps_total", (("action", "other"), ("result", "other"))) in read(one)
+
+
+def test_steps_are_counted_once_also_when_the_log_is_renamed(
+    one: Faced, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("reconciler.records.events.FULL", 200)
+    for n in range(20):
+        one.records.append_event({"type": "repair.done", "n": n})
+        one.figures.passed(0.0)
+    key = ("reconciler_steps_total", (("action", "repair"), ("result", "done")))
+    assert read(one)[key] == read(one)[key] == 20
+
+
+def test_what_was_written_before_the_daemon_came_is_not_counted(tmp_path: Path) -> None:
+    with faced(tmp_path / "root") as first:
+        first.records.append_event({"type": "repair.done"})
+    with faced(tmp_path / "root") as second:
+        second.records.append_event({"type": "convert.failed"})
+        assert [key for key in read(second) if key[0] == "reconciler_steps_total"] == [
+            ("reconciler_steps_total", (("action", "convert"), ("result", "failed")))
+        ]
+
+
+def test_labels_and_help_are_escaped() -> None:
+    family = Family(
+        name="x", kind="gauge", help="a\nb\\c", samples=(Sample(value=1.5, labels={"l": HOSTILE}),)
+    )
+    (parsed,) = text_string_to_metric_families(page([family]))
+    assert parsed.samples[0].labels == {"l": HOSTILE}
+    assert parsed.documentation == "a\nb\\c"
+
+
+@pytest.mark.parametrize(
+    ("held", "text"),
+    [(True, "1"), (0, "0"), (12_345_678_901.0, "12345678901"), (0.25, "0.25"), (1e300, "1e+300")],
+)
+def test_numbers(held: float, text: str) -> None:
+    assert number(held) == text
