@@ -37,6 +37,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="TIME",
         help="time limit of one conversion, e.g. 90m or 2h30m (default: 6h)",
     )
+    parser.add_argument(
+        "--retry",
+        action="store_true",
+        help="forget what failed here before and try it again, though nothing about it changed",
+    )
     options.add_talk(parser)
 
 
@@ -68,7 +73,10 @@ def apply(arguments: argparse.Namespace) -> PassResult:
     with locked_machine(root, cache, command="apply") as machine:
         parsed = load_manifests(arguments, machine, accept=True)
         chosen = Options(
-            confirm=arguments.confirm, jobs=arguments.jobs, conversion_timeout=arguments.conversion_timeout
+            confirm=arguments.confirm,
+            jobs=arguments.jobs,
+            conversion_timeout=arguments.conversion_timeout,
+            retry=arguments.retry,
         )
         with reporter_for(quiet=arguments.quiet) as reporter:
             result = run_pass(machine, parsed, reporter, chosen)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import threading
 import time
 from collections.abc import Callable
@@ -17,7 +18,14 @@ from typing import TYPE_CHECKING, Any
 
 from reconciler.conversion.order import Order
 from reconciler.conversion.scratch import attempt_log, fresh_folder
-from reconciler.core.errors import ConversionFailed, DiskFull, ReconcilerError, TemporaryError
+from reconciler.core.errors import (
+    Cancelled,
+    ConversionFailed,
+    ConverterLost,
+    DiskFull,
+    Disturbed,
+    ReconcilerError,
+)
 from reconciler.core.escape import one_line
 from reconciler.core.value import value
 from reconciler.host.child import Child, ChildDied, ChildFailed, ChildTimedOut
@@ -38,16 +46,49 @@ HINTS = {  # elsewhere the log says most
     "ToolsMissing": INSTALL,
     "SourceChanged": "run `reconciler apply` again, once nobody writes to the source",
 }
+# What another attempt may get past, though the recipe stays the same.
+PASSING: dict[str, type[ConverterLost | Disturbed]] = {
+    ConverterLost.code: ConverterLost,
+    "ToolsMissing": ConverterLost,
+    "SourceChanged": Disturbed,
+}
 
 IMPORT_SECONDS = 300.0  # on a slow disk the first import of torch alone takes a minute
 ANSWER_SECONDS = 60.0
 POLL_SECONDS = 0.02
 
 
-class Cancelled(TemporaryError):
-    """Somebody asked for it; nothing is wrong with the model."""
+class Attempt:
+    """A handle on one conversion, for whoever may cancel it from another thread."""
 
-    code = "Cancelled"
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._pid = 0  # of the forked job, while nobody has waited for it: so it names no other process
+        self.begun = False
+        self.cancelled = False
+
+    def cancel(self) -> None:
+        """Kills the job if there is one; one that has not begun will not."""
+        with self._lock:
+            self.cancelled = True
+            if self._pid:
+                with suppress(ProcessLookupError):
+                    os.kill(self._pid, signal.SIGKILL)
+
+    def running_as(self, pid: int) -> None:
+        with self._lock:
+            self._pid, self.begun = pid, True
+        if self.cancelled:
+            self.cancel()
+
+    def ending(self) -> None:
+        """Somebody is about to wait for the process."""
+        with self._lock:
+            self._pid = 0
+
+    def require(self) -> None:
+        if self.cancelled:
+            raise Cancelled("the conversion was cancelled", delay=0)
 
 
 @value
@@ -77,11 +118,14 @@ class Converter:
     def start(self, *purposes: str) -> None:
         """Begin the imports in the background. `purposes`: precisions, "adapter". Optional, and never fails: what is
         wrong with the worker shows in the first conversion."""
-        threading.Thread(target=self._prepare, args=(purposes,), daemon=True).start()
-
-    def _prepare(self, purposes: tuple[str, ...]) -> None:
         with suppress(ReconcilerError, OSError):
-            self._worker().call("prepare", {"purposes": list(purposes)}, timeout=IMPORT_SECONDS)
+            child = self._worker()  # here: a thread that came late would start one that nobody ends
+            threading.Thread(target=self._prepare, args=(child, purposes), daemon=True).start()
+
+    @staticmethod
+    def _prepare(child: Child, purposes: tuple[str, ...]) -> None:
+        with suppress(ReconcilerError, OSError):
+            child.call("prepare", {"purposes": list(purposes)}, timeout=IMPORT_SECONDS)
 
     def convert(
         self,
@@ -92,8 +136,11 @@ class Converter:
         adapter: str | None = None,
         on_progress: OnProgress = lambda fraction, text: None,
         timeout: float = 6 * 3600.0,
+        attempt: Attempt | None = None,
     ) -> Conversion:
-        """Raises ConversionFailed (with the log as hint), DiskFull or Cancelled; then `output_dir` does not exist."""
+        """Raises ConversionFailed (with the log as hint), ConverterLost, Disturbed, DiskFull or Cancelled; then
+        `output_dir` does not exist. `attempt` lets another thread cancel this one."""
+        attempt = attempt or Attempt()
         with self._places, self._attempt(recipe) as (scratch, log):
             order = Order(
                 recipe=recipe,
@@ -105,7 +152,7 @@ class Converter:
                 timeout=timeout,
             )
             started = time.monotonic()
-            ended = self._carry_out(order, on_progress)
+            ended = self._carry_out(order, on_progress, attempt)
         return Conversion(
             output_dir=order.output,
             seconds=time.monotonic() - started,
@@ -118,10 +165,15 @@ class Converter:
         self._cancelled = True
         self._end_worker()
 
-    def close(self) -> None:
+    def rest(self) -> None:
+        """End the worker, also in the middle of its imports. The next conversion gets a new one."""
         self._end_worker()
         if self._home:
             shutil.rmtree(self._home, ignore_errors=True)
+            self._home = ""
+
+    def close(self) -> None:
+        self.rest()
 
     def __enter__(self) -> Converter:
         return self
@@ -141,17 +193,19 @@ class Converter:
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
 
-    def _carry_out(self, order: Order, on_progress: OnProgress) -> dict[str, Any]:
+    def _carry_out(self, order: Order, on_progress: OnProgress, attempt: Attempt) -> dict[str, Any]:
+        attempt.require()
         child = self._worker()
         try:
-            return _follow(child, order, on_progress)
+            attempt.require()  # whoever cancels after this finds the worker that is to be ended
+            return _follow(child, order, on_progress, attempt)
         except BaseException as error:
             shutil.rmtree(order.output, ignore_errors=True)
-            if self._cancelled:
+            if self._cancelled or attempt.cancelled:
                 raise Cancelled("the conversion was cancelled", delay=0) from None
             if isinstance(error, ChildDied | ChildTimedOut):
                 self._end_worker(child)
-                raise _failure("ConversionFailed", str(error), order) from None
+                raise _failure(ConverterLost.code, str(error), order) from None
             if isinstance(error, ChildFailed):
                 raise _failure(error.kind, error.message, order) from None
             raise
@@ -182,21 +236,25 @@ class Converter:
             child.close()
 
 
-def _follow(child: Child, order: Order, on_progress: OnProgress) -> dict[str, Any]:
+def _follow(child: Child, order: Order, on_progress: OnProgress, attempt: Attempt) -> dict[str, Any]:
     """Begin the job and ask now and then, until it ends or its time is over."""
     job = {"job": order.scratch}
     # Where jobs cannot be forked, the whole conversion happens before `begin` is answered.
-    child.call("begin", {"order": order.as_json()}, timeout=IMPORT_SECONDS + order.timeout)
+    begun = child.call("begin", {"order": order.as_json()}, timeout=IMPORT_SECONDS + order.timeout)
+    attempt.running_as(begun.get("pid", 0))
     deadline = time.monotonic() + order.timeout
     try:
         while time.monotonic() < deadline:
+            attempt.require()
             state = child.call("poll", job, timeout=ANSWER_SECONDS)
             if "ended" in state:
+                attempt.ending()
                 return _judged(state["ended"], order)
             on_progress(state["fraction"], state["text"])
             time.sleep(POLL_SECONDS)
         raise _failure("ConversionTimedOut", f"no result within {order.timeout:g} s", order)
     finally:
+        attempt.ending()
         with suppress(ReconcilerError):  # it has ended, or died with its worker
             child.call("stop", job, timeout=ANSWER_SECONDS)
 
@@ -217,4 +275,6 @@ def _failure(code: str, message: str, order: Order) -> ReconcilerError:
     log = f"the log of this attempt is {order.log}"
     if code == DiskFull.code:
         return DiskFull(line, hint=log)
+    if code in PASSING:
+        return PASSING[code](line, code=code, hint=HINTS.get(code, log))
     return ConversionFailed(line, code=code, hint=HINTS.get(code, log))

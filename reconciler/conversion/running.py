@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 
 from reconciler.conversion.order import Order
 from reconciler.conversion.progress import Progress
-from reconciler.core.errors import ReconcilerError
+from reconciler.core.errors import ConversionFailed, ConverterLost, ReconcilerError
 
 Work = Callable[[Order], None]
 
@@ -73,7 +73,7 @@ class Running:
             verdict: dict[str, Any] = json.loads(self._answer)
             return verdict
         except ValueError:
-            return {"error": {"code": "ConversionFailed", "message": f"the converter {_ending(status)}"}}
+            return {"error": {"code": _code(status), "message": f"the converter {_ending(status)}"}}
 
     def _drain(self) -> None:
         for pipe, take in self._pipes.items():
@@ -97,6 +97,12 @@ class Running:
             os.close(pipe)
         self._pipes = {}
         self._log.close()
+
+
+def _code(status: int) -> str:
+    """A crash is the converter's own doing and comes again. Somebody else kills, the kernel without memory first."""
+    killed = os.WIFSIGNALED(status) and os.WTERMSIG(status) in (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP)
+    return ConverterLost.code if killed else ConversionFailed.code
 
 
 def _ending(status: int) -> str:

@@ -49,8 +49,8 @@ class Worker:
         name = order.scratch
         if CAN_FORK:
             self._jobs[name] = Running(order, self._work)
-        else:
-            self._ended[name] = {"ended": {"peak_memory_bytes": 0} | answer_of(order, self._work)}
+            return {"pid": self._jobs[name].pid}
+        self._ended[name] = {"ended": {"peak_memory_bytes": 0} | answer_of(order, self._work)}
         return {}
 
     def poll(self, parameters: Json, emit: Emit) -> Json:

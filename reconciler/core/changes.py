@@ -26,11 +26,19 @@ REASONS = {
     "NothingDeclared": "no model is declared at all: a wrong folder or branch is likelier than a wish",
     "ConfirmationNeeded": "more than half of the models, or more than five, would be pruned at once",
     "DiskInsufficient": "the conversion would need more disk than is free",
+    "FailedBefore": "it failed here and will fail again: tried when its input changes, or with `apply --retry`",
+    "BackoffActive": "it failed here and may pass by itself: tried again at the time that is named; `apply` tries now",
 }
 
 
 # Held back because somebody wants it so: a machine that follows such a wish has converged.
 WISHES = frozenset({"Suspended", "Protected"})
+
+# Held back because it failed here before (core.failures).
+BY_FAILURE = frozenset({"FailedBefore", "BackoffActive"})
+
+# Work that may take hours: it goes on beside passes, and only its result is taken in by one (engine.long_work).
+LONG = frozenset({"convert", "fetch"})
 
 
 @value
@@ -63,11 +71,12 @@ class Change:
 
 @value
 class Held:
-    """Something that would be done, but for `reason`."""
+    """Something that would be done, but for `reason`. `until` is when time alone ends it (RFC 3339), else empty."""
 
     variant: str
     reason: str
     message: str
+    until: str = ""
 
 
 @value
@@ -84,8 +93,8 @@ class Plan:
 
 @value
 class Outcome:
-    """`status`: done | failed | skipped (something it needs failed). `seconds` is wall time; `code`, `message` and
-    `hint` are set when it failed."""
+    """`status`: done | failed | skipped (something it needs failed) | cancelled (nobody wants it any more). `seconds`
+    is wall time; `code`, `message` and `hint` are set when it failed, `permanent` when it will fail again."""
 
     change: Change
     status: str
@@ -93,3 +102,4 @@ class Outcome:
     code: str = ""
     message: str = ""
     hint: str = ""
+    permanent: bool = False

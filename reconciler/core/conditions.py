@@ -20,6 +20,12 @@ if TYPE_CHECKING:
     from reconciler.core.observed import Observed, Registration, ServedFolder
     from reconciler.core.suspension import Suspension
 
+NOTHING: dict[str, str] = {}
+LEFT = {  # reason and message; long work by its action
+    "left": ("ChangesLeft", "work is left"),
+    "convert": ("Converting", "its conversion runs; it is verified and served when that ends"),
+    "fetch": ("Fetching", "its source is being fetched; it is converted and served when that ends"),
+}
 TYPES = ("Ready", "Reconciling", "Stalled", "Built", "Verified", "Serving", "IntegrityVerified")
 
 
@@ -49,14 +55,16 @@ def judge(
     now: str,
     *,
     suspensions: Sequence[Suspension] = (),
+    running: Mapping[str, str] = NOTHING,
 ) -> dict[str, dict[str, Condition]]:
-    """Conditions by variant and type, for every variant of every readable manifest."""
+    """Conditions by variant and type, for every variant of every readable manifest. `running` says by build key what
+    long work (convert, fetch) goes on."""
     broken = {
         variant: _dated(_unresolved(variant, observed, problem), before.get(variant, {}), now)
         for variant, problem in desired.unresolved.items()
     }
     held = {hold.variant: hold for hold in remaining.held}
-    left = {change.variant for change in remaining.changes}
+    left = _work_left(desired, remaining, running)
     return broken | {
         wanted.variant: _dated(
             _conditions(
@@ -64,7 +72,7 @@ def judge(
                 observed,
                 failures.get(wanted.variant),
                 held.get(wanted.variant),
-                left,
+                left.get(wanted.variant, ""),
                 _suspended(wanted, suspensions, now),
             ),
             before.get(wanted.variant, {}),
@@ -79,7 +87,7 @@ def _conditions(
     observed: Observed,
     failure: Failure | None,
     held: Held | None,
-    left: set[str],
+    left: str,
     suspended: _Suspended,
 ) -> list[Condition]:
     registration = observed.serving(wanted.variant)
@@ -96,13 +104,25 @@ def _conditions(
         _integrity(folder, whole),
         _stalled(failure, held, suspended),
     ]
-    if wanted.variant in left and failure is None:
-        conditions.append(_say("Reconciling", True, "ChangesLeft", "work is left"))
-    elif suspended.said:
-        conditions.append(_say("Reconciling", False, "Suspended", suspended.said))
-    else:
-        conditions.append(_say("Reconciling", False, "Settled"))
+    conditions.append(_reconciling(left if failure is None else "", held, suspended))
     return [_ready(current and whole, failure, held, registration), *conditions]
+
+
+def _work_left(desired: Desired, remaining: Plan, running: Mapping[str, str]) -> dict[str, str]:
+    """By variant: the long work that it waits for, or `left`."""
+    left = {change.variant: "left" for change in remaining.changes}
+    keys = {one.variant: one.release.recipe.build_key for one in desired.wanted}
+    return {variant: running.get(keys.get(variant, ""), said) for variant, said in left.items()}
+
+
+def _reconciling(left: str, held: Held | None, suspended: _Suspended) -> Condition:
+    if left:
+        return _say("Reconciling", True, *LEFT[left])
+    if held is not None and held.reason == "BackoffActive":
+        return _say("Reconciling", True, held.reason, held.message)
+    if suspended.said:
+        return _say("Reconciling", False, "Suspended", suspended.said)
+    return _say("Reconciling", False, "Settled")
 
 
 def _suspended(wanted: Wanted, suspensions: Sequence[Suspension], now: str) -> _Suspended:
@@ -158,6 +178,10 @@ def _integrity(folder: ServedFolder | None, whole: bool) -> Condition:
 
 
 def _stalled(failure: Failure | None, held: Held | None, suspended: _Suspended) -> Condition:
+    if held is not None and held.reason == "BackoffActive":
+        return _say("Stalled", False, held.reason, "nobody is needed yet: it is tried again")
+    if failure is not None and held is not None and held.reason == "FailedBefore":
+        return _say("Stalled", True, failure.code, held.message)
     if failure is not None:
         return _say("Stalled", True, failure.code, failure.message)
     if suspended.too_long:

@@ -11,7 +11,14 @@
     │   └── CatalogBroken      Foundry Local's index is unreadable: stop and say so, never delete it
     └── TemporaryError     may pass by itself: try again after `delay` seconds
         ├── DiskFull
-        └── RuntimeUnavailable   Foundry Local's library or lock did not answer in time
+        ├── RuntimeUnavailable   Foundry Local's library or lock did not answer in time
+        ├── ConverterLost        the converter was killed, died, or its tools are not installed
+        ├── Disturbed            the machine or the source changed under our hands: the next look plans anew
+        └── Cancelled            nobody wants it any more
+
+A permanent failure is tried once and then remembered (core.failures) until its input changes. So an error is permanent
+only if its key would change with what mends it: tools that are missing are mended by a person without any change to
+what git declares, and count as temporary.
 
 Only the command line turns these into exit codes; nothing below it calls exit().
 """
@@ -103,3 +110,17 @@ class DiskFull(TemporaryError):
 
 class RuntimeUnavailable(TemporaryError):
     code = "RuntimeUnavailable"
+
+
+class ConverterLost(TemporaryError):
+    code = "ConverterLost"
+
+
+class Disturbed(TemporaryError):
+    code = "Disturbed"
+
+
+class Cancelled(TemporaryError):
+    """Somebody asked for it; nothing is wrong with the model."""
+
+    code = "Cancelled"

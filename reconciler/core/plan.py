@@ -13,19 +13,33 @@ from reconciler.core.value import replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Container
+
     from reconciler.core.changes import Change
     from reconciler.core.desired import Desired
     from reconciler.core.observed import Observed
     from reconciler.core.recorded import Recorded
 
 
-def make_plan(desired: Desired, observed: Observed, recorded: Recorded, *, confirm: bool = False) -> Plan:
+def make_plan(
+    desired: Desired,
+    observed: Observed,
+    recorded: Recorded,
+    *,
+    now: str = "",
+    running: Container[str] = (),
+    confirm: bool = False,
+) -> Plan:
     """The changes that take this machine from `observed` to `desired`. Deterministic, and empty once carried out.
 
-    `confirm` lifts the prune rails that ask for a confirmation (NothingDeclared, ConfirmationNeeded), never the others.
-    """
+    `now` (RFC 3339) is only compared with when something failed; "" is before all times, so no back-off holds.
+    `running` are the build keys that long work is busy with: it has its disk already, and is not judged by what
+    failed before. `confirm` lifts the prune rails that ask for a confirmation (NothingDeclared, ConfirmationNeeded),
+    never the others."""
     wanted = sorted(desired.wanted, key=lambda one: one.variant)
-    variants = _convert_once([plan_variant(one, observed, recorded) for one in wanted])
+    variants = _convert_once(
+        [plan_variant(one, observed, recorded, now=now, running=running) for one in wanted]
+    )
     prunes, prunes_held = plan_prunes(desired, observed, recorded, confirm=confirm)
     ordered = (
         *_changes_of(variants, "mend"),

@@ -5,12 +5,15 @@ from __future__ import annotations
 from reconciler.core.changes import Change, Cost, Held
 from reconciler.core.difference import Difference, compare
 from reconciler.core.estimate import seconds_for
+from reconciler.core.failures import failure_key, verdict
 from reconciler.core.ownership import is_ours
 from reconciler.core.release import ALWAYS_COPIED
 from reconciler.core.value import value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Container
+
     from reconciler.core.desired import Wanted
     from reconciler.core.observed import Observed, Registration, ServedFolder
     from reconciler.core.recorded import Recorded, RecordedRelease
@@ -36,6 +39,8 @@ class _Facts:
     registrations: tuple[Registration, ...]
     folders: dict[int, ServedFolder]
     remembered: RecordedRelease | None
+    now: str
+    running: bool  # the conversion is under way
 
     @property
     def artifact_is_held(self) -> bool:
@@ -52,7 +57,9 @@ class _Facts:
         )
 
 
-def plan_variant(wanted: Wanted, observed: Observed, recorded: Recorded) -> VariantPlan:
+def plan_variant(
+    wanted: Wanted, observed: Observed, recorded: Recorded, *, now: str = "", running: Container[str] = ()
+) -> VariantPlan:
     named = observed.registrations_of.get(wanted.variant, [])
     foreign = [r for r in named if not observed.owns(r.owner)]
     if foreign:
@@ -63,18 +70,21 @@ def plan_variant(wanted: Wanted, observed: Observed, recorded: Recorded) -> Vari
             "rename the model, or use the root or the cache that it belongs to"
         )
         return VariantPlan(held=(Held(variant=wanted.variant, reason="NameTaken", message=message),))
-    facts = _facts(wanted, observed, recorded)
+    facts = _facts(wanted, observed, recorded, now, running)
     plan = _repair(facts) or _release(facts)
     suspension = recorded.suspension_of(wanted.variant, wanted.release.model)
     if plan.changes and (wanted.suspended or suspension):
         actions = ", ".join(dict.fromkeys(change.action for change in plan.changes))
         why = f"; {suspension}" if suspension else ""
-        hold = Held(variant=wanted.variant, reason="Suspended", message=f"would {actions}{why}")
+        until = suspension.until if suspension and not wanted.suspended else ""
+        hold = Held(variant=wanted.variant, reason="Suspended", message=f"would {actions}{why}", until=until)
         return VariantPlan(held=(hold,))
-    return _unless_disk_is_short(plan, facts)
+    return _unless_it_failed(plan, facts) or _unless_disk_is_short(plan, facts)
 
 
-def _facts(wanted: Wanted, observed: Observed, recorded: Recorded) -> _Facts:
+def _facts(
+    wanted: Wanted, observed: Observed, recorded: Recorded, now: str, running: Container[str]
+) -> _Facts:
     mine = observed.registrations_of.get(wanted.variant, [])
     return _Facts(
         wanted=wanted,
@@ -83,6 +93,8 @@ def _facts(wanted: Wanted, observed: Observed, recorded: Recorded) -> _Facts:
         registrations=tuple(sorted(mine, key=lambda r: -r.number)),
         folders={folder.number: folder for folder in observed.folders_of.get(wanted.variant, [])},
         remembered=recorded.releases.get(wanted.variant),
+        now=now,
+        running=wanted.release.recipe.build_key in running,
     )
 
 
@@ -253,9 +265,24 @@ def _finished_folders(facts: _Facts) -> set[int]:
     }
 
 
+def _unless_it_failed(plan: VariantPlan, facts: _Facts) -> VariantPlan | None:
+    """Any step that failed before holds the whole variant: what comes before it would be done for nothing."""
+    if not facts.recorded.failures or facts.running:
+        return None
+    keys = {failure_key(change) for change in plan.changes} - {""}
+    for failure in facts.recorded.failures:
+        found = verdict(failure, facts.now) if failure.key in keys else None
+        if found is not None:
+            hold = Held(
+                variant=facts.wanted.variant, reason=found.reason, message=found.message, until=found.until
+            )
+            return VariantPlan(held=(hold,))
+    return None
+
+
 def _unless_disk_is_short(plan: VariantPlan, facts: _Facts) -> VariantPlan:
     need = max((change.cost.peak_disk_bytes for change in plan.changes), default=0)
-    if need <= facts.observed.disk_free:
+    if need <= facts.observed.disk_free or facts.running:
         return plan
     message = f"needs {need} bytes at the peak, {facts.observed.disk_free} are free"
     return VariantPlan(held=(Held(variant=facts.wanted.variant, reason="DiskInsufficient", message=message),))

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from reconciler.core.failures import RememberedFailure
 from reconciler.core.observed import Registration
 from reconciler.core.release import Marker
 from reconciler.core.suspension import Suspension, suspension_of
@@ -67,7 +68,8 @@ class Timing:
 class Recorded:
     """`releases` by variant. `high_water` is the highest number ever given to a variant: it outlives the
     release, because an id is never used for different content. `damaged` names documents that could not be
-    trusted: what they held is missing here until it is rebuilt. `suspensions` are those that have not ended."""
+    trusted: what they held is missing here until it is rebuilt. `suspensions` are those that have not ended;
+    `failures` are at most one for each key."""
 
     releases: dict[str, RecordedRelease] = fresh(factory=dict)
     high_water: dict[str, int] = fresh(factory=dict)
@@ -76,6 +78,7 @@ class Recorded:
     last_applied_revision: str = ""
     damaged: tuple[str, ...] = ()
     suspensions: tuple[Suspension, ...] = ()
+    failures: tuple[RememberedFailure, ...] = ()
 
     def suspension_of(self, variant: str, model: str) -> Suspension | None:
         return suspension_of(self.suspensions, variant=variant, model=model)

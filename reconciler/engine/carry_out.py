@@ -1,4 +1,5 @@
-"""Carry out one change at a time: act, then look again. Success is the second look, not the first return code.
+"""Carry out one change at a time: act, then look again. Success is the second look, not the first return code. What the
+second look does not find is Disturbed: the next plan starts from what is there.
 
 The order inside a release: assemble in staging, rehearse there, publish the folder, register it, record it, and only
 then retire the predecessor. A process that dies between any two steps leaves something that the next plan understands.
@@ -6,12 +7,13 @@ then retire the predecessor. A process that dies between any two steps leaves so
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 import uuid
 from dataclasses import dataclass, field
 
-from reconciler.core.errors import PermanentError
+from reconciler.core.errors import Disturbed, PermanentError
 from reconciler.core.recorded import RecordedRelease
 from reconciler.engine.machine import served_folders
 from reconciler.host import durable
@@ -22,7 +24,7 @@ from reconciler.serving.index import read_index
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from reconciler.core.changes import Change
     from reconciler.core.desired import Wanted
@@ -51,7 +53,7 @@ class Execution:
     def artifact(self, build_key: str) -> Artifact:
         artifact = self.machine.store.artifacts().get(build_key)
         if artifact is None:
-            raise PermanentError(f"the store holds no artifact for {build_key[:19]}", code="ArtifactMissing")
+            raise Disturbed(f"the store holds no artifact for {build_key[:19]}", code="ArtifactMissing")
         return artifact
 
     def fresh_staging(self) -> str:
@@ -74,7 +76,7 @@ def store_conversion(build_key: str, tree: str, execution: Execution) -> None:
     artifact = store.put(build_key, tree, execution.source(build_key).recipe.as_json())
     damage = store.damage(artifact)
     if damage:
-        raise PermanentError(f"the stored artifact is damaged: {', '.join(damage)}", code="ArtifactDamaged")
+        raise Disturbed(f"the stored artifact is damaged: {', '.join(damage)}", code="ArtifactDamaged")
 
 
 def _verify(change: Change, execution: Execution) -> None:
@@ -116,11 +118,22 @@ def _register(change: Change, execution: Execution) -> None:
 def _name(marker: Marker, path: str, execution: Execution) -> None:
     """Give a whole folder its Foundry id, look again, and remember it."""
     _require_whole(marker, execution)
-    execution.workers.foundry.register(path, marker.id, _properties(marker))
+    with _refusals_of_the_catalog():
+        execution.workers.foundry.register(path, marker.id, _properties(marker))
     registered = {r.id: r.path for r in read_index(execution.machine.cache)}
     if registered.get(marker.id) != path:
-        raise PermanentError(f"{marker.id} is not in the catalog after registration", code="NotRegistered")
+        raise Disturbed(f"{marker.id} is not in the catalog after registration", code="NotRegistered")
     execution.machine.records.save_release(_record(marker))
+
+
+@contextlib.contextmanager
+def _refusals_of_the_catalog() -> Iterator[None]:
+    """What the catalog refuses is about its other entries, never about the release: that was judged in the
+    rehearsal."""
+    try:
+        yield
+    except PermanentError as error:
+        raise Disturbed(str(error), code=error.code, hint=error.hint) from error
 
 
 def _require_whole(marker: Marker, execution: Execution) -> None:
@@ -128,7 +141,7 @@ def _require_whole(marker: Marker, execution: Execution) -> None:
     folder = inspect(path, execution.machine.stamps)
     if folder.damage or folder.marker is None or folder.marker.release != marker.release:
         damage = ", ".join(folder.damage) or "release.json"
-        raise PermanentError(f"{path} is not whole: {damage}", code="ServedFolderDamaged")
+        raise Disturbed(f"{path} is not whole: {damage}", code="ServedFolderDamaged")
 
 
 def _properties(marker: Marker) -> dict[str, str]:
@@ -155,13 +168,14 @@ def _repair(change: Change, execution: Execution) -> None:
     marker = _mend_folder(change, execution, final)
     entry = next((r for r in read_index(machine.cache) if r.id == marker.id), None)
     if entry is not None and not entry.owner == machine.owner:
-        raise PermanentError(f"{marker.id} has been registered by somebody else meanwhile", code="NameTaken")
+        raise Disturbed(f"{marker.id} has been registered by somebody else meanwhile", code="NameTaken")
     if entry is not None and entry.path == final:
         _require_whole(marker, execution)
         machine.records.save_release(_record(marker))
         return
     if entry is not None:
-        execution.workers.foundry.unregister(marker.id)
+        with _refusals_of_the_catalog():
+            execution.workers.foundry.unregister(marker.id)
     _name(marker, final, execution)
 
 
@@ -230,14 +244,14 @@ def _require_gone(identity: str, path: str, execution: Execution) -> None:
     machine = execution.machine
     listed = any(r.id == identity and r.owner == machine.owner for r in read_index(machine.cache))
     if listed or os.path.lexists(path):
-        raise PermanentError(f"{identity} is still there after its removal", code="NotRemoved")
+        raise Disturbed(f"{identity} is still there after its removal", code="NotRemoved")
 
 
 def _free(change: Change, execution: Execution) -> None:
     """Free an artifact, unless something still turns out to be made from it (a release that failed to be replaced)."""
     folders = served_folders(execution.machine)
     if any(f.marker is not None and f.marker.build_key == change.build_key for f in folders):
-        raise PermanentError("a served release still uses the artifact", code="StillReferenced")
+        raise Disturbed("a served release still uses the artifact", code="StillReferenced")
     execution.machine.store.remove(change.build_key)
 
 

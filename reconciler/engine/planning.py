@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from reconciler.core.failures import without_backoff
 from reconciler.core.plan import make_plan
-from reconciler.core.value import value
+from reconciler.core.value import replace, value
 from reconciler.engine.machine import observe, recall
 from reconciler.engine.resolve import resolve
+from reconciler.host.clock import now
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Container
+
     from reconciler.core.changes import Plan
+    from reconciler.core.failures import RememberedFailure
     from reconciler.core.observed import Observed
     from reconciler.core.parsed import Parsed
     from reconciler.core.recorded import Recorded
@@ -27,10 +32,20 @@ class Look:
     plan: Plan
 
 
-def look(machine: Machine, parsed: Parsed, *, confirm: bool = False) -> Look:
-    """What a pass would do. Reads only."""
+def look(
+    machine: Machine,
+    parsed: Parsed,
+    *,
+    confirm: bool = False,
+    running: Container[str] = (),
+    ignored: Container[RememberedFailure] = (),
+) -> Look:
+    """What a pass would do. Reads only. `running` are build keys that long work is busy with; `ignored` are failures
+    whose back-off does not count."""
     observed = observe(machine)
     resolution = resolve(parsed, machine.stamps, observed.artifacts)
     recorded = recall(machine, observed)
-    plan = make_plan(resolution.desired, observed, recorded, confirm=confirm)
+    if recorded.failures and ignored:
+        recorded = replace(recorded, failures=without_backoff(recorded.failures, ignored))
+    plan = make_plan(resolution.desired, observed, recorded, now=now(), running=running, confirm=confirm)
     return Look(resolution=resolution, observed=observed, recorded=recorded, plan=plan)

@@ -1,13 +1,15 @@
-"""What a pass leaves in the records: an event and a duration for each step, and at its end conditions and revisions. A
-full disk loses them, and nothing else."""
+"""What a pass leaves in the records: an event, a duration and perhaps a remembered failure for each step, and at its
+end conditions and revisions. A full disk loses them, and nothing else."""
 
 from __future__ import annotations
 
 import contextlib
 from typing import TYPE_CHECKING
 
+from reconciler.core.changes import BY_FAILURE
 from reconciler.core.conditions import Failure, judge
 from reconciler.core.errors import DiskFull
+from reconciler.core.failures import remember, still_declared
 from reconciler.core.value import replace
 from reconciler.host.clock import now
 from reconciler.serving.folder import rewrite_marker
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
     from reconciler.core.recorded import Condition
     from reconciler.engine.carry_out import Execution
     from reconciler.engine.machine import Machine
-    from reconciler.engine.pass_ import PassResult
+    from reconciler.engine.options import PassResult
     from reconciler.engine.planning import Look
 
 
@@ -42,6 +44,8 @@ def record_outcome(execution: Execution, outcome: Outcome) -> None:
     }
     with contextlib.suppress(DiskFull):
         execution.machine.records.append_event(event | {k: v for k, v in details.items() if v})
+        records = execution.machine.records
+        records.save_failures(remember(records.failures(), outcome, now()))
         if outcome.status == "done" and change.action in ("convert", "verify", "register"):
             _record_timing(execution, outcome)
 
@@ -58,6 +62,7 @@ def record_pass(machine: Machine, last: Look, result: PassResult) -> None:
     they only save work."""
     with contextlib.suppress(DiskFull):
         _follow_protection(machine, last)
+        _forget_undeclared(machine, last)
         machine.records.save_conditions(_judged(machine, last, result))
         if result.converged:
             machine.records.save_applied(last.resolution.desired.revision)
@@ -66,23 +71,43 @@ def record_pass(machine: Machine, last: Look, result: PassResult) -> None:
 
 def _judged(machine: Machine, last: Look, result: PassResult) -> dict[str, Mapping[str, Condition]]:
     """The conditions of what is declared, and of what is served though it is not."""
-    failures = {
-        outcome.change.variant: _failure(outcome)
-        for outcome in reversed(result.outcomes)
-        if outcome.status != "done"
-    }
     before = machine.records.conditions()
     judged = judge(
         last.resolution.desired,
         last.observed,
         before,
         result.remaining,
-        failures,
+        _failures(last, result),
         now(),
         suspensions=last.recorded.suspensions,
+        running={change.build_key: change.action for change in result.running},
     )
     served = {name: held for name, held in before.items() if last.observed.serving(name) is not None}
     return {**served, **judged}
+
+
+def _failures(last: Look, result: PassResult) -> dict[str, Failure]:
+    """By variant: what failed in this pass, or what failed before and is held back for it."""
+    held = {hold.variant for hold in result.remaining.held if hold.reason in BY_FAILURE}
+    found = {
+        wanted.variant: Failure(action=one.action, code=one.code, message=one.message)
+        for wanted in last.resolution.desired.wanted
+        for one in last.recorded.failures
+        if wanted.variant in held and one.key in (wanted.release.digest, wanted.release.recipe.build_key)
+    }
+    return found | {
+        outcome.change.variant: _failure(outcome)
+        for outcome in reversed(result.outcomes)
+        if outcome.status in ("failed", "skipped")
+    }
+
+
+def _forget_undeclared(machine: Machine, last: Look) -> None:
+    """What nothing declares any more is forgotten; not while nobody can tell."""
+    failures, desired = machine.records.failures(), last.resolution.desired
+    if failures and desired.complete:
+        keys = {key for one in desired.wanted for key in (one.release.digest, one.release.recipe.build_key)}
+        machine.records.save_failures(still_declared(failures, keys, desired.unresolved))
 
 
 def _follow_protection(machine: Machine, last: Look) -> None:

@@ -1,5 +1,6 @@
-"""The child processes of one pass: the converter, the runtime that serves, and the one that rehearses. Each is started
-when it is first needed (or a little earlier, when the plan shows that it will be), and all end with the pass."""
+"""The child processes of a pass: the runtime that serves, and the one that rehearses. Each is started when it is first
+needed (or a little earlier, when the plan shows that it will be). The converter is not among them: its work outlives a
+pass (engine.long_work)."""
 
 from __future__ import annotations
 
@@ -7,53 +8,37 @@ from reconciler.host.durable import make_folder
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from types import TracebackType
+    from collections.abc import Iterable
 
-    from reconciler.conversion.converter import Converter
-    from reconciler.core.changes import Plan
+    from reconciler.core.changes import Change
     from reconciler.engine.machine import Machine
     from reconciler.serving.foundry import Foundry
     from reconciler.verification.rehearsal import Rehearsal
 
+CATALOG = "rehearsal-catalog"
+
 
 class Workers:
-    """A context manager; `kill` may be called from another thread or a signal handler."""
+    """After `close` they start anew when they are needed again."""
 
-    def __init__(self, machine: Machine, *, jobs: int = 1) -> None:
+    def __init__(self, machine: Machine) -> None:
         self._machine = machine
-        self._jobs = jobs
-        self._converter: Converter | None = None
         self._foundry: Foundry | None = None
         self._rehearsal: Rehearsal | None = None
 
-    def __enter__(self) -> Workers:
-        return self
+    @property
+    def folders(self) -> tuple[str, ...]:
+        """What they use in staging now."""
+        serving = ("foundry",) if self._foundry is not None else ()
+        return (*serving, "rehearsal", CATALOG) if self._rehearsal is not None else serving
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def expect(self, plan: Plan) -> None:
-        """Begin the slow imports that this plan will need while cheaper work goes on."""
-        actions = {change.action for change in plan.changes}
-        if "convert" in actions:
-            wanted = (change.after or {} for change in plan.changes if change.action == "convert")
-            purposes = sorted({str(after.get("precision")) for after in wanted})
-            self.converter.start(*purposes)
+    def expect(self, changes: Iterable[Change]) -> None:
+        """Begin the slow imports that these changes will need while cheaper work goes on."""
+        actions = {change.action for change in changes}
         if "verify" in actions:
             self.rehearsal.start()
         if actions & {"register", "repair", "retire"}:
             self.foundry.start()
-
-    @property
-    def converter(self) -> Converter:
-        if self._converter is None:
-            from reconciler.conversion.converter import Converter
-
-            layout = self._machine.layout
-            self._converter = Converter(layout.staging, layout.logs, jobs=self._jobs)
-        return self._converter
 
     @property
     def foundry(self) -> Foundry:
@@ -68,7 +53,7 @@ class Workers:
         if self._rehearsal is None:
             from reconciler.verification.rehearsal import Rehearsal
 
-            catalog = self._machine.layout.at("staging", "rehearsal-catalog")
+            catalog = self._machine.layout.at("staging", CATALOG)
             make_folder(catalog)
             self._rehearsal = Rehearsal(self._runtime(catalog, "rehearsal"))
         return self._rehearsal
@@ -80,6 +65,7 @@ class Workers:
         return Foundry(cache, scratch=layout.at("staging", name), log=layout.at("logs", f"{name}.log"))
 
     def close(self) -> None:
-        for worker in (self._converter, self._rehearsal, self._foundry):
+        workers, self._rehearsal, self._foundry = (self._rehearsal, self._foundry), None, None
+        for worker in workers:
             if worker is not None:
                 worker.close()

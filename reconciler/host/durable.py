@@ -16,7 +16,7 @@ import os
 import re
 import stat
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from reconciler.core.errors import DiskFull
 from reconciler.core.release import ALWAYS_COPIED
@@ -113,9 +113,9 @@ def free(path: str, remove: Callable[[str], None] | None = None) -> None:
         _free(path, remove or remove_file)
 
 
-def empty(folder: str) -> None:
-    """Free everything in a trash or staging folder."""
-    for name in os.listdir(folder):
+def empty(folder: str, *, keep: Iterable[str] = ()) -> None:
+    """Free everything in a trash or staging folder, but for the names in `keep`."""
+    for name in sorted({*os.listdir(folder)} - {*keep}):
         free(os.path.join(folder, name))
 
 

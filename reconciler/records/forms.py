@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from reconciler.core.failures import RememberedFailure
 from reconciler.core.recorded import Condition, RecordedRelease, Timing
 from reconciler.core.suspension import Suspension
 from reconciler.core.value import as_dict, value
@@ -113,6 +114,17 @@ def read_suspensions(document: Document) -> tuple[Suspension, ...]:
 
 def write_suspensions(suspensions: Iterable[Suspension]) -> Document:
     return {"suspensions": [as_dict(one) for one in suspensions]}
+
+
+def read_failures(document: Document) -> tuple[RememberedFailure, ...]:
+    try:
+        return tuple(RememberedFailure(**one) for one in document["failures"])
+    except (LookupError, TypeError) as error:
+        raise Damaged(str(error)) from None
+
+
+def write_failures(failures: Iterable[RememberedFailure]) -> Document:
+    return {"failures": [as_dict(one) for one in failures]}
 
 
 def _read_condition(kind: str, document: Document) -> Condition:

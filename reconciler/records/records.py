@@ -1,6 +1,6 @@
 """What this machine did and promised, on disk: one document per variant, one each for the machine,
-the conditions, the suspensions and the measurements, and a log of events. Each document is replaced at once
-and carries its own sha256.
+the conditions, the suspensions, the failures and the measurements, and a log of events. Each document is replaced at
+once and carries its own sha256.
 
 The world wins over the records. A lost or damaged document is never trusted: what it said is taken from the
 served folders and the catalog while reading, and the next writer sets it aside and writes the rebuilt one.
@@ -24,10 +24,12 @@ from reconciler.records.forms import (
     MachineRecord,
     VariantRecord,
     read_conditions,
+    read_failures,
     read_machine,
     read_suspensions,
     read_variant,
     write_conditions,
+    write_failures,
     write_machine,
     write_suspensions,
     write_variant,
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
     from typing import TypeVar
 
     from reconciler.core.answer import Measurements
+    from reconciler.core.failures import RememberedFailure
     from reconciler.core.layout import Layout
     from reconciler.core.observed import Registration
     from reconciler.core.release import Marker
@@ -52,6 +55,7 @@ VARIANT = re.compile(r"[a-z0-9][a-z0-9.-]*")
 TIMINGS_KEPT = 50
 MEASUREMENTS_KEPT = 200
 NONE: tuple[Suspension, ...] = ()
+NO_FAILURES: tuple[RememberedFailure, ...] = ()
 BRANCHES_KEPT = 50
 
 
@@ -62,6 +66,7 @@ class Records:
         self._machine = os.path.join(layout.records, "machine.json")
         self._conditions = os.path.join(layout.records, "conditions.json")
         self._suspensions = os.path.join(layout.records, "suspensions.json")
+        self._failures = os.path.join(layout.records, "failures.json")
         self._measurements = os.path.join(layout.records, "measurements.json")
         self._events = os.path.join(layout.records, "events.jsonl")
         self._known = Recorded()  # as last loaded: what a lost document is rebuilt from
@@ -88,6 +93,7 @@ class Records:
             last_attempted_revision=machine.last_attempted_revision,
             last_applied_revision=machine.last_applied_revision,
             suspensions=suspensions,
+            failures=_read(self._failures, read_failures, NO_FAILURES, damaged.append),
             damaged=tuple(os.path.relpath(path, self._folder) for path in damaged),
         )
         self._known = completed(recorded, owner=owner, markers=markers, registrations=registrations)
@@ -134,6 +140,16 @@ class Records:
         """All that there are. A damaged document is set aside first."""
         _read(self._suspensions, read_suspensions, NONE, documents.set_aside)
         documents.write(self._suspensions, write_suspensions(suspensions))
+
+    def failures(self) -> tuple[RememberedFailure, ...]:
+        return _read(self._failures, read_failures, NO_FAILURES, lambda path: None)
+
+    def save_failures(self, failures: Iterable[RememberedFailure]) -> None:
+        """All that there are; nothing is written where there never were any."""
+        held = _read(self._failures, read_failures, NO_FAILURES, documents.set_aside)
+        new = tuple(failures)
+        if new != held:
+            documents.write(self._failures, write_failures(new))
 
     def save_attempted(self, revision: str) -> None:
         self._save_machine(replace(self._held_machine(), last_attempted_revision=revision))

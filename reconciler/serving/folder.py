@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 
 from reconciler.core import digest
-from reconciler.core.errors import PermanentError
+from reconciler.core.errors import Disturbed
 from reconciler.core.marker import MarkerUnreadable, marker_from_json, marker_to_json
 from reconciler.core.observed import ServedFolder
 from reconciler.core.release import Marker, StoredFile
@@ -158,7 +158,7 @@ def _place(file: StoredFile, directory: str, blob: Callable[[str], str], stamps:
 
 def _require(found: str, file: StoredFile) -> None:
     if found != file.digest:
-        raise PermanentError(f"the store's copy of {file.path} has changed", code="ArtifactDamaged")
+        raise Disturbed(f"the store's copy of {file.path} has changed", code="ArtifactDamaged")
 
 
 def _stored(entry: tuple[str, bytes]) -> StoredFile:

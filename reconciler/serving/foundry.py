@@ -193,7 +193,9 @@ class Foundry:
                 f"no end of {verb} within {timeout:g} s", code="RuntimeHung", hint=error.hint
             ) from None
         except ChildDied as error:
-            raise PermanentError(one_line(str(error)), code="RuntimeDied", hint=error.hint) from None
+            # Nothing but a lack of memory, or a person, sends this signal: the model may be innocent.
+            kind = RuntimeUnavailable if "SIGKILL" in str(error) else PermanentError
+            raise kind(one_line(str(error)), code="RuntimeDied", hint=error.hint) from None
 
     def _call(
         self,

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.conversion.converter import Cancelled, Converter
+from reconciler.conversion.converter import Attempt, Converter
 from reconciler.conversion.running import LOG_LIMIT
 from reconciler.conversion.scratch import KEPT_LOGS
-from reconciler.core.errors import ConversionFailed, DiskFull
+from reconciler.core.errors import Cancelled, ConversionFailed, ConverterLost, DiskFull, ReconcilerError
 from reconciler.core.manifest import Target
 from reconciler.core.release import Recipe
 
@@ -47,7 +47,7 @@ LIES = [
     ("leave nothing", "ConversionFailed", "left no model.onnx"),
     ("leave it empty", "ConversionFailed", "left no model.onnx"),
     ("leave a part", "ConversionFailed", "left no genai_config.json"),
-    ("die", "ConversionFailed", "killed by SIGKILL (out of memory?)"),
+    ("die", "ConverterLost", "killed by SIGKILL (out of memory?)"),
     ("exit", "ConversionFailed", "exit code 0 and no answer"),
     ("sys.exit", "ConversionFailed", "0"),
     ("raise", "ConversionFailed", "the first line"),
@@ -57,9 +57,10 @@ LIES = [
 
 @pytest.mark.parametrize(("lie", "code", "words"), LIES, ids=[lie for lie, _, _ in LIES])
 def test_a_lie_is_found_out(converter: Converter, tmp_path: Path, lie: str, code: str, words: str) -> None:
-    with pytest.raises(ConversionFailed) as failure:
+    with pytest.raises(ReconcilerError) as failure:
         attempt(converter, tmp_path, lie)
     assert failure.value.code == code
+    assert isinstance(failure.value, ConversionFailed if code == "ConversionFailed" else ConverterLost)
     assert words in str(failure.value)
     assert len(str(failure.value).splitlines()) == 1
     assert "\x1b" not in str(failure.value)
@@ -79,7 +80,7 @@ def test_the_log_of_a_failure_is_kept_and_the_scratch_folder_is_not(
 
 def test_a_worker_outlives_what_its_jobs_do(converter: Converter, tmp_path: Path) -> None:
     for lie in ("die", "exit", "raise"):
-        with pytest.raises(ConversionFailed):
+        with pytest.raises((ConversionFailed, ConverterLost)):
             attempt(converter, tmp_path, lie)
     attempt(converter, tmp_path, "succeed")
     assert len([name for name in os.listdir(tmp_path / "scratch") if name.startswith("converter-")]) == 1
@@ -108,7 +109,7 @@ def test_a_converter_that_prints_endlessly_is_ended_in_time(converter: Converter
 
 
 def test_a_dead_worker_fails_its_conversion_and_is_replaced(converter: Converter, tmp_path: Path) -> None:
-    with pytest.raises(ConversionFailed, match="SIGKILL"):
+    with pytest.raises(ConverterLost, match="SIGKILL"):
         attempt(converter, tmp_path, "kill the worker")
     attempt(converter, tmp_path, "succeed")
 
@@ -144,6 +145,32 @@ def test_cancelling_from_another_thread_ends_all_at_once(converter: Converter, t
     assert not (tmp_path / "out").exists()
 
 
+def test_one_of_two_is_cancelled_and_the_other_goes_on(converter: Converter, tmp_path: Path) -> None:
+    one, other = Attempt(), Attempt()
+    threads = [
+        threading.Thread(target=cancelled, args=(converter, tmp_path, attempt)) for attempt in (one, other)
+    ]
+    for thread in threads:
+        thread.start()
+    deadline = time.monotonic() + 20
+    while not (one.begun and other.begun) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    one.cancel()
+    threads[0].join(3)
+    assert not threads[0].is_alive()
+    assert threads[1].is_alive()
+    other.cancel()
+    threads[1].join(3)
+    assert not threads[1].is_alive()
+    attempt(converter, tmp_path, "succeed")
+    assert not [name for name in os.listdir(tmp_path / "scratch") if name.startswith("conversion-")]
+
+
+def cancelled(converter: Converter, tmp_path: Path, attempt: Attempt) -> None:
+    with pytest.raises(Cancelled):
+        converter.convert(recipe("hang"), str(tmp_path), str(tmp_path / "out"), timeout=60, attempt=attempt)
+
+
 def test_nothing_is_left_running_when_it_is_closed(tmp_path: Path) -> None:
     converter = Converter(str(tmp_path / "scratch"), str(tmp_path / "logs"), module=LIAR)
     stuck = threading.Thread(target=swallow, args=(converter, tmp_path, "hang", 60.0))
@@ -175,7 +202,7 @@ def test_a_missing_tool_is_named_with_what_to_do(tmp_path: Path) -> None:
     )
     with (
         Converter(str(tmp_path / "scratch"), str(tmp_path / "logs")) as converter,
-        pytest.raises(ConversionFailed) as failure,
+        pytest.raises(ConverterLost) as failure,
     ):
         converter.convert(wanted, str(tmp_path), str(tmp_path / "out"), timeout=20)
     assert failure.value.code == "ToolsMissing"

@@ -1,0 +1,242 @@
+"""One root, kept at what git declares: passes that never wait, and the long work that goes on between them.
+
+    keeping = Keeping(machine, reporter, options, wake=loop.wake)
+    result = keeping.run_pass(parsed)     # as often as one likes; result.running is what goes on beside
+    keeping.close()
+
+A pass takes in the long work that has ended since the last one, looks, plans, begins and drops long work as the plan
+wants it, carries out everything quick, looks again and records. Nothing is remembered from pass to pass but what
+runs: a conversion that ends calls `wake`, and the pass that follows finds its artifact in the store like any other.
+
+One thread makes the passes. `reconciler apply` is the same with somebody who waits (engine.pass_).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from functools import partial
+
+from reconciler.core.changes import LONG
+from reconciler.core.errors import DiskFull, ReconcilerError
+from reconciler.core.plan_prune import plan_unreferenced
+from reconciler.engine import log
+from reconciler.engine.carry_out import Execution
+from reconciler.engine.long_work import FOLDER, LongWork, work_key
+from reconciler.engine.options import PassResult
+from reconciler.engine.planning import look
+from reconciler.engine.recording import record_pass
+from reconciler.engine.steps import Steps, by_variant
+from reconciler.engine.workers import Workers
+from reconciler.host import durable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+
+    from reconciler.core.changes import Change, Outcome, Plan
+    from reconciler.core.desired import Desired
+    from reconciler.core.parse import Parsed
+    from reconciler.engine.long_work import Job
+    from reconciler.engine.machine import Machine
+    from reconciler.engine.options import Options
+    from reconciler.engine.planning import Look
+    from reconciler.engine.report import Reporter
+
+
+class Keeping:
+    """The caller holds the lock. `wake` is called from other threads, whenever another pass would find something to
+    take in. `asked`: a person waits for the result, so back-offs are ignored that they knew of, and children stay
+    until `close`."""
+
+    def __init__(
+        self,
+        machine: Machine,
+        reporter: Reporter,
+        options: Options,
+        *,
+        wake: Callable[[], None],
+        asked: bool = False,
+    ) -> None:
+        self._machine = machine
+        self._reporter = reporter
+        self._confirm = options.confirm
+        self._asked = asked
+        if options.retry:
+            machine.records.save_failures(())
+        self._known = machine.records.failures() if asked else ()
+        self._long = LongWork(machine, reporter, options, wake)
+        self._workers = Workers(machine)
+        self._parsed: Parsed | None = None
+
+    def run_pass(self, parsed: Parsed) -> PassResult:
+        """Bring the machine to what `parsed` declares, as far as it can be without waiting."""
+        started = time.monotonic()
+        self._parsed = parsed
+        outcomes: list[Outcome] = []
+        self._take_ended(outcomes)
+        result = self._pass(parsed, outcomes)
+        _summarize(result, time.monotonic() - started)
+        return result
+
+    def running(self) -> tuple[Change, ...]:
+        """What runs beside now."""
+        return tuple(job.change for job in self._long.jobs)
+
+    def close(self) -> None:
+        """Cancels everything; nothing of ours runs afterwards. What was cut off is recorded as what it is."""
+        cut_off = self._long.jobs
+        self._long.close()
+        self._workers.close()
+        with contextlib.suppress(ReconcilerError, OSError):
+            self._clear()
+            if cut_off and self._parsed is not None:
+                self._record_cut_off(cut_off, self._parsed)
+
+    def __enter__(self) -> Keeping:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _take_ended(self, outcomes: list[Outcome]) -> None:
+        steps = Steps(self._reporter, outcomes)
+        for job in self._long.take_ended():
+            steps.step(job.change, partial(self._long.settle, job), job.execution, spent=job.seconds)
+            self._long.clean(job)
+
+    def _pass(self, parsed: Parsed, outcomes: list[Outcome]) -> PassResult:
+        self._sweep()
+        first = self._look(parsed)
+        with contextlib.suppress(DiskFull):  # a full disk must not keep a pass from freeing some of it
+            self._machine.records.save_attempted(first.resolution.desired.revision)
+        try:
+            try:
+                self._carry_out(first, outcomes)
+            finally:
+                self._let_children_go()
+        except BaseException:
+            # What was finished stays finished, also when interrupted; and the first error is the one to report.
+            with contextlib.suppress(ReconcilerError):
+                self._conclude(parsed, first, outcomes)
+            raise
+        return self._conclude(parsed, first, outcomes)
+
+    def _let_children_go(self) -> None:
+        """An idle daemon has none. Who waits for long work keeps them warm for what follows it."""
+        if not (self._asked and self._long.jobs):
+            self._workers.close()
+
+    def _look(self, parsed: Parsed) -> Look:
+        running = frozenset(job.change.build_key for job in self._long.jobs)
+        return look(self._machine, parsed, confirm=self._confirm, running=running, ignored=self._known)
+
+    def _carry_out(self, first: Look, outcomes: list[Outcome]) -> None:
+        steps = Steps(self._reporter, outcomes)
+        execution = Execution(machine=self._machine, workers=self._workers, resolution=first.resolution)
+        self._direct_long_work(first, execution, steps)
+        if not first.plan:
+            return
+        waiting, quick = _parted(first.plan)
+        self._workers.expect([change for change in first.plan.changes if self._asked or change in quick])
+        for group in by_variant(quick):
+            steps.run(group, execution)
+        steps.free(_freed(first, quick) if waiting else _without_variant(first.plan), execution)
+
+    def _direct_long_work(self, first: Look, execution: Execution, steps: Steps) -> None:
+        """Begin what the plan wants, then drop what it does not want: in this order a warm worker stays."""
+        wanted = [change for change in first.plan.changes if change.action in LONG]
+        self._long.begin(wanted, execution)
+        keys = {work_key(change) for change in wanted}
+        unwanted = [job for job in self._long.jobs if job.key not in keys]
+        dropped = [job for job in unwanted if _is_understood(job, first.resolution.desired)]
+        if dropped:
+            self._long.drop(dropped)
+        for job in dropped:
+            steps.cancelled(job.change, job.execution)
+
+    def _conclude(self, parsed: Parsed, first: Look, outcomes: list[Outcome]) -> PassResult:
+        """The second look, and the records of what it sees."""
+        if first.plan:
+            self._clear()
+        last = self._look(parsed) if first.plan else first
+        result = PassResult(
+            plan=first.plan,
+            remaining=last.plan,
+            outcomes=tuple(outcomes),
+            resolution=last.resolution,
+            running=self.running(),
+        )
+        record_pass(self._machine, last, result)
+        return result
+
+    def _record_cut_off(self, jobs: tuple[Job, ...], parsed: Parsed) -> None:
+        outcomes: list[Outcome] = []
+        for job in jobs:
+            Steps(self._reporter, outcomes).cancelled(job.change, job.execution)
+        last = self._look(parsed)
+        record_pass(
+            self._machine,
+            last,
+            PassResult(
+                plan=last.plan, remaining=last.plan, outcomes=tuple(outcomes), resolution=last.resolution
+            ),
+        )
+
+    def _sweep(self) -> None:
+        """Leftovers of a pass that died: nothing in staging or trash has a name that anybody else uses."""
+        self._clear()
+        self._machine.store.sweep()
+        self._machine.records.sweep()
+
+    def _clear(self) -> None:
+        keep = [FOLDER] if self._long.alive else []
+        for folder in (self._machine.layout.trash, self._machine.layout.staging):
+            if os.path.isdir(folder):
+                durable.empty(folder, keep=(*keep, *self._workers.folders))
+
+
+def _parted(plan: Plan) -> tuple[list[Change], list[Change]]:
+    """What waits for long work, and what does not. A variant waits as a whole; artifacts are freed apart."""
+    keys = {change.build_key for change in plan.changes if change.action in LONG}
+    groups = [group for group in by_variant(plan.changes) if group[0].variant]
+    waits = [any(c.action in LONG or c.build_key in keys for c in group if c.build_key) for group in groups]
+    waiting = [change for group, wait in zip(groups, waits, strict=True) if wait for change in group]
+    return waiting, [
+        change for group, wait in zip(groups, waits, strict=True) if not wait for change in group
+    ]
+
+
+def _without_variant(plan: Plan) -> list[Change]:
+    return [change for change in plan.changes if not change.variant]
+
+
+def _freed(first: Look, quick: list[Change]) -> list[Change]:
+    """What can be freed though the plan as a whole is not carried out yet."""
+    return plan_unreferenced(first.resolution.desired, first.observed, quick)
+
+
+def _is_understood(job: Job, desired: Desired) -> bool:
+    """As with pruning: what nobody can read now may still be wanted, and hours of work are not thrown away for a slip
+    of the pen."""
+    variant = job.change.variant
+    return variant not in desired.unresolved and (desired.complete or variant in desired.declared)
+
+
+def _summarize(result: PassResult, seconds: float) -> None:
+    """The one line a pass leaves in the log."""
+    log.info(
+        "pass.done",
+        revision=result.remaining.revision,
+        converged=result.converged,
+        changes=len(result.outcomes),
+        failed=len(result.failed),
+        held=len(result.remaining.held),
+        running=len(result.running),
+        problems=len(result.resolution.problems),
+        seconds=round(seconds, 3),
+    )

@@ -1,0 +1,263 @@
+"""Work that may take hours, beside everything else: a slow conversion must not hold up a template change to another
+model, and no pass waits for one.
+
+A pass begins a Job for each change of a plan whose action is LONG (core.changes) and that no job works on yet, and
+drops the jobs that its plan no longer wants. A job runs in a thread of its own kind's pool. When it ends, `wake` is
+called; a later pass takes its result in, in the pass's own thread, so that only that thread writes the store and the
+records.
+
+Another kind of long work is one row in KINDS and one word in LONG:
+
+    work(job)   in a thread: do it below `job.folder` (empty, ours, removed afterwards); tell `job.progressed`; raise
+                a ReconcilerError when it fails, and Cancelled soon after `job.cancelled` (`job.when_cancelled`)
+    take(job)   in the pass's thread: put what lies in `job.folder` where it belongs. It must be quick
+
+A change is known by its action and `build_key` (`work_key`). Variants whose changes name the same key wait for it.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+import time
+import uuid
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import suppress
+
+from reconciler.core.errors import Cancelled
+from reconciler.core.value import value
+from reconciler.engine.carry_out import store_conversion
+from reconciler.host import durable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from reconciler.conversion.converter import Converter
+    from reconciler.core.changes import Change
+    from reconciler.engine.carry_out import Execution
+    from reconciler.engine.machine import Machine
+    from reconciler.engine.options import Options
+    from reconciler.engine.report import Reporter
+
+FOLDER = "work"  # in staging; whoever empties staging leaves it alone while a job lives
+CLOSE_SECONDS = 4.0
+
+
+def work_key(change: Change) -> tuple[str, str]:
+    return change.action, change.build_key or change.variant
+
+
+class Job:
+    """One piece of long work. `execution` is that of the pass which began it: a job ends as what it began as."""
+
+    def __init__(self, change: Change, execution: Execution, team: LongWork) -> None:
+        self.change = change
+        self.execution = execution
+        self.team = team
+        self.folder = os.path.join(execution.machine.layout.staging, FOLDER, uuid.uuid4().hex)
+        self.error: BaseException | None = None
+        self.seconds = 0.0
+        self.ended = False
+        self._cancelled = threading.Event()
+        self._act: Callable[[], None] | None = None
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return work_key(self.change)
+
+    @property
+    def cancelled(self) -> bool:
+        return self._cancelled.is_set()
+
+    def when_cancelled(self, act: Callable[[], None]) -> None:
+        """`act` is called from another thread; also if it is too late already."""
+        self._act = act
+        if self.cancelled:
+            act()
+
+    def cancel(self) -> None:
+        self._cancelled.set()
+        if self._act is not None:
+            self._act()
+
+    def progressed(self, fraction: float, text: str) -> None:
+        self.team.reporter.progressed(self.change, fraction, text)
+
+
+@value
+class Kind:
+    work: Callable[[Job], None]
+    take: Callable[[Job], None]
+
+
+class LongWork:
+    """All jobs of one root. Called by the thread that makes passes, except `_run`."""
+
+    def __init__(
+        self, machine: Machine, reporter: Reporter, options: Options, wake: Callable[[], None]
+    ) -> None:
+        self.machine = machine
+        self.reporter = reporter
+        self.options = options
+        self._wake = wake
+        self._pools: dict[str, ThreadPoolExecutor] = {}
+        self._jobs: list[Job] = []  # wanted, and not taken yet
+        self._alive: dict[Job, Future[None]] = {}  # also those that were dropped and are ending
+        self._lock = threading.Lock()
+        self._starting = threading.Lock()  # a worker that is put to rest is not the one that was just started
+        self._converter: Converter | None = None
+        self._closed = False
+
+    @property
+    def jobs(self) -> tuple[Job, ...]:
+        """Those that a pass has begun and none has taken or dropped."""
+        return tuple(self._jobs)
+
+    @property
+    def alive(self) -> bool:
+        """Does any job still use its folder?"""
+        return bool(self._jobs or self._alive)
+
+    def begin(self, changes: Iterable[Change], execution: Execution) -> None:
+        begun = {job.key for job in self._jobs}
+        new = [change for change in changes if work_key(change) not in begun]
+        with self._starting:
+            self._expect(new)
+            for change in new:
+                self._submit(Job(change, execution, self))
+
+    def _submit(self, job: Job) -> None:
+        durable.make_folder(job.folder)
+        self._jobs.append(job)
+        with self._lock:
+            self._alive[job] = self._pool(job.change.action).submit(self._run, job)
+
+    def drop(self, jobs: Iterable[Job]) -> None:
+        """Nobody wants them any more. When that leaves nothing, the converter goes too, imports or not."""
+        for job in jobs:
+            self._jobs.remove(job)
+            job.cancel()
+            with self._lock:
+                never_ran = job in self._alive and self._alive[job].cancel()
+            if never_ran:
+                self._end(job)
+        if not self._jobs:
+            self._rest()
+
+    def take_ended(self) -> list[Job]:
+        """Each is given once, in the order in which it began; the caller calls `settle`, then `clean`."""
+        ended = [job for job in self._jobs if job.ended]
+        self._jobs = [job for job in self._jobs if not job.ended]
+        return ended
+
+    @staticmethod
+    def settle(job: Job) -> None:
+        """Take in what the job made, or raise what went wrong."""
+        if job.error is not None:
+            raise job.error
+        KINDS[job.change.action].take(job)
+
+    @staticmethod
+    def clean(job: Job) -> None:
+        shutil.rmtree(job.folder, ignore_errors=True)
+
+    def close(self) -> None:
+        """Nothing of ours runs afterwards, nor will. Within 5 s."""
+        self._closed = True
+        self.drop(self.jobs)
+        if self._converter is not None:
+            self._converter.cancel()
+        wait(tuple(self._alive.values()), timeout=CLOSE_SECONDS)
+        for pool in self._pools.values():
+            pool.shutdown(wait=False, cancel_futures=True)
+        if self._converter is not None:
+            self._converter.close()
+
+    @property
+    def converter(self) -> Converter:
+        """One warm worker for all conversions, as long as there are any."""
+        with self._lock:
+            if self._converter is None:
+                from reconciler.conversion.converter import WORKER, Converter
+
+                layout = self.machine.layout
+                self._converter = Converter(
+                    os.path.join(layout.staging, FOLDER),
+                    layout.logs,
+                    jobs=self.options.jobs,
+                    module=self.options.converter_module or WORKER,
+                )
+            return self._converter
+
+    def _expect(self, changes: list[Change]) -> None:
+        """Begin the slow imports while cheaper work goes on."""
+        converting = [change.after or {} for change in changes if change.action == "convert"]
+        if converting:
+            self.converter.start(*sorted({str(after.get("precision")) for after in converting}))
+
+    def _pool(self, action: str) -> ThreadPoolExecutor:
+        if action not in self._pools:
+            self._pools[action] = ThreadPoolExecutor(self.options.jobs, thread_name_prefix=action)
+        return self._pools[action]
+
+    def _run(self, job: Job) -> None:
+        started = time.monotonic()
+        try:
+            if job.cancelled:
+                raise Cancelled("it was cancelled", delay=0)
+            self.reporter.started(job.change)
+            KINDS[job.change.action].work(job)
+        except BaseException as error:  # noqa: BLE001 - carried to the pass's own thread, which judges it
+            job.error = error
+        job.seconds = time.monotonic() - started
+        self._end(job)
+        if not (job.cancelled or self._closed):
+            self._wake()
+
+    def _end(self, job: Job) -> None:
+        with self._lock:
+            self._alive.pop(job, None)
+        if job.cancelled:
+            self.clean(job)
+        with self._starting:
+            if not self._alive:
+                self._rest()
+        job.ended = True  # last: whoever sees it may begin the next one
+
+    def _rest(self) -> None:
+        """No job, no worker: an idle daemon has no children."""
+        converter = self._converter
+        if converter is not None:
+            with suppress(OSError):
+                converter.rest()
+
+
+def _convert(job: Job) -> None:
+    from reconciler.conversion.converter import Attempt
+
+    source = job.execution.source(job.change.build_key)
+    attempt = Attempt()
+    job.when_cancelled(attempt.cancel)
+    job.progressed(0.0, "starting Olive, its imports take some seconds")
+    job.team.converter.convert(
+        source.recipe,
+        source.path,
+        _tree(job),
+        adapter=source.adapter,
+        on_progress=job.progressed,
+        timeout=job.team.options.conversion_timeout,
+        attempt=attempt,
+    )
+
+
+def _store(job: Job) -> None:
+    store_conversion(job.change.build_key, _tree(job), job.execution)
+
+
+def _tree(job: Job) -> str:
+    return os.path.join(job.folder, "tree")
+
+
+KINDS: dict[str, Kind] = {"convert": Kind(work=_convert, take=_store)}

@@ -1,0 +1,49 @@
+"""How a pass is to be made, and what it came to."""
+
+from __future__ import annotations
+
+from reconciler.core.changes import WISHES
+from reconciler.core.value import value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from reconciler.core.changes import Change, Outcome, Plan
+    from reconciler.engine.resolve import Resolution
+
+
+@value
+class Options:
+    """`jobs` conversions at a time; `conversion_timeout` in seconds, each; `retry` forgets remembered failures first.
+    `converter_module` is the worker's, for tests of how it ends."""
+
+    confirm: bool = False
+    jobs: int = 1
+    conversion_timeout: float = 6 * 3600.0
+    retry: bool = False
+    converter_module: str = ""
+
+
+@value
+class PassResult:
+    """`remaining` is what a second look still finds to do: empty when the pass converged. `running` is the long work
+    that goes on beside; what remains because of it has not failed to converge."""
+
+    plan: Plan
+    remaining: Plan
+    outcomes: tuple[Outcome, ...]
+    resolution: Resolution
+    running: tuple[Change, ...] = ()
+
+    @property
+    def converged(self) -> bool:
+        held = [hold for hold in self.remaining.held if hold.reason not in WISHES]
+        return not (self.remaining or held or self.resolution.problems or self.failed or self.running)
+
+    @property
+    def failed(self) -> tuple[Outcome, ...]:
+        return tuple(outcome for outcome in self.outcomes if outcome.status == "failed")
+
+    @property
+    def next_wake(self) -> str | None:
+        """When the earliest thing that time alone holds back may be tried (RFC 3339)."""
+        return min((hold.until for hold in self.remaining.held if hold.until), default=None)

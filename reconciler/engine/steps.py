@@ -1,0 +1,105 @@
+"""The quick steps of one plan, grouped by variant: within a variant a failure skips what follows it. One failing
+variant never stops the others, and each step leaves one outcome: told, and recorded."""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+
+from reconciler.core.changes import Outcome
+from reconciler.core.errors import Cancelled, CatalogBroken, PermanentError, ReconcilerError
+from reconciler.core.value import replace
+from reconciler.engine import log
+from reconciler.engine.carry_out import carry_out
+from reconciler.engine.recording import record_outcome
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from reconciler.core.changes import Change
+    from reconciler.engine.carry_out import Execution
+    from reconciler.engine.report import Reporter
+
+NOT_WANTED = "nobody wants it any more"
+_BUG_HINT = "this is a bug in reconciler: please report it with the log"
+
+
+class Steps:
+    """`outcomes` grows with each step, also when the pass is interrupted."""
+
+    def __init__(self, reporter: Reporter, outcomes: list[Outcome]) -> None:
+        self._reporter = reporter
+        self._outcomes = outcomes
+
+    def run(self, group: Sequence[Change], execution: Execution) -> None:
+        """One variant's changes, in their order."""
+        broken: Outcome | None = None
+        for change in group:
+            if broken is not None:
+                self._skip(change, execution, because=broken)
+                continue
+            self._reporter.started(change)
+            outcome = self.step(change, partial(carry_out, change, execution), execution)
+            broken = outcome if outcome.status == "failed" else None
+
+    def free(self, changes: Sequence[Change], execution: Execution) -> None:
+        """Artifacts that nothing uses once all has gone well. After a failure something still may: the next pass
+        tells."""
+        failure = next((outcome for outcome in self._outcomes if outcome.status == "failed"), None)
+        for change in changes:
+            if failure is not None:
+                self._skip(change, execution, because=failure)
+            else:
+                self.run([change], execution)
+
+    def step(
+        self, change: Change, act: Callable[[], None], execution: Execution, *, spent: float = 0.0
+    ) -> Outcome:
+        started = time.monotonic()
+        told = Outcome(change=change, status="done")
+        try:
+            act()
+        except Cancelled:
+            told = _cancelled(change)
+        except ReconcilerError as error:
+            told = _failed(change, error.code, str(error), error.hint, permanent=_is_permanent(error))
+        except Exception as error:  # noqa: BLE001 - one bad object harms only itself; the log gets the traceback
+            told = _failed(change, "Bug", f"{type(error).__name__}: {error}", _BUG_HINT, permanent=False)
+            log.bug("change.bug", error, action=change.action, variant=change.variant)
+        return self._tell(told, execution, spent + time.monotonic() - started)
+
+    def cancelled(self, change: Change, execution: Execution) -> None:
+        self._tell(_cancelled(change), execution)
+
+    def _skip(self, change: Change, execution: Execution, *, because: Outcome) -> None:
+        message = f"{because.change.action} failed: {because.message}"
+        self._tell(Outcome(change=change, status="skipped", code=because.code, message=message), execution)
+
+    def _tell(self, outcome: Outcome, execution: Execution, seconds: float = 0.0) -> Outcome:
+        outcome = replace(outcome, seconds=seconds)
+        self._outcomes.append(outcome)
+        record_outcome(execution, outcome)
+        self._reporter.finished(outcome)
+        return outcome
+
+
+def _is_permanent(error: ReconcilerError) -> bool:
+    """A broken catalog is mended by a person without any change to what git declares."""
+    return isinstance(error, PermanentError) and not isinstance(error, CatalogBroken)
+
+
+def _failed(change: Change, code: str, message: str, hint: str, *, permanent: bool) -> Outcome:
+    return Outcome(change=change, status="failed", code=code, message=message, hint=hint, permanent=permanent)
+
+
+def _cancelled(change: Change) -> Outcome:
+    return Outcome(change=change, status="cancelled", code=Cancelled.code, message=NOT_WANTED)
+
+
+def by_variant(changes: Sequence[Change]) -> list[list[Change]]:
+    """Changes of one variant together, in plan order. Those without a variant (freed artifacts) are one group each."""
+    groups: dict[str, list[Change]] = {}
+    for change in changes:
+        groups.setdefault(change.variant or change.build_key, []).append(change)
+    return list(groups.values())
