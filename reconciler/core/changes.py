@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from reconciler.core.value import value
+from reconciler.core.value import fresh, value
 
 # Reasons: a closed set, documented in docs/reference.md (generated).
 REASONS = {
@@ -18,6 +18,7 @@ REASONS = {
     "DriftDetected": "the machine changed behind our back: a file, a folder or a registration",
     "Superseded": "a newer release of the same variant is served",
     "Orphaned": "no manifest declares the variant any more",
+    "NotSelected": "the model is declared for other machines: its nodeSelector does not match this one",
     "Unreferenced": "no release uses the artifact any more",
     "Suspended": "the manifest says suspend: true, or somebody ran `reconciler suspend`",
     "Protected": "the manifest said prune: disabled when it was last seen",
@@ -86,6 +87,9 @@ class Plan:
     revision: str
     changes: tuple[Change, ...] = ()
     held: tuple[Held, ...] = ()
+    not_selected: dict[str, str] = fresh(
+        factory=dict
+    )  # by name of a model for other machines: why not for this one
 
     def __bool__(self) -> bool:
         return bool(self.changes)

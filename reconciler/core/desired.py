@@ -38,3 +38,6 @@ class Desired:
     complete: bool = True
     suspended: frozenset[str] = frozenset()  # names of models whose manifest says suspend
     unresolved: dict[str, Problem] = fresh(factory=dict)  # by variant: why it is declared and not wanted
+    not_selected: dict[str, str] = fresh(
+        factory=dict
+    )  # by name of a model for other machines: why not for this one

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from reconciler.core.value import value
+from reconciler.core.value import fresh, value
 
 
 @value
@@ -23,3 +23,13 @@ class Limits:
 
     disk_quota: int | None = None
     disk_reserve: int = 0
+
+
+@value
+class Traits:
+    """What a machine's configuration says it is. An empty name: what the machine calls itself."""
+
+    name: str = ""
+    labels: dict[str, str] = fresh(factory=dict)
+    limits: Limits = Limits()
+    source_roots: tuple[str, ...] = ()

@@ -65,6 +65,23 @@ class Template:
 
 
 @value
+class Requirement:
+    """`values` are empty for Exists and DoesNotExist, one whole number for Gt and Lt."""
+
+    key: str
+    operator: str  # core.selector.OPERATORS
+    values: tuple[str, ...] = ()
+
+
+@value
+class Selector:
+    """Which machines a model is for: all that it says must hold there."""
+
+    match_labels: dict[str, str] = fresh(factory=dict)
+    match_expressions: tuple[Requirement, ...] = ()
+
+
+@value
 class Model:
     """One `kind: Model` document, with every reference resolved and every default filled in.
 
@@ -86,6 +103,7 @@ class Model:
     template: Template
     generation: Generation = Generation()
     suspend: bool = False
+    node_selector: Selector | None = None
 
     def line_of(self, field: str) -> int:
         """The line of `spec.source` and the like; of the document where the author left the field out."""

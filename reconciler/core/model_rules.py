@@ -9,6 +9,7 @@ from reconciler.core.paths import PathRefused, locate
 from reconciler.core.quantization import honoured_options
 from reconciler.core.quoting import field_path, listed, nearest, shown
 from reconciler.core.schema import Quantization, RolesTemplate
+from reconciler.core.selector_rules import check_selector
 from reconciler.core.template_rules import template_of
 
 TYPE_CHECKING = False
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from reconciler.core.declaration import Declaration, Findings
     from reconciler.core.loader import Document
     from reconciler.core.paths import Surroundings
-    from reconciler.core.schema import ModelManifest, Strict
+    from reconciler.core.schema import ModelManifest, NodeSelector, Strict
 
 # What a source can turn out not to fit; each precision too.
 _SOUGHT = (
@@ -43,6 +44,7 @@ def model_of(
     _check_annotations(declaration, findings)
     _check_precisions(declaration, findings)
     _check_quantization(declaration, findings)
+    check_selector(declaration, findings)
     source = _folder(declaration, "path", around, findings)
     adapter = _folder(declaration, "adapter", around, findings)
     template = _template(declaration, templates, around, findings)
@@ -75,7 +77,18 @@ def _model(
         template=template,
         generation=manifest.Generation(**_written(spec.generation)),
         suspend=spec.suspend,
+        node_selector=_selector(spec.node_selector),
     )
+
+
+def _selector(given: NodeSelector | None) -> manifest.Selector | None:
+    if given is None:
+        return None
+    expressions = tuple(
+        manifest.Requirement(key=one.key, operator=one.operator, values=tuple(one.values))
+        for one in given.match_expressions
+    )
+    return manifest.Selector(match_labels=dict(given.match_labels), match_expressions=expressions)
 
 
 def _written(block: Strict | None) -> dict[str, Any]:

@@ -12,7 +12,16 @@ import json
 import reconciler
 from reconciler.core import digest
 from reconciler.core.errors import Problem
-from reconciler.core.manifest import Generation, Model, Quantization, Roles, Target, Template
+from reconciler.core.manifest import (
+    Generation,
+    Model,
+    Quantization,
+    Requirement,
+    Roles,
+    Selector,
+    Target,
+    Template,
+)
 from reconciler.core.value import as_dict, fresh, value
 
 TYPE_CHECKING = False
@@ -21,7 +30,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 # Raise it when the meaning of a manifest or of the remembered form changes.
-FORMAT = 2
+FORMAT = 3
 
 
 @value
@@ -108,8 +117,18 @@ def _model(value: dict[str, Any]) -> Model:
             "target": Target(**value["target"]),
             "template": _template(value["template"]),
             "generation": Generation(**value["generation"]),
+            "node_selector": _selector(value["node_selector"]),
         }
     )
+
+
+def _selector(value: dict[str, Any] | None) -> Selector | None:
+    if value is None:
+        return None
+    expressions = tuple(
+        Requirement(**one | {"values": tuple(one["values"])}) for one in value["match_expressions"]
+    )
+    return Selector(match_labels=value["match_labels"], match_expressions=expressions)
 
 
 def _template(value: dict[str, Any]) -> Template:

@@ -49,7 +49,12 @@ def make_plan(
     )
     freed = plan_unreferenced(desired, observed, ordered)
     held = [hold for variant in variants for hold in variant.held]
-    return Plan(revision=desired.revision, changes=(*ordered, *freed), held=(*held, *prunes_held))
+    return Plan(
+        revision=desired.revision,
+        changes=(*ordered, *freed),
+        held=(*held, *prunes_held),
+        not_selected=desired.not_selected,
+    )
 
 
 def _changes_of(variants: list[VariantPlan], phase: str) -> list[Change]:

@@ -46,7 +46,7 @@ def plan_prunes(
     reason, message = _rail(desired, ours, free, confirm=confirm)
     if reason:
         return [], [*protected, *(Held(variant=o.variant, reason=reason, message=message) for o in free)]
-    return [_prune(orphan) for orphan in free], protected
+    return [_prune(orphan, desired) for orphan in free], protected
 
 
 def _held(orphan: _Orphan, desired: Desired, recorded: Recorded) -> Held | None:
@@ -99,7 +99,8 @@ def _rail(
     if confirm:
         return "", ""
     if not desired.declared:
-        return "NothingDeclared", "pass --confirm to prune everything"
+        which = "for this machine; " if desired.not_selected else ""
+        return "NothingDeclared", f"{which}pass --confirm to prune everything"
     kept = {one.model for variant, one in ours.items() if variant in desired.declared}
     gone = {one.model for one in orphans} - kept
     if len(gone) > MOST_UNCONFIRMED or 2 * len(gone) > len(gone | kept):
@@ -108,11 +109,11 @@ def _rail(
     return "", ""
 
 
-def _prune(orphan: _Orphan) -> Change:
+def _prune(orphan: _Orphan, desired: Desired) -> Change:
     numbers = tuple(sorted(orphan.numbers))
     return Change(
         action="prune",
-        reason="Orphaned",
+        reason="NotSelected" if orphan.model in desired.not_selected else "Orphaned",
         variant=orphan.variant,
         numbers=numbers,
         before={"ids": [f"{orphan.variant}:{n}" for n in numbers]},

@@ -33,7 +33,9 @@ def summary(view: Mapping[str, Any]) -> str:
     done = ", ".join(f"{n} to {action}" for action, n in counts.items() if n) or "nothing to do"
     held = f"; {len(view['held'])} held back" if view["held"] else ""
     wrong = f"; {len(view['problems'])} problem(s)" if view["problems"] else ""
-    return f"{done}{held}{wrong}"
+    others = len(view.get("notSelected", ()))
+    elsewhere = f"; {others} model{'s are' if others > 1 else ' is'} not for this machine" if others else ""
+    return f"{done}{held}{wrong}{elsewhere}"
 
 
 def plan_text(view: Mapping[str, Any]) -> str:

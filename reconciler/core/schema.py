@@ -40,6 +40,7 @@ from reconciler.core.loader import Plain
 from reconciler.core.manifest import API_VERSION, PRECISIONS
 from reconciler.core.presets import PRESETS
 from reconciler.core.quoting import listed
+from reconciler.core.selector import OPERATORS
 
 MAX_SEED = 2**31 - 1
 
@@ -240,6 +241,29 @@ Precisions = Annotated[
 ]
 
 
+Operator = Annotated[
+    Literal["In", "NotIn", "Exists", "DoesNotExist", "Gt", "Lt"],
+    expect(listed(OPERATORS), as_text, known=OPERATORS),
+]
+
+
+class SelectorRequirement(Strict):
+    key: AnyText = Field(description="The label's key.")
+    operator: Operator = Field(description="Gt and Lt compare whole numbers; NotIn holds without the label.")
+    values: list[AnyText] = Field(
+        default=[],
+        description="At least one for In and NotIn, one whole number for Gt and Lt, else none.",
+        max_length=100,
+    )
+
+
+class NodeSelector(Strict):
+    match_labels: dict[str, AnyText] = Field(default={}, description="Labels that the machine must have.")
+    match_expressions: list[SelectorRequirement] = Field(
+        default=[], description="Requirements on the machine's labels; all must hold.", max_length=100
+    )
+
+
 class ModelSpec(Strict):
     source: Source = Field(description="Where the model comes from.")
     precisions: Precisions = Field(description="One variant each, named `<model>-<precision>`.")
@@ -255,6 +279,9 @@ class ModelSpec(Strict):
     )
     suspend: Flag = Field(
         default=False, description="Leave the model as it is on this machine, whatever git says."
+    )
+    node_selector: NodeSelector | None = Field(
+        default=None, description="Which machines the model is for. Default: all."
     )
 
 

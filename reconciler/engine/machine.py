@@ -7,11 +7,14 @@ import os
 
 from reconciler.artifacts.store import ArtifactStore
 from reconciler.core.errors import UsageError
+from reconciler.core.facts import Traits
 from reconciler.core.layout import Layout
 from reconciler.core.observed import Observed
+from reconciler.core.selector import labels_of
 from reconciler.core.suspension import still_on
 from reconciler.core.value import replace, value
 from reconciler.host.clock import now
+from reconciler.host.facts import host_name, read_facts
 from reconciler.host.owner import make_owner, read_owner
 from reconciler.host.stamps import StampBook
 from reconciler.records.records import Records
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
 
 
 # What may lie in a folder before the first apply: a checkout's state/ holds a README.
+NO_TRAITS = Traits()
 OURS = frozenset({"README.md", ".gitignore", "lock", "lock.holder", "records", "mirror.git", "lost+found"})
 
 
@@ -41,9 +45,10 @@ class Machine:
     store: ArtifactStore
     records: Records
     owner: str
+    traits: Traits = Traits()
 
 
-def open_machine(root: str, cache: str) -> Machine:
+def open_machine(root: str, cache: str, traits: Traits = NO_TRAITS) -> Machine:
     """Reads only: a root that does not exist yet is an empty one."""
     layout = Layout(os.path.realpath(root))
     stamps = StampBook.load(layout.at("records", "stamps.json"))
@@ -54,11 +59,12 @@ def open_machine(root: str, cache: str) -> Machine:
         store=ArtifactStore(layout, stamps),
         records=Records(layout),
         owner=read_owner(layout),
+        traits=traits,
     )
 
 
 @contextlib.contextmanager
-def locked_machine(root: str, cache: str, *, command: str) -> Iterator[Machine]:
+def locked_machine(root: str, cache: str, *, command: str, traits: Traits = NO_TRAITS) -> Iterator[Machine]:
     """The machine, ours to change. Draws this root's owner mark the first time. Raises LockHeld."""
     from reconciler.host.lock import hold  # with it come sockets, for the holder's host name
 
@@ -66,7 +72,16 @@ def locked_machine(root: str, cache: str, *, command: str) -> Iterator[Machine]:
     _refuse_foreign(layout)
     with hold(layout.lock, command=command):
         make_owner(layout)
-        yield open_machine(root, cache)
+        yield open_machine(root, cache, traits)
+
+
+def machine_name(machine: Machine) -> str:
+    return machine.traits.name or host_name()
+
+
+def machine_labels(machine: Machine) -> dict[str, str]:
+    """Those of its configuration, and its own facts."""
+    return labels_of(machine_name(machine), machine.traits.labels, read_facts())
 
 
 def _refuse_foreign(layout: Layout) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from reconciler.core.failures import without_backoff
 from reconciler.core.plan import make_plan
 from reconciler.core.value import replace, value
-from reconciler.engine.machine import observe, recall
+from reconciler.engine.machine import machine_labels, observe, recall
 from reconciler.engine.resolve import resolve
 from reconciler.host.clock import now
 
@@ -43,9 +43,15 @@ def look(
     """What a pass would do. Reads only. `running` are build keys that long work is busy with; `ignored` are failures
     whose back-off does not count."""
     observed = observe(machine)
-    resolution = resolve(parsed, machine.stamps, observed.artifacts)
+    resolution = resolve(parsed, machine.stamps, observed.artifacts, _labels(machine, parsed))
     recorded = recall(machine, observed)
     if recorded.failures and ignored:
         recorded = replace(recorded, failures=without_backoff(recorded.failures, ignored))
     plan = make_plan(resolution.desired, observed, recorded, now=now(), running=running, confirm=confirm)
     return Look(resolution=resolution, observed=observed, recorded=recorded, plan=plan)
+
+
+def _labels(machine: Machine, parsed: Parsed) -> dict[str, str] | None:
+    """Not asked for where no model does: a machine's facts take a look into its packages."""
+    selective = any(model.node_selector is not None for model in parsed.models)
+    return machine_labels(machine) if selective else None

@@ -10,6 +10,7 @@ from reconciler.core.manifest import variant_name
 from reconciler.core.prediction import predict_bytes, predict_peak_bytes
 from reconciler.core.quantization import honoured_options
 from reconciler.core.release import Recipe, Release
+from reconciler.core.selector import mismatch
 from reconciler.core.toolchain import tools_for
 from reconciler.core.value import as_dict, value
 from reconciler.engine import complaints
@@ -17,7 +18,7 @@ from reconciler.sources.folders import OnDisk
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Container
+    from collections.abc import Container, Iterable, Mapping
     from typing import Protocol
 
     from reconciler.core.manifest import Model, Quantization
@@ -54,27 +55,40 @@ class Source:
     adapter: str | None
 
 
-def resolve(parsed: Parsed, stamps: StampBook, held: Container[str] = ()) -> Resolution:
-    """From the folders on this disk. `held` are build keys whose artifacts are there: what they would cost is not
-    worked out."""
-    return resolve_in(OnDisk(stamps), parsed, held)
+def resolve(
+    parsed: Parsed,
+    stamps: StampBook,
+    held: Container[str] = (),
+    labels: Mapping[str, str] | None = None,
+) -> Resolution:
+    """From the folders on this disk."""
+    return resolve_in(OnDisk(stamps), parsed, held, labels)
 
 
-def resolve_in(folders: Folders, parsed: Parsed, held: Container[str] = ()) -> Resolution:
-    """Never raises for a bad source: it becomes a problem, and its variants stay declared (nothing prunes them)."""
+def resolve_in(
+    folders: Folders, parsed: Parsed, held: Container[str] = (), labels: Mapping[str, str] | None = None
+) -> Resolution:
+    """Never raises for a bad source: it becomes a problem, and its variants stay declared (nothing prunes them).
+
+    `held` are build keys whose artifacts are there: what they would cost is not worked out. `labels` are the
+    machine's: a model for others is not declared here, and nobody looks at its source. None: any machine.
+    """
     resolver = _Resolver(folders, held)
-    found = [resolver.model(model) for model in parsed.models]
+    elsewhere = _not_selected(parsed.models, labels)
+    models = [model for model in parsed.models if model.name not in elsewhere]
+    found = [resolver.model(model) for model in models]
     desired = Desired(
         revision=parsed.revision,
         wanted=tuple(wanted for one in found for wanted in one.wanted),
-        declared=frozenset(variant_name(m.name, p) for m in parsed.models for p in m.precisions),
+        declared=frozenset(variant_name(m.name, p) for m in models for p in m.precisions),
         complete=not parsed.problems,
         suspended=frozenset(model.name for model in parsed.models if model.suspend),
         unresolved={
             variant: one.problems[0]
-            for model, one in zip(parsed.models, found, strict=True)
+            for model, one in zip(models, found, strict=True)
             for variant in _unwanted(model, one)
         },
+        not_selected=elsewhere,
     )
     return Resolution(
         desired=desired,
@@ -90,6 +104,13 @@ class _Resolved:
     problems: tuple[Problem, ...] = ()
     warnings: tuple[Problem, ...] = ()
     sources: dict[str, Source]
+
+
+def _not_selected(models: Iterable[Model], labels: Mapping[str, str] | None) -> dict[str, str]:
+    if labels is None:
+        return {}
+    why = {m.name: mismatch(m.node_selector, labels) for m in models if m.node_selector is not None}
+    return {name: said for name, said in why.items() if said}
 
 
 def _unwanted(model: Model, found: _Resolved) -> set[str]:

@@ -14,6 +14,7 @@ from reconciler.core.parse import parse
 from reconciler.core.parsed import Place
 from reconciler.core.paths import Surroundings
 from reconciler.core.schema import json_schema
+from reconciler.core.selector import OPERATORS
 
 ROOT = Path(__file__).parents[2]
 PAGES = ROOT / "docs" / "manifests"
@@ -38,7 +39,9 @@ def rows(schema: dict[str, Any], kind: str) -> Iterator[str]:
             accepts = " or ".join(dict.fromkeys(accepted(form) for form in forms))
             yield f"| `{path}{name}`{needed} | {accepts} | {inner['description']} |"
             for form in forms:
+                items = resolve(form.get("items", {}))
                 yield from walk(form, f"{path}{name}.")
+                yield from walk(items, f"{path}{name}[].")
 
     yield from ("| field | accepts | meaning |", "|---|---|---|")
     yield from dict.fromkeys(walk(schema["$defs"][kind], ""))
@@ -54,7 +57,7 @@ def accepted(form: dict[str, Any]) -> str:
         case {"enum": values}:
             return ", ".join(f"`{value}`" for value in values)
         case {"type": "array", "items": items}:
-            return f"list of {accepted(items)}"
+            return f"list of {'fields' if '$ref' in items else accepted(items)}"
         case {"type": "object"}:
             return "fields" if "properties" in form else "names and text"
         case {"type": kind, "maximum": high}:
@@ -121,6 +124,7 @@ MODULES = {
     *("schema", "template_lint", "template_rules"),
 }
 NOT_CODES = {
+    *OPERATORS,
     "Model",
     "Parsed",
     "PromptTemplate",

@@ -54,6 +54,7 @@ def test_a_manifest_with_every_field() -> None:
         "generation: {maxLength: 2048, temperature: 0.7, topP: 1, topK: 50, repetitionPenalty: 1.1,",
         "  noRepeatNgramSize: 3, randomSeed: 7}",
         "suspend: true",
+        "nodeSelector: {matchLabels: {rack: 7}, matchExpressions: [{key: a, operator: Gt, values: [1]}]}",
         metadata="{name: phi, labels: {tier: demo}, annotations: {reconciler.foundry/prune: disabled}}",
         source="{path: ../phi, adapter: ../lora}",
         precisions="[int4, int8, fp32]",
@@ -87,6 +88,10 @@ def test_a_manifest_with_every_field() -> None:
                 "randomSeed": 7,
             },
             "suspend": True,
+            "nodeSelector": {
+                "matchLabels": {"rack": "7"},
+                "matchExpressions": [{"key": "a", "operator": "Gt", "values": ["1"]}],
+            },
         },
     }
 

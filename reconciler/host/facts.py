@@ -1,0 +1,97 @@
+"""What this machine knows of itself: read from the system's own tables, without importing a runtime."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from reconciler.core.facts import Facts
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_OS = {"win32": "windows", "cygwin": "windows"}
+_ARCH = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "i686": "386", "i386": "386"}
+
+# A provider is told by its library in the packages of ONNX Runtime. That it is there does not say that its device is.
+_LIBRARIES = {
+    "onnxruntime_providers_cuda": "CUDAExecutionProvider",
+    "onnxruntime_providers_tensorrt": "TensorrtExecutionProvider",
+    "onnxruntime_providers_openvino": "OpenVINOExecutionProvider",
+    "onnxruntime_providers_qnn": "QNNExecutionProvider",
+    "onnxruntime_providers_rocm": "ROCMExecutionProvider",
+    "onnxruntime_providers_migraphx": "MIGraphXExecutionProvider",
+    "onnxruntime_providers_vitisai": "VitisAIExecutionProvider",
+    "directml": "DmlExecutionProvider",
+}
+_PACKAGES = ("onnxruntime", "onnxruntime_genai", "foundry_local_sdk")
+MOST_FILES = 2000  # of one package; they hold some three hundred
+
+
+def read_facts() -> Facts:
+    return Facts(
+        os=_OS.get(sys.platform, sys.platform),
+        arch=_arch(),
+        memory_bytes=_memory(),
+        cpus=os.cpu_count() or 1,
+        execution_providers=_providers(),
+    )
+
+
+def host_name() -> str:
+    """What the machine calls itself, without its domain."""
+    name = os.uname().nodename if hasattr(os, "uname") else os.environ.get("COMPUTERNAME", "")
+    return name.partition(".")[0].lower() or "unnamed"
+
+
+def _arch() -> str:
+    machine = os.uname().machine if hasattr(os, "uname") else os.environ.get("PROCESSOR_ARCHITECTURE", "")
+    return _ARCH.get(machine.lower(), machine.lower())
+
+
+def _memory() -> int:
+    """Bytes; 0 where it cannot be told."""
+    if sys.platform == "win32":
+        return _windows_memory()
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError):
+        return 0
+
+
+def _windows_memory() -> int:
+    import ctypes
+
+    kilobytes = ctypes.c_ulonglong(0)
+    library = getattr(ctypes, "windll").kernel32  # noqa: B009 - type checkers elsewhere do not know it
+    return (
+        kilobytes.value * 1024 if library.GetPhysicallyInstalledSystemMemory(ctypes.byref(kilobytes)) else 0
+    )
+
+
+def _providers() -> tuple[str, ...]:
+    found = {"CPUExecutionProvider"}
+    for name in _library_names():
+        found |= {provider for library, provider in _LIBRARIES.items() if library in name}
+    return tuple(sorted(found))
+
+
+def _library_names() -> Iterator[str]:
+    from importlib.util import find_spec  # finds a top-level package without importing it
+
+    for package in _PACKAGES:
+        spec = find_spec(package)
+        for folder in (spec.submodule_search_locations or ()) if spec else ():
+            yield from _files_below(folder)
+
+
+def _files_below(folder: str) -> Iterator[str]:
+    seen = 0
+    for _, _, names in os.walk(folder):
+        for name in names:
+            seen += 1
+            if seen > MOST_FILES:
+                return
+            if name.lower().endswith((".so", ".dll", ".dylib")):
+                yield name.lower()
