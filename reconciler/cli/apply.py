@@ -27,16 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="allow what asks for a confirmation: pruning everything, more than half or more than five models",
     )
-    parser.add_argument(
-        "--jobs", type=options.positive, default=1, metavar="N", help="conversions at a time (default: 1)"
-    )
-    parser.add_argument(
-        "--conversion-timeout",
-        type=options.duration,
-        default=6 * 3600.0,
-        metavar="TIME",
-        help="time limit of one conversion, e.g. 90m or 2h30m (default: 6h)",
-    )
+    options.add_conversions(parser)
     parser.add_argument(
         "--retry",
         action="store_true",

@@ -27,6 +27,11 @@ CODES: dict[str, dict[int, str]] = {
         PARTLY: "partly: something failed, was refused or is held back",
         LOCK_HELD: "another reconciler holds the lock",
     },
+    "run": {
+        OK: "stopped by SIGTERM",
+        ERROR: "error: it could not begin",
+        LOCK_HELD: "another reconciler holds the lock",
+    },
     "status": {OK: "shown", ERROR: "error", INTERRUPTED: "interrupted; so ends --watch"},
     "ask": {OK: "answered", ERROR: "not served, or the runtime refused"},
     "explain": {OK: "explained", ERROR: "not declared, or its source is invalid"},
@@ -43,12 +48,12 @@ CODES: dict[str, dict[int, str]] = {
     "suspend": {
         OK: "suspended",
         ERROR: "nothing here has that name, or another error",
-        LOCK_HELD: "another reconciler holds the lock",
+        LOCK_HELD: "somebody else is just suspending or resuming",
     },
     "resume": {
         OK: "resumed, or it was not suspended",
         ERROR: "error",
-        LOCK_HELD: "another reconciler holds the lock",
+        LOCK_HELD: "somebody else is just suspending or resuming",
     },
     "schema": {OK: "printed", ERROR: "error"},
     "demo": {OK: "every step did what it said", ERROR: "a step failed"},

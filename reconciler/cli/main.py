@@ -23,6 +23,7 @@ VERBS = {
     "validate": "check manifests and report every problem at once",
     "plan": "show what would change on this machine, and why; changes nothing",
     "apply": "bring this machine to what the manifests declare",
+    "run": "keep this machine at what the manifests declare: a pass whenever something changes",
     "status": "what is served, in which condition",
     "ask": "ask a served model one question through Foundry Local",
     "explain": "the exact Olive configuration and template that a model becomes",

@@ -20,7 +20,7 @@ def load_manifests(arguments: argparse.Namespace, machine: Machine, *, accept: b
         return load_repository(arguments, machine, accept=accept)
     from reconciler.sources.manifests import load
 
-    _require_folder(arguments.path)
+    require_folder(arguments.path)
     return load(
         arguments.path,
         allowed_roots=tuple(arguments.source_root),
@@ -29,7 +29,7 @@ def load_manifests(arguments: argparse.Namespace, machine: Machine, *, accept: b
     )
 
 
-def _require_folder(path: str) -> None:
+def require_folder(path: str) -> None:
     """What the whole folder does not declare is pruned: one file of it must not stand for all."""
     if os.path.isfile(path):
         from reconciler.core.errors import UsageError

@@ -144,6 +144,19 @@ def add_output(parser: argparse.ArgumentParser, *formats: str) -> None:
     )
 
 
+def add_conversions(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--jobs", type=positive, default=1, metavar="N", help="conversions at a time (default: 1)"
+    )
+    parser.add_argument(
+        "--conversion-timeout",
+        type=duration,
+        default=6 * 3600.0,
+        metavar="TIME",
+        help="time limit of one conversion, e.g. 90m or 2h30m (default: 6h)",
+    )
+
+
 def add_talk(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-q", "--quiet", action="store_true", help="say nothing on stderr but errors")
     parser.add_argument("-v", "--verbose", action="store_true", help="say more on stderr")

@@ -28,11 +28,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     from reconciler.core.escape import for_terminal
-    from reconciler.engine.machine import locked_machine
+    from reconciler.engine.machine import machine_to_suspend
     from reconciler.engine.suspending import resume
 
     root, cache = options.root_of(arguments), options.cache_of(arguments)
-    with locked_machine(root, cache, command="resume") as machine:
+    with machine_to_suspend(root, cache, command="resume") as machine:
         ended = resume(machine, arguments.name, dry_run=arguments.dry_run)
     if not arguments.quiet:
         text = (

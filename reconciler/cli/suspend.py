@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     from reconciler.core.escape import for_terminal
     from reconciler.core.suspension import Suspension
-    from reconciler.engine.machine import locked_machine
+    from reconciler.engine.machine import machine_to_suspend
     from reconciler.engine.suspending import suspend
     from reconciler.host.clock import now
 
@@ -50,7 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError(f"--until {arguments.until} is over (it is {since})", hint="name a time to come")
     suspension = Suspension(name=arguments.name, reason=reason, since=since, until=arguments.until or "")
     root, cache = options.root_of(arguments), options.cache_of(arguments)
-    with locked_machine(root, cache, command="suspend") as machine:
+    with machine_to_suspend(root, cache, command="suspend") as machine:
         suspend(machine, suspension, dry_run=arguments.dry_run)
     if not arguments.quiet:
         sys.stdout.write(for_terminal(f"{arguments.name} is {suspension}") + "\n")

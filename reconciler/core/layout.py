@@ -41,6 +41,11 @@ class Layout:
         return self.at("records")
 
     @property
+    def suspended(self) -> str:
+        """The suspensions and the lock that guards them alone: a person changes them beside a running pass."""
+        return self.at("records", "suspended")
+
+    @property
     def logs(self) -> str:
         """One log per conversion or rehearsal attempt."""
         return self.at("logs")

@@ -207,7 +207,11 @@ def _lock_and_leftovers(layout: Layout) -> Iterator[Diagnosis]:
         if names and not working:
             message = f"{len(names)} thing(s) in {layout.at(folder)} of a process that died"
             yield _warning("leftovers", message, "the next `reconciler apply` sweeps them")
-    aside = [name for folder in ("records", "records/variants") for name in _names(layout.at(folder))]
+    aside = [
+        name
+        for folder in ("records", "records/variants", "records/suspended")
+        for name in _names(layout.at(folder))
+    ]
     aside = [name for name in aside if ".damaged-" in name]
     if aside:
         advice = f"look at them if you like to know why, then delete them from {layout.records}"

@@ -6,29 +6,44 @@ is wrong, because its reporter already tells of every step; `--verbose` and the 
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from functools import lru_cache
 
+from reconciler.core.escape import for_terminal
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Any
 
 _talkative = False
+_unsaid: frozenset[str] = frozenset()
 
 
-def talk() -> None:
-    """Log every pass, not only what is wrong."""
-    global _talkative  # noqa: PLW0603 - one process, one log
-    _talkative = True
+def talk(*, without: frozenset[str] = frozenset()) -> None:
+    """Log every pass, not only what is wrong; `without` events that the caller tells in other words."""
+    global _talkative, _unsaid
+    _talkative, _unsaid = True, without
 
 
 def info(event: str, **facts: object) -> None:
-    if _talkative:
+    if _talkative and event not in _unsaid:
         _logger().info(event, **facts)
 
 
 def warning(event: str, **facts: object) -> None:
     _logger().warning(event, **facts)
+
+
+@contextlib.contextmanager
+def bound(**facts: object) -> Iterator[None]:
+    """Every line says these facts too, until the end of the block."""
+    import structlog
+
+    _logger()
+    with structlog.contextvars.bound_contextvars(**facts):
+        yield
 
 
 def bug(event: str, error: Exception, **facts: object) -> None:
@@ -41,8 +56,8 @@ def _logger() -> Any:
     import structlog
 
     readable = sys.stderr.isatty()
-    rendering = (
-        [structlog.dev.ConsoleRenderer()]
+    rendering: list[Any] = (
+        [_shown_safely, structlog.dev.ConsoleRenderer()]
         if readable
         else [_traceback_without_values(structlog), structlog.processors.JSONRenderer()]
     )
@@ -57,6 +72,11 @@ def _logger() -> Any:
         cache_logger_on_first_use=True,
     )
     return structlog.get_logger()
+
+
+def _shown_safely(_: Any, __: str, facts: dict[str, Any]) -> dict[str, Any]:
+    """Words from manifests and servers must not move a terminal's cursor; JSON escapes them by itself."""
+    return {k: for_terminal(v) if isinstance(v, str) else v for k, v in facts.items()}
 
 
 def _traceback_without_values(structlog: Any) -> Any:

@@ -84,6 +84,18 @@ def machine_labels(machine: Machine) -> dict[str, str]:
     return labels_of(machine_name(machine), machine.traits.labels, read_facts())
 
 
+@contextlib.contextmanager
+def machine_to_suspend(root: str, cache: str, *, command: str) -> Iterator[Machine]:
+    """The machine, of which only the suspensions are ours to change: a daemon holds the root's lock for all its life,
+    and must not stand between a person and the brake. Raises LockHeld when somebody else is just suspending."""
+    from reconciler.host.lock import hold
+
+    layout = Layout(os.path.realpath(root))
+    _refuse_foreign(layout)
+    with hold(os.path.join(layout.suspended, "lock"), command=command):
+        yield open_machine(root, cache)
+
+
 def _refuse_foreign(layout: Layout) -> None:
     """A folder that holds somebody's files and was never a root is a slip of the hand, not a place to begin."""
     try:

@@ -1,5 +1,7 @@
-"""Tell this machine to leave a model or variant alone, and end that. The caller holds the lock, so it never happens in
-the middle of a pass; each is an event."""
+"""Tell this machine to leave a model or variant alone, and end that; each is an event.
+
+The caller holds the lock of the suspensions, not the root's: a pass that runs meanwhile ends what it has planned, and
+its second look sees the suspension already. A daemon is woken by the file that changes."""
 
 from __future__ import annotations
 

@@ -62,6 +62,7 @@ class Workers:
         from reconciler.serving.foundry import Foundry
 
         layout = self._machine.layout
+        make_folder(layout.logs)  # somebody may have tidied it away
         return Foundry(cache, scratch=layout.at("staging", name), log=layout.at("logs", f"{name}.log"))
 
     def close(self) -> None:

@@ -19,6 +19,7 @@ from reconciler.host import durable
 from reconciler.host.clock import now
 
 HINT = "wait until it has finished, or end that process; a lock without a process goes away by itself"
+DAEMON_HINT = "it makes a pass at once on `kill -HUP {pid}`; end it before you make one yourself"
 
 
 @contextlib.contextmanager
@@ -29,7 +30,8 @@ def hold(path: str, *, command: str) -> Iterator[None]:
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
         if not _acquire(descriptor):
-            raise LockHeld(f"{os.path.dirname(path)} is in use: {_describe_holder(path)}", hint=HINT)
+            said = _describe_holder(path)
+            raise LockHeld(f"{os.path.dirname(path)} is in use: {said}", hint=_hint(said))
         durable.sweep_temporaries(os.path.dirname(path))
         _tell_holder(path, command)
         try:
@@ -55,6 +57,12 @@ def holder(path: str) -> str:
     except (OSError, ValueError, IndexError):
         return ""
     return said
+
+
+def _hint(said: str) -> str:
+    if not said.endswith("(reconciler run)"):
+        return HINT
+    return DAEMON_HINT.format(pid=said.partition("pid ")[2].partition(" ")[0])
 
 
 def _acquire(descriptor: int) -> bool:

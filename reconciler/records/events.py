@@ -1,5 +1,8 @@
 """What happened, one JSON object a line, newest last. It is for people: a crash may cost its last line, and
-the oldest lines go when two files are full. Nothing is ever decided from it."""
+the oldest lines go when two files are full. Nothing is ever decided from it.
+
+Limit: `suspend` tells its event beside a running daemon. If both find the file full in the same instant, the older file
+is lost."""
 
 from __future__ import annotations
 

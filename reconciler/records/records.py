@@ -4,7 +4,8 @@ once and carries its own sha256.
 
 The world wins over the records. A lost or damaged document is never trusted: what it said is taken from the
 served folders and the catalog while reading, and the next writer sets it aside and writes the rebuilt one.
-Reading needs no lock and changes nothing; whoever writes holds the root's lock.
+Reading needs no lock and changes nothing; whoever writes holds the root's lock. Suspensions alone have a folder and a
+lock of their own, because a person writes them while a daemon holds the root's.
 """
 
 from __future__ import annotations
@@ -65,7 +66,7 @@ class Records:
         self._variants = os.path.join(layout.records, "variants")
         self._machine = os.path.join(layout.records, "machine.json")
         self._conditions = os.path.join(layout.records, "conditions.json")
-        self._suspensions = os.path.join(layout.records, "suspensions.json")
+        self._suspensions = os.path.join(layout.suspended, "suspensions.json")
         self._failures = os.path.join(layout.records, "failures.json")
         self._measurements = os.path.join(layout.records, "measurements.json")
         self._events = os.path.join(layout.records, "events.jsonl")

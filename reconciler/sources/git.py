@@ -36,8 +36,9 @@ if TYPE_CHECKING:
 
     T = TypeVar("T")
 
-__all__ = ["Credentials", "Followed", "follow"]
+__all__ = ["STALE", "Credentials", "Followed", "follow", "stands"]
 
+STALE = "Stale"  # the code of the warning that the server did not answer
 LOCK_PATIENCE = 60.0  # seconds: another reconciler may be fetching
 
 
@@ -88,6 +89,19 @@ def follow(
     return Followed(commit=choice.commit, parsed=parsed)
 
 
+def stands(remote: Remote, layout: Layout, credentials: Credentials, commit: str) -> bool:
+    """Whether the branch names that commit still and its signature holds: one question to the server. Nothing is
+    written, so no lock is taken. Raises as `follow` does."""
+    mirror = Mirror(layout.at("mirror.git"), remote, _command(remote, layout, credentials))
+    return mirror.poll() == commit and not mirror.unsigned(commit, commit)
+
+
+def _command(remote: Remote, layout: Layout, credentials: Credentials) -> Command:
+    server, user = realm(remote.url)
+    known = replace(credentials, realm=server, user=user)
+    return Command(layout.at("mirror.git"), known, allow_file=remote.allow_file)
+
+
 class _Following:
     """The steps of one look at one branch. The mirror's lock is held."""
 
@@ -98,13 +112,10 @@ class _Following:
         self._sources = layout.at("sources")
         self._staging = os.path.join(self._sources, "staging")
         self._roots = tuple(os.path.realpath(root) for root in roots)
-        server, user = realm(remote.url)
-        credentials = replace(credentials, realm=server, user=user)
-        folder = layout.at("mirror.git")
-        self._git = Command(folder, credentials, allow_file=remote.allow_file)
+        self._git = _command(remote, layout, credentials)
         self._exports = Exports(self._sources, self._git)
         self._exports.sweep()
-        self._mirror = Mirror(folder, remote, self._git)
+        self._mirror = Mirror(layout.at("mirror.git"), remote, self._git)
         self._mirror.open(self._staging)
 
     def choose(self, accepted: str) -> _Choice:
@@ -175,7 +186,7 @@ class _Following:
         said = f"{error}; going on with {accepted}, accepted before"
         stale = isinstance(error, TemporaryError)
         problem = Problem(
-            code="Stale" if stale else error.code,
+            code=STALE if stale else error.code,
             file=self._remote.url,
             message=f"stale: {said}" if stale else said,
             hint=error.hint,

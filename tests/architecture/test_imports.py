@@ -36,6 +36,7 @@ VERBS: dict[str, tuple[str, ...]] = {
     "--version": (),
     "plan --help": (),
     "apply --help": (),
+    "run --help": (),
     "validate manifests": ("pydantic", "yaml"),
     "plan": ("pydantic", "yaml"),
     "status": (),

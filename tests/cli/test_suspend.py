@@ -134,18 +134,34 @@ def test_what_is_refused_changes_nothing(
     done = machine.run(*arguments)
     assert done.code == code, done.err
     assert said in done.err
-    assert not (machine.root / "records" / "suspensions.json").exists()
+    assert not (machine.root / "records" / "suspended" / "suspensions.json").exists()
 
 
-def test_a_running_pass_is_not_disturbed(machine: TestMachine) -> None:
+def test_the_brake_works_while_a_daemon_or_an_apply_holds_the_lock(machine: TestMachine) -> None:
     with open(machine.root / "lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert machine.run("suspend", "capitals", "--reason", "x").code == 0
+        assert held_names(machine) == ["capitals"]
+        assert machine.run("resume", "capitals").code == 0
+        assert held_names(machine) == []
+
+
+def held_names(machine: TestMachine) -> list[str]:
+    return [one.name for one in opened(machine).records.load().suspensions]
+
+
+def test_two_people_do_not_overwrite_each_other(machine: TestMachine) -> None:
+    folder = machine.root / "records" / "suspended"
+    folder.mkdir()
+    with open(folder / "lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         assert machine.run("suspend", "capitals", "--reason", "x").code == 11
         assert machine.run("resume", "capitals").code == 11
 
 
 def test_a_damaged_record_of_suspensions_is_found_and_set_aside(machine: TestMachine) -> None:
-    path = machine.root / "records" / "suspensions.json"
+    path = machine.root / "records" / "suspended" / "suspensions.json"
+    path.parent.mkdir()
     path.write_text("{")
     assert [one.code for one in verify(opened(machine))] == ["RecordDamaged"]
     assert machine.run("suspend", "capitals", "--reason", "x").code == 0

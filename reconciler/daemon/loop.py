@@ -1,0 +1,229 @@
+"""The loop: one thread that makes passes, and sleeps between them. Everything else only wakes it.
+
+    read what is declared -> a pass -> tell what came of it -> sleep until something wants another one
+
+A pass that cannot be carried out never ends the loop: it is told, counted, and tried again, later and later.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING, Protocol
+
+from reconciler.core.errors import ReconcilerError
+from reconciler.daemon import wake as reasons
+from reconciler.daemon.pacing import FILES, Crowding, backoff, jittered, seconds_until
+from reconciler.daemon.reporting import Summaries
+from reconciler.daemon.state import Moment, counted
+from reconciler.daemon.watching import wanted
+from reconciler.engine import log
+from reconciler.host import durable
+
+if TYPE_CHECKING:
+    from collections.abc import Set
+
+    from reconciler.core.changes import Change
+    from reconciler.core.parsed import Parsed
+    from reconciler.daemon.declarations import Declarations
+    from reconciler.daemon.service import Pulse, Service
+    from reconciler.daemon.state import Board
+    from reconciler.daemon.wake import Wake
+    from reconciler.daemon.watching import Watcher
+    from reconciler.engine.machine import Machine
+    from reconciler.engine.options import PassResult
+
+ASKED = frozenset({reasons.SIGHUP, reasons.WEBHOOK})
+
+
+class Passes(Protocol):
+    """What makes a pass: `engine.keeping.Keeping`."""
+
+    def run_pass(self, parsed: Parsed) -> PassResult: ...
+
+    def running(self) -> tuple[Change, ...]: ...
+
+
+class Loop:
+    """The caller holds the root's lock, closes `passes`, and calls `stop` from a signal handler of this thread."""
+
+    def __init__(
+        self,
+        machine: Machine,
+        declarations: Declarations,
+        passes: Passes,
+        *,
+        wake: Wake,
+        board: Board,
+        watcher: Watcher,
+        service: Service,
+        pulse: Pulse,
+    ) -> None:
+        self._machine = machine
+        self._declarations = declarations
+        self._passes = passes
+        self._wake = wake
+        self._board = board
+        self._watcher = watcher
+        self._service = service
+        self._pulse = pulse
+        self._interval = board.state.interval
+        self._crowding = Crowding(self._interval)
+        self._summaries = Summaries()
+        self._parsed: Parsed | None = None
+        self._failures = 0
+        self._next_try = ""  # when a back-off of something that failed ends
+        self._stopping = False
+        self._passing = False
+
+    def run(self) -> None:
+        """Until `stop`."""
+        woken: Set[str] = {reasons.INTERVAL}
+        self._watch()
+        try:
+            while not self._stopping:
+                self._pass(woken)
+                woken = self._sleep()
+        except KeyboardInterrupt:  # `stop` in the middle of a pass: what was finished is recorded
+            if not self._stopping:
+                raise
+
+    def stop(self) -> None:
+        """End soon: a pass is interrupted as Ctrl-C interrupts `apply`."""
+        interrupting = self._passing and not self._stopping
+        self._stopping = True
+        self._wake.wake(reasons.STOP)
+        if interrupting:
+            raise KeyboardInterrupt
+
+    def _pass(self, woken: Set[str]) -> None:
+        self._pulse.alive()
+        self._board.update(wakes=counted(self._board.state.wakes, *woken), next_pass=None)
+        if reasons.SIGHUP in woken:
+            self._service.reloading()
+        started = time.monotonic()
+        with log.bound(pass_id=os.urandom(4).hex()):
+            self._passing = True
+            try:
+                self._once(woken, started)
+                self._failures = 0
+            except ReconcilerError as error:
+                self._failed(error.code, str(error), error.hint, woken)
+            except Exception as error:  # noqa: BLE001 - the daemon outlives our bugs; the log gets the traceback
+                log.bug("pass.bug", error)
+                self._failed(
+                    "Bug", f"{type(error).__name__}: {error}", "please report it with the log", woken
+                )
+            finally:
+                self._passing = False
+        self._ended(started)
+
+    def _once(self, woken: Set[str], started: float) -> None:
+        parsed = self._parsed = self._declarations.read(self._machine, asked=bool(woken & ASKED))
+        self._pulse.alive()
+        with log.bound(revision=parsed.revision):
+            self._board.update(attempted=parsed.revision)
+            result = self._passes.run_pass(parsed)
+            self._summaries.problems(result.resolution.problems, result.resolution.warnings)
+            self._summaries.passed(result, woken, time.monotonic() - started)
+        if not result.converged:
+            self._declarations.doubt()
+        self._next_try = result.next_wake or ""
+        self._tell(result)
+
+    def _tell(self, result: PassResult) -> None:
+        """What the board says of a pass that was carried out."""
+        said = "converged" if result.converged else "partly"
+        changes: dict[str, object] = {
+            "passes": counted(self._board.state.passes, said),
+            "last_result": said,
+            "last_error": "",
+            "conditions": self._machine.records.conditions(),
+            "problems": len(result.resolution.problems),
+        }
+        if result.converged:
+            changes["applied"] = result.remaining.revision
+        if result.outcomes or not self._board.state.ready:
+            releases = self._machine.records.load().releases
+            changes["sizes"] = {name: release.size for name, release in releases.items()}
+        self._board.update(**changes)
+
+    def _failed(self, code: str, message: str, hint: str, woken: Set[str]) -> None:
+        self._failures += 1
+        self._next_try = ""
+        self._declarations.doubt()
+        self._summaries.failed()
+        log.warning(
+            "pass.failed",
+            code=code,
+            message=message,
+            hint=hint,
+            woken=sorted(woken),
+            failures=self._failures,
+        )
+        passes = counted(self._board.state.passes, "failed")
+        self._board.update(passes=passes, last_result="failed", last_error=f"{code}: {message}")
+
+    def _ended(self, started: float) -> None:
+        answered = self._declarations.answered
+        self._board.update(
+            last_pass=Moment.now(),
+            last_pass_seconds=time.monotonic() - started,
+            running=self._passes.running(),
+            last_fetch=answered,
+            stale=self._is_stale(answered),
+        )
+        self._watch()
+        if not self._board.state.ready:
+            self._board.update(ready=True)
+            log.info("ready")
+        self._service.ready()
+        self._service.status(self._in_words())
+
+    def _is_stale(self, answered: Moment | None) -> bool:
+        """The repository has not answered for twice the interval; told when it begins and when it ends."""
+        since = answered or self._board.state.started
+        stale = not self._declarations.folder and since.age > 2 * self._interval
+        if stale and not self._board.state.stale:
+            log.warning("stale", origin=self._declarations.origin, hint="what was accepted last goes on")
+        elif self._board.state.stale and not stale:
+            log.info("fresh", origin=self._declarations.origin)
+        return stale
+
+    def _in_words(self) -> str:
+        state = self._board.state
+        what = state.last_error or f"{state.last_result} at {state.applied or state.attempted}"
+        stale = "stale: the repository does not answer; " if state.stale else ""
+        running = f"; {len(state.running)} at work" if state.running else ""
+        return f"{stale}{what}{running}"
+
+    def _watch(self) -> None:
+        for folder in (self._machine.layout.served, self._machine.layout.suspended):
+            durable.make_folder(folder)
+        self._watcher.watch(wanted(self._machine, self._parsed, self._declarations.folder))
+
+    def _sleep(self) -> Set[str]:
+        """Until something wants a pass. What only files want waits for its turn (see Crowding)."""
+        ended, woken = time.monotonic(), set[str]()
+        pause, why = self._pause()
+        due = ended + pause
+        self._board.update(next_pass=Moment(unix=time.time() + due - ended, ticks=due))
+        while not self._stopping:
+            only_files = bool(woken) and woken <= FILES
+            until = min(due, ended + self._crowding.pause) if only_files else due
+            left = until - time.monotonic()
+            if left <= 0.0 or (woken and not only_files):
+                break
+            self._pulse.alive(left)
+            woken |= self._wake.wait(left)
+        woken = woken or {why}
+        self._crowding.woken(woken)
+        return woken
+
+    def _pause(self) -> tuple[float, str]:
+        """Seconds to the next pass if nothing wants one, and the reason that it then has."""
+        if self._failures:
+            return jittered(backoff(self._failures - 1, self._interval)), reasons.RETRY
+        pause = jittered(self._interval)
+        until = seconds_until(self._next_try) if self._next_try else pause
+        return (until, reasons.BACKOFF_ENDED) if until < pause else (pause, reasons.INTERVAL)

@@ -1,0 +1,107 @@
+"""The daemon's log: every step, each problem once, and one summary line a pass.
+
+A pass that found nothing to do, and whose summary is that of the one before, leaves a line once an hour: an idle daemon
+must not fill a disk. One that somebody asked for (a signal, a webhook, a changed file) always leaves its line.
+"""
+
+from __future__ import annotations
+
+import time
+
+from reconciler.core.escape import one_line
+from reconciler.daemon.wake import INTERVAL
+from reconciler.engine import log
+from reconciler.engine.report import Silent
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Set
+
+    from reconciler.core.changes import Change, Outcome
+    from reconciler.core.errors import Problem
+    from reconciler.engine.options import PassResult
+
+QUIET = 3600.0  # seconds without a line about passes that change nothing
+
+
+class Steps(Silent):
+    """The reporter of a pass. Each sign of progress is a sign of life: `alive` is called."""
+
+    def __init__(self, alive: Callable[[], None]) -> None:
+        self._alive = alive
+
+    def started(self, change: Change) -> None:
+        self._alive()
+        log.info("change.started", **_facts(change))
+
+    def progressed(self, change: Change, fraction: float, text: str) -> None:
+        self._alive()
+
+    def finished(self, outcome: Outcome) -> None:
+        self._alive()
+        facts = _facts(outcome.change) | {"seconds": round(outcome.seconds, 3)}
+        if outcome.status == "done":
+            log.info("change.done", **facts)
+        else:
+            said = {"code": outcome.code, "message": outcome.message, "hint": outcome.hint}
+            log.warning(f"change.{outcome.status}", **facts, **said)
+
+
+class Summaries:
+    """What is said of passes, and what has been said already."""
+
+    def __init__(self) -> None:
+        self._said: frozenset[Problem] = frozenset()
+        self._last: dict[str, object] = {}
+        self._quiet_since = 0.0
+        self._unsaid = 0
+
+    def problems(self, found: Iterable[Problem], warnings: Iterable[Problem]) -> None:
+        """Those that are new since the last pass, and that all are gone."""
+        ill, doubtful = list(found), list(warnings)
+        for problem in (*ill, *doubtful):
+            if problem not in self._said:
+                event = "declaration.problem" if problem in ill else "declaration.warning"
+                log.warning(event, **_said(problem))
+        if self._said and not (ill or doubtful):
+            log.info("declaration.mended")
+        self._said = frozenset((*ill, *doubtful))
+
+    def passed(self, result: PassResult, woken: Set[str], seconds: float) -> None:
+        facts: dict[str, object] = {
+            "converged": result.converged,
+            "failed": len(result.failed),
+            "held": len(result.remaining.held),
+            "left": len(result.remaining.changes),
+            "running": len(result.running),
+            "problems": len(result.resolution.problems),
+            "revision": result.remaining.revision,
+        }
+        same = facts == self._last and not result.outcomes and woken <= {INTERVAL}
+        self._last = facts
+        if same and time.monotonic() - self._quiet_since < QUIET:
+            self._unsaid += 1
+            return
+        log.info(
+            "pass.summary",
+            woken=sorted(woken),
+            changes=len(result.outcomes),
+            **{name: fact for name, fact in facts.items() if name != "revision"},
+            seconds=round(seconds, 3),
+            unsaid=self._unsaid,
+        )
+        self._unsaid, self._quiet_since = 0, time.monotonic()
+
+    def failed(self) -> None:
+        """The next pass that ends has something to say."""
+        self._last = {}
+
+
+def _facts(change: Change) -> dict[str, object]:
+    named = change.variant or f"artifact {change.build_key[7:19]}"
+    return {"action": change.action, "reason": change.reason, "variant": named, "number": change.number}
+
+
+def _said(problem: Problem) -> dict[str, object]:
+    facts = {"code": problem.code, "file": problem.file, "line": problem.line, "field": problem.field}
+    return facts | {"message": one_line(problem.message), "hint": problem.hint}

@@ -1,0 +1,123 @@
+"""The daemon, put together: what wakes the loop, what it makes passes with, whom it tells; and how it ends."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+from functools import partial
+
+from reconciler.daemon import wake as reasons
+from reconciler.daemon.loop import Loop
+from reconciler.daemon.reporting import Steps
+from reconciler.daemon.service import Pulse, Service
+from reconciler.daemon.state import Board, Moment, State
+from reconciler.daemon.wake import Wake
+from reconciler.daemon.watching import Watcher
+from reconciler.engine import log
+from reconciler.engine.keeping import Keeping
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from reconciler.daemon.declarations import Declarations
+    from reconciler.engine.machine import Machine
+    from reconciler.engine.options import Options
+
+LAST_MOMENT = (
+    9.0  # seconds from the first signal to the end, whatever still goes on: managers wait at least ten
+)
+KILLED_BY = 128  # and the number of the signal, as a shell says it
+
+
+def run_daemon(machine: Machine, declarations: Declarations, options: Options, *, interval: float) -> int:
+    """Until a signal ends it. The caller holds the root's lock. Returns the exit code."""
+    wake, service = Wake(), Service()
+    known = machine.records.load()
+    board = Board(
+        State(
+            started=Moment.now(),
+            interval=interval,
+            revision_from=declarations.origin,
+            attempted=known.last_attempted_revision,
+            applied=known.last_applied_revision,
+        )
+    )
+    log.info("started", pid=os.getpid(), root=machine.layout.root, origin=declarations.origin)
+    with contextlib.ExitStack() as stack:
+        pulse = stack.enter_context(Pulse(service))
+        watcher = stack.enter_context(contextlib.closing(Watcher(wake)))
+
+        def alive() -> None:
+            pulse.alive()
+            service.ready()  # whatever a pass takes: its first look is over
+
+        work_ended = partial(wake.wake, reasons.WORK_ENDED)
+        passes = stack.enter_context(Keeping(machine, Steps(alive), options, wake=work_ended))
+        loop = Loop(
+            machine,
+            declarations,
+            passes,
+            wake=wake,
+            board=board,
+            watcher=watcher,
+            service=service,
+            pulse=pulse,
+        )
+        ending = stack.enter_context(_signals(loop, wake, service))
+        loop.run()
+        log.info("stopping")
+    log.info("stopped")
+    return ending.code
+
+
+class _Ending:
+    """How the daemon was told to end."""
+
+    def __init__(self) -> None:
+        self.signal = 0
+
+    @property
+    def code(self) -> int:
+        return 0 if self.signal == signal.SIGTERM else KILLED_BY + self.signal
+
+
+@contextlib.contextmanager
+def _signals(loop: Loop, wake: Wake, service: Service) -> Iterator[_Ending]:
+    """SIGTERM and SIGINT end the daemon gently, the second one at once; SIGHUP asks for a pass. The kernel ends our
+    children with us."""
+    ending = _Ending()
+
+    def end(number: int, frame: object) -> None:
+        if ending.signal:
+            os._exit(KILLED_BY + number)
+        ending.signal = number
+        service.stopping()
+        last = threading.Timer(LAST_MOMENT, _give_up, (ending,))
+        last.daemon = True
+        last.start()
+        loop.stop()
+
+    handlers = {"SIGTERM": end, "SIGINT": end, "SIGHUP": lambda number, frame: wake.wake(reasons.SIGHUP)}
+    before = {
+        number: signal.signal(number, handler)
+        for name, handler in handlers.items()
+        if (number := getattr(signal, name, None)) is not None
+    }
+    try:
+        yield ending
+    finally:
+        # After the loop a signal has nothing gentle left to do; a late SIGHUP must not kill us.
+        for number in before:
+            signal.signal(number, signal.SIG_IGN if number not in (signal.SIGTERM, signal.SIGINT) else end)
+
+
+def _give_up(ending: _Ending) -> None:
+    sys.stderr.write(
+        "reconciler: what runs did not end in time; it is ended now, and the next pass cleans up\n"
+    )
+    sys.stderr.flush()
+    os._exit(ending.code)

@@ -1,0 +1,85 @@
+"""What a service manager is told, as sd_notify(3) says: lines in one datagram to the socket that $NOTIFY_SOCKET names.
+Without that variable nothing is sent. A manager that does not listen is its own affair and never ours."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+# A pass in which no step begins, ends or tells of progress for so long hangs. Hashing a hundred gigabytes takes less.
+PATIENCE = 900.0
+
+
+class Service:
+    def __init__(self, environment: Mapping[str, str] = os.environ) -> None:
+        self._address = environment.get("NOTIFY_SOCKET", "")
+        self.watchdog = _watchdog_seconds(environment)
+        self._ready = False
+
+    def tell(self, *lines: str) -> None:
+        if self._address[:1] not in ("/", "@"):
+            return
+        import socket
+
+        address = "\0" + self._address[1:] if self._address.startswith("@") else self._address
+        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as connection:
+            connection.setblocking(False)
+            connection.sendto("\n".join(lines).encode(), address)
+
+    def ready(self) -> None:
+        """Once, and once more after each `reloading`."""
+        if not self._ready:
+            self._ready = True
+            self.tell("READY=1")
+
+    def status(self, text: str) -> None:
+        self.tell(f"STATUS={' '.join(text.split())}")
+
+    def reloading(self) -> None:
+        self._ready = False
+        self.tell("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
+
+    def stopping(self) -> None:
+        self.tell("STOPPING=1", "STATUS=stopping")
+
+
+class Pulse:
+    """Tells the manager's watchdog that the loop lives, at half of its time, from a thread of its own: a pass may be
+    long. It stops telling when the loop has shown no sign of life for as long as it said that it would need."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._until = time.monotonic() + PATIENCE
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._beat, name="watchdog", daemon=True)
+
+    def __enter__(self) -> Pulse:
+        if self._service.watchdog:
+            self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+
+    def alive(self, seconds: float = 0.0) -> None:
+        """The loop lives, and may be silent for `seconds` and PATIENCE from now."""
+        self._until = time.monotonic() + seconds + PATIENCE
+
+    def _beat(self) -> None:
+        while not self._ended.wait(self._service.watchdog / 2):
+            if time.monotonic() < self._until:
+                self._service.tell("WATCHDOG=1")
+
+
+def _watchdog_seconds(environment: Mapping[str, str]) -> float:
+    """0.0 when nobody watches us."""
+    if environment.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):
+        return 0.0
+    said = environment.get("WATCHDOG_USEC", "")
+    return int(said) / 1e6 if said.isascii() and said.isdigit() else 0.0

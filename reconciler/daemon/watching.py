@@ -1,0 +1,154 @@
+"""Wakes the loop when files change: manifests, the model folders that they name, served folders, suspensions, Foundry's
+index. It only wakes: what changed is for the pass to find out, and what no file system tells is found at the interval.
+
+watchfiles waits in Rust and looks at its bell four times a second; two such threads cost under a thousandth of a core.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from functools import partial
+
+from reconciler.core.value import value
+from reconciler.daemon.wake import DECLARATIONS, MACHINE
+from reconciler.engine import log
+from reconciler.serving.index import INDEX
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from reconciler.core.parsed import Parsed
+    from reconciler.daemon.wake import Wake
+    from reconciler.engine.machine import Machine
+
+STEP = 250  # milliseconds without another change, then the loop is woken
+DEBOUNCE = 1000  # milliseconds; it is woken by then, however much changes
+# What editors and git leave beside manifests.
+PASSING = (".swp", ".swx", ".swpx", "~", ".tmp", ".lock")
+
+
+@value
+class Wanted:
+    """Folders to watch with all that is below them, by the reason that they give; and one to watch by itself."""
+
+    declarations: tuple[str, ...]
+    machine: tuple[str, ...]
+    cache: str
+
+
+def wanted(machine: Machine, parsed: Parsed | None, folder: str) -> Wanted:
+    """`folder` holds the manifests, "" when they come from a repository."""
+    declared = [folder] if folder else []
+    for model in parsed.models if parsed is not None else ():
+        declared += [path for path in (model.source_path, model.adapter_path) if path]
+    return Wanted(
+        declarations=_outermost(declared),
+        machine=(machine.layout.served, machine.layout.suspended),
+        cache=machine.cache,
+    )
+
+
+class Watcher:
+    def __init__(self, wake: Wake) -> None:
+        self._wake = wake
+        self._watched: object = None
+        self._bell = threading.Event()
+        self._failed = ""
+
+    def watch(self, wanted: Wanted) -> None:
+        """From now on these. A folder that is not there is watched from the next call on at which it is."""
+        groups = _Groups(wanted)
+        if groups.identity == self._watched:
+            return
+        self.close()
+        self._watched, self._bell = groups.identity, threading.Event()
+        for paths, recursive, reason_of in groups.threads():
+            run = partial(self._follow, paths, recursive, reason_of, self._bell)
+            threading.Thread(target=run, name="watch", daemon=True).start()
+
+    def close(self) -> None:
+        self._bell.set()
+
+    def _follow(
+        self,
+        paths: list[str],
+        recursive: bool,
+        reason_of: Callable[[str], str | None],
+        bell: threading.Event,
+    ) -> None:
+        from watchfiles import watch
+
+        try:
+            for changes in watch(
+                *paths,
+                watch_filter=None,
+                debounce=DEBOUNCE,
+                step=STEP,
+                stop_event=bell,
+                recursive=recursive,
+                raise_interrupt=False,
+            ):
+                for reason in {reason_of(path) for _, path in changes} - {None}:
+                    self._wake.wake(str(reason))
+        except Exception as error:  # noqa: BLE001 - without watching there is still the interval
+            self._complain(str(error))
+
+    def _complain(self, message: str) -> None:
+        if message != self._failed:
+            self._failed = message
+            log.warning("watch.failed", message=message, hint="changes are seen at the interval only")
+
+
+class _Groups:
+    """The folders that are there now. Their inodes belong to the question whether anything changed: a folder that was
+    made anew is watched anew."""
+
+    def __init__(self, wanted: Wanted) -> None:
+        self._declarations = [path for path in wanted.declarations if os.path.isdir(path)]
+        self._machine = [path for path in wanted.machine if os.path.isdir(path)]
+        self._cache = wanted.cache if os.path.isdir(wanted.cache) else ""
+        watched = [*self._declarations, *self._machine, *([self._cache] if self._cache else [])]
+        self.identity = tuple(_identity(path) for path in watched)
+
+    def threads(self) -> Iterator[tuple[list[str], bool, Callable[[str], str | None]]]:
+        if self._declarations or self._machine:
+            yield [*self._declarations, *self._machine], True, self._reason
+        if self._cache:
+            yield [self._cache], False, self._of_the_cache
+
+    def _reason(self, path: str) -> str | None:
+        if any(_is_below(path, folder) for folder in self._machine):
+            return None if _is_lock(path) else MACHINE
+        passing = path.endswith(PASSING) or f"{os.sep}.git{os.sep}" in path
+        return None if passing else DECLARATIONS
+
+    def _of_the_cache(self, path: str) -> str | None:
+        """Foundry's other files are none of ours."""
+        return MACHINE if os.path.basename(path) == INDEX or path == self._cache else None
+
+
+def _is_lock(path: str) -> bool:
+    return os.path.basename(path).removeprefix(".").startswith("lock")
+
+
+def _identity(path: str) -> tuple[str, int, int]:
+    try:
+        status = os.stat(path)
+    except OSError:
+        return path, 0, 0
+    return path, status.st_dev, status.st_ino
+
+
+def _outermost(paths: Iterable[str]) -> tuple[str, ...]:
+    """Without those that lie in another of them."""
+    kept: list[str] = []
+    for path in sorted({os.path.realpath(path) for path in paths}):
+        if not any(_is_below(path, outer) for outer in kept):
+            kept.append(path)
+    return tuple(kept)
+
+
+def _is_below(path: str, folder: str) -> bool:
+    return path == folder or path.startswith(folder.rstrip(os.sep) + os.sep)

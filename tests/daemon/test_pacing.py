@@ -1,0 +1,36 @@
+"""How long the loop waits."""
+
+from __future__ import annotations
+
+import pytest
+
+from reconciler.daemon.pacing import Crowding, backoff, jittered
+
+
+@pytest.mark.parametrize(
+    ("interval", "waits"),
+    [
+        (60.0, [60.0, 120.0, 240.0, 300.0, 300.0]),
+        (1.0, [1.0, 2.0, 4.0, 8.0, 8.0]),
+        (3600.0, [60.0, 120.0, 240.0, 480.0, 960.0, 1920.0, 3600.0, 3600.0]),
+    ],
+)
+def test_back_off_begins_soon_and_ends_somewhere(interval: float, waits: list[float]) -> None:
+    assert [backoff(failures, interval) for failures in range(len(waits))] == waits
+    assert backoff(10_000, interval) == waits[-1]
+
+
+def test_jitter_is_a_tenth_either_way() -> None:
+    assert [jittered(60.0, lambda drawn=drawn: drawn) for drawn in (0.0, 0.5, 1.0)] == [54.0, 60.0, 66.0]
+
+
+def test_files_that_never_rest_wake_less_and_less() -> None:
+    crowding, pauses = Crowding(10.0), []
+    for _ in range(12):
+        pauses.append(crowding.pause)
+        crowding.woken({"machine"})
+    assert pauses == [0, 0, 0, 0, 0, 1, 2, 4, 8, 10, 10, 10]
+    crowding.woken({"machine", "interval"})
+    assert crowding.pause == 10.0
+    crowding.woken({"interval"})
+    assert crowding.pause == 0.0

@@ -1,0 +1,186 @@
+"""`reconciler run` as a service manager and a person have it: a real process on a machine that is really served."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from reconciler.engine.verify import verify
+from tests.at_rest import edit_catalog, opened, serve
+from tests.daemon.process import children_of, running, wait_for
+from tests.machine import TestMachine, tree
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+
+LONG = ("--interval", "1h")  # what wakes these passes is not the interval
+
+
+@pytest.fixture
+def machine(tmp_path: Path, capitals: Path) -> TestMachine:
+    one = TestMachine(folder=tmp_path)
+    one.give_model(capitals)
+    one.declare(precisions="int4, int8")
+    serve(one)
+    return one
+
+
+def test_passes_without_changes_write_nothing_and_say_little(machine: TestMachine) -> None:
+    with running(machine, "--interval", "100ms") as daemon:
+        daemon.expect("ready")
+        watched = [machine.root / "oci", machine.root / "served", machine.cache]
+        before = [tree(folder) for folder in watched]
+        time.sleep(2.0)
+        assert [tree(folder) for folder in watched] == before
+        assert len(daemon.events("pass.summary")) == 1
+        assert daemon.events("pass.summary")[0]["converged"]
+        assert daemon.end() == 0
+    assert verify(opened(machine)) == ()
+
+
+def test_a_signal_makes_a_pass_at_once(machine: TestMachine) -> None:
+    with running(machine, *LONG) as daemon:
+        daemon.expect("ready")
+        daemon.send(signal.SIGHUP)
+        assert daemon.woken_by("sighup", 3.0)["converged"]
+
+
+def test_every_line_of_a_pass_names_it_and_its_revision(machine: TestMachine) -> None:
+    with running(machine, *LONG) as daemon:
+        daemon.expect("ready")
+        daemon.send(signal.SIGHUP)
+        second = daemon.woken_by("sighup")
+        first = daemon.expect("pass.summary")
+        assert first["pass_id"] != second["pass_id"]
+        assert first["revision"] == second["revision"]
+        assert first["revision"].startswith("folder@sha256:")
+
+
+def test_a_changed_manifest_is_seen_at_once_and_a_bad_one_harms_no_other(machine: TestMachine) -> None:
+    with running(machine, *LONG) as daemon:
+        daemon.expect("ready")
+        manifest = machine.declare("second", precisions="int5")
+        problem = daemon.expect("declaration.problem", seconds=3.0)
+        assert (problem["file"].rpartition("/")[2], problem["line"]) == ("second.yaml", 7)
+        assert daemon.woken_by("declarations")["converged"] is False
+        manifest.unlink()
+        daemon.expect("declaration.mended", seconds=3.0)
+        assert daemon.expect("pass.summary", 3)["converged"]
+
+
+def test_a_served_file_that_is_deleted_is_mended_without_waiting(machine: TestMachine) -> None:
+    victim = machine.served("capitals-int4") / "tokenizer_config.json"
+    with running(machine, *LONG) as daemon:
+        daemon.expect("ready")
+        victim.unlink()
+        assert wait_for(victim.exists, 30.0), "".join(daemon.raw)
+        assert daemon.woken_by("machine", 5.0)["changes"] == 1
+        time.sleep(2.0)  # our own writes wake one more pass, which changes nothing
+        passes = len(daemon.events("pass.summary"))
+        assert passes <= 3
+        time.sleep(2.0)
+        assert len(daemon.events("pass.summary")) == passes
+        assert daemon.children() == []
+        assert daemon.end() == 0
+    assert verify(opened(machine)) == ()
+
+
+def test_a_broken_catalog_does_not_end_it_and_a_mended_one_is_seen_at_once(machine: TestMachine) -> None:
+    index = machine.cache / "foundry.local.modelinfo.json"
+    whole = index.read_bytes()
+    with running(machine, *LONG) as daemon:
+        daemon.expect("ready")
+        index.write_text("{")
+        assert daemon.expect("pass.failed", seconds=5.0)["code"] == "CatalogBroken"
+        index.write_bytes(whole)
+        assert wait_for(lambda: len(daemon.events("pass.summary")) == 2, 5.0), "".join(daemon.raw)
+        assert daemon.events("pass.summary")[1]["converged"]
+
+
+def test_a_manifest_folder_that_goes_and_comes_back(machine: TestMachine) -> None:
+    aside = machine.manifests.with_name("aside")
+    with running(machine, "--interval", "300ms") as daemon:
+        daemon.expect("ready")
+        machine.manifests.rename(aside)
+        assert "no folder" in daemon.expect("pass.failed")["message"]
+        aside.rename(machine.manifests)
+        assert daemon.expect("pass.summary", 2)["converged"]
+    assert sorted(path.name for path in (machine.root / "served").iterdir()) == [
+        "capitals-int4",
+        "capitals-int8",
+    ]
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
+def test_a_signal_ends_it(machine: TestMachine, number: signal.Signals, code: int) -> None:
+    with running(machine, *LONG) as daemon:
+        daemon.expect("ready")
+        started = time.monotonic()
+        assert daemon.end(number) == code
+        assert time.monotonic() - started < 5.0
+        assert daemon.events("stopped")
+    assert not (machine.root / "lock.holder").exists()
+
+
+def test_a_signal_in_the_middle_of_a_pass_leaves_no_child(machine: TestMachine) -> None:
+    edit_catalog(machine, lambda entries: {})  # two registrations to repair: the runtime is started for them
+    with running(machine, *LONG) as daemon:
+        assert wait_for(lambda: bool(daemon.children()), 20.0), "".join(daemon.raw)
+        children = daemon.children()
+        started = time.monotonic()
+        assert daemon.end() == 0
+        assert time.monotonic() - started < 10.0
+        assert not any(Path(f"/proc/{child}").exists() for child in children)
+
+
+def test_a_second_one_says_who_holds_the_lock(machine: TestMachine) -> None:
+    with running(machine, *LONG) as daemon:
+        daemon.expect("ready")
+        for verb in ("run", "apply"):
+            done = machine.run(verb)
+            assert done.code == 11
+            assert f"held by pid {daemon.pid} on " in done.err
+            assert "(reconciler run)" in done.err
+            assert f"kill -HUP {daemon.pid}" in done.err
+
+
+def test_the_brake_works_while_it_runs(machine: TestMachine) -> None:
+    with running(machine, *LONG) as daemon:
+        daemon.expect("ready")
+        assert machine.run("suspend", "capitals-int4", "--reason", "demo").code == 0
+        daemon.woken_by("machine", 5.0)
+        victim = machine.served("capitals-int4") / "tokenizer_config.json"
+        victim.unlink()
+        wait_for(lambda: any(line["held"] for line in daemon.events("pass.summary")), 10.0)
+        assert not victim.exists()
+        assert machine.run("resume", "capitals-int4").code == 0
+        assert wait_for(victim.exists, 30.0), "".join(daemon.raw)
+
+
+def test_it_is_small_and_alone_when_it_rests(machine: TestMachine) -> None:
+    with running(machine, "--interval", "200ms") as daemon:
+        daemon.expect("ready")
+        time.sleep(2.0)
+        status = Path(f"/proc/{daemon.pid}/status").read_text()
+        assert int(status.partition("VmRSS:")[2].split()[0]) < 80 * 1024
+        mapped = Path(f"/proc/{daemon.pid}/maps").read_text()
+        assert not [name for name in ("torch", "onnx", "transformers", "numpy") if f"/{name}" in mapped]
+        assert children_of(daemon.pid) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["--path", "nowhere"], 64, "there is no folder nowhere"),
+        (["--path", "manifests/capitals.yaml"], 64, "--path wants a folder"),
+        (["--interval", "often"], 64, "expected a duration"),
+        (["--repo", "ext::sh -c true"], 64, "names a program"),
+    ],
+)
+def test_what_is_refused_at_once(machine: TestMachine, arguments: list[str], code: int, said: str) -> None:
+    done = machine.run("run", *arguments)
+    assert done.code == code, done.err
+    assert said in done.err

@@ -1,0 +1,115 @@
+"""What a service manager hears, at a real datagram socket: by path and abstract, as systemd offers both."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from reconciler.daemon.service import PATIENCE, Pulse, Service
+from tests.at_rest import serve
+from tests.daemon.process import running, wait_for
+from tests.machine import TestMachine
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="sd_notify is Linux's")
+
+
+class Manager:
+    """Keeps what it hears."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.bind("\0" + address[1:] if address.startswith("@") else address)
+        self._socket.setblocking(False)
+        self._heard: list[str] = []
+
+    @property
+    def heard(self) -> list[str]:
+        while True:
+            try:
+                self._heard.append(self._socket.recv(4096).decode())
+            except BlockingIOError:
+                return self._heard
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+@pytest.fixture(params=["path", "abstract"])
+def manager(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Manager]:
+    name = f"@reconciler-test-{os.getpid()}" if request.param == "abstract" else str(tmp_path / "notify")
+    one = Manager(name)
+    yield one
+    one.close()
+
+
+@pytest.mark.parametrize("address", ["", "nonsense", "/nowhere/socket", "@nobody-listens"])
+def test_a_manager_that_does_not_listen_harms_nothing(address: str) -> None:
+    Service({"NOTIFY_SOCKET": address}).ready()
+
+
+def test_ready_is_told_once_and_again_after_a_reload(manager: Manager) -> None:
+    service = Service({"NOTIFY_SOCKET": manager.address})
+    service.ready()
+    service.ready()
+    service.reloading()
+    service.ready()
+    heard = [line.split("=")[0] for line in manager.heard]
+    assert heard == ["READY", "RELOADING", "READY"]
+    assert manager.heard[1].splitlines()[1].startswith("MONOTONIC_USEC=")
+
+
+def test_a_status_is_one_line(manager: Manager) -> None:
+    Service({"NOTIFY_SOCKET": manager.address}).status("bad\nREADY=0\tname")
+    assert manager.heard == ["STATUS=bad READY=0 name"]
+
+
+@pytest.mark.parametrize(
+    ("environment", "seconds"),
+    [
+        ({}, 0.0),
+        ({"WATCHDOG_USEC": "3000000"}, 3.0),
+        ({"WATCHDOG_USEC": "3000000", "WATCHDOG_PID": str(os.getpid())}, 3.0),
+        ({"WATCHDOG_USEC": "3000000", "WATCHDOG_PID": "1"}, 0.0),
+        ({"WATCHDOG_USEC": "soon"}, 0.0),
+    ],
+)
+def test_whom_the_watchdog_watches(environment: dict[str, str], seconds: float) -> None:
+    assert Service(environment).watchdog == seconds
+
+
+def test_the_watchdog_hears_of_a_loop_that_lives_and_not_of_one_that_hangs(manager: Manager) -> None:
+    service = Service({"NOTIFY_SOCKET": manager.address, "WATCHDOG_USEC": "100000"})
+    with Pulse(service) as pulse:
+        assert wait_for(lambda: manager.heard.count("WATCHDOG=1") >= 3, 5.0)
+        pulse.alive(-PATIENCE)  # what it said that it would need is over
+        time.sleep(0.2)
+        hung = len(manager.heard)
+        time.sleep(0.3)
+        assert len(manager.heard) == hung
+        pulse.alive()
+        assert wait_for(lambda: len(manager.heard) > hung, 5.0)
+
+
+def test_the_life_of_a_daemon(manager: Manager, tmp_path: Path, capitals: Path) -> None:
+    machine = TestMachine(folder=tmp_path)
+    machine.give_model(capitals)
+    machine.declare()
+    serve(machine)
+    told = {"NOTIFY_SOCKET": manager.address, "WATCHDOG_USEC": "400000"}
+    with running(machine, "--interval", "1h", **told) as daemon:
+        daemon.expect("ready")
+        assert wait_for(lambda: "WATCHDOG=1" in manager.heard, 5.0)
+        daemon.send(signal.SIGHUP)
+        assert wait_for(lambda: manager.heard.count("READY=1") == 2, 5.0)
+        assert daemon.end() == 0
+    told = [line.partition(" at ")[0].splitlines()[0] for line in manager.heard if line != "WATCHDOG=1"]
+    again = ["RELOADING=1", "READY=1", "STATUS=converged"]
+    assert told == ["READY=1", "STATUS=converged", *again, "STOPPING=1"]
