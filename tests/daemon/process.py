@@ -116,3 +116,11 @@ def children_of(pid: int) -> list[int]:
         with contextlib.suppress(OSError):
             found += map(int, tasks.read_text().split())
     return found
+
+
+def is_alive(pid: int) -> bool:
+    """A zombie is not; who reaps an orphan is not our affair."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False

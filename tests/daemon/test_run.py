@@ -11,7 +11,7 @@ import pytest
 
 from reconciler.engine.verify import verify
 from tests.at_rest import edit_catalog, opened, serve
-from tests.daemon.process import children_of, running, wait_for
+from tests.daemon.process import children_of, is_alive, running, wait_for
 from tests.machine import TestMachine, tree
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
@@ -133,7 +133,7 @@ def test_a_signal_in_the_middle_of_a_pass_leaves_no_child(machine: TestMachine) 
         started = time.monotonic()
         assert daemon.end() == 0
         assert time.monotonic() - started < 10.0
-        assert not any(Path(f"/proc/{child}").exists() for child in children)
+        assert wait_for(lambda: not any(map(is_alive, children)), 1.0)
 
 
 def test_a_second_one_says_who_holds_the_lock(machine: TestMachine) -> None:
