@@ -4,6 +4,8 @@ from __future__ import annotations
 
 OK = 0
 ERROR = 1
+DIFFERS = 1
+TROUBLE = 2
 CHANGES = 2
 PENDING = 2
 PARTLY = 3
@@ -20,6 +22,11 @@ CODES: dict[str, dict[int, str]] = {
         OK: "a plan was made; with --detailed-exitcode: nothing to do",
         ERROR: "error",
         CHANGES: "with --detailed-exitcode: there are changes",
+    },
+    "diff": {
+        OK: "the same",
+        DIFFERS: "they differ",
+        TROUBLE: "error, or problems in the manifests of HEAD",
     },
     "apply": {
         OK: "converged: the machine serves what git declares",

@@ -19,9 +19,11 @@ if TYPE_CHECKING:
 
     from reconciler.core.errors import ReconcilerError
 
+
 VERBS = {
     "validate": "check manifests and report every problem at once",
     "plan": "show what would change on this machine, and why; changes nothing",
+    "diff": "show what two commits of a repository mean for every machine; reads git alone",
     "apply": "bring this machine to what the manifests declare",
     "run": "keep this machine at what the manifests declare: a pass whenever something changes",
     "status": "what is served, in which condition",
@@ -131,10 +133,14 @@ def _report(error: ReconcilerError) -> int:
 
         show_problems(error.problems)
         return ERROR
-    _say(f"error: {error}" + (f"\n\nhint: {error.hint}" if error.hint else ""))
+    say_error(error)
     if isinstance(error, UsageError):
         return USAGE
     return LOCK_HELD if isinstance(error, LockHeld) else ERROR
+
+
+def say_error(error: ReconcilerError) -> None:
+    _say(f"error: {error}" + (f"\n\nhint: {error.hint}" if error.hint else ""))
 
 
 def _report_refused(error: OSError) -> int:

@@ -83,7 +83,7 @@ def _change(change: Change) -> View:
         "forcedBy": list(change.forced_by),
         "before": _plain(change.before),
         "after": _plain(change.after),
-        "cost": _cost(change.cost),
+        "cost": cost_view(change.cost),
     }
     if change.build_key:
         view["buildKey"] = change.build_key
@@ -94,5 +94,5 @@ def _plain(values: Mapping[str, object] | None) -> View | None:
     return dict(values) if values is not None else None
 
 
-def _cost(cost: Cost) -> View:
+def cost_view(cost: Cost) -> View:
     return {camel(name): value for name, value in as_dict(cost).items()}

@@ -30,7 +30,7 @@ POLL_TIME = 60.0
 FETCH_TIME = 1800.0
 OUTPUT = 16 << 20  # bytes
 
-_OPTIONS = {
+OPTIONS = {
     "core.hooksPath": os.devnull,
     "core.fsmonitor": "false",
     "core.bigFileThreshold": "1m",  # larger objects are streamed, so a small pack cannot fill the memory
@@ -50,7 +50,7 @@ _OPTIONS = {
     "transfer.bundleURI": "false",
 }
 
-_ENVIRONMENT = {
+ENVIRONMENT = {
     "GIT_CONFIG_NOSYSTEM": "1",
     "GIT_CONFIG_GLOBAL": os.devnull,
     "GIT_ATTR_NOSYSTEM": "1",
@@ -164,7 +164,7 @@ class Command:
         """A signature of a kind for which the operator named no keys is judged by `false`: it never holds."""
         gpg = {} if self._credentials.gnupg else {"gpg.program": "false"}
         signers = self._credentials.allowed_signers
-        return _OPTIONS | gpg | ({"gpg.ssh.allowedSignersFile": signers} if signers else {})
+        return OPTIONS | gpg | ({"gpg.ssh.allowedSignersFile": signers} if signers else {})
 
     def _environment(self, home: str) -> dict[str, str]:
         where = dict.fromkeys(("HOME", "USERPROFILE", "XDG_CONFIG_HOME"), home)
@@ -175,7 +175,7 @@ class Command:
             "RECONCILER_USER": self._credentials.user,
             "RECONCILER_TOKEN": self._credentials.token,
         }
-        return {**_ENVIRONMENT, **where, **known}
+        return {**ENVIRONMENT, **where, **known}
 
     def _clean(self, said: bytes) -> str:
         """The last line that says something, fit to be shown."""

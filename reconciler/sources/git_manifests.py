@@ -108,7 +108,7 @@ class GitDisk(Disk):
     """`checkout` is where the repository would lie if it were a folder. Model folders that manifests name are exported
     when they are asked for, and a place is then where the files are."""
 
-    def __init__(self, tree: Tree, checkout: str, exports: Exports) -> None:
+    def __init__(self, tree: Tree, checkout: str, exports: Exports | None) -> None:
         super().__init__()
         self._tree, self._checkout, self._exports = tree, checkout, exports
         self._bytes: dict[str, bytes] = {}  # by object
@@ -155,8 +155,13 @@ class GitDisk(Disk):
             )
             raise PathRefused("NestedRepository", message)
         if entry.kind == FOLDER:
-            return Place(path=self._exports.export(self._tree, entry), kind="folder")
+            return Place(path=self._folder(path, entry), kind="folder")
         return Place(path=path, kind="missing" if entry.kind == MISSING else "file")
+
+    def _folder(self, path: str, entry: Entry) -> str:
+        """Where the files of a model folder can be read."""
+        assert self._exports is not None, "whoever has no exports says himself where folders are"
+        return self._exports.export(self._tree, entry)
 
     def _inner(self, path: str) -> str:
         relative = os.path.relpath(path, self._checkout).replace(os.sep, "/")

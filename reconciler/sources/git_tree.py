@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from reconciler.sources.git_command import Command
 
 FILE, FOLDER, LINK, REPOSITORY, MISSING = "file", "folder", "link", "repository", "missing"
-_KINDS = {
+KINDS = {
     "100644": FILE,
     "100755": FILE,
     "100664": FILE,
@@ -99,7 +99,7 @@ class Tree:
             mode, name, size, path = found.groups()
             yield Entry(
                 name=path.decode("utf-8", "surrogateescape"),
-                kind=_KINDS.get(mode.decode(), "other"),
+                kind=KINDS.get(mode.decode(), "other"),
                 object=name.decode(),
                 size=0 if size == b"-" else int(size),
             )

@@ -44,6 +44,8 @@ VERBS: dict[str, tuple[str, ...]] = {
     "verify": (),
     "doctor": (),
     "drift": ("pydantic", "yaml"),
+    "diff --help": (),
+    "diff HEAD HEAD": ("pydantic", "yaml"),
 }
 
 LIST_MODULES = """

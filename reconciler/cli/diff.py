@@ -1,0 +1,106 @@
+"""`reconciler diff`: what every machine will do about a pull request. Reads two commits, nothing else."""
+
+from __future__ import annotations
+
+import gc
+import os
+
+from reconciler.cli import options
+from reconciler.cli.exit_codes import DIFFERS, OK, TROUBLE
+from reconciler.cli.output import show
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+
+    from reconciler.core.comparison import Comparison
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "base", metavar="BASE", help="a commit, branch or tag; or BASE...HEAD: since they parted"
+    )
+    parser.add_argument("head", metavar="HEAD", nargs="?", help="what to compare it with (default: HEAD)")
+    parser.add_argument(
+        "--path",
+        metavar="DIR",
+        default=os.environ.get("RECONCILER_PATH", "manifests"),
+        help="folder with the manifests, from the top of the repository (default: manifests; environment: "
+        "RECONCILER_PATH)",
+    )
+    parser.add_argument(
+        "--repo-dir",
+        metavar="DIR",
+        default=".",
+        help="a local clone (default: the one that holds this folder)",
+    )
+    parser.add_argument(
+        "--source-root",
+        metavar="DIR",
+        action="append",
+        default=[],
+        help="model folders that the machines allow below DIR, which need not exist here; repeatable",
+    )
+    options.add_output(parser, "text", "json", "markdown", "github")
+    options.add_talk(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    gc.disable()  # we are gone before there is any garbage worth looking for
+    from reconciler.core.errors import ReconcilerError, UsageError
+
+    try:
+        return _shown(arguments)
+    except UsageError:
+        raise
+    except ReconcilerError as error:  # as diff(1): 1 is a difference, so trouble is more
+        from reconciler.cli.main import say_error
+
+        say_error(error)
+        return TROUBLE
+
+
+def _shown(arguments: argparse.Namespace) -> int:
+    from reconciler.core.diff_comment import diff_comment
+    from reconciler.core.diff_render import diff_github, diff_text
+    from reconciler.core.diff_view import diff_view
+
+    view = diff_view(_compared(arguments))
+    renderers = {"text": diff_text, "markdown": diff_comment, "github": diff_github}
+    show(view, arguments.output, renderers)
+    if view["problems"]:
+        return TROUBLE
+    return DIFFERS if view["differs"] else OK
+
+
+def _compared(arguments: argparse.Namespace) -> Comparison:
+    from reconciler.engine.comparing import compare_commits
+
+    base, head, parted = _revisions(arguments)
+    return compare_commits(
+        arguments.repo_dir,
+        base,
+        head,
+        _inside(arguments.path),
+        roots=tuple(os.path.normpath(root) for root in arguments.source_root),
+        parted=parted,
+    )
+
+
+def _revisions(arguments: argparse.Namespace) -> tuple[str, str, bool]:
+    if arguments.head is None and "..." in arguments.base:
+        base, _, head = arguments.base.partition("...")
+        return base or "HEAD", head or "HEAD", True
+    return arguments.base, arguments.head or "HEAD", False
+
+
+def _inside(path: str) -> str:
+    """Normalised, from the top of the repository."""
+    import posixpath
+
+    from reconciler.core.errors import UsageError
+
+    inside = posixpath.normpath(path.replace(os.sep, "/"))
+    if posixpath.isabs(inside) or inside.split("/")[0] == "..":
+        raise UsageError(f"--path: expected a folder inside the repository, got {path}")
+    return "" if inside == "." else inside

@@ -1,0 +1,118 @@
+"""Two commits side by side: what each declares, and the plan that takes a machine from the one to the other. Pure.
+
+The plan is `core.plan`'s own, made for a machine that serves exactly BASE (`core.notional`); nothing here decides.
+"""
+
+from __future__ import annotations
+
+from reconciler.core.difference import camel
+from reconciler.core.notional import disk_of, folder_bytes, observed_of, recorded_of
+from reconciler.core.plan import make_plan
+from reconciler.core.value import as_dict, fresh, value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from reconciler.core.changes import Plan
+    from reconciler.core.desired import Desired
+    from reconciler.core.errors import Problem
+    from reconciler.core.manifest import Model
+    from reconciler.core.observed import Observed
+
+
+@value
+class Side:
+    """One commit. `revision` is what the user called it; `unknown` names the models whose source cannot be looked at
+    from here."""
+
+    revision: str
+    commit: str
+    models: tuple[Model, ...]
+    desired: Desired
+    problems: tuple[Problem, ...] = ()
+    warnings: tuple[Problem, ...] = ()
+    unknown: frozenset[str] = frozenset()
+
+
+@value
+class Field:
+    """One line of a manifest that says something else now; None: it said nothing."""
+
+    name: str
+    before: object
+    after: object
+
+
+@value
+class Disk:
+    """Bytes that the store of a machine holds: before, at most meanwhile, after."""
+
+    before: int
+    peak: int
+    after: int
+
+
+@value
+class Comparison:
+    """`sources` tells what the digests of sources stand for: the names of git's trees."""
+
+    path: str
+    base: Side
+    head: Side
+    plan: Plan
+    disk: Disk
+    sources: dict[str, str] = fresh(factory=dict)
+
+
+def compare_sides(path: str, base: Side, head: Side, sources: dict[str, str]) -> Comparison:
+    observed, recorded = observed_of(base.desired), recorded_of(base.desired)
+    plan = make_plan(head.desired, observed, recorded)
+    disk = disk_during(plan, observed)
+    return Comparison(path=path, base=base, head=head, plan=plan, disk=disk, sources=sources)
+
+
+def disk_during(plan: Plan, observed: Observed) -> Disk:
+    """Steps follow each other, so the peak is that of one step on top of what those before it left."""
+    before = now = peak = disk_of(observed)
+    for change in plan.changes:
+        peak = max(peak, now + change.cost.peak_disk_bytes)
+        now += change.cost.disk_bytes
+        if change.action == "retire":  # a plan promises nothing for it
+            now -= folder_bytes(observed, change.variant)
+        peak = max(peak, now)
+    return Disk(before=before, peak=peak, after=max(now, 0))
+
+
+def changed_fields(before: Model | None, after: Model | None) -> tuple[Field, ...]:
+    """What the manifests say differently, also where no machine does anything about it (labels, suspend)."""
+    old, new = (dict(_fields(one)) if one is not None else {} for one in (before, after))
+    names = sorted(name for name in old.keys() | new.keys() if old.get(name) != new.get(name))
+    return tuple(Field(name=name, before=old.get(name), after=new.get(name)) for name in names)
+
+
+_ELSEWHERE = frozenset({"name", "file", "line", "lines"})
+_NAMES = {
+    "labels": "metadata.labels",
+    "annotations": "metadata.annotations",
+    "source_path": "spec.source.path",
+    "adapter_path": "spec.source.adapter",
+    "template": "spec.promptTemplate",
+}
+
+
+def _fields(model: Model) -> Iterator[tuple[str, object]]:
+    """By the name that a person finds it by. A field that a later version adds has the name that it has in YAML."""
+    for name, held in as_dict(model).items():
+        if name not in _ELSEWHERE:
+            yield from _flat(_NAMES.get(name, f"spec.{camel(name)}"), held)
+
+
+def _flat(name: str, held: object) -> Iterator[tuple[str, object]]:
+    if isinstance(held, dict):
+        for inner, said in held.items():
+            yield from _flat(
+                f"{name}.{camel(str(inner))}" if name.startswith("spec.") else f"{name}.{inner}", said
+            )
+    elif held not in (None, (), ""):
+        yield name, held

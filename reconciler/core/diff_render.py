@@ -1,0 +1,153 @@
+"""A comparison of two commits for a terminal and for GitHub's annotations. Reads the JSON view (core.diff_view) only;
+the comment of a pull request is in core.diff_comment."""
+
+from __future__ import annotations
+
+from reconciler.core.escape import for_annotation, for_annotation_property, for_terminal
+from reconciler.core.render import problem_annotation, problem_line, size_text
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from typing import Any
+
+    Shown = Mapping[str, Any]
+
+MOST_NOTICES = 9  # GitHub shows ten of a kind for a step
+LONGEST_VALUE = 200  # characters
+
+_SIGNS = {"added": "+", "removed": "-", "changed": "~", "invalid": "!", "unchanged": "~"}
+_ORDER = ("fetch", "convert", "verify", "register", "repair", "retire", "prune")
+
+
+def summary(view: Shown) -> str:
+    """One line: how many models, and what machines will do."""
+    counts = {kind: sum(model["declared"] == kind for model in view["models"]) for kind in _SIGNS}
+    models = [f"{n} {kind}" for kind, n in counts.items() if n and kind != "unchanged"]
+    parts = [", ".join(models) + " model(s)" if models else "no model changed", actions_text(view)]
+    held = sum(len(model["held"]) for model in view["models"])
+    parts += [f"{held} held back"] if held else []
+    parts += [problems_count(view)] if view["problems"] else []
+    return "; ".join(part for part in parts if part)
+
+
+def actions_text(view: Shown) -> str:
+    actions = [change["action"] for model in view["models"] for change in model["changes"]]
+    return ", ".join(f"{actions.count(one)} to {one}" for one in _ORDER if one in actions) or "nothing to do"
+
+
+def problems_count(view: Shown) -> str:
+    new = sum(problem["new"] for problem in view["problems"])
+    old = len(view["problems"]) - new
+    return " and ".join([f"{new} new problem(s)"] * bool(new) + [f"{old} known problem(s)"] * bool(old))
+
+
+def diff_text(view: Shown) -> str:
+    lines = [f"{_side(view['base'])} -> {_side(view['head'])}", ""]
+    for model in view["models"]:
+        lines += [*_model_lines(model), ""]
+    lines += [cost_text(view)] if view["models"] else []
+    lines += [f"error ({_age(p)}): {problem_line(p)}" for p in view["problems"]]
+    lines += [f"warning: {problem_line(w)}" for w in view["warnings"]]
+    lines.append(f"Diff: {summary(view)}.")
+    return "\n".join(for_terminal(line) for line in lines) + "\n"
+
+
+def _side(side: Shown) -> str:
+    short = side["commit"][:12]
+    return short if side["commit"].startswith(side["revision"]) else f"{side['revision']} ({short})"
+
+
+def _model_lines(model: Shown) -> Iterator[str]:
+    yield f"{_SIGNS[model['declared']]} {model['name'] or '(no model)'}  ({model['declared']})"
+    yield from (f"    {row}" for row in declared_rows(model))
+    for change in model["changes"]:
+        yield f"    {change['action']:<8} {change['variant'] or 'artifact'}  ({change['reason']}){_cost(change, model)}"
+        yield from (f"        {row}" for row in changed_rows(change))
+    yield from (f"    ! {h['variant']}: held back ({h['reason']}): {h['message']}" for h in model["held"])
+
+
+def declared_rows(model: Shown) -> list[str]:
+    """Fields that no change names: what only the manifest says differently."""
+    named = {name for change in model["changes"] for name in change["forcedBy"]}
+    told = [field for field in model["fields"] if not any(field["name"].startswith(name) for name in named)]
+    return [f"{field['name']}: {said(field['before'])} -> {said(field['after'])}" for field in told]
+
+
+def changed_rows(change: Shown) -> list[str]:
+    """`field: old -> new`, on the step that begins the release."""
+    if change["action"] not in ("fetch", "convert", "verify"):
+        return []
+    before, after = change["before"], change["after"]
+    return [f"{name}: {said(before[name])} -> {said(after[name])}" for name in change["forcedBy"]]
+
+
+def said(held: object) -> str:
+    if held is None:
+        return "not set"
+    text = ", ".join(map(str, held)) if isinstance(held, list | tuple) else str(held)
+    line = " ".join(text.split())
+    return line if len(line) <= LONGEST_VALUE else f"{line[:LONGEST_VALUE]}..."
+
+
+def _cost(change: Shown, model: Shown) -> str:
+    text = change_cost(change, model)
+    return f"  {text}" if text else ""
+
+
+def change_cost(change: Shown, model: Shown) -> str:
+    cost = change["cost"]
+    if change["action"] == "convert" and model["costUnknown"]:
+        return "cost unknown here"
+    parts = [f"download {size_text(cost['downloadBytes'])}"] if cost["downloadBytes"] else []
+    if cost["diskBytes"]:
+        parts.append(f"{'+' if cost['diskBytes'] > 0 else ''}{size_text(cost['diskBytes'])}")
+    parts += [f"peak {size_text(cost['peakDiskBytes'])}"] if cost["peakDiskBytes"] else []
+    parts += [f"about {minutes(cost['seconds'])}"] if cost["seconds"] is not None else []
+    return ", ".join(parts)
+
+
+def cost_text(view: Shown) -> str:
+    """Every machine that serves BASE: what it downloads, what its disk holds, how long it works."""
+    cost, disk = view["cost"], view["disk"]
+    more = "" if cost["known"] else ", and what cannot be told here"
+    sizes = " -> ".join(
+        f"{size_text(disk[f'{name}Bytes'])}{meaning}"
+        for name, meaning in (("before", ""), ("peak", " at the peak"), ("after", ""))
+    )
+    time = minutes(cost["seconds"]) if cost["seconds"] is not None else "unknown: no history"
+    return f"Each machine: download {size_text(cost['downloadBytes'])}; disk {sizes}{more}; time {time}."
+
+
+def minutes(seconds: float) -> str:
+    return f"{seconds:.1f} s" if seconds < 60 else f"{seconds / 60:.0f} min"
+
+
+def _age(problem: Shown) -> str:
+    return "new" if problem["new"] else "was there before"
+
+
+def diff_github(view: Shown) -> str:
+    """Annotations: one per problem at its file and line, one per model that changes, one for the summary."""
+    lines = [problem_annotation(_aged(problem)) for problem in view["problems"]]
+    lines += [problem_annotation(warning, "warning") for warning in view["warnings"]]
+    lines += [_notice(model) for model in view["models"][:MOST_NOTICES]]
+    lines.append(f"::notice::{for_annotation('reconciler: ' + summary(view))}")
+    return "\n".join(lines) + "\n"
+
+
+def _aged(problem: Shown) -> Shown:
+    if problem["new"]:
+        return problem
+    return {**problem, "message": f"{problem['message']} (this was there before)"}
+
+
+def _notice(model: Shown) -> str:
+    place = f" file={for_annotation_property(model['file'])},line={model['line']}" if model["file"] else ""
+    gone = model["declared"] == "removed"  # no such file in what GitHub shows
+    steps = ", ".join(
+        f"{change['action']} {change['variant'] or 'artifact'} ({change['reason']})"
+        for change in model["changes"]
+    )
+    told = steps or "; ".join(h["message"] for h in model["held"]) or "nothing to do"
+    return f"::notice{'' if gone else place}::{for_annotation(model['name'] + ': ' + told)}"

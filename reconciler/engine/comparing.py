@@ -1,0 +1,90 @@
+"""Compare two commits of a repository on this machine: nothing is checked out, fetched or written, and no machine is
+needed. Manifests may be those of a stranger."""
+
+from __future__ import annotations
+
+from reconciler.core.comparison import Side, compare_sides
+from reconciler.core.value import replace
+from reconciler.engine.resolve import resolve_in
+from reconciler.sources.git_folder import CHECKOUT, InCommit, read_commit
+from reconciler.sources.git_local import open_repository
+from reconciler.sources.git_objects import ObjectTree
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from reconciler.core.comparison import Comparison
+    from reconciler.core.manifest import Model
+    from reconciler.core.source_model import SourceModel
+    from reconciler.sources.git_local import Repository
+    from reconciler.sources.git_objects import Objects
+
+_MISSING = frozenset({"PathMissing"})
+
+
+def compare_commits(
+    folder: str, base: str, head: str, path: str, *, roots: tuple[str, ...] = (), parted: bool = False
+) -> Comparison:
+    """`path` is relative to the top of the repository that `folder` is in. With `parted` the base is where both commits
+    parted: what others pushed to its branch since is not shown."""
+    repository = open_repository(folder)
+    old, new = _resolved(repository, base, head, parted=parted)
+    with repository.objects() as objects:
+        reading = _Reading(objects, path, roots)
+        before, after = reading.side(base, old), reading.side(head, new)
+    return compare_sides(path, _or_empty(before), after, reading.sources)
+
+
+def _resolved(repository: Repository, base: str, head: str, *, parted: bool) -> tuple[str, str]:
+    old, new = repository.commit(base), repository.commit(head)
+    return (repository.merge_base(old, new) if parted else old), new
+
+
+class _Reading:
+    """What both commits have in common is looked at once. `sources` tells what the digests of sources stand for."""
+
+    def __init__(self, objects: Objects, path: str, roots: tuple[str, ...]) -> None:
+        self._objects, self._path, self._roots = objects, path, roots
+        self._seen: dict[str, SourceModel] = {}
+        self.sources: dict[str, str] = {}
+
+    def side(self, revision: str, commit: str) -> Side:
+        tree = ObjectTree(self._objects, commit)
+        folders = InCommit(tree, exact=False, seen=self._seen)
+        parsed = read_commit(tree, self._path, self._roots)
+        resolution = resolve_in(folders, parsed)
+        return Side(
+            revision=revision,
+            commit=commit,
+            models=tuple(_readable(model) for model in parsed.models),
+            desired=resolution.desired,
+            problems=resolution.problems,
+            warnings=resolution.warnings,
+            unknown=frozenset(model.name for model in parsed.models if not self._look(folders, model).known),
+        )
+
+    def _look(self, folders: InCommit, model: Model) -> SourceModel:
+        source = folders.source(model.source_path)
+        self.sources[source.digest] = _named(folders, model.source_path)
+        return source
+
+
+def _or_empty(base: Side) -> Side:
+    """Before the commit that brings the first manifests there is no folder for them."""
+    if base.problems and all(problem.code in _MISSING and not problem.field for problem in base.problems):
+        return replace(base, problems=(), desired=replace(base.desired, complete=True))
+    return base
+
+
+def _named(folders: InCommit, path: str) -> str:
+    tree = folders.tree_of(path)
+    return f"{_shown(path)} (tree {tree[:12]})" if tree else f"{_shown(path)} (not in this repository)"
+
+
+def _readable(model: Model) -> Model:
+    adapter = _shown(model.adapter_path) if model.adapter_path else None
+    return replace(model, source_path=_shown(model.source_path), adapter_path=adapter)
+
+
+def _shown(path: str) -> str:
+    """As it lies in the repository."""
+    return path.removeprefix(CHECKOUT).lstrip("/\\") if path.startswith(CHECKOUT) else path
