@@ -10,6 +10,7 @@ from reconciler.core.changes import BY_FAILURE
 from reconciler.core.conditions import Failure, judge
 from reconciler.core.errors import DiskFull
 from reconciler.core.failures import remember, still_declared
+from reconciler.core.transitions import transitions
 from reconciler.core.value import replace
 from reconciler.host.clock import now
 from reconciler.serving.folder import rewrite_marker
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from reconciler.core.changes import Outcome
     from reconciler.core.recorded import Condition
+    from reconciler.core.transitions import Conditions
     from reconciler.engine.carry_out import Execution
     from reconciler.engine.machine import Machine
     from reconciler.engine.options import PassResult
@@ -63,15 +65,26 @@ def record_pass(machine: Machine, last: Look, result: PassResult) -> None:
     with contextlib.suppress(DiskFull):
         _follow_protection(machine, last)
         _forget_undeclared(machine, last)
-        machine.records.save_conditions(_judged(machine, last, result))
+        before = machine.records.conditions()
+        judged = _judged(before, last, result)
+        _tell_news(machine, before, judged, last.resolution.desired.revision)
+        machine.records.save_conditions(judged)
         if result.converged:
             machine.records.save_applied(last.resolution.desired.revision)
         machine.stamps.save()
 
 
-def _judged(machine: Machine, last: Look, result: PassResult) -> dict[str, Mapping[str, Condition]]:
+def _tell_news(machine: Machine, before: Conditions, judged: Conditions, revision: str) -> None:
+    """An event for each variant that became ready, or is ready no more, or stalls. Before the conditions are saved: a
+    crash in between tells it twice, never not at all."""
+    for kind, variant, condition in transitions(before, judged):
+        event = {"time": now(), "type": kind, "variant": variant, "reason": condition.reason}
+        details = {"revision": revision, "message": condition.message}
+        machine.records.append_event(event | {name: said for name, said in details.items() if said})
+
+
+def _judged(before: Conditions, last: Look, result: PassResult) -> dict[str, Mapping[str, Condition]]:
     """The conditions of what is declared, and of what is served though it is not."""
-    before = machine.records.conditions()
     judged = judge(
         last.resolution.desired,
         last.observed,

@@ -1,0 +1,227 @@
+"""Commit statuses against a loopback server that looks like each forge."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from reconciler.core.errors import UsageError
+from reconciler.core.layout import Layout
+from reconciler.core.outward import CommitStatus, commit_status
+from reconciler.core.value import replace
+from reconciler.daemon.commit_status import Marker, mark
+from reconciler.daemon.outward import Listeners, Outward
+from reconciler.daemon.state import Moment, State
+from reconciler.records.records import Records
+from reconciler.records.told import Told
+from tests.daemon.faces import condition, conditions
+from tests.daemon.receiver import Receiver, receiving, until
+
+CANARY = "canary-token-123"
+COMMIT = "c0ffee12" * 5
+READY = conditions(a=condition("Ready"))
+WAITING = conditions(a=condition("Ready"), b=condition("Ready", "False", "NotServed"))
+STALLED = {**READY, "b": {"Stalled": condition("Stalled", "True", "ConversionFailed")}}
+SUSPENDED = {**READY, "b": {"Stalled": condition("Stalled", "True", "Suspended")}}
+STATE = State(
+    started=Moment.now(),
+    interval=60.0,
+    revision_from="https://example.com/fleet",
+    attempted=COMMIT,
+    last_result="converged",
+    conditions=READY,
+)
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    with receiving() as one:
+        yield one
+
+
+@pytest.fixture
+def token(tmp_path: Path) -> str:
+    path = tmp_path / "token"
+    path.write_text(CANARY + "\n")
+    return str(path)
+
+
+def target(receiver: Receiver, token: str, kind: str = "github") -> CommitStatus:
+    return commit_status(kind, "fleet/models", token, receiver.url)
+
+
+def marker(tmp_path: Path, one: CommitStatus) -> Marker:
+    return Marker(one, Told(Layout(str(tmp_path / "root")), "status"), "box")
+
+
+VERDICTS = {
+    "converged": (STATE, "success", "converged: 1 of 1 ready"),
+    "work is left": (
+        replace(STATE, last_result="partly", conditions=WAITING),
+        "pending",
+        "work is left: 1 of 2 ready",
+    ),
+    "something failed": (
+        replace(STATE, last_result="partly", conditions=STALLED),
+        "failure",
+        "1 of 2 ready; 1 stalled: b",
+    ),
+    "a wish is no failure": (
+        replace(STATE, last_result="partly", conditions=SUSPENDED),
+        "pending",
+        "work is left: 1 of 2 ready",
+    ),
+    "a manifest is wrong": (
+        replace(STATE, last_result="partly", problems=2),
+        "failure",
+        "1 of 1 ready; 2 problems in the manifests",
+    ),
+    "no pass": (
+        replace(STATE, last_result="failed", last_error="CatalogBroken: /secret/path"),
+        "failure",
+        "the pass could not be carried out: CatalogBroken",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", VERDICTS)
+def test_verdicts(case: str) -> None:
+    state, verdict, description = VERDICTS[case]
+    found = mark(state)
+    assert found is not None
+    assert (found.revision, found.state, found.description) == (COMMIT, verdict, description)
+
+
+@pytest.mark.parametrize(
+    "revision", ["", "sha256:abc", COMMIT[:39], COMMIT.upper(), COMMIT + "\n", "../" + COMMIT]
+)
+def test_only_commits_get_one(revision: str) -> None:
+    assert mark(replace(STATE, attempted=revision)) is None
+
+
+def test_before_the_first_pass_there_is_none() -> None:
+    assert mark(replace(STATE, last_result="")) is None
+
+
+def test_a_description_is_short() -> None:
+    many = {f"model-{n}-int4": {"Stalled": condition("Stalled", "True", "X")} for n in range(1000)}
+    found = mark(replace(STATE, last_result="partly", conditions=many))
+    assert found is not None
+    assert len(found.description) == 140
+
+
+FORGES = {
+    "github": (f"/repos/fleet/models/statuses/{COMMIT}", "Authorization", f"Bearer {CANARY}", "failure"),
+    "gitea": (f"/api/v1/repos/fleet/models/statuses/{COMMIT}", "Authorization", f"token {CANARY}", "failure"),
+    "gitlab": (f"/api/v4/projects/fleet%2Fmodels/statuses/{COMMIT}", "PRIVATE-TOKEN", CANARY, "failed"),
+}
+
+
+@pytest.mark.parametrize("kind", FORGES)
+def test_each_forge_gets_what_it_reads(tmp_path: Path, receiver: Receiver, token: str, kind: str) -> None:
+    one = marker(tmp_path, target(receiver, token, kind))
+    one.passed(VERDICTS["something failed"][0])
+    one.step()
+    path, header, held, state = FORGES[kind]
+    (got,) = receiver.got
+    headers = {name.lower(): text for name, text in got.headers.items()}
+    assert (got.path, headers[header.lower()]) == (path, held)
+    assert got.json == {
+        "state": state,
+        "context": "reconciler/box",
+        "description": "1 of 2 ready; 1 stalled: b",
+    }
+
+
+def test_it_is_sent_only_when_it_changes_also_after_a_restart(
+    tmp_path: Path, receiver: Receiver, token: str
+) -> None:
+    for _ in range(2):
+        one = marker(tmp_path, target(receiver, token))
+        for _ in range(3):
+            one.passed(STATE)
+            one.step()
+    assert len(receiver.got) == 1
+    one.passed(VERDICTS["work is left"][0])
+    one.step()
+    assert [got.json["state"] for got in receiver.got] == ["success", "pending"]
+
+
+def test_only_the_newest_is_sent_after_an_outage(tmp_path: Path, receiver: Receiver, token: str) -> None:
+    one = marker(tmp_path, target(receiver, token))
+    receiver.status = 502
+    one.passed(VERDICTS["work is left"][0])
+    rest = one.step()
+    assert rest is not None
+    assert rest > 0.0
+    one.passed(STATE)
+    one.step()
+    assert len(receiver.got) == 1  # it rests
+    receiver.status, one._due = 201, 0.0
+    one.step()
+    assert [got.json["state"] for got in receiver.taken] == ["success"]
+
+
+@pytest.mark.parametrize("status", [401, 403, 404, 422])
+def test_what_is_refused_is_not_hammered(
+    tmp_path: Path, receiver: Receiver, token: str, status: int, capfd: pytest.CaptureFixture[str]
+) -> None:
+    one = marker(tmp_path, target(receiver, token))
+    receiver.status = status
+    for _ in range(5):
+        one.passed(STATE)
+        assert one.step() is None
+    assert len(receiver.got) == 1
+    one.passed(VERDICTS["work is left"][0])
+    one.step()
+    assert len(receiver.got) == 2
+    said = "".join(capfd.readouterr())
+    assert said.count("commit_status.failed") == 1
+    assert CANARY not in said
+
+
+def test_a_redirect_does_not_take_the_token_along(tmp_path: Path, receiver: Receiver, token: str) -> None:
+    with receiving() as other:
+        receiver.status, receiver.headers = 307, {"Location": f"{other.url}/"}
+        one = marker(tmp_path, target(receiver, token))
+        one.passed(STATE)
+        one.step()
+        assert other.got == []
+
+
+def test_without_its_token_it_asks_nobody(tmp_path: Path, receiver: Receiver, token: str) -> None:
+    one = marker(tmp_path, target(receiver, token + "-gone"))
+    one.passed(STATE)
+    assert one.step() is not None
+    assert receiver.got == []
+
+
+def test_in_a_thread_and_nothing_secret_is_kept(tmp_path: Path, receiver: Receiver, token: str) -> None:
+    layout = Layout(str(tmp_path / "root"))
+    listeners = Listeners(machine="box", statuses=(target(receiver, token),))
+    outward = Outward(listeners, layout, Records(layout))
+    try:
+        outward.passed(STATE)
+        until(lambda: len(receiver.taken) == 1)
+        until(lambda: list((tmp_path / "root").rglob("status-*.json")) != [])
+    finally:
+        outward.close()
+    assert all(CANARY not in path.read_text() for path in (tmp_path / "root").rglob("*.json"))
+
+
+BAD = {
+    "an unknown forge": ("bitbucket", "a/b", "t", ""),
+    "no repository": ("github", "models", "t", ""),
+    "a repository that climbs": ("github", "../../admin/x", "t", ""),
+    "no token": ("github", "a/b", "", ""),
+    "a gitea without a server": ("gitea", "a/b", "t", ""),
+    "a token in the clear": ("github", "a/b", "t", "http://example.com"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_configuration_is_said(case: str) -> None:
+    with pytest.raises(UsageError, match=r"^commit status: "):
+        commit_status(*BAD[case])
