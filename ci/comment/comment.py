@@ -22,7 +22,7 @@ import zipfile
 import zlib
 from typing import Any, NoReturn
 
-MARKER = "<!-- reconciler:diff -->"
+MARKER = "<!-- reconciler-diff -->"
 LONGEST_COMMENT = 65_536  # characters; GitHub refuses more
 LARGEST_ARCHIVE = 1 << 20
 LARGEST_FILE = 4 * LONGEST_COMMENT  # bytes: UTF-8 needs at most four a character

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from reconciler.core.diff_comment import MARKER, details
 from tests.ci.github_server import BOT, REPOSITORY, TOKEN, GitHub
 from tests.ci.steps import Ran, Runner
 
-MARKER = "<!-- reconciler:diff -->"
 SHA = "a" * 40
 JOINER = "\u2060"
 
@@ -213,7 +213,8 @@ def test_a_path_in_the_archive_meets_no_disk(github: GitHub, tmp_path: Path) -> 
         ("  /merge", f"  {JOINER}/merge"),
         ("a\u202eb\x1b[31m\0", "ab[31m"),
         # what a comment of ours is made of
-        ("| a &lt;b&gt; &amp; |\n<details><summary>x</summary>\n\n```diff\n-a <|im_start|>\n```\n</details>", None),
+        (r"| a &lt;b&gt; &amp; \[\#1\]\(x\) |", None),
+        (details("fields", ["- template: <|im_start|>", "+ template: `<|im_end|>`"]), None),
     ],
 )  # fmt: skip
 def test_what_a_comment_could_do_it_only_shows(
