@@ -213,7 +213,7 @@ def test_a_path_in_the_archive_meets_no_disk(github: GitHub, tmp_path: Path) -> 
         ("  /merge", f"  {JOINER}/merge"),
         ("a\u202eb\x1b[31m\0", "ab[31m"),
         # what a comment of ours is made of
-        (r"| a &lt;b&gt; &amp; \[\#1\]\(x\) |", None),
+        (r"| a &lt;b&gt; &amp; \[x\]\(y\) |", None),
         (details("fields", ["- template: <|im_start|>", "+ template: `<|im_end|>`"]), None),
     ],
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""The steps of action.yml on a clone like that of actions/checkout: installed from this checkout; no token, no network."""
+"""The steps of action.yml on a clone like that of actions/checkout; installed from this checkout, without network."""
 
 from __future__ import annotations
 
