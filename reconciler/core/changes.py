@@ -26,6 +26,7 @@ REASONS = {
     "ManifestsUnreadable": "a manifest is invalid, so what is no longer declared cannot be told",
     "NothingDeclared": "no model is declared at all: a wrong folder or branch is likelier than a wish",
     "ConfirmationNeeded": "more than half of the models, or more than five, would be pruned at once",
+    "GateFailed": "what was measured of the release misses a bar of its gates: the number stands beside the bar",
     "DiskInsufficient": "the conversion would need more disk than is free",
     "FailedBefore": "it failed here and will fail again: tried when its input changes, or with `apply --retry`",
     "BackoffActive": "it failed here and may pass by itself: tried again at the time that is named; `apply` tries now",

@@ -99,7 +99,7 @@ def _unknown_field(path: Path, model: type[BaseModel]) -> tuple[str, str, str]:
 def known_fields(model: type[BaseModel], path: Path) -> list[str]:
     """The names of the fields at `path`, by walking the types; the fields of all forms where there are several."""
     models = [model]
-    for part in path:
+    for part in (part for part in path if not isinstance(part, int)):  # an index changes nothing
         fields = [f for m in models for f in m.model_fields.values() if f.alias == part]
         models = [inner for f in fields for inner in _models_in(f.annotation)]
     return list(dict.fromkeys(str(f.alias) for m in models for f in m.model_fields.values()))

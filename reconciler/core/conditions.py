@@ -99,7 +99,7 @@ def _conditions(
     whole = folder is not None and folder.marker is not None and not folder.damage
     conditions = [
         _built(wanted, observed),
-        _verified(current, failure),
+        _verified(current, failure, held),
         _served(registration),
         _integrity(folder, whole),
         _stalled(failure, held, suspended),
@@ -148,7 +148,8 @@ def _ready(
         old = f"; {registration.id} still serves" if registration is not None else ""
         return _say("Ready", False, failure.code, failure.message + old)
     if held is not None and not good:
-        return _say("Ready", False, held.reason, held.message)
+        old = f"; {registration.id} still serves" if held.reason == "GateFailed" and registration else ""
+        return _say("Ready", False, held.reason, held.message + old)
     if good and registration is not None:
         return _say("Ready", True, "Served", f"{registration.id} serves what git declares")
     return _say("Ready", False, "NotServed", "not served yet")
@@ -159,9 +160,11 @@ def _built(wanted: Wanted, observed: Observed) -> Condition:
     return _say("Built", held, "ArtifactHeld" if held else "ArtifactMissing")
 
 
-def _verified(current: bool, failure: Failure | None) -> Condition:
+def _verified(current: bool, failure: Failure | None, held: Held | None) -> Condition:
     if failure is not None and failure.action == "verify":
         return _say("Verified", False, failure.code, failure.message)
+    if held is not None and held.reason == "GateFailed":
+        return _say("Verified", False, held.reason, held.message)
     return _say("Verified", current, "Rehearsed" if current else "NotRehearsed")
 
 

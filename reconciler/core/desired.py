@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from reconciler.core.bars import Gates
 from reconciler.core.errors import Problem
 from reconciler.core.release import Release
 from reconciler.core.value import fresh, value
@@ -17,6 +18,7 @@ class Wanted:
     peak_bytes: int
     suspended: bool = False
     protected: bool = False
+    gates: Gates = Gates()
 
     @property
     def variant(self) -> str:

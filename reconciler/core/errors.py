@@ -8,6 +8,7 @@
     │   ├── SourceInvalid      a model folder that cannot be converted
     │   ├── ConversionFailed   the converter failed, lied, or ran out of time
     │   ├── RehearsalFailed    the candidate does not load or answer in the real runtime
+    │   ├── GateFailed         the candidate was measured, and a gate rejects the numbers
     │   └── CatalogBroken      Foundry Local's index is unreadable: stop and say so, never delete it
     └── TemporaryError     may pass by itself: try again after `delay` seconds
         ├── DiskFull
@@ -90,6 +91,10 @@ class ConversionFailed(PermanentError):
 
 class RehearsalFailed(PermanentError):
     code = "RehearsalFailed"
+
+
+class GateFailed(PermanentError):
+    code = "GateFailed"
 
 
 class CatalogBroken(PermanentError):

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import reconciler
 from reconciler.core.digest import sha256
+from reconciler.core.errors import GateFailed
 from reconciler.core.value import value
 
 TYPE_CHECKING = False
@@ -65,10 +66,11 @@ def failure_key(change: Change) -> str:
 def remember(
     failures: Iterable[RememberedFailure], outcome: Outcome, now: str
 ) -> tuple[RememberedFailure, ...]:
-    """`failures` after one more outcome. What was cancelled or skipped has neither failed nor succeeded."""
+    """`failures` after one more outcome. What was cancelled or skipped has neither failed nor succeeded; of what a gate
+    rejects the numbers are kept, and judged again (`core.gates`)."""
     failures = tuple(failures)
     key = failure_key(outcome.change)
-    if not key or outcome.status not in ("done", "failed"):
+    if not key or outcome.status not in ("done", "failed") or outcome.code == GateFailed.code:
         return failures
     if outcome.status == "done":
         return tuple(one for one in failures if one.key != key or not _is_over(one, outcome.change.action))

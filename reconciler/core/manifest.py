@@ -3,6 +3,7 @@ planner sees, so that `plan` on unchanged files never has to load pydantic or a 
 
 from __future__ import annotations
 
+from reconciler.core.bars import Gates
 from reconciler.core.value import fresh, value
 
 API_VERSION = "reconciler.foundry/v1alpha1"
@@ -102,6 +103,7 @@ class Model:
     target: Target = Target()
     template: Template
     generation: Generation = Generation()
+    gates: Gates = Gates()
     suspend: bool = False
     node_selector: Selector | None = None
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 
-from reconciler.core import manifest, presets
+from reconciler.core import bars, manifest, presets
+from reconciler.core.gate_rules import gates_of
 from reconciler.core.paths import PathRefused, locate
 from reconciler.core.quantization import honoured_options
 from reconciler.core.quoting import field_path, listed, nearest, shown
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
     from reconciler.core.declaration import Declaration, Findings
     from reconciler.core.loader import Document
     from reconciler.core.paths import Surroundings
-    from reconciler.core.schema import ModelManifest, NodeSelector, Strict
+    from reconciler.core.schema import ModelManifest, NodeSelector
+    from reconciler.core.strict import Strict
 
 # What a source can turn out not to fit; each precision too.
 _SOUGHT = (
@@ -48,10 +50,11 @@ def model_of(
     source = _folder(declaration, "path", around, findings)
     adapter = _folder(declaration, "adapter", around, findings)
     template = _template(declaration, templates, around, findings)
+    gates = gates_of(declaration, around, findings)
     given = declaration.manifest
     if given is None or len(findings.problems) > before or source is None or template is None:
         return None
-    return _model(given, declaration, source, adapter, template)
+    return _model(given, declaration, source, adapter, template, gates or bars.Gates())
 
 
 def _model(
@@ -60,6 +63,7 @@ def _model(
     source: str,
     adapter: str | None,
     template: manifest.Template,
+    gates: bars.Gates,
 ) -> manifest.Model:
     metadata, spec = given.metadata, given.spec
     return manifest.Model(
@@ -76,6 +80,7 @@ def _model(
         target=manifest.Target(**_written(spec.target)),
         template=template,
         generation=manifest.Generation(**_written(spec.generation)),
+        gates=gates,
         suspend=spec.suspend,
         node_selector=_selector(spec.node_selector),
     )

@@ -11,6 +11,15 @@ import json
 
 import reconciler
 from reconciler.core import digest
+from reconciler.core.bars import (
+    EnduranceGate,
+    FidelityGate,
+    Gates,
+    GoldenPrompt,
+    LoadGate,
+    PerformanceGate,
+    PromptsGate,
+)
 from reconciler.core.errors import Problem
 from reconciler.core.manifest import (
     Generation,
@@ -30,7 +39,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 # Raise it when the meaning of a manifest or of the remembered form changes.
-FORMAT = 3
+FORMAT = 4
 
 
 @value
@@ -118,6 +127,7 @@ def _model(value: dict[str, Any]) -> Model:
             "template": _template(value["template"]),
             "generation": Generation(**value["generation"]),
             "node_selector": _selector(value["node_selector"]),
+            "gates": _gates(value["gates"]),
         }
     )
 
@@ -134,6 +144,25 @@ def _selector(value: dict[str, Any] | None) -> Selector | None:
 def _template(value: dict[str, Any]) -> Template:
     roles = value["roles"]
     return Template(origin=value["origin"], jinja=value["jinja"], roles=Roles(**roles) if roles else None)
+
+
+def _gates(value: dict[str, Any]) -> Gates:
+    prompts, performance, endurance = (value[name] for name in ("prompts", "performance", "endurance"))
+    return Gates(
+        fidelity=FidelityGate(**value["fidelity"]),
+        load=LoadGate(**value["load"]),
+        prompts=PromptsGate(**prompts | {"cases": tuple(map(_golden, prompts["cases"]))})
+        if prompts
+        else None,
+        performance=PerformanceGate(**performance | {"prompt_lengths": tuple(performance["prompt_lengths"])})
+        if performance
+        else None,
+        endurance=EnduranceGate(**endurance) if endurance else None,
+    )
+
+
+def _golden(value: dict[str, Any]) -> GoldenPrompt:
+    return GoldenPrompt(**value | {"messages": tuple((role, text) for role, text in value["messages"])})
 
 
 def _inputs(value: dict[str, Any]) -> Inputs:

@@ -6,9 +6,10 @@ from reconciler.core.changes import Change, Cost, Held
 from reconciler.core.difference import Difference, compare
 from reconciler.core.estimate import seconds_for
 from reconciler.core.failures import failure_key, verdict
+from reconciler.core.gates import judge, rejection_text
 from reconciler.core.ownership import is_ours
 from reconciler.core.release import ALWAYS_COPIED
-from reconciler.core.value import value
+from reconciler.core.value import replace, value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -79,7 +80,30 @@ def plan_variant(
         until = suspension.until if suspension and not wanted.suspended else ""
         hold = Held(variant=wanted.variant, reason="Suspended", message=f"would {actions}{why}", until=until)
         return VariantPlan(held=(hold,))
+    plan = _unless_a_gate_rejects(plan, facts)
     return _unless_it_failed(plan, facts) or _unless_disk_is_short(plan, facts)
+
+
+def _unless_a_gate_rejects(plan: VariantPlan, facts: _Facts) -> VariantPlan:
+    """Judged anew each time, from what was measured: a relaxed bar lets the release go on, and nothing is remembered
+    but numbers. What serves is never taken away for it: it is the last that was good."""
+    rejected = rejection_of(facts.wanted, facts.recorded)
+    if not rejected:
+        return plan
+    number = _number_of_wanted(facts)
+    if number is not None:
+        message = f"{facts.wanted.variant}:{number} is served, and goes on: {rejected}"
+        hold = Held(variant=facts.wanted.variant, reason="GateFailed", message=message)
+        return replace(plan, held=(*plan.held, hold))
+    return VariantPlan(held=(Held(variant=facts.wanted.variant, reason="GateFailed", message=rejected),))
+
+
+def rejection_of(wanted: Wanted, recorded: Recorded) -> str:
+    """Why the gates of today reject the release, by the numbers of then; "" where they do not."""
+    release, known = wanted.release, recorded.measured
+    fidelity = known.fidelity.get(release.recipe.build_key)
+    measured = known.releases.get(release.digest)
+    return rejection_text(judge(wanted.gates, release.precision, fidelity, measured))
 
 
 def _facts(

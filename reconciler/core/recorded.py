@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from reconciler.core.failures import RememberedFailure
+from reconciler.core.measured import Known
 from reconciler.core.observed import Registration
 from reconciler.core.release import Marker
 from reconciler.core.suspension import Suspension, suspension_of
@@ -69,7 +70,7 @@ class Recorded:
     """`releases` by variant. `high_water` is the highest number ever given to a variant: it outlives the
     release, because an id is never used for different content. `damaged` names documents that could not be
     trusted: what they held is missing here until it is rebuilt. `suspensions` are those that have not ended;
-    `failures` are at most one for each key."""
+    `failures` are at most one for each key; `measured` is what holds for the runtime of today."""
 
     releases: dict[str, RecordedRelease] = fresh(factory=dict)
     high_water: dict[str, int] = fresh(factory=dict)
@@ -79,6 +80,7 @@ class Recorded:
     damaged: tuple[str, ...] = ()
     suspensions: tuple[Suspension, ...] = ()
     failures: tuple[RememberedFailure, ...] = ()
+    measured: Known = Known()
 
     def suspension_of(self, variant: str, model: str) -> Suspension | None:
         return suspension_of(self.suspensions, variant=variant, model=model)

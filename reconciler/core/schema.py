@@ -10,15 +10,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
-    ConfigDict,
+    BeforeValidator,
     Discriminator,
     Field,
     Tag,
     TypeAdapter,
     model_validator,
 )
-from pydantic.alias_generators import to_camel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core.core_schema import WithDefaultSchema
 
@@ -33,32 +31,17 @@ from reconciler.core.fields import (
     as_text,
     as_whole,
     expect,
-    is_null,
     refusal,
 )
+from reconciler.core.gate_schema import Gate
 from reconciler.core.loader import Plain
 from reconciler.core.manifest import API_VERSION, PRECISIONS
 from reconciler.core.presets import PRESETS
 from reconciler.core.quoting import listed
 from reconciler.core.selector import OPERATORS
+from reconciler.core.strict import Strict
 
 MAX_SEED = 2**31 - 1
-
-
-class Strict(BaseModel):
-    """Unknown fields are errors, nothing is converted behind the author's back, null means "not set"."""
-
-    model_config = ConfigDict(
-        extra="forbid", strict=True, frozen=True, alias_generator=to_camel, validate_by_name=False
-    )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _without_nulls(cls, value: object) -> object:
-        if not isinstance(value, dict):
-            return value
-        optional = {f.alias for f in cls.model_fields.values() if not f.is_required() and f.default is None}
-        return {key: v for key, v in value.items() if not (key in optional and is_null(v))}
 
 
 class Metadata(Strict):
@@ -264,6 +247,17 @@ class NodeSelector(Strict):
     )
 
 
+def _gates_on_purpose(value: object) -> object:
+    if value == []:
+        hint = "delete the field for the default gates; one that you do without says why: `fidelity: {skip: ...}`"
+        raise refusal("at least one gate", value, hint, "GatesEmpty")
+    return value
+
+
+# That each kind stands there once is for `core.gate_rules`, as with the precisions.
+Gates = Annotated[list[Gate], BeforeValidator(_gates_on_purpose)]
+
+
 class ModelSpec(Strict):
     source: Source = Field(description="Where the model comes from.")
     precisions: Precisions = Field(description="One variant each, named `<model>-<precision>`.")
@@ -276,6 +270,9 @@ class ModelSpec(Strict):
     )
     generation: Generation | None = Field(
         default=None, description="Defaults for requests that do not say otherwise."
+    )
+    gates: Gates | None = Field(
+        default=None, description="What a release must show before it is served, one item each."
     )
     suspend: Flag = Field(
         default=False, description="Leave the model as it is on this machine, whatever git says."

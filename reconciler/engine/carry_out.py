@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 from reconciler.core.errors import Disturbed, PermanentError
 from reconciler.core.recorded import RecordedRelease
 from reconciler.engine.machine import served_folders
+from reconciler.engine.proving import prove
+from reconciler.engine.runtime import of_this_runtime
 from reconciler.host import durable
 from reconciler.host.clock import now
 from reconciler.host.own_path import make_plain
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 
     from reconciler.core.changes import Change
     from reconciler.core.desired import Wanted
+    from reconciler.core.measured import Known
     from reconciler.core.observed import ServedFolder
     from reconciler.core.release import Artifact, Marker
     from reconciler.engine.machine import Machine
@@ -56,6 +59,10 @@ class Execution:
             raise Disturbed(f"the store holds no artifact for {build_key[:19]}", code="ArtifactMissing")
         return artifact
 
+    def known(self) -> Known:
+        """What has been measured so far, also earlier in this pass."""
+        return of_this_runtime(self.machine.records.measured())
+
     def fresh_staging(self) -> str:
         path = os.path.join(self.machine.layout.staging, uuid.uuid4().hex)
         durable.make_folder(path)
@@ -82,8 +89,7 @@ def store_conversion(build_key: str, tree: str, execution: Execution) -> None:
 def _verify(change: Change, execution: Execution) -> None:
     staged = execution.fresh_staging()
     marker = _assemble(change, execution, staged)
-    measured = execution.workers.rehearsal.rehearse(staged, marker.id)
-    execution.machine.records.save_measurements(change.build_key, marker.release, measured)
+    prove(execution.wanted(change.variant), staged, marker.id, execution)
     execution.staged[change.variant] = (staged, marker)
 
 

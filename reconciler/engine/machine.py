@@ -13,6 +13,7 @@ from reconciler.core.observed import Observed
 from reconciler.core.selector import labels_of
 from reconciler.core.suspension import still_on
 from reconciler.core.value import replace, value
+from reconciler.engine.runtime import of_this_runtime
 from reconciler.host.clock import now
 from reconciler.host.facts import host_name, read_facts
 from reconciler.host.owner import make_owner, read_owner
@@ -140,7 +141,11 @@ def recall(machine: Machine, observed: Observed) -> Recorded:
         markers=[folder.marker for folder in observed.folders if folder.marker is not None],
         registrations=observed.registrations,
     )
-    return replace(recorded, suspensions=still_on(recorded.suspensions, now()))
+    return replace(
+        recorded,
+        suspensions=still_on(recorded.suspensions, now()),
+        measured=of_this_runtime(recorded.measured),
+    )
 
 
 def served_folders(machine: Machine) -> list[ServedFolder]:

@@ -200,6 +200,7 @@ class _Resolver:
             peak_bytes=0 if costs_nothing else predict_peak_bytes(source, recipe),
             suspended=model.suspend,
             protected=model.prune_disabled,
+            gates=model.gates,
         )
 
 

@@ -15,8 +15,9 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 
+from reconciler.core.measured import Known
 from reconciler.core.recorded import Condition, Recorded, RecordedRelease, Timing, completed
-from reconciler.core.value import as_dict, replace
+from reconciler.core.value import replace
 from reconciler.host import durable
 from reconciler.host.sealed import Damaged
 from reconciler.records import documents, events
@@ -35,14 +36,15 @@ from reconciler.records.forms import (
     write_suspensions,
     write_variant,
 )
+from reconciler.records.measured_form import read_measured, write_measured
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import TypeVar
 
-    from reconciler.core.answer import Measurements
     from reconciler.core.failures import RememberedFailure
     from reconciler.core.layout import Layout
+    from reconciler.core.measured import Fidelity, Measured
     from reconciler.core.observed import Registration
     from reconciler.core.release import Marker
     from reconciler.core.suspension import Suspension
@@ -95,6 +97,7 @@ class Records:
             last_applied_revision=machine.last_applied_revision,
             suspensions=suspensions,
             failures=_read(self._failures, read_failures, NO_FAILURES, damaged.append),
+            measured=_read(self._measurements, read_measured, Known(), lambda path: None),
             damaged=tuple(os.path.relpath(path, self._folder) for path in damaged),
         )
         self._known = completed(recorded, owner=owner, markers=markers, registrations=registrations)
@@ -109,7 +112,7 @@ class Records:
         damaged: list[str] = []
         forms: dict[str, Callable[[Document], object]] = {
             self._conditions: read_conditions,
-            self._measurements: _entries,
+            self._measurements: read_measured,
         }
         for path, form in forms.items():
             _read(path, form, None, damaged.append)
@@ -176,11 +179,28 @@ class Records:
         )
         self._save_machine(replace(old, timings=(*old.timings, timing)[-TIMINGS_KEPT:]))
 
-    def save_measurements(self, build_key: str, release: str, measured: Measurements) -> None:
-        held: list[Document] = _read(self._measurements, _entries, [], documents.set_aside)
-        entry = {"release": release, "buildKey": build_key, "measured": as_dict(measured)}
-        kept = [*(one for one in held if one["release"] != release), entry][-MEASUREMENTS_KEPT:]
-        documents.write(self._measurements, {"measurements": kept})
+    def measured(self) -> Known:
+        """As it is on disk now: a pass reads it again after each measurement."""
+        return _read(self._measurements, read_measured, Known(), lambda path: None)
+
+    def save_measured(self, measured: Measured) -> None:
+        """The newest last; the oldest go."""
+        held = _read(self._measurements, read_measured, Known(), documents.set_aside)
+        others = {name: one for name, one in held.releases.items() if name != measured.release}
+        self._save_known(replace(held, releases={**others, measured.release: measured}))
+
+    def save_fidelity(self, fidelity: Fidelity) -> None:
+        held = _read(self._measurements, read_measured, Known(), documents.set_aside)
+        others = {key: one for key, one in held.fidelity.items() if key != fidelity.build_key}
+        self._save_known(replace(held, fidelity={**others, fidelity.build_key: fidelity}))
+
+    def _save_known(self, known: Known) -> None:
+        kept = replace(
+            known,
+            fidelity=dict(list(known.fidelity.items())[-MEASUREMENTS_KEPT:]),
+            releases=dict(list(known.releases.items())[-MEASUREMENTS_KEPT:]),
+        )
+        documents.write(self._measurements, write_measured(kept))
 
     @property
     def event_log(self) -> str:
@@ -228,11 +248,6 @@ class Records:
 
     def _held_conditions(self) -> dict[str, dict[str, Condition]]:
         return _read(self._conditions, read_conditions, {}, documents.set_aside)
-
-
-def _entries(document: Document) -> list[Document]:
-    held: list[Document] = document["measurements"]
-    return held
 
 
 def _read(path: str, form: Callable[[Document], T], missing: T, damaged: Callable[[str], None]) -> T:

@@ -134,6 +134,11 @@ class Foundry:
         found = self._model_call("measure", {}, self._limits.catalog)
         return found["peak_memory_bytes"], found["runtime"]
 
+    def memory(self) -> int:
+        """What the child holds now, in bytes; 0 where the platform does not tell."""
+        held: int = self._model_call("memory", {}, self._limits.catalog)["bytes"]
+        return held
+
     def kill(self) -> None:
         child = self._child
         if child is not None:

@@ -99,6 +99,9 @@ class Worker:
             "runtime": {package: version(package) for package in RUNTIME_PACKAGES},
         }
 
+    def memory(self, parameters: Json, emit: Emit) -> Json:
+        return {"bytes": _memory("VmRSS:") or 0}
+
 
 def _prepare_catalog(cache_dir: str) -> None:
     """Foundry Local opens the lock for writing even to list, so whoever may read the folder must be able
@@ -190,12 +193,18 @@ def _forget_peak_memory() -> None:
 
 
 def _peak_memory() -> int:
+    peak = _memory("VmHWM:")
+    return _peak_memory_of_process() if peak is None else peak
+
+
+def _memory(kind: str) -> int | None:
+    """In bytes, as Linux tells it; None elsewhere."""
     try:
         with open("/proc/self/status") as file:
-            line = next(line for line in file if line.startswith("VmHWM:"))
+            line = next(line for line in file if line.startswith(kind))
         return int(line.split()[1]) * 1024
     except (OSError, StopIteration):
-        return _peak_memory_of_process()
+        return None
 
 
 def _peak_memory_of_process() -> int:
@@ -209,7 +218,7 @@ def _peak_memory_of_process() -> int:
 
 if __name__ == "__main__":
     worker = Worker()
-    verbs = ("open", "register", "unregister", "list", "load", "ask", "measure")
+    verbs = ("open", "register", "unregister", "list", "load", "ask", "measure", "memory")
     serve({verb: getattr(worker, verb) for verb in verbs})
     # Not through the SDK's close(): after a model was loaded it waits a second for its own threads (2.2.1),
     # and all it would free goes with the process. Whatever we promised is on disk already.

@@ -9,16 +9,24 @@ and gives no verdict on them.
 from __future__ import annotations
 
 import os
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
 from reconciler.core.answer import Measurements
 from reconciler.core.errors import PermanentError, ReconcilerError, RehearsalFailed
+from reconciler.core.value import replace
+from reconciler.verification.endurance import endure
+from reconciler.verification.golden import ask_golden
+from reconciler.verification.speed import time_answers
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from types import TracebackType
 
     from reconciler.core.answer import Answer
+    from reconciler.core.bars import Gates
+    from reconciler.core.gates import Needed
+    from reconciler.core.measured import Measured
 
 USER = (("user", "Hello! Who are you?"),)
 SYSTEM_AND_USER = (("system", "Answer briefly."), *USER)
@@ -45,6 +53,8 @@ class Runtime(Protocol):
 
     def measure(self) -> tuple[int, dict[str, str]]: ...
 
+    def memory(self) -> int: ...
+
     def kill(self) -> None: ...
 
     def close(self) -> None: ...
@@ -63,10 +73,33 @@ class Rehearsal:
     def rehearse(self, folder: str, name: str) -> Measurements:
         """Raises RehearsalFailed, in the runtime's own words, when the candidate does not load or does not
         answer."""
+        with self._registered(folder, name):
+            return self._measure(folder, name)
+
+    def prove(
+        self, folder: str, name: str, gates: Gates, wanted: Needed, held: Measured
+    ) -> Iterator[Measured]:
+        """`held` with what is `wanted` added to it, part by part: what was measured before something failed is not
+        lost. Raises RehearsalFailed as `rehearse` does."""
+        with self._registered(folder, name):
+            if wanted.load:
+                yield (held := replace(held, load=self._measure(folder, name)))
+            if gates.prompts and wanted.questions:
+                answers = ask_golden(self._runtime, name, gates.prompts, wanted.questions)
+                yield (held := replace(held, answers={**held.answers, **answers}))
+            if gates.performance and wanted.lengths:
+                speeds = time_answers(self._runtime, name, wanted.lengths)
+                memory, _ = self._runtime.measure()
+                yield (held := replace(held, speeds=(*held.speeds, *speeds), speed_memory_bytes=memory))
+            if gates.endurance and wanted.endurance:
+                yield replace(held, endured=endure(self._runtime, name, gates.endurance))
+
+    @contextmanager
+    def _registered(self, folder: str, name: str) -> Iterator[None]:
         self._runtime.unregister(name)  # left by a pass that was killed
         try:
             self._runtime.register(folder, name, {})
-            return self._measure(folder, name)
+            yield
         except PermanentError as error:
             raise RehearsalFailed(f"{name}: {error}", hint=error.hint, code=error.code) from error
         finally:

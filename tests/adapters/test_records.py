@@ -12,6 +12,7 @@ import pytest
 
 from reconciler.core.answer import Measurements
 from reconciler.core.layout import Layout
+from reconciler.core.measured import Endured, Fidelity, Known, Measured, Speed
 from reconciler.core.observed import Registration
 from reconciler.core.recorded import Condition, Recorded, RecordedRelease, Timing
 from reconciler.core.value import replace
@@ -31,6 +32,25 @@ MEASURED = Measurements(
     peak_memory_bytes=1 << 30,
     takes_system=True,
     runtime={"onnxruntime": "1.31.0"},
+)
+
+
+WHOLE = Measured(
+    release="sha256:3",
+    build_key="sha256:b",
+    answers={"sha256:q": "Päris"},
+    speeds=(Speed(wanted_tokens=9, prompt_tokens=8, first_token_seconds=0.1, tokens_per_second=2.0),),
+    speed_memory_bytes=7,
+    endured=Endured(requests=8, growth_bytes=-1, drift=1.5, crashed=("empty",)),
+)
+FIDELITY = Fidelity(
+    build_key="sha256:b",
+    prompts="sha256:p",
+    positions=9,
+    top1_agreement=0.5,
+    mean_kl=0.1,
+    perplexity_ratio=1.1,
+    wiring_kl=None,
 )
 
 
@@ -65,7 +85,8 @@ def fill(root: Root) -> None:
     root.records.save_attempted("main@sha1:2")
     root.records.save_applied("main@sha1:1")
     root.records.save_timing("convert", "int4", 1000, 2.5)
-    root.records.save_measurements("sha256:b", "sha256:3", MEASURED)
+    root.records.save_measured(replace(WHOLE, load=MEASURED))
+    root.records.save_fidelity(FIDELITY)
     root.records.append_event({"time": "then", "type": "convert.done"})
 
 
@@ -81,6 +102,10 @@ def test_what_is_saved_is_read_again_by_any_process(root: Root) -> None:
         timings=(Timing(action="convert", precision="int4", source_bytes=1000, seconds=2.5),),
         last_attempted_revision="main@sha1:2",
         last_applied_revision="main@sha1:1",
+        measured=Known(
+            fidelity={"sha256:b": FIDELITY},
+            releases={"sha256:3": replace(WHOLE, load=MEASURED)},
+        ),
     )
     assert root.records.conditions() == {VARIANT: {"Ready": READY}}
     assert root.records.events() == [{"time": "then", "type": "convert.done"}]
@@ -108,7 +133,7 @@ def test_saying_the_same_again_writes_nothing(root: Root) -> None:
     root.records.save_conditions({VARIANT: {"Ready": READY}})
     root.records.save_attempted("main@sha1:2")
     root.records.save_applied("main@sha1:1")
-    root.records.save_measurements("sha256:b", "sha256:3", MEASURED)
+    root.records.save_measured(replace(WHOLE, load=MEASURED))
     assert {path: os.stat(path) for path in before} == before
 
 
@@ -123,7 +148,7 @@ def test_lists_stay_short(root: Root) -> None:
         root.records.save_timing("convert", "int4", number, 1.0)
     assert [timing.source_bytes for timing in root.load().timings] == list(range(10, TIMINGS_KEPT + 10))
     for number in range(MEASUREMENTS_KEPT + 10):
-        root.records.save_measurements("sha256:b", f"sha256:{number}", MEASURED)
+        root.records.save_measured(Measured(release=f"sha256:{number}", build_key="sha256:b", load=MEASURED))
     kept = json.loads((root.folder / "measurements.json").read_bytes())["body"]["measurements"]
     assert [one["release"] for one in kept] == [f"sha256:{n}" for n in range(10, MEASUREMENTS_KEPT + 10)]
 

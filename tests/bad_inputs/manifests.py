@@ -96,7 +96,8 @@ YAML: dict[str, Case] = {
 }
 
 VALUES: dict[str, Case] = {
-    "unknown field": model("gates: []"),
+    "unknown field": model("fences: []"),
+    "an empty list of gates": model("gates: []"),
     "unknown field with a near name": model("quantisation: {}"),
     "wrong case": model("Generation: {}"),
     "snake case": model("prompt_template: chatml"),

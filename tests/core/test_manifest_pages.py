@@ -121,7 +121,7 @@ MODULES = {
         "parse",
         "paths",
     ),
-    *("schema", "template_lint", "template_rules"),
+    *("gate_rules", "gate_schema", "schema", "template_lint", "template_rules"),
 }
 NOT_CODES = {
     *OPERATORS,

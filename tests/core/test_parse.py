@@ -410,7 +410,7 @@ def test_one_bad_document_harms_only_itself() -> None:
 
 def test_problems_come_in_the_order_of_files_and_lines() -> None:
     files = {
-        "b.yaml": f"{model('B')}---\n{model('a', 'gates: []')}",
+        "b.yaml": f"{model('B')}---\n{model('a', 'fences: []')}",
         "a.yaml": "a: [",
         "c.yaml": model("phi", "x: 1"),
     }

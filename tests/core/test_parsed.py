@@ -6,6 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reconciler.core.bars import (
+    CHECKS,
+    EnduranceGate,
+    FidelityGate,
+    Gates,
+    GoldenPrompt,
+    LoadGate,
+    PerformanceGate,
+    PromptsGate,
+)
 from reconciler.core.errors import Problem
 from reconciler.core.manifest import Generation, Model, Quantization, Roles, Target, Template
 from reconciler.core.parsed import Inputs, Parsed, Place, recall, remember
@@ -22,6 +32,33 @@ GENERATION = st.builds(
     repetition_penalty=MAYBE_FLOAT,
     no_repeat_ngram_size=MAYBE_INT,
     random_seed=MAYBE_INT,
+)
+GATES = st.builds(
+    Gates,
+    fidelity=st.builds(FidelityGate, min_top1_agreement=MAYBE_FLOAT, max_mean_kl=MAYBE_FLOAT, skip=TEXT),
+    load=st.builds(LoadGate, max_memory=MAYBE_INT),
+    prompts=st.none()
+    | st.builds(
+        PromptsGate,
+        cases=st.lists(
+            st.builds(
+                GoldenPrompt,
+                messages=st.lists(st.tuples(TEXT, TEXT), max_size=2).map(tuple),
+                check=st.sampled_from(CHECKS),
+                expected=TEXT,
+            ),
+            max_size=2,
+        ).map(tuple),
+        min_pass=st.integers(1, 9),
+    ),
+    performance=st.none()
+    | st.builds(
+        PerformanceGate,
+        prompt_lengths=st.lists(st.integers(1, 9), max_size=3).map(tuple),
+        max_time_to_first_token=MAYBE_FLOAT,
+        on_fail=TEXT,
+    ),
+    endurance=st.none() | st.builds(EnduranceGate, requests=st.integers(8, 99), bad_input=st.booleans()),
 )
 TEMPLATE = st.builds(
     Template,
@@ -50,6 +87,7 @@ MODEL = st.builds(
     target=st.builds(Target, device=TEXT, execution_provider=TEXT),
     template=TEMPLATE,
     generation=GENERATION,
+    gates=GATES,
     suspend=st.booleans(),
 )
 PROBLEM = st.builds(

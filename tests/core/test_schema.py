@@ -53,13 +53,14 @@ def test_a_manifest_with_every_field() -> None:
         "promptTemplate: {ref: support}",
         "generation: {maxLength: 2048, temperature: 0.7, topP: 1, topK: 50, repetitionPenalty: 1.1,",
         "  noRepeatNgramSize: 3, randomSeed: 7}",
+        "gates: [fidelity: {skip: a draft}, prompts: {cases: [{prompt: hi, regex: 1.0}], minPass: 1}]",
         "suspend: true",
         "nodeSelector: {matchLabels: {rack: 7}, matchExpressions: [{key: a, operator: Gt, values: [1]}]}",
         metadata="{name: phi, labels: {tier: demo}, annotations: {reconciler.foundry/prune: disabled}}",
         source="{path: ../phi, adapter: ../lora}",
         precisions="[int4, int8, fp32]",
     )
-    assert manifest.model_dump(by_alias=True, warnings=False) == {
+    assert manifest.model_dump(by_alias=True, warnings=False, exclude_none=True) == {
         "apiVersion": "reconciler.foundry/v1alpha1",
         "kind": "Model",
         "metadata": {
@@ -87,6 +88,17 @@ def test_a_manifest_with_every_field() -> None:
                 "noRepeatNgramSize": 3,
                 "randomSeed": 7,
             },
+            "gates": [
+                {"fidelity": {"skip": "a draft"}},
+                {
+                    "prompts": {
+                        "cases": [{"prompt": "hi", "regex": "1.0"}],
+                        "minPass": 1,
+                        "maxTokens": 64,
+                        "greedy": True,
+                    }
+                },
+            ],
             "suspend": True,
             "nodeSelector": {
                 "matchLabels": {"rack": "7"},
@@ -317,7 +329,7 @@ PATTERN = "expected text with {Content} in it, once"
             'expected true or false, got the text "true"',
             "remove the quotes",
         ),
-        (model("gates: []"), "spec.gates", 7, None, ""),
+        (model("gatez: []"), "spec.gatez", 7, None, "did you mean gates?"),
         (
             model("promptTemplate: chatmll"),
             "spec.promptTemplate",
@@ -430,7 +442,7 @@ def test_a_name_is_not_one_that_foundry_local_gives_its_own_models() -> None:
 
 def test_all_problems_of_a_document_are_said_at_once() -> None:
     problems = read(
-        model("generation: {topK: 0, topP: 2}", "gates: []", metadata="{name: A}", precisions="[]")
+        model("generation: {topK: 0, topP: 2}", "fences: []", metadata="{name: A}", precisions="[]")
     )
     assert isinstance(problems, tuple)
     assert [p.field for p in problems] == [
@@ -438,7 +450,7 @@ def test_all_problems_of_a_document_are_said_at_once() -> None:
         "spec.precisions",
         "spec.generation.topP",
         "spec.generation.topK",
-        "spec.gates",
+        "spec.fences",
     ]
 
 

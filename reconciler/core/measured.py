@@ -1,0 +1,97 @@
+"""What was measured of artifacts and releases on this machine: numbers and answers, never a judgement."""
+
+from __future__ import annotations
+
+from reconciler.core import digest
+from reconciler.core.value import fresh, value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from reconciler.core.answer import Measurements
+
+
+@value
+class Fidelity:
+    """An artifact against its source, over all `positions` of the texts (`prompts` is their digest).
+
+    `mean_kl` is in nats from the source. `wiring_kl` is from the source whose weights were rounded as the recipe says:
+    what is left is no work of rounding. It is None where nobody knows how to round alike.
+    """
+
+    build_key: str
+    prompts: str
+    positions: int
+    top1_agreement: float
+    mean_kl: float
+    perplexity_ratio: float
+    wiring_kl: float | None
+
+
+@value
+class Speed:
+    """At one prompt length: asked for `wanted_tokens`, which became `prompt_tokens`."""
+
+    wanted_tokens: int
+    prompt_tokens: int
+    first_token_seconds: float
+    tokens_per_second: float
+
+
+@value
+class Endured:
+    """`drift` is the median latency of the last quarter of the requests, in that of the first. `crashed` names the bad
+    inputs after which the runtime was gone; it is None where none were tried."""
+
+    requests: int
+    growth_bytes: int
+    drift: float
+    crashed: tuple[str, ...] | None
+
+
+@value
+class Measured:
+    """One release in the real runtime. `answers` are by question (`PromptsGate.questions`)."""
+
+    release: str
+    build_key: str
+    load: Measurements | None = None
+    answers: dict[str, str] = fresh(factory=dict)
+    speeds: tuple[Speed, ...] = ()
+    speed_memory_bytes: int = 0
+    endured: Endured | None = None
+
+
+@value
+class Known:
+    """By build key and by release digest."""
+
+    fidelity: dict[str, Fidelity] = fresh(factory=dict)
+    releases: dict[str, Measured] = fresh(factory=dict)
+
+
+# What source and artifact both read: prose, code, numbers, other scripts, a conversation. Other texts make other
+# numbers, so their digest stands beside them.
+_PROSE = """The harbour was quiet before sunrise. A single lamp moved along the pier, stopped at each boat, and went on.
+When the first gulls came in from the breakwater, Marta had already counted the nets twice and found one missing. She
+did not say so to anybody. Her father had taught her that a thing which is told before noon is told for nothing."""
+_CODE = """def merge(left, right):
+    result, i, j = [], 0, 0
+    while i < len(left) and j < len(right):
+        if left[i] <= right[j]:
+            result.append(left[i]); i += 1
+        else:
+            result.append(right[j]); j += 1
+    return result + left[i:] + right[j:]
+"""
+_NUMBERS = """In 1987 the valley had 12,408 inhabitants; by 2021 there were 9,775, a fall of 21.2 per cent. The
+budget of 3.4 million was spent as follows: {"roads": 1200000, "schools": 1850000, "water": 350000}.
+What share went to schools?"""
+_TALK = """Question: Why does ice float on water?
+Answer: Because water expands when it freezes. Its molecules arrange themselves in a lattice that needs more room.
+Question: Which city is the capital of France?
+Answer: Paris. Question: And of Italy?
+Answer: Rome."""
+_SCRIPTS = """Der Zug nach Linz fährt um 7 Uhr 40 ab. ¿Dónde está la biblioteca? Это просто короткое предложение.
+東京は日本の首都です。 Les élèves révisaient déjà leurs leçons d'été."""
+TEXTS = (_PROSE, _CODE, _NUMBERS, _TALK, _SCRIPTS)
+TEXTS_DIGEST = digest.of_value(TEXTS)

@@ -1,0 +1,60 @@
+"""How measurements look on disk: numbers and answers by release and by build key, the oldest first."""
+
+from __future__ import annotations
+
+from reconciler.core.answer import Measurements
+from reconciler.core.measured import Endured, Fidelity, Known, Measured, Speed
+from reconciler.core.value import as_dict
+from reconciler.host.sealed import Damaged
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from reconciler.records.documents import Document
+
+
+def read_measured(document: Document) -> Known:
+    try:
+        return Known(
+            fidelity={one["build_key"]: Fidelity(**one) for one in document.get("fidelity", ())},
+            releases={one["release"]: _read(one) for one in document["measurements"]},
+        )
+    except (LookupError, TypeError, AttributeError) as error:
+        raise Damaged(str(error)) from None
+
+
+def write_measured(known: Known) -> Document:
+    return {
+        "measurements": [_write(one) for one in known.releases.values()],
+        "fidelity": [as_dict(one) for one in known.fidelity.values()],
+    }
+
+
+def _read(one: Document) -> Measured:
+    """What older versions wrote has the load alone."""
+    endured = one.get("endured")
+    return Measured(
+        release=one["release"],
+        build_key=one["buildKey"],
+        load=Measurements(**one["measured"]) if one["measured"] else None,
+        answers=dict(one.get("answers", {})),
+        speeds=tuple(Speed(**speed) for speed in one.get("speeds", ())),
+        speed_memory_bytes=one.get("speedMemoryBytes", 0),
+        endured=_read_endured(endured) if endured else None,
+    )
+
+
+def _read_endured(one: Document) -> Endured:
+    crashed = one["crashed"]
+    return Endured(**one | {"crashed": None if crashed is None else tuple(crashed)})
+
+
+def _write(one: Measured) -> Document:
+    return {
+        "release": one.release,
+        "buildKey": one.build_key,
+        "measured": as_dict(one.load) if one.load else None,
+        "answers": one.answers,
+        "speeds": [as_dict(speed) for speed in one.speeds],
+        "speedMemoryBytes": one.speed_memory_bytes,
+        "endured": as_dict(one.endured) if one.endured else None,
+    }

@@ -1,0 +1,33 @@
+"""Put the golden prompts to a candidate. What comes back is kept as it is; `core.golden` says whether it is right."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from reconciler.core.errors import PermanentError
+from reconciler.core.golden import LONGEST_ANSWER
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from reconciler.core.bars import GoldenPrompt, PromptsGate
+    from reconciler.verification.rehearsal import Runtime
+
+# A question that this model can never be asked fails alone; anything else is wrong with the candidate.
+_OF_THE_QUESTION = frozenset({"PromptTooLong", "TemplateRefused"})
+
+
+def ask_golden(runtime: Runtime, name: str, gate: PromptsGate, places: Sequence[int]) -> dict[str, str]:
+    """Answers by question, for the cases at those places."""
+    return {gate.questions[place]: _ask(runtime, name, gate, gate.cases[place]) for place in places}
+
+
+def _ask(runtime: Runtime, name: str, gate: PromptsGate, case: GoldenPrompt) -> str:
+    temperature = 0.0 if gate.greedy else None
+    try:
+        answer = runtime.ask(name, case.messages, gate.max_tokens, temperature=temperature)
+    except PermanentError as error:
+        if error.code in _OF_THE_QUESTION:
+            return ""
+        raise
+    return answer.text[:LONGEST_ANSWER]

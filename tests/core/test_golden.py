@@ -1,0 +1,71 @@
+"""Which answers pass, and which patterns and schemas are not even taken."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import pytest
+
+from reconciler.core.bars import GoldenPrompt
+from reconciler.core.golden import LONGEST_PATTERN, passes, pattern_refusal
+from reconciler.core.json_schema import schema_refusal
+
+CITY = json.dumps(
+    {"type": "object", "required": ["city"], "properties": {"city": {"type": "string", "minLength": 2}}}
+)
+
+
+@pytest.mark.parametrize(
+    ("check", "expected", "right", "wrong"),
+    [
+        ("exact", "Paris.", "  Paris.\n", "Paris"),
+        ("contains", "Paris", "It is Paris, I think.", "It is paris."),
+        ("regex", "^[Pp]aris\\.?$", "paris", "It is Paris"),
+        ("jsonSchema", CITY, '{"city": "Rom"}', '{"city": "R"}'),
+        ("jsonSchema", CITY, '{"city": "Rom", "more": 1}', "[]"),
+        ("jsonSchema", CITY, ' {"city": "Rom"} ', '{"city": 7}'),
+        ("jsonSchema", '{"type": "integer", "minimum": 3}', "3", "true"),
+        ("jsonSchema", '{"type": "array", "items": {"enum": ["a"]}, "maxItems": 2}', '["a", "a"]', '["b"]'),
+        ("jsonSchema", '{"additionalProperties": false, "properties": {"a": {}}}', '{"a": 1}', '{"b": 1}'),
+        ("jsonSchema", "{}", "null", "no JSON"),
+        ("jsonSchema", "{}", "1", "[" * 100_000),
+    ],
+)
+def test_an_answer(check: str, expected: str, right: str, wrong: str) -> None:
+    case = GoldenPrompt(messages=(("user", "q"),), check=check, expected=expected)
+    assert passes(case, right)
+    assert not passes(case, wrong)
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    ["(", "(a+)+$", "(a|aa)*b", "a*b*c*", "(?:a{2,}b){3,}", "x" * (LONGEST_PATTERN + 1), "(?(1)a|b)*", "[", "a{9,1}"],
+)  # fmt: skip
+def test_patterns_that_are_not_taken(pattern: str) -> None:
+    assert pattern_refusal(pattern)
+
+
+@pytest.mark.parametrize(
+    "pattern", ["Paris|Rome", "^\\s*4\\d{0,3}$", "(?i)yes", "a.*b", "(ab){1,3}", "[a-z]+"]
+)
+def test_patterns_that_are(pattern: str) -> None:
+    assert pattern_refusal(pattern) is None
+
+
+def test_the_worst_pattern_that_is_taken_ends_soon() -> None:
+    pattern = ".*.*=x"
+    assert pattern_refusal(pattern) is None
+    started = time.perf_counter()
+    case = GoldenPrompt(messages=(), check="regex", expected=pattern)
+    assert not passes(case, "=" * 1_000_000)
+    assert time.perf_counter() - started < 20
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [7, {"type": "thing"}, {"$ref": "#"}, {"items": {"pattern": "a"}}, {"minimum": "1"}, {"required": "a"},
+     {"properties": {"a": {"oneOf": []}}}, {"additionalProperties": {}}],
+)  # fmt: skip
+def test_schemas_that_would_be_half_ignored(schema: object) -> None:
+    assert schema_refusal(schema)
