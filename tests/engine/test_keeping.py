@@ -1,0 +1,252 @@
+"""Passes that do not wait, with a converter that works for as long as a test likes: what runs beside, what is dropped,
+what is remembered. The runtime is the real one."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from reconciler.engine.keeping import Keeping
+from reconciler.engine.machine import Machine, locked_machine
+from reconciler.engine.pass_ import Options, PassResult, run_pass
+from reconciler.engine.planning import look
+from reconciler.engine.report import Silent
+from reconciler.sources.manifests import load
+from tests.machine import TestMachine
+
+OPTIONS = Options(jobs=2, converter_module="tests.engine.waiting_worker")
+
+
+class World:
+    """One machine whose passes a test makes by hand."""
+
+    def __init__(self, machine: TestMachine, opened: Machine) -> None:
+        self.machine = machine
+        self.opened = opened
+        self.woken = threading.Event()
+        self.keeping = Keeping(opened, Silent(), OPTIONS, wake=self.woken.set)
+
+    def run(self) -> PassResult:
+        return self.keeping.run_pass(load(str(self.machine.manifests)))
+
+    def apply(self, **options: bool) -> PassResult:
+        more = Options(jobs=2, converter_module=OPTIONS.converter_module, **options)
+        return run_pass(self.opened, load(str(self.machine.manifests)), Silent(), more)
+
+    def plan(self) -> list[str]:
+        return [h.reason for h in look(self.opened, load(str(self.machine.manifests))).plan.held]
+
+    def say(self, word: str) -> None:
+        (self.machine.manifests.parent / word).touch()
+
+    def unsay(self, word: str) -> None:
+        (self.machine.manifests.parent / word).unlink()
+
+    def pids(self, name: str = "pids") -> list[int]:
+        path = self.machine.manifests.parent / name
+        return [int(line) for line in path.read_text().split()] if path.exists() else []
+
+    def wait(self) -> None:
+        assert self.woken.wait(20)
+        self.woken.clear()
+
+    def conditions(self, variant: str = "capitals-int4") -> dict[str, str]:
+        held = self.opened.records.conditions()[variant]
+        return {kind: f"{one.status} {one.reason}" for kind, one in held.items()}
+
+
+@pytest.fixture
+def world(tmp_path: Path, capitals: Path) -> Iterator[World]:
+    machine = TestMachine(folder=tmp_path)
+    machine.give_model(capitals)
+    machine.declare()
+    with locked_machine(str(machine.root), str(machine.cache), command="test") as opened:
+        one = World(machine, opened)
+        yield one
+        one.keeping.close()
+    assert not [pid for pid in one.pids() + one.pids("workers") if is_alive(pid)]
+    assert os.listdir(opened.layout.staging) == []
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state not in ("Z", "X")
+
+
+def until(true: Callable[[], object], seconds: float = 20.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline, "it took too long"
+        time.sleep(0.01)
+
+
+def outcomes(result: PassResult) -> list[str]:
+    return [f"{one.change.action} {one.status}" for one in result.outcomes]
+
+
+def test_a_pass_does_not_wait_and_the_next_ones_keep_what_runs(world: World) -> None:
+    world.say("wait")
+    for _ in range(3):
+        began = time.monotonic()
+        result = world.run()
+        assert time.monotonic() - began < 1.5
+        assert [change.action for change in result.running] == ["convert"]
+        assert not result.converged
+        assert result.outcomes == ()
+        assert world.conditions()["Reconciling"] == "True Converting"
+        assert world.conditions()["Stalled"] == "False Progressing"
+    until(world.pids)
+    assert world.keeping.running() == result.running
+    world.unsay("wait")
+    world.wait()
+    assert len(world.pids()) == 1
+    until(lambda: not is_alive(world.pids("workers")[0]), 5)  # nothing runs, so nobody is there
+    result = world.run()
+    assert outcomes(result) == [
+        "convert done",
+        "verify failed",
+        "register skipped",
+    ]  # the graph is five bytes
+    assert result.running == ()
+    assert world.conditions()["Built"] == "True ArtifactHeld"
+    assert world.conditions()["Verified"].startswith("False")
+
+
+def test_what_the_plan_no_longer_wants_is_dead_within_3_seconds_and_the_rest_goes_on(world: World) -> None:
+    world.say("wait")
+    world.machine.declare(precisions="int4, int8")
+    assert len(world.run().running) == 2
+    until(lambda: len(world.pids()) == 2)
+    world.machine.declare(precisions="int8")
+    result = world.run()
+    assert outcomes(result) == ["convert cancelled"]
+    assert [change.variant for change in result.running] == ["capitals-int8"]
+    until(lambda: sum(map(is_alive, world.pids())) == 1, 3)
+    assert world.opened.records.failures() == ()
+    assert not result.failed
+    until(
+        lambda: len(os.listdir(os.path.join(world.opened.layout.staging, "work"))) == 3, 3
+    )  # home, scratch, job
+    assert len(set(world.pids("workers"))) == 1
+
+
+def test_a_changed_recipe_replaces_what_runs_and_keeps_the_worker(world: World) -> None:
+    world.say("wait")
+    world.run()
+    until(world.pids)
+    world.machine.declare(more="  quantization: {blockSize: 64}\n")
+    result = world.run()
+    assert outcomes(result) == ["convert cancelled"]
+    assert [change.variant for change in result.running] == ["capitals-int4"]
+    until(lambda: not is_alive(world.pids()[0]), 3)
+    until(lambda: len(world.pids()) == 2)
+    assert len(set(world.pids("workers"))) == 1
+
+
+def test_imports_for_nothing_are_ended(world: World) -> None:
+    world.say("imports")
+    world.run()
+    until(lambda: world.pids("workers"))
+    world.machine.declare(more="  suspend: true\n")
+    result = world.run()
+    until(lambda: not is_alive(world.pids("workers")[0]), 3)
+    assert outcomes(result) == ["convert cancelled"]
+    assert result.converged
+
+
+def test_a_manifest_that_cannot_be_read_costs_no_conversion(world: World) -> None:
+    world.say("wait")
+    world.run()
+    until(world.pids)
+    path = world.machine.manifests / "capitals.yaml"
+    good = path.read_text()
+    path.write_text("kind: [")
+    result = world.run()
+    assert len(result.running) == 1
+    assert result.outcomes == ()
+    path.write_text(good)
+    assert len(world.run().running) == 1
+    assert is_alive(world.pids()[0])
+
+
+def test_twenty_passes_after_a_failure_are_one_event_and_an_edit_tries_again(world: World) -> None:
+    world.say("fail")
+    world.run()
+    world.wait()
+    result = world.run()
+    assert outcomes(result) == ["convert failed"]
+    for _ in range(20):
+        result = world.run()
+        assert result.outcomes == ()
+        assert [hold.reason for hold in result.remaining.held] == ["FailedBefore"]
+        assert result.next_wake is None
+        assert not result.converged
+        assert world.conditions()["Ready"] == world.conditions()["Stalled"].replace("True", "False")
+    assert [event["type"] for event in world.opened.records.events()] == ["convert.failed"]
+    assert world.plan() == ["FailedBefore"]
+    assert outcomes(world.apply()) == []
+    assert outcomes(world.apply(retry=True)) == ["convert failed"]
+    world.machine.declare(more="  quantization: {blockSize: 64}\n")
+    assert len(world.run().running) == 1
+    world.wait()
+    world.run()
+    (failure,) = world.opened.records.failures()  # what nothing declares any more is forgotten
+    assert failure.attempts == 1
+
+
+def test_a_killed_converter_is_tried_again_later_and_at_once_for_who_asks(world: World) -> None:
+    world.say("die")
+    world.run()
+    world.wait()
+    result = world.run()
+    assert outcomes(result) == ["convert failed"]
+    assert result.outcomes[0].code == "ConverterLost"
+    assert world.plan() == ["BackoffActive"]
+    assert world.conditions()["Stalled"] == "False BackoffActive"
+    assert result.next_wake is not None
+    assert outcomes(world.run()) == []
+    asked = world.apply()
+    assert outcomes(asked) == ["convert failed"]
+    assert not asked.converged
+    (failure,) = world.opened.records.failures()
+    assert (failure.attempts, failure.permanent) == (2, False)
+
+
+def test_a_success_is_no_longer_a_failure(world: World) -> None:
+    world.say("die")
+    world.apply()
+    world.unsay("die")
+    assert outcomes(world.apply())[0] == "convert done"
+    assert {one.action for one in world.opened.records.failures()} == {"verify"}
+
+
+def test_closing_ends_everything_in_time_and_says_so(world: World) -> None:
+    world.say("wait")
+    world.run()
+    until(world.pids)
+    began = time.monotonic()
+    world.keeping.close()
+    assert time.monotonic() - began < 5
+    assert not any(map(is_alive, world.pids() + world.pids("workers")))
+    assert world.conditions()["Reconciling"] == "True ChangesLeft"
+    assert [event["type"] for event in world.opened.records.events()] == ["convert.cancelled"]
+    assert world.opened.records.failures() == ()
+
+
+def test_a_damaged_memory_of_failures_is_set_aside(world: World) -> None:
+    world.say("fail")
+    world.apply()
+    path = Path(world.opened.layout.records, "failures.json")
+    path.write_text(path.read_text().replace("NaN", "inf"))
+    assert world.opened.records.load().damaged == ("failures.json",)
+    assert outcomes(world.apply()) == ["convert failed"]
+    assert "NaN" in json.dumps([one.message for one in world.opened.records.failures()])
