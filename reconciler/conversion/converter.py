@@ -63,7 +63,7 @@ class Attempt:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._pid = 0  # of the forked job, while nobody has waited for it: so it names no other process
+        self._pid = 0  # of the forked job, until we hear that the worker has waited for it
         self.begun = False
         self.cancelled = False
 

@@ -202,9 +202,9 @@ class Keeping:
 
 def _parted(plan: Plan) -> tuple[list[Change], list[Change]]:
     """What waits for long work, and what does not. A variant waits as a whole; artifacts are freed apart."""
-    keys = {change.build_key for change in plan.changes if change.action in LONG}
+    keys = {change.build_key for change in plan.changes if change.action in LONG} - {""}
     groups = [group for group in by_variant(plan.changes) if group[0].variant]
-    waits = [any(c.action in LONG or c.build_key in keys for c in group if c.build_key) for group in groups]
+    waits = [any(c.action in LONG or c.build_key in keys for c in group) for group in groups]
     waiting = [change for group, wait in zip(groups, waits, strict=True) if wait for change in group]
     return waiting, [
         change for group, wait in zip(groups, waits, strict=True) if not wait for change in group

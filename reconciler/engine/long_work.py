@@ -140,8 +140,10 @@ class LongWork:
             self._jobs.remove(job)
             job.cancel()
             with self._lock:
-                never_ran = job in self._alive and self._alive[job].cancel()
-            if never_ran:
+                future = self._alive.get(job)
+            if future is None:  # it ended, and nobody has taken it
+                self.clean(job)
+            elif future.cancel():  # it never began
                 self._end(job)
         if not self._jobs:
             self._rest()

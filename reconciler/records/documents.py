@@ -34,10 +34,15 @@ def read(path: str) -> Document | None:
 
 def write(path: str, document: Document) -> None:
     """Only if it says something new: a pass that changes nothing writes nothing."""
-    data = seal({"formatVersion": FORMAT_VERSION, **document})
+    data = _sealed(document)
     if not _holds(path, data):
         durable.make_folder(os.path.dirname(path))
         durable.write_file(path, data)
+
+
+def holds(path: str, document: Document) -> bool:
+    """Is it exactly this that stands there?"""
+    return _holds(path, _sealed(document))
 
 
 def set_aside(path: str) -> None:
@@ -54,6 +59,10 @@ def names_in(folder: str) -> list[str]:
     except FileNotFoundError:
         return []
     return sorted(name[: -len(ENDING)] for name in names if name.endswith(ENDING))
+
+
+def _sealed(document: Document) -> bytes:
+    return seal({"formatVersion": FORMAT_VERSION, **document})
 
 
 def _holds(path: str, data: bytes) -> bool:

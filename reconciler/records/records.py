@@ -137,8 +137,10 @@ class Records:
 
     def save_conditions(self, conditions: Mapping[str, Mapping[str, Condition]]) -> None:
         """By variant and type: these and no others."""
-        self._held_conditions()  # a damaged document is set aside, never just overwritten
-        documents.write(self._conditions, write_conditions(conditions))
+        new = write_conditions(conditions)
+        if not documents.holds(self._conditions, new):
+            self._held_conditions()  # a damaged document is set aside, never just overwritten
+            documents.write(self._conditions, new)
 
     def save_suspensions(self, suspensions: Iterable[Suspension]) -> None:
         """All that there are. A damaged document is set aside first."""

@@ -1,0 +1,57 @@
+"""Idle means idle: a pass that finds nothing to do changes nothing, starts nothing, and leaves no temporary behind for
+anybody else to see. The kernel is asked, not our own code."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.at_rest import serve
+from tests.engine.idle_passes import MARKS
+from tests.machine import REPOSITORY, TestMachine, tree
+
+# Everything that changes a file system, or starts a process or a thread.
+MUTATING = re.compile(
+    r"\b(mkdir|rmdir|rename|unlink|link|symlink|mknod|chmod|fchmod|chown|fchown|lchown|truncate|ftruncate|fallocate"
+    r"|utime|utimens|futimes|fsync|fdatasync|sync|syncfs|pwrite|write|writev|sendfile|copy_file_range|setxattr|fsetxattr|ioctl"
+    r"|clone|clone3|fork|vfork|execve)(at|at2|64|s)?\("
+    r"|O_(WRONLY|RDWR|CREAT|TRUNC|TMPFILE)"
+)
+
+
+@pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
+def test_an_idle_pass_makes_no_system_call_that_changes_anything(tmp_path: Path, capitals: Path) -> None:
+    machine = TestMachine(folder=tmp_path)
+    machine.give_model(capitals)
+    for number in range(5):
+        machine.declare(f"capitals-{number}")
+    serve(machine)
+    before = tree(tmp_path)
+    trace = tmp_path.parent / f"{tmp_path.name}.trace"
+    command = ["strace", "-f", "-o", str(trace), sys.executable, "-m", "tests.engine.idle_passes"]
+    paths = [str(path) for path in (machine.root, machine.cache, machine.manifests)]
+    done = subprocess.run(
+        [*command, *paths, "3"],
+        cwd=REPOSITORY,
+        env=os.environ | {"PYTHONDONTWRITEBYTECODE": "1"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    if "ptrace" in done.stderr and "not permitted" in done.stderr:
+        pytest.skip("strace may not trace here")
+    assert done.returncode == 0, done.stderr
+    lines = trace.read_text().splitlines()
+    first, last = (next(i for i, line in enumerate(lines) if mark in line) for mark in MARKS)
+    assert last - first > 100, "the trace shows no passes"
+    assert any(map(MUTATING.search, lines[:first])), "the lock was taken, and nothing shows it"
+    assert [line for line in lines[first:last] if MUTATING.search(line)] == []
+    changed = {name for name, stamp in tree(tmp_path).items() if before.get(name) != stamp}
+    assert changed <= {"root/lock.holder"}  # who works here; written once a process
