@@ -191,7 +191,8 @@ def test_twenty_passes_after_a_failure_are_one_event_and_an_edit_tries_again(wor
         assert result.next_wake is None
         assert not result.converged
         assert world.conditions()["Ready"] == world.conditions()["Stalled"].replace("True", "False")
-    assert [event["type"] for event in world.opened.records.events()] == ["convert.failed"]
+    told = [event["type"] for event in world.opened.records.events()]
+    assert told == ["convert.failed", "variant.stalled"]  # once each, after 21 passes
     assert world.plan() == ["FailedBefore"]
     assert outcomes(world.apply()) == []
     assert outcomes(world.apply(retry=True)) == ["convert failed"]
