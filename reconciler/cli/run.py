@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from reconciler.cli import options
+from reconciler.cli.outward import add_outward, outside_of
 from reconciler.core.errors import UsageError
 
 TYPE_CHECKING = False
@@ -38,6 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "ask together (default: 60s)",
     )
     options.add_conversions(parser)
+    add_outward(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -46,12 +48,12 @@ def run(arguments: argparse.Namespace) -> int:
     from reconciler.engine.machine import locked_machine
     from reconciler.engine.options import Options
 
-    declarations = _declarations(arguments)
+    declarations, outside = _declarations(arguments), outside_of(arguments)
     log.talk(without=frozenset({"pass.done"}))  # the daemon says when a pass was worth a line
     chosen = Options(jobs=arguments.jobs, conversion_timeout=arguments.conversion_timeout)
     root, cache = options.root_of(arguments), options.cache_of(arguments)
     with locked_machine(root, cache, command="run") as machine:
-        return run_daemon(machine, declarations, chosen, interval=arguments.interval)
+        return run_daemon(machine, declarations, chosen, interval=arguments.interval, outside=outside)
 
 
 def _declarations(arguments: argparse.Namespace) -> Declarations:

@@ -52,8 +52,8 @@ class Face:
 
     @property
     def port(self) -> int:
-        """The real one, where 0 was asked for."""
-        return int(self._server.socket.getsockname()[1])
+        """The real one, where 0 was asked for; 0 for a unix socket."""
+        return 0 if self._server.address.path else int(self._server.socket.getsockname()[1])
 
     def close(self) -> None:
         self._server.shutdown()

@@ -179,6 +179,7 @@ class Loop:
             log.info("ready")
         self._service.ready()
         self._service.status(self._in_words())
+        self._board.passed()
 
     def _is_stale(self, answered: Moment | None) -> bool:
         """The repository has not answered for twice the interval; told when it begins and when it ends."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+
+from reconciler.core.errors import DiskFull
 from reconciler.core.value import value
 from reconciler.daemon.background import Background
 from reconciler.daemon.commit_status import Marker
@@ -65,6 +68,6 @@ class Outward:
     def _record(self, state: State) -> None:
         kind = "source.stale" if state.stale else "source.fresh"
         reason = "RepositorySilent" if state.stale else "RepositoryAnswers"
-        self._records.append_event(
-            {"time": now(), "type": kind, "variant": "", "reason": reason, "revision": state.applied}
-        )
+        event = {"time": now(), "type": kind, "variant": "", "reason": reason, "revision": state.applied}
+        with contextlib.suppress(DiskFull):
+            self._records.append_event(event)

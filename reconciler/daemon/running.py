@@ -11,6 +11,7 @@ from functools import partial
 
 from reconciler.daemon import wake as reasons
 from reconciler.daemon.loop import Loop
+from reconciler.daemon.outside import opened
 from reconciler.daemon.reporting import Steps
 from reconciler.daemon.service import Pulse, Service
 from reconciler.daemon.state import Board, Moment, State
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from reconciler.daemon.declarations import Declarations
+    from reconciler.daemon.outside import Outside
     from reconciler.engine.machine import Machine
     from reconciler.engine.options import Options
 
@@ -33,8 +35,10 @@ LAST_MOMENT = (
 KILLED_BY = 128  # and the number of the signal, as a shell says it
 
 
-def run_daemon(machine: Machine, declarations: Declarations, options: Options, *, interval: float) -> int:
-    """Until a signal ends it. The caller holds the root's lock. Returns the exit code."""
+def run_daemon(
+    machine: Machine, declarations: Declarations, options: Options, *, interval: float, outside: Outside
+) -> int:
+    """Until a signal ends it. The caller holds the root's lock. Returns the exit code. Raises CannotListen."""
     wake, service = Wake(), Service()
     known = machine.records.load()
     board = Board(
@@ -57,6 +61,7 @@ def run_daemon(machine: Machine, declarations: Declarations, options: Options, *
 
         work_ended = partial(wake.wake, reasons.WORK_ENDED)
         passes = stack.enter_context(Keeping(machine, Steps(alive), options, wake=work_ended))
+        stack.enter_context(opened(outside, machine, board=board, wake=wake, pulse=pulse))
         loop = Loop(
             machine,
             declarations,

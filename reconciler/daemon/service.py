@@ -71,9 +71,14 @@ class Pulse:
         """The loop lives, and may be silent for `seconds` and PATIENCE from now."""
         self._until = time.monotonic() + seconds + PATIENCE
 
+    @property
+    def patience(self) -> float:
+        """Seconds for which the loop may still be silent; from then on it counts as hanging."""
+        return self._until - time.monotonic()
+
     def _beat(self) -> None:
         while not self._ended.wait(self._service.watchdog / 2):
-            if time.monotonic() < self._until:
+            if self.patience > 0.0:
                 self._service.tell("WATCHDOG=1")
 
 

@@ -9,7 +9,7 @@ from reconciler.core.value import fresh, replace, value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from reconciler.core.changes import Change
     from reconciler.core.recorded import Condition
@@ -69,6 +69,7 @@ class Board:
 
     def __init__(self, state: State) -> None:
         self._state = state
+        self._listeners: list[Callable[[State], None]] = []
 
     @property
     def state(self) -> State:
@@ -77,6 +78,15 @@ class Board:
     def update(self, **changes: object) -> None:
         """Called by the loop's thread only."""
         self._state = replace(self._state, **changes)
+
+    def listen(self, listener: Callable[[State], None]) -> None:
+        """Called after each pass, by the loop's thread: it must come back at once. Before the loop begins."""
+        self._listeners.append(listener)
+
+    def passed(self) -> None:
+        """A pass has ended, and the state is what it left."""
+        for listener in self._listeners:
+            listener(self._state)
 
 
 def counted(counts: Mapping[str, int], *names: str) -> dict[str, int]:
