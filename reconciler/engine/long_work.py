@@ -129,7 +129,6 @@ class LongWork:
                 self._submit(Job(change, execution, self))
 
     def _submit(self, job: Job) -> None:
-        durable.make_folder(job.folder)
         self._jobs.append(job)
         with self._lock:
             self._alive[job] = self._pool(job.change.action).submit(self._run, job)
@@ -210,6 +209,10 @@ class LongWork:
             if job.cancelled:
                 raise Cancelled("it was cancelled", delay=0)
             self.reporter.started(job.change)
+            with durable.full_disk_named(
+                job.folder
+            ):  # here: a full disk must not keep a pass from freeing some of it
+                os.makedirs(job.folder)
             KINDS[job.change.action].work(job)
         except BaseException as error:  # noqa: BLE001 - carried to the pass's own thread, which judges it
             job.error = error
