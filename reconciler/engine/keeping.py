@@ -27,7 +27,7 @@ from reconciler.engine.long_work import FOLDER, LongWork, work_key
 from reconciler.engine.options import PassResult
 from reconciler.engine.planning import look
 from reconciler.engine.recording import record_pass
-from reconciler.engine.steps import Steps, by_variant
+from reconciler.engine.steps import NOT_WANTED, STOPPED, Steps, by_variant
 from reconciler.engine.workers import Workers
 from reconciler.host import durable
 
@@ -157,7 +157,7 @@ class Keeping:
         if dropped:
             self._long.drop(dropped)
         for job in dropped:
-            steps.cancelled(job.change, job.execution)
+            steps.cancelled(job.change, job.execution, NOT_WANTED)
 
     def _conclude(self, parsed: Parsed, first: Look, outcomes: list[Outcome]) -> PassResult:
         """The second look, and the records of what it sees."""
@@ -177,7 +177,7 @@ class Keeping:
     def _record_cut_off(self, jobs: tuple[Job, ...], parsed: Parsed) -> None:
         outcomes: list[Outcome] = []
         for job in jobs:
-            Steps(self._reporter, outcomes).cancelled(job.change, job.execution)
+            Steps(self._reporter, outcomes).cancelled(job.change, job.execution, STOPPED)
         last = self._look(parsed)
         record_pass(
             self._machine,

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from reconciler.engine.report import Reporter
 
 NOT_WANTED = "nobody wants it any more"
+STOPPED = "reconciler was stopped; the next pass begins it again"
 _BUG_HINT = "this is a bug in reconciler: please report it with the log"
 
 
@@ -61,7 +62,7 @@ class Steps:
         try:
             act()
         except Cancelled:
-            told = _cancelled(change)
+            told = _cancelled(change, NOT_WANTED)
         except ReconcilerError as error:
             told = _failed(change, error.code, str(error), error.hint, permanent=_is_permanent(error))
         except Exception as error:  # noqa: BLE001 - one bad object harms only itself; the log gets the traceback
@@ -69,8 +70,8 @@ class Steps:
             log.bug("change.bug", error, action=change.action, variant=change.variant)
         return self._tell(told, execution, spent + time.monotonic() - started)
 
-    def cancelled(self, change: Change, execution: Execution) -> None:
-        self._tell(_cancelled(change), execution)
+    def cancelled(self, change: Change, execution: Execution, because: str) -> None:
+        self._tell(_cancelled(change, because), execution)
 
     def _skip(self, change: Change, execution: Execution, *, because: Outcome) -> None:
         message = f"{because.change.action} failed: {because.message}"
@@ -93,8 +94,8 @@ def _failed(change: Change, code: str, message: str, hint: str, *, permanent: bo
     return Outcome(change=change, status="failed", code=code, message=message, hint=hint, permanent=permanent)
 
 
-def _cancelled(change: Change) -> Outcome:
-    return Outcome(change=change, status="cancelled", code=Cancelled.code, message=NOT_WANTED)
+def _cancelled(change: Change, because: str) -> Outcome:
+    return Outcome(change=change, status="cancelled", code=Cancelled.code, message=because)
 
 
 def by_variant(changes: Sequence[Change]) -> list[list[Change]]:
