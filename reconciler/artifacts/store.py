@@ -36,6 +36,7 @@ class ArtifactStore:
         self._blobs = os.path.join(layout.oci, "blobs", "sha256")
         self._stamps = stamps
         self._index_was_lost = False
+        self._understood: dict[str, Packed] = {}  # manifests as last listed: a daemon lists them each minute
 
     def artifacts(self) -> dict[str, Artifact]:
         """By build key, as listed. Whether their files are whole is another question: see `damage`."""
@@ -112,8 +113,9 @@ class ArtifactStore:
             return None
 
     def _packed(self) -> dict[str, Packed]:
-        packed = map(self._read_packed, self._manifests())
-        return {one.artifact.build_key: one for one in packed if one is not None}
+        packed = [one for digest in self._manifests() if (one := self._read_packed(digest)) is not None]
+        self._understood = {one.artifact.digest: one for one in packed}
+        return {one.artifact.build_key: one for one in packed}
 
     def _manifests(self) -> Iterable[str]:
         descriptors = index.read(self._oci)
@@ -127,6 +129,9 @@ class ArtifactStore:
 
     def _read_packed(self, digest: str) -> Packed | None:
         """None for what is no artifact of ours, and for a manifest that is not what its digest promises."""
+        known = self._understood.get(digest)
+        if known is not None and self._is_intact(digest):
+            return known
         try:
             return modelpack.parse_manifest(digest, self._read_blob(digest))
         except (OSError, ValueError):

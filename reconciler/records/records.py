@@ -255,8 +255,8 @@ class Records:
 def _read(path: str, form: Callable[[Document], T], missing: T, damaged: Callable[[str], None]) -> T:
     """`missing` also for a document that cannot be trusted; `damaged` is told of it first."""
     try:
-        document = documents.read(path)
-        return missing if document is None else form(document)
+        held = documents.read(path, form)
+        return missing if held is None else held
     except Damaged:
         damaged(path)
         return missing

@@ -26,9 +26,10 @@ class Told:
 
     def read(self) -> Document | None:
         try:
-            return documents.read(self._path)
+            held = documents.read(self._path, dict)
         except Damaged:
             return None
+        return None if held is None else dict(held)
 
     def write(self, document: Document) -> None:
         """On a full disk it is only remembered in memory: after a restart something may be told twice."""
