@@ -26,22 +26,23 @@ if TYPE_CHECKING:
 
 PENDING, SUCCESS, FAILURE = "pending", "success", "failure"
 LONGEST = 140  # characters of a description that GitHub takes
-_COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+_COMMIT = re.compile(r".+@sha1:([0-9a-f]{40})")  # how a revision that is a commit is written
 
 
 @value
 class Mark:
-    revision: str
+    commit: str
     state: str
     description: str
 
 
 def mark(state: State) -> Mark | None:
     """As a pass left it. None when what was applied is no commit."""
-    if not _COMMIT.fullmatch(state.attempted) or not state.last_result:
+    commit = _COMMIT.fullmatch(state.attempted)
+    if commit is None or not state.last_result:
         return None
     verdict, description = _verdict(state)
-    return Mark(revision=state.attempted, state=verdict, description=description[:LONGEST])
+    return Mark(commit=commit[1], state=verdict, description=description[:LONGEST])
 
 
 def _verdict(state: State) -> tuple[str, str]:
@@ -131,10 +132,10 @@ def request_for(
     body = {"state": wanted.state, "context": context, "description": wanted.description}
     if target.type == "gitlab":
         project = target.repository.replace("/", "%2F")
-        url = f"{target.url}/api/v4/projects/{project}/statuses/{wanted.revision}"
+        url = f"{target.url}/api/v4/projects/{project}/statuses/{wanted.commit}"
         state = "failed" if wanted.state == FAILURE else wanted.state
         return url, headers | {"PRIVATE-TOKEN": token}, body | {"state": state}
-    path = f"repos/{target.repository}/statuses/{wanted.revision}"
+    path = f"repos/{target.repository}/statuses/{wanted.commit}"
     if target.type == "gitea":
         return f"{target.url}/api/v1/{path}", headers | {"Authorization": f"token {token}"}, body
     accept = {"Accept": "application/vnd.github+json", "X-GitHub-Api-Version": "2022-11-28"}

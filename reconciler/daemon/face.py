@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 THREADS = 24
 DEADLINE = 5.0  # seconds to tell a whole request
-LOOK_AROUND = 1.0  # seconds between two looks for connections that are over time
+LOOK_AROUND = 0.5  # seconds between two looks for connections that are over time
 
 
 class CannotListen(ReconcilerError):

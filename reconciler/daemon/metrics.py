@@ -15,12 +15,24 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from reconciler.core.recorded import Condition
     from reconciler.daemon.figures import Counted
     from reconciler.daemon.process import Process
     from reconciler.daemon.state import State
 
+# Of core.changes.REASONS, those for which a variant waits or is kept as it is.
+HELD = (
+    "BackoffActive",
+    "ConfirmationNeeded",
+    "DiskInsufficient",
+    "FailedBefore",
+    "GateFailed",
+    "NameTaken",
+    "Protected",
+    "Suspended",
+)
 _STATUSES = ("True", "False", "Unknown")
-_REVISION = re.compile(r"[0-9A-Za-z:._-]{1,80}")
+_REVISION = re.compile(r"[0-9A-Za-z@:/+._-]{1,160}")
 
 
 @value
@@ -83,6 +95,9 @@ def _models(sight: Sight) -> Iterator[Family]:
         for status in _STATUSES
     ]
     yield _gauge("reconciler_variants", "Declared or served variants, by condition and its status.", *samples)
+    held = Counter(reason for conditions in state.conditions.values() for reason in _held(conditions))
+    samples = [Sample(labels={"reason": reason}, value=held[reason]) for reason in HELD]
+    yield _gauge("reconciler_variants_held", "Variants that are held back, by reason.", *samples)
     yield _one("reconciler_served_bytes", "Size of what is served.", sum(state.sizes.values()))
     yield _one("reconciler_store_bytes", "Size of the artifact store.", sight.store_bytes)
     yield _one("reconciler_disk_free_bytes", "Free on the file system of the root.", sight.disk_free)
@@ -90,6 +105,11 @@ def _models(sight: Sight) -> Iterator[Family]:
     yield _one(
         "reconciler_converged", "1 if the last pass left nothing to do.", state.last_result == "converged"
     )
+
+
+def _held(conditions: Mapping[str, Condition]) -> set[str]:
+    """Each reason once, however many conditions give it."""
+    return {conditions[kind].reason for kind in ("Ready", "Reconciling", "Stalled") if kind in conditions}
 
 
 def _source(state: State) -> Iterator[Family]:

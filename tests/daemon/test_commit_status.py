@@ -29,7 +29,7 @@ STATE = State(
     started=Moment.now(),
     interval=60.0,
     revision_from="https://example.com/fleet",
-    attempted=COMMIT,
+    attempted=f"main@sha1:{COMMIT}",
     last_result="converged",
     conditions=READY,
 )
@@ -91,11 +91,19 @@ def test_verdicts(case: str) -> None:
     state, verdict, description = VERDICTS[case]
     found = mark(state)
     assert found is not None
-    assert (found.revision, found.state, found.description) == (COMMIT, verdict, description)
+    assert (found.commit, found.state, found.description) == (COMMIT, verdict, description)
 
 
 @pytest.mark.parametrize(
-    "revision", ["", "sha256:abc", COMMIT[:39], COMMIT.upper(), COMMIT + "\n", "../" + COMMIT]
+    "revision",
+    [
+        "",
+        "folder@sha256:" + COMMIT,
+        "main@sha1:" + COMMIT[:39],
+        "main@sha1:" + COMMIT.upper(),
+        COMMIT,
+        f"main@sha1:{COMMIT}\n",
+    ],
 )
 def test_only_commits_get_one(revision: str) -> None:
     assert mark(replace(STATE, attempted=revision)) is None

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from reconciler.core.changes import Change
+from reconciler.core.changes import REASONS, Change
 from reconciler.daemon.exposition import Family, Sample, number, page
+from reconciler.daemon.metrics import HELD
 from reconciler.daemon.state import Moment
 from tests.daemon.faces import Faced, condition, conditions, faced
 
@@ -44,9 +45,9 @@ def busy(one: Faced) -> None:
         last_pass=Moment.now(),
         last_fetch=Moment.now(),
         last_result="converged",
-        attempted="c0ffee" * 6,
-        applied="c0ffee" * 6,
-        conditions=conditions(a=condition("Ready"), b=condition("Ready", "False")),
+        attempted="folder@sha256:" + "c0ffee" * 6,
+        applied="release/1.0@sha1:" + "c0ffee" * 6,
+        conditions=conditions(a=condition("Ready"), b=condition("Ready", "False", "Suspended")),
         sizes={"a": 12_345_678_901, "b": 1},
         running=(Change(action="convert", reason="ArtifactMissing", variant="b"),),
     )
@@ -72,10 +73,15 @@ def test_what_they_say(one: Faced) -> None:
         ("reconciler_variants", (("condition", "Ready"), ("status", "True"))): 1,
         ("reconciler_variants", (("condition", "Ready"), ("status", "False"))): 1,
         ("reconciler_variants", (("condition", "Stalled"), ("status", "True"))): 0,
+        ("reconciler_variants_held", (("reason", "Suspended"),)): 1,
+        ("reconciler_variants_held", (("reason", "GateFailed"),)): 0,
         ("reconciler_served_bytes", ()): 12_345_678_902,
         ("reconciler_converged", ()): 1,
         ("reconciler_stale", ()): 0,
-        ("reconciler_revision_info", (("revision", "c0ffee" * 6), ("state", "applied"))): 1,
+        (
+            "reconciler_revision_info",
+            (("revision", "release/1.0@sha1:" + "c0ffee" * 6), ("state", "applied")),
+        ): 1,
     }
     assert {key: found[key] for key in expected} == pytest.approx(expected)
     assert 0 <= found["reconciler_fetch_age_seconds", ()] < 10
@@ -148,3 +154,7 @@ def test_labels_and_help_are_escaped() -> None:
 )
 def test_numbers(held: float, text: str) -> None:
     assert number(held) == text
+
+
+def test_what_holds_variants_back_is_a_reason_of_plans() -> None:
+    assert set(HELD) <= REASONS.keys()
