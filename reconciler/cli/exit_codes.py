@@ -18,6 +18,10 @@ _ANY = {USAGE: "wrong usage", INTERRUPTED: "interrupted"}
 
 CODES: dict[str, dict[int, str]] = {
     "validate": {OK: "every manifest is valid", ERROR: "at least one problem"},
+    "lock": {
+        OK: "the lock file is what the manifests need",
+        ERROR: "error; with --check: it is not what they need",
+    },
     "plan": {
         OK: "a plan was made; with --detailed-exitcode: nothing to do",
         ERROR: "error",

@@ -34,7 +34,7 @@ def run(arguments: argparse.Namespace) -> int:
     from reconciler.engine.resolve import resolve
 
     machine = open_machine(options.root_of(arguments), options.cache_of(arguments))
-    resolution = resolve(load_manifests(arguments, machine), machine.stamps)
+    resolution = resolve(load_manifests(arguments, machine), machine.stamps, shelf=machine.shelf)
     views = [_view(wanted, resolution) for wanted in _find(arguments.name, resolution)]
     if arguments.output == "json":
         sys.stdout.write(json_text({"formatVersion": 1, "variants": views}))
@@ -45,8 +45,11 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _find(name: str, resolution: Resolution) -> list[Wanted]:
     found = [w for w in resolution.desired.wanted if name in (w.variant, w.release.model)]
-    if found:
+    if found and all(one.fetch is None or one.fetch.known for one in found):
         return found
+    if found:
+        hint = "its source is on the hub: `reconciler apply` fetches it, and then its recipe is known"
+        raise PermanentError(f"nothing is known of {name} yet", hint=hint, code="SourceMissing")
     if resolution.problems:
         raise ManifestsInvalid(resolution.problems)
     known = ", ".join(sorted({w.release.model for w in resolution.desired.wanted})) or "nothing"

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 VERBS = {
     "validate": "check manifests and report every problem at once",
+    "lock": "pin the files of models from the Hugging Face hub, beside the manifests",
     "plan": "show what would change on this machine, and why; changes nothing",
     "diff": "show what two commits of a repository mean for every machine; reads git alone",
     "apply": "bring this machine to what the manifests declare",

@@ -108,6 +108,16 @@ _REPOSITORY_FILES = {
 }
 
 
+def add_hub(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--hf-token-file",
+        metavar="FILE",
+        default=os.environ.get("RECONCILER_HF_TOKEN_FILE"),
+        help="file with a token for the Hugging Face hub; or the token itself in HF_TOKEN "
+        "(environment: RECONCILER_HF_TOKEN_FILE)",
+    )
+
+
 def environment_of(flag: str) -> str:
     return "RECONCILER_" + flag.removeprefix("--").replace("-", "_").upper()
 

@@ -25,7 +25,8 @@ def reporter_for(*, quiet: bool) -> AbstractContextManager[Reporter]:
 
 
 def title(change: Change) -> str:
-    what = change.variant or f"artifact {change.build_key[7:19]}"
+    kind = "source" if "source" in (change.before or {}) else "artifact"
+    what = change.variant or f"{kind} {change.build_key[7:19]}"
     number = f":{change.number}" if change.number else ""
     return f"{change.action} {what}{number}"
 
@@ -52,7 +53,7 @@ class _Lines(_Nobody):
     """For logs and pipes: a line when a step ends, and one when a long one begins."""
 
     def started(self, change: Change) -> None:
-        if change.action == "convert":
+        if change.action in ("fetch", "convert"):
             self._write(f"{title(change)} ({change.reason}): started")
 
     def finished(self, outcome: Outcome) -> None:
@@ -102,7 +103,7 @@ class _Bars(_Nobody):
         self._progress.stop()
 
     def started(self, change: Change) -> None:
-        total = 1.0 if change.action == "convert" else None
+        total = 1.0 if change.action in ("fetch", "convert") else None
         self._tasks[_key(change)] = self._progress.add_task(title(change), total=total, doing="")
 
     def progressed(self, change: Change, fraction: float, text: str) -> None:

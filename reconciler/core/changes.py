@@ -10,6 +10,7 @@ from reconciler.core.value import fresh, value
 # Reasons: a closed set, documented in docs/reference.md (generated).
 REASONS = {
     "ArtifactMissing": "the recipe has not been built on this machine yet",
+    "SourceMissing": "the weights are not on this machine yet, or only a part of them",
     "ReleaseMissing": "the variant is declared and not served yet",
     "RecipeChanged": "the source, precision, quantization, target or tool versions changed: new weights",
     "TemplateChanged": "the prompt template changed: a new registration of the same weights",
@@ -19,7 +20,7 @@ REASONS = {
     "Superseded": "a newer release of the same variant is served",
     "Orphaned": "no manifest declares the variant any more",
     "NotSelected": "the model is declared for other machines: its nodeSelector does not match this one",
-    "Unreferenced": "no release uses the artifact any more",
+    "Unreferenced": "no release uses the artifact, or no manifest the source from the hub, any more",
     "Suspended": "the manifest says suspend: true, or somebody ran `reconciler suspend`",
     "Protected": "the manifest said prune: disabled when it was last seen",
     "NameTaken": "a registration that is not ours already has this name",
@@ -27,7 +28,7 @@ REASONS = {
     "NothingDeclared": "no model is declared at all: a wrong folder or branch is likelier than a wish",
     "ConfirmationNeeded": "more than half of the models, or more than five, would be pruned at once",
     "GateFailed": "what was measured of the release misses a bar of its gates: the number stands beside the bar",
-    "DiskInsufficient": "the conversion would need more disk than is free",
+    "DiskInsufficient": "the download or the conversion would need more disk than is free",
     "FailedBefore": "it failed here and will fail again: tried when its input changes, or with `apply --retry`",
     "BackoffActive": "it failed here and may pass by itself: tried again at the time that is named; `apply` tries now",
 }
@@ -56,10 +57,11 @@ class Cost:
 
 @value
 class Change:
-    """One step. `variant` is empty for an artifact that nothing uses. `number` is the `<n>` of the Foundry id that it
+    """One step. `variant` is empty for an artifact or a source that nothing uses. `build_key` names what is built or
+    fetched: a recipe's digest, or that of a source's files. `number` is the `<n>` of the Foundry id that it
     makes, mends or removes; `numbers` are the releases that a prune removes."""
 
-    action: str  # convert | verify | register | repair | retire | prune
+    action: str  # fetch | convert | verify | register | repair | retire | prune
     reason: str
     variant: str
     build_key: str = ""
@@ -108,3 +110,4 @@ class Outcome:
     message: str = ""
     hint: str = ""
     permanent: bool = False
+    delay: float = 0.0  # seconds that the other side asked for before the next try

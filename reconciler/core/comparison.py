@@ -96,6 +96,7 @@ _NAMES = {
     "labels": "metadata.labels",
     "annotations": "metadata.annotations",
     "source_path": "spec.source.path",
+    "hub": "spec.source.huggingface",
     "adapter_path": "spec.source.adapter",
     "template": "spec.promptTemplate",
 }

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from reconciler.core.bars import Gates
 from reconciler.core.errors import Problem
+from reconciler.core.hub import Fetch
 from reconciler.core.release import Release
 from reconciler.core.value import fresh, value
 
 
 @value
 class Wanted:
-    """One release that git asks for, with what it will cost (bytes) and what the manifest says about it."""
+    """One release that git asks for, with what it will cost (bytes) and what the manifest says about it.
+
+    With `fetch` its source has to come from the hub before it can be converted; where that is not `known` either, the
+    recipe only stands for the one that a look at the source will give.
+    """
 
     release: Release
     source_bytes: int
@@ -19,10 +24,23 @@ class Wanted:
     suspended: bool = False
     protected: bool = False
     gates: Gates = Gates()
+    fetch: Fetch | None = None
 
     @property
     def variant(self) -> str:
         return self.release.variant
+
+    @property
+    def work_keys(self) -> tuple[str, ...]:
+        """The build keys of the long work that it may need."""
+        fetch = (self.fetch.source.digest,) if self.fetch is not None else ()
+        return (*fetch, self.release.recipe.build_key)
+
+    @property
+    def failure_keys(self) -> tuple[str, ...]:
+        """Under which keys its failures are remembered (core.failures)."""
+        fetch = (self.fetch.source.fetch_key,) if self.fetch is not None else ()
+        return (*fetch, self.release.recipe.build_key, self.release.digest)
 
 
 @value
@@ -39,6 +57,7 @@ class Desired:
     declared: frozenset[str] = frozenset()
     complete: bool = True
     suspended: frozenset[str] = frozenset()  # names of models whose manifest says suspend
+    hub_sources: frozenset[str] = frozenset()  # digests of what is taken from the hub
     unresolved: dict[str, Problem] = fresh(factory=dict)  # by variant: why it is declared and not wanted
     not_selected: dict[str, str] = fresh(
         factory=dict

@@ -125,6 +125,12 @@ class Disturbed(TemporaryError):
     code = "Disturbed"
 
 
+class Throttled(TemporaryError):
+    """The other side asks for patience: nothing before `delay` helps."""
+
+    code = "Throttled"
+
+
 class Cancelled(TemporaryError):
     """Somebody asked for it; nothing is wrong with the model."""
 

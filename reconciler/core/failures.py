@@ -1,9 +1,10 @@
 """What failed here before, and what follows from it: not again until its input changes, or not before a time. Pure.
 
-A failure is remembered under the digest of what failed: the build key of a conversion, the release digest of what comes
-after it. So a new source, recipe or template is a new key, and nothing has to be lifted. What may pass by itself is
-tried again after 10 s, then after twice as long each time, at most after an hour; a share of up to a quarter, taken
-from the key, keeps many machines from trying in step.
+A failure is remembered under the digest of what failed: the build key of a conversion; repository, commit and files of
+a download; the release digest of what comes after them. So a new source, recipe or template is a new key, and nothing
+has to be lifted. What may pass by itself is tried again after 10 s, then after twice as long each time, at most after
+an hour, and not before the time that the other side asked for; a share of up to a quarter, taken from the key, keeps
+many machines from trying in step.
 
 No clock is trusted with a decision: a failure that lies in the future (somebody set the clock back) holds nothing.
 """
@@ -45,6 +46,7 @@ class RememberedFailure:
     last: str
     permanent: bool
     version: str
+    delay: float = 0.0  # seconds that the other side asked for
 
 
 @value
@@ -60,7 +62,9 @@ def failure_key(change: Change) -> str:
     """The digest of what fails when `change` fails; "" for what is not remembered."""
     if change.action in ("verify", "register", "repair"):
         return str((change.after or {}).get("release", ""))
-    return change.build_key if change.action in ("convert", "fetch") else ""
+    if change.action == "fetch":
+        return str((change.after or {}).get("fetch", ""))
+    return change.build_key if change.action == "convert" else ""
 
 
 def remember(
@@ -98,6 +102,7 @@ def _one_more(before: RememberedFailure | None, outcome: Outcome, key: str, now:
         last=now,
         permanent=outcome.permanent,
         version=reconciler.__version__,
+        delay=outcome.delay,
     )
 
 
@@ -126,7 +131,9 @@ def next_try(failure: RememberedFailure) -> str:
     from datetime import UTC, datetime, timedelta  # only when something has failed
 
     last = datetime.strptime(failure.last, FORM).replace(tzinfo=UTC)
-    return (last + timedelta(seconds=backoff(failure.key, failure.attempts))).strftime(FORM)
+    return (last + timedelta(seconds=max(backoff(failure.key, failure.attempts), failure.delay))).strftime(
+        FORM
+    )
 
 
 def backoff(key: str, attempts: int) -> int:

@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import AfterValidator, StringConstraints, ValidationError, WrapValidator
 from pydantic_core import PydanticCustomError
 
+from reconciler.core.hub import SAFE_ENDINGS
+from reconciler.core.hub_lock import is_pattern, is_repo
 from reconciler.core.loader import Plain
-from reconciler.core.quoting import nearest, shown
+from reconciler.core.quoting import listed, nearest, shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -149,4 +151,39 @@ RelativePath = Annotated[
     str,
     StringConstraints(min_length=1, max_length=1024),
     expect("a path relative to this file", as_text),
+]
+
+
+def _repo(value: str) -> str:
+    if not is_repo(value):
+        raise ValueError
+    return value
+
+
+def _pattern(value: str) -> str:
+    if not is_pattern(value):
+        raise ValueError
+    return value
+
+
+Repo = Annotated[
+    str, AfterValidator(_repo), expect("the name of a model on the hub, such as org/name", as_text)
+]
+Revision = Annotated[
+    str,
+    StringConstraints(pattern=r"^[0-9a-f]{40}$"),
+    expect(
+        "a commit of 40 hex digits",
+        as_text,
+        "a branch can move; `reconciler lock --commit-of org/name@main` prints the commit it is at",
+    ),
+]
+FilePattern = Annotated[
+    str,
+    AfterValidator(_pattern),
+    expect(
+        f"a pattern for files in the top folder that ends in {listed(SAFE_ENDINGS)}",
+        as_text,
+        "other files may be pickles or programs, and reading one can run code",
+    ),
 ]

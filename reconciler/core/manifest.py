@@ -4,6 +4,7 @@ planner sees, so that `plan` on unchanged files never has to load pydantic or a 
 from __future__ import annotations
 
 from reconciler.core.bars import Gates
+from reconciler.core.hub import HubSource
 from reconciler.core.value import fresh, value
 
 API_VERSION = "reconciler.foundry/v1alpha1"
@@ -87,6 +88,7 @@ class Model:
     """One `kind: Model` document, with every reference resolved and every default filled in.
 
     `source_path` and `adapter_path` are absolute; `file` is as the user names it (for messages), `line` 1-based.
+    A model from the hub has `hub` and no `source_path`: where its files are is for the machine to say.
     `lines` says where single fields stand: those that a source, once looked at, can turn out not to fit.
     """
 
@@ -96,7 +98,8 @@ class Model:
     lines: dict[str, int] = fresh(factory=dict)
     labels: dict[str, str] = fresh(factory=dict)
     annotations: dict[str, str] = fresh(factory=dict)
-    source_path: str
+    source_path: str = ""
+    hub: HubSource | None = None
     adapter_path: str | None = None
     precisions: tuple[str, ...]
     quantization: Quantization = Quantization()

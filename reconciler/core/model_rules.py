@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from reconciler.core.declaration import Declaration, Findings
+    from reconciler.core.hub import HubSource
+    from reconciler.core.hub_rules import Lock
     from reconciler.core.loader import Document
     from reconciler.core.paths import Surroundings
     from reconciler.core.schema import ModelManifest, NodeSelector
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
 _SOUGHT = (
     ("spec", "source"),
     ("spec", "source", "adapter"),
+    ("spec", "source", "huggingface"),
+    ("spec", "source", "huggingface", "revision"),
     ("spec", "precisions"),
     ("spec", "promptTemplate"),
     ("spec", "generation", "maxLength"),
@@ -39,9 +43,14 @@ Templates = dict[str, manifest.Template | None]
 
 
 def model_of(
-    declaration: Declaration[ModelManifest], templates: Templates, around: Surroundings, findings: Findings
+    declaration: Declaration[ModelManifest],
+    templates: Templates,
+    lock: Lock,
+    around: Surroundings,
+    findings: Findings,
 ) -> manifest.Model | None:
     """None when something is wrong with it, and then `findings` says what (all of it, not the first thing)."""
+    hub = lock.source(declaration)  # a broken lock is not this model's fault
     before = len(findings.problems)
     _check_annotations(declaration, findings)
     _check_precisions(declaration, findings)
@@ -52,9 +61,9 @@ def model_of(
     template = _template(declaration, templates, around, findings)
     gates = gates_of(declaration, around, findings)
     given = declaration.manifest
-    if given is None or len(findings.problems) > before or source is None or template is None:
+    if given is None or len(findings.problems) > before or template is None:
         return None
-    return _model(given, declaration, source, adapter, template, gates or bars.Gates())
+    return _model(given, declaration, source or "", adapter, template, hub=hub, gates=gates or bars.Gates())
 
 
 def _model(
@@ -63,6 +72,8 @@ def _model(
     source: str,
     adapter: str | None,
     template: manifest.Template,
+    *,
+    hub: HubSource | None,
     gates: bars.Gates,
 ) -> manifest.Model:
     metadata, spec = given.metadata, given.spec
@@ -74,6 +85,7 @@ def _model(
         labels=dict(metadata.labels),
         annotations=dict(metadata.annotations),
         source_path=source,
+        hub=hub,
         adapter_path=adapter,
         precisions=tuple(spec.precisions),
         quantization=manifest.Quantization(**_written(spec.quantization)),

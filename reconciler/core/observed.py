@@ -58,6 +58,7 @@ class Observed:
     folders: tuple[ServedFolder, ...] = ()
     registrations: tuple[Registration, ...] = ()
     disk_free: int = 0
+    hub_sources: dict[str, int] = fresh(factory=dict)  # bytes by digest, also of what came only in part
     occupied: dict[str, int] = fresh(factory=dict)  # by variant: the highest number that anything lies at
 
     @lazy

@@ -17,6 +17,7 @@ from reconciler.core.crosscheck import clashes
 from reconciler.core.declaration import Claim, Declaration, Findings
 from reconciler.core.errors import Problem
 from reconciler.core.fields import got
+from reconciler.core.hub_rules import Lock
 from reconciler.core.manifest import API_VERSION
 from reconciler.core.model_rules import model_of
 from reconciler.core.parsed import Parsed
@@ -48,8 +49,11 @@ def parse(files: Mapping[str, bytes], around: Surroundings) -> Parsed:
     clashing = clashes(declarations, claims, findings)
     templates = _templates(declarations, claims, around, findings)
     templates |= {name: None for kind, name in clashing if kind == "PromptTemplate"}
+    lock = Lock(around, findings)
     models = [
-        m for m in _models(declarations, templates, around, findings) if ("Model", m.name) not in clashing
+        m
+        for m in _models(declarations, templates, lock, around, findings)
+        if ("Model", m.name) not in clashing
     ]
     return Parsed(
         models=tuple(sorted(models, key=lambda model: model.name)),
@@ -167,10 +171,15 @@ def _templates(
 
 
 def _models(
-    declarations: list[Declaration[Manifest]], templates: Templates, around: Surroundings, findings: Findings
+    declarations: list[Declaration[Manifest]],
+    templates: Templates,
+    lock: Lock,
+    around: Surroundings,
+    findings: Findings,
 ) -> Iterator[Model]:
     for declaration in declarations:
         if issubclass(declaration.kind, ModelManifest):
-            model = model_of(cast("Declaration[ModelManifest]", declaration), templates, around, findings)
+            shown = cast("Declaration[ModelManifest]", declaration)
+            model = model_of(shown, templates, lock, around, findings)
             if model is not None:
                 yield model

@@ -21,6 +21,7 @@ from reconciler.core.bars import (
     PromptsGate,
 )
 from reconciler.core.errors import Problem
+from reconciler.core.hub import HubSource, LockedFile
 from reconciler.core.manifest import (
     Generation,
     Model,
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 # Raise it when the meaning of a manifest or of the remembered form changes.
-FORMAT = 4
+FORMAT = 5
 
 
 @value
@@ -68,8 +69,8 @@ class Place:
 class Inputs:
     """All that a parse depends on.
 
-    `manifests` are digests by file name, `places` what each asked path led to, `templates` the digest of each template
-    file that was read (None: it could not be read).
+    `manifests` are digests by file name, `places` what each asked path led to, `templates` the digest of each other
+    file that was read, templates and the lock file (None: it could not be read).
     """
 
     base: str
@@ -121,6 +122,7 @@ def _model(value: dict[str, Any]) -> Model:
     return Model(
         **value
         | {
+            "hub": _hub(value["hub"]),
             "precisions": tuple(value["precisions"]),
             "quantization": Quantization(**value["quantization"]),
             "target": Target(**value["target"]),
@@ -139,6 +141,13 @@ def _selector(value: dict[str, Any] | None) -> Selector | None:
         Requirement(**one | {"values": tuple(one["values"])}) for one in value["match_expressions"]
     )
     return Selector(match_labels=value["match_labels"], match_expressions=expressions)
+
+
+def _hub(value: dict[str, Any] | None) -> HubSource | None:
+    if value is None:
+        return None
+    files = tuple(LockedFile(**file) for file in value["files"])
+    return HubSource(**value | {"include": tuple(value["include"]), "files": files})
 
 
 def _template(value: dict[str, Any]) -> Template:

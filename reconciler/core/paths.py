@@ -73,7 +73,9 @@ def _why_missing(written: str, kind: str) -> str:
     if written.startswith("~"):
         return "~ is not expanded; write the path relative to this file"
     if kind == "folder" and _HUB_ID.fullmatch(written):
-        return "ids of a hub are not supported yet: download the model and give its folder, relative to this file"
+        return (
+            "a model on the hub is `huggingface: {repo, revision}`; `path` is a folder, relative to this file"
+        )
     return ""
 
 

@@ -1,12 +1,13 @@
 """Turn facts into a plan. Nothing here reads a file or a clock, so every case is a table row (tests/core/test_plan.py).
 
-The order of a plan: mend what serves, release what needs no conversion, prune, convert and release, free what nothing
-refers to. Within a variant the new release is registered before the old one is retired.
+The order of a plan: mend what serves, release what needs no conversion, prune, fetch, convert and release, free what
+nothing refers to. Within a variant the new release is registered before the old one is retired.
 """
 
 from __future__ import annotations
 
 from reconciler.core.changes import Plan
+from reconciler.core.plan_fetch import plan_unused_sources
 from reconciler.core.plan_prune import plan_prunes, plan_unreferenced
 from reconciler.core.plan_variant import VariantPlan, plan_variant
 from reconciler.core.value import replace
@@ -45,13 +46,14 @@ def make_plan(
         *_changes_of(variants, "mend"),
         *_changes_of(variants, "release"),
         *prunes,
+        *_changes_of(variants, "fetch"),
         *_changes_of(variants, "convert"),
     )
     freed = plan_unreferenced(desired, observed, ordered)
     held = [hold for variant in variants for hold in variant.held]
     return Plan(
         revision=desired.revision,
-        changes=(*ordered, *freed),
+        changes=(*ordered, *freed, *plan_unused_sources(desired, observed)),
         held=(*held, *prunes_held),
         not_selected=desired.not_selected,
     )
@@ -61,12 +63,16 @@ def _changes_of(variants: list[VariantPlan], phase: str) -> list[Change]:
     return [change for variant in variants if variant.phase == phase for change in variant.changes]
 
 
+_ONCE = ("fetch", "convert")
+
+
 def _convert_once(variants: list[VariantPlan]) -> list[VariantPlan]:
-    """Variants that share a build key share its conversion: the first one carries it, the others wait for it."""
+    """Variants that share a build key share its conversion, and models that share a source its download: the first one
+    carries it, the others wait for it."""
     seen: set[str] = set()
     result = []
     for variant in variants:
-        mine = tuple(c for c in variant.changes if c.action != "convert" or c.build_key not in seen)
-        seen.update(c.build_key for c in mine if c.action == "convert")
+        mine = tuple(c for c in variant.changes if c.action not in _ONCE or c.build_key not in seen)
+        seen.update(c.build_key for c in mine if c.action in _ONCE)
         result.append(replace(variant, changes=mine))
     return result

@@ -125,6 +125,7 @@ def plan_unreferenced(desired: Desired, observed: Observed, changes: Iterable[Ch
     """Artifacts that nothing will use once `changes` are carried out. Nothing is freed while anything is not
     understood: a manifest, a source, or a served folder that nobody can read may want them."""
     unread = any(folder.marker is None for folder in observed.folders)
+    unread = unread or any(one.fetch is not None and not one.fetch.known for one in desired.wanted)
     if not desired.complete or desired.unresolved or unread:
         return []
     leaving = {

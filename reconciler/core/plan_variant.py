@@ -8,6 +8,7 @@ from reconciler.core.estimate import seconds_for
 from reconciler.core.failures import failure_key, verdict
 from reconciler.core.gates import judge, rejection_text
 from reconciler.core.ownership import is_ours
+from reconciler.core.plan_fetch import fetch_change
 from reconciler.core.release import ALWAYS_COPIED
 from reconciler.core.value import replace, value
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Container
 
     from reconciler.core.desired import Wanted
+    from reconciler.core.hub import Fetch
     from reconciler.core.observed import Observed, Registration, ServedFolder
     from reconciler.core.recorded import Recorded, RecordedRelease
     from reconciler.core.release import Marker
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
 
 @value
 class VariantPlan:
-    """`phase` says where the changes stand in the whole plan: mend | release | convert."""
+    """`phase` says where the changes stand in the whole plan: mend | release | fetch | convert."""
 
     changes: tuple[Change, ...] = ()
     held: tuple[Held, ...] = ()
@@ -41,7 +43,7 @@ class _Facts:
     folders: dict[int, ServedFolder]
     remembered: RecordedRelease | None
     now: str
-    running: bool  # the conversion is under way
+    running: bool  # the download or the conversion is under way
 
     @property
     def artifact_is_held(self) -> bool:
@@ -118,7 +120,7 @@ def _facts(
         folders={folder.number: folder for folder in observed.folders_of.get(wanted.variant, [])},
         remembered=recorded.releases.get(wanted.variant),
         now=now,
-        running=wanted.release.recipe.build_key in running,
+        running=any(key in running for key in wanted.work_keys),
     )
 
 
@@ -133,6 +135,8 @@ def _repair(facts: _Facts) -> VariantPlan | None:
     changes = []
     needs_bytes = not facts.folder_is_whole(number)
     needs_conversion = needs_bytes and not facts.artifact_is_held
+    if needs_conversion and facts.wanted.fetch is not None:
+        return _fetch(facts, facts.wanted.fetch)
     if needs_conversion:
         lost = Difference(reason="DriftDetected", forced_by=("artifact",))
         changes.append(_convert(facts, reason="DriftDetected", difference=lost))
@@ -189,6 +193,8 @@ def _release(facts: _Facts) -> VariantPlan:
     difference = compare(facts.wanted.release, _predecessor(facts))
     number = _next_number(facts)
     changes = []
+    if not facts.artifact_is_held and facts.wanted.fetch is not None:
+        return _fetch(facts, facts.wanted.fetch)
     if not facts.artifact_is_held:
         damaged = facts.wanted.release.recipe.build_key in facts.observed.damaged_artifacts
         reason = "DriftDetected" if damaged else difference.convert_reason
@@ -197,6 +203,10 @@ def _release(facts: _Facts) -> VariantPlan:
     changes.append(_step("register", facts, difference, number))
     changes.extend(_retire_others(facts, keep=number))
     return VariantPlan(changes=tuple(changes), phase="release" if facts.artifact_is_held else "convert")
+
+
+def _fetch(facts: _Facts, fetch: Fetch) -> VariantPlan:
+    return VariantPlan(changes=(fetch_change(facts.wanted, fetch, facts.recorded),), phase="fetch")
 
 
 def _predecessor(facts: _Facts) -> Marker | RecordedRelease | None:

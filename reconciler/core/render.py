@@ -14,7 +14,15 @@ MARKER = "<!-- reconciler-plan -->"
 LONGEST_COMMENT = 65_536
 MOST_NOTICES = 9  # GitHub shows ten of a kind for a step
 
-_SIGNS = {"convert": "+", "verify": "?", "register": "+", "repair": "~", "retire": "-", "prune": "-"}
+_SIGNS = {
+    "fetch": "+",
+    "convert": "+",
+    "verify": "?",
+    "register": "+",
+    "repair": "~",
+    "retire": "-",
+    "prune": "-",
+}
 
 
 def size_text(size: int) -> str:
@@ -51,7 +59,7 @@ def plan_text(view: Mapping[str, Any]) -> str:
 
 def _change_lines(change: Mapping[str, Any]) -> list[str]:
     sign = _SIGNS.get(change["action"], "*")
-    name = change["variant"] or f"artifact {(change.get('buildKey') or '')[:19]}"
+    name = change["variant"] or f"{_nameless(change)} {(change.get('buildKey') or '')[:19]}"
     lines = [
         f"{sign} {change['action']:<8} {_target(change, name)}  ({change['reason']}){_cost_text(change['cost'])}"
     ]
@@ -59,10 +67,16 @@ def _change_lines(change: Mapping[str, Any]) -> list[str]:
     return lines
 
 
+def _nameless(change: Mapping[str, Any]) -> str:
+    return "source" if "source" in (change["before"] or {}) else "artifact"
+
+
 def _target(change: Mapping[str, Any], name: str) -> str:
     after, before = change["after"] or {}, change["before"] or {}
     if "id" in after:
         return str(after["id"])
+    if change["action"] == "fetch":
+        return f"{name} from {after['repo']}@{str(after['revision'])[:12]}"
     if "ids" in before:
         return ", ".join(before["ids"])
     return str(before.get("id", name))
@@ -71,7 +85,7 @@ def _target(change: Mapping[str, Any], name: str) -> str:
 def _field_rows(change: Mapping[str, Any]) -> list[str]:
     """`field: old -> new` for every field that forced the change. Shown once, on the step that begins the release."""
     before, after = change["before"] or {}, change["after"] or {}
-    if change["action"] not in ("convert", "verify", "repair"):
+    if change["action"] not in ("fetch", "convert", "verify", "repair"):
         return []
     return [
         f"{name}: {_said(before[name])} -> {_said(after.get(name))}" if name in before else str(name)
@@ -85,6 +99,8 @@ def _said(held: object) -> str:
 
 def _cost_text(cost: Mapping[str, Any]) -> str:
     parts = []
+    if cost["downloadBytes"]:
+        parts.append(f"download {size_text(cost['downloadBytes'])}")
     if cost["diskBytes"]:
         parts.append(f"{'+' if cost['diskBytes'] > 0 else ''}{size_text(cost['diskBytes'])}")
     if cost["peakDiskBytes"]:

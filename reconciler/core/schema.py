@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import (
     AfterValidator,
     BeforeValidator,
+    ConfigDict,
     Discriminator,
     Field,
     Tag,
@@ -24,13 +25,17 @@ from reconciler.core.chat_template import CONTENT
 from reconciler.core.fields import (
     TEMPLATE_FORMS,
     AnyText,
+    FilePattern,
     Flag,
     Name,
     RelativePath,
+    Repo,
+    Revision,
     as_number,
     as_text,
     as_whole,
     expect,
+    is_null,
     refusal,
 )
 from reconciler.core.gate_schema import Gate
@@ -55,19 +60,47 @@ class Metadata(Strict):
     )
 
 
+class HuggingFace(Strict):
+    """A model on the hub. Its files are pinned, one by one, in the lock file beside the manifests."""
+
+    repo: Repo = Field(description="The model's name on the hub: `org/name`.")
+    revision: Revision = Field(description="The commit: 40 hex digits. A branch could move.")
+    include: Annotated[list[FilePattern], Field(min_length=1, max_length=50)] | None = Field(
+        default=None,
+        description="Which files, as patterns such as `*.safetensors`. Default: what a model folder needs.",
+    )
+
+
 class Source(Strict):
-    path: RelativePath = Field(description="A folder in Hugging Face layout, relative to this file.")
+    """Either `path` or `huggingface`."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"oneOf": [{"required": ["path"]}, {"required": ["huggingface"]}]}
+    )
+
+    path: RelativePath | None = Field(
+        default=None, description="A folder in Hugging Face layout, relative to this file."
+    )
+    huggingface: HuggingFace | None = Field(
+        default=None, description="A model on the Hugging Face hub, instead of `path`."
+    )
     adapter: RelativePath | None = Field(
         default=None, description="A LoRA adapter folder that is merged in first."
     )
 
     @model_validator(mode="before")
     @classmethod
-    def _only_paths_so_far(cls, value: object) -> object:
-        for kind in ("huggingface", "oci"):
-            if isinstance(value, dict) and kind in value:
-                hint = "download the model and give its folder as `path`"
-                raise refusal("`path`", Plain(kind), f"{kind} is not supported yet; {hint}", "NotSupported")
+    def _one_of_two(cls, value: object) -> object:
+        if not isinstance(value, dict):
+            return value
+        if "oci" in value:
+            hint = "download the model and give its folder as `path`"
+            message = f"oci is not supported yet; {hint}"
+            raise refusal("`path` or `huggingface`", Plain("oci"), message, "NotSupported")
+        said = [kind for kind in ("path", "huggingface") if not is_null(value.get(kind, Plain()))]
+        if len(said) != 1:
+            got = Plain(" and ".join(said) or "neither")
+            raise refusal("one source, either `path` or `huggingface`", got)
         return value
 
 

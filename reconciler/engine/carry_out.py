@@ -71,7 +71,9 @@ class Execution:
 
 def carry_out(change: Change, execution: Execution) -> None:
     """Do one step that is not a conversion (those run beside: engine.conversions). Raises ReconcilerError."""
-    if change.action == "prune" and not change.variant:
+    if change.action == "prune" and "source" in (change.before or {}):
+        execution.machine.shelf.free(change.build_key)
+    elif change.action == "prune" and not change.variant:
         _free(change, execution)
     else:
         _STEPS[change.action](change, execution)

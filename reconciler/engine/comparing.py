@@ -9,6 +9,7 @@ from reconciler.engine.resolve import resolve_in
 from reconciler.sources.git_folder import CHECKOUT, InCommit, read_commit
 from reconciler.sources.git_local import open_repository
 from reconciler.sources.git_objects import ObjectTree
+from reconciler.sources.hub_shelf import unseen
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -63,6 +64,9 @@ class _Reading:
         )
 
     def _look(self, folders: InCommit, model: Model) -> SourceModel:
+        if model.hub is not None:
+            self.sources[model.hub.digest] = str(model.hub)
+            return unseen(model.hub)
         source = folders.source(model.source_path)
         self.sources[source.digest] = _named(folders, model.source_path)
         return source
@@ -82,7 +86,10 @@ def _named(folders: InCommit, path: str) -> str:
 
 def _readable(model: Model) -> Model:
     adapter = _shown(model.adapter_path) if model.adapter_path else None
-    return replace(model, source_path=_shown(model.source_path), adapter_path=adapter)
+    hub = (
+        replace(model.hub, files=(), upstream="") if model.hub is not None else None
+    )  # the source's digest tells
+    return replace(model, source_path=_shown(model.source_path), hub=hub, adapter_path=adapter)
 
 
 def _shown(path: str) -> str:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 
 from reconciler.core.errors import Problem
+from reconciler.core.hub import LOCK_NAME
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from reconciler.core.hub import HubSource
     from reconciler.core.manifest import Model
     from reconciler.core.source_model import SourceModel
 
@@ -26,6 +28,21 @@ def _problem(model: Model, field: str, code: str, message: str, hint: str = "") 
 def of_folder(model: Model, problem: Problem, field: str = "spec.source") -> Problem:
     """A finding about a folder, said where a person can act on it: the manifest line that names the folder."""
     return _problem(model, field, problem.code, f"{problem.file}: {problem.message}", problem.hint)
+
+
+def not_locked(model: Model, source: HubSource) -> Problem:
+    message = f"{source} is not in {LOCK_NAME}: nobody has said what its files are"
+    hint = "run `reconciler lock` and commit the file"
+    return _problem(model, "spec.source.huggingface", "HubNotLocked", message, hint)
+
+
+def moved_upstream(model: Model, source: HubSource) -> list[Problem]:
+    """As far as the lock knows: nobody asks the hub for a plan."""
+    if not source.upstream or source.upstream == source.revision:
+        return []
+    message = f"the hub's default branch of {source.repo} is at {source.upstream}"
+    hint = "to follow it, write that commit as revision and run `reconciler lock`"
+    return [_problem(model, "spec.source.huggingface.revision", "UpstreamMoved", message, hint)]
 
 
 def unsupported(model: Model, precision: str, reason: str) -> Problem:

@@ -192,6 +192,7 @@ class Keeping:
         self._clear()
         self._machine.store.sweep()
         self._machine.records.sweep()
+        self._machine.shelf.sweep()
 
     def _clear(self) -> None:
         keep = [FOLDER] if self._long.alive else []

@@ -28,6 +28,7 @@ from contextlib import suppress
 from reconciler.core.errors import Cancelled
 from reconciler.core.value import value
 from reconciler.engine.carry_out import store_conversion
+from reconciler.engine.fetching import fetch
 from reconciler.host import durable
 
 TYPE_CHECKING = False
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
     from reconciler.conversion.converter import Converter
     from reconciler.core.changes import Change
+    from reconciler.core.hub import HubSource
     from reconciler.engine.carry_out import Execution
     from reconciler.engine.machine import Machine
     from reconciler.engine.options import Options
@@ -265,4 +267,28 @@ def _tree(job: Job) -> str:
     return os.path.join(job.folder, "tree")
 
 
-KINDS: dict[str, Kind] = {"convert": Kind(work=_convert, take=_store)}
+def _fetch(job: Job) -> None:
+    job.progressed(0.0, "asking the hub")
+    fetch(
+        _hub_source(job),
+        job.execution.machine,
+        job.team.options.hf_token_file,
+        missing=job.change.cost.download_bytes,
+        home=os.path.join(job.folder, "hub"),
+        on_progress=job.progressed,
+        on_hub=lambda hub: job.when_cancelled(hub.cancel),
+    )
+
+
+def _shelve(job: Job) -> None:
+    job.execution.machine.shelf.publish(_hub_source(job), job.execution.machine.stamps)
+
+
+def _hub_source(job: Job) -> HubSource:
+    return job.execution.resolution.fetches[job.change.build_key]
+
+
+KINDS: dict[str, Kind] = {
+    "convert": Kind(work=_convert, take=_store),
+    "fetch": Kind(work=_fetch, take=_shelve),
+}

@@ -21,6 +21,7 @@ from reconciler.host.stamps import StampBook
 from reconciler.records.records import Records
 from reconciler.serving.folder import inspect
 from reconciler.serving.index import read_index
+from reconciler.sources.hub_shelf import Shelf
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ class Machine:
     stamps: StampBook
     store: ArtifactStore
     records: Records
+    shelf: Shelf
     owner: str
     traits: Traits = Traits()
 
@@ -59,6 +61,7 @@ def open_machine(root: str, cache: str, traits: Traits = NO_TRAITS) -> Machine:
         stamps=stamps,
         store=ArtifactStore(layout, stamps),
         records=Records(layout),
+        shelf=Shelf(layout),
         owner=read_owner(layout),
         traits=traits,
     )
@@ -131,6 +134,7 @@ def observe(machine: Machine) -> Observed:
         occupied=occupied,
         registrations=registrations,
         disk_free=disk_free(machine.layout.root),
+        hub_sources=machine.shelf.held(),
     )
 
 

@@ -14,12 +14,14 @@ if TYPE_CHECKING:
 @value
 class Options:
     """`jobs` conversions at a time; `conversion_timeout` in seconds, each; `retry` forgets remembered failures first.
-    `converter_module` is the worker's, for tests of how it ends."""
+    `hf_token_file` holds the hub's token ("": HF_TOKEN does). `converter_module` is the worker's, for tests of how it
+    ends."""
 
     confirm: bool = False
     jobs: int = 1
     conversion_timeout: float = 6 * 3600.0
     retry: bool = False
+    hf_token_file: str = ""
     converter_module: str = ""
 
 

@@ -43,7 +43,7 @@ def look(
     """What a pass would do. Reads only. `running` are build keys that long work is busy with; `ignored` are failures
     whose back-off does not count."""
     observed = observe(machine)
-    resolution = resolve(parsed, machine.stamps, observed.artifacts, _labels(machine, parsed))
+    resolution = resolve(parsed, machine.stamps, observed.artifacts, _labels(machine, parsed), machine.shelf)
     recorded = recall(machine, observed)
     if recorded.failures and ignored:
         recorded = replace(recorded, failures=without_backoff(recorded.failures, ignored))

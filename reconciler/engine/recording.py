@@ -50,6 +50,8 @@ def record_outcome(execution: Execution, outcome: Outcome) -> None:
         records.save_failures(remember(records.failures(), outcome, now()))
         if outcome.status == "done" and change.action in ("convert", "verify", "register"):
             _record_timing(execution, outcome)
+        if outcome.status == "done" and change.action == "fetch":
+            records.save_timing("fetch", "", change.cost.download_bytes, outcome.seconds)
 
 
 def _record_timing(execution: Execution, outcome: Outcome) -> None:
@@ -106,7 +108,7 @@ def _failures(last: Look, result: PassResult) -> dict[str, Failure]:
         wanted.variant: Failure(action=one.action, code=one.code, message=one.message)
         for wanted in last.resolution.desired.wanted
         for one in last.recorded.failures
-        if wanted.variant in held and one.key in (wanted.release.digest, wanted.release.recipe.build_key)
+        if wanted.variant in held and one.key in wanted.failure_keys
     }
     return found | {
         outcome.change.variant: _failure(outcome)
@@ -119,7 +121,7 @@ def _forget_undeclared(machine: Machine, last: Look) -> None:
     """What nothing declares any more is forgotten; not while nobody can tell."""
     failures, desired = machine.records.failures(), last.resolution.desired
     if failures and desired.complete:
-        keys = {key for one in desired.wanted for key in (one.release.digest, one.release.recipe.build_key)}
+        keys = {key for one in desired.wanted for key in one.failure_keys}
         machine.records.save_failures(still_declared(failures, keys, desired.unresolved))
 
 

@@ -6,25 +6,29 @@ from __future__ import annotations
 from reconciler.core.architectures import refusal
 from reconciler.core.desired import Desired, Wanted
 from reconciler.core.errors import Problem
+from reconciler.core.hub import Fetch
 from reconciler.core.manifest import variant_name
 from reconciler.core.prediction import predict_bytes, predict_peak_bytes
 from reconciler.core.quantization import honoured_options
 from reconciler.core.release import Recipe, Release
 from reconciler.core.selector import mismatch
 from reconciler.core.toolchain import tools_for
-from reconciler.core.value import as_dict, value
+from reconciler.core.value import as_dict, fresh, replace, value
 from reconciler.engine import complaints
 from reconciler.sources.folders import OnDisk
+from reconciler.sources.hub_shelf import unseen
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Mapping
     from typing import Protocol
 
+    from reconciler.core.hub import HubSource
     from reconciler.core.manifest import Model, Quantization
     from reconciler.core.parse import Parsed
     from reconciler.core.source_model import SourceAdapter, SourceModel
     from reconciler.host.stamps import StampBook
+    from reconciler.sources.hub_shelf import Shelf, Shelved
 
     class Folders(Protocol):
         """Where model folders are looked at, by path: on this disk, or in the objects of git."""
@@ -35,15 +39,19 @@ if TYPE_CHECKING:
 
         def special_tokens(self, path: str) -> frozenset[str] | None: ...
 
+        def hub(self, source: HubSource) -> Shelved: ...
+
 
 @value
 class Resolution:
-    """`sources` are the inspected folders by build key: what a conversion starts from."""
+    """`sources` are the inspected folders by build key: what a conversion starts from. `fetches` are, by digest, what
+    the hub has to give first."""
 
     desired: Desired
     problems: tuple[Problem, ...]
     warnings: tuple[Problem, ...]
     sources: dict[str, Source]
+    fetches: dict[str, HubSource] = fresh(factory=dict)
 
 
 @value
@@ -60,9 +68,10 @@ def resolve(
     stamps: StampBook,
     held: Container[str] = (),
     labels: Mapping[str, str] | None = None,
+    shelf: Shelf | None = None,
 ) -> Resolution:
-    """From the folders on this disk."""
-    return resolve_in(OnDisk(stamps), parsed, held, labels)
+    """From the folders on this disk. `shelf` is where this machine keeps what came from the hub."""
+    return resolve_in(OnDisk(stamps, shelf), parsed, held, labels)
 
 
 def resolve_in(
@@ -83,6 +92,7 @@ def resolve_in(
         declared=frozenset(variant_name(m.name, p) for m in models for p in m.precisions),
         complete=not parsed.problems,
         suspended=frozenset(model.name for model in parsed.models if model.suspend),
+        hub_sources=frozenset(model.hub.digest for model in models if model.hub is not None),
         unresolved={
             variant: one.problems[0]
             for model, one in zip(models, found, strict=True)
@@ -95,6 +105,7 @@ def resolve_in(
         problems=(*parsed.problems, *(problem for one in found for problem in one.problems)),
         warnings=(*parsed.warnings, *(warning for one in found for warning in one.warnings)),
         sources={key: source for one in found for key, source in one.sources.items()},
+        fetches={w.fetch.source.digest: w.fetch.source for one in found for w in one.wanted if w.fetch},
     )
 
 
@@ -125,11 +136,21 @@ class _Resolver:
         self._folders = folders
         self._held = held
         self._seen: dict[str, SourceModel] = {}
+        self._shelves: dict[str, Shelved] = {}
         self._tokens: dict[str, frozenset[str] | None] = {}
         self._judged: dict[object, tuple[Recipe, str | None]] = {}
 
     def model(self, model: Model) -> _Resolved:
-        source = self._folder(model.source_path)
+        if model.hub is None:
+            return self._model(model, self._folder(model.source_path))
+        if not model.hub.files:
+            return _Resolved(problems=(complaints.not_locked(model, model.hub),), sources={})
+        shelved = self._shelved(model.hub)
+        resolved = self._model(model, shelved.model or unseen(model.hub), _fetch(model.hub, shelved))
+        moved = complaints.moved_upstream(model, model.hub)
+        return replace(resolved, warnings=(*resolved.warnings, *moved))
+
+    def _model(self, model: Model, source: SourceModel, fetch: Fetch | None = None) -> _Resolved:
         adapter = self._folders.adapter(model.adapter_path) if model.adapter_path else None
         problems = [complaints.of_folder(model, problem) for problem in source.problems]
         if adapter:
@@ -143,22 +164,24 @@ class _Resolver:
         problems += complaints.too_long(model, source)
         if problems or template is None:
             return _Resolved(problems=tuple(problems), sources={})
-        return self._variants(model, source, adapter.digest if adapter else None, template)
+        return self._variants(model, source, adapter.digest if adapter else None, template, fetch)
 
-    def _variants(self, model: Model, source: SourceModel, adapter: str | None, template: str) -> _Resolved:
+    def _variants(
+        self, model: Model, source: SourceModel, adapter: str | None, template: str, fetch: Fetch | None
+    ) -> _Resolved:
         wanted, problems, sources = [], [], {}
         for precision in model.precisions:
             recipe, reason = self._judge(model, source, adapter, precision)
             if reason is not None:
                 problems.append(complaints.unsupported(model, precision, reason))
                 continue
-            wanted.append(self._wanted(model, source, recipe, template))
-            sources[recipe.build_key] = Source(
-                recipe=recipe, path=model.source_path, adapter=model.adapter_path
-            )
+            wanted.append(replace(self._wanted(model, source, recipe, template), fetch=fetch))
+            if fetch is None or fetch.known:
+                path = source.path if model.hub is not None else model.source_path
+                sources[recipe.build_key] = Source(recipe=recipe, path=path, adapter=model.adapter_path)
         warnings = [complaints.of_folder(model, warning) for warning in source.warnings]
         warnings += complaints.short_context(model, source)
-        if any(key not in self._held for key in sources):
+        if fetch is None and any(key not in self._held for key in sources):
             warnings += self._foreign_template(model, source)
         return _Resolved(
             wanted=tuple(wanted), problems=tuple(problems), warnings=tuple(warnings), sources=sources
@@ -169,14 +192,20 @@ class _Resolver:
             self._seen[path] = self._folders.source(path)
         return self._seen[path]
 
+    def _shelved(self, source: HubSource) -> Shelved:
+        if source.digest not in self._shelves:
+            self._shelves[source.digest] = self._folders.hub(source)
+        return self._shelves[source.digest]
+
     def _foreign_template(self, model: Model, source: SourceModel) -> list[Problem]:
         """Reads the tokenizer where there is a doubt, so it is not asked for what has been converted already."""
         foreign = complaints.foreign_markers(model, source)
         if not foreign:
             return []
-        if model.source_path not in self._tokens:
-            self._tokens[model.source_path] = self._folders.special_tokens(model.source_path)
-        tokens = self._tokens[model.source_path]
+        path = source.path if model.hub is not None else model.source_path
+        if path not in self._tokens:
+            self._tokens[path] = self._folders.special_tokens(path)
+        tokens = self._tokens[path]
         strange = foreign - tokens if tokens is not None else frozenset()
         return [complaints.foreign_template(model, source, strange)] if strange else []
 
@@ -184,7 +213,7 @@ class _Resolver:
         self, model: Model, source: SourceModel, adapter: str | None, precision: str
     ) -> tuple[Recipe, str | None]:
         """The recipe, and why it cannot be converted rightly, if so."""
-        key = (model.source_path, adapter, precision, model.quantization, model.target)
+        key = (model.source_path, source.digest, adapter, precision, model.quantization, model.target)
         if key not in self._judged:
             recipe = _recipe(model, source, adapter, precision)
             unfit = source.known and refusal(source.config, precision, model.target, recipe.options)
@@ -202,6 +231,13 @@ class _Resolver:
             protected=model.prune_disabled,
             gates=model.gates,
         )
+
+
+def _fetch(source: HubSource, shelved: Shelved) -> Fetch | None:
+    if shelved.whole:
+        return None
+    known = shelved.model is not None
+    return Fetch(source=source, missing=shelved.missing, damaged=shelved.damaged, known=known)
 
 
 def _release(model: Model, recipe: Recipe, template: str) -> Release:

@@ -7,7 +7,7 @@ import time
 from functools import partial
 
 from reconciler.core.changes import Outcome
-from reconciler.core.errors import Cancelled, CatalogBroken, PermanentError, ReconcilerError
+from reconciler.core.errors import Cancelled, CatalogBroken, PermanentError, ReconcilerError, Throttled
 from reconciler.core.value import replace
 from reconciler.engine import log
 from reconciler.engine.carry_out import carry_out
@@ -65,6 +65,7 @@ class Steps:
             told = _cancelled(change, NOT_WANTED)
         except ReconcilerError as error:
             told = _failed(change, error.code, str(error), error.hint, permanent=_is_permanent(error))
+            told = replace(told, delay=error.delay if isinstance(error, Throttled) else 0.0)
         except Exception as error:  # noqa: BLE001 - one bad object harms only itself; the log gets the traceback
             told = _failed(change, "Bug", f"{type(error).__name__}: {error}", _BUG_HINT, permanent=False)
             log.bug("change.bug", error, action=change.action, variant=change.variant)

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from reconciler.sources.folder_files import Folder
+from reconciler.sources.hub_shelf import Shelved
 from reconciler.sources.model_folder import inspect_adapter, inspect_source
 from reconciler.sources.special_tokens import special_tokens
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from reconciler.core.hub import HubSource
     from reconciler.core.source_model import SourceAdapter, SourceModel
     from reconciler.host.stamps import StampBook
+    from reconciler.sources.hub_shelf import Shelf
 
 
 class OnDisk:
-    def __init__(self, stamps: StampBook) -> None:
+    """`shelf` holds what came from the hub; without one nothing has."""
+
+    def __init__(self, stamps: StampBook, shelf: Shelf | None = None) -> None:
         self._stamps = stamps
+        self._shelf = shelf
 
     def source(self, path: str) -> SourceModel:
         return inspect_source(path, self._stamps)
@@ -24,3 +30,8 @@ class OnDisk:
 
     def special_tokens(self, path: str) -> frozenset[str] | None:
         return special_tokens(Folder(path))
+
+    def hub(self, source: HubSource) -> Shelved:
+        if self._shelf is None:
+            return Shelved(model=None, missing=source.size)
+        return self._shelf.look(source, self._stamps)

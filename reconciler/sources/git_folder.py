@@ -19,6 +19,7 @@ from reconciler.sources.adapter_folder import look_at_adapter
 from reconciler.sources.folder_files import Folder, Refused
 from reconciler.sources.git_manifests import GitDisk, read_manifests
 from reconciler.sources.git_tree import FILE, FOLDER, LINK, MISSING, Entry
+from reconciler.sources.hub_shelf import Shelved
 from reconciler.sources.manifests import interpret
 from reconciler.sources.model_folder import look_at_source
 from reconciler.sources.special_tokens import special_tokens
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import IO
 
+    from reconciler.core.hub import HubSource
     from reconciler.core.parsed import Parsed
     from reconciler.sources.git_objects import ObjectTree
 
@@ -88,6 +90,10 @@ class InCommit:
     def special_tokens(self, path: str) -> frozenset[str] | None:
         entry = self._entry(path)
         return special_tokens(GitFolder(path, self._tree, entry, exact=False)) if entry else None
+
+    def hub(self, source: HubSource) -> Shelved:
+        """A commit pins it and nobody asks the hub: it is new to every machine."""
+        return Shelved(model=None, missing=source.size)
 
     def file(self, folder: str, name: str, limit: int) -> bytes | None:
         """A small file of a model folder, if it is there."""

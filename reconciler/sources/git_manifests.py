@@ -15,7 +15,7 @@ from reconciler.core.paths import PathRefused, inside
 from reconciler.core.quoting import shown
 from reconciler.sources.git_process import OutOfBounds
 from reconciler.sources.git_tree import FILE, FOLDER, LINK, MISSING, REPOSITORY, Entry
-from reconciler.sources.manifests import ENDINGS, MAX_BYTES, MAX_FILES, Disk, Found, refused
+from reconciler.sources.manifests import ENDINGS, MAX_BYTES, MAX_FILES, Disk, Found, limit_of, refused
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ class GitDisk(Disk):
         if not inside(path, self._checkout):
             return super().read(path)
         entry = self._tree.at(self._inner(path))
-        if entry.kind != FILE or entry.size > MAX_BYTES:
+        if entry.kind != FILE or entry.size > limit_of(path):
             self.templates[path] = None
             return None
         data = self._bytes_of(entry, os.path.dirname(self._inner(path)))

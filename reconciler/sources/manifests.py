@@ -12,6 +12,7 @@ import stat
 
 from reconciler.core import digest, parsed
 from reconciler.core.errors import Problem, UsageError
+from reconciler.core.hub import LOCK_BYTES, LOCK_NAME
 from reconciler.core.parsed import Inputs, Parsed, Place
 from reconciler.core.value import replace, value
 
@@ -232,12 +233,17 @@ class Disk:
 
     def read(self, path: str) -> bytes | None:
         try:
-            data = _read(path, MAX_BYTES)
+            data = _read(path, limit_of(path))
         except _Unread:
             self.templates[path] = None
             return None
         self.templates[path] = digest.of_bytes(data)
         return data
+
+
+def limit_of(path: str) -> int:
+    """Of a file that manifests lead to: a template, or the lock."""
+    return LOCK_BYTES if os.path.basename(path) == LOCK_NAME else MAX_BYTES
 
 
 def _kind(path: str) -> str:

@@ -15,6 +15,9 @@ CHECKOUT = Path(__file__).parents[2]
 # Each costs seconds and hundreds of megabytes: worker processes only.
 HEAVY = (
     "foundry_local_sdk",
+    "hf_xet",
+    "httpx2",
+    "huggingface_hub",
     "numpy",
     "olive",
     "onnx",
@@ -38,6 +41,7 @@ VERBS: dict[str, tuple[str, ...]] = {
     "apply --help": (),
     "run --help": (),
     "validate manifests": ("pydantic", "yaml"),
+    "lock --check": ("pydantic", "yaml"),
     "plan": ("pydantic", "yaml"),
     "status": (),
     "events": (),

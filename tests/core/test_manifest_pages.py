@@ -113,6 +113,7 @@ MODULES = {
     *(
         "complaints",
         "crosscheck",
+        "hub_rules",
         "fields",
         "loader",
         "manifest_text",

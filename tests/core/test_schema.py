@@ -159,6 +159,11 @@ def test_every_preset_can_be_named(preset: str) -> None:
 NAME = "expected a name of at most 40 lower-case letters, digits and dashes, starting with a letter"
 PRESET = f"expected a preset ({', '.join(PRESETS[:-1])} or source) or one of ref, roles and jinja"
 FORMS = "expected one template: the name of a preset, or one of ref, roles and jinja"
+COMMIT = "c0ffee" * 6 + "c0ff"
+REPO = "expected the name of a model on the hub, such as org/name"
+FILES = (
+    "expected a pattern for files in the top folder that ends in .safetensors, .json, .jinja, .txt or .model"
+)
 PATTERN = "expected text with {Content} in it, once"
 
 
@@ -176,20 +181,69 @@ PATTERN = "expected text with {Content} in it, once"
         (model(metadata="{name: phi, labels: x}"), "metadata.labels", 3, "expected a mapping, got x", ""),
         (model(metadata="phi"), "metadata", 3, "expected a mapping, got phi", ""),
         (model(source="../phi"), "spec.source", 5, "expected a mapping, got ../phi", ""),
-        (model(source="{}"), "spec.source.path", 5, "expected a value, got nothing", ""),
-        (
-            model(source="{path: }"),
-            "spec.source.path",
-            5,
-            "expected a path relative to this file, got nothing",
-            "",
+        *(
+            (
+                model(source=source),
+                "spec.source",
+                5,
+                f"expected one source, either `path` or `huggingface`, got {got}",
+                "",
+            )
+            for source, got in (
+                ("{}", "neither"),
+                ("{path: }", "neither"),
+                ("{path: a, huggingface: {repo: a/b}}", "path and huggingface"),
+            )
         ),
         (
-            model(source="{huggingface: {repo: a/b}}"),
+            model(source="{oci: x}"),
             "spec.source",
             5,
-            "expected `path`, got huggingface",
-            "huggingface is not supported yet; download the model and give its folder as `path`",
+            "expected `path` or `huggingface`, got oci",
+            "oci is not supported yet; download the model and give its folder as `path`",
+        ),
+        *(
+            (
+                model(source=f"{{huggingface: {{{text}}}}}"),
+                f"spec.source.huggingface.{field}",
+                5,
+                message,
+                None,
+            )
+            for text, field, message in (
+                (
+                    f"repo: a/b, revision: {'A' * 40}",
+                    "revision",
+                    f"expected a commit of 40 hex digits, got {'A' * 40}",
+                ),
+                (f"repo: phi, revision: {COMMIT}", "repo", f"{REPO}, got phi"),
+                (f"repo: a/../b, revision: {COMMIT}", "repo", f"{REPO}, got a/../b"),
+                (f"repo: a/--b, revision: {COMMIT}", "repo", f"{REPO}, got a/--b"),
+                (
+                    f"repo: a/b, revision: {COMMIT}, include: []",
+                    "include",
+                    "expected at least one item, got an empty list",
+                ),
+                (
+                    f"repo: a/b, revision: {COMMIT}, include: ['*']",
+                    "include[0]",
+                    f'{FILES}, got the text "*"',
+                ),
+                (f"repo: a/b, revision: {COMMIT}, include: [a.bin]", "include[0]", f"{FILES}, got a.bin"),
+                (
+                    f"repo: a/b, revision: {COMMIT}, include: [x/a.json]",
+                    "include[0]",
+                    f"{FILES}, got x/a.json",
+                ),
+                ("repo: a/b", "revision", "expected a value, got nothing"),
+            )
+        ),
+        (
+            model(source="{huggingface: {repo: a/b, revision: main}}"),
+            "spec.source.huggingface.revision",
+            5,
+            "expected a commit of 40 hex digits, got main",
+            "a branch can move; `reconciler lock --commit-of org/name@main` prints the commit it is at",
         ),
         (model(precisions="int4"), "spec.precisions", 6, "expected a list, got int4", ""),
         (model(precisions="[]"), "spec.precisions", 6, "expected at least one item, got an empty list", ""),

@@ -1,0 +1,209 @@
+"""`reconciler lock`, and what `validate` and `plan` say of a model from the hub, as a user meets them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.git_server import Repository
+from tests.hub_server import COMMIT, HubServer
+from tests.machine import TestMachine
+
+pytest.importorskip("huggingface_hub", reason="needs the hub extra")
+
+MODEL = """\
+apiVersion: reconciler.foundry/v1alpha1
+kind: Model
+metadata: {{name: {name}}}
+spec:
+  source:
+    huggingface:
+      repo: org/tiny
+      revision: {revision}
+  precisions: [{precisions}]
+  promptTemplate: chatml
+"""
+NEWER = "d" * 40
+
+
+@pytest.fixture
+def server(capitals: Path) -> Iterator[HubServer]:
+    with HubServer().running() as running:
+        running.give("org/tiny", capitals)
+        yield running
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> TestMachine:
+    one = TestMachine(folder=tmp_path)
+    declare(one)
+    return one
+
+
+def declare(
+    machine: TestMachine, name: str = "capitals", revision: str = COMMIT, precisions: str = "int4"
+) -> Path:
+    machine.manifests.mkdir(parents=True, exist_ok=True)
+    path = machine.manifests / f"{name}.yaml"
+    path.write_text(MODEL.format(name=name, revision=revision, precisions=precisions))
+    return path
+
+
+def lock_file(machine: TestMachine) -> Path:
+    return machine.manifests / "reconciler.lock.json"
+
+
+def test_an_unlocked_model_is_a_problem_with_its_line(machine: TestMachine) -> None:
+    done = machine.run("validate", "-o", "json")
+    assert done.code == 1
+    (problem,) = done.json()["problems"]
+    assert (problem["code"], problem["file"], problem["line"]) == (
+        "HubNotLocked",
+        "manifests/capitals.yaml",
+        6,
+    )
+    assert problem["hint"] == "run `reconciler lock` and commit the file"
+    assert machine.plan() == []
+
+
+def test_lock_pins_and_then_leaves_alone(machine: TestMachine, server: HubServer) -> None:
+    assert machine.run("lock", "--check").code == 1
+    first = machine.run("lock", HF_ENDPOINT=server.url)
+    assert first.code == 0, first.err
+    assert "+ org/tiny@c0ffee" in first.out
+    written = lock_file(machine).read_bytes()
+    names = {file["path"] for file in json.loads(written)["sources"][0]["files"]}
+    assert {"config.json", "model.safetensors", "tokenizer.json"} <= names
+    server.requests.clear()
+    again = machine.run("lock", HF_ENDPOINT=server.url)
+    assert "unchanged" in again.out
+    assert lock_file(machine).read_bytes() == written
+    assert [one.path for one in server.requests] == ["/api/models/org/tiny"]
+    assert machine.run("lock", "--check").code == 0
+    assert machine.run("validate").code == 0
+
+
+def test_what_nothing_declares_leaves_the_lock(machine: TestMachine, server: HubServer) -> None:
+    machine.run("lock", HF_ENDPOINT=server.url)
+    declare(machine).unlink()
+    machine.declare("other", source="../nowhere").unlink()
+    checked = machine.run("lock", "--check")
+    assert checked.code == 1
+    assert "is locked and not declared" in checked.out
+    done = machine.run("lock", HF_ENDPOINT="http://127.0.0.1:9")
+    assert done.code == 0, done.err
+    assert json.loads(lock_file(machine).read_bytes())["sources"] == []
+
+
+def test_a_broken_manifest_drops_nothing(machine: TestMachine, server: HubServer) -> None:
+    machine.run("lock", HF_ENDPOINT=server.url)
+    before = lock_file(machine).read_bytes()
+    declare(machine).write_text("kind: [")
+    assert machine.run("lock", HF_ENDPOINT=server.url).code == 1
+    assert lock_file(machine).read_bytes() == before
+
+
+def test_a_broken_lock_is_a_problem_and_is_written_anew(machine: TestMachine, server: HubServer) -> None:
+    lock_file(machine).write_text("{\n<<<<<<< HEAD\n")
+    done = machine.run("plan", "-o", "json")
+    codes = {(one["code"], one["file"], one["line"]) for one in done.json()["problems"]}
+    assert ("LockInvalid", "manifests/reconciler.lock.json", 2) in codes
+    assert machine.run("lock", "--check").code == 1
+    assert "written" in machine.run("lock", HF_ENDPOINT=server.url).out
+    assert machine.run("validate").code == 0
+
+
+@pytest.mark.parametrize("kind", ["link", "fifo", "large"])
+def test_a_lock_is_a_plain_file(machine: TestMachine, kind: str) -> None:
+    path = lock_file(machine)
+    if kind == "link":
+        path.symlink_to("/etc/passwd")
+    elif kind == "fifo":
+        import os
+
+        os.mkfifo(path)
+    else:
+        path.write_bytes(b" " * (5 << 20))
+    done = machine.run("validate", "-o", "json", timeout=20)
+    assert "LockInvalid" in {one["code"] for one in done.json()["problems"]}
+    assert "root" not in done.out
+
+
+def test_a_hub_that_refuses_leaves_the_lock_as_it_was(machine: TestMachine, server: HubServer) -> None:
+    server.repos["org/tiny"].gated = True
+    done = machine.run("lock", HF_ENDPOINT=server.url)
+    assert done.code == 1
+    assert "terms" in done.err
+    assert "HF_TOKEN" in done.err
+    assert not lock_file(machine).exists()
+
+
+def test_the_plan_names_the_download_and_asks_nobody(machine: TestMachine, server: HubServer) -> None:
+    declare(machine, "again", precisions="int4, int8")
+    machine.run("lock", HF_ENDPOINT=server.url)
+    size = sum(file["size"] for file in json.loads(lock_file(machine).read_bytes())["sources"][0]["files"])
+    server.requests.clear()
+    done = machine.run("plan", "-o", "json", HF_ENDPOINT=server.url, HF_TOKEN="hf_x")
+    (change,) = done.json()["changes"]
+    assert (change["action"], change["reason"], change["variant"]) == ("fetch", "SourceMissing", "again-int4")
+    assert change["cost"]["downloadBytes"] == size
+    assert change["after"]["repo"] == "org/tiny"
+    assert change["after"]["revision"] == COMMIT
+    text = machine.run("plan").out
+    assert "fetch    again-int4 from org/tiny@c0ffeec0ffee" in text
+    assert "download 1" in text or "download 2" in text
+    assert server.requests == []
+
+
+def test_a_moved_branch_is_known_after_lock_and_told_by_plan(machine: TestMachine, server: HubServer) -> None:
+    server.repos["org/tiny"].main = NEWER
+    done = machine.run("lock", HF_ENDPOINT=server.url)
+    assert f"capitals: upstream is at {NEWER}" in done.out
+    (warning,) = machine.run("plan", "-o", "json").json()["warnings"]
+    assert (warning["code"], warning["line"]) == ("UpstreamMoved", 8)
+    assert NEWER in warning["message"]
+    assert machine.run("lock", "--commit-of", "org/tiny@main", HF_ENDPOINT=server.url).out == f"{NEWER}\n"
+
+
+def test_the_lock_is_part_of_what_is_declared(machine: TestMachine, server: HubServer) -> None:
+    machine.run("lock", HF_ENDPOINT=server.url)
+    before = machine.run("plan", "-o", "json").json()["revision"]
+    text = lock_file(machine).read_text()
+    lock_file(machine).write_text(text.replace('"sha256": "', '"sha256": "0', 1).replace('0"}', '"}', 1))
+    again = machine.run("plan", "-o", "json")
+    assert again.json()["revision"] != before
+
+
+def test_a_branch_is_no_revision(machine: TestMachine) -> None:
+    declare(machine, revision="main")
+    done = machine.run("validate")
+    assert done.code == 1
+    assert "manifests/capitals.yaml:8: spec.source.huggingface.revision: expected a commit" in done.err
+    assert "reconciler lock --commit-of" in done.err
+
+
+def test_a_pull_request_shows_the_download(tmp_path: Path, server: HubServer) -> None:
+    """From the lock alone, as it is in the two commits."""
+    repository = Repository(tmp_path / "fleet")
+    machine = TestMachine(folder=tmp_path)
+    declare(machine)
+    machine.run("lock", HF_ENDPOINT=server.url)
+    base = repository.commit("one")
+    server.repos["org/tiny"].commit = NEWER
+    server.repos["org/tiny"].files["tokenizer_config.json"] += b" "
+    declare(machine, revision=NEWER)
+    machine.run("lock", HF_ENDPOINT=server.url)
+    head = repository.commit("two")
+    size = sum(file["size"] for file in json.loads(lock_file(machine).read_bytes())["sources"][0]["files"])
+    server.requests.clear()
+    done = machine.run("diff", base, head, "-o", "json", HF_ENDPOINT=server.url)
+    assert done.code == 1, done.err
+    assert not done.json()["problems"]
+    assert f'"downloadBytes": {size}' in done.out
+    assert NEWER in done.out
+    assert '"fetch"' in done.out
+    assert server.requests == []
+    assert machine.run("diff", head, head).code == 0
