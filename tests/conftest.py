@@ -29,6 +29,7 @@ def guarded(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFa
     for name in [name for name in os.environ if name.startswith(("RECONCILER_", "XDG_"))]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("RECONCILER_CONFIG", "")  # what this machine is configured to be is not under test
     monkeypatch.setenv("USERPROFILE", str(home))
     for name, value in _GIT.items():
         monkeypatch.setenv(name, value)

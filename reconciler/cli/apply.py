@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 
-from reconciler.cli import options
+from reconciler.cli import configuration, options
 from reconciler.cli.exit_codes import OK, PARTLY
 from reconciler.cli.output import json_text, show_problems
 
@@ -63,7 +63,7 @@ def apply(arguments: argparse.Namespace) -> PassResult:
     if arguments.verbose:
         log.talk()
     root, cache = options.root_of(arguments), options.cache_of(arguments)
-    with locked_machine(root, cache, command="apply") as machine:
+    with locked_machine(root, cache, command="apply", traits=configuration.traits()) as machine:
         parsed = load_manifests(arguments, machine, accept=True)
         chosen = Options(
             confirm=arguments.confirm,

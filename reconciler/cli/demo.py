@@ -195,6 +195,7 @@ class _Demo:
     def _environment(self) -> dict[str, str]:
         here = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
         return {
+            "RECONCILER_CONFIG": "",
             "RECONCILER_ROOT": os.path.join(self.folder, "state"),
             "RECONCILER_CACHE": os.path.join(self.folder, "foundry-cache"),
             "PYTHONPATH": os.pathsep.join(filter(None, (here, os.environ.get("PYTHONPATH", "")))),

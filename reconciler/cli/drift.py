@@ -29,10 +29,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     from reconciler.cli.manifests import load_manifests
     from reconciler.core.drift import drift_text, drift_view, find_drift
-    from reconciler.engine.machine import open_machine
     from reconciler.engine.planning import look
 
-    machine = open_machine(options.root_of(arguments), options.cache_of(arguments))
+    machine = options.opened_machine(arguments)
     seen = look(machine, load_manifests(arguments, machine))
     desired, problems = seen.resolution.desired, seen.resolution.problems
     found = find_drift(desired, seen.observed, seen.recorded, seen.plan, machine.records.conditions())

@@ -56,6 +56,7 @@ CODES: dict[str, dict[int, str]] = {
     },
     "verify": {OK: "everything is as it must be", ERROR: "at least one finding, or an error"},
     "doctor": {OK: "no errors (there may be warnings)", ERROR: "at least one error"},
+    "inventory": {OK: "shown", ERROR: "error"},
     "suspend": {
         OK: "suspended",
         ERROR: "nothing here has that name, or another error",

@@ -30,10 +30,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     from reconciler.cli.manifests import load_manifests
-    from reconciler.engine.machine import open_machine
     from reconciler.engine.resolve import resolve
 
-    machine = open_machine(options.root_of(arguments), options.cache_of(arguments))
+    machine = options.opened_machine(arguments)
     resolution = resolve(load_manifests(arguments, machine), machine.stamps, shelf=machine.shelf)
     views = [_view(wanted, resolution) for wanted in _find(arguments.name, resolution)]
     if arguments.output == "json":

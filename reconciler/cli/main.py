@@ -34,11 +34,14 @@ VERBS = {
     "drift": "tell what git is ahead of from what changed behind our back",
     "verify": "check every byte and every promise of this machine, offline",
     "doctor": "check what is around: caches, versions, disk, permissions, git, clock",
+    "inventory": "what this machine says about itself, small enough for git; changes nothing",
     "suspend": "leave a model or variant as it is on this machine",
     "resume": "end a suspension",
     "schema": "print the JSON Schema of the manifests",
     "demo": "the whole story in a throw-away folder: convert, serve, ask, repair, prune",
 }
+
+UNCONFIGURED = frozenset({"schema", "validate", "diff", "demo"})  # about no machine, or one of their own
 
 _OVERVIEW = """usage: reconciler VERB [options]
 
@@ -94,6 +97,10 @@ def _dispatch(arguments: list[str]) -> int:
 
         raise UsageError(f"there is no verb {verb!r}", hint=_nearest(verb))
     module = import_module(f"reconciler.cli.{verb}")
+    if verb not in UNCONFIGURED and not {"-h", "--help"} & set(rest):
+        from reconciler.cli import configuration
+
+        configuration.load(rest)
     parser = build_parser(verb)
     module.add_arguments(parser)
     code: int = module.run(parser.parse_args(rest))
@@ -102,15 +109,18 @@ def _dispatch(arguments: list[str]) -> int:
 
 def build_parser(verb: str) -> argparse.ArgumentParser:
     from reconciler.cli.exit_codes import epilog
-    from reconciler.cli.options import Format, Parser
+    from reconciler.cli.options import Format, Parser, add_config
 
-    return Parser(
+    parser = Parser(
         prog=f"reconciler {verb}",
         description=VERBS[verb][0].upper() + VERBS[verb][1:] + ".",
         epilog=epilog(verb),
         formatter_class=Format,
         allow_abbrev=False,
     )
+    if verb not in UNCONFIGURED:
+        add_config(parser)
+    return parser
 
 
 def overview() -> str:

@@ -1,4 +1,4 @@
-"""Options that verbs share: flag, else environment, else default."""
+"""Options that verbs share: flag, else environment, else the machine's configuration, else default."""
 
 from __future__ import annotations
 
@@ -7,11 +7,14 @@ import os
 import re
 import sys
 
+from reconciler.cli import configuration
 from reconciler.core.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
+
+    from reconciler.engine.machine import Machine
 
 
 def _as_it_is(text: str) -> str:
@@ -46,18 +49,28 @@ class Parser(argparse.ArgumentParser):
         raise UsageError(message, hint=f"`{self.prog} --help` lists the options")
 
 
+def add_config(parser: argparse.ArgumentParser) -> None:
+    """It was read before the parser was made: here it is only named, and known as an option."""
+    parser.add_argument(
+        "--config",
+        metavar="FILE",
+        help="configuration of this machine (default: config.yaml in $XDG_CONFIG_HOME/reconciler, else in "
+        "/etc/reconciler; environment: RECONCILER_CONFIG, empty for none)",
+    )
+
+
 def add_manifests(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--path",
         metavar="DIR",
-        default=os.environ.get("RECONCILER_PATH", "manifests"),
+        default=configuration.setting("RECONCILER_PATH", "manifests"),
         help="folder with the manifests (default: manifests/; environment: RECONCILER_PATH)",
     )
     parser.add_argument(
         "--source-root",
         metavar="DIR",
         action="append",
-        default=[],
+        default=list(configuration.traits().source_roots),
         help="also allow model folders below DIR (default: the git checkout that holds the manifests); repeatable",
     )
 
@@ -68,16 +81,21 @@ def add_repository(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--repo",
         metavar="URL",
-        default=os.environ.get("RECONCILER_REPO"),
+        default=configuration.setting("RECONCILER_REPO") or None,
         help="https or ssh URL (environment: RECONCILER_REPO)",
     )
     group.add_argument(
         "--branch",
         metavar="NAME",
-        default=os.environ.get("RECONCILER_BRANCH", "main"),
+        default=configuration.setting("RECONCILER_BRANCH", "main"),
         help="branch to follow (default: main; environment: RECONCILER_BRANCH)",
     )
-    group.add_argument("--allow-file", action="store_true", help="also allow file URLs and local paths")
+    group.add_argument(
+        "--allow-file",
+        action="store_true",
+        default=configuration.flag("RECONCILER_ALLOW_FILE"),
+        help="also allow file URLs and local paths",
+    )
     group.add_argument(
         "--allow-rewind",
         action="store_true",
@@ -86,7 +104,7 @@ def add_repository(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--verify",
         choices=("none", "head", "all"),
-        default=os.environ.get("RECONCILER_VERIFY", "none"),
+        default=configuration.setting("RECONCILER_VERIFY", "none"),
         help="signatures wanted: of no commit, the newest, or all since the accepted one (default: none; "
         "environment: RECONCILER_VERIFY)",
     )
@@ -95,7 +113,7 @@ def add_repository(parser: argparse.ArgumentParser) -> None:
         group.add_argument(
             flag,
             metavar="FILE",
-            default=os.environ.get(variable),
+            default=configuration.setting(variable) or None,
             help=f"{meaning} (environment: {variable})",
         )
 
@@ -126,20 +144,20 @@ def add_machine(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--root",
         metavar="DIR",
-        default=os.environ.get("RECONCILER_ROOT"),
+        default=configuration.setting("RECONCILER_ROOT") or None,
         help="where store, served folders and records live (default: state/ in a checkout, /var/lib/reconciler for "
         "root, else $XDG_STATE_HOME/reconciler; environment: RECONCILER_ROOT)",
     )
     parser.add_argument(
         "--cache",
         metavar="DIR",
-        default=os.environ.get("RECONCILER_CACHE"),
+        default=configuration.setting("RECONCILER_CACHE") or None,
         help="Foundry Local's model_cache_dir (default: that of --app; environment: RECONCILER_CACHE)",
     )
     parser.add_argument(
         "--app",
         metavar="NAME",
-        default=os.environ.get("RECONCILER_APP", "reconciler"),
+        default=configuration.setting("RECONCILER_APP", "reconciler"),
         help="the Foundry Local application whose cache ~/.NAME/cache/models to serve (default: reconciler)",
     )
 
@@ -156,12 +174,16 @@ def add_output(parser: argparse.ArgumentParser, *formats: str) -> None:
 
 def add_conversions(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--jobs", type=positive, default=1, metavar="N", help="conversions at a time (default: 1)"
+        "--jobs",
+        type=positive,
+        default=configuration.setting("RECONCILER_JOBS", "1"),
+        metavar="N",
+        help="conversions at a time (default: 1)",
     )
     parser.add_argument(
         "--conversion-timeout",
         type=duration,
-        default=6 * 3600.0,
+        default=configuration.setting("RECONCILER_CONVERSION_TIMEOUT", "6h"),
         metavar="TIME",
         help="time limit of one conversion, e.g. 90m or 2h30m (default: 6h)",
     )
@@ -194,6 +216,13 @@ _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 def root_of(arguments: argparse.Namespace) -> str:
     root: str = arguments.root or default_root()
     return os.path.abspath(root)
+
+
+def opened_machine(arguments: argparse.Namespace) -> Machine:
+    """As the configuration describes it; reads only."""
+    from reconciler.engine.machine import open_machine
+
+    return open_machine(root_of(arguments), cache_of(arguments), configuration.traits())
 
 
 def default_root() -> str:

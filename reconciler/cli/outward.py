@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from reconciler.cli import configuration
 from reconciler.cli.options import environment_of
 from reconciler.core.errors import UsageError
 
@@ -44,7 +45,7 @@ def add_outward(parser: argparse.ArgumentParser) -> None:
         group.add_argument(
             flag,
             metavar=metavar,
-            default=os.environ.get(variable),
+            default=configuration.setting(variable) or None,
             help=f"{meaning} (environment: {variable})",
         )
 

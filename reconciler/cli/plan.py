@@ -27,10 +27,9 @@ def run(arguments: argparse.Namespace) -> int:
     gc.disable()  # we are gone before there is any garbage worth looking for: 4 ms of 100
     from reconciler.cli.manifests import load_manifests
     from reconciler.core import render, view
-    from reconciler.engine.machine import open_machine
     from reconciler.engine.planning import look
 
-    machine = open_machine(options.root_of(arguments), options.cache_of(arguments))
+    machine = options.opened_machine(arguments)
     seen = look(machine, load_manifests(arguments, machine), confirm=arguments.confirm)
     plan, resolution = seen.plan, seen.resolution
     if arguments.output == "text":

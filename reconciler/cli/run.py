@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from reconciler.cli import options
+from reconciler.cli import configuration, options
 from reconciler.cli.outward import add_outward, outside_of
 from reconciler.core.errors import UsageError
 
@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--interval",
         type=options.duration,
-        default=60.0,
+        default=configuration.setting("RECONCILER_INTERVAL", "60s"),
         metavar="TIME",
         help="from the end of a pass to the next, e.g. 30s or 5m; a tenth more or less, so that machines do not "
         "ask together (default: 60s)",
@@ -52,7 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
     log.talk(without=frozenset({"pass.done"}))  # the daemon says when a pass was worth a line
     chosen = Options(jobs=arguments.jobs, conversion_timeout=arguments.conversion_timeout)
     root, cache = options.root_of(arguments), options.cache_of(arguments)
-    with locked_machine(root, cache, command="run") as machine:
+    with locked_machine(root, cache, command="run", traits=configuration.traits()) as machine:
         return run_daemon(machine, declarations, chosen, interval=arguments.interval, outside=outside)
 
 

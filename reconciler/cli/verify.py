@@ -29,11 +29,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     from reconciler.core.finding import findings_text, findings_view
-    from reconciler.engine.machine import open_machine
     from reconciler.engine.verify import verify
     from reconciler.host.lock import holder
 
-    machine = open_machine(options.root_of(arguments), options.cache_of(arguments))
+    machine = options.opened_machine(arguments)
     with _bar(wanted=not arguments.quiet and sys.stderr.isatty()) as progress:
         findings = verify(machine, progress)
     working = holder(machine.layout.lock)

@@ -5,12 +5,14 @@
 
 A plan made from it equals the machine's own, but for: the path in the message of `NameTaken`; the names of the files
 in a damaged artifact; what a free costs where an artifact is damaged; seconds, where the machine remembers more than
-five timings of one kind. It holds no secret, no owner mark, and no path but the allowed source roots. Pure.
+five timings of one kind; what gates judge was measured there and is not told. It holds
+no secret, no owner mark, and no path but the allowed source roots. Pure.
 """
 
 from __future__ import annotations
 
 from reconciler.core.facts import Facts, Limits
+from reconciler.core.failures import RememberedFailure
 from reconciler.core.observed import Observed, Registration, ServedFolder
 from reconciler.core.recorded import Condition, Recorded, RecordedRelease, Timing
 from reconciler.core.release import ALWAYS_COPIED, Artifact, Marker, StoredFile
@@ -130,6 +132,8 @@ class Inventory:
     artifacts: tuple[HeldArtifact, ...] = ()
     suspensions: tuple[Suspension, ...] = ()
     timings: tuple[Timing, ...] = ()
+    failures: tuple[RememberedFailure, ...] = ()
+    hub_sources: dict[str, int] = fresh(factory=dict)  # downloaded ones: bytes by digest
 
 
 def variants_of(
@@ -188,6 +192,9 @@ def to_observed(inventory: Inventory) -> Observed:
             if held.registration is not None
         ),
         disk_free=inventory.disk.free_bytes,
+        disk_used=inventory.disk.used_bytes or 0,
+        hub_sources=inventory.hub_sources,
+        limits=inventory.limits,
         occupied={one.variant: one.highest_number for one in inventory.variants},
     )
 
@@ -205,6 +212,7 @@ def to_recorded(inventory: Inventory) -> Recorded:
         last_attempted_revision=inventory.attempted_revision,
         last_applied_revision=inventory.applied_revision,
         suspensions=inventory.suspensions,
+        failures=inventory.failures,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from reconciler.core.errors import PermanentError
 from reconciler.core.facts import Facts, Limits
+from reconciler.core.failures import RememberedFailure
 from reconciler.core.form import (
     Flag,
     Form,
@@ -81,6 +82,21 @@ _HELD = Form(
 _CONDITION = Form(
     Condition, type=_NAME, status=_NAME, reason=_LINE, message=_LINE, last_transition_time=_TIME
 )
+_FAILURE = Form(
+    RememberedFailure,
+    key=_DIGEST,
+    action=_NAME,
+    variant=_NAME,
+    code=_NAME,
+    message=_LINE,
+    hint=_LINE,
+    attempts=_COUNT,
+    first=_TIME,
+    last=_TIME,
+    permanent=Flag(),
+    version=_NAME,
+    delay=Whole(fraction=True),
+)
 _FORM = Form(
     Inventory,
     format_version=Whole(FORMAT_VERSION),
@@ -127,6 +143,8 @@ _FORM = Form(
     timings=Many(
         Form(Timing, action=_NAME, precision=_NAME, source_bytes=_COUNT, seconds=Whole(fraction=True)), MOST
     ),
+    failures=Many(_FAILURE, MOST),
+    hub_sources=Mapping(_DIGEST, _COUNT, MOST),
 )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from reconciler.core.facts import Limits
 from reconciler.core.release import Artifact, Marker
 from reconciler.core.value import fresh, lazy, value
 
@@ -59,6 +60,8 @@ class Observed:
     registrations: tuple[Registration, ...] = ()
     disk_free: int = 0
     hub_sources: dict[str, int] = fresh(factory=dict)  # bytes by digest, also of what came only in part
+    disk_used: int = 0  # by the root; only counted where there is a quota
+    limits: Limits = Limits()
     occupied: dict[str, int] = fresh(factory=dict)  # by variant: the highest number that anything lies at
 
     @lazy

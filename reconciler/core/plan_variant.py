@@ -10,6 +10,7 @@ from reconciler.core.gates import judge, rejection_text
 from reconciler.core.ownership import is_ours
 from reconciler.core.plan_fetch import fetch_change
 from reconciler.core.release import ALWAYS_COPIED
+from reconciler.core.room import room
 from reconciler.core.value import replace, value
 
 TYPE_CHECKING = False
@@ -316,7 +317,8 @@ def _unless_it_failed(plan: VariantPlan, facts: _Facts) -> VariantPlan | None:
 
 def _unless_disk_is_short(plan: VariantPlan, facts: _Facts) -> VariantPlan:
     need = max((change.cost.peak_disk_bytes for change in plan.changes), default=0)
-    if need <= facts.observed.disk_free or facts.running:
+    left, words = room(facts.observed)
+    if need <= left or facts.running:
         return plan
-    message = f"needs {need} bytes at the peak, {facts.observed.disk_free} are free"
+    message = f"needs {need} bytes at the peak, {words}"
     return VariantPlan(held=(Held(variant=facts.wanted.variant, reason="DiskInsufficient", message=message),))

@@ -12,10 +12,12 @@ from reconciler.core.diagnosis import Diagnosis
 from reconciler.core.errors import CatalogBroken, PermanentError
 from reconciler.core.layout import Layout
 from reconciler.core.render import size_text
+from reconciler.core.selector import labels_of
 from reconciler.core.toolchain import ADAPTER_TOOLS, SERVING_TOOLS, TOOLS
-from reconciler.engine.machine import disk_free
+from reconciler.engine.machine import NO_TRAITS, disk_free
 from reconciler.host.clock import now
 from reconciler.host.durable import is_temporary
+from reconciler.host.facts import host_name, read_facts
 from reconciler.host.lock import holder
 from reconciler.host.owner import read_owner
 from reconciler.records.records import Records
@@ -25,14 +27,20 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from reconciler.core.facts import Traits
+
 LITTLE, TOO_LITTLE = 5 << 30, 256 << 20  # bytes: a small conversion; what a pass over small models needs
 OLDEST_GIT = (2, 30)  # `plan --repo` uses nothing newer
 INSTALL = "pip install 'foundry-reconciler[all]'"
 
 
-def examine(root: str, cache: str, home: str) -> Iterator[Diagnosis]:
-    """In the order in which they matter. `home` is where other Foundry applications keep their caches."""
+def examine(
+    root: str, cache: str, home: str, file: str = "", traits: Traits = NO_TRAITS
+) -> Iterator[Diagnosis]:
+    """In the order in which they matter. `home` is where other Foundry applications keep their caches, `file` the
+    configuration that `traits` were read from."""
     layout = Layout(os.path.realpath(root))
+    yield from _configuration(file, traits)
     yield from _caches(layout, cache, home)
     yield from _packages()
     yield from _disk(layout)
@@ -40,6 +48,12 @@ def examine(root: str, cache: str, home: str) -> Iterator[Diagnosis]:
     yield _git()
     yield _clock(layout)
     yield from _lock_and_leftovers(layout)
+
+
+def _configuration(file: str, traits: Traits) -> Iterator[Diagnosis]:
+    yield _ok("config", file or "none: defaults, environment and flags")
+    labels = labels_of(traits.name or host_name(), traits.labels, read_facts())
+    yield _ok("labels", ", ".join(f"{key}={value}" for key, value in sorted(labels.items())))
 
 
 def _ok(check: str, message: str) -> Diagnosis:

@@ -135,6 +135,8 @@ def observe(machine: Machine) -> Observed:
         registrations=registrations,
         disk_free=disk_free(machine.layout.root),
         hub_sources=machine.shelf.held(),
+        disk_used=disk_used(machine) if machine.traits.limits.disk_quota is not None else 0,
+        limits=machine.traits.limits,
     )
 
 
@@ -187,6 +189,13 @@ def _names(path: str) -> list[str]:
             return [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
     except FileNotFoundError:
         return []
+
+
+def disk_used(machine: Machine) -> int:
+    """Bytes of this root."""
+    from reconciler.host.usage import bytes_below
+
+    return bytes_below(machine.layout.root)
 
 
 def disk_free(root: str) -> int:

@@ -47,6 +47,7 @@ VERBS: dict[str, tuple[str, ...]] = {
     "events": (),
     "verify": (),
     "doctor": (),
+    "inventory": (),
     "drift": ("pydantic", "yaml"),
     "diff --help": (),
     "diff HEAD HEAD": ("pydantic", "yaml"),

@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
+import reconciler
 from reconciler.core.desired import Desired
 from reconciler.core.facts import Facts, Limits
+from reconciler.core.failures import RememberedFailure
 from reconciler.core.inventory import (
     Disk,
     Inventory,
@@ -47,6 +49,7 @@ def inventory(world: World, **more: Any) -> Inventory:
         artifacts=artifacts_of(world.observed),
         suspensions=world.recorded.suspensions,
         timings=newest_timings(world.recorded.timings),
+        failures=world.recorded.failures,
         **more,
     )
 
@@ -59,6 +62,24 @@ def through_git(world: World) -> Inventory:
 def _suspended(world: World) -> World:
     one = Suspension(name="capitals", reason="trade fair", since="2026-11-22T00:00:00Z")
     return replace(world, recorded=replace(world.recorded, suspensions=(one,)))
+
+
+def _failed(world: World) -> World:
+    (key,) = {one.recipe.build_key for one in (release(precision="fp16"),)}
+    one = RememberedFailure(
+        key=key,
+        action="convert",
+        variant="capitals-fp16",
+        code="ConversionFailed",
+        message="no",
+        hint="",
+        attempts=1,
+        first="2026-11-22T00:00:00Z",
+        last="2026-11-22T00:00:00Z",
+        permanent=True,
+        version=reconciler.__version__,
+    )
+    return replace(world, recorded=replace(world.recorded, failures=(one,)))
 
 
 def _timed(world: World) -> World:
@@ -114,6 +135,7 @@ CASES: dict[str, tuple[Callable[[World], World], Desired]] = {
     "all is gone but the records": (lambda w: w.with_observed(folders=(), registrations=()), desired()),
     "markers unreadable": (_unreadable, desired(release(template="{{ x }}"))),
     "too little disk": (lambda world: world.with_observed(disk_free=7), NEW),
+    "a conversion that failed before": (_failed, NEW),
     "never served": (lambda _: World(), BOTH),
     "a stray folder's number is not given again": (
         lambda _: World().with_observed(occupied={"capitals-int4": 7}),

@@ -1,0 +1,99 @@
+"""The configuration of this machine: weaker than the environment, which is weaker than flags (docs/configuration.md).
+
+Looking for it costs one or two stats; YAML and pydantic are loaded only where there is one. What it says is kept here
+for the one command that this process runs.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from reconciler.core.facts import Traits
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+VARIABLE = "RECONCILER_CONFIG"
+NAME = os.path.join("reconciler", "config.yaml")
+
+
+class _Configured:
+    """What this process runs with."""
+
+    file = ""
+    traits = Traits()
+    settings: dict[str, str] = {}  # noqa: RUF012 - replaced as a whole, never changed
+
+
+def load(arguments: Sequence[str]) -> None:
+    """Before the parser is built, whose defaults it gives. `arguments` are searched for --config."""
+    _Configured.file, _Configured.traits, _Configured.settings = "", Traits(), {}
+    asked = _asked_for(arguments)
+    path = _found() if asked is None else asked
+    if path:
+        _read(path)
+
+
+def file() -> str:
+    """ "" when there is none."""
+    return _Configured.file
+
+
+def traits() -> Traits:
+    return _Configured.traits
+
+
+def setting(variable: str, default: str = "") -> str:
+    """Of the environment, else of the configuration, else `default`."""
+    return os.environ.get(variable) or _Configured.settings.get(variable, default)
+
+
+def flag(variable: str) -> bool:
+    return setting(variable) == "1"
+
+
+def _asked_for(arguments: Sequence[str]) -> str | None:
+    """Of --config FILE, --config=FILE or the environment; "" asks for none."""
+    found = os.environ.get(VARIABLE)
+    for at, one in enumerate(arguments):
+        if one == "--":
+            break
+        if one == "--config" and at + 1 < len(arguments):
+            found = arguments[at + 1]
+        elif one.startswith("--config="):
+            found = one.removeprefix("--config=")
+    return found
+
+
+def _found() -> str:
+    return next((path for path in _places() if os.path.lexists(path)), "")
+
+
+def _places() -> list[str]:
+    if sys.platform == "win32":
+        return [os.path.join(os.environ.get("PROGRAMDATA", r"C:\ProgramData"), NAME)]
+    system = "/Library/Application Support" if sys.platform == "darwin" else "/etc"
+    if os.geteuid() == 0:
+        return [os.path.join(system, NAME)]
+    own = os.environ.get("XDG_CONFIG_HOME", "")
+    own = own if os.path.isabs(own) else os.path.join(os.path.expanduser("~"), ".config")
+    return [os.path.join(own, NAME), os.path.join(system, NAME)]
+
+
+def _read(path: str) -> None:
+    from reconciler.core.errors import ManifestsInvalid, UsageError
+    from reconciler.core.machine_config import LONGEST, parse_config, settings_of, traits_of
+    from reconciler.host.trusted_file import read_trusted
+
+    try:
+        data = read_trusted(path, LONGEST)
+    except OSError as error:
+        hint = f"name another with --config, or run without: {VARIABLE}= (empty)"
+        raise UsageError(f"cannot read the configuration {path}: {error.strerror}", hint=hint) from None
+    config, problems = parse_config(data, path)
+    if config is None:
+        raise ManifestsInvalid(problems)
+    _Configured.file = os.path.abspath(path)
+    _Configured.traits, _Configured.settings = traits_of(config), settings_of(config)

@@ -1,0 +1,73 @@
+"""This machine's inventory: what it sees, remembers and is. Reads only."""
+
+from __future__ import annotations
+
+import os
+
+import reconciler
+from reconciler.core.inventory import Disk, Inventory, artifacts_of, newest_timings, variants_of
+from reconciler.core.toolchain import SERVING_TOOLS, TOOLS
+from reconciler.core.value import replace
+from reconciler.engine.machine import disk_used, machine_name, observe, recall
+from reconciler.host.clock import now
+from reconciler.host.facts import read_facts
+from reconciler.host.usage import disk_total
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from reconciler.core.inventory import Variant
+    from reconciler.engine.machine import Machine
+
+
+def take_inventory(machine: Machine) -> Inventory:
+    observed = observe(machine)
+    recorded = recall(machine, observed)
+    traits = machine.traits
+    variants = variants_of(observed, recorded, machine.records.conditions())
+    return Inventory(
+        machine=machine_name(machine),
+        generated=now(),
+        reconciler=reconciler.__version__,
+        labels=traits.labels,
+        facts=read_facts(),
+        versions=_versions(),
+        source_roots=tuple(without_home(path) for path in traits.source_roots),
+        disk=Disk(
+            free_bytes=observed.disk_free,
+            total_bytes=disk_total(machine.layout.root),
+            used_bytes=disk_used(machine),
+        ),
+        limits=traits.limits,
+        attempted_revision=recorded.last_attempted_revision,
+        applied_revision=recorded.last_applied_revision,
+        variants=tuple(_discreet(one) for one in variants),
+        artifacts=artifacts_of(observed),
+        suspensions=recorded.suspensions,
+        timings=newest_timings(recorded.timings),
+        failures=tuple(replace(one, message=without_home(one.message)) for one in recorded.failures),
+        hub_sources=observed.hub_sources,
+    )
+
+
+def without_home(text: str) -> str:
+    """No path tells whose machine it is."""
+    home = os.path.expanduser("~")
+    return text.replace(home, "~") if len(home) > 1 else text
+
+
+def _discreet(one: Variant) -> Variant:
+    conditions = tuple(replace(each, message=without_home(each.message)) for each in one.conditions)
+    return replace(one, conditions=conditions)
+
+
+def _versions() -> dict[str, str]:
+    """Of what converts and serves, where it is installed."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    found = {}
+    for name in (*TOOLS, *SERVING_TOOLS):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
