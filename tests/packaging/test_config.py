@@ -1,0 +1,16 @@
+"""The example is one that the program takes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from reconciler.core.machine_config import parse_config
+
+EXAMPLE = Path(__file__).parents[2] / "packaging" / "config.yaml"
+
+
+def test_the_example_of_a_machine_is_a_valid_one() -> None:
+    config, problems = parse_config(EXAMPLE.read_bytes(), "config.yaml")
+    assert problems == ()
+    assert config is not None
+    assert config.repository is not None
