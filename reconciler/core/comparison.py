@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from reconciler.core.errors import Problem
     from reconciler.core.manifest import Model
     from reconciler.core.observed import Observed
+    from reconciler.core.template_change import TemplateChange
 
 
 @value
@@ -63,13 +64,18 @@ class Comparison:
     plan: Plan
     disk: Disk
     sources: dict[str, str] = fresh(factory=dict)
+    templates: tuple[TemplateChange, ...] = ()
 
 
-def compare_sides(path: str, base: Side, head: Side, sources: dict[str, str]) -> Comparison:
+def compare_sides(
+    path: str, base: Side, head: Side, sources: dict[str, str], templates: tuple[TemplateChange, ...] = ()
+) -> Comparison:
     observed, recorded = observed_of(base.desired), recorded_of(base.desired)
     plan = make_plan(head.desired, observed, recorded)
     disk = disk_during(plan, observed)
-    return Comparison(path=path, base=base, head=head, plan=plan, disk=disk, sources=sources)
+    return Comparison(
+        path=path, base=base, head=head, plan=plan, disk=disk, sources=sources, templates=templates
+    )
 
 
 def disk_during(plan: Plan, observed: Observed) -> Disk:

@@ -14,6 +14,8 @@ from reconciler.core.diff_render import (
     declared_rows,
     said,
     summary,
+    template_rows,
+    template_title,
 )
 from reconciler.core.escape import for_markdown, for_terminal
 from reconciler.core.render import problem_line
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
 
     from reconciler.core.diff_render import Shown
 
-MARKER = "<!-- reconciler-diff -->"
+MARKER = "<!-- reconciler:diff -->"
 LONGEST_COMMENT = 65_536  # characters and, to be sure, bytes
 MOST_ROWS = 200
 _CUT = "\n\n(cut: the whole comparison is in the job's log)\n"
@@ -35,6 +37,7 @@ def diff_comment(view: Shown) -> str:
     """Whole parts until the limit: a cut never leaves a fence or a `<details>` open."""
     parts = [f"{MARKER}\n**reconciler diff**: {for_markdown(summary(view))}\n"]
     parts += [_compared(view), *_table(view), *_wrong(view)]
+    parts += [details(template_title(one), template_rows(one)) for one in view["templates"]]
     parts += [part for model in view["models"] for part in _details(model)]
     kept: list[str] = []
     left = LONGEST_COMMENT - len(_CUT)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 MOST_NOTICES = 9  # GitHub shows ten of a kind for a step
 LONGEST_VALUE = 200  # characters
+MOST_EXAMPLE_LINES = 200
 
 _SIGNS = {"added": "+", "removed": "-", "changed": "~", "invalid": "!", "unchanged": "~"}
 _ORDER = ("fetch", "convert", "verify", "register", "repair", "retire", "prune")
@@ -46,6 +47,8 @@ def diff_text(view: Shown) -> str:
     lines = [f"{_side(view['base'])} -> {_side(view['head'])}", ""]
     for model in view["models"]:
         lines += [*_model_lines(model), ""]
+    for template in view["templates"]:
+        lines += [template_title(template), *(f"    {row}" for row in template_rows(template)), ""]
     lines += [cost_text(view)] if view["models"] else []
     lines += [f"error ({_age(p)}): {problem_line(p)}" for p in view["problems"]]
     lines += [f"warning: {problem_line(w)}" for w in view["warnings"]]
@@ -121,6 +124,54 @@ def cost_text(view: Shown) -> str:
 
 def minutes(seconds: float) -> str:
     return f"{seconds:.1f} s" if seconds < 60 else f"{seconds / 60:.0f} min"
+
+
+def template_title(template: Shown) -> str:
+    first, *others = template["models"]
+    names = f"{first} and {len(others)} more" if others else first
+    return f"template of {names}: {template['before']['origin']} -> {template['after']['origin']}{_tokens(template)}"
+
+
+def _tokens(template: Shown) -> str:
+    """For the example conversation, with the first model's tokenizer."""
+    if template["tokensDifference"] is None:
+        return ""
+    about = "" if template["exact"] else "~"
+    counts = f"{about}{template['before']['tokens']} -> {about}{template['after']['tokens']}"
+    return f" (example: {counts} tokens, {template['tokensDifference']:+d})"
+
+
+def template_rows(template: Shown) -> list[str]:
+    """The example as a diff. Line ends are part of a prompt, so a text that does not end in one says so."""
+    rows = []
+    for side, sign in (("before", "-"), ("after", "+")):
+        one = template[side]
+        if one["reason"]:
+            rows.append(f"{sign} not rendered: {one['reason']}")
+    if rows:
+        return rows
+    before, after = (_example_lines(template[side]["text"]) for side in ("before", "after"))
+    return list(_line_diff(before, after))[:MOST_EXAMPLE_LINES]
+
+
+def _example_lines(text: str) -> list[str]:
+    lines = [
+        line if len(line) <= LONGEST_VALUE else f"{line[:LONGEST_VALUE]}..." for line in text.split("\n")
+    ]
+    last = lines.pop()
+    return [*lines, f"{last} (no line end)"] if last else lines
+
+
+def _line_diff(before: list[str], after: list[str]) -> Iterator[str]:
+    from difflib import SequenceMatcher
+
+    matcher = SequenceMatcher(a=before[:MOST_EXAMPLE_LINES], b=after[:MOST_EXAMPLE_LINES], autojunk=False)
+    for kind, start, end, other, stop in matcher.get_opcodes():
+        if kind == "equal":
+            yield from (f"  {line}" for line in before[start:end])
+        else:
+            yield from (f"- {line}" for line in before[start:end])
+            yield from (f"+ {line}" for line in after[other:stop])
 
 
 def _age(problem: Shown) -> str:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from reconciler.core.comparison import Comparison, Side
     from reconciler.core.errors import Problem
     from reconciler.core.manifest import Model
+    from reconciler.core.template_change import TemplateChange
     from reconciler.core.view import View
 
 
@@ -32,8 +33,21 @@ def diff_view(one: Comparison) -> View:
         "models": models,
         "cost": {**total_cost(one.plan), "known": known},
         "disk": {f"{name}Bytes": size for name, size in as_dict(one.disk).items()},
+        "templates": [_template(change) for change in one.templates],
         "problems": _problems(one.head.problems, one.base.problems),
         "warnings": [w for w in _problems(one.head.warnings, one.base.warnings) if w["new"]],
+    }
+
+
+def _template(change: TemplateChange) -> View:
+    """`tokensDifference` is null where one of them could not be rendered."""
+    before, after = change.before, change.after
+    return {
+        "models": list(change.models),
+        "before": {"origin": change.before_origin, **as_dict(before)},
+        "after": {"origin": change.after_origin, **as_dict(after)},
+        "tokensDifference": None if before.reason or after.reason else after.tokens - before.tokens,
+        "exact": before.exact and after.exact,
     }
 
 

@@ -80,6 +80,11 @@ def lint(data: bytes) -> tuple[Finding, ...]:
     return (*_reach(tree), *_unknown(tree, text), *_white_space(text))
 
 
+def parsed_template(text: str) -> nodes.Template:
+    """The syntax tree; nothing runs. Raises TemplateSyntaxError and RecursionError."""
+    return _SYNTAX.parse(text)
+
+
 def _unreadable(data: bytes) -> Finding | None:
     def refuse(message: str, offset: int = 0, hint: str = "") -> Finding:
         line = data.count(b"\n", 0, offset) + 1

@@ -6,6 +6,7 @@ from __future__ import annotations
 from reconciler.core.comparison import Side, compare_sides
 from reconciler.core.value import replace
 from reconciler.engine.resolve import resolve_in
+from reconciler.engine.template_changes import template_changes
 from reconciler.sources.git_folder import CHECKOUT, InCommit, read_commit
 from reconciler.sources.git_local import open_repository
 from reconciler.sources.git_objects import ObjectTree
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from reconciler.core.comparison import Comparison
     from reconciler.core.manifest import Model
     from reconciler.core.source_model import SourceModel
+    from reconciler.core.template_change import TemplateChange
     from reconciler.sources.git_local import Repository
     from reconciler.sources.git_objects import Objects
 
@@ -31,8 +33,9 @@ def compare_commits(
     old, new = _resolved(repository, base, head, parted=parted)
     with repository.objects() as objects:
         reading = _Reading(objects, path, roots)
-        before, after = reading.side(base, old), reading.side(head, new)
-    return compare_sides(path, _or_empty(before), after, reading.sources)
+        before, after = _or_empty(reading.side(base, old)), reading.side(head, new)
+        templates = reading.templates(before, after)
+    return compare_sides(path, before, after, reading.sources, templates)
 
 
 def _resolved(repository: Repository, base: str, head: str, *, parted: bool) -> tuple[str, str]:
@@ -52,6 +55,7 @@ class _Reading:
         tree = ObjectTree(self._objects, commit)
         folders = InCommit(tree, exact=False, seen=self._seen)
         parsed = read_commit(tree, self._path, self._roots)
+        self._last = folders, {model.name: model.source_path for model in parsed.models}
         resolution = resolve_in(folders, parsed)
         return Side(
             revision=revision,
@@ -62,6 +66,11 @@ class _Reading:
             warnings=resolution.warnings,
             unknown=frozenset(model.name for model in parsed.models if not self._look(folders, model).known),
         )
+
+    def templates(self, base: Side, head: Side) -> tuple[TemplateChange, ...]:
+        """`head` was read last."""
+        folders, sources = self._last
+        return template_changes(base, head, sources, folders)
 
     def _look(self, folders: InCommit, model: Model) -> SourceModel:
         if model.hub is not None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.diff.repository import Fleet
+from tests.git_server import TEMPLATE
 from tests.machine import tree
 
 
@@ -71,6 +72,35 @@ def test_a_template_never_reconverts(fleet: Fleet) -> None:
         "register TemplateChanged capitals-int4",
         "retire Superseded capitals-int4",
     ]
+
+
+def test_a_template_is_shown_before_and_after_with_its_tokens(fleet: Fleet) -> None:
+    fleet.write(
+        "manifests/t.jinja",
+        "{%- for m in messages -%}{{- m['role'] + ': ' + m['content'] + '\\n' -}}{%- endfor -%}",
+    )
+    fleet.write("manifests/t.yaml", TEMPLATE.format(name="plain", file="t.jinja"))
+    fleet.declare("capitals", template="{ref: plain}")
+    fleet.commit()
+    (change,) = fleet.view("base")["templates"]
+    assert change["models"] == ["capitals"]
+    assert change["after"]["text"].splitlines()[0] == "system: You are brief."
+    assert change["exact"]
+    assert change["tokensDifference"] == change["after"]["tokens"] - change["before"]["tokens"] != 0
+    out = fleet.diff("base").out
+    assert "template of capitals: preset chatml -> PromptTemplate plain (example:" in out
+    assert "    - <|im_start|>system\n" in out
+    assert "    + system: You are brief.\n" in out
+
+
+def test_a_template_that_cannot_be_rendered_says_why(fleet: Fleet) -> None:
+    loops = "{% for m in messages %}" + "{% for a in messages %}" * 8 + "{{ m.role }}" + "{% endfor %}" * 9
+    fleet.write("manifests/t.jinja", loops)
+    fleet.write("manifests/t.yaml", TEMPLATE.format(name="slow", file="t.jinja"))
+    fleet.declare("capitals", template="{ref: slow}")
+    fleet.commit()
+    done = fleet.diff("base")
+    assert (done.code, "+ not rendered: it takes more than 50,000 steps" in done.out) == (1, True)
 
 
 def test_a_removed_model_is_pruned_when_others_stay(fleet: Fleet) -> None:

@@ -1,0 +1,185 @@
+"""The words of the dialect (core.template_dialect) that an example can be rendered with: each gives as much as it was
+given, or a little more. What is not here is not followed."""
+
+from __future__ import annotations
+
+from reconciler.core.template_values import (
+    LONGEST,
+    UNDEFINED,
+    Loop,
+    NotRendered,
+    Undefined,
+    as_json,
+    item,
+    text_of,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+
+def _default(held: Any, other: Any = "", boolean: bool = False) -> Any:
+    return other if held is UNDEFINED or (boolean and not held) else held
+
+
+def _join(held: Any, between: str = "", attribute: str | None = None) -> str:
+    parts = [text_of(item(one, attribute) if attribute is not None else one) for one in _list(held)]
+    if sum(map(len, parts)) + len(parts) * len(text_of(between)) > LONGEST:
+        raise NotRendered(f"it joins more than {LONGEST:,} characters")
+    return text_of(between).join(parts)
+
+
+def _list(held: Any) -> list[Any]:
+    return [] if held is UNDEFINED else list(held)
+
+
+def _map(held: Any, name: str | None = None, *, attribute: str | None = None) -> list[Any]:
+    if attribute is not None:
+        return [item(one, attribute) for one in _list(held)]
+    act = FILTERS[name or ""]
+    return [act(one) for one in _list(held)]
+
+
+def _chosen(keep: bool, by_attribute: bool) -> Callable[..., list[Any]]:
+    """select, reject, selectattr and rejectattr."""
+
+    def choose(held: Any, *arguments: Any) -> list[Any]:
+        name, *rest = arguments if by_attribute else (None, *arguments)
+        test = _TESTS_BY_NAME[rest[0]] if rest else bool
+        given = rest[1:]
+        found = []
+        for one in _list(held):
+            looked = item(one, name) if by_attribute else one
+            if bool(test(looked, *given)) is keep:
+                found.append(one)
+        return found
+
+    return choose
+
+
+def _indent(held: Any, width: int = 4, first: bool = False, blank: bool = False) -> str:
+    if not 0 <= width <= 16:
+        raise ValueError("it indents too far")
+    lines = text_of(held).split("\n")
+    kept = [" " * width + line if line or blank else line for line in lines[1:]]
+    return "\n".join([(" " * width if first else "") + lines[0], *kept])
+
+
+def _unique(held: Any) -> list[Any]:
+    found: list[Any] = []
+    if _length(held) > 100:
+        raise NotRendered("it sorts out more than 100 values")
+    for one in _list(held):
+        if one not in found:
+            found.append(one)
+    return found
+
+
+def _length(held: Any) -> int:
+    return 0 if held is UNDEFINED else len(held)
+
+
+def _sorted(held: dict[str, Any]) -> list[list[Any]]:
+    return [[key, held[key]] for key in sorted(held, key=lambda key: key.lower())]
+
+
+def _int(held: Any, default: int = 0) -> int:
+    try:
+        return int(held)
+    except (TypeError, ValueError, OverflowError):
+        return default
+
+
+def _pairs(held: Any) -> list[list[Any]]:
+    return [] if held is UNDEFINED else [[key, one] for key, one in held.items()]
+
+
+FILTERS: dict[str, Callable[..., Any]] = {
+    "count": _length,
+    "default": _default,
+    "dictsort": _sorted,
+    "indent": _indent,
+    "int": _int,
+    "items": _pairs,
+    "join": _join,
+    "last": lambda held: _list(held)[-1] if held else UNDEFINED,
+    "length": _length,
+    "list": _list,
+    "lower": lambda held: text_of(held).lower(),
+    "map": _map,
+    "reject": _chosen(keep=False, by_attribute=False),
+    "rejectattr": _chosen(keep=False, by_attribute=True),
+    "safe": lambda held: held,
+    "select": _chosen(keep=True, by_attribute=False),
+    "selectattr": _chosen(keep=True, by_attribute=True),
+    "string": text_of,
+    "tojson": as_json,
+    "trim": lambda held, letters=None: text_of(held).strip(letters),
+    "unique": _unique,
+    "upper": lambda held: text_of(held).upper(),
+}
+
+TESTS: dict[str, Callable[..., bool]] = {
+    "boolean": lambda held: isinstance(held, bool),
+    "defined": lambda held: not isinstance(held, Undefined),
+    "float": lambda held: isinstance(held, float),
+    "integer": lambda held: isinstance(held, int) and not isinstance(held, bool),
+    "iterable": lambda held: isinstance(held, (str, list, tuple, dict, Undefined)),
+    "mapping": lambda held: isinstance(held, dict),
+    "none": lambda held: held is None,
+    "number": lambda held: isinstance(held, (int, float)),
+    "sequence": lambda held: isinstance(held, (str, list, tuple, dict, Undefined)),
+    "string": lambda held: isinstance(held, str),
+    "undefined": lambda held: isinstance(held, Undefined),
+}
+_TESTS_BY_NAME: dict[str, Callable[..., bool]] = {
+    **TESTS,
+    "equalto": lambda held, other: bool(held == other),
+    "==": lambda held, other: bool(held == other),
+}
+
+
+def _of_text(name: str) -> Callable[..., Any]:
+    """A method of texts, and of nothing else."""
+
+    def act(held: Any, *arguments: Any) -> Any:
+        if not isinstance(held, str):
+            raise TypeError(f"{name} of something that is no text")
+        return getattr(held, name)(*arguments)
+
+    return act
+
+
+def _of_list(name: str) -> Callable[..., Any]:
+    def act(held: Any, *arguments: Any) -> Any:
+        if not isinstance(held, list):
+            raise TypeError(f"{name} of something that is no list")
+        return getattr(held, name)(*arguments)
+
+    return act
+
+
+def _get(held: Any, key: Any, default: Any = None) -> Any:
+    if not isinstance(held, dict):
+        raise TypeError("get of something that is no mapping")
+    return held.get(key, default)
+
+
+def _cycle(held: Any, *values: Any) -> Any:
+    if not isinstance(held, Loop):
+        raise TypeError("cycle of something that is no loop")
+    return values[held.number % len(values)]
+
+
+METHODS: dict[str, Callable[..., Any]] = {
+    **{
+        name: _of_text(name) for name in ("capitalize", "endswith", "lstrip", "rstrip", "split", "startswith")
+    },
+    **{name: _of_text(name) for name in ("strip", "title", "lower", "upper")},
+    **{name: _of_list(name) for name in ("append", "insert", "pop")},
+    "cycle": _cycle,
+    "get": _get,
+    "items": _pairs,
+}

@@ -1,0 +1,120 @@
+"""The example of a chat template: the same text as jinja2 gives, and an end whatever the template says."""
+
+# ruff: noqa: E501  a template is one line, because a line end would be part of it
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from reconciler.core.presets import PRESETS, preset
+from reconciler.core.template_example import CONVERSATION, SYSTEM, example
+from reconciler.core.template_values import NotRendered
+
+SHARE = Path(__file__).parents[2]
+TOKENS = {"bos_token": "<s>", "eos_token": "</s>"}
+
+OURS = {
+    "the example's brief": (SHARE / "manifests/templates/brief.jinja").read_text().removesuffix("\n"),
+    "the example model's own": (SHARE / "examples/capitals/model/chat_template.jinja").read_text(),
+}
+WORDS = {
+    "loop": "{% for m in messages %}{{ loop.index }}{{ loop.first }}{{ loop.last }}{{ loop.previtem is defined }}{% endfor %}",
+    "set does not leak": "{% set a = 1 %}{% for m in messages %}{% set a = 2 %}{% endfor %}{{ a }}",
+    "set in if": "{% if true %}{% set a = 2 %}{% endif %}{{ a }}",
+    "namespace": "{% set ns = namespace(n=0) %}{% for m in messages %}{% set ns.n = ns.n + 1 %}{% endfor %}{{ ns.n }}",
+    "macro": "{% macro say(m, end='!') %}{{ m.role }}{{ end }}{% endmacro %}{{ say(messages[0]) }}{{ say(messages[1], end='?') }}",
+    "slices": "{{ messages[1:][0].content }}{{ messages[-1]['role'] }}{{ bos_token[0] }}",
+    "filter in loop": "{% for m in messages if m.role == 'user' %}{{ loop.index }}{{ m.content }}{% else %}none{% endfor %}",
+    "filters": "{{ '  a ' | trim }}{{ messages | length }}{{ messages | map(attribute='role') | join(', ') }}",
+    "selectattr": "{{ messages | selectattr('role', 'equalto', 'user') | list | length }}",
+    "tests": "{{ tools is defined }}{{ messages is iterable }}{{ messages[0].content is string }}{{ none is none }}",
+    "joined": "{{ 'a' ~ 1 ~ none }}",
+    "methods": "{{ 'a-b'.split('-')[1] }}{{ ' x '.strip() }}{{ 'abc'.startswith('a') }}{{ messages[0].get('nothing') }}",
+    "items": "{% for key, value in messages[0].items() %}{{ key }}={{ value }};{% endfor %}",
+    "numbers": "{{ 7 // 2 }}{{ 7 % 2 }}{{ 2 * 3 }}{{ loop_count | default(4) }}{{ -1 }}",
+    "logic": "{{ 1 if false }}{{ 'a' if tools else 'b' }}{{ not tools }}{{ '' or 'x' }}{{ 'user' in messages[1].role }}",
+    "break": "{% for m in messages %}{% if loop.index == 2 %}{% continue %}{% endif %}{{ loop.index }}{% if loop.index > 2 %}{% break %}{% endif %}{% endfor %}",
+    "blocks": "{% set a %}x{{ 1 }}{% endset %}{{ a }}{% filter upper %}abc{% endfilter %}",
+    "white space": "a\n  {%- if true %}\n b \n{% endif -%}\n c",
+    "compare": "{{ 1 < 2 <= 2 }}{{ 'a' != 'b' }}{{ 3 not in [1, 2] }}",
+    "cycle": "{% for m in messages %}{{ loop.cycle('a', 'b') }}{% endfor %}",
+}
+
+
+def jinja(template: str) -> str:
+    environment = ImmutableSandboxedEnvironment(extensions=["jinja2.ext.loopcontrols"])
+    environment.globals["raise_exception"] = pytest.fail
+    messages = [dict(one) for one in (SYSTEM, *CONVERSATION)]
+    return environment.from_string(template).render(messages=messages, add_generation_prompt=True, **TOKENS)
+
+
+@pytest.mark.parametrize("name", [*OURS, *WORDS])
+def test_the_example_is_what_jinja_renders(name: str) -> None:
+    template = (OURS | WORDS)[name]
+    assert example(template, TOKENS) == jinja(template)
+
+
+@pytest.mark.parametrize("name", [name for name in PRESETS if name != "source"])
+def test_presets_are_what_jinja_renders(name: str) -> None:
+    template = preset(name).jinja
+    assert template is not None
+    text = example(template, TOKENS)
+    assert text == jinja(template)
+    assert "And of Italy?" in text
+
+
+DOUBLING = "{% set a = 'x' %}" + "{% set a = a + a %}" * 60 + "{{ a }}"
+HOSTILE = {
+    "doubled texts": DOUBLING,
+    "doubled with ~": DOUBLING.replace("a + a", "a ~ a"),
+    "doubled lists": "{% set a = [1] %}" + "{% set a = [a, a] %}" * 60 + "{{ a }}",
+    "doubled sums of lists": "{% set a = [1] %}" + "{% set a = a + a %}" * 60 + "{{ a }}",
+    "a text many times": "{{ 'x' * 1000000000 }}",
+    "a list many times": "{{ [1] * 1000000000 }}",
+    "a format": "{{ '%1000000000d' % 1 }}",
+    "a power": "{{ 10 ** 10000000 }}",
+    "a wide indent": "{{ 'a\nb' | indent(1000000000) }}",
+    "wide json": "{{ [1] | tojson(indent=1000000000) }}",
+    "a wide text": "{{ 'x'.center(1000000000) }}",
+    "an enormous range": "{% for i in range(1000000000) %}{% endfor %}",
+    "loops in loops": "{% for a in range(999) %}{% for b in range(999) %}{{ a }}{% endfor %}{% endfor %}",
+    "large factors": "{% set ns = namespace(n=9999) %}{% for a in range(99) %}{% set ns.n = ns.n * ns.n %}{% endfor %}",
+    "a macro that calls itself": "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}",
+    "a list in itself": "{% set a = [] %}{% set b = a.append(a) %}{{ a }}{{ a == a }}",
+    "appending for ever": "{% set a = [0] %}{% for x in a %}{% set b = a.append(x) %}{% endfor %}" * 3
+    + "{% for i in range(900) %}{% for j in range(900) %}{% set c = a.append('xxxxxxxxxxxx') %}{% endfor %}{% endfor %}",
+    "the road out of the sandbox": "{{ ''.__class__.__mro__[1].__subclasses__() }}",
+    "another": "{{ messages.__init__.__globals__['os'].system('touch /tmp/owned') }}",
+    "by filter": "{{ messages | attr('__class__') }}",
+    "by format": "{{ '{0.__class__}'.format(messages) }}",
+    "a file": "{% include '/etc/passwd' %}",
+    "a chain of brackets": "{{ " + "(" * 5000 + "1" + ")" * 5000 + " }}",
+    "a chain of sums": "{{ 1" + " + 1" * 30000 + " }}",
+    "a number of digits": "{{ " + "9" * 60000 + " }}",
+    "no Jinja": "{% if %}",
+    "too long": " " * 70000,
+    "an error": "{{ messages[0].role.nothing.more }}",
+    "dividing": "{{ 1 // 0 }}",
+    "a self that refuses": "{{ raise_exception('@everyone') }}",
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_template_ends_at_once_with_a_reason(name: str) -> None:
+    began = time.process_time()
+    with pytest.raises(NotRendered) as told:
+        example(HOSTILE[name], TOKENS)
+    assert time.process_time() - began < 2
+    said = str(told.value)
+    assert said
+    assert "\n" not in said
+    assert len(said) < 400
+
+
+def test_a_template_that_refuses_system_messages_is_shown_without() -> None:
+    template = "{% for m in messages %}{% if m.role == 'system' %}{{ raise_exception('no') }}{% endif %}{{ m.content }}{% endfor %}"
+    assert example(template, {}).startswith("What is")
