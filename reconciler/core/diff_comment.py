@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from reconciler.core.diff_render import Shown
 
-MARKER = "<!-- reconciler:diff -->"
+MARKER = "<!-- reconciler-diff -->"
 LONGEST_COMMENT = 65_536  # characters and, to be sure, bytes
 MOST_ROWS = 200
 _CUT = "\n\n(cut: the whole comparison is in the job's log)\n"
