@@ -1,5 +1,6 @@
 """`python guard.py VERB...`: the command line under a guard. The process ends at once with 99 when it uses the network,
-writes, or starts anything but git. Its last line on stderr is its peak memory."""
+writes, or starts anything but git. Its last line on stderr is its peak memory in KiB and the CPU
+seconds that it and its children took."""
 
 from __future__ import annotations
 
@@ -40,8 +41,9 @@ def main() -> int:
         return reconciler(sys.argv[1:])
     finally:
         sys.stdout.flush()
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        sys.stderr.write(f"\n{peak // (1024 if sys.platform == 'darwin' else 1)}\n")
+        used, children = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+        seconds = used.ru_utime + used.ru_stime + children.ru_utime + children.ru_stime
+        sys.stderr.write(f"\n{used.ru_maxrss // (1024 if sys.platform == 'darwin' else 1)} {seconds:.3f}\n")
 
 
 if __name__ == "__main__":
