@@ -24,6 +24,7 @@ TOLD = {
     "variant.ready": "variant.ready",
     "variant.not-ready": "variant.not-ready",
     "variant.stalled": "variant.stalled",
+    "fetch.failed": "variant.failed",
     "convert.failed": "variant.failed",
     "verify.failed": "variant.failed",
     "register.failed": "variant.failed",

@@ -26,12 +26,13 @@ NEWS = frozenset({"variant", "source"})  # what became of them: no steps
 
 @value
 class Counted:
-    """`durations` by upper bound, cumulative; `steps` by action and result."""
+    """`durations` by upper bound, cumulative; `steps` by action and result; `fetched` in bytes."""
 
     durations: Mapping[float, int]
     passes: int
     seconds: float
     steps: Mapping[tuple[str, str], int]
+    fetched: int
 
 
 class Figures:
@@ -43,6 +44,7 @@ class Figures:
         self._durations = dict.fromkeys(BUCKETS, 0)
         self._passes, self._seconds = 0, 0.0
         self._steps: dict[tuple[str, str], int] = {}
+        self._fetched = 0
         self._lock = threading.Lock()
 
     def passed(self, seconds: float) -> None:
@@ -61,6 +63,7 @@ class Figures:
                 passes=self._passes,
                 seconds=self._seconds,
                 steps=dict(self._steps),
+                fetched=self._fetched,
             )
 
     def _read(self) -> None:
@@ -75,3 +78,6 @@ class Figures:
         if result and action not in NEWS:
             step = (action if action in ACTIONS else OTHER, result if result in RESULTS else OTHER)
             self._steps[step] = self._steps.get(step, 0) + 1
+        size = event.get("bytes")
+        if isinstance(size, int) and size > 0:
+            self._fetched += size

@@ -77,6 +77,9 @@ def _passes(sight: Sight) -> Iterator[Family]:
     ]
     yield _counter("reconciler_steps_total", "Steps carried out, by action and result.", *steps)
     running = Counter(change.action for change in state.running)
+    fetched = Sample(value=sight.counted.fetched)
+    yield _counter("reconciler_fetched_bytes_total", "Bytes of weights fetched from a hub.", fetched)
+    yield _one("reconciler_fetches_running", "Fetches that run now.", running["fetch"])
     yield _one("reconciler_conversions_running", "Conversions that run now.", running["convert"])
     yield _one("reconciler_loop_alive", "1 while the loop shows signs of life in time.", sight.patience > 0.0)
 

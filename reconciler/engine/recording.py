@@ -41,6 +41,7 @@ def record_outcome(execution: Execution, outcome: Outcome) -> None:
     details = {
         "number": change.number,
         "buildKey": change.build_key,
+        "bytes": change.cost.download_bytes if (change.action, outcome.status) == ("fetch", "done") else 0,
         "code": outcome.code,
         "message": outcome.message,
     }

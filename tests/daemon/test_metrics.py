@@ -52,6 +52,7 @@ def busy(one: Faced) -> None:
         running=(Change(action="convert", reason="ArtifactMissing", variant="b"),),
     )
     one.records.append_event({"type": "convert.done", "variant": "a"})
+    one.records.append_event({"type": "fetch.done", "variant": "a", "bytes": 3_000_000_000})
 
 
 def test_what_they_say(one: Faced) -> None:
@@ -69,6 +70,8 @@ def test_what_they_say(one: Faced) -> None:
         ("reconciler_pass_duration_seconds_sum", ()): 3.07,
         ("reconciler_wakes_total", (("reason", "webhook"),)): 2,
         ("reconciler_steps_total", (("action", "convert"), ("result", "done"))): 1,
+        ("reconciler_fetched_bytes_total", ()): 3_000_000_000,
+        ("reconciler_fetches_running", ()): 0,
         ("reconciler_conversions_running", ()): 1,
         ("reconciler_variants", (("condition", "Ready"), ("status", "True"))): 1,
         ("reconciler_variants", (("condition", "Ready"), ("status", "False"))): 1,
