@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     options.add_manifests(parser)
     options.add_repository(parser)
-    options.add_hub(parser)
     options.add_machine(parser)
     options.add_output(parser, "text", "json")
     parser.add_argument("--dry-run", action="store_true", help="show the plan and change nothing (as `plan`)")
@@ -70,7 +68,7 @@ def apply(arguments: argparse.Namespace) -> PassResult:
             jobs=arguments.jobs,
             conversion_timeout=arguments.conversion_timeout,
             retry=arguments.retry,
-            hf_token_file=os.path.abspath(arguments.hf_token_file) if arguments.hf_token_file else "",
+            hf_token_file=options.token_file_of(arguments),
         )
         with reporter_for(quiet=arguments.quiet) as reporter:
             result = run_pass(machine, parsed, reporter, chosen)

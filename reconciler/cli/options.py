@@ -187,6 +187,7 @@ def add_conversions(parser: argparse.ArgumentParser) -> None:
         metavar="TIME",
         help="time limit of one conversion, e.g. 90m or 2h30m (default: 6h)",
     )
+    add_hub(parser)
 
 
 def add_talk(parser: argparse.ArgumentParser) -> None:
@@ -211,6 +212,11 @@ def positive(text: str) -> int:
 
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+def token_file_of(arguments: argparse.Namespace) -> str:
+    """Only the name: it is read for each download, because a token may be renewed."""
+    return os.path.abspath(arguments.hf_token_file) if arguments.hf_token_file else ""
 
 
 def root_of(arguments: argparse.Namespace) -> str:

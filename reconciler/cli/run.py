@@ -50,7 +50,11 @@ def run(arguments: argparse.Namespace) -> int:
 
     declarations, outside = _declarations(arguments), outside_of(arguments)
     log.talk(without=frozenset({"pass.done"}))  # the daemon says when a pass was worth a line
-    chosen = Options(jobs=arguments.jobs, conversion_timeout=arguments.conversion_timeout)
+    chosen = Options(
+        jobs=arguments.jobs,
+        conversion_timeout=arguments.conversion_timeout,
+        hf_token_file=options.token_file_of(arguments),
+    )
     root, cache = options.root_of(arguments), options.cache_of(arguments)
     with locked_machine(root, cache, command="run", traits=configuration.traits()) as machine:
         return run_daemon(machine, declarations, chosen, interval=arguments.interval, outside=outside)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from reconciler.core.changes import REASONS
-from reconciler.core.desired import Desired
+from reconciler.core.desired import Desired, Wanted
+from reconciler.core.hub import Fetch, HubSource, LockedFile
 from reconciler.core.observed import Registration
 from reconciler.core.recorded import Recorded
 from reconciler.core.value import replace
@@ -44,6 +45,19 @@ def forgetful(world: World) -> World:
 
 NEW = ["convert ArtifactMissing", "verify ReleaseMissing", "register ReleaseMissing"]
 
+HUB = HubSource(
+    repo="org/phi", revision="c" * 40, files=(LockedFile(path="config.json", size=600, sha256="a" * 64),)
+)
+FETCH = Fetch(source=HUB, missing=600)
+UNSEEN = wanted(release(source="sha256:unseen"), fetch=Fetch(source=HUB, missing=600, known=False))
+ROOMY = EMPTY.with_observed(disk_free=1 << 30)
+SHELVED = {HUB.digest: 600}
+
+
+def from_hub(*wants: Wanted) -> Desired:
+    return replace(desired(*wants), hub_sources=frozenset({HUB.digest}))
+
+
 CASES: list[tuple[str, World, Desired, list[str]]] = [
     ("nothing declared, nothing served", EMPTY, desired(), []),
     ("a new variant is converted, verified and registered", EMPTY, desired(BASE), NEW),
@@ -59,6 +73,58 @@ CASES: list[tuple[str, World, Desired, list[str]]] = [
         SERVED,
         desired(release(temperature=0.1)),
         ["verify GenerationChanged", "register GenerationChanged", "retire Superseded"],
+    ),
+    (
+        "a source that is not here is fetched before anything else",
+        ROOMY,
+        from_hub(UNSEEN),
+        ["fetch SourceMissing"],
+    ),
+    (
+        "models that share a source share its download",
+        ROOMY,
+        from_hub(UNSEEN, wanted(release("rivers"), fetch=FETCH)),
+        ["fetch SourceMissing"],
+    ),
+    (
+        "a source that changed since it came is fetched again",
+        ROOMY,
+        from_hub(wanted(fetch=replace(FETCH, damaged=("config.json",)))),
+        ["fetch DriftDetected"],
+    ),
+    ("what is served needs no source", SERVED, from_hub(wanted(BASE, fetch=FETCH)), []),
+    (
+        "another template needs no source either",
+        SERVED,
+        from_hub(wanted(release(template="{{ other }}"), fetch=FETCH)),
+        ["verify TemplateChanged", "register TemplateChanged", "retire Superseded"],
+    ),
+    (
+        "a lost artifact needs it",
+        lose_folder(SERVED.without_artifacts()).with_observed(disk_free=1 << 30),
+        from_hub(wanted(BASE, fetch=FETCH)),
+        ["fetch SourceMissing"],
+    ),
+    (
+        "while a source is not known no artifact is freed: it may be made from it",
+        ROOMY.converge(desired(release("rivers"))).with_observed(
+            disk_free=1 << 30, registrations=(), folders=()
+        ),
+        from_hub(UNSEEN),
+        ["fetch SourceMissing"],
+    ),
+    (
+        "a source that nothing declares is freed",
+        EMPTY.with_observed(hub_sources=SHELVED),
+        desired(),
+        ["prune Unreferenced"],
+    ),
+    ("a source that is declared stays", SERVED.with_observed(hub_sources=SHELVED), from_hub(BASE), []),
+    (
+        "no source is freed while a manifest is unreadable",
+        EMPTY.with_observed(hub_sources=SHELVED),
+        desired(complete=False),
+        [],
     ),
     (
         "another block size is another artifact",
@@ -186,6 +252,8 @@ HELD: list[tuple[str, World, Desired, str]] = [
         desired(release("seas")),
         "ConfirmationNeeded",
     ),
+    ("a download that does not fit is not begun", EMPTY, from_hub(UNSEEN), "DiskInsufficient"),
+    ("a suspended model is not fetched", ROOMY, from_hub(replace(UNSEEN, suspended=True)), "Suspended"),
 ]
 
 
