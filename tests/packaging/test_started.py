@@ -58,6 +58,7 @@ class Started:
                     "PYTHONDONTWRITEBYTECODE": "1",
                     "NOTIFY_SOCKET": str(self.folder / "notify"),
                     "WATCHDOG_USEC": "1000000",
+                    "RECONCILER_LISTEN": f"unix:{self.folder}/http",  # the port may be another test's
                     **given,
                 },
                 umask=int(said["UMask"][0], 8),
@@ -116,7 +117,21 @@ def test_a_model_is_converted_and_served_where_only_the_state_may_be_written(sta
     assert BWRAP is not None
     started.declare()
     state, notify = str(started.state), str(started.folder / "notify")
-    view = ["--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc", "--bind", state, state]
+    view = [
+        "--ro-bind",
+        "/",
+        "/",
+        "--dev",
+        "/dev",
+        "--proc",
+        "/proc",
+        "--bind",
+        state,
+        state,
+        "--setenv",
+        "RECONCILER_LISTEN",
+        "off",
+    ]
     process = started.start(
         BWRAP, *view, "--bind", notify, notify, "--unshare-ipc", "--cap-drop", "ALL", "--die-with-parent", "--"
     )  # fmt: skip
