@@ -201,13 +201,15 @@ class Loop:
     def _watch(self) -> None:
         for folder in (self._machine.layout.served, self._machine.layout.suspended):
             durable.make_folder(folder)
-        self._watcher.watch(wanted(self._machine, self._parsed, self._declarations.folder))
+        others = self._watcher.watch(wanted(self._machine, self._parsed, self._declarations.folder))
+        if others and self._board.state.last_pass is not None:
+            self._wake.wake(reasons.WATCHING)
 
     def _sleep(self) -> Set[str]:
         """Until something wants a pass. What only files want waits for its turn (see Crowding)."""
         ended, woken = time.monotonic(), set[str]()
         pause, why = self._pause()
-        due = ended + pause
+        due, rested = ended + pause, pause
         self._board.update(next_pass=Moment(unix=time.time() + due - ended, ticks=due))
         while not self._stopping:
             only_files = bool(woken) and woken <= FILES
@@ -216,9 +218,12 @@ class Loop:
             if left <= 0.0 or (woken and not only_files):
                 break
             self._pulse.alive(left)
-            woken |= self._wake.wait(left)
+            more = self._wake.wait(left)
+            if more and not woken:
+                rested = time.monotonic() - ended
+            woken |= more
         woken = woken or {why}
-        self._crowding.woken(woken)
+        self._crowding.woken(woken, rested)
         return woken
 
     def _pause(self) -> tuple[float, str]:

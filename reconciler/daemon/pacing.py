@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import random
 
-from reconciler.daemon.wake import DECLARATIONS, MACHINE
+from reconciler.daemon.wake import DECLARATIONS, MACHINE, WATCHING
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,8 +16,9 @@ FIRST_BACKOFF = 60.0  # seconds; or the interval, where that is shorter
 LONGEST_BACKOFF = 300.0  # seconds; or the interval, where that is longer
 STEPS_BACK = 8.0  # intervals
 SOONEST = 1.0  # seconds
+CALM = 5.0  # seconds without a change: then whoever changes files is a person again
 FREE = 5  # passes in a row that files woke, before such wakes are put off
-FILES = frozenset({DECLARATIONS, MACHINE})
+FILES = frozenset({DECLARATIONS, MACHINE, WATCHING})
 
 
 def jittered(seconds: float, draw: Callable[[], float] = random.random) -> float:
@@ -39,14 +40,16 @@ def seconds_until(moment: str) -> float:
 
 class Crowding:
     """Passes that files wake, one after the other. A pass may change what is watched, and another program may change
-    it back each time: after a few passes such wakes wait longer and longer, at last an interval. Other wakes do not."""
+    it back each time: after a few passes such wakes wait longer and longer, at last an interval. Other wakes do not,
+    and some seconds of calm end it."""
 
     def __init__(self, interval: float) -> None:
         self._interval = interval
         self._row = 0
 
-    def woken(self, reasons: Set[str]) -> None:
-        self._row = self._row + 1 if reasons & FILES else 0
+    def woken(self, reasons: Set[str], rested: float) -> None:
+        """`rested`: seconds from the end of the last pass to the first of these reasons."""
+        self._row = self._row + 1 if reasons & FILES and rested < CALM else 0
 
     @property
     def pause(self) -> float:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 
 from reconciler.core.escape import one_line
-from reconciler.daemon.wake import INTERVAL
+from reconciler.daemon.wake import INTERVAL, WATCHING
 from reconciler.engine import log
 from reconciler.engine.report import Silent
 
@@ -42,6 +42,8 @@ class Steps(Silent):
         facts = _facts(outcome.change) | {"seconds": round(outcome.seconds, 3)}
         if outcome.status == "done":
             log.info("change.done", **facts)
+        elif outcome.status == "cancelled":
+            log.info("change.cancelled", **facts, message=outcome.message)
         else:
             said = {"code": outcome.code, "message": outcome.message, "hint": outcome.hint}
             log.warning(f"change.{outcome.status}", **facts, **said)
@@ -77,7 +79,7 @@ class Summaries:
             "problems": len(result.resolution.problems),
             "revision": result.remaining.revision,
         }
-        same = facts == self._last and not result.outcomes and woken <= {INTERVAL}
+        same = facts == self._last and not result.outcomes and woken <= {INTERVAL, WATCHING}
         self._last = facts
         if same and time.monotonic() - self._quiet_since < QUIET:
             self._unsaid += 1

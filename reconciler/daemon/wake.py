@@ -12,6 +12,7 @@ INTERVAL = "interval"
 SIGHUP = "sighup"
 DECLARATIONS = "declarations"  # a manifest, or a model folder that one names
 MACHINE = "machine"  # a served folder, Foundry's index or a suspension
+WATCHING = "watching"  # other folders are watched from now on: something may have changed before
 WEBHOOK = "webhook"
 WORK_ENDED = "work-ended"
 BACKOFF_ENDED = "backoff-ended"

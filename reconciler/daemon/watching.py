@@ -19,6 +19,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+    from watchfiles._rust_notify import RustNotify
+
     from reconciler.core.parsed import Parsed
     from reconciler.daemon.wake import Wake
     from reconciler.engine.machine import Machine
@@ -57,43 +59,47 @@ class Watcher:
         self._bell = threading.Event()
         self._failed = ""
 
-    def watch(self, wanted: Wanted) -> None:
-        """From now on these. A folder that is not there is watched from the next call on at which it is."""
+    def watch(self, wanted: Wanted) -> bool:
+        """From now on these. True when they are others than before: then a change may have fallen between. A folder
+        that is not there is watched from the next call on at which it is."""
         groups = _Groups(wanted)
         if groups.identity == self._watched:
-            return
+            return False
         self.close()
         self._watched, self._bell = groups.identity, threading.Event()
         for paths, recursive, reason_of in groups.threads():
-            run = partial(self._follow, paths, recursive, reason_of, self._bell)
-            threading.Thread(target=run, name="watch", daemon=True).start()
+            self._begin(paths, recursive, reason_of)
+        return True
 
     def close(self) -> None:
         self._bell.set()
 
-    def _follow(
-        self,
-        paths: list[str],
-        recursive: bool,
-        reason_of: Callable[[str], str | None],
-        bell: threading.Event,
-    ) -> None:
-        from watchfiles import watch
+    def _begin(self, paths: list[str], recursive: bool, reason_of: Callable[[str], str | None]) -> None:
+        """Made here and not in the thread, so that what changes after `watch` is seen. watchfiles' own generator makes
+        it when it is first asked."""
+        from watchfiles._rust_notify import RustNotify
 
         try:
-            for changes in watch(
-                *paths,
-                watch_filter=None,
-                debounce=DEBOUNCE,
-                step=STEP,
-                stop_event=bell,
-                recursive=recursive,
-                raise_interrupt=False,
-            ):
-                for reason in {reason_of(path) for _, path in changes} - {None}:
-                    self._wake.wake(str(reason))
+            notify = RustNotify(paths, False, False, 0, recursive, True)
         except Exception as error:  # noqa: BLE001 - without watching there is still the interval
             self._complain(str(error))
+            return
+        run = partial(self._follow, notify, reason_of, self._bell)
+        threading.Thread(target=run, name="watch", daemon=True).start()
+
+    def _follow(
+        self, notify: RustNotify, reason_of: Callable[[str], str | None], bell: threading.Event
+    ) -> None:
+        with notify:
+            while not bell.is_set():
+                try:
+                    changes = notify.watch(DEBOUNCE, STEP, 0, bell)
+                except Exception as error:  # noqa: BLE001 - as above
+                    self._complain(str(error))
+                    return
+                if not isinstance(changes, str):  # `stop`, `signal` or `timeout`
+                    for reason in {reason_of(path) for _, path in changes} - {None}:
+                        self._wake.wake(str(reason))
 
     def _complain(self, message: str) -> None:
         if message != self._failed:

@@ -28,9 +28,17 @@ def test_files_that_never_rest_wake_less_and_less() -> None:
     crowding, pauses = Crowding(10.0), []
     for _ in range(12):
         pauses.append(crowding.pause)
-        crowding.woken({"machine"})
+        crowding.woken({"machine"}, 0.5)
     assert pauses == [0, 0, 0, 0, 0, 1, 2, 4, 8, 10, 10, 10]
-    crowding.woken({"machine", "interval"})
+    crowding.woken({"machine", "interval"}, 0.5)
     assert crowding.pause == 10.0
-    crowding.woken({"interval"})
+
+
+@pytest.mark.parametrize(("reasons", "rested"), [({"machine"}, 6.0), ({"interval"}, 0.1), ({"sighup"}, 0.1)])
+def test_calm_and_other_wakes_end_it(reasons: set[str], rested: float) -> None:
+    crowding = Crowding(10.0)
+    for _ in range(9):
+        crowding.woken({"declarations"}, 0.5)
+    assert crowding.pause == 10.0
+    crowding.woken(reasons, rested)
     assert crowding.pause == 0.0

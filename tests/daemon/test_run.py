@@ -11,7 +11,7 @@ import pytest
 
 from reconciler.engine.verify import verify
 from tests.at_rest import edit_catalog, opened, serve
-from tests.daemon.process import children_of, is_alive, running, wait_for
+from tests.daemon.process import Daemon, children_of, is_alive, running, wait_for
 from tests.machine import TestMachine, tree
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
@@ -184,3 +184,23 @@ def test_what_is_refused_at_once(machine: TestMachine, arguments: list[str], cod
     done = machine.run("run", *arguments)
     assert done.code == code, done.err
     assert said in done.err
+
+
+def test_nothing_falls_between_two_sets_of_watched_folders(machine: TestMachine) -> None:
+    """A manifest is changed in the very moment in which, after a pass, other folders begin to be watched."""
+    sources = ["../model", "../other"]
+    machine.give_model(machine.folder / "fleet" / "model", "other")
+    with running(machine, *LONG) as daemon:
+        daemon.expect("ready")
+        for number in range(2):
+            before = len(daemon.events("pass.summary"))
+            machine.declare(precisions="int4, int8", source=sources[number % 2])
+            assert wait_for(lambda before=before: len(daemon.events("pass.summary")) > before, 5.0)
+            machine.declare(f"bad-{number}", precisions="int5")
+            wanted = f"bad-{number}.yaml"
+            assert wait_for(lambda wanted=wanted: wanted in problems(daemon), 12.0), "".join(daemon.raw)
+            (machine.manifests / wanted).unlink()
+
+
+def problems(daemon: Daemon) -> str:
+    return " ".join(line["file"] for line in daemon.events("declaration.problem"))
