@@ -36,6 +36,7 @@ class Repo:
     main: str = COMMIT
     gated: bool = False
     token: str = ""
+    sha256: str = ""  # what the hub says of its large files, if not the truth
 
 
 @dataclass(kw_only=True)
@@ -134,7 +135,7 @@ class _Handler(BaseHTTPRequestHandler):
             entry = {"type": "file", "path": name, "size": len(data), "oid": "0" * 40}
             if len(data) >= LARGE:
                 entry["lfs"] = {
-                    "oid": hashlib.sha256(data).hexdigest(),
+                    "oid": repo.sha256 or hashlib.sha256(data).hexdigest(),
                     "size": len(data),
                     "pointerSize": 134,
                 }

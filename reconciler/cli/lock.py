@@ -190,5 +190,5 @@ def _print(lines: list[str], arguments: argparse.Namespace) -> None:
 def _say(line: str, arguments: argparse.Namespace) -> None:
     from reconciler.core.escape import for_terminal
 
-    if arguments.verbose:
+    if not arguments.quiet:
         sys.stderr.write(for_terminal(line) + "\n")

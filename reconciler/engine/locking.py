@@ -10,7 +10,7 @@ import os
 import tempfile
 
 from reconciler.core import hub_lock
-from reconciler.core.errors import PermanentError
+from reconciler.core.errors import PermanentError, ReconcilerError
 from reconciler.core.hub import LOCK_BYTES, LOCK_NAME, HubSource, LockedFile, is_included
 from reconciler.core.quoting import shown
 from reconciler.core.value import replace, value
@@ -60,10 +60,31 @@ def lock(models: Iterable[Model], old: Entries, hub: Hub, say: Callable[[str], N
         known = old.get(key)
         source = known or _pin(wanted[key], hub, say)
         if source.repo not in upstream:
-            upstream[source.repo] = hub.commit(source.repo)
+            upstream[source.repo] = _upstream(source, hub, say, known=known is not None)
         entries[key] = replace(source, upstream=upstream[source.repo])
     added = tuple(entries[source.key] for source in missing)
-    return Locked(data=hub_lock.render(entries.values()), entries=entries, added=added, dropped=dropped)
+    return Locked(data=_rendered(entries), entries=entries, added=added, dropped=dropped)
+
+
+def _rendered(entries: Entries) -> bytes:
+    """Read back: what a hub says of itself may be anything, and a lock that no machine reads is none."""
+    data = hub_lock.render(entries.values())
+    try:
+        hub_lock.read(data)
+    except hub_lock.LockInvalid as invalid:
+        raise PermanentError(f"the hub's answer makes no lock: {invalid}", code="HubIncomplete") from None
+    return data
+
+
+def _upstream(source: HubSource, hub: Hub, say: Callable[[str], None], *, known: bool) -> str:
+    """Where the default branch is. What is locked stays locked when the hub does not answer, or has forgotten it."""
+    try:
+        return hub.commit(source.repo)
+    except ReconcilerError as error:
+        if not known:
+            raise
+        say(f"warning: {error}")
+        return source.upstream
 
 
 def read_lock(folder: str) -> Entries:

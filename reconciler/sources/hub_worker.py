@@ -56,7 +56,8 @@ def tree(parameters: Json, emit: Emit) -> Json:
 
 
 def _listed(file: Any) -> Json:
-    return {"path": file.path, "size": file.size, "sha256": file.lfs.sha256 if file.lfs else ""}
+    sha256 = file.lfs.sha256 if file.lfs else ""
+    return {"path": str(file.path), "size": int(file.size), "sha256": str(sha256)}
 
 
 def download(parameters: Json, emit: Emit) -> Json:

@@ -86,6 +86,18 @@ def test_lock_pins_and_then_leaves_alone(machine: TestMachine, server: HubServer
     assert machine.run("validate").code == 0
 
 
+def test_a_hub_that_is_away_leaves_what_is_locked(machine: TestMachine, server: HubServer) -> None:
+    machine.run("lock", HF_ENDPOINT=server.url)
+    written = lock_file(machine).read_bytes()
+    done = machine.run("lock", HF_ENDPOINT="http://127.0.0.1:9")
+    assert done.code == 0
+    assert "the connection failed" in done.err
+    assert lock_file(machine).read_bytes() == written
+    declare(machine, revision=NEWER)
+    assert machine.run("lock", HF_ENDPOINT="http://127.0.0.1:9").code == 1
+    assert lock_file(machine).read_bytes() == written
+
+
 def test_what_nothing_declares_leaves_the_lock(machine: TestMachine, server: HubServer) -> None:
     machine.run("lock", HF_ENDPOINT=server.url)
     declare(machine).unlink()
@@ -207,3 +219,33 @@ def test_a_pull_request_shows_the_download(tmp_path: Path, server: HubServer) ->
     assert '"fetch"' in done.out
     assert server.requests == []
     assert machine.run("diff", head, head).code == 0
+
+
+def test_a_lock_is_read_from_a_branch(tmp_path: Path, server: HubServer) -> None:
+    repository = Repository(tmp_path / "fleet")
+    machine = TestMachine(folder=tmp_path)
+    declare(machine)
+    repository.commit("without a lock")
+    follow = ("plan", "-o", "json", "--repo", str(repository.folder), "--allow-file")
+    assert [one["code"] for one in machine.run(*follow).json()["problems"]] == ["HubNotLocked"]
+    machine.run("lock", HF_ENDPOINT=server.url)
+    repository.commit("locked")
+    for _ in range(2):  # parsed, then remembered
+        done = machine.run(*follow).json()
+        assert not done["problems"]
+        assert [one["action"] for one in done["changes"]] == ["fetch"]
+    lock_file(machine).unlink()
+    lock_file(machine).symlink_to("/etc/passwd")
+    repository.commit("a link")
+    codes = [one["code"] for one in machine.run(*follow).json()["problems"]]
+    assert {"LockInvalid", "HubNotLocked"} <= set(codes)
+
+
+def test_a_hub_that_says_nonsense_is_not_written_down(machine: TestMachine, server: HubServer) -> None:
+    server.repos["org/tiny"].sha256 = "\x1b[2J" + "z" * 60
+    done = machine.run("lock", HF_ENDPOINT=server.url)
+    assert done.code == 1
+    assert "makes no lock" in done.err
+    assert "\x1b" not in done.err
+    assert "Traceback" not in done.err
+    assert not lock_file(machine).exists()
