@@ -12,6 +12,7 @@ from reconciler.cli.output import show
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
+    from typing import Any
 
     from reconciler.core.comparison import Comparison
 
@@ -41,6 +42,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="model folders that the machines allow below DIR, which need not exist here; repeatable",
     )
+    parser.add_argument(
+        "--against",
+        metavar="DIR",
+        help="folder with inventories (`reconciler inventory`): also tell what each of these machines will do",
+    )
     options.add_output(parser, "text", "json", "markdown", "github")
     options.add_talk(parser)
 
@@ -65,12 +71,26 @@ def _shown(arguments: argparse.Namespace) -> int:
     from reconciler.core.diff_render import diff_github, diff_text
     from reconciler.core.diff_view import diff_view
 
-    view = diff_view(_compared(arguments))
+    comparison = _compared(arguments)
+    view = diff_view(comparison)
+    if arguments.against:
+        _add_machines(view, comparison, arguments.against)
     renderers = {"text": diff_text, "markdown": diff_comment, "github": diff_github}
     show(view, arguments.output, renderers)
     if view["problems"]:
         return TROUBLE
     return DIFFERS if view["differs"] else OK
+
+
+def _add_machines(view: dict[str, Any], comparison: Comparison, folder: str) -> None:
+    from reconciler.core.fleet_view import fleet_view
+    from reconciler.core.view import problem_view
+    from reconciler.engine.comparing import outlooks
+    from reconciler.host.clock import now
+
+    found, problems = outlooks(comparison, folder, now())
+    view["machines"] = fleet_view(found, comparison.sources)
+    view["problems"] += [{**problem_view(problem), "new": True} for problem in problems]
 
 
 def _compared(arguments: argparse.Namespace) -> Comparison:
@@ -84,6 +104,7 @@ def _compared(arguments: argparse.Namespace) -> Comparison:
         _inside(arguments.path),
         roots=tuple(os.path.normpath(root) for root in arguments.source_root),
         parted=parted,
+        exact=bool(arguments.against),
     )
 
 

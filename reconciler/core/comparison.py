@@ -8,7 +8,7 @@ from __future__ import annotations
 from reconciler.core.difference import camel
 from reconciler.core.notional import disk_of, folder_bytes, observed_of, recorded_of
 from reconciler.core.plan import make_plan
-from reconciler.core.value import as_dict, fresh, value
+from reconciler.core.value import as_dict, fresh, replace, value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -71,11 +71,20 @@ def compare_sides(
     path: str, base: Side, head: Side, sources: dict[str, str], templates: tuple[TemplateChange, ...] = ()
 ) -> Comparison:
     observed, recorded = observed_of(base.desired), recorded_of(base.desired)
-    plan = make_plan(head.desired, observed, recorded)
+    plan = make_plan(_fetched(head.desired, base.desired), observed, recorded)
     disk = disk_during(plan, observed)
     return Comparison(
         path=path, base=base, head=head, plan=plan, disk=disk, sources=sources, templates=templates
     )
+
+
+def _fetched(head: Desired, base: Desired) -> Desired:
+    """What BASE took from the hub the machine has."""
+    wanted = tuple(
+        replace(one, fetch=None) if one.fetch and one.fetch.source.digest in base.hub_sources else one
+        for one in head.wanted
+    )
+    return replace(head, wanted=wanted)
 
 
 def disk_during(plan: Plan, observed: Observed) -> Disk:

@@ -12,6 +12,9 @@ from reconciler.core.diff_render import (
     change_cost,
     cost_text,
     declared_rows,
+    group_rows,
+    group_title,
+    machine_warnings,
     said,
     summary,
     template_rows,
@@ -37,6 +40,8 @@ def diff_comment(view: Shown) -> str:
     """Whole parts until the limit: a cut never leaves a fence or a `<details>` open."""
     parts = [f"{MARKER}\n**reconciler diff**: {for_markdown(summary(view))}\n"]
     parts += [_compared(view), *_table(view), *_wrong(view)]
+    parts += [f"- :warning: {for_markdown(told)}" for _, told in machine_warnings(view)]
+    parts += [details(group_title(group), group_rows(group)) for group in view["machines"]]
     parts += [details(template_title(one), template_rows(one)) for one in view["templates"]]
     parts += [part for model in view["models"] for part in _details(model)]
     kept: list[str] = []

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 MOST_NOTICES = 9  # GitHub shows ten of a kind for a step
 LONGEST_VALUE = 200  # characters
 MOST_EXAMPLE_LINES = 200
+MOST_NAMED = 20
 
 _SIGNS = {"added": "+", "removed": "-", "changed": "~", "invalid": "!", "unchanged": "~"}
 _ORDER = ("fetch", "convert", "verify", "register", "repair", "retire", "prune")
@@ -50,6 +51,8 @@ def diff_text(view: Shown) -> str:
     for template in view["templates"]:
         lines += [template_title(template), *(f"    {row}" for row in template_rows(template)), ""]
     lines += [cost_text(view)] if view["models"] else []
+    for group in view["machines"]:
+        lines += ["", group_title(group), *(f"    {row}" for row in group_rows(group))]
     lines += [f"error ({_age(p)}): {problem_line(p)}" for p in view["problems"]]
     lines += [f"warning: {problem_line(w)}" for w in view["warnings"]]
     lines.append(f"Diff: {summary(view)}.")
@@ -126,6 +129,48 @@ def minutes(seconds: float) -> str:
     return f"{seconds:.1f} s" if seconds < 60 else f"{seconds / 60:.0f} min"
 
 
+def group_title(group: Shown) -> str:
+    """Which machines, and how old their reports are."""
+    names = ", ".join(f"{one['name']} (report: {_days(one)})" for one in group["machines"][:MOST_NAMED])
+    more = len(group["machines"]) - MOST_NAMED
+    return f"{len(group['machines'])} machine(s): {names}{f' and {more} more' if more > 0 else ''}"
+
+
+def _days(machine: Shown) -> str:
+    days = machine["ageDays"]
+    if days is None:
+        return "of unknown age!"
+    return f"{days:g} days old{'!' if machine['old'] else ''}"
+
+
+def group_rows(group: Shown) -> list[str]:
+    """Steps, what is held back, and what will fail and why."""
+    rows = [f"{one['action']} {one['variant'] or 'artifact'} ({one['reason']})" for one in group["changes"]]
+    rows += [f"will fail: {f['variant']}: {f['kind']}: {f['message']}" for f in group["failures"]]
+    failing = {failure["variant"] for failure in group["failures"]}
+    rows += [
+        f"held back: {h['variant']} ({h['reason']}): {h['message']}"
+        for h in group["held"]
+        if h["variant"] not in failing
+    ]
+    seconds = group["cost"]["seconds"]
+    rows += [f"time {minutes(seconds)}"] if seconds is not None else []
+    return rows or ["nothing to do"]
+
+
+def machine_warnings(view: Shown) -> list[tuple[str, str]]:
+    """(file, what to know) of machines that will fail, or whose report is too old to be believed."""
+    found = []
+    for group in view["machines"]:
+        for machine in group["machines"]:
+            for one in group["failures"]:
+                told = f"{machine['name']} will fail: {one['variant']}: {one['kind']}: {one['message']}"
+                found.append((machine["file"], told))
+            if machine["old"]:
+                found.append((machine["file"], f"the report of {machine['name']} is {_days(machine)}"))
+    return found
+
+
 def template_title(template: Shown) -> str:
     first, *others = template["models"]
     names = f"{first} and {len(others)} more" if others else first
@@ -182,6 +227,10 @@ def diff_github(view: Shown) -> str:
     """Annotations: one per problem at its file and line, one per model that changes, one for the summary."""
     lines = [problem_annotation(_aged(problem)) for problem in view["problems"]]
     lines += [problem_annotation(warning, "warning") for warning in view["warnings"]]
+    lines += [
+        f"::warning file={for_annotation_property(file)}::{for_annotation(told)}"
+        for file, told in machine_warnings(view)[:MOST_NOTICES]
+    ]
     lines += [_notice(model) for model in view["models"][:MOST_NOTICES]]
     lines.append(f"::notice::{for_annotation('reconciler: ' + summary(view))}")
     return "\n".join(lines) + "\n"

@@ -34,6 +34,7 @@ def diff_view(one: Comparison) -> View:
         "cost": {**total_cost(one.plan), "known": known},
         "disk": {f"{name}Bytes": size for name, size in as_dict(one.disk).items()},
         "templates": [_template(change) for change in one.templates],
+        "machines": [],
         "problems": _problems(one.head.problems, one.base.problems),
         "warnings": [w for w in _problems(one.head.warnings, one.base.warnings) if w["new"]],
     }
@@ -69,7 +70,7 @@ def _models(one: Comparison) -> Iterator[View]:
     owners = _owners(one)
     changes: dict[str, list[View]] = {}
     for change in one.plan.changes:
-        changes.setdefault(owners.get(_key(change), ""), []).append(_change(change, one.sources))
+        changes.setdefault(owners.get(_key(change), ""), []).append(change_view(change, one.sources))
     held: dict[str, list[View]] = {}
     for hold in one.plan.held:
         held.setdefault(owners.get(hold.variant, ""), []).append(as_dict(hold))
@@ -117,7 +118,7 @@ def _declared(old: Model | None, new: Model | None, differs: bool, head: Side) -
     return "changed" if differs else "unchanged"
 
 
-def _change(change: Change, sources: Mapping[str, str]) -> View:
+def change_view(change: Change, sources: Mapping[str, str]) -> View:
     return {
         "action": change.action,
         "reason": change.reason,

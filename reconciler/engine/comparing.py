@@ -4,6 +4,7 @@ needed. Manifests may be those of a stranger."""
 from __future__ import annotations
 
 from reconciler.core.comparison import Side, compare_sides
+from reconciler.core.fleet import outlook
 from reconciler.core.value import replace
 from reconciler.engine.resolve import resolve_in
 from reconciler.engine.template_changes import template_changes
@@ -11,10 +12,13 @@ from reconciler.sources.git_folder import CHECKOUT, InCommit, read_commit
 from reconciler.sources.git_local import open_repository
 from reconciler.sources.git_objects import ObjectTree
 from reconciler.sources.hub_shelf import unseen
+from reconciler.sources.inventories import read_inventories
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from reconciler.core.comparison import Comparison
+    from reconciler.core.errors import Problem
+    from reconciler.core.fleet import Outlook
     from reconciler.core.manifest import Model
     from reconciler.core.source_model import SourceModel
     from reconciler.core.template_change import TemplateChange
@@ -25,17 +29,35 @@ _MISSING = frozenset({"PathMissing"})
 
 
 def compare_commits(
-    folder: str, base: str, head: str, path: str, *, roots: tuple[str, ...] = (), parted: bool = False
+    folder: str,
+    base: str,
+    head: str,
+    path: str,
+    *,
+    roots: tuple[str, ...] = (),
+    parted: bool = False,
+    exact: bool = False,
 ) -> Comparison:
     """`path` is relative to the top of the repository that `folder` is in. With `parted` the base is where both commits
-    parted: what others pushed to its branch since is not shown."""
+    parted: what others pushed to its branch since is not shown. `exact`: sources get the digests that
+    machines know them by, for which every byte of theirs is read."""
     repository = open_repository(folder)
     old, new = _resolved(repository, base, head, parted=parted)
     with repository.objects() as objects:
-        reading = _Reading(objects, path, roots)
+        reading = _Reading(objects, path, roots, exact=exact)
         before, after = _or_empty(reading.side(base, old)), reading.side(head, new)
         templates = reading.templates(before, after)
     return compare_sides(path, before, after, reading.sources, templates)
+
+
+def outlooks(
+    comparison: Comparison, folder: str, now: str
+) -> tuple[tuple[Outlook, ...], tuple[Problem, ...]]:
+    """What the machines whose inventories lie in `folder` will do. The comparison is an exact one."""
+    inventories, problems = read_inventories(folder)
+    base, head = comparison.base, comparison.head
+    found = [outlook(one, file, base, head, now) for file, one in inventories.items()]
+    return tuple(found), problems
 
 
 def _resolved(repository: Repository, base: str, head: str, *, parted: bool) -> tuple[str, str]:
@@ -46,14 +68,14 @@ def _resolved(repository: Repository, base: str, head: str, *, parted: bool) -> 
 class _Reading:
     """What both commits have in common is looked at once. `sources` tells what the digests of sources stand for."""
 
-    def __init__(self, objects: Objects, path: str, roots: tuple[str, ...]) -> None:
-        self._objects, self._path, self._roots = objects, path, roots
+    def __init__(self, objects: Objects, path: str, roots: tuple[str, ...], *, exact: bool) -> None:
+        self._objects, self._path, self._roots, self._exact = objects, path, roots, exact
         self._seen: dict[str, SourceModel] = {}
         self.sources: dict[str, str] = {}
 
     def side(self, revision: str, commit: str) -> Side:
         tree = ObjectTree(self._objects, commit)
-        folders = InCommit(tree, exact=False, seen=self._seen)
+        folders = InCommit(tree, exact=self._exact, seen=self._seen)
         parsed = read_commit(tree, self._path, self._roots)
         self._last = folders, {model.name: model.source_path for model in parsed.models}
         resolution = resolve_in(folders, parsed)

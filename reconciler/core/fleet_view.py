@@ -1,0 +1,44 @@
+"""The part of `diff`'s JSON view that tells of real machines (`--against`)."""
+
+from __future__ import annotations
+
+from reconciler.core.diff_view import change_view, total_cost
+from reconciler.core.fleet import grouped
+from reconciler.core.value import as_dict
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from reconciler.core.fleet import Outlook
+    from reconciler.core.view import View
+
+
+def fleet_view(outlooks: Iterable[Outlook], sources: Mapping[str, str]) -> list[View]:
+    """A group per effect. Where its machines differ in size or speed, the worst is told."""
+    return [_group(group, sources) for group in grouped(outlooks)]
+
+
+def _group(group: list[Outlook], sources: Mapping[str, str]) -> View:
+    first = group[0]
+    seconds = [total_cost(one.plan)["seconds"] for one in group]
+    told = [each for each in seconds if isinstance(each, float)]
+    return {
+        "machines": [_machine(one) for one in group],
+        "changes": [change_view(change, sources) for change in first.plan.changes],
+        "held": [as_dict(held) for held in first.plan.held],
+        "failures": [as_dict(failure) for failure in first.failures],
+        "cost": {**total_cost(first.plan), "seconds": max(told) if len(told) == len(group) else None},
+    }
+
+
+def _machine(one: Outlook) -> View:
+    age = one.report.age
+    return {
+        "name": one.report.machine,
+        "file": one.report.file,
+        "generated": one.report.generated,
+        "ageDays": round(age / 86_400, 1) if age is not None else None,
+        "old": one.report.old,
+        "disk": {f"{name}Bytes": size for name, size in as_dict(one.disk).items()},
+    }

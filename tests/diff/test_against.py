@@ -1,0 +1,140 @@
+"""`diff --against`: what real machines will do, from the reports that they wrote."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reconciler.core.facts import Facts
+from reconciler.core.inventory import Disk, Inventory
+from reconciler.core.inventory_form import inventory_view
+from reconciler.core.value import replace
+from reconciler.host.clock import now
+from tests.at_rest import serve
+from tests.diff.repository import Fleet
+from tests.machine import TestMachine
+
+PLENTY = Inventory(
+    machine="plenty",
+    generated=now(),
+    reconciler="0.1.0",
+    facts=Facts(os="linux", arch="amd64", memory_bytes=64 << 30, cpus=8),
+    disk=Disk(free_bytes=1 << 40, total_bytes=1 << 41),
+)
+
+
+@pytest.fixture
+def fleet(tmp_path: Path, capitals: Path) -> Fleet:
+    one = Fleet(tmp_path / "fleet")
+    one.give_model(capitals)
+    one.write("manifests/nothing.txt", "")
+    one.git("tag", "base", one.commit())
+    one.declare("capitals")
+    one.commit()
+    return one
+
+
+def report(fleet: Fleet, inventory: Inventory) -> None:
+    folder = fleet.folder / "inventories"
+    folder.mkdir(exist_ok=True)
+    (folder / f"{inventory.machine}.json").write_text(json.dumps(inventory_view(inventory)))
+
+
+def groups(fleet: Fleet) -> list[Any]:
+    found: list[Any] = fleet.view("base", "HEAD", "--against", "inventories")["machines"]
+    return found
+
+
+def names(group: Any) -> list[str]:
+    return [machine["name"] for machine in group["machines"]]
+
+
+def test_machines_to_which_the_same_happens_are_one_group(fleet: Fleet) -> None:
+    for name in ("a", "b", "c"):
+        report(fleet, replace(PLENTY, machine=name))
+    (group,) = groups(fleet)
+    assert names(group) == ["a", "b", "c"]
+    assert [change["action"] for change in group["changes"]] == ["convert", "verify", "register"]
+    assert group["failures"] == []
+    assert "3 machine(s): a (report: 0 days old)" in fleet.diff("base", "--against", "inventories").out
+
+
+@pytest.mark.parametrize(
+    ("inventory", "kind"),
+    [
+        (replace(PLENTY, disk=Disk(free_bytes=1000, total_bytes=1 << 41)), "disk"),
+        (replace(PLENTY, facts=replace(PLENTY.facts, memory_bytes=1000)), "memory"),
+        (replace(PLENTY, facts=replace(PLENTY.facts, execution_providers=())), "provider"),
+    ],
+)
+def test_a_machine_that_will_fail_is_named_with_the_reason(
+    fleet: Fleet, inventory: Inventory, kind: str
+) -> None:
+    report(fleet, PLENTY)
+    report(fleet, replace(inventory, machine="poor"))
+    failing = next(group for group in groups(fleet) if group["failures"])
+    assert names(failing) == ["poor"]
+    assert [(one["variant"], one["kind"]) for one in failing["failures"]] == [("capitals-int4", kind)]
+    for output in ("text", "markdown", "github"):
+        assert "poor" in fleet.diff("base", "HEAD", "--against", "inventories", "-o", output).out
+
+
+def test_a_folder_that_a_machine_does_not_allow(fleet: Fleet) -> None:
+    fleet.declare("capitals", source="/models/phi")
+    fleet.commit()
+    report(fleet, PLENTY)
+    report(fleet, replace(PLENTY, machine="able", source_roots=("/models",)))
+    view = fleet.view("base", "HEAD", "--source-root", "/models", "--against", "inventories")
+    told = {name: group["failures"] for group in view["machines"] for name in names(group)}
+    assert told["able"] == []
+    assert [one["kind"] for one in told["plenty"]] == ["notAllowed"]
+
+
+def test_a_selector_says_which_machines_do_anything(fleet: Fleet) -> None:
+    fleet.declare("capitals", more="  nodeSelector: {matchLabels: {site: here}}\n")
+    fleet.commit()
+    report(fleet, PLENTY)
+    report(fleet, replace(PLENTY, machine="chosen", labels={"site": "here"}))
+    told = {name: group["changes"] for group in groups(fleet) for name in names(group)}
+    assert told["plenty"] == []
+    assert [change["action"] for change in told["chosen"]] == ["convert", "verify", "register"]
+
+
+def test_old_and_unreadable_reports(fleet: Fleet) -> None:
+    report(fleet, replace(PLENTY, generated="2001-01-01T00:00:00Z"))
+    report(fleet, replace(PLENTY, machine="odd", generated="yesterday"))
+    (fleet.folder / "inventories" / "broken.json").write_text("{")
+    done = fleet.diff("base", "HEAD", "--against", "inventories", "-o", "json")
+    view = json.loads(done.out)
+    assert done.code == 2
+    assert [(p["code"], p["file"]) for p in view["problems"]] == [
+        ("InventoryInvalid", "inventories/broken.json")
+    ]
+    told = {
+        one["name"]: (one["old"], one["ageDays"] is None) for g in view["machines"] for one in g["machines"]
+    }
+    assert told == {"plenty": (True, False), "odd": (True, True)}
+    github = fleet.diff("base", "HEAD", "--against", "inventories", "-o", "github").out
+    assert "::warning file=inventories/odd.json::the report of odd is of unknown age!" in github
+
+
+def test_a_machine_that_serves_it_already_does_nothing(tmp_path: Path, fleet: Fleet, capitals: Path) -> None:
+    """The report of a real root: digests told from git are those that the machine knows its sources by."""
+    machine = TestMachine(folder=tmp_path / "machine")
+    machine.give_model(capitals)
+    machine.declare("capitals")
+    serve(machine)
+    assert machine.plan() == []
+    done = machine.run("inventory", "-o", "json")
+    assert done.code == 0, done.err
+    (fleet.folder / "inventories").mkdir()
+    (fleet.folder / "inventories" / "real.json").write_text(done.out)
+    (group,) = groups(fleet)
+    assert group["changes"] == []
+    fleet.declare("capitals", template="llama3")
+    fleet.commit()
+    (group,) = groups(fleet)
+    assert [change["action"] for change in group["changes"]] == ["verify", "register", "retire"]
