@@ -52,7 +52,7 @@ def diff_comment(view: Shown) -> str:
             return "\n".join(kept) + _CUT
         kept.append(part)
         left -= size
-    return "\n".join(kept)
+    return "\n".join(kept) + "\n"
 
 
 def _compared(view: Shown) -> str:
