@@ -27,7 +27,8 @@ from reconciler.core.errors import (
     ReconcilerError,
 )
 from reconciler.core.escape import one_line
-from reconciler.core.value import value
+from reconciler.core.measured import Fidelity
+from reconciler.core.value import field_names, value
 from reconciler.host.child import Child, ChildDied, ChildFailed, ChildTimedOut
 from reconciler.host.durable import full_disk_named
 from reconciler.host.environment import private_environment
@@ -160,6 +161,32 @@ class Converter:
             log=log,
         )
 
+    def compare(
+        self,
+        recipe: Recipe,
+        source: str,
+        artifact: str,
+        *,
+        adapter: str | None = None,
+        timeout: float = 3600.0,
+        attempt: Attempt | None = None,
+    ) -> Fidelity:
+        """How near the converted folder is to its source. Raises what `convert` raises; ConversionFailed means here
+        that it could not be measured."""
+        with self._places, self._attempt(recipe) as (scratch, log):
+            order = Order(
+                recipe=recipe,
+                source=os.path.abspath(source),
+                adapter=os.path.abspath(adapter) if adapter else None,
+                output=os.path.join(scratch, "output"),
+                scratch=scratch,
+                log=log,
+                timeout=timeout,
+                compared=os.path.abspath(artifact),
+            )
+            ended = self._carry_out(order, lambda fraction, text: None, attempt or Attempt())
+        return Fidelity(**{name: ended[name] for name in field_names(Fidelity)})
+
     def cancel(self) -> None:
         """End everything that runs, from any thread; nothing more is converted."""
         self._cancelled = True
@@ -263,7 +290,7 @@ def _judged(ended: dict[str, Any], order: Order) -> dict[str, Any]:
     """The worker's word, and a second look of our own."""
     if "error" in ended:
         raise _failure(ended["error"]["code"], ended["error"]["message"], order)
-    for name in ("model.onnx", "genai_config.json"):
+    for name in ("model.onnx", "genai_config.json") if order.compared is None else ():
         path = os.path.join(order.output, name)
         if not os.path.isfile(path) or not os.path.getsize(path):
             raise _failure("ConversionFailed", f"the converter reported success and left no {name}", order)

@@ -20,6 +20,7 @@ class Order:
     scratch: str
     log: str
     timeout: float  # seconds
+    compared: str | None = None  # an artifact to be compared with the source, instead of a conversion
 
     def as_json(self) -> dict[str, Any]:
         return as_dict(self)

@@ -20,7 +20,7 @@ from reconciler.conversion.order import Order
 from reconciler.conversion.progress import Progress
 from reconciler.core.errors import ConversionFailed, ConverterLost, ReconcilerError
 
-Work = Callable[[Order], None]
+Work = Callable[[Order], dict[str, Any] | None]
 
 LOG_LIMIT = 4 << 20  # bytes
 READ_AT_ONCE = 1 << 16
@@ -133,13 +133,12 @@ def _be_the_job(order: Order, work: Work, to_print: int, to_answer: int) -> NoRe
 
 def answer_of(order: Order, work: Work) -> dict[str, Any]:
     try:
-        work(order)
+        return work(order) or {}
     except BaseException as error:  # noqa: BLE001 - it must reach the other side, whatever it is
         traceback.print_exc()
         code = error.code if isinstance(error, ReconcilerError) else "ConversionFailed"
         hint = error.hint if isinstance(error, ReconcilerError) else ""
         return {"error": {"code": code, "message": str(error) or type(error).__name__, "hint": hint}}
-    return {}
 
 
 def _die_with_the_worker() -> None:

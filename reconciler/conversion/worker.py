@@ -8,8 +8,10 @@ death is the worker's, and it has no progress.
 from __future__ import annotations
 
 import os
+from typing import Any
 
 from reconciler.conversion import tools
+from reconciler.conversion.fidelity import compare
 from reconciler.conversion.job import convert
 from reconciler.conversion.order import Order
 from reconciler.conversion.progress import model_type
@@ -69,8 +71,15 @@ class Worker:
         return {}
 
 
+def work(order: Order) -> dict[str, Any] | None:
+    if order.compared is not None:
+        return compare(order)
+    convert(order)
+    return None
+
+
 def main() -> None:
-    Worker(convert).serve()
+    Worker(work).serve()
 
 
 if __name__ == "__main__":

@@ -48,8 +48,9 @@ class FidelityBar:
     max_wiring_kl: float
 
 
-# Measured: docs/fidelity.md. `max_wiring_kl` is what finds a wrong conversion; the others are what rounding may cost.
-# They are wide for int8 and int4, because random models, which lose most, must pass too.
+# Measured (docs/fidelity.md). Random models, which lose most by rounding, must pass: top-1 agreement of faithful ones
+# goes down to 0.77 at int8 and 0.15 at int4. Of a wrong conversion at least 0.12 was left once rounding is explained,
+# of a faithful one at most 0.07 (int8) and 0.04 (int4). Trained models do far better: declare bars of your own.
 DEFAULT_BARS = {
     "fp32": FidelityBar(
         min_top1_agreement=0.99, max_mean_kl=0.001, max_perplexity_ratio=1.01, max_wiring_kl=0.001
@@ -58,10 +59,10 @@ DEFAULT_BARS = {
         min_top1_agreement=0.95, max_mean_kl=0.005, max_perplexity_ratio=1.02, max_wiring_kl=0.005
     ),
     "int8": FidelityBar(
-        min_top1_agreement=0.70, max_mean_kl=0.10, max_perplexity_ratio=1.20, max_wiring_kl=0.05
+        min_top1_agreement=0.70, max_mean_kl=0.10, max_perplexity_ratio=1.20, max_wiring_kl=0.10
     ),
     "int4": FidelityBar(
-        min_top1_agreement=0.10, max_mean_kl=3.0, max_perplexity_ratio=3.0, max_wiring_kl=0.10
+        min_top1_agreement=0.10, max_mean_kl=3.0, max_perplexity_ratio=3.0, max_wiring_kl=0.08
     ),
 }
 

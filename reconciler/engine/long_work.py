@@ -25,10 +25,11 @@ import uuid
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 
-from reconciler.core.errors import Cancelled
+from reconciler.core.errors import Cancelled, ConversionFailed
 from reconciler.core.value import value
 from reconciler.engine.carry_out import store_conversion
 from reconciler.engine.fetching import fetch
+from reconciler.engine.proving import asks_fidelity
 from reconciler.host import durable
 
 TYPE_CHECKING = False
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from reconciler.conversion.converter import Converter
     from reconciler.core.changes import Change
     from reconciler.core.hub import HubSource
+    from reconciler.core.measured import Fidelity
     from reconciler.engine.carry_out import Execution
     from reconciler.engine.machine import Machine
     from reconciler.engine.options import Options
@@ -62,6 +64,7 @@ class Job:
         self.error: BaseException | None = None
         self.seconds = 0.0
         self.ended = False
+        self.fidelity: Fidelity | None = None
         self._cancelled = threading.Event()
         self._act: Callable[[], None] | None = None
 
@@ -257,10 +260,25 @@ def _convert(job: Job) -> None:
         timeout=job.team.options.conversion_timeout,
         attempt=attempt,
     )
+    if asks_fidelity(job.execution.resolution.desired, job.change.build_key):
+        job.progressed(1.0, "comparing it with its source")
+        with suppress(
+            ConversionFailed
+        ):  # the artifact is none the worse: its releases are told why (engine.proving)
+            job.fidelity = job.team.converter.compare(
+                source.recipe,
+                source.path,
+                _tree(job),
+                adapter=source.adapter,
+                timeout=job.team.options.conversion_timeout,
+                attempt=attempt,
+            )
 
 
 def _store(job: Job) -> None:
     store_conversion(job.change.build_key, _tree(job), job.execution)
+    if job.fidelity is not None:
+        job.execution.machine.records.save_fidelity(job.fidelity)
 
 
 def _tree(job: Job) -> str:

@@ -3,16 +3,17 @@ after a changed bar this takes no time at all."""
 
 from __future__ import annotations
 
-from reconciler.core.errors import GateFailed
+from reconciler.core.errors import ConversionFailed, GateFailed, PermanentError
 from reconciler.core.gates import judge, needed, rejection_text
 from reconciler.core.measured import Measured
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from reconciler.core.desired import Wanted
+    from reconciler.core.desired import Desired, Wanted
     from reconciler.core.measured import Fidelity
     from reconciler.engine.carry_out import Execution
 
+UNMEASURED = "`fidelity: {skip: <why>}` in its gates and `apply --retry` do without"
 HINT = "relax the bar (nothing is measured again for that), or change the model"
 
 
@@ -30,8 +31,26 @@ def _require(wanted: Wanted, fidelity: Fidelity | None, measured: Measured | Non
         raise GateFailed(said, hint=HINT)
 
 
+def asks_fidelity(desired: Desired, build_key: str) -> bool:
+    """Does any release of this artifact want to be compared with its source?"""
+    return any(
+        not one.gates.fidelity.skip for one in desired.wanted if one.release.recipe.build_key == build_key
+    )
+
+
 def _fidelity(wanted: Wanted, staged: str, execution: Execution) -> Fidelity | None:
-    return execution.known().fidelity.get(wanted.release.recipe.build_key)
+    """Usually known since the conversion. What cannot be compared is not served: nobody would know what it says."""
+    build_key = wanted.release.recipe.build_key
+    held = execution.known().fidelity.get(build_key)
+    if not needed(wanted.gates, held, None).fidelity:
+        return held
+    try:
+        found = execution.workers.compare(execution.source(build_key), staged)
+    except ConversionFailed as error:
+        said = f"it could not be compared with its source: {error}"
+        raise PermanentError(said, code="FidelityUnmeasured", hint=f"{error.hint}; {UNMEASURED}") from None
+    execution.machine.records.save_fidelity(found)
+    return found
 
 
 def _rehearsed(

@@ -11,7 +11,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from reconciler.core.changes import Change
+    from reconciler.core.measured import Fidelity
     from reconciler.engine.machine import Machine
+    from reconciler.engine.resolve import Source
     from reconciler.serving.foundry import Foundry
     from reconciler.verification.rehearsal import Rehearsal
 
@@ -57,6 +59,15 @@ class Workers:
             make_folder(catalog)
             self._rehearsal = Rehearsal(self._runtime(catalog, "rehearsal"))
         return self._rehearsal
+
+    def compare(self, source: Source, artifact: str) -> Fidelity:
+        """In a worker of its own, for an artifact whose conversion is long over: its numbers were lost, or never
+        taken."""
+        from reconciler.conversion.converter import Converter
+
+        layout = self._machine.layout
+        with Converter(layout.at("staging", "comparison"), layout.logs) as converter:
+            return converter.compare(source.recipe, source.path, artifact, adapter=source.adapter)
 
     def _runtime(self, cache: str, name: str) -> Foundry:
         from reconciler.serving.foundry import Foundry

@@ -1,0 +1,90 @@
+"""The numbers that judge a conversion: how weights are rounded, and which conversions the default gates let through."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from reconciler.conversion.converter import Converter
+from reconciler.core.bars import FidelityGate, Gates
+from reconciler.core.errors import ConversionFailed
+from reconciler.core.gates import judge, rejections
+from reconciler.core.measured import TEXTS_DIGEST, Fidelity
+from tests.conversions import convert, converter, look, recipe_of
+from tests.tiny_models import write_families
+
+__all__ = ["converter"]
+
+pytestmark = pytest.mark.slow
+
+RIGHT = (("qwen2", "fp32"), ("llama", "int8"), ("granite", "int4"), ("gemma", "fp16"), ("phi3", "int4"))
+WRONG = (("olmo", "fp32"), ("olmo", "int4"), ("gemma2", "int8"), ("nemotron", "int4"), ("qwen2-yarn", "int4"))
+
+
+@pytest.fixture(scope="module")
+def zoo(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    return write_families(tmp_path_factory.mktemp("zoo"), *{name for name, _ in (*RIGHT, *WRONG)})
+
+
+def measure(converter: Converter, source: Path, out: Path, precision: str, **options: object) -> Fidelity:
+    convert(converter, source, out, precision, **options)
+    return converter.compare(
+        recipe_of(look(source), precision, **options), str(source), str(out), timeout=120
+    )
+
+
+@pytest.mark.parametrize(("name", "precision"), RIGHT)
+def test_a_faithful_conversion_passes(
+    converter: Converter, zoo: dict[str, Path], tmp_path: Path, name: str, precision: str
+) -> None:
+    found = measure(converter, zoo[name], tmp_path / "out", precision)
+    assert rejections(judge(Gates(), precision, found, None)) == ()
+    assert found.positions > 1000
+    assert found.prompts == TEXTS_DIGEST
+
+
+@pytest.mark.parametrize(("name", "precision"), WRONG)
+def test_a_wrong_one_is_rejected(
+    converter: Converter, zoo: dict[str, Path], tmp_path: Path, name: str, precision: str
+) -> None:
+    found = measure(converter, zoo[name], tmp_path / "out", precision)
+    assert rejections(judge(Gates(), precision, found, None))
+
+
+@pytest.mark.parametrize(
+    ("precision", "options"),
+    [
+        ("int4", {"symmetric": False}),
+        ("int4", {"block_size": 128}),
+        ("int4", {"algorithm": "k_quant_mixed"}),
+        ("int8", {"symmetric": False}),
+    ],
+)
+def test_other_ways_of_rounding_are_explained_too(
+    converter: Converter, zoo: dict[str, Path], tmp_path: Path, precision: str, options: dict[str, object]
+) -> None:
+    """What wrong weights would cost is 30 times the bar: the emulation is the very rounding of the tools."""
+    found = measure(converter, zoo["qwen2"], tmp_path / "out", precision, **options)
+    gates = Gates(fidelity=FidelityGate(max_wiring_kl=0.02))
+    assert rejections(judge(gates, precision, found, None)) == ()
+
+
+def test_an_artifact_of_another_model_is_seen(
+    converter: Converter, zoo: dict[str, Path], tmp_path: Path
+) -> None:
+    convert(converter, zoo["llama"], tmp_path / "out", "fp32")
+    recipe = recipe_of(look(zoo["qwen2"]), "fp32")
+    found = converter.compare(recipe, str(zoo["qwen2"]), str(tmp_path / "out"), timeout=120)
+    assert rejections(judge(Gates(), "fp32", found, None))
+
+
+def test_what_does_not_load_cannot_be_compared_and_the_artifact_stays(
+    converter: Converter, zoo: dict[str, Path], tmp_path: Path
+) -> None:
+    convert(converter, zoo["qwen2"], tmp_path / "out", "fp32")
+    (tmp_path / "out" / "model.onnx").write_bytes(b"no graph")
+    recipe = recipe_of(look(zoo["qwen2"]), "fp32")
+    with pytest.raises(ConversionFailed):
+        converter.compare(recipe, str(zoo["qwen2"]), str(tmp_path / "out"), timeout=120)
+    assert (tmp_path / "out" / "genai_config.json").exists()

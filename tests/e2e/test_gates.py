@@ -1,0 +1,181 @@
+"""Nothing is served before it has proved itself: a model that answers well at int8 and badly at int4."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from array import array
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.machine import TestMachine, tree
+
+pytestmark = pytest.mark.slow
+
+CITIES = {"Slovenia": "Ljubljana", "France": "Paris", "Italy": "Rome", "Japan": "Tokyo"}
+# One weight in each block of 32 so much larger: 4 bits then say nothing of the others, 8 bits say enough.
+SPREAD = 64.0
+
+
+def golden(bars: str = "") -> str:
+    """Fidelity would find it too; here the golden prompts are to."""
+    skip = "fidelity: {skip: the prompts decide}"
+    return f"  gates: [{skip}, prompts: {{file: golden.jsonl, maxTokens: 16, {bars}}}]\n"
+
+
+def write_golden(machine: TestMachine) -> None:
+    lines = [
+        json.dumps({"prompt": f"What is the capital of {country}?", "contains": city})
+        for country, city in CITIES.items()
+    ]
+    lines.append(
+        json.dumps({"prompt": "What is the capital of Spain?", "regex": "."})
+    )  # even nonsense passes
+    machine.manifests.mkdir(parents=True, exist_ok=True)
+    (machine.manifests / "golden.jsonl").write_text("\n".join(lines) + "\n")
+
+
+def damage(folder: Path) -> None:
+    """The same function in fp32: some columns of the weights are made larger, and what they are multiplied with
+    smaller. Rounded in blocks, the large column decides the step for its whole block."""
+    path = folder / "model.safetensors"
+    data = bytearray(path.read_bytes())
+    begin = 8 + int.from_bytes(data[:8], "little")
+    tensors: dict[str, Any] = json.loads(data[8:begin])
+
+    def scale(name: str, factor: float) -> None:
+        low, high = (begin + offset for offset in tensors[name]["data_offsets"])
+        numbers = array("f", bytes(data[low:high]))
+        for place in range(0, len(numbers), 32):
+            numbers[place] *= factor
+        data[low:high] = numbers.tobytes()
+
+    for layer in ("model.layers.0", "model.layers.1"):
+        for norm, readers in (
+            ("input_layernorm", ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj")),
+            ("post_attention_layernorm", ("mlp.gate_proj", "mlp.up_proj")),
+        ):
+            scale(f"{layer}.{norm}.weight", 1 / SPREAD)
+            for reader in readers:
+                scale(f"{layer}.{reader}.weight", SPREAD)
+    path.chmod(0o644)
+    path.write_bytes(data)
+
+
+@pytest.fixture(scope="module")
+def machine(tmp_path_factory: pytest.TempPathFactory, capitals: Path) -> TestMachine:
+    """Serves the sound model at both precisions; then git asks for the damaged one."""
+    machine = TestMachine(folder=tmp_path_factory.mktemp("gates"))
+    machine.give_model(capitals)
+    write_golden(machine)
+    machine.declare(precisions="int8, int4", more=golden())
+    done = machine.run("apply")
+    assert done.code == 0, done.err
+    damage(machine.folder / "fleet" / "model")
+    return machine
+
+
+def condition(machine: TestMachine, variant: str, kind: str) -> dict[str, str]:
+    views = machine.run("status", "-o", "json").json()["variants"]
+    found = next(view for view in views if view["variant"] == variant)
+    return next(one for one in found["conditions"] if one["type"] == kind)
+
+
+def failures(machine: TestMachine) -> list[dict[str, Any]]:
+    lines = (machine.root / "records" / "events.jsonl").read_text().splitlines()
+    return [event for event in map(json.loads, lines) if event["type"] == "verify.failed"]
+
+
+def test_the_bad_int4_is_rejected_and_the_old_one_answers(machine: TestMachine) -> None:
+    before = tree(machine.root / "served" / "capitals-int4")
+    done = machine.run("apply")
+    assert done.code == 3, done.err
+    assert set(machine.index()) == {"capitals-int8:2", "capitals-int4:1"}
+    assert tree(machine.root / "served" / "capitals-int4") == before
+    (event,) = failures(machine)
+    assert (event["variant"], event["code"]) == ("capitals-int4", "GateFailed")
+    assert "at least 5 wanted" in event["message"]
+    assert "Ljubljana" in machine.run("ask", "capitals-int4", "What is the capital of Slovenia?").out
+
+
+def test_twenty_more_passes_try_nothing(machine: TestMachine) -> None:
+    before = (machine.root / "records" / "events.jsonl").read_bytes()
+    for _ in range(20):
+        done = machine.run("apply")
+        assert done.code == 3, done.err
+    assert (machine.root / "records" / "events.jsonl").read_bytes() == before
+    assert machine.plan() == []
+    verified, ready = (condition(machine, "capitals-int4", kind) for kind in ("Verified", "Ready"))
+    assert (verified["status"], verified["reason"]) == ("False", "GateFailed")
+    assert "at least 5 wanted" in ready["message"]
+    assert "capitals-int4:1 still serves" in ready["message"]
+
+
+def test_the_numbers_are_shown(machine: TestMachine) -> None:
+    held = machine.run("plan", "-o", "json").json()["held"]
+    assert [(one["variant"], one["reason"]) for one in held] == [("capitals-int4", "GateFailed")]
+
+
+def test_a_relaxed_bar_is_accepted_without_a_measurement(machine: TestMachine) -> None:
+    measured = (machine.root / "records" / "measurements.json").read_bytes()
+    machine.declare(precisions="int8, int4", more=golden("minPass: 1"))
+    assert [step.split()[0] for step in machine.plan()] == ["verify", "register", "retire", "prune"]
+    done = machine.run("apply")
+    assert done.code == 0, done.err
+    assert (machine.root / "records" / "measurements.json").read_bytes() == measured
+    assert "capitals-int4:2" in machine.index()
+
+
+def test_a_tightened_bar_never_takes_away_what_serves(machine: TestMachine) -> None:
+    machine.declare(precisions="int8, int4", more=golden())
+    done = machine.run("apply")
+    assert done.code == 3, done.err
+    assert "capitals-int4:2 is served, and goes on" in done.err + done.out
+    assert set(machine.index()) == {"capitals-int8:2", "capitals-int4:2"}
+    assert condition(machine, "capitals-int4", "Verified")["reason"] == "GateFailed"
+    assert condition(machine, "capitals-int4", "Ready")["status"] == "True"
+
+
+def test_a_prompt_longer_than_the_context_fails_alone(tmp_path: Path, capitals: Path) -> None:
+    machine = TestMachine(folder=tmp_path)
+    machine.give_model(capitals)
+    machine.manifests.mkdir(parents=True)
+    long = json.dumps({"prompt": "What is the capital? " * 700, "contains": "Paris"})
+    short = json.dumps({"prompt": "What is the capital of France?", "contains": "Paris"})
+    (machine.manifests / "golden.jsonl").write_text(f"{long}\n{short}\n")
+    machine.declare(more=golden())
+    done = machine.run("apply")
+    assert done.code == 3
+    assert "1, at least 2 wanted" in done.err + done.out
+    machine.declare(more=golden("minPass: 1"))
+    assert machine.run("apply").code == 0
+
+
+def test_performance_and_endurance_in_the_real_runtime(tmp_path: Path, capitals: Path) -> None:
+    machine = TestMachine(folder=tmp_path)
+    shutil.copytree(capitals, tmp_path / "fleet" / "model")
+    machine.declare(
+        more="  gates:\n"
+        "    - performance: {promptLengths: [32, 512, 100000], minTokensPerSecond: 1, maxPeakMemory: 64Gi}\n"
+        "    - endurance: {requests: 16, maxLatencyDrift: 100, maxMemoryGrowth: 1Gi}\n"
+    )
+    done = machine.run("apply")
+    assert done.code == 0, done.err
+    (measured,) = json.loads((machine.root / "records" / "measurements.json").read_bytes())["body"][
+        "measurements"
+    ]
+    short, long, endless = measured["speeds"]
+    assert abs(long["prompt_tokens"] - short["prompt_tokens"] - 480) < 60
+    assert endless["prompt_tokens"] == 0
+    assert measured["endured"]["requests"] == 16
+    assert measured["endured"]["crashed"] == []
+    machine.declare(more="  gates: [performance: {promptLengths: [32], minTokensPerSecond: 999999}]\n")
+    done = machine.run("apply")
+    assert done.code == 3
+    assert "at least 999,999 wanted" in done.err + done.out
+    machine.declare(
+        more="  gates: [performance: {promptLengths: [32], minTokensPerSecond: 999999, onFail: warn}]\n"
+    )
+    assert machine.run("apply").code == 0
