@@ -77,6 +77,8 @@ def lint(data: bytes) -> tuple[Finding, ...]:
         return (
             Finding(code="TemplateTooNested", line=0, message="expected less nesting than Python can follow"),
         )
+    except ValueError:  # Python reads no number of more than 4,300 digits
+        return (Finding(code="TemplateSyntax", line=0, message="expected numbers of a few digits"),)
     return (*_reach(tree), *_unknown(tree, text), *_white_space(text))
 
 

@@ -12,6 +12,7 @@ import io
 import os
 
 from reconciler.core import digest
+from reconciler.core.hub import LOCK_NAME
 from reconciler.core.parsed import Inputs, Place
 from reconciler.core.paths import inside
 from reconciler.core.source_model import SourceAdapter, SourceModel
@@ -58,7 +59,8 @@ class ObjectDisk(GitDisk):
             self.places[path] = Place(path=path, kind="unknown")
             return self.places[path]
         place = super().place(path)
-        return Place(path=path, kind="unknown") if place.kind == "missing" else place
+        may_be_elsewhere = place.kind == "missing" and os.path.basename(path) != LOCK_NAME
+        return Place(path=path, kind="unknown") if may_be_elsewhere else place
 
     def read(self, path: str) -> bytes | None:
         return super().read(path) if inside(path, CHECKOUT) else None

@@ -83,6 +83,8 @@ def run_verb(verb: str, root: Path) -> tuple[int, list[str]]:
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_a_verb_loads_only_what_it_needs(verb: str, tmp_path: Path) -> None:
+    if "HEAD" in verb and not (CHECKOUT / ".git").exists():
+        pytest.skip("these sources were unpacked, not cloned")
     code, modules = run_verb(verb, tmp_path)
     assert code == (2 if verb == "drift" else 0)  # the example is pending on an empty machine
     forbidden = {*HEAVY, *UNHURRIED} - set(VERBS[verb])

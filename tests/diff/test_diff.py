@@ -103,6 +103,22 @@ def test_a_template_that_cannot_be_rendered_says_why(fleet: Fleet) -> None:
     assert (done.code, "+ not rendered: it takes more than 50,000 steps" in done.out) == (1, True)
 
 
+def test_a_number_of_five_thousand_digits_is_a_problem_and_no_crash(fleet: Fleet) -> None:
+    fleet.write("manifests/t.jinja", "{{ messages }}{{ " + "9" * 5000 + " }}")
+    fleet.write("manifests/t.yaml", TEMPLATE.format(name="big", file="t.jinja"))
+    fleet.commit()
+    done = fleet.diff("base")
+    assert (done.code, "expected numbers of a few digits" in done.out, done.err) == (2, True, "")
+
+
+def test_a_model_of_the_hub_without_a_lock_is_one_problem(fleet: Fleet) -> None:
+    source = "{huggingface: {repo: a/b, revision: " + "1" * 40 + "}}"
+    text = (fleet.folder / "manifests/capitals.yaml").read_text().replace("{path: ../model}", source)
+    fleet.write("manifests/hub.yaml", text.replace("name: capitals", "name: hub"))
+    fleet.commit()
+    assert [one["file"] for one in fleet.view("base")["problems"]] == ["manifests/hub.yaml"]
+
+
 def test_a_removed_model_is_pruned_when_others_stay(fleet: Fleet) -> None:
     fleet.declare("second")
     fleet.commit()
