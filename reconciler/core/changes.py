@@ -7,6 +7,10 @@ from collections.abc import Mapping
 
 from reconciler.core.value import fresh, value
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from reconciler.core.gates import Verdict
+
 # Reasons: a closed set, documented in docs/reference.md (generated).
 REASONS = {
     "ArtifactMissing": "the recipe has not been built on this machine yet",
@@ -93,6 +97,8 @@ class Plan:
     not_selected: dict[str, str] = fresh(
         factory=dict
     )  # by name of a model for other machines: why not for this one
+
+    verdicts: dict[str, tuple[Verdict, ...]] = fresh(factory=dict)  # by variant: what is known of its gates
 
     def __bool__(self) -> bool:
         return bool(self.changes)

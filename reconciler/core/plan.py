@@ -9,7 +9,7 @@ from __future__ import annotations
 from reconciler.core.changes import Plan
 from reconciler.core.plan_fetch import plan_unused_sources
 from reconciler.core.plan_prune import plan_prunes, plan_unreferenced
-from reconciler.core.plan_variant import VariantPlan, plan_variant
+from reconciler.core.plan_variant import VariantPlan, plan_variant, verdicts_of
 from reconciler.core.value import replace
 
 TYPE_CHECKING = False
@@ -56,6 +56,7 @@ def make_plan(
         changes=(*ordered, *freed, *plan_unused_sources(desired, observed)),
         held=(*held, *prunes_held),
         not_selected=desired.not_selected,
+        verdicts={one.variant: found for one in wanted if (found := verdicts_of(one, recorded))},
     )
 
 

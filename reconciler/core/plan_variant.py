@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Container
 
     from reconciler.core.desired import Wanted
+    from reconciler.core.gates import Verdict
     from reconciler.core.hub import Fetch
     from reconciler.core.observed import Observed, Registration, ServedFolder
     from reconciler.core.recorded import Recorded, RecordedRelease
@@ -90,7 +91,7 @@ def plan_variant(
 def _unless_a_gate_rejects(plan: VariantPlan, facts: _Facts) -> VariantPlan:
     """Judged anew each time, from what was measured: a relaxed bar lets the release go on, and nothing is remembered
     but numbers. What serves is never taken away for it: it is the last that was good."""
-    rejected = rejection_of(facts.wanted, facts.recorded)
+    rejected = rejection_text(verdicts_of(facts.wanted, facts.recorded))
     if not rejected:
         return plan
     number = _number_of_wanted(facts)
@@ -101,12 +102,14 @@ def _unless_a_gate_rejects(plan: VariantPlan, facts: _Facts) -> VariantPlan:
     return VariantPlan(held=(Held(variant=facts.wanted.variant, reason="GateFailed", message=rejected),))
 
 
-def rejection_of(wanted: Wanted, recorded: Recorded) -> str:
-    """Why the gates of today reject the release, by the numbers of then; "" where they do not."""
+def verdicts_of(wanted: Wanted, recorded: Recorded) -> tuple[Verdict, ...]:
+    """What the gates of today say about the release by the numbers of then; nothing where none were taken."""
     release, known = wanted.release, recorded.measured
     fidelity = known.fidelity.get(release.recipe.build_key)
     measured = known.releases.get(release.digest)
-    return rejection_text(judge(wanted.gates, release.precision, fidelity, measured))
+    if fidelity is None and measured is None:
+        return ()
+    return judge(wanted.gates, release.precision, fidelity, measured)
 
 
 def _facts(

@@ -51,10 +51,20 @@ def plan_text(view: Mapping[str, Any]) -> str:
     for change in view["changes"]:
         lines.extend(_change_lines(change))
     lines.extend(f"! {h['variant']}: held back ({h['reason']}): {h['message']}" for h in view["held"])
+    lines.extend(_missed(view))
     if view["changes"] or view["held"]:
         lines.append("")
     lines.append(f"Plan: {summary(view)}.")
     return "\n".join(for_terminal(line) for line in lines) + "\n"
+
+
+def _missed(view: Mapping[str, Any]) -> list[str]:
+    """Bars that are missed and only warned of. Those that reject are what the variant is held for."""
+    return [
+        f"! {one['variant']}: {one['gate']}: {one['message']} (a warning)"
+        for one in view.get("gates", ())
+        if one["status"] == "Failed" and not one["rejects"]
+    ]
 
 
 def _change_lines(change: Mapping[str, Any]) -> list[str]:

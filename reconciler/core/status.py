@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from reconciler.core.conditions import TYPES
+from reconciler.core.difference import camel
 from reconciler.core.value import as_dict, value
 from reconciler.core.view import FORMAT_VERSION
 
@@ -10,6 +11,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from reconciler.core.measured import Known
     from reconciler.core.observed import Observed, Registration, ServedFolder
     from reconciler.core.recorded import Condition, Recorded, RecordedRelease
     from reconciler.core.suspension import Suspension
@@ -28,6 +30,7 @@ class _Served:
     release: RecordedRelease | None
     conditions: Mapping[str, Condition]
     suspension: Suspension | None
+    measured: Known
 
 
 def make_status(observed: Observed, recorded: Recorded, conditions: Conditions) -> View:
@@ -52,6 +55,7 @@ def _served(variant: str, observed: Observed, recorded: Recorded, conditions: Co
         release=recorded.releases.get(variant),
         conditions=conditions.get(variant, {}),
         suspension=recorded.suspension_of(variant, variant.rpartition("-")[0]),
+        measured=recorded.measured,
     )
 
 
@@ -71,8 +75,24 @@ def _variant(one: _Served) -> View:
         "since": one.release.registered if one.release else (marker.created if marker else None),
         "answersTo": [one.registration.id, one.variant] if one.registration else [],
         "suspension": as_dict(one.suspension) if one.suspension else None,
+        "measured": _measured(one, facts.release, facts.build_key) if facts else None,
         "conditions": _conditions(one),
     }
+
+
+def _measured(one: _Served, release: str, build_key: str) -> View:
+    """The numbers that its gates were judged by; null for what was never measured, or by another runtime."""
+    found, fidelity = one.measured.releases.get(release), one.measured.fidelity.get(build_key)
+    return {
+        "fidelity": _camel(fidelity),
+        "load": _camel(found.load if found else None),
+        "speeds": [_camel(speed) for speed in found.speeds] if found else [],
+        "endured": _camel(found.endured if found else None),
+    }
+
+
+def _camel(found: object | None) -> View | None:
+    return {camel(name): held for name, held in as_dict(found).items()} if found is not None else None
 
 
 def _conditions(one: _Served) -> list[View]:

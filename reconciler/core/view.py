@@ -25,6 +25,11 @@ def plan_view(plan: Plan, problems: Iterable[Problem] = (), warnings: Iterable[P
         "revision": plan.revision,
         "changes": [_change(change) for change in plan.changes],
         "held": [as_dict(held) for held in plan.held],
+        "gates": [
+            {"variant": variant, **as_dict(verdict)}
+            for variant, verdicts in sorted(plan.verdicts.items())
+            for verdict in verdicts
+        ],
         "notSelected": [{"model": model, "message": why} for model, why in sorted(plan.not_selected.items())],
         "problems": [problem_view(problem) for problem in problems],
         "warnings": [problem_view(warning) for warning in warnings],

@@ -116,6 +116,16 @@ def test_twenty_more_passes_try_nothing(machine: TestMachine) -> None:
 def test_the_numbers_are_shown(machine: TestMachine) -> None:
     held = machine.run("plan", "-o", "json").json()["held"]
     assert [(one["variant"], one["reason"]) for one in held] == [("capitals-int4", "GateFailed")]
+    gates = machine.run("plan", "-o", "json").json()["gates"]
+    passed = {
+        one["variant"]: (one["status"], one["number"], one["bar"])
+        for one in gates
+        if one["gate"] == "prompts"
+    }
+    assert passed["capitals-int8"] == ("Successful", 5.0, 5.0)
+    assert passed["capitals-int4"][0] == "Failed"
+    variants = machine.run("status", "-o", "json").json()["variants"]
+    assert all(one["measured"]["load"]["tokensPerSecond"] > 0 for one in variants)
 
 
 def test_a_relaxed_bar_is_accepted_without_a_measurement(machine: TestMachine) -> None:
@@ -179,3 +189,39 @@ def test_performance_and_endurance_in_the_real_runtime(tmp_path: Path, capitals:
         more="  gates: [performance: {promptLengths: [32], minTokensPerSecond: 999999, onFail: warn}]\n"
     )
     assert machine.run("apply").code == 0
+    assert "at least 999,999 wanted (a warning)" in machine.run("plan").out
+
+
+def test_a_wrong_artifact_is_found_by_the_default_gates(tmp_path: Path, capitals: Path) -> None:
+    """A bar that nothing meets, and then one that all do: the number is taken once, with the conversion."""
+    machine = TestMachine(folder=tmp_path)
+    machine.give_model(capitals)
+    machine.declare(more="  gates: [fidelity: {minTop1Agreement: 1}]\n")
+    done = machine.run("apply")
+    assert done.code == 3
+    assert "top-1 agreement" in done.err + done.out
+    assert machine.index() == {}
+    machine.declare(more="  gates: [fidelity: {minTop1Agreement: 0.5}]\n")
+    assert [step.split()[0] for step in machine.plan()] == ["verify", "register"]
+    assert machine.run("apply").code == 0
+    (fidelity,) = json.loads((machine.root / "records" / "measurements.json").read_bytes())["body"][
+        "fidelity"
+    ]
+    assert fidelity["wiring_kl"] < 0.01
+
+
+def test_lost_numbers_are_taken_again_before_the_next_release(tmp_path: Path, capitals: Path) -> None:
+    machine = TestMachine(folder=tmp_path)
+    machine.give_model(capitals)
+    machine.declare()
+    assert machine.run("apply").code == 0
+    (machine.root / "records" / "measurements.json").unlink()
+    assert machine.plan() == []
+    machine.declare(more="  generation: {topK: 1}\n")
+    done = machine.run("apply")
+    assert done.code == 0, done.err
+    assert "convert" not in done.err
+    (fidelity,) = json.loads((machine.root / "records" / "measurements.json").read_bytes())["body"][
+        "fidelity"
+    ]
+    assert fidelity["top1_agreement"] > 0.5
