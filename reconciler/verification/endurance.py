@@ -7,7 +7,7 @@ import time
 from statistics import median
 from typing import TYPE_CHECKING
 
-from reconciler.core.errors import PermanentError
+from reconciler.core.errors import ReconcilerError
 from reconciler.core.measured import Endured
 from reconciler.verification.speed import text_of
 
@@ -64,6 +64,6 @@ def _crashed(runtime: Runtime, name: str) -> tuple[str, ...]:
 def _ends_the_runtime(runtime: Runtime, name: str, text: str) -> bool:
     try:
         runtime.ask(name, (("user", text),), ANSWER_TOKENS, temperature=0.0)
-    except PermanentError as error:
+    except ReconcilerError as error:  # killed for want of memory counts too: that input cost it
         return error.code in _CRASHES
     return False

@@ -12,7 +12,7 @@ from threading import Timer
 
 import pytest
 
-from reconciler.core.errors import RehearsalFailed
+from reconciler.core.errors import ReconcilerError, RehearsalFailed, RuntimeUnavailable
 from reconciler.serving.foundry import DEFAULT_LIMITS, Foundry, Limits
 from reconciler.serving.index import read_index
 from reconciler.verification.rehearsal import Rehearsal
@@ -162,14 +162,18 @@ def test_a_template_that_never_ends_is_killed_and_the_next_candidate_is_not_harm
         assert rehearsal.rehearse(str(model), "tiny-int4:3").completion_tokens
 
 
+@pytest.mark.parametrize(
+    ("ending", "error"), [(signal.SIGABRT, RehearsalFailed), (signal.SIGKILL, RuntimeUnavailable)]
+)
 def test_a_runtime_that_dies_fails_the_candidate_and_comes_back_for_the_next(
-    tmp_path: Path, candidate: Path, model: Path
+    tmp_path: Path, candidate: Path, model: Path, ending: signal.Signals, error: type[ReconcilerError]
 ) -> None:
+    """Who kills it knows why: a want of memory may pass, so the candidate is tried again."""
     template(ENDLESS)(candidate)
     with start(tmp_path / "catalog") as rehearsal:
         rehearsal.rehearse(str(model), "tiny-int4:1")
-        Timer(2.0, lambda: stop_children(signal.SIGKILL)).start()
-        with pytest.raises(RehearsalFailed, match="SIGKILL") as caught:
+        Timer(2.0, lambda: stop_children(ending)).start()
+        with pytest.raises(error, match=ending.name) as caught:
             rehearsal.rehearse(str(candidate), "tiny-int4:2")
         assert caught.value.code == "RuntimeDied"
         assert rehearsal.rehearse(str(model), "tiny-int4:3").completion_tokens
