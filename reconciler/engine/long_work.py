@@ -25,7 +25,7 @@ import uuid
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 
-from reconciler.core.errors import Cancelled, ConversionFailed
+from reconciler.core.errors import Cancelled, ConversionFailed, ConverterLost
 from reconciler.core.value import value
 from reconciler.engine.carry_out import store_conversion
 from reconciler.engine.fetching import fetch
@@ -262,9 +262,8 @@ def _convert(job: Job) -> None:
     )
     if asks_fidelity(job.execution.resolution.desired, job.change.build_key):
         job.progressed(1.0, "comparing it with its source")
-        with suppress(
-            ConversionFailed
-        ):  # the artifact is none the worse: its releases are told why (engine.proving)
+        # Without it the artifact is none the worse, and its releases are told why (engine.proving).
+        with suppress(ConversionFailed, ConverterLost):
             job.fidelity = job.team.converter.compare(
                 source.recipe,
                 source.path,

@@ -3,7 +3,7 @@ after a changed bar this takes no time at all."""
 
 from __future__ import annotations
 
-from reconciler.core.errors import ConversionFailed, GateFailed, PermanentError
+from reconciler.core.errors import ConversionFailed, ConverterLost, GateFailed, PermanentError
 from reconciler.core.gates import judge, needed, rejection_text
 from reconciler.core.measured import Measured
 
@@ -46,9 +46,11 @@ def _fidelity(wanted: Wanted, staged: str, execution: Execution) -> Fidelity | N
         return held
     try:
         found = execution.workers.compare(execution.source(build_key), staged)
-    except ConversionFailed as error:
+    except (ConversionFailed, ConverterLost) as error:
         said = f"it could not be compared with its source: {error}"
-        raise PermanentError(said, code="FidelityUnmeasured", hint=f"{error.hint}; {UNMEASURED}") from None
+        # What was killed lacked memory, most likely, and that may come back.
+        kind = ConverterLost if isinstance(error, ConverterLost) else PermanentError
+        raise kind(said, code="FidelityUnmeasured", hint=f"{error.hint}; {UNMEASURED}") from None
     execution.machine.records.save_fidelity(found)
     return found
 
