@@ -97,18 +97,19 @@ def certificate(folder: Path) -> Path:
 class Server:
     """`git http-backend` behind basic auth. `seen` are the command lines that ran on this machine at each request."""
 
-    def __init__(self, folder: Path, held: Path, user: str, password: str) -> None:
+    def __init__(self, folder: Path, held: Path, user: str, password: str, *, port: int = 0) -> None:
         self.folder = folder
         self.expected = "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
         self.redirect = ""
         self.requests: list[str] = []
         self.seen: set[str] = set()
         handler = type("Handler", (_Handler,), {"owner": self})
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        self._server = ThreadingHTTPServer(("127.0.0.1", port), handler)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(held)
         self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
-        self.url = f"https://127.0.0.1:{self._server.server_port}"
+        self.port = self._server.server_port
+        self.url = f"https://127.0.0.1:{self.port}"
 
     @contextlib.contextmanager
     def running(self) -> Iterator[Server]:

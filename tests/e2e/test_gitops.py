@@ -1,0 +1,258 @@
+"""The whole loop with a real git server: what is pushed is served, what is taken out is pruned, and no accident on the
+way takes a model down. The same story over https with a password and over ssh."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from reconciler.engine.verify import verify
+from tests.at_rest import opened
+from tests.git_server import Repository, Server, certificate
+from tests.machine import TestMachine
+from tests.running import Running, running
+from tests.ssh_server import SshServer
+
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform == "win32", reason="uses /proc and signals")]
+
+INTERVAL = 2.0
+PASSWORD = "correct-horse"
+QUESTION, ANSWER = "What is the capital of Slovenia?", "Ljubljana"
+
+MODEL = """\
+apiVersion: reconciler.foundry/v1alpha1
+kind: Model
+metadata: {{name: {name}}}
+spec:
+  source: {{path: ../model}}
+  precisions: [{precisions}]
+  promptTemplate: {{jinja: {jinja}}}
+"""
+TEMPLATE = (
+    "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n"
+    "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+
+
+@dataclass
+class Fleet:
+    """An author, the server that he pushes to, and the machine that follows it."""
+
+    author: Repository
+    machine: TestMachine
+    arguments: tuple[str, ...]
+    environment: dict[str, str]
+    up: Callable[[], AbstractContextManager[object]]
+
+    def declare(self, name: str, *, precisions: str = "int4", comment: str = "") -> None:
+        template = (comment + TEMPLATE).replace("\n", "\\n").replace('"', '\\"')
+        self.author.write(
+            f"manifests/{name}.yaml", MODEL.format(name=name, precisions=precisions, jinja=f'"{template}"')
+        )
+
+    def push(self, message: str, *options: str) -> str:
+        commit = self.author.commit(message)
+        self.author.git("push", "-q", *options, "origin", "HEAD:main")
+        return commit
+
+    def daemon(self, interval: str = f"{INTERVAL:g}s") -> AbstractContextManager[Running]:
+        arguments = ("--interval", interval, "--listen", "off", *self.arguments)
+        return running(self.machine, *arguments, **self.environment)
+
+
+@pytest.fixture(params=["https", "ssh"])
+def fleet(
+    request: pytest.FixtureRequest, tmp_path: Path, capitals: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Fleet]:
+    author = Repository(tmp_path / "author")
+    shutil.copytree(capitals, tmp_path / "author" / "model")
+    author.commit("the model's weights")
+    bare = tmp_path / "git" / "fleet.git"
+    subprocess.run(["git", "clone", "-q", "--bare", str(author.folder), str(bare)], check=True, timeout=60)
+    author.git("remote", "add", "origin", str(bare))
+    machine = TestMachine(folder=tmp_path / "edge")
+    machine.folder.mkdir()
+    yield from (
+        _over_ssh(author, machine, tmp_path)
+        if request.param == "ssh"
+        else _over_https(author, machine, tmp_path, monkeypatch)
+    )
+
+
+def _over_https(
+    author: Repository, machine: TestMachine, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Fleet]:
+    held = certificate(folder)
+    monkeypatch.setenv("GIT_SSL_CAINFO", str(held))
+    token = folder / "token"
+    token.write_text(PASSWORD)
+    port = 0
+
+    @contextlib.contextmanager
+    def up() -> Iterator[object]:
+        nonlocal port
+        server = Server(folder / "git", held, "x-access-token", PASSWORD, port=port)
+        port = server.port
+        with server.running():
+            yield server
+
+    with up():  # learns its port
+        pass
+    arguments = ("--repo", f"https://127.0.0.1:{port}/fleet.git", "--token-file", str(token))
+    yield Fleet(author, machine, arguments, {}, up)
+
+
+def _over_ssh(author: Repository, machine: TestMachine, folder: Path) -> Iterator[Fleet]:
+    server = SshServer(folder / "git", folder)
+    with server.running():
+        url = server.url + "/fleet.git"
+    arguments = ("--repo", url, "--ssh-key", str(server.key), "--known-hosts", str(server.known_hosts))
+    yield Fleet(author, machine, arguments, {}, server.running)
+    server.close()
+
+
+def test_what_is_pushed_is_served_and_no_accident_takes_it_down(fleet: Fleet) -> None:
+    machine = fleet.machine
+    fleet.declare("one")
+    fleet.declare("two")
+    fleet.push("two models")
+    with fleet.daemon() as daemon:
+        with fleet.up():
+            daemon.until(
+                lambda: daemon.served() == {"one-int4:1", "two-int4:1"}, 90, "a pushed manifest is served"
+            )
+            daemon.until(lambda: daemon.ready("one-int4"), 10, "its condition says so")
+            assert ANSWER in machine.run("ask", "one-int4", QUESTION).out
+            _template_changes_arrive_within_an_interval(fleet, daemon)
+            _a_removal_is_pruned(fleet, daemon)
+            accepted = _a_force_push_is_refused(fleet, daemon)
+        _an_outage_changes_nothing(fleet, daemon)
+        with fleet.up():
+            _the_server_comes_back(fleet, daemon, accepted)
+        assert daemon.stop() == 0
+    assert verify(opened(machine)) == ()
+    assert PASSWORD not in (machine.folder / "daemon.log").read_text()
+
+
+def _template_changes_arrive_within_an_interval(fleet: Fleet, daemon: Running) -> None:
+    """Three times, because one may meet a machine that is busy with something else."""
+    artifacts = _artifacts(fleet.machine)
+    took = []
+    for number in (2, 3, 4):
+        fleet.declare("one", comment="{# " + str(number) + " #}")
+        fleet.push(f"template {number}")
+        expected = f"one-int4:{number}"
+        took.append(
+            daemon.until(lambda wanted=expected: wanted in daemon.served(), 30, f"{expected} is served")
+        )
+    assert statistics.median(took) <= INTERVAL + 2
+    assert _artifacts(fleet.machine) == artifacts
+    daemon.until(lambda: daemon.served() == {"one-int4:4", "two-int4:1"}, 10, "the predecessors are retired")
+
+
+def _a_removal_is_pruned(fleet: Fleet, daemon: Running) -> None:
+    (fleet.author.folder / "manifests" / "two.yaml").unlink()
+    fleet.push("without two")
+    daemon.until(lambda: daemon.served() == {"one-int4:4"}, 30, "two is pruned")
+
+
+def _a_force_push_is_refused(fleet: Fleet, daemon: Running) -> str:
+    accepted = fleet.author.git("rev-parse", "HEAD")
+    fleet.author.git("reset", "-q", "--hard", "HEAD~2")
+    fleet.declare("one", comment="{# rewritten #}")
+    fleet.push("another history", "--force")
+    daemon.until(lambda: "HistoryRewritten" in daemon.log.read_text(), 30, "the rewritten history is refused")
+    time.sleep(2 * INTERVAL)
+    assert daemon.served() == {"one-int4:4"}
+    assert fleet.machine.run("status", "-o", "json").json()["revision"].endswith(accepted)
+    return accepted
+
+
+def _an_outage_changes_nothing(fleet: Fleet, daemon: Running) -> None:
+    before = fleet.machine.index()
+    time.sleep(10 * INTERVAL)
+    assert fleet.machine.index() == before
+    assert "stale" in fleet.machine.run("status").out.lower()
+    assert ANSWER in fleet.machine.run("ask", "one-int4", QUESTION).out
+
+
+def _the_server_comes_back(fleet: Fleet, daemon: Running, accepted: str) -> None:
+    fleet.author.git("reset", "-q", "--hard", accepted)
+    fleet.declare("one", comment="{# after all #}")
+    fleet.push("on the accepted history again", "--force")
+    daemon.until(lambda: daemon.served() == {"one-int4:5"}, 60, "the loop goes on")
+    daemon.until(lambda: "stale" not in fleet.machine.run("status").out.lower(), 30, "it is stale no more")
+
+
+def _artifacts(machine: TestMachine) -> set[str]:
+    return set(opened(machine).store.artifacts())
+
+
+@pytest.mark.parametrize("fleet", ["https"], indirect=True)
+def test_a_newer_commit_ends_a_conversion_that_it_no_longer_wants(fleet: Fleet) -> None:
+    """The conversion is real Olive. Stopped by a signal it lasts as long as a large model's, on any machine."""
+    fleet.declare("one")
+    fleet.push("one model")
+    with fleet.daemon("1s") as daemon, fleet.up():
+        daemon.until(lambda: daemon.served() == {"one-int4:1"}, 90, "the first model is served")
+        fleet.declare("slow", precisions="int8")
+        fleet.push("a slow conversion")
+        job = _stopped_job(daemon)
+        fleet.declare("one", comment="{# new #}")
+        fleet.push("a template change to another model")
+        daemon.until(lambda: "one-int4:2" in daemon.served(), 10, "it does not wait for the conversion")
+        assert _lives(job)
+        fleet.declare("slow", precisions="fp32")
+        fleet.push("int8 is no longer wanted")
+        seen = daemon.until(
+            lambda: _mentions(daemon, fleet.author.git("rev-parse", "HEAD")), 10, "it is seen"
+        )
+        took = daemon.until(lambda: not _lives(job), 10, "the obsolete conversion ends")
+        assert took <= 3, (seen, took)
+        daemon.until(lambda: "slow-fp32:1" in daemon.served(), 60, "what is wanted now is served")
+        assert not [name for name in daemon.served() if name.startswith("slow-int8")]
+        daemon.until(lambda: not daemon.children(), 20, "no process is left when nothing is to be done")
+    failed = [e for e in opened(fleet.machine).records.events() if str(e["type"]).endswith(".failed")]
+    assert failed == []
+
+
+def _stopped_job(daemon: Running) -> int:
+    """The process of the running conversion, forked from the warm worker; it is stopped from now on."""
+    found: list[int] = []
+
+    def forked() -> bool:
+        for pid in daemon.children():
+            with contextlib.suppress(OSError):
+                parent = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+                is_worker = b"conversion.worker" in Path(f"/proc/{parent}/cmdline").read_bytes()
+                if is_worker and b"conversion.worker" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                    os.kill(pid, signal.SIGSTOP)
+                    found.append(pid)
+                    return True
+        return False
+
+    daemon.until(forked, 60, "a conversion runs")
+    return found[0]
+
+
+def _lives(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def _mentions(daemon: Running, commit: str) -> bool:
+    return commit in daemon.log.read_text()
