@@ -38,7 +38,7 @@ metadata: {{name: {name}}}
 spec:
   source: {{path: ../model}}
   precisions: [{precisions}]
-  promptTemplate: {{jinja: {jinja}}}
+  promptTemplate: {{jinja: templates/{name}.jinja}}
 """
 TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n"
@@ -57,10 +57,8 @@ class Fleet:
     up: Callable[[], AbstractContextManager[object]]
 
     def declare(self, name: str, *, precisions: str = "int4", comment: str = "") -> None:
-        template = (comment + TEMPLATE).replace("\n", "\\n").replace('"', '\\"')
-        self.author.write(
-            f"manifests/{name}.yaml", MODEL.format(name=name, precisions=precisions, jinja=f'"{template}"')
-        )
+        self.author.write(f"manifests/templates/{name}.jinja", comment + TEMPLATE)
+        self.author.write(f"manifests/{name}.yaml", MODEL.format(name=name, precisions=precisions))
 
     def push(self, message: str, *options: str) -> str:
         commit = self.author.commit(message)
@@ -68,7 +66,7 @@ class Fleet:
         return commit
 
     def daemon(self, interval: str = f"{INTERVAL:g}s") -> AbstractContextManager[Running]:
-        arguments = ("--interval", interval, "--listen", "off", *self.arguments)
+        arguments = ("--interval", interval, *self.arguments)
         return running(self.machine, *arguments, **self.environment)
 
 
