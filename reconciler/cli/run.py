@@ -69,7 +69,9 @@ def _declarations(arguments: argparse.Namespace) -> Declarations:
         from reconciler.engine.repository import Branch
 
         credentials_of(arguments)
-        branch = Branch(remote_of(arguments), lambda: credentials_of(arguments), roots)
+        branch = Branch(
+            remote_of(arguments), lambda: credentials_of(arguments), roots, patience=2 * arguments.interval
+        )
         return Repository(branch, arguments.interval)
     from reconciler.cli.manifests import require_folder
     from reconciler.daemon.declarations import Folder

@@ -26,6 +26,18 @@ LEFT = {  # reason and message; long work by its action
     "convert": ("Converting", "its conversion runs; it is verified and served when that ends"),
     "fetch": ("Fetching", "its source is being fetched; it is converted and served when that ends"),
 }
+# What a repository can be in the way of following it: said of the machine, not of a variant.
+SOURCE_CODES = frozenset(
+    {
+        "Stale",
+        "HistoryRewritten",
+        "SignatureRefused",
+        "BranchMissing",
+        "FetchFailed",
+        "CommitRefused",
+        "GitMissing",
+    }
+)
 TYPES = ("Ready", "Reconciling", "Stalled", "Built", "Verified", "Serving", "IntegrityVerified")
 
 
@@ -80,6 +92,16 @@ def judge(
         )
         for wanted in desired.wanted
     }
+
+
+def judge_source(said: Sequence[Problem], before: Mapping[str, Condition], now: str) -> dict[str, Condition]:
+    """The machine's own condition, by type: does it follow what it was told to follow? `said` are the problems and
+    warnings of the declarations."""
+    wrong = next((one for one in said if one.code in SOURCE_CODES and not one.line), None)
+    condition = _say("Followed", True, "Followed")
+    if wrong is not None:
+        condition = _say("Followed", False, wrong.code, wrong.message)
+    return _dated([condition], before, now)
 
 
 def _conditions(

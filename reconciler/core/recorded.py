@@ -79,6 +79,7 @@ class Recorded:
     last_applied_revision: str = ""
     damaged: tuple[str, ...] = ()
     suspensions: tuple[Suspension, ...] = ()
+    conditions: dict[str, Condition] = fresh(factory=dict)  # of the machine itself, by type
     failures: tuple[RememberedFailure, ...] = ()
     measured: Known = Known()
 

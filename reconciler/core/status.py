@@ -42,6 +42,7 @@ def make_status(observed: Observed, recorded: Recorded, conditions: Conditions) 
         "revision": recorded.last_applied_revision,
         "lastAttemptedRevision": recorded.last_attempted_revision,
         "lastAppliedRevision": recorded.last_applied_revision,
+        "conditions": [_condition(recorded.conditions[kind]) for kind in sorted(recorded.conditions)],
         "variants": [_variant(_served(name, observed, recorded, conditions)) for name in sorted(names)],
     }
 

@@ -20,6 +20,11 @@ def status_text(view: Mapping[str, Any]) -> str:
     rows = [HEADS, *(_row(variant) for variant in view["variants"])]
     lines = _columns(rows)
     lines += ["", *(line for variant in view["variants"] for line in _complaints(variant))]
+    lines += [
+        f"not followed since {one['lastTransitionTime']} ({one['reason']}): {one['message']}"
+        for one in view["conditions"]
+        if one["status"] == "False"
+    ]
     lines.append(f"applied revision {view['lastAppliedRevision'] or 'none'}")
     if view["lastAttemptedRevision"] != view["lastAppliedRevision"]:
         lines.append(f"attempted revision {view['lastAttemptedRevision']}")

@@ -7,7 +7,7 @@ import contextlib
 from typing import TYPE_CHECKING
 
 from reconciler.core.changes import BY_FAILURE
-from reconciler.core.conditions import Failure, judge
+from reconciler.core.conditions import Failure, judge, judge_source
 from reconciler.core.errors import DiskFull
 from reconciler.core.failures import remember, still_declared
 from reconciler.core.transitions import transitions
@@ -72,6 +72,8 @@ def record_pass(machine: Machine, last: Look, result: PassResult) -> None:
         judged = _judged(before, last, result)
         _tell_news(machine, before, judged, last.resolution.desired.revision)
         machine.records.save_conditions(judged)
+        said = (*last.resolution.problems, *last.resolution.warnings)
+        machine.records.save_machine_conditions(judge_source(said, last.recorded.conditions, now()))
         if result.converged:
             machine.records.save_applied(last.resolution.desired.revision)
         machine.stamps.save()

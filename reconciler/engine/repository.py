@@ -40,10 +40,16 @@ def read_branch(
 
 class Branch:
     """One branch over the life of a daemon, which holds the root's lock. `credentials` are read anew for each look: a
-    token may have been replaced. `answered` says whether the server did, the last time it was asked."""
+    token may have been replaced. `answered` says whether the server did, the last time it was asked; a server that has not
+    for `patience` seconds is said to be stale."""
 
     def __init__(
-        self, remote: Remote, credentials: Callable[[], Credentials], allowed_roots: tuple[str, ...] = ()
+        self,
+        remote: Remote,
+        credentials: Callable[[], Credentials],
+        allowed_roots: tuple[str, ...] = (),
+        *,
+        patience: float = 0.0,
     ) -> None:
         self.remote = remote
         self.answered = False
@@ -52,10 +58,14 @@ class Branch:
         self._last: Followed | None = None
         self._told: Parsed | None = None
         self._trusted_until = 0.0
+        self._patience = patience
+        self._answered_at = time.monotonic()
 
     def read(self, machine: Machine) -> Parsed:
         """What the branch declares now; what it declared last, with a warning, when the server does not answer."""
         self._told = self._read(machine)
+        if self.answered:
+            self._answered_at = time.monotonic()
         return self._told
 
     def _read(self, machine: Machine) -> Parsed:
@@ -92,6 +102,8 @@ class Branch:
         return parsed
 
     def _stale(self, known: Followed, error: TemporaryError) -> Parsed:
+        if time.monotonic() - self._answered_at <= self._patience:
+            return known.parsed
         message = f"stale: {error}; going on with {known.commit}, accepted before"
         warning = Problem(code=STALE, file=self.remote.url, message=message, hint=error.hint)
         return replace(known.parsed, warnings=(*known.parsed.warnings, warning))

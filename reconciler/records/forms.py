@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from reconciler.core.failures import RememberedFailure
 from reconciler.core.recorded import Condition, RecordedRelease, Timing
 from reconciler.core.suspension import Suspension
-from reconciler.core.value import as_dict, value
+from reconciler.core.value import as_dict, fresh, value
 from reconciler.host.sealed import Damaged
 
 TYPE_CHECKING = False
@@ -40,6 +40,7 @@ class MachineRecord:
     last_applied_revision: str = ""
     timings: tuple[Timing, ...] = ()
     accepted: tuple[Accepted, ...] = ()
+    conditions: Mapping[str, Condition] = fresh(factory=dict)  # of the machine itself, by type
 
 
 def read_variant(variant: str, document: Document) -> VariantRecord:
@@ -91,6 +92,9 @@ def read_machine(document: Document) -> MachineRecord:
             last_applied_revision=document["lastAppliedRevision"],
             timings=tuple(Timing(**timing) for timing in document["timings"]),
             accepted=tuple(Accepted(**one) for one in document.get("accepted", ())),
+            conditions={
+                kind: _read_condition(kind, one) for kind, one in document.get("conditions", {}).items()
+            },
         )
     except (LookupError, TypeError) as error:
         raise Damaged(str(error)) from None
@@ -102,6 +106,7 @@ def write_machine(record: MachineRecord) -> Document:
         "lastAppliedRevision": record.last_applied_revision,
         "timings": [as_dict(timing) for timing in record.timings],
         "accepted": [as_dict(one) for one in record.accepted],
+        "conditions": {kind: _write_condition(one) for kind, one in record.conditions.items()},
     }
 
 

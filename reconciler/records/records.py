@@ -94,6 +94,7 @@ class Records:
             high_water={name: one.high_water for name, one in variants.items() if one.high_water},
             timings=machine.timings,
             last_attempted_revision=machine.last_attempted_revision,
+            conditions=dict(machine.conditions),
             last_applied_revision=machine.last_applied_revision,
             suspensions=suspensions,
             failures=_read(self._failures, read_failures, NO_FAILURES, damaged.append),
@@ -162,6 +163,10 @@ class Records:
 
     def save_applied(self, revision: str) -> None:
         self._save_machine(replace(self._held_machine(), last_applied_revision=revision))
+
+    def save_machine_conditions(self, conditions: Mapping[str, Condition]) -> None:
+        """Of the machine itself, by type: these and no others."""
+        self._save_machine(replace(self._held_machine(), conditions=conditions))
 
     def accepted(self, url: str, branch: str) -> str:
         """The commit that was accepted last on this branch, or ""."""
