@@ -40,8 +40,8 @@ def read_branch(
 
 class Branch:
     """One branch over the life of a daemon, which holds the root's lock. `credentials` are read anew for each look: a
-    token may have been replaced. `answered` says whether the server did, the last time it was asked; a server that has not
-    for `patience` seconds is said to be stale."""
+    token may have been replaced. `answered` says whether the server did, the last time it was asked; one that is silent
+    for longer than `patience` seconds is said to be stale."""
 
     def __init__(
         self,

@@ -27,7 +27,7 @@ from tests.ssh_server import SshServer
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform == "win32", reason="uses /proc and signals")]
 
-INTERVAL = 2.0
+INTERVAL = 1.0
 PASSWORD = "correct-horse"
 QUESTION, ANSWER = "What is the capital of Slovenia?", "Ljubljana"
 
@@ -66,7 +66,7 @@ class Fleet:
         return commit
 
     def daemon(self, interval: str = f"{INTERVAL:g}s") -> AbstractContextManager[Running]:
-        arguments = ("--interval", interval, *self.arguments)
+        arguments = ("--interval", interval, "--listen", "off", *self.arguments)
         return running(self.machine, *arguments, **self.environment)
 
 
