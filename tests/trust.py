@@ -25,7 +25,7 @@ PROMISES = {
     "poison": ("one bad object harms only itself", "1 poison among 100: 99 converge in the same pass"),
     "idle": ("idle means idle", "0 mutating system calls, at most 50 ms CPU a pass for 100 models"),
     "disk": ("a full disk is survivable", "at 0 bytes free the last good serves; prune frees; the next pass converges"),
-    "rollback": ("no roll-back, no silent freeze", "force push, unrelated history refused; `stale` after two intervals"),
+    "rollback": ("no roll-back, no silent freeze", "force push, unrelated history: refused; `stale` after 2 intervals"),
     "secrets": ("secrets never leave", "a canary is in no log, record, argument, diff or artifact"),
     "cage": ("the converter is caged", "every escape probe is refused"),
     "inputs": ("bad inputs", "each item of docs/bad-inputs.md: one line, a stable code, no traceback"),
