@@ -59,7 +59,8 @@ def edit_catalog(machine: TestMachine, change: Callable[[dict[str, Any]], dict[s
 
 
 def entry(identity: str, path: str, properties: dict[str, str]) -> dict[str, Any]:
-    return {"model_path": path, "model_info": {"id": identity, "stringProperties": properties}}
+    info = {"id": identity, "task": "chat-completion", "stringProperties": properties}
+    return {"model_path": path, "model_info": info}
 
 
 def _release(machine: Machine, wanted: Wanted, revision: str) -> None:

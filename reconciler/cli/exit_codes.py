@@ -46,6 +46,7 @@ CODES: dict[str, dict[int, str]] = {
     "status": {OK: "shown", ERROR: "error", INTERRUPTED: "interrupted; so ends --watch"},
     "ask": {OK: "answered", ERROR: "not served, or the runtime refused"},
     "explain": {OK: "explained", ERROR: "not declared, or its source is invalid"},
+    "history": {OK: "shown", ERROR: "nothing is remembered under that name, or another error"},
     "events": {OK: "shown", ERROR: "error", INTERRUPTED: "interrupted; so ends --follow"},
     "drift": {
         OK: "none: the machine is what git declares",

@@ -30,6 +30,7 @@ VERBS = {
     "status": "what is served, in which condition",
     "ask": "ask a served model one question through Foundry Local",
     "explain": "the exact Olive configuration and template that a model becomes",
+    "history": "what a model was served as before, and why that changed",
     "events": "what was done on this machine, oldest first",
     "drift": "tell what git is ahead of from what changed behind our back",
     "verify": "check every byte and every promise of this machine, offline",

@@ -22,6 +22,9 @@ REASONS = {
     "FormatChanged": "this version of reconciler writes served folders differently",
     "DriftDetected": "the machine changed behind our back: a file, a folder or a registration",
     "Superseded": "a newer release of the same variant is served",
+    "Retained": "a newer release is served; the manifest says retainFor, and that time is not over",
+    "InUse": "a newer release is served, but another process still has files of this one in its memory",
+    "DiskShort": "kept only to be served again; a download or a conversion needs its room",
     "Orphaned": "no manifest declares the variant any more",
     "NotSelected": "the model is declared for other machines: its nodeSelector does not match this one",
     "Unreferenced": "no release uses the artifact, or no manifest the source from the hub, any more",
@@ -43,6 +46,9 @@ WISHES = frozenset({"Suspended", "Protected"})
 
 # Held back because it failed here before (core.failures).
 BY_FAILURE = frozenset({"FailedBefore", "BackoffActive"})
+
+# Freed before the work that needs the room.
+MAKES_ROOM = "DiskShort"
 
 # Work that may take hours: it goes on beside passes, and only its result is taken in by one (engine.long_work).
 LONG = frozenset({"convert", "fetch"})
@@ -94,6 +100,7 @@ class Plan:
     revision: str
     changes: tuple[Change, ...] = ()
     held: tuple[Held, ...] = ()
+    later: tuple[Held, ...] = ()  # predecessors that go in time, and until then harm nothing
     not_selected: dict[str, str] = fresh(
         factory=dict
     )  # by name of a model for other machines: why not for this one

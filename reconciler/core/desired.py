@@ -25,6 +25,8 @@ class Wanted:
     protected: bool = False
     gates: Gates = Gates()
     fetch: Fetch | None = None
+    retain_for: float = 0.0  # seconds that a predecessor stays registered
+    history_limit: int = 1  # predecessors whose artifacts are kept
 
     @property
     def variant(self) -> str:

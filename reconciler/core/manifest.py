@@ -108,6 +108,8 @@ class Model:
     generation: Generation = Generation()
     gates: Gates = Gates()
     suspend: bool = False
+    retain_for: float = 0.0  # seconds
+    revision_history_limit: int = 1
     node_selector: Selector | None = None
 
     def line_of(self, field: str) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from reconciler.core import bars, manifest, presets
+from reconciler.core.fields import go_seconds
 from reconciler.core.gate_rules import gates_of
 from reconciler.core.paths import PathRefused, locate
 from reconciler.core.quantization import honoured_options
@@ -94,6 +95,8 @@ def _model(
         generation=manifest.Generation(**_written(spec.generation)),
         gates=gates,
         suspend=spec.suspend,
+        retain_for=go_seconds(spec.retain_for),
+        revision_history_limit=spec.revision_history_limit,
         node_selector=_selector(spec.node_selector),
     )
 

@@ -62,6 +62,9 @@ class Observed:
     hub_sources: dict[str, int] = fresh(factory=dict)  # bytes by digest, also of what came only in part
     disk_used: int = 0  # by the root; only counted where there is a quota
     limits: Limits = Limits()
+    in_use: frozenset[str] = (
+        frozenset()
+    )  # ids whose files another process has mapped; asked only when one is to go
     occupied: dict[str, int] = fresh(factory=dict)  # by variant: the highest number that anything lies at
 
     @lazy

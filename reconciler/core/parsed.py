@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 # Raise it when the meaning of a manifest or of the remembered form changes.
-FORMAT = 5
+FORMAT = 6
 
 
 @value

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from reconciler.core.changes import Plan
 from reconciler.core.plan_fetch import plan_unused_sources
-from reconciler.core.plan_prune import plan_prunes, plan_unreferenced
+from reconciler.core.plan_prune import plan_prunes, plan_room, plan_unreferenced
 from reconciler.core.plan_variant import VariantPlan, plan_variant, verdicts_of
 from reconciler.core.value import replace
 
@@ -38,23 +38,33 @@ def make_plan(
     failed before. `confirm` lifts the prune rails that ask for a confirmation (NothingDeclared, ConfirmationNeeded),
     never the others."""
     wanted = sorted(desired.wanted, key=lambda one: one.variant)
-    variants = _convert_once(
-        [plan_variant(one, observed, recorded, now=now, running=running) for one in wanted]
-    )
+    variants = [plan_variant(one, observed, recorded, now=now, running=running) for one in wanted]
+    room: list[Change] = []
+    if short := max((variant.short_of for variant in variants), default=0):
+        room = plan_room(desired, observed, recorded, short)
+        freed_bytes = -sum(change.cost.disk_bytes for change in room)
+        more = replace(observed, disk_free=observed.disk_free + freed_bytes)
+        variants = [plan_variant(one, more, recorded, now=now, running=running) for one in wanted]
+    variants = _convert_once(variants)
     prunes, prunes_held = plan_prunes(desired, observed, recorded, confirm=confirm)
     ordered = (
         *_changes_of(variants, "mend"),
         *_changes_of(variants, "release"),
         *prunes,
+        *room,
         *_changes_of(variants, "fetch"),
         *_changes_of(variants, "convert"),
     )
-    freed = plan_unreferenced(desired, observed, ordered)
+    going = {change.build_key for change in room}
+    freed = [
+        one for one in plan_unreferenced(desired, observed, recorded, ordered) if one.build_key not in going
+    ]
     held = [hold for variant in variants for hold in variant.held]
     return Plan(
         revision=desired.revision,
         changes=(*ordered, *freed, *plan_unused_sources(desired, observed)),
         held=(*held, *prunes_held),
+        later=tuple(hold for variant in variants for hold in variant.later),
         not_selected=desired.not_selected,
         verdicts={one.variant: found for one in wanted if (found := verdicts_of(one, recorded))},
     )

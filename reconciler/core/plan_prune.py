@@ -6,6 +6,7 @@ Only what is ours can be here at all: a registration with our owner mark, a fold
 from __future__ import annotations
 
 from reconciler.core.changes import Change, Cost, Held
+from reconciler.core.history import kept
 from reconciler.core.ownership import is_ours
 
 TYPE_CHECKING = False
@@ -121,7 +122,9 @@ def _prune(orphan: _Orphan, desired: Desired) -> Change:
     )
 
 
-def plan_unreferenced(desired: Desired, observed: Observed, changes: Iterable[Change]) -> list[Change]:
+def plan_unreferenced(
+    desired: Desired, observed: Observed, recorded: Recorded, changes: Iterable[Change]
+) -> list[Change]:
     """Artifacts that nothing will use once `changes` are carried out. Nothing is freed while anything is not
     understood: a manifest, a source, or a served folder that nobody can read may want them."""
     unread = any(folder.marker is None for folder in observed.folders)
@@ -135,7 +138,8 @@ def plan_unreferenced(desired: Desired, observed: Observed, changes: Iterable[Ch
         for number in (change.numbers or (change.number,))
     }
     keys = observed.artifacts.keys() | observed.damaged_artifacts.keys()
-    return [_free(observed, key) for key in sorted(keys - _used(desired, observed, leaving))]
+    used = _used(desired, observed, leaving) | _kept_to_go_back(desired, observed, recorded).keys()
+    return [_free(observed, key) for key in sorted(keys - used)]
 
 
 def _used(desired: Desired, observed: Observed, leaving: set[tuple[str, int]]) -> set[object]:
@@ -154,12 +158,39 @@ def _used(desired: Desired, observed: Observed, leaving: set[tuple[str, int]]) -
     return used
 
 
-def _free(observed: Observed, build_key: str) -> Change:
+def _kept_to_go_back(desired: Desired, observed: Observed, recorded: Recorded) -> dict[str, str]:
+    """The build keys of earlier releases within each model's limit, with when they were served."""
+    found: dict[str, str] = {}
+    for wanted in desired.wanted:
+        history = recorded.history.get(wanted.variant, ())
+        for one in kept(history, wanted.history_limit, wanted.release.digest):
+            found[one.release.recipe.build_key] = one.registered
+        if not history and wanted.history_limit:  # its first release, whose history nobody needed yet
+            folder = observed.folder_behind(observed.serving(wanted.variant))
+            if folder is not None and folder.marker is not None:
+                found[folder.marker.build_key] = folder.marker.created
+    return found
+
+
+def plan_room(desired: Desired, observed: Observed, recorded: Recorded, need: int) -> list[Change]:
+    """What is kept only to go back to, oldest first, as far as it makes room for `need` bytes; nothing if all of it
+    would not be enough."""
+    since = _kept_to_go_back(desired, observed, recorded)
+    used = _used(desired, observed, set())
+    changes, room = [], observed.disk_free
+    for key in sorted(since, key=lambda key: (since[key], key)):
+        if room < need and key in observed.artifacts and key not in used:
+            changes.append(_free(observed, key, "DiskShort"))
+            room += observed.artifacts[key].size
+    return changes if room >= need else []
+
+
+def _free(observed: Observed, build_key: str, reason: str = "Unreferenced") -> Change:
     artifact = observed.artifacts.get(build_key)
     size = artifact.size if artifact else 0
     return Change(
         action="prune",
-        reason="Unreferenced",
+        reason=reason,
         variant="",
         build_key=build_key,
         before={"artifact": artifact.digest if artifact else None, "buildKey": build_key, "sizeBytes": size},

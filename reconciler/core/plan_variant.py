@@ -10,6 +10,7 @@ from reconciler.core.gates import judge, rejection_text
 from reconciler.core.ownership import is_ours
 from reconciler.core.plan_fetch import fetch_change
 from reconciler.core.release import ALWAYS_COPIED
+from reconciler.core.retention import Retention
 from reconciler.core.room import room
 from reconciler.core.value import replace, value
 
@@ -27,11 +28,14 @@ if TYPE_CHECKING:
 
 @value
 class VariantPlan:
-    """`phase` says where the changes stand in the whole plan: mend | release | fetch | convert."""
+    """`phase` says where the changes stand in the whole plan: mend | release | fetch | convert. `later` are
+    predecessors that go in time."""
 
     changes: tuple[Change, ...] = ()
     held: tuple[Held, ...] = ()
+    later: tuple[Held, ...] = ()
     phase: str = "release"
+    short_of: int = 0  # bytes that must be free, where they are not
 
 
 @value
@@ -135,7 +139,8 @@ def _repair(facts: _Facts) -> VariantPlan | None:
         return None
     broken = _what_is_broken(facts, number)
     if not broken:
-        return VariantPlan(changes=tuple(_retire_others(facts, keep=number)))
+        retired, later = _retire_others(facts, keep=number)
+        return VariantPlan(changes=retired, later=later)
     changes = []
     needs_bytes = not facts.folder_is_whole(number)
     needs_conversion = needs_bytes and not facts.artifact_is_held
@@ -156,8 +161,10 @@ def _repair(facts: _Facts) -> VariantPlan | None:
             after={"id": f"{facts.wanted.variant}:{number}", "release": facts.wanted.release.digest},
         )
     )
-    changes.extend(_retire_others(facts, keep=number))
-    return VariantPlan(changes=tuple(changes), phase="convert" if needs_conversion else "mend")
+    retired, later = _retire_others(facts, keep=number)
+    return VariantPlan(
+        changes=(*changes, *retired), later=later, phase="convert" if needs_conversion else "mend"
+    )
 
 
 def _number_of_wanted(facts: _Facts) -> int | None:
@@ -205,8 +212,10 @@ def _release(facts: _Facts) -> VariantPlan:
         changes.append(_convert(facts, reason=reason, difference=difference.of_recipe))
     changes.append(_step("verify", facts, difference, number))
     changes.append(_step("register", facts, difference, number))
-    changes.extend(_retire_others(facts, keep=number))
-    return VariantPlan(changes=tuple(changes), phase="release" if facts.artifact_is_held else "convert")
+    retired, later = _retire_others(facts, keep=number)
+    return VariantPlan(
+        changes=(*changes, *retired), later=later, phase="release" if facts.artifact_is_held else "convert"
+    )
 
 
 def _fetch(facts: _Facts, fetch: Fetch) -> VariantPlan:
@@ -281,10 +290,16 @@ def _copied_bytes(facts: _Facts) -> int:
     return predicted if predicted < ALWAYS_COPIED else 0
 
 
-def _retire_others(facts: _Facts, *, keep: int) -> list[Change]:
+def _retire_others(facts: _Facts, *, keep: int) -> tuple[tuple[Change, ...], tuple[Held, ...]]:
+    """What goes now, and what in time. A higher number goes at once: it would keep the name."""
     registered = {r.number for r in facts.registrations}
     numbers = sorted((registered | _finished_folders(facts)) - {keep})
-    return [
+    retention = Retention(
+        wanted=facts.wanted, observed=facts.observed, recorded=facts.recorded, now=facts.now
+    )
+    stays = {n: retention.of(n) for n in numbers if n < keep and n in registered}
+    later = tuple(held for held in stays.values() if held is not None)
+    changes = tuple(
         Change(
             action="retire",
             reason="Superseded",
@@ -293,7 +308,9 @@ def _retire_others(facts: _Facts, *, keep: int) -> list[Change]:
             before={"id": f"{facts.wanted.variant}:{number}", "registered": number in registered},
         )
         for number in numbers
-    ]
+        if stays.get(number) is None
+    )
+    return changes, later
 
 
 def _finished_folders(facts: _Facts) -> set[int]:
@@ -324,4 +341,5 @@ def _unless_disk_is_short(plan: VariantPlan, facts: _Facts) -> VariantPlan:
     if need <= left or facts.running:
         return plan
     message = f"needs {need} bytes at the peak, {words}"
-    return VariantPlan(held=(Held(variant=facts.wanted.variant, reason="DiskInsufficient", message=message),))
+    held = Held(variant=facts.wanted.variant, reason="DiskInsufficient", message=message)
+    return VariantPlan(held=(held,), short_of=need)

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from reconciler.core.failures import RememberedFailure
+from reconciler.core.history import History
 from reconciler.core.measured import Known
 from reconciler.core.observed import Registration
 from reconciler.core.release import Marker
@@ -82,6 +83,7 @@ class Recorded:
     conditions: dict[str, Condition] = fresh(factory=dict)  # of the machine itself, by type
     failures: tuple[RememberedFailure, ...] = ()
     measured: Known = Known()
+    history: dict[str, History] = fresh(factory=dict)  # by variant, where there ever was a second number
 
     def suspension_of(self, variant: str, model: str) -> Suspension | None:
         return suspension_of(self.suspensions, variant=variant, model=model)

@@ -51,8 +51,9 @@ def plan_text(view: Mapping[str, Any]) -> str:
     for change in view["changes"]:
         lines.extend(_change_lines(change))
     lines.extend(f"! {h['variant']}: held back ({h['reason']}): {h['message']}" for h in view["held"])
+    lines.extend(f". {h['message']} ({h['reason']})" for h in view["later"])
     lines.extend(_missed(view))
-    if view["changes"] or view["held"]:
+    if view["changes"] or view["held"] or view["later"]:
         lines.append("")
     lines.append(f"Plan: {summary(view)}.")
     return "\n".join(for_terminal(line) for line in lines) + "\n"

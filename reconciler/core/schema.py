@@ -27,6 +27,7 @@ from reconciler.core.fields import (
     AnyText,
     FilePattern,
     Flag,
+    GoDuration,
     Name,
     RelativePath,
     Repo,
@@ -287,6 +288,8 @@ def _gates_on_purpose(value: object) -> object:
     return value
 
 
+HistoryLimit = Annotated[int, Field(ge=0, le=20), expect("a whole number from 0 to 20", as_whole)]
+
 # That each kind stands there once is for `core.gate_rules`, as with the precisions.
 Gates = Annotated[list[Gate], BeforeValidator(_gates_on_purpose)]
 
@@ -309,6 +312,14 @@ class ModelSpec(Strict):
     )
     suspend: Flag = Field(
         default=False, description="Leave the model as it is on this machine, whatever git says."
+    )
+    retain_for: GoDuration = Field(
+        default="0s",
+        description="How long a predecessor stays registered beside its successor, such as 90s or 1h30m.",
+    )
+    revision_history_limit: HistoryLimit = Field(
+        default=1,
+        description="How many earlier releases of a variant can be served again: their artifacts are kept.",
     )
     node_selector: NodeSelector | None = Field(
         default=None, description="Which machines the model is for. Default: all."

@@ -25,6 +25,7 @@ def plan_view(plan: Plan, problems: Iterable[Problem] = (), warnings: Iterable[P
         "revision": plan.revision,
         "changes": [_change(change) for change in plan.changes],
         "held": [as_dict(held) for held in plan.held],
+        "later": [as_dict(held) for held in plan.later],
         "gates": [
             {"variant": variant, **as_dict(verdict)}
             for variant, verdicts in sorted(plan.verdicts.items())

@@ -17,6 +17,7 @@ from reconciler.core.errors import Disturbed, PermanentError
 from reconciler.core.recorded import RecordedRelease
 from reconciler.engine.machine import served_folders
 from reconciler.engine.proving import prove
+from reconciler.engine.remembering import remember_registered, remember_retired
 from reconciler.engine.runtime import of_this_runtime
 from reconciler.host import durable
 from reconciler.host.clock import now
@@ -131,6 +132,7 @@ def _name(marker: Marker, path: str, execution: Execution) -> None:
     registered = {r.id: r.path for r in read_index(execution.machine.cache)}
     if registered.get(marker.id) != path:
         raise Disturbed(f"{marker.id} is not in the catalog after registration", code="NotRegistered")
+    remember_registered(marker, execution.wanted(marker.variant).release, execution.machine)
     execution.machine.records.save_release(_record(marker))
 
 
@@ -221,11 +223,13 @@ def _quarantine(machine: Machine) -> str:
 
 def _retire(change: Change, execution: Execution) -> None:
     _remove_release(change.variant, change.number, execution)
+    remember_retired(change.variant, change.number, execution.machine)
 
 
 def _prune(change: Change, execution: Execution) -> None:
     for number in change.numbers:
         _remove_release(change.variant, number, execution)
+        remember_retired(change.variant, number, execution.machine)
     execution.machine.records.forget_release(change.variant)
 
 

@@ -18,7 +18,7 @@ import os
 import time
 from functools import partial
 
-from reconciler.core.changes import LONG
+from reconciler.core.changes import LONG, MAKES_ROOM
 from reconciler.core.errors import DiskFull, ReconcilerError
 from reconciler.core.plan_prune import plan_unreferenced
 from reconciler.engine import log
@@ -138,6 +138,7 @@ class Keeping:
     def _carry_out(self, first: Look, outcomes: list[Outcome]) -> None:
         steps = Steps(self._reporter, outcomes)
         execution = Execution(machine=self._machine, workers=self._workers, resolution=first.resolution)
+        steps.free([change for change in first.plan.changes if change.reason == MAKES_ROOM], execution)
         self._direct_long_work(first, execution, steps)
         if not first.plan:
             return
@@ -213,12 +214,12 @@ def _parted(plan: Plan) -> tuple[list[Change], list[Change]]:
 
 
 def _without_variant(plan: Plan) -> list[Change]:
-    return [change for change in plan.changes if not change.variant]
+    return [change for change in plan.changes if not change.variant and change.reason != MAKES_ROOM]
 
 
 def _freed(first: Look, quick: list[Change]) -> list[Change]:
     """What can be freed though the plan as a whole is not carried out yet."""
-    return plan_unreferenced(first.resolution.desired, first.observed, quick)
+    return plan_unreferenced(first.resolution.desired, first.observed, first.recorded, quick)
 
 
 def _is_understood(job: Job, desired: Desired) -> bool:

@@ -47,5 +47,6 @@ class PassResult:
 
     @property
     def next_wake(self) -> str | None:
-        """When the earliest thing that time alone holds back may be tried (RFC 3339)."""
-        return min((hold.until for hold in self.remaining.held if hold.until), default=None)
+        """When the earliest thing that time alone holds back may be tried, or goes (RFC 3339)."""
+        waiting = (*self.remaining.held, *self.remaining.later)
+        return min((hold.until for hold in waiting if hold.until), default=None)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from reconciler.core.failures import without_backoff
 from reconciler.core.plan import make_plan
 from reconciler.core.value import replace, value
 from reconciler.engine.machine import machine_labels, observe, recall
 from reconciler.engine.resolve import resolve
 from reconciler.host.clock import now
+from reconciler.host.mapped import mapped_folders
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -47,8 +50,21 @@ def look(
     recorded = recall(machine, observed)
     if recorded.failures and ignored:
         recorded = replace(recorded, failures=without_backoff(recorded.failures, ignored))
-    plan = make_plan(resolution.desired, observed, recorded, now=now(), running=running, confirm=confirm)
+    planned = partial(
+        make_plan, resolution.desired, recorded=recorded, now=now(), running=running, confirm=confirm
+    )
+    plan = planned(observed)
+    if in_use := _in_use(plan, observed):
+        observed = replace(observed, in_use=in_use)
+        plan = planned(observed)
     return Look(resolution=resolution, observed=observed, recorded=recorded, plan=plan)
+
+
+def _in_use(plan: Plan, observed: Observed) -> frozenset[str]:
+    """The ids that are to be retired and whose files another process has mapped. Nobody looks when none is to go."""
+    due = {(change.variant, change.number) for change in plan.changes if change.action == "retire"}
+    folders = {f.path: f"{f.variant}:{f.number}" for f in observed.folders if (f.variant, f.number) in due}
+    return frozenset(folders[path] for path in mapped_folders(folders)) if folders else frozenset()
 
 
 def _labels(machine: Machine, parsed: Parsed) -> dict[str, str] | None:

@@ -4,14 +4,17 @@ end conditions and revisions. A full disk loses them, and nothing else."""
 from __future__ import annotations
 
 import contextlib
+from functools import partial
 from typing import TYPE_CHECKING
 
 from reconciler.core.changes import BY_FAILURE
 from reconciler.core.conditions import Failure, judge, judge_source
 from reconciler.core.errors import DiskFull
 from reconciler.core.failures import remember, still_declared
+from reconciler.core.history import not_in_the_future
 from reconciler.core.transitions import transitions
 from reconciler.core.value import replace
+from reconciler.engine.remembering import remember_rejected
 from reconciler.host.clock import now
 from reconciler.serving.folder import rewrite_marker
 
@@ -49,6 +52,8 @@ def record_outcome(execution: Execution, outcome: Outcome) -> None:
         execution.machine.records.append_event(event | {k: v for k, v in details.items() if v})
         records = execution.machine.records
         records.save_failures(remember(records.failures(), outcome, now()))
+        if outcome.status == "failed" and outcome.permanent and change.action == "verify":
+            remember_rejected(outcome, execution)
         if outcome.status == "done" and change.action in ("convert", "verify", "register"):
             _record_timing(execution, outcome)
         if outcome.status == "done" and change.action == "fetch":
@@ -68,6 +73,7 @@ def record_pass(machine: Machine, last: Look, result: PassResult) -> None:
     with contextlib.suppress(DiskFull):
         _follow_protection(machine, last)
         _forget_undeclared(machine, last)
+        _trust_no_future(machine, last)
         before = machine.records.conditions()
         judged = _judged(before, last, result)
         _tell_news(machine, before, judged, last.resolution.desired.revision)
@@ -140,6 +146,14 @@ def _follow_protection(machine: Machine, last: Look) -> None:
             if marker and marker.owner == machine.owner and marker.protected != wanted.protected:
                 said = replace(marker, protected=wanted.protected)
                 rewrite_marker(folder.path, said, machine.stamps)
+
+
+def _trust_no_future(machine: Machine, last: Look) -> None:
+    """A clock that was set back: what was superseded in its future is superseded now."""
+    moment = now()
+    for variant, held in last.recorded.history.items():
+        if any(one.superseded > moment for one in held):
+            machine.records.change_history(variant, partial(not_in_the_future, now=moment))
 
 
 def _failure(outcome: Outcome) -> Failure:

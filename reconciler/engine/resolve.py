@@ -230,6 +230,8 @@ class _Resolver:
             suspended=model.suspend,
             protected=model.prune_disabled,
             gates=model.gates,
+            retain_for=model.retain_for,
+            history_limit=model.revision_history_limit,
         )
 
 

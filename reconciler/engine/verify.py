@@ -161,7 +161,7 @@ class _Look:
         for folder in ("staging", "trash"):
             for name in _names(layout.at(folder)):
                 yield _finding("LeftOver", f"{folder}/{name}", "nobody uses it", SWEEP)
-        for folder in ("", "records", "records/variants", "records/suspended"):
+        for folder in ("", "records", "records/variants", "records/history", "records/suspended"):
             for name in _names(layout.at(folder)):
                 if is_temporary(name):
                     where = os.path.join(folder, name)

@@ -36,6 +36,7 @@ from reconciler.records.forms import (
     write_suspensions,
     write_variant,
 )
+from reconciler.records.history_form import read_history, write_history
 from reconciler.records.measured_form import read_measured, write_measured
 
 TYPE_CHECKING = False
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from typing import TypeVar
 
     from reconciler.core.failures import RememberedFailure
+    from reconciler.core.history import History
     from reconciler.core.layout import Layout
     from reconciler.core.measured import Fidelity, Measured
     from reconciler.core.observed import Registration
@@ -59,6 +61,7 @@ TIMINGS_KEPT = 50
 MEASUREMENTS_KEPT = 200
 NONE: tuple[Suspension, ...] = ()
 NO_FAILURES: tuple[RememberedFailure, ...] = ()
+NO_HISTORY: History = ()
 BRANCHES_KEPT = 50
 
 
@@ -66,6 +69,7 @@ class Records:
     def __init__(self, layout: Layout) -> None:
         self._folder = layout.records
         self._variants = os.path.join(layout.records, "variants")
+        self._histories = os.path.join(layout.records, "history")
         self._machine = os.path.join(layout.records, "machine.json")
         self._conditions = os.path.join(layout.records, "conditions.json")
         self._suspensions = os.path.join(layout.suspended, "suspensions.json")
@@ -99,6 +103,8 @@ class Records:
             suspensions=suspensions,
             failures=_read(self._failures, read_failures, NO_FAILURES, damaged.append),
             measured=_read(self._measurements, read_measured, Known(), lambda path: None),
+            # Most variants never had a second number, and then there is nothing to go back to.
+            history={name: self.history(name) for name, one in variants.items() if one.high_water > 1},
             damaged=tuple(os.path.relpath(path, self._folder) for path in damaged),
         )
         self._known = completed(recorded, owner=owner, markers=markers, registrations=registrations)
@@ -115,6 +121,8 @@ class Records:
             self._conditions: read_conditions,
             self._measurements: read_measured,
         }
+        for name in documents.names_in(self._histories):
+            forms[os.path.join(self._histories, name + documents.ENDING)] = partial(read_history, name)
         for path, form in forms.items():
             _read(path, form, None, damaged.append)
         return tuple(os.path.relpath(path, self._folder) for path in damaged)
@@ -135,6 +143,25 @@ class Records:
         self._save_variant(variant, replace(self._variant(variant), release=None))
         left = {name: held for name, held in self._held_conditions().items() if name != variant}
         documents.write(self._conditions, write_conditions(left))
+
+    def history(self, variant: str) -> History:
+        """Oldest first. What cannot be trusted is none: nothing can be made again from it."""
+        return self._history(variant, lambda path: None)
+
+    def with_history(self) -> list[str]:
+        return documents.names_in(self._histories)
+
+    def change_history(self, variant: str, change: Callable[[History], History]) -> None:
+        old = self._history(variant, documents.set_aside)
+        new = change(old)
+        if new != old:
+            documents.write(self._history_path(variant), write_history(variant, new))
+
+    def _history(self, variant: str, damaged: Callable[[str], None]) -> History:
+        return _read(self._history_path(variant), partial(read_history, variant), NO_HISTORY, damaged)
+
+    def _history_path(self, variant: str) -> str:
+        return os.path.join(self._histories, _checked(variant) + documents.ENDING)
 
     def save_conditions(self, conditions: Mapping[str, Mapping[str, Condition]]) -> None:
         """By variant and type: these and no others."""
@@ -228,7 +255,7 @@ class Records:
 
     def sweep(self) -> None:
         """Remove what a killed writer left."""
-        for folder in (self._folder, self._variants):
+        for folder in (self._folder, self._variants, self._histories):
             durable.sweep_temporaries(folder)
 
     def _variant(self, variant: str) -> VariantRecord:
@@ -243,9 +270,7 @@ class Records:
         documents.write(self._variant_path(variant), write_variant(variant, record))
 
     def _variant_path(self, variant: str) -> str:
-        if not VARIANT.fullmatch(variant):
-            raise ValueError(f"{variant!r} is no name of a variant")
-        return os.path.join(self._variants, variant + documents.ENDING)
+        return os.path.join(self._variants, _checked(variant) + documents.ENDING)
 
     def _held_machine(self) -> MachineRecord:
         return _read(self._machine, read_machine, MachineRecord(), documents.set_aside)
@@ -255,6 +280,12 @@ class Records:
 
     def _held_conditions(self) -> dict[str, dict[str, Condition]]:
         return _read(self._conditions, read_conditions, {}, documents.set_aside)
+
+
+def _checked(variant: str) -> str:
+    if not VARIANT.fullmatch(variant):
+        raise ValueError(f"{variant!r} is no name of a variant")
+    return variant
 
 
 def _read(path: str, form: Callable[[Document], T], missing: T, damaged: Callable[[str], None]) -> T:

@@ -46,6 +46,7 @@ VERBS: dict[str, tuple[str, ...]] = {
     "status": (),
     "events": (),
     "verify": (),
+    "history --help": (),
     "doctor": (),
     "inventory": (),
     "drift": ("pydantic", "yaml"),

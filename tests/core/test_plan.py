@@ -130,6 +130,24 @@ CASES: list[tuple[str, World, Desired, list[str]]] = [
         "another block size is another artifact",
         SERVED,
         desired(release(block_size=128)),
+        ["convert RecipeChanged", "verify RecipeChanged", "register RecipeChanged", "retire Superseded"],
+    ),
+    (
+        "without a history limit the predecessor's artifact goes at once",
+        SERVED,
+        desired(wanted(release(block_size=128), history_limit=0)),
+        [
+            "convert RecipeChanged",
+            "verify RecipeChanged",
+            "register RecipeChanged",
+            "retire Superseded",
+            "prune Unreferenced",
+        ],
+    ),
+    (
+        "what is beyond the history limit goes",
+        SERVED.converge(desired(release(block_size=128))),
+        desired(release(block_size=64)),
         [
             "convert RecipeChanged",
             "verify RecipeChanged",

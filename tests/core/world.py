@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from reconciler.core.changes import Change, Plan
 from reconciler.core.desired import Desired, Wanted
+from reconciler.core.history import Past, registered
 from reconciler.core.manifest import Generation, Target
 from reconciler.core.observed import Observed, Registration, ServedFolder
 from reconciler.core.plan import make_plan
@@ -121,7 +122,7 @@ class World:
         folders = [f for f in self.observed.folders if f.path != path]
         entries = [r for r in self.observed.registrations if r.id != entry.id]
         world = self.with_observed(folders=(*folders, folder), registrations=(*entries, entry))
-        return replace(world, recorded=remember(world.recorded, marker))
+        return replace(world, recorded=remember(world.recorded, marker, one.release))
 
     def _remove(self, change: Change, want: Desired) -> World:
         if not change.variant:
@@ -169,7 +170,7 @@ def registration(marker: Marker, path: str) -> Registration:
     return Registration(id=marker.id, path=path, properties=properties)
 
 
-def remember(recorded: Recorded, marker: Marker) -> Recorded:
+def remember(recorded: Recorded, marker: Marker, made: Release) -> Recorded:
     one = RecordedRelease(
         variant=marker.variant,
         number=marker.number,
@@ -188,8 +189,18 @@ def remember(recorded: Recorded, marker: Marker) -> Recorded:
         template_origin=marker.template_origin,
     )
     highest = max(marker.number, recorded.high_water.get(marker.variant, 0))
+    past = Past(
+        number=marker.number,
+        digest=marker.release,
+        release=made,
+        artifact=marker.artifact,
+        revision=marker.revision,
+        registered=marker.created,
+    )
+    history = registered(recorded.history.get(marker.variant, ()), past)
     return replace(
         recorded,
         releases={**recorded.releases, marker.variant: one},
         high_water={**recorded.high_water, marker.variant: highest},
+        history={**recorded.history, marker.variant: history},
     )

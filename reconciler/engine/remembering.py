@@ -1,0 +1,102 @@
+"""What the history of a variant is told: what came to serve, what went, what was rejected.
+
+A history is only ever needed to go back. Losing it loses that, and nothing that serves.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from functools import partial
+
+from reconciler.core import history
+from reconciler.core.history import REJECTED, Past
+from reconciler.core.manifest import Generation, Target
+from reconciler.core.release import Recipe, Release
+from reconciler.host.clock import now
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from reconciler.core.changes import Outcome
+    from reconciler.core.release import Marker
+    from reconciler.engine.carry_out import Execution
+    from reconciler.engine.machine import Machine
+
+
+def remember_registered(marker: Marker, release: Release, machine: Machine) -> None:
+    """`release` is what was just registered as `marker` says. What served before it is written down too, if it is not
+    yet: a root of an earlier version has no history."""
+    known = {one.number for one in machine.records.history(marker.variant)}
+    for path, older in _older(marker, machine):
+        if older.number not in known and (found := _read_back(path, older)) is not None:
+            _add(older, found, older.created, machine)
+    if marker.number not in known:
+        _add(marker, release, now(), machine)
+
+
+def remember_retired(variant: str, number: int, machine: Machine, *, why: str = "", serving: int = 0) -> None:
+    change = partial(history.retired, number=number, now=now(), why=why, serving=serving)
+    machine.records.change_history(variant, change)
+
+
+def remember_rejected(outcome: Outcome, execution: Execution) -> None:
+    """A candidate that was never served, and why."""
+    wanted = execution.wanted(outcome.change.variant)
+    past = Past(
+        number=0,
+        digest=wanted.release.digest,
+        release=wanted.release,
+        artifact="",
+        revision=execution.resolution.desired.revision,
+        registered=now(),
+        outcome=REJECTED,
+        message=f"{outcome.code}: {outcome.message}",
+    )
+    records = execution.machine.records
+    records.change_history(wanted.variant, partial(history.rejected, past=past))
+
+
+def _add(marker: Marker, release: Release, when: str, machine: Machine) -> None:
+    past = Past(
+        number=marker.number,
+        digest=marker.release,
+        release=release,
+        artifact=marker.artifact,
+        revision=marker.revision,
+        registered=when,
+    )
+    machine.records.change_history(marker.variant, partial(history.registered, past=past))
+
+
+def _older(marker: Marker, machine: Machine) -> list[tuple[str, Marker]]:
+    from reconciler.engine.machine import served_folders
+
+    folders = [f for f in served_folders(machine) if f.variant == marker.variant and f.number < marker.number]
+    whole = [(f.path, f.marker) for f in folders if f.marker is not None and not f.damage]
+    return sorted(
+        ((path, one) for path, one in whole if one.owner == machine.owner), key=lambda p: p[1].number
+    )
+
+
+def _read_back(path: str, marker: Marker) -> Release | None:
+    """The release that a whole folder serves; None where its digest is another, so that nothing is made up."""
+    with contextlib.suppress(OSError, ValueError, TypeError, LookupError):
+        with open(os.path.join(path, "chat_template.jinja"), encoding="utf-8", newline="") as file:
+            template = file.read()
+        with open(os.path.join(path, "inference_model.json"), encoding="utf-8") as file:
+            roles = json.load(file)["PromptTemplate"]
+        recipe = dict(marker.recipe)
+        recipe["target"] = Target(**recipe["target"])  # type: ignore[arg-type]
+        release = Release(
+            variant=marker.variant,
+            model=marker.model,
+            precision=marker.precision,
+            recipe=Recipe(**recipe),  # type: ignore[arg-type]
+            template=template,
+            template_origin=marker.template_origin,
+            roles=roles,
+            generation=Generation(**marker.generation),  # type: ignore[arg-type]
+        )
+        return release if release.digest == marker.release else None
+    return None

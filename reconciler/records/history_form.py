@@ -1,0 +1,39 @@
+"""How the history of a variant looks on disk."""
+
+from __future__ import annotations
+
+from reconciler.core.history import Past
+from reconciler.core.manifest import Generation, Target
+from reconciler.core.release import Recipe, Release
+from reconciler.core.value import as_dict
+from reconciler.host.sealed import Damaged
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from reconciler.core.history import History
+    from reconciler.records.documents import Document
+
+
+def read_history(variant: str, document: Document) -> History:
+    """Raises Damaged also for a document that stands under another variant's name."""
+    try:
+        if document["variant"] != variant:
+            raise Damaged(f"it is about {document['variant']}")
+        return tuple(past_from_json(one) for one in document["releases"])
+    except (LookupError, TypeError) as error:
+        raise Damaged(str(error)) from None
+
+
+def write_history(variant: str, history: History) -> Document:
+    return {"variant": variant, "releases": [as_dict(one) for one in history]}
+
+
+def past_from_json(one: dict[str, Any]) -> Past:
+    return Past(**one | {"release": _release(one["release"])})
+
+
+def _release(one: dict[str, Any]) -> Release:
+    recipe = Recipe(**one["recipe"] | {"target": Target(**one["recipe"]["target"])})
+    return Release(**one | {"recipe": recipe, "generation": Generation(**one["generation"])})

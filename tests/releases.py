@@ -1,0 +1,62 @@
+"""Releases in a second: candidates whose weights nobody loads, with what a rehearsal would have measured already
+written down. Registered by the real Foundry Local; nothing is asked of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from reconciler.core.answer import Measurements
+from reconciler.core.desired import Wanted
+from reconciler.core.measured import Measured
+from reconciler.engine.machine import Machine, locked_machine
+from reconciler.engine.options import PassResult
+from reconciler.engine.pass_ import Options, run_pass
+from reconciler.engine.report import Silent
+from reconciler.engine.resolve import resolve
+from reconciler.sources.manifests import load
+from tests.at_rest import TREE
+from tests.machine import TestMachine
+
+
+def release(machine: TestMachine, **declared: str) -> PassResult:
+    """A pass over the one model `capitals`, declared like this; everything is measured and built beforehand."""
+    machine.declare(**declared)
+    with locked_machine(str(machine.root), str(machine.cache), command="test") as opened:
+        for wanted in resolve(load(str(machine.manifests)), opened.stamps).desired.wanted:
+            build(opened, wanted)
+            measure(opened, wanted)
+    return one_pass(machine)
+
+
+def one_pass(machine: TestMachine) -> PassResult:
+    with locked_machine(str(machine.root), str(machine.cache), command="test") as opened:
+        return run_pass(opened, load(str(machine.manifests)), Silent(), Options())
+
+
+def build(machine: Machine, wanted: Wanted) -> None:
+    recipe = wanted.release.recipe
+    if recipe.build_key in machine.store.artifacts():
+        return
+    tree = Path(machine.layout.at("staging", recipe.build_key[7:19]))
+    tree.mkdir(parents=True)
+    for name, data in TREE.items():
+        (tree / name).write_bytes(data + recipe.build_key.encode() if name.endswith(".data") else data)
+    machine.store.put(recipe.build_key, str(tree), recipe.as_json())
+
+
+def measure(machine: Machine, wanted: Wanted, *, runtime: str = "", peak: int = 1 << 20) -> None:
+    """As a rehearsal in Foundry Local of version `runtime` ("": the one that is here) would have left it."""
+    load = Measurements(
+        load_seconds=0.1,
+        first_token_seconds=0.1,
+        tokens_per_second=100.0,
+        prompt_tokens=10,
+        completion_tokens=8,
+        peak_memory_bytes=peak,
+        takes_system=True,
+        runtime={"foundry-local-sdk": runtime} if runtime else {},
+    )
+    release = wanted.release
+    machine.records.save_measured(
+        Measured(release=release.digest, build_key=release.recipe.build_key, load=load)
+    )
