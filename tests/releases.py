@@ -7,7 +7,7 @@ from pathlib import Path
 
 from reconciler.core.answer import Measurements
 from reconciler.core.desired import Wanted
-from reconciler.core.measured import Measured
+from reconciler.core.measured import TEXTS_DIGEST, Fidelity, Measured
 from reconciler.engine.machine import Machine, locked_machine
 from reconciler.engine.options import PassResult
 from reconciler.engine.pass_ import Options, run_pass
@@ -57,6 +57,16 @@ def measure(machine: Machine, wanted: Wanted, *, runtime: str = "", peak: int = 
         runtime={"foundry-local-sdk": runtime} if runtime else {},
     )
     release = wanted.release
+    faithful = Fidelity(
+        build_key=release.recipe.build_key,
+        prompts=TEXTS_DIGEST,
+        positions=100,
+        top1_agreement=1.0,
+        mean_kl=0.0,
+        perplexity_ratio=1.0,
+        wiring_kl=0.0,
+    )
+    machine.records.save_fidelity(faithful)
     machine.records.save_measured(
         Measured(release=release.digest, build_key=release.recipe.build_key, load=load)
     )

@@ -104,7 +104,9 @@ class Records:
             failures=_read(self._failures, read_failures, NO_FAILURES, damaged.append),
             measured=_read(self._measurements, read_measured, Known(), lambda path: None),
             # Most variants never had a second number, and then there is nothing to go back to.
-            history={name: self.history(name) for name, one in variants.items() if one.high_water > 1},
+            history={
+                n: held for n, one in variants.items() if one.high_water > 1 and (held := self.history(n))
+            },
             damaged=tuple(os.path.relpath(path, self._folder) for path in damaged),
         )
         self._known = completed(recorded, owner=owner, markers=markers, registrations=registrations)
