@@ -87,7 +87,7 @@ def parse_manifest(digest: str, data: bytes) -> Packed:
         files = tuple([_file(layer) for layer in manifest["layers"]])
         artifact = Artifact(digest=digest, build_key=build_key, files=files)
         return Packed(artifact=artifact, size=len(data), config=manifest["config"]["digest"])
-    except (ValueError, LookupError, TypeError, AttributeError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise NotAnArtifact(str(error)) from None
 
 

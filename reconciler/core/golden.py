@@ -5,9 +5,12 @@ come from manifests, answers from models.
 from __future__ import annotations
 
 import json
+import math
 import re
+import warnings
 
 from reconciler.core.json_schema import conforms
+from reconciler.core.quoting import shown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,13 +20,13 @@ if TYPE_CHECKING:
     from reconciler.core.bars import GoldenPrompt
 
 LONGEST_ANSWER = 4_096  # characters of an answer that are kept and judged
-LONGEST_MATCHED = (
-    1_000  # characters that a pattern is tried on: two repeats take a second there at the very worst
-)
+LONGEST_MATCHED = 1_000  # characters that a pattern is tried on: two seconds there at the very worst
 LONGEST_PATTERN = 500
 MOST_REPEATS = 2
+MOST_WAYS = 150_000  # in which a pattern can match from one place; each costs time, because `re` tries them one by one
 
-_BOUNDED = 16  # a repeat of at most so many is no danger
+_BOUNDED = 16  # a repeat of at most so many is no danger by itself
+_OPEN = 250  # what an open repeat counts for: two of them on 1,000 characters take a fifth of a second
 
 
 def passes(case: GoldenPrompt, answer: str) -> bool:
@@ -43,14 +46,18 @@ def pattern_refusal(pattern: str) -> str | None:
     if len(pattern) > LONGEST_PATTERN:
         return f"it has more than {LONGEST_PATTERN} characters"
     try:
-        re.compile(pattern)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # `[[a]`: what it means is about to change
+            re.compile(pattern)
         repeats = list(_repeats(_tree(pattern)))
-    except (re.error, RecursionError, OverflowError) as error:
-        return f"it is no pattern: {error}"
+    except (re.error, RecursionError, OverflowError, Warning) as error:
+        return f"it is no pattern: {shown(str(error), 160)}"
     if any(True for _, inner in repeats for _ in _forks(inner)):
         return "it repeats something that can match in several ways"
     if len(repeats) > MOST_REPEATS:
         return f"it has more than {MOST_REPEATS} open repeats (*, +, {{n,}})"
+    if _ways(_tree(pattern)) > MOST_WAYS:
+        return "it can match in too many ways"
     return None
 
 
@@ -75,6 +82,21 @@ def _forks(tree: Any) -> Iterator[object]:
             yield operation
         for inner in _inside(argument):
             yield from _forks(inner)
+
+
+def _ways(tree: Any) -> float:
+    """At most so many: what follows each other multiplies, branches add up, and a repeat does it to a power."""
+    ways = 1.0
+    for operation, argument in tree:
+        inner = [_ways(one) for one in _inside(argument)]
+        if str(operation) == "BRANCH":
+            ways *= sum(inner)
+        elif "REPEAT" in str(operation):
+            least, most = argument[0], min(argument[1], _OPEN)
+            ways *= max(most - least + 1, 1) * inner[0] ** min(most, 40)
+        else:
+            ways *= math.prod(inner)
+    return min(ways, 10.0 * MOST_WAYS)  # so that no power of it is endless
 
 
 def _inside(argument: Any) -> Iterator[Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from reconciler.core.quoting import shown
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -17,21 +19,24 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "null": (type(None),),
 }
 _NUMBERS = ("minimum", "maximum", "minLength", "maxLength", "minItems", "maxItems")
+MOST_LEVELS = 16  # as in a manifest
 KEYWORDS = ("type", "properties", "required", "additionalProperties", "items", "enum", "const", *_NUMBERS)
 
 
-def schema_refusal(schema: object) -> str | None:
+def schema_refusal(schema: object, levels: int = MOST_LEVELS) -> str | None:
     """Why a JSON Schema is not taken: a part that would be ignored makes a gate that looks stricter than it is."""
     if not isinstance(schema, dict):
         return "it is no mapping"
+    if not levels:
+        return f"it has more than {MOST_LEVELS} levels"
     unknown = [name for name in schema if name not in KEYWORDS]
     if unknown:
-        return f"`{unknown[0]}` is not supported"
+        return f"`{shown(str(unknown[0]))}` is not supported"
     wrong = [name for name, held in schema.items() if not _FORMS.get(name, _any)(held)]
     if wrong:
         return f"`{wrong[0]}` does not take this"
     inner = [*schema.get("properties", {}).values(), *([schema["items"]] if "items" in schema else [])]
-    return next((why for one in inner if (why := schema_refusal(one))), None)
+    return next((why for one in inner if (why := schema_refusal(one, levels - 1))), None)
 
 
 def _any(held: object) -> bool:
@@ -46,7 +51,7 @@ _FORMS: dict[str, Callable[[object], bool]] = {
     "type": lambda held: isinstance(held, str) and held in _TYPES,
     "properties": lambda held: isinstance(held, dict),
     "additionalProperties": lambda held: isinstance(held, bool),
-    "required": lambda held: isinstance(held, list),
+    "required": lambda held: isinstance(held, list) and all(isinstance(name, str) for name in held),
     "enum": lambda held: isinstance(held, list),
     **dict.fromkeys(_NUMBERS, _is_number),
 }
@@ -77,11 +82,16 @@ def _is_a(value: object, kind: str) -> bool:
 def _within(value: object, schema: Mapping[str, Any]) -> bool:
     if isinstance(value, bool):
         return True
+    number: int | float
     if isinstance(value, int | float):
-        number, low, high = float(value), "minimum", "maximum"
+        number, low, high = (
+            value,
+            "minimum",
+            "maximum",
+        )  # no float of it: whole numbers may be longer than one
     elif isinstance(value, str | list):
         kind = "Length" if isinstance(value, str) else "Items"
-        number, low, high = float(len(value)), f"min{kind}", f"max{kind}"
+        number, low, high = len(value), f"min{kind}", f"max{kind}"
     else:
         return True
     return bool(schema.get(low, number) <= number <= schema.get(high, number))

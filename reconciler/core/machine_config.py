@@ -17,7 +17,7 @@ from reconciler.core.complaints import accepted
 from reconciler.core.errors import Problem
 from reconciler.core.facts import Limits, Traits
 from reconciler.core.fields import AnyText, Flag, as_text, as_whole, expect, got
-from reconciler.core.quoting import listed
+from reconciler.core.quoting import listed, shown
 from reconciler.core.selector import RESERVED, is_key, is_value
 from reconciler.core.strict import Strict
 
@@ -158,15 +158,15 @@ def _label_problems(config: MachineConfig, document: loader.Document, file: str)
     for key, value in config.labels.items():
         if not is_key(key) or key.startswith(RESERVED):
             expected = f"a label's key as in Kubernetes, not below {RESERVED}"
-            found.append((key, f"expected {expected}, got {key}"))
+            found.append((key, f"expected {expected}, got {shown(key)}"))
         elif not is_value(value):
-            found.append((key, f"expected a label's value as in Kubernetes, got {value}"))
+            found.append((key, f"expected a label's value as in Kubernetes, got {shown(value)}"))
     return [
         Problem(
             code="InvalidValue",
             file=file,
             line=document.line(("labels", key)),
-            field=f"labels.{key}",
+            field=f"labels.{shown(key)}",
             message=message,
         )
         for key, message in found

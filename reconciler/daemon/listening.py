@@ -60,7 +60,7 @@ def _literal(host: str, text: str) -> str:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         packed = socket.inet_pton(family, "127.0.0.1" if host == "localhost" else host)
-    except OSError:
+    except (OSError, ValueError):  # the latter for what is no text for C
         raise _refused(text) from None
     return socket.inet_ntop(family, packed)
 

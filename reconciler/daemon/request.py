@@ -17,7 +17,8 @@ HEADERS_LIMIT = 100
 CHUNK = 64 << 10  # bytes of a body read at once
 
 _FIRST = re.compile(r"([A-Z]{1,16}) (/[!-~]{0,2000}) HTTP/1\.[01]")
-_HEADER = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*(.*?)[ \t]*")
+# Space around the value is stripped later: a pattern that does it takes a second for 16 KiB of spaces.
+_HEADER = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):(.*)")
 _LENGTH = re.compile(r"[0-9]{1,15}")
 
 _PHRASES = {
@@ -121,7 +122,7 @@ def _headers(lines: Iterable[str]) -> dict[str, list[str]]:
         header = _HEADER.fullmatch(line)
         if header is None:  # also a line that continues the one before: nobody sends them any more
             raise Refused(400)
-        found.setdefault(header[1].lower(), []).append(header[2])
+        found.setdefault(header[1].lower(), []).append(header[2].strip(" \t"))
     return found
 
 

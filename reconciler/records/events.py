@@ -63,6 +63,6 @@ def _lines(path: str) -> list[bytes]:
 def parse(line: bytes) -> Event | None:
     try:
         event = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return event if isinstance(event, dict) else None

@@ -18,7 +18,7 @@ def read_measured(document: Document) -> Known:
             fidelity={one["build_key"]: Fidelity(**one) for one in document.get("fidelity", ())},
             releases={one["release"]: _read(one) for one in document["measurements"]},
         )
-    except (LookupError, TypeError, AttributeError) as error:
+    except (LookupError, TypeError, AttributeError, ValueError) as error:
         raise Damaged(str(error)) from None
 
 

@@ -24,7 +24,7 @@ KINDS = {
     "120000": LINK,
     "160000": REPOSITORY,
 }
-_ENTRY = re.compile(rb"(\d{6}) \w+ ([0-9a-f]{40}) +(-|\d+)\t(.*)", re.DOTALL)
+_ENTRY = re.compile(rb"(\d{6}) \w+ ([0-9a-f]{40}) +(-|\d{1,18})\t(.*)", re.DOTALL)
 
 LISTING = 32 << 20  # bytes: some 300,000 paths
 

@@ -1,0 +1,416 @@
+"""What is fuzzed: every reader of bytes that somebody else may have written. A target takes bytes and returns; it may
+raise only the errors that it promises (its refusals). Everything else is a finding."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import io
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from reconciler.artifacts.modelpack import NotAnArtifact, manifest_bytes, parse_manifest
+from reconciler.core import gate_rules, hub_lock, loader, outward, token_count
+from reconciler.core.bars import GoldenPrompt
+from reconciler.core.declaration import Findings
+from reconciler.core.errors import PermanentError, Problem, UsageError
+from reconciler.core.failures import RememberedFailure
+from reconciler.core.genai_config import genai_config
+from reconciler.core.golden import passes, pattern_refusal
+from reconciler.core.inventory_form import InventoryInvalid, inventory_view, read_inventory
+from reconciler.core.json_schema import conforms, schema_refusal
+from reconciler.core.machine_config import parse_config, settings_of, traits_of
+from reconciler.core.manifest import Generation
+from reconciler.core.marker import MarkerUnreadable, marker_from_json, marker_to_json
+from reconciler.core.measured import Known, Measured
+from reconciler.core.model_config import complaints
+from reconciler.core.parse import parse
+from reconciler.core.recorded import Condition, Timing
+from reconciler.core.release import StoredFile
+from reconciler.core.suspension import Suspension
+from reconciler.core.template_lint import lint
+from reconciler.daemon.hooks import is_signed
+from reconciler.daemon.listening import parse_address
+from reconciler.daemon.request import Refused as RequestRefused
+from reconciler.daemon.request import read_request
+from reconciler.host.sealed import Damaged, seal, unseal
+from reconciler.records import events, forms, measured_form
+from reconciler.serving.index import INDEX, CatalogBroken, read_index
+from reconciler.sources import git_objects, git_tree, safetensors_header
+from reconciler.sources.folder_files import Refused
+from reconciler.sources.git_address import checked_branch, checked_path, checked_url
+from reconciler.sources.git_mirror import MirrorBroken
+from tests.bad_inputs.manifests import GOOD, GROUPS
+from tests.core.test_inventory import inventory
+from tests.core.test_marker import MARKER
+from tests.core.test_parse import around, model
+from tests.core.world import World
+
+SMALL = 4_000  # bytes of a seed: large ones are slow, and tests/bad_inputs has them
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """`share`: how often it is drawn, against the others."""
+
+    run: Callable[[bytes], object]
+    seeds: list[bytes]
+    refusals: tuple[type[Exception], ...] = ()
+    share: int = 1
+
+
+def _corpus(*groups: str) -> list[bytes]:
+    cases = [case for group in groups for case in GROUPS[group].values()]
+    return [put for case in cases for put in case.values() if isinstance(put, bytes) and len(put) < SMALL]
+
+
+def _manifest(data: bytes) -> None:
+    result = parse(
+        {"a.yaml": data, "b.yaml": model("other").encode()}, around({"/repo/manifests/t/ok.jinja": b""})
+    )
+    assert any(one.name == "other" for one in result.models) or result.problems
+    _one_line(*result.problems, *result.warnings)
+
+
+def _one_line(*problems: Problem) -> None:
+    for problem in problems:
+        assert problem.message.isprintable(), problem
+        assert len(problem.message) < 1000, problem
+
+
+def _load(data: bytes) -> None:
+    result = loader.load("a.yaml", data)
+    _one_line(*result.problems, *(p for document in result.documents for p in document.problems))
+
+
+def _lint(data: bytes) -> None:
+    for finding in lint(data):
+        assert finding.message.isprintable(), finding
+
+
+class _Weights:
+    """A model folder of one file, in memory."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    def size(self, _: str) -> int:
+        return len(self._data)
+
+    @contextlib.contextmanager
+    def opened(self, _: str) -> Iterator[io.BytesIO]:
+        yield io.BytesIO(self._data)
+
+
+def _safetensors(data: bytes) -> None:
+    safetensors_header.read_shapes(_Weights(data), "w")  # type: ignore[arg-type]
+
+
+def _header(data: bytes) -> None:
+    """Only the header is mutated: its length fits, and there is some data."""
+    _safetensors(len(data).to_bytes(8, "little") + data + b"\0" * 8)
+
+
+def _request(data: bytes) -> None:
+    request = read_request(io.BytesIO(data))
+    if request is not None:
+        is_signed(b"secret-of-the-hook", request.headers, request.body)
+
+
+class _Git:
+    """What git would have printed."""
+
+    def __init__(self, said: bytes) -> None:
+        self._said = said
+
+    def run(self, *_: str, **__: object) -> tuple[int, bytes]:
+        return 0, self._said
+
+    def text(self, *_: str, **__: object) -> str:
+        return "0" * 40
+
+
+def _listing(data: bytes) -> None:
+    tree = git_tree.Tree(_Git(data), "0" * 40)  # type: ignore[arg-type]
+    for entry in tree.children(tree.at("")):
+        tree.at(entry.name)
+
+
+def _batch(data: bytes) -> None:
+    git_tree._blobs(data, {"1" * 40: 5, "2" * 40: 0})
+
+
+def _tree(data: bytes) -> None:
+    for entry in git_objects._entries(data, 20):
+        assert entry.kind
+
+
+def _address(data: bytes) -> None:
+    text = data.decode(errors="replace")
+    for check in (lambda: checked_url(text), lambda: checked_branch(text), lambda: checked_path(text),
+                  lambda: outward.sink(text), lambda: parse_address(text)):  # fmt: skip
+        with contextlib.suppress(UsageError):
+            check()
+
+
+def _pattern(data: bytes) -> None:
+    text = data.decode(errors="replace")
+    if pattern_refusal(text) is None:
+        passes(GoldenPrompt(messages=(), check="regex", expected=text), "aaaaaaaaab " * 12)
+
+
+def _golden_file(data: bytes) -> None:
+    findings = Findings()
+    gate_rules._cases(data, "a.jsonl", findings)
+    _one_line(*findings.problems)
+
+
+def _schema(data: bytes) -> None:
+    schema = _loaded(data)
+    if schema_refusal(schema) is None:
+        for value in (schema, None, [1, "a", {"a": 1}], {"a": 1.5, "b": "x"}, 10**400):
+            conforms(value, schema)
+
+
+def _loaded(data: bytes) -> Any:
+    with contextlib.suppress(ValueError, RecursionError):
+        return json.loads(data)
+    return None
+
+
+def _config(data: bytes) -> None:
+    config, problems = parse_config(data, "machine.yaml")
+    _one_line(*problems)
+    if config is not None:
+        traits_of(config)
+        settings_of(config)
+
+
+def _sealed(data: bytes) -> None:
+    unseal(data)
+
+
+def _record(read: Callable[[dict[str, Any]], object]) -> Callable[[bytes], None]:
+    """The seal is right and the content is not: what another version may have written."""
+
+    def run(data: bytes) -> None:
+        document = _loaded(data)
+        if isinstance(document, dict):
+            read(document)
+
+    return run
+
+
+def _catalog(data: bytes) -> None:
+    path = Path(_folder(), INDEX)
+    path.write_bytes(data)
+    read_index(str(path.parent))
+
+
+_made: list[tempfile.TemporaryDirectory[str]] = []
+
+
+def _folder() -> str:
+    """On a memory disk where there is one: nothing here is about disks."""
+    if not _made:
+        shared = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+        _made.append(tempfile.TemporaryDirectory(prefix="reconciler-fuzz-", dir=shared))
+        atexit.register(_made[0].cleanup)
+    return _made[0].name
+
+
+def _marker(data: bytes) -> None:
+    marker_from_json(_loaded(data))
+
+
+def _json(value: object) -> bytes:
+    return json.dumps(value).encode()
+
+
+_CONDITION = Condition(
+    type="Ready", status="True", reason="Served", message="", last_transition_time="2026-01-01T00:00:00Z"
+)
+_FAILURE = RememberedFailure(
+    key="sha256:1", action="convert", variant="a-int4", code="X", message="m", hint="", attempts=1, first="", last="",
+    permanent=True, version="1",
+)  # fmt: skip
+_HEADER = {
+    "a.weight": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]},
+    "__metadata__": {"format": "pt"},
+}
+_LOCK = {
+    "formatVersion": 1,
+    "sources": [
+        {
+            "repo": "a/b",
+            "revision": "0" * 40,
+            "include": ["*.json"],
+            "files": [{"path": "config.json", "size": 5, "sha256": "1" * 64}],
+        }
+    ],
+}
+_CONFIG = b"""apiVersion: reconciler.foundry/v1alpha1
+kind: MachineConfig
+name: edge-7
+labels: {site: lab}
+root: /var/lib/reconciler
+repository: {url: 'https://example.com/a/b', branch: main, tokenFile: /etc/token}
+notify: {url: 'https://example.com/hook?token=x', secretFile: /etc/secret}
+interval: 60s
+limits: {diskQuota: 20GiB, diskReserve: 1.5TB}
+"""
+_REQUESTS = [
+    b"GET /metrics HTTP/1.1\r\nHost: localhost:9464\r\n\r\n",
+    b"POST /hooks/git HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nX-Hub-Signature-256: sha256=00\r\n\r\nhello",
+    b"POST /hooks/git HTTP/1.0\r\nTransfer-Encoding: chunked\r\nX-Gitlab-Token: x\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+]
+_CATALOG = {
+    "catalog_name": "local",
+    "version": 2,
+    "models": [{"model_path": "/a", "model_info": {"id": "a:1", "stringProperties": {"x": "y"}}}],
+}
+_GENAI = {
+    "model": {
+        "bos_token_id": 1,
+        "context_length": 2048,
+        "decoder": {"filename": "model.onnx", "head_size": 64},
+    },
+    "search": {"top_k": 50},
+}
+_SCHEMA = {
+    "type": "object",
+    "properties": {"a": {"type": "number", "minimum": 1}, "b": {"enum": ["x", None]}},
+    "required": ["a"],
+    "additionalProperties": False,
+    "items": {"type": "string", "maxLength": 3},
+}
+_PACKED = manifest_bytes(
+    f"sha256:{'0' * 64}", {}, (StoredFile(path="model.onnx", digest=f"sha256:{'1' * 64}", size=5),), b"{}"
+)
+_CASES = b"""{"prompt": "2+2?", "regex": "^4"}
+{"messages": [{"role": "user", "content": "hi"}], "contains": "h"}
+{"prompt": "x", "jsonSchema": {"type": "object"}}
+"""
+_MEASURED = measured_form.write_measured(
+    Known(releases={"sha256:0": Measured(release="sha256:0", build_key="sha256:1")})
+)
+_TREE = b"".join(
+    mode + b" " + name + b"\0" + b"\1" * 20 for mode, name in ((b"40000", b"d"), (b"100644", b"a.yaml"))
+)
+_LISTING = b"".join(
+    b"%s %s %s %7s\t%s\0" % (mode, kind, b"a" * 40, size, name)
+    for mode, kind, size, name in (
+        (b"100644", b"blob", b"12", b"a.yaml"), (b"040000", b"tree", b"-", b"d"), (b"120000", b"blob", b"3", b"l"),
+        (b"160000", b"commit", b"-", b"m"),
+    )
+)  # fmt: skip
+
+TARGETS = {
+    "loader": Target(run=_load, seeds=[GOOD.encode(), *_corpus("yaml", "values", "names")], share=3),
+    "manifest": Target(run=_manifest, seeds=[GOOD.encode(), *_corpus("values", "names", "paths")], share=2),
+    "template": Target(run=_lint, seeds=_corpus("templates"), share=3),
+    "safetensors": Target(
+        run=_safetensors,
+        seeds=[len(_json(_HEADER)).to_bytes(8, "little") + _json(_HEADER) + b"\0" * 8],
+        refusals=(Refused,),
+        share=3,
+    ),
+    "safetensors header": Target(run=_header, seeds=[_json(_HEADER)], refusals=(Refused,), share=3),
+    "lock file": Target(run=hub_lock.read, seeds=[_json(_LOCK)], refusals=(hub_lock.LockInvalid,), share=2),
+    "inventory": Target(
+        run=lambda data: read_inventory(data, "a.json"),
+        seeds=[_json(inventory_view(inventory(World())))],
+        refusals=(InventoryInvalid,),
+        share=2,
+    ),
+    "machine configuration": Target(run=_config, seeds=[_CONFIG], share=2),
+    "request": Target(run=_request, seeds=_REQUESTS, refusals=(RequestRefused,), share=6),
+    "git ls-tree": Target(run=_listing, seeds=[_LISTING], refusals=(MirrorBroken,), share=4),
+    "git cat-file": Target(
+        run=_batch,
+        seeds=[b"1" * 40 + b" blob 5\nhello\n" + b"2" * 40 + b" blob 0\n\n"],
+        refusals=(MirrorBroken,),
+    ),
+    "git tree": Target(run=_tree, seeds=[_TREE], refusals=(PermanentError,), share=4),
+    "addresses": Target(
+        run=_address,
+        seeds=[b"https://example.com/a/b.git", b"ssh://git@h:22/x", b"git@h:x/y", b"main", b"[::1]:80"],
+        share=4,
+    ),
+    "pattern of a gate": Target(
+        run=_pattern, seeds=[b"^4\\d{0,3}$", b"(?i)yes|no", b"(a|b){1,4}.*c", b"a*[b-d]?e"], share=2
+    ),
+    "golden prompts": Target(run=_golden_file, seeds=[_CASES], share=1),
+    "schema of a gate": Target(run=_schema, seeds=[_json(_SCHEMA)], share=2),
+    "sealed record": Target(run=_sealed, seeds=[seal({"a": [1, 2]})], refusals=(Damaged,), share=3),
+    "record of a variant": Target(
+        run=_record(lambda one: forms.read_variant("a-int4", one)),
+        seeds=[
+            _json({"variant": "a-int4", "release": None, "highWater": 3}),
+            _json({"variant": "a-int4", "release": {"model": "a", "precision": "int4"}, "highWater": 3}),
+        ],
+        refusals=(Damaged,),
+    ),
+    "record of conditions": Target(
+        run=_record(forms.read_conditions),
+        seeds=[_json(forms.write_conditions({"a": {"Ready": _CONDITION}}))],
+        refusals=(Damaged,),
+    ),
+    "record of the machine": Target(
+        run=_record(forms.read_machine),
+        seeds=[
+            _json(
+                forms.write_machine(
+                    forms.MachineRecord(
+                        timings=(Timing(action="convert", precision="int4", source_bytes=5, seconds=1.0),),
+                        accepted=(forms.Accepted(url="https://h/x", branch="main", commit="0" * 40),),
+                    )
+                )
+            )
+        ],
+        refusals=(Damaged,),
+    ),
+    "record of suspensions": Target(
+        run=_record(forms.read_suspensions),
+        seeds=[
+            _json(forms.write_suspensions([Suspension(name="a", reason="b", since="2026-11-22T00:00:00Z")]))
+        ],
+        refusals=(Damaged,),
+    ),
+    "record of failures": Target(
+        run=_record(forms.read_failures), seeds=[_json(forms.write_failures([_FAILURE]))], refusals=(Damaged,)
+    ),
+    "record of measurements": Target(
+        run=_record(measured_form.read_measured), seeds=[_json(_MEASURED)], refusals=(Damaged,)
+    ),
+    "event": Target(
+        run=events.parse, seeds=[_json({"time": "2026-11-22T00:00:00Z", "type": "x", "variant": "a"})]
+    ),
+    "release.json": Target(run=_marker, seeds=[_json(marker_to_json(MARKER))], refusals=(MarkerUnreadable,)),
+    "catalog": Target(run=_catalog, seeds=[_json(_CATALOG)], refusals=(CatalogBroken,)),
+    "artifact": Target(
+        run=lambda data: parse_manifest("sha256:0", data), seeds=[_PACKED], refusals=(NotAnArtifact,)
+    ),
+    "genai_config.json": Target(
+        run=lambda data: genai_config(data, Generation()), seeds=[_json(_GENAI)], refusals=(PermanentError,)
+    ),
+    "config.json": Target(
+        run=_record(complaints), seeds=[_json({"architectures": ["Qwen2ForCausalLM"], "hidden_size": 64})]
+    ),
+    "tokenizer.json": Target(
+        run=lambda data: token_count.count_tokens("hello you", data),
+        seeds=[
+            _json(
+                {
+                    "model": {"type": "BPE", "vocab": {"h": 0, "e": 1, "he": 2}, "merges": ["h e"]},
+                    "added_tokens": [],
+                }
+            )
+        ],
+    ),
+}

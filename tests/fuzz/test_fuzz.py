@@ -1,0 +1,147 @@
+"""The fuzzer inside CI: the beginning of what `python -m tests.fuzz` runs at length; and what it found."""
+
+from __future__ import annotations
+
+import io
+import json
+import random
+import sys
+import time
+
+import pytest
+
+from reconciler.core.bars import GoldenPrompt
+from reconciler.core.errors import UsageError
+from reconciler.core.golden import LONGEST_MATCHED, passes, pattern_refusal
+from reconciler.core.json_schema import schema_refusal
+from reconciler.core.machine_config import parse_config
+from reconciler.daemon.listening import parse_address
+from reconciler.daemon.request import read_request
+from reconciler.records import events
+from reconciler.sources.git_mirror import MirrorBroken
+from tests.fuzz.__main__ import fuzz, report
+from tests.fuzz.mutate import mutated
+from tests.fuzz.targets import TARGETS, _listing
+from tests.trust import NIGHTLY
+
+EXECUTIONS = 1_000_000 if NIGHTLY else 60_000  # some 9,000 a second on one core
+SECONDS = 3_000.0 if NIGHTLY else 25.0
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="a hang is ended by SIGALRM")
+@pytest.mark.filterwarnings("error")
+def test_nothing_but_the_promised_refusals() -> None:
+    found = fuzz(list(TARGETS), executions=EXECUTIONS, seconds=SECONDS)
+    assert not found.findings, "\n".join(found.findings)
+    assert found.executions.keys() == TARGETS.keys()
+    assert found.total >= (EXECUTIONS if NIGHTLY else 5_000)
+    report(found)
+
+
+def test_the_same_seed_gives_the_same_inputs() -> None:
+    seeds = [b'{"a": [1, 2]}', b"hello"]
+    first = [mutated(seeds, random.Random(f"0 {n}")) for n in range(300)]
+    assert first == [mutated(seeds, random.Random(f"0 {n}")) for n in range(300)]
+    assert len(set(first)) > 200
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_every_seed_is_something_that_the_reader_gets_to_the_end_of(name: str) -> None:
+    """A seed that is refused at its first byte would fuzz one line."""
+    target = TARGETS[name]
+    target.run(target.seeds[0])
+
+
+# What it found, and reading the code for it: each ended in a traceback or in seconds of work before.
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    ["a?" * 28 + "a" * 28, "(?:(?:a?){16}){16}b", "(?:a|a){16}(?:a|a){16}b", "a*b?c?a*d?", "(?:a{1,9}){16}b"],
+)
+def test_a_pattern_with_many_ways_to_match_is_not_taken(pattern: str) -> None:
+    assert pattern_refusal(pattern) == "it can match in too many ways"
+
+
+@pytest.mark.parametrize("pattern", ["a?" * 17 + "b", "(?:a|a)" * 17 + "b", "a*a*b", "(?:a{0,16}){3}b"])
+def test_the_worst_patterns_that_are_taken_end_soon(pattern: str) -> None:
+    assert pattern_refusal(pattern) is None
+    began = time.monotonic()
+    assert not passes(GoldenPrompt(messages=(), check="regex", expected=pattern), "a" * LONGEST_MATCHED)
+    assert time.monotonic() - began < 20  # 2 s on an idle machine
+
+
+def test_a_pattern_whose_meaning_will_change_is_not_taken() -> None:
+    assert "Possible nested set" in (pattern_refusal("[[a]") or "")
+
+
+def test_a_header_of_spaces_takes_no_time() -> None:
+    head = b"GET / HTTP/1.1\r\na: x" + b" " * 16_000 + b"x \r\n\r\n"
+    began = time.monotonic()
+    request = read_request(io.BytesIO(head))
+    assert time.monotonic() - began < 0.2  # it was 0.9 s, in which nothing else of the daemon ran
+    assert request is not None
+    assert request.headers["a"] == ["x" + " " * 16_000 + "x"]
+
+
+@pytest.mark.parametrize("schema", [{"required": [[]]}, {"items": {"required": [{"a": 0}]}}])
+def test_required_names_are_text(schema: object) -> None:
+    assert schema_refusal(schema) == "`required` does not take this"
+
+
+def test_a_schema_of_many_levels_is_not_taken() -> None:
+    schema: dict[str, object] = {}
+    for _ in range(900):
+        schema = {"items": schema}
+    assert schema_refusal(schema) == "it has more than 16 levels"
+
+
+def test_a_number_of_hundreds_of_digits_in_an_answer_is_a_number() -> None:
+    case = GoldenPrompt(messages=(), check="jsonSchema", expected='{"type": "integer", "minimum": 3}')
+    assert passes(case, "1" + "0" * 400)
+    assert not passes(case, "-1" + "0" * 400)
+
+
+def test_an_unknown_part_of_a_schema_is_named_in_short() -> None:
+    assert len(schema_refusal({"x\x1b" * 900: 1}) or "") < 400
+
+
+def test_a_label_of_a_machine_is_named_in_short() -> None:
+    text = (
+        "apiVersion: reconciler.foundry/v1alpha1\nkind: MachineConfig\nlabels: {site: " + "a" * 9_000 + "}\n"
+    )
+    _, (problem,) = parse_config(text.encode(), "machine.yaml")
+    assert (problem.code, problem.line) == ("InvalidValue", 3)
+    assert len(str(problem)) < 250
+
+
+def test_an_address_with_a_null_is_refused() -> None:
+    with pytest.raises(UsageError):
+        parse_address("127.0.0\0.1:80")
+
+
+def test_a_size_of_thousands_of_digits_in_a_listing_is_refused() -> None:
+    with pytest.raises(MirrorBroken):
+        _listing(b"100644 blob " + b"a" * 40 + b" " + b"9" * 5000 + b"\ta.yaml\0")
+
+
+def test_an_event_of_a_thousand_brackets_is_none() -> None:
+    assert events.parse(b"[" * 100_000) is None
+
+
+def test_an_artifact_of_a_thousand_brackets_is_none() -> None:
+    target = TARGETS["artifact"]
+    with pytest.raises(target.refusals):
+        target.run(b"[" * 100_000)
+
+
+def test_some_inputs_stay_json_and_others_do_not() -> None:
+    kept = 0
+    for number in range(200):
+        try:
+            json.loads(mutated([b'{"a": [1, {"b": null}]}'], random.Random(number)))
+            kept += 1
+        except ValueError:
+            continue
+    assert 30 < kept < 170
