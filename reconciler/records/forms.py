@@ -54,7 +54,7 @@ def read_variant(variant: str, document: Document) -> VariantRecord:
             release=None if release is None else RecordedRelease(**release),
             high_water=document["highWater"],
         )
-    except (LookupError, TypeError) as error:
+    except (LookupError, TypeError, AttributeError, ValueError) as error:
         raise Damaged(str(error)) from None
 
 
@@ -72,7 +72,7 @@ def read_conditions(document: Document) -> Conditions:
             variant: {kind: _read_condition(kind, one) for kind, one in held.items()}
             for variant, held in document["conditions"].items()
         }
-    except (LookupError, TypeError, AttributeError) as error:
+    except (LookupError, TypeError, AttributeError, ValueError) as error:
         raise Damaged(str(error)) from None
 
 
@@ -96,7 +96,7 @@ def read_machine(document: Document) -> MachineRecord:
                 kind: _read_condition(kind, one) for kind, one in document.get("conditions", {}).items()
             },
         )
-    except (LookupError, TypeError) as error:
+    except (LookupError, TypeError, AttributeError, ValueError) as error:
         raise Damaged(str(error)) from None
 
 
@@ -113,7 +113,7 @@ def write_machine(record: MachineRecord) -> Document:
 def read_suspensions(document: Document) -> tuple[Suspension, ...]:
     try:
         return tuple(Suspension(**one) for one in document["suspensions"])
-    except (LookupError, TypeError) as error:
+    except (LookupError, TypeError, AttributeError, ValueError) as error:
         raise Damaged(str(error)) from None
 
 
@@ -124,7 +124,7 @@ def write_suspensions(suspensions: Iterable[Suspension]) -> Document:
 def read_failures(document: Document) -> tuple[RememberedFailure, ...]:
     try:
         return tuple(RememberedFailure(**one) for one in document["failures"])
-    except (LookupError, TypeError) as error:
+    except (LookupError, TypeError, AttributeError, ValueError) as error:
         raise Damaged(str(error)) from None
 
 
