@@ -12,7 +12,8 @@ TOKENS = (
     b"{", b"}", b"[", b"]", b'"', b"'", b"\\", b":", b",", b"- ", b"? ", b"&a ", b"*a", b"<<: ", b"!!x ", b"---\n",
     b"%", b"null", b"NaN", b"1e999", b"-1", b"0",
     b"9" * 25, b"9" * 5000, b"1" + b"0" * 400, b"true", b"\\ud800",
-    b"\\u0000", b"../", b"/etc/passwd", b"::", b"$(id)", b"{{", b"}}", b"{%", b"%}", b"{% for x in y %}", b"**", b"__class__",
+    b"\\u0000", b"../", b"/etc/passwd", b"::", b"$(id)", b"{{", b"}}", b"{%", b"%}", b"{% for x in y %}", b"**",
+    b"__class__",
     b"[" * 2000, b"{" * 300, b"(" * 900, b"a" * 3000, b" " * 3000, b"(a?)*", b"a?" * 30, b"Content-Length: 5\r\n",
 )  # fmt: skip
 VALUES: tuple[object, ...] = (
