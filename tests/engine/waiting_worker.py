@@ -1,5 +1,6 @@
 """A converter that does what files beside the source's weights say, so that a test decides how long it works and how it
-ends. `imports`: the first request takes as long as that file is there."""
+ends. `imports`: the first request takes as long as that file is there; `uncompared` and `die-comparing`: the artifact
+cannot be compared with its source, or whoever compares them is killed."""
 
 from __future__ import annotations
 
@@ -11,6 +12,7 @@ from typing import Any
 from reconciler.conversion.order import Order
 from reconciler.conversion.worker import Worker
 from reconciler.core.errors import ConversionFailed
+from reconciler.core.measured import TEXTS_DIGEST
 
 TREE = {
     "model.onnx": b"graph",
@@ -21,8 +23,33 @@ TREE = {
 }
 
 
-def work(order: Order) -> None:
+def work(order: Order) -> dict[str, Any] | None:
     told = os.path.join(order.source, os.pardir)
+    if order.compared is not None:
+        return _compare(order, told)
+    _convert(order, told)
+    return None
+
+
+def _compare(order: Order, told: str) -> dict[str, Any]:
+    """As a faithful conversion to 4 bits is found."""
+    _append(os.path.join(told, "compared"), str(os.getpid()))
+    if os.path.exists(os.path.join(told, "uncompared")):
+        raise ConversionFailed("the source does not fit into memory")
+    if os.path.exists(os.path.join(told, "die-comparing")):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return {
+        "build_key": order.recipe.build_key,
+        "prompts": TEXTS_DIGEST,
+        "positions": 800,
+        "top1_agreement": 0.9,
+        "mean_kl": 0.02,
+        "perplexity_ratio": 1.01,
+        "wiring_kl": 0.001,
+    }
+
+
+def _convert(order: Order, told: str) -> None:
     _append(os.path.join(told, "pids"), str(os.getpid()))
     while os.path.exists(os.path.join(told, "wait")):
         time.sleep(0.01)
