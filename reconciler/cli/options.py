@@ -199,7 +199,7 @@ def duration(text: str) -> float:
     """Seconds in a Go duration: `90s`, `2h30m`, `1.5h`."""
     parts = re.findall(r"(\d+(?:\.\d+)?)(ms|s|m|h)", text)
     seconds = sum(float(number) * _UNITS[unit] for number, unit in parts)
-    if "".join(number + unit for number, unit in parts) != text or seconds <= 0:
+    if "".join(number + unit for number, unit in parts) != text or not 0 < seconds <= LONGEST:
         raise argparse.ArgumentTypeError(f"expected a duration such as 90s, 45m or 2h30m, got {text!r}")
     return seconds
 
@@ -211,6 +211,7 @@ def positive(text: str) -> int:
     return int(text)
 
 
+LONGEST = 10 * 365 * 86400.0  # seconds: beyond it clocks and waits overflow
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 

@@ -27,8 +27,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--until",
         metavar="TIME",
-        type=rfc3339,
-        help="end by itself at this RFC 3339 time, e.g. 2026-12-01T08:00:00Z (default: until `reconciler resume`)",
+        type=end,
+        help="end by itself after 90m or 12h, or at an RFC 3339 time such as 2026-12-01T08:00:00Z (default: until "
+        "`reconciler resume`)",
     )
     parser.add_argument("--dry-run", action="store_true", help="check the name and change nothing")
     options.add_machine(parser)
@@ -57,11 +58,16 @@ def run(arguments: argparse.Namespace) -> int:
     return OK
 
 
-def rfc3339(text: str) -> str:
-    """In UTC, whole seconds. Without an offset nobody could tell when it is."""
-    from datetime import UTC, datetime
+def end(text: str) -> str:
+    """RFC 3339 in UTC, whole seconds, of a time or of a duration from now. A time without an offset is none: nobody
+    could tell when it is."""
+    import argparse
+    from datetime import UTC, datetime, timedelta
 
-    when = datetime.fromisoformat(text)
-    if when.tzinfo is None:
-        raise ValueError(text)
+    try:
+        when = datetime.fromisoformat(text)
+        if when.tzinfo is None:
+            raise argparse.ArgumentTypeError(f"expected an offset from UTC in {text!r}: add Z or +01:00")
+    except ValueError:
+        when = datetime.now(UTC) + timedelta(seconds=options.duration(text))
     return when.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
