@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.at_rest import serve
 from tests.ci.light import light_packages
 from tests.ci.steps import CHECKOUT, Ran, Runner, read
 from tests.diff.repository import Fleet
+from tests.machine import TestMachine
 
 MARKER = "<!-- reconciler-diff -->"
 BAD = "apiVersion: reconciler.foundry/v1alpha1\nkind: Model\nmetadata: {name: bad}\nspec: {precisions: [int5]}\n"
@@ -96,6 +98,23 @@ def test_a_change_is_shown_and_does_not_fail_the_job(job: Job) -> None:
     assert (job.artifact / "comment.md").read_text() == job.summary
     assert (job.artifact / "number").read_text() == "7\n"
     assert {path.name for path in job.artifact.iterdir()} == {"comment.md", "number"}
+
+
+def test_real_machines_are_named_from_their_reports(job: Job, capitals: Path, tmp_path: Path) -> None:
+    edge = TestMachine(folder=tmp_path / "edge")
+    edge.give_model(capitals)
+    edge.declare("capitals")
+    serve(edge)
+    report = edge.run("inventory", "-o", "json", RECONCILER_CONFIG="")
+    assert report.code == 0, report.err
+    job.fleet.write("inventories/edge.json", report.out)
+    job.fleet.declare("capitals", precisions="int4, int8")
+    job.fleet.commit()
+    job.inputs["against"] = "inventories"
+    ran = job.diff(job.merge())
+    assert ran.code == 0, ran.err
+    assert report.json()["machine"] in job.summary
+    assert "capitals-int8" in job.summary
 
 
 def test_only_what_the_merge_brings_is_shown(job: Job) -> None:
