@@ -125,7 +125,10 @@ class ArtifactStore:
         return ["sha256:" + name for name in _names_in(self._blobs) if self._size(name) <= MANIFEST_LIMIT]
 
     def _size(self, name: str) -> int:
-        return os.stat(os.path.join(self._blobs, name)).st_size
+        try:
+            return os.stat(os.path.join(self._blobs, name)).st_size
+        except OSError:  # gone meanwhile, or on a bad sector
+            return MANIFEST_LIMIT + 1
 
     def _read_packed(self, digest: str) -> Packed | None:
         """None for what is no artifact of ours, and for a manifest that is not what its digest promises."""
@@ -136,6 +139,21 @@ class ArtifactStore:
             return modelpack.parse_manifest(digest, self._read_blob(digest))
         except (OSError, ValueError):
             return None
+
+    def _unread(self, held: Mapping[str, Packed]) -> list[Descriptor]:
+        """Listed artifacts of ours that are there, though nobody can read what they are made of just now."""
+        known = {packed.artifact.digest for packed in held.values()}
+        listed = [one for one in index.read(self._oci) or () if one["digest"] not in known]
+        return [one for one in listed if not index.is_foreign(one) and self._cannot_be_read(one["digest"])]
+
+    def _cannot_be_read(self, digest: str) -> bool:
+        try:
+            read_whole(self.blob(digest))
+        except FileNotFoundError:
+            return False
+        except OSError:
+            return True
+        return False
 
     def _read_blob(self, digest: str) -> bytes:
         data = read_whole(self.blob(digest))
@@ -168,11 +186,11 @@ class ArtifactStore:
 
     def _write_index(self, held: Mapping[str, Packed]) -> None:
         ours = [index.describe(held[key]) for key in sorted(held)]
-        index.write(self._oci, [*ours, *self._others()])
+        index.write(self._oci, [*ours, *self._unread(held), *self._others()])
 
     def _sweep(self, held: Mapping[str, Packed]) -> int:
-        if self._index_was_lost or index.is_linked(self._oci):
-            return 0
+        if self._index_was_lost or index.is_linked(self._oci) or self._unread(held):
+            return 0  # what cannot be told is not deleted
         try:
             named = {digest for one in self._others() for digest in self._reachable(one)}
         except (OSError, ValueError, LookupError, TypeError, AttributeError):

@@ -11,7 +11,8 @@
     │   ├── GateFailed         the candidate was measured, and a gate rejects the numbers
     │   └── CatalogBroken      Foundry Local's index is unreadable: stop and say so, never delete it
     └── TemporaryError     may pass by itself: try again after `delay` seconds
-        ├── DiskFull
+        ├── HostRefused          the system refused a call: DiskFailing, DiskReadOnly, AccessDenied, OutOfResources
+        │   └── DiskFull
         ├── RuntimeUnavailable   Foundry Local's library or lock did not answer in time
         ├── ConverterLost        the converter was killed, died, or its tools are not installed
         ├── Disturbed            the machine or the source changed under our hands: the next look plans anew
@@ -25,6 +26,8 @@ Only the command line turns these into exit codes; nothing below it calls exit()
 """
 
 from __future__ import annotations
+
+import errno
 
 from reconciler.core.value import value
 
@@ -109,7 +112,13 @@ class TemporaryError(ReconcilerError):
         self.delay = delay
 
 
-class DiskFull(TemporaryError):
+class HostRefused(TemporaryError):
+    """Mended by a person or by time, without any change to what git declares. See `refused`."""
+
+    code = "HostRefused"
+
+
+class DiskFull(HostRefused):
     code = "DiskFull"
 
 
@@ -135,3 +144,30 @@ class Cancelled(TemporaryError):
     """Somebody asked for it; nothing is wrong with the model."""
 
     code = "Cancelled"
+
+
+_FULL_HINT = "free some space, or choose another file system with --root; what is served stays as it is"
+_FAILING_HINT = (
+    "look into the system's log: the disk or its cable may be dying; what is served stays as it is"
+)
+_READ_ONLY_HINT = "mount it for writing again: a system that finds errors on a disk makes it read-only"
+_ACCESS_HINT = "`reconciler doctor` tells whose the files are"
+_RESOURCES_HINT = "something on this machine takes all of it; `ulimit -a` shows the limits of a process"
+_REFUSALS = (
+    (("ENOSPC", "EDQUOT"), "DiskFull", _FULL_HINT),
+    (("EIO", "EUCLEAN", "ESTALE", "ENXIO", "ENODEV"), "DiskFailing", _FAILING_HINT),
+    (("EROFS",), "DiskReadOnly", _READ_ONLY_HINT),
+    (("EACCES", "EPERM"), "AccessDenied", _ACCESS_HINT),
+    (("EMFILE", "ENFILE", "ENOMEM", "EAGAIN"), "OutOfResources", _RESOURCES_HINT),
+)
+
+
+def refused(error: OSError) -> HostRefused | None:
+    """What the system refused, in words and with a stable code; None for what it says when a program is wrong."""
+    for names, code, hint in _REFUSALS:
+        if error.errno in {getattr(errno, name, None) for name in names} - {None}:
+            where = f"{error.filename}: " if error.filename else ""
+            message = where + (error.strerror or str(error))
+            kind = DiskFull if code == DiskFull.code else HostRefused
+            return kind(message, hint=hint, code=code)
+    return None

@@ -65,6 +65,7 @@ class Observed:
     in_use: frozenset[str] = (
         frozenset()
     )  # ids whose files another process has mapped; asked only when one is to go
+    unreadable: dict[str, str] = fresh(factory=dict)  # by variant: why nobody can list its served folders
     occupied: dict[str, int] = fresh(factory=dict)  # by variant: the highest number that anything lies at
 
     @lazy

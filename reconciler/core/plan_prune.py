@@ -41,7 +41,9 @@ def plan_prunes(
 ) -> tuple[list[Change], list[Held]]:
     ours = _ours(observed, recorded)
     orphans = [ours[variant] for variant in sorted(ours) if variant not in desired.declared]
-    protected = [hold for hold in (_held(one, desired, recorded) for one in orphans) if hold is not None]
+    protected = [
+        hold for hold in (_held(one, desired, observed, recorded) for one in orphans) if hold is not None
+    ]
     kept = {hold.variant for hold in protected}
     free = [one for one in orphans if one.variant not in kept]
     reason, message = _rail(desired, ours, free, confirm=confirm)
@@ -50,8 +52,10 @@ def plan_prunes(
     return [_prune(orphan, desired) for orphan in free], protected
 
 
-def _held(orphan: _Orphan, desired: Desired, recorded: Recorded) -> Held | None:
+def _held(orphan: _Orphan, desired: Desired, observed: Observed, recorded: Recorded) -> Held | None:
     """Why this one stays, whatever becomes of the others."""
+    if orphan.variant in observed.unreadable:
+        return Held(variant=orphan.variant, reason="Unreadable", message=observed.unreadable[orphan.variant])
     if orphan.model in desired.suspended:
         return Held(variant=orphan.variant, reason="Suspended", message="would prune; its model says suspend")
     suspension = recorded.suspension_of(orphan.variant, orphan.model)
@@ -127,7 +131,7 @@ def plan_unreferenced(
 ) -> list[Change]:
     """Artifacts that nothing will use once `changes` are carried out. Nothing is freed while anything is not
     understood: a manifest, a source, or a served folder that nobody can read may want them."""
-    unread = any(folder.marker is None for folder in observed.folders)
+    unread = bool(observed.unreadable) or any(folder.marker is None for folder in observed.folders)
     unread = unread or any(one.fetch is not None and not one.fetch.known for one in desired.wanted)
     if not desired.complete or desired.unresolved or unread:
         return []

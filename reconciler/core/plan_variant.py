@@ -79,6 +79,9 @@ def plan_variant(
             "rename the model, or use the root or the cache that it belongs to"
         )
         return VariantPlan(held=(Held(variant=wanted.variant, reason="NameTaken", message=message),))
+    if wanted.variant in observed.unreadable:
+        why = observed.unreadable[wanted.variant]
+        return VariantPlan(held=(Held(variant=wanted.variant, reason="Unreadable", message=why),))
     facts = _facts(wanted, observed, recorded, now, running)
     plan = _repair(facts) or _release(facts)
     suspension = recorded.suspension_of(wanted.variant, wanted.release.model)

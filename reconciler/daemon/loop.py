@@ -11,13 +11,14 @@ import os
 import time
 from typing import TYPE_CHECKING, Protocol
 
-from reconciler.core.errors import ReconcilerError
+from reconciler.core.errors import ReconcilerError, refused
 from reconciler.daemon import wake as reasons
 from reconciler.daemon.pacing import FILES, Crowding, backoff, jittered, seconds_until
 from reconciler.daemon.reporting import Summaries
 from reconciler.daemon.state import Moment, counted
 from reconciler.daemon.watching import wanted
 from reconciler.engine import log
+from reconciler.engine.refusals import noted
 from reconciler.host import durable
 
 if TYPE_CHECKING:
@@ -110,10 +111,11 @@ class Loop:
             except ReconcilerError as error:
                 self._failed(error.code, str(error), error.hint, woken)
             except Exception as error:  # noqa: BLE001 - the daemon outlives our bugs; the log gets the traceback
-                log.bug("pass.bug", error)
-                self._failed(
-                    "Bug", f"{type(error).__name__}: {error}", "please report it with the log", woken
-                )
+                known = refused(error) if isinstance(error, OSError) else None
+                if known is None:
+                    log.bug("pass.bug", error)
+                code, hint = (known.code, known.hint) if known else ("Bug", "please report it with the log")
+                self._failed(code, str(known or f"{type(error).__name__}: {error}"), hint, woken)
             finally:
                 self._passing = False
         self._ended(started)
@@ -200,7 +202,8 @@ class Loop:
 
     def _watch(self) -> None:
         for folder in (self._machine.layout.served, self._machine.layout.suspended):
-            durable.make_folder(folder)
+            with noted("watch.refused"):
+                durable.make_folder(folder)
         others = self._watcher.watch(wanted(self._machine, self._parsed, self._declarations.folder))
         if others and self._board.state.last_pass is not None:
             self._wake.wake(reasons.WATCHING)

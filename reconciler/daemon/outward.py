@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 
-from reconciler.core.errors import DiskFull
+from reconciler.core.errors import HostRefused
 from reconciler.core.value import value
 from reconciler.daemon.background import Background
 from reconciler.daemon.commit_status import Marker
@@ -69,5 +69,5 @@ class Outward:
         kind = "source.stale" if state.stale else "source.fresh"
         reason = "RepositorySilent" if state.stale else "RepositoryAnswers"
         event = {"time": now(), "type": kind, "variant": "", "reason": reason, "revision": state.applied}
-        with contextlib.suppress(DiskFull):
+        with contextlib.suppress(HostRefused, OSError):
             self._records.append_event(event)

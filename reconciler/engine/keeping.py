@@ -19,14 +19,16 @@ import time
 from functools import partial
 
 from reconciler.core.changes import LONG, MAKES_ROOM
-from reconciler.core.errors import DiskFull, ReconcilerError
+from reconciler.core.errors import ReconcilerError
 from reconciler.core.plan_prune import plan_unreferenced
+from reconciler.core.value import replace
 from reconciler.engine import log
 from reconciler.engine.carry_out import Execution
 from reconciler.engine.long_work import FOLDER, LongWork, work_key
 from reconciler.engine.options import PassResult
 from reconciler.engine.planning import look
 from reconciler.engine.recording import record_pass
+from reconciler.engine.refusals import noted
 from reconciler.engine.steps import NOT_WANTED, STOPPED, Steps, by_variant
 from reconciler.engine.workers import Workers
 from reconciler.host import durable
@@ -112,7 +114,7 @@ class Keeping:
     def _pass(self, parsed: Parsed, outcomes: list[Outcome]) -> PassResult:
         self._sweep()
         first = self._look(parsed)
-        with contextlib.suppress(DiskFull):  # a full disk must not keep a pass from freeing some of it
+        with noted("record.lost"):  # a full disk must not keep a pass from freeing some of it
             self._machine.records.save_attempted(first.resolution.desired.revision)
         try:
             try:
@@ -121,7 +123,7 @@ class Keeping:
                 self._let_children_go()
         except BaseException:
             # What was finished stays finished, also when interrupted; and the first error is the one to report.
-            with contextlib.suppress(ReconcilerError):
+            with contextlib.suppress(ReconcilerError, OSError):
                 self._conclude(parsed, first, outcomes)
             raise
         return self._conclude(parsed, first, outcomes)
@@ -143,7 +145,8 @@ class Keeping:
         if not first.plan:
             return
         waiting, quick = _parted(first.plan)
-        self._workers.expect([change for change in first.plan.changes if self._asked or change in quick])
+        with noted("start.refused"):  # only a head start: the step that needs the child says what is wrong
+            self._workers.expect([change for change in first.plan.changes if self._asked or change in quick])
         for group in by_variant(quick):
             steps.run(group, execution)
         steps.free(_freed(first, quick) if waiting else _without_variant(first.plan), execution)
@@ -172,8 +175,7 @@ class Keeping:
             resolution=last.resolution,
             running=self.running(),
         )
-        record_pass(self._machine, last, result)
-        return result
+        return replace(result, unrecorded=record_pass(self._machine, last, result))
 
     def _record_cut_off(self, jobs: tuple[Job, ...], parsed: Parsed) -> None:
         outcomes: list[Outcome] = []
@@ -191,14 +193,14 @@ class Keeping:
     def _sweep(self) -> None:
         """Leftovers of a pass that died: nothing in staging or trash has a name that anybody else uses."""
         self._clear()
-        self._machine.store.sweep()
-        self._machine.records.sweep()
-        self._machine.shelf.sweep()
+        for sweep in (self._machine.store.sweep, self._machine.records.sweep, self._machine.shelf.sweep):
+            with noted("sweep.refused"):
+                sweep()
 
     def _clear(self) -> None:
         keep = [FOLDER] if self._long.alive else []
         for folder in (self._machine.layout.trash, self._machine.layout.staging):
-            if os.path.isdir(folder):
+            with noted("sweep.refused"):
                 durable.empty(folder, keep=(*keep, *self._workers.folders))
 
 

@@ -30,6 +30,7 @@ from reconciler.core.value import value
 from reconciler.engine.carry_out import store_conversion
 from reconciler.engine.fetching import fetch
 from reconciler.engine.proving import asks_fidelity
+from reconciler.engine.refusals import noted
 from reconciler.host import durable
 
 TYPE_CHECKING = False
@@ -201,7 +202,8 @@ class LongWork:
         """Begin the slow imports while cheaper work goes on."""
         converting = [change.after or {} for change in changes if change.action == "convert"]
         if converting:
-            self.converter.start(*sorted({str(after.get("precision")) for after in converting}))
+            with noted("start.refused"):  # only a head start: the job says what is wrong
+                self.converter.start(*sorted({str(after.get("precision")) for after in converting}))
 
     def _pool(self, action: str) -> ThreadPoolExecutor:
         if action not in self._pools:

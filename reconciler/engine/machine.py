@@ -125,13 +125,14 @@ def observe(machine: Machine) -> Observed:
             damaged[build_key] = damage
         else:
             held[build_key] = artifact
-    folders, occupied = _served(machine)
+    folders, occupied, unreadable = _served(machine)
     return Observed(
         owner=machine.owner,
         artifacts=held,
         damaged_artifacts=damaged,
         folders=tuple(folders),
         occupied=occupied,
+        unreadable=unreadable,
         registrations=registrations,
         disk_free=disk_free(machine.layout.root),
         hub_sources=machine.shelf.held(),
@@ -159,19 +160,25 @@ def served_folders(machine: Machine) -> list[ServedFolder]:
     return _served(machine)[0]
 
 
-def _served(machine: Machine) -> tuple[list[ServedFolder], dict[str, int]]:
-    """The folders, and by variant the highest number that anything lies at, a folder or not."""
-    found, occupied = [], {}
+def _served(machine: Machine) -> tuple[list[ServedFolder], dict[str, int], dict[str, str]]:
+    """The folders; by variant the highest number that anything lies at, a folder or not; and by variant what cannot be
+    listed, with why."""
+    found, occupied, unreadable = [], {}, {}
     for variant in sorted(_names(machine.layout.served)):
-        with contextlib.suppress(FileNotFoundError):  # it went while we looked
-            entries = _numbered(os.path.join(machine.layout.served, variant))
+        folder = os.path.join(machine.layout.served, variant)
+        try:
+            entries = _numbered(folder)
             occupied[variant] = max(entries, default=0)
             found += [
                 inspect(entry.path, machine.stamps)
                 for _, entry in sorted(entries.items())
                 if entry.is_dir(follow_symlinks=False)
             ]
-    return found, occupied
+        except FileNotFoundError:
+            continue  # it went while we looked
+        except OSError as error:
+            unreadable[variant] = f"{folder}: {error.strerror}"
+    return found, occupied, unreadable
 
 
 def _numbered(folder: str) -> dict[int, os.DirEntry[str]]:

@@ -28,18 +28,21 @@ class Options:
 @value
 class PassResult:
     """`remaining` is what a second look still finds to do: empty when the pass converged. `running` is the long work
-    that goes on beside; what remains because of it has not failed to converge."""
+    that goes on beside; what remains because of it has not failed to converge. `unrecorded` says why the records
+    could not be written: they tell an older story then."""
 
     plan: Plan
     remaining: Plan
     outcomes: tuple[Outcome, ...]
     resolution: Resolution
     running: tuple[Change, ...] = ()
+    unrecorded: str = ""
 
     @property
     def converged(self) -> bool:
         held = [hold for hold in self.remaining.held if hold.reason not in WISHES]
-        return not (self.remaining or held or self.resolution.problems or self.failed or self.running)
+        left = self.remaining or held or self.resolution.problems or self.failed or self.running
+        return not (left or self.unrecorded)
 
     @property
     def failed(self) -> tuple[Outcome, ...]:

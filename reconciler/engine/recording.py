@@ -3,17 +3,16 @@ end conditions and revisions. A full disk loses them, and nothing else."""
 
 from __future__ import annotations
 
-import contextlib
 from functools import partial
 from typing import TYPE_CHECKING
 
 from reconciler.core.changes import BY_FAILURE
 from reconciler.core.conditions import Failure, judge, judge_source
-from reconciler.core.errors import DiskFull
 from reconciler.core.failures import remember, still_declared
 from reconciler.core.history import not_in_the_future
 from reconciler.core.transitions import transitions
 from reconciler.core.value import replace
+from reconciler.engine.refusals import Refusals, noted
 from reconciler.engine.remembering import remember_rejected
 from reconciler.host.clock import now
 from reconciler.serving.folder import rewrite_marker
@@ -48,9 +47,10 @@ def record_outcome(execution: Execution, outcome: Outcome) -> None:
         "code": outcome.code,
         "message": outcome.message,
     }
-    with contextlib.suppress(DiskFull):
-        execution.machine.records.append_event(event | {k: v for k, v in details.items() if v})
-        records = execution.machine.records
+    records = execution.machine.records
+    with noted("event.lost"):
+        records.append_event(event | {k: v for k, v in details.items() if v})
+    with noted("record.lost"):
         records.save_failures(remember(records.failures(), outcome, now()))
         if outcome.status == "failed" and outcome.permanent and change.action == "verify":
             remember_rejected(outcome, execution)
@@ -67,10 +67,11 @@ def _record_timing(execution: Execution, outcome: Outcome) -> None:
     )
 
 
-def record_pass(machine: Machine, last: Look, result: PassResult) -> None:
-    """What only the records can tell: conditions and revisions. Stamps last:
-    they only save work."""
-    with contextlib.suppress(DiskFull):
+def record_pass(machine: Machine, last: Look, result: PassResult) -> str:
+    """What only the records can tell: conditions and revisions. Stamps last: they only save work. Returns what kept
+    them from being written, or ""."""
+    refusals = Refusals()
+    with refusals.noted("record.lost"):
         _follow_protection(machine, last)
         _forget_undeclared(machine, last)
         _trust_no_future(machine, last)
@@ -83,6 +84,7 @@ def record_pass(machine: Machine, last: Look, result: PassResult) -> None:
         if result.converged:
             machine.records.save_applied(last.resolution.desired.revision)
         machine.stamps.save()
+    return next((str(one) for one in refusals.said), "")
 
 
 def _tell_news(machine: Machine, before: Conditions, judged: Conditions, revision: str) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import time
 
-from reconciler.core.errors import DiskFull, PermanentError, Problem, TemporaryError
+from reconciler.core.errors import HostRefused, PermanentError, Problem, TemporaryError
 from reconciler.core.value import replace
 from reconciler.sources.git import STALE, follow, stands
 
@@ -125,6 +125,8 @@ def _followed(
         allowed_roots=allowed_roots,
     )
     if accept:
-        with contextlib.suppress(DiskFull):  # then the mirror remembers it, and the next pass writes it
+        with contextlib.suppress(
+            HostRefused, OSError
+        ):  # then the mirror remembers it, and the next pass writes it
             machine.records.save_accepted(remote.url, remote.branch, followed.commit)
     return followed

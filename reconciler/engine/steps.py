@@ -7,7 +7,14 @@ import time
 from functools import partial
 
 from reconciler.core.changes import Outcome
-from reconciler.core.errors import Cancelled, CatalogBroken, PermanentError, ReconcilerError, Throttled
+from reconciler.core.errors import (
+    Cancelled,
+    CatalogBroken,
+    PermanentError,
+    ReconcilerError,
+    Throttled,
+    refused,
+)
 from reconciler.core.value import replace
 from reconciler.engine import log
 from reconciler.engine.carry_out import carry_out
@@ -63,12 +70,8 @@ class Steps:
             act()
         except Cancelled:
             told = _cancelled(change, NOT_WANTED)
-        except ReconcilerError as error:
-            told = _failed(change, error.code, str(error), error.hint, permanent=_is_permanent(error))
-            told = replace(told, delay=error.delay if isinstance(error, Throttled) else 0.0)
-        except Exception as error:  # noqa: BLE001 - one bad object harms only itself; the log gets the traceback
-            told = _failed(change, "Bug", f"{type(error).__name__}: {error}", _BUG_HINT, permanent=False)
-            log.bug("change.bug", error, action=change.action, variant=change.variant)
+        except Exception as error:  # noqa: BLE001 - one bad object harms only itself
+            told = _judged(change, error)
         return self._tell(told, execution, spent + time.monotonic() - started)
 
     def cancelled(self, change: Change, execution: Execution, because: str) -> None:
@@ -84,6 +87,16 @@ class Steps:
         record_outcome(execution, outcome)
         self._reporter.finished(outcome)
         return outcome
+
+
+def _judged(change: Change, error: Exception) -> Outcome:
+    """What we did not think of is a bug, and the log gets its traceback."""
+    known = refused(error) if isinstance(error, OSError) else error
+    if not isinstance(known, ReconcilerError):
+        log.bug("change.bug", error, action=change.action, variant=change.variant)
+        return _failed(change, "Bug", f"{type(error).__name__}: {error}", _BUG_HINT, permanent=False)
+    told = _failed(change, known.code, str(known), known.hint, permanent=_is_permanent(known))
+    return replace(told, delay=known.delay if isinstance(known, Throttled) else 0.0)
 
 
 def _is_permanent(error: ReconcilerError) -> bool:

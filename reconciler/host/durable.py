@@ -3,8 +3,9 @@
 content before the name that points at it, the name removed before the content, and a name is promised only
 when the folder that holds it has been flushed. A reader sees the old thing or the new thing, never half of it.
 
-All changes go through `_step`, so that a test can kill the process before any one of them: with
-RECONCILER_CRASH_AT=<n> in its environment, a process kills itself just before its n-th step.
+All changes go through `_step`, so that a test can kill the process before any one of them, or let the system refuse it:
+with RECONCILER_CRASH_AT=<n> in its environment, a process kills itself just before its n-th step, and with
+RECONCILER_FAIL_AT=<n>:<ENOSPC|EIO|...> that step fails (with a `+` at the end, all that follow it too).
 Limit: Windows cannot flush a folder, so there a name may be lost with the power, though never its content.
 """
 
@@ -18,7 +19,7 @@ import stat
 import sys
 from collections.abc import Callable, Iterable, Iterator
 
-from reconciler.core.errors import DiskFull
+from reconciler.core.errors import refused
 from reconciler.core.release import ALWAYS_COPIED
 
 TYPE_CHECKING = False  # `typing` costs 10 ms, and `plan` comes through here
@@ -31,12 +32,20 @@ TEMPORARY = ".tmp"
 _OURS = re.compile(r".+\.[0-9a-f]{8}\.tmp", re.DOTALL)  # as `write_file` and `adopt` name them
 DISPOSABLE = ("trash", "staging")
 
-FULL = (errno.ENOSPC, errno.EDQUOT)
 # What a file system says when it cannot link here (EINVAL on Windows), rather than that something is wrong.
 CANNOT_LINK = (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL)
 
 _crash_at = int(os.environ.get("RECONCILER_CRASH_AT", "0"))
 _steps = 0
+
+
+def fault(text: str) -> tuple[int, int, bool]:
+    """Which step fails, how, and whether all later ones do: `3:EIO`, `3:EROFS+`."""
+    number, _, name = text.partition(":")
+    return int(number), int(getattr(errno, name.rstrip("+"))), name.endswith("+")
+
+
+_fail_at = fault(os.environ.get("RECONCILER_FAIL_AT") or "0:EIO")
 
 
 def write_file(path: str, data: bytes, mode: int = 0o644) -> None:
@@ -50,7 +59,11 @@ def write_file(path: str, data: bytes, mode: int = 0o644) -> None:
             _step("write")  # a crash here leaves half a file
             file.write(data[len(data) // 2 :])
         # After the flush: a name must never promise content that a power cut can take.
-        rename(temporary, path)
+        try:
+            rename(temporary, path)
+        except OSError:
+            _give_back(temporary)
+            raise
 
 
 def append_line(path: str, line: bytes) -> None:
@@ -114,9 +127,16 @@ def free(path: str, remove: Callable[[str], None] | None = None) -> None:
 
 
 def empty(folder: str, *, keep: Iterable[str] = ()) -> None:
-    """Free everything in a trash or staging folder, but for the names in `keep`."""
-    for name in sorted({*os.listdir(folder)} - {*keep}):
-        free(os.path.join(folder, name))
+    """Free everything in a trash or staging folder, but for the names in `keep`. What cannot be freed keeps nothing
+    else; the first of it is raised in the end."""
+    refusals: list[OSError] = []
+    for name in sorted({*os.listdir(folder)} - {*keep}) if os.path.isdir(folder) else ():
+        try:
+            free(os.path.join(folder, name))
+        except OSError as error:
+            refusals.append(error)
+    for first in refusals:
+        raise first
 
 
 def place(source: str, destination: str) -> str:
@@ -219,14 +239,15 @@ def sweep_temporaries(folder: str) -> None:
 
 @contextlib.contextmanager
 def full_disk_named(path: str) -> Iterator[None]:
-    """A full disk is nobody's bug, and it passes: say so, whichever call found it."""
+    """A disk that is full, failing or read-only is nobody's bug: say so, whichever call found it, and where."""
     try:
         yield
     except OSError as error:
-        if error.errno not in FULL:
+        known = refused(error)
+        if known is None or not known.code.startswith("Disk"):
             raise
-        hint = "free some space, or choose another file system with --root; what is served stays as it is"
-        raise DiskFull(f"no space left for {path}", hint=hint) from error
+        what = "no space left" if known.code == "DiskFull" else error.strerror
+        raise type(known)(f"{what} for {path}", hint=known.hint, code=known.code) from error
 
 
 def _step(name: str) -> None:
@@ -236,6 +257,9 @@ def _step(name: str) -> None:
     if _steps == _crash_at:
         os.write(2, f"crash before step {_steps}: {name}\n".encode())
         os.kill(os.getpid(), 9)
+    number, code, lasting = _fail_at
+    if number and (_steps == number or (lasting and _steps > number)):
+        raise OSError(code, os.strerror(code))
 
 
 def _replace(source: str, destination: str) -> None:
@@ -259,9 +283,14 @@ def _new_file(path: str, mode: int) -> Iterator[BinaryIO]:
             os.fsync(descriptor)
         os.chmod(path, mode)  # whatever the umask says
     except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(path)
+        _give_back(path)
         raise
+
+
+def _give_back(path: str) -> None:
+    """The bytes of a write that failed, if they are still there: a full disk wants them."""
+    with contextlib.suppress(OSError):
+        os.unlink(path)
 
 
 def _reflink(source: str, destination: str) -> bool:

@@ -14,7 +14,7 @@ import os
 import socket
 from collections.abc import Iterator
 
-from reconciler.core.errors import DiskFull, LockHeld
+from reconciler.core.errors import HostRefused, LockHeld
 from reconciler.host import durable
 from reconciler.host.clock import now
 
@@ -82,7 +82,9 @@ def _acquire(descriptor: int) -> bool:
 
 def _tell_holder(path: str, command: str) -> None:
     facts = {"pid": os.getpid(), "host": socket.gethostname(), "command": command, "since": now()}
-    with contextlib.suppress(DiskFull):  # whoever comes to free space must be able to hold the lock
+    with contextlib.suppress(
+        HostRefused, OSError
+    ):  # whoever comes to free space must be able to hold the lock
         durable.write_file(_holder_file(path), json.dumps(facts).encode() + b"\n")
 
 

@@ -21,7 +21,7 @@ import os
 import stat
 import time
 
-from reconciler.core.errors import DiskFull
+from reconciler.core.errors import HostRefused
 from reconciler.host import durable
 from reconciler.host.reading import read_whole
 from reconciler.host.sealed import Damaged, seal, unseal
@@ -117,7 +117,7 @@ class StampBook:
         try:
             durable.make_folder(os.path.dirname(self._path))
             durable.write_file(self._path, seal(self._entries))
-        except (DiskFull, OSError):
+        except (HostRefused, OSError):
             return
         self._changed = False
 

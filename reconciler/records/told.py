@@ -6,7 +6,7 @@ from __future__ import annotations
 import contextlib
 import os
 
-from reconciler.core.errors import DiskFull
+from reconciler.core.errors import HostRefused
 from reconciler.host import durable
 from reconciler.host.sealed import Damaged
 from reconciler.records import documents
@@ -33,7 +33,7 @@ class Told:
 
     def write(self, document: Document) -> None:
         """On a full disk it is only remembered in memory: after a restart something may be told twice."""
-        with contextlib.suppress(DiskFull):
+        with contextlib.suppress(HostRefused, OSError):
             documents.write(self._path, document)
 
 

@@ -89,7 +89,13 @@ def inspect(path: str, stamps: StampBook) -> ServedFolder:
     """What is wrong with one served folder, if anything. Reads only."""
     parent, number = os.path.split(path)
     variant = os.path.basename(parent)
-    found = dict(_files(path))
+    try:
+        found = dict(_files(path))
+    except FileNotFoundError:
+        raise
+    except OSError as error:  # one folder on a bad sector harms only itself
+        damage = (f"unreadable: {error.strerror}",)
+        return ServedFolder(path=path, variant=variant, number=int(number), marker=None, damage=damage)
     marker = _read_marker(found.pop(MARKER, None))
     if isinstance(marker, Marker) and marker.id == f"{variant}:{number}":
         damage = tuple(_damage(marker, found, stamps))
@@ -103,7 +109,7 @@ def _files(folder: str, prefix: str = "") -> Iterator[tuple[str, os.DirEntry[str
     """Everything below a folder that is not a folder. Links are not followed: they could lead anywhere."""
     with os.scandir(folder) as entries:
         for entry in entries:
-            if entry.is_dir(follow_symlinks=False):
+            if entry.is_dir(follow_symlinks=False) and os.access(entry.path, os.R_OK | os.X_OK):
                 yield from _files(entry.path, f"{prefix}{entry.name}/")
             else:
                 yield prefix + entry.name, entry
