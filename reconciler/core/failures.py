@@ -1,10 +1,10 @@
 """What failed here before, and what follows from it: not again until its input changes, or not before a time. Pure.
 
 A failure is remembered under the digest of what failed: the build key of a conversion; repository, commit and files of
-a download; the release digest of what comes after them. So a new source, recipe or template is a new key, and nothing
-has to be lifted. What may pass by itself is tried again after 10 s, then after twice as long each time, at most after
-an hour, and not before the time that the other side asked for; a share of up to a quarter, taken from the key, keeps
-many machines from trying in step.
+a download; the release digest of what comes after them; the name of what cannot be removed. So a new source, recipe or
+template is a new key, and nothing has to be lifted. What may pass by itself is tried again after 10 s, then after twice
+as long each time, at most after an hour, and not before the time that the other side asked for; a share of up to a
+quarter, taken from the key, keeps many machines from trying in step.
 
 No clock is trusted with a decision: a failure that lies in the future (somebody set the clock back) holds nothing.
 """
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from reconciler.core.changes import Change, Outcome
 
+REMOVALS = frozenset({"retire", "prune"})
 KEPT = 500
 FIRST_SECONDS = 10
 LONGEST_SECONDS = 3600
@@ -64,7 +65,14 @@ def failure_key(change: Change) -> str:
         return str((change.after or {}).get("release", ""))
     if change.action == "fetch":
         return str((change.after or {}).get("fetch", ""))
+    if change.action in REMOVALS:
+        return removal_key(change.action, change.variant, change.number or None, change.build_key)
     return change.build_key if change.action == "convert" else ""
+
+
+def removal_key(action: str, variant: str, number: int | None = None, build_key: str = "") -> str:
+    """Of what is to go: a release, a variant, or an artifact that nothing uses."""
+    return f"{action} {variant}:{number}" if number else f"{action} {variant or build_key}"
 
 
 def remember(
@@ -100,7 +108,7 @@ def _one_more(before: RememberedFailure | None, outcome: Outcome, key: str, now:
         attempts=before.attempts + 1 if before is not None and again else 1,
         first=before.first if before is not None and again else now,
         last=now,
-        permanent=outcome.permanent,
+        permanent=outcome.permanent and outcome.change.action not in REMOVALS,  # no input of it could change
         version=reconciler.__version__,
         delay=outcome.delay,
     )

@@ -10,6 +10,7 @@ from reconciler.core.changes import Plan
 from reconciler.core.plan_fetch import plan_unused_sources
 from reconciler.core.plan_prune import plan_prunes, plan_room, plan_unreferenced
 from reconciler.core.plan_variant import VariantPlan, plan_variant, verdicts_of
+from reconciler.core.removals import without_failed_removals
 from reconciler.core.value import replace
 
 TYPE_CHECKING = False
@@ -47,23 +48,30 @@ def make_plan(
         variants = [plan_variant(one, more, recorded, now=now, running=running) for one in wanted]
     variants = _convert_once(variants)
     prunes, prunes_held = plan_prunes(desired, observed, recorded, confirm=confirm)
-    ordered = (
-        *_changes_of(variants, "mend"),
-        *_changes_of(variants, "release"),
-        *prunes,
-        *room,
-        *_changes_of(variants, "fetch"),
-        *_changes_of(variants, "convert"),
+    ordered, waiting = without_failed_removals(
+        (
+            *_changes_of(variants, "mend"),
+            *_changes_of(variants, "release"),
+            *prunes,
+            *room,
+            *_changes_of(variants, "fetch"),
+            *_changes_of(variants, "convert"),
+        ),
+        recorded,
+        now,
     )
     going = {change.build_key for change in room}
-    freed = [
+    unused = [
         one for one in plan_unreferenced(desired, observed, recorded, ordered) if one.build_key not in going
     ]
+    freed, waiting_too = without_failed_removals(
+        (*unused, *plan_unused_sources(desired, observed)), recorded, now
+    )
     held = [hold for variant in variants for hold in variant.held]
     return Plan(
         revision=desired.revision,
-        changes=(*ordered, *freed, *plan_unused_sources(desired, observed)),
-        held=(*held, *prunes_held),
+        changes=(*ordered, *freed),
+        held=(*waiting, *waiting_too, *held, *prunes_held),
         later=tuple(hold for variant in variants for hold in variant.later),
         not_selected=desired.not_selected,
         verdicts={one.variant: found for one in wanted if (found := verdicts_of(one, recorded))},

@@ -5,7 +5,7 @@ from __future__ import annotations
 from reconciler.core.changes import Change, Cost, Held
 from reconciler.core.difference import Difference, compare
 from reconciler.core.estimate import seconds_for
-from reconciler.core.failures import failure_key, verdict
+from reconciler.core.failures import REMOVALS, failure_key, verdict
 from reconciler.core.gates import judge, rejection_text
 from reconciler.core.ownership import is_ours
 from reconciler.core.plan_fetch import fetch_change
@@ -327,7 +327,7 @@ def _unless_it_failed(plan: VariantPlan, facts: _Facts) -> VariantPlan | None:
     """Any step that failed before holds the whole variant: what comes before it would be done for nothing."""
     if not facts.recorded.failures or facts.running:
         return None
-    keys = {failure_key(change) for change in plan.changes} - {""}
+    keys = {failure_key(change) for change in plan.changes if change.action not in REMOVALS} - {""}
     for failure in facts.recorded.failures:
         found = verdict(failure, facts.now) if failure.key in keys else None
         if found is not None:

@@ -14,7 +14,6 @@ One thread makes the passes. `reconciler apply` is the same with somebody who wa
 from __future__ import annotations
 
 import contextlib
-import os
 import time
 from functools import partial
 

@@ -10,6 +10,7 @@ from reconciler.core.changes import BY_FAILURE
 from reconciler.core.conditions import Failure, judge, judge_source
 from reconciler.core.failures import remember, still_declared
 from reconciler.core.history import not_in_the_future
+from reconciler.core.removals import removals_left
 from reconciler.core.transitions import transitions
 from reconciler.core.value import replace
 from reconciler.engine.refusals import Refusals, noted
@@ -133,6 +134,7 @@ def _forget_undeclared(machine: Machine, last: Look) -> None:
     failures, desired = machine.records.failures(), last.resolution.desired
     if failures and desired.complete:
         keys = {key for one in desired.wanted for key in one.failure_keys}
+        keys |= removals_left(last.observed, last.recorded)
         machine.records.save_failures(still_declared(failures, keys, desired.unresolved))
 
 

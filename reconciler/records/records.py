@@ -76,6 +76,7 @@ class Records:
         self._failures = os.path.join(layout.records, "failures.json")
         self._measurements = os.path.join(layout.records, "measurements.json")
         self._events = os.path.join(layout.records, "events.jsonl")
+        self._unwritten: tuple[RememberedFailure, ...] | None = None  # failures that the disk did not take
         self._known = Recorded()  # as last loaded: what a lost document is rebuilt from
 
     def load(
@@ -101,7 +102,7 @@ class Records:
             conditions=dict(machine.conditions),
             last_applied_revision=machine.last_applied_revision,
             suspensions=suspensions,
-            failures=_read(self._failures, read_failures, NO_FAILURES, damaged.append),
+            failures=self._read_failures(damaged.append),
             measured=_read(self._measurements, read_measured, Known(), lambda path: None),
             # Most variants never had a second number, and then there is nothing to go back to.
             history={
@@ -178,14 +179,21 @@ class Records:
         documents.write(self._suspensions, write_suspensions(suspensions))
 
     def failures(self) -> tuple[RememberedFailure, ...]:
-        return _read(self._failures, read_failures, NO_FAILURES, lambda path: None)
+        return self._read_failures(lambda path: None)
 
     def save_failures(self, failures: Iterable[RememberedFailure]) -> None:
-        """All that there are; nothing is written where there never were any."""
+        """All that there are; nothing is written where there never were any. What the disk does not take holds for
+        this process: without a back-off a conversion would be tried again at once, for ever."""
+        new = self._unwritten = tuple(failures)
         held = _read(self._failures, read_failures, NO_FAILURES, documents.set_aside)
-        new = tuple(failures)
         if new != held:
             documents.write(self._failures, write_failures(new))
+        self._unwritten = None
+
+    def _read_failures(self, damaged: Callable[[str], None]) -> tuple[RememberedFailure, ...]:
+        if self._unwritten is not None:
+            return self._unwritten
+        return _read(self._failures, read_failures, NO_FAILURES, damaged)
 
     def save_attempted(self, revision: str) -> None:
         self._save_machine(replace(self._held_machine(), last_attempted_revision=revision))

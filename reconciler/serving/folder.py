@@ -94,8 +94,8 @@ def inspect(path: str, stamps: StampBook) -> ServedFolder:
     except FileNotFoundError:
         raise
     except OSError as error:  # one folder on a bad sector harms only itself
-        damage = (f"unreadable: {error.strerror}",)
-        return ServedFolder(path=path, variant=variant, number=int(number), marker=None, damage=damage)
+        why = f"unreadable: {error.strerror}"
+        return ServedFolder(path=path, variant=variant, number=int(number), marker=None, damage=(why,))
     marker = _read_marker(found.pop(MARKER, None))
     if isinstance(marker, Marker) and marker.id == f"{variant}:{number}":
         damage = tuple(_damage(marker, found, stamps))

@@ -109,17 +109,19 @@ VERIFY = Change(
     after={"release": DIGEST},
 )
 REGISTER = replace(VERIFY, action="register")
+RETIRE = Change(action="retire", reason="Superseded", variant="capitals-int4", number=1)
 KEYS = [
     (CONVERT, KEY),
     (VERIFY, DIGEST),
     (REGISTER, DIGEST),
     (replace(VERIFY, action="repair"), DIGEST),
-    (Change(action="retire", reason="Superseded", variant="capitals-int4"), ""),
-    (Change(action="prune", reason="Unreferenced", variant="", build_key=KEY), ""),
+    (RETIRE, "retire capitals-int4:1"),
+    (Change(action="prune", reason="Orphaned", variant="capitals-int4"), "prune capitals-int4"),
+    (Change(action="prune", reason="Unreferenced", variant="", build_key=KEY), f"prune {KEY}"),
 ]
 
 
-@pytest.mark.parametrize(("change", "key"), KEYS, ids=[c.action for c, _ in KEYS])
+@pytest.mark.parametrize(("change", "key"), KEYS, ids=[f"{c.action} {c.reason}" for c, _ in KEYS])
 def test_the_key_is_the_digest_of_what_failed(change: Change, key: str) -> None:
     assert failure_key(change) == key
     after = remember((), Outcome(change=change, status="failed", code="X", message="m"), LAST)
