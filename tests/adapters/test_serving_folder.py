@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.core.digest import of_bytes
-from reconciler.core.errors import PermanentError
+from reconciler.core.errors import Disturbed, PermanentError
 from reconciler.core.marker import marker_to_json
 from reconciler.core.release import ALWAYS_COPIED, Artifact, Marker, StoredFile
 from reconciler.core.value import as_dict
@@ -225,7 +225,7 @@ def test_a_changed_blob_is_not_served(tmp_path: Path, store: Path, stamps: Stamp
     (store / of_bytes(b"graph")).write_bytes(b"other")
     folder = tmp_path / "new"
     folder.mkdir()
-    with pytest.raises(PermanentError) as caught:
+    with pytest.raises(Disturbed) as caught:
         assembled(folder, store, stamps)
     assert caught.value.code == "ArtifactDamaged"
     assert not (folder / "release.json").exists()
