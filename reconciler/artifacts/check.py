@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from reconciler.core.layout import Layout
     from reconciler.host.stamps import StampBook
 
-REPAIR = "remove the blob, and let `reconciler apply` convert its model again when it is needed"
+REPAIR = "`reconciler apply --scrub` mends it from a served twin, or converts its model again"
+ROTTEN = "`reconciler apply --scrub` writes it anew"
 SWEEP = "the next `reconciler apply` sweeps it"
 
 
@@ -54,11 +55,7 @@ class _Check:
                 yield _finding("LeftOver", f"oci/{name}", "a write that was never finished", SWEEP)
 
     def _layout_file(self, names: list[str]) -> Iterator[Finding]:
-        try:
-            known = json.loads(read_whole(os.path.join(self._layout.oci, "oci-layout"))) == index.LAYOUT
-        except (OSError, ValueError):
-            known = False
-        if names and not known:
+        if names and not index.is_layout(self._layout.oci):
             yield _finding("StoreUnreadable", "oci/oci-layout", "is not that of an OCI image layout 1.0.0")
 
     def _index(self, names: list[str]) -> Iterator[Finding]:
@@ -68,6 +65,8 @@ class _Check:
             if names:
                 hint = "`reconciler apply` writes it anew from the blobs"
                 yield _finding("StoreUnreadable", "oci/index.json", "is missing or unreadable", hint)
+        elif not index.is_sound(self._layout.oci):
+            yield _finding("StoreUnreadable", "oci/index.json", "holds what no such list holds", ROTTEN)
         for descriptor in descriptors or ():
             yield from self._manifest(descriptor)
 
@@ -97,8 +96,10 @@ class _Check:
         if index.is_foreign(descriptor):
             return
         packed = modelpack.parse_manifest(descriptor["digest"], data)
-        if index.describe(packed)["annotations"] != descriptor["annotations"]:
-            yield _finding("ManifestDamaged", descriptor["digest"], "the index gives it another build key")
+        wrong = [key for key, said in index.describe(packed).items() if descriptor.get(key) != said]
+        if set(wrong) - {"size"}:
+            message = f"the index gives it another {', '.join(wrong)}"
+            yield _finding("ManifestDamaged", descriptor["digest"], message, ROTTEN)
 
     def _parts(self, digest: str, document: dict[str, Any]) -> Iterator[Finding]:
         for inner in document.get("manifests", ()):

@@ -25,43 +25,72 @@ if TYPE_CHECKING:
 OCI_VERSION = 2
 INDEX_TYPE = "application/vnd.oci.image.index.v1+json"
 LAYOUT = {"imageLayoutVersion": "1.0.0"}
+KEYS = frozenset({"schemaVersion", "mediaType", "artifactType", "manifests", "subject", "annotations"})
 TAG = "org.opencontainers.image.ref.name"
 
 
 def read(oci: str) -> list[Descriptor] | None:
     """None when there is no readable list."""
     try:
-        listed = json.loads(read_whole(_path(oci)))["manifests"]
+        listed = json.loads(read_whole(path_of(oci)))["manifests"]
     except (OSError, ValueError, LookupError, TypeError, RecursionError):
         return None
     return listed if isinstance(listed, list) and all(map(_is_descriptor, listed)) else None
 
 
-def write(oci: str, descriptors: list[Descriptor]) -> None:
+def write(oci: str, descriptors: list[Descriptor]) -> str:
+    """Returns the digest of what was written."""
     index = {"schemaVersion": OCI_VERSION, "mediaType": INDEX_TYPE, "manifests": descriptors}
-    durable.write_file(_path(oci), digest.canonical(index) + b"\n")
+    data = digest.canonical(index) + b"\n"
+    durable.write_file(path_of(oci), data)
+    return digest.of_bytes(data)
+
+
+def is_sound(oci: str) -> bool:
+    """Does it hold nothing but what such a list holds?"""
+    try:
+        document = json.loads(read_whole(path_of(oci)))
+    except (OSError, ValueError, RecursionError):
+        return False
+    return (
+        isinstance(document, dict)
+        and document.keys() <= KEYS
+        and document.get("schemaVersion") == OCI_VERSION
+    )
 
 
 def exists(oci: str) -> bool:
-    return os.path.lexists(_path(oci))
+    return os.path.lexists(path_of(oci))
 
 
 def set_aside(oci: str) -> None:
     number = 1
-    while os.path.lexists(f"{_path(oci)}.damaged-{number}"):
+    while os.path.lexists(f"{path_of(oci)}.damaged-{number}"):
         number += 1
-    durable.rename(_path(oci), f"{_path(oci)}.damaged-{number}")
+    durable.rename(path_of(oci), f"{path_of(oci)}.damaged-{number}")
 
 
 def prepare(oci: str) -> None:
     """Make it an OCI layout, and sweep what a killed writer left."""
     durable.make_folder(os.path.join(oci, "blobs", "sha256"))
     sweep(oci)
-    marker = os.path.join(oci, "oci-layout")
-    if not os.path.exists(marker):
-        durable.write_file(marker, digest.canonical(LAYOUT))
+    mend_layout(oci)
     if not exists(oci):
         write(oci, [])  # before the first blob: blobs without an index are always a loss
+
+
+def mend_layout(oci: str) -> None:
+    """The file that says what the folder is says always the same."""
+    if not is_layout(oci):
+        durable.write_file(os.path.join(oci, "oci-layout"), digest.canonical(LAYOUT))
+
+
+def is_layout(oci: str) -> bool:
+    try:
+        held: object = json.loads(read_whole(os.path.join(oci, "oci-layout")))
+    except (OSError, ValueError, RecursionError):
+        return False
+    return held == LAYOUT
 
 
 def is_linked(oci: str) -> bool:
@@ -111,7 +140,7 @@ def is_foreign(descriptor: Descriptor) -> bool:
     return BUILD_KEY not in (descriptor.get("annotations") or {})
 
 
-def _path(oci: str) -> str:
+def path_of(oci: str) -> str:
     return os.path.join(oci, "index.json")
 
 

@@ -13,7 +13,8 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 
 from reconciler.artifacts import index, modelpack
-from reconciler.artifacts.modelpack import DIGEST, NotAnArtifact, Packed
+from reconciler.artifacts.mending import whole_bytes
+from reconciler.artifacts.modelpack import BUILD_KEY, DIGEST, NotAnArtifact, Packed
 from reconciler.artifacts.tree import files_in
 from reconciler.core import digest as digests
 from reconciler.core.errors import DiskFull
@@ -24,6 +25,7 @@ from reconciler.host.reading import read_whole
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from reconciler.artifacts.index import Descriptor
+    from reconciler.artifacts.mending import Twins, Whole
     from reconciler.core.layout import Layout
     from reconciler.host.stamps import StampBook
 
@@ -36,6 +38,7 @@ class ArtifactStore:
         self._blobs = os.path.join(layout.oci, "blobs", "sha256")
         self._stamps = stamps
         self._index_was_lost = False
+        self._mends: dict[str, tuple[tuple[int, ...], Whole | None]] = {}  # by digest: where whole bytes are
         self._understood: dict[str, Packed] = {}  # manifests as last listed: a daemon lists them each minute
 
     def artifacts(self) -> dict[str, Artifact]:
@@ -44,7 +47,34 @@ class ArtifactStore:
 
     def damage(self, artifact: Artifact) -> tuple[str, ...]:
         """The files that are missing or changed. Reads only those whose stamp is a new one."""
-        return tuple(file.path for file in artifact.files if not self._is_intact(file.digest))
+        return tuple(name for name, digest in self._parts(artifact) if not self._is_intact(digest))
+
+    def lost(self) -> dict[str, str]:
+        """What the index names and nobody can read: the manifest's digest by build key. As of the last `artifacts`."""
+        return {one["annotations"][BUILD_KEY]: one["digest"] for one in self._unreadable()}
+
+    def mendable(self, build_key: str, twins: Twins) -> bool:
+        """Can all that is damaged of it be had without a conversion? Remembered until the next change."""
+        return all(self._whole(digest, twins) for _, digest in self._damaged(build_key))
+
+    def mend(self, build_key: str, twins: Twins) -> None:
+        """Replace what is damaged, each blob at once. `twins` are served files by their digest."""
+        for _ in ("its manifest", "what that names"):
+            for _, digest in self._damaged(build_key):
+                whole = self._whole(digest, twins)
+                if whole is not None:
+                    self._replace(digest, whole)
+        durable.flush_folder(self._blobs)
+
+    def doubt_index(self, digest: str | None) -> None:
+        """Its bytes changed and its stamp did not: turn the bit back, or list anew what the blobs hold."""
+        path = index.path_of(self._oci)
+        whole = whole_bytes(digest, path, {}, self._stamps) if digest else None
+        if digest and whole is not None:
+            durable.write_file(path, whole.data)
+            self._stamps.vouch(path, digest)
+        elif index.exists(self._oci):
+            index.set_aside(self._oci)
 
     def blob(self, digest: str) -> str:
         """Where the bytes lie, or would lie."""
@@ -64,6 +94,7 @@ class ArtifactStore:
         config = modelpack.config_bytes(recipe, files)
         manifest = modelpack.manifest_bytes(build_key, recipe, files, config)
         digest = [self._put_bytes(data) for data in (config, manifest)][-1]
+        self._mends.clear()
         durable.flush_folder(self._blobs)  # first: the index must never name a blob that a power cut can take
         packed = modelpack.parse_manifest(digest, manifest)
         self._write_index({**held, build_key: packed})
@@ -73,16 +104,16 @@ class ArtifactStore:
         """Forget the artifact and delete what only it used. Returns the bytes that this gave back."""
         self._mend_index()
         held = self._packed()
-        if held.pop(build_key, None) is None:
+        if held.pop(build_key, None) is None and build_key not in self.lost():
             return self._sweep(held)
         try:
-            self._write_index(held)
+            self._write_index(held, gone=build_key)
             return self._sweep(held)
         except (
             DiskFull
         ):  # no room even for a shorter list, but deleting needs none: what is listed is damaged then
-            freed = self._sweep(held)
-            self._write_index(held)
+            freed = self._sweep(held, gone=build_key)
+            self._write_index(held, gone=build_key)
             return freed
 
     def sweep(self) -> int:
@@ -90,12 +121,15 @@ class ArtifactStore:
         Returns the bytes given back."""
         index.sweep(self._oci)
         self._mend_index()
+        if index.exists(self._oci):
+            index.mend_layout(self._oci)
         return self._sweep(self._packed())
 
     def _mend_index(self) -> None:
         """Write a lost index anew. What it named besides manifests cannot be known, so this store deletes nothing
         after that; the next one deletes what no manifest names."""
         if index.read(self._oci) is not None or not (index.exists(self._oci) or _names_in(self._blobs)):
+            self._relist()
             return
         self._index_was_lost = True
         held = self._packed()
@@ -104,7 +138,18 @@ class ArtifactStore:
         if index.exists(self._oci):
             index.set_aside(self._oci)
         known = [index.describe(held[key]) for key in sorted(held)]
-        index.write(self._oci, [*known, *(one for one in foreign if one is not None)])
+        self._list([*known, *(one for one in foreign if one is not None)])
+
+    def _relist(self) -> None:
+        """An entry that names nothing may have rotted itself: its manifest then lies among the blobs, unlisted."""
+        held, lost = self._packed(), self.lost()
+        if not lost:
+            return
+        small = ["sha256:" + name for name in _names_in(self._blobs) if self._size(name) <= MANIFEST_LIMIT]
+        unlisted = [self._read_packed(digest) for digest in small if digest not in self._understood]
+        found = {one.artifact.build_key: one for one in unlisted if one and one.artifact.build_key in lost}
+        if found:
+            self._write_index({**held, **found})
 
     def _described(self, digest: str) -> Descriptor | None:
         try:
@@ -140,21 +185,6 @@ class ArtifactStore:
         except (OSError, ValueError):
             return None
 
-    def _unread(self, held: Mapping[str, Packed]) -> list[Descriptor]:
-        """Listed artifacts of ours that are there, though nobody can read what they are made of just now."""
-        known = {packed.artifact.digest for packed in held.values()}
-        listed = [one for one in index.read(self._oci) or () if one["digest"] not in known]
-        return [one for one in listed if not index.is_foreign(one) and self._cannot_be_read(one["digest"])]
-
-    def _cannot_be_read(self, digest: str) -> bool:
-        try:
-            read_whole(self.blob(digest))
-        except FileNotFoundError:
-            return False
-        except OSError:
-            return True
-        return False
-
     def _read_blob(self, digest: str) -> bytes:
         data = read_whole(self.blob(digest))
         if digests.of_bytes(data) != digest:
@@ -184,12 +214,68 @@ class ArtifactStore:
             self._stamps.vouch(self.blob(digest), digest)
         return digest
 
-    def _write_index(self, held: Mapping[str, Packed]) -> None:
-        ours = [index.describe(held[key]) for key in sorted(held)]
-        index.write(self._oci, [*ours, *self._unread(held), *self._others()])
+    def _parts(self, artifact: Artifact) -> Iterator[tuple[str, str]]:
+        """Everything that an artifact consists of beside its manifest, with its digest."""
+        known = self._understood.get(artifact.digest)
+        if known is not None:
+            yield "its config", known.config
+        yield from ((file.path, file.digest) for file in artifact.files)
 
-    def _sweep(self, held: Mapping[str, Packed]) -> int:
-        if self._index_was_lost or index.is_linked(self._oci) or self._unread(held):
+    def _damaged(self, build_key: str) -> list[tuple[str, str]]:
+        packed = self._packed().get(build_key)
+        if packed is not None:
+            parts = self._parts(packed.artifact)
+            return [(name, digest) for name, digest in parts if not self._is_intact(digest)]
+        lost = self.lost().get(build_key)
+        return [] if lost is None else [("its manifest", lost)]
+
+    def _whole(self, digest: str, twins: Twins) -> Whole | None:
+        """A trial of bits takes seconds, so a damage is tried once."""
+        status = _status(self.blob(digest))
+        known = self._mends.get(digest)
+        if known is None or known[0] != status or (known[1] is None and digest in twins):
+            known = self._mends[digest] = status, whole_bytes(digest, self.blob(digest), twins, self._stamps)
+        return known[1]
+
+    def _replace(self, digest: str, whole: Whole) -> None:
+        """Under a temporary name first, so that nobody reads half of it; checked, because it was read some time ago."""
+        if not whole.path:
+            durable.write_file(self.blob(digest), whole.data, mode=0o444)
+        else:
+            copied = durable.temporary_for(self.blob(digest))
+            found, _ = durable.copy_hashed(whole.path, copied)
+            if found != digest:
+                durable.remove_file(copied)
+                return
+            durable.rename(copied, self.blob(digest))
+        self._stamps.vouch(self.blob(digest), digest)
+        self._mends.pop(digest, None)
+
+    def _unreadable(self, gone: str = "") -> list[Descriptor]:
+        """Entries of ours whose manifest cannot be read, and is not held under another digest. Until they are mended,
+        built again or removed, the blobs that they may name stay."""
+        held = {one.artifact.build_key for one in self._understood.values()} | {gone}
+        return [
+            one
+            for one in index.read(self._oci) or ()
+            if not index.is_foreign(one)
+            and DIGEST.fullmatch(one["digest"])
+            and one["digest"] not in self._understood
+            and isinstance(one["annotations"][BUILD_KEY], str)
+            and one["annotations"][BUILD_KEY] not in held
+        ]
+
+    def _write_index(self, held: Mapping[str, Packed], gone: str = "") -> None:
+        ours = [index.describe(held[key]) for key in sorted(held)]
+        lost = [one for one in self._unreadable(gone) if one["annotations"][BUILD_KEY] not in held]
+        self._list([*ours, *lost, *self._others()])
+
+    def _list(self, descriptors: list[Descriptor]) -> None:
+        digest = index.write(self._oci, descriptors)
+        self._stamps.vouch(index.path_of(self._oci), digest)
+
+    def _sweep(self, held: Mapping[str, Packed], gone: str = "") -> int:
+        if self._index_was_lost or index.is_linked(self._oci) or self._unreadable(gone):
             return 0  # what cannot be told is not deleted
         try:
             named = {digest for one in self._others() for digest in self._reachable(one)}
@@ -217,6 +303,14 @@ class ArtifactStore:
         status = os.lstat(path)
         self._stamps.remove(path)
         return status.st_size if status.st_nlink == 1 else 0  # a served folder may still hold the bytes
+
+
+def _status(path: str) -> tuple[int, ...]:
+    try:
+        status = os.stat(path)
+    except OSError:
+        return ()
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
 
 
 def _names_in(folder: str) -> list[str]:

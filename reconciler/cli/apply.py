@@ -33,6 +33,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="forget what failed here before and try it again, though nothing about it changed",
     )
+    parser.add_argument(
+        "--scrub",
+        action="store_true",
+        help="first read every byte of the store and of what is served, and mend what rotted without a trace",
+    )
     options.add_talk(parser)
 
 
@@ -56,6 +61,7 @@ def apply(arguments: argparse.Namespace) -> PassResult:
     from reconciler.engine import log
     from reconciler.engine.machine import locked_machine
     from reconciler.engine.pass_ import Options, run_pass
+    from reconciler.engine.scrub import scrub_now
 
     _end_gently()
     if arguments.verbose:
@@ -63,6 +69,8 @@ def apply(arguments: argparse.Namespace) -> PassResult:
     root, cache = options.root_of(arguments), options.cache_of(arguments)
     with locked_machine(root, cache, command="apply", traits=configuration.traits()) as machine:
         parsed = load_manifests(arguments, machine, accept=True)
+        if getattr(arguments, "scrub", False):
+            scrub_now(machine)
         chosen = Options(
             confirm=arguments.confirm,
             jobs=arguments.jobs,

@@ -204,6 +204,11 @@ def duration(text: str) -> float:
     return seconds
 
 
+def duration_or_off(text: str) -> float:
+    """Seconds; 0.0 for `off`."""
+    return 0.0 if text == "off" else duration(text)
+
+
 def positive(text: str) -> int:
     """A count of at least one."""
     if not text.isdecimal() or int(text) < 1:

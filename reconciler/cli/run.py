@@ -38,6 +38,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="from the end of a pass to the next, e.g. 30s or 5m; a tenth more or less, so that machines do not "
         "ask together (default: 60s)",
     )
+    parser.add_argument(
+        "--scrub-period",
+        type=options.duration_or_off,
+        default=configuration.setting("RECONCILER_SCRUB_PERIOD", "24h"),
+        metavar="TIME",
+        help="read every byte of the store and of what is served within TIME, slowly, beside the passes; or off "
+        "(default: 24h; environment: RECONCILER_SCRUB_PERIOD)",
+    )
     options.add_conversions(parser)
     add_outward(parser)
 
@@ -57,7 +65,14 @@ def run(arguments: argparse.Namespace) -> int:
     )
     root, cache = options.root_of(arguments), options.cache_of(arguments)
     with locked_machine(root, cache, command="run", traits=configuration.traits()) as machine:
-        return run_daemon(machine, declarations, chosen, interval=arguments.interval, outside=outside)
+        return run_daemon(
+            machine,
+            declarations,
+            chosen,
+            interval=arguments.interval,
+            outside=outside,
+            scrub_period=arguments.scrub_period,
+        )
 
 
 def _declarations(arguments: argparse.Namespace) -> Declarations:

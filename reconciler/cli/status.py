@@ -74,8 +74,10 @@ def _show(machine: Machine, arguments: argparse.Namespace) -> None:
     from reconciler.core.status import make_status
     from reconciler.core.status_text import status_text
     from reconciler.engine.machine import observe, recall
+    from reconciler.records.scrubbed import read_scrubbed
 
     observed = observe(machine)
-    status = make_status(observed, recall(machine, observed), machine.records.conditions())
+    known = recall(machine, observed), machine.records.conditions(), read_scrubbed(machine.layout)
+    status = make_status(observed, *known)
     if arguments.output == "json" or not arguments.quiet:
         show(status, arguments.output, {"text": status_text})

@@ -58,6 +58,9 @@ MachineName = Annotated[
 Duration = Annotated[
     str, Field(pattern=f"^{_DURATION}$"), expect("a duration such as 90s, 45m or 2h30m", as_text)
 ]
+PeriodOrOff = Annotated[
+    str, Field(pattern=f"^(off|{_DURATION})$"), expect("a duration such as 24h, or off", as_text)
+]
 Jobs = Annotated[int, Field(ge=1, le=1000), expect("a whole number of at least 1", as_whole)]
 VERIFY = ("none", "head", "all")
 Verify = Annotated[Literal["none", "head", "all"], expect(listed(VERIFY), as_text, known=VERIFY)]
@@ -88,6 +91,12 @@ class CommitStatus(Strict):
     token_file: Path | None = Field(default=None, description="File with a token for that.")
     url: AnyText | None = Field(
         default=None, description="That server's address, unless it is the public one."
+    )
+
+
+class Scrub(Strict):
+    period: PeriodOrOff | None = Field(
+        default=None, description="Time in which a daemon reads every byte, or off; as --scrub-period."
     )
 
 
@@ -132,6 +141,7 @@ class MachineConfig(Strict):
     conversion_timeout: Duration | None = Field(
         default=None, description="Time limit of one conversion; as --conversion-timeout."
     )
+    scrub: Scrub | None = Field(default=None, description="How a daemon looks for rotten bytes.")
     limits: DiskLimits | None = Field(default=None, description="How much of the disk may be used.")
 
 
@@ -196,6 +206,8 @@ def settings_of(config: MachineConfig) -> dict[str, str]:
         "JOBS": config.jobs,
         "CONVERSION_TIMEOUT": config.conversion_timeout,
     }
+    if config.scrub is not None:
+        said["SCRUB_PERIOD"] = config.scrub.period
     if config.webhook is not None:
         said["WEBHOOK_SECRET_FILE"] = config.webhook.secret_file
     if config.notify is not None:

@@ -51,11 +51,13 @@ class ServedFolder:
 @value
 class Observed:
     """`artifacts` are whole and by build key; `damaged_artifacts` are listed in the store but have lost or changed
-    blobs. `owner` is this root's mark. Sizes in bytes."""
+    blobs, or a manifest that nobody can read; for those that are also in `mendable`, whole bytes are at hand. `owner`
+    is this root's mark. Sizes in bytes."""
 
     owner: str = ""
     artifacts: dict[str, Artifact] = fresh(factory=dict)
     damaged_artifacts: dict[str, tuple[str, ...]] = fresh(factory=dict)
+    mendable: frozenset[str] = frozenset()
     folders: tuple[ServedFolder, ...] = ()
     registrations: tuple[Registration, ...] = ()
     disk_free: int = 0

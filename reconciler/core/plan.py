@@ -1,13 +1,14 @@
 """Turn facts into a plan. Nothing here reads a file or a clock, so every case is a table row (tests/core/test_plan.py).
 
-The order of a plan: mend what serves, release what needs no conversion, prune, fetch, convert and release, free what
-nothing refers to. Within a variant the new release is registered before the old one is retired.
+The order of a plan: mend the store, mend what serves, release what needs no conversion, prune, fetch, convert and
+release, free what nothing refers to. Within a variant the new release is registered before the old one is retired.
 """
 
 from __future__ import annotations
 
 from reconciler.core.changes import Plan
 from reconciler.core.plan_fetch import plan_unused_sources
+from reconciler.core.plan_mend import plan_mends
 from reconciler.core.plan_prune import plan_prunes, plan_room, plan_unreferenced
 from reconciler.core.plan_variant import VariantPlan, plan_variant, verdicts_of
 from reconciler.core.removals import without_failed_removals
@@ -50,6 +51,7 @@ def make_plan(
     prunes, prunes_held = plan_prunes(desired, observed, recorded, confirm=confirm)
     ordered, waiting = without_failed_removals(
         (
+            *plan_mends(desired, observed),
             *_changes_of(variants, "mend"),
             *_changes_of(variants, "release"),
             *prunes,

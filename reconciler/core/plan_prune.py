@@ -142,11 +142,11 @@ def plan_unreferenced(
         for number in (change.numbers or (change.number,))
     }
     keys = observed.artifacts.keys() | observed.damaged_artifacts.keys()
-    used = _used(desired, observed, leaving) | _kept_to_go_back(desired, observed, recorded).keys()
+    used = used_keys(desired, observed, leaving) | _kept_to_go_back(desired, observed, recorded).keys()
     return [_free(observed, key) for key in sorted(keys - used)]
 
 
-def _used(desired: Desired, observed: Observed, leaving: set[tuple[str, int]]) -> set[object]:
+def used_keys(desired: Desired, observed: Observed, leaving: set[tuple[str, int]]) -> set[object]:
     """The build keys that something declares, serves or names."""
     used: set[object] = {one.release.recipe.build_key for one in desired.wanted}
     used |= {

@@ -53,7 +53,15 @@ class _Facts:
 
     @property
     def artifact_is_held(self) -> bool:
-        return self.wanted.release.recipe.build_key in self.observed.artifacts
+        """Or will be, when the store is mended: that comes first in a plan."""
+        key = self.wanted.release.recipe.build_key
+        return key in self.observed.artifacts or key in self.observed.mendable
+
+    @property
+    def artifact_is_rotten(self) -> bool:
+        return not self.artifact_is_held and (
+            self.wanted.release.recipe.build_key in self.observed.damaged_artifacts
+        )
 
     def folder_is_whole(self, number: int) -> bool:
         folder = self.folders.get(number)
@@ -141,6 +149,8 @@ def _repair(facts: _Facts) -> VariantPlan | None:
     if number is None:
         return None
     broken = _what_is_broken(facts, number)
+    if not broken and facts.artifact_is_rotten:
+        return _rebuild(facts, number)
     if not broken:
         retired, later = _retire_others(facts, keep=number)
         return VariantPlan(changes=retired, later=later)
@@ -150,8 +160,7 @@ def _repair(facts: _Facts) -> VariantPlan | None:
     if needs_conversion and facts.wanted.fetch is not None:
         return _fetch(facts, facts.wanted.fetch)
     if needs_conversion:
-        lost = Difference(reason="DriftDetected", forced_by=("artifact",))
-        changes.append(_convert(facts, reason="DriftDetected", difference=lost))
+        changes.append(_convert(facts, reason="DriftDetected", difference=_LOST))
     changes.append(
         Change(
             action="repair",
@@ -168,6 +177,18 @@ def _repair(facts: _Facts) -> VariantPlan | None:
     return VariantPlan(
         changes=(*changes, *retired), later=later, phase="convert" if needs_conversion else "mend"
     )
+
+
+_LOST = Difference(reason="DriftDetected", forced_by=("artifact",))
+
+
+def _rebuild(facts: _Facts, number: int) -> VariantPlan:
+    """What serves is whole, what it was made from is not, and nothing here has those bytes: while it still serves, so
+    that its next repair or template does not have to wait for hours."""
+    if facts.wanted.fetch is not None:
+        return _fetch(facts, facts.wanted.fetch)
+    changes = (_convert(facts, reason="DriftDetected", difference=_LOST), *_retire_others(facts, keep=number))
+    return VariantPlan(changes=changes, phase="convert")
 
 
 def _number_of_wanted(facts: _Facts) -> int | None:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from reconciler.core.measured import Known
     from reconciler.core.observed import Observed, Registration, ServedFolder
     from reconciler.core.recorded import Condition, Recorded, RecordedRelease
+    from reconciler.core.scrubbed import Scrubbed
     from reconciler.core.suspension import Suspension
     from reconciler.core.view import View
 
@@ -33,7 +34,9 @@ class _Served:
     measured: Known
 
 
-def make_status(observed: Observed, recorded: Recorded, conditions: Conditions) -> View:
+def make_status(
+    observed: Observed, recorded: Recorded, conditions: Conditions, scrubbed: Scrubbed | None = None
+) -> View:
     """`conditions` are those of the last pass, by variant and type."""
     ours = {name for name in observed.registrations_of if observed.serving(name)}
     names = ours | recorded.releases.keys() | conditions.keys()
@@ -43,7 +46,16 @@ def make_status(observed: Observed, recorded: Recorded, conditions: Conditions) 
         "lastAttemptedRevision": recorded.last_attempted_revision,
         "lastAppliedRevision": recorded.last_applied_revision,
         "conditions": [_condition(recorded.conditions[kind]) for kind in sorted(recorded.conditions)],
+        "scrub": scrub_view(scrubbed) if scrubbed is not None else None,
         "variants": [_variant(_served(name, observed, recorded, conditions)) for name in sorted(names)],
+    }
+
+
+def scrub_view(scrubbed: Scrubbed) -> View:
+    return {
+        "last": as_dict(scrubbed.last) if scrubbed.last.ended else None,
+        "now": as_dict(scrubbed.now) if scrubbed.now.began else None,
+        "text": str(scrubbed),
     }
 
 

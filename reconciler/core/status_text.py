@@ -28,6 +28,8 @@ def status_text(view: Mapping[str, Any]) -> str:
     lines.append(f"applied revision {view['lastAppliedRevision'] or 'none'}")
     if view["lastAttemptedRevision"] != view["lastAppliedRevision"]:
         lines.append(f"attempted revision {view['lastAttemptedRevision']}")
+    if view.get("scrub"):
+        lines.append(f"scrub: {view['scrub']['text']}")
     return "\n".join(for_terminal(line) for line in lines) + "\n"
 
 

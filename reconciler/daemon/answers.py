@@ -15,6 +15,7 @@ from reconciler.daemon.request import Answer, Request
 from reconciler.daemon.wake import WEBHOOK
 from reconciler.engine import log
 from reconciler.engine.machine import disk_free
+from reconciler.records.scrubbed import read_scrubbed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -75,6 +76,7 @@ class Answers:
             patience=self._known.patience(),
             store_bytes=size_of(layout.at("oci", "blobs", "sha256")),
             disk_free=disk_free(layout.root),
+            scrubbed=read_scrubbed(layout),
         )
         return Answer(status=200, body=page(metrics.families(sight)).encode(), type=CONTENT_TYPE)
 

@@ -29,11 +29,13 @@ class Background:
     def wake(self) -> None:
         self._news.set()
 
-    def close(self, patience: float = 1.0) -> None:
-        """What is on the wire is left behind after a moment; it is told again after the next start."""
+    def close(self, patience: float = 1.0) -> bool:
+        """What is on the wire is left behind after a moment; it is told again after the next start. Whether the thread
+        has ended."""
         self._ended = True
         self._news.set()
         self._thread.join(patience)
+        return not self._thread.is_alive()
 
     def _run(self) -> None:
         while not self._ended:

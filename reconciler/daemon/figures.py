@@ -21,7 +21,7 @@ BUCKETS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0,
 ACTIONS = frozenset({"fetch", "convert", "verify", "register", "repair", "retire", "prune"})
 RESULTS = frozenset({"done", "failed", "skipped", "cancelled"})
 OTHER = "other"
-NEWS = frozenset({"variant", "source"})  # what became of them: no steps
+NEWS = frozenset({"variant", "source", "scrub"})  # what became of them: no steps
 
 
 @value

@@ -7,9 +7,11 @@ import re
 from collections import Counter
 
 from reconciler.core.conditions import TYPES
+from reconciler.core.scrubbed import Round, Scrubbed
 from reconciler.core.value import value
 from reconciler.daemon.exposition import Family, Sample
 from reconciler.daemon.state import RESULTS
+from reconciler.host.clock import unix
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -46,12 +48,14 @@ class Sight:
     patience: float
     store_bytes: int
     disk_free: int
+    scrubbed: Scrubbed = Scrubbed()
 
 
 def families(sight: Sight) -> Iterator[Family]:
     """In the order of docs/metrics.md."""
     yield from _passes(sight)
     yield from _models(sight)
+    yield from _scrub(sight.scrubbed)
     yield from _source(sight.state)
     yield from _process(sight)
 
@@ -108,6 +112,19 @@ def _models(sight: Sight) -> Iterator[Family]:
     yield _one(
         "reconciler_converged", "1 if the last pass left nothing to do.", state.last_result == "converged"
     )
+
+
+def _scrub(scrubbed: Scrubbed) -> Iterator[Family]:
+    last, under_way = scrubbed.last, scrubbed.now
+    yield _one("reconciler_scrub_timestamp_seconds", "When every byte had last been read.", unix(last.ended))
+    yield _one("reconciler_scrub_bytes", "Bytes that the last complete scrub read.", _of(last, last.checked))
+    yield _one("reconciler_scrub_found", "Damaged files that it found.", _of(last, last.found))
+    share = under_way.checked / max(under_way.total, 1)
+    yield _one("reconciler_scrub_progress_ratio", "Of the scrub under way.", _of(under_way, min(share, 1.0)))
+
+
+def _of(one: Round, figure: float) -> float | None:
+    return figure if one.began else None
 
 
 def _held(conditions: Mapping[str, Condition]) -> set[str]:

@@ -14,6 +14,7 @@ from reconciler.daemon import wake as reasons
 from reconciler.daemon.loop import Loop
 from reconciler.daemon.outside import opened
 from reconciler.daemon.reporting import Steps
+from reconciler.daemon.scrubbing import scrubbing
 from reconciler.daemon.service import Pulse, Service
 from reconciler.daemon.state import Board, Moment, State
 from reconciler.daemon.wake import Wake
@@ -39,9 +40,16 @@ KILLED_BY = 128  # and the number of the signal, as a shell says it
 
 
 def run_daemon(
-    machine: Machine, declarations: Declarations, options: Options, *, interval: float, outside: Outside
+    machine: Machine,
+    declarations: Declarations,
+    options: Options,
+    *,
+    interval: float,
+    outside: Outside,
+    scrub_period: float = 0.0,
 ) -> int:
-    """Until a signal ends it. The caller holds the root's lock. Returns the exit code. Raises CannotListen."""
+    """Until a signal ends it. The caller holds the root's lock. A `scrub_period` of 0 is none. Returns the exit code.
+    Raises CannotListen."""
     wake, service = Wake(), Service()
     known = machine.records.load()
     board = Board(
@@ -64,6 +72,8 @@ def run_daemon(
 
         work_ended = partial(wake.wake, reasons.WORK_ENDED)
         passes = stack.enter_context(Keeping(machine, Steps(alive), options, wake=work_ended))
+        if scrub_period:
+            stack.enter_context(scrubbing(machine, wake, scrub_period))
         stack.enter_context(opened(outside, machine, board=board, wake=wake, pulse=pulse))
         loop = Loop(
             machine,

@@ -17,6 +17,7 @@ WEBHOOK = "webhook"
 WORK_ENDED = "work-ended"
 BACKOFF_ENDED = "backoff-ended"
 RETRY = "retry"
+SCRUB = "scrub"  # it found rot, and the pass that follows mends it
 STOP = "stop"
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 from reconciler.core.errors import Disturbed, PermanentError
 from reconciler.core.recorded import RecordedRelease
-from reconciler.engine.machine import served_folders
+from reconciler.engine.machine import served_folders, twins_in
 from reconciler.engine.proving import prove
 from reconciler.engine.remembering import remember_registered, remember_retired
 from reconciler.engine.runtime import of_this_runtime
@@ -76,6 +76,8 @@ def carry_out(change: Change, execution: Execution) -> None:
         execution.machine.shelf.free(change.build_key)
     elif change.action == "prune" and not change.variant:
         _free(change, execution)
+    elif change.action == "repair" and not change.variant:
+        _mend_artifact(change, execution)
     else:
         _STEPS[change.action](change, execution)
 
@@ -187,6 +189,16 @@ def _repair(change: Change, execution: Execution) -> None:
         with _refusals_of_the_catalog():
             execution.workers.foundry.unregister(marker.id)
     _name(marker, final, execution)
+
+
+def _mend_artifact(change: Change, execution: Execution) -> None:
+    """Blob by blob, from served files or bit by bit. What is served is not touched."""
+    store = execution.machine.store
+    store.mend(change.build_key, twins_in(served_folders(execution.machine)))
+    artifact = execution.artifact(change.build_key)
+    damage = store.damage(artifact)
+    if damage:  # under a manifest that had to be mended first: the next look sees them
+        raise Disturbed(f"there is more damage: {', '.join(damage)}", code="ArtifactDamaged")
 
 
 def _mend_folder(change: Change, execution: Execution, final: str) -> Marker:

@@ -15,12 +15,13 @@ from reconciler.core.render import size_text
 from reconciler.core.selector import labels_of
 from reconciler.core.toolchain import ADAPTER_TOOLS, SERVING_TOOLS, TOOLS
 from reconciler.engine.machine import NO_TRAITS, disk_free
-from reconciler.host.clock import now
+from reconciler.host.clock import now, seconds_between
 from reconciler.host.durable import is_temporary
 from reconciler.host.facts import host_name, read_facts
 from reconciler.host.lock import holder
 from reconciler.host.owner import read_owner
 from reconciler.records.records import Records
+from reconciler.records.scrubbed import read_scrubbed
 from reconciler.serving.index import INDEX, read_index
 
 TYPE_CHECKING = False
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from reconciler.core.facts import Traits
 
 LITTLE, TOO_LITTLE = 5 << 30, 256 << 20  # bytes: a small conversion; what a pass over small models needs
+LONG_AGO = 7 * 86_400.0  # seconds since every byte was read
 OLDEST_GIT = (2, 30)  # `plan --repo` uses nothing newer
 INSTALL = "pip install 'foundry-reconciler[all]'"
 
@@ -48,6 +50,7 @@ def examine(
     yield _git()
     yield _clock(layout)
     yield from _lock_and_leftovers(layout)
+    yield _scrubbed(layout)
 
 
 def _configuration(file: str, traits: Traits) -> Iterator[Diagnosis]:
@@ -240,6 +243,14 @@ def _lock_and_leftovers(layout: Layout) -> Iterator[Diagnosis]:
     if torn and not working:
         message = f"{len(torn)} unfinished write(s)"
         yield _warning("leftovers", message, "the next `reconciler apply` sweeps them")
+
+
+def _scrubbed(layout: Layout) -> Diagnosis:
+    scrubbed = read_scrubbed(layout)
+    if scrubbed.last.ended and seconds_between(scrubbed.last.ended, now()) > LONG_AGO:
+        advice = "let `reconciler run` scrub (--scrub-period), or run `reconciler apply --scrub` now and then"
+        return _warning("scrub", str(scrubbed), advice)
+    return _ok("scrub", str(scrubbed))
 
 
 def _nearest(path: str) -> str:

@@ -28,6 +28,7 @@ from reconciler.engine.options import PassResult
 from reconciler.engine.planning import look
 from reconciler.engine.recording import record_pass
 from reconciler.engine.refusals import noted
+from reconciler.engine.scrub import take_doubts
 from reconciler.engine.steps import NOT_WANTED, STOPPED, Steps, by_variant
 from reconciler.engine.workers import Workers
 from reconciler.host import durable
@@ -146,9 +147,11 @@ class Keeping:
         waiting, quick = _parted(first.plan)
         with noted("start.refused"):  # only a head start: the step that needs the child says what is wrong
             self._workers.expect([change for change in first.plan.changes if self._asked or change in quick])
+        for change in _without_variant(first.plan, "repair"):
+            steps.run([change], execution)
         for group in by_variant(quick):
             steps.run(group, execution)
-        steps.free(_freed(first, quick) if waiting else _without_variant(first.plan), execution)
+        steps.free(_freed(first, quick) if waiting else _without_variant(first.plan, "prune"), execution)
 
     def _direct_long_work(self, first: Look, execution: Execution, steps: Steps) -> None:
         """Begin what the plan wants, then drop what it does not want: in this order a warm worker stays."""
@@ -192,6 +195,8 @@ class Keeping:
     def _sweep(self) -> None:
         """Leftovers of a pass that died: nothing in staging or trash has a name that anybody else uses."""
         self._clear()
+        with noted("scrub.refused"):
+            take_doubts(self._machine)
         for sweep in (self._machine.store.sweep, self._machine.records.sweep, self._machine.shelf.sweep):
             with noted("sweep.refused"):
                 sweep()
@@ -214,8 +219,12 @@ def _parted(plan: Plan) -> tuple[list[Change], list[Change]]:
     ]
 
 
-def _without_variant(plan: Plan) -> list[Change]:
-    return [change for change in plan.changes if not change.variant and change.reason != MAKES_ROOM]
+def _without_variant(plan: Plan, action: str) -> list[Change]:
+    return [
+        change
+        for change in plan.changes
+        if not change.variant and change.action == action and change.reason != MAKES_ROOM
+    ]
 
 
 def _freed(first: Look, quick: list[Change]) -> list[Change]:

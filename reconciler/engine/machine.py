@@ -25,7 +25,7 @@ from reconciler.sources.hub_shelf import Shelf
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from reconciler.core.observed import ServedFolder
     from reconciler.core.recorded import Recorded
@@ -125,11 +125,13 @@ def observe(machine: Machine) -> Observed:
             damaged[build_key] = damage
         else:
             held[build_key] = artifact
+    damaged |= dict.fromkeys(machine.store.lost(), ("its manifest",))
     folders, occupied, unreadable = _served(machine)
     return Observed(
         owner=machine.owner,
         artifacts=held,
         damaged_artifacts=damaged,
+        mendable=_mendable(machine, damaged, folders),
         folders=tuple(folders),
         occupied=occupied,
         unreadable=unreadable,
@@ -139,6 +141,25 @@ def observe(machine: Machine) -> Observed:
         disk_used=disk_used(machine) if machine.traits.limits.disk_quota is not None else 0,
         limits=machine.traits.limits,
     )
+
+
+def _mendable(machine: Machine, damaged: Iterable[str], folders: Iterable[ServedFolder]) -> frozenset[str]:
+    if not damaged:
+        return frozenset()
+    twins = twins_in(folders)
+    return frozenset(key for key in damaged if machine.store.mendable(key, twins))
+
+
+def twins_in(folders: Iterable[ServedFolder]) -> dict[str, list[str]]:
+    """The whole files of served folders by their digest: what a damaged blob is mended from. One that shares its bytes
+    with the blob is known as damaged itself."""
+    twins: dict[str, list[str]] = {}
+    for folder in folders:
+        broken = {one.rpartition(" ")[0] for one in folder.damage}
+        for file in folder.marker.files if folder.marker is not None else ():
+            if file.path not in broken:
+                twins.setdefault(file.digest, []).append(os.path.join(folder.path, file.path))
+    return twins
 
 
 def recall(machine: Machine, observed: Observed) -> Recorded:

@@ -36,7 +36,7 @@ class Workers:
 
     def expect(self, changes: Iterable[Change]) -> None:
         """Begin the slow imports that these changes will need while cheaper work goes on."""
-        actions = {change.action for change in changes}
+        actions = {change.action for change in changes if change.variant}
         if "verify" in actions:
             self.rehearsal.start()
         if actions & {"register", "repair", "retire"}:

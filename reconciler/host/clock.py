@@ -4,7 +4,25 @@ from __future__ import annotations
 
 import time
 
+FORM = "%Y-%m-%dT%H:%M:%SZ"
+
 
 def now() -> str:
     """RFC 3339, UTC, whole seconds."""
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    return time.strftime(FORM, time.gmtime())
+
+
+def seconds_between(earlier: str, later: str) -> float:
+    """Negative when the clock was set back between them."""
+    begin, end = unix(earlier), unix(later)
+    return -1.0 if begin is None or end is None else end - begin
+
+
+def unix(moment: str) -> float | None:
+    """Seconds since 1970; None for what is no time."""
+    import calendar
+
+    try:
+        return float(calendar.timegm(time.strptime(moment, FORM)))
+    except ValueError:
+        return None

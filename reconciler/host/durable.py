@@ -176,7 +176,7 @@ def adopt(source: str, destination: str, mode: int = 0o444) -> None:
     with full_disk_named(destination):
         alone = os.stat(source).st_nlink == 1  # through another name somebody could change it later
         if not (alone and _same_file_system(source, os.path.dirname(destination))):
-            copied = f"{destination}.{os.urandom(4).hex()}{TEMPORARY}"
+            copied = temporary_for(destination)
             copy_hashed(source, copied, mode)
             source = copied
         else:
@@ -184,6 +184,11 @@ def adopt(source: str, destination: str, mode: int = 0o444) -> None:
             _step("seal")
             os.chmod(source, mode)
         _replace(source, destination)
+
+
+def temporary_for(path: str) -> str:
+    """A name beside it that a sweep knows as ours."""
+    return f"{path}.{os.urandom(4).hex()}{TEMPORARY}"
 
 
 def rename(source: str, destination: str) -> None:

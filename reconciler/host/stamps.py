@@ -39,6 +39,7 @@ class StampBook:
         self._path = path
         self._entries = entries  # stamp -> [digest, the path that last had it]
         self._learned: set[str] = set()
+        self._doubts: list[str] = []
         self._changed = False
 
     @classmethod
@@ -72,6 +73,34 @@ class StampBook:
     def forget(self, path: str) -> None:
         """Read it again next time: for the full check, which trusts no stamp."""
         self._changed |= self._entries.pop(_stamp(os.stat(path)), None) is not None
+
+    def remembered(self, status: os.stat_result) -> str | None:
+        """The digest that a file with this status is trusted to have. From any thread."""
+        entry = self._entries.get(_stamp(status))
+        return None if entry is None else entry[0]
+
+    def doubt(self, path: str) -> None:
+        """Its bytes are not what its stamp promises. From any thread; whoever owns the book takes it in."""
+        self._doubts.append(path)
+
+    @property
+    def doubted(self) -> bool:
+        return bool(self._doubts)
+
+    def take_doubts(self) -> list[tuple[str, str | None]]:
+        """Forget what is doubted, durably. Gives each path with the digest that it was trusted to have."""
+        taken = []
+        count = len(self._doubts)
+        for path in dict.fromkeys(self._doubts[:count]):
+            try:
+                status = os.stat(path)
+            except OSError:
+                continue  # it is gone, and that is seen without us
+            taken.append((path, self.remembered(status)))
+            self.forget(path)
+        self.save()
+        del self._doubts[:count]  # last: nobody may believe that it is settled before it is on disk
+        return taken
 
     def relink(self, source: str, destination: str) -> str:
         """Like `durable.place`, and both files stay known. Returns the digest of what is there now."""

@@ -10,9 +10,12 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from reconciler.core.changes import REASONS, Change
+from reconciler.core.scrubbed import Round, Scrubbed
+from reconciler.core.value import replace
 from reconciler.daemon.exposition import Family, Sample, number, page
 from reconciler.daemon.metrics import HELD
 from reconciler.daemon.state import Moment
+from reconciler.records.scrubbed import write_scrubbed
 from tests.daemon.faces import Faced, condition, conditions, faced
 
 PAGE = Path(__file__).parents[2] / "docs" / "metrics.md"
@@ -51,6 +54,8 @@ def busy(one: Faced) -> None:
         sizes={"a": 12_345_678_901, "b": 1},
         running=(Change(action="convert", reason="ArtifactMissing", variant="b"),),
     )
+    scrubbed = Round(began="2026-01-01T00:00:00Z", ended="2026-01-02T00:00:00Z", checked=10**9, total=10**9)
+    write_scrubbed(one.layout, Scrubbed(last=scrubbed, now=replace(scrubbed, checked=10**8)))
     one.records.append_event({"type": "convert.done", "variant": "a"})
     one.records.append_event({"type": "fetch.done", "variant": "a", "bytes": 3_000_000_000})
 

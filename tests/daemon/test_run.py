@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import time
@@ -10,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from reconciler.engine.verify import verify
+from reconciler.host.sealed import seal, unseal
+from reconciler.host.stamps import _stamp
 from tests.at_rest import edit_catalog, opened, serve
 from tests.daemon.process import Daemon, children_of, is_alive, running, wait_for
 from tests.machine import TestMachine, tree
@@ -204,3 +207,25 @@ def test_nothing_falls_between_two_sets_of_watched_folders(machine: TestMachine)
 
 def problems(daemon: Daemon) -> str:
     return " ".join(line["file"] for line in daemon.events("declaration.problem"))
+
+
+def test_the_scrub_of_a_daemon_finds_rot_and_has_it_mended(machine: TestMachine) -> None:
+    path = machine.served("capitals-int4") / "model.onnx.data"
+    whole = path.read_bytes()
+    before = os.stat(path)
+    path.chmod(0o644)
+    path.write_bytes(whole[:-1] + b"?")
+    path.chmod(0o444)
+    stamps = machine.root / "records" / "stamps.json"
+    stamped = {_stamp(before): _stamp(os.stat(path))}
+    known = unseal(stamps.read_bytes())
+    stamps.write_bytes(seal({stamped.get(stamp, stamp): held for stamp, held in known.items()}))
+    with running(machine, *LONG, "--scrub-period", "2s") as daemon:
+        assert "model.onnx.data" in daemon.expect("scrub.found")["path"]
+        assert daemon.woken_by("scrub")["converged"]
+        assert path.read_bytes() == whole
+        daemon.expect("scrub.done")
+        assert daemon.end() == 0
+    assert verify(opened(machine)) == ()
+    assert machine.run("status", "-o", "json").json()["scrub"]["last"]["found"] == 1
+    assert "1 damaged" in machine.run("doctor").out

@@ -1,0 +1,32 @@
+"""Damage inside the store that can be mended without a conversion: from a served twin, or bit by bit. Pure; part of
+core.plan. What cannot be mended so is converted again (core.plan_variant), while what is served goes on serving."""
+
+from __future__ import annotations
+
+from reconciler.core.changes import Change
+from reconciler.core.plan_prune import used_keys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from reconciler.core.desired import Desired
+    from reconciler.core.observed import Observed
+
+
+def plan_mends(desired: Desired, observed: Observed) -> list[Change]:
+    """Only what something uses; the rest is freed, damaged or not."""
+    if not observed.mendable:
+        return []
+    used = used_keys(desired, observed, set())
+    return [_mend(key, observed.damaged_artifacts[key]) for key in sorted(observed.mendable) if key in used]
+
+
+def _mend(build_key: str, damage: tuple[str, ...]) -> Change:
+    return Change(
+        action="repair",
+        reason="DriftDetected",
+        variant="",
+        build_key=build_key,
+        forced_by=tuple(f"{one} changed" for one in damage),
+        before={"damage": list(damage)},
+        after={"buildKey": build_key},
+    )

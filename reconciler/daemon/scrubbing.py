@@ -1,0 +1,31 @@
+"""The scrub beside the passes, in a thread of its own."""
+
+from __future__ import annotations
+
+import contextlib
+from functools import partial
+
+from reconciler.daemon import wake as reasons
+from reconciler.daemon.background import Background
+from reconciler.engine.scrub import Scrub
+from reconciler.records import scrubbed
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from reconciler.daemon.wake import Wake
+    from reconciler.engine.machine import Machine
+
+
+@contextlib.contextmanager
+def scrubbing(machine: Machine, wake: Wake, period: float) -> Iterator[None]:
+    """A thread that hangs on a dying disk is left behind; it writes nothing but where it stands."""
+    scrubbed.sweep(machine.layout)
+    scrub = Scrub(machine, partial(wake.wake, reasons.SCRUB), period)
+    background = Background("scrub", scrub.step)
+    try:
+        yield
+    finally:
+        if background.close():
+            scrub.close()
