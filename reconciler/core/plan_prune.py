@@ -180,7 +180,7 @@ def plan_room(desired: Desired, observed: Observed, recorded: Recorded, need: in
     """What is kept only to go back to, oldest first, as far as it makes room for `need` bytes; nothing if all of it
     would not be enough."""
     since = _kept_to_go_back(desired, observed, recorded)
-    used = _used(desired, observed, set())
+    used = used_keys(desired, observed, set())
     changes, room = [], observed.disk_free
     for key in sorted(since, key=lambda key: (since[key], key)):
         if room < need and key in observed.artifacts and key not in used:

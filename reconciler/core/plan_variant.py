@@ -187,8 +187,9 @@ def _rebuild(facts: _Facts, number: int) -> VariantPlan:
     that its next repair or template does not have to wait for hours."""
     if facts.wanted.fetch is not None:
         return _fetch(facts, facts.wanted.fetch)
-    changes = (_convert(facts, reason="DriftDetected", difference=_LOST), *_retire_others(facts, keep=number))
-    return VariantPlan(changes=changes, phase="convert")
+    retired, later = _retire_others(facts, keep=number)
+    convert = _convert(facts, reason="DriftDetected", difference=_LOST)
+    return VariantPlan(changes=(convert, *retired), later=later, phase="convert")
 
 
 def _number_of_wanted(facts: _Facts) -> int | None:

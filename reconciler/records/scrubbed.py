@@ -50,9 +50,13 @@ def _form(document: Document) -> Scrubbed:
 
 
 def _round(said: Document) -> Round:
-    texts = {name: str(said[name]) for name in ("began", "ended")}
-    counts = {name: int(said[name]) for name in ("checked", "total", "found")}
-    return Round(**texts, **counts)
+    return Round(
+        began=str(said["began"]),
+        ended=str(said["ended"]),
+        checked=int(said["checked"]),
+        total=int(said["total"]),
+        found=int(said["found"]),
+    )
 
 
 def _path(layout: Layout) -> str:
