@@ -45,7 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.dry_run:
         from reconciler.cli import plan
 
-        arguments.detailed_exitcode = False
+        arguments.detailed_exitcode, arguments.assume_runtime = False, {}
         return plan.run(arguments)
     result = apply(arguments)
     if not arguments.quiet:

@@ -58,6 +58,12 @@ CODES: dict[str, dict[int, str]] = {
     "verify": {OK: "everything is as it must be", ERROR: "at least one finding, or an error"},
     "doctor": {OK: "no errors (there may be warnings)", ERROR: "at least one error"},
     "inventory": {OK: "shown", ERROR: "error"},
+    "rollback": {
+        OK: "done, or a daemon is about to do it; with --undo: git decides again",
+        ERROR: "nothing to go back to, or another error",
+        PARTLY: "a step failed: what served goes on",
+        LOCK_HELD: "somebody else is just suspending or rolling back",
+    },
     "suspend": {
         OK: "suspended",
         ERROR: "nothing here has that name, or another error",

@@ -36,6 +36,7 @@ VERBS = {
     "verify": "check every byte and every promise of this machine, offline",
     "doctor": "check what is around: caches, versions, disk, permissions, git, clock",
     "inventory": "what this machine says about itself, small enough for git; changes nothing",
+    "rollback": "serve an earlier release again, and refuse what serves now",
     "suspend": "leave a model or variant as it is on this machine",
     "resume": "end a suspension",
     "schema": "print the JSON Schema of the manifests",

@@ -209,6 +209,14 @@ def duration_or_off(text: str) -> float:
     return 0.0 if text == "off" else duration(text)
 
 
+def versions(text: str) -> dict[str, str]:
+    """Of packages: `foundry-local-sdk=2.3.0,onnxruntime=1.32.0`."""
+    pairs = [part.strip().partition("=") for part in text.split(",")]
+    if not all(name and equals and version for name, equals, version in pairs):
+        raise argparse.ArgumentTypeError(f"expected NAME=VERSION, several with commas, got {text!r}")
+    return {name.strip(): version.strip() for name, _, version in pairs}
+
+
 def positive(text: str) -> int:
     """A count of at least one."""
     if not text.isdecimal() or int(text) < 1:

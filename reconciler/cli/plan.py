@@ -20,6 +20,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     options.add_output(parser, "text", "json", "markdown", "github")
     parser.add_argument("--detailed-exitcode", action="store_true", help="exit 2 when there are changes")
     parser.add_argument("--confirm", action="store_true", help="plan as if large prunes were confirmed")
+    parser.add_argument(
+        "--assume-runtime",
+        metavar="NAME=VERSION,...",
+        type=options.versions,
+        default={},
+        help="plan as if these were installed, e.g. foundry-local-sdk=2.3.0: what an upgrade touches",
+    )
     options.add_talk(parser)
 
 
@@ -30,7 +37,12 @@ def run(arguments: argparse.Namespace) -> int:
     from reconciler.engine.planning import look
 
     machine = options.opened_machine(arguments)
-    seen = look(machine, load_manifests(arguments, machine), confirm=arguments.confirm)
+    seen = look(
+        machine,
+        load_manifests(arguments, machine),
+        confirm=arguments.confirm,
+        assumed=arguments.assume_runtime,
+    )
     plan, resolution = seen.plan, seen.resolution
     if arguments.output == "text":
         if not arguments.quiet:

@@ -25,6 +25,8 @@ REASONS = {
     "Retained": "a newer release is served; the manifest says retainFor, and that time is not over",
     "InUse": "a newer release is served, but another process still has files of this one in its memory",
     "DiskShort": "kept only to be served again; a download or a conversion needs its room",
+    "RolledBack": "an earlier release is served instead: by `reconciler rollback`, or the gates reject the later one",
+    "RuntimeChanged": "Foundry Local or its libraries are others than those it was verified with: measured again",
     "Orphaned": "no manifest declares the variant any more",
     "NotSelected": "the model is declared for other machines: its nodeSelector does not match this one",
     "Unreferenced": "no release uses the artifact, or no manifest the source from the hub, any more",
@@ -43,7 +45,7 @@ REASONS = {
 
 
 # Held back because somebody wants it so: a machine that follows such a wish has converged.
-WISHES = frozenset({"Suspended", "Protected"})
+WISHES = frozenset({"Suspended", "Protected", "RolledBack"})
 
 # Held back because it failed here before (core.failures).
 BY_FAILURE = frozenset({"FailedBefore", "BackoffActive"})

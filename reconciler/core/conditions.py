@@ -117,6 +117,7 @@ def _conditions(
     current = (
         registration is not None
         and registration.properties.get("reconciler_release") == wanted.release.digest
+        and wanted.instead is None
     )
     whole = folder is not None and folder.marker is not None and not folder.damage
     conditions = [
@@ -170,7 +171,8 @@ def _ready(
         old = f"; {registration.id} still serves" if registration is not None else ""
         return _say("Ready", False, failure.code, failure.message + old)
     if held is not None and not good:
-        old = f"; {registration.id} still serves" if held.reason == "GateFailed" and registration else ""
+        still = registration if held.reason in ("GateFailed", "RolledBack") else None
+        old = f"; {still.id} {'serves' if held.reason == 'RolledBack' else 'still serves'}" if still else ""
         return _say("Ready", False, held.reason, held.message + old)
     if good and registration is not None:
         return _say("Ready", True, "Served", f"{registration.id} serves what git declares")

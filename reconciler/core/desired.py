@@ -10,6 +10,18 @@ from reconciler.core.value import fresh, value
 
 
 @value
+class Instead:
+    """`release` is what git declares, and what is not served. `reason` is RolledBack or GateFailed. `stays`: there is
+    nothing to serve in its place, so whatever serves now is left alone."""
+
+    release: Release
+    reason: str
+    message: str
+    refused: tuple[str, ...] = ()  # digests that go at once where they are registered
+    stays: bool = False
+
+
+@value
 class Wanted:
     """One release that git asks for, with what it will cost (bytes) and what the manifest says about it.
 
@@ -27,6 +39,7 @@ class Wanted:
     fetch: Fetch | None = None
     retain_for: float = 0.0  # seconds that a predecessor stays registered
     history_limit: int = 1  # predecessors whose artifacts are kept
+    instead: Instead | None = None  # then `release` is not what git declares (core.rollback)
 
     @property
     def variant(self) -> str:
@@ -42,7 +55,10 @@ class Wanted:
     def failure_keys(self) -> tuple[str, ...]:
         """Under which keys its failures are remembered (core.failures)."""
         fetch = (self.fetch.source.fetch_key,) if self.fetch is not None else ()
-        return (*fetch, self.release.recipe.build_key, self.release.digest)
+        declared = (
+            (self.instead.release.recipe.build_key, self.instead.release.digest) if self.instead else ()
+        )
+        return (*fetch, self.release.recipe.build_key, self.release.digest, *declared)
 
 
 @value

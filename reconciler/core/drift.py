@@ -105,7 +105,7 @@ def _pending(
     current = {
         one.variant
         for one in desired.wanted
-        if _is_current(one.release.digest, one.variant, observed, recorded)
+        if one.instead is None and _is_current(one.release.digest, one.variant, observed, recorded)
     }
     for held in plan.held:
         if held.variant not in current and not _is_blind(held.reason):

@@ -12,13 +12,13 @@ No clock is trusted with a decision: a failure that lies in the future (somebody
 from __future__ import annotations
 
 import reconciler
-from reconciler.core.digest import sha256
+from reconciler.core.digest import of_value, sha256
 from reconciler.core.errors import GateFailed
 from reconciler.core.value import value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable
+    from collections.abc import Container, Iterable, Mapping
 
     from reconciler.core.changes import Change, Outcome
 
@@ -62,7 +62,9 @@ class Verdict:
 def failure_key(change: Change) -> str:
     """The digest of what fails when `change` fails; "" for what is not remembered."""
     if change.action in ("verify", "register", "repair"):
-        return str((change.after or {}).get("release", ""))
+        after = change.after or {}
+        release, runtime = str(after.get("release", "")), after.get("runtime")
+        return runtime_key(release, runtime) if isinstance(runtime, dict) else release
     if change.action == "fetch":
         return str((change.after or {}).get("fetch", ""))
     if change.action in REMOVALS:
@@ -73,6 +75,17 @@ def failure_key(change: Change) -> str:
 def removal_key(action: str, variant: str, number: int | None = None, build_key: str = "") -> str:
     """Of what is to go: a release, a variant, or an artifact that nothing uses."""
     return f"{action} {variant}:{number}" if number else f"{action} {variant or build_key}"
+
+
+def runtime_key(release: str, runtime: Mapping[str, str]) -> str:
+    """Of a release that served before, with a runtime that it has not been tried with: another runtime, another try."""
+    return f"{release}@{of_value(dict(runtime))[7:23]}"
+
+
+def runtime_failure(failures: Iterable[RememberedFailure], release: str, runtime: Mapping[str, str]) -> str:
+    """Why a release that served before does not even answer with this runtime; "" where nobody knows of it."""
+    key = runtime_key(release, runtime) if failures else ""
+    return next((one.message for one in failures if one.key == key and one.permanent), "")
 
 
 def remember(
@@ -118,7 +131,7 @@ def still_declared(
     failures: Iterable[RememberedFailure], keys: Container[str], unclear: Container[str]
 ) -> tuple[RememberedFailure, ...]:
     """Those that something declares; `unclear` are variants of which nobody can tell now."""
-    return tuple(one for one in failures if one.key in keys or one.variant in unclear)
+    return tuple(one for one in failures if one.key.partition("@")[0] in keys or one.variant in unclear)
 
 
 def verdict(failure: RememberedFailure, now: str) -> Verdict | None:

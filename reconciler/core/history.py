@@ -85,14 +85,14 @@ def not_in_the_future(history: History, now: str) -> History:
 
 
 def good_ones(history: History, but: Iterable[str]) -> tuple[Past, ...]:
-    """What could be served again, newest first: it served, nobody took it back, and it is not among `but` (digests)."""
-    seen = set(but) | {one.digest for one in history if one.outcome == ROLLED_BACK}
-    found = []
+    """What could be served again, newest first: it served, nobody took it back since, and it is not among `but`
+    (digests)."""
+    seen, found = set(but), []
     for one in reversed(history):
-        if one.number and one.outcome == SERVED and one.digest not in seen:
+        if one.number and one.digest not in seen:
             seen.add(one.digest)
             found.append(one)
-    return tuple(found)
+    return tuple(one for one in found if one.outcome == SERVED)
 
 
 def kept(history: History, limit: int, current: str) -> tuple[Past, ...]:

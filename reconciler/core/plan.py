@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Container
 
     from reconciler.core.changes import Change
-    from reconciler.core.desired import Desired
+    from reconciler.core.desired import Desired, Wanted
     from reconciler.core.observed import Observed
     from reconciler.core.recorded import Recorded
 
@@ -76,8 +76,13 @@ def make_plan(
         held=(*waiting, *waiting_too, *held, *prunes_held),
         later=tuple(hold for variant in variants for hold in variant.later),
         not_selected=desired.not_selected,
-        verdicts={one.variant: found for one in wanted if (found := verdicts_of(one, recorded))},
+        verdicts={one.variant: found for one in wanted if (found := verdicts_of(_declared(one), recorded))},
     )
+
+
+def _declared(wanted: Wanted) -> Wanted:
+    """What git asks for, also where another release is served instead."""
+    return wanted if wanted.instead is None else replace(wanted, release=wanted.instead.release)
 
 
 def _changes_of(variants: list[VariantPlan], phase: str) -> list[Change]:

@@ -149,6 +149,7 @@ def plan_unreferenced(
 def used_keys(desired: Desired, observed: Observed, leaving: set[tuple[str, int]]) -> set[object]:
     """The build keys that something declares, serves or names."""
     used: set[object] = {one.release.recipe.build_key for one in desired.wanted}
+    used |= {one.instead.release.recipe.build_key for one in desired.wanted if one.instead is not None}
     used |= {
         folder.marker.build_key
         for folder in observed.folders

@@ -91,7 +91,7 @@ def plan_variant(
         why = observed.unreadable[wanted.variant]
         return VariantPlan(held=(Held(variant=wanted.variant, reason="Unreadable", message=why),))
     facts = _facts(wanted, observed, recorded, now, running)
-    plan = _repair(facts) or _release(facts)
+    plan = _planned(facts)
     suspension = recorded.suspension_of(wanted.variant, wanted.release.model)
     if plan.changes and (wanted.suspended or suspension):
         actions = ", ".join(dict.fromkeys(change.action for change in plan.changes))
@@ -100,7 +100,16 @@ def plan_variant(
         hold = Held(variant=wanted.variant, reason="Suspended", message=f"would {actions}{why}", until=until)
         return VariantPlan(held=(hold,))
     plan = _unless_a_gate_rejects(plan, facts)
+    if wanted.instead is not None:
+        hold = Held(variant=wanted.variant, reason=wanted.instead.reason, message=wanted.instead.message)
+        plan = replace(plan, held=(*plan.held, hold))
     return _unless_it_failed(plan, facts) or _unless_disk_is_short(plan, facts)
+
+
+def _planned(facts: _Facts) -> VariantPlan:
+    if facts.wanted.instead is not None and facts.wanted.instead.stays:
+        return VariantPlan()
+    return _repair(facts) or _release(facts)
 
 
 def _unless_a_gate_rejects(plan: VariantPlan, facts: _Facts) -> VariantPlan:
@@ -153,7 +162,7 @@ def _repair(facts: _Facts) -> VariantPlan | None:
         return _rebuild(facts, number)
     if not broken:
         retired, later = _retire_others(facts, keep=number)
-        return VariantPlan(changes=retired, later=later)
+        return VariantPlan(changes=(*_verify_anew(facts, number), *retired), later=later)
     changes = []
     needs_bytes = not facts.folder_is_whole(number)
     needs_conversion = needs_bytes and not facts.artifact_is_held
@@ -192,6 +201,38 @@ def _rebuild(facts: _Facts, number: int) -> VariantPlan:
     return VariantPlan(changes=(convert, *retired), later=later, phase="convert")
 
 
+def _verify_anew(facts: _Facts, number: int) -> tuple[Change, ...]:
+    """What serves was measured with another runtime than the one that is installed: once more, while it serves."""
+    release = facts.wanted.release
+    old, installed = facts.recorded.outdated.get(release.digest), facts.recorded.runtime
+    if old is None:
+        return ()
+    changed = sorted(
+        package for package, version in old.items() if installed.get(package, version) != version
+    )
+    change = Change(
+        action="verify",
+        reason="RuntimeChanged",
+        variant=release.variant,
+        build_key=release.recipe.build_key,
+        number=number,
+        forced_by=tuple(f"runtime.{package}" for package in changed),
+        before={f"runtime.{package}": old[package] for package in changed},
+        after={
+            "id": f"{release.variant}:{number}",
+            "release": release.digest,
+            "runtime": dict(installed),
+            **{f"runtime.{package}": installed[package] for package in changed},
+        },
+        cost=Cost(
+            seconds=seconds_for(
+                "verify", release.precision, facts.wanted.source_bytes, facts.recorded.timings
+            )
+        ),
+    )
+    return (change,)
+
+
 def _number_of_wanted(facts: _Facts) -> int | None:
     """The number under which the wanted release is, or was, served here. The world is asked first; the records only
     know of what has vanished without trace."""
@@ -227,6 +268,8 @@ def _what_is_broken(facts: _Facts, number: int) -> tuple[str, ...]:
 def _release(facts: _Facts) -> VariantPlan:
     """A release that this machine has never served: convert if needed, verify, register, retire the predecessor."""
     difference = compare(facts.wanted.release, _predecessor(facts))
+    if facts.wanted.instead is not None:
+        difference = replace(difference, reason="RolledBack")
     number = _next_number(facts)
     changes = []
     if not facts.artifact_is_held and facts.wanted.fetch is not None:
@@ -322,20 +365,33 @@ def _retire_others(facts: _Facts, *, keep: int) -> tuple[tuple[Change, ...], tup
     retention = Retention(
         wanted=facts.wanted, observed=facts.observed, recorded=facts.recorded, now=facts.now
     )
-    stays = {n: retention.of(n) for n in numbers if n < keep and n in registered}
+    refused = _refused_numbers(facts)
+    stays = {n: retention.of(n) for n in numbers if n < keep and n in registered and n not in refused}
     later = tuple(held for held in stays.values() if held is not None)
     changes = tuple(
         Change(
             action="retire",
-            reason="Superseded",
+            reason="RolledBack" if number in refused else "Superseded",
             variant=facts.wanted.variant,
             number=number,
             before={"id": f"{facts.wanted.variant}:{number}", "registered": number in registered},
+            after=_serves_instead(facts, keep) if number in refused else None,
         )
         for number in numbers
         if stays.get(number) is None
     )
     return changes, later
+
+
+def _refused_numbers(facts: _Facts) -> set[int]:
+    """Under which releases are registered that are not to serve."""
+    refused = facts.wanted.instead.refused if facts.wanted.instead is not None else ()
+    return {r.number for r in facts.registrations if r.properties.get("reconciler_release") in refused}
+
+
+def _serves_instead(facts: _Facts, keep: int) -> dict[str, object]:
+    because = facts.wanted.instead.message if facts.wanted.instead is not None else ""
+    return {"serves": keep, "because": because}
 
 
 def _finished_folders(facts: _Facts) -> set[int]:

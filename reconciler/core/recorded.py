@@ -13,6 +13,10 @@ from reconciler.core.release import Marker
 from reconciler.core.suspension import Suspension, suspension_of
 from reconciler.core.value import field_names, fresh, replace, value
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from reconciler.core.rollback import Rollback
+
 
 @value
 class RecordedRelease:
@@ -84,6 +88,13 @@ class Recorded:
     failures: tuple[RememberedFailure, ...] = ()
     measured: Known = Known()
     history: dict[str, History] = fresh(factory=dict)  # by variant, where there ever was a second number
+    rollbacks: dict[str, Rollback] = fresh(factory=dict)  # by variant, those by hand
+    runtime: dict[str, str] = fresh(
+        factory=dict
+    )  # package -> version that is installed now, as far as it matters
+    outdated: dict[str, dict[str, str]] = fresh(
+        factory=dict
+    )  # release -> the other runtime that it was measured with
 
     def suspension_of(self, variant: str, model: str) -> Suspension | None:
         return suspension_of(self.suspensions, variant=variant, model=model)

@@ -62,7 +62,7 @@ class Execution:
 
     def known(self) -> Known:
         """What has been measured so far, also earlier in this pass."""
-        return of_this_runtime(self.machine.records.measured())
+        return of_this_runtime(self.machine.records.measured()).known
 
     def fresh_staging(self) -> str:
         path = os.path.join(self.machine.layout.staging, uuid.uuid4().hex)
@@ -92,6 +92,12 @@ def store_conversion(build_key: str, tree: str, execution: Execution) -> None:
 
 
 def _verify(change: Change, execution: Execution) -> None:
+    if (
+        change.reason == "RuntimeChanged"
+    ):  # it serves meanwhile; what is rehearsed is the very folder that serves
+        served = execution.machine.layout.served_release(change.variant, change.number)
+        prove(execution.wanted(change.variant), served, f"{change.variant}:{change.number}", execution)
+        return
     staged = execution.fresh_staging()
     marker = _assemble(change, execution, staged)
     prove(execution.wanted(change.variant), staged, marker.id, execution)
@@ -234,8 +240,19 @@ def _quarantine(machine: Machine) -> str:
 
 
 def _retire(change: Change, execution: Execution) -> None:
+    after = change.after or {}
+    serves, why = int(str(after.get("serves", 0))), str(after.get("because", ""))
+    if serves and serves < change.number:
+        _serves_again(change.variant, serves, execution.machine)
     _remove_release(change.variant, change.number, execution)
-    remember_retired(change.variant, change.number, execution.machine)
+    remember_retired(change.variant, change.number, execution.machine, why=why, serving=serves)
+
+
+def _serves_again(variant: str, number: int, machine: Machine) -> None:
+    """A predecessor that is still there takes the name back as soon as its successor goes."""
+    marker = inspect(machine.layout.served_release(variant, number), machine.stamps).marker
+    if marker is not None:
+        machine.records.save_release(_record(marker))
 
 
 def _prune(change: Change, execution: Execution) -> None:

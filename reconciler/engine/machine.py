@@ -13,7 +13,7 @@ from reconciler.core.observed import Observed
 from reconciler.core.selector import labels_of
 from reconciler.core.suspension import still_on
 from reconciler.core.value import replace, value
-from reconciler.engine.runtime import of_this_runtime
+from reconciler.engine.runtime import NOTHING, of_this_runtime
 from reconciler.host.clock import now
 from reconciler.host.facts import host_name, read_facts
 from reconciler.host.owner import make_owner, read_owner
@@ -25,7 +25,7 @@ from reconciler.sources.hub_shelf import Shelf
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from reconciler.core.observed import ServedFolder
     from reconciler.core.recorded import Recorded
@@ -162,17 +162,21 @@ def twins_in(folders: Iterable[ServedFolder]) -> dict[str, list[str]]:
     return twins
 
 
-def recall(machine: Machine, observed: Observed) -> Recorded:
-    """What the records remember; rebuilt from the served folders and the catalog when they are lost or damaged."""
+def recall(machine: Machine, observed: Observed, assumed: Mapping[str, str] = NOTHING) -> Recorded:
+    """What the records remember; rebuilt from the served folders and the catalog when they are lost or damaged.
+    `assumed` are versions of runtime packages to take for installed."""
     recorded = machine.records.load(
         owner=machine.owner,
         markers=[folder.marker for folder in observed.folders if folder.marker is not None],
         registrations=observed.registrations,
     )
+    runtime = of_this_runtime(recorded.measured, assumed)
     return replace(
         recorded,
         suspensions=still_on(recorded.suspensions, now()),
-        measured=of_this_runtime(recorded.measured),
+        measured=runtime.known,
+        runtime=runtime.installed,
+        outdated=runtime.outdated,
     )
 
 

@@ -6,15 +6,17 @@ from functools import partial
 
 from reconciler.core.failures import without_backoff
 from reconciler.core.plan import make_plan
+from reconciler.core.rollback import effective
 from reconciler.core.value import replace, value
 from reconciler.engine.machine import machine_labels, observe, recall
 from reconciler.engine.resolve import resolve
+from reconciler.engine.runtime import NOTHING
 from reconciler.host.clock import now
 from reconciler.host.mapped import mapped_folders
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Container
+    from collections.abc import Container, Mapping
 
     from reconciler.core.changes import Plan
     from reconciler.core.failures import RememberedFailure
@@ -42,14 +44,16 @@ def look(
     confirm: bool = False,
     running: Container[str] = (),
     ignored: Container[RememberedFailure] = (),
+    assumed: Mapping[str, str] = NOTHING,
 ) -> Look:
     """What a pass would do. Reads only. `running` are build keys that long work is busy with; `ignored` are failures
-    whose back-off does not count."""
+    whose back-off does not count; `assumed` are versions of the runtime's packages, in place of those installed."""
     observed = observe(machine)
     resolution = resolve(parsed, machine.stamps, observed.artifacts, _labels(machine, parsed), machine.shelf)
-    recorded = recall(machine, observed)
+    recorded = recall(machine, observed, assumed)
     if recorded.failures and ignored:
         recorded = replace(recorded, failures=without_backoff(recorded.failures, ignored))
+    resolution = replace(resolution, desired=effective(resolution.desired, observed, recorded))
     planned = partial(
         make_plan, resolution.desired, recorded=recorded, now=now(), running=running, confirm=confirm
     )

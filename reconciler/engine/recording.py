@@ -120,7 +120,7 @@ def _failures(last: Look, result: PassResult) -> dict[str, Failure]:
         wanted.variant: Failure(action=one.action, code=one.code, message=one.message)
         for wanted in last.resolution.desired.wanted
         for one in last.recorded.failures
-        if wanted.variant in held and one.key in wanted.failure_keys
+        if wanted.variant in held and one.key.partition("@")[0] in wanted.failure_keys
     }
     return found | {
         outcome.change.variant: _failure(outcome)

@@ -5,28 +5,40 @@ from __future__ import annotations
 import os
 import sys
 
-from reconciler.core.value import replace
+from reconciler.core.measured import Known
+from reconciler.core.value import replace, value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from reconciler.core.measured import Known
+    from collections.abc import Iterable, Mapping
 
 _ENDING = ".dist-info"
+NOTHING: dict[str, str] = {}
 
 
-def of_this_runtime(known: Known) -> Known:
+@value
+class Runtime:
+    """`known` is what was measured with the libraries that are here, `installed` their versions, `outdated` the
+    releases that were measured with others, and with which."""
+
+    known: Known
+    installed: dict[str, str]
+    outdated: dict[str, dict[str, str]]
+
+
+def of_this_runtime(known: Known, assumed: Mapping[str, str] = NOTHING) -> Runtime:
     """Without the releases that answered through other libraries than those installed now. Numbers about artifacts
-    stay: the conversion tools that made them are part of the build key."""
-    seen = {package for one in known.releases.values() if one.load for package in one.load.runtime}
-    installed = versions(seen) if seen else {}
-    kept = {
-        digest: one
-        for digest, one in known.releases.items()
-        if one.load is None or all(installed.get(p, v) == v for p, v in one.load.runtime.items())
+    stay: the conversion tools that made them are part of the build key. `assumed` versions count as installed."""
+    loads = {digest: one.load.runtime for digest, one in known.releases.items() if one.load is not None}
+    seen = {package for runtime in loads.values() for package in runtime}
+    installed = {**(versions(seen) if seen else {}), **{p: v for p, v in assumed.items() if p in seen}}
+    outdated = {
+        digest: runtime
+        for digest, runtime in loads.items()
+        if any(installed.get(package, version) != version for package, version in runtime.items())
     }
-    return replace(known, releases=kept)
+    kept = {digest: one for digest, one in known.releases.items() if digest not in outdated}
+    return Runtime(known=replace(known, releases=kept), installed=installed, outdated=outdated)
 
 
 def versions(packages: Iterable[str]) -> dict[str, str]:

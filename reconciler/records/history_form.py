@@ -10,9 +10,11 @@ from reconciler.host.sealed import Damaged
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Any
 
     from reconciler.core.history import History
+    from reconciler.core.rollback import Rollback
     from reconciler.records.documents import Document
 
 
@@ -32,6 +34,24 @@ def write_history(variant: str, history: History) -> Document:
 
 def past_from_json(one: dict[str, Any]) -> Past:
     return Past(**one | {"release": _release(one["release"])})
+
+
+def read_rollbacks(document: Document) -> dict[str, Rollback]:
+    from reconciler.core.rollback import (
+        Rollback,
+    )  # with it comes the planner: only where somebody has rolled back
+
+    try:
+        return {
+            variant: Rollback(**one | {"refused": tuple(one["refused"]), "to": past_from_json(one["to"])})
+            for variant, one in document["rollbacks"].items()
+        }
+    except (LookupError, TypeError, AttributeError) as error:
+        raise Damaged(str(error)) from None
+
+
+def write_rollbacks(rollbacks: Mapping[str, Rollback]) -> Document:
+    return {"rollbacks": {variant: as_dict(one) for variant, one in rollbacks.items()}}
 
 
 def _release(one: dict[str, Any]) -> Release:

@@ -36,7 +36,7 @@ from reconciler.records.forms import (
     write_suspensions,
     write_variant,
 )
-from reconciler.records.history_form import read_history, write_history
+from reconciler.records.history_form import read_history, read_rollbacks, write_history, write_rollbacks
 from reconciler.records.measured_form import read_measured, write_measured
 
 TYPE_CHECKING = False
@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from reconciler.core.measured import Fidelity, Measured
     from reconciler.core.observed import Registration
     from reconciler.core.release import Marker
+    from reconciler.core.rollback import Rollback
     from reconciler.core.suspension import Suspension
     from reconciler.records.documents import Document
     from reconciler.records.events import Event
@@ -62,6 +63,7 @@ MEASUREMENTS_KEPT = 200
 NONE: tuple[Suspension, ...] = ()
 NO_FAILURES: tuple[RememberedFailure, ...] = ()
 NO_HISTORY: History = ()
+NO_ROLLBACKS: dict[str, Rollback] = {}
 BRANCHES_KEPT = 50
 
 
@@ -73,6 +75,7 @@ class Records:
         self._machine = os.path.join(layout.records, "machine.json")
         self._conditions = os.path.join(layout.records, "conditions.json")
         self._suspensions = os.path.join(layout.suspended, "suspensions.json")
+        self._rollbacks = os.path.join(layout.suspended, "rollbacks.json")
         self._failures = os.path.join(layout.records, "failures.json")
         self._measurements = os.path.join(layout.records, "measurements.json")
         self._events = os.path.join(layout.records, "events.jsonl")
@@ -102,6 +105,7 @@ class Records:
             conditions=dict(machine.conditions),
             last_applied_revision=machine.last_applied_revision,
             suspensions=suspensions,
+            rollbacks=_read(self._rollbacks, read_rollbacks, NO_ROLLBACKS, damaged.append),
             failures=self._read_failures(damaged.append),
             measured=_read(self._measurements, read_measured, Known(), lambda path: None),
             # Most variants never had a second number, and then there is nothing to go back to.
@@ -177,6 +181,15 @@ class Records:
         """All that there are. A damaged document is set aside first."""
         _read(self._suspensions, read_suspensions, NONE, documents.set_aside)
         documents.write(self._suspensions, write_suspensions(suspensions))
+
+    def rollbacks(self) -> dict[str, Rollback]:
+        """By variant, as they are on disk now."""
+        return _read(self._rollbacks, read_rollbacks, NO_ROLLBACKS, lambda path: None)
+
+    def save_rollbacks(self, rollbacks: Mapping[str, Rollback]) -> None:
+        """All that there are. A damaged document is set aside first."""
+        _read(self._rollbacks, read_rollbacks, NO_ROLLBACKS, documents.set_aside)
+        documents.write(self._rollbacks, write_rollbacks(rollbacks))
 
     def failures(self) -> tuple[RememberedFailure, ...]:
         return self._read_failures(lambda path: None)

@@ -47,6 +47,7 @@ VERBS: dict[str, tuple[str, ...]] = {
     "events": (),
     "verify": (),
     "history --help": (),
+    "rollback --help": (),
     "doctor": (),
     "inventory": (),
     "drift": ("pydantic", "yaml"),

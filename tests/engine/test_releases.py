@@ -4,20 +4,28 @@ from __future__ import annotations
 
 import json
 import mmap
+import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import metadata
 from pathlib import Path
 
 import pytest
 
 from reconciler.core.value import replace
+from reconciler.engine.machine import locked_machine
+from reconciler.engine.pass_ import Options, run_pass
+from reconciler.engine.report import Silent
+from reconciler.engine.resolve import resolve
 from reconciler.engine.verify import verify
 from reconciler.host.mapped import mapped_folders
+from reconciler.sources.manifests import load
 from tests.at_rest import opened, serve
-from tests.machine import TestMachine
-from tests.releases import one_pass, release
+from tests.machine import TestMachine, tree
+from tests.releases import measure, one_pass, release
 
 V = "capitals-int4"
 LINUX = pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="only /proc tells what is mapped")
@@ -39,6 +47,7 @@ def machine(tmp_path: Path, capitals: Path) -> TestMachine:
     one.give_model(capitals)
     one.declare()
     serve(one)
+    assert not release(one).outcomes
     return one
 
 
@@ -151,3 +160,123 @@ def test_a_damaged_history_is_told_and_set_aside(machine: TestMachine) -> None:
     release(machine, template="phi3")
     assert rows(machine)[0] == (3, "serves")
     assert (path.parent / f"{V}.json.damaged-1").exists()
+
+
+def test_a_rollback_serves_what_was_and_holds_until_git_says_otherwise(machine: TestMachine) -> None:
+    release(machine, more="  quantization: {blockSize: 64}\n")
+    started = time.monotonic()
+    done = machine.run("rollback", "capitals", "--reason", "it  got\nworse")
+    took = time.monotonic() - started
+    assert done.code == 0, done.err
+    assert f"{V}:3 serves" in done.out
+    assert ": it got worse" in done.out
+    assert took < 4  # under 2 s on a machine that does nothing else
+    assert ids(machine) == {f"{V}:3"}
+    assert rows(machine) == [(3, "serves"), (2, "rolled back"), (1, "retired")]
+
+    result = one_pass(machine)
+    assert result.converged  # somebody wants it so
+    assert result.outcomes == ()
+    (held,) = machine.run("plan", "-o", "json").json()["held"]
+    assert held["reason"] == "RolledBack"
+    assert f"reconciler rollback {V} --undo" in held["message"]
+    status = machine.run("status", "-o", "json").json()["variants"][0]
+    ready = next(one for one in status["conditions"] if one["type"] == "Ready")
+    assert (ready["status"], ready["reason"]) == ("False", "RolledBack")
+
+    assert machine.run("rollback", V, "--undo").out.startswith(f"{V} follows git again")
+    assert one_pass(machine).converged
+    assert rows(machine)[0] == (4, "serves")
+    kinds = [json.loads(line)["type"] for line in machine.run("events", "-o", "json").out.splitlines()]
+    assert {"rollback.done", "rollback.undone", "variant.not-ready"} <= set(kinds)
+    assert verify(opened(machine)) == ()
+
+
+def test_a_rollback_ends_with_the_next_change(machine: TestMachine) -> None:
+    release(machine, template="llama3")
+    assert machine.run("rollback", V).code == 0
+    assert ids(machine) == {f"{V}:3"}
+    assert release(machine, template="phi3").converged
+    assert ids(machine) == {f"{V}:4"}
+    assert machine.run("plan", "-o", "json").json()["held"] == []
+
+
+def test_twice_back_is_two_back_and_forward_again_by_number(machine: TestMachine) -> None:
+    release(machine, template="llama3")
+    release(machine, template="phi3")
+    assert machine.run("rollback", V).code == 0
+    assert machine.run("rollback", V).code == 0
+    first, *_, last = (one.digest for one in opened(machine).records.history(V))
+    assert first == last  # 5 is what 1 was
+    done = machine.run("rollback", V, "--to", "3")
+    assert done.code == 0, done.err
+    assert one_pass(machine).converged
+    assert machine.run("plan", "-o", "json").json()["held"] == []  # it is what git declares
+
+
+BACKWARDS = [
+    (["nothing"], "nothing is not served on this machine"),
+    ([V], "no earlier good release"),
+    ([V, "--to", "9"], f"no release {V}:9"),
+]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"), BACKWARDS, ids=["no such name", "nothing before", "no such number"]
+)
+def test_what_cannot_be_gone_back_to_is_refused(
+    machine: TestMachine, arguments: list[str], said: str
+) -> None:
+    done = machine.run("rollback", *arguments)
+    assert done.code == 1
+    assert said in done.err
+    assert not (machine.root / "records" / "suspended" / "rollbacks.json").exists()
+
+
+def test_without_its_artifact_a_release_cannot_come_back(machine: TestMachine) -> None:
+    release(machine, more="  quantization: {blockSize: 64}\n  revisionHistoryLimit: 0\n")
+    done = machine.run("rollback", V)
+    assert done.code == 1
+    assert "its artifact is gone" in done.err
+    assert ids(machine) == {f"{V}:2"}
+
+
+def test_a_dry_run_changes_nothing(machine: TestMachine) -> None:
+    release(machine, template="llama3")
+    before = tree(machine.root)
+    before.pop("records/suspended/lock", None)
+    assert f"would be served as what {V}:1 was" in machine.run("rollback", V, "--dry-run").out
+    after = tree(machine.root)
+    after.pop("records/suspended/lock")
+    assert after == before
+
+
+def test_while_somebody_holds_the_root_it_is_said_and_they_do_it(machine: TestMachine) -> None:
+    release(machine, template="llama3")
+    with (
+        locked_machine(str(machine.root), str(machine.cache), command="test") as held,
+        subprocess.Popen(
+            [sys.executable, "-m", "reconciler", "rollback", V],
+            cwd=machine.folder / "fleet",
+            env=os.environ | machine.environment(),
+            stdout=subprocess.PIPE,
+            text=True,
+        ) as asked,
+    ):
+        while not held.records.rollbacks():
+            time.sleep(0.05)
+        run_pass(held, load(str(machine.manifests)), Silent(), Options())
+        assert asked.communicate(timeout=60)[0].endswith(f"{V}:3 serves\n")
+        assert asked.returncode == 0
+
+
+def test_plan_says_what_another_runtime_would_touch(machine: TestMachine) -> None:
+    with locked_machine(str(machine.root), str(machine.cache), command="test") as held:
+        (wanted,) = resolve(load(str(machine.manifests)), held.stamps).desired.wanted
+        measure(held, wanted, runtime=metadata.version("foundry-local-sdk"))
+    assert machine.plan() == []
+    done = machine.run("plan", "--assume-runtime", "foundry-local-sdk=9.9.9")
+    assert f"verify   {V}:1  (RuntimeChanged)" in done.out
+    assert f"{metadata.version('foundry-local-sdk')} -> 9.9.9" in done.out
+    assert machine.run("plan", "--assume-runtime", "onnxruntime=9.9.9").out.endswith("nothing to do.\n")
+    assert machine.run("plan", "--assume-runtime", "onnxruntime").code == 64

@@ -1,0 +1,99 @@
+"""`reconciler rollback NAME`: what served before serves again; what serves now is refused until it changes."""
+
+from __future__ import annotations
+
+import sys
+
+from reconciler.cli import options
+from reconciler.cli.exit_codes import OK, PARTLY
+from reconciler.core.errors import UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+
+    from reconciler.core.rollback import Rollback
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Serve an earlier release of a model or variant again on this machine. What serves now is refused, with the\n"
+        "reason, for as long as git declares exactly that; the next change of its manifest ends it. Nothing is\n"
+        "converted, and what this runtime has seen before is not rehearsed again: it takes about a second. A daemon\n"
+        "that holds the root carries it out. For all machines, revert in git instead."
+    )
+    parser.add_argument("name", metavar="NAME", help="a model (capitals) or one variant (capitals-int4)")
+    parser.add_argument(
+        "--to",
+        metavar="N",
+        type=options.positive,
+        help="the release with this number, of one variant (default: the newest good one before)",
+    )
+    parser.add_argument(
+        "--reason", metavar="TEXT", default="", help="why, for whoever wonders later (one line)"
+    )
+    parser.add_argument("--undo", action="store_true", help="take a roll-back back: git decides again")
+    parser.add_argument("--dry-run", action="store_true", help="say what would serve and change nothing")
+    options.add_machine(parser)
+    options.add_talk(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    if arguments.undo:
+        return _undo(arguments)
+    from reconciler.engine.machine import machine_to_suspend
+    from reconciler.engine.rolling_back import roll_back, variants_named
+
+    reason = " ".join(arguments.reason.split()) or "no reason was given"
+    root, cache = options.root_of(arguments), options.cache_of(arguments)
+    with machine_to_suspend(root, cache, command="rollback") as machine:
+        variants = variants_named(machine, arguments.name)
+        if arguments.to and len(variants) > 1:
+            hint = f"name one of {', '.join(variants)}"
+            raise UsageError("--to is the number of one variant", hint=hint)
+        made = [
+            roll_back(machine, one, arguments.to or 0, reason, dry_run=arguments.dry_run) for one in variants
+        ]
+    if arguments.dry_run:
+        for one in made:
+            _say(arguments, f"{one.variant} would be served as what {one.to.id} was")
+        return OK
+    return max(_carried_out(one, root, cache, arguments) for one in made)
+
+
+def _carried_out(made: Rollback, root: str, cache: str, arguments: argparse.Namespace) -> int:
+    from reconciler.cli.progress import reporter_for
+    from reconciler.engine.machine import observe, open_machine
+    from reconciler.engine.rolling_back import carry_out_now, wait_until_served
+
+    with reporter_for(quiet=True) as reporter:
+        outcomes = carry_out_now(root, cache, made.variant, reporter)
+    machine = open_machine(root, cache)
+    if outcomes is None and not wait_until_served(machine, made):
+        _say(arguments, f"{made.variant} is to be {made}; the process that holds {root} has not done it yet")
+        return OK
+    if outcomes is not None and any(one.status != "done" for one in outcomes):
+        return PARTLY
+    serving = observe(machine).serving(made.variant)
+    _say(arguments, f"{made.variant} is {made}; {serving.id if serving else 'nothing'} serves")
+    return OK
+
+
+def _undo(arguments: argparse.Namespace) -> int:
+    from reconciler.engine.machine import machine_to_suspend
+    from reconciler.engine.rolling_back import undo, variants_named
+
+    root, cache = options.root_of(arguments), options.cache_of(arguments)
+    with machine_to_suspend(root, cache, command="rollback") as machine:
+        for variant in variants_named(machine, arguments.name):
+            ended = undo(machine, variant, dry_run=arguments.dry_run)
+            was = f"follows git again; it was {ended}" if ended else "was not rolled back"
+            _say(arguments, f"{variant} {was}")
+    return OK
+
+
+def _say(arguments: argparse.Namespace, text: str) -> None:
+    from reconciler.core.escape import for_terminal
+
+    if not arguments.quiet:
+        sys.stdout.write(for_terminal(text) + "\n")

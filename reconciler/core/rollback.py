@@ -1,0 +1,99 @@
+"""What is served instead of what git declares: an earlier release, because somebody said so, or because the gates
+reject what git declares. Pure; what comes out is planned, carried out and judged like any other wish.
+
+Decided anew on each look, from what is remembered: a manifest that changes, a bar that is relaxed or a runtime that
+measures other numbers ends it by itself.
+"""
+
+from __future__ import annotations
+
+from reconciler.core.bars import FidelityGate, Gates
+from reconciler.core.desired import Instead
+from reconciler.core.failures import runtime_failure
+from reconciler.core.gates import rejection_text
+from reconciler.core.history import Past, good_ones
+from reconciler.core.plan_variant import verdicts_of
+from reconciler.core.value import replace, value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from reconciler.core.desired import Desired, Wanted
+    from reconciler.core.observed import Observed
+    from reconciler.core.recorded import Recorded
+    from reconciler.core.release import Release
+
+# It served here, and a person wants it back: it has to load and to answer, and nothing is asked beyond that.
+_OLD_FRIENDS = Gates(fidelity=FidelityGate(skip="rolled back to"))
+
+
+@value
+class Rollback:
+    """By hand. While git declares one of `refused` (release digests), `to` is served. Times are RFC 3339, UTC."""
+
+    variant: str
+    refused: tuple[str, ...]
+    to: Past
+    reason: str
+    since: str
+
+    def __str__(self) -> str:
+        return f"rolled back to what {self.to.id} was since {self.since}: {self.reason}"
+
+
+def effective(desired: Desired, observed: Observed, recorded: Recorded) -> Desired:
+    """`desired` with the releases that are to be served in place of those that git declares."""
+    if not recorded.history and not recorded.rollbacks:
+        return desired
+    return replace(desired, wanted=tuple(_effective(one, observed, recorded) for one in desired.wanted))
+
+
+def _effective(wanted: Wanted, observed: Observed, recorded: Recorded) -> Wanted:
+    rollback = recorded.rollbacks.get(wanted.variant)
+    if rollback is not None and wanted.release.digest in rollback.refused:
+        return _by_hand(wanted, rollback, observed)
+    history = recorded.history.get(wanted.variant, ())
+    why = fails_here(wanted, recorded) if history else ""
+    if not why:
+        return wanted
+    refused = (wanted.release.digest, *(rollback.refused if rollback is not None else ()))
+    for one in good_ones(history, refused):
+        candidate = replace(wanted, release=one.release)
+        if is_obtainable(one.release, observed) and not fails_here(candidate, recorded):
+            served_once = any(past.number and past.digest == wanted.release.digest for past in history)
+            message = f"{why}; what {one.id} was is served instead" if served_once else why
+            instead = Instead(release=wanted.release, reason="GateFailed", message=message, refused=refused)
+            return _instead(wanted, one.release, instead)
+    return wanted
+
+
+def _by_hand(wanted: Wanted, rollback: Rollback, observed: Observed) -> Wanted:
+    until = f"until the manifest changes or `reconciler rollback {wanted.variant} --undo`"
+    message = f"{rollback}; {wanted.release.digest[:19]} is not served {until}"
+    instead = Instead(release=wanted.release, reason="RolledBack", message=message, refused=rollback.refused)
+    if not is_obtainable(rollback.to.release, observed):
+        gone = f"{message}; {rollback.to.id} cannot be made again: its artifact is gone"
+        return replace(wanted, instead=replace(instead, message=gone, stays=True))
+    return replace(_instead(wanted, rollback.to.release, instead), gates=_OLD_FRIENDS)
+
+
+def _instead(wanted: Wanted, release: Release, instead: Instead) -> Wanted:
+    return replace(wanted, release=release, instead=instead, predicted_bytes=0, peak_bytes=0, fetch=None)
+
+
+def is_obtainable(release: Release, observed: Observed) -> bool:
+    """Without a conversion."""
+    if release.recipe.build_key in observed.artifacts:
+        return True
+    return any(
+        folder.marker is not None and folder.marker.release == release.digest and not folder.damage
+        for folder in observed.folders_of.get(release.variant, [])
+        if folder.marker is not None and observed.owns(folder.marker.owner)
+    )
+
+
+def fails_here(wanted: Wanted, recorded: Recorded) -> str:
+    """Why the release must not serve with the runtime of today, as far as that is known; "" where nothing speaks
+    against it."""
+    return rejection_text(verdicts_of(wanted, recorded)) or runtime_failure(
+        recorded.failures, wanted.release.digest, recorded.runtime
+    )
