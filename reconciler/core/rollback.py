@@ -60,7 +60,7 @@ def _effective(wanted: Wanted, observed: Observed, recorded: Recorded) -> Wanted
         candidate = replace(wanted, release=one.release)
         if is_obtainable(one.release, observed) and not fails_here(candidate, recorded):
             served_once = any(past.number and past.digest == wanted.release.digest for past in history)
-            message = f"{why}; what {one.id} was is served instead" if served_once else why
+            message = f"{why}; an earlier release is served instead" if served_once else why
             instead = Instead(release=wanted.release, reason="GateFailed", message=message, refused=refused)
             return _instead(wanted, one.release, instead)
     return wanted

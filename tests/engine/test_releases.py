@@ -280,3 +280,28 @@ def test_plan_says_what_another_runtime_would_touch(machine: TestMachine) -> Non
     assert f"{metadata.version('foundry-local-sdk')} -> 9.9.9" in done.out
     assert machine.run("plan", "--assume-runtime", "onnxruntime=9.9.9").out.endswith("nothing to do.\n")
     assert machine.run("plan", "--assume-runtime", "onnxruntime").code == 64
+
+
+def test_what_does_not_load_with_a_new_runtime_makes_room_for_the_last_good_one(machine: TestMachine) -> None:
+    """These weights load nowhere, so the rehearsal that the other version asks for fails for real."""
+    release(machine, more="  quantization: {blockSize: 64}\n")
+    with locked_machine(str(machine.root), str(machine.cache), command="test") as held:
+        (wanted,) = resolve(load(str(machine.manifests)), held.stamps).desired.wanted
+        measure(held, wanted, runtime="2.1.0")
+    first = one_pass(machine)
+    assert [(o.change.reason, o.status) for o in first.outcomes] == [("RuntimeChanged", "failed")]
+    assert ids(machine) == {f"{V}:2"}  # it goes on until something better serves
+    second = one_pass(machine)
+    assert {o.change.reason for o in second.outcomes} == {"RolledBack"}
+    assert ids(machine) == {f"{V}:3"}
+    assert [held.reason for held in second.remaining.held] == ["GateFailed"]
+    assert "an earlier release is served instead" in second.remaining.held[0].message
+    for _ in range(3):
+        assert not one_pass(machine).outcomes
+    stalled = [
+        event
+        for event in map(json.loads, machine.run("events", "-o", "json").out.splitlines())
+        if event["type"] in ("variant.not-ready", "variant.stalled")
+    ]
+    assert [event["reason"] for event in stalled].count("GateFailed") in (1, 2)
+    assert rows(machine)[0] == (3, "serves")
