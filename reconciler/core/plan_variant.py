@@ -9,6 +9,7 @@ from reconciler.core.failures import REMOVALS, failure_key, verdict
 from reconciler.core.gates import judge, rejection_text
 from reconciler.core.ownership import is_ours
 from reconciler.core.plan_fetch import fetch_change
+from reconciler.core.plan_runtime import verify_anew
 from reconciler.core.release import ALWAYS_COPIED
 from reconciler.core.retention import Retention
 from reconciler.core.room import room
@@ -162,7 +163,9 @@ def _repair(facts: _Facts) -> VariantPlan | None:
         return _rebuild(facts, number)
     if not broken:
         retired, later = _retire_others(facts, keep=number)
-        return VariantPlan(changes=(*_verify_anew(facts, number), *retired), later=later)
+        return VariantPlan(
+            changes=(*verify_anew(facts.wanted, facts.recorded, number), *retired), later=later
+        )
     changes = []
     needs_bytes = not facts.folder_is_whole(number)
     needs_conversion = needs_bytes and not facts.artifact_is_held
@@ -199,38 +202,6 @@ def _rebuild(facts: _Facts, number: int) -> VariantPlan:
     retired, later = _retire_others(facts, keep=number)
     convert = _convert(facts, reason="DriftDetected", difference=_LOST)
     return VariantPlan(changes=(convert, *retired), later=later, phase="convert")
-
-
-def _verify_anew(facts: _Facts, number: int) -> tuple[Change, ...]:
-    """What serves was measured with another runtime than the one that is installed: once more, while it serves."""
-    release = facts.wanted.release
-    old, installed = facts.recorded.outdated.get(release.digest), facts.recorded.runtime
-    if old is None:
-        return ()
-    changed = sorted(
-        package for package, version in old.items() if installed.get(package, version) != version
-    )
-    change = Change(
-        action="verify",
-        reason="RuntimeChanged",
-        variant=release.variant,
-        build_key=release.recipe.build_key,
-        number=number,
-        forced_by=tuple(f"runtime.{package}" for package in changed),
-        before={f"runtime.{package}": old[package] for package in changed},
-        after={
-            "id": f"{release.variant}:{number}",
-            "release": release.digest,
-            "runtime": dict(installed),
-            **{f"runtime.{package}": installed[package] for package in changed},
-        },
-        cost=Cost(
-            seconds=seconds_for(
-                "verify", release.precision, facts.wanted.source_bytes, facts.recorded.timings
-            )
-        ),
-    )
-    return (change,)
 
 
 def _number_of_wanted(facts: _Facts) -> int | None:
