@@ -45,6 +45,12 @@ CODES: dict[str, dict[int, str]] = {
     },
     "status": {OK: "shown", ERROR: "error", INTERRUPTED: "interrupted; so ends --watch"},
     "ask": {OK: "answered", ERROR: "not served, or the runtime refused"},
+    "bench": {
+        OK: "measured",
+        ERROR: "nothing could be measured: not declared, not converted here, or the runtime refused",
+        PARTLY: "some variants could not be measured",
+        INTERRUPTED: "interrupted; what was measured until then is shown",
+    },
     "explain": {OK: "explained", ERROR: "not declared, or its source is invalid"},
     "history": {OK: "shown", ERROR: "nothing is remembered under that name, or another error"},
     "events": {OK: "shown", ERROR: "error", INTERRUPTED: "interrupted; so ends --follow"},

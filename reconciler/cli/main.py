@@ -29,6 +29,7 @@ VERBS = {
     "run": "keep this machine at what the manifests declare: a pass whenever something changes",
     "status": "what is served, in which condition",
     "ask": "ask a served model one question through Foundry Local",
+    "bench": "measure the precisions of models on this machine, and recommend one",
     "explain": "the exact Olive configuration and template that a model becomes",
     "history": "what a model was served as before, and why that changed",
     "events": "what was done on this machine, oldest first",

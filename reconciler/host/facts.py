@@ -45,6 +45,24 @@ def host_name() -> str:
     return name.partition(".")[0].lower() or "unnamed"
 
 
+def cpu_model() -> str:
+    """As its maker calls it; "" where nobody tells without being asked in another process."""
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
+            line = next(line for line in file if line.startswith(("model name", "Model", "Hardware")))
+    except (OSError, StopIteration):
+        return os.environ.get("PROCESSOR_IDENTIFIER", "")
+    return " ".join(line.partition(":")[2].split())
+
+
+def load_average() -> float | None:
+    """Of the last minute: how many were at work or waiting for a processor."""
+    try:
+        return os.getloadavg()[0]
+    except (OSError, AttributeError):
+        return None
+
+
 def _arch() -> str:
     machine = os.uname().machine if hasattr(os, "uname") else os.environ.get("PROCESSOR_ARCHITECTURE", "")
     return _ARCH.get(machine.lower(), machine.lower())

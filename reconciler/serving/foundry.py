@@ -139,6 +139,12 @@ class Foundry:
         held: int = self._model_call("memory", {}, self._limits.catalog)["bytes"]
         return held
 
+    @property
+    def process(self) -> int:
+        """The child's process id; 0 while there is none."""
+        child = self._child
+        return child.pid if child is not None else 0
+
     def kill(self) -> None:
         child = self._child
         if child is not None:

@@ -51,6 +51,7 @@ VERBS: dict[str, tuple[str, ...]] = {
     "doctor": (),
     "inventory": (),
     "drift": ("pydantic", "yaml"),
+    "bench --help": (),
     "diff --help": (),
     "diff HEAD HEAD": ("pydantic", "yaml"),
 }

@@ -1,0 +1,65 @@
+"""The memory of another process over time, as Linux tells it from outside: nothing is asked of the process itself,
+which may be busy loading a model. Elsewhere there are no samples."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+from reconciler.core.benchmark import Sample
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+
+INTERVAL = 0.02  # seconds
+MOST = 2000  # samples kept: when there are more, every second one goes and the interval is doubled
+
+
+class Sampler:
+    """A context manager. `process` says whom to look at: an id, or 0 while there is nobody."""
+
+    def __init__(self, process: Callable[[], int]) -> None:
+        self._process = process
+        self._samples: list[Sample] = []
+        self._interval = INTERVAL
+        self._started = time.monotonic()
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._look_on, name="sampler", daemon=True)
+
+    @property
+    def samples(self) -> tuple[Sample, ...]:
+        return tuple(self._samples)
+
+    @property
+    def elapsed(self) -> float:
+        return time.monotonic() - self._started
+
+    def __enter__(self) -> Sampler:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _look_on(self) -> None:
+        while not self._over.wait(self._interval):
+            held = resident(self._process())
+            if held:
+                self._samples.append(Sample(seconds=self.elapsed, bytes=held))
+            if len(self._samples) > MOST:
+                self._samples, self._interval = self._samples[::2], self._interval * 2
+
+
+def resident(process: int) -> int:
+    """Bytes that it holds in memory; 0 when it is gone or nobody tells."""
+    try:
+        with open(f"/proc/{process}/status", encoding="ascii", errors="replace") as file:
+            line = next(line for line in file if line.startswith("VmRSS:"))
+        return int(line.split()[1]) * 1024
+    except (OSError, StopIteration):
+        return 0

@@ -1,0 +1,72 @@
+"""`bench` refuses what it cannot do before it starts anything."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.at_rest import serve
+from tests.machine import TestMachine, tree
+
+
+@pytest.fixture(scope="module")
+def machine(tmp_path_factory: pytest.TempPathFactory, capitals: Path) -> TestMachine:
+    """Serves capitals-int4; declares a second model that nobody has converted yet."""
+    machine = TestMachine(folder=tmp_path_factory.mktemp("bench"))
+    machine.give_model(capitals)
+    machine.declare()
+    serve(machine)
+    machine.declare("later")
+    (machine.manifests / "later.yaml").write_text(
+        (machine.manifests / "later.yaml").read_text().replace("[int4]", "[int8]")
+    )
+    return machine
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["nobody"], 1, "no manifest declares nobody"),
+        (["capitals-int4", "nobody"], 1, "declared: capitals, later"),
+        (["later"], 1, "later is declared, and not converted here"),
+        (["later-int8"], 1, "`reconciler apply` converts it"),
+        (["--runs", "0"], 64, "at least 1"),
+        (["--prompt-lengths", "32,x"], 64, "expected numbers of tokens such as 32,512, got '32,x'"),
+        (["--prompt-lengths", "0"], 64, "expected numbers of tokens"),
+        (["--prompt-lengths", "1,2,3,4,5,6,7,8,9"], 64, "at most 8 lengths, got 9"),
+        (["--html", "no/such/folder/page.html"], 64, "cannot be written"),
+        (["--html", "."], 64, "cannot be written"),
+    ],
+    ids=lambda one: " ".join(one) if isinstance(one, list) else "",
+)
+def test_what_it_refuses(machine: TestMachine, arguments: list[str], code: int, said: str) -> None:
+    machine.run("plan")  # which remembers the manifests that it read, as every verb does
+    before = tree(machine.root)
+    done = machine.run("bench", *arguments)
+    assert done.code == code, done.err
+    assert said in done.err
+    assert done.out == ""
+    assert tree(machine.root) == before
+
+
+def test_an_empty_machine_is_left_as_it_is(tmp_path: Path, capitals: Path) -> None:
+    machine = TestMachine(folder=tmp_path)
+    machine.give_model(capitals)
+    machine.declare()
+    done = machine.run("bench")
+    assert done.code == 1
+    assert "nothing that is declared is converted here" in done.err
+    assert not machine.root.exists()
+
+
+def test_what_the_runtime_refuses_is_told_and_nothing_is_left(machine: TestMachine) -> None:
+    """The weights of this machine were made up."""
+    before, index = tree(machine.root / "served"), tree(machine.cache)
+    done = machine.run("bench", "capitals", "--runs", "1")
+    assert done.code == 1, done.err
+    assert "capitals-int4: run 1 of 1" in done.err
+    assert "capitals-int4: failed: " in done.err
+    assert "could not be measured" in done.out
+    assert (tree(machine.root / "served"), tree(machine.cache)) == (before, index)
+    assert machine.run("verify").code == 0

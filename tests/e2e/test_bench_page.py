@@ -1,0 +1,143 @@
+"""The page of a benchmark in a browser: wide and narrow, light and dark. Skipped where there is no Chromium."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from html import escape, unescape
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reconciler.core.bench_page import bench_page
+from reconciler.core.bench_view import bench_view
+from tests.core.bench_world import GIB, benched, benchmark, fidelity, run, whole
+
+BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(BROWSER is None, reason="no Chromium is installed (apt-get install chromium)"),
+]
+
+POLICY = re.compile(r"<meta http-equiv[^>]*>")
+LOOK = """<script>
+const box = e => { const b = e.getBoundingClientRect(); return [b.left, b.top, b.right, b.bottom]; };
+const color = (e, name) => getComputedStyle(e)[name];
+parent.document.body.setAttribute("data-seen", JSON.stringify({
+  width: innerWidth, scroll: document.documentElement.scrollWidth,
+  ground: color(document.body, "backgroundColor"), ink: color(document.body, "color"),
+  card: color(document.querySelector("figure"), "backgroundColor"),
+  plots: [...document.querySelectorAll("svg")].map(s => ({
+    frame: box(s.closest("figure")),
+    texts: [...s.querySelectorAll("text")].map(t => ({
+      said: t.textContent, kind: t.getAttribute("class"), box: box(t), size: parseFloat(color(t, "fontSize")) *
+      s.getBoundingClientRect().width / s.viewBox.baseVal.width, fill: color(t, "fill")})),
+    points: [...s.querySelectorAll(".point")].map(box), curves: s.querySelectorAll(".curve").length})),
+}));
+</script></body>"""
+
+SAME = benchmark(
+    *(
+        benched(name, size_bytes=GIB, fidelity=fidelity(1.0), runs=(run(),))
+        for name in ("fp32", "fp16", "bf16", "int8", "int4")
+    )
+)
+PAGES = {"usual": whole(), "all in one place": SAME}
+
+
+@pytest.fixture(params=PAGES)
+def page(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    path = tmp_path / "page.html"
+    path.write_text(bench_page(bench_view(PAGES[request.param])), encoding="utf-8")
+    return path
+
+
+def framed(page: Path, width: int) -> Path:
+    """In a frame as wide as a phone, because no window of Chromium is; with a script that tells how it was laid out,
+    which the page's own policy would not let run."""
+    looked = POLICY.sub("", page.read_text(encoding="utf-8")).replace("</body>", LOOK)
+    path = page.parent / "frame.html"
+    path.write_text(
+        '<!doctype html><meta charset="utf-8"><meta name="color-scheme" content="light dark"><body>'
+        f'<iframe style="border:0;width:{width}px;height:3000px" srcdoc="{escape(looked)}"></iframe></body>',
+        encoding="utf-8",
+    )
+    return path
+
+
+def browse(page: Path, width: int, scheme: str, *arguments: str) -> str:
+    assert BROWSER is not None
+    command = [
+        BROWSER,
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--hide-scrollbars",
+        f"--user-data-dir={page.parent / 'profile'}",
+        f"--blink-settings=preferredColorScheme={int(scheme == 'light')}",
+        f"--window-size={width},3000",
+        *arguments,
+        page.as_uri(),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    return done.stdout
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_it_can_be_read(page: Path, width: int, scheme: str) -> None:
+    found = re.search(r'<body data-seen="([^"]*)"', browse(framed(page, width), 1400, scheme, "--dump-dom"))
+    assert found
+    seen = json.loads(unescape(found[1]))
+    assert seen["width"] == width
+    assert seen["scroll"] <= width, "the page is wider than the screen"
+    assert (brightness(seen["ground"]) > 0.5) == (scheme == "light")
+    assert contrast(seen["ink"], seen["ground"]) >= 7
+    assert len(seen["plots"]) == 4
+    for plot in seen["plots"]:
+        assert plot["points"]
+        for text in plot["texts"]:
+            assert text["size"] >= 11, f"{text['said']} is too small to read"
+            assert within(text["box"], plot["frame"]), f"{text['said']} leaves its frame"
+            assert contrast(text["fill"], seen["card"]) >= 4.5
+        labels = [text for text in plot["texts"] if text["kind"].startswith("label")]
+        assert labels
+        for number, one in enumerate(plot["texts"]):
+            for other in plot["texts"][number + 1 :]:
+                assert not meet(one["box"], other["box"]), f"{one['said']} lies on {other['said']}"
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_it_has_a_picture(page: Path, width: int) -> None:
+    shot = page.parent / "shot.png"
+    browse(page, width, "light", f"--screenshot={shot}")
+    data = shot.read_bytes()
+    assert data[:8] == b"\x89PNG\r\n\x1a\n"
+    assert int.from_bytes(data[16:20]) == width
+    assert len(data) > 50_000  # an empty page has a tenth of that
+
+
+def meet(one: list[float], other: list[float]) -> bool:
+    """Text boxes have room around their letters: a pixel of it may be shared."""
+    shared_x = min(one[2], other[2]) - max(one[0], other[0])
+    return shared_x > 1 and min(one[3], other[3]) - max(one[1], other[1]) > 4
+
+
+def within(inner: list[float], outer: list[float]) -> bool:
+    return inner[0] >= outer[0] and inner[2] <= outer[2] and inner[1] >= outer[1] and inner[3] <= outer[3]
+
+
+def brightness(color: str) -> float:
+    """Relative luminance, as WCAG has it."""
+    parts = [int(part) / 255 for part in re.findall(r"\d+", color)[:3]]
+    linear: list[Any] = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
+    return float(0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2])
+
+
+def contrast(one: str, other: str) -> float:
+    low, high = sorted((brightness(one), brightness(other)))
+    return (high + 0.05) / (low + 0.05)
