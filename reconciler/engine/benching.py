@@ -256,7 +256,7 @@ class _One:
     def _save(self) -> None:
         if self._record:
             release = self._one.wanted.release.digest
-            held = of_this_runtime(self._machine.records.measured()).releases.get(release)
+            held = of_this_runtime(self._machine.records.measured()).known.releases.get(release)
             new = filled(held, together(self._runs))
             if new != held:
                 self._machine.records.save_measured(new)
