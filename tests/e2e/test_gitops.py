@@ -39,6 +39,7 @@ spec:
   source: {{path: ../model}}
   precisions: [{precisions}]
   promptTemplate: {{jinja: templates/{name}.jinja}}
+  generation: {{topK: 1}}
 """
 TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n"
