@@ -225,6 +225,8 @@ def _what_is_broken(facts: _Facts, number: int) -> tuple[str, ...]:
         broken.append("registration removed")
     elif folder is not None and registration.path.rstrip("/\\") != folder.path:
         broken.append("registration points elsewhere")
+    elif registration.properties.get("reconciler_release") != facts.wanted.release.digest:
+        broken.append("registration names another release")
     if folder is None:
         broken.append("served folder missing")
     elif folder.marker is None:

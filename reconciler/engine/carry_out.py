@@ -187,7 +187,8 @@ def _repair(change: Change, execution: Execution) -> None:
     entry = next((r for r in read_index(machine.cache) if r.id == marker.id), None)
     if entry is not None and not entry.owner == machine.owner:
         raise Disturbed(f"{marker.id} has been registered by somebody else meanwhile", code="NameTaken")
-    if entry is not None and entry.path == final:
+    right = entry is not None and entry.properties.get("reconciler_release") == marker.release
+    if entry is not None and entry.path == final and right:
         _require_whole(marker, execution)
         machine.records.save_release(_record(marker))
         return

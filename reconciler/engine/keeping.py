@@ -32,6 +32,7 @@ from reconciler.engine.scrub import take_doubts
 from reconciler.engine.steps import NOT_WANTED, STOPPED, Steps, by_variant
 from reconciler.engine.workers import Workers
 from reconciler.host import durable
+from reconciler.host.own_path import make_plain
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ class Keeping:
             machine.records.save_failures(())
         self._known = machine.records.failures() if asked else ()
         self._long = LongWork(machine, reporter, options, wake)
-        self._workers = Workers(machine)
+        self._workers = Workers(machine, options.make_runtime)
         self._parsed: Parsed | None = None
 
     def run_pass(self, parsed: Parsed) -> PassResult:
@@ -203,8 +204,10 @@ class Keeping:
 
     def _clear(self) -> None:
         keep = [FOLDER] if self._long.alive else []
-        for folder in (self._machine.layout.trash, self._machine.layout.staging):
+        layout = self._machine.layout
+        for folder in (layout.trash, layout.staging):
             with noted("sweep.refused"):
+                make_plain(layout.root, folder, layout.at("quarantine", f"{time.time_ns()}"))
                 durable.empty(folder, keep=(*keep, *self._workers.folders))
 
 

@@ -186,6 +186,8 @@ class LongWork:
     def converter(self) -> Converter:
         """One warm worker for all conversions, as long as there are any."""
         with self._lock:
+            if self._converter is None and self.options.make_converter is not None:
+                self._converter = self.options.make_converter()
             if self._converter is None:
                 from reconciler.conversion.converter import WORKER, Converter
 

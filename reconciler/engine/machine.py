@@ -15,6 +15,7 @@ from reconciler.core.suspension import still_on
 from reconciler.core.value import replace, value
 from reconciler.engine.runtime import NOTHING, of_this_runtime
 from reconciler.host.clock import now
+from reconciler.host.durable import is_temporary
 from reconciler.host.facts import host_name, read_facts
 from reconciler.host.owner import make_owner, read_owner
 from reconciler.host.stamps import StampBook
@@ -106,8 +107,11 @@ def _refuse_foreign(layout: Layout) -> None:
         found = set(os.listdir(layout.root))
     except FileNotFoundError:
         return
-    if found - OURS and not os.path.exists(layout.owner):
-        named = ", ".join(sorted(found - OURS)[:3])
+    found = {
+        name for name in found - OURS if not is_temporary(name)
+    }  # a killed first apply may have left those
+    if found and not os.path.exists(layout.owner):
+        named = ", ".join(sorted(found)[:3])
         hint = "name an empty folder or one that does not exist yet"
         if "served" in found:
             hint = f"if it was one, write its mark back: `owner` in a release.json below served/, into {layout.owner}"

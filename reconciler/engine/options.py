@@ -7,15 +7,19 @@ from reconciler.core.value import value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from reconciler.conversion.converter import Converter
     from reconciler.core.changes import Change, Outcome, Plan
     from reconciler.engine.resolve import Resolution
+    from reconciler.serving.foundry import Foundry
 
 
 @value
 class Options:
     """`jobs` conversions at a time; `conversion_timeout` in seconds, each; `retry` forgets remembered failures first.
     `hf_token_file` holds the hub's token ("": HF_TOKEN does). `converter_module` is the worker's, for tests of how it
-    ends."""
+    ends; `make_converter` and `make_runtime` (cache, scratch, log) are for tests that make a thousand passes."""
 
     confirm: bool = False
     jobs: int = 1
@@ -23,6 +27,8 @@ class Options:
     retry: bool = False
     hf_token_file: str = ""
     converter_module: str = ""
+    make_converter: Callable[[], Converter] | None = None
+    make_runtime: Callable[[str, str, str], Foundry] | None = None
 
 
 @value

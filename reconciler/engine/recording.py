@@ -10,6 +10,7 @@ from reconciler.core.changes import BY_FAILURE
 from reconciler.core.conditions import Failure, judge, judge_source
 from reconciler.core.failures import remember, still_declared
 from reconciler.core.history import not_in_the_future
+from reconciler.core.recorded import RecordedRelease
 from reconciler.core.removals import removals_left
 from reconciler.core.transitions import transitions
 from reconciler.core.value import replace
@@ -73,6 +74,8 @@ def record_pass(machine: Machine, last: Look, result: PassResult) -> str:
     them from being written, or ""."""
     refusals = Refusals()
     with refusals.noted("record.lost"):
+        machine.records.mend()
+        _follow_serving(machine, last)
         _follow_protection(machine, last)
         _forget_undeclared(machine, last)
         _trust_no_future(machine, last)
@@ -138,6 +141,15 @@ def _forget_undeclared(machine: Machine, last: Look) -> None:
         machine.records.save_failures(still_declared(failures, keys, desired.unresolved))
 
 
+def _follow_serving(machine: Machine, last: Look) -> None:
+    """The record of a release follows its registration, so a pass may have died in between."""
+    for wanted in last.resolution.desired.wanted:
+        folder = last.observed.folder_behind(last.observed.serving(wanted.variant))
+        marker = folder.marker if folder else None
+        if marker is not None and marker.owner == machine.owner and marker.release == wanted.release.digest:
+            machine.records.follow(RecordedRelease.from_marker(marker, registered=now()))
+
+
 def _follow_protection(machine: Machine, last: Look) -> None:
     """`prune: disabled` counts as the manifest said last, also when nothing else changed with it; and it is written
     beside the model too, so that it outlives the records."""
@@ -149,7 +161,7 @@ def _follow_protection(machine: Machine, last: Look) -> None:
             marker = folder.marker
             if marker and marker.owner == machine.owner and marker.protected != wanted.protected:
                 said = replace(marker, protected=wanted.protected)
-                rewrite_marker(folder.path, said, machine.stamps)
+                rewrite_marker(folder.path, said, machine.stamps, machine.layout.staging)
 
 
 def _trust_no_future(machine: Machine, last: Look) -> None:

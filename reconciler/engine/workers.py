@@ -8,7 +8,7 @@ from reconciler.host.durable import make_folder
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from reconciler.core.changes import Change
     from reconciler.core.measured import Fidelity
@@ -23,8 +23,11 @@ CATALOG = "rehearsal-catalog"
 class Workers:
     """After `close` they start anew when they are needed again."""
 
-    def __init__(self, machine: Machine) -> None:
+    def __init__(
+        self, machine: Machine, make_runtime: Callable[[str, str, str], Foundry] | None = None
+    ) -> None:
         self._machine = machine
+        self._make_runtime = make_runtime
         self._foundry: Foundry | None = None
         self._rehearsal: Rehearsal | None = None
 
@@ -70,11 +73,14 @@ class Workers:
             return converter.compare(source.recipe, source.path, artifact, adapter=source.adapter)
 
     def _runtime(self, cache: str, name: str) -> Foundry:
-        from reconciler.serving.foundry import Foundry
-
         layout = self._machine.layout
         make_folder(layout.logs)  # somebody may have tidied it away
-        return Foundry(cache, scratch=layout.at("staging", name), log=layout.at("logs", f"{name}.log"))
+        scratch, log = layout.at("staging", name), layout.at("logs", f"{name}.log")
+        if self._make_runtime is not None:
+            return self._make_runtime(cache, scratch, log)
+        from reconciler.serving.foundry import Foundry
+
+        return Foundry(cache, scratch=scratch, log=log)
 
     def close(self) -> None:
         workers, self._rehearsal, self._foundry = (self._rehearsal, self._foundry), None, None

@@ -48,11 +48,11 @@ def fault(text: str) -> tuple[int, int, bool]:
 _fail_at = fault(os.environ.get("RECONCILER_FAIL_AT") or "0:EIO")
 
 
-def write_file(path: str, data: bytes, mode: int = 0o644) -> None:
-    """Replace the whole file at once."""
+def write_file(path: str, data: bytes, mode: int = 0o644, *, staging: str = "") -> None:
+    """Replace the whole file at once. `staging` is where it is written meanwhile, if not beside `path`."""
     with full_disk_named(path):
         folder, name = os.path.split(path)
-        temporary = os.path.join(folder, f".{name}.{os.urandom(4).hex()}{TEMPORARY}")
+        temporary = os.path.join(staging or folder, f".{name}.{os.urandom(4).hex()}{TEMPORARY}")
         with _new_file(temporary, mode) as file:
             file.write(data[: len(data) // 2])
             file.flush()
@@ -64,6 +64,17 @@ def write_file(path: str, data: bytes, mode: int = 0o644) -> None:
         except OSError:
             _give_back(temporary)
             raise
+
+
+@contextlib.contextmanager
+def staged_file(path: str, mode: int = 0o444) -> Iterator[BinaryIO]:
+    """A new file below a staging folder. Not flushed here: `publish` flushes the whole folder before it gets its name,
+    and `replace_files` each file."""
+    with full_disk_named(path):
+        _step("create")
+        with open(path, "xb") as file:
+            yield file
+        os.chmod(path, mode)
 
 
 def append_line(path: str, line: bytes) -> None:
@@ -217,6 +228,11 @@ def make_folder(path: str) -> None:
         with contextlib.suppress(FileExistsError):
             os.mkdir(path, 0o755)
         flush_folder(parent)
+
+
+def flush_file(path: str) -> None:
+    """For what another program wrote without making it last, and we go on to rely on."""
+    _flush(path)
 
 
 def flush_folder(path: str) -> None:

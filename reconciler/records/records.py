@@ -81,6 +81,8 @@ class Records:
         self._events = os.path.join(layout.records, "events.jsonl")
         self._unwritten: tuple[RememberedFailure, ...] | None = None  # failures that the disk did not take
         self._known = Recorded()  # as last loaded: what a lost document is rebuilt from
+        self._on_disk: dict[str, VariantRecord] = {}  # as last loaded
+        self._rotten: list[str] = []  # documents that nothing decides from and nobody rebuilds
 
     def load(
         self,
@@ -95,6 +97,7 @@ class Records:
         for name in documents.names_in(self._variants):
             path = os.path.join(self._variants, name + documents.ENDING)
             variants[name] = _read(path, partial(read_variant, name), VariantRecord(), damaged.append)
+        self._on_disk, self._rotten = variants, []
         machine = _read(self._machine, read_machine, MachineRecord(), damaged.append)
         suspensions = _read(self._suspensions, read_suspensions, NONE, damaged.append)
         recorded = Recorded(
@@ -107,7 +110,7 @@ class Records:
             suspensions=suspensions,
             rollbacks=_read(self._rollbacks, read_rollbacks, NO_ROLLBACKS, damaged.append),
             failures=self._read_failures(damaged.append),
-            measured=_read(self._measurements, read_measured, Known(), lambda path: None),
+            measured=_read(self._measurements, read_measured, Known(), self._rotten.append),
             # Most variants never had a second number, and then there is nothing to go back to.
             history={
                 n: held for n, one in variants.items() if one.high_water > 1 and (held := self.history(n))
@@ -138,6 +141,13 @@ class Records:
         old = self._variant(release.variant)
         number = max(old.high_water, release.number)
         self._save_variant(release.variant, VariantRecord(release=release, high_water=number))
+
+    def follow(self, served: RecordedRelease) -> None:
+        """What a variant was last seen to serve, if the records do not say so: a pass was killed between the name and
+        the record of it, or the record was lost."""
+        held = self._on_disk.get(served.variant, VariantRecord()).release
+        if held is None or (held.number, held.release) != (served.number, served.release):
+            self.save_release(served)
 
     def save_number(self, variant: str, number: int) -> None:
         """Given, whatever becomes of it: an id is never used for other content."""
@@ -275,6 +285,19 @@ class Records:
         from reconciler.records.following import Follower
 
         return Follower(self._events)
+
+    def mend(self) -> None:
+        """Write the damaged documents about variants anew, from what `load` rebuilt. A damaged list of suspensions
+        stays as it is: only a person knows what it said."""
+        for path in self._rotten:
+            documents.set_aside(path)
+        self._rotten = []
+        for path in self._known.damaged:
+            folder, name = os.path.split(path.removesuffix(documents.ENDING))
+            if folder == os.path.basename(self._variants) and VARIANT.fullmatch(name):
+                record = self._variant(name)  # this sets the damaged one aside
+                if record != VariantRecord():
+                    self._save_variant(name, record)
 
     def sweep(self) -> None:
         """Remove what a killed writer left."""

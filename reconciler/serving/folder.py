@@ -78,10 +78,12 @@ def assemble(  # noqa: PLR0913 - the marker records each of them
     return marker
 
 
-def rewrite_marker(path: str, marker: Marker, stamps: StampBook) -> None:
-    """Give a whole folder a marker that says more; what it says of the files must not change."""
+def rewrite_marker(path: str, marker: Marker, stamps: StampBook, staging: str) -> None:
+    """Give a whole folder a marker that says more; what it says of the files must not change. It is written elsewhere:
+    half a file in a served folder would be a foreign one."""
     data = seal(marker_to_json(marker))
-    durable.write_file(os.path.join(path, MARKER), data, READ_ONLY)
+    durable.make_folder(staging)
+    durable.write_file(os.path.join(path, MARKER), data, READ_ONLY, staging=staging)
     stamps.vouch(os.path.join(path, MARKER), digest.of_bytes(data))
 
 
@@ -173,8 +175,6 @@ def _stored(entry: tuple[str, bytes]) -> StoredFile:
 
 
 def _write(path: str, data: bytes, stamps: StampBook) -> None:
-    """Not flushed here: `durable.publish` flushes the whole folder before it gets its name."""
-    with durable.full_disk_named(path), open(path, "xb") as file:
+    with durable.staged_file(path, READ_ONLY) as file:
         file.write(data)
-    os.chmod(path, READ_ONLY)
     stamps.vouch(path, digest.of_bytes(data))

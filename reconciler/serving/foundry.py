@@ -77,6 +77,7 @@ class Foundry:
         """Name a served folder. An id that is taken is an error: it is never pointed at other content."""
         self._back_up()
         self._catalog_call("register", {"path": path, "id": identity, "properties": dict(properties)})
+        self._make_last()
         entry = self._entry(identity)
         if entry is None or entry.path != path or not properties.items() <= entry.properties.items():
             raise PermanentError(
@@ -91,6 +92,7 @@ class Foundry:
         except PermanentError as error:
             if error.code != "NotRegistered":
                 raise
+        self._make_last()
         if self._entry(identity) is not None:
             raise PermanentError(f"{identity} is still in the catalog", code="NotUnregistered")
 
@@ -165,6 +167,14 @@ class Foundry:
 
     def _entry(self, identity: str) -> Registration | None:
         return next((one for one in read_index(self._cache_dir) if one.id == identity), None)
+
+    def _make_last(self) -> None:
+        """Foundry Local renames its index into place and flushes nothing. A record must not outlive the registration
+        that it tells of, nor a registration the folder that is removed next."""
+        index = os.path.join(self._cache_dir, INDEX)
+        if os.path.exists(index):
+            durable.flush_file(index)
+            durable.flush_folder(self._cache_dir)
 
     def _back_up(self) -> None:
         """Once, before the first change, and only of an index that can be read."""

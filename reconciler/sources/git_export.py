@@ -64,9 +64,8 @@ class Exports:
 
     def _write(self, file: Entry, path: str) -> None:
         """Straight into the file: weights do not go through our memory."""
-        with durable.full_disk_named(path), open(path, "xb") as written:
+        with durable.staged_file(path) as written:
             self._git.run("cat-file", "blob", file.object, limit=file.size, sink=written, seconds=3600.0)
-        os.chmod(path, 0o444)
 
 
 def _checked(entries: tuple[Entry, ...]) -> tuple[Entry, ...]:

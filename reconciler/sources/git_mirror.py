@@ -59,12 +59,16 @@ class Mirror:
     def open(self, staging: str) -> None:
         """Make it if there is none, and remove what a killed git left: its locks would block every later fetch, and
         nothing else ever removes its half-written packs."""
-        if not os.path.isfile(os.path.join(self.folder, "HEAD")):
+        if not os.path.isfile(os.path.join(self.folder, "HEAD")) or not self._is_repository():
             self._create(staging)
         for folder, _, names in os.walk(self.folder):
             for name in names:
                 if name.endswith(".lock") or name.startswith(("tmp_", ".tmp-")):
                     durable.remove_file(os.path.join(folder, name))
+
+    def _is_repository(self) -> bool:
+        """Whether git takes it for one: with a torn `config` every call fails, also those that ask the server."""
+        return self._git.code("rev-parse", "--git-dir") == 0
 
     def replace(self, staging: str, tip: str, accepted: str) -> str:
         """Clone anew beside, then swap: until the new one is whole, the torn one may still answer."""

@@ -104,15 +104,17 @@ class Shelf:
         partial, folder = self.partial(source.digest), self.folder(source.digest)
         for name in set(_names(partial)) - {file.path for file in source.files}:
             self._discard(os.path.join(partial, name))
-        durable.publish(partial, folder)
         for file in source.files:
-            stamps.vouch(os.path.join(folder, file.path), f"sha256:{file.sha256}")
-        model = _named(inspect_source(folder, stamps), source)
-        if not model.problems:
+            stamps.vouch(os.path.join(partial, file.path), f"sha256:{file.sha256}")
+        model = _named(replace(inspect_source(partial, stamps), path=folder), source)
+        if (
+            not model.problems
+        ):  # before the folder has its name: nobody asks for the facts of one that is whole
             path = self._facts(source.digest)
             durable.make_folder(os.path.dirname(path))
             facts = {"version": FACTS_VERSION, "model": as_dict(replace(model, path=""))}
             durable.write_file(path, seal(facts))
+        durable.publish(partial, folder)
         return model
 
     def free(self, digest: str) -> None:
@@ -124,6 +126,7 @@ class Shelf:
         trash = os.path.join(self.home, "trash")
         if os.path.isdir(trash):
             durable.empty(trash)
+        durable.sweep_temporaries(os.path.join(self.home, "facts"))
 
     def _discard(self, path: str) -> None:
         if os.path.lexists(path):

@@ -1,0 +1,146 @@
+"""Only host/durable.py changes what lasts. Everybody else who writes to a disk is on this list, with the reason."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[2] / "reconciler"
+
+CHANGES = {
+    "os": {
+        *(
+            "rename",
+            "renames",
+            "replace",
+            "remove",
+            "unlink",
+            "rmdir",
+            "removedirs",
+            "mkdir",
+            "makedirs",
+            "link",
+            "symlink",
+        ),
+        *(
+            "truncate",
+            "ftruncate",
+            "chmod",
+            "fchmod",
+            "lchmod",
+            "chown",
+            "utime",
+            "write",
+            "pwrite",
+            "mkfifo",
+            "mknod",
+        ),
+        *("setxattr", "removexattr", "fsync", "fdatasync", "copy_file_range", "sendfile"),
+    },
+    "shutil": {
+        "rmtree",
+        "move",
+        "copy",
+        "copy2",
+        "copyfile",
+        "copytree",
+        "copymode",
+        "copystat",
+        "chown",
+        "make_archive",
+    },
+    "tempfile": {"mkdtemp", "mkstemp", "TemporaryDirectory", "NamedTemporaryFile", "TemporaryFile"},
+}
+METHODS = {"write_text", "write_bytes", "mkdir", "rmdir", "touch", "symlink_to", "hardlink_to"}
+WRITING = set("wxa+")
+
+THE_ONE = "host/durable.py"
+ALLOWED = {
+    "cli/demo.py": "a throw-away folder, and the user's own edits played in it",
+    "cli/lock.py": "the scratch of the downloading child, in the system's temporary folder",
+    "conversion/converter.py": "an attempt's scratch, in staging",
+    "conversion/job.py": "runs in the converter's child: its scratch and its output, in staging",
+    "conversion/running.py": "runs in the converter's child: the log of an attempt",
+    "conversion/scratch.py": "an attempt's scratch, and the logs that are kept of the latest ones",
+    "conversion/staging.py": "runs in the converter's child: a model folder put together in scratch",
+    "daemon/face.py": "a socket that ends with the daemon",
+    "engine/locking.py": "a download into the system's temporary folder: `lock` looks at it and lets go",
+    "engine/long_work.py": "the folder of one job, in staging; it is nobody's once the job has ended",
+    "host/child.py": "the log of a child",
+    "host/child_side.py": "the pipe to the parent",
+    "host/lock.py": "the lock's own file: empty, and never removed",
+    "serving/foundry.py": "the runtime's scratch, in staging",
+    "serving/foundry_worker.py": "runs in the runtime's child: Foundry Local's own lock file",
+    "sources/git_command.py": "what git reads from standard input, and an empty home for it",
+    "sources/hub.py": "the scratch of the downloading child, in staging, and the folder of its log",
+    "sources/hub_worker.py": "runs in the downloading child: a partial file, believed only after it was hashed",
+}
+
+
+def writes(path: Path) -> Iterator[tuple[int, str]]:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call) and (name := _changing(node)):
+            yield node.lineno, name
+
+
+def _changing(call: ast.Call) -> str:
+    """The name of what a call changes the disk with, or ""."""
+    match call.func:
+        case ast.Attribute(value=ast.Name(id=module), attr=name) if name in CHANGES.get(module, ()):
+            return f"{module}.{name}"
+        case ast.Attribute(value=ast.Name(id="os"), attr="open"):
+            return "os.open" if "O_CREAT" in ast.dump(call) else ""
+        case ast.Attribute(value=ast.Name(id="durable")):
+            return ""
+        case ast.Attribute(attr=name) if name in METHODS:
+            return name
+        case ast.Name(id="open") | ast.Attribute(value=ast.Name(id="os" | "io"), attr="fdopen"):
+            return "open" if _mode(call) & WRITING else ""
+    return ""
+
+
+def _mode(call: ast.Call) -> set[str]:
+    given = [*call.args[1:2], *(one.value for one in call.keywords if one.arg == "mode")]
+    return {letter for one in given if isinstance(one, ast.Constant) for letter in str(one.value)}
+
+
+def found() -> dict[str, list[tuple[int, str]]]:
+    paths = sorted(PACKAGE.rglob("*.py"))
+    return {path.relative_to(PACKAGE).as_posix(): list(writes(path)) for path in paths}
+
+
+def test_only_one_module_writes_what_must_last() -> None:
+    unknown = {name: calls for name, calls in found().items() if calls and name not in {THE_ONE, *ALLOWED}}
+    assert unknown == {}
+
+
+def test_nobody_is_on_the_list_who_writes_nothing() -> None:
+    writing = {name for name, calls in found().items() if calls}
+    assert ALLOWED.keys() - writing == set()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "os.replace(a, b)",
+        "shutil.rmtree(a)",
+        "open(a, 'w')",
+        "open(a, mode='r+b')",
+        "Path(a).write_text(b)",
+        "os.open(a, os.O_WRONLY | os.O_CREAT)",
+        "os.fdopen(a, 'wb')",
+    ],
+)
+def test_a_write_is_seen(tmp_path: Path, line: str) -> None:
+    (tmp_path / "x.py").write_text(line)
+    assert len(list(writes(tmp_path / "x.py"))) == 1
+
+
+def test_reading_is_not_writing(tmp_path: Path) -> None:
+    (tmp_path / "x.py").write_text(
+        "open(a)\nopen(a, 'rb')\nos.open(a, os.O_RDONLY)\nos.stat(a)\nshutil.which(a)\n"
+    )
+    assert list(writes(tmp_path / "x.py")) == []

@@ -1,0 +1,144 @@
+"""Foundry Local and Olive for tests that make thousands of passes: what they leave on the disk, in the same steps,
+without their seconds of imports. Only the child processes are stood in for: what we do around them is the real code,
+and `test_stand_ins` holds them against the real ones."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from reconciler.conversion.converter import Converter
+from reconciler.core.errors import ConversionFailed
+from reconciler.core.release import Recipe
+from reconciler.engine.options import Options
+from reconciler.host import durable
+from reconciler.serving.complaints import translate
+from reconciler.serving.foundry import Foundry
+from reconciler.serving.index import INDEX, read_index
+from tests.at_rest import TREE
+
+WEIGHTS = 70_000  # bytes: more than SHARED, so they are linked as 16 MiB are
+SHARED = 1 << 16
+FAILS = "fails"  # a file of this name in the source's parent makes every conversion fail
+
+
+class StandInFoundry(Foundry):
+    """The parent's side is the real one; the child's verbs are answered here."""
+
+    def start(self) -> None:
+        os.makedirs(self._scratch, exist_ok=True)
+        os.makedirs(self._cache_dir, exist_ok=True)
+
+    def close(self) -> None:
+        pass
+
+    def kill(self) -> None:
+        pass
+
+    def _call(
+        self,
+        verb: str,
+        parameters: dict[str, Any],
+        timeout: float,
+        on_text: Callable[[str], None] | None = None,
+    ) -> dict[str, Any]:
+        self.start()
+        answer: dict[str, Any] = getattr(self, f"_{verb}")(parameters)
+        return answer
+
+    def _register(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        entries = self._entries()
+        identity, path = parameters["id"], parameters["path"]
+        if identity in entries:
+            raise translate("RuntimeError", f"model_id is already registered: {identity}")
+        if not os.path.isfile(os.path.join(path, "genai_config.json")):
+            raise translate("RuntimeError", f"model not found at path {path}")
+        info = {"id": identity, "stringProperties": parameters["properties"]}
+        self._write(entries | {identity: {"model_path": path, "model_info": info}})
+        return {}
+
+    def _unregister(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        entries = self._entries()
+        if entries.pop(parameters["id"], None) is None:
+            raise translate("RuntimeError", f"model not found: {parameters['id']}")
+        self._write(entries)
+        return {}
+
+    def _load(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        if parameters["id"] not in self._entries():
+            raise translate("RuntimeError", f"model not found: {parameters['id']}")
+        return {"seconds": 0.0}
+
+    def _ask(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        return {
+            "text": "Paris",
+            "prompt_tokens": 5,
+            "completion_tokens": 3,
+            "first_token_seconds": 0.01,
+            "tokens_per_second": 100.0,
+            "finish_reason": "length",
+        }
+
+    def _measure(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        return {"peak_memory_bytes": 1 << 20, "runtime": {}}
+
+    def _memory(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        return {"bytes": 1 << 20}
+
+    def _entries(self) -> dict[str, Any]:
+        read_index(self._cache_dir)
+        try:
+            with open(os.path.join(self._cache_dir, INDEX), "rb") as file:
+                models = json.load(file)["models"]
+        except FileNotFoundError:
+            models = []
+        return {entry["model_info"]["id"]: entry for entry in models}
+
+    def _write(self, entries: Mapping[str, Any]) -> None:
+        """As the real one: a fixed name, a rename, no flush."""
+        path = os.path.join(self._cache_dir, INDEX)
+        data = json.dumps({"catalog_name": "local", "version": 2, "models": [*entries.values()]}).encode()
+        durable._step("catalog")  # the real child may be killed there too
+        with open(path + ".tmp", "wb") as file:
+            file.write(data[: len(data) // 2])
+            file.flush()
+            durable._step("catalog")
+            file.write(data[len(data) // 2 :])
+        durable._step("catalog")
+        os.rename(path + ".tmp", path)
+        durable._step("catalog")
+
+
+class StandInConverter(Converter):
+    """Writes what Olive would have made, or says that it cannot."""
+
+    def __init__(self) -> None:
+        super().__init__("", "")
+
+    def start(self, *purposes: str) -> None:
+        pass
+
+    def convert(self, recipe: Recipe, source: str, output_dir: str, **more: Any) -> Any:
+        if os.path.exists(os.path.join(source, os.pardir, FAILS)):
+            raise ConversionFailed("NaN in layer 3")
+        os.makedirs(output_dir)
+        for name, data in tree_of(recipe.build_key).items():
+            durable._step("convert")
+            with open(os.path.join(output_dir, name), "wb") as file:
+                file.write(data)
+
+
+def tree_of(build_key: str) -> dict[str, bytes]:
+    """The same for the same recipe, as of a converter that is deterministic."""
+    weights = (build_key.encode() * (1 + WEIGHTS // len(build_key)))[:WEIGHTS]
+    return {**TREE, "model.onnx.data": weights}
+
+
+def make_runtime(cache: str, scratch: str, log: str) -> StandInFoundry:
+    return StandInFoundry(cache, scratch=scratch, log=log)
+
+
+def options(**more: Any) -> Options:
+    return Options(make_converter=StandInConverter, make_runtime=make_runtime, **more)

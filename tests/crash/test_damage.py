@@ -1,0 +1,66 @@
+"""One pass over any damage: what is declared is restored, or the pass says why it cannot be; nothing foreign changes.
+Records are also cut at each of their bytes, and flipped a thousand times: they are believed whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+from reconciler.core.layout import Layout
+from reconciler.host import durable
+from reconciler.records.records import Records
+from tests.adapters.crash_scenarios import release
+from tests.crash.damage import CASES, FOLLOWED
+from tests.crash.results import told
+from tests.crash.test_matrix import CHECKOUT, pytestmark, quick_folder
+
+__all__ = ["pytestmark", "quick_folder"]
+
+LEAST = 60
+FLIPS = 1000
+
+
+def test_one_pass_mends_any_damage_or_says_why_it_cannot(quick_folder: Path) -> None:
+    command = [sys.executable, "-m", "tests.crash.damage", str(quick_folder)]
+    done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    cases = [json.loads(line) for line in done.stdout.splitlines()]
+    wrong = {one["case"]: one["problems"] for one in cases if one["problems"]}
+    told(
+        "any-damage",
+        "converges from any damage in one pass",
+        f"{len(cases)} damage cases, {len(wrong)} wrong",
+        "store, served folders, staging, catalog, records, mirror, exports, mark, lock; 0 foreign bytes changed",
+    )
+    assert wrong == {}
+    assert {one["case"] for one in cases} == {*CASES, *FOLLOWED}
+    assert len(cases) >= LEAST
+
+
+def damaged(data: bytes) -> list[bytes]:
+    rolled = random.Random(0)
+    flips = []
+    for _ in range(FLIPS):
+        bit = rolled.randrange(len(data) * 8)
+        flips.append(data[: bit // 8] + bytes([data[bit // 8] ^ 1 << bit % 8]) + data[bit // 8 + 1 :])
+    return [*(data[:end] for end in range(len(data))), *flips]
+
+
+def test_a_record_is_believed_whole_or_not_at_all(tmp_path: Path) -> None:
+    records = Records(Layout(str(tmp_path)))
+    records.save_release(release(2))
+    records.save_attempted("main@sha1:0")
+    whole = records.load()
+    documents = ("variants/capitals-int4.json", "machine.json")
+    for name in documents:
+        path = tmp_path / "records" / name
+        data = path.read_bytes()
+        for bad in damaged(data):
+            path.write_bytes(bad)
+            found = Records(Layout(str(tmp_path))).load()
+            assert found.damaged == (name,), bad
+        durable.write_file(str(path), data)
+    assert Records(Layout(str(tmp_path))).load() == whole
