@@ -71,7 +71,7 @@ class Keeping:
             machine.records.save_failures(())
         self._known = machine.records.failures() if asked else ()
         self._long = LongWork(machine, reporter, options, wake)
-        self._workers = Workers(machine, options.make_runtime)
+        self._workers = Workers(machine, options)
         self._parsed: Parsed | None = None
 
     def run_pass(self, parsed: Parsed) -> PassResult:

@@ -8,11 +8,12 @@ from reconciler.host.durable import make_folder
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
     from reconciler.core.changes import Change
     from reconciler.core.measured import Fidelity
     from reconciler.engine.machine import Machine
+    from reconciler.engine.options import Options
     from reconciler.engine.resolve import Source
     from reconciler.serving.foundry import Foundry
     from reconciler.verification.rehearsal import Rehearsal
@@ -23,11 +24,9 @@ CATALOG = "rehearsal-catalog"
 class Workers:
     """After `close` they start anew when they are needed again."""
 
-    def __init__(
-        self, machine: Machine, make_runtime: Callable[[str, str, str], Foundry] | None = None
-    ) -> None:
+    def __init__(self, machine: Machine, options: Options) -> None:
         self._machine = machine
-        self._make_runtime = make_runtime
+        self._options = options
         self._foundry: Foundry | None = None
         self._rehearsal: Rehearsal | None = None
 
@@ -68,16 +67,16 @@ class Workers:
         taken."""
         from reconciler.conversion.converter import Converter
 
-        layout = self._machine.layout
-        with Converter(layout.at("staging", "comparison"), layout.logs) as converter:
+        layout, make = self._machine.layout, self._options.make_converter
+        with make() if make else Converter(layout.at("staging", "comparison"), layout.logs) as converter:
             return converter.compare(source.recipe, source.path, artifact, adapter=source.adapter)
 
     def _runtime(self, cache: str, name: str) -> Foundry:
         layout = self._machine.layout
         make_folder(layout.logs)  # somebody may have tidied it away
         scratch, log = layout.at("staging", name), layout.at("logs", f"{name}.log")
-        if self._make_runtime is not None:
-            return self._make_runtime(cache, scratch, log)
+        if self._options.make_runtime is not None:
+            return self._options.make_runtime(cache, scratch, log)
         from reconciler.serving.foundry import Foundry
 
         return Foundry(cache, scratch=scratch, log=log)

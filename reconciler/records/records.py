@@ -82,7 +82,6 @@ class Records:
         self._unwritten: tuple[RememberedFailure, ...] | None = None  # failures that the disk did not take
         self._known = Recorded()  # as last loaded: what a lost document is rebuilt from
         self._on_disk: dict[str, VariantRecord] = {}  # as last loaded
-        self._rotten: list[str] = []  # documents that nothing decides from and nobody rebuilds
 
     def load(
         self,
@@ -97,7 +96,7 @@ class Records:
         for name in documents.names_in(self._variants):
             path = os.path.join(self._variants, name + documents.ENDING)
             variants[name] = _read(path, partial(read_variant, name), VariantRecord(), damaged.append)
-        self._on_disk, self._rotten = variants, []
+        self._on_disk = variants
         machine = _read(self._machine, read_machine, MachineRecord(), damaged.append)
         suspensions = _read(self._suspensions, read_suspensions, NONE, damaged.append)
         recorded = Recorded(
@@ -110,7 +109,7 @@ class Records:
             suspensions=suspensions,
             rollbacks=_read(self._rollbacks, read_rollbacks, NO_ROLLBACKS, damaged.append),
             failures=self._read_failures(damaged.append),
-            measured=_read(self._measurements, read_measured, Known(), self._rotten.append),
+            measured=_read(self._measurements, read_measured, Known(), lambda path: None),
             # Most variants never had a second number, and then there is nothing to go back to.
             history={
                 n: held for n, one in variants.items() if one.high_water > 1 and (held := self.history(n))
@@ -287,11 +286,10 @@ class Records:
         return Follower(self._events)
 
     def mend(self) -> None:
-        """Write the damaged documents about variants anew, from what `load` rebuilt. A damaged list of suspensions
-        stays as it is: only a person knows what it said."""
-        for path in self._rotten:
-            documents.set_aside(path)
-        self._rotten = []
+        """Write the damaged documents about variants anew, from what `load` rebuilt, and set those aside that nobody
+        can rebuild. A damaged list of suspensions stays as it is: only a person knows what it said."""
+        for name in self.damaged_beside():
+            documents.set_aside(os.path.join(self._folder, name))
         for path in self._known.damaged:
             folder, name = os.path.split(path.removesuffix(documents.ENDING))
             if folder == os.path.basename(self._variants) and VARIANT.fullmatch(name):

@@ -16,7 +16,18 @@ from reconciler.host.sealed import Damaged, unseal
 from tests.crash.scenarios import World
 from tests.crash.stand_ins import tree_of
 
-TIMES = {"created", "registered", "lastTransitionTime", "first", "last", "revision", "attempts", "delay"}
+TIMES = {
+    "superseded",
+    "retired",
+    "created",
+    "registered",
+    "lastTransitionTime",
+    "first",
+    "last",
+    "revision",
+    "attempts",
+    "delay",
+}
 NUMBERED = {"number", "highWater", "high_water", "reconciler_revision"}
 UNSTEADY = ("timings", "lastAttemptedRevision", "sha256")
 LEFT_ALONE = ("events", "stamps.json", "parsed.json", "lock", "measurements.json")
@@ -125,10 +136,10 @@ def _content(path: Path) -> Any:
     data = path.read_bytes()
     if path.name == "owner":
         return len(data)
-    if (
-        path.name in ("release.json", "conditions.json", "failures.json", "machine.json")
-        or "variants" in path.parts
-    ):
+    if path.name in ("release.json", "conditions.json", "failures.json", "machine.json") or {
+        "variants",
+        "history",
+    } & {*path.parts}:
         return json.dumps(_plain(_read(data)), sort_keys=True)
     if path.name == "inference_model.json":  # it names the id
         return re.sub(rb'("Version": |:)"?\d+', rb"\1N", data).decode()
