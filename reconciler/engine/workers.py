@@ -4,6 +4,7 @@ pass (engine.long_work)."""
 
 from __future__ import annotations
 
+from reconciler.engine.options import Options
 from reconciler.host.durable import make_folder
 
 TYPE_CHECKING = False
@@ -13,18 +14,18 @@ if TYPE_CHECKING:
     from reconciler.core.changes import Change
     from reconciler.core.measured import Fidelity
     from reconciler.engine.machine import Machine
-    from reconciler.engine.options import Options
     from reconciler.engine.resolve import Source
     from reconciler.serving.foundry import Foundry
     from reconciler.verification.rehearsal import Rehearsal
 
 CATALOG = "rehearsal-catalog"
+AS_USUAL = Options()
 
 
 class Workers:
     """After `close` they start anew when they are needed again."""
 
-    def __init__(self, machine: Machine, options: Options) -> None:
+    def __init__(self, machine: Machine, options: Options = AS_USUAL) -> None:
         self._machine = machine
         self._options = options
         self._foundry: Foundry | None = None

@@ -67,6 +67,7 @@ ALLOWED = {
     "conversion/scratch.py": "an attempt's scratch, and the logs that are kept of the latest ones",
     "conversion/staging.py": "runs in the converter's child: a model folder put together in scratch",
     "daemon/face.py": "a socket that ends with the daemon",
+    "engine/benching.py": "a throw-away folder",
     "engine/locking.py": "a download into the system's temporary folder: `lock` looks at it and lets go",
     "engine/long_work.py": "the folder of one job, in staging; it is nobody's once the job has ended",
     "host/child.py": "the log of a child",

@@ -205,15 +205,11 @@ STORE = {
     "the shared weights are edited and the times put back": Case(do=same_times(blob("model.onnx.data"))),
     "the weights are gone from the store": Case(do=gone(blob("model.onnx.data")), findings=LATER),
     "a blob is a link": Case(do=linked_away(blob("tokenizer.json")), findings=LATER),
-    "a blob is a folder": Case(do=becomes_folder(blob("tokenizer.json")), findings=LATER),
     "a manifest is gone": Case(do=gone(manifest), findings=LATER),
     "a manifest is flipped": Case(do=flipped(manifest), findings=LATER),
     "the store's index is gone": Case(do=gone(at("oci/index.json"))),
     "the store's index is cut": Case(do=cut(at("oci/index.json"))),
     "the store's index is empty": Case(do=holds(at("oci/index.json"), b"")),
-    "the store's index lists nothing": Case(
-        do=holds(at("oci/index.json"), b'{"manifests": []}'), findings=LATER
-    ),
     "the store's index is a folder": Case(do=becomes_folder(at("oci/index.json"))),
     "the layout's marker is gone": Case(do=gone(at("oci/oci-layout"))),
     "half of the blobs are gone": Case(do=half_of_the_blobs, findings=LATER),
