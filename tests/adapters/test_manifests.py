@@ -146,9 +146,15 @@ def test_a_file_that_is_too_large_is_refused_unread(manifests: Path) -> None:
         file.truncate(1 << 40)
     (manifests / "just-too-large.yaml").write_bytes(b"#" * (MAX_BYTES + 1))
     (manifests / "just-right.yaml").write_bytes(b"#" * MAX_BYTES)
-    assert said(load("manifests")) == [
+    result = load("manifests")
+    assert said(result) == [
         ("manifests/just-too-large.yaml", "FileTooLarge"),
         ("manifests/sparse.yaml", "FileTooLarge"),
+    ]
+    # The real size: whoever reads first and counts then knows no more than the limit.
+    assert [problem.message.rpartition("got ")[2] for problem in result.problems] == [
+        "262,145 bytes",
+        f"{1 << 40:,} bytes",
     ]
 
 

@@ -1,0 +1,118 @@
+# ruff: noqa: E501 - a table
+"""Every bad input that the design names, with the tests that show what becomes of it. docs/bad-inputs.md is made of this.
+
+A test is `file::function`; `manifests::group::case` and `folders::case` are rows of the tables beside this file, whose
+codes are read from there. Other codes are written here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+_GIT = "tests/adapters/test_git_source.py::test_"
+_SERVED = "tests/core/test_served_files.py::test_"
+_CONVERTER = "tests/adapters/test_converter.py::test_"
+_ARTIFACT = "tests/bad_inputs/test_artifacts.py::test_a_tensor_that_lies_elsewhere_is_refused"
+_ENVIRONMENT = "tests/bad_inputs/test_environment.py::test_plan_status_and_apply_are_as_always_and_umask_000_opens_nothing"
+_DAEMON = "tests/bad_inputs/test_environment.py::test_the_daemon_runs_in_all_of_them_at_once"
+_KEPT = "tests/core/test_loader.py::test_a_plain_scalar_keeps_the_text_that_was_written"
+_FACE = "tests/daemon/test_face.py::test_"
+_FUZZ = "tests/fuzz/test_fuzz.py::test_"
+_PLAN = "tests/core/test_plan.py::test_what_is_not_done_is_held_with_its_reason"
+
+
+@dataclass(frozen=True)
+class Item:
+    group: str
+    what: str
+    tests: tuple[str, ...]
+    codes: str = ""  # "" when the tables say them
+
+
+def _rows(group: str, table: str, *cases: str) -> Iterator[Item]:
+    """`what=case` where the names differ."""
+    for written in cases:
+        what, _, case = written.partition(" = ")
+        yield Item(group, what, (f"{table}::{case or what}",))
+
+
+def _one(group: str, what: str, codes: str, *tests: str) -> Item:
+    return Item(group, what, tests, codes)
+
+
+def _environments(*names: str) -> Iterator[Item]:
+    for name in names:
+        yield _one("Environment", name, "as always", _ENVIRONMENT, _DAEMON)
+
+
+ITEMS = (
+    *_rows(
+        "YAML", "manifests::yaml", "merge bomb", "alias bomb", "10^5 nested brackets = 100,000 nested brackets", "1,000 nested maps",
+        "recursive alias", "duplicate key", "`!!python/object` = python object", "`%YAML 1.1` = YAML 1.1 directive", "complex key",
+        "UTF-16", "Latin-1", "control characters, raw = raw control characters", "control characters, escaped = escaped control characters",
+        "100 MB file", "20 MB scalar", "20,000 documents", "200,000 keys",
+    ),
+    _one("YAML", "`name: no`, `on:`, `version: 1.10`, `12:30`, `014`, `1_000`, `~` stay text", "none", _KEPT,
+         "tests/bad_inputs/test_manifests.py::test_text_that_yaml_likes_to_change_is_not_changed"),
+    *_rows("YAML", "manifests::values", "`.inf` in a number = infinity", "`.nan` in a number = not a number", "unknown field", "wrong case",
+           "wrong type", "unknown kind", "null required"),
+    _one("YAML", "empty file, CRLF", "none", "tests/bad_inputs/test_manifests.py::test_what_is_not_wrong_is_not_said"),
+    *_rows("Names", "manifests::names", "../../etc", "/x", "..", 'empty = ""', "a/b", r"a\b = 'a\b'", "a:b = 'a:b'", "con", "nul", "com1",
+           "trailing dot = a.", "-rf", "$(id)", "too long = " + "a" * 41, "the same name twice"),
+    _one("Names", "a name Foundry Local uses itself", "InvalidValue, NameTaken", "manifests::names::phi-4-generic-cpu", _PLAN),
+    *_rows("Paths", "manifests::paths", "template outside the allowed roots = template outside", "source outside the allowed roots = source above the repository",
+           "symlinked manifest", "symlinked folder", "gitlink", "FIFO", "device", "hard link to a host file", "sparse 1 TiB file"),
+    _one("Git", "`ext::sh -c ...`, `--upload-pack=x`, `ssh://-oProxyCommand=x`, `git://`, URL with a password", "GitUrl",
+         f"{_GIT}an_address_that_git_could_misread_is_refused"),
+    _one("Git", "branch `-f`, `+main`, `a..b`, `HEAD`", "GitBranch", f"{_GIT}a_branch_that_is_no_plain_name_is_refused"),
+    _one("Git", "a pack that inflates", "FileTooLarge, GitTooLarge", f"{_GIT}what_is_no_plain_small_manifest_is_one_problem",
+         f"{_GIT}output_and_disk_of_a_command_are_bounded"),
+    _one("Git", "10^10 paths", "TooManyFiles", f"{_GIT}what_is_no_plain_small_manifest_is_one_problem"),
+    _one("Git", "empty repository", "BranchMissing", f"{_GIT}an_empty_repository_is_an_error_with_a_hint"),
+    _one("Git", "branch deleted", "BranchMissing", f"{_GIT}a_deleted_branch_is_said_and_the_accepted_commit_stays"),
+    _one("Git", "force push", "HistoryRewritten", f"{_GIT}rewritten_history_is_refused_until_the_operator_allows_it"),
+    *_rows("Templates", "manifests::templates", "`{{ ''.__class__ }}` = class", "`lipsum.__globals__` = globals", "nested range loops",
+           "9**9**9", "300 nested ifs", "`{% include %}` = include", "65 KiB", "missing `messages` = missing messages"),
+    _one("Model files", "external data `../secret`, `/etc/passwd`, `C:\\x`, negative offsets", "ConversionFailed", _ARTIFACT),
+    *_rows("Model files", "folders", "overlapping offsets = tensors that overlap", "header of 2^63 = a header of 2^63 bytes",
+           "header beyond the file = weights cut in the header", "pickle only = pickles only"),
+    _one("Model files", "`auto_map`", "CustomCodeIgnored", "tests/adapters/test_model_folder.py::test_custom_code_is_left_behind_with_a_warning",
+         "tests/adapters/test_conversion.py::test_custom_code_is_never_run", f"{_SERVED}tokenizer_config_loses_its_template_and_nothing_else"),
+    _one("Model files", "a converter that exits 0 with missing, empty or truncated output, or is OOM-killed", "ConversionFailed, ConverterLost",
+         f"{_CONVERTER}a_lie_is_found_out", f"{_CONVERTER}a_dead_worker_fails_its_conversion_and_is_replaced"),
+    _one("Model files", "NaN", "ConversionFailed", "tests/adapters/test_conversion.py::test_what_olive_would_swallow_is_said"),
+    _one("Model files", "a converter that hangs", "ConversionTimedOut",
+         f"{_CONVERTER}a_hanging_converter_is_ended_in_time_and_the_next_finds_a_worker"),
+    _one("Model files", "a converter that prints 10 GB", "ConversionTimedOut", f"{_CONVERTER}a_converter_that_prints_much_fills_no_disk",
+         f"{_CONVERTER}a_converter_that_prints_endlessly_is_ended_in_time"),
+    _one("Output", "`::stop-commands::`, ESC sequences", "escaped", "tests/core/test_escape.py::test_a_message_begins_no_command",
+         "tests/diff/test_comment.py::test_hostile_text_is_no_command_of_the_workflow",
+         "tests/bad_inputs/test_model_folders.py::test_no_name_in_a_folder_can_begin_a_line"),
+    _one("Output", "`@everyone`, images, `<!--`, code-fence breaks, `|` in tables", "escaped",
+         "tests/diff/test_comment.py::test_hostile_text_does_not_escape_the_comment",
+         "manifests::values::a value that talks to GitHub and the terminal"),
+    *_environments("HOME unset", "umask 000", "GIT_DIR set", "PYTHONPATH set", "no UTF-8 locale", "TMPDIR on another file system"),
+    _one("Prune rails", "an empty declaration", "NothingDeclared", _PLAN),
+    _one("Prune rails", "an unreadable manifest", "ManifestsUnreadable", _PLAN),
+    _one("Prune rails", "more than half, or more than five, at once", "ConfirmationNeeded",
+         "tests/core/test_plan.py::test_six_models_at_once_want_a_confirmation_even_out_of_twenty", _PLAN),
+    _one("Since then", "a lock file that is none, is huge, lies about names", "LockInvalid",
+         "tests/core/test_hub_lock.py::test_a_lock_that_is_none_is_refused_with_one_line"),
+    _one("Since then", "a hostile inventory", "InventoryInvalid",
+         "tests/core/test_inventory.py::test_a_hostile_inventory_is_one_clear_error"),
+    _one("Since then", "a machine configuration that is wrong, or that others can write", "NotTrusted, as in manifests",
+         "tests/core/test_machine_config.py::test_what_is_wrong_is_said_with_its_place",
+         "tests/cli/test_configuration.py::test_what_others_can_write_is_not_believed"),
+    _one("Since then", "a pattern of a gate that would take hours", "PatternRefused",
+         f"{_FUZZ}a_pattern_with_many_ways_to_match_is_not_taken", f"{_FUZZ}the_worst_patterns_that_are_taken_end_soon"),
+    _one("Since then", "a schema of a gate: references, 900 levels, wrong kinds", "SchemaRefused",
+         "tests/core/test_golden.py::test_schemas_that_would_be_half_ignored", f"{_FUZZ}a_schema_of_many_levels_is_not_taken"),
+    _one("Since then", "a file of golden prompts that is none", "GoldenPrompts",
+         "tests/core/test_gate_rules.py::test_a_file_of_golden_prompts_is_judged_line_by_line"),
+    _one("Since then", "a bad nodeSelector", "InvalidValue", "tests/core/test_selector.py::test_a_bad_selector_is_one_clear_problem"),
+    _one("Since then", "nonsense, floods and slow clients at the daemon's address", "400, 408, 413, 429, 431",
+         f"{_FACE}nonsense_harms_nobody", f"{_FACE}a_client_that_speaks_a_byte_at_a_time_is_cut_off",
+         f"{_FACE}a_body_that_is_too_long_or_of_unknown_length", f"{_FACE}hooks_come_at_a_rate", f"{_FUZZ}a_header_of_spaces_takes_no_time"),
+    _one("Since then", "a webhook without its secret, or with another's", "403", f"{_FACE}only_the_secrets_holder_wakes_the_loop"),
+)  # fmt: skip

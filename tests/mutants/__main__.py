@@ -1,0 +1,100 @@
+"""Take out one guard after the other and see its tests fail: `python -m tests.mutants [WORD...]` (some ten minutes).
+
+Works on a copy of the tree. A mutant that its tests do not notice is a survivor, and the exit code is then 1. Only a
+failing test counts as caught: a mutant that breaks the import, or tests that cannot run, are errors.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from tests.mutants.guards import MUTANTS, Mutant
+from tests.trust import record
+
+REPOSITORY = Path(__file__).parents[2]
+COPIED = ("reconciler", "tests", "examples", "manifests", "schema", "docs", "bench", "ci", "packaging")
+FILES = ("pyproject.toml", "README.md", "Makefile", "action.yml", ".pre-commit-hooks.yaml", "Dockerfile")
+TIMEOUT = 300.0
+AT_ONCE = int(os.environ.get("RECONCILER_TEST_PROCESSES", "1"))
+
+CAUGHT, SURVIVED, ERROR = "caught", "SURVIVED", "ERROR"
+_VERDICTS = {0: SURVIVED, 1: CAUGHT}
+
+
+def copy_of_the_tree(folder: Path) -> Path:
+    ignore = shutil.ignore_patterns("__pycache__", "*.pyc", "results", ".cache")
+    for name in COPIED:
+        if (REPOSITORY / name).is_dir():
+            shutil.copytree(REPOSITORY / name, folder / name, ignore=ignore, symlinks=True)
+    for name in FILES:
+        if (REPOSITORY / name).exists():
+            shutil.copy(REPOSITORY / name, folder / name)
+    return folder
+
+
+def verdict(mutant: Mutant, tree: Path) -> str:
+    path = tree / mutant.file
+    whole = path.read_text(encoding="utf-8")
+    if whole.count(mutant.old) != 1:
+        return f"{ERROR}: the guard is not in {mutant.file} (once)"
+    path.write_text(whole.replace(mutant.old, mutant.new), encoding="utf-8")
+    try:
+        return _tested(mutant, tree)
+    finally:
+        path.write_text(whole, encoding="utf-8")
+
+
+def _tested(mutant: Mutant, tree: Path) -> str:
+    """A test that hangs without its guard is a test that fails."""
+    options = ["-x", "-q", "-p", "no:cacheprovider", "-n", "0", "-m", "not slow", "--no-header", "--tb=no"]
+    environment = os.environ | {"PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1"}
+    environment.pop("RECONCILER_TRUST_RESULTS", None)
+    environment.pop("RECONCILER_TEST_SIZE", None)
+    command = [sys.executable, "-m", "pytest", *options, *mutant.tests.split()]
+    try:
+        done = subprocess.run(
+            command, cwd=tree, env=environment, capture_output=True, timeout=TIMEOUT, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return CAUGHT
+    return _VERDICTS.get(done.returncode, f"{ERROR}: {done.stdout.decode(errors='replace')[-300:]}")
+
+
+def run(mutants: list[Mutant]) -> dict[Mutant, str]:
+    found: dict[Mutant, str] = {}
+    with tempfile.TemporaryDirectory(prefix="mutants-") as folder, ThreadPoolExecutor(AT_ONCE) as pool:
+
+        def share(number: int) -> None:
+            tree = Path(folder, str(number))
+            tree.mkdir()
+            copy_of_the_tree(tree)
+            for mutant in mutants[number::AT_ONCE]:
+                found[mutant] = verdict(mutant, tree)
+                print(f"{found[mutant]:9} {mutant.guard} ({mutant.file})", flush=True)
+
+        list(pool.map(share, range(AT_ONCE)))
+    return found
+
+
+def main(words: list[str]) -> int:
+    chosen = [one for one in MUTANTS if not words or any(word in f"{one.guard} {one.file}" for word in words)]
+    found = run(chosen)
+    caught = sum(said == CAUGHT for said in found.values())
+    print(f"{caught} of {len(found)} caught")
+    if caught == len(found) and not words:
+        record(
+            "mutants",
+            f"{caught} of {len(found)} caught",
+            "one guard taken out at a time: tests/mutants/guards.py",
+        )
+    return 0 if caught == len(found) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

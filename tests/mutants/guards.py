@@ -1,0 +1,479 @@
+"""The guards that trust rests on, each with what takes it out and the tests that must then fail.
+
+`old` stands exactly once in the file; a guard that was rewritten is said by `tests/mutants/test_mutants.py`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Mutant:
+    guard: str
+    file: str
+    old: str
+    new: str
+    tests: str  # for pytest, separated by spaces
+
+
+def _(guard: str, file: str, old: str, new: str, tests: str) -> Mutant:
+    return Mutant(guard, f"reconciler/{file}", old, new, tests)
+
+
+_LOADER = "tests/core/test_loader.py"
+_BAD = "tests/bad_inputs/test_manifests.py"
+_FOLDERS = "tests/bad_inputs/test_model_folders.py"
+_GIT = "tests/adapters/test_git_source.py"
+_DISK = "tests/adapters/test_manifests.py"
+_PLAN = "tests/core/test_plan.py"
+_SERVED = "tests/core/test_served_files.py"
+_STORE = "tests/adapters/test_artifact_store.py"
+_DURABLE = "tests/adapters/test_durable.py"
+_FACE = "tests/daemon/test_face.py"
+_LINT = "tests/core/test_template_lint.py"
+_ESCAPE = "tests/core/test_escape.py"
+_FUZZ = "tests/fuzz/test_fuzz.py"
+_VERIFY = "tests/adapters/test_verify.py"
+_LOCK = "tests/core/test_hub_lock.py"
+
+MUTANTS = (
+    # YAML
+    _(
+        "an alias is refused",
+        "core/loader.py",
+        "if isinstance(event, yaml.AliasEvent):",
+        "if False:",
+        _LOADER,
+    ),
+    _("an anchor is refused", "core/loader.py", "event.anchor is not None", "False", _LOADER),
+    _("a tag is refused", "core/loader.py", 'getattr(event, "tag", None) is not None', "False", _LOADER),
+    _(
+        "a merge key is refused",
+        "core/loader.py",
+        'if key == "<<" and not event.style:',
+        "if False:",
+        _LOADER,
+    ),
+    _("a duplicate key is refused", "core/loader.py", "if key in entries:", "if False:", _LOADER),
+    _("nesting is counted", "core/loader.py", "if len(path) > MAX_DEPTH:", "if len(path) > 500:", _LOADER),
+    _("values are counted", "core/loader.py", "if self.nodes > MAX_NODES:", "if False:", _LOADER),
+    _(
+        "documents are counted",
+        "core/loader.py",
+        "if (count := count + 1) > MAX_DOCUMENTS:",
+        "if False:",
+        _LOADER,
+    ),
+    _("a directive is refused", "core/loader.py", "if start.version or start.tags:", "if False:", _LOADER),
+    # Paths
+    _(
+        "a path stays in the repository",
+        "core/paths.py",
+        "if not _allowed(path, written, around):\n        message",
+        "if False:\n        message",
+        "tests/core/test_parse.py",
+    ),
+    _(
+        "a link does not lead out",
+        "core/paths.py",
+        "if not _allowed(place.path, written, around):",
+        "if False:",
+        _DISK,
+    ),
+    _(
+        "an absolute path is for the operator",
+        "core/paths.py",
+        "around.roots if posixpath.isabs(written) else",
+        "",
+        "tests/core/test_parse.py",
+    ),
+    _(
+        "a linked manifest is not read",
+        "sources/manifests.py",
+        "if stat.S_ISLNK(status.st_mode):",
+        "if False:",
+        _DISK,
+    ),
+    _(
+        "a device is not opened",
+        "sources/manifests.py",
+        "if not stat.S_ISREG(status.st_mode):",
+        "if False:",
+        _DISK,
+    ),
+    _("a hard link is not read", "sources/manifests.py", "if status.st_nlink > 1:", "if False:", _DISK),
+    _(
+        "a large manifest is not read",
+        "sources/manifests.py",
+        "if status.st_size > limit:",
+        "if False:",
+        _DISK,
+    ),
+    _(
+        "a linked folder is not entered",
+        "sources/manifests.py",
+        "elif entry.is_symlink() and entry.is_dir():",
+        "elif False:",
+        _DISK,
+    ),
+    # git
+    _(
+        "ext:: is refused",
+        "sources/git_address.py",
+        'if "::" in url:',
+        "if False:",
+        f"{_GIT}::test_an_address_that_git_could_misread_is_refused",
+    ),
+    _(
+        "only https and ssh",
+        "sources/git_address.py",
+        'if scheme not in ("https", "ssh"):',
+        "if False:",
+        f"{_GIT}::test_an_address_that_git_could_misread_is_refused",
+    ),
+    _(
+        "no password in a URL",
+        "sources/git_address.py",
+        "if parts.password is not None or",
+        "if",
+        f"{_GIT}::test_an_address_that_git_could_misread_is_refused",
+    ),
+    _(
+        "no token in a URL",
+        "sources/git_address.py",
+        'or _TOKEN.match(parts.username or "")',
+        "",
+        f"{_GIT}::test_an_address_that_git_could_misread_is_refused",
+    ),
+    _(
+        "a branch is a plain name",
+        "sources/git_address.py",
+        "not _BRANCH.fullmatch(name)\n        or",
+        "",
+        f"{_GIT}::test_a_branch_that_is_no_plain_name_is_refused",
+    ),
+    _(
+        "only descendants",
+        "sources/git_mirror.py",
+        "return code == 0\n\n    def unsigned",
+        "return True\n\n    def unsigned",
+        f"{_GIT}::test_rewritten_history_is_refused_until_the_operator_allows_it",
+    ),
+    _(
+        "signatures decide by exit code",
+        "sources/git_mirror.py",
+        'self._git.code("verify-commit", one) != 0',
+        'self._git.code("verify-commit", one) > 99',
+        f"{_GIT}::test_commits_are_followed_as_their_signatures_allow",
+    ),
+    _(
+        "a link in git is no manifest",
+        "sources/git_manifests.py",
+        "if entry.kind == LINK:\n        return _link",
+        "if False:\n        return _link",
+        f"{_GIT}::test_what_is_no_plain_small_manifest_is_one_problem",
+    ),
+    _(
+        "a submodule is no folder",
+        "sources/git_manifests.py",
+        "if entry.kind == REPOSITORY:\n        message",
+        "if False:\n        message",
+        f"{_GIT}::test_what_is_no_plain_small_manifest_is_one_problem",
+    ),
+    _(
+        "a large file in git is not read",
+        "sources/git_manifests.py",
+        "if entry.size > MAX_BYTES:",
+        "if False:",
+        f"{_GIT}::test_what_is_no_plain_small_manifest_is_one_problem",
+    ),
+    _(
+        "redirects are not followed",
+        "sources/git_command.py",
+        '"http.followRedirects": "false"',
+        '"http.followRedirects": "true"',
+        f"{_GIT}::test_redirects_are_not_followed",
+    ),
+    # Model folders
+    _(
+        "weights do not lie outside",
+        "sources/folder_files.py",
+        "if os.path.islink(path) and not _stays_inside(self.path, path):",
+        "if False:",
+        _FOLDERS,
+    ),
+    _(
+        "a sparse file is no model",
+        "sources/folder_files.py",
+        "status.st_size >= SPARSE_FROM and",
+        "False and",
+        _FOLDERS,
+    ),
+    _(
+        "a header ends inside its file",
+        "sources/safetensors_header.py",
+        "if size < LENGTH_BYTES or length > size - LENGTH_BYTES:",
+        "if False:",
+        _FOLDERS,
+    ),
+    _(
+        "tensors do not overlap",
+        "sources/safetensors_header.py",
+        "if begin < position:",
+        "if False:",
+        _FOLDERS,
+    ),
+    _(
+        "a tensor has the size of its shape",
+        "sources/safetensors_header.py",
+        "if end - begin != needed:",
+        "if False:",
+        _FOLDERS,
+    ),
+    _(
+        "tensors are counted",
+        "sources/safetensors_header.py",
+        "if tensors > MAXIMUM_TENSORS:",
+        "if False:",
+        _FOLDERS,
+    ),
+    # The lock file and the hub
+    _(
+        "a locked file has a safe name",
+        "core/hub_lock.py",
+        "if not isinstance(path, str) or not is_safe(path):",
+        "if False:",
+        _LOCK,
+    ),
+    _("a source is locked once", "core/hub_lock.py", "if source.key in entries:", "if False:", _LOCK),
+    _(
+        "bytes from the hub match their digest",
+        "sources/hub_fetch.py",
+        'return hashlib.file_digest(opened, "sha256").hexdigest() == file.sha256',
+        "return True",
+        "tests/adapters/test_hub.py",
+    ),
+    # Templates
+    _(
+        "no dunder attributes",
+        "core/template_lint.py",
+        'if name.startswith("__") else ""',
+        'if False else ""',
+        _LINT,
+    ),
+    _(
+        "no include",
+        "core/template_lint.py",
+        "case nodes.Include() | nodes.Import() | nodes.FromImport() | nodes.Extends():",
+        "case nodes.Extends():",
+        _LINT,
+    ),
+    _("no powers", "core/template_lint.py", "case nodes.Pow():", "case nodes.FloorDiv():", _LINT),
+    _(
+        "no range in a range",
+        "core/template_lint.py",
+        "case nodes.For() if counting and _is_range(node.iter):",
+        "case nodes.For() if False:",
+        _LINT,
+    ),
+    # What is served
+    _(
+        "keys of genai_config.json by allow-list",
+        "core/genai_config.py",
+        "if key not in allowed:",
+        "if False:",
+        _SERVED,
+    ),
+    _(
+        "no code in a served folder",
+        "core/served_files.py",
+        "if not path.endswith(_SERVED_ENDINGS) or not _stays_inside(path):",
+        "if False:",
+        _SERVED,
+    ),
+    _(
+        "no auto_map is served",
+        "core/served_files.py",
+        '{"chat_template", "auto_map"}',
+        '{"chat_template"}',
+        _SERVED,
+    ),
+    _(
+        "no code in an artifact",
+        "artifacts/tree.py",
+        'not name.endswith(CODE) and ".so." not in name',
+        "True",
+        _STORE,
+    ),
+    _("no link in an artifact", "artifacts/tree.py", "elif stat.S_ISREG(kind):", "elif True:", _STORE),
+    _(
+        "only a digest names a blob",
+        "artifacts/modelpack.py",
+        "if not (is_safe_path(path) and DIGEST.fullmatch(digest)):",
+        "if False:",
+        f"{_STORE} {_FUZZ}",
+    ),
+    # What is deleted
+    _(
+        "nothing is pruned while a manifest is unreadable",
+        "core/plan_prune.py",
+        "if not desired.complete:\n",
+        "if False:\n",
+        _PLAN,
+    ),
+    _(
+        "an empty declaration prunes nothing",
+        "core/plan_prune.py",
+        "if not desired.declared:",
+        "if False:",
+        _PLAN,
+    ),
+    _(
+        "many at once want a confirmation",
+        "core/plan_prune.py",
+        "if len(gone) > MOST_UNCONFIRMED or 2 * len(gone) > len(gone | kept):",
+        "if False:",
+        _PLAN,
+    ),
+    _(
+        "more than five want a confirmation",
+        "core/plan_prune.py",
+        "len(gone) > MOST_UNCONFIRMED or",
+        "",
+        _PLAN,
+    ),
+    _("what is protected stays", "core/plan_prune.py", "if orphan.protected:", "if False:", _PLAN),
+    _(
+        "what is suspended stays",
+        "core/plan_prune.py",
+        "if suspension is not None:",
+        "if False:",
+        "tests/cli/test_suspend.py",
+    ),
+    _(
+        "only our folders",
+        "core/ownership.py",
+        "return observed.owns(folder.marker.owner)",
+        "return True",
+        f"{_PLAN} tests/core/test_plan_properties.py",
+    ),
+    _(
+        "only our registrations",
+        "core/plan_prune.py",
+        "if observed.owns(registration.owner):",
+        "if True:",
+        _PLAN,
+    ),
+    _(
+        "nothing outside trash and staging is freed",
+        "host/durable.py",
+        'raise ValueError(f"refusing to delete',
+        'print(f"refusing to delete',
+        _DURABLE,
+    ),
+    _(
+        "an owner mark is never replaced",
+        "host/owner.py",
+        "if not MARK.fullmatch(mark):",
+        "if False:",
+        "tests/adapters/test_owner.py",
+    ),
+    _(
+        "one writer",
+        "host/lock.py",
+        "if not _acquire(descriptor):",
+        "if False:",
+        "tests/adapters/test_lock.py",
+    ),
+    # Whom the machine trusts
+    _(
+        "a configuration that others can write",
+        "host/trusted_file.py",
+        "if mode & stat.S_IWOTH or",
+        "if",
+        "tests/cli/test_configuration.py",
+    ),
+    _(
+        "a pipe is not waited for",
+        "host/reading.py",
+        "if not stat.S_ISREG(status.st_mode):",
+        "if False:",
+        "tests/adapters/test_reading.py",
+    ),
+    _("a hook is signed", "daemon/hooks.py", "return bool(held) and all(held)", "return all(held)", _FACE),
+    _(
+        "every proof of a hook holds",
+        "daemon/hooks.py",
+        "return bool(held) and all(held)",
+        "return any(held)",
+        _FACE,
+    ),
+    _(
+        "a head has an end",
+        "daemon/request.py",
+        "if left < 0 or len(lines) > HEADERS_LIMIT:",
+        "if False:",
+        _FACE,
+    ),
+    _("only our names are answered", "daemon/answers.py", "return path != HOOK", "return False", _FACE),
+    # What is shown
+    _(
+        "control characters are shown",
+        "core/escape.py",
+        'if c in "\\n\\t" or (0x20 <= code < 0x7F) or (code > 0x9F and code not in _HIDDEN):',
+        "if True:",
+        _ESCAPE,
+    ),
+    _(
+        "no mention",
+        "core/escape.py",
+        '.replace("@", "@\\u2060")',
+        "",
+        f"{_ESCAPE} tests/diff/test_comment.py",
+    ),
+    _("an annotation stays one line", "core/escape.py", '.replace("\\n", "%0A")', "", _ESCAPE),
+    _(
+        "markup is text",
+        "core/escape.py",
+        "return unlinked.translate(_MARKDOWN)",
+        "return unlinked",
+        f"{_ESCAPE} tests/diff/test_comment.py",
+    ),
+    # What other machines and models say
+    _(
+        "a field has a limit",
+        "core/form.py",
+        "or len(found) > self._limit or _CONTROL.search(found)",
+        "",
+        "tests/core/test_inventory.py",
+    ),
+    _(
+        "an unknown field is refused",
+        "core/form.py",
+        "if key not in self._fields:",
+        "if False:",
+        "tests/core/test_inventory.py",
+    ),
+    _(
+        "a slow pattern is refused",
+        "core/golden.py",
+        "if _ways(_tree(pattern)) > MOST_WAYS:",
+        "if False:",
+        _FUZZ,
+    ),
+    _(
+        "a record matches its digest",
+        "host/sealed.py",
+        "if data[:HEAD_LENGTH] != expected or not data.endswith(TAIL):",
+        "if False:",
+        "tests/adapters/test_records.py",
+    ),
+    _(
+        "rot is found",
+        "host/every_byte.py",
+        "if self._remembered.known(path) not in (None, digest):",
+        "if False:",
+        _VERIFY,
+    ),
+)
