@@ -56,6 +56,10 @@ check: $(READY) ## format, lint, types, import contract, core tests: under a min
 bench: $(READY) ## side by side with installed peers; tables, and JSON in bench/results/
 	@for bench in startup convert8 noop_peers; do $(BIN)/python -m bench.$$bench; done
 
+.PHONY: trust
+trust: $(READY) ## what is promised and what was measured: docs/trust.md (RECONCILER_TEST_SIZE=nightly: full size)
+	@$(BIN)/python -m bench.trust
+
 .PHONY: schema
 schema: $(READY) ## write schema/v1alpha1.json from the types
 	@$(BIN)/reconciler schema > schema/v1alpha1.json.new

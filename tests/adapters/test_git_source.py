@@ -26,6 +26,7 @@ from reconciler.sources.git_process import OutOfBounds
 from reconciler.sources.manifests import load
 from tests.git_server import TEMPLATE, Repository, Server, certificate
 from tests.machine import TestMachine, tree
+from tests.trust import record
 
 
 @pytest.fixture
@@ -954,3 +955,8 @@ def test_apply_follows_a_branch_from_first_commit_to_force_push(fleet: Repositor
     done = machine.run(*arguments)
     assert done.code == 0
     assert "stale" in done.err
+    record(
+        "rollback",
+        "amended, rewound and unrelated history refused",
+        "9 cases in git, and `apply` as a user has it",
+    )

@@ -15,6 +15,7 @@ import pytest
 from tests.at_rest import serve
 from tests.engine.idle_passes import MARKS
 from tests.machine import REPOSITORY, TestMachine, tree
+from tests.trust import record
 
 # Everything that changes a file system, or starts a process or a thread.
 MUTATING = re.compile(
@@ -55,3 +56,9 @@ def test_an_idle_pass_makes_no_system_call_that_changes_anything(tmp_path: Path,
     assert [line for line in lines[first:last] if MUTATING.search(line)] == []
     changed = {name for name, stamp in tree(tmp_path).items() if before.get(name) != stamp}
     assert changed <= {"root/lock.holder"}  # who works here; written once a process
+    record(
+        "idle",
+        "0 mutating system calls in 3 passes over 5 models",
+        "strace, after the lock was taken",
+        part="calls",
+    )

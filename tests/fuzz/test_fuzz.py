@@ -13,10 +13,11 @@ import pytest
 from reconciler.core.bars import GoldenPrompt
 from reconciler.core.errors import UsageError
 from reconciler.core.golden import LONGEST_MATCHED, passes, pattern_refusal
+from reconciler.core.hub_lock import LockInvalid
 from reconciler.core.json_schema import schema_refusal
 from reconciler.core.machine_config import parse_config
 from reconciler.daemon.listening import parse_address
-from reconciler.daemon.request import read_request
+from reconciler.daemon.request import HEAD_LIMIT, HEADERS_LIMIT, Refused, read_request
 from reconciler.records import events
 from reconciler.sources.git_mirror import MirrorBroken
 from tests.fuzz.__main__ import fuzz, report
@@ -85,6 +86,13 @@ def test_a_header_of_spaces_takes_no_time() -> None:
     assert request.headers["a"] == ["x" + " " * 16_000 + "x"]
 
 
+@pytest.mark.parametrize("head", [b"a: " + b"x" * HEAD_LIMIT + b"\r\n", b"a: b\r\n" * (HEADERS_LIMIT + 1)])
+def test_a_head_that_is_too_long_is_refused_as_such(head: bytes) -> None:
+    with pytest.raises(Refused) as refused:
+        read_request(io.BytesIO(b"GET / HTTP/1.1\r\n" + head + b"\r\n"))
+    assert refused.value.status == 431
+
+
 @pytest.mark.parametrize("schema", [{"required": [[]]}, {"items": {"required": [{"a": 0}]}}])
 def test_required_names_are_text(schema: object) -> None:
     assert schema_refusal(schema) == "`required` does not take this"
@@ -124,6 +132,22 @@ def test_an_address_with_a_null_is_refused() -> None:
 def test_a_size_of_thousands_of_digits_in_a_listing_is_refused() -> None:
     with pytest.raises(MirrorBroken):
         _listing(b"100644 blob " + b"a" * 40 + b" " + b"9" * 5000 + b"\ta.yaml\0")
+
+
+@pytest.mark.parametrize(("old", "new"), [(b"model.onnx", b"../../key"), (b"sha256:1111", b"sha256:../.")])
+def test_an_artifact_names_nothing_outside_of_it(old: bytes, new: bytes) -> None:
+    target = TARGETS["artifact"]
+    (data,) = target.seeds
+    assert old in data
+    with pytest.raises(target.refusals):
+        target.run(data.replace(old, new))
+
+
+def test_a_source_that_is_locked_twice_is_refused() -> None:
+    document = json.loads(TARGETS["lock file"].seeds[0])
+    document["sources"] *= 2
+    with pytest.raises(LockInvalid, match="each source once"):
+        TARGETS["lock file"].run(json.dumps(document).encode())
 
 
 def test_an_event_of_a_thousand_brackets_is_none() -> None:
