@@ -272,3 +272,10 @@ def test_a_tokenizer_config_that_is_none_is_refused(text: bytes) -> None:
     with pytest.raises(PermanentError) as caught:
         written_files(release_of(), 1, edited({}), text)
     assert caught.value.code == "ArtifactRefused"
+
+
+def test_a_tokenizer_config_loses_what_names_code() -> None:
+    files = written_files(
+        release_of(), 1, edited({}), b'{"auto_map": {"AutoTokenizer": ["x--evil.T", null]}, "a": 1}'
+    )
+    assert json.loads(files["tokenizer_config.json"]) == {"a": 1}

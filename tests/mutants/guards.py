@@ -239,13 +239,13 @@ MUTANTS = (
         "if False:",
         _LOCK,
     ),
-    _("a source is locked once", "core/hub_lock.py", "if source.key in entries:", "if False:", _LOCK),
+    _("a source is locked once", "core/hub_lock.py", "if source.key in entries:", "if False:", _FUZZ),
     _(
         "bytes from the hub match their digest",
         "sources/hub_fetch.py",
         'return hashlib.file_digest(opened, "sha256").hexdigest() == file.sha256',
         "return True",
-        _FUZZ,
+        "tests/adapters/test_hub.py",
     ),
     # Templates
     _(
