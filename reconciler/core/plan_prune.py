@@ -41,9 +41,11 @@ def plan_prunes(
 ) -> tuple[list[Change], list[Held]]:
     ours = _ours(observed, recorded)
     orphans = [ours[variant] for variant in sorted(ours) if variant not in desired.declared]
-    protected = [
-        hold for hold in (_held(one, desired, observed, recorded) for one in orphans) if hold is not None
+    judged = [
+        _held(one, desired, observed, recorded) or _unrecorded(one, recorded, confirm=confirm)
+        for one in orphans
     ]
+    protected = [hold for hold in judged if hold is not None]
     kept = {hold.variant for hold in protected}
     free = [one for one in orphans if one.variant not in kept]
     reason, message = _rail(desired, ours, free, confirm=confirm)
@@ -64,6 +66,17 @@ def _held(orphan: _Orphan, desired: Desired, observed: Observed, recorded: Recor
     if orphan.protected:
         return Held(variant=orphan.variant, reason="Protected", message=PROTECTED)
     return None
+
+
+def _unrecorded(orphan: _Orphan, recorded: Recorded, *, confirm: bool) -> Held | None:
+    """A mark can be copied with its folder: without a second witness a person decides."""
+    alone = sorted({f"{orphan.variant}:{number}" for number in orphan.numbers} & recorded.unwitnessed)
+    if confirm or not alone:
+        return None
+    message = (
+        f"only the mark in its folder says that {', '.join(alone)} is ours: `apply --confirm` lets it go"
+    )
+    return Held(variant=orphan.variant, reason="Unrecorded", message=message)
 
 
 def _ours(observed: Observed, recorded: Recorded) -> dict[str, _Orphan]:

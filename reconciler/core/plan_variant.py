@@ -370,7 +370,10 @@ def _serves_instead(facts: _Facts, keep: int) -> dict[str, object]:
 def _finished_folders(facts: _Facts) -> set[int]:
     """Folders that are provably ours. One that nothing speaks for is nobody's: `verify` names it, we leave it."""
     return {
-        number for number, folder in facts.folders.items() if is_ours(folder, facts.observed, facts.recorded)
+        number
+        for number, folder in facts.folders.items()
+        if is_ours(folder, facts.observed, facts.recorded)
+        and f"{facts.wanted.variant}:{number}" not in facts.recorded.unwitnessed
     }
 
 

@@ -75,7 +75,8 @@ class Recorded:
     """`releases` by variant. `high_water` is the highest number ever given to a variant: it outlives the
     release, because an id is never used for different content. `damaged` names documents that could not be
     trusted: what they held is missing here until it is rebuilt. `suspensions` are those that have not ended;
-    `failures` are at most one for each key; `measured` is what holds for the runtime of today."""
+    `failures` are at most one for each key; `measured` is what holds for the runtime of today. `unwitnessed` are ids
+    that only their own marker speaks for: no record of their number, no registration."""
 
     releases: dict[str, RecordedRelease] = fresh(factory=dict)
     high_water: dict[str, int] = fresh(factory=dict)
@@ -87,6 +88,7 @@ class Recorded:
     conditions: dict[str, Condition] = fresh(factory=dict)  # of the machine itself, by type
     failures: tuple[RememberedFailure, ...] = ()
     measured: Known = Known()
+    unwitnessed: frozenset[str] = frozenset()
     history: dict[str, History] = fresh(factory=dict)  # by variant, where there ever was a second number
     rollbacks: dict[str, Rollback] = fresh(factory=dict)  # by variant, those by hand
     runtime: dict[str, str] = fresh(
@@ -110,6 +112,8 @@ def completed(
     registered = {one.id for one in registrations if one.owner == owner}
     ours = [marker for marker in markers if owner and marker.owner == owner]
     releases, numbers = dict(recorded.releases), dict(recorded.high_water)
+    known = numbers | {name: max(numbers.get(name, 0), one.number) for name, one in releases.items()}
+    alone = {one.id for one in ours if one.id not in registered and one.number > known.get(one.variant, 0)}
     for marker in sorted(ours, key=lambda one: (one.id in registered, one.number), reverse=True):
         if marker.variant not in releases:
             releases[marker.variant] = RecordedRelease.from_marker(marker, registered=marker.created)
@@ -118,4 +122,4 @@ def completed(
     given += [(registration.name, registration.number) for registration in registrations]
     for name, number in given:
         numbers[name] = max(number, numbers.get(name, 0))
-    return replace(recorded, releases=releases, high_water=numbers)
+    return replace(recorded, releases=releases, high_water=numbers, unwitnessed=frozenset(alone))
