@@ -37,7 +37,7 @@ REASONS = {
     "NothingDeclared": "no model is declared at all: a wrong folder or branch is likelier than a wish",
     "ConfirmationNeeded": "more than half of the models, or more than five, would be pruned at once",
     "GateFailed": "what was measured of the release misses a bar of its gates: the number stands beside the bar",
-    "Unrecorded": "only the mark in its folder says that it is ours, no record and no registration: asks for `--confirm`",
+    "Unrecorded": "only the mark in its folder says that it is ours, no record and no registration: `--confirm`",
     "Unreadable": "its served folders cannot be listed: what is there is left alone until they can",
     "DiskInsufficient": "the download or the conversion would need more disk than is free or than limits allow",
     "FailedBefore": "it failed here and will fail again: tried when its input changes, or with `apply --retry`",

@@ -117,6 +117,18 @@ def test_a_failure_that_the_disk_does_not_take_is_remembered_by_the_process(tmp_
     assert Records(Layout(str(tmp_path))).failures() == (one,)
 
 
+@pytest.mark.usefixtures("refusing")
+def test_what_cannot_be_deleted_keeps_nothing_else_in_the_trash(tmp_path: Path) -> None:
+    trash = tmp_path / "trash"
+    trash.mkdir()
+    for name in ("1", "2", "3"):
+        (trash / name).write_bytes(b"gone")
+    durable._steps, durable._fail_at = 0, durable.fault("2:EACCES")
+    with pytest.raises(PermissionError):
+        durable.empty(str(trash))
+    assert [path.name for path in trash.iterdir()] == ["2"]
+
+
 def test_the_environment_chooses_the_step() -> None:
     assert durable.fault("3:ENOSPC+")[::2] == (3, True)
     assert durable.fault("12:EIO")[::2] == (12, False)
