@@ -8,7 +8,12 @@ import socket
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
+
+# How long an example takes says something of the machine, and it may be busy: benchmarks are in bench/.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 _GIT = {
     "GIT_CONFIG_NOSYSTEM": "1",
