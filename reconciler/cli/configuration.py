@@ -50,6 +50,12 @@ def setting(variable: str, default: str = "") -> str:
     return os.environ.get(variable) or _Configured.settings.get(variable, default)
 
 
+def settings() -> dict[str, str]:
+    """What is set in the configuration or the environment, by the name of the environment's variable."""
+    named = {name: said for name, said in os.environ.items() if name.startswith("RECONCILER_")}
+    return {**_Configured.settings, **named}
+
+
 def flag(variable: str) -> bool:
     return setting(variable) == "1"
 

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
+import sys
 
 from reconciler.cli import configuration, options
 from reconciler.cli.exit_codes import ERROR, OK
 from reconciler.cli.output import show
+from reconciler.host.reading import read_whole
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Mapping
+
+    from reconciler.core.diagnosis import Diagnosis
+    from reconciler.core.parse import Parsed
+
+SECRET = re.compile(r"(?i)token|secret|password|passwd|api_?key|credential")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,6 +33,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     options.add_machine(parser)
     options.add_output(parser, "text", "json")
+    parser.add_argument(
+        "--bundle",
+        metavar="FILE",
+        help="also write a support bundle, FILE.tar.gz: this, versions, status, plan, events, ends of logs, disk; "
+        "without secrets, manifests and weights",
+    )
     options.add_talk(parser)
 
 
@@ -34,4 +50,35 @@ def run(arguments: argparse.Namespace) -> int:
     found = tuple(examine(root, cache, os.path.expanduser("~"), configuration.file(), configuration.traits()))
     shown = [one for one in found if one.level != "ok"] if arguments.quiet else found
     show(doctor_view(shown), arguments.output, {"text": doctor_text})
+    if arguments.bundle:
+        _bundle(arguments, found)
     return ERROR if any(one.level == "error" for one in found) else OK
+
+
+def _bundle(arguments: argparse.Namespace, found: tuple[Diagnosis, ...]) -> None:
+    from reconciler.engine.bundle import write_bundle
+    from reconciler.sources.manifests import load
+
+    machine = options.opened_machine(arguments)
+    path = configuration.setting("RECONCILER_PATH", "manifests")
+    roots = configuration.traits().source_roots
+
+    def parse() -> Parsed:
+        return load(path, allowed_roots=roots)
+
+    settings = configuration.settings()
+    parse_them = parse if os.path.isdir(path) and not settings.get("RECONCILER_REPO") else None
+    names = write_bundle(arguments.bundle, machine, found, settings, _secrets(settings), parse_them)
+    if not arguments.quiet:
+        sys.stderr.write(f"wrote {arguments.bundle}: {', '.join(names)}; look into it before you send it\n")
+
+
+def _secrets(settings: Mapping[str, str]) -> set[str]:
+    """Every value that this process could use as one, so that none of them leaves, wherever it has got to."""
+    named = {said for name, said in os.environ.items() if SECRET.search(name)}
+    found = {said for said in named if "/" not in said[:1]}
+    for name, said in settings.items():
+        if name.endswith(("_TOKEN_FILE", "_SECRET_FILE", "_SSH_KEY")):
+            with contextlib.suppress(OSError):
+                found |= set(read_whole(said, 64 << 10).decode("utf-8", "replace").split("\n"))
+    return {one.strip() for one in found}

@@ -7,6 +7,7 @@ release, free what nothing refers to. Within a variant the new release is regist
 from __future__ import annotations
 
 from reconciler.core.changes import Plan
+from reconciler.core.plan_disk import hold_what_does_not_fit, with_room_of
 from reconciler.core.plan_fetch import plan_unused_sources
 from reconciler.core.plan_mend import plan_mends
 from reconciler.core.plan_prune import plan_prunes, plan_room, plan_unreferenced
@@ -32,14 +33,17 @@ def make_plan(
     now: str = "",
     running: Container[str] = (),
     confirm: bool = False,
+    jobs: int = 1,
 ) -> Plan:
     """The changes that take this machine from `observed` to `desired`. Deterministic, and empty once carried out.
 
     `now` (RFC 3339) is only compared with when something failed; "" is before all times, so no back-off holds.
     `running` are the build keys that long work is busy with: it has its disk already, and is not judged by what
     failed before. `confirm` lifts the prune rails that ask for a confirmation (NothingDeclared, ConfirmationNeeded),
-    never the others."""
+    never the others. `jobs` is how much long work of one kind goes on at a time."""
     wanted = sorted(desired.wanted, key=lambda one: one.variant)
+    prunes, prunes_held = plan_prunes(desired, observed, recorded, confirm=confirm)
+    observed = with_room_of(observed, prunes)
     variants = [plan_variant(one, observed, recorded, now=now, running=running) for one in wanted]
     room: list[Change] = []
     if short := max((variant.short_of for variant in variants), default=0):
@@ -47,8 +51,8 @@ def make_plan(
         freed_bytes = -sum(change.cost.disk_bytes for change in room)
         more = replace(observed, disk_free=observed.disk_free + freed_bytes)
         variants = [plan_variant(one, more, recorded, now=now, running=running) for one in wanted]
-    variants = _convert_once(variants)
-    prunes, prunes_held = plan_prunes(desired, observed, recorded, confirm=confirm)
+        observed = more
+    variants = _convert_once(hold_what_does_not_fit(variants, observed, running, jobs))
     ordered, waiting = without_failed_removals(
         (
             *plan_mends(desired, observed),

@@ -66,6 +66,7 @@ class Keeping:
         self._machine = machine
         self._reporter = reporter
         self._confirm = options.confirm
+        self._jobs = options.jobs
         self._asked = asked
         if options.retry:
             machine.records.save_failures(())
@@ -136,7 +137,14 @@ class Keeping:
 
     def _look(self, parsed: Parsed) -> Look:
         running = frozenset(job.change.build_key for job in self._long.jobs)
-        return look(self._machine, parsed, confirm=self._confirm, running=running, ignored=self._known)
+        return look(
+            self._machine,
+            parsed,
+            confirm=self._confirm,
+            running=running,
+            ignored=self._known,
+            jobs=self._jobs,
+        )
 
     def _carry_out(self, first: Look, outcomes: list[Outcome]) -> None:
         steps = Steps(self._reporter, outcomes)

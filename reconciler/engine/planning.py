@@ -45,6 +45,7 @@ def look(
     running: Container[str] = (),
     ignored: Container[RememberedFailure] = (),
     assumed: Mapping[str, str] = NOTHING,
+    jobs: int = 1,
 ) -> Look:
     """What a pass would do. Reads only. `running` are build keys that long work is busy with; `ignored` are failures
     whose back-off does not count; `assumed` are versions of the runtime's packages, in place of those installed."""
@@ -55,7 +56,13 @@ def look(
         recorded = replace(recorded, failures=without_backoff(recorded.failures, ignored))
     resolution = replace(resolution, desired=effective(resolution.desired, observed, recorded))
     planned = partial(
-        make_plan, resolution.desired, recorded=recorded, now=now(), running=running, confirm=confirm
+        make_plan,
+        resolution.desired,
+        recorded=recorded,
+        now=now(),
+        running=running,
+        confirm=confirm,
+        jobs=jobs,
     )
     plan = planned(observed)
     if in_use := _in_use(plan, observed):

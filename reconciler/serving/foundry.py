@@ -8,12 +8,13 @@ was before the first change is kept beside our scratch files.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from reconciler.core.answer import Answer
-from reconciler.core.errors import PermanentError, RuntimeUnavailable
+from reconciler.core.errors import DiskFull, PermanentError, RuntimeUnavailable
 from reconciler.core.escape import one_line
 from reconciler.core.observed import Registration
 from reconciler.core.value import value
@@ -86,7 +87,8 @@ class Foundry:
 
     def unregister(self, identity: str) -> None:
         """Take a name away; one that is already gone is fine. No file of the model is touched."""
-        self._back_up()
+        with contextlib.suppress(DiskFull):  # a removal is what ends that: rather without a copy than never
+            self._back_up()
         try:
             self._catalog_call("unregister", {"id": identity})
         except PermanentError as error:

@@ -1,0 +1,84 @@
+"""The disk that a plan as a whole takes: each change may fit alone, and all of them not. Pure; part of core.plan.
+
+Long work goes on one after the other, `jobs` at a time: what one leaves behind is gone for the next, and what works
+beside it takes its peak at the same moment. What does not fit any more is held, and planned anew by each pass.
+"""
+
+from __future__ import annotations
+
+from reconciler.core.changes import LONG, Held
+from reconciler.core.plan_variant import VariantPlan
+from reconciler.core.release import ALWAYS_COPIED
+from reconciler.core.room import room
+from reconciler.core.value import replace
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Container, Iterable
+
+    from reconciler.core.changes import Change
+    from reconciler.core.observed import Observed
+
+
+def with_room_of(observed: Observed, prunes: Iterable[Change]) -> Observed:
+    """As it will be when `prunes` are carried out, which takes a moment. What a served folder shares with the store is
+    not given back by it."""
+    gone = {(change.variant, number) for change in prunes for number in change.numbers}
+    freed = sum(
+        file.size
+        for folder in observed.folders
+        if (folder.variant, folder.number) in gone and folder.marker is not None
+        for file in folder.marker.files
+        if file.size < ALWAYS_COPIED
+    )
+    if not freed:
+        return observed
+    return replace(
+        observed, disk_free=observed.disk_free + freed, disk_used=max(observed.disk_used - freed, 0)
+    )
+
+
+def hold_what_does_not_fit(
+    variants: list[VariantPlan], observed: Observed, running: Container[str], jobs: int
+) -> list[VariantPlan]:
+    left, words = room(observed)
+    line = _Line(left, words, running, jobs)
+    return [line.judged(variant) for variant in variants]
+
+
+class _Line:
+    """What long work has been promised of the disk so far, in the order of the plan."""
+
+    def __init__(self, left: int, words: str, running: Container[str], jobs: int) -> None:
+        self._left = left
+        self._words = words
+        self._running = running
+        self._jobs = jobs
+        self._stays = 0
+        self._peaks: list[int] = []  # beyond what stays
+        self._short: dict[str, str] = {}  # by build key: why not
+
+    def judged(self, variant: VariantPlan) -> VariantPlan:
+        work = next((change for change in variant.changes if change.action in LONG), None)
+        if work is None:
+            return variant
+        if work.build_key not in self._short:
+            self._short[work.build_key] = self._decide(work)
+        message = self._short[work.build_key]
+        if not message:
+            return variant
+        hold = Held(variant=work.variant, reason="DiskInsufficient", message=message)
+        return VariantPlan(held=(*variant.held, hold))
+
+    def _decide(self, work: Change) -> str:
+        """ "" when it fits. What runs has its disk already, so nothing is reserved for it twice."""
+        if work.build_key in self._running:
+            return ""
+        beside = sum(sorted(self._peaks)[-(self._jobs - 1) :]) if self._jobs > 1 else 0
+        need = self._stays + beside + work.cost.peak_disk_bytes
+        if self._peaks and need > self._left:
+            before = self._stays + beside
+            return f"needs {work.cost.peak_disk_bytes} bytes at the peak after {before} of this plan's, {self._words}"
+        self._stays += work.cost.disk_bytes
+        self._peaks.append(max(work.cost.peak_disk_bytes - work.cost.disk_bytes, 0))
+        return ""
