@@ -85,7 +85,10 @@ def test_with_no_byte_left(disk: Path, tmp_path: Path, capitals: Path) -> None:
     assert run_pass(machine).plan.changes == ()  # nothing to do, and nothing that needs room
     victim = machine.served("capitals-0-int4") / "tokenizer.json"
     victim.unlink()
-    for number in (2, 3):  # what is shared with the store is not freed by it, so one may not be enough for a repair
+    for number in (
+        2,
+        3,
+    ):  # what is shared with the store is not freed by it, so one may not be enough for a repair
         (machine.manifests / f"capitals-{number}.yaml").unlink()
     first = run_pass(machine)
     served_now = tree(machine.root / "served")
