@@ -54,7 +54,7 @@ svg { display: block; width: 100%; height: auto; overflow: visible; }
 svg text { font-size: 13px; fill: var(--ink); font-family: inherit; }
 svg .tick { fill: var(--quiet); font-size: 12px; }
 svg .title { fill: var(--quiet); font-size: 13px; }
-svg .label { font-weight: 600; }
+svg .label { font-weight: 600; paint-order: stroke; stroke: var(--card); stroke-width: 4px; stroke-linejoin: round; }
 svg .grid { stroke: var(--line); stroke-width: 1; }
 svg .axis { stroke: var(--quiet); stroke-width: 1; }
 svg .curve { fill: none; stroke-width: 2.2; stroke-linejoin: round; }
