@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
+from reconciler.core.changes import LONG
 from reconciler.core.escape import for_terminal
 from reconciler.engine.report import Silent
 
@@ -53,7 +54,7 @@ class _Lines(_Nobody):
     """For logs and pipes: a line when a step ends, and one when a long one begins."""
 
     def started(self, change: Change) -> None:
-        if change.action in ("fetch", "convert"):
+        if change.action in LONG:
             self._write(f"{title(change)} ({change.reason}): started")
 
     def finished(self, outcome: Outcome) -> None:
@@ -103,7 +104,7 @@ class _Bars(_Nobody):
         self._progress.stop()
 
     def started(self, change: Change) -> None:
-        total = 1.0 if change.action in ("fetch", "convert") else None
+        total = 1.0 if change.action in LONG else None
         self._tasks[_key(change)] = self._progress.add_task(title(change), total=total, doing="")
 
     def progressed(self, change: Change, fraction: float, text: str) -> None:

@@ -7,7 +7,11 @@ stored measurements again, and measures nothing.
 from __future__ import annotations
 
 from reconciler.core import digest
-from reconciler.core.value import lazy, value
+from reconciler.core.value import fresh, lazy, value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 CHECKS = ("exact", "contains", "regex", "jsonSchema")
 ON_FAIL = ("reject", "warn", "inconclusive")
@@ -81,11 +85,40 @@ class EnduranceGate:
 
 
 @value
+class Fixture:
+    """A conversation, and what its template makes of it. `tokens` are those that the template asks for by name;
+    `asked` is whether an answer is to begin."""
+
+    messages: tuple[tuple[str, str], ...]
+    rendered: str
+    asked: bool = True
+    tokens: dict[str, str] = fresh(factory=dict)
+
+    @lazy
+    def key(self) -> str:
+        return digest.of_value({"messages": self.messages, "rendered": self.rendered})
+
+
+@value
 class Gates:
-    """All that one model must pass. The first two are there without being asked for."""
+    """All that one model must pass. The first two are there without being asked for. `fixtures` are its template's,
+    those that the runtime can be asked for."""
 
     fidelity: FidelityGate = FidelityGate()
     load: LoadGate = LoadGate()
     prompts: PromptsGate | None = None
     performance: PerformanceGate | None = None
     endurance: EnduranceGate | None = None
+    fixtures: tuple[Fixture, ...] = ()
+
+    @lazy
+    def asked(self) -> dict[str, Any]:
+        """What is to be measured, bars apart: by this a measurement that failed is known again."""
+        return {
+            "fidelity": not self.fidelity.skip,
+            "questions": self.prompts.questions if self.prompts else (),
+            "lengths": self.performance.prompt_lengths if self.performance else (),
+            "requests": self.endurance.requests if self.endurance else 0,
+            "fixtures": [one.key for one in self.fixtures],
+            "badInput": self.endurance is not None and self.endurance.bad_input,
+        }

@@ -36,6 +36,7 @@ REASONS = {
     "ManifestsUnreadable": "a manifest is invalid, so what is no longer declared cannot be told",
     "NothingDeclared": "no model is declared at all: a wrong folder or branch is likelier than a wish",
     "ConfirmationNeeded": "more than half of the models, or more than five, would be pruned at once",
+    "GateUnmeasured": "it is served, and a gate was declared since for which it has not been measured",
     "GateFailed": "what was measured of the release misses a bar of its gates: the number stands beside the bar",
     "Unrecorded": "only the mark in its folder says that it is ours, no record and no registration: `--confirm`",
     "Unreadable": "its served folders cannot be listed: what is there is left alone until they can",
@@ -55,7 +56,7 @@ BY_FAILURE = frozenset({"FailedBefore", "BackoffActive"})
 MAKES_ROOM = "DiskShort"
 
 # Work that may take hours: it goes on beside passes, and only its result is taken in by one (engine.long_work).
-LONG = frozenset({"convert", "fetch"})
+LONG = frozenset({"convert", "fetch", "measure"})
 
 
 @value
@@ -75,7 +76,7 @@ class Change:
     fetched: a recipe's digest, or that of a source's files. `number` is the `<n>` of the Foundry id that it
     makes, mends or removes; `numbers` are the releases that a prune removes."""
 
-    action: str  # fetch | convert | verify | register | repair | retire | prune
+    action: str  # fetch | convert | measure | verify | register | repair | retire | prune
     reason: str
     variant: str
     build_key: str = ""

@@ -24,6 +24,7 @@ NOTHING: dict[str, str] = {}
 LEFT = {  # reason and message; long work by its action
     "left": ("ChangesLeft", "work is left"),
     "convert": ("Converting", "its conversion runs; it is verified and served when that ends"),
+    "measure": ("Measuring", "what its gates ask for is being measured"),
     "fetch": ("Fetching", "its source is being fetched; it is converted and served when that ends"),
 }
 # What a repository can be in the way of following it: said of the machine, not of a variant.
@@ -69,8 +70,8 @@ def judge(
     suspensions: Sequence[Suspension] = (),
     running: Mapping[str, str] = NOTHING,
 ) -> dict[str, dict[str, Condition]]:
-    """Conditions by variant and type, for every variant of every readable manifest. `running` says by build key what
-    long work (convert, fetch) goes on."""
+    """Conditions by variant and type, for every variant of every readable manifest. `running` says by build key, or by
+    variant, what long work goes on."""
     broken = {
         variant: _dated(_unresolved(variant, observed, problem), before.get(variant, {}), now)
         for variant, problem in desired.unresolved.items()
@@ -135,7 +136,8 @@ def _work_left(desired: Desired, remaining: Plan, running: Mapping[str, str]) ->
     """By variant: the long work that it waits for, or `left`."""
     left = {change.variant: "left" for change in remaining.changes}
     keys = {one.variant: one.release.recipe.build_key for one in desired.wanted}
-    return {variant: running.get(keys.get(variant, ""), said) for variant, said in left.items()}
+    beside = {variant: running.get(variant) or running.get(keys.get(variant, "")) for variant in left}
+    return {variant: beside[variant] or said for variant, said in left.items()}
 
 
 def _reconciling(left: str, held: Held | None, suspended: _Suspended) -> Condition:
@@ -185,7 +187,7 @@ def _built(wanted: Wanted, observed: Observed) -> Condition:
 
 
 def _verified(current: bool, failure: Failure | None, held: Held | None) -> Condition:
-    if failure is not None and failure.action == "verify":
+    if failure is not None and failure.action in ("measure", "verify"):
         return _say("Verified", False, failure.code, failure.message)
     if held is not None and held.reason == "GateFailed":
         return _say("Verified", False, held.reason, held.message)

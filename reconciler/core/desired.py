@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from reconciler.core import digest
 from reconciler.core.bars import Gates
 from reconciler.core.errors import Problem
 from reconciler.core.hub import Fetch
@@ -55,10 +56,24 @@ class Wanted:
     def failure_keys(self) -> tuple[str, ...]:
         """Under which keys its failures are remembered (core.failures)."""
         fetch = (self.fetch.source.fetch_key,) if self.fetch is not None else ()
-        declared = (
-            (self.instead.release.recipe.build_key, self.instead.release.digest) if self.instead else ()
+        recipe, keys = self.release.recipe, (self.release.digest, self.measure_key)
+        declared = self.instead.release if self.instead else self.release
+        return (
+            *fetch,
+            recipe.build_key,
+            *keys,
+            declared.recipe.build_key,
+            declared.digest,
+            self._key(declared),
         )
-        return (*fetch, self.release.recipe.build_key, self.release.digest, *declared)
+
+    @property
+    def measure_key(self) -> str:
+        """The release, and what its gates ask to be measured: other gates, another try."""
+        return self._key(self.release)
+
+    def _key(self, release: Release) -> str:
+        return digest.of_value({"release": release.digest, "asked": self.gates.asked})
 
 
 @value

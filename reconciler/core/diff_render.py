@@ -19,7 +19,7 @@ MOST_EXAMPLE_LINES = 200
 MOST_NAMED = 20
 
 _SIGNS = {"added": "+", "removed": "-", "changed": "~", "invalid": "!", "unchanged": "~"}
-_ORDER = ("fetch", "convert", "verify", "register", "repair", "retire", "prune")
+_ORDER = ("fetch", "convert", "measure", "verify", "register", "repair", "retire", "prune")
 
 
 def summary(view: Shown) -> str:
@@ -82,7 +82,7 @@ def declared_rows(model: Shown) -> list[str]:
 
 def changed_rows(change: Shown) -> list[str]:
     """`field: old -> new`, on the step that begins the release."""
-    if change["action"] not in ("fetch", "convert", "verify"):
+    if change["action"] not in ("fetch", "convert", "measure", "verify"):
         return []
     before, after = change["before"], change["after"]
     return [f"{name}: {said(before[name])} -> {said(after[name])}" for name in change["forcedBy"]]

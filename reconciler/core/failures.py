@@ -69,6 +69,8 @@ def failure_key(change: Change) -> str:
         return str((change.after or {}).get("fetch", ""))
     if change.action in REMOVALS:
         return removal_key(change.action, change.variant, change.number or None, change.build_key)
+    if change.action == "measure":
+        return str((change.after or {}).get("measure", ""))
     return change.build_key if change.action == "convert" else ""
 
 

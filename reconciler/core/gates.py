@@ -6,9 +6,10 @@ beside its bar. Only a Failed one whose gate rejects keeps a release from being 
 
 from __future__ import annotations
 
+from reconciler.core.bars import FidelityGate
 from reconciler.core.golden import passes
 from reconciler.core.measured import TEXTS_DIGEST
-from reconciler.core.value import value
+from reconciler.core.value import replace, value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
 
     from reconciler.core.bars import (
         EnduranceGate,
-        FidelityGate,
         Gates,
         LoadGate,
         PerformanceGate,
@@ -73,23 +73,43 @@ class Needed:
 
     fidelity: bool
     load: bool
+    fixtures: tuple[int, ...] = ()  # places in the template's
     questions: tuple[int, ...]  # places in the gate's cases
     lengths: tuple[int, ...]
     endurance: bool
 
     @property
     def in_runtime(self) -> bool:
-        return bool(self.load or self.questions or self.lengths or self.endurance)
+        return bool(self.load or self.fixtures or self.questions or self.lengths or self.endurance)
+
+    @property
+    def long(self) -> bool:
+        """May it take longer than a pass should?"""
+        return bool(self.fidelity or self.lengths or self.endurance)
 
 
 def needed(gates: Gates, fidelity: Fidelity | None, measured: Measured | None) -> Needed:
     return Needed(
         fidelity=not gates.fidelity.skip and not _is_current(fidelity),
         load=measured is None or measured.load is None,
+        fixtures=_unrendered(gates, measured),
         questions=_unasked(gates.prompts, measured),
         lengths=_untimed(gates.performance, measured),
         endurance=gates.endurance is not None and not _has_endured(gates.endurance, measured),
     )
+
+
+def owed(gates: Gates, fidelity: Fidelity | None, measured: Measured | None) -> Needed:
+    """What a release that serves already has to be measured for: gates that somebody wrote down. The usual ones it has
+    passed before it was served; nobody takes them again because records were lost."""
+    rest = needed(gates, fidelity, measured)
+    rest = replace(
+        rest,
+        fidelity=rest.fidelity and gates.fidelity != FidelityGate(),
+        load=rest.load and gates.load.max_memory is not None,
+    )
+    unloaded = measured is None or measured.load is None  # its numbers would be of no known runtime
+    return replace(rest, load=rest.in_runtime and unloaded)
 
 
 def judge(
@@ -99,6 +119,7 @@ def judge(
     return (
         *_judge_fidelity(gates.fidelity, precision, fidelity if _is_current(fidelity) else None),
         _judge_load(gates.load, measured),
+        *_judge_fixtures(gates, measured),
         *(_judge_prompts(gates.prompts, measured) if gates.prompts else ()),
         *(_judge_performance(gates.performance, measured) if gates.performance else ()),
         *(_judge_endurance(gates.endurance, measured) if gates.endurance else ()),
@@ -184,6 +205,34 @@ def _judge_load(gate: LoadGate, measured: Measured | None) -> Verdict:
     if not peak:
         return _open("load", "peakMemory", "this platform does not tell the memory of a process")
     return _at_most("load", "peakMemory", peak, float(gate.max_memory), "peak memory in bytes")
+
+
+def _unrendered(gates: Gates, measured: Measured | None) -> tuple[int, ...]:
+    known = measured.rendered if measured else {}
+    return tuple(index for index, fixture in enumerate(gates.fixtures) if fixture.key not in known)
+
+
+def _judge_fixtures(gates: Gates, measured: Measured | None) -> Iterator[Verdict]:
+    """The runtime does not give the text away, but how many tokens it makes of it."""
+    for number, fixture in enumerate(gates.fixtures, 1):
+        measure = f"fixture {number}"
+        found, expected = (measured.rendered if measured else {}).get(fixture.key, (-1, -1))
+        if found < 0:
+            yield _open("template", measure)
+        elif expected < 0:
+            yield _open("template", measure, "the tokens of the expected text cannot be told exactly")
+        else:
+            message = f"{measure} has {_shown(expected)} tokens, and the runtime renders {_shown(found)}"
+            status = SUCCESSFUL if found == expected else FAILED
+            yield _say(
+                "template",
+                measure,
+                status,
+                float(found),
+                float(expected),
+                message,
+                rejects=status == FAILED,
+            )
 
 
 def _judge_prompts(gate: PromptsGate, measured: Measured | None) -> Iterator[Verdict]:

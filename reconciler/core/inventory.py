@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from reconciler.core.facts import Facts, Limits
 from reconciler.core.failures import RememberedFailure
+from reconciler.core.measured import Known
 from reconciler.core.observed import Observed, Registration, ServedFolder
 from reconciler.core.recorded import Condition, Recorded, RecordedRelease, Timing
 from reconciler.core.release import ALWAYS_COPIED, Artifact, Marker, StoredFile
@@ -201,6 +202,7 @@ def to_observed(inventory: Inventory) -> Observed:
 
 def to_recorded(inventory: Inventory) -> Recorded:
     return Recorded(
+        measured=Known(told=False),
         releases={
             one.variant: _recorded(one.variant, held.number, held.content)
             for one in inventory.variants

@@ -3,7 +3,7 @@ planner sees, so that `plan` on unchanged files never has to load pydantic or a 
 
 from __future__ import annotations
 
-from reconciler.core.bars import Gates
+from reconciler.core.bars import Fixture, Gates
 from reconciler.core.hub import HubSource
 from reconciler.core.value import fresh, value
 
@@ -64,6 +64,7 @@ class Template:
     origin: str
     jinja: str | None
     roles: Roles | None = None
+    fixtures: tuple[Fixture, ...] = ()
 
 
 @value

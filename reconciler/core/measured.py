@@ -50,12 +50,14 @@ class Endured:
 
 @value
 class Measured:
-    """One release in the real runtime. `answers` are by question (`PromptsGate.questions`)."""
+    """One release in the real runtime. `answers` are by question (`PromptsGate.questions`); `rendered` by fixture: the
+    tokens that the runtime makes of its messages, and those of the expected text (-1: nobody can tell exactly)."""
 
     release: str
     build_key: str
     load: Measurements | None = None
     answers: dict[str, str] = fresh(factory=dict)
+    rendered: dict[str, tuple[int, int]] = fresh(factory=dict)
     speeds: tuple[Speed, ...] = ()
     speed_memory_bytes: int = 0
     endured: Endured | None = None
@@ -63,10 +65,11 @@ class Measured:
 
 @value
 class Known:
-    """By build key and by release digest."""
+    """By build key and by release digest. Not `told`: whoever plans for another machine does not know its numbers."""
 
     fidelity: dict[str, Fidelity] = fresh(factory=dict)
     releases: dict[str, Measured] = fresh(factory=dict)
+    told: bool = True
 
 
 # What source and artifact both read: prose, code, numbers, other scripts, a conversation. Other texts make other

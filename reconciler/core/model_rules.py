@@ -10,9 +10,10 @@ from reconciler.core.gate_rules import gates_of
 from reconciler.core.paths import PathRefused, locate
 from reconciler.core.quantization import honoured_options
 from reconciler.core.quoting import field_path, listed, nearest, shown
-from reconciler.core.schema import Quantization, RolesTemplate
+from reconciler.core.schema import JinjaTemplate, Quantization, RolesTemplate
 from reconciler.core.selector_rules import check_selector
 from reconciler.core.template_rules import template_of
+from reconciler.core.value import replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -64,7 +65,9 @@ def model_of(
     given = declaration.manifest
     if given is None or len(findings.problems) > before or template is None:
         return None
-    return _model(given, declaration, source or "", adapter, template, hub=hub, gates=gates or bars.Gates())
+    fixtures = tuple(one for one in template.fixtures if one.asked)
+    gates = replace(gates or bars.Gates(), fixtures=fixtures)
+    return _model(given, declaration, source or "", adapter, template, hub=hub, gates=gates)
 
 
 def _model(
@@ -207,7 +210,7 @@ def _template(
         return _referenced(declaration, reference, templates, findings)
     choice = declaration.manifest.spec.prompt_template if declaration.manifest else None
     if isinstance(choice, RolesTemplate) or declaration.text(*path, "jinja"):
-        form = choice if isinstance(choice, RolesTemplate) else None
+        form = choice if isinstance(choice, RolesTemplate | JinjaTemplate) else None
         return template_of(form, "inline", declaration, path, around, findings)
     return presets.preset(choice if isinstance(choice, str) else "source")
 

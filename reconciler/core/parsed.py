@@ -14,6 +14,7 @@ from reconciler.core import digest
 from reconciler.core.bars import (
     EnduranceGate,
     FidelityGate,
+    Fixture,
     Gates,
     GoldenPrompt,
     LoadGate,
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 # Raise it when the meaning of a manifest or of the remembered form changes.
-FORMAT = 6
+FORMAT = 7
 
 
 @value
@@ -152,7 +153,16 @@ def _hub(value: dict[str, Any] | None) -> HubSource | None:
 
 def _template(value: dict[str, Any]) -> Template:
     roles = value["roles"]
-    return Template(origin=value["origin"], jinja=value["jinja"], roles=Roles(**roles) if roles else None)
+    return Template(
+        origin=value["origin"],
+        jinja=value["jinja"],
+        roles=Roles(**roles) if roles else None,
+        fixtures=tuple(map(_fixture, value["fixtures"])),
+    )
+
+
+def _fixture(value: dict[str, Any]) -> Fixture:
+    return Fixture(**value | {"messages": tuple((role, text) for role, text in value["messages"])})
 
 
 def _gates(value: dict[str, Any]) -> Gates:
@@ -167,6 +177,7 @@ def _gates(value: dict[str, Any]) -> Gates:
         if performance
         else None,
         endurance=EnduranceGate(**endurance) if endurance else None,
+        fixtures=tuple(map(_fixture, value["fixtures"])),
     )
 
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 from reconciler.core.changes import Plan
 from reconciler.core.plan_disk import hold_what_does_not_fit, with_room_of
 from reconciler.core.plan_fetch import plan_unused_sources
+from reconciler.core.plan_measure import verdicts_of
 from reconciler.core.plan_mend import plan_mends
 from reconciler.core.plan_prune import plan_prunes, plan_room, plan_unreferenced
-from reconciler.core.plan_variant import VariantPlan, plan_variant, verdicts_of
+from reconciler.core.plan_variant import VariantPlan, plan_variant
 from reconciler.core.removals import without_failed_removals
 from reconciler.core.value import replace
 

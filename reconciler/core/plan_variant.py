@@ -6,9 +6,10 @@ from reconciler.core.changes import Change, Cost, Held
 from reconciler.core.difference import Difference, compare
 from reconciler.core.estimate import seconds_for
 from reconciler.core.failures import REMOVALS, failure_key, verdict
-from reconciler.core.gates import judge, rejection_text
+from reconciler.core.gates import rejection_text
 from reconciler.core.ownership import is_ours
 from reconciler.core.plan_fetch import fetch_change
+from reconciler.core.plan_measure import ANEW, measure_anew, measure_first, verdicts_of, without_measuring
 from reconciler.core.plan_runtime import verify_anew
 from reconciler.core.release import ALWAYS_COPIED
 from reconciler.core.retention import Retention
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Container
 
     from reconciler.core.desired import Wanted
-    from reconciler.core.gates import Verdict
     from reconciler.core.hub import Fetch
     from reconciler.core.observed import Observed, Registration, ServedFolder
     from reconciler.core.recorded import Recorded, RecordedRelease
@@ -123,18 +123,8 @@ def _unless_a_gate_rejects(plan: VariantPlan, facts: _Facts) -> VariantPlan:
     if number is not None:
         message = f"{facts.wanted.variant}:{number} is served, and goes on: {rejected}"
         hold = Held(variant=facts.wanted.variant, reason="GateFailed", message=message)
-        return replace(plan, held=(*plan.held, hold))
+        return replace(plan, changes=without_measuring(plan.changes), held=(*plan.held, hold))
     return VariantPlan(held=(Held(variant=facts.wanted.variant, reason="GateFailed", message=rejected),))
-
-
-def verdicts_of(wanted: Wanted, recorded: Recorded) -> tuple[Verdict, ...]:
-    """What the gates of today say about the release by the numbers of then; nothing where none were taken."""
-    release, known = wanted.release, recorded.measured
-    fidelity = known.fidelity.get(release.recipe.build_key)
-    measured = known.releases.get(release.digest)
-    if fidelity is None and measured is None:
-        return ()
-    return judge(wanted.gates, release.precision, fidelity, measured)
 
 
 def _facts(
@@ -163,9 +153,8 @@ def _repair(facts: _Facts) -> VariantPlan | None:
         return _rebuild(facts, number)
     if not broken:
         retired, later = _retire_others(facts, keep=number)
-        return VariantPlan(
-            changes=(*verify_anew(facts.wanted, facts.recorded, number), *retired), later=later
-        )
+        anew = (*_measure_anew(facts, number), *verify_anew(facts.wanted, facts.recorded, number))
+        return VariantPlan(changes=(*anew, *retired), later=later)
     changes = []
     needs_bytes = not facts.folder_is_whole(number)
     needs_conversion = needs_bytes and not facts.artifact_is_held
@@ -251,12 +240,19 @@ def _release(facts: _Facts) -> VariantPlan:
         damaged = facts.wanted.release.recipe.build_key in facts.observed.damaged_artifacts
         reason = "DriftDetected" if damaged else difference.convert_reason
         changes.append(_convert(facts, reason=reason, difference=difference.of_recipe))
+    measuring = _step("measure", facts, difference, number)
+    changes.extend(measure_first(measuring, facts.wanted, facts.recorded, is_built=facts.artifact_is_held))
     changes.append(_step("verify", facts, difference, number))
     changes.append(_step("register", facts, difference, number))
     retired, later = _retire_others(facts, keep=number)
     return VariantPlan(
         changes=(*changes, *retired), later=later, phase="release" if facts.artifact_is_held else "convert"
     )
+
+
+def _measure_anew(facts: _Facts, number: int) -> tuple[Change, ...]:
+    added = Difference(reason=ANEW, forced_by=("gates",))
+    return measure_anew(_step("measure", facts, added, number), facts.wanted, facts.recorded)
 
 
 def _fetch(facts: _Facts, fetch: Fetch) -> VariantPlan:
@@ -388,6 +384,8 @@ def _unless_it_failed(plan: VariantPlan, facts: _Facts) -> VariantPlan | None:
             hold = Held(
                 variant=facts.wanted.variant, reason=found.reason, message=found.message, until=found.until
             )
+            if any(c.reason == ANEW and failure_key(c) == failure.key for c in plan.changes):
+                return replace(plan, changes=without_measuring(plan.changes), held=(*plan.held, hold))
             return VariantPlan(held=(hold,))
     return None
 

@@ -17,6 +17,7 @@ MOST_NOTICES = 9  # GitHub shows ten of a kind for a step
 _SIGNS = {
     "fetch": "+",
     "convert": "+",
+    "measure": "?",
     "verify": "?",
     "register": "+",
     "repair": "~",
@@ -96,7 +97,7 @@ def _target(change: Mapping[str, Any], name: str) -> str:
 def _field_rows(change: Mapping[str, Any]) -> list[str]:
     """`field: old -> new` for every field that forced the change. Shown once, on the step that begins the release."""
     before, after = change["before"] or {}, change["after"] or {}
-    if change["action"] not in ("fetch", "convert", "verify", "repair"):
+    if change["action"] not in ("fetch", "convert", "measure", "verify", "repair"):
         return []
     return [
         f"{name}: {_said(before[name])} -> {_said(after.get(name))}" if name in before else str(name)

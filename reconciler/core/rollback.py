@@ -12,7 +12,7 @@ from reconciler.core.desired import Instead
 from reconciler.core.failures import runtime_failure
 from reconciler.core.gates import rejection_text
 from reconciler.core.history import Past, good_ones
-from reconciler.core.plan_variant import verdicts_of
+from reconciler.core.plan_measure import verdicts_of
 from reconciler.core.value import replace, value
 
 TYPE_CHECKING = False

@@ -39,6 +39,7 @@ from reconciler.core.fields import (
     is_null,
     refusal,
 )
+from reconciler.core.fixture_schema import Fixtures
 from reconciler.core.gate_schema import Gate
 from reconciler.core.loader import Plain
 from reconciler.core.manifest import API_VERSION, PRECISIONS
@@ -209,10 +210,16 @@ class Roles(Strict):
 
 class RolesTemplate(Strict):
     roles: Roles = Field(description="The template in Foundry's own form.")
+    fixtures: Fixtures = Field(
+        default=[], description="Conversations, and what the template must make of them."
+    )
 
 
 class JinjaTemplate(Strict):
     jinja: RelativePath = Field(description="A Jinja chat template file, relative to this file.")
+    fixtures: Fixtures = Field(
+        default=[], description="Conversations, and what the template must make of them."
+    )
 
 
 class TemplateReference(Strict):

@@ -19,6 +19,8 @@ from reconciler.core.template_values import LONGEST, Loop, Macro, NotRendered, R
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from reconciler.core.bars import Fixture
+
 SYSTEM = {"role": "system", "content": "You are brief."}
 CONVERSATION = (
     {"role": "user", "content": "What is the capital of France?"},
@@ -32,24 +34,36 @@ _FAILURES = (TypeError, ValueError, LookupError, ArithmeticError, AttributeError
 def example(template: str, tokens: Mapping[str, str]) -> str:
     """What the model reads. `tokens` are those that templates ask for by name: bos_token, eos_token. A template that
     refuses system messages is shown without. Raises NotRendered with the reason."""
-    if len(template.encode(errors="replace")) > MAX_BYTES:
-        raise NotRendered("it is too long")
-    try:
-        tree = parsed_template(template)
-    except TemplateSyntaxError as error:
-        raise NotRendered(one_line(f"it is no Jinja: {error.message}")) from None
-    except RecursionError:
-        raise NotRendered("it is nested too deeply") from None
-    except ValueError:  # a number of thousands of digits
-        raise NotRendered("it has a number that is too large") from None
+    tree = _tree(template)
     try:
         return _rendered(tree, [SYSTEM, *CONVERSATION], tokens)
     except Refusing:
         return _rendered(tree, list(CONVERSATION), tokens)
 
 
-def _rendered(tree: nodes.Template, messages: list[dict[str, str]], tokens: Mapping[str, str]) -> str:
-    given = {**tokens, "messages": [dict(one) for one in messages], "add_generation_prompt": True}
+def render(template: str, fixture: Fixture) -> str:
+    """What the model reads of a conversation of its own. Raises NotRendered; Refusing when the template says no."""
+    messages = [{"role": role, "content": content} for role, content in fixture.messages]
+    return _rendered(_tree(template), messages, fixture.tokens, asked=fixture.asked)
+
+
+def _tree(template: str) -> nodes.Template:
+    if len(template.encode(errors="replace")) > MAX_BYTES:
+        raise NotRendered("it is too long")
+    try:
+        return parsed_template(template)
+    except TemplateSyntaxError as error:
+        raise NotRendered(one_line(f"it is no Jinja: {error.message}")) from None
+    except RecursionError:
+        raise NotRendered("it is nested too deeply") from None
+    except ValueError:  # a number of thousands of digits
+        raise NotRendered("it has a number that is too large") from None
+
+
+def _rendered(
+    tree: nodes.Template, messages: list[dict[str, str]], tokens: Mapping[str, str], *, asked: bool = True
+) -> str:
+    given = {**tokens, "messages": [dict(one) for one in messages], "add_generation_prompt": asked}
     try:
         renderer = _Renderer(given)
         renderer.run(tree.body)

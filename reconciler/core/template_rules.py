@@ -6,6 +6,7 @@ import posixpath
 
 from reconciler.core.chat_template import jinja_of
 from reconciler.core.errors import Problem
+from reconciler.core.fixture_rules import fixtures_of
 from reconciler.core.manifest import Roles, Template
 from reconciler.core.paths import PathRefused, locate
 from reconciler.core.quoting import shown
@@ -32,11 +33,20 @@ def template_of(
     that was refused the file is judged all the same."""
     if isinstance(form, RolesTemplate):
         roles = Roles(**form.roles.model_dump(exclude_none=True))
-        return Template(origin=origin, jinja=jinja_of(roles), roles=roles)
-    path = (*path, "jinja")
-    written = declaration.text(*path)
-    jinja = _file(written, declaration, path, around, findings) if written is not None else None
-    return Template(origin=origin, jinja=jinja) if jinja is not None else None
+        text = jinja_of(roles)
+        fixtures = fixtures_of(form, text, declaration, path, around, findings)
+        return (
+            Template(origin=origin, jinja=text, roles=roles, fixtures=fixtures)
+            if fixtures is not None
+            else None
+        )
+    place = (*path, "jinja")
+    written = declaration.text(*place)
+    jinja = _file(written, declaration, place, around, findings) if written is not None else None
+    if jinja is None:
+        return None
+    fixtures = fixtures_of(form, jinja, declaration, path, around, findings) if form is not None else ()
+    return Template(origin=origin, jinja=jinja, fixtures=fixtures) if fixtures is not None else None
 
 
 def _file(

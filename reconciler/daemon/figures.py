@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 BUCKETS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0, 7200.0)
 
 # Labels are closed sets: whatever else a log may say is counted as `other`.
-ACTIONS = frozenset({"fetch", "convert", "verify", "register", "repair", "retire", "prune"})
+ACTIONS = frozenset({"fetch", "convert", "measure", "verify", "register", "repair", "retire", "prune"})
 RESULTS = frozenset({"done", "failed", "skipped", "cancelled"})
 OTHER = "other"
 NEWS = frozenset({"variant", "source", "scrub"})  # what became of them: no steps

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from reconciler.core.errors import Disturbed, PermanentError
 from reconciler.core.recorded import RecordedRelease
 from reconciler.engine.machine import served_folders, twins_in
-from reconciler.engine.proving import prove
+from reconciler.engine.proving import prove, require_compared
 from reconciler.engine.remembering import remember_registered, remember_retired
 from reconciler.engine.runtime import of_this_runtime
 from reconciler.host import durable
@@ -98,13 +98,15 @@ def _verify(change: Change, execution: Execution) -> None:
         served = execution.machine.layout.served_release(change.variant, change.number)
         prove(execution.wanted(change.variant), served, f"{change.variant}:{change.number}", execution)
         return
+    require_compared(execution.wanted(change.variant), execution)
     staged = execution.fresh_staging()
-    marker = _assemble(change, execution, staged)
+    marker = assemble_release(change, execution, staged)
     prove(execution.wanted(change.variant), staged, marker.id, execution)
     execution.staged[change.variant] = (staged, marker)
 
 
-def _assemble(change: Change, execution: Execution, directory: str) -> Marker:
+def assemble_release(change: Change, execution: Execution, directory: str) -> Marker:
+    """Everything that the release serves, in an empty folder."""
     machine, wanted = execution.machine, execution.wanted(change.variant)
     return assemble(
         directory,
@@ -216,7 +218,7 @@ def _mend_folder(change: Change, execution: Execution, final: str) -> Marker:
     if folder and folder.marker and _is_wanted(folder, change, execution):
         return folder.marker
     staged = execution.fresh_staging()
-    marker = _assemble(change, execution, staged)
+    marker = assemble_release(change, execution, staged)
     if exists:
         durable.replace_files(staged, final, _quarantine(machine), machine.stamps.move)
     else:

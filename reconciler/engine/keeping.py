@@ -136,7 +136,8 @@ class Keeping:
             self._workers.close()
 
     def _look(self, parsed: Parsed) -> Look:
-        running = frozenset(job.change.build_key for job in self._long.jobs)
+        begun = [job.change for job in self._long.jobs if job.change.action != "measure"]
+        running = frozenset(change.build_key for change in begun)
         return look(
             self._machine,
             parsed,
@@ -165,10 +166,11 @@ class Keeping:
     def _direct_long_work(self, first: Look, execution: Execution, steps: Steps) -> None:
         """Begin what the plan wants, then drop what it does not want: in this order a warm worker stays."""
         wanted = [change for change in first.plan.changes if change.action in LONG]
-        self._long.begin(wanted, execution)
         keys = {work_key(change) for change in wanted}
         unwanted = [job for job in self._long.jobs if job.key not in keys]
         dropped = [job for job in unwanted if _is_understood(job, first.resolution.desired)]
+        staying = [job.change for job in self._long.jobs if job not in dropped]
+        self._long.begin(_beginning(wanted, staying), execution)
         if dropped:
             self._long.drop(dropped)
         for job in dropped:
@@ -219,9 +221,21 @@ class Keeping:
                 durable.empty(folder, keep=(*keep, *self._workers.folders))
 
 
+def _beginning(wanted: list[Change], running: list[Change]) -> list[Change]:
+    """Of each variant only what comes first. Nothing is timed beside a conversion, which takes every core there is, so
+    each of the two waits for the other."""
+    first = {change.variant: change for change in reversed(wanted)}
+    mine = [change for change in wanted if first[change.variant] is change]
+    if any(change.action == "measure" for change in running):
+        return [change for change in mine if change.action != "convert"]
+    if any(change.action == "convert" for change in (*mine, *running)):
+        return [change for change in mine if change.action != "measure"]
+    return mine
+
+
 def _parted(plan: Plan) -> tuple[list[Change], list[Change]]:
     """What waits for long work, and what does not. A variant waits as a whole; artifacts are freed apart."""
-    keys = {change.build_key for change in plan.changes if change.action in LONG} - {""}
+    keys = {change.build_key for change in plan.changes if change.action in LONG - {"measure"}} - {""}
     groups = [group for group in by_variant(plan.changes) if group[0].variant]
     waits = [any(c.action in LONG or c.build_key in keys for c in group) for group in groups]
     waiting = [change for group, wait in zip(groups, waits, strict=True) if wait for change in group]

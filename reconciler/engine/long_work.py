@@ -11,8 +11,10 @@ Another kind of long work is one row in KINDS and one word in LONG:
     work(job)   in a thread: do it below `job.folder` (empty, ours, removed afterwards); tell `job.progressed`; raise
                 a ReconcilerError when it fails, and Cancelled soon after `job.cancelled` (`job.when_cancelled`)
     take(job)   in the pass's thread: put what lies in `job.folder` where it belongs. It must be quick
+    begin(job)  in the pass's thread, before all that, where something has to be read that passes write
 
-A change is known by its action and `build_key` (`work_key`). Variants whose changes name the same key wait for it.
+A change is known by its action and `build_key` (`work_key`). Variants whose changes name the same key wait for it. What
+is measured is one variant's own business.
 """
 
 from __future__ import annotations
@@ -29,6 +31,7 @@ from reconciler.core.errors import Cancelled, ConversionFailed, ConverterLost
 from reconciler.core.value import value
 from reconciler.engine.carry_out import store_conversion
 from reconciler.engine.fetching import fetch
+from reconciler.engine.measuring import Measuring
 from reconciler.engine.proving import asks_fidelity
 from reconciler.engine.refusals import noted
 from reconciler.host import durable
@@ -51,6 +54,8 @@ CLOSE_SECONDS = 4.0
 
 
 def work_key(change: Change) -> tuple[str, str]:
+    if change.action == "measure":
+        return change.action, f"{change.variant} {(change.after or {}).get('measure')}"
     return change.action, change.build_key or change.variant
 
 
@@ -66,6 +71,7 @@ class Job:
         self.seconds = 0.0
         self.ended = False
         self.fidelity: Fidelity | None = None
+        self.measuring: Measuring | None = None
         self._cancelled = threading.Event()
         self._act: Callable[[], None] | None = None
 
@@ -92,10 +98,18 @@ class Job:
         self.team.reporter.progressed(self.change, fraction, text)
 
 
+def _nothing(job: Job) -> None:
+    pass
+
+
 @value
 class Kind:
+    """`at_once`: how many of them; None for as many as the options say."""
+
     work: Callable[[Job], None]
     take: Callable[[Job], None]
+    begin: Callable[[Job], None] = _nothing
+    at_once: int | None = None
 
 
 class LongWork:
@@ -136,6 +150,14 @@ class LongWork:
 
     def _submit(self, job: Job) -> None:
         self._jobs.append(job)
+        try:
+            with durable.full_disk_named(job.folder):
+                os.makedirs(job.folder)
+            KINDS[job.change.action].begin(job)
+        except Exception as error:  # noqa: BLE001 - judged when the job is taken in, as what happens later
+            job.error, job.ended = error, True
+            self._wake()
+            return
         with self._lock:
             self._alive[job] = self._pool(job.change.action).submit(self._run, job)
 
@@ -162,6 +184,8 @@ class LongWork:
     @staticmethod
     def settle(job: Job) -> None:
         """Take in what the job made, or raise what went wrong."""
+        if job.measuring is not None:  # what was measured before something failed is not lost
+            job.measuring.keep()
         if job.error is not None:
             raise job.error
         KINDS[job.change.action].take(job)
@@ -209,7 +233,8 @@ class LongWork:
 
     def _pool(self, action: str) -> ThreadPoolExecutor:
         if action not in self._pools:
-            self._pools[action] = ThreadPoolExecutor(self.options.jobs, thread_name_prefix=action)
+            workers = KINDS[action].at_once or self.options.jobs
+            self._pools[action] = ThreadPoolExecutor(workers, thread_name_prefix=action)
         return self._pools[action]
 
     def _run(self, job: Job) -> None:
@@ -218,10 +243,6 @@ class LongWork:
             if job.cancelled:
                 raise Cancelled("it was cancelled", delay=0)
             self.reporter.started(job.change)
-            with durable.full_disk_named(
-                job.folder
-            ):  # here: a full disk must not keep a pass from freeing some of it
-                os.makedirs(job.folder)
             KINDS[job.change.action].work(job)
         except BaseException as error:  # noqa: BLE001 - carried to the pass's own thread, which judges it
             job.error = error
@@ -284,6 +305,21 @@ def _store(job: Job) -> None:
         job.execution.machine.records.save_fidelity(job.fidelity)
 
 
+def _prepare_measuring(job: Job) -> None:
+    job.measuring = Measuring(job.change, job.execution, job.folder)
+
+
+def _measure(job: Job) -> None:
+    assert job.measuring is not None
+    job.progressed(0.0, "starting")
+    job.measuring.run(job)
+
+
+def _judge(job: Job) -> None:
+    assert job.measuring is not None
+    job.measuring.require()
+
+
 def _tree(job: Job) -> str:
     return os.path.join(job.folder, "tree")
 
@@ -312,4 +348,5 @@ def _hub_source(job: Job) -> HubSource:
 KINDS: dict[str, Kind] = {
     "convert": Kind(work=_convert, take=_store),
     "fetch": Kind(work=_fetch, take=_shelve),
+    "measure": Kind(begin=_prepare_measuring, work=_measure, take=_judge, at_once=1),
 }

@@ -1,9 +1,9 @@
-"""Measure what the gates of a candidate still need, keep it, and judge. What was measured before is not measured again:
-after a changed bar this takes no time at all."""
+"""Rehearse a candidate as far as that is quick, keep what was measured, and judge. What takes long was measured beside
+the passes before (engine.measuring); what is known is not measured again: after a changed bar this takes no time."""
 
 from __future__ import annotations
 
-from reconciler.core.errors import ConversionFailed, ConverterLost, GateFailed, PermanentError
+from reconciler.core.errors import Disturbed, GateFailed
 from reconciler.core.gates import judge, needed, rejection_text
 from reconciler.core.measured import Measured
 
@@ -13,21 +13,33 @@ if TYPE_CHECKING:
     from reconciler.core.measured import Fidelity
     from reconciler.engine.carry_out import Execution
 
-UNMEASURED = "`fidelity: {skip: <why>}` in its gates and `apply --retry` do without"
 HINT = "relax the bar (nothing is measured again for that), or change the model"
 
 
 def prove(wanted: Wanted, staged: str, name: str, execution: Execution) -> None:
     """`staged` is the candidate's folder, `name` what it is called meanwhile. Raises GateFailed, or RehearsalFailed
     when it does not even answer."""
-    fidelity = _fidelity(wanted, staged, execution)
-    _require(wanted, fidelity, None)
-    _require(wanted, fidelity, _rehearsed(wanted, staged, name, fidelity, execution))
+    release, known = wanted.release, execution.known()
+    fidelity = known.fidelity.get(release.recipe.build_key)
+    held = known.releases.get(release.digest)
+    require(wanted, fidelity, held)
+    require(wanted, fidelity, _rehearsed(wanted, staged, name, fidelity, execution))
 
 
-def _require(wanted: Wanted, fidelity: Fidelity | None, measured: Measured | None) -> None:
-    said = rejection_text(judge(wanted.gates, wanted.release.precision, fidelity, measured))
-    if said:
+def require_compared(wanted: Wanted, execution: Execution) -> None:
+    """What was never compared with its source is no candidate: it was planned to be measured first."""
+    fidelity = execution.known().fidelity.get(wanted.release.recipe.build_key)
+    if needed(wanted.gates, fidelity, None).fidelity:
+        raise Disturbed("nobody has compared it with its source, or the numbers went", code="NumbersLost")
+
+
+def rejected(wanted: Wanted, fidelity: Fidelity | None, measured: Measured | None) -> str:
+    """Why it is not to be served by these numbers, with each beside its bar; "" when it is."""
+    return rejection_text(judge(wanted.gates, wanted.release.precision, fidelity, measured))
+
+
+def require(wanted: Wanted, fidelity: Fidelity | None, measured: Measured | None) -> None:
+    if said := rejected(wanted, fidelity, measured):
         raise GateFailed(said, hint=HINT)
 
 
@@ -36,23 +48,6 @@ def asks_fidelity(desired: Desired, build_key: str) -> bool:
     return any(
         not one.gates.fidelity.skip for one in desired.wanted if one.release.recipe.build_key == build_key
     )
-
-
-def _fidelity(wanted: Wanted, staged: str, execution: Execution) -> Fidelity | None:
-    """Usually known since the conversion. What cannot be compared is not served: nobody would know what it says."""
-    build_key = wanted.release.recipe.build_key
-    held = execution.known().fidelity.get(build_key)
-    if not needed(wanted.gates, held, None).fidelity:
-        return held
-    try:
-        found = execution.workers.compare(execution.source(build_key), staged)
-    except (ConversionFailed, ConverterLost) as error:
-        said = f"it could not be compared with its source: {error}"
-        # What was killed lacked memory, most likely, and that may come back.
-        kind = ConverterLost if isinstance(error, ConverterLost) else PermanentError
-        raise kind(said, code="FidelityUnmeasured", hint=f"{error.hint}; {UNMEASURED}") from None
-    execution.machine.records.save_fidelity(found)
-    return found
 
 
 def _rehearsed(
@@ -67,5 +62,5 @@ def _rehearsed(
         for measured in execution.workers.rehearsal.prove(staged, name, gates, rest, held):
             held = measured
             execution.machine.records.save_measured(held)
-            _require(wanted, fidelity, held)
+            require(wanted, fidelity, held)
     return held

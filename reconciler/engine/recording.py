@@ -56,7 +56,7 @@ def record_outcome(execution: Execution, outcome: Outcome) -> None:
         records.save_failures(remember(records.failures(), outcome, now()))
         if outcome.status == "failed" and outcome.permanent and change.action == "verify":
             remember_rejected(outcome, execution)
-        if outcome.status == "done" and change.action in ("convert", "verify", "register"):
+        if outcome.status == "done" and change.action in ("convert", "measure", "verify", "register"):
             _record_timing(execution, outcome)
         if outcome.status == "done" and change.action == "fetch":
             records.save_timing("fetch", "", change.cost.download_bytes, outcome.seconds)
@@ -110,7 +110,10 @@ def _judged(before: Conditions, last: Look, result: PassResult) -> dict[str, Map
         _failures(last, result),
         now(),
         suspensions=last.recorded.suspensions,
-        running={change.build_key: change.action for change in result.running},
+        running={
+            change.variant if change.action == "measure" else change.build_key: change.action
+            for change in result.running
+        },
     )
     served = {name: held for name, held in before.items() if last.observed.serving(name) is not None}
     return {**served, **judged}

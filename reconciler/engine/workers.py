@@ -12,9 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from reconciler.core.changes import Change
-    from reconciler.core.measured import Fidelity
     from reconciler.engine.machine import Machine
-    from reconciler.engine.resolve import Source
     from reconciler.serving.foundry import Foundry
     from reconciler.verification.rehearsal import Rehearsal
 
@@ -62,15 +60,6 @@ class Workers:
             make_folder(catalog)
             self._rehearsal = Rehearsal(self._runtime(catalog, "rehearsal"))
         return self._rehearsal
-
-    def compare(self, source: Source, artifact: str) -> Fidelity:
-        """In a worker of its own, for an artifact whose conversion is long over: its numbers were lost, or never
-        taken."""
-        from reconciler.conversion.converter import Converter
-
-        layout, make = self._machine.layout, self._options.make_converter
-        with make() if make else Converter(layout.at("staging", "comparison"), layout.logs) as converter:
-            return converter.compare(source.recipe, source.path, artifact, adapter=source.adapter)
 
     def _runtime(self, cache: str, name: str) -> Foundry:
         layout = self._machine.layout

@@ -132,6 +132,13 @@ class Foundry:
         said = self._model_call("ask", question, self._limits.answer, on_text)
         return Answer(load_seconds=loaded["seconds"], **said)
 
+    def count(self, identity: str, messages: Sequence[tuple[str, str]]) -> int:
+        """The tokens of the prompt that the template makes of (role, text) messages; nothing is generated."""
+        self._model_call("load", {"id": identity}, self._limits.load)
+        question = {"id": identity, "messages": [[role, text] for role, text in messages]}
+        counted: int = self._model_call("count", question, self._limits.answer)["tokens"]
+        return counted
+
     def measure(self) -> tuple[int, dict[str, str]]:
         """Peak memory of the child in bytes since the last load, and the versions of the libraries that
         answered."""

@@ -93,6 +93,14 @@ class Worker:
             request.set_options(_options(limit, parameters["temperature"]))
             return _stream(session, request, emit)
 
+    def count(self, parameters: Json, emit: Emit) -> Json:
+        from foundry_local_sdk import ChatSession, Request
+
+        with ChatSession(self._loaded[parameters["id"]]) as session, Request() as request:
+            for role, text in parameters["messages"]:
+                request.add_item(_message(role, text))
+            return {"tokens": session.preflight_request(request).prompt_tokens}
+
     def measure(self, parameters: Json, emit: Emit) -> Json:
         return {
             "peak_memory_bytes": _peak_memory(),
@@ -218,7 +226,7 @@ def _peak_memory_of_process() -> int:
 
 if __name__ == "__main__":
     worker = Worker()
-    verbs = ("open", "register", "unregister", "list", "load", "ask", "measure", "memory")
+    verbs = ("open", "register", "unregister", "list", "load", "ask", "count", "measure", "memory")
     serve({verb: getattr(worker, verb) for verb in verbs})
     # Not through the SDK's close(): after a model was loaded it waits a second for its own threads (2.2.1),
     # and all it would free goes with the process. Whatever we promised is on disk already.

@@ -16,6 +16,7 @@ from reconciler.core.answer import Measurements
 from reconciler.core.errors import PermanentError, ReconcilerError, RehearsalFailed
 from reconciler.core.value import replace
 from reconciler.verification.endurance import endure
+from reconciler.verification.fixtures import count_rendered
 from reconciler.verification.golden import ask_golden
 from reconciler.verification.speed import time_answers
 
@@ -51,6 +52,8 @@ class Runtime(Protocol):
         temperature: float | None = None,
     ) -> Answer: ...
 
+    def count(self, identity: str, messages: Sequence[tuple[str, str]]) -> int: ...
+
     def measure(self) -> tuple[int, dict[str, str]]: ...
 
     def memory(self) -> int: ...
@@ -84,6 +87,10 @@ class Rehearsal:
         with self._registered(folder, name):
             if wanted.load:
                 yield (held := replace(held, load=self._measure(folder, name)))
+            if wanted.fixtures:
+                fixtures = [gates.fixtures[place] for place in wanted.fixtures]
+                counts = count_rendered(self._runtime, folder, name, fixtures)
+                yield (held := replace(held, rendered={**held.rendered, **counts}))
             if gates.prompts and wanted.questions:
                 answers = ask_golden(self._runtime, name, gates.prompts, wanted.questions)
                 yield (held := replace(held, answers={**held.answers, **answers}))

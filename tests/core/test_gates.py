@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+import reconciler
 from reconciler.core.answer import Measurements
 from reconciler.core.bars import (
     EnduranceGate,
@@ -14,12 +15,15 @@ from reconciler.core.bars import (
     PerformanceGate,
     PromptsGate,
 )
+from reconciler.core.desired import Wanted
+from reconciler.core.failures import RememberedFailure
 from reconciler.core.gates import judge, needed, rejection_text, rejections
 from reconciler.core.manifest import PRECISIONS
 from reconciler.core.measured import TEXTS_DIGEST, Endured, Fidelity, Known, Measured, Speed
 from reconciler.core.value import replace
 from tests.core.world import World, desired, release, wanted
 
+NOW = "2026-01-01T00:00:00Z"
 LOAD = Measurements(
     load_seconds=1.0,
     first_token_seconds=0.1,
@@ -197,4 +201,84 @@ def test_it_is_mended_all_the_same() -> None:
 
 
 def test_gates_are_no_part_of_a_release() -> None:
-    assert SERVED.plan(desired(wanted(gates=Gates(load=LoadGate(max_memory=1))))).changes == ()
+    gates = Gates(load=LoadGate(max_memory=1 << 40))
+    assert knowing(SERVED, measured()).plan(desired(wanted(gates=gates))).changes == ()
+
+
+@pytest.mark.parametrize(
+    ("gates", "found", "expected"),
+    [
+        (Gates(), None, []),  # the usual ones it has passed, whatever became of the records
+        (Gates(fidelity=FidelityGate(skip="odd")), None, []),
+        (Gates(load=LoadGate(max_memory=1 << 40)), None, ["measure"]),
+        (Gates(prompts=PROMPTS), None, ["measure"]),
+        (Gates(prompts=PROMPTS), answered("Paris", "Rome"), []),
+        (Gates(prompts=PROMPTS), answered("Paris"), ["measure"]),
+        (Gates(performance=TIMED), measured(), ["measure"]),
+        (Gates(endurance=EnduranceGate()), measured(endured=ENDURED), []),
+        (Gates(endurance=EnduranceGate(requests=99)), measured(endured=ENDURED), ["measure"]),
+        # What is rejected already is not measured to the end.
+        (Gates(prompts=PROMPTS, endurance=EnduranceGate()), answered("Paris", "Roma"), []),
+    ],
+)
+def test_a_gate_that_comes_after_its_release_is_measured_while_that_serves(
+    gates: Gates, found: Measured | None, expected: list[str]
+) -> None:
+    world = SERVED if found is None else knowing(SERVED, found)
+    plan = world.plan(desired(wanted(gates=gates)))
+    assert [change.action for change in plan.changes] == expected
+    assert all((one.reason, one.number) == ("GateUnmeasured", 1) for one in plan.changes)
+
+
+@pytest.mark.parametrize(
+    ("gates", "expected"),
+    [
+        (Gates(prompts=PROMPTS), ["verify", "register"]),
+        (Gates(performance=TIMED), ["measure", "verify", "register"]),
+        (Gates(endurance=EnduranceGate()), ["measure", "verify", "register"]),
+    ],
+)
+def test_what_takes_long_is_measured_before_a_release_is_verified(gates: Gates, expected: list[str]) -> None:
+    world = SERVED.without_releases()
+    assert [change.action for change in world.plan(desired(wanted(gates=gates))).changes] == expected
+    lost = replace(world, recorded=replace(world.recorded, measured=Known()))
+    plan = lost.plan(desired(wanted(gates=gates)))
+    assert [change.action for change in plan.changes] == ["measure", "verify", "register"]
+
+
+def failed_to_measure(one: Wanted) -> RememberedFailure:
+    return RememberedFailure(
+        key=one.measure_key,
+        action="measure",
+        variant=one.variant,
+        code="FidelityUnmeasured",
+        message="too little memory",
+        hint="",
+        attempts=1,
+        first=NOW,
+        last=NOW,
+        permanent=True,
+        version=reconciler.__version__,
+    )
+
+
+def test_what_could_not_be_measured_is_held_until_its_gates_ask_for_something_else() -> None:
+    world = SERVED.without_releases()
+    world = replace(world, recorded=replace(world.recorded, measured=Known()))
+    one = wanted()
+    world = replace(world, recorded=replace(world.recorded, failures=(failed_to_measure(one),)))
+    plan = world.plan(desired(one))
+    assert [hold.reason for hold in plan.held] == ["FailedBefore"]
+    assert plan.changes == ()
+    skipping = wanted(gates=Gates(fidelity=FidelityGate(skip="no memory")))
+    assert [c.action for c in world.plan(desired(skipping)).changes] == ["verify", "register"]
+    barred = wanted(gates=Gates(fidelity=FidelityGate(max_mean_kl=1.0)))
+    assert world.plan(desired(barred)).changes == ()  # another bar measures no better
+
+
+def test_what_serves_is_mended_though_it_could_not_be_measured() -> None:
+    one = wanted(gates=Gates(prompts=PROMPTS))
+    world = replace(SERVED, recorded=replace(SERVED.recorded, failures=(failed_to_measure(one),)))
+    plan = world.plan(desired(one))
+    assert (plan.changes, [hold.reason for hold in plan.held]) == ((), ["FailedBefore"])
+    assert [c.action for c in world.damaged("model.onnx").plan(desired(one)).changes] == ["repair"]

@@ -153,7 +153,7 @@ def test_the_plan_made_elsewhere_is_the_machines_own(case: str, confirm: bool) -
     world = change(World().converge(both))
     read = through_git(world)
     elsewhere = make_plan(want, to_observed(read), to_recorded(read), confirm=confirm)
-    assert elsewhere == world.plan(want, confirm=confirm)
+    assert elsewhere == replace(world.plan(want, confirm=confirm), verdicts={})  # numbers are not told
     assert elsewhere.changes or elsewhere.held or case == "nothing to do"
 
 

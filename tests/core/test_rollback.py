@@ -10,7 +10,7 @@ from reconciler.core.changes import Plan
 from reconciler.core.desired import Desired
 from reconciler.core.failures import RememberedFailure, failure_key, runtime_key
 from reconciler.core.history import ROLLED_BACK
-from reconciler.core.measured import Known, Measured
+from reconciler.core.measured import Measured
 from reconciler.core.plan import make_plan
 from reconciler.core.rollback import Rollback, effective
 from reconciler.core.value import replace
@@ -49,7 +49,8 @@ def measured(world: World, **peaks: int) -> World:
         )
         for name, peak in peaks.items()
     }
-    return replace(world, recorded=replace(world.recorded, measured=Known(releases=found), runtime=HERE))
+    known = replace(world.recorded.measured, releases=found)
+    return replace(world, recorded=replace(world.recorded, measured=known, runtime=HERE))
 
 
 def by_hand(world: World, refused: tuple[str, ...] = (NEW.digest,)) -> World:
@@ -156,7 +157,8 @@ def test_it_is_planned_once_and_both_artifacts_stay(world: World) -> None:
     assert steps(planned(world, want)) == []
     assert world.observed.artifacts.keys() == {OLD.recipe.build_key, NEW.recipe.build_key}
     # Git decides again: what was refused comes back under a number of its own, and nothing is converted.
-    world = replace(world, recorded=replace(world.recorded, rollbacks={}, measured=Known()))
+    unmeasured = replace(world.recorded.measured, releases={})
+    world = replace(world, recorded=replace(world.recorded, rollbacks={}, measured=unmeasured))
     assert steps(planned(world, desired(NEW))) == [
         "verify 4 RecipeChanged",
         "register 4 RecipeChanged",

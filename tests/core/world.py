@@ -6,6 +6,7 @@ from reconciler.core.changes import Change, Plan
 from reconciler.core.desired import Desired, Wanted
 from reconciler.core.history import Past, registered
 from reconciler.core.manifest import Generation, Target
+from reconciler.core.measured import TEXTS_DIGEST, Fidelity
 from reconciler.core.observed import Observed, Registration, ServedFolder
 from reconciler.core.plan import make_plan
 from reconciler.core.recorded import Recorded, RecordedRelease
@@ -75,6 +76,7 @@ class World:
     def carry_out(self, change: Change, want: Desired) -> World:
         return {
             "convert": self._convert,
+            "measure": self._measure,
             "verify": lambda *_: self,
             "register": self._register,
             "repair": self._register,
@@ -87,6 +89,11 @@ class World:
 
     def without_artifacts(self) -> World:
         return self.with_observed(artifacts={})
+
+    def without_releases(self) -> World:
+        """Built, and never served."""
+        bare = self.with_observed(folders=(), registrations=())
+        return replace(bare, recorded=replace(bare.recorded, releases={}, high_water={}))
 
     def damaged(self, *names: str) -> World:
         return self.with_observed(folders=tuple(replace(f, damage=names) for f in self.observed.folders))
@@ -109,7 +116,25 @@ class World:
         )
         left = {k: v for k, v in self.observed.damaged_artifacts.items() if k != change.build_key}
         held = {**self.observed.artifacts, change.build_key: artifact}
-        return self.with_observed(artifacts=held, damaged_artifacts=left)
+        return self.with_observed(artifacts=held, damaged_artifacts=left).compared(change.build_key)
+
+    def compared(self, build_key: str) -> World:
+        """As a faithful conversion is found."""
+        found = Fidelity(
+            build_key=build_key,
+            prompts=TEXTS_DIGEST,
+            positions=100,
+            top1_agreement=1.0,
+            mean_kl=0.0,
+            perplexity_ratio=1.0,
+            wiring_kl=0.0,
+        )
+        known = self.recorded.measured
+        known = replace(known, fidelity={**known.fidelity, build_key: found})
+        return replace(self, recorded=replace(self.recorded, measured=known))
+
+    def _measure(self, change: Change, want: Desired) -> World:
+        return self.compared(change.build_key)
 
     def _register(self, change: Change, want: Desired) -> World:
         one = next(w for w in want.wanted if w.variant == change.variant)

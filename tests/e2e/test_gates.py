@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.e2e.asking import asking
 from tests.machine import TestMachine, tree
 
 pytestmark = pytest.mark.slow
@@ -90,8 +91,17 @@ def failures(machine: TestMachine) -> list[dict[str, Any]]:
 
 def test_the_bad_int4_is_rejected_and_the_old_one_answers(machine: TestMachine) -> None:
     before = tree(machine.root / "served" / "capitals-int4")
-    done = machine.run("apply")
+    with (
+        asking(machine, "capitals-int4", "What is the capital of Slovenia?") as client,
+        asking(machine, "capitals-int8", "What is the capital of Slovenia?") as other,
+    ):
+        done = machine.run("apply")
     assert done.code == 3, done.err
+    assert client.failures == other.failures == []
+    assert client.releases == ["capitals-int4:1"]
+    assert other.releases == ["capitals-int8:1", "capitals-int8:2"]
+    assert {"Ljubljana" in said for _, said in (*client.answers, *other.answers)} == {True}
+    assert machine.run("apply").code == 3  # nobody holds the old one in memory any more
     assert set(machine.index()) == {"capitals-int8:2", "capitals-int4:1"}
     assert tree(machine.root / "served" / "capitals-int4") == before
     (event,) = failures(machine)
@@ -150,6 +160,93 @@ def test_a_tightened_bar_brings_the_last_good_one_back(machine: TestMachine) -> 
     before = (machine.root / "records" / "events.jsonl").read_bytes()
     assert machine.run("apply").code == 3
     assert (machine.root / "records" / "events.jsonl").read_bytes() == before
+
+
+ROLES = (
+    "{roles: {user: '<|im_start|>user\\n{Content}<|im_end|>\\n', assistant: '{Content}<|im_end|>\\n',"
+    " prompt: '<|im_start|>user\\n%s{Content}<|im_end|>\\n<|im_start|>assistant\\n'}}"
+)
+
+
+def ask(machine: TestMachine) -> dict[str, Any]:
+    question = "What is the capital of Slovenia?"
+    found: dict[str, Any] = machine.run("ask", "capitals-int8", question, "-o", "json").json()
+    return found
+
+
+def test_a_template_that_is_edited_in_its_role_form_only(machine: TestMachine) -> None:
+    """The prompt that is served changes, the token count says so, and nobody who asks meanwhile sees a gap."""
+    machine.declare(precisions="int8, int4", template=ROLES.replace("%s", ""), more=golden("minPass: 1"))
+    with asking(machine, "capitals-int8", "What is the capital of Slovenia?") as client:
+        done = machine.run("apply")
+    assert done.code == 0, done.err
+    assert client.failures == []
+    assert client.releases == ["capitals-int8:2", "capitals-int8:3"]
+    assert {"Ljubljana" in said for _, said in client.answers} == {True}
+    before = ask(machine)
+    none = "  gates: [fidelity: {skip: the answers will be worse}]\n"
+    machine.declare(precisions="int8, int4", template=ROLES.replace("%s", "x x x "), more=none)
+    assert "convert" not in " ".join(machine.plan())
+    assert machine.run("apply").code == 0
+    assert ask(machine)["promptTokens"] >= before["promptTokens"] + 3
+
+
+def test_a_fixture_is_rendered_by_the_runtime_too(tmp_path: Path, capitals: Path) -> None:
+    """What a fixture says of the tokenizer is believed when it is read, and found out where it is served."""
+    machine = TestMachine(folder=tmp_path)
+    machine.give_model(capitals)
+    machine.manifests.mkdir(parents=True)
+    turn = "{{- '<|im_start|>user\\n' + m.content + '<|im_end|>\\n' -}}"
+    begin = "{{- '<|im_start|>assistant\\n' -}}"
+    loop = "{%- for m in messages -%}" + turn + "{%- endfor -%}"
+    (machine.manifests / "t.jinja").write_text("{{- eos_token -}}" + loop + begin)
+
+    def template(token: str) -> str:
+        text = token + r"<|im_start|>user\nWhat is it?<|im_end|>\n<|im_start|>assistant\n"
+        messages = "[{role: user, content: What is it?}]"
+        fixture = f'{{messages: {messages}, rendered: "{text}", eosToken: "{token}"}}'
+        return f"{{jinja: t.jinja, fixtures: [{fixture}]}}"
+
+    machine.declare(template=template("very wrong indeed"))
+    done = machine.run("apply")
+    assert done.code == 3, done.err
+    assert "template: fixture 1 has" in done.err + done.out
+    assert machine.index() == {}
+    machine.declare(template=template("<|im_end|>"))
+    assert machine.run("apply").code == 0
+    (measured,) = json.loads((machine.root / "records" / "measurements.json").read_bytes())["body"][
+        "measurements"
+    ]
+    assert {found == expected for found, expected in measured["rendered"].values()} == {False, True}
+
+
+def test_a_gate_that_comes_later_is_measured_for_what_serves(tmp_path: Path, capitals: Path) -> None:
+    machine = TestMachine(folder=tmp_path)
+    machine.give_model(capitals)
+    machine.declare()
+    assert machine.run("apply").code == 0
+    served = tree(machine.root / "served")
+    machine.declare(
+        more="  gates: [prompts: {cases: [{prompt: Hello, exact: No such answer}]}, endurance: {}]\n"
+    )
+    assert machine.plan() == ["measure GateUnmeasured capitals-int4"]
+    done = machine.run("apply")
+    assert done.code == 3, done.err
+    assert "measure" in done.err
+    assert "capitals-int4:1 is served, and goes on: prompts:" in done.out + done.err
+    assert condition(machine, "capitals-int4", "Verified")["reason"] == "GateFailed"
+    assert condition(machine, "capitals-int4", "Ready")["status"] == "True"
+    before = (machine.root / "records" / "events.jsonl").read_bytes()
+    assert machine.run("apply").code == 3
+    assert (machine.root / "records" / "events.jsonl").read_bytes() == before
+    machine.declare(
+        more="  gates: [prompts: {cases: [{prompt: Hello, regex: .}]}, endurance: {requests: 8}]\n"
+    )
+    assert machine.plan() == ["measure GateUnmeasured capitals-int4"]  # endurance only: the answer is known
+    done = machine.run("apply")
+    assert done.code == 0, done.err
+    assert machine.plan() == []
+    assert tree(machine.root / "served") == served
 
 
 def test_a_prompt_longer_than_the_context_fails_alone(tmp_path: Path, capitals: Path) -> None:

@@ -251,3 +251,80 @@ def test_a_damaged_memory_of_failures_is_set_aside(world: World) -> None:
     assert world.opened.records.load().damaged == ("failures.json",)
     assert outcomes(world.apply()) == ["convert failed"]
     assert "NaN" in json.dumps([one.message for one in world.opened.records.failures()])
+
+
+def compared(world: World) -> int:
+    return len(world.pids("compared"))
+
+
+def test_an_artifact_that_cannot_be_compared_is_kept_and_held_until_its_gates_do_without(
+    world: World,
+) -> None:
+    world.say("uncompared")
+    done = world.apply()
+    assert outcomes(done) == ["convert done", "measure failed"]
+    assert done.outcomes[1].code == "FidelityUnmeasured"
+    assert world.conditions()["Built"] == "True ArtifactHeld"
+    assert world.conditions()["Verified"] == "False FidelityUnmeasured"
+    tries = compared(world)
+    for _ in range(20):
+        assert outcomes(world.run()) == []
+    assert world.plan() == ["FailedBefore"]
+    assert compared(world) == tries
+    world.machine.declare(more="  gates: [fidelity: {skip: no memory}]\n")
+    assert world.plan() == []
+    assert outcomes(world.apply()) == ["verify failed", "register skipped"]  # the graph is five bytes
+    assert len(world.pids()) == 1  # one conversion
+
+
+def test_a_comparison_that_was_killed_is_tried_again_and_costs_no_conversion(world: World) -> None:
+    world.say("die-comparing")
+    done = world.apply()
+    assert outcomes(done) == ["convert done", "measure failed"]
+    assert done.outcomes[1].code == "FidelityUnmeasured"
+    assert world.plan() == ["BackoffActive"]
+    world.unsay("die-comparing")
+    done = world.apply()
+    assert outcomes(done)[0] == "measure failed"
+    assert done.outcomes[0].code != "FidelityUnmeasured"  # the graph is five bytes
+    assert len(world.opened.records.measured().fidelity) == 1  # kept, though something failed after it
+    assert len(world.pids()) == 1
+
+
+def test_a_measurement_does_not_hold_up_another_model_and_a_newer_commit_cancels_it(world: World) -> None:
+    world.say("uncompared")
+    world.apply()
+    world.unsay("uncompared")
+    world.say("wait-comparing")
+    world.machine.declare(more="  gates: [fidelity: {maxMeanKL: 1}, endurance: {requests: 9}]\n")
+    tries = compared(world)
+    assert [change.action for change in world.run().running] == ["measure"]
+    until(lambda: compared(world) == tries + 1)
+    began = time.monotonic()
+    result = world.run()
+    assert time.monotonic() - began < 1.5
+    assert [change.action for change in result.running] == ["measure"]
+    assert world.conditions()["Reconciling"] == "True Measuring"
+    world.machine.declare(more="  gates: [fidelity: {maxMeanKL: 1}, endurance: {requests: 10}]\n")
+    result = world.run()
+    assert outcomes(result) == ["measure cancelled"]
+    assert [change.action for change in result.running] == ["measure"]
+    until(lambda: not is_alive(world.pids("compared")[tries]), 3)
+    until(lambda: compared(world) == tries + 2)
+    world.keeping.close()
+    assert not any(map(is_alive, world.pids("compared")))
+
+
+def test_nothing_is_measured_beside_a_conversion(world: World) -> None:
+    world.say("uncompared")
+    world.apply()
+    world.unsay("uncompared")
+    world.say("wait")
+    world.machine.declare(precisions="int4, int8", more="  gates: [endurance: {requests: 9}]\n")
+    result = world.run()
+    assert [(one.action, one.variant) for one in result.running] == [("convert", "capitals-int8")]
+    world.unsay("wait")
+    world.wait()
+    result = world.run()
+    assert outcomes(result)[0] == "convert done"
+    assert {one.action for one in result.running} == {"measure"}

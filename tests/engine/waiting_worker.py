@@ -1,9 +1,10 @@
 """A converter that does what files beside the source's weights say, so that a test decides how long it works and how it
 ends. `imports`: the first request takes as long as that file is there; `uncompared` and `die-comparing`: the artifact
-cannot be compared with its source, or whoever compares them is killed."""
+cannot be compared with its source, or whoever compares them is killed; `wait-comparing`: that takes as long."""
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
@@ -19,7 +20,9 @@ TREE = {
     "model.onnx.data": b"w" * 100_000,
     "tokenizer.json": b"{}",
     "tokenizer_config.json": b"{}",
-    "genai_config.json": b"{}",
+    "genai_config.json": json.dumps(
+        {"model": {"type": "qwen2", "context_length": 64, "decoder": {}}, "search": {"max_length": 64}}
+    ).encode(),
 }
 
 
@@ -34,6 +37,8 @@ def work(order: Order) -> dict[str, Any] | None:
 def _compare(order: Order, told: str) -> dict[str, Any]:
     """As a faithful conversion to 4 bits is found."""
     _append(os.path.join(told, "compared"), str(os.getpid()))
+    while os.path.exists(os.path.join(told, "wait-comparing")):
+        time.sleep(0.01)
     if os.path.exists(os.path.join(told, "uncompared")):
         raise ConversionFailed("the source does not fit into memory")
     if os.path.exists(os.path.join(told, "die-comparing")):
