@@ -6,6 +6,7 @@ reaches it. It has all the disk that it wants. Pure.
 
 from __future__ import annotations
 
+from reconciler.core.measured import Known
 from reconciler.core.observed import Observed, Registration, ServedFolder
 from reconciler.core.recorded import Recorded, RecordedRelease
 from reconciler.core.release import ALWAYS_COPIED, Artifact, Marker, StoredFile
@@ -36,6 +37,7 @@ def observed_of(desired: Desired) -> Observed:
 
 def recorded_of(desired: Desired, timings: Iterable[Timing] = ()) -> Recorded:
     return Recorded(
+        measured=Known(told=False),
         releases={
             one.variant: RecordedRelease.from_marker(_marker(one), registered="") for one in desired.wanted
         },
