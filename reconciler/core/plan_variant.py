@@ -7,14 +7,20 @@ from reconciler.core.difference import Difference, compare
 from reconciler.core.estimate import seconds_for
 from reconciler.core.failures import REMOVALS, failure_key, verdict
 from reconciler.core.gates import rejection_text
-from reconciler.core.ownership import is_ours
 from reconciler.core.plan_fetch import fetch_change
 from reconciler.core.plan_measure import ANEW, measure_anew, measure_first, verdicts_of, without_measuring
+from reconciler.core.plan_retire import retire_others
 from reconciler.core.plan_runtime import verify_anew
-from reconciler.core.release import ALWAYS_COPIED
-from reconciler.core.retention import Retention
 from reconciler.core.room import room
 from reconciler.core.value import replace, value
+from reconciler.core.variant_facts import (
+    copied_bytes,
+    facts_of,
+    next_number,
+    number_of_wanted,
+    predecessor_of,
+    what_is_broken,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,9 +28,9 @@ if TYPE_CHECKING:
 
     from reconciler.core.desired import Wanted
     from reconciler.core.hub import Fetch
-    from reconciler.core.observed import Observed, Registration, ServedFolder
-    from reconciler.core.recorded import Recorded, RecordedRelease
-    from reconciler.core.release import Marker
+    from reconciler.core.observed import Observed
+    from reconciler.core.recorded import Recorded
+    from reconciler.core.variant_facts import Facts
 
 
 @value
@@ -37,42 +43,6 @@ class VariantPlan:
     later: tuple[Held, ...] = ()
     phase: str = "release"
     short_of: int = 0  # bytes that must be free, where they are not
-
-
-@value
-class _Facts:
-    """One variant as this machine knows it. `registrations` are ours only, highest number first."""
-
-    wanted: Wanted
-    observed: Observed
-    recorded: Recorded
-    registrations: tuple[Registration, ...]
-    folders: dict[int, ServedFolder]
-    remembered: RecordedRelease | None
-    now: str
-    running: bool  # the download or the conversion is under way
-
-    @property
-    def artifact_is_held(self) -> bool:
-        """Or will be, when the store is mended: that comes first in a plan."""
-        key = self.wanted.release.recipe.build_key
-        return key in self.observed.artifacts or key in self.observed.mendable
-
-    @property
-    def artifact_is_rotten(self) -> bool:
-        return not self.artifact_is_held and (
-            self.wanted.release.recipe.build_key in self.observed.damaged_artifacts
-        )
-
-    def folder_is_whole(self, number: int) -> bool:
-        folder = self.folders.get(number)
-        return (
-            folder is not None
-            and folder.marker is not None
-            and folder.marker.release == self.wanted.release.digest
-            and self.observed.owns(folder.marker.owner)
-            and not folder.damage
-        )
 
 
 def plan_variant(
@@ -91,7 +61,7 @@ def plan_variant(
     if wanted.variant in observed.unreadable:
         why = observed.unreadable[wanted.variant]
         return VariantPlan(held=(Held(variant=wanted.variant, reason="Unreadable", message=why),))
-    facts = _facts(wanted, observed, recorded, now, running)
+    facts = facts_of(wanted, observed, recorded, now, running)
     plan = _planned(facts)
     suspension = recorded.suspension_of(wanted.variant, wanted.release.model)
     if plan.changes and (wanted.suspended or suspension):
@@ -107,19 +77,19 @@ def plan_variant(
     return _unless_it_failed(plan, facts) or _unless_disk_is_short(plan, facts)
 
 
-def _planned(facts: _Facts) -> VariantPlan:
+def _planned(facts: Facts) -> VariantPlan:
     if facts.wanted.instead is not None and facts.wanted.instead.stays:
         return VariantPlan()
     return _repair(facts) or _release(facts)
 
 
-def _unless_a_gate_rejects(plan: VariantPlan, facts: _Facts) -> VariantPlan:
+def _unless_a_gate_rejects(plan: VariantPlan, facts: Facts) -> VariantPlan:
     """Judged anew each time, from what was measured: a relaxed bar lets the release go on, and nothing is remembered
     but numbers. What serves is never taken away for it: it is the last that was good."""
     rejected = rejection_text(verdicts_of(facts.wanted, facts.recorded))
     if not rejected:
         return plan
-    number = _number_of_wanted(facts)
+    number = number_of_wanted(facts)
     if number is not None:
         message = f"{facts.wanted.variant}:{number} is served, and goes on: {rejected}"
         hold = Held(variant=facts.wanted.variant, reason="GateFailed", message=message)
@@ -127,32 +97,16 @@ def _unless_a_gate_rejects(plan: VariantPlan, facts: _Facts) -> VariantPlan:
     return VariantPlan(held=(Held(variant=facts.wanted.variant, reason="GateFailed", message=rejected),))
 
 
-def _facts(
-    wanted: Wanted, observed: Observed, recorded: Recorded, now: str, running: Container[str]
-) -> _Facts:
-    mine = observed.registrations_of.get(wanted.variant, [])
-    return _Facts(
-        wanted=wanted,
-        observed=observed,
-        recorded=recorded,
-        registrations=tuple(sorted(mine, key=lambda r: -r.number)),
-        folders={folder.number: folder for folder in observed.folders_of.get(wanted.variant, [])},
-        remembered=recorded.releases.get(wanted.variant),
-        now=now,
-        running=any(key in running for key in wanted.work_keys),
-    )
-
-
-def _repair(facts: _Facts) -> VariantPlan | None:
+def _repair(facts: Facts) -> VariantPlan | None:
     """The release that git wants has been served before: is it still all there?"""
-    number = _number_of_wanted(facts)
+    number = number_of_wanted(facts)
     if number is None:
         return None
-    broken = _what_is_broken(facts, number)
+    broken = what_is_broken(facts, number)
     if not broken and facts.artifact_is_rotten:
         return _rebuild(facts, number)
     if not broken:
-        retired, later = _retire_others(facts, keep=number)
+        retired, later = retire_others(facts, keep=number)
         anew = (*_measure_anew(facts, number), *verify_anew(facts.wanted, facts.recorded, number))
         return VariantPlan(changes=(*anew, *retired), later=later)
     changes = []
@@ -174,7 +128,7 @@ def _repair(facts: _Facts) -> VariantPlan | None:
             after={"id": f"{facts.wanted.variant}:{number}", "release": facts.wanted.release.digest},
         )
     )
-    retired, later = _retire_others(facts, keep=number)
+    retired, later = retire_others(facts, keep=number)
     return VariantPlan(
         changes=(*changes, *retired), later=later, phase="convert" if needs_conversion else "mend"
     )
@@ -183,56 +137,22 @@ def _repair(facts: _Facts) -> VariantPlan | None:
 _LOST = Difference(reason="DriftDetected", forced_by=("artifact",))
 
 
-def _rebuild(facts: _Facts, number: int) -> VariantPlan:
+def _rebuild(facts: Facts, number: int) -> VariantPlan:
     """What serves is whole, what it was made from is not, and nothing here has those bytes: while it still serves, so
     that its next repair or template does not have to wait for hours."""
     if facts.wanted.fetch is not None:
         return _fetch(facts, facts.wanted.fetch)
-    retired, later = _retire_others(facts, keep=number)
+    retired, later = retire_others(facts, keep=number)
     convert = _convert(facts, reason="DriftDetected", difference=_LOST)
     return VariantPlan(changes=(convert, *retired), later=later, phase="convert")
 
 
-def _number_of_wanted(facts: _Facts) -> int | None:
-    """The number under which the wanted release is, or was, served here. The world is asked first; the records only
-    know of what has vanished without trace."""
-    digest = facts.wanted.release.digest
-    for registration in facts.registrations:
-        if registration.properties.get("reconciler_release") == digest:
-            return registration.number
-    remembered = facts.remembered
-    if remembered is not None and remembered.release == digest:
-        return remembered.number
-    return None
-
-
-def _what_is_broken(facts: _Facts, number: int) -> tuple[str, ...]:
-    folder = facts.folders.get(number)
-    registration = next((r for r in facts.registrations if r.number == number), None)
-    broken = []
-    if registration is None:
-        broken.append("registration removed")
-    elif folder is not None and registration.path.rstrip("/\\") != folder.path:
-        broken.append("registration points elsewhere")
-    elif registration.properties.get("reconciler_release") != facts.wanted.release.digest:
-        broken.append("registration names another release")
-    if folder is None:
-        broken.append("served folder missing")
-    elif folder.marker is None:
-        broken.append("release.json unreadable")
-    elif folder.damage:
-        broken.extend(folder.damage)
-    elif not facts.folder_is_whole(number):
-        broken.append("served folder holds another release, or another root's")
-    return tuple(broken)
-
-
-def _release(facts: _Facts) -> VariantPlan:
+def _release(facts: Facts) -> VariantPlan:
     """A release that this machine has never served: convert if needed, verify, register, retire the predecessor."""
-    difference = compare(facts.wanted.release, _predecessor(facts))
+    difference = compare(facts.wanted.release, predecessor_of(facts))
     if facts.wanted.instead is not None:
         difference = replace(difference, reason="RolledBack")
-    number = _next_number(facts)
+    number = next_number(facts)
     changes = []
     if not facts.artifact_is_held and facts.wanted.fetch is not None:
         return _fetch(facts, facts.wanted.fetch)
@@ -244,42 +164,22 @@ def _release(facts: _Facts) -> VariantPlan:
     changes.extend(measure_first(measuring, facts.wanted, facts.recorded, is_built=facts.artifact_is_held))
     changes.append(_step("verify", facts, difference, number))
     changes.append(_step("register", facts, difference, number))
-    retired, later = _retire_others(facts, keep=number)
+    retired, later = retire_others(facts, keep=number)
     return VariantPlan(
         changes=(*changes, *retired), later=later, phase="release" if facts.artifact_is_held else "convert"
     )
 
 
-def _measure_anew(facts: _Facts, number: int) -> tuple[Change, ...]:
+def _measure_anew(facts: Facts, number: int) -> tuple[Change, ...]:
     added = Difference(reason=ANEW, forced_by=("gates",))
     return measure_anew(_step("measure", facts, added, number), facts.wanted, facts.recorded)
 
 
-def _fetch(facts: _Facts, fetch: Fetch) -> VariantPlan:
+def _fetch(facts: Facts, fetch: Fetch) -> VariantPlan:
     return VariantPlan(changes=(fetch_change(facts.wanted, fetch, facts.recorded),), phase="fetch")
 
 
-def _predecessor(facts: _Facts) -> Marker | RecordedRelease | None:
-    """What the variant is served as now: the folder behind the newest registration, else what the records say."""
-    for registration in facts.registrations:
-        folder = facts.folders.get(registration.number)
-        if folder is not None and folder.marker is not None:
-            return folder.marker
-    return facts.remembered
-
-
-def _next_number(facts: _Facts) -> int:
-    """One more than any number this name ever had: an id is never reused for other content (foundry-local.md, 2)."""
-    seen = [
-        *(r.number for r in facts.registrations),
-        *facts.folders,
-        facts.recorded.high_water.get(facts.wanted.variant, 0),
-        facts.observed.occupied.get(facts.wanted.variant, 0),
-    ]
-    return max(seen, default=0) + 1
-
-
-def _convert(facts: _Facts, *, reason: str, difference: Difference) -> Change:
+def _convert(facts: Facts, *, reason: str, difference: Difference) -> Change:
     wanted = facts.wanted
     recipe = wanted.release.recipe
     seconds = seconds_for("convert", recipe.precision, wanted.source_bytes, facts.recorded.timings)
@@ -300,7 +200,7 @@ def _convert(facts: _Facts, *, reason: str, difference: Difference) -> Change:
     )
 
 
-def _step(action: str, facts: _Facts, difference: Difference, number: int) -> Change:
+def _step(action: str, facts: Facts, difference: Difference, number: int) -> Change:
     release = facts.wanted.release
     return Change(
         action=action,
@@ -312,68 +212,13 @@ def _step(action: str, facts: _Facts, difference: Difference, number: int) -> Ch
         before=difference.before,
         after={"id": f"{release.variant}:{number}", "release": release.digest, **difference.after},
         cost=Cost(
-            disk_bytes=_copied_bytes(facts) if action == "register" else 0,
+            disk_bytes=copied_bytes(facts) if action == "register" else 0,
             seconds=seconds_for(action, release.precision, facts.wanted.source_bytes, facts.recorded.timings),
         ),
     )
 
 
-def _copied_bytes(facts: _Facts) -> int:
-    """What a served folder adds to the disk beside the store: large files are shared with it."""
-    artifact = facts.observed.artifacts.get(facts.wanted.release.recipe.build_key)
-    if artifact is not None:
-        return sum(file.size for file in artifact.files if file.size < ALWAYS_COPIED)
-    predicted = facts.wanted.predicted_bytes
-    return predicted if predicted < ALWAYS_COPIED else 0
-
-
-def _retire_others(facts: _Facts, *, keep: int) -> tuple[tuple[Change, ...], tuple[Held, ...]]:
-    """What goes now, and what in time. A higher number goes at once: it would keep the name."""
-    registered = {r.number for r in facts.registrations}
-    numbers = sorted((registered | _finished_folders(facts)) - {keep})
-    retention = Retention(
-        wanted=facts.wanted, observed=facts.observed, recorded=facts.recorded, now=facts.now
-    )
-    refused = _refused_numbers(facts)
-    stays = {n: retention.of(n) for n in numbers if n < keep and n in registered and n not in refused}
-    later = tuple(held for held in stays.values() if held is not None)
-    changes = tuple(
-        Change(
-            action="retire",
-            reason="RolledBack" if number in refused else "Superseded",
-            variant=facts.wanted.variant,
-            number=number,
-            before={"id": f"{facts.wanted.variant}:{number}", "registered": number in registered},
-            after=_serves_instead(facts, keep) if number in refused else None,
-        )
-        for number in numbers
-        if stays.get(number) is None
-    )
-    return changes, later
-
-
-def _refused_numbers(facts: _Facts) -> set[int]:
-    """Under which releases are registered that are not to serve."""
-    refused = facts.wanted.instead.refused if facts.wanted.instead is not None else ()
-    return {r.number for r in facts.registrations if r.properties.get("reconciler_release") in refused}
-
-
-def _serves_instead(facts: _Facts, keep: int) -> dict[str, object]:
-    because = facts.wanted.instead.message if facts.wanted.instead is not None else ""
-    return {"serves": keep, "because": because}
-
-
-def _finished_folders(facts: _Facts) -> set[int]:
-    """Folders that are provably ours. One that nothing speaks for is nobody's: `verify` names it, we leave it."""
-    return {
-        number
-        for number, folder in facts.folders.items()
-        if is_ours(folder, facts.observed, facts.recorded)
-        and f"{facts.wanted.variant}:{number}" not in facts.recorded.unwitnessed
-    }
-
-
-def _unless_it_failed(plan: VariantPlan, facts: _Facts) -> VariantPlan | None:
+def _unless_it_failed(plan: VariantPlan, facts: Facts) -> VariantPlan | None:
     """Any step that failed before holds the whole variant: what comes before it would be done for nothing."""
     if not facts.recorded.failures or facts.running:
         return None
@@ -390,7 +235,7 @@ def _unless_it_failed(plan: VariantPlan, facts: _Facts) -> VariantPlan | None:
     return None
 
 
-def _unless_disk_is_short(plan: VariantPlan, facts: _Facts) -> VariantPlan:
+def _unless_disk_is_short(plan: VariantPlan, facts: Facts) -> VariantPlan:
     need = max((change.cost.peak_disk_bytes for change in plan.changes), default=0)
     left, words = room(facts.observed)
     if need <= left or facts.running:
