@@ -75,6 +75,8 @@ def apply(arguments: argparse.Namespace) -> PassResult:
             confirm=arguments.confirm,
             jobs=arguments.jobs,
             conversion_timeout=arguments.conversion_timeout,
+            conversion_memory=arguments.conversion_memory,
+            cage=arguments.cage,
             retry=arguments.retry,
             hf_token_file=options.token_file_of(arguments),
         )

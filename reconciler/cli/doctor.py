@@ -27,11 +27,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "Check what is around this reconciler: which cache it serves and which caches other Foundry applications\n"
         "see (a model served into one is not in the others), the versions of the packages that convert and serve,\n"
-        "free disk, who may write, git, the clock, and what dead processes left. Each line is ok, warning or error,\n"
-        "with what to do. Says also which configuration is used, and by which labels models are selected.\n"
+        "free disk, who may write, the converter's cage, git, the clock, and what dead processes left. Each line is\n"
+        "ok, warning or error, with what to do. Says also which configuration is used, and by which labels models are\n"
+        "selected.\n"
         "Changes nothing, asks no network. `reconciler verify` checks what is inside."
     )
     options.add_machine(parser)
+    options.add_cage(parser)
     options.add_output(parser, "text", "json")
     parser.add_argument(
         "--bundle",
@@ -47,7 +49,8 @@ def run(arguments: argparse.Namespace) -> int:
     from reconciler.engine.doctor import examine
 
     root, cache = options.root_of(arguments), options.cache_of(arguments)
-    found = tuple(examine(root, cache, os.path.expanduser("~"), configuration.file(), configuration.traits()))
+    home, traits = os.path.expanduser("~"), configuration.traits()
+    found = tuple(examine(root, cache, home, configuration.file(), traits, arguments.cage))
     shown = [one for one in found if one.level != "ok"] if arguments.quiet else found
     show(doctor_view(shown), arguments.output, {"text": doctor_text})
     if arguments.bundle:

@@ -27,6 +27,9 @@ if hasattr(argparse, "_"):
     argparse._ = _as_it_is
 
 
+CAGE_WISHES = ("auto", "require", "off")
+
+
 class Format(argparse.RawDescriptionHelpFormatter):
     """Knows its width by itself: argparse would import `shutil` with four compression modules to ask for it."""
 
@@ -187,7 +190,27 @@ def add_conversions(parser: argparse.ArgumentParser) -> None:
         metavar="TIME",
         help="time limit of one conversion, e.g. 90m or 2h30m (default: 6h)",
     )
+    parser.add_argument(
+        "--conversion-memory",
+        type=size,
+        default=configuration.setting("RECONCILER_CONVERSION_MEMORY", "0"),
+        metavar="SIZE",
+        help="memory of one conversion, e.g. 24GiB; beyond it the conversion is ended (default: 80 %% of the "
+        "machine's; environment: RECONCILER_CONVERSION_MEMORY)",
+    )
+    add_cage(parser)
     add_hub(parser)
+
+
+def add_cage(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--cage",
+        type=cage_wish,
+        choices=CAGE_WISHES,
+        default=configuration.setting("RECONCILER_CAGE", "auto"),
+        help="sandbox of the converter: the best there is, or none converts without, or none (default: auto; see "
+        "docs/cage.md; environment: RECONCILER_CAGE)",
+    )
 
 
 def add_talk(parser: argparse.ArgumentParser) -> None:
@@ -222,6 +245,23 @@ def positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"expected a number of at least 1, got {text!r}")
     return int(text)
+
+
+def size(text: str) -> int:
+    """Bytes in `24GiB`, `1.5TB` or `4096`."""
+    number = re.fullmatch(r"(\d{1,15}(?:\.\d{1,3})?) ?([kMGT]i?)?B?", text)
+    if number is None:
+        raise argparse.ArgumentTypeError(f"expected a size such as 24GiB, got {text!r}")
+    prefix = number[2] or ""
+    base = 1024 if prefix.endswith("i") else 1000
+    return int(float(number[1]) * base ** ("kMGT".index(prefix[0]) + 1 if prefix else 0))
+
+
+def cage_wish(text: str) -> str:
+    """Checked here too: argparse does not check a default that comes from the environment."""
+    if text not in CAGE_WISHES:
+        raise argparse.ArgumentTypeError(f"expected one of {', '.join(CAGE_WISHES)}, got {text!r}")
+    return text
 
 
 LONGEST = 10 * 365 * 86400.0  # seconds: beyond it clocks and waits overflow

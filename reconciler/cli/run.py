@@ -61,6 +61,8 @@ def run(arguments: argparse.Namespace) -> int:
     chosen = Options(
         jobs=arguments.jobs,
         conversion_timeout=arguments.conversion_timeout,
+        conversion_memory=arguments.conversion_memory,
+        cage=arguments.cage,
         hf_token_file=options.token_file_of(arguments),
     )
     root, cache = options.root_of(arguments), options.cache_of(arguments)

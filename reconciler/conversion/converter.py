@@ -1,8 +1,11 @@
 """The parent's side of conversions: one warm worker for a whole batch, and an honest end for each of them.
 
 The worker imports for seconds, so it is started as soon as a plan shows that it will be needed. It carries several
-conversions at once; each has a time limit, a log and a scratch folder of its own, and nothing is left of the scratch
-folder afterwards. When the worker dies, what ran in it fails and the next conversion gets a new one.
+conversions at once; each has bounds, a log and a scratch folder of its own, and nothing is left of that folder
+afterwards. When the worker dies, what ran in it fails and the next conversion gets a new one.
+
+The worker sits in the best cage that the machine has (`host.cage`): it sees what was to be converted when it started,
+so one that is asked for more is replaced, and what runs in it goes on.
 """
 
 from __future__ import annotations
@@ -16,7 +19,9 @@ from collections.abc import Callable
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
-from reconciler.conversion.order import Order
+from reconciler.conversion.guard import MEMORY_LIMIT
+from reconciler.conversion.handing_over import take_result, write_down
+from reconciler.conversion.order import NO_NETWORK, Bounds, Order
 from reconciler.conversion.scratch import attempt_log, fresh_folder
 from reconciler.core.errors import (
     Cancelled,
@@ -28,10 +33,12 @@ from reconciler.core.errors import (
 )
 from reconciler.core.escape import one_line
 from reconciler.core.measured import Fidelity
-from reconciler.core.value import field_names, value
+from reconciler.core.value import field_names, replace, value
+from reconciler.host import cage
 from reconciler.host.child import Child, ChildDied, ChildFailed, ChildTimedOut
 from reconciler.host.durable import full_disk_named
 from reconciler.host.environment import private_environment
+from reconciler.host.facts import memory_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,21 +49,37 @@ if TYPE_CHECKING:
 OnProgress = Callable[[float, str], None]
 
 WORKER = "reconciler.conversion.worker"
+COMPARING_DISK = 1 << 30  # bytes; it writes next to nothing
+RESULT = "result"  # in a scratch folder
 INSTALL = "pip install 'foundry-reconciler[convert]'"
 HINTS = {  # elsewhere the log says most
     "ToolsMissing": INSTALL,
     "SourceChanged": "run `reconciler apply` again, once nobody writes to the source",
+    MEMORY_LIMIT: "raise --conversion-memory if this machine can spare more, or convert on a larger one",
+    cage.CageMissing.code: cage.ADVICE,
 }
 # What another attempt may get past, though the recipe stays the same.
 PASSING: dict[str, type[ConverterLost | Disturbed]] = {
     ConverterLost.code: ConverterLost,
     "ToolsMissing": ConverterLost,
     "SourceChanged": Disturbed,
+    MEMORY_LIMIT: ConverterLost,
+    cage.CageMissing.code: ConverterLost,
 }
 
 IMPORT_SECONDS = 300.0  # on a slow disk the first import of torch alone takes a minute
 ANSWER_SECONDS = 60.0
 POLL_SECONDS = 0.02
+SHARE_OF_MEMORY = 0.8  # of what the machine has, for one conversion
+
+
+def say_cage(wish: str) -> dict[str, str]:
+    """For the log."""
+    try:
+        found = cage.find(wish)
+    except cage.CageMissing as error:
+        return {"cage": "missing", "why": str(error)}
+    return {"cage": found.name} | ({"why": found.why} if found.why else {})
 
 
 class Attempt:
@@ -104,23 +127,40 @@ class Conversion:
 
 class Converter:
     """`scratch` is a folder whose content may be swept, on the file system where outputs go. Safe from many threads;
-    `jobs` of them convert at a time."""
+    `jobs` of them convert at a time. `wish` is for a cage ("auto", "require", "off"); `memory` is what one
+    conversion may use, in bytes (0: most of what the machine has). `shown` are folders that a worker may read, whatever
+    comes to lie there."""
 
-    def __init__(self, scratch: str, logs: str, *, jobs: int = 1, module: str = WORKER) -> None:
+    def __init__(
+        self,
+        scratch: str,
+        logs: str,
+        *,
+        jobs: int = 1,
+        module: str = WORKER,
+        wish: str = "auto",
+        memory: int = 0,
+        shown: tuple[str, ...] = (),
+    ) -> None:
+        self._shown = tuple(map(os.path.abspath, shown))
+        self._wish = wish
+        self._memory = memory or int(memory_bytes() * SHARE_OF_MEMORY)
         self._scratch = os.path.abspath(scratch)
         self._logs = os.path.abspath(logs)
         self._module = module
         self._places = threading.BoundedSemaphore(jobs)
         self._lock = threading.Lock()
         self._child: Child | None = None
+        self._replaced: list[Child] = []  # some conversion may still run in them
+        self._visible: tuple[str, ...] = ()  # to the worker
         self._home = ""
         self._cancelled = False
 
-    def start(self, *purposes: str) -> None:
-        """Begin the imports in the background. `purposes`: precisions, "adapter". Optional, and never fails: what is
-        wrong with the worker shows in the first conversion."""
+    def start(self, *purposes: str, sources: tuple[str, ...] = ()) -> None:
+        """Begin the imports in the background. `purposes`: precisions, "adapter"; `sources`: folders that will be read.
+        Optional, and never fails: what is wrong with the worker shows in the first conversion."""
         with suppress(ReconcilerError, OSError):
-            child = self._worker()  # here: a thread that came late would start one that nobody ends
+            child = self._worker(*sources)  # here: a thread that came late would start one that nobody ends
             threading.Thread(target=self._prepare, args=(child, purposes), daemon=True).start()
 
     @staticmethod
@@ -137,25 +177,29 @@ class Converter:
         adapter: str | None = None,
         on_progress: OnProgress = lambda fraction, text: None,
         timeout: float = 6 * 3600.0,
+        disk: int = 0,
         attempt: Attempt | None = None,
     ) -> Conversion:
         """Raises ConversionFailed (with the log as hint), ConverterLost, Disturbed, DiskFull or Cancelled; then
-        `output_dir` does not exist. `attempt` lets another thread cancel this one."""
+        `output_dir` does not exist. `disk` is what it may write, in bytes (0: no limit). `attempt` lets another thread
+        cancel this one."""
         attempt = attempt or Attempt()
         with self._places, self._attempt(recipe) as (scratch, log):
             order = Order(
                 recipe=recipe,
                 source=os.path.abspath(source),
                 adapter=os.path.abspath(adapter) if adapter else None,
-                output=os.path.abspath(output_dir),
+                output=os.path.join(scratch, RESULT),
                 scratch=scratch,
                 log=log,
                 timeout=timeout,
+                bounds=Bounds(memory_bytes=self._memory, disk_bytes=disk),
             )
             started = time.monotonic()
             ended = self._carry_out(order, on_progress, attempt)
+            _take(order, os.path.abspath(output_dir))
         return Conversion(
-            output_dir=order.output,
+            output_dir=os.path.abspath(output_dir),
             seconds=time.monotonic() - started,
             peak_memory_bytes=ended["peak_memory_bytes"],
             log=log,
@@ -178,11 +222,12 @@ class Converter:
                 recipe=recipe,
                 source=os.path.abspath(source),
                 adapter=os.path.abspath(adapter) if adapter else None,
-                output=os.path.join(scratch, "output"),
+                output=os.path.join(scratch, RESULT),
                 scratch=scratch,
                 log=log,
                 timeout=timeout,
                 compared=os.path.abspath(artifact),
+                bounds=Bounds(memory_bytes=self._memory, disk_bytes=COMPARING_DISK),
             )
             ended = self._carry_out(order, lambda fraction, text: None, attempt or Attempt())
         return Fidelity(**{name: ended[name] for name in field_names(Fidelity)})
@@ -216,18 +261,23 @@ class Converter:
         with full_disk_named(self._scratch):
             scratch = fresh_folder(self._scratch, "conversion")
         try:
-            yield scratch, attempt_log(self._logs, recipe)
+            log = attempt_log(self._logs, recipe)
+            with (
+                full_disk_named(log),
+                open(log, "ab"),
+            ):  # it is there from the beginning, for whoever looks on
+                pass
+            yield scratch, log
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
 
     def _carry_out(self, order: Order, on_progress: OnProgress, attempt: Attempt) -> dict[str, Any]:
         attempt.require()
-        child = self._worker()
+        child, order = self._caged(order)
         try:
             attempt.require()  # whoever cancels after this finds the worker that is to be ended
             return _follow(child, order, on_progress, attempt)
         except BaseException as error:
-            shutil.rmtree(order.output, ignore_errors=True)
             if self._cancelled or attempt.cancelled:
                 raise Cancelled("the conversion was cancelled", delay=0) from None
             if isinstance(error, ChildDied | ChildTimedOut):
@@ -237,28 +287,64 @@ class Converter:
                 raise _failure(error.kind, error.message, order) from None
             raise
 
-    def _worker(self) -> Child:
+    def _caged(self, order: Order) -> tuple[Child, Order]:
+        """A worker that sees the order's sources, and the order with what its job may read."""
+        sources = [folder for folder in (order.source, order.adapter, order.compared) if folder]
+        try:
+            child = self._worker(*sources)
+            if not cage.find(self._wish).has_landlock:
+                return child, order
+        except cage.CageMissing as error:
+            raise _failure(error.code, str(error), order) from None
+        needed = [*cage.what_python_needs(self._module), self._home]
+        readable = [*needed, *(path for folder in sources for path in cage.with_what_it_leads_to(folder))]
+        return child, replace(order, bounds=replace(order.bounds, readable=tuple(readable)))
+
+    def _worker(self, *sources: str) -> Child:
         """The one that runs, or a new one."""
+        wanted = {
+            path
+            for folder in sources
+            for path in cage.with_what_it_leads_to(folder)
+            if not self._is_shown(path)
+        }
         with self._lock:
             if self._cancelled:
                 raise Cancelled("the conversion was cancelled", delay=0)
+            if self._child is not None and not wanted <= set(self._visible):
+                self._replaced.append(self._child)
+                self._child = None
             if self._child is None:
+                self._visible = tuple(sorted(wanted | set(self._visible)))
                 self._child = self._new_worker()
             return self._child
 
+    def _is_shown(self, path: str) -> bool:
+        return any(path.startswith(folder + os.sep) for folder in self._shown)
+
     def _new_worker(self) -> Child:
+        found = cage.find(self._wish)
         self._home = self._home or fresh_folder(self._scratch, "converter")
         os.makedirs(self._logs, exist_ok=True)
         log = os.path.join(self._logs, "converter.log")
-        environment = private_environment(self._home)
-        return Child(module=self._module, environment=environment, log=log, directory=self._home)
+        wishes = {NO_NETWORK: "1"} if found.cuts_network else {}
+        readable = (*cage.what_python_needs(self._module), *self._visible, *self._shown)
+        return Child(
+            module=self._module,
+            environment=private_environment(self._home, **wishes),
+            log=log,
+            directory=self._home,
+            wrap=lambda command: found.command(command, readable=readable, writable=self._scratch),
+        )
 
     def _end_worker(self, only: Child | None = None) -> None:
         """`only` this one: another thread may already have got a new one."""
         with self._lock:
-            child = self._child if only in (None, self._child) else None
-            self._child = None if child is not None else self._child
-        if child is not None:
+            ending = [child for child in (self._child, *self._replaced) if child and only in (None, child)]
+            self._replaced = [child for child in self._replaced if child not in ending]
+            if self._child in ending:
+                self._child, self._visible = None, ()
+        for child in ending:
             child.kill()  # it has nothing to tidy up: its folders are ours
             child.close()
 
@@ -268,12 +354,14 @@ def _follow(child: Child, order: Order, on_progress: OnProgress, attempt: Attemp
     job = {"job": order.scratch}
     # Where jobs cannot be forked, the whole conversion happens before `begin` is answered.
     begun = child.call("begin", {"order": order.as_json()}, timeout=IMPORT_SECONDS + order.timeout)
-    attempt.running_as(begun.get("pid", 0))
+    # In a process namespace of its own the worker tells numbers that mean somebody else out here.
+    attempt.running_as(begun["pid"] if begun.get("worker") == child.pid else 0)
     deadline = time.monotonic() + order.timeout
     try:
         while time.monotonic() < deadline:
             attempt.require()
             state = child.call("poll", job, timeout=ANSWER_SECONDS)
+            write_down(state, order.log)
             if "ended" in state:
                 attempt.ending()
                 return _judged(state["ended"], order)
@@ -283,18 +371,21 @@ def _follow(child: Child, order: Order, on_progress: OnProgress, attempt: Attemp
     finally:
         attempt.ending()
         with suppress(ReconcilerError):  # it has ended, or died with its worker
-            child.call("stop", job, timeout=ANSWER_SECONDS)
+            write_down(child.call("stop", job, timeout=ANSWER_SECONDS), order.log)
 
 
 def _judged(ended: dict[str, Any], order: Order) -> dict[str, Any]:
-    """The worker's word, and a second look of our own."""
     if "error" in ended:
         raise _failure(ended["error"]["code"], ended["error"]["message"], order)
-    for name in ("model.onnx", "genai_config.json") if order.compared is None else ():
-        path = os.path.join(order.output, name)
-        if not os.path.isfile(path) or not os.path.getsize(path):
-            raise _failure("ConversionFailed", f"the converter reported success and left no {name}", order)
     return ended
+
+
+def _take(order: Order, destination: str) -> None:
+    """The second look, our own."""
+    try:
+        take_result(order, destination)
+    except ConversionFailed as error:
+        raise _failure(error.code, str(error), order) from None
 
 
 def _failure(code: str, message: str, order: Order) -> ReconcilerError:

@@ -17,13 +17,10 @@ from contextlib import chdir, contextmanager
 from typing import Any
 
 from reconciler.conversion import checks, staging, weights
+from reconciler.conversion.artifact_files import ARTIFACT_FILES
 from reconciler.conversion.olive_config import olive_config
 from reconciler.conversion.order import Order
 from reconciler.core.errors import ConversionFailed, DiskFull, ReconcilerError
-from reconciler.core.source_model import TOKENIZER_FILES
-
-# What an artifact is made of. Olive's model_config.json holds paths of this machine.
-ARTIFACT_FILES = ("model.onnx", "model.onnx.data", "genai_config.json", *TOKENIZER_FILES)
 
 # With less than this left after a failure, the disk is what failed: Olive names other causes then, or none.
 _NEARLY_FULL = 4 << 20
@@ -83,15 +80,19 @@ class _Listener(logging.Handler):
 
 @contextmanager
 def _working_in(scratch: str) -> Iterator[None]:
-    """Olive writes beside its working directory, and takes any option for a path that exists there."""
-    for name in ("tmp", "cwd"):
+    """Olive writes beside its working directory, and takes any option for a path that exists there. It marks the hub's
+    cache, too, whose place the worker learned before there was a job."""
+    from olive.passes.onnx import model_builder
+
+    for name in ("tmp", "cwd", "hub"):
         os.makedirs(os.path.join(scratch, name))
     usual, tempfile.tempdir = tempfile.tempdir, os.path.join(scratch, "tmp")
+    usual_hub, model_builder.HF_HUB_CACHE = model_builder.HF_HUB_CACHE, os.path.join(scratch, "hub")
     try:
         with chdir(os.path.join(scratch, "cwd")):
             yield
     finally:
-        tempfile.tempdir = usual
+        tempfile.tempdir, model_builder.HF_HUB_CACHE = usual, usual_hub
 
 
 def _hand_over(output: str, destination: str) -> None:

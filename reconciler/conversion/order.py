@@ -8,10 +8,23 @@ from reconciler.core.manifest import Target
 from reconciler.core.release import Recipe
 from reconciler.core.value import as_dict, value
 
+NO_NETWORK = "RECONCILER_LEAVE_NETWORK"  # in the worker's environment: leave it at once
+
+
+@value
+class Bounds:
+    """What one conversion may use, and what it may read besides its scratch folder where Landlock says so (empty: what
+    the worker sees). 0: no limit."""
+
+    memory_bytes: int = 0
+    disk_bytes: int = 0  # of its scratch folder, and so of each file
+    readable: tuple[str, ...] = ()
+
 
 @value
 class Order:
-    """One conversion. All paths are absolute; `scratch` exists, is empty, and is deleted by whoever ordered."""
+    """One conversion. All paths are absolute; `scratch` exists, is empty, is deleted by whoever ordered, and holds all
+    that is written, `output` too."""
 
     recipe: Recipe
     source: str
@@ -21,6 +34,7 @@ class Order:
     log: str
     timeout: float  # seconds
     compared: str | None = None  # an artifact to be compared with the source, instead of a conversion
+    bounds: Bounds = Bounds()
 
     def as_json(self) -> dict[str, Any]:
         return as_dict(self)
@@ -28,4 +42,5 @@ class Order:
     @classmethod
     def from_json(cls, document: dict[str, Any]) -> Order:
         recipe = {**document["recipe"], "target": Target(**document["recipe"]["target"])}
-        return cls(**{**document, "recipe": Recipe(**recipe)})
+        bounds = {**document["bounds"], "readable": tuple(document["bounds"]["readable"])}
+        return cls(**{**document, "recipe": Recipe(**recipe), "bounds": Bounds(**bounds)})

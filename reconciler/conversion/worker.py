@@ -12,10 +12,12 @@ from typing import Any
 
 from reconciler.conversion import tools
 from reconciler.conversion.fidelity import compare
+from reconciler.conversion.guard import Guard
 from reconciler.conversion.job import convert
-from reconciler.conversion.order import Order
+from reconciler.conversion.order import NO_NETWORK, Order
 from reconciler.conversion.progress import model_type
 from reconciler.conversion.running import Running, Work, answer_of
+from reconciler.host import confine
 from reconciler.host.child_side import Emit, Json, serve
 
 CAN_FORK = hasattr(os, "fork")
@@ -29,13 +31,23 @@ class Worker:
         self._needs_tools = needs_tools
         self._jobs: dict[str, Running] = {}
         self._ended: dict[str, Json] = {}
+        self._guard = Guard(self._jobs_now)
 
     def serve(self) -> None:
+        if os.environ.pop(NO_NETWORK, ""):
+            confine.leave_network()
+        confine.stay_private()
+        confine.adopt_orphans()
+        self._guard.start()
         try:
             serve({"prepare": self.prepare, "begin": self.begin, "poll": self.poll, "stop": self.stop})
         finally:
             for job in self._jobs.values():
                 job.kill()
+            self._guard.stop()
+
+    def _jobs_now(self) -> tuple[Running, ...]:
+        return tuple(self._jobs.values())
 
     def prepare(self, parameters: Json, emit: Emit) -> Json:
         if self._needs_tools:
@@ -50,8 +62,9 @@ class Worker:
             tools.load_architecture(model_type(order.source))
         name = order.scratch
         if CAN_FORK:
-            self._jobs[name] = Running(order, self._work)
-            return {"pid": self._jobs[name].pid}
+            with self._guard.forking:
+                self._jobs[name] = Running(order, self._work)
+            return {"pid": self._jobs[name].pid, "worker": os.getpid()}
         self._ended[name] = {"ended": {"peak_memory_bytes": 0} | answer_of(order, self._work)}
         return {}
 
@@ -65,10 +78,12 @@ class Worker:
         return state
 
     def stop(self, parameters: Json, emit: Emit) -> Json:
-        job = self._jobs.pop(parameters["job"], None)
-        if job is not None:
-            job.kill()
-        return {}
+        job = self._jobs.get(parameters["job"])
+        if job is None:
+            return {}
+        last_words = job.kill()
+        del self._jobs[parameters["job"]]
+        return last_words
 
 
 def work(order: Order) -> dict[str, Any] | None:

@@ -65,6 +65,9 @@ Jobs = Annotated[int, Field(ge=1, le=1000), expect("a whole number of at least 1
 VERIFY = ("none", "head", "all")
 Verify = Annotated[Literal["none", "head", "all"], expect(listed(VERIFY), as_text, known=VERIFY)]
 
+CAGE = ("auto", "require", "off")
+CageWish = Annotated[Literal["auto", "require", "off"], expect(listed(CAGE), as_text, known=CAGE)]
+
 
 class Repository(Strict):
     url: AnyText = Field(description="https or ssh URL; as --repo.")
@@ -142,6 +145,10 @@ class MachineConfig(Strict):
         default=None, description="Time limit of one conversion; as --conversion-timeout."
     )
     scrub: Scrub | None = Field(default=None, description="How a daemon looks for rotten bytes.")
+    conversion_memory: Size | None = Field(
+        default=None, description="Memory of one conversion, such as 24GiB; as --conversion-memory."
+    )
+    cage: CageWish | None = Field(default=None, description="Sandbox of the converter; as --cage.")
     limits: DiskLimits | None = Field(default=None, description="How much of the disk may be used.")
 
 
@@ -205,6 +212,8 @@ def settings_of(config: MachineConfig) -> dict[str, str]:
         "LISTEN": config.listen,
         "JOBS": config.jobs,
         "CONVERSION_TIMEOUT": config.conversion_timeout,
+        "CONVERSION_MEMORY": config.conversion_memory,
+        "CAGE": config.cage,
     }
     if config.scrub is not None:
         said["SCRUB_PERIOD"] = config.scrub.period

@@ -1,5 +1,6 @@
 """`doctor`: is this machine fit to be reconciled? What usually goes wrong around us, each with what to do. Reads only,
-starts nothing but `git --version`, imports no runtime: versions are read from what is installed, not from what runs.
+starts nothing but `git --version` and an empty cage, imports no runtime: versions are read from what is installed, not
+from what runs.
 """
 
 from __future__ import annotations
@@ -37,16 +38,17 @@ INSTALL = "pip install 'foundry-reconciler[all]'"
 
 
 def examine(
-    root: str, cache: str, home: str, file: str = "", traits: Traits = NO_TRAITS
+    root: str, cache: str, home: str, file: str = "", traits: Traits = NO_TRAITS, cage_wish: str = "auto"
 ) -> Iterator[Diagnosis]:
     """In the order in which they matter. `home` is where other Foundry applications keep their caches, `file` the
-    configuration that `traits` were read from."""
+    configuration that `traits` were read from; `cage_wish` is what conversions are made with."""
     layout = Layout(os.path.realpath(root))
     yield from _configuration(file, traits)
     yield from _caches(layout, cache, home)
     yield from _packages()
     yield from _disk(layout)
     yield from _permissions(layout, cache)
+    yield _cage(cage_wish)
     yield _git()
     yield _clock(layout)
     yield from _lock_and_leftovers(layout)
@@ -183,6 +185,26 @@ def _folder(name: str, path: str) -> Diagnosis:
         return _warning("permissions", f"others can write the {name} {path} (mode {mode:o})", advice)
     seen = "others can list it" if mode & 0o005 == 0o005 else "only its owner and group can list it"
     return _ok("permissions", f"{_me()} can write the {name} {path}; {seen}")
+
+
+def _cage(wish: str) -> Diagnosis:
+    """Tried, not guessed: bubblewrap around our own interpreter, which does nothing."""
+    from reconciler.host.cage import ADVICE, CLOSED, CageMissing, find
+
+    try:
+        found = find(wish)
+    except CageMissing as error:
+        return _error("cage", str(error), error.hint)
+    if found.name in CLOSED:
+        return _ok("cage", f"the converter's cage is {found.name}")
+    if wish == "off":
+        return _warning("cage", "the converter has no cage: it is switched off", "use --cage auto")
+    what = (
+        "reads foreign models with only its limits around it"
+        if found.name == "limits"
+        else "may reach the network"
+    )
+    return _warning("cage", f"the converter {what} (cage: {found.name}): {found.why}", ADVICE)
 
 
 def _git() -> Diagnosis:

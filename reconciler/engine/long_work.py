@@ -29,6 +29,7 @@ from contextlib import suppress
 
 from reconciler.core.errors import Cancelled, ConversionFailed, ConverterLost
 from reconciler.core.value import value
+from reconciler.engine import log
 from reconciler.engine.carry_out import store_conversion
 from reconciler.engine.fetching import fetch
 from reconciler.engine.measuring import Measuring
@@ -50,7 +51,9 @@ if TYPE_CHECKING:
     from reconciler.engine.report import Reporter
 
 FOLDER = "work"  # in staging; whoever empties staging leaves it alone while a job lives
+CONVERTING = "converting"  # in it: all that the converter's cage can write
 CLOSE_SECONDS = 4.0
+LARGER_THAN_PREDICTED, SMALL_FILES_BYTES = 4, 1 << 30  # of what a conversion may write
 
 
 def work_key(change: Change) -> tuple[str, str]:
@@ -144,7 +147,7 @@ class LongWork:
         begun = {job.key for job in self._jobs}
         new = [change for change in changes if work_key(change) not in begun]
         with self._starting:
-            self._expect(new)
+            self._expect(new, execution)
             for change in new:
                 self._submit(Job(change, execution, self))
 
@@ -213,23 +216,30 @@ class LongWork:
             if self._converter is None and self.options.make_converter is not None:
                 self._converter = self.options.make_converter()
             if self._converter is None:
-                from reconciler.conversion.converter import WORKER, Converter
+                from reconciler.conversion.converter import WORKER, Converter, say_cage
 
+                log.info("converter.caged", **say_cage(self.options.cage))
                 layout = self.machine.layout
                 self._converter = Converter(
-                    os.path.join(layout.staging, FOLDER),
+                    os.path.join(layout.staging, FOLDER, CONVERTING),
                     layout.logs,
                     jobs=self.options.jobs,
                     module=self.options.converter_module or WORKER,
+                    wish=self.options.cage,
+                    memory=self.options.conversion_memory,
+                    shown=(layout.staging,),  # artifacts are compared there
                 )
             return self._converter
 
-    def _expect(self, changes: list[Change]) -> None:
+    def _expect(self, changes: list[Change], execution: Execution) -> None:
         """Begin the slow imports while cheaper work goes on."""
-        converting = [change.after or {} for change in changes if change.action == "convert"]
+        converting = [change for change in changes if change.action == "convert"]
         if converting:
+            precisions = {str((change.after or {}).get("precision")) for change in converting}
+            sources = [execution.source(change.build_key) for change in converting]
+            folders = {folder for one in sources for folder in (one.path, one.adapter) if folder}
             with noted("start.refused"):  # only a head start: the job says what is wrong
-                self.converter.start(*sorted({str(after.get("precision")) for after in converting}))
+                self.converter.start(*sorted(precisions), sources=tuple(sorted(folders)))
 
     def _pool(self, action: str) -> ThreadPoolExecutor:
         if action not in self._pools:
@@ -283,6 +293,7 @@ def _convert(job: Job) -> None:
         adapter=source.adapter,
         on_progress=job.progressed,
         timeout=job.team.options.conversion_timeout,
+        disk=LARGER_THAN_PREDICTED * job.change.cost.peak_disk_bytes + SMALL_FILES_BYTES,
         attempt=attempt,
     )
     if asks_fidelity(job.execution.resolution.desired, job.change.build_key):

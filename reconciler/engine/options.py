@@ -17,13 +17,16 @@ if TYPE_CHECKING:
 
 @value
 class Options:
-    """`jobs` conversions at a time; `conversion_timeout` in seconds, each; `retry` forgets remembered failures first.
+    """`jobs` conversions at a time; `conversion_timeout` in seconds and `conversion_memory` in bytes (0: most
+    of the machine's), each, in a `cage` ("auto", "require", "off"); `retry` forgets remembered failures first.
     `hf_token_file` holds the hub's token ("": HF_TOKEN does). `converter_module` is the worker's, for tests of how it
     ends; `make_converter` and `make_runtime` (cache, scratch, log) are for tests that make a thousand passes."""
 
     confirm: bool = False
     jobs: int = 1
     conversion_timeout: float = 6 * 3600.0
+    conversion_memory: int = 0
+    cage: str = "auto"
     retry: bool = False
     hf_token_file: str = ""
     converter_module: str = ""

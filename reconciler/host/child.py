@@ -4,9 +4,9 @@
         child.call("load", {"id": "x:1"}, timeout=30.0)
 
 Native code may crash, hang or print anything; so it lives here, in a process group of its own, with a time
-limit on every call and its standard error in a log. No call is left half done: whatever interrupts one kills
-the whole group, so a late reply can never answer the next question. One call at a time; `kill` may come from
-any thread.
+limit on every call and its standard error in a log; `wrap` puts its command into a cage (`host.cage`). No call
+is left half done: whatever interrupts one kills the whole group and all that descends from it, so a late reply
+can never answer the next question. One call at a time; `kill` may come from any thread.
 Limits: the log is not capped; on Windows only the child itself is ended, not what it started.
 """
 
@@ -26,11 +26,13 @@ from types import TracebackType
 from typing import IO, Any
 
 from reconciler.core.errors import ReconcilerError
-from reconciler.host import durable
+from reconciler.host import durable, family
 from reconciler.host.child_side import LINE_LIMIT, PARENT_VARIABLE
 
 Json = dict[str, Any]
 
+FIRST_PROCESS = 1
+_KILLED = 128  # a wrapper tells with an exit code beyond it which signal ended what it wraps
 TAIL_BYTES = 4096
 TAIL_LINES = 12
 
@@ -64,16 +66,25 @@ class ChildTimedOut(ChildError):
 class Child:
     """Started at once; a module that cannot run says so in the first call. `environment` is all it gets."""
 
-    def __init__(self, *, module: str, environment: Mapping[str, str], log: str, directory: str) -> None:
+    def __init__(
+        self,
+        *,
+        module: str,
+        environment: Mapping[str, str],
+        log: str,
+        directory: str,
+        wrap: Callable[[list[str]], list[str]] | None = None,
+    ) -> None:
         self.module = module
         self.log = log
+        self._wrap = wrap
         self._ending = ""  # how it ended, once it has
         self._timed_out = False
         self._calling = threading.Lock()
         self._lines: queue.SimpleQueue[bytes] = queue.SimpleQueue()
         with durable.full_disk_named(log), open(log, "ab") as log_file:
             self._log_start = log_file.tell()
-            self._process = _starter.submit(_start, module, environment, log_file, directory).result()
+            self._process = _starter.submit(_start, module, environment, log_file, directory, wrap).result()
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
@@ -180,6 +191,8 @@ class Child:
     def _death(self) -> ChildError:
         self._wait(2.0)  # it may have closed its pipes a moment before it ends by itself
         code = self._process.returncode
+        if self._wrap is not None and code is not None and code > _KILLED:
+            code = _KILLED - code
         self._end("closed its replies and went on" if code is None else _describe_exit(code))
         message = "\n".join([f"{self.module}: {self._ending}", *self._log_tail()])
         error = ChildTimedOut if self._timed_out else ChildDied
@@ -195,15 +208,23 @@ class Child:
 
 
 def _start(
-    module: str, environment: Mapping[str, str], log: IO[bytes], directory: str
+    module: str,
+    environment: Mapping[str, str],
+    log: IO[bytes],
+    directory: str,
+    wrap: Callable[[list[str]], list[str]] | None,
 ) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-P", "-m", module]  # -P: nothing in the working directory is ever imported
+    wrapped = command if wrap is None else wrap(command)
+    # In a process namespace the parent is its first process, which dies with whoever started it.
+    parent = os.getpid() if wrapped == command else FIRST_PROCESS
     return subprocess.Popen(
-        [sys.executable, "-P", "-m", module],  # -P: nothing in the working directory is ever imported
+        wrapped,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=log,
         cwd=directory,
-        env={**_import_path(), **environment, PARENT_VARIABLE: str(os.getpid())},
+        env={**_import_path(), **environment, PARENT_VARIABLE: str(parent)},
         start_new_session=True,
         creationflags=getattr(
             subprocess, "CREATE_NEW_PROCESS_GROUP", 0
@@ -232,6 +253,8 @@ def _kill_group(process: subprocess.Popen[bytes]) -> None:
     if not hasattr(os, "killpg"):
         process.kill()
         return
+    if process.poll() is None:  # else its number may be somebody else's
+        family.end(process.pid)  # also who has left the group
     # ESRCH: nobody is left. macOS says EPERM for a group of zombies.
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)

@@ -33,7 +33,7 @@ def read_facts() -> Facts:
     return Facts(
         os=_OS.get(sys.platform, sys.platform),
         arch=_arch(),
-        memory_bytes=_memory(),
+        memory_bytes=memory_bytes(),
         cpus=os.cpu_count() or 1,
         execution_providers=_providers(),
     )
@@ -68,7 +68,7 @@ def _arch() -> str:
     return _ARCH.get(machine.lower(), machine.lower())
 
 
-def _memory() -> int:
+def memory_bytes() -> int:
     """Bytes; 0 where it cannot be told."""
     if sys.platform == "win32":
         return _windows_memory()
