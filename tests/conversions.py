@@ -27,7 +27,8 @@ from reconciler.sources.model_folder import inspect_source
 @pytest.fixture(scope="session")
 def converter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Converter]:
     root = tmp_path_factory.mktemp("converter")
-    with Converter(str(root / "scratch"), str(root / "logs"), jobs=2) as one:
+    shown = (str(tmp_path_factory.getbasetemp()),)  # else each new source would need a worker of its own
+    with Converter(str(root / "scratch"), str(root / "logs"), jobs=2, shown=shown) as one:
         one.start("int8", "fp16")
         yield one
 

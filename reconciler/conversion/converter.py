@@ -151,7 +151,8 @@ class Converter:
         self._places = threading.BoundedSemaphore(jobs)
         self._lock = threading.Lock()
         self._child: Child | None = None
-        self._replaced: list[Child] = []  # some conversion may still run in them
+        self._replaced: list[Child] = []  # some job still runs in them
+        self._at_work: list[Child] = []  # one for each job
         self._visible: tuple[str, ...] = ()  # to the worker
         self._home = ""
         self._cancelled = False
@@ -286,12 +287,14 @@ class Converter:
             if isinstance(error, ChildFailed):
                 raise _failure(error.kind, error.message, order) from None
             raise
+        finally:
+            self._leave(child)
 
     def _caged(self, order: Order) -> tuple[Child, Order]:
         """A worker that sees the order's sources, and the order with what its job may read."""
         sources = [folder for folder in (order.source, order.adapter, order.compared) if folder]
         try:
-            child = self._worker(*sources)
+            child = self._worker(*sources, for_a_job=True)
             if not cage.find(self._wish).has_landlock:
                 return child, order
         except cage.CageMissing as error:
@@ -300,8 +303,8 @@ class Converter:
         readable = [*needed, *(path for folder in sources for path in cage.with_what_it_leads_to(folder))]
         return child, replace(order, bounds=replace(order.bounds, readable=tuple(readable)))
 
-    def _worker(self, *sources: str) -> Child:
-        """The one that runs, or a new one."""
+    def _worker(self, *sources: str, for_a_job: bool = False) -> Child:
+        """The one that runs, or a new one. After a job call `_leave`."""
         wanted = {
             path
             for folder in sources
@@ -317,7 +320,25 @@ class Converter:
             if self._child is None:
                 self._visible = tuple(sorted(wanted | set(self._visible)))
                 self._child = self._new_worker()
-            return self._child
+            if for_a_job:
+                self._at_work.append(self._child)
+            child = self._child
+        self._end_idle()
+        return child
+
+    def _leave(self, child: Child) -> None:
+        with self._lock:
+            self._at_work.remove(child)
+        self._end_idle()
+
+    def _end_idle(self) -> None:
+        """A warm worker holds half a gigabyte: one that was replaced ends with its last job."""
+        with self._lock:
+            idle = [child for child in self._replaced if child not in self._at_work]
+            self._replaced = [child for child in self._replaced if child in self._at_work]
+        for child in idle:
+            child.kill()
+            child.close()
 
     def _is_shown(self, path: str) -> bool:
         return any(path.startswith(folder + os.sep) for folder in self._shown)
