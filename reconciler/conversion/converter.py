@@ -4,8 +4,8 @@ The worker imports for seconds, so it is started as soon as a plan shows that it
 conversions at once; each has bounds, a log and a scratch folder of its own, and nothing is left of that folder
 afterwards. When the worker dies, what ran in it fails and the next conversion gets a new one.
 
-The worker sits in the best cage that the machine has (`host.cage`): it sees what was to be converted when it started,
-so one that is asked for more is replaced, and what runs in it goes on.
+The worker sits in the best cage that the machine has (`host.cage`): it sees the folders where sources come to lie, and
+what else was to be converted when it started. Only one that is asked for more is replaced; what runs in it goes on.
 """
 
 from __future__ import annotations
@@ -305,20 +305,17 @@ class Converter:
 
     def _worker(self, *sources: str, for_a_job: bool = False) -> Child:
         """The one that runs, or a new one. After a job call `_leave`."""
-        wanted = {
-            path
-            for folder in sources
-            for path in cage.with_what_it_leads_to(folder)
-            if not self._is_shown(path)
-        }
+        wanted = {path for folder in sources for path in cage.with_what_it_leads_to(folder)}
         with self._lock:
             if self._cancelled:
                 raise Cancelled("the conversion was cancelled", delay=0)
-            if self._child is not None and not wanted <= set(self._visible):
+            unseen = {path for path in wanted if not self._is_visible(path)}
+            if self._child is not None and unseen:
                 self._replaced.append(self._child)
                 self._child = None
             if self._child is None:
-                self._visible = tuple(sorted(wanted | set(self._visible)))
+                more = filter(os.path.exists, (*self._shown, *unseen))  # what comes later is not seen
+                self._visible = tuple(sorted({*self._visible, *more}))
                 self._child = self._new_worker()
             if for_a_job:
                 self._at_work.append(self._child)
@@ -340,8 +337,8 @@ class Converter:
             child.kill()
             child.close()
 
-    def _is_shown(self, path: str) -> bool:
-        return any(path.startswith(folder + os.sep) for folder in self._shown)
+    def _is_visible(self, path: str) -> bool:
+        return any(path == one or path.startswith(one + os.sep) for one in self._visible)
 
     def _new_worker(self) -> Child:
         found = cage.find(self._wish)
@@ -349,7 +346,7 @@ class Converter:
         os.makedirs(self._logs, exist_ok=True)
         log = os.path.join(self._logs, "converter.log")
         wishes = {NO_NETWORK: "1"} if found.cuts_network else {}
-        readable = (*cage.what_python_needs(self._module), *self._visible, *self._shown)
+        readable = (*cage.what_python_needs(self._module), *self._visible)
         return Child(
             module=self._module,
             environment=private_environment(self._home, **wishes),

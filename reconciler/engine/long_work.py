@@ -227,7 +227,7 @@ class LongWork:
                     module=self.options.converter_module or WORKER,
                     wish=self.options.cage,
                     memory=self.options.conversion_memory,
-                    shown=(layout.staging,),  # artifacts are compared there
+                    shown=(layout.at("sources"), layout.staging),  # in staging an artifact is compared
                 )
             return self._converter
 
