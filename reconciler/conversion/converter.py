@@ -12,26 +12,15 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import threading
 import time
-from collections.abc import Callable
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
-from reconciler.conversion.guard import MEMORY_LIMIT
-from reconciler.conversion.handing_over import take_result, write_down
+from reconciler.conversion.following import IMPORT_SECONDS, Attempt, OnProgress, failure, follow, take
 from reconciler.conversion.order import NO_NETWORK, Bounds, Order
 from reconciler.conversion.scratch import attempt_log, fresh_folder
-from reconciler.core.errors import (
-    Cancelled,
-    ConversionFailed,
-    ConverterLost,
-    DiskFull,
-    Disturbed,
-    ReconcilerError,
-)
-from reconciler.core.escape import one_line
+from reconciler.core.errors import Cancelled, ConverterLost, ReconcilerError
 from reconciler.core.measured import Fidelity
 from reconciler.core.value import field_names, replace, value
 from reconciler.host import cage
@@ -46,30 +35,9 @@ if TYPE_CHECKING:
 
     from reconciler.core.release import Recipe
 
-OnProgress = Callable[[float, str], None]
-
 WORKER = "reconciler.conversion.worker"
 COMPARING_DISK = 1 << 30  # bytes; it writes next to nothing
 RESULT = "result"  # in a scratch folder
-INSTALL = "pip install 'foundry-reconciler[convert]'"
-HINTS = {  # elsewhere the log says most
-    "ToolsMissing": INSTALL,
-    "SourceChanged": "run `reconciler apply` again, once nobody writes to the source",
-    MEMORY_LIMIT: "raise --conversion-memory if this machine can spare more, or convert on a larger one",
-    cage.CageMissing.code: cage.ADVICE,
-}
-# What another attempt may get past, though the recipe stays the same.
-PASSING: dict[str, type[ConverterLost | Disturbed]] = {
-    ConverterLost.code: ConverterLost,
-    "ToolsMissing": ConverterLost,
-    "SourceChanged": Disturbed,
-    MEMORY_LIMIT: ConverterLost,
-    cage.CageMissing.code: ConverterLost,
-}
-
-IMPORT_SECONDS = 300.0  # on a slow disk the first import of torch alone takes a minute
-ANSWER_SECONDS = 60.0
-POLL_SECONDS = 0.02
 SHARE_OF_MEMORY = 0.8  # of what the machine has, for one conversion
 
 
@@ -80,39 +48,6 @@ def say_cage(wish: str) -> dict[str, str]:
     except cage.CageMissing as error:
         return {"cage": "missing", "why": str(error)}
     return {"cage": found.name} | ({"why": found.why} if found.why else {})
-
-
-class Attempt:
-    """A handle on one conversion, for whoever may cancel it from another thread."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._pid = 0  # of the forked job, until we hear that the worker has waited for it
-        self.begun = False
-        self.cancelled = False
-
-    def cancel(self) -> None:
-        """Kills the job if there is one; one that has not begun will not."""
-        with self._lock:
-            self.cancelled = True
-            if self._pid:
-                with suppress(ProcessLookupError):
-                    os.kill(self._pid, signal.SIGKILL)
-
-    def running_as(self, pid: int) -> None:
-        with self._lock:
-            self._pid, self.begun = pid, True
-        if self.cancelled:
-            self.cancel()
-
-    def ending(self) -> None:
-        """Somebody is about to wait for the process."""
-        with self._lock:
-            self._pid = 0
-
-    def require(self) -> None:
-        if self.cancelled:
-            raise Cancelled("the conversion was cancelled", delay=0)
 
 
 @value
@@ -198,7 +133,7 @@ class Converter:
             )
             started = time.monotonic()
             ended = self._carry_out(order, on_progress, attempt)
-            _take(order, os.path.abspath(output_dir))
+            take(order, os.path.abspath(output_dir))
         return Conversion(
             output_dir=os.path.abspath(output_dir),
             seconds=time.monotonic() - started,
@@ -277,15 +212,15 @@ class Converter:
         child, order = self._caged(order)
         try:
             attempt.require()  # whoever cancels after this finds the worker that is to be ended
-            return _follow(child, order, on_progress, attempt)
+            return follow(child, order, on_progress, attempt)
         except BaseException as error:
             if self._cancelled or attempt.cancelled:
                 raise Cancelled("the conversion was cancelled", delay=0) from None
             if isinstance(error, ChildDied | ChildTimedOut):
                 self._end_worker(child)
-                raise _failure(ConverterLost.code, str(error), order) from None
+                raise failure(ConverterLost.code, str(error), order) from None
             if isinstance(error, ChildFailed):
-                raise _failure(error.kind, error.message, order) from None
+                raise failure(error.kind, error.message, order) from None
             raise
         finally:
             self._leave(child)
@@ -298,7 +233,7 @@ class Converter:
             if not cage.find(self._wish).has_landlock:
                 return child, order
         except cage.CageMissing as error:
-            raise _failure(error.code, str(error), order) from None
+            raise failure(error.code, str(error), order) from None
         needed = [*cage.what_python_needs(self._module), self._home]
         readable = [*needed, *(path for folder in sources for path in cage.with_what_it_leads_to(folder))]
         return child, replace(order, bounds=replace(order.bounds, readable=tuple(readable)))
@@ -365,52 +300,3 @@ class Converter:
         for child in ending:
             child.kill()  # it has nothing to tidy up: its folders are ours
             child.close()
-
-
-def _follow(child: Child, order: Order, on_progress: OnProgress, attempt: Attempt) -> dict[str, Any]:
-    """Begin the job and ask now and then, until it ends or its time is over."""
-    job = {"job": order.scratch}
-    # Where jobs cannot be forked, the whole conversion happens before `begin` is answered.
-    begun = child.call("begin", {"order": order.as_json()}, timeout=IMPORT_SECONDS + order.timeout)
-    # In a process namespace of its own the worker tells numbers that mean somebody else out here.
-    attempt.running_as(begun["pid"] if begun.get("worker") == child.pid else 0)
-    deadline = time.monotonic() + order.timeout
-    try:
-        while time.monotonic() < deadline:
-            attempt.require()
-            state = child.call("poll", job, timeout=ANSWER_SECONDS)
-            write_down(state, order.log)
-            if "ended" in state:
-                attempt.ending()
-                return _judged(state["ended"], order)
-            on_progress(state["fraction"], state["text"])
-            time.sleep(POLL_SECONDS)
-        raise _failure("ConversionTimedOut", f"no result within {order.timeout:g} s", order)
-    finally:
-        attempt.ending()
-        with suppress(ReconcilerError):  # it has ended, or died with its worker
-            write_down(child.call("stop", job, timeout=ANSWER_SECONDS), order.log)
-
-
-def _judged(ended: dict[str, Any], order: Order) -> dict[str, Any]:
-    if "error" in ended:
-        raise _failure(ended["error"]["code"], ended["error"]["message"], order)
-    return ended
-
-
-def _take(order: Order, destination: str) -> None:
-    """The second look, our own."""
-    try:
-        take_result(order, destination)
-    except ConversionFailed as error:
-        raise _failure(error.code, str(error), order) from None
-
-
-def _failure(code: str, message: str, order: Order) -> ReconcilerError:
-    line = one_line((message.strip().splitlines() or ["no cause was named"])[0])
-    log = f"the log of this attempt is {order.log}"
-    if code == DiskFull.code:
-        return DiskFull(line, hint=log)
-    if code in PASSING:
-        return PASSING[code](line, code=code, hint=HINTS.get(code, log))
-    return ConversionFailed(line, code=code, hint=HINTS.get(code, log))

@@ -280,7 +280,7 @@ class LongWork:
 
 
 def _convert(job: Job) -> None:
-    from reconciler.conversion.converter import Attempt
+    from reconciler.conversion.following import Attempt
 
     source = job.execution.source(job.change.build_key)
     attempt = Attempt()

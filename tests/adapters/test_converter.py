@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.conversion.converter import Attempt, Converter
+from reconciler.conversion.converter import Converter
+from reconciler.conversion.following import Attempt
 from reconciler.conversion.running import LOG_LIMIT
 from reconciler.conversion.scratch import KEPT_LOGS
 from reconciler.core.errors import Cancelled, ConversionFailed, ConverterLost, DiskFull, ReconcilerError
