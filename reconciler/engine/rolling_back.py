@@ -16,7 +16,6 @@ from reconciler.core.plan import make_plan
 from reconciler.core.rollback import Rollback, effective, is_obtainable
 from reconciler.engine.carry_out import Execution
 from reconciler.engine.machine import locked_machine, observe, recall
-from reconciler.engine.options import Options
 from reconciler.engine.resolve import Resolution
 from reconciler.engine.steps import Steps
 from reconciler.engine.workers import Workers
@@ -126,7 +125,7 @@ def _carry_out(machine: Machine, variant: str, reporter: Reporter) -> tuple[Outc
     if held:
         raise PermanentError(f"{variant}: {held[0].message}", code=held[0].reason)
     outcomes: list[Outcome] = []
-    workers = Workers(machine, Options())
+    workers = Workers(machine)
     try:
         workers.expect(plan.changes)
         execution = Execution(

@@ -16,7 +16,7 @@ import pytest
 from reconciler.conversion.converter import Converter
 from reconciler.conversion.job import ARTIFACT_FILES
 from reconciler.conversion.olive_config import olive_config, passes_of
-from reconciler.core.errors import ConversionFailed, DiskFull
+from reconciler.core.errors import ConversionFailed, DiskFull, Disturbed
 from reconciler.core.prediction import predict_bytes
 from reconciler.host.child import Child
 from reconciler.host.environment import private_environment
@@ -258,7 +258,7 @@ def test_a_source_edited_since_the_plan_is_not_converted(converter: Converter, t
     source = write_qwen2(tmp_path / "model")
     recipe = recipe_of(look(source), "int4")
     edit(source / "generation_config.json", temperature=0.5)
-    with pytest.raises(ConversionFailed) as failure:
+    with pytest.raises(Disturbed) as failure:
         converter.convert(recipe, str(source), str(tmp_path / "out"), timeout=60)
     assert failure.value.code == "SourceChanged"
     assert "since the plan" in str(failure.value)
@@ -274,7 +274,7 @@ def test_a_source_edited_while_olive_reads_it_is_not_handed_over(
             (source / "model.safetensors").touch()
 
     recipe, output = recipe_of(look(source), "int4"), tmp_path / "out"
-    with pytest.raises(ConversionFailed, match="the source changed during the conversion") as failure:
+    with pytest.raises(Disturbed, match="the source changed during the conversion") as failure:
         converter.convert(recipe, str(source), str(output), on_progress=edit_when_it_reads, timeout=60)
     assert failure.value.code == "SourceChanged"
     assert "again" in failure.value.hint
