@@ -236,7 +236,8 @@ class LongWork:
         converting = [change for change in changes if change.action == "convert"]
         if converting:
             precisions = {str((change.after or {}).get("precision")) for change in converting}
-            sources = [execution.source(change.build_key) for change in converting]
+            keys = {change.build_key for change in converting} & set(execution.resolution.sources)
+            sources = [execution.source(key) for key in keys]
             folders = {folder for one in sources for folder in (one.path, one.adapter) if folder}
             with noted("start.refused"):  # only a head start: the job says what is wrong
                 self.converter.start(*sorted(precisions), sources=tuple(sorted(folders)))

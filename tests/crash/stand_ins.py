@@ -118,7 +118,7 @@ class StandInConverter(Converter):
     def __init__(self) -> None:
         super().__init__("", "")
 
-    def start(self, *purposes: str) -> None:
+    def start(self, *purposes: str, sources: tuple[str, ...] = ()) -> None:
         pass
 
     def convert(self, recipe: Recipe, source: str, output_dir: str, **more: Any) -> Any:

@@ -235,8 +235,7 @@ def _stopped_job(daemon: Running) -> int:
         for pid in daemon.children():
             with contextlib.suppress(OSError):
                 parent = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
-                is_worker = b"conversion.worker" in Path(f"/proc/{parent}/cmdline").read_bytes()
-                if is_worker and b"conversion.worker" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                if _is_worker(parent) and _is_worker(pid):
                     os.kill(pid, signal.SIGSTOP)
                     found.append(pid)
                     return True
@@ -244,6 +243,12 @@ def _stopped_job(daemon: Running) -> int:
 
     daemon.until(forked, 60, "a conversion runs")
     return found[0]
+
+
+def _is_worker(pid: int) -> bool:
+    """Or a fork of it; not the bubblewrap around it, which names it in its arguments."""
+    command = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    return b"reconciler.conversion.worker" in command and command[0] != b"bwrap"
 
 
 def _lives(pid: int) -> bool:
