@@ -91,7 +91,7 @@ class Measuring:
 
     def _compared(self, job: Job) -> Fidelity:
         """What cannot be compared is not served: nobody would know what it says."""
-        from reconciler.conversion.converter import Attempt
+        from reconciler.conversion.following import Attempt
 
         source = self._execution.source(self._change.build_key)
         attempt = Attempt()
