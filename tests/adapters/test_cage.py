@@ -38,7 +38,15 @@ class World:
     def __init__(self, name: str, base: Path) -> None:
         self.name = name
         self.base = base
-        for folder in ("home/.ssh", "root/records", "root/served/model", "root/logs", "source", "elsewhere"):
+        for folder in (
+            "home/.ssh",
+            "root/records",
+            "root/served/model",
+            "root/logs",
+            "source",
+            "elsewhere",
+            "shown",
+        ):
             (base / folder).mkdir(parents=True)
         for file in ("home/.ssh/id_ed25519", "home/token", "root/records/stamps.json", "source/config.json"):
             (base / file).write_text(SECRET)
@@ -50,6 +58,7 @@ class World:
             module=ESCAPER,
             wish=name if name != LIMITS else "off",
             memory=MEMORY,
+            shown=(str(base / "shown"), str(base / "not there")),
         )
 
     def convert(self, attempt: str, target: str = "", timeout: float = 20.0) -> Conversion:
@@ -314,21 +323,36 @@ def test_a_source_that_comes_later_is_seen_too_and_the_job_before_goes_on(world:
     time.sleep(0.3)
     later = world.base / "later"
     shutil.copytree(world.base / "source", later, dirs_exist_ok=True)
+    assert lists(world, later)
+    assert stuck.is_alive()
+    world.converter.rest()
+    stuck.join(10)
+
+
+def test_a_source_that_comes_to_lie_in_a_shown_folder_takes_no_other_worker(world: World) -> None:
+    assert lists(world, world.base / "source")
+    worker = world.converter._child
+    later = world.base / "shown" / uuid.uuid4().hex
+    shutil.copytree(world.base / "source", later)
+    assert lists(world, later)
+    assert world.converter._child is worker
+
+
+def lists(world: World, source: Path) -> bool:
+    """Is it seen by the job that is to convert it?"""
     recipe = Recipe(
         source="",
         adapter=None,
         architecture="",
         precision="int4",
-        options={"algorithm": "listing", "target": str(later)},
+        options={"algorithm": "listing", "target": str(source)},
         target=Target(),
         tools={},
     )
-    output = str(world.base / "out" / uuid.uuid4().hex)
-    done = world.converter.convert(recipe, str(later), output, timeout=20)
-    assert Path(done.log).read_text().startswith(ESCAPED)
-    assert stuck.is_alive()
-    world.converter.rest()
-    stuck.join(10)
+    done = world.converter.convert(
+        recipe, str(source), str(world.base / "out" / uuid.uuid4().hex), timeout=20
+    )
+    return Path(done.log).read_text().startswith(ESCAPED)
 
 
 def test_a_required_cage_that_is_missing_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
