@@ -7,7 +7,7 @@ beside its bar. Only a Failed one whose gate rejects keeps a release from being 
 from __future__ import annotations
 
 from reconciler.core.bars import FidelityGate
-from reconciler.core.golden import passes
+from reconciler.core.golden import miss, passes
 from reconciler.core.measured import TEXTS_DIGEST
 from reconciler.core.value import replace, value
 
@@ -25,11 +25,13 @@ if TYPE_CHECKING:
     from reconciler.core.measured import Fidelity, Measured
 
 SUCCESSFUL, FAILED, INCONCLUSIVE = "Successful", "Failed", "Inconclusive"
+MOST_MISSES = 5  # golden prompts that a verdict names
 
 
 @value
 class Verdict:
-    """`number` is on the side of `bar` that `status` says; both are None where there is nothing to compare."""
+    """`number` is on the side of `bar` that `status` says; both are None where there is nothing to compare. `misses`
+    are the first golden prompts that were answered wrongly, read from the answers that were kept."""
 
     gate: str
     measure: str
@@ -38,6 +40,7 @@ class Verdict:
     bar: float | None
     message: str
     rejects: bool = False
+    misses: tuple[str, ...] = ()
 
 
 @value
@@ -239,10 +242,14 @@ def _judge_prompts(gate: PromptsGate, measured: Measured | None) -> Iterator[Ver
     if _unasked(gate, measured) or measured is None:
         yield _open("prompts", "passed")
         return
-    pairs = list(zip(gate.cases, gate.questions, strict=True))
-    passed = sum(passes(case, measured.answers[question]) for case, question in pairs)
-    label = f"golden prompts answered rightly of {len(pairs)}:"
-    yield _at_least("prompts", "passed", float(passed), float(gate.min_pass), label)
+    pairs = zip(gate.cases, gate.questions, strict=True)
+    answered = [(case, measured.answers[question]) for case, question in pairs]
+    wrong = [(case, answer) for case, answer in answered if not passes(case, answer)]
+    misses = tuple(miss(case, answer) for case, answer in wrong[:MOST_MISSES])
+    number = len(answered) - len(wrong)
+    told = f"{number} of {len(answered)} answered rightly, at least {gate.min_pass} wanted"
+    verdict = _at_least("prompts", "passed", float(number), float(gate.min_pass), "")
+    yield replace(verdict, message=f"{told}; {misses[0]}" if verdict.rejects else told, misses=misses)
 
 
 def _judge_performance(gate: PerformanceGate, measured: Measured | None) -> Iterator[Verdict]:

@@ -1,5 +1,5 @@
-"""Is this answer the right one? Exact, contained, by pattern, or by JSON Schema. Pure, and bounded in time: patterns
-come from manifests, answers from models.
+"""Is this answer the right one, and if not, what was wanted? Exact, contained, by pattern, or by JSON Schema. Pure, and
+bounded in time: patterns come from manifests, answers from models.
 """
 
 from __future__ import annotations
@@ -25,6 +25,14 @@ LONGEST_PATTERN = 500
 MOST_REPEATS = 2
 MOST_WAYS = 150_000  # in which a pattern can match from one place; each costs time, because `re` tries them one by one
 
+PROMPT_SHOWN, ANSWER_SHOWN = 80, 120  # characters of each, where people are told that it was answered wrongly
+
+_WANTED = {
+    "exact": "exactly",
+    "contains": "to contain",
+    "regex": "to match",
+    "jsonSchema": "JSON of the schema",
+}
 _BOUNDED = 16  # a repeat of at most so many is no danger by itself
 _OPEN = 250  # what an open repeat counts for: two of them on 1,000 characters take a fifth of a second
 
@@ -39,6 +47,17 @@ def passes(case: GoldenPrompt, answer: str) -> bool:
     if case.check == "regex":
         return re.search(case.expected, answer[:LONGEST_MATCHED]) is not None
     return _is_json_of(json.loads(case.expected), answer)
+
+
+def miss(case: GoldenPrompt, answer: str) -> str:
+    """What was asked (last), wanted and got; on one line, because all three are other people's words."""
+    asked = _quoted(case.messages[-1][1], PROMPT_SHOWN)
+    wanted = f"{_WANTED[case.check]} {_quoted(case.expected, PROMPT_SHOWN)}"
+    return f"{asked}: wanted {wanted}, got {_quoted(answer, ANSWER_SHOWN)}"
+
+
+def _quoted(text: str, limit: int) -> str:
+    return f'"{shown(text.strip(), limit)}"'
 
 
 def pattern_refusal(pattern: str) -> str | None:

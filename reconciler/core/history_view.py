@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
+
 from reconciler.core.difference import compare
+from reconciler.core.escape import for_terminal
 from reconciler.core.history import REJECTED, SERVED
 from reconciler.core.recorded import RecordedRelease
 from reconciler.core.value import as_dict
@@ -18,6 +21,8 @@ if TYPE_CHECKING:
     from reconciler.core.view import View
 
 COLUMNS = ("", "RELEASE", "STATE", "SINCE", "CHANGED", "REVISION")
+
+_COMMIT = re.compile(r"(.+@sha1:[0-9a-f]{7})[0-9a-f]{33}")  # a branch's commit, as short as git shows it
 
 
 def history_view(
@@ -98,26 +103,37 @@ def _as_served(one: Past) -> RecordedRelease:
 
 
 def history_text(view: Mapping[str, Any]) -> str:
-    from reconciler.core.escape import for_terminal
-
     if not view["releases"]:
         return f"{view['variant']}: nothing is remembered.\n"
-    rows = [COLUMNS, *(_cells(one, view["variant"]) for one in view["releases"])]
+    releases = view["releases"]
+    rows = [COLUMNS, *(_cells(one, view["variant"]) for one in releases)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(COLUMNS))]
-    return "".join(for_terminal(_line(row, widths)) + "\n" for row in rows)
+    reasons = ["", *map(_reason, releases)]
+    return "".join(f"{_line(row, widths)}\n{why}" for row, why in zip(rows, reasons, strict=True))
 
 
 def _cells(one: Mapping[str, Any], variant: str) -> Sequence[str]:
-    state = f"{one['state']}: {one['message']}" if one["message"] else one["state"]
     changed = ", ".join(field["field"] for field in one["changed"] or ())
-    return (
+    cells = (
         "*" if one["current"] else "",
         one["id"] or f"{variant} (never)",
-        " ".join(state.split())[:80],
+        one["state"],
         one["registered"],
         changed or ("first" if one["changed"] is None else "nothing"),
-        one["revision"][:40],
+        _revision(one["revision"]),
     )
+    return tuple(map(for_terminal, cells))
+
+
+def _revision(revision: str) -> str:
+    commit = _COMMIT.fullmatch(revision)
+    return commit[1] if commit else revision
+
+
+def _reason(one: Mapping[str, Any]) -> str:
+    """Why it went or never came: whole, on a line of its own under its row."""
+    message = " ".join(one["message"].split())
+    return f"     {for_terminal(message)}\n" if message else ""
 
 
 def _line(row: Sequence[str], widths: Sequence[int]) -> str:

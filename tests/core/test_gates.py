@@ -21,6 +21,7 @@ from reconciler.core.gates import judge, needed, rejection_text, rejections
 from reconciler.core.manifest import PRECISIONS
 from reconciler.core.measured import TEXTS_DIGEST, Endured, Fidelity, Known, Measured, Speed
 from reconciler.core.value import replace
+from reconciler.records.measured_form import read_measured, write_measured
 from tests.core.world import World, desired, release, wanted
 
 NOW = "2026-01-01T00:00:00Z"
@@ -128,7 +129,46 @@ def test_the_number_stands_beside_the_bar() -> None:
     found = judge(Gates(prompts=PROMPTS), "int4", GOOD, answered("Paris", "Roma"))
     (rejected,) = rejections(found)
     assert (rejected.number, rejected.bar) == (1.0, 2.0)
-    assert rejection_text(found) == "prompts: golden prompts answered rightly of 2: 1, at least 2 wanted"
+    told = '1 of 2 answered rightly, at least 2 wanted; "Rome": wanted to contain "Rome", got "Roma"'
+    assert rejection_text(found) == f"prompts: {told}"
+
+
+MISSES = [
+    ("exact", "Rome", "Roma", 'exactly "Rome", got "Roma"'),
+    ("contains", "Rome", " \n", 'to contain "Rome", got ""'),
+    ("regex", "^R", "Milan", 'to match "^R", got "Milan"'),
+    ("jsonSchema", '{"type":"object"}', "[]", 'JSON of the schema "{"type":"object"}", got "[]"'),
+    ("exact", "x", "a" * 121, f'exactly "x", got "{"a" * 120}..."'),
+    ("exact", "x", "a\n::error::\x1b[2J\u202e", 'exactly "x", got "a\\n::error::\\x1b[2J\\u202e"'),
+]
+
+
+@pytest.mark.parametrize(("check", "expected", "answer", "told"), MISSES)
+def test_a_rejection_names_what_was_asked_wanted_and_got(
+    check: str, expected: str, answer: str, told: str
+) -> None:
+    asked = (("system", "Be short."), ("user", "q" * 81))
+    case = GoldenPrompt(messages=asked, check=check, expected=expected)
+    gate = PromptsGate(cases=(case,), min_pass=1)
+    held = measured(answers={gate.questions[0]: answer})
+    (rejected,) = rejections(judge(Gates(prompts=gate), "int4", GOOD, held))
+    assert rejected.message.endswith(f'wanted; "{"q" * 80}...": wanted {told}')
+
+
+def test_five_misses_are_named_and_read_from_what_older_versions_wrote() -> None:
+    cases = tuple(replace(CASES[0], messages=(("user", str(number)),)) for number in range(9))
+    gate = PromptsGate(cases=cases, min_pass=9)
+    answers = dict.fromkeys(gate.questions, "Lyon") | {gate.questions[1]: "Paris"}
+    document = write_measured(Known(releases={"r": measured(answers=answers)}))
+    assert set(document["measurements"][0]) == {
+        "release", "buildKey", "measured", "answers", "rendered", "speeds", "speedMemoryBytes", "endured"
+    }  # fmt: skip
+    (held,) = read_measured(document).releases.values()
+    (rejected,) = rejections(judge(Gates(prompts=gate), "int4", GOOD, held))
+    assert [one[:3] for one in rejected.misses] == ['"0"', '"2"', '"3"', '"4"', '"5"']
+    passed = judge(Gates(prompts=replace(gate, min_pass=1)), "int4", GOOD, held)[-1]
+    assert (passed.status, passed.message) == ("Successful", "1 of 9 answered rightly, at least 1 wanted")
+    assert passed.misses == rejected.misses
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
@@ -175,7 +215,7 @@ def test_a_release_that_is_known_to_fail_is_not_tried_again() -> None:
     assert plan.changes == ()
     ((held,),) = (plan.held,)
     assert (held.reason, held.variant) == ("GateFailed", "capitals-int4")
-    assert "1, at least 2 wanted" in held.message
+    assert "1 of 2 answered rightly, at least 2 wanted" in held.message
 
 
 def test_a_relaxed_bar_lets_the_same_numbers_pass() -> None:
