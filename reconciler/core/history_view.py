@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 COLUMNS = ("", "RELEASE", "STATE", "SINCE", "CHANGED", "REVISION")
 
-_COMMIT = re.compile(r"(.+@sha1:[0-9a-f]{7})[0-9a-f]{33}")  # a branch's commit, as short as git shows it
+# A commit as short as git shows it, and the digest of a folder as short as plans show digests.
+_REVISION = re.compile(r"(.+@(?:sha1:[0-9a-f]{7}|sha256:[0-9a-f]{12}))[0-9a-f]+")
 
 
 def history_view(
@@ -126,8 +127,8 @@ def _cells(one: Mapping[str, Any], variant: str) -> Sequence[str]:
 
 
 def _revision(revision: str) -> str:
-    commit = _COMMIT.fullmatch(revision)
-    return commit[1] if commit else revision
+    found = _REVISION.fullmatch(revision)
+    return found[1] if found else revision
 
 
 def _reason(one: Mapping[str, Any]) -> str:

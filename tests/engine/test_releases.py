@@ -155,13 +155,14 @@ def test_history_cuts_neither_the_reason_nor_the_revision(machine: TestMachine) 
     release(machine, template="llama3")
     why = f"its answers {'got much longer ' * 12}since \x1b[31mTuesday"
     assert machine.run("rollback", V, "--reason", why).code == 0
-    revisions = {1: "main@sha1:" + "ab" * 20, 2: "path:" + "x" * 60, 3: ""}
+    revisions = {1: "main@sha1:" + "ab" * 20, 2: "path:" + "x" * 60, 3: "folder@sha256:" + "cd" * 32}
     opened(machine).records.change_history(
         V, lambda held: tuple(replace(one, revision=revisions[one.number]) for one in held)
     )
     heading, third, second, reason, first = machine.run("history", V).out.splitlines()
     assert heading.split() == ["RELEASE", "STATE", "SINCE", "CHANGED", "REVISION"]
     assert third.startswith(f"*  {V}:3  serves")
+    assert third.endswith("  folder@sha256:cdcdcdcdcdcd")
     assert f"   {V}:2  rolled back  " in second
     assert second.endswith("path:" + "x" * 60)
     assert reason.startswith(f"     rolled back to what {V}:1 was since ")
