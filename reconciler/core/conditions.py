@@ -95,14 +95,20 @@ def judge(
     }
 
 
-def judge_source(said: Sequence[Problem], before: Mapping[str, Condition], now: str) -> dict[str, Condition]:
-    """The machine's own condition, by type: does it follow what it was told to follow? `said` are the problems and
-    warnings of the declarations."""
-    wrong = next((one for one in said if one.code in SOURCE_CODES and not one.line), None)
-    condition = _say("Followed", True, "Followed")
-    if wrong is not None:
-        condition = _say("Followed", False, wrong.code, wrong.message)
-    return _dated([condition], before, now)
+def judge_source(
+    problems: Sequence[Problem], warnings: Sequence[Problem], before: Mapping[str, Condition], now: str
+) -> dict[str, Condition]:
+    """The machine's own conditions, by type: does it follow what it was told to follow, and can it understand that?"""
+    silent = [one for one in (*problems, *warnings) if one.code in SOURCE_CODES and not one.line]
+    invalid = [one for one in problems if one not in silent]
+    return _dated([_said("Followed", silent), _said("ManifestsValid", invalid)], before, now)
+
+
+def _said(kind: str, wrong: Sequence[Problem]) -> Condition:
+    if not wrong:
+        return _say(kind, True, kind)
+    more = f" (and {len(wrong) - 1} more: `reconciler plan` tells all)" if len(wrong) > 1 else ""
+    return _say(kind, False, wrong[0].code, f"{wrong[0]}{more}")
 
 
 def _conditions(

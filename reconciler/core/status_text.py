@@ -16,15 +16,12 @@ HEADS = ("VARIANT", "ID", "PRECISION", "SIZE", "READY", "REASON", "TEMPLATE", "S
 
 def status_text(view: Mapping[str, Any]) -> str:
     if not view["variants"]:
-        return "nothing is served by this reconciler\n"
+        said = ["nothing is served by this reconciler", *_of_the_machine(view)]
+        return "\n".join(for_terminal(line) for line in said) + "\n"
     rows = [HEADS, *(_row(variant) for variant in view["variants"])]
     lines = _columns(rows)
     lines += ["", *(line for variant in view["variants"] for line in _complaints(variant))]
-    lines += [
-        f"not followed since {one['lastTransitionTime']} ({one['reason']}): {one['message']}"
-        for one in view["conditions"]
-        if one["status"] == "False"
-    ]
+    lines += _of_the_machine(view)
     lines.append(f"applied revision {view['lastAppliedRevision'] or 'none'}")
     if view["lastAttemptedRevision"] != view["lastAppliedRevision"]:
         lines.append(f"attempted revision {view['lastAttemptedRevision']}")
@@ -47,11 +44,24 @@ def _row(variant: Mapping[str, Any]) -> Sequence[str]:
     )
 
 
+_WRONG = {"Followed": "not followed", "ManifestsValid": "manifests are invalid"}
+
+
+def _of_the_machine(view: Mapping[str, Any]) -> list[str]:
+    return [
+        f"{_WRONG.get(one['type'], one['type'])} since {one['lastTransitionTime']} ({one['reason']}): {one['message']}"
+        for one in view["conditions"]
+        if one["status"] == "False"
+    ]
+
+
 def _complaints(variant: Mapping[str, Any]) -> list[str]:
     ready, suspension = _condition(variant, "Ready"), variant["suspension"]
     lines = [] if ready["status"] == "True" else [f"{variant['variant']}: {ready['message']}"]
+    stalled = _condition(variant, "Stalled")
+    if ready["status"] == "True" and stalled["status"] == "True" and not suspension:
+        lines.append(f"{variant['variant']}: {stalled['reason']}: {stalled['message']}")
     if suspension:
-        stalled = _condition(variant, "Stalled")
         too_long = stalled["reason"] == "SuspendedTooLong"
         lines.append(f"{variant['variant']}: {stalled['message'] if too_long else Suspension(**suspension)}")
     return lines

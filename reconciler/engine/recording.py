@@ -15,7 +15,7 @@ from reconciler.core.removals import removals_left
 from reconciler.core.transitions import transitions
 from reconciler.core.value import replace
 from reconciler.engine.refusals import Refusals, noted
-from reconciler.engine.remembering import remember_rejected
+from reconciler.engine.remembering import remember_rejected, remember_served
 from reconciler.host.clock import now
 from reconciler.serving.folder import rewrite_marker
 
@@ -77,14 +77,16 @@ def record_pass(machine: Machine, last: Look, result: PassResult) -> str:
         machine.records.mend()
         _follow_serving(machine, last)
         _follow_protection(machine, last)
+        remember_served(last, machine)
         _forget_undeclared(machine, last)
         _trust_no_future(machine, last)
         before = machine.records.conditions()
         judged = _judged(before, last, result)
         _tell_news(machine, before, judged, last.resolution.desired.revision)
         machine.records.save_conditions(judged)
-        said = (*last.resolution.problems, *last.resolution.warnings)
-        machine.records.save_machine_conditions(judge_source(said, last.recorded.conditions, now()))
+        found = last.resolution
+        said = judge_source(found.problems, found.warnings, last.recorded.conditions, now())
+        machine.records.save_machine_conditions(said)
         if result.converged:
             machine.records.save_applied(last.resolution.desired.revision)
         machine.stamps.save()

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from reconciler.core.release import Marker
     from reconciler.engine.carry_out import Execution
     from reconciler.engine.machine import Machine
+    from reconciler.engine.planning import Look
 
 
 def remember_registered(marker: Marker, release: Release, machine: Machine) -> None:
@@ -33,6 +34,17 @@ def remember_registered(marker: Marker, release: Release, machine: Machine) -> N
             _add(older, found, older.created, machine)
     if marker.number not in known:
         _add(marker, release, now(), machine)
+
+
+def remember_served(last: Look, machine: Machine) -> None:
+    """What serves and is not written down: whoever registered it died before it could."""
+    for wanted in last.resolution.desired.wanted:
+        folder = last.observed.folder_behind(last.observed.serving(wanted.variant))
+        marker = folder.marker if folder is not None else None
+        if marker is None or marker.release != wanted.release.digest:
+            continue
+        if all(one.number != marker.number for one in last.recorded.history.get(wanted.variant, ())):
+            _add(marker, wanted.release, marker.created, machine)
 
 
 def remember_retired(variant: str, number: int, machine: Machine, *, why: str = "", serving: int = 0) -> None:

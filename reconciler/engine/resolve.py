@@ -129,6 +129,10 @@ def _unwanted(model: Model, found: _Resolved) -> set[str]:
     return {variant_name(model.name, p) for p in model.precisions} - {one.variant for one in found.wanted}
 
 
+TOKENS_KEPT = 64
+_tokens: dict[str, frozenset[str] | None] = {}  # special tokens by the digest of the source that has them
+
+
 class _Resolver:
     """Looks at each folder once in a pass, and judges each recipe once, however many models name it."""
 
@@ -137,7 +141,6 @@ class _Resolver:
         self._held = held
         self._seen: dict[str, SourceModel] = {}
         self._shelves: dict[str, Shelved] = {}
-        self._tokens: dict[str, frozenset[str] | None] = {}
         self._judged: dict[object, tuple[Recipe, str | None]] = {}
 
     def model(self, model: Model) -> _Resolved:
@@ -181,7 +184,7 @@ class _Resolver:
                 sources[recipe.build_key] = Source(recipe=recipe, path=path, adapter=model.adapter_path)
         warnings = [complaints.of_folder(model, warning) for warning in source.warnings]
         warnings += complaints.short_context(model, source)
-        if fetch is None and any(key not in self._held for key in sources):
+        if fetch is None:
             warnings += self._foreign_template(model, source)
         return _Resolved(
             wanted=tuple(wanted), problems=tuple(problems), warnings=tuple(warnings), sources=sources
@@ -198,16 +201,20 @@ class _Resolver:
         return self._shelves[source.digest]
 
     def _foreign_template(self, model: Model, source: SourceModel) -> list[Problem]:
-        """Reads the tokenizer where there is a doubt, so it is not asked for what has been converted already."""
+        """Reads the tokenizer only where there is a doubt, and once for each content: a daemon looks every minute."""
         foreign = complaints.foreign_markers(model, source)
         if not foreign:
             return []
-        path = source.path if model.hub is not None else model.source_path
-        if path not in self._tokens:
-            self._tokens[path] = self._folders.special_tokens(path)
-        tokens = self._tokens[path]
+        tokens = self._special_tokens(source.path if model.hub is not None else model.source_path, source)
         strange = foreign - tokens if tokens is not None else frozenset()
         return [complaints.foreign_template(model, source, strange)] if strange else []
+
+    def _special_tokens(self, path: str, source: SourceModel) -> frozenset[str] | None:
+        if source.digest not in _tokens:
+            if len(_tokens) >= TOKENS_KEPT:
+                _tokens.clear()
+            _tokens[source.digest] = self._folders.special_tokens(path)
+        return _tokens[source.digest]
 
     def _judge(
         self, model: Model, source: SourceModel, adapter: str | None, precision: str

@@ -1,6 +1,6 @@
 """Which markers (`<|im_start|>`) a model reads as one token each: the others it would read as plain text.
 
-A tokenizer.json can be 20 MB, so it is only read for a model that is still to be converted, or validated.
+A tokenizer.json can be 20 MB, so it is only read where a template writes markers that the model's own does not.
 """
 
 from __future__ import annotations

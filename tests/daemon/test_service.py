@@ -8,6 +8,7 @@ import socket
 import sys
 import time
 from collections.abc import Iterator
+from itertools import groupby
 from pathlib import Path
 
 import pytest
@@ -111,5 +112,6 @@ def test_the_life_of_a_daemon(manager: Manager, tmp_path: Path, capitals: Path) 
         assert wait_for(lambda: manager.heard.count("READY=1") == 2, 5.0)
         assert daemon.end() == 0
     told = [line.partition(" at ")[0].splitlines()[0] for line in manager.heard if line != "WATCHDOG=1"]
+    told = [line for line, _ in groupby(told)]  # a pass that came by itself says the same once more
     again = ["RELOADING=1", "READY=1", "STATUS=converged"]
     assert told == ["READY=1", "STATUS=converged", *again, "STOPPING=1"]

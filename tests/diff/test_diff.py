@@ -61,7 +61,7 @@ def test_a_field_that_decides_weights_is_named_with_both_values(fleet: Fleet) ->
         {"spec.quantization.blockSize": 32},
         {"spec.quantization.blockSize": 64},
     )
-    assert [c["action"] for c in model["changes"]] == ["convert", "verify", "register", "retire", "prune"]
+    assert [c["action"] for c in model["changes"]] == ["convert", "verify", "register", "retire"]
 
 
 def test_a_template_never_reconverts(fleet: Fleet) -> None:

@@ -34,14 +34,19 @@ def machine(tmp_path: Path, capitals: Path) -> TestMachine:
 
 @pytest.fixture
 def opened(machine: TestMachine) -> Iterator[Machine]:
+    others.clear()
+    others.update(children())
     with locked_machine(str(machine.root), str(machine.cache), command="test") as one:
         yield one
         assert children() == []
         assert verify(one) == ()
 
 
+others: set[int] = set()  # what ran before a test began: fixtures of other files in the same process
+
+
 def children() -> list[int]:
-    """Processes that this one started, and what those started."""
+    """Processes that this one started since the test began, and what those started."""
     parents = {}
     for name in filter(str.isdigit, os.listdir("/proc")):
         try:
@@ -53,7 +58,7 @@ def children() -> list[int]:
     found = [os.getpid()]
     for pid in found:  # it grows meanwhile
         found.extend(child for child, parent in parents.items() if parent == pid)
-    return found[1:]
+    return [pid for pid in found[1:] if pid not in others]
 
 
 def test_it_converts_beside_passes_and_serves_what_ended(machine: TestMachine, opened: Machine) -> None:
