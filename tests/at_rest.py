@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from reconciler.core.desired import Wanted
+from reconciler.core.measured import TEXTS_DIGEST, Fidelity
 from reconciler.core.recorded import RecordedRelease
 from reconciler.core.release import Marker
+from reconciler.core.value import replace
 from reconciler.engine.carry_out import _properties
 from reconciler.engine.machine import Machine, locked_machine, open_machine
 from reconciler.engine.pass_ import Options, PassResult, run_pass
@@ -25,6 +27,15 @@ from reconciler.sources.manifests import load
 from tests.core.test_served_files import edited
 from tests.machine import TestMachine
 
+FAITHFUL = Fidelity(
+    build_key="",
+    prompts=TEXTS_DIGEST,
+    positions=100,
+    top1_agreement=1.0,
+    mean_kl=0.0,
+    perplexity_ratio=1.0,
+    wiring_kl=0.0,
+)
 CREATED = "2026-01-01T00:00:00Z"
 TREE = {
     "model.onnx": b"graph",
@@ -74,6 +85,7 @@ def _release(machine: Machine, wanted: Wanted, revision: str) -> None:
     for name, data in TREE.items():
         (tree / name).write_bytes(data + recipe.build_key.encode() if name.endswith(".data") else data)
     artifact = machine.store.put(recipe.build_key, str(tree), recipe.as_json())
+    machine.records.save_fidelity(replace(FAITHFUL, build_key=recipe.build_key))
     staged = machine.layout.at("staging", f"{wanted.variant}-served")
     Path(staged).mkdir()
     marker = assemble(
