@@ -112,7 +112,19 @@ def _revisions(arguments: argparse.Namespace) -> tuple[str, str, bool]:
     if arguments.head is None and "..." in arguments.base:
         base, _, head = arguments.base.partition("...")
         return base or "HEAD", head or "HEAD", True
+    _refuse_two_dots(arguments.base)
     return arguments.base, arguments.head or "HEAD", False
+
+
+def _refuse_two_dots(base: str) -> None:
+    """git reads `a..b` as two commits; no name of one has two dots."""
+    from reconciler.core.errors import UsageError
+
+    old, dots, new = base.partition("..")
+    if dots:
+        old, new = old or "HEAD", new.lstrip(".") or "HEAD"
+        hint = f"`{old}...{new}` compares since they parted, `{old} {new}` the two as they are"
+        raise UsageError(f"expected a commit, branch or tag, got {base}", hint=hint)
 
 
 def _inside(path: str) -> str:

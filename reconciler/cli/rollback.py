@@ -81,14 +81,25 @@ def _carried_out(made: Rollback, root: str, cache: str, arguments: argparse.Name
 
 def _undo(arguments: argparse.Namespace) -> int:
     from reconciler.engine.machine import machine_to_suspend
-    from reconciler.engine.rolling_back import undo, variants_named
+    from reconciler.engine.rolling_back import judge_undone, undo, variants_named
 
     root, cache = options.root_of(arguments), options.cache_of(arguments)
     with machine_to_suspend(root, cache, command="rollback") as machine:
-        for variant in variants_named(machine, arguments.name):
-            ended = undo(machine, variant, dry_run=arguments.dry_run)
-            was = f"follows git again; it was {ended}" if ended else "was not rolled back"
-            _say(arguments, f"{variant} {was}")
+        variants = variants_named(machine, arguments.name)
+        ended = {one: undo(machine, one, dry_run=arguments.dry_run) for one in variants}
+    for variant, one in ended.items():
+        if one is None:
+            _say(arguments, f"{variant} was not rolled back")
+        elif arguments.dry_run:
+            _say(arguments, f"{variant} would follow git again; it is {one}")
+        else:
+            alone = judge_undone(root, cache, one)
+            then = (
+                f"\nrun `reconciler apply` to serve what git declares: no daemon holds {root}"
+                if alone
+                else ""
+            )
+            _say(arguments, f"{variant} follows git again; it was {one}{then}")
     return OK
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 
 from reconciler.core.errors import Problem
+from reconciler.core.escape import one_line
 from reconciler.core.hub import LOCK_NAME
 
 TYPE_CHECKING = False
@@ -27,7 +29,18 @@ def _problem(model: Model, field: str, code: str, message: str, hint: str = "") 
 
 def of_folder(model: Model, problem: Problem, field: str = "spec.source") -> Problem:
     """A finding about a folder, said where a person can act on it: the manifest line that names the folder."""
-    return _problem(model, field, problem.code, f"{problem.file}: {problem.message}", problem.hint)
+    message = f"{problem.file}: {problem.message}"
+    if problem.code == "SourceUnreadable":
+        path = model.adapter_path if field.endswith("adapter") else model.source_path
+        message = f"cannot read {_from_manifest(model, path or '') or problem.file}: {problem.message}"
+    return _problem(model, field, problem.code, message, problem.hint)
+
+
+def _from_manifest(model: Model, path: str) -> str:
+    """The folder as a manifest on this disk would name it; "" for one that is kept in git, or is the hub's."""
+    if not path or not os.path.isfile(model.file):
+        return ""
+    return one_line(os.path.relpath(path, os.path.dirname(os.path.realpath(model.file))))
 
 
 def not_locked(model: Model, source: HubSource) -> Problem:

@@ -93,6 +93,15 @@ def record_pass(machine: Machine, last: Look, result: PassResult) -> str:
     return next((str(one) for one in refusals.said), "")
 
 
+def record_some(machine: Machine, last: Look, result: PassResult) -> None:
+    """After work on a few variants by hand: their conditions. What is known of all others stays as it is."""
+    with noted("record.lost"):
+        before = machine.records.conditions()
+        judged = {**before, **_judged(before, last, result)}
+        _tell_news(machine, before, judged, last.resolution.desired.revision)
+        machine.records.save_conditions(judged)
+
+
 def _tell_news(machine: Machine, before: Conditions, judged: Conditions, revision: str) -> None:
     """An event for each variant that became ready, or is ready no more, or stalls. Before the conditions are saved: a
     crash in between tells it twice, never not at all."""

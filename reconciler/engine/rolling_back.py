@@ -16,6 +16,9 @@ from reconciler.core.plan import make_plan
 from reconciler.core.rollback import Rollback, effective, is_obtainable
 from reconciler.engine.carry_out import Execution
 from reconciler.engine.machine import locked_machine, observe, recall
+from reconciler.engine.options import PassResult
+from reconciler.engine.planning import Look
+from reconciler.engine.recording import record_some
 from reconciler.engine.resolve import Resolution
 from reconciler.engine.steps import Steps
 from reconciler.engine.workers import Workers
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
     from reconciler.core.changes import Outcome
     from reconciler.core.history import Past
     from reconciler.core.observed import Observed
+    from reconciler.core.recorded import Recorded
     from reconciler.engine.machine import Machine
     from reconciler.engine.report import Reporter
 
@@ -51,6 +55,7 @@ def roll_back(machine: Machine, variant: str, number: int, reason: str, *, dry_r
     """Refuse what serves now, and say what is to serve instead: `number`, or the newest good one (0). Raises
     PermanentError where nothing can."""
     observed, held = observe(machine), machine.records.rollbacks()
+    _refuse_suspended(recall(machine, observed), variant)
     serving = observed.serving(variant)
     digest = serving.properties.get("reconciler_release", "") if serving is not None else ""
     before = held[variant].refused if variant in held else ()
@@ -74,6 +79,29 @@ def undo(machine: Machine, variant: str, *, dry_run: bool = False) -> Rollback |
         machine.records.save_rollbacks({name: one for name, one in held.items() if name != variant})
         _tell(machine, "rollback.undone", variant, f"was {ended}")
     return ended
+
+
+def judge_undone(root: str, cache: str, ended: Rollback) -> bool:
+    """The conditions after `undo`: git's release is wanted again, and not served yet. False when another process
+    holds the root: its next pass judges."""
+    try:
+        with locked_machine(root, cache, command="rollback") as machine:
+            declared = [one for one in machine.records.history(ended.variant) if one.digest in ended.refused]
+            if declared:
+                first = next((one for one in declared if one.digest == ended.refused[0]), declared[-1])
+                _judge(machine, _declaring(machine, first))
+            return True
+    except LockHeld:
+        return False
+
+
+def _refuse_suspended(recorded: Recorded, variant: str) -> None:
+    """Before anything is written: it would not be carried out."""
+    suspension = recorded.suspension_of(variant, variant.rpartition("-")[0])
+    if suspension is not None:
+        hint = f"`reconciler resume {suspension.name}` first"
+        message = f"{variant} cannot be rolled back while {suspension.name} is {suspension}"
+        raise PermanentError(message, hint=hint, code="Suspended")
 
 
 def _target(
@@ -119,7 +147,8 @@ def wait_until_served(machine: Machine, rollback: Rollback) -> bool:
 def _carry_out(machine: Machine, variant: str, reporter: Reporter) -> tuple[Outcome, ...]:
     observed = observe(machine)
     recorded = recall(machine, observed)
-    desired = effective(_as_served(machine, observed, variant), observed, recorded)
+    declared = _as_served(machine, observed, variant)
+    desired = effective(declared, observed, recorded)
     plan = make_plan(desired, observed, recorded, now=now())
     held = [one for one in plan.held if one.reason != "RolledBack"]
     if held:
@@ -137,20 +166,37 @@ def _carry_out(machine: Machine, variant: str, reporter: Reporter) -> tuple[Outc
     finally:
         workers.close()
         machine.stamps.save()
+    _judge(machine, declared, tuple(outcomes))
     return tuple(outcomes)
+
+
+def _judge(machine: Machine, declared: Desired, outcomes: tuple[Outcome, ...] = ()) -> None:
+    """What the conditions of this one variant say until the next pass, which reads the manifests."""
+    observed = observe(machine)
+    recorded = recall(machine, observed)
+    desired = effective(declared, observed, recorded)
+    resolution = Resolution(desired=desired, problems=(), warnings=(), sources={})
+    plan = make_plan(desired, observed, recorded, now=now())
+    last = Look(resolution=resolution, observed=observed, recorded=recorded, plan=plan)
+    result = PassResult(plan=plan, remaining=plan, outcomes=outcomes, resolution=resolution)
+    record_some(machine, last, result)
 
 
 def _as_served(machine: Machine, observed: Observed, variant: str) -> Desired:
     """As if git declared what serves, and nothing else could be told: so nothing else is touched."""
     serving = observed.serving(variant)
     digest = serving.properties.get("reconciler_release", "") if serving is not None else ""
-    recorded = machine.records.load()
     past = [one for one in machine.records.history(variant) if one.number and one.digest == digest]
     if not past:
         raise PermanentError(f"the history of {variant} does not know what serves", code="NothingToGoBackTo")
-    release = recorded.releases.get(variant)
+    return _declaring(machine, past[-1])
+
+
+def _declaring(machine: Machine, past: Past) -> Desired:
+    recorded = machine.records.load()
+    release = recorded.releases.get(past.release.variant)
     wanted = Wanted(
-        release=past[-1].release,
+        release=past.release,
         source_bytes=0,
         predicted_bytes=0,
         peak_bytes=0,
@@ -158,7 +204,9 @@ def _as_served(machine: Machine, observed: Observed, variant: str) -> Desired:
         retain_for=YEARS,
     )
     revision = recorded.last_applied_revision
-    return Desired(revision=revision, wanted=(wanted,), declared=frozenset({variant}), complete=False)
+    return Desired(
+        revision=revision, wanted=(wanted,), declared=frozenset({past.release.variant}), complete=False
+    )
 
 
 def _tell(machine: Machine, kind: str, variant: str, message: str) -> None:

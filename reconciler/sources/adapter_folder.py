@@ -6,7 +6,7 @@ from __future__ import annotations
 from reconciler.core.release import StoredFile
 from reconciler.core.source_model import ADAPTER_CONFIG, ADAPTER_WEIGHTS, SourceAdapter, digest_of
 from reconciler.sources.findings import Findings
-from reconciler.sources.folder_files import Folder, Refused, read_object
+from reconciler.sources.folder_files import DENIED_HINT, Folder, Refused, read_object
 from reconciler.sources.safetensors_header import read_shapes
 
 TYPE_CHECKING = False
@@ -50,6 +50,9 @@ def inspect_adapter(path: str, stamps: StampBook) -> SourceAdapter:
 def look_at_adapter(folder: Folder) -> SourceAdapter:
     path = folder.path
     findings = Findings(path)
+    if closed := folder.why_closed():
+        findings.note("", Refused("SourceUnreadable", closed, DENIED_HINT))
+        return SourceAdapter(path=path, problems=tuple(findings.problems))
     if not folder.is_there():
         findings.note("", Refused("AdapterMissing", "no such folder"))
         return SourceAdapter(path=path, problems=tuple(findings.problems))

@@ -8,7 +8,7 @@ import os
 
 from reconciler.core.errors import Problem
 from reconciler.core.escape import one_line
-from reconciler.sources.folder_files import Refused
+from reconciler.sources.folder_files import Refused, denied
 
 TYPE_CHECKING = False  # `typing` costs 10 ms, and `plan` comes through here
 if TYPE_CHECKING:
@@ -32,6 +32,8 @@ class Findings:
             return action(*args, **kwargs)
         except Refused as refused:
             self.note(file, refused)
+        except PermissionError:
+            self.note(file, denied())
         except OSError as error:
             self.note(file, Refused("FileUnreadable", (error.strerror or str(error)).lower()))
         return None

@@ -25,6 +25,9 @@ LARGEST_SMALL_FILE = 16 << 20  # bytes; the largest tokenizer_config.json in use
 SPARSE_FROM = 1 << 30
 
 
+DENIED_HINT = "its permissions keep this user out, and nothing has to be written anew: let the user read it"
+
+
 class Refused(Exception):
     """Why a file is not used, in one line. `code` is stable."""
 
@@ -44,6 +47,17 @@ class Folder:
     def is_there(self) -> bool:
         return os.path.isdir(self.path)
 
+    def why_closed(self) -> str:
+        """Why nobody can tell what is in it, "" where one can. What cannot be looked at is not missing."""
+        try:
+            os.listdir(self.path)
+            os.stat(os.path.join(self.path, os.curdir))  # names that can be listed but not looked at
+        except PermissionError as error:
+            return (error.strerror or "permission denied").lower()
+        except OSError:
+            return ""  # not there, or no folder
+        return ""
+
     def names(self) -> list[str]:
         return sorted(os.listdir(self.path))
 
@@ -55,6 +69,8 @@ class Folder:
         path = os.path.join(self.path, name)
         try:
             status = os.stat(path)
+        except PermissionError:
+            raise denied() from None
         except OSError as error:
             raise Refused("FileUnreadable", (error.strerror or "cannot be read").lower()) from None
         if not stat.S_ISREG(status.st_mode):
@@ -65,6 +81,8 @@ class Folder:
                 "a symbolic link to a file outside the model folder",
                 "put the file itself there",
             )
+        if not os.access(path, os.R_OK):
+            raise denied()
         allocated = getattr(status, "st_blocks", None)
         if status.st_size >= SPARSE_FROM and allocated is not None and allocated * 512 < status.st_size // 4:
             raise Refused("FileSparse", f"{status.st_size} bytes long, but most of them were never written")
@@ -79,6 +97,10 @@ class Folder:
     def digest(self, name: str) -> str:
         assert self._stamps is not None, "a folder without stamps is never hashed"
         return self._stamps.digest(os.path.join(self.path, name))
+
+
+def denied() -> Refused:
+    return Refused("FileUnreadable", "permission denied", DENIED_HINT)
 
 
 def read_object(folder: Folder, name: str) -> dict[str, Any]:

@@ -138,6 +138,9 @@ class GitFolder(Folder):
     def is_there(self) -> bool:
         return True
 
+    def why_closed(self) -> str:
+        return ""
+
     def names(self) -> list[str]:
         return sorted(self._files)
 

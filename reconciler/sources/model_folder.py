@@ -13,7 +13,7 @@ from reconciler.core.release import StoredFile
 from reconciler.core.source_model import INDEX, SMALL_FILES, WEIGHTS, SourceAdapter, SourceModel, digest_of
 from reconciler.sources.adapter_folder import inspect_adapter
 from reconciler.sources.findings import Findings
-from reconciler.sources.folder_files import Folder, Refused, read_object, read_small
+from reconciler.sources.folder_files import DENIED_HINT, Folder, Refused, read_object, read_small
 from reconciler.sources.safetensors_header import read_shapes
 
 TYPE_CHECKING = False
@@ -72,6 +72,9 @@ class _Look:
 
     def inspect(self) -> SourceModel:
         attempt = self._findings.attempt
+        if closed := self._folder.why_closed():
+            self._findings.note("", Refused("SourceUnreadable", closed, DENIED_HINT))
+            return self._refused()
         if not self._folder.is_there():
             self._findings.note("", Refused("SourceMissing", "no such folder"))
             return self._refused()
@@ -79,7 +82,7 @@ class _Look:
         weights = attempt(WEIGHTS, self._weight_files) or ()
         shapes = self._shapes(weights)
         attempt("tokenizer.json", self._check_tokenizer)
-        template = attempt("tokenizer_config.json", self._chat_template)
+        template = attempt(self._template_file(), self._chat_template)
         if self._findings.problems:
             return self._refused()  # before gigabytes are hashed for nothing
         files = self._files(weights)
@@ -176,6 +179,10 @@ class _Look:
             hint = "write it with transformers: `AutoTokenizer.from_pretrained(...).save_pretrained(folder)`"
             raise Refused("TokenizerMissing", "missing: the converted model would answer nothing", hint)
         self._folder.size("tokenizer.json")
+
+    def _template_file(self) -> str:
+        own = "chat_template.jinja"
+        return own if self._folder.exists(own) else "tokenizer_config.json"
 
     def _chat_template(self) -> str | None:
         if self._folder.exists("chat_template.jinja"):

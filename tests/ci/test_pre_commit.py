@@ -26,12 +26,16 @@ from tests.git_server import Repository
         ("manifests/deep/a.yml", True),
         ("fleet/manifests/a.yaml", True),
         ("manifests/templates/brief.jinja", True),
+        ("manifests/fixtures/cases.jsonl", True),
+        ("manifests/reconciler.lock.json", True),
         ("manifests/README.md", False),
+        ("manifests/a.json.orig", False),
+        ("data/cases.jsonl", False),
         ("docs/manifests.yaml", False),
         ("old-manifests/a.yaml", False),
     ],
 )
-def test_the_hook_wakes_for_manifests_and_their_templates(name: str, looked_at: bool) -> None:
+def test_the_hook_wakes_for_manifests_and_what_they_name(name: str, looked_at: bool) -> None:
     assert bool(re.search(HOOK["files"], name)) is looked_at
 
 

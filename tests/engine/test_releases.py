@@ -73,6 +73,12 @@ def rows(machine: TestMachine) -> list[tuple[int, str]]:
     return [(one["number"], one["state"]) for one in view["releases"]]
 
 
+def ready(machine: TestMachine) -> tuple[str, str]:
+    variant = machine.run("status", "-o", "json").json()["variants"][0]
+    (said,) = (one for one in variant["conditions"] if one["type"] == "Ready")
+    return said["status"], said["reason"]
+
+
 @LINUX
 def test_what_this_process_maps_does_not_count(tmp_path: Path) -> None:
     (tmp_path / "model.onnx.data").write_bytes(b"w" * 100)
@@ -194,22 +200,52 @@ def test_a_rollback_serves_what_was_and_holds_until_git_says_otherwise(machine: 
     assert ids(machine) == {f"{V}:3"}
     assert rows(machine) == [(3, "serves"), (2, "rolled back"), (1, "retired")]
 
+    assert ready(machine) == ("False", "RolledBack")  # no pass was needed to know
     result = one_pass(machine)
     assert result.converged  # somebody wants it so
     assert result.outcomes == ()
     (held,) = machine.run("plan", "-o", "json").json()["held"]
     assert held["reason"] == "RolledBack"
     assert f"reconciler rollback {V} --undo" in held["message"]
-    status = machine.run("status", "-o", "json").json()["variants"][0]
-    ready = next(one for one in status["conditions"] if one["type"] == "Ready")
-    assert (ready["status"], ready["reason"]) == ("False", "RolledBack")
+    assert ready(machine) == ("False", "RolledBack")
 
-    assert machine.run("rollback", V, "--undo").out.startswith(f"{V} follows git again")
+    undone = machine.run("rollback", V, "--undo").out
+    assert undone.startswith(f"{V} follows git again")
+    assert "run `reconciler apply`" in undone
+    assert ready(machine) == ("False", "NotServed")
     assert one_pass(machine).converged
     assert rows(machine)[0] == (4, "serves")
+    assert ready(machine) == ("True", "Served")
     kinds = [json.loads(line)["type"] for line in machine.run("events", "-o", "json").out.splitlines()]
     assert {"rollback.done", "rollback.undone", "variant.not-ready"} <= set(kinds)
     assert verify(opened(machine)) == ()
+
+
+def test_what_is_suspended_is_not_rolled_back(machine: TestMachine) -> None:
+    release(machine, template="llama3")
+    assert machine.run("suspend", "capitals", "--reason", "by hand").code == 0
+    done = machine.run("rollback", V)
+    assert done.code == 1
+    assert f"{V} cannot be rolled back while capitals is suspended since" in done.err
+    assert "`reconciler resume capitals` first" in done.err
+    assert opened(machine).records.rollbacks() == {}
+    assert machine.run("resume", "capitals").code == 0
+    assert machine.run("rollback", V).code == 0
+
+
+def test_conditions_of_others_stay_when_one_is_rolled_back(machine: TestMachine) -> None:
+    release(machine, template="llama3")
+    others = opened(machine).records.conditions()[V]
+    opened(machine).records.save_conditions({V: others, "other-int4": others})
+    assert machine.run("rollback", V).code == 0
+    assert opened(machine).records.conditions()["other-int4"] == others
+
+
+def test_while_somebody_holds_the_root_undo_leaves_the_rest_to_them(machine: TestMachine) -> None:
+    release(machine, template="llama3")
+    assert machine.run("rollback", V).code == 0
+    with locked_machine(str(machine.root), str(machine.cache), command="test"):
+        assert "reconciler apply" not in machine.run("rollback", V, "--undo").out
 
 
 def test_a_rollback_ends_with_the_next_change(machine: TestMachine) -> None:
