@@ -25,7 +25,9 @@ LARGEST_SMALL_FILE = 16 << 20  # bytes; the largest tokenizer_config.json in use
 SPARSE_FROM = 1 << 30
 
 
-DENIED_HINT = "its permissions keep this user out, and nothing has to be written anew: let the user read it"
+DENIED_HINT = (
+    "check the permissions: the files may all be there, so let this user read them instead of writing anew"
+)
 
 
 class Refused(Exception):
