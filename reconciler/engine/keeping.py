@@ -28,6 +28,7 @@ from reconciler.engine.options import PassResult
 from reconciler.engine.planning import look
 from reconciler.engine.recording import record_pass
 from reconciler.engine.refusals import noted
+from reconciler.engine.remembering import remember_served
 from reconciler.engine.scrub import take_doubts
 from reconciler.engine.steps import NOT_WANTED, STOPPED, Steps, by_variant
 from reconciler.engine.workers import Workers
@@ -118,6 +119,7 @@ class Keeping:
         first = self._look(parsed)
         with noted("record.lost"):  # a full disk must not keep a pass from freeing some of it
             self._machine.records.save_attempted(first.resolution.desired.revision)
+            remember_served(first, self._machine)
         try:
             try:
                 self._carry_out(first, outcomes)

@@ -15,7 +15,7 @@ from reconciler.core.removals import removals_left
 from reconciler.core.transitions import transitions
 from reconciler.core.value import replace
 from reconciler.engine.refusals import Refusals, noted
-from reconciler.engine.remembering import remember_rejected, remember_served
+from reconciler.engine.remembering import remember_rejected
 from reconciler.host.clock import now
 from reconciler.serving.folder import rewrite_marker
 
@@ -77,7 +77,6 @@ def record_pass(machine: Machine, last: Look, result: PassResult) -> str:
         machine.records.mend()
         _follow_serving(machine, last)
         _follow_protection(machine, last)
-        remember_served(last, machine)
         _forget_undeclared(machine, last)
         _trust_no_future(machine, last)
         before = machine.records.conditions()

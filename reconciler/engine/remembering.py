@@ -36,15 +36,16 @@ def remember_registered(marker: Marker, release: Release, machine: Machine) -> N
         _add(marker, release, now(), machine)
 
 
-def remember_served(last: Look, machine: Machine) -> None:
-    """What serves and is not written down: whoever registered it died before it could."""
-    for wanted in last.resolution.desired.wanted:
-        folder = last.observed.folder_behind(last.observed.serving(wanted.variant))
+def remember_served(look: Look, machine: Machine) -> None:
+    """What serves and is not written down: whoever registered it died before it could. Before its predecessor is
+    retired: that one is written down, too."""
+    for wanted in look.resolution.desired.wanted:
+        folder = look.observed.folder_behind(look.observed.serving(wanted.variant))
         marker = folder.marker if folder is not None else None
         if marker is None or marker.release != wanted.release.digest:
             continue
-        if all(one.number != marker.number for one in last.recorded.history.get(wanted.variant, ())):
-            _add(marker, wanted.release, marker.created, machine)
+        if all(one.number != marker.number for one in look.recorded.history.get(wanted.variant, ())):
+            remember_registered(marker, wanted.release, machine)
 
 
 def remember_retired(variant: str, number: int, machine: Machine, *, why: str = "", serving: int = 0) -> None:
