@@ -15,6 +15,7 @@ from reconciler.core.history import REJECTED, Past
 from reconciler.core.manifest import Generation, Target
 from reconciler.core.release import Recipe, Release
 from reconciler.host.clock import now
+from reconciler.serving.index import read_index
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -83,12 +84,15 @@ def _add(marker: Marker, release: Release, when: str, machine: Machine) -> None:
 
 
 def _older(marker: Marker, machine: Machine) -> list[tuple[str, Marker]]:
+    """What is registered besides. A folder that nobody registered never served: its maker died before."""
     from reconciler.engine.machine import served_folders
 
+    registered = {one.id for one in read_index(machine.cache) if one.owner == machine.owner}
     folders = [f for f in served_folders(machine) if f.variant == marker.variant and f.number < marker.number]
     whole = [(f.path, f.marker) for f in folders if f.marker is not None and not f.damage]
     return sorted(
-        ((path, one) for path, one in whole if one.owner == machine.owner), key=lambda p: p[1].number
+        ((path, one) for path, one in whole if one.owner == machine.owner and one.id in registered),
+        key=lambda p: p[1].number,
     )
 
 
