@@ -38,6 +38,7 @@ def guarded(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFa
     monkeypatch.setenv("USERPROFILE", str(home))
     for name, value in _GIT.items():
         monkeypatch.setenv(name, value)
+    monkeypatch.chdir(Path(__file__).parent.parent)  # whatever another test left; and it is put back
     monkeypatch.setattr(socket.socket, "connect", _only_loopback)
 
 

@@ -20,7 +20,7 @@ from reconciler.engine.planning import look
 from reconciler.engine.report import Silent
 from reconciler.sources.manifests import load
 from tests.at_rest import edit_catalog, serve
-from tests.machine import TestMachine
+from tests.machine import REPOSITORY, TestMachine
 from tests.trust import record
 
 GOOD = 99
@@ -33,7 +33,7 @@ def fifo(path: Path) -> None:
 
 def source(machine: TestMachine, name: str) -> Path:
     machine.declare(name, source=f"../{name}")
-    return machine.give_model(Path("examples/capitals/model").resolve(), name)
+    return machine.give_model(REPOSITORY / "examples" / "capitals" / "model", name)
 
 
 def unreadable_text(machine: TestMachine) -> None:
