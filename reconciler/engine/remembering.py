@@ -45,7 +45,7 @@ def remember_served(look: Look, machine: Machine) -> None:
         marker = folder.marker if folder is not None else None
         if marker is None or marker.release != wanted.release.digest:
             continue
-        if all(one.number != marker.number for one in look.recorded.history.get(wanted.variant, ())):
+        if all(one.number != marker.number for one in machine.records.history(wanted.variant)):
             remember_registered(marker, wanted.release, machine)
 
 
