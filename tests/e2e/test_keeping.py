@@ -89,6 +89,6 @@ def test_what_nobody_wants_any_more_leaves_no_process(
         while children():
             assert time.monotonic() - ended < 3
             time.sleep(0.02)
-        while os.listdir(opened.layout.staging):  # the job's own thread may still be ending: a later pass sweeps
+        while os.listdir(opened.layout.staging):  # the job's thread may be ending: a later pass sweeps
             assert time.monotonic() - ended < 10
             keeping.run_pass(load(str(machine.manifests)))
