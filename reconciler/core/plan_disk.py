@@ -9,7 +9,7 @@ from __future__ import annotations
 from reconciler.core.changes import LONG, Held
 from reconciler.core.plan_variant import VariantPlan
 from reconciler.core.release import ALWAYS_COPIED
-from reconciler.core.room import room
+from reconciler.core.room import lacking
 from reconciler.core.value import replace
 
 TYPE_CHECKING = False
@@ -41,17 +41,15 @@ def with_room_of(observed: Observed, prunes: Iterable[Change]) -> Observed:
 def hold_what_does_not_fit(
     variants: list[VariantPlan], observed: Observed, running: Container[str], jobs: int
 ) -> list[VariantPlan]:
-    left, words = room(observed)
-    line = _Line(left, words, running, jobs)
+    line = _Line(observed, running, jobs)
     return [line.judged(variant) for variant in variants]
 
 
 class _Line:
     """What long work has been promised of the disk so far, in the order of the plan."""
 
-    def __init__(self, left: int, words: str, running: Container[str], jobs: int) -> None:
-        self._left = left
-        self._words = words
+    def __init__(self, observed: Observed, running: Container[str], jobs: int) -> None:
+        self._observed = observed
         self._running = running
         self._jobs = jobs
         self._stays = 0
@@ -75,10 +73,9 @@ class _Line:
         if work.build_key in self._running:
             return ""
         beside = sum(sorted(self._peaks)[-(self._jobs - 1) :]) if self._jobs > 1 else 0
-        need = self._stays + beside + work.cost.peak_disk_bytes
-        if self._peaks and need > self._left:
-            before = self._stays + beside
-            return f"needs {work.cost.peak_disk_bytes} bytes at the peak after {before} of this plan's, {self._words}"
+        before = self._stays + beside
+        if self._peaks and (short := lacking(work.cost.peak_disk_bytes, self._observed, before=before)):
+            return short
         self._stays += work.cost.disk_bytes
         self._peaks.append(max(work.cost.peak_disk_bytes - work.cost.disk_bytes, 0))
         return ""

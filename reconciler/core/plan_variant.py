@@ -11,7 +11,7 @@ from reconciler.core.plan_fetch import fetch_change
 from reconciler.core.plan_measure import ANEW, measure_anew, measure_first, verdicts_of, without_measuring
 from reconciler.core.plan_retire import retire_others
 from reconciler.core.plan_runtime import verify_anew
-from reconciler.core.room import room
+from reconciler.core.room import lacking
 from reconciler.core.value import replace, value
 from reconciler.core.variant_facts import (
     copied_bytes,
@@ -237,9 +237,8 @@ def _unless_it_failed(plan: VariantPlan, facts: Facts) -> VariantPlan | None:
 
 def _unless_disk_is_short(plan: VariantPlan, facts: Facts) -> VariantPlan:
     need = max((change.cost.peak_disk_bytes for change in plan.changes), default=0)
-    left, words = room(facts.observed)
-    if need <= left or facts.running:
+    message = lacking(need, facts.observed)
+    if not message or facts.running:
         return plan
-    message = f"needs {need} bytes at the peak, {words}"
     held = Held(variant=facts.wanted.variant, reason="DiskInsufficient", message=message)
     return VariantPlan(held=(held,), short_of=need)

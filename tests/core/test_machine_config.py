@@ -115,12 +115,12 @@ def test_another_document_is_no_configuration(data: bytes) -> None:
 
 
 ROOM: dict[str, tuple[int, int, Limits, int, str]] = {
-    "no limits": (1000, 0, Limits(), 1000, "1000 are free"),
-    "a reserve": (1000, 0, Limits(disk_reserve=300), 700, "limits.diskReserve (300 of 1000)"),
+    "no limits": (1000, 0, Limits(), 1000, "1000 B are free"),
+    "a reserve": (1000, 0, Limits(disk_reserve=300), 700, "limits.diskReserve (300 B of 1000 B)"),
     "a reserve above all": (1000, 0, Limits(disk_reserve=3000), 0, "limits.diskReserve"),
-    "a quota": (1000, 400, Limits(disk_quota=600), 200, "limits.diskQuota (400 of 600 are used)"),
+    "a quota": (1000, 400, Limits(disk_quota=600), 200, "limits.diskQuota (400 B of 600 B are used)"),
     "a quota that is used up": (1000, 700, Limits(disk_quota=600), 0, "limits.diskQuota"),
-    "a quota above what is free": (1000, 0, Limits(disk_quota=5000), 1000, "1000 are free"),
+    "a quota above what is free": (1000, 0, Limits(disk_quota=5000), 1000, "1000 B are free"),
     "both, the reserve decides": (
         1000,
         0,

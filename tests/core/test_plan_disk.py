@@ -64,3 +64,18 @@ def test_what_a_prune_of_the_same_plan_frees_counts() -> None:
         assert [change.variant for change in plan.changes if change.action == "prune" and change.variant] == [
             "old-int4"
         ]
+
+
+def test_what_is_missing_is_said_in_sizes_that_people_read() -> None:
+    small, large = (
+        wanted(release(name, source=name), predicted_bytes=3 << 29, peak_bytes=peak)
+        for name, peak in (("a", 2 << 30), ("b", 5 << 29))
+    )
+    plan = make_plan(desired(small, large), Observed(disk_free=7 << 29), Recorded())
+    assert [held.message for held in plan.held] == [
+        "needs 2.5 GiB at the peak after 1.5 GiB of this plan's, 3.5 GiB are free: 512.0 MiB too little"
+    ]
+    alone = make_plan(desired(large), Observed(disk_free=1 << 30), Recorded())
+    assert [held.message for held in alone.held] == [
+        "needs 2.5 GiB at the peak, 1.0 GiB are free: 1.5 GiB too little"
+    ]
