@@ -78,6 +78,6 @@ def _show(machine: Machine, arguments: argparse.Namespace) -> None:
 
     observed = observe(machine)
     known = recall(machine, observed), machine.records.conditions(), read_scrubbed(machine.layout)
-    status = make_status(observed, *known)
+    status = make_status(observed, *known, machine.records.judged())
     if arguments.output == "json" or not arguments.quiet:
         show(status, arguments.output, {"text": status_text})

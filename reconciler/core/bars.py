@@ -58,6 +58,12 @@ class PromptsGate:
         """By what each answer is known again: all that can change it, and not what it is compared with."""
         return tuple(self._question(case) for case in self.cases)
 
+    @lazy
+    def key(self) -> str:
+        """What is asked and what is right: how many were is the same number under any `min_pass`."""
+        right = [(one.check, one.expected) for one in self.cases]
+        return digest.of_value({"questions": self.questions, "right": right})
+
     def _question(self, case: GoldenPrompt) -> str:
         asked = {"messages": case.messages, "maxTokens": self.max_tokens, "greedy": self.greedy}
         return digest.of_value(asked)

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     )
     from reconciler.core.measured import Fidelity, Measured
 
-SUCCESSFUL, FAILED, INCONCLUSIVE = "Successful", "Failed", "Inconclusive"
+SUCCESSFUL, FAILED, INCONCLUSIVE = VERDICTS = ("Successful", "Failed", "Inconclusive")
+GATES = ("fidelity", "load", "template", "prompts", "performance", "endurance")  # as they are measured
 MOST_MISSES = 5  # golden prompts that a verdict names
 
 
@@ -225,7 +226,7 @@ def _judge_fixtures(gates: Gates, measured: Measured | None) -> Iterator[Verdict
         elif expected < 0:
             yield _open("template", measure, "the tokens of the expected text cannot be told exactly")
         else:
-            message = f"{measure} has {_shown(expected)} tokens, and the runtime renders {_shown(found)}"
+            message = f"{measure} has {shown_number(expected)} tokens, and the runtime renders {shown_number(found)}"
             status = SUCCESSFUL if found == expected else FAILED
             yield _say(
                 "template",
@@ -311,13 +312,13 @@ def _judge_endurance(gate: EnduranceGate, measured: Measured | None) -> Iterator
 
 def _at_least(gate: str, measure: str, number: float, bar: float, label: str) -> Verdict:
     good = number >= bar
-    message = f"{label} {_shown(number)}, at least {_shown(bar)} wanted"
+    message = f"{label} {shown_number(number)}, at least {shown_number(bar)} wanted"
     return _say(gate, measure, SUCCESSFUL if good else FAILED, number, bar, message, rejects=not good)
 
 
 def _at_most(gate: str, measure: str, number: float, bar: float, label: str) -> Verdict:
     good = number <= bar
-    message = f"{label} {_shown(number)}, at most {_shown(bar)} wanted"
+    message = f"{label} {shown_number(number)}, at most {shown_number(bar)} wanted"
     return _say(gate, measure, SUCCESSFUL if good else FAILED, number, bar, message, rejects=not good)
 
 
@@ -340,5 +341,7 @@ def _say(
     )
 
 
-def _shown(number: float) -> str:
-    return f"{number:,.0f}" if number == int(number) and abs(number) < 1e15 else f"{number:.4g}"
+def shown_number(number: float) -> str:
+    if abs(number) < 1e15 and number == int(number):
+        return f"{number:,.0f}"
+    return f"{number:.4g}"

@@ -4,6 +4,7 @@ from manifests are escaped for where they will be shown."""
 from __future__ import annotations
 
 from reconciler.core.escape import for_annotation, for_annotation_property, for_markdown, for_terminal
+from reconciler.core.gates_text import by_variant, plan_lines, table, tally, verdict_line
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -53,20 +54,12 @@ def plan_text(view: Mapping[str, Any]) -> str:
         lines.extend(_change_lines(change))
     lines.extend(f"! {h['variant']}: held back ({h['reason']}): {h['message']}" for h in view["held"])
     lines.extend(f". {h['message']} ({h['reason']})" for h in view["later"])
-    lines.extend(_missed(view))
-    if view["changes"] or view["held"] or view["later"]:
+    gates = plan_lines(view)
+    lines.extend(gates)
+    if view["changes"] or view["held"] or view["later"] or gates:
         lines.append("")
     lines.append(f"Plan: {summary(view)}.")
     return "\n".join(for_terminal(line) for line in lines) + "\n"
-
-
-def _missed(view: Mapping[str, Any]) -> list[str]:
-    """Bars that are missed and only warned of. Those that reject are what the variant is held for."""
-    return [
-        f"! {one['variant']}: {one['gate']}: {one['message']} (a warning)"
-        for one in view.get("gates", ())
-        if one["status"] == "Failed" and not one["rejects"]
-    ]
 
 
 def _change_lines(change: Mapping[str, Any]) -> list[str]:
@@ -154,6 +147,7 @@ def plan_markdown(view: Mapping[str, Any]) -> str:
     lines += [f"- :x: {for_markdown(problem_line(p))}" for p in view["problems"]]
     lines += [f"- :warning: {for_markdown(problem_line(w))}" for w in view["warnings"]]
     lines += _markdown_details(view["changes"])
+    lines += _markdown_gates(view)
     return _cut("\n".join(lines) + "\n")
 
 
@@ -176,6 +170,14 @@ def _markdown_details(changes: Iterable[Mapping[str, Any]]) -> list[str]:
             head = f"<details><summary>{for_markdown(change['variant'])}: {change['action']}</summary>"
             body = "\n".join(for_terminal(row).replace("`", "'") for row in _diff_rows(change, rows))
             lines += ["", head, "", "```diff", body, "```", "", "</details>"]
+    return lines
+
+
+def _markdown_gates(view: Mapping[str, Any]) -> list[str]:
+    lines = []
+    for variant, verdicts in by_variant(view).items():
+        head = f"<details><summary>gates of {for_markdown(variant)}: {tally(verdicts)}</summary>"
+        lines += ["", head, "", *table(verdicts), "", "</details>"]
     return lines
 
 
@@ -207,6 +209,11 @@ def plan_github(view: Mapping[str, Any]) -> str:
         f"::warning::{for_annotation(h['variant'] + ': held back: ' + h['reason'] + ': ' + h['message'])}"
         for h in view["held"]
     ]
+    lines += [
+        f"::warning::{for_annotation(one['variant'] + ': ' + verdict_line(one))}"
+        for one in view.get("gates", ())
+        if one["status"] == "Failed" and not one["rejects"]
+    ][:MOST_NOTICES]
     lines += [
         f"::notice::{for_annotation(_change_lines(change)[0])}" for change in view["changes"][:MOST_NOTICES]
     ]

@@ -5,12 +5,13 @@ from __future__ import annotations
 from reconciler.core.conditions import TYPES
 from reconciler.core.difference import camel
 from reconciler.core.value import as_dict, value
-from reconciler.core.view import FORMAT_VERSION
+from reconciler.core.view import FORMAT_VERSION, verdict_view
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from reconciler.core.judged import Judged
     from reconciler.core.measured import Known
     from reconciler.core.observed import Observed, Registration, ServedFolder
     from reconciler.core.recorded import Condition, Recorded, RecordedRelease
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from reconciler.core.view import View
 
     Conditions = Mapping[str, Mapping[str, Condition]]
+
+
+NOTHING: dict[str, Judged] = {}
 
 
 @value
@@ -32,12 +36,17 @@ class _Served:
     conditions: Mapping[str, Condition]
     suspension: Suspension | None
     measured: Known
+    judged: Judged | None
 
 
 def make_status(
-    observed: Observed, recorded: Recorded, conditions: Conditions, scrubbed: Scrubbed | None = None
+    observed: Observed,
+    recorded: Recorded,
+    conditions: Conditions,
+    scrubbed: Scrubbed | None = None,
+    judged: Mapping[str, Judged] = NOTHING,
 ) -> View:
-    """`conditions` are those of the last pass, by variant and type."""
+    """`conditions` are those of the last pass, by variant and type; `judged` is what its gates said."""
     ours = {name for name in observed.registrations_of if observed.serving(name)}
     names = ours | recorded.releases.keys() | conditions.keys()
     return {
@@ -47,7 +56,10 @@ def make_status(
         "lastAppliedRevision": recorded.last_applied_revision,
         "conditions": [_condition(recorded.conditions[kind]) for kind in sorted(recorded.conditions)],
         "scrub": scrub_view(scrubbed) if scrubbed is not None else None,
-        "variants": [_variant(_served(name, observed, recorded, conditions)) for name in sorted(names)],
+        "variants": [
+            _variant(_served(name, observed, recorded, conditions, judged.get(name)))
+            for name in sorted(names)
+        ],
     }
 
 
@@ -59,7 +71,9 @@ def scrub_view(scrubbed: Scrubbed) -> View:
     }
 
 
-def _served(variant: str, observed: Observed, recorded: Recorded, conditions: Conditions) -> _Served:
+def _served(
+    variant: str, observed: Observed, recorded: Recorded, conditions: Conditions, judged: Judged | None
+) -> _Served:
     registration = observed.serving(variant)
     return _Served(
         variant=variant,
@@ -69,6 +83,7 @@ def _served(variant: str, observed: Observed, recorded: Recorded, conditions: Co
         conditions=conditions.get(variant, {}),
         suspension=recorded.suspension_of(variant, variant.rpartition("-")[0]),
         measured=recorded.measured,
+        judged=judged,
     )
 
 
@@ -89,6 +104,8 @@ def _variant(one: _Served) -> View:
         "answersTo": [one.registration.id, one.variant] if one.registration else [],
         "suspension": as_dict(one.suspension) if one.suspension else None,
         "measured": _measured(one, facts.release, facts.build_key) if facts else None,
+        "gates": [verdict_view(verdict) for verdict in one.judged.verdicts] if one.judged else [],
+        "gatesOf": one.judged.release if one.judged else None,
         "conditions": _conditions(one),
     }
 

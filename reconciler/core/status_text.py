@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from reconciler.core.escape import for_terminal
+from reconciler.core.gates_text import tally, unmet, verdict_line
 from reconciler.core.render import size_text
 from reconciler.core.suspension import Suspension
 
@@ -11,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any
 
-HEADS = ("VARIANT", "ID", "PRECISION", "SIZE", "READY", "REASON", "TEMPLATE", "SINCE")
+HEADS = ("VARIANT", "ID", "PRECISION", "SIZE", "READY", "REASON", "GATES", "TEMPLATE", "SINCE")
 
 
 def status_text(view: Mapping[str, Any]) -> str:
@@ -39,9 +40,17 @@ def _row(variant: Mapping[str, Any]) -> Sequence[str]:
         size_text(variant["sizeBytes"]),
         ready["status"],
         ready["reason"],
+        _gates(variant),
         variant["template"],
         variant["since"] or "-",
     )
+
+
+def _gates(variant: Mapping[str, Any]) -> str:
+    """How many bars are met. Where what git declares does not serve, that is what was judged."""
+    told = tally(variant.get("gates", ()))
+    other = variant.get("gatesOf") not in (None, variant.get("release"))
+    return f"{told} (declared)" if other else told
 
 
 _WRONG = {"Followed": "not followed", "ManifestsValid": "manifests are invalid"}
@@ -61,6 +70,7 @@ def _complaints(variant: Mapping[str, Any]) -> list[str]:
     stalled = _condition(variant, "Stalled")
     if ready["status"] == "True" and stalled["status"] == "True" and not suspension:
         lines.append(f"{variant['variant']}: {stalled['reason']}: {stalled['message']}")
+    lines += [f"{variant['variant']}: {verdict_line(one)}" for one in unmet(variant.get("gates", ()))]
     if suspension:
         too_long = stalled["reason"] == "SuspendedTooLong"
         lines.append(f"{variant['variant']}: {stalled['message'] if too_long else Suspension(**suspension)}")

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from reconciler.core.answer import Answer
     from reconciler.core.changes import Change, Cost, Outcome, Plan
     from reconciler.core.errors import Problem
+    from reconciler.core.gates import Verdict
 
 FORMAT_VERSION = 1
 
@@ -27,7 +28,7 @@ def plan_view(plan: Plan, problems: Iterable[Problem] = (), warnings: Iterable[P
         "held": [as_dict(held) for held in plan.held],
         "later": [as_dict(held) for held in plan.later],
         "gates": [
-            {"variant": variant, **as_dict(verdict)}
+            {"variant": variant, **verdict_view(verdict), "misses": list(verdict.misses)}
             for variant, verdicts in sorted(plan.verdicts.items())
             for verdict in verdicts
         ],
@@ -35,6 +36,13 @@ def plan_view(plan: Plan, problems: Iterable[Problem] = (), warnings: Iterable[P
         "problems": [problem_view(problem) for problem in problems],
         "warnings": [problem_view(warning) for warning in warnings],
     }
+
+
+def verdict_view(verdict: Verdict) -> View:
+    """Without the answers that were wrong."""
+    view = as_dict(verdict)
+    del view["misses"]
+    return view
 
 
 def problem_view(problem: Problem) -> View:

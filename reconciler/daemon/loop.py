@@ -142,6 +142,7 @@ class Loop:
             "last_error": "",
             "conditions": self._machine.records.conditions(),
             "problems": len(result.resolution.problems),
+            "verdicts": result.remaining.verdicts,
         }
         if result.converged:
             changes["applied"] = result.remaining.revision

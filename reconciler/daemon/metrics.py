@@ -7,6 +7,7 @@ import re
 from collections import Counter
 
 from reconciler.core.conditions import TYPES
+from reconciler.core.gates import GATES, VERDICTS
 from reconciler.core.scrubbed import Round, Scrubbed
 from reconciler.core.value import value
 from reconciler.daemon.exposition import Family, Sample
@@ -105,6 +106,13 @@ def _models(sight: Sight) -> Iterator[Family]:
     held = Counter(reason for conditions in state.conditions.values() for reason in _held(conditions))
     samples = [Sample(labels={"reason": reason}, value=held[reason]) for reason in HELD]
     yield _gauge("reconciler_variants_held", "Variants that are held back, by reason.", *samples)
+    verdicts = Counter((one.gate, one.status) for told in state.verdicts.values() for one in told)
+    samples = [
+        Sample(labels={"gate": gate, "status": status}, value=verdicts[gate, status])
+        for gate in GATES
+        for status in VERDICTS
+    ]
+    yield _gauge("reconciler_gate_verdicts", "Bars of declared releases, by gate and verdict.", *samples)
     yield _one("reconciler_served_bytes", "Size of what is served.", sum(state.sizes.values()))
     yield _one("reconciler_store_bytes", "Size of the artifact store.", sight.store_bytes)
     yield _one("reconciler_disk_free_bytes", "Free on the file system of the root.", sight.disk_free)

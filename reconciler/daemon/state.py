@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from reconciler.core.changes import Change
+    from reconciler.core.gates import Verdict
     from reconciler.core.recorded import Condition
 
 # How a pass ends: `converged`; `partly` (something failed, was refused, is held back or still runs); `failed` (it could
@@ -39,7 +40,7 @@ class Moment:
 @value
 class State:
     """`ready` once a first pass has ended, however. `passes` counts by RESULTS, `wakes` by reason, `conditions` are by
-    variant and type, `sizes` the served bytes by variant."""
+    variant and type, `sizes` the served bytes and `verdicts` what is known of its gates by variant."""
 
     started: Moment
     interval: float
@@ -56,6 +57,7 @@ class State:
     applied: str = ""
     conditions: Mapping[str, Mapping[str, Condition]] = fresh(factory=dict)
     sizes: Mapping[str, int] = fresh(factory=dict)
+    verdicts: Mapping[str, tuple[Verdict, ...]] = fresh(factory=dict)
     problems: int = 0
     running: tuple[Change, ...] = ()
     last_fetch: Moment | None = (

@@ -10,6 +10,7 @@ from reconciler.core.changes import BY_FAILURE
 from reconciler.core.conditions import Failure, judge, judge_source
 from reconciler.core.failures import remember, still_declared
 from reconciler.core.history import not_in_the_future
+from reconciler.core.judged import judged_of
 from reconciler.core.recorded import RecordedRelease
 from reconciler.core.removals import removals_left
 from reconciler.core.transitions import transitions
@@ -82,7 +83,8 @@ def record_pass(machine: Machine, last: Look, result: PassResult) -> str:
         before = machine.records.conditions()
         judged = _judged(before, last, result)
         _tell_news(machine, before, judged, last.resolution.desired.revision)
-        machine.records.save_conditions(judged)
+        gates = judged_of(last.resolution.desired, last.plan, machine.records.judged())
+        machine.records.save_conditions(judged, gates)
         found = last.resolution
         said = judge_source(found.problems, found.warnings, last.recorded.conditions, now())
         machine.records.save_machine_conditions(said)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from reconciler.core.failures import RememberedFailure
+from reconciler.core.gates import Verdict
+from reconciler.core.judged import Judged
 from reconciler.core.recorded import Condition, RecordedRelease, Timing
 from reconciler.core.suspension import Suspension
 from reconciler.core.value import as_dict, fresh, value
@@ -43,6 +45,14 @@ class MachineRecord:
     conditions: Mapping[str, Condition] = fresh(factory=dict)  # of the machine itself, by type
 
 
+@value
+class PassRecord:
+    """What the last pass found, by variant."""
+
+    conditions: Conditions = fresh(factory=dict)  # by variant and type
+    judged: dict[str, Judged] = fresh(factory=dict)
+
+
 def read_variant(variant: str, document: Document) -> VariantRecord:
     """Raises Damaged also for a document that stands under another variant's name, or that another version
     wrote."""
@@ -66,22 +76,27 @@ def write_variant(variant: str, record: VariantRecord) -> Document:
     }
 
 
-def read_conditions(document: Document) -> Conditions:
+def read_pass(document: Document) -> PassRecord:
+    """What older versions wrote has no gates."""
     try:
-        return {
-            variant: {kind: _read_condition(kind, one) for kind, one in held.items()}
-            for variant, held in document["conditions"].items()
-        }
+        return PassRecord(
+            conditions={
+                variant: {kind: _read_condition(kind, one) for kind, one in held.items()}
+                for variant, held in document["conditions"].items()
+            },
+            judged={name: _read_judged(held) for name, held in document.get("gates", {}).items()},
+        )
     except (LookupError, TypeError, AttributeError, ValueError) as error:
         raise Damaged(str(error)) from None
 
 
-def write_conditions(conditions: Mapping[str, Mapping[str, Condition]]) -> Document:
+def write_pass(conditions: Mapping[str, Mapping[str, Condition]], judged: Mapping[str, Judged]) -> Document:
     return {
         "conditions": {
             variant: {kind: _write_condition(one) for kind, one in held.items()}
             for variant, held in conditions.items()
-        }
+        },
+        "gates": {variant: _write_judged(held) for variant, held in judged.items()},
     }
 
 
@@ -130,6 +145,16 @@ def read_failures(document: Document) -> tuple[RememberedFailure, ...]:
 
 def write_failures(failures: Iterable[RememberedFailure]) -> Document:
     return {"failures": [as_dict(one) for one in failures]}
+
+
+def _read_judged(document: Document) -> Judged:
+    verdicts = tuple(Verdict(**one) for one in document["verdicts"])
+    return Judged(release=document["release"], prompts=document["prompts"], verdicts=verdicts)
+
+
+def _write_judged(judged: Judged) -> Document:
+    verdicts = [{name: held for name, held in as_dict(one).items() if held != ()} for one in judged.verdicts]
+    return {"release": judged.release, "prompts": judged.prompts, "verdicts": verdicts}
 
 
 def _read_condition(kind: str, document: Document) -> Condition:

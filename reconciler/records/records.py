@@ -24,15 +24,16 @@ from reconciler.records import documents, events
 from reconciler.records.forms import (
     Accepted,
     MachineRecord,
+    PassRecord,
     VariantRecord,
-    read_conditions,
     read_failures,
     read_machine,
+    read_pass,
     read_suspensions,
     read_variant,
-    write_conditions,
     write_failures,
     write_machine,
+    write_pass,
     write_suspensions,
     write_variant,
 )
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 
     from reconciler.core.failures import RememberedFailure
     from reconciler.core.history import History
+    from reconciler.core.judged import Judged
     from reconciler.core.layout import Layout
     from reconciler.core.measured import Fidelity, Measured
     from reconciler.core.observed import Registration
@@ -121,13 +123,17 @@ class Records:
 
     def conditions(self) -> dict[str, dict[str, Condition]]:
         """By variant and type, as the last pass judged them. Apart from `load`, because no plan needs them."""
-        return _read(self._conditions, read_conditions, {}, lambda path: None)
+        return self._last_pass().conditions
+
+    def judged(self) -> dict[str, Judged]:
+        """By variant, what its gates said in the last pass."""
+        return self._last_pass().judged
 
     def damaged_beside(self) -> tuple[str, ...]:
         """The documents that `load` does not read and that cannot be trusted."""
         damaged: list[str] = []
         forms: dict[str, Callable[[Document], object]] = {
-            self._conditions: read_conditions,
+            self._conditions: read_pass,
             self._measurements: read_measured,
         }
         for name in documents.names_in(self._histories):
@@ -157,8 +163,10 @@ class Records:
     def forget_release(self, variant: str) -> None:
         """It is served no more. Its numbers stay given."""
         self._save_variant(variant, replace(self._variant(variant), release=None))
-        left = {name: held for name, held in self._held_conditions().items() if name != variant}
-        documents.write(self._conditions, write_conditions(left))
+        held = self._held_pass()
+        conditions = {name: one for name, one in held.conditions.items() if name != variant}
+        judged = {name: one for name, one in held.judged.items() if name != variant}
+        documents.write(self._conditions, write_pass(conditions, judged))
 
     def history(self, variant: str) -> History:
         """Oldest first. What cannot be trusted is none: nothing can be made again from it."""
@@ -179,11 +187,15 @@ class Records:
     def _history_path(self, variant: str) -> str:
         return os.path.join(self._histories, _checked(variant) + documents.ENDING)
 
-    def save_conditions(self, conditions: Mapping[str, Mapping[str, Condition]]) -> None:
-        """By variant and type: these and no others."""
-        new = write_conditions(conditions)
+    def save_conditions(
+        self,
+        conditions: Mapping[str, Mapping[str, Condition]],
+        judged: Mapping[str, Judged] | None = None,
+    ) -> None:
+        """By variant and type: these and no others. None: of the gates nothing is new."""
+        new = write_pass(conditions, self.judged() if judged is None else judged)
         if not documents.holds(self._conditions, new):
-            self._held_conditions()  # a damaged document is set aside, never just overwritten
+            self._held_pass()  # a damaged document is set aside, never just overwritten
             documents.write(self._conditions, new)
 
     def save_suspensions(self, suspensions: Iterable[Suspension]) -> None:
@@ -322,8 +334,11 @@ class Records:
     def _save_machine(self, record: MachineRecord) -> None:
         documents.write(self._machine, write_machine(record))
 
-    def _held_conditions(self) -> dict[str, dict[str, Condition]]:
-        return _read(self._conditions, read_conditions, {}, documents.set_aside)
+    def _last_pass(self) -> PassRecord:
+        return _read(self._conditions, read_pass, PassRecord(), lambda path: None)
+
+    def _held_pass(self) -> PassRecord:
+        return _read(self._conditions, read_pass, PassRecord(), documents.set_aside)
 
 
 def _checked(variant: str) -> str:

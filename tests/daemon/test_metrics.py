@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from reconciler.core.bars import EnduranceGate, Fixture, Gates, GoldenPrompt, PerformanceGate, PromptsGate
 from reconciler.core.changes import REASONS, Change
+from reconciler.core.gates import GATES, VERDICTS, Verdict, judge
 from reconciler.core.scrubbed import Round, Scrubbed
 from reconciler.core.value import replace
 from reconciler.daemon.exposition import Family, Sample, number, page
@@ -39,6 +41,10 @@ def read(one: Faced) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
     }
 
 
+def verdict(gate: str, status: str) -> Verdict:
+    return Verdict(gate=gate, measure="peakMemory", status=status, number=2.0, bar=1.0, message="")
+
+
 def busy(one: Faced) -> None:
     """A state in which every family has something to tell."""
     one.board.update(
@@ -52,6 +58,10 @@ def busy(one: Faced) -> None:
         applied="release/1.0@sha1:" + "c0ffee" * 6,
         conditions=conditions(a=condition("Ready"), b=condition("Ready", "False", "Suspended")),
         sizes={"a": 12_345_678_901, "b": 1},
+        verdicts={
+            "a": (verdict("load", "Successful"), verdict("prompts", "Failed")),
+            "b": (verdict("load", "Successful"),),
+        },
         running=(Change(action="convert", reason="ArtifactMissing", variant="b"),),
     )
     scrubbed = Round(began="2026-01-01T00:00:00Z", ended="2026-01-02T00:00:00Z", checked=10**9, total=10**9)
@@ -83,6 +93,9 @@ def test_what_they_say(one: Faced) -> None:
         ("reconciler_variants", (("condition", "Stalled"), ("status", "True"))): 0,
         ("reconciler_variants_held", (("reason", "Suspended"),)): 1,
         ("reconciler_variants_held", (("reason", "GateFailed"),)): 0,
+        ("reconciler_gate_verdicts", (("gate", "prompts"), ("status", "Failed"))): 1,
+        ("reconciler_gate_verdicts", (("gate", "load"), ("status", "Successful"))): 2,
+        ("reconciler_gate_verdicts", (("gate", "endurance"), ("status", "Inconclusive"))): 0,
         ("reconciler_served_bytes", ()): 12_345_678_902,
         ("reconciler_converged", ()): 1,
         ("reconciler_stale", ()): 0,
@@ -116,6 +129,7 @@ def test_names_follow_the_conventions(one: Faced) -> None:
 def test_no_name_of_a_variant_gets_in(one: Faced) -> None:
     one.board.update(
         conditions=conditions(**{HOSTILE: condition("Ready"), "secret-name": condition(HOSTILE)}),
+        verdicts={HOSTILE: (verdict(HOSTILE, HOSTILE),)},
         sizes={HOSTILE: 1},
         attempted=HOSTILE,
     )
@@ -166,3 +180,15 @@ def test_numbers(held: float, text: str) -> None:
 
 def test_what_holds_variants_back_is_a_reason_of_plans() -> None:
     assert set(HELD) <= REASONS.keys()
+
+
+def test_every_verdict_that_gates_give_is_counted() -> None:
+    """The labels are a closed set: a gate that is added later has to be told here, too."""
+    fixture = Fixture(messages=(("user", "q"),), rendered="q")
+    prompts = PromptsGate(cases=(GoldenPrompt(messages=(), check="exact", expected="x"),), min_pass=1)
+    gates = Gates(
+        prompts=prompts, performance=PerformanceGate(), endurance=EnduranceGate(), fixtures=(fixture,)
+    )
+    found = judge(gates, "int4", None, None)
+    assert tuple(dict.fromkeys(one.gate for one in found)) == GATES
+    assert {one.status for one in found} <= set(VERDICTS)

@@ -20,10 +20,12 @@ from reconciler.core.bars import GoldenPrompt
 from reconciler.core.declaration import Findings
 from reconciler.core.errors import PermanentError, Problem, UsageError
 from reconciler.core.failures import RememberedFailure
+from reconciler.core.gates import Verdict
 from reconciler.core.genai_config import genai_config
 from reconciler.core.golden import passes, pattern_refusal
 from reconciler.core.inventory_form import InventoryInvalid, inventory_view, read_inventory
 from reconciler.core.json_schema import conforms, schema_refusal
+from reconciler.core.judged import Judged
 from reconciler.core.machine_config import parse_config, settings_of, traits_of
 from reconciler.core.manifest import Generation
 from reconciler.core.marker import MarkerUnreadable, marker_from_json, marker_to_json
@@ -235,6 +237,12 @@ def _json(value: object) -> bytes:
 _CONDITION = Condition(
     type="Ready", status="True", reason="Served", message="", last_transition_time="2026-01-01T00:00:00Z"
 )
+_JUDGED = Judged(
+    release="sha256:1",
+    verdicts=(
+        Verdict(gate="load", measure="load", status="Failed", number=2.0, bar=1.0, message="m", rejects=True),
+    ),
+)
 _FAILURE = RememberedFailure(
     key="sha256:1", action="convert", variant="a-int4", code="X", message="m", hint="", attempts=1, first="", last="",
     permanent=True, version="1",
@@ -357,8 +365,8 @@ TARGETS = {
         refusals=(Damaged,),
     ),
     "record of conditions": Target(
-        run=_record(forms.read_conditions),
-        seeds=[_json(forms.write_conditions({"a": {"Ready": _CONDITION}}))],
+        run=_record(forms.read_pass),
+        seeds=[_json(forms.write_pass({"a": {"Ready": _CONDITION}}, {"a": _JUDGED}))],
         refusals=(Damaged,),
     ),
     "record of the machine": Target(
