@@ -47,13 +47,14 @@ def write(oci: str, descriptors: list[Descriptor]) -> str:
 
 
 def is_sound(oci: str) -> bool:
-    """Does it hold nothing but what such a list holds?"""
+    """Can it be read, and does it hold nothing but what such a list holds?"""
     try:
         document = json.loads(read_whole(path_of(oci)))
     except (OSError, ValueError, RecursionError):
         return False
     return (
         isinstance(document, dict)
+        and read(oci) is not None
         and document.keys() <= KEYS
         and document.get("schemaVersion") == OCI_VERSION
     )

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Iterable, Iterator, Mapping
 
 from reconciler.artifacts import index, modelpack
@@ -36,6 +37,7 @@ class ArtifactStore:
     def __init__(self, layout: Layout, stamps: StampBook) -> None:
         self._oci = layout.oci
         self._blobs = os.path.join(layout.oci, "blobs", "sha256")
+        self._quarantine = layout.at("quarantine")
         self._stamps = stamps
         self._index_was_lost = False
         self._mends: dict[str, tuple[tuple[int, ...], Whole | None]] = {}  # by digest: where whole bytes are
@@ -126,19 +128,23 @@ class ArtifactStore:
         return self._sweep(self._packed())
 
     def _mend_index(self) -> None:
-        """Write a lost index anew. What it named besides manifests cannot be known, so this store deletes nothing
-        after that; the next one deletes what no manifest names."""
-        if index.read(self._oci) is not None or not (index.exists(self._oci) or _names_in(self._blobs)):
+        """Write a lost index anew, and one that is no index any more though it can be read. What it named besides
+        manifests cannot be known, so this store deletes nothing after that; the next one deletes what no manifest
+        names."""
+        if index.is_sound(self._oci) or not (index.exists(self._oci) or _names_in(self._blobs)):
             self._relist()
             return
         self._index_was_lost = True
-        held = self._packed()
-        ours = {packed.artifact.digest for packed in held.values()}
-        foreign = [self._described(digest) for digest in self._manifests() if digest not in ours]
+        self._packed()
+        others, lost = self._others(), self._unreadable()  # as an index says that can still be read
         if index.exists(self._oci):
             index.set_aside(self._oci)
+        held = self._packed()
         known = [index.describe(held[key]) for key in sorted(held)]
-        self._list([*known, *(one for one in foreign if one is not None)])
+        known += [*others, *(one for one in lost if one["annotations"][BUILD_KEY] not in held)]
+        named = {one["digest"] for one in known}
+        found = [self._described(digest) for digest in self._manifests() if digest not in named]
+        self._list([*known, *(one for one in found if one is not None)])
 
     def _relist(self) -> None:
         """An entry that names nothing may have rotted itself: its manifest then lies among the blobs, unlisted."""
@@ -203,6 +209,7 @@ class ArtifactStore:
         source = os.path.join(tree, path)
         digest, size = self._stamps.digest(source), os.stat(source).st_size
         if not self._is_intact(digest):
+            self._clear_the_way(digest)
             durable.adopt(source, self.blob(digest))
             self._stamps.vouch(self.blob(digest), digest)
         return StoredFile(path=path, digest=digest, size=size)
@@ -210,9 +217,16 @@ class ArtifactStore:
     def _put_bytes(self, data: bytes) -> str:
         digest = digests.of_bytes(data)
         if not self._is_intact(digest):
+            self._clear_the_way(digest)
             durable.write_file(self.blob(digest), data, mode=0o444)
             self._stamps.vouch(self.blob(digest), digest)
         return digest
+
+    def _clear_the_way(self, digest: str) -> None:
+        """A folder where a blob belongs is somebody else's: it cannot be replaced, and is moved aside."""
+        path = self.blob(digest)
+        if os.path.isdir(path) and not os.path.islink(path):
+            durable.unname(path, os.path.join(self._quarantine, str(time.time_ns())))
 
     def _parts(self, artifact: Artifact) -> Iterator[tuple[str, str]]:
         """Everything that an artifact consists of beside its manifest, with its digest."""
@@ -239,6 +253,7 @@ class ArtifactStore:
 
     def _replace(self, digest: str, whole: Whole) -> None:
         """Under a temporary name first, so that nobody reads half of it; checked, because it was read some time ago."""
+        self._clear_the_way(digest)
         if not whole.path:
             durable.write_file(self.blob(digest), whole.data, mode=0o444)
         else:

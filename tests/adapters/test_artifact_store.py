@@ -223,6 +223,28 @@ def test_entries_of_other_tools_are_kept_with_all_they_name(root: Root) -> None:
     assert layer.read_bytes() == b"foreign layer"
 
 
+def test_an_index_that_is_none_any_more_keeps_what_it_still_says(root: Root) -> None:
+    artifact = root.put()
+    foreign = {"digest": "sha256:" + "d" * 64, "annotations": {"org.opencontainers.image.ref.name": "x"}}
+    root.index.write_text(json.dumps({"manifests": [foreign]}))
+    root.store.sweep()
+    assert foreign in root.read_index()["manifests"]
+    assert root.store.artifacts() == {KEY: artifact}
+
+
+def test_a_folder_where_a_blob_belongs_is_moved_aside(root: Root) -> None:
+    artifact = root.put()
+    for blob in list(root.blobs.iterdir()):
+        blob.unlink()
+        blob.mkdir()
+        (blob / "mine").write_text("mine")
+    assert root.put() == artifact
+    assert root.store.damage(artifact) == ()
+    assert not list(root.blobs.glob("*.tmp"))
+    kept = list(Path(root.layout.at("quarantine")).rglob("mine"))
+    assert len(kept) == len(list(root.blobs.iterdir()))
+
+
 def put_foreign_image(root: Root) -> list[Path]:
     """As another tool pushes one: its blobs are here, and only the index names its manifest."""
     layer, config = b"foreign layer", b"{}"
@@ -235,7 +257,7 @@ def put_foreign_image(root: Root) -> list[Path]:
     return blobs
 
 
-@pytest.mark.parametrize("content", [None, b"{", b"[" * 100_000])
+@pytest.mark.parametrize("content", [None, b"{", b"[" * 100_000, b'{"manifests": []}'])
 @pytest.mark.parametrize("change", ["sweep", "put", "remove"])
 def test_a_lost_index_costs_nobody_a_blob(root: Root, content: bytes | None, change: str) -> None:
     artifact = root.put()
