@@ -80,6 +80,7 @@ CODES: dict[str, dict[int, str]] = {
         ERROR: "error",
         LOCK_HELD: "somebody else is just suspending or resuming",
     },
+    "template": {OK: "written", ERROR: "there is no such template, or none that means exactly the same"},
     "schema": {OK: "printed", ERROR: "error"},
     "demo": {OK: "every step did what it said", ERROR: "a step failed"},
 }

@@ -40,11 +40,14 @@ VERBS = {
     "rollback": "serve an earlier release again, and refuse what serves now",
     "suspend": "leave a model or variant as it is on this machine",
     "resume": "end a suspension",
+    "template": "write a chat template in the other form, where that is exact",
     "schema": "print the JSON Schema of the manifests",
     "demo": "the whole story in a throw-away folder: convert, serve, ask, repair, prune",
 }
 
-UNCONFIGURED = frozenset({"schema", "validate", "diff", "demo"})  # about no machine, or one of their own
+UNCONFIGURED = frozenset(
+    {"schema", "template", "validate", "diff", "demo"}
+)  # about no machine, or one of their own
 
 _OVERVIEW = """usage: reconciler VERB [options]
 

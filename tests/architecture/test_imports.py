@@ -52,6 +52,9 @@ VERBS: dict[str, tuple[str, ...]] = {
     "inventory": (),
     "drift": ("pydantic", "yaml"),
     "bench --help": (),
+    "template chatml --to jinja": (),
+    "template examples/capitals/model/chat_template.jinja --to roles": (),
+    "template capitals --to roles": ("pydantic", "yaml"),
     "diff --help": (),
     "diff HEAD HEAD": ("pydantic", "yaml"),
 }
