@@ -26,6 +26,7 @@ from reconciler.engine.carry_out import Execution
 from reconciler.engine.long_work import FOLDER, LongWork, work_key
 from reconciler.engine.options import PassResult
 from reconciler.engine.planning import look
+from reconciler.engine.quarantine import age_quarantine, quarantine_folder
 from reconciler.engine.recording import record_pass
 from reconciler.engine.refusals import noted
 from reconciler.engine.remembering import remember_served
@@ -210,6 +211,8 @@ class Keeping:
         self._clear()
         with noted("scrub.refused"):
             take_doubts(self._machine)
+        with noted("quarantine.refused"):
+            age_quarantine(self._machine)
         for sweep in (self._machine.store.sweep, self._machine.records.sweep, self._machine.shelf.sweep):
             with noted("sweep.refused"):
                 sweep()
@@ -219,7 +222,7 @@ class Keeping:
         layout = self._machine.layout
         for folder in (layout.trash, layout.staging):
             with noted("sweep.refused"):
-                make_plain(layout.root, folder, layout.at("quarantine", f"{time.time_ns()}"))
+                make_plain(layout.root, folder, quarantine_folder(layout))
                 durable.empty(folder, keep=(*keep, *self._workers.folders))
 
 
