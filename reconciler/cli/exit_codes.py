@@ -62,6 +62,12 @@ CODES: dict[str, dict[int, str]] = {
         PENDING | DRIFTED: "both",
     },
     "verify": {OK: "everything is as it must be", ERROR: "at least one finding, or an error"},
+    "gc": {
+        OK: "what nothing needs is freed; with --dry-run: shown",
+        ERROR: "error: nothing was tried",
+        PARTLY: "partly: something could not be freed, or a problem in the manifests keeps what they may want",
+        LOCK_HELD: "another reconciler holds the lock",
+    },
     "doctor": {OK: "no errors (there may be warnings)", ERROR: "at least one error"},
     "inventory": {OK: "shown", ERROR: "error"},
     "rollback": {

@@ -35,6 +35,7 @@ VERBS = {
     "events": "what was done on this machine, oldest first",
     "drift": "tell what git is ahead of from what changed behind our back",
     "verify": "check every byte and every promise of this machine, offline",
+    "gc": "free what nothing on this machine needs, and say why the rest stays",
     "doctor": "check what is around: caches, versions, disk, permissions, git, clock",
     "inventory": "what this machine says about itself, small enough for git; changes nothing",
     "rollback": "serve an earlier release again, and refuse what serves now",

@@ -17,7 +17,7 @@ import contextlib
 import time
 from functools import partial
 
-from reconciler.core.changes import LONG, MAKES_ROOM
+from reconciler.core.changes import LONG, MAKES_ROOM, RAILS
 from reconciler.core.errors import ReconcilerError
 from reconciler.core.plan_prune import plan_unreferenced
 from reconciler.core.value import replace
@@ -259,6 +259,8 @@ def _without_variant(plan: Plan, action: str) -> list[Change]:
 
 def _freed(first: Look, quick: list[Change]) -> list[Change]:
     """What can be freed though the plan as a whole is not carried out yet."""
+    if any(hold.reason in RAILS for hold in first.plan.held):
+        return []
     return plan_unreferenced(first.resolution.desired, first.observed, first.recorded, quick)
 
 

@@ -49,6 +49,8 @@ VERBS: dict[str, tuple[str, ...]] = {
     "history --help": (),
     "rollback --help": (),
     "doctor": (),
+    "gc --help": (),
+    "gc --dry-run": ("pydantic", "yaml"),
     "inventory": (),
     "drift": ("pydantic", "yaml"),
     "bench --help": (),
