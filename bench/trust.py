@@ -1,120 +1,108 @@
 """The table of promises with what was measured: `make trust` runs the suites that show them and writes docs/trust.md.
 
-    python -m bench.trust [ROW...]      RECONCILER_TEST_SIZE=nightly for the full numbers
+    python -m bench.trust [ROW...]      RECONCILER_TEST_SIZE=nightly for the full numbers (hours)
 
-Each suite writes RECONCILER_TRUST_RESULTS/<row>.json when it has held (tests/trust.py); a promise without a file was
-not shown, and the table says so. RESULTS are kept, so a row can be measured by itself.
+A suite writes its figure when it has held (tests/trust.py); pytest's own report tells what failed and what was skipped,
+and a row says both. RESULTS are kept, so one row can be measured by itself and the page still has them all.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
-from tests.trust import PROMISES
+from bench.trust_page import page
+from bench.trust_rows import Case, Row, by_row, canaries, read_report
+from tests.bad_inputs.items import ITEMS
+from tests.bad_inputs.test_items import target
+from tests.trust import NIGHTLY, PROMISES
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "bench" / "results" / "trust"
 PAGE = ROOT / "docs" / "trust.md"
-NOT_SHOWN = "not shown in this run"
+PROCESSES = min(os.cpu_count() or 1, 4)
 
-# What shows a row: arguments of Python. A suite that is not there (yet) is passed over, and its row says so.
-SUITES = {
-    "kill": ["-m", "pytest", "tests/crash"],
-    "poison": ["-m", "pytest", "tests/faults"],
-    "rot": ["-m", "pytest", "tests/engine/test_scrub.py"],
-    "diff": ["-m", "pytest", "tests/diff"],
-    "idle": ["-m", "pytest", "tests/engine/test_idle.py"],
-    "rollback": ["-m", "pytest", "tests/adapters/test_git_source.py"],
-    "secrets": [
-        "-m",
-        "pytest",
-        "tests/adapters/test_arguments.py",
-        "tests/adapters/test_hub.py",
-        "tests/daemon",
-    ],
-    "cage": ["-m", "pytest", "tests/cage"],
-    "inputs": ["-m", "pytest", "tests/bad_inputs", "tests/core/test_loader.py"],
-    "fuzz": ["-m", "pytest", "tests/fuzz"],
-    "mutants": ["-m", "tests.mutants"],
-}
-HEAD = """\
-# Promises, and what was measured
-
-Made by `make trust` (`RECONCILER_TEST_SIZE=nightly`: full size): each row is written by the tests that show it, after
-their last assertion. What may go wrong and what we do not defend against: [SECURITY.md](../SECURITY.md),
-[critiques.md](critiques.md).
-
-"""
+# What shows a row: arguments of pytest. A suite that is not there (yet) is passed over, and its row says so.
+SUITES: dict[str, tuple[str, ...]] = {
+    "kill": ("tests/crash/test_matrix.py",),
+    "plug": ("tests/adapters/test_durable.py",),
+    "foreign": ("tests/faults/test_foreign.py",),
+    "damage": ("tests/crash/test_damage.py",),
+    "rot": ("tests/engine/test_scrub.py",),
+    "diff": ("tests/diff/test_thousand.py", "tests/diff/test_diff.py"),
+    "poison": ("tests/faults/test_poison.py",),
+    "idle": ("tests/engine/test_idle.py",),
+    "disk": ("tests/e2e/test_full_disk.py", "tests/faults/test_every_write.py"),
+    "rollback": ("tests/adapters/test_git_source.py",),
+    "secrets": ("tests/cli/test_bundle.py", "tests/daemon/test_outside.py"),
+    "cage": ("tests/adapters/test_cage.py",),
+    "inputs": tuple(sorted({*map(target, {test for item in ITEMS for test in item.tests})})),
+    "attacks": ("tests/attacks",),
+    "fuzz": ("tests/fuzz",),
+}  # fmt: skip
+MUTANTS = "mutants"  # not tests, but something that runs tests
 
 
 def main(rows: list[str]) -> int:
-    failed = [row for row in rows or SUITES if not held(row)]
-    add_up_canaries()
-    PAGE.write_text(page(read()), encoding="utf-8")
+    began = time.monotonic()
+    chosen = rows or list(PROMISES)
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    for row in chosen:
+        forget(row)
+    targets = {row: there(row) for row in chosen if row in SUITES}
+    found = by_row(targets, tested(targets))
+    if MUTANTS in chosen:
+        found[MUTANTS] = mutants()
+    if "secrets" in found:
+        canaries(RESULTS, found["secrets"])
+    for row, one in found.items():
+        one.write(RESULTS / f"{row}.verdict")
+    PAGE.write_text(page(RESULTS, SUITES, minutes=(time.monotonic() - began) / 60), encoding="utf-8")
+    failed = [row for row, one in found.items() if one.failed]
     print(f"{PAGE.relative_to(ROOT)} is written; failed: {', '.join(failed) or 'none'}")
     return 1 if failed else 0
 
 
-def held(row: str) -> bool:
-    module, *targets = SUITES[row][1:]
-    there = [target for target in targets if (ROOT / target).exists()]
-    forget(row)
-    if targets and not there:
-        print(f"{row}: no such suite here")
-        return True
-    options = ["-q", "-p", "no:cacheprovider"] if module == "pytest" else []
-    environment = os.environ | {"RECONCILER_TRUST_RESULTS": str(RESULTS)}
-    command = [sys.executable, "-m", module, *options, *there]
-    if subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode == 0:
-        return True
-    forget(row)
-    return False
+def there(row: str) -> tuple[str, ...]:
+    return tuple(one for one in SUITES[row] if (ROOT / one.partition("::")[0]).exists())
 
 
 def forget(row: str) -> None:
-    """A suite that failed has shown nothing, and an old result does not outlive a new run."""
-    for old in RESULTS.glob(f"{row}.*"):
+    """An old result does not outlive a new run."""
+    for old in [*RESULTS.glob(f"{row}.*"), *(RESULTS.glob("canaries.*") if row == "secrets" else ())]:
         old.unlink()
 
 
-def add_up_canaries() -> None:
-    """Every session looked for canaries; together they are one row."""
-    file = RESULTS / "canaries.jsonl"
-    if not file.exists():
-        return
-    seen = [json.loads(line) for line in file.read_text().splitlines()]
-    files, commands, outputs = (sum(one[name] for one in seen) for name in ("files", "commands", "outputs"))
-    figure = f"0 canaries in {files:,} files, {commands:,} commands, {outputs:,} outputs"
-    document = {"promise": PROMISES["secrets"][0], "figure": figure, "detail": f"{len(seen)} test sessions"}
-    (RESULTS / "secrets.json").write_text(json.dumps(document, indent=1) + "\n")
+def tested(targets: dict[str, tuple[str, ...]]) -> list[Case]:
+    """All suites in one session, so that all cores have work to the end."""
+    wanted = list(dict.fromkeys(one for row in targets.values() for one in row))
+    report = RESULTS / "tests.xml"
+    report.unlink(missing_ok=True)
+    options = ["-q", "-p", "no:cacheprovider", "-n", str(PROCESSES), "--dist", "loadfile"]
+    if wanted:
+        run("pytest", *options, f"--junitxml={report}", "-o", "junit_family=xunit1", *wanted)
+    return read_report(report) if report.exists() else []
 
 
-def read() -> dict[str, list[dict[str, str]]]:
-    """By row, its parts in order of name."""
-    found: dict[str, list[dict[str, str]]] = {}
-    for path in sorted(RESULTS.glob("*.json")):
-        found.setdefault(path.name.partition(".")[0], []).append(json.loads(path.read_text()))
-    return found
+def mutants() -> Row:
+    began = time.monotonic()
+    code = run("tests.mutants", *([] if NIGHTLY else ["--share", "6"]))
+    row = Row(passed=int(code == 0), seconds=time.monotonic() - began)
+    row.failed += [] if code == 0 else ["python -m tests.mutants"]
+    return row
 
 
-def page(found: dict[str, list[dict[str, str]]]) -> str:
-    lines = ["| promise | to reach | measured |", "|---|---|---|"]
-    details = []
-    for row, (promise, target) in PROMISES.items():
-        parts = found.get(row, [])
-        figure = "; ".join(part["figure"] for part in parts) or NOT_SHOWN
-        lines.append(f"| {promise} | {cell(target)} | {cell(figure)} |")
-        details += [f"- {promise}: {part['detail']}" for part in parts if part["detail"]]
-    return HEAD + "\n".join(lines) + "\n" + ("\n" + "\n".join(details) + "\n" if details else "")
-
-
-def cell(text: str) -> str:
-    return text.replace("|", "\\|")
+def run(module: str, *arguments: str) -> int:
+    environment = os.environ | {"RECONCILER_TRUST_RESULTS": str(RESULTS)}
+    environment.setdefault("RECONCILER_TEST_PROCESSES", str(PROCESSES))
+    command = [sys.executable, "-m", module, *arguments]
+    return subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode
 
 
 if __name__ == "__main__":
+    if unknown := [row for row in sys.argv[1:] if row not in PROMISES]:
+        sys.exit(f"no such row: {', '.join(unknown)}; expected some of {', '.join(PROMISES)}")
     sys.exit(main(sys.argv[1:]))

@@ -1,13 +1,15 @@
 """What a suite has shown, written down for the table of promises (docs/trust.md, `make trust`).
 
 A test calls `record` after its last assertion, so a row says only what was seen to hold. Without
-RECONCILER_TRUST_RESULTS nothing is written. A row that several tests fill gives each its `part`.
+RECONCILER_TRUST_RESULTS nothing is written. A row that several tests fill gives each its `part`; figures that differ in
+their numbers alone are added up.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 
 # As the environment was when Python started: the guards of tests/conftest.py take RECONCILER_* away from each test.
@@ -29,6 +31,7 @@ PROMISES = {
     "secrets": ("secrets never leave", "a canary is in no log, record, argument, diff or artifact"),
     "cage": ("the converter is caged", "every escape probe is refused"),
     "inputs": ("bad inputs", "each item of docs/bad-inputs.md: one line, a stable code, no traceback"),
+    "attacks": ("attacks are refused", "every attempt on the daemon, the downloads, git, what we print and what we read"),
     "fuzz": ("fuzzing", "1,000,000 executions, no traceback, no hang"),
     "mutants": ("the tests bite", "every guard taken out makes its test fail; at least 40"),
 }  # fmt: skip
@@ -41,4 +44,6 @@ def record(row: str, figure: str, detail: str = "", *, part: str = "") -> None:
         folder = Path(RESULTS)
         folder.mkdir(parents=True, exist_ok=True)
         text = json.dumps({"promise": promise, "figure": figure, "detail": detail}, indent=1)
-        (folder / f"{row}{'.' if part else ''}{part}.json").write_text(text + "\n")
+        (folder / f"{row}.{re.sub(r'[^a-z0-9-]+', '-', (part or 'all').lower())}.json").write_text(
+            text + "\n"
+        )

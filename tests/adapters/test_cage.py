@@ -24,6 +24,7 @@ from reconciler.core.release import Recipe
 from reconciler.host import cage, landlock
 from reconciler.host.cage import BUBBLEWRAP, CAGES, LANDLOCK_NETNS, LIMITS
 from tests.adapters.escaping_worker import ESCAPED, GRANDCHILD_SECONDS, HELD
+from tests.trust import record
 
 ESCAPER = "tests.adapters.escaping_worker"
 MEMORY, DISK = 1 << 30, 64 << 20
@@ -134,6 +135,12 @@ def test_what_a_cage_holds(world: World, attempt: str, target: str, holding: fro
     (world.base / "source/config.json").write_text(SECRET)
     escaped = world.escapes(attempt, str(world.base / target) if target else "")
     assert escaped == (world.name not in holding)
+    held(world, attempt, target, yes=not escaped)
+
+
+def held(world: World, *attempt: str, yes: bool = True) -> None:
+    """One more for the table of promises."""
+    record("cage", f"{yes:d} of 1 probes held by {world.name}", part="-".join((world.name, *attempt)))
 
 
 def test_what_is_to_be_converted_can_be_read(world: World) -> None:
@@ -157,6 +164,7 @@ def test_the_kernel_is_not_told_anything(world: World) -> None:
     if world.name == LIMITS:
         pytest.skip("limits are no wall")
     assert not world.escapes("append", "/proc/sys/kernel/core_pattern")
+    held(world, "core_pattern")
 
 
 def test_no_network_by_tcp(world: World) -> None:
@@ -236,6 +244,7 @@ def test_nothing_that_a_job_started_outlives_it(world: World, attempt: str) -> N
     with contextlib.suppress(ConversionFailed):  # the one that hangs: its time is over
         world.convert(attempt, mark, timeout=2.0)
     eventually(lambda: not running(mark))
+    held(world, attempt)
 
 
 def test_nothing_outlives_a_converter_that_is_ended_at_once(tmp_path: Path, world: World) -> None:
@@ -288,11 +297,13 @@ def test_bounds_hold(world: World, attempt: str, code: str, words: str) -> None:
     assert failure.value.code == code
     assert time.monotonic() - began < 10
     world.convert("gain_privileges")  # the worker is as it was
+    held(world, attempt)
 
 
 @pytest.mark.parametrize("attempt", ["one_long_file", "one_sparse_file"])
 def test_no_file_grows_beyond_its_bound(world: World, attempt: str) -> None:
     assert not world.escapes(attempt)
+    held(world, attempt)
 
 
 RESULTS = {
@@ -314,6 +325,7 @@ def test_only_plain_files_of_an_artifact_are_taken(
     with pytest.raises(ConversionFailed, match=words) as failure:
         world.convert(attempt.split(maxsplit=1)[0], target)
     assert len(str(failure.value).splitlines()) == 1
+    held(world, attempt, target)
 
 
 def test_a_source_that_comes_later_is_seen_too_and_the_job_before_goes_on(world: World) -> None:

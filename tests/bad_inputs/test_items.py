@@ -20,6 +20,7 @@ from tests.trust import record
 
 REPOSITORY = Path(__file__).parents[2]
 PAGE = REPOSITORY / "docs" / "bad-inputs.md"
+TABLES = {"manifests": "test_manifests.py", "folders": "test_model_folders.py"}
 HEAD = """\
 # Bad inputs
 
@@ -58,8 +59,16 @@ def is_there(test: str) -> bool:
     return f"def {rest}(" in (REPOSITORY / file).read_text(encoding="utf-8")
 
 
+def target(test: str) -> str:
+    """What pytest is to run for it."""
+    for table, file in TABLES.items():
+        if test.startswith(f"{table}::"):
+            return f"tests/bad_inputs/{file}"
+    return test
+
+
 def shown(test: str) -> str:
-    for table, file in (("manifests", "test_manifests.py"), ("folders", "test_model_folders.py")):
+    for table, file in TABLES.items():
         if test.startswith(f"{table}::"):
             return f"`{file}`: {test.rpartition('::')[2][:40]}"
     file, _, name = test.partition("::")

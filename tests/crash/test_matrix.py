@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 
 from tests.crash.matrix import RUNS
-from tests.crash.results import is_nightly, told
 from tests.crash.scenarios import SCENARIOS
+from tests.trust import NIGHTLY, record
 
 pytestmark = [
     pytest.mark.slow,
@@ -38,7 +38,7 @@ def quick_folder() -> Iterator[Path]:
 
 
 def killed(folder: Path) -> Iterator[dict[str, Any]]:
-    command = [sys.executable, "-m", "tests.crash.matrix", str(folder), str(RUNS if is_nightly() else 0)]
+    command = [sys.executable, "-m", "tests.crash.matrix", str(folder), str(RUNS if NIGHTLY else 0)]
     with subprocess.Popen(command, cwd=CHECKOUT, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:
         assert running.stdout is not None
         assert running.stderr is not None
@@ -57,13 +57,12 @@ def test_killed_anywhere_it_shows_no_half_and_ends_where_an_undisturbed_run_ends
     ]
     points = {(one["scenario"], one["step"]) for one in runs}
     kills = sum(len(one["kills"]) for one in runs)
-    told(
-        "kill-anywhere",
-        "kill it anywhere",
-        f"{kills:,} SIGKILLs at {len(points):,} points, {len(wrong)} wrong",
-        f"{len(SCENARIOS)} scenarios in {seconds:.0f} s; 0 partial or wrong releases visible, 0 manual steps",
-    )
     assert wrong == []
     assert {scenario for scenario, _ in points} == SCENARIOS.keys()
     assert len(points) >= POINTS
     assert kills >= KILLS
+    record(
+        "kill",
+        f"{kills:,} SIGKILLs at {len(points):,} points, {len(wrong)} wrong",
+        f"{len(SCENARIOS)} scenarios in {seconds:.0f} s; 0 partial or wrong releases visible, 0 manual steps",
+    )

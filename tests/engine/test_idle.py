@@ -6,16 +6,26 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import statistics
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
+from reconciler.engine.keeping import Keeping
+from reconciler.engine.machine import locked_machine
+from reconciler.engine.options import Options
+from reconciler.engine.report import Silent
+from reconciler.sources.manifests import load
 from tests.at_rest import serve
 from tests.engine.idle_passes import MARKS
 from tests.machine import REPOSITORY, TestMachine, tree
-from tests.trust import record
+from tests.trust import RESULTS, record
+
+MODELS, PASSES = 100, 20
+CPU = 50 if RESULTS else 150  # ms a pass; a machine that does other things, too, is given more
 
 # Everything that changes a file system, or starts a process or a thread.
 MUTATING = re.compile(
@@ -61,4 +71,31 @@ def test_an_idle_pass_makes_no_system_call_that_changes_anything(tmp_path: Path,
         "0 mutating system calls in 3 passes over 5 models",
         "strace, after the lock was taken",
         part="calls",
+    )
+
+
+def test_an_idle_pass_over_a_hundred_models_takes_little(tmp_path: Path, capitals: Path) -> None:
+    machine = TestMachine(folder=tmp_path)
+    machine.give_model(capitals)
+    for number in range(MODELS):
+        machine.declare(f"capitals-{number}")
+    serve(machine)
+    parsed = load(str(machine.manifests))
+    spent = []
+    with (
+        locked_machine(str(machine.root), str(machine.cache), command="test") as opened,
+        Keeping(opened, Silent(), Options(), wake=lambda: None) as keeping,
+    ):
+        assert keeping.run_pass(parsed).converged
+        for _ in range(PASSES):
+            began = time.process_time()
+            assert not keeping.run_pass(parsed).plan
+            spent.append((time.process_time() - began) * 1000)
+    milliseconds = statistics.median(spent)
+    assert milliseconds <= CPU
+    record(
+        "idle",
+        f"{milliseconds:.0f} ms of CPU a pass for {MODELS} models",
+        f"median of {PASSES} passes",
+        part="cpu",
     )
