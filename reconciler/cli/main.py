@@ -64,14 +64,7 @@ Begin with `reconciler demo`, or in a folder with manifests: `reconciler plan`.
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    arguments = list(sys.argv[1:] if argv is None else argv)
-    if not arguments or arguments[0] in ("-h", "--help", "help"):
-        sys.stdout.write(overview())
-        return 0
-    if arguments[0] == "--version":
-        sys.stdout.write(f"reconciler {__version__}\n")
-        return 0
-    return _guarded(arguments)
+    return _guarded(list(sys.argv[1:] if argv is None else argv))
 
 
 def _guarded(arguments: list[str]) -> int:
@@ -79,10 +72,12 @@ def _guarded(arguments: list[str]) -> int:
     from reconciler.core.errors import ReconcilerError
 
     try:
-        return _dispatch(arguments)
+        code = _answer(arguments)
+        sys.stdout.flush()  # here, where somebody still listens to what it may say
+        return code
     except KeyboardInterrupt:
         kept = ": what was finished is kept, and the next apply goes on from there" * (
-            arguments[0] == "apply"
+            arguments[:1] == ["apply"]
         )
         _say("interrupted" + kept)
         return INTERRUPTED
@@ -93,6 +88,16 @@ def _guarded(arguments: list[str]) -> int:
         return _report(error)
     except OSError as error:
         return _report_refused(error)
+
+
+def _answer(arguments: list[str]) -> int:
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        sys.stdout.write(overview())
+        return 0
+    if arguments[0] == "--version":
+        sys.stdout.write(f"reconciler {__version__}\n")
+        return 0
+    return _dispatch(arguments)
 
 
 def _dispatch(arguments: list[str]) -> int:
@@ -164,7 +169,12 @@ def say_error(error: ReconcilerError) -> None:
 def _report_refused(error: OSError) -> int:
     """The machine said no, to something that the command line named: words, not a traceback."""
     from reconciler.cli.exit_codes import ERROR
+    from reconciler.core.errors import refused
 
+    known = refused(error)
+    if known is not None and known.code != "AccessDenied":
+        say_error(known)
+        return ERROR
     where = f" {error.filename}" if error.filename else ""
     _say(f"error: cannot use{where}: {error.strerror or error}\n\nhint: {_REFUSED_HINT}")
     return ERROR

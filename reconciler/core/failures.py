@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from reconciler.core.changes import Change, Outcome
 
 REMOVALS = frozenset({"retire", "prune"})
+SERVING = frozenset({"verify", "register", "repair", "measure"})
 KEPT = 500
 FIRST_SECONDS = 10
 LONGEST_SECONDS = 3600
@@ -134,6 +135,15 @@ def still_declared(
 ) -> tuple[RememberedFailure, ...]:
     """Those that something declares; `unclear` are variants of which nobody can tell now."""
     return tuple(one for one in failures if one.key.partition("@")[0] in keys or one.variant in unclear)
+
+
+def not_overcome(
+    failures: Iterable[RememberedFailure], stored: Container[str], done: Container[str]
+) -> tuple[RememberedFailure, ...]:
+    """Without those whose work is done all the same: a step may have been refused its last write only, and the next
+    pass finds nothing left to do. `stored` are build keys, `done` the keys of what serves with nothing left to do."""
+    over = {"convert": stored, **dict.fromkeys(SERVING, done)}
+    return tuple(one for one in failures if one.key not in over.get(one.action, ()))
 
 
 def verdict(failure: RememberedFailure, now: str) -> Verdict | None:

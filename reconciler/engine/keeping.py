@@ -19,11 +19,13 @@ from functools import partial
 
 from reconciler.core.changes import LONG, MAKES_ROOM, RAILS
 from reconciler.core.errors import ReconcilerError
+from reconciler.core.plan_fetch import plan_unused_sources
 from reconciler.core.plan_prune import plan_unreferenced
 from reconciler.core.value import replace
 from reconciler.engine import log
 from reconciler.engine.carry_out import Execution
 from reconciler.engine.long_work import FOLDER, LongWork, work_key
+from reconciler.engine.machine import observe, recall
 from reconciler.engine.options import PassResult
 from reconciler.engine.planning import look
 from reconciler.engine.quarantine import age_quarantine, quarantine_folder
@@ -153,7 +155,9 @@ class Keeping:
     def _carry_out(self, first: Look, outcomes: list[Outcome]) -> None:
         steps = Steps(self._reporter, outcomes)
         execution = Execution(machine=self._machine, workers=self._workers, resolution=first.resolution)
-        steps.free([change for change in first.plan.changes if change.reason == MAKES_ROOM], execution)
+        for change in first.plan.changes:
+            if change.reason == MAKES_ROOM:
+                steps.run([change], execution)
         self._direct_long_work(first, execution, steps)
         if not first.plan:
             return
@@ -164,7 +168,14 @@ class Keeping:
             steps.run([change], execution)
         for group in by_variant(quick):
             steps.run(group, execution)
-        steps.free(_freed(first, quick) if waiting else _without_variant(first.plan, "prune"), execution)
+        freed = _freed(first, quick) if waiting else _without_variant(first.plan, "prune")
+        steps.free(freed, execution, partial(self._unused, first.resolution.desired))
+
+    def _unused(self, desired: Desired) -> set[str]:
+        """What nothing uses as things are now, whatever was to be retired or pruned."""
+        observed = observe(self._machine)
+        artifacts = plan_unreferenced(desired, observed, recall(self._machine, observed), ())
+        return {change.build_key for change in (*artifacts, *plan_unused_sources(desired, observed))}
 
     def _direct_long_work(self, first: Look, execution: Execution, steps: Steps) -> None:
         """Begin what the plan wants, then drop what it does not want: in this order a warm worker stays."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from reconciler.core.changes import BY_FAILURE
 from reconciler.core.conditions import Failure, judge, judge_source
-from reconciler.core.failures import remember, still_declared
+from reconciler.core.failures import not_overcome, remember, still_declared
 from reconciler.core.history import not_in_the_future
 from reconciler.core.judged import judged_of
 from reconciler.core.recorded import RecordedRelease
@@ -148,12 +148,24 @@ def _failures(last: Look, result: PassResult) -> dict[str, Failure]:
 
 
 def _forget_undeclared(machine: Machine, last: Look) -> None:
-    """What nothing declares any more is forgotten; not while nobody can tell."""
-    failures, desired = machine.records.failures(), last.resolution.desired
-    if failures and desired.complete:
+    """What nothing declares any more is forgotten, and what has come true; not while nobody can tell."""
+    held, desired = machine.records.failures(), last.resolution.desired
+    if not held:
+        return
+    left = not_overcome(held, last.observed.artifacts, _done(last))
+    if desired.complete:
         keys = {key for one in desired.wanted for key in one.failure_keys}
         keys |= removals_left(last.observed, last.recorded)
-        machine.records.save_failures(still_declared(failures, keys, desired.unresolved))
+        left = still_declared(left, keys, desired.unresolved)
+    machine.records.save_failures(left)
+
+
+def _done(last: Look) -> set[str]:
+    """What serves as git wants it, and was measured, with nothing left to do and nothing held back."""
+    busy = {one.variant for one in last.plan.changes} | {one.variant for one in last.plan.held}
+    wanted = [one for one in last.resolution.desired.wanted if one.variant not in busy]
+    served = [one for one in wanted if last.observed.serving(one.variant) is not None]
+    return {key for one in served for key in (one.release.digest, one.measure_key)}
 
 
 def _follow_serving(machine: Machine, last: Look) -> None:

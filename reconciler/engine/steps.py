@@ -22,7 +22,7 @@ from reconciler.engine.recording import record_outcome
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Container, Sequence
 
     from reconciler.core.changes import Change
     from reconciler.engine.carry_out import Execution
@@ -51,12 +51,15 @@ class Steps:
             outcome = self.step(change, partial(carry_out, change, execution), execution)
             broken = outcome if outcome.status == "failed" else None
 
-    def free(self, changes: Sequence[Change], execution: Execution) -> None:
-        """Artifacts that nothing uses once all has gone well. After a failure something still may: the next pass
-        tells."""
+    def free(
+        self, changes: Sequence[Change], execution: Execution, unused: Callable[[], Container[str]]
+    ) -> None:
+        """What nothing uses once all has gone well. After a failure something still may, so `unused` looks again and
+        says of what that is not so: a full disk wants the rest of it."""
         failure = next((outcome for outcome in self._outcomes if outcome.status == "failed"), None)
+        left = unused() if failure is not None and changes else ()
         for change in changes:
-            if failure is not None:
+            if failure is not None and change.build_key not in left:
                 self._skip(change, execution, because=failure)
             else:
                 self.run([change], execution)

@@ -21,6 +21,7 @@ from reconciler.core.value import value
 from reconciler.host import durable
 from reconciler.host.child import Child, ChildDied, ChildFailed, ChildTimedOut
 from reconciler.host.environment import private_environment
+from reconciler.serving.catalog_lock import wait_until_free
 from reconciler.serving.complaints import translate
 from reconciler.serving.index import INDEX, read_index
 
@@ -57,6 +58,7 @@ class Foundry:
         self._child: Child | None = None
         self._opened: Future[Any] | None = None
         self._backed_up = False
+        self._locked = False  # as of the last call to the catalog
 
     def start(self) -> None:
         """Begin to start the child; return at once."""
@@ -197,9 +199,11 @@ class Foundry:
 
     def _catalog_call(self, verb: str, parameters: dict[str, Any]) -> dict[str, Any]:
         """The catalog is shared with other applications: no answer means try again later."""
+        self._require_unlocked()
         try:
             return self._call(verb, parameters, self._limits.catalog)
         except ChildTimedOut as error:
+            self._locked = True
             raise RuntimeUnavailable(
                 f"Foundry Local's catalog did not answer within {self._limits.catalog:g} s",
                 code="CatalogLocked",
@@ -207,6 +211,19 @@ class Foundry:
             ) from None
         except ChildDied as error:
             raise RuntimeUnavailable(one_line(str(error)), code="RuntimeDied", hint=error.hint) from None
+
+    def _require_unlocked(self) -> None:
+        """Patience is for the first call: a hundred models must not wait a hundred times for one other application."""
+        patience = 0.0 if self._locked else self._limits.catalog
+        said = wait_until_free(self._cache_dir, patience)
+        self._locked = bool(said)
+        if said:
+            waited = f" for more than {patience:g} s" if patience else " still"
+            raise RuntimeUnavailable(
+                f"the lock of Foundry Local's catalog is held{waited} by {said}",
+                code="CatalogLocked",
+                hint=f"tried again later; every application on {self._cache_dir} waits: end that process if it hangs",
+            )
 
     def _model_call(
         self,

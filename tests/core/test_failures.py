@@ -13,6 +13,7 @@ from reconciler.core.failures import (
     backoff,
     failure_key,
     next_try,
+    not_overcome,
     remember,
     still_declared,
     verdict,
@@ -179,6 +180,16 @@ def test_what_nothing_declares_is_dropped_unless_nobody_can_tell() -> None:
     mine, other = failure(), failure(key="sha256:other", variant="other-int4")
     assert still_declared((mine, other), {KEY}, ()) == (mine,)
     assert still_declared((mine, other), {KEY}, {"other-int4"}) == (mine, other)
+
+
+def test_what_has_come_true_all_the_same_is_dropped() -> None:
+    """The last write of a step was refused, so it failed; the next pass found its work done."""
+    built, waits = failure(), failure(key="sha256:other")
+    served, spare = failure(key=DIGEST, action="register"), failure(key=DIGEST, action="retire")
+    held = (built, waits, served, spare)
+    assert not_overcome(held, {KEY}, {DIGEST}) == (waits, spare)
+    assert not_overcome(held, (), ()) == held
+    assert not_overcome(held, {DIGEST}, {KEY}) == held
 
 
 def test_another_recipe_or_template_is_tried_at_once() -> None:

@@ -98,7 +98,15 @@ class StandInFoundry(Foundry):
         return {entry["model_info"]["id"]: entry for entry in models}
 
     def _write(self, entries: Mapping[str, Any]) -> None:
-        """As the real one: a fixed name, a rename, no flush."""
+        """As the real one: a fixed name, a rename, no flush; what the system refuses it, it tells in its own words."""
+        try:
+            self._rename(entries)
+        except OSError as error:
+            raise translate(
+                "RuntimeError", f"failed to write local model registration index: {error}"
+            ) from None
+
+    def _rename(self, entries: Mapping[str, Any]) -> None:
         path = os.path.join(self._cache_dir, INDEX)
         data = json.dumps({"catalog_name": "local", "version": 2, "models": [*entries.values()]}).encode()
         durable._step("catalog")  # the real child may be killed there too

@@ -1,0 +1,171 @@
+"""What the system may refuse a whole pass: each durable step of every scenario of the crashes fails with each error,
+once and for good. The pass must end with a stable code, tell no lie, leave what served; and the next one must end
+where a pass ends that nothing disturbed. Half of the next ones are made by the same process, as a daemon makes them.
+
+    python -m tests.faults.engine_matrix FOLDER SHARE [SCENARIO ...]     one JSON object a run; SHARE 1 is everything
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from reconciler.core.errors import ReconcilerError, refused
+from reconciler.engine.machine import locked_machine
+from reconciler.engine.options import PassResult
+from reconciler.engine.pass_ import run_pass
+from reconciler.engine.planning import look
+from reconciler.engine.report import Silent
+from reconciler.host import durable
+from reconciler.sources.manifests import load
+from tests.crash import scenarios, stand_ins
+from tests.crash.judging import at_rest, snapshot
+from tests.crash.matrix import PROCESSES, UNKILLED, Bench, apart
+from tests.crash.scenarios import SCENARIOS
+
+ERRORS = {"ENOSPC": "DiskFull", "EIO": "DiskFailing", "EROFS": "DiskReadOnly", "EACCES": "AccessDenied"}
+KINDS = [f"{error}{lasting}" for error in ERRORS for lasting in ("", "+")]
+UNDISTURBED = "0:EIO"
+PASSES = (scenarios._apply, scenarios._apply_confirmed)
+# What a step may end with besides the refusal's own code: the child was refused, or a later look found half of it.
+CODES = {*ERRORS.values(), "CatalogNotWritable", "NotRegistered", "ServedFolderDamaged", "ArtifactMissing"}
+CODES |= {"ConversionFailed", "Cancelled"}  # as the scenario has it, and what a pass drops
+# A list that was written once and is empty again is as good as none.
+NO_FAILURES = 'records/failures.json: ...{"failures": [], "formatVersion": 1}, undisturbed ...None'
+
+
+class FaultBench(Bench):
+    """One scenario under refusals."""
+
+    def refuse(self, step: int, kind: str, *, same: bool) -> dict[str, Any]:
+        """`same`: the process that was refused makes the next pass, too."""
+        self.restore()
+        same = same and self.scenario.act in PASSES
+        said = self._forked(lambda: self._told(f"{step}:{kind}", same), UNKILLED)
+        if not isinstance(said, dict):
+            said = {"code": "", "problems": [str(said)[-1500:]]}
+        problems = [*said["problems"], *self._judged({})] if not same else [*said["problems"]]
+        problems += self._steady() if same else self._mended({})
+        return {"scenario": self.name, "step": step, "kind": kind, "code": said["code"], "problems": problems}
+
+    def _mended(self, releases: dict[str, str]) -> list[str]:
+        return [one for one in super()._mended(releases) if not one.startswith(NO_FAILURES)]
+
+    def _steady(self) -> list[str]:
+        found, problems = json.loads(json.dumps(snapshot(self.world))), at_rest(self.world)
+        for name in sorted(found.keys() | self.expected.keys()):
+            if found.get(name) != self.expected.get(name):
+                problems.append(f"{name}: {apart(found.get(name), self.expected.get(name))}")
+        return [one for one in problems if not one.startswith(NO_FAILURES)]
+
+    def _told(self, fault: str, same: bool) -> dict[str, Any]:
+        """In the child: what came of it, as the command line would tell."""
+        log = self.world.folder / "said"
+        os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644), 2)
+        code, problems = self._kept(fault) if same else self._refused(fault)
+        if "Traceback" in log.read_text():
+            problems.append(f"a traceback in the log: {log.read_text()[-1500:]}")
+        return {"code": code, "problems": problems}
+
+    def _refused(self, fault: str) -> tuple[str, list[str]]:
+        durable._steps, durable._fail_at = 0, durable.fault(fault)
+        try:
+            result = self.scenario.act(self.world)
+        except Exception as error:  # noqa: BLE001 - judged
+            return _code_of(error)
+        finally:
+            durable._fail_at = durable.fault(UNDISTURBED)
+        return self._judge(result) if isinstance(result, PassResult) else ("", [])
+
+    def _kept(self, fault: str) -> tuple[str, list[str]]:
+        """Two passes of one machine, the second one undisturbed; what served goes on between them."""
+        world, more = self.world, {"confirm": self.scenario.act is scenarios._apply_confirmed}
+        chosen = stand_ins.options(**more)
+        with locked_machine(str(world.root), str(world.cache), command="run") as machine:
+            parsed = load(str(world.manifests), cache=machine.layout.at("records", "parsed.json"))
+            durable._steps, durable._fail_at = 0, durable.fault(fault)
+            try:
+                code, problems = self._judge(run_pass(machine, parsed, Silent(), chosen))
+            except Exception as error:  # noqa: BLE001 - judged
+                code, problems = _code_of(error)
+            finally:
+                durable._fail_at = durable.fault(UNDISTURBED)
+            problems += self._judged({})
+            result = run_pass(machine, parsed, Silent(), chosen)
+            if self.scenario.converges and not result.converged:
+                problems.append(f"the next pass of this process: {_failed(result)}")
+        return code, problems
+
+    def _judge(self, result: PassResult) -> tuple[str, list[str]]:
+        """Stable codes, and no lie: what says that it converged leaves nothing to do."""
+        codes = [one.code for one in result.outcomes if one.status != "done"]
+        problems = [f"ended with {code}: {_failed(result)}" for code in codes if code not in CODES]
+        if result.converged and (left := self._left()):
+            problems.append(f"said that it converged, and leaves {left}")
+        return next(iter(codes), "Unrecorded" if result.unrecorded else ""), problems
+
+    def _left(self) -> str:
+        if not self.world.manifests.is_dir():
+            return ""
+        plan = look(self.world.opened(), load(str(self.world.manifests))).plan
+        return ", ".join(f"{one.action} {one.variant}" for one in plan.changes)
+
+
+def _code_of(error: Exception) -> tuple[str, list[str]]:
+    known = error if isinstance(error, ReconcilerError) else None
+    if isinstance(error, OSError):
+        known = refused(error)
+    if known is None:
+        return "Bug", ["".join(traceback.format_exception(error))[-1500:]]
+    return known.code, [] if known.code in CODES else [f"ended with {known.code}: {known}"]
+
+
+def _failed(result: PassResult) -> str:
+    said = [(one.change.action, one.change.variant, one.code, one.message) for one in result.outcomes]
+    return f"{said} {result.remaining} {result.resolution.problems}"[:1500]
+
+
+def points(steps: int, share: int) -> Iterator[tuple[int, str, bool]]:
+    """Everything, or every `share`-th point with the kinds in turn."""
+    for step in range(1, steps + 1):
+        for number, kind in enumerate(KINDS):
+            if (step + number * 7) % (share * (len(KINDS) if share > 1 else 1)) == 0:
+                yield step, kind, bool((step // 2 + number) % 2)
+
+
+def _work(folder: Path, names: list[str], share: int, number: int) -> None:
+    durable.ALWAYS_COPIED = stand_ins.SHARED
+    for name in names:
+        bench = FaultBench(name, folder / str(number) / name)
+        dear = 4 if share > 1 and "git" in name else 1  # it waits for git, some twenty times a pass
+        for step, kind, same in list(points(bench.steps, share * dear))[number::PROCESSES]:
+            line = json.dumps(bench.refuse(step, kind, same=same)) + "\n"
+            os.write(1, line.encode())
+        shutil.rmtree(bench.world.folder, ignore_errors=True)
+
+
+def main() -> None:
+    folder, share, names = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3:] or list(SCENARIOS)
+    children = []
+    for number in range(PROCESSES):
+        child = os.fork()
+        if child == 0:
+            try:
+                _work(folder, names, share, number)
+            except BaseException:  # noqa: BLE001 - the parent fails with it
+                traceback.print_exc()
+                os._exit(1)
+            os._exit(0)
+        children.append(child)
+    ends = [os.waitpid(child, 0)[1] for child in children]
+    sys.exit(any(ends))
+
+
+if __name__ == "__main__":
+    main()
