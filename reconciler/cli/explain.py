@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from reconciler.core.desired import Wanted
+    from reconciler.core.recorded import Recorded
     from reconciler.engine.resolve import Resolution
 
 
@@ -30,11 +31,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     from reconciler.cli.manifests import load_manifests
+    from reconciler.engine.machine import observe, recall
     from reconciler.engine.resolve import resolve
 
     machine = options.opened_machine(arguments)
     resolution = resolve(load_manifests(arguments, machine), machine.stamps, shelf=machine.shelf)
-    views = [_view(wanted, resolution) for wanted in _find(arguments.name, resolution)]
+    found = _find(arguments.name, resolution)
+    recorded = recall(machine, observe(machine))
+    views = [_view(wanted, resolution, recorded) for wanted in found]
     if arguments.output == "json":
         sys.stdout.write(json_text({"formatVersion": 1, "variants": views}))
     else:
@@ -55,8 +59,9 @@ def _find(name: str, resolution: Resolution) -> list[Wanted]:
     raise PermanentError(f"no manifest declares {name}", hint=f"declared: {known}", code="NotDeclared")
 
 
-def _view(wanted: Wanted, resolution: Resolution) -> dict[str, Any]:
+def _view(wanted: Wanted, resolution: Resolution, recorded: Recorded) -> dict[str, Any]:
     from reconciler.conversion.olive_config import olive_config
+    from reconciler.core.gates_explained import gates_view
 
     recipe = wanted.release.recipe
     source = resolution.sources[recipe.build_key]
@@ -65,6 +70,7 @@ def _view(wanted: Wanted, resolution: Resolution) -> dict[str, Any]:
         "buildKey": recipe.build_key,
         "release": wanted.release.digest,
         "recipe": recipe.as_json(),
+        "gates": gates_view(wanted, recorded),
         "predictedBytes": wanted.predicted_bytes,
         "peakBytes": wanted.peak_bytes,
         "olive": olive_config(recipe, source.path, "out", "cache", adapter_path=source.adapter),
@@ -74,15 +80,18 @@ def _view(wanted: Wanted, resolution: Resolution) -> dict[str, Any]:
 
 def _text(view: dict[str, Any]) -> str:
     from reconciler.core.escape import for_terminal
+    from reconciler.core.gates_explained import gates_lines
     from reconciler.core.render import size_text
 
     config = json.dumps(view["olive"], indent=2)
+    gates = "".join(f"  {line}\n" for line in gates_lines(view["gates"]))
     return for_terminal(
         f"{view['variant']}\n"
         f"  build key  {view['buildKey']}\n"
         f"  release    {view['release']}\n"
         f"  artifact   about {size_text(view['predictedBytes'])}, "
         f"{size_text(view['peakBytes'])} at the peak of the conversion\n"
+        f"{gates}"
         f"  template   {view['template']['origin']}\n\n"
         f"{view['template']['jinja'].rstrip()}\n\n"
         f"Olive configuration; to run it by hand, save it as config.json and type "

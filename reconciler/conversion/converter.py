@@ -25,6 +25,7 @@ from reconciler.core.measured import Fidelity
 from reconciler.core.value import field_names, replace, value
 from reconciler.host import cage
 from reconciler.host.child import Child, ChildDied, ChildFailed, ChildTimedOut
+from reconciler.host.clock import now
 from reconciler.host.durable import full_disk_named
 from reconciler.host.environment import private_environment
 from reconciler.host.facts import memory_bytes
@@ -166,7 +167,8 @@ class Converter:
                 bounds=Bounds(memory_bytes=self._memory, disk_bytes=COMPARING_DISK),
             )
             ended = self._carry_out(order, lambda fraction, text: None, attempt or Attempt())
-        return Fidelity(**{name: ended[name] for name in field_names(Fidelity)})
+        found = {name: ended[name] for name in field_names(Fidelity) if name != "when"}
+        return Fidelity(**found, when=now())
 
     def cancel(self) -> None:
         """End everything that runs, from any thread; nothing more is converted."""

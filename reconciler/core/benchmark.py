@@ -155,6 +155,7 @@ def filled(held: Measured | None, new: Measured) -> Measured:
         answers=new.answers | held.answers,
         speeds=(*held.speeds, *(one for one in new.speeds if one.wanted_tokens not in timed)),
         speed_memory_bytes=held.speed_memory_bytes or new.speed_memory_bytes,
+        times=new.times | held.times,
     )
 
 

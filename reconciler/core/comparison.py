@@ -6,6 +6,7 @@ The plan is `core.plan`'s own, made for a machine that serves exactly BASE (`cor
 from __future__ import annotations
 
 from reconciler.core.difference import camel
+from reconciler.core.gate_fields import gate_fields
 from reconciler.core.notional import disk_of, folder_bytes, observed_of, recorded_of
 from reconciler.core.plan import make_plan
 from reconciler.core.value import as_dict, fresh, replace, value
@@ -101,12 +102,14 @@ def disk_during(plan: Plan, observed: Observed) -> Disk:
 
 def changed_fields(before: Model | None, after: Model | None) -> tuple[Field, ...]:
     """What the manifests say differently, also where no machine does anything about it (labels, suspend)."""
-    old, new = (dict(_fields(one)) if one is not None else {} for one in (before, after))
+    latest = after or before
+    precisions = latest.precisions if latest is not None else ()  # of both: a default of theirs is no change
+    old, new = (dict(_fields(one, precisions)) if one is not None else {} for one in (before, after))
     names = sorted(name for name in old.keys() | new.keys() if old.get(name) != new.get(name))
     return tuple(Field(name=name, before=old.get(name), after=new.get(name)) for name in names)
 
 
-_ELSEWHERE = frozenset({"name", "file", "line", "lines"})
+_ELSEWHERE = frozenset({"name", "file", "line", "lines", "gates"})
 _NAMES = {
     "labels": "metadata.labels",
     "annotations": "metadata.annotations",
@@ -117,8 +120,9 @@ _NAMES = {
 }
 
 
-def _fields(model: Model) -> Iterator[tuple[str, object]]:
+def _fields(model: Model, precisions: tuple[str, ...]) -> Iterator[tuple[str, object]]:
     """By the name that a person finds it by. A field that a later version adds has the name that it has in YAML."""
+    yield from gate_fields(model.gates, precisions)
     for name, held in as_dict(model).items():
         if name not in _ELSEWHERE:
             yield from _flat(_NAMES.get(name, f"spec.{camel(name)}"), held)

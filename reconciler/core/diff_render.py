@@ -4,6 +4,7 @@ the comment of a pull request is in core.diff_comment."""
 from __future__ import annotations
 
 from reconciler.core.escape import for_annotation, for_annotation_property, for_terminal
+from reconciler.core.gates_text import change_line
 from reconciler.core.render import problem_annotation, problem_line, size_text
 
 TYPE_CHECKING = False
@@ -153,6 +154,7 @@ def group_rows(group: Shown) -> list[str]:
         for h in group["held"]
         if h["variant"] not in failing
     ]
+    rows += [f"gates of {one['variant']}: {change_line(one)}" for one in group["gates"]]
     seconds = group["cost"]["seconds"]
     rows += [f"time {minutes(seconds)}"] if seconds is not None else []
     return rows or ["nothing to do"]
@@ -166,9 +168,18 @@ def machine_warnings(view: Shown) -> list[tuple[str, str]]:
             for one in group["failures"]:
                 told = f"{machine['name']} will fail: {one['variant']}: {one['kind']}: {one['message']}"
                 found.append((machine["file"], told))
+            if missed := [one for one in group["gates"] if _is_missed(one)]:
+                told = ", ".join(f"{one['variant']}: {one['gate']}" for one in missed[:MOST_NAMED])
+                many = f"{len(missed)} bars that were met" if len(missed) > 1 else "a bar that was met"
+                found.append((machine["file"], f"{machine['name']}: {many} will be missed: {told}"))
             if machine["old"]:
                 found.append((machine["file"], f"the report of {machine['name']} is {_days(machine)}"))
     return found
+
+
+def _is_missed(change: Shown) -> bool:
+    before, after = change["before"], change["after"]
+    return after is not None and after["rejects"] and (before is None or not before["rejects"])
 
 
 def template_title(template: Shown) -> str:

@@ -11,6 +11,7 @@ import posixpath
 from datetime import datetime
 
 from reconciler.core.comparison import Disk
+from reconciler.core.gate_changes import GateChange, gate_changes
 from reconciler.core.inventory import to_observed, to_recorded
 from reconciler.core.paths import inside
 from reconciler.core.plan import make_plan
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from reconciler.core.changes import Plan
     from reconciler.core.comparison import Side
     from reconciler.core.desired import Desired, Wanted
+    from reconciler.core.gates import Verdict
     from reconciler.core.inventory import Inventory
     from reconciler.core.manifest import Model
     from reconciler.core.recorded import Recorded
@@ -65,6 +67,7 @@ class Outlook:
     plan: Plan
     failures: tuple[Failure, ...]
     disk: Disk
+    gates: tuple[GateChange, ...] = ()
 
 
 def outlook(inventory: Inventory, file: str, base: Side, head: Side, now: str) -> Outlook:
@@ -84,6 +87,7 @@ def outlook(inventory: Inventory, file: str, base: Side, head: Side, now: str) -
         plan=plan,
         failures=tuple(_failures(inventory, plan, desired, head)),
         disk=_disk(plan, used),
+        gates=tuple(gate_changes(desired_for(inventory, recorded, base, base), desired, recorded)),
     )
 
 
@@ -177,7 +181,12 @@ def _disk(plan: Plan, before: int) -> Disk:
 def _effect(one: Outlook) -> object:
     steps = tuple((c.action, c.variant, c.reason, c.forced_by, c.build_key) for c in one.plan.changes)
     held = tuple((h.variant, h.reason) for h in one.plan.held)
-    return steps, held, tuple((f.variant, f.kind) for f in one.failures)
+    gates = tuple((g.variant, g.gate, g.measure, _said(g.before), _said(g.after)) for g in one.gates)
+    return steps, held, gates, tuple((f.variant, f.kind) for f in one.failures)
+
+
+def _said(verdict: Verdict | None) -> tuple[object, ...] | None:
+    return None if verdict is None else (verdict.status, verdict.bar, verdict.rejects)
 
 
 def _age(generated: str, now: str) -> float | None:

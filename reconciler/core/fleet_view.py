@@ -5,6 +5,7 @@ from __future__ import annotations
 from reconciler.core.diff_view import change_view, total_cost
 from reconciler.core.fleet import grouped
 from reconciler.core.value import as_dict
+from reconciler.core.view import verdict_view
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,7 +29,24 @@ def _group(group: list[Outlook], sources: Mapping[str, str]) -> View:
         "changes": [change_view(change, sources) for change in first.plan.changes],
         "held": [as_dict(held) for held in first.plan.held],
         "failures": [as_dict(failure) for failure in first.failures],
+        "gates": [_gate(at, group) for at in range(len(first.gates))],
         "cost": {**total_cost(first.plan), "seconds": max(told) if len(told) == len(group) else None},
+    }
+
+
+def _gate(at: int, group: list[Outlook]) -> View:
+    """`low` and `high` are the numbers of all machines of the group, null where there are none."""
+    one = group[0].gates[at]
+    numbers = [verdict.number for each in group if (verdict := each.gates[at].after or each.gates[at].before)]
+    told = [number for number in numbers if number is not None]
+    return {
+        "variant": one.variant,
+        "gate": one.gate,
+        "measure": one.measure,
+        "before": verdict_view(one.before) if one.before is not None else None,
+        "after": verdict_view(one.after) if one.after is not None else None,
+        "low": min(told, default=None),
+        "high": max(told, default=None),
     }
 
 

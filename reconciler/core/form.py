@@ -51,17 +51,18 @@ class Text:
 
 
 class Whole:
-    """A whole number of at least zero; or any finite number, in which case it is read as float."""
+    """A whole number of at least `least`; or any finite number of that, in which case it is read as float."""
 
-    def __init__(self, most: int = 1 << 60, *, fraction: bool = False) -> None:
+    def __init__(self, most: int = 1 << 60, *, least: int = 0, fraction: bool = False) -> None:
         self._most = most
+        self._least = least
         self._fraction = fraction
 
     def read(self, found: object, field: str) -> int | float:
         kinds: tuple[type, ...] = (int, float) if self._fraction else (int,)
-        if type(found) not in kinds or not 0 <= found <= self._most:  # type: ignore[operator]
+        if type(found) not in kinds or not self._least <= found <= self._most:  # type: ignore[operator]
             kind = "number" if self._fraction else "whole number"
-            raise Misformed(field, f"a {kind} from 0 to {self._most}", found)
+            raise Misformed(field, f"a {kind} from {self._least} to {self._most}", found)
         return found  # type: ignore[return-value]
 
     def write(self, held: int | float) -> int | float:
@@ -92,13 +93,14 @@ class Optional:
 class Many:
     """A list, read as a tuple."""
 
-    def __init__(self, inner: Any, limit: int) -> None:
+    def __init__(self, inner: Any, limit: int, *, least: int = 0) -> None:
         self._inner = inner
         self._limit = limit
+        self._least = least
 
     def read(self, found: object, field: str) -> tuple[Any, ...]:
-        if not isinstance(found, list) or len(found) > self._limit:
-            raise Misformed(field, f"a list of at most {self._limit}", found)
+        if not isinstance(found, list) or not self._least <= len(found) <= self._limit:
+            raise Misformed(field, f"a list of {'' if self._least else 'at most '}{self._limit}", found)
         return tuple(self._inner.read(one, f"{field}[{at}]") for at, one in enumerate(found))
 
     def write(self, held: tuple[Any, ...]) -> list[Any]:

@@ -144,9 +144,9 @@ def _is_current(fidelity: Fidelity | None) -> bool:
 
 
 def _unasked(gate: PromptsGate | None, measured: Measured | None) -> tuple[int, ...]:
-    answers = measured.answers if measured else {}
+    known = {*measured.answers, *measured.asked} if measured else set()
     questions = gate.questions if gate else ()
-    return tuple(index for index, question in enumerate(questions) if question not in answers)
+    return tuple(index for index, question in enumerate(questions) if question not in known)
 
 
 def _untimed(gate: PerformanceGate | None, measured: Measured | None) -> tuple[int, ...]:
@@ -243,6 +243,9 @@ def _judge_prompts(gate: PromptsGate, measured: Measured | None) -> Iterator[Ver
     if _unasked(gate, measured) or measured is None:
         yield _open("prompts", "passed")
         return
+    if any(question not in measured.answers for question in gate.questions):
+        yield _judge_told(gate, measured.right.get(gate.key))
+        return
     pairs = zip(gate.cases, gate.questions, strict=True)
     answered = [(case, measured.answers[question]) for case, question in pairs]
     wrong = [(case, answer) for case, answer in answered if not passes(case, answer)]
@@ -251,6 +254,14 @@ def _judge_prompts(gate: PromptsGate, measured: Measured | None) -> Iterator[Ver
     told = f"{number} of {len(answered)} answered rightly, at least {gate.min_pass} wanted"
     verdict = _at_least("prompts", "passed", float(number), float(gate.min_pass), "")
     yield replace(verdict, message=f"{told}; {misses[0]}" if verdict.rejects else told, misses=misses)
+
+
+def _judge_told(gate: PromptsGate, right: int | None) -> Verdict:
+    """By what a machine told of its answers."""
+    if right is None:
+        return _open("prompts", "passed", "only the machine itself knows its answers")
+    told = f"{right} of {len(gate.cases)} answered rightly, at least {gate.min_pass} wanted"
+    return replace(_at_least("prompts", "passed", float(right), float(gate.min_pass), ""), message=told)
 
 
 def _judge_performance(gate: PerformanceGate, measured: Measured | None) -> Iterator[Verdict]:

@@ -47,6 +47,20 @@ def unmet(verdicts: Iterable[Shown]) -> list[Shown]:
     ]
 
 
+def change_line(change: Shown) -> str:
+    """A bar that a commit changes: what it says of the numbers that a machine has, and what the old one says."""
+    before, after = change["before"], change["after"]
+    if after is None:
+        return f"{before['gate']}: {before['message']}: no longer asked for ({sign(before)} before)"
+    was = sign(before) if before is not None else "not asked for"
+    return f"{after['gate']}: {after['message']}{_range(change)} ({was} -> {sign(after)})"
+
+
+def _range(change: Shown) -> str:
+    low, high = change["low"], change["high"]
+    return "" if low == high else f" ({shown_number(low)} to {shown_number(high)} on these machines)"
+
+
 def by_variant(view: Shown) -> dict[str, list[Shown]]:
     """The verdicts of a plan."""
     found: dict[str, list[Shown]] = {}

@@ -52,8 +52,11 @@ def passes(case: GoldenPrompt, answer: str) -> bool:
 def miss(case: GoldenPrompt, answer: str) -> str:
     """What was asked (last), wanted and got; on one line, because all three are other people's words."""
     asked = _quoted(case.messages[-1][1], PROMPT_SHOWN)
-    wanted = f"{_WANTED[case.check]} {_quoted(case.expected, PROMPT_SHOWN)}"
-    return f"{asked}: wanted {wanted}, got {_quoted(answer, ANSWER_SHOWN)}"
+    return f"{asked}: wanted {wanted_text(case)}, got {_quoted(answer, ANSWER_SHOWN)}"
+
+
+def wanted_text(case: GoldenPrompt) -> str:
+    return f"{_WANTED[case.check]} {_quoted(case.expected, PROMPT_SHOWN)}"
 
 
 def _quoted(text: str, limit: int) -> str:

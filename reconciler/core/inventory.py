@@ -5,15 +5,17 @@
 
 A plan made from it equals the machine's own, but for: the path in the message of `NameTaken`; the names of the files
 in a damaged artifact; what a free costs where an artifact is damaged; seconds, where the machine remembers more than
-five timings of one kind; what gates judge was measured there and is not told. It holds
-no secret, no owner mark, and no path but the allowed source roots. Pure.
+five timings of one kind; the words of answers, which stay there: where golden prompts are compared with something
+else, only the machine can judge them; and an earlier release that the machine serves in place of a rejected one. It
+holds no secret, no owner mark, and no path but the allowed source roots. Pure.
 """
 
 from __future__ import annotations
 
 from reconciler.core.facts import Facts, Limits
 from reconciler.core.failures import RememberedFailure
-from reconciler.core.measured import Known
+from reconciler.core.inventory_measured import known_of
+from reconciler.core.measured import Fidelity, Measured
 from reconciler.core.observed import Observed, Registration, ServedFolder
 from reconciler.core.recorded import Condition, Recorded, RecordedRelease, Timing
 from reconciler.core.release import ALWAYS_COPIED, Artifact, Marker, StoredFile
@@ -135,6 +137,10 @@ class Inventory:
     timings: tuple[Timing, ...] = ()
     failures: tuple[RememberedFailure, ...] = ()
     hub_sources: dict[str, int] = fresh(factory=dict)  # downloaded ones: bytes by digest
+    fidelity: tuple[Fidelity, ...] = ()
+    measured: tuple[Measured, ...] | None = None  # None: earlier versions do not tell
+    runtime: dict[str, str] = fresh(factory=dict)  # as in core.recorded
+    outdated: dict[str, dict[str, str]] = fresh(factory=dict)
 
 
 def variants_of(
@@ -161,6 +167,11 @@ def artifacts_of(observed: Observed) -> tuple[HeldArtifact, ...]:
         for key in observed.damaged_artifacts
     ]
     return tuple(sorted((*whole, *damaged), key=lambda one: one.build_key))
+
+
+def build_keys_of(observed: Observed, recorded: Recorded) -> frozenset[str]:
+    """Of the artifacts that are held, or that something is served from."""
+    return frozenset({*observed.artifacts, *(one.build_key for one in recorded.releases.values())})
 
 
 def newest_timings(timings: Iterable[Timing]) -> tuple[Timing, ...]:
@@ -202,7 +213,9 @@ def to_observed(inventory: Inventory) -> Observed:
 
 def to_recorded(inventory: Inventory) -> Recorded:
     return Recorded(
-        measured=Known(told=False),
+        measured=known_of(inventory.fidelity, inventory.measured),
+        runtime=inventory.runtime,
+        outdated=inventory.outdated,
         releases={
             one.variant: _recorded(one.variant, held.number, held.content)
             for one in inventory.variants

@@ -29,6 +29,7 @@ from reconciler.core.inventory import (
     RegistrationState,
     Variant,
 )
+from reconciler.core.inventory_measured import FIDELITY, MEASURED
 from reconciler.core.recorded import Condition, Timing
 from reconciler.core.suspension import Suspension
 
@@ -145,6 +146,10 @@ _FORM = Form(
     ),
     failures=Many(_FAILURE, MOST),
     hub_sources=Mapping(_DIGEST, _COUNT, MOST),
+    fidelity=Many(FIDELITY, MOST),
+    measured=Optional(Many(MEASURED, MOST)),
+    runtime=Mapping(_NAME, _LINE, FEW),
+    outdated=Mapping(_DIGEST, Mapping(_NAME, _LINE, FEW), MOST),
 )
 
 

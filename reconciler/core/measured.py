@@ -15,7 +15,8 @@ class Fidelity:
     """An artifact against its source, over all `positions` of the texts (`prompts` is their digest).
 
     `mean_kl` is in nats from the source. `wiring_kl` is from the source whose weights were rounded as the recipe says:
-    what is left is no work of rounding. It is None where nobody knows how to round alike.
+    what is left is no work of rounding. It is None where nobody knows how to round alike. `when` is RFC 3339, UTC; ""
+    in what earlier versions wrote.
     """
 
     build_key: str
@@ -25,6 +26,7 @@ class Fidelity:
     mean_kl: float
     perplexity_ratio: float
     wiring_kl: float | None
+    when: str = ""
 
 
 @value
@@ -51,7 +53,11 @@ class Endured:
 @value
 class Measured:
     """One release in the real runtime. `answers` are by question (`PromptsGate.questions`); `rendered` by fixture: the
-    tokens that the runtime makes of its messages, and those of the expected text (-1: nobody can tell exactly)."""
+    tokens that the runtime makes of its messages, and those of the expected text (-1: nobody can tell exactly). `times`
+    are by gate: when it was last measured.
+
+    A machine keeps answers to itself. It tells others which questions were `asked`, and how many answers to a set of
+    golden prompts (`PromptsGate.key`) were `right`."""
 
     release: str
     build_key: str
@@ -61,6 +67,9 @@ class Measured:
     speeds: tuple[Speed, ...] = ()
     speed_memory_bytes: int = 0
     endured: Endured | None = None
+    times: dict[str, str] = fresh(factory=dict)
+    asked: tuple[str, ...] = ()
+    right: dict[str, int] = fresh(factory=dict)
 
 
 @value

@@ -5,7 +5,15 @@ from __future__ import annotations
 import os
 
 import reconciler
-from reconciler.core.inventory import Disk, Inventory, artifacts_of, newest_timings, variants_of
+from reconciler.core.inventory import (
+    Disk,
+    Inventory,
+    artifacts_of,
+    build_keys_of,
+    newest_timings,
+    variants_of,
+)
+from reconciler.core.inventory_measured import told_fidelity, told_measured
 from reconciler.core.toolchain import SERVING_TOOLS, TOOLS
 from reconciler.core.value import replace
 from reconciler.engine.machine import disk_used, machine_name, observe, recall
@@ -22,7 +30,7 @@ if TYPE_CHECKING:
 def take_inventory(machine: Machine) -> Inventory:
     observed = observe(machine)
     recorded = recall(machine, observed)
-    traits = machine.traits
+    traits, held = machine.traits, build_keys_of(observed, recorded)
     variants = variants_of(observed, recorded, machine.records.conditions())
     return Inventory(
         machine=machine_name(machine),
@@ -46,6 +54,10 @@ def take_inventory(machine: Machine) -> Inventory:
         timings=newest_timings(recorded.timings),
         failures=tuple(replace(one, message=without_home(one.message)) for one in recorded.failures),
         hub_sources=observed.hub_sources,
+        fidelity=told_fidelity(recorded.measured, held),
+        measured=told_measured(recorded.measured, held, machine.records.judged().values()),
+        runtime=recorded.runtime,
+        outdated=recorded.outdated,
     )
 
 

@@ -41,6 +41,7 @@ def _read(one: Document) -> Measured:
         speeds=tuple(Speed(**speed) for speed in one.get("speeds", ())),
         speed_memory_bytes=one.get("speedMemoryBytes", 0),
         endured=_read_endured(endured) if endured else None,
+        times=dict(one.get("times", {})),
     )
 
 
@@ -59,4 +60,5 @@ def _write(one: Measured) -> Document:
         "speeds": [as_dict(speed) for speed in one.speeds],
         "speedMemoryBytes": one.speed_memory_bytes,
         "endured": as_dict(one.endured) if one.endured else None,
+        "times": one.times,
     }

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 from reconciler.core.answer import Measurements
 from reconciler.core.errors import PermanentError, ReconcilerError, RehearsalFailed
 from reconciler.core.value import replace
+from reconciler.host.clock import now
 from reconciler.verification.endurance import endure
 from reconciler.verification.fixtures import count_rendered
 from reconciler.verification.golden import ask_golden
@@ -86,20 +87,21 @@ class Rehearsal:
         lost. Raises RehearsalFailed as `rehearse` does."""
         with self._registered(folder, name):
             if wanted.load:
-                yield (held := replace(held, load=self._measure(folder, name)))
+                yield (held := _timed(held, "load", load=self._measure(folder, name)))
             if wanted.fixtures:
                 fixtures = [gates.fixtures[place] for place in wanted.fixtures]
                 counts = count_rendered(self._runtime, folder, name, fixtures)
-                yield (held := replace(held, rendered={**held.rendered, **counts}))
+                yield (held := _timed(held, "template", rendered={**held.rendered, **counts}))
             if gates.prompts and wanted.questions:
                 answers = ask_golden(self._runtime, name, gates.prompts, wanted.questions)
-                yield (held := replace(held, answers={**held.answers, **answers}))
+                yield (held := _timed(held, "prompts", answers={**held.answers, **answers}))
             if gates.performance and wanted.lengths:
                 speeds = time_answers(self._runtime, name, wanted.lengths)
                 memory, _ = self._runtime.measure()
-                yield (held := replace(held, speeds=(*held.speeds, *speeds), speed_memory_bytes=memory))
+                found = {"speeds": (*held.speeds, *speeds), "speed_memory_bytes": memory}
+                yield (held := _timed(held, "performance", **found))
             if gates.endurance and wanted.endurance:
-                yield replace(held, endured=endure(self._runtime, name, gates.endurance))
+                yield _timed(held, "endurance", endured=endure(self._runtime, name, gates.endurance))
 
     @contextmanager
     def _registered(self, folder: str, name: str) -> Iterator[None]:
@@ -157,6 +159,10 @@ class Rehearsal:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _timed(held: Measured, gate: str, **found: object) -> Measured:
+    return replace(held, times={**held.times, gate: now()}, **found)
 
 
 def _decoded_twice(answer: Answer) -> bool:

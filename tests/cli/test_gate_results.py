@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from tests.machine import TestMachine
 from tests.releases import measure, one_pass
 
 V = "capitals-int4"
+WHEN, FIDELITY_WHEN = "2026-02-03T04:05:06Z", "2026-01-02T03:04:05Z"
 CASES = "[{prompt: France?, exact: Paris}, {prompt: Italy?, exact: Rome}]"
 GATES = (
     "  gates:\n"
@@ -34,7 +36,10 @@ def answer(machine: Machine, gates: Gates, measured: Measured) -> None:
     assert gates.prompts is not None
     answers = dict(zip(gates.prompts.questions, ("Paris", "Roma"), strict=True))
     speed = Speed(wanted_tokens=64, prompt_tokens=70, first_token_seconds=0.5, tokens_per_second=10.0)
-    machine.records.save_measured(replace(measured, answers=answers, speeds=(speed,), speed_memory_bytes=9))
+    times = {"load": WHEN, "prompts": WHEN}
+    machine.records.save_measured(
+        replace(measured, answers=answers, speeds=(speed,), speed_memory_bytes=9, times=times)
+    )
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +52,9 @@ def machine(tmp_path_factory: pytest.TempPathFactory, capitals: Path) -> TestMac
     one.declare(more=GATES % 2)
     with locked_machine(str(one.root), str(one.cache), command="test") as held:
         (wanted,) = resolve(load(str(one.manifests)), held.stamps).desired.wanted
-        measure(held, wanted)
+        measure(held, wanted, runtime=metadata.version("foundry-local-sdk"))
+        (fidelity,) = held.records.measured().fidelity.values()
+        held.records.save_fidelity(replace(fidelity, when=FIDELITY_WHEN))
         answer(held, wanted.gates, held.records.measured().releases[wanted.release.digest])
     result = one_pass(one)
     assert [held.reason for held in result.remaining.held] == ["GateFailed"]
@@ -99,6 +106,43 @@ def test_status_tells_what_the_last_pass_judged(machine: TestMachine) -> None:
     assert "  5 of 7, 2 failed  " in text
     assert f"{V}: {SLOW} (a warning)\n" in text
     assert SHORT in text
+
+
+def test_explain_tells_when_and_with_what(machine: TestMachine) -> None:
+    (variant,) = machine.run("explain", V, "-o", "json").json()["variants"]
+    verdicts = variant["gates"]["verdicts"]
+    assert told(verdicts) == KNOWN
+    assert {one["gate"]: one["measured"] for one in verdicts} == {
+        "fidelity": FIDELITY_WHEN,
+        "load": WHEN,
+        "prompts": WHEN,
+        "performance": None,  # an earlier version wrote no time
+    }
+    runtime = {"foundry-local-sdk": metadata.version("foundry-local-sdk")}
+    assert {one["gate"]: one["runtime"] for one in verdicts if one["gate"] != "fidelity"} == dict.fromkeys(
+        ("load", "prompts", "performance"), runtime
+    )
+    assert all("olive-ai" in one["runtime"] for one in verdicts if one["gate"] == "fidelity")
+    text = machine.run("explain", V).out
+    assert "gates      5 of 7, 2 failed\n" in text
+    assert f"a warning  {SLOW}; measured by an earlier version, foundry-local-sdk" in text
+    assert (
+        f"ok         load: peak memory in bytes 1,048,576, at most 1,073,741,824 wanted; measured {WHEN}"
+        in text
+    )
+    assert SHORT in text
+
+
+def test_explain_says_when_another_runtime_measured_it(machine: TestMachine) -> None:
+    records = opened(machine).records
+    kept = list(records.measured().releases.values())[-1]
+    assert kept.load is not None
+    old = replace(kept, load=replace(kept.load, runtime={"foundry-local-sdk": "0.0.1"}))
+    records.save_measured(old)
+    text = machine.run("explain", V).out
+    assert "open       prompts: not measured yet\n" in text
+    assert "measured with foundry-local-sdk 0.0.1, which is not what is installed" in text
+    records.save_measured(kept)
 
 
 def test_a_bar_that_is_relaxed_in_the_manifest_is_judged_by_the_same_numbers(machine: TestMachine) -> None:

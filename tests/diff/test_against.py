@@ -10,12 +10,16 @@ import pytest
 
 from reconciler.core.facts import Facts
 from reconciler.core.inventory import Disk, Inventory
-from reconciler.core.inventory_form import inventory_view
+from reconciler.core.inventory_form import inventory_view, read_inventory
 from reconciler.core.value import replace
+from reconciler.engine.machine import locked_machine
+from reconciler.engine.resolve import resolve
 from reconciler.host.clock import now
+from reconciler.sources.manifests import load
 from tests.at_rest import serve
 from tests.diff.repository import Fleet
 from tests.machine import TestMachine
+from tests.releases import measure, one_pass
 
 PLENTY = Inventory(
     machine="plenty",
@@ -138,3 +142,86 @@ def test_a_machine_that_serves_it_already_does_nothing(tmp_path: Path, fleet: Fl
     fleet.commit()
     (group,) = groups(fleet)
     assert [change["action"] for change in group["changes"]] == ["verify", "register", "retire"]
+
+
+GATES = """\
+  gates:
+    - prompts: {cases: [{prompt: France?, exact: Paris}, {prompt: Italy?, exact: Rome}], minPass: %d}
+    - load: {maxMemory: %s}
+"""
+
+
+def gated(machine: TestMachine, *answers: str, gates: str) -> Inventory:
+    """The report of a real root, which serves and has answered these."""
+    machine.declare("capitals", more=gates)
+    with locked_machine(str(machine.root), str(machine.cache), command="test") as held:
+        (wanted,) = resolve(load(str(machine.manifests)), held.stamps).desired.wanted
+        measure(held, wanted, peak=3 << 20)
+        found = held.records.measured().releases[wanted.release.digest]
+        said = dict(zip(wanted.gates.prompts.questions, answers, strict=True))
+        held.records.save_measured(replace(found, answers=said))
+    one_pass(machine)
+    return read_inventory(machine.run("inventory", "-o", "json").out.encode(), "real.json")
+
+
+def test_what_changed_bars_will_say_is_told_from_what_machines_have_measured(
+    tmp_path: Path, fleet: Fleet, capitals: Path
+) -> None:
+    machine = TestMachine(folder=tmp_path / "machine")
+    machine.give_model(capitals)
+    machine.declare("capitals")
+    serve(machine)
+    base = GATES % (1, "1Gi")
+    real = gated(machine, "Paris", "Roma", gates=base)
+    assert "Roma" not in json.dumps(inventory_view(real))
+    fleet.declare("capitals", more=base)
+    fleet.git("tag", "-f", "base", fleet.commit())
+    fleet.declare("capitals", more=GATES % (2, "2Mi"))
+    fleet.commit()
+    assert real.measured is not None
+    (one,) = real.measured
+    assert one.load is not None
+    for name, peak in (("small", 3 << 20), ("large", 4 << 20)):
+        told = replace(one, load=replace(one.load, peak_memory_bytes=peak))
+        report(fleet, replace(real, machine=name, measured=(told,)))
+    report(fleet, replace(real, machine="silent", measured=None))
+    view = fleet.view("base", "HEAD", "--against", "inventories")
+    told, silent = view["machines"]
+    assert names(told) == ["large", "small"]
+    assert names(silent) == ["silent"]
+    assert silent["gates"] == []
+    assert {
+        f"{g['gate']}.{g['measure']}": (g["before"]["status"], g["after"]["status"], g["low"], g["high"])
+        for g in told["gates"]
+    } == {
+        "prompts.passed": ("Successful", "Failed", 1.0, 1.0),
+        "load.peakMemory": ("Successful", "Failed", float(3 << 20), float(4 << 20)),
+    }
+    assert [held["reason"] for held in told["held"]] == ["GateFailed"]
+    line = "prompts: 1 of 2 answered rightly, at least 2 wanted (ok -> failed)"
+    range_ = "(3,145,728 to 4,194,304 on these machines) (ok -> failed)"
+    for output in ("text", "markdown"):
+        out = fleet.diff("base", "HEAD", "--against", "inventories", "-o", output).out
+        assert f"gates of capitals-int4: {line}" in out
+        assert range_ in out
+        assert "spec.gates.prompts.minPass: 1 of 2 -> 2 of 2" in out
+        assert "spec.gates.load.maxMemory: 1Gi -> 2Mi" in out
+    github = fleet.diff("base", "HEAD", "--against", "inventories", "-o", "github").out
+    assert "large: 2 bars that were met will be missed: capitals-int4: load" in github
+
+
+def test_a_gate_that_a_commit_drops_or_adds(tmp_path: Path, fleet: Fleet, capitals: Path) -> None:
+    machine = TestMachine(folder=tmp_path / "machine")
+    machine.give_model(capitals)
+    machine.declare("capitals")
+    serve(machine)
+    base = GATES % (2, "1Gi")
+    report(fleet, replace(gated(machine, "Paris", "Roma", gates=base), machine="real"))
+    fleet.declare("capitals", more=base)
+    fleet.git("tag", "-f", "base", fleet.commit())
+    fleet.declare("capitals", more="  gates: [endurance: {requests: 9}]\n")
+    fleet.commit()
+    out = fleet.diff("base", "HEAD", "--against", "inventories").out
+    assert "prompts: 1 of 2 answered rightly, at least 2 wanted: no longer asked for (failed before)" in out
+    assert "endurance: not measured yet (not asked for -> open)" in out
+    assert "measure capitals-int4 (GateUnmeasured)" in out

@@ -78,7 +78,11 @@ def everywhere(text: str) -> dict[str, Any]:
     template = {"models": [text], "before": side, "after": side | {"text": text * 2}}
     machine = {"name": text, "file": text, "generated": text, "ageDays": None, "old": True, "disk": {}}
     failure = {"variant": text, "kind": "disk", "message": text}
+    verdict = {"gate": text, "measure": text, "status": "Failed", "message": text, "rejects": True}
+    bar = {"variant": text, "gate": text, "measure": text, "low": 1.0, "high": 2.0}
+    gates = [bar | {"before": None, "after": verdict}, bar | {"before": verdict, "after": None}]
     group = {"machines": [machine], "changes": one["changes"], "held": one["held"], "failures": [failure]}
+    group["gates"] = gates
     return view(
         one,
         path=text,
