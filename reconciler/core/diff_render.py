@@ -170,8 +170,8 @@ def machine_warnings(view: Shown) -> list[tuple[str, str]]:
                 found.append((machine["file"], told))
             if missed := [one for one in group["gates"] if _is_missed(one)]:
                 told = ", ".join(f"{one['variant']}: {one['gate']}" for one in missed[:MOST_NAMED])
-                many = f"{len(missed)} bars that were met" if len(missed) > 1 else "a bar that was met"
-                found.append((machine["file"], f"{machine['name']}: {many} will be missed: {told}"))
+                many = f"{len(missed)} more bars" if len(missed) > 1 else "one more bar"
+                found.append((machine["file"], f"{machine['name']} will miss {many}: {told}"))
             if machine["old"]:
                 found.append((machine["file"], f"the report of {machine['name']} is {_days(machine)}"))
     return found
