@@ -1,7 +1,7 @@
 """The configuration of this machine: weaker than the environment, which is weaker than flags (docs/configuration.md).
 
-Looking for it costs one or two stats; YAML and pydantic are loaded only where there is one. What it says is kept here
-for the one command that this process runs.
+Looking for it costs one or two stats; YAML and pydantic are loaded only where there is one that is not known yet
+(`known_configuration`). What it says is kept here for the one command that this process runs.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 VARIABLE = "RECONCILER_CONFIG"
+LONGEST = 256 * 1024  # bytes of the file
 NAME = os.path.join("reconciler", "config.yaml")
 
 
@@ -89,8 +90,8 @@ def _places() -> list[str]:
 
 
 def _read(path: str) -> None:
-    from reconciler.core.errors import ManifestsInvalid, UsageError
-    from reconciler.core.machine_config import LONGEST, parse_config, settings_of, traits_of
+    from reconciler.cli import known_configuration
+    from reconciler.core.errors import UsageError
     from reconciler.host.trusted_file import read_trusted
 
     try:
@@ -98,8 +99,19 @@ def _read(path: str) -> None:
     except OSError as error:
         hint = f"name another with --config, or run without: {VARIABLE}= (empty)"
         raise UsageError(f"cannot read the configuration {path}: {error.strerror}", hint=hint) from None
+    _Configured.file = os.path.abspath(path)
+    known = known_configuration.recall(data)
+    _Configured.traits, _Configured.settings = known or _parsed(data, path)
+
+
+def _parsed(data: bytes, path: str) -> tuple[Traits, dict[str, str]]:
+    from reconciler.cli import known_configuration
+    from reconciler.core.errors import ManifestsInvalid
+    from reconciler.core.machine_config import parse_config, settings_of, traits_of
+
     config, problems = parse_config(data, path)
     if config is None:
         raise ManifestsInvalid(problems)
-    _Configured.file = os.path.abspath(path)
-    _Configured.traits, _Configured.settings = traits_of(config), settings_of(config)
+    traits, settings = traits_of(config), settings_of(config)
+    known_configuration.remember(data, traits, settings)
+    return traits, settings

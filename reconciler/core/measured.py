@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from reconciler.core import digest
-from reconciler.core.value import fresh, value
+from reconciler.core.value import fresh, lazy, value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from reconciler.core.answer import Measurements
 
 
@@ -79,6 +81,11 @@ class Known:
     fidelity: dict[str, Fidelity] = fresh(factory=dict)
     releases: dict[str, Measured] = fresh(factory=dict)
     told: bool = True
+
+    @lazy
+    def judged(self) -> dict[str, Any]:
+        """What core.plan_measure has made of it, by release digest: a plan asks for the same verdicts twice."""
+        return {}
 
 
 # What source and artifact both read: prose, code, numbers, other scripts, a conversation. Other texts make other

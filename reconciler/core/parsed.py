@@ -37,11 +37,11 @@ from reconciler.core.value import as_dict, fresh, value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
 # Raise it when the meaning of a manifest or of the remembered form changes.
-FORMAT = 7
+FORMAT = 8
 
 
 @value
@@ -90,7 +90,10 @@ class Inputs:
 
 def remember(parsed: Parsed, inputs: Inputs) -> bytes:
     """The remembered form: a line that says of which program and bytes, then the parse and its inputs."""
-    body = json.dumps({"inputs": as_dict(inputs), "parsed": as_dict(parsed)}, separators=(",", ":")).encode()
+    said = as_dict(parsed)
+    parts = _take_parts(said["models"])
+    whole = {"inputs": as_dict(inputs), "parts": parts, "parsed": said}
+    body = json.dumps(whole, separators=(",", ":")).encode()
     return b"%s\n%s\n" % (_label(body), body)
 
 
@@ -100,8 +103,8 @@ def recall(data: bytes) -> tuple[Parsed, Inputs] | None:
     body = rest.removesuffix(b"\n")
     if label != _label(body):
         return None
-    value = json.loads(body)
-    return _parsed(value["parsed"]), _inputs(value["inputs"])
+    value = json.loads(body.decode())
+    return _parsed(value["parsed"], value["parts"]), _inputs(value["inputs"])
 
 
 def _label(body: bytes) -> bytes:
@@ -110,29 +113,32 @@ def _label(body: bytes) -> bytes:
     )
 
 
-def _parsed(value: dict[str, Any]) -> Parsed:
+def _take_parts(models: Sequence[dict[str, Any]]) -> dict[str, list[Any]]:
+    """What the models of a fleet say alike is remembered once: in its place stands its number."""
+    taken: dict[str, list[Any]] = {name: [] for name in _PARTS}
+    numbers: dict[tuple[str, str], int] = {}
+    for model in models:
+        for name, parts in taken.items():
+            number = numbers.setdefault((name, json.dumps(model[name])), len(parts))
+            if number == len(parts):
+                parts.append(model[name])
+            model[name] = number
+    return taken
+
+
+def _parsed(value: dict[str, Any], parts: dict[str, list[Any]]) -> Parsed:
+    made = {name: list(map(make, parts[name])) for name, make in _PARTS.items()}
     return Parsed(
         revision=value["revision"],
-        models=tuple(_model(model) for model in value["models"]),
+        models=tuple(_model(model, made) for model in value["models"]),
         problems=tuple(Problem(**problem) for problem in value["problems"]),
         warnings=tuple(Problem(**warning) for warning in value["warnings"]),
     )
 
 
-def _model(value: dict[str, Any]) -> Model:
-    return Model(
-        **value
-        | {
-            "hub": _hub(value["hub"]),
-            "precisions": tuple(value["precisions"]),
-            "quantization": Quantization(**value["quantization"]),
-            "target": Target(**value["target"]),
-            "template": _template(value["template"]),
-            "generation": Generation(**value["generation"]),
-            "node_selector": _selector(value["node_selector"]),
-            "gates": _gates(value["gates"]),
-        }
-    )
+def _model(value: dict[str, Any], made: dict[str, list[Any]]) -> Model:
+    parts = {name: held[value[name]] for name, held in made.items()}
+    return Model(**value | parts | {"precisions": tuple(value["precisions"])})
 
 
 def _selector(value: dict[str, Any] | None) -> Selector | None:
@@ -183,6 +189,17 @@ def _gates(value: dict[str, Any]) -> Gates:
 
 def _golden(value: dict[str, Any]) -> GoldenPrompt:
     return GoldenPrompt(**value | {"messages": tuple((role, text) for role, text in value["messages"])})
+
+
+_PARTS: dict[str, Callable[[Any], object]] = {
+    "hub": _hub,
+    "quantization": lambda value: Quantization(**value),
+    "target": lambda value: Target(**value),
+    "template": _template,
+    "generation": lambda value: Generation(**value),
+    "node_selector": _selector,
+    "gates": _gates,
+}
 
 
 def _inputs(value: dict[str, Any]) -> Inputs:

@@ -8,7 +8,7 @@ from reconciler.core.value import replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from reconciler.core.changes import Change
     from reconciler.core.desired import Wanted
@@ -29,12 +29,12 @@ def measure_first(
     return (_keyed(change, wanted),) if rest.long else ()
 
 
-def measure_anew(change: Change, wanted: Wanted, recorded: Recorded) -> tuple[Change, ...]:
-    """`change`, if a gate was declared after its release was served: that serves on meanwhile."""
+def measure_anew(make_change: Callable[[], Change], wanted: Wanted, recorded: Recorded) -> tuple[Change, ...]:
+    """A change, if a gate was declared after its release was served: that serves on meanwhile."""
     rest = owed(wanted.gates, *_known(wanted, recorded))
     if not (recorded.measured.told and (rest.fidelity or rest.in_runtime)):
         return ()
-    return (_keyed(change, wanted),)
+    return (_keyed(make_change(), wanted),)
 
 
 def verdicts_of(wanted: Wanted, recorded: Recorded) -> tuple[Verdict, ...]:
@@ -42,7 +42,13 @@ def verdicts_of(wanted: Wanted, recorded: Recorded) -> tuple[Verdict, ...]:
     fidelity, measured = _known(wanted, recorded)
     if fidelity is None and measured is None:
         return ()
-    return judge(wanted.gates, wanted.release.precision, fidelity, measured)
+    judged, release = recorded.measured.judged, wanted.release
+    gates, found = judged.get(release.digest, (None, ()))
+    if gates is not wanted.gates:
+        found = judge(wanted.gates, release.precision, fidelity, measured)
+        judged[release.digest] = wanted.gates, found
+    verdicts: tuple[Verdict, ...] = found
+    return verdicts
 
 
 def without_measuring(changes: Iterable[Change]) -> tuple[Change, ...]:

@@ -171,8 +171,10 @@ def _release(facts: Facts) -> VariantPlan:
 
 
 def _measure_anew(facts: Facts, number: int) -> tuple[Change, ...]:
-    added = Difference(reason=ANEW, forced_by=("gates",))
-    return measure_anew(_step("measure", facts, added, number), facts.wanted, facts.recorded)
+    def step() -> Change:
+        return _step("measure", facts, Difference(reason=ANEW, forced_by=("gates",)), number)
+
+    return measure_anew(step, facts.wanted, facts.recorded)
 
 
 def _fetch(facts: Facts, fetch: Fetch) -> VariantPlan:

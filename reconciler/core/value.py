@@ -41,10 +41,10 @@ else:
             self.__doc__ = compute.__doc__
 
         def __get__(self, one: Any, cls: type) -> Any:
-            memory = one.__memory__
-            if self._name not in memory:
-                memory[self._name] = self._compute(one)
-            return memory[self._name]
+            found = one.__memory__.get(self._name, lazy)
+            if found is lazy:
+                found = one.__memory__[self._name] = self._compute(one)
+            return found
 
 
 class _Fresh:
@@ -91,9 +91,12 @@ def field_names(cls: type) -> tuple[str, ...]:
     return names
 
 
+_PLAIN = frozenset((str, int, float, bool, type(None)))
+
+
 def _plain(held: Any) -> Any:
     kind = type(held)
-    if kind is str or kind is int or held is None:
+    if kind in _PLAIN:
         return held
     if kind is dict:
         return {key: _plain(inner) for key, inner in held.items()}
@@ -124,8 +127,11 @@ def _init(cls: Any, names: tuple[str, ...], defaults: dict[str, Any]) -> Callabl
 
 
 def _complete(defaults: dict[str, Any], given: dict[str, object]) -> dict[str, object]:
-    missing = {name: held for name, held in defaults.items() if name not in given}
-    return given | {n: held.make() if isinstance(held, _Fresh) else held for n, held in missing.items()}
+    whole = {**defaults, **given}
+    for name, held in defaults.items():
+        if type(held) is _Fresh and name not in given:
+            whole[name] = held.make()
+    return whole
 
 
 def _mismatch(cls: str, given: dict[str, object], names: tuple[str, ...]) -> str:

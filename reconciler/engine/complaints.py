@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from functools import lru_cache
 
 from reconciler.core.errors import Problem
 from reconciler.core.escape import one_line
@@ -98,6 +99,7 @@ def foreign_markers(model: Model, source: SourceModel) -> frozenset[str]:
     return _markers(model.template.jinja) - _markers(source.chat_template)
 
 
+@lru_cache(maxsize=64)  # many models of a fleet share one
 def _markers(template: str | None) -> frozenset[str]:
     return frozenset(re.findall(_MARKER, template or ""))
 

@@ -10,7 +10,6 @@ from reconciler.core.errors import UsageError
 from reconciler.core.facts import Traits
 from reconciler.core.layout import Layout
 from reconciler.core.observed import Observed
-from reconciler.core.selector import labels_of
 from reconciler.core.suspension import still_on
 from reconciler.core.value import replace, value
 from reconciler.engine.runtime import NOTHING, of_this_runtime
@@ -86,6 +85,8 @@ def machine_name(machine: Machine) -> str:
 
 def machine_labels(machine: Machine) -> dict[str, str]:
     """Those of its configuration, and its own facts."""
+    from reconciler.core.selector import labels_of  # only where a model selects
+
     return labels_of(machine_name(machine), machine.traits.labels, read_facts())
 
 

@@ -11,7 +11,6 @@ from reconciler.core.manifest import variant_name
 from reconciler.core.prediction import predict_bytes, predict_peak_bytes
 from reconciler.core.quantization import honoured_options
 from reconciler.core.release import Recipe, Release
-from reconciler.core.selector import mismatch
 from reconciler.core.toolchain import tools_for
 from reconciler.core.value import as_dict, fresh, replace, value
 from reconciler.engine import complaints
@@ -120,6 +119,8 @@ class _Resolved:
 def _not_selected(models: Iterable[Model], labels: Mapping[str, str] | None) -> dict[str, str]:
     if labels is None:
         return {}
+    from reconciler.core.selector import mismatch
+
     why = {m.name: mismatch(m.node_selector, labels) for m in models if m.node_selector is not None}
     return {name: said for name, said in why.items() if said}
 

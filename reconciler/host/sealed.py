@@ -32,4 +32,4 @@ def unseal(data: bytes) -> Any:
     expected = HEAD % sha256(body).hexdigest().encode()
     if data[:HEAD_LENGTH] != expected or not data.endswith(TAIL):
         raise Damaged("its content does not match its digest")
-    return json.loads(body)
+    return json.loads(body.decode())  # of bytes it would guess the encoding first

@@ -74,10 +74,11 @@ def _known_unread(
     for name in sorted(names) if names else _walk(inputs.base, "", inputs.prefix, problems):
         path = os.path.join(inputs.base, name)
         try:
-            _check(os.lstat(path), MAX_BYTES)
-            known = stamps.known(path)
+            status = os.lstat(path)
+            _check(status, MAX_BYTES)
         except (OSError, _Unread):
             return None
+        known = stamps.remembered(status)
         if known is None:
             return None
         manifests[name] = known
