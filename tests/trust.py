@@ -31,7 +31,7 @@ PROMISES = {
     "secrets": ("secrets never leave", "a canary is in no log, record, argument, diff or artifact"),
     "cage": ("the converter is caged", "every escape probe is refused"),
     "inputs": ("bad inputs", "each item of docs/bad-inputs.md: one line, a stable code, no traceback"),
-    "attacks": ("attacks are refused", "every attempt on the daemon, the downloads, git, what we print and what we read"),
+    "attacks": ("attacks are refused", "every attempt on the daemon, downloads, git, what we print and what we read"),
     "fuzz": ("fuzzing", "1,000,000 executions, no traceback, no hang"),
     "mutants": ("the tests bite", "every guard taken out makes its test fail; at least 40"),
 }  # fmt: skip

@@ -35,6 +35,7 @@ def run(arguments: argparse.Namespace) -> int:
     from reconciler.cli.manifests import load_manifests
     from reconciler.core import render, view
     from reconciler.engine.planning import look
+    from reconciler.engine.working import who_works
 
     machine = options.opened_machine(arguments)
     seen = look(
@@ -49,7 +50,8 @@ def run(arguments: argparse.Namespace) -> int:
             show_problems(resolution.warnings, "warning")
         show_problems(resolution.problems)
     show(
-        view.plan_view(plan, resolution.problems, resolution.warnings),
+        view.plan_view(plan, resolution.problems, resolution.warnings)
+        | {"working": who_works(machine.layout)},
         arguments.output,
         {"text": render.plan_text, "markdown": render.plan_markdown, "github": render.plan_github},
     )

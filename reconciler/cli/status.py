@@ -74,10 +74,12 @@ def _show(machine: Machine, arguments: argparse.Namespace) -> None:
     from reconciler.core.status import make_status
     from reconciler.core.status_text import status_text
     from reconciler.engine.machine import observe, recall
+    from reconciler.engine.working import who_works
     from reconciler.records.scrubbed import read_scrubbed
 
     observed = observe(machine)
     known = recall(machine, observed), machine.records.conditions(), read_scrubbed(machine.layout)
     status = make_status(observed, *known, machine.records.judged())
+    status["working"] = who_works(machine.layout)
     if arguments.output == "json" or not arguments.quiet:
         show(status, arguments.output, {"text": status_text})

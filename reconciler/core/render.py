@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from reconciler.core.escape import for_annotation, for_annotation_property, for_markdown, for_terminal
 from reconciler.core.gates_text import by_variant, plan_lines, table, tally, verdict_line
+from reconciler.core.working_text import working_lines
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -54,9 +55,9 @@ def plan_text(view: Mapping[str, Any]) -> str:
         lines.extend(_change_lines(change))
     lines.extend(f"! {h['variant']}: held back ({h['reason']}): {h['message']}" for h in view["held"])
     lines.extend(f". {h['message']} ({h['reason']})" for h in view["later"])
-    gates = plan_lines(view)
-    lines.extend(gates)
-    if view["changes"] or view["held"] or view["later"] or gates:
+    now = [*plan_lines(view), *(f". {line}" for line in working_lines(view.get("working")))]
+    lines.extend(now)
+    if view["changes"] or view["held"] or view["later"] or now:
         lines.append("")
     lines.append(f"Plan: {summary(view)}.")
     return "\n".join(for_terminal(line) for line in lines) + "\n"

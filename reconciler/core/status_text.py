@@ -6,6 +6,7 @@ from reconciler.core.escape import for_terminal
 from reconciler.core.gates_text import tally, unmet, verdict_line
 from reconciler.core.render import size_text
 from reconciler.core.suspension import Suspension
+from reconciler.core.working_text import working_lines
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,12 +18,13 @@ HEADS = ("VARIANT", "ID", "PRECISION", "SIZE", "READY", "REASON", "GATES", "TEMP
 
 def status_text(view: Mapping[str, Any]) -> str:
     if not view["variants"]:
-        said = ["nothing is served by this reconciler", *_of_the_machine(view)]
+        working = working_lines(view.get("working"))
+        said = ["nothing is served by this reconciler", *working, *_of_the_machine(view)]
         return "\n".join(for_terminal(line) for line in said) + "\n"
     rows = [HEADS, *(_row(variant) for variant in view["variants"])]
     lines = _columns(rows)
     lines += ["", *(line for variant in view["variants"] for line in _complaints(variant))]
-    lines += _of_the_machine(view)
+    lines += [*working_lines(view.get("working")), *_of_the_machine(view)]
     lines.append(f"applied revision {view['lastAppliedRevision'] or 'none'}")
     if view["lastAttemptedRevision"] != view["lastAppliedRevision"]:
         lines.append(f"attempted revision {view['lastAttemptedRevision']}")

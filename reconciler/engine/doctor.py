@@ -240,7 +240,7 @@ def _clock(layout: Layout) -> Diagnosis:
 
 def _lock_and_leftovers(layout: Layout) -> Iterator[Diagnosis]:
     working = holder(layout.lock)
-    yield _ok("lock", working or "no pass is at work")
+    yield _ok("lock", str(working or "no pass is at work"))
     for folder in ("staging", "trash"):
         names = _names(layout.at(folder))
         if names and not working:

@@ -24,7 +24,7 @@ from reconciler.core.plan_prune import plan_unreferenced
 from reconciler.core.value import replace
 from reconciler.engine import log
 from reconciler.engine.carry_out import Execution
-from reconciler.engine.long_work import FOLDER, LongWork, work_key
+from reconciler.engine.long_work import LongWork, work_key
 from reconciler.engine.machine import observe, recall
 from reconciler.engine.options import PassResult
 from reconciler.engine.planning import look
@@ -34,6 +34,7 @@ from reconciler.engine.remembering import remember_served
 from reconciler.engine.scrub import take_doubts
 from reconciler.engine.steps import NOT_WANTED, STOPPED, Steps, by_variant
 from reconciler.engine.workers import Workers
+from reconciler.engine.working import FOLDER
 from reconciler.host import durable
 from reconciler.host.own_path import make_plain
 

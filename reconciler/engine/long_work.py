@@ -35,6 +35,7 @@ from reconciler.engine.fetching import fetch
 from reconciler.engine.measuring import Measuring
 from reconciler.engine.proving import asks_fidelity
 from reconciler.engine.refusals import noted
+from reconciler.engine.working import FOLDER, Note
 from reconciler.host import durable
 
 TYPE_CHECKING = False
@@ -50,7 +51,6 @@ if TYPE_CHECKING:
     from reconciler.engine.options import Options
     from reconciler.engine.report import Reporter
 
-FOLDER = "work"  # in staging; whoever empties staging leaves it alone while a job lives
 CONVERTING = "converting"  # in it: all that the converter's cage can write
 CLOSE_SECONDS = 4.0
 LARGER_THAN_PREDICTED, SMALL_FILES_BYTES = 4, 1 << 30  # of what a conversion may write
@@ -77,6 +77,7 @@ class Job:
         self.measuring: Measuring | None = None
         self._cancelled = threading.Event()
         self._act: Callable[[], None] | None = None
+        self._note: Note | None = None
 
     @property
     def key(self) -> tuple[str, str]:
@@ -98,6 +99,8 @@ class Job:
             self._act()
 
     def progressed(self, fraction: float, text: str) -> None:
+        self._note = self._note or Note(self.folder, self.change)
+        self._note.say(fraction, text)
         self.team.reporter.progressed(self.change, fraction, text)
 
 

@@ -70,7 +70,7 @@ def open_machine(root: str, cache: str, traits: Traits = NO_TRAITS) -> Machine:
 @contextlib.contextmanager
 def locked_machine(root: str, cache: str, *, command: str, traits: Traits = NO_TRAITS) -> Iterator[Machine]:
     """The machine, ours to change. Draws this root's owner mark the first time. Raises LockHeld."""
-    from reconciler.host.lock import hold  # with it come sockets, for the holder's host name
+    from reconciler.host.lock import hold
 
     layout = Layout(os.path.realpath(root))
     _refuse_foreign(layout)

@@ -11,10 +11,10 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import socket
 from collections.abc import Iterator
 
 from reconciler.core.errors import HostRefused, LockHeld
+from reconciler.core.value import value
 from reconciler.host import durable
 from reconciler.host.clock import now
 
@@ -30,8 +30,9 @@ def hold(path: str, *, command: str) -> Iterator[None]:
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
         if not _acquire(descriptor):
-            said = _describe_holder(path)
-            raise LockHeld(f"{os.path.dirname(path)} is in use: {said}", hint=_hint(said))
+            said = _read_holder(path)
+            words = said or "held by another process"
+            raise LockHeld(f"{os.path.dirname(path)} is in use: {words}", hint=_hint(said))
         durable.sweep_temporaries(os.path.dirname(path))
         _tell_holder(path, command)
         try:
@@ -44,25 +45,38 @@ def hold(path: str, *, command: str) -> Iterator[None]:
         os.close(descriptor)
 
 
-def holder(path: str) -> str:
-    """Who says that it holds the lock, "" if nobody does. Only for a message: asking the operating system would mean
-    to take the lock, and to turn somebody away. A holder that was killed has left its word, but has no process."""
-    said = _describe_holder(path)
-    if os.name == "nt":  # there the question below would end the process
-        return said if os.path.exists(_holder_file(path)) else ""
+@value
+class Holder:
+    """What a holder says of itself."""
+
+    pid: int
+    host: str
+    command: str
+    since: str
+
+    def __str__(self) -> str:
+        return f"held by pid {self.pid} on {self.host} since {self.since} (reconciler {self.command})"
+
+
+def holder(path: str) -> Holder | None:
+    """Who says that it holds the lock. Only for a message: asking the operating system would mean to take the lock, and
+    to turn somebody away. A holder that was killed has left its word, but has no process."""
+    said = _read_holder(path)
+    if said is None or os.name == "nt":  # there the question below would end the process
+        return said
     try:
-        os.kill(int(said.partition("pid ")[2].split()[0]), 0)
+        os.kill(said.pid, 0)
     except PermissionError:  # it lives, and is another user's
         return said
-    except (OSError, ValueError, IndexError):
-        return ""
+    except (OSError, OverflowError):
+        return None
     return said
 
 
-def _hint(said: str) -> str:
-    if not said.endswith("(reconciler run)"):
+def _hint(said: Holder | None) -> str:
+    if said is None or said.command != "run":
         return HINT
-    return DAEMON_HINT.format(pid=said.partition("pid ")[2].partition(" ")[0])
+    return DAEMON_HINT.format(pid=said.pid)
 
 
 def _acquire(descriptor: int) -> bool:
@@ -81,6 +95,8 @@ def _acquire(descriptor: int) -> bool:
 
 
 def _tell_holder(path: str, command: str) -> None:
+    import socket  # 5 ms that who only asks for the holder does not need
+
     facts = {"pid": os.getpid(), "host": socket.gethostname(), "command": command, "since": now()}
     with contextlib.suppress(
         HostRefused, OSError
@@ -92,10 +108,15 @@ def _holder_file(path: str) -> str:
     return path + ".holder"
 
 
-def _describe_holder(path: str) -> str:
+def _read_holder(path: str) -> Holder | None:
     try:
         with open(_holder_file(path), "rb") as file:
             facts = json.load(file)
-        return "held by pid {pid} on {host} since {since} (reconciler {command})".format(**facts)
+        return Holder(
+            pid=int(facts["pid"]),
+            host=str(facts["host"]),
+            command=str(facts["command"]),
+            since=str(facts["since"]),
+        )
     except (OSError, ValueError, KeyError, TypeError):  # it has not been written yet, or is gone again
-        return "held by another process"
+        return None

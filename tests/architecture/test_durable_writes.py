@@ -71,6 +71,7 @@ ALLOWED = {
     "engine/benching.py": "a throw-away folder",
     "engine/locking.py": "a download into the system's temporary folder: `lock` looks at it and lets go",
     "engine/long_work.py": "the folder of one job, in staging; it is nobody's once the job has ended",
+    "engine/working.py": "a job's note in staging, for who looks meanwhile: it may be missing or old",
     "host/child.py": "the log of a child",
     "host/child_side.py": "the pipe to the parent",
     "host/confine.py": "what a process tells the kernel about itself, below /proc/self",

@@ -5,10 +5,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -330,3 +332,24 @@ def test_nothing_is_measured_beside_a_conversion(world: World) -> None:
     result = world.run()
     assert outcomes(result)[0] == "convert done"
     assert {one.action for one in result.running} == {"measure"}
+
+
+def test_who_only_looks_sees_what_is_converted_and_by_whom(world: World) -> None:
+    """As another process would: `status` and `plan` take no lock and ask nobody."""
+    world.say("wait")
+    world.run()
+
+    def working() -> Any:
+        return world.machine.run("status", "-o", "json").json()["working"]
+
+    until(lambda: working()["jobs"], seconds=60)
+    held = working()
+    assert (held["pid"], held["command"]) == (os.getpid(), "test")
+    (job,) = held["jobs"]
+    assert (job["action"], job["variant"]) == ("convert", "capitals-int4")
+    assert 0 <= job["fraction"] <= 1
+    line = rf"capitals-int4: converting \(pid {os.getpid()}, \d+ %, .*, since {job['since']}\)\n"
+    assert re.search(line, world.machine.run("status").out)
+    assert re.search(rf"\. {line}", world.machine.run("plan").out)
+    world.keeping.close()
+    assert working()["jobs"] == []
