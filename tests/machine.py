@@ -69,7 +69,7 @@ class TestMachine:
         self.manifests.mkdir(parents=True, exist_ok=True)
         text = MODEL.format(name=name, source=source, precisions=precisions, template=template, more=more)
         path = self.manifests / f"{name}.yaml"
-        path.write_text(text)
+        put(path, text)
         return path
 
     def give_model(self, source: Path, name: str = "model") -> Path:
@@ -115,6 +115,13 @@ class TestMachine:
         """The folder of the newest release of a variant."""
         folders = sorted((self.root / "served" / variant).iterdir(), key=lambda p: int(p.name))
         return folders[-1]
+
+
+def put(path: Path, text: str | bytes) -> None:
+    """At once, as git does: whoever looks meanwhile sees the old file or the new one, and none half written."""
+    new = path.with_name(f".{path.name}.tmp")
+    new.write_bytes(text.encode() if isinstance(text, str) else text)
+    os.replace(new, path)
 
 
 def tree(folder: Path) -> dict[str, tuple[int, int, int]]:

@@ -8,12 +8,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from tests.machine import TestMachine
+from tests.waiting import PATIENCE, descendants, seconds_until
 
 
 class Running:
@@ -30,21 +30,24 @@ class Running:
         entries = [json.loads(line) for line in lines]
         return [entry for entry in entries if event in ("", entry.get("event"))]
 
-    def until(self, holds: Callable[[], object], seconds: float, what: str) -> float:
-        """Seconds until it held."""
-        started = time.monotonic()
-        while not holds():
-            assert self.process.poll() is None, f"the daemon ended: {self.log.read_text()[-4000:]}"
-            passed = time.monotonic() - started
-            assert passed < seconds, f"not within {seconds} s: {what}\n{self.log.read_text()[-4000:]}"
-            time.sleep(0.02)
-        return time.monotonic() - started
+    def until(self, holds: Callable[[], object], what: str, seconds: float = 2 * PATIENCE) -> float:
+        """The seconds for which it was seen not to hold (see `waiting.seconds_until`)."""
+
+        def ended_or_holds() -> object:
+            return holds() or self.process.poll() is not None
+
+        try:
+            took = seconds_until(ended_or_holds, what, seconds)
+            assert self.process.poll() is None, "the daemon ended"
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self.log.read_text()[-4000:]}") from None
+        return took
 
     def served(self) -> set[str]:
         return set(self.machine.index())
 
     def children(self) -> list[int]:
-        """Every process below the daemon (Linux)."""
+        """Every process below the daemon that lives (Linux)."""
         return descendants(self.process.pid)
 
     def ready(self, variant: str) -> bool:
@@ -57,8 +60,11 @@ class Running:
         return {one["type"]: one for one in held.get(variant, [])}
 
     def stop(self) -> int:
+        """Its exit code. It has ended by itself and within its own limit, which it would tell of."""
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(15)
+        code = self.process.wait(PATIENCE)
+        assert "did not end in time" not in self.log.read_text()
+        return code
 
 
 @contextlib.contextmanager
@@ -79,20 +85,8 @@ def running(machine: TestMachine, *arguments: str, **environment: str) -> Iterat
     finally:
         process.terminate()
         try:
-            process.wait(15)
+            process.wait(PATIENCE)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
             raise
-
-
-def descendants(pid: int) -> list[int]:
-    try:
-        direct = [
-            int(child)
-            for task in Path(f"/proc/{pid}/task").iterdir()
-            for child in (task / "children").read_text().split()
-        ]
-    except FileNotFoundError:
-        return []
-    return direct + [below for child in direct for below in descendants(child)]

@@ -72,6 +72,7 @@ class Loop:
         self._crowding = Crowding(self._interval)
         self._summaries = Summaries()
         self._parsed: Parsed | None = None
+        self._asked_at = 0.0  # by the monotonic clock: when the declarations were read last
         self._failures = 0
         self._next_try = ""  # when a back-off of something that failed ends
         self._stopping = False
@@ -121,6 +122,7 @@ class Loop:
         self._ended(started)
 
     def _once(self, woken: Set[str], started: float) -> None:
+        self._asked_at = time.monotonic()
         parsed = self._parsed = self._declarations.read(self._machine, asked=bool(woken & ASKED))
         self._pulse.alive()
         with log.bound(revision=parsed.revision):
@@ -185,9 +187,10 @@ class Loop:
         self._board.passed()
 
     def _is_stale(self, answered: Moment | None) -> bool:
-        """The repository has not answered for twice the interval; told when it begins and when it ends."""
+        """When it was asked last, the repository had not answered for twice the interval; told when it begins and when
+        it ends. However long the pass took that followed an answer: that says nothing of the repository."""
         since = answered or self._board.state.started
-        stale = not self._declarations.folder and since.age > 2 * self._interval
+        stale = not self._declarations.folder and self._asked_at - since.ticks > 2 * self._interval
         if stale and not self._board.state.stale:
             log.warning("stale", origin=self._declarations.origin, hint="what was accepted last goes on")
         elif self._board.state.stale and not stale:

@@ -131,6 +131,7 @@ class LongWork:
         self._pools: dict[str, ThreadPoolExecutor] = {}
         self._jobs: list[Job] = []  # wanted, and not taken yet
         self._alive: dict[Job, Future[None]] = {}  # also those that were dropped and are ending
+        self._working: set[Future[None]] = set()  # until its thread has tidied up
         self._lock = threading.Lock()
         self._starting = threading.Lock()  # a worker that is put to rest is not the one that was just started
         self._converter: Converter | None = None
@@ -165,7 +166,9 @@ class LongWork:
             self._wake()
             return
         with self._lock:
-            self._alive[job] = self._pool(job.change.action).submit(self._run, job)
+            future = self._alive[job] = self._pool(job.change.action).submit(self._run, job)
+        self._working.add(future)
+        future.add_done_callback(self._working.discard)
 
     def drop(self, jobs: Iterable[Job]) -> None:
         """Nobody wants them any more. When that leaves nothing, the converter goes too, imports or not."""
@@ -206,7 +209,7 @@ class LongWork:
         self.drop(self.jobs)
         if self._converter is not None:
             self._converter.cancel()
-        wait(tuple(self._alive.values()), timeout=CLOSE_SECONDS)
+        wait(tuple(self._working), timeout=CLOSE_SECONDS)
         for pool in self._pools.values():
             pool.shutdown(wait=False, cancel_futures=True)
         if self._converter is not None:

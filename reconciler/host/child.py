@@ -33,6 +33,8 @@ Json = dict[str, Any]
 
 FIRST_PROCESS = 1
 _KILLED = 128  # a wrapper tells with an exit code beyond it which signal ended what it wraps
+LAST_WORDS = 1.0  # seconds for the thread that reads to take what a dead child has said
+ENDING = 10.0  # seconds from the end of its replies to its own: a core may be written
 TAIL_BYTES = 4096
 TAIL_LINES = 12
 
@@ -166,8 +168,10 @@ class Child:
             except queue.Empty:
                 # A grandchild may hold the pipe open after the child's death: then the end of the replies
                 # never comes.
-                if self._process.poll() is not None and self._lines.empty():
-                    return b""
+                if self._process.poll() is not None:
+                    self._reader.join(LAST_WORDS)
+                    if self._lines.empty():
+                        return b""
 
     def _read(self) -> None:
         assert self._process.stdout is not None
@@ -189,7 +193,7 @@ class Child:
             self._process.wait(timeout)
 
     def _death(self) -> ChildError:
-        self._wait(2.0)  # it may have closed its pipes a moment before it ends by itself
+        self._wait(ENDING)  # it may have closed its pipes a moment before it ends by itself
         code = self._process.returncode
         if self._wrap is not None and code is not None and code > _KILLED:
             code = _KILLED - code

@@ -133,8 +133,7 @@ def free(path: str, remove: Callable[[str], None] | None = None) -> None:
     parent = os.path.dirname(os.path.abspath(path))
     if os.path.basename(parent) not in DISPOSABLE or os.path.islink(parent):
         raise ValueError(f"refusing to delete {path}: it is in no trash or staging folder")
-    with contextlib.suppress(FileNotFoundError):
-        _free(path, remove or remove_file)
+    _free(path, remove or remove_file)
 
 
 def empty(folder: str, *, keep: Iterable[str] = ()) -> None:
@@ -355,13 +354,14 @@ def _quarantine_foreign(final: str, wanted: set[str], quarantine: str) -> None:
 
 
 def _free(path: str, remove: Callable[[str], None]) -> None:
-    if not stat.S_ISDIR(os.lstat(path).st_mode):
-        remove(path)
-        return
-    for name in os.listdir(path):
-        _free(os.path.join(path, name), remove)
-    _step("rmdir")
-    os.rmdir(path)
+    with contextlib.suppress(FileNotFoundError):  # each by itself: others may tidy up here too
+        if not stat.S_ISDIR(os.lstat(path).st_mode):
+            remove(path)
+            return
+        for name in os.listdir(path):
+            _free(os.path.join(path, name), remove)
+        _step("rmdir")
+        os.rmdir(path)
 
 
 def _same_file_system(path: str, folder: str) -> bool:

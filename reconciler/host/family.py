@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 
 ROUNDS = 50  # of looking for more, while somebody multiplies
+LAST_SECONDS, LOOK_SECONDS = 2.0, 0.005  # for the killed to be gone, and between two looks
 
 
 def children(pid: int) -> list[int]:
@@ -37,7 +39,8 @@ def memory_of(pid: int) -> int:
 
 
 def end(pid: int) -> None:
-    """It and all below it. First they are stopped: who is stopped has no more children."""
+    """It and all below it. First they are stopped: who is stopped has no more children. Afterwards none of them does
+    anything any more, unless the kernel holds it up for seconds."""
     stopped: set[int] = set()
     for _ in range(ROUNDS):
         new = {pid, *descendants(pid)} - stopped
@@ -48,6 +51,14 @@ def end(pid: int) -> None:
             break
     for one in stopped:
         _signal(one, signal.SIGKILL)
+    deadline = time.monotonic() + LAST_SECONDS
+    while any(map(_acts, stopped)) and time.monotonic() < deadline:
+        time.sleep(LOOK_SECONDS)
+
+
+def _acts(pid: int) -> bool:
+    """Whoever waits for a zombie finds nothing but its exit code."""
+    return _text(f"/proc/{pid}/stat").rpartition(")")[2].split()[:1] not in ([], ["Z"], ["X"])
 
 
 def _signal(pid: int, number: int) -> None:

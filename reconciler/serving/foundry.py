@@ -164,9 +164,13 @@ class Foundry:
             child.kill()
 
     def close(self) -> None:
-        child, self._child = self._child, None
-        if child is not None:
-            child.close()
+        child = self._child
+        if child is None:
+            return
+        try:
+            child.close()  # it may take seconds to end by itself: until then `kill` still finds it
+        finally:
+            self._child = None
 
     def __enter__(self) -> Foundry:
         return self

@@ -124,7 +124,7 @@ class StandInConverter(Converter):
     """Writes what Olive would have made, or says that it cannot."""
 
     def __init__(self) -> None:
-        super().__init__("", "")
+        super().__init__(os.devnull, os.devnull)  # what is not stood in for shall not write anywhere
 
     def start(self, *purposes: str, sources: tuple[str, ...] = ()) -> None:
         pass

@@ -17,6 +17,7 @@ from reconciler.daemon.listening import parse_address
 from reconciler.daemon.state import Board, Moment, State
 from reconciler.daemon.wake import Wake
 from reconciler.records.records import Records
+from tests.waiting import PATIENCE
 
 SECRET = "canary-of-the-hook"
 
@@ -49,7 +50,7 @@ class Faced:
     def ask(
         self, path: str, method: str = "GET", body: bytes | None = None, **headers: str
     ) -> tuple[int, str, dict[str, str]]:
-        connection = http.client.HTTPConnection("127.0.0.1", self.face.port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", self.face.port, timeout=PATIENCE)
         try:
             named = {name.replace("_", "-"): held for name, held in headers.items()}
             connection.request(method, path, body=body, headers=named)

@@ -9,12 +9,13 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 from tests.machine import TestMachine
+from tests.waiting import PATIENCE, children_of, is_alive, wait_for
+
+__all__ = ["Daemon", "children_of", "is_alive", "running", "wait_for"]
 
 Line = dict[str, Any]
 
@@ -50,40 +51,55 @@ class Daemon:
     def events(self, name: str) -> list[Line]:
         return [line for line in self.lines if line["event"] == name]
 
-    def expect(self, name: str, count: int = 1, seconds: float = 20.0) -> Line:
+    def expect(self, name: str, count: int = 1, seconds: float = PATIENCE) -> Line:
         """The `count`-th line of that event, as soon as it is there."""
-        wait_for(lambda: len(self.events(name)) >= count or self.process.poll() is not None, seconds)
+        self._wait_for(lambda: len(self.events(name)) >= count, seconds)
         found = self.events(name)
         assert len(found) >= count, "".join(self.raw)
         return found[count - 1]
 
-    def woken_by(self, reason: str, seconds: float = 20.0) -> Line:
+    def woken_by(self, reason: str, seconds: float = PATIENCE) -> Line:
         """The first summary of a pass that this reason woke."""
-        wait_for(lambda: self._woken_by(reason) is not None, seconds)
+        self._wait_for(lambda: self._woken_by(reason) is not None, seconds)
         line = self._woken_by(reason)
         assert line is not None, "".join(self.raw)
         return line
 
+    def _wait_for(self, true: Callable[[], bool], seconds: float) -> None:
+        """Or until it has ended, and all that it said has been read."""
+        wait_for(lambda: true() or self.process.poll() is not None, seconds)
+        if self.process.poll() is not None:
+            self._reader.join(PATIENCE)
+
     def _woken_by(self, reason: str) -> Line | None:
         return next((line for line in self.events("pass.summary") if reason in line["woken"]), None)
+
+    def rest(self) -> None:
+        """Until the pass has ended that the first one asks for, because it watches other folders: what a test does from
+        now on wakes the loop by itself."""
+        self.expect("ready")
+        self.send(signal.SIGHUP)
+        self.woken_by("sighup")
 
     def send(self, number: signal.Signals) -> None:
         self.process.send_signal(number)
 
-    def end(self, number: signal.Signals = signal.SIGTERM, seconds: float = 12.0) -> int:
+    def end(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """Its exit code. It has ended by itself and within its own limit, which it would tell of."""
         self.send(number)
-        code = self.process.wait(seconds)
+        code = self.process.wait(PATIENCE)
         self._close()
+        assert "did not end in time" not in "".join(self.raw)
         return code
 
     def _close(self) -> None:
-        self._reader.join(10.0)
+        self._reader.join(PATIENCE)
         assert self.process.stderr is not None
         self.process.stderr.close()
 
     def kill(self) -> None:
         self.process.kill()
-        self.process.wait(10.0)
+        self.process.wait(PATIENCE)
         self._close()
 
     def children(self) -> list[int]:
@@ -97,30 +113,3 @@ def running(machine: TestMachine, *arguments: str, **environment: str) -> Iterat
         yield daemon
     finally:
         daemon.kill()
-
-
-def wait_for(true: Callable[[], bool], seconds: float) -> bool:
-    """Whether it became true in time."""
-    deadline = time.monotonic() + seconds
-    while not true():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.02)
-    return True
-
-
-def children_of(pid: int) -> list[int]:
-    """Linux: of all its threads."""
-    found: list[int] = []
-    for tasks in Path(f"/proc/{pid}/task").glob("*/children"):
-        with contextlib.suppress(OSError):
-            found += map(int, tasks.read_text().split())
-    return found
-
-
-def is_alive(pid: int) -> bool:
-    """A zombie is not; who reaps an orphan is not our affair."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False

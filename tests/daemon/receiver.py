@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+
+from tests.waiting import PATIENCE, until
+
+__all__ = ["Received", "Receiver", "receiving", "until"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +33,9 @@ class Receiver:
     port: int = 0
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
-    delay: float = 0.0
+    open: threading.Event = field(
+        default_factory=threading.Event
+    )  # while it is not set nobody gets an answer
     got: list[Received] = field(default_factory=list)
     taken: list[Received] = field(default_factory=list)
 
@@ -42,6 +47,7 @@ class Receiver:
 @contextmanager
 def receiving(port: int = 0) -> Iterator[Receiver]:
     receiver = Receiver()
+    receiver.open.set()
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
@@ -49,7 +55,7 @@ def receiving(port: int = 0) -> Iterator[Receiver]:
             one = Received(path=self.path, headers=dict(self.headers.items()), body=body)
             receiver.got.append(one)
             status = receiver.status
-            time.sleep(receiver.delay)
+            receiver.open.wait(PATIENCE)
             if 200 <= status < 300:
                 receiver.taken.append(one)
             self.send_response(status)
@@ -71,14 +77,7 @@ def receiving(port: int = 0) -> Iterator[Receiver]:
     try:
         yield receiver
     finally:
+        receiver.open.set()
         server.shutdown()
         server.server_close()
         thread.join()
-
-
-def until(true: Any, seconds: float = 10.0) -> None:
-    """Wait for something that another thread does."""
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end, "it did not happen"
-        time.sleep(0.01)

@@ -14,7 +14,7 @@ import pytest
 from reconciler.engine.verify import verify
 from tests.at_rest import opened, serve
 from tests.daemon.process import running
-from tests.machine import TestMachine
+from tests.machine import TestMachine, put
 
 FAKETIME = next(iter(glob.glob("/usr/lib/*/faketime/libfaketimeMT.so.1")), "")
 
@@ -44,7 +44,7 @@ def test_a_clock_that_is_set_prunes_nothing_and_stops_no_pass(
         first = daemon.expect("started")["timestamp"]
         clock.write_text(f"{years * 365:+d}d\n")
         time.sleep(1.0)
-        (machine.manifests / "capitals.yaml").write_text("kind: Nonsense\n")
+        put(machine.manifests / "capitals.yaml", "kind: Nonsense\n")
         daemon.expect("declaration.problem")
         machine.declare(precisions="int4, int8")
         assert daemon.expect("declaration.mended")["timestamp"][:4] == str(int(first[:4]) + years)

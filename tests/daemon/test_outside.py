@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 
 from tests.at_rest import serve
-from tests.daemon.process import Daemon, running, wait_for
+from tests.daemon.process import Daemon, running
 from tests.daemon.receiver import Receiver, receiving, until
 from tests.machine import TestMachine
+from tests.waiting import PATIENCE
 
 CANARY = "canary-secret-42"
 
@@ -41,7 +42,7 @@ def port_of(daemon: Daemon) -> int:
 
 
 def ask(daemon: Daemon, path: str, body: bytes | None = None, **headers: str) -> tuple[int, str]:
-    connection = http.client.HTTPConnection("127.0.0.1", port_of(daemon), timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", port_of(daemon), timeout=PATIENCE)
     try:
         named = {name.replace("_", "-"): held for name, held in headers.items()}
         connection.request("GET" if body is None else "POST", path, body=body, headers=named)
@@ -71,10 +72,8 @@ def test_asked_and_woken(machine: TestMachine) -> None:
         assert ask(daemon, "/hooks/git", body, X_Hub_Signature_256="sha256=" + "0" * 64)[0] == 403
         signed = "sha256=" + hmac.new(CANARY.encode(), body, hashlib.sha256).hexdigest()
         assert ask(daemon, "/hooks/git", body, X_Hub_Signature_256=signed)[0] == 202
-        assert wait_for(
-            lambda: 'reconciler_wakes_total{reason="webhook"} 1\n' in ask(daemon, "/metrics")[1], 10.0
-        )
-        assert wait_for(lambda: passes(daemon) >= 2, 10.0)
+        until(lambda: 'reconciler_wakes_total{reason="webhook"} 1\n' in ask(daemon, "/metrics")[1])
+        until(lambda: passes(daemon) >= 2)
         assert daemon.end() == 0
         assert CANARY not in "".join(daemon.raw)
 
@@ -84,7 +83,7 @@ def test_drift_is_told_with_its_signature(machine: TestMachine, receiver: Receiv
     with running(machine, *options, RECONCILER_NOTIFY_SECRET_FILE=str(machine.folder / "secret")) as daemon:
         daemon.expect("ready")
         (machine.served("capitals-int4") / "genai_config.json").unlink()
-        until(lambda: receiver.taken, 20.0)
+        until(lambda: receiver.taken)
         assert daemon.end() == 0
         assert CANARY not in "".join(daemon.raw)
     told = receiver.taken[0]
@@ -105,7 +104,7 @@ def test_what_happened_while_it_was_down_is_told_at_the_next_start(
     assert machine.run("apply").code == 0
     assert receiver.taken == []
     with running(machine, *options) as daemon:
-        until(lambda: receiver.taken, 20.0)
+        until(lambda: receiver.taken)
     assert [one.json["type"] for one in receiver.taken] == ["reconciler.foundry.variant.repaired"]
 
 

@@ -14,8 +14,9 @@ from reconciler.engine.verify import verify
 from reconciler.host.sealed import seal, unseal
 from reconciler.host.stamps import _stamp
 from tests.at_rest import edit_catalog, opened, serve
-from tests.daemon.process import Daemon, children_of, is_alive, running, wait_for
-from tests.machine import TestMachine, tree
+from tests.daemon.process import Daemon, running
+from tests.machine import TestMachine, put, tree
+from tests.waiting import is_alive, settled, until, wait_for
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 
@@ -36,19 +37,28 @@ def test_passes_without_changes_write_nothing_and_say_little(machine: TestMachin
         daemon.expect("ready")
         watched = [machine.root / "oci", machine.root / "served", machine.cache]
         before = [tree(folder) for folder in watched]
-        time.sleep(2.0)
-        assert [tree(folder) for folder in watched] == before
+        time.sleep(1.5)
         assert len(daemon.events("pass.summary")) == 1
         assert daemon.events("pass.summary")[0]["converged"]
+        until(lambda: unsaid(daemon) >= 5)
+        assert [tree(folder) for folder in watched] == before
         assert daemon.end() == 0
     assert verify(opened(machine)) == ()
+
+
+def unsaid(daemon: Daemon) -> int:
+    """The passes that had nothing to say, before one that somebody asks for."""
+    time.sleep(0.5)
+    said = len(daemon.events("pass.summary"))
+    daemon.send(signal.SIGHUP)
+    return sum(daemon.expect("pass.summary", number + 1)["unsaid"] for number in range(said + 1))
 
 
 def test_a_signal_makes_a_pass_at_once(machine: TestMachine) -> None:
     with running(machine, *LONG) as daemon:
         daemon.expect("ready")
         daemon.send(signal.SIGHUP)
-        assert daemon.woken_by("sighup", 3.0)["converged"]
+        assert daemon.woken_by("sighup")["converged"]
 
 
 def test_every_line_of_a_pass_names_it_and_its_revision(machine: TestMachine) -> None:
@@ -64,29 +74,29 @@ def test_every_line_of_a_pass_names_it_and_its_revision(machine: TestMachine) ->
 
 def test_a_changed_manifest_is_seen_at_once_and_a_bad_one_harms_no_other(machine: TestMachine) -> None:
     with running(machine, *LONG) as daemon:
-        daemon.expect("ready")
+        daemon.rest()
         manifest = machine.declare("second", precisions="int5")
-        problem = daemon.expect("declaration.problem", seconds=3.0)
+        problem = daemon.expect("declaration.problem")
         assert (problem["file"].rpartition("/")[2], problem["line"]) == ("second.yaml", 7)
         assert daemon.woken_by("declarations")["converged"] is False
         manifest.unlink()
-        daemon.expect("declaration.mended", seconds=3.0)
-        assert daemon.expect("pass.summary", 3)["converged"]
+        daemon.expect("declaration.mended")
+        until(lambda: daemon.events("pass.summary")[-1]["converged"])
 
 
 def test_a_served_file_that_is_deleted_is_mended_without_waiting(machine: TestMachine) -> None:
     victim = machine.served("capitals-int4") / "tokenizer_config.json"
     with running(machine, *LONG) as daemon:
-        daemon.expect("ready")
+        daemon.rest()
+        before = len(daemon.events("pass.summary"))
         victim.unlink()
-        assert wait_for(victim.exists, 30.0), "".join(daemon.raw)
-        assert daemon.woken_by("machine", 5.0)["changes"] == 1
-        time.sleep(2.0)  # our own writes wake one more pass, which changes nothing
-        passes = len(daemon.events("pass.summary"))
-        assert passes <= 3
-        time.sleep(2.0)
-        assert len(daemon.events("pass.summary")) == passes
-        assert daemon.children() == []
+        assert wait_for(victim.exists), "".join(daemon.raw)
+        assert daemon.woken_by("machine")["changes"] == 1
+        # Our own writes wake one more pass, on a busy machine two or three. They change nothing; then there is calm.
+        passes = settled(lambda: daemon.events("pass.summary")[before:], quiet=2.0)
+        assert [one["changes"] for one in passes][1:] == [0] * (len(passes) - 1)
+        assert len(passes) <= 4
+        until(lambda: daemon.children() == [])
         assert daemon.end() == 0
     assert verify(opened(machine)) == ()
 
@@ -95,12 +105,12 @@ def test_a_broken_catalog_does_not_end_it_and_a_mended_one_is_seen_at_once(machi
     index = machine.cache / "foundry.local.modelinfo.json"
     whole = index.read_bytes()
     with running(machine, *LONG) as daemon:
-        daemon.expect("ready")
-        index.write_text("{")
-        assert daemon.expect("pass.failed", seconds=5.0)["code"] == "CatalogBroken"
-        index.write_bytes(whole)
-        assert wait_for(lambda: len(daemon.events("pass.summary")) == 2, 5.0), "".join(daemon.raw)
-        assert daemon.events("pass.summary")[1]["converged"]
+        daemon.rest()
+        before = len(daemon.events("pass.summary"))
+        put(index, "{")
+        assert daemon.expect("pass.failed")["code"] == "CatalogBroken"
+        put(index, whole)
+        assert daemon.expect("pass.summary", before + 1)["converged"]
 
 
 def test_a_manifest_folder_that_goes_and_comes_back(machine: TestMachine) -> None:
@@ -109,8 +119,10 @@ def test_a_manifest_folder_that_goes_and_comes_back(machine: TestMachine) -> Non
         daemon.expect("ready")
         machine.manifests.rename(aside)
         assert "no folder" in daemon.expect("pass.failed")["message"]
+        before = len(daemon.events("pass.summary"))
         aside.rename(machine.manifests)
-        assert daemon.expect("pass.summary", 2)["converged"]
+        daemon.expect("pass.summary", before + 1)
+        until(lambda: daemon.events("pass.summary")[-1]["converged"])
     assert sorted(path.name for path in (machine.root / "served").iterdir()) == [
         "capitals-int4",
         "capitals-int8",
@@ -121,9 +133,7 @@ def test_a_manifest_folder_that_goes_and_comes_back(machine: TestMachine) -> Non
 def test_a_signal_ends_it(machine: TestMachine, number: signal.Signals, code: int) -> None:
     with running(machine, *LONG) as daemon:
         daemon.expect("ready")
-        started = time.monotonic()
         assert daemon.end(number) == code
-        assert time.monotonic() - started < 5.0
         assert daemon.events("stopped")
     assert not (machine.root / "lock.holder").exists()
 
@@ -131,12 +141,10 @@ def test_a_signal_ends_it(machine: TestMachine, number: signal.Signals, code: in
 def test_a_signal_in_the_middle_of_a_pass_leaves_no_child(machine: TestMachine) -> None:
     edit_catalog(machine, lambda entries: {})  # two registrations to repair: the runtime is started for them
     with running(machine, *LONG) as daemon:
-        assert wait_for(lambda: bool(daemon.children()), 20.0), "".join(daemon.raw)
+        assert wait_for(daemon.children), "".join(daemon.raw)
         children = daemon.children()
-        started = time.monotonic()
         assert daemon.end() == 0
-        assert time.monotonic() - started < 10.0
-        assert wait_for(lambda: not any(map(is_alive, children)), 1.0)
+        until(lambda: not any(map(is_alive, children)))
 
 
 def test_a_second_one_says_who_holds_the_lock(machine: TestMachine) -> None:
@@ -154,24 +162,26 @@ def test_the_brake_works_while_it_runs(machine: TestMachine) -> None:
     with running(machine, *LONG) as daemon:
         daemon.expect("ready")
         assert machine.run("suspend", "capitals-int4", "--reason", "demo").code == 0
-        daemon.woken_by("machine", 5.0)
+        daemon.woken_by("machine")
         victim = machine.served("capitals-int4") / "tokenizer_config.json"
+        settled(lambda: len(daemon.events("pass.summary")))
+        before = len(daemon.events("pass.summary"))
         victim.unlink()
-        wait_for(lambda: any(line["held"] for line in daemon.events("pass.summary")), 10.0)
+        assert daemon.expect("pass.summary", before + 1)["held"] == 1
         assert not victim.exists()
         assert machine.run("resume", "capitals-int4").code == 0
-        assert wait_for(victim.exists, 30.0), "".join(daemon.raw)
+        assert wait_for(victim.exists), "".join(daemon.raw)
 
 
 def test_it_is_small_and_alone_when_it_rests(machine: TestMachine) -> None:
     with running(machine, "--interval", "200ms") as daemon:
         daemon.expect("ready")
-        time.sleep(2.0)
+        until(lambda: unsaid(daemon) >= 5)
         status = Path(f"/proc/{daemon.pid}/status").read_text()
         assert int(status.partition("VmRSS:")[2].split()[0]) < 80 * 1024
         mapped = Path(f"/proc/{daemon.pid}/maps").read_text()
         assert not [name for name in ("torch", "onnx", "transformers", "numpy") if f"/{name}" in mapped]
-        assert children_of(daemon.pid) == []
+        assert daemon.children() == []
 
 
 @pytest.mark.parametrize(
@@ -198,10 +208,10 @@ def test_nothing_falls_between_two_sets_of_watched_folders(machine: TestMachine)
         for number in range(2):
             before = len(daemon.events("pass.summary"))
             machine.declare(precisions="int4, int8", source=sources[number % 2])
-            assert wait_for(lambda before=before: len(daemon.events("pass.summary")) > before, 5.0)
+            daemon.expect("pass.summary", before + 1)
             machine.declare(f"bad-{number}", precisions="int5")
             wanted = f"bad-{number}.yaml"
-            assert wait_for(lambda wanted=wanted: wanted in problems(daemon), 12.0), "".join(daemon.raw)
+            assert wait_for(lambda wanted=wanted: wanted in problems(daemon)), "".join(daemon.raw)
             (machine.manifests / wanted).unlink()
 
 
@@ -220,7 +230,8 @@ def test_the_scrub_of_a_daemon_finds_rot_and_has_it_mended(machine: TestMachine)
     stamped = {_stamp(before): _stamp(os.stat(path))}
     known = unseal(stamps.read_bytes())
     stamps.write_bytes(seal({stamped.get(stamp, stamp): held for stamp, held in known.items()}))
-    with running(machine, *LONG, "--scrub-period", "2s") as daemon:
+    # A round begins after half a period. The next one, which finds nothing, is to end long after this test.
+    with running(machine, *LONG, "--scrub-period", "8s") as daemon:
         assert "model.onnx.data" in daemon.expect("scrub.found")["path"]
         assert daemon.woken_by("scrub")["converged"]
         assert path.read_bytes() == whole

@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from itertools import groupby
@@ -15,8 +16,9 @@ import pytest
 
 from reconciler.daemon.service import PATIENCE, Pulse, Service
 from tests.at_rest import serve
-from tests.daemon.process import running, wait_for
+from tests.daemon.process import running
 from tests.machine import TestMachine
+from tests.waiting import settled, until, wait_for
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="sd_notify is Linux's")
 
@@ -28,19 +30,31 @@ class Manager:
         self.address = address
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.bind("\0" + address[1:] if address.startswith("@") else address)
-        self._socket.setblocking(False)
         self._heard: list[str] = []
+        self._listener = threading.Thread(target=self._listen)
+        self._listener.start()
 
     @property
     def heard(self) -> list[str]:
-        while True:
-            try:
-                self._heard.append(self._socket.recv(4096).decode())
-            except BlockingIOError:
-                return self._heard
+        """All that has been said until now."""
+        mark = f"until now: {time.monotonic_ns()}"
+        self._say(mark)
+        until(lambda: mark in self._heard)
+        return [line for line in list(self._heard) if not line.startswith("until now: ")]
 
     def close(self) -> None:
+        self._say("")
+        self._listener.join()
         self._socket.close()
+
+    def _listen(self) -> None:
+        """At any time, as a manager does: few messages fit into the socket, and those that do not are lost."""
+        while said := self._socket.recv(4096).decode():
+            self._heard.append(said)
+
+    def _say(self, text: str) -> None:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as mine:
+            mine.sendto(text.encode(), self._socket.getsockname())
 
 
 @pytest.fixture(params=["path", "abstract"])
@@ -89,14 +103,11 @@ def test_whom_the_watchdog_watches(environment: dict[str, str], seconds: float) 
 def test_the_watchdog_hears_of_a_loop_that_lives_and_not_of_one_that_hangs(manager: Manager) -> None:
     service = Service({"NOTIFY_SOCKET": manager.address, "WATCHDOG_USEC": "100000"})
     with Pulse(service) as pulse:
-        assert wait_for(lambda: manager.heard.count("WATCHDOG=1") >= 3, 5.0)
+        until(lambda: manager.heard.count("WATCHDOG=1") >= 3)
         pulse.alive(-PATIENCE)  # what it said that it would need is over
-        time.sleep(0.2)
-        hung = len(manager.heard)
-        time.sleep(0.3)
-        assert len(manager.heard) == hung
+        hung = len(settled(lambda: manager.heard, quiet=0.5))
         pulse.alive()
-        assert wait_for(lambda: len(manager.heard) > hung, 5.0)
+        until(lambda: len(manager.heard) > hung)
 
 
 def test_the_life_of_a_daemon(manager: Manager, tmp_path: Path, capitals: Path) -> None:
@@ -104,14 +115,17 @@ def test_the_life_of_a_daemon(manager: Manager, tmp_path: Path, capitals: Path) 
     machine.give_model(capitals)
     machine.declare()
     serve(machine)
-    told = {"NOTIFY_SOCKET": manager.address, "WATCHDOG_USEC": "400000"}
-    with running(machine, "--interval", "1h", **told) as daemon:
+    named = {"NOTIFY_SOCKET": manager.address, "WATCHDOG_USEC": "400000"}
+    with running(machine, "--interval", "1h", **named) as daemon:
         daemon.expect("ready")
-        assert wait_for(lambda: "WATCHDOG=1" in manager.heard, 5.0)
+        until(lambda: "WATCHDOG=1" in manager.heard)
         daemon.send(signal.SIGHUP)
-        assert wait_for(lambda: manager.heard.count("READY=1") == 2, 5.0)
+        life = ["READY=1", "STATUS=converged", "RELOADING=1", "READY=1", "STATUS=converged"]
+        assert wait_for(lambda: told(manager) == life), told(manager)
         assert daemon.end() == 0
-    told = [line.partition(" at ")[0].splitlines()[0] for line in manager.heard if line != "WATCHDOG=1"]
-    told = [line for line, _ in groupby(told)]  # a pass that came by itself says the same once more
-    again = ["RELOADING=1", "READY=1", "STATUS=converged"]
-    assert told == ["READY=1", "STATUS=converged", *again, "STOPPING=1"]
+    assert told(manager) == [*life, "STOPPING=1"]
+
+
+def told(manager: Manager) -> list[str]:
+    said = [line.partition(" at ")[0].splitlines()[0] for line in manager.heard if line != "WATCHDOG=1"]
+    return [line for line, _ in groupby(said)]  # a pass that came by itself says the same once more

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 from reconciler.serving.foundry import Foundry
 from tests.machine import TestMachine
+from tests.waiting import PATIENCE
 
 
 class Client:
@@ -58,5 +59,5 @@ def asking(machine: TestMachine, variant: str, question: str) -> Iterator[Client
         yield client
     finally:
         client.stop()
-        thread.join(120)
+        thread.join(2 * PATIENCE)
     assert not thread.is_alive()

@@ -24,10 +24,12 @@ from tests.git_server import Repository, Server, certificate
 from tests.machine import TestMachine
 from tests.running import Running, running
 from tests.ssh_server import SshServer
+from tests.waiting import Slower, is_alive
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform == "win32", reason="uses /proc and signals")]
 
 INTERVAL = 1.0
+TRIES = 6
 PASSWORD = "correct-horse"
 QUESTION, ANSWER = "What is the capital of Slovenia?", "Ljubljana"
 
@@ -130,9 +132,9 @@ def test_what_is_pushed_is_served_and_no_accident_takes_it_down(fleet: Fleet) ->
     with fleet.daemon() as daemon:
         with fleet.up():
             daemon.until(
-                lambda: daemon.served() == {"one-int4:1", "two-int4:1"}, 90, "a pushed manifest is served"
+                lambda: daemon.served() == {"one-int4:1", "two-int4:1"}, "a pushed manifest is served"
             )
-            daemon.until(lambda: daemon.ready("one-int4"), 10, "its condition says so")
+            daemon.until(lambda: daemon.ready("one-int4"), "its condition says so")
             assert ANSWER in machine.run("ask", "one-int4", QUESTION).out
             _template_changes_arrive_within_an_interval(fleet, daemon)
             _a_removal_is_pruned(fleet, daemon)
@@ -146,35 +148,43 @@ def test_what_is_pushed_is_served_and_no_accident_takes_it_down(fleet: Fleet) ->
 
 
 def _template_changes_arrive_within_an_interval(fleet: Fleet, daemon: Running) -> None:
-    """Three times, because one may meet a machine that is busy with something else."""
+    """An interval until it is seen, and 2 s of work: the median of three in a row, as soon as there are such three. On
+    a machine that is slow or busy with something else, work takes longer by what any work does."""
     artifacts = _artifacts(fleet.machine)
-    took = []
-    for number in (2, 3, 4):
-        fleet.declare("one", comment="{# " + str(number) + " #}")
-        fleet.push(f"template {number}")
-        expected = f"one-int4:{number}"
-        took.append(
-            daemon.until(lambda wanted=expected: wanted in daemon.served(), 30, f"{expected} is served")
-        )
-    assert statistics.median(took) <= INTERVAL + 2
+    took: list[float] = []
+    slower: list[float] = []
+    while len(took) < 3 or (_late(took, slower) and len(took) < TRIES):
+        slower.append(Slower.now().clock)
+        expected = f"one-int4:{len(took) + 2}"
+        fleet.declare("one", comment="{# " + expected + " #}")
+        fleet.push(f"a template for {expected}")
+        took.append(daemon.until(lambda wanted=expected: wanted in daemon.served(), f"{expected} is served"))
+    assert not _late(took, slower), (took, slower)
     assert _artifacts(fleet.machine) == artifacts
-    daemon.until(lambda: daemon.served() == {"one-int4:4", "two-int4:1"}, 10, "the predecessors are retired")
+    daemon.until(lambda: daemon.served() == {expected, "two-int4:1"}, "the predecessors are retired")
+
+
+def _late(took: list[float], slower: list[float]) -> bool:
+    return statistics.median(took[-3:]) > INTERVAL + 2 * statistics.median(slower[-3:])
 
 
 def _a_removal_is_pruned(fleet: Fleet, daemon: Running) -> None:
     (fleet.author.folder / "manifests" / "two.yaml").unlink()
     fleet.push("without two")
-    daemon.until(lambda: daemon.served() == {"one-int4:4"}, 30, "two is pruned")
+    daemon.until(
+        lambda: {name.partition(":")[0] for name in daemon.served()} == {"one-int4"}, "two is pruned"
+    )
 
 
 def _a_force_push_is_refused(fleet: Fleet, daemon: Running) -> str:
+    before = daemon.served()
     accepted = fleet.author.git("rev-parse", "HEAD")
     fleet.author.git("reset", "-q", "--hard", "HEAD~2")
     fleet.declare("one", comment="{# rewritten #}")
     fleet.push("another history", "--force")
-    daemon.until(lambda: "HistoryRewritten" in daemon.log.read_text(), 30, "the rewritten history is refused")
+    daemon.until(lambda: "HistoryRewritten" in daemon.log.read_text(), "the rewritten history is refused")
     time.sleep(2 * INTERVAL)
-    assert daemon.served() == {"one-int4:4"}
+    assert daemon.served() == before
     assert fleet.machine.run("status", "-o", "json").json()["revision"].endswith(accepted)
     return accepted
 
@@ -183,16 +193,18 @@ def _an_outage_changes_nothing(fleet: Fleet, daemon: Running) -> None:
     before = fleet.machine.index()
     time.sleep(10 * INTERVAL)
     assert fleet.machine.index() == before
-    assert "stale" in fleet.machine.run("status").out.lower()
+    daemon.until(lambda: "stale" in fleet.machine.run("status").out.lower(), "it says that it is stale")
     assert ANSWER in fleet.machine.run("ask", "one-int4", QUESTION).out
 
 
 def _the_server_comes_back(fleet: Fleet, daemon: Running, accepted: str) -> None:
+    (before,) = daemon.served()
     fleet.author.git("reset", "-q", "--hard", accepted)
     fleet.declare("one", comment="{# after all #}")
     fleet.push("on the accepted history again", "--force")
-    daemon.until(lambda: daemon.served() == {"one-int4:5"}, 60, "the loop goes on")
-    daemon.until(lambda: "stale" not in fleet.machine.run("status").out.lower(), 30, "it is stale no more")
+    following = f"one-int4:{int(before.rpartition(':')[2]) + 1}"
+    daemon.until(lambda: daemon.served() == {following}, "the loop goes on")
+    daemon.until(lambda: "stale" not in fleet.machine.run("status").out.lower(), "it is stale no more")
 
 
 def _artifacts(machine: TestMachine) -> set[str]:
@@ -205,24 +217,23 @@ def test_a_newer_commit_ends_a_conversion_that_it_no_longer_wants(fleet: Fleet) 
     fleet.declare("one")
     fleet.push("one model")
     with fleet.daemon("1s") as daemon, fleet.up():
-        daemon.until(lambda: daemon.served() == {"one-int4:1"}, 90, "the first model is served")
+        daemon.until(lambda: daemon.served() == {"one-int4:1"}, "the first model is served")
         fleet.declare("slow", precisions="int8")
         fleet.push("a slow conversion")
         job = _stopped_job(daemon)
         fleet.declare("one", comment="{# new #}")
         fleet.push("a template change to another model")
-        daemon.until(lambda: "one-int4:2" in daemon.served(), 10, "it does not wait for the conversion")
-        assert _lives(job)
+        daemon.until(lambda: "one-int4:2" in daemon.served(), "it does not wait for the conversion")
+        assert is_alive(job)
         fleet.declare("slow", precisions="fp32")
         fleet.push("int8 is no longer wanted")
-        seen = daemon.until(
-            lambda: _mentions(daemon, fleet.author.git("rev-parse", "HEAD")), 10, "it is seen"
-        )
-        took = daemon.until(lambda: not _lives(job), 10, "the obsolete conversion ends")
+        head = fleet.author.git("rev-parse", "HEAD")
+        seen = daemon.until(lambda: head in daemon.log.read_text(), "it is seen")
+        took = daemon.until(lambda: not is_alive(job), "the obsolete conversion ends")
         assert took <= 3, (seen, took)
-        daemon.until(lambda: "slow-fp32:1" in daemon.served(), 60, "what is wanted now is served")
+        daemon.until(lambda: "slow-fp32:1" in daemon.served(), "what is wanted now is served")
         assert not [name for name in daemon.served() if name.startswith("slow-int8")]
-        daemon.until(lambda: not daemon.children(), 20, "no process is left when nothing is to be done")
+        daemon.until(lambda: not daemon.children(), "no process is left when nothing is to be done")
     failed = [e for e in opened(fleet.machine).records.events() if str(e["type"]).endswith(".failed")]
     assert failed == []
 
@@ -241,7 +252,7 @@ def _stopped_job(daemon: Running) -> int:
                     return True
         return False
 
-    daemon.until(forked, 60, "a conversion runs")
+    daemon.until(forked, "a conversion runs")
     return found[0]
 
 
@@ -249,14 +260,3 @@ def _is_worker(pid: int) -> bool:
     """Or a fork of it; not the bubblewrap around it, which names it in its arguments."""
     command = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
     return b"reconciler.conversion.worker" in command and command[0] != b"bwrap"
-
-
-def _lives(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
-
-
-def _mentions(daemon: Running, commit: str) -> bool:
-    return commit in daemon.log.read_text()

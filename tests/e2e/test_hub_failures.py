@@ -3,6 +3,7 @@ is converted: what is looked at is the download."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -16,9 +17,10 @@ from pathlib import Path
 import pytest
 
 from tests.cli.test_lock import declare, lock_file
-from tests.daemon.process import running, wait_for
+from tests.daemon.process import running
 from tests.hub_server import COMMIT, HubServer, Repo
 from tests.machine import Done, TestMachine
+from tests.waiting import PATIENCE, command_line, descendants, is_alive, until
 
 pytest.importorskip("huggingface_hub", reason="needs the hub extra")
 
@@ -113,14 +115,14 @@ def test_a_killed_apply_leaves_nothing_running_and_goes_on(machine: TestMachine,
         stderr=subprocess.DEVNULL,
     )
     try:
-        assert wait_for(lambda: server.bytes_sent(SHARD) >= 7 * MIB and _part(machine) >= 5 * MIB, 30)
-        lines = _command_lines()
-        assert any("hub_worker" in line for line in lines)
-        assert not any(CANARY in line for line in lines)
+        until(lambda: server.bytes_sent(SHARD) >= 7 * MIB and _part(machine) >= 5 * MIB)
+        below = descendants(killed.pid)
+        assert _hub_workers(killed.pid)
+        assert not any(CANARY in command_line(pid) for pid in (killed.pid, *below))
     finally:
         killed.send_signal(signal.SIGKILL)
         killed.wait()
-    assert wait_for(lambda: not any("hub_worker" in line for line in _command_lines()), 5)
+    until(lambda: not any(map(is_alive, below)))
     came = _part(machine)
     server.unkind.hold_after = 0
     server.unkind.release.set()
@@ -133,19 +135,18 @@ def test_a_killed_apply_leaves_nothing_running_and_goes_on(machine: TestMachine,
 
 
 def _part(machine: TestMachine) -> int:
-    return sum(path.stat().st_size for path in (machine.root / "sources" / "hub").rglob("*.part"))
+    size = 0
+    for path in (machine.root / "sources" / "hub").rglob("*.part"):
+        with contextlib.suppress(FileNotFoundError):  # it is whole now, and has another name
+            size += path.stat().st_size
+    return size
 
 
-def _command_lines() -> list[str]:
+def _hub_workers(pid: int) -> list[int]:
+    """Below a process of ours: other tests download at the same time."""
     if not Path("/proc/self/cmdline").exists():
         pytest.skip("needs /proc")
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            found.append(path.read_bytes().replace(b"\0", b" ").decode(errors="replace"))
-        except OSError:
-            continue
-    return found
+    return [one for one in descendants(pid) if "hub_worker" in command_line(one)]
 
 
 @pytest.mark.slow
@@ -153,21 +154,22 @@ def test_a_daemon_waits_for_a_hub_that_is_away(machine: TestMachine, server: Hub
     server.unkind.broken = 10_000
     with running(machine, "--interval", "1s", HF_ENDPOINT=server.url):
         events = machine.root / "records" / "events.jsonl"
-        assert wait_for(lambda: events.exists() and '"fetch.failed"' in events.read_text(), 60)
+        until(lambda: events.exists() and '"fetch.failed"' in events.read_text())
         assert not whole(machine)
         server.unkind.broken = 0
-        assert wait_for(lambda: whole(machine), 60)
-        assert wait_for(lambda: '"fetch.done"' in events.read_text(), 10)
+        until(lambda: whole(machine), 2 * PATIENCE)  # each failure doubles the pause
+        until(lambda: '"fetch.done"' in events.read_text())
 
 
 @pytest.mark.slow
 def test_a_daemon_stops_a_download_that_nobody_wants(machine: TestMachine, server: HubServer) -> None:
     server.unkind.hold_after = 2 * MIB
-    with running(machine, "--interval", "1s", HF_ENDPOINT=server.url):
-        assert wait_for(lambda: _part(machine) >= MIB, 30)
+    with running(machine, "--interval", "1s", HF_ENDPOINT=server.url) as daemon:
+        until(lambda: _part(machine) >= MIB)
+        assert _hub_workers(daemon.pid)
         (machine.manifests / "capitals.yaml").unlink()
-        assert wait_for(lambda: not any("hub_worker" in line for line in _command_lines()), 10)
-        assert wait_for(lambda: not list((machine.root / "sources" / "hub" / "partial").iterdir()), 10)
+        until(lambda: not _hub_workers(daemon.pid))
+        until(lambda: not list((machine.root / "sources" / "hub" / "partial").iterdir()))
 
 
 def test_a_pinned_commit_is_asked_for_and_no_other(machine: TestMachine, server: HubServer) -> None:

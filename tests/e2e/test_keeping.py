@@ -17,6 +17,7 @@ from reconciler.engine.report import Silent
 from reconciler.engine.verify import verify
 from reconciler.sources.manifests import load
 from tests.machine import TestMachine
+from tests.waiting import descendants, seconds_until, until
 
 pytestmark = [
     pytest.mark.slow,
@@ -38,7 +39,7 @@ def opened(machine: TestMachine) -> Iterator[Machine]:
     others.update(children())
     with locked_machine(str(machine.root), str(machine.cache), command="test") as one:
         yield one
-        assert children() == []
+        until(lambda: children() == [])
         assert verify(one) == ()
 
 
@@ -47,32 +48,20 @@ others: set[int] = set()  # what ran before a test began: fixtures of other file
 
 def children() -> list[int]:
     """Processes that this one started since the test began, and what those started."""
-    parents = {}
-    for name in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            state, parent = Path(f"/proc/{name}/stat").read_text().rpartition(")")[2].split()[:2]
-        except OSError:
-            continue
-        if state not in ("Z", "X"):
-            parents[int(name)] = int(parent)
-    found = [os.getpid()]
-    for pid in found:  # it grows meanwhile
-        found.extend(child for child, parent in parents.items() if parent == pid)
-    return [pid for pid in found[1:] if pid not in others]
+    return [pid for pid in descendants(os.getpid()) if pid not in others]
 
 
 def test_it_converts_beside_passes_and_serves_what_ended(machine: TestMachine, opened: Machine) -> None:
     woken = threading.Event()
     with Keeping(opened, Silent(), Options(), wake=woken.set) as keeping:
-        result = keeping.run_pass(load(str(machine.manifests)))
-        assert [change.action for change in result.running] == ["convert"]
-        while not woken.wait(0.2):
-            assert keeping.run_pass(load(str(machine.manifests))).outcomes == ()
-        result = keeping.run_pass(load(str(machine.manifests)))
+        while not (result := keeping.run_pass(load(str(machine.manifests)))).outcomes:
+            assert [change.action for change in result.running] == ["convert"]
+            woken.wait(0.2)
+        until(woken.is_set)  # it may have ended while that pass looked
         assert [outcome.status for outcome in result.outcomes] == ["done"] * 3
         assert result.converged
-        assert children() == []  # idle, and still open
-        assert os.listdir(opened.layout.staging) == []
+        until(lambda: children() == [])  # idle, and still open
+        until(lambda: empty(keeping, machine, opened))
 
 
 @pytest.mark.parametrize("seconds", [0.0, 1.0, 2.5], ids=["at once", "in the imports", "later"])
@@ -84,11 +73,12 @@ def test_what_nobody_wants_any_more_leaves_no_process(
         time.sleep(seconds)
         machine.declare(more="  suspend: true\n")
         result = keeping.run_pass(load(str(machine.manifests)))
-        ended = time.monotonic()
         assert result.running == ()
-        while children():
-            assert time.monotonic() - ended < 3
-            time.sleep(0.02)
-        while os.listdir(opened.layout.staging):  # the job's thread may be ending: a later pass sweeps
-            assert time.monotonic() - ended < 10
-            keeping.run_pass(load(str(machine.manifests)))
+        assert seconds_until(lambda: not children(), "they end") < 3
+        until(lambda: empty(keeping, machine, opened))
+
+
+def empty(keeping: Keeping, machine: TestMachine, opened: Machine) -> bool:
+    """The staging folder. A job's own thread may still be ending: a later pass sweeps."""
+    keeping.run_pass(load(str(machine.manifests)))
+    return os.listdir(opened.layout.staging) == []

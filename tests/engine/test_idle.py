@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import statistics
 import subprocess
 import sys
@@ -36,7 +35,16 @@ MUTATING = re.compile(
 )
 
 
-@pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
+def _traces() -> bool:
+    """Some containers do not let it."""
+    try:
+        tried = subprocess.run(["strace", "-f", "-o", os.devnull, "true"], capture_output=True, check=False)
+        return tried.returncode == 0
+    except OSError:
+        return False
+
+
+@pytest.mark.skipif(not _traces(), reason="strace is not installed, or may not trace here")
 def test_an_idle_pass_makes_no_system_call_that_changes_anything(tmp_path: Path, capitals: Path) -> None:
     machine = TestMachine(folder=tmp_path)
     machine.give_model(capitals)
@@ -53,11 +61,9 @@ def test_an_idle_pass_makes_no_system_call_that_changes_anything(tmp_path: Path,
         env=os.environ | {"PYTHONDONTWRITEBYTECODE": "1"},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         check=False,
     )
-    if "ptrace" in done.stderr and "not permitted" in done.stderr:
-        pytest.skip("strace may not trace here")
     assert done.returncode == 0, done.stderr
     lines = trace.read_text().splitlines()
     first, last = (next(i for i, line in enumerate(lines) if mark in line) for mark in MARKS)

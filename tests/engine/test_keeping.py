@@ -8,7 +8,7 @@ import os
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,8 @@ from reconciler.engine.pass_ import Options, PassResult, run_pass
 from reconciler.engine.planning import look
 from reconciler.engine.report import Silent
 from reconciler.sources.manifests import load
-from tests.machine import TestMachine
+from tests.machine import TestMachine, put
+from tests.waiting import PATIENCE, is_alive, seconds_until, until
 
 # Out of a cage: what a test says to its converter, and hears from it, lies beside the source.
 OPTIONS = Options(jobs=2, converter_module="tests.engine.waiting_worker", cage="off")
@@ -57,7 +58,7 @@ class World:
         return [int(line) for line in path.read_text().split()] if path.exists() else []
 
     def wait(self) -> None:
-        assert self.woken.wait(20)
+        assert self.woken.wait(PATIENCE)
         self.woken.clear()
 
     def conditions(self, variant: str = "capitals-int4") -> dict[str, str]:
@@ -78,21 +79,6 @@ def world(tmp_path: Path, capitals: Path) -> Iterator[World]:
     assert os.listdir(opened.layout.staging) == []
 
 
-def is_alive(pid: int) -> bool:
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except OSError:
-        return False
-    return state not in ("Z", "X")
-
-
-def until(true: Callable[[], object], seconds: float = 20.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline, "it took too long"
-        time.sleep(0.01)
-
-
 def outcomes(result: PassResult) -> list[str]:
     return [f"{one.change.action} {one.status}" for one in result.outcomes]
 
@@ -100,9 +86,7 @@ def outcomes(result: PassResult) -> list[str]:
 def test_a_pass_does_not_wait_and_the_next_ones_keep_what_runs(world: World) -> None:
     world.say("wait")
     for _ in range(3):
-        began = time.monotonic()
-        result = world.run()
-        assert time.monotonic() - began < 1.5
+        result = world.run()  # whoever waits here waits for ever
         assert [change.action for change in result.running] == ["convert"]
         assert not result.converged
         assert result.outcomes == ()
@@ -113,7 +97,7 @@ def test_a_pass_does_not_wait_and_the_next_ones_keep_what_runs(world: World) -> 
     world.unsay("wait")
     world.wait()
     assert len(world.pids()) == 1
-    until(lambda: not is_alive(world.pids("workers")[0]), 5)  # nothing runs, so nobody is there
+    until(lambda: not is_alive(world.pids("workers")[0]))  # nothing runs, so nobody is there
     result = world.run()
     assert outcomes(result) == [
         "convert done",
@@ -134,12 +118,12 @@ def test_what_the_plan_no_longer_wants_is_dead_within_3_seconds_and_the_rest_goe
     result = world.run()
     assert outcomes(result) == ["convert cancelled"]
     assert [change.variant for change in result.running] == ["capitals-int8"]
-    until(lambda: sum(map(is_alive, world.pids())) == 1, 3)
+    assert seconds_until(lambda: sum(map(is_alive, world.pids())) == 1, "it is dead") < 3
     assert world.opened.records.failures() == ()
     assert not result.failed
     work = os.path.join(world.opened.layout.staging, "work")
-    until(lambda: len(os.listdir(work)) == 2, 3)  # the job, and what the converter can write:
-    until(lambda: len(os.listdir(os.path.join(work, "converting"))) == 2, 3)  # home, scratch
+    until(lambda: len(os.listdir(work)) == 2)  # the job, and what the converter can write:
+    until(lambda: len(os.listdir(os.path.join(work, "converting"))) == 2)  # home, scratch
     assert len(set(world.pids("workers"))) == 1
 
 
@@ -151,7 +135,7 @@ def test_a_changed_recipe_replaces_what_runs_and_keeps_the_worker(world: World) 
     result = world.run()
     assert outcomes(result) == ["convert cancelled"]
     assert [change.variant for change in result.running] == ["capitals-int4"]
-    until(lambda: not is_alive(world.pids()[0]), 3)
+    assert seconds_until(lambda: not is_alive(world.pids()[0]), "it is dead") < 3
     until(lambda: len(world.pids()) == 2)
     assert len(set(world.pids("workers"))) == 1
 
@@ -162,7 +146,7 @@ def test_imports_for_nothing_are_ended(world: World) -> None:
     until(lambda: world.pids("workers"))
     world.machine.declare(more="  suspend: true\n")
     result = world.run()
-    until(lambda: not is_alive(world.pids("workers")[0]), 3)
+    assert seconds_until(lambda: not is_alive(world.pids("workers")[0]), "it is dead") < 3
     assert outcomes(result) == ["convert cancelled"]
     assert result.converged
 
@@ -173,11 +157,11 @@ def test_a_manifest_that_cannot_be_read_costs_no_conversion(world: World) -> Non
     until(world.pids)
     path = world.machine.manifests / "capitals.yaml"
     good = path.read_text()
-    path.write_text("kind: [")
+    put(path, "kind: [")
     result = world.run()
     assert len(result.running) == 1
     assert result.outcomes == ()
-    path.write_text(good)
+    put(path, good)
     assert len(world.run().running) == 1
     assert is_alive(world.pids()[0])
 
@@ -240,7 +224,7 @@ def test_closing_ends_everything_in_time_and_says_so(world: World) -> None:
     until(world.pids)
     began = time.monotonic()
     world.keeping.close()
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 10  # what is promised of a signal
     assert not any(map(is_alive, world.pids() + world.pids("workers")))
     assert world.conditions()["Reconciling"] == "True ChangesLeft"
     assert [event["type"] for event in world.opened.records.events()] == ["convert.cancelled"]
@@ -304,16 +288,14 @@ def test_a_measurement_does_not_hold_up_another_model_and_a_newer_commit_cancels
     tries = compared(world)
     assert [change.action for change in world.run().running] == ["measure"]
     until(lambda: compared(world) == tries + 1)
-    began = time.monotonic()
-    result = world.run()
-    assert time.monotonic() - began < 1.5
+    result = world.run()  # whoever waits here waits for ever
     assert [change.action for change in result.running] == ["measure"]
     assert world.conditions()["Reconciling"] == "True Measuring"
     world.machine.declare(more="  gates: [fidelity: {maxMeanKL: 1}, endurance: {requests: 10}]\n")
     result = world.run()
     assert outcomes(result) == ["measure cancelled"]
     assert [change.action for change in result.running] == ["measure"]
-    until(lambda: not is_alive(world.pids("compared")[tries]), 3)
+    assert seconds_until(lambda: not is_alive(world.pids("compared")[tries]), "it is dead") < 3
     until(lambda: compared(world) == tries + 2)
     world.keeping.close()
     assert not any(map(is_alive, world.pids("compared")))
