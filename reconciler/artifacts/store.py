@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 
 from reconciler.artifacts import index, modelpack
 from reconciler.artifacts.mending import whole_bytes
@@ -126,6 +126,20 @@ class ArtifactStore:
         if index.exists(self._oci):
             index.mend_layout(self._oci)
         return self._sweep(self._packed())
+
+    def only_of(self, keys: Iterable[str]) -> tuple[dict[str, list[str]], list[str]]:
+        """The files that would go with each of these artifacts if all of them went, each named once; and those that
+        nothing names already. Reads only."""
+        held = self._packed()
+        going = {key: held.pop(key) for key in keys if key in held}
+        unnamed = self._unnamed(held, frozenset(keys)) or ()
+        left = {"sha256:" + name for name in unnamed}
+        found: dict[str, list[str]] = {}
+        for key, packed in going.items():
+            mine = left & _names_of(packed)
+            left -= mine
+            found[key] = [self.blob(digest) for digest in sorted(mine)]
+        return found, [self.blob(digest) for digest in sorted(left)]
 
     def _mend_index(self) -> None:
         """Write a lost index anew, and one that is no index any more though it can be read. What it named besides
@@ -266,10 +280,10 @@ class ArtifactStore:
         self._stamps.vouch(self.blob(digest), digest)
         self._mends.pop(digest, None)
 
-    def _unreadable(self, gone: str = "") -> list[Descriptor]:
+    def _unreadable(self, gone: Container[str] = ()) -> list[Descriptor]:
         """Entries of ours whose manifest cannot be read, and is not held under another digest. Until they are mended,
         built again or removed, the blobs that they may name stay."""
-        held = {one.artifact.build_key for one in self._understood.values()} | {gone}
+        held = {one.artifact.build_key for one in self._understood.values()}
         return [
             one
             for one in index.read(self._oci) or ()
@@ -278,11 +292,12 @@ class ArtifactStore:
             and one["digest"] not in self._understood
             and isinstance(one["annotations"][BUILD_KEY], str)
             and one["annotations"][BUILD_KEY] not in held
+            and one["annotations"][BUILD_KEY] not in gone
         ]
 
     def _write_index(self, held: Mapping[str, Packed], gone: str = "") -> None:
         ours = [index.describe(held[key]) for key in sorted(held)]
-        lost = [one for one in self._unreadable(gone) if one["annotations"][BUILD_KEY] not in held]
+        lost = [one for one in self._unreadable({gone} - {""}) if one["annotations"][BUILD_KEY] not in held]
         self._list([*ours, *lost, *self._others()])
 
     def _list(self, descriptors: list[Descriptor]) -> None:
@@ -290,16 +305,20 @@ class ArtifactStore:
         self._stamps.vouch(index.path_of(self._oci), digest)
 
     def _sweep(self, held: Mapping[str, Packed], gone: str = "") -> int:
+        unnamed = self._unnamed(held, {gone} - {""}) or ()
+        return sum(self._delete(os.path.join(self._blobs, name)) for name in unnamed)
+
+    def _unnamed(self, held: Mapping[str, Packed], gone: Container[str]) -> list[str] | None:
+        """The blobs that neither `held` nor another tool names. None: it cannot be told, so nothing is deleted."""
         if self._index_was_lost or index.is_linked(self._oci) or self._unreadable(gone):
-            return 0  # what cannot be told is not deleted
+            return None
         try:
             named = {digest for one in self._others() for digest in self._reachable(one)}
         except (OSError, ValueError, LookupError, TypeError, AttributeError):
-            return 0  # an entry of another tool's whose blobs we cannot tell: delete nothing
+            return None  # an entry of another tool's whose blobs we cannot tell
         for packed in held.values():
-            named |= {packed.artifact.digest, packed.config, *(file.digest for file in packed.artifact.files)}
-        unnamed = [name for name in _names_in(self._blobs) if "sha256:" + name not in named]
-        return sum(self._delete(os.path.join(self._blobs, name)) for name in unnamed)
+            named |= _names_of(packed)
+        return [name for name in _names_in(self._blobs) if "sha256:" + name not in named]
 
     def _others(self) -> list[Descriptor]:
         """What other tools have listed in the layout."""
@@ -318,6 +337,10 @@ class ArtifactStore:
         status = os.lstat(path)
         self._stamps.remove(path)
         return status.st_size if status.st_nlink == 1 else 0  # a served folder may still hold the bytes
+
+
+def _names_of(packed: Packed) -> set[str]:
+    return {packed.artifact.digest, packed.config, *(file.digest for file in packed.artifact.files)}
 
 
 def _status(path: str) -> tuple[int, ...]:

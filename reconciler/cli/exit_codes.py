@@ -62,6 +62,12 @@ CODES: dict[str, dict[int, str]] = {
         PENDING | DRIFTED: "both",
     },
     "verify": {OK: "everything is as it must be", ERROR: "at least one finding, or an error"},
+    "gc": {
+        OK: "what nothing needs is freed; with --dry-run: shown",
+        ERROR: "error: nothing was tried",
+        PARTLY: "partly: something could not be freed, or a problem in the manifests keeps what they may want",
+        LOCK_HELD: "another reconciler holds the lock",
+    },
     "doctor": {OK: "no errors (there may be warnings)", ERROR: "at least one error"},
     "inventory": {OK: "shown", ERROR: "error"},
     "rollback": {
@@ -80,6 +86,7 @@ CODES: dict[str, dict[int, str]] = {
         ERROR: "error",
         LOCK_HELD: "somebody else is just suspending or resuming",
     },
+    "template": {OK: "written", ERROR: "there is no such template, or none that means exactly the same"},
     "schema": {OK: "printed", ERROR: "error"},
     "demo": {OK: "every step did what it said", ERROR: "a step failed"},
 }

@@ -35,16 +35,20 @@ VERBS = {
     "events": "what was done on this machine, oldest first",
     "drift": "tell what git is ahead of from what changed behind our back",
     "verify": "check every byte and every promise of this machine, offline",
+    "gc": "free what nothing on this machine needs, and say why the rest stays",
     "doctor": "check what is around: caches, versions, disk, permissions, git, clock",
     "inventory": "what this machine says about itself, small enough for git; changes nothing",
     "rollback": "serve an earlier release again, and refuse what serves now",
     "suspend": "leave a model or variant as it is on this machine",
     "resume": "end a suspension",
+    "template": "write a chat template in the other form, where that is exact",
     "schema": "print the JSON Schema of the manifests",
     "demo": "the whole story in a throw-away folder: convert, serve, ask, repair, prune",
 }
 
-UNCONFIGURED = frozenset({"schema", "validate", "diff", "demo"})  # about no machine, or one of their own
+UNCONFIGURED = frozenset(
+    {"schema", "template", "validate", "diff", "demo"}
+)  # about no machine, or one of their own
 
 _OVERVIEW = """usage: reconciler VERB [options]
 

@@ -52,6 +52,9 @@ WISHES = frozenset({"Suspended", "Protected", "RolledBack"})
 # Held back because it failed here before (core.failures).
 BY_FAILURE = frozenset({"FailedBefore", "BackoffActive"})
 
+# Rails that wait for a person: until then nothing else that seems unused is freed either.
+RAILS = frozenset({"NothingDeclared", "ConfirmationNeeded"})
+
 # Freed before the work that needs the room.
 MAKES_ROOM = "DiskShort"
 

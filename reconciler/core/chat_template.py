@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from reconciler.core.manifest import Roles
 
 CONTENT = "{Content}"
+LONGEST_PATTERN = 16_384  # characters
 
-_ESCAPES = str.maketrans({"\\": "\\\\", "'": "\\'", "\n": "\\n", "\t": "\\t"})
+_ESCAPES = str.maketrans({"\\": "\\\\", "'": "\\'", "\n": "\\n", "\t": "\\t", "\r": "\\r"})
 
 
 def jinja_of(roles: Roles) -> str:

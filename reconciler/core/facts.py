@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from reconciler.core.quarantine import LIVES
 from reconciler.core.value import fresh, value
 
 
@@ -33,3 +34,4 @@ class Traits:
     labels: dict[str, str] = fresh(factory=dict)
     limits: Limits = Limits()
     source_roots: tuple[str, ...] = ()
+    quarantine_for: float | None = LIVES  # seconds; None: for ever

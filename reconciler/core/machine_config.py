@@ -16,7 +16,8 @@ from reconciler.core import loader
 from reconciler.core.complaints import accepted
 from reconciler.core.errors import Problem
 from reconciler.core.facts import Limits, Traits
-from reconciler.core.fields import AnyText, Flag, as_text, as_whole, expect, got
+from reconciler.core.fields import AnyText, Flag, as_text, as_whole, expect, go_seconds, got
+from reconciler.core.quarantine import LIVES
 from reconciler.core.quoting import listed, shown
 from reconciler.core.selector import RESERVED, is_key, is_value
 from reconciler.core.strict import Strict
@@ -149,6 +150,10 @@ class MachineConfig(Strict):
     )
     cage: CageWish | None = Field(default=None, description="Sandbox of the converter; as --cage.")
     limits: DiskLimits | None = Field(default=None, description="How much of the disk may be used.")
+    quarantine_for: PeriodOrOff | None = Field(
+        default=None,
+        description="How long moved-aside foreign things are kept (default: 168h), or off: for ever.",
+    )
 
 
 def parse_config(data: bytes, file: str) -> tuple[MachineConfig | None, tuple[Problem, ...]]:
@@ -196,7 +201,14 @@ def traits_of(config: MachineConfig) -> Traits:
         labels=dict(config.labels),
         limits=Limits(disk_quota=limits.disk_quota, disk_reserve=limits.disk_reserve or 0),
         source_roots=tuple(config.source_roots),
+        quarantine_for=_lives(config.quarantine_for),
     )
+
+
+def _lives(said: str | None) -> float | None:
+    if said is None:
+        return LIVES
+    return None if said == "off" else go_seconds(said)
 
 
 def settings_of(config: MachineConfig) -> dict[str, str]:

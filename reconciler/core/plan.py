@@ -6,7 +6,7 @@ release, free what nothing refers to. Within a variant the new release is regist
 
 from __future__ import annotations
 
-from reconciler.core.changes import Plan
+from reconciler.core.changes import RAILS, Plan
 from reconciler.core.plan_disk import hold_what_does_not_fit, with_room_of
 from reconciler.core.plan_fetch import plan_unused_sources
 from reconciler.core.plan_measure import verdicts_of
@@ -68,12 +68,12 @@ def make_plan(
         now,
     )
     going = {change.build_key for change in room}
-    unused = [
-        one for one in plan_unreferenced(desired, observed, recorded, ordered) if one.build_key not in going
-    ]
-    freed, waiting_too = without_failed_removals(
-        (*unused, *plan_unused_sources(desired, observed)), recorded, now
-    )
+    unused: list[Change] = []
+    if not any(hold.reason in RAILS for hold in prunes_held):
+        freeable = plan_unreferenced(desired, observed, recorded, ordered)
+        unused = [one for one in freeable if one.build_key not in going]
+        unused += plan_unused_sources(desired, observed)
+    freed, waiting_too = without_failed_removals(unused, recorded, now)
     held = [hold for variant in variants for hold in variant.held]
     return Plan(
         revision=desired.revision,

@@ -11,7 +11,7 @@ from reconciler.core.ownership import is_ours
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from reconciler.core.desired import Desired
     from reconciler.core.observed import Observed
@@ -144,9 +144,7 @@ def plan_unreferenced(
 ) -> list[Change]:
     """Artifacts that nothing will use once `changes` are carried out. Nothing is freed while anything is not
     understood: a manifest, a source, or a served folder that nobody can read may want them."""
-    unread = bool(observed.unreadable) or any(folder.marker is None for folder in observed.folders)
-    unread = unread or any(one.fetch is not None and not one.fetch.known for one in desired.wanted)
-    if not desired.complete or desired.unresolved or unread:
+    if why_artifacts_stay(desired, observed):
         return []
     leaving = {
         (change.variant, number)
@@ -155,28 +153,47 @@ def plan_unreferenced(
         for number in (change.numbers or (change.number,))
     }
     keys = observed.artifacts.keys() | observed.damaged_artifacts.keys()
-    used = used_keys(desired, observed, leaving) | _kept_to_go_back(desired, observed, recorded).keys()
+    used = used_keys(desired, observed, leaving) | kept_to_go_back(desired, observed, recorded).keys()
     return [_free(observed, key) for key in sorted(keys - used)]
 
 
-def used_keys(desired: Desired, observed: Observed, leaving: set[tuple[str, int]]) -> set[object]:
+def why_artifacts_stay(desired: Desired, observed: Observed) -> str:
+    """What nobody understands just now, and may want any artifact; "" where all is understood."""
+    if not desired.complete:
+        return "a manifest is invalid, and may want it"
+    if desired.unresolved:
+        return f"the source of {min(desired.unresolved)} cannot be read, and may be what it is made from"
+    unread = [*observed.unreadable, *(one.variant for one in observed.folders if one.marker is None)]
+    if unread:
+        return f"a served folder of {min(unread)} cannot be read, and may be made from it"
+    unseen = [one.variant for one in desired.wanted if one.fetch is not None and not one.fetch.known]
+    return f"the source of {min(unseen)} was never here, and may be what it is made from" if unseen else ""
+
+
+def used_keys(desired: Desired, observed: Observed, leaving: set[tuple[str, int]]) -> set[str]:
     """The build keys that something declares, serves or names."""
-    used: set[object] = {one.release.recipe.build_key for one in desired.wanted}
-    used |= {one.instead.release.recipe.build_key for one in desired.wanted if one.instead is not None}
-    used |= {
-        folder.marker.build_key
-        for folder in observed.folders
-        if folder.marker is not None and (folder.variant, folder.number) not in leaving
-    }
-    used |= {
-        registration.properties.get("reconciler_build_key")
-        for registration in observed.registrations
-        if (registration.name, registration.number) not in leaving
-    }
-    return used
+    return {key for key, _ in _uses(desired, observed, leaving)}
 
 
-def _kept_to_go_back(desired: Desired, observed: Observed, recorded: Recorded) -> dict[str, str]:
+def users(desired: Desired, observed: Observed) -> dict[str, str]:
+    """By build key, what declares, serves or names it: the first of them in words."""
+    return dict(reversed(list(_uses(desired, observed, set()))))
+
+
+def _uses(desired: Desired, observed: Observed, leaving: set[tuple[str, int]]) -> Iterator[tuple[str, str]]:
+    for one in desired.wanted:
+        yield one.release.recipe.build_key, f"{one.variant} is declared"
+        if one.instead is not None:
+            yield one.instead.release.recipe.build_key, f"{one.variant} is declared"
+    for folder in observed.folders:
+        if folder.marker is not None and (folder.variant, folder.number) not in leaving:
+            yield folder.marker.build_key, f"{folder.variant}:{folder.number} is served from it"
+    for entry in observed.registrations:
+        if (entry.name, entry.number) not in leaving and "reconciler_build_key" in entry.properties:
+            yield entry.properties["reconciler_build_key"], f"{entry.id} is registered"
+
+
+def kept_to_go_back(desired: Desired, observed: Observed, recorded: Recorded) -> dict[str, str]:
     """The build keys of earlier releases within each model's limit, with when they were served."""
     found: dict[str, str] = {}
     for wanted in desired.wanted:
@@ -193,7 +210,7 @@ def _kept_to_go_back(desired: Desired, observed: Observed, recorded: Recorded) -
 def plan_room(desired: Desired, observed: Observed, recorded: Recorded, need: int) -> list[Change]:
     """What is kept only to go back to, oldest first, as far as it makes room for `need` bytes; nothing if all of it
     would not be enough."""
-    since = _kept_to_go_back(desired, observed, recorded)
+    since = kept_to_go_back(desired, observed, recorded)
     used = used_keys(desired, observed, set())
     changes, room = [], observed.disk_free
     for key in sorted(since, key=lambda key: (since[key], key)):

@@ -21,7 +21,7 @@ from pydantic import (
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core.core_schema import WithDefaultSchema
 
-from reconciler.core.chat_template import CONTENT
+from reconciler.core.chat_template import CONTENT, LONGEST_PATTERN
 from reconciler.core.fields import (
     TEMPLATE_FORMS,
     AnyText,
@@ -185,7 +185,7 @@ def _content_once(pattern: str) -> str:
 
 Pattern = Annotated[
     str,
-    Field(max_length=16_384),
+    Field(max_length=LONGEST_PATTERN),
     AfterValidator(_content_once),
     expect(
         f"text with {CONTENT} in it, once",

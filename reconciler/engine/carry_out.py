@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import time
 import uuid
 from dataclasses import dataclass, field
 
@@ -17,6 +16,7 @@ from reconciler.core.errors import Disturbed, PermanentError
 from reconciler.core.recorded import RecordedRelease
 from reconciler.engine.machine import served_folders, twins_in
 from reconciler.engine.proving import prove, require_compared
+from reconciler.engine.quarantine import quarantine_folder
 from reconciler.engine.remembering import remember_registered, remember_retired
 from reconciler.engine.runtime import of_this_runtime
 from reconciler.host import durable
@@ -220,7 +220,7 @@ def _mend_folder(change: Change, execution: Execution, final: str) -> Marker:
     staged = execution.fresh_staging()
     marker = assemble_release(change, execution, staged)
     if exists:
-        durable.replace_files(staged, final, _quarantine(machine), machine.stamps.move)
+        durable.replace_files(staged, final, quarantine_folder(machine.layout), machine.stamps.move)
     else:
         durable.publish(staged, final)
     return marker
@@ -235,11 +235,7 @@ def _is_wanted(folder: ServedFolder, change: Change, execution: Execution) -> bo
 
 def _clear_the_way(path: str, machine: Machine) -> None:
     """A link or a file where a folder of ours belongs is moved aside; what a link leads to is not touched."""
-    make_plain(machine.layout.root, path, _quarantine(machine))
-
-
-def _quarantine(machine: Machine) -> str:
-    return machine.layout.at("quarantine", f"{time.time_ns()}")
+    make_plain(machine.layout.root, path, quarantine_folder(machine.layout))
 
 
 def _retire(change: Change, execution: Execution) -> None:
@@ -279,7 +275,7 @@ def _remove_release(variant: str, number: int, execution: Execution) -> None:
     if marker is not None and marker.owner == machine.owner:
         durable.free(durable.unname(path, machine.layout.trash), machine.stamps.remove)
     elif marker is None and os.path.isdir(path):  # planned, so a record or a registration says it was ours
-        durable.unname(path, _quarantine(machine))
+        durable.unname(path, quarantine_folder(machine.layout))
     machine.records.save_number(variant, number)
     _require_gone(identity, path, execution)
 

@@ -51,7 +51,7 @@ def examine(
     yield _cage(cage_wish)
     yield _git()
     yield _clock(layout)
-    yield from _lock_and_leftovers(layout)
+    yield from _lock_and_leftovers(layout, traits.quarantine_for)
     yield _scrubbed(layout)
 
 
@@ -238,7 +238,7 @@ def _clock(layout: Layout) -> Diagnosis:
     return _ok("clock", f"it is {time}, after the newest event" if newest else f"it is {time}")
 
 
-def _lock_and_leftovers(layout: Layout) -> Iterator[Diagnosis]:
+def _lock_and_leftovers(layout: Layout, lives: float | None) -> Iterator[Diagnosis]:
     working = holder(layout.lock)
     yield _ok("lock", str(working or "no pass is at work"))
     for folder in ("staging", "trash"):
@@ -260,7 +260,10 @@ def _lock_and_leftovers(layout: Layout) -> Iterator[Diagnosis]:
         message = (
             f"{len(kept)} thing(s) that did not belong into served folders are in {layout.at('quarantine')}"
         )
-        yield _warning("leftovers", message, "look at them, then delete them: reconciler never will")
+        stays = (
+            f"they go after {lives / 3600:g} h (quarantineFor)" if lives is not None else "nothing frees them"
+        )
+        yield _warning("leftovers", message, f"look at them, and take back what you want: {stays}")
     torn = [name for name in (*_names(layout.root), *_names(layout.records)) if is_temporary(name)]
     if torn and not working:
         message = f"{len(torn)} unfinished write(s)"

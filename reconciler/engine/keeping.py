@@ -17,7 +17,7 @@ import contextlib
 import time
 from functools import partial
 
-from reconciler.core.changes import LONG, MAKES_ROOM
+from reconciler.core.changes import LONG, MAKES_ROOM, RAILS
 from reconciler.core.errors import ReconcilerError
 from reconciler.core.plan_fetch import plan_unused_sources
 from reconciler.core.plan_prune import plan_unreferenced
@@ -28,6 +28,7 @@ from reconciler.engine.long_work import LongWork, work_key
 from reconciler.engine.machine import observe, recall
 from reconciler.engine.options import PassResult
 from reconciler.engine.planning import look
+from reconciler.engine.quarantine import age_quarantine, quarantine_folder
 from reconciler.engine.recording import record_pass
 from reconciler.engine.refusals import noted
 from reconciler.engine.remembering import remember_served
@@ -222,6 +223,8 @@ class Keeping:
         self._clear()
         with noted("scrub.refused"):
             take_doubts(self._machine)
+        with noted("quarantine.refused"):
+            age_quarantine(self._machine)
         for sweep in (self._machine.store.sweep, self._machine.records.sweep, self._machine.shelf.sweep):
             with noted("sweep.refused"):
                 sweep()
@@ -231,7 +234,7 @@ class Keeping:
         layout = self._machine.layout
         for folder in (layout.trash, layout.staging):
             with noted("sweep.refused"):
-                make_plain(layout.root, folder, layout.at("quarantine", f"{time.time_ns()}"))
+                make_plain(layout.root, folder, quarantine_folder(layout))
                 durable.empty(folder, keep=(*keep, *self._workers.folders))
 
 
@@ -268,6 +271,8 @@ def _without_variant(plan: Plan, action: str) -> list[Change]:
 
 def _freed(first: Look, quick: list[Change]) -> list[Change]:
     """What can be freed though the plan as a whole is not carried out yet."""
+    if any(hold.reason in RAILS for hold in first.plan.held):
+        return []
     return plan_unreferenced(first.resolution.desired, first.observed, first.recorded, quick)
 
 

@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
 
 
 def bytes_below(folder: str) -> int:
@@ -22,6 +27,32 @@ def bytes_below(folder: str) -> int:
                         seen.add((status.st_dev, status.st_ino))
                         total += _bytes(status)
     return total
+
+
+def given_back(groups: Iterable[Iterable[str]]) -> list[int]:
+    """Bytes that each group of paths (with all below them) gives back when they go in this order: a file with several
+    names counts where the last of them goes, and not at all while another is left elsewhere. Blocks that a file system
+    shares between files (reflinks) are counted as if they were not: no system call tells."""
+    names: dict[tuple[int, int], int] = {}
+    return [sum(_last(status, names) for path in group for status in _files_at(path)) for group in groups]
+
+
+def _last(status: os.stat_result, names: dict[tuple[int, int], int]) -> int:
+    inode = (status.st_dev, status.st_ino)
+    names[inode] = names.get(inode, 0) + 1
+    return _bytes(status) if names[inode] >= status.st_nlink else 0
+
+
+def _files_at(path: str) -> Iterator[os.stat_result]:
+    """Links are not followed. What cannot be read gives nothing back."""
+    with contextlib.suppress(OSError):
+        status = os.lstat(path)
+        if not stat.S_ISDIR(status.st_mode):
+            yield status
+            return
+        with os.scandir(path) as entries:
+            for entry in entries:
+                yield from _files_at(entry.path)
 
 
 def _bytes(status: os.stat_result) -> int:

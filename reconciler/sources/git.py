@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     T = TypeVar("T")
 
-__all__ = ["STALE", "Credentials", "Followed", "follow", "stands"]
+__all__ = ["STALE", "Credentials", "Followed", "alone", "follow", "stands"]
 
 STALE = "Stale"  # the code of the warning that the server did not answer
 LOCK_PATIENCE = 60.0  # seconds: another reconciler may be fetching
@@ -74,7 +74,7 @@ def follow(
     Raises what went wrong when there is no accepted commit to go on with.
     """
     sources = layout.at("sources")
-    with _alone(sources):
+    with alone(sources):
         following = _Following(remote, layout, credentials, allowed_roots)
         choice = following.choose(accepted)
         parsed = following.read(choice.commit)
@@ -211,7 +211,7 @@ class _Following:
 
 
 @contextlib.contextmanager
-def _alone(folder: str) -> Iterator[None]:
+def alone(folder: str) -> Iterator[None]:
     """One process at a time fetches and exports: `plan` does so too, without the root's lock."""
     durable.make_folder(folder)
     deadline = time.monotonic() + LOCK_PATIENCE

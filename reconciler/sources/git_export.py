@@ -55,7 +55,9 @@ class Exports:
                 durable.empty(folder)
 
     def forget_others(self) -> None:
-        """Free what the last read did not ask for."""
+        """Free what the last read did not ask for; nothing behind a link, which may be another's."""
+        if os.path.islink(self.folder):
+            return
         for name in os.listdir(self.folder) if os.path.isdir(self.folder) else ():
             if len(name) == 40 and name not in self.used:
                 durable.free(

@@ -80,7 +80,10 @@ class Shelf:
         return source.size - self._have(source)
 
     def held(self) -> dict[str, int]:
-        """Bytes on disk by digest, also of what is only partly there."""
+        """Bytes on disk by digest, also of what is only partly there. Nothing where a link leads elsewhere: what is
+        held may be freed, and that may be another's."""
+        if any(map(os.path.islink, (os.path.dirname(self.home), self.home))):
+            return {}
         sizes: dict[str, int] = {}
         for home in (self.home, os.path.join(self.home, "partial")):
             for name in _names(home):
@@ -119,8 +122,12 @@ class Shelf:
 
     def free(self, digest: str) -> None:
         """All of one source. The name goes first."""
-        for path in (self.folder(digest), self.partial(digest), self._facts(digest)):
+        for path in self.places(digest):
             self._discard(path)
+
+    def places(self, digest: str) -> tuple[str, ...]:
+        """All that `free` takes away."""
+        return self.folder(digest), self.partial(digest), self._facts(digest)
 
     def sweep(self) -> None:
         trash = os.path.join(self.home, "trash")

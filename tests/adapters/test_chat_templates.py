@@ -23,6 +23,7 @@ from reconciler.core.presets import PRESETS, preset
 from reconciler.core.template_dialect import FILTERS, FUNCTIONS, METHODS, TAGS, TESTS, TESTS_BY_NAME
 from reconciler.core.template_lint import lint
 from tests.chat import render
+from tests.core.test_role_form import EXACT
 
 pytest.importorskip("onnxruntime_genai")
 
@@ -83,7 +84,7 @@ def test_a_preset(name: str, messages: list[dict[str, str]], asked: bool, runtim
 
 PATTERN = st.builds(
     lambda before, after: f"{before}{CONTENT}{after}",
-    *[st.text(st.sampled_from("{}%#'\"\\\n\t |-a é😀"), max_size=8)] * 2,
+    *[st.text(st.sampled_from("{}%#'\"\\\n\t\r |-a é😀"), max_size=8)] * 2,
 ).filter(lambda text: text.count(CONTENT) == 1)
 ROLES: st.SearchStrategy[Any] = st.builds(
     Roles, user=st.just("") | PATTERN, assistant=st.just("") | PATTERN, prompt=PATTERN
@@ -95,6 +96,16 @@ ROLES: st.SearchStrategy[Any] = st.builds(
 def test_any_role_form(runtime: Render, roles: Roles, asked: bool) -> None:
     messages = talk("u: {{ x }}", "a: 'a'\n", "u: b\\")
     assert runtime(jinja_of(roles), messages, asked) == render(jinja_of(roles), messages, asked)
+
+
+@pytest.mark.parametrize(("template", "roles"), EXACT.values(), ids=EXACT)
+def test_an_exact_role_form_is_the_same_text_in_the_runtime(
+    template: str, roles: Roles, runtime: Render
+) -> None:
+    for messages in CONVERSATIONS.values():
+        for asked in (True, False):
+            texts = {runtime(form, messages, asked) for form in (template, jinja_of(roles))}
+            assert len(texts) == 1 or all(text.startswith("error: ") for text in texts)
 
 
 def test_the_templates_of_this_repository(runtime: Render) -> None:

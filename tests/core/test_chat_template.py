@@ -59,7 +59,7 @@ def test_a_role_without_a_pattern_is_never_left_out_in_silence(message: dict[str
 
 
 LITERAL = st.text(
-    st.sampled_from("{}%#'\"\\\n\t |-a é😀") | st.characters(exclude_categories=["Cc", "Cs"]), max_size=12
+    st.sampled_from("{}%#'\"\\\n\t\r |-a é😀") | st.characters(exclude_categories=["Cc", "Cs"]), max_size=12
 ).filter(lambda text: CONTENT not in text)
 PATTERN = st.builds(lambda before, after: f"{before}{CONTENT}{after}", LITERAL, LITERAL).filter(
     lambda text: text.count(CONTENT) == 1

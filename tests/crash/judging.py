@@ -30,7 +30,7 @@ TIMES = {
 }
 NUMBERED = {"number", "highWater", "high_water", "reconciler_revision"}
 UNSTEADY = ("timings", "lastAttemptedRevision", "sha256")
-LEFT_ALONE = ("events", "stamps.json", "parsed.json", "lock", "measurements.json")
+LEFT_ALONE = ("events", "stamps.json", "parsed.json", "lock", "measurements.json", "quarantine.json")
 
 
 def listed(world: World) -> dict[str, dict[str, Any]]:

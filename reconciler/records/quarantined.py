@@ -1,0 +1,36 @@
+"""How old is what lies in quarantine, on disk. What cannot be trusted is forgotten, and everything in there is new
+again: later is safe."""
+
+from __future__ import annotations
+
+from reconciler.core.quarantine import Ages, is_ours
+from reconciler.host.sealed import Damaged
+from reconciler.records import documents
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from reconciler.core.layout import Layout
+    from reconciler.records.documents import Document
+
+
+def read_ages(layout: Layout) -> Ages:
+    try:
+        return documents.read(_path(layout), _form) or Ages()
+    except Damaged:
+        return Ages()
+
+
+def write_ages(layout: Layout, ages: Ages) -> None:
+    documents.write(_path(layout), {"looked": ages.looked, "seconds": ages.seconds})
+
+
+def _form(document: Document) -> Ages:
+    try:
+        seconds = {str(name): float(age) for name, age in document["seconds"].items() if is_ours(name)}
+        return Ages(looked=float(document["looked"]), seconds=seconds)
+    except (LookupError, TypeError, ValueError, AttributeError):
+        raise Damaged("it is not in the form of ages") from None
+
+
+def _path(layout: Layout) -> str:
+    return layout.at("records", "quarantine.json")
