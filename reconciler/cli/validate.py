@@ -27,6 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    from reconciler.engine.own_templates import own_templates
     from reconciler.engine.resolve import resolve
     from reconciler.host.stamps import Unhashed
     from reconciler.sources.manifests import load
@@ -38,7 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
         parsed = load(path, allowed_roots=tuple(arguments.source_root))
         resolution = resolve(parsed, Unhashed.empty())
         problems += resolution.problems
-        warnings += resolution.warnings
+        warnings += (*resolution.warnings, *own_templates(parsed.models, resolution))
         models += len(parsed.models)
     view = problems_view(problems, warnings)
     if arguments.output == "text":

@@ -68,7 +68,7 @@ def written_files(
     config = genai.genai_config(genai_config, release.generation)
     files = {
         "genai_config.json": _json(config),
-        "chat_template.jinja": _template(release.template),
+        "chat_template.jinja": template_bytes(release.template),
         "inference_model.json": _json(_inference_model(release, number, genai.context_length(config))),
     }
     if tokenizer_config is not None:
@@ -76,7 +76,7 @@ def written_files(
     return files
 
 
-def _template(text: str) -> bytes:
+def template_bytes(text: str) -> bytes:
     """UTF-8 with plain line feeds: a byte order mark or a carriage return would become part of every
     prompt."""
     return text.removeprefix("\ufeff").replace("\r\n", "\n").encode()

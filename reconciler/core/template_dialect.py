@@ -68,6 +68,9 @@ _INSTEAD = dict.fromkeys(("eq", "equalto", "sameas"), "write `==`") | {
     "undefined": "write `is not defined`",
     "first": "write `[0]`",
     "d": "write `default`",
+    "% of a text": "join texts with ~",
+    "0 arguments": "write .split(' ')",
+    "2 arguments": "write .split(x) with one argument",
 }
 _DOCUMENTED = "docs/manifests/prompt-template.md lists what it knows"
 _OPTIONAL = frozenset({"tools", "documents"})
@@ -165,6 +168,12 @@ def _words(node: nodes.Node, own: set[str]) -> Iterator[_Word]:
             yield _Word(kind="test", name=node.name, known=TESTS, common=node.name in tests.TESTS)
         case nodes.Call(node=nodes.Name(name=str(name))) if name not in own:
             yield _Word(kind="function", name=name, known=FUNCTIONS, common=True)
+        case nodes.Call(node=nodes.Getattr(attr="split")) if len(node.args) != 1:
+            yield _Word(
+                kind="way to call split", name=f"{len(node.args)} arguments", known=frozenset(), common=True
+            )
+        case nodes.Mod(left=nodes.Const(value=str())):
+            yield _Word(kind="operator", name="% of a text", known=frozenset(), common=True)
         case nodes.Call(node=nodes.Getattr(attr=str(name))):
             common = any(hasattr(kind, name) for kind in (str, list, dict))
             yield _Word(kind="method", name=name, known=METHODS, common=common)

@@ -135,19 +135,24 @@ class _Renderer(Expressions):
         items = list(self.iterable(node.iter))
         if node.test is not None:
             items = [one for one in items if self.holds(node.test, node.target, one)]
+        self._scopes.append({})  # for all rounds: the runtime keeps what one has set
+        try:
+            self._rounds(node, items)
+        finally:
+            self._scopes.pop()
+        if not items:
+            self.run(node.else_)
+
+    def _rounds(self, node: nodes.For, items: list[Any]) -> None:
         for number, one in enumerate(items):
-            self._scopes.append({"loop": Loop(items, number)})
+            self._scopes[-1]["loop"] = Loop(items, number)
+            self.bind(node.target, one)
             try:
-                self.bind(node.target, one)
                 self.run(node.body)
             except _Continue:
                 continue
             except _Break:
                 break
-            finally:
-                self._scopes.pop()
-        if not items:
-            self.run(node.else_)
 
     def assign(self, node: nodes.Assign) -> None:
         self.bind(node.target, self.value(node.node))

@@ -3,6 +3,7 @@ the statements and the story."""
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from jinja2 import nodes
@@ -17,6 +18,7 @@ from reconciler.core.template_values import (
     checked,
     compared,
     item,
+    joined_of,
     size_of,
     text_of,
 )
@@ -65,22 +67,17 @@ class Expressions:
     def negated(self, node: nodes.Not) -> bool:
         return not self.value(node.node)
 
-    def both(self, node: nodes.And) -> Any:
-        left = self.value(node.left)
-        return self.value(node.right) if left else left
+    def both(self, node: nodes.And) -> bool:
+        return bool(self.value(node.left)) and bool(self.value(node.right))
 
     def either(self, node: nodes.Or) -> Any:
         left = self.value(node.left)
         return left or self.value(node.right)
 
     def comparison(self, node: nodes.Compare) -> bool:
-        left = self.value(node.expr)
-        for operand in node.ops:
-            right = self.value(operand.expr)
-            if not compared(operand.op, left, right):
-                return False
-            left = right
-        return True
+        if len(node.ops) > 1:
+            raise NotRendered("chained comparisons are not followed here")
+        return compared(node.ops[0].op, self.value(node.expr), self.value(node.ops[0].expr))
 
     def condition(self, node: nodes.CondExpr) -> Any:
         if self.value(node.test):
@@ -96,6 +93,10 @@ class Expressions:
             return item(held, self.value(node.arg))
         ends = (node.arg.start, node.arg.stop, node.arg.step)
         start, stop, step = (self.value(one) if one is not None else None for one in ends)
+        if isinstance(held, str) and not held.isascii():
+            raise NotRendered(
+                "a slice of letters beyond ASCII, which the runtime cuts apart, is not followed here"
+            )
         return held[start:stop:step]
 
     def sum(self, node: nodes.Add) -> Any:
@@ -111,12 +112,14 @@ class Expressions:
                 return left - right
             case nodes.Mul():
                 return left * right
+            case nodes.Div() if isinstance(left, int) and isinstance(right, int):
+                return int(left / right)  # towards nought, as the runtime rounds
             case nodes.Div():
                 return left / right
             case nodes.FloorDiv():
-                return left // right
+                return int(left / right)
             case _:
-                return left % right
+                return int(math.fmod(left, right))
 
     def signed(self, node: nodes.Neg) -> Any:
         return -self.value(node.node)
@@ -124,7 +127,7 @@ class Expressions:
     def joined(self, node: nodes.Concat) -> str:
         text = ""
         for one in node.nodes:
-            text = checked(text + text_of(self.value(one)))
+            text = checked(text + joined_of(self.value(one)))
         return text
 
     def filtered(self, node: nodes.Filter) -> Any:

@@ -13,6 +13,7 @@ from jinja2.ext import Extension
 
 from reconciler.core.quoting import shown
 from reconciler.core.template_dialect import foreign
+from reconciler.core.template_differences import Difference, spelt_differently, understood_differently
 from reconciler.core.value import value
 
 TYPE_CHECKING = False
@@ -69,6 +70,8 @@ def lint(data: bytes) -> tuple[Finding, ...]:
         return (unreadable,)
     text = data.decode("utf-8")
     try:
+        if spelt := _spelt(text):
+            return spelt  # Python would warn of its escapes while it reads on
         tree = _SYNTAX.parse(text)
     except TemplateSyntaxError as error:
         message = f"expected Jinja: {shown(error.message or 'syntax error', 160)}"
@@ -79,7 +82,14 @@ def lint(data: bytes) -> tuple[Finding, ...]:
         )
     except ValueError:  # Python reads no number of more than 4,300 digits
         return (Finding(code="TemplateSyntax", line=0, message="expected numbers of a few digits"),)
-    return (*_reach(tree), *_unknown(tree, text), *_white_space(text))
+    return _judged(tree, text)
+
+
+def _judged(tree: nodes.Template, text: str) -> tuple[Finding, ...]:
+    reach = tuple(_reach(tree))
+    if _TOO_NESTED in reach:
+        return reach  # too deep to follow
+    return (*reach, *_unknown(tree, text), *_differences(tree), *_white_space(text))
 
 
 def parsed_template(text: str) -> nodes.Template:
@@ -206,6 +216,21 @@ def _unknown(tree: nodes.Template, text: str) -> Iterator[Finding]:
         if token == "raw_begin":
             message = "expected a tag that the runtime knows, got raw"
             yield Finding(code="TemplateUnknown", line=line, message=message, hint="write {{ '{{' }}")
+
+
+def _spelt(text: str) -> tuple[Finding, ...]:
+    return tuple(map(_difference, spelt_differently(text, _SYNTAX)))
+
+
+def _differences(tree: nodes.Template) -> Iterator[Finding]:
+    """Each said once for a line."""
+    return map(_difference, dict.fromkeys(understood_differently(tree)))
+
+
+def _difference(one: Difference) -> Finding:
+    return Finding(
+        code="TemplateDialect", line=one.line, message=one.message, hint=one.hint, serious=one.serious
+    )
 
 
 def _white_space(text: str) -> Iterator[Finding]:

@@ -102,21 +102,26 @@ def item(held: Any, key: Any) -> Any:
         return held.fields.get(key, UNDEFINED)
     if isinstance(held, dict):
         return held.get(key, UNDEFINED)
-    if isinstance(held, (list, tuple, str)) and isinstance(key, int):
-        return held[key] if -len(held) <= key < len(held) else UNDEFINED
+    if isinstance(held, (list, tuple)) and isinstance(key, int):
+        return held[key]  # IndexError where there is none: the runtime fails, too
     return UNDEFINED
 
 
 def text_of(held: Any) -> str:
+    """As it is written; joined with others, what is nothing has a name (`joined_of`)."""
     if isinstance(held, str):
         return held
-    if isinstance(held, Undefined):
+    if held is None or isinstance(held, Undefined):
         return ""
-    if held is None or isinstance(held, (bool, int, float)):
+    if isinstance(held, (bool, int, float)):
         return str(held)
     if isinstance(held, (list, tuple, dict)):
         return str(held)
     raise NotRendered("it writes something that is no text")
+
+
+def joined_of(held: Any) -> str:
+    return text_of(held) if held is not None and held is not UNDEFINED else "None"
 
 
 def as_json(held: Any, indent: int | None = None) -> str:
@@ -125,11 +130,23 @@ def as_json(held: Any, indent: int | None = None) -> str:
     return json.dumps(held, ensure_ascii=False, indent=indent)
 
 
+def _same(left: Any, right: Any) -> bool:
+    """What is not defined is none, and True is not 1."""
+    if isinstance(left, bool) is not isinstance(right, bool):
+        return False
+    return bool((None if left is UNDEFINED else left) == (None if right is UNDEFINED else right))
+
+
+def _in(left: Any, right: Any) -> bool:
+    """Texts are not looked into."""
+    return right is not UNDEFINED and not isinstance(right, str) and left in right
+
+
 _COMPARED: dict[str, Callable[[Any, Any], bool]] = {
-    "eq": lambda left, right: left == right,
-    "ne": lambda left, right: left != right,
-    "in": lambda left, right: right is not UNDEFINED and left in right,
-    "notin": lambda left, right: right is UNDEFINED or left not in right,
+    "eq": _same,
+    "ne": lambda left, right: not _same(left, right),
+    "in": _in,
+    "notin": lambda left, right: not _in(left, right),
     "lt": lambda left, right: left < right,
     "lteq": lambda left, right: left <= right,
     "gt": lambda left, right: left > right,

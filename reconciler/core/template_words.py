@@ -1,7 +1,11 @@
 """The words of the dialect (core.template_dialect) that an example can be rendered with: each gives as much as it was
-given, or a little more. What is not here is not followed."""
+given, or a little more. What is not here is not followed. Where Python's word does something else, this is the
+runtime's: it knows the letters and the white space of ASCII, and counts bytes. (tests/adapters/test_chat_templates.py
+compares.)"""
 
 from __future__ import annotations
+
+import re
 
 from reconciler.core.template_values import (
     LONGEST,
@@ -11,6 +15,7 @@ from reconciler.core.template_values import (
     Undefined,
     as_json,
     item,
+    joined_of,
     text_of,
 )
 
@@ -20,18 +25,42 @@ if TYPE_CHECKING:
     from typing import Any
 
 
+WHITE = " \t\n\r"
+_LOWER = str.maketrans({chr(code): chr(code + 32) for code in range(65, 91)})
+_UPPER = str.maketrans({chr(code + 32): chr(code) for code in range(65, 91)})
+
+
 def _default(held: Any, other: Any = "", boolean: bool = False) -> Any:
-    return other if held is UNDEFINED or (boolean and not held) else held
+    return other if held is UNDEFINED or held is None or (boolean and not held) else held
+
+
+def _lower(held: Any) -> str:
+    return text_of(held).translate(_LOWER)
+
+
+def _stripped(how: Callable[..., str]) -> Callable[..., str]:
+    return lambda held, letters=WHITE: how(held, letters)
+
+
+def _capitalized(held: str) -> str:
+    return held[:1].translate(_UPPER) + held[1:]
+
+
+def _titled(held: str) -> str:
+    words = re.split(r"([ \t\n\r]+)", held)
+    return "".join(_capitalized(word.translate(_LOWER)) for word in words)
 
 
 def _join(held: Any, between: str = "", attribute: str | None = None) -> str:
-    parts = [text_of(item(one, attribute) if attribute is not None else one) for one in _list(held)]
+    parts = [joined_of(item(one, attribute) if attribute is not None else one) for one in _list(held)]
     if sum(map(len, parts)) + len(parts) * len(text_of(between)) > LONGEST:
         raise NotRendered(f"it joins more than {LONGEST:,} characters")
     return text_of(between).join(parts)
 
 
 def _list(held: Any) -> list[Any]:
+    if isinstance(held, str):
+        raise TypeError("the letters of a text")
     return [] if held is UNDEFINED else list(held)
 
 
@@ -47,7 +76,9 @@ def _chosen(keep: bool, by_attribute: bool) -> Callable[..., list[Any]]:
 
     def choose(held: Any, *arguments: Any) -> list[Any]:
         name, *rest = arguments if by_attribute else (None, *arguments)
-        test = _TESTS_BY_NAME[rest[0]] if rest else bool
+        if not rest:
+            raise NotRendered("choosing without a test is not followed here")
+        test = _TESTS_BY_NAME[rest[0]]
         given = rest[1:]
         found = []
         for one in _list(held):
@@ -59,12 +90,13 @@ def _chosen(keep: bool, by_attribute: bool) -> Callable[..., list[Any]]:
     return choose
 
 
-def _indent(held: Any, width: int = 4, first: bool = False, blank: bool = False) -> str:
+def _indent(held: Any, width: int = 4, first: bool = False) -> str:
     if not 0 <= width <= 16:
         raise ValueError("it indents too far")
+    if not held:
+        return ""
     lines = text_of(held).split("\n")
-    kept = [" " * width + line if line or blank else line for line in lines[1:]]
-    return "\n".join([(" " * width if first else "") + lines[0], *kept])
+    return ("\n" + " " * width).join([(" " * width if first else "") + lines[0], *lines[1:]])
 
 
 def _unique(held: Any) -> list[Any]:
@@ -78,11 +110,13 @@ def _unique(held: Any) -> list[Any]:
 
 
 def _length(held: Any) -> int:
-    return 0 if held is UNDEFINED else len(held)
+    if held is UNDEFINED:
+        raise TypeError("the length of something that is not defined")
+    return len(held.encode()) if isinstance(held, str) else len(held)
 
 
 def _sorted(held: dict[str, Any]) -> list[list[Any]]:
-    return [[key, held[key]] for key in sorted(held, key=lambda key: key.lower())]
+    return [[key, held[key]] for key in sorted(held)]
 
 
 def _int(held: Any, default: int = 0) -> int:
@@ -107,18 +141,17 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "last": lambda held: _list(held)[-1] if held else UNDEFINED,
     "length": _length,
     "list": _list,
-    "lower": lambda held: text_of(held).lower(),
+    "lower": _lower,
     "map": _map,
     "reject": _chosen(keep=False, by_attribute=False),
     "rejectattr": _chosen(keep=False, by_attribute=True),
     "safe": lambda held: held,
     "select": _chosen(keep=True, by_attribute=False),
     "selectattr": _chosen(keep=True, by_attribute=True),
-    "string": text_of,
+    "string": joined_of,
     "tojson": as_json,
-    "trim": lambda held, letters=None: text_of(held).strip(letters),
+    "trim": lambda held: text_of(held).strip(WHITE),
     "unique": _unique,
-    "upper": lambda held: text_of(held).upper(),
 }
 
 TESTS: dict[str, Callable[..., bool]] = {
@@ -128,9 +161,9 @@ TESTS: dict[str, Callable[..., bool]] = {
     "integer": lambda held: isinstance(held, int) and not isinstance(held, bool),
     "iterable": lambda held: isinstance(held, (str, list, tuple, dict, Undefined)),
     "mapping": lambda held: isinstance(held, dict),
-    "none": lambda held: held is None,
-    "number": lambda held: isinstance(held, (int, float)),
-    "sequence": lambda held: isinstance(held, (str, list, tuple, dict, Undefined)),
+    "none": lambda held: held is None or held is UNDEFINED,
+    "number": lambda held: isinstance(held, (int, float)) and not isinstance(held, bool),
+    "sequence": lambda held: isinstance(held, (list, tuple)),
     "string": lambda held: isinstance(held, str),
     "undefined": lambda held: isinstance(held, Undefined),
 }
@@ -150,6 +183,19 @@ def _of_text(name: str) -> Callable[..., Any]:
         return getattr(held, name)(*arguments)
 
     return act
+
+
+def _on_text(act: Callable[..., Any]) -> Callable[..., Any]:
+    def checked(held: Any, *arguments: Any) -> Any:
+        if not isinstance(held, str):
+            raise TypeError("a method of texts, of something that is no text")
+        return act(held, *arguments)
+
+    return checked
+
+
+def _split(held: str, separator: str) -> list[str]:
+    return held.split(separator)
 
 
 def _of_list(name: str) -> Callable[..., Any]:
@@ -174,12 +220,15 @@ def _cycle(held: Any, *values: Any) -> Any:
 
 
 METHODS: dict[str, Callable[..., Any]] = {
-    **{
-        name: _of_text(name) for name in ("capitalize", "endswith", "lstrip", "rstrip", "split", "startswith")
-    },
-    **{name: _of_text(name) for name in ("strip", "title", "lower", "upper")},
+    **{name: _of_text(name) for name in ("endswith", "startswith")},
     **{name: _of_list(name) for name in ("append", "insert", "pop")},
+    "capitalize": _on_text(_capitalized),
     "cycle": _cycle,
     "get": _get,
     "items": _pairs,
+    "lstrip": _on_text(_stripped(str.lstrip)),
+    "rstrip": _on_text(_stripped(str.rstrip)),
+    "split": _on_text(_split),
+    "strip": _on_text(_stripped(str.strip)),
+    "title": _on_text(_titled),
 }

@@ -17,13 +17,18 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from reconciler.core.bars import Fixture
 from reconciler.core.chat_template import CONTENT, jinja_of
 from reconciler.core.manifest import Roles
 from reconciler.core.presets import PRESETS, preset
 from reconciler.core.template_dialect import FILTERS, FUNCTIONS, METHODS, TAGS, TESTS, TESTS_BY_NAME
+from reconciler.core.template_example import render as example_render
 from reconciler.core.template_lint import lint
+from reconciler.core.template_values import NotRendered
 from tests.chat import render
 from tests.core.test_role_form import EXACT
+from tests.core.test_template_example import WORDS
+from tests.core.test_template_lint import ALIKE, DIFFERENT, REFUSED, in_a_loop
 
 pytest.importorskip("onnxruntime_genai")
 
@@ -132,7 +137,44 @@ def test_what_the_lint_warns_of_is_what_the_two_render_differently(template: str
 
 
 ASKING = talk("u: x")
-REFUSED = (
+
+
+def ours(template: str, messages: list[dict[str, str]], asked: bool) -> str | None:
+    """As fixtures are rendered when manifests are read; None where that gives up."""
+    said = tuple((one["role"], one["content"]) for one in messages)
+    try:
+        return example_render(template, Fixture(messages=said, rendered="", asked=asked))
+    except NotRendered:
+        return None
+
+
+@pytest.mark.parametrize("name", DIFFERENT)
+def test_what_is_understood_differently(name: str, runtime: Render) -> None:
+    """If this fails the runtime has learnt it, and the warning can go. Our own renderer does as the runtime."""
+    template = in_a_loop(DIFFERENT[name][0])
+    served = runtime(template, ASKING, False)
+    assert served != render(template, ASKING, False)
+    assert ours(template, ASKING, False) in (served, None)
+
+
+@pytest.mark.filterwarnings("ignore:invalid escape sequence")  # of Python, which keeps the backslash
+@pytest.mark.parametrize("piece", REFUSED.values(), ids=REFUSED)
+def test_what_the_runtime_does_not_read_as_hugging_face(piece: str, runtime: Render) -> None:
+    template = in_a_loop(piece)
+    assert runtime(template, ASKING, False) != render(template, ASKING, False)
+
+
+@pytest.mark.parametrize("template", [*map(in_a_loop, ALIKE.values()), *WORDS.values()], ids=[*ALIKE, *WORDS])
+def test_what_both_understand_alike(template: str, runtime: Render) -> None:
+    messages = talk("s: xay", "u: x", "a: b ")
+    served = runtime(template, messages, True)
+    assert served == ours(template, messages, True)
+    assert served == render(template, messages, True) or "TemplateWhitespace" in {
+        f.code for f in lint(template.encode())
+    }
+
+
+UNKNOWN = (
     "not callable",
     "Undefined filter",
     "Undefined test",
@@ -145,7 +187,7 @@ REFUSED = (
 def knows(runtime: Render, template: str) -> bool:
     """Other complaints (of arguments, of types) come from words that are known."""
     answer = runtime(template, ASKING, False)
-    return not (answer.startswith("error: ") and any(refusal in answer for refusal in REFUSED))
+    return not (answer.startswith("error: ") and any(refusal in answer for refusal in UNKNOWN))
 
 
 def test_the_filters_and_functions_that_the_runtime_knows(runtime: Render) -> None:

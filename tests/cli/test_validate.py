@@ -62,6 +62,26 @@ def test_a_template_of_another_family_is_worth_a_warning(
     assert [w for w in found(machine, "warnings") if w[0] == "TemplateForeign"] == expected
 
 
+def test_the_models_own_template_is_read_as_the_runtime_will(machine: TestMachine) -> None:
+    """Made for Hugging Face, as most are: nobody here can change it, so whatever it is, it is a warning."""
+    own = machine.folder / "fleet" / "model" / "chat_template.jinja"
+    own.chmod(0o644)
+    own.write_text(
+        "{% for m in messages %}\n{% if '</think>' in m.content %}{{ m.content | nosuch }}{% endif %}{% endfor %}"
+    )
+    machine.declare(template="source")
+    done = machine.run("validate")
+    assert done.code == 0
+    assert (
+        "capitals.yaml:8: spec.promptTemplate: the model's own template, line 1: expected `-` in tags"
+        in done.err
+    )
+    expected = {"TemplateWhitespace", "TemplateDialect", "TemplateUnknown"}
+    assert {code for code, _, line in found(machine, "warnings") if line == 8} == expected
+    machine.declare(template="chatml")
+    assert found(machine, "warnings") == []
+
+
 def test_a_marker_that_is_a_token_is_no_stranger(machine: TestMachine) -> None:
     """Without a template of its own, the tokenizer alone decides."""
     folder = write_qwen2(machine.folder / "fleet" / "bare")

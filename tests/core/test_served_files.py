@@ -9,12 +9,15 @@ from typing import Any
 
 import pytest
 
+from reconciler.core.chat_template import jinja_of
 from reconciler.core.digest import of_bytes
 from reconciler.core.errors import PermanentError
 from reconciler.core.genai_config import genai_config
-from reconciler.core.manifest import Generation
+from reconciler.core.manifest import Generation, Roles
+from reconciler.core.presets import PRESETS, preset
 from reconciler.core.release import Artifact, StoredFile
 from reconciler.core.served_files import kept_files, written_files
+from reconciler.core.value import as_dict
 from tests.converted_model import release_of
 
 CONFIG: dict[str, Any] = {  # as onnxruntime-genai 0.14.1 writes it for Qwen2
@@ -222,6 +225,19 @@ def test_inference_model_has_foundrys_file_form() -> None:
 def test_a_template_without_roles_leaves_the_prompt_template_empty() -> None:
     written = written_files(release_of(), 1, edited({}), None)
     assert json.loads(written["inference_model.json"])["PromptTemplate"] is None
+
+
+@pytest.mark.parametrize("name", [name for name in PRESETS if name != "source"])
+def test_whoever_reads_the_prompt_template_reads_the_same(name: str) -> None:
+    """Foundry Local 0.x prefers it to chat_template.jinja: it says the very same, or nothing."""
+    template = preset(name)
+    assert template.jinja is not None
+    roles = as_dict(template.roles) if template.roles else None
+    written = written_files(release_of(template.jinja, roles), 1, edited({}), None)
+    told = json.loads(written["inference_model.json"])["PromptTemplate"]
+    assert (told is None) is (template.roles is None)
+    if told is not None:
+        assert jinja_of(Roles(**told)).encode() == written["chat_template.jinja"]
 
 
 def artifact(*paths: str) -> Artifact:

@@ -27,7 +27,7 @@ def findings(template: str) -> list[tuple[str, int]]:
         "{%- set ns = namespace(x=0) -%}{%- for m in messages[1:] if m.role != 'x' -%}{%- break -%}{%- endfor -%}",
         "{%- macro one(m) -%}{{ m.content | trim }}{%- endmacro -%}{{ one(messages[0]) }}",
         "{%- for i in range(messages | length) -%}{{ messages[i] | tojson }}{%- endfor -%}",
-        "{{ raise_exception('no') }}{{ strftime_now('%d') }}{{ messages | selectattr('role') | list }}",
+        "{{ raise_exception('no') }}{{ strftime_now('%d') }}{{ messages | selectattr('role', '==', 'x') | list }}",
         "{# a comment #}{{- messages[0].content * 2 -}}",
     ],
 )
@@ -122,6 +122,93 @@ def test_other_encodings_are_unreadable() -> None:
 def test_white_space_that_only_hugging_face_trims_is_a_warning(template: str, line: int) -> None:
     (finding,) = lint(template.encode())
     assert (finding.code, finding.line, finding.serious) == ("TemplateWhitespace", line, False)
+
+
+# Read by both, understood differently: each is rendered with both in tests/adapters/test_chat_templates.py.
+DIFFERENT: dict[str, tuple[str, str]] = {
+    "tools is defined": ("{{- tools is defined -}}", "`if tools`"),
+    "documents is not defined": ("{{- documents is not defined -}}", "`if documents`"),
+    "what is not given is none": ("{%- if thinking is none -%}a{%- endif -%}", "`is defined`"),
+    "a field that is not there is none": ("{%- if m.name is not none -%}a{%- endif -%}", "`is defined`"),
+    "and makes True or False": ("{{- m.content and 'a' -}}", "x if y else z"),
+    "and, or": ("{{- (true and 'a' or 'b') ~ '' -}}", "x if y else z"),
+    "a text in a text": ("{{- 'x' in m.content -}}", "split"),
+    "a text in a trimmed text": ("{{- 'x' in m['content'] | trim -}}", "split"),
+    "a text that is not in a text": ("{%- set said = m.content.strip() -%}{{- 'x' not in said -}}", "split"),
+    "one letter": ("{{- m.content[0] -}}", "[0:1]"),
+    "the last letter": ("{{- 'ab'[-1] -}}", "[0:1]"),
+    "dividing": ("{{- 3 / 2 -}}", "//"),
+    "chained": ("{{- 'a' == 'a' == true -}}", "and"),
+    "choosing without a test": ("{{- messages | selectattr('nothing') | list | length -}}", "equalto"),
+    "asked before it is set": ("{%- for x in [1, 2] -%}{{- y is defined -}}{%- set y = 1 -%}{%- endfor -%}", "set it"),
+    "set in one branch": (
+        "{%- for x in [1, 2] -%}{%- if x == 1 -%}{%- set y = 1 -%}{%- endif -%}{{- y -}}{%- endfor -%}", "set it",
+    ),
+    "set outside, too": (
+        "{%- set y = 0 -%}{%- for x in [1, 2] -%}{{- y -}}{%- set y = 1 -%}{%- endfor -%}", "set it",
+    ),
+    "captured": ("{%- for x in [1, 2] -%}{{- y -}}{%- set y -%}a{%- endset -%}{%- endfor -%}", "set it"),
+    "in a loop inside": (
+        "{%- for x in [1] -%}{%- for z in [1, 2] -%}{{- y -}}{%- set y = z -%}{%- endfor -%}{%- endfor -%}", "set it",
+    ),
+}  # fmt: skip
+# Read by Hugging Face alone, or as another text whatever the conversation.
+REFUSED: dict[str, str] = {
+    **{f"the escape {text}": f"{{{{- 'a{text}' -}}}}" for text in ("\\x41", "\\u0041", "\\0", "\\v", "\\/", "\\q")},
+    "an escaped line end": "{{- 'a\\\nb' -}}",
+    "a + before": "{%+ if true %}a{%- endif -%}",
+    "a + after": "{%- if true +%}a{%- endif -%}",
+    "texts side by side": "{{- 'a' 'b' -}}",
+    "split at white space": "{{- 'a b'.split() -}}",
+    "split once": "{{- 'a b'.split(' ', 1) -}}",
+    "a format": "{{- '%s' % 'a' -}}",
+}  # fmt: skip
+ALIKE = {
+    "a condition": "{%- if m.content and m.role == 'user' -%}a{%- endif -%}",
+    "one thing or another": "{{- m.name or 'a' -}}",
+    "in a list": "{{- m.role in ['user'] -}}{{- 'role' in m -}}",
+    "in parts": "{{- 'x' in m.content.split('y') -}}",
+    "if tools": "{%- if tools -%}a{%- endif -%}{%- if not documents -%}b{%- endif -%}",
+    "tools that are none": "{%- if tools is none -%}a{%- endif -%}",
+    "asked first": "{%- if m.name is defined and m.name is not none -%}a{%- endif -%}",
+    "known escapes": "{{- 'a\\n\\t\\r\\b\\f\\\\\\'\\\"' -}}",
+    "a slice": "{{- m.content[0:1] -}}{{- m.content[1:] -}}{{- messages[-1].role -}}",
+    "set first": "{%- for x in [1, 2] -%}{%- set y = x -%}{{- y -}}{%- endfor -%}",
+    "set in each branch": (
+        "{%- for x in [1, 2] -%}{%- if x == 1 -%}{%- set y = 1 -%}{%- else -%}{%- set y = 2 -%}{%- endif -%}"
+        "{{- y -}}{%- endfor -%}"
+    ),
+    "used in its branch": "{%- for x in [1, 2] -%}{%- if x -%}{%- set y = 1 -%}{{- y -}}{%- endif -%}{%- endfor -%}",
+    "set outside only": "{%- set y = 0 -%}{%- for x in [1, 2] -%}{{- y -}}{%- endfor -%}",
+    "kept in a namespace": (
+        "{%- set ns = namespace(y=0) -%}{%- for x in [1, 2] -%}{{- ns.y -}}{%- set ns.y = 1 -%}{%- endfor -%}"
+    ),
+}  # fmt: skip
+
+
+def in_a_loop(piece: str) -> str:
+    return f"\n{{%- for m in messages -%}}{piece}{{%- endfor -%}}"
+
+
+@pytest.mark.parametrize("name", DIFFERENT)
+def test_what_is_understood_differently_is_a_warning_with_what_to_write(name: str) -> None:
+    piece, hint = DIFFERENT[name]
+    (finding,) = lint(in_a_loop(piece).encode())
+    assert (finding.code, finding.line, finding.serious) == ("TemplateDialect", 2, False)
+    assert hint in finding.hint
+
+
+@pytest.mark.parametrize("piece", REFUSED.values(), ids=REFUSED)
+def test_what_the_runtime_cannot_read_or_reads_as_another_text_is_refused(piece: str) -> None:
+    found = [finding for finding in lint(in_a_loop(piece).encode()) if finding.serious]
+    assert [finding.line for finding in found] == [2]
+    assert found[0].code in ("TemplateDialect", "TemplateUnknown")
+    assert found[0].hint
+
+
+@pytest.mark.parametrize("piece", ALIKE.values(), ids=ALIKE)
+def test_what_both_understand_alike_is_fine(piece: str) -> None:
+    assert lint(in_a_loop(piece).encode()) == ()
 
 
 @pytest.mark.parametrize(
