@@ -23,8 +23,9 @@ REASONS = {
     "DriftDetected": "the machine changed behind our back: a file, a folder or a registration",
     "Superseded": "a newer release of the same variant is served",
     "Retained": "a newer release is served; the manifest says retainFor, and that time is not over",
-    "InUse": "a newer release is served, but another process still has files of this one in its memory",
+    "InUse": "it is to go, but another process still has its files in its memory: it goes when that ends",
     "DiskShort": "kept only to be served again; a download or a conversion needs its room",
+    "MakesWay": "delete-then-build: it goes before its successor is built, because both do not fit on the disk",
     "RolledBack": "an earlier release is served instead: by `reconciler rollback`, or the gates reject the later one",
     "RuntimeChanged": "Foundry Local or its libraries are others than those it was verified with: measured again",
     "Orphaned": "no manifest declares the variant any more",
@@ -57,6 +58,9 @@ RAILS = frozenset({"NothingDeclared", "ConfirmationNeeded"})
 
 # Freed before the work that needs the room.
 MAKES_ROOM = "DiskShort"
+
+# What serves goes even before that, where its manifest says so.
+MAKES_WAY = "MakesWay"
 
 # Work that may take hours: it goes on beside passes, and only its result is taken in by one (engine.long_work).
 LONG = frozenset({"convert", "fetch", "measure"})

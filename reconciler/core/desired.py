@@ -40,6 +40,7 @@ class Wanted:
     fetch: Fetch | None = None
     retain_for: float = 0.0  # seconds that a predecessor stays registered
     history_limit: int = 1  # predecessors whose artifacts are kept
+    delete_first: bool = False  # where both do not fit, what serves goes before its successor is built
     instead: Instead | None = None  # then `release` is not what git declares (core.rollback)
 
     @property

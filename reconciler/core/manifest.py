@@ -111,6 +111,7 @@ class Model:
     suspend: bool = False
     retain_for: float = 0.0  # seconds
     revision_history_limit: int = 1
+    delete_first: bool = False  # the old one may go before the new one is built
     node_selector: Selector | None = None
 
     def line_of(self, field: str) -> int:

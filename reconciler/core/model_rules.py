@@ -100,6 +100,7 @@ def _model(
         suspend=spec.suspend,
         retain_for=go_seconds(spec.retain_for),
         revision_history_limit=spec.revision_history_limit,
+        delete_first=spec.disk is not None and spec.disk.strategy == "delete-then-build",
         node_selector=_selector(spec.node_selector),
     )
 

@@ -6,13 +6,14 @@ release, free what nothing refers to. Within a variant the new release is regist
 
 from __future__ import annotations
 
-from reconciler.core.changes import RAILS, Plan
-from reconciler.core.plan_disk import hold_what_does_not_fit, with_room_of
+from reconciler.core.changes import MAKES_ROOM, RAILS, Plan
+from reconciler.core.plan_disk import hold_what_does_not_fit, with_more, with_room_of
 from reconciler.core.plan_fetch import plan_unused_sources
 from reconciler.core.plan_measure import verdicts_of
 from reconciler.core.plan_mend import plan_mends
 from reconciler.core.plan_prune import plan_prunes, plan_room, plan_unreferenced
 from reconciler.core.plan_variant import VariantPlan, plan_variant
+from reconciler.core.plan_way import make_way
 from reconciler.core.removals import without_failed_removals
 from reconciler.core.value import replace
 
@@ -49,10 +50,9 @@ def make_plan(
     room: list[Change] = []
     if short := max((variant.short_of for variant in variants), default=0):
         room = plan_room(desired, observed, recorded, short)
-        freed_bytes = -sum(change.cost.disk_bytes for change in room)
-        more = replace(observed, disk_free=observed.disk_free + freed_bytes)
-        variants = [plan_variant(one, more, recorded, now=now, running=running) for one in wanted]
-        observed = more
+        observed = with_more(observed, -sum(change.cost.disk_bytes for change in room))
+        variants = [plan_variant(one, observed, recorded, now=now, running=running) for one in wanted]
+        variants = make_way(variants, wanted, desired, observed, recorded, now=now, running=running)
     variants = _convert_once(hold_what_does_not_fit(variants, observed, running, jobs))
     ordered, waiting = without_failed_removals(
         (
@@ -67,7 +67,7 @@ def make_plan(
         recorded,
         now,
     )
-    going = {change.build_key for change in room}
+    going = {change.build_key for change in ordered if change.reason == MAKES_ROOM}
     unused: list[Change] = []
     if not any(hold.reason in RAILS for hold in prunes_held):
         freeable = plan_unreferenced(desired, observed, recorded, ordered)
@@ -78,8 +78,11 @@ def make_plan(
     return Plan(
         revision=desired.revision,
         changes=(*ordered, *freed),
-        held=(*waiting, *waiting_too, *held, *prunes_held),
-        later=tuple(hold for variant in variants for hold in variant.later),
+        held=(*waiting, *waiting_too, *held, *(hold for hold in prunes_held if hold.reason != "InUse")),
+        later=(
+            *(hold for variant in variants for hold in variant.later),
+            *(hold for hold in prunes_held if hold.reason == "InUse"),
+        ),
         not_selected=desired.not_selected,
         verdicts={one.variant: found for one in wanted if (found := verdicts_of(_declared(one), recorded))},
     )

@@ -17,20 +17,27 @@ if TYPE_CHECKING:
     from collections.abc import Container, Iterable
 
     from reconciler.core.changes import Change
-    from reconciler.core.observed import Observed
+    from reconciler.core.observed import Observed, ServedFolder
 
 
 def with_room_of(observed: Observed, prunes: Iterable[Change]) -> Observed:
     """As it will be when `prunes` are carried out, which takes a moment. What a served folder shares with the store is
     not given back by it."""
     gone = {(change.variant, number) for change in prunes for number in change.numbers}
-    freed = sum(
-        file.size
-        for folder in observed.folders
-        if (folder.variant, folder.number) in gone and folder.marker is not None
-        for file in folder.marker.files
-        if file.size < ALWAYS_COPIED
-    )
+    return with_more(observed, sum(map(copied, _of(observed, gone))))
+
+
+def _of(observed: Observed, ids: Container[tuple[str, int]]) -> list[ServedFolder]:
+    return [folder for folder in observed.folders if (folder.variant, folder.number) in ids]
+
+
+def copied(folder: ServedFolder) -> int:
+    """Bytes that a served folder does not share with the store."""
+    files = folder.marker.files if folder.marker is not None else ()
+    return sum(file.size for file in files if file.size < ALWAYS_COPIED)
+
+
+def with_more(observed: Observed, freed: int) -> Observed:
     if not freed:
         return observed
     return replace(
@@ -57,6 +64,14 @@ class _Line:
         self._short: dict[str, str] = {}  # by build key: why not
 
     def judged(self, variant: VariantPlan) -> VariantPlan:
+        """What makes way for one goes before any work begins, so the others have it too."""
+        before, self._observed = self._observed, with_more(self._observed, variant.frees)
+        judged = self._judged(variant)
+        if judged is not variant:
+            self._observed = before
+        return judged
+
+    def _judged(self, variant: VariantPlan) -> VariantPlan:
         work = next((change for change in variant.changes if change.action in LONG), None)
         if work is None:
             return variant

@@ -20,6 +20,7 @@ RESERVE = 256 << 20
 
 
 def fetch_change(wanted: Wanted, fetch: Fetch, recorded: Recorded) -> Change:
+    """Where what serves may go first, the download comes before that: its room is judged alone."""
     source = fetch.source
     return Change(
         action="fetch",
@@ -37,7 +38,8 @@ def fetch_change(wanted: Wanted, fetch: Fetch, recorded: Recorded) -> Change:
         cost=Cost(
             download_bytes=fetch.missing,
             disk_bytes=fetch.missing,
-            peak_disk_bytes=fetch.missing + max(wanted.peak_bytes, RESERVE),
+            peak_disk_bytes=fetch.missing
+            + (RESERVE if wanted.delete_first else max(wanted.peak_bytes, RESERVE)),
             seconds=seconds_for("fetch", "", fetch.missing, recorded.timings),
         ),
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 from reconciler.core.changes import Change, Cost, Held
 from reconciler.core.history import kept
 from reconciler.core.ownership import is_ours
+from reconciler.core.room import room
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,7 +43,9 @@ def plan_prunes(
     ours = _ours(observed, recorded)
     orphans = [ours[variant] for variant in sorted(ours) if variant not in desired.declared]
     judged = [
-        _held(one, desired, observed, recorded) or _unrecorded(one, recorded, confirm=confirm)
+        _held(one, desired, observed, recorded)
+        or _unrecorded(one, recorded, confirm=confirm)
+        or _in_use(one, observed, confirm=confirm)
         for one in orphans
     ]
     protected = [hold for hold in judged if hold is not None]
@@ -66,6 +69,16 @@ def _held(orphan: _Orphan, desired: Desired, observed: Observed, recorded: Recor
     if orphan.protected:
         return Held(variant=orphan.variant, reason="Protected", message=PROTECTED)
     return None
+
+
+def _in_use(orphan: _Orphan, observed: Observed, *, confirm: bool) -> Held | None:
+    """It would free no byte, and take a model away under somebody who talks to it."""
+    loaded = sorted({f"{orphan.variant}:{number}" for number in orphan.numbers} & observed.in_use)
+    if confirm or not loaded:
+        return None
+    files = f"another process has files of {', '.join(loaded)} in its memory"
+    message = f"{files}: it goes when that ends, or with --confirm"
+    return Held(variant=orphan.variant, reason="InUse", message=message)
 
 
 def _unrecorded(orphan: _Orphan, recorded: Recorded, *, confirm: bool) -> Held | None:
@@ -154,7 +167,7 @@ def plan_unreferenced(
     }
     keys = observed.artifacts.keys() | observed.damaged_artifacts.keys()
     used = used_keys(desired, observed, leaving) | kept_to_go_back(desired, observed, recorded).keys()
-    return [_free(observed, key) for key in sorted(keys - used)]
+    return [free_artifact(observed, key) for key in sorted(keys - used)]
 
 
 def why_artifacts_stay(desired: Desired, observed: Observed) -> str:
@@ -208,19 +221,19 @@ def kept_to_go_back(desired: Desired, observed: Observed, recorded: Recorded) ->
 
 
 def plan_room(desired: Desired, observed: Observed, recorded: Recorded, need: int) -> list[Change]:
-    """What is kept only to go back to, oldest first, as far as it makes room for `need` bytes; nothing if all of it
-    would not be enough."""
+    """What is kept only to go back to, oldest first, as far as it makes room for `need` bytes within all limits;
+    nothing if all of it would not be enough."""
     since = kept_to_go_back(desired, observed, recorded)
     used = used_keys(desired, observed, set())
-    changes, room = [], observed.disk_free
+    changes, left = [], room(observed)[0]
     for key in sorted(since, key=lambda key: (since[key], key)):
-        if room < need and key in observed.artifacts and key not in used:
-            changes.append(_free(observed, key, "DiskShort"))
-            room += observed.artifacts[key].size
-    return changes if room >= need else []
+        if left < need and key in observed.artifacts and key not in used:
+            changes.append(free_artifact(observed, key, "DiskShort"))
+            left += observed.artifacts[key].size
+    return changes if left >= need else []
 
 
-def _free(observed: Observed, build_key: str, reason: str = "Unreferenced") -> Change:
+def free_artifact(observed: Observed, build_key: str, reason: str = "Unreferenced") -> Change:
     artifact = observed.artifacts.get(build_key)
     size = artifact.size if artifact else 0
     return Change(

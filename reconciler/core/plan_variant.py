@@ -43,6 +43,7 @@ class VariantPlan:
     later: tuple[Held, ...] = ()
     phase: str = "release"
     short_of: int = 0  # bytes that must be free, where they are not
+    frees: int = 0  # bytes that it gives back before it begins (core.plan_way)
 
 
 def plan_variant(

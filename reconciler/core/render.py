@@ -91,6 +91,8 @@ def _target(change: Mapping[str, Any], name: str) -> str:
 def _field_rows(change: Mapping[str, Any]) -> list[str]:
     """`field: old -> new` for every field that forced the change. Shown once, on the step that begins the release."""
     before, after = change["before"] or {}, change["after"] or {}
+    if "meanwhile" in after:
+        return [str(after["meanwhile"])]
     if change["action"] not in ("fetch", "convert", "measure", "verify", "repair"):
         return []
     return [

@@ -295,6 +295,19 @@ def _gates_on_purpose(value: object) -> object:
     return value
 
 
+STRATEGIES = ("side-by-side", "delete-then-build")
+Strategy = Annotated[
+    Literal["side-by-side", "delete-then-build"], expect(listed(STRATEGIES), as_text, known=STRATEGIES)
+]
+
+
+class Disk(Strict):
+    strategy: Strategy = Field(
+        default="side-by-side",
+        description="delete-then-build: where both do not fit, the old one goes before the new one is built.",
+    )
+
+
 HistoryLimit = Annotated[int, Field(ge=0, le=20), expect("a whole number from 0 to 20", as_whole)]
 
 # That each kind stands there once is for `core.gate_rules`, as with the precisions.
@@ -328,6 +341,7 @@ class ModelSpec(Strict):
         default=1,
         description="How many earlier releases of a variant can be served again: their artifacts are kept.",
     )
+    disk: Disk | None = Field(default=None, description="What a new release may cost of the disk.")
     node_selector: NodeSelector | None = Field(
         default=None, description="Which machines the model is for. Default: all."
     )

@@ -17,7 +17,7 @@ import contextlib
 import time
 from functools import partial
 
-from reconciler.core.changes import LONG, MAKES_ROOM, RAILS
+from reconciler.core.changes import LONG, MAKES_ROOM, MAKES_WAY, RAILS
 from reconciler.core.errors import ReconcilerError
 from reconciler.core.plan_fetch import plan_unused_sources
 from reconciler.core.plan_prune import plan_unreferenced
@@ -156,10 +156,16 @@ class Keeping:
     def _carry_out(self, first: Look, outcomes: list[Outcome]) -> None:
         steps = Steps(self._reporter, outcomes)
         execution = Execution(machine=self._machine, workers=self._workers, resolution=first.resolution)
-        for change in first.plan.changes:
-            if change.reason == MAKES_ROOM:
-                steps.run([change], execution)
-        self._direct_long_work(first, execution, steps)
+        for reason in (MAKES_WAY, MAKES_ROOM):  # what is freed may be what made way was served from
+            for change in first.plan.changes:
+                if change.reason == reason:
+                    steps.run([change], execution)
+        stuck = {
+            one.change.variant
+            for one in outcomes
+            if one.status == "failed" and one.change.reason == MAKES_WAY
+        }
+        self._direct_long_work(first, execution, steps, stuck)
         if not first.plan:
             return
         waiting, quick = _parted(first.plan)
@@ -178,9 +184,10 @@ class Keeping:
         artifacts = plan_unreferenced(desired, observed, recall(self._machine, observed), ())
         return {change.build_key for change in (*artifacts, *plan_unused_sources(desired, observed))}
 
-    def _direct_long_work(self, first: Look, execution: Execution, steps: Steps) -> None:
-        """Begin what the plan wants, then drop what it does not want: in this order a warm worker stays."""
-        wanted = [change for change in first.plan.changes if change.action in LONG]
+    def _direct_long_work(self, first: Look, execution: Execution, steps: Steps, stuck: set[str]) -> None:
+        """Begin what the plan wants, then drop what it does not want: in this order a warm worker stays. `stuck` are
+        variants whose predecessor would not make way."""
+        wanted = [one for one in first.plan.changes if one.action in LONG and one.variant not in stuck]
         keys = {work_key(change) for change in wanted}
         unwanted = [job for job in self._long.jobs if job.key not in keys]
         dropped = [job for job in unwanted if _is_understood(job, first.resolution.desired)]

@@ -72,8 +72,13 @@ def look(
 
 
 def _in_use(plan: Plan, observed: Observed) -> frozenset[str]:
-    """The ids that are to be retired and whose files another process has mapped. Nobody looks when none is to go."""
-    due = {(change.variant, change.number) for change in plan.changes if change.action == "retire"}
+    """The ids that are to go and whose files another process has mapped. Nobody looks when none is to go."""
+    due = {
+        (change.variant, number)
+        for change in plan.changes
+        if change.action in ("retire", "prune")
+        for number in (change.numbers or (change.number,))
+    }
     folders = {f.path: f"{f.variant}:{f.number}" for f in observed.folders if (f.variant, f.number) in due}
     return frozenset(folders[path] for path in mapped_folders(folders)) if folders else frozenset()
 

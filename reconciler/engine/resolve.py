@@ -240,6 +240,7 @@ class _Resolver:
             gates=model.gates,
             retain_for=model.retain_for,
             history_limit=model.revision_history_limit,
+            delete_first=model.delete_first,
         )
 
 

@@ -1,0 +1,69 @@
+"""delete-then-build on a real root: what serves goes, its successor is begun; and what is left when that fails."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from reconciler.core.facts import Limits, Traits
+from reconciler.core.value import replace
+from reconciler.engine.machine import Machine, disk_used, locked_machine
+from reconciler.engine.pass_ import Options, PassResult, run_pass
+from reconciler.engine.planning import look
+from reconciler.engine.report import Silent
+from reconciler.engine.verify import verify
+from reconciler.sources.manifests import load
+from tests.at_rest import opened, serve
+from tests.machine import TestMachine
+
+OPTIONS = Options(converter_module="tests.engine.waiting_worker", cage="off")
+FIRST = "  disk: {strategy: delete-then-build}\n"
+
+
+def outcomes(result: PassResult) -> list[str]:
+    return [f"{one.change.action} {one.change.reason} {one.status}" for one in result.outcomes]
+
+
+def narrow(machine: TestMachine, at: Machine) -> Machine:
+    """With a quota that both do not fit into, and the new one alone does."""
+    (convert,) = (c for c in look(at, load(str(machine.manifests))).plan.changes if c.action == "convert")
+    quota = disk_used(at) + convert.cost.peak_disk_bytes - 150_000  # more than the folder alone gives back
+    return replace(at, traits=Traits(limits=Limits(disk_quota=quota)))
+
+
+def test_what_serves_makes_way_and_after_a_failure_git_brings_it_back(tmp_path: Path, capitals: Path) -> None:
+    machine = TestMachine(folder=tmp_path)
+    machine.give_model(capitals)
+    machine.declare()
+    serve(machine)
+    held = {*opened(machine).store.artifacts()}
+    wish = "  quantization: {blockSize: 64}\n"
+    machine.declare(more=wish)
+    with locked_machine(str(machine.root), str(machine.cache), command="test") as wide:
+        at = narrow(machine, wide)
+        seen = look(at, load(str(machine.manifests)))
+        assert [hold.reason for hold in seen.plan.held] == [
+            "DiskInsufficient"
+        ]  # side by side: nothing is touched
+        assert run_pass(at, load(str(machine.manifests)), Silent(), OPTIONS).outcomes == ()
+        assert "capitals-int4:1" in machine.index()
+
+        machine.declare(more=wish + FIRST)
+        (machine.manifests.parent / "fail").touch()
+        result = run_pass(at, load(str(machine.manifests)), Silent(), OPTIONS)
+        assert outcomes(result) == [
+            "prune MakesWay done",
+            "prune DiskShort done",
+            "convert RecipeChanged failed",
+        ]
+        assert machine.index() == {}
+        assert at.store.artifacts() == {}
+        assert verify(opened(machine)) == ()
+        held_back = look(at, load(str(machine.manifests))).plan
+        assert [hold.reason for hold in held_back.held] == ["FailedBefore"]
+
+        (machine.manifests.parent / "fail").unlink()
+        machine.declare(more=FIRST)  # git goes back
+        result = run_pass(at, load(str(machine.manifests)), Silent(), OPTIONS)
+        assert outcomes(result)[0].startswith("convert ")
+        assert outcomes(result)[0].endswith(" done")
+        assert {*at.store.artifacts()} == held
