@@ -164,7 +164,8 @@ def _cases_of_file(
         return ()
     if data is None:
         message = f"expected a small plain file, got {shown(written)}"
-        findings.add(declaration.problem(path, "Unreadable", message))
+        hint = f"it may have 256 KiB, as every file beside manifests, and {MOST_CASES} golden prompts"
+        findings.add(declaration.problem(path, "Unreadable", message, hint))
         return ()
     file = around.shown(posixpath.join(posixpath.dirname(declaration.name), written))
     return _cases(data, file, findings)

@@ -18,6 +18,7 @@ _ENVIRONMENT = "tests/bad_inputs/test_environment.py::test_plan_status_and_apply
 _DAEMON = "tests/bad_inputs/test_environment.py::test_the_daemon_runs_in_all_of_them_at_once"
 _KEPT = "tests/core/test_loader.py::test_a_plain_scalar_keeps_the_text_that_was_written"
 _FACE = "tests/daemon/test_face.py::test_"
+_BAD_GATES = "tests/bad_inputs/test_gates.py::test_"
 _FUZZ = "tests/fuzz/test_fuzz.py::test_"
 _PLAN = "tests/core/test_plan.py::test_what_is_not_done_is_held_with_its_reason"
 
@@ -44,6 +45,25 @@ def _one(group: str, what: str, codes: str, *tests: str) -> Item:
 def _environments(*names: str) -> Iterator[Item]:
     for name in names:
         yield _one("Environment", name, "as always", _ENVIRONMENT, _DAEMON)
+
+
+def _gates(*written: str) -> Iterator[Item]:
+    for what, _, codes in (one.partition(" = ") for one in written):
+        yield _one("Gates", what, codes, f"{_BAD_GATES}what_is_written_wrongly_is_one_problem_each")
+
+
+def _candidates(*written: str) -> Iterator[Item]:
+    """Each is tried once and remembered; what hangs is killed."""
+    for what, _, codes in (one.partition(" = ") for one in written):
+        more = (f"{_BAD_GATES}what_hung_was_killed",) if codes == "RuntimeHung" else ()
+        yield _one(
+            "Gates",
+            what,
+            codes,
+            f"{_BAD_GATES}what_never_passes_is_tried_once_told_once_and_not_served",
+            f"{_BAD_GATES}what_is_beside_them_is_served_and_twenty_more_passes_do_nothing",
+            *more,
+        )
 
 
 ITEMS = (
@@ -97,6 +117,12 @@ ITEMS = (
     _one("Prune rails", "an unreadable manifest", "ManifestsUnreadable", _PLAN),
     _one("Prune rails", "more than half, or more than five, at once", "ConfirmationNeeded",
          "tests/core/test_plan.py::test_six_models_at_once_want_a_confirmation_even_out_of_twenty", _PLAN),
+    *_gates("a gate file that is missing = PathMissing", "a gate file above the repository = PathOutside", "a gate file that is a folder = PathKind",
+            "a gate file of ten thousand lines = Unreadable, GoldenPrompts", "an invalid regex = PatternRefused",
+            "an empty gate list written on purpose = GatesEmpty, InvalidValue", "more right answers than golden prompts = GateUnreachable",
+            "a huge `maxTokens`, `.nan` or `.inf` as a bar = InvalidValue"),
+    *_candidates("a bar that can never be met = GateFailed", "a golden prompt longer than the context = GateFailed",
+                 "a template that fails to render = TemplateRefused", "a runtime that hangs while loading = RuntimeHung"),
     _one("Since then", "a lock file that is none, is huge, lies about names", "LockInvalid",
          "tests/core/test_hub_lock.py::test_a_lock_that_is_none_is_refused_with_one_line"),
     _one("Since then", "a hostile inventory", "InventoryInvalid",
