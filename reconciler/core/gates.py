@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 SUCCESSFUL, FAILED, INCONCLUSIVE = VERDICTS = ("Successful", "Failed", "Inconclusive")
 GATES = ("fidelity", "load", "template", "prompts", "performance", "endurance")  # as they are measured
+UNTOLD = "this platform does not tell the memory of a process"
 MOST_MISSES = 5  # golden prompts that a verdict names
 
 
@@ -207,7 +208,7 @@ def _judge_load(gate: LoadGate, measured: Measured | None) -> Verdict:
     if gate.max_memory is None:
         return _say("load", "peakMemory", SUCCESSFUL, peak, None, "it loads and answers")
     if not peak:
-        return _open("load", "peakMemory", "this platform does not tell the memory of a process")
+        return _open("load", "peakMemory", UNTOLD)
     return _at_most("load", "peakMemory", peak, float(gate.max_memory), "peak memory in bytes")
 
 
@@ -286,11 +287,11 @@ def _performance(gate: PerformanceGate, measured: Measured) -> Iterator[Verdict]
             label = f"tokens a second after {speed.prompt_tokens} tokens:"
             bar = gate.min_tokens_per_second
             yield _at_least("performance", f"tokensPerSecond{at}", speed.tokens_per_second, bar, label)
-    if gate.max_peak_memory is not None:
-        number = float(measured.speed_memory_bytes)
-        yield _at_most(
-            "performance", "peakMemory", number, float(gate.max_peak_memory), "peak memory in bytes"
-        )
+    if gate.max_peak_memory is not None and not measured.speed_memory_bytes:
+        yield _open("performance", "peakMemory", UNTOLD)
+    elif gate.max_peak_memory is not None:
+        number, bar = float(measured.speed_memory_bytes), float(gate.max_peak_memory)
+        yield _at_most("performance", "peakMemory", number, bar, "peak memory in bytes")
 
 
 def _softened(verdict: Verdict, on_fail: str) -> Verdict:
@@ -308,12 +309,13 @@ def _judge_endurance(gate: EnduranceGate, measured: Measured | None) -> Iterator
         yield _open("endurance", "endurance")
         return
     after = f"after {endured.requests} requests:"
-    growth, drift = float(endured.growth_bytes), endured.drift
+    if endured.growth_bytes is None:
+        yield _open("endurance", "memoryGrowth", UNTOLD)
+    else:
+        growth, bar = float(endured.growth_bytes), float(gate.max_memory_growth)
+        yield _at_most("endurance", "memoryGrowth", growth, bar, f"bytes of growth {after}")
     yield _at_most(
-        "endurance", "memoryGrowth", growth, float(gate.max_memory_growth), f"bytes of growth {after}"
-    )
-    yield _at_most(
-        "endurance", "latencyDrift", drift, gate.max_latency_drift, f"late over early latency {after}"
+        "endurance", "latencyDrift", endured.drift, gate.max_latency_drift, f"late over early latency {after}"
     )
     if gate.bad_input:
         crashed = endured.crashed or ()

@@ -57,7 +57,11 @@ _SPEED = Form(
     tokens_per_second=_NUMBER,
 )
 _ENDURED = Form(
-    Endured, requests=_COUNT, growth_bytes=_SIGNED, drift=_NUMBER, crashed=Optional(Many(_LINE, FEW))
+    Endured,
+    requests=_COUNT,
+    growth_bytes=Optional(_SIGNED),
+    drift=_NUMBER,
+    crashed=Optional(Many(_LINE, FEW)),
 )
 MEASURED = Form(
     Measured,

@@ -43,11 +43,12 @@ class Speed:
 
 @value
 class Endured:
-    """`drift` is the median latency of the last quarter of the requests, in that of the first. `crashed` names the bad
-    inputs after which the runtime was gone; it is None where none were tried."""
+    """`drift` is the median latency of the last quarter of the requests, in that of the first: of all, or of the prompt
+    length where it is most. `growth_bytes` is None where the platform does not tell. `crashed` names the bad inputs
+    after which the runtime was gone; it is None where none were tried."""
 
     requests: int
-    growth_bytes: int
+    growth_bytes: int | None
     drift: float
     crashed: tuple[str, ...] | None
 

@@ -12,10 +12,13 @@ from reconciler.core.measured import Endured
 from reconciler.verification.speed import text_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from reconciler.core.bars import EnduranceGate
     from reconciler.verification.rehearsal import Runtime
 
 LENGTHS = (40, 120, 240, 60)  # characters, in turn; each quarter of the requests sees all of them
+FEWEST = 3  # requests of one length in a quarter, so that one that was disturbed says nothing of it
 ANSWER_TOKENS = 8
 WARM_UP = 4
 
@@ -30,30 +33,39 @@ BAD_INPUTS = {
 _CRASHES = frozenset({"RuntimeDied", "RuntimeHung"})
 
 
-def endure(runtime: Runtime, name: str, gate: EnduranceGate) -> Endured:
+def endure(
+    runtime: Runtime, name: str, gate: EnduranceGate, clock: Callable[[], float] = time.perf_counter
+) -> Endured:
     for number in range(WARM_UP):
-        _request(runtime, name, number)
+        _request(runtime, name, number, clock)
     before = runtime.memory()
-    seconds = [_request(runtime, name, number) for number in range(gate.requests)]
-    growth = runtime.memory() - before
-    quarter = max(len(LENGTHS), len(seconds) // 4 // len(LENGTHS) * len(LENGTHS))
-    first, last = (
-        seconds[:quarter],
-        seconds[len(seconds) // len(LENGTHS) * len(LENGTHS) - quarter :][:quarter],
-    )
+    seconds = [_request(runtime, name, number, clock) for number in range(gate.requests)]
+    after = runtime.memory()
     return Endured(
         requests=gate.requests,
-        growth_bytes=growth,
-        drift=median(last) / median(first),
+        growth_bytes=after - before if before and after else None,
+        drift=drift_of(seconds),
         crashed=_crashed(runtime, name) if gate.bad_input else None,
     )
 
 
-def _request(runtime: Runtime, name: str, number: int) -> float:
-    started = time.perf_counter()
+def drift_of(seconds: Sequence[float]) -> float:
+    """The last quarter over the first, of all prompts together or of the prompt length that drifts most."""
+    kinds = len(LENGTHS)
+    quarter = max(kinds, len(seconds) // 4 // kinds * kinds)
+    whole = len(seconds) // kinds * kinds
+    first, last = seconds[:quarter], seconds[whole - quarter : whole]
+    pairs = [(first, last)]
+    if quarter >= FEWEST * kinds:
+        pairs += [(first[kind::kinds], last[kind::kinds]) for kind in range(kinds)]
+    return max(median(late) / max(median(early), 1e-9) for early, late in pairs)
+
+
+def _request(runtime: Runtime, name: str, number: int, clock: Callable[[], float]) -> float:
+    started = clock()
     text = text_of(LENGTHS[number % len(LENGTHS)])
     runtime.ask(name, (("user", text),), ANSWER_TOKENS, temperature=0.0)
-    return time.perf_counter() - started
+    return clock() - started
 
 
 def _crashed(runtime: Runtime, name: str) -> tuple[str, ...]:

@@ -36,6 +36,9 @@ _ESCAPE = "tests/core/test_escape.py"
 _FUZZ = "tests/fuzz/test_fuzz.py"
 _VERIFY = "tests/adapters/test_verify.py"
 _LOCK = "tests/core/test_hub_lock.py"
+_GATES = "tests/core/test_gates.py"
+_TOLD = "tests/core/test_inventory_gates.py"
+_ENDURANCE = "tests/adapters/test_endurance.py"
 
 MUTANTS = (
     # YAML
@@ -454,6 +457,115 @@ MUTANTS = (
         "if _ways(_tree(pattern)) > MOST_WAYS:",
         "if False:",
         _FUZZ,
+    ),
+    # Gates: each judgement, and each number that one is made from
+    _("gate: a number below its bar fails", "core/gates.py", "good = number >= bar", "good = True", _GATES),
+    _("gate: a number above its bar fails", "core/gates.py", "good = number <= bar", "good = True", _GATES),
+    _("gate: what fails rejects", "core/gates.py", "if verdict.rejects)", "if False)", _GATES),
+    _("gate: a warning does not reject", "core/gates.py", 'or on_fail == "reject"', "or True", _GATES),
+    _(
+        "gate: other texts are no fidelity",
+        "core/gates.py",
+        "fidelity.prompts == TEXTS_DIGEST",
+        "True",
+        _GATES,
+    ),
+    _("gate: memory nobody tells", "core/gates.py", "if not peak:", "if False:", _GATES),
+    _("gate: growth nobody tells", "core/gates.py", "if endured.growth_bytes is None:", "if False:", _GATES),
+    _(
+        "gate: peak nobody tells",
+        "core/gates.py",
+        "and not measured.speed_memory_bytes:",
+        "and False:",
+        _GATES,
+    ),
+    _(
+        "gate: a length that does not fit is open",
+        "core/gates.py",
+        "if not speed.prompt_tokens:",
+        "if False:",
+        _GATES,
+    ),
+    _(
+        "gate: an answer that lacks leaves it open",
+        "core/gates.py",
+        "question not in known)",
+        "False)",
+        _GATES,
+    ),
+    _(
+        "gate: growth is judged",
+        "core/gates.py",
+        "float(endured.growth_bytes), float(gate.max_memory_growth)",
+        "0.0, float(gate.max_memory_growth)",
+        _ENDURANCE,
+    ),
+    _(
+        "gate: drift is judged",
+        "core/gates.py",
+        '"latencyDrift", endured.drift,',
+        '"latencyDrift", 1.0,',
+        _ENDURANCE,
+    ),
+    _("gate: crashes are judged", "core/gates.py", "float(len(crashed)), 0.0", "0.0, 0.0", _ENDURANCE),
+    _(
+        "gate: bad input may be left out",
+        "core/gates.py",
+        "    if gate.bad_input:",
+        "    if True:",
+        _ENDURANCE,
+    ),
+    _("endurance: growth is measured", "verification/endurance.py", "after - before if", "0 if", _ENDURANCE),
+    _(
+        "endurance: the warm-up does not count",
+        "verification/endurance.py",
+        "for number in range(WARM_UP):",
+        "for number in range(0):",
+        _ENDURANCE,
+    ),
+    _(
+        "endurance: one length alone may drift",
+        "verification/endurance.py",
+        "if quarter >= FEWEST * kinds:",
+        "if False:",
+        _ENDURANCE,
+    ),
+    _(
+        "endurance: like with like",
+        "verification/endurance.py",
+        "[(first[kind::kinds], last[kind::kinds])",
+        "[(first[:], last[::kinds])",
+        _ENDURANCE,
+    ),
+    _(
+        "endurance: a crash counts",
+        "verification/endurance.py",
+        "error.code in _CRASHES",
+        "False",
+        _ENDURANCE,
+    ),
+    _(
+        "endurance: an error is none",
+        "verification/endurance.py",
+        "error.code in _CRASHES",
+        "True",
+        _ENDURANCE,
+    ),
+    _("speed: a warm-up", "verification/speed.py", "        _ask(runtime, name, text, 2)\n", "", _ENDURANCE),
+    _(
+        "speed: the median",
+        "verification/speed.py",
+        "median(one.first_token_seconds for",
+        "max(one.first_token_seconds for",
+        _ENDURANCE,
+    ),
+    _("answers stay on the machine", "core/inventory_measured.py", "answers={}, ", "", _TOLD),
+    _(
+        "numbers of another runtime are not judged",
+        "engine/runtime.py",
+        "if digest not in outdated}",
+        "if True}",
+        "tests/cli/test_gate_results.py",
     ),
     _(
         "a record matches its digest",
