@@ -131,6 +131,13 @@ def test_a_verdict(gates: Gates, fidelity: Fidelity | None, found: Measured | No
     assert expected in said(gates, fidelity, found)
 
 
+def test_bad_input_that_nobody_asks_about_is_not_judged() -> None:
+    """Also where an earlier manifest asked, and it was tried."""
+    gates = Gates(endurance=EnduranceGate(bad_input=False))
+    found = judge(gates, "int4", GOOD, measured(endured=replace(ENDURED, crashed=("empty",))))
+    assert "badInput" not in {one.measure for one in found}
+
+
 def test_the_number_stands_beside_the_bar() -> None:
     found = judge(Gates(prompts=PROMPTS), "int4", GOOD, answered("Paris", "Roma"))
     (rejected,) = rejections(found)

@@ -513,7 +513,7 @@ MUTANTS = (
         "core/gates.py",
         "    if gate.bad_input:",
         "    if True:",
-        _ENDURANCE,
+        _GATES,
     ),
     _("endurance: growth is measured", "verification/endurance.py", "after - before if", "0 if", _ENDURANCE),
     _(
