@@ -84,6 +84,9 @@ JINJA = "  jinja: t.jinja\n"
         ("{{ bos_token }}{% for m in messages %}{{ m.content }}{% endfor %}", "rendered: <s>Hi", "TemplateFixture"),
         # White space around tags stays, as in the runtime that serves; Hugging Face would drop it.
         ("{% for m in messages %}\n{{ m.content }}{% endfor %}", 'rendered: "\\nHi"', ""),
+        ("{% for m in messages %}\n{{ m.content }}{% endfor %}", "rendered: Hi", "TemplateFixture"),
+        ("{%- for m in messages -%}{{- 'i' in m.content -}}{%- endfor -%}", "rendered: 'False'", ""),
+        ("{%- for m in messages -%}{{- 'i' in m.content -}}{%- endfor -%}", "rendered: 'True'", "TemplateFixture"),
         ("{% for m in messages %}{{ m.content * 2 }}{% endfor %}", "rendered: HiHi", "TemplateFixtureUnchecked"),
     ],
 )  # fmt: skip

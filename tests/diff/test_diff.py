@@ -93,6 +93,20 @@ def test_a_template_is_shown_before_and_after_with_its_tokens(fleet: Fleet) -> N
     assert "    + system: You are brief.\n" in out
 
 
+def test_a_template_edited_in_its_role_form_only_is_shown_with_its_tokens(fleet: Fleet) -> None:
+    roles = "{roles: {system: '{Content}', user: 'U{Content}', prompt: 'U%s{Content}'}}"
+    fleet.declare("capitals", template=roles.replace("%s", ""))
+    fleet.commit()
+    fleet.git("tag", "before")
+    fleet.declare("capitals", template=roles.replace("%s", " one two three"))
+    fleet.commit()
+    (change,) = fleet.view("before")["templates"]
+    assert change["exact"]
+    assert change["tokensDifference"] >= 3
+    assert " one two three" in change["after"]["text"]
+    assert f"{change['tokensDifference']:+d})" in fleet.diff("before").out
+
+
 def test_a_template_that_cannot_be_rendered_says_why(fleet: Fleet) -> None:
     loops = "{% for m in messages %}" + "{% for a in messages %}" * 8 + "{{ m.role }}" + "{% endfor %}" * 9
     fleet.write("manifests/t.jinja", loops)

@@ -10,6 +10,13 @@ from typing import Any
 
 import pytest
 
+from reconciler.core.bars import Fixture
+from reconciler.core.chat_template import jinja_of
+from reconciler.core.manifest import Roles
+from reconciler.core.template_example import render
+from reconciler.core.token_count import count_tokens
+from reconciler.core.value import as_dict
+from tests.chat import render as hugging_face
 from tests.e2e.asking import asking
 from tests.machine import TestMachine, tree
 
@@ -162,33 +169,52 @@ def test_a_tightened_bar_brings_the_last_good_one_back(machine: TestMachine) -> 
     assert (machine.root / "records" / "events.jsonl").read_bytes() == before
 
 
-ROLES = (
-    "{roles: {user: '<|im_start|>user\\n{Content}<|im_end|>\\n', assistant: '{Content}<|im_end|>\\n',"
-    " prompt: '<|im_start|>user\\n%s{Content}<|im_end|>\\n<|im_start|>assistant\\n'}}"
-)
+USER = {"role": "user", "content": "What is it?"}
+QUESTION = "What is the capital of Slovenia?"
 
 
-def ask(machine: TestMachine) -> dict[str, Any]:
-    question = "What is the capital of Slovenia?"
-    found: dict[str, Any] = machine.run("ask", "capitals-int8", question, "-o", "json").json()
+def roles(more: str) -> str:
+    forms = as_dict(role_form(more)).items()
+    return f"{{roles: {json.dumps({role: text for role, text in forms if text})}}}"
+
+
+def role_form(more: str) -> Roles:
+    return Roles(
+        user="<|im_start|>user\n{Content}<|im_end|>\n",
+        assistant="{Content}<|im_end|>\n",
+        prompt=f"<|im_start|>user\n{more}{{Content}}<|im_end|>\n<|im_start|>assistant\n",
+    )
+
+
+def tokens(machine: TestMachine, more: str) -> int:
+    """Of the question as this role form writes it, with the tokenizer that serves."""
+    text = render(jinja_of(role_form(more)), Fixture(messages=(("user", QUESTION),), rendered=""))
+    found = count_tokens(text, (machine.served("capitals-int8") / "tokenizer.json").read_bytes())
+    assert found.exact
+    return found.count
+
+
+def prompt_tokens(machine: TestMachine) -> int:
+    """As the runtime that serves has counted them."""
+    found: int = machine.run("ask", "capitals-int8", QUESTION, "-o", "json").json()["promptTokens"]
     return found
 
 
 def test_a_template_that_is_edited_in_its_role_form_only(machine: TestMachine) -> None:
     """The prompt that is served changes, the token count says so, and nobody who asks meanwhile sees a gap."""
-    machine.declare(precisions="int8, int4", template=ROLES.replace("%s", ""), more=golden("minPass: 1"))
-    with asking(machine, "capitals-int8", "What is the capital of Slovenia?") as client:
+    machine.declare(precisions="int8, int4", template=roles(""), more=golden("minPass: 1"))
+    with asking(machine, "capitals-int8", QUESTION) as client:
         done = machine.run("apply")
     assert done.code == 0, done.err
     assert client.failures == []
     assert client.releases == ["capitals-int8:2", "capitals-int8:3"]
     assert {"Ljubljana" in said for _, said in client.answers} == {True}
-    before = ask(machine)
+    assert prompt_tokens(machine) == tokens(machine, "")
     none = "  gates: [fidelity: {skip: the answers will be worse}]\n"
-    machine.declare(precisions="int8, int4", template=ROLES.replace("%s", "x x x "), more=none)
+    machine.declare(precisions="int8, int4", template=roles("x x x "), more=none)
     assert "convert" not in " ".join(machine.plan())
     assert machine.run("apply").code == 0
-    assert ask(machine)["promptTokens"] >= before["promptTokens"] + 3
+    assert prompt_tokens(machine) == tokens(machine, "x x x ") >= tokens(machine, "") + 3
 
 
 def test_a_fixture_is_rendered_by_the_runtime_too(tmp_path: Path, capitals: Path) -> None:
@@ -218,6 +244,39 @@ def test_a_fixture_is_rendered_by_the_runtime_too(tmp_path: Path, capitals: Path
         "measurements"
     ]
     assert {found == expected for found, expected in measured["rendered"].values()} == {False, True}
+
+
+def test_a_fixture_of_hugging_faces_text_is_found_out_by_the_runtime(tmp_path: Path, capitals: Path) -> None:
+    """Right for Hugging Face, which drops the line end after a tag, and beyond our own renderer, which knows no `*` of
+    texts: then only the runtime that serves tells. A fixture of the role form holds there."""
+    machine = TestMachine(folder=tmp_path)
+    machine.give_model(capitals)
+    machine.manifests.mkdir(parents=True)
+    begin = "<|im_start|>assistant\n"
+    (machine.manifests / "t.jinja").write_text(
+        "{% for m in messages %}\n{{ m.content * 1 }}{% endfor %}{{ '<|im_start|>assistant\\n' }}"
+    )
+
+    def fixture(text: str) -> str:
+        one = {"messages": [{"role": "user", "content": "What is it?"}], "rendered": text}
+        return json.dumps([one])
+
+    trimmed = f"What is it?{begin}"
+    assert hugging_face((machine.manifests / "t.jinja").read_text(), [USER], True) == trimmed
+    machine.declare(template=f"{{jinja: t.jinja, fixtures: {fixture(trimmed)}}}")
+    assert "the runtime will, when its release is verified" in machine.run("validate").err
+    done = machine.run("apply")
+    assert done.code == 3, done.err
+    assert "template: fixture 1 has" in done.err + done.out
+    assert machine.index() == {}
+    form, text = json.dumps({"prompt": f"U {{Content}}{begin}"}), f"U What is it?{begin}"
+    machine.declare(template=f"{{roles: {form}, fixtures: {fixture(text)}}}")
+    done = machine.run("apply")
+    assert done.code == 0, done.err
+    assert "capitals-int4:1" in machine.index()
+    body = json.loads((machine.root / "records" / "measurements.json").read_bytes())["body"]
+    rendered = [pair for one in body["measurements"] for pair in one["rendered"].values()]
+    assert sorted(found == wanted for found, wanted in rendered) == [False, True]
 
 
 def test_a_gate_that_comes_later_is_measured_for_what_serves(tmp_path: Path, capitals: Path) -> None:
