@@ -37,7 +37,7 @@ SUITES: dict[str, tuple[str, ...]] = {
     "idle": ("tests/engine/test_idle.py",),
     "disk": ("tests/e2e/test_full_disk.py", "tests/faults/test_every_write.py"),
     "rollback": ("tests/adapters/test_git_source.py",),
-    "secrets": ("tests/cli/test_bundle.py", "tests/daemon/test_outside.py"),
+    "secrets": ("tests/adapters/test_arguments.py", "tests/cli/test_bundle.py", "tests/daemon/test_outside.py"),
     "cage": ("tests/adapters/test_cage.py",),
     "inputs": tuple(sorted({*map(target, {test for item in ITEMS for test in item.tests})})),
     "attacks": ("tests/attacks",),

@@ -5,11 +5,14 @@ from __future__ import annotations
 import ipaddress
 import os
 import socket
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
 import hypothesis
 import pytest
+
+from tests import canaries
 
 # How long an example takes says something of the machine, and it may be busy: benchmarks are in bench/.
 hypothesis.settings.register_profile("untimed", deadline=None)
@@ -36,7 +39,7 @@ def guarded(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFa
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.setenv("RECONCILER_CONFIG", "")  # what this machine is configured to be is not under test
     monkeypatch.setenv("USERPROFILE", str(home))
-    for name, value in _GIT.items():
+    for name, value in (_GIT | canaries.ENVIRONMENT).items():
         monkeypatch.setenv(name, value)
     monkeypatch.chdir(Path(__file__).parent.parent)  # whatever another test left; and it is put back
     monkeypatch.setattr(socket.socket, "connect", _only_loopback)
@@ -54,3 +57,22 @@ def _only_loopback(self: socket.socket, address: Any) -> None:
 def capitals() -> Path:
     """The example model of the repository: 0.4 M parameters, committed."""
     return Path(__file__).parent.parent / "examples" / "capitals" / "model"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_secret_is_written_down(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The last of a session: what fails here is of any test in it, and the message says where it stands."""
+    os.environ.update(canaries.ENVIRONMENT)  # what is made for a module or a session is made before `guarded`
+    with canaries.watched_processes():
+        yield
+    canaries.look_into(tmp_path_factory.getbasetemp())
+    canaries.tell()
+    assert not canaries.leaks, "\n".join(canaries.leaks)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    for name, text in report.sections:
+        canaries.printed(text, f"{name} of {item.nodeid}")
+    return report

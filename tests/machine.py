@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.canaries import printed
+
 REPOSITORY = Path(__file__).parent.parent
 
 MODEL = """\
@@ -89,6 +91,7 @@ class TestMachine:
             timeout=timeout,
             check=False,
         )
+        printed(result.stdout + result.stderr, " ".join(arguments))
         return Done(code=result.returncode, out=result.stdout, err=result.stderr)
 
     def environment(self) -> dict[str, str]:

@@ -62,6 +62,8 @@ ENVIRONMENT = {
     "GIT_LFS_SKIP_SMUDGE": "1",
     "GIT_OPTIONAL_LOCKS": "0",
     "GIT_SSH_VARIANT": "ssh",
+    "HF_TOKEN": "",  # of others; it is in the environment that GitPython copies
+    "RECONCILER_GIT_TOKEN": "",  # it is given below, with the user
 }
 
 # What an operator says about TLS holds for us too; everything else that begins with GIT_ does not.

@@ -56,6 +56,18 @@ def read(target: str, order: Order) -> str:
         return file.read()
 
 
+def find_a_secret(target: str, order: Order) -> str:
+    """In what this process and the worker were given. What is found is not printed: it would be in the log, and
+    the target is written backwards, because an order stands in arguments."""
+    given = list(os.environ.values())
+    for number in (os.getpid(), os.getppid()):
+        with open(f"/proc/{number}/environ", "rb") as file:
+            given.append(file.read().decode(errors="replace"))
+    if not any(target[::-1] in one for one in given):
+        raise PermissionError("nobody gave us one")
+    return "found one"
+
+
 def listing(target: str, order: Order) -> str:
     return str(os.listdir(target))
 
@@ -207,7 +219,7 @@ ATTEMPTS: dict[str, Callable[[str, Order], str]] = {
         connect_tcp, send_udp, connect_unix, read, listing, write, append, remove, kill, kill_the_worker,
         attach_to_the_worker, read_the_worker, make_a_device, keep_pipes, gain_privileges, leave_a_daemon,
         leave_a_daemon_and_hang, multiply, balloon, one_long_file, one_sparse_file, many_files, link_as_model,
-        hard_link_as_model, pipe_as_settings, link_as_result, extra_file,
+        hard_link_as_model, pipe_as_settings, link_as_result, extra_file, find_a_secret,
     )
 }  # fmt: skip
 

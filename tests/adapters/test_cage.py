@@ -23,6 +23,7 @@ from reconciler.core.manifest import Target
 from reconciler.core.release import Recipe
 from reconciler.host import cage, landlock
 from reconciler.host.cage import BUBBLEWRAP, CAGES, LANDLOCK_NETNS, LIMITS
+from tests import canaries
 from tests.adapters.escaping_worker import ESCAPED, GRANDCHILD_SECONDS, HELD
 from tests.trust import record
 
@@ -141,6 +142,12 @@ def test_what_a_cage_holds(world: World, attempt: str, target: str, holding: fro
 def held(world: World, *attempt: str, yes: bool = True) -> None:
     """One more for the table of promises."""
     record("cage", f"{yes:d} of 1 probes held by {world.name}", part="-".join((world.name, *attempt)))
+
+
+def test_no_secret_of_the_environment_is_passed_on(world: World) -> None:
+    assert canaries.ENVIRONMENT.items() <= os.environ.items()
+    assert not world.escapes("find_a_secret", canaries.MARK[::-1])
+    held(world, "find_a_secret")
 
 
 def test_what_is_to_be_converted_can_be_read(world: World) -> None:

@@ -24,6 +24,7 @@ from reconciler.sources.git_command import Command, GitFailed, ssh_command
 from reconciler.sources.git_mirror import CommitRefused, Unreachable
 from reconciler.sources.git_process import OutOfBounds
 from reconciler.sources.manifests import load
+from tests import canaries
 from tests.git_server import TEMPLATE, Repository, Server, certificate
 from tests.machine import TestMachine, tree
 from tests.trust import record
@@ -799,7 +800,7 @@ def test_gpg_signatures_count_when_their_keyring_is_named(
 # Servers
 
 
-TOKEN = r"canary-5f3a\n9c%s$(id)"
+TOKEN = r"5f3a\n9c%s$(id)" + canaries.MARK
 
 
 @pytest.fixture

@@ -21,11 +21,12 @@ from reconciler.sources.hub import Hub
 from reconciler.sources.hub_access import HubAccess
 from reconciler.sources.hub_fetch import Fetch
 from reconciler.sources.hub_shelf import Shelf
+from tests import canaries
 from tests.hub_server import COMMIT, HubServer, Repo
 
 pytest.importorskip("huggingface_hub", reason="needs the hub extra")
 
-CANARY = "hf_canary0123456789"
+CANARY = canaries.secret("hub-test")
 SHARD = "model.safetensors"
 MIB = 1 << 20
 
@@ -313,7 +314,7 @@ def test_a_token_opens_a_gated_model_and_goes_nowhere_else(bench: Bench) -> None
 
 def test_a_token_comes_from_a_file_and_is_never_shown(tmp_path: Path) -> None:
     held = tmp_path / "token"
-    held.write_text(f"{CANARY}\n")
+    canaries.file(held, "hub-test")
     access = HubAccess.of({"RECONCILER_HF_TOKEN_FILE": str(held), "HF_TOKEN": "other"})
     assert access.token == CANARY
     assert CANARY not in repr(access)

@@ -11,8 +11,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from tests import canaries
+
 REPOSITORY = "fleet/models"
-TOKEN = "canary-token"
+TOKEN = canaries.secret("forge")
 BOT = "github-actions[bot]"
 
 

@@ -17,9 +17,10 @@ from reconciler.daemon.listening import parse_address
 from reconciler.daemon.state import Board, Moment, State
 from reconciler.daemon.wake import Wake
 from reconciler.records.records import Records
+from tests import canaries
 from tests.waiting import PATIENCE
 
-SECRET = "canary-of-the-hook"
+SECRET = canaries.secret("hook")
 
 
 class Faced:
@@ -28,7 +29,7 @@ class Faced:
     def __init__(self, root: Path, listen: str = "127.0.0.1:0", *, hooks: bool = True) -> None:
         root.mkdir(parents=True, exist_ok=True)
         self.secret = root / "secret"
-        self.secret.write_text(SECRET + "\n")
+        canaries.file(self.secret, "hook")
         self.layout = Layout(str(root))
         self.records = Records(self.layout)
         self.board = Board(State(started=Moment.now(), interval=60.0, revision_from="folder"))

@@ -16,10 +16,11 @@ from reconciler.daemon.outward import Listeners, Outward
 from reconciler.daemon.state import Moment, State
 from reconciler.records.records import Records
 from reconciler.records.told import Told
+from tests import canaries
 from tests.daemon.faces import condition, conditions
 from tests.daemon.receiver import Receiver, receiving, until
 
-CANARY = "canary-token-123"
+CANARY = canaries.secret("status")
 COMMIT = "c0ffee12" * 5
 READY = conditions(a=condition("Ready"))
 WAITING = conditions(a=condition("Ready"), b=condition("Ready", "False", "NotServed"))
@@ -44,7 +45,7 @@ def receiver() -> Iterator[Receiver]:
 @pytest.fixture
 def token(tmp_path: Path) -> str:
     path = tmp_path / "token"
-    path.write_text(CANARY + "\n")
+    canaries.file(path, "status")
     return str(path)
 
 

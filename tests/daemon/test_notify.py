@@ -28,10 +28,11 @@ from reconciler.daemon.state import Moment, State
 from reconciler.host.clock import now
 from reconciler.records.records import Records
 from reconciler.records.told import Told
+from tests import canaries
 from tests.daemon.faces import condition, conditions
 from tests.daemon.receiver import Receiver, receiving, until
 
-CANARY = "canary-0123456789"
+CANARY = canaries.secret("sink")
 
 
 class Site:
@@ -43,7 +44,7 @@ class Site:
         self.layout = Layout(str(root))
         self.records = Records(self.layout)
         self.secret = root.parent / "secret"
-        self.secret.write_text(CANARY)
+        canaries.file(self.secret, "sink")
         self.sink = Sink(name="ops", url=f"{receiver.url}/hook?key={CANARY}", secret_file=str(self.secret))
         self.courier = self.started()
 

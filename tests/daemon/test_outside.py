@@ -12,13 +12,14 @@ from pathlib import Path
 
 import pytest
 
+from tests import canaries
 from tests.at_rest import serve
 from tests.daemon.process import Daemon, running
 from tests.daemon.receiver import Receiver, receiving, until
 from tests.machine import TestMachine
 from tests.waiting import PATIENCE
 
-CANARY = "canary-secret-42"
+CANARY = canaries.secret("outside")
 
 
 @pytest.fixture
@@ -33,7 +34,7 @@ def machine(tmp_path: Path, capitals: Path) -> TestMachine:
     one.give_model(capitals)
     one.declare()
     serve(one)
-    (tmp_path / "secret").write_text(CANARY)
+    canaries.file(tmp_path / "secret", "outside")
     return one
 
 
@@ -79,18 +80,21 @@ def test_asked_and_woken(machine: TestMachine) -> None:
 
 
 def test_drift_is_told_with_its_signature(machine: TestMachine, receiver: Receiver) -> None:
-    options = ("--listen", "off", "--notify", f"{receiver.url}/{CANARY}", "--interval", "1h")
-    with running(machine, *options, RECONCILER_NOTIFY_SECRET_FILE=str(machine.folder / "secret")) as daemon:
+    told = {
+        "RECONCILER_NOTIFY": f"{receiver.url}/{CANARY}",
+        "RECONCILER_NOTIFY_SECRET_FILE": str(machine.folder / "secret"),
+    }
+    with running(machine, "--listen", "off", "--interval", "1h", **told) as daemon:
         daemon.expect("ready")
         (machine.served("capitals-int4") / "genai_config.json").unlink()
         until(lambda: receiver.taken)
         assert daemon.end() == 0
         assert CANARY not in "".join(daemon.raw)
-    told = receiver.taken[0]
-    assert told.json["type"] == "reconciler.foundry.variant.repaired"
-    assert told.json["subject"] == "capitals-int4"
-    signed = hmac.new(CANARY.encode(), told.body, hashlib.sha256).hexdigest()
-    assert told.headers["X-Reconciler-Signature-256"] == f"sha256={signed}"
+    got = receiver.taken[0]
+    assert got.json["type"] == "reconciler.foundry.variant.repaired"
+    assert got.json["subject"] == "capitals-int4"
+    signed = hmac.new(CANARY.encode(), got.body, hashlib.sha256).hexdigest()
+    assert got.headers["X-Reconciler-Signature-256"] == f"sha256={signed}"
 
 
 def test_what_happened_while_it_was_down_is_told_at_the_next_start(

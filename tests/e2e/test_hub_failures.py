@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import canaries
 from tests.cli.test_lock import declare, lock_file
 from tests.daemon.process import running
 from tests.hub_server import COMMIT, HubServer, Repo
@@ -26,7 +27,7 @@ pytest.importorskip("huggingface_hub", reason="needs the hub extra")
 
 SHARD = "model.safetensors"
 MIB = 1 << 20
-CANARY = "hf_canary0123456789"
+CANARY = canaries.secret("hub-e2e")
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import canaries
 from tests.cli.test_lock import declare
 from tests.hub_server import HubServer
 from tests.machine import TestMachine
@@ -15,7 +16,7 @@ from tests.machine import TestMachine
 pytest.importorskip("huggingface_hub", reason="needs the hub extra")
 pytest.importorskip("olive", reason="needs the convert extra")
 
-CANARY = "hf_canary0123456789"
+CANARY = canaries.secret("hub-e2e")
 
 
 @pytest.fixture
@@ -30,7 +31,7 @@ def test_a_model_of_the_hub_is_fetched_converted_and_served(tmp_path: Path, serv
     machine = TestMachine(folder=tmp_path)
     declare(machine, precisions="int4, int8")
     token = tmp_path / "token"
-    token.write_text(CANARY)
+    canaries.file(token, "hub-e2e", end="")
     hub = {"HF_ENDPOINT": server.url, "RECONCILER_HF_TOKEN_FILE": str(token)}
     assert machine.run("lock", **hub).code == 0
     done = machine.run("apply", "-o", "json", **hub)
