@@ -29,6 +29,7 @@ LOCAL_TIME = 120.0
 POLL_TIME = 60.0
 FETCH_TIME = 1800.0
 OUTPUT = 16 << 20  # bytes
+MEMORY = 2 << 30  # bytes of each git process; deltas of weights of hundreds of megabytes need them
 
 OPTIONS = {
     "core.hooksPath": os.devnull,
@@ -140,6 +141,7 @@ class Command:
             stdin.write(said)
             stdin.seek(0)
             process = self._start(arguments, home, stdin)
+            _bound_memory(process.proc.pid)
             out = Reader(process.proc.stdout, limit, sink=sink)
             complaint = watched(process.proc, out, arguments[0], seconds, growing)
         code: int = process.proc.returncode
@@ -198,6 +200,17 @@ def ssh_command(credentials: Credentials) -> str:
     if credentials.known_hosts:
         parts += ["-o", f"UserKnownHostsFile={credentials.known_hosts}", "-o", "GlobalKnownHostsFile=none"]
     return shlex.join(parts)
+
+
+def _bound_memory(pid: int) -> None:
+    """Some hundred bytes of deltas stand for a terabyte, and git holds in memory what they come to. What it starts
+    later is bound too; elsewhere than on Linux nobody can be bound from outside."""
+    try:
+        from resource import RLIMIT_DATA, prlimit
+    except ImportError:
+        return
+    with contextlib.suppress(OSError):  # it has ended already
+        prlimit(pid, RLIMIT_DATA, (MEMORY, MEMORY))
 
 
 def _git() -> Any:

@@ -45,6 +45,7 @@ _HINTS = {
     "HubGated": "accept the model's terms on its page, with the account that the token belongs to (HF_TOKEN)",
     "HubForbidden": "check the name; for a private model give a token that may read it: HF_TOKEN or --hf-token-file",
     "HubNotFound": "check repo, revision and include",
+    "HubInvalid": "check HF_ENDPOINT: what answers there is no hub, or means harm",
     "HubUnreachable": "check the network, HF_ENDPOINT and the proxy; what serves goes on serving",
     "DigestMismatch": "the hub gives other bytes than were locked: ask why, then run `reconciler lock` to accept them",
 }

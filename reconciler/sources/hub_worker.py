@@ -9,7 +9,10 @@ only its inner `http_get` is used, on a partial file of our own: it asks for the
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import functools
+import itertools
 import os
 import time
 from typing import Any
@@ -21,6 +24,8 @@ from reconciler.host.child_side import Emit, Json, serve
 CHUNK = 1 << 20
 LONGEST_WAIT = 60  # seconds that we sit out when the hub says so; a longer one is the caller's to plan
 PATIENCE = 5  # refusals for being too fast, in a row
+MOST_ENTRIES = 10_000  # of a repository's first level
+MEMORY = 768 << 20  # bytes; the library reads answers whole, however long they are, and unpacks them first
 
 
 @value
@@ -36,7 +41,12 @@ class TooLong(Exception):
     """More bytes than were locked: whatever it is, it is not the file."""
 
 
+class TooMany(Exception):
+    """A listing without an end."""
+
+
 def main() -> None:
+    _bound_memory()
     serve({"commit": _answering(commit), "tree": _answering(tree), "download": _answering(download)})
 
 
@@ -51,8 +61,10 @@ def tree(parameters: Json, emit: Emit) -> Json:
     from huggingface_hub.hf_api import RepoFile
 
     found = _api().list_repo_tree(parameters["repo"], revision=parameters["revision"], recursive=False)
-    files = [one for one in found if isinstance(one, RepoFile)]
-    return {"files": [_listed(file) for file in files]}
+    entries = list(itertools.islice(found, MOST_ENTRIES + 1))
+    if len(entries) > MOST_ENTRIES:
+        raise TooMany(f"the hub lists more than {MOST_ENTRIES:,} files")
+    return {"files": [_listed(one) for one in entries if isinstance(one, RepoFile)]}
 
 
 def _listed(file: Any) -> Json:
@@ -144,11 +156,44 @@ def _headers() -> dict[str, str]:
     return headers
 
 
+def _bound_memory() -> None:
+    with contextlib.suppress(ImportError, OSError, ValueError):  # Windows; a smaller bound than ours
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
+
+
+@functools.cache
+def _guard_the_token() -> None:
+    """It goes to the hub alone. The library takes it along to wherever a listing says that its next page is."""
+    from huggingface_hub import set_client_factory
+    from huggingface_hub.utils._http import default_client_factory
+
+    def client() -> Any:
+        one = default_client_factory()
+        one.event_hooks = {
+            **one.event_hooks,
+            "request": [*one.event_hooks["request"], _without_token_elsewhere],
+        }
+        return one
+
+    set_client_factory(client)
+
+
+def _without_token_elsewhere(request: Any) -> None:
+    import httpx2
+
+    url, hub = request.url, httpx2.URL(os.environ["HF_ENDPOINT"])
+    if (url.scheme, url.host, url.port) != (hub.scheme, hub.host, hub.port):
+        request.headers.pop("authorization", None)
+
+
 def _answering(handler: Any) -> Any:
     """The handler, with every refusal of the hub and the network as an answer."""
 
     def answer(parameters: Json, emit: Emit) -> Json:
         try:
+            _guard_the_token()
             return {"done": handler(parameters, emit)}
         except Exception as error:  # noqa: BLE001 - `refusal` passes on what it does not know
             return {"refused": refusal(error)}
@@ -161,9 +206,10 @@ def refusal(error: Exception) -> Json:
     import httpx2
     from huggingface_hub import errors
 
-    if isinstance(error, TooLong):
-        return _refused("DigestMismatch", str(error))
     known = {  # the first that fits: they inherit from each other
+        TooLong: ("DigestMismatch", str(error)),
+        TooMany: ("HubInvalid", str(error)),
+        MemoryError: ("HubInvalid", f"the hub's answer needs more than {MEMORY >> 20} MiB"),
         errors.GatedRepoError: ("HubGated", "the hub wants its terms accepted first"),
         errors.RevisionNotFoundError: ("HubNotFound", "the hub has no such commit of it"),
         errors.RemoteEntryNotFoundError: ("HubNotFound", "the hub has no such file at this commit"),
