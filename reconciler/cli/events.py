@@ -7,7 +7,7 @@ import sys
 
 from reconciler.cli import options
 from reconciler.cli.exit_codes import INTERRUPTED, OK
-from reconciler.core.escape import for_terminal
+from reconciler.core.escape import for_json, for_terminal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def _show(
 ) -> None:
     chosen = [event for event in events if _concerns(event, arguments.variant)]
     for event in chosen if limit is None else chosen[-limit:]:
-        line = json.dumps(event, ensure_ascii=False) if arguments.output == "json" else _line(event)
+        line = for_json(json.dumps(event, ensure_ascii=False)) if arguments.output == "json" else _line(event)
         sys.stdout.write(line + "\n")
     sys.stdout.flush()
 

@@ -6,6 +6,7 @@ import json
 import sys
 
 from reconciler.core import render
+from reconciler.core.escape import for_json
 from reconciler.core.view import problem_view
 
 TYPE_CHECKING = False
@@ -24,7 +25,7 @@ def show(
 
 
 def json_text(view: Mapping[str, Any]) -> str:
-    return json.dumps(view, indent=2, ensure_ascii=False) + "\n"
+    return for_json(json.dumps(view, indent=2, ensure_ascii=False)) + "\n"
 
 
 def show_problems(problems: Iterable[Problem], level: str = "error") -> None:

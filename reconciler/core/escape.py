@@ -14,6 +14,8 @@ _HIDDEN = {
     *range(0xD800, 0xE000),
 }
 
+_ACTED_ON = re.compile(f"[\x00-\x08\x0b-\x1f\x7f-\x9f{''.join(map(chr, sorted(_HIDDEN)))}]")
+
 _WWW = re.compile(r"(www)\.", re.IGNORECASE)  # GitHub makes a link of what begins so, without any scheme
 
 LONGEST_MESSAGE = 300  # characters
@@ -34,6 +36,11 @@ def _visible(c: str) -> str:
     if c in "\n\t" or (0x20 <= code < 0x7F) or (code > 0x9F and code not in _HIDDEN):
         return c
     return f"\\x{code:02x}" if code <= 0xFF else f"\\u{code:04x}"
+
+
+def for_json(text: str) -> str:
+    """A JSON document that means the same and that a terminal shows as it is: such characters stand only in strings."""
+    return _ACTED_ON.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def one_line(text: str, limit: int = LONGEST_MESSAGE) -> str:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 
 import pytest
 
-from reconciler.core.escape import for_annotation, for_markdown, for_terminal, one_line
+from reconciler.core.escape import for_annotation, for_json, for_markdown, for_terminal, one_line
 
 
 @pytest.mark.parametrize(
@@ -25,6 +26,14 @@ def test_what_a_terminal_would_act_on_or_cannot_encode_is_escaped(text: str, sho
     for_terminal(text).encode()
     for_markdown(text).encode()
     for_annotation(text).encode()
+
+
+@pytest.mark.parametrize("text", ["ü 日本語\n\t\\", "\x1b[2J\x7f\x85", "\u202e\u2028", os.fsdecode(b"\xff")])
+def test_json_means_the_same(text: str) -> None:
+    shown = for_json(json.dumps({"a": [text]}, ensure_ascii=False, indent=1))
+    assert json.loads(shown) == {"a": [text]}
+    assert for_terminal(shown) == shown
+    shown.encode()
 
 
 @pytest.mark.parametrize(
