@@ -314,8 +314,8 @@ MUTANTS = (
     _(
         "nothing is pruned while a manifest is unreadable",
         "core/plan_prune.py",
-        "if not desired.complete:\n",
-        "if False:\n",
+        'if not desired.complete:\n        return "ManifestsUnreadable"',
+        'if False:\n        return "ManifestsUnreadable"',
         _PLAN,
     ),
     _(
@@ -580,5 +580,55 @@ MUTANTS = (
         "if self._remembered.known(path) not in (None, digest):",
         "if False:",
         _VERIFY,
+    ),
+    # Attacks
+    _(
+        "git has a bound of memory",
+        "sources/git_command.py",
+        "            _bound_memory(process.proc.pid)\n",
+        "",
+        "tests/attacks/test_git.py",
+    ),
+    _(
+        "the hub's token is not git's to know",
+        "sources/git_command.py",
+        '    "HF_TOKEN": "",',
+        "",
+        "tests/adapters/test_arguments.py",
+    ),
+    _(
+        "the hub's token goes to the hub alone",
+        "sources/hub_worker.py",
+        "if (url.scheme, url.host, url.port) != (hub.scheme, hub.host, hub.port):",
+        "if False:",
+        "tests/attacks/test_hub.py",
+    ),
+    _(
+        "a listing of the hub ends",
+        "sources/hub_worker.py",
+        "itertools.islice(found, MOST_ENTRIES + 1)",
+        "itertools.islice(found, 100 * MOST_ENTRIES)",
+        "tests/attacks/test_hub.py",
+    ),
+    _(
+        "an answer of the hub has a bound of memory",
+        "sources/hub_worker.py",
+        "    _bound_memory()\n    serve(",
+        "    serve(",
+        "tests/attacks/test_hub.py",
+    ),
+    _(
+        "JSON acts on no terminal",
+        "core/escape.py",
+        'return _ACTED_ON.sub(lambda found: f"\\\\u{ord(found[0]):04x}", text)',
+        "return text",
+        _ESCAPE,
+    ),
+    _(
+        "what is printed of the hub's listing is safe to name",
+        "core/hub_lock.py",
+        "if not isinstance(path, str) or not is_safe(path):",
+        "if not isinstance(path, str):",
+        _LOCK,
     ),
 )
