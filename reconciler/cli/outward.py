@@ -26,7 +26,10 @@ _OPTIONS = {
         "FILE",
         "secret of the git server's webhook to /hooks/git; without one there are no hooks",
     ),
-    "--notify": ("URL", "webhook that gets a CloudEvent for what matters"),
+    "--notify": (
+        "URL",
+        "webhook that gets a CloudEvent for what matters. Others can see arguments: a secret URL belongs elsewhere",
+    ),
     "--notify-secret-file": ("FILE", "secret that those are signed with"),
     "--commit-status": (
         "TYPE:OWNER/NAME",

@@ -19,6 +19,7 @@ _DAEMON = "tests/bad_inputs/test_environment.py::test_the_daemon_runs_in_all_of_
 _KEPT = "tests/core/test_loader.py::test_a_plain_scalar_keeps_the_text_that_was_written"
 _FACE = "tests/daemon/test_face.py::test_"
 _BAD_GATES = "tests/bad_inputs/test_gates.py::test_"
+_ATTACKS = "tests/attacks/test_"
 _FUZZ = "tests/fuzz/test_fuzz.py::test_"
 _PLAN = "tests/core/test_plan.py::test_what_is_not_done_is_held_with_its_reason"
 
@@ -88,6 +89,8 @@ ITEMS = (
     _one("Git", "branch `-f`, `+main`, `a..b`, `HEAD`", "GitBranch", f"{_GIT}a_branch_that_is_no_plain_name_is_refused"),
     _one("Git", "a pack that inflates", "FileTooLarge, GitTooLarge", f"{_GIT}what_is_no_plain_small_manifest_is_one_problem",
          f"{_GIT}output_and_disk_of_a_command_are_bounded"),
+    _one("Git", "a pack of some hundred bytes whose deltas stand for a gibibyte", "FetchFailed",
+         f"{_ATTACKS}git.py::test_a_pack_of_some_bytes_that_inflates_to_a_gibibyte"),
     _one("Git", "10^10 paths", "TooManyFiles", f"{_GIT}what_is_no_plain_small_manifest_is_one_problem"),
     _one("Git", "empty repository", "BranchMissing", f"{_GIT}an_empty_repository_is_an_error_with_a_hint"),
     _one("Git", "branch deleted", "BranchMissing", f"{_GIT}a_deleted_branch_is_said_and_the_accepted_commit_stays"),
@@ -96,7 +99,13 @@ ITEMS = (
            "9**9**9", "300 nested ifs", "`{% include %}` = include", "65 KiB", "missing `messages` = missing messages"),
     _one("Model files", "external data `../secret`, `/etc/passwd`, `C:\\x`, negative offsets", "ConversionFailed", _ARTIFACT),
     *_rows("Model files", "folders", "overlapping offsets = tensors that overlap", "header of 2^63 = a header of 2^63 bytes",
-           "header beyond the file = weights cut in the header", "pickle only = pickles only"),
+           "header beyond the file = weights cut in the header", "pickle only = pickles only", "GGUF only",
+           "an ONNX model", "an index that leads out", "an index that names a pickle", "a tensor of an unknown type",
+           "weights linked from outside", "a pipe instead of weights", "a sparse terabyte", "a header of 25 MB"),
+    _one("Model files", "`custom_ops_library` and other keys of genai_config.json that run something", "GenaiConfigRefused",
+         f"{_SERVED}anything_else_is_refused_by_name"),
+    _one("Model files", "`.so`, `.dll`, `.py`, `.pkl`, `.bin` in what a converter made", "ConversionFailed",
+         "tests/adapters/test_cage.py::test_only_plain_files_of_an_artifact_are_taken"),
     _one("Model files", "`auto_map`", "CustomCodeIgnored", "tests/adapters/test_model_folder.py::test_custom_code_is_left_behind_with_a_warning",
          "tests/adapters/test_conversion.py::test_custom_code_is_never_run", f"{_SERVED}tokenizer_config_loses_its_template_and_nothing_else"),
     _one("Model files", "a converter that exits 0 with missing, empty or truncated output, or is OOM-killed", "ConversionFailed, ConverterLost",
@@ -140,5 +149,17 @@ ITEMS = (
     _one("Since then", "nonsense, floods and slow clients at the daemon's address", "400, 408, 413, 429, 431",
          f"{_FACE}nonsense_harms_nobody", f"{_FACE}a_client_that_speaks_a_byte_at_a_time_is_cut_off",
          f"{_FACE}a_body_that_is_too_long_or_of_unknown_length", f"{_FACE}hooks_come_at_a_rate", f"{_FUZZ}a_header_of_spaces_takes_no_time"),
+    _one("Since then", "paths, smuggled requests and replays at the daemon's address", "202, 400, 404, 429",
+         f"{_ATTACKS}face.py::test_no_path_leads_anywhere", f"{_ATTACKS}face.py::test_one_connection_is_one_request",
+         f"{_ATTACKS}face.py::test_a_hook_that_was_overheard_costs_a_look_and_no_more"),
+    _one("Since then", "a hub whose listings, answers or files have no end", "HubInvalid, DigestMismatch",
+         f"{_ATTACKS}hub.py::test_a_listing_without_an_end", f"{_ATTACKS}hub.py::test_an_answer_that_does_not_fit",
+         f"{_ATTACKS}hub.py::test_a_file_that_unpacks_to_more_than_was_said"),
+    _one("Since then", "a hub that sends us, or the token, elsewhere", "HubUnreachable, FetchFailed",
+         f"{_ATTACKS}hub.py::test_the_token_does_not_follow_a_listing_to_another_host",
+         f"{_ATTACKS}hub.py::test_the_token_does_not_follow_a_redirect_to_another_host",
+         f"{_ATTACKS}hub.py::test_a_redirect_to_what_is_no_web_address"),
+    _one("Since then", "names of files and of catalog entries with escapes, line ends, no UTF-8", "escaped",
+         f"{_ATTACKS}names.py::test_what_is_printed_stays_ours"),
     _one("Since then", "a webhook without its secret, or with another's", "403", f"{_FACE}only_the_secrets_holder_wakes_the_loop"),
 )  # fmt: skip

@@ -35,7 +35,8 @@ def golden(group: str) -> dict[str, str]:
     """What is said about each case of a group of manifests."""
     text = (REPOSITORY / "tests" / "bad_inputs" / "golden" / f"{group}.txt").read_text(encoding="utf-8")
     parts = (part.partition("\n") for part in text.split("=== ")[1:])
-    return {name: said.rpartition("codes: ")[2].strip() for name, _, said in parts}
+    said = {name: said.rpartition("codes: ")[2].strip().split(", ") for name, _, said in parts}
+    return {name: ", ".join(dict.fromkeys(codes)) for name, codes in said.items()}
 
 
 def codes(item: Item) -> str:
