@@ -29,7 +29,8 @@ class Faced:
     def __init__(self, root: Path, listen: str = "127.0.0.1:0", *, hooks: bool = True) -> None:
         root.mkdir(parents=True, exist_ok=True)
         self.secret = root / "secret"
-        canaries.file(self.secret, "hook")
+        if hooks:
+            canaries.file(self.secret, "hook")
         self.layout = Layout(str(root))
         self.records = Records(self.layout)
         self.board = Board(State(started=Moment.now(), interval=60.0, revision_from="folder"))

@@ -328,7 +328,7 @@ import reconciler.engine.pass_, reconciler.engine.machine, reconciler.records.re
 from reconciler.daemon.process import this_process
 before = this_process().resident
 from tests.daemon.faces import faced
-with faced(Path(sys.argv[1])) as one:
+with faced(Path(sys.argv[1]), hooks=False) as one:
     clients = [socket.create_connection(("127.0.0.1", one.face.port)) for _ in range(30)]
     one.ask("/metrics")
     after = this_process().resident
