@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -106,14 +107,15 @@ BUGS = "".join(trust_page.bugs())
 
 @pytest.mark.parametrize("command", sorted({*re.findall(r"`(?:pytest|python -m) ([^`]+)`", BUGS)}))
 def test_a_command_on_the_page_names_what_is_there(command: str) -> None:
-    module, *words = command.split()
-    path = ROOT / (module if "/" in module else f"{module.replace('.', '/')}.py")
-    files = sorted(path.rglob("*.py")) if path.is_dir() else [path]
-    names = re.findall(
-        r"^def (test_\w+)", "".join(file.read_text(encoding="utf-8") for file in files), re.MULTILINE
-    )
-    assert names
-    assert not words or [name for name in names if words[words.index("-k") + 1] in name]
+    target, *words = shlex.split(command)
+    path = ROOT / (target.partition("::")[0] if "/" in target else f"{target.replace('.', '/')}.py")
+    files = sorted(path.rglob("test_*.py")) if path.is_dir() else [path]
+    text = "".join(file.read_text(encoding="utf-8") for file in files)
+    assert text
+    if "-k" in words:
+        chosen = words[words.index("-k") + 1].split(" or ")
+        names = " ".join([str(path.relative_to(ROOT)), *re.findall(r"^def (test_\w+)", text, re.MULTILINE)])
+        assert [one for one in chosen if one not in names] == []
 
 
 def test_scenarios_and_cases_on_the_page_are_there() -> None:
