@@ -49,7 +49,16 @@ class Parser(argparse.ArgumentParser):
     """Wrong usage exits 64 (EX_USAGE), with the hint where to read more."""
 
     def error(self, message: str) -> NoReturn:
-        raise UsageError(message, hint=f"`{self.prog} --help` lists the options")
+        raise UsageError(message, hint=self._meant(message) or f"`{self.prog} --help` lists the options")
+
+    def _meant(self, message: str) -> str:
+        """An option that is spelt much like one that is not known."""
+        from reconciler.core.quoting import nearest
+
+        words = message.partition("unrecognized arguments: ")[2].split()
+        flags = [word.partition("=")[0] for word in words if word.startswith("-")]
+        known = [flag for flag in self._option_string_actions if flag.startswith("--")]
+        return next((hint for flag in flags if (hint := nearest(flag, known))), "")
 
 
 def add_config(parser: argparse.ArgumentParser) -> None:

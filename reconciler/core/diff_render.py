@@ -132,9 +132,14 @@ def minutes(seconds: float) -> str:
 
 def group_title(group: Shown) -> str:
     """Which machines, and how old their reports are."""
-    names = ", ".join(f"{one['name']} (report: {_days(one)})" for one in group["machines"][:MOST_NAMED])
+    names = ", ".join(f"{_name(one)} (report: {_days(one)})" for one in group["machines"][:MOST_NAMED])
     more = len(group["machines"]) - MOST_NAMED
     return f"{len(group['machines'])} machine(s): {names}{f' and {more} more' if more > 0 else ''}"
+
+
+def _name(machine: Shown) -> str:
+    """With its report's file, where another report has the same name."""
+    return f"{machine['name']} in {machine['file']}" if machine.get("ambiguous") else str(machine["name"])
 
 
 def _days(machine: Shown) -> str:

@@ -17,15 +17,18 @@ if TYPE_CHECKING:
 
 def fleet_view(outlooks: Iterable[Outlook], sources: Mapping[str, str]) -> list[View]:
     """A group per effect. Where its machines differ in size or speed, the worst is told."""
-    return [_group(group, sources) for group in grouped(outlooks)]
+    found = tuple(outlooks)
+    names = [one.report.machine for one in found]
+    twice = frozenset(name for name in names if names.count(name) > 1)
+    return [_group(group, sources, twice) for group in grouped(found)]
 
 
-def _group(group: list[Outlook], sources: Mapping[str, str]) -> View:
+def _group(group: list[Outlook], sources: Mapping[str, str], twice: frozenset[str]) -> View:
     first = group[0]
     seconds = [total_cost(one.plan)["seconds"] for one in group]
     told = [each for each in seconds if isinstance(each, float)]
     return {
-        "machines": [_machine(one) for one in group],
+        "machines": [_machine(one, twice) for one in group],
         "changes": [change_view(change, sources) for change in first.plan.changes],
         "held": [as_dict(held) for held in first.plan.held],
         "failures": [as_dict(failure) for failure in first.failures],
@@ -50,10 +53,11 @@ def _gate(at: int, group: list[Outlook]) -> View:
     }
 
 
-def _machine(one: Outlook) -> View:
+def _machine(one: Outlook, twice: frozenset[str]) -> View:
     age = one.report.age
     return {
         "name": one.report.machine,
+        "ambiguous": one.report.machine in twice,
         "file": one.report.file,
         "generated": one.report.generated,
         "ageDays": round(age / 86_400, 1) if age is not None else None,

@@ -14,8 +14,9 @@ import yaml
 
 from reconciler.core.errors import Problem
 from reconciler.core.manifest_text import Refused, decode, escaped_stray, strays, without_strays
-from reconciler.core.quoting import field_path, shown
+from reconciler.core.quoting import field_path
 from reconciler.core.value import replace, value
+from reconciler.core.yaml_words import syntax_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -120,6 +121,7 @@ class _Composer:
 
     def __init__(self, file: str, text: str, problems: list[Problem]) -> None:
         self.file = file
+        self.text = text
         self.parser = _parser(text)
         self.nodes = 0
         self.lines: dict[Path, int] = {}
@@ -236,9 +238,7 @@ class _Composer:
         try:
             return cast("yaml.Event", self.parser.get_event())  # type: ignore[no-untyped-call]
         except yaml.MarkedYAMLError as error:
-            mark = error.problem_mark or error.context_mark
-            message = f"expected YAML: {shown(error.problem or 'not readable', 160)}"
-            raise Refused("YamlSyntax", _line(mark), message) from None
+            raise Refused("YamlSyntax", *syntax_words(error, self.text)) from None
         except yaml.YAMLError:
             raise Refused("YamlSyntax", 0, "expected YAML, got unreadable text") from None
 

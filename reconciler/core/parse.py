@@ -150,8 +150,16 @@ def _type_problems(document: Document, file: str) -> Iterator[Problem]:
                 line=document.line((field,)),
                 field=field,
                 message=f"expected {listed(known)}, got {got(value)}",
-                hint=nearest(value, known) if isinstance(value, str) else "",
+                hint=_meant(field, value, known) if isinstance(value, str) else "",
             )
+
+
+def _meant(field: str, value: str, known: list[str]) -> str:
+    if field == "kind" and value.lower().startswith("machine"):
+        return (
+            "what a machine is stands in its own config.yaml, never in the repository: docs/configuration.md"
+        )
+    return nearest(value, known)
 
 
 def _templates(

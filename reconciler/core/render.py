@@ -55,9 +55,12 @@ def plan_text(view: Mapping[str, Any]) -> str:
         lines.extend(_change_lines(change))
     lines.extend(f"! {h['variant']}: held back ({h['reason']}): {h['message']}" for h in view["held"])
     lines.extend(f". {h['message']} ({h['reason']})" for h in view["later"])
+    lines.extend(
+        f". {one['model']}: not for this machine: {one['message']}" for one in view.get("notSelected", ())
+    )
     now = [*plan_lines(view), *(f". {line}" for line in working_lines(view.get("working")))]
     lines.extend(now)
-    if view["changes"] or view["held"] or view["later"] or now:
+    if view["changes"] or view["held"] or view["later"] or view.get("notSelected") or now:
         lines.append("")
     lines.append(f"Plan: {summary(view)}.")
     return "\n".join(for_terminal(line) for line in lines) + "\n"

@@ -80,7 +80,7 @@ class Loop:
 
     def run(self) -> None:
         """Until `stop`."""
-        woken: Set[str] = {reasons.INTERVAL}
+        woken: Set[str] = {reasons.START}
         self._watch()
         try:
             while not self._stopping:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import queue
 
+START = "start"  # the first pass
 INTERVAL = "interval"
 SIGHUP = "sighup"
 DECLARATIONS = "declarations"  # a manifest, or a model folder that one names

@@ -8,6 +8,7 @@ also lists models that are not ours.
 
 from __future__ import annotations
 
+import errno
 import json
 import os.path
 import re
@@ -38,7 +39,7 @@ def read_index(cache_dir: str) -> tuple[Registration, ...]:
     except FileNotFoundError:
         return ()
     except OSError as error:
-        raise _broken(path, str(error)) from None
+        raise _broken(path, error.strerror or str(error), _HINTS.get(error.errno or 0, "")) from None
     try:
         return _registrations(json.loads(text))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
@@ -86,9 +87,16 @@ def _path(value: object) -> str:
     return value
 
 
-def _broken(path: str, reason: str) -> CatalogBroken:
+_HINTS = {
+    errno.EACCES: "let this user read it and its folder, run as the user that owns it, or name another cache (--cache)",
+    errno.ENOTDIR: "a file stands where the cache should be: name Foundry Local's model_cache_dir with --cache",
+}
+
+
+def _broken(path: str, reason: str, hint: str = "") -> CatalogBroken:
     return CatalogBroken(
         f"{path}: Foundry Local's catalog cannot be read ({one_line(reason)})",
-        hint="stop: nothing is changed until it is readable again. It is left as it is: restore it from a "
+        hint=hint
+        or "stop: nothing is changed until it is readable again. It is left as it is: restore it from a "
         "copy, or use the version of Foundry Local that wrote it",
     )

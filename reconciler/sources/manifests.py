@@ -213,7 +213,12 @@ def _check(status: os.stat_result, limit: int) -> None:
 def refused(prefix: str, name: str, code: str, message: str, hint: str = "") -> Problem:
     from reconciler.core.quoting import printable
 
-    return Problem(code=code, file=printable(f"{prefix}/{name}".strip("/")), message=message, hint=hint)
+    return Problem(
+        code=code,
+        file=printable("/".join(part for part in (prefix, name) if part)),
+        message=message,
+        hint=hint,
+    )
 
 
 class Disk:
@@ -272,11 +277,18 @@ def _parse(found: Found, inputs: Inputs, disk: Disk) -> Parsed:
         read=disk.read,
     )
     result = parse(found.files, around)
+    if not (found.files or found.problems):
+        result = replace(result, warnings=(*result.warnings, _nothing(inputs.prefix)))
     return replace(
         result,
         revision=replace(inputs, templates=disk.templates).revision,
         problems=tuple(sorted((*found.problems, *result.problems), key=lambda p: (p.file, p.line))),
     )
+
+
+def _nothing(prefix: str) -> Problem:
+    hint = "--path names the folder with your manifests; what it no longer declares would be pruned"
+    return refused(prefix or ".", "", "NoManifests", "expected manifests (*.yaml, *.yml), found none", hint)
 
 
 def _recalled(cache: str, inputs: Inputs, disk: Disk) -> Parsed | None:

@@ -133,6 +133,41 @@ def test_what_a_manifest_does_not_need_is_refused(text: str, expected: list[tupl
     assert refusals(load("a.yaml", text.encode())) == expected
 
 
+SLIPS = {
+    "a:\n\tb: 2\n": (2, "expected spaces, got a tab (column 1)"),
+    "a: 1\n\tb: 2\n": (2, "expected spaces, got a tab (column 1)"),
+    'a:\n  b: "x\nc: 1\n': (2, "expected a closing quote for the one that begins here, got none (column 6)"),
+    "a: 'x\nb: 1\n": (1, "expected a closing quote for the one that begins here, got none (column 4)"),
+    "a: b: c\n": (1, "expected one field on a line, got a second colon (column 5)"),
+    "a: @x\n": (1, "expected a value, got @ (column 4)"),
+    "a: [1\nb: 2\n": (2, "expected `,` or `]` for the [ of line 1, column 4, got something else (column 2)"),
+    "a: {x: 1\nb: 2\n": (
+        2,
+        "expected `,` or `}` for the { of line 1, column 4, got something else (column 2)",
+    ),
+    "a:\n  b: 1\n c: 2\n": (3, "expected a field, got something else (column 2)"),
+    "- a\nb: 1\n": (2, "expected another `- item` of the list, got something else (column 1)"),
+    "a: 1\nb\nc: 2\n": (3, "expected `name: value`, got no colon (column 1)"),
+    "a: ]\n": (1, "expected a value, got a bracket that closes nothing (column 4)"),
+}
+
+
+@pytest.mark.parametrize("text", SLIPS)
+def test_a_slip_of_the_hand_is_told_in_plain_words(text: str) -> None:
+    (problem,) = load("a.yaml", text.encode()).problems
+    assert (problem.line, problem.message) == SLIPS[text]
+    assert problem.hint
+
+
+@pytest.mark.parametrize("text", SLIPS)
+def test_the_parser_without_a_c_library_is_told_so_too(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "yaml._yaml", None)
+    (problem,) = load("a.yaml", text.encode()).problems
+    assert problem.line == SLIPS[text][0]
+    assert "while" not in problem.message
+    assert problem.hint
+
+
 @pytest.mark.parametrize(
     ("data", "code", "line"),
     [
