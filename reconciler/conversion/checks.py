@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections import Counter
 from typing import TYPE_CHECKING, Any
@@ -80,6 +81,10 @@ def _check_tensors(model: Any, folder: str) -> None:
     for tensor in model.graph.initializer:
         kind = widths.get(tensor.data_type)
         raw = _external(tensor, data)
+        if raw is not None and kind and len(raw) != math.prod(tensor.dims) * numpy.dtype(kind).itemsize:
+            raise ConversionFailed(
+                f"tensor {tensor.name} of the result holds {len(raw)} bytes for {[*tensor.dims]}"
+            )
         values = to_array(tensor) if raw is None else raw.view(kind) if kind else None
         if values is not None and kind is not None and not _all_finite(values.reshape(-1)):
             raise ConversionFailed(f"tensor {tensor.name} of the result holds numbers that are not finite")

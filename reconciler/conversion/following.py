@@ -19,6 +19,7 @@ from reconciler.core.errors import (
     ConverterLost,
     DiskFull,
     Disturbed,
+    HostRefused,
     ReconcilerError,
 )
 from reconciler.core.escape import one_line
@@ -42,6 +43,7 @@ PASSING: dict[str, type[ConverterLost | Disturbed]] = {
     MEMORY_LIMIT: ConverterLost,
     cage.CageMissing.code: ConverterLost,
 }
+REFUSALS = frozenset({"DiskFailing", "DiskReadOnly", "AccessDenied", "OutOfResources"})  # as core.errors says
 
 IMPORT_SECONDS = 300.0  # on a slow disk the first import of torch alone takes a minute
 ANSWER_SECONDS = 60.0
@@ -125,6 +127,8 @@ def failure(code: str, message: str, order: Order) -> ReconcilerError:
     log = f"the log of this attempt is {order.log}"
     if code == DiskFull.code:
         return DiskFull(line, hint=log)
+    if code in REFUSALS:
+        return HostRefused(line, code=code, hint=log)
     if code in PASSING:
         return PASSING[code](line, code=code, hint=HINTS.get(code, log))
     return ConversionFailed(line, code=code, hint=HINTS.get(code, log))

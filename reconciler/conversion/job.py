@@ -20,7 +20,7 @@ from reconciler.conversion import checks, staging, weights
 from reconciler.conversion.artifact_files import ARTIFACT_FILES
 from reconciler.conversion.olive_config import olive_config
 from reconciler.conversion.order import Order
-from reconciler.core.errors import ConversionFailed, DiskFull, ReconcilerError
+from reconciler.core.errors import ConversionFailed, DiskFull, ReconcilerError, refused
 
 # With less than this left after a failure, the disk is what failed: Olive names other causes then, or none.
 _NEARLY_FULL = 4 << 20
@@ -36,7 +36,14 @@ def convert(order: Order) -> None:
             raise
         if any(_says_full(cause) for cause in _causes(error)) or _is_full(order.scratch):
             raise DiskFull(f"the disk was full while converting in {order.scratch}") from error
-        raise ConversionFailed(in_one_line(error)) from error
+        raise _told(error) from error
+
+
+def _told(error: Exception) -> ReconcilerError:
+    """What the system refused is mended without any change to the recipe."""
+    refusals = [refused(cause) for cause in _causes(error) if isinstance(cause, OSError)]
+    said = next((one for one in refusals if one is not None), None)
+    return said or ConversionFailed(in_one_line(error))
 
 
 def _convert(order: Order) -> None:

@@ -32,6 +32,7 @@ from tests.crash.scenarios import SCENARIOS
 ERRORS = {"ENOSPC": "DiskFull", "EIO": "DiskFailing", "EROFS": "DiskReadOnly", "EACCES": "AccessDenied"}
 KINDS = [f"{error}{lasting}" for error in ERRORS for lasting in ("", "+")]
 UNDISTURBED = "0:EIO"
+LEAST = 4  # points of each scenario
 PASSES = (scenarios._apply, scenarios._apply_confirmed)
 # What a step may end with besides the refusal's own code: the child was refused, or a later look found half of it.
 CODES = {*ERRORS.values(), "CatalogNotWritable", "NotRegistered", "ServedFolderDamaged", "ArtifactMissing"}
@@ -144,7 +145,8 @@ def _work(folder: Path, names: list[str], share: int, number: int) -> None:
     for name in names:
         bench = FaultBench(name, folder / str(number) / name)
         dear = 4 if share > 1 and "git" in name else 1  # it waits for git, some twenty times a pass
-        for step, kind, same in list(points(bench.steps, share * dear))[number::PROCESSES]:
+        few = min(share * dear, max(bench.steps // LEAST, 1))
+        for step, kind, same in list(points(bench.steps, few))[number::PROCESSES]:
             line = json.dumps(bench.refuse(step, kind, same=same)) + "\n"
             os.write(1, line.encode())
         shutil.rmtree(bench.world.folder, ignore_errors=True)

@@ -20,7 +20,7 @@ from tests.trust import NIGHTLY, record
 
 __all__ = ["pytestmark", "quick_folder"]
 
-SHARE = 1 if NIGHTLY else 8
+SHARE = 1 if NIGHTLY else 12
 
 
 def test_a_pass_that_is_refused_any_write_serves_on_and_the_next_one_converges(quick_folder: Path) -> None:
