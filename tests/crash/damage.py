@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -158,6 +159,23 @@ def half_of_the_blobs(world: World) -> None:
         path.unlink()
 
 
+def half_gone(where: Where, *, keep: str = "") -> Do:
+    """Every second file below it."""
+
+    def do(world: World) -> None:
+        files = sorted(path for path in where(world).rglob("*") if path.is_file() and path.name != keep)
+        for path in files[::2]:
+            path.unlink()
+
+    return do
+
+
+def half_listed(world: World, entries: dict[str, Any]) -> dict[str, Any]:
+    """Of ours."""
+    ours = sorted(entries.keys() - {"other:1"})
+    return {name: entries[name] for name in (*ours[::2], "other:1")}
+
+
 def another_owner(world: World) -> None:
     path = world.root / SERVED / "release.json"
     overwrite(path, path.read_bytes().replace((world.root / "owner").read_bytes().strip(), b"f" * 32))
@@ -243,6 +261,7 @@ SERVING = {
     "the folder of a variant is gone": Case(do=gone(at("served/one-int4"))),
     "the folder of a variant is a file": Case(do=becomes_file(at("served/one-int4"))),
     "the folder of a variant is a link": Case(do=linked_away(at("served/one-int4"))),
+    "half of what is served is gone": Case(do=half_gone(at("served"))),
     "all that is served is gone": Case(do=gone(at("served"))),
     "served is a link": Case(do=linked_away(at("served")), findings=("None",)),  # whole, so it stays
     "served is a link to a foreign folder": Case(do=links_to_foreign(at("served"))),
@@ -251,6 +270,13 @@ BETWEEN = {
     "leftovers in staging": Case(do=added("staging/work/0a/tree/x")),
     "leftovers in the trash": Case(do=added("trash/0a/deep/x")),
     "staging is gone": Case(do=lambda world: shutil.rmtree(world.root / "staging", ignore_errors=True)),
+    "half of a staging is gone": Case(
+        do=lambda world: (
+            added("staging/work/0a/tree/x")(world),
+            added("staging/work/0a/tree/y")(world),
+            half_gone(at("staging"))(world),
+        )
+    ),
     "staging is a file": Case(do=becomes_file(at("staging"))),
     "the trash is a file": Case(do=becomes_file(at("trash"))),
     "staging is a link": Case(do=links_to_foreign(at("staging"))),
@@ -265,6 +291,7 @@ CATALOG = {
     "a registration is gone": Case(
         do=listed(lambda world, all: {n: e for n, e in all.items() if n != "one-int4:1"})
     ),
+    "half of ours are gone": Case(do=listed(half_listed)),
     "all of ours are gone": Case(do=listed(lambda world, all: {"other:1": all["other:1"]})),
     "a registration leads elsewhere": Case(do=listed(repointed)),
     "a registration names another release": Case(do=said_wrongly("reconciler_release", "sha256:0")),
@@ -278,6 +305,7 @@ CATALOG = {
 }
 RECORDED = {
     "the records are gone": Case(do=gone(at("records")), findings=("None",)),  # but for the history
+    "half of the records are gone": Case(do=half_gone(at("records")), findings=("None",)),
     "the records of variants are gone": Case(do=gone(at("records/variants"))),
     "the stamps are gone": Case(do=gone(at("records/stamps.json"))),
     "the stamps are cut": Case(do=cut(at("records/stamps.json"))),
@@ -309,6 +337,55 @@ def pack(world: World) -> Path:
     return next((world.root / "mirror.git" / "objects" / "pack").glob("*.pack"))
 
 
+def beside_the_pack(ending: str) -> Where:
+    return lambda world: pack(world).with_suffix(ending)
+
+
+def git(world: World, *arguments: str, given: bytes = b"") -> bytes:
+    command = ["git", "--git-dir", str(world.root / "mirror.git"), *arguments]
+    return subprocess.run(command, input=given, capture_output=True, check=True).stdout
+
+
+def unpacked(world: World) -> dict[str, str]:
+    """Every object as a file of its own; their kinds by name."""
+    aside = world.folder / "git-aside.pack"
+    held = pack(world)
+    held.rename(aside)
+    for path in held.parent.iterdir():
+        path.unlink()
+    git(world, "unpack-objects", "-q", given=aside.read_bytes())
+    aside.unlink()
+    told = git(world, "cat-file", "--batch-all-objects", "--batch-check").decode().splitlines()
+    return {line.split()[0]: line.split()[1] for line in told}
+
+
+def loose(world: World, name: str) -> Path:
+    return world.root / "mirror.git" / "objects" / name[:2] / name[2:]
+
+
+def half_of_the_objects(world: World) -> None:
+    for name in sorted(unpacked(world))[::2]:
+        loose(world, name).unlink()
+
+
+def object_is_garbage(kind: str) -> Do:
+    def do(world: World) -> None:
+        name = min(name for name, found in unpacked(world).items() if found == kind)
+        overwrite(loose(world, name), b"garbage")
+
+    return do
+
+
+def ref_holds(data: bytes) -> Do:
+    def do(world: World) -> None:
+        named = git(world, "for-each-ref", "--format=%(refname)").decode().split()
+        path = world.root / "mirror.git" / named[0]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+
+    return do
+
+
 MIRRORED = {
     "the mirror is gone": gone(at("mirror.git")),
     "the mirror's head is gone": gone(at("mirror.git/HEAD")),
@@ -317,6 +394,18 @@ MIRRORED = {
     "a pack is cut": cut(pack),
     "a pack is flipped": flipped(pack),
     "a pack is gone": gone(pack),
+    "a pack's index is cut": cut(beside_the_pack(".idx")),
+    "a pack's index is flipped": flipped(beside_the_pack(".idx")),
+    "a pack's index is gone": gone(beside_the_pack(".idx")),
+    "a pack is empty": holds(pack, b""),
+    "the mirror's objects are loose, and half are gone": half_of_the_objects,
+    "a commit is garbage": object_is_garbage("commit"),
+    "a tree is garbage": object_is_garbage("tree"),
+    "a blob is garbage": object_is_garbage("blob"),
+    "a ref is garbage": ref_holds(b"garbage"),
+    "a ref is empty": ref_holds(b""),
+    "a ref names what is not there": ref_holds(b"1" * 40 + b"\n"),
+    "half of the mirror is gone": half_gone(at("mirror.git")),
     "the mirror's refs are gone": gone(at("mirror.git/refs")),
     "the mirror is a file": becomes_file(at("mirror.git")),
     "the mirror is a link": linked_away(at("mirror.git")),

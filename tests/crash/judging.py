@@ -29,7 +29,7 @@ TIMES = {
     "delay",
 }
 NUMBERED = {"number", "highWater", "high_water", "reconciler_revision"}
-UNSTEADY = ("timings", "lastAttemptedRevision", "sha256")
+UNSTEADY = ("timings", "lastAttemptedRevision", "sha256", "gates")  # verdicts go with the numbers they are of
 LEFT_ALONE = ("events", "stamps.json", "parsed.json", "lock", "measurements.json", "quarantine.json")
 
 

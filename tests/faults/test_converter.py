@@ -1,5 +1,6 @@
 """Whole passes around a converter that lies in every way that we could think of, in real worker processes: each lie is
-refused under a stable code and remembered as what it is, the release before it serves on, and its neighbours converge."""
+refused under a stable code and remembered as what it is; what served before it serves on, and its neighbours
+converge."""
 
 from __future__ import annotations
 
