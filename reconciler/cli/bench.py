@@ -90,7 +90,7 @@ def _measured(
     wanted = Options(runs=arguments.runs, lengths=arguments.prompt_lengths, measure=arguments.measure)
     with _progress(len(chosen) * arguments.runs, quiet=arguments.quiet) as told:
         bench = Bench(seen, wanted, told)
-        _run(bench, machine, chosen, quiet=arguments.quiet)
+        recorded = _run(bench, machine, chosen, quiet=arguments.quiet)
     return Benchmark(
         machine=facts(machine, bench.results, before),
         date=date,
@@ -98,16 +98,21 @@ def _measured(
         wanted_runs=arguments.runs,
         variants=tuple(bench.results),
         complete=bench.complete,
+        recorded=recorded,
     )
 
 
-def _run(bench: Bench, machine: Machine, chosen: tuple[Candidate, ...], *, quiet: bool) -> None:
+def _run(bench: Bench, machine: Machine, chosen: tuple[Candidate, ...], *, quiet: bool) -> bool:
+    """Whether the root was ours, so that numbers are recorded."""
     from reconciler.engine.benching import place
 
+    recorded = False
     with contextlib.suppress(KeyboardInterrupt), place(machine) as (ours, scratch, holder):
+        recorded = not holder
         if holder and not quiet:
             sys.stderr.write(f"note: {holder}; nothing is recorded, and its work may slow ours\n")
-        bench.run(ours, chosen, scratch, record=not holder)
+        bench.run(ours, chosen, scratch, record=recorded)
+    return recorded
 
 
 def _code(view: Mapping[str, Any]) -> int:

@@ -41,6 +41,8 @@ def _head(view: View) -> Iterator[str]:
     yield f'<p class="facts">{" · ".join(f"<span>{for_html(fact)}</span>" for fact in _facts(view))}</p>'
     if not view["complete"]:
         yield '<p class="note">Interrupted: this is what was measured until then.</p>'
+    if not view["recorded"]:
+        yield '<p class="note">Measured beside another reconciler at work: nothing was recorded for gates.</p>'
     if busy := busy_text(view):
         yield f'<p class="note">{for_html(busy[0].upper() + busy[1:])}.</p>'
     yield "</header>"

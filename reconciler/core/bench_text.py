@@ -119,6 +119,8 @@ def busy_text(view: View) -> str:
 def remarks(view: View) -> Iterator[str]:
     if not view["complete"]:
         yield "interrupted: this is what was measured until then"
+    if not view["recorded"]:
+        yield "nothing was recorded: another reconciler is at work here, and gates do not go by these numbers"
     for one in view["variants"]:
         if one["problem"]:
             yield f"{one['variant']}: {one['problem']['code']}: {one['problem']['message']}"

@@ -25,6 +25,7 @@ def bench_view(bench: Benchmark) -> dict[str, Any]:
         "revision": bench.revision,
         "runs": bench.wanted_runs,
         "complete": bench.complete,
+        "recorded": bench.recorded,
         "machine": {camel(name): held for name, held in as_dict(bench.machine).items()},
         "variants": [_variant(one) for one in bench.variants],
         "recommendations": [as_dict(one) for one in found],

@@ -113,7 +113,8 @@ class Machine:
 
 @value
 class Benchmark:
-    """`complete` is false when it was interrupted: then some variants or runs are missing."""
+    """`complete` is false when it was interrupted: then some variants or runs are missing. `recorded` is false where
+    another process held the root: then gates go by none of these numbers."""
 
     machine: Machine
     date: str  # RFC 3339, UTC
@@ -121,6 +122,7 @@ class Benchmark:
     wanted_runs: int
     variants: tuple[Benched, ...]
     complete: bool
+    recorded: bool = True
 
 
 def spread(numbers: Iterable[float]) -> Spread | None:

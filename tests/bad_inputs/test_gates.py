@@ -6,7 +6,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -29,6 +28,7 @@ from tests.converted_model import converted_model
 from tests.crash.stand_ins import StandInConverter
 from tests.machine import TestMachine
 from tests.tiny_models import CHATML
+from tests.waiting import is_alive, until
 
 ONE = "cases: [{prompt: q, exact: a}]"
 WRITTEN: dict[str, tuple[str, str]] = {
@@ -169,22 +169,11 @@ def test_what_never_passes_is_tried_once_told_once_and_not_served(fleet: Fleet, 
     assert f"{name}-int4:1" not in fleet.machine.index()
 
 
-def is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
-
-
 def test_what_hung_was_killed(fleet: Fleet) -> None:
     (home,) = fleet.machine.root.rglob(PIDS)
     pids = home.read_text().split()
     assert len(pids) == 1  # and was not tried a second time
-    deadline = time.monotonic() + 60
-    while is_alive(int(pids[0])):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    until(lambda: not is_alive(int(pids[0])))
 
 
 def test_what_is_beside_them_is_served_and_twenty_more_passes_do_nothing(fleet: Fleet) -> None:

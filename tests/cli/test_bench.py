@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from reconciler.host.lock import hold
 from tests.at_rest import serve
 from tests.machine import TestMachine, tree
 
@@ -58,6 +59,15 @@ def test_an_empty_machine_is_left_as_it_is(tmp_path: Path, capitals: Path) -> No
     assert done.code == 1
     assert "nothing that is declared is converted here" in done.err
     assert not machine.root.exists()
+
+
+def test_beside_a_daemon_it_says_that_nothing_is_recorded(machine: TestMachine) -> None:
+    """Also where nobody reads what is said on the way."""
+    arguments = ("bench", "capitals", "--runs", "1", "--quiet")
+    with hold(str(machine.root / "lock"), command="run"):
+        assert machine.run(*arguments, "-o", "json").json()["recorded"] is False
+        assert "nothing was recorded: another reconciler is at work here" in machine.run(*arguments).out
+    assert "nothing was recorded" not in machine.run(*arguments).out
 
 
 def test_what_the_runtime_refuses_is_told_and_nothing_is_left(machine: TestMachine) -> None:

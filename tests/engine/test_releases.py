@@ -219,8 +219,20 @@ def test_a_rollback_serves_what_was_and_holds_until_git_says_otherwise(machine: 
     assert one_pass(machine).converged
     assert rows(machine)[0] == (4, "serves")
     assert ready(machine) == ("True", "Served")
-    kinds = [json.loads(line)["type"] for line in machine.run("events", "-o", "json").out.splitlines()]
-    assert {"rollback.done", "rollback.undone", "variant.not-ready"} <= set(kinds)
+    events = [json.loads(line) for line in machine.run("events", "-o", "json").out.splitlines()]
+    told = [(one["type"], one["reason"]) for one in events]
+    begin = told.index(("rollback.done", "RolledBack"))
+    steps = ("verify.done", "register.done")
+    assert told[begin:] == [
+        ("rollback.done", "RolledBack"),
+        *((step, "RolledBack") for step in (*steps, "retire.done")),
+        ("variant.not-ready", "RolledBack"),
+        ("variant.stalled", "RolledBack"),
+        ("rollback.undone", "RolledBack"),
+        *((step, "RecipeChanged") for step in steps),
+        ("retire.done", "Superseded"),
+        ("variant.ready", "Served"),
+    ]
     assert verify(opened(machine)) == ()
 
 
