@@ -11,6 +11,7 @@ import json
 import os
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +94,8 @@ def compared(converter: Converter, source: Path, precision: str, out: Path) -> F
 
 
 def page(rows: list[dict[str, Any]]) -> str:
-    return "".join(line + "\n" for line in (*_INTRODUCTION.splitlines(), *_bars(), "", *_table(rows)))
+    parts = (*_INTRODUCTION.splitlines(), *_bars(), "", *_table(rows), *_APART.splitlines(), *_apart(rows))
+    return "".join(line + "\n" for line in parts)
 
 
 def _bars() -> list[str]:
@@ -131,6 +133,73 @@ def _numbers(one: dict[str, Any]) -> str:
         f"| {verdict} |"
     )
 
+
+def _apart(rows: list[dict[str, Any]]) -> list[str]:
+    """Beside each bar: the faithful conversion that is nearest to it, and the wrong one."""
+    lines = [
+        "| precision | number | worst faithful | next | best wrong | apart | bar |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for precision in PRECISIONS:
+        measured = [one for one in rows if one["precision"] == precision and "fidelity" in one]
+        for label, name, number in _NUMBERS:
+            found = [(number(one["fidelity"]), one["name"]) for one in measured]
+            values = [(value, by) for value, by in found if value is not None]
+            if values:
+                bar = getattr(DEFAULT_BARS[precision], name) if name else None
+                lines.append(_between(precision, label, values, bar))
+    return lines
+
+
+def _between(precision: str, label: str, values: list[tuple[float, str]], bar: float | None) -> str:
+    """Of top-1 agreement the smaller is the worse; of all others the larger."""
+    falling = label == "top-1"
+    right = sorted((one for one in values if one[1] not in WRONG), reverse=not falling)
+    wrong = sorted((one for one in values if one[1] in WRONG), reverse=falling)
+    (worst, by), (following, _), (best, other) = right[0], right[1], wrong[0]
+    separate = best < worst if falling else best > worst
+    apart = "overlap" if not separate else f"{best / max(worst, 1e-9):.2g} times" if not falling else "yes"
+    ends = f"{worst:.3g} ({by}) | {following:.3g} | {best:.3g} ({other})"
+    return f"| {precision} | {label} | {ends} | {apart} | {'' if bar is None else f'{bar:g}'} |"
+
+
+def _per_change(found: dict[str, Any]) -> float | None:
+    if found["wiring_kl"] is None:
+        return None
+    changed = max(1 - float(found["top1_agreement"]), 0.001)
+    return float(found["wiring_kl"]) / changed
+
+
+_NUMBERS: tuple[tuple[str, str, Callable[[dict[str, Any]], float | None]], ...] = (
+    ("top-1", "min_top1_agreement", lambda found: found["top1_agreement"]),
+    ("mean KL", "max_mean_kl", lambda found: found["mean_kl"]),
+    ("perplexity ratio", "max_perplexity_ratio", lambda found: found["perplexity_ratio"]),
+    ("wiring KL", "max_wiring_kl", lambda found: found["wiring_kl"]),
+    ("wiring KL for each changed first choice", "", _per_change),
+)
+
+_APART = """\
+
+## Which number tells them apart
+
+For each number the faithful conversion that looks worst, the one after it, and the wrong one that looks best.
+
+- **Top-1 agreement and the perplexity ratio do not.** gemma2 and phi2 come out wrong and choose the same token as
+  their sources 99 times of 100; whoever looks at first choices alone does not see it. These bars are for what is
+  broken altogether, and for people who set their own.
+- **The divergence does.** At fp32 and fp16 right and wrong are hundreds of times apart. At int8 and int4 it is what
+  is left once rounding is explained (wiring KL); the bars lie between the two, nearer to the wrong: random models
+  are the worst that an honest conversion can be.
+- **int8 is the narrowest, for one model's sake.** phi3-long-v4 is random and stretches its rotations; the next one
+  is eight times below it. What is left there is the rounding of sums (accuracy level 4), which nothing explains
+  ([decision 0008](decisions/0008-gates.md)). There is room between 0.066 and 0.127, and the bar is in it.
+- **Divergence for each changed first choice** does better at int4 and a little at int8. It is no bar: near perfect
+  agreement it divides by almost nothing, so an honest conversion of a trained model would be judged by a handful of
+  positions.
+
+Whoever doubts a conversion at int8 converts the model at fp32 once: a wrong one is a hundred times over the bar there.
+
+"""
 
 _INTRODUCTION = """\
 # Which conversions are faithful

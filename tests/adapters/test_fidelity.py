@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
 from reconciler.conversion.converter import Converter
+from reconciler.core.architectures import refusal
 from reconciler.core.bars import FidelityGate, Gates
 from reconciler.core.errors import ConversionFailed
 from reconciler.core.gates import judge, rejections
+from reconciler.core.manifest import Target
 from reconciler.core.measured import TEXTS_DIGEST, Fidelity
 from tests.conversions import convert, converter, look, recipe_of
 from tests.tiny_models import write_families
@@ -18,6 +21,7 @@ __all__ = ["converter"]
 
 pytestmark = pytest.mark.slow
 
+# A part of docs/fidelity.md (`python -m bench.fidelity` measures all of it), in every run.
 RIGHT = (("qwen2", "fp32"), ("llama", "int8"), ("granite", "int4"), ("gemma", "fp16"), ("phi3", "int4"))
 WRONG = (("olmo", "fp32"), ("olmo", "int4"), ("gemma2", "int8"), ("nemotron", "int4"), ("qwen2-yarn", "int4"))
 
@@ -39,6 +43,8 @@ def test_a_faithful_conversion_passes(
     converter: Converter, zoo: dict[str, Path], tmp_path: Path, name: str, precision: str
 ) -> None:
     found = measure(converter, zoo[name], tmp_path / "out", precision)
+    config = json.loads((zoo[name] / "config.json").read_text())
+    assert refusal(config, precision, Target()) is None
     assert rejections(judge(Gates(), precision, found, None)) == ()
     assert found.positions > 1000
     assert found.prompts == TEXTS_DIGEST
@@ -48,8 +54,12 @@ def test_a_faithful_conversion_passes(
 def test_a_wrong_one_is_rejected(
     converter: Converter, zoo: dict[str, Path], tmp_path: Path, name: str, precision: str
 ) -> None:
+    """The table of architectures would refuse it before any conversion: here the numbers alone are asked."""
+    config = json.loads((zoo[name] / "config.json").read_text())
+    assert refusal(config, precision, Target()) is not None
     found = measure(converter, zoo[name], tmp_path / "out", precision)
-    assert rejections(judge(Gates(), precision, found, None))
+    rejected = rejections(judge(Gates(), precision, found, None))
+    assert {verdict.gate for verdict in rejected} == {"fidelity"}
 
 
 @pytest.mark.parametrize(
