@@ -32,6 +32,7 @@ class SshServer:
         self.key.chmod(0o600)
         self._authorized = asyncssh.import_authorized_keys(client.export_public_key().decode())
         self._loop = asyncio.new_event_loop()
+        self._connections: list[asyncssh.SSHServerConnection] = []
         self._port = 0
 
     @property
@@ -50,7 +51,7 @@ class SshServer:
         try:
             yield self
         finally:
-            asyncio.run_coroutine_threadsafe(_close(acceptor), self._loop).result(10)
+            asyncio.run_coroutine_threadsafe(self._close(acceptor), self._loop).result(60)
             self._loop.call_soon_threadsafe(self._loop.stop)
             thread.join()
 
@@ -63,6 +64,7 @@ class SshServer:
             self._port,
             server_host_keys=[self._host_key],
             authorized_client_keys=self._authorized,
+            server_factory=lambda: _Connected(self._connections),
             process_factory=self._serve,
             encoding=None,
             allow_scp=False,
@@ -87,11 +89,24 @@ class SshServer:
             process.exit(code)
         await process.wait_closed()
 
+    async def _close(self, acceptor: asyncssh.SSHAcceptor) -> None:
+        acceptor.close()
+        await acceptor.wait_closed()
+        for connection in self._connections:
+            connection.abort()
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+        await asyncio.sleep(0)  # a transport closes its socket in the next round of the loop
+        self._connections.clear()
 
-async def _close(acceptor: asyncssh.SSHAcceptor) -> None:
-    acceptor.close()
-    await acceptor.wait_closed()
-    others = asyncio.all_tasks() - {asyncio.current_task()}
-    for task in others:
-        task.cancel()
-    await asyncio.gather(*others, return_exceptions=True)
+
+class _Connected(asyncssh.SSHServer):
+    """Tells of each connection, also of one that is still being made when the server goes."""
+
+    def __init__(self, connections: list[asyncssh.SSHServerConnection]) -> None:
+        self._connections = connections
+
+    def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
+        self._connections.append(conn)

@@ -17,6 +17,8 @@ from reconciler.conversion.worker import Worker
 
 ESCAPED, HELD = "it escaped:", "it is held:"
 GRANDCHILD_SECONDS = "98765"
+HANGS = 600  # seconds; longer than anybody waits
+ANSWER = 30  # seconds for a server that answers
 
 
 def try_to_escape(order: Order) -> None:
@@ -32,13 +34,13 @@ def try_to_escape(order: Order) -> None:
 
 
 def connect_tcp(target: str, order: Order) -> str:
-    with socket.create_connection(("127.0.0.1", int(target)), timeout=2) as one:
+    with socket.create_connection(("127.0.0.1", int(target)), timeout=ANSWER) as one:
         return str(one.recv(10))
 
 
 def send_udp(target: str, order: Order) -> str:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
-        one.settimeout(1)
+        one.settimeout(ANSWER)
         one.connect(("127.0.0.1", int(target)))
         one.send(b"hello")
         return str(one.recv(10))
@@ -46,7 +48,7 @@ def send_udp(target: str, order: Order) -> str:
 
 def connect_unix(target: str, order: Order) -> str:
     with socket.socket(socket.AF_UNIX) as one:
-        one.settimeout(2)
+        one.settimeout(ANSWER)
         one.connect("\0" + target.removeprefix("@") if target.startswith("@") else target)
         return str(one.recv(10))
 
@@ -94,7 +96,7 @@ def kill(target: str, order: Order) -> str:
 
 def kill_the_worker(target: str, order: Order) -> str:
     os.kill(os.getppid(), signal.SIGKILL)
-    time.sleep(5)
+    time.sleep(HANGS)
     return "killed"
 
 
@@ -145,7 +147,7 @@ def leave_a_daemon_and_hang(target: str, order: Order) -> str:
     if os.fork() == 0:  # twice: the one between is gone at once, and nobody knows the daemon
         leave_a_daemon(target, order)
         os._exit(0)
-    time.sleep(60)
+    time.sleep(HANGS)
     return "waited"
 
 
@@ -153,14 +155,15 @@ def multiply(target: str, order: Order) -> str:
     for _ in range(300):
         if os.fork() == 0:
             os.setsid()
-            time.sleep(60)
+            time.sleep(HANGS)
         time.sleep(0.004)
+    time.sleep(HANGS)
     return "300"
 
 
 def balloon(target: str, order: Order) -> str:
     held = [b"x" * (1 << 20) for _ in range(4096)]
-    time.sleep(5)
+    time.sleep(HANGS)
     return str(len(held))
 
 
@@ -182,6 +185,7 @@ def many_files(target: str, order: Order) -> str:
         with open(os.path.join(order.scratch, str(number)), "wb") as file:
             file.write(b"x" * (1 << 20))
         time.sleep(0.01)
+    time.sleep(HANGS)
     return "400 MiB"
 
 

@@ -17,6 +17,7 @@ from reconciler.conversion.scratch import KEPT_LOGS
 from reconciler.core.errors import Cancelled, ConversionFailed, ConverterLost, DiskFull, ReconcilerError
 from reconciler.core.manifest import Target
 from reconciler.core.release import Recipe
+from tests.waiting import PATIENCE, until
 
 LIAR = "tests.adapters.lying_worker"
 
@@ -39,7 +40,7 @@ def recipe(algorithm: str) -> Recipe:
     )
 
 
-def attempt(converter: Converter, tmp_path: Path, lie: str, timeout: float = 20.0) -> str:
+def attempt(converter: Converter, tmp_path: Path, lie: str, timeout: float = PATIENCE) -> str:
     """Returns the log."""
     return converter.convert(recipe(lie), str(tmp_path), str(tmp_path / "out"), timeout=timeout).log
 
@@ -93,7 +94,7 @@ def test_a_hanging_converter_is_ended_in_time_and_the_next_finds_a_worker(
     began = time.monotonic()
     with pytest.raises(ConversionFailed) as failure:
         attempt(converter, tmp_path, "hang", timeout=0.5)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < PATIENCE  # it hangs for longer
     assert failure.value.code == "ConversionTimedOut"
     assert "within 0.5 s" in str(failure.value)
     attempt(converter, tmp_path, "succeed")
@@ -123,26 +124,22 @@ def test_a_full_disk_passes_by_itself(converter: Converter, tmp_path: Path) -> N
 
 
 def test_a_stuck_job_does_not_hold_up_another(converter: Converter, tmp_path: Path) -> None:
-    stuck = threading.Thread(target=swallow, args=(converter, tmp_path, "hang", 3.0))
+    one = Attempt()
+    stuck = threading.Thread(target=cancelled, args=(converter, tmp_path, one))
     stuck.start()
-    time.sleep(0.3)
-    began = time.monotonic()
-    converter.convert(recipe("succeed"), str(tmp_path), str(tmp_path / "other"), timeout=20)
-    assert time.monotonic() - began < 1.5
+    until(lambda: one.begun)
+    converter.convert(recipe("succeed"), str(tmp_path), str(tmp_path / "other"), timeout=PATIENCE)
+    assert stuck.is_alive()
+    one.cancel()
     stuck.join()
-
-
-def swallow(converter: Converter, tmp_path: Path, lie: str, timeout: float) -> None:
-    with pytest.raises((ConversionFailed, Cancelled)):
-        attempt(converter, tmp_path, lie, timeout)
 
 
 def test_cancelling_from_another_thread_ends_all_at_once(converter: Converter, tmp_path: Path) -> None:
     threading.Timer(0.5, converter.cancel).start()
     began = time.monotonic()
     with pytest.raises(Cancelled):
-        attempt(converter, tmp_path, "hang", timeout=60)
-    assert time.monotonic() - began < 5
+        attempt(converter, tmp_path, "hang", timeout=600)
+    assert time.monotonic() - began < PATIENCE
     with pytest.raises(Cancelled):
         attempt(converter, tmp_path, "succeed")
     assert not (tmp_path / "out").exists()
@@ -155,15 +152,13 @@ def test_one_of_two_is_cancelled_and_the_other_goes_on(converter: Converter, tmp
     ]
     for thread in threads:
         thread.start()
-    deadline = time.monotonic() + 20
-    while not (one.begun and other.begun) and time.monotonic() < deadline:
-        time.sleep(0.01)
+    until(lambda: one.begun and other.begun)
     one.cancel()
-    threads[0].join(3)
+    threads[0].join(PATIENCE)
     assert not threads[0].is_alive()
     assert threads[1].is_alive()
     other.cancel()
-    threads[1].join(3)
+    threads[1].join(PATIENCE)
     assert not threads[1].is_alive()
     attempt(converter, tmp_path, "succeed")
     assert not [name for name in os.listdir(tmp_path / "scratch") if name.startswith("conversion-")]
@@ -171,16 +166,18 @@ def test_one_of_two_is_cancelled_and_the_other_goes_on(converter: Converter, tmp
 
 def cancelled(converter: Converter, tmp_path: Path, attempt: Attempt) -> None:
     with pytest.raises(Cancelled):
-        converter.convert(recipe("hang"), str(tmp_path), str(tmp_path / "out"), timeout=60, attempt=attempt)
+        converter.convert(recipe("hang"), str(tmp_path), str(tmp_path / "out"), timeout=600, attempt=attempt)
 
 
 def test_nothing_is_left_running_when_it_is_closed(tmp_path: Path) -> None:
     converter = Converter(str(tmp_path / "scratch"), str(tmp_path / "logs"), module=LIAR)
-    stuck = threading.Thread(target=swallow, args=(converter, tmp_path, "hang", 60.0))
+    one = Attempt()
+    stuck = threading.Thread(target=cancelled, args=(converter, tmp_path, one))
     stuck.start()
-    time.sleep(0.5)
+    until(lambda: one.begun)
     converter.cancel()
-    stuck.join(5)
+    stuck.join(PATIENCE)
+    assert not stuck.is_alive()
     converter.close()
     assert os.listdir(tmp_path / "scratch") == []
 
@@ -207,7 +204,7 @@ def test_a_missing_tool_is_named_with_what_to_do(tmp_path: Path) -> None:
         Converter(str(tmp_path / "scratch"), str(tmp_path / "logs")) as converter,
         pytest.raises(ConverterLost) as failure,
     ):
-        converter.convert(wanted, str(tmp_path), str(tmp_path / "out"), timeout=20)
+        converter.convert(wanted, str(tmp_path), str(tmp_path / "out"), timeout=PATIENCE)
     assert failure.value.code == "ToolsMissing"
     assert "olive-ai is 0.13.0, expected 0.0.1" in str(failure.value)
     assert failure.value.hint == "pip install 'foundry-reconciler[convert]'"

@@ -23,6 +23,7 @@ from reconciler.sources.hub_fetch import Fetch
 from reconciler.sources.hub_shelf import Shelf
 from tests import canaries
 from tests.hub_server import COMMIT, HubServer, Repo
+from tests.waiting import wait_for
 
 pytest.importorskip("huggingface_hub", reason="needs the hub extra")
 
@@ -177,9 +178,7 @@ def test_a_killed_download_goes_on_in_the_next_process(bench: Bench, large: HubS
 
 
 def _kill_when(hub: Hub, ready: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 30
-    while not ready() and time.monotonic() < deadline:
-        time.sleep(0.02)
+    wait_for(ready)
     assert hub._child is not None
     os.kill(hub._child.pid, 9)
 
@@ -192,7 +191,7 @@ def test_it_is_cancelled_from_another_thread(bench: Bench, large: HubSource) -> 
     started = time.monotonic()
     with pytest.raises(Cancelled):
         bench.fetch(large, hub)
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 45  # the server holds it for a minute
     timer.join()
 
 

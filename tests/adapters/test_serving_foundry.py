@@ -19,6 +19,7 @@ from reconciler.core.errors import CatalogBroken, PermanentError, RuntimeUnavail
 from reconciler.serving.foundry import BACKUP, DEFAULT_LIMITS, Foundry, Limits
 from reconciler.serving.index import INDEX, LOCK, read_index
 from tests.converted_model import converted_model
+from tests.waiting import children_of, command_line
 
 OURS = {"reconciler_owner": "me", "reconciler_release": "sha256:0", "display_name": "Tiny"}
 
@@ -189,8 +190,8 @@ def test_a_lock_held_for_a_moment_is_waited_for(foundry: Foundry, cache: Path, m
     foundry.list()
     with open(cache / LOCK, "r+") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        Timer(1.0, lambda: fcntl.flock(lock, fcntl.LOCK_UN)).start()
         began = time.monotonic()
+        Timer(1.0, lambda: fcntl.flock(lock, fcntl.LOCK_UN)).start()
         foundry.register(str(model), "tiny:1", OURS)
         assert time.monotonic() - began > 0.9
 
@@ -198,8 +199,9 @@ def test_a_lock_held_for_a_moment_is_waited_for(foundry: Foundry, cache: Path, m
 def test_a_lock_that_is_never_released_is_given_up_and_later_tried_again(
     cache: Path, tmp_path: Path, model: Path
 ) -> None:
-    with runtime(cache, tmp_path, Limits(catalog=3.0)) as foundry:
+    with runtime(cache, tmp_path) as foundry:
         foundry.list()
+        foundry._limits = Limits(catalog=3.0)  # from here on: to start may take longer
         with open(cache / LOCK, "r+") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             with pytest.raises(
@@ -208,6 +210,7 @@ def test_a_lock_that_is_never_released_is_given_up_and_later_tried_again(
                 foundry.register(str(model), "tiny:1", OURS)
             assert caught.value.code == "CatalogLocked"
             assert str(cache) in caught.value.hint
+        foundry._limits = DEFAULT_LIMITS
         foundry.register(str(model), "tiny:1", OURS)
 
 
@@ -227,15 +230,17 @@ def test_a_runtime_that_takes_too_long_is_killed(cache: Path, tmp_path: Path, mo
         with pytest.raises(PermanentError, match="no end of load within 2 s") as caught:
             foundry.ask("tiny:1", [("user", "Hi")], 2)
         assert caught.value.code == "RuntimeHung"
+        foundry._limits = DEFAULT_LIMITS
         assert foundry.ask("tiny:1", [("user", "Hi")], 2).load_seconds > 0
 
 
 def stop_children(number: int) -> None:
-    task = f"/proc/{os.getpid()}/task"
-    for thread in os.listdir(task):
-        for pid in Path(task, thread, "children").read_text().split():
-            if b"foundry_worker" in Path("/proc", pid, "cmdline").read_bytes():
-                os.kill(int(pid), number)
+    for pid in runtimes():
+        os.kill(pid, number)
+
+
+def runtimes() -> list[int]:
+    return [pid for pid in children_of(os.getpid()) if "foundry_worker" in command_line(pid)]
 
 
 def test_a_missing_library_is_named_with_the_way_to_install_it(tmp_path: Path) -> None:

@@ -19,9 +19,9 @@ MEMORY = 512 * 1024 * 1024  # address space, with pydantic and jinja2 loaded
 
 def judge(folder: str) -> dict[str, object]:
     os.chdir(folder)
-    begin = time.monotonic()
+    begin = time.process_time()
     parsed = load("manifests")
-    seconds = time.monotonic() - begin
+    seconds = time.process_time() - begin
     return {
         "seconds": seconds,
         "models": [model.name for model in parsed.models],

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.machine import REPOSITORY, TestMachine
+from tests.waiting import PATIENCE, descendants, is_alive, until
 
 
 @pytest.fixture
@@ -114,24 +115,14 @@ def test_an_interrupted_apply_ends_with_130_and_leaves_no_process(machine: TestM
         stderr=subprocess.PIPE,
         text=True,
     )
-    deadline = time.monotonic() + 60
-    while not _children(process.pid) and time.monotonic() < deadline:
-        time.sleep(0.05)
+    until(lambda: descendants(process.pid))
     time.sleep(0.5)
-    children = _children(process.pid)
+    children = descendants(process.pid)
     assert children
     process.send_signal(sent)
-    _, said = process.communicate(timeout=20)
+    _, said = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130, said
     assert "interrupted" in said
-    for child in children:
-        assert not Path(f"/proc/{child}").exists() or "Z" in Path(f"/proc/{child}/stat").read_text()
+    until(lambda: not any(map(is_alive, children)))
     assert machine.index() == {}
     assert machine.run("plan").code == 0
-
-
-def _children(pid: int) -> list[int]:
-    found = subprocess.run(
-        ["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True, check=False
-    )
-    return [int(line) for line in found.stdout.split()]

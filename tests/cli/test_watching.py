@@ -20,8 +20,7 @@ from reconciler.core.layout import Layout
 from reconciler.records.records import Records
 from tests.at_rest import edit_catalog, serve
 from tests.machine import TestMachine
-
-PATIENCE = 20.0  # seconds
+from tests.waiting import PATIENCE
 
 
 @pytest.fixture

@@ -56,10 +56,10 @@ def test_patterns_that_are(pattern: str) -> None:
 def test_the_worst_pattern_that_is_taken_ends_soon() -> None:
     pattern = ".*.*=x"
     assert pattern_refusal(pattern) is None
-    started = time.perf_counter()
+    started = time.process_time()
     case = GoldenPrompt(messages=(), check="regex", expected=pattern)
     assert not passes(case, "=" * 1_000_000)
-    assert time.perf_counter() - started < 20
+    assert time.process_time() - started < 20
 
 
 @pytest.mark.parametrize(

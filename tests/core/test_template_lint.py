@@ -232,9 +232,9 @@ def test_what_both_understand_alike_is_fine(piece: str) -> None:
     ],
 )
 def test_64_kib_of_anything_is_judged_within_seconds(piece: str) -> None:
-    begin = time.monotonic()
+    begin = time.process_time()
     lint((piece * 65536)[:65536].encode())
-    assert time.monotonic() - begin < 5
+    assert time.process_time() - begin < 5
 
 
 PIECES = st.sampled_from(

@@ -27,6 +27,7 @@ pytestmark = [
 
 CHECKOUT = str(Path(__file__).parents[2])
 POINTS, KILLS = 200, 1000
+UNREACHED = 50  # one of so many may have ended before its step
 
 
 @pytest.fixture
@@ -61,6 +62,7 @@ def test_killed_anywhere_it_shows_no_half_and_ends_where_an_undisturbed_run_ends
     assert {scenario for scenario, _ in points} == SCENARIOS.keys()
     assert len(points) >= POINTS
     assert kills >= KILLS
+    assert sum(not one["kills"] for one in runs) <= len(runs) // UNREACHED
     record(
         "kill",
         f"{kills:,} SIGKILLs at {len(points):,} points, {len(wrong)} wrong",

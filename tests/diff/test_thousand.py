@@ -12,6 +12,7 @@ import pytest
 from tests.diff.repository import GUARD, Fleet
 from tests.machine import REPOSITORY
 from tests.trust import record
+from tests.waiting import Slower
 
 SECONDS = 2.0
 KIBIBYTES = 120 * 1024
@@ -42,13 +43,13 @@ def test_a_thousand_manifests_take_two_seconds(tmp_path: Path, capitals: Path) -
     environment = os.environ | {"PYTHONPATH": str(REPOSITORY), "PYTHONDONTWRITEBYTECODE": "1"}
     command = [*without_network(), sys.executable, str(GUARD), "diff", "base", "HEAD"]
     done = subprocess.run(
-        command, cwd=fleet.folder, env=environment, capture_output=True, text=True, check=False, timeout=60
+        command, cwd=fleet.folder, env=environment, capture_output=True, text=True, check=False, timeout=600
     )
     assert done.returncode == 1, done.stderr
     assert "10 changed model(s)" in done.stdout
     # One thing is done after the other, so on a machine that does nothing else CPU seconds are those of the clock.
     kibibytes, seconds = done.stderr.split()[-2:]
-    assert float(seconds) <= SECONDS
+    assert float(seconds) <= SECONDS * Slower.now().cpu
     assert int(kibibytes) <= KIBIBYTES
     figure = (
         f"1,000 manifests in {float(seconds):.1f} s and {int(kibibytes) / 1024:.0f} MiB, no network, no write"

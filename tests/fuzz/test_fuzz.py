@@ -68,9 +68,9 @@ def test_a_pattern_with_many_ways_to_match_is_not_taken(pattern: str) -> None:
 @pytest.mark.parametrize("pattern", ["a?" * 17 + "b", "(?:a|a)" * 17 + "b", "a*a*b", "(?:a{0,16}){3}b"])
 def test_the_worst_patterns_that_are_taken_end_soon(pattern: str) -> None:
     assert pattern_refusal(pattern) is None
-    began = time.monotonic()
+    began = time.process_time()
     assert not passes(GoldenPrompt(messages=(), check="regex", expected=pattern), "a" * LONGEST_MATCHED)
-    assert time.monotonic() - began < 20  # 2 s on an idle machine
+    assert time.process_time() - began < 20  # 2 s here
 
 
 def test_a_pattern_whose_meaning_will_change_is_not_taken() -> None:
@@ -79,9 +79,9 @@ def test_a_pattern_whose_meaning_will_change_is_not_taken() -> None:
 
 def test_a_header_of_spaces_takes_no_time() -> None:
     head = b"GET / HTTP/1.1\r\na: x" + b" " * 16_000 + b"x \r\n\r\n"
-    began = time.monotonic()
+    began = time.process_time()
     request = read_request(io.BytesIO(head))
-    assert time.monotonic() - began < 0.2  # it was 0.9 s, in which nothing else of the daemon ran
+    assert time.process_time() - began < 0.2  # it was 0.9 s, in which nothing else of the daemon ran
     assert request is not None
     assert request.headers["a"] == ["x" + " " * 16_000 + "x"]
 

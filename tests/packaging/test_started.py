@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.daemon.process import wait_for
 from tests.machine import MODEL, REPOSITORY
 from tests.packaging.test_systemd import UNIT, settings
+from tests.waiting import PATIENCE, wait_for
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="systemd is Linux's")
 BWRAP = shutil.which("bwrap")
@@ -69,8 +69,8 @@ class Started:
     def meant(self, text: str) -> str:
         return text.replace("%E", str(self.folder / "etc")).replace("%S", str(self.folder / "var"))
 
-    def heard(self, line: str, seconds: float) -> bool:
-        return wait_for(lambda: self._listen(line), seconds)
+    def heard(self, line: str) -> bool:
+        return wait_for(lambda: self._listen(line))
 
     def _listen(self, line: str) -> bool:
         with contextlib.suppress(BlockingIOError):
@@ -81,7 +81,7 @@ class Started:
     def close(self) -> None:
         if self.process is not None:
             self.process.kill()
-            self.process.wait(20)
+            self.process.wait(PATIENCE)
         self._socket.close()
 
 
@@ -94,19 +94,19 @@ def started(tmp_path: Path, capitals: Path) -> Iterator[Started]:
 
 def test_the_unit_is_all_that_it_needs(started: Started) -> None:
     process = started.start()
-    assert started.heard("READY=1", 60), started.log.read_text()
-    assert started.heard("WATCHDOG=1", 5)
+    assert started.heard("READY=1"), started.log.read_text()
+    assert started.heard("WATCHDOG=1")
     process.send_signal(signal.SIGHUP)
-    assert started.heard("RELOADING=1", 10)
+    assert started.heard("RELOADING=1")
     process.send_signal(signal.SIGTERM)
-    assert process.wait(10) == 0  # no failure: it is not started again
-    assert started.heard("STOPPING=1", 1)
+    assert started.heard("STOPPING=1")
+    assert process.wait(PATIENCE) == 0  # no failure: it is not started again
     assert (started.state / "root").stat().st_mode & 0o777 == 0o750
 
 
 def test_without_manifests_it_says_so_and_is_not_started_again(started: Started) -> None:
     (started.configuration / "manifests").rmdir()
-    assert str(started.start().wait(60)) == settings(UNIT)["RestartPreventExitStatus"][0]
+    assert str(started.start().wait(PATIENCE)) == settings(UNIT)["RestartPreventExitStatus"][0]
     assert "hint:" in started.log.read_text()
 
 
@@ -137,7 +137,7 @@ def test_a_model_is_converted_and_served_where_only_the_state_may_be_written(sta
     )  # fmt: skip
     served = started.state / "root" / "served" / "capitals-int4" / "1" / "model.onnx"
     index = started.state / "foundry" / "foundry.local.modelinfo.json"
-    there = wait_for(lambda: index.exists() and "capitals-int4" in index.read_text(), 120)
+    there = wait_for(lambda: index.exists() and "capitals-int4" in index.read_text(), 4 * PATIENCE)
     assert there, started.log.read_text()
     assert served.is_file()
     assert process.poll() is None
