@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from statistics import median
 
-from reconciler.core.golden import passes
+from reconciler.core.gates import is_right
 from reconciler.core.measured import Measured, Speed
 from reconciler.core.value import replace, value
 
@@ -155,6 +155,7 @@ def filled(held: Measured | None, new: Measured) -> Measured:
         held,
         load=held.load or new.load,
         answers=new.answers | held.answers,
+        refused=new.refused | held.refused,
         speeds=(*held.speeds, *(one for one in new.speeds if one.wanted_tokens not in timed)),
         speed_memory_bytes=held.speed_memory_bytes or new.speed_memory_bytes,
         times=new.times | held.times,
@@ -170,7 +171,7 @@ def golden_answers(gate: PromptsGate | None, measured: Measured) -> tuple[Golden
             check=case.check,
             expected=case.expected,
             answer=measured.answers[question],
-            passed=passes(case, measured.answers[question]),
+            passed=is_right(case, question, measured),
         )
         for case, question in pairs
         if question in measured.answers

@@ -35,7 +35,9 @@ Memory = Annotated[
 ]
 Duration = Annotated[
     str,
-    StringConstraints(pattern=r"^[0-9]{1,6}(\.[0-9]{1,6})?(ms|s|m)$"),
+    StringConstraints(
+        pattern=r"^(?:[0-9]{0,5}[1-9][0-9]{0,5}(?:\.[0-9]{1,6})?|[0-9]{1,6}\.[0-9]{0,5}[1-9][0-9]{0,5})(ms|s|m)$"
+    ),
     expect("a duration such as 300ms or 1.5s", as_text),
 ]
 Reason = Annotated[

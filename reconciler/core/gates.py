@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from reconciler.core.bars import (
         EnduranceGate,
         Gates,
+        GoldenPrompt,
         LoadGate,
         PerformanceGate,
         PromptsGate,
@@ -247,14 +248,24 @@ def _judge_prompts(gate: PromptsGate, measured: Measured | None) -> Iterator[Ver
     if any(question not in measured.answers for question in gate.questions):
         yield _judge_told(gate, measured.right.get(gate.key))
         return
-    pairs = zip(gate.cases, gate.questions, strict=True)
-    answered = [(case, measured.answers[question]) for case, question in pairs]
-    wrong = [(case, answer) for case, answer in answered if not passes(case, answer)]
-    misses = tuple(miss(case, answer) for case, answer in wrong[:MOST_MISSES])
-    number = len(answered) - len(wrong)
-    told = f"{number} of {len(answered)} answered rightly, at least {gate.min_pass} wanted"
+    pairs = list(zip(gate.cases, gate.questions, strict=True))
+    wrong = [(case, question) for case, question in pairs if not is_right(case, question, measured)]
+    misses = tuple(_miss(case, question, measured) for case, question in wrong[:MOST_MISSES])
+    number = len(pairs) - len(wrong)
+    told = f"{number} of {len(pairs)} answered rightly, at least {gate.min_pass} wanted"
     verdict = _at_least("prompts", "passed", float(number), float(gate.min_pass), "")
     yield replace(verdict, message=f"{told}; {misses[0]}" if verdict.rejects else told, misses=misses)
+
+
+def is_right(case: GoldenPrompt, question: str, measured: Measured) -> bool:
+    """What could not be asked is not right, whatever is wanted of its answer."""
+    return question not in measured.refused and passes(case, measured.answers[question])
+
+
+def _miss(case: GoldenPrompt, question: str, measured: Measured) -> str:
+    told = miss(case, measured.answers[question])
+    why = measured.refused.get(question, "")
+    return f"{told} (it cannot be asked: {why})" if why else told
 
 
 def _judge_told(gate: PromptsGate, right: int | None) -> Verdict:

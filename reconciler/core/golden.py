@@ -8,6 +8,7 @@ import json
 import math
 import re
 import warnings
+from functools import lru_cache
 
 from reconciler.core.json_schema import conforms
 from reconciler.core.quoting import shown
@@ -25,6 +26,8 @@ LONGEST_PATTERN = 500
 MOST_REPEATS = 2
 MOST_WAYS = 150_000  # in which a pattern can match from one place; each costs time, because `re` tries them one by one
 
+MOST_REMEMBERED = 1_000  # answers that were judged
+
 PROMPT_SHOWN, ANSWER_SHOWN = 80, 120  # characters of each, where people are told that it was answered wrongly
 
 _WANTED = {
@@ -37,8 +40,9 @@ _BOUNDED = 16  # a repeat of at most so many is no danger by itself
 _OPEN = 250  # what an open repeat counts for: two of them on 1,000 characters take a fifth of a second
 
 
+@lru_cache(maxsize=MOST_REMEMBERED)
 def passes(case: GoldenPrompt, answer: str) -> bool:
-    """White space around an answer never counts."""
+    """White space around an answer never counts. Remembered: a daemon asks each minute, and a pattern may take long."""
     answer = answer[:LONGEST_ANSWER].strip()
     if case.check == "exact":
         return answer == case.expected.strip()
@@ -130,8 +134,12 @@ def _inside(argument: Any) -> Iterator[Any]:
             yield from _inside(part)
 
 
+def _no_constant(name: str) -> object:
+    raise ValueError(f"{name} is no JSON")
+
+
 def _is_json_of(schema: Mapping[str, Any], answer: str) -> bool:
     try:
-        return conforms(json.loads(answer), schema)
+        return conforms(json.loads(answer, parse_constant=_no_constant), schema)
     except (ValueError, RecursionError):
         return False

@@ -74,6 +74,7 @@ MEASURED = Form(
     speed_memory_bytes=_COUNT,
     endured=Optional(_ENDURED),
     times=Mapping(_NAME, _LINE, FEW),
+    refused=Mapping(_DIGEST, _NAME, MOST),
     asked=Many(_DIGEST, MOST),
     right=Mapping(_DIGEST, _COUNT, FEW),
 )

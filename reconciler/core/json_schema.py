@@ -70,9 +70,20 @@ def conforms(value: object, schema: Mapping[str, Any]) -> bool:
 def _is_named(value: object, schema: Mapping[str, Any]) -> bool:
     return (
         ("type" not in schema or _is_a(value, schema["type"]))
-        and ("enum" not in schema or value in schema["enum"])
-        and ("const" not in schema or value == schema["const"])
+        and ("enum" not in schema or any(_is_same(value, one) for one in schema["enum"]))
+        and ("const" not in schema or _is_same(value, schema["const"]))
     )
+
+
+def _is_same(one: object, other: object) -> bool:
+    """As JSON has it: true is no 1."""
+    if isinstance(one, bool) or isinstance(other, bool):
+        return one is other
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(_is_same, one, other))
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(_is_same(held, other[key]) for key, held in one.items())
+    return one == other
 
 
 def _is_a(value: object, kind: str) -> bool:

@@ -57,7 +57,8 @@ class Endured:
 class Measured:
     """One release in the real runtime. `answers` are by question (`PromptsGate.questions`); `rendered` by fixture: the
     tokens that the runtime makes of its messages, and those of the expected text (-1: nobody can tell exactly). `times`
-    are by gate: when it was last measured.
+    are by gate: when it was last measured. `refused` are questions that the model can never be asked, with the code
+    that says why; their answer is "".
 
     A machine keeps answers to itself. It tells others which questions were `asked`, and how many answers to a set of
     golden prompts (`PromptsGate.key`) were `right`."""
@@ -71,6 +72,7 @@ class Measured:
     speed_memory_bytes: int = 0
     endured: Endured | None = None
     times: dict[str, str] = fresh(factory=dict)
+    refused: dict[str, str] = fresh(factory=dict)
     asked: tuple[str, ...] = ()
     right: dict[str, int] = fresh(factory=dict)
 

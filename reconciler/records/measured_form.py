@@ -42,6 +42,7 @@ def _read(one: Document) -> Measured:
         speed_memory_bytes=one.get("speedMemoryBytes", 0),
         endured=_read_endured(endured) if endured else None,
         times=dict(one.get("times", {})),
+        refused=dict(one.get("refused", {})),
     )
 
 
@@ -61,4 +62,5 @@ def _write(one: Measured) -> Document:
         "speedMemoryBytes": one.speed_memory_bytes,
         "endured": as_dict(one.endured) if one.endured else None,
         "times": one.times,
+        "refused": one.refused,
     }

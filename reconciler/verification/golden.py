@@ -17,17 +17,21 @@ if TYPE_CHECKING:
 _OF_THE_QUESTION = frozenset({"PromptTooLong", "TemplateRefused"})
 
 
-def ask_golden(runtime: Runtime, name: str, gate: PromptsGate, places: Sequence[int]) -> dict[str, str]:
-    """Answers by question, for the cases at those places."""
-    return {gate.questions[place]: _ask(runtime, name, gate, gate.cases[place]) for place in places}
+def ask_golden(
+    runtime: Runtime, name: str, gate: PromptsGate, places: Sequence[int]
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Answers by question, for the cases at those places; and the codes of those that cannot be asked."""
+    said = {gate.questions[place]: _ask(runtime, name, gate, gate.cases[place]) for place in places}
+    refused = {question: code for question, (_, code) in said.items() if code}
+    return {question: answer for question, (answer, _) in said.items()}, refused
 
 
-def _ask(runtime: Runtime, name: str, gate: PromptsGate, case: GoldenPrompt) -> str:
+def _ask(runtime: Runtime, name: str, gate: PromptsGate, case: GoldenPrompt) -> tuple[str, str]:
     temperature = 0.0 if gate.greedy else None
     try:
         answer = runtime.ask(name, case.messages, gate.max_tokens, temperature=temperature)
     except PermanentError as error:
         if error.code in _OF_THE_QUESTION:
-            return ""
+            return "", error.code
         raise
-    return answer.text[:LONGEST_ANSWER]
+    return answer.text[:LONGEST_ANSWER], ""

@@ -93,8 +93,9 @@ class Rehearsal:
                 counts = count_rendered(self._runtime, folder, name, fixtures)
                 yield (held := _timed(held, "template", rendered={**held.rendered, **counts}))
             if gates.prompts and wanted.questions:
-                answers = ask_golden(self._runtime, name, gates.prompts, wanted.questions)
-                yield (held := _timed(held, "prompts", answers={**held.answers, **answers}))
+                answers, refused = ask_golden(self._runtime, name, gates.prompts, wanted.questions)
+                asked = {"answers": held.answers | answers, "refused": held.refused | refused}
+                yield (held := _timed(held, "prompts", **asked))
             if gates.performance and wanted.lengths:
                 speeds = time_answers(self._runtime, name, wanted.lengths)
                 memory, _ = self._runtime.measure()

@@ -85,7 +85,9 @@ class Bad:
 PASSED = "prompts: {cases: [{prompt: Hello, regex: .}]}"
 BAD = {
     "never": Bad("prompts: {cases: [{prompt: Hello, exact: no such answer}]}", "GateFailed", "0 of 1 answered rightly"),
-    "endless": Bad(f"prompts: {{cases: [{{prompt: {'word ' * 2000}, contains: a}}]}}", "GateFailed", "got \"\""),
+    "endless": Bad(
+        f"prompts: {{cases: [{{prompt: {'word ' * 2000}, regex: '.*'}}]}}", "GateFailed", "asked: PromptTooLong"
+    ),
     "broken": Bad(PASSED, "TemplateRefused", "'nobody' is not defined", "{{ nobody.knows }}" + CHATML),
     "hangs": Bad(PASSED, "RuntimeHung", "no end of load within 3 s", HANGS + CHATML),
 }  # fmt: skip

@@ -102,6 +102,8 @@ AT = "manifests/a.yaml:7: spec.gates"
         ("prompts: {cases: [{prompt: q, exact: a}], minPass: 2}", "[0].prompts.minPass: expected at most 1"),
         ("prompts: {cases: [{prompt: q, jsonSchema: {oneOf: []}}]}", "expected a JSON Schema of the supported kind"),
         ("performance: {maxTimeToFirstToken: 2}", "expected a duration such as 300ms or 1.5s, got 2"),
+        ("performance: {maxTimeToFirstToken: 0s}", "expected a duration such as 300ms or 1.5s, got 0s"),
+        ("performance: {maxTimeToFirstToken: 0.000ms}", "expected a duration such as 300ms or 1.5s, got 0.000ms"),
         ("performance: {onFail: refuse}", "expected reject, warn or inconclusive, got refuse"),
         ("endurance: {requests: 1}", "expected a whole number from 8 to 100000, got 1"),
     ],

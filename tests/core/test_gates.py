@@ -174,7 +174,8 @@ def test_five_misses_are_named_and_read_from_what_older_versions_wrote() -> None
     answers = dict.fromkeys(gate.questions, "Lyon") | {gate.questions[1]: "Paris"}
     document = write_measured(Known(releases={"r": measured(answers=answers)}))
     assert set(document["measurements"][0]) == {
-        "release", "buildKey", "measured", "answers", "rendered", "speeds", "speedMemoryBytes", "endured", "times"
+        "release", "buildKey", "measured", "answers", "rendered", "speeds", "speedMemoryBytes", "endured", "times",
+        "refused",
     }  # fmt: skip
     (held,) = read_measured(document).releases.values()
     (rejected,) = rejections(judge(Gates(prompts=gate), "int4", GOOD, held))

@@ -29,6 +29,11 @@ CITY = json.dumps(
         ("jsonSchema", '{"type": "array", "items": {"enum": ["a"]}, "maxItems": 2}', '["a", "a"]', '["b"]'),
         ("jsonSchema", '{"additionalProperties": false, "properties": {"a": {}}}', '{"a": 1}', '{"b": 1}'),
         ("jsonSchema", "{}", "null", "no JSON"),
+        ("jsonSchema", "{}", "0", "NaN"),
+        ("jsonSchema", '{"const": 1}', "1.0", "true"),
+        ("jsonSchema", '{"enum": [false, [1]]}', "[1]", "0"),
+        ("jsonSchema", '{"enum": [{"a": [1]}]}', '{"a": [1]}', '{"a": [true]}'),
+        ("contains", "\u6771\u4eac", "\u6771\u4eac\u3067\u3059", "\u4eac\u6771"),
         ("jsonSchema", "{}", "1", "[" * 100_000),
     ],
 )

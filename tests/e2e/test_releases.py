@@ -14,6 +14,7 @@ import pytest
 from reconciler.core.presets import preset
 from reconciler.core.value import replace
 from tests.at_rest import opened
+from tests.e2e.asking import asking as asking_for_the_newest
 from tests.e2e.foundry_web import chat, web_service
 from tests.machine import TestMachine
 from tests.waiting import until
@@ -78,8 +79,15 @@ def test_a_client_sees_no_failed_request_and_no_wrong_answer(machine: TestMachin
             assert "Ljubljana" in machine.run("ask", V, QUESTION).out
             until(lambda: len(answers) > 10)
         assert [answer for answer in answers if "Ljubljana" not in answer] == []
-    assert machine.run("apply").code == 0
-    assert set(machine.index()) == {f"{V}:2"}
+    with asking_for_the_newest(machine, V, QUESTION) as client:  # which never had the old one in its memory
+        assert set(machine.index()) == {f"{V}:1", f"{V}:2"}
+        before = len(client.answers)
+        assert machine.run("apply").code == 0
+        assert set(machine.index()) == {f"{V}:2"}
+        until(lambda: len(client.answers) > before + 3)  # it goes on when the old one has gone
+    assert client.failures == []
+    assert client.releases == [f"{V}:2"]
+    assert {"Ljubljana" in said for _, said in client.answers} == {True}
 
 
 def test_back_and_again_forward_while_a_client_asks_by_name(machine: TestMachine) -> None:
