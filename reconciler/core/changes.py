@@ -36,7 +36,7 @@ REASONS = {
     "NameTaken": "a registration that is not ours already has this name",
     "ManifestsUnreadable": "a manifest is invalid, so what is no longer declared cannot be told",
     "NothingDeclared": "no model is declared at all: a wrong folder or branch is likelier than a wish",
-    "ConfirmationNeeded": "more than half of the models, or more than five, would be pruned at once",
+    "ConfirmationNeeded": "more than half of the models, or more than five, would go: --confirm, or PruneConfirmation",
     "GateUnmeasured": "it is served, and a gate was declared since for which it has not been measured",
     "GateFailed": "what was measured of the release misses a bar of its gates: the number stands beside the bar",
     "Unrecorded": "only the mark in its folder says that it is ours, no record and no registration: `--confirm`",

@@ -91,6 +91,7 @@ class Desired:
     declared: frozenset[str] = frozenset()
     complete: bool = True
     suspended: frozenset[str] = frozenset()  # names of models whose manifest says suspend
+    confirmed: frozenset[str] = frozenset()  # names of models that may go though many go at once
     hub_sources: frozenset[str] = frozenset()  # digests of what is taken from the hub
     unresolved: dict[str, Problem] = fresh(factory=dict)  # by variant: why it is declared and not wanted
     not_selected: dict[str, str] = fresh(

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, cast
 
 from reconciler.core import loader
 from reconciler.core.complaints import MAX_PROBLEMS, accepted
+from reconciler.core.confirmations import confirmed
 from reconciler.core.crosscheck import clashes
 from reconciler.core.declaration import Claim, Declaration, Findings
 from reconciler.core.errors import Problem
@@ -57,6 +58,7 @@ def parse(files: Mapping[str, bytes], around: Surroundings) -> Parsed:
     ]
     return Parsed(
         models=tuple(sorted(models, key=lambda model: model.name)),
+        confirmed=confirmed(declarations, claims, findings),
         problems=_in_order(findings.problems),
         warnings=_in_order(findings.warnings),
     )

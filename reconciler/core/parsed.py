@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 # Raise it when the meaning of a manifest or of the remembered form changes.
-FORMAT = 8
+FORMAT = 9
 
 
 @value
@@ -55,6 +55,7 @@ class Parsed:
     models: tuple[Model, ...] = ()
     problems: tuple[Problem, ...] = ()
     warnings: tuple[Problem, ...] = ()
+    confirmed: tuple[str, ...] = ()  # models that may go though many go at once (PruneConfirmation)
 
 
 @value
@@ -133,6 +134,7 @@ def _parsed(value: dict[str, Any], parts: dict[str, list[Any]]) -> Parsed:
         models=tuple(_model(model, made) for model in value["models"]),
         problems=tuple(Problem(**problem) for problem in value["problems"]),
         warnings=tuple(Problem(**warning) for warning in value["warnings"]),
+        confirmed=tuple(value["confirmed"]),
     )
 
 

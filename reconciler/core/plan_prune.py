@@ -26,6 +26,9 @@ PROTECTED = (
 )
 
 
+_NAME_THEM = "name them in a PruneConfirmation (docs/manifests/prune-confirmation.md)"
+
+
 class _Orphan:
     """One variant of ours; its facts are gathered from registrations, folders and records."""
 
@@ -127,16 +130,18 @@ def _rail(
         return "", ""
     if not desired.complete:
         return "ManifestsUnreadable", "mend the invalid manifests first"
-    if confirm:
+    kept = {one.model for variant, one in ours.items() if variant in desired.declared}
+    gone = {one.model for one in orphans} - kept
+    if confirm or gone <= desired.confirmed:
         return "", ""
     if not desired.declared:
         which = "for this machine; " if desired.not_selected else ""
-        return "NothingDeclared", f"{which}pass --confirm to prune everything"
-    kept = {one.model for variant, one in ours.items() if variant in desired.declared}
-    gone = {one.model for one in orphans} - kept
+        return "NothingDeclared", f"{which}pass --confirm to prune everything, or {_NAME_THEM}"
     if len(gone) > MOST_UNCONFIRMED or 2 * len(gone) > len(gone | kept):
-        message = f"{len(gone)} of {len(gone | kept)} models would go: pass --confirm if that is meant"
-        return "ConfirmationNeeded", message
+        unsaid = ", ".join(sorted(gone - desired.confirmed))
+        which = f" ({unsaid} not confirmed)" if gone & desired.confirmed else ""
+        what = f"{len(gone)} of {len(gone | kept)} models would go{which}"
+        return "ConfirmationNeeded", f"{what}: pass --confirm if that is meant, or {_NAME_THEM}"
     return "", ""
 
 
@@ -148,6 +153,7 @@ def _prune(orphan: _Orphan, desired: Desired) -> Change:
         variant=orphan.variant,
         numbers=numbers,
         before={"ids": [f"{orphan.variant}:{n}" for n in numbers]},
+        after={"confirmed": "by a PruneConfirmation in git"} if orphan.model in desired.confirmed else None,
         cost=Cost(disk_bytes=-orphan.size),
     )
 

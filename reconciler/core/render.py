@@ -96,6 +96,8 @@ def _field_rows(change: Mapping[str, Any]) -> list[str]:
     before, after = change["before"] or {}, change["after"] or {}
     if "meanwhile" in after:
         return [str(after["meanwhile"])]
+    if "confirmed" in after:
+        return [f"confirmed {after['confirmed']}"]
     if change["action"] not in ("fetch", "convert", "measure", "verify", "repair"):
         return []
     return [

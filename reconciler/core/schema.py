@@ -365,9 +365,30 @@ class PromptTemplateManifest(Strict):
     spec: TemplateBody = Field(description="The template: `roles` or `jinja`.")
 
 
-Manifest = ModelManifest | PromptTemplateManifest
+class PruneConfirmationSpec(Strict):
+    models: list[Name] = Field(
+        description="The models that may go at once, by name; none of them is declared any more.",
+        min_length=1,
+        max_length=1000,
+    )
 
-KINDS: dict[str, type[Manifest]] = {"Model": ModelManifest, "PromptTemplate": PromptTemplateManifest}
+
+class PruneConfirmationManifest(Strict):
+    """What somebody meant when many models were taken out at once."""
+
+    api_version: Literal["reconciler.foundry/v1alpha1"] = Field(description="The version of this format.")
+    kind: Literal["PruneConfirmation"] = Field(description="What this document declares.")
+    metadata: Metadata = Field(description="What the confirmation is called.")
+    spec: PruneConfirmationSpec = Field(description="Which models.")
+
+
+Manifest = ModelManifest | PromptTemplateManifest | PruneConfirmationManifest
+
+KINDS: dict[str, type[Manifest]] = {
+    "Model": ModelManifest,
+    "PromptTemplate": PromptTemplateManifest,
+    "PruneConfirmation": PruneConfirmationManifest,
+}
 
 
 def json_schema() -> dict[str, Any]:

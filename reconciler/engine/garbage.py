@@ -137,7 +137,8 @@ class _Find:
         rail = next((hold for hold in self._seen.plan.held if hold.reason in RAILS), None)
         if rail is not None:
             return f"{rail.variant} waits for a confirmation ({rail.reason}): until then all may be wanted"
-        if self._seen.resolution.desired.declared or self._wish.confirm:
+        desired = self._seen.resolution.desired
+        if desired.declared or desired.confirmed or self._wish.confirm:
             return ""
         return "no model is declared at all: --confirm if that is meant"
 

@@ -90,6 +90,7 @@ def resolve_in(
         wanted=tuple(wanted for one in found for wanted in one.wanted),
         declared=frozenset(variant_name(m.name, p) for m in models for p in m.precisions),
         complete=not parsed.problems,
+        confirmed=frozenset(parsed.confirmed),
         suspended=frozenset(model.name for model in parsed.models if model.suspend),
         hub_sources=frozenset(model.hub.digest for model in models if model.hub is not None),
         unresolved={

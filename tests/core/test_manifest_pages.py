@@ -67,7 +67,12 @@ def accepted(form: dict[str, Any]) -> str:
 
 
 @pytest.mark.parametrize(
-    ("page", "kind"), [("model", "ModelManifest"), ("prompt-template", "PromptTemplateManifest")]
+    ("page", "kind"),
+    [
+        ("model", "ModelManifest"),
+        ("prompt-template", "PromptTemplateManifest"),
+        ("prune-confirmation", "PruneConfirmationManifest"),
+    ],
 )
 def test_the_table_of_fields(page: str, kind: str) -> None:
     path = PAGES / f"{page}.md"
@@ -92,7 +97,7 @@ def test_the_examples_are_valid(page: Path) -> None:
     for example in re.findall(r"```yaml\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL):
         parsed = parse({"a.yaml": example.encode()}, around)
         assert parsed.problems == ()
-        assert parsed.models
+        assert parsed.models or parsed.confirmed
 
 
 def test_every_code_is_explained() -> None:
@@ -112,6 +117,7 @@ def test_every_code_is_explained() -> None:
 MODULES = {
     *(
         "complaints",
+        "confirmations",
         "crosscheck",
         "hub_rules",
         "fields",
@@ -129,6 +135,7 @@ NOT_CODES = {
     "Model",
     "Parsed",
     "PromptTemplate",
+    "PruneConfirmation",
     "CPUExecutionProvider",
     "Null",
     "True",
