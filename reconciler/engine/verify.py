@@ -19,6 +19,7 @@ from reconciler.engine.machine import served_folders
 from reconciler.host.durable import is_temporary
 from reconciler.host.every_byte import EveryByte
 from reconciler.serving.index import read_index
+from reconciler.sources.check import check_sources
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,6 +30,11 @@ if TYPE_CHECKING:
     from reconciler.engine.machine import Machine
 
 APPLY = "`reconciler apply` repairs it"
+# Folders that are freed from, or that say what may be.
+OURS = (
+    *("served", "oci", "oci/blobs", "oci/blobs/sha256", "records", "staging", "trash", "quarantine"),
+    *("sources", "sources/hub", "mirror.git"),
+)
 SWEEP = "the next `reconciler apply` sweeps it"
 ROTTEN = "the file changed and its time stamps did not, so no pass will see it: `touch` it, then `reconciler apply`"
 
@@ -36,7 +42,8 @@ ROTTEN = "the file changed and its time stamps did not, so no pass will see it: 
 def verify(
     machine: Machine, progress: Callable[[int, int], None] = lambda done, total: None
 ) -> tuple[Finding, ...]:
-    """Every finding, in the order of the house: catalog, served folders, store, records, leftovers. Empty is good.
+    """Every finding, in the order of the house: catalog, served folders, store, sources, records, leftovers. Empty is
+    good.
 
     `progress` is told how many bytes of how many have been read.
     """
@@ -64,6 +71,8 @@ class _Look:
         yield from self._catalog()
         yield from self._served()
         yield from check_store(self._machine.layout, self._book)
+        yield from check_sources(self._machine.layout, self._book)
+        yield from self._links()
         yield from self._records()
         yield from self._leftovers()
 
@@ -144,6 +153,14 @@ class _Look:
                     where = f"served/{variant}/{number}"
                     yield _finding("ServedForeign", where, "is no release", "move it away")
 
+    def _links(self) -> Iterator[Finding]:
+        """The root itself may be one: it is resolved before anything else is done."""
+        for name in OURS:
+            path = self._machine.layout.at(*name.split("/"))
+            if os.path.islink(path):
+                hint = "make it a folder and move its content back, or link the whole root"
+                yield _finding("FolderLinked", name, f"leads to {os.path.realpath(path)}", hint)
+
     def _records(self) -> Iterator[Finding]:
         recorded = self._machine.records.load()
         for name in (*recorded.damaged, *self._machine.records.damaged_beside()):
@@ -158,8 +175,8 @@ class _Look:
 
     def _leftovers(self) -> Iterator[Finding]:
         layout = self._machine.layout
-        for folder in ("staging", "trash"):
-            for name in _names(layout.at(folder)):
+        for folder in ("staging", "trash", "sources/staging", "sources/trash", "sources/hub/trash"):
+            for name in _names(layout.at(*folder.split("/"))):
                 yield _finding("LeftOver", f"{folder}/{name}", "nobody uses it", SWEEP)
         for folder in ("", "records", "records/variants", "records/history", "records/suspended"):
             for name in _names(layout.at(folder)):
@@ -179,7 +196,8 @@ def _consistent(folder: ServedFolder, marker: Marker) -> Iterator[Finding]:
 def _bytes_to_read(machine: Machine) -> int:
     """Files with several names are read once."""
     sizes: dict[tuple[int, int], int] = {}
-    for top in (os.path.join(machine.layout.oci, "blobs", "sha256"), machine.layout.served):
+    layout = machine.layout
+    for top in (os.path.join(layout.oci, "blobs", "sha256"), layout.served, layout.at("sources", "hub")):
         for folder, _, names in os.walk(top):
             for name in names:
                 status = os.lstat(os.path.join(folder, name))

@@ -12,10 +12,12 @@ if TYPE_CHECKING:
     from reconciler.core.layout import Layout
     from reconciler.records.documents import Document
 
+NAME = "quarantine.json"
+
 
 def read_ages(layout: Layout) -> Ages:
     try:
-        return documents.read(_path(layout), _form) or Ages()
+        return documents.read(_path(layout), read_form) or Ages()
     except Damaged:
         return Ages()
 
@@ -24,7 +26,7 @@ def write_ages(layout: Layout, ages: Ages) -> None:
     documents.write(_path(layout), {"looked": ages.looked, "seconds": ages.seconds})
 
 
-def _form(document: Document) -> Ages:
+def read_form(document: Document) -> Ages:
     try:
         seconds = {str(name): float(age) for name, age in document["seconds"].items() if is_ours(name)}
         return Ages(looked=float(document["looked"]), seconds=seconds)
@@ -33,4 +35,4 @@ def _form(document: Document) -> Ages:
 
 
 def _path(layout: Layout) -> str:
-    return layout.at("records", "quarantine.json")
+    return layout.at("records", NAME)

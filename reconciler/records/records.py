@@ -20,7 +20,7 @@ from reconciler.core.recorded import Condition, Recorded, RecordedRelease, Timin
 from reconciler.core.value import replace
 from reconciler.host import durable
 from reconciler.host.sealed import Damaged
-from reconciler.records import documents, events
+from reconciler.records import documents, events, quarantined
 from reconciler.records.forms import (
     Accepted,
     MachineRecord,
@@ -135,6 +135,7 @@ class Records:
         forms: dict[str, Callable[[Document], object]] = {
             self._conditions: read_pass,
             self._measurements: read_measured,
+            os.path.join(self._folder, quarantined.NAME): quarantined.read_form,
         }
         for name in documents.names_in(self._histories):
             forms[os.path.join(self._histories, name + documents.ENDING)] = partial(read_history, name)

@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from typing import Any
 import pytest
 
 from reconciler.core.finding import FINDINGS
+from reconciler.core.hub import HubSource, LockedFile
 from reconciler.engine.verify import verify
 from reconciler.host.sealed import seal, unseal
 from tests.at_rest import edit_catalog, entry, opened, serve
@@ -41,6 +44,27 @@ def test_a_machine_at_rest_has_no_findings_and_is_not_written_to(machine: TestMa
     before = tree(machine.folder)
     assert found(machine) == []
     assert tree(machine.folder) == before
+
+
+def test_whole_sources_have_no_findings_and_are_not_written_to(machine: TestMachine) -> None:
+    from_the_hub(machine)
+    from_git(machine)
+    before = tree(machine.folder)
+    assert found(machine) == []
+    assert tree(machine.folder) == before
+
+
+def test_a_root_that_is_a_link_has_no_findings(machine: TestMachine) -> None:
+    machine.root.rename(machine.folder / "elsewhere")
+    machine.root.symlink_to(machine.folder / "elsewhere")
+    edit_catalog(
+        machine,
+        lambda e: {
+            n: o | {"model_path": o["model_path"].replace(str(machine.root), str(machine.root.resolve()))}
+            for n, o in e.items()
+        },
+    )
+    assert found(machine) == []
 
 
 def test_an_empty_root_has_no_findings(tmp_path: Path) -> None:
@@ -120,6 +144,52 @@ def record_what_is_not_served(machine: TestMachine) -> None:
     path.write_bytes(seal(document))
 
 
+def from_the_hub(machine: TestMachine) -> Path:
+    """A whole source on the shelf, named after its files."""
+    files = tuple(
+        LockedFile(path=name, size=len(data), sha256=hashlib.sha256(data).hexdigest())
+        for name, data in WEIGHTS.items()
+    )
+    name = HubSource(repo="", revision="", files=files).digest.removeprefix("sha256:")
+    folder = machine.root / "sources" / "hub" / name
+    folder.mkdir(parents=True)
+    for path, data in WEIGHTS.items():
+        (folder / path).write_bytes(data)
+    return folder
+
+
+def from_git(machine: TestMachine) -> Path:
+    """A mirror, and a model folder that was written out of it."""
+    mirror = machine.root / "mirror.git"
+    command = ["git", "-c", "user.name=t", "-c", "user.email=t@localhost", "-c", "init.defaultBranch=main"]
+
+    def git(*arguments: str, said: bytes = b"") -> str:
+        done = subprocess.run([*command, *arguments], input=said, capture_output=True, check=True)
+        return done.stdout.decode().strip()
+
+    git("init", "--quiet", "--bare", str(mirror))
+    at = f"--git-dir={mirror}"
+    blobs = {name: git(at, "hash-object", "-w", "--stdin", said=data) for name, data in WEIGHTS.items()}
+    tree = git(at, "mktree", said="".join(f"100644 blob {b}\t{n}\n" for n, b in blobs.items()).encode())
+    git(at, "update-ref", "refs/heads/main", git(at, "commit-tree", "-m", "x", tree))
+    folder = machine.root / "sources" / tree
+    folder.mkdir(parents=True)
+    for name, data in WEIGHTS.items():
+        (folder / name).write_bytes(data)
+    return folder
+
+
+def link(machine: TestMachine, name: str) -> None:
+    shutil.move(machine.root / name, machine.folder / "elsewhere")
+    (machine.root / name).symlink_to(machine.folder / "elsewhere")
+
+
+def loose_object(machine: TestMachine) -> Path:
+    objects = machine.root / "mirror.git" / "objects"
+    return max((path for path in objects.rglob("*") if path.is_file()), key=lambda path: path.stat().st_size)
+
+
+WEIGHTS = {"config.json": b"{}", "model.safetensors": bytes(range(256)) * 50}
 MODEL = f"served/{VARIANT}/1"
 CASES: dict[str, tuple[Callable[[TestMachine], object], list[str]]] = {
     "a flipped bit": (lambda m: flip(served(m, "model.onnx.data")), [f"ServedFolderDamaged {MODEL}"]),
@@ -219,6 +289,33 @@ CASES: dict[str, tuple[Callable[[TestMachine], object], list[str]]] = {
             b"foo"
         ),
         ["BlobUnreferenced"],
+    ),
+    "a source with a flipped bit": (
+        lambda m: flip(from_the_hub(m) / "model.safetensors"),
+        ["SourceDamaged sources/hub/"],
+    ),
+    "a source without one of its files": (
+        lambda m: (from_the_hub(m) / "config.json").unlink(),
+        ["SourceDamaged sources/hub/"],
+    ),
+    "a mirror with a flipped bit": (
+        lambda m: (from_git(m), flip(loose_object(m))),
+        ["MirrorDamaged mirror.git"],
+    ),
+    "an export with a flipped bit": (
+        lambda m: flip(from_git(m) / "model.safetensors"),
+        ["ExportDamaged sources/"],
+    ),
+    "an export with a foreign file": (lambda m: (from_git(m) / "x").touch(), ["ExportDamaged sources/"]),
+    "a store that is a link": (lambda m: link(m, "oci"), ["FolderLinked oci"]),
+    "served folders that are a link": (lambda m: link(m, "served"), ["FolderLinked served"]),
+    "ages that cannot be trusted": (
+        lambda m: write(m.root / "records" / "quarantine.json", b"{}"),
+        ["RecordDamaged records/quarantine.json"],
+    ),
+    "half a fetch": (
+        lambda m: (m.root / "sources" / "hub" / "trash" / "x").mkdir(parents=True),
+        ["LeftOver sources/hub/trash/x"],
     ),
     "a foreign file among the blobs": (
         lambda m: blob(m, "notes").touch(),

@@ -39,6 +39,7 @@ _LOCK = "tests/core/test_hub_lock.py"
 _GATES = "tests/core/test_gates.py"
 _TOLD = "tests/core/test_inventory_gates.py"
 _ENDURANCE = "tests/adapters/test_endurance.py"
+_FOREIGN = "tests/faults/test_foreign.py"
 
 MUTANTS = (
     # YAML
@@ -630,5 +631,89 @@ MUTANTS = (
         "if not isinstance(path, str) or not is_safe(path):",
         "if not isinstance(path, str):",
         _LOCK,
+    # What is deleted
+    _(
+        "a folder goes only with our mark in it",
+        "engine/carry_out.py",
+        "if marker is not None and marker.owner == machine.owner:\n        durable.free(",
+        "if marker is not None:\n        durable.free(",
+        _FOREIGN,
+    ),
+    _(
+        "a link in the place of a folder is moved, not entered",
+        "engine/carry_out.py",
+        "    _clear_the_way(path, machine)\n    entry = next(",
+        "    entry = next(",
+        _FOREIGN,
+    ),
+    _(
+        "a mark alone deletes nothing",
+        "core/plan_prune.py",
+        "& recorded.unwitnessed)\n    if confirm or not alone:",
+        "& recorded.unwitnessed)\n    if True:",
+        _FOREIGN,
+    ),
+    _(
+        "a registration is taken away only with our mark on it",
+        "engine/carry_out.py",
+        "(r for r in read_index(machine.cache) if r.id == identity and r.owner == machine.owner), None",
+        "(r for r in read_index(machine.cache) if r.id == identity), None",
+        _FOREIGN,
+    ),
+    _(
+        "what is in quarantine goes only after its time",
+        "core/quarantine.py",
+        "return max(lives - held.seconds.get(name, 0.0), by_name, 0.0)",
+        "return 0.0",
+        "tests/engine/test_quarantine.py",
+    ),
+    _(
+        "one look at the clock adds a day at most",
+        "core/quarantine.py",
+        "step = min(max(passed, 0.0), LONGEST_STEP)",
+        "step = max(passed, 0.0)",
+        "tests/core/test_quarantine.py",
+    ),
+    _(
+        "only our own names leave quarantine",
+        "core/quarantine.py",
+        "return name.isascii() and name.isdigit() and 16 <= len(name) <= 20",
+        "return True",
+        "tests/core/test_quarantine.py",
+    ),
+    _(
+        "gc enters no link",
+        "engine/garbage.py",
+        "if folder and not is_plain(self._machine.layout.root, path):",
+        "if False:",
+        "tests/engine/test_garbage.py",
+    ),
+    _(
+        "a confirmation in git confirms only what it names",
+        "core/plan_prune.py",
+        "if confirm or gone <= desired.confirmed:",
+        "if confirm or gone & desired.confirmed:",
+        "tests/core/test_confirmation.py",
+    ),
+    _(
+        "a confirmation names nothing that is declared",
+        "core/confirmations.py",
+        "        if name in declared:",
+        "        if False:",
+        "tests/core/test_confirmation.py",
+    ),
+    _(
+        "what is protected makes no way",
+        "core/plan_way.py",
+        "    if wanted.protected:",
+        "    if False:",
+        "tests/core/test_plan_way.py",
+    ),
+    _(
+        "nothing makes way where it is not declared",
+        "core/plan_way.py",
+        "if not (short.short_of and wanted.delete_first and mine)",
+        "if not (short.short_of and mine)",
+        "tests/core/test_plan_way.py",
     ),
 )

@@ -1,0 +1,122 @@
+"""Are the sources what their names promise? Weights from the hub, the mirror, and the model folders that were written
+out of it: each is named after its content, so nothing else has to be believed. Offline; reads only.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+
+from reconciler.core.errors import PermanentError, TemporaryError
+from reconciler.core.finding import Finding
+from reconciler.core.hub import HubSource, LockedFile
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from reconciler.core.layout import Layout
+    from reconciler.host.stamps import StampBook
+    from reconciler.sources.git_command import Command
+
+LONGEST = 600.0  # seconds for the mirror
+FETCH = "`reconciler apply --scrub` fetches it again"
+CLONE = "delete mirror.git: the next `reconciler apply --repo` clones it anew"
+EXPORT = "delete that folder: the next `reconciler apply --repo` writes it anew"
+_HUB, _TREE = re.compile(r"[0-9a-f]{64}"), re.compile(r"[0-9a-f]{40}")
+
+
+def check_sources(layout: Layout, book: StampBook) -> Iterator[Finding]:
+    """`book` tells digests; give it one that trusts no stamp."""
+    for name in _names(layout.at("sources", "hub"), _HUB):
+        folder = layout.at("sources", "hub", name)
+        found = _content(folder, book)
+        if found != f"sha256:{name}":
+            yield _finding(
+                "SourceDamaged",
+                f"sources/hub/{name}",
+                "its files are not those that it is named after",
+                FETCH,
+            )
+    if os.path.isfile(os.path.join(layout.at("mirror.git"), "HEAD")):
+        yield from _mirror(layout)
+
+
+def _content(folder: str, book: StampBook) -> str:
+    """The digest of a source that has exactly these files; "" where one cannot be read."""
+    try:
+        with os.scandir(folder) as entries:
+            files = tuple(
+                LockedFile(path=entry.name, size=entry.stat().st_size, sha256=book.digest(entry.path)[7:])
+                for entry in entries
+            )
+    except OSError:
+        return ""
+    return HubSource(repo="", revision="", files=files).digest
+
+
+def _mirror(layout: Layout) -> Iterator[Finding]:
+    """With git's own check, in the environment that we fetch in."""
+    from reconciler.sources.git_command import Command, Credentials
+
+    git = Command(layout.at("mirror.git"), Credentials())
+    try:
+        code, _ = git.run("fsck", "--no-dangling", "--no-progress", ok=tuple(range(256)), seconds=LONGEST)
+    except (PermanentError, TemporaryError) as error:
+        yield _finding("MirrorDamaged", "mirror.git", f"could not be checked: {error}", error.hint)
+        return
+    if code:
+        yield _finding("MirrorDamaged", "mirror.git", f"git fsck ends with {code}", CLONE)
+        return
+    for name in _names(layout.at("sources"), _TREE):
+        damage = _export(layout.at("sources", name), name, git)
+        if damage:
+            yield _finding("ExportDamaged", f"sources/{name}", damage, EXPORT)
+
+
+def _export(folder: str, tree: str, git: Command) -> str:
+    """What is wrong with it. One whose tree the mirror does not hold any more is used by nothing, and freed in time."""
+    if git.code("cat-file", "-e", f"{tree}^{{tree}}"):
+        return ""
+    _, listing = git.run("ls-tree", "-z", "--full-tree", tree)
+    wanted = {}
+    for line in listing.split(b"\0")[:-1]:
+        facts, _, name = line.partition(b"\t")
+        _, kind, blob = facts.split(b" ")
+        if kind == b"blob":
+            wanted[name.decode("utf-8", "surrogateescape")] = blob.decode()
+    held = {entry.name: _blob(entry.path) for entry in os.scandir(folder)}
+    wrong = sorted(name for name in wanted.keys() | held.keys() if wanted.get(name) != held.get(name))
+    return f"{wrong[0]} is not that of the tree that it is named after" if wrong else ""
+
+
+def _blob(path: str) -> str:
+    """What git would call it."""
+    import hashlib
+
+    try:
+        status = os.lstat(path)
+        if not stat.S_ISREG(status.st_mode):
+            return ""
+        with open(path, "rb") as file:
+            hashing = hashlib.sha1(b"blob %d\0" % status.st_size, usedforsecurity=False)
+            while chunk := file.read(4 << 20):
+                hashing.update(chunk)
+    except OSError:
+        return ""
+    return hashing.hexdigest()
+
+
+def _names(folder: str, form: re.Pattern[str]) -> list[str]:
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(
+                one.name for one in entries if form.fullmatch(one.name) and one.is_dir(follow_symlinks=False)
+            )
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def _finding(code: str, where: str, message: str, hint: str) -> Finding:
+    return Finding(code=code, where=where, message=message, hint=hint)
