@@ -9,6 +9,7 @@ import os
 import random
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -80,8 +81,39 @@ class Foreign:
             return
         copy = self.outside / f"copy{len(self.marks)}"
         shutil.move(path, copy)
-        self.file(copy / "mine.txt")
+        self.file(copy / f"m{len(self.marks)}")
         path.symlink_to(copy)
+
+    def linked_variant(self) -> None:
+        """All of a variant went elsewhere, and a link leads there."""
+        path = self.machine.root / "served" / f"{self.draw.choice(MODELS)}-int4"
+        if path.is_symlink() or not (path / "1").is_dir():
+            return
+        elsewhere = self.outside / f"v{len(self.marks)}"
+        elsewhere.parent.mkdir(parents=True, exist_ok=True)
+        shutil.move(path, elsewhere)
+        self.file(elsewhere / "1" / f"m{len(self.marks)}")
+        path.symlink_to(elsewhere)
+
+    def taken_over(self) -> None:
+        """Where one of our folders was, another root has its own now."""
+        path = self.machine.root / "served" / f"{self.draw.choice(MODELS)}-int4" / "1"
+        if path.parent.is_symlink() or path.is_symlink() or not path.is_dir():
+            return
+        marker = path / "release.json"
+        if not marker.is_file():
+            return
+        said = unseal(marker.read_bytes()) | {"owner": "f" * 32}
+        marker.unlink()
+        marker.write_bytes(seal(said))
+        self.file(path / f"m{len(self.marks)}")
+
+    def taken_registration(self) -> None:
+        """Under one of our ids another application has registered its own."""
+        where = str(self.file(self.outside / f"q{len(self.marks)}" / "genai_config.json").parent)
+        name = f"{self.draw.choice(MODELS)}-int4:1"
+        theirs = entry(name, where, {"reconciler_owner": "f" * 32})
+        self.catalog(lambda entries: {n: theirs if n == name else one for n, one in entries.items()})
 
     def hard_link(self) -> None:
         path = self.machine.root / "served" / f"{self.draw.choice(MODELS)}-int4" / "1" / f"h{len(self.marks)}"
@@ -125,6 +157,15 @@ class Foreign:
 PLANTS = [
     name for name in vars(Foreign) if name not in ("file", "place", "catalog") and not name.startswith("_")
 ]
+# What can happen to our own between a plan and its steps.
+SWAPS = (
+    "repointed",
+    "linked_variant",
+    "taken_over",
+    "taken_registration",
+    "stolen_registration",
+    "link_inside",
+)
 
 
 class Catalog:
@@ -165,11 +206,13 @@ def marks_below(folder: Path) -> set[bytes]:
     return found
 
 
-def pass_over(machine: TestMachine) -> int:
-    """Everything that is planned, with the confirmation given. Returns how many steps removed something."""
+def pass_over(machine: TestMachine, between: Callable[[], object] = lambda: None) -> int:
+    """Everything that is planned, with the confirmation given; `between` happens before it is carried out. Returns how
+    many steps removed something."""
     removed = 0
     with locked_machine(str(machine.root), str(machine.cache), command="test") as at:
         seen = look(at, load(str(machine.manifests)), confirm=True)
+        between()
         workers: Any = Catalog(machine)
         execution = Execution(machine=at, workers=workers, resolution=seen.resolution)
         for change in seen.plan.changes:
@@ -220,7 +263,40 @@ def test_no_foreign_byte_changes_over_random_trees(machine: TestMachine) -> None
         planted += len(foreign.marks)
     assert removed > TREES / 4
     record(
-        "foreign", f"0 of {planted} foreign files changed over {TREES} random trees", f"{removed} removals"
+        "foreign",
+        f"0 of {planted} foreign files changed over {TREES} random trees",
+        f"{removed} removals",
+        part="before",
+    )
+
+
+def swap(foreign: Foreign, owner: str, seen: list[object]) -> None:
+    """Some of them, and into `seen` how it then is."""
+    for name in foreign.draw.choices(SWAPS, k=foreign.draw.randint(1, 3)):
+        getattr(foreign, name)()
+    seen += [outside(foreign), foreign_registrations(foreign.machine, owner)]
+
+
+def test_no_foreign_byte_changes_between_a_plan_and_its_steps(machine: TestMachine) -> None:
+    """All is ours when the plan is made, and somebody is faster than we are: each step looks again."""
+    removed = 0
+    for seed in range(TREES // 2):
+        restore(machine)
+        draw = random.Random(seed)
+        foreign = Foreign(machine, draw)
+        for model in draw.sample(MODELS, draw.randint(1, len(MODELS))):
+            (machine.manifests / f"{model}.yaml").unlink()
+        owner = opened(machine).owner
+        seen: list[object] = []
+        removed += pass_over(machine, partial(swap, foreign, owner, seen))
+        assert [outside(foreign), foreign_registrations(machine, owner)] == seen, seed
+        assert foreign.marks <= marks_below(machine.root) | marks_below(machine.folder / "outside"), seed
+    assert removed > TREES / 8
+    record(
+        "foreign",
+        f"0 bytes changed over {TREES // 2} random trees that changed after the plan",
+        f"{removed} removals",
+        part="between",
     )
 
 
