@@ -22,6 +22,7 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core.core_schema import WithDefaultSchema
 
 from reconciler.core.chat_template import CONTENT, LONGEST_PATTERN
+from reconciler.core.disk_schema import Disk
 from reconciler.core.fields import (
     TEMPLATE_FORMS,
     AnyText,
@@ -293,19 +294,6 @@ def _gates_on_purpose(value: object) -> object:
         hint = "delete the field for the default gates; one that you do without says why: `fidelity: {skip: ...}`"
         raise refusal("at least one gate", value, hint, "GatesEmpty")
     return value
-
-
-STRATEGIES = ("side-by-side", "delete-then-build")
-Strategy = Annotated[
-    Literal["side-by-side", "delete-then-build"], expect(listed(STRATEGIES), as_text, known=STRATEGIES)
-]
-
-
-class Disk(Strict):
-    strategy: Strategy = Field(
-        default="side-by-side",
-        description="delete-then-build: where both do not fit, the old one goes before the new one is built.",
-    )
 
 
 HistoryLimit = Annotated[int, Field(ge=0, le=20), expect("a whole number from 0 to 20", as_whole)]

@@ -12,6 +12,7 @@ from reconciler.core.parsed import Parsed, Place
 from reconciler.core.paths import Surroundings
 
 GROUP = "reconciler.foundry/v1alpha1"
+KINDS = "Model, PromptTemplate or PruneConfirmation"
 FOLDERS = {"/repo/models/phi", "/repo/lora", "/srv/models/big"}
 LINKS = {
     "/repo/models/out": "/etc",
@@ -379,9 +380,18 @@ def test_a_template_that_relies_on_trimming_is_worth_a_warning() -> None:
     [
         ("hello", "1: expected a manifest (apiVersion, kind, metadata, spec), got hello"),
         ("[a]", "1: expected a manifest (apiVersion, kind, metadata, spec), got a list"),
-        (f"apiVersion: {GROUP}\nkind: model\n", "2: kind: expected Model or PromptTemplate, got model"),
-        (f"apiVersion: {GROUP}\nkind: [Model]\n", "2: kind: expected Model or PromptTemplate, got a list"),
-        (f"apiVersion: {GROUP}\n", "1: kind: expected Model or PromptTemplate, got nothing"),
+        (
+            f"apiVersion: {GROUP}\nkind: model\n",
+            f"2: kind: expected {KINDS}, got model",
+        ),
+        (
+            f"apiVersion: {GROUP}\nkind: [Model]\n",
+            f"2: kind: expected {KINDS}, got a list",
+        ),
+        (
+            f"apiVersion: {GROUP}\n",
+            f"1: kind: expected {KINDS}, got nothing",
+        ),
         ("apiVersion: v1\nkind: Model\n", f"1: apiVersion: expected {GROUP}, got v1"),
     ],
 )

@@ -631,6 +631,7 @@ MUTANTS = (
         "if not isinstance(path, str) or not is_safe(path):",
         "if not isinstance(path, str):",
         _LOCK,
+    ),
     # What is deleted
     _(
         "a folder goes only with our mark in it",
