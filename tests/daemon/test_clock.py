@@ -4,6 +4,7 @@ alone, as setting a real clock does."""
 from __future__ import annotations
 
 import glob
+import os
 import signal
 import sys
 import time
@@ -53,4 +54,6 @@ def test_a_clock_that_is_set_prunes_nothing_and_stops_no_pass(
         assert len(machine.index()) == 2
         assert not daemon.events("pass.failed"), "".join(daemon.raw)
         assert daemon.end() == 0
+    for left in glob.glob(f"/dev/shm/*faketime_*_{daemon.pid}"):
+        os.unlink(left)
     assert verify(opened(machine)) == ()
