@@ -77,7 +77,7 @@ def understood_differently(tree: nodes.Template) -> Iterator[Difference]:
         message, hint = _said(node, texts, asked)
         if message:
             yield Difference(line=node.lineno, message=message, hint=hint)
-        if isinstance(node, nodes.And) and id(node) not in conditions:
+        if isinstance(node, nodes.And) and id(node) not in conditions and not _is_bool(node):
             message = "`and` gives True or False in the runtime, in Python one of its sides"
             yield Difference(line=node.lineno, message=message, hint="write `x if y else z`")
         if isinstance(node, nodes.For):
@@ -110,6 +110,14 @@ def _said(node: nodes.Node, texts: frozenset[str], asked: set[str]) -> tuple[str
             said = ("one letter of a text is empty in the runtime", "write a slice: [0:1]")
         case nodes.Filter(name="selectattr" | "rejectattr", args=[_]):
             said = ("the runtime chooses all where no test is given", "write selectattr('x', 'equalto', ...)")
+        case (
+            nodes.Getattr(node=nodes.Call(node=nodes.Name()))
+            | nodes.Getitem(node=nodes.Call(node=nodes.Name()))
+        ):
+            said = (
+                "the runtime reads nothing after f(...), and fails",
+                "give it a name first: set x = f(...)",
+            )
         case nodes.Div():
             said = ("the runtime divides whole numbers without a rest", "write //")
     return said
@@ -131,6 +139,20 @@ def _conditions(everything: Iterable[tuple[nodes.Node, nodes.Node | None]]) -> s
         if counts or (isinstance(parent, (nodes.And, nodes.Or)) and id(parent) in found):
             found.add(id(node))
     return found
+
+
+def _is_bool(node: nodes.Node) -> bool:
+    """True or False in both. Without recursion: a chain of `and` may be long."""
+    stack = [node]
+    while stack:
+        match stack.pop():
+            case nodes.And(left=left, right=right) | nodes.Or(left=left, right=right):
+                stack += [left, right]
+            case nodes.Compare() | nodes.Not() | nodes.Test() | nodes.Const(value=bool()):
+                pass
+            case _:
+                return False
+    return True
 
 
 def _key(node: nodes.Node) -> str:
@@ -190,6 +212,8 @@ def _round(body: Iterable[nodes.Node], names: set[str], known: set[str]) -> Iter
                 known |= {name.name for name in _stores([node])}
             case nodes.If():
                 yield from _branches(node, names, known)
+            case nodes.Macro():
+                pass  # its names are its own
             case _:
                 yield from _reads([node], names, known)
 

@@ -85,10 +85,10 @@ class Expressions:
         return self.value(node.expr2) if node.expr2 is not None else UNDEFINED
 
     def attribute(self, node: nodes.Getattr) -> Any:
-        return item(self.value(node.node), node.attr)
+        return item(self._followed(node.node), node.attr)
 
     def element(self, node: nodes.Getitem) -> Any:
-        held = self.value(node.node)
+        held = self._followed(node.node)
         if not isinstance(node.arg, nodes.Slice):
             return item(held, self.value(node.arg))
         ends = (node.arg.start, node.arg.stop, node.arg.step)
@@ -153,13 +153,19 @@ class Expressions:
             case nodes.Name(name="strftime_now"):
                 return "(now)"
             case nodes.Getattr(attr=str(method)):
-                return self._method(self.value(node.node.node), method, arguments)
+                return self._method(self._followed(node.node.node), method, arguments)
         held = self.value(node.node)
         if not isinstance(held, Macro):
             raise NotRendered("it calls something that is no function")
         return self._macro(held, arguments, named)
 
     # What they share
+
+    def _followed(self, node: nodes.Node) -> Any:
+        """Something that more is said about. After f(...) the runtime reads nothing."""
+        if isinstance(node, nodes.Call) and isinstance(node.node, nodes.Name):
+            raise NotRendered("something that follows f(...) is not followed here")
+        return self.value(node)
 
     def _method(self, held: Any, method: str, arguments: list[Any]) -> Any:
         if method not in METHODS:

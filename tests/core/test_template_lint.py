@@ -124,6 +124,8 @@ def test_white_space_that_only_hugging_face_trims_is_a_warning(template: str, li
     assert (finding.code, finding.line, finding.serious) == ("TemplateWhitespace", line, False)
 
 
+MACRO = "{%- macro f(x) -%}{{ x }}{%- endmacro -%}"
+
 # Read by both, understood differently: each is rendered with both in tests/adapters/test_chat_templates.py.
 DIFFERENT: dict[str, tuple[str, str]] = {
     "tools is defined": ("{{- tools is defined -}}", "`if tools`"),
@@ -137,6 +139,8 @@ DIFFERENT: dict[str, tuple[str, str]] = {
     "a text that is not in a text": ("{%- set said = m.content.strip() -%}{{- 'x' not in said -}}", "split"),
     "one letter": ("{{- m.content[0] -}}", "[0:1]"),
     "the last letter": ("{{- 'ab'[-1] -}}", "[0:1]"),
+    "more after a call": (MACRO + "{{- f('a').strip() -}}", "set x = f(...)"),
+    "a part of what a call gives": ("{{- range(3)[1] -}}", "set x = f(...)"),
     "dividing": ("{{- 3 / 2 -}}", "//"),
     "chained": ("{{- 'a' == 'a' == true -}}", "and"),
     "choosing without a test": ("{{- messages | selectattr('nothing') | list | length -}}", "equalto"),
@@ -171,6 +175,8 @@ ALIKE = {
     "if tools": "{%- if tools -%}a{%- endif -%}{%- if not documents -%}b{%- endif -%}",
     "tools that are none": "{%- if tools is none -%}a{%- endif -%}",
     "asked first": "{%- if m.name is defined and m.name is not none -%}a{%- endif -%}",
+    "questions joined": "{%- set x = m.role == 'user' and not tools or m.x is defined and true -%}{{- x -}}",
+    "more after a call with a name": MACRO + "{%- set x = f(' a') -%}{{- x.strip() -}}",
     "known escapes": "{{- 'a\\n\\t\\r\\b\\f\\\\\\'\\\"' -}}",
     "a slice": "{{- m.content[0:1] -}}{{- m.content[1:] -}}{{- messages[-1].role -}}",
     "set first": "{%- for x in [1, 2] -%}{%- set y = x -%}{{- y -}}{%- endfor -%}",
