@@ -5,16 +5,10 @@ from __future__ import annotations
 import re
 
 # Characters that reorder, hide or end text (bidi controls, zero width, BOM, line separators), and what names that are
-# no UTF-8 are decoded to.
-_HIDDEN = {
-    *range(0x2028, 0x202F),
-    *range(0x2066, 0x206A),
-    *range(0x200B, 0x2010),
-    0xFEFF,
-    *range(0xD800, 0xE000),
-}
+# no UTF-8 are decoded to. As the inside of a regular expression's brackets: a set of them took 2 ms to make.
+_HIDDEN = "\u2028-\u202e\u2066-\u2069\u200b-\u200f\ufeff\ud800-\udfff"
 
-_ACTED_ON = re.compile(f"[\x00-\x08\x0b-\x1f\x7f-\x9f{''.join(map(chr, sorted(_HIDDEN)))}]")
+_ACTED_ON = re.compile(f"[\x00-\x08\x0b-\x1f\x7f-\x9f{_HIDDEN}]")
 
 _WWW = re.compile(r"(www)\.", re.IGNORECASE)  # GitHub makes a link of what begins so, without any scheme
 
@@ -28,13 +22,11 @@ _HTML = str.maketrans({"<": "&lt;", ">": "&gt;", "&": "&amp;", '"': "&quot;", "'
 def for_terminal(text: str) -> str:
     """Control characters (ESC, bells, bidi) and lone surrogates, which no output can encode, shown as `\\x1b`;
     newlines and tabs stay."""
-    return "".join(_visible(c) for c in text)
+    return _ACTED_ON.sub(_visible, text)
 
 
-def _visible(c: str) -> str:
-    code = ord(c)
-    if c in "\n\t" or (0x20 <= code < 0x7F) or (code > 0x9F and code not in _HIDDEN):
-        return c
+def _visible(found: re.Match[str]) -> str:
+    code = ord(found[0])
     return f"\\x{code:02x}" if code <= 0xFF else f"\\u{code:04x}"
 
 

@@ -3,6 +3,7 @@ a gate that was declared since. Pure; part of core.plan."""
 
 from __future__ import annotations
 
+from reconciler.core.bars import Gates
 from reconciler.core.gates import judge, needed, owed
 from reconciler.core.value import replace
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 ANEW = "GateUnmeasured"
 
+_USUAL = Gates()
+
 
 def measure_first(
     change: Change, wanted: Wanted, recorded: Recorded, *, is_built: bool
@@ -31,8 +34,10 @@ def measure_first(
 
 def measure_anew(make_change: Callable[[], Change], wanted: Wanted, recorded: Recorded) -> tuple[Change, ...]:
     """A change, if a gate was declared after its release was served: that serves on meanwhile."""
+    if not recorded.measured.told or wanted.gates == _USUAL:
+        return ()
     rest = owed(wanted.gates, *_known(wanted, recorded))
-    if not (recorded.measured.told and (rest.fidelity or rest.in_runtime)):
+    if not (rest.fidelity or rest.in_runtime):
         return ()
     return (_keyed(make_change(), wanted),)
 
