@@ -539,6 +539,13 @@ MUTANTS = (
         _ENDURANCE,
     ),
     _(
+        "endurance: milliseconds are no drift",
+        "verification/endurance.py",
+        "LEAST = 0.02",
+        "LEAST = 1e-9",
+        _ENDURANCE,
+    ),
+    _(
         "endurance: a crash counts",
         "verification/endurance.py",
         "error.code in _CRASHES",
