@@ -34,7 +34,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     machine = options.opened_machine(arguments)
     with _bar(wanted=not arguments.quiet and sys.stderr.isatty()) as progress:
-        findings = verify(machine, progress)
+        findings = verify(machine, progress, thorough=True)
     working = holder(machine.layout.lock)
     if findings and working and not arguments.quiet:
         sys.stderr.write(f"note: a pass is at work, and what it is just making may be listed ({working})\n")

@@ -19,7 +19,7 @@ from reconciler.engine.machine import served_folders
 from reconciler.host.durable import is_temporary
 from reconciler.host.every_byte import EveryByte
 from reconciler.serving.index import read_index
-from reconciler.sources.check import check_sources
+from reconciler.sources.check import check_mirror, check_sources
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,12 +40,16 @@ ROTTEN = "the file changed and its time stamps did not, so no pass will see it: 
 
 
 def verify(
-    machine: Machine, progress: Callable[[int, int], None] = lambda done, total: None
+    machine: Machine,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+    *,
+    thorough: bool = False,
 ) -> tuple[Finding, ...]:
     """Every finding, in the order of the house: catalog, served folders, store, sources, records, leftovers. Empty is
     good.
 
-    `progress` is told how many bytes of how many have been read.
+    `progress` is told how many bytes of how many have been read. `thorough` also names what a pass lives with and does
+    not mend by itself: links in the place of folders, and damage in the mirror that nothing has asked for yet.
     """
     total, done = _bytes_to_read(machine), 0
 
@@ -55,13 +59,16 @@ def verify(
         progress(done, total)
 
     book = EveryByte(machine.stamps, told)
-    return tuple(_Look(replace(machine, stamps=book, store=ArtifactStore(machine.layout, book)), book).run())
+    return tuple(
+        _Look(replace(machine, stamps=book, store=ArtifactStore(machine.layout, book)), book, thorough).run()
+    )
 
 
 class _Look:
     """One look at one machine. `machine` reads every byte instead of stamps."""
 
-    def __init__(self, machine: Machine, book: EveryByte) -> None:
+    def __init__(self, machine: Machine, book: EveryByte, thorough: bool) -> None:
+        self._thorough = thorough
         self._machine = machine
         self._book = book
         self._folders = {folder.path: folder for folder in served_folders(machine)}
@@ -72,7 +79,9 @@ class _Look:
         yield from self._served()
         yield from check_store(self._machine.layout, self._book)
         yield from check_sources(self._machine.layout, self._book)
-        yield from self._links()
+        if self._thorough:
+            yield from check_mirror(self._machine.layout)
+            yield from self._links()
         yield from self._records()
         yield from self._leftovers()
 

@@ -39,8 +39,6 @@ def check_sources(layout: Layout, book: StampBook) -> Iterator[Finding]:
                 "its files are not those that it is named after",
                 FETCH,
             )
-    if os.path.isfile(os.path.join(layout.at("mirror.git"), "HEAD")):
-        yield from _mirror(layout)
 
 
 def _content(folder: str, book: StampBook) -> str:
@@ -56,8 +54,10 @@ def _content(folder: str, book: StampBook) -> str:
     return HubSource(repo="", revision="", files=files).digest
 
 
-def _mirror(layout: Layout) -> Iterator[Finding]:
-    """With git's own check, in the environment that we fetch in."""
+def check_mirror(layout: Layout) -> Iterator[Finding]:
+    """With git's own check, in the environment that we fetch in; and the exports by what it holds."""
+    if not os.path.isfile(os.path.join(layout.at("mirror.git"), "HEAD")):
+        return
     from reconciler.sources.git_command import Command, Credentials
 
     git = Command(layout.at("mirror.git"), Credentials())

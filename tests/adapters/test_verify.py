@@ -37,7 +37,7 @@ def machine(tmp_path: Path, capitals: Path) -> TestMachine:
 
 
 def found(machine: TestMachine) -> list[str]:
-    return [f"{one.code} {one.where}" for one in verify(opened(machine))]
+    return [f"{one.code} {one.where}" for one in verify(opened(machine), thorough=True)]
 
 
 def test_a_machine_at_rest_has_no_findings_and_is_not_written_to(machine: TestMachine) -> None:
