@@ -20,8 +20,6 @@ from reconciler.serving.foundry import Foundry
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from reconciler.core.changes import Change
     from reconciler.core.measured import Fidelity
     from reconciler.engine.carry_out import Execution
@@ -121,11 +119,7 @@ class Measuring:
         durable.make_folder(logs)  # somebody may have tidied it away
         scratch, log = os.path.join(self._home, "runtime"), os.path.join(logs, "measuring.log")
         make = job.team.options.make_runtime
-        runtime = (
-            make(catalog, scratch, log)
-            if make
-            else _Runtime(lambda: job.cancelled, catalog, scratch=scratch, log=log)
-        )
+        runtime = make(catalog, scratch, log) if make else _Runtime(job, catalog, scratch=scratch, log=log)
         job.when_cancelled(runtime.kill)
         job.progressed(0.3, "measuring it in the runtime that will serve it")
         name = f"{self._change.variant}:{self._change.number}"
@@ -140,13 +134,13 @@ class Measuring:
 class _Runtime(Foundry):
     """Comes back after a crash as every runtime does, but not when nobody wants it any more."""
 
-    def __init__(self, cancelled: Callable[[], bool], cache: str, *, scratch: str, log: str) -> None:
-        super().__init__(cache, scratch=scratch, log=log)
-        self._cancelled = cancelled
+    def __init__(self, job: Job, cache: str, *, scratch: str, log: str) -> None:
+        super().__init__(cache, scratch=scratch, log=log, confined=job.team.options.cage != "off")
+        self._job = job
 
     def start(self) -> None:
-        if self._cancelled():
+        if self._job.cancelled:
             raise Cancelled("nobody wants it measured any more", delay=0)
         super().start()
-        if self._cancelled():  # meanwhile, and nobody was there to be killed
+        if self._job.cancelled:  # meanwhile, and nobody was there to be killed
             self.kill()

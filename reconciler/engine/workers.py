@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from reconciler.serving.foundry import Foundry
     from reconciler.verification.rehearsal import Rehearsal
 
-CATALOG = "rehearsal-catalog"
+CATALOG, REHEARSAL = "rehearsal-catalog", "rehearsal"
 AS_USUAL = Options()
 
 
@@ -58,7 +58,7 @@ class Workers:
 
             catalog = self._machine.layout.at("staging", CATALOG)
             make_folder(catalog)
-            self._rehearsal = Rehearsal(self._runtime(catalog, "rehearsal"))
+            self._rehearsal = Rehearsal(self._runtime(catalog, REHEARSAL))
         return self._rehearsal
 
     def _runtime(self, cache: str, name: str) -> Foundry:
@@ -69,7 +69,8 @@ class Workers:
             return self._options.make_runtime(cache, scratch, log)
         from reconciler.serving.foundry import Foundry
 
-        return Foundry(cache, scratch=scratch, log=log)
+        confined = name == REHEARSAL and self._options.cage != "off"
+        return Foundry(cache, scratch=scratch, log=log, confined=confined)
 
     def close(self) -> None:
         workers, self._rehearsal, self._foundry = (self._rehearsal, self._foundry), None, None

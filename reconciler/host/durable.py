@@ -323,6 +323,8 @@ def _reflink(source: str, destination: str) -> bool:
         with open(source, "rb") as original, _new_file(destination, 0o444) as clone:
             fcntl.ioctl(clone.fileno(), FICLONE, original.fileno())
     except OSError:
+        if os.path.lexists(destination):  # it could not be given back, and stands in the way of the next
+            os.unlink(destination)
         return False
     return True
 

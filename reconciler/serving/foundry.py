@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 BACKUP = "index.bak"
+CONFINED = "RECONCILER_CONFINED"  # in the child's environment
 
 
 @value
@@ -48,13 +49,23 @@ DEFAULT_LIMITS = Limits()
 
 class Foundry:
     """A context manager. One call at a time; `kill` may come from another thread and ends the call in
-    progress."""
+    progress. `confined`: its child reads foreign models, so it is without network and privileges where the system
+    lets it (host.confine)."""
 
-    def __init__(self, cache_dir: str, *, scratch: str, log: str, limits: Limits = DEFAULT_LIMITS) -> None:
+    def __init__(
+        self,
+        cache_dir: str,
+        *,
+        scratch: str,
+        log: str,
+        limits: Limits = DEFAULT_LIMITS,
+        confined: bool = False,
+    ) -> None:
         self._cache_dir = cache_dir
         self._scratch = scratch
         self._log = log
         self._limits = limits
+        self._wishes = {CONFINED: "1"} if confined else {}
         self._child: Child | None = None
         self._opened: Future[Any] | None = None
         self._backed_up = False
@@ -67,7 +78,7 @@ class Foundry:
         os.makedirs(self._scratch, exist_ok=True)
         self._child = Child(
             module="reconciler.serving.foundry_worker",
-            environment=private_environment(self._scratch),
+            environment=private_environment(self._scratch, **self._wishes),
             log=self._log,
             directory=self._scratch,
         )

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from threading import Thread
@@ -13,6 +14,7 @@ from threading import Thread
 import pytest
 
 from reconciler.core.errors import ReconcilerError, RehearsalFailed, RuntimeUnavailable
+from reconciler.host import cage
 from reconciler.serving.foundry import DEFAULT_LIMITS, Foundry, Limits
 from reconciler.serving.index import read_index
 from reconciler.verification.rehearsal import Rehearsal
@@ -49,7 +51,13 @@ def rehearsal(catalog: Path) -> Iterator[Rehearsal]:
 def start(catalog: Path, limits: Limits = DEFAULT_LIMITS) -> Rehearsal:
     scratch = catalog.parent
     return Rehearsal(
-        Foundry(str(catalog), scratch=str(scratch / "scratch"), log=str(scratch / "log"), limits=limits)
+        Foundry(
+            str(catalog),
+            scratch=str(scratch / "scratch"),
+            log=str(scratch / "log"),
+            limits=limits,
+            confined=True,  # as in a pass
+        )
     )
 
 
@@ -190,3 +198,17 @@ def kill_when_busy(ending: signal.Signals) -> None:
     before = {pid: cpu_seconds(pid) for pid in runtimes()}
     until(lambda: any(cpu_seconds(pid) - before.get(pid, 0.0) > BUSY for pid in runtimes()))
     stop_children(ending)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="there are no namespaces elsewhere")
+def test_who_reads_a_foreign_model_has_no_network_and_no_privileges(tmp_path: Path) -> None:
+    log = str(tmp_path / "log")
+    with Foundry(str(tmp_path / "catalog"), scratch=str(tmp_path / "s"), log=log, confined=True) as runtime:
+        assert runtime.list() == ()
+        status = Path(f"/proc/{runtime.process}/status").read_text()
+        said = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
+        assert said["NoNewPrivs"] == "1"
+        assert int(said["CapEff"], 16) & ~(1 << 2) == 0  # but for what lets root read
+        assert Path(f"/proc/{runtime.process}/oom_score_adj").read_text() == "1000\n"
+        if os.geteuid() == 0 and not cage.netns_fails():  # others may not look
+            assert os.readlink(f"/proc/{runtime.process}/ns/net") != os.readlink("/proc/self/ns/net")

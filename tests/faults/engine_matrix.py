@@ -1,6 +1,7 @@
 """What the system may refuse a whole pass: each durable step of every scenario of the crashes fails with each error,
-once and for good. The pass must end with a stable code, tell no lie, leave what served; and the next one must end
-where a pass ends that nothing disturbed. Half of the next ones are made by the same process, as a daemon makes them.
+once and for good, and so does each call that changes a file, also past host.durable. The pass must end with a stable
+code, tell no lie, leave what served; and the next one must end where a pass ends that nothing disturbed. Half of the
+next ones are made by the same process, as a daemon makes them.
 
     python -m tests.faults.engine_matrix FOLDER SHARE [SCENARIO ...]     one JSON object a run; SHARE 1 is everything
 """
@@ -13,6 +14,7 @@ import shutil
 import sys
 import traceback
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +31,12 @@ from tests.crash.judging import at_rest, snapshot
 from tests.crash.matrix import PROCESSES, UNKILLED, Bench, apart
 from tests.crash.scenarios import SCENARIOS
 
+WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
+CALL = "call "  # before the number of a call, rather than that of a step
 ERRORS = {"ENOSPC": "DiskFull", "EIO": "DiskFailing", "EROFS": "DiskReadOnly", "EACCES": "AccessDenied"}
 KINDS = [f"{error}{lasting}" for error in ERRORS for lasting in ("", "+")]
 UNDISTURBED = "0:EIO"
-LEAST = 4  # points of each scenario
+LEAST = 4  # points of each scenario in a share
 PASSES = (scenarios._apply, scenarios._apply_confirmed)
 # What a step may end with besides the refusal's own code: the child was refused, or a later look found half of it.
 CODES = {*ERRORS.values(), "CatalogNotWritable", "NotRegistered", "ServedFolderDamaged", "ArtifactMissing"}
@@ -41,19 +45,69 @@ CODES |= {"ConversionFailed", "Cancelled"}  # as the scenario has it, and what a
 NO_FAILURES = 'records/failures.json: ...{"failures": [], "formatVersion": 1}, undisturbed ...None'
 
 
+class Calls:
+    """Refuses calls rather than steps: whatever opens a file for writing, makes, renames, links or removes one below
+    `folder`, also past host.durable (logs, scratch folders, git's mirror, exports). Python asks it before each."""
+
+    CHANGING = frozenset(
+        {"os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.link", "os.symlink", "os.chmod"}
+    )
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._folder, self._fault = "", durable.fault(UNDISTURBED)
+        sys.addaudithook(self._heard)  # for the life of the process: only in a child
+
+    def begin(self, folder: Path, fault: str) -> None:
+        self.count, self._folder, self._fault = 0, str(folder), durable.fault(fault)
+
+    def end(self) -> None:
+        self._folder = ""
+
+    def _heard(self, event: str, arguments: tuple[Any, ...]) -> None:
+        if not self._folder or not (event in self.CHANGING or (event == "open" and arguments[2] & WRITES)):
+            return
+        path = arguments[0]
+        if not isinstance(path, str) or not path.startswith(self._folder):
+            return
+        self.count += 1
+        number, code, lasting = self._fault
+        if number and (self.count == number or (lasting and self.count > number)):
+            raise OSError(code, os.strerror(code), path)
+
+
 class FaultBench(Bench):
     """One scenario under refusals."""
+
+    def calls(self) -> int:
+        """How many an undisturbed act makes."""
+
+        def act() -> int:
+            calls = Calls()
+            calls.begin(self.world.root, UNDISTURBED)
+            self.scenario.act(self.world)
+            return calls.count
+
+        self.restore()
+        return int(self._must("count", act))
 
     def refuse(self, step: int, kind: str, *, same: bool) -> dict[str, Any]:
         """`same`: the process that was refused makes the next pass, too."""
         self.restore()
         same = same and self.scenario.act in PASSES
-        said = self._forked(lambda: self._told(f"{step}:{kind}", same), UNKILLED)
+        kind, call = kind.removeprefix(CALL), CALL if kind.startswith(CALL) else ""
+        said = self._forked(lambda: self._told(f"{call}{step}:{kind}", same), UNKILLED)
         if not isinstance(said, dict):
             said = {"code": "", "problems": [str(said)[-1500:]]}
         problems = [*said["problems"], *self._judged({})] if not same else [*said["problems"]]
         problems += self._steady() if same else self._mended({})
-        return {"scenario": self.name, "step": step, "kind": kind, "code": said["code"], "problems": problems}
+        return {
+            "scenario": self.name,
+            "step": step,
+            "kind": call + kind,
+            "code": said["code"],
+            "problems": problems,
+        }
 
     def _mended(self, releases: dict[str, str]) -> list[str]:
         return [one for one in super()._mended(releases) if not one.startswith(NO_FAILURES)]
@@ -75,13 +129,11 @@ class FaultBench(Bench):
         return {"code": code, "problems": problems}
 
     def _refused(self, fault: str) -> tuple[str, list[str]]:
-        durable._steps, durable._fail_at = 0, durable.fault(fault)
         try:
-            result = self.scenario.act(self.world)
+            with self._refusing(fault):
+                result = self.scenario.act(self.world)
         except Exception as error:  # noqa: BLE001 - judged
             return _code_of(error)
-        finally:
-            durable._fail_at = durable.fault(UNDISTURBED)
         return self._judge(result) if isinstance(result, PassResult) else ("", [])
 
     def _kept(self, fault: str) -> tuple[str, list[str]]:
@@ -90,18 +142,33 @@ class FaultBench(Bench):
         chosen = stand_ins.options(**more)
         with locked_machine(str(world.root), str(world.cache), command="run") as machine:
             parsed = load(str(world.manifests), cache=machine.layout.at("records", "parsed.json"))
-            durable._steps, durable._fail_at = 0, durable.fault(fault)
             try:
-                code, problems = self._judge(run_pass(machine, parsed, Silent(), chosen))
+                with self._refusing(fault):
+                    first = run_pass(machine, parsed, Silent(), chosen)
+                code, problems = self._judge(first)
             except Exception as error:  # noqa: BLE001 - judged
                 code, problems = _code_of(error)
-            finally:
-                durable._fail_at = durable.fault(UNDISTURBED)
             problems += self._judged({})
             result = run_pass(machine, parsed, Silent(), chosen)
             if self.scenario.converges and not result.converged:
                 problems.append(f"the next pass of this process: {_failed(result)}")
         return code, problems
+
+    @contextmanager
+    def _refusing(self, fault: str) -> Iterator[None]:
+        if fault.startswith(CALL):
+            calls = Calls()
+            calls.begin(self.world.root, fault.removeprefix(CALL))
+            try:
+                yield
+            finally:
+                calls.end()
+            return
+        durable._steps, durable._fail_at = 0, durable.fault(fault)
+        try:
+            yield
+        finally:
+            durable._fail_at = durable.fault(UNDISTURBED)
 
     def _judge(self, result: PassResult) -> tuple[str, list[str]]:
         """Stable codes, and no lie: what says that it converged leaves nothing to do."""
@@ -132,12 +199,14 @@ def _failed(result: PassResult) -> str:
     return f"{said} {result.remaining} {result.resolution.problems}"[:1500]
 
 
-def points(steps: int, share: int) -> Iterator[tuple[int, str, bool]]:
-    """Everything, or every `share`-th point with the kinds in turn."""
-    for step in range(1, steps + 1):
-        for number, kind in enumerate(KINDS):
-            if (step + number * 7) % (share * (len(KINDS) if share > 1 else 1)) == 0:
-                yield step, kind, bool((step // 2 + number) % 2)
+def points(steps: int, share: int, first: int = 0) -> Iterator[tuple[int, str, bool]]:
+    """Everything, or every `share`-th point with the kinds in turn, beginning with the `first`."""
+    if share == 1:
+        for step in range(1, steps + 1):
+            yield from ((step, kind, bool((step + number) % 2)) for number, kind in enumerate(KINDS))
+        return
+    for turn, step in enumerate(range(share, steps + 1, share), first):
+        yield step, KINDS[turn % len(KINDS)], bool((turn + turn // len(KINDS)) % 2)
 
 
 def _work(folder: Path, names: list[str], share: int, number: int) -> None:
@@ -145,8 +214,14 @@ def _work(folder: Path, names: list[str], share: int, number: int) -> None:
     for name in names:
         bench = FaultBench(name, folder / str(number) / name)
         dear = 4 if share > 1 and "git" in name else 1  # it waits for git, some twenty times a pass
-        few = min(share * dear, max(bench.steps // LEAST, 1))
-        for step, kind, same in list(points(bench.steps, few))[number::PROCESSES]:
+        few = min(share * dear, max(bench.steps // LEAST, 2)) if share > 1 else 1
+        first = sum(map(ord, name))
+        calls = points(bench.calls(), 2 * few if share > 1 else 1, first)
+        chosen = [
+            *points(bench.steps, few, first),
+            *((step, CALL + kind, same) for step, kind, same in calls),
+        ]
+        for step, kind, same in chosen[number::PROCESSES]:
             line = json.dumps(bench.refuse(step, kind, same=same)) + "\n"
             os.write(1, line.encode())
         shutil.rmtree(bench.world.folder, ignore_errors=True)

@@ -15,7 +15,7 @@ import pytest
 from reconciler.host import durable
 from tests.crash.scenarios import SCENARIOS
 from tests.crash.test_matrix import CHECKOUT, pytestmark, quick_folder
-from tests.faults.engine_matrix import KINDS, FaultBench
+from tests.faults.engine_matrix import CALL, KINDS, FaultBench
 from tests.trust import NIGHTLY, record
 
 __all__ = ["pytestmark", "quick_folder"]
@@ -33,13 +33,13 @@ def test_a_pass_that_is_refused_any_write_serves_on_and_the_next_one_converges(q
     ]
     assert wrong == []
     assert {one["scenario"] for one in runs} == SCENARIOS.keys()
-    assert {one["kind"] for one in runs} == {*KINDS}
+    assert {one["kind"] for one in runs} == {*KINDS, *(CALL + kind for kind in KINDS)}
     told = Counter(one["code"] for one in runs)
     assert sum(told.values()) - told[""] > len(runs) / 2, told
     record(
         "disk",
         f"{len(runs)} refusals in whole passes, {len(wrong)} wrong",
-        f"{len(SCENARIOS)} scenarios; {', '.join(sorted(told.keys() - {''}))}",
+        f"{len(SCENARIOS)} scenarios, at durable steps and at calls past them; {', '.join(sorted(told.keys() - {''}))}",
         part="pass",
     )
 
