@@ -66,7 +66,6 @@ class ArtifactStore:
                 whole = self._whole(digest, twins)
                 if whole is not None:
                     self._replace(digest, whole)
-        durable.flush_folder(self._blobs)
 
     def doubt_index(self, digest: str | None) -> None:
         """Its bytes changed and its stamp did not: turn the bit back, or list anew what the blobs hold."""
@@ -95,9 +94,9 @@ class ArtifactStore:
         files = tuple(self._take(tree, path) for path in paths)
         config = modelpack.config_bytes(recipe, files)
         manifest = modelpack.manifest_bytes(build_key, recipe, files, config)
+        # The manifest last: its name is flushed with all others of that folder, and only then may the index name it.
         digest = [self._put_bytes(data) for data in (config, manifest)][-1]
         self._mends.clear()
-        durable.flush_folder(self._blobs)  # first: the index must never name a blob that a power cut can take
         packed = modelpack.parse_manifest(digest, manifest)
         self._write_index({**held, build_key: packed})
         return packed.artifact

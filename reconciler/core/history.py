@@ -67,16 +67,29 @@ def _bounded(history: History) -> History:
     return left if not serving or serving[-1] in left else (serving[-1], *left[1:])
 
 
-def retired(history: History, number: int, now: str, *, why: str = "", serving: int = 0) -> History:
-    """`why` is set when it was rolled back; `serving` is then the older number that serves again."""
+def taken_back(history: History, number: int, why: str) -> History:
+    """It serves until its name is gone, and is nothing to go back to from now on."""
+    return tuple(
+        replace(one, outcome=ROLLED_BACK, message=why) if one.number == number else one for one in history
+    )
+
+
+def retired(history: History, number: int, now: str, *, serving: int = 0) -> History:
+    """`serving` is the older number that serves again, if it was rolled back."""
 
     def after(one: Past) -> Past:
         if one.number == number:
-            outcome = ROLLED_BACK if why else one.outcome
-            return replace(one, retired=now, superseded=one.superseded or now, outcome=outcome, message=why)
+            return replace(one, retired=now, superseded=one.superseded or now)
         return replace(one, superseded="") if serving and one.number == serving else one
 
     return tuple(after(one) for one in history)
+
+
+def untold(history: History, present: Iterable[int]) -> tuple[int, ...]:
+    """What went and was not written down: whoever removed it died before it could. `present` are the numbers of which
+    anything is left."""
+    there = set(present)
+    return tuple(one.number for one in history if one.number and not one.retired and one.number not in there)
 
 
 def not_in_the_future(history: History, now: str) -> History:

@@ -17,7 +17,7 @@ from reconciler.core.recorded import RecordedRelease
 from reconciler.engine.machine import served_folders, twins_in
 from reconciler.engine.proving import prove, require_compared
 from reconciler.engine.quarantine import quarantine_folder
-from reconciler.engine.remembering import remember_registered, remember_retired
+from reconciler.engine.remembering import remember_registered, remember_retired, remember_taken_back
 from reconciler.engine.runtime import of_this_runtime
 from reconciler.host import durable
 from reconciler.host.clock import now
@@ -243,8 +243,10 @@ def _retire(change: Change, execution: Execution) -> None:
     serves, why = int(str(after.get("serves", 0))), str(after.get("because", ""))
     if serves and serves < change.number:
         _serves_again(change.variant, serves, execution.machine)
+    if why:  # while the plan knows it: once its name is gone, nobody plans to retire it again
+        remember_taken_back(change.variant, change.number, execution.machine, why)
     _remove_release(change.variant, change.number, execution)
-    remember_retired(change.variant, change.number, execution.machine, why=why, serving=serves)
+    remember_retired(change.variant, change.number, execution.machine, serving=serves)
 
 
 def _serves_again(variant: str, number: int, machine: Machine) -> None:

@@ -39,18 +39,31 @@ def remember_registered(marker: Marker, release: Release, machine: Machine) -> N
 
 def remember_served(look: Look, machine: Machine) -> None:
     """What serves and is not written down: whoever registered it died before it could. Before its predecessor is
-    retired: that one is written down, too."""
+    retired: that one is written down, too. And what is gone, and was not written down as gone."""
     for wanted in look.resolution.desired.wanted:
         folder = look.observed.folder_behind(look.observed.serving(wanted.variant))
         marker = folder.marker if folder is not None else None
         if marker is None or marker.release != wanted.release.digest:
             continue
-        if all(one.number != marker.number for one in machine.records.history(wanted.variant)):
+        past = machine.records.history(wanted.variant)
+        if all(one.number != marker.number for one in past):
             remember_registered(marker, wanted.release, machine)
+        for number in history.untold(past, _present(look, wanted.variant)):
+            remember_retired(wanted.variant, number, machine, serving=marker.number)
 
 
-def remember_retired(variant: str, number: int, machine: Machine, *, why: str = "", serving: int = 0) -> None:
-    change = partial(history.retired, number=number, now=now(), why=why, serving=serving)
+def _present(look: Look, variant: str) -> set[int]:
+    """The numbers of which a name or a folder is there."""
+    names = {one.number for one in look.observed.registrations_of.get(variant, ())}
+    return names | {one.number for one in look.observed.folders_of.get(variant, ())}
+
+
+def remember_taken_back(variant: str, number: int, machine: Machine, why: str) -> None:
+    machine.records.change_history(variant, partial(history.taken_back, number=number, why=why))
+
+
+def remember_retired(variant: str, number: int, machine: Machine, *, serving: int = 0) -> None:
+    change = partial(history.retired, number=number, now=now(), serving=serving)
     machine.records.change_history(variant, change)
 
 

@@ -91,9 +91,7 @@ def publish(staged: str, final: str) -> None:
     """Give a finished folder its name. The name must be free: what is published is never changed."""
     with full_disk_named(final):
         make_folder(os.path.dirname(final))
-        for path in _regular_files_below(staged):
-            _flush(path)
-        flush_folders_below(staged)
+        flush_below(staged)
         if os.path.lexists(final):
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), final)
         rename(staged, final)
@@ -239,7 +237,10 @@ def flush_folder(path: str) -> None:
         _flush(path or ".", os.O_RDONLY | os.O_DIRECTORY)
 
 
-def flush_folders_below(path: str) -> None:
+def flush_below(path: str) -> None:
+    """Everything in a folder, and itself."""
+    for file in _regular_files_below(path):
+        _flush(file)
     for folder, _, _ in os.walk(path, topdown=False):
         flush_folder(folder)
 
@@ -299,9 +300,9 @@ def _new_file(path: str, mode: int) -> Iterator[BinaryIO]:
         with open(descriptor, "wb") as file:
             yield file
             file.flush()
+            os.chmod(path, mode)  # whatever the umask says; before the flush, which makes this last too
             _step("flush")
             os.fsync(descriptor)
-        os.chmod(path, mode)  # whatever the umask says
     except BaseException:
         _give_back(path)
         raise

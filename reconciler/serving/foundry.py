@@ -75,7 +75,7 @@ class Foundry:
         """Begin to start the child; return at once."""
         if self._child is not None:
             return
-        os.makedirs(self._scratch, exist_ok=True)
+        self._make_folders()
         self._child = Child(
             module="reconciler.serving.foundry_worker",
             environment=private_environment(self._scratch, **self._wishes),
@@ -86,6 +86,11 @@ class Foundry:
         opener = ThreadPoolExecutor(max_workers=1)
         self._opened = opener.submit(self._child.call, "open", parameters, timeout=self._limits.catalog)
         opener.shutdown(wait=False)
+
+    def _make_folders(self) -> None:
+        """Before Foundry Local makes its own and flushes nothing: a catalog is lost with the folder it lies in."""
+        os.makedirs(self._scratch, exist_ok=True)
+        durable.make_folder(self._cache_dir)
 
     def register(self, path: str, identity: str, properties: Mapping[str, str]) -> None:
         """Name a served folder. An id that is taken is an error: it is never pointed at other content."""

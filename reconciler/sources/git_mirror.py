@@ -113,6 +113,9 @@ class Mirror:
         except GitFailed as failed:
             # The server has just answered `poll`, so it may as well be our mirror that is torn.
             raise MirrorBroken(failed.complaint) from None
+        # git flushes no name of a pack. The records soon call the commit accepted, and a machine whose server is away
+        # goes on with that. The refs may go: they are fetched again.
+        durable.flush_below(os.path.join(self.folder, "objects"))
         return self._ref(self._fetched)
 
     def has(self, commit: str) -> bool:

@@ -130,9 +130,12 @@ class Shelf:
         return self.folder(digest), self.partial(digest), self._facts(digest)
 
     def sweep(self) -> None:
-        trash = os.path.join(self.home, "trash")
+        trash, parts = os.path.join(self.home, "trash"), os.path.join(self.home, "partial")
         if os.path.isdir(trash):
             durable.empty(trash)
+        for name in _names(parts):  # a power cut may keep both names of a folder that was renamed
+            if os.path.lexists(os.path.join(self.home, name)):
+                self._discard(os.path.join(parts, name))
         durable.sweep_temporaries(os.path.join(self.home, "facts"))
 
     def _discard(self, path: str) -> None:

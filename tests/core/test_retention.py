@@ -120,6 +120,21 @@ def test_a_history_knows_since_when_each_was_superseded_and_retired() -> None:
     assert [one.outcome for one in held] == ["served", "served"]
 
 
+def test_what_went_and_was_never_written_down_is_told_later() -> None:
+    held = history.registered(history.registered((), past(1)), past(2))
+    held = history.taken_back(held, 2, "it answers badly")
+    assert [(one.outcome, one.message) for one in held] == [
+        ("served", ""),
+        ("rolled back", "it answers badly"),
+    ]
+    assert history.untold(held, [1, 2]) == ()
+    assert history.untold(held, [1]) == (2,)
+    held = history.retired(held, 2, "2026-01-05T00:00:00Z", serving=1)
+    assert [one.superseded for one in held] == ["", "2026-01-05T00:00:00Z"]
+    assert held[1].message == "it answers badly"
+    assert history.untold(held, [1]) == ()
+
+
 def test_a_history_ends_somewhere_and_never_loses_what_serves() -> None:
     held: history.History = ()
     for number in range(1, 31):

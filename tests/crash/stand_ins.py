@@ -29,8 +29,7 @@ class StandInFoundry(Foundry):
     """The parent's side is the real one; the child's verbs are answered here."""
 
     def start(self) -> None:
-        os.makedirs(self._scratch, exist_ok=True)
-        os.makedirs(self._cache_dir, exist_ok=True)
+        self._make_folders()
 
     def close(self) -> None:
         pass
