@@ -28,7 +28,7 @@ PROCESSES = min(os.cpu_count() or 1, 4)
 # What shows a row: arguments of pytest. A suite that is not there (yet) is passed over, and its row says so.
 SUITES: dict[str, tuple[str, ...]] = {
     "kill": ("tests/crash/test_matrix.py",),
-    "plug": ("tests/adapters/test_durable.py",),
+    "plug": ("tests/plug",),
     "foreign": ("tests/faults/test_foreign.py",),
     "damage": ("tests/crash/test_damage.py",),
     "rot": ("tests/engine/test_scrub.py",),

@@ -1,0 +1,32 @@
+"""What the crash matrix leaves out, and a power cut may hit as well."""
+
+from __future__ import annotations
+
+from reconciler.engine.machine import machine_to_suspend
+from reconciler.engine.rolling_back import roll_back
+from tests.crash import scenarios
+from tests.crash.scenarios import SCENARIOS, Scenario, World, overwrite
+
+
+def _rotten_blob(world: World) -> None:
+    """What is served beside it is whole: it is mended from there."""
+    scenarios._served(world)
+    overwrite(world.blob("tokenizer.json"), b"[]")
+
+
+def _rolled_back(world: World) -> None:
+    """Said, and not carried out yet; the predecessor is still there."""
+    scenarios._nothing_served(world)
+    world.declare("one", more="  retainFor: 1h\n")
+    world.applied()
+    world.declare("one", template="phi3", more="  retainFor: 1h\n")
+    world.applied()
+    with machine_to_suspend(str(world.root), str(world.cache), command="rollback") as machine:
+        roll_back(machine, "one-int4", 0, "it answers badly")
+
+
+ALL: dict[str, Scenario] = {
+    **SCENARIOS,
+    "mend-blob": Scenario(prepare=_rotten_blob, act=scenarios._apply, damaged=True),
+    "roll-back": Scenario(prepare=_rolled_back, act=scenarios._apply),
+}
