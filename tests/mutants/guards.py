@@ -418,8 +418,8 @@ MUTANTS = (
     _(
         "control characters are shown",
         "core/escape.py",
-        'if c in "\\n\\t" or (0x20 <= code < 0x7F) or (code > 0x9F and code not in _HIDDEN):',
-        "if True:",
+        "return _ACTED_ON.sub(_visible, text)",
+        "return text",
         _ESCAPE,
     ),
     _(
