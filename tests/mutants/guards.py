@@ -127,7 +127,7 @@ MUTANTS = (
         "sources/git_address.py",
         'if "::" in url:',
         "if False:",
-        f"{_GIT}::test_an_address_that_git_could_misread_is_refused",
+        f"{_GIT}::test_the_command_line_refuses_with_64",
     ),
     _(
         "only https and ssh",
