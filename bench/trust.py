@@ -81,7 +81,14 @@ def tested(targets: dict[str, tuple[str, ...]]) -> list[Case]:
     wanted = list(dict.fromkeys(one for row in targets.values() for one in row))
     report = RESULTS / "tests.xml"
     report.unlink(missing_ok=True)
-    options = ["-q", "-p", "no:cacheprovider", "-n", str(PROCESSES), "--dist", "loadfile"]
+    spread = [
+        "-n",
+        str(PROCESSES),
+        "--dist",
+        "loadfile",
+        "--no-loadscope-reorder",
+    ]  # the longest begins first
+    options = ["-q", "-p", "no:cacheprovider", *spread]
     if wanted:
         run("pytest", *options, f"--junitxml={report}", "-o", "junit_family=xunit1", *wanted)
     return read_report(report) if report.exists() else []
