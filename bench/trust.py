@@ -39,7 +39,7 @@ SUITES: dict[str, tuple[str, ...]] = {
     "rollback": ("tests/adapters/test_git_source.py",),
     "secrets": ("tests/adapters/test_arguments.py", "tests/cli/test_bundle.py", "tests/daemon/test_outside.py"),
     "cage": ("tests/adapters/test_cage.py",),
-    "inputs": tuple(sorted({*map(target, {test for item in ITEMS for test in item.tests})})),
+    "inputs": ("tests/bad_inputs/test_items.py", *sorted({target(test) for item in ITEMS for test in item.tests})),
     "attacks": ("tests/attacks",),
     "fuzz": ("tests/fuzz",),
 }  # fmt: skip

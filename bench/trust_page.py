@@ -68,6 +68,8 @@ def _measured(results: Path, row: str) -> str:
     figures = [part["figure"] for part in _parts(results, row)]
     if figures:
         return "; ".join(added_up(figures))
+    if verdict.passed:
+        return f"{verdict.passed} tests passed; none of them says a figure"
     return f"skipped: {'; '.join(verdict.skipped)}" if verdict.skipped else NOT_SHOWN
 
 
