@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from reconciler.cli import options
-from reconciler.cli.exit_codes import OK, PARTLY
+from reconciler.cli.exit_codes import ERROR, OK, PARTLY
 from reconciler.core.errors import UsageError
 
 TYPE_CHECKING = False
@@ -42,7 +42,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.undo:
         return _undo(arguments)
     from reconciler.engine.machine import machine_to_suspend
-    from reconciler.engine.rolling_back import roll_back, variants_named
+    from reconciler.engine.rolling_back import ask_for, decide, variants_named
 
     reason = " ".join(arguments.reason.split()) or "no reason was given"
     root, cache = options.root_of(arguments), options.cache_of(arguments)
@@ -51,37 +51,49 @@ def run(arguments: argparse.Namespace) -> int:
         if arguments.to and len(variants) > 1:
             hint = f"name one of {', '.join(variants)}"
             raise UsageError("--to is the number of one variant", hint=hint)
-        made = [
-            roll_back(machine, one, arguments.to or 0, reason, dry_run=arguments.dry_run) for one in variants
-        ]
+        made = [decide(machine, one, arguments.to or 0, reason) for one in variants]
+        if not arguments.dry_run:
+            before = {one.variant: ask_for(machine, one) for one in made}
     if arguments.dry_run:
         for one in made:
             _say(arguments, f"{one.variant} would be served as what {one.to.id} was")
         return OK
-    return max(_carried_out(one, root, cache, arguments) for one in made)
+    return max(_carried_out(one, before[one.variant], root, cache, arguments) for one in made)
 
 
-def _carried_out(made: Rollback, root: str, cache: str, arguments: argparse.Namespace) -> int:
+def _carried_out(
+    made: Rollback, before: Rollback | None, root: str, cache: str, arguments: argparse.Namespace
+) -> int:
+    """One that fails never stops the others."""
+    from reconciler.cli.main import say_error
     from reconciler.cli.progress import reporter_for
+    from reconciler.core.errors import ReconcilerError
+    from reconciler.engine.going_back import carry_out_now, is_served, wait_until_served
     from reconciler.engine.machine import observe, open_machine
-    from reconciler.engine.rolling_back import carry_out_now, wait_until_served
 
-    with reporter_for(quiet=True) as reporter:
-        outcomes = carry_out_now(root, cache, made.variant, reporter)
+    try:
+        with reporter_for(quiet=True) as reporter:
+            outcomes = carry_out_now(root, cache, made, before, reporter)
+    except ReconcilerError as error:
+        say_error(error)
+        return ERROR
     machine = open_machine(root, cache)
     if outcomes is None and not wait_until_served(machine, made):
         _say(arguments, f"{made.variant} is to be {made}; the process that holds {root} has not done it yet")
         return OK
-    if outcomes is not None and any(one.status != "done" for one in outcomes):
-        return PARTLY
     serving = observe(machine).serving(made.variant)
-    _say(arguments, f"{made.variant} is {made}; {serving.id if serving else 'nothing'} serves")
-    return OK
+    now = f"{serving.id if serving else 'nothing'} serves"
+    if not is_served(machine, made):
+        _say(arguments, f"{made.variant} is not rolled back, and nobody will try it again by itself; {now}")
+        return PARTLY
+    _say(arguments, f"{made.variant} is {made}; {now}")
+    return PARTLY if any(one.status != "done" for one in outcomes or ()) else OK
 
 
 def _undo(arguments: argparse.Namespace) -> int:
+    from reconciler.engine.going_back import judge_undone
     from reconciler.engine.machine import machine_to_suspend
-    from reconciler.engine.rolling_back import judge_undone, undo, variants_named
+    from reconciler.engine.rolling_back import undo, variants_named
 
     root, cache = options.root_of(arguments), options.cache_of(arguments)
     with machine_to_suspend(root, cache, command="rollback") as machine:

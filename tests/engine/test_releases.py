@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from reconciler.cli.exit_codes import PARTLY
 from reconciler.core.value import replace
 from reconciler.engine.machine import locked_machine
 from reconciler.engine.pass_ import Options, run_pass
@@ -221,11 +222,12 @@ def test_a_rollback_serves_what_was_and_holds_until_git_says_otherwise(machine: 
     assert ready(machine) == ("True", "Served")
     events = [json.loads(line) for line in machine.run("events", "-o", "json").out.splitlines()]
     told = [(one["type"], one["reason"]) for one in events]
-    begin = told.index(("rollback.done", "RolledBack"))
+    begin = told.index(("rollback.asked", "RolledBack"))
     steps = ("verify.done", "register.done")
     assert told[begin:] == [
-        ("rollback.done", "RolledBack"),
+        ("rollback.asked", "RolledBack"),
         *((step, "RolledBack") for step in (*steps, "retire.done")),
+        ("rollback.done", "RolledBack"),
         ("variant.not-ready", "RolledBack"),
         ("variant.stalled", "RolledBack"),
         ("rollback.undone", "RolledBack"),
@@ -234,6 +236,88 @@ def test_a_rollback_serves_what_was_and_holds_until_git_says_otherwise(machine: 
         ("variant.ready", "Served"),
     ]
     assert verify(opened(machine)) == ()
+
+
+def two_variants(machine: TestMachine) -> dict[str, str]:
+    """What serves is the second of each; returned by id with its release."""
+    release(machine, precisions="int4, fp32")
+    release(machine, precisions="int4, fp32", template="llama3")
+    return registered(machine)
+
+
+def registered(machine: TestMachine) -> dict[str, str]:
+    found = machine.index().items()
+    return {name: one["model_info"]["stringProperties"]["reconciler_release"] for name, one in found}
+
+
+def told_of_rollbacks(machine: TestMachine) -> list[str]:
+    events = [json.loads(line) for line in machine.run("events", "-o", "json").out.splitlines()]
+    return [f"{one['type']} {one['variant']}" for one in events if one["type"].startswith("rollback")]
+
+
+@pytest.mark.parametrize(
+    ("name", "back"),
+    [("capitals-fp32", {"capitals-fp32"}), ("capitals", {"capitals-fp32", V})],
+    ids=["one", "the model"],
+)
+def test_others_do_not_stand_in_the_way(machine: TestMachine, name: str, back: set[str]) -> None:
+    before = two_variants(machine)
+    (machine.manifests / "capitals.yaml").write_text("kind: [nobody can read this")
+    done = machine.run("rollback", name)
+    assert done.code == 0, done.err
+    after = registered(machine)
+    assert after.keys() - before.keys() == {f"{one}:3" for one in back}
+    assert {name: one for name, one in before.items() if name[:-2] not in back}.items() <= after.items()
+    assert told_of_rollbacks(machine) == [
+        *(f"rollback.asked {one}" for one in sorted(back)),
+        *(f"rollback.done {one}" for one in sorted(back)),
+    ]
+    machine.declare(precisions="int4, fp32", template="llama3")
+    assert one_pass(machine).outcomes == ()  # nothing of it was left for later
+    assert registered(machine) == after
+
+
+def test_a_rollback_that_fails_is_taken_back(machine: TestMachine) -> None:
+    """What was is rehearsed again once nobody knows how that went, and the stand-in does not load."""
+    before = two_variants(machine)
+    (machine.root / "records" / "measurements.json").unlink()
+    done = machine.run("rollback", "capitals")
+    assert done.code == PARTLY
+    assert f"verify {V}:3 (RolledBack): failed" in done.err
+    assert "verify capitals-fp32:3 (RolledBack): failed" in done.err  # one that fails never stops the others
+    assert f"{V} is not rolled back" in done.out
+    assert registered(machine) == before
+    assert opened(machine).records.rollbacks() == {}
+    assert sorted(told_of_rollbacks(machine)) == sorted(
+        f"rollback.{kind} {one}" for one in (V, "capitals-fp32") for kind in ("asked", "failed")
+    )
+    again = machine.run("rollback", V)
+    assert again.code == 1
+    assert f"error: {V}: verify failed" in again.err
+    assert opened(machine).records.rollbacks() == {}
+    assert one_pass(machine).outcomes == ()
+    assert registered(machine) == before
+
+
+def test_what_was_asked_for_before_holds_where_the_next_fails(machine: TestMachine) -> None:
+    release(machine, template="llama3")
+    release(machine, template="phi3")
+    assert machine.run("rollback", V).code == 0
+    held = opened(machine).records.rollbacks()
+    (machine.root / "records" / "measurements.json").unlink()
+    assert machine.run("rollback", V).code == PARTLY
+    assert opened(machine).records.rollbacks() == held
+    assert one_pass(machine).outcomes == ()
+
+
+def test_no_variant_is_asked_for_where_one_of_them_cannot(machine: TestMachine) -> None:
+    release(machine, template="llama3")
+    release(machine, template="llama3", precisions="int4, fp32")
+    done = machine.run("rollback", "capitals")
+    assert done.code == 1
+    assert "no earlier good release of capitals-fp32" in done.err
+    assert opened(machine).records.rollbacks() == {}
+    assert ids(machine) == {f"{V}:2", "capitals-fp32:1"}
 
 
 def test_what_is_suspended_is_not_rolled_back(machine: TestMachine) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from reconciler.engine.machine import machine_to_suspend
-from reconciler.engine.rolling_back import roll_back
+from reconciler.engine.rolling_back import ask_for, decide
 from tests.crash import scenarios
 from tests.crash.scenarios import SCENARIOS, Scenario, World, overwrite
 
@@ -22,7 +22,7 @@ def _rolled_back(world: World) -> None:
     world.declare("one", template="phi3", more="  retainFor: 1h\n")
     world.applied()
     with machine_to_suspend(str(world.root), str(world.cache), command="rollback") as machine:
-        roll_back(machine, "one-int4", 0, "it answers badly")
+        ask_for(machine, decide(machine, "one-int4", 0, "it answers badly"))
 
 
 ALL: dict[str, Scenario] = {
