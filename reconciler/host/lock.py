@@ -60,7 +60,8 @@ class Holder:
 
 def holder(path: str) -> Holder | None:
     """Who says that it holds the lock. Only for a message: asking the operating system would mean to take the lock, and
-    to turn somebody away. A holder that was killed has left its word, but has no process."""
+    to turn somebody away. A holder that was killed has left its word, but has no process, or one that nobody has
+    waited for yet: that holds nothing any more."""
     said = _read_holder(path)
     if said is None or os.name == "nt":  # there the question below would end the process
         return said
@@ -70,7 +71,16 @@ def holder(path: str) -> Holder | None:
         return said
     except (OSError, OverflowError):
         return None
-    return said
+    return None if _has_ended(said.pid) else said
+
+
+def _has_ended(pid: int) -> bool:
+    """Whether it is a zombie: told by Linux alone. Elsewhere it counts until its parent has waited for it."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return file.read().rpartition(b")")[2].split()[:1] in ([b"Z"], [b"X"])
+    except OSError:
+        return False
 
 
 def _hint(said: Holder | None) -> str:

@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 
 from reconciler.core.errors import LockHeld
+from reconciler.host import lock
 from reconciler.host.lock import hold
+from tests.waiting import is_alive, until
 
 CHECKOUT = str(Path(__file__).parents[2])
 
@@ -75,6 +77,17 @@ def test_a_killed_holder_blocks_nobody(tmp_path: Path) -> None:
     with hold(path, command="apply"):
         assert str(os.getpid()) in (tmp_path / "lock.holder").read_text()
     assert not (tmp_path / "lock.holder").exists()
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="only Linux tells of zombies")
+def test_a_killed_holder_that_nobody_has_waited_for_counts_no_more(tmp_path: Path) -> None:
+    path = str(tmp_path / "lock")
+    with started_holder(path) as killed:
+        assert (told := lock.holder(path)) and told.pid == killed.pid
+        killed.kill()
+        until(lambda: not is_alive(killed.pid))
+        os.kill(killed.pid, 0)  # it has a process yet
+        assert lock.holder(path) is None
 
 
 def test_a_child_of_a_killed_holder_does_not_keep_the_lock(tmp_path: Path) -> None:

@@ -383,6 +383,13 @@ MUTANTS = (
         "if False:",
         "tests/adapters/test_lock.py",
     ),
+    _(
+        "a killed holder that nobody has waited for holds nothing",
+        "host/lock.py",
+        "return None if _has_ended(said.pid) else said",
+        "return said",
+        "tests/adapters/test_lock.py",
+    ),
     # Whom the machine trusts
     _(
         "a configuration that others can write",
