@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from reconciler.core.manifest import Roles
 
 LONGEST_SETTINGS = 1 << 20
+_SHARED = "PromptTemplate "  # and its name: where a template comes from
 
 
 @value
@@ -103,18 +104,22 @@ def _declared(name: str, arguments: argparse.Namespace) -> Found:
     models = {model.name: model for model in parsed.models}
     resolution = resolve(parsed, Unhashed.empty())
     for release in (wanted.release for wanted in resolution.desired.wanted):
-        if name in (release.model, release.template_origin.removeprefix("PromptTemplate ")):
+        if name in (release.model, release.template_origin.removeprefix(_SHARED)):
             model = models[release.model]
             if not release.template:
                 hint = "its source is on the hub: once it is fetched, `reconciler explain` shows its template"
                 raise PermanentError(f"the template of {name} is not known", hint=hint, code="SourceMissing")
             tokens = _tokens(model.source_path) if model.source_path else {}
             return Found(place=name, jinja=release.template, roles=model.template.roles, tokens=tokens)
+    for shared in parsed.templates:  # that no model refers to
+        if shared.origin == _SHARED + name:
+            return Found(place=name, jinja=shared.jinja or "", roles=shared.roles, tokens={})
     if resolution.problems:
         raise ManifestsInvalid(resolution.problems)
-    hint = f"presets: {', '.join(PRESETS[:-1])}; declared: {', '.join(sorted(models)) or 'nothing'}"
+    declared = sorted({*models, *(shared.origin.removeprefix(_SHARED) for shared in parsed.templates)})
+    hint = f"presets: {', '.join(PRESETS[:-1])}; declared: {', '.join(declared) or 'nothing'}"
     raise PermanentError(
-        f"no file, preset, model or template in use is {name}", hint=hint, code="NotDeclared"
+        f"no file, preset, model or PromptTemplate is {name}", hint=hint, code="NotDeclared"
     )
 
 

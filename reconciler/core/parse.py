@@ -58,6 +58,7 @@ def parse(files: Mapping[str, bytes], around: Surroundings) -> Parsed:
     ]
     return Parsed(
         models=tuple(sorted(models, key=lambda model: model.name)),
+        templates=tuple(template for _, template in sorted(templates.items()) if template),
         confirmed=confirmed(declarations, claims, findings),
         problems=_in_order(findings.problems),
         warnings=_in_order(findings.warnings),

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 # Raise it when the meaning of a manifest or of the remembered form changes.
-FORMAT = 9
+FORMAT = 10
 
 
 @value
@@ -55,6 +55,7 @@ class Parsed:
     models: tuple[Model, ...] = ()
     problems: tuple[Problem, ...] = ()
     warnings: tuple[Problem, ...] = ()
+    templates: tuple[Template, ...] = ()  # the PromptTemplates, whether or not a model refers to them
     confirmed: tuple[str, ...] = ()  # models that may go though many go at once (PruneConfirmation)
 
 
@@ -134,6 +135,7 @@ def _parsed(value: dict[str, Any], parts: dict[str, list[Any]]) -> Parsed:
         models=tuple(_model(model, made) for model in value["models"]),
         problems=tuple(Problem(**problem) for problem in value["problems"]),
         warnings=tuple(Problem(**warning) for warning in value["warnings"]),
+        templates=tuple(map(_template, value["templates"])),
         confirmed=tuple(value["confirmed"]),
     )
 

@@ -89,6 +89,16 @@ def test_a_shared_template_by_its_own_name(machine: TestMachine) -> None:
     assert shown["roles"] == {"user": "U{Content}", "prompt": "U{Content}A"}
 
 
+def test_a_shared_template_that_no_model_refers_to(machine: TestMachine) -> None:
+    machine.declare()
+    form = '{roles: {user: "U{Content}", prompt: "U{Content}A"}}'
+    (machine.manifests / "short.yaml").write_text(MANIFEST.replace("\n  {form}", " {form}").format(form=form))
+    shown = machine.run("template", "short", "--to", "roles", "-o", "json").json()
+    assert shown["roles"] == {"user": "U{Content}", "prompt": "U{Content}A"}
+    assert "'U' + message['content']" in machine.run("template", "short", "--to", "jinja").out
+    assert "declared: capitals, short" in machine.run("template", "shrt", "--to", "jinja").err
+
+
 @pytest.mark.parametrize(
     ("what", "code", "said"),
     [
