@@ -1,4 +1,8 @@
-"""`reconciler history NAME`: what a model was served as, and why that changed. Reads only."""
+"""`reconciler history NAME`: what a model was served as, and why that changed. Reads only.
+
+What serves is told by the catalog; where that cannot be read, by our records: nobody needs a history more than who has
+lost the catalog.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +11,14 @@ import sys
 from reconciler.cli import options
 from reconciler.cli.exit_codes import OK
 from reconciler.cli.output import json_text
-from reconciler.core.errors import PermanentError
+from reconciler.core.errors import CatalogBroken, PermanentError
+from reconciler.core.escape import for_terminal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Callable, Container
 
-    from reconciler.core.observed import Observed
     from reconciler.core.view import View
     from reconciler.engine.machine import Machine
 
@@ -30,11 +35,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     from reconciler.core.history_view import history_text
-    from reconciler.engine.machine import observe
 
     machine = options.opened_machine(arguments)
-    observed = observe(machine)
-    views = [_view(name, machine, observed) for name in _variants(arguments.name, machine)]
+    variants = _variants(arguments.name, machine)
+    view = _looked(machine)
+    views = [view(variant) for variant in variants]
     if arguments.output == "json":
         sys.stdout.write(json_text({"formatVersion": 1, "variants": views}))
     else:
@@ -51,15 +56,37 @@ def _variants(name: str, machine: Machine) -> list[str]:
     return found
 
 
-def _view(variant: str, machine: Machine, observed: Observed) -> View:
+def _looked(machine: Machine) -> Callable[[str], View]:
+    from reconciler.engine.machine import observe
+
+    try:
+        observed = observe(machine)
+    except CatalogBroken as error:
+        sys.stderr.write(f"note: {for_terminal(str(error))}; what serves is told by our records\n")
+        return _recorded(machine)
+
+    def view(variant: str) -> View:
+        serving = observed.serving(variant)
+        ours = {one.number for one in observed.registrations_of.get(variant, []) if observed.owns(one.owner)}
+        return _view(machine, variant, serving.number if serving else 0, ours, observed.artifacts)
+
+    return view
+
+
+def _recorded(machine: Machine) -> Callable[[str], View]:
+    releases, artifacts = machine.records.load().releases, machine.store.artifacts()
+
+    def view(variant: str) -> View:
+        number = releases[variant].number if variant in releases else 0
+        return _view(machine, variant, number, {number}, artifacts)
+
+    return view
+
+
+def _view(
+    machine: Machine, variant: str, serving: int, registered: Container[int], artifacts: Container[str]
+) -> View:
     from reconciler.core.history_view import history_view
 
-    serving = observed.serving(variant)
-    ours = [one for one in observed.registrations_of.get(variant, []) if observed.owns(one.owner)]
-    return history_view(
-        variant,
-        machine.records.history(variant),
-        serving=serving.number if serving else 0,
-        registered={one.number for one in ours},
-        artifacts=observed.artifacts,
-    )
+    history = machine.records.history(variant)
+    return history_view(variant, history, serving=serving, registered=registered, artifacts=artifacts)

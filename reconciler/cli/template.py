@@ -118,9 +118,7 @@ def _declared(name: str, arguments: argparse.Namespace) -> Found:
         raise ManifestsInvalid(resolution.problems)
     declared = sorted({*models, *(shared.origin.removeprefix(_SHARED) for shared in parsed.templates)})
     hint = f"presets: {', '.join(PRESETS[:-1])}; declared: {', '.join(declared) or 'nothing'}"
-    raise PermanentError(
-        f"no file, preset, model or PromptTemplate is {name}", hint=hint, code="NotDeclared"
-    )
+    raise PermanentError(f"no file, preset, model or PromptTemplate is {name}", hint=hint, code="NotDeclared")
 
 
 def _tokens(folder: str) -> dict[str, str]:

@@ -97,6 +97,7 @@ def _broken(path: str, reason: str, hint: str = "") -> CatalogBroken:
     return CatalogBroken(
         f"{path}: Foundry Local's catalog cannot be read ({one_line(reason)})",
         hint=hint
-        or "stop: nothing is changed until it is readable again. It is left as it is: restore it from a "
-        "copy, or use the version of Foundry Local that wrote it",
+        or "stop: nothing is changed until it is readable again. It is left as it is. If a newer Foundry Local wrote "
+        "it, use that one. If it is damaged, remove it: the next pass registers our models again; other applications "
+        "have to register theirs in this cache anew",
     )

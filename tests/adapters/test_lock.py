@@ -83,7 +83,8 @@ def test_a_killed_holder_blocks_nobody(tmp_path: Path) -> None:
 def test_a_killed_holder_that_nobody_has_waited_for_counts_no_more(tmp_path: Path) -> None:
     path = str(tmp_path / "lock")
     with started_holder(path) as killed:
-        assert (told := lock.holder(path)) and told.pid == killed.pid
+        assert (told := lock.holder(path))
+        assert told.pid == killed.pid
         killed.kill()
         until(lambda: not is_alive(killed.pid))
         os.kill(killed.pid, 0)  # it has a process yet

@@ -109,6 +109,7 @@ def test_an_unreadable_index_stops_everything_and_stays_as_it_is(tmp_path: Path,
         read_index(str(tmp_path))
     assert str(path) in str(caught.value)
     assert "nothing is changed until it is readable again" in caught.value.hint
+    assert "If it is damaged, remove it: the next pass registers our models again" in caught.value.hint
     assert path.read_text() == text
 
 

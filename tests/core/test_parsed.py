@@ -99,6 +99,7 @@ PARSED = st.builds(
     models=st.lists(MODEL, max_size=2).map(tuple),
     problems=st.lists(PROBLEM, max_size=2).map(tuple),
     warnings=st.lists(PROBLEM, max_size=2).map(tuple),
+    templates=st.lists(TEMPLATE, max_size=2).map(tuple),
 )
 INPUTS = st.builds(
     Inputs,

@@ -23,6 +23,7 @@ from reconciler.engine.report import Silent
 from reconciler.engine.resolve import resolve
 from reconciler.engine.verify import verify
 from reconciler.host.mapped import mapped_folders
+from reconciler.serving.index import INDEX
 from reconciler.sources.manifests import load
 from tests.at_rest import opened, serve
 from tests.machine import TestMachine, tree
@@ -157,6 +158,16 @@ def test_history_says_what_changed_and_why(machine: TestMachine) -> None:
     done = machine.run("history", "nothing")
     assert done.code == 1
     assert "known here: capitals-int4" in done.err
+
+
+def test_history_needs_no_catalog(machine: TestMachine) -> None:
+    release(machine, template="llama3")
+    before = machine.run("history", V, "-o", "json")
+    assert [one["state"] for one in before.json()["variants"][0]["releases"]] == ["serves", "retired"]
+    (machine.cache / INDEX).write_text("{")
+    after = machine.run("history", V, "-o", "json")
+    assert (after.code, after.json()) == (0, before.json())
+    assert "what serves is told by our records" in after.err
 
 
 def test_history_cuts_neither_the_reason_nor_the_revision(machine: TestMachine) -> None:
