@@ -73,7 +73,7 @@ def _dry(arguments: argparse.Namespace) -> tuple[list[Item], Resolution]:
     seen = _look(arguments, machine)
     things = find(machine, seen, _wish(arguments))
     if (working := holder(machine.layout.lock)) and not arguments.quiet:
-        sys.stderr.write(f"note: a pass is at work, and what it is just making may be listed ({working})\n")
+        sys.stderr.write(f"note: the root is {working}: what that is just making may be listed\n")
     return [thing.item for thing in things], seen.resolution
 
 

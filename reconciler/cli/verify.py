@@ -37,7 +37,7 @@ def run(arguments: argparse.Namespace) -> int:
         findings = verify(machine, progress, thorough=True)
     working = holder(machine.layout.lock)
     if findings and working and not arguments.quiet:
-        sys.stderr.write(f"note: a pass is at work, and what it is just making may be listed ({working})\n")
+        sys.stderr.write(f"note: the root is {working}: what that is just making may be listed\n")
     show(findings_view(findings), arguments.output, {"text": findings_text})
     if not arguments.quiet and arguments.output == "text":
         sys.stdout.write(f"{len(findings)} finding(s)\n" if findings else "everything is as it must be\n")

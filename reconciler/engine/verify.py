@@ -1,7 +1,8 @@
 """`verify`: everything that must be true of a machine at rest, checked to the last byte, offline and without writing.
 
 The quick check of each pass believes stamps, and forgives what it can mend; this believes nothing and forgives
-nothing. Tests end in it. It takes no lock: beside a running pass it may name what that pass is just making.
+nothing. Tests end in it. It takes no lock: beside a running pass it may name what that pass is just making, but not
+its jobs' folders: who holds the lock has swept what dead processes left, or will with its next pass.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from reconciler.core.value import replace
 from reconciler.engine.machine import served_folders
 from reconciler.host.durable import is_temporary
 from reconciler.host.every_byte import EveryByte
+from reconciler.host.lock import holder
 from reconciler.serving.index import read_index
 from reconciler.sources.check import check_mirror, check_sources
 
@@ -183,6 +185,17 @@ class _Look:
                 yield _finding("RecordDisagrees", release.id, message, APPLY)
 
     def _leftovers(self) -> Iterator[Finding]:
+        """Somebody may begin while we look, or end."""
+        before, found = self._is_at_work(), list(self._half_made())
+        if not before and not self._is_at_work():
+            yield from found
+
+    def _is_at_work(self) -> bool:
+        """Whether another process holds the lock."""
+        working = holder(self._machine.layout.lock)
+        return working is not None and working.pid != os.getpid()
+
+    def _half_made(self) -> Iterator[Finding]:
         layout = self._machine.layout
         for folder in ("staging", "trash", "sources/staging", "sources/trash", "sources/hub/trash"):
             for name in _names(layout.at(*folder.split("/"))):

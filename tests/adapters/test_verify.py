@@ -19,6 +19,7 @@ import pytest
 from reconciler.core.finding import FINDINGS
 from reconciler.core.hub import HubSource, LockedFile
 from reconciler.engine.verify import verify
+from reconciler.host.lock import hold
 from reconciler.host.sealed import seal, unseal
 from tests.at_rest import edit_catalog, entry, opened, serve
 from tests.machine import TestMachine, tree
@@ -332,6 +333,20 @@ def test_each_broken_promise_is_named(machine: TestMachine, case: str) -> None:
     assert len(findings) == len(expected), findings
     for finding, start in zip(findings, expected, strict=True):
         assert finding.startswith(start)
+
+
+def test_what_somebody_else_is_working_on_is_no_leftover(machine: TestMachine) -> None:
+    with hold(str(machine.root / "lock"), command="run"):
+        (machine.root / "staging" / "work" / "1").mkdir(parents=True)
+        (machine.root / "records" / ".x.0a1b2c3d.tmp").touch()
+        beside = machine.run("verify")
+        assert (beside.code, beside.out) == (0, "everything is as it must be\n"), beside.err
+        assert len(found(machine)) == 2  # who holds the lock is not taken in by itself
+        (machine.root / "served" / "notes").touch()
+        beside = machine.run("verify")
+        assert (beside.code, beside.out.splitlines()[-1]) == (1, "1 finding(s)")
+        assert f"note: the root is held by pid {os.getpid()} on " in beside.err
+    assert machine.run("verify").out.splitlines()[-1] == "3 finding(s)"
 
 
 def test_every_code_is_in_the_closed_set_and_every_code_is_tested() -> None:

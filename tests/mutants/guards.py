@@ -390,6 +390,13 @@ MUTANTS = (
         "return said",
         "tests/adapters/test_lock.py",
     ),
+    _(
+        "what somebody works on is no leftover",
+        "engine/verify.py",
+        "if not before and not self._is_at_work():",
+        "if True:",
+        "tests/adapters/test_verify.py",
+    ),
     # Whom the machine trusts
     _(
         "a configuration that others can write",
