@@ -120,8 +120,10 @@ measures every declared precision that is converted on this machine, in the runt
 - **Each run is a fresh process** on a private catalog, with a copy of nothing: it loads the very folder that is served.
   What is converted and not served (held back by a gate, say) is put together in `staging/` as a pass would do it.
   Clients of what serves notice no more than a busy machine.
-- **Speed** is greedy, after a warm-up, the median of three answers at each prompt length in each run, and then the
-  median of the runs; `±` is half of what lies between the extremes. An answer that comes in one piece, as those of tiny
+- **Speed** is greedy, after a warm-up, the median of five answers at each prompt length in each run, and then the
+  median of the runs; `±` is half of what lies between the extremes. Rows tell how long the prompt became: `32` asks for
+  32 tokens of text, and the template adds its own (here about 8). A length that does not fit the model's context is
+  named and not timed. An answer that comes in one piece, as those of tiny
   models do, is timed as a whole, prompt included. **Memory** is that of the whole process, runtime included.
 - **Fidelity** is known since the conversion. Where it is not, `--measure` compares the artifact with its source.
 - **What a gate still lacks is recorded for it**, under the same key: a `performance` gate that asks later for a length

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from reconciler.core.bench_plots import plots
 from reconciler.core.bench_style import STYLE
-from reconciler.core.bench_text import busy_text, by_model, runs_text, table
+from reconciler.core.bench_text import busy_text, by_model, runs_text, table, too_long
 from reconciler.core.escape import for_html
 from reconciler.core.render import size_text
 
@@ -99,6 +99,8 @@ def _problems(variants: Sequence[View]) -> Iterator[str]:
         if one["problem"]:
             said = f"{one['precision']}: {one['problem']['code']}: {one['problem']['message']}"
             yield f'<p class="note">{for_html(said)}</p>'
+        for said in too_long(one):
+            yield f'<p class="note">{for_html(one["precision"] + ": " + said)}</p>'
 
 
 def _figure(plot: Plot) -> str:

@@ -124,6 +124,7 @@ def remarks(view: View) -> Iterator[str]:
     for one in view["variants"]:
         if one["problem"]:
             yield f"{one['variant']}: {one['problem']['code']}: {one['problem']['message']}"
+        yield from (f"{one['variant']}: {said}" for said in too_long(one))
         if one["runs"] and not one["fidelity"]:
             yield f"{one['variant']}: never compared with its source; `reconciler bench --measure` does"
     for found in view["recommendations"]:
@@ -131,6 +132,12 @@ def remarks(view: View) -> Iterator[str]:
         yield from (f"not {variant}: {why}" for variant, why in found["against"].items())
     if busy := busy_text(view):
         yield f"note: {busy}"
+
+
+def too_long(one: View) -> Iterator[str]:
+    context = f" ({one['contextLength']} tokens)" if one["contextLength"] else ""
+    for length in one["tooLong"]:
+        yield f"{length} tokens do not fit this model's context{context}, and were not timed"
 
 
 def _aligned(cells: Sequence[str], widths: Sequence[int]) -> str:

@@ -53,6 +53,8 @@ def _variant(one: Benched) -> dict[str, Any]:
             }
             for speed in one.speeds
         ],
+        "contextLength": one.context or None,
+        "tooLong": list(one.too_long),
         "fidelity": {camel(k): v for k, v in as_dict(fidelity).items()} if fidelity else None,
         "golden": [as_dict(golden) for golden in one.golden],
         "gates": [as_dict(verdict) for verdict in one.verdicts],

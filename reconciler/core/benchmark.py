@@ -67,7 +67,8 @@ class Golden:
 
 @value
 class Benched:
-    """One variant. With a `problem` there may be no numbers: it says why, as code and words."""
+    """One variant. With a `problem` there may be no numbers: it says why, as code and words. `context` is how many
+    tokens the model holds; 0 where nobody has looked."""
 
     variant: str
     model: str
@@ -79,6 +80,7 @@ class Benched:
     golden: tuple[Golden, ...] = ()
     verdicts: tuple[Verdict, ...] = ()
     problem: tuple[str, str] | None = None
+    context: int = 0
 
     @property
     def load_seconds(self) -> Spread | None:
@@ -94,6 +96,12 @@ class Benched:
         """By prompt length, the shortest first; without those that do not fit the model's context."""
         lengths = {one.wanted_tokens for run in self.runs for one in run.measured.speeds if one.prompt_tokens}
         return tuple(_at_length(self.runs, length) for length in sorted(lengths))
+
+    @property
+    def too_long(self) -> tuple[int, ...]:
+        """The prompt lengths that do not fit the model's context, and so have no speed."""
+        asked = (one for run in self.runs for one in run.measured.speeds)
+        return tuple(sorted({one.wanted_tokens for one in asked if not one.prompt_tokens}))
 
 
 @value

@@ -8,6 +8,7 @@ daemon keeps it for all its life, and then only what is served is measured, and 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import tempfile
 from typing import TYPE_CHECKING
@@ -17,6 +18,7 @@ from reconciler.core.benchmark import Benched, Run, filled, golden_answers, toge
 from reconciler.core.benchmark import Machine as BenchMachine
 from reconciler.core.errors import LockHeld, PermanentError, ReconcilerError
 from reconciler.core.gates import Needed, judge
+from reconciler.core.genai_config import context_length
 from reconciler.core.measured import Measured
 from reconciler.core.value import replace, value
 from reconciler.engine.machine import locked_machine, machine_name
@@ -159,11 +161,13 @@ class _One:
         self._scratch = scratch
         self._record = record
         self._runs: list[Run] = []
+        self._context = 0
         build_key = one.wanted.release.recipe.build_key
         self._fidelity: Fidelity | None = look.recorded.measured.fidelity.get(build_key)
 
     def measure(self, options: Options, told: Told) -> Iterator[Benched]:
         folder = self._one.folder or self._assembled()
+        self._context = _context(folder)
         variant = self._one.wanted.variant
         if options.measure and self._fidelity is None:
             told(variant, "compared with its source")
@@ -188,6 +192,7 @@ class _One:
             fidelity=self._fidelity,
             golden=golden_answers(wanted.gates.prompts, measured) if measured else (),
             verdicts=self._verdicts(measured),
+            context=self._context,
         )
 
     def _verdicts(self, measured: Measured | None) -> tuple[Verdict, ...]:
@@ -260,6 +265,11 @@ class _One:
             new = filled(held, together(self._runs))
             if new != held:
                 self._machine.records.save_measured(new)
+
+
+def _context(folder: str) -> int:
+    with open(os.path.join(folder, "genai_config.json"), "rb") as file:
+        return context_length(json.load(file))
 
 
 def facts(machine: Machine, results: Iterable[Benched], load: float | None) -> BenchMachine:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from reconciler.core.bars import GoldenPrompt, PromptsGate
+from reconciler.core.bench_page import bench_page
+from reconciler.core.bench_text import bench_text
 from reconciler.core.bench_view import MOST_SAMPLES, bench_view, thinned
 from reconciler.core.benchmark import Sample, Spread, filled, golden_answers, spread, together
+from reconciler.core.escape import for_html
 from reconciler.core.measured import Speed
 from reconciler.core.value import replace
 from tests.core.bench_world import GIB, benched, benchmark, run
@@ -38,7 +41,12 @@ def test_a_length_that_does_not_fit_is_told_to_gates_and_not_shown() -> None:
     one = run()
     long = replace(one, measured=replace(one.measured, speeds=(*one.measured.speeds, UNFITTING)))
     assert UNFITTING in together([long]).speeds
-    assert [speed.wanted_tokens for speed in benched(runs=(long,)).speeds] == [32, 128, 512]
+    one_variant = benched(runs=(long,), context=4096)
+    assert [speed.wanted_tokens for speed in one_variant.speeds] == [32, 128, 512]
+    view = bench_view(benchmark(one_variant))
+    said = "9999 tokens do not fit this model's context (4096 tokens), and were not timed"
+    assert f"phi-int4: {said}" in bench_text(view)
+    assert f"int4: {for_html(said)}" in bench_page(view)
 
 
 def test_what_is_known_stays_and_what_is_missing_is_filled() -> None:

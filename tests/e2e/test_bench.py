@@ -57,6 +57,8 @@ def test_everything_is_measured_and_nothing_that_serves_is_touched(machine: Test
         assert 0 < one["loadSeconds"]["low"] <= one["loadSeconds"]["median"] <= one["loadSeconds"]["high"]
         assert [speed["wantedTokens"] for speed in one["speeds"]] == [16, 64]
         assert all(speed["tokensPerSecond"]["low"] > 0 for speed in one["speeds"])
+        assert one["tooLong"] == [100000]
+        assert 64 < one["contextLength"] < 100000
         assert one["peakMemoryBytes"]["median"] > 20e6
         assert one["fidelity"]["top1Agreement"] > 0.8
         assert [golden["passed"] for golden in one["golden"]] == [True]
