@@ -6,6 +6,7 @@ Verified, Serving and IntegrityVerified say what is true of the release that git
 
 from __future__ import annotations
 
+from reconciler.core.changes import LONG, RAILS
 from reconciler.core.recorded import Condition
 from reconciler.core.suspension import LONGEST_DAYS, lasts_too_long, suspension_of
 from reconciler.core.value import replace, value
@@ -95,6 +96,32 @@ def judge(
     }
 
 
+def judge_kept(
+    remaining: Plan, observed: Observed, before: Mapping[str, Mapping[str, Condition]], now: str
+) -> dict[str, dict[str, Condition]]:
+    """What nothing declares any more, and a rail keeps until somebody confirms: it serves, and a person is needed."""
+    kept = {hold.variant: hold for hold in remaining.held if hold.reason in RAILS}
+    serving = {variant: observed.serving(variant) for variant in kept}
+    return {
+        variant: {
+            **before.get(variant, {}),
+            **_dated(_kept(kept[variant], registration), before.get(variant, {}), now),
+        }
+        for variant, registration in serving.items()
+        if registration is not None
+    }
+
+
+def _kept(held: Held, registration: Registration) -> list[Condition]:
+    message = f"no manifest declares it any more, {registration.id} still serves: {held.message}"
+    return [
+        _say("Ready", False, held.reason, message),
+        _say("Reconciling", False, "Settled"),
+        _say("Stalled", True, held.reason, message),
+        _served(registration),
+    ]
+
+
 def judge_source(
     problems: Sequence[Problem], warnings: Sequence[Problem], before: Mapping[str, Condition], now: str
 ) -> dict[str, Condition]:
@@ -135,7 +162,8 @@ def _conditions(
         _stalled(failure, held, suspended),
     ]
     conditions.append(_reconciling(left if failure is None else "", held, suspended))
-    return [_ready(current and whole, failure, held, registration), *conditions]
+    ready = _ready(current and whole, failure, held, registration)
+    return [ready or _not_yet(current, left, registration), *conditions]
 
 
 def _work_left(desired: Desired, remaining: Plan, running: Mapping[str, str]) -> dict[str, str]:
@@ -174,7 +202,8 @@ def _unresolved(variant: str, observed: Observed, problem: Problem) -> list[Cond
 
 def _ready(
     good: bool, failure: Failure | None, held: Held | None, registration: Registration | None
-) -> Condition:
+) -> Condition | None:
+    """None where work is simply left."""
     if failure is not None:
         old = f"; {registration.id} still serves" if registration is not None else ""
         return _say("Ready", False, failure.code, failure.message + old)
@@ -184,7 +213,19 @@ def _ready(
         return _say("Ready", False, held.reason, held.message + old)
     if good and registration is not None:
         return _say("Ready", True, "Served", f"{registration.id} serves what git declares")
-    return _say("Ready", False, "NotServed", "not served yet")
+    return None
+
+
+def _not_yet(current: bool, left: str, registration: Registration | None) -> Condition:
+    """What serves meanwhile is said: during an upgrade the predecessor answers."""
+    if registration is None:
+        return _say("Ready", False, "NotServed", "not served yet")
+    if current:
+        return _say(
+            "Ready", False, "DriftDetected", f"the files of {registration.id} are not what was served"
+        )
+    reason, message = LEFT[left] if left in LONG else ("NotServed", "what git declares is not served yet")
+    return _say("Ready", False, reason, f"{message}; {registration.id} still serves")
 
 
 def _built(wanted: Wanted, observed: Observed) -> Condition:

@@ -1,8 +1,10 @@
 """What /healthz and /readyz say. Alive: the loop has given a sign of life in time. Ready: a pass has ended, every
-manifest could be read, and every variant that is declared and not suspended serves what git declares. Pure."""
+manifest could be read, and every variant that is declared and not suspended serves what git declares, or serves a whole
+predecessor while its upgrade is under way. Pure."""
 
 from __future__ import annotations
 
+from reconciler.core.changes import RAILS
 from reconciler.core.value import value
 
 TYPE_CHECKING = False
@@ -45,8 +47,16 @@ def not_ready(state: State) -> Iterator[dict[str, str]]:
     """Reasons are codes: a message may name files of this machine."""
     for variant, held in sorted(state.conditions.items()):
         one = held.get("Ready")
-        if one is not None and one.status != "True" and not _is_suspended(held):
+        good = one is None or one.status == "True" or one.reason in RAILS  # those are not declared any more
+        if one is not None and not (good or _is_suspended(held) or _is_upgraded(held)):
             yield {"variant": variant, "reason": one.reason}
+
+
+def _is_upgraded(held: Mapping[str, Condition]) -> bool:
+    """Its predecessor is whole and answers, and nobody is needed: a longer conversion must not take a machine out of a
+    load balancer."""
+    wanted = ("Serving", "IntegrityVerified", "Reconciling")
+    return all(kind in held and held[kind].status == "True" for kind in wanted)
 
 
 def _is_suspended(held: Mapping[str, Condition]) -> bool:

@@ -129,6 +129,7 @@ class Loop:
             self._board.update(attempted=parsed.revision)
             result = self._passes.run_pass(parsed)
             self._summaries.problems(result.resolution.problems, result.resolution.warnings)
+            self._summaries.kept(result.remaining.held)
             self._summaries.passed(result, woken, time.monotonic() - started)
         if not result.converged:
             self._declarations.doubt()

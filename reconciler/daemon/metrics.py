@@ -31,6 +31,7 @@ HELD = (
     "FailedBefore",
     "GateFailed",
     "NameTaken",
+    "NothingDeclared",
     "Protected",
     "Suspended",
 )

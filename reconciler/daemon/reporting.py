@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 
+from reconciler.core.changes import RAILS, REASONS
 from reconciler.core.escape import one_line
 from reconciler.daemon.wake import INTERVAL, WATCHING
 from reconciler.engine import log
@@ -17,7 +18,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Set
 
-    from reconciler.core.changes import Change, Outcome
+    from reconciler.core.changes import Change, Held, Outcome
     from reconciler.core.errors import Problem
     from reconciler.engine.options import PassResult
 
@@ -54,6 +55,7 @@ class Summaries:
 
     def __init__(self) -> None:
         self._said: frozenset[Problem] = frozenset()
+        self._kept: frozenset[Held] = frozenset()
         self._last: dict[str, object] = {}
         self._quiet_since = 0.0
         self._unsaid = 0
@@ -68,6 +70,16 @@ class Summaries:
         if self._said and not (ill or doubtful):
             log.info("declaration.mended")
         self._said = frozenset((*ill, *doubtful))
+
+    def kept(self, held: Iterable[Held]) -> None:
+        """What is served, no longer declared, and not pruned until somebody confirms: once for each change."""
+        now = frozenset(hold for hold in held if hold.reason in RAILS)
+        for reason, hint in sorted({(hold.reason, hold.message) for hold in now - self._kept}):
+            names = sorted(hold.variant for hold in now if hold.reason == reason)
+            log.warning("prune.held", code=reason, variants=names, message=REASONS[reason], hint=hint)
+        if self._kept and not now:
+            log.info("prune.settled")
+        self._kept = now
 
     def passed(self, result: PassResult, woken: Set[str], seconds: float) -> None:
         facts: dict[str, object] = {

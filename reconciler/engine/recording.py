@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from reconciler.core.changes import BY_FAILURE
-from reconciler.core.conditions import Failure, judge, judge_source
+from reconciler.core.conditions import Failure, judge, judge_kept, judge_source
 from reconciler.core.failures import not_overcome, remember, still_declared
 from reconciler.core.history import not_in_the_future
 from reconciler.core.judged import judged_of
@@ -128,7 +128,7 @@ def _judged(before: Conditions, last: Look, result: PassResult) -> dict[str, Map
         },
     )
     served = {name: held for name, held in before.items() if last.observed.serving(name) is not None}
-    return {**served, **judged}
+    return {**served, **judge_kept(result.remaining, last.observed, before, now()), **judged}
 
 
 def _failures(last: Look, result: PassResult) -> dict[str, Failure]:

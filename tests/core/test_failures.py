@@ -252,6 +252,23 @@ def test_conditions_say_who_is_needed(one: RememberedFailure, expected: dict[str
     assert {kind: f"{judged[kind].status} {judged[kind].reason}" for kind in expected} == expected
 
 
+def test_what_serves_during_an_upgrade_is_said() -> None:
+    served = World().converge(desired(release()))
+    want = desired(release(block_size=128))
+    key = want.wanted[0].release.recipe.build_key
+    plan = make_plan(want, served.observed, served.recorded)
+    for running, reason in (
+        ({key: "convert"}, "Converting"),
+        ({"capitals-int4": "measure"}, "Measuring"),
+        ({}, "NotServed"),
+    ):
+        ready = judge(want, served.observed, {}, plan, {}, LAST, running=running)["capitals-int4"]["Ready"]
+        assert (ready.status, ready.reason) == ("False", reason)
+        assert ready.message.endswith("; capitals-int4:1 still serves")
+    empty = judge(want, World().observed, {}, plan, {}, LAST, running={key: "convert"})["capitals-int4"]
+    assert (empty["Ready"].reason, empty["Ready"].message) == ("NotServed", "not served yet")
+
+
 def test_a_running_conversion_is_told_from_work_that_is_left() -> None:
     want = desired(release())
     plan = make_plan(want, World().observed, World().recorded)

@@ -49,7 +49,29 @@ def test_alive_while_the_loop_beats(one: Faced) -> None:
     assert (status, json.loads(body)["status"]) == (503, "hangs")
 
 
+SERVES = conditions(a=condition("Ready", "False", "Converting"))["a"] | {
+    kind: condition(kind) for kind in ("Serving", "IntegrityVerified", "Reconciling")
+}
 READINESS = {
+    "its predecessor serves while it is converted": ({"ready": True, "conditions": {"a": SERVES}}, 200, 0),
+    "its predecessor is damaged": (
+        {
+            "ready": True,
+            "conditions": {"a": SERVES | {"IntegrityVerified": condition("IntegrityVerified", "False")}},
+        },
+        503,
+        1,
+    ),
+    "its upgrade stalls": (
+        {"ready": True, "conditions": {"a": SERVES | {"Reconciling": condition("Reconciling", "False")}}},
+        503,
+        1,
+    ),
+    "nothing declares it any more": (
+        {"ready": True, "conditions": conditions(a=condition("Ready", "False", "NothingDeclared"))},
+        200,
+        0,
+    ),
     "before the first pass": ({"ready": False}, 503, 0),
     "nothing is declared": ({"ready": True}, 200, 0),
     "all are ready": ({"ready": True, "conditions": conditions(a=condition("Ready"))}, 200, 0),

@@ -84,6 +84,27 @@ def test_a_changed_manifest_is_seen_at_once_and_a_bad_one_harms_no_other(machine
         until(lambda: daemon.events("pass.summary")[-1]["converged"])
 
 
+def test_a_declaration_that_holds_no_model_is_told_once_everywhere(machine: TestMachine) -> None:
+    manifest, off = machine.manifests / "capitals.yaml", machine.folder / "off"
+    with running(machine, *LONG) as daemon:
+        daemon.rest()
+        manifest.rename(off)
+        told = daemon.expect("prune.held")
+        assert (told["code"], told["variants"]) == ("NothingDeclared", ["capitals-int4", "capitals-int8"])
+        assert "--confirm" in told["hint"]
+        assert "PruneConfirmation" in told["hint"]
+        daemon.send(signal.SIGHUP)
+        until(lambda: sum("sighup" in one["woken"] for one in daemon.events("pass.summary")) >= 2)
+        assert len(daemon.events("prune.held")) == 1
+        status = machine.run("status").out
+        assert "capitals-int4: no manifest declares it any more, capitals-int4:1 still serves: " in status
+        assert machine.run("events").out.count("NothingDeclared") >= 2
+        off.rename(manifest)
+        daemon.expect("prune.settled")
+        until(lambda: daemon.events("pass.summary")[-1]["converged"])
+    assert "NothingDeclared" not in machine.run("status").out
+
+
 def test_a_served_file_that_is_deleted_is_mended_without_waiting(machine: TestMachine) -> None:
     victim = machine.served("capitals-int4") / "tokenizer_config.json"
     with running(machine, *LONG) as daemon:
