@@ -57,6 +57,8 @@ class Parser(argparse.ArgumentParser):
 
         words = message.partition("unrecognized arguments: ")[2].split()
         flags = [word.partition("=")[0] for word in words if word.startswith("-")]
+        if elsewhere := next((flag for flag in flags if flag in ("--root", "--cache")), ""):
+            return f"`{self.prog}` needs no machine: leave {elsewhere} out"
         known = [flag for flag in self._option_string_actions if flag.startswith("--")]
         return next((hint for flag in flags if (hint := nearest(flag, known))), "")
 

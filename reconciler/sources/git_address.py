@@ -151,7 +151,9 @@ def _file(url: str, allowed: bool) -> str:
     if parts.netloc not in ("", "localhost") or not parts.path.startswith("/"):
         raise _refused("expected file:///path")
     if not allowed:
-        raise _refused("a file URL is only allowed with --allow-file")
+        raise _refused(
+            "a file URL is only allowed with --allow-file", hint=f"--repo {shown(url)} --allow-file"
+        )
     return f"file://{parts.path}"
 
 

@@ -300,6 +300,8 @@ def test_an_address_that_git_could_misread_is_refused(url: str) -> None:
     with pytest.raises(UsageError) as refused:
         checked_url(url)
     assert "password@" not in str(refused.value)
+    if url.endswith("/srv/repository"):
+        assert "--allow-file" in refused.value.hint
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ OPTIONS = {
     ("status", "--ouput", "json"): "did you mean --output?",
     ("plan", "--detailed-exit-code"): "did you mean --detailed-exitcode?",
     ("plan", "--asume-runtime=a=1"): "did you mean --assume-runtime?",
+    ("validate", "--root", "x"): "`reconciler validate` needs no machine: leave --root out",
     ("plan", "--zzz"): "`reconciler plan --help` lists the options",
     ("aply",): "did you mean `reconciler apply`?",
 }
