@@ -18,13 +18,13 @@ from tests.at_rest import TREE
 from tests.machine import TestMachine
 
 
-def release(machine: TestMachine, **declared: str) -> PassResult:
+def release(machine: TestMachine, *, peak: int = 1 << 20, **declared: str) -> PassResult:
     """A pass over the one model `capitals`, declared like this; everything is measured and built beforehand."""
     machine.declare(**declared)
     with locked_machine(str(machine.root), str(machine.cache), command="test") as opened:
         for wanted in resolve(load(str(machine.manifests)), opened.stamps).desired.wanted:
             build(opened, wanted)
-            measure(opened, wanted)
+            measure(opened, wanted, peak=peak)
     return one_pass(machine)
 
 

@@ -18,6 +18,7 @@ from reconciler.core.value import replace, value
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from reconciler.core.desired import Desired, Wanted
+    from reconciler.core.history import History
     from reconciler.core.observed import Observed
     from reconciler.core.recorded import Recorded
     from reconciler.core.release import Release
@@ -55,6 +56,8 @@ def _effective(wanted: Wanted, observed: Observed, recorded: Recorded) -> Wanted
     why = fails_here(wanted, recorded) if history else ""
     if not why:
         return wanted
+    if rollback is not None and _still_holds(rollback, history):
+        return _by_hand(wanted, rollback, observed, why)
     refused = (wanted.release.digest, *(rollback.refused if rollback is not None else ()))
     for one in good_ones(history, refused):
         candidate = replace(wanted, release=one.release)
@@ -66,9 +69,20 @@ def _effective(wanted: Wanted, observed: Observed, recorded: Recorded) -> Wanted
     return wanted
 
 
-def _by_hand(wanted: Wanted, rollback: Rollback, observed: Observed) -> Wanted:
+def _still_holds(rollback: Rollback, history: History) -> bool:
+    """While the gates reject what git declares, something else serves, and by hand it is another. That ends when a
+    release came to serve since that is neither what was refused nor what was to serve instead."""
+    last = next((one for one in reversed(history) if one.number), None)
+    back = (rollback.to.digest, rollback.to.release.digest)
+    return last is not None and last.digest in (*rollback.refused, *back)
+
+
+def _by_hand(wanted: Wanted, rollback: Rollback, observed: Observed, why: str = "") -> Wanted:
+    """`why` is what the gates say against that which git declares."""
     until = f"until the manifest changes or `reconciler rollback {wanted.variant} --undo`"
     message = f"{rollback}; {wanted.release.digest[:19]} is not served {until}"
+    if why:
+        message = f"{rollback}, {until}; what git declares is rejected: {why}"
     instead = Instead(release=wanted.release, reason="RolledBack", message=message, refused=rollback.refused)
     if not is_obtainable(rollback.to.release, observed):
         gone = f"{message}; {rollback.to.id} cannot be made again: its artifact is gone"

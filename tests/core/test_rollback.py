@@ -138,6 +138,49 @@ CASES: list[tuple[str, World, Desired, list[str], list[str]]] = [
 ]
 
 
+NEXT_BARRED = desired(wanted(NEXT, gates=BAR))
+BARRED_AND_BY_HAND = by_hand(measured(SERVED, NEXT=2000, NEW=2000, OLD=2000))
+SINCE = release(temperature=0.5)
+SERVED_SINCE = by_hand(SERVED).converge(desired(SINCE))
+CASES += [
+    (
+        "by hand while git's is rejected: no gate of today is asked, and what was refused goes",
+        BARRED_AND_BY_HAND,
+        NEXT_BARRED,
+        BACK,
+        ["RolledBack"],
+    ),
+    (
+        "by hand while git's is rejected: what the gates would take is by hand as well",
+        by_hand(measured(SERVED, NEXT=2000, NEW=10, OLD=10)),
+        NEXT_BARRED,
+        BACK,
+        ["RolledBack"],
+    ),
+    (
+        "by hand while git's is rejected, and no artifact: all stays as it is",
+        lost(BARRED_AND_BY_HAND),
+        NEXT_BARRED,
+        [],
+        ["GateFailed", "RolledBack"],
+    ),
+    (
+        "by hand while git's was rejected: once the bar is relaxed git decides",
+        BARRED_AND_BY_HAND,
+        desired(NEXT),
+        ["verify 3 RecipeChanged", "register 3 RecipeChanged", "retire 2 Superseded"],
+        [],
+    ),
+    (
+        "by hand long ago: another was served since, and stays while git's is rejected",
+        measured(SERVED_SINCE, NEXT=2000, SINCE=10, OLD=10),
+        NEXT_BARRED,
+        [],
+        ["GateFailed"],
+    ),
+]
+
+
 @pytest.mark.parametrize(
     ("world", "want", "expected", "held"), [c[1:] for c in CASES], ids=[c[0] for c in CASES]
 )
@@ -164,6 +207,20 @@ def test_it_is_planned_once_and_both_artifacts_stay(world: World) -> None:
         "register 4 RecipeChanged",
         "retire 3 Superseded",
     ]
+
+
+def test_it_holds_once_it_is_carried_out_while_what_git_declares_is_rejected() -> None:
+    world = BARRED_AND_BY_HAND
+    instead = effective(NEXT_BARRED, world.observed, world.recorded)
+    for change in make_plan(instead, world.observed, world.recorded, now=NOW).changes:
+        world = world.carry_out(change, instead)
+    assert world.serving() == {V: {OLD.digest}}
+    plan = planned(world, NEXT_BARRED)
+    assert steps(plan) == []
+    (held,) = plan.held
+    assert held.reason == "RolledBack"
+    assert f"`reconciler rollback {V} --undo`" in held.message
+    assert "2,000, at most 1,000 wanted" in held.message
 
 
 def test_a_predecessor_that_is_still_registered_only_gets_the_name_back() -> None:

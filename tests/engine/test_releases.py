@@ -17,10 +17,11 @@ import pytest
 
 from reconciler.cli.exit_codes import PARTLY
 from reconciler.core.value import replace
-from reconciler.engine.machine import locked_machine
+from reconciler.engine.machine import locked_machine, machine_to_suspend
 from reconciler.engine.pass_ import Options, run_pass
 from reconciler.engine.report import Silent
 from reconciler.engine.resolve import resolve
+from reconciler.engine.rolling_back import ask_for, decide
 from reconciler.engine.verify import verify
 from reconciler.host.mapped import mapped_folders
 from reconciler.serving.index import INDEX
@@ -308,6 +309,42 @@ def test_a_rollback_that_fails_is_taken_back(machine: TestMachine) -> None:
     assert opened(machine).records.rollbacks() == {}
     assert one_pass(machine).outcomes == ()
     assert registered(machine) == before
+
+
+BARRED = "  gates:\n    - load: {maxMemory: 1Mi}\n"
+TOO_MUCH = 2 << 20
+
+
+@pytest.mark.parametrize("daemon", [False, True], ids=["alone", "by whoever holds the root"])
+def test_while_the_gates_reject_what_git_declares_one_can_go_back_by_hand(
+    machine: TestMachine, daemon: bool
+) -> None:
+    release(machine, peak=TOO_MUCH)
+    release(machine, peak=TOO_MUCH, template="llama3")
+    release(machine, peak=TOO_MUCH, template="phi3", more=BARRED)
+    first = opened(machine).records.history(V)[0].digest
+    assert ids(machine) == {f"{V}:2"}
+    assert ready(machine) == ("False", "GateFailed")
+    if daemon:
+        with machine_to_suspend(str(machine.root), str(machine.cache), command="rollback") as held:
+            ask_for(held, decide(held, V, 1, "worse"))
+        assert one_pass(machine).converged
+    else:
+        assert machine.run("rollback", V, "--to", "1").code == 0
+    assert registered(machine) == {f"{V}:3": first}
+    result = one_pass(machine)
+    assert result.converged
+    assert result.outcomes == ()
+    assert ready(machine) == ("False", "RolledBack")
+    assert f"rollback {V} --undo" in machine.run("status").out
+
+    assert machine.run("rollback", V, "--undo").code == 0
+    assert not one_pass(
+        machine
+    ).outcomes  # git decides again: what it declares is rejected, what serves goes on
+    assert ready(machine) == ("False", "GateFailed")
+    assert release(machine, template="phi3").converged
+    assert rows(machine)[0] == (4, "serves")
 
 
 def test_what_was_asked_for_before_holds_where_the_next_fails(machine: TestMachine) -> None:
