@@ -52,7 +52,10 @@ CODES: dict[str, dict[int, str]] = {
         INTERRUPTED: "interrupted; what was measured until then is shown",
     },
     "explain": {OK: "explained", ERROR: "not declared, or its source is invalid"},
-    "history": {OK: "shown", ERROR: "nothing is remembered under that name, or another error"},
+    "history": {
+        OK: "shown",
+        ERROR: "nothing is remembered under that name, its record is damaged, or another error",
+    },
     "events": {OK: "shown", ERROR: "error", INTERRUPTED: "interrupted; so ends --follow"},
     "drift": {
         OK: "none: the machine is what git declares",

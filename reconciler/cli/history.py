@@ -6,10 +6,11 @@ lost the catalog.
 
 from __future__ import annotations
 
+import os
 import sys
 
 from reconciler.cli import options
-from reconciler.cli.exit_codes import OK
+from reconciler.cli.exit_codes import ERROR, OK
 from reconciler.cli.output import json_text
 from reconciler.core.errors import CatalogBroken, PermanentError
 from reconciler.core.escape import for_terminal
@@ -39,12 +40,16 @@ def run(arguments: argparse.Namespace) -> int:
     machine = options.opened_machine(arguments)
     variants = _variants(arguments.name, machine)
     view = _looked(machine)
-    views = [view(variant) for variant in variants]
+    damaged = machine.records.damaged_beside()
+    views = [
+        view(variant) | {"damaged": os.path.join("history", f"{variant}.json") in damaged}
+        for variant in variants
+    ]
     if arguments.output == "json":
         sys.stdout.write(json_text({"formatVersion": 1, "variants": views}))
     else:
         sys.stdout.write("\n".join(map(history_text, views)))
-    return OK
+    return ERROR if any(one["damaged"] for one in views) else OK
 
 
 def _variants(name: str, machine: Machine) -> list[str]:

@@ -38,6 +38,7 @@ FINDINGS = {
     "ExportDamaged": "a model folder written out of the repository is not the tree that it is named after",
     "FolderLinked": "a folder of ours is a link: what it leads to may be another's, and is never freed",
     "RecordDamaged": "a record cannot be trusted: it does not match its own digest",
+    "EventsTorn": "the last line of the log of events was cut off: that event is lost, and nothing else",
     "RecordDisagrees": "the records claim a release that is not served",
     "LeftOver": "a half-made thing of a process that died",
 }

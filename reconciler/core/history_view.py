@@ -104,6 +104,9 @@ def _as_served(one: Past) -> RecordedRelease:
 
 
 def history_text(view: Mapping[str, Any]) -> str:
+    if view.get("damaged"):
+        what = "the record of its releases is damaged, so nothing can be said of them"
+        return f"{view['variant']}: {what}: see `reconciler verify`; the next `reconciler apply` sets it aside.\n"
     if not view["releases"]:
         return f"{view['variant']}: nothing is remembered.\n"
     releases = view["releases"]

@@ -248,10 +248,14 @@ def _lock_and_leftovers(layout: Layout, lives: float | None) -> Iterator[Diagnos
             yield _warning("leftovers", message, "the next `reconciler apply` sweeps them")
     aside = [
         name
-        for folder in ("records", "records/variants", "records/suspended")
+        for folder in ("records", "records/variants", "records/history", "records/suspended")
         for name in _names(layout.at(folder))
     ]
     aside = [name for name in aside if ".damaged-" in name]
+    damaged = _damaged_records(layout)
+    if damaged:
+        advice = "the next `reconciler apply` sets them aside; `reconciler verify` looks at everything else"
+        yield _warning("leftovers", f"records that cannot be trusted: {', '.join(damaged)}", advice)
     if aside:
         advice = f"look at them if you like to know why, then delete them from {layout.records}"
         yield _warning("leftovers", f"damaged records were set aside: {', '.join(aside)}", advice)
@@ -268,6 +272,11 @@ def _lock_and_leftovers(layout: Layout, lives: float | None) -> Iterator[Diagnos
     if torn and not working:
         message = f"{len(torn)} unfinished write(s)"
         yield _warning("leftovers", message, "the next `reconciler apply` sweeps them")
+
+
+def _damaged_records(layout: Layout) -> list[str]:
+    records = Records(layout)
+    return [*records.load().damaged, *records.damaged_beside()]
 
 
 def _scrubbed(layout: Layout) -> Diagnosis:

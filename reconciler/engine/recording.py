@@ -15,6 +15,7 @@ from reconciler.core.recorded import RecordedRelease
 from reconciler.core.removals import removals_left
 from reconciler.core.transitions import transitions
 from reconciler.core.value import replace
+from reconciler.engine import log
 from reconciler.engine.refusals import Refusals, noted
 from reconciler.engine.remembering import remember_rejected
 from reconciler.host.clock import now
@@ -91,6 +92,9 @@ def record_pass(machine: Machine, last: Look, result: PassResult) -> str:
         if result.converged:
             machine.records.save_applied(last.resolution.desired.revision)
         machine.stamps.save()
+    for name in machine.records.take_aside():
+        hint = "it is kept beside its place; what only it knew is forgotten"
+        log.warning("record.set_aside", record=name, hint=hint)
     return next((str(one) for one in refusals.said), "")
 
 

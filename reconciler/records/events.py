@@ -10,6 +10,7 @@ import json
 import os
 
 from reconciler.host import durable
+from reconciler.host.clock import now
 from reconciler.host.reading import read_whole
 
 TYPE_CHECKING = False
@@ -26,6 +27,23 @@ def append(path: str, event: Event) -> None:
     if _size(path) >= FULL:
         durable.rename(path, older(path))
     durable.append_line(path, json.dumps(event, separators=(",", ":"), allow_nan=False).encode())
+
+
+def mend(path: str) -> None:
+    """Say where a line is lost; what is appended begins a line of its own in any case."""
+    if is_torn(path):
+        message = "the line before this one was cut off: its event is lost"
+        append(path, {"time": now(), "type": "events.torn", "reason": "Torn", "message": message})
+
+
+def is_torn(path: str) -> bool:
+    """Was its last line cut off?"""
+    try:
+        with open(path, "rb", buffering=0) as log:
+            log.seek(max(0, log.seek(0, os.SEEK_END) - 1))
+            return log.read(1) not in (b"", b"\n")
+    except OSError:  # not there, or no log of ours
+        return False
 
 
 def newest(path: str, limit: int | None) -> list[Event]:

@@ -19,6 +19,7 @@ from reconciler.core.measured import Known
 from reconciler.core.recorded import Condition, Recorded, RecordedRelease, Timing, completed
 from reconciler.core.value import replace
 from reconciler.host import durable
+from reconciler.host.clock import now
 from reconciler.host.sealed import Damaged
 from reconciler.records import documents, events, quarantined
 from reconciler.records.forms import (
@@ -82,6 +83,7 @@ class Records:
         self._measurements = os.path.join(layout.records, "measurements.json")
         self._events = os.path.join(layout.records, "events.jsonl")
         self._unwritten: tuple[RememberedFailure, ...] | None = None  # failures that the disk did not take
+        self._aside: list[str] = []
         self._known = Recorded()  # as last loaded: what a lost document is rebuilt from
         self._on_disk: dict[str, VariantRecord] = {}  # as last loaded
 
@@ -177,7 +179,7 @@ class Records:
         return documents.names_in(self._histories)
 
     def change_history(self, variant: str, change: Callable[[History], History]) -> None:
-        old = self._history(variant, documents.set_aside)
+        old = self._history(variant, self._set_aside)
         new = change(old)
         if new != old:
             documents.write(self._history_path(variant), write_history(variant, new))
@@ -201,7 +203,7 @@ class Records:
 
     def save_suspensions(self, suspensions: Iterable[Suspension]) -> None:
         """All that there are. A damaged document is set aside first."""
-        _read(self._suspensions, read_suspensions, NONE, documents.set_aside)
+        _read(self._suspensions, read_suspensions, NONE, self._set_aside)
         documents.write(self._suspensions, write_suspensions(suspensions))
 
     def rollbacks(self) -> dict[str, Rollback]:
@@ -210,7 +212,7 @@ class Records:
 
     def save_rollbacks(self, rollbacks: Mapping[str, Rollback]) -> None:
         """All that there are. A damaged document is set aside first."""
-        _read(self._rollbacks, read_rollbacks, NO_ROLLBACKS, documents.set_aside)
+        _read(self._rollbacks, read_rollbacks, NO_ROLLBACKS, self._set_aside)
         documents.write(self._rollbacks, write_rollbacks(rollbacks))
 
     def failures(self) -> tuple[RememberedFailure, ...]:
@@ -220,7 +222,7 @@ class Records:
         """All that there are; nothing is written where there never were any. What the disk does not take holds for
         this process: without a back-off a conversion would be tried again at once, for ever."""
         new = self._unwritten = tuple(failures)
-        held = _read(self._failures, read_failures, NO_FAILURES, documents.set_aside)
+        held = _read(self._failures, read_failures, NO_FAILURES, self._set_aside)
         if new != held:
             documents.write(self._failures, write_failures(new))
         self._unwritten = None
@@ -264,12 +266,12 @@ class Records:
 
     def save_measured(self, measured: Measured) -> None:
         """The newest last; the oldest go."""
-        held = _read(self._measurements, read_measured, Known(), documents.set_aside)
+        held = _read(self._measurements, read_measured, Known(), self._set_aside)
         others = {name: one for name, one in held.releases.items() if name != measured.release}
         self._save_known(replace(held, releases={**others, measured.release: measured}))
 
     def save_fidelity(self, fidelity: Fidelity) -> None:
-        held = _read(self._measurements, read_measured, Known(), documents.set_aside)
+        held = _read(self._measurements, read_measured, Known(), self._set_aside)
         others = {key: one for key, one in held.fidelity.items() if key != fidelity.build_key}
         self._save_known(replace(held, fidelity={**others, fidelity.build_key: fidelity}))
 
@@ -280,6 +282,10 @@ class Records:
             releases=dict(list(known.releases.items())[-MEASUREMENTS_KEPT:]),
         )
         documents.write(self._measurements, write_measured(kept))
+
+    @property
+    def events_torn(self) -> bool:
+        return events.is_torn(self._events)
 
     @property
     def event_log(self) -> str:
@@ -301,14 +307,30 @@ class Records:
     def mend(self) -> None:
         """Write the damaged documents about variants anew, from what `load` rebuilt, and set those aside that nobody
         can rebuild. A damaged list of suspensions stays as it is: only a person knows what it said."""
+        events.mend(self._events)
         for name in self.damaged_beside():
-            documents.set_aside(os.path.join(self._folder, name))
+            self._set_aside(os.path.join(self._folder, name))
         for path in self._known.damaged:
             folder, name = os.path.split(path.removesuffix(documents.ENDING))
             if folder == os.path.basename(self._variants) and VARIANT.fullmatch(name):
                 record = self._variant(name)  # this sets the damaged one aside
                 if record != VariantRecord():
                     self._save_variant(name, record)
+
+    def take_aside(self) -> list[str]:
+        """The damaged documents that were set aside since this was asked last, as they were named."""
+        taken, self._aside = self._aside, []
+        return taken
+
+    def _set_aside(self, path: str) -> None:
+        """Told, because it forgets: what only this document knew is known to nobody now."""
+        documents.set_aside(path)
+        name = f"records/{os.path.relpath(path, self._folder)}"
+        self._aside.append(name)
+        message = f"{name} was damaged and is kept beside it; what only it knew is forgotten"
+        self.append_event(
+            {"time": now(), "type": "record.set-aside", "reason": "Damaged", "message": message}
+        )
 
     def sweep(self) -> None:
         """Remove what a killed writer left."""
@@ -321,7 +343,7 @@ class Records:
             release=self._known.releases.get(variant), high_water=self._known.high_water.get(variant, 0)
         )
         path = self._variant_path(variant)
-        return _read(path, partial(read_variant, variant), rebuilt, documents.set_aside)
+        return _read(path, partial(read_variant, variant), rebuilt, self._set_aside)
 
     def _save_variant(self, variant: str, record: VariantRecord) -> None:
         documents.write(self._variant_path(variant), write_variant(variant, record))
@@ -330,7 +352,7 @@ class Records:
         return os.path.join(self._variants, _checked(variant) + documents.ENDING)
 
     def _held_machine(self) -> MachineRecord:
-        return _read(self._machine, read_machine, MachineRecord(), documents.set_aside)
+        return _read(self._machine, read_machine, MachineRecord(), self._set_aside)
 
     def _save_machine(self, record: MachineRecord) -> None:
         documents.write(self._machine, write_machine(record))
@@ -339,7 +361,7 @@ class Records:
         return _read(self._conditions, read_pass, PassRecord(), lambda path: None)
 
     def _held_pass(self) -> PassRecord:
-        return _read(self._conditions, read_pass, PassRecord(), documents.set_aside)
+        return _read(self._conditions, read_pass, PassRecord(), self._set_aside)
 
 
 def _checked(variant: str) -> str:

@@ -264,6 +264,19 @@ def test_what_a_killed_writer_left_is_swept(root: Root) -> None:
     assert files(root) == before
 
 
+def test_a_torn_log_of_events_is_noted_once_and_glues_nothing(root: Root) -> None:
+    for number in range(2):
+        root.records.append_event({"n": number})
+    with open(root.records.event_log, "ab") as log:
+        log.truncate(os.path.getsize(root.records.event_log) - 3)
+    assert root.records.events_torn
+    root.records.mend()
+    assert not root.records.events_torn
+    root.records.mend()
+    root.records.append_event({"n": 2})
+    assert [one.get("n", one.get("type")) for one in root.records.events()] == [0, "events.torn", 2]
+
+
 def test_events_come_in_order_and_torn_lines_are_left_out(root: Root) -> None:
     for number in range(5):
         root.records.append_event({"n": number})

@@ -254,6 +254,10 @@ CASES: dict[str, tuple[Callable[[TestMachine], object], list[str]]] = {
         lambda m: flip(m.root / "records" / "variants" / f"{VARIANT}.json"),
         [f"RecordDamaged records/variants/{VARIANT}.json"],
     ),
+    "a torn log of events": (
+        lambda m: write(m.root / "records" / "events.jsonl", b'{"type": "x"}\n{"ty'),
+        ["EventsTorn records/events.jsonl"],
+    ),
     "half an artifact in staging": (
         lambda m: (m.root / "staging" / "x").mkdir(parents=True),
         ["LeftOver staging/x"],

@@ -196,7 +196,15 @@ def test_a_damaged_history_is_told_and_set_aside(machine: TestMachine) -> None:
     path = machine.root / "records" / "history" / f"{V}.json"
     path.write_text(json.dumps({"variant": V}))
     assert [finding.code for finding in verify(opened(machine))] == ["RecordDamaged"]
+    told = machine.run("history", V)
+    assert told.code == 1
+    assert told.out.startswith(f"{V}: the record of its releases is damaged")
+    assert f"history/{V}.json" in machine.run("doctor").out
     assert one_pass(machine).converged
+    assert f"history/{V}.json.damaged-1" not in machine.run("history", V).out
+    assert f"{V}.json.damaged-1" in machine.run("doctor").out
+    (event,) = [one for one in opened(machine).records.events() if one["type"] == "record.set-aside"]
+    assert f"records/history/{V}.json" in event["message"]
     release(machine, template="phi3")
     assert rows(machine)[0] == (3, "serves")
     assert (path.parent / f"{V}.json.damaged-1").exists()
