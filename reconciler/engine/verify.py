@@ -177,7 +177,7 @@ class _Look:
         for name in (*recorded.damaged, *self._machine.records.damaged_beside()):
             hint = "the next change sets it aside and writes it anew from what is served"
             yield _finding("RecordDamaged", f"records/{name}", "does not match its own digest", hint)
-        if self._machine.records.events_torn:
+        if self._thorough and self._machine.records.events_torn:
             message = "its last line was cut off: that event is lost, and nothing else"
             yield _finding(
                 "EventsTorn", "records/events.jsonl", message, "the next `reconciler apply` notes it"
