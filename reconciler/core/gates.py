@@ -7,7 +7,6 @@ beside its bar. Only a Failed one whose gate rejects keeps a release from being 
 from __future__ import annotations
 
 from reconciler.core.bars import FidelityGate
-from reconciler.core.golden import miss, passes
 from reconciler.core.measured import TEXTS_DIGEST
 from reconciler.core.value import replace, value
 
@@ -259,10 +258,16 @@ def _judge_prompts(gate: PromptsGate, measured: Measured | None) -> Iterator[Ver
 
 def is_right(case: GoldenPrompt, question: str, measured: Measured) -> bool:
     """What could not be asked is not right, whatever is wanted of its answer."""
+    from reconciler.core.golden import (
+        passes,
+    )  # here, and below: most models have no golden prompts, and it takes 1 ms
+
     return question not in measured.refused and passes(case, measured.answers[question])
 
 
 def _miss(case: GoldenPrompt, question: str, measured: Measured) -> str:
+    from reconciler.core.golden import miss
+
     told = miss(case, measured.answers[question])
     why = measured.refused.get(question, "")
     return f"{told} (it cannot be asked: {why})" if why else told
@@ -360,8 +365,15 @@ def _say(
     *,
     rejects: bool = False,
 ) -> Verdict:
-    return Verdict(
-        gate=gate, measure=measure, status=status, number=number, bar=bar, message=message, rejects=rejects
+    return Verdict(  # with every field given, which is the quick way: a plan makes some for each variant
+        gate=gate,
+        measure=measure,
+        status=status,
+        number=number,
+        bar=bar,
+        message=message,
+        rejects=rejects,
+        misses=(),
     )
 
 

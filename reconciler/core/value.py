@@ -83,7 +83,10 @@ def replace(one: T, **changes: object) -> T:
 
 def as_dict(one: object) -> dict[str, Any]:
     """Fields by name; values inside, also in tuples, lists and dicts, become dicts too."""
-    return {name: _plain(getattr(one, name)) for name in one.__fields__}  # type: ignore[attr-defined]
+    return {
+        name: held if type(held := getattr(one, name)) in _PLAIN else _plain(held)
+        for name in one.__fields__  # type: ignore[attr-defined]
+    }
 
 
 def field_names(cls: type) -> tuple[str, ...]:
