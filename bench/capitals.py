@@ -15,8 +15,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from reconciler.core.bench_page import bench_page
-from reconciler.core.bench_text import bench_markdown
+from reconciler.reports.benchmark.page import bench_page
+from reconciler.reports.benchmark.text import bench_markdown
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"

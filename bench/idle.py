@@ -15,9 +15,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from reconciler.engine.keeping import Keeping
 from reconciler.engine.machine import locked_machine
 from reconciler.engine.options import Options
+from reconciler.engine.reconciler import Keeping
 from reconciler.engine.report import Silent
 from reconciler.sources.manifests import load
 from tests.at_rest import serve

@@ -6,23 +6,23 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from reconciler.core.desired import Wanted
-from reconciler.core.measured import TEXTS_DIGEST, Fidelity
-from reconciler.core.recorded import RecordedRelease
-from reconciler.core.release import Marker
-from reconciler.core.value import replace
-from reconciler.engine.carry_out import _properties
+from reconciler.backends.foundry.folder import assemble
+from reconciler.backends.foundry.index import INDEX
+from reconciler.domain.desired import Wanted
+from reconciler.domain.measured import TEXTS_DIGEST, Fidelity
+from reconciler.domain.recorded import RecordedRelease
+from reconciler.domain.release import Marker
+from reconciler.engine.apply_once import Options, PassResult, run_pass
+from reconciler.engine.executor import _properties
 from reconciler.engine.machine import Machine, locked_machine, open_machine
-from reconciler.engine.pass_ import Options, PassResult, run_pass
 from reconciler.engine.report import Silent
 from reconciler.engine.resolve import resolve
 from reconciler.host import durable
 from reconciler.host.stamps import TICK
-from reconciler.serving.folder import assemble
-from reconciler.serving.index import INDEX
 from reconciler.sources.manifests import load
 from tests.core.test_served_files import edited
 from tests.machine import TestMachine

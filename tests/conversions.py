@@ -11,17 +11,17 @@ from typing import Any
 
 import pytest
 
-from reconciler.conversion.converter import Conversion, Converter
-from reconciler.core.manifest import Quantization, Target
-from reconciler.core.quantization import honoured_options
-from reconciler.core.release import Recipe
-from reconciler.core.source_model import SourceModel
-from reconciler.core.toolchain import tools_for
-from reconciler.core.value import as_dict
+from reconciler.conversion.client.converter import Conversion, Converter
+from reconciler.conversion.toolchain import tools_for
+from reconciler.domain.manifest import Quantization, Target
+from reconciler.domain.quantization import honoured_options
+from reconciler.domain.release import Recipe
+from reconciler.domain.source_model import SourceModel
+from reconciler.domain.value import as_dict
 from reconciler.host.child import Child
 from reconciler.host.environment import private_environment
 from reconciler.host.stamps import StampBook
-from reconciler.sources.model_folder import inspect_source
+from reconciler.sources.folder.model import inspect_source
 
 
 @pytest.fixture(scope="session")

@@ -16,9 +16,10 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.core.digest import of_bytes
-from reconciler.core.manifest import Generation, Target
-from reconciler.core.release import Artifact, Recipe, Release, StoredFile
+from reconciler.domain.digest import of_bytes
+from reconciler.domain.manifest import Generation, Target
+from reconciler.domain.release import Artifact, Recipe, Release
+from reconciler.domain.stored_file import StoredFile
 from reconciler.host.environment import private_environment
 from tests.tiny_models import CHATML, write_qwen2
 

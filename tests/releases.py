@@ -5,12 +5,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from reconciler.core.answer import Measurements
-from reconciler.core.desired import Wanted
-from reconciler.core.measured import TEXTS_DIGEST, Fidelity, Measured
+from reconciler.domain.desired import Wanted
+from reconciler.domain.measured import TEXTS_DIGEST, Fidelity, Measured, Measurements
+from reconciler.engine.apply_once import Options, run_pass
 from reconciler.engine.machine import Machine, locked_machine
 from reconciler.engine.options import PassResult
-from reconciler.engine.pass_ import Options, run_pass
 from reconciler.engine.report import Silent
 from reconciler.engine.resolve import resolve
 from reconciler.sources.manifests import load

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 
-from reconciler.core.facts import Traits
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+from reconciler.cli import known_configuration
+from reconciler.domain.errors import ManifestsInvalid, UsageError
+from reconciler.domain.facts import Traits
+from reconciler.host.trusted_file import read_trusted
+from reconciler.manifests.machine_config import parse_config, settings_of, traits_of
 
 VARIABLE = "RECONCILER_CONFIG"
 LONGEST = 256 * 1024  # bytes of the file
@@ -90,10 +91,6 @@ def _places() -> list[str]:
 
 
 def _read(path: str) -> None:
-    from reconciler.cli import known_configuration
-    from reconciler.core.errors import UsageError
-    from reconciler.host.trusted_file import read_trusted
-
     try:
         data = read_trusted(path, LONGEST)
     except OSError as error:
@@ -105,10 +102,6 @@ def _read(path: str) -> None:
 
 
 def _parsed(data: bytes, path: str) -> tuple[Traits, dict[str, str]]:
-    from reconciler.cli import known_configuration
-    from reconciler.core.errors import ManifestsInvalid
-    from reconciler.core.machine_config import parse_config, settings_of, traits_of
-
     config, problems = parse_config(data, path)
     if config is None:
         raise ManifestsInvalid(problems)

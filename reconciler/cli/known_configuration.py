@@ -12,10 +12,11 @@ import os
 import sys
 
 import reconciler
-from reconciler.core.digest import of_bytes
-from reconciler.core.errors import ReconcilerError
-from reconciler.core.facts import Limits, Traits
-from reconciler.core.value import as_dict
+from reconciler.domain.digest import of_bytes
+from reconciler.domain.errors import ReconcilerError
+from reconciler.domain.facts import Limits, Traits
+from reconciler.domain.value import as_dict
+from reconciler.host import durable
 from reconciler.host.sealed import Damaged, seal, unseal
 from reconciler.host.trusted_file import read_trusted
 
@@ -42,8 +43,6 @@ def recall(data: bytes) -> Said | None:
 
 
 def remember(data: bytes, traits: Traits, settings: dict[str, str]) -> None:
-    from reconciler.host import durable
-
     path = _path()
     if path:
         known = {"of": _key(data), "traits": as_dict(traits), "settings": settings}

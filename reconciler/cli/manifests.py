@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    import argparse
-
-    from reconciler.core.parse import Parsed
-    from reconciler.engine.machine import Machine
+from reconciler.engine.machine import Machine
+from reconciler.manifests.parse import Parsed
+from reconciler.sources.manifests import load
 
 
 def load_manifests(arguments: argparse.Namespace, machine: Machine, *, accept: bool = False) -> Parsed:
@@ -18,8 +16,6 @@ def load_manifests(arguments: argparse.Namespace, machine: Machine, *, accept: b
         from reconciler.cli.repository import load_repository
 
         return load_repository(arguments, machine, accept=accept)
-    from reconciler.sources.manifests import load
-
     require_folder(arguments.path)
     return load(
         arguments.path,
@@ -32,7 +28,7 @@ def load_manifests(arguments: argparse.Namespace, machine: Machine, *, accept: b
 def require_folder(path: str) -> None:
     """What the whole folder does not declare is pruned: one file of it must not stand for all."""
     if os.path.isfile(path):
-        from reconciler.core.errors import UsageError
+        from reconciler.domain.errors import UsageError
 
         hint = f"name the folder: --path {os.path.dirname(path) or '.'}; `reconciler validate {path}` checks one file"
         raise UsageError(f"--path wants a folder, got the file {path}", hint=hint)

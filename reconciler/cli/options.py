@@ -6,15 +6,12 @@ import argparse
 import os
 import re
 import sys
+from typing import NoReturn
 
 from reconciler.cli import configuration
-from reconciler.core.errors import UsageError
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import NoReturn
-
-    from reconciler.engine.machine import Machine
+from reconciler.domain.errors import UsageError
+from reconciler.domain.quoting import nearest
+from reconciler.engine.machine import Machine, open_machine
 
 
 def _as_it_is(text: str) -> str:
@@ -53,8 +50,6 @@ class Parser(argparse.ArgumentParser):
 
     def _meant(self, message: str) -> str:
         """An option that is spelt much like one that is not known."""
-        from reconciler.core.quoting import nearest
-
         words = message.partition("unrecognized arguments: ")[2].split()
         flags = [word.partition("=")[0] for word in words if word.startswith("-")]
         if elsewhere := next((flag for flag in flags if flag in ("--root", "--cache")), ""):
@@ -291,8 +286,6 @@ def root_of(arguments: argparse.Namespace) -> str:
 
 def opened_machine(arguments: argparse.Namespace) -> Machine:
     """As the configuration describes it; reads only."""
-    from reconciler.engine.machine import open_machine
-
     return open_machine(root_of(arguments), cache_of(arguments), configuration.traits())
 
 

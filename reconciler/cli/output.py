@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
-from reconciler.core import render
-from reconciler.core.escape import for_json
-from reconciler.core.view import problem_view
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
-    from typing import Any
-
-    from reconciler.core.errors import Problem
+from reconciler.domain.errors import Problem
+from reconciler.domain.escape import for_json
+from reconciler.reports import render
+from reconciler.reports.view import problem_view
 
 
 def show(

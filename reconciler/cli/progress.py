@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from contextlib import AbstractContextManager
+from types import TracebackType
 
-from reconciler.core.changes import LONG
-from reconciler.core.escape import for_terminal
-from reconciler.engine.report import Silent
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
-if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
-    from types import TracebackType
-
-    from rich.progress import TaskID
-
-    from reconciler.core.changes import Change, Outcome
-    from reconciler.engine.report import Reporter
+from reconciler.domain.changes import LONG, Change, Outcome
+from reconciler.domain.escape import for_terminal
+from reconciler.engine.report import Reporter, Silent
 
 
 def reporter_for(*, quiet: bool) -> AbstractContextManager[Reporter]:
@@ -80,9 +75,6 @@ class _Bars(_Nobody):
     """A bar for each step that runs; finished ones leave their line above."""
 
     def __init__(self) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-
         self._progress = Progress(
             SpinnerColumn(),
             TextColumn("{task.description}", markup=False),

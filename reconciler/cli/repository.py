@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 
-from reconciler.core.errors import UsageError
-from reconciler.engine.repository import read_branch
-from reconciler.sources.git import Credentials
-from reconciler.sources.git_address import VERIFY, remote
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    import argparse
-
-    from reconciler.core.parsed import Parsed
-    from reconciler.engine.machine import Machine
-    from reconciler.sources.git_address import Remote
+from reconciler.domain.errors import UsageError
+from reconciler.engine.machine import Machine
+from reconciler.manifests.parsed import Parsed
+from reconciler.operations.repository import read_branch
+from reconciler.sources.git.address import VERIFY, Remote, remote
+from reconciler.sources.git.source import Credentials
 
 LONGEST_TOKEN = 4096
 

@@ -8,10 +8,9 @@ work with these pins): int8 is rounded before the builder, fp16 after it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from reconciler.core.release import Recipe
+from reconciler.domain.release import Recipe
 
 Passes = dict[str, dict[str, Any]]
 

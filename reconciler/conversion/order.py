@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
-from reconciler.core.manifest import Target
-from reconciler.core.release import Recipe
-from reconciler.core.value import as_dict, value
+from reconciler.domain.manifest import Target
+from reconciler.domain.release import Recipe
+from reconciler.domain.value import as_dict
 
+# Why a conversion was ended, as the worker reports it.
+MEMORY_LIMIT, DISK_LIMIT, PROCESS_LIMIT = "MemoryLimit", "DiskLimit", "ProcessLimit"
 NO_NETWORK = "RECONCILER_LEAVE_NETWORK"  # in the worker's environment: leave it at once
 
 
-@value
+@dataclass(frozen=True, kw_only=True)
 class Bounds:
     """What one conversion may use, and what it may read besides its scratch folder where Landlock says so (empty: what
     the worker sees). 0: no limit."""
@@ -21,7 +24,7 @@ class Bounds:
     readable: tuple[str, ...] = ()
 
 
-@value
+@dataclass(frozen=True, kw_only=True)
 class Order:
     """One conversion. All paths are absolute; `scratch` exists, is empty, is deleted by whoever ordered, and holds all
     that is written, `output` too."""

@@ -5,12 +5,9 @@ from __future__ import annotations
 
 import random
 import threading
+from collections.abc import Callable
 
 from reconciler.engine import log
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 FIRST, LONGEST = 1.0, 300.0  # seconds between tries
 AFTER_A_BUG = 300.0

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from reconciler.daemon.pacing import backoff, jittered
 from reconciler.daemon.state import Moment
+from reconciler.engine.machine import Machine
+from reconciler.manifests.parsed import Parsed
+from reconciler.operations.repository import Branch
 from reconciler.sources.manifests import load
-
-if TYPE_CHECKING:
-    from reconciler.core.parsed import Parsed
-    from reconciler.engine.machine import Machine
-    from reconciler.engine.repository import Branch
 
 
 class Declarations(Protocol):

@@ -7,12 +7,9 @@ import hashlib
 import hmac
 import threading
 import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from reconciler.host.reading import read_whole
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
 
 BODY_LIMIT = 25 << 20  # bytes; GitHub sends no more. Only the running digest is held
 SECRET_LIMIT = 4096

@@ -9,36 +9,31 @@ from __future__ import annotations
 
 import os
 import time
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Set
+from typing import Protocol
 
-from reconciler.core.errors import ReconcilerError, refused
 from reconciler.daemon import wake as reasons
+from reconciler.daemon.declarations import Declarations
 from reconciler.daemon.pacing import FILES, Crowding, backoff, jittered, seconds_until
 from reconciler.daemon.reporting import Summaries
-from reconciler.daemon.state import Moment, counted
-from reconciler.daemon.watching import wanted
+from reconciler.daemon.service import Pulse, Service
+from reconciler.daemon.state import Board, Moment, counted
+from reconciler.daemon.wake import Wake
+from reconciler.daemon.watching import Watcher, wanted
+from reconciler.domain.changes import Change
+from reconciler.domain.errors import ReconcilerError, refused
 from reconciler.engine import log
+from reconciler.engine.machine import Machine
+from reconciler.engine.options import PassResult
 from reconciler.engine.refusals import noted
 from reconciler.host import durable
-
-if TYPE_CHECKING:
-    from collections.abc import Set
-
-    from reconciler.core.changes import Change
-    from reconciler.core.parsed import Parsed
-    from reconciler.daemon.declarations import Declarations
-    from reconciler.daemon.service import Pulse, Service
-    from reconciler.daemon.state import Board
-    from reconciler.daemon.wake import Wake
-    from reconciler.daemon.watching import Watcher
-    from reconciler.engine.machine import Machine
-    from reconciler.engine.options import PassResult
+from reconciler.manifests.parsed import Parsed
 
 ASKED = frozenset({reasons.SIGHUP, reasons.WEBHOOK})
 
 
 class Passes(Protocol):
-    """What makes a pass: `engine.keeping.Keeping`."""
+    """What makes a pass: `engine.reconciler.Keeping`."""
 
     def run_pass(self, parsed: Parsed) -> PassResult: ...
 

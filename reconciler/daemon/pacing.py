@@ -4,12 +4,10 @@ wait."""
 from __future__ import annotations
 
 import random
+from collections.abc import Callable, Set
+from datetime import UTC, datetime
 
 from reconciler.daemon.wake import DECLARATIONS, MACHINE, WATCHING
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable, Set
 
 JITTER = 0.1  # of the interval, either way: machines that began together do not ask together
 FIRST_BACKOFF = 60.0  # seconds; or the interval, where that is shorter
@@ -33,8 +31,6 @@ def backoff(failures: int, interval: float) -> float:
 
 def seconds_until(moment: str) -> float:
     """To an RFC 3339 time that a record names; a second at least, so that a clock which jumps cannot hurry the loop."""
-    from datetime import UTC, datetime  # only when something waits for a time
-
     return max((datetime.fromisoformat(moment) - datetime.now(UTC)).total_seconds(), SOONEST)
 
 

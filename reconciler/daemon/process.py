@@ -6,11 +6,10 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+from dataclasses import dataclass
 
-from reconciler.core.value import value
 
-
-@value
+@dataclass(frozen=True, kw_only=True)
 class Process:
     """`resident` is None where the system does not tell it cheaply (it does on Linux)."""
 

@@ -7,20 +7,15 @@ must not fill a disk. One that somebody asked for (a signal, a webhook, a change
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterable, Set
 
-from reconciler.core.changes import RAILS, REASONS
-from reconciler.core.escape import one_line
 from reconciler.daemon.wake import INTERVAL, WATCHING
+from reconciler.domain.changes import RAILS, REASONS, Change, Held, Outcome
+from reconciler.domain.errors import Problem
+from reconciler.domain.escape import one_line
 from reconciler.engine import log
+from reconciler.engine.options import PassResult
 from reconciler.engine.report import Silent
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Set
-
-    from reconciler.core.changes import Change, Held, Outcome
-    from reconciler.core.errors import Problem
-    from reconciler.engine.options import PassResult
 
 QUIET = 3600.0  # seconds without a line about passes that change nothing
 

@@ -8,11 +8,13 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Iterator
 from functools import partial
 
 from reconciler.daemon import wake as reasons
+from reconciler.daemon.declarations import Declarations
 from reconciler.daemon.loop import Loop
-from reconciler.daemon.outside import opened
+from reconciler.daemon.outlets import Outside, opened
 from reconciler.daemon.reporting import Steps
 from reconciler.daemon.scrubbing import scrubbing
 from reconciler.daemon.service import Pulse, Service
@@ -20,16 +22,9 @@ from reconciler.daemon.state import Board, Moment, State
 from reconciler.daemon.wake import Wake
 from reconciler.daemon.watching import Watcher
 from reconciler.engine import log
-from reconciler.engine.keeping import Keeping
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from reconciler.daemon.declarations import Declarations
-    from reconciler.daemon.outside import Outside
-    from reconciler.engine.machine import Machine
-    from reconciler.engine.options import Options
+from reconciler.engine.machine import Machine
+from reconciler.engine.options import Options
+from reconciler.engine.reconciler import Keeping
 
 LAST_MOMENT = (
     9.0  # seconds from the first signal to the end, whatever still goes on: managers wait at least ten

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
 from functools import partial
 
 from reconciler.daemon import wake as reasons
 from reconciler.daemon.background import Background
+from reconciler.daemon.wake import Wake
+from reconciler.engine.machine import Machine
 from reconciler.engine.scrub import Scrub
-from reconciler.records import scrubbed
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from reconciler.daemon.wake import Wake
-    from reconciler.engine.machine import Machine
+from reconciler.state import scrubbed
 
 
 @contextlib.contextmanager

@@ -5,12 +5,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 import threading
 import time
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from collections.abc import Mapping
 
 # A pass in which no step begins, ends or tells of progress for so long hangs. Hashing a hundred gigabytes takes less.
 PATIENCE = 900.0
@@ -25,8 +23,6 @@ class Service:
     def tell(self, *lines: str) -> None:
         if self._address[:1] not in ("/", "@"):
             return
-        import socket
-
         address = "\0" + self._address[1:] if self._address.startswith("@") else self._address
         with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as connection:
             connection.setblocking(False)

@@ -4,23 +4,20 @@ read whenever they like. They hold the board, not the loop."""
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
 
-from reconciler.core.value import fresh, replace, value
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from reconciler.core.changes import Change
-    from reconciler.core.gates import Verdict
-    from reconciler.core.recorded import Condition
+from reconciler.domain.changes import Change
+from reconciler.domain.recorded import Condition
+from reconciler.domain.verdict import Verdict
 
 # How a pass ends: `converged`; `partly` (something failed, was refused, is held back or still runs); `failed` (it could
 # not be carried out at all: catalog broken, disk full, a bug).
 RESULTS = ("converged", "partly", "failed")
 
 
-@value
+@dataclass(frozen=True, kw_only=True)
 class Moment:
     """A time to show (`unix`, seconds) and the same one to reckon with (`ticks`): the clock of the wall may be set."""
 
@@ -37,7 +34,7 @@ class Moment:
         return time.monotonic() - self.ticks
 
 
-@value
+@dataclass(frozen=True, kw_only=True)
 class State:
     """`ready` once a first pass has ended, however. `passes` counts by RESULTS, `wakes` by reason, `conditions` are by
     variant and type, `sizes` the served bytes and `verdicts` what is known of its gates by variant."""
@@ -46,8 +43,8 @@ class State:
     interval: float
     revision_from: str  # `folder`, or the repository's URL
     ready: bool = False
-    passes: Mapping[str, int] = fresh(factory=dict)
-    wakes: Mapping[str, int] = fresh(factory=dict)
+    passes: Mapping[str, int] = field(default_factory=dict)
+    wakes: Mapping[str, int] = field(default_factory=dict)
     last_pass: Moment | None = None  # when it ended
     last_pass_seconds: float = 0.0
     last_result: str = ""
@@ -55,9 +52,9 @@ class State:
     next_pass: Moment | None = None  # None while one runs
     attempted: str = ""
     applied: str = ""
-    conditions: Mapping[str, Mapping[str, Condition]] = fresh(factory=dict)
-    sizes: Mapping[str, int] = fresh(factory=dict)
-    verdicts: Mapping[str, tuple[Verdict, ...]] = fresh(factory=dict)
+    conditions: Mapping[str, Mapping[str, Condition]] = field(default_factory=dict)
+    sizes: Mapping[str, int] = field(default_factory=dict)
+    verdicts: Mapping[str, tuple[Verdict, ...]] = field(default_factory=dict)
     problems: int = 0
     running: tuple[Change, ...] = ()
     last_fetch: Moment | None = (
@@ -77,7 +74,7 @@ class Board:
     def state(self) -> State:
         return self._state
 
-    def update(self, **changes: object) -> None:
+    def update(self, **changes: Any) -> None:
         """Called by the loop's thread only."""
         self._state = replace(self._state, **changes)
 

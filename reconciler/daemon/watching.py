@@ -8,22 +8,17 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from functools import partial
 
-from reconciler.core.value import value
-from reconciler.daemon.wake import DECLARATIONS, MACHINE
+from watchfiles._rust_notify import RustNotify
+
+from reconciler.backends.foundry.index import INDEX
+from reconciler.daemon.wake import DECLARATIONS, MACHINE, Wake
 from reconciler.engine import log
-from reconciler.serving.index import INDEX
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
-
-    from watchfiles._rust_notify import RustNotify
-
-    from reconciler.core.parsed import Parsed
-    from reconciler.daemon.wake import Wake
-    from reconciler.engine.machine import Machine
+from reconciler.engine.machine import Machine
+from reconciler.manifests.parsed import Parsed
 
 STEP = 250  # milliseconds without another change, then the loop is woken
 DEBOUNCE = 1000  # milliseconds; it is woken by then, however much changes
@@ -31,7 +26,7 @@ DEBOUNCE = 1000  # milliseconds; it is woken by then, however much changes
 PASSING = (".swp", ".swx", ".swpx", "~", ".tmp", ".lock")
 
 
-@value
+@dataclass(frozen=True, kw_only=True)
 class Wanted:
     """Folders to watch with all that is below them, by the reason that they give; and one to watch by itself."""
 
@@ -77,8 +72,6 @@ class Watcher:
     def _begin(self, paths: list[str], recursive: bool, reason_of: Callable[[str], str | None]) -> None:
         """Made here and not in the thread, so that what changes after `watch` is seen. watchfiles' own generator makes
         it when it is first asked."""
-        from watchfiles._rust_notify import RustNotify
-
         try:
             notify = RustNotify(paths, False, False, 0, recursive, True)
         except Exception as error:  # noqa: BLE001 - without watching there is still the interval

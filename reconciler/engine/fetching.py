@@ -1,22 +1,19 @@
 """Bring one source from the hub onto this machine: hours of work that touch nothing but the shelf's partial folder. The
-pass that finds it done publishes it there (engine.long_work)."""
+pass that finds it done publishes it there (engine.job_queue)."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 
-from reconciler.core.errors import DiskFull
-from reconciler.core.plan_fetch import RESERVE
-from reconciler.core.render import size_text
-from reconciler.engine.machine import disk_free
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from reconciler.core.hub import HubSource
-    from reconciler.engine.machine import Machine
-    from reconciler.sources.hub import Hub
+from reconciler.domain.errors import DiskFull
+from reconciler.domain.hub import HubSource
+from reconciler.domain.units import size_text
+from reconciler.engine.machine import Machine, disk_free
+from reconciler.planner.plan_fetch import RESERVE
+from reconciler.sources.hub.access import HubAccess
+from reconciler.sources.hub.fetch import Fetch
+from reconciler.sources.hub.source import Hub
 
 
 def fetch(
@@ -31,10 +28,6 @@ def fetch(
 ) -> None:
     """Leaves every file in the partial folder, compared with the lock. `missing` are the bytes that the plan counted;
     `home` is for the child alone; `on_hub` gets what can be cancelled."""
-    from reconciler.sources.hub import Hub
-    from reconciler.sources.hub_access import HubAccess
-    from reconciler.sources.hub_fetch import Fetch
-
     _require_room(missing, machine)
     folder = machine.shelf.begin(source)
     access = HubAccess.of(os.environ, token_file)  # now: a token in a file may have been renewed

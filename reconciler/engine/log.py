@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import sys
+from collections.abc import Iterator
 from functools import lru_cache
+from typing import Any
 
-from reconciler.core.escape import for_terminal
+import structlog
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from typing import Any
+from reconciler.domain.escape import for_terminal
 
 _talkative = False
 _unsaid: frozenset[str] = frozenset()
@@ -39,8 +38,6 @@ def warning(event: str, **facts: object) -> None:
 @contextlib.contextmanager
 def bound(**facts: object) -> Iterator[None]:
     """Every line says these facts too, until the end of the block."""
-    import structlog
-
     _logger()
     with structlog.contextvars.bound_contextvars(**facts):
         yield
@@ -53,8 +50,6 @@ def bug(event: str, error: Exception, **facts: object) -> None:
 
 @lru_cache(maxsize=1)
 def _logger() -> Any:
-    import structlog
-
     readable = sys.stderr.isatty()
     rendering: list[Any] = (
         [_shown_safely, structlog.dev.ConsoleRenderer()]

@@ -4,40 +4,38 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 
-from reconciler.artifacts.store import ArtifactStore
-from reconciler.core.errors import UsageError
-from reconciler.core.facts import Traits
-from reconciler.core.layout import Layout
-from reconciler.core.observed import Observed
-from reconciler.core.suspension import still_on
-from reconciler.core.value import replace, value
+from reconciler.backends.foundry.folder import inspect
+from reconciler.backends.foundry.index import read_index
+from reconciler.domain.errors import UsageError
+from reconciler.domain.facts import Traits
+from reconciler.domain.layout import Layout
+from reconciler.domain.observed import Observed, ServedFolder
+from reconciler.domain.recorded import Recorded
+from reconciler.domain.release import Artifact
+from reconciler.domain.suspension import still_on
 from reconciler.engine.runtime import NOTHING, of_this_runtime
 from reconciler.host.clock import now
 from reconciler.host.durable import is_temporary
 from reconciler.host.facts import host_name, read_facts
+from reconciler.host.lock import hold
 from reconciler.host.owner import make_owner, read_owner
 from reconciler.host.stamps import StampBook
-from reconciler.records.records import Records
-from reconciler.serving.folder import inspect
-from reconciler.serving.index import read_index
-from reconciler.sources.hub_shelf import Shelf
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
-
-    from reconciler.core.observed import ServedFolder
-    from reconciler.core.recorded import Recorded
-    from reconciler.core.release import Artifact
-
+from reconciler.host.usage import bytes_below
+from reconciler.manifests.selector import labels_of
+from reconciler.sources.hub.cache import Shelf
+from reconciler.state.records import Records
+from reconciler.store.artifact_store import ArtifactStore
 
 # What may lie in a folder before the first apply: a checkout's state/ holds a README.
 NO_TRAITS = Traits()
 OURS = frozenset({"README.md", ".gitignore", "lock", "lock.holder", "records", "mirror.git", "lost+found"})
 
 
-@value
+@dataclass(frozen=True, kw_only=True)
 class Machine:
     """`cache` is Foundry Local's model_cache_dir; `owner` is this root's mark ("" before the first apply)."""
 
@@ -70,8 +68,6 @@ def open_machine(root: str, cache: str, traits: Traits = NO_TRAITS) -> Machine:
 @contextlib.contextmanager
 def locked_machine(root: str, cache: str, *, command: str, traits: Traits = NO_TRAITS) -> Iterator[Machine]:
     """The machine, ours to change. Draws this root's owner mark the first time. Raises LockHeld."""
-    from reconciler.host.lock import hold
-
     layout = Layout(os.path.realpath(root))
     _refuse_foreign(layout)
     with hold(layout.lock, command=command):
@@ -85,8 +81,6 @@ def machine_name(machine: Machine) -> str:
 
 def machine_labels(machine: Machine) -> dict[str, str]:
     """Those of its configuration, and its own facts."""
-    from reconciler.core.selector import labels_of  # only where a model selects
-
     return labels_of(machine_name(machine), machine.traits.labels, read_facts())
 
 
@@ -94,8 +88,6 @@ def machine_labels(machine: Machine) -> dict[str, str]:
 def machine_to_suspend(root: str, cache: str, *, command: str) -> Iterator[Machine]:
     """The machine, of which only the suspensions are ours to change: a daemon holds the root's lock for all its life,
     and must not stand between a person and the brake. Raises LockHeld when somebody else is just suspending."""
-    from reconciler.host.lock import hold
-
     layout = Layout(os.path.realpath(root))
     _refuse_foreign(layout)
     with hold(os.path.join(layout.suspended, "lock"), command=command):
@@ -230,8 +222,6 @@ def _names(path: str) -> list[str]:
 
 def disk_used(machine: Machine) -> int:
     """Bytes of this root."""
-    from reconciler.host.usage import bytes_below
-
     return bytes_below(machine.layout.root)
 
 
@@ -243,6 +233,4 @@ def disk_free(root: str) -> int:
     if hasattr(os, "statvfs"):
         facts = os.statvfs(path)
         return facts.f_bavail * facts.f_frsize
-    import shutil  # 10 ms of compression modules: only where there is no statvfs (Windows)
-
     return shutil.disk_usage(path).free

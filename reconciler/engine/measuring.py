@@ -1,4 +1,4 @@
-"""What gates ask for and takes long (fidelity, speed, endurance), measured beside the passes (engine.long_work).
+"""What gates ask for and takes long (fidelity, speed, endurance), measured beside the passes (engine.job_queue).
 
 Begun in a pass's thread: the candidate is put together, what is known is read. Then measured in a thread, in a runtime
 of its own on a throw-away catalog. Then kept and judged, in a pass's thread again. A release that serves already is
@@ -9,22 +9,19 @@ from __future__ import annotations
 
 import os
 
-from reconciler.core.errors import Cancelled, ConversionFailed, ConverterLost, PermanentError
-from reconciler.core.gates import needed, owed
-from reconciler.core.measured import Measured
-from reconciler.core.plan_measure import ANEW
-from reconciler.engine.carry_out import assemble_release
-from reconciler.engine.proving import rejected, require
+from reconciler.backends.foundry.foundry import Foundry
+from reconciler.conversion.client.job_client import Attempt
+from reconciler.domain.changes import Change
+from reconciler.domain.errors import Cancelled, ConversionFailed, ConverterLost, PermanentError
+from reconciler.domain.measured import Fidelity, Measured
+from reconciler.engine.candidate_check import rejected, require
+from reconciler.engine.executor import assemble_release
+from reconciler.engine.job import Job
+from reconciler.engine.pass_context import PassContext
+from reconciler.gates.judgement import needed, owed
+from reconciler.gates.measuring.rehearsal import Rehearsal
 from reconciler.host import durable
-from reconciler.serving.foundry import Foundry
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from reconciler.core.changes import Change
-    from reconciler.core.measured import Fidelity
-    from reconciler.engine.carry_out import Execution
-    from reconciler.engine.long_work import Job
-
+from reconciler.planner.plan_measure import ANEW
 
 UNMEASURED = "`fidelity: {skip: <why>}` in its gates does without"
 
@@ -32,7 +29,7 @@ UNMEASURED = "`fidelity: {skip: <why>}` in its gates does without"
 class Measuring:
     """One release. `begin`, `keep` and `require` in a pass's thread, `run` in another."""
 
-    def __init__(self, change: Change, execution: Execution, home: str) -> None:
+    def __init__(self, change: Change, execution: PassContext, home: str) -> None:
         self._change, self._execution, self._home = change, execution, home
         self._wanted = execution.wanted(change.variant)
         release, known = self._wanted.release, execution.known()
@@ -89,8 +86,6 @@ class Measuring:
 
     def _compared(self, job: Job) -> Fidelity:
         """What cannot be compared is not served: nobody would know what it says."""
-        from reconciler.conversion.following import Attempt
-
         source = self._execution.source(self._change.build_key)
         attempt = Attempt()
         job.when_cancelled(attempt.cancel)
@@ -111,8 +106,6 @@ class Measuring:
             raise kind(said, code="FidelityUnmeasured", hint=f"{error.hint}; {UNMEASURED}") from None
 
     def _rehearse(self, job: Job) -> None:
-        from reconciler.verification.rehearsal import Rehearsal
-
         catalog = os.path.join(self._home, "catalog")
         durable.make_folder(catalog)
         logs = self._execution.machine.layout.logs

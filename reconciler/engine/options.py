@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from reconciler.core.changes import WISHES
-from reconciler.core.value import value
+from collections.abc import Callable
+from dataclasses import dataclass
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from reconciler.conversion.converter import Converter
-    from reconciler.core.changes import Change, Outcome, Plan
-    from reconciler.engine.resolve import Resolution
-    from reconciler.serving.foundry import Foundry
+from reconciler.backends.foundry.foundry import Foundry
+from reconciler.conversion.client.converter import Converter
+from reconciler.domain.changes import WISHES, Change, Outcome, Plan
+from reconciler.engine.resolve import Resolution
 
 
-@value
+@dataclass(frozen=True, kw_only=True)
 class Options:
     """`jobs` conversions at a time; `conversion_timeout` in seconds and `conversion_memory` in bytes (0: most
     of the machine's), each, in a `cage` ("auto", "require", "off"); `retry` forgets remembered failures first.
@@ -34,7 +30,7 @@ class Options:
     make_runtime: Callable[[str, str, str], Foundry] | None = None
 
 
-@value
+@dataclass(frozen=True, kw_only=True)
 class PassResult:
     """`remaining` is what a second look still finds to do: empty when the pass converged. `running` is the long work
     that goes on beside; what remains because of it has not failed to converge. `unrecorded` says why the records

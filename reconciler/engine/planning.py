@@ -2,32 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Container, Mapping
+from dataclasses import dataclass, replace
 from functools import partial
 
-from reconciler.core.failures import without_backoff
-from reconciler.core.plan import make_plan
-from reconciler.core.rollback import effective
-from reconciler.core.value import replace, value
-from reconciler.engine.machine import machine_labels, observe, recall
-from reconciler.engine.resolve import resolve
+from reconciler.domain.changes import Plan
+from reconciler.domain.failures import RememberedFailure, without_backoff
+from reconciler.domain.observed import Observed
+from reconciler.domain.recorded import Recorded
+from reconciler.engine.machine import Machine, machine_labels, observe, recall
+from reconciler.engine.resolve import Resolution, resolve
 from reconciler.engine.runtime import NOTHING
 from reconciler.host.clock import now
 from reconciler.host.mapped import mapped_folders
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Container, Mapping
-
-    from reconciler.core.changes import Plan
-    from reconciler.core.failures import RememberedFailure
-    from reconciler.core.observed import Observed
-    from reconciler.core.parsed import Parsed
-    from reconciler.core.recorded import Recorded
-    from reconciler.engine.machine import Machine
-    from reconciler.engine.resolve import Resolution
+from reconciler.manifests.parsed import Parsed
+from reconciler.planner.plan import make_plan
+from reconciler.planner.rollback import effective
 
 
-@value
+@dataclass(frozen=True, kw_only=True)
 class Look:
     """One look at the whole world, and what follows from it."""
 

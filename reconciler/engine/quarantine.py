@@ -9,20 +9,16 @@ import os
 import time
 from math import inf
 
-from reconciler.core.quarantine import aged, is_ours, left
-from reconciler.core.render import size_text
+from reconciler.domain.layout import Layout
+from reconciler.domain.quarantine import Ages, aged, is_ours, left
+from reconciler.domain.units import size_text
+from reconciler.engine.machine import Machine
 from reconciler.engine.refusals import noted
 from reconciler.host import durable
 from reconciler.host.clock import now
 from reconciler.host.own_path import is_plain
 from reconciler.host.usage import bytes_below
-from reconciler.records.quarantined import read_ages, write_ages
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from reconciler.core.layout import Layout
-    from reconciler.core.quarantine import Ages
-    from reconciler.engine.machine import Machine
+from reconciler.state.quarantined import read_ages, write_ages
 
 
 def quarantine_folder(layout: Layout) -> str:

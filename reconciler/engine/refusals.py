@@ -4,13 +4,10 @@ goes on: a full or a failing disk must not keep a pass from what it still can do
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
 
-from reconciler.core.errors import HostRefused, refused
+from reconciler.domain.errors import HostRefused, refused
 from reconciler.engine import log
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 
 class Refusals:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
-if TYPE_CHECKING:
-    from reconciler.core.changes import Change, Outcome
+from reconciler.domain.changes import Change, Outcome
 
 
 class Reporter(Protocol):

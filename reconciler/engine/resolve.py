@@ -3,45 +3,42 @@ only), asks whether the tool chain converts it rightly, and predicts the bytes."
 
 from __future__ import annotations
 
-from reconciler.core.architectures import refusal
-from reconciler.core.desired import Desired, Wanted
-from reconciler.core.errors import Problem
-from reconciler.core.hub import Fetch
-from reconciler.core.manifest import variant_name
-from reconciler.core.prediction import predict_bytes, predict_peak_bytes
-from reconciler.core.quantization import honoured_options
-from reconciler.core.release import Recipe, Release
-from reconciler.core.toolchain import tools_for
-from reconciler.core.value import as_dict, fresh, replace, value
-from reconciler.engine import complaints
-from reconciler.sources.folders import OnDisk
-from reconciler.sources.hub_shelf import unseen
+from collections.abc import Container, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Protocol
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Container, Iterable, Mapping
-    from typing import Protocol
-
-    from reconciler.core.hub import HubSource
-    from reconciler.core.manifest import Model, Quantization
-    from reconciler.core.parse import Parsed
-    from reconciler.core.source_model import SourceAdapter, SourceModel
-    from reconciler.host.stamps import StampBook
-    from reconciler.sources.hub_shelf import Shelf, Shelved
-
-    class Folders(Protocol):
-        """Where model folders are looked at, by path: on this disk, or in the objects of git."""
-
-        def source(self, path: str) -> SourceModel: ...
-
-        def adapter(self, path: str) -> SourceAdapter: ...
-
-        def special_tokens(self, path: str) -> frozenset[str] | None: ...
-
-        def hub(self, source: HubSource) -> Shelved: ...
+from reconciler.conversion.architectures import refusal
+from reconciler.conversion.prediction import predict_bytes, predict_peak_bytes
+from reconciler.conversion.toolchain import tools_for
+from reconciler.domain.desired import Desired, Wanted
+from reconciler.domain.errors import Problem
+from reconciler.domain.hub import Fetch, HubSource
+from reconciler.domain.manifest import Model, Quantization, variant_name
+from reconciler.domain.quantization import honoured_options
+from reconciler.domain.release import Recipe, Release
+from reconciler.domain.source_model import SourceAdapter, SourceModel
+from reconciler.domain.value import as_dict
+from reconciler.engine import source_problems as complaints
+from reconciler.host.stamps import StampBook
+from reconciler.manifests.parse import Parsed
+from reconciler.manifests.selector import mismatch
+from reconciler.sources.hub.cache import Shelf, Shelved, unseen
+from reconciler.sources.on_disk import OnDisk
 
 
-@value
+class Folders(Protocol):
+    """Where model folders are looked at, by path: on this disk, or in the objects of git."""
+
+    def source(self, path: str) -> SourceModel: ...
+
+    def adapter(self, path: str) -> SourceAdapter: ...
+
+    def special_tokens(self, path: str) -> frozenset[str] | None: ...
+
+    def hub(self, source: HubSource) -> Shelved: ...
+
+
+@dataclass(frozen=True, kw_only=True)
 class Resolution:
     """`sources` are the inspected folders by build key: what a conversion starts from. `fetches` are, by digest, what
     the hub has to give first."""
@@ -50,10 +47,10 @@ class Resolution:
     problems: tuple[Problem, ...]
     warnings: tuple[Problem, ...]
     sources: dict[str, Source]
-    fetches: dict[str, HubSource] = fresh(factory=dict)
+    fetches: dict[str, HubSource] = field(default_factory=dict)
 
 
-@value
+@dataclass(frozen=True, kw_only=True)
 class Source:
     """What the converter is given for one build key."""
 
@@ -109,7 +106,7 @@ def resolve_in(
     )
 
 
-@value
+@dataclass(frozen=True, kw_only=True)
 class _Resolved:
     wanted: tuple[Wanted, ...] = ()
     problems: tuple[Problem, ...] = ()
@@ -120,8 +117,6 @@ class _Resolved:
 def _not_selected(models: Iterable[Model], labels: Mapping[str, str] | None) -> dict[str, str]:
     if labels is None:
         return {}
-    from reconciler.core.selector import mismatch
-
     why = {m.name: mismatch(m.node_selector, labels) for m in models if m.node_selector is not None}
     return {name: said for name, said in why.items() if said}
 

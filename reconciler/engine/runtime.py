@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 
-from reconciler.core.measured import Known
-from reconciler.core.value import replace, value
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+from reconciler.domain.measured import Known
 
 _ENDING = ".dist-info"
 NOTHING: dict[str, str] = {}
 
 
-@value
+@dataclass(frozen=True, kw_only=True)
 class Runtime:
     """`known` is what was measured with the libraries that are here, `installed` their versions, `outdated` the
     releases that were measured with others, and with which."""

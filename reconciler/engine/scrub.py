@@ -12,21 +12,17 @@ from __future__ import annotations
 import contextlib
 import os
 import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 
-from reconciler.core.errors import DiskFull
-from reconciler.core.scrubbed import Round, Scrubbed
-from reconciler.core.value import replace
+from reconciler.domain.errors import DiskFull
 from reconciler.engine import log
+from reconciler.engine.machine import Machine
 from reconciler.host.clock import now, seconds_between
 from reconciler.host.durable import is_temporary
 from reconciler.host.slow_reading import SLICE, SlowFile, step_back
-from reconciler.records.scrubbed import read_scrubbed, write_scrubbed
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from reconciler.engine.machine import Machine
+from reconciler.state.scrub_progress import Round, Scrubbed
+from reconciler.state.scrubbed import read_scrubbed, write_scrubbed
 
 PERIOD = 86_400.0
 SETTLED = 60.0  # seconds after the start, which has other things to do

@@ -4,10 +4,12 @@ variant never stops the others, and each step leaves one outcome: told, and reco
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Container, Sequence
+from dataclasses import replace
 from functools import partial
 
-from reconciler.core.changes import Outcome
-from reconciler.core.errors import (
+from reconciler.domain.changes import Change, Outcome
+from reconciler.domain.errors import (
     Cancelled,
     CatalogBroken,
     PermanentError,
@@ -15,18 +17,11 @@ from reconciler.core.errors import (
     Throttled,
     refused,
 )
-from reconciler.core.value import replace
 from reconciler.engine import log
-from reconciler.engine.carry_out import carry_out
-from reconciler.engine.recording import record_outcome
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Sequence
-
-    from reconciler.core.changes import Change
-    from reconciler.engine.carry_out import Execution
-    from reconciler.engine.report import Reporter
+from reconciler.engine.executor import carry_out
+from reconciler.engine.pass_context import PassContext
+from reconciler.engine.report import Reporter
+from reconciler.engine.status_writer import record_outcome
 
 NOT_WANTED = "nobody wants it any more"
 STOPPED = "reconciler was stopped; the next pass begins it again"
@@ -40,7 +35,7 @@ class Steps:
         self._reporter = reporter
         self._outcomes = outcomes
 
-    def run(self, group: Sequence[Change], execution: Execution) -> None:
+    def run(self, group: Sequence[Change], execution: PassContext) -> None:
         """One variant's changes, in their order."""
         broken: Outcome | None = None
         for change in group:
@@ -52,7 +47,7 @@ class Steps:
             broken = outcome if outcome.status == "failed" else None
 
     def free(
-        self, changes: Sequence[Change], execution: Execution, unused: Callable[[], Container[str]]
+        self, changes: Sequence[Change], execution: PassContext, unused: Callable[[], Container[str]]
     ) -> None:
         """What nothing uses once all has gone well. After a failure something still may, so `unused` looks again and
         says of what that is not so: a full disk wants the rest of it."""
@@ -65,7 +60,7 @@ class Steps:
                 self.run([change], execution)
 
     def step(
-        self, change: Change, act: Callable[[], None], execution: Execution, *, spent: float = 0.0
+        self, change: Change, act: Callable[[], None], execution: PassContext, *, spent: float = 0.0
     ) -> Outcome:
         started = time.monotonic()
         told = Outcome(change=change, status="done")
@@ -77,14 +72,14 @@ class Steps:
             told = _judged(change, error)
         return self._tell(told, execution, spent + time.monotonic() - started)
 
-    def cancelled(self, change: Change, execution: Execution, because: str) -> None:
+    def cancelled(self, change: Change, execution: PassContext, because: str) -> None:
         self._tell(_cancelled(change, because), execution)
 
-    def _skip(self, change: Change, execution: Execution, *, because: Outcome) -> None:
+    def _skip(self, change: Change, execution: PassContext, *, because: Outcome) -> None:
         message = f"{because.change.action} failed: {because.message}"
         self._tell(Outcome(change=change, status="skipped", code=because.code, message=message), execution)
 
-    def _tell(self, outcome: Outcome, execution: Execution, seconds: float = 0.0) -> Outcome:
+    def _tell(self, outcome: Outcome, execution: PassContext, seconds: float = 0.0) -> Outcome:
         outcome = replace(outcome, seconds=seconds)
         self._outcomes.append(outcome)
         record_outcome(execution, outcome)

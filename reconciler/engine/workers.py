@@ -1,20 +1,17 @@
 """The child processes of a pass: the runtime that serves, and the one that rehearses. Each is started when it is first
 needed (or a little earlier, when the plan shows that it will be). The converter is not among them: its work outlives a
-pass (engine.long_work)."""
+pass (engine.job_queue)."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+from reconciler.backends.foundry.foundry import Foundry
+from reconciler.domain.changes import Change
+from reconciler.engine.machine import Machine
 from reconciler.engine.options import Options
+from reconciler.gates.measuring.rehearsal import Rehearsal
 from reconciler.host.durable import make_folder
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from reconciler.core.changes import Change
-    from reconciler.engine.machine import Machine
-    from reconciler.serving.foundry import Foundry
-    from reconciler.verification.rehearsal import Rehearsal
 
 CATALOG, REHEARSAL = "rehearsal-catalog", "rehearsal"
 AS_USUAL = Options()
@@ -54,7 +51,7 @@ class Workers:
     def rehearsal(self) -> Rehearsal:
         """The same runtime on a private, throw-away catalog."""
         if self._rehearsal is None:
-            from reconciler.verification.rehearsal import Rehearsal
+            from reconciler.gates.measuring.rehearsal import Rehearsal
 
             catalog = self._machine.layout.at("staging", CATALOG)
             make_folder(catalog)
@@ -67,8 +64,6 @@ class Workers:
         scratch, log = layout.at("staging", name), layout.at("logs", f"{name}.log")
         if self._options.make_runtime is not None:
             return self._options.make_runtime(cache, scratch, log)
-        from reconciler.serving.foundry import Foundry
-
         confined = name == REHEARSAL and self._options.cage != "off"
         return Foundry(cache, scratch=scratch, log=log, confined=confined)
 

@@ -15,15 +15,12 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING
 
-from reconciler.core.errors import ReconcilerError
-from reconciler.core.value import value
+from reconciler.domain.errors import ReconcilerError
 from reconciler.host import landlock
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 WISHES = ("auto", "require", "off")
 BUBBLEWRAP, LANDLOCK_NETNS, LANDLOCK, LIMITS = "bubblewrap", "landlock+netns", "landlock", "limits"
@@ -55,7 +52,7 @@ class CageMissing(ReconcilerError):
     code = "CageMissing"
 
 
-@value
+@dataclass(frozen=True, kw_only=True)
 class Cage:
     """`why` a better one is not there."""
 

@@ -1,6 +1,6 @@
 """A child process that answers calls: one JSON document a line, over its standard input and output.
 
-    with Child(module="reconciler.serving.foundry_worker", environment=..., log=..., directory=...) as child:
+    with Child(module="reconciler.backends.foundry.worker", environment=..., log=..., directory=...) as child:
         child.call("load", {"id": "x:1"}, timeout=30.0)
 
 Native code may crash, hang or print anything; so it lives here, in a process group of its own, with a time
@@ -25,7 +25,7 @@ from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import IO, Any
 
-from reconciler.core.errors import ReconcilerError
+from reconciler.domain.errors import ReconcilerError
 from reconciler.host import durable, family
 from reconciler.host.child_side import LINE_LIMIT, PARENT_VARIABLE
 

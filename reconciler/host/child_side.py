@@ -19,7 +19,7 @@ import traceback
 from collections.abc import Callable, Mapping
 from typing import Any, BinaryIO
 
-from reconciler.core.errors import ReconcilerError
+from reconciler.domain.errors import ReconcilerError
 
 Json = dict[str, Any]
 Emit = Callable[[Json], None]

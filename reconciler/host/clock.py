@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import calendar
 import time
 
 FORM = "%Y-%m-%dT%H:%M:%SZ"
@@ -20,8 +21,6 @@ def seconds_between(earlier: str, later: str) -> float:
 
 def unix(moment: str) -> float | None:
     """Seconds since 1970; None for what is no time."""
-    import calendar
-
     try:
         return float(calendar.timegm(time.strptime(moment, FORM)))
     except ValueError:

@@ -13,18 +13,17 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
+import hashlib
 import os
 import re
 import stat
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from typing import BinaryIO
 
-from reconciler.core.errors import refused
-from reconciler.core.release import ALWAYS_COPIED
-
-TYPE_CHECKING = False  # `typing` costs 10 ms, and `plan` comes through here
-if TYPE_CHECKING:
-    from typing import BinaryIO
+from reconciler.domain.errors import refused
+from reconciler.domain.release import ALWAYS_COPIED
 
 CHUNK = 1 << 20
 FICLONE = 0x40049409
@@ -167,8 +166,6 @@ def share(source: str, destination: str) -> str:
 
 def copy_hashed(source: str, destination: str, mode: int = 0o444) -> tuple[str, int]:
     """Copy into a new file; the digest and size are those of the bytes that were written."""
-    import hashlib  # with OpenSSL, 3 ms: `plan` comes through this module and copies nothing
-
     with full_disk_named(destination), open(source, "rb") as original:
         hashing, size = hashlib.sha256(), 0
         with _new_file(destination, mode) as copy:
@@ -318,8 +315,6 @@ def _reflink(source: str, destination: str) -> bool:
     """Only an attempt: where it fails for whatever reason, the next way says what is wrong."""
     if not sys.platform.startswith("linux"):
         return False
-    import fcntl
-
     try:
         with open(source, "rb") as original, _new_file(destination, 0o444) as clone:
             fcntl.ioctl(clone.fileno(), FICLONE, original.fileno())

@@ -10,12 +10,9 @@ import errno
 import hashlib
 import os
 import stat
+from collections.abc import Callable
 
 from reconciler.host.stamps import StampBook
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 CHUNK = 4 << 20
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import sys
+from collections.abc import Iterator
+from importlib.util import find_spec
 
-from reconciler.core.facts import Facts
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from reconciler.domain.facts import Facts
 
 _OS = {"win32": "windows", "cygwin": "windows"}
 _ARCH = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "i686": "386", "i386": "386"}
@@ -79,8 +78,6 @@ def memory_bytes() -> int:
 
 
 def _windows_memory() -> int:
-    import ctypes
-
     kilobytes = ctypes.c_ulonglong(0)
     library = getattr(ctypes, "windll").kernel32  # noqa: B009 - type checkers elsewhere do not know it
     return (
@@ -96,8 +93,6 @@ def _providers() -> tuple[str, ...]:
 
 
 def _library_names() -> Iterator[str]:
-    from importlib.util import find_spec  # finds a top-level package without importing it
-
     for package in _PACKAGES:
         spec = find_spec(package)
         for folder in (spec.submodule_search_locations or ()) if spec else ():

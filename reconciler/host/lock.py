@@ -11,10 +11,11 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import socket
 from collections.abc import Iterator
+from dataclasses import dataclass
 
-from reconciler.core.errors import HostRefused, LockHeld
-from reconciler.core.value import value
+from reconciler.domain.errors import HostRefused, LockHeld
 from reconciler.host import durable
 from reconciler.host.clock import now
 
@@ -45,7 +46,7 @@ def hold(path: str, *, command: str) -> Iterator[None]:
         os.close(descriptor)
 
 
-@value
+@dataclass(frozen=True, kw_only=True)
 class Holder:
     """What a holder says of itself."""
 
@@ -105,8 +106,6 @@ def _acquire(descriptor: int) -> bool:
 
 
 def _tell_holder(path: str, command: str) -> None:
-    import socket  # 5 ms that who only asks for the holder does not need
-
     facts = {"pid": os.getpid(), "host": socket.gethostname(), "command": command, "since": now()}
     with contextlib.suppress(
         HostRefused, OSError

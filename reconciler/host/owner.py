@@ -10,8 +10,8 @@ from __future__ import annotations
 import os
 import re
 
-from reconciler.core.errors import PermanentError
-from reconciler.core.layout import Layout
+from reconciler.domain.errors import PermanentError
+from reconciler.domain.layout import Layout
 from reconciler.host import durable
 
 MARK = re.compile(r"[0-9a-f]{32}\n?")

@@ -5,13 +5,10 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
+from types import TracebackType
 
-from reconciler.core.benchmark import Sample
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from types import TracebackType
+from reconciler.domain.measured import Sample
 
 INTERVAL = 0.02  # seconds
 MOST = 2000  # samples kept: when there are more, every second one goes and the interval is doubled

@@ -6,12 +6,8 @@ The digest is taken over the bytes of the body as they stand in the file: checki
 from __future__ import annotations
 
 import json
-
-from reconciler.core.digest import sha256
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any
+from hashlib import sha256
+from typing import Any
 
 HEAD = b'{"sha256":"%s","body":'
 HEAD_LENGTH = len(HEAD % (b"0" * 64))

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import os
 import stat
 import sys
@@ -17,8 +18,6 @@ class SlowFile:
     """Of a regular file that is open. OSError where it cannot be read."""
 
     def __init__(self, path: str) -> None:
-        import hashlib
-
         self.path = path
         self._hashing = hashlib.sha256()
         self.done = 0

@@ -17,11 +17,12 @@ is missed until the next full check.
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import stat
 import time
 
-from reconciler.core.errors import HostRefused
+from reconciler.domain.errors import HostRefused
 from reconciler.host import durable
 from reconciler.host.reading import read_whole
 from reconciler.host.sealed import Damaged, seal, unseal
@@ -151,8 +152,6 @@ class StampBook:
         self._changed = False
 
     def _hash(self, path: str) -> str:
-        import hashlib  # with OpenSSL, 3 ms: only when there is a file to read
-
         began = time.time_ns()
         with open(path, "rb", opener=_open_without_waiting) as file:
             before = os.fstat(file.fileno())

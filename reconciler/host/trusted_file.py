@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 
-from reconciler.core.errors import ReconcilerError
+from reconciler.domain.errors import ReconcilerError
 from reconciler.host.reading import FLAGS
 
 

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import stat
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator
 
 
 def bytes_below(folder: str) -> int:
@@ -67,6 +65,4 @@ def disk_total(path: str) -> int:
     if hasattr(os, "statvfs"):
         facts = os.statvfs(path)
         return facts.f_blocks * facts.f_frsize
-    import shutil  # 10 ms of compression modules: only where there is no statvfs (Windows)
-
     return shutil.disk_usage(path).total

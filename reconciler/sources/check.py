@@ -4,21 +4,18 @@ out of it: each is named after its content, so nothing else has to be believed. 
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import stat
+from collections.abc import Iterator
 
-from reconciler.core.errors import PermanentError, TemporaryError
-from reconciler.core.finding import Finding
-from reconciler.core.hub import HubSource, LockedFile
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from reconciler.core.layout import Layout
-    from reconciler.host.stamps import StampBook
-    from reconciler.sources.git_command import Command
+from reconciler.domain.errors import PermanentError, TemporaryError
+from reconciler.domain.finding import Finding
+from reconciler.domain.hub import HubSource, LockedFile
+from reconciler.domain.layout import Layout
+from reconciler.host.stamps import StampBook
+from reconciler.sources.git.command import Command, Credentials
 
 LONGEST = 600.0  # seconds for the mirror
 FETCH = "`reconciler apply --scrub` fetches it again"
@@ -58,8 +55,6 @@ def check_mirror(layout: Layout) -> Iterator[Finding]:
     """With git's own check, in the environment that we fetch in; and the exports by what it holds."""
     if not os.path.isfile(os.path.join(layout.at("mirror.git"), "HEAD")):
         return
-    from reconciler.sources.git_command import Command, Credentials
-
     git = Command(layout.at("mirror.git"), Credentials())
     try:
         code, _ = git.run("fsck", "--no-dangling", "--no-progress", ok=tuple(range(256)), seconds=LONGEST)
@@ -93,8 +88,6 @@ def _export(folder: str, tree: str, git: Command) -> str:
 
 def _blob(path: str) -> str:
     """What git would call it."""
-    import hashlib
-
     try:
         status = os.lstat(path)
         if not stat.S_ISREG(status.st_mode):

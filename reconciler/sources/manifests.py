@@ -9,25 +9,26 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 
-from reconciler.core import digest, parsed
-from reconciler.core.errors import Problem, UsageError
-from reconciler.core.hub import LOCK_BYTES, LOCK_NAME
-from reconciler.core.parsed import Inputs, Parsed, Place
-from reconciler.core.value import replace, value
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    from reconciler.host.stamps import StampBook
+from reconciler.domain import digest
+from reconciler.domain.errors import Problem, TemporaryError, UsageError
+from reconciler.domain.hub import LOCK_BYTES, LOCK_NAME
+from reconciler.domain.quoting import printable
+from reconciler.host.durable import write_file
+from reconciler.host.stamps import StampBook
+from reconciler.manifests import parsed
+from reconciler.manifests.parse import parse
+from reconciler.manifests.parsed import Inputs, Parsed, Place
+from reconciler.manifests.paths import Surroundings
 
 MAX_FILES = 10_000
 MAX_BYTES = 256 * 1024
 ENDINGS = (".yaml", ".yml")
 
 
-@value
+@dataclass(frozen=True, kw_only=True)
 class Found:
     """The manifests of one folder, by path relative to it with forward slashes, and what was refused."""
 
@@ -211,8 +212,6 @@ def _check(status: os.stat_result, limit: int) -> None:
 
 
 def refused(prefix: str, name: str, code: str, message: str, hint: str = "") -> Problem:
-    from reconciler.core.quoting import printable
-
     return Problem(
         code=code,
         file=printable("/".join(part for part in (prefix, name) if part)),
@@ -264,9 +263,6 @@ def _kind(path: str) -> str:
 
 
 def _parse(found: Found, inputs: Inputs, disk: Disk) -> Parsed:
-    from reconciler.core.parse import parse  # loads YAML and pydantic: a quarter of a second
-    from reconciler.core.paths import Surroundings
-
     checkout, *roots = inputs.roots
     around = Surroundings(
         base=inputs.base,
@@ -312,9 +308,6 @@ def _recalled(cache: str, inputs: Inputs, disk: Disk) -> Parsed | None:
 
 def _remember(cache: str, result: Parsed, inputs: Inputs) -> None:
     """Saves work next time, nothing more: failing to write it harms nobody."""
-    from reconciler.core.errors import TemporaryError
-    from reconciler.host.durable import write_file
-
     if os.path.isdir(os.path.dirname(cache)):
         with contextlib.suppress(OSError, TemporaryError):
             write_file(cache, parsed.remember(result, inputs))

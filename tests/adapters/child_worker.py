@@ -9,7 +9,7 @@ import sys
 import time
 from typing import Any
 
-from reconciler.core.errors import DiskFull
+from reconciler.domain.errors import DiskFull
 from reconciler.host.child_side import Emit, serve
 
 Json = dict[str, Any]

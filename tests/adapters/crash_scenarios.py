@@ -7,13 +7,13 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from reconciler.artifacts.store import ArtifactStore
-from reconciler.core.layout import Layout
-from reconciler.core.recorded import RecordedRelease
+from reconciler.domain.layout import Layout
+from reconciler.domain.recorded import RecordedRelease
 from reconciler.host import durable
 from reconciler.host.owner import make_owner
 from reconciler.host.stamps import StampBook
-from reconciler.records.records import Records
+from reconciler.state.records import Records
+from reconciler.store.artifact_store import ArtifactStore
 
 KEY, OTHER_KEY = "sha256:" + "a" * 64, "sha256:" + "b" * 64
 RECIPE: dict[str, object] = {"architecture": "LlamaForCausalLM", "precision": "int4"}

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 
 from reconciler.conversion.order import Order
-from reconciler.conversion.worker import Worker
+from reconciler.conversion.worker.main import Worker
 
 ESCAPED, HELD = "it escaped:", "it is held:"
 GRANDCHILD_SECONDS = "98765"

@@ -8,8 +8,8 @@ import sys
 import time
 
 from reconciler.conversion.order import Order
-from reconciler.conversion.worker import Worker
-from reconciler.core.errors import DiskFull
+from reconciler.conversion.worker.main import Worker
+from reconciler.domain.errors import DiskFull
 
 
 def lie(order: Order) -> None:

@@ -12,14 +12,14 @@ from typing import Any
 
 import pytest
 
-from reconciler.artifacts.modelpack import is_safe_path
-from reconciler.artifacts.store import ArtifactStore
-from reconciler.core import digest
-from reconciler.core.errors import DiskFull, PermanentError
-from reconciler.core.layout import Layout
-from reconciler.core.release import Artifact
+from reconciler.domain import digest
+from reconciler.domain.errors import DiskFull, PermanentError
+from reconciler.domain.layout import Layout
+from reconciler.domain.release import Artifact
 from reconciler.host.lock import hold
 from reconciler.host.stamps import StampBook
+from reconciler.store.artifact_store import ArtifactStore
+from reconciler.store.modelpack import is_safe_path
 
 RECIPE: dict[str, object] = {"architecture": "LlamaForCausalLM", "precision": "int4", "source": "sha256:1"}
 KEY, OTHER_KEY = "sha256:" + "a" * 64, "sha256:" + "b" * 64

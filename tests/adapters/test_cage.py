@@ -17,10 +17,10 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.conversion.converter import Conversion, Converter
-from reconciler.core.errors import ConversionFailed, ConverterLost, ReconcilerError
-from reconciler.core.manifest import Target
-from reconciler.core.release import Recipe
+from reconciler.conversion.client.converter import Conversion, Converter
+from reconciler.domain.errors import ConversionFailed, ConverterLost, ReconcilerError
+from reconciler.domain.manifest import Target
+from reconciler.domain.release import Recipe
 from reconciler.host import cage, landlock
 from reconciler.host.cage import BUBBLEWRAP, CAGES, LANDLOCK_NETNS, LIMITS
 from tests import canaries

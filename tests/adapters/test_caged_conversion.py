@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.conversion.converter import Converter
+from reconciler.conversion.client.converter import Converter
 from reconciler.host.cage import CAGES, LIMITS
 from tests.adapters.test_cage import why_not
 from tests.conversions import convert

@@ -17,14 +17,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from reconciler.core.bars import Fixture
-from reconciler.core.chat_template import CONTENT, jinja_of
-from reconciler.core.manifest import Roles
-from reconciler.core.presets import PRESETS, preset
-from reconciler.core.template_dialect import FILTERS, FUNCTIONS, METHODS, TAGS, TESTS, TESTS_BY_NAME
-from reconciler.core.template_example import render as example_render
-from reconciler.core.template_lint import lint
-from reconciler.core.template_values import NotRendered
+from reconciler.domain.bars import Fixture
+from reconciler.domain.manifest import Roles
+from reconciler.templates.chat_template import CONTENT, jinja_of
+from reconciler.templates.dialect import FILTERS, FUNCTIONS, METHODS, TAGS, TESTS, TESTS_BY_NAME
+from reconciler.templates.example import render as example_render
+from reconciler.templates.lint import lint
+from reconciler.templates.presets import PRESETS, preset
+from reconciler.templates.values import NotRendered
 from tests.chat import render
 from tests.core.test_role_form import EXACT
 from tests.core.test_template_example import WORDS

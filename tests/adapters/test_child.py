@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.core.errors import DiskFull
+from reconciler.domain.errors import DiskFull
 from reconciler.host.child import Child, ChildDied, ChildFailed, ChildTimedOut
 from reconciler.host.child_side import LINE_LIMIT
 from reconciler.host.environment import private_environment

@@ -13,15 +13,15 @@ from typing import Any
 
 import pytest
 
-from reconciler.conversion.converter import Converter
-from reconciler.conversion.job import ARTIFACT_FILES
+from reconciler.conversion.client.converter import Converter
 from reconciler.conversion.olive_config import olive_config, passes_of
-from reconciler.core.errors import ConversionFailed, DiskFull, Disturbed
-from reconciler.core.prediction import predict_bytes
+from reconciler.conversion.prediction import predict_bytes
+from reconciler.conversion.worker.job import ARTIFACT_FILES
+from reconciler.domain.errors import ConversionFailed, DiskFull, Disturbed
 from reconciler.host.child import Child
 from reconciler.host.environment import private_environment
 from reconciler.host.stamps import StampBook
-from reconciler.sources.model_folder import inspect_adapter
+from reconciler.sources.folder.model import inspect_adapter
 from tests.conversions import convert, converter, look, reader, recipe_of
 from tests.tiny_models import write_qwen2
 

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.conversion.converter import Converter
-from reconciler.conversion.following import Attempt
-from reconciler.conversion.running import LOG_LIMIT
-from reconciler.conversion.scratch import KEPT_LOGS
-from reconciler.core.errors import Cancelled, ConversionFailed, ConverterLost, DiskFull, ReconcilerError
-from reconciler.core.manifest import Target
-from reconciler.core.release import Recipe
+from reconciler.conversion.client.converter import Converter
+from reconciler.conversion.client.job_client import Attempt
+from reconciler.conversion.client.scratch import KEPT_LOGS
+from reconciler.conversion.worker.running import LOG_LIMIT
+from reconciler.domain.errors import Cancelled, ConversionFailed, ConverterLost, DiskFull, ReconcilerError
+from reconciler.domain.manifest import Target
+from reconciler.domain.release import Recipe
 from tests.waiting import PATIENCE, until
 
 LIAR = "tests.adapters.lying_worker"

@@ -13,13 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.artifacts.check import check_store
-from reconciler.core import digest
-from reconciler.core.layout import Layout
+from reconciler.domain import digest
+from reconciler.domain.layout import Layout
 from reconciler.host.every_byte import EveryByte
 from reconciler.host.owner import read_owner
 from reconciler.host.stamps import StampBook
-from reconciler.records.records import Records
+from reconciler.state.records import Records
+from reconciler.store.check import check_store
 from tests.adapters import crash_scenarios as scenarios
 from tests.adapters.crash_scenarios import FILES, KEY, MENDED, OTHER_FILES, OTHER_KEY
 

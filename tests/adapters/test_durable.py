@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.core.errors import DiskFull
-from reconciler.core.release import ALWAYS_COPIED
+from reconciler.domain.errors import DiskFull
+from reconciler.domain.release import ALWAYS_COPIED
 from reconciler.host import durable
 
 BIG = os.urandom(1 << 10) * (ALWAYS_COPIED >> 10) + b"odd"

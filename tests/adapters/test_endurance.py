@@ -8,13 +8,12 @@ from typing import Any
 
 import pytest
 
-from reconciler.core.answer import Answer
-from reconciler.core.bars import EnduranceGate, Gates, PerformanceGate
-from reconciler.core.errors import PermanentError, ReconcilerError, RuntimeUnavailable
-from reconciler.core.gates import judge
-from reconciler.core.measured import Endured, Measured
-from reconciler.verification.endurance import BAD_INPUTS, LENGTHS, WARM_UP, endure
-from reconciler.verification.speed import TRIES, time_answers
+from reconciler.domain.bars import EnduranceGate, Gates, PerformanceGate
+from reconciler.domain.errors import PermanentError, ReconcilerError, RuntimeUnavailable
+from reconciler.domain.measured import Answer, Endured, Measured
+from reconciler.gates.judgement import judge
+from reconciler.gates.measuring.endurance import BAD_INPUTS, LENGTHS, WARM_UP, endure
+from reconciler.gates.measuring.speed import TRIES, time_answers
 
 MI = 1 << 20
 Seconds = Callable[[int, int], float]  # by the request's number and its prompt's length

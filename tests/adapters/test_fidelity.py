@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.conversion.converter import Converter
-from reconciler.core.architectures import refusal
-from reconciler.core.bars import FidelityGate, Gates
-from reconciler.core.errors import ConversionFailed
-from reconciler.core.gates import judge, rejections
-from reconciler.core.manifest import Target
-from reconciler.core.measured import TEXTS_DIGEST, Fidelity
+from reconciler.conversion.architectures import refusal
+from reconciler.conversion.client.converter import Converter
+from reconciler.domain.bars import FidelityGate, Gates
+from reconciler.domain.errors import ConversionFailed
+from reconciler.domain.manifest import Target
+from reconciler.domain.measured import TEXTS_DIGEST, Fidelity
+from reconciler.gates.judgement import judge, rejections
 from tests.conversions import convert, converter, look, recipe_of
 from tests.tiny_models import write_families
 

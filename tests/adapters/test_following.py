@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.records import events
-from reconciler.records.following import Follower
+from reconciler.state import events
+from reconciler.state.event_follower import Follower
 
 
 @pytest.fixture

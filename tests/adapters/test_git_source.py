@@ -11,18 +11,18 @@ import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from reconciler.core.errors import TemporaryError, UsageError
-from reconciler.core.layout import Layout
-from reconciler.core.value import replace
-from reconciler.sources.git import Credentials, Followed, follow
-from reconciler.sources.git_address import checked_branch, checked_path, checked_url, remote
-from reconciler.sources.git_command import Command, GitFailed, ssh_command
-from reconciler.sources.git_mirror import CommitRefused, Unreachable
-from reconciler.sources.git_process import OutOfBounds
+from reconciler.domain.errors import TemporaryError, UsageError
+from reconciler.domain.layout import Layout
+from reconciler.sources.git.address import checked_branch, checked_path, checked_url, remote
+from reconciler.sources.git.command import Command, GitFailed, ssh_command
+from reconciler.sources.git.mirror import CommitRefused, Unreachable
+from reconciler.sources.git.process import OutOfBounds
+from reconciler.sources.git.source import Credentials, Followed, follow
 from reconciler.sources.manifests import load
 from tests import canaries
 from tests.git_server import TEMPLATE, Repository, Server, certificate

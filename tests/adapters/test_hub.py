@@ -11,16 +11,16 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.core.errors import Cancelled, PermanentError, ReconcilerError, TemporaryError, UsageError
-from reconciler.core.hub import HubSource
-from reconciler.core.layout import Layout
-from reconciler.core.manifest import Model, Template
-from reconciler.engine.locking import lock
+from reconciler.domain.errors import Cancelled, PermanentError, ReconcilerError, TemporaryError, UsageError
+from reconciler.domain.hub import HubSource
+from reconciler.domain.layout import Layout
+from reconciler.domain.manifest import Model, Template
 from reconciler.host.stamps import StampBook
-from reconciler.sources.hub import Hub
-from reconciler.sources.hub_access import HubAccess
-from reconciler.sources.hub_fetch import Fetch
-from reconciler.sources.hub_shelf import Shelf
+from reconciler.operations.lock import lock
+from reconciler.sources.hub.access import HubAccess
+from reconciler.sources.hub.cache import Shelf
+from reconciler.sources.hub.fetch import Fetch
+from reconciler.sources.hub.source import Hub
 from tests import canaries
 from tests.hub_server import COMMIT, HubServer, Repo
 from tests.waiting import wait_for

@@ -21,7 +21,7 @@ LOOK = """
 import gc, inspect, json, os, sys
 usual = inspect.getframeinfo
 from reconciler.conversion import tools
-from reconciler.conversion.import_diet import from_last_all
+from reconciler.conversion.worker.main.import_diet import from_last_all
 tools.load("int8", "fp16")
 loaded = set(sys.modules)
 from transformers.utils import import_utils

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.core.errors import LockHeld
+from reconciler.domain.errors import LockHeld
 from reconciler.host import lock
 from reconciler.host.lock import hold
 from tests.waiting import is_alive, until
@@ -28,7 +28,7 @@ with hold(sys.argv[1], command="apply"):
 
 _COUNTER = """
 import sys, time
-from reconciler.core.errors import LockHeld
+from reconciler.domain.errors import LockHeld
 from reconciler.host.lock import hold
 done = 0
 while done < 20:

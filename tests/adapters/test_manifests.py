@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.core.errors import UsageError
-from reconciler.core.parsed import Parsed
+from reconciler.domain.errors import UsageError
+from reconciler.manifests.parsed import Parsed
 from reconciler.sources.manifests import MAX_BYTES, checkout_of, load
 
 TEXT = """\

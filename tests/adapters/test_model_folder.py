@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.host.stamps import StampBook
-from reconciler.sources.model_folder import inspect_adapter, inspect_source
+from reconciler.sources.folder.model import inspect_adapter, inspect_source
 from tests.tiny_models import CHATML, write_qwen2, write_safetensors
 
 
@@ -151,8 +151,8 @@ def test_a_change_between_two_looks_is_seen(folder: Path) -> None:
 def test_looking_imports_nothing_heavy(folder: Path) -> None:
     code = (
         "import sys; from reconciler.host.stamps import StampBook; "
-        "from reconciler.sources.model_folder import inspect_source; "
-        "from reconciler.core import architectures, prediction; "
+        "from reconciler.sources.folder.model import inspect_source; "
+        "from reconciler.conversion import architectures, prediction; "
         f"assert not inspect_source({str(folder)!r}, StampBook.empty()).problems; "
         "print(sorted({'typing', 'pathlib', 'dataclasses', 'numpy', 'subprocess', 'tempfile'} & set(sys.modules)))"
     )

@@ -10,18 +10,19 @@ from typing import Any
 
 import pytest
 
-from reconciler.core.bars import Fixture
-from reconciler.core.chat_template import jinja_of
-from reconciler.core.digest import of_bytes
-from reconciler.core.manifest import Roles
-from reconciler.core.release import Artifact, Release, StoredFile
-from reconciler.core.template_example import render
-from reconciler.core.token_count import count_tokens
-from reconciler.core.value import as_dict
+from reconciler.backends.foundry.folder import assemble
+from reconciler.backends.foundry.foundry import Foundry
+from reconciler.domain.bars import Fixture
+from reconciler.domain.digest import of_bytes
+from reconciler.domain.manifest import Roles
+from reconciler.domain.release import Artifact, Release
+from reconciler.domain.stored_file import StoredFile
+from reconciler.domain.value import as_dict
 from reconciler.host.stamps import StampBook
-from reconciler.serving.folder import assemble
-from reconciler.serving.foundry import Foundry
-from reconciler.sources.model_folder import inspect_source
+from reconciler.sources.folder.model import inspect_source
+from reconciler.templates.chat_template import jinja_of
+from reconciler.templates.example import render
+from reconciler.templates.token_count import count_tokens
 from tests.converted_model import converted_model, release_of
 from tests.tiny_models import write_qwen2
 

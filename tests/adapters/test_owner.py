@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.core.errors import PermanentError
-from reconciler.core.layout import Layout
+from reconciler.domain.errors import PermanentError
+from reconciler.domain.layout import Layout
 from reconciler.host.owner import make_owner, read_owner
 
 

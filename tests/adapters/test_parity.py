@@ -1,4 +1,4 @@
-"""Measure core/verified.py again: what is accepted gives the logits of transformers, what is refused does not.
+"""Measure conversion/verified.py again: what is accepted gives the logits of transformers, what is refused does not.
 
 Random models of every family, the prompt longer than their windows. A new pin of any tool begins here: where a refused
 family has become right, its row moves.
@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.conversion.converter import Converter
-from reconciler.core.architectures import refusal
-from reconciler.core.errors import ConversionFailed
-from reconciler.core.manifest import Target
-from reconciler.core.verified import VERIFIED
+from reconciler.conversion.architectures import refusal
+from reconciler.conversion.client.converter import Converter
+from reconciler.conversion.verified import VERIFIED
+from reconciler.domain.errors import ConversionFailed
+from reconciler.domain.manifest import Target
 from reconciler.host.child import Child, ChildFailed
 from tests.conversions import convert, converter, look, reader
 from tests.tiny_models import FAMILIES, write_families

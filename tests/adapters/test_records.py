@@ -6,19 +6,18 @@ import json
 import os
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from reconciler.core.answer import Measurements
-from reconciler.core.layout import Layout
-from reconciler.core.measured import Endured, Fidelity, Known, Measured, Speed
-from reconciler.core.observed import Registration
-from reconciler.core.recorded import Condition, Recorded, RecordedRelease, Timing
-from reconciler.core.value import replace
+from reconciler.domain.layout import Layout
+from reconciler.domain.measured import Endured, Fidelity, Known, Measured, Measurements, Speed
+from reconciler.domain.observed import Registration
+from reconciler.domain.recorded import Condition, Recorded, RecordedRelease, Timing
 from reconciler.host.sealed import seal, unseal
-from reconciler.records import events
-from reconciler.records.records import MEASUREMENTS_KEPT, TIMINGS_KEPT, Records
+from reconciler.state import events
+from reconciler.state.records import MEASUREMENTS_KEPT, TIMINGS_KEPT, Records
 from tests.core.test_recorded import US, marker
 
 VARIANT = "capitals-int4"

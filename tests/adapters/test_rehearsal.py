@@ -13,11 +13,11 @@ from threading import Thread
 
 import pytest
 
-from reconciler.core.errors import ReconcilerError, RehearsalFailed, RuntimeUnavailable
+from reconciler.backends.foundry.foundry import DEFAULT_LIMITS, Foundry, Limits
+from reconciler.backends.foundry.index import read_index
+from reconciler.domain.errors import ReconcilerError, RehearsalFailed, RuntimeUnavailable
+from reconciler.gates.measuring.rehearsal import Rehearsal
 from reconciler.host import cage
-from reconciler.serving.foundry import DEFAULT_LIMITS, Foundry, Limits
-from reconciler.serving.index import read_index
-from reconciler.verification.rehearsal import Rehearsal
 from tests.adapters.test_serving_foundry import runtimes, stop_children
 from tests.converted_model import converted_model
 from tests.tiny_models import CHATML

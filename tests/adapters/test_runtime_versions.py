@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib.metadata import version
 
-from reconciler.core.measured import Known, Measured
-from reconciler.core.value import replace
+from reconciler.domain.measured import Known, Measured
 from reconciler.engine.runtime import of_this_runtime, versions
 from tests.core.test_gates import GOOD, LOAD
 

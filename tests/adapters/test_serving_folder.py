@@ -12,14 +12,15 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.core.digest import of_bytes
-from reconciler.core.errors import Disturbed, PermanentError
-from reconciler.core.marker import marker_to_json
-from reconciler.core.release import ALWAYS_COPIED, Artifact, Marker, StoredFile
-from reconciler.core.value import as_dict
+from reconciler.backends.foundry.folder import assemble, inspect
+from reconciler.backends.foundry.marker import marker_to_json
+from reconciler.domain.digest import of_bytes
+from reconciler.domain.errors import Disturbed, PermanentError
+from reconciler.domain.release import ALWAYS_COPIED, Artifact, Marker
+from reconciler.domain.stored_file import StoredFile
+from reconciler.domain.value import as_dict
 from reconciler.host.sealed import seal
 from reconciler.host.stamps import StampBook
-from reconciler.serving.folder import assemble, inspect
 from tests.converted_model import release_of
 from tests.core.test_served_files import edited
 

@@ -15,9 +15,9 @@ from threading import Timer
 
 import pytest
 
-from reconciler.core.errors import CatalogBroken, PermanentError, RuntimeUnavailable
-from reconciler.serving.foundry import BACKUP, DEFAULT_LIMITS, Foundry, Limits
-from reconciler.serving.index import INDEX, LOCK, read_index
+from reconciler.backends.foundry.foundry import BACKUP, DEFAULT_LIMITS, Foundry, Limits
+from reconciler.backends.foundry.index import INDEX, LOCK, read_index
+from reconciler.domain.errors import CatalogBroken, PermanentError, RuntimeUnavailable
 from tests.converted_model import converted_model
 from tests.waiting import children_of, command_line
 
@@ -246,8 +246,8 @@ def runtimes() -> list[int]:
 def test_a_missing_library_is_named_with_the_way_to_install_it(tmp_path: Path) -> None:
     bare = (
         "import sys; sys.path[:0] = [sys.argv[1]]; sys.executable = sys.argv[2]\n"
-        "from reconciler.serving.foundry import Foundry\n"
-        "from reconciler.core.errors import RuntimeUnavailable\n"
+        "from reconciler.backends.foundry.foundry import Foundry\n"
+        "from reconciler.domain.errors import RuntimeUnavailable\n"
         "try: Foundry(sys.argv[3], scratch=sys.argv[3], log=sys.argv[3] + '/log').list()\n"
         "except RuntimeUnavailable as error: print(error.code, error.hint)\n"
     )

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.core.errors import CatalogBroken
-from reconciler.core.observed import Registration
-from reconciler.serving.index import INDEX, read_index
+from reconciler.backends.foundry.index import INDEX, read_index
+from reconciler.domain.errors import CatalogBroken
+from reconciler.domain.observed import Registration
 
 ENTRY = {
     "model_path": "/served/phi-int4/3",

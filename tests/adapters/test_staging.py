@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.conversion.staging import Staged, check_unchanged, stage_source
-from reconciler.core.errors import ConversionFailed
+from reconciler.conversion.worker.staging import Staged, check_unchanged, stage_source
+from reconciler.domain.errors import ConversionFailed
 from reconciler.host.stamps import StampBook
-from reconciler.sources.model_folder import inspect_source
+from reconciler.sources.folder.model import inspect_source
 from tests.tiny_models import write_qwen2
 
 

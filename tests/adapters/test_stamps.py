@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.core.release import ALWAYS_COPIED
+from reconciler.domain.release import ALWAYS_COPIED
 from reconciler.host import durable, stamps
 from reconciler.host.sealed import seal, unseal
 from reconciler.host.stamps import StampBook

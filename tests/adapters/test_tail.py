@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.records import events, tail
-from reconciler.records.tail import Place, lines_after, newest_place
+from reconciler.state import event_tail as tail
+from reconciler.state import events
+from reconciler.state.event_tail import Place, lines_after, newest_place
 
 
 def numbers(path: Path, place: Place) -> tuple[list[int], Place]:

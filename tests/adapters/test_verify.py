@@ -16,11 +16,11 @@ from typing import Any
 
 import pytest
 
-from reconciler.core.finding import FINDINGS
-from reconciler.core.hub import HubSource, LockedFile
-from reconciler.engine.verify import verify
+from reconciler.domain.finding import FINDINGS
+from reconciler.domain.hub import HubSource, LockedFile
 from reconciler.host.lock import hold
 from reconciler.host.sealed import seal, unseal
+from reconciler.operations.verify import verify
 from tests.at_rest import edit_catalog, entry, opened, serve
 from tests.machine import TestMachine, tree
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.sources import git_command
-from reconciler.sources.git_command import Credentials
+from reconciler.sources.git import command as git_command
+from reconciler.sources.git.command import Credentials
 from tests.adapters.test_git_source import Machine, names, warned
 from tests.git_server import Repository, Server, certificate
 from tests.trust import NIGHTLY, record

@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 
-from reconciler.core.errors import ReconcilerError
-from reconciler.core.hub import HubSource, LockedFile, is_safe
-from reconciler.sources.hub import Hub
-from reconciler.sources.hub_access import HubAccess
-from reconciler.sources.hub_worker import MEMORY, MOST_ENTRIES
+from reconciler.domain.errors import ReconcilerError
+from reconciler.domain.hub import HubSource, LockedFile, is_safe
+from reconciler.sources.hub.access import HubAccess
+from reconciler.sources.hub.source import Hub
+from reconciler.sources.hub.worker import MEMORY, MOST_ENTRIES
 from tests import canaries
 from tests.hub_server import COMMIT
 from tests.trust import record
@@ -230,7 +230,7 @@ SIZES: dict[str, object] = {"negative": -5, "enormous": 1 << 70, "text": "five",
 
 @pytest.mark.parametrize("size", SIZES.values(), ids=SIZES)
 def test_a_size_that_is_none(hub: Hub, evil: Server, size: object) -> None:
-    """What passes here is judged when the lock is written (core/hub_lock.py)."""
+    """What passes here is judged when the lock is written (manifests/hub_lock.py)."""
     evil.act = lambda handler: handler.answer(200, listed({"path": "config.json", "size": size}))
     if isinstance(size, int):
         assert hub.tree(SOURCE)[0]["size"] == size

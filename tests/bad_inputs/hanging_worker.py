@@ -6,8 +6,8 @@ import os
 import time
 from typing import Any
 
+from reconciler.backends.foundry.worker import Worker
 from reconciler.host.child_side import Emit, serve
-from reconciler.serving.foundry_worker import Worker
 
 Json = dict[str, Any]
 HANGS = "{# never loads #}"

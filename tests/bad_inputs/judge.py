@@ -10,8 +10,8 @@ import os
 import sys
 import time
 
-from reconciler.core import render
-from reconciler.core.view import problem_view
+from reconciler.reports import render
+from reconciler.reports.view import problem_view
 from reconciler.sources.manifests import load
 
 MEMORY = 512 * 1024 * 1024  # address space, with pydantic and jinja2 loaded

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from reconciler.conversion.checks import check_artifact
-from reconciler.core.errors import ConversionFailed
+from reconciler.conversion.worker.checks import check_artifact
+from reconciler.domain.errors import ConversionFailed
 from tests.conversions import look, recipe_of
 
 onnx = pytest.importorskip("onnx")

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.engine.verify import verify
+from reconciler.operations.verify import verify
 from tests.at_rest import opened, serve
 from tests.machine import REPOSITORY, TestMachine, tree
 

@@ -14,14 +14,14 @@ from typing import Any
 
 import pytest
 
-from reconciler.core.release import Recipe
+from reconciler.backends.foundry.foundry import Foundry
+from reconciler.domain.release import Recipe
+from reconciler.engine.apply_once import run_pass
 from reconciler.engine.machine import locked_machine
 from reconciler.engine.options import Options, PassResult
-from reconciler.engine.pass_ import run_pass
 from reconciler.engine.report import Silent
 from reconciler.host.child import Child
 from reconciler.host.environment import private_environment
-from reconciler.serving.foundry import Foundry
 from reconciler.sources.manifests import load
 from tests.bad_inputs.hanging_worker import HANGS, PIDS
 from tests.converted_model import converted_model

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.core.source_model import SourceModel
+from reconciler.domain.source_model import SourceModel
 from reconciler.host.stamps import StampBook
-from reconciler.sources.model_folder import inspect_adapter, inspect_source
-from reconciler.sources.safetensors_header import MAXIMUM_TENSORS
+from reconciler.sources.folder.model import inspect_adapter, inspect_source
+from reconciler.sources.folder.safetensors_header import MAXIMUM_TENSORS
 from tests.tiny_models import write_qwen2
 from tests.waiting import PATIENCE
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.core.diff_comment import MARKER, details
+from reconciler.reports.diff_comment import MARKER, details
 from tests.ci.github_server import BOT, REPOSITORY, TOKEN, GitHub
 from tests.ci.steps import Ran, Runner
 

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.core.inventory import to_observed, to_recorded
-from reconciler.core.inventory_form import read_inventory
-from reconciler.core.plan import make_plan
 from reconciler.engine.machine import observe, recall
 from reconciler.engine.resolve import resolve
+from reconciler.fleet.inventory import to_observed, to_recorded
+from reconciler.fleet.inventory_form import read_inventory
 from reconciler.host.clock import now
 from reconciler.host.sealed import seal, unseal
+from reconciler.planner.plan import make_plan
 from reconciler.sources.manifests import load
 from tests.at_rest import opened, serve
 from tests.machine import TestMachine

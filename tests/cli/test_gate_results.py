@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from reconciler.core.bars import Gates
-from reconciler.core.measured import Measured, Speed
-from reconciler.core.value import replace
+from reconciler.domain.bars import Gates
+from reconciler.domain.measured import Measured, Speed
 from reconciler.engine.machine import Machine, locked_machine
 from reconciler.engine.resolve import resolve
 from reconciler.sources.manifests import load

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.core.diff_render import group_title
-from reconciler.core.render import plan_text
+from reconciler.reports.diff_render import group_title
+from reconciler.reports.render import plan_text
 from tests.machine import TestMachine
 
 OPTIONS = {

@@ -12,17 +12,17 @@ import pytest
 
 from reconciler.cli.exit_codes import CODES
 from reconciler.cli.main import VERBS, build_parser, overview
-from reconciler.core.changes import REASONS
-from reconciler.core.errors import UsageError
-from reconciler.core.finding import FINDINGS
-from reconciler.core.verified import SEEN_WRONG, VERIFIED
+from reconciler.conversion.verified import SEEN_WRONG, VERIFIED
+from reconciler.domain.changes import REASONS
+from reconciler.domain.errors import UsageError
+from reconciler.domain.finding import FINDINGS
 
 REFERENCE = Path(__file__).parent.parent.parent / "docs" / "reference.md"
 
 
 def _help(verb: str) -> str:
     parser = build_parser(verb)
-    import_module(f"reconciler.cli.{verb}").add_arguments(parser)
+    import_module(f"reconciler.cli.verbs.{verb}").add_arguments(parser)
     return parser.format_help()
 
 
@@ -50,7 +50,7 @@ def test_the_reference_is_what_the_program_says(monkeypatch: pytest.MonkeyPatch)
 def test_every_verb_has_exit_codes_and_a_module() -> None:
     assert CODES.keys() == VERBS.keys()
     for verb in VERBS:
-        module = import_module(f"reconciler.cli.{verb}")
+        module = import_module(f"reconciler.cli.verbs.{verb}")
         assert callable(module.add_arguments)
         assert callable(module.run)
 
@@ -74,7 +74,7 @@ def _architectures() -> str:
     lines = [
         "# Architectures",
         "",
-        "Generated from `reconciler/core/verified.py`; `tests/adapters/test_parity.py` measures both tables again.",
+        "Generated from `reconciler/conversion/verified.py`; `tests/adapters/test_parity.py` measures both tables again.",
         "A model that is not in the first table, or uses a setting that is not listed with it, is refused by",
         "`validate` and `plan` with the reason: the converter would often go through and be silently wrong.",
         "",

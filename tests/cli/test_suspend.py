@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.core.suspension import Suspension, lasts_too_long, still_on, suspension_of
+from reconciler.domain.suspension import Suspension, lasts_too_long, still_on, suspension_of
+from reconciler.engine.apply_once import Options, run_pass
 from reconciler.engine.machine import locked_machine
-from reconciler.engine.pass_ import Options, run_pass
 from reconciler.engine.report import Silent
-from reconciler.engine.verify import verify
-from reconciler.records.records import Records
+from reconciler.operations.verify import verify
 from reconciler.sources.manifests import load
+from reconciler.state.records import Records
 from tests.at_rest import opened, serve
 from tests.machine import TestMachine
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from reconciler.core.presets import preset
 from reconciler.sources.manifests import load
+from reconciler.templates.presets import preset
 from tests.machine import TestMachine
 
 OWN = "{%- for m in messages -%}{{- m.role + ':' + m.content + eos_token -}}{%- endfor -%}"

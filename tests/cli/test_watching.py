@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.core.layout import Layout
-from reconciler.records.records import Records
+from reconciler.domain.layout import Layout
+from reconciler.state.records import Records
 from tests.at_rest import edit_catalog, serve
 from tests.machine import TestMachine
 from tests.waiting import PATIENCE

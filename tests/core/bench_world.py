@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
-from reconciler.core.answer import Measurements
-from reconciler.core.bars import Gates
-from reconciler.core.benchmark import Benched, Benchmark, Golden, Machine, Run, Sample
-from reconciler.core.gates import judge
-from reconciler.core.measured import TEXTS_DIGEST, Fidelity, Measured, Speed
-from reconciler.core.value import replace
+from reconciler.domain.bars import Gates
+from reconciler.domain.measured import TEXTS_DIGEST, Fidelity, Measured, Measurements, Sample, Speed
+from reconciler.gates.benchmark import Benched, Benchmark, Golden, Machine, Run
+from reconciler.gates.judgement import judge
 
 GIB = 1 << 30
 MIB = 1 << 20

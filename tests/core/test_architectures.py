@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from reconciler.core.architectures import refusal
-from reconciler.core.manifest import Target
-from reconciler.core.model_config import complaints
-from reconciler.core.verified import SEEN_WRONG, VERIFIED
+from reconciler.conversion.architectures import refusal
+from reconciler.conversion.verified import SEEN_WRONG, VERIFIED
+from reconciler.domain.manifest import Target
+from reconciler.domain.model_config import complaints
 
 CPU = Target()
 CUDA = Target(device="gpu", execution_provider="CUDAExecutionProvider")

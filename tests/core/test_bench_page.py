@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from itertools import combinations
 from pathlib import Path
@@ -12,12 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.core import svg
-from reconciler.core.bench_page import bench_page
-from reconciler.core.bench_text import bench_markdown, bench_text
-from reconciler.core.bench_view import bench_view
-from reconciler.core.benchmark import Golden
-from reconciler.core.value import replace
+from reconciler.gates.benchmark import Golden
+from reconciler.reports.benchmark import svg
+from reconciler.reports.benchmark.page import bench_page
+from reconciler.reports.benchmark.text import bench_markdown, bench_text
+from reconciler.reports.benchmark.view import bench_view
 from tests.core.bench_world import GIB, MACHINE, benched, benchmark, fidelity, whole
 
 GOLDEN = Path(__file__).parent / "golden"

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from reconciler.core.bars import GoldenPrompt, PromptsGate
-from reconciler.core.bench_page import bench_page
-from reconciler.core.bench_text import bench_text
-from reconciler.core.bench_view import MOST_SAMPLES, bench_view, thinned
-from reconciler.core.benchmark import Sample, Spread, filled, golden_answers, spread, together
-from reconciler.core.escape import for_html
-from reconciler.core.measured import Speed
-from reconciler.core.value import replace
+from dataclasses import replace
+
+from reconciler.domain.bars import GoldenPrompt, PromptsGate
+from reconciler.domain.escape import for_html
+from reconciler.domain.measured import Sample, Speed
+from reconciler.gates.benchmark import Spread, filled, golden_answers, spread, together
+from reconciler.reports.benchmark.page import bench_page
+from reconciler.reports.benchmark.text import bench_text
+from reconciler.reports.benchmark.view import MOST_SAMPLES, bench_view, thinned
 from tests.core.bench_world import GIB, benched, benchmark, run
 
 GATE = PromptsGate(

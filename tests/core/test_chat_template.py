@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.core.chat_template import CONTENT, jinja_of
-from reconciler.core.manifest import Roles
-from reconciler.core.template_lint import lint
+from reconciler.domain.manifest import Roles
+from reconciler.templates.chat_template import CONTENT, jinja_of
+from reconciler.templates.lint import lint
 from tests.chat import Refused, render
 
 USER, ASSISTANT, SYSTEM = ({"role": role, "content": role[0]} for role in ("user", "assistant", "system"))

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from reconciler.core.parse import parse
-from reconciler.core.parsed import Inputs, Parsed, Place, recall, remember
-from reconciler.core.paths import Surroundings
-from reconciler.core.render import plan_text
-from reconciler.core.value import replace
-from reconciler.core.view import plan_view
+from reconciler.manifests.parse import parse
+from reconciler.manifests.parsed import Inputs, Parsed, Place, recall, remember
+from reconciler.manifests.paths import Surroundings
+from reconciler.reports.render import plan_text
+from reconciler.reports.view import plan_view
 from tests.core.world import World, desired, release, wanted
 
 NAMES = tuple("abcdefgh")

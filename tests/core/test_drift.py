@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from reconciler.core.desired import Desired
-from reconciler.core.drift import drift_text, drift_view, find_drift
-from reconciler.core.observed import Registration
-from reconciler.core.recorded import Condition, Recorded
-from reconciler.core.suspension import Suspension
-from reconciler.core.value import replace
+from reconciler.domain.desired import Desired
+from reconciler.domain.observed import Registration
+from reconciler.domain.recorded import Condition, Recorded
+from reconciler.domain.suspension import Suspension
+from reconciler.reports.drift import drift_text, drift_view, find_drift
 from tests.core.world import World, desired, release, wanted
 
 BASE = release()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 import reconciler
-from reconciler.core.changes import Change, Outcome
-from reconciler.core.conditions import Failure, judge
-from reconciler.core.failures import (
+from reconciler.domain.changes import Change, Outcome
+from reconciler.domain.failures import (
     KEPT,
     RememberedFailure,
     backoff,
@@ -19,8 +20,8 @@ from reconciler.core.failures import (
     verdict,
     without_backoff,
 )
-from reconciler.core.plan import make_plan
-from reconciler.core.value import replace
+from reconciler.planner.conditions import Failure, judge
+from reconciler.planner.plan import make_plan
 from tests.core.world import World, desired, release
 
 LAST = "2026-11-22T12:00:00Z"

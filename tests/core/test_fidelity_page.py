@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from bench.fidelity import PAGE, PRECISIONS, RIGHT, TRAINED, WRONG, page
-from reconciler.core.bars import Gates
-from reconciler.core.gates import judge, rejections
-from reconciler.core.measured import TEXTS_DIGEST, Fidelity
-from reconciler.core.value import as_dict
+from reconciler.domain.bars import Gates
+from reconciler.domain.measured import TEXTS_DIGEST, Fidelity
+from reconciler.domain.value import as_dict
+from reconciler.gates.judgement import judge, rejections
 
 
 def rows() -> list[dict[str, Any]]:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from reconciler.core.bars import Fixture, Gates
-from reconciler.core.gates import judge, needed, rejection_text
-from reconciler.core.measured import Measured
-from reconciler.core.parsed import Parsed
-from reconciler.core.value import replace
+from reconciler.domain.bars import Fixture, Gates
+from reconciler.domain.measured import Measured
+from reconciler.gates.judgement import judge, needed, rejection_text
+from reconciler.manifests.parsed import Parsed
 from reconciler.sources.manifests import load
 
 TEMPLATE = """\

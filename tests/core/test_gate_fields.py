@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from reconciler.core.bars import (
+from reconciler.domain.bars import (
     EnduranceGate,
     FidelityGate,
     Gates,
@@ -13,9 +15,14 @@ from reconciler.core.bars import (
     PerformanceGate,
     PromptsGate,
 )
-from reconciler.core.gate_fields import MOST_CASES, gate_fields
-from reconciler.core.gate_schema import EnduranceBars, FidelityBars, LoadBars, PerformanceBars, PromptBars
-from reconciler.core.value import replace
+from reconciler.gates.fields import MOST_CASES, gate_fields
+from reconciler.manifests.gate_schema import (
+    EnduranceBars,
+    FidelityBars,
+    LoadBars,
+    PerformanceBars,
+    PromptBars,
+)
 
 
 def case(asked: str, expected: str = "x") -> GoldenPrompt:

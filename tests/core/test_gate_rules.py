@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from reconciler.core.bars import (
+from reconciler.domain.bars import (
     EnduranceGate,
     FidelityGate,
     Gates,

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 import reconciler
-from reconciler.core.answer import Measurements
-from reconciler.core.bars import (
+from reconciler.domain.bars import (
     EnduranceGate,
     FidelityGate,
     Gates,
@@ -15,13 +16,12 @@ from reconciler.core.bars import (
     PerformanceGate,
     PromptsGate,
 )
-from reconciler.core.desired import Wanted
-from reconciler.core.failures import RememberedFailure
-from reconciler.core.gates import judge, needed, rejection_text, rejections
-from reconciler.core.manifest import PRECISIONS
-from reconciler.core.measured import TEXTS_DIGEST, Endured, Fidelity, Known, Measured, Speed
-from reconciler.core.value import replace
-from reconciler.records.measured_form import read_measured, write_measured
+from reconciler.domain.desired import Wanted
+from reconciler.domain.failures import RememberedFailure
+from reconciler.domain.manifest import PRECISIONS
+from reconciler.domain.measured import TEXTS_DIGEST, Endured, Fidelity, Known, Measured, Measurements, Speed
+from reconciler.gates.judgement import judge, needed, rejection_text, rejections
+from reconciler.state.measured_form import read_measured, write_measured
 from tests.core.world import World, desired, release, wanted
 
 NOW = "2026-01-01T00:00:00Z"

@@ -7,9 +7,9 @@ import time
 
 import pytest
 
-from reconciler.core.bars import GoldenPrompt
-from reconciler.core.golden import LONGEST_PATTERN, passes, pattern_refusal
-from reconciler.core.json_schema import schema_refusal
+from reconciler.domain.bars import GoldenPrompt
+from reconciler.gates.golden import LONGEST_PATTERN, passes, pattern_refusal
+from reconciler.gates.json_schema import schema_refusal
 
 CITY = json.dumps(
     {"type": "object", "required": ["city"], "properties": {"city": {"type": "string", "minLength": 2}}}

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from reconciler.core.hub import HubSource, LockedFile, is_included, is_safe
-from reconciler.core.hub_lock import LockInvalid, read, render
-from reconciler.core.parsed import Parsed, recall, remember
+from reconciler.domain.hub import HubSource, LockedFile, is_included, is_safe
+from reconciler.manifests.hub_lock import LockInvalid, read, render
+from reconciler.manifests.parsed import Parsed, recall, remember
 from tests.core.test_parse import model, parsed
 
 COMMIT = "c0ffee" * 6 + "c0ff"
@@ -136,7 +136,7 @@ def test_nobody_reads_a_lock_that_no_model_needs() -> None:
 
 
 def test_a_parse_is_remembered_with_its_hub_source() -> None:
-    from reconciler.core.parsed import Inputs
+    from reconciler.manifests.parsed import Inputs
 
     result = with_lock(render([SOURCE]))
     memory = recall(remember(result, Inputs(base="/repo", prefix="", roots=(), manifests={})))

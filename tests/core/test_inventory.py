@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 import reconciler
-from reconciler.core.desired import Desired
-from reconciler.core.facts import Facts, Limits
-from reconciler.core.failures import RememberedFailure
-from reconciler.core.inventory import (
+from reconciler.domain.desired import Desired
+from reconciler.domain.facts import Facts, Limits
+from reconciler.domain.failures import RememberedFailure
+from reconciler.domain.observed import Registration
+from reconciler.domain.recorded import Condition, Timing
+from reconciler.domain.stored_file import StoredFile
+from reconciler.domain.suspension import Suspension
+from reconciler.fleet.inventory import (
     Disk,
     Inventory,
     artifacts_of,
@@ -22,15 +27,10 @@ from reconciler.core.inventory import (
     to_recorded,
     variants_of,
 )
-from reconciler.core.inventory_form import InventoryInvalid, inventory_view, read_inventory
-from reconciler.core.inventory_measured import told_fidelity, told_measured
-from reconciler.core.judged import Judged
-from reconciler.core.observed import Registration
-from reconciler.core.plan import make_plan
-from reconciler.core.recorded import Condition, Timing
-from reconciler.core.release import StoredFile
-from reconciler.core.suspension import Suspension
-from reconciler.core.value import replace
+from reconciler.fleet.inventory_form import InventoryInvalid, inventory_view, read_inventory
+from reconciler.fleet.inventory_measured import told_fidelity, told_measured
+from reconciler.gates.judged import Judged
+from reconciler.planner.plan import make_plan
 from tests.core.world import World, desired, release, wanted
 
 BOTH = desired(release(), release(precision="int8"))

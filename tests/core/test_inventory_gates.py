@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
-from reconciler.core.bars import EnduranceGate, Gates, GoldenPrompt, LoadGate, PerformanceGate, PromptsGate
-from reconciler.core.changes import Plan
-from reconciler.core.inventory import Inventory, build_keys_of, to_observed, to_recorded
-from reconciler.core.inventory_form import InventoryInvalid, inventory_view, read_inventory
-from reconciler.core.inventory_measured import told_measured
-from reconciler.core.judged import judged_of
-from reconciler.core.measured import Known
-from reconciler.core.plan import make_plan
-from reconciler.core.value import replace
+from reconciler.domain.bars import EnduranceGate, Gates, GoldenPrompt, LoadGate, PerformanceGate, PromptsGate
+from reconciler.domain.changes import Plan
+from reconciler.domain.measured import Known
+from reconciler.fleet.inventory import Inventory, build_keys_of, to_observed, to_recorded
+from reconciler.fleet.inventory_form import InventoryInvalid, inventory_view, read_inventory
+from reconciler.fleet.inventory_measured import told_measured
+from reconciler.gates.judged import judged_of
+from reconciler.planner.plan import make_plan
 from tests.core.test_gates import ENDURED, GOOD, PROMPTS, SERVED, SPEED, TIMED, answered, knowing, measured
 from tests.core.test_inventory import inventory
 from tests.core.world import World, desired, release, wanted

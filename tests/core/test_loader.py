@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.core.errors import Problem
-from reconciler.core.loader import MAX_DOCUMENTS, Loaded, Plain, load
+from reconciler.domain.errors import Problem
+from reconciler.manifests.loader import MAX_DOCUMENTS, Loaded, Plain, load
 
 
 def loaded(text: str) -> Loaded:
@@ -222,7 +222,7 @@ def test_python_without_libyaml_reads_the_same() -> None:
     program = """
 import sys
 sys.modules["yaml._yaml"] = None
-from reconciler.core.loader import load
+from reconciler.manifests.loader import load
 text = 'a: &x 1\\n---\\nb: {c: [1, "no"]}\\nd: "\\\\x07"\\n---\\n%s' % ("[" * 99)
 print(load("a.yaml", text.encode()))
 """

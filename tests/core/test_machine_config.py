@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.core.facts import Limits
-from reconciler.core.machine_config import MachineConfig, parse_config, settings_of, traits_of
-from reconciler.core.room import room
+from reconciler.domain.facts import Limits
+from reconciler.manifests.machine_config import MachineConfig, parse_config, settings_of, traits_of
+from reconciler.planner.disk_budget import room
 from tests.core.test_manifest_pages import TABLE, rows
 from tests.core.world import World, desired, release, wanted
 
@@ -164,8 +164,8 @@ conversionTimeout: 90m
 
 def test_every_field_that_has_a_flag_reaches_it() -> None:
     """Each setting is the variable of a flag of `run`, which asks for it as its default."""
-    from reconciler.cli import run
     from reconciler.cli.options import Parser, environment_of
+    from reconciler.cli.verbs import run
 
     parser = Parser()
     run.add_arguments(parser)

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from reconciler.core.parse import parse
-from reconciler.core.parsed import Place
-from reconciler.core.paths import Surroundings
-from reconciler.core.schema import json_schema
-from reconciler.core.selector import OPERATORS
+from reconciler.manifests.parse import parse
+from reconciler.manifests.parsed import Place
+from reconciler.manifests.paths import Surroundings
+from reconciler.manifests.schema import json_schema
+from reconciler.manifests.selector import OPERATORS
 
 ROOT = Path(__file__).parents[2]
 PAGES = ROOT / "docs" / "manifests"

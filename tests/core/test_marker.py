@@ -6,8 +6,9 @@ import json
 
 import pytest
 
-from reconciler.core.marker import MarkerUnreadable, marker_from_json, marker_to_json
-from reconciler.core.release import Marker, StoredFile
+from reconciler.backends.foundry.marker import MarkerUnreadable, marker_from_json, marker_to_json
+from reconciler.domain.release import Marker
+from reconciler.domain.stored_file import StoredFile
 
 MARKER = Marker(
     owner="0123",

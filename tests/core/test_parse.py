@@ -6,10 +6,10 @@ from collections.abc import Mapping
 
 import pytest
 
-from reconciler.core.manifest import Generation, Model, Quantization, Roles, Template
-from reconciler.core.parse import parse
-from reconciler.core.parsed import Parsed, Place
-from reconciler.core.paths import Surroundings
+from reconciler.domain.manifest import Generation, Model, Quantization, Roles, Template
+from reconciler.manifests.parse import parse
+from reconciler.manifests.parsed import Parsed, Place
+from reconciler.manifests.paths import Surroundings
 
 GROUP = "reconciler.foundry/v1alpha1"
 KINDS = "Model, PromptTemplate or PruneConfirmation"

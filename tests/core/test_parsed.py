@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.core.bars import (
+from reconciler.domain.bars import (
     CHECKS,
     EnduranceGate,
     FidelityGate,
@@ -16,9 +16,9 @@ from reconciler.core.bars import (
     PerformanceGate,
     PromptsGate,
 )
-from reconciler.core.errors import Problem
-from reconciler.core.manifest import Generation, Model, Quantization, Roles, Target, Template
-from reconciler.core.parsed import Inputs, Parsed, Place, recall, remember
+from reconciler.domain.errors import Problem
+from reconciler.domain.manifest import Generation, Model, Quantization, Roles, Target, Template
+from reconciler.manifests.parsed import Inputs, Parsed, Place, recall, remember
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 MAYBE_INT = st.none() | st.integers(0, 99)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from reconciler.core.changes import REASONS
-from reconciler.core.desired import Desired, Wanted
-from reconciler.core.hub import Fetch, HubSource, LockedFile
-from reconciler.core.observed import Registration
-from reconciler.core.recorded import Recorded
-from reconciler.core.value import replace
+from reconciler.domain.changes import REASONS
+from reconciler.domain.desired import Desired, Wanted
+from reconciler.domain.hub import Fetch, HubSource, LockedFile
+from reconciler.domain.observed import Registration
+from reconciler.domain.recorded import Recorded
 from tests.core.world import OWNER, World, desired, marker_of, registration, release, wanted
 
 BASE = release()

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from reconciler.core.facts import Limits
-from reconciler.core.observed import Observed
-from reconciler.core.plan import make_plan
-from reconciler.core.recorded import Recorded
+from reconciler.domain.facts import Limits
+from reconciler.domain.observed import Observed
+from reconciler.domain.recorded import Recorded
+from reconciler.planner.plan import make_plan
 from tests.core.world import World, desired, release, wanted
 
 NAMES = ("a", "b", "c")

@@ -8,7 +8,7 @@ import random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reconciler.core.desired import Desired, Wanted
+from reconciler.domain.desired import Desired, Wanted
 from tests.core.world import World, desired, release, wanted
 
 MODELS = st.sampled_from(["alpha", "beta", "gamma"])

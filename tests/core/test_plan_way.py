@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import pytest
 
-from reconciler.core.changes import Plan
-from reconciler.core.facts import Limits
-from reconciler.core.failures import RememberedFailure
-from reconciler.core.plan import make_plan
-from reconciler.core.render import plan_text
-from reconciler.core.value import replace
-from reconciler.core.view import plan_view
+from reconciler.domain.changes import Plan
+from reconciler.domain.facts import Limits
+from reconciler.domain.failures import RememberedFailure
+from reconciler.planner.plan import make_plan
+from reconciler.reports.render import plan_text
+from reconciler.reports.view import plan_view
 from tests.core.world import World, desired, release, wanted
 
 OLD, NEW = release(), release(source="sha256:new")

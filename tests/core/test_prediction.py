@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
-from reconciler.core.manifest import Target
-from reconciler.core.prediction import predict_bytes, predict_peak_bytes
-from reconciler.core.release import Recipe, StoredFile
-from reconciler.core.source_model import SourceModel
+from reconciler.conversion.prediction import predict_bytes, predict_peak_bytes
+from reconciler.domain.manifest import Target
+from reconciler.domain.release import Recipe
+from reconciler.domain.source_model import SourceModel
+from reconciler.domain.stored_file import StoredFile
 
 HIDDEN, INNER, VOCABULARY, CONTEXT = 128, 256, 320, 512
 LAYER = {

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from reconciler.core.presets import PRESETS, preset
-from reconciler.core.template_lint import lint
+from reconciler.templates.lint import lint
+from reconciler.templates.presets import PRESETS, preset
 from tests.chat import render
 
 ASK = [{"role": "user", "content": "Hi"}]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from reconciler.core.manifest import PRECISIONS, Quantization
-from reconciler.core.quantization import honoured_options
-from reconciler.core.value import field_names
+from reconciler.domain.manifest import PRECISIONS, Quantization
+from reconciler.domain.quantization import honoured_options
+from reconciler.domain.value import field_names
 
 ALL = {"block_size", "symmetric", "accuracy_level", "algorithm"}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from reconciler.core.quarantine import LONGEST_STEP, OFTEN, Ages, aged, is_ours, left
+from reconciler.domain.quarantine import LONGEST_STEP, OFTEN, Ages, aged, is_ours, left
 
 DAY, LIVES = 86_400.0, 7 * 86_400.0
 CAME = 1_795_000_000.0

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from reconciler.core.bars import FidelityGate, Gates
-from reconciler.core.benchmark import Benched
-from reconciler.core.gates import judge
-from reconciler.core.recommendation import recommend
+from reconciler.domain.bars import FidelityGate, Gates
+from reconciler.gates.benchmark import Benched
+from reconciler.gates.judgement import judge
+from reconciler.gates.recommendation import recommend
 from tests.core.bench_world import GIB, benched, fidelity, golden, run, whole
 
 MEMORY = 16 * GIB

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from reconciler.core.observed import Registration
-from reconciler.core.recorded import Recorded, RecordedRelease, completed
-from reconciler.core.release import Marker, StoredFile
+from reconciler.domain.observed import Registration
+from reconciler.domain.recorded import Recorded, RecordedRelease, completed
+from reconciler.domain.release import Marker
+from reconciler.domain.stored_file import StoredFile
 
 US, THEM = "a" * 32, "b" * 32
 

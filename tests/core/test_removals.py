@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from reconciler.core.changes import Change, Outcome
-from reconciler.core.failures import REMOVALS, failure_key, remember
-from reconciler.core.removals import removals_left
-from reconciler.core.value import replace
+from dataclasses import replace
+
+from reconciler.domain.changes import Change, Outcome
+from reconciler.domain.failures import REMOVALS, failure_key, remember
+from reconciler.planner.removals import removals_left
 from tests.core.world import World, desired, release
 
 NOW, LATER = "2026-11-22T12:00:00Z", "2026-11-22T12:30:00Z"
@@ -19,7 +20,7 @@ def after_failing(world: World, change: Change) -> World:
 
 
 def planned(world: World, want: object, now: str) -> tuple[list[str], list[str]]:
-    from reconciler.core.plan import make_plan
+    from reconciler.planner.plan import make_plan
 
     plan = make_plan(want, world.observed, world.recorded, now=now)  # type: ignore[arg-type]
     return [one.action for one in plan.changes], [one.reason for one in plan.held]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from reconciler.core import history
-from reconciler.core.history import Past
-from reconciler.core.plan import make_plan
-from reconciler.core.value import replace
+from reconciler.domain import history
+from reconciler.domain.history import Past
+from reconciler.planner.plan import make_plan
 from tests.core.world import World, desired, release, wanted
 
 OLD, NEW = release(), release(template="{{ other }}")

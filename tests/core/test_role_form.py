@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reconciler.core.chat_template import CONTENT, jinja_of
-from reconciler.core.manifest import Roles
-from reconciler.core.presets import PRESETS, preset
-from reconciler.core.role_form import roles_of
-from reconciler.core.role_trace import NotExact
+from reconciler.domain.manifest import Roles
+from reconciler.templates.chat_template import CONTENT, jinja_of
+from reconciler.templates.presets import PRESETS, preset
+from reconciler.templates.role_form import roles_of
+from reconciler.templates.role_trace import NotExact
 from tests.chat import Refused, render
 from tests.core.test_chat_template import ROLES
 from tests.core.test_template_lint import PIECES as SYNTAX

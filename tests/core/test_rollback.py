@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from reconciler.core.answer import Measurements
-from reconciler.core.bars import Gates, LoadGate
-from reconciler.core.changes import Plan
-from reconciler.core.desired import Desired
-from reconciler.core.failures import RememberedFailure, failure_key, runtime_key
-from reconciler.core.history import ROLLED_BACK
-from reconciler.core.measured import Measured
-from reconciler.core.plan import make_plan
-from reconciler.core.rollback import Rollback, effective
-from reconciler.core.value import replace
+from reconciler.domain.bars import Gates, LoadGate
+from reconciler.domain.changes import Plan
+from reconciler.domain.desired import Desired
+from reconciler.domain.failures import RememberedFailure, failure_key, runtime_key
+from reconciler.domain.history import ROLLED_BACK, Rollback
+from reconciler.domain.measured import Measured, Measurements
+from reconciler.planner.plan import make_plan
+from reconciler.planner.rollback import effective
 from tests.core.world import World, desired, release, wanted
 
 V = "capitals-int4"

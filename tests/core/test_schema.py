@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from reconciler.core.complaints import accepted
-from reconciler.core.errors import Problem
-from reconciler.core.loader import load
-from reconciler.core.presets import PRESETS
-from reconciler.core.schema import KINDS, Manifest, ModelManifest, json_schema
+from reconciler.domain.errors import Problem
+from reconciler.manifests.complaints import accepted
+from reconciler.manifests.loader import load
+from reconciler.manifests.schema import KINDS, Manifest, ModelManifest, json_schema
+from reconciler.templates.presets import PRESETS
 
 HEAD = "apiVersion: reconciler.foundry/v1alpha1\nkind: "
 SCHEMA_FILE = Path(__file__).parents[2] / "schema" / "v1alpha1.json"
@@ -545,7 +545,7 @@ def _models(kind: type[BaseModel]) -> list[type[BaseModel]]:
 
 
 def test_every_field_says_what_it_means() -> None:
-    from reconciler.core.schema import Strict
+    from reconciler.manifests.schema import Strict
 
     silent = [
         f"{kind.__name__}.{name}"

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from reconciler.core.desired import Desired
-from reconciler.core.facts import Facts
-from reconciler.core.manifest import Requirement, Selector
-from reconciler.core.parse import parse
-from reconciler.core.parsed import Inputs, Parsed, Place, recall, remember
-from reconciler.core.paths import Surroundings
-from reconciler.core.selector import OWN_KEYS, is_key, is_value, labels_of, matches, mismatch
-from reconciler.core.value import replace
+from reconciler.domain.desired import Desired
+from reconciler.domain.facts import Facts
+from reconciler.domain.manifest import Requirement, Selector
+from reconciler.manifests.parse import parse
+from reconciler.manifests.parsed import Inputs, Parsed, Place, recall, remember
+from reconciler.manifests.paths import Surroundings
+from reconciler.manifests.selector import OWN_KEYS, is_key, is_value, labels_of, matches, mismatch
 from tests.core.world import World, desired, release
 
 LABELS = {"site": "lab", "rack": "7", "note": "", "size": "big", "huge": "9223372036854775808"}

@@ -9,15 +9,16 @@ from typing import Any
 
 import pytest
 
-from reconciler.core.chat_template import jinja_of
-from reconciler.core.digest import of_bytes
-from reconciler.core.errors import PermanentError
-from reconciler.core.genai_config import genai_config
-from reconciler.core.manifest import Generation, Roles
-from reconciler.core.presets import PRESETS, preset
-from reconciler.core.release import Artifact, StoredFile
-from reconciler.core.served_files import kept_files, written_files
-from reconciler.core.value import as_dict
+from reconciler.backends.foundry.genai_config import genai_config
+from reconciler.backends.foundry.served_files import kept_files, written_files
+from reconciler.domain.digest import of_bytes
+from reconciler.domain.errors import PermanentError
+from reconciler.domain.manifest import Generation, Roles
+from reconciler.domain.release import Artifact
+from reconciler.domain.stored_file import StoredFile
+from reconciler.domain.value import as_dict
+from reconciler.templates.chat_template import jinja_of
+from reconciler.templates.presets import PRESETS, preset
 from tests.converted_model import release_of
 
 CONFIG: dict[str, Any] = {  # as onnxruntime-genai 0.14.1 writes it for Qwen2

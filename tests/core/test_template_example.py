@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from reconciler.core.presets import PRESETS, preset
-from reconciler.core.template_example import CONVERSATION, SYSTEM, example
-from reconciler.core.template_values import NotRendered
+from reconciler.templates.example import CONVERSATION, SYSTEM, example
+from reconciler.templates.presets import PRESETS, preset
+from reconciler.templates.values import NotRendered
 
 SHARE = Path(__file__).parents[2]
 TOKENS = {"bos_token": "<s>", "eos_token": "</s>"}

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.core.template_lint import lint
+from reconciler.templates.lint import lint
 
 LOOP = "{%- for m in messages -%}{{ m.content }}{%- endfor -%}"
 

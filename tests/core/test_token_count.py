@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from tokenizers import Tokenizer
 
-from reconciler.core.token_count import count_tokens
+from reconciler.templates.token_count import count_tokens
 from tests.tiny_models import write_qwen2
 
 CAPITALS = (Path(__file__).parents[2] / "examples/capitals/model/tokenizer.json").read_bytes()

@@ -3,7 +3,7 @@
 import tomllib
 from pathlib import Path
 
-from reconciler.core.toolchain import ADAPTER_TOOLS, CONVERSION_VERSION, SERVING_TOOLS, TOOLS, tools_for
+from reconciler.conversion.toolchain import ADAPTER_TOOLS, CONVERSION_VERSION, SERVING_TOOLS, TOOLS, tools_for
 
 PYPROJECT = Path(__file__).parent.parent.parent / "pyproject.toml"
 

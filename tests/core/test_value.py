@@ -4,27 +4,28 @@ from __future__ import annotations
 
 import copy
 import pickle
+from dataclasses import dataclass, field, replace
 
 import pytest
 
-from reconciler.core.value import as_dict, field_names, fresh, replace, value
+from reconciler.domain.value import as_dict, field_names
 
 
-@value
+@dataclass(frozen=True, kw_only=True)
 class Point:
     """Two numbers."""
 
     x: int
     y: int = 0
     tags: tuple[str, ...] = ()
-    notes: dict[str, object] = fresh(factory=dict)
+    notes: dict[str, object] = field(default_factory=dict)
 
     @property
     def sum(self) -> int:
         return self.x + self.y
 
 
-@value
+@dataclass(frozen=True, kw_only=True)
 class Pair:
     left: Point
     right: tuple[Point, ...] = ()
@@ -37,7 +38,7 @@ def test_equal_fields_make_equal_values() -> None:
 
 
 def test_a_value_without_mutable_fields_can_be_a_key() -> None:
-    @value
+    @dataclass(frozen=True, kw_only=True)
     class Key:
         name: str
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from reconciler.core.changes import Change, Plan
-from reconciler.core.desired import Desired, Wanted
-from reconciler.core.history import Past, registered
-from reconciler.core.manifest import Generation, Target
-from reconciler.core.measured import TEXTS_DIGEST, Fidelity
-from reconciler.core.observed import Observed, Registration, ServedFolder
-from reconciler.core.plan import make_plan
-from reconciler.core.recorded import Recorded, RecordedRelease
-from reconciler.core.release import Artifact, Marker, Recipe, Release, StoredFile
-from reconciler.core.value import as_dict, fresh, replace, value
+from dataclasses import dataclass, field, replace
+
+from reconciler.domain.changes import Change, Plan
+from reconciler.domain.desired import Desired, Wanted
+from reconciler.domain.history import Past, registered
+from reconciler.domain.manifest import Generation, Target
+from reconciler.domain.measured import TEXTS_DIGEST, Fidelity
+from reconciler.domain.observed import Observed, Registration, ServedFolder
+from reconciler.domain.recorded import Recorded, RecordedRelease
+from reconciler.domain.release import Artifact, Marker, Recipe, Release
+from reconciler.domain.stored_file import StoredFile
+from reconciler.domain.value import as_dict
+from reconciler.planner.plan import make_plan
 
 OWNER = "0" * 32
 
@@ -57,12 +60,12 @@ def desired(*releases: Release | Wanted, complete: bool = True, declared: tuple[
     return Desired(revision="manifests@sha256:1", wanted=wants, declared=names, complete=complete)
 
 
-@value
+@dataclass(frozen=True, kw_only=True)
 class World:
     """Observed and recorded together; `carry_out` gives the world after a change."""
 
-    observed: Observed = fresh(factory=lambda: Observed(owner=OWNER, disk_free=1_000_000))
-    recorded: Recorded = fresh(factory=Recorded)
+    observed: Observed = field(default_factory=lambda: Observed(owner=OWNER, disk_free=1_000_000))
+    recorded: Recorded = field(default_factory=Recorded)
 
     def plan(self, want: Desired, *, confirm: bool = False) -> Plan:
         return make_plan(want, self.observed, self.recorded, confirm=confirm)

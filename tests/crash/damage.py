@@ -16,10 +16,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from reconciler.core.errors import ReconcilerError
-from reconciler.engine.pass_ import PassResult
+from reconciler.backends.foundry.index import INDEX
+from reconciler.domain.errors import ReconcilerError
+from reconciler.engine.apply_once import PassResult
 from reconciler.host import durable
-from reconciler.serving.index import INDEX
 from tests.at_rest import edit_catalog, entry
 from tests.crash import scenarios, stand_ins
 from tests.crash.judging import at_rest, snapshot

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from reconciler.engine.machine import open_machine
-from reconciler.engine.verify import verify
 from reconciler.host.sealed import Damaged, unseal
+from reconciler.operations.verify import verify
 from tests.crash.scenarios import World
 from tests.crash.stand_ins import tree_of
 

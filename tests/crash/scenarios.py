@@ -12,17 +12,17 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from reconciler.core.hub import HubSource, LockedFile
-from reconciler.core.suspension import Suspension
+from reconciler.domain.hub import HubSource, LockedFile
+from reconciler.domain.suspension import Suspension
+from reconciler.engine.apply_once import PassResult, run_pass
 from reconciler.engine.machine import Machine, locked_machine, machine_to_suspend, open_machine
-from reconciler.engine.pass_ import PassResult, run_pass
 from reconciler.engine.report import Silent
-from reconciler.engine.repository import read_branch
-from reconciler.engine.suspending import resume, suspend
 from reconciler.host import durable
-from reconciler.sources.git import Credentials
-from reconciler.sources.git_address import remote
-from reconciler.sources.hub_fetch import Fetch
+from reconciler.operations.repository import read_branch
+from reconciler.operations.suspend import resume, suspend
+from reconciler.sources.git.address import remote
+from reconciler.sources.git.source import Credentials
+from reconciler.sources.hub.fetch import Fetch
 from reconciler.sources.manifests import load
 from tests.at_rest import edit_catalog
 from tests.crash.stand_ins import FAILS, options

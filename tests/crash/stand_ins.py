@@ -9,15 +9,15 @@ import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from reconciler.conversion.converter import Converter
-from reconciler.core.errors import ConversionFailed
-from reconciler.core.measured import TEXTS_DIGEST, Fidelity
-from reconciler.core.release import Recipe
+from reconciler.backends.foundry.complaints import translate
+from reconciler.backends.foundry.foundry import Foundry
+from reconciler.backends.foundry.index import INDEX, read_index
+from reconciler.conversion.client.converter import Converter
+from reconciler.domain.errors import ConversionFailed
+from reconciler.domain.measured import TEXTS_DIGEST, Fidelity
+from reconciler.domain.release import Recipe
 from reconciler.engine.options import Options
 from reconciler.host import durable
-from reconciler.serving.complaints import translate
-from reconciler.serving.foundry import Foundry
-from reconciler.serving.index import INDEX, read_index
 from tests.at_rest import TREE
 
 WEIGHTS = 70_000  # bytes: more than SHARED, so they are linked as 16 MiB are

@@ -9,9 +9,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from reconciler.core.layout import Layout
+from reconciler.domain.layout import Layout
 from reconciler.host import durable
-from reconciler.records.records import Records
+from reconciler.state.records import Records
 from tests.adapters.crash_scenarios import release
 from tests.crash.damage import CASES, FOLLOWED
 from tests.crash.test_matrix import CHECKOUT, pytestmark, quick_folder

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from reconciler.core.errors import PermanentError
-from reconciler.serving.foundry import Foundry
-from reconciler.serving.index import INDEX, read_index
+from reconciler.backends.foundry.foundry import Foundry
+from reconciler.backends.foundry.index import INDEX, read_index
+from reconciler.domain.errors import PermanentError
 from tests.crash.stand_ins import make_runtime, tree_of
 
 OURS = {"reconciler_owner": "me", "reconciler_release": "sha256:1"}

@@ -8,15 +8,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from reconciler.core.layout import Layout
-from reconciler.core.recorded import Condition
-from reconciler.daemon.answers import Answers, Known
-from reconciler.daemon.face import Face
-from reconciler.daemon.figures import Figures
-from reconciler.daemon.listening import parse_address
+from reconciler.daemon.http.listening import parse_address
+from reconciler.daemon.http.routes import Answers, Known
+from reconciler.daemon.http.server import Face
+from reconciler.daemon.metrics.counters import Figures
 from reconciler.daemon.state import Board, Moment, State
 from reconciler.daemon.wake import Wake
-from reconciler.records.records import Records
+from reconciler.domain.layout import Layout
+from reconciler.domain.recorded import Condition
+from reconciler.state.records import Records
 from tests import canaries
 from tests.waiting import PATIENCE
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.engine.verify import verify
+from reconciler.operations.verify import verify
 from tests.at_rest import opened, serve
 from tests.daemon.process import running
 from tests.machine import TestMachine, put

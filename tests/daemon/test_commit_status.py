@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from reconciler.core.errors import UsageError
-from reconciler.core.layout import Layout
-from reconciler.core.outward import CommitStatus, commit_status
-from reconciler.core.value import replace
-from reconciler.daemon.commit_status import Marker, mark
-from reconciler.daemon.outward import Listeners, Outward
+from reconciler.daemon.notifications.commit_status import Marker, mark
+from reconciler.daemon.notifications.configuration import CommitStatus, commit_status
+from reconciler.daemon.notifications.setup import Listeners, Outward
 from reconciler.daemon.state import Moment, State
-from reconciler.records.records import Records
-from reconciler.records.told import Told
+from reconciler.domain.errors import UsageError
+from reconciler.domain.layout import Layout
+from reconciler.state.delivery_cursor import Told
+from reconciler.state.records import Records
 from tests import canaries
 from tests.daemon.faces import condition, conditions
 from tests.daemon.receiver import Receiver, receiving, until

@@ -15,11 +15,11 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.core.errors import UsageError
-from reconciler.daemon import face as face_module
-from reconciler.daemon.face import CannotListen, Face
 from reconciler.daemon.hooks import Bucket
-from reconciler.daemon.listening import Address, parse_address
+from reconciler.daemon.http import server as face_module
+from reconciler.daemon.http.listening import Address, parse_address
+from reconciler.daemon.http.server import CannotListen, Face
+from reconciler.domain.errors import UsageError
 from tests.daemon.faces import SECRET, Faced, condition, conditions, faced
 from tests.waiting import PATIENCE, until
 
@@ -346,7 +346,7 @@ def test_its_memory(tmp_path: Path) -> None:
 import sys, socket
 from pathlib import Path
 import http.client, json, threading
-import reconciler.engine.pass_, reconciler.engine.machine, reconciler.records.records
+import reconciler.engine.apply_once, reconciler.engine.machine, reconciler.state.records
 from reconciler.daemon.process import this_process
 before = this_process().resident
 from tests.daemon.faces import faced

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from reconciler.core.bars import EnduranceGate, Fixture, Gates, GoldenPrompt, PerformanceGate, PromptsGate
-from reconciler.core.changes import REASONS, Change
-from reconciler.core.gates import GATES, VERDICTS, Verdict, judge
-from reconciler.core.scrubbed import Round, Scrubbed
-from reconciler.core.value import replace
-from reconciler.daemon.exposition import Family, Sample, number, page
-from reconciler.daemon.metrics import HELD
+from reconciler.daemon.metrics.exposition import Family, Sample, number, page
+from reconciler.daemon.metrics.metrics import HELD
 from reconciler.daemon.state import Moment
-from reconciler.records.scrubbed import write_scrubbed
+from reconciler.domain.bars import EnduranceGate, Fixture, Gates, GoldenPrompt, PerformanceGate, PromptsGate
+from reconciler.domain.changes import REASONS, Change
+from reconciler.domain.verdict import Verdict
+from reconciler.gates.judgement import GATES, VERDICTS, judge
+from reconciler.state.scrub_progress import Round, Scrubbed
+from reconciler.state.scrubbed import write_scrubbed
 from tests.daemon.faces import Faced, condition, conditions, faced
 
 PAGE = Path(__file__).parents[2] / "docs" / "metrics.md"
@@ -143,7 +144,7 @@ def test_no_name_of_a_variant_gets_in(one: Faced) -> None:
 def test_steps_are_counted_once_also_when_the_log_is_renamed(
     one: Faced, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("reconciler.records.events.FULL", 200)
+    monkeypatch.setattr("reconciler.state.events.FULL", 200)
     for n in range(20):
         one.records.append_event({"type": "repair.done", "n": n})
         one.figures.passed(0.0)

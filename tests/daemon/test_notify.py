@@ -15,19 +15,20 @@ from typing import Any
 
 import pytest
 
-from reconciler.core.errors import UsageError
-from reconciler.core.layout import Layout
-from reconciler.core.outward import Sink, sink
-from reconciler.core.transitions import transitions
-from reconciler.daemon import background, notify
-from reconciler.daemon.cloud_events import TOLD, cloud_event, is_told
-from reconciler.daemon.notify import Courier
-from reconciler.daemon.outward import Listeners, Outward
-from reconciler.daemon.post import TIMEOUT
+from reconciler.daemon import background
+from reconciler.daemon.notifications import notify
+from reconciler.daemon.notifications.cloud_events import TOLD, cloud_event, is_told
+from reconciler.daemon.notifications.configuration import Sink, sink
+from reconciler.daemon.notifications.notify import Courier
+from reconciler.daemon.notifications.post import TIMEOUT
+from reconciler.daemon.notifications.setup import Listeners, Outward
 from reconciler.daemon.state import Moment, State
+from reconciler.domain.errors import UsageError
+from reconciler.domain.layout import Layout
 from reconciler.host.clock import now
-from reconciler.records.records import Records
-from reconciler.records.told import Told
+from reconciler.planner.transitions import transitions
+from reconciler.state.delivery_cursor import Told
+from reconciler.state.records import Records
 from tests import canaries
 from tests.daemon.faces import condition, conditions
 from tests.daemon.receiver import Receiver, receiving, until
@@ -192,9 +193,9 @@ def test_a_killed_process_loses_nothing(site: Site, receiver: Receiver) -> None:
     script = f"""
 import os
 from reconciler.daemon import notify
-from reconciler.core.layout import Layout
-from reconciler.core.outward import Sink
-from reconciler.records.told import Told
+from reconciler.domain.layout import Layout
+from reconciler.daemon.notifications.configuration import Sink
+from reconciler.state.delivery_cursor import Told
 layout = Layout({str(site.root)!r})
 sink = Sink(name="ops", url={site.sink.url!r}, secret_file={site.sink.secret_file!r})
 courier = notify.Courier(sink, {site.records.event_log!r}, Told(layout, "notify-ops"), "box")
@@ -217,7 +218,7 @@ courier.step()
 def test_the_log_may_be_renamed_in_between(
     site: Site, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("reconciler.records.events.FULL", 400)
+    monkeypatch.setattr("reconciler.state.events.FULL", 400)
     for n in range(12):
         site.happen(n)
         if n % 2:
@@ -347,9 +348,9 @@ def test_a_silent_repository_is_told_once(site: Site, receiver: Receiver) -> Non
 def test_nobody_is_told_nothing_is_loaded(tmp_path: Path) -> None:
     script = f"""
 import sys
-from reconciler.core.layout import Layout
-from reconciler.daemon.outward import Listeners, Outward
-from reconciler.records.records import Records
+from reconciler.domain.layout import Layout
+from reconciler.daemon.notifications.setup import Listeners, Outward
+from reconciler.state.records import Records
 import threading
 layout = Layout({str(tmp_path)!r})
 Outward(Listeners(machine="box"), layout, Records(layout))

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.engine.verify import verify
 from reconciler.host.sealed import seal, unseal
 from reconciler.host.stamps import _stamp
+from reconciler.operations.verify import verify
 from tests.at_rest import edit_catalog, opened, serve
 from tests.daemon.process import Daemon, running
 from tests.machine import TestMachine, put, tree

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from reconciler.core.facts import Facts
-from reconciler.core.inventory import Disk, Inventory
-from reconciler.core.inventory_form import inventory_view, read_inventory
-from reconciler.core.value import replace
+from reconciler.domain.facts import Facts
 from reconciler.engine.machine import locked_machine
 from reconciler.engine.resolve import resolve
+from reconciler.fleet.inventory import Disk, Inventory
+from reconciler.fleet.inventory_form import inventory_view, read_inventory
 from reconciler.host.clock import now
 from reconciler.sources.manifests import load
 from tests.at_rest import serve

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from markdown_it import MarkdownIt
 
-from reconciler.core.diff_comment import LONGEST_COMMENT, MARKER, diff_comment
-from reconciler.core.diff_render import diff_github, diff_text
+from reconciler.reports.diff_comment import LONGEST_COMMENT, MARKER, diff_comment
+from reconciler.reports.diff_render import diff_github, diff_text
 
 GOLDEN = Path(__file__).parent / "golden"
 COST = {"downloadBytes": 0, "diskBytes": 1 << 20, "peakDiskBytes": 3 << 20, "seconds": None}

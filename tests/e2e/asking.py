@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from reconciler.serving.foundry import Foundry
+from reconciler.backends.foundry.foundry import Foundry
 from tests.machine import TestMachine
 from tests.waiting import PATIENCE
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from reconciler.core.bench_page import bench_page
-from reconciler.core.bench_view import bench_view
+from reconciler.reports.benchmark.page import bench_page
+from reconciler.reports.benchmark.view import bench_view
 from tests.core.bench_world import GIB, benched, benchmark, fidelity, run, whole
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.core.manifest import Generation
-from reconciler.core.served_files import written_files
-from reconciler.serving.foundry import Foundry
+from reconciler.backends.foundry.foundry import Foundry
+from reconciler.backends.foundry.served_files import written_files
+from reconciler.domain.manifest import Generation
 from tests.converted_model import converted_model, release_of
 from tests.e2e.foundry_web import chat, web_service
 

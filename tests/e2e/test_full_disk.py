@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.engine.keeping import Keeping
 from reconciler.engine.machine import locked_machine
 from reconciler.engine.options import Options, PassResult
+from reconciler.engine.reconciler import Keeping
 from reconciler.engine.report import Silent
-from reconciler.engine.verify import verify
+from reconciler.operations.verify import verify
 from reconciler.sources.manifests import load
 from tests.at_rest import opened, serve
 from tests.machine import TestMachine, tree

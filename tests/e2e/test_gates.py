@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from reconciler.core.bars import Fixture
-from reconciler.core.chat_template import jinja_of
-from reconciler.core.manifest import Roles
-from reconciler.core.template_example import render
-from reconciler.core.token_count import count_tokens
-from reconciler.core.value import as_dict
+from reconciler.domain.bars import Fixture
+from reconciler.domain.manifest import Roles
+from reconciler.domain.value import as_dict
+from reconciler.templates.chat_template import jinja_of
+from reconciler.templates.example import render
+from reconciler.templates.token_count import count_tokens
 from tests.chat import render as hugging_face
 from tests.e2e.asking import asking
 from tests.machine import TestMachine, tree

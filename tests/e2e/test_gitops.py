@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.engine.verify import verify
+from reconciler.operations.verify import verify
 from tests.at_rest import opened
 from tests.git_server import Repository, Server, certificate
 from tests.machine import TestMachine
@@ -259,4 +259,4 @@ def _stopped_job(daemon: Running) -> int:
 def _is_worker(pid: int) -> bool:
     """Or a fork of it; not the bubblewrap around it, which names it in its arguments."""
     command = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-    return b"reconciler.conversion.worker" in command and command[0] != b"bwrap"
+    return b"reconciler.conversion.worker.main" in command and command[0] != b"bwrap"

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.engine.keeping import Keeping
+from reconciler.engine.apply_once import Options
 from reconciler.engine.machine import Machine, locked_machine
-from reconciler.engine.pass_ import Options
+from reconciler.engine.reconciler import Keeping
 from reconciler.engine.report import Silent
-from reconciler.engine.verify import verify
+from reconciler.operations.verify import verify
 from reconciler.sources.manifests import load
 from tests.machine import TestMachine
 from tests.waiting import descendants, seconds_until, until

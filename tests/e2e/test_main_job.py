@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.engine.verify import verify
+from reconciler.operations.verify import verify
 from tests.architecture.test_imports import HEAVY, UNHURRIED
 from tests.at_rest import opened
 from tests.machine import TestMachine, tree
@@ -67,9 +67,9 @@ def test_apply_converts_verifies_and_registers(machine: TestMachine) -> None:
 
 
 def _artifact_bytes(machine: TestMachine) -> dict[str, int]:
-    from reconciler.artifacts.store import ArtifactStore
-    from reconciler.core.layout import Layout
+    from reconciler.domain.layout import Layout
     from reconciler.host.stamps import StampBook
+    from reconciler.store.artifact_store import ArtifactStore
 
     artifacts = ArtifactStore(Layout(str(machine.root)), StampBook.empty()).artifacts()
     return {
@@ -198,7 +198,7 @@ def test_a_removed_registration_is_repaired(machine: TestMachine) -> None:
 
 
 def _unregister(machine: TestMachine, identity: str) -> None:
-    from reconciler.serving.foundry import Foundry
+    from reconciler.backends.foundry.foundry import Foundry
 
     scratch = machine.folder / "scratch"
     with Foundry(str(machine.cache), scratch=str(scratch), log=str(machine.folder / "log")) as foundry:

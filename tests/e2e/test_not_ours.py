@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.engine.machine import open_machine
-from reconciler.engine.verify import verify
+from reconciler.operations.verify import verify
 from tests.machine import TestMachine
 
 pytestmark = pytest.mark.slow
@@ -111,8 +111,8 @@ def test_a_file_where_the_next_release_would_go_is_left_and_passed_by(serving: T
 
 
 def test_a_marker_of_another_root_is_damage(serving: TestMachine) -> None:
-    from reconciler.core.marker import marker_from_json, marker_to_json
-    from reconciler.core.value import replace
+    from reconciler.backends.foundry.marker import marker_from_json, marker_to_json
+    from reconciler.domain.value import replace
     from reconciler.host.sealed import seal, unseal
 
     path = serving.served("capitals-int4") / "release.json"

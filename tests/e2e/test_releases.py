@@ -5,14 +5,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from http.client import HTTPException
 from importlib import metadata
 from pathlib import Path
 
 import pytest
 
-from reconciler.core.presets import preset
-from reconciler.core.value import replace
+from reconciler.templates.presets import preset
 from tests.at_rest import opened
 from tests.e2e.asking import asking as asking_for_the_newest
 from tests.e2e.foundry_web import chat, web_service

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import sys
 
-from reconciler.engine.keeping import Keeping
 from reconciler.engine.machine import locked_machine
 from reconciler.engine.options import Options
+from reconciler.engine.reconciler import Keeping
 from reconciler.engine.report import Silent
 from reconciler.sources.manifests import load
 

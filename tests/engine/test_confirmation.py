@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from reconciler.engine.apply_once import Options, run_pass
 from reconciler.engine.machine import locked_machine
-from reconciler.engine.pass_ import Options, run_pass
 from reconciler.engine.report import Silent
-from reconciler.engine.verify import verify
+from reconciler.operations.verify import verify
 from reconciler.sources.manifests import load
 from tests.at_rest import opened, serve
 from tests.machine import TestMachine

@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.core.garbage import FAILED, FREED, KEPT, KINDS, WOULD, Item
-from reconciler.core.quarantine import Ages
-from reconciler.engine.garbage import LOGS_KEPT, Thing, Wish, find, free
+from reconciler.domain.quarantine import Ages
 from reconciler.engine.machine import locked_machine
 from reconciler.engine.planning import look
-from reconciler.engine.verify import verify
-from reconciler.records.quarantined import write_ages
+from reconciler.operations.garbage import LOGS_KEPT, Thing, Wish, find, free
+from reconciler.operations.verify import verify
+from reconciler.reports.garbage import FAILED, FREED, KEPT, KINDS, WOULD, Item
 from reconciler.sources.manifests import load
+from reconciler.state.quarantined import write_ages
 from tests.at_rest import TREE, opened, serve
 from tests.machine import REPOSITORY, TestMachine, tree
 

@@ -5,20 +5,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from reconciler.core.value import replace
+from reconciler.engine.apply_once import run_pass
 from reconciler.engine.machine import locked_machine
 from reconciler.engine.options import PassResult
-from reconciler.engine.pass_ import run_pass
 from reconciler.engine.report import Silent
-from reconciler.engine.repository import read_branch
 from reconciler.host import durable
-from reconciler.sources.git import Credentials
-from reconciler.sources.git_address import remote
+from reconciler.operations.repository import read_branch
+from reconciler.sources.git.address import remote
+from reconciler.sources.git.source import Credentials
 from reconciler.sources.manifests import load
 from tests.at_rest import opened
 from tests.crash.stand_ins import StandInFoundry, options

@@ -9,16 +9,16 @@ import re
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from reconciler.core.value import replace
-from reconciler.engine.keeping import Keeping
+from reconciler.engine.apply_once import Options, PassResult, run_pass
 from reconciler.engine.machine import Machine, locked_machine
-from reconciler.engine.pass_ import Options, PassResult, run_pass
 from reconciler.engine.planning import look
+from reconciler.engine.reconciler import Keeping
 from reconciler.engine.report import Silent
 from reconciler.sources.manifests import load
 from tests.machine import TestMachine, put

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from reconciler.core.facts import Traits
-from reconciler.core.quarantine import Ages
-from reconciler.core.value import replace
+from reconciler.domain.facts import Traits
+from reconciler.domain.quarantine import Ages
 from reconciler.engine.machine import Machine, locked_machine
 from reconciler.engine.quarantine import age_quarantine, quarantine_folder, quarantined
-from reconciler.records.quarantined import read_ages, write_ages
+from reconciler.state.quarantined import read_ages, write_ages
 from tests.at_rest import opened
 from tests.machine import TestMachine
 

@@ -10,21 +10,21 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 
 import pytest
 
+from reconciler.backends.foundry.index import INDEX
 from reconciler.cli.exit_codes import PARTLY
-from reconciler.core.value import replace
+from reconciler.engine.apply_once import Options, run_pass
 from reconciler.engine.machine import locked_machine, machine_to_suspend
-from reconciler.engine.pass_ import Options, run_pass
 from reconciler.engine.report import Silent
 from reconciler.engine.resolve import resolve
-from reconciler.engine.rolling_back import ask_for, decide
-from reconciler.engine.verify import verify
 from reconciler.host.mapped import mapped_folders
-from reconciler.serving.index import INDEX
+from reconciler.operations.rollback_requests import ask_for, decide
+from reconciler.operations.verify import verify
 from reconciler.sources.manifests import load
 from tests.at_rest import opened, serve
 from tests.machine import TestMachine, tree

@@ -10,19 +10,19 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.core.digest import of_bytes
-from reconciler.core.finding import Finding
-from reconciler.core.one_bit import LARGEST, recovered
-from reconciler.core.served_files import MARKER
-from reconciler.engine.keeping import Keeping
+from reconciler.backends.foundry.served_files import MARKER
+from reconciler.domain.digest import of_bytes
+from reconciler.domain.finding import Finding
 from reconciler.engine.machine import Machine, locked_machine
 from reconciler.engine.options import Options, PassResult
+from reconciler.engine.reconciler import Keeping
 from reconciler.engine.report import Silent
 from reconciler.engine.scrub import Scrub, take_doubts
-from reconciler.engine.verify import verify
 from reconciler.host.stamps import StampBook, _stamp
-from reconciler.records.scrubbed import read_scrubbed
+from reconciler.operations.verify import verify
 from reconciler.sources.manifests import load
+from reconciler.state.scrubbed import read_scrubbed
+from reconciler.store.one_bit import LARGEST, recovered
 from tests.at_rest import opened, serve
 from tests.machine import TestMachine, tree
 from tests.trust import NIGHTLY, record

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
-from reconciler.core.facts import Limits, Traits
-from reconciler.core.value import replace
+from reconciler.domain.facts import Limits, Traits
+from reconciler.engine.apply_once import Options, PassResult, run_pass
 from reconciler.engine.machine import Machine, disk_used, locked_machine
-from reconciler.engine.pass_ import Options, PassResult, run_pass
 from reconciler.engine.planning import look
 from reconciler.engine.report import Silent
-from reconciler.engine.verify import verify
+from reconciler.operations.verify import verify
 from reconciler.sources.manifests import load
 from tests.at_rest import opened, serve
 from tests.machine import TestMachine

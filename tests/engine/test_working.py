@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.core.working_text import working_lines
+from reconciler.engine.job_progress import FOLDER, NOTE, who_works
 from reconciler.engine.machine import Machine, locked_machine
-from reconciler.engine.working import FOLDER, NOTE, who_works
+from reconciler.reports.working_text import working_lines
 from tests.machine import TestMachine
 
 ONE = {"action": "fetch", "variant": "a-int4", "since": "T1", "fraction": 0.4, "text": ""}

@@ -11,9 +11,9 @@ import time
 from typing import Any
 
 from reconciler.conversion.order import Order
-from reconciler.conversion.worker import Worker
-from reconciler.core.errors import ConversionFailed
-from reconciler.core.measured import TEXTS_DIGEST
+from reconciler.conversion.worker.main import Worker
+from reconciler.domain.errors import ConversionFailed
+from reconciler.domain.measured import TEXTS_DIGEST
 
 TREE = {
     "model.onnx": b"graph",

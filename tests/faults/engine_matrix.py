@@ -18,10 +18,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from reconciler.core.errors import ReconcilerError, refused
+from reconciler.domain.errors import ReconcilerError, refused
+from reconciler.engine.apply_once import run_pass
 from reconciler.engine.machine import locked_machine
 from reconciler.engine.options import PassResult
-from reconciler.engine.pass_ import run_pass
 from reconciler.engine.planning import look
 from reconciler.engine.report import Silent
 from reconciler.host import durable

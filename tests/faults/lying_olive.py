@@ -18,8 +18,8 @@ import onnx
 from onnx import TensorProto, helper
 from onnx.external_data_helper import set_external_data
 
-from reconciler.conversion import tools
-from reconciler.conversion.worker import Worker, work
+from reconciler.conversion.worker import tools
+from reconciler.conversion.worker.main import Worker, work
 
 ROWS, COLUMNS = 64, 32
 FLOOD = 64  # MiB

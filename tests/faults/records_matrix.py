@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from reconciler.core.errors import ReconcilerError
+from reconciler.domain.errors import ReconcilerError
 from reconciler.host import durable
 from tests.crash import scenarios, stand_ins
 from tests.crash.judging import at_rest, snapshot

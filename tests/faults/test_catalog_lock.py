@@ -7,18 +7,18 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from reconciler.core.value import replace
+from reconciler.backends.foundry import catalog_lock
+from reconciler.backends.foundry.foundry import Limits
+from reconciler.backends.foundry.index import LOCK
+from reconciler.engine.apply_once import run_pass
 from reconciler.engine.machine import locked_machine
 from reconciler.engine.options import PassResult
-from reconciler.engine.pass_ import run_pass
 from reconciler.engine.report import Silent
-from reconciler.serving import catalog_lock
-from reconciler.serving.foundry import Limits
-from reconciler.serving.index import LOCK
 from reconciler.sources.manifests import load
 from tests.crash.scenarios import World, overwrite
 from tests.crash.stand_ins import StandInFoundry, options

@@ -7,15 +7,15 @@ from __future__ import annotations
 import json
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from reconciler.core.failures import RememberedFailure
-from reconciler.core.value import replace
+from reconciler.domain.failures import RememberedFailure
+from reconciler.engine.apply_once import run_pass
 from reconciler.engine.machine import locked_machine
 from reconciler.engine.options import PassResult
-from reconciler.engine.pass_ import run_pass
 from reconciler.engine.report import Silent
 from reconciler.sources.manifests import load
 from tests.crash.judging import at_rest

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.core.errors import ReconcilerError, refused
-from reconciler.core.failures import RememberedFailure
-from reconciler.core.layout import Layout
+from reconciler.domain.errors import ReconcilerError, refused
+from reconciler.domain.failures import RememberedFailure
+from reconciler.domain.layout import Layout
 from reconciler.host import durable
-from reconciler.records.records import Records
+from reconciler.state.records import Records
 from tests.adapters import crash_scenarios
 from tests.adapters.crash_scenarios import FILES, MENDED, OTHER_FILES, SCENARIOS, write_tree
 from tests.adapters.test_crashes import store_is_whole, tree

@@ -15,12 +15,13 @@ from typing import Any
 
 import pytest
 
-from reconciler.core.errors import ReconcilerError
-from reconciler.engine.carry_out import Execution, carry_out
+from reconciler.domain.errors import ReconcilerError
+from reconciler.engine.executor import carry_out
 from reconciler.engine.machine import locked_machine
+from reconciler.engine.pass_context import PassContext
 from reconciler.engine.planning import look
-from reconciler.engine.verify import verify
 from reconciler.host.sealed import seal, unseal
+from reconciler.operations.verify import verify
 from reconciler.sources.manifests import load
 from tests.at_rest import edit_catalog, entry, opened, serve
 from tests.machine import TestMachine
@@ -214,7 +215,7 @@ def pass_over(machine: TestMachine, between: Callable[[], object] = lambda: None
         seen = look(at, load(str(machine.manifests)), confirm=True)
         between()
         workers: Any = Catalog(machine)
-        execution = Execution(machine=at, workers=workers, resolution=seen.resolution)
+        execution = PassContext(machine=at, workers=workers, resolution=seen.resolution)
         for change in seen.plan.changes:
             if change.action in ("prune", "retire", "repair"):
                 with contextlib.suppress(ReconcilerError):

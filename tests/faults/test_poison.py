@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
+from reconciler.engine.apply_once import run_pass
 from reconciler.engine.machine import Machine, locked_machine
 from reconciler.engine.options import Options, PassResult
-from reconciler.engine.pass_ import run_pass
 from reconciler.engine.planning import look
 from reconciler.engine.report import Silent
 from reconciler.sources.manifests import load

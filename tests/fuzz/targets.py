@@ -14,39 +14,43 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from reconciler.artifacts.modelpack import NotAnArtifact, manifest_bytes, parse_manifest
-from reconciler.core import gate_rules, hub_lock, loader, outward, token_count
-from reconciler.core.bars import GoldenPrompt
-from reconciler.core.declaration import Findings
-from reconciler.core.errors import PermanentError, Problem, UsageError
-from reconciler.core.failures import RememberedFailure
-from reconciler.core.gates import Verdict
-from reconciler.core.genai_config import genai_config
-from reconciler.core.golden import passes, pattern_refusal
-from reconciler.core.inventory_form import InventoryInvalid, inventory_view, read_inventory
-from reconciler.core.json_schema import conforms, schema_refusal
-from reconciler.core.judged import Judged
-from reconciler.core.machine_config import parse_config, settings_of, traits_of
-from reconciler.core.manifest import Generation
-from reconciler.core.marker import MarkerUnreadable, marker_from_json, marker_to_json
-from reconciler.core.measured import Known, Measured
-from reconciler.core.model_config import complaints
-from reconciler.core.parse import parse
-from reconciler.core.recorded import Condition, Timing
-from reconciler.core.release import StoredFile
-from reconciler.core.suspension import Suspension
-from reconciler.core.template_lint import lint
+from reconciler.backends.foundry.genai_config import genai_config
+from reconciler.backends.foundry.index import INDEX, CatalogBroken, read_index
+from reconciler.backends.foundry.marker import MarkerUnreadable, marker_from_json, marker_to_json
 from reconciler.daemon.hooks import is_signed
-from reconciler.daemon.listening import parse_address
-from reconciler.daemon.request import Refused as RequestRefused
-from reconciler.daemon.request import read_request
+from reconciler.daemon.http.listening import parse_address
+from reconciler.daemon.http.request import Refused as RequestRefused
+from reconciler.daemon.http.request import read_request
+from reconciler.daemon.notifications import configuration as outward
+from reconciler.domain.bars import GoldenPrompt
+from reconciler.domain.errors import PermanentError, Problem, UsageError
+from reconciler.domain.failures import RememberedFailure
+from reconciler.domain.manifest import Generation
+from reconciler.domain.measured import Known, Measured
+from reconciler.domain.model_config import complaints
+from reconciler.domain.recorded import Condition, Timing
+from reconciler.domain.stored_file import StoredFile
+from reconciler.domain.suspension import Suspension
+from reconciler.domain.verdict import Verdict
+from reconciler.fleet.inventory_form import InventoryInvalid, inventory_view, read_inventory
+from reconciler.gates.golden import passes, pattern_refusal
+from reconciler.gates.json_schema import conforms, schema_refusal
+from reconciler.gates.judged import Judged
 from reconciler.host.sealed import Damaged, seal, unseal
-from reconciler.records import events, forms, measured_form
-from reconciler.serving.index import INDEX, CatalogBroken, read_index
-from reconciler.sources import git_objects, git_tree, safetensors_header
-from reconciler.sources.folder_files import Refused
-from reconciler.sources.git_address import checked_branch, checked_path, checked_url
-from reconciler.sources.git_mirror import MirrorBroken
+from reconciler.manifests import gate_rules, hub_lock, loader
+from reconciler.manifests.declaration import Findings
+from reconciler.manifests.machine_config import parse_config, settings_of, traits_of
+from reconciler.manifests.parse import parse
+from reconciler.sources.folder import safetensors_header
+from reconciler.sources.folder.files import Refused
+from reconciler.sources.git import objects as git_objects
+from reconciler.sources.git import tree as git_tree
+from reconciler.sources.git.address import checked_branch, checked_path, checked_url
+from reconciler.sources.git.mirror import MirrorBroken
+from reconciler.state import events, forms, measured_form
+from reconciler.store.modelpack import NotAnArtifact, manifest_bytes, parse_manifest
+from reconciler.templates import token_count
+from reconciler.templates.lint import lint
 from tests.bad_inputs.manifests import GOOD, GROUPS
 from tests.core.test_inventory import inventory
 from tests.core.test_marker import MARKER

@@ -10,16 +10,16 @@ import time
 
 import pytest
 
-from reconciler.core.bars import GoldenPrompt
-from reconciler.core.errors import UsageError
-from reconciler.core.golden import LONGEST_MATCHED, passes, pattern_refusal
-from reconciler.core.hub_lock import LockInvalid
-from reconciler.core.json_schema import schema_refusal
-from reconciler.core.machine_config import parse_config
-from reconciler.daemon.listening import parse_address
-from reconciler.daemon.request import HEAD_LIMIT, HEADERS_LIMIT, Refused, read_request
-from reconciler.records import events
-from reconciler.sources.git_mirror import MirrorBroken
+from reconciler.daemon.http.listening import parse_address
+from reconciler.daemon.http.request import HEAD_LIMIT, HEADERS_LIMIT, Refused, read_request
+from reconciler.domain.bars import GoldenPrompt
+from reconciler.domain.errors import UsageError
+from reconciler.gates.golden import LONGEST_MATCHED, passes, pattern_refusal
+from reconciler.gates.json_schema import schema_refusal
+from reconciler.manifests.hub_lock import LockInvalid
+from reconciler.manifests.machine_config import parse_config
+from reconciler.sources.git.mirror import MirrorBroken
+from reconciler.state import events
 from tests.fuzz.__main__ import fuzz, report
 from tests.fuzz.mutate import mutated
 from tests.fuzz.targets import TARGETS, _listing

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from reconciler.core.machine_config import parse_config
+from reconciler.manifests.machine_config import parse_config
 
 EXAMPLE = Path(__file__).parents[2] / "packaging" / "config.yaml"
 

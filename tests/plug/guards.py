@@ -50,8 +50,8 @@ def _swapped(first: str, second: str) -> Edit:
     return first + second, second + first
 
 
-_DURABLE, _CARRY, _STORE = "host/durable.py", "engine/carry_out.py", "artifacts/store.py"
-_FOUNDRY, _SHELF = "serving/foundry.py", "sources/hub_shelf.py"
+_DURABLE, _CARRY, _STORE = "host/durable.py", "engine/executor.py", "store/artifact_store.py"
+_FOUNDRY, _SHELF = "backends/foundry/foundry.py", "sources/hub/cache.py"
 
 # host/durable.py
 _FLUSH_NEW = '            _step("flush")\n            os.fsync(descriptor)\n'
@@ -69,7 +69,7 @@ _NAME_WRITTEN = "            rename(temporary, path)\n"
 _FLUSH_STAGED = "        flush_below(staged)\n"
 _NAME_PUBLISHED = "        rename(staged, final)\n"
 
-# engine/carry_out.py
+# engine/executor.py
 _EXECUTED = "    execution.machine.records."
 _SAVE_NUMBER = """    machine.records.save_number(
         change.variant, change.number
@@ -84,7 +84,7 @@ _AFTER_SAVE = "\n\n@contextlib.contextmanager\ndef _refusals"
 _UNREGISTER = "    if entry is not None:\n        execution.workers.foundry.unregister(identity)\n"
 _AFTER_REMOVAL = "    machine.records.save_number(variant, number)\n    _require_gone("
 _FORGET = f"{_EXECUTED}forget_release(change.variant)\n"
-_PRUNE = "def _prune(change: Change, execution: Execution) -> None:\n"
+_PRUNE = "def _prune(change: Change, execution: PassContext) -> None:\n"
 _GO_BACK = (
     "    if serves and serves < change.number:\n"
     "        _serves_again(change.variant, serves, execution.machine)\n"
@@ -96,7 +96,7 @@ _TAKE_BACK = (
 _REMOVE = "    _remove_release(change.variant, change.number, execution)\n"
 _RETIRED = "    remember_retired(change.variant, change.number, execution.machine, serving=serves)\n"
 
-# artifacts/store.py
+# store/artifact_store.py
 _WRITE_MANIFEST = "[self._put_bytes(data) for data in (config, manifest)]"
 _LIST = "        self._write_index({**held, build_key: packed})\n"
 _UNLIST = "            self._write_index(held, gone=build_key)\n            return self._sweep(held)\n"
@@ -106,11 +106,11 @@ _UNLIST_LATE = (
     "            return freed\n"
 )
 
-# sources/hub_shelf.py
+# sources/hub/cache.py
 _WITHOUT_PROBLEMS = "        if (\n            not model.problems\n"
 _NAME_SOURCE = "        durable.publish(partial, folder)\n"
 
-# serving/foundry.py
+# backends/foundry/foundry.py
 _FOLDER_OF_CATALOG = "        durable.make_folder(self._cache_dir)\n"
 
 FLUSHES = (
@@ -151,7 +151,7 @@ FLUSHES = (
     ),
     _(
         "what git fetched",
-        "sources/git_mirror.py",
+        "sources/git/mirror.py",
         "fetch-git-again",
         _gone('        durable.flush_below(os.path.join(self.folder, "objects"))\n'),
     ),
@@ -251,7 +251,7 @@ ORDERS = (
     ),
     _(
         "a marker is written elsewhere, then put in its place",
-        "serving/folder.py",
+        "backends/foundry/folder.py",
         "protect",
         (", READ_ONLY, staging=staging)", ", READ_ONLY)"),
     ),

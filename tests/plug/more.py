@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from reconciler.engine.machine import machine_to_suspend
-from reconciler.engine.rolling_back import ask_for, decide
+from reconciler.operations.rollback_requests import ask_for, decide
 from tests.crash import scenarios
 from tests.crash.scenarios import SCENARIOS, Scenario, World, overwrite
 

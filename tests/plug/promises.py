@@ -8,8 +8,8 @@ import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from reconciler.backends.foundry.index import INDEX
 from reconciler.host.sealed import Damaged, unseal
-from reconciler.serving.index import INDEX
 from tests.plug.disk import Tree, is_hidden
 from tests.plug.recording import Tape
 

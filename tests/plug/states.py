@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from reconciler.backends.foundry.index import INDEX
 from reconciler.host import durable
-from reconciler.serving.index import INDEX
 from tests.crash import stand_ins
 from tests.crash.judging import at_rest, snapshot
 from tests.crash.matrix import Bench, apart

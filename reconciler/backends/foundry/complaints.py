@@ -1,0 +1,59 @@
+"""What Foundry Local's words mean for us. Its exceptions carry only text (SDK 2.2.1), so the texts are
+matched here and nowhere else; foundry-local.md, section 9, holds the list."""
+
+from __future__ import annotations
+
+import re
+
+from reconciler.domain.errors import CatalogBroken, PermanentError, ReconcilerError, RuntimeUnavailable
+from reconciler.domain.escape import one_line
+
+_INSTALL = "pip install 'foundry-reconciler[foundry]' puts it into the environment that runs reconciler"
+
+_LONGEST = 1 << 14  # characters; what follows is never shown
+# `file.cc:12 ReturnType Class::Function(arguments) ` in front of a message, once per native layer.
+_PREFIX = re.compile(r"\b\w+\.cc:\d+ [^()]*\([^()]*\)(?: const)? ")
+
+# Text, then what it is to us. The first match counts.
+_MEANINGS: tuple[tuple[str, type[ReconcilerError], str], ...] = (
+    ("failed to write local model registration index", RuntimeUnavailable, "CatalogNotWritable"),
+    ("failed to commit local model registration index", RuntimeUnavailable, "CatalogNotWritable"),
+    ("FileLock: failed to open", RuntimeUnavailable, "CatalogNotWritable"),
+    ("FileLock: timeout", RuntimeUnavailable, "CatalogLocked"),
+    ("local model registration index", CatalogBroken, "CatalogBroken"),
+    ("invalid local model registration at", CatalogBroken, "CatalogBroken"),
+    ("model_id is already registered", PermanentError, "AlreadyRegistered"),
+    ("model not found at path", PermanentError, "ServedFolderMissing"),
+    ("model not found:", PermanentError, "NotRegistered"),
+    ("model_path must", PermanentError, "ServedFolderMissing"),
+    ("failed to parse genai_config.json", PermanentError, "GenaiConfigRefused"),
+    ("failed to create OGA config", PermanentError, "GenaiConfigRefused"),
+    ("failed to create preprocessor", PermanentError, "TokenizerRefused"),
+    ("External data path", PermanentError, "ModelDoesNotLoad"),
+    ("failed to load model", PermanentError, "ModelDoesNotLoad"),
+    ("Empty chat template", PermanentError, "TemplateRefused"),
+    ("Invalid or unsupported chat template", PermanentError, "TemplateRefused"),
+    (" at row ", PermanentError, "TemplateRefused"),  # how the template engine ends each of its messages
+    ("maximum context length", PermanentError, "PromptTooLong"),
+)
+
+
+TOLD = 600  # characters: the runtime names a tensor or a path first and says what is wrong with it at the end
+
+
+def translate(kind: str, message: str) -> ReconcilerError:
+    """`kind` is the exception's type in the worker, or one of our own codes."""
+    if kind in {"ModuleNotFoundError", "ImportError", "PackageNotFoundError"}:
+        return RuntimeUnavailable(
+            f"Foundry Local is missing: {one_line(message)}", code="RuntimeMissing", hint=_INSTALL
+        )
+    for text, meaning, code in _MEANINGS:
+        if text in message:
+            return meaning(plain(message), code=code)
+    return PermanentError(plain(message), code="RuntimeRefused")
+
+
+def plain(message: str) -> str:
+    """One line, without C++ signatures, and without the template text that follows `at row 1, column 57:`. A chat
+    template can raise any text it likes."""
+    return one_line(_PREFIX.sub("", message[:_LONGEST]).partition(":\n")[0], TOLD)

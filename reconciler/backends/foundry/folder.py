@@ -1,0 +1,176 @@
+"""`served/<variant>/<n>/`: the directory that Foundry Local loads. Put one together, and look whether one
+is whole.
+
+Weights are shared with the store where the file system can; the small files are written for each release. The
+marker comes last, so a folder without one was never finished. Looking costs one listing and a stat per file;
+bytes are read only when a stamp is new.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+
+from reconciler.backends.foundry.marker import MarkerUnreadable, marker_from_json, marker_to_json
+from reconciler.backends.foundry.served_files import MARKER, kept_files, written_files
+from reconciler.domain import digest
+from reconciler.domain.errors import Disturbed
+from reconciler.domain.observed import ServedFolder
+from reconciler.domain.release import Artifact, Marker, Release
+from reconciler.domain.stored_file import StoredFile
+from reconciler.domain.value import as_dict
+from reconciler.host import durable
+from reconciler.host.reading import read_whole
+from reconciler.host.sealed import Damaged, seal, unseal
+from reconciler.host.stamps import StampBook
+
+READ_ONLY = 0o444
+
+
+def assemble(  # noqa: PLR0913 - the marker records each of them
+    directory: str,
+    release: Release,
+    artifact: Artifact,
+    blob: Callable[[str], str],
+    stamps: StampBook,
+    *,
+    owner: str,
+    number: int,
+    revision: str,
+    created: str,
+    protected: bool,
+) -> Marker:
+    """Fill an empty staging folder with everything this release serves. `blob` tells where a digest's
+    bytes lie."""
+    kept = kept_files(artifact)
+    written = written_files(
+        release,
+        number,
+        _content(artifact, "genai_config.json", blob) or b"",
+        _content(artifact, "tokenizer_config.json", blob),
+    )
+    for file in kept:
+        _place(file, directory, blob, stamps)
+    marker = Marker(
+        owner=owner,
+        variant=release.variant,
+        number=number,
+        release=release.digest,
+        parts=release.parts,
+        artifact=artifact.digest,
+        build_key=artifact.build_key,
+        recipe=release.recipe.as_json(),
+        model=release.model,
+        precision=release.precision,
+        template_origin=release.template_origin,
+        generation=as_dict(release.generation),
+        protected=protected,
+        revision=revision,
+        created=created,
+        files=tuple(sorted((*kept, *map(_stored, written.items())), key=lambda file: file.path)),
+    )
+    for name, data in (*written.items(), (MARKER, seal(marker_to_json(marker)))):
+        _write(os.path.join(directory, name), data, stamps)
+    return marker
+
+
+def rewrite_marker(path: str, marker: Marker, stamps: StampBook, staging: str) -> None:
+    """Give a whole folder a marker that says more; what it says of the files must not change. It is written elsewhere:
+    half a file in a served folder would be a foreign one."""
+    data = seal(marker_to_json(marker))
+    durable.make_folder(staging)
+    durable.write_file(os.path.join(path, MARKER), data, READ_ONLY, staging=staging)
+    stamps.vouch(os.path.join(path, MARKER), digest.of_bytes(data))
+
+
+def inspect(path: str, stamps: StampBook) -> ServedFolder:
+    """What is wrong with one served folder, if anything. Reads only."""
+    parent, number = os.path.split(path)
+    variant = os.path.basename(parent)
+    try:
+        found = dict(_files(path))
+    except FileNotFoundError:
+        raise
+    except OSError as error:  # one folder on a bad sector harms only itself
+        why = f"unreadable: {error.strerror}"
+        return ServedFolder(path=path, variant=variant, number=int(number), marker=None, damage=(why,))
+    marker = _read_marker(found.pop(MARKER, None))
+    if isinstance(marker, Marker) and marker.id == f"{variant}:{number}":
+        damage = tuple(_damage(marker, found, stamps))
+        return ServedFolder(path=path, variant=variant, number=marker.number, marker=marker, damage=damage)
+    state = marker if isinstance(marker, str) else "of another release"
+    damage = (f"{MARKER} {state}",)
+    return ServedFolder(path=path, variant=variant, number=int(number), marker=None, damage=damage)
+
+
+def _files(folder: str, prefix: str = "") -> Iterator[tuple[str, os.DirEntry[str]]]:
+    """Everything below a folder that is not a folder. Links are not followed: they could lead anywhere."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False) and os.access(entry.path, os.R_OK | os.X_OK):
+                yield from _files(entry.path, f"{prefix}{entry.name}/")
+            else:
+                yield prefix + entry.name, entry
+
+
+def _read_marker(entry: os.DirEntry[str] | None) -> Marker | str:
+    """The marker, or why there is none."""
+    if entry is None:
+        return "missing"
+    try:
+        return marker_from_json(unseal(read_whole(entry.path)))
+    except (OSError, Damaged, MarkerUnreadable):
+        return "unreadable"
+
+
+def _damage(marker: Marker, found: dict[str, os.DirEntry[str]], stamps: StampBook) -> Iterator[str]:
+    for file in marker.files:
+        entry = found.pop(file.path, None)
+        if entry is None:
+            yield f"{file.path} missing"
+        elif not entry.is_file(follow_symlinks=False) or _has_changed(entry, file, stamps):
+            yield f"{file.path} changed"
+    for name in sorted(found):
+        yield f"{name} foreign"
+
+
+def _has_changed(entry: os.DirEntry[str], file: StoredFile, stamps: StampBook) -> bool:
+    try:
+        known = stamps.known(entry.path)
+        if known is None and entry.stat().st_size == file.size:
+            known = stamps.digest(entry.path)
+    except OSError:  # unreadable is as bad as gone
+        return True
+    return known != file.digest
+
+
+def _content(artifact: Artifact, name: str, blob: Callable[[str], str]) -> bytes | None:
+    file = next((file for file in artifact.files if file.path == name), None)
+    if file is None:
+        return None
+    with open(blob(file.digest), "rb") as content:
+        data = content.read()
+    _require(digest.of_bytes(data), file)
+    return data
+
+
+def _place(file: StoredFile, directory: str, blob: Callable[[str], str], stamps: StampBook) -> None:
+    destination = os.path.join(directory, file.path)
+    durable.make_folder(os.path.dirname(destination))
+    _require(stamps.relink(blob(file.digest), destination), file)
+
+
+def _require(found: str, file: StoredFile) -> None:
+    if found != file.digest:
+        raise Disturbed(f"the store's copy of {file.path} has changed", code="ArtifactDamaged")
+
+
+def _stored(entry: tuple[str, bytes]) -> StoredFile:
+    name, data = entry
+    return StoredFile(path=name, digest=digest.of_bytes(data), size=len(data))
+
+
+def _write(path: str, data: bytes, stamps: StampBook) -> None:
+    with durable.staged_file(path, READ_ONLY) as file:
+        file.write(data)
+    stamps.vouch(path, digest.of_bytes(data))

@@ -1,0 +1,292 @@
+"""Foundry Local on one cache: register, unregister, ask. Its SDK runs in a child process with a time limit
+per call.
+
+The child starts when it is first needed (or at `start`, in the background) and stays warm; one that died or
+hung is replaced at the next call. Each change is checked by reading the index afterwards, and the index as it
+was before the first change is kept beside our scratch files.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+
+from reconciler.backends.foundry.catalog_lock import wait_until_free
+from reconciler.backends.foundry.complaints import translate
+from reconciler.backends.foundry.index import INDEX, read_index
+from reconciler.domain.errors import DiskFull, PermanentError, RuntimeUnavailable
+from reconciler.domain.escape import one_line
+from reconciler.domain.measured import Answer
+from reconciler.domain.observed import Registration
+from reconciler.host import durable
+from reconciler.host.child import Child, ChildDied, ChildFailed, ChildTimedOut
+from reconciler.host.environment import private_environment
+
+BACKUP = "index.bak"
+CONFINED = "RECONCILER_CONFINED"  # in the child's environment
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """Seconds. Another application may hold the catalog's lock for a while, and a large model takes its
+    time."""
+
+    catalog: float = 60.0
+    load: float = 300.0
+    answer: float = 300.0
+
+
+DEFAULT_LIMITS = Limits()
+
+
+class Foundry:
+    """A context manager. One call at a time; `kill` may come from another thread and ends the call in
+    progress. `confined`: its child reads foreign models, so it is without network and privileges where the system
+    lets it (host.confine)."""
+
+    def __init__(
+        self,
+        cache_dir: str,
+        *,
+        scratch: str,
+        log: str,
+        limits: Limits = DEFAULT_LIMITS,
+        confined: bool = False,
+    ) -> None:
+        self._cache_dir = cache_dir
+        self._scratch = scratch
+        self._log = log
+        self._limits = limits
+        self._wishes = {CONFINED: "1"} if confined else {}
+        self._child: Child | None = None
+        self._opened: Future[Any] | None = None
+        self._backed_up = False
+        self._locked = False  # as of the last call to the catalog
+
+    def start(self) -> None:
+        """Begin to start the child; return at once."""
+        if self._child is not None:
+            return
+        self._make_folders()
+        self._child = Child(
+            module="reconciler.backends.foundry.worker",
+            environment=private_environment(self._scratch, **self._wishes),
+            log=self._log,
+            directory=self._scratch,
+        )
+        parameters = {"cache_dir": self._cache_dir, "scratch": self._scratch}
+        opener = ThreadPoolExecutor(max_workers=1)
+        self._opened = opener.submit(self._child.call, "open", parameters, timeout=self._limits.catalog)
+        opener.shutdown(wait=False)
+
+    def _make_folders(self) -> None:
+        """Before Foundry Local makes its own and flushes nothing: a catalog is lost with the folder it lies in."""
+        os.makedirs(self._scratch, exist_ok=True)
+        durable.make_folder(self._cache_dir)
+
+    def register(self, path: str, identity: str, properties: Mapping[str, str]) -> None:
+        """Name a served folder. An id that is taken is an error: it is never pointed at other content."""
+        self._back_up()
+        self._catalog_call("register", {"path": path, "id": identity, "properties": dict(properties)})
+        self._make_last()
+        entry = self._entry(identity)
+        if entry is None or entry.path != path or not properties.items() <= entry.properties.items():
+            raise PermanentError(
+                f"{identity} is not in the catalog as it was registered", code="NotRegistered"
+            )
+
+    def unregister(self, identity: str) -> None:
+        """Take a name away; one that is already gone is fine. No file of the model is touched."""
+        with contextlib.suppress(DiskFull):  # a removal is what ends that: rather without a copy than never
+            self._back_up()
+        try:
+            self._catalog_call("unregister", {"id": identity})
+        except PermanentError as error:
+            if error.code != "NotRegistered":
+                raise
+        self._make_last()
+        if self._entry(identity) is not None:
+            raise PermanentError(f"{identity} is still in the catalog", code="NotUnregistered")
+
+    def list(self, properties: Sequence[str] = ()) -> tuple[Registration, ...]:
+        """What the SDK itself lists, with the named string properties; the path is empty when the folder
+        is gone."""
+        found = self._catalog_call("list", {"properties": [*properties]})["models"]
+        return tuple(
+            Registration(
+                id=model["id"],
+                path=model["path"],
+                properties={key: value for key, value in model["properties"].items() if value is not None},
+            )
+            for model in found
+        )
+
+    def ask(
+        self,
+        identity: str,
+        messages: Sequence[tuple[str, str]],
+        max_tokens: int,
+        temperature: float | None = None,
+        on_text: Callable[[str], None] | None = None,
+    ) -> Answer:
+        """Load the model into the child if it is not there yet, and send (role, text) messages. `on_text`
+        gets each piece of the answer as it comes. Fewer than `max_tokens` are asked for when the context
+        has less room."""
+        loaded = self._model_call("load", {"id": identity}, self._limits.load)
+        question = {
+            "id": identity,
+            "messages": [[role, text] for role, text in messages],
+            "max_tokens": max_tokens,
+            "temperature": temperature,
+        }
+        said = self._model_call("ask", question, self._limits.answer, on_text)
+        return Answer(load_seconds=loaded["seconds"], **said)
+
+    def count(self, identity: str, messages: Sequence[tuple[str, str]]) -> int:
+        """The tokens of the prompt that the template makes of (role, text) messages; nothing is generated."""
+        self._model_call("load", {"id": identity}, self._limits.load)
+        question = {"id": identity, "messages": [[role, text] for role, text in messages]}
+        counted: int = self._model_call("count", question, self._limits.answer)["tokens"]
+        return counted
+
+    def measure(self) -> tuple[int, dict[str, str]]:
+        """Peak memory of the child in bytes since the last load, and the versions of the libraries that
+        answered."""
+        found = self._model_call("measure", {}, self._limits.catalog)
+        return found["peak_memory_bytes"], found["runtime"]
+
+    def memory(self) -> int:
+        """What the child holds now, in bytes; 0 where the platform does not tell."""
+        held: int = self._model_call("memory", {}, self._limits.catalog)["bytes"]
+        return held
+
+    @property
+    def process(self) -> int:
+        """The child's process id; 0 while there is none."""
+        child = self._child
+        return child.pid if child is not None else 0
+
+    def kill(self) -> None:
+        child = self._child
+        if child is not None:
+            child.kill()
+
+    def close(self) -> None:
+        child = self._child
+        if child is None:
+            return
+        try:
+            child.close()  # it may take seconds to end by itself: until then `kill` still finds it
+        finally:
+            self._child = None
+
+    def __enter__(self) -> Foundry:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _entry(self, identity: str) -> Registration | None:
+        return next((one for one in read_index(self._cache_dir) if one.id == identity), None)
+
+    def _make_last(self) -> None:
+        """Foundry Local renames its index into place and flushes nothing. A record must not outlive the registration
+        that it tells of, nor a registration the folder that is removed next."""
+        index = os.path.join(self._cache_dir, INDEX)
+        if os.path.exists(index):
+            durable.flush_file(index)
+            durable.flush_folder(self._cache_dir)
+
+    def _back_up(self) -> None:
+        """Once, before the first change, and only of an index that can be read."""
+        if self._backed_up:
+            return
+        if read_index(self._cache_dir):
+            with open(os.path.join(self._cache_dir, INDEX), "rb") as index:
+                os.makedirs(self._scratch, exist_ok=True)
+                durable.write_file(os.path.join(self._scratch, BACKUP), index.read())
+        self._backed_up = True
+
+    def _catalog_call(self, verb: str, parameters: dict[str, Any]) -> dict[str, Any]:
+        """The catalog is shared with other applications: no answer means try again later."""
+        self._require_unlocked()
+        try:
+            return self._call(verb, parameters, self._limits.catalog)
+        except ChildTimedOut as error:
+            self._locked = True
+            raise RuntimeUnavailable(
+                f"Foundry Local's catalog did not answer within {self._limits.catalog:g} s",
+                code="CatalogLocked",
+                hint=f"another application may hold the lock in {self._cache_dir}; {error.hint}",
+            ) from None
+        except ChildDied as error:
+            raise RuntimeUnavailable(one_line(str(error)), code="RuntimeDied", hint=error.hint) from None
+
+    def _require_unlocked(self) -> None:
+        """Patience is for the first call: a hundred models must not wait a hundred times for one other application."""
+        patience = 0.0 if self._locked else self._limits.catalog
+        said = wait_until_free(self._cache_dir, patience)
+        self._locked = bool(said)
+        if said:
+            waited = f" for more than {patience:g} s" if patience else " still"
+            raise RuntimeUnavailable(
+                f"the lock of Foundry Local's catalog is held{waited} by {said}",
+                code="CatalogLocked",
+                hint=f"tried again later; every application on {self._cache_dir} waits: end that process if it hangs",
+            )
+
+    def _model_call(
+        self,
+        verb: str,
+        parameters: dict[str, Any],
+        timeout: float,
+        on_text: Callable[[str], None] | None = None,
+    ) -> dict[str, Any]:
+        """A model that hangs or crashes the runtime will do so again."""
+        try:
+            return self._call(verb, parameters, timeout, on_text)
+        except ChildTimedOut as error:
+            raise PermanentError(
+                f"no end of {verb} within {timeout:g} s", code="RuntimeHung", hint=error.hint
+            ) from None
+        except ChildDied as error:
+            # Nothing but a lack of memory, or a person, sends this signal: the model may be innocent.
+            kind = RuntimeUnavailable if "SIGKILL" in str(error) else PermanentError
+            raise kind(one_line(str(error)), code="RuntimeDied", hint=error.hint) from None
+
+    def _call(
+        self,
+        verb: str,
+        parameters: dict[str, Any],
+        timeout: float,
+        on_text: Callable[[str], None] | None = None,
+    ) -> dict[str, Any]:
+        def on_event(event: dict[str, Any]) -> None:
+            if on_text is not None:
+                on_text(event["text"])
+
+        try:
+            return self._open_child().call(verb, parameters, timeout=timeout, on_event=on_event)
+        except ChildFailed as error:
+            raise translate(error.kind, error.message) from None
+        except (ChildDied, ChildTimedOut):
+            self.close()
+            raise
+
+    def _open_child(self) -> Child:
+        self.start()
+        assert self._child is not None
+        assert self._opened is not None
+        try:
+            self._opened.result()
+        except ChildFailed:
+            self.close()  # a half-opened SDK is of no use to the next call
+            raise
+        return self._child

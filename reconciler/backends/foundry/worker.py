@@ -1,0 +1,248 @@
+"""The child process that holds Foundry Local's SDK. Imported by nobody: `backends.foundry.foundry` starts it.
+
+The SDK is a process-wide singleton around native code, bound to one cache, whose file lock can block for
+minutes; so one such process serves one cache, and its parent may kill it at any moment (the index survives
+that: it is replaced by rename, and the lock goes with the process). Only the local catalog is touched: the
+public one would use the network.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+import sys
+import time
+from importlib.metadata import version
+from typing import Any
+
+from reconciler.backends.foundry.index import LOCK
+from reconciler.domain.errors import PermanentError
+from reconciler.host import confine
+from reconciler.host.child_side import Emit, Json, serve
+
+CONFINED = "RECONCILER_CONFINED"  # as backends.foundry.foundry, whose imports the child can do without
+
+RUNTIME_PACKAGES = ("foundry-local-sdk", "onnxruntime", "onnxruntime-genai-core")
+
+
+class Worker:
+    """One method per verb; parameters and results as `backends.foundry.foundry` sends and expects them."""
+
+    def __init__(self) -> None:
+        self._catalog: Any = None
+        self._loaded: dict[str, Any] = {}
+
+    def open(self, parameters: Json, emit: Emit) -> Json:
+        from foundry_local_sdk import CatalogType, Configuration, FoundryLocalManager, LogLevel
+
+        _prepare_catalog(parameters["cache_dir"])
+        FoundryLocalManager.initialize(
+            Configuration(
+                app_name="reconciler",
+                app_data_dir=os.path.join(parameters["scratch"], "app"),
+                logs_dir=os.path.join(parameters["scratch"], "logs"),
+                model_cache_dir=parameters["cache_dir"],
+                log_level=LogLevel.ERROR,
+                disable_nonessential_telemetry=True,
+            )
+        )
+        self._catalog = FoundryLocalManager.instance.get_catalog(CatalogType.LOCAL)
+        return {}
+
+    def register(self, parameters: Json, emit: Emit) -> Json:
+        from foundry_local_sdk import ModelInfoBuilder
+
+        with ModelInfoBuilder() as info:
+            info.set_string_property("task", "chat-completion")
+            for key, value in parameters["properties"].items():
+                info.set_string_property(key, value)
+            self._catalog.register_model(parameters["path"], parameters["id"], info)
+        return {}
+
+    def unregister(self, parameters: Json, emit: Emit) -> Json:
+        loaded = self._loaded.pop(parameters["id"], None)
+        if loaded is not None:
+            loaded.unload()
+        self._catalog.unregister_model(parameters["id"])
+        return {}
+
+    def list(self, parameters: Json, emit: Emit) -> Json:
+        """Every version: list_models() alone would name one per alias."""
+        models = [model for alias in self._catalog.list_models() for model in alias.variants]
+        keys = parameters["properties"]
+        return {"models": [_describe(model, keys) for model in models]}
+
+    def load(self, parameters: Json, emit: Emit) -> Json:
+        """Into this process; seconds are 0 when it is there already."""
+        identity = parameters["id"]
+        if identity in self._loaded:
+            return {"seconds": 0.0}
+        model = self._catalog.get_model_variant(identity)
+        if model is None:
+            raise PermanentError(f"model not found: {identity}", code="NotRegistered")
+        _forget_peak_memory()
+        started = time.perf_counter()
+        model.load()
+        self._loaded[identity] = model
+        return {"seconds": time.perf_counter() - started}
+
+    def ask(self, parameters: Json, emit: Emit) -> Json:
+        from foundry_local_sdk import ChatSession, Request
+
+        with ChatSession(self._loaded[parameters["id"]]) as session, Request() as request:
+            for role, text in parameters["messages"]:
+                request.add_item(_message(role, text))
+            limit = _within_context(session, request, parameters)
+            request.set_options(_options(limit, parameters["temperature"]))
+            return _stream(session, request, emit)
+
+    def count(self, parameters: Json, emit: Emit) -> Json:
+        from foundry_local_sdk import ChatSession, Request
+
+        with ChatSession(self._loaded[parameters["id"]]) as session, Request() as request:
+            for role, text in parameters["messages"]:
+                request.add_item(_message(role, text))
+            return {"tokens": session.preflight_request(request).prompt_tokens}
+
+    def measure(self, parameters: Json, emit: Emit) -> Json:
+        return {
+            "peak_memory_bytes": _peak_memory(),
+            "runtime": {package: version(package) for package in RUNTIME_PACKAGES},
+        }
+
+    def memory(self, parameters: Json, emit: Emit) -> Json:
+        return {"bytes": _memory("VmRSS:") or 0}
+
+
+def _prepare_catalog(cache_dir: str) -> None:
+    """Foundry Local opens the lock for writing even to list, so whoever may read the folder must be able
+    to write the lock, whatever the umask of the first process was. An existing lock is left as it is."""
+    os.makedirs(cache_dir, exist_ok=True)
+    try:
+        lock = os.open(os.path.join(cache_dir, LOCK), os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
+    except OSError:  # it is there, or this is not our folder: the SDK will say what is wrong
+        return
+    readers = stat.S_IMODE(os.stat(cache_dir).st_mode) & (stat.S_IRGRP | stat.S_IROTH)
+    if hasattr(os, "fchmod"):
+        os.fchmod(lock, 0o600 | readers | readers >> 1)
+    os.close(lock)
+
+
+def _describe(model: Any, keys: list[str]) -> Json:
+    info = model.info
+    properties = {key: info.get_string_property(key) for key in keys}
+    return {"id": model.id, "path": model.get_path(), "properties": properties}
+
+
+def _message(role: str, text: str) -> Any:
+    from foundry_local_sdk import MessageItem, MessageRole
+
+    return MessageItem(MessageRole[role.upper()], text)
+
+
+def _options(max_tokens: int, temperature: float | None) -> Any:
+    from foundry_local_sdk import RequestOptions, SearchOptions
+
+    return RequestOptions(search=SearchOptions(max_output_tokens=max_tokens, temperature=temperature))
+
+
+def _within_context(session: Any, request: Any, parameters: Json) -> int:
+    """Foundry Local refuses a request whose answer might not fit; ask for what fits instead."""
+    budget = session.preflight_request(request)
+    room: int = budget.context_limit_tokens - budget.prompt_tokens
+    wanted: int = parameters["max_tokens"]
+    return min(wanted, room) if room > 0 else wanted
+
+
+ONE_PIECE = 0.05  # seconds
+
+
+def _stream(session: Any, request: Any, emit: Emit) -> Json:
+    from foundry_local_sdk import TextItem
+
+    session.set_streaming(True)
+    texts: list[str] = []
+    started = first = time.perf_counter()
+    with session.process_streaming_request(request) as stream:
+        for item in stream:
+            if not isinstance(item, TextItem):
+                continue
+            if not texts:
+                first = time.perf_counter()
+            texts.append(item.text)
+            emit({"text": item.text})
+        ended = time.perf_counter()
+        with stream.final_response as response:
+            usage, reason = response.get_usage(), response.finish_reason
+    if not texts:
+        first = ended
+    return {
+        "text": "".join(texts),
+        "prompt_tokens": usage.prompt_tokens,
+        "completion_tokens": usage.completion_tokens,
+        "first_token_seconds": first - started,
+        "tokens_per_second": _rate(usage.completion_tokens, started, first, ended),
+        "finish_reason": reason.name.lower(),
+    }
+
+
+def _rate(tokens: int, started: float, first: float, ended: float) -> float:
+    """Decoding speed: the first token belongs to the prompt's time. An answer that came in one piece tells nothing of
+    the time between its tokens; then the speed is that of the whole answer."""
+    if tokens > 1 and ended - first > ONE_PIECE:
+        return (tokens - 1) / (ended - first)
+    return tokens / (ended - started) if ended > started else 0.0
+
+
+def _forget_peak_memory() -> None:
+    """Linux can restart the high-water mark, so that each model of a warm process gets its own figure."""
+    try:
+        with open("/proc/self/clear_refs", "w") as file:
+            file.write("5")
+    except OSError:
+        pass
+
+
+def _peak_memory() -> int:
+    peak = _memory("VmHWM:")
+    return _peak_memory_of_process() if peak is None else peak
+
+
+def _memory(kind: str) -> int | None:
+    """In bytes, as Linux tells it; None elsewhere."""
+    try:
+        with open("/proc/self/status") as file:
+            line = next(line for line in file if line.startswith(kind))
+        return int(line.split()[1]) * 1024
+    except (OSError, StopIteration):
+        return None
+
+
+def _peak_memory_of_process() -> int:
+    try:
+        import resource
+    except ImportError:  # Windows
+        return 0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def _confine() -> None:
+    """Before the first thread, and before the first foreign byte. Where a namespace is refused the rest holds still."""
+    with contextlib.suppress(OSError, AttributeError):
+        confine.leave_network()
+    confine.stay_private()
+    confine.die_first()
+    confine.drop_privileges(read_all=True)
+
+
+if __name__ == "__main__":
+    if os.environ.pop(CONFINED, ""):
+        _confine()
+    worker = Worker()
+    verbs = ("open", "register", "unregister", "list", "load", "ask", "count", "measure", "memory")
+    serve({verb: getattr(worker, verb) for verb in verbs})
+    # Not through the SDK's close(): after a model was loaded it waits a second for its own threads (2.2.1),
+    # and all it would free goes with the process. Whatever we promised is on disk already.
+    os._exit(0)

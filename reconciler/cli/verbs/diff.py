@@ -1,0 +1,125 @@
+"""`reconciler diff`: what every machine will do about a pull request. Reads two commits, nothing else."""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import os
+import posixpath
+from typing import Any
+
+from reconciler.cli import options
+from reconciler.cli.exit_codes import DIFFERS, OK, TROUBLE
+from reconciler.cli.output import show
+from reconciler.domain.errors import ReconcilerError, UsageError
+from reconciler.fleet.comparison import Comparison
+from reconciler.host.clock import now
+from reconciler.operations.compare import compare_commits, outlooks
+from reconciler.reports.diff_comment import diff_comment
+from reconciler.reports.diff_render import diff_github, diff_text
+from reconciler.reports.diff_view import diff_view
+from reconciler.reports.fleet_view import fleet_view
+from reconciler.reports.view import problem_view
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "base", metavar="BASE", help="a commit, branch or tag; or BASE...HEAD: since they parted"
+    )
+    parser.add_argument("head", metavar="HEAD", nargs="?", help="what to compare it with (default: HEAD)")
+    parser.add_argument(
+        "--path",
+        metavar="DIR",
+        default=os.environ.get("RECONCILER_PATH", "manifests"),
+        help="folder with the manifests, from the top of the repository (default: manifests; environment: "
+        "RECONCILER_PATH)",
+    )
+    parser.add_argument(
+        "--repo-dir",
+        metavar="DIR",
+        default=".",
+        help="a local clone (default: the one that holds this folder)",
+    )
+    parser.add_argument(
+        "--source-root",
+        metavar="DIR",
+        action="append",
+        default=[],
+        help="model folders that the machines allow below DIR, which need not exist here; repeatable",
+    )
+    parser.add_argument(
+        "--against",
+        metavar="DIR",
+        help="folder with inventories (`reconciler inventory`): also tell what each of these machines will do",
+    )
+    options.add_output(parser, "text", "json", "markdown", "github")
+    options.add_talk(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    gc.disable()  # we are gone before there is any garbage worth looking for
+    try:
+        return _shown(arguments)
+    except UsageError:
+        raise
+    except ReconcilerError as error:  # as diff(1): 1 is a difference, so trouble is more
+        from reconciler.cli.main import say_error
+
+        say_error(error)
+        return TROUBLE
+
+
+def _shown(arguments: argparse.Namespace) -> int:
+    comparison = _compared(arguments)
+    view = diff_view(comparison)
+    if arguments.against:
+        _add_machines(view, comparison, arguments.against)
+    renderers = {"text": diff_text, "markdown": diff_comment, "github": diff_github}
+    show(view, arguments.output, renderers)
+    if view["problems"]:
+        return TROUBLE
+    return DIFFERS if view["differs"] else OK
+
+
+def _add_machines(view: dict[str, Any], comparison: Comparison, folder: str) -> None:
+    found, problems = outlooks(comparison, folder, now())
+    view["machines"] = fleet_view(found, comparison.sources)
+    view["problems"] += [{**problem_view(problem), "new": True} for problem in problems]
+
+
+def _compared(arguments: argparse.Namespace) -> Comparison:
+    base, head, parted = _revisions(arguments)
+    return compare_commits(
+        arguments.repo_dir,
+        base,
+        head,
+        _inside(arguments.path),
+        roots=tuple(os.path.normpath(root) for root in arguments.source_root),
+        parted=parted,
+        exact=bool(arguments.against),
+    )
+
+
+def _revisions(arguments: argparse.Namespace) -> tuple[str, str, bool]:
+    if arguments.head is None and "..." in arguments.base:
+        base, _, head = arguments.base.partition("...")
+        return base or "HEAD", head or "HEAD", True
+    _refuse_two_dots(arguments.base)
+    return arguments.base, arguments.head or "HEAD", False
+
+
+def _refuse_two_dots(base: str) -> None:
+    """git reads `a..b` as two commits; no name of one has two dots."""
+    old, dots, new = base.partition("..")
+    if dots:
+        old, new = old or "HEAD", new.lstrip(".") or "HEAD"
+        hint = f"`{old}...{new}` compares since they parted, `{old} {new}` the two as they are"
+        raise UsageError(f"expected a commit, branch or tag, got {base}", hint=hint)
+
+
+def _inside(path: str) -> str:
+    """Normalised, from the top of the repository."""
+    inside = posixpath.normpath(path.replace(os.sep, "/"))
+    if posixpath.isabs(inside) or inside.split("/")[0] == "..":
+        raise UsageError(f"--path: expected a folder inside the repository, got {path}")
+    return "" if inside == "." else inside

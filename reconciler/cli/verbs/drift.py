@@ -1,0 +1,41 @@
+"""`reconciler drift`: is git ahead of the machine, or did the machine change behind our back? Reads only, no lock."""
+
+from __future__ import annotations
+
+import argparse
+
+from reconciler.cli import options
+from reconciler.cli.exit_codes import DRIFTED, ERROR, PENDING
+from reconciler.cli.manifests import load_manifests
+from reconciler.cli.output import show, show_problems
+from reconciler.engine.planning import look
+from reconciler.reports.drift import drift_text, drift_view, find_drift
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Tell two ways to differ from git apart. Pending: git is ahead, the next apply brings it here. Drifted: a\n"
+        "registration, a folder or a file changed behind our back; the next apply repairs it, but somebody should\n"
+        "ask why. What cannot be compared (a broken manifest or source) is told as not checked, with since when.\n"
+        "Changes nothing, takes no lock, needs only read rights. Files are judged by their time stamps, and read\n"
+        "when those are new; `reconciler verify` reads every byte."
+    )
+    options.add_manifests(parser)
+    options.add_repository(parser)
+    options.add_machine(parser)
+    options.add_output(parser, "text", "json")
+    options.add_talk(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    machine = options.opened_machine(arguments)
+    seen = look(machine, load_manifests(arguments, machine))
+    desired, problems = seen.resolution.desired, seen.resolution.problems
+    found = find_drift(desired, seen.observed, seen.recorded, seen.plan, machine.records.conditions())
+    if arguments.output == "text":
+        show_problems(problems)
+    show(drift_view(desired.revision, found, problems), arguments.output, {"text": drift_text})
+    states = {one.state for one in found}
+    if problems or "unchecked" in states:
+        return ERROR
+    return PENDING * ("pending" in states) + DRIFTED * ("drifted" in states)

@@ -1,0 +1,79 @@
+"""`reconciler events`: the machine's own diary."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from reconciler.cli import options
+from reconciler.cli.exit_codes import INTERRUPTED, OK
+from reconciler.domain.escape import for_json, for_terminal
+from reconciler.domain.layout import Layout
+from reconciler.state.records import Records
+
+INTERVAL = 0.5  # seconds; an event is there within it
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("variant", metavar="NAME", nargs="?", help="only events of this model or variant")
+    options.add_machine(parser)
+    parser.add_argument(
+        "-n", "--limit", type=options.positive, default=50, help="at most this many, the newest (default: 50)"
+    )
+    parser.add_argument(
+        "-f",
+        "--follow",
+        action="store_true",
+        help="then go on with each new event as it happens, until Ctrl-C",
+    )
+    options.add_output(parser, "text", "json")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    records = Records(Layout(options.root_of(arguments)))
+    if arguments.follow:
+        return _follow(records, arguments)
+    _show(records.events(limit=None), arguments, limit=arguments.limit)
+    return OK
+
+
+def _follow(records: Records, arguments: argparse.Namespace) -> int:
+    """Ends when it is interrupted, or by a broken pipe when whoever reads it is gone."""
+    follower = records.follow_events()
+    try:
+        _show(follower.first(), arguments, limit=arguments.limit)
+        while True:
+            time.sleep(INTERVAL)
+            _show(follower.read(), arguments)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    finally:
+        follower.close()
+
+
+def _show(
+    events: Iterable[Mapping[str, Any]], arguments: argparse.Namespace, *, limit: int | None = None
+) -> None:
+    chosen = [event for event in events if _concerns(event, arguments.variant)]
+    for event in chosen if limit is None else chosen[-limit:]:
+        line = for_json(json.dumps(event, ensure_ascii=False)) if arguments.output == "json" else _line(event)
+        sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+def _concerns(event: Mapping[str, Any], name: str | None) -> bool:
+    variant = str(event.get("variant", ""))
+    return name is None or variant == name or variant.rpartition("-")[0] == name
+
+
+def _line(event: Mapping[str, Any]) -> str:
+    number = f":{event['number']}" if event.get("number") else ""
+    what = event.get("variant") or f"artifact {str(event.get('buildKey', ''))[7:19]}"
+    seconds = f" in {event['seconds']:.1f} s" if event.get("seconds") else ""
+    message = f": {event['message']}" if event.get("message") else ""
+    head = f"{event.get('time', '')}  {event.get('type', ''):<17} {what}{number}"
+    return for_terminal(f"{head} ({event.get('reason', '')}){seconds}{message}")

@@ -1,0 +1,170 @@
+"""`reconciler lock`: pin what manifests take from the Hugging Face hub. Needs no machine: it runs where manifests are
+written, and its file is committed with them."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+from reconciler.cli import options
+from reconciler.cli.exit_codes import ERROR, OK
+from reconciler.cli.manifests import require_folder
+from reconciler.cli.output import json_text, show_problems
+from reconciler.domain.errors import UsageError
+from reconciler.domain.escape import for_terminal
+from reconciler.domain.hub import LOCK_NAME, HubSource
+from reconciler.domain.units import size_text
+from reconciler.host.durable import write_file
+from reconciler.host.reading import read_whole
+from reconciler.manifests.hub_lock import Entries, LockInvalid, is_repo
+from reconciler.manifests.parsed import Parsed
+from reconciler.operations.lock import Locked, lock, outdated, read_lock
+from reconciler.sources.hub.access import HubAccess
+from reconciler.sources.hub.source import Hub
+from reconciler.sources.manifests import load
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    options.add_manifests(parser)
+    options.add_hub(parser)
+    options.add_output(parser, "text", "json")
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help="write nothing, ask nobody; exit 1 when the lock file is not what the manifests need",
+    )
+    parser.add_argument("--dry-run", action="store_true", help="ask the hub, but write nothing")
+    parser.add_argument(
+        "--commit-of",
+        metavar="ORG/NAME[@BRANCH]",
+        help="print the commit that a branch is at, and nothing else",
+    )
+    options.add_talk(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    if arguments.commit_of:
+        return _print_commit(arguments)
+    parsed = _load(arguments)
+    if parsed.problems:
+        show_problems(parsed.problems)
+        return ERROR
+    old, broken = _read(arguments.path)
+    if arguments.check:
+        return _check(parsed, old, broken, arguments)
+    with _hub(arguments) as hub:
+        locked = lock(parsed.models, old, hub, lambda line: _say(line, arguments))
+    path = os.path.join(arguments.path, _name())
+    written = not arguments.dry_run and _write(path, locked)
+    _show(locked, parsed, path, written, arguments)
+    return OK
+
+
+def _load(arguments: argparse.Namespace) -> Parsed:
+    """The manifests. A lock that is none is written anew, so it stops nobody here."""
+    require_folder(arguments.path)
+    parsed = load(arguments.path, allowed_roots=tuple(arguments.source_root))
+    return replace(parsed, problems=tuple(p for p in parsed.problems if p.code != "LockInvalid"))
+
+
+def _read(folder: str) -> tuple[Entries, bool]:
+    try:
+        return read_lock(folder), False
+    except LockInvalid:
+        return {}, True
+
+
+def _check(parsed: Parsed, old: Entries, broken: bool, arguments: argparse.Namespace) -> int:
+    missing, stale = outdated(parsed.models, old)
+    lines = [f"{_name()} is not what `reconciler lock` writes"] if broken else []
+    lines += [f"{source} is declared and not locked" for source in missing]
+    lines += [f"{source} is locked and not declared" for source in stale]
+    _print(lines or [f"{_name()} is what the manifests need"], arguments)
+    return ERROR if lines else OK
+
+
+def _write(path: str, locked: Locked) -> bool:
+    """Nothing where nothing changed; no empty file where nothing is taken from the hub."""
+    try:
+        before = read_whole(path)
+    except FileNotFoundError:
+        before = b""
+    if before == locked.data or not (before or locked.entries):
+        return False
+    write_file(path, locked.data)
+    return True
+
+
+def _show(locked: Locked, parsed: Parsed, path: str, written: bool, arguments: argparse.Namespace) -> None:
+    if arguments.output == "json":
+        sys.stdout.write(json_text(_view(locked, parsed, path, written)))
+        return
+    lines = [f"+ {source}: {len(source.files)} files, {_size(source)}" for source in locked.added]
+    lines += [f"- {source}" for source in locked.dropped]
+    lines += [f"{name}: upstream is at {source.upstream}" for name, source in _moved(locked, parsed)]
+    _print([*lines, f"{path}: {'written' if written else 'unchanged'}"], arguments)
+
+
+def _view(locked: Locked, parsed: Parsed, path: str, written: bool) -> dict[str, Any]:
+    return {
+        "formatVersion": 1,
+        "file": path,
+        "written": written,
+        "added": [_named(source) for source in locked.added],
+        "dropped": [_named(source) for source in locked.dropped],
+        "moved": [
+            {"model": name, **_named(source), "upstream": source.upstream}
+            for name, source in _moved(locked, parsed)
+        ],
+    }
+
+
+def _named(source: HubSource) -> dict[str, Any]:
+    return {"repo": source.repo, "revision": source.revision, "sizeBytes": source.size}
+
+
+def _moved(locked: Locked, parsed: Parsed) -> Iterator[tuple[str, HubSource]]:
+    """Models whose repository has gone on since the commit that they name."""
+    for model in parsed.models:
+        source = locked.entries.get(model.hub.key) if model.hub is not None else None
+        if source is not None and source.upstream != source.revision:
+            yield model.name, source
+
+
+def _print_commit(arguments: argparse.Namespace) -> int:
+    repo, _, branch = arguments.commit_of.partition("@")
+    if not is_repo(repo) or not branch.isprintable() or branch.startswith("-"):
+        raise UsageError("--commit-of: expected org/name or org/name@branch")
+    with _hub(arguments) as hub:
+        sys.stdout.write(f"{hub.commit(repo, branch)}\n")
+    return OK
+
+
+def _hub(arguments: argparse.Namespace) -> Hub:
+    """The child's folder and log are thrown away: here nobody looks at them later."""
+    home = tempfile.mkdtemp(prefix="reconciler-hub-")
+    access = HubAccess.of(os.environ, arguments.hf_token_file or "")
+    return Hub(access, home=home, log=os.path.join(home, "hub.log"))
+
+
+def _name() -> str:
+    return LOCK_NAME
+
+
+def _size(source: HubSource) -> str:
+    return size_text(source.size)
+
+
+def _print(lines: list[str], arguments: argparse.Namespace) -> None:
+    if not arguments.quiet:
+        sys.stdout.write("".join(for_terminal(line) + "\n" for line in lines))
+
+
+def _say(line: str, arguments: argparse.Namespace) -> None:
+    if not arguments.quiet:
+        sys.stderr.write(for_terminal(line) + "\n")

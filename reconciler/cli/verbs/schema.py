@@ -1,0 +1,22 @@
+"""`reconciler schema`: the JSON Schema of the manifests, from the very types that check them."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from reconciler.cli.exit_codes import OK
+from reconciler.cli.output import json_text
+from reconciler.manifests.schema import json_schema
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Print the JSON Schema of the manifests, for editors: put\n"
+        "`# yaml-language-server: $schema=schema/v1alpha1.json` on top of a manifest."
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    sys.stdout.write(json_text(json_schema()))
+    return OK

@@ -1,0 +1,74 @@
+"""`reconciler status`: what is served now and in which condition. Looks at the machine; needs no manifests, no lock."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+
+from reconciler.cli import options
+from reconciler.cli.exit_codes import INTERRUPTED, OK
+from reconciler.cli.output import show
+from reconciler.engine.job_progress import who_works
+from reconciler.engine.machine import Machine, observe, open_machine, recall
+from reconciler.reports.status import make_status
+from reconciler.reports.status_text import status_text
+from reconciler.state.scrubbed import read_scrubbed
+
+INTERVAL = 2.0  # seconds
+CLEAR = "\x1b[H\x1b[2J"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    options.add_machine(parser)
+    parser.add_argument(
+        "-w",
+        "--watch",
+        action="store_true",
+        help="show it again every 2 s, on a terminal in place, until Ctrl-C; JSON is one document after the other",
+    )
+    options.add_output(parser, "text", "json")
+    options.add_talk(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    root, cache = options.root_of(arguments), options.cache_of(arguments)
+    if arguments.watch:
+        return _watch(root, cache, arguments)
+    _show(open_machine(root, cache), arguments)
+    return OK
+
+
+def _watch(root: str, cache: str, arguments: argparse.Namespace) -> int:
+    """The machine is opened again when its stamps were written anew; meanwhile it remembers what it had to read, so
+    that a damaged file of gigabytes is not read every two seconds."""
+    machine, known = open_machine(root, cache), _stamps_written(root)
+    try:
+        while True:
+            if sys.stdout.isatty():
+                sys.stdout.write(CLEAR)
+            _show(machine, arguments)
+            sys.stdout.flush()
+            time.sleep(INTERVAL)
+            if not machine.owner or _stamps_written(root) != known:
+                machine, known = open_machine(root, cache), _stamps_written(root)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+
+
+def _stamps_written(root: str) -> tuple[int, int]:
+    try:
+        status = os.stat(os.path.join(root, "records", "stamps.json"))
+    except OSError:
+        return 0, 0
+    return status.st_mtime_ns, status.st_ino
+
+
+def _show(machine: Machine, arguments: argparse.Namespace) -> None:
+    observed = observe(machine)
+    known = recall(machine, observed), machine.records.conditions(), read_scrubbed(machine.layout)
+    status = make_status(observed, *known, machine.records.judged())
+    status["working"] = who_works(machine.layout)
+    if arguments.output == "json" or not arguments.quiet:
+        show(status, arguments.output, {"text": status_text})

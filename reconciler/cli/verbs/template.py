@@ -1,0 +1,155 @@
+"""`reconciler template WHAT --to FORM`: a chat template in the other form, where that means exactly the same."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+from reconciler.cli import options
+from reconciler.cli.exit_codes import OK
+from reconciler.cli.manifests import require_folder
+from reconciler.cli.output import json_text, show_problems
+from reconciler.domain.errors import ManifestsInvalid, PermanentError, Problem, UsageError
+from reconciler.domain.manifest import Roles
+from reconciler.domain.quoting import printable
+from reconciler.domain.value import as_dict
+from reconciler.engine.resolve import resolve
+from reconciler.host.stamps import Unhashed
+from reconciler.operations.template_changes import special_names
+from reconciler.sources.manifests import load
+from reconciler.templates.lint import MAX_BYTES, lint
+from reconciler.templates.presets import PRESETS, preset
+from reconciler.templates.role_form import RoleForm, roles_of
+from reconciler.templates.role_trace import NotExact
+
+LONGEST_SETTINGS = 1 << 20
+_SHARED = "PromptTemplate "  # and its name: where a template comes from
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """`place` is where it stands, for messages: a file, or the name that was asked for."""
+
+    place: str
+    jinja: str
+    roles: Roles | None = None
+    tokens: dict[str, str]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "what", metavar="WHAT", help="a Jinja file, a preset, a declared model or PromptTemplate"
+    )
+    parser.add_argument(
+        "--to",
+        choices=("roles", "jinja"),
+        required=True,
+        help="the form that is wanted: Foundry's own, one pattern for each role, or Jinja",
+    )
+    for name in ("bos", "eos"):
+        parser.add_argument(
+            f"--{name}-token",
+            metavar="TEXT",
+            help=f"what {name}_token is, for a Jinja template that asks (default: what the model's tokenizer says)",
+        )
+    options.add_manifests(parser)
+    options.add_output(parser, "text", "json")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    given = {"bos_token": arguments.bos_token, "eos_token": arguments.eos_token}
+    found = _find(arguments)
+    tokens = found.tokens | {name: text for name, text in given.items() if text is not None}
+    view, text = _roles(found, tokens) if arguments.to == "roles" else _jinja(found)
+    if arguments.output == "json":
+        text = json_text({"formatVersion": 1, "template": found.place, **view})
+    sys.stdout.write(text)
+    return OK
+
+
+def _find(arguments: argparse.Namespace) -> Found:
+    what = arguments.what
+    if os.path.isfile(what):
+        return Found(place=what, jinja=_read(what), tokens={})
+    if what == "source":
+        raise UsageError("source is each model's own template", hint="name the model")
+    if what in PRESETS:
+        template = preset(what)
+        return Found(place=what, jinja=template.jinja or "", roles=template.roles, tokens={})
+    return _declared(what, arguments)
+
+
+def _read(file: str) -> str:
+    """One template file, with what is wrong with it said as `validate` says it."""
+    with open(file, "rb") as opened:
+        data = opened.read(MAX_BYTES + 1)
+    problems = {True: [], False: []}  # type: dict[bool, list[Problem]]
+    for one in lint(data):
+        said = Problem(code=one.code, file=file, line=one.line, message=one.message, hint=one.hint)
+        problems[one.serious].append(said)
+    show_problems(problems[False], "warning")
+    if problems[True]:
+        raise ManifestsInvalid(tuple(problems[True]))
+    return data.decode("utf-8").removesuffix("\n")
+
+
+def _declared(name: str, arguments: argparse.Namespace) -> Found:
+    require_folder(arguments.path)
+    parsed = load(arguments.path, allowed_roots=tuple(arguments.source_root))
+    models = {model.name: model for model in parsed.models}
+    resolution = resolve(parsed, Unhashed.empty())
+    for release in (wanted.release for wanted in resolution.desired.wanted):
+        if name in (release.model, release.template_origin.removeprefix(_SHARED)):
+            model = models[release.model]
+            if not release.template:
+                hint = "its source is on the hub: once it is fetched, `reconciler explain` shows its template"
+                raise PermanentError(f"the template of {name} is not known", hint=hint, code="SourceMissing")
+            tokens = _tokens(model.source_path) if model.source_path else {}
+            return Found(place=name, jinja=release.template, roles=model.template.roles, tokens=tokens)
+    for shared in parsed.templates:  # that no model refers to
+        if shared.origin == _SHARED + name:
+            return Found(place=name, jinja=shared.jinja or "", roles=shared.roles, tokens={})
+    if resolution.problems:
+        raise ManifestsInvalid(resolution.problems)
+    declared = sorted({*models, *(shared.origin.removeprefix(_SHARED) for shared in parsed.templates)})
+    hint = f"presets: {', '.join(PRESETS[:-1])}; declared: {', '.join(declared) or 'nothing'}"
+    raise PermanentError(f"no file, preset, model or PromptTemplate is {name}", hint=hint, code="NotDeclared")
+
+
+def _tokens(folder: str) -> dict[str, str]:
+    try:
+        with open(os.path.join(folder, "tokenizer_config.json"), "rb") as file:
+            return special_names(file.read(LONGEST_SETTINGS))
+    except OSError:
+        return {}
+
+
+def _jinja(found: Found) -> tuple[dict[str, Any], str]:
+    return {"jinja": found.jinja}, found.jinja + "\n"
+
+
+def _roles(found: Found, tokens: dict[str, str]) -> tuple[dict[str, Any], str]:
+    try:
+        form = RoleForm(roles=found.roles) if found.roles else roles_of(found.jinja, tokens)
+    except NotExact as refused:
+        where = f"{found.place}:{refused.line}" if refused.line else found.place
+        hint = refused.hint or "leave it in Jinja: what is served is the same"
+        raise PermanentError(
+            f"{where}: it has no role form that means exactly the same: {refused}",
+            hint=hint,
+            code="TemplateNotExact",
+        ) from None
+    for note in form.notes:
+        sys.stderr.write(f"note: {note}\n")
+    roles = {role: text for role, text in as_dict(form.roles).items() if text}
+    return {"roles": roles, "notes": list(form.notes)}, _yaml(roles)
+
+
+def _yaml(roles: dict[str, str]) -> str:
+    """For `spec` of a PromptTemplate."""
+    lines = [f"  {role}: {printable(json.dumps(text, ensure_ascii=False))}" for role, text in roles.items()]
+    return "\n".join(["roles:", *lines, ""])

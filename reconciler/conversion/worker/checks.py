@@ -1,0 +1,155 @@
+"""The second look at a converted folder: is it whole, does it hold numbers, and is it what the recipe asked for?"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from reconciler.domain.errors import ConversionFailed
+from reconciler.domain.quantization import K_QUANT
+
+if TYPE_CHECKING:
+    from reconciler.domain.release import Recipe
+
+MODEL = "model.onnx"
+DATA = "model.onnx.data"
+_NEEDED = (MODEL, DATA, "genai_config.json", "tokenizer.json", "tokenizer_config.json")
+_SCANNED_AT_ONCE = 1 << 24  # numbers
+
+
+def check_artifact(folder: str, recipe: Recipe) -> None:
+    for name in _NEEDED:
+        path = os.path.join(folder, name)
+        if not os.path.isfile(path) or not os.path.getsize(path):
+            raise ConversionFailed(f"the converter left no {name}, or an empty one")
+    _check_genai_config(_json(folder, "genai_config.json"))
+    _json(folder, "tokenizer.json")
+    _json(folder, "tokenizer_config.json")
+    model = _parse(os.path.join(folder, MODEL))
+    _check_tensors(model, folder)
+    _check_width(model, recipe)
+    _check_rounding(model, recipe)
+
+
+def _json(folder: str, name: str) -> dict[str, Any]:
+    try:
+        with open(os.path.join(folder, name), encoding="utf-8") as file:
+            value = json.load(file)
+    except ValueError:
+        raise ConversionFailed(f"the converter left a {name} that is not valid JSON") from None
+    if not isinstance(value, dict):
+        raise ConversionFailed(f"the converter left a {name} that is no JSON object")
+    return value
+
+
+def _check_genai_config(config: dict[str, Any]) -> None:
+    try:
+        model = config["model"]
+        right = model["decoder"]["filename"] == MODEL and model["context_length"] > 0 and "search" in config
+    except (KeyError, TypeError):
+        right = False
+    if not right:
+        raise ConversionFailed("the converter left a genai_config.json without what the runtime needs")
+
+
+def _parse(path: str) -> Any:
+    import onnx
+
+    try:
+        model = onnx.load(path, load_external_data=False)
+    except Exception as error:
+        raise ConversionFailed(f"the converter left a {MODEL} that cannot be read") from error
+    if not model.graph.node or not any(output.name == "logits" for output in model.graph.output):
+        raise ConversionFailed(f"the converter left a {MODEL} without the output `logits`")
+    return model
+
+
+def _check_tensors(model: Any, folder: str) -> None:
+    import numpy
+    from onnx import TensorProto
+    from onnx.numpy_helper import to_array
+
+    data = numpy.memmap(os.path.join(folder, DATA), mode="r")
+    widths = {
+        TensorProto.FLOAT: numpy.float32,
+        TensorProto.FLOAT16: numpy.float16,
+        TensorProto.DOUBLE: numpy.float64,
+    }
+    for tensor in model.graph.initializer:
+        kind = widths.get(tensor.data_type)
+        raw = _external(tensor, data)
+        if raw is not None and kind and len(raw) != math.prod(tensor.dims) * numpy.dtype(kind).itemsize:
+            raise ConversionFailed(
+                f"tensor {tensor.name} of the result holds {len(raw)} bytes for {[*tensor.dims]}"
+            )
+        values = to_array(tensor) if raw is None else raw.view(kind) if kind else None
+        if values is not None and kind is not None and not _all_finite(values.reshape(-1)):
+            raise ConversionFailed(f"tensor {tensor.name} of the result holds numbers that are not finite")
+
+
+def _external(tensor: Any, data: Any) -> Any:
+    """The tensor's bytes in the data file; None when the model itself holds them."""
+    if not tensor.external_data:
+        return None
+    place = {entry.key: entry.value for entry in tensor.external_data}
+    begin, length = int(place.get("offset", 0)), int(place["length"])
+    if place.get("location") != DATA or begin < 0 or length < 0 or begin + length > len(data):
+        raise ConversionFailed(f"tensor {tensor.name} of the result lies outside {DATA}")
+    return data[begin : begin + length]
+
+
+def _all_finite(values: Any) -> bool:
+    import numpy
+
+    parts = range(0, len(values), _SCANNED_AT_ONCE)
+    return all(bool(numpy.isfinite(values[begin : begin + _SCANNED_AT_ONCE]).all()) for begin in parts)
+
+
+def _check_width(model: Any, recipe: Recipe) -> None:
+    from onnx import TensorProto
+
+    kinds = {TensorProto.FLOAT: "fp32", TensorProto.FLOAT16: "fp16"}
+    floats = [
+        tensor for tensor in model.graph.initializer if tensor.data_type in kinds and len(tensor.dims) == 2
+    ]
+    widest = max(floats, key=lambda tensor: tensor.dims[0] * tensor.dims[1])
+    wanted = "fp16" if recipe.precision == "fp16" else "fp32"
+    if kinds[widest.data_type] != wanted:
+        raise ConversionFailed(f"the floats of the result are {kinds[widest.data_type]}, expected {wanted}")
+
+
+def _check_rounding(model: Any, recipe: Recipe) -> None:
+    """Olive drops options in silence: read back what came of them."""
+    found = Counter(_rounding(node) for node in model.graph.node if node.op_type == "MatMulNBits")
+    if recipe.precision not in ("int4", "int8"):
+        if found:
+            raise ConversionFailed(f"the converter rounded weights, though {recipe.precision} was asked for")
+        return
+    options = recipe.options
+    widths = {8} if recipe.precision == "int8" else {4, 8} if options.get("algorithm") in K_QUANT else {4}
+    zero_points = options.get("algorithm") in K_QUANT or not options.get("symmetric", True)
+    wanted = {
+        (bits, options.get("block_size", 32), options.get("accuracy_level", 4), zero_points)
+        for bits in widths
+    }
+    if set(found) != wanted:
+        raise ConversionFailed(
+            f"rounded as {_shown(set(found))}, though the recipe asks for {_shown(wanted)}"
+        )
+
+
+def _rounding(node: Any) -> tuple[int, int, int, bool]:
+    numbers = {attribute.name: attribute.i for attribute in node.attribute}
+    has_zero_points = len(node.input) > 3 and bool(node.input[3])
+    return numbers["bits"], numbers["block_size"], numbers.get("accuracy_level", 0), has_zero_points
+
+
+def _shown(roundings: set[Any]) -> str:
+    described = (
+        f"{bits} bits in blocks of {block}, accuracy level {level}, {'with' if zero_points else 'without'} zero points"
+        for bits, block, level, zero_points in sorted(roundings)
+    )
+    return " and ".join(described) or "nothing"

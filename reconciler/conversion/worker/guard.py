@@ -1,0 +1,98 @@
+"""The worker's watchman: a thread that looks at the jobs ten times a second and ends what goes beyond its bounds.
+
+Memory is counted by what the processes hold, and not limited by the kernel: an address space limit would refuse the
+mapping of weights, which costs nothing. Whatever a job leaves behind is ended as well, also where it has left the job's
+group and session.
+Limits: what a job allocates within a tenth of a second; memory files that it does not map.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+
+from reconciler.conversion.order import DISK_LIMIT, MEMORY_LIMIT, PROCESS_LIMIT, Bounds
+from reconciler.host import family
+
+LOOK_SECONDS = 0.1
+LOOKS_A_COUNT = 5  # a folder is measured less often than memory
+MOST_PROCESSES = 64  # of one job: Olive starts none
+
+
+@dataclass(frozen=True, kw_only=True)
+class Breach:
+    code: str
+    message: str
+
+
+class Guarded:
+    """A job, as its guard sees it."""
+
+    def __init__(self, pid: int, scratch: str, bounds: Bounds) -> None:
+        self.pid = pid
+        self.scratch = scratch
+        self.bounds = bounds
+        self.breach: Breach | None = None
+
+
+class Guard:
+    """`jobs` are those that run. Whoever forks one holds `forking` until it is among them: a child of ours that is no
+    job is a stray."""
+
+    def __init__(self, jobs: Callable[[], Iterable[Guarded]]) -> None:
+        self._jobs = jobs
+        self.forking = threading.Lock()
+        self._over = threading.Event()
+        self._looks = 0
+
+    def start(self) -> None:
+        threading.Thread(target=self._watch, daemon=True).start()
+
+    def stop(self) -> None:
+        self._over.set()
+        self._end_strays()
+
+    def _watch(self) -> None:
+        while not self._over.wait(LOOK_SECONDS):
+            self._look()
+
+    def _look(self) -> None:
+        self._looks += 1
+        self._end_strays()
+        for job in tuple(self._jobs()):
+            breach = _breach(job, measure_disk=self._looks % LOOKS_A_COUNT == 0)
+            if breach is not None and job.breach is None:
+                job.breach = breach
+                family.end(job.pid)
+
+    def _end_strays(self) -> None:
+        with self.forking:
+            known = {job.pid for job in self._jobs()}
+            for pid in set(family.children(os.getpid())) - known:
+                family.end(pid)
+                with suppress(ChildProcessError):
+                    os.waitpid(pid, os.WNOHANG)
+
+
+def _breach(job: Guarded, *, measure_disk: bool) -> Breach | None:
+    bounds, processes = job.bounds, [job.pid, *family.descendants(job.pid)]
+    if len(processes) > MOST_PROCESSES:
+        return Breach(code=PROCESS_LIMIT, message=f"it started more than {MOST_PROCESSES} processes")
+    if bounds.memory_bytes and sum(map(family.memory_of, processes)) > bounds.memory_bytes:
+        return Breach(code=MEMORY_LIMIT, message=f"it held more than {bounds.memory_bytes} bytes of memory")
+    if measure_disk and bounds.disk_bytes and size_of(job.scratch) > bounds.disk_bytes:
+        return Breach(code=DISK_LIMIT, message=f"it wrote more than {bounds.disk_bytes} bytes")
+    return None
+
+
+def size_of(folder: str) -> int:
+    """What it occupies on the disk, also sparse files; never follows a link."""
+    total = 0
+    for parent, folders, names in os.walk(folder):
+        for name in (*folders, *names):
+            with suppress(OSError):  # it has just gone
+                total += os.lstat(os.path.join(parent, name)).st_blocks * 512
+    return total

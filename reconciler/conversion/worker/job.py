@@ -1,0 +1,135 @@
+"""One conversion, in the process that does it: stage the source, run Olive, judge the result, hand it over.
+
+Olive's own word counts for nothing. It logs and swallows most exceptions and then reports success (exit code 0, no
+model, or a model made of random numbers where a tensor was missing). So the cause is caught where it is logged, the
+source is checked before and the result after.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import chdir, contextmanager
+from typing import Any
+
+from reconciler.conversion.artifact_files import ARTIFACT_FILES
+from reconciler.conversion.olive_config import olive_config
+from reconciler.conversion.order import Order
+from reconciler.conversion.worker import checks, staging, weights
+from reconciler.domain.errors import ConversionFailed, DiskFull, ReconcilerError, refused
+
+# With less than this left after a failure, the disk is what failed: Olive names other causes then, or none.
+_NEARLY_FULL = 4 << 20
+
+
+def convert(order: Order) -> None:
+    """Leaves the artifact's files in `order.output`, or raises and leaves nothing there."""
+    try:
+        _convert(order)
+    except Exception as error:
+        shutil.rmtree(order.output, ignore_errors=True)
+        if isinstance(error, ReconcilerError) and not _is_full(order.scratch):
+            raise
+        if any(_says_full(cause) for cause in _causes(error)) or _is_full(order.scratch):
+            raise DiskFull(f"the disk was full while converting in {order.scratch}") from error
+        raise _told(error) from error
+
+
+def _told(error: Exception) -> ReconcilerError:
+    """What the system refused is mended without any change to the recipe."""
+    refusals = [refused(cause) for cause in _causes(error) if isinstance(cause, OSError)]
+    said = next((one for one in refusals if one is not None), None)
+    return said or ConversionFailed(in_one_line(error))
+
+
+def _convert(order: Order) -> None:
+    model, adapter = (os.path.join(order.scratch, name) for name in ("model", "adapter"))
+    staged = [staging.stage_source(order.source, model, order.recipe.source)]
+    if order.adapter is not None and order.recipe.adapter is not None:
+        staged.append(staging.stage_adapter(order.adapter, adapter, order.recipe.adapter))
+    weights.check(model, [path for one in staged for path in one.weights])
+    output, cache = (os.path.join(order.scratch, name) for name in ("output", "cache"))
+    with _working_in(order.scratch):
+        run_olive(olive_config(order.recipe, model, output, cache, adapter))
+    checks.check_artifact(output, order.recipe)
+    for one in staged:
+        staging.check_unchanged(one)
+    _hand_over(output, order.output)
+
+
+def run_olive(config: dict[str, Any]) -> None:
+    """Raises the exception that Olive swallowed."""
+    import olive.workflows
+
+    listener = _Listener(logging.INFO)
+    logging.getLogger("olive").addHandler(listener)
+    try:
+        result = olive.workflows.run(config)
+    finally:
+        logging.getLogger("olive").removeHandler(listener)
+    if result is None or not result.has_output_model():
+        raise listener.swallowed or ConversionFailed("Olive produced no model and named no cause")
+
+
+class _Listener(logging.Handler):
+    """Keeps the last exception that was logged."""
+
+    swallowed: BaseException | None = None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.exc_info and record.exc_info[1] is not None:
+            self.swallowed = record.exc_info[1]
+
+
+@contextmanager
+def _working_in(scratch: str) -> Iterator[None]:
+    """Olive writes beside its working directory, and takes any option for a path that exists there. It marks the hub's
+    cache, too, whose place the worker learned before there was a job."""
+    from olive.passes.onnx import model_builder
+
+    for name in ("tmp", "cwd", "hub"):
+        os.makedirs(os.path.join(scratch, name))
+    usual, tempfile.tempdir = tempfile.tempdir, os.path.join(scratch, "tmp")
+    usual_hub, model_builder.HF_HUB_CACHE = model_builder.HF_HUB_CACHE, os.path.join(scratch, "hub")
+    try:
+        with chdir(os.path.join(scratch, "cwd")):
+            yield
+    finally:
+        tempfile.tempdir, model_builder.HF_HUB_CACHE = usual, usual_hub
+
+
+def _hand_over(output: str, destination: str) -> None:
+    os.makedirs(destination)
+    for name in ARTIFACT_FILES:
+        if os.path.exists(os.path.join(output, name)):
+            shutil.move(os.path.join(output, name), os.path.join(destination, name))
+
+
+def in_one_line(error: BaseException) -> str:
+    """The innermost cause that says something."""
+    cause = next(_causes(error))
+    first_line = (str(cause).strip().splitlines() or [""])[0]
+    return f"{type(cause).__name__}: {first_line}"[:500] if first_line else type(cause).__name__
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """From the innermost outwards."""
+    chain: list[BaseException] = []
+    cause: BaseException | None = error
+    while cause is not None and cause not in chain:
+        chain.insert(0, cause)
+        cause = cause.__cause__ or cause.__context__
+    return iter(chain)
+
+
+def _says_full(error: BaseException) -> bool:
+    """Native code and shutil put the number into text."""
+    return getattr(error, "errno", None) == errno.ENOSPC or os.strerror(errno.ENOSPC) in str(error)
+
+
+def _is_full(folder: str) -> bool:
+    return shutil.disk_usage(folder).free < _NEARLY_FULL

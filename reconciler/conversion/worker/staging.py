@@ -1,0 +1,121 @@
+"""The folder that Olive is given: the files of the source that count, and nothing that names code.
+
+Links, not copies: a source may be large, and hard links would change its time stamps. What the folder holds is compared
+with the digest in the recipe first, and looked at again when the result is there: a source edited since the plan, or
+while Olive read it, is not stored under a key it does not have.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from dataclasses import dataclass
+
+from reconciler.domain.errors import ConversionFailed
+from reconciler.domain.source_model import (
+    ADAPTER_CONFIG,
+    ADAPTER_WEIGHTS,
+    INDEX,
+    SMALL_FILES,
+    WEIGHTS,
+    digest_of,
+)
+
+_MAY_NAME_CODE = ("config.json", "tokenizer_config.json")
+
+Stamp = tuple[int, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Staged:
+    """`weights` are paths in the staged folder; `linked` are the files it leads to, as they were before the digest was
+    taken: stamp and digest of each."""
+
+    weights: tuple[str, ...]
+    linked: dict[str, tuple[Stamp, str]]
+
+
+def stage_source(source: str, folder: str, expected: str) -> Staged:
+    weights = _weight_names(source)
+    index = () if WEIGHTS in weights else (INDEX,)
+    names = [name for name in (*SMALL_FILES, *index, *weights) if os.path.exists(os.path.join(source, name))]
+    linked = _stage(source, folder, names, expected)
+    for name in _MAY_NAME_CODE:
+        _forget_code(os.path.join(folder, name))
+    return Staged(weights=tuple(os.path.join(folder, name) for name in weights), linked=linked)
+
+
+def stage_adapter(adapter: str, folder: str, expected: str) -> Staged:
+    linked = _stage(adapter, folder, [ADAPTER_CONFIG, ADAPTER_WEIGHTS], expected)
+    return Staged(weights=(os.path.join(folder, ADAPTER_WEIGHTS),), linked=linked)
+
+
+def check_unchanged(staged: Staged) -> None:
+    for path, (stamp, digest) in staged.linked.items():
+        if not _is_unchanged(path, stamp, digest):
+            raise ConversionFailed(
+                f"the source changed during the conversion: {os.path.basename(path)}", code="SourceChanged"
+            )
+
+
+def _is_unchanged(path: str, stamp: Stamp, digest: str) -> bool:
+    """A link made meanwhile changes the ctime alone, and then the content tells. Where more than that differs the
+    content may have been another one for a while."""
+    try:
+        now = _stamp(path)
+        return now == stamp or (now[:-1] == stamp[:-1] and _digest(path) == digest)
+    except OSError:
+        return False
+
+
+def _weight_names(source: str) -> list[str]:
+    if os.path.exists(os.path.join(source, WEIGHTS)):
+        return [WEIGHTS]
+    with open(os.path.join(source, INDEX), encoding="utf-8") as file:
+        return sorted(set(json.load(file)["weight_map"].values()))
+
+
+def _stage(source: str, folder: str, names: list[str], expected: str) -> dict[str, tuple[Stamp, str]]:
+    os.makedirs(folder)
+    for name in names:
+        _link(os.path.realpath(os.path.join(source, name)), os.path.join(folder, name))
+    staged = [os.path.join(folder, name) for name in names]
+    stamps = [
+        _stamp(path) for path in staged
+    ]  # before the digests: a change between the two shows in the end
+    digests = [_digest(path) for path in staged]
+    if digest_of(dict(zip(names, digests, strict=True))) != expected:
+        raise ConversionFailed(f"{os.path.basename(source)} has changed since the plan", code="SourceChanged")
+    looks = zip(staged, stamps, digests, strict=True)
+    return {os.path.realpath(path): (stamp, digest) for path, stamp, digest in looks if os.path.islink(path)}
+
+
+def _link(source: str, destination: str) -> None:
+    try:
+        os.symlink(source, destination)
+    except OSError:  # Windows without the privilege
+        shutil.copyfile(source, destination)
+
+
+def _stamp(path: str) -> Stamp:
+    status = os.stat(path)
+    return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
+def _digest(path: str) -> str:
+    with open(path, "rb") as file:
+        return "sha256:" + hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _forget_code(path: str) -> None:
+    """The second lock: `hf_remote: false` in the configuration is the first."""
+    if not os.path.exists(path):
+        return
+    with open(path, encoding="utf-8") as file:
+        settings = json.load(file)
+    if settings.pop("auto_map", None) is not None:
+        os.remove(path)
+        with open(path, "w", encoding="utf-8") as file:
+            json.dump(settings, file)

@@ -1,0 +1,106 @@
+"""The heavy packages: imported once, in the worker only, at the versions that the recipe promises."""
+
+from __future__ import annotations
+
+import importlib
+import traceback
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
+
+from reconciler.conversion.toolchain import CONVERSION_VERSION
+from reconciler.conversion.worker.import_diet import cheaper_imports
+from reconciler.domain.errors import ConversionFailed
+
+INSTALL = "pip install 'foundry-reconciler[convert]'"
+
+# What a job imports later on: imported before the first fork, it is paid once.
+_LATER = (
+    "onnxruntime_genai.models.quantized_model",
+    "olive.systems.local",
+    "olive.passes.onnx.model_builder",
+    "onnx",
+    "safetensors.torch",
+    "torch.fx.experimental.symbolic_shapes",
+    "torch.utils._device",
+)
+_LATER_FOR = {
+    "int8": (
+        "olive.passes.pytorch.rtn",
+        "transformers.models.bloom",
+        "peft",
+        "numpy.ctypeslib",
+        "torch.distributed.tensor",
+    ),
+    "fp16": ("olive.passes.onnx.float16_conversion",),
+    "adapter": ("olive.passes.pytorch.merge_adapter_weights", "peft"),
+}
+
+_loaded: set[str] = set()
+
+
+def check_versions(wanted: dict[str, str]) -> None:
+    """Other versions give other bytes, or none."""
+    found = {package: _installed(package) for package in wanted}
+    wrong = [
+        f"{package} is {found[package] or 'not installed'}, expected {expected}"
+        for package, expected in wanted.items()
+        if found[package] != expected
+    ]
+    if wrong:
+        raise ConversionFailed("; ".join(wrong), code="ToolsMissing", hint=INSTALL)
+
+
+def _installed(package: str) -> str:
+    if package == "reconciler-conversion":
+        return CONVERSION_VERSION
+    try:
+        return version(package).partition("+")[0]  # torch 2.13.0+cpu
+    except PackageNotFoundError:
+        return ""
+
+
+def load(*purposes: str) -> None:
+    """Import what every conversion needs, and what these purposes (a precision, "adapter") need. Takes seconds once."""
+    if "" not in _loaded:
+        try:
+            with cheaper_imports():
+                _load_all()
+        except Exception:  # noqa: BLE001 - a diet for other versions than these: eat plainly
+            traceback.print_exc()
+            _load_all()
+        _loaded.add("")
+    for purpose in purposes:
+        if purpose not in _loaded:
+            _import_all(_LATER_FOR.get(purpose, ()))
+            _loaded.add(purpose)
+
+
+def _load_all() -> None:
+    importlib.import_module("olive.workflows")
+    importlib.import_module("onnxruntime_genai.models.builder")
+    _import_all(_LATER)
+
+
+def load_architecture(model_type: str) -> None:
+    """What the first job of this architecture would import and compute (0.3 s), before the fork."""
+    load()
+    if model_type in _loaded:
+        return
+    _import_all(
+        tuple(
+            f"transformers.models.{model_type}.{kind}_{model_type}" for kind in ("modeling", "tokenization")
+        )
+    )
+    with suppress(
+        Exception
+    ):  # an internal table of compiled patterns: where it is gone, the job does without
+        importlib.import_module("transformers.conversion_mapping").get_checkpoint_conversion_mapping(
+            model_type
+        )
+    _loaded.add(model_type)
+
+
+def _import_all(names: tuple[str, ...]) -> None:
+    for name in names:
+        with suppress(ImportError):  # only a head start: the job itself says what is missing
+            importlib.import_module(name)

@@ -1,0 +1,67 @@
+"""`--listen`: where the daemon can be asked how it is. Loopback unless another address is written out in full."""
+
+from __future__ import annotations
+
+import re
+import socket
+from dataclasses import dataclass
+
+from reconciler.domain.errors import UsageError
+
+DEFAULT = "127.0.0.1:9464"
+OFF = "off"
+_UNIX = "unix:"
+_EXPECTED = "HOST:PORT such as 127.0.0.1:9464 or [::1]:9464, unix:/PATH, or off"
+_LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Address:
+    """`path` is set for a unix socket, and then nothing else. `host` is a literal address."""
+
+    host: str = ""
+    port: int = 0
+    path: str = ""
+
+    @property
+    def is_local(self) -> bool:
+        """Nobody but this machine can reach it."""
+        return bool(self.path) or self.host == "::1" or self.host.startswith("127.")
+
+    def accepts(self, host: str) -> bool:
+        """Whether a request may carry this Host header. A web page that made its own name point at 127.0.0.1 has that
+        name in it; where others may reach us, names are theirs to give."""
+        name = re.sub(r":\d*\Z", "", host.strip().lower())
+        return bool(self.path) or not self.is_local or name in _LOCAL_NAMES | {self.host, f"[{self.host}]"}
+
+    def __str__(self) -> str:
+        if self.path:
+            return _UNIX + self.path
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def parse_address(text: str) -> Address | None:
+    """None for `off`. Raises UsageError."""
+    if text == OFF:
+        return None
+    if text.startswith(_UNIX) and text.removeprefix(_UNIX).startswith("/"):
+        return Address(path=text.removeprefix(_UNIX))
+    match = re.fullmatch(r"(\[[0-9a-fA-F:.]+\]|[^:\[\]]+):(\d{1,5})", text)
+    if match is None or int(match[2]) > 65535:
+        raise _refused(text)
+    return Address(host=_literal(match[1].strip("[]"), text), port=int(match[2]))
+
+
+def _literal(host: str, text: str) -> str:
+    """No names: whom they mean can change, also from loopback to everybody."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        packed = socket.inet_pton(family, "127.0.0.1" if host == "localhost" else host)
+    except (OSError, ValueError):  # the latter for what is no text for C
+        raise _refused(text) from None
+    return socket.inet_ntop(family, packed)
+
+
+def _refused(text: str) -> UsageError:
+    hint = "an address in full, also for everybody: 0.0.0.0:9464"
+    return UsageError(f"--listen: expected {_EXPECTED}, got {text!r}", hint=hint)

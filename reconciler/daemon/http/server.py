@@ -1,0 +1,166 @@
+"""The daemon's face: a small HTTP server in a thread of its own, on the standard library's sockets.
+
+Whoever connects cannot hold it up: a request has a few seconds and a few kilobytes of head, threads are counted, and
+when all are taken the connection that has been silent longest makes room. One request per connection, so there is
+nothing to smuggle. It is not made for the open internet: TLS and names are a reverse proxy's work.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import socketserver
+import stat
+import sys
+import threading
+import time
+from typing import Any
+
+from reconciler.daemon.http.listening import Address
+from reconciler.daemon.http.request import Answer, Refused, Request, answer_bytes, read_request
+from reconciler.daemon.http.routes import Answers, needs_host
+from reconciler.domain.errors import ReconcilerError
+from reconciler.engine import log
+
+THREADS = 24
+DEADLINE = 5.0  # seconds to tell a whole request
+LOOK_AROUND = 0.5  # seconds between two looks for connections that are over time
+
+
+class CannotListen(ReconcilerError):
+    code = "CannotListen"
+
+
+class Face:
+    """Answers from when it is made until it is closed. Raises CannotListen."""
+
+    def __init__(self, address: Address, answers: Answers, look_around: float = LOOK_AROUND) -> None:
+        try:
+            self._server = _Server(address, answers)
+        except OSError as error:
+            hint = "another program has it: choose one with --listen, or --listen off"
+            raise CannotListen(f"cannot listen on {address}: {error.strerror}", hint=hint) from None
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, args=(look_around,), name="face", daemon=True
+        )
+        self._thread.start()
+
+    @property
+    def port(self) -> int:
+        """The real one, where 0 was asked for; 0 for a unix socket."""
+        return 0 if self._server.address.path else int(self._server.socket.getsockname()[1])
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+
+class _Server(socketserver.ThreadingTCPServer):
+    daemon_threads = True
+    allow_reuse_address = os.name == "posix"  # elsewhere it would let another program share the port
+    block_on_close = False  # who is still talking to us must not hold up the end
+    request_queue_size = 64
+
+    def __init__(self, address: Address, answers: Answers) -> None:
+        self.address, self.answers = address, answers
+        self._free = threading.BoundedSemaphore(THREADS)
+        self._silent: dict[
+            socket.socket, float
+        ] = {}  # those that have not told their request yet; oldest first
+        self._lock = threading.Lock()
+        if address.path:
+            self.address_family = socket.AF_UNIX
+            _remove_old_socket(address.path)
+        elif ":" in address.host:
+            self.address_family = socket.AF_INET6
+        super().__init__(address.path or (address.host, address.port), _Handler)  # type: ignore[arg-type]
+
+    def server_bind(self) -> None:
+        super().server_bind()
+        if self.address.path:
+            os.chmod(self.address.path, 0o660)
+
+    def server_close(self) -> None:
+        super().server_close()
+        if self.address.path:
+            _remove_old_socket(self.address.path)
+
+    def get_request(self) -> tuple[socket.socket, Any]:
+        request, client = super().get_request()
+        request.settimeout(DEADLINE)
+        if not self.address.path:
+            request.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
+        return request, client
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        if not (self._free.acquire(blocking=False) or self._make_room()):
+            self.shutdown_request(request)
+            return
+        with self._lock:
+            self._silent[request] = time.monotonic()
+        super().process_request(request, client_address)
+
+    def _make_room(self) -> bool:
+        with self._lock:
+            oldest = next(iter(self._silent), None)
+            if oldest is not None:
+                self._hang_up(oldest)
+        return self._free.acquire(timeout=LOOK_AROUND)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self.has_spoken(request)
+            self._free.release()
+
+    def has_spoken(self, request: socket.socket) -> None:
+        with self._lock:
+            self._silent.pop(request, None)
+
+    def service_actions(self) -> None:
+        """A client that sends a byte now and then passes every socket timeout, but not this one."""
+        with self._lock:
+            late = time.monotonic() - DEADLINE
+            for request in [one for one, since in self._silent.items() if since < late]:
+                self._hang_up(request)
+
+    def _hang_up(self, request: socket.socket) -> None:
+        """Its thread then reads the end, and closes it."""
+        del self._silent[request]
+        with contextlib.suppress(OSError):
+            request.shutdown(socket.SHUT_RDWR)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Clients that go away are their own business."""
+        error = sys.exc_info()[1]
+        if isinstance(error, Exception) and not isinstance(error, OSError):
+            log.bug("face.bug", error)
+
+
+class _Handler(socketserver.StreamRequestHandler):
+    server: _Server
+
+    def handle(self) -> None:
+        try:
+            request = read_request(self.rfile)  # type: ignore[arg-type]
+            answer = None if request is None else self._answer(request)
+        except Refused as refused:
+            answer = Answer(status=refused.status)
+        self.server.has_spoken(self.connection)
+        if answer is not None:
+            self.wfile.write(answer_bytes(answer))
+
+    def _answer(self, request: Request) -> Answer:
+        hosts = request.headers.get("host", ())
+        if needs_host(request.path) and not (len(hosts) == 1 and self.server.address.accepts(hosts[0])):
+            return Answer(status=421)
+        return self.server.answers.answer(request)
+
+
+def _remove_old_socket(path: str) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        if stat.S_ISSOCK(os.lstat(path).st_mode):
+            os.unlink(path)

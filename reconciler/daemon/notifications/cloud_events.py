@@ -1,0 +1,74 @@
+"""Which of the log's events somebody outside wants to hear of, and how they look as CloudEvents 1.0. Pure.
+
+The id is the digest of the event's line in the log: the same after a restart, so that a receiver can drop what comes
+twice. Words that came from manifests are one short line without control characters.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from reconciler.domain.escape import one_line
+
+CONTENT_TYPE = "application/cloudevents+json; charset=utf-8"
+PREFIX = "reconciler.foundry."
+
+# Type in the log -> type outside. What is not here stays here.
+TOLD = {
+    "variant.ready": "variant.ready",
+    "variant.not-ready": "variant.not-ready",
+    "variant.stalled": "variant.stalled",
+    "fetch.failed": "variant.failed",
+    "convert.failed": "variant.failed",
+    "verify.failed": "variant.failed",
+    "register.failed": "variant.failed",
+    "repair.failed": "variant.failed",
+    "retire.failed": "variant.failed",
+    "prune.failed": "variant.failed",
+    "repair.done": "variant.repaired",
+    "prune.done": "variant.pruned",
+    "source.stale": "source.stale",
+    "source.fresh": "source.fresh",
+}
+
+_TEXTS = ("variant", "reason", "code", "message", "revision")
+_NUMBERS = ("number", "seconds")
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
+
+
+def is_told(event: Mapping[str, Any]) -> bool:
+    """A freed artifact has no variant, and is nobody's news."""
+    kind = str(event.get("type", ""))
+    return kind in TOLD and bool(event.get("variant") or kind.startswith("source."))
+
+
+def cloud_event(event: Mapping[str, Any], digest: str, machine: str) -> bytes:
+    """`digest` is that of the event's line."""
+    body: dict[str, object] = {
+        "specversion": "1.0",
+        "id": digest.removeprefix("sha256:")[:32],
+        "source": f"/reconciler/{safe_name(machine)}",
+        "type": PREFIX + TOLD[str(event["type"])],
+        "datacontenttype": "application/json",
+    }
+    if event.get("variant"):
+        body["subject"] = one_line(str(event["variant"]))
+    if _TIME.fullmatch(str(event.get("time", ""))):
+        body["time"] = event["time"]
+    body["data"] = _data(event, machine)
+    return json.dumps(body, separators=(",", ":"), allow_nan=False).encode()
+
+
+def safe_name(machine: str) -> str:
+    """As a part of a URI, and of a context that a forge shows."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", machine)[:64] or "machine"
+
+
+def _data(event: Mapping[str, Any], machine: str) -> dict[str, object]:
+    texts = {name: one_line(str(event[name])) for name in _TEXTS if event.get(name)}
+    numbers = {name: event[name] for name in _NUMBERS if isinstance(event.get(name), int | float)}
+    action, _, _ = str(event["type"]).partition(".")
+    return {"machine": safe_name(machine), "action": action, **texts, **numbers}

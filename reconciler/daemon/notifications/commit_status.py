@@ -1,0 +1,139 @@
+"""A mark on the commit itself: GitHub, GitLab and Gitea show what this machine made of it. The state is derived from
+what the last pass left and sent when it differs from what was sent last; nothing is queued."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from reconciler.daemon.background import retry_after
+from reconciler.daemon.hooks import NoSecret, read_secret
+from reconciler.daemon.notifications.cloud_events import safe_name
+from reconciler.daemon.notifications.configuration import CommitStatus
+from reconciler.daemon.notifications.post import Reply, post
+from reconciler.daemon.state import State
+from reconciler.domain.changes import WISHES
+from reconciler.domain.recorded import Condition
+from reconciler.domain.value import as_dict
+from reconciler.engine import log
+from reconciler.state.delivery_cursor import Told
+
+PENDING, SUCCESS, FAILURE = "pending", "success", "failure"
+LONGEST = 140  # characters of a description that GitHub takes
+_COMMIT = re.compile(r".+@sha1:([0-9a-f]{40})")  # how a revision that is a commit is written
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mark:
+    commit: str
+    state: str
+    description: str
+
+
+def mark(state: State) -> Mark | None:
+    """As a pass left it. None when what was applied is no commit."""
+    commit = _COMMIT.fullmatch(state.attempted)
+    if commit is None or not state.last_result:
+        return None
+    verdict, description = _verdict(state)
+    return Mark(commit=commit[1], state=verdict, description=description[:LONGEST])
+
+
+def _verdict(state: State) -> tuple[str, str]:
+    ready = sum(_is_true(held, "Ready") for held in state.conditions.values())
+    counted = f"{ready} of {len(state.conditions)} ready"
+    if state.last_result == "converged":
+        return SUCCESS, f"converged: {counted}"
+    if state.last_result == "failed":
+        return FAILURE, f"the pass could not be carried out: {state.last_error.partition(':')[0]}"
+    stalled = sorted(name for name, held in state.conditions.items() if _is_stalled(held))
+    if state.problems or stalled:
+        problems = f"; {state.problems} problems in the manifests" if state.problems else ""
+        names = f"; {len(stalled)} stalled: {', '.join(stalled)}" if stalled else ""
+        return FAILURE, counted + problems + names
+    return PENDING, f"work is left: {counted}"
+
+
+def _is_true(held: Mapping[str, Condition], kind: str) -> bool:
+    return kind in held and held[kind].status == "True"
+
+
+def _is_stalled(held: Mapping[str, Condition]) -> bool:
+    return _is_true(held, "Stalled") and held["Stalled"].reason not in WISHES
+
+
+class Marker:
+    """Keeps one forge's mark what it should be. One thread steps it; `passed` may be called from another."""
+
+    def __init__(self, target: CommitStatus, told: Told, machine: str) -> None:
+        self._target, self._told = target, told
+        self._context = f"reconciler/{safe_name(machine)}"
+        self._wanted: Mark | None = None
+        self._refused: Mark | None = None
+        self._refusal = ""
+        self._failures = 0
+        self._due = 0.0
+        self._sent = told.read() or {}
+
+    def passed(self, state: State) -> None:
+        self._wanted = mark(state)
+
+    def step(self) -> float | None:
+        wanted = self._wanted
+        if wanted is None or wanted == self._refused or self._sent == as_dict(wanted):
+            return None
+        left = self._due - time.monotonic()
+        if left > 0.0:
+            return left
+        reply = self._send(wanted)
+        if reply.good:
+            self._sent, self._failures, self._refusal = as_dict(wanted), 0, ""
+            self._told.write(self._sent)
+            return 0.0  # there may be a newer one by now
+        return self._failed(wanted, reply)
+
+    def _failed(self, wanted: Mark, reply: Reply) -> float | None:
+        """What is refused is not asked again until there is something else to say."""
+        if str(reply) != self._refusal:
+            self._refusal = str(reply)
+            log.warning("commit_status.failed", target=self._target.name, problem=str(reply))
+        if reply.refused:
+            self._refused = wanted
+            return None
+        self._failures += 1
+        rest = max(retry_after(self._failures), reply.rest)
+        self._due = time.monotonic() + rest
+        return rest
+
+    def _send(self, wanted: Mark) -> Reply:
+        try:
+            token = read_secret(self._target.token_file).decode("ascii")
+        except (NoSecret, UnicodeDecodeError) as error:
+            return Reply(
+                status=0, problem=f"its token: {error if isinstance(error, NoSecret) else 'no ASCII'}"
+            )
+        if not token.isprintable():
+            return Reply(status=0, problem="its token: more than one line")
+        url, headers, body = request_for(self._target, wanted, self._context, token)
+        return post(url, json.dumps(body).encode(), headers)
+
+
+def request_for(
+    target: CommitStatus, wanted: Mark, context: str, token: str
+) -> tuple[str, dict[str, str], dict[str, str]]:
+    """URL, headers and body, as each forge wants them."""
+    headers = {"Content-Type": "application/json", "User-Agent": "reconciler"}
+    body = {"state": wanted.state, "context": context, "description": wanted.description}
+    if target.type == "gitlab":
+        project = target.repository.replace("/", "%2F")
+        url = f"{target.url}/api/v4/projects/{project}/statuses/{wanted.commit}"
+        state = "failed" if wanted.state == FAILURE else wanted.state
+        return url, headers | {"PRIVATE-TOKEN": token}, body | {"state": state}
+    path = f"repos/{target.repository}/statuses/{wanted.commit}"
+    if target.type == "gitea":
+        return f"{target.url}/api/v1/{path}", headers | {"Authorization": f"token {token}"}, body
+    accept = {"Accept": "application/vnd.github+json", "X-GitHub-Api-Version": "2022-11-28"}
+    return f"{target.url}/{path}", headers | accept | {"Authorization": f"Bearer {token}"}, body

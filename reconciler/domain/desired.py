@@ -1,0 +1,102 @@
+"""From parsed manifests and inspected sources to the releases this machine should serve. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from reconciler.domain import digest
+from reconciler.domain.bars import Gates
+from reconciler.domain.errors import Problem
+from reconciler.domain.hub import Fetch
+from reconciler.domain.release import Release
+
+
+@dataclass(frozen=True, kw_only=True)
+class Instead:
+    """`release` is what git declares, and what is not served. `reason` is RolledBack or GateFailed. `stays`: there is
+    nothing to serve in its place, so whatever serves now is left alone."""
+
+    release: Release
+    reason: str
+    message: str
+    refused: tuple[str, ...] = ()  # digests that go at once where they are registered
+    stays: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """One release that git asks for, with what it will cost (bytes) and what the manifest says about it.
+
+    With `fetch` its source has to come from the hub before it can be converted; where that is not `known` either, the
+    recipe only stands for the one that a look at the source will give.
+    """
+
+    release: Release
+    source_bytes: int
+    predicted_bytes: int
+    peak_bytes: int
+    suspended: bool = False
+    protected: bool = False
+    gates: Gates = Gates()
+    fetch: Fetch | None = None
+    retain_for: float = 0.0  # seconds that a predecessor stays registered
+    history_limit: int = 1  # predecessors whose artifacts are kept
+    delete_first: bool = False  # where both do not fit, what serves goes before its successor is built
+    instead: Instead | None = None  # then `release` is not what git declares (planner.rollback)
+
+    @property
+    def variant(self) -> str:
+        return self.release.variant
+
+    @property
+    def work_keys(self) -> tuple[str, ...]:
+        """The build keys of the long work that it may need."""
+        fetch = (self.fetch.source.digest,) if self.fetch is not None else ()
+        return (*fetch, self.release.recipe.build_key)
+
+    @property
+    def failure_keys(self) -> tuple[str, ...]:
+        """Under which keys its failures are remembered (domain.failures)."""
+        fetch = (self.fetch.source.fetch_key,) if self.fetch is not None else ()
+        recipe, keys = self.release.recipe, (self.release.digest, self.measure_key)
+        declared = self.instead.release if self.instead else self.release
+        return (
+            *fetch,
+            recipe.build_key,
+            *keys,
+            declared.recipe.build_key,
+            declared.digest,
+            self._key(declared),
+        )
+
+    @property
+    def measure_key(self) -> str:
+        """The release, and what its gates ask to be measured: other gates, another try."""
+        return self._key(self.release)
+
+    def _key(self, release: Release) -> str:
+        return digest.of_value({"release": release.digest, "asked": self.gates.asked})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Desired:
+    """What git declares for this machine.
+
+    `declared` names every variant of every readable manifest, also those that could not be resolved (a broken source):
+    a variant we failed to understand is still wanted, never an orphan. `complete` is false when any manifest could not
+    be read: then nobody can tell what is no longer declared, and nothing is pruned.
+    """
+
+    revision: str
+    wanted: tuple[Wanted, ...] = ()
+    declared: frozenset[str] = frozenset()
+    complete: bool = True
+    suspended: frozenset[str] = frozenset()  # names of models whose manifest says suspend
+    confirmed: frozenset[str] = frozenset()  # names of models that may go though many go at once
+    hub_sources: frozenset[str] = frozenset()  # digests of what is taken from the hub
+    unresolved: dict[str, Problem] = field(
+        default_factory=dict
+    )  # by variant: why it is declared and not wanted
+    not_selected: dict[str, str] = field(
+        default_factory=dict
+    )  # by name of a model for other machines: why not for this one

@@ -1,0 +1,22 @@
+"""One way to write a value as bytes, and one way to name bytes: `sha256:<64 hex>`."""
+
+from __future__ import annotations
+
+import json
+from hashlib import sha256
+
+# Made once: json.dumps would make a new encoder for each call.
+_encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
+
+
+def canonical(value: object) -> bytes:
+    """JSON with sorted keys, no spaces, UTF-8, no NaN: equal values give equal bytes."""
+    return _encode(value).encode()
+
+
+def of_bytes(data: bytes) -> str:
+    return "sha256:" + sha256(data).hexdigest()
+
+
+def of_value(value: object) -> str:
+    return of_bytes(canonical(value))

@@ -1,0 +1,38 @@
+"""What a machine knows about itself without being told, and what its configuration says about it. Plain values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from reconciler.domain.quarantine import LIVES
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """`os` is linux | darwin | windows, `arch` amd64 | arm64 | ... as container images name them; `cpus` are logical
+    ones; `memory_bytes` is 0 where it could not be told."""
+
+    os: str
+    arch: str
+    memory_bytes: int = 0
+    cpus: int = 1
+    execution_providers: tuple[str, ...] = ("CPUExecutionProvider",)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """Bytes. `disk_quota` is what the root may use in all (None: no limit), `disk_reserve` what stays free."""
+
+    disk_quota: int | None = None
+    disk_reserve: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Traits:
+    """What a machine's configuration says it is. An empty name: what the machine calls itself."""
+
+    name: str = ""
+    labels: dict[str, str] = field(default_factory=dict)
+    limits: Limits = Limits()
+    source_roots: tuple[str, ...] = ()
+    quarantine_for: float | None = LIVES  # seconds; None: for ever

@@ -1,0 +1,180 @@
+"""What failed here before, and what follows from it: not again until its input changes, or not before a time. Pure.
+
+A failure is remembered under the digest of what failed: the build key of a conversion; repository, commit and files of
+a download; the release digest of what comes after them; the name of what cannot be removed. So a new source, recipe or
+template is a new key, and nothing has to be lifted. What may pass by itself is tried again after 10 s, then after twice
+as long each time, at most after an hour, and not before the time that the other side asked for; a share of up to a
+quarter, taken from the key, keeps many machines from trying in step.
+
+No clock is trusted with a decision: a failure that lies in the future (somebody set the clock back) holds nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+
+import reconciler
+from reconciler.domain.changes import Change, Outcome
+from reconciler.domain.digest import of_value
+from reconciler.domain.errors import GateFailed
+
+REMOVALS = frozenset({"retire", "prune"})
+SERVING = frozenset({"verify", "register", "repair", "measure"})
+KEPT = 500
+FIRST_SECONDS = 10
+LONGEST_SECONDS = 3600
+FORM = "%Y-%m-%dT%H:%M:%SZ"
+
+LIFTED = "tried again when its input changes, or with `reconciler apply --retry`"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RememberedFailure:
+    """The last of `attempts` failures. Times are RFC 3339, UTC. `permanent`: it fails again until its input changes.
+    `version` is the program's: another one may do better."""
+
+    key: str
+    action: str
+    variant: str
+    code: str
+    message: str
+    hint: str
+    attempts: int
+    first: str
+    last: str
+    permanent: bool
+    version: str
+    delay: float = 0.0  # seconds that the other side asked for
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """Why nothing is tried now. `until` is empty when no time helps."""
+
+    reason: str  # FailedBefore | BackoffActive
+    message: str
+    until: str = ""
+
+
+def failure_key(change: Change) -> str:
+    """The digest of what fails when `change` fails; "" for what is not remembered."""
+    if change.action in ("verify", "register", "repair"):
+        after = change.after or {}
+        release, runtime = str(after.get("release", "")), after.get("runtime")
+        return runtime_key(release, runtime) if isinstance(runtime, dict) else release
+    if change.action == "fetch":
+        return str((change.after or {}).get("fetch", ""))
+    if change.action in REMOVALS:
+        return removal_key(change.action, change.variant, change.number or None, change.build_key)
+    if change.action == "measure":
+        return str((change.after or {}).get("measure", ""))
+    return change.build_key if change.action == "convert" else ""
+
+
+def removal_key(action: str, variant: str, number: int | None = None, build_key: str = "") -> str:
+    """Of what is to go: a release, a variant, or an artifact that nothing uses."""
+    return f"{action} {variant}:{number}" if number else f"{action} {variant or build_key}"
+
+
+def runtime_key(release: str, runtime: Mapping[str, str]) -> str:
+    """Of a release that served before, with a runtime that it has not been tried with: another runtime, another try."""
+    return f"{release}@{of_value(dict(runtime))[7:23]}"
+
+
+def runtime_failure(failures: Iterable[RememberedFailure], release: str, runtime: Mapping[str, str]) -> str:
+    """Why a release that served before does not even answer with this runtime; "" where nobody knows of it."""
+    key = runtime_key(release, runtime) if failures else ""
+    return next((one.message for one in failures if one.key == key and one.permanent), "")
+
+
+def remember(
+    failures: Iterable[RememberedFailure], outcome: Outcome, now: str
+) -> tuple[RememberedFailure, ...]:
+    """`failures` after one more outcome. What was cancelled or skipped has neither failed nor succeeded; of what a gate
+    rejects the numbers are kept, and judged again (`gates.judgement`)."""
+    failures = tuple(failures)
+    key = failure_key(outcome.change)
+    if not key or outcome.status not in ("done", "failed") or outcome.code == GateFailed.code:
+        return failures
+    if outcome.status == "done":
+        return tuple(one for one in failures if one.key != key or not _is_over(one, outcome.change.action))
+    before = next((one for one in failures if one.key == key), None)
+    others = tuple(one for one in failures if one.key != key)
+    return (*others, _one_more(before, outcome, key, now))[-KEPT:]
+
+
+def _is_over(failure: RememberedFailure, action: str) -> bool:
+    """A release that was verified once more may fail to be registered once more."""
+    return failure.action == action or action in ("register", "repair")
+
+
+def _one_more(before: RememberedFailure | None, outcome: Outcome, key: str, now: str) -> RememberedFailure:
+    again = before is not None and before.action == outcome.change.action
+    return RememberedFailure(
+        key=key,
+        action=outcome.change.action,
+        variant=outcome.change.variant,
+        code=outcome.code,
+        message=outcome.message,
+        hint=outcome.hint,
+        attempts=before.attempts + 1 if before is not None and again else 1,
+        first=before.first if before is not None and again else now,
+        last=now,
+        permanent=outcome.permanent and outcome.change.action not in REMOVALS,  # no input of it could change
+        version=reconciler.__version__,
+        delay=outcome.delay,
+    )
+
+
+def still_declared(
+    failures: Iterable[RememberedFailure], keys: Container[str], unclear: Container[str]
+) -> tuple[RememberedFailure, ...]:
+    """Those that something declares; `unclear` are variants of which nobody can tell now."""
+    return tuple(one for one in failures if one.key.partition("@")[0] in keys or one.variant in unclear)
+
+
+def not_overcome(
+    failures: Iterable[RememberedFailure], stored: Container[str], done: Container[str]
+) -> tuple[RememberedFailure, ...]:
+    """Without those whose work is done all the same: a step may have been refused its last write only, and the next
+    pass finds nothing left to do. `stored` are build keys, `done` the keys of what serves with nothing left to do."""
+    over = {"convert": stored, **dict.fromkeys(SERVING, done)}
+    return tuple(one for one in failures if one.key not in over.get(one.action, ()))
+
+
+def verdict(failure: RememberedFailure, now: str) -> Verdict | None:
+    """None: try it."""
+    if failure.version != reconciler.__version__:
+        return None
+    what = f"{failure.action} failed at {failure.last}: {failure.message}"
+    if failure.permanent:
+        return Verdict(reason="FailedBefore", message=f"{what} ({LIFTED})")
+    until = next_try(failure)
+    if not failure.last <= now < until:
+        return None
+    times = f", {failure.attempts} times" if failure.attempts > 1 else ""
+    return Verdict(reason="BackoffActive", message=f"{what}{times}; next try at {until}", until=until)
+
+
+def next_try(failure: RememberedFailure) -> str:
+    last = datetime.strptime(failure.last, FORM).replace(tzinfo=UTC)
+    return (last + timedelta(seconds=max(backoff(failure.key, failure.attempts), failure.delay))).strftime(
+        FORM
+    )
+
+
+def backoff(key: str, attempts: int) -> int:
+    """Whole seconds. The same key and number give the same, so that plans stay pure."""
+    doubled = FIRST_SECONDS << min(attempts - 1, 20)
+    share = sha256(f"{key} {attempts}".encode()).digest()[0] / 1024
+    return min(LONGEST_SECONDS, round(doubled * (1 + share)))
+
+
+def without_backoff(
+    failures: Iterable[RememberedFailure], known: Container[RememberedFailure]
+) -> tuple[RememberedFailure, ...]:
+    """For a person who asks: what was `known` to be waiting when they asked is tried now, once."""
+    return tuple(one for one in failures if one.permanent or one not in known)

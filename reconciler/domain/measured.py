@@ -1,0 +1,156 @@
+"""What was measured of artifacts and releases on this machine: numbers and answers, never a judgement."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from reconciler.domain import digest
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """One reply of the runtime. Times are in seconds; `first_token_seconds` counts from the request.
+
+    `finish_reason` is `stop` when the model ended by itself, `length` when `max_tokens` cut it.
+    """
+
+    text: str
+    prompt_tokens: int
+    completion_tokens: int
+    load_seconds: float
+    first_token_seconds: float
+    tokens_per_second: float
+    finish_reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measurements:
+    """What one candidate cost in the real runtime. `peak_memory_bytes` is that of the process that loaded
+    it, 0 where the platform does not tell. `takes_system` is false when the template refuses a system
+    message on purpose. `runtime` maps package to version: the very libraries that answered."""
+
+    load_seconds: float
+    first_token_seconds: float
+    tokens_per_second: float
+    prompt_tokens: int
+    completion_tokens: int
+    peak_memory_bytes: int
+    takes_system: bool
+    runtime: dict[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fidelity:
+    """An artifact against its source, over all `positions` of the texts (`prompts` is their digest).
+
+    `mean_kl` is in nats from the source. `wiring_kl` is from the source whose weights were rounded as the recipe says:
+    what is left is no work of rounding. It is None where nobody knows how to round alike. `when` is RFC 3339, UTC; ""
+    in what earlier versions wrote.
+    """
+
+    build_key: str
+    prompts: str
+    positions: int
+    top1_agreement: float
+    mean_kl: float
+    perplexity_ratio: float
+    wiring_kl: float | None
+    when: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Speed:
+    """At one prompt length: asked for `wanted_tokens`, which became `prompt_tokens`."""
+
+    wanted_tokens: int
+    prompt_tokens: int
+    first_token_seconds: float
+    tokens_per_second: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Endured:
+    """`drift` is the median latency of the last quarter of the requests, in that of the first: of all, or of the prompt
+    length where it is most. `growth_bytes` is None where the platform does not tell. `crashed` names the bad inputs
+    after which the runtime was gone; it is None where none were tried."""
+
+    requests: int
+    growth_bytes: int | None
+    drift: float
+    crashed: tuple[str, ...] | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """One release in the real runtime. `answers` are by question (`PromptsGate.questions`); `rendered` by fixture: the
+    tokens that the runtime makes of its messages, and those of the expected text (-1: nobody can tell exactly). `times`
+    are by gate: when it was last measured. `refused` are questions that the model can never be asked, with the code
+    that says why; their answer is "".
+
+    A machine keeps answers to itself. It tells others which questions were `asked`, and how many answers to a set of
+    golden prompts (`PromptsGate.key`) were `right`."""
+
+    release: str
+    build_key: str
+    load: Measurements | None = None
+    answers: dict[str, str] = field(default_factory=dict)
+    rendered: dict[str, tuple[int, int]] = field(default_factory=dict)
+    speeds: tuple[Speed, ...] = ()
+    speed_memory_bytes: int = 0
+    endured: Endured | None = None
+    times: dict[str, str] = field(default_factory=dict)
+    refused: dict[str, str] = field(default_factory=dict)
+    asked: tuple[str, ...] = ()
+    right: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Known:
+    """By build key and by release digest. Not `told`: whoever plans for another machine does not know its numbers."""
+
+    fidelity: dict[str, Fidelity] = field(default_factory=dict)
+    releases: dict[str, Measured] = field(default_factory=dict)
+    told: bool = True
+
+    @cached_property
+    def judged(self) -> dict[str, Any]:
+        """What planner.plan_measure has made of it, by release digest: a plan asks for the same verdicts twice."""
+        return {}
+
+
+# What source and artifact both read: prose, code, numbers, other scripts, a conversation. Other texts make other
+# numbers, so their digest stands beside them.
+_PROSE = """The harbour was quiet before sunrise. A single lamp moved along the pier, stopped at each boat, and went on.
+When the first gulls came in from the breakwater, Marta had already counted the nets twice and found one missing. She
+did not say so to anybody. Her father had taught her that a thing which is told before noon is told for nothing."""
+_CODE = """def merge(left, right):
+    result, i, j = [], 0, 0
+    while i < len(left) and j < len(right):
+        if left[i] <= right[j]:
+            result.append(left[i]); i += 1
+        else:
+            result.append(right[j]); j += 1
+    return result + left[i:] + right[j:]
+"""
+_NUMBERS = """In 1987 the valley had 12,408 inhabitants; by 2021 there were 9,775, a fall of 21.2 per cent. The
+budget of 3.4 million was spent as follows: {"roads": 1200000, "schools": 1850000, "water": 350000}.
+What share went to schools?"""
+_TALK = """Question: Why does ice float on water?
+Answer: Because water expands when it freezes. Its molecules arrange themselves in a lattice that needs more room.
+Question: Which city is the capital of France?
+Answer: Paris. Question: And of Italy?
+Answer: Rome."""
+_SCRIPTS = """Der Zug nach Linz fährt um 7 Uhr 40 ab. ¿Dónde está la biblioteca? Это просто короткое предложение.
+東京は日本の首都です。 Les élèves révisaient déjà leurs leçons d'été."""
+TEXTS = (_PROSE, _CODE, _NUMBERS, _TALK, _SCRIPTS)
+TEXTS_DIGEST = digest.of_value(TEXTS)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """The memory of the runtime's process, `seconds` after it was started."""
+
+    seconds: float
+    bytes: int

@@ -1,0 +1,108 @@
+"""What this machine holds and serves right now, as plain values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TypeVar
+
+from reconciler.domain.facts import Limits
+from reconciler.domain.release import Artifact, Marker
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Registration:
+    """One entry of Foundry Local's local catalog. `properties` are its string properties (ours begin with
+    `reconciler_`)."""
+
+    id: str
+    path: str
+    properties: dict[str, str] = field(default_factory=dict)
+
+    @cached_property
+    def name(self) -> str:
+        return self.id.rpartition(":")[0]
+
+    @cached_property
+    def number(self) -> int:
+        return int(self.id.rpartition(":")[2])
+
+    @property
+    def owner(self) -> str:
+        return self.properties.get("reconciler_owner", "")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServedFolder:
+    """One `served/<variant>/<n>`. `marker` is None when release.json is missing or unreadable; `damage` names the files
+    that are missing, changed or foreign."""
+
+    path: str
+    variant: str
+    number: int
+    marker: Marker | None
+    damage: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Observed:
+    """`artifacts` are whole and by build key; `damaged_artifacts` are listed in the store but have lost or changed
+    blobs, or a manifest that nobody can read; for those that are also in `mendable`, whole bytes are at hand. `owner`
+    is this root's mark. Sizes in bytes."""
+
+    owner: str = ""
+    artifacts: dict[str, Artifact] = field(default_factory=dict)
+    damaged_artifacts: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    mendable: frozenset[str] = frozenset()
+    folders: tuple[ServedFolder, ...] = ()
+    registrations: tuple[Registration, ...] = ()
+    disk_free: int = 0
+    hub_sources: dict[str, int] = field(
+        default_factory=dict
+    )  # bytes by digest, also of what came only in part
+    disk_used: int = 0  # by the root; only counted where there is a quota
+    limits: Limits = Limits()
+    in_use: frozenset[str] = (
+        frozenset()
+    )  # ids whose files another process has mapped; asked only when one is to go
+    unreadable: dict[str, str] = field(
+        default_factory=dict
+    )  # by variant: why nobody can list its served folders
+    occupied: dict[str, int] = field(
+        default_factory=dict
+    )  # by variant: the highest number that anything lies at
+
+    @cached_property
+    def registrations_of(self) -> dict[str, list[Registration]]:
+        """By name, whoever made them."""
+        return _grouped(self.registrations, "name")
+
+    @cached_property
+    def folders_of(self) -> dict[str, list[ServedFolder]]:
+        """By variant."""
+        return _grouped(self.folders, "variant")
+
+    def owns(self, owner: str) -> bool:
+        """Is this mark ours? A root that has none yet owns nothing, least of all what carries no mark."""
+        return bool(self.owner) and owner == self.owner
+
+    def serving(self, variant: str) -> Registration | None:
+        """The registration of ours that the variant's name leads to: the one with the highest number."""
+        ours = [r for r in self.registrations_of.get(variant, []) if self.owns(r.owner)]
+        return max(ours, key=lambda r: r.number, default=None)
+
+    def folder_behind(self, registration: Registration | None) -> ServedFolder | None:
+        if registration is None:
+            return None
+        path = registration.path.rstrip("/\\")
+        return next((f for f in self.folders_of.get(registration.name, []) if f.path == path), None)
+
+
+def _grouped(many: Iterable[T], attribute: str) -> dict[str, list[T]]:
+    groups: dict[str, list[T]] = {}
+    for one in many:
+        groups.setdefault(getattr(one, attribute), []).append(one)
+    return groups

@@ -1,0 +1,48 @@
+"""How long a thing has lain in quarantine, without trust in any one look at the clock. Pure.
+
+Its age is added up from look to look, and one look adds a day at most: a clock that leaps years ahead costs it one day.
+Its name tells when it came; while the clock says that this is less than the time to live ago, it stays, whatever was
+added up. So it never goes early by more than a day, and may go late on a machine that is seldom on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+LIVES = 7 * 86_400.0  # seconds, where the configuration says nothing
+LONGEST_STEP = 86_400.0  # seconds that one look may add
+OFTEN = 3600.0  # seconds between looks that are written down: an idle machine writes nothing each minute
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ages:
+    """Seconds by name, as of `looked` (seconds since 1970)."""
+
+    looked: float = 0.0
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+def is_ours(name: str) -> bool:
+    """Named by nanoseconds since 1970: nothing else in there was put there by us."""
+    return name.isascii() and name.isdigit() and 16 <= len(name) <= 20
+
+
+def aged(held: Ages, names: Iterable[str], now: float) -> Ages:
+    """`held` itself while nothing is new and little time has passed."""
+    mine = {name for name in names if is_ours(name)}
+    passed = now - held.looked
+    if mine == held.seconds.keys() and (not mine or 0 <= passed < OFTEN):
+        return held
+    step = min(max(passed, 0.0), LONGEST_STEP)
+    return Ages(
+        looked=now,
+        seconds={name: held.seconds[name] + step if name in held.seconds else 0.0 for name in sorted(mine)},
+    )
+
+
+def left(name: str, held: Ages, now: float, lives: float) -> float:
+    """Seconds until it may go, 0.0 when it may."""
+    since = now - int(name) / 1e9
+    by_name = lives - since if since >= 0 else 0.0  # it came in the future: the clock was set back
+    return max(lives - held.seconds.get(name, 0.0), by_name, 0.0)

@@ -1,0 +1,68 @@
+"""How foreign text is shown in a message: short, on one line, and never able to act on a terminal."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+LIMIT = 60
+
+_NUMBER = re.compile(r"[0-9]{1,9}$")
+
+
+def shown(text: str, limit: int = LIMIT) -> str:
+    """`text` cut to `limit` characters, with everything that is not printable escaped."""
+    return printable(text) if len(text) <= limit else f"{printable(text[:limit])}..."
+
+
+def printable(text: str) -> str:
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def field_path(path: Iterable[str | int]) -> str:
+    """`("spec", "precisions", 1)` as people write it: `spec.precisions[1]`."""
+    dotted = "".join(f"[{part}]" if isinstance(part, int) else f".{shown(part)}" for part in path)
+    return dotted.removeprefix(".")
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """A hint that names the known word which is spelt most alike, whatever its case; empty when none is near.
+
+    `int3` is one letter from `int4` and from `int8`: then the nearer number decides. A bare `4` is `int4`.
+    """
+    word = _folded(word[:LIMIT])
+    folded = {_folded(each): each for each in known}
+    near = get_close_matches(word, folded, n=max(len(folded), 1), cutoff=0.6)
+    if not near and word.isdigit():
+        near = [each for each in folded if (number := _NUMBER.search(each)) and number[0] == word]
+    if not near:
+        return ""
+    best = min(near, key=lambda each: (_edits(word, each), _apart(word, each)))
+    return f"did you mean {folded[best]}?"
+
+
+def _folded(word: str) -> str:
+    return word.replace("_", "").lower()
+
+
+def _edits(one: str, other: str) -> int:
+    """How many letters to add, drop or change (Levenshtein)."""
+    row = list(range(len(other) + 1))
+    for i, letter in enumerate(one, 1):
+        before, row[0] = row[0], i
+        for j, another in enumerate(other, 1):
+            before, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, before + (letter != another))
+    return row[-1]
+
+
+def _apart(one: str, other: str) -> int:
+    """The distance of the numbers that two words end in; 0 where one has none."""
+    numbers = [int(found[0]) for word in (one, other) if (found := _NUMBER.search(word))]
+    return max(numbers) - min(numbers) if len(numbers) == len((one, other)) else 0
+
+
+def listed(words: Iterable[str]) -> str:
+    """`a, b or c`."""
+    *first, last = words
+    return f"{', '.join(first)} or {last}" if first else last

@@ -1,0 +1,124 @@
+"""What this machine did and promised, as plain values. The world wins over it: it holds only what the world
+cannot tell, and most of it can be rebuilt from what is served."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+
+from reconciler.domain.failures import RememberedFailure
+from reconciler.domain.history import History, Rollback
+from reconciler.domain.measured import Known
+from reconciler.domain.observed import Registration
+from reconciler.domain.release import Marker
+from reconciler.domain.suspension import Suspension, suspension_of
+from reconciler.domain.value import field_names
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordedRelease:
+    """The release that a variant is served as. Times are RFC 3339, UTC; sizes are bytes."""
+
+    variant: str
+    number: int
+    release: str  # release digest
+    parts: dict[str, str]
+    build_key: str
+    recipe: dict[str, object]
+    generation: dict[str, object]
+    registered: str  # when Foundry Local got it
+    revision: str
+    model: str
+    precision: str
+    protected: bool  # the manifest said prune: disabled
+    artifact: str  # artifact digest
+    size: int
+    template_origin: str
+
+    @property
+    def id(self) -> str:
+        return f"{self.variant}:{self.number}"
+
+    @classmethod
+    def from_marker(cls, marker: Marker, *, registered: str) -> RecordedRelease:
+        shared = [name for name in field_names(cls) if name not in ("registered", "size")]
+        size = sum(file.size for file in marker.files)
+        return cls(registered=registered, size=size, **{name: getattr(marker, name) for name in shared})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Condition:
+    """One statement about a variant, in Kubernetes' form."""
+
+    type: str
+    status: str  # True | False | Unknown
+    reason: str
+    message: str
+    last_transition_time: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Timing:
+    """How long one action took here; what the next one will cost is told from these."""
+
+    action: str
+    precision: str
+    source_bytes: int
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recorded:
+    """`releases` by variant. `high_water` is the highest number ever given to a variant: it outlives the
+    release, because an id is never used for different content. `damaged` names documents that could not be
+    trusted: what they held is missing here until it is rebuilt. `suspensions` are those that have not ended;
+    `failures` are at most one for each key; `measured` is what holds for the runtime of today. `unwitnessed` are ids
+    that only their own marker speaks for: no record of their number, no registration."""
+
+    releases: dict[str, RecordedRelease] = field(default_factory=dict)
+    high_water: dict[str, int] = field(default_factory=dict)
+    timings: tuple[Timing, ...] = ()
+    last_attempted_revision: str = ""
+    last_applied_revision: str = ""
+    damaged: tuple[str, ...] = ()
+    suspensions: tuple[Suspension, ...] = ()
+    conditions: dict[str, Condition] = field(default_factory=dict)  # of the machine itself, by type
+    failures: tuple[RememberedFailure, ...] = ()
+    measured: Known = Known()
+    unwitnessed: frozenset[str] = frozenset()
+    history: dict[str, History] = field(
+        default_factory=dict
+    )  # by variant, where there ever was a second number
+    rollbacks: dict[str, Rollback] = field(default_factory=dict)  # by variant, those by hand
+    runtime: dict[str, str] = field(
+        default_factory=dict
+    )  # package -> version that is installed now, as far as it matters
+    outdated: dict[str, dict[str, str]] = field(
+        default_factory=dict
+    )  # release -> the other runtime that it was measured with
+
+    def suspension_of(self, variant: str, model: str) -> Suspension | None:
+        return suspension_of(self.suspensions, variant=variant, model=model)
+
+
+def completed(
+    recorded: Recorded, *, owner: str, markers: Iterable[Marker], registrations: Iterable[Registration]
+) -> Recorded:
+    """Fill in what the records lack from what is served: per variant the highest release of ours that is
+    registered, else the highest folder. It is then known since it was made, and every number that is in sight
+    counts as given."""
+    registrations = tuple(registrations)
+    registered = {one.id for one in registrations if one.owner == owner}
+    ours = [marker for marker in markers if owner and marker.owner == owner]
+    releases, numbers = dict(recorded.releases), dict(recorded.high_water)
+    known = numbers | {name: max(numbers.get(name, 0), one.number) for name, one in releases.items()}
+    alone = {one.id for one in ours if one.id not in registered and one.number > known.get(one.variant, 0)}
+    for marker in sorted(ours, key=lambda one: (one.id in registered, one.number), reverse=True):
+        if marker.variant not in releases:
+            releases[marker.variant] = RecordedRelease.from_marker(marker, registered=marker.created)
+    given = [(marker.variant, marker.number) for marker in ours]
+    given += [(release.variant, release.number) for release in releases.values()]
+    given += [(registration.name, registration.number) for registration in registrations]
+    for name, number in given:
+        numbers[name] = max(number, numbers.get(name, 0))
+    return replace(recorded, releases=releases, high_water=numbers, unwitnessed=frozenset(alone))

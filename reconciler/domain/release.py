@@ -1,0 +1,125 @@
+"""Recipes, artifacts and releases: what decides the bytes, the bytes, and what is served of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+
+from reconciler.domain import digest
+from reconciler.domain.manifest import Generation, Target
+from reconciler.domain.stored_file import StoredFile
+from reconciler.domain.value import as_dict
+
+# Raise it when the files we write around the weights change, so that every machine serves the new form.
+SERVING_FORMAT = 1
+
+# Bytes. A smaller file of an artifact is copied into each served folder, so that an edit in place cannot reach the
+# store and is mended from there at once; a larger one is shared, because disks are small.
+ALWAYS_COPIED = 16 * 1024 * 1024
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """Everything that decides the bytes of a conversion, and nothing else.
+
+    `options` holds only the quantization options that this precision truly uses (names as in the manifest), so that
+    an option which acts on int4 alone never rebuilds the int8 variant.
+    """
+
+    source: str  # digest of the source model's files
+    adapter: str | None
+    architecture: str  # config.json architectures[0]
+    precision: str
+    options: dict[str, str | int | bool]
+    target: Target
+    tools: dict[str, str]  # package -> version, see conversion.toolchain
+
+    @cached_property
+    def build_key(self) -> str:
+        """sha256 of the canonical recipe: same key, same artifact, never built twice."""
+        return digest.of_value(self.as_json())
+
+    def as_json(self) -> dict[str, object]:
+        return as_dict(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Artifact:
+    """A converted tree in the store. `digest` is that of its OCI manifest, so it covers every file's digest."""
+
+    digest: str
+    build_key: str
+    files: tuple[StoredFile, ...]
+
+    @cached_property
+    def size(self) -> int:
+        return sum(file.size for file in self.files)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Release:
+    """What one variant should be served as. It is identified by its build key rather than by the artifact, so that it
+    can be planned, compared and remembered before the conversion has run (docs/decisions/0003)."""
+
+    variant: str
+    model: str
+    precision: str
+    recipe: Recipe
+    template: str  # the jinja text
+    template_origin: str
+    roles: dict[str, str] | None
+    generation: Generation
+
+    @cached_property
+    def parts(self) -> dict[str, str]:
+        """The digests whose change forces a new release, by the name of what changed."""
+        return {
+            "recipe": self.recipe.build_key,
+            "template": _template_digest(self.template, tuple(sorted((self.roles or {}).items()))),
+            "generation": _generation_digest(self.generation),
+            "format": str(SERVING_FORMAT),
+        }
+
+    @cached_property
+    def digest(self) -> str:
+        return digest.of_value({"variant": self.variant, **self.parts})
+
+
+# Many models of a fleet share these, and a plan asks for all of them.
+@lru_cache(maxsize=256)
+def _template_digest(jinja: str, roles: tuple[tuple[str, str], ...]) -> str:
+    return digest.of_value({"jinja": jinja, "roles": dict(roles)})
+
+
+@lru_cache(maxsize=256)
+def _generation_digest(generation: Generation) -> str:
+    return digest.of_value(as_dict(generation))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Marker:
+    """`release.json` in a served folder: whose it is, and what it must hold. Enough to rebuild lost records.
+
+    `files` are the digests and sizes of all other files in the folder.
+    """
+
+    owner: str
+    variant: str
+    number: int
+    release: str  # release digest
+    parts: dict[str, str]
+    artifact: str  # artifact digest
+    build_key: str
+    recipe: dict[str, object]
+    model: str
+    precision: str
+    template_origin: str
+    generation: dict[str, object]
+    protected: bool  # the manifest said prune: disabled
+    revision: str
+    created: str  # RFC 3339, UTC
+    files: tuple[StoredFile, ...]
+
+    @property
+    def id(self) -> str:
+        return f"{self.variant}:{self.number}"

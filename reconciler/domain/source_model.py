@@ -1,0 +1,70 @@
+"""What a model folder is, told from its small files and the headers of its weights.
+
+Of a folder only the files named here exist for us: nothing else is hashed, given to the converter, or run.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from reconciler.domain import digest
+from reconciler.domain.errors import Problem
+from reconciler.domain.stored_file import StoredFile
+
+WEIGHTS = "model.safetensors"
+INDEX = "model.safetensors.index.json"
+# What a tokenizer may consist of, in a source and in what is converted from it.
+TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "chat_template.jinja",
+    "vocab.json",
+    "vocab.txt",
+    "merges.txt",
+    "tokenizer.model",
+)
+SMALL_FILES = ("config.json", "generation_config.json", *TOKENIZER_FILES)
+ADAPTER_CONFIG = "adapter_config.json"
+ADAPTER_WEIGHTS = "adapter_model.safetensors"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceModel:
+    """`digest` covers the files that decide a conversion and is empty when there are `problems`; so are the rest.
+
+    `shapes` are those of every tensor in the weights. `warnings` do not stop a conversion. One that is not `known` lies
+    where nobody can look from here: only its digest is given, and what a conversion will cost cannot be told.
+    """
+
+    path: str
+    digest: str = ""
+    architecture: str = ""
+    config: dict[str, Any] = field(default_factory=dict)
+    files: tuple[StoredFile, ...] = ()
+    shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    weight_bytes: int = 0
+    context_length: int = 0
+    chat_template: str | None = None
+    problems: tuple[Problem, ...] = ()
+    warnings: tuple[Problem, ...] = ()
+    known: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceAdapter:
+    """A LoRA folder as PEFT writes it."""
+
+    path: str
+    digest: str = ""
+    config: dict[str, Any] = field(default_factory=dict)
+    files: tuple[StoredFile, ...] = ()
+    weight_bytes: int = 0
+    problems: tuple[Problem, ...] = ()
+
+
+def digest_of(files: dict[str, str]) -> str:
+    """Of a whole folder: what its chosen files are called and hold ({name: digest})."""
+    return digest.of_value(sorted(files.items()))

@@ -1,0 +1,39 @@
+"""A model or variant that a person told this machine to leave alone (`reconciler suspend`). It ends with `reconciler
+resume`, or by itself at `until`. What the manifest says (spec.suspend) is another thing, and stays in git. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+LONGEST_DAYS = 30  # then somebody is asked whether it is still meant
+
+
+@dataclass(frozen=True, kw_only=True)
+class Suspension:
+    """`name` is a model or a variant. Times are RFC 3339, UTC, whole seconds, so they compare as text; `until` is
+    empty when it lasts until somebody resumes."""
+
+    name: str
+    reason: str
+    since: str
+    until: str = ""
+
+    def __str__(self) -> str:
+        end = f" until {self.until}" if self.until else ""
+        return f"suspended since {self.since}{end}: {self.reason}"
+
+
+def still_on(suspensions: Iterable[Suspension], now: str) -> tuple[Suspension, ...]:
+    return tuple(one for one in suspensions if not one.until or now < one.until)
+
+
+def suspension_of(suspensions: Iterable[Suspension], *, variant: str, model: str) -> Suspension | None:
+    """The variant's own comes first."""
+    covering = {one.name: one for one in suspensions}
+    return covering.get(variant) or covering.get(model)
+
+
+def lasts_too_long(suspension: Suspension, now: str) -> bool:
+    return datetime.fromisoformat(now) - datetime.fromisoformat(suspension.since) > timedelta(LONGEST_DAYS)

@@ -1,0 +1,264 @@
+"""Carry out one change at a time: act, then look again. Success is the second look, not the first return code. What the
+second look does not find is Disturbed: the next plan starts from what is there.
+
+The order inside a release: assemble in staging, rehearse there, publish the folder, register it, record it, and only
+then retire the predecessor. A process that dies between any two steps leaves something that the next plan understands.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator
+
+from reconciler.backends.foundry.folder import assemble, inspect
+from reconciler.backends.foundry.index import read_index
+from reconciler.domain.changes import Change
+from reconciler.domain.errors import Disturbed, PermanentError
+from reconciler.domain.observed import ServedFolder
+from reconciler.domain.recorded import RecordedRelease
+from reconciler.domain.release import Marker
+from reconciler.engine.candidate_check import prove, require_compared
+from reconciler.engine.history_writer import remember_registered, remember_retired, remember_taken_back
+from reconciler.engine.machine import Machine, served_folders, twins_in
+from reconciler.engine.pass_context import PassContext
+from reconciler.engine.quarantine import quarantine_folder
+from reconciler.host import durable
+from reconciler.host.clock import now
+from reconciler.host.own_path import make_plain
+
+
+def carry_out(change: Change, execution: PassContext) -> None:
+    """Do one step that is not a conversion (those run beside: engine.conversions). Raises ReconcilerError."""
+    if change.action == "prune" and "source" in (change.before or {}):
+        execution.machine.shelf.free(change.build_key)
+    elif change.action == "prune" and not change.variant:
+        _free(change, execution)
+    elif change.action == "repair" and not change.variant:
+        _mend_artifact(change, execution)
+    else:
+        _STEPS[change.action](change, execution)
+
+
+def store_conversion(build_key: str, tree: str, execution: PassContext) -> None:
+    """Take a finished conversion into the store, and look whether it is whole there."""
+    store = execution.machine.store
+    artifact = store.put(build_key, tree, execution.source(build_key).recipe.as_json())
+    damage = store.damage(artifact)
+    if damage:
+        raise Disturbed(f"the stored artifact is damaged: {', '.join(damage)}", code="ArtifactDamaged")
+
+
+def _verify(change: Change, execution: PassContext) -> None:
+    if (
+        change.reason == "RuntimeChanged"
+    ):  # it serves meanwhile; what is rehearsed is the very folder that serves
+        served = execution.machine.layout.served_release(change.variant, change.number)
+        prove(execution.wanted(change.variant), served, f"{change.variant}:{change.number}", execution)
+        return
+    require_compared(execution.wanted(change.variant), execution)
+    staged = execution.fresh_staging()
+    marker = assemble_release(change, execution, staged)
+    prove(execution.wanted(change.variant), staged, marker.id, execution)
+    execution.staged[change.variant] = (staged, marker)
+
+
+def assemble_release(change: Change, execution: PassContext, directory: str) -> Marker:
+    """Everything that the release serves, in an empty folder."""
+    machine, wanted = execution.machine, execution.wanted(change.variant)
+    return assemble(
+        directory,
+        wanted.release,
+        execution.artifact(change.build_key),
+        machine.store.blob,
+        machine.stamps,
+        owner=machine.owner,
+        number=change.number,
+        revision=execution.resolution.desired.revision,
+        created=now(),
+        protected=wanted.protected,
+    )
+
+
+def _register(change: Change, execution: PassContext) -> None:
+    staged, marker = execution.staged.pop(change.variant)
+    machine = execution.machine
+    final = machine.layout.served_release(change.variant, change.number)
+    machine.records.save_number(
+        change.variant, change.number
+    )  # before anybody can see it: it is never given again
+    _clear_the_way(final, machine)
+    durable.publish(staged, final)
+    _name(marker, final, execution)
+
+
+def _name(marker: Marker, path: str, execution: PassContext) -> None:
+    """Give a whole folder its Foundry id, look again, and remember it."""
+    _require_whole(marker, execution)
+    with _refusals_of_the_catalog():
+        execution.workers.foundry.register(path, marker.id, _properties(marker))
+    registered = {r.id: r.path for r in read_index(execution.machine.cache)}
+    if registered.get(marker.id) != path:
+        raise Disturbed(f"{marker.id} is not in the catalog after registration", code="NotRegistered")
+    remember_registered(marker, execution.wanted(marker.variant).release, execution.machine)
+    execution.machine.records.save_release(_record(marker))
+
+
+@contextlib.contextmanager
+def _refusals_of_the_catalog() -> Iterator[None]:
+    """What the catalog refuses is about its other entries, never about the release: that was judged in the
+    rehearsal."""
+    try:
+        yield
+    except PermanentError as error:
+        raise Disturbed(str(error), code=error.code, hint=error.hint) from error
+
+
+def _require_whole(marker: Marker, execution: PassContext) -> None:
+    path = execution.machine.layout.served_release(marker.variant, marker.number)
+    folder = inspect(path, execution.machine.stamps)
+    if folder.damage or folder.marker is None or folder.marker.release != marker.release:
+        damage = ", ".join(folder.damage) or "release.json"
+        raise Disturbed(f"{path} is not whole: {damage}", code="ServedFolderDamaged")
+
+
+def _properties(marker: Marker) -> dict[str, str]:
+    """What the catalog keeps with the registration, readable from any process: enough to know it again as ours."""
+    return {
+        "reconciler_owner": marker.owner,  # ours: a folder with another owner's marker is mended first
+        "reconciler_release": marker.release,
+        "reconciler_artifact": marker.artifact,
+        "reconciler_build_key": marker.build_key,
+        "reconciler_model": marker.model,
+        "reconciler_precision": marker.precision,
+        "reconciler_revision": marker.revision,
+    }
+
+
+def _record(marker: Marker) -> RecordedRelease:
+    return RecordedRelease.from_marker(marker, registered=now())
+
+
+def _repair(change: Change, execution: PassContext) -> None:
+    """Put back what is missing or changed, file by file, so that what is whole keeps serving meanwhile."""
+    machine = execution.machine
+    final = machine.layout.served_release(change.variant, change.number)
+    marker = _mend_folder(change, execution, final)
+    entry = next((r for r in read_index(machine.cache) if r.id == marker.id), None)
+    if entry is not None and not entry.owner == machine.owner:
+        raise Disturbed(f"{marker.id} has been registered by somebody else meanwhile", code="NameTaken")
+    right = entry is not None and entry.properties.get("reconciler_release") == marker.release
+    if entry is not None and entry.path == final and right:
+        _require_whole(marker, execution)
+        machine.records.save_release(_record(marker))
+        return
+    if entry is not None:
+        with _refusals_of_the_catalog():
+            execution.workers.foundry.unregister(marker.id)
+    _name(marker, final, execution)
+
+
+def _mend_artifact(change: Change, execution: PassContext) -> None:
+    """Blob by blob, from served files or bit by bit. What is served is not touched."""
+    store = execution.machine.store
+    store.mend(change.build_key, twins_in(served_folders(execution.machine)))
+    artifact = execution.artifact(change.build_key)
+    damage = store.damage(artifact)
+    if damage:  # under a manifest that had to be mended first: the next look sees them
+        raise Disturbed(f"there is more damage: {', '.join(damage)}", code="ArtifactDamaged")
+
+
+def _mend_folder(change: Change, execution: PassContext, final: str) -> Marker:
+    machine = execution.machine
+    _clear_the_way(final, machine)
+    exists = os.path.isdir(final)
+    folder = inspect(final, machine.stamps) if exists else None
+    if folder and folder.marker and _is_wanted(folder, change, execution):
+        return folder.marker
+    staged = execution.fresh_staging()
+    marker = assemble_release(change, execution, staged)
+    if exists:
+        durable.replace_files(staged, final, quarantine_folder(machine.layout), machine.stamps.move)
+    else:
+        durable.publish(staged, final)
+    return marker
+
+
+def _is_wanted(folder: ServedFolder, change: Change, execution: PassContext) -> bool:
+    """Whole, ours, and the very release that git wants."""
+    marker, wanted = folder.marker, execution.wanted(change.variant).release.digest
+    ours = marker is not None and marker.owner == execution.machine.owner
+    return ours and marker is not None and marker.release == wanted and not folder.damage
+
+
+def _clear_the_way(path: str, machine: Machine) -> None:
+    """A link or a file where a folder of ours belongs is moved aside; what a link leads to is not touched."""
+    make_plain(machine.layout.root, path, quarantine_folder(machine.layout))
+
+
+def _retire(change: Change, execution: PassContext) -> None:
+    after = change.after or {}
+    serves, why = int(str(after.get("serves", 0))), str(after.get("because", ""))
+    if serves and serves < change.number:
+        _serves_again(change.variant, serves, execution.machine)
+    if why:  # while the plan knows it: once its name is gone, nobody plans to retire it again
+        remember_taken_back(change.variant, change.number, execution.machine, why)
+    _remove_release(change.variant, change.number, execution)
+    remember_retired(change.variant, change.number, execution.machine, serving=serves)
+
+
+def _serves_again(variant: str, number: int, machine: Machine) -> None:
+    """A predecessor that is still there takes the name back as soon as its successor goes."""
+    marker = inspect(machine.layout.served_release(variant, number), machine.stamps).marker
+    if marker is not None:
+        machine.records.save_release(_record(marker))
+
+
+def _prune(change: Change, execution: PassContext) -> None:
+    for number in change.numbers:
+        _remove_release(change.variant, number, execution)
+        remember_retired(change.variant, number, execution.machine)
+    execution.machine.records.forget_release(change.variant)
+
+
+def _remove_release(variant: str, number: int, execution: PassContext) -> None:
+    """The name goes before the content: at no time does Foundry Local list a folder that is half gone."""
+    machine = execution.machine
+    identity, path = f"{variant}:{number}", machine.layout.served_release(variant, number)
+    _clear_the_way(path, machine)
+    entry = next(
+        (r for r in read_index(machine.cache) if r.id == identity and r.owner == machine.owner), None
+    )
+    marker = inspect(path, machine.stamps).marker if os.path.isdir(path) else None
+    if entry is not None:
+        execution.workers.foundry.unregister(identity)
+    if marker is not None and marker.owner == machine.owner:
+        durable.free(durable.unname(path, machine.layout.trash), machine.stamps.remove)
+    elif marker is None and os.path.isdir(path):  # planned, so a record or a registration says it was ours
+        durable.unname(path, quarantine_folder(machine.layout))
+    machine.records.save_number(variant, number)
+    _require_gone(identity, path, execution)
+
+
+def _require_gone(identity: str, path: str, execution: PassContext) -> None:
+    machine = execution.machine
+    listed = any(r.id == identity and r.owner == machine.owner for r in read_index(machine.cache))
+    if listed or os.path.lexists(path):
+        raise Disturbed(f"{identity} is still there after its removal", code="NotRemoved")
+
+
+def _free(change: Change, execution: PassContext) -> None:
+    """Free an artifact, unless something still turns out to be made from it (a release that failed to be replaced)."""
+    folders = served_folders(execution.machine)
+    if any(f.marker is not None and f.marker.build_key == change.build_key for f in folders):
+        raise Disturbed("a served release still uses the artifact", code="StillReferenced")
+    execution.machine.store.remove(change.build_key)
+
+
+_STEPS: dict[str, Callable[[Change, PassContext], None]] = {
+    "verify": _verify,
+    "register": _register,
+    "repair": _repair,
+    "retire": _retire,
+    "prune": _prune,
+}

@@ -1,0 +1,118 @@
+"""What is wrong with a declared model once its source has been looked at, said at the manifest's own line."""
+
+from __future__ import annotations
+
+import os
+import re
+from functools import lru_cache
+
+from reconciler.domain.errors import Problem
+from reconciler.domain.escape import one_line
+from reconciler.domain.hub import LOCK_NAME, HubSource
+from reconciler.domain.manifest import Model
+from reconciler.domain.source_model import SourceModel
+
+ASKED_BY_DEFAULT = 2048  # tokens
+
+# Not compiled here: a converged `plan` comes through this module and looks for none.
+_MARKER = r"<\|[\w.-]+\|>|<(?:start|end)_of_turn>|\[/?INST\]"
+
+
+def _problem(model: Model, field: str, code: str, message: str, hint: str = "") -> Problem:
+    return Problem(
+        code=code, file=model.file, line=model.line_of(field), field=field, message=message, hint=hint
+    )
+
+
+def of_folder(model: Model, problem: Problem, field: str = "spec.source") -> Problem:
+    """A finding about a folder, said where a person can act on it: the manifest line that names the folder."""
+    message = f"{problem.file}: {problem.message}"
+    if problem.code == "SourceUnreadable":
+        path = model.adapter_path if field.endswith("adapter") else model.source_path
+        message = f"cannot read {_from_manifest(model, path or '') or problem.file}: {problem.message}"
+    return _problem(model, field, problem.code, message, problem.hint)
+
+
+def _from_manifest(model: Model, path: str) -> str:
+    """The folder as a manifest on this disk would name it; "" for one that is kept in git, or is the hub's."""
+    if not path or not os.path.isfile(model.file):
+        return ""
+    return one_line(os.path.relpath(path, os.path.dirname(os.path.realpath(model.file))))
+
+
+def not_locked(model: Model, source: HubSource) -> Problem:
+    message = f"{source} is not in {LOCK_NAME}: nobody has said what its files are"
+    hint = "run `reconciler lock` and commit the file"
+    return _problem(model, "spec.source.huggingface", "HubNotLocked", message, hint)
+
+
+def moved_upstream(model: Model, source: HubSource) -> list[Problem]:
+    """As far as the lock knows: nobody asks the hub for a plan."""
+    if not source.upstream or source.upstream == source.revision:
+        return []
+    message = f"the hub's default branch of {source.repo} is at {source.upstream}"
+    hint = "to follow it, write that commit as revision and run `reconciler lock`"
+    return [_problem(model, "spec.source.huggingface.revision", "UpstreamMoved", message, hint)]
+
+
+def unsupported(model: Model, precision: str, reason: str) -> Problem:
+    field = f"spec.precisions[{model.precisions.index(precision)}]"
+    message = f"{precision} cannot be converted rightly: {reason}"
+    hint = "`reconciler explain` shows what a recipe becomes; docs/architectures.md lists what is verified"
+    return _problem(model, field, "ConversionUnsupported", message, hint)
+
+
+def too_long(model: Model, source: SourceModel) -> list[Problem]:
+    """Foundry Local refuses to generate past the context; said here, before hours of conversion."""
+    longest = model.generation.max_length
+    if longest is None or not source.context_length or longest <= source.context_length:
+        return []
+    message = f"expected at most {source.context_length}, the model's context, got {longest}"
+    return [_problem(model, "spec.generation.maxLength", "MaxLengthTooLarge", message)]
+
+
+def short_context(model: Model, source: SourceModel) -> list[Problem]:
+    """A client that names no limit asks for 2048 tokens, and is refused when prompt and answer do not fit
+    (foundry-local.md, section 4)."""
+    if not source.known or source.context_length >= ASKED_BY_DEFAULT + 256:
+        return []
+    message = (
+        f"the model's context is {source.context_length} tokens, and Foundry Local asks for {ASKED_BY_DEFAULT} "
+        "when a client does not say: such requests will be refused"
+    )
+    return [_problem(model, "spec.source", "ContextShort", message, "clients must pass max_tokens")]
+
+
+def no_template(model: Model) -> Problem:
+    message = "`source` was asked for, but the model brings no chat template"
+    hint = "name a preset (chatml, llama3, phi3, phi4, gemma, mistral) or a PromptTemplate"
+    return _problem(model, "spec.promptTemplate", "TemplateMissing", message, hint)
+
+
+def foreign_markers(model: Model, source: SourceModel) -> frozenset[str]:
+    """What the template means to be one token each (`<|im_start|>`, `<end_of_turn>`, `[INST]`), and the model's own
+    template does not. What that one writes is right, whether it is a token or not."""
+    return _markers(model.template.jinja) - _markers(source.chat_template)
+
+
+@lru_cache(maxsize=64)  # many models of a fleet share one
+def _markers(template: str | None) -> frozenset[str]:
+    return frozenset(re.findall(_MARKER, template or ""))
+
+
+def foreign_template(model: Model, source: SourceModel, foreign: frozenset[str]) -> Problem:
+    """A template of another family is answered, with nonsense: to this model the markers are plain text."""
+    message = (
+        f"{model.template.origin} writes {_few(sorted(foreign))}, which this model's tokenizer does not know"
+    )
+    own = (
+        "`source` is what the model brings"
+        if source.chat_template
+        else "name the preset of the model's family"
+    )
+    hint = f"the model reads them as plain text, and answers nonsense; {own}"
+    return _problem(model, "spec.promptTemplate", "TemplateForeign", message, hint)
+
+
+def _few(words: list[str], most: int = 3) -> str:
+    return ", ".join(words[:most]) + (f" and {len(words) - most} more" if len(words) > most else "")

@@ -1,0 +1,194 @@
+"""What real machines will do about a commit, told from their inventories: the planner's answer for each, and why some
+will fail. Machines to which the same happens are one group. Pure: the time is given.
+
+A source that cannot be looked at from here is taken to be what the machine itself recorded for that model, as long as
+the commit does not name another one.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from reconciler.domain.changes import Plan
+from reconciler.domain.desired import Desired, Wanted
+from reconciler.domain.manifest import Model
+from reconciler.domain.recorded import Recorded
+from reconciler.domain.verdict import Verdict
+from reconciler.fleet.comparison import Disk, Side
+from reconciler.fleet.inventory import Inventory, to_observed, to_recorded
+from reconciler.gates.changes import GateChange, gate_changes
+from reconciler.manifests.paths import inside
+from reconciler.manifests.selector import labels_of, mismatch
+from reconciler.planner.plan import make_plan
+
+WEEK = 7 * 86_400
+# What the planner holds back, and nobody asked for it.
+_FAILURES = {"DiskInsufficient": "disk", "NameTaken": "name"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """`kind` is disk | memory | provider | notAllowed | name."""
+
+    variant: str
+    kind: str
+    message: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """One machine's report. `age` is in seconds, None where its time cannot be read."""
+
+    machine: str
+    file: str
+    generated: str
+    age: float | None
+
+    @property
+    def old(self) -> bool:
+        """Older than a week, or from a time that cannot be right."""
+        return self.age is None or not -3600 <= self.age <= WEEK
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outlook:
+    """What one machine will do."""
+
+    report: Report
+    plan: Plan
+    failures: tuple[Failure, ...]
+    disk: Disk
+    gates: tuple[GateChange, ...] = ()
+
+
+def outlook(inventory: Inventory, file: str, base: Side, head: Side, now: str) -> Outlook:
+    recorded = to_recorded(inventory)
+    desired = desired_for(inventory, recorded, base, head)
+    observed = to_observed(inventory)
+    plan = make_plan(desired, observed, recorded, now=now)
+    used = inventory.disk.used_bytes or sum(one.size for one in observed.artifacts.values())
+    report = Report(
+        machine=inventory.machine,
+        file=file,
+        generated=inventory.generated,
+        age=_age(inventory.generated, now),
+    )
+    return Outlook(
+        report=report,
+        plan=plan,
+        failures=tuple(_failures(inventory, plan, desired, head)),
+        disk=_disk(plan, used),
+        gates=tuple(gate_changes(desired_for(inventory, recorded, base, base), desired, recorded)),
+    )
+
+
+def grouped(outlooks: Iterable[Outlook]) -> list[list[Outlook]]:
+    """Largest groups first. Seconds are a machine's own, and tell no groups apart."""
+    groups: dict[object, list[Outlook]] = {}
+    for one in outlooks:
+        groups.setdefault(_effect(one), []).append(one)
+    return sorted(groups.values(), key=lambda group: (-len(group), group[0].report.machine))
+
+
+def desired_for(inventory: Inventory, recorded: Recorded, base: Side, head: Side) -> Desired:
+    """What HEAD declares for this machine."""
+    labels = labels_of(inventory.machine, inventory.labels, inventory.facts)
+    why = {m.name: mismatch(m.node_selector, labels) for m in head.models if m.node_selector is not None}
+    elsewhere = {name: said for name, said in why.items() if said}
+    other = {wanted.variant for wanted in head.desired.wanted if wanted.release.model in elsewhere}
+    other |= {
+        f"{model.name}-{p}" for model in head.models if model.name in elsewhere for p in model.precisions
+    }
+    same = _unmoved(base, head)
+    return replace(
+        head.desired,
+        wanted=tuple(
+            _as_recorded(wanted, recorded) if wanted.release.model in same else wanted
+            for wanted in head.desired.wanted
+            if wanted.variant not in other
+        ),
+        declared=head.desired.declared - other,
+        unresolved={name: said for name, said in head.desired.unresolved.items() if name not in other},
+        not_selected=elsewhere,
+    )
+
+
+def _unmoved(base: Side, head: Side) -> frozenset[str]:
+    """Models whose source nobody sees from here, and that is declared as it was."""
+    before = {model.name: (model.source_path, model.adapter_path) for model in base.models}
+    return frozenset(
+        model.name
+        for model in head.models
+        if model.name in head.unknown and before.get(model.name) == (model.source_path, model.adapter_path)
+    )
+
+
+def _as_recorded(wanted: Wanted, recorded: Recorded) -> Wanted:
+    for one in recorded.releases.values():
+        if one.model == wanted.release.model:
+            kept: dict[str, Any] = {
+                name: one.recipe.get(name) for name in ("source", "adapter", "architecture")
+            }
+            if isinstance(kept["source"], str) and isinstance(kept["architecture"], str):
+                recipe = replace(wanted.release.recipe, **kept)
+                return replace(wanted, release=replace(wanted.release, recipe=recipe))
+    return wanted
+
+
+def _failures(inventory: Inventory, plan: Plan, desired: Desired, head: Side) -> Iterator[Failure]:
+    for held in plan.held:
+        if held.reason in _FAILURES:
+            yield Failure(variant=held.variant, kind=_FAILURES[held.reason], message=held.message)
+    changed = {change.variant for change in plan.changes}
+    models = {model.name: model for model in head.models}
+    for wanted in desired.wanted:
+        model = models.get(wanted.release.model)
+        if wanted.variant in changed and model is not None:
+            yield from _unfit(inventory, wanted, model)
+
+
+def _unfit(inventory: Inventory, wanted: Wanted, model: Model) -> Iterator[Failure]:
+    facts = inventory.facts
+    provider = model.target.execution_provider
+    if provider not in facts.execution_providers:
+        message = f"wants {provider}; there is {', '.join(facts.execution_providers) or 'none'}"
+        yield Failure(variant=wanted.variant, kind="provider", message=message)
+    if facts.memory_bytes and wanted.predicted_bytes > facts.memory_bytes:
+        message = f"needs {wanted.predicted_bytes} bytes of memory; there are {facts.memory_bytes}"
+        yield Failure(variant=wanted.variant, kind="memory", message=message)
+    for path in (model.source_path, model.adapter_path):
+        if path and posixpath.isabs(path) and not any(inside(path, root) for root in inventory.source_roots):
+            yield Failure(
+                variant=wanted.variant, kind="notAllowed", message=f"{path} is below no --source-root of it"
+            )
+
+
+def _disk(plan: Plan, before: int) -> Disk:
+    now = peak = before
+    for change in plan.changes:
+        peak = max(peak, now + change.cost.peak_disk_bytes, now + change.cost.disk_bytes)
+        now += change.cost.disk_bytes
+    return Disk(before=before, peak=peak, after=max(now, 0))
+
+
+def _effect(one: Outlook) -> object:
+    steps = tuple((c.action, c.variant, c.reason, c.forced_by, c.build_key) for c in one.plan.changes)
+    held = tuple((h.variant, h.reason) for h in one.plan.held)
+    gates = tuple((g.variant, g.gate, g.measure, _said(g.before), _said(g.after)) for g in one.gates)
+    return steps, held, gates, tuple((f.variant, f.kind) for f in one.failures)
+
+
+def _said(verdict: Verdict | None) -> tuple[object, ...] | None:
+    return None if verdict is None else (verdict.status, verdict.bar, verdict.rejects)
+
+
+def _age(generated: str, now: str) -> float | None:
+    try:
+        told = [datetime.strptime(time, "%Y-%m-%dT%H:%M:%SZ") for time in (now, generated)]
+    except ValueError:
+        return None
+    return (told[0] - told[1]).total_seconds()

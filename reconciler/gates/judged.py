@@ -1,0 +1,37 @@
+"""What the gates said in the last pass, for those who have no manifests at hand: status, inventories, metrics. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from reconciler.domain.changes import Plan
+from reconciler.domain.desired import Desired, Wanted
+from reconciler.domain.verdict import Verdict
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judged:
+    """`release` is the digest of what git declared, which need not be what serves; `prompts` names its golden prompts
+    (`PromptsGate.key`), "" where there are none."""
+
+    release: str
+    prompts: str = ""
+    verdicts: tuple[Verdict, ...] = ()
+
+
+def judged_of(desired: Desired, plan: Plan, before: Mapping[str, Judged]) -> dict[str, Judged]:
+    """By variant. Where a manifest cannot be read just now, what was judged before stays."""
+    kept = {name: one for name, one in before.items() if name in desired.unresolved}
+    if not desired.complete:
+        kept = dict(before)
+    wanted = [one for one in desired.wanted if one.variant in plan.verdicts]
+    return kept | {one.variant: _judged(one, plan.verdicts[one.variant]) for one in wanted}
+
+
+def _judged(wanted: Wanted, verdicts: tuple[Verdict, ...]) -> Judged:
+    """Without the words of answers: whoever wants them has `plan`."""
+    declared = wanted.instead.release if wanted.instead is not None else wanted.release
+    prompts = wanted.gates.prompts.key if wanted.gates.prompts is not None else ""
+    told = tuple(replace(one, misses=()) if one.misses else one for one in verdicts)
+    return Judged(release=declared.digest, prompts=prompts, verdicts=told)

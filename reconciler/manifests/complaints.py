@@ -1,0 +1,108 @@
+"""What the schema refuses, said to people: one Problem per mistake, with its line, its field and the nearest name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, TypeVar, get_args
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from reconciler.domain.errors import Problem
+from reconciler.domain.quoting import field_path, listed, nearest, shown
+from reconciler.manifests.fields import REFUSAL, TEMPLATE_FORMS, got
+from reconciler.manifests.loader import Document, Path
+
+MAX_PROBLEMS = 50  # said of one file: whoever made a thousand knows after fifty
+
+Kind = TypeVar("Kind", bound=BaseModel)
+
+_CONTAINERS = {
+    "model_type": ("WrongType", "a mapping"),
+    "dict_type": ("WrongType", "a mapping"),
+    "list_type": ("WrongType", "a list"),
+    "too_short": ("InvalidValue", "at least one item"),
+    "too_long": ("InvalidValue", "fewer items"),
+}
+
+# Fields that people know from elsewhere, and what to write instead.
+_SPECIAL_HINTS = {
+    "doSample": "the runtime ignores do_sample; write `topK: 1` for greedy answers",
+    "do_sample": "the runtime ignores do_sample; write `topK: 1` for greedy answers",
+    "isSymmetric": "write `symmetric`",
+    "maxTokens": "write `maxLength`: prompt and answer together",
+}
+
+
+def accepted(document: Document, file: str, kind: type[Kind]) -> Kind | tuple[Problem, ...]:
+    """The document as a manifest of that kind, or everything that speaks against it."""
+    try:
+        return kind.model_validate(document.data)
+    except ValidationError as error:
+        # Finding the nearest name takes time: not for every one of a thousand wrong fields.
+        details = error.errors(include_url=False)[: MAX_PROBLEMS + 1]
+        return tuple(_complaint(detail, document, file, kind) for detail in details)
+
+
+def _complaint(detail: ErrorDetails, document: Document, file: str, model: type[BaseModel]) -> Problem:
+    # Tags of unions stand in pydantic's path but not in the document.
+    path: Path = tuple(part for part in detail["loc"] if part not in TEMPLATE_FORMS)
+    code, message, hint = _words(detail, path, model)
+    return Problem(
+        code=code, file=file, line=document.line(path), field=field_path(path), message=message, hint=hint
+    )
+
+
+def _words(detail: ErrorDetails, path: Path, model: type[BaseModel]) -> tuple[str, str, str]:
+    """(code, message, hint). Types of our own bring theirs; the rest are the containers between them."""
+    context: dict[str, Any] = detail.get("ctx", {})
+    kind = detail["type"]
+    if kind == REFUSAL:
+        return context["code"], context["message"], context["hint"]
+    if kind == "extra_forbidden":
+        return _unknown_field(path, model)
+    if kind == "missing":
+        return "MissingField", "expected a value, got nothing", ""
+    if kind in ("union_tag_not_found", "union_tag_invalid"):
+        return "InvalidValue", f"expected {_forms(path, model)}, got {_got_forms(detail['input'])}", ""
+    code, expected = _CONTAINERS.get(kind, ("InvalidValue", "another value"))
+    return code, f"expected {expected}, got {got(detail['input'])}", ""
+
+
+def _forms(path: Path, model: type[BaseModel]) -> str:
+    """What a template may be at this place: a PromptTemplate names neither a preset nor another one."""
+    if "ref" in known_fields(model, path):
+        return "one template: the name of a preset, or one of ref, roles and jinja"
+    return "one template: either roles or jinja"
+
+
+def _got_forms(value: object) -> str:
+    named = [form for form in TEMPLATE_FORMS if isinstance(value, dict) and form.strip("<>") in value]
+    return " and ".join(form.strip("<>") for form in named) or got(value)
+
+
+def _unknown_field(path: Path, model: type[BaseModel]) -> tuple[str, str, str]:
+    *parents, name = path
+    known = known_fields(model, tuple(parents))
+    expected = f"expected {listed(known)}" if known else "expected no field here"
+    return (
+        "UnknownField",
+        f"{expected}, got {shown(str(name))}",
+        _SPECIAL_HINTS.get(str(name)) or nearest(str(name), known),
+    )
+
+
+def known_fields(model: type[BaseModel], path: Path) -> list[str]:
+    """The names of the fields at `path`, by walking the types; the fields of all forms where there are several."""
+    models = [model]
+    for part in (part for part in path if not isinstance(part, int)):  # an index changes nothing
+        fields = [f for m in models for f in m.model_fields.values() if f.alias == part]
+        models = [inner for f in fields for inner in _models_in(f.annotation)]
+    return list(dict.fromkeys(str(f.alias) for m in models for f in m.model_fields.values()))
+
+
+def _models_in(annotation: object) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for argument in get_args(annotation):
+        yield from _models_in(argument)

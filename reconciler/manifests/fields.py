@@ -1,0 +1,213 @@
+"""The small types that manifests are made of, and what each of them expects, said once.
+
+A value without quotes reaches these types as `loader.Plain` text and becomes a number, a flag or null only here; quoted
+text stays text. `expect` turns every refusal of a type into the same sentence: expected this, got that.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Annotated
+
+from pydantic import (
+    AfterValidator,
+    StringConstraints,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+)
+from pydantic_core import PydanticCustomError
+
+from reconciler.domain.hub import SAFE_ENDINGS
+from reconciler.domain.quoting import listed, nearest, shown
+from reconciler.manifests.hub_lock import is_pattern, is_repo
+from reconciler.manifests.loader import Plain
+
+REFUSAL = "manifest"
+TEMPLATE_FORMS = (
+    "<preset>",
+    "<ref>",
+    "<roles>",
+    "<jinja>",
+)  # tags of a union: in pydantic's paths, not in documents
+MAX_NAME = 40
+NULL_WORDS = frozenset({"", "~", "null", "Null", "NULL"})
+
+_WHOLE = re.compile(r"[-+]?(0|[1-9][0-9]{0,17})")
+_NUMBER = re.compile(r"[-+]?(0|[1-9][0-9]{0,17})(\.[0-9]{0,18})?([eE][-+]?[0-9]{1,3})?|[-+]?\.[0-9]{1,18}")
+_FLAGS = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
+_DEVICE_NAME = re.compile(r"con|prn|aux|nul|com[0-9]|lpt[0-9]")
+_FOUNDRY_SUFFIXES = ("-generic-cpu", "-generic-gpu", "-generic-npu")
+
+
+Read = Callable[[object], object]
+
+
+def is_null(value: object) -> bool:
+    return isinstance(value, Plain) and value in NULL_WORDS
+
+
+def got(value: object) -> str:
+    """What was found, for the end of `expected ..., got ...`."""
+    if isinstance(value, dict):
+        return "a mapping" if value else "an empty mapping"
+    if isinstance(value, list):
+        return "a list" if value else "an empty list"
+    if is_null(value):
+        return "nothing" if value == "" else "null"
+    text = shown(str(value))
+    return text if isinstance(value, Plain) else f'the text "{text}"'
+
+
+def refusal(expected: str, value: object, hint: str = "", code: str = "InvalidValue") -> PydanticCustomError:
+    """The error that says `expected ..., got ...`; the context carries all that a Problem needs."""
+    message = f"expected {expected}, got {got(value)}"
+    return PydanticCustomError(REFUSAL, "{message}", {"message": message, "hint": hint, "code": code})
+
+
+def as_text(value: object) -> object:
+    return str(value) if isinstance(value, str) else value
+
+
+def as_whole(value: object) -> object:
+    return int(value) if isinstance(value, Plain) and _WHOLE.fullmatch(value) else value
+
+
+def as_number(value: object) -> object:
+    return float(value) if isinstance(value, Plain) and _NUMBER.fullmatch(value) else value
+
+
+def as_flag(value: object) -> object:
+    return _FLAGS.get(value, value) if isinstance(value, Plain) else value
+
+
+def expect(
+    expected: str,
+    read: Read,
+    hint: str = "",
+    hints: Mapping[str, str] | None = None,
+    known: tuple[str, ...] = (),
+) -> WrapValidator:
+    """A validator that reads plain text as `read` does and words every refusal as `expected ..., got ...`.
+
+    `hint` says what to do whatever was found, `hints` what to do about one value, `known` are the words to choose from.
+    """
+
+    def check(value: object, inner: ValidatorFunctionWrapHandler) -> object:
+        try:
+            return inner(read(value))
+        except ValueError as error:
+            # A refusal from inside is already worded, and better.
+            if isinstance(error, ValidationError) and error.errors()[0]["type"] == REFUSAL:
+                raise
+            raise refusal(expected, value, _hint(value, read, hints or {}, known) or hint) from None
+
+    return WrapValidator(check)
+
+
+def _hint(value: object, read: Read, hints: Mapping[str, str], known: tuple[str, ...]) -> str:
+    if not isinstance(value, str):
+        return ""
+    quoted_by_mistake = not isinstance(value, Plain) and not isinstance(read(Plain(value)), str)
+    return "remove the quotes" if quoted_by_mistake else hints.get(value) or nearest(value, known)
+
+
+def as_name(value: object) -> object:
+    """A name of null is a name that was forgotten."""
+    return None if is_null(value) else as_text(value)
+
+
+def _not_reserved(value: str) -> str:
+    if _DEVICE_NAME.fullmatch(value):
+        raise refusal(
+            "a name that every system allows", Plain(value), "Windows reserves it for a device; add a word"
+        )
+    if value.endswith(_FOUNDRY_SUFFIXES):
+        hint = "Foundry Local strips this ending to find the alias of its own catalog's models"
+        raise refusal("a name that Foundry Local does not read as its own", Plain(value), hint)
+    return value
+
+
+AnyText = Annotated[
+    str, StringConstraints(max_length=4096), expect("text of at most 4,096 characters", as_text)
+]
+Flag = Annotated[
+    bool,
+    expect(
+        "true or false",
+        as_flag,
+        hints={"yes": "write true", "on": "write true", "no": "write false", "off": "write false"},
+    ),
+]
+Name = Annotated[
+    str,
+    StringConstraints(pattern=r"^[a-z]([-a-z0-9]*[a-z0-9])?$", max_length=MAX_NAME),
+    AfterValidator(_not_reserved),
+    expect(
+        f"a name of at most {MAX_NAME} lower-case letters, digits and dashes, starting with a letter", as_name
+    ),
+]
+RelativePath = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=1024),
+    expect("a path relative to this file", as_text),
+]
+
+
+def go_seconds(text: str) -> float:
+    """Seconds in one of Go's durations: `0s`, `90s`, `1h30m`, `1.5h`."""
+    return sum(float(number) * _UNITS[unit] for number, unit in _GO_PART.findall(text))
+
+
+def _go_duration(value: str) -> str:
+    if go_seconds(value) > _LONGEST:
+        raise ValueError
+    return value
+
+
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_GO_PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)")
+_LONGEST = 8760 * 3600.0
+
+GoDuration = Annotated[
+    str,
+    StringConstraints(pattern=r"^([0-9]{1,6}(\.[0-9]{1,6})?(ms|s|m|h)){1,4}$"),
+    AfterValidator(_go_duration),
+    expect("a duration such as 0s, 90s or 1h30m, at most 8760h", as_text),
+]
+
+
+def _repo(value: str) -> str:
+    if not is_repo(value):
+        raise ValueError
+    return value
+
+
+def _pattern(value: str) -> str:
+    if not is_pattern(value):
+        raise ValueError
+    return value
+
+
+Repo = Annotated[
+    str, AfterValidator(_repo), expect("the name of a model on the hub, such as org/name", as_text)
+]
+Revision = Annotated[
+    str,
+    StringConstraints(pattern=r"^[0-9a-f]{40}$"),
+    expect(
+        "a commit of 40 hex digits",
+        as_text,
+        "a branch can move; `reconciler lock --commit-of org/name@main` prints the commit it is at",
+    ),
+]
+FilePattern = Annotated[
+    str,
+    AfterValidator(_pattern),
+    expect(
+        f"a pattern for files in the top folder that ends in {listed(SAFE_ENDINGS)}",
+        as_text,
+        "other files may be pickles or programs, and reading one can run code",
+    ),
+]

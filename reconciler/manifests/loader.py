@@ -1,0 +1,244 @@
+"""YAML text as plain data, with a line for every value and without YAML's dangerous half.
+
+`yaml.safe_load` is not safe: 820 bytes of merge keys cost a minute, nested brackets crash the C composer. So only the
+parser's *events* are used, one at a time, and whatever a manifest does not need is refused: aliases, anchors, tags,
+directives, merge and complex keys, deep nesting, control and direction-changing characters.
+A plain scalar stays text (`Plain`) until the schema gives it a type: `no`, `1.10` and `014` keep what was written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import cast
+
+import yaml
+from yaml._yaml import Mark as NativeMark
+from yaml.error import Mark
+
+from reconciler.domain.errors import Problem
+from reconciler.domain.quoting import field_path
+from reconciler.manifests.manifest_text import Refused, decode, escaped_stray, strays, without_strays
+from reconciler.manifests.yaml_words import syntax_words
+
+Path = tuple[str | int, ...]
+
+MAX_DEPTH = 16
+MAX_NODES = 5_000
+MAX_DOCUMENTS = 500
+
+_WRITE_OUT = "write the value out"
+_REFUSALS = {
+    "AliasRefused": ("expected a value, got an alias (*)", _WRITE_OUT),
+    "AnchorRefused": ("expected a value, got an anchor (&)", _WRITE_OUT),
+    "TagRefused": ("expected a value, got a tag (!)", "delete the tag; quotes make any value text"),
+    "DirectiveRefused": ("expected a manifest, got a directive (%)", "delete that line"),
+    "MergeKeyRefused": ("expected a field, got a merge key (<<)", "write the fields out"),
+    "ComplexKey": ("expected a name as key, got something else", ""),
+    "DuplicateKey": ("expected each field once, got it again", "keep one of them"),
+}
+
+# What an author does everywhere or nowhere: said once for a document.
+HABITS = frozenset({"AliasRefused", "AnchorRefused", "TagRefused", "MergeKeyRefused", "ComplexKey"})
+
+
+class Plain(str):
+    """A scalar without quotes: the schema may read it as a number, a flag or null."""
+
+    __slots__ = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Document:
+    """One YAML document. `lines` holds the line of each value's key, by path; the root's path is ()."""
+
+    data: object
+    lines: Mapping[Path, int]
+    first_line: int
+    last_line: int
+    problems: tuple[Problem, ...]
+
+    def line(self, path: Path) -> int:
+        """The line of the innermost known part of `path`."""
+        while path not in self.lines:
+            path = path[:-1]
+        return self.lines[path]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loaded:
+    """The documents of one file, and the problems that belong to none of them."""
+
+    documents: tuple[Document, ...]
+    problems: tuple[Problem, ...]
+
+
+def load(file: str, data: bytes) -> Loaded:
+    """Read one file. Never raises: what is wrong becomes a Problem, and documents before a syntax error survive."""
+    documents: list[Document] = []
+    problems: list[Problem] = []
+    unfinished: list[Problem] = []  # what was wrong in the document during which the reading had to stop
+    try:
+        text = decode(data)
+        problems = strays(file, text)
+        composer = _Composer(file, without_strays(text), unfinished)
+        for document in composer.documents():
+            documents.append(_with_strays(document, problems))
+    except Refused as refused:
+        problems += [*unfinished, refused.problem(file)]
+    return Loaded(documents=tuple(documents), problems=tuple(problems))
+
+
+def _with_strays(document: Document, problems: list[Problem]) -> Document:
+    """Move those of `problems` that stand inside the document to it, so that only this document is refused."""
+    inside = [stray for stray in problems if document.first_line <= stray.line <= document.last_line]
+    problems[:] = [stray for stray in problems if stray not in inside]
+    return replace(document, problems=(*inside, *document.problems)) if inside else document
+
+
+def _parser(text: str) -> yaml.parser.Parser:
+    """libyaml's event parser where PyYAML was built with it (ten times faster), else the pure one."""
+    try:
+        from yaml._yaml import CParser
+    except ImportError:
+        return _PureParser(text)
+    return cast("yaml.parser.Parser", CParser(text))
+
+
+class _PureParser(yaml.reader.Reader, yaml.scanner.Scanner, yaml.parser.Parser):
+    def __init__(self, text: str) -> None:
+        yaml.reader.Reader.__init__(self, text)
+        yaml.scanner.Scanner.__init__(self)
+        yaml.parser.Parser.__init__(self)
+
+
+class _Composer:
+    """Builds plain data from events. Depth and count are checked as events arrive, so that nothing deep is ever asked
+    of the parser or of our own recursion."""
+
+    def __init__(self, file: str, text: str, problems: list[Problem]) -> None:
+        self.file = file
+        self.text = text
+        self.parser = _parser(text)
+        self.nodes = 0
+        self.lines: dict[Path, int] = {}
+        self.problems = problems
+
+    def documents(self) -> Iterator[Document]:
+        count = 0
+        while not isinstance(start := self.next_event(), yaml.StreamEndEvent):
+            if not isinstance(start, yaml.DocumentStartEvent):
+                continue
+            if (count := count + 1) > MAX_DOCUMENTS:
+                message = f"expected at most {MAX_DOCUMENTS} documents in a file"
+                raise Refused("TooManyDocuments", _line(start.start_mark), message)
+            document = self.document(start)
+            if document.data != "" or document.problems:
+                yield document
+
+    def document(self, start: yaml.DocumentStartEvent) -> Document:
+        self.nodes, self.lines = 0, {}
+        self.problems.clear()
+        if start.version or start.tags:
+            self.refuse("DirectiveRefused", start, ())
+        root = self.next_event()
+        self.lines[()] = _line(root.start_mark)
+        document = Document(
+            data=self.node(root, ()),
+            lines=self.lines,
+            first_line=_line(start.start_mark),
+            last_line=_line(self.next_event().start_mark),
+            problems=tuple(self.problems),
+        )
+        self.problems.clear()
+        return document
+
+    def node(self, event: yaml.Event, path: Path) -> object:
+        self.nodes += 1
+        if self.nodes > MAX_NODES:
+            message = f"expected at most {MAX_NODES:,} values in a document"
+            raise Refused("TooManyNodes", _line(event.start_mark), message)
+        if len(path) > MAX_DEPTH:
+            raise Refused(
+                "TooDeep", _line(event.start_mark), f"expected at most {MAX_DEPTH} levels of nesting"
+            )
+        self.check_properties(event, path)
+        match event:
+            case yaml.ScalarEvent():
+                return self.scalar(event, path)
+            case yaml.SequenceStartEvent():
+                return self.sequence(path)
+            case yaml.MappingStartEvent():
+                return self.mapping(path)
+            case _:
+                return Plain()  # an alias: refused already
+
+    def check_properties(self, event: yaml.Event, path: Path) -> None:
+        if isinstance(event, yaml.AliasEvent):
+            self.refuse("AliasRefused", event, path)
+        elif isinstance(event, yaml.NodeEvent) and event.anchor is not None:
+            self.refuse("AnchorRefused", event, path)
+        if getattr(event, "tag", None) is not None:
+            self.refuse("TagRefused", event, path)
+
+    def scalar(self, event: yaml.ScalarEvent, path: Path) -> str:
+        if stray := escaped_stray(self.file, _line(event.start_mark), path, event.value):
+            self.problems.append(stray)
+        return event.value if event.style else Plain(event.value)
+
+    def sequence(self, path: Path) -> list[object]:
+        items: list[object] = []
+        while not isinstance(event := self.next_event(), yaml.SequenceEndEvent):
+            inner = (*path, len(items))
+            self.lines[inner] = _line(event.start_mark)
+            items.append(self.node(event, inner))
+        return items
+
+    def mapping(self, path: Path) -> dict[str, object]:
+        entries: dict[str, object] = {}
+        while not isinstance(event := self.next_event(), yaml.MappingEndEvent):
+            key = self.key(event, path)
+            inner = (*path, key)
+            if key in entries:
+                self.refuse("DuplicateKey", event, inner)
+                inner = (*path, f"{key} (again)")
+            self.lines[inner] = _line(event.start_mark)
+            value = self.node(self.next_event(), inner)
+            entries.setdefault(key, value)
+        return entries
+
+    def key(self, event: yaml.Event, path: Path) -> str:
+        if not isinstance(event, yaml.ScalarEvent):
+            self.refuse("ComplexKey", event, path)
+            self.node(event, (*path, "?"))
+            return "?"
+        self.check_properties(event, path)
+        key = str(self.scalar(event, path))
+        if key == "<<" and not event.style:
+            self.refuse("MergeKeyRefused", event, (*path, key))
+        return key
+
+    def refuse(self, code: str, event: yaml.Event, path: Path) -> None:
+        message, hint = _REFUSALS[code]
+        self.problems.append(
+            Problem(
+                code=code,
+                file=self.file,
+                line=_line(event.start_mark),
+                field=field_path(path),
+                message=message,
+                hint=hint,
+            )
+        )
+
+    def next_event(self) -> yaml.Event:
+        try:
+            return cast("yaml.Event", self.parser.get_event())  # type: ignore[no-untyped-call]
+        except yaml.MarkedYAMLError as error:
+            raise Refused("YamlSyntax", *syntax_words(error, self.text)) from None
+        except yaml.YAMLError:
+            raise Refused("YamlSyntax", 0, "expected YAML, got unreadable text") from None
+
+
+def _line(mark: Mark | NativeMark | None) -> int:
+    return mark.line + 1 if mark else 0

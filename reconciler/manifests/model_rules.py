@@ -1,0 +1,227 @@
+"""From a declared model to a `manifest.Model`: the rules that look at more than one field, at paths, at templates."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from reconciler.domain import bars, manifest
+from reconciler.domain.hub import HubSource
+from reconciler.domain.quantization import honoured_options
+from reconciler.domain.quoting import field_path, listed, nearest, shown
+from reconciler.manifests.declaration import Declaration, Findings
+from reconciler.manifests.fields import go_seconds
+from reconciler.manifests.gate_rules import gates_of
+from reconciler.manifests.hub_rules import Lock
+from reconciler.manifests.loader import Document
+from reconciler.manifests.paths import PathRefused, Surroundings, locate
+from reconciler.manifests.schema import (
+    JinjaTemplate,
+    ModelManifest,
+    NodeSelector,
+    Quantization,
+    RolesTemplate,
+)
+from reconciler.manifests.selector_rules import check_selector
+from reconciler.manifests.strict import Strict
+from reconciler.manifests.template_rules import template_of
+from reconciler.templates import presets
+
+# What a source can turn out not to fit; each precision too.
+_SOUGHT = (
+    ("spec", "source"),
+    ("spec", "source", "adapter"),
+    ("spec", "source", "huggingface"),
+    ("spec", "source", "huggingface", "revision"),
+    ("spec", "precisions"),
+    ("spec", "promptTemplate"),
+    ("spec", "generation", "maxLength"),
+)
+ANNOTATIONS = {manifest.PRUNE_ANNOTATION: ("disabled", "enabled")}
+
+# None stands for a PromptTemplate that is declared but broken: its own problem has been said.
+Templates = dict[str, manifest.Template | None]
+
+
+def model_of(
+    declaration: Declaration[ModelManifest],
+    templates: Templates,
+    lock: Lock,
+    around: Surroundings,
+    findings: Findings,
+) -> manifest.Model | None:
+    """None when something is wrong with it, and then `findings` says what (all of it, not the first thing)."""
+    hub = lock.source(declaration)  # a broken lock is not this model's fault
+    before = len(findings.problems)
+    _check_annotations(declaration, findings)
+    _check_precisions(declaration, findings)
+    _check_quantization(declaration, findings)
+    check_selector(declaration, findings)
+    source = _folder(declaration, "path", around, findings)
+    adapter = _folder(declaration, "adapter", around, findings)
+    template = _template(declaration, templates, around, findings)
+    gates = gates_of(declaration, around, findings)
+    given = declaration.manifest
+    if given is None or len(findings.problems) > before or template is None:
+        return None
+    fixtures = tuple(one for one in template.fixtures if one.asked)
+    gates = replace(gates or bars.Gates(), fixtures=fixtures)
+    return _model(given, declaration, source or "", adapter, template, hub=hub, gates=gates)
+
+
+def _model(
+    given: ModelManifest,
+    declaration: Declaration[ModelManifest],
+    source: str,
+    adapter: str | None,
+    template: manifest.Template,
+    *,
+    hub: HubSource | None,
+    gates: bars.Gates,
+) -> manifest.Model:
+    metadata, spec = given.metadata, given.spec
+    return manifest.Model(
+        name=metadata.name,
+        file=declaration.file,
+        line=declaration.document.line(()),
+        lines=_lines(declaration.document),
+        labels=dict(metadata.labels),
+        annotations=dict(metadata.annotations),
+        source_path=source,
+        hub=hub,
+        adapter_path=adapter,
+        precisions=tuple(spec.precisions),
+        quantization=manifest.Quantization(**_written(spec.quantization)),
+        target=manifest.Target(**_written(spec.target)),
+        template=template,
+        generation=manifest.Generation(**_written(spec.generation)),
+        gates=gates,
+        suspend=spec.suspend,
+        retain_for=go_seconds(spec.retain_for),
+        revision_history_limit=spec.revision_history_limit,
+        delete_first=spec.disk is not None and spec.disk.strategy == "delete-then-build",
+        node_selector=_selector(spec.node_selector),
+    )
+
+
+def _selector(given: NodeSelector | None) -> manifest.Selector | None:
+    if given is None:
+        return None
+    expressions = tuple(
+        manifest.Requirement(key=one.key, operator=one.operator, values=tuple(one.values))
+        for one in given.match_expressions
+    )
+    return manifest.Selector(match_labels=dict(given.match_labels), match_expressions=expressions)
+
+
+def _written(block: Strict | None) -> dict[str, Any]:
+    """The fields that the author wrote."""
+    return block.model_dump(exclude_none=True) if block else {}
+
+
+def _lines(document: Document) -> dict[str, int]:
+    """Where the fields stand that a source, once looked at, can turn out not to fit."""
+    fields = (*_SOUGHT, *(("spec", "precisions", i) for i in range(len(manifest.PRECISIONS))))
+    return {field_path(field): document.lines[field] for field in fields if field in document.lines}
+
+
+def _check_annotations(declaration: Declaration[ModelManifest], findings: Findings) -> None:
+    """A typing error in one of our own annotations would quietly not protect the model."""
+    for key in declaration.keys("metadata", "annotations"):
+        path = ("metadata", "annotations", key)
+        value = declaration.text(*path)
+        if key.startswith("reconciler.foundry/") and key not in ANNOTATIONS:
+            message = f"expected {listed(ANNOTATIONS)}, got {shown(key)}"
+            findings.add(declaration.problem(path, "UnknownField", message, nearest(key, ANNOTATIONS)))
+        elif key in ANNOTATIONS and value is not None and value not in ANNOTATIONS[key]:
+            message = f"expected {listed(ANNOTATIONS[key])}, got {shown(value)}"
+            findings.add(declaration.problem(path, "InvalidValue", message))
+
+
+def _check_precisions(declaration: Declaration[ModelManifest], findings: Findings) -> None:
+    counts: Counter[str] = Counter()
+    for index, precision in enumerate(declaration.texts("spec", "precisions")):
+        if precision is None:
+            continue
+        counts[precision] += 1
+        path = ("spec", "precisions", index)
+        if counts[precision] == 2:  # said once, however often it is repeated
+            message = f"expected each precision once, got {precision} again"
+            findings.add(declaration.problem(path, "InvalidValue", message))
+        elif counts[precision] == 1 and precision == "bf16":
+            message = "expected a precision that runs on cpu, got bf16"
+            hint = "ONNX Runtime has no bf16 kernels for the CPU; fp32 and int8 come closest"
+            findings.add(declaration.problem(path, "PrecisionUnsupported", message, hint))
+        elif counts[precision] == 1 and precision == "fp16":
+            message = "fp16 is slow on cpu: it saves disk, but every sum is done in fp32"
+            hint = "int8 is smaller and faster at nearly the same quality"
+            findings.add(declaration.problem(path, "PrecisionSlow", message, hint), serious=False)
+
+
+def _check_quantization(declaration: Declaration[ModelManifest], findings: Findings) -> None:
+    """An option that no declared precision uses would be ignored in silence."""
+    written = declaration.texts("spec", "precisions")
+    precisions = list(dict.fromkeys(precision for precision in written if precision is not None))
+    if not precisions or None in written:
+        return  # the precision that was misspelt may be the one that uses it
+    quantization = ("spec", "quantization")
+    algorithm = declaration.text(*quantization, "algorithm") or "default"
+    used = {option for precision in precisions for option in honoured_options(precision, algorithm)}
+    for option, field in Quantization.model_fields.items():
+        path = (*quantization, str(field.alias))
+        if option not in used and declaration.text(*path) is not None:
+            message = f"expected an option that acts on {listed(precisions)}, got {field.alias}"
+            hint = _why_ignored(option, precisions, algorithm)
+            findings.add(declaration.problem(path, "OptionIgnored", message, hint))
+
+
+def _alias(option: str) -> str:
+    return str(Quantization.model_fields[option].alias)
+
+
+def _why_ignored(option: str, precisions: Sequence[str], algorithm: str) -> str:
+    if option in honoured_options("int4") and "int4" in precisions:
+        return f"{algorithm} always keeps a zero point, so it ignores `{_alias(option)}`; delete the field"
+    acting = [
+        precision for precision in manifest.PRECISIONS if option in honoured_options(precision, algorithm)
+    ]
+    return f"it acts on {listed(acting)} only; delete it, or add such a precision"
+
+
+def _folder(
+    declaration: Declaration[ModelManifest], name: str, around: Surroundings, findings: Findings
+) -> str | None:
+    path = ("spec", "source", name)
+    written = declaration.text(*path)
+    if written is None:
+        return None
+    try:
+        return locate(written, declaration.name, "folder", around)
+    except PathRefused as refused:
+        findings.add(declaration.problem(path, refused.code, str(refused), refused.hint))
+        return None
+
+
+def _template(
+    declaration: Declaration[ModelManifest], templates: Templates, around: Surroundings, findings: Findings
+) -> manifest.Template | None:
+    path = ("spec", "promptTemplate")
+    if reference := declaration.text(*path, "ref"):
+        return _referenced(declaration, reference, templates, findings)
+    choice = declaration.manifest.spec.prompt_template if declaration.manifest else None
+    if isinstance(choice, RolesTemplate) or declaration.text(*path, "jinja"):
+        form = choice if isinstance(choice, RolesTemplate | JinjaTemplate) else None
+        return template_of(form, "inline", declaration, path, around, findings)
+    return presets.preset(choice if isinstance(choice, str) else "source")
+
+
+def _referenced(
+    declaration: Declaration[ModelManifest], name: str, templates: Templates, findings: Findings
+) -> manifest.Template | None:
+    if name not in templates:
+        message = f"expected the name of a PromptTemplate, but there is no {name}"
+        path = ("spec", "promptTemplate", "ref")
+        findings.add(declaration.problem(path, "UnknownReference", message, nearest(name, templates)))
+    return templates.get(name)

@@ -1,0 +1,195 @@
+"""From the bytes of manifests to what they declare, with every problem of every file said at once.
+
+Pure: what it must know of the disk it asks through `Surroundings`, and whoever answers can remember question and answer
+(`manifests.parsed`). A document with a problem declares nothing, and harms no other; whatever did parse in it is checked all
+the same.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from itertools import groupby
+from typing import cast
+
+from reconciler.domain.errors import Problem
+from reconciler.domain.manifest import API_VERSION
+from reconciler.domain.quoting import listed, nearest
+from reconciler.manifests import loader
+from reconciler.manifests.complaints import MAX_PROBLEMS, accepted
+from reconciler.manifests.confirmations import confirmed
+from reconciler.manifests.crosscheck import clashes
+from reconciler.manifests.declaration import Claim, Declaration, Findings
+from reconciler.manifests.fields import got
+from reconciler.manifests.hub_rules import Lock
+from reconciler.manifests.model_rules import model_of
+from reconciler.manifests.parsed import Parsed
+from reconciler.manifests.schema import KINDS, Manifest, ModelManifest, PromptTemplateManifest
+from reconciler.manifests.template_rules import template_of
+
+__all__ = ["Parsed", "parse"]
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from reconciler.domain.manifest import Model
+from reconciler.manifests.loader import Document
+from reconciler.manifests.model_rules import Templates
+from reconciler.manifests.paths import Surroundings
+
+
+def parse(files: Mapping[str, bytes], around: Surroundings) -> Parsed:
+    """`files` are the manifests by name, relative to `around.base`, with forward slashes."""
+    findings = Findings()
+    claims: list[Claim] = []
+    declarations: list[Declaration[Manifest]] = []
+    for name in sorted(files):
+        for document in _documents(around.shown(name), files[name], findings):
+            claims += _claim(document, around.shown(name))
+            declarations += _declaration(document, around.shown(name), name, findings)
+    clashing = clashes(declarations, claims, findings)
+    templates = _templates(declarations, claims, around, findings)
+    templates |= {name: None for kind, name in clashing if kind == "PromptTemplate"}
+    lock = Lock(around, findings)
+    models = [
+        m
+        for m in _models(declarations, templates, lock, around, findings)
+        if ("Model", m.name) not in clashing
+    ]
+    return Parsed(
+        models=tuple(sorted(models, key=lambda model: model.name)),
+        templates=tuple(template for _, template in sorted(templates.items()) if template),
+        confirmed=confirmed(declarations, claims, findings),
+        problems=_in_order(findings.problems),
+        warnings=_in_order(findings.warnings),
+    )
+
+
+def _in_order(problems: list[Problem]) -> tuple[Problem, ...]:
+    """By file and line, and of each file no more than a person can use."""
+    ordered = sorted(problems, key=lambda problem: (problem.file, problem.line))
+    return tuple(
+        each for _, of_file in groupby(ordered, lambda problem: problem.file) for each in _few(of_file)
+    )
+
+
+def _few(problems: Iterable[Problem]) -> Iterator[Problem]:
+    for number, problem in enumerate(problems):
+        if number == MAX_PROBLEMS:
+            message = f"and more: only the first {MAX_PROBLEMS} problems of a file are shown"
+            yield Problem(code="MoreProblems", file=problem.file, line=problem.line, message=message)
+            return
+        yield problem
+
+
+def _documents(file: str, data: bytes, findings: Findings) -> tuple[Document, ...]:
+    loaded = loader.load(file, data)
+    findings.problems += _once(loaded.problems)
+    for document in loaded.documents:
+        findings.problems += _once(document.problems)
+    return loaded.documents
+
+
+def _once(problems: Sequence[Problem]) -> Iterator[Problem]:
+    """A document full of aliases has one problem: it uses aliases."""
+    counts = Counter(problem.code for problem in problems)
+    for problem in problems:
+        count = counts.pop(problem.code, 0) if problem.code in loader.HABITS else 1
+        if count > 1:
+            yield replace(problem, message=f"{problem.message} (and {count - 1:,} more)")
+        elif count:
+            yield problem
+
+
+def _claim(document: Document, file: str) -> Iterator[Claim]:
+    """The name that a document takes even when the rest of it is broken: references to it are not broken too."""
+    data = document.data if isinstance(document.data, dict) else {}
+    metadata = data.get("metadata")
+    kind, name = data.get("kind"), metadata.get("name") if isinstance(metadata, dict) else None
+    if isinstance(kind, str) and isinstance(name, str):
+        yield Claim(kind=kind, name=name, file=file, line=document.line(("metadata", "name")))
+
+
+def _declaration(
+    document: Document, file: str, name: str, findings: Findings
+) -> Iterator[Declaration[Manifest]]:
+    """At most one: nothing when it is not said what the document is."""
+    kind = _kind(document)
+    problems = tuple(_type_problems(document, file))
+    manifest = problems if problems or kind is None else accepted(document, file, kind)
+    refused = manifest if isinstance(manifest, tuple) else ()
+    # What the loader refused the schema often dislikes too: one mistake, one message.
+    said = {problem.field for problem in document.problems}
+    findings.problems += [problem for problem in refused if problem.field not in said]
+    if kind is not None and not problems:
+        yield Declaration(
+            kind=kind,
+            manifest=None if document.problems or isinstance(manifest, tuple) else manifest,
+            document=document,
+            file=file,
+            name=name,
+            refused=frozenset({*said, *(problem.field for problem in refused)}),
+        )
+
+
+def _kind(document: Document) -> type[Manifest] | None:
+    kind = document.data.get("kind") if isinstance(document.data, dict) else None
+    return KINDS.get(kind) if isinstance(kind, str) else None
+
+
+def _type_problems(document: Document, file: str) -> Iterator[Problem]:
+    """Without the right apiVersion and kind nothing else can be said about a document."""
+    if not isinstance(document.data, dict) or not {"apiVersion", "kind"} & document.data.keys():
+        message = f"expected a manifest (apiVersion, kind, metadata, spec), got {got(document.data)}"
+        if not document.problems:
+            yield Problem(code="NotAManifest", file=file, line=document.line(()), message=message)
+        return
+    for field, known in (("apiVersion", [API_VERSION]), ("kind", list(KINDS))):
+        value = document.data.get(field, loader.Plain())
+        if not isinstance(value, str) or value not in known:
+            yield Problem(
+                code="UnknownApiVersion" if field == "apiVersion" else "UnknownKind",
+                file=file,
+                line=document.line((field,)),
+                field=field,
+                message=f"expected {listed(known)}, got {got(value)}",
+                hint=_meant(field, value, known) if isinstance(value, str) else "",
+            )
+
+
+def _meant(field: str, value: str, known: list[str]) -> str:
+    if field == "kind" and value.lower().startswith("machine"):
+        return (
+            "what a machine is stands in its own config.yaml, never in the repository: docs/configuration.md"
+        )
+    return nearest(value, known)
+
+
+def _templates(
+    declarations: list[Declaration[Manifest]], claims: list[Claim], around: Surroundings, findings: Findings
+) -> Templates:
+    """By name; None for one that is declared but broken."""
+    templates: Templates = {claim.name: None for claim in claims if claim.kind == "PromptTemplate"}
+    for declaration in declarations:
+        if issubclass(declaration.kind, PromptTemplateManifest):
+            shared = cast("Declaration[PromptTemplateManifest]", declaration)
+            form = shared.manifest.spec if shared.manifest else None
+            name = shared.text("metadata", "name") or ""
+            template = template_of(form, f"PromptTemplate {name}", shared, ("spec",), around, findings)
+            if form:
+                templates[name] = template
+    return templates
+
+
+def _models(
+    declarations: list[Declaration[Manifest]],
+    templates: Templates,
+    lock: Lock,
+    around: Surroundings,
+    findings: Findings,
+) -> Iterator[Model]:
+    for declaration in declarations:
+        if issubclass(declaration.kind, ModelManifest):
+            shown = cast("Declaration[ModelManifest]", declaration)
+            model = model_of(shown, templates, lock, around, findings)
+            if model is not None:
+                yield model

@@ -1,0 +1,107 @@
+"""May a manifest name this path? Decided by spelling before the disk is asked, so that a manifest cannot find out what
+exists elsewhere, and again by where the path really leads, so that no symlink leads out."""
+
+from __future__ import annotations
+
+import os.path
+import posixpath
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from reconciler.domain.quoting import shown
+from reconciler.manifests.parsed import Place
+
+_DRIVE = re.compile(r"[A-Za-z]:")
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Surroundings:
+    """What a parse may know of the disk.
+
+    `base` is the real folder of the manifests and `prefix` how people name it; `checkout` is the real folder that
+    relative paths may not leave; `roots` are further real folders that the operator allows, also by absolute path.
+    """
+
+    base: str
+    prefix: str
+    checkout: str
+    roots: tuple[str, ...]
+    place: Callable[[str], Place]
+    read: Callable[[str], bytes | None]
+
+    def shown(self, name: str) -> str:
+        """A file of the folder (a relative path with forward slashes) as people name it."""
+        return posixpath.normpath(posixpath.join(self.prefix, name))
+
+
+class PathRefused(Exception):
+    """The message says what was expected and got."""
+
+    def __init__(self, code: str, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.code, self.hint = code, hint
+
+
+def locate(written: str, beside: str, kind: str, around: Surroundings) -> str:
+    """The real path of what `written` names, seen from the manifest `beside` (relative to the base).
+
+    Raises PathRefused unless it is a `kind` (file or folder) inside what is allowed.
+    """
+    name = shown(written)
+    path = _spelled(written, beside, around)
+    place = around.place(path)
+    if place.kind == "missing" or (place.kind == "unknown" and kind == "file"):
+        message = f"expected a {kind}, but there is no {name}"
+        raise PathRefused("PathMissing", message, _why_missing(written, kind))
+    if not _allowed(place.path, written, around):
+        raise PathRefused(
+            "PathOutside", f"expected a {kind} inside the repository, but {name} leads out of it", _HINT
+        )
+    if place.kind not in (kind, "unknown"):
+        raise PathRefused("PathKind", f"expected a {kind}, but {name} is {_article(place.kind)}")
+    return place.path
+
+
+def _why_missing(written: str, kind: str) -> str:
+    """What an author may have meant by a path that leads nowhere."""
+    if written.startswith("~"):
+        return "~ is not expanded; write the path relative to this file"
+    if kind == "folder" and _HUB_ID.fullmatch(written):
+        return (
+            "a model on the hub is `huggingface: {repo, revision}`; `path` is a folder, relative to this file"
+        )
+    return ""
+
+
+_HINT = "the operator of the machine can allow more folders (--source-root)"
+
+
+def _spelled(written: str, beside: str, around: Surroundings) -> str:
+    if "\\" in written or _DRIVE.match(written):
+        raise PathRefused("PathSpelling", f"expected a path with forward slashes, got {shown(written)}")
+    if "://" in written:
+        raise PathRefused("PathSpelling", f"expected a path, got the address {shown(written)}")
+    path = os.path.normpath(os.path.join(around.base, os.path.dirname(beside), written))
+    if not _allowed(path, written, around):
+        message = f"expected a path inside the repository, got {shown(written)}"
+        hint = "write it relative to this file" if posixpath.isabs(written) else _HINT
+        raise PathRefused("PathOutside", message, hint)
+    return path
+
+
+def _allowed(path: str, written: str, around: Surroundings) -> bool:
+    """An absolute path means one machine, so only the operator of that machine can make it right."""
+    roots = around.roots if posixpath.isabs(written) else (around.checkout, *around.roots)
+    return any(inside(path, root) for root in roots)
+
+
+def inside(path: str, root: str) -> bool:
+    """Both absolute and normalised."""
+    path, root = os.path.normcase(path), os.path.normcase(root)
+    return path == root or path.startswith(root.rstrip(os.sep) + os.sep)
+
+
+def _article(kind: str) -> str:
+    return "something else" if kind == "other" else f"a {kind}"

@@ -1,0 +1,398 @@
+"""The kinds of manifest, as types: the one place that says which fields exist, what they mean and what they accept.
+
+The JSON Schema that editors use (`schema/v1alpha1.json`) and the pages in `docs/manifests/` come from these types.
+Rules that look at more than one field or more than one file are in `manifests.parse`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    TypeAdapter,
+    model_validator,
+)
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic_core.core_schema import WithDefaultSchema
+
+from reconciler.domain.manifest import API_VERSION, PRECISIONS
+from reconciler.domain.quoting import listed
+from reconciler.manifests.disk_schema import Disk
+from reconciler.manifests.fields import (
+    TEMPLATE_FORMS,
+    AnyText,
+    FilePattern,
+    Flag,
+    GoDuration,
+    Name,
+    RelativePath,
+    Repo,
+    Revision,
+    as_number,
+    as_text,
+    as_whole,
+    expect,
+    is_null,
+    refusal,
+)
+from reconciler.manifests.fixture_schema import Fixtures
+from reconciler.manifests.gate_schema import Gate
+from reconciler.manifests.loader import Plain
+from reconciler.manifests.selector import OPERATORS
+from reconciler.manifests.strict import Strict
+from reconciler.templates.chat_template import CONTENT, LONGEST_PATTERN
+from reconciler.templates.presets import PRESETS
+
+MAX_SEED = 2**31 - 1
+
+
+class Metadata(Strict):
+    name: Name = Field(
+        description="A DNS label: lower-case letters, digits and dashes, at most 40 characters."
+    )
+    labels: dict[str, AnyText] = Field(default={}, description="Short facts for people and tools.")
+    annotations: dict[str, AnyText] = Field(
+        default={},
+        description="Instructions. `reconciler.foundry/prune: disabled` keeps a model served when its manifest goes.",
+    )
+
+
+class HuggingFace(Strict):
+    """A model on the hub. Its files are pinned, one by one, in the lock file beside the manifests."""
+
+    repo: Repo = Field(description="The model's name on the hub: `org/name`.")
+    revision: Revision = Field(description="The commit: 40 hex digits. A branch could move.")
+    include: Annotated[list[FilePattern], Field(min_length=1, max_length=50)] | None = Field(
+        default=None,
+        description="Which files, as patterns such as `*.safetensors`. Default: what a model folder needs.",
+    )
+
+
+class Source(Strict):
+    """Either `path` or `huggingface`."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"oneOf": [{"required": ["path"]}, {"required": ["huggingface"]}]}
+    )
+
+    path: RelativePath | None = Field(
+        default=None, description="A folder in Hugging Face layout, relative to this file."
+    )
+    huggingface: HuggingFace | None = Field(
+        default=None, description="A model on the Hugging Face hub, instead of `path`."
+    )
+    adapter: RelativePath | None = Field(
+        default=None, description="A LoRA adapter folder that is merged in first."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_of_two(cls, value: object) -> object:
+        if not isinstance(value, dict):
+            return value
+        if "oci" in value:
+            hint = "download the model and give its folder as `path`"
+            message = f"oci is not supported yet; {hint}"
+            raise refusal("`path` or `huggingface`", Plain("oci"), message, "NotSupported")
+        said = [kind for kind in ("path", "huggingface") if not is_null(value.get(kind, Plain()))]
+        if len(said) != 1:
+            got = Plain(" and ".join(said) or "neither")
+            raise refusal("one source, either `path` or `huggingface`", got)
+        return value
+
+
+BlockSize = Annotated[Literal[16, 32, 64, 128, 256], expect("a power of two from 16 to 256", as_whole)]
+AccuracyLevel = Annotated[Literal[1, 2, 3, 4], expect("1 (fp32), 2 (fp16), 3 (bf16) or 4 (int8)", as_whole)]
+ALGORITHMS = ("default", "rtn", "k_quant", "k_quant_mixed", "k_quant_last")
+Algorithm = Annotated[
+    Literal["default", "rtn", "k_quant", "k_quant_mixed", "k_quant_last"],
+    expect(listed(ALGORITHMS), as_text, known=ALGORITHMS),
+]
+
+
+class Quantization(Strict):
+    block_size: BlockSize | None = Field(
+        default=None, description="How many weights share one scale. Default 32."
+    )
+    symmetric: Flag | None = Field(
+        default=None, description="Round around zero, without a zero point. Default true."
+    )
+    accuracy_level: AccuracyLevel | None = Field(
+        default=None,
+        description="Least precision of the sums: 1 fp32, 2 fp16, 3 bf16, 4 int8. Default: the tool's (4).",
+    )
+    algorithm: Algorithm | None = Field(
+        default=None,
+        description="How int4 weights are chosen; k_quant_mixed keeps sensitive layers at 8 bits.",
+    )
+
+
+_NOT_VERIFIED = "others are not verified yet"
+Device = Annotated[Literal["cpu"], expect("cpu", as_text, _NOT_VERIFIED)]
+Provider = Annotated[Literal["CPUExecutionProvider"], expect("CPUExecutionProvider", as_text, _NOT_VERIFIED)]
+
+
+class Target(Strict):
+    device: Device = Field(default="cpu", description="Where the model runs. Only cpu is verified so far.")
+    execution_provider: Provider = Field(
+        default="CPUExecutionProvider",
+        description="ONNX Runtime's name for it. Only the CPU's is verified so far.",
+    )
+
+
+MaxLength = Annotated[int, Field(ge=1, le=10_000_000), expect("a whole number of at least 1", as_whole)]
+Temperature = Annotated[float, Field(ge=0, le=2), expect("a number from 0 to 2", as_number)]
+TopP = Annotated[float, Field(gt=0, le=1), expect("a number above 0, at most 1", as_number)]
+TopK = Annotated[int, Field(ge=1, le=1_000_000), expect("a whole number of at least 1", as_whole)]
+Penalty = Annotated[float, Field(gt=0, le=10), expect("a number above 0, at most 10", as_number)]
+NgramSize = Annotated[int, Field(ge=0, le=1_000), expect("a whole number from 0 (off) to 1000", as_whole)]
+Seed = Annotated[
+    int, Field(ge=-1, le=MAX_SEED), expect(f"a whole number from -1 (random) to {MAX_SEED}", as_whole)
+]
+
+
+class Generation(Strict):
+    """Defaults for requests that do not say otherwise; what is left out stays as the source model brings it."""
+
+    max_length: MaxLength | None = Field(
+        default=None,
+        description="Most tokens of prompt and answer; Foundry Local 2.2 goes by the model's context length.",
+    )
+    temperature: Temperature | None = Field(default=None, description="Low is steady, high is varied.")
+    top_p: TopP | None = Field(default=None, description="Keep the likeliest tokens up to this share.")
+    top_k: TopK | None = Field(
+        default=None, description="Keep this many of the likeliest tokens; 1 is greedy."
+    )
+    repetition_penalty: Penalty | None = Field(
+        default=None, description="Above 1 discourages repeating; 1 is off."
+    )
+    no_repeat_ngram_size: NgramSize | None = Field(
+        default=None, description="No sequence of this many tokens twice; 0 is off."
+    )
+    random_seed: Seed | None = Field(default=None, description="Makes sampling repeatable; -1 is random.")
+
+
+def _content_once(pattern: str) -> str:
+    if pattern.count(CONTENT) != 1:
+        raise ValueError
+    return pattern
+
+
+Pattern = Annotated[
+    str,
+    Field(max_length=LONGEST_PATTERN),
+    AfterValidator(_content_once),
+    expect(
+        f"text with {CONTENT} in it, once",
+        as_text,
+        "it marks where the message goes, and is spelt exactly so",
+    ),
+]
+
+
+class Roles(Strict):
+    """Foundry's own form: one pattern per role, `{Content}` stands for the message."""
+
+    system: Pattern | None = Field(
+        default=None, description="Pattern of a system message; without it, none is allowed."
+    )
+    user: Pattern | None = Field(default=None, description="Pattern of a user message. Default: as `prompt`.")
+    assistant: Pattern | None = Field(default=None, description="Pattern of an answer. Default: {Content}.")
+    prompt: Pattern = Field(
+        description="Pattern of the last user message together with what makes the model begin its answer."
+    )
+
+
+class RolesTemplate(Strict):
+    roles: Roles = Field(description="The template in Foundry's own form.")
+    fixtures: Fixtures = Field(
+        default=[], description="Conversations, and what the template must make of them."
+    )
+
+
+class JinjaTemplate(Strict):
+    jinja: RelativePath = Field(description="A Jinja chat template file, relative to this file.")
+    fixtures: Fixtures = Field(
+        default=[], description="Conversations, and what the template must make of them."
+    )
+
+
+class TemplateReference(Strict):
+    ref: Name = Field(description="The name of a PromptTemplate.")
+
+
+PresetName = Annotated[
+    Literal["chatml", "llama3", "phi3", "phi4", "phi4-mini", "gemma", "mistral", "source"],
+    expect(f"a preset ({listed(PRESETS)}) or one of ref, roles and jinja", as_text, known=PRESETS),
+]
+
+
+def _form(value: object) -> str | None:
+    """Which form of template it is, by its one key: pydantic then speaks about that form only."""
+    if not isinstance(value, dict):
+        return "<preset>"
+    forms = [form for form in TEMPLATE_FORMS if form.strip("<>") in value]
+    return forms[0] if len(forms) == 1 else None
+
+
+TemplateChoice = Annotated[
+    Annotated[PresetName, Tag("<preset>")]
+    | Annotated[TemplateReference, Tag("<ref>")]
+    | Annotated[RolesTemplate, Tag("<roles>")]
+    | Annotated[JinjaTemplate, Tag("<jinja>")],
+    Discriminator(_form),
+]
+
+
+TemplateBody = Annotated[
+    Annotated[RolesTemplate, Tag("<roles>")] | Annotated[JinjaTemplate, Tag("<jinja>")], Discriminator(_form)
+]
+
+Precision = Annotated[
+    Literal["fp32", "fp16", "bf16", "int8", "int4"], expect(listed(PRECISIONS), as_text, known=PRECISIONS)
+]
+
+
+# That each stands there once is for `manifests.model_rules`: here it would hide what is wrong with one of them.
+Precisions = Annotated[
+    list[Precision],
+    Field(min_length=1, json_schema_extra={"maxItems": len(PRECISIONS), "uniqueItems": True}),
+]
+
+
+Operator = Annotated[
+    Literal["In", "NotIn", "Exists", "DoesNotExist", "Gt", "Lt"],
+    expect(listed(OPERATORS), as_text, known=OPERATORS),
+]
+
+
+class SelectorRequirement(Strict):
+    key: AnyText = Field(description="The label's key.")
+    operator: Operator = Field(description="Gt and Lt compare whole numbers; NotIn holds without the label.")
+    values: list[AnyText] = Field(
+        default=[],
+        description="At least one for In and NotIn, one whole number for Gt and Lt, else none.",
+        max_length=100,
+    )
+
+
+class NodeSelector(Strict):
+    match_labels: dict[str, AnyText] = Field(default={}, description="Labels that the machine must have.")
+    match_expressions: list[SelectorRequirement] = Field(
+        default=[], description="Requirements on the machine's labels; all must hold.", max_length=100
+    )
+
+
+def _gates_on_purpose(value: object) -> object:
+    if value == []:
+        hint = "delete the field for the default gates; one that you do without says why: `fidelity: {skip: ...}`"
+        raise refusal("at least one gate", value, hint, "GatesEmpty")
+    return value
+
+
+HistoryLimit = Annotated[int, Field(ge=0, le=20), expect("a whole number from 0 to 20", as_whole)]
+
+# That each kind stands there once is for `manifests.gate_rules`, as with the precisions.
+Gates = Annotated[list[Gate], BeforeValidator(_gates_on_purpose)]
+
+
+class ModelSpec(Strict):
+    source: Source = Field(description="Where the model comes from.")
+    precisions: Precisions = Field(description="One variant each, named `<model>-<precision>`.")
+    quantization: Quantization | None = Field(
+        default=None, description="How weights are rounded (int8 and int4)."
+    )
+    target: Target | None = Field(default=None, description="The hardware that the model is converted for.")
+    prompt_template: TemplateChoice | None = Field(
+        default=None, description="How a conversation becomes text. Default: `source`, what the model brings."
+    )
+    generation: Generation | None = Field(
+        default=None, description="Defaults for requests that do not say otherwise."
+    )
+    gates: Gates | None = Field(
+        default=None, description="What a release must show before it is served, one item each."
+    )
+    suspend: Flag = Field(
+        default=False, description="Leave the model as it is on this machine, whatever git says."
+    )
+    retain_for: GoDuration = Field(
+        default="0s",
+        description="How long a predecessor stays registered beside its successor, such as 90s or 1h30m.",
+    )
+    revision_history_limit: HistoryLimit = Field(
+        default=1,
+        description="How many earlier releases of a variant can be served again: their artifacts are kept.",
+    )
+    disk: Disk | None = Field(default=None, description="What a new release may cost of the disk.")
+    node_selector: NodeSelector | None = Field(
+        default=None, description="Which machines the model is for. Default: all."
+    )
+
+
+class ModelManifest(Strict):
+    """A model that this machine should serve."""
+
+    api_version: Literal["reconciler.foundry/v1alpha1"] = Field(description="The version of this format.")
+    kind: Literal["Model"] = Field(description="What this document declares.")
+    metadata: Metadata = Field(description="What the model is called.")
+    spec: ModelSpec = Field(description="What should be served.")
+
+
+class PromptTemplateManifest(Strict):
+    """A chat template that several models share."""
+
+    api_version: Literal["reconciler.foundry/v1alpha1"] = Field(description="The version of this format.")
+    kind: Literal["PromptTemplate"] = Field(description="What this document declares.")
+    metadata: Metadata = Field(description="What the template is called.")
+    spec: TemplateBody = Field(description="The template: `roles` or `jinja`.")
+
+
+class PruneConfirmationSpec(Strict):
+    models: list[Name] = Field(
+        description="The models that may go at once, by name; none of them is declared any more.",
+        min_length=1,
+        max_length=1000,
+    )
+
+
+class PruneConfirmationManifest(Strict):
+    """What somebody meant when many models were taken out at once."""
+
+    api_version: Literal["reconciler.foundry/v1alpha1"] = Field(description="The version of this format.")
+    kind: Literal["PruneConfirmation"] = Field(description="What this document declares.")
+    metadata: Metadata = Field(description="What the confirmation is called.")
+    spec: PruneConfirmationSpec = Field(description="Which models.")
+
+
+Manifest = ModelManifest | PromptTemplateManifest | PruneConfirmationManifest
+
+KINDS: dict[str, type[Manifest]] = {
+    "Model": ModelManifest,
+    "PromptTemplate": PromptTemplateManifest,
+    "PruneConfirmation": PruneConfirmationManifest,
+}
+
+
+def json_schema() -> dict[str, Any]:
+    """What editors check a manifest with: one document of either kind, told apart by `kind`."""
+    kinds: TypeAdapter[Manifest] = TypeAdapter(Annotated[Manifest, Field(discriminator="kind")])
+    head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": API_VERSION}
+    return head | kinds.json_schema(by_alias=True, schema_generator=_Terse)
+
+
+class _Terse(GenerateJsonSchema):
+    """Without the titles and null defaults that pydantic adds: they only repeat what is there."""
+
+    def field_title_should_be_set(self, schema: object) -> bool:
+        return False
+
+    def default_schema(self, schema: WithDefaultSchema) -> JsonSchemaValue:
+        if schema.get("default") is None:
+            return self.generate_inner(schema["schema"])
+        return super().default_schema(schema)

@@ -1,0 +1,280 @@
+"""Measure what is declared and held, each run in a fresh runtime on a catalog of its own: what serves is not touched.
+
+Numbers that a gate still lacks are recorded for it. What is known already is left: gates have judged by it, and a
+machine that happens to be busy must not turn that round. While the root's lock is ours no conversion runs beside us; a
+daemon keeps it for all its life, and then only what is served is measured, and nothing is recorded.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from reconciler.backends.foundry.folder import assemble
+from reconciler.backends.foundry.foundry import Foundry
+from reconciler.backends.foundry.genai_config import context_length
+from reconciler.conversion.client.converter import Converter
+from reconciler.domain.bars import PerformanceGate
+from reconciler.domain.desired import Wanted
+from reconciler.domain.errors import LockHeld, PermanentError, ReconcilerError
+from reconciler.domain.measured import Fidelity, Measured
+from reconciler.domain.verdict import Verdict
+from reconciler.engine.machine import Machine, locked_machine, machine_name
+from reconciler.engine.planning import Look
+from reconciler.engine.resolve import Source
+from reconciler.engine.runtime import of_this_runtime
+from reconciler.gates.benchmark import Benched, Run, filled, golden_answers, together
+from reconciler.gates.benchmark import Machine as BenchMachine
+from reconciler.gates.judgement import Needed, judge
+from reconciler.gates.measuring.rehearsal import Rehearsal
+from reconciler.host import durable
+from reconciler.host.clock import now
+from reconciler.host.facts import cpu_model, read_facts
+from reconciler.host.sampling import Sampler
+
+Told = Callable[[str, str], None]  # which variant, and what is done with it
+
+BENCH = "bench"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """`lengths` of prompts in tokens, besides those of each model's gates. `measure`: compare with the source what was
+    never compared."""
+
+    runs: int = 3
+    lengths: tuple[int, ...] = (32, 128, 512)
+    measure: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """A declared variant whose artifact is here. `folder` is where its wanted release is served; "" where it is not."""
+
+    wanted: Wanted
+    size_bytes: int
+    folder: str
+
+
+def candidates(look: Look, names: Sequence[str]) -> tuple[Candidate, ...]:
+    """In the order of the manifests. Names are of models or variants; none stands for all that can be measured."""
+    found = [one for wanted in look.resolution.desired.wanted if (one := _candidate(wanted, look))]
+    if not names and not found:
+        hint = "`reconciler apply` converts and serves what the manifests declare"
+        raise PermanentError("nothing that is declared is converted here", hint=hint, code="NotServed")
+    for name in names:
+        _require_measurable(name, found, look)
+    return tuple(
+        one for one in found if not names or {one.wanted.variant, one.wanted.release.model} & set(names)
+    )
+
+
+def _require_measurable(name: str, found: Iterable[Candidate], look: Look) -> None:
+    if any(name in (one.wanted.variant, one.wanted.release.model) for one in found):
+        return
+    wanted = look.resolution.desired.wanted
+    if any(name in (one.variant, one.release.model) for one in wanted):
+        hint = "`reconciler apply` converts it; `reconciler plan` says what stands in the way"
+        raise PermanentError(f"{name} is declared, and not converted here", hint=hint, code="NotServed")
+    if name in look.resolution.desired.unresolved:
+        raise PermanentError(
+            f"{name} is declared, and there is a problem with it", hint="see above", code="NotServed"
+        )
+    known = ", ".join(sorted({one.release.model for one in wanted})) or "nothing"
+    raise PermanentError(f"no manifest declares {name}", hint=f"declared: {known}", code="NotDeclared")
+
+
+def _candidate(wanted: Wanted, look: Look) -> Candidate | None:
+    artifact = look.observed.artifacts.get(wanted.release.recipe.build_key)
+    if artifact is None:
+        return None
+    folder = look.observed.folder_behind(look.observed.serving(wanted.variant))
+    serves = folder is not None and folder.marker is not None and not folder.damage
+    current = serves and folder.marker.release == wanted.release.digest  # type: ignore[union-attr]
+    return Candidate(
+        wanted=wanted, size_bytes=artifact.size, folder=folder.path if folder and current else ""
+    )
+
+
+@contextlib.contextmanager
+def place(machine: Machine) -> Iterator[tuple[Machine, str, str]]:
+    """The machine, a folder for the runtime's own files, and who holds the lock ("": we do, and may record)."""
+    with contextlib.ExitStack() as stack:
+        try:
+            lock = locked_machine(machine.layout.root, machine.cache, command=BENCH, traits=machine.traits)
+            ours = stack.enter_context(lock)
+        except LockHeld as error:
+            yield (
+                machine,
+                stack.enter_context(tempfile.TemporaryDirectory(prefix="reconciler-bench-")),
+                str(error),
+            )
+            return
+        scratch = ours.layout.at("staging", BENCH)  # what is killed leaves it to the next pass
+        durable.free(scratch)
+        durable.make_folder(scratch)
+        stack.callback(_tidy, scratch, ours)
+        yield ours, scratch, ""
+
+
+def _tidy(scratch: str, machine: Machine) -> None:
+    durable.free(scratch, machine.stamps.remove)
+    machine.stamps.save()
+
+
+class Bench:
+    """`results` grows with each run, also when it is interrupted."""
+
+    def __init__(self, look: Look, options: Options, told: Told) -> None:
+        self._look = look
+        self._options = options
+        self._told = told
+        self.results: list[Benched] = []
+        self.complete = False
+
+    def run(self, machine: Machine, chosen: Iterable[Candidate], scratch: str, *, record: bool) -> None:
+        """One variant that cannot be measured harms only itself."""
+        for number, one in enumerate(chosen):
+            measuring = _One(machine, one, self._look, os.path.join(scratch, str(number)), record=record)
+            self.results.append(measuring.so_far())
+            try:
+                for result in measuring.measure(self._options, self._told):
+                    self.results[-1] = result
+            except ReconcilerError as error:
+                self.results[-1] = replace(self.results[-1], problem=(error.code, str(error)))
+                self._told(one.wanted.variant, f"failed: {error}")
+        self.complete = True
+
+
+class _One:
+    """One variant: its runs, and what they become."""
+
+    def __init__(self, machine: Machine, one: Candidate, look: Look, scratch: str, *, record: bool) -> None:
+        self._machine, self._one, self._look = machine, one, look
+        self._scratch = scratch
+        self._record = record
+        self._runs: list[Run] = []
+        self._context = 0
+        build_key = one.wanted.release.recipe.build_key
+        self._fidelity: Fidelity | None = look.recorded.measured.fidelity.get(build_key)
+
+    def measure(self, options: Options, told: Told) -> Iterator[Benched]:
+        folder = self._one.folder or self._assembled()
+        self._context = _context(folder)
+        variant = self._one.wanted.variant
+        if options.measure and self._fidelity is None:
+            told(variant, "compared with its source")
+            self._compare(folder)
+            yield self.so_far()
+        for number in range(1, options.runs + 1):
+            told(variant, f"run {number} of {options.runs}")
+            self._runs.append(self._run(folder, self._lengths(options), number))
+            self._save()
+            yield self.so_far()
+
+    def so_far(self) -> Benched:
+        wanted = self._one.wanted
+        measured = together(self._runs) if self._runs else None
+        return Benched(
+            variant=wanted.variant,
+            model=wanted.release.model,
+            precision=wanted.release.precision,
+            served=bool(self._one.folder),
+            size_bytes=self._one.size_bytes,
+            runs=tuple(self._runs),
+            fidelity=self._fidelity,
+            golden=golden_answers(wanted.gates.prompts, measured) if measured else (),
+            verdicts=self._verdicts(measured),
+            context=self._context,
+        )
+
+    def _verdicts(self, measured: Measured | None) -> tuple[Verdict, ...]:
+        """What the gates say of the numbers that they go by: the recorded ones, and ours where there are none."""
+        if measured is None:
+            return ()
+        wanted = self._one.wanted
+        known = filled(self._look.recorded.measured.releases.get(wanted.release.digest), measured)
+        return judge(wanted.gates, wanted.release.precision, self._fidelity, known)
+
+    def _run(self, folder: str, lengths: tuple[int, ...], number: int) -> Run:
+        """Golden answers are greedy, and asked for once."""
+        wanted, catalog = self._one.wanted, os.path.join(self._scratch, f"catalog-{number}")
+        gates = replace(wanted.gates, performance=wanted.gates.performance or PerformanceGate())
+        questions = range(len(gates.prompts.cases)) if gates.prompts and number == 1 else ()
+        rest = Needed(fidelity=False, load=True, questions=(*questions,), lengths=lengths, endurance=False)
+        measured = Measured(release=wanted.release.digest, build_key=wanted.release.recipe.build_key)
+        loaded_at = 0.0
+        durable.make_folder(catalog)
+        foundry = Foundry(catalog, scratch=f"{catalog}-files", log=os.path.join(self._scratch, "log"))
+        with Rehearsal(foundry) as rehearsal, Sampler(lambda: foundry.process) as sampler:
+            for found in rehearsal.prove(folder, f"{wanted.variant}:1", gates, rest, measured):
+                measured, loaded_at = found, loaded_at or sampler.elapsed
+        return Run(measured=measured, samples=sampler.samples, loaded_at=loaded_at)
+
+    def _assembled(self) -> str:
+        """What is held and not served is put together as a pass would, and goes with our scratch folder."""
+        if not self._record:
+            message = "it is held, but not served, and another reconciler is at work here"
+            raise PermanentError(message, hint="try again when it has ended", code="LockHeld")
+        wanted, machine = self._one.wanted, self._machine
+        artifact = machine.store.artifacts()[wanted.release.recipe.build_key]
+        folder = os.path.join(self._scratch, "release")
+        durable.make_folder(folder)
+        assemble(
+            folder,
+            wanted.release,
+            artifact,
+            machine.store.blob,
+            machine.stamps,
+            owner=machine.owner,
+            number=1,
+            revision=self._look.resolution.desired.revision,
+            created=now(),
+            protected=False,
+        )
+        return folder
+
+    def _lengths(self, options: Options) -> tuple[int, ...]:
+        gate = self._one.wanted.gates.performance
+        return tuple(sorted({*options.lengths, *(gate.prompt_lengths if gate else ())}))
+
+    def _compare(self, folder: str) -> None:
+        source: Source = self._look.resolution.sources[self._one.wanted.release.recipe.build_key]
+        durable.make_folder(self._scratch)
+        with Converter(os.path.join(self._scratch, "comparison"), self._scratch) as converter:
+            self._fidelity = converter.compare(source.recipe, source.path, folder, adapter=source.adapter)
+        if self._record:
+            self._machine.records.save_fidelity(self._fidelity)
+
+    def _save(self) -> None:
+        if self._record:
+            release = self._one.wanted.release.digest
+            held = of_this_runtime(self._machine.records.measured()).known.releases.get(release)
+            new = filled(held, together(self._runs))
+            if new != held:
+                self._machine.records.save_measured(new)
+
+
+def _context(folder: str) -> int:
+    with open(os.path.join(folder, "genai_config.json"), "rb") as file:
+        return context_length(json.load(file))
+
+
+def facts(machine: Machine, results: Iterable[Benched], load: float | None) -> BenchMachine:
+    """`load` is the load average from before the first run."""
+    found = read_facts()
+    loads = [run.measured.load for one in results for run in one.runs if run.measured.load]
+    return BenchMachine(
+        name=machine_name(machine),
+        cpu=cpu_model(),
+        cpus=found.cpus,
+        memory_bytes=found.memory_bytes,
+        os=found.os,
+        arch=found.arch,
+        runtime=loads[0].runtime if loads else {},
+        load_average=load,
+    )

@@ -1,0 +1,122 @@
+"""Compare two commits of a repository on this machine: nothing is checked out, fetched or written, and no machine is
+needed. Manifests may be those of a stranger."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from reconciler.domain.errors import Problem
+from reconciler.domain.manifest import Model
+from reconciler.domain.source_model import SourceModel
+from reconciler.engine.resolve import resolve_in
+from reconciler.fleet.comparison import Comparison, Side, compare_sides
+from reconciler.fleet.forecast import Outlook, outlook
+from reconciler.fleet.inventory_files import read_inventories
+from reconciler.operations.template_changes import template_changes
+from reconciler.sources.git.folder import CHECKOUT, InCommit, read_commit
+from reconciler.sources.git.local import Repository, open_repository
+from reconciler.sources.git.objects import Objects, ObjectTree
+from reconciler.sources.hub.cache import unseen
+from reconciler.templates.template_change import TemplateChange
+
+_MISSING = frozenset({"PathMissing"})
+
+
+def compare_commits(
+    folder: str,
+    base: str,
+    head: str,
+    path: str,
+    *,
+    roots: tuple[str, ...] = (),
+    parted: bool = False,
+    exact: bool = False,
+) -> Comparison:
+    """`path` is relative to the top of the repository that `folder` is in. With `parted` the base is where both commits
+    parted: what others pushed to its branch since is not shown. `exact`: sources get the digests that
+    machines know them by, for which every byte of theirs is read."""
+    repository = open_repository(folder)
+    old, new = _resolved(repository, base, head, parted=parted)
+    with repository.objects() as objects:
+        reading = _Reading(objects, path, roots, exact=exact)
+        before, after = _or_empty(reading.side(base, old)), reading.side(head, new)
+        templates = reading.templates(before, after)
+    return compare_sides(path, before, after, reading.sources, templates)
+
+
+def outlooks(
+    comparison: Comparison, folder: str, now: str
+) -> tuple[tuple[Outlook, ...], tuple[Problem, ...]]:
+    """What the machines whose inventories lie in `folder` will do. The comparison is an exact one."""
+    inventories, problems = read_inventories(folder)
+    base, head = comparison.base, comparison.head
+    found = [outlook(one, file, base, head, now) for file, one in inventories.items()]
+    return tuple(found), problems
+
+
+def _resolved(repository: Repository, base: str, head: str, *, parted: bool) -> tuple[str, str]:
+    old, new = repository.commit(base), repository.commit(head)
+    return (repository.merge_base(old, new) if parted else old), new
+
+
+class _Reading:
+    """What both commits have in common is looked at once. `sources` tells what the digests of sources stand for."""
+
+    def __init__(self, objects: Objects, path: str, roots: tuple[str, ...], *, exact: bool) -> None:
+        self._objects, self._path, self._roots, self._exact = objects, path, roots, exact
+        self._seen: dict[str, SourceModel] = {}
+        self.sources: dict[str, str] = {}
+
+    def side(self, revision: str, commit: str) -> Side:
+        tree = ObjectTree(self._objects, commit)
+        folders = InCommit(tree, exact=self._exact, seen=self._seen)
+        parsed = read_commit(tree, self._path, self._roots)
+        self._last = folders, {model.name: model.source_path for model in parsed.models}
+        resolution = resolve_in(folders, parsed)
+        return Side(
+            revision=revision,
+            commit=commit,
+            models=tuple(_readable(model) for model in parsed.models),
+            desired=resolution.desired,
+            problems=resolution.problems,
+            warnings=resolution.warnings,
+            unknown=frozenset(model.name for model in parsed.models if not self._look(folders, model).known),
+        )
+
+    def templates(self, base: Side, head: Side) -> tuple[TemplateChange, ...]:
+        """`head` was read last."""
+        folders, sources = self._last
+        return template_changes(base, head, sources, folders)
+
+    def _look(self, folders: InCommit, model: Model) -> SourceModel:
+        if model.hub is not None:
+            self.sources[model.hub.digest] = str(model.hub)
+            return unseen(model.hub)
+        source = folders.source(model.source_path)
+        self.sources[source.digest] = _named(folders, model.source_path)
+        return source
+
+
+def _or_empty(base: Side) -> Side:
+    """Before the commit that brings the first manifests there is no folder for them."""
+    if base.problems and all(problem.code in _MISSING and not problem.field for problem in base.problems):
+        return replace(base, problems=(), desired=replace(base.desired, complete=True))
+    return base
+
+
+def _named(folders: InCommit, path: str) -> str:
+    tree = folders.tree_of(path)
+    return f"{_shown(path)} (tree {tree[:12]})" if tree else f"{_shown(path)} (not in this repository)"
+
+
+def _readable(model: Model) -> Model:
+    adapter = _shown(model.adapter_path) if model.adapter_path else None
+    hub = (
+        replace(model.hub, files=(), upstream="") if model.hub is not None else None
+    )  # the source's digest tells
+    return replace(model, source_path=_shown(model.source_path), hub=hub, adapter_path=adapter)
+
+
+def _shown(path: str) -> str:
+    """As it lies in the repository."""
+    return path.removeprefix(CHECKOUT).lstrip("/\\") if path.startswith(CHECKOUT) else path

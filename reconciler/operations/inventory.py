@@ -1,0 +1,80 @@
+"""This machine's inventory: what it sees, remembers and is. Reads only."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from importlib.metadata import PackageNotFoundError, version
+
+import reconciler
+from reconciler.conversion.toolchain import SERVING_TOOLS, TOOLS
+from reconciler.engine.machine import Machine, disk_used, machine_name, observe, recall
+from reconciler.fleet.inventory import (
+    Disk,
+    Inventory,
+    Variant,
+    artifacts_of,
+    build_keys_of,
+    newest_timings,
+    variants_of,
+)
+from reconciler.fleet.inventory_measured import told_fidelity, told_measured
+from reconciler.host.clock import now
+from reconciler.host.facts import read_facts
+from reconciler.host.usage import disk_total
+
+
+def take_inventory(machine: Machine) -> Inventory:
+    observed = observe(machine)
+    recorded = recall(machine, observed)
+    traits, held = machine.traits, build_keys_of(observed, recorded)
+    variants = variants_of(observed, recorded, machine.records.conditions())
+    return Inventory(
+        machine=machine_name(machine),
+        generated=now(),
+        reconciler=reconciler.__version__,
+        labels=traits.labels,
+        facts=read_facts(),
+        versions=_versions(),
+        source_roots=tuple(without_home(path) for path in traits.source_roots),
+        disk=Disk(
+            free_bytes=observed.disk_free,
+            total_bytes=disk_total(machine.layout.root),
+            used_bytes=disk_used(machine),
+        ),
+        limits=traits.limits,
+        attempted_revision=recorded.last_attempted_revision,
+        applied_revision=recorded.last_applied_revision,
+        variants=tuple(_discreet(one) for one in variants),
+        artifacts=artifacts_of(observed),
+        suspensions=recorded.suspensions,
+        timings=newest_timings(recorded.timings),
+        failures=tuple(replace(one, message=without_home(one.message)) for one in recorded.failures),
+        hub_sources=observed.hub_sources,
+        fidelity=told_fidelity(recorded.measured, held),
+        measured=told_measured(recorded.measured, held, machine.records.judged().values()),
+        runtime=recorded.runtime,
+        outdated=recorded.outdated,
+    )
+
+
+def without_home(text: str) -> str:
+    """No path tells whose machine it is."""
+    home = os.path.expanduser("~")
+    return text.replace(home, "~") if len(home) > 1 else text
+
+
+def _discreet(one: Variant) -> Variant:
+    conditions = tuple(replace(each, message=without_home(each.message)) for each in one.conditions)
+    return replace(one, conditions=conditions)
+
+
+def _versions() -> dict[str, str]:
+    """Of what converts and serves, where it is installed."""
+    found = {}
+    for name in (*TOOLS, *SERVING_TOOLS):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found

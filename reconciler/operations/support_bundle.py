@@ -1,0 +1,150 @@
+"""A support bundle: what somebody needs who helps from afar, in one file that may be sent. Reads only.
+
+Every text goes through `operations.redaction` first, with all secrets that this process knows of. It holds no manifest, no
+template and no weights, is a few megabytes at most, and the same machine gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import io
+import json
+import os
+import sys
+import tarfile
+from collections.abc import Callable, Iterable, Mapping
+from importlib.metadata import PackageNotFoundError, version
+
+from reconciler import __version__
+from reconciler.conversion.toolchain import ADAPTER_TOOLS, SERVING_TOOLS, TOOLS
+from reconciler.engine.machine import Machine, disk_free, observe, recall
+from reconciler.engine.planning import look
+from reconciler.host import durable
+from reconciler.host.facts import read_facts
+from reconciler.host.usage import bytes_below, disk_total
+from reconciler.manifests.parse import Parsed
+from reconciler.operations.redaction import redacted
+from reconciler.reports.diagnosis import Diagnosis, doctor_view
+from reconciler.reports.status import make_status
+from reconciler.reports.view import plan_view
+from reconciler.state.scrubbed import read_scrubbed
+
+EVENTS = 500
+LOGS, LOG_BYTES = 20, 64 << 10  # the newest files, and the end of each
+TEXT_BYTES = 2 << 20  # of anything else
+
+
+def write_bundle(
+    path: str,
+    machine: Machine,
+    found: Iterable[Diagnosis],
+    settings: Mapping[str, str],
+    secrets: Iterable[str],
+    parse: Callable[[], Parsed] | None,
+) -> list[str]:
+    """Returns the names of what is in it. `parse` reads the manifests, for the plan; None where there are none."""
+    parts: dict[str, Callable[[], object]] = {
+        "versions.json": _versions,
+        "doctor.json": lambda: doctor_view(found),
+        "status.json": lambda: _status(machine),
+        "config.json": lambda: _without_places_of_secrets(settings),
+        "disk.json": lambda: _disk(machine),
+        "events.json": lambda: machine.records.events(limit=EVENTS),
+    }
+    if parse is not None:
+        parts["plan.json"] = lambda: _plan(machine, parse)
+    texts = {name: _text(part) for name, part in parts.items()} | _logs(machine.layout.logs)
+    known = tuple(secrets)
+    data = _packed({name: redacted(text, known).encode()[-TEXT_BYTES:] for name, text in texts.items()})
+    durable.write_file(os.path.abspath(path), data, mode=0o600)
+    return sorted(texts)
+
+
+def _text(part: Callable[[], object]) -> str:
+    """What is broken is what a bundle is for: a part that fails says so."""
+    try:
+        value = part()
+    except Exception as error:  # noqa: BLE001 - the other parts are wanted all the more
+        value = {"error": f"{type(error).__name__}: {error}"}
+    return json.dumps(value, indent=1, sort_keys=True, default=str) + "\n"
+
+
+def _versions() -> object:
+    installed = {}
+    for name in sorted({*TOOLS, *SERVING_TOOLS, *ADAPTER_TOOLS}):
+        with contextlib.suppress(PackageNotFoundError):
+            installed[name] = version(name)
+    facts = read_facts()
+    system = {"os": facts.os, "arch": facts.arch, "cpus": facts.cpus, "memoryBytes": facts.memory_bytes}
+    return {"reconciler": __version__, "python": sys.version, "system": system, "packages": installed}
+
+
+def _status(machine: Machine) -> object:
+    observed = observe(machine)
+    known = recall(machine, observed), machine.records.conditions(), read_scrubbed(machine.layout)
+    return make_status(observed, *known)
+
+
+def _plan(machine: Machine, parse: Callable[[], Parsed]) -> object:
+    found = look(machine, parse())
+    return plan_view(found.plan, found.resolution.problems, found.resolution.warnings)
+
+
+def _disk(machine: Machine) -> object:
+    root = machine.layout.root
+    folders = ("oci", "served", "sources", "staging", "trash", "quarantine", "records", "logs")
+    used = {name: bytes_below(machine.layout.at(name)) for name in folders}
+    return {
+        "freeBytes": disk_free(root),
+        "totalBytes": disk_total(root),
+        "usedBytes": bytes_below(root),
+        "by": used,
+    }
+
+
+def _without_places_of_secrets(settings: Mapping[str, str]) -> object:
+    """An address that is told of events is often a secret itself, path and all."""
+    return {
+        name: said.partition("://")[0] + "://[hidden]"
+        if name.endswith(("NOTIFY", "COMMIT_STATUS_URL"))
+        else said
+        for name, said in settings.items()
+    }
+
+
+def _logs(folder: str) -> dict[str, str]:
+    paths = []
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        paths = [
+            (entry.stat().st_mtime_ns, entry.path)
+            for entry in entries
+            if entry.is_file(follow_symlinks=False)
+        ]
+    return {f"logs/{os.path.basename(path)}": _end_of(path) for _, path in sorted(paths, reverse=True)[:LOGS]}
+
+
+def _end_of(path: str) -> str:
+    """A line that is cut in its middle may begin with half of a secret: it goes."""
+    try:
+        with open(path, "rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - LOG_BYTES))
+            data = file.read(LOG_BYTES)
+    except OSError as error:
+        return f"cannot be read: {error.strerror}\n"
+    return (data if size <= LOG_BYTES else data.partition(b"\n")[2]).decode("utf-8", "replace")
+
+
+def _packed(files: Mapping[str, bytes]) -> bytes:
+    """Sorted, and without times and owners."""
+    packed = io.BytesIO()
+    with (
+        gzip.GzipFile(fileobj=packed, mode="wb", filename="", mtime=0) as squeezed,
+        tarfile.open(fileobj=squeezed, mode="w", format=tarfile.USTAR_FORMAT) as archive,
+    ):
+        for name in sorted(files):
+            member = tarfile.TarInfo(f"reconciler-bundle/{name}")
+            member.size, member.mode = len(files[name]), 0o600
+            archive.addfile(member, io.BytesIO(files[name]))
+    return packed.getvalue()

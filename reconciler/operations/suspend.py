@@ -1,0 +1,52 @@
+"""Tell this machine to leave a model or variant alone, and end that; each is an event.
+
+The caller holds the lock of the suspensions, not the root's: a pass that runs meanwhile ends what it has planned, and
+its second look sees the suspension already. A daemon is woken by the file that changes."""
+
+from __future__ import annotations
+
+from reconciler.domain.errors import PermanentError
+from reconciler.domain.suspension import Suspension, still_on
+from reconciler.engine.machine import Machine, observe, recall
+from reconciler.host.clock import now
+
+
+def suspend(machine: Machine, suspension: Suspension, *, dry_run: bool = False) -> None:
+    """Replaces an earlier suspension of the same name. Raises PermanentError for a name that nothing here has."""
+    _require_known(machine, suspension.name)
+    if not dry_run:
+        others = [one for one in _current(machine) if one.name != suspension.name]
+        machine.records.save_suspensions(sorted([*others, suspension], key=lambda one: one.name))
+        _tell(machine, "suspend.done", suspension.name, str(suspension))
+
+
+def resume(machine: Machine, name: str, *, dry_run: bool = False) -> Suspension | None:
+    """Returns the suspension that this ends; None when there was none."""
+    current = _current(machine)
+    ended = next((one for one in current if one.name == name), None)
+    if ended is not None and not dry_run:
+        machine.records.save_suspensions([one for one in current if one is not ended])
+        _tell(machine, "resume.done", name, f"was {ended}")
+    return ended
+
+
+def _current(machine: Machine) -> tuple[Suspension, ...]:
+    return still_on(machine.records.load().suspensions, now())
+
+
+def _require_known(machine: Machine, name: str) -> None:
+    """A misspelt name would suspend nothing, and nobody would notice."""
+    observed = observe(machine)
+    variants = {one.name for one in observed.registrations if one.owner == machine.owner}
+    variants |= recall(machine, observed).releases.keys() | machine.records.conditions().keys()
+    known = variants | {variant.rpartition("-")[0] for variant in variants}
+    if name not in known:
+        hint = f"known here: {', '.join(sorted(known)) or 'nothing'}; before its first pass, use spec.suspend in git"
+        raise PermanentError(
+            f"no model or variant {name} is known on this machine", hint=hint, code="NotKnown"
+        )
+
+
+def _tell(machine: Machine, kind: str, name: str, message: str) -> None:
+    event = {"time": now(), "type": kind, "variant": name, "reason": "Suspended", "message": message}
+    machine.records.append_event(event)

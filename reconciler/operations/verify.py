@@ -1,0 +1,252 @@
+"""`verify`: everything that must be true of a machine at rest, checked to the last byte, offline and without writing.
+
+The quick check of each pass believes stamps, and forgives what it can mend; this believes nothing and forgives
+nothing. Tests end in it. It takes no lock: beside a running pass it may name what that pass is just making, but not
+its jobs' folders: who holds the lock has swept what dead processes left, or will with its next pass.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+from reconciler.backends.foundry.index import read_index
+from reconciler.domain import digest
+from reconciler.domain.errors import CatalogBroken
+from reconciler.domain.finding import Finding
+from reconciler.domain.observed import Registration, ServedFolder
+from reconciler.domain.release import Marker
+from reconciler.engine.machine import Machine, served_folders
+from reconciler.host.durable import is_temporary
+from reconciler.host.every_byte import EveryByte
+from reconciler.host.lock import holder
+from reconciler.sources.check import check_mirror, check_sources
+from reconciler.store.artifact_store import ArtifactStore
+from reconciler.store.check import check_store
+
+APPLY = "`reconciler apply` repairs it"
+# Folders that are freed from, or that say what may be.
+OURS = (
+    *("served", "oci", "oci/blobs", "oci/blobs/sha256", "records", "staging", "trash", "quarantine"),
+    *("sources", "sources/hub", "mirror.git"),
+)
+SWEEP = "the next `reconciler apply` sweeps it"
+ROTTEN = "the file changed and its time stamps did not, so no pass will see it: `touch` it, then `reconciler apply`"
+
+
+def verify(
+    machine: Machine,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+    *,
+    thorough: bool = False,
+) -> tuple[Finding, ...]:
+    """Every finding, in the order of the house: catalog, served folders, store, sources, records, leftovers. Empty is
+    good.
+
+    `progress` is told how many bytes of how many have been read. `thorough` also names what a pass lives with and does
+    not mend by itself: links in the place of folders, and damage in the mirror that nothing has asked for yet.
+    """
+    total, done = _bytes_to_read(machine), 0
+
+    def told(count: int) -> None:
+        nonlocal done
+        done += count
+        progress(done, total)
+
+    book = EveryByte(machine.stamps, told)
+    return tuple(
+        _Look(replace(machine, stamps=book, store=ArtifactStore(machine.layout, book)), book, thorough).run()
+    )
+
+
+class _Look:
+    """One look at one machine. `machine` reads every byte instead of stamps."""
+
+    def __init__(self, machine: Machine, book: EveryByte, thorough: bool) -> None:
+        self._thorough = thorough
+        self._machine = machine
+        self._book = book
+        self._folders = {folder.path: folder for folder in served_folders(machine)}
+        self._registrations: tuple[Registration, ...] = ()
+
+    def run(self) -> Iterator[Finding]:
+        yield from self._catalog()
+        yield from self._served()
+        yield from check_store(self._machine.layout, self._book)
+        yield from check_sources(self._machine.layout, self._book)
+        if self._thorough:
+            yield from check_mirror(self._machine.layout)
+            yield from self._links()
+        yield from self._records()
+        yield from self._leftovers()
+
+    def _catalog(self) -> Iterator[Finding]:
+        try:
+            self._registrations = read_index(self._machine.cache)
+        except CatalogBroken as error:
+            yield _finding("CatalogBroken", self._machine.cache, str(error), error.hint)
+        for registration in self._registrations:
+            if self._machine.owner and registration.owner == self._machine.owner:
+                yield from self._registration(registration)
+            elif _is_below(registration.path, self._machine.layout.served):
+                hint = f"unregister {registration.id}, then `reconciler apply`"
+                yield _finding(
+                    "RegistrationUnmarked", registration.id, f"points at {registration.path}", hint
+                )
+
+    def _registration(self, registration: Registration) -> Iterator[Finding]:
+        expected = self._machine.layout.served_release(registration.name, registration.number)
+        if registration.path.rstrip("/\\") != expected:
+            yield _finding("RegistrationElsewhere", registration.id, f"points at {registration.path}", APPLY)
+            return
+        folder = self._folders.get(expected)
+        if folder is None:
+            yield _finding("RegistrationDangling", registration.id, f"{expected} is no folder", APPLY)
+        elif folder.marker is not None:
+            yield from self._agrees(registration, folder.marker)
+
+    def _agrees(self, registration: Registration, marker: Marker) -> Iterator[Finding]:
+        said = {
+            "reconciler_release": marker.release,
+            "reconciler_artifact": marker.artifact,
+            "reconciler_build_key": marker.build_key,
+        }
+        wrong = [name for name, held in said.items() if registration.properties.get(name) != held]
+        if wrong:
+            message = f"{', '.join(wrong)} differ from release.json"
+            hint = f"unregister {registration.id}, then `reconciler apply`"
+            yield _finding("RegistrationDisagrees", registration.id, message, hint)
+
+    def _served(self) -> Iterator[Finding]:
+        if self._folders and not self._machine.owner:
+            message = "is missing, and served/ is not empty"
+            hint = "write back the `owner` that is named in release.json of any folder below served/"
+            yield _finding("OwnerMissing", "owner", message, hint)
+        held = self._machine.store.artifacts().keys()
+        for folder in self._folders.values():
+            yield from self._folder(folder)
+            if folder.marker is not None and folder.marker.build_key not in held:
+                message = f"was made from {folder.marker.build_key[:19]}, which the store does not hold"
+                hint = "it serves as it is; a repair or a new template would convert the model again"
+                yield _finding("ArtifactMissing", _name(folder), message, hint)
+        yield from self._foreign_things()
+
+    def _folder(self, folder: ServedFolder) -> Iterator[Finding]:
+        marker = folder.marker
+        if marker is None:
+            yield _finding("ReleaseUnreadable", _name(folder), ", ".join(folder.damage), APPLY)
+            return
+        for damage in folder.damage:
+            rotten = self._book.is_rotten(os.path.join(folder.path, damage.rpartition(" ")[0]))
+            yield _finding("ServedFolderDamaged", _name(folder), damage, ROTTEN if rotten else APPLY)
+        yield from _consistent(folder, marker)
+        if self._machine.owner and marker.owner != self._machine.owner:
+            yield _finding("OwnerDisagrees", _name(folder), f"is marked {marker.owner}", "move it away")
+        elif marker.id not in {registration.id for registration in self._registrations}:
+            yield _finding("FolderUnregistered", _name(folder), "Foundry Local does not list it", APPLY)
+
+    def _foreign_things(self) -> Iterator[Finding]:
+        served = self._machine.layout.served
+        for variant in _names(served):
+            inside = os.path.join(served, variant)
+            if not _is_folder(inside):
+                yield _finding("ServedForeign", f"served/{variant}", "is no folder", "move it away")
+                continue
+            for number in _names(inside):
+                if os.path.join(inside, number) not in self._folders:
+                    where = f"served/{variant}/{number}"
+                    yield _finding("ServedForeign", where, "is no release", "move it away")
+
+    def _links(self) -> Iterator[Finding]:
+        """The root itself may be one: it is resolved before anything else is done."""
+        for name in OURS:
+            path = self._machine.layout.at(*name.split("/"))
+            if os.path.islink(path):
+                hint = "make it a folder and move its content back, or link the whole root"
+                yield _finding("FolderLinked", name, f"leads to {os.path.realpath(path)}", hint)
+
+    def _records(self) -> Iterator[Finding]:
+        recorded = self._machine.records.load()
+        for name in (*recorded.damaged, *self._machine.records.damaged_beside()):
+            hint = "the next change sets it aside and writes it anew from what is served"
+            yield _finding("RecordDamaged", f"records/{name}", "does not match its own digest", hint)
+        if self._thorough and self._machine.records.events_torn:
+            message = "its last line was cut off: that event is lost, and nothing else"
+            yield _finding(
+                "EventsTorn", "records/events.jsonl", message, "the next `reconciler apply` notes it"
+            )
+        served = {one.id: one.properties.get("reconciler_release") for one in self._registrations}
+        for release in recorded.releases.values():
+            if served.get(release.id) != release.release:
+                found = "another release" if release.id in served else "nothing"
+                message = f"is recorded as served, Foundry Local lists {found} under that id"
+                yield _finding("RecordDisagrees", release.id, message, APPLY)
+
+    def _leftovers(self) -> Iterator[Finding]:
+        """Somebody may begin while we look, or end."""
+        before, found = self._is_at_work(), list(self._half_made())
+        if not before and not self._is_at_work():
+            yield from found
+
+    def _is_at_work(self) -> bool:
+        """Whether another process holds the lock."""
+        working = holder(self._machine.layout.lock)
+        return working is not None and working.pid != os.getpid()
+
+    def _half_made(self) -> Iterator[Finding]:
+        layout = self._machine.layout
+        for folder in ("staging", "trash", "sources/staging", "sources/trash", "sources/hub/trash"):
+            for name in _names(layout.at(*folder.split("/"))):
+                yield _finding("LeftOver", f"{folder}/{name}", "nobody uses it", SWEEP)
+        for folder in ("", "records", "records/variants", "records/history", "records/suspended"):
+            for name in _names(layout.at(folder)):
+                if is_temporary(name):
+                    where = os.path.join(folder, name)
+                    yield _finding("LeftOver", where, "a write that was never finished", SWEEP)
+
+
+def _consistent(folder: ServedFolder, marker: Marker) -> Iterator[Finding]:
+    """The digests in a marker follow from what it says beside them."""
+    if marker.build_key != digest.of_value(marker.recipe) or marker.parts.get("recipe") != marker.build_key:
+        yield _finding("ReleaseInconsistent", _name(folder), "the build key is not that of the recipe", APPLY)
+    if marker.release != digest.of_value({"variant": marker.variant, **marker.parts}):
+        yield _finding("ReleaseInconsistent", _name(folder), "the release is not that of its parts", APPLY)
+
+
+def _bytes_to_read(machine: Machine) -> int:
+    """Files with several names are read once."""
+    sizes: dict[tuple[int, int], int] = {}
+    layout = machine.layout
+    for top in (os.path.join(layout.oci, "blobs", "sha256"), layout.served, layout.at("sources", "hub")):
+        for folder, _, names in os.walk(top):
+            for name in names:
+                status = os.lstat(os.path.join(folder, name))
+                if stat.S_ISREG(status.st_mode):
+                    sizes[status.st_dev, status.st_ino] = status.st_size
+    return sum(sizes.values())
+
+
+def _finding(code: str, where: str, message: str, hint: str = "") -> Finding:
+    return Finding(code=code, where=where, message=message, hint=hint)
+
+
+def _name(folder: ServedFolder) -> str:
+    return f"served/{folder.variant}/{folder.number}"
+
+
+def _names(folder: str) -> list[str]:
+    try:
+        return sorted(os.listdir(folder))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def _is_folder(path: str) -> bool:
+    return stat.S_ISDIR(os.lstat(path).st_mode)
+
+
+def _is_below(path: str, folder: str) -> bool:
+    """As written and as it resolves: a link may lead into it."""
+    return any(one.startswith(folder + os.sep) for one in (path, os.path.realpath(path)))

@@ -1,0 +1,249 @@
+"""What is served but no longer declared, and the rails that keep an accident from deleting it. Pure; part of planner.plan.
+
+Only what is ours can be here at all: a registration with our owner mark, a folder with our marker, a record of ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from reconciler.domain.changes import Change, Cost, Held
+from reconciler.domain.desired import Desired
+from reconciler.domain.history import kept
+from reconciler.domain.observed import Observed
+from reconciler.domain.recorded import Recorded
+from reconciler.planner.disk_budget import room
+from reconciler.planner.ownership import is_ours
+
+MOST_UNCONFIRMED = 5
+
+PROTECTED = (
+    "its manifest said prune: disabled when it was last seen; to let it go, declare it once more without that, apply, "
+    "and delete the manifest again"
+)
+
+
+_NAME_THEM = "name them in a PruneConfirmation (docs/manifests/prune-confirmation.md)"
+
+
+class _Orphan:
+    """One variant of ours; its facts are gathered from registrations, folders and records."""
+
+    def __init__(self, variant: str) -> None:
+        self.variant = variant
+        self.model = ""
+        self.numbers: set[int] = set()
+        self.protected = False
+        self.size = 0
+
+
+def plan_prunes(
+    desired: Desired, observed: Observed, recorded: Recorded, *, confirm: bool
+) -> tuple[list[Change], list[Held]]:
+    ours = _ours(observed, recorded)
+    orphans = [ours[variant] for variant in sorted(ours) if variant not in desired.declared]
+    judged = [
+        _held(one, desired, observed, recorded)
+        or _unrecorded(one, recorded, confirm=confirm)
+        or _in_use(one, observed, confirm=confirm)
+        for one in orphans
+    ]
+    protected = [hold for hold in judged if hold is not None]
+    kept = {hold.variant for hold in protected}
+    free = [one for one in orphans if one.variant not in kept]
+    reason, message = _rail(desired, ours, free, confirm=confirm)
+    if reason:
+        return [], [*protected, *(Held(variant=o.variant, reason=reason, message=message) for o in free)]
+    return [_prune(orphan, desired) for orphan in free], protected
+
+
+def _held(orphan: _Orphan, desired: Desired, observed: Observed, recorded: Recorded) -> Held | None:
+    """Why this one stays, whatever becomes of the others."""
+    if orphan.variant in observed.unreadable:
+        return Held(variant=orphan.variant, reason="Unreadable", message=observed.unreadable[orphan.variant])
+    if orphan.model in desired.suspended:
+        return Held(variant=orphan.variant, reason="Suspended", message="would prune; its model says suspend")
+    suspension = recorded.suspension_of(orphan.variant, orphan.model)
+    if suspension is not None:
+        return Held(variant=orphan.variant, reason="Suspended", message=f"would prune; {suspension}")
+    if orphan.protected:
+        return Held(variant=orphan.variant, reason="Protected", message=PROTECTED)
+    return None
+
+
+def _in_use(orphan: _Orphan, observed: Observed, *, confirm: bool) -> Held | None:
+    """It would free no byte, and take a model away under somebody who talks to it."""
+    loaded = sorted({f"{orphan.variant}:{number}" for number in orphan.numbers} & observed.in_use)
+    if confirm or not loaded:
+        return None
+    files = f"another process has files of {', '.join(loaded)} in its memory"
+    message = f"{files}: it goes when that ends, or with --confirm"
+    return Held(variant=orphan.variant, reason="InUse", message=message)
+
+
+def _unrecorded(orphan: _Orphan, recorded: Recorded, *, confirm: bool) -> Held | None:
+    """A mark can be copied with its folder: without a second witness a person decides."""
+    alone = sorted({f"{orphan.variant}:{number}" for number in orphan.numbers} & recorded.unwitnessed)
+    if confirm or not alone:
+        return None
+    message = (
+        f"only the mark in its folder says that {', '.join(alone)} is ours: `apply --confirm` lets it go"
+    )
+    return Held(variant=orphan.variant, reason="Unrecorded", message=message)
+
+
+def _ours(observed: Observed, recorded: Recorded) -> dict[str, _Orphan]:
+    found: dict[str, _Orphan] = {}
+    for registration in observed.registrations:
+        if observed.owns(registration.owner):
+            one = found.setdefault(registration.name, _Orphan(registration.name))
+            one.numbers.add(registration.number)
+            one.model = one.model or registration.properties.get("reconciler_model", "")
+    for folder in observed.folders:
+        if is_ours(folder, observed, recorded):
+            one = found.setdefault(folder.variant, _Orphan(folder.variant))
+            one.numbers.add(folder.number)
+            if folder.marker is not None:
+                one.model = folder.marker.model
+                one.protected = one.protected or folder.marker.protected
+                one.size += sum(file.size for file in folder.marker.files)
+    for variant, release in recorded.releases.items():
+        if variant not in found:  # it is gone, but for its record: a prune that died before it could forget
+            found[variant] = _Orphan(variant)
+            found[variant].numbers.add(release.number)
+            found[variant].model = release.model
+        else:  # a record follows the manifest as long as there is one; a marker is older
+            found[variant].protected = release.protected
+            found[variant].model = release.model
+    return found
+
+
+def _rail(
+    desired: Desired, ours: dict[str, _Orphan], orphans: list[_Orphan], *, confirm: bool
+) -> tuple[str, str]:
+    """Why nothing may be pruned, if so. Counted in whole models: taking one precision out of a manifest that is still
+    there is an edit that somebody made on purpose."""
+    if not orphans:
+        return "", ""
+    if not desired.complete:
+        return "ManifestsUnreadable", "mend the invalid manifests first"
+    kept = {one.model for variant, one in ours.items() if variant in desired.declared}
+    gone = {one.model for one in orphans} - kept
+    if confirm or gone <= desired.confirmed:
+        return "", ""
+    if not desired.declared:
+        which = "for this machine; " if desired.not_selected else ""
+        return "NothingDeclared", f"{which}pass --confirm to prune everything, or {_NAME_THEM}"
+    if len(gone) > MOST_UNCONFIRMED or 2 * len(gone) > len(gone | kept):
+        unsaid = ", ".join(sorted(gone - desired.confirmed))
+        which = f" ({unsaid} not confirmed)" if gone & desired.confirmed else ""
+        what = f"{len(gone)} of {len(gone | kept)} models would go{which}"
+        return "ConfirmationNeeded", f"{what}: pass --confirm if that is meant, or {_NAME_THEM}"
+    return "", ""
+
+
+def _prune(orphan: _Orphan, desired: Desired) -> Change:
+    numbers = tuple(sorted(orphan.numbers))
+    return Change(
+        action="prune",
+        reason="NotSelected" if orphan.model in desired.not_selected else "Orphaned",
+        variant=orphan.variant,
+        numbers=numbers,
+        before={"ids": [f"{orphan.variant}:{n}" for n in numbers]},
+        after={"confirmed": "by a PruneConfirmation in git"} if orphan.model in desired.confirmed else None,
+        cost=Cost(disk_bytes=-orphan.size),
+    )
+
+
+def plan_unreferenced(
+    desired: Desired, observed: Observed, recorded: Recorded, changes: Iterable[Change]
+) -> list[Change]:
+    """Artifacts that nothing will use once `changes` are carried out. Nothing is freed while anything is not
+    understood: a manifest, a source, or a served folder that nobody can read may want them."""
+    if why_artifacts_stay(desired, observed):
+        return []
+    leaving = {
+        (change.variant, number)
+        for change in changes
+        if change.action in ("retire", "prune")
+        for number in (change.numbers or (change.number,))
+    }
+    keys = observed.artifacts.keys() | observed.damaged_artifacts.keys()
+    used = used_keys(desired, observed, leaving) | kept_to_go_back(desired, observed, recorded).keys()
+    return [free_artifact(observed, key) for key in sorted(keys - used)]
+
+
+def why_artifacts_stay(desired: Desired, observed: Observed) -> str:
+    """What nobody understands just now, and may want any artifact; "" where all is understood."""
+    if not desired.complete:
+        return "a manifest is invalid, and may want it"
+    if desired.unresolved:
+        return f"the source of {min(desired.unresolved)} cannot be read, and may be what it is made from"
+    unread = [*observed.unreadable, *(one.variant for one in observed.folders if one.marker is None)]
+    if unread:
+        return f"a served folder of {min(unread)} cannot be read, and may be made from it"
+    unseen = [one.variant for one in desired.wanted if one.fetch is not None and not one.fetch.known]
+    return f"the source of {min(unseen)} was never here, and may be what it is made from" if unseen else ""
+
+
+def used_keys(desired: Desired, observed: Observed, leaving: set[tuple[str, int]]) -> set[str]:
+    """The build keys that something declares, serves or names."""
+    return {key for key, _ in _uses(desired, observed, leaving)}
+
+
+def users(desired: Desired, observed: Observed) -> dict[str, str]:
+    """By build key, what declares, serves or names it: the first of them in words."""
+    return dict(reversed(list(_uses(desired, observed, set()))))
+
+
+def _uses(desired: Desired, observed: Observed, leaving: set[tuple[str, int]]) -> Iterator[tuple[str, str]]:
+    for one in desired.wanted:
+        yield one.release.recipe.build_key, f"{one.variant} is declared"
+        if one.instead is not None:
+            yield one.instead.release.recipe.build_key, f"{one.variant} is declared"
+    for folder in observed.folders:
+        if folder.marker is not None and (folder.variant, folder.number) not in leaving:
+            yield folder.marker.build_key, f"{folder.variant}:{folder.number} is served from it"
+    for entry in observed.registrations:
+        if (entry.name, entry.number) not in leaving and "reconciler_build_key" in entry.properties:
+            yield entry.properties["reconciler_build_key"], f"{entry.id} is registered"
+
+
+def kept_to_go_back(desired: Desired, observed: Observed, recorded: Recorded) -> dict[str, str]:
+    """The build keys of earlier releases within each model's limit, with when they were served."""
+    found: dict[str, str] = {}
+    for wanted in desired.wanted:
+        history = recorded.history.get(wanted.variant, ())
+        for one in kept(history, wanted.history_limit, wanted.release.digest):
+            found[one.release.recipe.build_key] = one.registered
+        if not history and wanted.history_limit:  # its first release, whose history nobody needed yet
+            folder = observed.folder_behind(observed.serving(wanted.variant))
+            if folder is not None and folder.marker is not None:
+                found[folder.marker.build_key] = folder.marker.created
+    return found
+
+
+def plan_room(desired: Desired, observed: Observed, recorded: Recorded, need: int) -> list[Change]:
+    """What is kept only to go back to, oldest first, as far as it makes room for `need` bytes within all limits;
+    nothing if all of it would not be enough."""
+    since = kept_to_go_back(desired, observed, recorded)
+    used = used_keys(desired, observed, set())
+    changes, left = [], room(observed)[0]
+    for key in sorted(since, key=lambda key: (since[key], key)):
+        if left < need and key in observed.artifacts and key not in used:
+            changes.append(free_artifact(observed, key, "DiskShort"))
+            left += observed.artifacts[key].size
+    return changes if left >= need else []
+
+
+def free_artifact(observed: Observed, build_key: str, reason: str = "Unreferenced") -> Change:
+    artifact = observed.artifacts.get(build_key)
+    size = artifact.size if artifact else 0
+    return Change(
+        action="prune",
+        reason=reason,
+        variant="",
+        build_key=build_key,
+        before={"artifact": artifact.digest if artifact else None, "buildKey": build_key, "sizeBytes": size},
+        cost=Cost(disk_bytes=-size),
+    )

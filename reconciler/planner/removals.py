@@ -1,0 +1,45 @@
+"""What could not be removed before waits as everything else that failed; it holds nothing up but itself. Pure; part of
+planner.plan.
+
+Nothing that git declares would mend a removal, so none is given up: each is tried again, at least once an hour.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from reconciler.domain.changes import Change, Held
+from reconciler.domain.failures import REMOVALS, failure_key, removal_key, verdict
+from reconciler.domain.observed import Observed
+from reconciler.domain.recorded import Recorded
+
+
+def without_failed_removals(
+    changes: Iterable[Change], recorded: Recorded, now: str
+) -> tuple[list[Change], list[Held]]:
+    """Those of `changes` that may be tried now, and why the others may not."""
+    failures = {one.key: one for one in recorded.failures if one.action in REMOVALS}
+    tried: list[Change] = []
+    held: list[Held] = []
+    for change in changes:
+        failure = failures.get(failure_key(change)) if change.action in REMOVALS else None
+        found = verdict(failure, now) if failure is not None else None
+        if found is None:
+            tried.append(change)
+        else:
+            name = change.variant or change.build_key[:19]
+            held.append(Held(variant=name, reason=found.reason, message=found.message, until=found.until))
+    return tried, held
+
+
+def removals_left(observed: Observed, recorded: Recorded) -> set[str]:
+    """The keys of whatever is still there to be removed: what is gone needs no memory of how it would not go."""
+    ids = {(one.variant, one.number) for one in observed.folders}
+    ids |= {(one.name, one.number) for one in observed.registrations}
+    variants = {name for name, _ in ids} | recorded.releases.keys()
+    unused = {*observed.artifacts, *observed.damaged_artifacts, *observed.hub_sources}
+    return {
+        *(removal_key("retire", name, number) for name, number in ids),
+        *(removal_key("prune", name) for name in variants),
+        *(removal_key("prune", "", build_key=key) for key in unused),
+    }

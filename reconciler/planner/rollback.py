@@ -1,0 +1,95 @@
+"""What is served instead of what git declares: an earlier release, because somebody said so, or because the gates
+reject what git declares. Pure; what comes out is planned, carried out and judged like any other wish.
+
+Decided anew on each look, from what is remembered: a manifest that changes, a bar that is relaxed or a runtime that
+measures other numbers ends it by itself.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from reconciler.domain.bars import FidelityGate, Gates
+from reconciler.domain.desired import Desired, Instead, Wanted
+from reconciler.domain.failures import runtime_failure
+from reconciler.domain.history import History, Rollback, good_ones
+from reconciler.domain.observed import Observed
+from reconciler.domain.recorded import Recorded
+from reconciler.domain.release import Release
+from reconciler.gates.judgement import rejection_text
+from reconciler.gates.verdicts import verdicts_of
+
+# It served here, and a person wants it back: it has to load and to answer, and nothing is asked beyond that.
+_OLD_FRIENDS = Gates(fidelity=FidelityGate(skip="rolled back to"))
+
+
+def effective(desired: Desired, observed: Observed, recorded: Recorded) -> Desired:
+    """`desired` with the releases that are to be served in place of those that git declares."""
+    if not recorded.history and not recorded.rollbacks:
+        return desired
+    return replace(desired, wanted=tuple(_effective(one, observed, recorded) for one in desired.wanted))
+
+
+def _effective(wanted: Wanted, observed: Observed, recorded: Recorded) -> Wanted:
+    rollback = recorded.rollbacks.get(wanted.variant)
+    if rollback is not None and wanted.release.digest in rollback.refused:
+        return _by_hand(wanted, rollback, observed)
+    history = recorded.history.get(wanted.variant, ())
+    why = fails_here(wanted, recorded) if history else ""
+    if not why:
+        return wanted
+    if rollback is not None and _still_holds(rollback, history):
+        return _by_hand(wanted, rollback, observed, why)
+    refused = (wanted.release.digest, *(rollback.refused if rollback is not None else ()))
+    for one in good_ones(history, refused):
+        candidate = replace(wanted, release=one.release)
+        if is_obtainable(one.release, observed) and not fails_here(candidate, recorded):
+            served_once = any(past.number and past.digest == wanted.release.digest for past in history)
+            message = f"{why}; an earlier release is served instead" if served_once else why
+            instead = Instead(release=wanted.release, reason="GateFailed", message=message, refused=refused)
+            return _instead(wanted, one.release, instead)
+    return wanted
+
+
+def _still_holds(rollback: Rollback, history: History) -> bool:
+    """While the gates reject what git declares, something else serves, and by hand it is another. That ends when a
+    release came to serve since that is neither what was refused nor what was to serve instead."""
+    last = next((one for one in reversed(history) if one.number), None)
+    back = (rollback.to.digest, rollback.to.release.digest)
+    return last is not None and last.digest in (*rollback.refused, *back)
+
+
+def _by_hand(wanted: Wanted, rollback: Rollback, observed: Observed, why: str = "") -> Wanted:
+    """`why` is what the gates say against that which git declares."""
+    until = f"until the manifest changes or `reconciler rollback {wanted.variant} --undo`"
+    message = f"{rollback}; {wanted.release.digest[:19]} is not served {until}"
+    if why:
+        message = f"{rollback}, {until}; what git declares is rejected: {why}"
+    instead = Instead(release=wanted.release, reason="RolledBack", message=message, refused=rollback.refused)
+    if not is_obtainable(rollback.to.release, observed):
+        gone = f"{message}; {rollback.to.id} cannot be made again: its artifact is gone"
+        return replace(wanted, instead=replace(instead, message=gone, stays=True))
+    return replace(_instead(wanted, rollback.to.release, instead), gates=_OLD_FRIENDS)
+
+
+def _instead(wanted: Wanted, release: Release, instead: Instead) -> Wanted:
+    return replace(wanted, release=release, instead=instead, predicted_bytes=0, peak_bytes=0, fetch=None)
+
+
+def is_obtainable(release: Release, observed: Observed) -> bool:
+    """Without a conversion."""
+    if release.recipe.build_key in observed.artifacts:
+        return True
+    return any(
+        folder.marker is not None and folder.marker.release == release.digest and not folder.damage
+        for folder in observed.folders_of.get(release.variant, [])
+        if folder.marker is not None and observed.owns(folder.marker.owner)
+    )
+
+
+def fails_here(wanted: Wanted, recorded: Recorded) -> str:
+    """Why the release must not serve with the runtime of today, as far as that is known; "" where nothing speaks
+    against it."""
+    return rejection_text(verdicts_of(wanted, recorded)) or runtime_failure(
+        recorded.failures, wanted.release.digest, recorded.runtime
+    )

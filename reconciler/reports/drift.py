@@ -1,0 +1,151 @@
+"""Two ways to differ from git, never mixed up: pending (git is ahead of the machine) and drifted (the machine changed
+behind our back). What could not be compared is told as that, with when it was last known: silence would praise it.
+
+Drift is judged from the machine and its records alone, so it is also seen where git has moved on, where a model is
+suspended, and where its source is broken. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from reconciler.domain.changes import Change, Plan
+from reconciler.domain.desired import Desired
+from reconciler.domain.errors import Problem
+from reconciler.domain.escape import for_terminal
+from reconciler.domain.observed import Observed, ServedFolder
+from reconciler.domain.recorded import Condition, Recorded
+from reconciler.domain.value import as_dict
+from reconciler.reports.view import FORMAT_VERSION, View, problem_view
+
+Conditions = Mapping[str, Mapping[str, Condition]]
+
+STATES = ("drifted", "pending", "unchecked")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Divergence:
+    """`variant` is empty for an artifact. `since` is when the records last saw a change of it, "" if never."""
+
+    variant: str
+    state: str  # drifted | pending | unchecked
+    reason: str
+    details: tuple[str, ...] = ()
+    since: str = ""
+    suspension: str = ""
+
+
+def find_drift(
+    desired: Desired, observed: Observed, recorded: Recorded, plan: Plan, conditions: Conditions
+) -> tuple[Divergence, ...]:
+    """By state, then by name. One variant can be pending and drifted at once."""
+
+    def diverges(variant: str, state: str, reason: str, details: Iterable[str] = ()) -> Divergence:
+        suspension = recorded.suspension_of(variant, variant.rpartition("-")[0])
+        return Divergence(
+            variant=variant,
+            state=state,
+            reason=reason,
+            details=tuple(details),
+            since=max((one.last_transition_time for one in conditions.get(variant, {}).values()), default=""),
+            suspension=str(suspension or ""),
+        )
+
+    unresolved = desired.declared - {one.variant for one in desired.wanted}
+    found = [
+        diverges(name, "drifted", "DriftDetected", broken) for name, broken in _drifted(observed, recorded)
+    ]
+    found += [diverges(name, "pending", *why) for name, why in _pending(desired, observed, recorded, plan)]
+    found += [diverges(name, "unchecked", "SourceInvalid") for name in unresolved]
+    found += [diverges(one.variant, "unchecked", one.reason) for one in plan.held if _is_blind(one.reason)]
+    return tuple(sorted(found, key=lambda one: (STATES.index(one.state), one.variant)))
+
+
+def _drifted(observed: Observed, recorded: Recorded) -> Iterator[tuple[str, list[str]]]:
+    """What of ours is not as it was left."""
+    ours = {one.name for one in observed.registrations if observed.owns(one.owner)}
+    for variant in ours | recorded.releases.keys():
+        broken = _what_is_broken(variant, observed, recorded)
+        if broken:
+            yield variant, broken
+
+
+def _what_is_broken(variant: str, observed: Observed, recorded: Recorded) -> list[str]:
+    registration = observed.serving(variant)
+    number = (registration or recorded.releases[variant]).number
+    folder = next((one for one in observed.folders_of.get(variant, []) if one.number == number), None)
+    broken = []
+    if registration is None:
+        broken.append("registration removed")
+    elif folder is not None and registration.path.rstrip("/\\") != folder.path:
+        broken.append("registration points elsewhere")
+    return broken + _what_is_lost(folder)
+
+
+def _what_is_lost(folder: ServedFolder | None) -> list[str]:
+    return ["served folder missing"] if folder is None else list(folder.damage)
+
+
+def _pending(
+    desired: Desired, observed: Observed, recorded: Recorded, plan: Plan
+) -> Iterator[tuple[str, tuple[str, list[str]]]]:
+    """What git asks for and the machine was never given, held back or not."""
+    ahead: dict[str, list[Change]] = {}
+    for change in plan.changes:
+        if change.reason != "DriftDetected":
+            ahead.setdefault(change.variant, []).append(change)
+    for variant, changes in ahead.items():
+        actions = dict.fromkeys(change.action for change in changes)
+        fields = dict.fromkeys(field for change in changes for field in change.forced_by)
+        yield variant, (changes[0].reason, [*actions, *fields])
+    current = {
+        one.variant
+        for one in desired.wanted
+        if one.instead is None and _is_current(one.release.digest, one.variant, observed, recorded)
+    }
+    for held in plan.held:
+        if held.variant not in current and not _is_blind(held.reason):
+            yield held.variant, (held.reason, [held.message])
+
+
+def _is_current(digest: str, variant: str, observed: Observed, recorded: Recorded) -> bool:
+    """The machine was given this release, whatever has happened to it since."""
+    registration, release = observed.serving(variant), recorded.releases.get(variant)
+    given = registration.properties.get("reconciler_release") if registration else None
+    return digest in (given, release.release if release and not registration else None)
+
+
+def _is_blind(reason: str) -> bool:
+    """With an unreadable manifest nobody can tell what is still declared."""
+    return reason == "ManifestsUnreadable"
+
+
+def drift_view(revision: str, found: Iterable[Divergence], problems: Iterable[Problem] = ()) -> View:
+    variants = [as_dict(one) for one in found]
+    return {
+        "formatVersion": FORMAT_VERSION,
+        "revision": revision,
+        "counts": {state: sum(one["state"] == state for one in variants) for state in STATES},
+        "variants": [one | {"details": list(one["details"])} for one in variants],
+        "problems": [problem_view(problem) for problem in problems],
+    }
+
+
+def drift_text(view: Mapping[str, Any]) -> str:
+    lines = [for_terminal(_line(one)) for one in view["variants"]]
+    counts = view["counts"]
+    told = f"{counts['drifted']} drifted, {counts['pending']} pending, {counts['unchecked']} not checked"
+    return "\n".join([*lines, f"Drift: {told if view['variants'] else 'none'}.", ""])
+
+
+def _line(one: Mapping[str, Any]) -> str:
+    state = one["state"]
+    if state == "unchecked":
+        state = f"not checked since {one['since']}" if one["since"] else "never checked"
+    details = f": {', '.join(one['details'])}" if one["details"] else ""
+    suspension = f" [{one['suspension']}]" if one["suspension"] else ""
+    return f"{one['variant'] or 'artifact'}: {state} ({one['reason']}){details}{suspension}".replace(
+        "\n", " "
+    )

@@ -1,0 +1,137 @@
+"""The history of one variant as people read it: newest first, with what changed each time. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Container, Mapping, Sequence
+from typing import Any
+
+from reconciler.domain.escape import for_terminal
+from reconciler.domain.history import REJECTED, SERVED, History, Past
+from reconciler.domain.recorded import RecordedRelease
+from reconciler.domain.value import as_dict
+from reconciler.planner.difference import Difference, compare
+from reconciler.reports.view import FORMAT_VERSION, View
+
+COLUMNS = ("", "RELEASE", "STATE", "SINCE", "CHANGED", "REVISION")
+
+# A commit as short as git shows it, and the digest of a folder as short as plans show digests.
+_REVISION = re.compile(r"(.+@(?:sha1:[0-9a-f]{7}|sha256:[0-9a-f]{12}))[0-9a-f]+")
+
+
+def history_view(
+    variant: str, history: History, *, serving: int, registered: Container[int], artifacts: Container[str]
+) -> View:
+    """`serving` is the number that the name leads to now (0: none); `artifacts` are the build keys that are held."""
+    rows = []
+    before: Past | None = None
+    for one in history:
+        rows.append(_row(one, before, serving, registered, artifacts))
+        before = one if one.outcome != REJECTED else before
+    return {"formatVersion": FORMAT_VERSION, "variant": variant, "releases": rows[::-1]}
+
+
+def _row(
+    one: Past, before: Past | None, serving: int, registered: Container[int], artifacts: Container[str]
+) -> View:
+    changed = compare(one.release, _as_served(before)) if before is not None else None
+    return {
+        "id": one.id if one.number else None,
+        "number": one.number,
+        "current": bool(one.number) and one.number == serving,
+        "state": _state(one, serving, registered),
+        "outcome": one.outcome,
+        "message": one.message,
+        "release": one.digest,
+        "parts": one.release.parts,
+        "buildKey": one.release.recipe.build_key,
+        "artifact": one.artifact or None,
+        "artifactHeld": one.release.recipe.build_key in artifacts,
+        "revision": one.revision,
+        "registered": one.registered,
+        "superseded": one.superseded or None,
+        "retired": one.retired or None,
+        "template": one.release.template_origin,
+        "changed": _changed(changed),
+    }
+
+
+def _changed(changed: Difference | None) -> list[View] | None:
+    """None for the first: there is nothing to compare it with."""
+    if changed is None:
+        return None
+    before = changed.before or {}
+    return [
+        {"field": name, "before": before.get(name), "after": changed.after.get(name)}
+        for name in changed.forced_by
+    ]
+
+
+def _state(one: Past, serving: int, registered: Container[int]) -> str:
+    if one.number and one.number == serving:
+        return "serves"
+    if one.number in registered and one.outcome == SERVED:
+        return "registered"
+    return one.outcome if one.outcome != SERVED else "retired"
+
+
+def _as_served(one: Past) -> RecordedRelease:
+    release = one.release
+    return RecordedRelease(
+        variant=release.variant,
+        number=one.number,
+        release=one.digest,
+        parts=release.parts,
+        build_key=release.recipe.build_key,
+        recipe=release.recipe.as_json(),
+        generation=as_dict(release.generation),
+        registered=one.registered,
+        revision=one.revision,
+        model=release.model,
+        precision=release.precision,
+        protected=False,
+        artifact=one.artifact,
+        size=0,
+        template_origin=release.template_origin,
+    )
+
+
+def history_text(view: Mapping[str, Any]) -> str:
+    if view.get("damaged"):
+        what = "the record of its releases is damaged, so nothing can be said of them"
+        return f"{view['variant']}: {what}: see `reconciler verify`; the next `reconciler apply` sets it aside.\n"
+    if not view["releases"]:
+        return f"{view['variant']}: nothing is remembered.\n"
+    releases = view["releases"]
+    rows = [COLUMNS, *(_cells(one, view["variant"]) for one in releases)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(COLUMNS))]
+    reasons = ["", *map(_reason, releases)]
+    return "".join(f"{_line(row, widths)}\n{why}" for row, why in zip(rows, reasons, strict=True))
+
+
+def _cells(one: Mapping[str, Any], variant: str) -> Sequence[str]:
+    changed = ", ".join(field["field"] for field in one["changed"] or ())
+    cells = (
+        "*" if one["current"] else "",
+        one["id"] or f"{variant} (never)",
+        one["state"],
+        one["registered"],
+        changed or ("first" if one["changed"] is None else "nothing"),
+        _revision(one["revision"]),
+    )
+    return tuple(map(for_terminal, cells))
+
+
+def _revision(revision: str) -> str:
+    found = _REVISION.fullmatch(revision)
+    return found[1] if found else revision
+
+
+def _reason(one: Mapping[str, Any]) -> str:
+    """Why it went or never came: whole, on a line of its own under its row."""
+    message = " ".join(one["message"].split())
+    return f"     {for_terminal(message)}\n" if message else ""
+
+
+def _line(row: Sequence[str], widths: Sequence[int]) -> str:
+    return "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()

@@ -1,0 +1,140 @@
+"""Open single files of a foreign folder: regular files only, of a sane size, holding what their name promises.
+
+A symbolic link is followed when it stays in the folder, or leads from a Hugging Face cache's `snapshots/<revision>` to
+the `blobs` beside it: a link to anywhere else could carry a host's file into an artifact. A hard link cannot be told
+from a file; who may write the folder could as well have copied it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import stat
+from collections import Counter
+from collections.abc import Iterator
+from typing import IO, Any
+
+from reconciler.host.stamps import StampBook
+
+LARGEST_SMALL_FILE = 16 << 20  # bytes; the largest tokenizer_config.json in use is below 1 MiB
+# A file of more than this with holes in it is no model: writing zeros is what training never does.
+SPARSE_FROM = 1 << 30
+
+
+DENIED_HINT = (
+    "check the permissions: the files may all be there, so let this user read them instead of writing anew"
+)
+
+
+class Refused(Exception):
+    """Why a file is not used, in one line. `code` is stable."""
+
+    def __init__(self, code: str, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.code = code
+        self.hint = hint
+
+
+class Folder:
+    """A folder on this disk. `sources.git.folder` answers the same questions about one that is kept in git."""
+
+    def __init__(self, path: str, stamps: StampBook | None = None) -> None:
+        self.path = path
+        self._stamps = stamps
+
+    def is_there(self) -> bool:
+        return os.path.isdir(self.path)
+
+    def why_closed(self) -> str:
+        """Why nobody can tell what is in it, "" where one can. What cannot be looked at is not missing."""
+        try:
+            os.listdir(self.path)
+            os.stat(os.path.join(self.path, os.curdir))  # names that can be listed but not looked at
+        except PermissionError as error:
+            return (error.strerror or "permission denied").lower()
+        except OSError:
+            return ""  # not there, or no folder
+        return ""
+
+    def names(self) -> list[str]:
+        return sorted(os.listdir(self.path))
+
+    def exists(self, name: str) -> bool:
+        return os.path.lexists(os.path.join(self.path, name))
+
+    def size(self, name: str) -> int:
+        """The size of a regular file; Refused for anything else, or for a link that leads out."""
+        path = os.path.join(self.path, name)
+        try:
+            status = os.stat(path)
+        except PermissionError:
+            raise denied() from None
+        except OSError as error:
+            raise Refused("FileUnreadable", (error.strerror or "cannot be read").lower()) from None
+        if not stat.S_ISREG(status.st_mode):
+            raise Refused("NotAFile", "expected a regular file")
+        if os.path.islink(path) and not _stays_inside(self.path, path):
+            raise Refused(
+                "LinkLeadsOut",
+                "a symbolic link to a file outside the model folder",
+                "put the file itself there",
+            )
+        if not os.access(path, os.R_OK):
+            raise denied()
+        allocated = getattr(status, "st_blocks", None)
+        if status.st_size >= SPARSE_FROM and allocated is not None and allocated * 512 < status.st_size // 4:
+            raise Refused("FileSparse", f"{status.st_size} bytes long, but most of them were never written")
+        return status.st_size
+
+    @contextlib.contextmanager
+    def opened(self, name: str) -> Iterator[IO[bytes]]:
+        """Of a file whose size was asked before."""
+        with open(os.path.join(self.path, name), "rb") as file:
+            yield file
+
+    def digest(self, name: str) -> str:
+        assert self._stamps is not None, "a folder without stamps is never hashed"
+        return self._stamps.digest(os.path.join(self.path, name))
+
+
+def denied() -> Refused:
+    return Refused("FileUnreadable", "permission denied", DENIED_HINT)
+
+
+def read_object(folder: Folder, name: str) -> dict[str, Any]:
+    """A small file that holds one JSON object."""
+    try:
+        value = json.loads(read_small(folder, name), object_pairs_hook=without_duplicates)
+    except (ValueError, RecursionError) as error:
+        raise Refused("JsonInvalid", f"not valid JSON: {str(error)[:100]}") from None
+    if not isinstance(value, dict):
+        raise Refused("JsonInvalid", "expected a JSON object")
+    return value
+
+
+def read_small(folder: Folder, name: str) -> bytes:
+    size = folder.size(name)
+    if size > LARGEST_SMALL_FILE:
+        raise Refused("FileTooLarge", f"{size} bytes long, expected at most {LARGEST_SMALL_FILE}")
+    with folder.opened(name) as file:
+        return file.read(LARGEST_SMALL_FILE)
+
+
+def without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """For json.loads: of two equal names only one reader sees each."""
+    unique = dict(pairs)
+    if len(unique) != len(pairs):
+        twice = Counter(name for name, _ in pairs).most_common(1)[0][0]
+        raise ValueError(f"the name {twice[:80]!r} occurs twice")
+    return unique
+
+
+def _stays_inside(folder: str, path: str) -> bool:
+    home = os.path.realpath(folder)
+    target = os.path.realpath(path)
+    parent = os.path.dirname(home)
+    rooms = [home]
+    if os.path.basename(parent) == "snapshots":
+        rooms.append(os.path.join(os.path.dirname(parent), "blobs"))
+    return any(target.startswith(room + os.sep) for room in rooms)

@@ -1,0 +1,217 @@
+"""Look at a model folder as Hugging Face lays it out: admit it, or say everything that is wrong with it, all at once.
+
+Only small files and headers are read; weights are read for their digest, once (the StampBook remembers it). Custom code
+(`auto_map`, *.py) is left behind with a warning; pickled weights are refused, because reading them can run code.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from reconciler.domain import model_config
+from reconciler.domain.errors import Problem
+from reconciler.domain.source_model import INDEX, SMALL_FILES, WEIGHTS, SourceAdapter, SourceModel, digest_of
+from reconciler.domain.stored_file import StoredFile
+from reconciler.host.stamps import StampBook
+from reconciler.sources.folder.adapter import inspect_adapter
+from reconciler.sources.folder.files import DENIED_HINT, Folder, Refused, read_object, read_small
+from reconciler.sources.folder.findings import Findings
+from reconciler.sources.folder.safetensors_header import read_shapes
+
+__all__ = ["SourceAdapter", "SourceModel", "inspect_adapter", "inspect_source", "look_at_source"]
+
+_PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
+_MAY_NAME_CODE = ("config.json", "tokenizer_config.json")
+
+# By path, with the stamps of all its files: a hundred variants of one model look at it once.
+_seen: dict[str, tuple[object, SourceModel]] = {}
+
+
+def inspect_source(path: str, stamps: StampBook) -> SourceModel:
+    """Never raises for what the folder holds: see `problems`."""
+    state = _state(path)
+    remembered = _seen.get(path)
+    if remembered is None or remembered[0] != state:
+        remembered = _seen[path] = (state, look_at_source(Folder(path, stamps)))
+    return remembered[1]
+
+
+def look_at_source(folder: Folder) -> SourceModel:
+    """The same, of any folder, each time anew."""
+    return _Look(folder).inspect()
+
+
+def _state(path: str) -> object:
+    """Differs when any file of the folder does."""
+    try:
+        with os.scandir(path) as entries:
+            return {entry.name: _stamp(entry) for entry in entries}
+    except OSError as error:
+        return error.errno
+
+
+def _stamp(entry: os.DirEntry[str]) -> tuple[int, ...]:
+    try:
+        status = entry.stat()
+    except OSError:  # a link to nowhere
+        return ()
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
+
+
+class _Look:
+    """One look at one folder."""
+
+    def __init__(self, folder: Folder) -> None:
+        self._folder = folder
+        self._findings = Findings(folder.path)
+
+    def inspect(self) -> SourceModel:
+        attempt = self._findings.attempt
+        if closed := self._folder.why_closed():
+            self._findings.note("", Refused("SourceUnreadable", closed, DENIED_HINT))
+            return self._refused()
+        if not self._folder.is_there():
+            self._findings.note("", Refused("SourceMissing", "no such folder"))
+            return self._refused()
+        config = attempt("config.json", self._config) or {}
+        weights = attempt(WEIGHTS, self._weight_files) or ()
+        shapes = self._shapes(weights)
+        attempt("tokenizer.json", self._check_tokenizer)
+        template = attempt(self._template_file(), self._chat_template)
+        if self._findings.problems:
+            return self._refused()  # before gigabytes are hashed for nothing
+        files = self._files(weights)
+        if self._findings.problems:
+            return self._refused()
+        return SourceModel(
+            path=self._folder.path,
+            digest=digest_of({file.path: file.digest for file in files}),
+            architecture=model_config.architecture_of(config),
+            config=config,
+            files=files,
+            shapes=shapes,
+            weight_bytes=sum(file.size for file in files if file.path in weights),
+            context_length=config["max_position_embeddings"],
+            chat_template=template,
+            warnings=self._warnings(config),
+        )
+
+    def _refused(self) -> SourceModel:
+        return SourceModel(path=self._folder.path, problems=tuple(self._findings.problems))
+
+    def _config(self) -> dict[str, Any]:
+        if not self._folder.exists("config.json"):
+            if self._folder.exists("adapter_config.json"):
+                raise Refused(
+                    "AdapterOnly", "missing: this is a LoRA adapter", "name it as spec.source.adapter"
+                )
+            raise Refused("ConfigMissing", "missing", "a model folder is what `save_pretrained` writes")
+        config = read_object(self._folder, "config.json")
+        found = [Refused("ConfigInvalid", complaint) for complaint in model_config.complaints(config)]
+        for refused in found[1:]:
+            self._findings.note("config.json", refused)
+        if found:
+            raise found[0]
+        return config
+
+    def _weight_files(self) -> tuple[str, ...]:
+        """As transformers chooses: the one file, else the shards that the index names."""
+        if self._folder.exists(WEIGHTS):
+            return (WEIGHTS,)
+        if not self._folder.exists(INDEX):
+            raise self._no_weights()
+        weight_map = self._findings.attempt(INDEX, self._weight_map) or {}
+        shards = sorted(set(weight_map.values()))
+        for name in shards:
+            if not self._folder.exists(name):
+                self._findings.note(name, Refused("WeightsShardMissing", f"missing, though {INDEX} names it"))
+        return tuple(name for name in shards if self._folder.exists(name))
+
+    def _weight_map(self) -> dict[str, str]:
+        weight_map = read_object(self._folder, INDEX).get("weight_map")
+        if not isinstance(weight_map, dict) or not weight_map:
+            raise Refused("WeightsIndexInvalid", "expected a weight_map")
+        for name in weight_map.values():
+            if not isinstance(name, str) or not name.endswith(".safetensors") or set(name) & set("/\\:\0"):
+                raise Refused(
+                    "WeightsIndexInvalid", f"names {str(name)[:80]!r}, expected *.safetensors in this folder"
+                )
+        return weight_map
+
+    def _no_weights(self) -> Refused:
+        names = self._folder.names()
+        if "genai_config.json" in names or any(name.endswith(".onnx") for name in names):
+            return Refused(
+                "SourceConverted", "missing: this is an ONNX model already", "name the original model"
+            )
+        if any(name.endswith(".gguf") for name in names):
+            return Refused(
+                "WeightsGguf", "missing: GGUF weights are not converted", "name the original model"
+            )
+        pickled = [name for name in names if name.endswith(_PICKLED)]
+        if pickled:
+            hint = "convert to safetensors: `model.save_pretrained(folder)` with transformers, where you trust the file"
+            return Refused(
+                "WeightsPickled", f"missing; {pickled[0]} is a pickle, and reading one can run code", hint
+            )
+        return Refused("WeightsMissing", "missing")
+
+    def _shapes(self, weights: tuple[str, ...]) -> dict[str, tuple[int, ...]]:
+        shapes: dict[str, tuple[int, ...]] = {}
+        for name in weights:
+            shapes |= self._findings.attempt(name, read_shapes, self._folder, name) or {}
+        if weights and weights != (WEIGHTS,) and not self._findings.problems:
+            self._findings.attempt(INDEX, self._check_index, shapes)
+        return shapes
+
+    def _check_index(self, shapes: dict[str, tuple[int, ...]]) -> None:
+        absent = sorted(self._weight_map().keys() - shapes.keys())
+        if absent:
+            raise Refused("WeightsIndexInvalid", f"names the tensor {absent[0][:80]!r}, which is in no shard")
+
+    def _check_tokenizer(self) -> None:
+        if not self._folder.exists("tokenizer.json"):
+            hint = "write it with transformers: `AutoTokenizer.from_pretrained(...).save_pretrained(folder)`"
+            raise Refused("TokenizerMissing", "missing: the converted model would answer nothing", hint)
+        self._folder.size("tokenizer.json")
+
+    def _template_file(self) -> str:
+        own = "chat_template.jinja"
+        return own if self._folder.exists(own) else "tokenizer_config.json"
+
+    def _chat_template(self) -> str | None:
+        if self._folder.exists("chat_template.jinja"):
+            return read_small(self._folder, "chat_template.jinja").decode(errors="replace")
+        if not self._folder.exists("tokenizer_config.json"):
+            return None
+        return _default_template(read_object(self._folder, "tokenizer_config.json").get("chat_template"))
+
+    def _files(self, weights: tuple[str, ...]) -> tuple[StoredFile, ...]:
+        index = () if WEIGHTS in weights else (INDEX,)
+        names = sorted(name for name in (*SMALL_FILES, *index, *weights) if self._folder.exists(name))
+        found = [self._findings.attempt(name, self._stored, name) for name in names]
+        return tuple(file for file in found if file is not None)
+
+    def _stored(self, name: str) -> StoredFile:
+        size = self._folder.size(name)
+        return StoredFile(path=name, digest=self._folder.digest(name), size=size)
+
+    def _warnings(self, config: dict[str, Any]) -> tuple[Problem, ...]:
+        tokenizer = (
+            read_object(self._folder, _MAY_NAME_CODE[1]) if self._folder.exists(_MAY_NAME_CODE[1]) else {}
+        )
+        message = "its auto_map names custom code, which is never run; the architecture's own code is used"
+        return tuple(
+            self._findings.problem(name, "CustomCodeIgnored", message)
+            for name, value in zip(_MAY_NAME_CODE, (config, tokenizer), strict=True)
+            if "auto_map" in value
+        )
+
+
+def _default_template(value: object) -> str | None:
+    """One template, or a list of named ones."""
+    if isinstance(value, list):
+        named = {entry.get("name"): entry.get("template") for entry in value if isinstance(entry, dict)}
+        value = named.get("default")
+    return value if isinstance(value, str) else None

@@ -1,0 +1,231 @@
+"""Every git process we start: which environment, which options, how long, how much it may say.
+
+git runs programs that configuration names, asks on terminals, follows redirects, and waits for ever. So no
+configuration but ours is read, nothing is asked, and each command has a limit of time, of output and of disk. Only the
+exit code decides; texts are for people, cleaned of control characters and of the token.
+Limit: a git whose reconciler was killed outright lives on until its own low-speed limit ends it; it can only fetch.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shlex
+import tempfile
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import IO, Any
+
+from reconciler.domain.errors import PermanentError
+from reconciler.domain.quoting import printable
+from reconciler.sources.git.process import Reader, watched
+
+# Seconds.
+LOCAL_TIME = 120.0
+POLL_TIME = 60.0
+FETCH_TIME = 1800.0
+OUTPUT = 16 << 20  # bytes
+MEMORY = 2 << 30  # bytes of each git process; deltas of weights of hundreds of megabytes need them
+
+OPTIONS = {
+    "core.hooksPath": os.devnull,
+    "core.fsmonitor": "false",
+    "core.bigFileThreshold": "1m",  # larger objects are streamed, so a small pack cannot fill the memory
+    "core.alternateRefsCommand": "",
+    "credential.helper": "",
+    "fetch.fsckObjects": "true",
+    "fetch.unpackLimit": "1",  # always one pack: a torn fetch leaves one temporary file, not a thousand
+    "fetch.recurseSubmodules": "false",
+    "gc.auto": "0",
+    "maintenance.auto": "false",
+    "http.followRedirects": "false",
+    "http.lowSpeedLimit": "1000",
+    "http.lowSpeedTime": "30",
+    "protocol.version": "2",
+    "submodule.recurse": "false",
+    "gpg.x509.program": "false",
+    "transfer.bundleURI": "false",
+}
+
+ENVIRONMENT = {
+    "GIT_CONFIG_NOSYSTEM": "1",
+    "GIT_CONFIG_GLOBAL": os.devnull,
+    "GIT_ATTR_NOSYSTEM": "1",
+    "GIT_TERMINAL_PROMPT": "0",
+    "GIT_ASKPASS": "",
+    "SSH_ASKPASS": "",
+    "GIT_NO_REPLACE_OBJECTS": "1",
+    "GIT_NO_LAZY_FETCH": "1",
+    "GIT_LFS_SKIP_SMUDGE": "1",
+    "GIT_OPTIONAL_LOCKS": "0",
+    "GIT_SSH_VARIANT": "ssh",
+    "HF_TOKEN": "",  # of others; it is in the environment that GitPython copies
+    "RECONCILER_GIT_TOKEN": "",  # it is given below, with the user
+}
+
+# What an operator says about TLS holds for us too; everything else that begins with GIT_ does not.
+_PASSED_ON = ("GIT_SSL_CAINFO", "GIT_SSL_CAPATH", "GIT_PROXY_SSL_CAINFO", "GIT_EXEC_PATH")
+
+# Reads two variables of the environment: the token stands in no argument and in no file of ours.
+_HELPER = '!f() { test "$1" = get && printf "username=%s\\npassword=%s\\n" "$RECONCILER_USER" "$RECONCILER_TOKEN"; }; f'
+
+_starting = threading.Lock()
+
+
+class GitFailed(Exception):
+    """A command ended with another code than 0. `complaint` is what git said last."""
+
+    def __init__(self, command: str, code: int, complaint: str) -> None:
+        super().__init__(f"git {command}: {complaint or f'exit code {code}'}")
+        self.code, self.complaint = code, complaint
+
+
+@dataclass(frozen=True, kw_only=True)
+class Credentials:
+    """All from the machine's own configuration, never from the repository. Paths are absolute, "" is none.
+
+    `gnupg` is a GNUPGHOME: a signature by any key in it counts. `realm` and `user` say to whom the token is given.
+    """
+
+    realm: str = ""
+    user: str = ""
+    token: str = ""
+    ssh_key: str = ""
+    known_hosts: str = ""
+    allowed_signers: str = ""
+    gnupg: str = ""
+
+    def __repr__(self) -> str:
+        return "Credentials(...)"
+
+
+class Command:
+    """Runs git on one git directory."""
+
+    def __init__(self, folder: str, credentials: Credentials, *, allow_file: bool = False) -> None:
+        self._folder = folder
+        self._credentials = credentials
+        self._protocols = "https:ssh:file" if allow_file else "https:ssh"
+
+    def at(self, folder: str) -> Command:
+        """The same, on another git directory."""
+        return Command(folder, self._credentials, allow_file=self._protocols.endswith("file"))
+
+    def text(self, *arguments: str, ok: tuple[int, ...] = (0,), seconds: float = LOCAL_TIME) -> str:
+        return self.run(*arguments, ok=ok, seconds=seconds)[1].decode("utf-8", "replace").strip()
+
+    def code(self, *arguments: str) -> int:
+        """For commands that answer with their exit code."""
+        return self.run(*arguments, ok=tuple(range(256)))[0]
+
+    def run(
+        self,
+        *arguments: str,
+        ok: tuple[int, ...] = (0,),
+        seconds: float = LOCAL_TIME,
+        limit: int = OUTPUT,
+        said: bytes = b"",
+        growing: tuple[str, int] | None = None,
+        sink: IO[bytes] | None = None,
+    ) -> tuple[int, bytes]:
+        """Exit code and stdout (or b"", when it goes to `sink`). `said` is its stdin; `growing` a folder and the bytes
+        it may grow to meanwhile.
+
+        Raises GitFailed for a code that is not `ok`, OutOfBounds, and TemporaryError when the time is over.
+        """
+        with tempfile.TemporaryDirectory(prefix="reconciler-git-") as home, tempfile.TemporaryFile() as stdin:
+            stdin.write(said)
+            stdin.seek(0)
+            process = self._start(arguments, home, stdin)
+            _bound_memory(process.proc.pid)
+            out = Reader(process.proc.stdout, limit, sink=sink)
+            complaint = watched(process.proc, out, arguments[0], seconds, growing)
+        code: int = process.proc.returncode
+        if code not in ok:
+            raise GitFailed(arguments[0], code, self._clean(complaint))
+        return code, bytes(out.held)
+
+    def _start(self, arguments: tuple[str, ...], home: str, stdin: IO[bytes]) -> Any:
+        options = [part for name, held in self._options().items() for part in ("-c", f"{name}={held}")]
+        if self._credentials.token and self._credentials.realm:  # a proxy that asks gets nothing
+            options += ["-c", f"credential.{self._credentials.realm}.helper={_HELPER}"]
+        command = ["git", f"--git-dir={self._folder}", "--literal-pathspecs", *options, *arguments]
+        with _starting, _without_git_variables() as passed_on:
+            return _git().execute(
+                command,
+                as_process=True,
+                istream=stdin,
+                env={**passed_on, **self._environment(home)},
+                shell=False,
+                start_new_session=os.name != "nt",
+            )
+
+    def _options(self) -> dict[str, str]:
+        """A signature of a kind for which the operator named no keys is judged by `false`: it never holds."""
+        gpg = {} if self._credentials.gnupg else {"gpg.program": "false"}
+        signers = self._credentials.allowed_signers
+        return OPTIONS | gpg | ({"gpg.ssh.allowedSignersFile": signers} if signers else {})
+
+    def _environment(self, home: str) -> dict[str, str]:
+        where = dict.fromkeys(("HOME", "USERPROFILE", "XDG_CONFIG_HOME"), home)
+        known = {
+            "GIT_ALLOW_PROTOCOL": self._protocols,
+            "GIT_SSH_COMMAND": ssh_command(self._credentials),
+            "GNUPGHOME": self._credentials.gnupg or home,
+            "RECONCILER_USER": self._credentials.user,
+            "RECONCILER_TOKEN": self._credentials.token,
+        }
+        return {**ENVIRONMENT, **where, **known}
+
+    def _clean(self, said: bytes) -> str:
+        """The last line that says something, fit to be shown."""
+        lines = said.decode("utf-8", "replace").splitlines()
+        told = [line for line in lines if line.startswith(("fatal:", "error:"))] or lines
+        last = next((line for line in reversed(told) if line.strip()), "")
+        token = self._credentials.token
+        return printable((last.replace(token, "***") if token else last).strip()[:300])
+
+
+def ssh_command(credentials: Credentials) -> str:
+    """git gives this line to a shell."""
+    parts = ["ssh", "-F", "none", "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=yes"]
+    parts += ["-o", "ConnectTimeout=20", "-o", "ServerAliveInterval=15", "-o", "ServerAliveCountMax=3"]
+    parts += ["-o", "ForwardAgent=no", "-o", "ClearAllForwardings=yes", "-o", "PermitLocalCommand=no"]
+    if credentials.ssh_key:
+        parts += ["-o", "IdentitiesOnly=yes", "-i", credentials.ssh_key]
+    if credentials.known_hosts:
+        parts += ["-o", f"UserKnownHostsFile={credentials.known_hosts}", "-o", "GlobalKnownHostsFile=none"]
+    return shlex.join(parts)
+
+
+def _bound_memory(pid: int) -> None:
+    """Some hundred bytes of deltas stand for a terabyte, and git holds in memory what they come to. What it starts
+    later is bound too; elsewhere than on Linux nobody can be bound from outside."""
+    try:
+        from resource import RLIMIT_DATA, prlimit
+    except ImportError:
+        return
+    with contextlib.suppress(OSError):  # it has ended already
+        prlimit(pid, RLIMIT_DATA, (MEMORY, MEMORY))
+
+
+def _git() -> Any:
+    try:
+        from git.cmd import Git  # a fifth of a second: only who follows a repository pays it
+    except ImportError as error:  # GitPython looks for git when it is imported
+        raise PermanentError(
+            f"git cannot be run: {error}".splitlines()[0], hint="install git", code="GitMissing"
+        ) from None
+    return Git()
+
+
+@contextlib.contextmanager
+def _without_git_variables() -> Iterator[dict[str, str]]:
+    """GitPython copies our environment. Set from outside, GIT_DIR, GIT_CONFIG_COUNT or GIT_TRACE would rule git; and
+    unlike others they cannot be neutralised by an empty value."""
+    held = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith("GIT_")}
+    try:
+        yield {name: held[name] for name in _PASSED_ON if name in held}
+    finally:
+        os.environ.update(held)

@@ -1,0 +1,110 @@
+"""Model folders that are kept in git, as plain files: Olive reads files. One folder per tree, named after its sha1, so
+it is written once, at once, and never changed; only the files directly in it, because a model folder has no others.
+
+A name from a foreign tree becomes a name on this disk, so it is checked here even though git's own check came first.
+"""
+
+from __future__ import annotations
+
+import os
+
+from reconciler.domain.quoting import shown
+from reconciler.host import durable
+from reconciler.manifests.paths import PathRefused
+from reconciler.sources.git.command import Command
+from reconciler.sources.git.tree import FILE, FOLDER, LINK, REPOSITORY, Entry, Tree
+
+MOST_FILES = 1000
+LARGEST_FOLDER = 32 << 30  # bytes
+_DEVICES = {"con", "prn", "aux", "nul", *(f"{name}{n}" for name in ("com", "lpt") for n in range(1, 10))}
+
+
+class Exports:
+    """`folder` is where they are put; the caller holds the mirror's lock."""
+
+    def __init__(self, folder: str, git: Command) -> None:
+        self.folder = folder
+        self._git = git
+        self.used: set[str] = set()
+
+    def export(self, tree: Tree, source: Entry) -> str:
+        """The folder on disk. Raises PathRefused for a tree that has no business there."""
+        final = os.path.join(self.folder, source.object)
+        self.used.add(source.object)
+        files = _checked(tree.children(source))
+        if _holds(final, files):
+            return final
+        staged = os.path.join(self.folder, "staging", source.object)
+        durable.make_folder(staged)
+        for file in files:
+            self._write(file, os.path.join(staged, file.name))
+        if os.path.lexists(final):  # somebody changed it
+            durable.free(durable.unname(final, os.path.join(self.folder, "trash")))
+        durable.publish(staged, final)
+        return final
+
+    def sweep(self) -> None:
+        """Leftovers of a killed export."""
+        for name in ("staging", "trash"):
+            folder = os.path.join(self.folder, name)
+            if os.path.isdir(folder):
+                durable.empty(folder)
+
+    def forget_others(self) -> None:
+        """Free what the last read did not ask for; nothing behind a link, which may be another's."""
+        if os.path.islink(self.folder):
+            return
+        for name in os.listdir(self.folder) if os.path.isdir(self.folder) else ():
+            if len(name) == 40 and name not in self.used:
+                durable.free(
+                    durable.unname(os.path.join(self.folder, name), os.path.join(self.folder, "trash"))
+                )
+
+    def _write(self, file: Entry, path: str) -> None:
+        """Straight into the file: weights do not go through our memory."""
+        with durable.staged_file(path) as written:
+            self._git.run("cat-file", "blob", file.object, limit=file.size, sink=written, seconds=3600.0)
+
+
+def _checked(entries: tuple[Entry, ...]) -> tuple[Entry, ...]:
+    """The plain files of a model folder; folders in it are left out."""
+    for entry in entries:
+        if entry.kind == LINK:
+            raise PathRefused(
+                "SymlinkRefused", f"expected plain files, but {shown(entry.name)} is a symbolic link"
+            )
+        if entry.kind == REPOSITORY:
+            message = f"expected plain files, but {shown(entry.name)} is another repository (a submodule)"
+            raise PathRefused("NestedRepository", message)
+    files = tuple(entry for entry in entries if entry.kind != FOLDER)
+    for file in files:
+        if file.kind != FILE or not _portable(file.name):
+            raise PathRefused("FileName", f"expected a plain file name, got {shown(file.name)}")
+    if len({file.name.casefold() for file in files}) < len(files):
+        raise PathRefused("FileName", "expected file names that differ by more than upper and lower case")
+    if len(files) > MOST_FILES or sum(file.size for file in files) > LARGEST_FOLDER:
+        raise PathRefused(
+            "FolderTooLarge", f"expected at most {MOST_FILES} files of {LARGEST_FOLDER >> 30} GiB together"
+        )
+    return files
+
+
+def _portable(name: str) -> bool:
+    """Means the same file, directly in its folder, on every system."""
+    return (
+        name not in (".", "..")
+        and name.isprintable()
+        and not set(name) & set('/\\:*?"<>|')
+        and not name.endswith((".", " "))
+        and name.partition(".")[0].casefold() not in _DEVICES
+    )
+
+
+def _holds(folder: str, files: tuple[Entry, ...]) -> bool:
+    """By names and sizes. The bytes are read-only, and what a folder digests to is looked at by whoever uses it."""
+    try:
+        with os.scandir(folder) as entries:
+            held = {entry.name: entry.stat(follow_symlinks=False).st_size for entry in entries}
+    except FileNotFoundError:
+        return False
+    return held == {file.name: file.size for file in files}

@@ -1,0 +1,177 @@
+"""A commit as `diff` reads it: manifests, templates and model folders, straight from objects.
+
+What is not in the commit cannot be looked at: a folder outside the repository, or one that the repository ignores,
+is neither right nor wrong here, so it is `unknown`. The disk is never asked, for a manifest of a stranger would learn
+from the answer what exists there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+from collections.abc import Iterator
+from hashlib import sha256
+from typing import IO
+
+from reconciler.domain import digest
+from reconciler.domain.hub import LOCK_NAME, HubSource
+from reconciler.domain.source_model import SourceAdapter, SourceModel
+from reconciler.manifests.parsed import Inputs, Parsed, Place
+from reconciler.manifests.paths import inside
+from reconciler.sources.folder.adapter import look_at_adapter
+from reconciler.sources.folder.files import Folder, Refused
+from reconciler.sources.folder.model import look_at_source
+from reconciler.sources.folder.special_tokens import special_tokens
+from reconciler.sources.git.manifests import GitDisk, read_manifests
+from reconciler.sources.git.objects import ObjectTree
+from reconciler.sources.git.tree import FILE, FOLDER, LINK, MISSING, Entry
+from reconciler.sources.hub.cache import Shelved
+from reconciler.sources.manifests import interpret
+
+# Where the repository is thought to lie: a name that no folder of a machine has.
+CHECKOUT = os.path.join(os.sep, "git:")
+
+SMALL = 1 << 20  # bytes: read at once, by the process that runs already
+_LFS = b"version https://git-lfs.github.com/spec/"
+
+
+def read_commit(tree: ObjectTree, path: str, roots: tuple[str, ...] = ()) -> Parsed:
+    """What a commit declares. `roots` are folders that the operator of the machines allows, by absolute path."""
+    found, folder = read_manifests(tree, path)
+    inputs = Inputs(
+        base=os.path.normpath(os.path.join(CHECKOUT, folder)),
+        prefix=folder,
+        roots=(CHECKOUT, *roots),
+        manifests={name: digest.of_bytes(data) for name, data in found.files.items()},
+    )
+    return interpret(found, inputs, ObjectDisk(tree, CHECKOUT, None), None)
+
+
+class ObjectDisk(GitDisk):
+    def place(self, path: str) -> Place:
+        if not inside(path, CHECKOUT):
+            self.places[path] = Place(path=path, kind="unknown")
+            return self.places[path]
+        place = super().place(path)
+        may_be_elsewhere = place.kind == "missing" and os.path.basename(path) != LOCK_NAME
+        return Place(path=path, kind="unknown") if may_be_elsewhere else place
+
+    def read(self, path: str) -> bytes | None:
+        return super().read(path) if inside(path, CHECKOUT) else None
+
+    def _folder(self, path: str, entry: Entry) -> str:
+        return path
+
+
+class InCommit:
+    """Model and adapter folders of one commit, as a resolver asks for them."""
+
+    def __init__(self, tree: ObjectTree, *, exact: bool, seen: dict[str, SourceModel]) -> None:
+        self._tree, self._exact, self._seen = tree, exact, seen
+
+    def source(self, path: str) -> SourceModel:
+        entry = self._entry(path)
+        if entry is None:
+            return SourceModel(path=path, digest=f"unknown:{path}", known=False)
+        if entry.object not in self._seen:
+            self._seen[entry.object] = self._source(path, entry)
+        return self._seen[entry.object]
+
+    def adapter(self, path: str) -> SourceAdapter:
+        entry = self._entry(path)
+        if entry is None:
+            return SourceAdapter(path=path, digest=f"unknown:{path}")
+        return look_at_adapter(GitFolder(path, self._tree, entry, exact=self._exact))
+
+    def special_tokens(self, path: str) -> frozenset[str] | None:
+        entry = self._entry(path)
+        return special_tokens(GitFolder(path, self._tree, entry, exact=False)) if entry else None
+
+    def hub(self, source: HubSource) -> Shelved:
+        """A commit pins it and nobody asks the hub: it is new to every machine."""
+        return Shelved(model=None, missing=source.size)
+
+    def file(self, folder: str, name: str, limit: int) -> bytes | None:
+        """A small file of a model folder, if it is there."""
+        entry = self._entry(folder)
+        found = GitFolder(folder, self._tree, entry, exact=False).entry(name) if entry else None
+        if found is None or found.kind != FILE or found.size > limit:
+            return None
+        return self._tree.read([found])[found.object]
+
+    def tree_of(self, path: str) -> str:
+        """The name of the tree that a folder is, "" where nobody can look."""
+        entry = self._entry(path)
+        return entry.object if entry else ""
+
+    def _source(self, path: str, entry: Entry) -> SourceModel:
+        folder = GitFolder(path, self._tree, entry, exact=self._exact)
+        if folder.has_pointers():
+            return SourceModel(path=path, digest=f"git:{entry.object}", known=False)
+        return look_at_source(folder)
+
+    def _entry(self, path: str) -> Entry | None:
+        if not inside(path, CHECKOUT):
+            return None
+        entry = self._tree.at(os.path.relpath(path, CHECKOUT).replace(os.sep, "/"))
+        return entry if entry.kind == FOLDER else None
+
+
+class GitFolder(Folder):
+    """With `exact` a file has the digest of its bytes; without, the name of its object will do: it costs nothing, and
+    is equal where the bytes are."""
+
+    def __init__(self, path: str, tree: ObjectTree, entry: Entry, *, exact: bool) -> None:
+        super().__init__(path)
+        self._tree, self._exact = tree, exact
+        self._files = {one.name: one for one in tree.children(entry)}
+
+    def entry(self, name: str) -> Entry:
+        return self._files.get(name, Entry(name=name, kind=MISSING))
+
+    def is_there(self) -> bool:
+        return True
+
+    def why_closed(self) -> str:
+        return ""
+
+    def names(self) -> list[str]:
+        return sorted(self._files)
+
+    def exists(self, name: str) -> bool:
+        return name in self._files
+
+    def size(self, name: str) -> int:
+        entry = self.entry(name)
+        if entry.kind == LINK:
+            raise Refused(
+                "LinkLeadsOut", "a symbolic link, which is not followed in git", "put the file itself there"
+            )
+        if entry.kind != FILE:
+            raise Refused("NotAFile", "expected a regular file")
+        return entry.size
+
+    @contextlib.contextmanager
+    def opened(self, name: str) -> Iterator[IO[bytes]]:
+        entry = self.entry(name)
+        if entry.size <= SMALL:
+            yield io.BytesIO(self._tree.read([entry])[entry.object])
+            return
+        with self._tree.opened(entry) as file:
+            yield file
+
+    def digest(self, name: str) -> str:
+        if not self._exact:
+            return f"git:{self.entry(name).object}"
+        hashed = sha256()
+        with self.opened(name) as file:
+            while chunk := file.read(1 << 20):
+                hashed.update(chunk)
+        return f"sha256:{hashed.hexdigest()}"
+
+    def has_pointers(self) -> bool:
+        """git-lfs keeps the files elsewhere: here is only what they hash to."""
+        small = [one for one in self._files.values() if one.kind == FILE and 0 < one.size < 1024]
+        held = self._tree.read(one for one in small if one.name.endswith((".safetensors", ".json")))
+        return any(data.startswith(_LFS) for data in held.values())

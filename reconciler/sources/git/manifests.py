@@ -1,0 +1,164 @@
+"""The manifests of one commit, and what they name: the same rules, limits and problems as for a folder on disk
+(`sources.manifests`), asked of git objects.
+
+The repository is thought of as a folder on this disk, below which nothing is: paths in manifests are judged there by
+the same code, and then looked up in the tree.
+"""
+
+from __future__ import annotations
+
+import os
+
+from reconciler.domain import digest
+from reconciler.domain.errors import Problem
+from reconciler.domain.quoting import shown
+from reconciler.manifests.parsed import Place
+from reconciler.manifests.paths import PathRefused, inside
+from reconciler.sources.git.export import Exports
+from reconciler.sources.git.process import OutOfBounds
+from reconciler.sources.git.tree import FILE, FOLDER, LINK, MISSING, REPOSITORY, Entry, Tree
+from reconciler.sources.manifests import ENDINGS, MAX_BYTES, MAX_FILES, Disk, Found, limit_of, refused
+
+MOST_BYTES = 64 << 20
+
+
+def read_manifests(tree: Tree, path: str) -> tuple[Found, str]:
+    """Every manifest at `path` (a folder or one file), and the folder that they are in."""
+    top = tree.at(path)
+    if top.kind == FILE:
+        folder, _, name = path.rpartition("/")
+        return _read(tree, folder, [Entry(name=name, kind=FILE, object=top.object, size=top.size)]), folder
+    if top.kind != FOLDER:
+        return Found(files={}, problems=(_no_folder(path, top),)), path
+    try:
+        visible = [entry for entry in tree.below(top) if not _hidden(entry.name)]
+    except OutOfBounds:
+        message = f"expected at most {MAX_FILES:,} manifests, got more paths than can be listed"
+        return Found(files={}, problems=(refused(path, "", "TooManyFiles", message),)), path
+    return _read(tree, path, visible), path
+
+
+def _read(tree: Tree, folder: str, entries: list[Entry]) -> Found:
+    problems: list[Problem] = []
+    wanted: list[Entry] = []
+    for entry in entries:
+        problem = _refusal(tree, folder, entry)
+        if problem is not None:
+            problems.append(problem)
+        elif entry.name.endswith(ENDINGS) and entry.kind == FILE:
+            wanted.append(entry)
+    if len(wanted) > MAX_FILES:
+        problems.append(refused(folder, "", "TooManyFiles", f"expected at most {MAX_FILES:,} manifests"))
+        del wanted[MAX_FILES:]
+    if sum(entry.size for entry in wanted) > MOST_BYTES:
+        message = f"expected at most {MOST_BYTES >> 20} MiB of manifests together"
+        problems.append(refused(folder, "", "ManifestsTooLarge", message))
+        wanted.clear()
+    bytes_of = tree.read(wanted)
+    return Found(files={entry.name: bytes_of[entry.object] for entry in wanted}, problems=tuple(problems))
+
+
+def _no_folder(path: str, found: Entry) -> Problem:
+    """A problem like others, because the next commit may bring it back."""
+    said = "it is a symbolic link" if found.kind == LINK else "there is none"
+    message = f"expected a folder of this name in the repository, but {said}"
+    return refused("", path, "PathMissing", message, "--path is relative to the top of the repository")
+
+
+def _refusal(tree: Tree, folder: str, entry: Entry) -> Problem | None:
+    if entry.kind == REPOSITORY:
+        message = "expected a folder of this repository, got another repository (a submodule)"
+        return refused(folder, entry.name, "NestedRepository", message)
+    if entry.kind == LINK:
+        return _link_refusal(tree, folder, entry)
+    if not entry.name.endswith(ENDINGS):
+        return None
+    if not entry.name.isprintable():
+        return refused(folder, entry.name, "FileName", "expected a printable file name")
+    if entry.size > MAX_BYTES:
+        message = f"expected at most {MAX_BYTES // 1024} KiB, got {entry.size:,} bytes"
+        return refused(folder, entry.name, "FileTooLarge", message)
+    return None
+
+
+def _link_refusal(tree: Tree, folder: str, entry: Entry) -> Problem | None:
+    """A link to a plain file that is no manifest is nobody's business; any other could hide manifests."""
+    if entry.name.endswith(ENDINGS):
+        message = "expected a file, got a symbolic link"
+        return refused(folder, entry.name, "SymlinkRefused", message, "put the file itself here")
+    if tree.leads_to(entry, f"{folder}/{entry.name}".strip("/")).kind != FILE:
+        message = "expected a folder, got a symbolic link"
+        return refused(folder, entry.name, "SymlinkRefused", message, "put the manifests in this folder")
+    return None
+
+
+def _may_be_template(entry: Entry) -> bool:
+    return entry.kind == FILE and entry.size <= MAX_BYTES and not entry.name.endswith(ENDINGS)
+
+
+def _hidden(name: str) -> bool:
+    return any(part.startswith(".") for part in name.split("/"))
+
+
+class GitDisk(Disk):
+    """`checkout` is where the repository would lie if it were a folder. Model folders that manifests name are exported
+    when they are asked for, and a place is then where the files are."""
+
+    def __init__(self, tree: Tree, checkout: str, exports: Exports | None) -> None:
+        super().__init__()
+        self._tree, self._checkout, self._exports = tree, checkout, exports
+        self._bytes: dict[str, bytes] = {}  # by object
+
+    def place(self, path: str) -> Place:
+        if not inside(path, self._checkout):
+            return super().place(path)
+        self.places[path] = self._place(path)
+        return self.places[path]
+
+    def same(self, path: str, place: Place) -> bool:
+        try:
+            return super().same(path, place)
+        except PathRefused:  # a link has come there: whoever parses again says so
+            return False
+
+    def read(self, path: str) -> bytes | None:
+        if not inside(path, self._checkout):
+            return super().read(path)
+        entry = self._tree.at(self._inner(path))
+        if entry.kind != FILE or entry.size > limit_of(path):
+            self.templates[path] = None
+            return None
+        data = self._bytes_of(entry, os.path.dirname(self._inner(path)))
+        self.templates[path] = digest.of_bytes(data)
+        return data
+
+    def _bytes_of(self, entry: Entry, folder: str) -> bytes:
+        """Where one template lies there are more: one git process reads them all."""
+        if entry.object not in self._bytes:
+            beside = [one for one in self._tree.children(self._tree.at(folder)) if _may_be_template(one)]
+            few = sum(one.size for one in beside) <= MOST_BYTES
+            self._bytes |= self._tree.read([entry, *(beside if few else ())])
+        return self._bytes[entry.object]
+
+    def _place(self, path: str) -> Place:
+        entry = self._tree.at(self._inner(path))
+        if entry.kind == LINK:
+            message = f"expected a file or folder, but {shown(entry.name)} is a symbolic link"
+            raise PathRefused("SymlinkRefused", message, "put the file itself there")
+        if entry.kind == REPOSITORY:
+            message = (
+                f"expected a folder of this repository, but {shown(entry.name)} is another one (a submodule)"
+            )
+            raise PathRefused("NestedRepository", message)
+        if entry.kind == FOLDER:
+            return Place(path=self._folder(path, entry), kind="folder")
+        return Place(path=path, kind="missing" if entry.kind == MISSING else "file")
+
+    def _folder(self, path: str, entry: Entry) -> str:
+        """Where the files of a model folder can be read."""
+        assert self._exports is not None, "whoever has no exports says himself where folders are"
+        return self._exports.export(self._tree, entry)
+
+    def _inner(self, path: str) -> str:
+        relative = os.path.relpath(path, self._checkout).replace(os.sep, "/")
+        return "" if relative == "." else relative

@@ -1,0 +1,186 @@
+"""Our own bare copy of the branches we follow: fetched, healed and asked, never checked out.
+
+Each followed branch has two refs of ours in it: `fetched` is what the server last said, `accepted` what passed all
+checks and was applied. The records say the same about `accepted`; the ref keeps its objects, and survives their loss.
+A first fetch is shallow. Later ones bring every commit since, so whether a commit descends from the accepted one can
+always be told; where the accepted commit is not in the mirror any more, the whole history is fetched to find it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+
+from reconciler.domain import digest
+from reconciler.domain.errors import PermanentError, TemporaryError
+from reconciler.host import durable
+from reconciler.sources.git.address import Remote
+from reconciler.sources.git.command import FETCH_TIME, POLL_TIME, Command, GitFailed
+
+LARGEST_FETCH = 8 << 30  # bytes
+MOST_PACKS = 50  # more make every look-up slow
+
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+
+
+class Unreachable(TemporaryError):
+    """The server did not answer, or not to us."""
+
+    code = "GitUnreachable"
+
+
+class CommitRefused(PermanentError):
+    """The server offers a commit that we do not follow."""
+
+    code = "CommitRefused"
+
+
+class MirrorBroken(Exception):
+    """The mirror itself cannot be read: it is cloned anew."""
+
+
+class Mirror:
+    """The caller holds the mirror's lock."""
+
+    def __init__(self, folder: str, remote: Remote, command: Command) -> None:
+        self.folder = folder
+        self._remote = remote
+        self._git = command
+        name = digest.of_bytes(f"{remote.url}\n{remote.branch}".encode()).removeprefix("sha256:")[:16]
+        self._fetched, self._accepted = (f"refs/reconciler/{name}/{ref}" for ref in ("fetched", "accepted"))
+
+    @property
+    def git(self) -> Command:
+        return self._git
+
+    def open(self, staging: str) -> None:
+        """Make it if there is none, and remove what a killed git left: its locks would block every later fetch, and
+        nothing else ever removes its half-written packs."""
+        if not os.path.isfile(os.path.join(self.folder, "HEAD")) or not self._is_repository():
+            self._create(staging)
+        for folder, _, names in os.walk(self.folder):
+            for name in names:
+                if name.endswith(".lock") or name.startswith(("tmp_", ".tmp-")):
+                    durable.remove_file(os.path.join(folder, name))
+
+    def _is_repository(self) -> bool:
+        """Whether git takes it for one: with a torn `config` every call fails, also those that ask the server."""
+        return self._git.code("rev-parse", "--git-dir") == 0
+
+    def replace(self, staging: str, tip: str, accepted: str) -> str:
+        """Clone anew beside, then swap: until the new one is whole, the torn one may still answer."""
+        folder = os.path.join(staging, f"anew-{os.urandom(4).hex()}")
+        beside = Mirror(folder, self._remote, self._git.at(folder))
+        beside.open(staging)
+        commit = beside.fetch(tip, accepted)
+        torn = durable.unname(self.folder, staging)
+        durable.publish(folder, self.folder)
+        durable.free(torn)
+        return commit
+
+    def poll(self) -> str:
+        """The commit that the server's branch names now: one small question, no objects."""
+        ref = f"refs/heads/{self._remote.branch}"
+        try:
+            _, answer = self._git.run(
+                "ls-remote", "--quiet", "--", self._remote.url, ref, seconds=POLL_TIME, limit=1 << 20
+            )
+        except GitFailed as failed:
+            raise _unreachable(self._remote, failed.complaint) from None
+        for line in answer.decode("utf-8", "replace").splitlines():
+            commit, _, name = line.partition("\t")
+            if name == ref and _COMMIT.fullmatch(commit):
+                return commit
+        message = f"{self._remote.url} has no branch {self._remote.branch}"
+        raise CommitRefused(message, hint="was it deleted, or is the repository empty?", code="BranchMissing")
+
+    def fetch(self, tip: str, accepted: str) -> str:
+        """Bring the branch here, if it moved. Returns its commit, which may be newer than `tip`."""
+        if self._ref(self._fetched) == tip and all(map(self.has, {tip, accepted or tip})):
+            return tip
+        limit = _pack_bytes(self.folder) + LARGEST_FETCH
+        try:
+            self._git.run(
+                *("fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules"),
+                *("--no-auto-maintenance", "--no-filter", *self._depth(tip, accepted), "--"),
+                *(self._remote.url, f"+refs/heads/{self._remote.branch}:{self._fetched}"),
+                seconds=FETCH_TIME,
+                growing=(os.path.join(self.folder, "objects", "pack"), limit),
+            )
+        except GitFailed as failed:
+            # The server has just answered `poll`, so it may as well be our mirror that is torn.
+            raise MirrorBroken(failed.complaint) from None
+        # git flushes no name of a pack. The records soon call the commit accepted, and a machine whose server is away
+        # goes on with that. The refs may go: they are fetched again.
+        durable.flush_below(os.path.join(self.folder, "objects"))
+        return self._ref(self._fetched)
+
+    def has(self, commit: str) -> bool:
+        return self._git.code("cat-file", "-e", f"{commit}^{{tree}}") == 0
+
+    def accepted(self) -> str:
+        return self._ref(self._accepted)
+
+    def accept(self, commit: str) -> None:
+        if self.accepted() != commit:
+            self._git.run("update-ref", self._accepted, commit)
+
+    def descends(self, commit: str, ancestor: str) -> bool:
+        """Told apart from "cannot be told", which is an error and never a no."""
+        if commit == ancestor:
+            return True
+        if not self.has(ancestor):
+            return False  # the whole history was fetched, and it is not in there
+        code = self._git.code("merge-base", "--is-ancestor", ancestor, commit)
+        if code not in (0, 1):
+            raise MirrorBroken(f"git merge-base ended with {code}")
+        return code == 0
+
+    def unsigned(self, commit: str, accepted: str) -> str:
+        """The first commit whose signature does not hold, or "". Only the exit code counts: git prints `Good "git"
+        signature` for keys that nobody allowed. `all` means all since the accepted one."""
+        if self._remote.verify == "none":
+            return ""
+        commits = [commit]
+        if self._remote.verify == "all" and accepted and accepted != commit:
+            listed = self._git.text("rev-list", "--max-count=100000", commit, f"^{accepted}")
+            commits = list(dict.fromkeys([commit, *listed.split()]))
+        return next((one for one in commits if self._git.code("verify-commit", one) != 0), "")
+
+    def tidy(self) -> None:
+        """One pack per fetch adds up."""
+        packs = os.path.join(self.folder, "objects", "pack")
+        if sum(name.endswith(".pack") for name in os.listdir(packs)) > MOST_PACKS:
+            self._git.run("gc", "--quiet", "--prune=now", seconds=FETCH_TIME)
+
+    def _depth(self, tip: str, accepted: str) -> tuple[str, ...]:
+        """Shallow only into an empty mirror: elsewhere it would cut off history that another branch relies on."""
+        if _pack_bytes(self.folder) == 0:
+            return ("--depth=1",) if accepted in ("", tip) else ()
+        shallow = os.path.isfile(os.path.join(self.folder, "shallow"))
+        return ("--unshallow",) if shallow and accepted and not self.has(accepted) else ()
+
+    def _ref(self, name: str) -> str:
+        code, commit = self._git.run("rev-parse", "--verify", "--quiet", name, ok=(0, 1, 128))
+        return commit.decode("ascii", "replace").strip() if code == 0 else ""
+
+    def _create(self, staging: str) -> None:
+        """Beside, then named: half a mirror never has the name."""
+        durable.make_folder(staging)
+        beside = os.path.join(staging, f"mirror-{os.urandom(4).hex()}")
+        self._git.at(beside).run("init", "--quiet", "--bare", "--template=", "--object-format=sha1")
+        if os.path.lexists(self.folder):
+            durable.free(durable.unname(self.folder, staging))
+        durable.publish(beside, self.folder)
+
+
+def _unreachable(remote: Remote, complaint: str) -> Unreachable:
+    return Unreachable(f"{remote.url} cannot be read: {complaint or 'git ended without a word'}")
+
+
+def _pack_bytes(folder: str) -> int:
+    packs = os.path.join(folder, "objects", "pack")
+    if not os.path.isdir(packs):
+        return 0
+    with os.scandir(packs) as entries:
+        return sum(entry.stat().st_size for entry in entries)

@@ -1,0 +1,221 @@
+"""Manifests from a branch of a git repository, read from our own mirror.
+
+The server is asked for the branch's commit; objects come only when it moved. A commit is followed when it descends from
+the one that was accepted before, and is signed as the operator wants. Any other is refused, and the accepted one stays
+what this machine follows, with a problem beside it. A server that does not answer is a warning: `Stale`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from reconciler.domain import digest
+from reconciler.domain.errors import LockHeld, PermanentError, Problem, TemporaryError
+from reconciler.domain.layout import Layout
+from reconciler.host import durable
+from reconciler.host.lock import hold
+from reconciler.manifests.parsed import Inputs, Parsed
+from reconciler.sources.git.address import Remote, realm
+from reconciler.sources.git.command import Command, Credentials, GitFailed
+from reconciler.sources.git.export import Exports
+from reconciler.sources.git.manifests import GitDisk, read_manifests
+from reconciler.sources.git.mirror import CommitRefused, Mirror, MirrorBroken, Unreachable
+from reconciler.sources.git.tree import Tree
+from reconciler.sources.manifests import interpret
+
+T = TypeVar("T")
+
+__all__ = ["STALE", "Credentials", "Followed", "alone", "follow", "stands"]
+
+STALE = "Stale"  # the code of the warning that the server did not answer
+LOCK_PATIENCE = 60.0  # seconds: another reconciler may be fetching
+
+
+@dataclass(frozen=True, kw_only=True)
+class Followed:
+    """`commit` passed all checks, and `parsed` is what it declares."""
+
+    commit: str
+    parsed: Parsed
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Choice:
+    """Which commit to read, and what to say about it."""
+
+    commit: str
+    problems: tuple[Problem, ...] = ()
+    warnings: tuple[Problem, ...] = ()
+
+
+def follow(
+    remote: Remote,
+    layout: Layout,
+    *,
+    credentials: Credentials,
+    accepted: str,
+    accept: bool,
+    allowed_roots: tuple[str, ...] = (),
+) -> Followed:
+    """What the branch declares now. `accepted` is the commit that was accepted last, "" before the first.
+
+    With `accept` the caller is going to apply it: then the mirror keeps it, and frees what only others needed.
+    Raises what went wrong when there is no accepted commit to go on with.
+    """
+    sources = layout.at("sources")
+    with alone(sources):
+        following = _Following(remote, layout, credentials, allowed_roots)
+        choice = following.choose(accepted)
+        parsed = following.read(choice.commit)
+        if accept:
+            following.accept(choice.commit)
+    parsed = replace(
+        parsed,
+        revision=f"{remote.branch}@sha1:{choice.commit}",
+        problems=(*choice.problems, *parsed.problems),
+        warnings=(*choice.warnings, *parsed.warnings),
+    )
+    return Followed(commit=choice.commit, parsed=parsed)
+
+
+def stands(remote: Remote, layout: Layout, credentials: Credentials, commit: str) -> bool:
+    """Whether the branch names that commit still and its signature holds: one question to the server. Nothing is
+    written, so no lock is taken. Raises as `follow` does."""
+    mirror = Mirror(layout.at("mirror.git"), remote, _command(remote, layout, credentials))
+    return mirror.poll() == commit and not mirror.unsigned(commit, commit)
+
+
+def _command(remote: Remote, layout: Layout, credentials: Credentials) -> Command:
+    server, user = realm(remote.url)
+    known = replace(credentials, realm=server, user=user)
+    return Command(layout.at("mirror.git"), known, allow_file=remote.allow_file)
+
+
+class _Following:
+    """The steps of one look at one branch. The mirror's lock is held."""
+
+    def __init__(
+        self, remote: Remote, layout: Layout, credentials: Credentials, roots: tuple[str, ...]
+    ) -> None:
+        self._remote = remote
+        self._sources = layout.at("sources")
+        self._staging = os.path.join(self._sources, "staging")
+        self._roots = tuple(os.path.realpath(root) for root in roots)
+        self._git = _command(remote, layout, credentials)
+        self._exports = Exports(self._sources, self._git)
+        self._exports.sweep()
+        self._mirror = Mirror(layout.at("mirror.git"), remote, self._git)
+        self._mirror.open(self._staging)
+
+    def choose(self, accepted: str) -> _Choice:
+        accepted = accepted or self._mirror.accepted()
+        try:
+            return _Choice(commit=self._newest(accepted))
+        except (PermanentError, TemporaryError) as error:
+            self._check_last(accepted, error)
+            return self._going_on(accepted, error)
+
+    def read(self, commit: str) -> Parsed:
+        """What the commit declares, by the parser that reads folders too."""
+
+        def read() -> Parsed:
+            self._exports.used.clear()
+            tree = Tree(self._git, commit)
+            found, folder = read_manifests(tree, self._remote.path)
+            inputs = Inputs(
+                base=os.path.normpath(os.path.join(self._sources, folder)),
+                prefix=folder,
+                roots=(self._sources, *self._roots),
+                manifests={name: digest.of_bytes(data) for name, data in found.files.items()},
+            )
+            disk = GitDisk(tree, self._sources, self._exports)
+            return interpret(found, inputs, disk, os.path.join(self._sources, "parsed.json"))
+
+        return self._healed(read, commit, commit)
+
+    def accept(self, commit: str) -> None:
+        with contextlib.suppress(
+            GitFailed, TemporaryError
+        ):  # the records know it; this only keeps its objects
+            self._mirror.accept(commit)
+            self._mirror.tidy()
+        self._exports.forget_others()
+
+    def _newest(self, accepted: str) -> str:
+        """The branch's commit, if it may be followed."""
+        tip = self._mirror.poll()
+        commit = self._healed(lambda: self._mirror.fetch(tip, accepted), tip, accepted)
+        if accepted and not self._remote.allow_rewind and not self._mirror.descends(commit, accepted):
+            message = (
+                f"{commit} does not descend from {accepted}, which was accepted before: history was rewritten"
+            )
+            hint = "if that was meant, pass --allow-rewind once"
+            raise CommitRefused(message, hint=hint, code="HistoryRewritten")
+        self._check_signatures(commit, accepted)
+        return commit
+
+    def _check_signatures(self, commit: str, accepted: str) -> None:
+        unsigned = self._mirror.unsigned(commit, accepted)
+        if unsigned:
+            hint = "sign it with a key of --allowed-signers (or of RECONCILER_GNUPGHOME)"
+            message = f"the signature of {unsigned} is missing, or by nobody who is allowed"
+            raise CommitRefused(message, hint=hint, code="SignatureRefused")
+
+    def _check_last(self, accepted: str, error: PermanentError | TemporaryError) -> None:
+        """Raises `error` when there is nothing to go on with."""
+        if not accepted or not self._mirror.has(accepted):
+            hint = (
+                error.hint
+                or "nothing was accepted from there yet: check the address, the branch and the credentials"
+            )
+            raise type(error)(str(error), hint=hint, code=error.code) from None
+        self._check_signatures(accepted, accepted)
+
+    def _going_on(self, accepted: str, error: PermanentError | TemporaryError) -> _Choice:
+        said = f"{error}; going on with {accepted}, accepted before"
+        stale = isinstance(error, TemporaryError)
+        problem = Problem(
+            code=STALE if stale else error.code,
+            file=self._remote.url,
+            message=f"stale: {said}" if stale else said,
+            hint=error.hint,
+        )
+        return _Choice(
+            commit=accepted, problems=() if stale else (problem,), warnings=(problem,) if stale else ()
+        )
+
+    def _healed(self, act: Callable[[], T], tip: str, accepted: str) -> T:
+        """A mirror that fails twice in a row is cloned anew: stale locks and torn packs never need a person."""
+        for _ in range(2):
+            try:
+                return act()
+            except (MirrorBroken, GitFailed):
+                self._mirror.open(self._staging)
+        try:
+            self._mirror.replace(self._staging, tip, accepted)
+            return act()
+        except (MirrorBroken, GitFailed) as failed:
+            message = f"{self._remote.url} cannot be fetched: {failed}"
+            raise Unreachable(message, code="FetchFailed") from None
+
+
+@contextlib.contextmanager
+def alone(folder: str) -> Iterator[None]:
+    """One process at a time fetches and exports: `plan` does so too, without the root's lock."""
+    durable.make_folder(folder)
+    deadline = time.monotonic() + LOCK_PATIENCE
+    with contextlib.ExitStack() as stack:
+        while True:
+            try:
+                stack.enter_context(hold(os.path.join(folder, "lock"), command="fetch"))
+                break
+            except LockHeld:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.1)
+        yield

@@ -1,0 +1,217 @@
+"""Sources from the hub, as folders below the root. One folder per set of files, named after the lock's digest of them,
+so it is written once and never changed; any two models that pin the same files share it.
+
+    sources/hub/<sha256>/           whole: every file is what the lock says
+    sources/hub/partial/<sha256>/   what has come so far; a later attempt goes on from there
+    sources/hub/facts/<sha256>.json what a look at the whole folder found
+
+The facts outlive the folder: a machine that holds an artifact knows its recipe, and needs the weights only to convert.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import dataclass, replace
+from typing import Any
+
+from reconciler.domain.errors import Problem
+from reconciler.domain.hub import HubSource, LockedFile
+from reconciler.domain.layout import Layout
+from reconciler.domain.source_model import SourceModel
+from reconciler.domain.stored_file import StoredFile
+from reconciler.domain.value import as_dict
+from reconciler.host import durable
+from reconciler.host.reading import read_whole
+from reconciler.host.sealed import Damaged, seal, unseal
+from reconciler.host.stamps import StampBook
+from reconciler.sources.folder.model import inspect_source
+
+# Raise it when a look at a model folder finds something else.
+FACTS_VERSION = 1
+_HEX = 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shelved:
+    """`model` is what is known of the source, None before it was ever whole here. `missing` are bytes to download, and
+    `damaged` the files that changed since they came; with neither, the folder is whole."""
+
+    model: SourceModel | None
+    missing: int = 0
+    damaged: tuple[str, ...] = ()
+
+    @property
+    def whole(self) -> bool:
+        return not self.missing and not self.damaged
+
+
+class Shelf:
+    """Reads, but for what its verbs say."""
+
+    def __init__(self, layout: Layout) -> None:
+        self.home = layout.at("sources", "hub")
+
+    def folder(self, digest: str) -> str:
+        return os.path.join(self.home, _hex(digest))
+
+    def partial(self, digest: str) -> str:
+        return os.path.join(self.home, "partial", _hex(digest))
+
+    def look(self, source: HubSource, stamps: StampBook) -> Shelved:
+        folder = self.folder(source.digest)
+        if not os.path.isdir(folder):
+            return Shelved(model=self._recall(source.digest), missing=max(self.missing(source), 1))
+        damaged = tuple(file for file in source.files if not _is(file, folder, stamps))
+        if damaged:
+            return Shelved(
+                model=self._recall(source.digest),
+                missing=sum(file.size for file in damaged),
+                damaged=tuple(file.path for file in damaged),
+            )
+        return Shelved(model=_named(inspect_source(folder, stamps), source))
+
+    def missing(self, source: HubSource) -> int:
+        """Bytes to download, if what came before is right."""
+        return source.size - self._have(source)
+
+    def held(self) -> dict[str, int]:
+        """Bytes on disk by digest, also of what is only partly there. Nothing where a link leads elsewhere: what is
+        held may be freed, and that may be another's."""
+        if any(map(os.path.islink, (os.path.dirname(self.home), self.home))):
+            return {}
+        sizes: dict[str, int] = {}
+        for home in (self.home, os.path.join(self.home, "partial")):
+            for name in _names(home):
+                if len(name) == _HEX:
+                    digest = f"sha256:{name}"
+                    sizes[digest] = sizes.get(digest, 0) + sum(_sizes(os.path.join(home, name)))
+        return sizes
+
+    def begin(self, source: HubSource) -> str:
+        """The folder to download into; with what came earlier, also of a whole folder that was damaged since."""
+        folder, partial = self.folder(source.digest), self.partial(source.digest)
+        durable.make_folder(os.path.dirname(partial))
+        if os.path.lexists(folder):
+            self._discard(partial)
+            durable.rename(folder, partial)
+        durable.make_folder(partial)
+        return partial
+
+    def publish(self, source: HubSource, stamps: StampBook) -> SourceModel:
+        """Everything has come and was compared with the lock."""
+        partial, folder = self.partial(source.digest), self.folder(source.digest)
+        for name in set(_names(partial)) - {file.path for file in source.files}:
+            self._discard(os.path.join(partial, name))
+        for file in source.files:
+            stamps.vouch(os.path.join(partial, file.path), f"sha256:{file.sha256}")
+        model = _named(replace(inspect_source(partial, stamps), path=folder), source)
+        if (
+            not model.problems
+        ):  # before the folder has its name: nobody asks for the facts of one that is whole
+            path = self._facts(source.digest)
+            durable.make_folder(os.path.dirname(path))
+            facts = {"version": FACTS_VERSION, "model": as_dict(replace(model, path=""))}
+            durable.write_file(path, seal(facts))
+        durable.publish(partial, folder)
+        return model
+
+    def free(self, digest: str) -> None:
+        """All of one source. The name goes first."""
+        for path in self.places(digest):
+            self._discard(path)
+
+    def places(self, digest: str) -> tuple[str, ...]:
+        """All that `free` takes away."""
+        return self.folder(digest), self.partial(digest), self._facts(digest)
+
+    def sweep(self) -> None:
+        trash, parts = os.path.join(self.home, "trash"), os.path.join(self.home, "partial")
+        if os.path.isdir(trash):
+            durable.empty(trash)
+        for name in _names(parts):  # a power cut may keep both names of a folder that was renamed
+            if os.path.lexists(os.path.join(self.home, name)):
+                self._discard(os.path.join(parts, name))
+        durable.sweep_temporaries(os.path.join(self.home, "facts"))
+
+    def _discard(self, path: str) -> None:
+        if os.path.lexists(path):
+            durable.free(durable.unname(path, os.path.join(self.home, "trash")))
+
+    def _have(self, source: HubSource) -> int:
+        """Bytes that need not come again, if they turn out to be right."""
+        wanted = {file.path: file.size for file in source.files}
+        total = 0
+        for name in _names(partial := self.partial(source.digest)):
+            size = wanted.get(name.removesuffix(PART))
+            if size is not None:
+                total += min(size, os.lstat(os.path.join(partial, name)).st_size)
+        return total
+
+    def _facts(self, digest: str) -> str:
+        return os.path.join(self.home, "facts", f"{_hex(digest)}.json")
+
+    def _recall(self, digest: str) -> SourceModel | None:
+        try:
+            facts = unseal(read_whole(self._facts(digest)))
+        except (OSError, Damaged):
+            return None
+        return _model(facts["model"], self.folder(digest)) if facts["version"] == FACTS_VERSION else None
+
+
+PART = ".part"
+
+
+def unseen(source: HubSource) -> SourceModel:
+    """Stands for a source that was never here: nothing is known of it but what the lock says."""
+    weights = sum(file.size for file in source.files if file.path.endswith(".safetensors"))
+    return SourceModel(path="", digest=source.digest, weight_bytes=weights, known=False)
+
+
+def _model(facts: dict[str, Any], path: str) -> SourceModel:
+    changes = {
+        "path": path,
+        "files": tuple(StoredFile(**file) for file in facts["files"]),
+        "shapes": {name: tuple(shape) for name, shape in facts["shapes"].items()},
+        "problems": (),
+        "warnings": tuple(Problem(**warning) for warning in facts["warnings"]),
+    }
+    return SourceModel(**facts | changes)
+
+
+def _named(model: SourceModel, source: HubSource) -> SourceModel:
+    """What is wrong with it is told of the repository: nobody knows the folder."""
+    if not model.problems and not model.warnings:
+        return model
+    own, name = os.path.basename(model.path), source.repo
+
+    def told(problems: tuple[Problem, ...]) -> tuple[Problem, ...]:
+        return tuple(replace(one, file=one.file.replace(own, name, 1)) for one in problems)
+
+    return replace(model, problems=told(model.problems), warnings=told(model.warnings))
+
+
+def _is(file: LockedFile, folder: str, stamps: StampBook) -> bool:
+    """Nothing of it is read while its stamp is the one it was published with."""
+    path = os.path.join(folder, file.path)
+    try:
+        status = os.lstat(path)
+        plain = stat.S_ISREG(status.st_mode) and status.st_size == file.size
+        return plain and stamps.digest(path) in (f"sha256:{file.sha256}", "")
+    except OSError:
+        return False
+
+
+def _hex(digest: str) -> str:
+    return digest.removeprefix("sha256:")
+
+
+def _names(folder: str) -> list[str]:
+    try:
+        return os.listdir(folder)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def _sizes(folder: str) -> list[int]:
+    return [os.lstat(os.path.join(folder, name)).st_size for name in _names(folder)]

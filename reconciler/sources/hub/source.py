@@ -1,0 +1,200 @@
+"""The hub, as the rest of the program sees it: questions and downloads through a child process, and an honest error.
+
+An error says whether time alone may help. The child is ended when it has been silent for too long: the hub's library
+would wait and try again for as long as bytes trickle.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator
+from types import TracebackType
+from typing import Any
+
+from reconciler.domain.errors import (
+    Cancelled,
+    DiskFull,
+    PermanentError,
+    ReconcilerError,
+    TemporaryError,
+    Throttled,
+)
+from reconciler.domain.escape import one_line
+from reconciler.domain.hub import HubSource, LockedFile
+from reconciler.host.child import Child, ChildDied, ChildFailed, ChildTimedOut
+from reconciler.sources.hub.access import HubAccess
+
+WORKER = "reconciler.sources.hub.worker"
+INSTALL = "pip install 'foundry-reconciler[hub]'"
+
+ANSWER_SECONDS = 180.0
+SILENCE = 300.0  # seconds without a mebibyte: 3.5 KB/s
+LONGEST = 24 * 3600.0
+
+# Terms are accepted and tokens given without any change to what git declares.
+_TEMPORARY = {"HubUnreachable", "HubGated", "HubForbidden"}
+_HINTS = {
+    "HubGated": "accept the model's terms on its page, with the account that the token belongs to (HF_TOKEN)",
+    "HubForbidden": "check the name; for a private model give a token that may read it: HF_TOKEN or --hf-token-file",
+    "HubNotFound": "check repo, revision and include",
+    "HubInvalid": "check HF_ENDPOINT: what answers there is no hub, or means harm",
+    "HubUnreachable": "check the network, HF_ENDPOINT and the proxy; what serves goes on serving",
+    "DigestMismatch": "the hub gives other bytes than were locked: ask why, then run `reconciler lock` to accept them",
+}
+
+
+class Hub:
+    """A context manager. `home` is a folder for the child alone, `log` a file. `cancel` comes from any thread."""
+
+    def __init__(self, access: HubAccess, *, home: str, log: str, silence: float = SILENCE) -> None:
+        self._access = access
+        self._home = home
+        self._log = log
+        self._silence = silence
+        self._child: Child | None = None
+        self._silent = False
+        self._cancelled = False
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> Hub:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def commit(self, repo: str, revision: str = "") -> str:
+        """The commit that a branch is at; the default branch for ""."""
+        answer = self._ask(
+            "commit", {"repo": repo, "revision": revision}, f"{repo}@{revision or 'its branch'}"
+        )
+        return str(answer["commit"])
+
+    def tree(self, source: HubSource) -> list[dict[str, Any]]:
+        answer = self._ask("tree", {"repo": source.repo, "revision": source.revision}, str(source))
+        files: list[dict[str, Any]] = answer["files"]
+        return files
+
+    def download(
+        self, source: HubSource, file: LockedFile, target: str, on_bytes: Callable[[int], None]
+    ) -> None:
+        """The file's bytes, unjudged, into `target`; what is there already is not asked for again."""
+        order = {
+            "repo": source.repo,
+            "revision": source.revision,
+            "path": file.path,
+            "size": file.size,
+            "target": target,
+        }
+        self._ask("download", order, f"{source}: {file.path}", on_bytes, LONGEST)
+
+    def cancel(self) -> None:
+        self._cancelled = True
+        if self._child is not None:
+            self._child.kill()
+
+    def close(self) -> None:
+        if self._child is not None:
+            self._child.kill()  # it has nothing to tidy up
+            self._child.close()
+        shutil.rmtree(self._home, ignore_errors=True)
+
+    def _ask(
+        self,
+        method: str,
+        parameters: dict[str, Any],
+        what: str,
+        on_bytes: Callable[[int], None] = lambda count: None,
+        timeout: float = ANSWER_SECONDS,
+    ) -> dict[str, Any]:
+        child = self._worker()
+        try:
+            with self._watched(child) as heard:
+
+                def listen(event: dict[str, Any]) -> None:
+                    heard(float(event.get("waiting", 0)))
+                    if "bytes" in event:
+                        on_bytes(event["bytes"])
+
+                answer = child.call(method, parameters, timeout=timeout, on_event=listen)
+        except (ChildDied, ChildTimedOut) as error:
+            raise self._death(error, what) from None
+        except ChildFailed as error:
+            raise _failed(error, what) from None
+        if "refused" in answer:
+            raise _refusal(answer["refused"], what)
+        done: dict[str, Any] = answer["done"]
+        return done
+
+    @contextlib.contextmanager
+    def _watched(self, child: Child) -> Iterator[Callable[[float], None]]:
+        """Ends the child when it says nothing for too long; it is given what it announces as a wait."""
+        over = threading.Event()
+        deadline = [time.monotonic() + self._silence]
+
+        def heard(waits: float) -> None:
+            deadline[0] = time.monotonic() + self._silence + waits
+
+        def watch() -> None:
+            while not over.wait(min(1.0, self._silence)):
+                if time.monotonic() > deadline[0]:
+                    self._silent = True
+                    child.kill()
+                    return
+
+        watcher = threading.Thread(target=watch, daemon=True)
+        watcher.start()
+        try:
+            yield heard
+        finally:
+            over.set()
+            watcher.join()
+
+    def _worker(self) -> Child:
+        with self._lock:
+            if self._cancelled:
+                raise Cancelled("the download was cancelled", delay=0)
+            if self._child is None:
+                os.makedirs(self._home, exist_ok=True)
+                os.makedirs(os.path.dirname(self._log), exist_ok=True)
+                environment = self._access.child_environment(self._home)
+                self._child = Child(
+                    module=WORKER, environment=environment, log=self._log, directory=self._home
+                )
+            return self._child
+
+    def _death(self, error: ReconcilerError, what: str) -> ReconcilerError:
+        """What came of a file is kept, so the next attempt goes on from there."""
+        self._child, child = None, self._child
+        if child is not None:
+            child.close()
+        if self._cancelled:
+            return Cancelled("the download was cancelled", delay=0)
+        if self._silent:
+            self._silent = False
+            message = f"{what}: nothing came for {self._silence:g} s"
+            return TemporaryError(message, hint=_HINTS["HubUnreachable"], code="HubUnreachable")
+        return TemporaryError(f"{what}: {one_line(str(error))}", hint=error.hint, code="FetchFailed")
+
+
+def _failed(error: ChildFailed, what: str) -> ReconcilerError:
+    if error.kind == "ModuleNotFoundError":
+        return TemporaryError(f"{what}: {one_line(error.message)}", hint=INSTALL, code="ToolsMissing")
+    return PermanentError(f"{what}: {error.kind}: {one_line(error.message)}", code="FetchFailed")
+
+
+def _refusal(said: dict[str, Any], what: str) -> ReconcilerError:
+    code, message = said["code"], f"{what}: {said['message']}"
+    hint = _HINTS.get(code, "")
+    if code == DiskFull.code:
+        return DiskFull(message, hint="free some space; what has come is kept")
+    if code == "HubBusy":
+        return Throttled(message, delay=said["delay"], hint=hint, code=code)
+    if code in _TEMPORARY:
+        return TemporaryError(message, hint=hint, code=code)
+    return PermanentError(message, hint=hint, code=code)

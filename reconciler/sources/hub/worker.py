@@ -1,0 +1,256 @@
+"""The one process that talks to the hub: it has the network and the token, and runs no code of any model.
+
+It says what a commit holds, and downloads one file at a time to where it is told; what the bytes are worth is judged by
+the parent. Refusals of the hub are answers, not crashes: each has a code, and says how long to wait where it knows.
+
+huggingface_hub 2.4 throws a partial download away when its process ends, and takes any content of the right size. So
+only its inner `http_get` is used, on a partial file of our own: it asks for the rest by Range, also in a later process.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import functools
+import itertools
+import os
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from reconciler.host.child_side import Emit, Json, serve
+
+# What is written at once, so what a cut connection costs. The library's own 10 MiB would be lost each time.
+CHUNK = 1 << 20
+LONGEST_WAIT = 60  # seconds that we sit out when the hub says so; a longer one is the caller's to plan
+PATIENCE = 5  # refusals for being too fast, in a row
+MOST_ENTRIES = 10_000  # of a repository's first level
+MEMORY = 768 << 20  # bytes; the library reads answers whole, however long they are, and unpacks them first
+
+
+@dataclass(frozen=True, kw_only=True)
+class _File:
+    repo: str
+    revision: str
+    path: str
+    size: int
+    target: str
+
+
+class TooLong(Exception):
+    """More bytes than were locked: whatever it is, it is not the file."""
+
+
+class TooMany(Exception):
+    """A listing without an end."""
+
+
+def main() -> None:
+    _bound_memory()
+    serve({"commit": _answering(commit), "tree": _answering(tree), "download": _answering(download)})
+
+
+def commit(parameters: Json, emit: Emit) -> Json:
+    """The commit that a branch or tag is at; the default branch for ""."""
+    info = _api().model_info(parameters["repo"], revision=parameters["revision"] or None, timeout=30)
+    return {"commit": str(info.sha)}
+
+
+def tree(parameters: Json, emit: Emit) -> Json:
+    """The files directly in a commit; `sha256` is "" for those that the hub does not know it of."""
+    from huggingface_hub.hf_api import RepoFile
+
+    found = _api().list_repo_tree(parameters["repo"], revision=parameters["revision"], recursive=False)
+    entries = list(itertools.islice(found, MOST_ENTRIES + 1))
+    if len(entries) > MOST_ENTRIES:
+        raise TooMany(f"the hub lists more than {MOST_ENTRIES:,} files")
+    return {"files": [_listed(one) for one in entries if isinstance(one, RepoFile)]}
+
+
+def _listed(file: Any) -> Json:
+    sha256 = file.lfs.sha256 if file.lfs else ""
+    return {"path": str(file.path), "size": int(file.size), "sha256": str(sha256)}
+
+
+def download(parameters: Json, emit: Emit) -> Json:
+    """Leaves the whole file in `target`, or as much of it as came: the next call goes on from there."""
+    from huggingface_hub import constants
+    from huggingface_hub.file_download import http_get
+
+    constants.DOWNLOAD_CHUNK_SIZE = CHUNK
+    file = _File(**parameters)
+    url = _ask(file, emit)
+    _drop_what_is_too_long(file)
+    with open(file.target, "ab"), open(file.target, "r+b", buffering=0) as target:
+        have = target.seek(0, os.SEEK_END)
+        headers = {**_headers(), "Accept-Encoding": "identity"}
+        bounded: Any = _Bounded(target, file.size, emit)
+        http_get(url, bounded, resume_size=have, headers=headers, expected_size=file.size)
+    return {}
+
+
+def _ask(file: _File, emit: Emit) -> str:
+    """The file's address, once the hub has said that we may have it. Too fast is sat out here, if that is soon over."""
+    from huggingface_hub import get_hf_file_metadata, hf_hub_url
+    from huggingface_hub.errors import HfHubHTTPError
+
+    url = hf_hub_url(file.repo, file.path, revision=file.revision, endpoint=os.environ["HF_ENDPOINT"])
+    for attempt in range(PATIENCE):
+        try:
+            found = get_hf_file_metadata(url, token=_token(), timeout=30)
+        except HfHubHTTPError as error:
+            delay = _delay(error)
+            if error.response.status_code != 429 or delay > LONGEST_WAIT or attempt == PATIENCE - 1:
+                raise
+            emit({"waiting": delay})
+            time.sleep(delay)
+        else:
+            if found.size is not None and found.size != file.size:
+                raise TooLong(f"the hub has {found.size} bytes of it, the lock says {file.size}")
+            return url
+    raise AssertionError("unreachable")
+
+
+def _drop_what_is_too_long(file: _File) -> None:
+    if os.path.exists(file.target) and os.path.getsize(file.target) > file.size:
+        os.truncate(file.target, 0)
+
+
+class _Bounded:
+    """A file that grows to `size` and no further, and says how far it is."""
+
+    def __init__(self, file: Any, size: int, emit: Emit) -> None:
+        self._file = file
+        self._size = size
+        self._emit = emit
+
+    def write(self, data: bytes) -> int:
+        position = self._file.tell()
+        if position + len(data) > self._size:
+            raise TooLong(f"the hub sends more than the {self._size} bytes of the lock")
+        view = memoryview(data)
+        while view:
+            view = view[self._file.write(view) :]
+        self._emit({"bytes": position + len(data)})
+        return len(data)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+
+def _api() -> Any:
+    from huggingface_hub import HfApi
+
+    return HfApi(endpoint=os.environ["HF_ENDPOINT"], token=_token())
+
+
+def _token() -> str | bool:
+    """False, not None: None would look for one in the home of the user."""
+    return os.environ.get("HF_TOKEN") or False
+
+
+def _headers() -> dict[str, str]:
+    from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]  # exported, not in __all__
+
+    headers: dict[str, str] = build_hf_headers(token=_token())
+    return headers
+
+
+def _bound_memory() -> None:
+    with contextlib.suppress(ImportError, OSError, ValueError):  # Windows; a smaller bound than ours
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
+
+
+@functools.cache
+def _guard_the_token() -> None:
+    """It goes to the hub alone. The library takes it along to wherever a listing says that its next page is."""
+    from huggingface_hub import set_client_factory
+    from huggingface_hub.utils._http import default_client_factory
+
+    def client() -> Any:
+        one = default_client_factory()
+        one.event_hooks = {
+            **one.event_hooks,
+            "request": [*one.event_hooks["request"], _without_token_elsewhere],
+        }
+        return one
+
+    set_client_factory(client)
+
+
+def _without_token_elsewhere(request: Any) -> None:
+    import httpx2
+
+    url, hub = request.url, httpx2.URL(os.environ["HF_ENDPOINT"])
+    if (url.scheme, url.host, url.port) != (hub.scheme, hub.host, hub.port):
+        request.headers.pop("authorization", None)
+
+
+def _answering(handler: Any) -> Any:
+    """The handler, with every refusal of the hub and the network as an answer."""
+
+    def answer(parameters: Json, emit: Emit) -> Json:
+        try:
+            _guard_the_token()
+            return {"done": handler(parameters, emit)}
+        except Exception as error:  # noqa: BLE001 - `refusal` passes on what it does not know
+            return {"refused": refusal(error)}
+
+    return answer
+
+
+def refusal(error: Exception) -> Json:
+    """Without the error's own text where that may hold an address: those of a content network are signed."""
+    import httpx2
+    from huggingface_hub import errors
+
+    known = {  # the first that fits: they inherit from each other
+        TooLong: ("DigestMismatch", str(error)),
+        TooMany: ("HubInvalid", str(error)),
+        MemoryError: ("HubInvalid", f"the hub's answer needs more than {MEMORY >> 20} MiB"),
+        errors.GatedRepoError: ("HubGated", "the hub wants its terms accepted first"),
+        errors.RevisionNotFoundError: ("HubNotFound", "the hub has no such commit of it"),
+        errors.RemoteEntryNotFoundError: ("HubNotFound", "the hub has no such file at this commit"),
+        errors.RepositoryNotFoundError: ("HubForbidden", "the hub has no such model, or it is private"),
+    }
+    for kind, (code, message) in known.items():
+        if isinstance(error, kind):
+            return _refused(code, message)
+    if isinstance(error, errors.HfHubHTTPError):
+        return _by_status(error)
+    if isinstance(error, httpx2.HTTPError):
+        return _refused("HubUnreachable", f"the connection failed ({type(error).__name__})")
+    if isinstance(error, OSError):
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        return _refused("DiskFull", "no space left") if full else _refused("HubUnreachable", _CUT)
+    raise error
+
+
+_CUT = "the connection ended before the file did"
+
+
+def _by_status(error: Any) -> Json:
+    status = error.response.status_code
+    if status == 429:
+        return _refused("HubBusy", "the hub asks for fewer requests", _delay(error))
+    if status in (401, 403):
+        return _refused("HubForbidden", f"the hub refuses the token ({status})")
+    if status == 404:
+        return _refused("HubNotFound", "the hub does not have it")
+    return _refused("HubUnreachable", f"the hub answers {status}", _delay(error))
+
+
+def _delay(error: Any) -> float:
+    """Seconds; the hub may also name a date, which is not read."""
+    said = error.response.headers.get("Retry-After", "")
+    return float(said) if said.isascii() and said.isdigit() and len(said) < 7 else 0.0
+
+
+def _refused(code: str, message: str, delay: float = 0.0) -> Json:
+    return {"code": code, "message": message, "delay": delay}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,356 @@
+"""The artifact store: an OCI image layout that skopeo, oras and crane can read. Every file once, by its sha256.
+
+To put: blobs, then the manifest that names them, then the index that names the manifest; to remove: the other
+way round. A process that dies in between leaves blobs that nobody names, which the next sweep takes. Nothing
+is built twice for one build key, and a damaged blob is replaced by whoever brings the right bytes.
+Reading needs no lock; whoever changes the store holds the root's lock.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Container, Iterable, Iterator, Mapping
+
+from reconciler.domain import digest as digests
+from reconciler.domain.errors import DiskFull
+from reconciler.domain.layout import Layout
+from reconciler.domain.release import Artifact
+from reconciler.domain.stored_file import StoredFile
+from reconciler.host import durable
+from reconciler.host.reading import read_whole
+from reconciler.host.stamps import StampBook
+from reconciler.store import index, modelpack
+from reconciler.store.index import Descriptor
+from reconciler.store.mending import Twins, Whole, whole_bytes
+from reconciler.store.modelpack import BUILD_KEY, DIGEST, NotAnArtifact, Packed
+from reconciler.store.tree import files_in
+
+MANIFEST_LIMIT = 4 << 20  # bytes; registries refuse more
+
+
+class ArtifactStore:
+    def __init__(self, layout: Layout, stamps: StampBook) -> None:
+        self._oci = layout.oci
+        self._blobs = os.path.join(layout.oci, "blobs", "sha256")
+        self._quarantine = layout.at("quarantine")
+        self._stamps = stamps
+        self._index_was_lost = False
+        self._mends: dict[str, tuple[tuple[int, ...], Whole | None]] = {}  # by digest: where whole bytes are
+        self._understood: dict[str, Packed] = {}  # manifests as last listed: a daemon lists them each minute
+
+    def artifacts(self) -> dict[str, Artifact]:
+        """By build key, as listed. Whether their files are whole is another question: see `damage`."""
+        return {key: packed.artifact for key, packed in self._packed().items()}
+
+    def damage(self, artifact: Artifact) -> tuple[str, ...]:
+        """The files that are missing or changed. Reads only those whose stamp is a new one."""
+        return tuple(name for name, digest in self._parts(artifact) if not self._is_intact(digest))
+
+    def lost(self) -> dict[str, str]:
+        """What the index names and nobody can read: the manifest's digest by build key. As of the last `artifacts`."""
+        return {one["annotations"][BUILD_KEY]: one["digest"] for one in self._unreadable()}
+
+    def mendable(self, build_key: str, twins: Twins) -> bool:
+        """Can all that is damaged of it be had without a conversion? Remembered until the next change."""
+        return all(self._whole(digest, twins) for _, digest in self._damaged(build_key))
+
+    def mend(self, build_key: str, twins: Twins) -> None:
+        """Replace what is damaged, each blob at once. `twins` are served files by their digest."""
+        for _ in ("its manifest", "what that names"):
+            for _, digest in self._damaged(build_key):
+                whole = self._whole(digest, twins)
+                if whole is not None:
+                    self._replace(digest, whole)
+
+    def doubt_index(self, digest: str | None) -> None:
+        """Its bytes changed and its stamp did not: turn the bit back, or list anew what the blobs hold."""
+        path = index.path_of(self._oci)
+        whole = whole_bytes(digest, path, {}, self._stamps) if digest else None
+        if digest and whole is not None:
+            durable.write_file(path, whole.data)
+            self._stamps.vouch(path, digest)
+        elif index.exists(self._oci):
+            index.set_aside(self._oci)
+
+    def blob(self, digest: str) -> str:
+        """Where the bytes lie, or would lie."""
+        if not DIGEST.fullmatch(digest):
+            raise ValueError(f"{digest!r} is no sha256 digest")
+        return f"{self._blobs}{os.sep}{digest[7:]}"
+
+    def put(self, build_key: str, tree: str, recipe: Mapping[str, object]) -> Artifact:
+        """Move the files of `tree` into the store, unless it holds the whole artifact already."""
+        self._mend_index()
+        held = self._packed()
+        if build_key in held and not self.damage(held[build_key].artifact):
+            return held[build_key].artifact
+        paths = files_in(tree)
+        index.prepare(self._oci)
+        files = tuple(self._take(tree, path) for path in paths)
+        config = modelpack.config_bytes(recipe, files)
+        manifest = modelpack.manifest_bytes(build_key, recipe, files, config)
+        # The manifest last: its name is flushed with all others of that folder, and only then may the index name it.
+        digest = [self._put_bytes(data) for data in (config, manifest)][-1]
+        self._mends.clear()
+        packed = modelpack.parse_manifest(digest, manifest)
+        self._write_index({**held, build_key: packed})
+        return packed.artifact
+
+    def remove(self, build_key: str) -> int:
+        """Forget the artifact and delete what only it used. Returns the bytes that this gave back."""
+        self._mend_index()
+        held = self._packed()
+        if held.pop(build_key, None) is None and build_key not in self.lost():
+            return self._sweep(held)
+        try:
+            self._write_index(held, gone=build_key)
+            return self._sweep(held)
+        except (
+            DiskFull
+        ):  # no room even for a shorter list, but deleting needs none: what is listed is damaged then
+            freed = self._sweep(held, gone=build_key)
+            self._write_index(held, gone=build_key)
+            return freed
+
+    def sweep(self) -> int:
+        """Delete the blobs that nothing names (what a killed `put` or `remove` left) and write a lost index anew.
+        Returns the bytes given back."""
+        index.sweep(self._oci)
+        self._mend_index()
+        if index.exists(self._oci):
+            index.mend_layout(self._oci)
+        return self._sweep(self._packed())
+
+    def only_of(self, keys: Iterable[str]) -> tuple[dict[str, list[str]], list[str]]:
+        """The files that would go with each of these artifacts if all of them went, each named once; and those that
+        nothing names already. Reads only."""
+        held = self._packed()
+        going = {key: held.pop(key) for key in keys if key in held}
+        unnamed = self._unnamed(held, frozenset(keys)) or ()
+        left = {"sha256:" + name for name in unnamed}
+        found: dict[str, list[str]] = {}
+        for key, packed in going.items():
+            mine = left & _names_of(packed)
+            left -= mine
+            found[key] = [self.blob(digest) for digest in sorted(mine)]
+        return found, [self.blob(digest) for digest in sorted(left)]
+
+    def _mend_index(self) -> None:
+        """Write a lost index anew, and one that is no index any more though it can be read. What it named besides
+        manifests cannot be known, so this store deletes nothing after that; the next one deletes what no manifest
+        names."""
+        if index.is_sound(self._oci) or not (index.exists(self._oci) or _names_in(self._blobs)):
+            self._relist()
+            return
+        self._index_was_lost = True
+        self._packed()
+        others, lost = self._others(), self._unreadable()  # as an index says that can still be read
+        if index.exists(self._oci):
+            index.set_aside(self._oci)
+        held = self._packed()
+        known = [index.describe(held[key]) for key in sorted(held)]
+        known += [*others, *(one for one in lost if one["annotations"][BUILD_KEY] not in held)]
+        named = {one["digest"] for one in known}
+        found = [self._described(digest) for digest in self._manifests() if digest not in named]
+        self._list([*known, *(one for one in found if one is not None)])
+
+    def _relist(self) -> None:
+        """An entry that names nothing may have rotted itself: its manifest then lies among the blobs, unlisted."""
+        held, lost = self._packed(), self.lost()
+        if not lost:
+            return
+        small = ["sha256:" + name for name in _names_in(self._blobs) if self._size(name) <= MANIFEST_LIMIT]
+        unlisted = [self._read_packed(digest) for digest in small if digest not in self._understood]
+        found = {one.artifact.build_key: one for one in unlisted if one and one.artifact.build_key in lost}
+        if found:
+            self._write_index({**held, **found})
+
+    def _described(self, digest: str) -> Descriptor | None:
+        try:
+            return index.describe_foreign(digest, self._read_blob(digest))
+        except (OSError, NotAnArtifact):
+            return None
+
+    def _packed(self) -> dict[str, Packed]:
+        packed = [one for digest in self._manifests() if (one := self._read_packed(digest)) is not None]
+        self._understood = {one.artifact.digest: one for one in packed}
+        return {one.artifact.build_key: one for one in packed}
+
+    def _manifests(self) -> Iterable[str]:
+        descriptors = index.read(self._oci)
+        if descriptors is not None:
+            return [one["digest"] for one in descriptors]
+        # Any of the small blobs may be one.
+        return ["sha256:" + name for name in _names_in(self._blobs) if self._size(name) <= MANIFEST_LIMIT]
+
+    def _size(self, name: str) -> int:
+        try:
+            return os.stat(os.path.join(self._blobs, name)).st_size
+        except OSError:  # gone meanwhile, or on a bad sector
+            return MANIFEST_LIMIT + 1
+
+    def _read_packed(self, digest: str) -> Packed | None:
+        """None for what is no artifact of ours, and for a manifest that is not what its digest promises."""
+        known = self._understood.get(digest)
+        if known is not None and self._is_intact(digest):
+            return known
+        try:
+            return modelpack.parse_manifest(digest, self._read_blob(digest))
+        except (OSError, ValueError):
+            return None
+
+    def _read_blob(self, digest: str) -> bytes:
+        data = read_whole(self.blob(digest))
+        if digests.of_bytes(data) != digest:
+            raise NotAnArtifact(f"{digest} is damaged")
+        return data
+
+    def _is_intact(self, digest: str) -> bool:
+        try:
+            return self._stamps.digest(self.blob(digest)) == digest
+        except OSError:  # unreadable is as bad as gone
+            return False
+
+    def _take(self, tree: str, path: str) -> StoredFile:
+        """A stray process that still writes into its finished tree is not defended against: its group was
+        killed."""
+        source = os.path.join(tree, path)
+        digest, size = self._stamps.digest(source), os.stat(source).st_size
+        if not self._is_intact(digest):
+            self._clear_the_way(digest)
+            durable.adopt(source, self.blob(digest))
+            self._stamps.vouch(self.blob(digest), digest)
+        return StoredFile(path=path, digest=digest, size=size)
+
+    def _put_bytes(self, data: bytes) -> str:
+        digest = digests.of_bytes(data)
+        if not self._is_intact(digest):
+            self._clear_the_way(digest)
+            durable.write_file(self.blob(digest), data, mode=0o444)
+            self._stamps.vouch(self.blob(digest), digest)
+        return digest
+
+    def _clear_the_way(self, digest: str) -> None:
+        """A folder where a blob belongs is somebody else's: it cannot be replaced, and is moved aside."""
+        path = self.blob(digest)
+        if os.path.isdir(path) and not os.path.islink(path):
+            durable.unname(path, os.path.join(self._quarantine, str(time.time_ns())))
+
+    def _parts(self, artifact: Artifact) -> Iterator[tuple[str, str]]:
+        """Everything that an artifact consists of beside its manifest, with its digest."""
+        known = self._understood.get(artifact.digest)
+        if known is not None:
+            yield "its config", known.config
+        yield from ((file.path, file.digest) for file in artifact.files)
+
+    def _damaged(self, build_key: str) -> list[tuple[str, str]]:
+        packed = self._packed().get(build_key)
+        if packed is not None:
+            parts = self._parts(packed.artifact)
+            return [(name, digest) for name, digest in parts if not self._is_intact(digest)]
+        lost = self.lost().get(build_key)
+        return [] if lost is None else [("its manifest", lost)]
+
+    def _whole(self, digest: str, twins: Twins) -> Whole | None:
+        """A trial of bits takes seconds, so a damage is tried once."""
+        status = _status(self.blob(digest))
+        known = self._mends.get(digest)
+        if known is None or known[0] != status or (known[1] is None and digest in twins):
+            known = self._mends[digest] = status, whole_bytes(digest, self.blob(digest), twins, self._stamps)
+        return known[1]
+
+    def _replace(self, digest: str, whole: Whole) -> None:
+        """Under a temporary name first, so that nobody reads half of it; checked, because it was read some time ago."""
+        self._clear_the_way(digest)
+        if not whole.path:
+            durable.write_file(self.blob(digest), whole.data, mode=0o444)
+        else:
+            copied = durable.temporary_for(self.blob(digest))
+            found, _ = durable.copy_hashed(whole.path, copied)
+            if found != digest:
+                durable.remove_file(copied)
+                return
+            durable.rename(copied, self.blob(digest))
+        self._stamps.vouch(self.blob(digest), digest)
+        self._mends.pop(digest, None)
+
+    def _unreadable(self, gone: Container[str] = ()) -> list[Descriptor]:
+        """Entries of ours whose manifest cannot be read, and is not held under another digest. Until they are mended,
+        built again or removed, the blobs that they may name stay."""
+        held = {one.artifact.build_key for one in self._understood.values()}
+        return [
+            one
+            for one in index.read(self._oci) or ()
+            if not index.is_foreign(one)
+            and DIGEST.fullmatch(one["digest"])
+            and one["digest"] not in self._understood
+            and isinstance(one["annotations"][BUILD_KEY], str)
+            and one["annotations"][BUILD_KEY] not in held
+            and one["annotations"][BUILD_KEY] not in gone
+        ]
+
+    def _write_index(self, held: Mapping[str, Packed], gone: str = "") -> None:
+        ours = [index.describe(held[key]) for key in sorted(held)]
+        lost = [one for one in self._unreadable({gone} - {""}) if one["annotations"][BUILD_KEY] not in held]
+        self._list([*ours, *lost, *self._others()])
+
+    def _list(self, descriptors: list[Descriptor]) -> None:
+        digest = index.write(self._oci, descriptors)
+        self._stamps.vouch(index.path_of(self._oci), digest)
+
+    def _sweep(self, held: Mapping[str, Packed], gone: str = "") -> int:
+        unnamed = self._unnamed(held, {gone} - {""}) or ()
+        return sum(self._delete(os.path.join(self._blobs, name)) for name in unnamed)
+
+    def _unnamed(self, held: Mapping[str, Packed], gone: Container[str]) -> list[str] | None:
+        """The blobs that neither `held` nor another tool names. None: it cannot be told, so nothing is deleted."""
+        if self._index_was_lost or index.is_linked(self._oci) or self._unreadable(gone):
+            return None
+        try:
+            named = {digest for one in self._others() for digest in self._reachable(one)}
+        except (OSError, ValueError, LookupError, TypeError, AttributeError):
+            return None  # an entry of another tool's whose blobs we cannot tell
+        for packed in held.values():
+            named |= _names_of(packed)
+        return [name for name in _names_in(self._blobs) if "sha256:" + name not in named]
+
+    def _others(self) -> list[Descriptor]:
+        """What other tools have listed in the layout."""
+        listed = index.read(self._oci) or ()
+        return [one for one in listed if index.is_foreign(one) and self._read_packed(one["digest"]) is None]
+
+    def _reachable(self, descriptor: Descriptor) -> Iterator[str]:
+        digest = descriptor["digest"]
+        document = json.loads(self._read_blob(digest))
+        yield digest
+        yield from (part["digest"] for part in [*document.get("layers", ()), document.get("config")] if part)
+        for inner in document.get("manifests", ()):
+            yield from self._reachable(inner)
+
+    def _delete(self, path: str) -> int:
+        status = os.lstat(path)
+        self._stamps.remove(path)
+        return status.st_size if status.st_nlink == 1 else 0  # a served folder may still hold the bytes
+
+
+def _names_of(packed: Packed) -> set[str]:
+    return {packed.artifact.digest, packed.config, *(file.digest for file in packed.artifact.files)}
+
+
+def _status(path: str) -> tuple[int, ...]:
+    try:
+        status = os.stat(path)
+    except OSError:
+        return ()
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
+
+
+def _names_in(folder: str) -> list[str]:
+    try:
+        with os.scandir(folder) as entries:
+            files = [entry.name for entry in entries if entry.is_file(follow_symlinks=False)]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    return [name for name in sorted(files) if DIGEST.fullmatch("sha256:" + name)]

@@ -1,0 +1,146 @@
+"""`index.json` of the OCI layout: which manifests the store holds. Other tools may add entries; those are
+kept.
+
+It is only a list of names: every manifest carries its own build key under its own digest. So a lost or
+damaged list is rebuilt by looking through the blobs, for the manifests of others too; a damaged one is set
+aside, because it may hold names that only its writer knows.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any
+
+from reconciler.domain import digest
+from reconciler.host import durable
+from reconciler.host.reading import read_whole
+from reconciler.store.modelpack import ARTIFACT_TYPE, BUILD_KEY, MANIFEST_TYPE, Packed
+
+Descriptor = dict[str, Any]
+
+OCI_VERSION = 2
+INDEX_TYPE = "application/vnd.oci.image.index.v1+json"
+LAYOUT = {"imageLayoutVersion": "1.0.0"}
+KEYS = frozenset({"schemaVersion", "mediaType", "artifactType", "manifests", "subject", "annotations"})
+TAG = "org.opencontainers.image.ref.name"
+
+
+def read(oci: str) -> list[Descriptor] | None:
+    """None when there is no readable list."""
+    try:
+        listed = json.loads(read_whole(path_of(oci)))["manifests"]
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        return None
+    return listed if isinstance(listed, list) and all(map(_is_descriptor, listed)) else None
+
+
+def write(oci: str, descriptors: list[Descriptor]) -> str:
+    """Returns the digest of what was written."""
+    index = {"schemaVersion": OCI_VERSION, "mediaType": INDEX_TYPE, "manifests": descriptors}
+    data = digest.canonical(index) + b"\n"
+    durable.write_file(path_of(oci), data)
+    return digest.of_bytes(data)
+
+
+def is_sound(oci: str) -> bool:
+    """Can it be read, and does it hold nothing but what such a list holds?"""
+    try:
+        document = json.loads(read_whole(path_of(oci)))
+    except (OSError, ValueError, RecursionError):
+        return False
+    return (
+        isinstance(document, dict)
+        and read(oci) is not None
+        and document.keys() <= KEYS
+        and document.get("schemaVersion") == OCI_VERSION
+    )
+
+
+def exists(oci: str) -> bool:
+    return os.path.lexists(path_of(oci))
+
+
+def set_aside(oci: str) -> None:
+    number = 1
+    while os.path.lexists(f"{path_of(oci)}.damaged-{number}"):
+        number += 1
+    durable.rename(path_of(oci), f"{path_of(oci)}.damaged-{number}")
+
+
+def prepare(oci: str) -> None:
+    """Make it an OCI layout, and sweep what a killed writer left."""
+    durable.make_folder(os.path.join(oci, "blobs", "sha256"))
+    sweep(oci)
+    mend_layout(oci)
+    if not exists(oci):
+        write(oci, [])  # before the first blob: blobs without an index are always a loss
+
+
+def mend_layout(oci: str) -> None:
+    """The file that says what the folder is says always the same."""
+    if not is_layout(oci):
+        durable.write_file(os.path.join(oci, "oci-layout"), digest.canonical(LAYOUT))
+
+
+def is_layout(oci: str) -> bool:
+    try:
+        held: object = json.loads(read_whole(os.path.join(oci, "oci-layout")))
+    except (OSError, ValueError, RecursionError):
+        return False
+    return held == LAYOUT
+
+
+def is_linked(oci: str) -> bool:
+    """Whether a link leads from the layout to a folder that may be another's: nothing is deleted there."""
+    blobs = os.path.join(oci, "blobs")
+    return any(map(os.path.islink, (oci, blobs, os.path.join(blobs, "sha256"))))
+
+
+def sweep(oci: str) -> None:
+    """Remove the writes that were never finished."""
+    if is_linked(oci):
+        return
+    durable.sweep_temporaries(oci)
+    durable.sweep_temporaries(os.path.join(oci, "blobs", "sha256"))
+
+
+def describe(packed: Packed) -> Descriptor:
+    artifact = packed.artifact
+    return {
+        "mediaType": MANIFEST_TYPE,
+        "artifactType": ARTIFACT_TYPE,
+        "digest": artifact.digest,
+        "size": packed.size,
+        "annotations": {
+            BUILD_KEY: artifact.build_key,
+            TAG: "build-" + artifact.build_key.removeprefix("sha256:"),
+        },
+    }
+
+
+def describe_foreign(name: str, data: bytes) -> Descriptor | None:
+    """How a rebuilt list names a blob that is a manifest or an index of another tool's; None for any other blob."""
+    try:
+        document = json.loads(data)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(document, dict) or document.get("schemaVersion") != OCI_VERSION:
+        return None
+    for key, kind in (("manifests", INDEX_TYPE), ("layers", MANIFEST_TYPE)):
+        parts = document.get(key)
+        if isinstance(parts, list) and all(map(_is_descriptor, parts)):
+            return {"mediaType": document.get("mediaType", kind), "digest": name, "size": len(data)}
+    return None
+
+
+def is_foreign(descriptor: Descriptor) -> bool:
+    return BUILD_KEY not in (descriptor.get("annotations") or {})
+
+
+def path_of(oci: str) -> str:
+    return os.path.join(oci, "index.json")
+
+
+def _is_descriptor(value: object) -> bool:
+    return isinstance(value, dict) and isinstance(value.get("digest"), str)

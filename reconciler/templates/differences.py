@@ -1,0 +1,258 @@
+"""What the runtime and Hugging Face both read, and understand differently: the prompt would change without a word.
+
+Measured with onnxruntime-genai 0.14.1; tests/adapters/test_chat_templates.py renders an example of each with both.
+White space around tags is for templates.lint, words that the runtime does not know for templates.dialect.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from jinja2 import Environment, nodes
+
+from reconciler.domain.quoting import shown
+
+# All that the runtime understands after a backslash; of others it keeps the letter (`\x41` is x41).
+_ESCAPE = re.compile(r"\\(.)", re.DOTALL)
+_ESCAPES = frozenset("nrtbf\\'\"")
+
+_ALWAYS_GIVEN = frozenset({"tools", "documents"})  # by Hugging Face, none when there are none
+_TEXT_FIELDS = frozenset({"content", "reasoning_content", "text"})
+_TEXT_FILTERS = frozenset({"escape", "indent", "join", "lower", "safe", "string", "tojson", "trim"})
+_TEXT_METHODS = frozenset({"capitalize", "lstrip", "rstrip", "strip", "title"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """Not `serious`: it depends on the conversation, or on what the author means."""
+
+    line: int
+    message: str
+    hint: str
+    serious: bool = False
+
+
+def spelt_differently(text: str, syntax: Environment) -> Iterator[Difference]:
+    """What the syntax tree does not show any more."""
+    before = ""
+    for line, kind, token in syntax.lex(text):
+        if kind == "string":
+            yield from _escapes(line, token)
+            if before == "string":
+                message = "expected one text, got two beside each other: the runtime fails there"
+                yield Difference(line=line, message=message, hint="join them with ~", serious=True)
+        if token in {"{%+", "+%}"}:
+            message = f"expected a tag that the runtime knows, got {token}"
+            yield Difference(
+                line=line, message=message, hint="leave out the +: the runtime trims nothing", serious=True
+            )
+        if kind != "whitespace":
+            before = kind
+
+
+def _escapes(line: int, token: str) -> Iterator[Difference]:
+    for found in _ESCAPE.finditer(token):
+        if found[1] not in _ESCAPES:
+            where = line + token.count("\n", 0, found.start())
+            message = (
+                f"expected an escape that the runtime knows, got {shown(found[0])}: it drops the backslash"
+            )
+            yield Difference(line=where, message=message, hint="write the character itself", serious=True)
+
+
+def understood_differently(tree: nodes.Template) -> Iterator[Difference]:
+    everything = list(_below(tree))
+    texts, conditions = _texts(everything), _conditions(everything)
+    asked = {
+        _key(node.node) for node, _ in everything if isinstance(node, nodes.Test) and node.name == "defined"
+    }
+    for node, _ in everything:
+        message, hint = _said(node, texts, asked)
+        if message:
+            yield Difference(line=node.lineno, message=message, hint=hint)
+        if isinstance(node, nodes.And) and id(node) not in conditions and not _is_bool(node):
+            message = "`and` gives True or False in the runtime, in Python one of its sides"
+            yield Difference(line=node.lineno, message=message, hint="write `x if y else z`")
+        if isinstance(node, nodes.For):
+            for name in _carried(node):
+                message = f"the runtime keeps {shown(name.name)} from one round of a loop to the next, Python does not"
+                yield Difference(
+                    line=name.lineno, message=message, hint="set it at the beginning of each round"
+                )
+
+
+def _said(node: nodes.Node, texts: frozenset[str], asked: set[str]) -> tuple[str, str]:
+    """Message and hint; empty where there is nothing to say."""
+    said = ("", "")
+    match node:
+        case nodes.Test(name="defined", node=nodes.Name(name=str(name))) if name in _ALWAYS_GIVEN:
+            said = (
+                f"{name} is always defined for Hugging Face, for the runtime only if it is given",
+                f"write `if {name}`",
+            )
+        case nodes.Test(name="none") if (key := _key(node.node)) and key not in asked | _ALWAYS_GIVEN:
+            said = (
+                "what is not given is none for the runtime, not for Hugging Face",
+                "ask `is defined` first",
+            )
+        case nodes.Compare(ops=[_, _, *_]):
+            said = ("the runtime understands no chained comparisons", "write `a < b and b < c`")
+        case nodes.Compare(ops=[nodes.Operand(op="in" | "notin", expr=right)]) if _is_text(right, texts):
+            said = ("`in` finds nothing in a text in the runtime", "write `text.split('x') | length > 1`")
+        case nodes.Getitem(arg=nodes.Const(value=int()) | nodes.Neg()) if _is_text(node.node, texts):
+            said = ("one letter of a text is empty in the runtime", "write a slice: [0:1]")
+        case nodes.Filter(name="selectattr" | "rejectattr", args=[_]):
+            said = ("the runtime chooses all where no test is given", "write selectattr('x', 'equalto', ...)")
+        case (
+            nodes.Getattr(node=nodes.Call(node=nodes.Name()))
+            | nodes.Getitem(node=nodes.Call(node=nodes.Name()))
+        ):
+            said = (
+                "the runtime reads nothing after f(...), and fails",
+                "give it a name first: set x = f(...)",
+            )
+        case nodes.Div():
+            said = ("the runtime divides whole numbers without a rest", "write //")
+    return said
+
+
+def _conditions(everything: Iterable[tuple[nodes.Node, nodes.Node | None]]) -> set[int]:
+    """The nodes of which only counts whether they hold, by identity. Parents come before their children."""
+    found: set[int] = set()
+    for node, parent in everything:
+        match parent:
+            case (
+                nodes.If(test=test) | nodes.CondExpr(test=test) | nodes.For(test=test) | nodes.And(left=test)
+            ):
+                counts = node is test
+            case nodes.Not():
+                counts = True
+            case _:
+                counts = False
+        if counts or (isinstance(parent, (nodes.And, nodes.Or)) and id(parent) in found):
+            found.add(id(node))
+    return found
+
+
+def _is_bool(node: nodes.Node) -> bool:
+    """True or False in both. Without recursion: a chain of `and` may be long."""
+    stack = [node]
+    while stack:
+        match stack.pop():
+            case nodes.And(left=left, right=right) | nodes.Or(left=left, right=right):
+                stack += [left, right]
+            case nodes.Compare() | nodes.Not() | nodes.Test() | nodes.Const(value=bool()):
+                pass
+            case _:
+                return False
+    return True
+
+
+def _key(node: nodes.Node) -> str:
+    """What is asked about: a name that somebody may give, or a field of something."""
+    match node:
+        case (
+            nodes.Name(name=str(key))
+            | nodes.Getattr(attr=str(key))
+            | nodes.Getitem(arg=nodes.Const(value=str(key)))
+        ):
+            return key if key != "content" else ""
+    return ""
+
+
+def _texts(everything: Iterable[tuple[nodes.Node, nodes.Node | None]]) -> frozenset[str]:
+    """Names that are set to a text somewhere."""
+    found: set[str] = set()
+    for node, _ in everything:
+        match node:
+            case nodes.Assign(target=nodes.Name(name=str(name))) if _is_text(node.node, frozenset(found)):
+                found.add(name)
+    return frozenset(found)
+
+
+def _is_text(node: nodes.Node, texts: frozenset[str]) -> bool:
+    """As far as can be told."""
+    match node:
+        case nodes.Const(value=str()) | nodes.Concat():
+            return True
+        case nodes.Name(name=str(name)):
+            return name in texts
+        case nodes.Getattr(attr=str(key)) | nodes.Getitem(arg=nodes.Const(value=str(key))):
+            return key in _TEXT_FIELDS
+        case nodes.Filter(name=str(name)):
+            return name in _TEXT_FILTERS
+        case nodes.Call(node=nodes.Getattr(attr=str(name))):
+            return name in _TEXT_METHODS
+        case _:
+            return False
+
+
+def _carried(loop: nodes.For) -> Iterator[nodes.Name]:
+    """Names that a round of the loop reads before it has set them, though it sets them somewhere."""
+    names = {node.name for node in _stores(loop.body)}
+    known = {node.name for node in _under(loop.target) if isinstance(node, nodes.Name)}
+    if names - known:
+        yield from _round(loop.body, names, set(known))
+
+
+def _round(body: Iterable[nodes.Node], names: set[str], known: set[str]) -> Iterator[nodes.Name]:
+    """`known` is what is set by now; it grows."""
+    for node in body:
+        match node:
+            case nodes.Assign() | nodes.AssignBlock():
+                read = [node.node] if isinstance(node, nodes.Assign) else node.body
+                yield from _reads(read, names, known)
+                known |= {name.name for name in _stores([node])}
+            case nodes.If():
+                yield from _branches(node, names, known)
+            case nodes.Macro():
+                pass  # its names are its own
+            case _:
+                yield from _reads([node], names, known)
+
+
+def _branches(node: nodes.If, names: set[str], known: set[str]) -> Iterator[nodes.Name]:
+    """Set afterwards is what every branch sets."""
+    ways = []
+    for branch in (node, *node.elif_):
+        yield from _reads([branch.test], names, known)
+        ways.append(branch.body)
+    after = []
+    for way in (*ways, node.else_):
+        own = set(known)
+        yield from _round(way, names, own)
+        after.append(own)
+    known |= set.intersection(*after)
+
+
+def _reads(many: Iterable[nodes.Node], names: set[str], known: set[str]) -> Iterator[nodes.Name]:
+    for one in many:
+        for node in _under(one):
+            if isinstance(node, nodes.Name) and node.ctx == "load" and node.name in names - known:
+                yield node
+
+
+def _stores(body: Iterable[nodes.Node]) -> Iterator[nodes.Name]:
+    """Names that are set here, but not in a loop inside: those are its own."""
+    stack = list(body)
+    while stack:
+        node = stack.pop()
+        if isinstance(node, nodes.Name) and node.ctx == "store":
+            yield node
+        if not isinstance(node, (nodes.For, nodes.Macro)):
+            stack += node.iter_child_nodes()
+
+
+def _under(node: nodes.Node) -> Iterator[nodes.Node]:
+    return (one for one, _ in _below(node))
+
+
+def _below(node: nodes.Node) -> Iterator[tuple[nodes.Node, nodes.Node | None]]:
+    """Every node with its parent, in order. Without recursion: a chain of `and` may be long."""
+    stack: list[tuple[nodes.Node, nodes.Node | None]] = [(node, None)]
+    while stack:
+        one, parent = stack.pop()
+        yield one, parent
+        stack += [(child, one) for child in reversed(list(one.iter_child_nodes()))]
