@@ -50,7 +50,7 @@ check: $(READY) ## format, lint, types, import contract, core tests: under a min
 	@$(BIN)/ruff check
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
-	@$(PYTEST) -m 'not slow' tests/core tests/architecture
+	@$(PYTEST) -m 'not slow' tests/domain tests/manifests tests/templates tests/gates tests/planner tests/fleet tests/reports tests/architecture
 
 .PHONY: bench
 bench: $(READY) ## side by side with installed peers; tables, and JSON in bench/results/

@@ -24,7 +24,7 @@ from reconciler.engine.resolve import resolve
 from reconciler.host import durable
 from reconciler.host.stamps import TICK
 from reconciler.sources.manifests import load
-from tests.core.test_served_files import edited
+from tests.backends.test_served_files import edited
 from tests.machine import TestMachine
 
 FAITHFUL = Fidelity(

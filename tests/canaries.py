@@ -8,7 +8,7 @@ that a test starts, by a hook of the interpreter; of all below them, as they are
 A canary is made by `secret` alone and carries MARK, so there is one word to look for, plain or as base64 (a header).
 What it is worth: children inherit the canaries of the environment, so whoever logs, records or passes on what it was
 given is found. Limits: files that a test deletes, files over LARGEST, a process that lives for some milliseconds below
-another one (tests/adapters/test_arguments.py sees those), and a session that is ended by force.
+another one (tests/host/test_arguments.py sees those), and a session that is ended by force.
 """
 
 from __future__ import annotations

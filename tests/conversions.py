@@ -40,7 +40,7 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Child]:
     environment = private_environment(str(home))
     log = str(home / "log")
     with Child(
-        module="tests.adapters.reading_worker", environment=environment, log=log, directory=str(home)
+        module="tests.host.reading_worker", environment=environment, log=log, directory=str(home)
     ) as child:
         yield child
 

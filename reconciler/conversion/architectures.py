@@ -1,7 +1,8 @@
 """Can the pinned tools convert this model rightly? Pure, and asked before any processor time is spent.
 
 Olive exits 0 and saves a model also where its mathematics is wrong: it reads settings that transformers 5 keeps under
-another name, and ignores some. So nothing is converted on trust: what is not listed in `conversion.verified` is refused.
+another name, and ignores some. So nothing is converted on trust: what is not listed in `conversion.verified` is
+refused.
 """
 
 from __future__ import annotations

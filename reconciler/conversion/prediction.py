@@ -4,7 +4,7 @@ A weight of N rows and K columns becomes, in blocks of b columns and q bits: N *
 scale a block, and a zero point a block where rounding is not symmetric. The embedding stays float32 beside a quantized
 head, also where the source shares the two (Olive unties them). Everything else (norms, biases, the tables of the
 rotation) keeps the width of the floats. How near it comes is measured
-in tests/adapters/test_prediction_holds.py.
+in tests/conversion/test_prediction.py.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Listed as right is what was measured so: a random model of the architecture, converted at fp32, gave the logits of
 transformers (cosine >= 0.9999 over a prompt longer than the window) with each setting it is listed with.
-`tests/adapters/test_parity.py` measures both tables again; a new pin of any tool begins there.
+`tests/conversion/test_parity.py` measures both tables again; a new pin of any tool begins there.
 """
 
 from __future__ import annotations

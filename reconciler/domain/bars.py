@@ -1,7 +1,7 @@
 """Gates as a manifest declares them: the bars, and what is to be tried. Judging is `gates.judgement`' work.
 
-A bar that is None is the default of the precision (`gates.judgement`). No bar is part of a release: changing one judges the
-stored measurements again, and measures nothing.
+A bar that is None is the default of the precision (`gates.judgement`). No bar is part of a release: changing one
+judges the stored measurements again, and measures nothing.
 """
 
 from __future__ import annotations

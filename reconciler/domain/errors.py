@@ -18,7 +18,8 @@
         ├── Disturbed            the machine or the source changed under our hands: the next look plans anew
         └── Cancelled            nobody wants it any more
 
-A permanent failure is tried once and then remembered (domain.failures) until its input changes. So an error is permanent
+A permanent failure is tried once and then remembered (domain.failures) until its input changes. So an error is
+permanent
 only if its key would change with what mends it: tools that are missing are mended by a person without any change to
 what git declares, and count as temporary.
 

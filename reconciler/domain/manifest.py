@@ -1,5 +1,5 @@
-"""What git declares, as plain values. Parsing lives in `manifests.schema` and `manifests.loader`; these types are what the
-planner sees, so that `plan` on unchanged files never has to load pydantic or a YAML parser."""
+"""What git declares, as plain values. Parsing lives in `manifests.schema` and `manifests.loader`; these types are
+what the planner sees, so that `plan` on unchanged files never has to load pydantic or a YAML parser."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """Two commits side by side: what each declares, and the plan that takes a machine from the one to the other. Pure.
 
-The plan is `planner.plan`'s own, made for a machine that serves exactly BASE (`fleet.converged_machine`); nothing here decides.
+The plan is `planner.plan`'s own, made for a machine that serves exactly BASE (`fleet.converged_machine`); nothing
+here decides.
 """
 
 from __future__ import annotations

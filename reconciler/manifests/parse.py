@@ -1,8 +1,8 @@
 """From the bytes of manifests to what they declare, with every problem of every file said at once.
 
 Pure: what it must know of the disk it asks through `Surroundings`, and whoever answers can remember question and answer
-(`manifests.parsed`). A document with a problem declares nothing, and harms no other; whatever did parse in it is checked all
-the same.
+(`manifests.parsed`). A document with a problem declares nothing, and harms no other; whatever did parse in it is
+checked all the same.
 """
 
 from __future__ import annotations

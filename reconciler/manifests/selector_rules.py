@@ -1,4 +1,5 @@
-"""What `spec.nodeSelector` may say: the rules that a type of one field cannot tell. Pure; part of manifests.model_rules."""
+"""What `spec.nodeSelector` may say: the rules that a type of one field cannot tell. Pure; part of
+manifests.model_rules."""
 
 from __future__ import annotations
 

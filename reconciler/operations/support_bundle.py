@@ -1,7 +1,7 @@
 """A support bundle: what somebody needs who helps from afar, in one file that may be sent. Reads only.
 
-Every text goes through `operations.redaction` first, with all secrets that this process knows of. It holds no manifest, no
-template and no weights, is a few megabytes at most, and the same machine gives the same bytes.
+Every text goes through `operations.redaction` first, with all secrets that this process knows of. It holds no
+manifest, no template and no weights, is a few megabytes at most, and the same machine gives the same bytes.
 """
 
 from __future__ import annotations

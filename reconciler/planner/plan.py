@@ -1,4 +1,5 @@
-"""Turn facts into a plan. Nothing here reads a file or a clock, so every case is a table row (tests/core/test_plan.py).
+"""Turn facts into a plan. Nothing here reads a file or a clock, so every case is a table row
+(tests/planner/test_plan.py).
 
 The order of a plan: mend the store, mend what serves, release what needs no conversion, prune, fetch, convert and
 release, free what nothing refers to. Within a variant the new release is registered before the old one is retired.

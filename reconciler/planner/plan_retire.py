@@ -1,4 +1,5 @@
-"""Which releases of a variant go once another serves: at once, or when their time is over. Pure; part of planner.plan."""
+"""Which releases of a variant go once another serves: at once, or when their time is over. Pure; part of
+planner.plan."""
 
 from __future__ import annotations
 

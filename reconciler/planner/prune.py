@@ -1,4 +1,5 @@
-"""What is served but no longer declared, and the rails that keep an accident from deleting it. Pure; part of planner.plan.
+"""What is served but no longer declared, and the rails that keep an accident from deleting it. Pure; part of
+planner.plan.
 
 Only what is ours can be here at all: a registration with our owner mark, a folder with our marker, a record of ours.
 """

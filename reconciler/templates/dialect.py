@@ -1,6 +1,6 @@
 """What the Jinja of the runtime knows: much less than Python's, and it says so only when a request reaches the place.
 
-The sets are measured with onnxruntime-genai 0.14.1 (tests/adapters/test_chat_templates.py does it again); what Hugging
+The sets are measured with onnxruntime-genai 0.14.1 (tests/templates/test_chat_templates.py does it again); what Hugging
 Face does not know is left out: one file should give one text. An unknown word is refused, except behind a
 question for something that a request may bring or not (`tools`, or a name that the template asks `is defined`): such a
 branch may never be reached, and model authors' own templates have them.

@@ -1,6 +1,6 @@
 """What the runtime and Hugging Face both read, and understand differently: the prompt would change without a word.
 
-Measured with onnxruntime-genai 0.14.1; tests/adapters/test_chat_templates.py renders an example of each with both.
+Measured with onnxruntime-genai 0.14.1; tests/templates/test_chat_templates.py renders an example of each with both.
 White space around tags is for templates.lint, words that the runtime does not know for templates.dialect.
 """
 

@@ -2,8 +2,10 @@
 
 The patterns are read from conversations of one message. That they are right is then shown on every conversation of up
 to `LONGEST` messages, with and without the beginning of an answer: the template and the Jinja of its patterns must
-write the same, whatever the messages say (templates.role_trace: their contents are holes). That is enough for conversations
-of any length. What templates.role_trace follows writes one text before the messages and one after them, and of each message
+write the same, whatever the messages say (templates.role_trace: their contents are holes). That is enough for
+conversations
+of any length. What templates.role_trace follows writes one text before the messages and one after them, and of each
+message
 a text that depends on its role, on whether it is one of the first two or the last, and on the roles of the first and
 the last one. With X for what is written until the second message and Y for what comes with the last one, XY and X M(r)
 Y are right for every role r; so X is the right beginning but for some text that every M(r) carries along and Y

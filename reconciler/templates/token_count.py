@@ -2,7 +2,7 @@
 costs, and the real library weighs too much for that.
 
 Exact for what most models of this field have (byte-level BPE, special tokens whole) and texts in ASCII; anything else
-is an estimate, and said to be one. tests/core/test_token_count.py compares with the real library.
+is an estimate, and said to be one. tests/templates/test_token_count.py compares with the real library.
 """
 
 from __future__ import annotations

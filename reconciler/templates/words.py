@@ -1,6 +1,6 @@
 """The words of the dialect (templates.dialect) that an example can be rendered with: each gives as much as it was
 given, or a little more. What is not here is not followed. Where Python's word does something else, this is the
-runtime's: it knows the letters and the white space of ASCII, and counts bytes. (tests/adapters/test_chat_templates.py
+runtime's: it knows the letters and the white space of ASCII, and counts bytes. (tests/templates/test_chat_templates.py
 compares.)"""
 
 from __future__ import annotations

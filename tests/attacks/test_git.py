@@ -13,8 +13,8 @@ import pytest
 
 from reconciler.sources.git import command as git_command
 from reconciler.sources.git.command import Credentials
-from tests.adapters.test_git_source import Machine, names, warned
 from tests.git_server import Repository, Server, certificate
+from tests.sources.test_git_source import Machine, names, warned
 from tests.trust import NIGHTLY, record
 
 UNIT = 1 << 16  # bytes that one byte of a delta copies

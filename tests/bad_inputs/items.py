@@ -10,18 +10,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-_GIT = "tests/adapters/test_git_source.py::test_"
-_SERVED = "tests/core/test_served_files.py::test_"
-_CONVERTER = "tests/adapters/test_converter.py::test_"
+_GIT = "tests/sources/test_git_source.py::test_"
+_SERVED = "tests/backends/test_served_files.py::test_"
+_CONVERTER = "tests/conversion/test_converter.py::test_"
 _ARTIFACT = "tests/bad_inputs/test_artifacts.py::test_a_tensor_that_lies_elsewhere_is_refused"
 _ENVIRONMENT = "tests/bad_inputs/test_environment.py::test_plan_status_and_apply_are_as_always_and_umask_000_opens_nothing"
 _DAEMON = "tests/bad_inputs/test_environment.py::test_the_daemon_runs_in_all_of_them_at_once"
-_KEPT = "tests/core/test_loader.py::test_a_plain_scalar_keeps_the_text_that_was_written"
+_KEPT = "tests/manifests/test_loader.py::test_a_plain_scalar_keeps_the_text_that_was_written"
 _FACE = "tests/daemon/test_face.py::test_"
 _BAD_GATES = "tests/bad_inputs/test_gates.py::test_"
 _ATTACKS = "tests/attacks/test_"
 _FUZZ = "tests/fuzz/test_fuzz.py::test_"
-_PLAN = "tests/core/test_plan.py::test_what_is_not_done_is_held_with_its_reason"
+_PLAN = "tests/planner/test_plan.py::test_what_is_not_done_is_held_with_its_reason"
 
 
 @dataclass(frozen=True)
@@ -105,17 +105,17 @@ ITEMS = (
     _one("Model files", "`custom_ops_library` and other keys of genai_config.json that run something", "GenaiConfigRefused",
          f"{_SERVED}anything_else_is_refused_by_name"),
     _one("Model files", "`.so`, `.dll`, `.py`, `.pkl`, `.bin` in what a converter made", "ConversionFailed",
-         "tests/adapters/test_cage.py::test_only_plain_files_of_an_artifact_are_taken"),
-    _one("Model files", "`auto_map`", "CustomCodeIgnored", "tests/adapters/test_model_folder.py::test_custom_code_is_left_behind_with_a_warning",
-         "tests/adapters/test_conversion.py::test_custom_code_is_never_run", f"{_SERVED}tokenizer_config_loses_its_template_and_nothing_else"),
+         "tests/host/test_cage.py::test_only_plain_files_of_an_artifact_are_taken"),
+    _one("Model files", "`auto_map`", "CustomCodeIgnored", "tests/sources/test_model_folder.py::test_custom_code_is_left_behind_with_a_warning",
+         "tests/conversion/test_conversion.py::test_custom_code_is_never_run", f"{_SERVED}tokenizer_config_loses_its_template_and_nothing_else"),
     _one("Model files", "a converter that exits 0 with missing, empty or truncated output, or is OOM-killed", "ConversionFailed, ConverterLost",
          f"{_CONVERTER}a_lie_is_found_out", f"{_CONVERTER}a_dead_worker_fails_its_conversion_and_is_replaced"),
-    _one("Model files", "NaN", "ConversionFailed", "tests/adapters/test_conversion.py::test_what_olive_would_swallow_is_said"),
+    _one("Model files", "NaN", "ConversionFailed", "tests/conversion/test_conversion.py::test_what_olive_would_swallow_is_said"),
     _one("Model files", "a converter that hangs", "ConversionTimedOut",
          f"{_CONVERTER}a_hanging_converter_is_ended_in_time_and_the_next_finds_a_worker"),
     _one("Model files", "a converter that prints 10 GB", "ConversionTimedOut", f"{_CONVERTER}a_converter_that_prints_much_fills_no_disk",
          f"{_CONVERTER}a_converter_that_prints_endlessly_is_ended_in_time"),
-    _one("Output", "`::stop-commands::`, ESC sequences", "escaped", "tests/core/test_escape.py::test_a_message_begins_no_command",
+    _one("Output", "`::stop-commands::`, ESC sequences", "escaped", "tests/domain/test_escape.py::test_a_message_begins_no_command",
          "tests/diff/test_comment.py::test_hostile_text_is_no_command_of_the_workflow",
          "tests/bad_inputs/test_model_folders.py::test_no_name_in_a_folder_can_begin_a_line"),
     _one("Output", "`@everyone`, images, `<!--`, code-fence breaks, `|` in tables", "escaped",
@@ -125,7 +125,7 @@ ITEMS = (
     _one("Prune rails", "an empty declaration", "NothingDeclared", _PLAN),
     _one("Prune rails", "an unreadable manifest", "ManifestsUnreadable", _PLAN),
     _one("Prune rails", "more than half, or more than five, at once", "ConfirmationNeeded",
-         "tests/core/test_plan.py::test_six_models_at_once_want_a_confirmation_even_out_of_twenty", _PLAN),
+         "tests/planner/test_plan.py::test_six_models_at_once_want_a_confirmation_even_out_of_twenty", _PLAN),
     *_gates("a gate file that is missing = PathMissing", "a gate file above the repository = PathOutside", "a gate file that is a folder = PathKind",
             "a gate file of ten thousand lines = Unreadable, GoldenPrompts", "an invalid regex = PatternRefused",
             "an empty gate list written on purpose = GatesEmpty, InvalidValue", "more right answers than golden prompts = GateUnreachable",
@@ -133,19 +133,19 @@ ITEMS = (
     *_candidates("a bar that can never be met = GateFailed", "a golden prompt longer than the context = GateFailed",
                  "a template that fails to render = TemplateRefused", "a runtime that hangs while loading = RuntimeHung"),
     _one("Since then", "a lock file that is none, is huge, lies about names", "LockInvalid",
-         "tests/core/test_hub_lock.py::test_a_lock_that_is_none_is_refused_with_one_line"),
+         "tests/manifests/test_hub_lock.py::test_a_lock_that_is_none_is_refused_with_one_line"),
     _one("Since then", "a hostile inventory", "InventoryInvalid",
-         "tests/core/test_inventory.py::test_a_hostile_inventory_is_one_clear_error"),
+         "tests/fleet/test_inventory.py::test_a_hostile_inventory_is_one_clear_error"),
     _one("Since then", "a machine configuration that is wrong, or that others can write", "NotTrusted, as in manifests",
-         "tests/core/test_machine_config.py::test_what_is_wrong_is_said_with_its_place",
+         "tests/manifests/test_machine_config.py::test_what_is_wrong_is_said_with_its_place",
          "tests/cli/test_configuration.py::test_what_others_can_write_is_not_believed"),
     _one("Since then", "a pattern of a gate that would take hours", "PatternRefused",
          f"{_FUZZ}a_pattern_with_many_ways_to_match_is_not_taken", f"{_FUZZ}the_worst_patterns_that_are_taken_end_soon"),
     _one("Since then", "a schema of a gate: references, 900 levels, wrong kinds", "SchemaRefused",
-         "tests/core/test_golden.py::test_schemas_that_would_be_half_ignored", f"{_FUZZ}a_schema_of_many_levels_is_not_taken"),
+         "tests/gates/test_golden.py::test_schemas_that_would_be_half_ignored", f"{_FUZZ}a_schema_of_many_levels_is_not_taken"),
     _one("Since then", "a file of golden prompts that is none", "GoldenPrompts",
-         "tests/core/test_gate_rules.py::test_a_file_of_golden_prompts_is_judged_line_by_line"),
-    _one("Since then", "a bad nodeSelector", "InvalidValue", "tests/core/test_selector.py::test_a_bad_selector_is_one_clear_problem"),
+         "tests/manifests/test_gate_rules.py::test_a_file_of_golden_prompts_is_judged_line_by_line"),
+    _one("Since then", "a bad nodeSelector", "InvalidValue", "tests/manifests/test_selector.py::test_a_bad_selector_is_one_clear_problem"),
     _one("Since then", "nonsense, floods and slow clients at the daemon's address", "400, 408, 413, 429, 431",
          f"{_FACE}nonsense_harms_nobody", f"{_FACE}a_client_that_speaks_a_byte_at_a_time_is_cut_off",
          f"{_FACE}a_body_that_is_too_long_or_of_unknown_length", f"{_FACE}hooks_come_at_a_rate", f"{_FUZZ}a_header_of_spaces_takes_no_time"),

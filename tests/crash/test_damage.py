@@ -12,9 +12,9 @@ from pathlib import Path
 from reconciler.domain.layout import Layout
 from reconciler.host import durable
 from reconciler.state.records import Records
-from tests.adapters.crash_scenarios import release
 from tests.crash.damage import CASES, FOLLOWED
 from tests.crash.test_matrix import CHECKOUT, pytestmark, quick_folder
+from tests.host.crash_scenarios import release
 from tests.trust import record
 
 __all__ = ["pytestmark", "quick_folder"]

@@ -14,7 +14,7 @@ import pytest
 
 from reconciler.reports.benchmark.page import bench_page
 from reconciler.reports.benchmark.view import bench_view
-from tests.core.bench_world import GIB, benched, benchmark, fidelity, run, whole
+from tests.gates.bench_world import GIB, benched, benchmark, fidelity, run, whole
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 

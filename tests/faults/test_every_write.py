@@ -15,10 +15,10 @@ from reconciler.domain.failures import RememberedFailure
 from reconciler.domain.layout import Layout
 from reconciler.host import durable
 from reconciler.state.records import Records
-from tests.adapters import crash_scenarios
-from tests.adapters.crash_scenarios import FILES, MENDED, OTHER_FILES, SCENARIOS, write_tree
-from tests.adapters.test_crashes import store_is_whole, tree
-from tests.core.test_failures import failure
+from tests.domain.test_failures import failure
+from tests.host import crash_scenarios
+from tests.host.crash_scenarios import FILES, MENDED, OTHER_FILES, SCENARIOS, write_tree
+from tests.host.test_crashes import store_is_whole, tree
 from tests.trust import record
 
 FAULTS = {"ENOSPC": "DiskFull", "EIO": "DiskFailing", "EROFS": "DiskReadOnly", "EACCES": "AccessDenied"}

@@ -51,11 +51,11 @@ from reconciler.state import events, forms, measured_form
 from reconciler.store.modelpack import NotAnArtifact, manifest_bytes, parse_manifest
 from reconciler.templates import token_count
 from reconciler.templates.lint import lint
+from tests.backends.test_marker import MARKER
 from tests.bad_inputs.manifests import GOOD, GROUPS
-from tests.core.test_inventory import inventory
-from tests.core.test_marker import MARKER
-from tests.core.test_parse import around, model
-from tests.core.world import World
+from tests.fleet.test_inventory import inventory
+from tests.manifests.test_parse import around, model
+from tests.planner.world import World
 
 SMALL = 4_000  # bytes of a seed: large ones are slow, and tests/bad_inputs has them
 

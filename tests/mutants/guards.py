@@ -21,24 +21,24 @@ def _(guard: str, file: str, old: str, new: str, tests: str) -> Mutant:
     return Mutant(guard, f"reconciler/{file}", old, new, tests)
 
 
-_LOADER = "tests/core/test_loader.py"
+_LOADER = "tests/manifests/test_loader.py"
 _BAD = "tests/bad_inputs/test_manifests.py"
 _FOLDERS = "tests/bad_inputs/test_model_folders.py"
-_GIT = "tests/adapters/test_git_source.py"
-_DISK = "tests/adapters/test_manifests.py"
-_PLAN = "tests/core/test_plan.py"
-_SERVED = "tests/core/test_served_files.py"
-_STORE = "tests/adapters/test_artifact_store.py"
-_DURABLE = "tests/adapters/test_durable.py"
+_GIT = "tests/sources/test_git_source.py"
+_DISK = "tests/sources/test_manifests.py"
+_PLAN = "tests/planner/test_plan.py"
+_SERVED = "tests/backends/test_served_files.py"
+_STORE = "tests/store/test_artifact_store.py"
+_DURABLE = "tests/host/test_durable.py"
 _FACE = "tests/daemon/test_face.py"
-_LINT = "tests/core/test_template_lint.py"
-_ESCAPE = "tests/core/test_escape.py"
+_LINT = "tests/templates/test_template_lint.py"
+_ESCAPE = "tests/domain/test_escape.py"
 _FUZZ = "tests/fuzz/test_fuzz.py"
-_VERIFY = "tests/adapters/test_verify.py"
-_LOCK = "tests/core/test_hub_lock.py"
-_GATES = "tests/core/test_gates.py"
-_TOLD = "tests/core/test_inventory_gates.py"
-_ENDURANCE = "tests/adapters/test_endurance.py"
+_VERIFY = "tests/operations/test_verify.py"
+_LOCK = "tests/manifests/test_hub_lock.py"
+_GATES = "tests/gates/test_gates.py"
+_TOLD = "tests/fleet/test_inventory_gates.py"
+_ENDURANCE = "tests/gates/test_endurance.py"
 _FOREIGN = "tests/faults/test_foreign.py"
 
 MUTANTS = (
@@ -88,7 +88,7 @@ MUTANTS = (
         "manifests/paths.py",
         "if not _allowed(path, written, around):\n        message",
         "if False:\n        message",
-        "tests/core/test_parse.py",
+        "tests/manifests/test_parse.py",
     ),
     _(
         "a link does not lead out",
@@ -102,7 +102,7 @@ MUTANTS = (
         "manifests/paths.py",
         "around.roots if posixpath.isabs(written) else",
         "",
-        "tests/core/test_parse.py",
+        "tests/manifests/test_parse.py",
     ),
     _(
         "a linked manifest is not read",
@@ -261,7 +261,7 @@ MUTANTS = (
         "sources/hub/fetch.py",
         'return hashlib.file_digest(opened, "sha256").hexdigest() == file.sha256',
         "return True",
-        "tests/adapters/test_hub.py",
+        "tests/sources/test_hub.py",
     ),
     # Templates
     _(
@@ -365,7 +365,7 @@ MUTANTS = (
         "planner/ownership.py",
         "return observed.owns(folder.marker.owner)",
         "return True",
-        f"{_PLAN} tests/core/test_plan_properties.py",
+        f"{_PLAN} tests/planner/test_plan_properties.py",
     ),
     _(
         "only our registrations",
@@ -386,28 +386,28 @@ MUTANTS = (
         "host/owner.py",
         "if not MARK.fullmatch(mark):",
         "if False:",
-        "tests/adapters/test_owner.py",
+        "tests/host/test_owner.py",
     ),
     _(
         "one writer",
         "host/lock.py",
         "if not _acquire(descriptor):",
         "if False:",
-        "tests/adapters/test_lock.py",
+        "tests/host/test_lock.py",
     ),
     _(
         "a killed holder that nobody has waited for holds nothing",
         "host/lock.py",
         "return None if _has_ended(said.pid) else said",
         "return said",
-        "tests/adapters/test_lock.py",
+        "tests/host/test_lock.py",
     ),
     _(
         "what somebody works on is no leftover",
         "operations/verify.py",
         "if not before and not self._is_at_work():",
         "if True:",
-        "tests/adapters/test_verify.py",
+        "tests/operations/test_verify.py",
     ),
     # Whom the machine trusts
     _(
@@ -422,7 +422,7 @@ MUTANTS = (
         "host/reading.py",
         "if not stat.S_ISREG(status.st_mode):",
         "if False:",
-        "tests/adapters/test_reading.py",
+        "tests/host/test_reading.py",
     ),
     _("a hook is signed", "daemon/hooks.py", "return bool(held) and all(held)", "return all(held)", _FACE),
     _(
@@ -469,14 +469,14 @@ MUTANTS = (
         "fleet/form.py",
         "or len(found) > self._limit or _CONTROL.search(found)",
         "",
-        "tests/core/test_inventory.py",
+        "tests/fleet/test_inventory.py",
     ),
     _(
         "an unknown field is refused",
         "fleet/form.py",
         "if key not in self._fields:",
         "if False:",
-        "tests/core/test_inventory.py",
+        "tests/fleet/test_inventory.py",
     ),
     _(
         "a slow pattern is refused",
@@ -636,7 +636,7 @@ MUTANTS = (
         "host/sealed.py",
         "if data[:HEAD_LENGTH] != expected or not data.endswith(TAIL):",
         "if False:",
-        "tests/adapters/test_records.py",
+        "tests/state/test_records.py",
     ),
     _(
         "rot is found",
@@ -658,7 +658,7 @@ MUTANTS = (
         "sources/git/command.py",
         '    "HF_TOKEN": "",',
         "",
-        "tests/adapters/test_arguments.py",
+        "tests/host/test_arguments.py",
     ),
     _(
         "the hub's token goes to the hub alone",
@@ -736,48 +736,48 @@ MUTANTS = (
         "domain/quarantine.py",
         "step = min(max(passed, 0.0), LONGEST_STEP)",
         "step = max(passed, 0.0)",
-        "tests/core/test_quarantine.py",
+        "tests/domain/test_quarantine.py",
     ),
     _(
         "only our own names leave quarantine",
         "domain/quarantine.py",
         "return name.isascii() and name.isdigit() and 16 <= len(name) <= 20",
         "return True",
-        "tests/core/test_quarantine.py",
+        "tests/domain/test_quarantine.py",
     ),
     _(
         "gc enters no link",
         "operations/garbage.py",
         "if folder and not is_plain(self._machine.layout.root, path):",
         "if False:",
-        "tests/engine/test_garbage.py",
+        "tests/operations/test_garbage.py",
     ),
     _(
         "a confirmation in git confirms only what it names",
         "planner/prune.py",
         "if confirm or gone <= desired.confirmed:",
         "if confirm or gone & desired.confirmed:",
-        "tests/core/test_confirmation.py",
+        "tests/manifests/test_confirmation.py",
     ),
     _(
         "a confirmation names nothing that is declared",
         "manifests/confirmations.py",
         "        if name in declared:",
         "        if False:",
-        "tests/core/test_confirmation.py",
+        "tests/manifests/test_confirmation.py",
     ),
     _(
         "what is protected makes no way",
         "planner/plan_delete_first.py",
         "    if wanted.protected:",
         "    if False:",
-        "tests/core/test_plan_way.py",
+        "tests/planner/test_plan_way.py",
     ),
     _(
         "nothing makes way where it is not declared",
         "planner/plan_delete_first.py",
         "if not (short.short_of and wanted.delete_first and mine)",
         "if not (short.short_of and mine)",
-        "tests/core/test_plan_way.py",
+        "tests/planner/test_plan_way.py",
     ),
 )

@@ -1,0 +1,214 @@
+"""A candidate that would fail its users fails here first, in the runtime's own words."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from threading import Thread
+
+import pytest
+
+from reconciler.backends.foundry.foundry import DEFAULT_LIMITS, Foundry, Limits
+from reconciler.backends.foundry.index import read_index
+from reconciler.domain.errors import ReconcilerError, RehearsalFailed, RuntimeUnavailable
+from reconciler.gates.measuring.rehearsal import Rehearsal
+from reconciler.host import cage
+from tests.backends.test_serving_foundry import runtimes, stop_children
+from tests.converted_model import converted_model
+from tests.tiny_models import CHATML
+from tests.waiting import cpu_seconds, until
+
+NO_SYSTEM = (
+    "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system role') }}{% endif %}" + CHATML
+)
+
+ENDLESS = "{% for a in range(99999) %}{% for b in range(99999) %}{{ '' }}{% endfor %}{% endfor %}" + CHATML
+BUSY = 2.0  # CPU seconds
+
+
+@pytest.fixture(scope="session")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return converted_model(tmp_path_factory)
+
+
+@pytest.fixture(scope="module")
+def catalog(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("rehearsal") / "catalog"
+
+
+@pytest.fixture(scope="module")
+def rehearsal(catalog: Path) -> Iterator[Rehearsal]:
+    """Warm for all candidates of this module, as it is for all of a pass."""
+    with start(catalog) as one:
+        yield one
+
+
+def start(catalog: Path, limits: Limits = DEFAULT_LIMITS) -> Rehearsal:
+    scratch = catalog.parent
+    return Rehearsal(
+        Foundry(
+            str(catalog),
+            scratch=str(scratch / "scratch"),
+            log=str(scratch / "log"),
+            limits=limits,
+            confined=True,  # as in a pass
+        )
+    )
+
+
+@pytest.fixture
+def candidate(tmp_path: Path, model: Path) -> Path:
+    return Path(shutil.copytree(model, tmp_path / "candidate"))
+
+
+def test_a_whole_candidate_is_measured_and_forgotten(
+    rehearsal: Rehearsal, catalog: Path, candidate: Path
+) -> None:
+    measured = rehearsal.rehearse(str(candidate), "tiny-int4:1")
+    assert measured.load_seconds > 0
+    assert measured.first_token_seconds > 0
+    assert measured.tokens_per_second > 0
+    assert measured.prompt_tokens > 10
+    assert measured.completion_tokens >= 1
+    assert measured.peak_memory_bytes > 10 << 20
+    assert measured.takes_system
+    assert measured.runtime["onnxruntime-genai-core"]
+    assert read_index(str(catalog)) == ()
+
+
+def truncate(name: str, length: int) -> Callable[[Path], object]:
+    return lambda folder: os.truncate(folder / name, length)
+
+
+def remove(name: str) -> Callable[[Path], object]:
+    return lambda folder: (folder / name).unlink()
+
+
+def template(text: str) -> Callable[[Path], object]:
+    return lambda folder: (folder / "chat_template.jinja").write_text(text)
+
+
+def model_setting(key: str, value: object) -> Callable[[Path], object]:
+    def edit(folder: Path) -> None:
+        config = json.loads((folder / "genai_config.json").read_text())
+        config["model"][key] = value
+        (folder / "genai_config.json").write_text(json.dumps(config))
+
+    return edit
+
+
+FAILURES = {
+    "truncated weights": (truncate("model.onnx.data", 1000), "ModelDoesNotLoad", "out of bounds"),
+    "a truncated graph": (truncate("model.onnx", 1000), "ModelDoesNotLoad", "Protobuf parsing failed"),
+    "no weights": (remove("model.onnx.data"), "ModelDoesNotLoad", "does not exist"),
+    "no tokenizer": (remove("tokenizer.json"), "TokenizerRefused", "tokenizer.json"),
+    "no tokenizer settings": (remove("tokenizer_config.json"), "TokenizerRefused", "tokenizer_config.json"),
+    "no configuration": (remove("genai_config.json"), "ServedFolderMissing", "genai_config.json"),
+    "a key the runtime does not know": (model_setting("later", 1), "GenaiConfigRefused", '"later"'),
+    "no template": (remove("chat_template.jinja"), "TemplateRefused", "Empty chat template"),
+    "an empty template": (template(""), "TemplateRefused", "Empty chat template"),
+    "a template with a syntax error": (
+        template("{% for m in messages %}x"),
+        "TemplateRefused",
+        "Invalid or unsupported chat template",
+    ),
+    "a template that always raises": (
+        template("{{ raise_exception('never') }}"),
+        "TemplateRefused",
+        "never at row 1",
+    ),
+    "a template with an unknown name": (
+        template("{{ nobody.knows }}" + CHATML),
+        "TemplateRefused",
+        "'nobody' is not defined",
+    ),
+    "a template that breaks on a system message": (
+        template("{% if messages[0]['role'] == 'system' %}{{ nobody.knows }}{% endif %}" + CHATML),
+        "TemplateRefused",
+        "'nobody' is not defined",
+    ),
+    "a model that says nothing": (model_setting("eos_token_id", [*range(320)]), "EmptyAnswer", "nothing"),
+    "a context without room": (model_setting("context_length", 8), "PromptTooLong", "maximum context length"),
+}
+
+
+@pytest.mark.parametrize(("harm", "code", "words"), FAILURES.values(), ids=FAILURES)
+def test_a_broken_candidate_fails_in_the_runtimes_words(
+    rehearsal: Rehearsal,
+    catalog: Path,
+    candidate: Path,
+    harm: Callable[[Path], object],
+    code: str,
+    words: str,
+) -> None:
+    harm(candidate)
+    with pytest.raises(RehearsalFailed) as caught:
+        rehearsal.rehearse(str(candidate), "tiny-int4:2")
+    assert caught.value.code == code
+    assert str(caught.value).startswith("tiny-int4:2: ")
+    assert words in str(caught.value)
+    assert ".cc:" not in str(caught.value).partition("tensorprotoutils")[0]
+    assert read_index(str(catalog)) == ()
+
+
+def test_a_template_may_refuse_system_messages_on_purpose(rehearsal: Rehearsal, candidate: Path) -> None:
+    template(NO_SYSTEM)(candidate)
+    assert not rehearsal.rehearse(str(candidate), "tiny-int4:1").takes_system
+
+
+def test_a_template_that_never_ends_is_killed_and_the_next_candidate_is_not_harmed(
+    tmp_path: Path, candidate: Path, model: Path
+) -> None:
+    template(ENDLESS)(candidate)
+    with start(tmp_path / "catalog", Limits(load=2.0)) as rehearsal:
+        runtime = rehearsal._runtime
+        with pytest.raises(RehearsalFailed, match="no end of load within 2 s") as caught:  # it renders there
+            rehearsal.rehearse(str(candidate), "tiny-int4:2")
+        assert caught.value.code == "RuntimeHung"
+        runtime._limits = DEFAULT_LIMITS  # a sound one may take as long as it likes
+        assert rehearsal.rehearse(str(model), "tiny-int4:3").completion_tokens
+
+
+@pytest.mark.parametrize(
+    ("ending", "error"), [(signal.SIGABRT, RehearsalFailed), (signal.SIGKILL, RuntimeUnavailable)]
+)
+def test_a_runtime_that_dies_fails_the_candidate_and_comes_back_for_the_next(
+    tmp_path: Path, candidate: Path, model: Path, ending: signal.Signals, error: type[ReconcilerError]
+) -> None:
+    """Who kills it knows why: a want of memory may pass, so the candidate is tried again."""
+    template(ENDLESS)(candidate)
+    with start(tmp_path / "catalog") as rehearsal:
+        rehearsal.rehearse(str(model), "tiny-int4:1")
+        killer = Thread(target=kill_when_busy, args=(ending,))
+        killer.start()
+        with pytest.raises(error, match=ending.name) as caught:
+            rehearsal.rehearse(str(candidate), "tiny-int4:2")
+        killer.join()
+        assert caught.value.code == "RuntimeDied"
+        assert rehearsal.rehearse(str(model), "tiny-int4:3").completion_tokens
+
+
+def kill_when_busy(ending: signal.Signals) -> None:
+    """It renders the endless template by then: nothing else takes it so long."""
+    before = {pid: cpu_seconds(pid) for pid in runtimes()}
+    until(lambda: any(cpu_seconds(pid) - before.get(pid, 0.0) > BUSY for pid in runtimes()))
+    stop_children(ending)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="there are no namespaces elsewhere")
+def test_who_reads_a_foreign_model_has_no_network_and_no_privileges(tmp_path: Path) -> None:
+    log = str(tmp_path / "log")
+    with Foundry(str(tmp_path / "catalog"), scratch=str(tmp_path / "s"), log=log, confined=True) as runtime:
+        assert runtime.list() == ()
+        status = Path(f"/proc/{runtime.process}/status").read_text()
+        said = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
+        assert said["NoNewPrivs"] == "1"
+        assert int(said["CapEff"], 16) & ~(1 << 2) == 0  # but for what lets root read
+        assert Path(f"/proc/{runtime.process}/oom_score_adj").read_text() == "1000\n"
+        if os.geteuid() == 0 and not cage.netns_fails():  # others may not look
+            assert os.readlink(f"/proc/{runtime.process}/ns/net") != os.readlink("/proc/self/ns/net")

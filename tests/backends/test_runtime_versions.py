@@ -1,0 +1,32 @@
+"""What another runtime measured counts for nothing; and the installed one is known without being loaded."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from importlib.metadata import version
+
+from reconciler.domain.measured import Known, Measured
+from reconciler.engine.runtime import of_this_runtime, versions
+from tests.gates.test_gates import GOOD, LOAD
+
+PACKAGES = ("onnxruntime", "pydantic", "PyYAML")
+
+
+def test_versions_are_those_that_the_packages_say() -> None:
+    assert versions(PACKAGES) == {package: version(package) for package in PACKAGES}
+    assert versions(["no-such-package"]) == {}
+
+
+def test_numbers_hold_for_the_runtime_that_gave_them() -> None:
+    here = Measured(
+        release="a", build_key="k", load=replace(LOAD, runtime={"onnxruntime": version("onnxruntime")})
+    )
+    there = Measured(release="b", build_key="k", load=replace(LOAD, runtime={"onnxruntime": "0.1"}))
+    gone = Measured(release="c", build_key="k", load=replace(LOAD, runtime={"no-such-package": "1"}))
+    known = Known(fidelity={"k": GOOD}, releases={one.release: one for one in (here, there, gone)})
+    found = of_this_runtime(known).known
+    assert set(found.releases) == {
+        "a",
+        "c",
+    }  # where it is not installed, nothing can be served, nor judged anew
+    assert found.fidelity == {"k": GOOD}

@@ -1,0 +1,36 @@
+"""Which option acts where, as it was measured with the pinned tools (tests/conversion/test_conversion.py converts
+for real)."""
+
+from __future__ import annotations
+
+import pytest
+
+from reconciler.domain.manifest import PRECISIONS, Quantization
+from reconciler.domain.quantization import honoured_options
+from reconciler.domain.value import field_names
+
+ALL = {"block_size", "symmetric", "accuracy_level", "algorithm"}
+
+
+@pytest.mark.parametrize(
+    ("precision", "algorithm", "options"),
+    [
+        ("fp32", "default", set()),
+        ("fp16", "default", set()),
+        ("bf16", "default", set()),
+        ("int8", "default", ALL - {"algorithm"}),
+        ("int8", "k_quant", ALL - {"algorithm"}),
+        ("int4", "default", ALL),
+        ("int4", "rtn", ALL),
+        ("int4", "k_quant", ALL - {"symmetric"}),
+        ("int4", "k_quant_mixed", ALL - {"symmetric"}),
+        ("int4", "k_quant_last", ALL - {"symmetric"}),
+    ],
+)
+def test_options_that_act(precision: str, algorithm: str, options: set[str]) -> None:
+    assert honoured_options(precision, algorithm) == options
+
+
+def test_they_are_fields_of_the_declared_quantization() -> None:
+    known = set(field_names(Quantization))
+    assert all(honoured_options(precision) <= known for precision in PRECISIONS)

@@ -1,0 +1,253 @@
+"""A machine's report: its plan can be made elsewhere, and a hostile one costs one clear error."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+import reconciler
+from reconciler.domain.desired import Desired
+from reconciler.domain.facts import Facts, Limits
+from reconciler.domain.failures import RememberedFailure
+from reconciler.domain.observed import Registration
+from reconciler.domain.recorded import Condition, Timing
+from reconciler.domain.stored_file import StoredFile
+from reconciler.domain.suspension import Suspension
+from reconciler.fleet.inventory import (
+    Disk,
+    Inventory,
+    artifacts_of,
+    build_keys_of,
+    newest_timings,
+    to_observed,
+    to_recorded,
+    variants_of,
+)
+from reconciler.fleet.inventory_form import InventoryInvalid, inventory_view, read_inventory
+from reconciler.fleet.inventory_measured import told_fidelity, told_measured
+from reconciler.gates.judged import Judged
+from reconciler.planner.plan import make_plan
+from tests.planner.world import World, desired, release, wanted
+
+BOTH = desired(release(), release(precision="int8"))
+JUDGED: dict[str, Judged] = {}
+CONDITION = Condition(
+    type="Ready", status="True", reason="Served", message="", last_transition_time="2026-01-01T00:00:00Z"
+)
+
+
+def inventory(world: World, **more: Any) -> Inventory:
+    return Inventory(
+        machine="edge-7",
+        generated="2026-11-22T00:00:00Z",
+        reconciler="0.0.1",
+        labels={"site": "lab"},
+        facts=Facts(os="linux", arch="amd64"),
+        disk=Disk(free_bytes=world.observed.disk_free, total_bytes=10**9, used_bytes=5),
+        limits=Limits(disk_quota=10**9),
+        variants=variants_of(world.observed, world.recorded, {"capitals-int4": {"Ready": CONDITION}}),
+        artifacts=artifacts_of(world.observed),
+        suspensions=world.recorded.suspensions,
+        timings=newest_timings(world.recorded.timings),
+        failures=world.recorded.failures,
+        fidelity=told_fidelity(world.recorded.measured, build_keys_of(world.observed, world.recorded)),
+        measured=told_measured(
+            world.recorded.measured, build_keys_of(world.observed, world.recorded), JUDGED.values()
+        ),
+        runtime=world.recorded.runtime,
+        outdated=world.recorded.outdated,
+        **more,
+    )
+
+
+def through_git(world: World) -> Inventory:
+    """Written, and read by somebody else."""
+    return read_inventory(json.dumps(inventory_view(inventory(world))).encode(), "inventory.json")
+
+
+def _suspended(world: World) -> World:
+    one = Suspension(name="capitals", reason="trade fair", since="2026-11-22T00:00:00Z")
+    return replace(world, recorded=replace(world.recorded, suspensions=(one,)))
+
+
+def _failed(world: World) -> World:
+    (key,) = {one.recipe.build_key for one in (release(precision="fp16"),)}
+    one = RememberedFailure(
+        key=key,
+        action="convert",
+        variant="capitals-fp16",
+        code="ConversionFailed",
+        message="no",
+        hint="",
+        attempts=1,
+        first="2026-11-22T00:00:00Z",
+        last="2026-11-22T00:00:00Z",
+        permanent=True,
+        version=reconciler.__version__,
+    )
+    return replace(world, recorded=replace(world.recorded, failures=(one,)))
+
+
+def _timed(world: World) -> World:
+    timing = Timing(action="convert", precision="int4", source_bytes=500, seconds=2.5)
+    return replace(world, recorded=replace(world.recorded, timings=(timing,)))
+
+
+def _large(world: World) -> World:
+    """Many files that each served folder copies, and one that it shares."""
+    sizes = [15 << 20, 15 << 20, 15 << 20, 7, 16 << 20]
+    files = tuple(StoredFile(path=str(at), digest="", size=size) for at, size in enumerate(sizes))
+    held = {key: replace(one, files=files) for key, one in world.observed.artifacts.items()}
+    return world.with_observed(artifacts=held)
+
+
+def _elsewhere(world: World) -> World:
+    moved = tuple(replace(one, path="/home/someone/x") for one in world.observed.registrations)
+    return world.with_observed(registrations=moved)
+
+
+def _unreadable(world: World) -> World:
+    return world.with_observed(folders=tuple(replace(one, marker=None) for one in world.observed.folders))
+
+
+def _same(world: World) -> World:
+    return world
+
+
+NEW = desired(release(), release(precision="fp16"))
+
+CASES: dict[str, tuple[Callable[[World], World], Desired]] = {
+    "nothing to do": (_same, BOTH),
+    "a new template": (_same, desired(release(template="{{ x }}"), release(precision="int8"))),
+    "a new template on a large artifact": (_large, desired(release(template="{{ x }}"))),
+    "new generation defaults": (_same, desired(release(temperature=0.5), release(precision="int8"))),
+    "another block size": (_timed, desired(release(block_size=64), release(precision="int8"))),
+    "a new precision": (_timed, NEW),
+    "one precision gone": (_same, desired(release())),
+    "everything gone": (_same, desired()),
+    "a protected one gone": (_same, desired(release())),
+    "suspended here": (_suspended, desired(release(template="{{ x }}"))),
+    "a file was edited": (lambda world: world.damaged("model.onnx changed"), BOTH),
+    "the artifacts are lost": (lambda world: world.without_artifacts(), NEW),
+    "an artifact is damaged": (
+        lambda w: w.with_observed(
+            artifacts={}, damaged_artifacts=dict.fromkeys(w.observed.artifacts, ("x",))
+        ),
+        NEW,
+    ),
+    "unregistered": (lambda world: world.with_observed(registrations=()), BOTH),
+    "registered elsewhere": (_elsewhere, BOTH),
+    "the folders are gone": (lambda world: world.with_observed(folders=()), BOTH),
+    "all is gone but the records": (lambda w: w.with_observed(folders=(), registrations=()), desired()),
+    "markers unreadable": (_unreadable, desired(release(template="{{ x }}"))),
+    "too little disk": (lambda world: world.with_observed(disk_free=7), NEW),
+    "a conversion that failed before": (_failed, NEW),
+    "never served": (lambda _: World(), BOTH),
+    "a stray folder's number is not given again": (
+        lambda _: World().with_observed(occupied={"capitals-int4": 7}),
+        BOTH,
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("confirm", [False, True])
+def test_the_plan_made_elsewhere_is_the_machines_own(case: str, confirm: bool) -> None:
+    change, want = CASES[case]
+    protected = case == "a protected one gone"
+    both = desired(release(), wanted(release(precision="int8"), protected=protected))
+    world = change(World().converge(both))
+    read = through_git(world)
+    elsewhere = make_plan(want, to_observed(read), to_recorded(read), confirm=confirm)
+    own = world.plan(want, confirm=confirm)
+    assert elsewhere == own
+    assert elsewhere.verdicts or not own.verdicts
+    assert elsewhere.changes or elsewhere.held or case == "nothing to do"
+
+
+def test_a_foreign_name_is_known_elsewhere_without_its_path() -> None:
+    taken = Registration(id="capitals-int4:3", path="/home/someone/x", properties={})
+    odd = Registration(id="a b\n:1", path="/y", properties={})
+    read = through_git(World().with_observed(registrations=(taken, odd)))
+    held = make_plan(BOTH, to_observed(read), to_recorded(read)).held
+    assert [(one.variant, one.reason) for one in held] == [("capitals-int4", "NameTaken")]
+    assert "someone" not in json.dumps(inventory_view(read))
+
+
+def test_an_inventory_says_the_same_after_it_was_read() -> None:
+    world = _timed(_suspended(World().converge(BOTH)))
+    assert through_git(world) == inventory(world)
+
+
+def test_a_few_models_fit_into_ten_kilobytes() -> None:
+    names = ("capitals", "support", "search", "notes")
+    world = World().converge(desired(*(release(name) for name in names)))
+    assert len(json.dumps(inventory_view(inventory(world)), separators=(",", ":"))) < 10_000
+
+
+def test_the_newest_timings_of_each_kind_are_told() -> None:
+    many = [Timing(action="convert", precision="int4", source_bytes=1, seconds=n) for n in range(9)]
+    other = Timing(action="verify", precision="int4", source_bytes=1, seconds=1)
+    assert newest_timings([other, *many]) == (other, *many[-5:])
+
+
+def _edited(**changes: Any) -> bytes:
+    return json.dumps({**inventory_view(inventory(World().converge(BOTH))), **changes}).encode()
+
+
+def _deep(levels: int) -> Any:
+    found: Any = 1
+    for _ in range(levels):
+        found = {"x": found}
+    return found
+
+
+def _with_recipe(recipe: object) -> bytes:
+    view = inventory_view(inventory(World().converge(BOTH)))
+    view["variants"][0]["releases"][0]["content"]["recipe"] = recipe
+    return json.dumps(view).encode()
+
+
+HOSTILE: dict[str, tuple[bytes, str]] = {
+    "nothing": (b"", "expected JSON in UTF-8"),
+    "a list": (b"[]", "expected a mapping"),
+    "no UTF-8": (b'{"machine": "\xff"}', "expected JSON in UTF-8"),
+    "too long": (b" " * (5 << 20), "expected at most 4194304 bytes"),
+    "ten thousand levels": (b"[" * 100_000, "expected JSON of a few levels"),
+    "a key twice": (b'{"a": 1, "a": 2}', "a: expected each key once"),
+    "NaN": (_edited().replace(b'"cpus": 1', b'"cpus": NaN'), "expected finite numbers"),
+    "another version": (_edited(formatVersion=2), "formatVersion: expected 1, which this reconciler knows"),
+    "no version": (b"{}", "formatVersion: expected 1"),
+    "an unknown field": (_edited(evil=1), "evil: expected one of formatVersion"),
+    "a number for a name": (_edited(machine=7), "machine: expected a name, got 7"),
+    "a terminal's escape": (_edited(machine="\x1b[2J"), r"machine: expected a name, got \x1b[2J"),
+    "true for a number": (
+        _edited(disk={"freeBytes": True, "totalBytes": 1}),
+        "disk.freeBytes: expected a whole",
+    ),
+    "fewer than none": (_edited(disk={"freeBytes": -1, "totalBytes": 1}), "disk.freeBytes: expected a whole"),
+    "more than any disk": (_edited(disk={"freeBytes": 1 << 61, "totalBytes": 1}), "disk.freeBytes: expected"),
+    "a field is missing": (_edited(disk={"freeBytes": 1}), "disk: expected every field"),
+    "a line of a megabyte": (_edited(attemptedRevision="x" * 1_000_000), "attemptedRevision: expected one"),
+    "too many": (_edited(sourceRoots=["/"] * 101), "sourceRoots: expected a list of at most 100"),
+    "a mapping for a list": (_edited(variants={}), "variants: expected a list"),
+    "deep inside": (_edited(variants=[{"variant": "x", "highestNumber": "1"}]), "variants[0].highestNumber:"),
+    "a recipe of many levels": (_with_recipe(_deep(50)), "at most 3 levels of 64"),
+    "a recipe that is a list": (_with_recipe([1]), "variants[0].releases[0].content.recipe: expected a map"),
+}
+
+
+@pytest.mark.parametrize("case", HOSTILE)
+def test_a_hostile_inventory_is_one_clear_error(case: str) -> None:
+    data, said = HOSTILE[case]
+    with pytest.raises(InventoryInvalid) as caught:
+        read_inventory(data, "machines/edge-7.json")
+    message = str(caught.value)
+    assert message.startswith("machines/edge-7.json: ")
+    assert said in message
+    assert len(message) < 700
+    assert message.isprintable()

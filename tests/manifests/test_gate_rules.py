@@ -1,0 +1,141 @@
+"""Gates as authors write them: what they become, and each way of getting them wrong."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from reconciler.domain.bars import (
+    EnduranceGate,
+    FidelityGate,
+    Gates,
+    GoldenPrompt,
+    LoadGate,
+    PerformanceGate,
+    PromptsGate,
+)
+from tests.manifests.test_parse import TEMPLATES, model, parsed, said
+
+LINES = '{"prompt": "France?", "exact": "Paris."}\n\n{"messages": [{"role": "user", "content": "Q"}], "regex": "^P"}\n'
+
+
+def gates(*written: str, files: dict[str, str] | None = None) -> list[str] | Gates:
+    """What a model with these gates declares, or what is said of it."""
+    held = TEMPLATES | {f"/repo/manifests/{name}": text.encode() for name, text in (files or {}).items()}
+    result = parsed({"a.yaml": model("phi", f"gates: [{', '.join(written)}]")}, templates=held)
+    return result.models[0].gates if result.models else said(result)
+
+
+def test_without_any_fidelity_and_load_are_asked_for() -> None:
+    (found,) = parsed({"a.yaml": model()}).models
+    assert found.gates == Gates() == Gates(fidelity=FidelityGate(), load=LoadGate())
+
+
+def test_every_bar_is_read() -> None:
+    found = gates(
+        "fidelity: {minTop1Agreement: 0.9, maxMeanKL: 0.05, maxPerplexityRatio: 1.2, maxWiringKL: 0.02}",
+        "load: {maxMemory: 512Mi}",
+        "prompts: {file: g.jsonl, minPass: 1, maxTokens: 8, greedy: false}",
+        "performance: {promptLengths: [16, 32, 16], maxTimeToFirstToken: 300ms, minTokensPerSecond: 5, "
+        "maxPeakMemory: 4Gi, onFail: warn}",
+        "endurance: {requests: 9, maxMemoryGrowth: 1Mi, maxLatencyDrift: 3, badInput: false}",
+        files={"g.jsonl": LINES},
+    )
+    assert found == Gates(
+        fidelity=FidelityGate(
+            min_top1_agreement=0.9, max_mean_kl=0.05, max_perplexity_ratio=1.2, max_wiring_kl=0.02
+        ),
+        load=LoadGate(max_memory=512 << 20),
+        prompts=PromptsGate(
+            cases=(
+                GoldenPrompt(messages=(("user", "France?"),), check="exact", expected="Paris."),
+                GoldenPrompt(messages=(("user", "Q"),), check="regex", expected="^P"),
+            ),
+            min_pass=1,
+            max_tokens=8,
+            greedy=False,
+        ),
+        performance=PerformanceGate(
+            prompt_lengths=(16, 32),
+            max_time_to_first_token=0.3,
+            min_tokens_per_second=5.0,
+            max_peak_memory=4 << 30,
+            on_fail="warn",
+        ),
+        endurance=EnduranceGate(
+            requests=9, max_memory_growth=1 << 20, max_latency_drift=3.0, bad_input=False
+        ),
+    )
+
+
+def test_numbers_and_flags_of_a_schema_are_read_as_such() -> None:
+    found = gates("prompts: {cases: [{prompt: q, jsonSchema: {type: object, required: [a], minimum: 2}}]}")
+    assert isinstance(found, Gates)
+    assert found.prompts
+    assert json.loads(found.prompts.cases[0].expected) == {"type": "object", "required": ["a"], "minimum": 2}
+
+
+AT = "manifests/a.yaml:7: spec.gates"
+
+
+@pytest.mark.parametrize(
+    ("written", "message"),
+    [
+        ("", f"{AT}: expected at least one gate, got an empty list"),
+        ("fidelity: {}, load: {}", ""),
+        ("{fidelity: {}, load: {}}", "[0]: expected one gate (fidelity, load, prompts, performance or endurance)"),
+        ("load: {}, load: {}", "[1].load: expected each gate once, got load again"),
+        ("loadd: {}", "[0].loadd: expected fidelity, load, prompts, performance or endurance, got loadd"),
+        ("fidelity: {minTop1Agreement: 1.5}", "[0].fidelity.minTop1Agreement: expected a number from 0 to 1, got 1.5"),
+        ("fidelity: {skip: ''}", "[0].fidelity.skip: expected why, in a few words"),
+        ("fidelity: {skip: odd, maxMeanKL: 1}", "[0].fidelity: expected either `skip` or bars"),
+        ("load: {skip: why}", "[0].load.skip: expected maxMemory, got skip"),
+        ("load: {maxMemory: 4096}", "[0].load.maxMemory: expected an amount of memory such as 512Mi or 4Gi, got 4096"),
+        ("prompts: {}", "[0].prompts: expected either `file` or `cases`, got neither"),
+        ("prompts: {cases: []}", "[0].prompts.cases: expected at least one item"),
+        ("prompts: {file: none.jsonl}", "[0].prompts.file: expected a file, but there is no none.jsonl"),
+        ("prompts: {file: ../../x}", "[0].prompts.file: expected a path inside the repository"),
+        ("prompts: {cases: [{prompt: q}]}", "[0].prompts.cases[0]: expected one of exact, contains, regex"),
+        ("prompts: {cases: [{exact: a}]}", "[0].prompts.cases[0]: expected one of prompt or messages, got none"),
+        ("prompts: {cases: [{prompt: q, regex: '('}]}", "cases[0].regex: expected a simple regular expression"),
+        ("prompts: {cases: [{prompt: q, exact: a}], minPass: 2}", "[0].prompts.minPass: expected at most 1"),
+        ("prompts: {cases: [{prompt: q, jsonSchema: {oneOf: []}}]}", "expected a JSON Schema of the supported kind"),
+        ("performance: {maxTimeToFirstToken: 2}", "expected a duration such as 300ms or 1.5s, got 2"),
+        ("performance: {maxTimeToFirstToken: 0s}", "expected a duration such as 300ms or 1.5s, got 0s"),
+        ("performance: {maxTimeToFirstToken: 0.000ms}", "expected a duration such as 300ms or 1.5s, got 0.000ms"),
+        ("performance: {onFail: refuse}", "expected reject, warn or inconclusive, got refuse"),
+        ("endurance: {requests: 1}", "expected a whole number from 8 to 100000, got 1"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_said_at_its_place(written: str, message: str) -> None:
+    found = gates(written)
+    if not message:
+        assert found == Gates()
+        return
+    assert isinstance(found, list)
+    (only,) = found
+    assert message in only, only
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "expected 1 to 200 golden prompts, one a line, got 0"),
+        ("{}", ":1: expected one of prompt or messages, got none"),
+        ("[1]", ":1: expected a mapping, got a list"),
+        ("Paris", ":1: expected one JSON object a line, got something else"),
+        ("\n" + "[" * 100_000, ":2: expected one JSON object a line"),
+        ('{"prompt": "\\ud800", "exact": "a"}', ":1: expected one JSON object a line"),
+        ('{"prompt": "q", "exact": "a", "answer": 1}', ":1: answer: expected prompt, messages, exact"),
+        ('{"prompt": 7, "exact": "a"}', ":1: prompt: expected text of 1 to 16,384 characters, got"),
+        ('{"prompt": "q", "regex": "(a+)+"}', ":1: regex: expected a simple regular expression (it repeats"),
+        ('{"prompt": "q", "exact": "a"}\n' * 201, "expected 1 to 200 golden prompts, one a line, got 201"),
+    ],
+)
+def test_a_file_of_golden_prompts_is_judged_line_by_line(text: str, message: str) -> None:
+    found = gates("prompts: {file: g.jsonl}", files={"g.jsonl": text})
+    assert isinstance(found, list)
+    (only,) = found
+    assert only.startswith("manifests/g.jsonl")
+    assert message in only, only

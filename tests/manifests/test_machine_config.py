@@ -1,0 +1,175 @@
+"""A machine's configuration: what it may say, what is refused, and the page that tells of it."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+from reconciler.domain.facts import Limits
+from reconciler.manifests.machine_config import MachineConfig, parse_config, settings_of, traits_of
+from reconciler.planner.disk_budget import room
+from tests.manifests.test_manifest_pages import TABLE, rows
+from tests.planner.world import World, desired, release, wanted
+
+HEAD = "apiVersion: reconciler.foundry/v1alpha1\nkind: MachineConfig\n"
+PAGE = Path(__file__).parents[2] / "docs" / "configuration.md"
+
+
+def read(text: str) -> MachineConfig:
+    config, problems = parse_config((HEAD + text).encode(), "config.yaml")
+    assert problems == ()
+    assert config is not None
+    return config
+
+
+def test_the_table_of_fields() -> None:
+    schema = MachineConfig.model_json_schema(by_alias=True)
+    schema["$defs"]["MachineConfig"] = schema
+    text = PAGE.read_text(encoding="utf-8")
+    table = "".join(f"{row}\n" for row in rows(schema, "MachineConfig"))
+    current = TABLE.sub(lambda match: match[1] + table + match[2], text)
+    if os.environ.get("UPDATE_GOLDEN"):
+        PAGE.write_text(current, encoding="utf-8")
+    assert PAGE.read_text(encoding="utf-8") == current, "out of date: UPDATE_GOLDEN=1 pytest tests/manifests"
+
+
+def test_the_example_is_valid_and_means_what_it_says() -> None:
+    (example,) = re.findall(r"```yaml\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    config, problems = parse_config(example.encode(), "config.yaml")
+    assert problems == ()
+    assert config is not None
+    traits = traits_of(config)
+    assert (traits.name, traits.labels) == ("edge-7", {"site": "berlin", "tier": "production"})
+    assert traits.limits == Limits(disk_quota=200 << 30, disk_reserve=20 << 30)
+    assert traits.source_roots == ("/srv/models",)
+    assert settings_of(config) == {
+        "RECONCILER_ROOT": "/srv/reconciler",
+        "RECONCILER_PATH": "manifests",
+        "RECONCILER_REPO": "https://git.example.org/fleet.git",
+        "RECONCILER_BRANCH": "main",
+        "RECONCILER_VERIFY": "head",
+        "RECONCILER_ALLOWED_SIGNERS": "/etc/reconciler/allowed_signers",
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [("20GiB", 20 << 30), ("1.5TB", 1_500_000_000_000), ("4096", 4096), ("0", 0), ('"7 MiB"', 7 << 20)],
+)
+def test_sizes(text: str, size: int) -> None:
+    limits = read(f"limits: {{diskReserve: {text}}}").limits
+    assert limits is not None
+    assert limits.disk_reserve == size
+
+
+BAD: dict[str, tuple[str, int, str, str]] = {
+    "an unknown field": ("lables: {}", 3, "lables", "labels"),
+    "a relative root": ("root: state", 3, "root", "expected an absolute path, got state"),
+    "a size of words": (
+        "limits:\n  diskQuota: lots",
+        4,
+        "limits.diskQuota",
+        "a size such as 20GiB, got lots",
+    ),
+    "a size below zero": ("limits: {diskQuota: -1}", 3, "limits.diskQuota", "a size such as 20GiB"),
+    "a duration without a unit": ("interval: 90", 3, "interval", "a duration such as 90s"),
+    "no jobs": ("jobs: 0", 3, "jobs", "a whole number of at least 1, got 0"),
+    "verify misspelt": ("repository: {url: x, verify: heads}", 3, "repository.verify", "none, head"),
+    "no url": ("repository: {branch: x}", 3, "repository.url", "expected a value"),
+    "a flag in words": ("repository: {url: x, allowFile: yes}", 3, "repository.allowFile", "true or false"),
+    "a reserved label": (
+        "labels: {reconciler.foundry/os: linux}",
+        3,
+        "labels.reconciler.foundry/os",
+        "not below",
+    ),
+    "a label that is none": ("labels:\n  a: b\n  -c: d", 5, "labels.-c", "a label's key"),
+    "a value that is none": ("labels: {a: b c}", 3, "labels.a", "a label's value"),
+    "a name that is none": ("name: a b", 3, "name", "expected a name of at most 63"),
+    "a name of terminal's": ('name: "\\u001b[2J"', 3, "name", ""),
+    "an alias": ("labels: &a {}\nsourceRoots: *a", 3, "", ""),
+    "two documents": ("---\n" + HEAD, 1, "", "expected one document of kind MachineConfig, got 2"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_what_is_wrong_is_said_with_its_place(case: str) -> None:
+    text, line, field, said = BAD[case]
+    config, problems = parse_config((HEAD + text).encode(), "config.yaml")
+    assert config is None
+    assert problems[0].file == "config.yaml"
+    assert problems[0].line == line
+    if field:
+        assert problems[0].field.replace('"', "") == field
+    assert said in problems[0].message + problems[0].hint
+
+
+@pytest.mark.parametrize("data", [b"", b"[]", b"just text", b"\xff\xfe", b"kind: Model", b"a: b: c"])
+def test_another_document_is_no_configuration(data: bytes) -> None:
+    config, problems = parse_config(data, "config.yaml")
+    assert config is None
+    assert problems
+
+
+ROOM: dict[str, tuple[int, int, Limits, int, str]] = {
+    "no limits": (1000, 0, Limits(), 1000, "1000 B are free"),
+    "a reserve": (1000, 0, Limits(disk_reserve=300), 700, "limits.diskReserve (300 B of 1000 B)"),
+    "a reserve above all": (1000, 0, Limits(disk_reserve=3000), 0, "limits.diskReserve"),
+    "a quota": (1000, 400, Limits(disk_quota=600), 200, "limits.diskQuota (400 B of 600 B are used)"),
+    "a quota that is used up": (1000, 700, Limits(disk_quota=600), 0, "limits.diskQuota"),
+    "a quota above what is free": (1000, 0, Limits(disk_quota=5000), 1000, "1000 B are free"),
+    "both, the reserve decides": (
+        1000,
+        0,
+        Limits(disk_quota=900, disk_reserve=500),
+        500,
+        "limits.diskReserve",
+    ),
+    "both, the quota decides": (1000, 0, Limits(disk_quota=100, disk_reserve=500), 100, "limits.diskQuota"),
+}
+
+
+@pytest.mark.parametrize("case", ROOM)
+def test_the_limit_that_decides_is_named(case: str) -> None:
+    free, used, limits, left, words = ROOM[case]
+    world = World().with_observed(disk_free=free, disk_used=used, limits=limits)
+    assert room(world.observed)[0] == left
+    assert words in room(world.observed)[1]
+    for need, held in ((left, []), (left + 1, ["DiskInsufficient"])):
+        plan = world.plan(desired(wanted(release(), peak_bytes=need)))
+        assert [one.reason for one in plan.held] == held
+        assert all(words in one.message for one in plan.held)
+
+
+EVERY = """\
+name: edge-7
+root: /a
+cache: /b
+app: reconciler
+path: manifests
+repository: {url: u, branch: b, allowFile: true, verify: all, allowedSigners: /c,
+  tokenFile: /d, sshKey: /e, knownHosts: /f}
+interval: 5m
+listen: "off"
+webhook: {secretFile: /g}
+notify: {url: v, secretFile: /h}
+commitStatus: {repository: "github:o/n", tokenFile: /i, url: w}
+jobs: 2
+conversionTimeout: 90m
+"""
+
+
+def test_every_field_that_has_a_flag_reaches_it() -> None:
+    """Each setting is the variable of a flag of `run`, which asks for it as its default."""
+    from reconciler.cli.options import Parser, environment_of
+    from reconciler.cli.verbs import run
+
+    parser = Parser()
+    run.add_arguments(parser)
+    flags = {environment_of(flag) for action in parser._actions for flag in action.option_strings}
+    said = settings_of(read(EVERY)).keys()
+    assert said <= flags
+    assert len(said) == 22

@@ -1,0 +1,220 @@
+"""delete-then-build: when what serves goes before its successor is built, row by row; and that else it never goes."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+
+import pytest
+
+from reconciler.domain.changes import Plan
+from reconciler.domain.facts import Limits
+from reconciler.domain.failures import RememberedFailure
+from reconciler.planner.plan import make_plan
+from reconciler.reports.render import plan_text
+from reconciler.reports.view import plan_view
+from tests.planner.world import World, desired, release, wanted
+
+OLD, NEW = release(), release(source="sha256:new")
+SERVED = World().converge(desired(OLD))
+# A served folder of the toy world holds 400 bytes of its own, and its artifact 400 more; a conversion peaks at 1200.
+WAY = wanted(NEW, delete_first=True)
+MADE = [
+    "prune MakesWay capitals-int4",
+    "prune DiskShort ",
+    "convert RecipeChanged capitals-int4",
+    "verify RecipeChanged capitals-int4",
+    "register RecipeChanged capitals-int4",
+]
+
+
+def steps(plan: Plan) -> list[str]:
+    return [f"{change.action} {change.reason} {change.variant}" for change in plan.changes]
+
+
+def world(free: int = 400, **changes: object) -> World:
+    return SERVED.with_observed(disk_free=free, **changes)
+
+
+def failed(world: World, **changes: object) -> World:
+    failure = RememberedFailure(
+        key=NEW.recipe.build_key,
+        action="convert",
+        variant="capitals-int4",
+        code="ConversionFailed",
+        message="no",
+        hint="",
+        attempts=1,
+        first="2026-11-22T00:00:00Z",
+        last="2026-11-22T00:00:00Z",
+        permanent=True,
+        version=__import__("reconciler").__version__,
+    )
+    return replace(world, recorded=replace(world.recorded, failures=(replace(failure, **changes),)))
+
+
+def test_it_goes_first_where_both_do_not_fit() -> None:
+    plan = world(400).plan(desired(WAY))
+    assert [one.replace("RecipeChanged", "x").split(" ", 1)[0] for one in steps(plan)] == [
+        one.split(" ", 1)[0] for one in MADE
+    ]
+    assert steps(plan)[:2] == MADE[:2]
+    prune, artifact, convert, *_, register = plan.changes
+    assert prune.numbers == (1,)
+    assert register.number == 2
+    assert -(prune.cost.disk_bytes + artifact.cost.disk_bytes) == 800
+    assert convert.cost.peak_disk_bytes == 1200
+    assert plan.held == ()
+    assert "    capitals-int4 is down until its successor is registered\n" in plan_text(plan_view(plan))
+
+
+# case: (the world, what is wanted); in none of them what serves makes way.
+STAYS = {
+    "both fit": (world(1200), WAY),
+    "not declared": (world(400), wanted(NEW)),
+    "it would not be enough": (world(399), WAY),
+    "prune: disabled": (world(400), replace(WAY, protected=True)),
+    "retainFor": (world(400), replace(WAY, retain_for=3600.0)),
+    "somebody talks to it": (world(400, in_use=frozenset({"capitals-int4:1"})), WAY),
+    "suspended": (world(400), replace(WAY, suspended=True)),
+    "the conversion failed before": (failed(world(400)), WAY),
+    "it would not go, a moment ago": (
+        failed(world(400), key="prune capitals-int4", action="prune", permanent=False),
+        WAY,
+    ),
+    "within the quota it would not be enough": (
+        world(10_000, disk_used=900, limits=Limits(disk_quota=1299)),
+        WAY,
+    ),
+    "another owner's registration": (
+        replace(world(400), observed=replace(world(400).observed, owner="f" * 32)),
+        WAY,
+    ),
+    "only the template changed": (world(0), replace(WAY, release=release(template="{{ other }}"))),
+    "the conversion runs already": (world(400), WAY),
+}
+
+
+@pytest.mark.parametrize("case", STAYS)
+def test_what_serves_stays(case: str) -> None:
+    here, want = STAYS[case]
+    running = {NEW.recipe.build_key} if case == "the conversion runs already" else ()
+    plan = make_plan(desired(want), here.observed, here.recorded, now="2026-11-22T00:00:01Z", running=running)
+    assert "MakesWay" not in {change.reason for change in plan.changes}
+    first = next((change.action for change in plan.changes), "")
+    assert first in ("", "convert", "verify"), (
+        "what serves goes after its successor is registered, or not at all"
+    )
+
+
+@pytest.mark.parametrize(
+    ("case", "said"),
+    [
+        ("not declared", "needs 1.2 KiB at the peak, 400 B are free: 800 B too little"),
+        ("prune: disabled", "; what serves may not go first: its manifest says prune: disabled"),
+        ("retainFor", "; what serves may not go first: its manifest says retainFor"),
+        ("somebody talks to it", "; another process has files of capitals-int4:1 in its memory"),
+    ],
+)
+def test_why_it_does_not_go_is_said(case: str, said: str) -> None:
+    here, want = STAYS[case]
+    (hold,) = here.plan(desired(want)).held
+    assert hold.reason == "DiskInsufficient"
+    assert said in hold.message
+
+
+def test_the_quota_counts_too() -> None:
+    here = world(10_000, disk_used=900, limits=Limits(disk_quota=1300))
+    assert steps(here.plan(desired(WAY)))[:2] == MADE[:2]
+
+
+def test_an_artifact_that_another_one_serves_stays() -> None:
+    """Then only the folder is given back, which is not enough."""
+    both = World().converge(desired(OLD, release("twin")))
+    plan = both.with_observed(disk_free=799).plan(desired(WAY, release("twin")))
+    assert steps(plan) == []
+    plan = both.with_observed(disk_free=800).plan(desired(WAY, release("twin")))
+    assert steps(plan)[:2] == ["prune MakesWay capitals-int4", "convert RecipeChanged capitals-int4"] or (
+        steps(plan)[0] == "prune MakesWay capitals-int4"
+    )
+    assert "prune DiskShort " not in steps(plan)
+
+
+def test_what_does_not_fit_behind_another_makes_no_way() -> None:
+    """The first takes all the room there is: the second one's predecessor goes on."""
+    served = World().converge(desired(OLD, release("b")))
+    other = wanted(release("b", source="sha256:b-new"), delete_first=True, peak_bytes=2400)
+    plan = served.with_observed(disk_free=400).plan(desired(other, WAY))
+    assert {change.variant for change in plan.changes if change.reason == "MakesWay"} == set()
+    plan = served.with_observed(disk_free=800).plan(desired(other, WAY))
+    gone = {change.variant for change in plan.changes if change.reason == "MakesWay"}
+    built = {change.variant for change in plan.changes if change.action == "convert"}
+    assert gone <= built
+
+
+def test_after_it_went_its_successor_is_built_and_served() -> None:
+    want = desired(WAY)
+    here = world(400)
+    for change in here.plan(want).changes[:2]:
+        here = here.carry_out(change, want)
+    here = here.with_observed(disk_free=1200)
+    plan = here.plan(want)
+    assert [change.action for change in plan.changes] == ["convert", "verify", "register"]
+    assert plan.changes[-1].number == 2
+    done = here.converge(want)
+    assert done.serving() == {"capitals-int4": {NEW.digest}}
+    assert not done.plan(want)
+
+
+def test_git_that_goes_back_builds_the_old_one_again() -> None:
+    want = desired(WAY)
+    here = world(400)
+    for change in here.plan(want).changes[:2]:
+        here = here.carry_out(change, want)
+    here = here.with_observed(disk_free=1200)
+    back = here.converge(desired(wanted(OLD, delete_first=True)))
+    assert back.serving() == {"capitals-int4": {OLD.digest}}
+
+
+def test_over_random_worlds_nothing_goes_without_its_successor_being_built() -> None:
+    ways = 0
+    for seed in range(300):
+        draw = random.Random(seed)
+        models = [f"m{n}" for n in range(draw.randint(1, 4))]
+        served = World().converge(
+            desired(*(release(name, source=draw.choice((name, "sha256:source"))) for name in models))
+        )
+        here = served.with_observed(disk_free=draw.randint(0, 4000))
+        want = desired(
+            *(
+                wanted(
+                    release(name, source=draw.choice(("sha256:source", "sha256:new"))),
+                    delete_first=draw.random() < 0.7,
+                    protected=draw.random() < 0.2,
+                    peak_bytes=draw.randint(400, 2000),
+                )
+                for name in models
+            )
+        )
+        plan = here.plan(want)
+        gone = {change.variant: change for change in plan.changes if change.reason == "MakesWay"}
+        by_name = {one.variant: one for one in want.wanted}
+        built = {change.build_key for change in plan.changes if change.action == "convert"}
+        assert all(by_name[name].delete_first and not by_name[name].protected for name in gone), seed
+        assert all(by_name[name].release.recipe.build_key in built for name in gone), seed
+        freed = [change.build_key for change in plan.changes if change.reason == "DiskShort"]
+        assert len(freed) == len(set(freed)), seed
+        ways += len(gone)
+    assert ways > 30
+
+
+def test_a_model_that_somebody_talks_to_is_pruned_later() -> None:
+    """It is no hold that a person must see to: it goes when that process ends."""
+    here = World().converge(desired(OLD, release("a"), release("b")))
+    loaded = here.with_observed(in_use=frozenset({"capitals-int4:1"}))
+    want = desired(release("a"), release("b"))
+    plan = loaded.plan(want)
+    assert (steps(plan), plan.held) == ([], ())
+    assert [(one.variant, one.reason) for one in plan.later] == [("capitals-int4", "InUse")]
+    assert steps(loaded.plan(want, confirm=True))[0] == "prune Orphaned capitals-int4"
+    assert steps(here.plan(want))[0] == "prune Orphaned capitals-int4"

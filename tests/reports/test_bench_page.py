@@ -1,0 +1,158 @@
+"""The table, the Markdown and the page, from numbers that never change. UPDATE_GOLDEN=1 writes the golden files."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from itertools import combinations
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reconciler.gates.benchmark import Golden
+from reconciler.reports.benchmark import svg
+from reconciler.reports.benchmark.page import bench_page
+from reconciler.reports.benchmark.text import bench_markdown, bench_text
+from reconciler.reports.benchmark.view import bench_view
+from tests.gates.bench_world import GIB, MACHINE, benched, benchmark, fidelity, whole
+
+GOLDEN = Path(__file__).parent / "golden"
+RENDERERS = {"bench.txt": bench_text, "bench.md": bench_markdown, "bench.html": bench_page}
+VOID = {"meta", "br"}
+
+
+@pytest.mark.parametrize("name", RENDERERS)
+def test_what_is_rendered(name: str) -> None:
+    text = RENDERERS[name](bench_view(whole()))
+    path = GOLDEN / name
+    if os.environ.get("UPDATE_GOLDEN"):
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    assert text == path.read_text(encoding="utf-8"), f"{path.name} is out of date: UPDATE_GOLDEN=1"
+
+
+class Page(HTMLParser):
+    """Well-formed, and which elements and attributes it has."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.seen: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(page)
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.seen.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.seen.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+NASTY = '</td><script>alert("1")</script><img src=x onerror=alert(1)>\x1b[2J\u202e&amp;\'"'
+
+
+def nasty() -> str:
+    """Everything that others write, written by somebody with bad intentions."""
+    told = Golden(messages=(("user", NASTY),), check="contains", expected=NASTY, answer=NASTY, passed=False)
+    machine = replace(MACHINE, name=NASTY, cpu=NASTY, runtime={NASTY: NASTY})
+    failed = benched("int8", problem=(NASTY, NASTY), runs=())
+    return bench_page(bench_view(benchmark(benched(golden=(told,)), failed, machine=machine, date=NASTY)))
+
+
+@pytest.mark.parametrize("page", [bench_page(bench_view(whole())), nasty()], ids=["usual", "nasty"])
+def test_the_page_asks_for_nothing_and_runs_nothing(page: str) -> None:
+    seen = Page(page).seen
+    assert not {"script", "img", "link", "iframe", "object", "a"} & {tag for tag, _ in seen}
+    names = {name for _, attributes in seen for name in attributes}
+    assert not {name for name in names if name.startswith("on") or name in ("src", "href", "style")}
+    assert "://" not in page
+    assert "@import" not in page
+    assert "url(" not in page
+    assert "\x1b" not in page
+    assert "\u202e" not in page
+
+
+def test_what_others_wrote_is_shown_and_not_obeyed() -> None:
+    page = nasty()
+    assert page.count("&lt;script&gt;alert(&quot;1&quot;)&lt;/script&gt;") >= 6
+    assert "&amp;amp;" in page
+    assert "\\x1b[2J" in page
+
+
+def test_a_picture_says_in_words_what_it_shows() -> None:
+    page = bench_page(bench_view(whole()))
+    pictures = [attributes for tag, attributes in Page(page).seen if tag == "svg"]
+    assert len(pictures) == 4  # nothing of the model that never ran
+    named = {attributes.get("id") for _, attributes in Page(page).seen}
+    for picture in pictures:
+        assert picture["role"] == "img"
+        assert set((picture["aria-labelledby"] or "").split()) <= named
+    assert page.count("<desc") == 4
+    assert "int8: 4.10 GiB, 98.5 %" in page
+
+
+def test_the_page_draws_with_letters_that_every_font_has() -> None:
+    assert {c for c in bench_page(bench_view(whole())) if ord(c) > 126} <= set("±·")
+
+
+@pytest.mark.parametrize(
+    ("load", "noted"), [(None, False), (0.5, False), (3.9, False), (4.0, True), (40.0, True)]
+)
+def test_a_busy_machine_is_told(load: float | None, noted: bool) -> None:
+    view = bench_view(benchmark(benched(), machine=replace(MACHINE, load_average=load)))
+    for renderer in RENDERERS.values():
+        assert ("ept this machine busy" in renderer(view)) == noted
+
+
+def test_an_interrupted_one_says_so() -> None:
+    view = bench_view(benchmark(benched(), complete=False))
+    for renderer in RENDERERS.values():
+        assert "nterrupted" in renderer(view)
+
+
+def test_one_that_was_never_compared_says_how_to() -> None:
+    view = bench_view(benchmark(benched(fidelity=None)))
+    assert "bench --measure" in bench_text(view)
+    assert "bench --measure" in bench_page(view)
+
+
+def test_points_in_one_place_get_labels_in_several() -> None:
+    """Four precisions that are equally large and equally right."""
+    names = ("fp32", "fp16", "int8", "int4")
+    same = [benched(name, size_bytes=GIB, fidelity=fidelity(1.0)) for name in names]
+    page = bench_page(bench_view(benchmark(*same)))
+    for name in names:
+        assert len(re.findall(rf'<text class="label s\d"[^>]*>{name}</text>', page)) == 4
+
+
+@given(st.lists(st.floats(40, 240), max_size=8))
+def test_labels_of_curves_stand_apart(wanted: list[float]) -> None:
+    found = svg.apart(wanted, 240)
+    for one, other in combinations(found, 2):
+        assert abs(one - other) >= svg.LINE - 1e-6
+    assert all(39.999 <= height <= 240.001 for height in found)
+    if all(abs(a - b) >= svg.LINE for a, b in combinations(wanted, 2)):
+        assert found == pytest.approx(wanted)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "steps"),
+    [
+        (0.0, 100.0, [0.0, 20.0, 40.0, 60.0, 80.0, 100.0]),
+        (87.5, 100.0, [87.5, 90.0, 92.5, 95.0, 97.5, 100.0]),
+        (0.0, 0.0, [0.0, 1.0]),
+        (0.0, 1e-9, [0.0, 2e-10, 4e-10, 6e-10, 8e-10, 1e-9]),
+        (0.0, 7.0, [0.0, 2.0, 4.0, 6.0, 8.0]),
+    ],
+)
+def test_axes_have_round_numbers(low: float, high: float, steps: list[float]) -> None:
+    assert svg.round_steps(low, high) == pytest.approx(steps)
