@@ -10,16 +10,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import yaml
-from yaml._yaml import Mark as NativeMark
 from yaml.error import Mark
 
 from reconciler.domain.errors import Problem
 from reconciler.domain.quoting import field_path
 from reconciler.manifests.manifest_text import Refused, decode, escaped_stray, strays, without_strays
 from reconciler.manifests.yaml_words import syntax_words
+
+if TYPE_CHECKING:  # PyYAML may be built without libyaml, and then has no such type
+    from yaml._yaml import Mark as NativeMark
 
 Path = tuple[str | int, ...]
 

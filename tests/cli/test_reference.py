@@ -74,7 +74,7 @@ def _architectures() -> str:
     lines = [
         "# Architectures",
         "",
-        "Generated from `reconciler/conversion/verified.py`; `tests/conversion/test_parity.py` measures both tables again.",
+        "Generated from `reconciler/conversion/verified.py`; `tests/conversion/test_parity.py` measures them again.",
         "A model that is not in the first table, or uses a setting that is not listed with it, is refused by",
         "`validate` and `plan` with the reason: the converter would often go through and be silently wrong.",
         "",

@@ -103,8 +103,12 @@ def test_the_examples_are_valid(page: Path) -> None:
 def test_every_code_is_explained() -> None:
     page = (PAGES / "problems.md").read_text(encoding="utf-8")
     package = ROOT / "reconciler"
-    others = [package / "sources" / "manifests.py", package / "engine" / "complaints.py"]
-    modules = [*(package / "core").glob("*.py"), *others]
+    others = [
+        package / "sources" / "manifests.py",
+        package / "engine" / "source_problems.py",
+        package / "templates" / "lint.py",
+    ]
+    modules = [*(package / "manifests").glob("*.py"), *others]
     mine = [path for path in modules if path.stem in MODULES]
     codes = {
         code for path in mine for code in re.findall(r'"([A-Z][a-z]+[A-Z]?[a-zA-Z0-9]+)"', path.read_text())
@@ -128,7 +132,7 @@ MODULES = {
         "parse",
         "paths",
     ),
-    *("gate_rules", "gate_schema", "schema", "template_lint", "template_rules"),
+    *("gate_rules", "gate_schema", "schema", "lint", "source_problems", "template_rules"),
 }
 NOT_CODES = {
     *OPERATORS,
