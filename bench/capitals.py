@@ -1,5 +1,5 @@
 """Convert the example model at four precisions, serve it, and let `reconciler bench` measure it: docs/bench.md, the
-page docs/bench-capitals.html (and its picture, where there is Chromium), and the table in README.md.
+page docs/bench-capitals.html (and its picture, where there is Chromium).
 
     python -m bench.capitals      two minutes; on a machine that does nothing else, or the numbers mean little
 """
@@ -20,7 +20,6 @@ from reconciler.reports.benchmark.text import bench_markdown
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
-BEGIN, END = "<!-- bench: `python -m bench.capitals` writes this -->\n", "<!-- end of bench -->\n"
 
 MANIFEST = """\
 apiVersion: reconciler.foundry/v1alpha1
@@ -51,10 +50,6 @@ def main() -> None:
     picture(DOCS / "bench-capitals.html")
     table = bench_markdown(view)
     (DOCS / "bench.md").write_text(_INTRODUCTION + "\n" + table, encoding="utf-8")
-    readme = ROOT / "README.md"
-    before, _, rest = readme.read_text(encoding="utf-8").partition(BEGIN)
-    only_table = table.partition("\n\n")[0]
-    readme.write_text(f"{before}{BEGIN}\n{only_table}\n\n{END}{rest.partition(END)[2]}", encoding="utf-8")
 
 
 def measured(folder: Path) -> dict[str, Any]:
