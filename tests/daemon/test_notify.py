@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -192,7 +193,7 @@ def test_a_killed_process_loses_nothing(site: Site, receiver: Receiver) -> None:
         site.happen(n)
     script = f"""
 import os
-from reconciler.daemon import notify
+from reconciler.daemon.notifications import notify
 from reconciler.domain.layout import Layout
 from reconciler.daemon.notifications.configuration import Sink
 from reconciler.state.delivery_cursor import Told
@@ -333,9 +334,7 @@ def test_a_silent_repository_is_told_once(site: Site, receiver: Receiver) -> Non
     state = State(started=Moment.now(), interval=1.0, revision_from="x", applied="c0ffee")
     try:
         for stale in (False, True, True, False, False):
-            outward.passed(
-                State(**{name: getattr(state, name) for name in state.__fields__} | {"stale": stale})
-            )
+            outward.passed(replace(state, stale=stale))
         until(lambda: len(receiver.taken) == 2)
     finally:
         outward.close()

@@ -32,6 +32,8 @@ def refused(event: str, arguments: tuple[Any, ...]) -> bool:
         return isinstance(path, (str, bytes)) and path != os.devnull and bool(flags & WRITING)
     if event in ("subprocess.Popen", "os.posix_spawn"):
         return os.path.basename(os.fsdecode(arguments[0])) not in ("git", "git.exe")
+    if event == "ctypes.dlopen" and arguments == (None,):
+        return False  # plain `import ctypes` opens the process itself; that loads no library
     return event.startswith(FORBIDDEN)
 
 
