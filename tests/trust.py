@@ -23,7 +23,10 @@ PROMISES = {
     "foreign": ("never deletes what it did not create", "0 foreign bytes changed over 500 random trees"),
     "damage": ("converges from any damage in one pass", "at least 60 damage cases"),
     "rot": ("bit rot is found and repaired", "1,000 of 1,000 flips"),
-    "diff": ("an untrusted diff is pure", "no network, no write, no child but git; 1,000 manifests in 2 s and 120 MB"),
+    "diff": (
+        "an untrusted diff is pure",
+        "no network, no write, no child but git and the renderer; 1,000 manifests in 2 s and 120 MB",
+    ),
     "poison": ("one bad object harms only itself", "1 poison among 100: 99 converge in the same pass"),
     "idle": ("idle means idle", "0 mutating system calls, at most 50 ms CPU a pass for 100 models"),
     "disk": ("a full disk is survivable", "at 0 bytes free the last good serves; prune frees; the next pass converges"),

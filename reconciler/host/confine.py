@@ -54,6 +54,28 @@ def stay_private() -> None:
         ctypes.CDLL(None).prctl(_SET_DUMPABLE, 0, 0, 0, 0)
 
 
+def limit(**limits: int) -> None:
+    """Resource limits by their names (`RLIMIT_AS=...`), soft and hard; none on Windows, and fewer on macOS."""
+    with contextlib.suppress(ImportError):
+        import resource
+
+        for name, most in limits.items():
+            with contextlib.suppress(OSError, ValueError):
+                resource.setrlimit(getattr(resource, name), (most, most))
+
+
+def limit_cpu(seconds: int) -> None:
+    """At most so many more seconds of processor time (one less at least); then SIGXCPU ends this process."""
+    with contextlib.suppress(ImportError):
+        import resource
+
+        used = resource.getrusage(resource.RUSAGE_SELF)
+        _, hard = resource.getrlimit(resource.RLIMIT_CPU)
+        soft = int(used.ru_utime + used.ru_stime) + seconds
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_CPU, (soft, hard))
+
+
 def limit_files(longest: int) -> None:
     """No file beyond so many bytes: writing on fails with EFBIG."""
     with contextlib.suppress(ImportError, OSError, ValueError):

@@ -1,4 +1,4 @@
-"""Fixtures of a template: read, rendered with our own renderer (nothing of a template runs), and compared."""
+"""Fixtures of a template: read, rendered in a child under limits (`Surroundings.render`), and compared."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ from reconciler.manifests.fixture_schema import FixtureManifest
 from reconciler.manifests.loader import Path
 from reconciler.manifests.paths import PathRefused, Surroundings, locate
 from reconciler.manifests.schema import JinjaTemplate, Manifest, RolesTemplate
-from reconciler.templates.example import render
-from reconciler.templates.values import NotRendered, Refusing
+from reconciler.templates.rendering import NotRendered, Refusing
 
 BEFORE, AFTER = 20, 40  # characters that are shown around the first difference
 
@@ -34,7 +33,7 @@ def fixtures_of(
             text = _file(written.file or "", declaration, (*place, "file"), around, findings)
         if text is not None:
             fixtures.append(_fixture(written, text))
-            _check(fixtures[-1], jinja, declaration, place, findings)
+            _check(fixtures[-1], jinja, declaration, place, around, findings)
     return tuple(fixtures) if len(findings.problems) == before else None
 
 
@@ -66,10 +65,15 @@ def _file(
 
 
 def _check(
-    fixture: Fixture, jinja: str, declaration: Declaration[Manifest], place: Path, findings: Findings
+    fixture: Fixture,
+    jinja: str,
+    declaration: Declaration[Manifest],
+    place: Path,
+    around: Surroundings,
+    findings: Findings,
 ) -> None:
     try:
-        found = render(jinja, fixture)
+        found = around.render(jinja, fixture)
     except Refusing as refused:
         message = f"expected a text, but the template refuses these messages: {refused}"
         findings.add(declaration.problem((*place, "messages"), "TemplateFixture", message))

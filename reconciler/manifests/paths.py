@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from reconciler.domain.quoting import shown
 from reconciler.manifests.parsed import Place
+from reconciler.templates.rendering import RenderFixture, unrendered
 
 _DRIVE = re.compile(r"[A-Za-z]:")
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
@@ -18,7 +19,7 @@ _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 @dataclass(frozen=True, kw_only=True)
 class Surroundings:
-    """What a parse may know of the disk.
+    """What a parse may know of the disk, and what renders templates for it.
 
     `base` is the real folder of the manifests and `prefix` how people name it; `checkout` is the real folder that
     relative paths may not leave; `roots` are further real folders that the operator allows, also by absolute path.
@@ -30,6 +31,7 @@ class Surroundings:
     roots: tuple[str, ...]
     place: Callable[[str], Place]
     read: Callable[[str], bytes | None]
+    render: RenderFixture = unrendered
 
     def shown(self, name: str) -> str:
         """A file of the folder (a relative path with forward slashes) as people name it."""

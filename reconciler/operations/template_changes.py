@@ -7,8 +7,9 @@ import json
 from reconciler.domain.release import Release
 from reconciler.fleet.comparison import Side
 from reconciler.sources.git.folder import InCommit
-from reconciler.templates.template_change import TemplateChange, example_of
-from reconciler.templates.token_count import LARGEST_TOKENIZER
+from reconciler.templates.example import example_of
+from reconciler.templates.renderer import LARGEST_TOKENIZER, Renderer
+from reconciler.templates.template_change import Example, TemplateChange
 
 MOST = 20  # distinct changes: what more would be shown, nobody reads
 LONGEST_SETTINGS = 1 << 20
@@ -25,20 +26,25 @@ def template_changes(
         if old[name].template != new[name].template:
             models.setdefault((old[name].template, new[name].template), []).append(name)
     changes = list(models.items())[:MOST]
-    return tuple(_change(pair, names, old, new, sources[names[0]], folders) for pair, names in changes)
+    with Renderer(tokenizers=True) as renderer:
+        return tuple(
+            _change(names, old, new, _examples(renderer, pair, sources[names[0]], folders))
+            for pair, names in changes
+        )
+
+
+def _examples(
+    renderer: Renderer, pair: tuple[str, str], source: str, folders: InCommit
+) -> tuple[Example, ...]:
+    tokens = special_names(folders.file(source, "tokenizer_config.json", LONGEST_SETTINGS))
+    tokenizer = folders.file(source, "tokenizer.json", LARGEST_TOKENIZER)
+    return tuple(example_of(renderer, template, tokens, tokenizer) for template in pair)
 
 
 def _change(
-    pair: tuple[str, str],
-    names: list[str],
-    old: dict[str, Release],
-    new: dict[str, Release],
-    source: str,
-    folders: InCommit,
+    names: list[str], old: dict[str, Release], new: dict[str, Release], examples: tuple[Example, ...]
 ) -> TemplateChange:
-    tokens = special_names(folders.file(source, "tokenizer_config.json", LONGEST_SETTINGS))
-    tokenizer = folders.file(source, "tokenizer.json", LARGEST_TOKENIZER)
-    before, after = (example_of(template, tokens, tokenizer) for template in pair)
+    before, after = examples
     return TemplateChange(
         models=tuple(names),
         before_origin=old[names[0]].template_origin,

@@ -22,6 +22,7 @@ from reconciler.manifests import parsed
 from reconciler.manifests.parse import parse
 from reconciler.manifests.parsed import Inputs, Parsed, Place
 from reconciler.manifests.paths import Surroundings
+from reconciler.templates.renderer import Renderer
 
 MAX_FILES = 10_000
 MAX_BYTES = 256 * 1024
@@ -264,15 +265,17 @@ def _kind(path: str) -> str:
 
 def _parse(found: Found, inputs: Inputs, disk: Disk) -> Parsed:
     checkout, *roots = inputs.roots
-    around = Surroundings(
-        base=inputs.base,
-        prefix=inputs.prefix,
-        checkout=checkout,
-        roots=tuple(roots),
-        place=disk.place,
-        read=disk.read,
-    )
-    result = parse(found.files, around)
+    with Renderer() as renderer:
+        around = Surroundings(
+            base=inputs.base,
+            prefix=inputs.prefix,
+            checkout=checkout,
+            roots=tuple(roots),
+            place=disk.place,
+            read=disk.read,
+            render=renderer.render_fixture,
+        )
+        result = parse(found.files, around)
     if not (found.files or found.problems):
         result = replace(result, warnings=(*result.warnings, _nothing(inputs.prefix)))
     return replace(

@@ -57,7 +57,8 @@ class _Generation(Extension):
         return parser.parse_statements(("name:endgeneration",), drop_needle=True)
 
 
-_SYNTAX = Environment(extensions=["jinja2.ext.loopcontrols", _Generation], autoescape=False)
+EXTENSIONS: tuple[str | type[Extension], ...] = ("jinja2.ext.loopcontrols", _Generation)
+_SYNTAX = Environment(extensions=EXTENSIONS, autoescape=False)
 
 
 def lint(data: bytes) -> tuple[Finding, ...]:
@@ -86,6 +87,13 @@ def _judged(tree: nodes.Template, text: str) -> tuple[Finding, ...]:
     if _TOO_NESTED in reach:
         return reach  # too deep to follow
     return (*reach, *_unknown(tree, text), *_differences(tree), *_white_space(text))
+
+
+def differs_in_runtime(text: str) -> int:
+    """The first line that the runtime understands differently than jinja2; 0 where none is known, or it is no Jinja."""
+    return min(
+        (one.line for one in lint(text.encode(errors="replace")) if one.code == "TemplateDialect"), default=0
+    )
 
 
 def parsed_template(text: str) -> nodes.Template:

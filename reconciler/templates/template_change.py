@@ -1,13 +1,8 @@
-"""What a changed template means for a model: an example before and after, and the tokens it costs. Pure."""
+"""What a changed template means for a model: an example before and after, and the tokens it costs."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-
-from reconciler.templates.example import example
-from reconciler.templates.token_count import count_tokens
-from reconciler.templates.values import NotRendered
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,14 +24,3 @@ class TemplateChange:
     after_origin: str
     before: Example
     after: Example
-
-
-def example_of(template: str, tokens: Mapping[str, str], tokenizer: bytes | None) -> Example:
-    if not template:
-        return Example(reason="it is the model's own, which is not in this repository")
-    try:
-        text = example(template, tokens)
-    except NotRendered as told:
-        return Example(reason=str(told))
-    counted = count_tokens(text, tokenizer)
-    return Example(text=text, tokens=counted.count, exact=counted.exact)

@@ -21,8 +21,7 @@ from reconciler.domain.value import as_dict
 from reconciler.host.stamps import StampBook
 from reconciler.sources.folder.model import inspect_source
 from reconciler.templates.chat_template import jinja_of
-from reconciler.templates.example import render
-from reconciler.templates.token_count import count_tokens
+from reconciler.templates.renderer import Renderer
 from tests.converted_model import converted_model, release_of
 from tests.tiny_models import write_qwen2
 
@@ -134,10 +133,9 @@ def counted(foundry: Foundry, folder: Path, name: str) -> list[int]:
 
 def expected(template: str, folder: Path) -> list[int]:
     tokenizer = (folder / "tokenizer.json").read_bytes()
-    tokens = [
-        count_tokens(render(template, Fixture(messages=messages, rendered="")), tokenizer)
-        for messages in CONVERSATIONS
-    ]
+    with Renderer(tokenizers=True) as renderer:
+        fixtures = [Fixture(messages=messages, rendered="") for messages in CONVERSATIONS]
+        tokens = [renderer.count(renderer.render_fixture(template, one), tokenizer) for one in fixtures]
     assert all(one.exact for one in tokens)
     return [one.count for one in tokens]
 

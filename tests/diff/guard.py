@@ -1,6 +1,6 @@
 """`python guard.py VERB...`: the command line under a guard. The process ends at once with 99 when it uses the network,
-writes, or starts anything but git. Its last line on stderr is its peak memory in KiB and the CPU
-seconds that it and its children took."""
+writes, or starts anything but git and the renderer of chat templates. Its last line on stderr is its peak memory in
+KiB and the CPU seconds that it and its children took."""
 
 from __future__ import annotations
 
@@ -14,6 +14,12 @@ FORBIDDEN = (
     *("os.remove", "os.rename", "os.rmdir", "os.spawn", "os.symlink", "os.system", "os.truncate", "os.utime"),
     *("ctypes.dlopen", "sqlite3.connect", "webbrowser.open"),
 )
+RENDERER = [
+    sys.executable,
+    "-P",
+    "-m",
+    "reconciler.templates.render_worker",
+]  # under limits: no file, no socket
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
 
@@ -31,6 +37,8 @@ def refused(event: str, arguments: tuple[Any, ...]) -> bool:
         path, _, flags = arguments
         return isinstance(path, (str, bytes)) and path != os.devnull and bool(flags & WRITING)
     if event in ("subprocess.Popen", "os.posix_spawn"):
+        if list(arguments[1]) == RENDERER:
+            return False
         return os.path.basename(os.fsdecode(arguments[0])) not in ("git", "git.exe")
     if event == "ctypes.dlopen" and arguments == (None,):
         return False  # plain `import ctypes` opens the process itself; that loads no library

@@ -114,7 +114,7 @@ def test_a_template_that_cannot_be_rendered_says_why(fleet: Fleet) -> None:
     fleet.declare("capitals", template="{ref: slow}")
     fleet.commit()
     done = fleet.diff("base")
-    assert (done.code, "+ not rendered: it takes more than 50,000 steps" in done.out) == (1, True)
+    assert (done.code, "+ not rendered: it writes more than 100,000 characters" in done.out) == (1, True)
 
 
 def test_a_number_of_five_thousand_digits_is_a_problem_and_no_crash(fleet: Fleet) -> None:

@@ -55,5 +55,8 @@ def test_a_thousand_manifests_take_two_seconds(tmp_path: Path, capitals: Path) -
         f"1,000 manifests in {float(seconds):.1f} s and {int(kibibytes) / 1024:.0f} MiB, no network, no write"
     )
     record(
-        "diff", figure, "under a guard that ends the process at the first write, connection or child but git"
+        "diff",
+        figure,
+        "under a guard that ends the process at the first write, connection or child but git and the renderer of "
+        "chat templates, which can open no file, socket or process",
     )

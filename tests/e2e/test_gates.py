@@ -10,12 +10,10 @@ from typing import Any
 
 import pytest
 
-from reconciler.domain.bars import Fixture
 from reconciler.domain.manifest import Roles
 from reconciler.domain.value import as_dict
 from reconciler.templates.chat_template import jinja_of
-from reconciler.templates.example import render
-from reconciler.templates.token_count import count_tokens
+from reconciler.templates.renderer import Renderer
 from tests.chat import render as hugging_face
 from tests.e2e.asking import asking
 from tests.machine import TestMachine, tree
@@ -188,8 +186,10 @@ def role_form(more: str) -> Roles:
 
 def tokens(machine: TestMachine, more: str) -> int:
     """Of the question as this role form writes it, with the tokenizer that serves."""
-    text = render(jinja_of(role_form(more)), Fixture(messages=(("user", QUESTION),), rendered=""))
-    found = count_tokens(text, (machine.served("capitals-int8") / "tokenizer.json").read_bytes())
+    tokenizer = (machine.served("capitals-int8") / "tokenizer.json").read_bytes()
+    with Renderer(tokenizers=True) as renderer:
+        text = renderer.render(jinja_of(role_form(more)), [{"role": "user", "content": QUESTION}], {})
+        found = renderer.count(text, tokenizer)
     assert found.exact
     return found.count
 
@@ -247,14 +247,15 @@ def test_a_fixture_is_rendered_by_the_runtime_too(tmp_path: Path, capitals: Path
 
 
 def test_a_fixture_of_hugging_faces_text_is_found_out_by_the_runtime(tmp_path: Path, capitals: Path) -> None:
-    """Right for Hugging Face, which drops the line end after a tag, and beyond our own renderer, which knows no `*` of
-    texts: then only the runtime that serves tells. A fixture of the role form holds there."""
+    """Right for Hugging Face, which drops the line end after a tag, with a word that the runtime understands
+    differently: then only the runtime that serves tells. A fixture of the role form holds there."""
     machine = TestMachine(folder=tmp_path)
     machine.give_model(capitals)
     machine.manifests.mkdir(parents=True)
     begin = "<|im_start|>assistant\n"
     (machine.manifests / "t.jinja").write_text(
-        "{% for m in messages %}\n{{ m.content * 1 }}{% endfor %}{{ '<|im_start|>assistant\\n' }}"
+        "{% for m in messages %}\n{{ m.content }}{{ '!' if 'zz' in m.content }}{% endfor %}"
+        "{{ '<|im_start|>assistant\\n' }}"
     )
 
     def fixture(text: str) -> str:

@@ -49,8 +49,8 @@ from reconciler.sources.git.address import checked_branch, checked_path, checked
 from reconciler.sources.git.mirror import MirrorBroken
 from reconciler.state import events, forms, measured_form
 from reconciler.store.modelpack import NotAnArtifact, manifest_bytes, parse_manifest
-from reconciler.templates import token_count
 from reconciler.templates.lint import lint
+from reconciler.templates.renderer import Renderer
 from tests.backends.test_marker import MARKER
 from tests.bad_inputs.manifests import GOOD, GROUPS
 from tests.fleet.test_inventory import inventory
@@ -322,6 +322,9 @@ _LISTING = b"".join(
     )
 )  # fmt: skip
 
+_COUNTER = Renderer(tokenizers=True)  # one child for all executions
+atexit.register(_COUNTER.close)
+
 TARGETS = {
     "loader": Target(run=_load, seeds=[GOOD.encode(), *_corpus("yaml", "values", "names")], share=3),
     "manifest": Target(run=_manifest, seeds=[GOOD.encode(), *_corpus("values", "names", "paths")], share=2),
@@ -415,7 +418,7 @@ TARGETS = {
         run=_record(complaints), seeds=[_json({"architectures": ["Qwen2ForCausalLM"], "hidden_size": 64})]
     ),
     "tokenizer.json": Target(
-        run=lambda data: token_count.count_tokens("hello you", data),
+        run=lambda data: _COUNTER.count("hello you", data),
         seeds=[
             _json(
                 {

@@ -4,17 +4,23 @@
 
 from __future__ import annotations
 
+import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+from reconciler.host.child import Child
+from reconciler.host.environment import private_environment
 from reconciler.templates.example import CONVERSATION, SYSTEM, example
 from reconciler.templates.presets import PRESETS, preset
-from reconciler.templates.values import NotRendered
+from reconciler.templates.renderer import MOST_DEATHS, Renderer
+from reconciler.templates.rendering import NotRendered
 
 SHARE = Path(__file__).parents[2]
+WORKER = "reconciler.templates.render_worker"
 TOKENS = {"bos_token": "<s>", "eos_token": "</s>"}
 
 OURS = {
@@ -52,17 +58,23 @@ def jinja(template: str) -> str:
     return environment.from_string(template).render(messages=messages, add_generation_prompt=True, **TOKENS)
 
 
+@pytest.fixture(scope="module")
+def renderer() -> Iterator[Renderer]:
+    with Renderer() as one:
+        yield one
+
+
 @pytest.mark.parametrize("name", [*OURS, *WORDS])
-def test_the_example_is_what_jinja_renders(name: str) -> None:
+def test_the_example_is_what_jinja_renders(name: str, renderer: Renderer) -> None:
     template = (OURS | WORDS)[name]
-    assert example(template, TOKENS) == jinja(template)
+    assert example(renderer, template, TOKENS) == jinja(template)
 
 
 @pytest.mark.parametrize("name", [name for name in PRESETS if name != "source"])
-def test_presets_are_what_jinja_renders(name: str) -> None:
+def test_presets_are_what_jinja_renders(name: str, renderer: Renderer) -> None:
     template = preset(name).jinja
     assert template is not None
-    text = example(template, TOKENS)
+    text = example(renderer, template, TOKENS)
     assert text == jinja(template)
     assert "And of Italy?" in text
 
@@ -97,6 +109,11 @@ HOSTILE = {
     "a number of digits": "{{ " + "9" * 60000 + " }}",
     "no Jinja": "{% if %}",
     "too long": " " * 70000,
+    "a power of a power": "{{ 9 ** (9 ** 9) }}",
+    "globals": "{{ cycler.__init__.__globals__ }}",
+    "nested conditions": "{% if true %}" * 300 + "x" + "{% endif %}" * 300,
+    "65 KiB of conditions": "{% if 1 %}" * 3200 + "{% endif %}" * 3200,
+    "a time": "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}",
     "an error": "{{ messages[0].role.nothing.more }}",
     "dividing": "{{ 1 // 0 }}",
     "a self that refuses": "{{ raise_exception('@everyone') }}",
@@ -106,8 +123,8 @@ HOSTILE = {
 @pytest.mark.parametrize("name", HOSTILE)
 def test_a_hostile_template_ends_at_once_with_a_reason(name: str) -> None:
     began = time.process_time()
-    with pytest.raises(NotRendered) as told:
-        example(HOSTILE[name], TOKENS)
+    with Renderer() as renderer, pytest.raises(NotRendered) as told:
+        example(renderer, HOSTILE[name], TOKENS)
     assert time.process_time() - began < 2
     said = str(told.value)
     assert said
@@ -115,6 +132,36 @@ def test_a_hostile_template_ends_at_once_with_a_reason(name: str) -> None:
     assert len(said) < 400
 
 
-def test_a_template_that_refuses_system_messages_is_shown_without() -> None:
+def test_a_template_that_refuses_system_messages_is_shown_without(renderer: Renderer) -> None:
     template = "{% for m in messages %}{% if m.role == 'system' %}{{ raise_exception('no') }}{% endif %}{{ m.content }}{% endfor %}"
-    assert example(template, {}).startswith("What is")
+    assert example(renderer, template, {}).startswith("What is")
+
+
+def test_any_number_of_hostile_templates_ends() -> None:
+    with Renderer() as renderer:
+        for _ in range(MOST_DEATHS):
+            with pytest.raises(NotRendered, match="too long"):
+                example(renderer, HOSTILE["a power"], TOKENS)
+        began = time.monotonic()
+        for _ in range(1000):
+            with pytest.raises(NotRendered, match="others before it"):
+                example(renderer, "x", TOKENS)
+        assert time.monotonic() - began < 1
+
+
+def test_after_a_hostile_template_the_next_is_rendered() -> None:
+    with Renderer() as renderer:
+        with pytest.raises(NotRendered):
+            example(renderer, HOSTILE["a power"], TOKENS)
+        assert example(renderer, "x", TOKENS) == "x"
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="looks at limits in /proc")
+def test_the_child_can_open_nothing(tmp_path: Path) -> None:
+    environment = private_environment(str(tmp_path))
+    with Child(module=WORKER, environment=environment, log=os.devnull, directory=str(tmp_path)) as child:
+        child.call("start", {"tokenizers": False}, timeout=60)
+        limits = Path(f"/proc/{child.pid}/limits").read_text().splitlines()
+        held = {line[:26].strip(): line[26:47].strip() for line in limits}
+        assert (held["Max open files"], held["Max processes"], held["Max file size"]) == ("0", "0", "0")
+        assert int(held["Max address space"]) <= 1 << 30

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from reconciler.domain.bars import Fixture
 from reconciler.gates.measuring.runtime import Runtime
-from reconciler.templates.token_count import LARGEST_TOKENIZER, count_tokens
+from reconciler.templates.renderer import LARGEST_TOKENIZER, Renderer
 
 
 def count_rendered(
@@ -15,11 +15,15 @@ def count_rendered(
 ) -> dict[str, tuple[int, int]]:
     """By fixture: tokens of what the runtime renders, and of the expected text (-1 where only an estimate is known)."""
     tokenizer = _tokenizer(folder)
-    return {one.key: (runtime.count(name, one.messages), _expected(one, tokenizer)) for one in fixtures}
+    with Renderer(tokenizers=True) as renderer:
+        return {
+            one.key: (runtime.count(name, one.messages), _expected(one, tokenizer, renderer))
+            for one in fixtures
+        }
 
 
-def _expected(fixture: Fixture, tokenizer: bytes | None) -> int:
-    tokens = count_tokens(fixture.rendered, tokenizer)
+def _expected(fixture: Fixture, tokenizer: bytes | None, renderer: Renderer) -> int:
+    tokens = renderer.count(fixture.rendered, tokenizer)
     return tokens.count if tokens.exact else -1
 
 

@@ -1,0 +1,139 @@
+"""Renders chat templates, which may be hostile, in a child process under limits (`templates.render_worker`).
+
+    with Renderer() as renderer:
+        text = renderer.render(template, messages, tokens)
+
+The child starts with the first call and serves the whole batch. A template that exceeds a limit costs the child its
+life; the next call starts another. After `MOST_DEATHS` of them, or `TOTAL_SECONDS` in all, nothing more is rendered:
+so any number of hostile templates ends in bounded time. Every failure is a NotRendered with a reason in one line.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+
+from reconciler.domain.bars import Fixture
+from reconciler.domain.escape import one_line
+from reconciler.host.child import Child, ChildDied, ChildFailed, ChildTimedOut, Json
+from reconciler.host.environment import private_environment
+from reconciler.templates.lint import MAX_BYTES, differs_in_runtime
+from reconciler.templates.rendering import NotRendered, Refusing
+
+START_SECONDS, CALL_SECONDS, TOTAL_SECONDS = (
+    60.0,
+    20.0,
+    120.0,
+)  # by the clock; the child's processor time is less
+MOST_DEATHS = 3
+LARGEST_TOKENIZER = 4 << 20  # bytes: larger ones take longer to read than everything else that `diff` does
+LONGEST_TEXT = 100_000
+LETTERS_PER_TOKEN = 4
+
+_MODULE = "reconciler.templates.render_worker"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tokens:
+    """`exact` is False for an estimate."""
+
+    count: int
+    exact: bool
+
+
+class Renderer:
+    """One child at a time. `tokenizers`: the child is to load that package, for `count`."""
+
+    def __init__(self, *, tokenizers: bool = False) -> None:
+        self._tokenizers = tokenizers
+        self._child: Child | None = None
+        self._deaths = 0
+        self._seconds = TOTAL_SECONDS
+
+    def render(
+        self,
+        template: str,
+        messages: Sequence[Mapping[str, str]],
+        tokens: Mapping[str, str],
+        *,
+        asked: bool = True,
+    ) -> str:
+        """What the model reads of a conversation. `tokens` are those that templates ask for by name (bos_token);
+        `asked`: with the beginning of the answer. Raises NotRendered; Refusing when the template says no."""
+        if len(template.encode(errors="replace")) > MAX_BYTES:
+            raise NotRendered("it is too long")
+        given = {"messages": [dict(one) for one in messages], "add_generation_prompt": asked}
+        names = {**tokens, "tools": None, "documents": None, **given}
+        reply = self._call("render", {"template": template, "names": names})
+        if "refused" in reply:
+            raise Refusing(f"it refuses: {one_line(reply['refused'], 100)}")
+        if "failed" in reply:
+            raise NotRendered(one_line(reply["failed"]))
+        return str(reply["text"])
+
+    def render_fixture(self, template: str, fixture: Fixture) -> str:
+        """As `render`, but not where the runtime that serves is known to understand the template differently."""
+        if line := differs_in_runtime(template):
+            raise NotRendered(f"the runtime understands line {line} differently than jinja2")
+        messages = [{"role": role, "content": content} for role, content in fixture.messages]
+        return self.render(template, messages, fixture.tokens, asked=fixture.asked)
+
+    def count(self, text: str, tokenizer: bytes | None) -> Tokens:
+        """`tokenizer` is tokenizer.json, None where there is none. An estimate where it or the package is missing."""
+        counted = None
+        if tokenizer is not None and len(tokenizer) <= LARGEST_TOKENIZER and len(text) <= LONGEST_TEXT:
+            counted = self._counted(text, tokenizer)
+        if counted is None:
+            return Tokens(count=-(-len(text) // LETTERS_PER_TOKEN), exact=False)
+        return Tokens(count=counted, exact=True)
+
+    def _counted(self, text: str, tokenizer: bytes) -> int | None:
+        try:
+            reply = self._call("count", {"text": text, "tokenizer": tokenizer.decode()})
+        except (NotRendered, UnicodeDecodeError):
+            return None
+        counted: int | None = reply["count"]
+        return counted
+
+    def _call(self, method: str, parameters: Json) -> Json:
+        if self._deaths == MOST_DEATHS or self._seconds <= 0:
+            raise NotRendered("this template and others before it take too long")
+        began = time.monotonic()
+        try:
+            return self._started().call(method, parameters, timeout=min(CALL_SECONDS, self._seconds))
+        except (ChildDied, ChildTimedOut, ChildFailed, OSError) as failure:
+            self._deaths += 1
+            self.close()
+            raise NotRendered(_reason(failure)) from None
+        finally:
+            self._seconds -= time.monotonic() - began
+
+    def _started(self) -> Child:
+        if self._child is None:
+            folder = os.path.dirname(os.path.abspath(__file__))
+            environment = private_environment(folder, PYTHONDONTWRITEBYTECODE="1", TOKENIZERS_PARALLELISM="0")
+            self._child = Child(module=_MODULE, environment=environment, log=os.devnull, directory=folder)
+            self._child.call("start", {"tokenizers": self._tokenizers}, timeout=START_SECONDS)
+        return self._child
+
+    def close(self) -> None:
+        if self._child is not None:
+            self._child.close()
+            self._child = None
+
+    def __enter__(self) -> Renderer:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _reason(failure: Exception) -> str:
+    if isinstance(failure, ChildTimedOut) or "SIGXCPU" in str(failure):
+        return "it takes too long"
+    return one_line(f"the renderer ended: {failure}")
