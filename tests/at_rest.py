@@ -4,6 +4,7 @@ around weights that nobody loads. For tests of what looks at a machine, never of
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,7 +16,7 @@ from reconciler.backends.foundry.index import INDEX
 from reconciler.domain.desired import Wanted
 from reconciler.domain.measured import TEXTS_DIGEST, Fidelity
 from reconciler.domain.recorded import RecordedRelease
-from reconciler.domain.release import Marker
+from reconciler.domain.release import Artifact, Marker, Recipe
 from reconciler.engine.apply_once import Options, PassResult, run_pass
 from reconciler.engine.executor import _properties
 from reconciler.engine.machine import Machine, locked_machine, open_machine
@@ -78,13 +79,20 @@ def entry(identity: str, path: str, properties: dict[str, str]) -> dict[str, Any
     return {"model_path": path, "model_info": info}
 
 
-def _release(machine: Machine, wanted: Wanted, revision: str) -> None:
-    recipe = wanted.release.recipe
-    tree = Path(machine.layout.at("staging", wanted.variant))
+def convert(machine: Machine, recipe: Recipe) -> Artifact:
+    """What a conversion leaves in the store; the same bytes each time."""
+    tree = Path(machine.layout.at("staging", "converted"))
     tree.mkdir(parents=True)
     for name, data in TREE.items():
         (tree / name).write_bytes(data + recipe.build_key.encode() if name.endswith(".data") else data)
     artifact = machine.store.put(recipe.build_key, str(tree), recipe.as_json())
+    shutil.rmtree(tree)
+    return artifact
+
+
+def _release(machine: Machine, wanted: Wanted, revision: str) -> None:
+    recipe = wanted.release.recipe
+    artifact = convert(machine, recipe)
     machine.records.save_fidelity(replace(FAITHFUL, build_key=recipe.build_key))
     staged = machine.layout.at("staging", f"{wanted.variant}-served")
     Path(staged).mkdir()

@@ -159,7 +159,7 @@ def _repair(change: Change, execution: PassContext) -> None:
 
 
 def _mend_artifact(change: Change, execution: PassContext) -> None:
-    """Blob by blob, from served files or bit by bit. What is served is not touched."""
+    """Blob by blob, from served files. What is served is not touched."""
     store = execution.machine.store
     store.mend(change.build_key, twins_in(served_folders(execution.machine)))
     artifact = execution.artifact(change.build_key)

@@ -212,9 +212,9 @@ def take_doubts(machine: Machine) -> None:
     """In the thread that makes passes, before it looks: what the scrub found is hashed again by this pass."""
     if not machine.stamps.doubted:
         return
-    for path, promised in machine.stamps.take_doubts():
+    for path in machine.stamps.take_doubts():
         if os.path.basename(path) == "index.json":
-            machine.store.doubt_index(promised)
+            machine.store.doubt_index()
         event = {
             "time": now(),
             "type": "scrub.found",

@@ -88,16 +88,14 @@ class StampBook:
     def doubted(self) -> bool:
         return bool(self._doubts)
 
-    def take_doubts(self) -> list[tuple[str, str | None]]:
-        """Forget what is doubted, durably. Gives each path with the digest that it was trusted to have."""
+    def take_doubts(self) -> list[str]:
+        """Forget what is doubted, durably. Returns the paths."""
         taken = []
         count = len(self._doubts)
         for path in dict.fromkeys(self._doubts[:count]):
-            try:
-                status = os.stat(path)
-            except OSError:
+            if not os.path.exists(path):
                 continue  # it is gone, and that is seen without us
-            taken.append((path, self.remembered(status)))
+            taken.append(path)
             self.forget(path)
         self.save()
         del self._doubts[:count]  # last: nobody may believe that it is settled before it is on disk

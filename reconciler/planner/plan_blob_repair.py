@@ -1,6 +1,6 @@
-"""Damage inside the store that can be mended without a conversion: from a served twin, or bit by bit. Pure; part of
-planner.plan. What cannot be mended so is converted again (planner.plan_variant), while what is served goes on
-serving."""
+"""Damage in the store that is mended without a conversion: from a served file with the same digest. Pure; part of
+planner.plan. What has no such file is converted again (planner.plan_variant), while what is served goes on serving.
+"""
 
 from __future__ import annotations
 

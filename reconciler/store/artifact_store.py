@@ -23,9 +23,10 @@ from reconciler.host.reading import read_whole
 from reconciler.host.stamps import StampBook
 from reconciler.store import index, modelpack
 from reconciler.store.index import Descriptor
-from reconciler.store.mending import Twins, Whole, whole_bytes
 from reconciler.store.modelpack import BUILD_KEY, DIGEST, NotAnArtifact, Packed
 from reconciler.store.tree import files_in
+
+Twins = Mapping[str, Iterable[str]]  # served files by the digest that they should have
 
 MANIFEST_LIMIT = 4 << 20  # bytes; registries refuse more
 
@@ -37,7 +38,6 @@ class ArtifactStore:
         self._quarantine = layout.at("quarantine")
         self._stamps = stamps
         self._index_was_lost = False
-        self._mends: dict[str, tuple[tuple[int, ...], Whole | None]] = {}  # by digest: where whole bytes are
         self._understood: dict[str, Packed] = {}  # manifests as last listed: a daemon lists them each minute
 
     def artifacts(self) -> dict[str, Artifact]:
@@ -53,25 +53,18 @@ class ArtifactStore:
         return {one["annotations"][BUILD_KEY]: one["digest"] for one in self._unreadable()}
 
     def mendable(self, build_key: str, twins: Twins) -> bool:
-        """Can all that is damaged of it be had without a conversion? Remembered until the next change."""
-        return all(self._whole(digest, twins) for _, digest in self._damaged(build_key))
+        """Whether every damaged blob of it has a served file with the right bytes, so that nothing is converted."""
+        return all(self._whole_twin(digest, twins) for _, digest in self._damaged(build_key))
 
     def mend(self, build_key: str, twins: Twins) -> None:
-        """Replace what is damaged, each blob at once. `twins` are served files by their digest."""
-        for _ in ("its manifest", "what that names"):
-            for _, digest in self._damaged(build_key):
-                whole = self._whole(digest, twins)
-                if whole is not None:
-                    self._replace(digest, whole)
+        """Replace each damaged blob with a copy of its twin. `twins` are served files by their digest."""
+        for _, digest in self._damaged(build_key):
+            if twin := self._whole_twin(digest, twins):
+                self._replace(digest, twin)
 
-    def doubt_index(self, digest: str | None) -> None:
-        """Its bytes changed and its stamp did not: turn the bit back, or list anew what the blobs hold."""
-        path = index.path_of(self._oci)
-        whole = whole_bytes(digest, path, {}, self._stamps) if digest else None
-        if digest and whole is not None:
-            durable.write_file(path, whole.data)
-            self._stamps.vouch(path, digest)
-        elif index.exists(self._oci):
+    def doubt_index(self) -> None:
+        """Its bytes changed and its stamp did not: set it aside, so that the next change lists the blobs anew."""
+        if index.exists(self._oci):
             index.set_aside(self._oci)
 
     def blob(self, digest: str) -> str:
@@ -93,7 +86,6 @@ class ArtifactStore:
         manifest = modelpack.manifest_bytes(build_key, recipe, files, config)
         # The manifest last: its name is flushed with all others of that folder, and only then may the index name it.
         digest = [self._put_bytes(data) for data in (config, manifest)][-1]
-        self._mends.clear()
         packed = modelpack.parse_manifest(digest, manifest)
         self._write_index({**held, build_key: packed})
         return packed.artifact
@@ -208,9 +200,12 @@ class ArtifactStore:
         return data
 
     def _is_intact(self, digest: str) -> bool:
+        return self._has(self.blob(digest), digest)
+
+    def _has(self, path: str, digest: str) -> bool:
         try:
-            return self._stamps.digest(self.blob(digest)) == digest
-        except OSError:  # unreadable is as bad as gone
+            return self._stamps.digest(path) == digest
+        except OSError:  # unreadable counts as missing
             return False
 
     def _take(self, tree: str, path: str) -> StoredFile:
@@ -253,28 +248,21 @@ class ArtifactStore:
         lost = self.lost().get(build_key)
         return [] if lost is None else [("its manifest", lost)]
 
-    def _whole(self, digest: str, twins: Twins) -> Whole | None:
-        """A trial of bits takes seconds, so a damage is tried once."""
-        status = _status(self.blob(digest))
-        known = self._mends.get(digest)
-        if known is None or known[0] != status or (known[1] is None and digest in twins):
-            known = self._mends[digest] = status, whole_bytes(digest, self.blob(digest), twins, self._stamps)
-        return known[1]
+    def _whole_twin(self, digest: str, twins: Twins) -> str:
+        """The path of a served file that holds these bytes; "" when there is none."""
+        return next((path for path in twins.get(digest, ()) if self._has(path, digest)), "")
 
-    def _replace(self, digest: str, whole: Whole) -> None:
-        """Under a temporary name first, so that nobody reads half of it; checked, because it was read some time ago."""
+    def _replace(self, digest: str, twin: str) -> None:
+        """Through a temporary name, so that no reader sees half a blob. The copy is hashed on its way, because the twin
+        was judged earlier."""
         self._clear_the_way(digest)
-        if not whole.path:
-            durable.write_file(self.blob(digest), whole.data, mode=0o444)
-        else:
-            copied = durable.temporary_for(self.blob(digest))
-            found, _ = durable.copy_hashed(whole.path, copied)
-            if found != digest:
-                durable.remove_file(copied)
-                return
-            durable.rename(copied, self.blob(digest))
+        copied = durable.temporary_for(self.blob(digest))
+        found, _ = durable.copy_hashed(twin, copied)
+        if found != digest:
+            durable.remove_file(copied)
+            return
+        durable.rename(copied, self.blob(digest))
         self._stamps.vouch(self.blob(digest), digest)
-        self._mends.pop(digest, None)
 
     def _unreadable(self, gone: Container[str] = ()) -> list[Descriptor]:
         """Entries of ours whose manifest cannot be read, and is not held under another digest. Until they are mended,
@@ -337,14 +325,6 @@ class ArtifactStore:
 
 def _names_of(packed: Packed) -> set[str]:
     return {packed.artifact.digest, packed.config, *(file.digest for file in packed.artifact.files)}
-
-
-def _status(path: str) -> tuple[int, ...]:
-    try:
-        status = os.stat(path)
-    except OSError:
-        return ()
-    return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
 
 
 def _names_in(folder: str) -> list[str]:

@@ -11,19 +11,18 @@ from pathlib import Path
 import pytest
 
 from reconciler.backends.foundry.served_files import MARKER
-from reconciler.domain.digest import of_bytes
 from reconciler.domain.finding import Finding
-from reconciler.engine.machine import Machine, locked_machine
+from reconciler.engine.machine import Machine, locked_machine, observe
 from reconciler.engine.options import Options, PassResult
 from reconciler.engine.reconciler import Keeping
 from reconciler.engine.report import Silent
+from reconciler.engine.resolve import resolve
 from reconciler.engine.scrub import Scrub, take_doubts
 from reconciler.host.stamps import StampBook, _stamp
 from reconciler.operations.verify import verify
 from reconciler.sources.manifests import load
 from reconciler.state.scrubbed import read_scrubbed
-from reconciler.store.one_bit import LARGEST, recovered
-from tests.at_rest import opened, serve
+from tests.at_rest import convert, opened, serve
 from tests.machine import TestMachine, tree
 from tests.trust import NIGHTLY, record
 
@@ -92,6 +91,14 @@ class Kept:
 
         return Scrub(self.machine, wake).run().last.found
 
+    def convert_again(self) -> None:
+        """In the place of the converter: all that the next pass would convert, because nothing else has its bytes."""
+        take_doubts(self.machine)
+        observed = observe(self.machine)
+        for wanted in resolve(self.parsed, self.machine.stamps).desired.wanted:
+            if wanted.release.recipe.build_key not in observed.artifacts.keys() | observed.mendable:
+                convert(self.machine, wanted.release.recipe)
+
     def run_pass(self) -> PassResult:
         return self.keeping.run_pass(self.parsed)
 
@@ -121,9 +128,13 @@ def rotting(machine: TestMachine) -> list[Path]:
 
 
 def content(machine: TestMachine) -> dict[str, bytes]:
-    """All of it, but what names the moment of a repair."""
+    """All of it, but what names the moment of a repair, and an index that was set aside."""
     files = {str(path.relative_to(machine.root)): path.read_bytes() for path in rotting(machine)}
-    return {name: data for name, data in files.items() if not name.endswith(f"/{MARKER}")}
+    return {
+        name: data
+        for name, data in files.items()
+        if not name.endswith(f"/{MARKER}") and ".damaged-" not in name
+    }
 
 
 def is_named(path: Path, findings: list[Finding], root: Path) -> bool:
@@ -147,8 +158,11 @@ def test_each_of_a_thousand_flips_is_found_and_mended_by_the_next_pass(served: T
             assert [path for path in hit if not is_named(path, findings, served.root)] == []
             before = {path for path in hit if path.name != MARKER}
             assert kept.scrub() >= len(before)
+            kept.convert_again()
             result = kept.run_pass()
-            assert result.converged, (result.remaining, result.failed)
+            assert result.converged, [
+                (c.action, c.reason, c.variant, c.forced_by) for c in result.remaining.changes
+            ]
             done += len(hit)
             assert content(served) == whole
         assert verify(kept.machine) == ()
@@ -277,15 +291,3 @@ def test_each_finding_and_each_repair_is_an_event(machine: TestMachine, kept: Ke
     found, mended = kept.machine.records.events(limit=2)
     assert (found["type"], mended["type"]) == ("scrub.found", "repair.done")
     assert str(found["path"]).startswith("oci/blobs/sha256/")
-
-
-def test_a_turned_bit_is_told_by_the_digest_alone() -> None:
-    data = bytes(range(256)) * 8
-    digest = of_bytes(data)
-    for bit in (0, 777, len(data) * 8 - 1):
-        rotten = bytearray(data)
-        rotten[bit // 8] ^= 1 << bit % 8
-        assert recovered(bytes(rotten), digest) == data
-        rotten[5] ^= 0x11
-        assert recovered(bytes(rotten), digest) is None
-    assert recovered(bytes(LARGEST + 1), digest) is None
