@@ -28,6 +28,9 @@ Path = tuple[str | int, ...]
 MAX_DEPTH = 16
 MAX_NODES = 5_000
 MAX_DOCUMENTS = 500
+_PARSERS_OWN_LIMIT = (
+    "exceeded maximum nesting depth"  # of libyaml in PyYAML 6.0.4 and newer: a thousand levels
+)
 
 _WRITE_OUT = "write the value out"
 _REFUSALS = {
@@ -122,6 +125,7 @@ class _Composer:
         self.file = file
         self.text = text
         self.parser = _parser(text)
+        self.events = 0  # taken from the parser so far
         self.nodes = 0
         self.lines: dict[Path, int] = {}
         self.problems = problems
@@ -235,11 +239,25 @@ class _Composer:
 
     def next_event(self) -> yaml.Event:
         try:
-            return cast("yaml.Event", self.parser.get_event())  # type: ignore[no-untyped-call]
+            event = self.parser.get_event()  # type: ignore[no-untyped-call]
         except yaml.MarkedYAMLError as error:
-            raise Refused("YamlSyntax", *syntax_words(error, self.text)) from None
+            if _PARSERS_OWN_LIMIT not in (error.problem or "") or error.problem_mark is None:
+                raise Refused("YamlSyntax", *syntax_words(error, self.text)) from None
+            self.stop_before(error.problem_mark)
+            return self.next_event()
         except yaml.YAMLError:
             raise Refused("YamlSyntax", 0, "expected YAML, got unreadable text") from None
+        self.events += 1
+        return cast("yaml.Event", event)
+
+    def stop_before(self, mark: Mark | NativeMark) -> None:
+        """Begin again with the text before `mark`. The parser looks ahead, so it meets its own limit of nesting before
+        it has given the events that go beyond ours."""
+        taken, self.events = self.events, 0
+        self.text = self.text[: mark.index]
+        self.parser = _parser(self.text)
+        for _ in range(taken):
+            self.next_event()
 
 
 def _line(mark: Mark | NativeMark | None) -> int:

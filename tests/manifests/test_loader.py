@@ -213,6 +213,14 @@ def test_nesting_is_counted(depth: int, code: list[str]) -> None:
     assert [c for c, _, _ in refusals(loaded("[" * depth + "x" + "]" * depth))] == code
 
 
+@pytest.mark.parametrize("nested", ["[" * 2000, "{" * 2000, "- " * 2000, "{a: " * 2000])
+def test_a_nesting_beyond_the_parsers_own_limit_is_our_limit_too(nested: str) -> None:
+    """PyYAML 6.0.4 has one, and meets it before it gives an event beyond ours."""
+    found = refusals(loaded(f"ok: 1\n---\nb: &x 2\nc:\n- {nested}"))
+    assert [code for code, _, _ in found if code != "ComplexKey"] == ["AnchorRefused", "TooDeep"]
+    assert found[-1][1] == 5
+
+
 @pytest.mark.parametrize(("count", "code"), [(4999, []), (5000, ["TooManyNodes"])])
 def test_values_are_counted(count: int, code: list[str]) -> None:
     assert [c for c, _, _ in refusals(loaded("[" + "x," * count + "]"))] == code
