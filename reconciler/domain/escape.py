@@ -16,8 +16,6 @@ LONGEST_MESSAGE = 300  # characters
 
 _MARKDOWN = str.maketrans({c: f"\\{c}" for c in "\\`*_[]()#+!|~"} | {"<": "&lt;", ">": "&gt;", "&": "&amp;"})
 
-_HTML = str.maketrans({"<": "&lt;", ">": "&gt;", "&": "&amp;", '"': "&quot;", "'": "&#39;"})
-
 
 def for_terminal(text: str) -> str:
     """Control characters (ESC, bells, bidi) and lone surrogates, which no output can encode, shown as `\\x1b`;
@@ -46,11 +44,6 @@ def for_markdown(text: str) -> str:
     line = " ".join(for_terminal(text).split())
     unlinked = _WWW.sub("\\1\u2060.", line.replace("@", "@\u2060").replace("://", ":\u2060//"))
     return unlinked.translate(_MARKDOWN)
-
-
-def for_html(text: str) -> str:
-    """Shown as it is, between tags and in a quoted attribute."""
-    return for_terminal(text).translate(_HTML)
 
 
 def for_annotation(text: str) -> str:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 
 import pytest
 
+from reconciler.cli.verbs import bench
+from reconciler.domain.errors import UsageError
 from reconciler.host.lock import hold
 from tests.at_rest import serve
 from tests.machine import TestMachine, tree
@@ -49,6 +52,15 @@ def test_what_it_refuses(machine: TestMachine, arguments: list[str], code: int, 
     assert said in done.err
     assert done.out == ""
     assert tree(machine.root) == before
+
+
+def test_a_page_without_matplotlib_names_the_extra_before_any_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bench, "find_spec", lambda name: None)
+    with pytest.raises(UsageError, match="needs matplotlib") as raised:
+        bench.run(argparse.Namespace(html=str(tmp_path / "page.html")))
+    assert raised.value.hint == "pip install 'foundry-reconciler[bench]'"
 
 
 def test_an_empty_machine_is_left_as_it_is(tmp_path: Path, capitals: Path) -> None:

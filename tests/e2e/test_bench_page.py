@@ -34,9 +34,10 @@ parent.document.body.setAttribute("data-seen", JSON.stringify({
   plots: [...document.querySelectorAll("svg")].map(s => ({
     frame: box(s.closest("figure")),
     texts: [...s.querySelectorAll("text")].map(t => ({
-      said: t.textContent, kind: t.getAttribute("class"), box: box(t), size: parseFloat(color(t, "fontSize")) *
-      s.getBoundingClientRect().width / s.viewBox.baseVal.width, fill: color(t, "fill")})),
-    points: [...s.querySelectorAll(".point")].map(box), curves: s.querySelectorAll(".curve").length})),
+      said: t.textContent, kind: t.closest("[class]").getAttribute("class"), box: box(t),
+      size: parseFloat(color(t, "fontSize")) * s.getBoundingClientRect().width / s.viewBox.baseVal.width,
+      fill: color(t, "fill")})),
+    points: [...s.querySelectorAll(".line2d use")].map(box)})),
 }));
 </script></body>"""
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from markupsafe import escape
+
 from reconciler.domain.bars import GoldenPrompt, PromptsGate
-from reconciler.domain.escape import for_html
 from reconciler.domain.measured import Sample, Speed
 from reconciler.gates.benchmark import Spread, filled, golden_answers, spread, together
 from reconciler.reports.benchmark.page import bench_page
@@ -47,7 +48,7 @@ def test_a_length_that_does_not_fit_is_told_to_gates_and_not_shown() -> None:
     view = bench_view(benchmark(one_variant))
     said = "9999 tokens do not fit this model's context (4096 tokens), and were not timed"
     assert f"phi-int4: {said}" in bench_text(view)
-    assert f"int4: {for_html(said)}" in bench_page(view)
+    assert f"int4: {escape(said)}" in bench_page(view)
 
 
 def test_what_is_known_stays_and_what_is_missing_is_filled() -> None:

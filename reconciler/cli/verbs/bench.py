@@ -8,6 +8,7 @@ import contextlib
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from importlib.util import find_spec
 from typing import Any
 
 from rich.console import Console
@@ -59,7 +60,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="also compare with its source what never was; needs the extra `convert` and the source in memory",
     )
-    parser.add_argument("--html", metavar="FILE", help="also write one self-contained page with plots")
+    parser.add_argument(
+        "--html",
+        metavar="FILE",
+        help="also write one self-contained page with plots; needs the extra `bench`",
+    )
     options.add_manifests(parser)
     options.add_machine(parser)
     options.add_output(parser, "text", "json", "markdown")
@@ -67,7 +72,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    _require_writable(arguments.html)
+    _require_page_possible(arguments.html)
     machine = options.opened_machine(arguments)
     seen = look(machine, load_manifests(arguments, machine))
     show_problems(seen.resolution.problems)
@@ -127,13 +132,18 @@ def _lengths(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in parts)
 
 
-def _require_writable(path: str | None) -> None:
+def _require_page_possible(path: str | None) -> None:
     """Before minutes of work, not after."""
     if path is None:
         return
     folder = os.path.dirname(os.path.abspath(path))
     if os.path.isdir(path) or not os.path.isdir(folder) or not os.access(folder, os.W_OK):
         raise UsageError(f"--html {path} cannot be written", hint="name a file in a folder that is there")
+    if find_spec("matplotlib") is None:
+        raise UsageError(
+            "a page with plots needs matplotlib, which is not installed here",
+            hint="pip install 'foundry-reconciler[bench]'",
+        )
 
 
 def _write_page(path: str, view: Mapping[str, Any]) -> None:

@@ -1,5 +1,7 @@
-"""A benchmark as tables, one for each model with a column for each precision: for a terminal, and in Markdown for those
-who would otherwise copy one by hand."""
+"""A benchmark as tables, one for each model with a column for each precision: for a terminal, and in Markdown.
+
+Takes the JSON view (`view.py`); what others wrote is made harmless in what it gives.
+"""
 
 from __future__ import annotations
 
@@ -41,8 +43,7 @@ def by_model(view: View) -> dict[str, list[View]]:
 
 
 def table(variants: Sequence[View]) -> list[list[str]]:
-    """A row for each measure: its name, and what it is for each variant. Rows of which nobody knows anything are left
-    out."""
+    """A row for each measure: its name, and what it is for each variant. Rows without any value are left out."""
     lengths = sorted({speed["promptTokens"] for one in variants for speed in one["speeds"]})
     rows: dict[str, Callable[[View], str]] = {
         "size on disk": lambda one: size_text(one["sizeBytes"]),
@@ -106,7 +107,7 @@ def runs_text(view: View) -> str:
 
 
 def busy_text(view: View) -> str:
-    """Numbers from a busy machine are too low, and nobody can tell by how much."""
+    """Numbers from a busy machine are too low, and one cannot tell by how much."""
     machine = view["machine"]
     load = machine["loadAverage"]
     if load is None or load < machine["cpus"] / 2:
