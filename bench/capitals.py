@@ -78,7 +78,7 @@ def picture(page: Path) -> None:
             "--no-sandbox",
             "--disable-gpu",
             "--hide-scrollbars",
-            "--window-size=1100,2280",
+            "--window-size=1100,2330",
         )
         light = "--blink-settings=preferredColorScheme=1"
         where = (f"--user-data-dir={profile}", f"--screenshot={page.with_suffix('.png')}", page.as_uri())
@@ -129,7 +129,8 @@ measures every declared precision that is converted on this machine, in the runt
   prompts as the best, and agrees with its source on 90 % of tokens; of those the smallest, unless a larger
   one is hardly larger or half as fast again. It is advice: nothing is changed by it. The bar of 90 % is ours: the
   gates' own defaults are there to find wrong conversions ([docs/fidelity.md](fidelity.md)), and let random models pass.
-- `--html FILE` writes one page without scripts and without requests, for light, dark, phone and paper.
+- `--html FILE` writes one page without scripts and without requests, for light, dark, phone and paper. matplotlib draws
+  its plots: the extra `bench` (`pip install 'foundry-reconciler[bench]'`), which `all` includes.
 - Ctrl-C ends it with what was measured until then (exit code 130).
 
 Limits: memory over time is told by Linux alone; an answer is at most 24 tokens, and as short as the model wants it;

@@ -18,6 +18,7 @@ HEAVY = (
     "hf_xet",
     "httpx2",
     "huggingface_hub",
+    "matplotlib",
     "numpy",
     "olive",
     "onnx",
