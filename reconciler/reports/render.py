@@ -1,18 +1,20 @@
-"""Plans and problems for people. Every function reads the JSON view (reports.view) and returns text; values that come
-from manifests are escaped for where they will be shown."""
+"""Plans and problems for a terminal and as GitHub's annotations; the comment of a pull request is in
+reports.pull_request.
+
+Every function reads the JSON view (reports.view) and returns text; values that come from manifests are escaped for
+where they will be shown.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from reconciler.domain.escape import for_annotation, for_annotation_property, for_markdown, for_terminal
+from reconciler.domain.escape import for_annotation, for_annotation_property, for_terminal
 from reconciler.domain.units import size_text
-from reconciler.reports.gates_text import by_variant, plan_lines, table, tally, verdict_line
+from reconciler.reports.gates_text import plan_lines, verdict_line
 from reconciler.reports.working_text import working_lines
 
-MARKER = "<!-- reconciler-plan -->"
-LONGEST_COMMENT = 65_536
 MOST_NOTICES = 9  # GitHub shows ten of a kind for a step
 
 _SIGNS = {
@@ -59,9 +61,9 @@ def _change_lines(change: Mapping[str, Any]) -> list[str]:
     sign = _SIGNS.get(change["action"], "*")
     name = change["variant"] or f"{_nameless(change)} {(change.get('buildKey') or '')[:19]}"
     lines = [
-        f"{sign} {change['action']:<8} {_target(change, name)}  ({change['reason']}){_cost_text(change['cost'])}"
+        f"{sign} {change['action']:<8} {target(change, name)}  ({change['reason']}){cost_text(change['cost'])}"
     ]
-    lines.extend(f"    {row}" for row in _field_rows(change))
+    lines.extend(f"    {row}" for row in field_rows(change))
     return lines
 
 
@@ -69,7 +71,7 @@ def _nameless(change: Mapping[str, Any]) -> str:
     return "source" if "source" in (change["before"] or {}) else "artifact"
 
 
-def _target(change: Mapping[str, Any], name: str) -> str:
+def target(change: Mapping[str, Any], name: str) -> str:
     after, before = change["after"] or {}, change["before"] or {}
     if "id" in after:
         return str(after["id"])
@@ -80,7 +82,7 @@ def _target(change: Mapping[str, Any], name: str) -> str:
     return str(before.get("id", name))
 
 
-def _field_rows(change: Mapping[str, Any]) -> list[str]:
+def field_rows(change: Mapping[str, Any]) -> list[str]:
     """`field: old -> new` for every field that forced the change. Shown once, on the step that begins the release."""
     before, after = change["before"] or {}, change["after"] or {}
     if "meanwhile" in after:
@@ -90,16 +92,16 @@ def _field_rows(change: Mapping[str, Any]) -> list[str]:
     if change["action"] not in ("fetch", "convert", "measure", "verify", "repair"):
         return []
     return [
-        f"{name}: {_said(before[name])} -> {_said(after.get(name))}" if name in before else str(name)
+        f"{name}: {said(before[name])} -> {said(after.get(name))}" if name in before else str(name)
         for name in change["forcedBy"]
     ]
 
 
-def _said(held: object) -> str:
+def said(held: object) -> str:
     return "not set" if held is None else str(held)
 
 
-def _cost_text(cost: Mapping[str, Any]) -> str:
+def cost_text(cost: Mapping[str, Any]) -> str:
     parts = []
     if cost["downloadBytes"]:
         parts.append(f"download {size_text(cost['downloadBytes'])}")
@@ -128,74 +130,6 @@ def pass_text(view: Mapping[str, Any]) -> str:
         )
         lines.append("Not converged: " + ", ".join(f"{n} {what}" for n, what in counts if n) + ".")
     return "\n".join(for_terminal(line) for line in lines) + "\n"
-
-
-def plan_markdown(view: Mapping[str, Any]) -> str:
-    """One sticky comment: hidden marker, one-line summary, a table, details per variant. Never over the limit."""
-    lines = [MARKER, f"**reconciler**: {for_markdown(summary(view))}", ""]
-    if view["changes"]:
-        lines += ["| action | what | reason | cost |", "|---|---|---|---|"]
-        lines += [_markdown_row(change) for change in view["changes"]]
-        lines.append("")
-    lines += [
-        f"- {for_markdown(h['variant'])} is held back ({h['reason']}): {for_markdown(h['message'])}"
-        for h in view["held"]
-    ]
-    lines += [f"- :x: {for_markdown(problem_line(p))}" for p in view["problems"]]
-    lines += [f"- :warning: {for_markdown(problem_line(w))}" for w in view["warnings"]]
-    lines += _markdown_details(view["changes"])
-    lines += _markdown_gates(view)
-    return _cut("\n".join(lines) + "\n")
-
-
-def _markdown_row(change: Mapping[str, Any]) -> str:
-    name = change["variant"] or (change.get("buildKey") or "")[:19]
-    cells = (
-        change["action"],
-        for_markdown(_target(change, name)),
-        change["reason"],
-        _cost_text(change["cost"]).strip(),
-    )
-    return "| " + " | ".join(cells) + " |"
-
-
-def _markdown_details(changes: Iterable[Mapping[str, Any]]) -> list[str]:
-    lines = []
-    for change in changes:
-        rows = _field_rows(change)
-        if rows:
-            head = f"<details><summary>{for_markdown(change['variant'])}: {change['action']}</summary>"
-            body = "\n".join(for_terminal(row).replace("`", "'") for row in _diff_rows(change, rows))
-            lines += ["", head, "", "```diff", body, "```", "", "</details>"]
-    return lines
-
-
-def _markdown_gates(view: Mapping[str, Any]) -> list[str]:
-    lines = []
-    for variant, verdicts in by_variant(view).items():
-        head = f"<details><summary>gates of {for_markdown(variant)}: {tally(verdicts)}</summary>"
-        lines += ["", head, "", *table(verdicts), "", "</details>"]
-    return lines
-
-
-def _diff_rows(change: Mapping[str, Any], rows: Iterable[str]) -> list[str]:
-    """Fields as a diff shows them: what goes, what comes."""
-    before, after = change["before"] or {}, change["after"] or {}
-    if not any(name in before for name in change["forcedBy"]):
-        return list(rows)
-    return [
-        line
-        for name in change["forcedBy"]
-        for line in (f"- {name}: {_said(before.get(name))}", f"+ {name}: {_said(after.get(name))}")
-    ]
-
-
-def _cut(text: str) -> str:
-    if len(text.encode()) <= LONGEST_COMMENT:
-        return text
-    note = "\n\n(cut: the whole plan is in the job's log)\n"
-    kept = text.encode()[: LONGEST_COMMENT - len(note)].decode(errors="ignore")
-    return kept[: kept.rindex("\n")] + note
 
 
 def plan_github(view: Mapping[str, Any]) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.reports.diff_comment import MARKER, details
+from reconciler.reports.pull_request import DIFF_MARKER, details
 from tests.ci.github_server import BOT, REPOSITORY, TOKEN, GitHub
 from tests.ci.steps import Ran, Runner
 
@@ -26,7 +26,7 @@ def packed(**files: str | bytes) -> bytes:
     return held.getvalue()
 
 
-def said(text: str = f"{MARKER}\nnothing changes\n", number: str | bytes = "7\n") -> bytes:
+def said(text: str = f"{DIFF_MARKER}\nnothing changes\n", number: str | bytes = "7\n") -> bytes:
     return packed(number=number, comment_md=text)
 
 
@@ -77,9 +77,9 @@ def writes(github: GitHub) -> list[str]:
 
 def test_a_second_run_changes_the_comment_that_is_there(github: GitHub, tmp_path: Path) -> None:
     assert step(github, tmp_path).code == 0
-    github.archive = said(f"{MARKER}\ntwo models change\n")
+    github.archive = said(f"{DIFF_MARKER}\ntwo models change\n")
     assert step(github, tmp_path).code == 0
-    assert bodies(github) == [f"{MARKER}\ntwo models change\n"]
+    assert bodies(github) == [f"{DIFF_MARKER}\ntwo models change\n"]
     assert len(writes(github)) == 2
 
 
@@ -92,21 +92,25 @@ def test_an_equal_comment_is_left_alone(github: GitHub, tmp_path: Path) -> None:
 def test_our_comment_is_found_behind_many_others(github: GitHub, tmp_path: Path) -> None:
     for n in range(230):
         github.comment(7, "someone", f"remark {n}")
-    github.comment(7, BOT, f"{MARKER}\nold\n")
+    github.comment(7, BOT, f"{DIFF_MARKER}\nold\n")
     assert step(github, tmp_path).code == 0
-    assert bodies(github)[230:] == [f"{MARKER}\nnothing changes\n"]
+    assert bodies(github)[230:] == [f"{DIFF_MARKER}\nnothing changes\n"]
 
 
 @pytest.mark.parametrize(
     ("author", "body"),
-    [("someone", f"{MARKER}\nforged"), (BOT, "another action's comment"), (BOT, f"quoting {MARKER}")],
+    [
+        ("someone", f"{DIFF_MARKER}\nforged"),
+        (BOT, "another action's comment"),
+        (BOT, f"quoting {DIFF_MARKER}"),
+    ],
 )
 def test_the_marker_and_the_author_must_both_be_ours(
     github: GitHub, tmp_path: Path, author: str, body: str
 ) -> None:
     github.comment(7, author, body)
     assert step(github, tmp_path).code == 0
-    assert bodies(github) == [body, f"{MARKER}\nnothing changes\n"]
+    assert bodies(github) == [body, f"{DIFF_MARKER}\nnothing changes\n"]
 
 
 def test_the_storage_is_given_no_token(github: GitHub, tmp_path: Path) -> None:
@@ -159,7 +163,7 @@ def test_an_older_run_does_not_overwrite_what_a_newer_says(github: GitHub, tmp_p
     assert writes(github) == []
 
 
-BOMB = packed(number="7", comment_md=MARKER + "x" * 10_000_000)
+BOMB = packed(number="7", comment_md=DIFF_MARKER + "x" * 10_000_000)
 
 
 @pytest.mark.parametrize(
@@ -171,7 +175,7 @@ BOMB = packed(number="7", comment_md=MARKER + "x" * 10_000_000)
         (packed(number="7"), "the artifact is not one of ours"),
         (BOMB[:-40] + b"\0" * 40, "the artifact is not one of ours"),
         (said("no marker"), "the comment does not begin with our marker"),
-        (said(f" {MARKER}"), "the comment does not begin with our marker"),
+        (said(f" {DIFF_MARKER}"), "the comment does not begin with our marker"),
     ],
     ids=["10 MB in a small archive", "10 MB", "garbage", "no comment", "cut", "no marker", "marker later"],
 )
@@ -220,17 +224,17 @@ def test_a_path_in_the_archive_meets_no_disk(github: GitHub, tmp_path: Path) -> 
 def test_what_a_comment_could_do_it_only_shows(
     github: GitHub, tmp_path: Path, text: str, shown: str | None
 ) -> None:
-    github.archive = said(f"{MARKER}\n{text}\n")
+    github.archive = said(f"{DIFF_MARKER}\n{text}\n")
     assert step(github, tmp_path).code == 0
-    assert bodies(github) == [f"{MARKER}\n{text if shown is None else shown}\n"]
+    assert bodies(github) == [f"{DIFF_MARKER}\n{text if shown is None else shown}\n"]
 
 
 @pytest.mark.parametrize("text", ["x" * 65_536, "@a" * 30_000])
 def test_what_does_not_fit_a_comment_is_pointed_to(github: GitHub, tmp_path: Path, text: str) -> None:
-    github.archive = said(MARKER + text)
+    github.archive = said(DIFF_MARKER + text)
     assert step(github, tmp_path).code == 0
     (body,) = bodies(github)
-    assert body.startswith(MARKER)
+    assert body.startswith(DIFF_MARKER)
     assert "(https://github.example/fleet/models/actions/runs/77)" in body
 
 

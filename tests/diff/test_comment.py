@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from markdown_it import MarkdownIt
 
-from reconciler.reports.diff_comment import LONGEST_COMMENT, MARKER, diff_comment
 from reconciler.reports.diff_render import diff_github, diff_text
+from reconciler.reports.pull_request import DIFF_MARKER, LONGEST_COMMENT, diff_comment
 
 GOLDEN = Path(__file__).parent / "golden"
 COST = {"downloadBytes": 0, "diskBytes": 1 << 20, "peakDiskBytes": 3 << 20, "seconds": None}
@@ -104,12 +104,12 @@ def rendered_tokens(comment: str) -> list[Any]:
 @pytest.mark.parametrize("text", HOSTILE)
 def test_hostile_text_does_not_escape_the_comment(text: str) -> None:
     comment = diff_comment(everywhere(text))
-    assert comment.startswith(MARKER + "\n")
+    assert comment.startswith(DIFF_MARKER + "\n")
     tokens = rendered_tokens(comment)
     kinds = {token.type for token in tokens}
     assert not kinds & {"image", "link_open", "heading_open", "hr"}
     html = {token.content.strip() for token in tokens if token.type in ("html_inline", "html_block")}
-    allowed = {MARKER.strip(), "</details>"}
+    allowed = {DIFF_MARKER.strip(), "</details>"}
     for found in html:
         assert found in allowed or re.fullmatch(r"<details><summary>[^<>]*</summary>", found), found
     spoken = [token.content for token in tokens if token.type in ("text", "html_block", "html_inline")]

@@ -15,10 +15,10 @@ from reconciler.domain.errors import ReconcilerError, UsageError
 from reconciler.fleet.comparison import Comparison
 from reconciler.host.clock import now
 from reconciler.operations.compare import compare_commits, outlooks
-from reconciler.reports.diff_comment import diff_comment
 from reconciler.reports.diff_render import diff_github, diff_text
 from reconciler.reports.diff_view import diff_view
 from reconciler.reports.fleet_view import fleet_view
+from reconciler.reports.pull_request import diff_comment
 from reconciler.reports.view import problem_view
 
 

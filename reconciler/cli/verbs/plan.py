@@ -12,6 +12,7 @@ from reconciler.cli.output import show, show_problems
 from reconciler.engine.job_progress import who_works
 from reconciler.engine.planning import look
 from reconciler.reports import render, view
+from reconciler.reports.pull_request import plan_comment
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -49,7 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
         view.plan_view(plan, resolution.problems, resolution.warnings)
         | {"working": who_works(machine.layout)},
         arguments.output,
-        {"text": render.plan_text, "markdown": render.plan_markdown, "github": render.plan_github},
+        {"text": render.plan_text, "markdown": plan_comment, "github": render.plan_github},
     )
     if resolution.problems:
         return ERROR

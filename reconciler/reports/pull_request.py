@@ -1,0 +1,183 @@
+"""A plan, or a comparison of two commits, as one comment of a pull request. Reads the JSON views (reports.view,
+reports.diff_view) only; `ci/` posts it, and finds it again by the hidden marker in its first line.
+
+Names and values come from whoever opened the pull request. Outside of code they are escaped, so they are no markup, no
+mention, no link and no picture; inside of code a fence is used that is longer than any run of backticks in it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from reconciler.domain.escape import for_markdown, for_terminal
+from reconciler.reports import diff_render, render
+from reconciler.reports.diff_render import (
+    Shown,
+    change_cost,
+    declared_rows,
+    group_rows,
+    group_title,
+    machine_warnings,
+    said,
+    template_rows,
+    template_title,
+)
+from reconciler.reports.gates_text import by_variant, table, tally
+from reconciler.reports.render import problem_line
+
+PLAN_MARKER = "<!-- reconciler-plan -->"
+DIFF_MARKER = "<!-- reconciler-diff -->"
+LONGEST_COMMENT = 65_536  # characters and, to be sure, bytes
+MOST_ROWS = 200
+
+
+def plan_comment(view: Shown) -> str:
+    """A one-line summary, a table, and details of each variant."""
+    return _limited(_plan_parts(view), "\n\n(cut: the whole plan is in the job's log)\n")
+
+
+def diff_comment(view: Shown) -> str:
+    """A one-line summary, a table of models, and details of machines, templates and models."""
+    return _limited(_diff_parts(view), "\n\n(cut: the whole comparison is in the job's log)\n")
+
+
+def _limited(parts: Iterable[str], cut: str) -> str:
+    """Whole parts until the limit: a cut never leaves a fence or a `<details>` open."""
+    kept: list[str] = []
+    left = LONGEST_COMMENT - len(cut)
+    for part in parts:
+        left -= len(part.encode()) + 1
+        if left < 0:
+            return "\n".join(kept) + cut
+        kept.append(part)
+    return "\n".join(kept) + "\n"
+
+
+def details(title: str, rows: Iterable[str]) -> str:
+    """Folded away until it is opened, as a diff."""
+    body = "\n".join(for_terminal(row) for row in rows)
+    fence = "`" * max(3, 1 + max((len(run) for run in re.findall(r"`+", body)), default=0))
+    return _folded(title, f"{fence}diff\n{body}\n{fence}")
+
+
+def _folded(title: str, body: str) -> str:
+    return f"\n<details><summary>{for_markdown(title)}</summary>\n\n{body}\n\n</details>"
+
+
+def _plan_parts(view: Shown) -> Iterator[str]:
+    yield f"{PLAN_MARKER}\n**reconciler**: {for_markdown(render.summary(view))}\n"
+    if view["changes"]:
+        yield "| action | what | reason | cost |\n|---|---|---|---|"
+        yield from map(_change_row, view["changes"])
+        yield ""
+    for hold in view["held"]:
+        yield f"- {for_markdown(hold['variant'])} is held back ({hold['reason']}): {for_markdown(hold['message'])}"
+    yield from (f"- :x: {for_markdown(problem_line(problem))}" for problem in view["problems"])
+    yield from (f"- :warning: {for_markdown(problem_line(warning))}" for warning in view["warnings"])
+    for change in view["changes"]:
+        if rows := _change_fields(change):
+            yield details(f"{change['variant']}: {change['action']}", rows)
+    for variant, verdicts in by_variant(view).items():
+        yield _folded(f"gates of {variant}: {tally(verdicts)}", "\n".join(table(verdicts)))
+
+
+def _change_row(change: Shown) -> str:
+    name = change["variant"] or (change.get("buildKey") or "")[:19]
+    what = for_markdown(render.target(change, name))
+    return (
+        f"| {change['action']} | {what} | {change['reason']} | {render.cost_text(change['cost']).strip()} |"
+    )
+
+
+def _change_fields(change: Shown) -> list[str]:
+    """Fields as a diff shows them: what goes, what comes."""
+    rows = render.field_rows(change)
+    before, after = change["before"] or {}, change["after"] or {}
+    if not rows or not any(name in before for name in change["forcedBy"]):
+        return rows
+    return [
+        line
+        for name in change["forcedBy"]
+        for line in (
+            f"- {name}: {render.said(before.get(name))}",
+            f"+ {name}: {render.said(after.get(name))}",
+        )
+    ]
+
+
+def _diff_parts(view: Shown) -> Iterator[str]:
+    yield f"{DIFF_MARKER}\n**reconciler diff**: {for_markdown(diff_render.summary(view))}\n"
+    yield _compared(view)
+    yield from _table(view)
+    yield from _wrong(view)
+    yield from (f"- :warning: {for_markdown(warning)}" for _, warning in machine_warnings(view))
+    yield from (details(group_title(group), group_rows(group)) for group in view["machines"])
+    yield from (details(template_title(one), template_rows(one)) for one in view["templates"])
+    for model in view["models"]:
+        if rows := list(_diff_rows(model)):
+            yield details(f"{model['name']}: fields", rows)
+
+
+def _compared(view: Shown) -> str:
+    sides = " → ".join(
+        f"{for_markdown(view[side]['revision'])} ({view[side]['commit'][:12]})" for side in ("base", "head")
+    )
+    text = f"{sides}, manifests in {for_markdown(view['path'] or '.')}\n"
+    return text + (f"\n{for_markdown(diff_render.cost_text(view))}\n" if view["models"] else "")
+
+
+def _table(view: Shown) -> Iterator[str]:
+    """A row for each model; a thousand rows are no summary."""
+    models = view["models"]
+    if not models:
+        return
+    yield "| model | | what each machine will do | why | cost |\n|---|---|---|---|---|"
+    yield from (_row(model) for model in models[:MOST_ROWS])
+    yield f"\n({len(models) - MOST_ROWS} more models)\n" if len(models) > MOST_ROWS else ""
+
+
+def _row(model: Shown) -> str:
+    steps = [f"{name or 'artifact'}: {', '.join(actions)}" for name, actions in _by_variant(model).items()]
+    steps += [f"held back: {hold['variant']}" for hold in model["held"]]
+    reasons = dict.fromkeys(one["reason"] for one in (*model["changes"], *model["held"]))
+    costs = dict.fromkeys(change_cost(change, model) for change in model["changes"])
+    cells = (
+        model["name"],
+        model["declared"],
+        "; ".join(steps) or "nothing",
+        ", ".join(reasons),
+        "; ".join(cost for cost in costs if cost),
+    )
+    return "| " + " | ".join(for_markdown(cell) for cell in cells) + " |"
+
+
+def _by_variant(model: Shown) -> dict[str, list[str]]:
+    actions: dict[str, list[str]] = {}
+    for change in model["changes"]:
+        actions.setdefault(change["variant"], []).append(change["action"])
+    return actions
+
+
+def _wrong(view: Shown) -> Iterator[str]:
+    for problem in view["problems"]:
+        age = "" if problem["new"] else " (this was there before)"
+        hint = f" {problem['hint']}" if problem["hint"] else ""
+        yield f"- :x: {for_markdown(problem_line(problem) + age + hint)}"
+    for warning in view["warnings"]:
+        yield f"- :warning: {for_markdown(problem_line(warning))}"
+    yield ""
+
+
+def _diff_rows(model: Shown) -> Iterator[str]:
+    """What goes, what comes; each field once, whichever steps it forces."""
+    told: dict[str, tuple[Any, Any]] = {}
+    for change in model["changes"]:
+        for name in change["forcedBy"]:
+            told.setdefault(name, (change["before"][name], change["after"][name]))
+    for name, (before, after) in told.items():
+        yield f"- {name}: {said(before)}"
+        yield f"+ {name}: {said(after)}"
+    yield from (f"! {row}" for row in declared_rows(model))
+    yield from (f"! {h['variant']}: held back ({h['reason']}): {h['message']}" for h in model["held"])
