@@ -1,7 +1,7 @@
-"""The configuration of this machine: weaker than the environment, which is weaker than flags (docs/configuration.md).
+"""Find and read the configuration of this machine (docs/configuration.md).
 
-Looking for it costs one or two stats; YAML and pydantic are loaded only where there is one that is not known yet
-(`known_configuration`). What it says is kept here for the one command that this process runs.
+What it says is kept here for the one command that this process runs. The environment is stronger than it, and a flag is
+stronger than both.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import os
 import sys
 from collections.abc import Sequence
 
-from reconciler.cli import known_configuration
 from reconciler.domain.errors import ManifestsInvalid, UsageError
 from reconciler.domain.facts import Traits
 from reconciler.host.trusted_file import read_trusted
@@ -97,14 +96,7 @@ def _read(path: str) -> None:
         hint = f"name another with --config, or run without: {VARIABLE}= (empty)"
         raise UsageError(f"cannot read the configuration {path}: {error.strerror}", hint=hint) from None
     _Configured.file = os.path.abspath(path)
-    known = known_configuration.recall(data)
-    _Configured.traits, _Configured.settings = known or _parsed(data, path)
-
-
-def _parsed(data: bytes, path: str) -> tuple[Traits, dict[str, str]]:
     config, problems = parse_config(data, path)
     if config is None:
         raise ManifestsInvalid(problems)
-    traits, settings = traits_of(config), settings_of(config)
-    known_configuration.remember(data, traits, settings)
-    return traits, settings
+    _Configured.traits, _Configured.settings = traits_of(config), settings_of(config)

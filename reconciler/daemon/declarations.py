@@ -10,7 +10,7 @@ from reconciler.daemon.state import Moment
 from reconciler.engine.machine import Machine
 from reconciler.manifests.parsed import Parsed
 from reconciler.operations.repository import Branch
-from reconciler.sources.manifests import load
+from reconciler.sources.manifests import ParseCache, load
 
 
 class Declarations(Protocol):
@@ -34,14 +34,10 @@ class Folder:
         self.folder = path
         self.answered: Moment | None = None
         self._roots = allowed_roots
+        self._cache = ParseCache()
 
     def read(self, machine: Machine, *, asked: bool) -> Parsed:
-        return load(
-            self.folder,
-            allowed_roots=self._roots,
-            cache=machine.layout.at("records", "parsed.json"),
-            stamps=machine.stamps,
-        )
+        return load(self.folder, allowed_roots=self._roots, cache=self._cache)
 
     def doubt(self) -> None: ...
 

@@ -1,4 +1,4 @@
-"""A folder of manifests on disk: what is read, what is refused unread, and the memory of an earlier parse.
+"""Read a folder of manifests from disk and parse it. A daemon keeps the last parse in memory (`ParseCache`).
 
 Files are opened by name without following symlinks and only when they are plain, small and the only name of their
 bytes: a manifest comes from git, and git makes nothing else. Every refusal is a Problem beside the others.
@@ -9,16 +9,14 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from reconciler.domain import digest
-from reconciler.domain.errors import Problem, TemporaryError, UsageError
+from reconciler.domain.errors import Problem, UsageError
 from reconciler.domain.hub import LOCK_BYTES, LOCK_NAME
 from reconciler.domain.quoting import printable
-from reconciler.host.durable import write_file
 from reconciler.host.stamps import StampBook
-from reconciler.manifests import parsed
 from reconciler.manifests.parse import parse
 from reconciler.manifests.parsed import Inputs, Parsed, Place
 from reconciler.manifests.paths import Surroundings
@@ -37,78 +35,75 @@ class Found:
     problems: tuple[Problem, ...]
 
 
-def load(
-    path: str,
-    *,
-    allowed_roots: tuple[str, ...] = (),
-    cache: str | None = None,
-    stamps: StampBook | None = None,
-) -> Parsed:
-    """What the manifests at `path` (a folder, or one file) declare.
+class ParseCache:
+    """The last parse of one folder, kept in memory by a process that reads the folder again and again.
 
-    Paths in manifests may not leave the git checkout that holds them, except into `allowed_roots`. `cache` names the
-    file that remembers a parse without problems; it is only written when its folder exists. With `stamps` an unchanged
-    file is not even opened.
+    It holds while every manifest has the stamp it had, and every question that the parse asked about the disk has the
+    same answer: a stat for each, and no byte of a manifest is read. A parse with problems is not kept.
     """
-    base, names = _folder(path)
-    prefix = _prefix(path, names)
-    inputs = Inputs(
-        base=base,
-        prefix=prefix,
-        roots=(checkout_of(base), *(os.path.realpath(root) for root in allowed_roots)),
-        manifests={},
-    )
-    if cache and stamps is not None and (known := _known_unread(inputs, names, stamps, cache)):
-        return known
-    found = read_manifests(base, prefix, only=names)
-    manifests = {name: digest.of_bytes(data) for name, data in found.files.items()}
-    if stamps is not None:
-        _learn(base, manifests, stamps)
-    return interpret(found, replace(inputs, manifests=manifests), Disk(), cache)
 
+    def __init__(self) -> None:
+        self._stamps = StampBook.empty()
+        self._inputs: Inputs | None = None
+        self._parsed = Parsed()
 
-def _known_unread(
-    inputs: Inputs, names: frozenset[str] | None, stamps: StampBook, cache: str
-) -> Parsed | None:
-    """The remembered parse, when every manifest has the stamp it had: a stat each, and no byte is read."""
-    problems: list[Problem] = []
-    manifests: dict[str, str] = {}
-    for name in sorted(names) if names else _walk(inputs.base, "", inputs.prefix, problems):
-        path = os.path.join(inputs.base, name)
+    def get(self, base: str, roots: tuple[str, ...], names: Iterable[str]) -> Parsed | None:
+        known = self._inputs
+        if known is None or (known.base, known.roots) != (base, roots):
+            return None
+        if self._digests(base, names) != known.manifests:
+            return None
+        disk = Disk()
+        if any(disk.place(path) != place for path, place in known.places.items()):
+            return None
+        for path in known.files:
+            disk.read(path)
+        return self._parsed if disk.files == known.files else None
+
+    def put(self, inputs: Inputs, parsed: Parsed) -> None:
+        self._inputs, self._parsed = (None if parsed.problems else inputs), parsed
+        for name in inputs.manifests:
+            with contextlib.suppress(OSError):  # a file that is changing right now is read again
+                self._stamps.digest(os.path.join(inputs.base, name))
+
+    def _digests(self, base: str, names: Iterable[str]) -> dict[str, str | None]:
+        return {name: self._digest(os.path.join(base, name)) for name in names}
+
+    def _digest(self, path: str) -> str | None:
         try:
             status = os.lstat(path)
             _check(status, MAX_BYTES)
         except (OSError, _Unread):
             return None
-        known = stamps.remembered(status)
-        if known is None:
-            return None
-        manifests[name] = known
-    return None if problems else _recalled(cache, replace(inputs, manifests=manifests), Disk())
+        return self._stamps.remembered(status)
 
 
-def _learn(base: str, manifests: Mapping[str, str], stamps: StampBook) -> None:
-    """For the next time; a file that is changing right now is not remembered."""
-    for name in manifests:
-        with contextlib.suppress(OSError):
-            stamps.digest(os.path.join(base, name))
+def load(path: str, *, allowed_roots: tuple[str, ...] = (), cache: ParseCache | None = None) -> Parsed:
+    """What the manifests at `path` (a folder, or one file) declare.
 
-
-def interpret(found: Found, inputs: Inputs, disk: Disk, cache: str | None) -> Parsed:
-    """What `found` declares; remembered in `cache`, if it holds for the same inputs and answers."""
-    if cache and not found.problems and (known := _recalled(cache, inputs, disk)):
-        return known
-    result = _parse(found, inputs, disk)
-    if cache and not result.problems:
-        _remember(cache, result, replace(inputs, places=disk.places, templates=disk.templates))
-    return result
-
-
-def read_manifests(base: str, prefix: str = "", only: frozenset[str] | None = None) -> Found:
-    """Every `*.yaml` and `*.yml` below `base`, hidden folders apart; with `only`, just those names in `base` itself."""
-    files: dict[str, bytes] = {}
+    Paths in manifests may not leave the git checkout that holds them, except into `allowed_roots`.
+    """
+    base, only = _folder(path)
+    prefix = _prefix(path, only)
+    roots = (checkout_of(base), *(os.path.realpath(root) for root in allowed_roots))
     problems: list[Problem] = []
-    for name in sorted(only) if only else _walk(base, "", prefix, problems):
+    names = sorted(only) if only else list(_walk(base, "", prefix, problems))
+    if cache is not None and not problems and (known := cache.get(base, roots, names)):
+        return known
+    found = read_manifests(base, names, prefix, problems)
+    inputs = Inputs.of(base=base, prefix=prefix, roots=roots, files=found.files)
+    disk = Disk()
+    parsed = interpret(found, inputs, disk)
+    if cache is not None:
+        cache.put(replace(inputs, places=disk.places, files=disk.files), parsed)
+    return parsed
+
+
+def read_manifests(base: str, names: Iterable[str], prefix: str, problems: list[Problem]) -> Found:
+    """The files of those names below `base`. `problems` are those of the search for them."""
+    files: dict[str, bytes] = {}
+    problems = [*problems]
+    for name in names:
         if len(files) == MAX_FILES:
             problems.append(refused(prefix, "", "TooManyFiles", f"expected at most {MAX_FILES:,} manifests"))
             break
@@ -222,28 +217,25 @@ def refused(prefix: str, name: str, code: str, message: str, hint: str = "") -> 
 
 
 class Disk:
-    """Answers what a parse asks about the disk, and remembers the answers."""
+    """Answers what a parse asks about the disk, and keeps the answers: places by path, digests of files by path (None:
+    it could not be read)."""
 
     def __init__(self) -> None:
         self.places: dict[str, Place] = {}
-        self.templates: dict[str, str | None] = {}
+        self.files: dict[str, str | None] = {}
 
     def place(self, path: str) -> Place:
         real = os.path.realpath(path)
         self.places[path] = Place(path=real, kind=_kind(real))
         return self.places[path]
 
-    def same(self, path: str, place: Place) -> bool:
-        """Is the answer about `path` still this one?"""
-        return self.place(path) == place
-
     def read(self, path: str) -> bytes | None:
         try:
             data = _read(path, limit_of(path))
         except _Unread:
-            self.templates[path] = None
+            self.files[path] = None
             return None
-        self.templates[path] = digest.of_bytes(data)
+        self.files[path] = digest.of_bytes(data)
         return data
 
 
@@ -263,7 +255,8 @@ def _kind(path: str) -> str:
     return "folder" if stat.S_ISDIR(mode) else "file" if stat.S_ISREG(mode) else "other"
 
 
-def _parse(found: Found, inputs: Inputs, disk: Disk) -> Parsed:
+def interpret(found: Found, inputs: Inputs, disk: Disk) -> Parsed:
+    """What `found` declares; `disk` answers what the parse asks, and keeps the answers."""
     checkout, *roots = inputs.roots
     with Renderer() as renderer:
         around = Surroundings(
@@ -280,7 +273,7 @@ def _parse(found: Found, inputs: Inputs, disk: Disk) -> Parsed:
         result = replace(result, warnings=(*result.warnings, _nothing(inputs.prefix)))
     return replace(
         result,
-        revision=replace(inputs, templates=disk.templates).revision,
+        revision=replace(inputs, files=disk.files).revision,
         problems=tuple(sorted((*found.problems, *result.problems), key=lambda p: (p.file, p.line))),
     )
 
@@ -288,29 +281,3 @@ def _parse(found: Found, inputs: Inputs, disk: Disk) -> Parsed:
 def _nothing(prefix: str) -> Problem:
     hint = "--path names the folder with your manifests; what it no longer declares would be pruned"
     return refused(prefix or ".", "", "NoManifests", "expected manifests (*.yaml, *.yml), found none", hint)
-
-
-def _recalled(cache: str, inputs: Inputs, disk: Disk) -> Parsed | None:
-    """The remembered parse, if every question it asked still has the same answer."""
-    try:
-        with open(cache, "rb") as file:
-            memory = parsed.recall(file.read())
-    except OSError:
-        return None
-    if memory is None:
-        return None
-    result, known = memory
-    if replace(known, places={}, templates={}) != inputs:
-        return None
-    if not all(disk.same(path, place) for path, place in known.places.items()):
-        return None
-    for path in known.templates:
-        disk.read(path)
-    return result if disk.templates == known.templates else None
-
-
-def _remember(cache: str, result: Parsed, inputs: Inputs) -> None:
-    """Saves work next time, nothing more: failing to write it harms nobody."""
-    if os.path.isdir(os.path.dirname(cache)):
-        with contextlib.suppress(OSError, TemporaryError):
-            write_file(cache, parsed.remember(result, inputs))

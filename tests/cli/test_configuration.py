@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,7 +15,6 @@ from reconciler.engine.resolve import resolve
 from reconciler.fleet.inventory import to_observed, to_recorded
 from reconciler.fleet.inventory_form import read_inventory
 from reconciler.host.clock import now
-from reconciler.host.sealed import seal, unseal
 from reconciler.planner.plan import make_plan
 from reconciler.sources.manifests import load
 from tests.at_rest import opened, serve
@@ -183,47 +181,3 @@ def test_an_inventory_names_no_home_and_no_mark_and_is_small(machine: TestMachin
     assert opened(machine).owner not in done.out
     text = machine.run("inventory", "-o", "text").out
     assert "capitals-int4:1  ready (Served)" in text
-
-
-def known(home: Path) -> Path:
-    return home / ".cache" / "reconciler" / "config.json"
-
-
-def forge(path: Path, **changed: object) -> None:
-    """Well sealed, and saying something else: what is believed shows in the machine's name."""
-    said = unseal(path.read_bytes())
-    said["traits"]["name"] = "forged"
-    path.write_bytes(seal({**said, **changed}))
-
-
-UNTRUE: dict[str, Callable[[Path], object]] = {
-    "torn": lambda path: path.write_bytes(path.read_bytes()[:-9]),
-    "empty": lambda path: path.write_bytes(b""),
-    "of other bytes": lambda path: forge(path, of=["sha256:0", "0.1.0", "1"]),
-    "of another shape": lambda path: forge(path, traits=["name"]),
-    "a number": lambda path: path.write_bytes(seal(7)),
-    "writable by others": lambda path: (forge(path), path.chmod(0o666)),
-    "in a folder that others can write": lambda path: (forge(path), path.parent.chmod(0o777)),
-    "a folder": lambda path: (path.unlink(), path.mkdir()),
-}
-
-
-@pytest.mark.parametrize("how", UNTRUE)
-def test_what_was_known_of_the_configuration_is_trusted_no_more_than_the_file(
-    how: str, machine: TestMachine
-) -> None:
-    home = machine.folder / "home"
-    home.mkdir(exist_ok=True)
-    path = configure(machine, "name: edge-7\n")
-
-    def name() -> str:
-        done = machine.run("inventory", "--config", str(path), HOME=str(home), XDG_CACHE_HOME="")
-        return str(done.json()["machine"])
-
-    assert name() == "edge-7"
-    forge(known(home))
-    assert name() == "forged"  # so it is this file that is read
-    UNTRUE[how](known(home))
-    assert name() == "edge-7"
-    configure(machine, "name: edge-8\n")
-    assert name() == "edge-8"

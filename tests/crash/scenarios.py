@@ -50,8 +50,7 @@ class World(TestMachine):
 
     def apply(self, **more: Any) -> PassResult:
         with locked_machine(str(self.root), str(self.cache), command="apply") as machine:
-            cached = machine.layout.at("records", "parsed.json")
-            return run_pass(machine, load(str(self.manifests), cache=cached), Silent(), options(**more))
+            return run_pass(machine, load(str(self.manifests)), Silent(), options(**more))
 
     def applied(self) -> None:
         result = self.apply()

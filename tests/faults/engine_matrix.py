@@ -141,7 +141,7 @@ class FaultBench(Bench):
         world, more = self.world, {"confirm": self.scenario.act is scenarios._apply_confirmed}
         chosen = stand_ins.options(**more)
         with locked_machine(str(world.root), str(world.cache), command="run") as machine:
-            parsed = load(str(world.manifests), cache=machine.layout.at("records", "parsed.json"))
+            parsed = load(str(world.manifests))
             try:
                 with self._refusing(fault):
                     first = run_pass(machine, parsed, Silent(), chosen)

@@ -9,7 +9,7 @@ import pytest
 
 from reconciler.domain.hub import HubSource, LockedFile, is_included, is_safe
 from reconciler.manifests.hub_lock import LockInvalid, read, render
-from reconciler.manifests.parsed import Parsed, recall, remember
+from reconciler.manifests.parsed import Parsed
 from tests.manifests.test_parse import model, parsed
 
 COMMIT = "c0ffee" * 6 + "c0ff"
@@ -133,15 +133,6 @@ def test_a_syntax_error_has_its_line() -> None:
 
 def test_nobody_reads_a_lock_that_no_model_needs() -> None:
     assert not parsed({"a.yaml": model()}, templates={LOCK: b"broken"}).problems
-
-
-def test_a_parse_is_remembered_with_its_hub_source() -> None:
-    from reconciler.manifests.parsed import Inputs
-
-    result = with_lock(render([SOURCE]))
-    memory = recall(remember(result, Inputs(base="/repo", prefix="", roots=(), manifests={})))
-    assert memory is not None
-    assert memory[0] == result
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from reconciler.domain.desired import Desired
 from reconciler.domain.facts import Facts
 from reconciler.domain.manifest import Requirement, Selector
 from reconciler.manifests.parse import parse
-from reconciler.manifests.parsed import Inputs, Parsed, Place, recall, remember
+from reconciler.manifests.parsed import Parsed, Place
 from reconciler.manifests.paths import Surroundings
 from reconciler.manifests.selector import OWN_KEYS, is_key, is_value, labels_of, matches, mismatch
 from tests.planner.world import World, desired, release
@@ -161,7 +161,7 @@ matchExpressions:
 - {key: tier, operator: NotIn, values: [dev, "no"]}"""
 
 
-def test_what_a_manifest_says_arrives_and_is_remembered() -> None:
+def test_what_a_manifest_says_arrives() -> None:
     found = parsed(GOOD)
     assert not found.problems
     assert found.models[0].node_selector == Selector(
@@ -172,8 +172,6 @@ def test_what_a_manifest_says_arrives_and_is_remembered() -> None:
             Requirement(key="tier", operator="NotIn", values=("dev", "no")),
         ),
     )
-    inputs = Inputs(base="/repo", prefix="", roots=(), manifests={})
-    assert recall(remember(found, inputs)) == (found, inputs)
 
 
 BAD: dict[str, tuple[str, str, str]] = {

@@ -10,7 +10,7 @@ from tests.plug.disk import Choice, Disk, Tree, is_hidden
 from tests.plug.promises import Look
 from tests.plug.recording import Data, Entry, Event, Sync, Tape
 
-BESIDE = ("partial", "facts", "parsed.json")  # below sources/: not named by what they hold
+BESIDE = ("partial", "facts")  # below sources/: not named by what they hold
 
 
 @dataclass(slots=True)

@@ -75,7 +75,7 @@ class Look:
     def records(self) -> Iterator[str]:
         for path in self.tree:
             sealed = path.startswith("root/records/") and path.endswith(".json") and "/." not in path
-            if sealed and path != "root/records/parsed.json":
+            if sealed:
                 yield path
 
     def variants(self) -> dict[str, dict[str, Any]]:

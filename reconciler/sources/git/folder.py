@@ -14,7 +14,6 @@ from collections.abc import Iterator
 from hashlib import sha256
 from typing import IO
 
-from reconciler.domain import digest
 from reconciler.domain.hub import LOCK_NAME, HubSource
 from reconciler.domain.source_model import SourceAdapter, SourceModel
 from reconciler.manifests.parsed import Inputs, Parsed, Place
@@ -39,13 +38,9 @@ _LFS = b"version https://git-lfs.github.com/spec/"
 def read_commit(tree: ObjectTree, path: str, roots: tuple[str, ...] = ()) -> Parsed:
     """What a commit declares. `roots` are folders that the operator of the machines allows, by absolute path."""
     found, folder = read_manifests(tree, path)
-    inputs = Inputs(
-        base=os.path.normpath(os.path.join(CHECKOUT, folder)),
-        prefix=folder,
-        roots=(CHECKOUT, *roots),
-        manifests={name: digest.of_bytes(data) for name, data in found.files.items()},
-    )
-    return interpret(found, inputs, ObjectDisk(tree, CHECKOUT, None), None)
+    base = os.path.normpath(os.path.join(CHECKOUT, folder))
+    inputs = Inputs.of(base=base, prefix=folder, roots=(CHECKOUT, *roots), files=found.files)
+    return interpret(found, inputs, ObjectDisk(tree, CHECKOUT, None))
 
 
 class ObjectDisk(GitDisk):

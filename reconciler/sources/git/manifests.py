@@ -115,21 +115,15 @@ class GitDisk(Disk):
         self.places[path] = self._place(path)
         return self.places[path]
 
-    def same(self, path: str, place: Place) -> bool:
-        try:
-            return super().same(path, place)
-        except PathRefused:  # a link has come there: whoever parses again says so
-            return False
-
     def read(self, path: str) -> bytes | None:
         if not inside(path, self._checkout):
             return super().read(path)
         entry = self._tree.at(self._inner(path))
         if entry.kind != FILE or entry.size > limit_of(path):
-            self.templates[path] = None
+            self.files[path] = None
             return None
         data = self._bytes_of(entry, os.path.dirname(self._inner(path)))
-        self.templates[path] = digest.of_bytes(data)
+        self.files[path] = digest.of_bytes(data)
         return data
 
     def _bytes_of(self, entry: Entry, folder: str) -> bytes:

@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from reconciler.domain import digest
 from reconciler.domain.errors import LockHeld, PermanentError, Problem, TemporaryError
 from reconciler.domain.layout import Layout
 from reconciler.host import durable
@@ -127,14 +126,10 @@ class _Following:
             self._exports.used.clear()
             tree = Tree(self._git, commit)
             found, folder = read_manifests(tree, self._remote.path)
-            inputs = Inputs(
-                base=os.path.normpath(os.path.join(self._sources, folder)),
-                prefix=folder,
-                roots=(self._sources, *self._roots),
-                manifests={name: digest.of_bytes(data) for name, data in found.files.items()},
-            )
-            disk = GitDisk(tree, self._sources, self._exports)
-            return interpret(found, inputs, disk, os.path.join(self._sources, "parsed.json"))
+            base = os.path.normpath(os.path.join(self._sources, folder))
+            roots = (self._sources, *self._roots)
+            inputs = Inputs.of(base=base, prefix=folder, roots=roots, files=found.files)
+            return interpret(found, inputs, GitDisk(tree, self._sources, self._exports))
 
         return self._healed(read, commit, commit)
 
