@@ -1,13 +1,11 @@
-"""What the converter asks of its worker, as it crosses the pipe."""
+"""What the converter asks of its worker: one conversion, its limits, and their JSON form on the pipe between them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
-from reconciler.domain.manifest import Target
 from reconciler.domain.release import Recipe
-from reconciler.domain.value import as_dict
+from reconciler.host.codec import Codec
 
 # Why a conversion was ended, as the worker reports it.
 MEMORY_LIMIT, DISK_LIMIT, PROCESS_LIMIT = "MemoryLimit", "DiskLimit", "ProcessLimit"
@@ -39,11 +37,6 @@ class Order:
     compared: str | None = None  # an artifact to be compared with the source, instead of a conversion
     bounds: Bounds = Bounds()
 
-    def as_json(self) -> dict[str, Any]:
-        return as_dict(self)
 
-    @classmethod
-    def from_json(cls, document: dict[str, Any]) -> Order:
-        recipe = {**document["recipe"], "target": Target(**document["recipe"]["target"])}
-        bounds = {**document["bounds"], "readable": tuple(document["bounds"]["readable"])}
-        return cls(**{**document, "recipe": Recipe(**recipe), "bounds": Bounds(**bounds)})
+# As it crosses the pipe to the worker.
+ORDER = Codec(Order)

@@ -1,5 +1,5 @@
-"""What somebody outside has been told already, one small document for each of them. Apart from the other records: it is
-written by the threads that tell, also while a pass works, and a pass sweeps its own folders."""
+"""How far deliveries to the outside have come: one small document for each receiver. They have a folder of their own,
+because the threads that deliver write them while a pass works, and a pass sweeps its own folders."""
 
 from __future__ import annotations
 
@@ -9,31 +9,32 @@ import os
 from reconciler.domain.errors import HostRefused
 from reconciler.domain.layout import Layout
 from reconciler.host import durable
-from reconciler.host.sealed import Damaged
-from reconciler.state import documents
-from reconciler.state.documents import Document
+from reconciler.host.codec import Codec
+from reconciler.state.documents import ENDING, Document, Stored
+
+_CODEC: Codec[Document | None] = Codec(dict[str, object])
 
 
-class Told:
-    """One of them. What cannot be trusted, or is another version's, counts as nothing told."""
+class DeliveryCursor:
+    """The document of one receiver, as plain values. A damaged one, or one of another version, counts as none."""
 
     def __init__(self, layout: Layout, name: str) -> None:
-        self._folder = layout.at("records", "told")
-        self._path = os.path.join(self._folder, name + documents.ENDING)
+        self._stored = Stored(os.path.join(_folder(layout), name + ENDING), _CODEC, None)
 
     def read(self) -> Document | None:
-        try:
-            held = documents.read(self._path, dict)
-        except Damaged:
-            return None
+        held = self._stored.read()
         return None if held is None else dict(held)
 
     def write(self, document: Document) -> None:
-        """On a full disk it is only remembered in memory: after a restart something may be told twice."""
+        """Where the disk takes no more, the caller alone remembers: after a restart something may be sent twice."""
         with contextlib.suppress(HostRefused, OSError):
-            documents.write(self._path, document)
+            self._stored.write(document)
 
 
 def sweep(layout: Layout) -> None:
-    """What a killed writer left. Before the threads begin."""
-    durable.sweep_temporaries(layout.at("records", "told"))
+    """Removes what a killed writer left. Call it before the threads begin."""
+    durable.sweep_temporaries(_folder(layout))
+
+
+def _folder(layout: Layout) -> str:
+    return layout.at("records", "told")

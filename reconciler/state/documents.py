@@ -1,13 +1,17 @@
-"""Small sealed JSON documents: read one, replace one, set a damaged one aside. A document is trusted as a
-whole or not at all; what could not be trusted is kept beside it for a person to look at."""
+"""Small sealed JSON documents: read one, replace one, set a damaged one aside.
+
+A document is trusted as a whole or not at all. A damaged one is renamed rather than deleted, so that a person can look
+at it. Reading needs no lock; a writer holds the lock of the folder.
+"""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from reconciler.host import durable
+from reconciler.host.codec import Misformed
 from reconciler.host.reading import read_whole
 from reconciler.host.sealed import Damaged, seal, unseal
 
@@ -17,50 +21,76 @@ Document = dict[str, Any]
 FORMAT_VERSION = 1
 ENDING = ".json"
 
-
-# What a document was understood as, with its very bytes: a daemon reads hundreds of them each minute, and they are what
-# they were. Nobody changes what is given out.
+# A cache by path: the bytes of a document and its value. A daemon reads hundreds of documents each minute, and few of
+# them change. Values are shared, so callers must not change them.
 _understood: dict[str, tuple[bytes, Any]] = {}
 MOST_UNDERSTOOD = 5_000
 
 
-def read(path: str, form: Callable[[Document], T]) -> T | None:
-    """None when there is none. Raises Damaged, also for a version that only another program knows."""
-    try:
-        data = read_whole(path)
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise Damaged(str(error)) from None
-    known = _understood.get(path)
-    if known is not None and known[0] == data:
-        understood: T = known[1]
+class Form(Protocol[T]):
+    """Between a value and its document, without the format version. `read` raises Misformed."""
+
+    def read(self, plain: Document) -> T: ...
+
+    def write(self, value: T) -> Document: ...
+
+
+class Stored(Generic[T]):
+    """One document at a path. `missing` is its value where there is no document that can be trusted. `variant` is the
+    variant that the document must be about, "" for documents of no single variant."""
+
+    def __init__(self, path: str, form: Form[T], missing: T, *, variant: str = "") -> None:
+        self.path = path
+        self._form = form
+        self._missing = missing
+        self._variant = variant
+
+    def read(self, damaged: Callable[[str], object] = lambda path: None) -> T:
+        """`damaged` is called with the path of a document that cannot be trusted."""
+        try:
+            data = read_whole(self.path)
+        except FileNotFoundError:
+            return self._missing
+        except OSError:
+            damaged(self.path)
+            return self._missing
+        known = _understood.get(self.path)
+        if known is not None and known[0] == data:
+            understood: T = known[1]
+            return understood
+        try:
+            understood = self._form.read(self._document(data))
+        except (Damaged, Misformed):
+            damaged(self.path)
+            return self._missing
+        if len(_understood) >= MOST_UNDERSTOOD:
+            _understood.clear()
+        _understood[self.path] = data, understood
         return understood
-    understood = form(_document(data))
-    if len(_understood) >= MOST_UNDERSTOOD:
-        _understood.clear()
-    _understood[path] = data, understood
-    return understood
 
+    def write(self, value: T) -> None:
+        """Writes only what is new: a pass that changes nothing writes nothing."""
+        if not self.holds(value):
+            durable.make_folder(os.path.dirname(self.path))
+            durable.write_file(self.path, self._sealed(value))
 
-def _document(data: bytes) -> Document:
-    document = unseal(data)
-    if not isinstance(document, dict) or document.pop("formatVersion", None) != FORMAT_VERSION:
-        raise Damaged("its format version is not known here")
-    return document
+    def holds(self, value: T) -> bool:
+        """Whether exactly this is on disk."""
+        try:
+            return read_whole(self.path) == self._sealed(value)
+        except OSError:
+            return False
 
+    def _document(self, data: bytes) -> Document:
+        document = unseal(data)
+        if not isinstance(document, dict) or document.pop("formatVersion", None) != FORMAT_VERSION:
+            raise Damaged("its format version is not known here")
+        if self._variant and document.get("variant") != self._variant:
+            raise Damaged(f"it is about {document.get('variant')}")
+        return document
 
-def write(path: str, document: Document) -> None:
-    """Only if it says something new: a pass that changes nothing writes nothing."""
-    data = _sealed(document)
-    if not _holds(path, data):
-        durable.make_folder(os.path.dirname(path))
-        durable.write_file(path, data)
-
-
-def holds(path: str, document: Document) -> bool:
-    """Is it exactly this that stands there?"""
-    return _holds(path, _sealed(document))
+    def _sealed(self, value: T) -> bytes:
+        return seal({"formatVersion": FORMAT_VERSION, **self._form.write(value)})
 
 
 def set_aside(path: str) -> None:
@@ -71,20 +101,9 @@ def set_aside(path: str) -> None:
 
 
 def names_in(folder: str) -> list[str]:
-    """Of its documents, without their ending."""
+    """The names of its documents, without their ending."""
     try:
         names = os.listdir(folder)
     except FileNotFoundError:
         return []
     return sorted(name[: -len(ENDING)] for name in names if name.endswith(ENDING))
-
-
-def _sealed(document: Document) -> bytes:
-    return seal({"formatVersion": FORMAT_VERSION, **document})
-
-
-def _holds(path: str, data: bytes) -> bool:
-    try:
-        return read_whole(path) == data
-    except OSError:
-        return False

@@ -1,28 +1,36 @@
-"""How records look on disk: the only place that knows their field names there."""
+"""The documents among the records: what each holds, and its codec. The fields of a document are those of its dataclass.
+
+Three things differ on disk, for what earlier versions wrote: some names, conditions stand under their type, and
+measurements are lists.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 from reconciler.domain.failures import RememberedFailure
+from reconciler.domain.history import History, Rollback
+from reconciler.domain.measured import Fidelity, Known, Measured
 from reconciler.domain.recorded import Condition, RecordedRelease, Timing
 from reconciler.domain.suspension import Suspension
-from reconciler.domain.value import as_dict
-from reconciler.domain.verdict import Verdict
 from reconciler.gates.judged import Judged
-from reconciler.host.sealed import Damaged
+from reconciler.host.codec import Codec
 from reconciler.state.documents import Document
 
-Conditions = dict[str, dict[str, Condition]]
+T = TypeVar("T")
+
+Conditions = Mapping[str, Condition]  # by type
 
 
 @dataclass(frozen=True, kw_only=True)
 class VariantRecord:
-    """Kept after the release is gone: a number is never given twice."""
+    """`high_water` is kept after the release is gone: a number is never given twice."""
 
-    release: RecordedRelease | None = None
-    high_water: int = 0
+    variant: str
+    release: RecordedRelease | None
+    high_water: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,139 +44,139 @@ class Accepted:
 
 @dataclass(frozen=True, kw_only=True)
 class MachineRecord:
-    last_attempted_revision: str = ""
-    last_applied_revision: str = ""
-    timings: tuple[Timing, ...] = ()
+    """Of the machine itself. `conditions` are by type."""
+
+    last_attempted_revision: str
+    last_applied_revision: str
+    timings: tuple[Timing, ...]
     accepted: tuple[Accepted, ...] = ()
-    conditions: Mapping[str, Condition] = field(default_factory=dict)  # of the machine itself, by type
+    conditions: Conditions = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
 class PassRecord:
-    """What the last pass found, by variant."""
+    """What the last pass found: conditions by variant and type, the verdicts of the gates by variant."""
 
-    conditions: Conditions = field(default_factory=dict)  # by variant and type
-    judged: dict[str, Judged] = field(default_factory=dict)
-
-
-def read_variant(variant: str, document: Document) -> VariantRecord:
-    """Raises Damaged also for a document that stands under another variant's name, or that another version
-    wrote."""
-    try:
-        if document["variant"] != variant:
-            raise Damaged(f"it is about {document['variant']}")
-        release = document["release"]
-        return VariantRecord(
-            release=None if release is None else RecordedRelease(**release),
-            high_water=document["highWater"],
-        )
-    except (LookupError, TypeError, AttributeError, ValueError) as error:
-        raise Damaged(str(error)) from None
+    conditions: Mapping[str, Conditions]
+    gates: Mapping[str, Judged] = field(default_factory=dict)
 
 
-def write_variant(variant: str, record: VariantRecord) -> Document:
-    return {
-        "variant": variant,
-        "release": None if record.release is None else as_dict(record.release),
-        "highWater": record.high_water,
-    }
+@dataclass(frozen=True, kw_only=True)
+class HistoryRecord:
+    """Of one variant, the oldest first."""
+
+    variant: str
+    releases: History
 
 
-def read_pass(document: Document) -> PassRecord:
-    """What older versions wrote has no gates."""
-    try:
-        return PassRecord(
-            conditions={
-                variant: {kind: _read_condition(kind, one) for kind, one in held.items()}
-                for variant, held in document["conditions"].items()
-            },
-            judged={name: _read_judged(held) for name, held in document.get("gates", {}).items()},
-        )
-    except (LookupError, TypeError, AttributeError, ValueError) as error:
-        raise Damaged(str(error)) from None
+@dataclass(frozen=True, kw_only=True)
+class RollbackRecord:
+    """By variant."""
+
+    rollbacks: Mapping[str, Rollback]
 
 
-def write_pass(conditions: Mapping[str, Mapping[str, Condition]], judged: Mapping[str, Judged]) -> Document:
-    return {
-        "conditions": {
-            variant: {kind: _write_condition(one) for kind, one in held.items()}
-            for variant, held in conditions.items()
-        },
-        "gates": {variant: _write_judged(held) for variant, held in judged.items()},
-    }
+@dataclass(frozen=True, kw_only=True)
+class SuspensionRecord:
+    """All that have not been resumed."""
+
+    suspensions: tuple[Suspension, ...]
 
 
-def read_machine(document: Document) -> MachineRecord:
-    try:
-        return MachineRecord(
-            last_attempted_revision=document["lastAttemptedRevision"],
-            last_applied_revision=document["lastAppliedRevision"],
-            timings=tuple(Timing(**timing) for timing in document["timings"]),
-            accepted=tuple(Accepted(**one) for one in document.get("accepted", ())),
-            conditions={
-                kind: _read_condition(kind, one) for kind, one in document.get("conditions", {}).items()
-            },
-        )
-    except (LookupError, TypeError, AttributeError, ValueError) as error:
-        raise Damaged(str(error)) from None
+@dataclass(frozen=True, kw_only=True)
+class FailureRecord:
+    """All that are remembered."""
+
+    failures: tuple[RememberedFailure, ...]
 
 
-def write_machine(record: MachineRecord) -> Document:
-    return {
-        "lastAttemptedRevision": record.last_attempted_revision,
-        "lastAppliedRevision": record.last_applied_revision,
-        "timings": [as_dict(timing) for timing in record.timings],
-        "accepted": [as_dict(one) for one in record.accepted],
-        "conditions": {kind: _write_condition(one) for kind, one in record.conditions.items()},
-    }
+_NAMES = {
+    "high_water": "highWater",
+    "last_attempted_revision": "lastAttemptedRevision",
+    "last_applied_revision": "lastAppliedRevision",
+    "last_transition_time": "lastTransitionTime",
+}
+_MEASURED_NAMES = {"build_key": "buildKey", "load": "measured", "speed_memory_bytes": "speedMemoryBytes"}
 
 
-def read_suspensions(document: Document) -> tuple[Suspension, ...]:
-    try:
-        return tuple(Suspension(**one) for one in document["suspensions"])
-    except (LookupError, TypeError, AttributeError, ValueError) as error:
-        raise Damaged(str(error)) from None
+def _on_disk(name: str) -> str:
+    return _NAMES.get(name, name)
 
 
-def write_suspensions(suspensions: Iterable[Suspension]) -> Document:
-    return {"suspensions": [as_dict(one) for one in suspensions]}
+class _WithConditions(Codec[T]):
+    """Conditions stand under their type on disk, and do not repeat it. `depth` counts the mappings around them."""
+
+    def __init__(self, kind: type[T], depth: int) -> None:
+        super().__init__(kind, _on_disk)
+        self._depth = depth
+
+    def read(self, plain: object) -> T:
+        return super().read(_changed(plain, self._depth, lambda kind, one: {**one, "type": kind}))
+
+    def write(self, value: T) -> Any:
+        return _changed(super().write(value), self._depth, lambda _, one: _without(one, "type"))
 
 
-def read_failures(document: Document) -> tuple[RememberedFailure, ...]:
-    try:
-        return tuple(RememberedFailure(**one) for one in document["failures"])
-    except (LookupError, TypeError, AttributeError, ValueError) as error:
-        raise Damaged(str(error)) from None
+class _PassCodec(_WithConditions[PassRecord]):
+    """Verdicts are kept without an empty list of misses."""
+
+    def write(self, value: PassRecord) -> Any:
+        plain = super().write(value)
+        for judged in plain["gates"].values():
+            judged["verdicts"] = [
+                _without(one, *(["misses"] * (not one["misses"]))) for one in judged["verdicts"]
+            ]
+        return plain
 
 
-def write_failures(failures: Iterable[RememberedFailure]) -> Document:
-    return {"failures": [as_dict(one) for one in failures]}
+class _MeasurementCodec:
+    """Lists, the oldest first; in memory they are found by release and by build key."""
 
-
-def _read_judged(document: Document) -> Judged:
-    verdicts = tuple(Verdict(**one) for one in document["verdicts"])
-    return Judged(release=document["release"], prompts=document["prompts"], verdicts=verdicts)
-
-
-def _write_judged(judged: Judged) -> Document:
-    verdicts = [{name: held for name, held in as_dict(one).items() if held != ()} for one in judged.verdicts]
-    return {"release": judged.release, "prompts": judged.prompts, "verdicts": verdicts}
-
-
-def _read_condition(kind: str, document: Document) -> Condition:
-    return Condition(
-        type=kind,
-        status=document["status"],
-        reason=document["reason"],
-        message=document["message"],
-        last_transition_time=document["lastTransitionTime"],
+    _measured = Codec(
+        tuple[Measured, ...],
+        lambda name: _MEASURED_NAMES.get(name, name),
     )
+    _fidelity = Codec(tuple[Fidelity, ...])
+
+    def read(self, plain: Document) -> Known:
+        """What older versions wrote has no fidelity."""
+        return Known(
+            fidelity={one.build_key: one for one in self._fidelity.read(plain.get("fidelity", ()))},
+            releases={one.release: one for one in self._measured.read(plain.get("measurements"))},
+        )
+
+    def write(self, known: Known) -> Document:
+        measured = self._measured.write(tuple(known.releases.values()))
+        return {
+            "measurements": [_without(one, "asked", "right") for one in measured],
+            "fidelity": self._fidelity.write(tuple(known.fidelity.values())),
+        }
 
 
-def _write_condition(condition: Condition) -> Document:
-    return {
-        "status": condition.status,
-        "reason": condition.reason,
-        "message": condition.message,
-        "lastTransitionTime": condition.last_transition_time,
-    }
+VARIANT = Codec(VariantRecord, _on_disk)
+MACHINE = _WithConditions(MachineRecord, depth=1)
+PASS = _PassCodec(PassRecord, depth=2)
+HISTORY = Codec(HistoryRecord)
+ROLLBACKS = Codec(RollbackRecord)
+SUSPENSIONS = Codec(SuspensionRecord)
+FAILURES = Codec(FailureRecord)
+MEASUREMENTS = _MeasurementCodec()
+
+
+def _changed(plain: object, depth: int, change: Callable[[str, Document], Document]) -> object:
+    """With each condition changed. What is no mapping stays, for the codec to refuse."""
+    if not isinstance(plain, dict) or "conditions" not in plain:
+        return plain
+    return {**plain, "conditions": _inside(plain["conditions"], depth, change)}
+
+
+def _inside(found: object, depth: int, change: Callable[[str, Document], Document], name: str = "") -> object:
+    if not isinstance(found, dict):
+        return found
+    if not depth:
+        return change(name, found)
+    return {key: _inside(inner, depth - 1, change, key) for key, inner in found.items()}
+
+
+def _without(plain: Document, *names: str) -> Document:
+    return {name: held for name, held in plain.items() if name not in names}

@@ -1,4 +1,4 @@
-"""Where the scrub stands, on disk, in a folder of its own: it is written by the thread that scrubs, also while a pass
+"""The progress of the scrub, on disk. It has a folder of its own, because the thread that scrubs writes it while a pass
 works, and a pass sweeps its own folders."""
 
 from __future__ import annotations
@@ -8,53 +8,29 @@ import os
 
 from reconciler.domain.errors import DiskFull
 from reconciler.domain.layout import Layout
-from reconciler.domain.value import as_dict
 from reconciler.host import durable
-from reconciler.host.sealed import Damaged
-from reconciler.state import documents
-from reconciler.state.documents import Document
-from reconciler.state.scrub_progress import Round, Scrubbed
+from reconciler.host.codec import Codec
+from reconciler.state.documents import Stored
+from reconciler.state.scrub_progress import Scrubbed
+
+_CODEC = Codec(Scrubbed)
 
 
 def read_scrubbed(layout: Layout) -> Scrubbed:
-    """What cannot be trusted counts as nothing read."""
-    try:
-        return documents.read(_path(layout), _form) or Scrubbed()
-    except Damaged:
-        return Scrubbed()
+    """A damaged document counts as no progress."""
+    return _stored(layout).read()
 
 
 def write_scrubbed(layout: Layout, scrubbed: Scrubbed) -> None:
     """On a full disk it is lost: after a restart some bytes are read twice."""
     with contextlib.suppress(DiskFull):
-        documents.write(
-            _path(layout),
-            {"last": as_dict(scrubbed.last), "now": as_dict(scrubbed.now), "position": scrubbed.position},
-        )
+        _stored(layout).write(scrubbed)
 
 
 def sweep(layout: Layout) -> None:
-    """What a killed writer left. Before the thread begins."""
-    durable.sweep_temporaries(os.path.dirname(_path(layout)))
+    """Removes what a killed writer left. Call it before the thread begins."""
+    durable.sweep_temporaries(os.path.dirname(_stored(layout).path))
 
 
-def _form(document: Document) -> Scrubbed:
-    try:
-        last, now, position = document["last"], document["now"], document["position"]
-        return Scrubbed(last=_round(last), now=_round(now), position=str(position))
-    except (LookupError, TypeError, AttributeError):
-        raise Damaged("it is not in the form of a scrub") from None
-
-
-def _round(said: Document) -> Round:
-    return Round(
-        began=str(said["began"]),
-        ended=str(said["ended"]),
-        checked=int(said["checked"]),
-        total=int(said["total"]),
-        found=int(said["found"]),
-    )
-
-
-def _path(layout: Layout) -> str:
-    return layout.at("records", "scrub", "scrub.json")
+def _stored(layout: Layout) -> Stored[Scrubbed]:
+    return Stored(layout.at("records", "scrub", "scrub.json"), _CODEC, Scrubbed())

@@ -14,7 +14,7 @@ from reconciler.daemon.notifications.setup import Listeners, Outward
 from reconciler.daemon.state import Moment, State
 from reconciler.domain.errors import UsageError
 from reconciler.domain.layout import Layout
-from reconciler.state.delivery_cursor import Told
+from reconciler.state.delivery_cursor import DeliveryCursor
 from reconciler.state.records import Records
 from tests import canaries
 from tests.daemon.faces import condition, conditions
@@ -54,7 +54,7 @@ def target(receiver: Receiver, token: str, kind: str = "github") -> CommitStatus
 
 
 def marker(tmp_path: Path, one: CommitStatus) -> Marker:
-    return Marker(one, Told(Layout(str(tmp_path / "root")), "status"), "box")
+    return Marker(one, DeliveryCursor(Layout(str(tmp_path / "root")), "status"), "box")
 
 
 VERDICTS = {

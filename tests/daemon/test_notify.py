@@ -28,7 +28,7 @@ from reconciler.domain.errors import UsageError
 from reconciler.domain.layout import Layout
 from reconciler.host.clock import now
 from reconciler.planner.transitions import transitions
-from reconciler.state.delivery_cursor import Told
+from reconciler.state.delivery_cursor import DeliveryCursor
 from reconciler.state.records import Records
 from tests import canaries
 from tests.daemon.faces import condition, conditions
@@ -51,7 +51,7 @@ class Site:
         self.courier = self.started()
 
     def started(self) -> Courier:
-        return Courier(self.sink, self.records.event_log, Told(self.layout, "notify-ops"), "box")
+        return Courier(self.sink, self.records.event_log, DeliveryCursor(self.layout, "notify-ops"), "box")
 
     def happen(self, number: int, kind: str = "repair.done", **more: Any) -> None:
         event = {
@@ -196,10 +196,10 @@ import os
 from reconciler.daemon.notifications import notify
 from reconciler.domain.layout import Layout
 from reconciler.daemon.notifications.configuration import Sink
-from reconciler.state.delivery_cursor import Told
+from reconciler.state.delivery_cursor import DeliveryCursor
 layout = Layout({str(site.root)!r})
 sink = Sink(name="ops", url={site.sink.url!r}, secret_file={site.sink.secret_file!r})
-courier = notify.Courier(sink, {site.records.event_log!r}, Told(layout, "notify-ops"), "box")
+courier = notify.Courier(sink, {site.records.event_log!r}, DeliveryCursor(layout, "notify-ops"), "box")
 post, sent = notify.post, []
 def dying(*given):
     if len(sent) == 2:

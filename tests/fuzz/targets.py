@@ -24,18 +24,13 @@ from reconciler.daemon.http.request import read_request
 from reconciler.daemon.notifications import configuration as outward
 from reconciler.domain.bars import GoldenPrompt
 from reconciler.domain.errors import PermanentError, Problem, UsageError
-from reconciler.domain.failures import RememberedFailure
 from reconciler.domain.manifest import Generation
-from reconciler.domain.measured import Known, Measured
 from reconciler.domain.model_config import complaints
-from reconciler.domain.recorded import Condition, Timing
 from reconciler.domain.stored_file import StoredFile
-from reconciler.domain.suspension import Suspension
-from reconciler.domain.verdict import Verdict
 from reconciler.fleet.inventory_form import InventoryInvalid, inventory_view, read_inventory
 from reconciler.gates.golden import passes, pattern_refusal
 from reconciler.gates.json_schema import conforms, schema_refusal
-from reconciler.gates.judged import Judged
+from reconciler.host.codec import Misformed
 from reconciler.host.sealed import Damaged, seal, unseal
 from reconciler.manifests import gate_rules, hub_lock, loader
 from reconciler.manifests.declaration import Findings
@@ -47,12 +42,13 @@ from reconciler.sources.git import objects as git_objects
 from reconciler.sources.git import tree as git_tree
 from reconciler.sources.git.address import checked_branch, checked_path, checked_url
 from reconciler.sources.git.mirror import MirrorBroken
-from reconciler.state import events, forms, measured_form
+from reconciler.state import events
 from reconciler.store.modelpack import NotAnArtifact, manifest_bytes, parse_manifest
 from reconciler.templates.lint import lint
 from reconciler.templates.renderer import Renderer
 from tests.backends.test_marker import MARKER
 from tests.bad_inputs.manifests import GOOD, GROUPS
+from tests.documents.test_previous_version import FORMS, RECORDS
 from tests.fleet.test_inventory import inventory
 from tests.manifests.test_parse import around, model
 from tests.planner.world import World
@@ -234,23 +230,16 @@ def _marker(data: bytes) -> None:
     marker_from_json(_loaded(data))
 
 
+def _sample(name: str) -> bytes:
+    """A record as the previous version wrote it."""
+    document = unseal((RECORDS / f"{name}.json").read_bytes())
+    return _json({key: held for key, held in document.items() if key != "formatVersion"})
+
+
 def _json(value: object) -> bytes:
     return json.dumps(value).encode()
 
 
-_CONDITION = Condition(
-    type="Ready", status="True", reason="Served", message="", last_transition_time="2026-01-01T00:00:00Z"
-)
-_JUDGED = Judged(
-    release="sha256:1",
-    verdicts=(
-        Verdict(gate="load", measure="load", status="Failed", number=2.0, bar=1.0, message="m", rejects=True),
-    ),
-)
-_FAILURE = RememberedFailure(
-    key="sha256:1", action="convert", variant="a-int4", code="X", message="m", hint="", attempts=1, first="", last="",
-    permanent=True, version="1",
-)  # fmt: skip
 _HEADER = {
     "a.weight": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]},
     "__metadata__": {"format": "pt"},
@@ -308,9 +297,6 @@ _CASES = b"""{"prompt": "2+2?", "regex": "^4"}
 {"messages": [{"role": "user", "content": "hi"}], "contains": "h"}
 {"prompt": "x", "jsonSchema": {"type": "object"}}
 """
-_MEASURED = measured_form.write_measured(
-    Known(releases={"sha256:0": Measured(release="sha256:0", build_key="sha256:1")})
-)
 _TREE = b"".join(
     mode + b" " + name + b"\0" + b"\1" * 20 for mode, name in ((b"40000", b"d"), (b"100644", b"a.yaml"))
 )
@@ -363,46 +349,10 @@ TARGETS = {
     "golden prompts": Target(run=_golden_file, seeds=[_CASES], share=1),
     "schema of a gate": Target(run=_schema, seeds=[_json(_SCHEMA)], share=2),
     "sealed record": Target(run=_sealed, seeds=[seal({"a": [1, 2]})], refusals=(Damaged,), share=3),
-    "record of a variant": Target(
-        run=_record(lambda one: forms.read_variant("a-int4", one)),
-        seeds=[
-            _json({"variant": "a-int4", "release": None, "highWater": 3}),
-            _json({"variant": "a-int4", "release": {"model": "a", "precision": "int4"}, "highWater": 3}),
-        ],
-        refusals=(Damaged,),
-    ),
-    "record of conditions": Target(
-        run=_record(forms.read_pass),
-        seeds=[_json(forms.write_pass({"a": {"Ready": _CONDITION}}, {"a": _JUDGED}))],
-        refusals=(Damaged,),
-    ),
-    "record of the machine": Target(
-        run=_record(forms.read_machine),
-        seeds=[
-            _json(
-                forms.write_machine(
-                    forms.MachineRecord(
-                        timings=(Timing(action="convert", precision="int4", source_bytes=5, seconds=1.0),),
-                        accepted=(forms.Accepted(url="https://h/x", branch="main", commit="0" * 40),),
-                    )
-                )
-            )
-        ],
-        refusals=(Damaged,),
-    ),
-    "record of suspensions": Target(
-        run=_record(forms.read_suspensions),
-        seeds=[
-            _json(forms.write_suspensions([Suspension(name="a", reason="b", since="2026-11-22T00:00:00Z")]))
-        ],
-        refusals=(Damaged,),
-    ),
-    "record of failures": Target(
-        run=_record(forms.read_failures), seeds=[_json(forms.write_failures([_FAILURE]))], refusals=(Damaged,)
-    ),
-    "record of measurements": Target(
-        run=_record(measured_form.read_measured), seeds=[_json(_MEASURED)], refusals=(Damaged,)
-    ),
+    **{
+        f"record of {name}": Target(run=_record(form.read), seeds=[_sample(name)], refusals=(Misformed,))
+        for name, form in FORMS.items()
+    },
     "event": Target(
         run=events.parse, seeds=[_json({"time": "2026-11-22T00:00:00Z", "type": "x", "variant": "a"})]
     ),

@@ -21,7 +21,7 @@ from reconciler.domain.failures import RememberedFailure
 from reconciler.domain.manifest import PRECISIONS
 from reconciler.domain.measured import TEXTS_DIGEST, Endured, Fidelity, Known, Measured, Measurements, Speed
 from reconciler.gates.judgement import judge, needed, rejection_text, rejections
-from reconciler.state.measured_form import read_measured, write_measured
+from reconciler.state.forms import MEASUREMENTS
 from tests.planner.world import World, desired, release, wanted
 
 NOW = "2026-01-01T00:00:00Z"
@@ -172,12 +172,12 @@ def test_five_misses_are_named_and_read_from_what_older_versions_wrote() -> None
     cases = tuple(replace(CASES[0], messages=(("user", str(number)),)) for number in range(9))
     gate = PromptsGate(cases=cases, min_pass=9)
     answers = dict.fromkeys(gate.questions, "Lyon") | {gate.questions[1]: "Paris"}
-    document = write_measured(Known(releases={"r": measured(answers=answers)}))
+    document = MEASUREMENTS.write(Known(releases={"r": measured(answers=answers)}))
     assert set(document["measurements"][0]) == {
         "release", "buildKey", "measured", "answers", "rendered", "speeds", "speedMemoryBytes", "endured", "times",
         "refused",
     }  # fmt: skip
-    (held,) = read_measured(document).releases.values()
+    (held,) = MEASUREMENTS.read(document).releases.values()
     (rejected,) = rejections(judge(Gates(prompts=gate), "int4", GOOD, held))
     assert [one[:3] for one in rejected.misses] == ['"0"', '"2"', '"3"', '"4"', '"5"']
     passed = judge(Gates(prompts=replace(gate, min_pass=1)), "int4", GOOD, held)[-1]

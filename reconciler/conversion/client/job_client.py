@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import Any
 
 from reconciler.conversion.client.collect_result import take_result, write_down
-from reconciler.conversion.order import MEMORY_LIMIT, Order
+from reconciler.conversion.order import MEMORY_LIMIT, ORDER, Order
 from reconciler.domain.errors import (
     Cancelled,
     ConversionFailed,
@@ -88,7 +88,7 @@ def follow(child: Child, order: Order, on_progress: OnProgress, attempt: Attempt
     """Begin the job and ask now and then, until it ends or its time is over."""
     job = {"job": order.scratch}
     # Where jobs cannot be forked, the whole conversion happens before `begin` is answered.
-    begun = child.call("begin", {"order": order.as_json()}, timeout=IMPORT_SECONDS + order.timeout)
+    begun = child.call("begin", {"order": ORDER.write(order)}, timeout=IMPORT_SECONDS + order.timeout)
     # In a process namespace of its own the worker tells numbers that mean somebody else out here.
     attempt.running_as(begun["pid"] if begun.get("worker") == child.pid else 0)
     deadline = time.monotonic() + order.timeout

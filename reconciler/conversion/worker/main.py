@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from reconciler.conversion.order import NO_NETWORK, Order
+from reconciler.conversion.order import NO_NETWORK, ORDER, Order
 from reconciler.conversion.progress import model_type
 from reconciler.conversion.worker import tools
 from reconciler.conversion.worker.fidelity import compare
@@ -55,7 +55,7 @@ class Worker:
         return {}
 
     def begin(self, parameters: Json, emit: Emit) -> Json:
-        order = Order.from_json(parameters["order"])
+        order = ORDER.read(parameters["order"])
         if self._needs_tools:
             tools.check_versions(order.recipe.tools)
             tools.load(order.recipe.precision, *(["adapter"] if order.adapter else []))

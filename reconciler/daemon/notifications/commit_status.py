@@ -19,7 +19,7 @@ from reconciler.domain.changes import WISHES
 from reconciler.domain.recorded import Condition
 from reconciler.domain.value import as_dict
 from reconciler.engine import log
-from reconciler.state.delivery_cursor import Told
+from reconciler.state.delivery_cursor import DeliveryCursor
 
 PENDING, SUCCESS, FAILURE = "pending", "success", "failure"
 LONGEST = 140  # characters of a description that GitHub takes
@@ -68,7 +68,7 @@ def _is_stalled(held: Mapping[str, Condition]) -> bool:
 class Marker:
     """Keeps one forge's mark what it should be. One thread steps it; `passed` may be called from another."""
 
-    def __init__(self, target: CommitStatus, told: Told, machine: str) -> None:
+    def __init__(self, target: CommitStatus, told: DeliveryCursor, machine: str) -> None:
         self._target, self._told = target, told
         self._context = f"reconciler/{safe_name(machine)}"
         self._wanted: Mark | None = None

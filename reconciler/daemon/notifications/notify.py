@@ -19,7 +19,7 @@ from reconciler.daemon.notifications.configuration import Sink
 from reconciler.daemon.notifications.post import Reply, post
 from reconciler.domain.value import as_dict
 from reconciler.engine import log
-from reconciler.state.delivery_cursor import Told
+from reconciler.state.delivery_cursor import DeliveryCursor
 from reconciler.state.event_tail import Line, Place, lines_after, newest_place
 from reconciler.state.events import Event
 
@@ -31,7 +31,7 @@ POISON = frozenset({400, 413, 415, 422})  # it is this event that is refused, no
 class Courier:
     """Brings one sink its events. One thread steps it."""
 
-    def __init__(self, sink: Sink, events: str, told: Told, machine: str) -> None:
+    def __init__(self, sink: Sink, events: str, told: DeliveryCursor, machine: str) -> None:
         self._sink, self._events, self._told, self._machine = sink, events, told, machine
         self._failures = 0
         self._due = 0.0  # ticks before which a failed one is not tried again

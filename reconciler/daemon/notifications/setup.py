@@ -13,7 +13,7 @@ from reconciler.daemon.state import State
 from reconciler.domain.errors import HostRefused
 from reconciler.domain.layout import Layout
 from reconciler.host.clock import now
-from reconciler.state.delivery_cursor import Told, sweep
+from reconciler.state.delivery_cursor import DeliveryCursor, sweep
 from reconciler.state.records import Records
 
 
@@ -35,12 +35,12 @@ class Outward:
         sweep(layout)
         couriers = {
             f"notify-{one.name}": Courier(
-                one, records.event_log, Told(layout, f"notify-{one.name}"), listeners.machine
+                one, records.event_log, DeliveryCursor(layout, f"notify-{one.name}"), listeners.machine
             )
             for one in listeners.sinks
         }
         markers = {
-            f"status-{one.name}": Marker(one, Told(layout, f"status-{one.name}"), listeners.machine)
+            f"status-{one.name}": Marker(one, DeliveryCursor(layout, f"status-{one.name}"), listeners.machine)
             for one in listeners.statuses
         }
         self._markers = list(markers.values())

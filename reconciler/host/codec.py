@@ -1,0 +1,161 @@
+"""Reads and writes the JSON form of frozen dataclasses. The dataclass is the description of the document; pydantic
+does the work.
+
+A document is a dataclass, and its fields are those of the JSON object; a field that has a default may be missing, and
+no other may be added. What does not fit is one `Misformed` error of one line: the path of the field, what was expected,
+what was found. `parse_json` and `limited` are for documents that other machines wrote.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from typing import Any, Generic, TypeVar
+
+from reconciler.domain.escape import one_line
+
+T = TypeVar("T")
+
+SHOWN = 60  # characters of what was found
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+_EXPECTED = {
+    "string_type": "text",
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "bool_type": "true or false",
+    "dataclass_type": "a mapping",
+    "dict_type": "a mapping",
+    "tuple_type": "a list",
+    "unexpected_keyword_argument": "no field of this name",
+}
+
+
+class Misformed(ValueError):
+    """Not of the form. `field` is a path such as `variants[2].releases[0].recipe`."""
+
+    def __init__(self, field: str, expected: str, got: object) -> None:
+        self.field = field
+        self.message = f"expected {expected}, got {_shown(got)}"
+        super().__init__(f"{field}: {self.message}" if field else self.message)
+
+
+class Codec(Generic[T]):
+    """The JSON form of one type. `names` gives the name on disk of each field, in this type and in all types inside."""
+
+    def __init__(self, kind: type[T], names: Callable[[str], str] | None = None) -> None:
+        self._kind = kind
+        self._names = names
+
+    def read(self, plain: object) -> T:
+        """From plain values, for documents whose seal says that we wrote them: texts may hold half a surrogate pair,
+        and a number stands for a number of another type. Raises Misformed."""
+        return self._checked(lambda: self._adapter.validate_python((plain,)))
+
+    def read_json(self, data: bytes) -> T:
+        """From what `parse_json` accepted, for documents of others: nothing is converted. Raises Misformed."""
+        return self._checked(lambda: self._adapter.validate_json(b"[%s]" % data, strict=True))
+
+    def write(self, value: T) -> Any:
+        """What json.dumps takes: mappings, lists, texts, numbers."""
+        (plain,) = self._adapter.dump_python((value,), mode="json", by_alias=True, warnings=False)
+        return plain
+
+    def _checked(self, read: Callable[[], tuple[T]]) -> T:
+        from pydantic import ValidationError
+
+        try:
+            return read()[0]
+        except ValidationError as error:
+            raise _misformed(error.errors(include_url=False)[0]) from None
+
+    @cached_property
+    def _adapter(self) -> Any:
+        """Of a list with one value: pydantic takes no configuration for a dataclass that stands alone. It is imported
+        here, because `--help` and an empty machine have no document and need not wait 0.2 s for it."""
+        from pydantic import ConfigDict, TypeAdapter
+
+        config = ConfigDict(extra="forbid", allow_inf_nan=False, ser_json_inf_nan="constants")
+        if self._names is not None:
+            config["alias_generator"] = self._names
+        return TypeAdapter(tuple[self._kind], config=config)  # type: ignore[name-defined]
+
+
+def parse_json(data: bytes, limit: int) -> object:
+    """Raises Misformed for more than `limit` bytes, what is no UTF-8, a key given twice, NaN, thousands of levels."""
+    if len(data) > limit:
+        raise Misformed("", f"at most {limit} bytes", f"{len(data)} bytes")
+    try:
+        return json.loads(data.decode(), object_pairs_hook=_once, parse_constant=_no_constant)
+    except Misformed:
+        raise
+    except RecursionError:
+        raise Misformed("", "JSON of a few levels", "thousands") from None
+    except ValueError as error:
+        raise Misformed("", f"JSON in UTF-8 ({error})", data[:SHOWN].decode(errors="replace")) from None
+
+
+def limited(found: object, text: int, items: int, levels: int = 12, field: str = "") -> None:
+    """Raises Misformed where a text is longer than one line of `text` characters or holds control characters, where a
+    list or mapping holds more than `items`, and where more than `levels` stand in each other."""
+    if isinstance(found, str):
+        if len(found) > text or _CONTROL.search(found):
+            raise Misformed(field, f"one line of at most {text} characters", found)
+    elif isinstance(found, dict | list):
+        if len(found) > items or not levels:
+            kind = "list" if isinstance(found, list) else "mapping"
+            expected = f"a {kind} of at most {items}" if levels else "values of fewer levels"
+            raise Misformed(field, expected, found)
+        for at, inner in found.items() if isinstance(found, dict) else enumerate(found):
+            if isinstance(at, str):
+                limited(at, text, items, 1, f"{field} (key)")
+            limited(inner, text, items, levels - 1, _path(field, at))
+
+
+def _misformed(complaint: Mapping[str, Any]) -> Misformed:
+    kind, place, found = complaint["type"], complaint["loc"][1:], complaint["input"]
+    if kind == "missing":
+        return Misformed(_where(place[:-1]), f"every field, and {place[-1]} is missing", found)
+    return Misformed(_where(place), _EXPECTED.get(kind) or _plain(complaint["msg"]), found)
+
+
+def _plain(said: str) -> str:
+    """Pydantic's sentence without its subject: `at most 100 items`."""
+    return re.sub(r"^.*? should (be|have) ", "", said)
+
+
+def _where(place: Sequence[int | str]) -> str:
+    field = ""
+    for at in place:
+        field = _path(field, at)
+    return field
+
+
+def _path(field: str, at: int | str) -> str:
+    if isinstance(at, int):
+        return f"{field}[{at}]"
+    if at == "[key]":
+        return f"{field} (key)"
+    return f"{field}.{_shown(at)}" if field else _shown(at)
+
+
+def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise Misformed(_shown(twice), "each key once", "it twice")
+    return found
+
+
+def _no_constant(name: str) -> object:
+    raise Misformed("", "finite numbers", name)
+
+
+def _shown(found: object) -> str:
+    if isinstance(found, list | dict):
+        return f"a {'list' if isinstance(found, list) else 'mapping'} of {len(found)}"
+    return one_line(found if isinstance(found, str) else repr(found), SHOWN)
