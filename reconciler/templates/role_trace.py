@@ -1,11 +1,11 @@
 """What a chat template writes of a conversation whose roles are known and whose contents are not.
 
 A content is a hole here: a template may write it, and join texts around it. Whatever else it does with one (a filter, a
-comparison, a slice) shows that the text depends on what a message says, which no role pattern can tell. The syntax
-tree is walked here, and nothing of the template runs. Followed are those constructs of which the runtime and Hugging
-Face make the same, and which look at nothing but the role of a message, that of the first and of the last one, `loop.first`, `loop.last` and
-`add_generation_prompt`. Everything else is refused by its name (`NotExact`), so what is left can be compared: see
-templates.role_form for why a few short conversations then stand for all.
+comparison, a slice) shows that the text depends on what a message says, which no role pattern can tell. The syntax tree
+is walked here, and nothing of the template runs. Followed are those constructs of which the runtime and Hugging Face
+make the same, and which look at nothing but the role of a message, that of the first and of the last one, `loop.first`,
+`loop.last` and `add_generation_prompt`. Everything else is refused by its name (`NotExact`), so what is left can be
+compared: see templates.role_form for why a few short conversations then stand for all.
 """
 
 from __future__ import annotations
