@@ -1,5 +1,4 @@
-"""Work that must never hold up a pass: a thread of its own that steps, and rests until it is woken or its time
-has come."""
+"""Work that must never hold up a pass: a thread that calls its step, and sleeps until it is woken or its time comes."""
 
 from __future__ import annotations
 
@@ -7,14 +6,14 @@ import random
 import threading
 from collections.abc import Callable
 
+from reconciler.domain.backoff import DELIVERY, spread
 from reconciler.engine import log
 
-FIRST, LONGEST = 1.0, 300.0  # seconds between tries
 AFTER_A_BUG = 300.0
 
 
 class Background:
-    """`step` gives the seconds until it wants to step again, None for: when something is new."""
+    """`step` returns the seconds until its next call, or None: only when it is woken."""
 
     def __init__(self, name: str, step: Callable[[], float | None]) -> None:
         self._step = step
@@ -27,8 +26,8 @@ class Background:
         self._news.set()
 
     def close(self, patience: float = 1.0) -> bool:
-        """What is on the wire is left behind after a moment; it is told again after the next start. Whether the thread
-        has ended."""
+        """Waits `patience` seconds for a step that runs; a delivery that was cut off is repeated after the next start.
+        Returns whether the thread has ended."""
         self._ended = True
         self._news.set()
         self._thread.join(patience)
@@ -47,5 +46,5 @@ class Background:
 
 
 def retry_after(failures: int) -> float:
-    """Seconds before the next try: doubling, with jitter, so that a fleet does not come back all at once."""
-    return float(min(FIRST * 2 ** min(failures - 1, 20), LONGEST) * random.uniform(0.5, 1.0))
+    """Seconds before the next delivery, spread so that a fleet does not come back all at once."""
+    return spread(DELIVERY.after(failures), 0.5, 1.0, random.random())

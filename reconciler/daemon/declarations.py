@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 from typing import Protocol
 
-from reconciler.daemon.pacing import backoff, jittered
+from reconciler.daemon.pacing import jittered
 from reconciler.daemon.state import Moment
+from reconciler.domain.backoff import of_passes
 from reconciler.engine.machine import Machine
 from reconciler.manifests.parsed import Parsed
 from reconciler.operations.repository import Branch
@@ -14,21 +15,20 @@ from reconciler.sources.manifests import ParseCache, load
 
 
 class Declarations(Protocol):
-    """`origin` is for people; `folder` is to be watched ("" for a repository); `answered` is when a repository
-    answered last."""
+    """`origin` is shown; `folder` is watched ("" for a repository); `answered` is when a repository answered last."""
 
     origin: str
     folder: str
     answered: Moment | None
 
     def read(self, machine: Machine, *, asked: bool) -> Parsed:
-        """`asked`: somebody wants it now, so no back-off counts. Raises what a source raises."""
+        """`asked`: an operator or a hook wants it now, whatever the back-off. Raises what a source raises."""
 
     def doubt(self) -> None:
-        """The pass did not converge: believe nothing that is remembered."""
+        """The pass did not converge: use nothing that is remembered."""
 
 
-class Folder:
+class FolderSource:
     def __init__(self, path: str, allowed_roots: tuple[str, ...] = ()) -> None:
         self.origin = "folder"
         self.folder = path
@@ -42,15 +42,15 @@ class Folder:
     def doubt(self) -> None: ...
 
 
-class Repository:
-    """A server that does not answer is asked less and less often, but passes go on with what it said last."""
+class RepositorySource:
+    """A server that does not answer is asked less and less often; passes go on with its last answer."""
 
     def __init__(self, branch: Branch, interval: float) -> None:
         self.origin = branch.remote.url
         self.folder = ""
         self.answered: Moment | None = None
         self._branch = branch
-        self._interval = interval
+        self._backoff = of_passes(interval)
         self._failures = 0
         self._ask_at = 0.0
 
@@ -71,6 +71,6 @@ class Repository:
         if self._branch.answered:
             self._failures, self.answered = 0, Moment.now()
             return
-        pause = jittered(backoff(self._failures, self._interval)) if self._failures else 0.0
-        self._ask_at = time.monotonic() + pause  # the first time, the next pass asks again
         self._failures += 1
+        pause = jittered(self._backoff.after(self._failures)) if self._failures > 1 else 0.0
+        self._ask_at = time.monotonic() + pause  # after the first failure the next pass asks again

@@ -1,5 +1,8 @@
-"""A push that is told to us by whoever holds the secret. It is a hint and nothing more: the loop looks at the
-repository a little earlier. Nothing in the body is believed, so it is not even kept; a replay costs one look."""
+"""Webhooks of a git server: the proof that one comes from the holder of the secret, and a limit on their rate.
+
+A hook is a hint: the loop looks at the repository earlier. Nothing in its body is used, so only its digest is computed;
+a replay costs one look.
+"""
 
 from __future__ import annotations
 
@@ -9,31 +12,12 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from reconciler.host.reading import read_whole
-
-BODY_LIMIT = 25 << 20  # bytes; GitHub sends no more. Only the running digest is held
-SECRET_LIMIT = 4096
-SHORTEST_SECRET = 8
+BODY_LIMIT = 25 << 20  # bytes; GitHub sends no more
 BURST = 20  # hooks at once; then one a second
 
 # The whole body under HMAC-SHA256. Gitea and Forgejo send GitHub's header too; GitLab sends the secret itself.
 _SIGNED = {"x-hub-signature-256": "sha256=", "x-gitea-signature": "", "x-forgejo-signature": ""}
 _TOKEN = "x-gitlab-token"
-
-
-class NoSecret(Exception):
-    """The file is gone, empty or no text."""
-
-
-def read_secret(path: str) -> bytes:
-    """Read anew for each use, so that a secret can be changed while the daemon runs."""
-    try:
-        secret = read_whole(path, SECRET_LIMIT).strip()
-    except OSError as error:
-        raise NoSecret(error.strerror or "it cannot be read") from None
-    if len(secret) < SHORTEST_SECRET:
-        raise NoSecret(f"expected at least {SHORTEST_SECRET} bytes")
-    return secret
 
 
 def is_signed(secret: bytes, headers: Mapping[str, Sequence[str]], body: Iterable[bytes]) -> bool:

@@ -14,12 +14,13 @@ from typing import Protocol
 
 from reconciler.daemon import wake as reasons
 from reconciler.daemon.declarations import Declarations
-from reconciler.daemon.pacing import FILES, Crowding, backoff, jittered, seconds_until
+from reconciler.daemon.pacing import FILES, WakeThrottle, jittered, seconds_until
 from reconciler.daemon.reporting import Summaries
-from reconciler.daemon.service import Pulse, Service
+from reconciler.daemon.service import Service, Watchdog
 from reconciler.daemon.state import Board, Moment, counted
 from reconciler.daemon.wake import Wake
-from reconciler.daemon.watching import Watcher, wanted
+from reconciler.daemon.watching import Watcher, watched_folders
+from reconciler.domain.backoff import of_passes
 from reconciler.domain.changes import Change
 from reconciler.domain.errors import ReconcilerError, refused
 from reconciler.engine import log
@@ -53,7 +54,7 @@ class Loop:
         board: Board,
         watcher: Watcher,
         service: Service,
-        pulse: Pulse,
+        watchdog: Watchdog,
     ) -> None:
         self._machine = machine
         self._declarations = declarations
@@ -62,9 +63,10 @@ class Loop:
         self._board = board
         self._watcher = watcher
         self._service = service
-        self._pulse = pulse
+        self._watchdog = watchdog
         self._interval = board.state.interval
-        self._crowding = Crowding(self._interval)
+        self._backoff = of_passes(self._interval)
+        self._throttle = WakeThrottle(self._interval)
         self._summaries = Summaries()
         self._parsed: Parsed | None = None
         self._asked_at = 0.0  # by the monotonic clock: when the declarations were read last
@@ -94,7 +96,7 @@ class Loop:
             raise KeyboardInterrupt
 
     def _pass(self, woken: Set[str]) -> None:
-        self._pulse.alive()
+        self._watchdog.alive()
         self._board.update(wakes=counted(self._board.state.wakes, *woken), next_pass=None)
         if reasons.SIGHUP in woken:
             self._service.reloading()
@@ -119,7 +121,7 @@ class Loop:
     def _once(self, woken: Set[str], started: float) -> None:
         self._asked_at = time.monotonic()
         parsed = self._parsed = self._declarations.read(self._machine, asked=bool(woken & ASKED))
-        self._pulse.alive()
+        self._watchdog.alive()
         with log.bound(revision=parsed.revision):
             self._board.update(attempted=parsed.revision)
             result = self._passes.run_pass(parsed)
@@ -204,35 +206,35 @@ class Loop:
         for folder in (self._machine.layout.served, self._machine.layout.suspended):
             with noted("watch.refused"):
                 durable.make_folder(folder)
-        others = self._watcher.watch(wanted(self._machine, self._parsed, self._declarations.folder))
+        others = self._watcher.watch(watched_folders(self._machine, self._parsed, self._declarations.folder))
         if others and self._board.state.last_pass is not None:
             self._wake.wake(reasons.WATCHING)
 
     def _sleep(self) -> Set[str]:
-        """Until something wants a pass. What only files want waits for its turn (see Crowding)."""
+        """Until something wants a pass. What only files want waits for its turn (WakeThrottle)."""
         ended, woken = time.monotonic(), set[str]()
         pause, why = self._pause()
         due, rested = ended + pause, pause
         self._board.update(next_pass=Moment(unix=time.time() + due - ended, ticks=due))
         while not self._stopping:
             only_files = bool(woken) and woken <= FILES
-            until = min(due, ended + self._crowding.pause) if only_files else due
+            until = min(due, ended + self._throttle.pause) if only_files else due
             left = until - time.monotonic()
             if left <= 0.0 or (woken and not only_files):
                 break
-            self._pulse.alive(left)
+            self._watchdog.alive(left)
             more = self._wake.wait(left)
             if more and not woken:
                 rested = time.monotonic() - ended
             woken |= more
         woken = woken or {why}
-        self._crowding.woken(woken, rested)
+        self._throttle.woken(woken, rested)
         return woken
 
     def _pause(self) -> tuple[float, str]:
         """Seconds to the next pass if nothing wants one, and the reason that it then has."""
         if self._failures:
-            return jittered(backoff(self._failures - 1, self._interval)), reasons.RETRY
+            return jittered(self._backoff.after(self._failures)), reasons.RETRY
         pause = jittered(self._interval)
         until = seconds_until(self._next_try) if self._next_try else pause
         return (until, reasons.BACKOFF_ENDED) if until < pause else (pause, reasons.INTERVAL)

@@ -1,5 +1,4 @@
-"""How long to wait. Only durations, which follow the monotonic clock: whoever sets the clock of the wall changes no
-wait."""
+"""How long the loop waits. Durations follow the monotonic clock, so setting the wall clock changes no wait."""
 
 from __future__ import annotations
 
@@ -8,25 +7,17 @@ from collections.abc import Callable, Set
 from datetime import UTC, datetime
 
 from reconciler.daemon.wake import DECLARATIONS, MACHINE, WATCHING
+from reconciler.domain.backoff import spread
 
 JITTER = 0.1  # of the interval, either way: machines that began together do not ask together
-FIRST_BACKOFF = 60.0  # seconds; or the interval, where that is shorter
-LONGEST_BACKOFF = 300.0  # seconds; or the interval, where that is longer
-STEPS_BACK = 8.0  # intervals
 SOONEST = 1.0  # seconds
-CALM = 5.0  # seconds without a change: then whoever changes files is a person again
+CALM = 5.0  # seconds without a change: then the files rest
 FREE = 5  # passes in a row that files woke, before such wakes are put off
 FILES = frozenset({DECLARATIONS, MACHINE, WATCHING})
 
 
 def jittered(seconds: float, draw: Callable[[], float] = random.random) -> float:
-    return seconds * (1.0 + JITTER * (2.0 * draw() - 1.0))
-
-
-def backoff(failures: int, interval: float) -> float:
-    """Before the next try, after so many failures in a row."""
-    longest = max(interval, min(STEPS_BACK * interval, LONGEST_BACKOFF))
-    return float(min(min(interval, FIRST_BACKOFF) * 2.0 ** min(failures, 30), longest))
+    return spread(seconds, 1.0 - JITTER, 1.0 + JITTER, draw())
 
 
 def seconds_until(moment: str) -> float:
@@ -34,10 +25,10 @@ def seconds_until(moment: str) -> float:
     return max((datetime.fromisoformat(moment) - datetime.now(UTC)).total_seconds(), SOONEST)
 
 
-class Crowding:
-    """Passes that files wake, one after the other. A pass may change what is watched, and another program may change
-    it back each time: after a few passes such wakes wait longer and longer, at last an interval. Other wakes do not,
-    and some seconds of calm end it."""
+class WakeThrottle:
+    """Slows passes that only changed files wake. A pass may change what is watched, and another program may change it
+    back each time: after FREE such passes in a row the next ones wait longer and longer, at most an interval. Any
+    other wake, or CALM seconds without a change, ends it."""
 
     def __init__(self, interval: float) -> None:
         self._interval = interval

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, kw_only=True)
-class Process:
+class ProcessUsage:
     """`resident` is None where the system does not tell it cheaply (it does on Linux)."""
 
     cpu_seconds: float
@@ -18,9 +18,9 @@ class Process:
     python: str
 
 
-def this_process() -> Process:
+def this_process() -> ProcessUsage:
     times = os.times()
-    return Process(
+    return ProcessUsage(
         cpu_seconds=times.user + times.system, resident=_resident(), python=sys.version.partition(" ")[0]
     )
 

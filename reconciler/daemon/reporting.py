@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Set
 
+from reconciler.daemon.metrics.counters import Counters
 from reconciler.daemon.wake import INTERVAL, WATCHING
 from reconciler.domain.changes import RAILS, REASONS, Change, Held, Outcome
 from reconciler.domain.errors import Problem
@@ -20,11 +21,13 @@ from reconciler.engine.report import Silent
 QUIET = 3600.0  # seconds without a line about passes that change nothing
 
 
-class Steps(Silent):
-    """The reporter of a pass. Each sign of progress is a sign of life: `alive` is called."""
+class StepLog(Silent):
+    """The reporter of a pass: a line for each step, and its count. Each sign of progress is a sign of life: `alive` is
+    called."""
 
-    def __init__(self, alive: Callable[[], None]) -> None:
+    def __init__(self, alive: Callable[[], None], counters: Counters) -> None:
         self._alive = alive
+        self._counters = counters
 
     def started(self, change: Change) -> None:
         self._alive()
@@ -35,6 +38,7 @@ class Steps(Silent):
 
     def finished(self, outcome: Outcome) -> None:
         self._alive()
+        self._counters.finished(outcome)
         facts = _facts(outcome.change) | {"seconds": round(outcome.seconds, 3)}
         if outcome.status == "done":
             log.info("change.done", **facts)

@@ -13,11 +13,12 @@ from functools import partial
 
 from reconciler.daemon import wake as reasons
 from reconciler.daemon.declarations import Declarations
+from reconciler.daemon.endpoints import Endpoints, opened
 from reconciler.daemon.loop import Loop
-from reconciler.daemon.outlets import Outside, opened
-from reconciler.daemon.reporting import Steps
+from reconciler.daemon.metrics.counters import Counters
+from reconciler.daemon.reporting import StepLog
 from reconciler.daemon.scrubbing import scrubbing
-from reconciler.daemon.service import Pulse, Service
+from reconciler.daemon.service import Service, Watchdog
 from reconciler.daemon.state import Board, Moment, State
 from reconciler.daemon.wake import Wake
 from reconciler.daemon.watching import Watcher
@@ -40,12 +41,12 @@ def run_daemon(
     options: Options,
     *,
     interval: float,
-    outside: Outside,
+    endpoints: Endpoints,
     scrub_period: float = 0.0,
 ) -> int:
     """Until a signal ends it. The caller holds the root's lock. A `scrub_period` of 0 is none. Returns the exit code.
     Raises CannotListen."""
-    wake, service = Wake(), Service()
+    wake, service, counters = Wake(), Service(), Counters()
     known = machine.records.load()
     board = Board(
         State(
@@ -58,18 +59,20 @@ def run_daemon(
     )
     log.info("started", pid=os.getpid(), root=machine.layout.root, origin=declarations.origin)
     with contextlib.ExitStack() as stack:
-        pulse = stack.enter_context(Pulse(service))
+        watchdog = stack.enter_context(Watchdog(service))
         watcher = stack.enter_context(contextlib.closing(Watcher(wake)))
 
         def alive() -> None:
-            pulse.alive()
+            watchdog.alive()
             service.ready()  # whatever a pass takes: its first look is over
 
         work_ended = partial(wake.wake, reasons.WORK_ENDED)
-        passes = stack.enter_context(Keeping(machine, Steps(alive), options, wake=work_ended))
+        passes = stack.enter_context(Keeping(machine, StepLog(alive, counters), options, wake=work_ended))
         if scrub_period:
             stack.enter_context(scrubbing(machine, wake, scrub_period))
-        stack.enter_context(opened(outside, machine, board=board, wake=wake, pulse=pulse))
+        stack.enter_context(
+            opened(endpoints, machine, board=board, wake=wake, watchdog=watchdog, counters=counters)
+        )
         loop = Loop(
             machine,
             declarations,
@@ -78,7 +81,7 @@ def run_daemon(
             board=board,
             watcher=watcher,
             service=service,
-            pulse=pulse,
+            watchdog=watchdog,
         )
         gc.set_threshold(*RARELY)
         ending = stack.enter_context(_signals(loop, wake, service))

@@ -1,5 +1,7 @@
-"""What a service manager is told, as sd_notify(3) says: lines in one datagram to the socket that $NOTIFY_SOCKET names.
-Without that variable nothing is sent. A manager that does not listen is its own affair and never ours."""
+"""The service manager's protocol, sd_notify(3): lines in one datagram to the socket that $NOTIFY_SOCKET names.
+
+Without that variable nothing is sent. A manager that does not answer is ignored.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,7 @@ import threading
 import time
 from collections.abc import Mapping
 
-# A pass in which no step begins, ends or tells of progress for so long hangs. Hashing a hundred gigabytes takes less.
+# Seconds. A pass in which no step begins, ends or makes progress for so long hangs. Hashing 100 GB takes less.
 PATIENCE = 900.0
 
 
@@ -45,9 +47,9 @@ class Service:
         self.tell("STOPPING=1", "STATUS=stopping")
 
 
-class Pulse:
-    """Tells the manager's watchdog that the loop lives, at half of its time, from a thread of its own: a pass may be
-    long. It stops telling when the loop has shown no sign of life for as long as it said that it would need."""
+class Watchdog:
+    """Sends the manager's keep-alive at half of its time, from a thread of its own, because a pass may be long. It
+    stops when the loop has shown no sign of life for as long as it announced."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
@@ -55,7 +57,7 @@ class Pulse:
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="watchdog", daemon=True)
 
-    def __enter__(self) -> Pulse:
+    def __enter__(self) -> Watchdog:
         if self._service.watchdog:
             self._thread.start()
         return self
@@ -79,7 +81,7 @@ class Pulse:
 
 
 def _watchdog_seconds(environment: Mapping[str, str]) -> float:
-    """0.0 when nobody watches us."""
+    """0.0 without a watchdog."""
     if environment.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):
         return 0.0
     said = environment.get("WATCHDOG_USEC", "")

@@ -27,7 +27,7 @@ PASSING = (".swp", ".swx", ".swpx", "~", ".tmp", ".lock")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wanted:
+class WatchedFolders:
     """Folders to watch with all that is below them, by the reason that they give; and one to watch by itself."""
 
     declarations: tuple[str, ...]
@@ -35,12 +35,12 @@ class Wanted:
     cache: str
 
 
-def wanted(machine: Machine, parsed: Parsed | None, folder: str) -> Wanted:
+def watched_folders(machine: Machine, parsed: Parsed | None, folder: str) -> WatchedFolders:
     """`folder` holds the manifests, "" when they come from a repository."""
     declared = [folder] if folder else []
     for model in parsed.models if parsed is not None else ():
         declared += [path for path in (model.source_path, model.adapter_path) if path]
-    return Wanted(
+    return WatchedFolders(
         declarations=_outermost(declared),
         machine=(machine.layout.served, machine.layout.suspended),
         cache=machine.cache,
@@ -54,10 +54,10 @@ class Watcher:
         self._bell = threading.Event()
         self._failed = ""
 
-    def watch(self, wanted: Wanted) -> bool:
+    def watch(self, folders: WatchedFolders) -> bool:
         """From now on these. True when they are others than before: then a change may have fallen between. A folder
         that is not there is watched from the next call on at which it is."""
-        groups = _Groups(wanted)
+        groups = _Groups(folders)
         if groups.identity == self._watched:
             return False
         self.close()
@@ -104,10 +104,10 @@ class _Groups:
     """The folders that are there now. Their inodes belong to the question whether anything changed: a folder that was
     made anew is watched anew."""
 
-    def __init__(self, wanted: Wanted) -> None:
-        self._declarations = [path for path in wanted.declarations if os.path.isdir(path)]
-        self._machine = [path for path in wanted.machine if os.path.isdir(path)]
-        self._cache = wanted.cache if os.path.isdir(wanted.cache) else ""
+    def __init__(self, folders: WatchedFolders) -> None:
+        self._declarations = [path for path in folders.declarations if os.path.isdir(path)]
+        self._machine = [path for path in folders.machine if os.path.isdir(path)]
+        self._cache = folders.cache if os.path.isdir(folders.cache) else ""
         watched = [*self._declarations, *self._machine, *([self._cache] if self._cache else [])]
         self.identity = tuple(_identity(path) for path in watched)
 

@@ -17,6 +17,7 @@ from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 
 import reconciler
+from reconciler.domain.backoff import STEP, spread
 from reconciler.domain.changes import Change, Outcome
 from reconciler.domain.digest import of_value
 from reconciler.domain.errors import GateFailed
@@ -24,8 +25,6 @@ from reconciler.domain.errors import GateFailed
 REMOVALS = frozenset({"retire", "prune"})
 SERVING = frozenset({"verify", "register", "repair", "measure"})
 KEPT = 500
-FIRST_SECONDS = 10
-LONGEST_SECONDS = 3600
 FORM = "%Y-%m-%dT%H:%M:%SZ"
 
 LIFTED = "tried again when its input changes, or with `reconciler apply --retry`"
@@ -168,9 +167,8 @@ def next_try(failure: RememberedFailure) -> str:
 
 def backoff(key: str, attempts: int) -> int:
     """Whole seconds. The same key and number give the same, so that plans stay pure."""
-    doubled = FIRST_SECONDS << min(attempts - 1, 20)
-    share = sha256(f"{key} {attempts}".encode()).digest()[0] / 1024
-    return min(LONGEST_SECONDS, round(doubled * (1 + share)))
+    drawn = sha256(f"{key} {attempts}".encode()).digest()[0] / 256
+    return min(int(STEP.longest), round(spread(STEP.after(attempts), 1.0, 1.25, drawn)))
 
 
 def without_backoff(

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from reconciler.daemon.http.listening import parse_address
-from reconciler.daemon.http.routes import Answers, Known
-from reconciler.daemon.http.server import Face
-from reconciler.daemon.metrics.counters import Figures
+from reconciler.daemon.http.routes import RouteContext, Routes
+from reconciler.daemon.http.server import HttpServer
+from reconciler.daemon.metrics.counters import Counters
 from reconciler.daemon.state import Board, Moment, State
 from reconciler.daemon.wake import Wake
 from reconciler.domain.layout import Layout
@@ -35,11 +35,11 @@ class Faced:
         self.records = Records(self.layout)
         self.board = Board(State(started=Moment.now(), interval=60.0, revision_from="folder"))
         self.wake = Wake()
-        self.figures = Figures(self.records.event_log)
+        self.counters = Counters()
         self.patience = 60.0
-        known = Known(
+        context = RouteContext(
             board=self.board,
-            figures=self.figures,
+            counters=self.counters,
             wake=self.wake,
             layout=self.layout,
             patience=lambda: self.patience,
@@ -47,7 +47,7 @@ class Faced:
         )
         address = parse_address(listen)
         assert address is not None
-        self.face = Face(address, Answers(known), look_around=0.02)
+        self.face = HttpServer(address, Routes(context), look_around=0.02)
 
     def ask(
         self, path: str, method: str = "GET", body: bytes | None = None, **headers: str

@@ -8,13 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.daemon.notifications.commit_status import Marker, mark
-from reconciler.daemon.notifications.configuration import CommitStatus, commit_status
-from reconciler.daemon.notifications.setup import Listeners, Outward
+from reconciler.daemon.notifications.notifications import Notifications
+from reconciler.daemon.notifications.sink import SinkContext
+from reconciler.daemon.notifications.sinks.commit_status import (
+    CommitStatusTarget,
+    StatusPublisher,
+    commit_status_target,
+    status_update,
+)
 from reconciler.daemon.state import Moment, State
 from reconciler.domain.errors import UsageError
 from reconciler.domain.layout import Layout
-from reconciler.state.delivery_cursor import DeliveryCursor
 from reconciler.state.records import Records
 from tests import canaries
 from tests.daemon.faces import condition, conditions
@@ -49,12 +53,12 @@ def token(tmp_path: Path) -> str:
     return str(path)
 
 
-def target(receiver: Receiver, token: str, kind: str = "github") -> CommitStatus:
-    return commit_status(kind, "fleet/models", token, receiver.url)
+def target(receiver: Receiver, token: str, kind: str = "github") -> CommitStatusTarget:
+    return commit_status_target(kind, "fleet/models", token, receiver.url)
 
 
-def marker(tmp_path: Path, one: CommitStatus) -> Marker:
-    return Marker(one, DeliveryCursor(Layout(str(tmp_path / "root")), "status"), "box")
+def marker(tmp_path: Path, one: CommitStatusTarget) -> StatusPublisher:
+    return StatusPublisher(one, SinkContext(machine="box", events="", layout=Layout(str(tmp_path / "root"))))
 
 
 VERDICTS = {
@@ -90,7 +94,7 @@ VERDICTS = {
 @pytest.mark.parametrize("case", VERDICTS)
 def test_verdicts(case: str) -> None:
     state, verdict, description = VERDICTS[case]
-    found = mark(state)
+    found = status_update(state)
     assert found is not None
     assert (found.commit, found.state, found.description) == (COMMIT, verdict, description)
 
@@ -107,16 +111,16 @@ def test_verdicts(case: str) -> None:
     ],
 )
 def test_only_commits_get_one(revision: str) -> None:
-    assert mark(replace(STATE, attempted=revision)) is None
+    assert status_update(replace(STATE, attempted=revision)) is None
 
 
 def test_before_the_first_pass_there_is_none() -> None:
-    assert mark(replace(STATE, last_result="")) is None
+    assert status_update(replace(STATE, last_result="")) is None
 
 
 def test_a_description_is_short() -> None:
     many = {f"model-{n}-int4": {"Stalled": condition("Stalled", "True", "X")} for n in range(1000)}
-    found = mark(replace(STATE, last_result="partly", conditions=many))
+    found = status_update(replace(STATE, last_result="partly", conditions=many))
     assert found is not None
     assert len(found.description) == 140
 
@@ -209,14 +213,15 @@ def test_without_its_token_it_asks_nobody(tmp_path: Path, receiver: Receiver, to
 
 def test_in_a_thread_and_nothing_secret_is_kept(tmp_path: Path, receiver: Receiver, token: str) -> None:
     layout = Layout(str(tmp_path / "root"))
-    listeners = Listeners(machine="box", statuses=(target(receiver, token),))
-    outward = Outward(listeners, layout, Records(layout))
+    records = Records(layout)
+    context = SinkContext(machine="box", events=records.event_log, layout=layout)
+    notifications = Notifications((target(receiver, token),), context, records)
     try:
-        outward.passed(STATE)
+        notifications.passed(STATE)
         until(lambda: len(receiver.taken) == 1)
         until(lambda: list((tmp_path / "root").rglob("status-*.json")) != [])
     finally:
-        outward.close()
+        notifications.close()
     assert all(CANARY not in path.read_text() for path in (tmp_path / "root").rglob("*.json"))
 
 
@@ -233,4 +238,4 @@ BAD = {
 @pytest.mark.parametrize("case", BAD)
 def test_bad_configuration_is_said(case: str) -> None:
     with pytest.raises(UsageError, match=r"^commit status: "):
-        commit_status(*BAD[case])
+        commit_status_target(*BAD[case])

@@ -18,7 +18,7 @@ import pytest
 from reconciler.daemon.hooks import Bucket
 from reconciler.daemon.http import server as face_module
 from reconciler.daemon.http.listening import Address, parse_address
-from reconciler.daemon.http.server import CannotListen, Face
+from reconciler.daemon.http.server import CannotListen, HttpServer
 from reconciler.domain.errors import UsageError
 from tests.daemon.faces import SECRET, Faced, condition, conditions, faced
 from tests.waiting import PATIENCE, until
@@ -191,7 +191,7 @@ def test_where_others_may_come_names_are_theirs_to_give() -> None:
 
 def test_a_taken_port_is_said(one: Faced) -> None:
     with pytest.raises(CannotListen, match=r"cannot listen on 127\.0\.0\.1:\d+: Address already in use"):
-        Face(Address(host="127.0.0.1", port=one.face.port), None)  # type: ignore[arg-type]
+        HttpServer(Address(host="127.0.0.1", port=one.face.port), None)  # type: ignore[arg-type]
 
 
 def test_a_unix_socket(tmp_path: Path) -> None:

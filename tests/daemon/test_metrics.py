@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from reconciler.daemon.metrics.exposition import Family, Sample, number, page
+from reconciler.daemon.metrics.exposition import MetricFamily, MetricSample, number, page
 from reconciler.daemon.metrics.metrics import HELD
 from reconciler.daemon.state import Moment
 from reconciler.domain.bars import EnduranceGate, Fixture, Gates, GoldenPrompt, PerformanceGate, PromptsGate
-from reconciler.domain.changes import REASONS, Change
+from reconciler.domain.changes import REASONS, Change, Cost, Outcome
 from reconciler.domain.verdict import Verdict
 from reconciler.gates.judgement import GATES, VERDICTS, judge
 from reconciler.state.scrub_progress import Round, Scrubbed
@@ -46,6 +46,11 @@ def verdict(gate: str, status: str) -> Verdict:
     return Verdict(gate=gate, measure="peakMemory", status=status, number=2.0, bar=1.0, message="")
 
 
+def step(action: str, status: str = "done", *, download: int = 0) -> Outcome:
+    change = Change(action=action, reason="ArtifactMissing", variant="a", cost=Cost(download_bytes=download))
+    return Outcome(change=change, status=status)
+
+
 def busy(one: Faced) -> None:
     """A state in which every family has something to tell."""
     one.board.update(
@@ -67,14 +72,14 @@ def busy(one: Faced) -> None:
     )
     scrubbed = Round(began="2026-01-01T00:00:00Z", ended="2026-01-02T00:00:00Z", checked=10**9, total=10**9)
     write_scrubbed(one.layout, Scrubbed(last=scrubbed, now=replace(scrubbed, checked=10**8)))
-    one.records.append_event({"type": "convert.done", "variant": "a"})
-    one.records.append_event({"type": "fetch.done", "variant": "a", "bytes": 3_000_000_000})
+    one.counters.finished(step("convert"))
+    one.counters.finished(step("fetch", download=3_000_000_000))
 
 
 def test_what_they_say(one: Faced) -> None:
     busy(one)
-    one.figures.passed(0.07)
-    one.figures.passed(3.0)
+    one.counters.passed(0.07)
+    one.counters.passed(3.0)
     found = read(one)
     expected = {
         ("reconciler_passes_total", (("result", "converged"),)): 3,
@@ -134,37 +139,25 @@ def test_no_name_of_a_variant_gets_in(one: Faced) -> None:
         sizes={HOSTILE: 1},
         attempted=HOSTILE,
     )
-    one.records.append_event({"type": f"{HOSTILE}.{HOSTILE}", "variant": HOSTILE})
+    one.counters.finished(step(HOSTILE, HOSTILE))
     _, text, _ = one.ask("/metrics")
     assert HOSTILE.partition('"')[2] not in text
     assert "secret-name" not in text
     assert ("reconciler_steps_total", (("action", "other"), ("result", "other"))) in read(one)
 
 
-def test_steps_are_counted_once_also_when_the_log_is_renamed(
-    one: Faced, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("reconciler.state.events.FULL", 200)
-    for n in range(20):
-        one.records.append_event({"type": "repair.done", "n": n})
-        one.figures.passed(0.0)
-    key = ("reconciler_steps_total", (("action", "repair"), ("result", "done")))
-    assert read(one)[key] == read(one)[key] == 20
-
-
-def test_what_was_written_before_the_daemon_came_is_not_counted(tmp_path: Path) -> None:
-    with faced(tmp_path / "root") as first:
-        first.records.append_event({"type": "repair.done"})
-    with faced(tmp_path / "root") as second:
-        second.records.append_event({"type": "convert.failed"})
-        assert [key for key in read(second) if key[0] == "reconciler_steps_total"] == [
-            ("reconciler_steps_total", (("action", "convert"), ("result", "failed")))
-        ]
+def test_steps_are_counted(one: Faced) -> None:
+    for _ in range(20):
+        one.counters.finished(step("repair"))
+    one.counters.finished(step("fetch", "failed", download=5))
+    assert read(one)["reconciler_steps_total", (("action", "repair"), ("result", "done"))] == 20
+    assert read(one)["reconciler_steps_total", (("action", "fetch"), ("result", "failed"))] == 1
+    assert read(one)["reconciler_fetched_bytes_total", ()] == 0
 
 
 def test_labels_and_help_are_escaped() -> None:
-    family = Family(
-        name="x", kind="gauge", help="a\nb\\c", samples=(Sample(value=1.5, labels={"l": HOSTILE}),)
+    family = MetricFamily(
+        name="x", kind="gauge", help="a\nb\\c", samples=(MetricSample(value=1.5, labels={"l": HOSTILE}),)
     )
     (parsed,) = text_string_to_metric_families(page([family]))
     assert parsed.samples[0].labels == {"l": HOSTILE}

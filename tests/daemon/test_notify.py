@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -17,18 +18,17 @@ from typing import Any
 import pytest
 
 from reconciler.daemon import background
-from reconciler.daemon.notifications import notify
-from reconciler.daemon.notifications.cloud_events import TOLD, cloud_event, is_told
-from reconciler.daemon.notifications.configuration import Sink, sink
-from reconciler.daemon.notifications.notify import Courier
+from reconciler.daemon.notifications.cloud_events import SENT, cloud_event, is_sent
+from reconciler.daemon.notifications.notifications import Notifications
 from reconciler.daemon.notifications.post import TIMEOUT
-from reconciler.daemon.notifications.setup import Listeners, Outward
+from reconciler.daemon.notifications.sink import SinkContext
+from reconciler.daemon.notifications.sinks import webhook as notify
+from reconciler.daemon.notifications.sinks.webhook import WebhookDispatcher, WebhookTarget, webhook_target
 from reconciler.daemon.state import Moment, State
 from reconciler.domain.errors import UsageError
 from reconciler.domain.layout import Layout
 from reconciler.host.clock import now
 from reconciler.planner.transitions import transitions
-from reconciler.state.delivery_cursor import DeliveryCursor
 from reconciler.state.records import Records
 from tests import canaries
 from tests.daemon.faces import condition, conditions
@@ -47,11 +47,14 @@ class Site:
         self.records = Records(self.layout)
         self.secret = root.parent / "secret"
         canaries.file(self.secret, "sink")
-        self.sink = Sink(name="ops", url=f"{receiver.url}/hook?key={CANARY}", secret_file=str(self.secret))
+        self.sink = WebhookTarget(
+            name="ops", url=f"{receiver.url}/hook?key={CANARY}", secret_file=str(self.secret)
+        )
+        self.context = SinkContext(machine="box", events=self.records.event_log, layout=self.layout)
         self.courier = self.started()
 
-    def started(self) -> Courier:
-        return Courier(self.sink, self.records.event_log, DeliveryCursor(self.layout, "notify-ops"), "box")
+    def started(self) -> WebhookDispatcher:
+        return self.sink.open(self.context)
 
     def happen(self, number: int, kind: str = "repair.done", **more: Any) -> None:
         event = {
@@ -112,7 +115,7 @@ def test_what_is_sent(site: Site, receiver: Receiver) -> None:
     }
 
 
-def test_only_what_matters_is_told(site: Site, receiver: Receiver) -> None:
+def test_only_what_matters_is_sent(site: Site, receiver: Receiver) -> None:
     for kind in (
         "convert.done",
         "verify.done",
@@ -193,13 +196,12 @@ def test_a_killed_process_loses_nothing(site: Site, receiver: Receiver) -> None:
         site.happen(n)
     script = f"""
 import os
-from reconciler.daemon.notifications import notify
 from reconciler.domain.layout import Layout
-from reconciler.daemon.notifications.configuration import Sink
-from reconciler.state.delivery_cursor import DeliveryCursor
+from reconciler.daemon.notifications.sink import SinkContext
+from reconciler.daemon.notifications.sinks import webhook as notify
 layout = Layout({str(site.root)!r})
-sink = Sink(name="ops", url={site.sink.url!r}, secret_file={site.sink.secret_file!r})
-courier = notify.Courier(sink, {site.records.event_log!r}, DeliveryCursor(layout, "notify-ops"), "box")
+sink = notify.WebhookTarget(name="ops", url={site.sink.url!r}, secret_file={site.sink.secret_file!r})
+courier = sink.open(SinkContext(machine="box", events={site.records.event_log!r}, layout=layout))
 post, sent = notify.post, []
 def dying(*given):
     if len(sent) == 2:
@@ -283,10 +285,10 @@ def test_secrets_are_told_to_nobody(
     receiver.status = 500
     site.happen(1)
     site.step()
-    site.sink = Sink(name="ops", url=f"http://127.0.0.1:1/{CANARY}", secret_file=str(site.secret))
+    site.sink = WebhookTarget(name="ops", url=f"http://127.0.0.1:1/{CANARY}", secret_file=str(site.secret))
     site.courier = site.started()
     site.step()
-    site.sink = Sink(name="ops", url="http://127.0.0.1:1/", secret_file=str(site.secret) + "-gone")
+    site.sink = WebhookTarget(name="ops", url="http://127.0.0.1:1/", secret_file=str(site.secret) + "-gone")
     site.courier = site.started()
     site.step()
     said = "".join(capfd.readouterr())
@@ -314,49 +316,41 @@ def test_hostile_words_stay_words() -> None:
 def test_a_hanging_sink_holds_up_nobody(site: Site, receiver: Receiver) -> None:
     receiver.open.clear()
     with receiving() as other:
-        sinks = (site.sink, Sink(name="other", url=other.url))
-        outward = Outward(Listeners(machine="box", sinks=sinks), site.layout, site.records)
+        sinks = (site.sink, WebhookTarget(name="other", url=other.url))
+        notifications = Notifications(sinks, site.context, site.records)
         try:
             site.happen(1)
             started = time.monotonic()
-            outward.passed(State(started=Moment.now(), interval=1.0, revision_from="x"))
+            notifications.passed(State(started=Moment.now(), interval=1.0, revision_from="x"))
             assert time.monotonic() - started < TIMEOUT / 2  # whoever waited for the sink would wait so long
             until(lambda: numbers(other) == [1])
             assert receiver.taken == []
             receiver.open.set()
             until(lambda: 1 in numbers(receiver))
         finally:
-            outward.close()
+            notifications.close()
 
 
-def test_a_silent_repository_is_told_once(site: Site, receiver: Receiver) -> None:
-    outward = Outward(Listeners(machine="box", sinks=(site.sink,)), site.layout, site.records)
+def test_a_silent_repository_is_sent_once(site: Site, receiver: Receiver) -> None:
+    notifications = Notifications((site.sink,), site.context, site.records)
     state = State(started=Moment.now(), interval=1.0, revision_from="x", applied="c0ffee")
     try:
         for stale in (False, True, True, False, False):
-            outward.passed(replace(state, stale=stale))
+            notifications.passed(replace(state, stale=stale))
         until(lambda: len(receiver.taken) == 2)
     finally:
-        outward.close()
+        notifications.close()
     assert [one.json["type"] for one in receiver.taken] == [
         "reconciler.foundry.source.stale",
         "reconciler.foundry.source.fresh",
     ]
 
 
-def test_nobody_is_told_nothing_is_loaded(tmp_path: Path) -> None:
-    script = f"""
-import sys
-from reconciler.domain.layout import Layout
-from reconciler.daemon.notifications.setup import Listeners, Outward
-from reconciler.state.records import Records
-import threading
-layout = Layout({str(tmp_path)!r})
-Outward(Listeners(machine="box"), layout, Records(layout))
-assert threading.active_count() == 1
-assert not {{"ssl", "urllib.request", "http.client"}} & set(sys.modules)
-"""
-    subprocess.run([sys.executable, "-c", script], check=True, timeout=60)
+def test_nobody_is_sent_nothing_is_started(tmp_path: Path) -> None:
+    layout = Layout(str(tmp_path))
+    before = threading.active_count()
+    Notifications((), SinkContext(machine="box", events="", layout=layout), Records(layout))
+    assert threading.active_count() == before
     assert os.listdir(tmp_path) == []
 
 
@@ -395,7 +389,7 @@ BAD_SINKS = {
 @pytest.mark.parametrize("case", BAD_SINKS)
 def test_an_address_that_is_none_is_refused_and_not_repeated(case: str) -> None:
     with pytest.raises(UsageError) as refused:
-        sink(BAD_SINKS[case], name="ops")
+        webhook_target(BAD_SINKS[case], name="ops")
     assert "u:p" not in str(refused.value)
 
 
@@ -442,9 +436,9 @@ def test_news(case: str) -> None:
     make, expected = NEWS[case]
     found = list(transitions(*make()))
     assert [kind for kind, _, _ in found] == expected
-    assert all(is_told({"type": kind, "variant": variant}) for kind, variant, _ in found)
+    assert all(is_sent({"type": kind, "variant": variant}) for kind, variant, _ in found)
 
 
 def test_every_type_has_a_line_in_the_documentation() -> None:
     page = (Path(__file__).parents[2] / "docs" / "notifications.md").read_text()
-    assert {f"`reconciler.foundry.{kind}`" for kind in TOLD.values()} <= set(page.replace("|", " ").split())
+    assert {f"`reconciler.foundry.{kind}`" for kind in SENT.values()} <= set(page.replace("|", " ").split())

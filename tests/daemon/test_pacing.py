@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from reconciler.daemon.pacing import Crowding, backoff, jittered
+from reconciler.daemon.pacing import WakeThrottle, jittered
+from reconciler.domain.backoff import of_passes
 
 
 @pytest.mark.parametrize(
@@ -16,8 +17,8 @@ from reconciler.daemon.pacing import Crowding, backoff, jittered
     ],
 )
 def test_back_off_begins_soon_and_ends_somewhere(interval: float, waits: list[float]) -> None:
-    assert [backoff(failures, interval) for failures in range(len(waits))] == waits
-    assert backoff(10_000, interval) == waits[-1]
+    assert [of_passes(interval).after(failures) for failures in range(1, len(waits) + 1)] == waits
+    assert of_passes(interval).after(10_000) == waits[-1]
 
 
 def test_jitter_is_a_tenth_either_way() -> None:
@@ -25,20 +26,20 @@ def test_jitter_is_a_tenth_either_way() -> None:
 
 
 def test_files_that_never_rest_wake_less_and_less() -> None:
-    crowding, pauses = Crowding(10.0), []
+    throttle, pauses = WakeThrottle(10.0), []
     for _ in range(12):
-        pauses.append(crowding.pause)
-        crowding.woken({"machine"}, 0.5)
+        pauses.append(throttle.pause)
+        throttle.woken({"machine"}, 0.5)
     assert pauses == [0, 0, 0, 0, 0, 1, 2, 4, 8, 10, 10, 10]
-    crowding.woken({"machine", "interval"}, 0.5)
-    assert crowding.pause == 10.0
+    throttle.woken({"machine", "interval"}, 0.5)
+    assert throttle.pause == 10.0
 
 
 @pytest.mark.parametrize(("reasons", "rested"), [({"machine"}, 6.0), ({"interval"}, 0.1), ({"sighup"}, 0.1)])
 def test_calm_and_other_wakes_end_it(reasons: set[str], rested: float) -> None:
-    crowding = Crowding(10.0)
+    throttle = WakeThrottle(10.0)
     for _ in range(9):
-        crowding.woken({"declarations"}, 0.5)
-    assert crowding.pause == 10.0
-    crowding.woken(reasons, rested)
-    assert crowding.pause == 0.0
+        throttle.woken({"declarations"}, 0.5)
+    assert throttle.pause == 10.0
+    throttle.woken(reasons, rested)
+    assert throttle.pause == 0.0

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.daemon.service import PATIENCE, Pulse, Service
+from reconciler.daemon.service import PATIENCE, Service, Watchdog
 from tests.at_rest import serve
 from tests.daemon.process import running
 from tests.machine import TestMachine
@@ -102,7 +102,7 @@ def test_whom_the_watchdog_watches(environment: dict[str, str], seconds: float) 
 
 def test_the_watchdog_hears_of_a_loop_that_lives_and_not_of_one_that_hangs(manager: Manager) -> None:
     service = Service({"NOTIFY_SOCKET": manager.address, "WATCHDOG_USEC": "100000"})
-    with Pulse(service) as pulse:
+    with Watchdog(service) as pulse:
         until(lambda: manager.heard.count("WATCHDOG=1") >= 3)
         pulse.alive(-PATIENCE)  # what it said that it would need is over
         hung = len(settled(lambda: manager.heard, quiet=0.5))

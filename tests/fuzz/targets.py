@@ -18,10 +18,9 @@ from reconciler.backends.foundry.genai_config import genai_config
 from reconciler.backends.foundry.index import INDEX, CatalogBroken, read_index
 from reconciler.backends.foundry.marker import MarkerUnreadable, marker_from_json, marker_to_json
 from reconciler.daemon.hooks import is_signed
+from reconciler.daemon.http.handler import BadRequest
 from reconciler.daemon.http.listening import parse_address
-from reconciler.daemon.http.request import Refused as RequestRefused
-from reconciler.daemon.http.request import read_request
-from reconciler.daemon.notifications import configuration as outward
+from reconciler.daemon.notifications.sinks.webhook import webhook_target
 from reconciler.domain.bars import GoldenPrompt
 from reconciler.domain.errors import PermanentError, Problem, UsageError
 from reconciler.domain.manifest import Generation
@@ -48,6 +47,7 @@ from reconciler.templates.lint import lint
 from reconciler.templates.renderer import Renderer
 from tests.backends.test_marker import MARKER
 from tests.bad_inputs.manifests import GOOD, GROUPS
+from tests.daemon.requests import read_request
 from tests.documents.test_previous_version import FORMS, RECORDS
 from tests.fleet.test_inventory import inventory
 from tests.manifests.test_parse import around, model
@@ -119,7 +119,7 @@ def _header(data: bytes) -> None:
 
 
 def _request(data: bytes) -> None:
-    request = read_request(io.BytesIO(data))
+    request = read_request(data)
     if request is not None:
         is_signed(b"secret-of-the-hook", request.headers, request.body)
 
@@ -155,7 +155,7 @@ def _tree(data: bytes) -> None:
 def _address(data: bytes) -> None:
     text = data.decode(errors="replace")
     for check in (lambda: checked_url(text), lambda: checked_branch(text), lambda: checked_path(text),
-                  lambda: outward.sink(text), lambda: parse_address(text)):  # fmt: skip
+                  lambda: webhook_target(text), lambda: parse_address(text)):  # fmt: skip
         with contextlib.suppress(UsageError):
             check()
 
@@ -330,7 +330,7 @@ TARGETS = {
         share=2,
     ),
     "machine configuration": Target(run=_config, seeds=[_CONFIG], share=2),
-    "request": Target(run=_request, seeds=_REQUESTS, refusals=(RequestRefused,), share=6),
+    "request": Target(run=_request, seeds=_REQUESTS, refusals=(BadRequest,), share=6),
     "git ls-tree": Target(run=_listing, seeds=[_LISTING], refusals=(MirrorBroken,), share=4),
     "git cat-file": Target(
         run=_batch,

@@ -7,8 +7,8 @@ import os
 
 from reconciler.cli import configuration, options
 from reconciler.cli.manifests import require_folder
-from reconciler.cli.notifications import add_outward, outside_of
-from reconciler.daemon.declarations import Declarations, Folder
+from reconciler.cli.notifications import add_endpoints, endpoints_of
+from reconciler.daemon.declarations import Declarations, FolderSource, RepositorySource
 from reconciler.daemon.running import run_daemon
 from reconciler.domain.errors import UsageError
 from reconciler.engine import log
@@ -48,11 +48,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "(default: 24h; environment: RECONCILER_SCRUB_PERIOD)",
     )
     options.add_conversions(parser)
-    add_outward(parser)
+    add_endpoints(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    declarations, outside = _declarations(arguments), outside_of(arguments)
+    declarations, endpoints = _declarations(arguments), endpoints_of(arguments)
     log.talk(without=frozenset({"pass.done"}))  # the daemon says when a pass was worth a line
     chosen = Options(
         jobs=arguments.jobs,
@@ -68,7 +68,7 @@ def run(arguments: argparse.Namespace) -> int:
             declarations,
             chosen,
             interval=arguments.interval,
-            outside=outside,
+            endpoints=endpoints,
             scrub_period=arguments.scrub_period,
         )
 
@@ -78,17 +78,16 @@ def _declarations(arguments: argparse.Namespace) -> Declarations:
     roots = tuple(arguments.source_root)
     if arguments.repo:
         from reconciler.cli.repository import credentials_of, remote_of
-        from reconciler.daemon.declarations import Repository
         from reconciler.operations.repository import Branch
 
         credentials_of(arguments)
         branch = Branch(
             remote_of(arguments), lambda: credentials_of(arguments), roots, patience=2 * arguments.interval
         )
-        return Repository(branch, arguments.interval)
+        return RepositorySource(branch, arguments.interval)
     require_folder(arguments.path)
     if not os.path.isdir(arguments.path):
         raise UsageError(
             f"there is no folder {arguments.path}", hint="name it with --path, or follow a --repo"
         )
-    return Folder(os.path.abspath(arguments.path), roots)
+    return FolderSource(os.path.abspath(arguments.path), roots)

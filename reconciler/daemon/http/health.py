@@ -1,6 +1,8 @@
-"""What /healthz and /readyz say. Alive: the loop has given a sign of life in time. Ready: a pass has ended, every
-manifest could be read, and every variant that is declared and not suspended serves what git declares, or serves a whole
-predecessor while its upgrade is under way. Pure."""
+"""What /healthz and /readyz answer. Pure.
+
+Alive: the loop has given a sign of life in time. Ready: a pass has ended, every manifest could be read, and every
+declared variant that is not suspended serves what git declares, or serves a whole predecessor during its upgrade.
+"""
 
 from __future__ import annotations
 
@@ -15,18 +17,18 @@ NAMED = 100  # variants that are named in one answer
 
 
 @dataclass(frozen=True, kw_only=True)
-class Verdict:
+class Health:
     good: bool
     facts: Mapping[str, object]
 
 
-def alive(patience: float) -> Verdict:
+def alive(patience: float) -> Health:
     """`patience`: seconds for which the loop may still be silent before it counts as hanging."""
     good = patience > 0.0
-    return Verdict(good=good, facts={"status": "alive" if good else "hangs"})
+    return Health(good=good, facts={"status": "alive" if good else "hangs"})
 
 
-def ready(state: State) -> Verdict:
+def ready(state: State) -> Health:
     waiting = list(not_ready(state))
     good = state.ready and not state.problems and not waiting
     facts = {
@@ -37,25 +39,25 @@ def ready(state: State) -> Verdict:
         "notReady": waiting[:NAMED],
         "notReadyCount": len(waiting),
     }
-    return Verdict(good=good, facts=facts)
+    return Health(good=good, facts=facts)
 
 
 def not_ready(state: State) -> Iterator[dict[str, str]]:
     """Reasons are codes: a message may name files of this machine."""
     for variant, held in sorted(state.conditions.items()):
         one = held.get("Ready")
-        good = one is None or one.status == "True" or one.reason in RAILS  # those are not declared any more
+        good = one is None or one.status == "True" or one.reason in RAILS  # not declared any more
         if one is not None and not (good or _is_suspended(held) or _is_upgraded(held)):
             yield {"variant": variant, "reason": one.reason}
 
 
 def _is_upgraded(held: Mapping[str, Condition]) -> bool:
-    """Its predecessor is whole and answers, and nobody is needed: a longer conversion must not take a machine out of a
-    load balancer."""
+    """Its predecessor is whole and answers, and the upgrade goes on: a long conversion must not take a machine out of
+    a load balancer."""
     wanted = ("Serving", "IntegrityVerified", "Reconciling")
     return all(kind in held and held[kind].status == "True" for kind in wanted)
 
 
 def _is_suspended(held: Mapping[str, Condition]) -> bool:
-    """Somebody wants it left alone, so it is nobody's fault that it is not what git says."""
+    """An operator asked for the difference to git."""
     return any(one.reason == "Suspended" for one in held.values())

@@ -1,4 +1,4 @@
-"""`--listen`: where the daemon can be asked how it is. Loopback unless another address is written out in full."""
+"""The address of `--listen`: HOST:PORT, a unix socket, or off. Loopback unless another is written out in full."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ class Address:
 
     @property
     def is_local(self) -> bool:
-        """Nobody but this machine can reach it."""
+        """Only this machine can reach it."""
         return bool(self.path) or self.host == "::1" or self.host.startswith("127.")
 
     def accepts(self, host: str) -> bool:
-        """Whether a request may carry this Host header. A web page that made its own name point at 127.0.0.1 has that
-        name in it; where others may reach us, names are theirs to give."""
+        """Whether a request may carry this Host header. A web page whose name points at 127.0.0.1 (DNS rebinding) sends
+        that name. On an address that others can reach, any name is allowed."""
         name = re.sub(r":\d*\Z", "", host.strip().lower())
         return bool(self.path) or not self.is_local or name in _LOCAL_NAMES | {self.host, f"[{self.host}]"}
 
@@ -53,7 +53,7 @@ def parse_address(text: str) -> Address | None:
 
 
 def _literal(host: str, text: str) -> str:
-    """No names: whom they mean can change, also from loopback to everybody."""
+    """No host names: what they resolve to can change, also from loopback to a public address."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         packed = socket.inet_pton(family, "127.0.0.1" if host == "localhost" else host)

@@ -1,8 +1,8 @@
-"""The daemon's face: a small HTTP server in a thread of its own, on the standard library's sockets.
+"""The daemon's HTTP server: the standard library's, in a thread of its own, on TCP or a unix socket.
 
-Whoever connects cannot hold it up: a request has a few seconds and a few kilobytes of head, threads are counted, and
-when all are taken the connection that has been silent longest makes room. One request per connection, so there is
-nothing to smuggle. It is not made for the open internet: TLS and names are a reverse proxy's work.
+No client can hold it up: a request has DEADLINE seconds and a bounded head, connections have at most THREADS threads,
+and when all are taken the connection that has been silent longest is closed. It is not made for the open internet: TLS
+and names are a reverse proxy's work.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ import threading
 import time
 from typing import Any
 
+from reconciler.daemon.http.handler import Answer, Request, RequestHandler
 from reconciler.daemon.http.listening import Address
-from reconciler.daemon.http.request import Answer, Refused, Request, answer_bytes, read_request
-from reconciler.daemon.http.routes import Answers, needs_host
+from reconciler.daemon.http.routes import Routes, needs_host
 from reconciler.domain.errors import ReconcilerError
 from reconciler.engine import log
 
 THREADS = 24
-DEADLINE = 5.0  # seconds to tell a whole request
+DEADLINE = 5.0  # seconds for a whole request
 LOOK_AROUND = 0.5  # seconds between two looks for connections that are over time
 
 
@@ -32,17 +32,17 @@ class CannotListen(ReconcilerError):
     code = "CannotListen"
 
 
-class Face:
+class HttpServer:
     """Answers from when it is made until it is closed. Raises CannotListen."""
 
-    def __init__(self, address: Address, answers: Answers, look_around: float = LOOK_AROUND) -> None:
+    def __init__(self, address: Address, routes: Routes, look_around: float = LOOK_AROUND) -> None:
         try:
-            self._server = _Server(address, answers)
+            self._server = _Server(address, routes)
         except OSError as error:
             hint = "another program has it: choose one with --listen, or --listen off"
             raise CannotListen(f"cannot listen on {address}: {error.strerror}", hint=hint) from None
         self._thread = threading.Thread(
-            target=self._server.serve_forever, args=(look_around,), name="face", daemon=True
+            target=self._server.serve_forever, args=(look_around,), name="http", daemon=True
         )
         self._thread.start()
 
@@ -58,24 +58,25 @@ class Face:
 
 
 class _Server(socketserver.ThreadingTCPServer):
+    """Not `http.server.ThreadingHTTPServer`, which asks the DNS for its own name and knows no unix sockets."""
+
     daemon_threads = True
     allow_reuse_address = os.name == "posix"  # elsewhere it would let another program share the port
-    block_on_close = False  # who is still talking to us must not hold up the end
+    block_on_close = False  # an open connection must not hold up the end
     request_queue_size = 64
 
-    def __init__(self, address: Address, answers: Answers) -> None:
-        self.address, self.answers = address, answers
+    def __init__(self, address: Address, routes: Routes) -> None:
+        self.address, self._routes = address, routes
         self._free = threading.BoundedSemaphore(THREADS)
-        self._silent: dict[
-            socket.socket, float
-        ] = {}  # those that have not told their request yet; oldest first
+        # Connections whose request has not been read yet, and since when; oldest first.
+        self._silent: dict[socket.socket, float] = {}
         self._lock = threading.Lock()
         if address.path:
             self.address_family = socket.AF_UNIX
             _remove_old_socket(address.path)
         elif ":" in address.host:
             self.address_family = socket.AF_INET6
-        super().__init__(address.path or (address.host, address.port), _Handler)  # type: ignore[arg-type]
+        super().__init__(address.path or (address.host, address.port), RequestHandler)  # type: ignore[arg-type]
 
     def server_bind(self) -> None:
         super().server_bind()
@@ -113,15 +114,21 @@ class _Server(socketserver.ThreadingTCPServer):
         try:
             super().process_request_thread(request, client_address)
         finally:
-            self.has_spoken(request)
+            self.heard(request)
             self._free.release()
 
-    def has_spoken(self, request: socket.socket) -> None:
+    def heard(self, connection: socket.socket) -> None:
         with self._lock:
-            self._silent.pop(request, None)
+            self._silent.pop(connection, None)
+
+    def answer(self, request: Request) -> Answer:
+        hosts = request.headers.get("host", ())
+        if needs_host(request.path) and not (len(hosts) == 1 and self.address.accepts(hosts[0])):
+            return Answer(status=421)
+        return self._routes.answer(request)
 
     def service_actions(self) -> None:
-        """A client that sends a byte now and then passes every socket timeout, but not this one."""
+        """A client that sends a byte now and then passes every timeout of a socket, but not this deadline."""
         with self._lock:
             late = time.monotonic() - DEADLINE
             for request in [one for one, since in self._silent.items() if since < late]:
@@ -134,30 +141,10 @@ class _Server(socketserver.ThreadingTCPServer):
             request.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Clients that go away are their own business."""
+        """A client that goes away is no error."""
         error = sys.exc_info()[1]
         if isinstance(error, Exception) and not isinstance(error, OSError):
-            log.bug("face.bug", error)
-
-
-class _Handler(socketserver.StreamRequestHandler):
-    server: _Server
-
-    def handle(self) -> None:
-        try:
-            request = read_request(self.rfile)  # type: ignore[arg-type]
-            answer = None if request is None else self._answer(request)
-        except Refused as refused:
-            answer = Answer(status=refused.status)
-        self.server.has_spoken(self.connection)
-        if answer is not None:
-            self.wfile.write(answer_bytes(answer))
-
-    def _answer(self, request: Request) -> Answer:
-        hosts = request.headers.get("host", ())
-        if needs_host(request.path) and not (len(hosts) == 1 and self.server.address.accepts(hosts[0])):
-            return Answer(status=421)
-        return self.server.answers.answer(request)
+            log.bug("http.bug", error)
 
 
 def _remove_old_socket(path: str) -> None:

@@ -12,7 +12,7 @@ _IN_LABEL = str.maketrans({"\\": "\\\\", "\n": "\\n", '"': '\\"'})
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sample:
+class MetricSample:
     """`suffix` is for what makes up a histogram: `_bucket`, `_sum`, `_count`."""
 
     value: float
@@ -21,26 +21,26 @@ class Sample:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Family:
+class MetricFamily:
     """`kind`: counter | gauge | histogram."""
 
     name: str
     kind: str
     help: str
-    samples: tuple[Sample, ...] = ()
+    samples: tuple[MetricSample, ...] = ()
 
 
-def page(families: Iterable[Family]) -> str:
-    """Families that have nothing to tell are left out."""
+def page(families: Iterable[MetricFamily]) -> str:
+    """Families without samples are left out."""
     return "".join(_family(family) for family in families if family.samples)
 
 
-def _family(family: Family) -> str:
+def _family(family: MetricFamily) -> str:
     head = f"# HELP {family.name} {family.help.translate(_IN_HELP)}\n# TYPE {family.name} {family.kind}\n"
     return head + "".join(f"{family.name}{_sample(sample)}\n" for sample in family.samples)
 
 
-def _sample(sample: Sample) -> str:
+def _sample(sample: MetricSample) -> str:
     labels = ",".join(f'{name}="{held.translate(_IN_LABEL)}"' for name, held in sample.labels.items())
     return (
         f"{sample.suffix}{{{labels}}} {number(sample.value)}"

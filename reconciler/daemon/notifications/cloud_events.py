@@ -1,7 +1,7 @@
-"""Which of the log's events somebody outside wants to hear of, and how they look as CloudEvents 1.0. Pure.
+"""Events of the log as CloudEvents 1.0: which types are sent, and their JSON. Pure.
 
-The id is the digest of the event's line in the log: the same after a restart, so that a receiver can drop what comes
-twice. Words that came from manifests are one short line without control characters.
+The id is the digest of the event's line in the log, so it is the same after a restart and a receiver can drop
+duplicates. Text that came from manifests is one short line without control characters.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from reconciler.domain.escape import one_line
 CONTENT_TYPE = "application/cloudevents+json; charset=utf-8"
 PREFIX = "reconciler.foundry."
 
-# Type in the log -> type outside. What is not here stays here.
-TOLD = {
+# Type in the log -> CloudEvents type after PREFIX. Other types are not sent.
+SENT = {
     "variant.ready": "variant.ready",
     "variant.not-ready": "variant.not-ready",
     "variant.stalled": "variant.stalled",
@@ -39,10 +39,10 @@ _NUMBERS = ("number", "seconds")
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 
 
-def is_told(event: Mapping[str, Any]) -> bool:
-    """A freed artifact has no variant, and is nobody's news."""
+def is_sent(event: Mapping[str, Any]) -> bool:
+    """A freed artifact has no variant; it is not sent."""
     kind = str(event.get("type", ""))
-    return kind in TOLD and bool(event.get("variant") or kind.startswith("source."))
+    return kind in SENT and bool(event.get("variant") or kind.startswith("source."))
 
 
 def cloud_event(event: Mapping[str, Any], digest: str, machine: str) -> bytes:
@@ -51,7 +51,7 @@ def cloud_event(event: Mapping[str, Any], digest: str, machine: str) -> bytes:
         "specversion": "1.0",
         "id": digest.removeprefix("sha256:")[:32],
         "source": f"/reconciler/{safe_name(machine)}",
-        "type": PREFIX + TOLD[str(event["type"])],
+        "type": PREFIX + SENT[str(event["type"])],
         "datacontenttype": "application/json",
     }
     if event.get("variant"):

@@ -1,5 +1,7 @@
-"""Send something to a server that the operator named: one try, with a time limit, following nobody elsewhere. What it
-answers is not read, but for its status and how long it wants to be left alone."""
+"""HTTP POST to a server that the operator named: one try with a time limit, no redirects, TLS verified.
+
+Of the answer only the status and `Retry-After` are read. Errors never quote the URL, which may be a secret.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +12,13 @@ import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from reconciler.domain.errors import UsageError
+
 TIMEOUT = 10.0  # seconds for each answer on the wire
 LONGEST_REST = 3600.0  # seconds that a server can make us wait
+
+_URL = re.compile(r"(https?)://(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+)(:\d{1,5})?(/[!-~]*)?")
+_LOOPBACK = re.compile(r"localhost|127\.[0-9.]+|\[::1\]")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,19 +42,18 @@ class Reply:
         return f"status {self.status}" if self.status else self.problem
 
 
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """A redirect would carry token and signature to a server that was not named."""
+
+    def redirect_request(self, *_: object) -> None:
+        return None
+
+
 def post(url: str, body: bytes, headers: Mapping[str, str], timeout: float = TIMEOUT) -> Reply:
     """TLS is verified with the system's authorities (or SSL_CERT_FILE), and the usual proxy variables are honoured."""
-
-    # With TLS it costs 12 MB: only daemons that tell somebody pay for it.
-    class Stay(urllib.request.HTTPRedirectHandler):
-        """A redirect would carry token and signature to whom nobody named."""
-
-        def redirect_request(self, *_: object) -> None:
-            return None
-
     request = urllib.request.Request(url, data=body, headers=dict(headers), method="POST")
     try:
-        with urllib.request.build_opener(Stay).open(request, timeout=timeout) as response:
+        with urllib.request.build_opener(_NoRedirect).open(request, timeout=timeout) as response:
             return Reply(status=response.status)
     except urllib.error.HTTPError as error:
         with error:
@@ -67,3 +73,14 @@ def _problem(error: object) -> str:
 def _rest(header: str | None) -> float:
     """Seconds only; a date would have to believe its clock."""
     return min(float(header), LONGEST_REST) if header and re.fullmatch(r"\d{1,9}", header) else 0.0
+
+
+def check_url(url: str, where: str) -> None:
+    """Raises UsageError. A password has no place in a URL: secrets are in files."""
+    if not _URL.fullmatch(url):
+        raise UsageError(f"{where}: expected a URL such as https://example.com/path, without a password")
+
+
+def is_loopback(url: str) -> bool:
+    match = _URL.fullmatch(url)
+    return match is not None and _LOOPBACK.fullmatch(match[2]) is not None
