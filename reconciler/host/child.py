@@ -198,7 +198,9 @@ class Child:
         if self._wrap is not None and code is not None and code > _KILLED:
             code = _KILLED - code
         self._end("closed its replies and went on" if code is None else _describe_exit(code))
-        message = "\n".join([f"{self.module}: {self._ending}", *self._log_tail()])
+        tail = self._log_tail()
+        ending = self._ending + (_uncaught(tail) if code == 1 else "")
+        message = "\n".join([f"{self.module}: {ending}", *tail])
         error = ChildTimedOut if self._timed_out else ChildDied
         return error(message, hint=f"the whole log is {self.log}")
 
@@ -262,6 +264,13 @@ def _kill_group(process: subprocess.Popen[bytes]) -> None:
     # ESRCH: nobody is left. macOS says EPERM for a group of zombies.
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
+
+
+def _uncaught(log: list[str]) -> str:
+    """The exception of the traceback with which a log ends, so that the first line of a message tells what failed."""
+    return (
+        f": {log[-1]}" if "Traceback (most recent call last):" in log and not log[-1].startswith(" ") else ""
+    )
 
 
 def _describe_exit(returncode: int) -> str:

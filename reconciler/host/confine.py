@@ -21,7 +21,12 @@ _NEW_USER, _NEW_NET, _NEW_IPC = 0x10000000, 0x40000000, 0x08000000
 
 
 def leave_network() -> None:
-    """Into a network of its own, where nothing is. Before the first thread, or the kernel refuses. Raises OSError."""
+    """Into a network of its own, where nothing is. Raises OSError where the kernel refuses, and RuntimeError where this
+    process runs threads already (numpy starts some when it is imported): then no kernel allows it."""
+    if (threads := _threads()) > 1:
+        raise RuntimeError(
+            f"the network must be left before the first thread, and {threads} threads run already"
+        )
     user, group = os.geteuid(), os.getegid()
     for kinds in (
         _NEW_USER | _NEW_NET | _NEW_IPC,
@@ -30,7 +35,8 @@ def leave_network() -> None:
         if ctypes.CDLL(None, use_errno=True).unshare(kinds) == 0:
             break
     else:
-        raise OSError(ctypes.get_errno(), f"unshare: {os.strerror(ctypes.get_errno())}")
+        number = ctypes.get_errno()
+        raise OSError(number, f"the network cannot be left: unshare: {os.strerror(number)}")
     # Else files would seem to be nobody's. Where that is refused nothing else is lost.
     with contextlib.suppress(OSError):
         _write("/proc/self/setgroups", "deny")
@@ -117,6 +123,14 @@ def drop_privileges(*, read_all: bool) -> None:
     effective, permitted = struct.unpack_from("=II", held.raw)
     kept = effective & permitted & (_DAC_READ_SEARCH if read_all else 0)
     library.capset(header, struct.pack("=IIIIII", kept, kept, 0, 0, 0, 0))
+
+
+def _threads() -> int:
+    """Of this process, also those that Python does not know of; 1 where the system does not tell."""
+    try:
+        return len(os.listdir("/proc/self/task"))
+    except OSError:
+        return 1
 
 
 def _write(path: str, text: str) -> None:

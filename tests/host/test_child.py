@@ -126,6 +126,14 @@ def test_a_module_that_cannot_run_shows_it_in_the_first_call(start: Start) -> No
         start("tests.host.nowhere").call("echo", {}, timeout=PATIENCE)
 
 
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux has networks to leave")
+def test_a_worker_that_leaves_the_network_too_late_says_so_first(start: Start) -> None:
+    with pytest.raises(ChildDied) as death:
+        start("tests.host.late_worker").call("prepare", {}, timeout=PATIENCE)
+    first = str(death.value).splitlines()[0]
+    assert "exit code 1: RuntimeError: the network must be left before the first thread, and 2 " in first
+
+
 def test_a_module_that_speaks_another_language_is_ended(start: Start) -> None:
     with pytest.raises(ChildDied, match="is no reply"):
         start("this").call("echo", {}, timeout=PATIENCE)

@@ -1,0 +1,14 @@
+"""A worker with a thread before it leaves the network, as one would that imports numpy first. For test_child."""
+
+from __future__ import annotations
+
+import os
+import threading
+
+from reconciler.conversion.order import NO_NETWORK
+from reconciler.conversion.worker import Worker, work
+
+if __name__ == "__main__":
+    threading.Thread(target=threading.Event().wait, daemon=True).start()
+    os.environ[NO_NETWORK] = "1"
+    Worker(work).serve()
