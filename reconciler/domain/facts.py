@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from reconciler.domain.quarantine import LIVES
+from reconciler.domain.units import Count
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -14,8 +15,8 @@ class Facts:
 
     os: str
     arch: str
-    memory_bytes: int = 0
-    cpus: int = 1
+    memory_bytes: Count = 0
+    cpus: Count = 1
     execution_providers: tuple[str, ...] = ("CPUExecutionProvider",)
 
 
@@ -23,8 +24,8 @@ class Facts:
 class Limits:
     """Bytes. `disk_quota` is what the root may use in all (None: no limit), `disk_reserve` what stays free."""
 
-    disk_quota: int | None = None
-    disk_reserve: int = 0
+    disk_quota: Count | None = None
+    disk_reserve: Count = 0
 
 
 @dataclass(frozen=True, kw_only=True)

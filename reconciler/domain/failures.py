@@ -21,6 +21,7 @@ from reconciler.domain.backoff import STEP, spread
 from reconciler.domain.changes import Change, Outcome
 from reconciler.domain.digest import of_value
 from reconciler.domain.errors import GateFailed
+from reconciler.domain.units import Count
 
 REMOVALS = frozenset({"retire", "prune"})
 SERVING = frozenset({"verify", "register", "repair", "measure"})
@@ -41,7 +42,7 @@ class RememberedFailure:
     code: str
     message: str
     hint: str
-    attempts: int
+    attempts: Count
     first: str
     last: str
     permanent: bool

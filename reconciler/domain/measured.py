@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import Any
 
 from reconciler.domain import digest
+from reconciler.domain.units import Count
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,9 +35,9 @@ class Measurements:
     load_seconds: float
     first_token_seconds: float
     tokens_per_second: float
-    prompt_tokens: int
-    completion_tokens: int
-    peak_memory_bytes: int
+    prompt_tokens: Count
+    completion_tokens: Count
+    peak_memory_bytes: Count
     takes_system: bool
     runtime: dict[str, str]
 
@@ -52,7 +53,7 @@ class Fidelity:
 
     build_key: str
     prompts: str
-    positions: int
+    positions: Count
     top1_agreement: float
     mean_kl: float
     perplexity_ratio: float
@@ -64,8 +65,8 @@ class Fidelity:
 class Speed:
     """At one prompt length: asked for `wanted_tokens`, which became `prompt_tokens`."""
 
-    wanted_tokens: int
-    prompt_tokens: int
+    wanted_tokens: Count
+    prompt_tokens: Count
     first_token_seconds: float
     tokens_per_second: float
 
@@ -76,7 +77,7 @@ class Endured:
     length where it is most. `growth_bytes` is None where the platform does not tell. `crashed` names the bad inputs
     after which the runtime was gone; it is None where none were tried."""
 
-    requests: int
+    requests: Count
     growth_bytes: int | None
     drift: float
     crashed: tuple[str, ...] | None
@@ -98,12 +99,12 @@ class Measured:
     answers: dict[str, str] = field(default_factory=dict)
     rendered: dict[str, tuple[int, int]] = field(default_factory=dict)
     speeds: tuple[Speed, ...] = ()
-    speed_memory_bytes: int = 0
+    speed_memory_bytes: Count = 0
     endured: Endured | None = None
     times: dict[str, str] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
     asked: tuple[str, ...] = ()
-    right: dict[str, int] = field(default_factory=dict)
+    right: dict[str, Count] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

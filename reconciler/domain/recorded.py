@@ -12,6 +12,7 @@ from reconciler.domain.measured import Known
 from reconciler.domain.observed import Registration
 from reconciler.domain.release import Marker
 from reconciler.domain.suspension import Suspension, suspension_of
+from reconciler.domain.units import Count, Seconds
 from reconciler.domain.value import field_names
 
 
@@ -63,8 +64,8 @@ class Timing:
 
     action: str
     precision: str
-    source_bytes: int
-    seconds: float
+    source_bytes: Count
+    seconds: Seconds
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+from annotated_types import Interval
+
+# The type says what a document may hold; nothing checks a value that is made in memory.
+Count = Annotated[int, Interval(ge=0, le=1 << 60)]
+Seconds = Annotated[float, Interval(ge=0, le=1 << 60)]
+
 
 def size_text(size: int) -> str:
     """1536 -> '1.5 KiB'; negative sizes (freed) keep their sign."""

@@ -1,7 +1,7 @@
-"""What one machine has to say about itself: small enough to lie in git, and enough to make its plan elsewhere.
+"""The inventory of one machine: small enough to lie in git, and enough to make the machine's plan elsewhere.
 
-    inventory_of(...)            on the machine, from what it sees and remembers
-    to_observed, to_recorded     elsewhere: what `planner.plan.make_plan` wants to know
+    variants_of, artifacts_of, ...   on the machine, from what it observes and has recorded
+    to_observed, to_recorded         elsewhere: the input of `planner.plan.make_plan`
 
 A plan made from it equals the machine's own, but for: the path in the message of `NameTaken`; the names of the files
 in a damaged artifact; what a free costs where an artifact is damaged; seconds, where the machine remembers more than
@@ -14,6 +14,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Annotated
+
+from annotated_types import MaxLen, Predicate
 
 from reconciler.domain.facts import Facts, Limits
 from reconciler.domain.failures import RememberedFailure
@@ -23,39 +26,70 @@ from reconciler.domain.recorded import Condition, Recorded, RecordedRelease, Tim
 from reconciler.domain.release import ALWAYS_COPIED, Artifact, Marker
 from reconciler.domain.stored_file import StoredFile
 from reconciler.domain.suspension import Suspension
+from reconciler.domain.units import Count
 from reconciler.fleet.inventory_measured import known_of
 
 FORMAT_VERSION = 1
-TIMINGS_TOLD = 5  # of each action and precision, the newest
-CONDITIONS_TOLD = ("Ready", "Stalled")
+MOST_TIMINGS = 5  # of each action and precision, the newest
+EXPORTED_CONDITIONS = ("Ready", "Stalled")
 LONGEST_NAME = 200
 OURS, OTHERS = "this", "another"  # owner marks, as the reader of an inventory sees them
+MOST_LEVELS, MOST_ITEMS = 3, 64  # of a recipe
+
+
+def _named(text: str) -> bool:
+    if not text or text[0].isspace():
+        raise ValueError("a name")
+    return True
+
+
+def _is_digest(text: str) -> bool:
+    if any(letter.isspace() for letter in text):
+        raise ValueError("a digest")
+    return True
+
+
+def _is_plain(found: object, levels: int = MOST_LEVELS) -> bool:
+    """A recipe may be another version's, so only its shape is known."""
+    if isinstance(found, dict) and levels and len(found) <= MOST_ITEMS:
+        return all(_is_plain(inner, levels - 1) for inner in found.values())
+    if isinstance(found, dict | list):
+        raise ValueError(f"plain values, at most {MOST_LEVELS} levels of {MOST_ITEMS}")
+    return True
+
+
+# What `fleet.inventory_form` checks when it reads the inventory of another machine.
+Name = Annotated[str, Predicate(_named)]
+Digest = Annotated[str, Predicate(_is_digest)]
+Plain = Annotated[dict[str, object], Predicate(_is_plain)]
+Few = MaxLen(100)
+Versions = Annotated[dict[str, str], Few]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Disk:
-    """Bytes of the file system that the root is on; `used_bytes` are the root's own, None when nobody counted."""
+class DiskSpace:
+    """Bytes of the file system that the root is on; `used_bytes` are the root's own, None when not counted."""
 
-    free_bytes: int
-    total_bytes: int
-    used_bytes: int | None = None
+    free_bytes: Count
+    total_bytes: Count
+    used_bytes: Count | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
-class Content:
-    """What one release is, as its marker or its record says."""
+class ReleaseContent:
+    """What one release is, from its marker or its record."""
 
-    model: str
-    precision: str
-    release: str
-    parts: dict[str, str]
-    build_key: str
-    artifact: str
-    recipe: dict[str, object]
-    generation: dict[str, object]
+    model: Name
+    precision: Name
+    release: Digest
+    parts: Annotated[dict[str, Digest], Few]
+    build_key: Digest
+    artifact: Digest
+    recipe: Plain
+    generation: Plain
     template_origin: str
     protected: bool
-    size_bytes: int
+    size_bytes: Count
     revision: str
     since: str
 
@@ -75,41 +109,41 @@ class RegistrationState:
     when it points elsewhere."""
 
     owned: bool
-    leads_to: int | None
+    leads_to: Count | None
     release: str = ""
     build_key: str = ""
     model: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Held:
+class HeldRelease:
     """Whatever there is under one number of a variant. `recorded`: the records say that the variant is served so."""
 
-    number: int
+    number: Count
     recorded: bool
-    content: Content | None = None
+    content: ReleaseContent | None = None
     folder: FolderState | None = None
     registration: RegistrationState | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Variant:
-    """`highest_number` was given at some time, or something lies at it."""
+    """`highest_number` is the highest that was ever given, or at which anything is found."""
 
-    variant: str
-    highest_number: int
-    conditions: tuple[Condition, ...] = ()
-    releases: tuple[Held, ...] = ()
+    variant: Name
+    highest_number: Count
+    conditions: Annotated[tuple[Condition, ...], Few] = ()
+    releases: Annotated[tuple[HeldRelease, ...], Few] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
 class HeldArtifact:
     """`copied_bytes` are those that each served folder has for itself; the others it shares with the store."""
 
-    build_key: str
-    digest: str
-    size_bytes: int
-    copied_bytes: int
+    build_key: Digest
+    digest: Digest
+    size_bytes: Count
+    copied_bytes: Count
     damaged: bool = False
 
 
@@ -119,14 +153,14 @@ class Inventory:
     packages that convert and serve. `labels` are those of its configuration; facts give more."""
 
     format_version: int = FORMAT_VERSION
-    machine: str
+    machine: Name
     generated: str
-    reconciler: str
-    labels: dict[str, str] = field(default_factory=dict)
+    reconciler: Name
+    labels: Annotated[dict[Name, str], Few] = field(default_factory=dict)
     facts: Facts
-    versions: dict[str, str] = field(default_factory=dict)
-    source_roots: tuple[str, ...] = ()
-    disk: Disk
+    versions: Versions = field(default_factory=dict)
+    source_roots: Annotated[tuple[str, ...], Few] = ()
+    disk: DiskSpace
     limits: Limits = Limits()
     attempted_revision: str = ""
     applied_revision: str = ""
@@ -135,11 +169,11 @@ class Inventory:
     suspensions: tuple[Suspension, ...] = ()
     timings: tuple[Timing, ...] = ()
     failures: tuple[RememberedFailure, ...] = ()
-    hub_sources: dict[str, int] = field(default_factory=dict)  # downloaded ones: bytes by digest
+    hub_sources: dict[Digest, Count] = field(default_factory=dict)  # downloaded ones: bytes by digest
     fidelity: tuple[Fidelity, ...] = ()
-    measured: tuple[Measured, ...] | None = None  # None: earlier versions do not tell
-    runtime: dict[str, str] = field(default_factory=dict)  # as in domain.recorded
-    outdated: dict[str, dict[str, str]] = field(default_factory=dict)
+    measured: tuple[Measured, ...] | None = None  # None: earlier versions do not say
+    runtime: Versions = field(default_factory=dict)  # as in domain.recorded
+    outdated: dict[Digest, Versions] = field(default_factory=dict)
 
 
 def variants_of(
@@ -152,7 +186,7 @@ def variants_of(
         Variant(
             variant=name,
             highest_number=max(recorded.high_water.get(name, 0), observed.occupied.get(name, 0)),
-            conditions=_told(conditions.get(name, {})),
+            conditions=_exported(conditions.get(name, {})),
             releases=tuple(_held(name, observed, recorded)),
         )
         for name in sorted(names)
@@ -179,7 +213,7 @@ def newest_timings(timings: Iterable[Timing]) -> tuple[Timing, ...]:
     for one in reversed(tuple(timings)):
         kind = (one.action, one.precision)
         count[kind] = count.get(kind, 0) + 1
-        if count[kind] <= TIMINGS_TOLD:
+        if count[kind] <= MOST_TIMINGS:
             kept.append(one)
     return tuple(reversed(kept))
 
@@ -235,11 +269,11 @@ def _is_name(name: str) -> bool:
     return 0 < len(name) <= LONGEST_NAME and name.isprintable() and " " not in name
 
 
-def _told(conditions: Mapping[str, Condition]) -> tuple[Condition, ...]:
-    return tuple(conditions[kind] for kind in CONDITIONS_TOLD if kind in conditions)
+def _exported(conditions: Mapping[str, Condition]) -> tuple[Condition, ...]:
+    return tuple(conditions[kind] for kind in EXPORTED_CONDITIONS if kind in conditions)
 
 
-def _held(name: str, observed: Observed, recorded: Recorded) -> list[Held]:
+def _held(name: str, observed: Observed, recorded: Recorded) -> list[HeldRelease]:
     """By number. The record stands apart where a folder of other content has taken its number."""
     folders = {one.number: one for one in observed.folders_of.get(name, [])}
     registrations = {one.number: one for one in observed.registrations_of.get(name, [])}
@@ -249,7 +283,7 @@ def _held(name: str, observed: Observed, recorded: Recorded) -> list[Held]:
         for number in sorted(folders.keys() | registrations.keys())
     ]
     if record is not None and not any(one.recorded for one in found):
-        found.append(Held(number=record.number, recorded=True, content=_content_of(record)))
+        found.append(HeldRelease(number=record.number, recorded=True, content=_content_of(record)))
     return found
 
 
@@ -259,7 +293,7 @@ def _seen(
     registration: Registration | None,
     record: RecordedRelease | None,
     observed: Observed,
-) -> Held:
+) -> HeldRelease:
     folder = folders.get(number)
     marker = folder.marker if folder is not None else None
     mine = (
@@ -272,7 +306,7 @@ def _seen(
         content = _content_of(marker)
         if mine and record is not None:  # a record follows the manifest, a marker is older
             content = replace(content, protected=record.protected, since=record.registered)
-    return Held(
+    return HeldRelease(
         number=number,
         recorded=mine,
         content=content,
@@ -281,11 +315,11 @@ def _seen(
     )
 
 
-def _content_of(one: Marker | RecordedRelease) -> Content:
+def _content_of(one: Marker | RecordedRelease) -> ReleaseContent:
     shared = {name: getattr(one, name) for name in _SHARED}
     if isinstance(one, RecordedRelease):
-        return Content(size_bytes=one.size, since=one.registered, **shared)
-    return Content(size_bytes=sum(file.size for file in one.files), since=one.created, **shared)
+        return ReleaseContent(size_bytes=one.size, since=one.registered, **shared)
+    return ReleaseContent(size_bytes=sum(file.size for file in one.files), since=one.created, **shared)
 
 
 def _folder_state(folder: ServedFolder | None, observed: Observed) -> FolderState | None:
@@ -332,7 +366,7 @@ def _place(variant: str, number: int) -> str:
     return f"served/{variant}/{number}"
 
 
-def _folder(variant: str, held: Held, state: FolderState) -> ServedFolder:
+def _folder(variant: str, held: HeldRelease, state: FolderState) -> ServedFolder:
     marker = None
     if state.readable and held.content is not None:
         marker = _marker(variant, held.number, held.content, OURS if state.owned else OTHERS)
@@ -355,17 +389,17 @@ def _registration(variant: str, number: int, state: RegistrationState) -> Regist
     return Registration(
         id=f"{variant}:{number}",
         path="elsewhere" if state.leads_to is None else _place(variant, state.leads_to),
-        properties={name: said for name, said in properties.items() if said},
+        properties={name: held for name, held in properties.items() if held},
     )
 
 
-def _marker(variant: str, number: int, content: Content, owner: str) -> Marker:
+def _marker(variant: str, number: int, content: ReleaseContent, owner: str) -> Marker:
     shared = {name: getattr(content, name) for name in _SHARED}
     size = StoredFile(path="all", digest="", size=content.size_bytes)
     return Marker(owner=owner, variant=variant, number=number, created=content.since, files=(size,), **shared)
 
 
-def _recorded(variant: str, number: int, content: Content) -> RecordedRelease:
+def _recorded(variant: str, number: int, content: ReleaseContent) -> RecordedRelease:
     shared = {name: getattr(content, name) for name in _SHARED}
     return RecordedRelease(
         variant=variant, number=number, registered=content.since, size=content.size_bytes, **shared

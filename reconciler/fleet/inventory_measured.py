@@ -1,5 +1,5 @@
-"""What a machine tells of its measurements: numbers, and of golden prompts how many were answered rightly. No answer
-leaves the machine. Elsewhere the gates of any commit are judged by it, as the machine would judge them itself. Pure."""
+"""The measurements in an inventory: numbers, and for golden prompts how many were answered rightly. No answer leaves
+the machine. Elsewhere the gates of any commit are judged by them, with the same result as on the machine. Pure."""
 
 from __future__ import annotations
 
@@ -7,87 +7,28 @@ import math
 from collections.abc import Container, Iterable
 from dataclasses import replace
 
-from reconciler.domain.measured import Endured, Fidelity, Known, Measured, Measurements, Speed
+from reconciler.domain.measured import Fidelity, Known, Measured
 from reconciler.domain.value import as_dict
-from reconciler.fleet.form import Flag, Form, Many, Mapping, Optional, Text, Whole
 from reconciler.gates.judged import Judged
 
-MOST_TOLD = 3  # releases of one artifact, the newest
+NEWEST = 3  # releases of one artifact, the newest
 MOST = 1000
-FEW = 300
-
-_DIGEST = Text(100, pattern=r"\S*", meaning="a digest")
-_NAME = Text(200, pattern=r"\S.*", meaning="a name")
-_LINE = Text(300)
-_COUNT = Whole()
-_SIGNED = Whole(least=-(1 << 60))
-_NUMBER = Whole(least=-(1 << 60), fraction=True)
-
-FIDELITY = Form(
-    Fidelity,
-    build_key=_DIGEST,
-    prompts=_DIGEST,
-    positions=_COUNT,
-    top1_agreement=_NUMBER,
-    mean_kl=_NUMBER,
-    perplexity_ratio=_NUMBER,
-    wiring_kl=Optional(_NUMBER),
-    when=_LINE,
-)
-_LOAD = Form(
-    Measurements,
-    load_seconds=_NUMBER,
-    first_token_seconds=_NUMBER,
-    tokens_per_second=_NUMBER,
-    prompt_tokens=_COUNT,
-    completion_tokens=_COUNT,
-    peak_memory_bytes=_COUNT,
-    takes_system=Flag(),
-    runtime=Mapping(_NAME, _LINE, FEW),
-)
-_SPEED = Form(
-    Speed,
-    wanted_tokens=_COUNT,
-    prompt_tokens=_COUNT,
-    first_token_seconds=_NUMBER,
-    tokens_per_second=_NUMBER,
-)
-_ENDURED = Form(
-    Endured,
-    requests=_COUNT,
-    growth_bytes=Optional(_SIGNED),
-    drift=_NUMBER,
-    crashed=Optional(Many(_LINE, FEW)),
-)
-MEASURED = Form(
-    Measured,
-    release=_DIGEST,
-    build_key=_DIGEST,
-    load=Optional(_LOAD),
-    answers=Mapping(_DIGEST, _LINE, 0),
-    rendered=Mapping(_DIGEST, Many(_SIGNED, 2, least=2), FEW),
-    speeds=Many(_SPEED, FEW),
-    speed_memory_bytes=_COUNT,
-    endured=Optional(_ENDURED),
-    times=Mapping(_NAME, _LINE, FEW),
-    refused=Mapping(_DIGEST, _NAME, MOST),
-    asked=Many(_DIGEST, MOST),
-    right=Mapping(_DIGEST, _COUNT, FEW),
-)
 
 
-def told_fidelity(known: Known, build_keys: Container[str]) -> tuple[Fidelity, ...]:
+def export_fidelity(known: Known, build_keys: Container[str]) -> tuple[Fidelity, ...]:
     """Of the artifacts that matter now."""
     return tuple(one for key, one in known.fidelity.items() if key in build_keys and _is_finite(one))
 
 
-def told_measured(known: Known, build_keys: Container[str], judged: Iterable[Judged]) -> tuple[Measured, ...]:
-    right = {(one.release, one.prompts): told for one in judged if (told := _right(one)) is not None}
+def export_measurements(
+    known: Known, build_keys: Container[str], judged: Iterable[Judged]
+) -> tuple[Measured, ...]:
+    right = {(one.release, one.prompts): number for one in judged if (number := _right(one)) is not None}
     kept: list[Measured] = []
     count: dict[str, int] = {}
     for one in reversed(known.releases.values()):
         count[one.build_key] = count.get(one.build_key, 0) + 1
-        if one.build_key in build_keys and count[one.build_key] <= MOST_TOLD and _is_finite(one):
+        if one.build_key in build_keys and count[one.build_key] <= NEWEST and _is_finite(one):
             kept.append(_without_answers(one, {k: n for (r, k), n in right.items() if r == one.release}))
     return tuple(reversed(kept))
 

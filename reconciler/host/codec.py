@@ -18,6 +18,7 @@ from reconciler.domain.escape import one_line
 
 T = TypeVar("T")
 
+LARGEST = 1 << 60
 SHOWN = 60  # characters of what was found
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
@@ -30,6 +31,10 @@ _EXPECTED = {
     "dataclass_type": "a mapping",
     "dict_type": "a mapping",
     "tuple_type": "a list",
+    "too_long": "at most {max_length} entries",
+    "greater_than_equal": "a number of at least {ge}",
+    "less_than_equal": "a number of at most {le}",
+    "value_error": "{error}",  # raised by a predicate of ours
     "unexpected_keyword_argument": "no field of this name",
 }
 
@@ -99,15 +104,19 @@ def parse_json(data: bytes, limit: int) -> object:
 
 
 def limited(found: object, text: int, items: int, levels: int = 12, field: str = "") -> None:
-    """Raises Misformed where a text is longer than one line of `text` characters or holds control characters, where a
-    list or mapping holds more than `items`, and where more than `levels` stand in each other."""
+    """Raises Misformed where a text is not one line of at most `text` characters without control characters, where a
+    list or mapping holds more than `items`, where they stand in each other deeper than `levels`, and for numbers whose
+    size is beyond LARGEST."""
     if isinstance(found, str):
         if len(found) > text or _CONTROL.search(found):
             raise Misformed(field, f"one line of at most {text} characters", found)
+    elif isinstance(found, int | float):
+        if abs(found) > LARGEST:
+            raise Misformed(field, f"a whole number or fraction of at most {LARGEST}", found)
     elif isinstance(found, dict | list):
         if len(found) > items or not levels:
             kind = "list" if isinstance(found, list) else "mapping"
-            expected = f"a {kind} of at most {items}" if levels else "values of fewer levels"
+            expected = f"a {kind} of at most {items}" if levels else "JSON of fewer levels"
             raise Misformed(field, expected, found)
         for at, inner in found.items() if isinstance(found, dict) else enumerate(found):
             if isinstance(at, str):
@@ -118,12 +127,14 @@ def limited(found: object, text: int, items: int, levels: int = 12, field: str =
 def _misformed(complaint: Mapping[str, Any]) -> Misformed:
     kind, place, found = complaint["type"], complaint["loc"][1:], complaint["input"]
     if kind == "missing":
-        return Misformed(_where(place[:-1]), f"every field, and {place[-1]} is missing", found)
-    return Misformed(_where(place), _EXPECTED.get(kind) or _plain(complaint["msg"]), found)
+        lacks = f"every field, and {place[-1]} is missing" if isinstance(place[-1], str) else "a longer list"
+        return Misformed(_where(place[:-1]), lacks, found)
+    expected = _EXPECTED.get(kind, "").format_map(complaint.get("ctx", {}))
+    return Misformed(_where(place), expected or _plain(complaint["msg"]), found)
 
 
 def _plain(said: str) -> str:
-    """Pydantic's sentence without its subject: `at most 100 items`."""
+    """Pydantic's sentence without its subject: `one of 'a' or 'b'`."""
     return re.sub(r"^.*? should (be|have) ", "", said)
 
 

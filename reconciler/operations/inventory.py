@@ -10,7 +10,7 @@ import reconciler
 from reconciler.conversion.toolchain import SERVING_TOOLS, TOOLS
 from reconciler.engine.machine import Machine, disk_used, machine_name, observe, recall
 from reconciler.fleet.inventory import (
-    Disk,
+    DiskSpace,
     Inventory,
     Variant,
     artifacts_of,
@@ -18,7 +18,7 @@ from reconciler.fleet.inventory import (
     newest_timings,
     variants_of,
 )
-from reconciler.fleet.inventory_measured import told_fidelity, told_measured
+from reconciler.fleet.inventory_measured import export_fidelity, export_measurements
 from reconciler.host.clock import now
 from reconciler.host.facts import read_facts
 from reconciler.host.usage import disk_total
@@ -37,7 +37,7 @@ def take_inventory(machine: Machine) -> Inventory:
         facts=read_facts(),
         versions=_versions(),
         source_roots=tuple(without_home(path) for path in traits.source_roots),
-        disk=Disk(
+        disk=DiskSpace(
             free_bytes=observed.disk_free,
             total_bytes=disk_total(machine.layout.root),
             used_bytes=disk_used(machine),
@@ -51,8 +51,8 @@ def take_inventory(machine: Machine) -> Inventory:
         timings=newest_timings(recorded.timings),
         failures=tuple(replace(one, message=without_home(one.message)) for one in recorded.failures),
         hub_sources=observed.hub_sources,
-        fidelity=told_fidelity(recorded.measured, held),
-        measured=told_measured(recorded.measured, held, machine.records.judged().values()),
+        fidelity=export_fidelity(recorded.measured, held),
+        measured=export_measurements(recorded.measured, held, machine.records.judged().values()),
         runtime=recorded.runtime,
         outdated=recorded.outdated,
     )

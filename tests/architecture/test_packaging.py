@@ -60,7 +60,16 @@ def test_an_extra_pins_the_versions_that_were_tested_together(extra: str) -> Non
 
 def test_the_core_depends_on_nothing_heavy() -> None:
     names = {re.split(r"[<>=\[]", requirement)[0] for requirement in PROJECT["dependencies"]}
-    assert names == {"pydantic", "pyyaml", "jinja2", "gitpython", "watchfiles", "structlog", "rich"}
+    assert names == {
+        "annotated-types",
+        "pydantic",
+        "pyyaml",
+        "jinja2",
+        "gitpython",
+        "watchfiles",
+        "structlog",
+        "rich",
+    }
 
 
 def test_no_tracked_file_names_a_place_on_our_machines_or_a_package_registry() -> None:

@@ -12,7 +12,7 @@ import pytest
 from reconciler.domain.facts import Facts
 from reconciler.engine.machine import locked_machine
 from reconciler.engine.resolve import resolve
-from reconciler.fleet.inventory import Disk, Inventory
+from reconciler.fleet.inventory import DiskSpace, Inventory
 from reconciler.fleet.inventory_form import inventory_view, read_inventory
 from reconciler.host.clock import now
 from reconciler.sources.manifests import load
@@ -26,7 +26,7 @@ PLENTY = Inventory(
     generated=now(),
     reconciler="0.1.0",
     facts=Facts(os="linux", arch="amd64", memory_bytes=64 << 30, cpus=8),
-    disk=Disk(free_bytes=1 << 40, total_bytes=1 << 41),
+    disk=DiskSpace(free_bytes=1 << 40, total_bytes=1 << 41),
 )
 
 
@@ -69,7 +69,7 @@ def test_machines_to_which_the_same_happens_are_one_group(fleet: Fleet) -> None:
 @pytest.mark.parametrize(
     ("inventory", "kind"),
     [
-        (replace(PLENTY, disk=Disk(free_bytes=1000, total_bytes=1 << 41)), "disk"),
+        (replace(PLENTY, disk=DiskSpace(free_bytes=1000, total_bytes=1 << 41)), "disk"),
         (replace(PLENTY, facts=replace(PLENTY.facts, memory_bytes=1000)), "memory"),
         (replace(PLENTY, facts=replace(PLENTY.facts, execution_providers=())), "provider"),
     ],

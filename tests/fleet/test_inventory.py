@@ -18,7 +18,7 @@ from reconciler.domain.recorded import Condition, Timing
 from reconciler.domain.stored_file import StoredFile
 from reconciler.domain.suspension import Suspension
 from reconciler.fleet.inventory import (
-    Disk,
+    DiskSpace,
     Inventory,
     artifacts_of,
     build_keys_of,
@@ -28,7 +28,7 @@ from reconciler.fleet.inventory import (
     variants_of,
 )
 from reconciler.fleet.inventory_form import InventoryInvalid, inventory_view, read_inventory
-from reconciler.fleet.inventory_measured import told_fidelity, told_measured
+from reconciler.fleet.inventory_measured import export_fidelity, export_measurements
 from reconciler.gates.judged import Judged
 from reconciler.planner.plan import make_plan
 from tests.planner.world import World, desired, release, wanted
@@ -47,15 +47,15 @@ def inventory(world: World, **more: Any) -> Inventory:
         reconciler="0.0.1",
         labels={"site": "lab"},
         facts=Facts(os="linux", arch="amd64"),
-        disk=Disk(free_bytes=world.observed.disk_free, total_bytes=10**9, used_bytes=5),
+        disk=DiskSpace(free_bytes=world.observed.disk_free, total_bytes=10**9, used_bytes=5),
         limits=Limits(disk_quota=10**9),
         variants=variants_of(world.observed, world.recorded, {"capitals-int4": {"Ready": CONDITION}}),
         artifacts=artifacts_of(world.observed),
         suspensions=world.recorded.suspensions,
         timings=newest_timings(world.recorded.timings),
         failures=world.recorded.failures,
-        fidelity=told_fidelity(world.recorded.measured, build_keys_of(world.observed, world.recorded)),
-        measured=told_measured(
+        fidelity=export_fidelity(world.recorded.measured, build_keys_of(world.observed, world.recorded)),
+        measured=export_measurements(
             world.recorded.measured, build_keys_of(world.observed, world.recorded), JUDGED.values()
         ),
         runtime=world.recorded.runtime,
@@ -222,21 +222,34 @@ HOSTILE: dict[str, tuple[bytes, str]] = {
     "NaN": (_edited().replace(b'"cpus": 1', b'"cpus": NaN'), "expected finite numbers"),
     "another version": (_edited(formatVersion=2), "formatVersion: expected 1, which this reconciler knows"),
     "no version": (b"{}", "formatVersion: expected 1"),
-    "an unknown field": (_edited(evil=1), "evil: expected one of formatVersion"),
-    "a number for a name": (_edited(machine=7), "machine: expected a name, got 7"),
-    "a terminal's escape": (_edited(machine="\x1b[2J"), r"machine: expected a name, got \x1b[2J"),
+    "an unknown field": (_edited(evil=1), "evil: expected no field of this name"),
+    "a number for a name": (_edited(machine=7), "machine: expected text, got 7"),
+    "a terminal's escape": (
+        _edited(machine="\x1b[2J"),
+        r"machine: expected one line of at most 300 characters, got \x1b[2J",
+    ),
     "true for a number": (
         _edited(disk={"freeBytes": True, "totalBytes": 1}),
         "disk.freeBytes: expected a whole",
     ),
-    "fewer than none": (_edited(disk={"freeBytes": -1, "totalBytes": 1}), "disk.freeBytes: expected a whole"),
+    "fewer than none": (
+        _edited(disk={"freeBytes": -1, "totalBytes": 1}),
+        "disk.freeBytes: expected a number of at least 0",
+    ),
     "more than any disk": (_edited(disk={"freeBytes": 1 << 61, "totalBytes": 1}), "disk.freeBytes: expected"),
     "a field is missing": (_edited(disk={"freeBytes": 1}), "disk: expected every field"),
     "a line of a megabyte": (_edited(attemptedRevision="x" * 1_000_000), "attemptedRevision: expected one"),
-    "too many": (_edited(sourceRoots=["/"] * 101), "sourceRoots: expected a list of at most 100"),
+    "too many": (_edited(sourceRoots=["/"] * 101), "sourceRoots: expected at most 100 entries"),
     "a mapping for a list": (_edited(variants={}), "variants: expected a list"),
     "deep inside": (_edited(variants=[{"variant": "x", "highestNumber": "1"}]), "variants[0].highestNumber:"),
-    "a recipe of many levels": (_with_recipe(_deep(50)), "at most 3 levels of 64"),
+    "a recipe of many levels": (_with_recipe(_deep(5)), "at most 3 levels of 64"),
+    "a recipe of fifty levels": (_with_recipe(_deep(50)), "expected JSON of fewer levels"),
+    "a recipe with a list": (_with_recipe({"x": [1]}), "expected plain values"),
+    "no name at all": (_edited(machine=""), "machine: expected a name"),
+    "a digest of two words": (_edited(hubSources={"a b": 1}), "expected a digest, got a b"),
+    "too many of anything": (_edited(artifacts=[1] * 1001), "artifacts: expected a list of at most 1000"),
+    "a key of many lines": (_edited(labels={"a\nb": ""}), "labels (key): expected one line"),
+    "an endless number": (_edited().replace(b'"cpus": 1', b'"cpus": 1e999'), "facts.cpus: expected"),
     "a recipe that is a list": (_with_recipe([1]), "variants[0].releases[0].content.recipe: expected a map"),
 }
 

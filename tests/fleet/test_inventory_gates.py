@@ -12,7 +12,7 @@ from reconciler.domain.changes import Plan
 from reconciler.domain.measured import Known
 from reconciler.fleet.inventory import Inventory, build_keys_of, to_observed, to_recorded
 from reconciler.fleet.inventory_form import InventoryInvalid, inventory_view, read_inventory
-from reconciler.fleet.inventory_measured import told_measured
+from reconciler.fleet.inventory_measured import export_measurements
 from reconciler.gates.judged import judged_of
 from reconciler.planner.plan import make_plan
 from tests.fleet.test_inventory import inventory
@@ -32,7 +32,7 @@ def report(world: World, judged_by: Gates) -> Inventory:
     """Of a machine whose last pass judged by these gates; through git."""
     want = desired(wanted(gates=judged_by))
     held = build_keys_of(world.observed, world.recorded)
-    told = told_measured(world.recorded.measured, held, judged_of(want, world.plan(want), {}).values())
+    told = export_measurements(world.recorded.measured, held, judged_of(want, world.plan(want), {}).values())
     view = inventory_view(replace(inventory(world), measured=told))
     return read_inventory(json.dumps(view, allow_nan=False).encode(), "inventory.json")
 
@@ -152,7 +152,7 @@ def test_only_the_newest_of_what_is_held_is_told() -> None:
     many = [replace(measured(), release=f"sha256:{number}") for number in range(9)]
     other = replace(measured(), release="sha256:x", build_key="sha256:gone")
     known = Known(releases={one.release: one for one in (*many, other)})
-    told = told_measured(known, {measured().build_key}, ())
+    told = export_measurements(known, {measured().build_key}, ())
     assert [one.release for one in told] == ["sha256:6", "sha256:7", "sha256:8"]
 
 
@@ -166,9 +166,9 @@ def told(**changes: object) -> bytes:
     ("data", "said"),
     [
         (told(answers={"q": "hello"}), "measured[0].answers: expected a mapping of at most 0"),
-        (told(rendered={"x": [1]}), "measured[0].rendered.x: expected a list of 2, got a list of 1"),
-        (told(rendered={"x": [1, 2, 3]}), "measured[0].rendered.x: expected a list of 2"),
-        (told(right={"x": -1}), "measured[0].right.x: expected a whole number"),
+        (told(rendered={"x": [1]}), "measured[0].rendered.x: expected a longer list, got a list of 1"),
+        (told(rendered={"x": [1, 2, 3]}), "measured[0].rendered.x: expected at most 2 entries"),
+        (told(right={"x": -1}), "measured[0].right.x: expected a number of at least 0"),
         (told(asked=["a"] * 1001), "measured[0].asked: expected a list of at most 1000"),
         (told(load={}), "measured[0].load: expected every field"),
         (told(speeds=[{"wantedTokens": 1e9}]), "measured[0].speeds[0].wantedTokens: expected a whole number"),
