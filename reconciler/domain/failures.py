@@ -21,7 +21,7 @@ from reconciler.domain.backoff import STEP, spread
 from reconciler.domain.changes import Change, Outcome
 from reconciler.domain.digest import of_value
 from reconciler.domain.errors import GateFailed
-from reconciler.domain.units import Count
+from reconciler.domain.units import Count, Seconds, Time
 
 REMOVALS = frozenset({"retire", "prune"})
 SERVING = frozenset({"verify", "register", "repair", "measure"})
@@ -43,11 +43,11 @@ class RememberedFailure:
     message: str
     hint: str
     attempts: Count
-    first: str
-    last: str
+    first: Time
+    last: Time
     permanent: bool
     version: str
-    delay: float = 0.0  # seconds that the other side asked for
+    delay: Seconds = 0.0  # that the other side asked for
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -44,7 +44,7 @@ def _named(text: str) -> bool:
 
 
 def _is_digest(text: str) -> bool:
-    if any(letter.isspace() for letter in text):
+    if text and text.split() != [text]:
         raise ValueError("a digest")
     return True
 

@@ -52,7 +52,7 @@ def _check(document: object) -> None:
     if version != FORMAT_VERSION:
         raise Misformed("formatVersion", f"{FORMAT_VERSION}, which this reconciler knows", version)
     for name, held in document.items():
-        limited(held, PATH if name == _ROOTS else LINE, MOST, field=one_line(name, LINE))
+        limited(held, PATH if name == _ROOTS else LINE, MOST, place=(name,))
 
 
 def _check_answers(found: Inventory) -> None:

@@ -34,6 +34,7 @@ _EXPECTED = {
     "too_long": "at most {max_length} entries",
     "greater_than_equal": "a number of at least {ge}",
     "less_than_equal": "a number of at most {le}",
+    "predicate_failed": "another value",
     "value_error": "{error}",  # raised by a predicate of ours
     "unexpected_keyword_argument": "no field of this name",
 }
@@ -103,25 +104,32 @@ def parse_json(data: bytes, limit: int) -> object:
         raise Misformed("", f"JSON in UTF-8 ({error})", data[:SHOWN].decode(errors="replace")) from None
 
 
-def limited(found: object, text: int, items: int, levels: int = 12, field: str = "") -> None:
+def limited(
+    found: object, text: int, items: int, levels: int = 12, place: tuple[int | str, ...] = ()
+) -> None:
     """Raises Misformed where a text is not one line of at most `text` characters without control characters, where a
     list or mapping holds more than `items`, where they stand in each other deeper than `levels`, and for numbers whose
     size is beyond LARGEST."""
     if isinstance(found, str):
-        if len(found) > text or _CONTROL.search(found):
-            raise Misformed(field, f"one line of at most {text} characters", found)
+        if not _is_line(found, text):
+            raise Misformed(_where(place), f"one line of at most {text} characters", found)
     elif isinstance(found, int | float):
         if abs(found) > LARGEST:
-            raise Misformed(field, f"a whole number or fraction of at most {LARGEST}", found)
+            raise Misformed(_where(place), f"a number of at most {LARGEST}", found)
     elif isinstance(found, dict | list):
         if len(found) > items or not levels:
             kind = "list" if isinstance(found, list) else "mapping"
             expected = f"a {kind} of at most {items}" if levels else "JSON of fewer levels"
-            raise Misformed(field, expected, found)
+            raise Misformed(_where(place), expected, found)
         for at, inner in found.items() if isinstance(found, dict) else enumerate(found):
-            if isinstance(at, str):
-                limited(at, text, items, 1, f"{field} (key)")
-            limited(inner, text, items, levels - 1, _path(field, at))
+            if isinstance(at, str) and not _is_line(at, text):
+                limited(at, text, items, 1, (*place, "[key]"))
+            if not isinstance(inner, str) or not _is_line(inner, text):  # most are, and need no call
+                limited(inner, text, items, levels - 1, (*place, at))
+
+
+def _is_line(text: str, limit: int) -> bool:
+    return len(text) <= limit and ((text.isascii() and text.isprintable()) or not _CONTROL.search(text))
 
 
 def _misformed(complaint: Mapping[str, Any]) -> Misformed:

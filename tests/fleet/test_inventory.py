@@ -199,6 +199,9 @@ def _edited(**changes: Any) -> bytes:
     return json.dumps({**inventory_view(inventory(World().converge(BOTH))), **changes}).encode()
 
 
+_FAILURE = json.loads(json.dumps(inventory_view(inventory(_failed(World())))))["failures"][0]
+
+
 def _deep(levels: int) -> Any:
     found: Any = 1
     for _ in range(levels):
@@ -245,6 +248,18 @@ HOSTILE: dict[str, tuple[bytes, str]] = {
     "a recipe of many levels": (_with_recipe(_deep(5)), "at most 3 levels of 64"),
     "a recipe of fifty levels": (_with_recipe(_deep(50)), "expected JSON of fewer levels"),
     "a recipe with a list": (_with_recipe({"x": [1]}), "expected plain values"),
+    "a failure at no time": (
+        _edited(failures=[_FAILURE | {"last": "x"}]),
+        "failures[0].last: expected a time",
+    ),
+    "a failure after all time": (
+        _edited(failures=[_FAILURE | {"last": "9999-12-31T23:59:59Z"}]),
+        "failures[0].last:",
+    ),
+    "a failure for ever": (
+        _edited(failures=[_FAILURE | {"delay": 1e15}]),
+        "failures[0].delay: expected a number",
+    ),
     "no name at all": (_edited(machine=""), "machine: expected a name"),
     "a digest of two words": (_edited(hubSources={"a b": 1}), "expected a digest, got a b"),
     "too many of anything": (_edited(artifacts=[1] * 1001), "artifacts: expected a list of at most 1000"),
