@@ -17,7 +17,7 @@ from pathlib import Path
 
 from reconciler.engine.machine import locked_machine
 from reconciler.engine.options import Options
-from reconciler.engine.reconciler import Keeping
+from reconciler.engine.reconciler import Reconciler
 from reconciler.engine.report import Silent
 from reconciler.sources.manifests import ParseCache, load
 from tests.at_rest import serve
@@ -35,7 +35,7 @@ def measure(directory: Path, models: int, passes: int) -> dict[str, float]:
     serve(machine)
     with (
         locked_machine(str(machine.root), str(machine.cache), command="bench") as opened,
-        Keeping(opened, Silent(), Options(), wake=lambda: None) as keeping,
+        Reconciler(opened, Silent(), Options(), wake=lambda: None) as keeping,
     ):
         cache = ParseCache()
         time.sleep(0.1)  # the stamp of a file that was written just now is not trusted

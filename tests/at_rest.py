@@ -13,7 +13,7 @@ from typing import Any
 
 from reconciler.backends.foundry.folder import assemble
 from reconciler.backends.foundry.index import INDEX
-from reconciler.domain.desired import Wanted
+from reconciler.domain.desired import DesiredRelease
 from reconciler.domain.measured import TEXTS_DIGEST, Fidelity
 from reconciler.domain.recorded import RecordedRelease
 from reconciler.domain.release import Artifact, Marker, Recipe
@@ -90,7 +90,7 @@ def convert(machine: Machine, recipe: Recipe) -> Artifact:
     return artifact
 
 
-def _release(machine: Machine, wanted: Wanted, revision: str) -> None:
+def _release(machine: Machine, wanted: DesiredRelease, revision: str) -> None:
     recipe = wanted.release.recipe
     artifact = convert(machine, recipe)
     machine.records.save_fidelity(replace(FAITHFUL, build_key=recipe.build_key))

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from reconciler.domain.desired import Wanted
+from reconciler.domain.desired import DesiredRelease
 from reconciler.domain.measured import TEXTS_DIGEST, Fidelity, Measured, Measurements
 from reconciler.engine.apply_once import Options, run_pass
 from reconciler.engine.machine import Machine, locked_machine
@@ -32,7 +32,7 @@ def one_pass(machine: TestMachine) -> PassResult:
         return run_pass(opened, load(str(machine.manifests)), Silent(), Options())
 
 
-def build(machine: Machine, wanted: Wanted) -> None:
+def build(machine: Machine, wanted: DesiredRelease) -> None:
     recipe = wanted.release.recipe
     if recipe.build_key in machine.store.artifacts():
         return
@@ -43,7 +43,7 @@ def build(machine: Machine, wanted: Wanted) -> None:
     machine.store.put(recipe.build_key, str(tree), recipe.as_json())
 
 
-def measure(machine: Machine, wanted: Wanted, *, runtime: str = "", peak: int = 1 << 20) -> None:
+def measure(machine: Machine, wanted: DesiredRelease, *, runtime: str = "", peak: int = 1 << 20) -> None:
     """As a rehearsal in Foundry Local of version `runtime` ("": the one that is here) would have left it."""
     load = Measurements(
         load_seconds=0.1,

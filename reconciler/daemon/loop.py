@@ -26,7 +26,7 @@ from reconciler.domain.errors import ReconcilerError, refused
 from reconciler.engine import log
 from reconciler.engine.machine import Machine
 from reconciler.engine.options import PassResult
-from reconciler.engine.refusals import noted
+from reconciler.engine.refusals import best_effort
 from reconciler.host import durable
 from reconciler.manifests.parsed import Parsed
 
@@ -34,7 +34,7 @@ ASKED = frozenset({reasons.SIGHUP, reasons.WEBHOOK})
 
 
 class Passes(Protocol):
-    """What makes a pass: `engine.reconciler.Keeping`."""
+    """What makes a pass: `engine.reconciler.Reconciler`."""
 
     def run_pass(self, parsed: Parsed) -> PassResult: ...
 
@@ -204,7 +204,7 @@ class Loop:
 
     def _watch(self) -> None:
         for folder in (self._machine.layout.served, self._machine.layout.suspended):
-            with noted("watch.refused"):
+            with best_effort("watch.refused"):
                 durable.make_folder(folder)
         others = self._watcher.watch(watched_folders(self._machine, self._parsed, self._declarations.folder))
         if others and self._board.state.last_pass is not None:

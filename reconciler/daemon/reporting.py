@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Set
 
 from reconciler.daemon.metrics.counters import Counters
 from reconciler.daemon.wake import INTERVAL, WATCHING
-from reconciler.domain.changes import RAILS, REASONS, Change, Held, Outcome
+from reconciler.domain.changes import PRUNE_GUARDS, REASONS, Change, Held, Outcome
 from reconciler.domain.errors import Problem
 from reconciler.domain.escape import one_line
 from reconciler.engine import log
@@ -72,7 +72,7 @@ class Summaries:
 
     def kept(self, held: Iterable[Held]) -> None:
         """What is served, no longer declared, and not pruned until somebody confirms: once for each change."""
-        now = frozenset(hold for hold in held if hold.reason in RAILS)
+        now = frozenset(hold for hold in held if hold.reason in PRUNE_GUARDS)
         for reason, hint in sorted({(hold.reason, hold.message) for hold in now - self._kept}):
             names = sorted(hold.variant for hold in now if hold.reason == reason)
             log.warning("prune.held", code=reason, variants=names, message=REASONS[reason], hint=hint)

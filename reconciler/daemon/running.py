@@ -25,7 +25,7 @@ from reconciler.daemon.watching import Watcher
 from reconciler.engine import log
 from reconciler.engine.machine import Machine
 from reconciler.engine.options import Options
-from reconciler.engine.reconciler import Keeping
+from reconciler.engine.reconciler import Reconciler
 
 LAST_MOMENT = (
     9.0  # seconds from the first signal to the end, whatever still goes on: managers wait at least ten
@@ -67,7 +67,7 @@ def run_daemon(
             service.ready()  # whatever a pass takes: its first look is over
 
         work_ended = partial(wake.wake, reasons.WORK_ENDED)
-        passes = stack.enter_context(Keeping(machine, StepLog(alive, counters), options, wake=work_ended))
+        passes = stack.enter_context(Reconciler(machine, StepLog(alive, counters), options, wake=work_ended))
         if scrub_period:
             stack.enter_context(scrubbing(machine, wake, scrub_period))
         stack.enter_context(

@@ -45,13 +45,13 @@ REASONS = {
 
 
 # Held back because somebody wants it so: a machine that follows such a wish has converged.
-WISHES = frozenset({"Suspended", "Protected", "RolledBack"})
+USER_HOLDS = frozenset({"Suspended", "Protected", "RolledBack"})
 
 # Held back because it failed here before (domain.failures).
 BY_FAILURE = frozenset({"FailedBefore", "BackoffActive"})
 
 # Rails that wait for a person: until then nothing else that seems unused is freed either.
-RAILS = frozenset({"NothingDeclared", "ConfirmationNeeded"})
+PRUNE_GUARDS = frozenset({"NothingDeclared", "ConfirmationNeeded"})
 
 # Freed before the work that needs the room.
 MAKES_ROOM = "DiskShort"

@@ -12,7 +12,7 @@ from reconciler.domain.release import Release
 
 
 @dataclass(frozen=True, kw_only=True)
-class Instead:
+class ReleaseOverride:
     """`release` is what git declares, and what is not served. `reason` is RolledBack or GateFailed. `stays`: there is
     nothing to serve in its place, so whatever serves now is left alone."""
 
@@ -24,7 +24,7 @@ class Instead:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wanted:
+class DesiredRelease:
     """One release that git asks for, with what it will cost (bytes) and what the manifest says about it.
 
     With `fetch` its source has to come from the hub before it can be converted; where that is not `known` either, the
@@ -42,7 +42,7 @@ class Wanted:
     retain_for: float = 0.0  # seconds that a predecessor stays registered
     history_limit: int = 1  # predecessors whose artifacts are kept
     delete_first: bool = False  # where both do not fit, what serves goes before its successor is built
-    instead: Instead | None = None  # then `release` is not what git declares (planner.rollback)
+    instead: ReleaseOverride | None = None  # then `release` is not what git declares (planner.rollback)
 
     @property
     def variant(self) -> str:
@@ -88,7 +88,7 @@ class Desired:
     """
 
     revision: str
-    wanted: tuple[Wanted, ...] = ()
+    wanted: tuple[DesiredRelease, ...] = ()
     declared: frozenset[str] = frozenset()
     complete: bool = True
     suspended: frozenset[str] = frozenset()  # names of models whose manifest says suspend

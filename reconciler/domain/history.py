@@ -16,7 +16,7 @@ SERVED, REJECTED, ROLLED_BACK = "served", "rejected", "rolled back"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Past:
+class HistoryEntry:
     """`digest` is the release's as it was then: another version of this program may write the same release another way,
     and then calls it another one. Times are RFC 3339, UTC; `superseded` is when its successor was registered, `retired`
     when its own registration went. `message` says why it was rejected or rolled back."""
@@ -39,10 +39,10 @@ class Past:
         )
 
 
-History = tuple[Past, ...]  # oldest first
+History = tuple[HistoryEntry, ...]  # oldest first
 
 
-def registered(history: History, past: Past) -> History:
+def registered(history: History, past: HistoryEntry) -> History:
     """With one more that serves now; those before it are superseded, unless they were already."""
     others = (one for one in history if one.number != past.number or not one.number)
     older = (
@@ -52,7 +52,7 @@ def registered(history: History, past: Past) -> History:
     return (*older, past)[-KEPT:]
 
 
-def rejected(history: History, past: Past) -> History:
+def rejected(history: History, past: HistoryEntry) -> History:
     """Once for each digest: the same candidate is not news twice. What serves stays the newest."""
     if any(one.outcome == REJECTED and one.digest == past.digest for one in history):
         return history
@@ -75,7 +75,7 @@ def taken_back(history: History, number: int, why: str) -> History:
 def retired(history: History, number: int, now: str, *, serving: int = 0) -> History:
     """`serving` is the older number that serves again, if it was rolled back."""
 
-    def after(one: Past) -> Past:
+    def after(one: HistoryEntry) -> HistoryEntry:
         if one.number == number:
             return replace(one, retired=now, superseded=one.superseded or now)
         return replace(one, superseded="") if serving and one.number == serving else one
@@ -83,7 +83,7 @@ def retired(history: History, number: int, now: str, *, serving: int = 0) -> His
     return tuple(after(one) for one in history)
 
 
-def untold(history: History, present: Iterable[int]) -> tuple[int, ...]:
+def missing_retirements(history: History, present: Iterable[int]) -> tuple[int, ...]:
     """What went and was not written down: whoever removed it died before it could. `present` are the numbers of which
     anything is left."""
     there = set(present)
@@ -95,7 +95,7 @@ def not_in_the_future(history: History, now: str) -> History:
     return tuple(replace(one, superseded=now) if one.superseded > now else one for one in history)
 
 
-def good_ones(history: History, but: Iterable[str]) -> tuple[Past, ...]:
+def good_ones(history: History, but: Iterable[str]) -> tuple[HistoryEntry, ...]:
     """What could be served again, newest first: it served, nobody took it back since, and it is not among `but`
     (digests)."""
     seen, found = set(but), []
@@ -106,7 +106,7 @@ def good_ones(history: History, but: Iterable[str]) -> tuple[Past, ...]:
     return tuple(one for one in found if one.outcome == SERVED)
 
 
-def kept(history: History, limit: int, current: str) -> tuple[Past, ...]:
+def kept(history: History, limit: int, current: str) -> tuple[HistoryEntry, ...]:
     """Those whose artifacts are kept: the newest that one could go back to, newest first."""
     return good_ones(history, [current])[:limit]
 
@@ -117,7 +117,7 @@ class Rollback:
 
     variant: str
     refused: tuple[str, ...]
-    to: Past
+    to: HistoryEntry
     reason: str
     since: str
 

@@ -108,7 +108,7 @@ class Measured:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Known:
+class MeasurementSet:
     """By build key and by release digest. Not `told`: whoever plans for another machine does not know its numbers."""
 
     fidelity: dict[str, Fidelity] = field(default_factory=dict)

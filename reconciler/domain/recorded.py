@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from reconciler.domain.failures import RememberedFailure
 from reconciler.domain.history import History, Rollback
-from reconciler.domain.measured import Known
+from reconciler.domain.measured import MeasurementSet
 from reconciler.domain.observed import Registration
 from reconciler.domain.release import Marker
 from reconciler.domain.suspension import Suspension, suspension_of
@@ -73,7 +73,7 @@ class Recorded:
     """`releases` by variant. `high_water` is the highest number ever given to a variant: it outlives the
     release, because an id is never used for different content. `damaged` names documents that could not be
     trusted: what they held is missing here until it is rebuilt. `suspensions` are those that have not ended;
-    `failures` are at most one for each key; `measured` is what holds for the runtime of today. `unwitnessed` are ids
+    `failures` are at most one for each key; `measured` is what holds for the runtime of today. `uncorroborated` are ids
     that only their own marker speaks for: no record of their number, no registration."""
 
     releases: dict[str, RecordedRelease] = field(default_factory=dict)
@@ -85,8 +85,8 @@ class Recorded:
     suspensions: tuple[Suspension, ...] = ()
     conditions: dict[str, Condition] = field(default_factory=dict)  # of the machine itself, by type
     failures: tuple[RememberedFailure, ...] = ()
-    measured: Known = Known()
-    unwitnessed: frozenset[str] = frozenset()
+    measured: MeasurementSet = MeasurementSet()
+    uncorroborated: frozenset[str] = frozenset()
     history: dict[str, History] = field(
         default_factory=dict
     )  # by variant, where there ever was a second number
@@ -122,4 +122,4 @@ def completed(
     given += [(registration.name, registration.number) for registration in registrations]
     for name, number in given:
         numbers[name] = max(number, numbers.get(name, 0))
-    return replace(recorded, releases=releases, high_water=numbers, unwitnessed=frozenset(alone))
+    return replace(recorded, releases=releases, high_water=numbers, uncorroborated=frozenset(alone))

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from reconciler.engine.machine import Machine
 from reconciler.engine.options import Options, PassResult
-from reconciler.engine.reconciler import Keeping
+from reconciler.engine.reconciler import Reconciler
 from reconciler.engine.report import Reporter
 from reconciler.manifests.parse import Parsed
 
@@ -18,7 +18,7 @@ __all__ = ["Options", "PassResult", "run_pass"]
 def run_pass(machine: Machine, parsed: Parsed, reporter: Reporter, options: Options) -> PassResult:
     """Bring the machine to what `parsed` declares, as far as it can be. The caller holds the lock."""
     woken = threading.Event()
-    with Keeping(machine, reporter, options, wake=woken.set, asked=True) as keeping:
+    with Reconciler(machine, reporter, options, wake=woken.set, asked=True) as keeping:
         result = keeping.run_pass(parsed)
         while result.running:
             _wait(woken)

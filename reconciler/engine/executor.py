@@ -28,80 +28,80 @@ from reconciler.host.clock import now
 from reconciler.host.own_path import make_plain
 
 
-def carry_out(change: Change, execution: PassContext) -> None:
+def carry_out(change: Change, context: PassContext) -> None:
     """Do one step that is not a conversion (those run beside: engine.conversions). Raises ReconcilerError."""
     if change.action == "prune" and "source" in (change.before or {}):
-        execution.machine.shelf.free(change.build_key)
+        context.machine.shelf.free(change.build_key)
     elif change.action == "prune" and not change.variant:
-        _free(change, execution)
+        _free(change, context)
     elif change.action == "repair" and not change.variant:
-        _mend_artifact(change, execution)
+        _mend_artifact(change, context)
     else:
-        _STEPS[change.action](change, execution)
+        _STEPS[change.action](change, context)
 
 
-def store_conversion(build_key: str, tree: str, execution: PassContext) -> None:
+def store_conversion(build_key: str, tree: str, context: PassContext) -> None:
     """Take a finished conversion into the store, and look whether it is whole there."""
-    store = execution.machine.store
-    artifact = store.put(build_key, tree, execution.source(build_key).recipe.as_json())
+    store = context.machine.store
+    artifact = store.put(build_key, tree, context.source(build_key).recipe.as_json())
     damage = store.damage(artifact)
     if damage:
         raise Disturbed(f"the stored artifact is damaged: {', '.join(damage)}", code="ArtifactDamaged")
 
 
-def _verify(change: Change, execution: PassContext) -> None:
+def _verify(change: Change, context: PassContext) -> None:
     if (
         change.reason == "RuntimeChanged"
     ):  # it serves meanwhile; what is rehearsed is the very folder that serves
-        served = execution.machine.layout.served_release(change.variant, change.number)
-        prove(execution.wanted(change.variant), served, f"{change.variant}:{change.number}", execution)
+        served = context.machine.layout.served_release(change.variant, change.number)
+        prove(context.wanted(change.variant), served, f"{change.variant}:{change.number}", context)
         return
-    require_compared(execution.wanted(change.variant), execution)
-    staged = execution.fresh_staging()
-    marker = assemble_release(change, execution, staged)
-    prove(execution.wanted(change.variant), staged, marker.id, execution)
-    execution.staged[change.variant] = (staged, marker)
+    require_compared(context.wanted(change.variant), context)
+    staged = context.fresh_staging()
+    marker = assemble_release(change, context, staged)
+    prove(context.wanted(change.variant), staged, marker.id, context)
+    context.staged[change.variant] = (staged, marker)
 
 
-def assemble_release(change: Change, execution: PassContext, directory: str) -> Marker:
+def assemble_release(change: Change, context: PassContext, directory: str) -> Marker:
     """Everything that the release serves, in an empty folder."""
-    machine, wanted = execution.machine, execution.wanted(change.variant)
+    machine, wanted = context.machine, context.wanted(change.variant)
     return assemble(
         directory,
         wanted.release,
-        execution.artifact(change.build_key),
+        context.artifact(change.build_key),
         machine.store.blob,
         machine.stamps,
         owner=machine.owner,
         number=change.number,
-        revision=execution.resolution.desired.revision,
+        revision=context.resolution.desired.revision,
         created=now(),
         protected=wanted.protected,
     )
 
 
-def _register(change: Change, execution: PassContext) -> None:
-    staged, marker = execution.staged.pop(change.variant)
-    machine = execution.machine
+def _register(change: Change, context: PassContext) -> None:
+    staged, marker = context.staged.pop(change.variant)
+    machine = context.machine
     final = machine.layout.served_release(change.variant, change.number)
     machine.records.save_number(
         change.variant, change.number
     )  # before anybody can see it: it is never given again
     _clear_the_way(final, machine)
     durable.publish(staged, final)
-    _name(marker, final, execution)
+    _name(marker, final, context)
 
 
-def _name(marker: Marker, path: str, execution: PassContext) -> None:
+def _name(marker: Marker, path: str, context: PassContext) -> None:
     """Give a whole folder its Foundry id, look again, and remember it."""
-    _require_whole(marker, execution)
+    _require_whole(marker, context)
     with _refusals_of_the_catalog():
-        execution.workers.foundry.register(path, marker.id, _properties(marker))
-    registered = {r.id: r.path for r in read_index(execution.machine.cache)}
+        context.workers.foundry.register(path, marker.id, _properties(marker))
+    registered = {r.id: r.path for r in read_index(context.machine.cache)}
     if registered.get(marker.id) != path:
         raise Disturbed(f"{marker.id} is not in the catalog after registration", code="NotRegistered")
-    remember_registered(marker, execution.wanted(marker.variant).release, execution.machine)
-    execution.machine.records.save_release(_record(marker))
+    remember_registered(marker, context.wanted(marker.variant).release, context.machine)
+    context.machine.records.save_release(_record(marker))
 
 
 @contextlib.contextmanager
@@ -114,9 +114,9 @@ def _refusals_of_the_catalog() -> Iterator[None]:
         raise Disturbed(str(error), code=error.code, hint=error.hint) from error
 
 
-def _require_whole(marker: Marker, execution: PassContext) -> None:
-    path = execution.machine.layout.served_release(marker.variant, marker.number)
-    folder = inspect(path, execution.machine.stamps)
+def _require_whole(marker: Marker, context: PassContext) -> None:
+    path = context.machine.layout.served_release(marker.variant, marker.number)
+    folder = inspect(path, context.machine.stamps)
     if folder.damage or folder.marker is None or folder.marker.release != marker.release:
         damage = ", ".join(folder.damage) or "release.json"
         raise Disturbed(f"{path} is not whole: {damage}", code="ServedFolderDamaged")
@@ -139,44 +139,44 @@ def _record(marker: Marker) -> RecordedRelease:
     return RecordedRelease.from_marker(marker, registered=now())
 
 
-def _repair(change: Change, execution: PassContext) -> None:
+def _repair(change: Change, context: PassContext) -> None:
     """Put back what is missing or changed, file by file, so that what is whole keeps serving meanwhile."""
-    machine = execution.machine
+    machine = context.machine
     final = machine.layout.served_release(change.variant, change.number)
-    marker = _mend_folder(change, execution, final)
+    marker = _mend_folder(change, context, final)
     entry = next((r for r in read_index(machine.cache) if r.id == marker.id), None)
     if entry is not None and not entry.owner == machine.owner:
         raise Disturbed(f"{marker.id} has been registered by somebody else meanwhile", code="NameTaken")
     right = entry is not None and entry.properties.get("reconciler_release") == marker.release
     if entry is not None and entry.path == final and right:
-        _require_whole(marker, execution)
+        _require_whole(marker, context)
         machine.records.save_release(_record(marker))
         return
     if entry is not None:
         with _refusals_of_the_catalog():
-            execution.workers.foundry.unregister(marker.id)
-    _name(marker, final, execution)
+            context.workers.foundry.unregister(marker.id)
+    _name(marker, final, context)
 
 
-def _mend_artifact(change: Change, execution: PassContext) -> None:
+def _mend_artifact(change: Change, context: PassContext) -> None:
     """Blob by blob, from served files. What is served is not touched."""
-    store = execution.machine.store
-    store.mend(change.build_key, twins_in(served_folders(execution.machine)))
-    artifact = execution.artifact(change.build_key)
+    store = context.machine.store
+    store.mend(change.build_key, twins_in(served_folders(context.machine)))
+    artifact = context.artifact(change.build_key)
     damage = store.damage(artifact)
     if damage:  # under a manifest that had to be mended first: the next look sees them
         raise Disturbed(f"there is more damage: {', '.join(damage)}", code="ArtifactDamaged")
 
 
-def _mend_folder(change: Change, execution: PassContext, final: str) -> Marker:
-    machine = execution.machine
+def _mend_folder(change: Change, context: PassContext, final: str) -> Marker:
+    machine = context.machine
     _clear_the_way(final, machine)
     exists = os.path.isdir(final)
     folder = inspect(final, machine.stamps) if exists else None
-    if folder and folder.marker and _is_wanted(folder, change, execution):
+    if folder and folder.marker and _is_wanted(folder, change, context):
         return folder.marker
-    staged = execution.fresh_staging()
-    marker = assemble_release(change, execution, staged)
+    staged = context.fresh_staging()
+    marker = assemble_release(change, context, staged)
     if exists:
         durable.replace_files(staged, final, quarantine_folder(machine.layout), machine.stamps.move)
     else:
@@ -184,10 +184,10 @@ def _mend_folder(change: Change, execution: PassContext, final: str) -> Marker:
     return marker
 
 
-def _is_wanted(folder: ServedFolder, change: Change, execution: PassContext) -> bool:
+def _is_wanted(folder: ServedFolder, change: Change, context: PassContext) -> bool:
     """Whole, ours, and the very release that git wants."""
-    marker, wanted = folder.marker, execution.wanted(change.variant).release.digest
-    ours = marker is not None and marker.owner == execution.machine.owner
+    marker, wanted = folder.marker, context.wanted(change.variant).release.digest
+    ours = marker is not None and marker.owner == context.machine.owner
     return ours and marker is not None and marker.release == wanted and not folder.damage
 
 
@@ -196,15 +196,15 @@ def _clear_the_way(path: str, machine: Machine) -> None:
     make_plain(machine.layout.root, path, quarantine_folder(machine.layout))
 
 
-def _retire(change: Change, execution: PassContext) -> None:
+def _retire(change: Change, context: PassContext) -> None:
     after = change.after or {}
     serves, why = int(str(after.get("serves", 0))), str(after.get("because", ""))
     if serves and serves < change.number:
-        _serves_again(change.variant, serves, execution.machine)
+        _serves_again(change.variant, serves, context.machine)
     if why:  # while the plan knows it: once its name is gone, nobody plans to retire it again
-        remember_taken_back(change.variant, change.number, execution.machine, why)
-    _remove_release(change.variant, change.number, execution)
-    remember_retired(change.variant, change.number, execution.machine, serving=serves)
+        remember_taken_back(change.variant, change.number, context.machine, why)
+    _remove_release(change.variant, change.number, context)
+    remember_retired(change.variant, change.number, context.machine, serving=serves)
 
 
 def _serves_again(variant: str, number: int, machine: Machine) -> None:
@@ -214,16 +214,16 @@ def _serves_again(variant: str, number: int, machine: Machine) -> None:
         machine.records.save_release(_record(marker))
 
 
-def _prune(change: Change, execution: PassContext) -> None:
+def _prune(change: Change, context: PassContext) -> None:
     for number in change.numbers:
-        _remove_release(change.variant, number, execution)
-        remember_retired(change.variant, number, execution.machine)
-    execution.machine.records.forget_release(change.variant)
+        _remove_release(change.variant, number, context)
+        remember_retired(change.variant, number, context.machine)
+    context.machine.records.forget_release(change.variant)
 
 
-def _remove_release(variant: str, number: int, execution: PassContext) -> None:
+def _remove_release(variant: str, number: int, context: PassContext) -> None:
     """The name goes before the content: at no time does Foundry Local list a folder that is half gone."""
-    machine = execution.machine
+    machine = context.machine
     identity, path = f"{variant}:{number}", machine.layout.served_release(variant, number)
     _clear_the_way(path, machine)
     entry = next(
@@ -231,28 +231,28 @@ def _remove_release(variant: str, number: int, execution: PassContext) -> None:
     )
     marker = inspect(path, machine.stamps).marker if os.path.isdir(path) else None
     if entry is not None:
-        execution.workers.foundry.unregister(identity)
+        context.workers.foundry.unregister(identity)
     if marker is not None and marker.owner == machine.owner:
         durable.free(durable.unname(path, machine.layout.trash), machine.stamps.remove)
     elif marker is None and os.path.isdir(path):  # planned, so a record or a registration says it was ours
         durable.unname(path, quarantine_folder(machine.layout))
     machine.records.save_number(variant, number)
-    _require_gone(identity, path, execution)
+    _require_gone(identity, path, context)
 
 
-def _require_gone(identity: str, path: str, execution: PassContext) -> None:
-    machine = execution.machine
+def _require_gone(identity: str, path: str, context: PassContext) -> None:
+    machine = context.machine
     listed = any(r.id == identity and r.owner == machine.owner for r in read_index(machine.cache))
     if listed or os.path.lexists(path):
         raise Disturbed(f"{identity} is still there after its removal", code="NotRemoved")
 
 
-def _free(change: Change, execution: PassContext) -> None:
+def _free(change: Change, context: PassContext) -> None:
     """Free an artifact, unless something still turns out to be made from it (a release that failed to be replaced)."""
-    folders = served_folders(execution.machine)
+    folders = served_folders(context.machine)
     if any(f.marker is not None and f.marker.build_key == change.build_key for f in folders):
         raise Disturbed("a served release still uses the artifact", code="StillReferenced")
-    execution.machine.store.remove(change.build_key)
+    context.machine.store.remove(change.build_key)
 
 
 _STEPS: dict[str, Callable[[Change, PassContext], None]] = {

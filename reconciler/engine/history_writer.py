@@ -13,12 +13,12 @@ from functools import partial
 from reconciler.backends.foundry.index import read_index
 from reconciler.domain import history
 from reconciler.domain.changes import Outcome
-from reconciler.domain.history import REJECTED, Past
+from reconciler.domain.history import REJECTED, HistoryEntry
 from reconciler.domain.manifest import Generation, Target
 from reconciler.domain.release import Marker, Recipe, Release
 from reconciler.engine.machine import Machine, served_folders
 from reconciler.engine.pass_context import PassContext
-from reconciler.engine.planning import Look
+from reconciler.engine.planning import Snapshot
 from reconciler.host.clock import now
 
 
@@ -33,7 +33,7 @@ def remember_registered(marker: Marker, release: Release, machine: Machine) -> N
         _add(marker, release, now(), machine)
 
 
-def remember_served(look: Look, machine: Machine) -> None:
+def remember_served(look: Snapshot, machine: Machine) -> None:
     """What serves and is not written down: whoever registered it died before it could. Before its predecessor is
     retired: that one is written down, too. And what is gone, and was not written down as gone."""
     for wanted in look.resolution.desired.wanted:
@@ -44,11 +44,11 @@ def remember_served(look: Look, machine: Machine) -> None:
         past = machine.records.history(wanted.variant)
         if all(one.number != marker.number for one in past):
             remember_registered(marker, wanted.release, machine)
-        for number in history.untold(past, _present(look, wanted.variant)):
+        for number in history.missing_retirements(past, _present(look, wanted.variant)):
             remember_retired(wanted.variant, number, machine, serving=marker.number)
 
 
-def _present(look: Look, variant: str) -> set[int]:
+def _present(look: Snapshot, variant: str) -> set[int]:
     """The numbers of which a name or a folder is there."""
     names = {one.number for one in look.observed.registrations_of.get(variant, ())}
     return names | {one.number for one in look.observed.folders_of.get(variant, ())}
@@ -63,25 +63,25 @@ def remember_retired(variant: str, number: int, machine: Machine, *, serving: in
     machine.records.change_history(variant, change)
 
 
-def remember_rejected(outcome: Outcome, execution: PassContext) -> None:
+def remember_rejected(outcome: Outcome, context: PassContext) -> None:
     """A candidate that was never served, and why."""
-    wanted = execution.wanted(outcome.change.variant)
-    past = Past(
+    wanted = context.wanted(outcome.change.variant)
+    past = HistoryEntry(
         number=0,
         digest=wanted.release.digest,
         release=wanted.release,
         artifact="",
-        revision=execution.resolution.desired.revision,
+        revision=context.resolution.desired.revision,
         registered=now(),
         outcome=REJECTED,
         message=f"{outcome.code}: {outcome.message}",
     )
-    records = execution.machine.records
+    records = context.machine.records
     records.change_history(wanted.variant, partial(history.rejected, past=past))
 
 
 def _add(marker: Marker, release: Release, when: str, machine: Machine) -> None:
-    past = Past(
+    past = HistoryEntry(
         number=marker.number,
         digest=marker.release,
         release=release,

@@ -12,7 +12,7 @@ from typing import Protocol
 from reconciler.conversion.client.converter import Converter
 from reconciler.domain.changes import Change
 from reconciler.domain.measured import Fidelity
-from reconciler.engine.job_progress import FOLDER, Note
+from reconciler.engine.job_progress import FOLDER, JobProgress
 from reconciler.engine.options import Options
 from reconciler.engine.pass_context import PassContext
 from reconciler.engine.report import Reporter
@@ -45,13 +45,13 @@ def work_key(change: Change) -> tuple[str, str]:
 
 
 class Job:
-    """One piece of long work. `execution` is that of the pass which began it: a job ends as what it began as."""
+    """One piece of long work. `context` is that of the pass which began it: a job ends as what it began as."""
 
-    def __init__(self, change: Change, execution: PassContext, team: Team) -> None:
+    def __init__(self, change: Change, context: PassContext, team: Team) -> None:
         self.change = change
-        self.execution = execution
+        self.context = context
         self.team = team
-        self.folder = os.path.join(execution.machine.layout.staging, FOLDER, uuid.uuid4().hex)
+        self.folder = os.path.join(context.machine.layout.staging, FOLDER, uuid.uuid4().hex)
         self.error: BaseException | None = None
         self.seconds = 0.0
         self.ended = False
@@ -59,7 +59,7 @@ class Job:
         self.measuring: Measurement | None = None
         self._cancelled = threading.Event()
         self._act: Callable[[], None] | None = None
-        self._note: Note | None = None
+        self._note: JobProgress | None = None
 
     @property
     def key(self) -> tuple[str, str]:
@@ -81,6 +81,6 @@ class Job:
             self._act()
 
     def progressed(self, fraction: float, text: str) -> None:
-        self._note = self._note or Note(self.folder, self.change)
+        self._note = self._note or JobProgress(self.folder, self.change)
         self._note.say(fraction, text)
         self.team.reporter.progressed(self.change, fraction, text)

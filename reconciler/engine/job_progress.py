@@ -26,7 +26,7 @@ PAUSE = 1.0  # seconds between two notes: a converter tells more often than anyb
 LONGEST = 4096  # bytes of a note
 
 
-class Note:
+class JobProgress:
     """One job's own. Written by the job's thread alone."""
 
     def __init__(self, folder: str, change: Change) -> None:

@@ -43,7 +43,7 @@ from reconciler.engine.machine import Machine
 from reconciler.engine.measuring import Measuring
 from reconciler.engine.options import Options
 from reconciler.engine.pass_context import PassContext
-from reconciler.engine.refusals import noted
+from reconciler.engine.refusals import best_effort
 from reconciler.engine.report import Reporter
 from reconciler.host import durable
 
@@ -66,7 +66,7 @@ class Kind:
     at_once: int | None = None
 
 
-class LongWork:
+class JobQueue:
     """All jobs of one root. Called by the thread that makes passes, except `_run`."""
 
     def __init__(
@@ -95,13 +95,13 @@ class LongWork:
         """Does any job still use its folder?"""
         return bool(self._jobs or self._alive)
 
-    def begin(self, changes: Iterable[Change], execution: PassContext) -> None:
+    def begin(self, changes: Iterable[Change], context: PassContext) -> None:
         begun = {job.key for job in self._jobs}
         new = [change for change in changes if work_key(change) not in begun]
         with self._starting:
-            self._expect(new, execution)
+            self._prewarm(new, context)
             for change in new:
-                self._submit(Job(change, execution, self))
+                self._submit(Job(change, context, self))
 
     def _submit(self, job: Job) -> None:
         self._jobs.append(job)
@@ -185,15 +185,15 @@ class LongWork:
                 )
             return self._converter
 
-    def _expect(self, changes: list[Change], execution: PassContext) -> None:
+    def _prewarm(self, changes: list[Change], context: PassContext) -> None:
         """Begin the slow imports while cheaper work goes on."""
         converting = [change for change in changes if change.action == "convert"]
         if converting:
             precisions = {str((change.after or {}).get("precision")) for change in converting}
-            keys = {change.build_key for change in converting} & set(execution.resolution.sources)
-            sources = [execution.source(key) for key in keys]
+            keys = {change.build_key for change in converting} & set(context.resolution.sources)
+            sources = [context.source(key) for key in keys]
             folders = {folder for one in sources for folder in (one.path, one.adapter) if folder}
-            with noted("start.refused"):  # only a head start: the job says what is wrong
+            with best_effort("start.refused"):  # only a head start: the job says what is wrong
                 self.converter.start(*sorted(precisions), sources=tuple(sorted(folders)))
 
     def _pool(self, action: str) -> ThreadPoolExecutor:
@@ -235,7 +235,7 @@ class LongWork:
 
 
 def _convert(job: Job) -> None:
-    source = job.execution.source(job.change.build_key)
+    source = job.context.source(job.change.build_key)
     attempt = Attempt()
     job.when_cancelled(attempt.cancel)
     job.progressed(0.0, "starting Olive, its imports take some seconds")
@@ -249,7 +249,7 @@ def _convert(job: Job) -> None:
         disk=LARGER_THAN_PREDICTED * job.change.cost.peak_disk_bytes + SMALL_FILES_BYTES,
         attempt=attempt,
     )
-    if asks_fidelity(job.execution.resolution.desired, job.change.build_key):
+    if asks_fidelity(job.context.resolution.desired, job.change.build_key):
         job.progressed(1.0, "comparing it with its source")
         # Without it the artifact is none the worse, and its releases are told why (engine.candidate_check).
         with suppress(ConversionFailed, ConverterLost):
@@ -264,13 +264,13 @@ def _convert(job: Job) -> None:
 
 
 def _store(job: Job) -> None:
-    store_conversion(job.change.build_key, _tree(job), job.execution)
+    store_conversion(job.change.build_key, _tree(job), job.context)
     if job.fidelity is not None:
-        job.execution.machine.records.save_fidelity(job.fidelity)
+        job.context.machine.records.save_fidelity(job.fidelity)
 
 
 def _prepare_measuring(job: Job) -> None:
-    job.measuring = Measuring(job.change, job.execution, job.folder)
+    job.measuring = Measuring(job.change, job.context, job.folder)
 
 
 def _measure(job: Job) -> None:
@@ -292,7 +292,7 @@ def _fetch(job: Job) -> None:
     job.progressed(0.0, "asking the hub")
     fetch(
         _hub_source(job),
-        job.execution.machine,
+        job.context.machine,
         job.team.options.hf_token_file,
         missing=job.change.cost.download_bytes,
         home=os.path.join(job.folder, "hub"),
@@ -302,11 +302,11 @@ def _fetch(job: Job) -> None:
 
 
 def _shelve(job: Job) -> None:
-    job.execution.machine.shelf.publish(_hub_source(job), job.execution.machine.stamps)
+    job.context.machine.shelf.publish(_hub_source(job), job.context.machine.stamps)
 
 
 def _hub_source(job: Job) -> HubSource:
-    return job.execution.resolution.fetches[job.change.build_key]
+    return job.context.resolution.fetches[job.change.build_key]
 
 
 KINDS: dict[str, Kind] = {

@@ -18,7 +18,7 @@ from reconciler.engine.candidate_check import rejected, require
 from reconciler.engine.executor import assemble_release
 from reconciler.engine.job import Job
 from reconciler.engine.pass_context import PassContext
-from reconciler.gates.judgement import needed, owed
+from reconciler.gates.judgement import missing_measurements, needed
 from reconciler.gates.measuring.rehearsal import Rehearsal
 from reconciler.host import durable
 from reconciler.planner.plan_measure import ANEW
@@ -29,14 +29,14 @@ UNMEASURED = "`fidelity: {skip: <why>}` in its gates does without"
 class Measuring:
     """One release. `begin`, `keep` and `require` in a pass's thread, `run` in another."""
 
-    def __init__(self, change: Change, execution: PassContext, home: str) -> None:
-        self._change, self._execution, self._home = change, execution, home
-        self._wanted = execution.wanted(change.variant)
-        release, known = self._wanted.release, execution.known()
+    def __init__(self, change: Change, context: PassContext, home: str) -> None:
+        self._change, self._execution, self._home = change, context, home
+        self._wanted = context.wanted(change.variant)
+        release, known = self._wanted.release, context.known()
         held = known.releases.get(release.digest)
         self._fidelity = known.fidelity.get(release.recipe.build_key)
         self._measured = held or Measured(release=release.digest, build_key=release.recipe.build_key)
-        rest = owed if change.reason == ANEW else needed
+        rest = missing_measurements if change.reason == ANEW else needed
         self._rest = rest(self._wanted.gates, self._fidelity, held)
         self._new: list[Fidelity | Measured] = []
         self._folder = self._candidate()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from reconciler.backends.foundry.foundry import Foundry
 from reconciler.conversion.client.converter import Converter
-from reconciler.domain.changes import WISHES, Change, Outcome, Plan
+from reconciler.domain.changes import USER_HOLDS, Change, Outcome, Plan
 from reconciler.engine.resolve import Resolution
 
 
@@ -45,7 +45,7 @@ class PassResult:
 
     @property
     def converged(self) -> bool:
-        held = [hold for hold in self.remaining.held if hold.reason not in WISHES]
+        held = [hold for hold in self.remaining.held if hold.reason not in USER_HOLDS]
         left = self.remaining or held or self.resolution.problems or self.failed or self.running
         return not (left or self.unrecorded)
 

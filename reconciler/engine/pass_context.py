@@ -7,9 +7,9 @@ import os
 import uuid
 from dataclasses import dataclass, field
 
-from reconciler.domain.desired import Wanted
+from reconciler.domain.desired import DesiredRelease
 from reconciler.domain.errors import Disturbed
-from reconciler.domain.measured import Known
+from reconciler.domain.measured import MeasurementSet
 from reconciler.domain.release import Artifact, Marker
 from reconciler.engine.machine import Machine
 from reconciler.engine.resolve import Resolution, Source
@@ -27,7 +27,7 @@ class PassContext:
     resolution: Resolution
     staged: dict[str, tuple[str, Marker]] = field(default_factory=dict)
 
-    def wanted(self, variant: str) -> Wanted:
+    def wanted(self, variant: str) -> DesiredRelease:
         return next(one for one in self.resolution.desired.wanted if one.variant == variant)
 
     def source(self, build_key: str) -> Source:
@@ -39,7 +39,7 @@ class PassContext:
             raise Disturbed(f"the store holds no artifact for {build_key[:19]}", code="ArtifactMissing")
         return artifact
 
-    def known(self) -> Known:
+    def known(self) -> MeasurementSet:
         """What has been measured so far, also earlier in this pass."""
         return of_this_runtime(self.machine.records.measured()).known
 

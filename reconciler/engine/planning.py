@@ -1,4 +1,4 @@
-"""Look and decide, without touching anything: what `plan` prints and what a pass begins and ends with."""
+"""Snapshot and decide, without touching anything: what `plan` prints and what a pass begins and ends with."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from reconciler.planner.rollback import effective
 
 
 @dataclass(frozen=True, kw_only=True)
-class Look:
+class Snapshot:
     """One look at the whole world, and what follows from it."""
 
     resolution: Resolution
@@ -30,7 +30,7 @@ class Look:
     plan: Plan
 
 
-def look(
+def take_snapshot(
     machine: Machine,
     parsed: Parsed,
     *,
@@ -39,7 +39,7 @@ def look(
     ignored: Container[RememberedFailure] = (),
     assumed: Mapping[str, str] = NOTHING,
     jobs: int = 1,
-) -> Look:
+) -> Snapshot:
     """What a pass would do. Reads only. `running` are build keys that long work is busy with; `ignored` are failures
     whose back-off does not count; `assumed` are versions of the runtime's packages, in place of those installed."""
     observed = observe(machine)
@@ -61,7 +61,7 @@ def look(
     if in_use := _in_use(plan, observed):
         observed = replace(observed, in_use=in_use)
         plan = planned(observed)
-    return Look(resolution=resolution, observed=observed, recorded=recorded, plan=plan)
+    return Snapshot(resolution=resolution, observed=observed, recorded=recorded, plan=plan)
 
 
 def _in_use(plan: Plan, observed: Observed) -> frozenset[str]:

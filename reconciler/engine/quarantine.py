@@ -13,7 +13,7 @@ from reconciler.domain.layout import Layout
 from reconciler.domain.quarantine import Ages, aged, is_ours, left
 from reconciler.domain.units import size_text
 from reconciler.engine.machine import Machine
-from reconciler.engine.refusals import noted
+from reconciler.engine.refusals import best_effort
 from reconciler.host import durable
 from reconciler.host.clock import now
 from reconciler.host.own_path import is_plain
@@ -37,7 +37,7 @@ def age_quarantine(machine: Machine) -> None:
     if not names and not held.seconds:
         return
     ages = aged(held, names, time.time())
-    with noted("record.lost"):  # on a full disk: then nothing has aged, which is safe
+    with best_effort("record.lost"):  # on a full disk: then nothing has aged, which is safe
         for name in sorted(ages.seconds.keys() - held.seconds.keys()):
             _tell(machine, "quarantine.kept", name, _fate(machine.traits.quarantine_for))
         if ages != held:
@@ -50,7 +50,7 @@ def age_quarantine(machine: Machine) -> None:
 def free_quarantined(machine: Machine, name: str) -> None:
     """Its name goes first. Links in it are unlinked, never followed."""
     path = machine.layout.at("quarantine", name)
-    with noted("event.lost"):
+    with best_effort("event.lost"):
         _tell(machine, "quarantine.freed", name, "its time was over")
     durable.free(durable.unname(path, machine.layout.trash))
 

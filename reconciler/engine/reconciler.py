@@ -1,6 +1,6 @@
 """One root, kept at what git declares: passes that never wait, and the long work that goes on between them.
 
-    keeping = Keeping(machine, reporter, options, wake=loop.wake)
+    keeping = Reconciler(machine, reporter, options, wake=loop.wake)
     result = keeping.run_pass(parsed)     # as often as one likes; result.running is what goes on beside
     keeping.close()
 
@@ -20,20 +20,20 @@ from dataclasses import replace
 from functools import partial
 from types import TracebackType
 
-from reconciler.domain.changes import LONG, MAKES_ROOM, MAKES_WAY, RAILS, Change, Outcome, Plan
+from reconciler.domain.changes import LONG, MAKES_ROOM, MAKES_WAY, PRUNE_GUARDS, Change, Outcome, Plan
 from reconciler.domain.desired import Desired
 from reconciler.domain.errors import ReconcilerError
 from reconciler.engine import log
 from reconciler.engine.history_writer import remember_served
 from reconciler.engine.job import Job, work_key
 from reconciler.engine.job_progress import FOLDER
-from reconciler.engine.job_queue import LongWork
+from reconciler.engine.job_queue import JobQueue
 from reconciler.engine.machine import Machine, observe, recall
 from reconciler.engine.options import Options, PassResult
 from reconciler.engine.pass_context import PassContext
-from reconciler.engine.planning import Look, look
+from reconciler.engine.planning import Snapshot, take_snapshot
 from reconciler.engine.quarantine import age_quarantine, quarantine_folder
-from reconciler.engine.refusals import noted
+from reconciler.engine.refusals import best_effort
 from reconciler.engine.report import Reporter
 from reconciler.engine.scrub import take_doubts
 from reconciler.engine.status_writer import record_pass
@@ -46,7 +46,7 @@ from reconciler.planner.plan_fetch import plan_unused_sources
 from reconciler.planner.prune import plan_unreferenced
 
 
-class Keeping:
+class Reconciler:
     """The caller holds the lock. `wake` is called from other threads, whenever another pass would find something to
     take in. `asked`: a person waits for the result, so back-offs are ignored that they knew of, and children stay
     until `close`."""
@@ -68,7 +68,7 @@ class Keeping:
         if options.retry:
             machine.records.save_failures(())
         self._known = machine.records.failures() if asked else ()
-        self._long = LongWork(machine, reporter, options, wake)
+        self._long = JobQueue(machine, reporter, options, wake)
         self._workers = Workers(machine, options)
         self._parsed: Parsed | None = None
 
@@ -96,7 +96,7 @@ class Keeping:
             if cut_off and self._parsed is not None:
                 self._record_cut_off(cut_off, self._parsed)
 
-    def __enter__(self) -> Keeping:
+    def __enter__(self) -> Reconciler:
         return self
 
     def __exit__(
@@ -107,13 +107,13 @@ class Keeping:
     def _take_ended(self, outcomes: list[Outcome]) -> None:
         steps = Steps(self._reporter, outcomes)
         for job in self._long.take_ended():
-            steps.step(job.change, partial(self._long.settle, job), job.execution, spent=job.seconds)
+            steps.step(job.change, partial(self._long.settle, job), job.context, spent=job.seconds)
             self._long.clean(job)
 
     def _pass(self, parsed: Parsed, outcomes: list[Outcome]) -> PassResult:
         self._sweep()
         first = self._look(parsed)
-        with noted("record.lost"):  # a full disk must not keep a pass from freeing some of it
+        with best_effort("record.lost"):  # a full disk must not keep a pass from freeing some of it
             self._machine.records.save_attempted(first.resolution.desired.revision)
             remember_served(first, self._machine)
         try:
@@ -133,10 +133,10 @@ class Keeping:
         if not (self._asked and self._long.jobs):
             self._workers.close()
 
-    def _look(self, parsed: Parsed) -> Look:
+    def _look(self, parsed: Parsed) -> Snapshot:
         begun = [job.change for job in self._long.jobs if job.change.action != "measure"]
         running = frozenset(change.build_key for change in begun)
-        return look(
+        return take_snapshot(
             self._machine,
             parsed,
             confirm=self._confirm,
@@ -145,30 +145,32 @@ class Keeping:
             jobs=self._jobs,
         )
 
-    def _carry_out(self, first: Look, outcomes: list[Outcome]) -> None:
+    def _carry_out(self, first: Snapshot, outcomes: list[Outcome]) -> None:
         steps = Steps(self._reporter, outcomes)
-        execution = PassContext(machine=self._machine, workers=self._workers, resolution=first.resolution)
+        context = PassContext(machine=self._machine, workers=self._workers, resolution=first.resolution)
         for reason in (MAKES_WAY, MAKES_ROOM):  # what is freed may be what made way was served from
             for change in first.plan.changes:
                 if change.reason == reason:
-                    steps.run([change], execution)
+                    steps.run([change], context)
         stuck = {
             one.change.variant
             for one in outcomes
             if one.status == "failed" and one.change.reason == MAKES_WAY
         }
-        self._direct_long_work(first, execution, steps, stuck)
+        self._direct_long_work(first, context, steps, stuck)
         if not first.plan:
             return
         waiting, quick = _parted(first.plan)
-        with noted("start.refused"):  # only a head start: the step that needs the child says what is wrong
-            self._workers.expect([change for change in first.plan.changes if self._asked or change in quick])
+        with best_effort(
+            "start.refused"
+        ):  # only a head start: the step that needs the child says what is wrong
+            self._workers.prewarm([change for change in first.plan.changes if self._asked or change in quick])
         for change in _without_variant(first.plan, "repair"):
-            steps.run([change], execution)
+            steps.run([change], context)
         for group in by_variant(quick):
-            steps.run(group, execution)
+            steps.run(group, context)
         freed = _freed(first, quick) if waiting else _without_variant(first.plan, "prune")
-        steps.free(freed, execution, partial(self._unused, first.resolution.desired))
+        steps.free(freed, context, partial(self._unused, first.resolution.desired))
 
     def _unused(self, desired: Desired) -> set[str]:
         """What nothing uses as things are now, whatever was to be retired or pruned."""
@@ -176,7 +178,7 @@ class Keeping:
         artifacts = plan_unreferenced(desired, observed, recall(self._machine, observed), ())
         return {change.build_key for change in (*artifacts, *plan_unused_sources(desired, observed))}
 
-    def _direct_long_work(self, first: Look, execution: PassContext, steps: Steps, stuck: set[str]) -> None:
+    def _direct_long_work(self, first: Snapshot, context: PassContext, steps: Steps, stuck: set[str]) -> None:
         """Begin what the plan wants, then drop what it does not want: in this order a warm worker stays. `stuck` are
         variants whose predecessor would not make way."""
         wanted = [one for one in first.plan.changes if one.action in LONG and one.variant not in stuck]
@@ -184,13 +186,13 @@ class Keeping:
         unwanted = [job for job in self._long.jobs if job.key not in keys]
         dropped = [job for job in unwanted if _is_understood(job, first.resolution.desired)]
         staying = [job.change for job in self._long.jobs if job not in dropped]
-        self._long.begin(_beginning(wanted, staying), execution)
+        self._long.begin(_beginning(wanted, staying), context)
         if dropped:
             self._long.drop(dropped)
         for job in dropped:
-            steps.cancelled(job.change, job.execution, NOT_WANTED)
+            steps.cancelled(job.change, job.context, NOT_WANTED)
 
-    def _conclude(self, parsed: Parsed, first: Look, outcomes: list[Outcome]) -> PassResult:
+    def _conclude(self, parsed: Parsed, first: Snapshot, outcomes: list[Outcome]) -> PassResult:
         """The second look, and the records of what it sees."""
         if first.plan:
             self._clear()
@@ -207,7 +209,7 @@ class Keeping:
     def _record_cut_off(self, jobs: tuple[Job, ...], parsed: Parsed) -> None:
         outcomes: list[Outcome] = []
         for job in jobs:
-            Steps(self._reporter, outcomes).cancelled(job.change, job.execution, STOPPED)
+            Steps(self._reporter, outcomes).cancelled(job.change, job.context, STOPPED)
         last = self._look(parsed)
         record_pass(
             self._machine,
@@ -220,19 +222,19 @@ class Keeping:
     def _sweep(self) -> None:
         """Leftovers of a pass that died: nothing in staging or trash has a name that anybody else uses."""
         self._clear()
-        with noted("scrub.refused"):
+        with best_effort("scrub.refused"):
             take_doubts(self._machine)
-        with noted("quarantine.refused"):
+        with best_effort("quarantine.refused"):
             age_quarantine(self._machine)
         for sweep in (self._machine.store.sweep, self._machine.records.sweep, self._machine.shelf.sweep):
-            with noted("sweep.refused"):
+            with best_effort("sweep.refused"):
                 sweep()
 
     def _clear(self) -> None:
         keep = [FOLDER] if self._long.alive else []
         layout = self._machine.layout
         for folder in (layout.trash, layout.staging):
-            with noted("sweep.refused"):
+            with best_effort("sweep.refused"):
                 make_plain(layout.root, folder, quarantine_folder(layout))
                 durable.empty(folder, keep=(*keep, *self._workers.folders))
 
@@ -268,9 +270,9 @@ def _without_variant(plan: Plan, action: str) -> list[Change]:
     ]
 
 
-def _freed(first: Look, quick: list[Change]) -> list[Change]:
+def _freed(first: Snapshot, quick: list[Change]) -> list[Change]:
     """What can be freed though the plan as a whole is not carried out yet."""
-    if any(hold.reason in RAILS for hold in first.plan.held):
+    if any(hold.reason in PRUNE_GUARDS for hold in first.plan.held):
         return []
     return plan_unreferenced(first.resolution.desired, first.observed, first.recorded, quick)
 

@@ -17,7 +17,7 @@ class Refusals:
         self.said: list[HostRefused] = []
 
     @contextlib.contextmanager
-    def noted(self, event: str) -> Iterator[None]:
+    def best_effort(self, event: str) -> Iterator[None]:
         try:
             yield
         except (HostRefused, OSError) as error:
@@ -28,5 +28,5 @@ class Refusals:
             log.warning(event, code=known.code, message=str(known), hint=known.hint)
 
 
-def noted(event: str) -> contextlib.AbstractContextManager[None]:
-    return Refusals().noted(event)
+def best_effort(event: str) -> contextlib.AbstractContextManager[None]:
+    return Refusals().best_effort(event)

@@ -10,7 +10,7 @@ from typing import Protocol
 from reconciler.conversion.architectures import refusal
 from reconciler.conversion.prediction import predict_bytes, predict_peak_bytes
 from reconciler.conversion.toolchain import tools_for
-from reconciler.domain.desired import Desired, Wanted
+from reconciler.domain.desired import Desired, DesiredRelease
 from reconciler.domain.errors import Problem
 from reconciler.domain.hub import Fetch, HubSource
 from reconciler.domain.manifest import Model, Quantization, variant_name
@@ -108,7 +108,7 @@ def resolve_in(
 
 @dataclass(frozen=True, kw_only=True)
 class _Resolved:
-    wanted: tuple[Wanted, ...] = ()
+    wanted: tuple[DesiredRelease, ...] = ()
     problems: tuple[Problem, ...] = ()
     warnings: tuple[Problem, ...] = ()
     sources: dict[str, Source]
@@ -224,9 +224,9 @@ class _Resolver:
             self._judged[key] = recipe, unfit or None
         return self._judged[key]
 
-    def _wanted(self, model: Model, source: SourceModel, recipe: Recipe, template: str) -> Wanted:
+    def _wanted(self, model: Model, source: SourceModel, recipe: Recipe, template: str) -> DesiredRelease:
         costs_nothing = recipe.build_key in self._held or not source.known
-        return Wanted(
+        return DesiredRelease(
             release=_release(model, recipe, template),
             source_bytes=source.weight_bytes,
             predicted_bytes=0 if costs_nothing else predict_bytes(source, recipe),

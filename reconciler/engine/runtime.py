@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from reconciler.domain.measured import Known
+from reconciler.domain.measured import MeasurementSet
 
 _ENDING = ".dist-info"
 NOTHING: dict[str, str] = {}
@@ -18,12 +18,12 @@ class Runtime:
     """`known` is what was measured with the libraries that are here, `installed` their versions, `outdated` the
     releases that were measured with others, and with which."""
 
-    known: Known
+    known: MeasurementSet
     installed: dict[str, str]
     outdated: dict[str, dict[str, str]]
 
 
-def of_this_runtime(known: Known, assumed: Mapping[str, str] = NOTHING) -> Runtime:
+def of_this_runtime(known: MeasurementSet, assumed: Mapping[str, str] = NOTHING) -> Runtime:
     """Without the releases that answered through other libraries than those installed now. Numbers about artifacts
     stay: the conversion tools that made them are part of the build key. `assumed` versions count as installed."""
     loads = {digest: one.load.runtime for digest, one in known.releases.items() if one.load is not None}

@@ -17,8 +17,8 @@ from reconciler.engine.history_writer import remember_rejected
 from reconciler.engine.machine import Machine
 from reconciler.engine.options import PassResult
 from reconciler.engine.pass_context import PassContext
-from reconciler.engine.planning import Look
-from reconciler.engine.refusals import Refusals, noted
+from reconciler.engine.planning import Snapshot
+from reconciler.engine.refusals import Refusals, best_effort
 from reconciler.gates.judged import judged_of
 from reconciler.host.clock import now
 from reconciler.planner.conditions import Failure, judge, judge_kept, judge_source
@@ -26,7 +26,7 @@ from reconciler.planner.removals import removals_left
 from reconciler.planner.transitions import Conditions, transitions
 
 
-def record_outcome(execution: PassContext, outcome: Outcome) -> None:
+def record_outcome(context: PassContext, outcome: Outcome) -> None:
     """One event a step, and its duration for later estimates."""
     change = outcome.change
     event = {
@@ -34,7 +34,7 @@ def record_outcome(execution: PassContext, outcome: Outcome) -> None:
         "type": f"{change.action}.{outcome.status}",
         "variant": change.variant,
         "reason": change.reason,
-        "revision": execution.resolution.desired.revision,
+        "revision": context.resolution.desired.revision,
         "seconds": round(outcome.seconds, 3),
     }
     details = {
@@ -44,31 +44,31 @@ def record_outcome(execution: PassContext, outcome: Outcome) -> None:
         "code": outcome.code,
         "message": outcome.message,
     }
-    records = execution.machine.records
-    with noted("event.lost"):
+    records = context.machine.records
+    with best_effort("event.lost"):
         records.append_event(event | {k: v for k, v in details.items() if v})
-    with noted("record.lost"):
+    with best_effort("record.lost"):
         records.save_failures(remember(records.failures(), outcome, now()))
         if outcome.status == "failed" and outcome.permanent and change.action == "verify":
-            remember_rejected(outcome, execution)
+            remember_rejected(outcome, context)
         if outcome.status == "done" and change.action in ("convert", "measure", "verify", "register"):
-            _record_timing(execution, outcome)
+            _record_timing(context, outcome)
         if outcome.status == "done" and change.action == "fetch":
             records.save_timing("fetch", "", change.cost.download_bytes, outcome.seconds)
 
 
-def _record_timing(execution: PassContext, outcome: Outcome) -> None:
-    wanted = execution.wanted(outcome.change.variant)
-    execution.machine.records.save_timing(
+def _record_timing(context: PassContext, outcome: Outcome) -> None:
+    wanted = context.wanted(outcome.change.variant)
+    context.machine.records.save_timing(
         outcome.change.action, wanted.release.precision, wanted.source_bytes, outcome.seconds
     )
 
 
-def record_pass(machine: Machine, last: Look, result: PassResult) -> str:
+def record_pass(machine: Machine, last: Snapshot, result: PassResult) -> str:
     """What only the records can tell: conditions and revisions. Stamps last: they only save work. Returns what kept
     them from being written, or ""."""
     refusals = Refusals()
-    with refusals.noted("record.lost"):
+    with refusals.best_effort("record.lost"):
         machine.records.mend()
         _follow_serving(machine, last)
         _follow_protection(machine, last)
@@ -91,9 +91,9 @@ def record_pass(machine: Machine, last: Look, result: PassResult) -> str:
     return next((str(one) for one in refusals.said), "")
 
 
-def record_some(machine: Machine, last: Look, result: PassResult) -> None:
+def record_some(machine: Machine, last: Snapshot, result: PassResult) -> None:
     """After work on a few variants by hand: their conditions. What is known of all others stays as it is."""
-    with noted("record.lost"):
+    with best_effort("record.lost"):
         before = machine.records.conditions()
         judged = {**before, **_judged(before, last, result)}
         _tell_news(machine, before, judged, last.resolution.desired.revision)
@@ -109,7 +109,7 @@ def _tell_news(machine: Machine, before: Conditions, judged: Conditions, revisio
         machine.records.append_event(event | {name: said for name, said in details.items() if said})
 
 
-def _judged(before: Conditions, last: Look, result: PassResult) -> dict[str, Mapping[str, Condition]]:
+def _judged(before: Conditions, last: Snapshot, result: PassResult) -> dict[str, Mapping[str, Condition]]:
     """The conditions of what is declared, and of what is served though it is not."""
     judged = judge(
         last.resolution.desired,
@@ -128,7 +128,7 @@ def _judged(before: Conditions, last: Look, result: PassResult) -> dict[str, Map
     return {**served, **judge_kept(result.remaining, last.observed, before, now()), **judged}
 
 
-def _failures(last: Look, result: PassResult) -> dict[str, Failure]:
+def _failures(last: Snapshot, result: PassResult) -> dict[str, Failure]:
     """By variant: what failed in this pass, or what failed before and is held back for it."""
     held = {hold.variant for hold in result.remaining.held if hold.reason in BY_FAILURE}
     found = {
@@ -144,7 +144,7 @@ def _failures(last: Look, result: PassResult) -> dict[str, Failure]:
     }
 
 
-def _forget_undeclared(machine: Machine, last: Look) -> None:
+def _forget_undeclared(machine: Machine, last: Snapshot) -> None:
     """What nothing declares any more is forgotten, and what has come true; not while nobody can tell."""
     held, desired = machine.records.failures(), last.resolution.desired
     if not held:
@@ -157,7 +157,7 @@ def _forget_undeclared(machine: Machine, last: Look) -> None:
     machine.records.save_failures(left)
 
 
-def _done(last: Look) -> set[str]:
+def _done(last: Snapshot) -> set[str]:
     """What serves as git wants it, and was measured, with nothing left to do and nothing held back."""
     busy = {one.variant for one in last.plan.changes} | {one.variant for one in last.plan.held}
     wanted = [one for one in last.resolution.desired.wanted if one.variant not in busy]
@@ -165,7 +165,7 @@ def _done(last: Look) -> set[str]:
     return {key for one in served for key in (one.release.digest, one.measure_key)}
 
 
-def _follow_serving(machine: Machine, last: Look) -> None:
+def _follow_serving(machine: Machine, last: Snapshot) -> None:
     """The record of a release follows its registration, so a pass may have died in between."""
     for wanted in last.resolution.desired.wanted:
         folder = last.observed.folder_behind(last.observed.serving(wanted.variant))
@@ -174,7 +174,7 @@ def _follow_serving(machine: Machine, last: Look) -> None:
             machine.records.follow(RecordedRelease.from_marker(marker, registered=now()))
 
 
-def _follow_protection(machine: Machine, last: Look) -> None:
+def _follow_protection(machine: Machine, last: Snapshot) -> None:
     """`prune: disabled` counts as the manifest said last, also when nothing else changed with it; and it is written
     beside the model too, so that it outlives the records."""
     for wanted in last.resolution.desired.wanted:
@@ -188,7 +188,7 @@ def _follow_protection(machine: Machine, last: Look) -> None:
                 rewrite_marker(folder.path, said, machine.stamps, machine.layout.staging)
 
 
-def _trust_no_future(machine: Machine, last: Look) -> None:
+def _trust_no_future(machine: Machine, last: Snapshot) -> None:
     """A clock that was set back: what was superseded in its future is superseded now."""
     moment = now()
     for variant, held in last.recorded.history.items():

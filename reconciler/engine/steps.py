@@ -35,19 +35,19 @@ class Steps:
         self._reporter = reporter
         self._outcomes = outcomes
 
-    def run(self, group: Sequence[Change], execution: PassContext) -> None:
+    def run(self, group: Sequence[Change], context: PassContext) -> None:
         """One variant's changes, in their order."""
         broken: Outcome | None = None
         for change in group:
             if broken is not None:
-                self._skip(change, execution, because=broken)
+                self._skip(change, context, because=broken)
                 continue
             self._reporter.started(change)
-            outcome = self.step(change, partial(carry_out, change, execution), execution)
+            outcome = self.step(change, partial(carry_out, change, context), context)
             broken = outcome if outcome.status == "failed" else None
 
     def free(
-        self, changes: Sequence[Change], execution: PassContext, unused: Callable[[], Container[str]]
+        self, changes: Sequence[Change], context: PassContext, unused: Callable[[], Container[str]]
     ) -> None:
         """What nothing uses once all has gone well. After a failure something still may, so `unused` looks again and
         says of what that is not so: a full disk wants the rest of it."""
@@ -55,12 +55,12 @@ class Steps:
         left = unused() if failure is not None and changes else ()
         for change in changes:
             if failure is not None and change.build_key not in left:
-                self._skip(change, execution, because=failure)
+                self._skip(change, context, because=failure)
             else:
-                self.run([change], execution)
+                self.run([change], context)
 
     def step(
-        self, change: Change, act: Callable[[], None], execution: PassContext, *, spent: float = 0.0
+        self, change: Change, act: Callable[[], None], context: PassContext, *, spent: float = 0.0
     ) -> Outcome:
         started = time.monotonic()
         told = Outcome(change=change, status="done")
@@ -70,19 +70,19 @@ class Steps:
             told = _cancelled(change, NOT_WANTED)
         except Exception as error:  # noqa: BLE001 - one bad object harms only itself
             told = _judged(change, error)
-        return self._tell(told, execution, spent + time.monotonic() - started)
+        return self._tell(told, context, spent + time.monotonic() - started)
 
-    def cancelled(self, change: Change, execution: PassContext, because: str) -> None:
-        self._tell(_cancelled(change, because), execution)
+    def cancelled(self, change: Change, context: PassContext, because: str) -> None:
+        self._tell(_cancelled(change, because), context)
 
-    def _skip(self, change: Change, execution: PassContext, *, because: Outcome) -> None:
+    def _skip(self, change: Change, context: PassContext, *, because: Outcome) -> None:
         message = f"{because.change.action} failed: {because.message}"
-        self._tell(Outcome(change=change, status="skipped", code=because.code, message=message), execution)
+        self._tell(Outcome(change=change, status="skipped", code=because.code, message=message), context)
 
-    def _tell(self, outcome: Outcome, execution: PassContext, seconds: float = 0.0) -> Outcome:
+    def _tell(self, outcome: Outcome, context: PassContext, seconds: float = 0.0) -> Outcome:
         outcome = replace(outcome, seconds=seconds)
         self._outcomes.append(outcome)
-        record_outcome(execution, outcome)
+        record_outcome(context, outcome)
         self._reporter.finished(outcome)
         return outcome
 

@@ -32,7 +32,7 @@ class Workers:
         serving = ("foundry",) if self._foundry is not None else ()
         return (*serving, "rehearsal", CATALOG) if self._rehearsal is not None else serving
 
-    def expect(self, changes: Iterable[Change]) -> None:
+    def prewarm(self, changes: Iterable[Change]) -> None:
         """Begin the slow imports that these changes will need while cheaper work goes on."""
         actions = {change.action for change in changes if change.variant}
         if "verify" in actions:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from reconciler.domain.desired import Desired, Wanted
-from reconciler.domain.measured import Known
+from reconciler.domain.desired import Desired, DesiredRelease
+from reconciler.domain.measured import MeasurementSet
 from reconciler.domain.observed import Observed, Registration, ServedFolder
 from reconciler.domain.recorded import Recorded, RecordedRelease, Timing
 from reconciler.domain.release import ALWAYS_COPIED, Artifact, Marker
@@ -34,7 +34,7 @@ def observed_of(desired: Desired) -> Observed:
 
 def recorded_of(desired: Desired, timings: Iterable[Timing] = ()) -> Recorded:
     return Recorded(
-        measured=Known(told=False),
+        measured=MeasurementSet(told=False),
         releases={
             one.variant: RecordedRelease.from_marker(_marker(one), registered="") for one in desired.wanted
         },
@@ -54,16 +54,16 @@ def folder_bytes(observed: Observed, variant: str) -> int:
     return sum(file.size for marker in markers for file in marker.files)
 
 
-def _artifact(one: Wanted) -> Artifact:
+def _artifact(one: DesiredRelease) -> Artifact:
     key = one.release.recipe.build_key
     return Artifact(digest="", build_key=key, files=(_bytes_of(one),))
 
 
-def _bytes_of(one: Wanted) -> StoredFile:
+def _bytes_of(one: DesiredRelease) -> StoredFile:
     return StoredFile(path="model.onnx", digest="", size=one.predicted_bytes)
 
 
-def _marker(one: Wanted) -> Marker:
+def _marker(one: DesiredRelease) -> Marker:
     release = one.release
     return Marker(
         owner=_OWNER,
@@ -85,7 +85,7 @@ def _marker(one: Wanted) -> Marker:
     )
 
 
-def _copied(one: Wanted) -> int:
+def _copied(one: DesiredRelease) -> int:
     """As planner.plan_variant reckons: large files are shared with the store."""
     return one.predicted_bytes if one.predicted_bytes < ALWAYS_COPIED else 0
 

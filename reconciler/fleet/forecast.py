@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Any
 
 from reconciler.domain.changes import Plan
-from reconciler.domain.desired import Desired, Wanted
+from reconciler.domain.desired import Desired, DesiredRelease
 from reconciler.domain.manifest import Model
 from reconciler.domain.recorded import Recorded
 from reconciler.domain.verdict import Verdict
@@ -127,7 +127,7 @@ def _unmoved(base: Side, head: Side) -> frozenset[str]:
     )
 
 
-def _as_recorded(wanted: Wanted, recorded: Recorded) -> Wanted:
+def _as_recorded(wanted: DesiredRelease, recorded: Recorded) -> DesiredRelease:
     for one in recorded.releases.values():
         if one.model == wanted.release.model:
             kept: dict[str, Any] = {
@@ -151,7 +151,7 @@ def _failures(inventory: Inventory, plan: Plan, desired: Desired, head: Side) ->
             yield from _unfit(inventory, wanted, model)
 
 
-def _unfit(inventory: Inventory, wanted: Wanted, model: Model) -> Iterator[Failure]:
+def _unfit(inventory: Inventory, wanted: DesiredRelease, model: Model) -> Iterator[Failure]:
     facts = inventory.facts
     provider = model.target.execution_provider
     if provider not in facts.execution_providers:

@@ -7,7 +7,7 @@ import math
 from collections.abc import Container, Iterable
 from dataclasses import replace
 
-from reconciler.domain.measured import Fidelity, Known, Measured
+from reconciler.domain.measured import Fidelity, Measured, MeasurementSet
 from reconciler.domain.value import as_dict
 from reconciler.gates.judged import Judged
 
@@ -15,13 +15,13 @@ NEWEST = 3  # releases of one artifact, the newest
 MOST = 1000
 
 
-def export_fidelity(known: Known, build_keys: Container[str]) -> tuple[Fidelity, ...]:
+def export_fidelity(known: MeasurementSet, build_keys: Container[str]) -> tuple[Fidelity, ...]:
     """Of the artifacts that matter now."""
     return tuple(one for key, one in known.fidelity.items() if key in build_keys and _is_finite(one))
 
 
 def export_measurements(
-    known: Known, build_keys: Container[str], judged: Iterable[Judged]
+    known: MeasurementSet, build_keys: Container[str], judged: Iterable[Judged]
 ) -> tuple[Measured, ...]:
     right = {(one.release, one.prompts): number for one in judged if (number := _right(one)) is not None}
     kept: list[Measured] = []
@@ -33,9 +33,9 @@ def export_measurements(
     return tuple(reversed(kept))
 
 
-def known_of(fidelity: Iterable[Fidelity], measured: Iterable[Measured] | None) -> Known:
+def known_of(fidelity: Iterable[Fidelity], measured: Iterable[Measured] | None) -> MeasurementSet:
     """`measured` is None in the reports of earlier versions: then nobody knows."""
-    return Known(
+    return MeasurementSet(
         fidelity={one.build_key: one for one in fidelity},
         releases={one.release: one for one in measured or ()},
         told=measured is not None,

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from reconciler.domain.changes import Plan
-from reconciler.domain.desired import Desired, Wanted
+from reconciler.domain.desired import Desired, DesiredRelease
 from reconciler.domain.verdict import Verdict
 
 
@@ -29,7 +29,7 @@ def judged_of(desired: Desired, plan: Plan, before: Mapping[str, Judged]) -> dic
     return kept | {one.variant: _judged(one, plan.verdicts[one.variant]) for one in wanted}
 
 
-def _judged(wanted: Wanted, verdicts: tuple[Verdict, ...]) -> Judged:
+def _judged(wanted: DesiredRelease, verdicts: tuple[Verdict, ...]) -> Judged:
     """Without the words of answers: whoever wants them has `plan`."""
     declared = wanted.instead.release if wanted.instead is not None else wanted.release
     prompts = wanted.gates.prompts.key if wanted.gates.prompts is not None else ""

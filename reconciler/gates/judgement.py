@@ -90,7 +90,7 @@ def needed(gates: Gates, fidelity: Fidelity | None, measured: Measured | None) -
     )
 
 
-def owed(gates: Gates, fidelity: Fidelity | None, measured: Measured | None) -> Needed:
+def missing_measurements(gates: Gates, fidelity: Fidelity | None, measured: Measured | None) -> Needed:
     """What a release that serves already has to be measured for: gates that somebody wrote down. The usual ones it has
     passed before it was served; nobody takes them again because records were lost."""
     rest = needed(gates, fidelity, measured)

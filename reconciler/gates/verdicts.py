@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from reconciler.domain.desired import Wanted
+from reconciler.domain.desired import DesiredRelease
 from reconciler.domain.measured import Fidelity, Measured
 from reconciler.domain.recorded import Recorded
 from reconciler.domain.verdict import Verdict
 from reconciler.gates.judgement import judge
 
 
-def verdicts_of(wanted: Wanted, recorded: Recorded) -> tuple[Verdict, ...]:
+def verdicts_of(wanted: DesiredRelease, recorded: Recorded) -> tuple[Verdict, ...]:
     """What the gates of today say about the release by the numbers of then; nothing where none were taken."""
     fidelity, measured = known_numbers(wanted, recorded)
     if fidelity is None and measured is None:
@@ -23,6 +23,6 @@ def verdicts_of(wanted: Wanted, recorded: Recorded) -> tuple[Verdict, ...]:
     return verdicts
 
 
-def known_numbers(wanted: Wanted, recorded: Recorded) -> tuple[Fidelity | None, Measured | None]:
+def known_numbers(wanted: DesiredRelease, recorded: Recorded) -> tuple[Fidelity | None, Measured | None]:
     release, known = wanted.release, recorded.measured
     return known.fidelity.get(release.recipe.build_key), known.releases.get(release.digest)

@@ -22,7 +22,7 @@ from functools import cache
 from reconciler.domain.errors import ReconcilerError
 from reconciler.host import landlock
 
-WISHES = ("auto", "require", "off")
+USER_HOLDS = ("auto", "require", "off")
 BUBBLEWRAP, LANDLOCK_NETNS, LANDLOCK, LIMITS = "bubblewrap", "landlock+netns", "landlock", "limits"
 CLOSED = (BUBBLEWRAP, LANDLOCK_NETNS)  # nothing in but what is given, nothing out but the result
 CAGES = (BUBBLEWRAP, LANDLOCK_NETNS, LANDLOCK, LIMITS)

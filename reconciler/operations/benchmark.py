@@ -19,12 +19,12 @@ from reconciler.backends.foundry.foundry import Foundry
 from reconciler.backends.foundry.genai_config import context_length
 from reconciler.conversion.client.converter import Converter
 from reconciler.domain.bars import PerformanceGate
-from reconciler.domain.desired import Wanted
+from reconciler.domain.desired import DesiredRelease
 from reconciler.domain.errors import LockHeld, PermanentError, ReconcilerError
 from reconciler.domain.measured import Fidelity, Measured
 from reconciler.domain.verdict import Verdict
 from reconciler.engine.machine import Machine, locked_machine, machine_name
-from reconciler.engine.planning import Look
+from reconciler.engine.planning import Snapshot
 from reconciler.engine.resolve import Source
 from reconciler.engine.runtime import of_this_runtime
 from reconciler.gates.benchmark import Benched, Run, filled, golden_answers, together
@@ -55,12 +55,12 @@ class Options:
 class Candidate:
     """A declared variant whose artifact is here. `folder` is where its wanted release is served; "" where it is not."""
 
-    wanted: Wanted
+    wanted: DesiredRelease
     size_bytes: int
     folder: str
 
 
-def candidates(look: Look, names: Sequence[str]) -> tuple[Candidate, ...]:
+def candidates(look: Snapshot, names: Sequence[str]) -> tuple[Candidate, ...]:
     """In the order of the manifests. Names are of models or variants; none stands for all that can be measured."""
     found = [one for wanted in look.resolution.desired.wanted if (one := _candidate(wanted, look))]
     if not names and not found:
@@ -73,7 +73,7 @@ def candidates(look: Look, names: Sequence[str]) -> tuple[Candidate, ...]:
     )
 
 
-def _require_measurable(name: str, found: Iterable[Candidate], look: Look) -> None:
+def _require_measurable(name: str, found: Iterable[Candidate], look: Snapshot) -> None:
     if any(name in (one.wanted.variant, one.wanted.release.model) for one in found):
         return
     wanted = look.resolution.desired.wanted
@@ -88,7 +88,7 @@ def _require_measurable(name: str, found: Iterable[Candidate], look: Look) -> No
     raise PermanentError(f"no manifest declares {name}", hint=f"declared: {known}", code="NotDeclared")
 
 
-def _candidate(wanted: Wanted, look: Look) -> Candidate | None:
+def _candidate(wanted: DesiredRelease, look: Snapshot) -> Candidate | None:
     artifact = look.observed.artifacts.get(wanted.release.recipe.build_key)
     if artifact is None:
         return None
@@ -129,7 +129,7 @@ def _tidy(scratch: str, machine: Machine) -> None:
 class Bench:
     """`results` grows with each run, also when it is interrupted."""
 
-    def __init__(self, look: Look, options: Options, told: Told) -> None:
+    def __init__(self, look: Snapshot, options: Options, told: Told) -> None:
         self._look = look
         self._options = options
         self._told = told
@@ -153,7 +153,9 @@ class Bench:
 class _One:
     """One variant: its runs, and what they become."""
 
-    def __init__(self, machine: Machine, one: Candidate, look: Look, scratch: str, *, record: bool) -> None:
+    def __init__(
+        self, machine: Machine, one: Candidate, look: Snapshot, scratch: str, *, record: bool
+    ) -> None:
         self._machine, self._one, self._look = machine, one, look
         self._scratch = scratch
         self._record = record

@@ -15,14 +15,14 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from reconciler.domain.changes import RAILS, Change, Outcome
+from reconciler.domain.changes import PRUNE_GUARDS, Change, Outcome
 from reconciler.domain.errors import HostRefused
 from reconciler.domain.units import size_text
 from reconciler.engine.machine import Machine
 from reconciler.engine.pass_context import PassContext
-from reconciler.engine.planning import Look
+from reconciler.engine.planning import Snapshot
 from reconciler.engine.quarantine import free_quarantined, quarantined
-from reconciler.engine.refusals import noted
+from reconciler.engine.refusals import best_effort
 from reconciler.engine.report import Silent
 from reconciler.engine.steps import Steps
 from reconciler.engine.workers import Workers
@@ -66,7 +66,7 @@ class Wish:
     confirm: bool = False
 
 
-def find(machine: Machine, seen: Look, wish: Wish) -> list[Thing]:
+def find(machine: Machine, seen: Snapshot, wish: Wish) -> list[Thing]:
     """Everything that could go and everything that is kept, with the bytes that each gives back. Reads only."""
     found = list(_Find(machine, seen, wish).things())
     going = [thing for thing in found if thing.item.status != KEPT]
@@ -80,7 +80,7 @@ def _sized(thing: Thing, size: int) -> Thing:
 
 
 class _Find:
-    def __init__(self, machine: Machine, seen: Look, wish: Wish) -> None:
+    def __init__(self, machine: Machine, seen: Snapshot, wish: Wish) -> None:
         self._machine = machine
         self._seen = seen
         self._wish = wish
@@ -129,7 +129,7 @@ class _Find:
             yield _kept("source", digest, why, shelf.places(digest))
 
     def _doubt(self) -> str:
-        rail = next((hold for hold in self._seen.plan.held if hold.reason in RAILS), None)
+        rail = next((hold for hold in self._seen.plan.held if hold.reason in PRUNE_GUARDS), None)
         if rail is not None:
             return f"{rail.variant} waits for a confirmation ({rail.reason}): until then all may be wanted"
         desired = self._seen.resolution.desired
@@ -240,9 +240,9 @@ class _Find:
         return os.path.relpath(path, self._machine.layout.root).replace(os.sep, "/")
 
 
-def free(machine: Machine, seen: Look, things: list[Thing], tell: Callable[[Item], None]) -> list[Item]:
+def free(machine: Machine, seen: Snapshot, things: list[Thing], tell: Callable[[Item], None]) -> list[Item]:
     """Each by itself: what cannot go keeps nothing else. The caller holds the lock."""
-    execution = PassContext(machine=machine, workers=Workers(machine), resolution=seen.resolution)
+    context = PassContext(machine=machine, workers=Workers(machine), resolution=seen.resolution)
     done = []
     sources = machine.layout.at("sources")
     beside = any(
@@ -250,7 +250,7 @@ def free(machine: Machine, seen: Look, things: list[Thing], tell: Callable[[Item
     )
     with alone(sources) if beside else contextlib.nullcontext():  # a `plan --repo` may be reading there
         for thing in things:
-            item = thing.item if thing.item.status == KEPT else _freed(thing, execution)
+            item = thing.item if thing.item.status == KEPT else _freed(thing, context)
             done.append(item)
             if item.status != KEPT:
                 tell(item)
@@ -263,21 +263,21 @@ def _remember(machine: Machine, done: list[Item]) -> None:
     freed = [item for item in done if item.status == FREED]
     if freed:
         message = f"{len(freed)} thing(s), {size_text(sum(item.bytes for item in freed))}"
-        with noted("event.lost"):
+        with best_effort("event.lost"):
             machine.records.append_event({"time": now(), "type": "gc.freed", "message": message})
 
 
-def _freed(thing: Thing, execution: PassContext) -> Item:
+def _freed(thing: Thing, context: PassContext) -> Item:
     """What the plan knows goes as a pass lets it go."""
     if thing.change is not None:
         outcomes: list[Outcome] = []
-        Steps(Silent(), outcomes).run([thing.change], execution)
+        Steps(Silent(), outcomes).run([thing.change], context)
         (outcome,) = outcomes
         if outcome.status == "done":
             return replace(thing.item, status=FREED)
         return replace(thing.item, status=FAILED, why=outcome.message)
     try:
-        _free(execution.machine, thing)
+        _free(context.machine, thing)
     except (OSError, HostRefused) as error:
         return replace(thing.item, status=FAILED, why=getattr(error, "strerror", None) or str(error))
     return replace(thing.item, status=FREED)

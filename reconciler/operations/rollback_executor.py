@@ -7,14 +7,14 @@ import contextlib
 import time
 
 from reconciler.domain.changes import Change, Outcome, Plan
-from reconciler.domain.desired import Desired, Wanted
+from reconciler.domain.desired import Desired, DesiredRelease
 from reconciler.domain.errors import LockHeld, PermanentError, ReconcilerError
-from reconciler.domain.history import Past, Rollback
+from reconciler.domain.history import HistoryEntry, Rollback
 from reconciler.domain.observed import Observed
 from reconciler.engine.machine import Machine, locked_machine, observe, recall
 from reconciler.engine.options import PassResult
 from reconciler.engine.pass_context import PassContext
-from reconciler.engine.planning import Look
+from reconciler.engine.planning import Snapshot
 from reconciler.engine.report import Reporter
 from reconciler.engine.resolve import Resolution
 from reconciler.engine.status_writer import record_some
@@ -106,13 +106,13 @@ def _carry_out(
     outcomes: list[Outcome] = []
     workers = Workers(machine)
     try:
-        workers.expect(changes)
-        execution = PassContext(
+        workers.prewarm(changes)
+        context = PassContext(
             machine=machine,
             workers=workers,
             resolution=Resolution(desired=desired, problems=(), warnings=(), sources={}),
         )
-        Steps(reporter, outcomes).run(changes, execution)
+        Steps(reporter, outcomes).run(changes, context)
     finally:
         workers.close()
         machine.stamps.save()
@@ -137,7 +137,7 @@ def _judge(machine: Machine, declared: Desired, outcomes: tuple[Outcome, ...] = 
     desired = effective(declared, observed, recorded)
     resolution = Resolution(desired=desired, problems=(), warnings=(), sources={})
     plan = make_plan(desired, observed, recorded, now=now())
-    last = Look(resolution=resolution, observed=observed, recorded=recorded, plan=plan)
+    last = Snapshot(resolution=resolution, observed=observed, recorded=recorded, plan=plan)
     result = PassResult(plan=plan, remaining=plan, outcomes=outcomes, resolution=resolution)
     record_some(machine, last, result)
 
@@ -152,10 +152,10 @@ def _as_served(machine: Machine, observed: Observed, variant: str) -> Desired:
     return _declaring(machine, past[-1])
 
 
-def _declaring(machine: Machine, past: Past) -> Desired:
+def _declaring(machine: Machine, past: HistoryEntry) -> Desired:
     recorded = machine.records.load()
     release = recorded.releases.get(past.release.variant)
-    wanted = Wanted(
+    wanted = DesiredRelease(
         release=past.release,
         source_bytes=0,
         predicted_bytes=0,

@@ -8,7 +8,7 @@ brake. Whoever holds the root's lock then carries it out: a daemon, woken by the
 from __future__ import annotations
 
 from reconciler.domain.errors import PermanentError
-from reconciler.domain.history import Past, Rollback, good_ones
+from reconciler.domain.history import HistoryEntry, Rollback, good_ones
 from reconciler.domain.observed import Observed
 from reconciler.domain.recorded import Recorded
 from reconciler.engine.machine import Machine, machine_to_suspend, observe, recall
@@ -87,7 +87,7 @@ def _refuse_suspended(recorded: Recorded, variant: str) -> None:
 
 def _target(
     machine: Machine, observed: Observed, variant: str, number: int, refused: tuple[str, ...]
-) -> Past:
+) -> HistoryEntry:
     history = machine.records.history(variant)
     found = [one for one in history if one.number == number] if number else list(good_ones(history, refused))
     if not found:

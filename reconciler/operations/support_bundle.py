@@ -19,7 +19,7 @@ from importlib.metadata import PackageNotFoundError, version
 from reconciler import __version__
 from reconciler.conversion.toolchain import ADAPTER_TOOLS, SERVING_TOOLS, TOOLS
 from reconciler.engine.machine import Machine, disk_free, observe, recall
-from reconciler.engine.planning import look
+from reconciler.engine.planning import take_snapshot
 from reconciler.host import durable
 from reconciler.host.facts import read_facts
 from reconciler.host.usage import bytes_below, disk_total
@@ -87,7 +87,7 @@ def _status(machine: Machine) -> object:
 
 
 def _plan(machine: Machine, parse: Callable[[], Parsed]) -> object:
-    found = look(machine, parse())
+    found = take_snapshot(machine, parse())
     return plan_view(found.plan, found.resolution.problems, found.resolution.warnings)
 
 

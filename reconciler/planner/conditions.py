@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from reconciler.domain.changes import LONG, RAILS, Held, Plan
-from reconciler.domain.desired import Desired, Wanted
+from reconciler.domain.changes import LONG, PRUNE_GUARDS, Held, Plan
+from reconciler.domain.desired import Desired, DesiredRelease
 from reconciler.domain.errors import Problem
 from reconciler.domain.observed import Observed, Registration, ServedFolder
 from reconciler.domain.recorded import Condition
@@ -95,7 +95,7 @@ def judge_kept(
     remaining: Plan, observed: Observed, before: Mapping[str, Mapping[str, Condition]], now: str
 ) -> dict[str, dict[str, Condition]]:
     """What nothing declares any more, and a rail keeps until somebody confirms: it serves, and a person is needed."""
-    kept = {hold.variant: hold for hold in remaining.held if hold.reason in RAILS}
+    kept = {hold.variant: hold for hold in remaining.held if hold.reason in PRUNE_GUARDS}
     serving = {variant: observed.serving(variant) for variant in kept}
     return {
         variant: {
@@ -134,7 +134,7 @@ def _said(kind: str, wrong: Sequence[Problem]) -> Condition:
 
 
 def _conditions(
-    wanted: Wanted,
+    wanted: DesiredRelease,
     observed: Observed,
     failure: Failure | None,
     held: Held | None,
@@ -179,7 +179,7 @@ def _reconciling(left: str, held: Held | None, suspended: _Suspended) -> Conditi
     return _say("Reconciling", False, "Settled")
 
 
-def _suspended(wanted: Wanted, suspensions: Sequence[Suspension], now: str) -> _Suspended:
+def _suspended(wanted: DesiredRelease, suspensions: Sequence[Suspension], now: str) -> _Suspended:
     one = suspension_of(suspensions, variant=wanted.variant, model=wanted.release.model)
     return _Suspended(said=str(one or ""), too_long=one is not None and lasts_too_long(one, now))
 
@@ -223,7 +223,7 @@ def _not_yet(current: bool, left: str, registration: Registration | None) -> Con
     return _say("Ready", False, reason, f"{message}; {registration.id} still serves")
 
 
-def _built(wanted: Wanted, observed: Observed) -> Condition:
+def _built(wanted: DesiredRelease, observed: Observed) -> Condition:
     held = wanted.release.recipe.build_key in observed.artifacts
     return _say("Built", held, "ArtifactHeld" if held else "ArtifactMissing")
 

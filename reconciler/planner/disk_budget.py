@@ -6,7 +6,7 @@ from reconciler.domain.observed import Observed
 from reconciler.domain.units import size_text
 
 
-def room(observed: Observed) -> tuple[int, str]:
+def disk_budget(observed: Observed) -> tuple[int, str]:
     """Bytes, never below zero, and the words for the limit that decides."""
     limits, free = observed.limits, observed.disk_free
     left, words = free, f"{size_text(free)} are free"
@@ -23,9 +23,9 @@ def room(observed: Observed) -> tuple[int, str]:
     return left, words
 
 
-def lacking(need: int, observed: Observed, *, before: int = 0) -> str:
+def shortfall(need: int, observed: Observed, *, before: int = 0) -> str:
     """Why `need` bytes are too many, "" where they fit. `before` are those that earlier work of the plan takes."""
-    left, words = room(observed)
+    left, words = disk_budget(observed)
     if need + before <= left:
         return ""
     taken = f" after {size_text(before)} of this plan's" if before else ""

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Container
 from dataclasses import replace
 
-from reconciler.domain.changes import MAKES_ROOM, RAILS, Change, Plan
-from reconciler.domain.desired import Desired, Wanted
+from reconciler.domain.changes import MAKES_ROOM, PRUNE_GUARDS, Change, Plan
+from reconciler.domain.desired import Desired, DesiredRelease
 from reconciler.domain.observed import Observed
 from reconciler.domain.recorded import Recorded
 from reconciler.gates.verdicts import verdicts_of
@@ -66,7 +66,7 @@ def make_plan(
     )
     going = {change.build_key for change in ordered if change.reason == MAKES_ROOM}
     unused: list[Change] = []
-    if not any(hold.reason in RAILS for hold in prunes_held):
+    if not any(hold.reason in PRUNE_GUARDS for hold in prunes_held):
         freeable = plan_unreferenced(desired, observed, recorded, ordered)
         unused = [one for one in freeable if one.build_key not in going]
         unused += plan_unused_sources(desired, observed)
@@ -85,7 +85,7 @@ def make_plan(
     )
 
 
-def _declared(wanted: Wanted) -> Wanted:
+def _declared(wanted: DesiredRelease) -> DesiredRelease:
     """What git asks for, also where another release is served instead."""
     return wanted if wanted.instead is None else replace(wanted, release=wanted.instead.release)
 

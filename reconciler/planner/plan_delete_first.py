@@ -11,10 +11,10 @@ from collections.abc import Container
 from dataclasses import replace
 
 from reconciler.domain.changes import MAKES_ROOM, MAKES_WAY, Change, Cost
-from reconciler.domain.desired import Desired, Wanted
+from reconciler.domain.desired import Desired, DesiredRelease
 from reconciler.domain.observed import Observed, ServedFolder
 from reconciler.domain.recorded import Recorded
-from reconciler.planner.disk_budget import room
+from reconciler.planner.disk_budget import disk_budget
 from reconciler.planner.plan_disk import copied, with_more
 from reconciler.planner.plan_variant import VariantPlan, plan_variant
 from reconciler.planner.prune import free_artifact, plan_room, used_keys, why_artifacts_stay
@@ -23,7 +23,7 @@ from reconciler.planner.removals import without_failed_removals
 
 def make_way(
     plans: list[VariantPlan],
-    wanted: list[Wanted],
+    wanted: list[DesiredRelease],
     desired: Desired,
     observed: Observed,
     recorded: Recorded,
@@ -45,7 +45,7 @@ def make_way(
 
 def _make_way(
     short: VariantPlan,
-    wanted: Wanted,
+    wanted: DesiredRelease,
     desired: Desired,
     observed: Observed,
     recorded: Recorded,
@@ -101,7 +101,7 @@ def _room_in(
     """First what served, then what else is kept only to go back to."""
     made: list[Change] = []
     for key in sorted({*served_from} & bare.artifacts.keys() - used_keys(desired, bare, set())):
-        if room(bare)[0] < need:
+        if disk_budget(bare)[0] < need:
             made.append(free_artifact(bare, key, MAKES_ROOM))
             bare = with_more(bare, bare.artifacts[key].size)
     gone = {change.build_key for change in made}
@@ -109,7 +109,7 @@ def _room_in(
     return [*made, *plan_room(desired, rest, recorded, need)]
 
 
-def _why_it_stays(wanted: Wanted, observed: Observed) -> str:
+def _why_it_stays(wanted: DesiredRelease, observed: Observed) -> str:
     if wanted.protected:
         return "what serves may not go first: its manifest says prune: disabled"
     if wanted.retain_for:
@@ -121,7 +121,7 @@ def _why_it_stays(wanted: Wanted, observed: Observed) -> str:
     )
 
 
-def _prune(wanted: Wanted, mine: tuple[ServedFolder, ...], observed: Observed) -> Change:
+def _prune(wanted: DesiredRelease, mine: tuple[ServedFolder, ...], observed: Observed) -> Change:
     numbers = tuple(sorted(folder.number for folder in mine))
     return Change(
         action="prune",

@@ -12,7 +12,7 @@ from dataclasses import replace
 from reconciler.domain.changes import LONG, Change, Held
 from reconciler.domain.observed import Observed, ServedFolder
 from reconciler.domain.release import ALWAYS_COPIED
-from reconciler.planner.disk_budget import lacking
+from reconciler.planner.disk_budget import shortfall
 from reconciler.planner.plan_variant import VariantPlan
 
 
@@ -85,7 +85,7 @@ class _Line:
             return ""
         beside = sum(sorted(self._peaks)[-(self._jobs - 1) :]) if self._jobs > 1 else 0
         before = self._stays + beside
-        if self._peaks and (short := lacking(work.cost.peak_disk_bytes, self._observed, before=before)):
+        if self._peaks and (short := shortfall(work.cost.peak_disk_bytes, self._observed, before=before)):
             return short
         self._stays += work.cost.disk_bytes
         self._peaks.append(max(work.cost.peak_disk_bytes - work.cost.disk_bytes, 0))

@@ -6,7 +6,7 @@ A fetch is planned alone. Only a look at what has come tells what the conversion
 from __future__ import annotations
 
 from reconciler.domain.changes import Change, Cost
-from reconciler.domain.desired import Desired, Wanted
+from reconciler.domain.desired import Desired, DesiredRelease
 from reconciler.domain.hub import Fetch
 from reconciler.domain.observed import Observed
 from reconciler.domain.recorded import Recorded
@@ -16,7 +16,7 @@ from reconciler.planner.estimate import seconds_for
 RESERVE = 256 << 20
 
 
-def fetch_change(wanted: Wanted, fetch: Fetch, recorded: Recorded) -> Change:
+def fetch_change(wanted: DesiredRelease, fetch: Fetch, recorded: Recorded) -> Change:
     """Where what serves may go first, the download comes before that: its room is judged alone."""
     source = fetch.source
     return Change(

@@ -8,9 +8,9 @@ from dataclasses import replace
 
 from reconciler.domain.bars import Gates
 from reconciler.domain.changes import Change
-from reconciler.domain.desired import Wanted
+from reconciler.domain.desired import DesiredRelease
 from reconciler.domain.recorded import Recorded
-from reconciler.gates.judgement import needed, owed
+from reconciler.gates.judgement import missing_measurements, needed
 from reconciler.gates.verdicts import known_numbers
 
 ANEW = "GateUnmeasured"
@@ -19,7 +19,7 @@ _USUAL = Gates()
 
 
 def measure_first(
-    change: Change, wanted: Wanted, recorded: Recorded, *, is_built: bool
+    change: Change, wanted: DesiredRelease, recorded: Recorded, *, is_built: bool
 ) -> tuple[Change, ...]:
     """`change`, if it is needed. A conversion brings its fidelity along."""
     rest = needed(wanted.gates, *known_numbers(wanted, recorded))
@@ -28,11 +28,13 @@ def measure_first(
     return (_keyed(change, wanted),) if rest.long else ()
 
 
-def measure_anew(make_change: Callable[[], Change], wanted: Wanted, recorded: Recorded) -> tuple[Change, ...]:
+def measure_anew(
+    make_change: Callable[[], Change], wanted: DesiredRelease, recorded: Recorded
+) -> tuple[Change, ...]:
     """A change, if a gate was declared after its release was served: that serves on meanwhile."""
     if not recorded.measured.told or wanted.gates == _USUAL:
         return ()
-    rest = owed(wanted.gates, *known_numbers(wanted, recorded))
+    rest = missing_measurements(wanted.gates, *known_numbers(wanted, recorded))
     if not (rest.fidelity or rest.in_runtime):
         return ()
     return (_keyed(make_change(), wanted),)
@@ -42,5 +44,5 @@ def without_measuring(changes: Iterable[Change]) -> tuple[Change, ...]:
     return tuple(change for change in changes if change.reason != ANEW)
 
 
-def _keyed(change: Change, wanted: Wanted) -> Change:
+def _keyed(change: Change, wanted: DesiredRelease) -> Change:
     return replace(change, after={**(change.after or {}), "measure": wanted.measure_key})

@@ -51,5 +51,5 @@ def _finished_folders(facts: Facts) -> set[int]:
         number
         for number, folder in facts.folders.items()
         if is_ours(folder, facts.observed, facts.recorded)
-        and f"{facts.wanted.variant}:{number}" not in facts.recorded.unwitnessed
+        and f"{facts.wanted.variant}:{number}" not in facts.recorded.uncorroborated
     }

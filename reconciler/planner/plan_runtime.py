@@ -6,12 +6,12 @@ Once for each runtime: what is measured carries its versions, and what fails is 
 from __future__ import annotations
 
 from reconciler.domain.changes import Change, Cost
-from reconciler.domain.desired import Wanted
+from reconciler.domain.desired import DesiredRelease
 from reconciler.domain.recorded import Recorded
 from reconciler.planner.estimate import seconds_for
 
 
-def verify_anew(wanted: Wanted, recorded: Recorded, number: int) -> tuple[Change, ...]:
+def verify_anew(wanted: DesiredRelease, recorded: Recorded, number: int) -> tuple[Change, ...]:
     """What serves was measured with another runtime than the one that is installed: once more, while it serves."""
     release = wanted.release
     old, installed = recorded.outdated.get(release.digest), recorded.runtime

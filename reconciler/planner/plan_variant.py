@@ -6,7 +6,7 @@ from collections.abc import Container
 from dataclasses import dataclass, replace
 
 from reconciler.domain.changes import Change, Cost, Held
-from reconciler.domain.desired import Wanted
+from reconciler.domain.desired import DesiredRelease
 from reconciler.domain.failures import REMOVALS, failure_key, verdict
 from reconciler.domain.hub import Fetch
 from reconciler.domain.observed import Observed
@@ -14,7 +14,7 @@ from reconciler.domain.recorded import Recorded
 from reconciler.gates.judgement import rejection_text
 from reconciler.gates.verdicts import verdicts_of
 from reconciler.planner.difference import Difference, compare
-from reconciler.planner.disk_budget import lacking
+from reconciler.planner.disk_budget import shortfall
 from reconciler.planner.estimate import seconds_for
 from reconciler.planner.plan_fetch import fetch_change
 from reconciler.planner.plan_measure import ANEW, measure_anew, measure_first, without_measuring
@@ -45,7 +45,12 @@ class VariantPlan:
 
 
 def plan_variant(
-    wanted: Wanted, observed: Observed, recorded: Recorded, *, now: str = "", running: Container[str] = ()
+    wanted: DesiredRelease,
+    observed: Observed,
+    recorded: Recorded,
+    *,
+    now: str = "",
+    running: Container[str] = (),
 ) -> VariantPlan:
     named = observed.registrations_of.get(wanted.variant, [])
     foreign = [r for r in named if not observed.owns(r.owner)]
@@ -238,7 +243,7 @@ def _unless_it_failed(plan: VariantPlan, facts: Facts) -> VariantPlan | None:
 
 def _unless_disk_is_short(plan: VariantPlan, facts: Facts) -> VariantPlan:
     need = max((change.cost.peak_disk_bytes for change in plan.changes), default=0)
-    message = lacking(need, facts.observed)
+    message = shortfall(need, facts.observed)
     if not message or facts.running:
         return plan
     held = Held(variant=facts.wanted.variant, reason="DiskInsufficient", message=message)

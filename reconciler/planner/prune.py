@@ -13,7 +13,7 @@ from reconciler.domain.desired import Desired
 from reconciler.domain.history import kept
 from reconciler.domain.observed import Observed
 from reconciler.domain.recorded import Recorded
-from reconciler.planner.disk_budget import room
+from reconciler.planner.disk_budget import disk_budget
 from reconciler.planner.ownership import is_ours
 
 MOST_UNCONFIRMED = 5
@@ -84,7 +84,7 @@ def _in_use(orphan: _Orphan, observed: Observed, *, confirm: bool) -> Held | Non
 
 def _unrecorded(orphan: _Orphan, recorded: Recorded, *, confirm: bool) -> Held | None:
     """A mark can be copied with its folder: without a second witness a person decides."""
-    alone = sorted({f"{orphan.variant}:{number}" for number in orphan.numbers} & recorded.unwitnessed)
+    alone = sorted({f"{orphan.variant}:{number}" for number in orphan.numbers} & recorded.uncorroborated)
     if confirm or not alone:
         return None
     message = (
@@ -229,7 +229,7 @@ def plan_room(desired: Desired, observed: Observed, recorded: Recorded, need: in
     nothing if all of it would not be enough."""
     since = kept_to_go_back(desired, observed, recorded)
     used = used_keys(desired, observed, set())
-    changes, left = [], room(observed)[0]
+    changes, left = [], disk_budget(observed)[0]
     for key in sorted(since, key=lambda key: (since[key], key)):
         if left < need and key in observed.artifacts and key not in used:
             changes.append(free_artifact(observed, key, "DiskShort"))

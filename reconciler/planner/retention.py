@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from reconciler.domain.changes import Held
-from reconciler.domain.desired import Wanted
+from reconciler.domain.desired import DesiredRelease
 from reconciler.domain.observed import Observed
 from reconciler.domain.recorded import Recorded
 
@@ -24,7 +24,7 @@ LONGEST_IN_USE = 24 * 3600.0  # seconds; a process that never ends must not keep
 class Retention:
     """Why `number` stays, of a variant that another number serves now."""
 
-    wanted: Wanted
+    wanted: DesiredRelease
     observed: Observed
     recorded: Recorded
     now: str

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from reconciler.domain.bars import FidelityGate, Gates
-from reconciler.domain.desired import Desired, Instead, Wanted
+from reconciler.domain.desired import Desired, DesiredRelease, ReleaseOverride
 from reconciler.domain.failures import runtime_failure
 from reconciler.domain.history import History, Rollback, good_ones
 from reconciler.domain.observed import Observed
@@ -20,7 +20,7 @@ from reconciler.gates.judgement import rejection_text
 from reconciler.gates.verdicts import verdicts_of
 
 # It served here, and a person wants it back: it has to load and to answer, and nothing is asked beyond that.
-_OLD_FRIENDS = Gates(fidelity=FidelityGate(skip="rolled back to"))
+ROLLBACK_GATES = Gates(fidelity=FidelityGate(skip="rolled back to"))
 
 
 def effective(desired: Desired, observed: Observed, recorded: Recorded) -> Desired:
@@ -30,7 +30,7 @@ def effective(desired: Desired, observed: Observed, recorded: Recorded) -> Desir
     return replace(desired, wanted=tuple(_effective(one, observed, recorded) for one in desired.wanted))
 
 
-def _effective(wanted: Wanted, observed: Observed, recorded: Recorded) -> Wanted:
+def _effective(wanted: DesiredRelease, observed: Observed, recorded: Recorded) -> DesiredRelease:
     rollback = recorded.rollbacks.get(wanted.variant)
     if rollback is not None and wanted.release.digest in rollback.refused:
         return _by_hand(wanted, rollback, observed)
@@ -46,7 +46,9 @@ def _effective(wanted: Wanted, observed: Observed, recorded: Recorded) -> Wanted
         if is_obtainable(one.release, observed) and not fails_here(candidate, recorded):
             served_once = any(past.number and past.digest == wanted.release.digest for past in history)
             message = f"{why}; an earlier release is served instead" if served_once else why
-            instead = Instead(release=wanted.release, reason="GateFailed", message=message, refused=refused)
+            instead = ReleaseOverride(
+                release=wanted.release, reason="GateFailed", message=message, refused=refused
+            )
             return _instead(wanted, one.release, instead)
     return wanted
 
@@ -59,20 +61,22 @@ def _still_holds(rollback: Rollback, history: History) -> bool:
     return last is not None and last.digest in (*rollback.refused, *back)
 
 
-def _by_hand(wanted: Wanted, rollback: Rollback, observed: Observed, why: str = "") -> Wanted:
+def _by_hand(wanted: DesiredRelease, rollback: Rollback, observed: Observed, why: str = "") -> DesiredRelease:
     """`why` is what the gates say against that which git declares."""
     until = f"until the manifest changes or `reconciler rollback {wanted.variant} --undo`"
     message = f"{rollback}; {wanted.release.digest[:19]} is not served {until}"
     if why:
         message = f"{rollback}, {until}; what git declares is rejected: {why}"
-    instead = Instead(release=wanted.release, reason="RolledBack", message=message, refused=rollback.refused)
+    instead = ReleaseOverride(
+        release=wanted.release, reason="RolledBack", message=message, refused=rollback.refused
+    )
     if not is_obtainable(rollback.to.release, observed):
         gone = f"{message}; {rollback.to.id} cannot be made again: its artifact is gone"
         return replace(wanted, instead=replace(instead, message=gone, stays=True))
-    return replace(_instead(wanted, rollback.to.release, instead), gates=_OLD_FRIENDS)
+    return replace(_instead(wanted, rollback.to.release, instead), gates=ROLLBACK_GATES)
 
 
-def _instead(wanted: Wanted, release: Release, instead: Instead) -> Wanted:
+def _instead(wanted: DesiredRelease, release: Release, instead: ReleaseOverride) -> DesiredRelease:
     return replace(wanted, release=release, instead=instead, predicted_bytes=0, peak_bytes=0, fetch=None)
 
 
@@ -87,7 +91,7 @@ def is_obtainable(release: Release, observed: Observed) -> bool:
     )
 
 
-def fails_here(wanted: Wanted, recorded: Recorded) -> str:
+def fails_here(wanted: DesiredRelease, recorded: Recorded) -> str:
     """Why the release must not serve with the runtime of today, as far as that is known; "" where nothing speaks
     against it."""
     return rejection_text(verdicts_of(wanted, recorded)) or runtime_failure(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Container
 from dataclasses import dataclass
 
-from reconciler.domain.desired import Wanted
+from reconciler.domain.desired import DesiredRelease
 from reconciler.domain.observed import Observed, Registration, ServedFolder
 from reconciler.domain.recorded import Recorded, RecordedRelease
 from reconciler.domain.release import ALWAYS_COPIED, Marker
@@ -15,7 +15,7 @@ from reconciler.domain.release import ALWAYS_COPIED, Marker
 class Facts:
     """One variant as this machine knows it. `registrations` are ours only, highest number first."""
 
-    wanted: Wanted
+    wanted: DesiredRelease
     observed: Observed
     recorded: Recorded
     registrations: tuple[Registration, ...]
@@ -48,7 +48,7 @@ class Facts:
 
 
 def facts_of(
-    wanted: Wanted, observed: Observed, recorded: Recorded, now: str, running: Container[str]
+    wanted: DesiredRelease, observed: Observed, recorded: Recorded, now: str, running: Container[str]
 ) -> Facts:
     mine = observed.registrations_of.get(wanted.variant, [])
     return Facts(

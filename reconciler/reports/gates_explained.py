@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from reconciler.domain.desired import Wanted
+from reconciler.domain.desired import DesiredRelease
 from reconciler.domain.measured import Fidelity, Measured
 from reconciler.domain.recorded import Recorded
 from reconciler.domain.verdict import Verdict
@@ -14,7 +14,7 @@ from reconciler.reports.gates_text import sign, tally
 from reconciler.reports.view import View, verdict_view
 
 
-def gates_view(wanted: Wanted, recorded: Recorded) -> View:
+def gates_view(wanted: DesiredRelease, recorded: Recorded) -> View:
     """`outdated` is another runtime that the release was measured with, whose numbers count for nothing here."""
     release, known = wanted.release, recorded.measured
     fidelity = known.fidelity.get(release.recipe.build_key)
@@ -26,7 +26,9 @@ def gates_view(wanted: Wanted, recorded: Recorded) -> View:
     }
 
 
-def _bar(verdict: Verdict, wanted: Wanted, fidelity: Fidelity | None, measured: Measured | None) -> View:
+def _bar(
+    verdict: Verdict, wanted: DesiredRelease, fidelity: Fidelity | None, measured: Measured | None
+) -> View:
     """A golden prompt that lacks its answer leaves the whole gate open, whatever was measured of it."""
     when, runtime = "", {}
     if verdict.number is not None and verdict.gate == "fidelity":

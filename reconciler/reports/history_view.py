@@ -7,7 +7,7 @@ from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
 from reconciler.domain.escape import for_terminal
-from reconciler.domain.history import REJECTED, SERVED, History, Past
+from reconciler.domain.history import REJECTED, SERVED, History, HistoryEntry
 from reconciler.domain.recorded import RecordedRelease
 from reconciler.domain.value import as_dict
 from reconciler.planner.difference import Difference, compare
@@ -24,7 +24,7 @@ def history_view(
 ) -> View:
     """`serving` is the number that the name leads to now (0: none); `artifacts` are the build keys that are held."""
     rows = []
-    before: Past | None = None
+    before: HistoryEntry | None = None
     for one in history:
         rows.append(_row(one, before, serving, registered, artifacts))
         before = one if one.outcome != REJECTED else before
@@ -32,7 +32,11 @@ def history_view(
 
 
 def _row(
-    one: Past, before: Past | None, serving: int, registered: Container[int], artifacts: Container[str]
+    one: HistoryEntry,
+    before: HistoryEntry | None,
+    serving: int,
+    registered: Container[int],
+    artifacts: Container[str],
 ) -> View:
     changed = compare(one.release, _as_served(before)) if before is not None else None
     return {
@@ -67,7 +71,7 @@ def _changed(changed: Difference | None) -> list[View] | None:
     ]
 
 
-def _state(one: Past, serving: int, registered: Container[int]) -> str:
+def _state(one: HistoryEntry, serving: int, registered: Container[int]) -> str:
     if one.number and one.number == serving:
         return "serves"
     if one.number in registered and one.outcome == SERVED:
@@ -75,7 +79,7 @@ def _state(one: Past, serving: int, registered: Container[int]) -> str:
     return one.outcome if one.outcome != SERVED else "retired"
 
 
-def _as_served(one: Past) -> RecordedRelease:
+def _as_served(one: HistoryEntry) -> RecordedRelease:
     release = one.release
     return RecordedRelease(
         variant=release.variant,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from reconciler.domain.measured import Known
+from reconciler.domain.measured import MeasurementSet
 from reconciler.domain.observed import Observed, Registration, ServedFolder
 from reconciler.domain.recorded import Condition, Recorded, RecordedRelease
 from reconciler.domain.suspension import Suspension
@@ -32,7 +32,7 @@ class _Served:
     release: RecordedRelease | None
     conditions: Mapping[str, Condition]
     suspension: Suspension | None
-    measured: Known
+    measured: MeasurementSet
     judged: Judged | None
 
 

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from reconciler.domain.failures import RememberedFailure
 from reconciler.domain.history import History, Rollback
-from reconciler.domain.measured import Fidelity, Known, Measured
+from reconciler.domain.measured import Fidelity, Measured, MeasurementSet
 from reconciler.domain.recorded import Condition, RecordedRelease, Timing
 from reconciler.domain.suspension import Suspension
 from reconciler.gates.judged import Judged
@@ -138,14 +138,14 @@ class _MeasurementCodec:
     )
     _fidelity = Codec(tuple[Fidelity, ...])
 
-    def read(self, plain: Document) -> Known:
+    def read(self, plain: Document) -> MeasurementSet:
         """What older versions wrote has no fidelity."""
-        return Known(
+        return MeasurementSet(
             fidelity={one.build_key: one for one in self._fidelity.read(plain.get("fidelity", ()))},
             releases={one.release: one for one in self._measured.read(plain.get("measurements"))},
         )
 
-    def write(self, known: Known) -> Document:
+    def write(self, known: MeasurementSet) -> Document:
         measured = self._measured.write(tuple(known.releases.values()))
         return {
             "measurements": [_without(one, "asked", "right") for one in measured],

@@ -18,7 +18,7 @@ from dataclasses import replace
 from reconciler.domain.failures import RememberedFailure
 from reconciler.domain.history import History, Rollback
 from reconciler.domain.layout import Layout
-from reconciler.domain.measured import Fidelity, Known, Measured
+from reconciler.domain.measured import Fidelity, Measured, MeasurementSet
 from reconciler.domain.observed import Registration
 from reconciler.domain.recorded import Condition, Recorded, RecordedRelease, Timing, completed
 from reconciler.domain.release import Marker
@@ -74,7 +74,7 @@ class Records:
             self._at("suspended", "rollbacks.json"), ROLLBACKS, RollbackRecord(rollbacks={})
         )
         self._failures = Stored(self._at("failures.json"), FAILURES, FailureRecord(failures=()))
-        self._measurements = Stored(self._at("measurements.json"), MEASUREMENTS, Known())
+        self._measurements = Stored(self._at("measurements.json"), MEASUREMENTS, MeasurementSet())
         self._quarantine = quarantined.stored(layout)
         self._events = self._at("events.jsonl")
         self._unwritten: tuple[RememberedFailure, ...] | None = None  # failures that the disk did not take
@@ -249,7 +249,7 @@ class Records:
         )
         self._save_machine(replace(old, timings=(*old.timings, timing)[-TIMINGS_KEPT:]))
 
-    def measured(self) -> Known:
+    def measured(self) -> MeasurementSet:
         """As it is on disk now: a pass reads it again after each measurement."""
         return self._measurements.read()
 
@@ -264,7 +264,7 @@ class Records:
         others = {key: one for key, one in held.fidelity.items() if key != fidelity.build_key}
         self._save_known(replace(held, fidelity={**others, fidelity.build_key: fidelity}))
 
-    def _save_known(self, known: Known) -> None:
+    def _save_known(self, known: MeasurementSet) -> None:
         kept = replace(
             known,
             fidelity=dict(list(known.fidelity.items())[-MEASUREMENTS_KEPT:]),

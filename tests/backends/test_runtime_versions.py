@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from importlib.metadata import version
 
-from reconciler.domain.measured import Known, Measured
+from reconciler.domain.measured import Measured, MeasurementSet
 from reconciler.engine.runtime import of_this_runtime, versions
 from tests.gates.test_gates import GOOD, LOAD
 
@@ -23,7 +23,7 @@ def test_numbers_hold_for_the_runtime_that_gave_them() -> None:
     )
     there = Measured(release="b", build_key="k", load=replace(LOAD, runtime={"onnxruntime": "0.1"}))
     gone = Measured(release="c", build_key="k", load=replace(LOAD, runtime={"no-such-package": "1"}))
-    known = Known(fidelity={"k": GOOD}, releases={one.release: one for one in (here, there, gone)})
+    known = MeasurementSet(fidelity={"k": GOOD}, releases={one.release: one for one in (here, there, gone)})
     found = of_this_runtime(known).known
     assert set(found.releases) == {
         "a",

@@ -14,7 +14,7 @@ import pytest
 
 from reconciler.engine.machine import locked_machine
 from reconciler.engine.options import Options, PassResult
-from reconciler.engine.reconciler import Keeping
+from reconciler.engine.reconciler import Reconciler
 from reconciler.engine.report import Silent
 from reconciler.operations.verify import verify
 from reconciler.sources.manifests import load
@@ -66,7 +66,7 @@ def _written(file: FileIO, data: bytes) -> bool:
 def run_pass(machine: TestMachine) -> PassResult:
     with (
         locked_machine(str(machine.root), str(machine.cache), command="test") as one,
-        Keeping(one, Silent(), Options(), wake=lambda: None, asked=True) as keeping,
+        Reconciler(one, Silent(), Options(), wake=lambda: None, asked=True) as keeping,
     ):
         return keeping.run_pass(load(str(machine.manifests)))
 

@@ -12,7 +12,7 @@ import pytest
 
 from reconciler.engine.apply_once import Options
 from reconciler.engine.machine import Machine, locked_machine
-from reconciler.engine.reconciler import Keeping
+from reconciler.engine.reconciler import Reconciler
 from reconciler.engine.report import Silent
 from reconciler.operations.verify import verify
 from reconciler.sources.manifests import load
@@ -53,7 +53,7 @@ def children() -> list[int]:
 
 def test_it_converts_beside_passes_and_serves_what_ended(machine: TestMachine, opened: Machine) -> None:
     woken = threading.Event()
-    with Keeping(opened, Silent(), Options(), wake=woken.set) as keeping:
+    with Reconciler(opened, Silent(), Options(), wake=woken.set) as keeping:
         while not (result := keeping.run_pass(load(str(machine.manifests)))).outcomes:
             assert [change.action for change in result.running] == ["convert"]
             woken.wait(0.2)
@@ -68,7 +68,7 @@ def test_it_converts_beside_passes_and_serves_what_ended(machine: TestMachine, o
 def test_what_nobody_wants_any_more_leaves_no_process(
     machine: TestMachine, opened: Machine, seconds: float
 ) -> None:
-    with Keeping(opened, Silent(), Options(), wake=lambda: None) as keeping:
+    with Reconciler(opened, Silent(), Options(), wake=lambda: None) as keeping:
         keeping.run_pass(load(str(machine.manifests)))
         time.sleep(seconds)
         machine.declare(more="  suspend: true\n")
@@ -78,7 +78,7 @@ def test_what_nobody_wants_any_more_leaves_no_process(
         until(lambda: empty(keeping, machine, opened))
 
 
-def empty(keeping: Keeping, machine: TestMachine, opened: Machine) -> bool:
+def empty(keeping: Reconciler, machine: TestMachine, opened: Machine) -> bool:
     """The staging folder. A job's own thread may still be ending: a later pass sweeps."""
     keeping.run_pass(load(str(machine.manifests)))
     return os.listdir(opened.layout.staging) == []

@@ -7,7 +7,7 @@ import sys
 
 from reconciler.engine.machine import locked_machine
 from reconciler.engine.options import Options
-from reconciler.engine.reconciler import Keeping
+from reconciler.engine.reconciler import Reconciler
 from reconciler.engine.report import Silent
 from reconciler.sources.manifests import load
 
@@ -18,7 +18,7 @@ def main(root: str, cache: str, manifests: str, count: int) -> None:
     parsed = load(manifests)
     with (
         locked_machine(root, cache, command="test") as machine,
-        Keeping(machine, Silent(), Options(), wake=lambda: None) as keeping,
+        Reconciler(machine, Silent(), Options(), wake=lambda: None) as keeping,
     ):
         keeping.run_pass(parsed)
         os.path.exists(MARKS[0])

@@ -17,8 +17,8 @@ import pytest
 
 from reconciler.engine.apply_once import Options, PassResult, run_pass
 from reconciler.engine.machine import Machine, locked_machine
-from reconciler.engine.planning import look
-from reconciler.engine.reconciler import Keeping
+from reconciler.engine.planning import take_snapshot
+from reconciler.engine.reconciler import Reconciler
 from reconciler.engine.report import Silent
 from reconciler.sources.manifests import load
 from tests.machine import TestMachine, put
@@ -35,7 +35,7 @@ class World:
         self.machine = machine
         self.opened = opened
         self.woken = threading.Event()
-        self.keeping = Keeping(opened, Silent(), OPTIONS, wake=self.woken.set)
+        self.keeping = Reconciler(opened, Silent(), OPTIONS, wake=self.woken.set)
 
     def run(self) -> PassResult:
         return self.keeping.run_pass(load(str(self.machine.manifests)))
@@ -45,7 +45,7 @@ class World:
         return run_pass(self.opened, load(str(self.machine.manifests)), Silent(), more)
 
     def plan(self) -> list[str]:
-        return [h.reason for h in look(self.opened, load(str(self.machine.manifests))).plan.held]
+        return [h.reason for h in take_snapshot(self.opened, load(str(self.machine.manifests))).plan.held]
 
     def say(self, word: str) -> None:
         (self.machine.manifests.parent / word).touch()

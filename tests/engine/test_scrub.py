@@ -14,7 +14,7 @@ from reconciler.backends.foundry.served_files import MARKER
 from reconciler.domain.finding import Finding
 from reconciler.engine.machine import Machine, locked_machine, observe
 from reconciler.engine.options import Options, PassResult
-from reconciler.engine.reconciler import Keeping
+from reconciler.engine.reconciler import Reconciler
 from reconciler.engine.report import Silent
 from reconciler.engine.resolve import resolve
 from reconciler.engine.scrub import Scrub, take_doubts
@@ -79,7 +79,7 @@ def random_bit(path: Path, rng: random.Random) -> int:
 class Kept:
     """A daemon without its loop."""
 
-    def __init__(self, machine: TestMachine, opened: Machine, keeping: Keeping) -> None:
+    def __init__(self, machine: TestMachine, opened: Machine, keeping: Reconciler) -> None:
         self.parsed = load(str(machine.manifests))
         self.machine = opened
         self.keeping = keeping
@@ -111,7 +111,7 @@ def kept(machine: TestMachine) -> Iterator[Kept]:
 def keep(machine: TestMachine) -> Iterator[Kept]:
     with (
         locked_machine(str(machine.root), str(machine.cache), command="test") as one,
-        Keeping(one, Silent(), Options(), wake=lambda: None) as keeping,
+        Reconciler(one, Silent(), Options(), wake=lambda: None) as keeping,
     ):
         kept = Kept(machine, one, keeping)
         assert kept.run_pass().converged

@@ -8,7 +8,7 @@ from pathlib import Path
 from reconciler.domain.facts import Limits, Traits
 from reconciler.engine.apply_once import Options, PassResult, run_pass
 from reconciler.engine.machine import Machine, disk_used, locked_machine
-from reconciler.engine.planning import look
+from reconciler.engine.planning import take_snapshot
 from reconciler.engine.report import Silent
 from reconciler.operations.verify import verify
 from reconciler.sources.manifests import load
@@ -25,7 +25,9 @@ def outcomes(result: PassResult) -> list[str]:
 
 def narrow(machine: TestMachine, at: Machine) -> Machine:
     """With a quota that both do not fit into, and the new one alone does."""
-    (convert,) = (c for c in look(at, load(str(machine.manifests))).plan.changes if c.action == "convert")
+    (convert,) = (
+        c for c in take_snapshot(at, load(str(machine.manifests))).plan.changes if c.action == "convert"
+    )
     quota = disk_used(at) + convert.cost.peak_disk_bytes - 150_000  # more than the folder alone gives back
     return replace(at, traits=Traits(limits=Limits(disk_quota=quota)))
 
@@ -40,7 +42,7 @@ def test_what_serves_makes_way_and_after_a_failure_git_brings_it_back(tmp_path: 
     machine.declare(more=wish)
     with locked_machine(str(machine.root), str(machine.cache), command="test") as wide:
         at = narrow(machine, wide)
-        seen = look(at, load(str(machine.manifests)))
+        seen = take_snapshot(at, load(str(machine.manifests)))
         assert [hold.reason for hold in seen.plan.held] == [
             "DiskInsufficient"
         ]  # side by side: nothing is touched
@@ -58,7 +60,7 @@ def test_what_serves_makes_way_and_after_a_failure_git_brings_it_back(tmp_path: 
         assert machine.index() == {}
         assert at.store.artifacts() == {}
         assert verify(opened(machine)) == ()
-        held_back = look(at, load(str(machine.manifests))).plan
+        held_back = take_snapshot(at, load(str(machine.manifests))).plan
         assert [hold.reason for hold in held_back.held] == ["FailedBefore"]
 
         (machine.manifests.parent / "fail").unlink()

@@ -22,7 +22,7 @@ from reconciler.domain.errors import ReconcilerError, refused
 from reconciler.engine.apply_once import run_pass
 from reconciler.engine.machine import locked_machine
 from reconciler.engine.options import PassResult
-from reconciler.engine.planning import look
+from reconciler.engine.planning import take_snapshot
 from reconciler.engine.report import Silent
 from reconciler.host import durable
 from reconciler.sources.manifests import load
@@ -181,7 +181,7 @@ class FaultBench(Bench):
     def _left(self) -> str:
         if not self.world.manifests.is_dir():
             return ""
-        plan = look(self.world.opened(), load(str(self.world.manifests))).plan
+        plan = take_snapshot(self.world.opened(), load(str(self.world.manifests))).plan
         return ", ".join(f"{one.action} {one.variant}" for one in plan.changes)
 
 

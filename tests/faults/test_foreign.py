@@ -19,7 +19,7 @@ from reconciler.domain.errors import ReconcilerError
 from reconciler.engine.executor import carry_out
 from reconciler.engine.machine import locked_machine
 from reconciler.engine.pass_context import PassContext
-from reconciler.engine.planning import look
+from reconciler.engine.planning import take_snapshot
 from reconciler.host.sealed import seal, unseal
 from reconciler.operations.verify import verify
 from reconciler.sources.manifests import load
@@ -212,14 +212,14 @@ def pass_over(machine: TestMachine, between: Callable[[], object] = lambda: None
     many steps removed something."""
     removed = 0
     with locked_machine(str(machine.root), str(machine.cache), command="test") as at:
-        seen = look(at, load(str(machine.manifests)), confirm=True)
+        seen = take_snapshot(at, load(str(machine.manifests)), confirm=True)
         between()
         workers: Any = Catalog(machine)
-        execution = PassContext(machine=at, workers=workers, resolution=seen.resolution)
+        context = PassContext(machine=at, workers=workers, resolution=seen.resolution)
         for change in seen.plan.changes:
             if change.action in ("prune", "retire", "repair"):
                 with contextlib.suppress(ReconcilerError):
-                    carry_out(change, execution)
+                    carry_out(change, context)
                     removed += change.action != "repair"
     return removed
 
@@ -307,8 +307,8 @@ def test_only_a_mark_is_not_enough(machine: TestMachine) -> None:
     edit_catalog(machine, lambda entries: {n: one for n, one in entries.items() if not n.startswith("a-")})
     (machine.manifests / "a.yaml").unlink()
     at = opened(machine)
-    plan = look(at, load(str(machine.manifests))).plan
+    plan = take_snapshot(at, load(str(machine.manifests))).plan
     assert [(one.variant, one.reason) for one in plan.held] == [("a-int4", "Unrecorded")]
     assert not plan.changes
-    confirmed = look(at, load(str(machine.manifests)), confirm=True).plan
+    confirmed = take_snapshot(at, load(str(machine.manifests)), confirm=True).plan
     assert [one.variant for one in confirmed.changes if one.variant] == ["a-int4"]

@@ -16,7 +16,7 @@ import pytest
 from reconciler.engine.apply_once import run_pass
 from reconciler.engine.machine import Machine, locked_machine
 from reconciler.engine.options import Options, PassResult
-from reconciler.engine.planning import look
+from reconciler.engine.planning import take_snapshot
 from reconciler.engine.report import Silent
 from reconciler.sources.manifests import load
 from tests.at_rest import edit_catalog, serve
@@ -144,7 +144,7 @@ def refusing(monkeypatch: pytest.MonkeyPatch, name: str, path: str) -> None:
 
 
 def planned(opened: Machine, machine: TestMachine) -> tuple[list[str], list[str]]:
-    plan = look(opened, load(str(machine.manifests))).plan
+    plan = take_snapshot(opened, load(str(machine.manifests))).plan
     return [f"{c.action} {c.variant}" for c in plan.changes], [f"{h.reason} {h.variant}" for h in plan.held]
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from reconciler.domain.bars import EnduranceGate, Gates, GoldenPrompt, LoadGate, PerformanceGate, PromptsGate
 from reconciler.domain.changes import Plan
-from reconciler.domain.measured import Known
+from reconciler.domain.measured import MeasurementSet
 from reconciler.fleet.inventory import Inventory, build_keys_of, to_observed, to_recorded
 from reconciler.fleet.inventory_form import InventoryInvalid, inventory_view, read_inventory
 from reconciler.fleet.inventory_measured import export_measurements
@@ -151,7 +151,7 @@ def test_numbers_that_json_has_not_are_not_told() -> None:
 def test_only_the_newest_of_what_is_held_is_told() -> None:
     many = [replace(measured(), release=f"sha256:{number}") for number in range(9)]
     other = replace(measured(), release="sha256:x", build_key="sha256:gone")
-    known = Known(releases={one.release: one for one in (*many, other)})
+    known = MeasurementSet(releases={one.release: one for one in (*many, other)})
     told = export_measurements(known, {measured().build_key}, ())
     assert [one.release for one in told] == ["sha256:6", "sha256:7", "sha256:8"]
 

@@ -16,10 +16,18 @@ from reconciler.domain.bars import (
     PerformanceGate,
     PromptsGate,
 )
-from reconciler.domain.desired import Wanted
+from reconciler.domain.desired import DesiredRelease
 from reconciler.domain.failures import RememberedFailure
 from reconciler.domain.manifest import PRECISIONS
-from reconciler.domain.measured import TEXTS_DIGEST, Endured, Fidelity, Known, Measured, Measurements, Speed
+from reconciler.domain.measured import (
+    TEXTS_DIGEST,
+    Endured,
+    Fidelity,
+    Measured,
+    Measurements,
+    MeasurementSet,
+    Speed,
+)
 from reconciler.gates.judgement import judge, needed, rejection_text, rejections
 from reconciler.state.forms import MEASUREMENTS
 from tests.planner.world import World, desired, release, wanted
@@ -172,7 +180,7 @@ def test_five_misses_are_named_and_read_from_what_older_versions_wrote() -> None
     cases = tuple(replace(CASES[0], messages=(("user", str(number)),)) for number in range(9))
     gate = PromptsGate(cases=cases, min_pass=9)
     answers = dict.fromkeys(gate.questions, "Lyon") | {gate.questions[1]: "Paris"}
-    document = MEASUREMENTS.write(Known(releases={"r": measured(answers=answers)}))
+    document = MEASUREMENTS.write(MeasurementSet(releases={"r": measured(answers=answers)}))
     assert set(document["measurements"][0]) == {
         "release", "buildKey", "measured", "answers", "rendered", "speeds", "speedMemoryBytes", "endured", "times",
         "refused",
@@ -219,7 +227,7 @@ SERVED = EMPTY.converge(desired(release()))
 
 
 def knowing(world: World, found: Measured) -> World:
-    known = Known(fidelity={GOOD.build_key: GOOD}, releases={found.release: found})
+    known = MeasurementSet(fidelity={GOOD.build_key: GOOD}, releases={found.release: found})
     return replace(world, recorded=replace(world.recorded, measured=known))
 
 
@@ -295,12 +303,12 @@ def test_a_gate_that_comes_after_its_release_is_measured_while_that_serves(
 def test_what_takes_long_is_measured_before_a_release_is_verified(gates: Gates, expected: list[str]) -> None:
     world = SERVED.without_releases()
     assert [change.action for change in world.plan(desired(wanted(gates=gates))).changes] == expected
-    lost = replace(world, recorded=replace(world.recorded, measured=Known()))
+    lost = replace(world, recorded=replace(world.recorded, measured=MeasurementSet()))
     plan = lost.plan(desired(wanted(gates=gates)))
     assert [change.action for change in plan.changes] == ["measure", "verify", "register"]
 
 
-def failed_to_measure(one: Wanted) -> RememberedFailure:
+def failed_to_measure(one: DesiredRelease) -> RememberedFailure:
     return RememberedFailure(
         key=one.measure_key,
         action="measure",
@@ -318,7 +326,7 @@ def failed_to_measure(one: Wanted) -> RememberedFailure:
 
 def test_what_could_not_be_measured_is_held_until_its_gates_ask_for_something_else() -> None:
     world = SERVED.without_releases()
-    world = replace(world, recorded=replace(world.recorded, measured=Known()))
+    world = replace(world, recorded=replace(world.recorded, measured=MeasurementSet()))
     one = wanted()
     world = replace(world, recorded=replace(world.recorded, failures=(failed_to_measure(one),)))
     plan = world.plan(desired(one))

@@ -115,7 +115,7 @@ def test_it_lifts_no_other_rail(rail: str) -> None:
         release_b = replace(recorded.releases["b-int4"], protected=True)
         recorded = replace(recorded, releases={**recorded.releases, "b-int4": release_b})
     if rail == "unrecorded":
-        recorded = replace(recorded, unwitnessed=frozenset({"b-int4:1"}))
+        recorded = replace(recorded, uncorroborated=frozenset({"b-int4:1"}))
     if rail == "in use":
         observed = replace(observed, in_use=frozenset({"b-int4:1"}))
     if rail == "unreadable":

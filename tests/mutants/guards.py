@@ -741,8 +741,8 @@ MUTANTS = (
     _(
         "a mark alone deletes nothing",
         "planner/prune.py",
-        "& recorded.unwitnessed)\n    if confirm or not alone:",
-        "& recorded.unwitnessed)\n    if True:",
+        "& recorded.uncorroborated)\n    if confirm or not alone:",
+        "& recorded.uncorroborated)\n    if True:",
         _FOREIGN,
     ),
     _(

@@ -12,7 +12,7 @@ import pytest
 
 from reconciler.domain.quarantine import Ages
 from reconciler.engine.machine import locked_machine
-from reconciler.engine.planning import look
+from reconciler.engine.planning import take_snapshot
 from reconciler.operations.garbage import LOGS_KEPT, Thing, Wish, find, free
 from reconciler.operations.verify import verify
 from reconciler.reports.garbage import FAILED, FREED, KEPT, KINDS, WOULD, Item
@@ -38,7 +38,7 @@ def machine(tmp_path: Path, capitals: Path) -> TestMachine:
 
 def found(machine: TestMachine, **wish: bool) -> list[Thing]:
     at = opened(machine)
-    seen = look(at, load(str(machine.manifests)), confirm=wish.get("confirm", False))
+    seen = take_snapshot(at, load(str(machine.manifests)), confirm=wish.get("confirm", False))
     return find(at, seen, Wish(older_than=MONTH, **wish))
 
 
@@ -58,7 +58,7 @@ def kept(machine: TestMachine, **wish: bool) -> dict[str, str]:
 def collect(machine: TestMachine, **wish: bool) -> list[Item]:
     told: list[Item] = []
     with locked_machine(str(machine.root), str(machine.cache), command="gc") as at:
-        seen = look(at, load(str(machine.manifests)), confirm=wish.get("confirm", False))
+        seen = take_snapshot(at, load(str(machine.manifests)), confirm=wish.get("confirm", False))
         done = free(at, seen, find(at, seen, Wish(older_than=MONTH, **wish)), told.append)
     assert told == [item for item in done if item.status != KEPT]
     return told
@@ -277,7 +277,7 @@ def test_what_cannot_go_keeps_nothing_else(machine: TestMachine) -> None:
     artifact(machine)
     put(machine, "trash/x/y")
     with locked_machine(str(machine.root), str(machine.cache), command="gc") as at:
-        seen = look(at, load(str(machine.manifests)))
+        seen = take_snapshot(at, load(str(machine.manifests)))
         things = find(at, seen, Wish(older_than=MONTH))
         Path(at.layout.trash).rename(machine.folder / "aside")
         Path(at.layout.trash).symlink_to(machine.folder / "aside")

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from reconciler.domain.changes import REASONS
-from reconciler.domain.desired import Desired, Wanted
+from reconciler.domain.desired import Desired, DesiredRelease
 from reconciler.domain.hub import Fetch, HubSource, LockedFile
 from reconciler.domain.observed import Registration
 from reconciler.domain.recorded import Recorded
@@ -55,7 +55,7 @@ ROOMY = EMPTY.with_observed(disk_free=1 << 30)
 SHELVED = {HUB.digest: 600}
 
 
-def from_hub(*wants: Wanted) -> Desired:
+def from_hub(*wants: DesiredRelease) -> Desired:
     return replace(desired(*wants), hub_sources=frozenset({HUB.digest}))
 
 

@@ -8,7 +8,7 @@ import random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reconciler.domain.desired import Desired, Wanted
+from reconciler.domain.desired import Desired, DesiredRelease
 from tests.planner.world import World, desired, release, wanted
 
 MODELS = st.sampled_from(["alpha", "beta", "gamma"])
@@ -61,7 +61,7 @@ def test_the_plan_does_not_depend_on_the_order_of_its_input(world: World, want: 
     assert mixed.plan(desired(*map(_again, shuffled))) == world.plan(want)
 
 
-def _again(one: Wanted) -> Wanted:
+def _again(one: DesiredRelease) -> DesiredRelease:
     return wanted(one.release)
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from reconciler.domain import history
-from reconciler.domain.history import Past
+from reconciler.domain.history import HistoryEntry
 from reconciler.planner.plan import make_plan
 from tests.planner.world import World, desired, release, wanted
 
@@ -104,11 +104,13 @@ def test_nothing_is_given_up_for_a_conversion_that_would_not_fit_all_the_same() 
     assert [held.reason for held in plan.held] == ["DiskInsufficient"]
 
 
-def past(number: int, template: str = "", **more: str) -> Past:
+def past(number: int, template: str = "", **more: str) -> HistoryEntry:
     one = release(template=template or f"{{{{ {number} }}}}")
     when = f"2026-01-{number + 1:02}T00:00:00Z"
     return replace(
-        Past(number=number, digest=one.digest, release=one, artifact="a", revision="r", registered=when),
+        HistoryEntry(
+            number=number, digest=one.digest, release=one, artifact="a", revision="r", registered=when
+        ),
         **more,
     )
 
@@ -128,12 +130,12 @@ def test_what_went_and_was_never_written_down_is_told_later() -> None:
         ("served", ""),
         ("rolled back", "it answers badly"),
     ]
-    assert history.untold(held, [1, 2]) == ()
-    assert history.untold(held, [1]) == (2,)
+    assert history.missing_retirements(held, [1, 2]) == ()
+    assert history.missing_retirements(held, [1]) == (2,)
     held = history.retired(held, 2, "2026-01-05T00:00:00Z", serving=1)
     assert [one.superseded for one in held] == ["", "2026-01-05T00:00:00Z"]
     assert held[1].message == "it answers badly"
-    assert history.untold(held, [1]) == ()
+    assert history.missing_retirements(held, [1]) == ()
 
 
 def test_a_history_ends_somewhere_and_never_loses_what_serves() -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from reconciler.domain.changes import Change, Plan
-from reconciler.domain.desired import Desired, Wanted
-from reconciler.domain.history import Past, registered
+from reconciler.domain.desired import Desired, DesiredRelease
+from reconciler.domain.history import HistoryEntry, registered
 from reconciler.domain.manifest import Generation, Target
 from reconciler.domain.measured import TEXTS_DIGEST, Fidelity
 from reconciler.domain.observed import Observed, Registration, ServedFolder
@@ -49,13 +49,15 @@ def release(
     )
 
 
-def wanted(one: Release | None = None, **changes: object) -> Wanted:
-    base = Wanted(release=one or release(), source_bytes=1000, predicted_bytes=400, peak_bytes=1200)
+def wanted(one: Release | None = None, **changes: object) -> DesiredRelease:
+    base = DesiredRelease(release=one or release(), source_bytes=1000, predicted_bytes=400, peak_bytes=1200)
     return replace(base, **changes)
 
 
-def desired(*releases: Release | Wanted, complete: bool = True, declared: tuple[str, ...] = ()) -> Desired:
-    wants = tuple(r if isinstance(r, Wanted) else wanted(r) for r in releases)
+def desired(
+    *releases: Release | DesiredRelease, complete: bool = True, declared: tuple[str, ...] = ()
+) -> Desired:
+    wants = tuple(r if isinstance(r, DesiredRelease) else wanted(r) for r in releases)
     names = frozenset({w.variant for w in wants} | set(declared))
     return Desired(revision="manifests@sha256:1", wanted=wants, declared=names, complete=complete)
 
@@ -217,7 +219,7 @@ def remember(recorded: Recorded, marker: Marker, made: Release) -> Recorded:
         template_origin=marker.template_origin,
     )
     highest = max(marker.number, recorded.high_water.get(marker.variant, 0))
-    past = Past(
+    past = HistoryEntry(
         number=marker.number,
         digest=marker.release,
         release=made,

@@ -70,31 +70,29 @@ _FLUSH_STAGED = "        flush_below(staged)\n"
 _NAME_PUBLISHED = "        rename(staged, final)\n"
 
 # engine/executor.py
-_EXECUTED = "    execution.machine.records."
+_EXECUTED = "    context.machine.records."
 _SAVE_NUMBER = """    machine.records.save_number(
         change.variant, change.number
     )  # before anybody can see it: it is never given again
 """
-_REGISTER = "    with _refusals_of_the_catalog():\n        execution.workers.foundry.register("
-_WRITE_HISTORY = (
-    "    remember_registered(marker, execution.wanted(marker.variant).release, execution.machine)\n"
-)
+_REGISTER = "    with _refusals_of_the_catalog():\n        context.workers.foundry.register("
+_WRITE_HISTORY = "    remember_registered(marker, context.wanted(marker.variant).release, context.machine)\n"
 _SAVE_RELEASE = f"{_EXECUTED}save_release(_record(marker))\n"
 _AFTER_SAVE = "\n\n@contextlib.contextmanager\ndef _refusals"
-_UNREGISTER = "    if entry is not None:\n        execution.workers.foundry.unregister(identity)\n"
+_UNREGISTER = "    if entry is not None:\n        context.workers.foundry.unregister(identity)\n"
 _AFTER_REMOVAL = "    machine.records.save_number(variant, number)\n    _require_gone("
 _FORGET = f"{_EXECUTED}forget_release(change.variant)\n"
-_PRUNE = "def _prune(change: Change, execution: PassContext) -> None:\n"
+_PRUNE = "def _prune(change: Change, context: PassContext) -> None:\n"
 _GO_BACK = (
     "    if serves and serves < change.number:\n"
-    "        _serves_again(change.variant, serves, execution.machine)\n"
+    "        _serves_again(change.variant, serves, context.machine)\n"
 )
 _TAKE_BACK = (
     "    if why:  # while the plan knows it: once its name is gone, nobody plans to retire it again\n"
-    "        remember_taken_back(change.variant, change.number, execution.machine, why)\n"
+    "        remember_taken_back(change.variant, change.number, context.machine, why)\n"
 )
-_REMOVE = "    _remove_release(change.variant, change.number, execution)\n"
-_RETIRED = "    remember_retired(change.variant, change.number, execution.machine, serving=serves)\n"
+_REMOVE = "    _remove_release(change.variant, change.number, context)\n"
+_RETIRED = "    remember_retired(change.variant, change.number, context.machine, serving=serves)\n"
 
 # store/artifact_store.py
 _WRITE_MANIFEST = "[self._put_bytes(data) for data in (config, manifest)]"
@@ -183,9 +181,7 @@ ORDERS = (
         _CARRY,
         "change-releases",
         _gone(_SAVE_NUMBER),
-        _before(
-            _WRITE_HISTORY, "    machine = execution.machine\n" + _SAVE_NUMBER.replace("change", "marker")
-        ),
+        _before(_WRITE_HISTORY, "    machine = context.machine\n" + _SAVE_NUMBER.replace("change", "marker")),
     ),
     _(
         "a release is registered, then recorded",

@@ -118,12 +118,12 @@ def test_the_page_draws_with_letters_that_every_font_has() -> None:
 
 
 @pytest.mark.parametrize(
-    ("load", "noted"), [(None, False), (0.5, False), (3.9, False), (4.0, True), (40.0, True)]
+    ("load", "best_effort"), [(None, False), (0.5, False), (3.9, False), (4.0, True), (40.0, True)]
 )
-def test_a_busy_machine_is_told(load: float | None, noted: bool) -> None:
+def test_a_busy_machine_is_told(load: float | None, best_effort: bool) -> None:
     view = bench_view(benchmark(benched(), machine=replace(MACHINE, load_average=load)))
     for renderer in RENDERERS.values():
-        assert ("ept this machine busy" in renderer(view)) == noted
+        assert ("ept this machine busy" in renderer(view)) == best_effort
 
 
 def test_an_interrupted_one_says_so() -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.domain.layout import Layout
-from reconciler.domain.measured import Endured, Fidelity, Known, Measured, Measurements, Speed
+from reconciler.domain.measured import Endured, Fidelity, Measured, Measurements, MeasurementSet, Speed
 from reconciler.domain.observed import Registration
 from reconciler.domain.recorded import Condition, Recorded, RecordedRelease, Timing
 from reconciler.host.sealed import seal, unseal
@@ -101,7 +101,7 @@ def test_what_is_saved_is_read_again_by_any_process(root: Root) -> None:
         timings=(Timing(action="convert", precision="int4", source_bytes=1000, seconds=2.5),),
         last_attempted_revision="main@sha1:2",
         last_applied_revision="main@sha1:1",
-        measured=Known(
+        measured=MeasurementSet(
             fidelity={"sha256:b": FIDELITY},
             releases={"sha256:3": replace(WHOLE, load=MEASURED)},
         ),

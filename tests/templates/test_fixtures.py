@@ -85,7 +85,7 @@ JINJA = "  jinja: t.jinja\n"
         # White space around tags stays, as in the runtime that serves; Hugging Face would drop it.
         ("{% for m in messages %}\n{{ m.content }}{% endfor %}", 'rendered: "\\nHi"', ""),
         ("{% for m in messages %}\n{{ m.content }}{% endfor %}", "rendered: Hi", "TemplateFixture"),
-        # Known to be understood differently: left to the runtime.
+        # MeasurementSet to be understood differently: left to the runtime.
         ("{% for m in messages %}{{ 'i' in m.content }}{% endfor %}", "rendered: 'False'", "TemplateFixtureUnchecked"),
         ("{% for m in messages %}{{ 'i' in m.content }}{% endfor %}", "rendered: 'True'", "TemplateFixtureUnchecked"),
         ("{% for m in messages %}{{ m.content * 2 }}{% endfor %}", "rendered: HiHi", ""),

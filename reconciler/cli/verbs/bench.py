@@ -21,7 +21,7 @@ from reconciler.cli.output import show, show_problems
 from reconciler.domain.errors import UsageError
 from reconciler.domain.escape import for_terminal
 from reconciler.engine.machine import Machine
-from reconciler.engine.planning import Look, look
+from reconciler.engine.planning import Snapshot, take_snapshot
 from reconciler.gates.benchmark import Benchmark
 from reconciler.host.clock import now
 from reconciler.host.durable import write_file
@@ -74,7 +74,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     _require_page_possible(arguments.html)
     machine = options.opened_machine(arguments)
-    seen = look(machine, load_manifests(arguments, machine))
+    seen = take_snapshot(machine, load_manifests(arguments, machine))
     show_problems(seen.resolution.problems)
     chosen = candidates(seen, arguments.names)
     view = bench_view(_measured(machine, seen, chosen, arguments))
@@ -85,7 +85,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _measured(
-    machine: Machine, seen: Look, chosen: tuple[Candidate, ...], arguments: argparse.Namespace
+    machine: Machine, seen: Snapshot, chosen: tuple[Candidate, ...], arguments: argparse.Namespace
 ) -> Benchmark:
     before, date = load_average(), now()
     wanted = Options(runs=arguments.runs, lengths=arguments.prompt_lengths, measure=arguments.measure)

@@ -8,7 +8,7 @@ from reconciler.cli import options
 from reconciler.cli.exit_codes import DRIFTED, ERROR, PENDING
 from reconciler.cli.manifests import load_manifests
 from reconciler.cli.output import show, show_problems
-from reconciler.engine.planning import look
+from reconciler.engine.planning import take_snapshot
 from reconciler.reports.drift import drift_text, drift_view, find_drift
 
 
@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     machine = options.opened_machine(arguments)
-    seen = look(machine, load_manifests(arguments, machine))
+    seen = take_snapshot(machine, load_manifests(arguments, machine))
     desired, problems = seen.resolution.desired, seen.resolution.problems
     found = find_drift(desired, seen.observed, seen.recorded, seen.plan, machine.records.conditions())
     if arguments.output == "text":

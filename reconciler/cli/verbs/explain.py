@@ -12,7 +12,7 @@ from reconciler.cli.exit_codes import OK
 from reconciler.cli.manifests import load_manifests
 from reconciler.cli.output import json_text
 from reconciler.conversion.olive_config import olive_config
-from reconciler.domain.desired import Wanted
+from reconciler.domain.desired import DesiredRelease
 from reconciler.domain.errors import ManifestsInvalid, PermanentError
 from reconciler.domain.escape import for_terminal
 from reconciler.domain.recorded import Recorded
@@ -44,7 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
     return OK
 
 
-def _find(name: str, resolution: Resolution) -> list[Wanted]:
+def _find(name: str, resolution: Resolution) -> list[DesiredRelease]:
     found = [w for w in resolution.desired.wanted if name in (w.variant, w.release.model)]
     if found and all(one.fetch is None or one.fetch.known for one in found):
         return found
@@ -57,7 +57,7 @@ def _find(name: str, resolution: Resolution) -> list[Wanted]:
     raise PermanentError(f"no manifest declares {name}", hint=f"declared: {known}", code="NotDeclared")
 
 
-def _view(wanted: Wanted, resolution: Resolution, recorded: Recorded) -> dict[str, Any]:
+def _view(wanted: DesiredRelease, resolution: Resolution, recorded: Recorded) -> dict[str, Any]:
     recipe = wanted.release.recipe
     source = resolution.sources[recipe.build_key]
     return {

@@ -12,7 +12,7 @@ from reconciler.cli.manifests import load_manifests
 from reconciler.cli.output import json_text, show_problems
 from reconciler.domain.value import as_dict
 from reconciler.engine.machine import Machine, locked_machine
-from reconciler.engine.planning import Look, look
+from reconciler.engine.planning import Snapshot, take_snapshot
 from reconciler.engine.resolve import Resolution
 from reconciler.host.lock import holder
 from reconciler.operations.garbage import Wish, find, free
@@ -84,8 +84,8 @@ def _freed(arguments: argparse.Namespace) -> tuple[list[Item], Resolution]:
         return free(machine, seen, find(machine, seen, _wish(arguments)), tell), seen.resolution
 
 
-def _look(arguments: argparse.Namespace, machine: Machine) -> Look:
-    return look(machine, load_manifests(arguments, machine), confirm=arguments.confirm)
+def _look(arguments: argparse.Namespace, machine: Machine) -> Snapshot:
+    return take_snapshot(machine, load_manifests(arguments, machine), confirm=arguments.confirm)
 
 
 def _wish(arguments: argparse.Namespace) -> Wish:

@@ -10,7 +10,7 @@ from reconciler.cli.exit_codes import CHANGES, ERROR, OK
 from reconciler.cli.manifests import load_manifests
 from reconciler.cli.output import show, show_problems
 from reconciler.engine.job_progress import who_works
-from reconciler.engine.planning import look
+from reconciler.engine.planning import take_snapshot
 from reconciler.reports import render, view
 from reconciler.reports.pull_request import plan_comment
 
@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     gc.disable()  # we are gone before there is any garbage worth looking for: 4 ms of 100
     machine = options.opened_machine(arguments)
-    seen = look(
+    seen = take_snapshot(
         machine,
         load_manifests(arguments, machine),
         confirm=arguments.confirm,

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from reconciler.daemon.state import State
-from reconciler.domain.changes import RAILS
+from reconciler.domain.changes import PRUNE_GUARDS
 from reconciler.domain.recorded import Condition
 
 NAMED = 100  # variants that are named in one answer
@@ -46,7 +46,7 @@ def not_ready(state: State) -> Iterator[dict[str, str]]:
     """Reasons are codes: a message may name files of this machine."""
     for variant, held in sorted(state.conditions.items()):
         one = held.get("Ready")
-        good = one is None or one.status == "True" or one.reason in RAILS  # not declared any more
+        good = one is None or one.status == "True" or one.reason in PRUNE_GUARDS  # not declared any more
         if one is not None and not (good or _is_suspended(held) or _is_upgraded(held)):
             yield {"variant": variant, "reason": one.reason}
 

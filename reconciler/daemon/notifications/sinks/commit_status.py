@@ -17,7 +17,7 @@ from reconciler.daemon.notifications.post import Reply, check_url, is_loopback, 
 from reconciler.daemon.notifications.sink import SinkContext, SinkKind
 from reconciler.daemon.secret_file import NoSecret, checked_secret_file, read_secret
 from reconciler.daemon.state import State
-from reconciler.domain.changes import WISHES
+from reconciler.domain.changes import USER_HOLDS
 from reconciler.domain.errors import UsageError
 from reconciler.domain.recorded import Condition
 from reconciler.domain.value import as_dict
@@ -123,7 +123,7 @@ def _is_true(held: Mapping[str, Condition], kind: str) -> bool:
 
 
 def _is_stalled(held: Mapping[str, Condition]) -> bool:
-    return _is_true(held, "Stalled") and held["Stalled"].reason not in WISHES
+    return _is_true(held, "Stalled") and held["Stalled"].reason not in USER_HOLDS
 
 
 class StatusPublisher:
