@@ -10,7 +10,7 @@ import pytest
 
 from reconciler.domain.facts import Limits
 from reconciler.manifests.machine_config import MachineConfig, parse_config, settings_of, traits_of
-from reconciler.planner.disk_budget import room
+from reconciler.planner.disk_budget import disk_budget
 from tests.manifests.test_manifest_pages import TABLE, rows
 from tests.planner.world import World, desired, release, wanted
 
@@ -136,8 +136,8 @@ ROOM: dict[str, tuple[int, int, Limits, int, str]] = {
 def test_the_limit_that_decides_is_named(case: str) -> None:
     free, used, limits, left, words = ROOM[case]
     world = World().with_observed(disk_free=free, disk_used=used, limits=limits)
-    assert room(world.observed)[0] == left
-    assert words in room(world.observed)[1]
+    assert disk_budget(world.observed)[0] == left
+    assert words in disk_budget(world.observed)[1]
     for need, held in ((left, []), (left + 1, ["DiskInsufficient"])):
         plan = world.plan(desired(wanted(release(), peak_bytes=need)))
         assert [one.reason for one in plan.held] == held
