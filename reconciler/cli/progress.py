@@ -9,7 +9,7 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
-from reconciler.domain.changes import LONG, Change, Outcome
+from reconciler.domain.changes import Change, LongWork, Outcome, PruneSource
 from reconciler.domain.escape import for_terminal
 from reconciler.engine.report import Reporter, Silent
 
@@ -21,7 +21,7 @@ def reporter_for(*, quiet: bool) -> AbstractContextManager[Reporter]:
 
 
 def title(change: Change) -> str:
-    kind = "source" if "source" in (change.before or {}) else "artifact"
+    kind = "source" if isinstance(change, PruneSource) else "artifact"
     what = change.variant or f"{kind} {change.build_key[7:19]}"
     number = f":{change.number}" if change.number else ""
     return f"{change.action} {what}{number}"
@@ -49,7 +49,7 @@ class _Lines(_Nobody):
     """For logs and pipes: a line when a step ends, and one when a long one begins."""
 
     def started(self, change: Change) -> None:
-        if change.action in LONG:
+        if isinstance(change, LongWork):
             self._write(f"{title(change)} ({change.reason}): started")
 
     def finished(self, outcome: Outcome) -> None:
@@ -96,7 +96,7 @@ class _Bars(_Nobody):
         self._progress.stop()
 
     def started(self, change: Change) -> None:
-        total = 1.0 if change.action in LONG else None
+        total = 1.0 if isinstance(change, LongWork) else None
         self._tasks[_key(change)] = self._progress.add_task(title(change), total=total, doing="")
 
     def progressed(self, change: Change, fraction: float, text: str) -> None:

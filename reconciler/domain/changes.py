@@ -1,66 +1,106 @@
-"""What a plan is made of: a thing you can hold. Ordered changes, each with its reason, the manifest fields that forced
-it, before, after and cost; and what is held back, with why."""
+"""The changes of a plan, each kind a type of its own, and the plan that they make up.
+
+`Change` is the closed union of these types. A change holds what it takes to carry it out, why it is needed (`reason`),
+which manifest fields forced it and what it costs. Executor, views and records dispatch on the type.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import ClassVar
 
+from reconciler.domain.digest import of_value
+from reconciler.domain.hub import HubSource
+from reconciler.domain.release import Release
 from reconciler.domain.verdict import Verdict
 
-# Reasons: a closed set, documented in docs/reference.md (generated).
-REASONS = {
-    "ArtifactMissing": "the recipe has not been built on this machine yet",
-    "SourceMissing": "the weights are not on this machine yet, or only a part of them",
-    "ReleaseMissing": "the variant is declared and not served yet",
-    "RecipeChanged": "the source, precision, quantization, target or tool versions changed: new weights",
-    "TemplateChanged": "the prompt template changed: a new registration of the same weights",
-    "GenerationChanged": "the generation defaults changed: a new registration of the same weights",
-    "FormatChanged": "this version of reconciler writes served folders differently",
-    "DriftDetected": "the machine changed behind our back: a file, a folder or a registration",
-    "Superseded": "a newer release of the same variant is served",
-    "Retained": "a newer release is served; the manifest says retainFor, and that time is not over",
-    "InUse": "it is to go, but another process still has its files in its memory: it goes when that ends",
-    "DiskShort": "kept only to be served again; a download or a conversion needs its room",
-    "MakesWay": "delete-then-build: it goes before its successor is built, because both do not fit on the disk",
-    "RolledBack": "an earlier release is served instead: by `reconciler rollback`, or the gates reject the later one",
-    "RuntimeChanged": "Foundry Local or its libraries are others than those it was verified with: measured again",
-    "Orphaned": "no manifest declares the variant any more",
-    "NotSelected": "the model is declared for other machines: its nodeSelector does not match this one",
-    "Unreferenced": "no release uses the artifact, or no manifest the source from the hub, any more",
-    "Suspended": "the manifest says suspend: true, or somebody ran `reconciler suspend`",
-    "Protected": "the manifest said prune: disabled when it was last seen",
-    "NameTaken": "a registration that is not ours already has this name",
-    "ManifestsUnreadable": "a manifest is invalid, so what is no longer declared cannot be told",
-    "NothingDeclared": "no model is declared at all: a wrong folder or branch is likelier than a wish",
-    "ConfirmationNeeded": "more than half of the models, or more than five, would go: --confirm, or PruneConfirmation",
-    "GateUnmeasured": "it is served, and a gate was declared since for which it has not been measured",
-    "GateFailed": "what was measured of the release misses a bar of its gates: the number stands beside the bar",
-    "Unrecorded": "only the mark in its folder says that it is ours, no record and no registration: `--confirm`",
-    "Unreadable": "its served folders cannot be listed: what is there is left alone until they can",
-    "DiskInsufficient": "the download or the conversion would need more disk than is free or than limits allow",
-    "FailedBefore": "it failed here and will fail again: tried when its input changes, or with `apply --retry`",
-    "BackoffActive": "it failed here and may pass by itself: tried again at the time that is named; `apply` tries now",
+
+class Reason(StrEnum):
+    """Why something is changed or held back. A closed set: docs/reference.md is generated from `REASONS`."""
+
+    ARTIFACT_MISSING = "ArtifactMissing"
+    SOURCE_MISSING = "SourceMissing"
+    RELEASE_MISSING = "ReleaseMissing"
+    RECIPE_CHANGED = "RecipeChanged"
+    TEMPLATE_CHANGED = "TemplateChanged"
+    GENERATION_CHANGED = "GenerationChanged"
+    FORMAT_CHANGED = "FormatChanged"
+    DRIFT_DETECTED = "DriftDetected"
+    SUPERSEDED = "Superseded"
+    RETAINED = "Retained"
+    IN_USE = "InUse"
+    DISK_SHORT = "DiskShort"
+    MAKES_WAY = "MakesWay"
+    ROLLED_BACK = "RolledBack"
+    RUNTIME_CHANGED = "RuntimeChanged"
+    ORPHANED = "Orphaned"
+    NOT_SELECTED = "NotSelected"
+    UNREFERENCED = "Unreferenced"
+    SUSPENDED = "Suspended"
+    PROTECTED = "Protected"
+    NAME_TAKEN = "NameTaken"
+    MANIFESTS_UNREADABLE = "ManifestsUnreadable"
+    NOTHING_DECLARED = "NothingDeclared"
+    CONFIRMATION_NEEDED = "ConfirmationNeeded"
+    GATE_UNMEASURED = "GateUnmeasured"
+    GATE_FAILED = "GateFailed"
+    UNRECORDED = "Unrecorded"
+    UNREADABLE = "Unreadable"
+    DISK_INSUFFICIENT = "DiskInsufficient"
+    FAILED_BEFORE = "FailedBefore"
+    BACKOFF_ACTIVE = "BackoffActive"
+
+
+REASONS: dict[Reason, str] = {
+    Reason.ARTIFACT_MISSING: "the recipe has not been built on this machine yet",
+    Reason.SOURCE_MISSING: "the weights are not on this machine yet, or only a part of them",
+    Reason.RELEASE_MISSING: "the variant is declared and not served yet",
+    Reason.RECIPE_CHANGED: "the source, precision, quantization, target or tool versions changed: new weights",
+    Reason.TEMPLATE_CHANGED: "the prompt template changed: a new registration of the same weights",
+    Reason.GENERATION_CHANGED: "the generation defaults changed: a new registration of the same weights",
+    Reason.FORMAT_CHANGED: "this version of reconciler writes served folders differently",
+    Reason.DRIFT_DETECTED: "the machine changed behind our back: a file, a folder or a registration",
+    Reason.SUPERSEDED: "a newer release of the same variant is served",
+    Reason.RETAINED: "a newer release is served; the manifest says retainFor, and that time is not over",
+    Reason.IN_USE: "it is to go, but another process still has its files in its memory: it goes when that ends",
+    Reason.DISK_SHORT: "kept only to be served again; a download or a conversion needs its room",
+    Reason.MAKES_WAY: "delete-then-build: it goes before its successor is built, because both do not fit on the disk",
+    Reason.ROLLED_BACK: (
+        "an earlier release is served instead: by `reconciler rollback`, or the gates reject the later one"
+    ),
+    Reason.RUNTIME_CHANGED: "Foundry Local or its libraries are others than those it was verified with: measured again",
+    Reason.ORPHANED: "no manifest declares the variant any more",
+    Reason.NOT_SELECTED: "the model is declared for other machines: its nodeSelector does not match this one",
+    Reason.UNREFERENCED: "no release uses the artifact, or no manifest the source from the hub, any more",
+    Reason.SUSPENDED: "the manifest says suspend: true, or somebody ran `reconciler suspend`",
+    Reason.PROTECTED: "the manifest said prune: disabled when it was last seen",
+    Reason.NAME_TAKEN: "a registration that is not ours already has this name",
+    Reason.MANIFESTS_UNREADABLE: "a manifest is invalid, so what is no longer declared cannot be told",
+    Reason.NOTHING_DECLARED: "no model is declared at all: a wrong folder or branch is likelier than a wish",
+    Reason.CONFIRMATION_NEEDED: (
+        "more than half of the models, or more than five, would go: --confirm, or PruneConfirmation"
+    ),
+    Reason.GATE_UNMEASURED: "it is served, and a gate was declared since for which it has not been measured",
+    Reason.GATE_FAILED: "what was measured of the release misses a bar of its gates: the number stands beside the bar",
+    Reason.UNRECORDED: "only the mark in its folder says that it is ours, no record and no registration: `--confirm`",
+    Reason.UNREADABLE: "its served folders cannot be listed: what is there is left alone until they can",
+    Reason.DISK_INSUFFICIENT: "the download or the conversion would need more disk than is free or than limits allow",
+    Reason.FAILED_BEFORE: "it failed here and will fail again: tried when its input changes, or with `apply --retry`",
+    Reason.BACKOFF_ACTIVE: (
+        "it failed here and may pass by itself: tried again at the time that is named; `apply` tries now"
+    ),
 }
 
-
-# Held back because somebody wants it so: a machine that follows such a wish has converged.
-USER_HOLDS = frozenset({"Suspended", "Protected", "RolledBack"})
+# Held back because a user asked for it: a machine that holds only these has converged.
+USER_HOLDS = frozenset({Reason.SUSPENDED, Reason.PROTECTED, Reason.ROLLED_BACK})
 
 # Held back because it failed here before (domain.failures).
-BY_FAILURE = frozenset({"FailedBefore", "BackoffActive"})
+BY_FAILURE = frozenset({Reason.FAILED_BEFORE, Reason.BACKOFF_ACTIVE})
 
-# Rails that wait for a person: until then nothing else that seems unused is freed either.
-PRUNE_GUARDS = frozenset({"NothingDeclared", "ConfirmationNeeded"})
-
-# Freed before the work that needs the room.
-MAKES_ROOM = "DiskShort"
-
-# What serves goes even before that, where its manifest says so.
-MAKES_WAY = "MakesWay"
-
-# Work that may take hours: it goes on beside passes, and only its result is taken in by one (engine.job_queue).
-LONG = frozenset({"convert", "fetch", "measure"})
+# Prune guards that wait for a person: until then nothing else that seems unused is freed either.
+PRUNE_GUARDS = frozenset({Reason.NOTHING_DECLARED, Reason.CONFIRMATION_NEEDED})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,48 +115,374 @@ class Cost:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Change:
-    """One step. `variant` is empty for an artifact or a source that nothing uses. `build_key` names what is built or
-    fetched: a recipe's digest, or that of a source's files. `number` is the `<n>` of the Foundry id that it
-    makes, mends or removes; `numbers` are the releases that a prune removes."""
+class FieldChange:
+    """A manifest field, or a tool's version, that differs from what is served."""
 
-    action: str  # fetch | convert | measure | verify | register | repair | retire | prune
-    reason: str
-    variant: str
-    build_key: str = ""
-    number: int = 0
-    numbers: tuple[int, ...] = ()
-    forced_by: tuple[str, ...] = ()
-    before: Mapping[str, object] | None = None
-    after: Mapping[str, object] | None = None
+    name: str
+    before: object
+    after: object
+
+
+class _OfRelease:
+    """What the changes of one release derive from it."""
+
+    release: Release
+
+    @property
+    def variant(self) -> str:
+        return self.release.variant
+
+    @property
+    def model(self) -> str:
+        return self.release.model
+
+    @property
+    def build_key(self) -> str:
+        return self.release.recipe.build_key
+
+
+class _OfNoVariant:
+    """A change of the store or of the sources: it belongs to no variant."""
+
+    variant: ClassVar[str] = ""
+    model: ClassVar[str] = ""
+    number: ClassVar[int] = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class FetchSource(_OfRelease):
+    """Download what is missing of a source from the hub, for `release` and all others that name it."""
+
+    action: ClassVar[str] = "fetch"
+    number: ClassVar[int] = 0
+    reason: Reason
+    release: Release
+    source: HubSource
+    forced_by: tuple[str, ...] = ()  # files that changed since they came
     cost: Cost = Cost()
+
+    @property
+    def build_key(self) -> str:
+        """The digest of the source's files: before it is here, a recipe may only stand for the one to come."""
+        return self.source.digest
+
+    @property
+    def failure_key(self) -> str:
+        return self.source.fetch_key
+
+    @property
+    def work_key(self) -> tuple[str, str]:
+        return self.action, self.build_key
+
+
+@dataclass(frozen=True, kw_only=True)
+class Convert(_OfRelease):
+    """Build the artifact of a recipe, for `release` and all others of the same recipe. `field_changes` are those that
+    decide the weights; None where nothing is served that they could be compared with."""
+
+    action: ClassVar[str] = "convert"
+    number: ClassVar[int] = 0
+    reason: Reason
+    release: Release
+    forced_by: tuple[str, ...] = ()
+    field_changes: tuple[FieldChange, ...] | None = None
+    cost: Cost = Cost()
+
+    @property
+    def failure_key(self) -> str:
+        return self.build_key
+
+    @property
+    def work_key(self) -> tuple[str, str]:
+        return self.action, self.build_key
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Step(_OfRelease):
+    """One step of a release, which is or will be registered as `number`."""
+
+    reason: Reason
+    release: Release
+    number: int
+    forced_by: tuple[str, ...] = ()
+    field_changes: tuple[FieldChange, ...] | None = None
+    cost: Cost = Cost()
+
+    @property
+    def id(self) -> str:
+        return f"{self.variant}:{self.number}"
+
+    @property
+    def failure_key(self) -> str:
+        return self.release.digest
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Measure(_Step):
+    """`measure_key` names the release and what its gates ask to be measured: other gates, another try."""
+
+    action: ClassVar[str] = "measure"
+    measure_key: str
+
+    @property
+    def failure_key(self) -> str:
+        return self.measure_key
+
+    @property
+    def work_key(self) -> tuple[str, str]:
+        return self.action, f"{self.variant} {self.measure_key}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeasureCandidate(_Measure):
+    """Measure what takes long of a release before it is verified and registered."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeasureServed(_Measure):
+    """Measure a release while it serves, for a gate that was declared since."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class VerifyCandidate(_Step):
+    """Assemble a release, rehearse it in the runtime and judge it by its gates, before it is registered."""
+
+    action: ClassVar[str] = "verify"
+
+
+@dataclass(frozen=True, kw_only=True)
+class VerifyServed(_OfRelease):
+    """Rehearse a release that serves with the runtime that is `installed` now. `previous` is the one that it was
+    verified with; both are versions by package."""
+
+    action: ClassVar[str] = "verify"
+    release: Release
+    number: int
+    previous: Mapping[str, str]
+    installed: Mapping[str, str]
+    reason: Reason = Reason.RUNTIME_CHANGED
+    cost: Cost = Cost()
+
+    @property
+    def id(self) -> str:
+        return f"{self.variant}:{self.number}"
+
+    @property
+    def changed_packages(self) -> tuple[str, ...]:
+        return tuple(
+            sorted(name for name, old in self.previous.items() if self.installed.get(name, old) != old)
+        )
+
+    @property
+    def forced_by(self) -> tuple[str, ...]:
+        return tuple(f"runtime.{package}" for package in self.changed_packages)
+
+    @property
+    def failure_key(self) -> str:
+        return runtime_key(self.release.digest, self.installed)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Register(_Step):
+    """Publish the verified release and register it: from then on it serves."""
+
+    action: ClassVar[str] = "register"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RepairRelease(_OfRelease):
+    """Restore the damaged files, or the registration, of a release that was served before, under its own number."""
+
+    action: ClassVar[str] = "repair"
+    release: Release
+    number: int
+    damage: tuple[str, ...]
+    reason: Reason = Reason.DRIFT_DETECTED
+    cost: Cost = Cost()
+
+    @property
+    def id(self) -> str:
+        return f"{self.variant}:{self.number}"
+
+    @property
+    def forced_by(self) -> tuple[str, ...]:
+        return self.damage
+
+    @property
+    def failure_key(self) -> str:
+        return self.release.digest
+
+
+@dataclass(frozen=True, kw_only=True)
+class RepairArtifact(_OfNoVariant):
+    """Restore damaged blobs of an artifact from whole bytes that are at hand, without a conversion."""
+
+    action: ClassVar[str] = "repair"
+    failure_key: ClassVar[str] = ""  # not remembered: the next look sees what is left
+    build_key: str
+    damage: tuple[str, ...]
+    reason: Reason = Reason.DRIFT_DETECTED
+    cost: Cost = Cost()
+
+    @property
+    def forced_by(self) -> tuple[str, ...]:
+        return tuple(f"{one} changed" for one in self.damage)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServesInstead:
+    """The release `number` serves in place of one that is refused, for the reason in `message`."""
+
+    number: int
+    message: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Retire:
+    """Remove one release of a variant that another one serves. `serves_instead` where it is taken back by a
+    roll-back."""
+
+    action: ClassVar[str] = "retire"
+    build_key: ClassVar[str] = ""
+    forced_by: ClassVar[tuple[str, ...]] = ()
+    cost: ClassVar[Cost] = Cost()
+    reason: Reason
+    variant: str
+    model: str
+    number: int
+    registered: bool
+    serves_instead: ServesInstead | None = None
+
+    @property
+    def id(self) -> str:
+        return f"{self.variant}:{self.number}"
+
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        return (self.number,)
+
+    @property
+    def failure_key(self) -> str:
+        return removal_key(self.action, self.variant, self.number)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PruneVariant:
+    """Remove all releases of a variant, the `numbers`: nothing declares it (`confirmed` by a PruneConfirmation in git,
+    or not), or it `makes_way` for its own successor, which does not fit on the disk beside it."""
+
+    action: ClassVar[str] = "prune"
+    build_key: ClassVar[str] = ""
+    number: ClassVar[int] = 0
+    forced_by: ClassVar[tuple[str, ...]] = ()
+    reason: Reason
+    variant: str
+    model: str
+    numbers: tuple[int, ...]
+    confirmed: bool = False
+    makes_way: bool = False
+    cost: Cost = Cost()
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        return tuple(f"{self.variant}:{number}" for number in self.numbers)
+
+    @property
+    def failure_key(self) -> str:
+        return removal_key(self.action, self.variant)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PruneArtifact(_OfNoVariant):
+    """Free an artifact: nothing uses it, or it is kept only for roll-backs and `makes_room` for work that needs the
+    disk."""
+
+    action: ClassVar[str] = "prune"
+    forced_by: ClassVar[tuple[str, ...]] = ()
+    build_key: str
+    artifact: str | None  # its digest, where it can be read
+    size: int
+    makes_room: bool = False
+
+    @property
+    def reason(self) -> Reason:
+        return Reason.DISK_SHORT if self.makes_room else Reason.UNREFERENCED
+
+    @property
+    def cost(self) -> Cost:
+        return Cost(disk_bytes=-self.size)
+
+    @property
+    def failure_key(self) -> str:
+        return removal_key(self.action, "", build_key=self.build_key)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PruneSource(_OfNoVariant):
+    """Free a source from the hub that no manifest names."""
+
+    action: ClassVar[str] = "prune"
+    reason: ClassVar[Reason] = Reason.UNREFERENCED
+    forced_by: ClassVar[tuple[str, ...]] = ()
+    digest: str
+    size: int
+
+    @property
+    def build_key(self) -> str:
+        return self.digest
+
+    @property
+    def cost(self) -> Cost:
+        return Cost(disk_bytes=-self.size)
+
+    @property
+    def failure_key(self) -> str:
+        return removal_key(self.action, "", build_key=self.digest)
+
+
+# May take hours: it runs beside the passes, and a later pass takes its result in (engine.job_queue).
+LongWork = FetchSource | Convert | MeasureCandidate | MeasureServed
+Measure = MeasureCandidate | MeasureServed
+Verify = VerifyCandidate | VerifyServed
+
+RemoveRelease = Retire | PruneVariant  # of these `numbers`
+Removal = RemoveRelease | PruneArtifact | PruneSource
+
+Change = LongWork | Verify | Register | RepairRelease | RepairArtifact | Removal
+
+
+def runtime_key(release: str, runtime: Mapping[str, str]) -> str:
+    """Names a release that served before, tried with another runtime: each runtime is another try."""
+    return f"{release}@{of_value(dict(runtime))[7:23]}"
+
+
+def removal_key(action: str, variant: str, number: int | None = None, build_key: str = "") -> str:
+    """Names what is to go: a release, a variant, or an artifact or source that nothing uses."""
+    return f"{action} {variant}:{number}" if number else f"{action} {variant or build_key}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Held:
-    """Something that would be done, but for `reason`. `until` is when time alone ends it (RFC 3339), else empty."""
+    """What would be changed, but for `reason`. `until` is when time alone ends it (RFC 3339), else empty."""
 
     variant: str
-    reason: str
+    reason: Reason
     message: str
     until: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """False when there is nothing to do."""
+    """Ordered changes, and what is held back. False when there is nothing to do. `later` are predecessors that go in
+    time and until then harm nothing; `not_selected` says by model name why it is not for this machine; `verdicts` are,
+    by variant, what its gates say."""
 
     revision: str
     changes: tuple[Change, ...] = ()
     held: tuple[Held, ...] = ()
-    later: tuple[Held, ...] = ()  # predecessors that go in time, and until then harm nothing
-    not_selected: dict[str, str] = field(
-        default_factory=dict
-    )  # by name of a model for other machines: why not for this one
-
-    verdicts: dict[str, tuple[Verdict, ...]] = field(
-        default_factory=dict
-    )  # by variant: what is known of its gates
+    later: tuple[Held, ...] = ()
+    not_selected: dict[str, str] = field(default_factory=dict)
+    verdicts: dict[str, tuple[Verdict, ...]] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
         return bool(self.changes)
@@ -124,8 +490,9 @@ class Plan:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """`status`: done | failed | skipped (something it needs failed) | cancelled (nobody wants it any more). `seconds`
-    is wall time; `code`, `message` and `hint` are set when it failed, `permanent` when it will fail again."""
+    """`status`: done | failed | skipped (something it needs failed) | cancelled (no longer planned). `seconds` is wall
+    time; `code`, `message` and `hint` are set when it failed, `permanent` when it will fail again; `delay` are the
+    seconds that the other side asked for before the next try."""
 
     change: Change
     status: str
@@ -134,4 +501,4 @@ class Outcome:
     message: str = ""
     hint: str = ""
     permanent: bool = False
-    delay: float = 0.0  # seconds that the other side asked for before the next try
+    delay: float = 0.0

@@ -1,4 +1,4 @@
-"""From parsed manifests and inspected sources to the releases this machine should serve. Pure."""
+"""The desired state of one machine: the releases it should serve, and what git declares of them. Plain values."""
 
 from __future__ import annotations
 
@@ -6,21 +6,24 @@ from dataclasses import dataclass, field
 
 from reconciler.domain import digest
 from reconciler.domain.bars import Gates
+from reconciler.domain.changes import Reason
 from reconciler.domain.errors import Problem
 from reconciler.domain.hub import Fetch
 from reconciler.domain.release import Release
+from reconciler.domain.verdict import Verdict
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReleaseOverride:
-    """`release` is what git declares, and what is not served. `reason` is RolledBack or GateFailed. `stays`: there is
-    nothing to serve in its place, so whatever serves now is left alone."""
+    """Another release is served than git declares (planner.rollback). `release` is the declared one, `reason` is
+    RolledBack or GateFailed. `stays`: there is nothing to serve in its place, so whatever serves now is left alone."""
 
     release: Release
-    reason: str
+    reason: Reason
     message: str
     refused: tuple[str, ...] = ()  # digests that go at once where they are registered
     stays: bool = False
+    verdicts: tuple[Verdict, ...] | None = None  # of what git declares; None: not judged yet
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,11 +45,23 @@ class DesiredRelease:
     retain_for: float = 0.0  # seconds that a predecessor stays registered
     history_limit: int = 1  # predecessors whose artifacts are kept
     delete_first: bool = False  # where both do not fit, what serves goes before its successor is built
-    instead: ReleaseOverride | None = None  # then `release` is not what git declares (planner.rollback)
+    override: ReleaseOverride | None = None  # then `release` is not what git declares
+    verdicts: tuple[Verdict, ...] | None = None  # of `release`, by what is measured; None: not judged yet
 
     @property
     def variant(self) -> str:
         return self.release.variant
+
+    @property
+    def declared(self) -> Release:
+        """The release that git declares, also where another one is served instead."""
+        return self.release if self.override is None else self.override.release
+
+    @property
+    def declared_verdicts(self) -> tuple[Verdict, ...]:
+        """What the gates say of the declared release; nothing where nothing was measured or judged."""
+        found = self.verdicts if self.override is None else self.override.verdicts
+        return found or ()
 
     @property
     def work_keys(self) -> tuple[str, ...]:
@@ -59,7 +74,7 @@ class DesiredRelease:
         """Under which keys its failures are remembered (domain.failures)."""
         fetch = (self.fetch.source.fetch_key,) if self.fetch is not None else ()
         recipe, keys = self.release.recipe, (self.release.digest, self.measure_key)
-        declared = self.instead.release if self.instead else self.release
+        declared = self.declared
         return (
             *fetch,
             recipe.build_key,

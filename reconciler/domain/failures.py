@@ -1,4 +1,4 @@
-"""What failed here before, and what follows from it: not again until its input changes, or not before a time. Pure.
+"""Failures that are remembered, and the retry policy: not again until the input changes, or not before a time. Pure.
 
 A failure is remembered under the digest of what failed: the build key of a conversion; repository, commit and files of
 a download; the release digest of what comes after them; the name of what cannot be removed. So a new source, recipe or
@@ -18,12 +18,11 @@ from hashlib import sha256
 
 import reconciler
 from reconciler.domain.backoff import STEP, spread
-from reconciler.domain.changes import Change, Outcome
-from reconciler.domain.digest import of_value
+from reconciler.domain.changes import Outcome, Reason, Removal, runtime_key
 from reconciler.domain.errors import GateFailed
 from reconciler.domain.units import Count, Seconds, Time
 
-REMOVALS = frozenset({"retire", "prune"})
+REMOVALS = frozenset({"retire", "prune"})  # actions
 SERVING = frozenset({"verify", "register", "repair", "measure"})
 KEPT = 500
 FORM = "%Y-%m-%dT%H:%M:%SZ"
@@ -51,41 +50,16 @@ class RememberedFailure:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Verdict:
+class RetryVerdict:
     """Why nothing is tried now. `until` is empty when no time helps."""
 
-    reason: str  # FailedBefore | BackoffActive
+    reason: Reason
     message: str
     until: str = ""
 
 
-def failure_key(change: Change) -> str:
-    """The digest of what fails when `change` fails; "" for what is not remembered."""
-    if change.action in ("verify", "register", "repair"):
-        after = change.after or {}
-        release, runtime = str(after.get("release", "")), after.get("runtime")
-        return runtime_key(release, runtime) if isinstance(runtime, dict) else release
-    if change.action == "fetch":
-        return str((change.after or {}).get("fetch", ""))
-    if change.action in REMOVALS:
-        return removal_key(change.action, change.variant, change.number or None, change.build_key)
-    if change.action == "measure":
-        return str((change.after or {}).get("measure", ""))
-    return change.build_key if change.action == "convert" else ""
-
-
-def removal_key(action: str, variant: str, number: int | None = None, build_key: str = "") -> str:
-    """Of what is to go: a release, a variant, or an artifact that nothing uses."""
-    return f"{action} {variant}:{number}" if number else f"{action} {variant or build_key}"
-
-
-def runtime_key(release: str, runtime: Mapping[str, str]) -> str:
-    """Of a release that served before, with a runtime that it has not been tried with: another runtime, another try."""
-    return f"{release}@{of_value(dict(runtime))[7:23]}"
-
-
 def runtime_failure(failures: Iterable[RememberedFailure], release: str, runtime: Mapping[str, str]) -> str:
-    """Why a release that served before does not even answer with this runtime; "" where nobody knows of it."""
+    """Why a release that served before does not even answer with this runtime; "" where no such failure is known."""
     key = runtime_key(release, runtime) if failures else ""
     return next((one.message for one in failures if one.key == key and one.permanent), "")
 
@@ -96,7 +70,7 @@ def remember(
     """`failures` after one more outcome. What was cancelled or skipped has neither failed nor succeeded; of what a gate
     rejects the numbers are kept, and judged again (`gates.judgement`)."""
     failures = tuple(failures)
-    key = failure_key(outcome.change)
+    key = outcome.change.failure_key
     if not key or outcome.status not in ("done", "failed") or outcome.code == GateFailed.code:
         return failures
     if outcome.status == "done":
@@ -123,7 +97,8 @@ def _one_more(before: RememberedFailure | None, outcome: Outcome, key: str, now:
         attempts=before.attempts + 1 if before is not None and again else 1,
         first=before.first if before is not None and again else now,
         last=now,
-        permanent=outcome.permanent and outcome.change.action not in REMOVALS,  # no input of it could change
+        permanent=outcome.permanent
+        and not isinstance(outcome.change, Removal),  # no input of it could change
         version=reconciler.__version__,
         delay=outcome.delay,
     )
@@ -132,7 +107,7 @@ def _one_more(before: RememberedFailure | None, outcome: Outcome, key: str, now:
 def still_declared(
     failures: Iterable[RememberedFailure], keys: Container[str], unclear: Container[str]
 ) -> tuple[RememberedFailure, ...]:
-    """Those that something declares; `unclear` are variants of which nobody can tell now."""
+    """Those of what is declared; of `unclear` variants it is unknown for now, so theirs stay."""
     return tuple(one for one in failures if one.key.partition("@")[0] in keys or one.variant in unclear)
 
 
@@ -145,18 +120,20 @@ def not_overcome(
     return tuple(one for one in failures if one.key not in over.get(one.action, ()))
 
 
-def verdict(failure: RememberedFailure, now: str) -> Verdict | None:
-    """None: try it."""
+def verdict(failure: RememberedFailure, now: str) -> RetryVerdict | None:
+    """None where it may be tried now."""
     if failure.version != reconciler.__version__:
         return None
     what = f"{failure.action} failed at {failure.last}: {failure.message}"
     if failure.permanent:
-        return Verdict(reason="FailedBefore", message=f"{what} ({LIFTED})")
+        return RetryVerdict(reason=Reason.FAILED_BEFORE, message=f"{what} ({LIFTED})")
     until = next_try(failure)
     if not failure.last <= now < until:
         return None
     times = f", {failure.attempts} times" if failure.attempts > 1 else ""
-    return Verdict(reason="BackoffActive", message=f"{what}{times}; next try at {until}", until=until)
+    return RetryVerdict(
+        reason=Reason.BACKOFF_ACTIVE, message=f"{what}{times}; next try at {until}", until=until
+    )
 
 
 def next_try(failure: RememberedFailure) -> str:
@@ -175,5 +152,5 @@ def backoff(key: str, attempts: int) -> int:
 def without_backoff(
     failures: Iterable[RememberedFailure], known: Container[RememberedFailure]
 ) -> tuple[RememberedFailure, ...]:
-    """For a person who asks: what was `known` to be waiting when they asked is tried now, once."""
+    """For `apply`: back-offs that were `known` when the user started it do not count; each is tried once."""
     return tuple(one for one in failures if one.permanent or one not in known)

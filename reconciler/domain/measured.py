@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import cached_property
-from typing import Any
 
 from reconciler.domain import digest
 from reconciler.domain.units import Count
@@ -109,16 +107,11 @@ class Measured:
 
 @dataclass(frozen=True, kw_only=True)
 class MeasurementSet:
-    """By build key and by release digest. Not `told`: whoever plans for another machine does not know its numbers."""
+    """By build key and by release digest. `told` is False where the numbers of the machine are not known."""
 
     fidelity: dict[str, Fidelity] = field(default_factory=dict)
     releases: dict[str, Measured] = field(default_factory=dict)
     told: bool = True
-
-    @cached_property
-    def judged(self) -> dict[str, Any]:
-        """What planner.plan_measure has made of it, by release digest: a plan asks for the same verdicts twice."""
-        return {}
 
 
 # What source and artifact both read: prose, code, numbers, other scripts, a conversation. Other texts make other

@@ -10,10 +10,23 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from reconciler.backends.foundry.folder import assemble, inspect
 from reconciler.backends.foundry.index import read_index
-from reconciler.domain.changes import Change
+from reconciler.domain.changes import (
+    Change,
+    MeasureCandidate,
+    PruneArtifact,
+    PruneSource,
+    PruneVariant,
+    Register,
+    RepairArtifact,
+    RepairRelease,
+    Retire,
+    VerifyCandidate,
+    VerifyServed,
+)
 from reconciler.domain.errors import Disturbed, PermanentError
 from reconciler.domain.observed import ServedFolder
 from reconciler.domain.recorded import RecordedRelease
@@ -29,15 +42,8 @@ from reconciler.host.own_path import make_plain
 
 
 def carry_out(change: Change, context: PassContext) -> None:
-    """Do one step that is not a conversion (those run beside: engine.conversions). Raises ReconcilerError."""
-    if change.action == "prune" and "source" in (change.before or {}):
-        context.machine.shelf.free(change.build_key)
-    elif change.action == "prune" and not change.variant:
-        _free(change, context)
-    elif change.action == "repair" and not change.variant:
-        _mend_artifact(change, context)
-    else:
-        _STEPS[change.action](change, context)
+    """Do one step that is no long work (that runs beside the passes: engine.job_queue). Raises ReconcilerError."""
+    _STEPS[type(change)](change, context)
 
 
 def store_conversion(build_key: str, tree: str, context: PassContext) -> None:
@@ -49,13 +55,7 @@ def store_conversion(build_key: str, tree: str, context: PassContext) -> None:
         raise Disturbed(f"the stored artifact is damaged: {', '.join(damage)}", code="ArtifactDamaged")
 
 
-def _verify(change: Change, context: PassContext) -> None:
-    if (
-        change.reason == "RuntimeChanged"
-    ):  # it serves meanwhile; what is rehearsed is the very folder that serves
-        served = context.machine.layout.served_release(change.variant, change.number)
-        prove(context.wanted(change.variant), served, f"{change.variant}:{change.number}", context)
-        return
+def _verify(change: VerifyCandidate, context: PassContext) -> None:
     require_compared(context.wanted(change.variant), context)
     staged = context.fresh_staging()
     marker = assemble_release(change, context, staged)
@@ -63,8 +63,16 @@ def _verify(change: Change, context: PassContext) -> None:
     context.staged[change.variant] = (staged, marker)
 
 
-def assemble_release(change: Change, context: PassContext, directory: str) -> Marker:
-    """Everything that the release serves, in an empty folder."""
+def _verify_served(change: VerifyServed, context: PassContext) -> None:
+    """It serves meanwhile: what is rehearsed is the very folder that serves."""
+    served = context.machine.layout.served_release(change.variant, change.number)
+    prove(context.wanted(change.variant), served, change.id, context)
+
+
+def assemble_release(
+    change: MeasureCandidate | VerifyCandidate | RepairRelease, context: PassContext, directory: str
+) -> Marker:
+    """Put everything that the release serves into `directory`, which is empty."""
     machine, wanted = context.machine, context.wanted(change.variant)
     return assemble(
         directory,
@@ -80,7 +88,7 @@ def assemble_release(change: Change, context: PassContext, directory: str) -> Ma
     )
 
 
-def _register(change: Change, context: PassContext) -> None:
+def _register(change: Register, context: PassContext) -> None:
     staged, marker = context.staged.pop(change.variant)
     machine = context.machine
     final = machine.layout.served_release(change.variant, change.number)
@@ -139,7 +147,7 @@ def _record(marker: Marker) -> RecordedRelease:
     return RecordedRelease.from_marker(marker, registered=now())
 
 
-def _repair(change: Change, context: PassContext) -> None:
+def _repair(change: RepairRelease, context: PassContext) -> None:
     """Put back what is missing or changed, file by file, so that what is whole keeps serving meanwhile."""
     machine = context.machine
     final = machine.layout.served_release(change.variant, change.number)
@@ -158,7 +166,7 @@ def _repair(change: Change, context: PassContext) -> None:
     _name(marker, final, context)
 
 
-def _mend_artifact(change: Change, context: PassContext) -> None:
+def _mend_artifact(change: RepairArtifact, context: PassContext) -> None:
     """Blob by blob, from served files. What is served is not touched."""
     store = context.machine.store
     store.mend(change.build_key, twins_in(served_folders(context.machine)))
@@ -168,7 +176,7 @@ def _mend_artifact(change: Change, context: PassContext) -> None:
         raise Disturbed(f"there is more damage: {', '.join(damage)}", code="ArtifactDamaged")
 
 
-def _mend_folder(change: Change, context: PassContext, final: str) -> Marker:
+def _mend_folder(change: RepairRelease, context: PassContext, final: str) -> Marker:
     machine = context.machine
     _clear_the_way(final, machine)
     exists = os.path.isdir(final)
@@ -184,7 +192,7 @@ def _mend_folder(change: Change, context: PassContext, final: str) -> Marker:
     return marker
 
 
-def _is_wanted(folder: ServedFolder, change: Change, context: PassContext) -> bool:
+def _is_wanted(folder: ServedFolder, change: RepairRelease, context: PassContext) -> bool:
     """Whole, ours, and the very release that git wants."""
     marker, wanted = folder.marker, context.wanted(change.variant).release.digest
     ours = marker is not None and marker.owner == context.machine.owner
@@ -196,9 +204,9 @@ def _clear_the_way(path: str, machine: Machine) -> None:
     make_plain(machine.layout.root, path, quarantine_folder(machine.layout))
 
 
-def _retire(change: Change, context: PassContext) -> None:
-    after = change.after or {}
-    serves, why = int(str(after.get("serves", 0))), str(after.get("because", ""))
+def _retire(change: Retire, context: PassContext) -> None:
+    instead = change.serves_instead
+    serves, why = (instead.number, instead.message) if instead is not None else (0, "")
     if serves and serves < change.number:
         _serves_again(change.variant, serves, context.machine)
     if why:  # while the plan knows it: once its name is gone, nobody plans to retire it again
@@ -214,7 +222,7 @@ def _serves_again(variant: str, number: int, machine: Machine) -> None:
         machine.records.save_release(_record(marker))
 
 
-def _prune(change: Change, context: PassContext) -> None:
+def _prune(change: PruneVariant, context: PassContext) -> None:
     for number in change.numbers:
         _remove_release(change.variant, number, context)
         remember_retired(change.variant, number, context.machine)
@@ -247,7 +255,7 @@ def _require_gone(identity: str, path: str, context: PassContext) -> None:
         raise Disturbed(f"{identity} is still there after its removal", code="NotRemoved")
 
 
-def _free(change: Change, context: PassContext) -> None:
+def _free(change: PruneArtifact, context: PassContext) -> None:
     """Free an artifact, unless something still turns out to be made from it (a release that failed to be replaced)."""
     folders = served_folders(context.machine)
     if any(f.marker is not None and f.marker.build_key == change.build_key for f in folders):
@@ -255,10 +263,18 @@ def _free(change: Change, context: PassContext) -> None:
     context.machine.store.remove(change.build_key)
 
 
-_STEPS: dict[str, Callable[[Change, PassContext], None]] = {
-    "verify": _verify,
-    "register": _register,
-    "repair": _repair,
-    "retire": _retire,
-    "prune": _prune,
+def _free_source(change: PruneSource, context: PassContext) -> None:
+    context.machine.shelf.free(change.digest)
+
+
+_STEPS: dict[type[Change], Callable[[Any, PassContext], None]] = {
+    VerifyCandidate: _verify,
+    VerifyServed: _verify_served,
+    Register: _register,
+    RepairRelease: _repair,
+    RepairArtifact: _mend_artifact,
+    Retire: _retire,
+    PruneVariant: _prune,
+    PruneArtifact: _free,
+    PruneSource: _free_source,
 }

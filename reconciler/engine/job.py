@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from reconciler.conversion.client.converter import Converter
-from reconciler.domain.changes import Change
+from reconciler.domain.changes import LongWork
 from reconciler.domain.measured import Fidelity
 from reconciler.engine.job_progress import FOLDER, JobProgress
 from reconciler.engine.options import Options
@@ -38,16 +38,10 @@ class Team(Protocol):
     def converter(self) -> Converter: ...
 
 
-def work_key(change: Change) -> tuple[str, str]:
-    if change.action == "measure":
-        return change.action, f"{change.variant} {(change.after or {}).get('measure')}"
-    return change.action, change.build_key or change.variant
-
-
 class Job:
     """One piece of long work. `context` is that of the pass which began it: a job ends as what it began as."""
 
-    def __init__(self, change: Change, context: PassContext, team: Team) -> None:
+    def __init__(self, change: LongWork, context: PassContext, team: Team) -> None:
         self.change = change
         self.context = context
         self.team = team
@@ -63,7 +57,7 @@ class Job:
 
     @property
     def key(self) -> tuple[str, str]:
-        return work_key(self.change)
+        return self.change.work_key
 
     @property
     def cancelled(self) -> bool:

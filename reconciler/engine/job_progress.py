@@ -12,7 +12,7 @@ import os
 import time
 from collections.abc import Iterator
 
-from reconciler.domain.changes import Change
+from reconciler.domain.changes import LongWork
 from reconciler.domain.layout import Layout
 from reconciler.domain.value import as_dict
 from reconciler.host.clock import now
@@ -29,7 +29,7 @@ LONGEST = 4096  # bytes of a note
 class JobProgress:
     """One job's own. Written by the job's thread alone."""
 
-    def __init__(self, folder: str, change: Change) -> None:
+    def __init__(self, folder: str, change: LongWork) -> None:
         self._path = os.path.join(folder, NOTE)
         self._said = {"action": change.action, "variant": change.variant, "since": now()}
         self._next = 0.0

@@ -30,14 +30,14 @@ from dataclasses import dataclass
 
 from reconciler.conversion.client.converter import Converter
 from reconciler.conversion.client.job_client import Attempt
-from reconciler.domain.changes import Change
+from reconciler.domain.changes import Convert, FetchSource, LongWork, Measure, MeasureCandidate, MeasureServed
 from reconciler.domain.errors import Cancelled, ConversionFailed, ConverterLost
 from reconciler.domain.hub import HubSource
 from reconciler.engine import log
 from reconciler.engine.candidate_check import asks_fidelity
 from reconciler.engine.executor import store_conversion
 from reconciler.engine.fetching import fetch
-from reconciler.engine.job import Job, work_key
+from reconciler.engine.job import Job
 from reconciler.engine.job_progress import FOLDER
 from reconciler.engine.machine import Machine
 from reconciler.engine.measuring import Measuring
@@ -95,9 +95,9 @@ class JobQueue:
         """Does any job still use its folder?"""
         return bool(self._jobs or self._alive)
 
-    def begin(self, changes: Iterable[Change], context: PassContext) -> None:
+    def begin(self, changes: Iterable[LongWork], context: PassContext) -> None:
         begun = {job.key for job in self._jobs}
-        new = [change for change in changes if work_key(change) not in begun]
+        new = [change for change in changes if change.work_key not in begun]
         with self._starting:
             self._prewarm(new, context)
             for change in new:
@@ -108,13 +108,13 @@ class JobQueue:
         try:
             with durable.full_disk_named(job.folder):
                 os.makedirs(job.folder)
-            KINDS[job.change.action].begin(job)
+            KINDS[type(job.change)].begin(job)
         except Exception as error:  # noqa: BLE001 - judged when the job is taken in, as what happens later
             job.error, job.ended = error, True
             self._wake()
             return
         with self._lock:
-            future = self._alive[job] = self._pool(job.change.action).submit(self._run, job)
+            future = self._alive[job] = self._pool(job.change).submit(self._run, job)
         self._working.add(future)
         future.add_done_callback(self._working.discard)
 
@@ -145,7 +145,7 @@ class JobQueue:
             job.measuring.keep()
         if job.error is not None:
             raise job.error
-        KINDS[job.change.action].take(job)
+        KINDS[type(job.change)].take(job)
 
     @staticmethod
     def clean(job: Job) -> None:
@@ -185,20 +185,21 @@ class JobQueue:
                 )
             return self._converter
 
-    def _prewarm(self, changes: list[Change], context: PassContext) -> None:
+    def _prewarm(self, changes: list[LongWork], context: PassContext) -> None:
         """Begin the slow imports while cheaper work goes on."""
-        converting = [change for change in changes if change.action == "convert"]
+        converting = [change for change in changes if isinstance(change, Convert)]
         if converting:
-            precisions = {str((change.after or {}).get("precision")) for change in converting}
+            precisions = {change.release.recipe.precision for change in converting}
             keys = {change.build_key for change in converting} & set(context.resolution.sources)
             sources = [context.source(key) for key in keys]
             folders = {folder for one in sources for folder in (one.path, one.adapter) if folder}
             with best_effort("start.refused"):  # only a head start: the job says what is wrong
                 self.converter.start(*sorted(precisions), sources=tuple(sorted(folders)))
 
-    def _pool(self, action: str) -> ThreadPoolExecutor:
+    def _pool(self, change: LongWork) -> ThreadPoolExecutor:
+        action = change.action
         if action not in self._pools:
-            workers = KINDS[action].at_once or self.options.jobs
+            workers = KINDS[type(change)].at_once or self.options.jobs
             self._pools[action] = ThreadPoolExecutor(workers, thread_name_prefix=action)
         return self._pools[action]
 
@@ -208,7 +209,7 @@ class JobQueue:
             if job.cancelled:
                 raise Cancelled("it was cancelled", delay=0)
             self.reporter.started(job.change)
-            KINDS[job.change.action].work(job)
+            KINDS[type(job.change)].work(job)
         except BaseException as error:  # noqa: BLE001 - carried to the pass's own thread, which judges it
             job.error = error
         job.seconds = time.monotonic() - started
@@ -270,6 +271,7 @@ def _store(job: Job) -> None:
 
 
 def _prepare_measuring(job: Job) -> None:
+    assert isinstance(job.change, Measure)
     job.measuring = Measuring(job.change, job.context, job.folder)
 
 
@@ -306,11 +308,15 @@ def _shelve(job: Job) -> None:
 
 
 def _hub_source(job: Job) -> HubSource:
-    return job.context.resolution.fetches[job.change.build_key]
+    assert isinstance(job.change, FetchSource)
+    return job.change.source
 
 
-KINDS: dict[str, Kind] = {
-    "convert": Kind(work=_convert, take=_store),
-    "fetch": Kind(work=_fetch, take=_shelve),
-    "measure": Kind(begin=_prepare_measuring, work=_measure, take=_judge, at_once=1),
+_MEASURING = Kind(begin=_prepare_measuring, work=_measure, take=_judge, at_once=1)
+
+KINDS: dict[type[LongWork], Kind] = {
+    Convert: Kind(work=_convert, take=_store),
+    FetchSource: Kind(work=_fetch, take=_shelve),
+    MeasureCandidate: _MEASURING,
+    MeasureServed: _MEASURING,
 }

@@ -11,7 +11,7 @@ import os
 
 from reconciler.backends.foundry.foundry import Foundry
 from reconciler.conversion.client.job_client import Attempt
-from reconciler.domain.changes import Change
+from reconciler.domain.changes import Measure, MeasureServed
 from reconciler.domain.errors import Cancelled, ConversionFailed, ConverterLost, PermanentError
 from reconciler.domain.measured import Fidelity, Measured
 from reconciler.engine.candidate_check import rejected, require
@@ -21,7 +21,6 @@ from reconciler.engine.pass_context import PassContext
 from reconciler.gates.judgement import missing_measurements, needed
 from reconciler.gates.measuring.rehearsal import Rehearsal
 from reconciler.host import durable
-from reconciler.planner.plan_measure import ANEW
 
 UNMEASURED = "`fidelity: {skip: <why>}` in its gates does without"
 
@@ -29,14 +28,14 @@ UNMEASURED = "`fidelity: {skip: <why>}` in its gates does without"
 class Measuring:
     """One release. `begin`, `keep` and `require` in a pass's thread, `run` in another."""
 
-    def __init__(self, change: Change, context: PassContext, home: str) -> None:
+    def __init__(self, change: Measure, context: PassContext, home: str) -> None:
         self._change, self._execution, self._home = change, context, home
         self._wanted = context.wanted(change.variant)
         release, known = self._wanted.release, context.known()
         held = known.releases.get(release.digest)
         self._fidelity = known.fidelity.get(release.recipe.build_key)
         self._measured = held or Measured(release=release.digest, build_key=release.recipe.build_key)
-        rest = missing_measurements if change.reason == ANEW else needed
+        rest = missing_measurements if isinstance(change, MeasureServed) else needed
         self._rest = rest(self._wanted.gates, self._fidelity, held)
         self._new: list[Fidelity | Measured] = []
         self._folder = self._candidate()
@@ -61,12 +60,12 @@ class Measuring:
 
     def require(self) -> None:
         """Raises GateFailed for a candidate. What serves goes on: the next plan says what is wrong with it."""
-        if self._change.reason != ANEW:
+        if not isinstance(self._change, MeasureServed):
             require(self._wanted, self._fidelity, self._measured)
 
     def _candidate(self) -> str:
         machine = self._execution.machine
-        if self._change.reason == ANEW:
+        if isinstance(self._change, MeasureServed):
             return machine.layout.served_release(self._change.variant, self._change.number)
         folder = os.path.join(self._home, "candidate")
         durable.make_folder(folder)
@@ -75,7 +74,7 @@ class Measuring:
 
     def _remove_candidate(self) -> None:
         """File by file, so that the store's names of the same bytes need not be read again."""
-        if self._change.reason == ANEW:
+        if isinstance(self._change, MeasureServed):
             return
         for folder, _, names in os.walk(self._folder):
             for name in names:

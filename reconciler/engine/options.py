@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from reconciler.backends.foundry.foundry import Foundry
 from reconciler.conversion.client.converter import Converter
-from reconciler.domain.changes import USER_HOLDS, Change, Outcome, Plan
+from reconciler.domain.changes import USER_HOLDS, LongWork, Outcome, Plan
 from reconciler.engine.resolve import Resolution
 
 
@@ -40,7 +40,7 @@ class PassResult:
     remaining: Plan
     outcomes: tuple[Outcome, ...]
     resolution: Resolution
-    running: tuple[Change, ...] = ()
+    running: tuple[LongWork, ...] = ()
     unrecorded: str = ""
 
     @property

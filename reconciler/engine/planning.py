@@ -6,7 +6,7 @@ from collections.abc import Container, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 
-from reconciler.domain.changes import Plan
+from reconciler.domain.changes import Plan, RemoveRelease
 from reconciler.domain.failures import RememberedFailure, without_backoff
 from reconciler.domain.observed import Observed
 from reconciler.domain.recorded import Recorded
@@ -69,8 +69,8 @@ def _in_use(plan: Plan, observed: Observed) -> frozenset[str]:
     due = {
         (change.variant, number)
         for change in plan.changes
-        if change.action in ("retire", "prune")
-        for number in (change.numbers or (change.number,))
+        if isinstance(change, RemoveRelease)
+        for number in change.numbers
     }
     folders = {f.path: f"{f.variant}:{f.number}" for f in observed.folders if (f.variant, f.number) in due}
     return frozenset(folders[path] for path in mapped_folders(folders)) if folders else frozenset()

@@ -20,12 +20,24 @@ from dataclasses import replace
 from functools import partial
 from types import TracebackType
 
-from reconciler.domain.changes import LONG, MAKES_ROOM, MAKES_WAY, PRUNE_GUARDS, Change, Outcome, Plan
+from reconciler.domain.changes import (
+    Change,
+    Convert,
+    FetchSource,
+    LongWork,
+    Measure,
+    Outcome,
+    Plan,
+    PruneArtifact,
+    PruneSource,
+    PruneVariant,
+    RepairArtifact,
+)
 from reconciler.domain.desired import Desired
 from reconciler.domain.errors import ReconcilerError
 from reconciler.engine import log
 from reconciler.engine.history_writer import remember_served
-from reconciler.engine.job import Job, work_key
+from reconciler.engine.job import Job
 from reconciler.engine.job_progress import FOLDER
 from reconciler.engine.job_queue import JobQueue
 from reconciler.engine.machine import Machine, observe, recall
@@ -42,8 +54,7 @@ from reconciler.engine.workers import Workers
 from reconciler.host import durable
 from reconciler.host.own_path import make_plain
 from reconciler.manifests.parse import Parsed
-from reconciler.planner.plan_fetch import plan_unused_sources
-from reconciler.planner.prune import plan_unreferenced
+from reconciler.planner.prune import plan_unused, plan_unused_artifacts
 
 
 class Reconciler:
@@ -82,7 +93,7 @@ class Reconciler:
         _summarize(result, time.monotonic() - started)
         return result
 
-    def running(self) -> tuple[Change, ...]:
+    def running(self) -> tuple[LongWork, ...]:
         """What runs beside now."""
         return tuple(job.change for job in self._long.jobs)
 
@@ -134,8 +145,8 @@ class Reconciler:
             self._workers.close()
 
     def _look(self, parsed: Parsed) -> Snapshot:
-        begun = [job.change for job in self._long.jobs if job.change.action != "measure"]
-        running = frozenset(change.build_key for change in begun)
+        jobs = self._long.jobs
+        running = frozenset(job.change.build_key for job in jobs if not isinstance(job.change, Measure))
         return take_snapshot(
             self._machine,
             parsed,
@@ -148,15 +159,9 @@ class Reconciler:
     def _carry_out(self, first: Snapshot, outcomes: list[Outcome]) -> None:
         steps = Steps(self._reporter, outcomes)
         context = PassContext(machine=self._machine, workers=self._workers, resolution=first.resolution)
-        for reason in (MAKES_WAY, MAKES_ROOM):  # what is freed may be what made way was served from
-            for change in first.plan.changes:
-                if change.reason == reason:
-                    steps.run([change], context)
-        stuck = {
-            one.change.variant
-            for one in outcomes
-            if one.status == "failed" and one.change.reason == MAKES_WAY
-        }
+        for freed in _freed_first(first.plan):
+            steps.run([freed], context)
+        stuck = {one.change.variant for one in outcomes if one.status == "failed" and _makes_way(one.change)}
         self._direct_long_work(first, context, steps, stuck)
         if not first.plan:
             return
@@ -165,24 +170,25 @@ class Reconciler:
             "start.refused"
         ):  # only a head start: the step that needs the child says what is wrong
             self._workers.prewarm([change for change in first.plan.changes if self._asked or change in quick])
-        for change in _without_variant(first.plan, "repair"):
-            steps.run([change], context)
+        for change in first.plan.changes:
+            if isinstance(change, RepairArtifact):
+                steps.run([change], context)
         for group in by_variant(quick):
             steps.run(group, context)
-        freed = _freed(first, quick) if waiting else _without_variant(first.plan, "prune")
-        steps.free(freed, context, partial(self._unused, first.resolution.desired))
+        unused = _freed(first, quick) if waiting else _planned_frees(first.plan)
+        steps.free(unused, context, partial(self._unused, first.resolution.desired))
 
     def _unused(self, desired: Desired) -> set[str]:
         """What nothing uses as things are now, whatever was to be retired or pruned."""
         observed = observe(self._machine)
-        artifacts = plan_unreferenced(desired, observed, recall(self._machine, observed), ())
-        return {change.build_key for change in (*artifacts, *plan_unused_sources(desired, observed))}
+        recorded = recall(self._machine, observed)
+        return {change.build_key for change in plan_unused(desired, observed, recorded)}
 
     def _direct_long_work(self, first: Snapshot, context: PassContext, steps: Steps, stuck: set[str]) -> None:
         """Begin what the plan wants, then drop what it does not want: in this order a warm worker stays. `stuck` are
         variants whose predecessor would not make way."""
-        wanted = [one for one in first.plan.changes if one.action in LONG and one.variant not in stuck]
-        keys = {work_key(change) for change in wanted}
+        wanted = [one for one in first.plan.changes if isinstance(one, LongWork) and one.variant not in stuck]
+        keys = {change.work_key for change in wanted}
         unwanted = [job for job in self._long.jobs if job.key not in keys]
         dropped = [job for job in unwanted if _is_understood(job, first.resolution.desired)]
         staying = [job.change for job in self._long.jobs if job not in dropped]
@@ -239,42 +245,53 @@ class Reconciler:
                 durable.empty(folder, keep=(*keep, *self._workers.folders))
 
 
-def _beginning(wanted: list[Change], running: list[Change]) -> list[Change]:
-    """Of each variant only what comes first. Nothing is timed beside a conversion, which takes every core there is, so
-    each of the two waits for the other."""
+def _beginning(wanted: list[LongWork], running: list[LongWork]) -> list[LongWork]:
+    """Of each variant only what comes first. Measurements and conversions never overlap: a conversion uses all
+    cores."""
     first = {change.variant: change for change in reversed(wanted)}
     mine = [change for change in wanted if first[change.variant] is change]
-    if any(change.action == "measure" for change in running):
-        return [change for change in mine if change.action != "convert"]
-    if any(change.action == "convert" for change in (*mine, *running)):
-        return [change for change in mine if change.action != "measure"]
+    if any(isinstance(change, Measure) for change in running):
+        return [change for change in mine if not isinstance(change, Convert)]
+    if any(isinstance(change, Convert) for change in (*mine, *running)):
+        return [change for change in mine if not isinstance(change, Measure)]
     return mine
+
+
+def _freed_first(plan: Plan) -> list[PruneVariant | PruneArtifact]:
+    """What makes room for long work, in this order: an artifact may be what a predecessor was served from."""
+    way = [one for one in plan.changes if isinstance(one, PruneVariant) and one.makes_way]
+    room = [one for one in plan.changes if isinstance(one, PruneArtifact) and one.makes_room]
+    return [*way, *room]
+
+
+def _makes_way(change: Change) -> bool:
+    return isinstance(change, PruneVariant) and change.makes_way
 
 
 def _parted(plan: Plan) -> tuple[list[Change], list[Change]]:
     """What waits for long work, and what does not. A variant waits as a whole; artifacts are freed apart."""
-    keys = {change.build_key for change in plan.changes if change.action in LONG - {"measure"}} - {""}
-    groups = [group for group in by_variant(plan.changes) if group[0].variant]
-    waits = [any(c.action in LONG or c.build_key in keys for c in group) for group in groups]
-    waiting = [change for group, wait in zip(groups, waits, strict=True) if wait for change in group]
-    return waiting, [
-        change for group, wait in zip(groups, waits, strict=True) if not wait for change in group
-    ]
+    keys = {change.build_key for change in plan.changes if isinstance(change, FetchSource | Convert)}
+    waiting: list[Change] = []
+    quick: list[Change] = []
+    for group in by_variant(plan.changes):
+        if group[0].variant:
+            waits = any(isinstance(one, LongWork) or one.build_key in keys for one in group)
+            (waiting if waits else quick).extend(group)
+    return waiting, quick
 
 
-def _without_variant(plan: Plan, action: str) -> list[Change]:
+def _planned_frees(plan: Plan) -> list[PruneArtifact | PruneSource]:
     return [
-        change
-        for change in plan.changes
-        if not change.variant and change.action == action and change.reason != MAKES_ROOM
+        one
+        for one in plan.changes
+        if isinstance(one, PruneSource) or (isinstance(one, PruneArtifact) and not one.makes_room)
     ]
 
 
-def _freed(first: Snapshot, quick: list[Change]) -> list[Change]:
+def _freed(first: Snapshot, quick: list[Change]) -> list[PruneArtifact]:
     """What can be freed though the plan as a whole is not carried out yet."""
-    if any(hold.reason in PRUNE_GUARDS for hold in first.plan.held):
-        return []
-    return plan_unreferenced(first.resolution.desired, first.observed, first.recorded, quick)
+    desired = first.resolution.desired
+    return plan_unused_artifacts(desired, first.observed, first.recorded, quick, first.plan.held)
 
 
 def _is_understood(job: Job, desired: Desired) -> bool:

@@ -4,7 +4,7 @@ only), asks whether the tool chain converts it rightly, and predicts the bytes."
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from reconciler.conversion.architectures import refusal
@@ -40,14 +40,13 @@ class Folders(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Resolution:
-    """`sources` are the inspected folders by build key: what a conversion starts from. `fetches` are, by digest, what
-    the hub has to give first."""
+    """The desired state, and what is wrong with the manifests. `sources` are the inspected folders by build key: what a
+    conversion starts from."""
 
     desired: Desired
     problems: tuple[Problem, ...]
     warnings: tuple[Problem, ...]
     sources: dict[str, Source]
-    fetches: dict[str, HubSource] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,7 +101,6 @@ def resolve_in(
         problems=(*parsed.problems, *(problem for one in found for problem in one.problems)),
         warnings=(*parsed.warnings, *(warning for one in found for warning in one.warnings)),
         sources={key: source for one in found for key, source in one.sources.items()},
-        fetches={w.fetch.source.digest: w.fetch.source for one in found for w in one.wanted if w.fetch},
     )
 
 

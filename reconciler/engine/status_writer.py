@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import partial
 
 from reconciler.backends.foundry.folder import rewrite_marker
-from reconciler.domain.changes import BY_FAILURE, Outcome
+from reconciler.domain.changes import BY_FAILURE, Convert, FetchSource, Measure, Outcome, Register, Verify
 from reconciler.domain.failures import not_overcome, remember, still_declared
 from reconciler.domain.history import not_in_the_future
 from reconciler.domain.recorded import Condition, RecordedRelease
@@ -40,7 +40,7 @@ def record_outcome(context: PassContext, outcome: Outcome) -> None:
     details = {
         "number": change.number,
         "buildKey": change.build_key,
-        "bytes": change.cost.download_bytes if (change.action, outcome.status) == ("fetch", "done") else 0,
+        "bytes": change.cost.download_bytes if outcome.status == "done" else 0,
         "code": outcome.code,
         "message": outcome.message,
     }
@@ -49,19 +49,20 @@ def record_outcome(context: PassContext, outcome: Outcome) -> None:
         records.append_event(event | {k: v for k, v in details.items() if v})
     with best_effort("record.lost"):
         records.save_failures(remember(records.failures(), outcome, now()))
-        if outcome.status == "failed" and outcome.permanent and change.action == "verify":
+        if outcome.status == "failed" and outcome.permanent and isinstance(change, Verify):
             remember_rejected(outcome, context)
-        if outcome.status == "done" and change.action in ("convert", "measure", "verify", "register"):
+        if outcome.status == "done":
             _record_timing(context, outcome)
-        if outcome.status == "done" and change.action == "fetch":
-            records.save_timing("fetch", "", change.cost.download_bytes, outcome.seconds)
 
 
 def _record_timing(context: PassContext, outcome: Outcome) -> None:
-    wanted = context.wanted(outcome.change.variant)
-    context.machine.records.save_timing(
-        outcome.change.action, wanted.release.precision, wanted.source_bytes, outcome.seconds
-    )
+    """Of what later plans estimate."""
+    records, change = context.machine.records, outcome.change
+    if isinstance(change, FetchSource):
+        records.save_timing(change.action, "", change.cost.download_bytes, outcome.seconds)
+    elif isinstance(change, Convert | Measure | Verify | Register):
+        wanted = context.wanted(change.variant)
+        records.save_timing(change.action, wanted.release.precision, wanted.source_bytes, outcome.seconds)
 
 
 def record_pass(machine: Machine, last: Snapshot, result: PassResult) -> str:
@@ -120,7 +121,7 @@ def _judged(before: Conditions, last: Snapshot, result: PassResult) -> dict[str,
         now(),
         suspensions=last.recorded.suspensions,
         running={
-            change.variant if change.action == "measure" else change.build_key: change.action
+            change.variant if isinstance(change, Measure) else change.build_key: change.action
             for change in result.running
         },
     )

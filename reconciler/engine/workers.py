@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from reconciler.backends.foundry.foundry import Foundry
-from reconciler.domain.changes import Change
+from reconciler.domain.changes import Change, Register, RepairRelease, Retire, VerifyCandidate, VerifyServed
 from reconciler.engine.machine import Machine
 from reconciler.engine.options import Options
 from reconciler.gates.measuring.rehearsal import Rehearsal
@@ -34,10 +34,10 @@ class Workers:
 
     def prewarm(self, changes: Iterable[Change]) -> None:
         """Begin the slow imports that these changes will need while cheaper work goes on."""
-        actions = {change.action for change in changes if change.variant}
-        if "verify" in actions:
+        changes = tuple(changes)
+        if any(isinstance(change, VerifyCandidate | VerifyServed) for change in changes):
             self.rehearsal.start()
-        if actions & {"register", "repair", "retire"}:
+        if any(isinstance(change, Register | RepairRelease | Retire) for change in changes):
             self.foundry.start()
 
     @property

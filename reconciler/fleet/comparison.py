@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
-from reconciler.domain.changes import Plan
+from reconciler.domain.changes import Plan, Retire
 from reconciler.domain.desired import Desired
 from reconciler.domain.errors import Problem
 from reconciler.domain.manifest import Model
@@ -93,7 +93,7 @@ def disk_during(plan: Plan, observed: Observed) -> Disk:
     for change in plan.changes:
         peak = max(peak, now + change.cost.peak_disk_bytes)
         now += change.cost.disk_bytes
-        if change.action == "retire":  # a plan promises nothing for it
+        if isinstance(change, Retire):  # a plan promises nothing for it
             now -= folder_bytes(observed, change.variant)
         peak = max(peak, now)
     return Disk(before=before, peak=peak, after=max(now, 0))

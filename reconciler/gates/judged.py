@@ -31,7 +31,6 @@ def judged_of(desired: Desired, plan: Plan, before: Mapping[str, Judged]) -> dic
 
 def _judged(wanted: DesiredRelease, verdicts: tuple[Verdict, ...]) -> Judged:
     """Without the words of answers: whoever wants them has `plan`."""
-    declared = wanted.instead.release if wanted.instead is not None else wanted.release
     prompts = wanted.gates.prompts.key if wanted.gates.prompts is not None else ""
     told = tuple(replace(one, misses=()) if one.misses else one for one in verdicts)
-    return Judged(release=declared.digest, prompts=prompts, verdicts=told)
+    return Judged(release=wanted.declared.digest, prompts=prompts, verdicts=told)

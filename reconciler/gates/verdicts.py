@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from reconciler.domain.desired import DesiredRelease
+from dataclasses import replace
+
+from reconciler.domain.desired import Desired, DesiredRelease
 from reconciler.domain.measured import Fidelity, Measured
 from reconciler.domain.recorded import Recorded
 from reconciler.domain.verdict import Verdict
@@ -10,17 +12,26 @@ from reconciler.gates.judgement import judge
 
 
 def verdicts_of(wanted: DesiredRelease, recorded: Recorded) -> tuple[Verdict, ...]:
-    """What the gates of today say about the release by the numbers of then; nothing where none were taken."""
+    """Nothing where nothing was measured."""
     fidelity, measured = known_numbers(wanted, recorded)
     if fidelity is None and measured is None:
         return ()
-    judged, release = recorded.measured.judged, wanted.release
-    gates, found = judged.get(release.digest, (None, ()))
-    if gates is not wanted.gates:
-        found = judge(wanted.gates, release.precision, fidelity, measured)
-        judged[release.digest] = wanted.gates, found
-    verdicts: tuple[Verdict, ...] = found
-    return verdicts
+    return judge(wanted.gates, wanted.release.precision, fidelity, measured)
+
+
+def with_verdicts(desired: Desired, recorded: Recorded) -> Desired:
+    """`desired` with the verdicts of all its releases. Those that are known already are not judged again."""
+    return replace(desired, wanted=tuple(_judged(one, recorded) for one in desired.wanted))
+
+
+def _judged(wanted: DesiredRelease, recorded: Recorded) -> DesiredRelease:
+    override = wanted.override
+    if override is not None and override.verdicts is None:
+        declared = verdicts_of(replace(wanted, release=override.release), recorded)
+        wanted = replace(wanted, override=replace(override, verdicts=declared))
+    if wanted.verdicts is None:
+        wanted = replace(wanted, verdicts=verdicts_of(wanted, recorded))
+    return wanted
 
 
 def known_numbers(wanted: DesiredRelease, recorded: Recorded) -> tuple[Fidelity | None, Measured | None]:

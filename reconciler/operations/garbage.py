@@ -30,8 +30,13 @@ from reconciler.host import durable
 from reconciler.host.clock import now
 from reconciler.host.own_path import is_plain
 from reconciler.host.usage import given_back
-from reconciler.planner.plan_fetch import plan_unused_sources
-from reconciler.planner.prune import kept_to_go_back, plan_unreferenced, users, why_artifacts_stay
+from reconciler.planner.prune import (
+    kept_to_go_back,
+    plan_unused_artifacts,
+    plan_unused_sources,
+    users,
+    why_artifacts_stay,
+)
 from reconciler.reports.garbage import FAILED, FREED, KEPT, Item
 from reconciler.sources.git.source import alone
 
@@ -97,7 +102,7 @@ class _Find:
     def _store(self) -> Iterator[Thing]:
         seen, why = self._seen, self._doubt()
         why = why or why_artifacts_stay(seen.resolution.desired, seen.observed)
-        going = [] if why else plan_unreferenced(seen.resolution.desired, seen.observed, seen.recorded, ())
+        going = [] if why else plan_unused_artifacts(seen.resolution.desired, seen.observed, seen.recorded)
         keys = [change.build_key for change in going]
         paths, unnamed = self._machine.store.only_of(keys)
         for change in going:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from reconciler.domain.changes import LONG, PRUNE_GUARDS, Held, Plan
+from reconciler.domain.changes import PRUNE_GUARDS, Held, Plan, Reason
 from reconciler.domain.desired import Desired, DesiredRelease
 from reconciler.domain.errors import Problem
 from reconciler.domain.observed import Observed, Registration, ServedFolder
@@ -23,6 +23,8 @@ LEFT = {  # reason and message; long work by its action
     "measure": ("Measuring", "what its gates ask for is being measured"),
     "fetch": ("Fetching", "its source is being fetched; it is converted and served when that ends"),
 }
+_LONG = LEFT.keys() - {"left"}
+
 # What a repository can be in the way of following it: said of the machine, not of a variant.
 SOURCE_CODES = frozenset(
     {
@@ -146,7 +148,7 @@ def _conditions(
     current = (
         registration is not None
         and registration.properties.get("reconciler_release") == wanted.release.digest
-        and wanted.instead is None
+        and wanted.override is None
     )
     whole = folder is not None and folder.marker is not None and not folder.damage
     conditions = [
@@ -172,7 +174,7 @@ def _work_left(desired: Desired, remaining: Plan, running: Mapping[str, str]) ->
 def _reconciling(left: str, held: Held | None, suspended: _Suspended) -> Condition:
     if left:
         return _say("Reconciling", True, *LEFT[left])
-    if held is not None and held.reason == "BackoffActive":
+    if held is not None and held.reason is Reason.BACKOFF_ACTIVE:
         return _say("Reconciling", True, held.reason, held.message)
     if suspended.said:
         return _say("Reconciling", False, "Suspended", suspended.said)
@@ -203,8 +205,12 @@ def _ready(
         old = f"; {registration.id} still serves" if registration is not None else ""
         return _say("Ready", False, failure.code, failure.message + old)
     if held is not None and not good:
-        still = registration if held.reason in ("GateFailed", "RolledBack") else None
-        old = f"; {still.id} {'serves' if held.reason == 'RolledBack' else 'still serves'}" if still else ""
+        still = registration if held.reason in (Reason.GATE_FAILED, Reason.ROLLED_BACK) else None
+        old = (
+            f"; {still.id} {'serves' if held.reason is Reason.ROLLED_BACK else 'still serves'}"
+            if still
+            else ""
+        )
         return _say("Ready", False, held.reason, held.message + old)
     if good and registration is not None:
         return _say("Ready", True, "Served", f"{registration.id} serves what git declares")
@@ -219,7 +225,7 @@ def _not_yet(current: bool, left: str, registration: Registration | None) -> Con
         return _say(
             "Ready", False, "DriftDetected", f"the files of {registration.id} are not what was served"
         )
-    reason, message = LEFT[left] if left in LONG else ("NotServed", "what git declares is not served yet")
+    reason, message = LEFT[left] if left in _LONG else ("NotServed", "what git declares is not served yet")
     return _say("Ready", False, reason, f"{message}; {registration.id} still serves")
 
 
@@ -231,7 +237,7 @@ def _built(wanted: DesiredRelease, observed: Observed) -> Condition:
 def _verified(current: bool, failure: Failure | None, held: Held | None) -> Condition:
     if failure is not None and failure.action in ("measure", "verify"):
         return _say("Verified", False, failure.code, failure.message)
-    if held is not None and held.reason == "GateFailed":
+    if held is not None and held.reason is Reason.GATE_FAILED:
         return _say("Verified", False, held.reason, held.message)
     return _say("Verified", current, "Rehearsed" if current else "NotRehearsed")
 
@@ -249,9 +255,9 @@ def _integrity(folder: ServedFolder | None, whole: bool) -> Condition:
 
 
 def _stalled(failure: Failure | None, held: Held | None, suspended: _Suspended) -> Condition:
-    if held is not None and held.reason == "BackoffActive":
+    if held is not None and held.reason is Reason.BACKOFF_ACTIVE:
         return _say("Stalled", False, held.reason, "nobody is needed yet: it is tried again")
-    if failure is not None and held is not None and held.reason == "FailedBefore":
+    if failure is not None and held is not None and held.reason is Reason.FAILED_BEFORE:
         return _say("Stalled", True, failure.code, held.message)
     if failure is not None:
         return _say("Stalled", True, failure.code, failure.message)

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
+from reconciler.domain.changes import FieldChange, Reason
 from reconciler.domain.recorded import RecordedRelease
 from reconciler.domain.release import Marker, Release
 from reconciler.domain.value import as_dict
 
 _REASON_OF_PART = {
-    "recipe": "RecipeChanged",
-    "template": "TemplateChanged",
-    "generation": "GenerationChanged",
-    "format": "FormatChanged",
+    "recipe": Reason.RECIPE_CHANGED,
+    "template": Reason.TEMPLATE_CHANGED,
+    "generation": Reason.GENERATION_CHANGED,
+    "format": Reason.FORMAT_CHANGED,
 }
 
 _GENERATION = "spec.generation."
@@ -28,49 +29,51 @@ _FIELD_OF_RECIPE = {
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
-    """`reason` is that of the weightiest part that changed; `forced_by` names every manifest field that did, and
-    `before` and `after` give their values."""
+    """`reason` is that of the weightiest part that changed; `forced_by` names every manifest field that did.
+    `field_changes` give their values; None where nothing was served that could be compared."""
 
-    reason: str
+    reason: Reason
     forced_by: tuple[str, ...] = ()
-    before: dict[str, object] | None = None
-    after: dict[str, object] = field(default_factory=dict)
+    field_changes: tuple[FieldChange, ...] | None = None
 
     @property
-    def convert_reason(self) -> str:
-        return "RecipeChanged" if self.reason == "RecipeChanged" else "ArtifactMissing"
+    def convert_reason(self) -> Reason:
+        return Reason.RECIPE_CHANGED if self.reason is Reason.RECIPE_CHANGED else Reason.ARTIFACT_MISSING
 
     @property
     def of_recipe(self) -> Difference:
         """Only what decides the weights: a template never forces a conversion."""
-        names = [
-            name for name in self.forced_by if name not in _NOT_OF_RECIPE and not name.startswith(_GENERATION)
-        ]
-        before = {name: self.before[name] for name in names} if self.before is not None else None
-        after = {name: self.after[name] for name in names}
-        return replace(self, forced_by=tuple(names), before=before, after=after)
+        if self.field_changes is None:
+            return self
+        changes = tuple(one for one in self.field_changes if _decides_weights(one.name))
+        return replace(self, forced_by=tuple(one.name for one in changes), field_changes=changes)
+
+
+def _decides_weights(name: str) -> bool:
+    return name not in _NOT_OF_RECIPE and not name.startswith(_GENERATION)
 
 
 def compare(wanted: Release, served: Marker | RecordedRelease | None) -> Difference:
     """With nothing served before, the variant is new."""
     if served is None:
-        return Difference(reason="ReleaseMissing")
+        return Difference(reason=Reason.RELEASE_MISSING)
     changed = [part for part, digest in wanted.parts.items() if served.parts.get(part) != digest]
-    reason = _REASON_OF_PART[changed[0]] if changed else "DriftDetected"
-    before, after = _changed_fields(wanted, served)
-    return Difference(reason=reason, forced_by=tuple(sorted(after)), before=before, after=after)
+    reason = _REASON_OF_PART[changed[0]] if changed else Reason.DRIFT_DETECTED
+    changes = _changed_fields(wanted, served)
+    return Difference(reason=reason, forced_by=tuple(one.name for one in changes), field_changes=changes)
 
 
-def _changed_fields(
-    wanted: Release, served: Marker | RecordedRelease
-) -> tuple[dict[str, object], dict[str, object]]:
+def _changed_fields(wanted: Release, served: Marker | RecordedRelease) -> tuple[FieldChange, ...]:
     old = _fields(served.recipe, served.generation, served.parts, served.template_origin)
     new = _fields(wanted.recipe.as_json(), as_dict(wanted.generation), wanted.parts, wanted.template_origin)
     if served.parts.get("template") == wanted.parts["template"]:
         # The same text under another name is no change.
         new["spec.promptTemplate"] = old["spec.promptTemplate"]
-    changed = sorted(name for name in old.keys() | new.keys() if old.get(name) != new.get(name))
-    return {name: old.get(name) for name in changed}, {name: new.get(name) for name in changed}
+    return tuple(
+        FieldChange(name=name, before=old.get(name), after=new.get(name))
+        for name in sorted(old.keys() | new.keys())
+        if old.get(name) != new.get(name)
+    )
 
 
 def _fields(

@@ -1,8 +1,8 @@
-"""Turn facts into a plan. Nothing here reads a file or a clock, so every case is a table row
-(tests/planner/test_plan.py).
+"""The plan: the ordered changes that take a machine from what is observed to what is desired. Pure: it reads no file
+and no clock.
 
-The order of a plan: mend the store, mend what serves, release what needs no conversion, prune, fetch, convert and
-release, free what nothing refers to. Within a variant the new release is registered before the old one is retired.
+The order: repair the store, repair what serves, release what needs no conversion, prune, fetch, convert and release,
+free what nothing refers to. Within a variant the new release is registered before the old one is retired.
 """
 
 from __future__ import annotations
@@ -10,17 +10,16 @@ from __future__ import annotations
 from collections.abc import Container
 from dataclasses import replace
 
-from reconciler.domain.changes import MAKES_ROOM, PRUNE_GUARDS, Change, Plan
-from reconciler.domain.desired import Desired, DesiredRelease
+from reconciler.domain.changes import Change, Convert, FetchSource, Plan, PruneArtifact, Reason
+from reconciler.domain.desired import Desired
 from reconciler.domain.observed import Observed
 from reconciler.domain.recorded import Recorded
-from reconciler.gates.verdicts import verdicts_of
+from reconciler.gates.verdicts import with_verdicts
 from reconciler.planner.plan_blob_repair import plan_mends
-from reconciler.planner.plan_delete_first import make_way
+from reconciler.planner.plan_delete_first import delete_first
 from reconciler.planner.plan_disk import hold_what_does_not_fit, with_more, with_room_of
-from reconciler.planner.plan_fetch import plan_unused_sources
-from reconciler.planner.plan_variant import VariantPlan, plan_variant
-from reconciler.planner.prune import plan_prunes, plan_room, plan_unreferenced
+from reconciler.planner.plan_variant import VariantPlan, plan_variant, within_disk
+from reconciler.planner.prune import plan_prunes, plan_room, plan_unused
 from reconciler.planner.removals import without_failed_removals
 
 
@@ -40,16 +39,18 @@ def make_plan(
     `running` are the build keys that long work is busy with: it has its disk already, and is not judged by what
     failed before. `confirm` lifts the prune rails that ask for a confirmation (NothingDeclared, ConfirmationNeeded),
     never the others. `jobs` is how much long work of one kind goes on at a time."""
+    desired = with_verdicts(desired, recorded)
     wanted = sorted(desired.wanted, key=lambda one: one.variant)
     prunes, prunes_held = plan_prunes(desired, observed, recorded, confirm=confirm)
     observed = with_room_of(observed, prunes)
-    variants = [plan_variant(one, observed, recorded, now=now, running=running) for one in wanted]
-    room: list[Change] = []
+    needs = [plan_variant(one, observed, recorded, now=now, running=running) for one in wanted]
+    variants = [within_disk(one, observed) for one in needs]
+    freed_first: list[PruneArtifact] = []
     if short := max((variant.short_of for variant in variants), default=0):
-        room = plan_room(desired, observed, recorded, short)
-        observed = with_more(observed, -sum(change.cost.disk_bytes for change in room))
-        variants = [plan_variant(one, observed, recorded, now=now, running=running) for one in wanted]
-        variants = make_way(variants, wanted, desired, observed, recorded, now=now, running=running)
+        freed_first = plan_room(desired, observed, recorded, short)
+        observed = with_more(observed, -sum(change.cost.disk_bytes for change in freed_first))
+        variants = [within_disk(one, observed) for one in needs]
+        variants = delete_first(variants, wanted, desired, observed, recorded, now=now, running=running)
     variants = _convert_once(hold_what_does_not_fit(variants, observed, running, jobs))
     ordered, waiting = without_failed_removals(
         (
@@ -57,44 +58,39 @@ def make_plan(
             *_changes_of(variants, "mend"),
             *_changes_of(variants, "release"),
             *prunes,
-            *room,
+            *freed_first,
             *_changes_of(variants, "fetch"),
             *_changes_of(variants, "convert"),
         ),
         recorded,
         now,
     )
-    going = {change.build_key for change in ordered if change.reason == MAKES_ROOM}
-    unused: list[Change] = []
-    if not any(hold.reason in PRUNE_GUARDS for hold in prunes_held):
-        freeable = plan_unreferenced(desired, observed, recorded, ordered)
-        unused = [one for one in freeable if one.build_key not in going]
-        unused += plan_unused_sources(desired, observed)
+    unused = plan_unused(desired, observed, recorded, ordered, prunes_held)
     freed, waiting_too = without_failed_removals(unused, recorded, now)
     held = [hold for variant in variants for hold in variant.held]
     return Plan(
         revision=desired.revision,
         changes=(*ordered, *freed),
-        held=(*waiting, *waiting_too, *held, *(hold for hold in prunes_held if hold.reason != "InUse")),
+        held=(
+            *waiting,
+            *waiting_too,
+            *held,
+            *(hold for hold in prunes_held if hold.reason is not Reason.IN_USE),
+        ),
         later=(
             *(hold for variant in variants for hold in variant.later),
-            *(hold for hold in prunes_held if hold.reason == "InUse"),
+            *(hold for hold in prunes_held if hold.reason is Reason.IN_USE),
         ),
         not_selected=desired.not_selected,
-        verdicts={one.variant: found for one in wanted if (found := verdicts_of(_declared(one), recorded))},
+        verdicts={one.variant: one.declared_verdicts for one in wanted if one.declared_verdicts},
     )
 
 
-def _declared(wanted: DesiredRelease) -> DesiredRelease:
-    """What git asks for, also where another release is served instead."""
-    return wanted if wanted.instead is None else replace(wanted, release=wanted.instead.release)
+_SHARED = FetchSource | Convert
 
 
 def _changes_of(variants: list[VariantPlan], phase: str) -> list[Change]:
     return [change for variant in variants if variant.phase == phase for change in variant.changes]
-
-
-_ONCE = ("fetch", "convert")
 
 
 def _convert_once(variants: list[VariantPlan]) -> list[VariantPlan]:
@@ -103,7 +99,7 @@ def _convert_once(variants: list[VariantPlan]) -> list[VariantPlan]:
     seen: set[str] = set()
     result = []
     for variant in variants:
-        mine = tuple(c for c in variant.changes if c.action not in _ONCE or c.build_key not in seen)
-        seen.update(c.build_key for c in mine if c.action in _ONCE)
+        mine = tuple(c for c in variant.changes if not isinstance(c, _SHARED) or c.build_key not in seen)
+        seen.update(c.build_key for c in mine if isinstance(c, _SHARED))
         result.append(replace(variant, changes=mine))
     return result

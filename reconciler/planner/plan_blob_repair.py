@@ -4,27 +4,19 @@ planner.plan. What has no such file is converted again (planner.plan_variant), w
 
 from __future__ import annotations
 
-from reconciler.domain.changes import Change
+from reconciler.domain.changes import RepairArtifact
 from reconciler.domain.desired import Desired
 from reconciler.domain.observed import Observed
 from reconciler.planner.prune import used_keys
 
 
-def plan_mends(desired: Desired, observed: Observed) -> list[Change]:
+def plan_mends(desired: Desired, observed: Observed) -> list[RepairArtifact]:
     """Only what something uses; the rest is freed, damaged or not."""
     if not observed.mendable:
         return []
     used = used_keys(desired, observed, set())
-    return [_mend(key, observed.damaged_artifacts[key]) for key in sorted(observed.mendable) if key in used]
-
-
-def _mend(build_key: str, damage: tuple[str, ...]) -> Change:
-    return Change(
-        action="repair",
-        reason="DriftDetected",
-        variant="",
-        build_key=build_key,
-        forced_by=tuple(f"{one} changed" for one in damage),
-        before={"damage": list(damage)},
-        after={"buildKey": build_key},
-    )
+    return [
+        RepairArtifact(build_key=key, damage=observed.damaged_artifacts[key])
+        for key in sorted(observed.mendable)
+        if key in used
+    ]

@@ -10,18 +10,24 @@ from __future__ import annotations
 from collections.abc import Container
 from dataclasses import replace
 
-from reconciler.domain.changes import MAKES_ROOM, MAKES_WAY, Change, Cost
+from reconciler.domain.changes import Convert, Cost, PruneArtifact, PruneVariant, Reason
 from reconciler.domain.desired import Desired, DesiredRelease
 from reconciler.domain.observed import Observed, ServedFolder
 from reconciler.domain.recorded import Recorded
 from reconciler.planner.disk_budget import disk_budget
 from reconciler.planner.plan_disk import copied, with_more
-from reconciler.planner.plan_variant import VariantPlan, plan_variant
-from reconciler.planner.prune import free_artifact, plan_room, used_keys, why_artifacts_stay
+from reconciler.planner.plan_variant import VariantPlan, plan_variant, within_disk
+from reconciler.planner.prune import (
+    free_artifact,
+    plan_room,
+    used_keys,
+    why_artifacts_stay,
+    why_predecessor_stays,
+)
 from reconciler.planner.removals import without_failed_removals
 
 
-def make_way(
+def delete_first(
     plans: list[VariantPlan],
     wanted: list[DesiredRelease],
     desired: Desired,
@@ -34,16 +40,16 @@ def make_way(
     """Each after the other: no two of them count on the same artifact."""
     made = []
     for short, one in zip(plans, wanted, strict=True):
-        plan = _make_way(short, one, desired, observed, recorded, now=now, running=running)
+        plan = _delete_first(short, one, desired, observed, recorded, now=now, running=running)
         made.append(plan)
         if plan.frees:
-            gone = {change.build_key for change in plan.changes if change.reason == MAKES_ROOM}
+            gone = {one.build_key for one in plan.changes if isinstance(one, PruneArtifact)}
             left = {key: held for key, held in observed.artifacts.items() if key not in gone}
             observed = replace(observed, artifacts=left)
     return made
 
 
-def _make_way(
+def _delete_first(
     short: VariantPlan,
     wanted: DesiredRelease,
     desired: Desired,
@@ -60,12 +66,12 @@ def _make_way(
     bare = _without(mine, wanted.variant, observed)
     room_made = _room_in(desired, bare, recorded, short.short_of, _build_keys(mine))
     after = with_more(bare, -sum(change.cost.disk_bytes for change in room_made))
-    plan = plan_variant(wanted, after, recorded, now=now, running=running)
-    if plan.held or not any(change.action == "convert" for change in plan.changes):
+    plan = within_disk(plan_variant(wanted, after, recorded, now=now, running=running), after)
+    if plan.held or not any(isinstance(change, Convert) for change in plan.changes):
         return short
-    if why := _why_it_stays(wanted, observed):
+    if why := why_predecessor_stays(wanted, observed):
         return replace(short, held=(replace(short.held[0], message=f"{short.held[0].message}; {why}"),))
-    tried, waiting = without_failed_removals((_prune(wanted, mine, observed), *room_made), recorded, now)
+    tried, waiting = without_failed_removals((_prune(wanted, mine), *room_made), recorded, now)
     if waiting:
         return VariantPlan(held=tuple(waiting))
     return replace(plan, changes=(*tried, *plan.changes), frees=after.disk_free - observed.disk_free)
@@ -97,38 +103,24 @@ def _without(mine: tuple[ServedFolder, ...], variant: str, observed: Observed) -
 
 def _room_in(
     desired: Desired, bare: Observed, recorded: Recorded, need: int, served_from: list[str]
-) -> list[Change]:
+) -> list[PruneArtifact]:
     """First what served, then what else is kept only to go back to."""
-    made: list[Change] = []
+    made: list[PruneArtifact] = []
     for key in sorted({*served_from} & bare.artifacts.keys() - used_keys(desired, bare, set())):
         if disk_budget(bare)[0] < need:
-            made.append(free_artifact(bare, key, MAKES_ROOM))
+            made.append(free_artifact(bare, key, makes_room=True))
             bare = with_more(bare, bare.artifacts[key].size)
     gone = {change.build_key for change in made}
     rest = replace(bare, artifacts={k: v for k, v in bare.artifacts.items() if k not in gone})
     return [*made, *plan_room(desired, rest, recorded, need)]
 
 
-def _why_it_stays(wanted: DesiredRelease, observed: Observed) -> str:
-    if wanted.protected:
-        return "what serves may not go first: its manifest says prune: disabled"
-    if wanted.retain_for:
-        return "what serves may not go first: its manifest says retainFor"
-    loaded = sorted(one for one in observed.in_use if one.rpartition(":")[0] == wanted.variant)
-    return (
-        f"another process has files of {', '.join(loaded)} in its memory: it goes first when that ends"
-        * bool(loaded)
-    )
-
-
-def _prune(wanted: DesiredRelease, mine: tuple[ServedFolder, ...], observed: Observed) -> Change:
-    numbers = tuple(sorted(folder.number for folder in mine))
-    return Change(
-        action="prune",
-        reason=MAKES_WAY,
+def _prune(wanted: DesiredRelease, mine: tuple[ServedFolder, ...]) -> PruneVariant:
+    return PruneVariant(
+        reason=Reason.MAKES_WAY,
         variant=wanted.variant,
-        numbers=numbers,
-        before={"ids": [f"{wanted.variant}:{number}" for number in numbers]},
-        after={"meanwhile": f"{wanted.variant} is down until its successor is registered"},
+        model=wanted.release.model,
+        numbers=tuple(sorted(folder.number for folder in mine)),
+        makes_way=True,
         cost=Cost(disk_bytes=-sum(map(copied, mine))),
     )

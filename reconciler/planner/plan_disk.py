@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Container, Iterable
 from dataclasses import replace
 
-from reconciler.domain.changes import LONG, Change, Held
+from reconciler.domain.changes import Held, LongWork, PruneVariant, Reason
 from reconciler.domain.observed import Observed, ServedFolder
 from reconciler.domain.release import ALWAYS_COPIED
 from reconciler.planner.disk_budget import shortfall
 from reconciler.planner.plan_variant import VariantPlan
 
 
-def with_room_of(observed: Observed, prunes: Iterable[Change]) -> Observed:
+def with_room_of(observed: Observed, prunes: Iterable[PruneVariant]) -> Observed:
     """As it will be when `prunes` are carried out, which takes a moment. What a served folder shares with the store is
     not given back by it."""
     gone = {(change.variant, number) for change in prunes for number in change.numbers}
@@ -68,7 +68,7 @@ class _Line:
         return judged
 
     def _judged(self, variant: VariantPlan) -> VariantPlan:
-        work = next((change for change in variant.changes if change.action in LONG), None)
+        work = next((change for change in variant.changes if isinstance(change, LongWork)), None)
         if work is None:
             return variant
         if work.build_key not in self._short:
@@ -76,10 +76,10 @@ class _Line:
         message = self._short[work.build_key]
         if not message:
             return variant
-        hold = Held(variant=work.variant, reason="DiskInsufficient", message=message)
+        hold = Held(variant=work.variant, reason=Reason.DISK_INSUFFICIENT, message=message)
         return VariantPlan(held=(*variant.held, hold))
 
-    def _decide(self, work: Change) -> str:
+    def _decide(self, work: LongWork) -> str:
         """ "" when it fits. What runs has its disk already, so nothing is reserved for it twice."""
         if work.build_key in self._running:
             return ""

@@ -3,46 +3,35 @@ a gate that was declared since. Pure; part of planner.plan."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import replace
 
 from reconciler.domain.bars import Gates
-from reconciler.domain.changes import Change
+from reconciler.domain.changes import Change, MeasureServed
 from reconciler.domain.desired import DesiredRelease
 from reconciler.domain.recorded import Recorded
 from reconciler.gates.judgement import missing_measurements, needed
 from reconciler.gates.verdicts import known_numbers
 
-ANEW = "GateUnmeasured"
-
-_USUAL = Gates()
+_DEFAULT_GATES = Gates()
 
 
-def measure_first(
-    change: Change, wanted: DesiredRelease, recorded: Recorded, *, is_built: bool
-) -> tuple[Change, ...]:
-    """`change`, if it is needed. A conversion brings its fidelity along."""
+def is_measured_first(wanted: DesiredRelease, recorded: Recorded, *, is_built: bool) -> bool:
+    """Has a candidate to be measured before it is verified? A conversion brings its fidelity along."""
     rest = needed(wanted.gates, *known_numbers(wanted, recorded))
     if not (is_built and recorded.measured.told):
         rest = replace(rest, fidelity=False)
-    return (_keyed(change, wanted),) if rest.long else ()
+    return rest.long
 
 
-def measure_anew(
-    make_change: Callable[[], Change], wanted: DesiredRelease, recorded: Recorded
-) -> tuple[Change, ...]:
-    """A change, if a gate was declared after its release was served: that serves on meanwhile."""
-    if not recorded.measured.told or wanted.gates == _USUAL:
-        return ()
+def is_measured_again(wanted: DesiredRelease, recorded: Recorded) -> bool:
+    """Was a gate declared after the release was served, for which it has not been measured?"""
+    if not recorded.measured.told or wanted.gates == _DEFAULT_GATES:
+        return False
     rest = missing_measurements(wanted.gates, *known_numbers(wanted, recorded))
-    if not (rest.fidelity or rest.in_runtime):
-        return ()
-    return (_keyed(make_change(), wanted),)
+    return rest.fidelity or rest.in_runtime
 
 
 def without_measuring(changes: Iterable[Change]) -> tuple[Change, ...]:
-    return tuple(change for change in changes if change.reason != ANEW)
-
-
-def _keyed(change: Change, wanted: DesiredRelease) -> Change:
-    return replace(change, after={**(change.after or {}), "measure": wanted.measure_key})
+    """Without the measurements of what serves: it goes on serving without them."""
+    return tuple(change for change in changes if not isinstance(change, MeasureServed))

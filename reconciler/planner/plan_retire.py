@@ -1,16 +1,15 @@
-"""Which releases of a variant go once another serves: at once, or when their time is over. Pure; part of
-planner.plan."""
+"""Which releases of a variant are retired once another serves, and which only later. Pure; part of planner.plan."""
 
 from __future__ import annotations
 
-from reconciler.domain.changes import Change, Held
+from reconciler.domain.changes import Held, Reason, Retire, ServesInstead
 from reconciler.planner.ownership import is_ours
 from reconciler.planner.retention import Retention
 from reconciler.planner.variant_facts import Facts
 
 
-def retire_others(facts: Facts, *, keep: int) -> tuple[tuple[Change, ...], tuple[Held, ...]]:
-    """What goes now, and what in time. A higher number goes at once: it would keep the name."""
+def retire_others(facts: Facts, *, keep: int) -> tuple[tuple[Retire, ...], tuple[Held, ...]]:
+    """What is retired now, and what later. A higher number goes at once: the name leads to the highest."""
     registered = {r.number for r in facts.registrations}
     numbers = sorted((registered | _finished_folders(facts)) - {keep})
     retention = Retention(
@@ -20,13 +19,13 @@ def retire_others(facts: Facts, *, keep: int) -> tuple[tuple[Change, ...], tuple
     stays = {n: retention.of(n) for n in numbers if n < keep and n in registered and n not in refused}
     later = tuple(held for held in stays.values() if held is not None)
     changes = tuple(
-        Change(
-            action="retire",
-            reason="RolledBack" if number in refused else "Superseded",
+        Retire(
+            reason=Reason.ROLLED_BACK if number in refused else Reason.SUPERSEDED,
             variant=facts.wanted.variant,
+            model=facts.wanted.release.model,
             number=number,
-            before={"id": f"{facts.wanted.variant}:{number}", "registered": number in registered},
-            after=_serves_instead(facts, keep) if number in refused else None,
+            registered=number in registered,
+            serves_instead=_serves_instead(facts, keep) if number in refused else None,
         )
         for number in numbers
         if stays.get(number) is None
@@ -35,18 +34,18 @@ def retire_others(facts: Facts, *, keep: int) -> tuple[tuple[Change, ...], tuple
 
 
 def _refused_numbers(facts: Facts) -> set[int]:
-    """Under which releases are registered that are not to serve."""
-    refused = facts.wanted.instead.refused if facts.wanted.instead is not None else ()
+    """Under which releases that must not serve are registered."""
+    refused = facts.wanted.override.refused if facts.wanted.override is not None else ()
     return {r.number for r in facts.registrations if r.properties.get("reconciler_release") in refused}
 
 
-def _serves_instead(facts: Facts, keep: int) -> dict[str, object]:
-    because = facts.wanted.instead.message if facts.wanted.instead is not None else ""
-    return {"serves": keep, "because": because}
+def _serves_instead(facts: Facts, keep: int) -> ServesInstead:
+    override = facts.wanted.override
+    return ServesInstead(number=keep, message=override.message if override is not None else "")
 
 
 def _finished_folders(facts: Facts) -> set[int]:
-    """Folders that are provably ours. One that nothing speaks for is nobody's: `verify` names it, we leave it."""
+    """Folders that are provably ours. Any other is left alone, and `verify` names it."""
     return {
         number
         for number, folder in facts.folders.items()

@@ -1,5 +1,5 @@
-"""What is served but no longer declared, and the rails that keep an accident from deleting it. Pure; part of
-planner.plan.
+"""What is pruned: variants that are served and no longer declared, artifacts and sources that nothing uses; and every
+rule that protects something from being pruned. Pure; part of planner.plan.
 
 Only what is ours can be here at all: a registration with our owner mark, a folder with our marker, a record of ours.
 """
@@ -8,8 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from reconciler.domain.changes import Change, Cost, Held
-from reconciler.domain.desired import Desired
+from reconciler.domain.changes import (
+    PRUNE_GUARDS,
+    Change,
+    Cost,
+    Held,
+    PruneArtifact,
+    PruneSource,
+    PruneVariant,
+    Reason,
+    RemoveRelease,
+)
+from reconciler.domain.desired import Desired, DesiredRelease
 from reconciler.domain.history import kept
 from reconciler.domain.observed import Observed
 from reconciler.domain.recorded import Recorded
@@ -28,7 +38,7 @@ _NAME_THEM = "name them in a PruneConfirmation (docs/manifests/prune-confirmatio
 
 
 class _Orphan:
-    """One variant of ours; its facts are gathered from registrations, folders and records."""
+    """One variant of ours, as registrations, folders and records describe it together."""
 
     def __init__(self, variant: str) -> None:
         self.variant = variant
@@ -40,7 +50,7 @@ class _Orphan:
 
 def plan_prunes(
     desired: Desired, observed: Observed, recorded: Recorded, *, confirm: bool
-) -> tuple[list[Change], list[Held]]:
+) -> tuple[list[PruneVariant], list[Held]]:
     ours = _ours(observed, recorded)
     orphans = [ours[variant] for variant in sorted(ours) if variant not in desired.declared]
     judged = [
@@ -52,8 +62,9 @@ def plan_prunes(
     protected = [hold for hold in judged if hold is not None]
     kept = {hold.variant for hold in protected}
     free = [one for one in orphans if one.variant not in kept]
-    reason, message = _rail(desired, ours, free, confirm=confirm)
-    if reason:
+    guard = _guard(desired, ours, free, confirm=confirm)
+    if guard is not None:
+        reason, message = guard
         return [], [*protected, *(Held(variant=o.variant, reason=reason, message=message) for o in free)]
     return [_prune(orphan, desired) for orphan in free], protected
 
@@ -61,14 +72,18 @@ def plan_prunes(
 def _held(orphan: _Orphan, desired: Desired, observed: Observed, recorded: Recorded) -> Held | None:
     """Why this one stays, whatever becomes of the others."""
     if orphan.variant in observed.unreadable:
-        return Held(variant=orphan.variant, reason="Unreadable", message=observed.unreadable[orphan.variant])
+        return Held(
+            variant=orphan.variant, reason=Reason.UNREADABLE, message=observed.unreadable[orphan.variant]
+        )
     if orphan.model in desired.suspended:
-        return Held(variant=orphan.variant, reason="Suspended", message="would prune; its model says suspend")
+        return Held(
+            variant=orphan.variant, reason=Reason.SUSPENDED, message="would prune; its model says suspend"
+        )
     suspension = recorded.suspension_of(orphan.variant, orphan.model)
     if suspension is not None:
-        return Held(variant=orphan.variant, reason="Suspended", message=f"would prune; {suspension}")
+        return Held(variant=orphan.variant, reason=Reason.SUSPENDED, message=f"would prune; {suspension}")
     if orphan.protected:
-        return Held(variant=orphan.variant, reason="Protected", message=PROTECTED)
+        return Held(variant=orphan.variant, reason=Reason.PROTECTED, message=PROTECTED)
     return None
 
 
@@ -79,7 +94,7 @@ def _in_use(orphan: _Orphan, observed: Observed, *, confirm: bool) -> Held | Non
         return None
     files = f"another process has files of {', '.join(loaded)} in its memory"
     message = f"{files}: it goes when that ends, or with --confirm"
-    return Held(variant=orphan.variant, reason="InUse", message=message)
+    return Held(variant=orphan.variant, reason=Reason.IN_USE, message=message)
 
 
 def _unrecorded(orphan: _Orphan, recorded: Recorded, *, confirm: bool) -> Held | None:
@@ -90,7 +105,7 @@ def _unrecorded(orphan: _Orphan, recorded: Recorded, *, confirm: bool) -> Held |
     message = (
         f"only the mark in its folder says that {', '.join(alone)} is ours: `apply --confirm` lets it go"
     )
-    return Held(variant=orphan.variant, reason="Unrecorded", message=message)
+    return Held(variant=orphan.variant, reason=Reason.UNRECORDED, message=message)
 
 
 def _ours(observed: Observed, recorded: Recorded) -> dict[str, _Orphan]:
@@ -119,63 +134,99 @@ def _ours(observed: Observed, recorded: Recorded) -> dict[str, _Orphan]:
     return found
 
 
-def _rail(
+def _guard(
     desired: Desired, ours: dict[str, _Orphan], orphans: list[_Orphan], *, confirm: bool
-) -> tuple[str, str]:
+) -> tuple[Reason, str] | None:
     """Why nothing may be pruned, if so. Counted in whole models: taking one precision out of a manifest that is still
-    there is an edit that somebody made on purpose."""
+    there is an edit made on purpose."""
     if not orphans:
-        return "", ""
+        return None
     if not desired.complete:
-        return "ManifestsUnreadable", "mend the invalid manifests first"
+        return Reason.MANIFESTS_UNREADABLE, "mend the invalid manifests first"
     kept = {one.model for variant, one in ours.items() if variant in desired.declared}
     gone = {one.model for one in orphans} - kept
     if confirm or gone <= desired.confirmed:
-        return "", ""
+        return None
     if not desired.declared:
         which = "for this machine; " if desired.not_selected else ""
-        return "NothingDeclared", f"{which}pass --confirm to prune everything, or {_NAME_THEM}"
+        return Reason.NOTHING_DECLARED, f"{which}pass --confirm to prune everything, or {_NAME_THEM}"
     if len(gone) > MOST_UNCONFIRMED or 2 * len(gone) > len(gone | kept):
         unsaid = ", ".join(sorted(gone - desired.confirmed))
         which = f" ({unsaid} not confirmed)" if gone & desired.confirmed else ""
         what = f"{len(gone)} of {len(gone | kept)} models would go{which}"
-        return "ConfirmationNeeded", f"{what}: pass --confirm if that is meant, or {_NAME_THEM}"
-    return "", ""
+        return Reason.CONFIRMATION_NEEDED, f"{what}: pass --confirm if that is meant, or {_NAME_THEM}"
+    return None
 
 
-def _prune(orphan: _Orphan, desired: Desired) -> Change:
-    numbers = tuple(sorted(orphan.numbers))
-    return Change(
-        action="prune",
-        reason="NotSelected" if orphan.model in desired.not_selected else "Orphaned",
+def _prune(orphan: _Orphan, desired: Desired) -> PruneVariant:
+    return PruneVariant(
+        reason=Reason.NOT_SELECTED if orphan.model in desired.not_selected else Reason.ORPHANED,
         variant=orphan.variant,
-        numbers=numbers,
-        before={"ids": [f"{orphan.variant}:{n}" for n in numbers]},
-        after={"confirmed": "by a PruneConfirmation in git"} if orphan.model in desired.confirmed else None,
+        model=orphan.model,
+        numbers=tuple(sorted(orphan.numbers)),
+        confirmed=orphan.model in desired.confirmed,
         cost=Cost(disk_bytes=-orphan.size),
     )
 
 
-def plan_unreferenced(
-    desired: Desired, observed: Observed, recorded: Recorded, changes: Iterable[Change]
-) -> list[Change]:
-    """Artifacts that nothing will use once `changes` are carried out. Nothing is freed while anything is not
-    understood: a manifest, a source, or a served folder that nobody can read may want them."""
-    if why_artifacts_stay(desired, observed):
+def why_predecessor_stays(wanted: DesiredRelease, observed: Observed) -> str:
+    """Why what serves may not be removed before its own successor is built; "" where it may."""
+    if wanted.protected:
+        return "what serves may not go first: its manifest says prune: disabled"
+    if wanted.retain_for:
+        return "what serves may not go first: its manifest says retainFor"
+    loaded = sorted(one for one in observed.in_use if one.rpartition(":")[0] == wanted.variant)
+    if not loaded:
+        return ""
+    return f"another process has files of {', '.join(loaded)} in its memory: it goes first when that ends"
+
+
+def plan_unused(
+    desired: Desired,
+    observed: Observed,
+    recorded: Recorded,
+    changes: Iterable[Change] = (),
+    held: Iterable[Held] = (),
+) -> list[PruneArtifact | PruneSource]:
+    """Artifacts and sources that nothing uses once `changes` are carried out. None while a guard holds prunes back."""
+    artifacts = plan_unused_artifacts(desired, observed, recorded, changes, held)
+    return [*artifacts, *plan_unused_sources(desired, observed, held)]
+
+
+def plan_unused_artifacts(
+    desired: Desired,
+    observed: Observed,
+    recorded: Recorded,
+    changes: Iterable[Change] = (),
+    held: Iterable[Held] = (),
+) -> list[PruneArtifact]:
+    """Nothing is freed while anything is not understood: a manifest, a source or an unreadable served folder may need
+    it."""
+    if _is_guarded(held) or why_artifacts_stay(desired, observed):
         return []
+    changes = tuple(changes)
     leaving = {
-        (change.variant, number)
-        for change in changes
-        if change.action in ("retire", "prune")
-        for number in (change.numbers or (change.number,))
+        (one.variant, number) for one in changes if isinstance(one, RemoveRelease) for number in one.numbers
     }
+    going = {one.build_key for one in changes if isinstance(one, PruneArtifact)}
     keys = observed.artifacts.keys() | observed.damaged_artifacts.keys()
     used = used_keys(desired, observed, leaving) | kept_to_go_back(desired, observed, recorded).keys()
-    return [free_artifact(observed, key) for key in sorted(keys - used)]
+    return [free_artifact(observed, key) for key in sorted(keys - used - going)]
+
+
+def plan_unused_sources(desired: Desired, observed: Observed, held: Iterable[Held] = ()) -> list[PruneSource]:
+    if _is_guarded(held) or not desired.complete or desired.unresolved:
+        return []
+    unused = sorted(observed.hub_sources.keys() - desired.hub_sources)
+    return [PruneSource(digest=digest, size=observed.hub_sources[digest]) for digest in unused]
+
+
+def _is_guarded(held: Iterable[Held]) -> bool:
+    return any(hold.reason in PRUNE_GUARDS for hold in held)
 
 
 def why_artifacts_stay(desired: Desired, observed: Observed) -> str:
-    """What nobody understands just now, and may want any artifact; "" where all is understood."""
+    """What cannot be understood now, and may be made from any artifact; "" where all is understood."""
     if not desired.complete:
         return "a manifest is invalid, and may want it"
     if desired.unresolved:
@@ -200,8 +251,8 @@ def users(desired: Desired, observed: Observed) -> dict[str, str]:
 def _uses(desired: Desired, observed: Observed, leaving: set[tuple[str, int]]) -> Iterator[tuple[str, str]]:
     for one in desired.wanted:
         yield one.release.recipe.build_key, f"{one.variant} is declared"
-        if one.instead is not None:
-            yield one.instead.release.recipe.build_key, f"{one.variant} is declared"
+        if one.override is not None:
+            yield one.override.release.recipe.build_key, f"{one.variant} is declared"
     for folder in observed.folders:
         if folder.marker is not None and (folder.variant, folder.number) not in leaving:
             yield folder.marker.build_key, f"{folder.variant}:{folder.number} is served from it"
@@ -224,27 +275,25 @@ def kept_to_go_back(desired: Desired, observed: Observed, recorded: Recorded) ->
     return found
 
 
-def plan_room(desired: Desired, observed: Observed, recorded: Recorded, need: int) -> list[Change]:
+def plan_room(desired: Desired, observed: Observed, recorded: Recorded, need: int) -> list[PruneArtifact]:
     """What is kept only to go back to, oldest first, as far as it makes room for `need` bytes within all limits;
     nothing if all of it would not be enough."""
     since = kept_to_go_back(desired, observed, recorded)
     used = used_keys(desired, observed, set())
-    changes, left = [], disk_budget(observed)[0]
+    changes: list[PruneArtifact] = []
+    left = disk_budget(observed)[0]
     for key in sorted(since, key=lambda key: (since[key], key)):
         if left < need and key in observed.artifacts and key not in used:
-            changes.append(free_artifact(observed, key, "DiskShort"))
+            changes.append(free_artifact(observed, key, makes_room=True))
             left += observed.artifacts[key].size
     return changes if left >= need else []
 
 
-def free_artifact(observed: Observed, build_key: str, reason: str = "Unreferenced") -> Change:
+def free_artifact(observed: Observed, build_key: str, *, makes_room: bool = False) -> PruneArtifact:
     artifact = observed.artifacts.get(build_key)
-    size = artifact.size if artifact else 0
-    return Change(
-        action="prune",
-        reason=reason,
-        variant="",
+    return PruneArtifact(
         build_key=build_key,
-        before={"artifact": artifact.digest if artifact else None, "buildKey": build_key, "sizeBytes": size},
-        cost=Cost(disk_bytes=-size),
+        artifact=artifact.digest if artifact else None,
+        size=artifact.size if artifact else 0,
+        makes_room=makes_room,
     )

@@ -1,15 +1,14 @@
-"""What could not be removed before waits as everything else that failed; it holds nothing up but itself. Pure; part of
-planner.plan.
+"""Removals that failed before: each backs off, and blocks nothing else. Pure; part of planner.plan.
 
-Nothing that git declares would mend a removal, so none is given up: each is tried again, at least once an hour.
+No change in git would mend a removal, so none is given up: each is tried again, at least once an hour.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from reconciler.domain.changes import Change, Held
-from reconciler.domain.failures import REMOVALS, failure_key, removal_key, verdict
+from reconciler.domain.changes import Change, Held, Removal, removal_key
+from reconciler.domain.failures import REMOVALS, verdict
 from reconciler.domain.observed import Observed
 from reconciler.domain.recorded import Recorded
 
@@ -22,7 +21,7 @@ def without_failed_removals(
     tried: list[Change] = []
     held: list[Held] = []
     for change in changes:
-        failure = failures.get(failure_key(change)) if change.action in REMOVALS else None
+        failure = failures.get(change.failure_key) if isinstance(change, Removal) else None
         found = verdict(failure, now) if failure is not None else None
         if found is None:
             tried.append(change)
@@ -33,7 +32,7 @@ def without_failed_removals(
 
 
 def removals_left(observed: Observed, recorded: Recorded) -> set[str]:
-    """The keys of whatever is still there to be removed: what is gone needs no memory of how it would not go."""
+    """The failure keys of whatever is still there to be removed. Failures to remove what is gone are forgotten."""
     ids = {(one.variant, one.number) for one in observed.folders}
     ids |= {(one.name, one.number) for one in observed.registrations}
     variants = {name for name, _ in ids} | recorded.releases.keys()

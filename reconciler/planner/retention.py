@@ -1,5 +1,5 @@
-"""Predecessors that are not retired yet: the manifest keeps them for a while, or another process still has their files
-in its memory. Pure; part of planner.plan.
+"""Predecessors that are not retired yet: the manifest retains them for a time, or another process has their files in
+its memory. Pure; part of planner.plan.
 
 No clock is trusted with a deletion or with a wait. A predecessor that was superseded in the future (somebody set the
 clock back) is kept as if it had been superseded now, and the records are told so (domain.history.not_in_the_future): it
@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from reconciler.domain.changes import Held
+from reconciler.domain.changes import Held, Reason
 from reconciler.domain.desired import DesiredRelease
 from reconciler.domain.observed import Observed
 from reconciler.domain.recorded import Recorded
@@ -34,7 +34,7 @@ class Retention:
         since, identity = self._superseded(number), f"{variant}:{number}"
         if self.wanted.retain_for and _is_before(self.now, until := _after(since, self.wanted.retain_for)):
             message = f"{identity} stays registered until {until}: retainFor"
-            return Held(variant=variant, reason="Retained", message=message, until=until)
+            return Held(variant=variant, reason=Reason.RETAINED, message=message, until=until)
         if identity not in self.observed.in_use:
             return None
         until = _after(since, self.wanted.retain_for + LONGEST_IN_USE)
@@ -43,7 +43,7 @@ class Retention:
         message = (
             f"another process has files of {identity} in its memory: it goes when that ends, or at {until}"
         )
-        return Held(variant=variant, reason="InUse", message=message, until=until)
+        return Held(variant=variant, reason=Reason.IN_USE, message=message, until=until)
 
     def _superseded(self, number: int) -> str:
         """When its successor was registered: now, if that is still to come; never later than now."""

@@ -1,5 +1,5 @@
-"""What is served instead of what git declares: an earlier release, because somebody said so, or because the gates
-reject what git declares. Pure; what comes out is planned, carried out and judged like any other wish.
+"""Overrides of the desired state: an earlier release is served instead of the one that git declares, because a user
+rolled back, or because the gates reject what git declares. Pure.
 
 Decided anew on each look, from what is remembered: a manifest that changes, a bar that is relaxed or a runtime that
 measures other numbers ends it by itself.
@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from reconciler.domain.bars import FidelityGate, Gates
+from reconciler.domain.changes import Reason
 from reconciler.domain.desired import Desired, DesiredRelease, ReleaseOverride
 from reconciler.domain.failures import runtime_failure
 from reconciler.domain.history import History, Rollback, good_ones
@@ -17,17 +18,19 @@ from reconciler.domain.observed import Observed
 from reconciler.domain.recorded import Recorded
 from reconciler.domain.release import Release
 from reconciler.gates.judgement import rejection_text
-from reconciler.gates.verdicts import verdicts_of
+from reconciler.gates.verdicts import verdicts_of, with_verdicts
 
-# It served here, and a person wants it back: it has to load and to answer, and nothing is asked beyond that.
+# A release that served here before, and that a user rolled back to, is only checked to load and to answer.
 ROLLBACK_GATES = Gates(fidelity=FidelityGate(skip="rolled back to"))
 
 
 def effective(desired: Desired, observed: Observed, recorded: Recorded) -> Desired:
-    """`desired` with the releases that are to be served in place of those that git declares."""
+    """`desired` with its verdicts, and with the releases that are to be served in place of those that git declares."""
+    desired = with_verdicts(desired, recorded)
     if not recorded.history and not recorded.rollbacks:
         return desired
-    return replace(desired, wanted=tuple(_effective(one, observed, recorded) for one in desired.wanted))
+    wanted = tuple(_effective(one, observed, recorded) for one in desired.wanted)
+    return with_verdicts(replace(desired, wanted=wanted), recorded)
 
 
 def _effective(wanted: DesiredRelease, observed: Observed, recorded: Recorded) -> DesiredRelease:
@@ -42,14 +45,18 @@ def _effective(wanted: DesiredRelease, observed: Observed, recorded: Recorded) -
         return _by_hand(wanted, rollback, observed, why)
     refused = (wanted.release.digest, *(rollback.refused if rollback is not None else ()))
     for one in good_ones(history, refused):
-        candidate = replace(wanted, release=one.release)
+        candidate = replace(wanted, release=one.release, verdicts=None)
         if is_obtainable(one.release, observed) and not fails_here(candidate, recorded):
             served_once = any(past.number and past.digest == wanted.release.digest for past in history)
             message = f"{why}; an earlier release is served instead" if served_once else why
-            instead = ReleaseOverride(
-                release=wanted.release, reason="GateFailed", message=message, refused=refused
+            override = ReleaseOverride(
+                release=wanted.release,
+                reason=Reason.GATE_FAILED,
+                message=message,
+                refused=refused,
+                verdicts=wanted.verdicts,
             )
-            return _instead(wanted, one.release, instead)
+            return _overridden(wanted, one.release, override)
     return wanted
 
 
@@ -67,17 +74,25 @@ def _by_hand(wanted: DesiredRelease, rollback: Rollback, observed: Observed, why
     message = f"{rollback}; {wanted.release.digest[:19]} is not served {until}"
     if why:
         message = f"{rollback}, {until}; what git declares is rejected: {why}"
-    instead = ReleaseOverride(
-        release=wanted.release, reason="RolledBack", message=message, refused=rollback.refused
+    override = ReleaseOverride(
+        release=wanted.release, reason=Reason.ROLLED_BACK, message=message, refused=rollback.refused
     )
     if not is_obtainable(rollback.to.release, observed):
         gone = f"{message}; {rollback.to.id} cannot be made again: its artifact is gone"
-        return replace(wanted, instead=replace(instead, message=gone, stays=True))
-    return replace(_instead(wanted, rollback.to.release, instead), gates=ROLLBACK_GATES)
+        return replace(wanted, override=replace(override, message=gone, stays=True))
+    return replace(_overridden(wanted, rollback.to.release, override), gates=ROLLBACK_GATES)
 
 
-def _instead(wanted: DesiredRelease, release: Release, instead: ReleaseOverride) -> DesiredRelease:
-    return replace(wanted, release=release, instead=instead, predicted_bytes=0, peak_bytes=0, fetch=None)
+def _overridden(wanted: DesiredRelease, release: Release, override: ReleaseOverride) -> DesiredRelease:
+    return replace(
+        wanted,
+        release=release,
+        override=override,
+        verdicts=None,
+        predicted_bytes=0,
+        peak_bytes=0,
+        fetch=None,
+    )
 
 
 def is_obtainable(release: Release, observed: Observed) -> bool:
@@ -94,6 +109,7 @@ def is_obtainable(release: Release, observed: Observed) -> bool:
 def fails_here(wanted: DesiredRelease, recorded: Recorded) -> str:
     """Why the release must not serve with the runtime of today, as far as that is known; "" where nothing speaks
     against it."""
-    return rejection_text(verdicts_of(wanted, recorded)) or runtime_failure(
+    verdicts = verdicts_of(wanted, recorded) if wanted.verdicts is None else wanted.verdicts
+    return rejection_text(verdicts) or runtime_failure(
         recorded.failures, wanted.release.digest, recorded.runtime
     )

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from reconciler.domain.changes import Change, Plan
+from reconciler.domain.changes import Change, Convert, Plan
 from reconciler.domain.errors import Problem
 from reconciler.domain.manifest import Model
 from reconciler.domain.value import as_dict
 from reconciler.fleet.comparison import Comparison, Side, changed_fields
+from reconciler.reports.change_view import after_view, before_view
 from reconciler.reports.view import FORMAT_VERSION, View, cost_view, problem_view
 from reconciler.templates.template_change import TemplateChange
 
@@ -51,7 +52,7 @@ def total_cost(plan: Plan) -> View:
     """Of all changes together; seconds only when those of every conversion are known."""
     costs = [change.cost for change in plan.changes]
     told = [cost.seconds for cost in costs if cost.seconds is not None]
-    converted = [change.cost.seconds for change in plan.changes if change.action == "convert"]
+    converted = [change.cost.seconds for change in plan.changes if isinstance(change, Convert)]
     return {
         "downloadBytes": sum(cost.download_bytes for cost in costs),
         "diskBytes": sum(cost.disk_bytes for cost in costs),
@@ -119,8 +120,8 @@ def change_view(change: Change, sources: Mapping[str, str]) -> View:
         "reason": change.reason,
         "variant": change.variant,
         "forcedBy": list(change.forced_by),
-        "before": _forced(change.before, change.forced_by, sources),
-        "after": _forced(change.after, change.forced_by, sources),
+        "before": _forced(before_view(change), change.forced_by, sources),
+        "after": _forced(after_view(change), change.forced_by, sources),
         "cost": cost_view(change.cost),
     }
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from reconciler.domain.changes import Change, Plan
+from reconciler.domain.changes import Change, Plan, Reason
 from reconciler.domain.desired import Desired
 from reconciler.domain.errors import Problem
 from reconciler.domain.escape import for_terminal
@@ -94,7 +94,7 @@ def _pending(
     """What git asks for and the machine was never given, held back or not."""
     ahead: dict[str, list[Change]] = {}
     for change in plan.changes:
-        if change.reason != "DriftDetected":
+        if change.reason is not Reason.DRIFT_DETECTED:
             ahead.setdefault(change.variant, []).append(change)
     for variant, changes in ahead.items():
         actions = dict.fromkeys(change.action for change in changes)
@@ -103,7 +103,7 @@ def _pending(
     current = {
         one.variant
         for one in desired.wanted
-        if one.instead is None and _is_current(one.release.digest, one.variant, observed, recorded)
+        if one.override is None and _is_current(one.release.digest, one.variant, observed, recorded)
     }
     for held in plan.held:
         if held.variant not in current and not _is_blind(held.reason):
@@ -119,7 +119,7 @@ def _is_current(digest: str, variant: str, observed: Observed, recorded: Recorde
 
 def _is_blind(reason: str) -> bool:
     """With an unreadable manifest nobody can tell what is still declared."""
-    return reason == "ManifestsUnreadable"
+    return reason == Reason.MANIFESTS_UNREADABLE
 
 
 def drift_view(revision: str, found: Iterable[Divergence], problems: Iterable[Problem] = ()) -> View:

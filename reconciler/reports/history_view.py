@@ -64,10 +64,8 @@ def _changed(changed: Difference | None) -> list[View] | None:
     """None for the first: there is nothing to compare it with."""
     if changed is None:
         return None
-    before = changed.before or {}
     return [
-        {"field": name, "before": before.get(name), "after": changed.after.get(name)}
-        for name in changed.forced_by
+        {"field": one.name, "before": one.before, "after": one.after} for one in changed.field_changes or ()
     ]
 
 

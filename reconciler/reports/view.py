@@ -3,7 +3,7 @@ JSON cannot disagree. Plain dicts, camelCase, with a formatVersion."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from reconciler.domain.changes import Change, Cost, Outcome, Plan
 from reconciler.domain.errors import Problem
@@ -11,6 +11,7 @@ from reconciler.domain.measured import Answer
 from reconciler.domain.value import as_dict
 from reconciler.domain.verdict import Verdict
 from reconciler.planner.difference import camel
+from reconciler.reports.change_view import after_view, before_view
 
 FORMAT_VERSION = 1
 
@@ -92,17 +93,13 @@ def _change(change: Change) -> View:
         "reason": change.reason,
         "variant": change.variant,
         "forcedBy": list(change.forced_by),
-        "before": _plain(change.before),
-        "after": _plain(change.after),
+        "before": before_view(change),
+        "after": after_view(change),
         "cost": cost_view(change.cost),
     }
     if change.build_key:
         view["buildKey"] = change.build_key
     return view
-
-
-def _plain(values: Mapping[str, object] | None) -> View | None:
-    return dict(values) if values is not None else None
 
 
 def cost_view(cost: Cost) -> View:

@@ -14,12 +14,13 @@ from reconciler.daemon.metrics.exposition import MetricFamily, MetricSample, num
 from reconciler.daemon.metrics.metrics import HELD
 from reconciler.daemon.state import Moment
 from reconciler.domain.bars import EnduranceGate, Fixture, Gates, GoldenPrompt, PerformanceGate, PromptsGate
-from reconciler.domain.changes import REASONS, Change, Cost, Outcome
+from reconciler.domain.changes import REASONS, Convert, Cost, Outcome, Reason
 from reconciler.domain.verdict import Verdict
 from reconciler.gates.judgement import GATES, VERDICTS, judge
 from reconciler.state.scrub_progress import Round, Scrubbed
 from reconciler.state.scrubbed import write_scrubbed
 from tests.daemon.faces import Faced, condition, conditions, faced
+from tests.planner.world import release
 
 PAGE = Path(__file__).parents[2] / "docs" / "metrics.md"
 HOSTILE = 'a"} 1\nreconciler_converged 1\n# HELP x \\'
@@ -47,7 +48,8 @@ def verdict(gate: str, status: str) -> Verdict:
 
 
 def step(action: str, status: str = "done", *, download: int = 0) -> Outcome:
-    change = Change(action=action, reason="ArtifactMissing", variant="a", cost=Cost(download_bytes=download))
+    kind = type("Step", (Convert,), {"action": action})
+    change = kind(reason=Reason.ARTIFACT_MISSING, release=release("a"), cost=Cost(download_bytes=download))
     return Outcome(change=change, status=status)
 
 
@@ -68,7 +70,7 @@ def busy(one: Faced) -> None:
             "a": (verdict("load", "Successful"), verdict("prompts", "Failed")),
             "b": (verdict("load", "Successful"),),
         },
-        running=(Change(action="convert", reason="ArtifactMissing", variant="b"),),
+        running=(Convert(reason=Reason.ARTIFACT_MISSING, release=release("b")),),
     )
     scrubbed = Round(began="2026-01-01T00:00:00Z", ended="2026-01-02T00:00:00Z", checked=10**9, total=10**9)
     write_scrubbed(one.layout, Scrubbed(last=scrubbed, now=replace(scrubbed, checked=10**8)))

@@ -7,12 +7,25 @@ from dataclasses import replace
 import pytest
 
 import reconciler
-from reconciler.domain.changes import Change, Outcome
+from reconciler.domain.changes import (
+    Change,
+    Convert,
+    Outcome,
+    PruneArtifact,
+    PruneSource,
+    PruneVariant,
+    Reason,
+    Register,
+    RepairRelease,
+    Retire,
+    VerifyCandidate,
+    VerifyServed,
+    runtime_key,
+)
 from reconciler.domain.failures import (
     KEPT,
     RememberedFailure,
     backoff,
-    failure_key,
     next_try,
     not_overcome,
     remember,
@@ -102,30 +115,30 @@ def test_machines_that_fail_together_do_not_try_in_step() -> None:
     assert len({backoff(f"sha256:{n}", 8) for n in range(20)}) > 10
 
 
-CONVERT = Change(action="convert", reason="ArtifactMissing", variant="capitals-int4", build_key=KEY)
-VERIFY = Change(
-    action="verify",
-    reason="ReleaseMissing",
-    variant="capitals-int4",
-    build_key=KEY,
-    after={"release": DIGEST},
-)
-REGISTER = replace(VERIFY, action="register")
-RETIRE = Change(action="retire", reason="Superseded", variant="capitals-int4", number=1)
+CONVERT = Convert(reason=Reason.ARTIFACT_MISSING, release=release())
+VERIFY = VerifyCandidate(reason=Reason.RELEASE_MISSING, release=release(), number=1)
+REGISTER = Register(reason=Reason.RELEASE_MISSING, release=release(), number=1)
+OF_CAPITALS = {"variant": "capitals-int4", "model": "capitals"}
+RETIRE = Retire(reason=Reason.SUPERSEDED, number=1, registered=True, **OF_CAPITALS)
 KEYS = [
     (CONVERT, KEY),
     (VERIFY, DIGEST),
     (REGISTER, DIGEST),
-    (replace(VERIFY, action="repair"), DIGEST),
+    (RepairRelease(release=release(), number=1, damage=("model.onnx changed",)), DIGEST),
     (RETIRE, "retire capitals-int4:1"),
-    (Change(action="prune", reason="Orphaned", variant="capitals-int4"), "prune capitals-int4"),
-    (Change(action="prune", reason="Unreferenced", variant="", build_key=KEY), f"prune {KEY}"),
+    (PruneVariant(reason=Reason.ORPHANED, numbers=(1,), **OF_CAPITALS), "prune capitals-int4"),
+    (PruneArtifact(build_key=KEY, artifact=None, size=0), f"prune {KEY}"),
+    (PruneSource(digest=KEY, size=0), f"prune {KEY}"),
+    (
+        VerifyServed(release=release(), number=1, previous={}, installed={"a": "1"}),
+        runtime_key(DIGEST, {"a": "1"}),
+    ),
 ]
 
 
-@pytest.mark.parametrize(("change", "key"), KEYS, ids=[f"{c.action} {c.reason}" for c, _ in KEYS])
+@pytest.mark.parametrize(("change", "key"), KEYS, ids=[type(c).__name__ for c, _ in KEYS])
 def test_the_key_is_the_digest_of_what_failed(change: Change, key: str) -> None:
-    assert failure_key(change) == key
+    assert change.failure_key == key
     after = remember((), Outcome(change=change, status="failed", code="X", message="m"), LAST)
     assert [one.key for one in after] == ([key] if key else [])
 
@@ -172,9 +185,9 @@ def test_the_first_time_stays_and_the_last_follows() -> None:
 def test_a_bounded_number_is_kept() -> None:
     held: tuple[RememberedFailure, ...] = ()
     for number in range(KEPT + 5):
-        held = remember(held, failed(replace(CONVERT, build_key=f"sha256:{number}")), LAST)
+        held = remember(held, failed(PruneSource(digest=f"sha256:{number}", size=0)), LAST)
     assert len(held) == KEPT
-    assert held[-1].key == f"sha256:{KEPT + 4}"
+    assert held[-1].key == f"prune sha256:{KEPT + 4}"
 
 
 def test_what_nothing_declares_is_dropped_unless_nobody_can_tell() -> None:

@@ -327,8 +327,8 @@ MUTANTS = (
     _(
         "nothing is pruned while a manifest is unreadable",
         "planner/prune.py",
-        'if not desired.complete:\n        return "ManifestsUnreadable"',
-        'if False:\n        return "ManifestsUnreadable"',
+        "if not desired.complete:\n        return Reason.MANIFESTS_UNREADABLE",
+        "if False:\n        return Reason.MANIFESTS_UNREADABLE",
         _PLAN,
     ),
     _(
@@ -796,7 +796,7 @@ MUTANTS = (
     ),
     _(
         "what is protected makes no way",
-        "planner/plan_delete_first.py",
+        "planner/prune.py",
         "    if wanted.protected:",
         "    if False:",
         "tests/planner/test_plan_way.py",

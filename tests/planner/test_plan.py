@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from reconciler.domain.changes import REASONS
+from reconciler.domain.changes import REASONS, FieldChange
 from reconciler.domain.desired import Desired, DesiredRelease
 from reconciler.domain.hub import Fetch, HubSource, LockedFile
 from reconciler.domain.observed import Registration
@@ -300,9 +300,7 @@ def test_forced_by_names_the_manifest_fields_with_both_values() -> None:
     assert convert.forced_by == ("spec.quantization.blockSize",)
     assert both.forced_by == ("spec.generation.temperature", "spec.quantization.blockSize")
     verify = SERVED.plan(desired(release(block_size=128))).changes[1]
-    assert verify.before == {"spec.quantization.blockSize": 32}
-    assert verify.after is not None
-    assert verify.after["spec.quantization.blockSize"] == 128
+    assert verify.field_changes == (FieldChange(name="spec.quantization.blockSize", before=32, after=128),)
 
 
 def test_protection_follows_the_manifest_not_the_marker() -> None:

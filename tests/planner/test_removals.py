@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from reconciler.domain.changes import Change, Outcome
-from reconciler.domain.failures import REMOVALS, failure_key, remember
+from reconciler.domain.failures import REMOVALS, remember
 from reconciler.planner.removals import removals_left
 from tests.planner.world import World, desired, release
 
@@ -39,7 +39,7 @@ def test_a_release_that_will_not_go_waits_and_holds_nothing_else() -> None:
     third = desired(release(template="a third"))
     actions, held = planned(world, third, NOW)
     assert (actions[:2], held) == (["verify", "register"], ["BackoffActive"])
-    assert failure_key(plan.changes[2]) in removals_left(world.observed, world.recorded)
+    assert plan.changes[2].failure_key in removals_left(world.observed, world.recorded)
 
 
 def test_a_prune_that_fails_waits_and_its_artifact_with_it() -> None:
@@ -51,7 +51,7 @@ def test_a_prune_that_fails_waits_and_its_artifact_with_it() -> None:
     actions, held = planned(world, want, NOW)
     assert (actions, held) == ([], ["BackoffActive"])
     assert planned(world, want, LATER)[0] == ["prune", "prune"]
-    assert failure_key(plan.changes[0]) in removals_left(world.observed, world.recorded)
+    assert plan.changes[0].failure_key in removals_left(world.observed, world.recorded)
     gone = world.converge(want)
     assert not {one.key for one in gone.recorded.failures} & removals_left(gone.observed, gone.recorded)
     assert "prune" in REMOVALS

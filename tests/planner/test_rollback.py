@@ -7,13 +7,14 @@ from dataclasses import replace
 import pytest
 
 from reconciler.domain.bars import Gates, LoadGate
-from reconciler.domain.changes import Plan
+from reconciler.domain.changes import Plan, runtime_key
 from reconciler.domain.desired import Desired
-from reconciler.domain.failures import RememberedFailure, failure_key, runtime_key
+from reconciler.domain.failures import RememberedFailure
 from reconciler.domain.history import ROLLED_BACK, Rollback
 from reconciler.domain.measured import Measured, Measurements
 from reconciler.planner.plan import make_plan
 from reconciler.planner.rollback import effective
+from reconciler.reports.change_view import after_view, before_view
 from tests.planner.world import World, desired, release, wanted
 
 V = "capitals-int4"
@@ -230,8 +231,7 @@ def test_a_predecessor_that_is_still_registered_only_gets_the_name_back() -> Non
         world = world.carry_out(change, want)
     plan = planned(by_hand(world), want)
     assert steps(plan) == ["retire 2 RolledBack"]
-    assert plan.changes[0].after is not None
-    assert plan.changes[0].after["serves"] == 1
+    assert plan.changes[0].serves_instead.number == 1
 
 
 def test_what_was_taken_back_is_no_good_one_and_is_not_kept() -> None:
@@ -251,10 +251,9 @@ def outdated(world: World) -> World:
 def test_another_runtime_is_a_reason_to_verify_what_serves() -> None:
     (change,) = planned(outdated(SERVED), desired(NEW)).changes
     assert (change.action, change.reason, change.number) == ("verify", "RuntimeChanged", 2)
-    assert change.before == {"runtime.foundry-local-sdk": "2.1.0"}
-    assert change.after is not None
-    assert change.after["runtime.foundry-local-sdk"] == "2.2.1"
-    assert failure_key(change) == runtime_key(NEW.digest, HERE)
+    assert before_view(change) == {"runtime.foundry-local-sdk": "2.1.0"}
+    assert after_view(change)["runtime.foundry-local-sdk"] == "2.2.1"
+    assert change.failure_key == runtime_key(NEW.digest, HERE)
 
 
 def test_one_that_no_longer_loads_is_tried_once_with_a_runtime_and_makes_room_for_the_last_good_one() -> None:

@@ -159,7 +159,7 @@ class World:
             keep = {k: v for k, v in self.observed.artifacts.items() if k != change.build_key}
             damaged = {k: v for k, v in self.observed.damaged_artifacts.items() if k != change.build_key}
             return self.with_observed(artifacts=keep, damaged_artifacts=damaged)
-        gone = {(change.variant, number) for number in (change.numbers or (change.number,))}
+        gone = {(change.variant, number) for number in change.numbers}
         world = self.with_observed(
             folders=tuple(f for f in self.observed.folders if (f.variant, f.number) not in gone),
             registrations=tuple(r for r in self.observed.registrations if (r.name, r.number) not in gone),

@@ -82,7 +82,7 @@ _AFTER_SAVE = "\n\n@contextlib.contextmanager\ndef _refusals"
 _UNREGISTER = "    if entry is not None:\n        context.workers.foundry.unregister(identity)\n"
 _AFTER_REMOVAL = "    machine.records.save_number(variant, number)\n    _require_gone("
 _FORGET = f"{_EXECUTED}forget_release(change.variant)\n"
-_PRUNE = "def _prune(change: Change, context: PassContext) -> None:\n"
+_PRUNE = "def _prune(change: PruneVariant, context: PassContext) -> None:\n"
 _GO_BACK = (
     "    if serves and serves < change.number:\n"
     "        _serves_again(change.variant, serves, context.machine)\n"
