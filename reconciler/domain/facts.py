@@ -21,7 +21,7 @@ class Facts:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Limits:
+class StorageLimits:
     """Bytes. `disk_quota` is what the root may use in all (None: no limit), `disk_reserve` what stays free."""
 
     disk_quota: Count | None = None
@@ -34,6 +34,6 @@ class Traits:
 
     name: str = ""
     labels: dict[str, str] = field(default_factory=dict)
-    limits: Limits = Limits()
+    limits: StorageLimits = StorageLimits()
     source_roots: tuple[str, ...] = ()
     quarantine_for: float | None = LIVES  # seconds; None: for ever

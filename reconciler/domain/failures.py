@@ -50,7 +50,7 @@ class RememberedFailure:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RetryVerdict:
+class RetryDecision:
     """Why nothing is tried now. `until` is empty when no time helps."""
 
     reason: Reason
@@ -120,18 +120,18 @@ def not_overcome(
     return tuple(one for one in failures if one.key not in over.get(one.action, ()))
 
 
-def verdict(failure: RememberedFailure, now: str) -> RetryVerdict | None:
+def verdict(failure: RememberedFailure, now: str) -> RetryDecision | None:
     """None where it may be tried now."""
     if failure.version != reconciler.__version__:
         return None
     what = f"{failure.action} failed at {failure.last}: {failure.message}"
     if failure.permanent:
-        return RetryVerdict(reason=Reason.FAILED_BEFORE, message=f"{what} ({LIFTED})")
+        return RetryDecision(reason=Reason.FAILED_BEFORE, message=f"{what} ({LIFTED})")
     until = next_try(failure)
     if not failure.last <= now < until:
         return None
     times = f", {failure.attempts} times" if failure.attempts > 1 else ""
-    return RetryVerdict(
+    return RetryDecision(
         reason=Reason.BACKOFF_ACTIVE, message=f"{what}{times}; next try at {until}", until=until
     )
 

@@ -143,7 +143,7 @@ TEXTS_DIGEST = digest.of_value(TEXTS)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sample:
+class MemorySample:
     """The memory of the runtime's process, `seconds` after it was started."""
 
     seconds: float

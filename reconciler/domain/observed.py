@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TypeVar
 
-from reconciler.domain.facts import Limits
+from reconciler.domain.facts import StorageLimits
 from reconciler.domain.release import Artifact, Marker
 
 T = TypeVar("T")
@@ -64,7 +64,7 @@ class Observed:
         default_factory=dict
     )  # bytes by digest, also of what came only in part
     disk_used: int = 0  # by the root; only counted where there is a quota
-    limits: Limits = Limits()
+    limits: StorageLimits = StorageLimits()
     in_use: frozenset[str] = (
         frozenset()
     )  # ids whose files another process has mapped; asked only when one is to go

@@ -19,7 +19,8 @@ from reconciler.domain.manifest import Model
 from reconciler.domain.recorded import Recorded
 from reconciler.domain.verdict import Verdict
 from reconciler.fleet.comparison import Disk, Side
-from reconciler.fleet.inventory import Inventory, to_observed, to_recorded
+from reconciler.fleet.inventory import Inventory
+from reconciler.fleet.inventory_facts import to_observed, to_recorded
 from reconciler.gates.changes import GateChange, gate_changes
 from reconciler.manifests.paths import inside
 from reconciler.manifests.selector import labels_of, mismatch

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from statistics import median
 
 from reconciler.domain.bars import PromptsGate
-from reconciler.domain.measured import Fidelity, Measured, Sample, Speed
+from reconciler.domain.measured import Fidelity, Measured, MemorySample, Speed
 from reconciler.domain.verdict import Verdict
 from reconciler.gates.judgement import is_right
 
@@ -37,7 +37,7 @@ class Run:
     """One fresh process. `loaded_at` is when the model was in it and had answered, in seconds after the start."""
 
     measured: Measured
-    samples: tuple[Sample, ...]
+    samples: tuple[MemorySample, ...]
     loaded_at: float
 
 

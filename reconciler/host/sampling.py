@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from types import TracebackType
 
-from reconciler.domain.measured import Sample
+from reconciler.domain.measured import MemorySample
 
 INTERVAL = 0.02  # seconds
 MOST = 2000  # samples kept: when there are more, every second one goes and the interval is doubled
@@ -19,14 +19,14 @@ class Sampler:
 
     def __init__(self, process: Callable[[], int]) -> None:
         self._process = process
-        self._samples: list[Sample] = []
+        self._samples: list[MemorySample] = []
         self._interval = INTERVAL
         self._started = time.monotonic()
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._look_on, name="sampler", daemon=True)
 
     @property
-    def samples(self) -> tuple[Sample, ...]:
+    def samples(self) -> tuple[MemorySample, ...]:
         return tuple(self._samples)
 
     @property
@@ -47,7 +47,7 @@ class Sampler:
         while not self._over.wait(self._interval):
             held = resident(self._process())
             if held:
-                self._samples.append(Sample(seconds=self.elapsed, bytes=held))
+                self._samples.append(MemorySample(seconds=self.elapsed, bytes=held))
             if len(self._samples) > MOST:
                 self._samples, self._interval = self._samples[::2], self._interval * 2
 

@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 
 from reconciler.domain.errors import Problem
-from reconciler.domain.facts import Limits, Traits
+from reconciler.domain.facts import StorageLimits, Traits
 from reconciler.domain.quarantine import LIVES
 from reconciler.domain.quoting import listed, shown
 from reconciler.manifests import loader
@@ -199,7 +199,7 @@ def traits_of(config: MachineConfig) -> Traits:
     return Traits(
         name=config.name or "",
         labels=dict(config.labels),
-        limits=Limits(disk_quota=limits.disk_quota, disk_reserve=limits.disk_reserve or 0),
+        limits=StorageLimits(disk_quota=limits.disk_quota, disk_reserve=limits.disk_reserve or 0),
         source_roots=tuple(config.source_roots),
         quarantine_for=_lives(config.quarantine_for),
     )

@@ -9,15 +9,8 @@ from importlib.metadata import PackageNotFoundError, version
 import reconciler
 from reconciler.conversion.toolchain import SERVING_TOOLS, TOOLS
 from reconciler.engine.machine import Machine, disk_used, machine_name, observe, recall
-from reconciler.fleet.inventory import (
-    DiskSpace,
-    Inventory,
-    Variant,
-    artifacts_of,
-    build_keys_of,
-    newest_timings,
-    variants_of,
-)
+from reconciler.fleet.inventory import DiskSpace, Inventory, Variant
+from reconciler.fleet.inventory_facts import artifacts_of, build_keys_of, newest_timings, variants_of
 from reconciler.fleet.inventory_measured import export_fidelity, export_measurements
 from reconciler.host.clock import now
 from reconciler.host.facts import read_facts

@@ -18,7 +18,7 @@ CHUNK = 256 << 10  # bytes read at once; a longer line is no event of ours
 
 
 @dataclass(frozen=True, kw_only=True)
-class Place:
+class LogPosition:
     """`log` is the digest of the first line of the file that `offset` counts in."""
 
     log: str = ""
@@ -31,17 +31,21 @@ class Line:
 
     event: Event | None
     digest: str
-    after: Place
+    after: LogPosition
 
 
-def newest_place(path: str) -> Place:
+def newest_place(path: str) -> LogPosition:
     """Behind all that has been written."""
     with contextlib.ExitStack() as stack:
         file = _open(path, stack)
-        return Place() if file is None else Place(log=_identity(file), offset=os.fstat(file.fileno()).st_size)
+        return (
+            LogPosition()
+            if file is None
+            else LogPosition(log=_identity(file), offset=os.fstat(file.fileno()).st_size)
+        )
 
 
-def lines_after(path: str, place: Place) -> list[Line]:
+def lines_after(path: str, place: LogPosition) -> list[Line]:
     """Some of what follows, in order; none when there is nothing yet."""
     with contextlib.ExitStack() as stack:
         # The current file first: if it is renamed just now, it is met again as the older one, and nothing is missed.
@@ -75,10 +79,10 @@ def _read(file: BinaryIO, name: str, offset: int) -> list[Line]:
     data = file.read(CHUNK)
     whole = data[: data.rfind(b"\n") + 1]
     if not whole and len(data) == CHUNK:
-        return [Line(event=None, digest="", after=Place(log=name, offset=offset + CHUNK))]
+        return [Line(event=None, digest="", after=LogPosition(log=name, offset=offset + CHUNK))]
     found = []
     for line in whole.splitlines(keepends=True):
         offset += len(line)
-        after = Place(log=name, offset=offset)
+        after = LogPosition(log=name, offset=offset)
         found.append(Line(event=parse(line), digest=of_bytes(line), after=after))
     return found

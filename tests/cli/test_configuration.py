@@ -12,7 +12,7 @@ import pytest
 
 from reconciler.engine.machine import observe, recall
 from reconciler.engine.resolve import resolve
-from reconciler.fleet.inventory import to_observed, to_recorded
+from reconciler.fleet.inventory_facts import to_observed, to_recorded
 from reconciler.fleet.inventory_form import read_inventory
 from reconciler.host.clock import now
 from reconciler.planner.plan import make_plan

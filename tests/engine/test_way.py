@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from reconciler.domain.facts import Limits, Traits
+from reconciler.domain.facts import StorageLimits, Traits
 from reconciler.engine.apply_once import Options, PassResult, run_pass
 from reconciler.engine.machine import Machine, disk_used, locked_machine
 from reconciler.engine.planning import take_snapshot
@@ -29,7 +29,7 @@ def narrow(machine: TestMachine, at: Machine) -> Machine:
         c for c in take_snapshot(at, load(str(machine.manifests))).plan.changes if c.action == "convert"
     )
     quota = disk_used(at) + convert.cost.peak_disk_bytes - 150_000  # more than the folder alone gives back
-    return replace(at, traits=Traits(limits=Limits(disk_quota=quota)))
+    return replace(at, traits=Traits(limits=StorageLimits(disk_quota=quota)))
 
 
 def test_what_serves_makes_way_and_after_a_failure_git_brings_it_back(tmp_path: Path, capitals: Path) -> None:

@@ -11,15 +11,14 @@ import pytest
 
 import reconciler
 from reconciler.domain.desired import Desired
-from reconciler.domain.facts import Facts, Limits
+from reconciler.domain.facts import Facts, StorageLimits
 from reconciler.domain.failures import RememberedFailure
 from reconciler.domain.observed import Registration
 from reconciler.domain.recorded import Condition, Timing
 from reconciler.domain.stored_file import StoredFile
 from reconciler.domain.suspension import Suspension
-from reconciler.fleet.inventory import (
-    DiskSpace,
-    Inventory,
+from reconciler.fleet.inventory import DiskSpace, Inventory
+from reconciler.fleet.inventory_facts import (
     artifacts_of,
     build_keys_of,
     newest_timings,
@@ -48,7 +47,7 @@ def inventory(world: World, **more: Any) -> Inventory:
         labels={"site": "lab"},
         facts=Facts(os="linux", arch="amd64"),
         disk=DiskSpace(free_bytes=world.observed.disk_free, total_bytes=10**9, used_bytes=5),
-        limits=Limits(disk_quota=10**9),
+        limits=StorageLimits(disk_quota=10**9),
         variants=variants_of(world.observed, world.recorded, {"capitals-int4": {"Ready": CONDITION}}),
         artifacts=artifacts_of(world.observed),
         suspensions=world.recorded.suspensions,

@@ -10,7 +10,8 @@ import pytest
 from reconciler.domain.bars import EnduranceGate, Gates, GoldenPrompt, LoadGate, PerformanceGate, PromptsGate
 from reconciler.domain.changes import Plan
 from reconciler.domain.measured import MeasurementSet
-from reconciler.fleet.inventory import Inventory, build_keys_of, to_observed, to_recorded
+from reconciler.fleet.inventory import Inventory
+from reconciler.fleet.inventory_facts import build_keys_of, to_observed, to_recorded
 from reconciler.fleet.inventory_form import InventoryInvalid, inventory_view, read_inventory
 from reconciler.fleet.inventory_measured import export_measurements
 from reconciler.gates.judged import judged_of

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from reconciler.domain.bars import Gates
-from reconciler.domain.measured import TEXTS_DIGEST, Fidelity, Measured, Measurements, Sample, Speed
+from reconciler.domain.measured import TEXTS_DIGEST, Fidelity, Measured, Measurements, MemorySample, Speed
 from reconciler.gates.benchmark import Benched, Benchmark, Golden, Machine, Run
 from reconciler.gates.judgement import judge
 
@@ -69,7 +69,8 @@ def run(
     )
     steps = [0.05, 0.3, 0.8, 1.0, 0.9]
     samples = tuple(
-        Sample(seconds=(place + 1) * load / 3, bytes=int(peak * share)) for place, share in enumerate(steps)
+        MemorySample(seconds=(place + 1) * load / 3, bytes=int(peak * share))
+        for place, share in enumerate(steps)
     )
     return Run(measured=measured, samples=samples, loaded_at=load)
 

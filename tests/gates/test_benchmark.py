@@ -7,7 +7,7 @@ from dataclasses import replace
 from markupsafe import escape
 
 from reconciler.domain.bars import GoldenPrompt, PromptsGate
-from reconciler.domain.measured import Sample, Speed
+from reconciler.domain.measured import MemorySample, Speed
 from reconciler.gates.benchmark import Spread, filled, golden_answers, spread, together
 from reconciler.reports.benchmark.page import bench_page
 from reconciler.reports.benchmark.text import bench_text
@@ -74,7 +74,7 @@ def test_golden_answers_are_judged_as_the_gate_does() -> None:
 
 
 def test_thin_samples_keep_the_peak_and_the_ends() -> None:
-    samples = tuple(Sample(seconds=float(n), bytes=10_000 if n == 4321 else n) for n in range(9000))
+    samples = tuple(MemorySample(seconds=float(n), bytes=10_000 if n == 4321 else n) for n in range(9000))
     found = thinned(samples)
     assert len(found) <= MOST_SAMPLES
     assert (found[0], found[-1]) == (samples[0], samples[-1])

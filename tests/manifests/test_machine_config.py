@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.domain.facts import Limits
+from reconciler.domain.facts import StorageLimits
 from reconciler.manifests.machine_config import MachineConfig, parse_config, settings_of, traits_of
 from reconciler.planner.disk_budget import disk_budget
 from tests.manifests.test_manifest_pages import TABLE, rows
@@ -43,7 +43,7 @@ def test_the_example_is_valid_and_means_what_it_says() -> None:
     assert config is not None
     traits = traits_of(config)
     assert (traits.name, traits.labels) == ("edge-7", {"site": "berlin", "tier": "production"})
-    assert traits.limits == Limits(disk_quota=200 << 30, disk_reserve=20 << 30)
+    assert traits.limits == StorageLimits(disk_quota=200 << 30, disk_reserve=20 << 30)
     assert traits.source_roots == ("/srv/models",)
     assert settings_of(config) == {
         "RECONCILER_ROOT": "/srv/reconciler",
@@ -114,21 +114,27 @@ def test_another_document_is_no_configuration(data: bytes) -> None:
     assert problems
 
 
-ROOM: dict[str, tuple[int, int, Limits, int, str]] = {
-    "no limits": (1000, 0, Limits(), 1000, "1000 B are free"),
-    "a reserve": (1000, 0, Limits(disk_reserve=300), 700, "limits.diskReserve (300 B of 1000 B)"),
-    "a reserve above all": (1000, 0, Limits(disk_reserve=3000), 0, "limits.diskReserve"),
-    "a quota": (1000, 400, Limits(disk_quota=600), 200, "limits.diskQuota (400 B of 600 B are used)"),
-    "a quota that is used up": (1000, 700, Limits(disk_quota=600), 0, "limits.diskQuota"),
-    "a quota above what is free": (1000, 0, Limits(disk_quota=5000), 1000, "1000 B are free"),
+ROOM: dict[str, tuple[int, int, StorageLimits, int, str]] = {
+    "no limits": (1000, 0, StorageLimits(), 1000, "1000 B are free"),
+    "a reserve": (1000, 0, StorageLimits(disk_reserve=300), 700, "limits.diskReserve (300 B of 1000 B)"),
+    "a reserve above all": (1000, 0, StorageLimits(disk_reserve=3000), 0, "limits.diskReserve"),
+    "a quota": (1000, 400, StorageLimits(disk_quota=600), 200, "limits.diskQuota (400 B of 600 B are used)"),
+    "a quota that is used up": (1000, 700, StorageLimits(disk_quota=600), 0, "limits.diskQuota"),
+    "a quota above what is free": (1000, 0, StorageLimits(disk_quota=5000), 1000, "1000 B are free"),
     "both, the reserve decides": (
         1000,
         0,
-        Limits(disk_quota=900, disk_reserve=500),
+        StorageLimits(disk_quota=900, disk_reserve=500),
         500,
         "limits.diskReserve",
     ),
-    "both, the quota decides": (1000, 0, Limits(disk_quota=100, disk_reserve=500), 100, "limits.diskQuota"),
+    "both, the quota decides": (
+        1000,
+        0,
+        StorageLimits(disk_quota=100, disk_reserve=500),
+        100,
+        "limits.diskQuota",
+    ),
 }
 
 

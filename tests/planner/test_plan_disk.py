@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from reconciler.domain.facts import Limits
+from reconciler.domain.facts import StorageLimits
 from reconciler.domain.observed import Observed
 from reconciler.domain.recorded import Recorded
 from reconciler.planner.plan import make_plan
@@ -21,20 +21,20 @@ SAME = [wanted(release(name), predicted_bytes=100, peak_bytes=300) for name in N
 @pytest.mark.parametrize(
     ("free", "jobs", "limits", "begun"),
     [
-        (500, 1, Limits(), 3),  # 100 + 100 stay, and 300 at the peak
-        (499, 1, Limits(), 2),
-        (399, 1, Limits(), 1),
-        (299, 1, Limits(), 0),
-        (699, 2, Limits(), 2),  # two at a time: 200 of the one beside it, and 200 of those before
-        (700, 2, Limits(), 3),
-        (900, 3, Limits(), 3),
-        (899, 3, Limits(), 2),
-        (599, 1, Limits(disk_reserve=100), 2),
-        (10_000, 1, Limits(disk_quota=499), 2),
+        (500, 1, StorageLimits(), 3),  # 100 + 100 stay, and 300 at the peak
+        (499, 1, StorageLimits(), 2),
+        (399, 1, StorageLimits(), 1),
+        (299, 1, StorageLimits(), 0),
+        (699, 2, StorageLimits(), 2),  # two at a time: 200 of the one beside it, and 200 of those before
+        (700, 2, StorageLimits(), 3),
+        (900, 3, StorageLimits(), 3),
+        (899, 3, StorageLimits(), 2),
+        (599, 1, StorageLimits(disk_reserve=100), 2),
+        (10_000, 1, StorageLimits(disk_quota=499), 2),
     ],
 )
 def test_what_does_not_fit_behind_the_others_is_not_begun(
-    free: int, jobs: int, limits: Limits, begun: int
+    free: int, jobs: int, limits: StorageLimits, begun: int
 ) -> None:
     observed = Observed(disk_free=free, limits=limits)
     plan = make_plan(desired(*WANTS), observed, Recorded(), jobs=jobs)

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from reconciler.domain.changes import Plan
-from reconciler.domain.facts import Limits
+from reconciler.domain.facts import StorageLimits
 from reconciler.domain.failures import RememberedFailure
 from reconciler.planner.plan import make_plan
 from reconciler.reports.render import plan_text
@@ -83,7 +83,7 @@ STAYS = {
         WAY,
     ),
     "within the quota it would not be enough": (
-        world(10_000, disk_used=900, limits=Limits(disk_quota=1299)),
+        world(10_000, disk_used=900, limits=StorageLimits(disk_quota=1299)),
         WAY,
     ),
     "another owner's registration": (
@@ -124,7 +124,7 @@ def test_why_it_does_not_go_is_said(case: str, said: str) -> None:
 
 
 def test_the_quota_counts_too() -> None:
-    here = world(10_000, disk_used=900, limits=Limits(disk_quota=1300))
+    here = world(10_000, disk_used=900, limits=StorageLimits(disk_quota=1300))
     assert steps(here.plan(desired(WAY)))[:2] == MADE[:2]
 
 

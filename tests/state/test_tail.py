@@ -9,10 +9,10 @@ import pytest
 
 from reconciler.state import event_tail as tail
 from reconciler.state import events
-from reconciler.state.event_tail import Place, lines_after, newest_place
+from reconciler.state.event_tail import LogPosition, lines_after, newest_place
 
 
-def numbers(path: Path, place: Place) -> tuple[list[int], Place]:
+def numbers(path: Path, place: LogPosition) -> tuple[list[int], LogPosition]:
     """All that follows, as a reader would take it."""
     found = []
     while lines := lines_after(str(path), place):
@@ -23,7 +23,7 @@ def numbers(path: Path, place: Place) -> tuple[list[int], Place]:
 
 def test_reads_on_from_any_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(events, "FULL", 100)
-    log, place, found = tmp_path / "events.jsonl", Place(), []
+    log, place, found = tmp_path / "events.jsonl", LogPosition(), []
     for n in range(40):
         events.append(str(log), {"n": n})
         if n % 3 == 0:
@@ -36,7 +36,7 @@ def test_each_line_is_a_place(tmp_path: Path) -> None:
     log = tmp_path / "events.jsonl"
     for n in range(5):
         events.append(str(log), {"n": n})
-    lines = lines_after(str(log), Place())
+    lines = lines_after(str(log), LogPosition())
     assert [numbers(log, line.after)[0] for line in lines] == [[1, 2, 3, 4], [2, 3, 4], [3, 4], [4], []]
     assert len({line.digest for line in lines}) == 5
 
@@ -62,14 +62,14 @@ def test_a_copy_of_the_log_has_the_same_places(tmp_path: Path) -> None:
 def test_a_lost_place_begins_with_the_oldest_line(tmp_path: Path) -> None:
     log = tmp_path / "events.jsonl"
     events.append(str(log), {"n": 1})
-    assert numbers(log, Place(log="sha256:gone", offset=7))[0] == [1]
+    assert numbers(log, LogPosition(log="sha256:gone", offset=7))[0] == [1]
 
 
 def test_torn_and_endless_lines_stop_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tail, "CHUNK", 64)
     log = tmp_path / "events.jsonl"
     log.write_bytes(b'{"n":0}\n{"n":1')
-    found, place = numbers(log, Place())
+    found, place = numbers(log, LogPosition())
     assert found == [0]
     events.append(str(log), {"n": 2})
     assert numbers(log, place)[0] == [2]

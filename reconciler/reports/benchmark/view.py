@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from reconciler.domain.measured import Sample
+from reconciler.domain.measured import MemorySample
 from reconciler.domain.value import as_dict
 from reconciler.gates.benchmark import Benched, Benchmark, Run, Spread
 from reconciler.gates.recommendation import recommend
@@ -71,7 +71,7 @@ def _memory(run: Run) -> dict[str, Any]:
     return {"loadedAt": round(run.loaded_at, 3), "samples": samples}
 
 
-def thinned(samples: Sequence[Sample], most: int = MOST_SAMPLES) -> tuple[Sample, ...]:
+def thinned(samples: Sequence[MemorySample], most: int = MOST_SAMPLES) -> tuple[MemorySample, ...]:
     """The highest of each stretch, so that no peak is lost; the first and the last stay."""
     if len(samples) <= most:
         return tuple(samples)

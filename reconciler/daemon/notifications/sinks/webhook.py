@@ -24,7 +24,7 @@ from reconciler.daemon.state import State
 from reconciler.domain.errors import UsageError
 from reconciler.domain.value import as_dict
 from reconciler.engine import log
-from reconciler.state.event_tail import Line, Place, lines_after, newest_place
+from reconciler.state.event_tail import Line, LogPosition, lines_after, newest_place
 from reconciler.state.events import Event
 
 DAY = 86_400.0
@@ -144,16 +144,16 @@ class WebhookDispatcher:
             self._first_try = (line.digest, time.monotonic())
         return time.monotonic() - self._first_try[1] > DAY or time.time() - _unix(event) > DAY
 
-    def _remembered(self) -> Place:
+    def _remembered(self) -> LogPosition:
         document = self._cursor.read() or {}
         log_, offset = document.get("log"), document.get("offset")
         if isinstance(log_, str) and isinstance(offset, int) and offset >= 0:
-            return Place(log=log_, offset=offset)
+            return LogPosition(log=log_, offset=offset)
         place = newest_place(self._events)
         self._remember(place)
         return place
 
-    def _remember(self, place: Place) -> None:
+    def _remember(self, place: LogPosition) -> None:
         self._place = place
         self._cursor.write(as_dict(place))
 
