@@ -14,8 +14,8 @@ from reconciler.fleet.forecast import Outlook, outlook
 from reconciler.fleet.inventory_files import read_inventories
 from reconciler.operations.template_changes import template_changes
 from reconciler.sources.git.folder import CHECKOUT, InCommit, read_commit
-from reconciler.sources.git.local import Repository, open_repository
-from reconciler.sources.git.objects import Objects, ObjectTree
+from reconciler.sources.git.local import LocalRepository, open_repository
+from reconciler.sources.git.objects import Objects, Tree
 from reconciler.sources.hub.cache import unseen
 from reconciler.templates.template_change import TemplateChange
 
@@ -54,7 +54,7 @@ def outlooks(
     return tuple(found), problems
 
 
-def _resolved(repository: Repository, base: str, head: str, *, parted: bool) -> tuple[str, str]:
+def _resolved(repository: LocalRepository, base: str, head: str, *, parted: bool) -> tuple[str, str]:
     old, new = repository.commit(base), repository.commit(head)
     return (repository.merge_base(old, new) if parted else old), new
 
@@ -68,7 +68,7 @@ class _Reading:
         self.sources: dict[str, str] = {}
 
     def side(self, revision: str, commit: str) -> Side:
-        tree = ObjectTree(self._objects, commit)
+        tree = Tree(self._objects, commit)
         folders = InCommit(tree, exact=self._exact, seen=self._seen)
         parsed = read_commit(tree, self._path, self._roots)
         self._last = folders, {model.name: model.source_path for model in parsed.models}

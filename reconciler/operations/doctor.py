@@ -8,16 +8,14 @@ from __future__ import annotations
 import os
 import pwd
 import re
-import shutil
 import stat
-import subprocess
 import sys
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 
 from reconciler.backends.foundry.index import INDEX, read_index
 from reconciler.conversion.toolchain import ADAPTER_TOOLS, SERVING_TOOLS, TOOLS
-from reconciler.domain.errors import CatalogBroken, PermanentError
+from reconciler.domain.errors import CatalogBroken, PermanentError, ReconcilerError
 from reconciler.domain.facts import Traits
 from reconciler.domain.layout import Layout
 from reconciler.domain.units import size_text
@@ -30,6 +28,7 @@ from reconciler.host.lock import holder
 from reconciler.host.owner import read_owner
 from reconciler.manifests.selector import labels_of
 from reconciler.reports.diagnosis import Diagnosis
+from reconciler.sources.git import runner as git
 from reconciler.state.records import Records
 from reconciler.state.scrubbed import read_scrubbed
 
@@ -206,17 +205,16 @@ def _cage(wish: str) -> Diagnosis:
 
 
 def _git() -> Diagnosis:
-    program = shutil.which("git")
-    if program is None:
+    try:
+        found = git.program()
+    except PermanentError:
         return _warning(
             "git", "git is not installed", "install git: --repo needs it, a folder of manifests does not"
         )
     try:
-        said = subprocess.run(
-            [program, "--version"], capture_output=True, text=True, timeout=10, check=True
-        ).stdout.strip()
-    except (OSError, subprocess.SubprocessError) as error:
-        return _error("git", f"{program} does not run: {error}", "reinstall git")
+        said = git.version()
+    except (OSError, git.GitFailed, ReconcilerError) as error:
+        return _error("git", f"{found} does not run: {error}", "reinstall git")
     numbers = re.search(r"(\d+)\.(\d+)", said)
     if numbers is None or tuple(map(int, numbers.groups())) < OLDEST_GIT:
         return _warning("git", f"{said} is old", "install git 2.30 or newer, for --repo")

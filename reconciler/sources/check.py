@@ -15,7 +15,7 @@ from reconciler.domain.finding import Finding
 from reconciler.domain.hub import HubSource, LockedFile
 from reconciler.domain.layout import Layout
 from reconciler.host.stamps import StampBook
-from reconciler.sources.git.command import Command, Credentials
+from reconciler.sources.git.runner import GitRunner
 
 LONGEST = 600.0  # seconds for the mirror
 FETCH = "`reconciler apply --scrub` fetches it again"
@@ -55,7 +55,7 @@ def check_mirror(layout: Layout) -> Iterator[Finding]:
     """With git's own check, in the environment that we fetch in; and the exports by what it holds."""
     if not os.path.isfile(os.path.join(layout.at("mirror.git"), "HEAD")):
         return
-    git = Command(layout.at("mirror.git"), Credentials())
+    git = GitRunner(layout.at("mirror.git"))
     try:
         code, _ = git.run("fsck", "--no-dangling", "--no-progress", ok=tuple(range(256)), seconds=LONGEST)
     except (PermanentError, TemporaryError) as error:
@@ -70,7 +70,7 @@ def check_mirror(layout: Layout) -> Iterator[Finding]:
             yield _finding("ExportDamaged", f"sources/{name}", damage, EXPORT)
 
 
-def _export(folder: str, tree: str, git: Command) -> str:
+def _export(folder: str, tree: str, git: GitRunner) -> str:
     """What is wrong with it. One whose tree the mirror does not hold any more is used by nothing, and freed in time."""
     if git.code("cat-file", "-e", f"{tree}^{{tree}}"):
         return ""

@@ -78,7 +78,6 @@ ALLOWED = {
     "host/lock.py": "the lock's own file: empty, and never removed",
     "backends/foundry/foundry.py": "the runtime's scratch, in staging",
     "backends/foundry/worker.py": "runs in the runtime's child: Foundry Local's own lock file",
-    "sources/git/command.py": "what git reads from standard input, and an empty home for it",
     "sources/hub/source.py": "the scratch of the downloading child, in staging, and the folder of its log",
     "sources/hub/worker.py": "runs in the downloading child: a partial file, believed only after it was hashed",
 }

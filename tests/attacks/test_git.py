@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.sources.git import command as git_command
-from reconciler.sources.git.command import Credentials
+from reconciler.sources.git import runner as git_runner
+from reconciler.sources.git.runner import Credentials
 from tests.git_server import Repository, Server, certificate
 from tests.sources.test_git_source import Machine, names, warned
 from tests.trust import NIGHTLY, record
@@ -80,7 +80,7 @@ def test_a_pack_of_some_bytes_that_inflates_to_a_gibibyte(
         fleet.place("100644", "model/base.bin", fleet.blob(bytes(UNIT)))  # or the server sends it whole
         fleet.place("100644", "model/extra.bin", blob)
         fleet.commit_index()
-        monkeypatch.setattr(git_command, "MEMORY", BOMB // 2)
+        monkeypatch.setattr(git_runner, "MEMORY", BOMB // 2)
         followed = machine.follow()
     assert names(followed) == ["one"]
     assert warned(followed) == ["Stale"]

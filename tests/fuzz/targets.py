@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from reconciler.backends.foundry.genai_config import genai_config
@@ -38,9 +39,9 @@ from reconciler.manifests.parse import parse
 from reconciler.sources.folder import safetensors_header
 from reconciler.sources.folder.files import Refused
 from reconciler.sources.git import objects as git_objects
-from reconciler.sources.git import tree as git_tree
 from reconciler.sources.git.address import checked_branch, checked_path, checked_url
-from reconciler.sources.git.mirror import MirrorBroken
+from reconciler.sources.git.objects import MirrorBroken
+from reconciler.sources.git.runner import GitRunner
 from reconciler.state import events
 from reconciler.store.modelpack import NotAnArtifact, manifest_bytes, parse_manifest
 from reconciler.templates.lint import lint
@@ -124,27 +125,10 @@ def _request(data: bytes) -> None:
         is_signed(b"secret-of-the-hook", request.headers, request.body)
 
 
-class _Git:
-    """What git would have printed."""
-
-    def __init__(self, said: bytes) -> None:
-        self._said = said
-
-    def run(self, *_: str, **__: object) -> tuple[int, bytes]:
-        return 0, self._said
-
-    def text(self, *_: str, **__: object) -> str:
-        return "0" * 40
-
-
-def _listing(data: bytes) -> None:
-    tree = git_tree.Tree(_Git(data), "0" * 40)  # type: ignore[arg-type]
-    for entry in tree.children(tree.at("")):
-        tree.at(entry.name)
-
-
 def _batch(data: bytes) -> None:
-    git_tree._blobs(data, {"1" * 40: 5, "2" * 40: 0})
+    """What `git cat-file --batch` would have printed."""
+    objects = git_objects.Objects(GitRunner(""), complete=True)
+    objects._answer(SimpleNamespace(stdout=io.BytesIO(data)), "1" * 40)  # type: ignore[arg-type]
 
 
 def _tree(data: bytes) -> None:
@@ -300,13 +284,6 @@ _CASES = b"""{"prompt": "2+2?", "regex": "^4"}
 _TREE = b"".join(
     mode + b" " + name + b"\0" + b"\1" * 20 for mode, name in ((b"40000", b"d"), (b"100644", b"a.yaml"))
 )
-_LISTING = b"".join(
-    b"%s %s %s %7s\t%s\0" % (mode, kind, b"a" * 40, size, name)
-    for mode, kind, size, name in (
-        (b"100644", b"blob", b"12", b"a.yaml"), (b"040000", b"tree", b"-", b"d"), (b"120000", b"blob", b"3", b"l"),
-        (b"160000", b"commit", b"-", b"m"),
-    )
-)  # fmt: skip
 
 _COUNTER = Renderer(tokenizers=True)  # one child for all executions
 atexit.register(_COUNTER.close)
@@ -331,10 +308,9 @@ TARGETS = {
     ),
     "machine configuration": Target(run=_config, seeds=[_CONFIG], share=2),
     "request": Target(run=_request, seeds=_REQUESTS, refusals=(BadRequest,), share=6),
-    "git ls-tree": Target(run=_listing, seeds=[_LISTING], refusals=(MirrorBroken,), share=4),
     "git cat-file": Target(
         run=_batch,
-        seeds=[b"1" * 40 + b" blob 5\nhello\n" + b"2" * 40 + b" blob 0\n\n"],
+        seeds=[b"1" * 40 + b" blob 5\nhello\n"],
         refusals=(MirrorBroken,),
     ),
     "git tree": Target(run=_tree, seeds=[_TREE], refusals=(PermanentError,), share=4),

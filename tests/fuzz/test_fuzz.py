@@ -17,12 +17,11 @@ from reconciler.gates.golden import LONGEST_MATCHED, passes, pattern_refusal
 from reconciler.gates.json_schema import schema_refusal
 from reconciler.manifests.hub_lock import LockInvalid
 from reconciler.manifests.machine_config import parse_config
-from reconciler.sources.git.mirror import MirrorBroken
 from reconciler.state import events
 from tests.daemon.requests import read_request
 from tests.fuzz.__main__ import fuzz, report
 from tests.fuzz.mutate import mutated
-from tests.fuzz.targets import TARGETS, _listing
+from tests.fuzz.targets import TARGETS
 from tests.trust import NIGHTLY
 
 EXECUTIONS = 1_000_000 if NIGHTLY else 60_000  # some 9,000 a second on one core
@@ -127,11 +126,6 @@ def test_a_label_of_a_machine_is_named_in_short() -> None:
 def test_an_address_with_a_null_is_refused() -> None:
     with pytest.raises(UsageError):
         parse_address("127.0.0\0.1:80")
-
-
-def test_a_size_of_thousands_of_digits_in_a_listing_is_refused() -> None:
-    with pytest.raises(MirrorBroken):
-        _listing(b"100644 blob " + b"a" * 40 + b" " + b"9" * 5000 + b"\ta.yaml\0")
 
 
 @pytest.mark.parametrize(("old", "new"), [(b"model.onnx", b"../../key"), (b"sha256:1111", b"sha256:../.")])

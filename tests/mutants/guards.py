@@ -199,7 +199,7 @@ MUTANTS = (
     ),
     _(
         "redirects are not followed",
-        "sources/git/command.py",
+        "sources/git/runner.py",
         '"http.followRedirects": "false"',
         '"http.followRedirects": "true"',
         f"{_GIT}::test_redirects_are_not_followed",
@@ -676,14 +676,14 @@ MUTANTS = (
     # Attacks
     _(
         "git has a bound of memory",
-        "sources/git/command.py",
-        "            _bound_memory(process.proc.pid)\n",
+        "sources/git/runner.py",
+        "        _bound_memory(started.proc.pid)\n",
         "",
         "tests/attacks/test_git.py",
     ),
     _(
         "the hub's token is not git's to know",
-        "sources/git/command.py",
+        "sources/git/runner.py",
         '    "HF_TOKEN": "",',
         "",
         "tests/host/test_arguments.py",

@@ -19,9 +19,9 @@ import pytest
 from reconciler.domain.errors import TemporaryError, UsageError
 from reconciler.domain.layout import Layout
 from reconciler.sources.git.address import checked_branch, checked_path, checked_url, remote
-from reconciler.sources.git.command import Command, GitFailed, ssh_command
 from reconciler.sources.git.mirror import CommitRefused, Unreachable
 from reconciler.sources.git.process import OutOfBounds
+from reconciler.sources.git.runner import GitFailed, GitRunner, ssh_command
 from reconciler.sources.git.source import Credentials, Followed, follow
 from reconciler.sources.manifests import load
 from tests import canaries
@@ -668,7 +668,7 @@ def test_many_fetches_do_not_pile_up_packs(fleet: Repository, machine: Machine) 
 
 def test_a_server_that_never_answers_costs_no_more_than_its_time(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        command = Command(str(tmp_path / "mirror.git"), Credentials())
+        command = GitRunner(str(tmp_path / "mirror.git"))
         command.run("init", "-q", "--bare")
         url = f"https://127.0.0.1:{silent.getsockname()[1]}/repository"
         started = time.monotonic()
@@ -678,7 +678,7 @@ def test_a_server_that_never_answers_costs_no_more_than_its_time(tmp_path: Path)
 
 
 def test_output_and_disk_of_a_command_are_bounded(fleet: Repository, tmp_path: Path) -> None:
-    command = Command(str(tmp_path / "mirror.git"), Credentials(), allow_file=True)
+    command = GitRunner(str(tmp_path / "mirror.git"), protocols="file")
     command.run("init", "-q", "--bare")
     url = checked_url(str(fleet.folder), allow_file=True)
     with pytest.raises(OutOfBounds, match="bytes of output"):
@@ -692,7 +692,7 @@ def test_output_and_disk_of_a_command_are_bounded(fleet: Repository, tmp_path: P
 
 
 def test_file_urls_reach_git_only_when_allowed(fleet: Repository, tmp_path: Path) -> None:
-    command = Command(str(tmp_path / "mirror.git"), Credentials())
+    command = GitRunner(str(tmp_path / "mirror.git"))
     command.run("init", "-q", "--bare")
     with pytest.raises(GitFailed, match="not allowed"):
         command.run("ls-remote", "--", f"file://{fleet.folder}")

@@ -7,24 +7,24 @@ A name from a foreign tree becomes a name on this disk, so it is checked here ev
 from __future__ import annotations
 
 import os
+import shutil
 
 from reconciler.domain.quoting import shown
 from reconciler.host import durable
 from reconciler.manifests.paths import PathRefused
-from reconciler.sources.git.command import Command
-from reconciler.sources.git.tree import FILE, FOLDER, LINK, REPOSITORY, Entry, Tree
+from reconciler.sources.git.objects import FILE, FOLDER, LINK, REPOSITORY, Entry, MirrorBroken, Tree
 
 MOST_FILES = 1000
 LARGEST_FOLDER = 32 << 30  # bytes
+LONGEST_WRITE = 3600.0  # seconds for one file
 _DEVICES = {"con", "prn", "aux", "nul", *(f"{name}{n}" for name in ("com", "lpt") for n in range(1, 10))}
 
 
 class Exports:
     """`folder` is where they are put; the caller holds the mirror's lock."""
 
-    def __init__(self, folder: str, git: Command) -> None:
+    def __init__(self, folder: str) -> None:
         self.folder = folder
-        self._git = git
         self.used: set[str] = set()
 
     def export(self, tree: Tree, source: Entry) -> str:
@@ -37,7 +37,7 @@ class Exports:
         staged = os.path.join(self.folder, "staging", source.object)
         durable.make_folder(staged)
         for file in files:
-            self._write(file, os.path.join(staged, file.name))
+            _write(tree, file, os.path.join(staged, file.name))
         if os.path.lexists(final):  # somebody changed it
             durable.free(durable.unname(final, os.path.join(self.folder, "trash")))
         durable.publish(staged, final)
@@ -60,10 +60,13 @@ class Exports:
                     durable.unname(os.path.join(self.folder, name), os.path.join(self.folder, "trash"))
                 )
 
-    def _write(self, file: Entry, path: str) -> None:
-        """Straight into the file: weights do not go through our memory."""
-        with durable.staged_file(path) as written:
-            self._git.run("cat-file", "blob", file.object, limit=file.size, sink=written, seconds=3600.0)
+
+def _write(tree: Tree, file: Entry, path: str) -> None:
+    """In pieces, because weights are large."""
+    with durable.staged_file(path) as written, tree.opened(file, LONGEST_WRITE) as content:
+        shutil.copyfileobj(content, written)
+        if written.tell() != file.size:
+            raise MirrorBroken(f"git gave {written.tell():,} of the {file.size:,} bytes of {file.object}")
 
 
 def _checked(entries: tuple[Entry, ...]) -> tuple[Entry, ...]:

@@ -23,8 +23,7 @@ from reconciler.sources.folder.files import Folder, Refused
 from reconciler.sources.folder.model import look_at_source
 from reconciler.sources.folder.special_tokens import special_tokens
 from reconciler.sources.git.manifests import GitDisk, read_manifests
-from reconciler.sources.git.objects import ObjectTree
-from reconciler.sources.git.tree import FILE, FOLDER, LINK, MISSING, Entry
+from reconciler.sources.git.objects import FILE, FOLDER, LINK, MISSING, Entry, Tree
 from reconciler.sources.hub.cache import Shelved
 from reconciler.sources.manifests import interpret
 
@@ -35,7 +34,7 @@ SMALL = 1 << 20  # bytes: read at once, by the process that runs already
 _LFS = b"version https://git-lfs.github.com/spec/"
 
 
-def read_commit(tree: ObjectTree, path: str, roots: tuple[str, ...] = ()) -> Parsed:
+def read_commit(tree: Tree, path: str, roots: tuple[str, ...] = ()) -> Parsed:
     """What a commit declares. `roots` are folders that the operator of the machines allows, by absolute path."""
     found, folder = read_manifests(tree, path)
     base = os.path.normpath(os.path.join(CHECKOUT, folder))
@@ -62,7 +61,7 @@ class ObjectDisk(GitDisk):
 class InCommit:
     """Model and adapter folders of one commit, as a resolver asks for them."""
 
-    def __init__(self, tree: ObjectTree, *, exact: bool, seen: dict[str, SourceModel]) -> None:
+    def __init__(self, tree: Tree, *, exact: bool, seen: dict[str, SourceModel]) -> None:
         self._tree, self._exact, self._seen = tree, exact, seen
 
     def source(self, path: str) -> SourceModel:
@@ -117,7 +116,7 @@ class GitFolder(Folder):
     """With `exact` a file has the digest of its bytes; without, the name of its object will do: it costs nothing, and
     is equal where the bytes are."""
 
-    def __init__(self, path: str, tree: ObjectTree, entry: Entry, *, exact: bool) -> None:
+    def __init__(self, path: str, tree: Tree, entry: Entry, *, exact: bool) -> None:
         super().__init__(path)
         self._tree, self._exact = tree, exact
         self._files = {one.name: one for one in tree.children(entry)}

@@ -15,8 +15,8 @@ from reconciler.domain.quoting import shown
 from reconciler.manifests.parsed import Place
 from reconciler.manifests.paths import PathRefused, inside
 from reconciler.sources.git.export import Exports
+from reconciler.sources.git.objects import FILE, FOLDER, LINK, MISSING, REPOSITORY, Entry, Tree
 from reconciler.sources.git.process import OutOfBounds
-from reconciler.sources.git.tree import FILE, FOLDER, LINK, MISSING, REPOSITORY, Entry, Tree
 from reconciler.sources.manifests import ENDINGS, MAX_BYTES, MAX_FILES, Disk, Found, limit_of, refused
 
 MOST_BYTES = 64 << 20

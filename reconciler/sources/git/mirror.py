@@ -15,7 +15,8 @@ from reconciler.domain import digest
 from reconciler.domain.errors import PermanentError, TemporaryError
 from reconciler.host import durable
 from reconciler.sources.git.address import Remote
-from reconciler.sources.git.command import FETCH_TIME, POLL_TIME, Command, GitFailed
+from reconciler.sources.git.objects import MirrorBroken
+from reconciler.sources.git.runner import FETCH_TIME, POLL_TIME, GitFailed, GitRunner
 
 LARGEST_FETCH = 8 << 30  # bytes
 MOST_PACKS = 50  # more make every look-up slow
@@ -35,14 +36,10 @@ class CommitRefused(PermanentError):
     code = "CommitRefused"
 
 
-class MirrorBroken(Exception):
-    """The mirror itself cannot be read: it is cloned anew."""
-
-
 class Mirror:
     """The caller holds the mirror's lock."""
 
-    def __init__(self, folder: str, remote: Remote, command: Command) -> None:
+    def __init__(self, folder: str, remote: Remote, command: GitRunner) -> None:
         self.folder = folder
         self._remote = remote
         self._git = command
@@ -50,7 +47,7 @@ class Mirror:
         self._fetched, self._accepted = (f"refs/reconciler/{name}/{ref}" for ref in ("fetched", "accepted"))
 
     @property
-    def git(self) -> Command:
+    def git(self) -> GitRunner:
         return self._git
 
     def open(self, staging: str) -> None:

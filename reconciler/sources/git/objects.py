@@ -1,65 +1,100 @@
-"""Objects of a git repository, asked for by name: trees, files and the beginnings of large files.
+"""Objects of a git repository, and the tree of one commit. Nothing is checked out, so there are no hooks, no filters,
+no submodules and no case clashes; what is no plain file is known by its mode before a byte of it is read.
 
 Two git processes answer all questions: one tells sizes, one gives bytes. A third runs for each large file, and only as
-long as its beginning is read. Whatever is asked, more than `MOST_PATHS` paths or `LONGEST_OBJECT` bytes are not held: a
-tree can name itself a thousand times in a tree that is named a thousand times.
+long as it is read. At most `MOST_PATHS` paths and `LONGEST_OBJECT` bytes are held: a tree can name itself a thousand
+times in a tree that is named a thousand times. GitPython's object database (gitdb) has no such limits: it inflates an
+object whole before its size is known to us, so objects are read through git.
 """
 
 from __future__ import annotations
 
 import contextlib
+import posixpath
 import subprocess
 import threading
+import time
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import IO
 
 from reconciler.domain.errors import PermanentError
 from reconciler.sources.git.process import OutOfBounds
-from reconciler.sources.git.tree import FILE, FOLDER, KINDS, Entry, Tree
+from reconciler.sources.git.runner import GitRunner
 
-PATIENCE = 120.0  # seconds for all questions together
+FILE, FOLDER, LINK, REPOSITORY, MISSING = "file", "folder", "link", "repository", "missing"
+KINDS = {
+    "100644": FILE,
+    "100755": FILE,
+    "100664": FILE,
+    "040000": FOLDER,
+    "120000": LINK,
+    "160000": REPOSITORY,
+}
+
+PATIENCE = 120.0  # seconds for the answers to all questions together, and for each large file
 MOST_PATHS = 300_000
 LONGEST_OBJECT = 64 << 20
-AT_ONCE = 500  # questions of 41 or 65 bytes: they fit into a pipe, so nobody waits for anybody
+LONGEST_LINK = 4096
+AT_ONCE = 500  # questions of 41 or 65 bytes: they fit into a pipe, so neither side blocks
 
 
 class ObjectMissing(PermanentError):
     code = "ObjectMissing"
 
 
+class MirrorBroken(Exception):
+    """Our mirror cannot be read: it is cloned anew."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """`name` is relative to the tree that was listed; bytes that are no UTF-8 are surrogates in it."""
+
+    name: str
+    kind: str
+    object: str = ""
+    size: int = 0
+
+
 class Objects:
-    def __init__(self, command: list[str], environment: dict[str, str]) -> None:
-        self._command, self._environment = command, environment
+    """A context manager. With `complete` every object must be there and a missing one is MirrorBroken; without, the
+    repository may be a partial clone."""
+
+    def __init__(self, git: GitRunner, *, complete: bool) -> None:
+        self._git, self._complete = git, complete
         self._stack = contextlib.ExitStack()
         self._listings: dict[str, dict[str, Entry]] = {}
         self._paths = 0
+        self._patience = PATIENCE
 
     def __enter__(self) -> Objects:
-        self._sizes = self._stack.enter_context(self._started("--batch-check"))
-        self._bytes = self._stack.enter_context(self._started("--batch"))
+        self._sizes = self._stack.enter_context(self._git.piped("cat-file", "--batch-check"))
+        self._bytes = self._stack.enter_context(self._git.piped("cat-file", "--batch"))
         return self
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
     def sizes(self, names: Iterable[str]) -> dict[str, int]:
-        """Of objects that are here; a partial clone lacks some."""
+        """Of the objects that are here; a partial clone lacks some."""
         found = {}
         for name in self._asked(self._sizes, names):
             answer, _, size = self._answer(self._sizes, name)
             if answer != "missing":
                 found[name] = size
+            elif self._complete:
+                raise MirrorBroken(f"the object {name} is missing")
         return found
 
     def contents(self, names: Iterable[str]) -> dict[str, bytes]:
         return dict(self._contents(names))
 
     @contextlib.contextmanager
-    def opened(self, name: str) -> Iterator[IO[bytes]]:
-        """A large file: whoever reads its header does not wait for the rest."""
-        with self._started("blob", name) as process:
-            assert process.stdout is not None
-            yield process.stdout
+    def opened(self, name: str, seconds: float = PATIENCE) -> Iterator[IO[bytes]]:
+        """A large file, from its beginning; the rest need not be read."""
+        with self._git.piped("cat-file", "blob", name) as process, _killed_after(process, seconds):
+            yield _pipe(process.stdout)
 
     def children(self, tree: str) -> dict[str, Entry]:
         """What a tree names. Each is read once, however many commits have it."""
@@ -68,7 +103,7 @@ class Objects:
             self._paths += len(raw)
             if self._paths > MOST_PATHS:
                 raise OutOfBounds(f"expected at most {MOST_PATHS:,} paths to look at")
-            sizes = self.sizes({entry.object for entry in raw if entry.kind != FOLDER})
+            sizes = self.sizes({entry.object for entry in raw if entry.kind in (FILE, LINK)})
             self._listings[tree] = {entry.name: _sized(entry, sizes) for entry in raw}
         return self._listings[tree]
 
@@ -80,15 +115,12 @@ class Objects:
         for name in self._asked(self._bytes, names):
             answer, _, size = self._answer(self._bytes, name)
             if answer == "missing":
-                raise ObjectMissing(
-                    f"this clone lacks the object {name}", hint="fetch all of it (no --filter)"
-                )
+                raise self._missing(name)
             if size > LONGEST_OBJECT:
                 raise OutOfBounds(f"the object {name} has {size:,} bytes")
-            pipe = _pipe(self._bytes.stdout)
-            data = pipe.read(size + 1)
-            if len(data) != size + 1:  # killed for its time, or by somebody
-                raise _unanswered(name)
+            data = _pipe(self._bytes.stdout).read(size + 1)
+            if len(data) != size + 1:  # killed, for its time or from outside
+                raise self._unanswered(name)
             yield name, data[:-1]
 
     def _asked(self, process: subprocess.Popen[bytes], names: Iterable[str]) -> Iterator[str]:
@@ -96,58 +128,75 @@ class Objects:
         many = list(dict.fromkeys(names))
         for start in range(0, len(many), AT_ONCE):
             some = many[start : start + AT_ONCE]
-            pipe = _pipe(process.stdin)
-            with contextlib.suppress(BrokenPipeError):  # the answer that does not come says it
-                pipe.write("".join(f"{name}\n" for name in some).encode())
-                pipe.flush()
-            yield from some
+            began = time.monotonic()
+            with _killed_after(process, max(self._patience, 0.0)):
+                with contextlib.suppress(BrokenPipeError):  # then there is no answer, and that is an error
+                    _pipe(process.stdin).write("".join(f"{name}\n" for name in some).encode())
+                    _pipe(process.stdin).flush()
+                yield from some
+            self._patience -= time.monotonic() - began
 
     def _answer(self, process: subprocess.Popen[bytes], name: str) -> tuple[str, str, int]:
         words = _pipe(process.stdout).readline(200).decode("ascii", "replace").split()
         if len(words) == 2 and words[1] == "missing":
             return "missing", "", 0
-        if len(words) != 3 or words[0] != name:
-            raise _unanswered(name)
+        if len(words) != 3 or words[0] != name or not words[2].isdigit():
+            raise self._unanswered(name)
         return words[0], words[1], int(words[2])
 
-    @contextlib.contextmanager
-    def _started(self, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
-        process = subprocess.Popen(
-            [*self._command, "cat-file", *arguments],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env=self._environment,
-        )
-        timer = threading.Timer(PATIENCE, process.kill)
-        timer.daemon = True
-        timer.start()
-        try:
-            yield process
-        finally:
-            timer.cancel()
-            process.kill()  # it holds nothing and writes nothing
-            with contextlib.suppress(BrokenPipeError):
-                _pipe(process.stdin).close()
-            _pipe(process.stdout).close()
-            process.wait()
+    def _missing(self, name: str) -> Exception:
+        if self._complete:
+            return MirrorBroken(f"the object {name} is missing")
+        return ObjectMissing(f"this clone lacks the object {name}", hint="fetch all of it (no --filter)")
+
+    def _unanswered(self, name: str) -> Exception:
+        message = f"git cat-file did not answer for {name}"
+        if self._complete:
+            return MirrorBroken(message)
+        hint = "the clone is broken, or larger than can be read in two minutes: `git fsck` tells"
+        return PermanentError(message, hint=hint, code="GitFailed")
 
 
-class ObjectTree(Tree):
-    """The tree of one commit, asked of `Objects`."""
+class Tree:
+    """The tree of one commit. Paths are normalised and relative to its top."""
 
     def __init__(self, objects: Objects, commit: str) -> None:
         self._objects = objects
         self._top = Entry(name="", kind=FOLDER, object=objects.tree_of(commit))
 
+    def at(self, path: str) -> Entry:
+        """What `path` (normalised, from the top) is. A link or another repository on the way is
+        returned itself and never followed."""
+        entry = self._top
+        for part in path.split("/") if path else ():
+            if entry.kind in (LINK, REPOSITORY):
+                return entry
+            known = self._children(entry.object) if entry.kind == FOLDER else {}
+            entry = known.get(part, Entry(name=part, kind=MISSING))
+        return entry
+
+    def children(self, folder: Entry) -> tuple[Entry, ...]:
+        return tuple(self._children(folder.object).values())
+
     def below(self, folder: Entry) -> tuple[Entry, ...]:
+        """Everything in `folder` that is no folder, at any depth, in order of name."""
         return tuple(sorted(self._below(folder.object, ""), key=lambda entry: entry.name))
 
     def read(self, entries: Iterable[Entry]) -> dict[str, bytes]:
+        """Bytes by object, of plain files that the caller found small enough."""
         return self._objects.contents(entry.object for entry in entries)
 
-    def opened(self, entry: Entry) -> contextlib.AbstractContextManager[IO[bytes]]:
-        return self._objects.opened(entry.object)
+    def opened(self, entry: Entry, seconds: float = PATIENCE) -> contextlib.AbstractContextManager[IO[bytes]]:
+        return self._objects.opened(entry.object, seconds)
+
+    def leads_to(self, link: Entry, path: str) -> Entry:
+        """What the link at `path` leads to inside the repository. Only one step is followed."""
+        if link.size > LONGEST_LINK:
+            return Entry(name="", kind=MISSING)
+        target = self.read([link])[link.object].decode("utf-8", "surrogateescape")
+        where = posixpath.normpath(posixpath.join(posixpath.dirname(path), target))
+        outside = where.startswith(("/", "..")) or not target
+        return Entry(name="", kind=MISSING) if outside else self.at(where)
 
     def _below(self, tree: str, prefix: str) -> Iterator[Entry]:
         stack, count = [(tree, prefix)], 0
@@ -189,9 +238,15 @@ def _sized(entry: Entry, sizes: Mapping[str, int]) -> Entry:
     return Entry(name=entry.name, kind="other", object=entry.object)
 
 
-def _unanswered(name: str) -> PermanentError:
-    hint = "the clone is broken, or larger than can be read in two minutes: `git fsck` tells"
-    return PermanentError(f"git cat-file did not answer for {name}", hint=hint, code="GitFailed")
+@contextlib.contextmanager
+def _killed_after(process: subprocess.Popen[bytes], seconds: float) -> Iterator[None]:
+    timer = threading.Timer(seconds, process.kill)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def _pipe(stream: IO[bytes] | None) -> IO[bytes]:

@@ -1,5 +1,5 @@
-"""One running git, watched to its end: its output, its time and what it writes are bounded, and whatever happens, it
-and all that it started are gone afterwards."""
+"""Watching a running git: its output, its time and what it writes are bounded, and afterwards it and all that it
+started are gone."""
 
 from __future__ import annotations
 
@@ -37,21 +37,18 @@ def watched(process: Any, out: Reader, name: str, seconds: float, growing: tuple
         out.check(name)
         process.wait()
     finally:
-        _end(process, out, errors)
+        end(process, out, errors)
     return bytes(errors.held)
 
 
 class Reader(threading.Thread):
-    """Reads a pipe to its end, so that the writer never waits; keeps (or passes on) no more than `limit` bytes."""
+    """Reads a pipe to its end, so that the writer never waits; keeps no more than `limit` bytes."""
 
-    def __init__(
-        self, pipe: IO[bytes], limit: int, *, keep_last: bool = False, sink: IO[bytes] | None = None
-    ) -> None:
+    def __init__(self, pipe: IO[bytes], limit: int, *, keep_last: bool = False) -> None:
         super().__init__(daemon=True)
-        self.pipe, self._limit, self._keep_last, self._sink = pipe, limit, keep_last, sink
+        self.pipe, self._limit, self._keep_last = pipe, limit, keep_last
         self.held = bytearray()
         self.full = False
-        self._failure: OSError | None = None
         self.start()
 
     def run(self) -> None:
@@ -61,41 +58,31 @@ class Reader(threading.Thread):
             if left < 0 and not self._keep_last:
                 self.full = True
                 return
-            try:
-                self._keep(chunk)
-            except OSError as error:
-                self._failure, self.full = error, True
-                return
+            self.held += chunk
+            if self._keep_last:
+                del self.held[: -self._limit]
 
     def check(self, name: str) -> None:
-        if self._failure is not None:
-            raise self._failure
         if self.full:
             raise OutOfBounds(f"git {name}: more than {self._limit:,} bytes of output")
 
-    def _keep(self, chunk: bytes) -> None:
-        if self._sink is not None:
-            self._sink.write(chunk)
-            return
-        self.held += chunk
-        if self._keep_last:
-            del self.held[: -self._limit]
 
-
-def _end(process: Any, *readers: Reader) -> None:
+def end(process: Any, *readers: Reader) -> None:
+    """Kill it with its whole group (the transport and index-pack are in it), and close its pipes."""
     if process.poll() is None:
         with contextlib.suppress(OSError):
             if os.name == "nt":
                 process.kill()
             else:
-                os.killpg(
-                    process.pid, signal.SIGKILL
-                )  # its own group: the transport and index-pack end with it
+                os.killpg(process.pid, signal.SIGKILL)
         process.wait()
     for reader in readers:
         reader.join(1.0)
-        if not reader.is_alive():
-            reader.pipe.close()
+    busy = {reader.pipe for reader in readers if reader.is_alive()}
+    for pipe in (process.stdin, process.stdout, process.stderr):
+        if pipe is not None and pipe not in busy:
+            with contextlib.suppress(BrokenPipeError):
+                pipe.close()
 
 
 def _size(folder: str) -> int:

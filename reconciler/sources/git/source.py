@@ -20,11 +20,11 @@ from reconciler.host import durable
 from reconciler.host.lock import hold
 from reconciler.manifests.parsed import Inputs, Parsed
 from reconciler.sources.git.address import Remote, realm
-from reconciler.sources.git.command import Command, Credentials, GitFailed
 from reconciler.sources.git.export import Exports
 from reconciler.sources.git.manifests import GitDisk, read_manifests
-from reconciler.sources.git.mirror import CommitRefused, Mirror, MirrorBroken, Unreachable
-from reconciler.sources.git.tree import Tree
+from reconciler.sources.git.mirror import CommitRefused, Mirror, Unreachable
+from reconciler.sources.git.objects import MirrorBroken, Objects, Tree
+from reconciler.sources.git.runner import NETWORK, Credentials, GitFailed, GitRunner
 from reconciler.sources.manifests import interpret
 
 T = TypeVar("T")
@@ -85,14 +85,15 @@ def follow(
 def stands(remote: Remote, layout: Layout, credentials: Credentials, commit: str) -> bool:
     """Whether the branch names that commit still and its signature holds: one question to the server. Nothing is
     written, so no lock is taken. Raises as `follow` does."""
-    mirror = Mirror(layout.at("mirror.git"), remote, _command(remote, layout, credentials))
+    mirror = Mirror(layout.at("mirror.git"), remote, _runner(remote, layout, credentials))
     return mirror.poll() == commit and not mirror.unsigned(commit, commit)
 
 
-def _command(remote: Remote, layout: Layout, credentials: Credentials) -> Command:
+def _runner(remote: Remote, layout: Layout, credentials: Credentials) -> GitRunner:
     server, user = realm(remote.url)
     known = replace(credentials, realm=server, user=user)
-    return Command(layout.at("mirror.git"), known, allow_file=remote.allow_file)
+    protocols = f"{NETWORK}:file" if remote.allow_file else NETWORK
+    return GitRunner(layout.at("mirror.git"), known, protocols=protocols)
 
 
 class _Following:
@@ -105,8 +106,8 @@ class _Following:
         self._sources = layout.at("sources")
         self._staging = os.path.join(self._sources, "staging")
         self._roots = tuple(os.path.realpath(root) for root in roots)
-        self._git = _command(remote, layout, credentials)
-        self._exports = Exports(self._sources, self._git)
+        self._git = _runner(remote, layout, credentials)
+        self._exports = Exports(self._sources)
         self._exports.sweep()
         self._mirror = Mirror(layout.at("mirror.git"), remote, self._git)
         self._mirror.open(self._staging)
@@ -122,16 +123,17 @@ class _Following:
     def read(self, commit: str) -> Parsed:
         """What the commit declares, by the parser that reads folders too."""
 
-        def read() -> Parsed:
-            self._exports.used.clear()
-            tree = Tree(self._git, commit)
+        return self._healed(lambda: self._read(commit), commit, commit)
+
+    def _read(self, commit: str) -> Parsed:
+        self._exports.used.clear()
+        with Objects(self._git, complete=True) as objects:
+            tree = Tree(objects, commit)
             found, folder = read_manifests(tree, self._remote.path)
             base = os.path.normpath(os.path.join(self._sources, folder))
             roots = (self._sources, *self._roots)
             inputs = Inputs.of(base=base, prefix=folder, roots=roots, files=found.files)
             return interpret(found, inputs, GitDisk(tree, self._sources, self._exports))
-
-        return self._healed(read, commit, commit)
 
     def accept(self, commit: str) -> None:
         with contextlib.suppress(

@@ -1,9 +1,13 @@
-"""Every git process we start: which environment, which options, how long, how much it may say.
+"""The one place that starts git, through GitPython's `Git.execute`, with our environment, options and limits.
 
-git runs programs that configuration names, asks on terminals, follows redirects, and waits for ever. So no
-configuration but ours is read, nothing is asked, and each command has a limit of time, of output and of disk. Only the
-exit code decides; texts are for people, cleaned of control characters and of the token.
-Limit: a git whose reconciler was killed outright lives on until its own low-speed limit ends it; it can only fetch.
+git runs programs that configuration names, asks on terminals, follows redirects and waits for ever. So no configuration
+but ours is read, nothing is asked, and each command has a limit of time, output, memory and disk. Arguments are fixed
+lists; a value from outside stands behind `--` or is checked by `address`. Only the exit code decides; texts are for
+people and are cleaned of control characters and of the token.
+
+GitPython's own limits do not fit: `kill_after_timeout` does not exist on Windows, looks for children with `ps`, and
+output is not bounded. So `process` watches what `execute(as_process=True)` returns.
+Limit: a git whose reconciler was killed outright lives until its own low-speed limit ends it; it can only fetch.
 """
 
 from __future__ import annotations
@@ -11,15 +15,16 @@ from __future__ import annotations
 import contextlib
 import os
 import shlex
-import tempfile
+import subprocess
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import IO, Any
+from functools import cache
+from typing import Any
 
 from reconciler.domain.errors import PermanentError
 from reconciler.domain.quoting import printable
-from reconciler.sources.git.process import Reader, watched
+from reconciler.sources.git.process import COMPLAINT, Reader, end, watched
 
 # Seconds.
 LOCAL_TIME = 120.0
@@ -100,17 +105,22 @@ class Credentials:
         return "Credentials(...)"
 
 
-class Command:
-    """Runs git on one git directory."""
+NETWORK = "https:ssh"  # the transports of `GIT_ALLOW_PROTOCOL`
 
-    def __init__(self, folder: str, credentials: Credentials, *, allow_file: bool = False) -> None:
+
+class GitRunner:
+    """Runs git on one git directory. `protocols` are the transports that it may use, "" for none at all."""
+
+    def __init__(
+        self, folder: str, credentials: Credentials | None = None, *, protocols: str = NETWORK
+    ) -> None:
         self._folder = folder
-        self._credentials = credentials
-        self._protocols = "https:ssh:file" if allow_file else "https:ssh"
+        self._credentials = credentials or Credentials()
+        self._protocols = protocols
 
-    def at(self, folder: str) -> Command:
+    def at(self, folder: str) -> GitRunner:
         """The same, on another git directory."""
-        return Command(folder, self._credentials, allow_file=self._protocols.endswith("file"))
+        return GitRunner(folder, self._credentials, protocols=self._protocols)
 
     def text(self, *arguments: str, ok: tuple[int, ...] = (0,), seconds: float = LOCAL_TIME) -> str:
         return self.run(*arguments, ok=ok, seconds=seconds)[1].decode("utf-8", "replace").strip()
@@ -125,64 +135,71 @@ class Command:
         ok: tuple[int, ...] = (0,),
         seconds: float = LOCAL_TIME,
         limit: int = OUTPUT,
-        said: bytes = b"",
         growing: tuple[str, int] | None = None,
-        sink: IO[bytes] | None = None,
     ) -> tuple[int, bytes]:
-        """Exit code and stdout (or b"", when it goes to `sink`). `said` is its stdin; `growing` a folder and the bytes
-        it may grow to meanwhile.
+        """Exit code and stdout. `growing` is a folder, and the bytes that it may grow to meanwhile.
 
         Raises GitFailed for a code that is not `ok`, OutOfBounds, and TemporaryError when the time is over.
         """
-        with tempfile.TemporaryDirectory(prefix="reconciler-git-") as home, tempfile.TemporaryFile() as stdin:
-            stdin.write(said)
-            stdin.seek(0)
-            process = self._start(arguments, home, stdin)
-            _bound_memory(process.proc.pid)
-            out = Reader(process.proc.stdout, limit, sink=sink)
-            complaint = watched(process.proc, out, arguments[0], seconds, growing)
-        code: int = process.proc.returncode
+        started = self._start(arguments, stdin=None)
+        out = Reader(started.proc.stdout, limit)
+        complaint = watched(started.proc, out, arguments[0], seconds, growing)
+        code: int = started.proc.returncode
         if code not in ok:
             raise GitFailed(arguments[0], code, self._clean(complaint))
         return code, bytes(out.held)
 
-    def _start(self, arguments: tuple[str, ...], home: str, stdin: IO[bytes]) -> Any:
+    @contextlib.contextmanager
+    def piped(self, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+        """A git that is asked and answers through its pipes. It is killed when the block ends."""
+        started = self._start(arguments, stdin=subprocess.PIPE)
+        errors = Reader(started.proc.stderr, COMPLAINT, keep_last=True)  # so that it never waits for a reader
+        try:
+            yield started.proc
+        finally:
+            end(started.proc, errors)
+
+    def _start(self, arguments: tuple[str, ...], stdin: int | None) -> Any:
+        """GitPython's handle: it kills the process when nothing refers to it any more."""
         options = [part for name, held in self._options().items() for part in ("-c", f"{name}={held}")]
         if self._credentials.token and self._credentials.realm:  # a proxy that asks gets nothing
             options += ["-c", f"credential.{self._credentials.realm}.helper={_HELPER}"]
-        command = ["git", f"--git-dir={self._folder}", "--literal-pathspecs", *options, *arguments]
+        command = [program(), f"--git-dir={self._folder}", "--literal-pathspecs", *options, *arguments]
         with _starting, _without_git_variables() as passed_on:
-            return _git().execute(
+            started = _gitpython().execute(
                 command,
                 as_process=True,
                 istream=stdin,
-                env={**passed_on, **self._environment(home)},
+                env={**passed_on, **self._environment()},
                 shell=False,
                 start_new_session=os.name != "nt",
             )
+        _bound_memory(started.proc.pid)
+        return started
 
     def _options(self) -> dict[str, str]:
         """A signature of a kind for which the operator named no keys is judged by `false`: it never holds."""
         gpg = {} if self._credentials.gnupg else {"gpg.program": "false"}
         signers = self._credentials.allowed_signers
-        return OPTIONS | gpg | ({"gpg.ssh.allowedSignersFile": signers} if signers else {})
+        transports = {} if self._protocols else {"protocol.allow": "never"}
+        return OPTIONS | transports | gpg | ({"gpg.ssh.allowedSignersFile": signers} if signers else {})
 
-    def _environment(self, home: str) -> dict[str, str]:
-        where = dict.fromkeys(("HOME", "USERPROFILE", "XDG_CONFIG_HOME"), home)
+    def _environment(self) -> dict[str, str]:
+        nowhere = dict.fromkeys(("HOME", "USERPROFILE", "XDG_CONFIG_HOME"), os.devnull)
         known = {
             "GIT_ALLOW_PROTOCOL": self._protocols,
             "GIT_SSH_COMMAND": ssh_command(self._credentials),
-            "GNUPGHOME": self._credentials.gnupg or home,
+            "GNUPGHOME": self._credentials.gnupg or os.devnull,
             "RECONCILER_USER": self._credentials.user,
             "RECONCILER_TOKEN": self._credentials.token,
         }
-        return {**ENVIRONMENT, **where, **known}
+        return {**ENVIRONMENT, **nowhere, **known}
 
-    def _clean(self, said: bytes) -> str:
-        """The last line that says something, fit to be shown."""
-        lines = said.decode("utf-8", "replace").splitlines()
-        told = [line for line in lines if line.startswith(("fatal:", "error:"))] or lines
-        last = next((line for line in reversed(told) if line.strip()), "")
+    def _clean(self, stderr: bytes) -> str:
+        """The last line that names an error, fit to be shown."""
+        lines = stderr.decode("utf-8", "replace").splitlines()
+        errors = [line for line in lines if line.startswith(("fatal:", "error:"))] or lines
+        last = next((line for line in reversed(errors) if line.strip()), "")
         token = self._credentials.token
         return printable((last.replace(token, "***") if token else last).strip()[:300])
 
@@ -199,9 +216,24 @@ def ssh_command(credentials: Credentials) -> str:
     return shlex.join(parts)
 
 
+def program() -> str:
+    """The whole path of git. Only absolute folders of PATH count: the current one may be a stranger's checkout."""
+    name = "git.exe" if os.name == "nt" else "git"
+    for folder in os.environ.get("PATH", os.defpath).split(os.pathsep):
+        path = os.path.join(folder, name)
+        if os.path.isabs(folder) and os.path.isfile(path) and os.access(path, os.X_OK):
+            return path
+    raise PermanentError("git cannot be found", hint="install git", code="GitMissing")
+
+
+def version() -> str:
+    """What git says of itself, as `git version 2.39.5`."""
+    return GitRunner(os.devnull, protocols="").text("version", seconds=10.0)
+
+
 def _bound_memory(pid: int) -> None:
-    """Some hundred bytes of deltas stand for a terabyte, and git holds in memory what they come to. What it starts
-    later is bound too; elsewhere than on Linux nobody can be bound from outside."""
+    """Some hundred bytes of deltas stand for a terabyte, and git holds in memory what they expand to. What it starts
+    later is bound too. Only Linux lets a process be bound from outside."""
     try:
         from resource import RLIMIT_DATA, prlimit
     except ImportError:
@@ -210,13 +242,17 @@ def _bound_memory(pid: int) -> None:
         prlimit(pid, RLIMIT_DATA, (MEMORY, MEMORY))
 
 
-def _git() -> Any:
+@cache
+def _gitpython() -> Any:
+    """Imported at the first use, because GitPython runs git when it is imported and fails without one."""
+    os.environ["GIT_PYTHON_GIT_EXECUTABLE"] = program()
     try:
-        from git.cmd import Git  # a fifth of a second: only who follows a repository pays it
-    except ImportError as error:  # GitPython looks for git when it is imported
-        raise PermanentError(
-            f"git cannot be run: {error}".splitlines()[0], hint="install git", code="GitMissing"
-        ) from None
+        from git.cmd import Git
+    except ImportError as error:
+        message = f"git cannot be run: {error}".splitlines()[0]
+        raise PermanentError(message, hint="install git", code="GitMissing") from None
+    finally:
+        del os.environ["GIT_PYTHON_GIT_EXECUTABLE"]
     return Git()
 
 
