@@ -14,7 +14,7 @@ import pytest
 from reconciler.conversion.client.converter import Conversion, Converter
 from reconciler.conversion.toolchain import tools_for
 from reconciler.domain.manifest import Quantization, Target
-from reconciler.domain.quantization import honoured_options
+from reconciler.domain.precisions import honoured_options
 from reconciler.domain.release import Recipe
 from reconciler.domain.source_model import SourceModel
 from reconciler.domain.value import as_dict

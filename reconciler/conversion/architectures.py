@@ -21,7 +21,8 @@ from reconciler.domain.model_config import (
     rope_type,
     rotary_size,
 )
-from reconciler.domain.quantization import K_QUANT
+from reconciler.domain.precisions import K_QUANT, TABLE
+from reconciler.domain.targets import is_verified
 
 # The attention kernels of onnxruntime refuse other head sizes, when the model is first asked something.
 _KERNEL_STEP = 16
@@ -59,10 +60,10 @@ def _first(*reasons: str | None) -> str | None:
 
 
 def _target_refusal(precision: str, target: Target) -> str | None:
-    if (target.device, target.execution_provider) != ("cpu", "CPUExecutionProvider"):
+    if not is_verified(target.device, target.execution_provider):
         return f"{target.execution_provider} on {target.device} is not verified: only the CPU was measured"
-    if precision == "bf16":
-        return "bf16 has no kernels on the CPU: the tools write no model, or one that does not load"
+    if TABLE[precision].no_kernels:
+        return f"{precision} has no kernels on the CPU: {TABLE[precision].no_kernels}"
     return None
 
 
@@ -130,10 +131,10 @@ def _precision_refusal(
     )
     if not isinstance(block, int):
         return None
-    if precision == "int8" and any(row % block for row in rows):
-        return f"int8 wants rows that blocks of {block} divide; this model's are {_listed(rows)} long"
+    if TABLE[precision].only_whole_blocks and any(row % block for row in rows):
+        return f"{precision} wants rows that blocks of {block} divide; this model's are {_listed(rows)} long"
     if (
-        precision == "int4"
+        TABLE[precision].has_algorithms
         and _packs_zero_points_in_pairs(options)
         and any(-(-row // block) % 2 for row in rows)
     ):

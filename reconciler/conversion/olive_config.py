@@ -1,25 +1,16 @@
-"""A recipe as the exact configuration that Olive runs. Deterministic, and complete: `olive run --config` by hand gives
+"""A recipe as the exact configuration that Olive runs. Deterministic and complete: `olive run --config` by hand gives
 the same bytes of weights.
 
-Olive drops options it does not know in silence, so only these are ever written, and the worker reads their effect back
-from the result. Which passes lead to which precision on the CPU was measured (the builder's own int8 and fp16 do not
-work with these pins): int8 is rounded before the builder, fp16 after it.
+Olive drops options it does not know in silence, so only known ones are written, and the worker reads their effect back
+from the result.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+from reconciler.conversion.precisions import OLIVE, Passes
 from reconciler.domain.release import Recipe
-
-Passes = dict[str, dict[str, Any]]
-
-_BUILDER_OPTIONS = {
-    "block_size": "int4_block_size",
-    "symmetric": "int4_is_symmetric",
-    "accuracy_level": "int4_accuracy_level",
-    "algorithm": "int4_algo_config",
-}
 
 
 def olive_config(
@@ -44,41 +35,4 @@ def olive_config(
 def passes_of(recipe: Recipe) -> Passes:
     # A LoRA is merged first: left to the builder, it ends in a file that Foundry Local does not load.
     merge: Passes = {"merge": {"type": "MergeAdapterWeights"}} if recipe.adapter else {}
-    return merge | _ROADS[recipe.precision](recipe)
-
-
-def _fp32(recipe: Recipe) -> Passes:
-    return {"build": _builder("fp32")}
-
-
-def _fp16(recipe: Recipe) -> Passes:
-    # Weights inside model.onnx load three times slower.
-    return {"build": _builder("fp32"), "halve": {"type": "OnnxFloatToFloat16", "save_as_external_data": True}}
-
-
-def _int8(recipe: Recipe) -> Passes:
-    options = recipe.options
-    rounding = {
-        "type": "Rtn",
-        "bits": 8,
-        "group_size": options.get("block_size", 32),
-        "sym": options.get("symmetric", True),
-        "lm_head": True,
-    }
-    return {"round": rounding, "build": _builder("int4", **_options(recipe, "accuracy_level"))}
-
-
-def _int4(recipe: Recipe) -> Passes:
-    return {"build": _builder("int4", **_options(recipe, *_BUILDER_OPTIONS))}
-
-
-_ROADS = {"fp32": _fp32, "fp16": _fp16, "int8": _int8, "int4": _int4}
-
-
-def _options(recipe: Recipe, *names: str) -> dict[str, Any]:
-    return {_BUILDER_OPTIONS[name]: recipe.options[name] for name in names if name in recipe.options}
-
-
-def _builder(precision: str, **options: Any) -> dict[str, Any]:
-    # Without hf_remote=false the builder imports the repository's own Python files.
-    return {"type": "ModelBuilder", "precision": precision, **options, "extra_options": {"hf_remote": False}}
+    return merge | OLIVE[recipe.precision].passes(recipe)

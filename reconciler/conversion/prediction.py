@@ -11,8 +11,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from reconciler.conversion.precisions import OLIVE
 from reconciler.domain.model_config import rope_type, rotary_size
-from reconciler.domain.quantization import K_QUANT
+from reconciler.domain.precisions import K_QUANT, TABLE
 from reconciler.domain.release import Recipe
 from reconciler.domain.source_model import SourceModel
 
@@ -38,13 +39,13 @@ def predict_peak_bytes(source: SourceModel, recipe: Recipe) -> int:
     """What the disk must hold while the conversion runs, the artifact included: Olive keeps each pass's result in its
     cache until the end, and copies the last one out."""
     result = _model_bytes(source, recipe)
-    before = {"fp16": 2 * result, "int8": result}.get(recipe.precision, 0)
+    before = OLIVE[recipe.precision].kept_results * result
     merged = source.weight_bytes if recipe.adapter else 0
     return merged + before + 2 * result + predict_bytes(source, recipe) - result
 
 
 def _model_bytes(source: SourceModel, recipe: Recipe) -> int:
-    width = 2 if recipe.precision == "fp16" else 4
+    width = TABLE[TABLE[recipe.precision].floats].bits // 8
     layers = int(source.config["num_hidden_layers"])
     kept = _other_count(source) + _embedding_count(source) + _rotation_count(source)
     matrices = sum(_matrix_bytes(name, shape, recipe, layers) for name, shape in _matrices(source))
@@ -53,8 +54,9 @@ def _model_bytes(source: SourceModel, recipe: Recipe) -> int:
 
 def _matrix_bytes(name: str, shape: tuple[int, ...], recipe: Recipe, layers: int) -> int:
     rows, columns = shape
-    if recipe.precision not in ("int4", "int8"):
-        return rows * columns * (2 if recipe.precision == "fp16" else 4)
+    precision = TABLE[recipe.precision]
+    if not precision.rounded:
+        return rows * columns * precision.bits // 8
     bits = _bits(name, recipe, layers)
     block = int(recipe.options.get("block_size", 32))
     blocks = -(-columns // block)  # the last one is filled up
@@ -65,11 +67,11 @@ def _matrix_bytes(name: str, shape: tuple[int, ...], recipe: Recipe, layers: int
 def _bits(name: str, recipe: Recipe, layers: int) -> int:
     """The k_quant family keeps the head wide; its mixed form also what errs most, in some layers (llama.cpp's rule)."""
     algorithm = recipe.options.get("algorithm", "default")
-    if recipe.precision == "int8" or (algorithm in K_QUANT and name == _HEAD):
+    if algorithm in K_QUANT and name == _HEAD:
         return 8
     if algorithm == "k_quant_mixed" and name.endswith(_KEPT_WIDE) and _is_kept_wide(_layer(name), layers):
         return 8
-    return 4
+    return TABLE[recipe.precision].bits
 
 
 def _layer(name: str) -> int:

@@ -11,11 +11,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from reconciler.domain.model_config import Config, rope_of, rope_theta, rope_type
+from reconciler.domain.precisions import CONVERTIBLE
 
 Check = Callable[[Config], str | None]
 
 _STRETCHES = frozenset({"default", "linear", "llama3", "dynamic"})
-_PRECISIONS = frozenset({"fp32", "fp16", "int8", "int4"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +31,7 @@ class Verified:
     )
     partial_rotation: bool = False
     switches: frozenset[str] = frozenset()  # settings that may be on
-    precisions: frozenset[str] = _PRECISIONS
+    precisions: frozenset[str] = frozenset(CONVERTIBLE)
     checks: tuple[Check, ...] = ()
 
 
@@ -91,7 +91,7 @@ VERIFIED: dict[str, Verified] = {
         model_type="hunyuan_v1_dense",
         rope_types=_PLAIN,
         switches=frozenset({"attention_bias"}),
-        precisions=_PRECISIONS - {"int8"},
+        precisions=frozenset(CONVERTIBLE) - {"int8"},
         checks=(_hunyuan_rotation,),
     ),
     "Lfm2ForCausalLM": Verified(model_type="lfm2", layer_types=frozenset({"full_attention", "conv"})),

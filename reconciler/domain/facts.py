@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from reconciler.domain.quarantine import LIVES
+from reconciler.domain.targets import DEFAULT
 from reconciler.domain.units import Count
 
 
@@ -17,7 +18,7 @@ class Facts:
     arch: str
     memory_bytes: Count = 0
     cpus: Count = 1
-    execution_providers: tuple[str, ...] = ("CPUExecutionProvider",)
+    execution_providers: tuple[str, ...] = (DEFAULT.name,)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,10 +7,9 @@ from dataclasses import dataclass, field
 
 from reconciler.domain.bars import Fixture, Gates
 from reconciler.domain.hub import HubSource
+from reconciler.domain.targets import DEFAULT
 
 API_VERSION = "reconciler.foundry/v1alpha1"
-
-PRECISIONS = ("fp32", "fp16", "bf16", "int8", "int4")
 
 PRUNE_ANNOTATION = "reconciler.foundry/prune"
 
@@ -27,8 +26,8 @@ class Quantization:
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    device: str = "cpu"
-    execution_provider: str = "CPUExecutionProvider"
+    device: str = DEFAULT.device
+    execution_provider: str = DEFAULT.name
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,7 +14,7 @@ from reconciler.domain.desired import Desired, DesiredRelease
 from reconciler.domain.errors import Problem
 from reconciler.domain.hub import Fetch, HubSource
 from reconciler.domain.manifest import Model, Quantization, variant_name
-from reconciler.domain.quantization import honoured_options
+from reconciler.domain.precisions import honoured_options
 from reconciler.domain.release import Recipe, Release
 from reconciler.domain.source_model import SourceAdapter, SourceModel
 from reconciler.domain.value import as_dict

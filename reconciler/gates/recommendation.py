@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from reconciler.domain.precisions import TABLE
 from reconciler.gates.benchmark import Benched
 from reconciler.gates.judgement import rejection_text
 
@@ -19,8 +20,6 @@ CLOSE = 0.90
 MEMORY_SHARE = 0.80  # of the machine's memory: the rest is for everybody else
 MUCH_FASTER = 1.5
 WORTH_SAVING = 0.10  # of the size on disk
-
-_BITS = {"fp32": 32, "fp16": 16, "bf16": 16, "int8": 8, "int4": 4}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,7 +144,7 @@ def _agreement(one: Benched) -> float:
 
 
 def _bits(one: Benched) -> int:
-    return _BITS.get(one.precision, 0)
+    return TABLE[one.precision].bits if one.precision in TABLE else 0
 
 
 def _rate(one: Benched) -> float:

@@ -9,21 +9,10 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 
 from reconciler.domain.facts import Facts
+from reconciler.domain.targets import PROVIDERS
 
 _OS = {"win32": "windows", "cygwin": "windows"}
 _ARCH = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "i686": "386", "i386": "386"}
-
-# A provider is told by its library in the packages of ONNX Runtime. That it is there does not say that its device is.
-_LIBRARIES = {
-    "onnxruntime_providers_cuda": "CUDAExecutionProvider",
-    "onnxruntime_providers_tensorrt": "TensorrtExecutionProvider",
-    "onnxruntime_providers_openvino": "OpenVINOExecutionProvider",
-    "onnxruntime_providers_qnn": "QNNExecutionProvider",
-    "onnxruntime_providers_rocm": "ROCMExecutionProvider",
-    "onnxruntime_providers_migraphx": "MIGraphXExecutionProvider",
-    "onnxruntime_providers_vitisai": "VitisAIExecutionProvider",
-    "directml": "DmlExecutionProvider",
-}
 _PACKAGES = ("onnxruntime", "onnxruntime_genai", "foundry_local_sdk")
 MOST_FILES = 2000  # of one package; they hold some three hundred
 
@@ -86,9 +75,10 @@ def _windows_memory() -> int:
 
 
 def _providers() -> tuple[str, ...]:
-    found = {"CPUExecutionProvider"}
+    """Those whose library is in a package of ONNX Runtime. That it is there does not say that its device is."""
+    found = {one.name for one in PROVIDERS if not one.library}
     for name in _library_names():
-        found |= {provider for library, provider in _LIBRARIES.items() if library in name}
+        found |= {one.name for one in PROVIDERS if one.library and one.library in name}
     return tuple(sorted(found))
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from reconciler.domain import bars, manifest
 from reconciler.domain.hub import HubSource
-from reconciler.domain.quantization import honoured_options
+from reconciler.domain.precisions import PRECISIONS, TABLE, honoured_options
 from reconciler.domain.quoting import field_path, listed, nearest, shown
 from reconciler.manifests.declaration import Declaration, Findings
 from reconciler.manifests.fields import go_seconds
@@ -123,7 +123,7 @@ def _written(block: Strict | None) -> dict[str, Any]:
 
 def _lines(document: Document) -> dict[str, int]:
     """Where the fields stand that a source, once looked at, can turn out not to fit."""
-    fields = (*_SOUGHT, *(("spec", "precisions", i) for i in range(len(manifest.PRECISIONS))))
+    fields = (*_SOUGHT, *(("spec", "precisions", i) for i in range(len(PRECISIONS))))
     return {field_path(field): document.lines[field] for field in fields if field in document.lines}
 
 
@@ -150,14 +150,15 @@ def _check_precisions(declaration: Declaration[ModelManifest], findings: Finding
         if counts[precision] == 2:  # said once, however often it is repeated
             message = f"expected each precision once, got {precision} again"
             findings.add(declaration.problem(path, "InvalidValue", message))
-        elif counts[precision] == 1 and precision == "bf16":
-            message = "expected a precision that runs on cpu, got bf16"
-            hint = "ONNX Runtime has no bf16 kernels for the CPU; fp32 and int8 come closest"
-            findings.add(declaration.problem(path, "PrecisionUnsupported", message, hint))
-        elif counts[precision] == 1 and precision == "fp16":
-            message = "fp16 is slow on cpu: it saves disk, but every sum is done in fp32"
-            hint = "int8 is smaller and faster at nearly the same quality"
-            findings.add(declaration.problem(path, "PrecisionSlow", message, hint), serious=False)
+        elif counts[precision] == 1 and (known := TABLE.get(precision)):
+            if known.no_kernels:
+                message = f"expected a precision that runs on cpu, got {precision}"
+                findings.add(declaration.problem(path, "PrecisionUnsupported", message, known.instead))
+            elif known.slow:
+                message = f"{precision} is slow on cpu: {known.slow}"
+                findings.add(
+                    declaration.problem(path, "PrecisionSlow", message, known.instead), serious=False
+                )
 
 
 def _check_quantization(declaration: Declaration[ModelManifest], findings: Findings) -> None:
@@ -168,7 +169,7 @@ def _check_quantization(declaration: Declaration[ModelManifest], findings: Findi
         return  # the precision that was misspelt may be the one that uses it
     quantization = ("spec", "quantization")
     algorithm = declaration.text(*quantization, "algorithm") or "default"
-    used = {option for precision in precisions for option in honoured_options(precision, algorithm)}
+    used = {option for one in precisions if one in TABLE for option in honoured_options(one, algorithm)}
     for option, field in Quantization.model_fields.items():
         path = (*quantization, str(field.alias))
         if option not in used and declaration.text(*path) is not None:
@@ -182,11 +183,9 @@ def _alias(option: str) -> str:
 
 
 def _why_ignored(option: str, precisions: Sequence[str], algorithm: str) -> str:
-    if option in honoured_options("int4") and "int4" in precisions:
+    if any(option in TABLE[one].options for one in precisions if one in TABLE):
         return f"{algorithm} always keeps a zero point, so it ignores `{_alias(option)}`; delete the field"
-    acting = [
-        precision for precision in manifest.PRECISIONS if option in honoured_options(precision, algorithm)
-    ]
+    acting = [precision for precision in PRECISIONS if option in honoured_options(precision, algorithm)]
     return f"it acts on {listed(acting)} only; delete it, or add such a precision"
 
 

@@ -21,8 +21,10 @@ from pydantic import (
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core.core_schema import WithDefaultSchema
 
-from reconciler.domain.manifest import API_VERSION, PRECISIONS
+from reconciler.domain.manifest import API_VERSION
+from reconciler.domain.precisions import PRECISIONS
 from reconciler.domain.quoting import listed
+from reconciler.domain.targets import DEFAULT, VERIFIED_DEVICES, VERIFIED_NAMES
 from reconciler.manifests.disk_schema import Disk
 from reconciler.manifests.fields import (
     TEMPLATE_FORMS,
@@ -134,14 +136,22 @@ class Quantization(Strict):
 
 
 _NOT_VERIFIED = "others are not verified yet"
-Device = Annotated[Literal["cpu"], expect("cpu", as_text, _NOT_VERIFIED)]
-Provider = Annotated[Literal["CPUExecutionProvider"], expect("CPUExecutionProvider", as_text, _NOT_VERIFIED)]
+Device = Annotated[
+    Literal[VERIFIED_DEVICES],  # type: ignore[valid-type]  # the table, read when this is imported
+    expect(listed(VERIFIED_DEVICES), as_text, _NOT_VERIFIED),
+]
+Provider = Annotated[
+    Literal[VERIFIED_NAMES],  # type: ignore[valid-type]
+    expect(listed(VERIFIED_NAMES), as_text, _NOT_VERIFIED),
+]
 
 
 class Target(Strict):
-    device: Device = Field(default="cpu", description="Where the model runs. Only cpu is verified so far.")
+    device: Device = Field(
+        default=DEFAULT.device, description="Where the model runs. Only cpu is verified so far."
+    )
     execution_provider: Provider = Field(
-        default="CPUExecutionProvider",
+        default=DEFAULT.name,
         description="ONNX Runtime's name for it. Only the CPU's is verified so far.",
     )
 
@@ -255,7 +265,8 @@ TemplateBody = Annotated[
 ]
 
 Precision = Annotated[
-    Literal["fp32", "fp16", "bf16", "int8", "int4"], expect(listed(PRECISIONS), as_text, known=PRECISIONS)
+    Literal[PRECISIONS],  # type: ignore[valid-type]  # the table, read when this is imported
+    expect(listed(PRECISIONS), as_text, known=PRECISIONS),
 ]
 
 

@@ -18,7 +18,6 @@ from reconciler.domain.bars import (
 )
 from reconciler.domain.desired import DesiredRelease
 from reconciler.domain.failures import RememberedFailure
-from reconciler.domain.manifest import PRECISIONS
 from reconciler.domain.measured import (
     TEXTS_DIGEST,
     Endured,
@@ -28,6 +27,7 @@ from reconciler.domain.measured import (
     MeasurementSet,
     Speed,
 )
+from reconciler.domain.precisions import PRECISIONS
 from reconciler.gates.judgement import judge, needed, rejection_text, rejections
 from reconciler.state.forms import MEASUREMENTS
 from tests.planner.world import World, desired, release, wanted

@@ -9,7 +9,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from reconciler.domain.errors import ConversionFailed
-from reconciler.domain.quantization import K_QUANT
+from reconciler.domain.precisions import K_QUANT, TABLE
 
 if TYPE_CHECKING:
     from reconciler.domain.release import Recipe
@@ -116,7 +116,7 @@ def _check_width(model: Any, recipe: Recipe) -> None:
         tensor for tensor in model.graph.initializer if tensor.data_type in kinds and len(tensor.dims) == 2
     ]
     widest = max(floats, key=lambda tensor: tensor.dims[0] * tensor.dims[1])
-    wanted = "fp16" if recipe.precision == "fp16" else "fp32"
+    wanted = TABLE[recipe.precision].floats
     if kinds[widest.data_type] != wanted:
         raise ConversionFailed(f"the floats of the result are {kinds[widest.data_type]}, expected {wanted}")
 
@@ -124,12 +124,13 @@ def _check_width(model: Any, recipe: Recipe) -> None:
 def _check_rounding(model: Any, recipe: Recipe) -> None:
     """Olive drops options in silence: read back what came of them."""
     found = Counter(_rounding(node) for node in model.graph.node if node.op_type == "MatMulNBits")
-    if recipe.precision not in ("int4", "int8"):
+    precision = TABLE[recipe.precision]
+    if not precision.rounded:
         if found:
             raise ConversionFailed(f"the converter rounded weights, though {recipe.precision} was asked for")
         return
     options = recipe.options
-    widths = {8} if recipe.precision == "int8" else {4, 8} if options.get("algorithm") in K_QUANT else {4}
+    widths = {precision.bits, 8} if options.get("algorithm") in K_QUANT else {precision.bits}
     zero_points = options.get("algorithm") in K_QUANT or not options.get("symmetric", True)
     wanted = {
         (bits, options.get("block_size", 32), options.get("accuracy_level", 4), zero_points)

@@ -14,7 +14,7 @@ from reconciler.conversion.order import Order
 from reconciler.conversion.worker import staging
 from reconciler.domain.errors import ConversionFailed
 from reconciler.domain.measured import TEXTS, TEXTS_DIGEST
-from reconciler.domain.quantization import K_QUANT
+from reconciler.domain.precisions import K_QUANT, TABLE
 
 LONGEST = 1024  # tokens of one text: logits of a large vocabulary take 600 KB each
 SPARE = 4  # tokens: the runtime refuses a prompt that fills the whole context
@@ -62,7 +62,7 @@ def _source_logits(order: Order, sequences: list[list[int]]) -> tuple[list[Any],
     with torch.no_grad():
         expected = [_logits(model, sequence) for sequence in sequences]
         rounded = []
-        if order.recipe.precision in ("int4", "int8"):
+        if TABLE[order.recipe.precision].rounded:
             _round(model, order.recipe.precision, order.recipe.options)
             rounded = [_logits(model, sequence) for sequence in sequences]
     return expected, rounded
@@ -93,7 +93,7 @@ def _round(model: Any, precision: str, options: dict[str, Any]) -> None:
     """In place, every matrix that the builder rounds. A head that shares the embedding gets a copy of its own."""
     import torch
 
-    bits = 8 if precision == "int8" else 4
+    bits = TABLE[precision].bits
     block, symmetric = int(options.get("block_size", 32)), bool(options.get("symmetric", True))
     for module in model.modules():
         if isinstance(module, torch.nn.Linear):

@@ -7,6 +7,7 @@ import importlib
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 
+from reconciler.conversion.precisions import OLIVE
 from reconciler.conversion.toolchain import CONVERSION_VERSION
 from reconciler.domain.errors import ConversionFailed
 
@@ -22,17 +23,7 @@ _LATER = (
     "torch.fx.experimental.symbolic_shapes",
     "torch.utils._device",
 )
-_LATER_FOR = {
-    "int8": (
-        "olive.passes.pytorch.rtn",
-        "transformers.models.bloom",
-        "peft",
-        "numpy.ctypeslib",
-        "torch.distributed.tensor",
-    ),
-    "fp16": ("olive.passes.onnx.float16_conversion",),
-    "adapter": ("olive.passes.pytorch.merge_adapter_weights", "peft"),
-}
+_FOR_ADAPTERS = ("olive.passes.pytorch.merge_adapter_weights", "peft")
 
 _loaded: set[str] = set()
 
@@ -62,8 +53,17 @@ def load(*purposes: str) -> None:
     """Import what every conversion needs, and what these purposes (a precision, "adapter") need. Takes seconds once."""
     for purpose in ("", *purposes):
         if purpose not in _loaded:
-            _load_all() if not purpose else _import_all(_LATER_FOR.get(purpose, ()))
+            _import_for(purpose)
             _loaded.add(purpose)
+
+
+def _import_for(purpose: str) -> None:
+    if not purpose:
+        _load_all()
+    elif purpose == "adapter":
+        _import_all(_FOR_ADAPTERS)
+    else:
+        _import_all(OLIVE[purpose].imports)
 
 
 def _load_all() -> None:
