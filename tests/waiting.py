@@ -35,7 +35,7 @@ def until(true: Callable[[], object], seconds: float = PATIENCE) -> None:
 
 def seconds_until(true: Callable[[], object], what: str = "it", seconds: float = PATIENCE) -> float:
     """For a promise in seconds: how long from now it was seen not to hold. That this process was not running for a
-    while does not count against anybody."""
+    while does not count. Compare it with `Slower.now().clock` times the promise: a busy machine takes longer."""
     began, seen = time.monotonic(), 0.0
     while True:
         looked = time.monotonic()

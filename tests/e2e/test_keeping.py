@@ -17,7 +17,7 @@ from reconciler.engine.report import Silent
 from reconciler.operations.verify import verify
 from reconciler.sources.manifests import load
 from tests.machine import TestMachine
-from tests.waiting import descendants, seconds_until, until
+from tests.waiting import Slower, descendants, seconds_until, until
 
 pytestmark = [
     pytest.mark.slow,
@@ -74,7 +74,7 @@ def test_what_nobody_wants_any_more_leaves_no_process(
         machine.declare(more="  suspend: true\n")
         result = keeping.run_pass(load(str(machine.manifests)))
         assert result.running == ()
-        assert seconds_until(lambda: not children(), "they end") < 3
+        assert seconds_until(lambda: not children(), "they end") < 3 * Slower.now().clock
         until(lambda: empty(keeping, machine, opened))
 
 

@@ -22,7 +22,7 @@ from reconciler.engine.reconciler import Reconciler
 from reconciler.engine.report import Silent
 from reconciler.sources.manifests import load
 from tests.machine import TestMachine, put
-from tests.waiting import PATIENCE, is_alive, seconds_until, until
+from tests.waiting import PATIENCE, Slower, is_alive, seconds_until, until
 
 # Out of a cage: what a test says to its converter, and hears from it, lies beside the source.
 OPTIONS = Options(jobs=2, converter_module="tests.engine.waiting_worker", cage="off")
@@ -118,7 +118,7 @@ def test_what_the_plan_no_longer_wants_is_dead_within_3_seconds_and_the_rest_goe
     result = world.run()
     assert outcomes(result) == ["convert cancelled"]
     assert [change.variant for change in result.running] == ["capitals-int8"]
-    assert seconds_until(lambda: sum(map(is_alive, world.pids())) == 1, "it is dead") < 3
+    assert seconds_until(lambda: sum(map(is_alive, world.pids())) == 1, "it is dead") < 3 * Slower.now().clock
     assert world.opened.records.failures() == ()
     assert not result.failed
     work = os.path.join(world.opened.layout.staging, "work")
@@ -135,7 +135,7 @@ def test_a_changed_recipe_replaces_what_runs_and_keeps_the_worker(world: World) 
     result = world.run()
     assert outcomes(result) == ["convert cancelled"]
     assert [change.variant for change in result.running] == ["capitals-int4"]
-    assert seconds_until(lambda: not is_alive(world.pids()[0]), "it is dead") < 3
+    assert seconds_until(lambda: not is_alive(world.pids()[0]), "it is dead") < 3 * Slower.now().clock
     until(lambda: len(world.pids()) == 2)
     assert len(set(world.pids("workers"))) == 1
 
@@ -146,7 +146,9 @@ def test_imports_for_nothing_are_ended(world: World) -> None:
     until(lambda: world.pids("workers"))
     world.machine.declare(more="  suspend: true\n")
     result = world.run()
-    assert seconds_until(lambda: not is_alive(world.pids("workers")[0]), "it is dead") < 3
+    assert (
+        seconds_until(lambda: not is_alive(world.pids("workers")[0]), "it is dead") < 3 * Slower.now().clock
+    )
     assert outcomes(result) == ["convert cancelled"]
     assert result.converged
 
@@ -224,7 +226,7 @@ def test_closing_ends_everything_in_time_and_says_so(world: World) -> None:
     until(world.pids)
     began = time.monotonic()
     world.keeping.close()
-    assert time.monotonic() - began < 10  # what is promised of a signal
+    assert time.monotonic() - began < 10 * Slower.now().clock  # what is promised of a signal
     assert not any(map(is_alive, world.pids() + world.pids("workers")))
     assert world.conditions()["Reconciling"] == "True ChangesLeft"
     assert [event["type"] for event in world.opened.records.events()] == ["convert.cancelled"]
@@ -295,7 +297,10 @@ def test_a_measurement_does_not_hold_up_another_model_and_a_newer_commit_cancels
     result = world.run()
     assert outcomes(result) == ["measure cancelled"]
     assert [change.action for change in result.running] == ["measure"]
-    assert seconds_until(lambda: not is_alive(world.pids("compared")[tries]), "it is dead") < 3
+    assert (
+        seconds_until(lambda: not is_alive(world.pids("compared")[tries]), "it is dead")
+        < 3 * Slower.now().clock
+    )
     until(lambda: compared(world) == tries + 2)
     world.keeping.close()
     assert not any(map(is_alive, world.pids("compared")))
