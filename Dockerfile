@@ -10,27 +10,32 @@ ENV PIP_NO_CACHE_DIR=1 \
 
 FROM base AS wheel
 WORKDIR /src
+COPY requirements/base.txt requirements/
+RUN pip install --no-deps --require-hashes -r requirements/base.txt
 COPY pyproject.toml README.md LICENSE ./
 COPY examples ./examples
 COPY manifests ./manifests
 COPY schema ./schema
 COPY reconciler ./reconciler
-RUN pip wheel --no-deps --wheel-dir /wheels .
+RUN pip wheel --no-deps --no-build-isolation --wheel-dir /wheels .
 
 FROM base AS agent-environment
 RUN python -m venv /opt/reconciler
+COPY requirements /requirements
+RUN /opt/reconciler/bin/pip install --no-deps --require-hashes -r /requirements/foundry.txt
 COPY --from=wheel /wheels /wheels
-RUN /opt/reconciler/bin/pip install "$(echo /wheels/*.whl)[foundry]"
+RUN /opt/reconciler/bin/pip install --no-deps /wheels/*.whl
 
-# torch has a layer of its own that an edit of the code leaves alone.
+# The packages have layers of their own that an edit of the code leaves alone. torch comes last and alone.
 FROM base AS builder-environment
 ARG TORCH_OPTIONS=""
 RUN python -m venv /opt/reconciler
-COPY pyproject.toml /src/
+COPY requirements /requirements
+RUN /opt/reconciler/bin/pip install --no-deps --require-hashes -r /requirements/all.txt
 # hadolint ignore=SC2086
-RUN /opt/reconciler/bin/pip install ${TORCH_OPTIONS} "$(sed -n 's/.*"\(torch==[^"]*\)".*/\1/p' /src/pyproject.toml)"
+RUN /opt/reconciler/bin/pip install ${TORCH_OPTIONS} -r /requirements/torch.txt
 COPY --from=wheel /wheels /wheels
-RUN /opt/reconciler/bin/pip install "$(echo /wheels/*.whl)[all]"
+RUN /opt/reconciler/bin/pip install --no-deps /wheels/*.whl
 
 # git reads manifests out of a mirror; libatomic1 is what Foundry Local's library needs and slim lacks.
 FROM base AS runtime

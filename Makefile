@@ -34,6 +34,9 @@ help: ## show this list
 .PHONY: setup
 setup: $(READY) ## make the virtual environment (the other targets do it by themselves)
 
+.PHONY: light
+light: $(LIGHT) ## the same without what converts and serves: enough for validate, plan, diff, status, make check
+
 $(LIGHT): pyproject.toml requirements/dev.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo 'error: Python 3.11 or newer is needed; name one with PYTHON=...' >&2; exit 1; }
