@@ -1,8 +1,8 @@
 """The suite with the newest versions that pyproject.toml allows: `python -m ci.newest VENV [PYTEST ARGUMENT...]`.
 
 It names what differs from the lock (name: locked -> newest), runs the tests with all of it, and then the failed ones
-with the locked versions and with one newer package at a time: so it says which dependency broke what. VENV is made where
-it is missing and kept for the next time. The exit code is that of the first run.
+with the locked versions and with one newer package at a time: so it says which dependency broke what. VENV is made
+where it is missing, and kept for the next time. The exit code is that of the first run.
 """
 
 from __future__ import annotations
