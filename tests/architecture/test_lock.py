@@ -11,7 +11,12 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[2]
-LOCKS = {"base": [], "foundry": ["foundry"], "all": ["foundry", "convert", "hub"], "dev": ["dev", "build"]}
+LOCKS = {
+    "base": [],
+    "foundry": ["foundry"],
+    "all": ["foundry", "convert", "hub"],
+    "dev": ["dev", "build", "hub"],
+}
 TORCH = (ROOT / "requirements" / "torch.txt").read_text().strip()
 ENTRY = re.compile(
     r"^([\w.-]+)==([^ ]+)(?: ; [^\\\n]+)? \\\n((?:    --hash=sha256:[0-9a-f]{64}(?: \\)?\n)+)", re.M
