@@ -14,7 +14,6 @@ from functools import partial
 
 from watchfiles._rust_notify import RustNotify
 
-from reconciler.backends.foundry.index import INDEX
 from reconciler.daemon.wake import DECLARATIONS, MACHINE, Wake
 from reconciler.engine import log
 from reconciler.engine.machine import Machine
@@ -33,6 +32,7 @@ class WatchedFolders:
     declarations: tuple[str, ...]
     machine: tuple[str, ...]
     cache: str
+    index: str  # the only file of the cache that counts
 
 
 def watched_folders(machine: Machine, parsed: Parsed | None, folder: str) -> WatchedFolders:
@@ -44,6 +44,7 @@ def watched_folders(machine: Machine, parsed: Parsed | None, folder: str) -> Wat
         declarations=_outermost(declared),
         machine=(machine.layout.served, machine.layout.suspended),
         cache=machine.cache,
+        index=os.path.basename(machine.backend.index),
     )
 
 
@@ -107,6 +108,7 @@ class _Groups:
     def __init__(self, folders: WatchedFolders) -> None:
         self._declarations = [path for path in folders.declarations if os.path.isdir(path)]
         self._machine = [path for path in folders.machine if os.path.isdir(path)]
+        self._index = folders.index
         self._cache = folders.cache if os.path.isdir(folders.cache) else ""
         watched = [*self._declarations, *self._machine, *([self._cache] if self._cache else [])]
         self.identity = tuple(_identity(path) for path in watched)
@@ -124,8 +126,8 @@ class _Groups:
         return None if passing else DECLARATIONS
 
     def _of_the_cache(self, path: str) -> str | None:
-        """Foundry's other files are none of ours."""
-        return MACHINE if os.path.basename(path) == INDEX or path == self._cache else None
+        """The back end's other files say nothing of its names."""
+        return MACHINE if os.path.basename(path) == self._index or path == self._cache else None
 
 
 def _is_lock(path: str) -> bool:

@@ -12,11 +12,36 @@ from reconciler.domain.release import Artifact, Marker
 
 T = TypeVar("T")
 
+PREFIX = "reconciler_"  # of our properties in a catalog that others write to as well
+
+
+def own_properties(
+    *,
+    owner: str | None = None,
+    release: str | None = None,
+    artifact: str | None = None,
+    build_key: str | None = None,
+    model: str | None = None,
+    precision: str | None = None,
+    revision: str | None = None,
+) -> dict[str, str]:
+    """What the catalog keeps with a registration of ours, readable from any process: enough to know it again."""
+    held = {
+        "owner": owner,
+        "release": release,
+        "artifact": artifact,
+        "build_key": build_key,
+        "model": model,
+        "precision": precision,
+        "revision": revision,
+    }
+    return {PREFIX + name: value for name, value in held.items() if value is not None}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Registration:
-    """One entry of Foundry Local's local catalog. `properties` are its string properties (ours begin with
-    `reconciler_`)."""
+    """One name in a back end's catalog. `properties` are texts that the catalog keeps with it; ours are those of
+    `own_properties`."""
 
     id: str
     path: str
@@ -32,7 +57,22 @@ class Registration:
 
     @property
     def owner(self) -> str:
-        return self.properties.get("reconciler_owner", "")
+        return self._own("owner")
+
+    @property
+    def release(self) -> str:
+        return self._own("release")
+
+    @property
+    def build_key(self) -> str:
+        return self._own("build_key")
+
+    @property
+    def model(self) -> str:
+        return self._own("model")
+
+    def _own(self, name: str) -> str:
+        return self.properties.get(PREFIX + name, "")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,8 +12,6 @@ import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from reconciler.backends.foundry.folder import assemble, inspect
-from reconciler.backends.foundry.index import read_index
 from reconciler.domain.changes import (
     Change,
     MeasureCandidate,
@@ -28,7 +26,7 @@ from reconciler.domain.changes import (
     VerifyServed,
 )
 from reconciler.domain.errors import Disturbed, PermanentError
-from reconciler.domain.observed import ServedFolder
+from reconciler.domain.observed import ServedFolder, own_properties
 from reconciler.domain.recorded import RecordedRelease
 from reconciler.domain.release import Marker
 from reconciler.engine.candidate_check import prove, require_compared
@@ -74,7 +72,7 @@ def assemble_release(
 ) -> Marker:
     """Put everything that the release serves into `directory`, which is empty."""
     machine, wanted = context.machine, context.wanted(change.variant)
-    return assemble(
+    return machine.backend.assemble(
         directory,
         wanted.release,
         context.artifact(change.build_key),
@@ -101,11 +99,11 @@ def _register(change: Register, context: PassContext) -> None:
 
 
 def _name(marker: Marker, path: str, context: PassContext) -> None:
-    """Give a whole folder its Foundry id, look again, and remember it."""
+    """Give a whole folder its name, look again, and remember it."""
     _require_whole(marker, context)
     with _refusals_of_the_catalog():
-        context.workers.foundry.register(path, marker.id, _properties(marker))
-    registered = {r.id: r.path for r in read_index(context.machine.cache)}
+        context.workers.serving.register(path, marker.id, _properties(marker))
+    registered = {r.id: r.path for r in context.machine.backend.registrations()}
     if registered.get(marker.id) != path:
         raise Disturbed(f"{marker.id} is not in the catalog after registration", code="NotRegistered")
     remember_registered(marker, context.wanted(marker.variant).release, context.machine)
@@ -124,23 +122,22 @@ def _refusals_of_the_catalog() -> Iterator[None]:
 
 def _require_whole(marker: Marker, context: PassContext) -> None:
     path = context.machine.layout.served_release(marker.variant, marker.number)
-    folder = inspect(path, context.machine.stamps)
+    folder = context.machine.backend.inspect(path, context.machine.stamps)
     if folder.damage or folder.marker is None or folder.marker.release != marker.release:
         damage = ", ".join(folder.damage) or "release.json"
         raise Disturbed(f"{path} is not whole: {damage}", code="ServedFolderDamaged")
 
 
 def _properties(marker: Marker) -> dict[str, str]:
-    """What the catalog keeps with the registration, readable from any process: enough to know it again as ours."""
-    return {
-        "reconciler_owner": marker.owner,  # ours: a folder with another owner's marker is mended first
-        "reconciler_release": marker.release,
-        "reconciler_artifact": marker.artifact,
-        "reconciler_build_key": marker.build_key,
-        "reconciler_model": marker.model,
-        "reconciler_precision": marker.precision,
-        "reconciler_revision": marker.revision,
-    }
+    return own_properties(
+        owner=marker.owner,  # ours: a folder with another owner's marker is mended first
+        release=marker.release,
+        artifact=marker.artifact,
+        build_key=marker.build_key,
+        model=marker.model,
+        precision=marker.precision,
+        revision=marker.revision,
+    )
 
 
 def _record(marker: Marker) -> RecordedRelease:
@@ -152,17 +149,17 @@ def _repair(change: RepairRelease, context: PassContext) -> None:
     machine = context.machine
     final = machine.layout.served_release(change.variant, change.number)
     marker = _mend_folder(change, context, final)
-    entry = next((r for r in read_index(machine.cache) if r.id == marker.id), None)
+    entry = next((r for r in machine.backend.registrations() if r.id == marker.id), None)
     if entry is not None and not entry.owner == machine.owner:
         raise Disturbed(f"{marker.id} has been registered by somebody else meanwhile", code="NameTaken")
-    right = entry is not None and entry.properties.get("reconciler_release") == marker.release
+    right = entry is not None and entry.release == marker.release
     if entry is not None and entry.path == final and right:
         _require_whole(marker, context)
         machine.records.save_release(_record(marker))
         return
     if entry is not None:
         with _refusals_of_the_catalog():
-            context.workers.foundry.unregister(marker.id)
+            context.workers.serving.unregister(marker.id)
     _name(marker, final, context)
 
 
@@ -180,7 +177,7 @@ def _mend_folder(change: RepairRelease, context: PassContext, final: str) -> Mar
     machine = context.machine
     _clear_the_way(final, machine)
     exists = os.path.isdir(final)
-    folder = inspect(final, machine.stamps) if exists else None
+    folder = machine.backend.inspect(final, machine.stamps) if exists else None
     if folder and folder.marker and _is_wanted(folder, change, context):
         return folder.marker
     staged = context.fresh_staging()
@@ -217,7 +214,7 @@ def _retire(change: Retire, context: PassContext) -> None:
 
 def _serves_again(variant: str, number: int, machine: Machine) -> None:
     """A predecessor that is still there takes the name back as soon as its successor goes."""
-    marker = inspect(machine.layout.served_release(variant, number), machine.stamps).marker
+    marker = machine.backend.inspect(machine.layout.served_release(variant, number), machine.stamps).marker
     if marker is not None:
         machine.records.save_release(_record(marker))
 
@@ -235,11 +232,11 @@ def _remove_release(variant: str, number: int, context: PassContext) -> None:
     identity, path = f"{variant}:{number}", machine.layout.served_release(variant, number)
     _clear_the_way(path, machine)
     entry = next(
-        (r for r in read_index(machine.cache) if r.id == identity and r.owner == machine.owner), None
+        (r for r in machine.backend.registrations() if r.id == identity and r.owner == machine.owner), None
     )
-    marker = inspect(path, machine.stamps).marker if os.path.isdir(path) else None
+    marker = machine.backend.inspect(path, machine.stamps).marker if os.path.isdir(path) else None
     if entry is not None:
-        context.workers.foundry.unregister(identity)
+        context.workers.serving.unregister(identity)
     if marker is not None and marker.owner == machine.owner:
         durable.free(durable.unname(path, machine.layout.trash), machine.stamps.remove)
     elif marker is None and os.path.isdir(path):  # planned, so a record or a registration says it was ours
@@ -250,7 +247,7 @@ def _remove_release(variant: str, number: int, context: PassContext) -> None:
 
 def _require_gone(identity: str, path: str, context: PassContext) -> None:
     machine = context.machine
-    listed = any(r.id == identity and r.owner == machine.owner for r in read_index(machine.cache))
+    listed = any(r.id == identity and r.owner == machine.owner for r in machine.backend.registrations())
     if listed or os.path.lexists(path):
         raise Disturbed(f"{identity} is still there after its removal", code="NotRemoved")
 

@@ -10,7 +10,6 @@ import json
 import os
 from functools import partial
 
-from reconciler.backends.foundry.index import read_index
 from reconciler.domain import history
 from reconciler.domain.changes import Outcome
 from reconciler.domain.history import REJECTED, HistoryEntry
@@ -94,7 +93,7 @@ def _add(marker: Marker, release: Release, when: str, machine: Machine) -> None:
 
 def _older(marker: Marker, machine: Machine) -> list[tuple[str, Marker]]:
     """What is registered besides. A folder that nobody registered never served: its maker died before."""
-    registered = {one.id for one in read_index(machine.cache) if one.owner == machine.owner}
+    registered = {one.id for one in machine.backend.registrations() if one.owner == machine.owner}
     folders = [f for f in served_folders(machine) if f.variant == marker.variant and f.number < marker.number]
     whole = [(f.path, f.marker) for f in folders if f.marker is not None and not f.damage]
     return sorted(

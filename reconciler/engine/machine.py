@@ -1,4 +1,4 @@
-"""One root and one Foundry cache: everything a pass reads and writes, opened but not touched."""
+"""One root and one back end: everything a pass reads and writes, opened but not touched."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from reconciler.backends.foundry.folder import inspect
-from reconciler.backends.foundry.index import read_index
+from reconciler.backends.protocol import Backend
+from reconciler.backends.select import backend_at
 from reconciler.domain.errors import UsageError
 from reconciler.domain.facts import Traits
 from reconciler.domain.layout import Layout
@@ -37,10 +37,11 @@ OURS = frozenset({"README.md", ".gitignore", "lock", "lock.holder", "records", "
 
 @dataclass(frozen=True, kw_only=True)
 class Machine:
-    """`cache` is Foundry Local's model_cache_dir; `owner` is this root's mark ("" before the first apply)."""
+    """`cache` is the folder of the back end's catalog; `owner` is this root's mark ("" before the first apply)."""
 
     layout: Layout
     cache: str
+    backend: Backend
     stamps: StampBook
     store: ArtifactStore
     records: Records
@@ -56,6 +57,7 @@ def open_machine(root: str, cache: str, traits: Traits = NO_TRAITS) -> Machine:
     return Machine(
         layout=layout,
         cache=os.path.abspath(cache),
+        backend=backend_at(os.path.abspath(cache)),
         stamps=stamps,
         store=ArtifactStore(layout, stamps),
         records=Records(layout),
@@ -112,8 +114,8 @@ def _refuse_foreign(layout: Layout) -> None:
 
 
 def observe(machine: Machine) -> Observed:
-    """Look at the whole machine. Raises CatalogBroken when Foundry's index cannot be read: then nothing may change."""
-    registrations = read_index(machine.cache)
+    """Look at the whole machine. Raises CatalogBroken when the catalog cannot be read: then nothing may change."""
+    registrations = machine.backend.registrations()
     held: dict[str, Artifact] = {}
     damaged: dict[str, tuple[str, ...]] = {}
     for build_key, artifact in machine.store.artifacts().items():
@@ -192,7 +194,7 @@ def _served(machine: Machine) -> tuple[list[ServedFolder], dict[str, int], dict[
             entries = _numbered(folder)
             occupied[variant] = max(entries, default=0)
             found += [
-                inspect(entry.path, machine.stamps)
+                machine.backend.inspect(entry.path, machine.stamps)
                 for _, entry in sorted(entries.items())
                 if entry.is_dir(follow_symlinks=False)
             ]

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import os
 
-from reconciler.backends.foundry.foundry import Foundry
+from reconciler.backends.protocol import ServingRuntime
 from reconciler.conversion.client.job_client import Attempt
 from reconciler.domain.changes import Measure, MeasureServed
-from reconciler.domain.errors import Cancelled, ConversionFailed, ConverterLost, PermanentError
+from reconciler.domain.errors import ConversionFailed, ConverterLost, PermanentError
 from reconciler.domain.measured import Fidelity, Measured
 from reconciler.engine.candidate_check import rejected, require
 from reconciler.engine.executor import assemble_release
@@ -104,14 +104,25 @@ class Measuring:
             kind = ConverterLost if isinstance(error, ConverterLost) else PermanentError
             raise kind(said, code="FidelityUnmeasured", hint=f"{error.hint}; {UNMEASURED}") from None
 
+    def _runtime(self, job: Job, catalog: str, scratch: str, log: str) -> ServingRuntime:
+        """It comes back after a crash, but not once the job is cancelled."""
+        options = job.team.options
+        if options.make_runtime is not None:
+            return options.make_runtime(catalog, scratch, log)
+        return self._execution.machine.backend.at(catalog).runtime(
+            scratch=scratch,
+            log=log,
+            confined=options.cage != "off",
+            is_cancelled=lambda: job.cancelled,
+        )
+
     def _rehearse(self, job: Job) -> None:
         catalog = os.path.join(self._home, "catalog")
         durable.make_folder(catalog)
         logs = self._execution.machine.layout.logs
         durable.make_folder(logs)  # somebody may have tidied it away
         scratch, log = os.path.join(self._home, "runtime"), os.path.join(logs, "measuring.log")
-        make = job.team.options.make_runtime
-        runtime = make(catalog, scratch, log) if make else _Runtime(job, catalog, scratch=scratch, log=log)
+        runtime = self._runtime(job, catalog, scratch, log)
         job.when_cancelled(runtime.kill)
         job.progressed(0.3, "measuring it in the runtime that will serve it")
         name = f"{self._change.variant}:{self._change.number}"
@@ -121,18 +132,3 @@ class Measuring:
                 self._new.append(found)
                 if self._rejected():
                     return
-
-
-class _Runtime(Foundry):
-    """Comes back after a crash as every runtime does, but not when nobody wants it any more."""
-
-    def __init__(self, job: Job, cache: str, *, scratch: str, log: str) -> None:
-        super().__init__(cache, scratch=scratch, log=log, confined=job.team.options.cage != "off")
-        self._job = job
-
-    def start(self) -> None:
-        if self._job.cancelled:
-            raise Cancelled("nobody wants it measured any more", delay=0)
-        super().start()
-        if self._job.cancelled:  # meanwhile, and nobody was there to be killed
-            self.kill()

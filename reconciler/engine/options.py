@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from reconciler.backends.foundry.foundry import Foundry
+from reconciler.backends.protocol import ServingRuntime
 from reconciler.conversion.client.converter import Converter
 from reconciler.domain.changes import USER_HOLDS, LongWork, Outcome, Plan
 from reconciler.engine.resolve import Resolution
@@ -27,7 +27,7 @@ class Options:
     hf_token_file: str = ""
     converter_module: str = ""
     make_converter: Callable[[], Converter] | None = None
-    make_runtime: Callable[[str, str, str], Foundry] | None = None
+    make_runtime: Callable[[str, str, str], ServingRuntime] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

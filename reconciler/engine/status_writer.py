@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 
-from reconciler.backends.foundry.folder import rewrite_marker
 from reconciler.domain.changes import BY_FAILURE, Convert, FetchSource, Measure, Outcome, Register, Verify
 from reconciler.domain.failures import not_overcome, remember, still_declared
 from reconciler.domain.history import not_in_the_future
@@ -186,7 +185,7 @@ def _follow_protection(machine: Machine, last: Snapshot) -> None:
             marker = folder.marker
             if marker and marker.owner == machine.owner and marker.protected != wanted.protected:
                 said = replace(marker, protected=wanted.protected)
-                rewrite_marker(folder.path, said, machine.stamps, machine.layout.staging)
+                machine.backend.rewrite_marker(folder.path, said, machine.stamps, machine.layout.staging)
 
 
 def _trust_no_future(machine: Machine, last: Snapshot) -> None:

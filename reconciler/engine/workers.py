@@ -6,14 +6,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from reconciler.backends.foundry.foundry import Foundry
+from reconciler.backends.protocol import ServingRuntime
 from reconciler.domain.changes import Change, Register, RepairRelease, Retire, VerifyCandidate, VerifyServed
 from reconciler.engine.machine import Machine
 from reconciler.engine.options import Options
 from reconciler.gates.measuring.rehearsal import Rehearsal
 from reconciler.host.durable import make_folder
 
-CATALOG, REHEARSAL = "rehearsal-catalog", "rehearsal"
+CATALOG, REHEARSAL, SERVING = "rehearsal-catalog", "rehearsal", "foundry"
 AS_USUAL = Options()
 
 
@@ -23,13 +23,13 @@ class Workers:
     def __init__(self, machine: Machine, options: Options = AS_USUAL) -> None:
         self._machine = machine
         self._options = options
-        self._foundry: Foundry | None = None
+        self._serving: ServingRuntime | None = None
         self._rehearsal: Rehearsal | None = None
 
     @property
     def folders(self) -> tuple[str, ...]:
         """What they use in staging now."""
-        serving = ("foundry",) if self._foundry is not None else ()
+        serving = (SERVING,) if self._serving is not None else ()
         return (*serving, "rehearsal", CATALOG) if self._rehearsal is not None else serving
 
     def prewarm(self, changes: Iterable[Change]) -> None:
@@ -38,14 +38,14 @@ class Workers:
         if any(isinstance(change, VerifyCandidate | VerifyServed) for change in changes):
             self.rehearsal.start()
         if any(isinstance(change, Register | RepairRelease | Retire) for change in changes):
-            self.foundry.start()
+            self.serving.start()
 
     @property
-    def foundry(self) -> Foundry:
+    def serving(self) -> ServingRuntime:
         """The runtime on the real cache."""
-        if self._foundry is None:
-            self._foundry = self._runtime(self._machine.cache, "foundry")
-        return self._foundry
+        if self._serving is None:
+            self._serving = self._runtime(self._machine.cache, SERVING)
+        return self._serving
 
     @property
     def rehearsal(self) -> Rehearsal:
@@ -58,17 +58,17 @@ class Workers:
             self._rehearsal = Rehearsal(self._runtime(catalog, REHEARSAL))
         return self._rehearsal
 
-    def _runtime(self, cache: str, name: str) -> Foundry:
+    def _runtime(self, cache: str, name: str) -> ServingRuntime:
         layout = self._machine.layout
         make_folder(layout.logs)  # somebody may have tidied it away
         scratch, log = layout.at("staging", name), layout.at("logs", f"{name}.log")
         if self._options.make_runtime is not None:
             return self._options.make_runtime(cache, scratch, log)
         confined = name == REHEARSAL and self._options.cage != "off"
-        return Foundry(cache, scratch=scratch, log=log, confined=confined)
+        return self._machine.backend.at(cache).runtime(scratch=scratch, log=log, confined=confined)
 
     def close(self) -> None:
-        workers, self._rehearsal, self._foundry = (self._rehearsal, self._foundry), None, None
+        workers, self._rehearsal, self._serving = (self._rehearsal, self._serving), None, None
         for worker in workers:
             if worker is not None:
                 worker.close()

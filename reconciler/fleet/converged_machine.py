@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 from reconciler.domain.desired import Desired, DesiredRelease
 from reconciler.domain.measured import MeasurementSet
-from reconciler.domain.observed import Observed, Registration, ServedFolder
+from reconciler.domain.observed import Observed, Registration, ServedFolder, own_properties
 from reconciler.domain.recorded import Recorded, RecordedRelease, Timing
 from reconciler.domain.release import ALWAYS_COPIED, Artifact, Marker
 from reconciler.domain.stored_file import StoredFile
@@ -97,10 +97,7 @@ def _folder(marker: Marker) -> ServedFolder:
 
 
 def _registration(marker: Marker) -> Registration:
-    properties = {
-        "reconciler_owner": _OWNER,
-        "reconciler_release": marker.release,
-        "reconciler_build_key": marker.build_key,
-        "reconciler_model": marker.model,
-    }
+    properties = own_properties(
+        owner=_OWNER, release=marker.release, build_key=marker.build_key, model=marker.model
+    )
     return Registration(id=marker.id, path=f"served/{marker.variant}", properties=properties)

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from reconciler.domain.observed import Observed, Registration, ServedFolder
+from reconciler.domain.observed import Observed, Registration, ServedFolder, own_properties
 from reconciler.domain.recorded import Condition, Recorded, RecordedRelease, Timing
 from reconciler.domain.release import ALWAYS_COPIED, Artifact, Marker
 from reconciler.domain.stored_file import StoredFile
@@ -202,9 +202,9 @@ def _registration_state(
     return RegistrationState(
         owned=observed.owns(one.owner),
         leads_to=next((number for number, folder in folders.items() if folder.path == path), None),
-        release=one.properties.get("reconciler_release", ""),
-        build_key=one.properties.get("reconciler_build_key", ""),
-        model=one.properties.get("reconciler_model", ""),
+        release=one.release,
+        build_key=one.build_key,
+        model=one.model,
     )
 
 
@@ -240,16 +240,16 @@ def _folder(variant: str, held: HeldRelease, state: FolderState) -> ServedFolder
 
 
 def _registration(variant: str, number: int, state: RegistrationState) -> Registration:
-    properties = {
-        "reconciler_owner": OURS if state.owned else OTHERS,
-        "reconciler_release": state.release,
-        "reconciler_build_key": state.build_key,
-        "reconciler_model": state.model,
-    }
+    properties = own_properties(
+        owner=OURS if state.owned else OTHERS,
+        release=state.release or None,
+        build_key=state.build_key or None,
+        model=state.model or None,
+    )
     return Registration(
         id=f"{variant}:{number}",
         path="elsewhere" if state.leads_to is None else _place(variant, state.leads_to),
-        properties={name: held for name, held in properties.items() if held},
+        properties=properties,
     )
 
 

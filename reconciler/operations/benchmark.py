@@ -8,15 +8,11 @@ daemon keeps it for all its life, and then only what is served is measured, and 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from reconciler.backends.foundry.folder import assemble
-from reconciler.backends.foundry.foundry import Foundry
-from reconciler.backends.foundry.genai_config import context_length
 from reconciler.conversion.client.converter import Converter
 from reconciler.domain.bars import PerformanceGate
 from reconciler.domain.desired import DesiredRelease
@@ -166,7 +162,7 @@ class _One:
 
     def measure(self, options: Options, told: Told) -> Iterator[Benched]:
         folder = self._one.folder or self._assembled()
-        self._context = _context(folder)
+        self._context = self._machine.backend.context_length(folder)
         variant = self._one.wanted.variant
         if options.measure and self._fidelity is None:
             told(variant, "compared with its source")
@@ -211,8 +207,10 @@ class _One:
         measured = Measured(release=wanted.release.digest, build_key=wanted.release.recipe.build_key)
         loaded_at = 0.0
         durable.make_folder(catalog)
-        foundry = Foundry(catalog, scratch=f"{catalog}-files", log=os.path.join(self._scratch, "log"))
-        with Rehearsal(foundry) as rehearsal, Sampler(lambda: foundry.process) as sampler:
+        runtime = self._machine.backend.at(catalog).runtime(
+            scratch=f"{catalog}-files", log=os.path.join(self._scratch, "log")
+        )
+        with Rehearsal(runtime) as rehearsal, Sampler(lambda: runtime.process) as sampler:
             for found in rehearsal.prove(folder, f"{wanted.variant}:1", gates, rest, measured):
                 measured, loaded_at = found, loaded_at or sampler.elapsed
         return Run(measured=measured, samples=sampler.samples, loaded_at=loaded_at)
@@ -226,7 +224,7 @@ class _One:
         artifact = machine.store.artifacts()[wanted.release.recipe.build_key]
         folder = os.path.join(self._scratch, "release")
         durable.make_folder(folder)
-        assemble(
+        machine.backend.assemble(
             folder,
             wanted.release,
             artifact,
@@ -259,11 +257,6 @@ class _One:
             new = filled(held, together(self._runs))
             if new != held:
                 self._machine.records.save_measured(new)
-
-
-def _context(folder: str) -> int:
-    with open(os.path.join(folder, "genai_config.json"), "rb") as file:
-        return context_length(json.load(file))
 
 
 def facts(machine: Machine, results: Iterable[Benched], load: float | None) -> BenchMachine:

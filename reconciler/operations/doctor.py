@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 
-from reconciler.backends.foundry.index import INDEX, read_index
+from reconciler.backends.select import backend_at
 from reconciler.conversion.toolchain import ADAPTER_TOOLS, SERVING_TOOLS, TOOLS
 from reconciler.domain.errors import CatalogBroken, PermanentError, ReconcilerError
 from reconciler.domain.facts import Traits
@@ -92,7 +92,7 @@ def _caches(layout: Layout, cache: str, home: str) -> Iterator[Diagnosis]:
 
 def _cache(cache: str, owner: str, who: str) -> Diagnosis:
     try:
-        registrations = read_index(cache)
+        registrations = backend_at(cache).registrations()
     except CatalogBroken as error:
         return _error("cache", str(error), error.hint)
     ours = sum(bool(owner) and one.owner == owner for one in registrations)
@@ -104,7 +104,7 @@ def _cache(cache: str, owner: str, who: str) -> Diagnosis:
 def _other_cache(path: str, owner: str, home: str) -> Diagnosis:
     app = os.path.relpath(path, home).split(os.sep)[0].removeprefix(".")
     found = _cache(path, owner, f"application {app} sees")
-    if found.level == "ok" and owner and any(one.owner == owner for one in read_index(path)):
+    if found.level == "ok" and owner and any(one.owner == owner for one in backend_at(path).registrations()):
         advice = f"they were made with --app {app}: use one cache for one root, and remove those that are not wanted"
         return _warning("cache", f"{found.message}: this root serves two caches", advice)
     return found
@@ -116,7 +116,7 @@ def _other_caches(home: str) -> list[str]:
     except OSError:
         return []
     caches = (os.path.join(home, name, "cache", "models") for name in names)
-    return [path for path in caches if os.path.isfile(os.path.join(path, INDEX)) or _has_models(path)]
+    return [path for path in caches if os.path.isfile(backend_at(path).index) or _has_models(path)]
 
 
 def _has_models(path: str) -> bool:
@@ -165,7 +165,7 @@ def _disk(layout: Layout) -> Iterator[Diagnosis]:
 def _permissions(layout: Layout, cache: str) -> Iterator[Diagnosis]:
     for name, path in (("root", layout.root), ("cache", cache)):
         yield _folder(name, path)
-    for path in (layout.lock, layout.owner, os.path.join(cache, INDEX)):
+    for path in (layout.lock, layout.owner, backend_at(cache).index):
         if os.path.exists(path) and not os.access(path, os.R_OK | os.W_OK):
             advice = f"run reconciler as {_owner_of(path)}, or give the file to {_me()}"
             yield _error("permissions", f"{_me()} cannot write {path}", advice)

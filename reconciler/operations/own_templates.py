@@ -5,11 +5,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from reconciler.backends.foundry.served_files import template_bytes
 from reconciler.domain.errors import Problem
 from reconciler.domain.manifest import Model
 from reconciler.engine.resolve import Resolution
-from reconciler.templates.lint import lint
+from reconciler.templates.lint import lint, template_bytes
 
 MOST = 5  # of one template
 _HINT = "name a preset, or keep a copy beside the manifests that is written for both: promptTemplate: {jinja: ...}"

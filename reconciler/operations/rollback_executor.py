@@ -92,7 +92,7 @@ def wait_until_served(machine: Machine, rollback: Rollback) -> bool:
 
 def is_served(machine: Machine, rollback: Rollback) -> bool:
     serving = observe(machine).serving(rollback.variant)
-    digest = serving.properties.get("reconciler_release") if serving is not None else None
+    digest = serving.release if serving is not None else None
     return digest == rollback.to.release.digest
 
 
@@ -145,7 +145,7 @@ def _judge(machine: Machine, declared: Desired, outcomes: tuple[Outcome, ...] = 
 def _as_served(machine: Machine, observed: Observed, variant: str) -> Desired:
     """As if git declared what serves, and nothing else could be told: so nothing else is touched."""
     serving = observed.serving(variant)
-    digest = serving.properties.get("reconciler_release", "") if serving is not None else ""
+    digest = serving.release if serving is not None else ""
     past = [one for one in machine.records.history(variant) if one.number and one.digest == digest]
     if not past:
         raise PermanentError(f"the history of {variant} does not know what serves", code="NothingToGoBackTo")

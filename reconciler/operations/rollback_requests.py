@@ -33,7 +33,7 @@ def decide(machine: Machine, variant: str, number: int, reason: str) -> Rollback
     observed, held = observe(machine), machine.records.rollbacks()
     _refuse_suspended(recall(machine, observed), variant)
     serving = observed.serving(variant)
-    digest = serving.properties.get("reconciler_release", "") if serving is not None else ""
+    digest = serving.release if serving is not None else ""
     before = held[variant].refused if variant in held else ()
     refused = tuple(dict.fromkeys([*before, digest]))
     past = _target(machine, observed, variant, number, refused)

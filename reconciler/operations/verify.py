@@ -12,11 +12,10 @@ import stat
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-from reconciler.backends.foundry.index import read_index
 from reconciler.domain import digest
 from reconciler.domain.errors import CatalogBroken
 from reconciler.domain.finding import Finding
-from reconciler.domain.observed import Registration, ServedFolder
+from reconciler.domain.observed import Registration, ServedFolder, own_properties
 from reconciler.domain.release import Marker
 from reconciler.engine.machine import Machine, served_folders
 from reconciler.host.durable import is_temporary
@@ -84,7 +83,7 @@ class _Look:
 
     def _catalog(self) -> Iterator[Finding]:
         try:
-            self._registrations = read_index(self._machine.cache)
+            self._registrations = self._machine.backend.registrations()
         except CatalogBroken as error:
             yield _finding("CatalogBroken", self._machine.cache, str(error), error.hint)
         for registration in self._registrations:
@@ -108,11 +107,7 @@ class _Look:
             yield from self._agrees(registration, folder.marker)
 
     def _agrees(self, registration: Registration, marker: Marker) -> Iterator[Finding]:
-        said = {
-            "reconciler_release": marker.release,
-            "reconciler_artifact": marker.artifact,
-            "reconciler_build_key": marker.build_key,
-        }
+        said = own_properties(release=marker.release, artifact=marker.artifact, build_key=marker.build_key)
         wrong = [name for name, held in said.items() if registration.properties.get(name) != held]
         if wrong:
             message = f"{', '.join(wrong)} differ from release.json"
@@ -177,7 +172,7 @@ class _Look:
             yield _finding(
                 "EventsTorn", "records/events.jsonl", message, "the next `reconciler apply` notes it"
             )
-        served = {one.id: one.properties.get("reconciler_release") for one in self._registrations}
+        served = {one.id: one.release for one in self._registrations}
         for release in recorded.releases.values():
             if served.get(release.id) != release.release:
                 found = "another release" if release.id in served else "nothing"

@@ -146,9 +146,7 @@ def _conditions(
     registration = observed.serving(wanted.variant)
     folder = observed.folder_behind(registration)
     current = (
-        registration is not None
-        and registration.properties.get("reconciler_release") == wanted.release.digest
-        and wanted.override is None
+        registration is not None and registration.release == wanted.release.digest and wanted.override is None
     )
     whole = folder is not None and folder.marker is not None and not folder.damage
     conditions = [

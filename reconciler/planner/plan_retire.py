@@ -36,7 +36,7 @@ def retire_others(facts: Facts, *, keep: int) -> tuple[tuple[Retire, ...], tuple
 def _refused_numbers(facts: Facts) -> set[int]:
     """Under which releases that must not serve are registered."""
     refused = facts.wanted.override.refused if facts.wanted.override is not None else ()
-    return {r.number for r in facts.registrations if r.properties.get("reconciler_release") in refused}
+    return {r.number for r in facts.registrations if r.release in refused}
 
 
 def _serves_instead(facts: Facts, keep: int) -> ServesInstead:

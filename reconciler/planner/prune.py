@@ -114,7 +114,7 @@ def _ours(observed: Observed, recorded: Recorded) -> dict[str, _Orphan]:
         if observed.owns(registration.owner):
             one = found.setdefault(registration.name, _Orphan(registration.name))
             one.numbers.add(registration.number)
-            one.model = one.model or registration.properties.get("reconciler_model", "")
+            one.model = one.model or registration.model
     for folder in observed.folders:
         if is_ours(folder, observed, recorded):
             one = found.setdefault(folder.variant, _Orphan(folder.variant))
@@ -257,8 +257,8 @@ def _uses(desired: Desired, observed: Observed, leaving: set[tuple[str, int]]) -
         if folder.marker is not None and (folder.variant, folder.number) not in leaving:
             yield folder.marker.build_key, f"{folder.variant}:{folder.number} is served from it"
     for entry in observed.registrations:
-        if (entry.name, entry.number) not in leaving and "reconciler_build_key" in entry.properties:
-            yield entry.properties["reconciler_build_key"], f"{entry.id} is registered"
+        if (entry.name, entry.number) not in leaving and entry.build_key:
+            yield entry.build_key, f"{entry.id} is registered"
 
 
 def kept_to_go_back(desired: Desired, observed: Observed, recorded: Recorded) -> dict[str, str]:

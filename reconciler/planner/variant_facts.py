@@ -68,7 +68,7 @@ def number_of_wanted(facts: Facts) -> int | None:
     know of what has vanished without trace."""
     digest = facts.wanted.release.digest
     for registration in facts.registrations:
-        if registration.properties.get("reconciler_release") == digest:
+        if registration.release == digest:
             return registration.number
     remembered = facts.remembered
     if remembered is not None and remembered.release == digest:
@@ -84,7 +84,7 @@ def what_is_broken(facts: Facts, number: int) -> tuple[str, ...]:
         broken.append("registration removed")
     elif folder is not None and registration.path.rstrip("/\\") != folder.path:
         broken.append("registration points elsewhere")
-    elif registration.properties.get("reconciler_release") != facts.wanted.release.digest:
+    elif registration.release != facts.wanted.release.digest:
         broken.append("registration names another release")
     if folder is None:
         broken.append("served folder missing")

@@ -113,7 +113,7 @@ def _pending(
 def _is_current(digest: str, variant: str, observed: Observed, recorded: Recorded) -> bool:
     """The machine was given this release, whatever has happened to it since."""
     registration, release = observed.serving(variant), recorded.releases.get(variant)
-    given = registration.properties.get("reconciler_release") if registration else None
+    given = registration.release if registration else None
     return digest in (given, release.release if release and not registration else None)
 
 

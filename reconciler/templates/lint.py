@@ -61,6 +61,12 @@ EXTENSIONS: tuple[str | type[Extension], ...] = ("jinja2.ext.loopcontrols", _Gen
 _SYNTAX = Environment(extensions=EXTENSIONS, autoescape=False)
 
 
+def template_bytes(text: str) -> bytes:
+    """UTF-8 with plain line feeds: a byte order mark or a carriage return would become part of every
+    prompt."""
+    return text.removeprefix("\ufeff").replace("\r\n", "\n").encode()
+
+
 def lint(data: bytes) -> tuple[Finding, ...]:
     """All findings about one template file; empty when there is nothing to say."""
     if unreadable := _unreadable(data):

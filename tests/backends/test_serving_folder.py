@@ -38,6 +38,10 @@ CONTENT = {
 
 @pytest.fixture
 def store(tmp_path: Path) -> Path:
+    return blobs_of(tmp_path)
+
+
+def blobs_of(tmp_path: Path) -> Path:
     folder = tmp_path / "blobs"
     folder.mkdir()
     for data in CONTENT.values():

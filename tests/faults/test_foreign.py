@@ -174,7 +174,7 @@ class Catalog:
 
     def __init__(self, machine: TestMachine) -> None:
         self.machine = machine
-        self.foundry = self
+        self.serving = self
 
     def unregister(self, identity: str) -> None:
         edit_catalog(self.machine, lambda entries: {n: one for n, one in entries.items() if n != identity})

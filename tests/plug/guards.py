@@ -75,11 +75,11 @@ _SAVE_NUMBER = """    machine.records.save_number(
         change.variant, change.number
     )  # before anybody can see it: it is never given again
 """
-_REGISTER = "    with _refusals_of_the_catalog():\n        context.workers.foundry.register("
+_REGISTER = "    with _refusals_of_the_catalog():\n        context.workers.serving.register("
 _WRITE_HISTORY = "    remember_registered(marker, context.wanted(marker.variant).release, context.machine)\n"
 _SAVE_RELEASE = f"{_EXECUTED}save_release(_record(marker))\n"
 _AFTER_SAVE = "\n\n@contextlib.contextmanager\ndef _refusals"
-_UNREGISTER = "    if entry is not None:\n        context.workers.foundry.unregister(identity)\n"
+_UNREGISTER = "    if entry is not None:\n        context.workers.serving.unregister(identity)\n"
 _AFTER_REMOVAL = "    machine.records.save_number(variant, number)\n    _require_gone("
 _FORGET = f"{_EXECUTED}forget_release(change.variant)\n"
 _PRUNE = "def _prune(change: PruneVariant, context: PassContext) -> None:\n"

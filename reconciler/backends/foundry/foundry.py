@@ -19,7 +19,7 @@ from typing import Any
 from reconciler.backends.foundry.catalog_lock import wait_until_free
 from reconciler.backends.foundry.complaints import translate
 from reconciler.backends.foundry.index import INDEX, read_index
-from reconciler.domain.errors import DiskFull, PermanentError, RuntimeUnavailable
+from reconciler.domain.errors import Cancelled, DiskFull, PermanentError, RuntimeUnavailable
 from reconciler.domain.escape import one_line
 from reconciler.domain.measured import Answer
 from reconciler.domain.observed import Registration
@@ -57,12 +57,14 @@ class Foundry:
         log: str,
         limits: Limits = DEFAULT_LIMITS,
         confined: bool = False,
+        is_cancelled: Callable[[], bool] = lambda: False,
     ) -> None:
         self._cache_dir = cache_dir
         self._scratch = scratch
         self._log = log
         self._limits = limits
         self._wishes = {CONFINED: "1"} if confined else {}
+        self._is_cancelled = is_cancelled
         self._child: Child | None = None
         self._opened: Future[Any] | None = None
         self._backed_up = False
@@ -70,6 +72,8 @@ class Foundry:
 
     def start(self) -> None:
         """Begin to start the child; return at once."""
+        if self._is_cancelled():
+            raise Cancelled("the runtime is not needed any more", delay=0)
         if self._child is not None:
             return
         self._make_folders()
@@ -83,6 +87,8 @@ class Foundry:
         opener = ThreadPoolExecutor(max_workers=1)
         self._opened = opener.submit(self._child.call, "open", parameters, timeout=self._limits.catalog)
         opener.shutdown(wait=False)
+        if self._is_cancelled():  # meanwhile, when there was no child to be killed
+            self.kill()
 
     def _make_folders(self) -> None:
         """Before Foundry Local makes its own and flushes nothing: a catalog is lost with the folder it lies in."""

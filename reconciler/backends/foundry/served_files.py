@@ -16,6 +16,7 @@ from reconciler.domain.errors import PermanentError
 from reconciler.domain.release import Artifact, Release
 from reconciler.domain.stored_file import StoredFile
 from reconciler.domain.value import as_dict
+from reconciler.templates.lint import template_bytes
 
 MARKER = "release.json"
 
@@ -71,12 +72,6 @@ def written_files(
     if tokenizer_config is not None:
         files["tokenizer_config.json"] = _json(_tokenizer_config(tokenizer_config))
     return files
-
-
-def template_bytes(text: str) -> bytes:
-    """UTF-8 with plain line feeds: a byte order mark or a carriage return would become part of every
-    prompt."""
-    return text.removeprefix("\ufeff").replace("\r\n", "\n").encode()
 
 
 def _tokenizer_config(text: bytes) -> dict[str, Any]:

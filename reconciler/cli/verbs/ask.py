@@ -6,8 +6,7 @@ import argparse
 import sys
 from tempfile import TemporaryDirectory
 
-from reconciler.backends.foundry.foundry import Foundry
-from reconciler.backends.foundry.index import read_index
+from reconciler.backends.select import backend_at
 from reconciler.cli import options
 from reconciler.cli.exit_codes import OK
 from reconciler.cli.output import json_text
@@ -38,15 +37,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    cache = options.cache_of(arguments)
-    identity = find([entry.id for entry in read_index(cache)], arguments.name)
+    backend = backend_at(options.cache_of(arguments))
+    identity = find([entry.id for entry in backend.registrations()], arguments.name)
     messages = [("system", arguments.system)] if arguments.system else []
     messages.append(("user", sys.stdin.read() if arguments.prompt == "-" else arguments.prompt))
     with (
         TemporaryDirectory(prefix="reconciler-ask-") as scratch,
-        Foundry(cache, scratch=scratch, log=f"{scratch}/foundry.log") as foundry,
+        backend.runtime(scratch=scratch, log=f"{scratch}/foundry.log") as runtime,
     ):
-        answer = foundry.ask(
+        answer = runtime.ask(
             identity,
             messages,
             arguments.max_tokens,

@@ -1,0 +1,100 @@
+"""What a back end is: the program on this machine that serves models under names. The rest of the package knows these
+two protocols only. `backends.select` says which back end is used, and each has a package of its own beside this file.
+
+tests/backends/test_contract.py holds every implementation to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from types import TracebackType
+from typing import Protocol, Self
+
+from reconciler.domain.measured import Answer
+from reconciler.domain.observed import Registration, ServedFolder
+from reconciler.domain.release import Artifact, Marker, Release
+from reconciler.gates.measuring.runtime import Runtime
+from reconciler.host.stamps import StampBook
+
+
+class ServingRuntime(Runtime, Protocol):
+    """The running program on one catalog, a context manager. It starts at the first call, and one that died starts
+    anew at the next. One call at a time; `kill` may come from another thread and ends the call in progress."""
+
+    @property
+    def process(self) -> int:
+        """Its process id; 0 while there is none."""
+
+    def register(self, path: str, identity: str, properties: Mapping[str, str]) -> None:
+        """Name a served folder. PermanentError for a name that is taken. It is durable when this returns."""
+
+    def unregister(self, identity: str) -> None:
+        """Take a name away; one that is gone already is fine. No file is touched."""
+
+    def list(self, properties: Sequence[str] = ()) -> tuple[Registration, ...]:
+        """What the program itself lists, with these properties of each."""
+
+    def ask(
+        self,
+        identity: str,
+        messages: Sequence[tuple[str, str]],
+        max_tokens: int,
+        temperature: float | None = None,
+        on_text: Callable[[str], None] | None = None,
+    ) -> Answer:
+        """Load the model if it is not loaded, and send (role, text) messages. `on_text` gets each piece of the answer
+        as it comes."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+class Backend(Protocol):
+    """One catalog of names, and the folders that it may name."""
+
+    index: str  # the file that holds the names: when it changes, so did the catalog
+
+    def registrations(self) -> tuple[Registration, ...]:
+        """All names, ours and those of others, read without starting anything. Raises CatalogBroken."""
+
+    def runtime(
+        self,
+        *,
+        scratch: str,
+        log: str,
+        confined: bool = False,
+        is_cancelled: Callable[[], bool] = lambda: False,
+    ) -> ServingRuntime:
+        """The program on this catalog. `scratch` is a folder for its own files. `confined`: without network and
+        privileges, where the system can do that. Once `is_cancelled` it does not start again."""
+
+    def at(self, catalog: str) -> Backend:
+        """The same program on another catalog, such as a private one for a rehearsal."""
+
+    def assemble(  # noqa: PLR0913 - the marker records each of them
+        self,
+        directory: str,
+        release: Release,
+        artifact: Artifact,
+        blob: Callable[[str], str],
+        stamps: StampBook,
+        *,
+        owner: str,
+        number: int,
+        revision: str,
+        created: str,
+        protected: bool,
+    ) -> Marker:
+        """Fill an empty folder with all that this release serves, its marker last."""
+
+    def inspect(self, path: str, stamps: StampBook) -> ServedFolder:
+        """What is wrong with one served folder, if anything. Reads only."""
+
+    def rewrite_marker(self, path: str, marker: Marker, stamps: StampBook, staging: str) -> None:
+        """Give a whole folder a marker that says more."""
+
+    def context_length(self, folder: str) -> int:
+        """Tokens that a model of this served folder takes."""

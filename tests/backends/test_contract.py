@@ -1,0 +1,110 @@
+"""What the rest of the package relies on, of every back end. Each is the real program; a new one is one more line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from reconciler.backends.foundry.backend import FoundryLocal
+from reconciler.backends.protocol import Backend, ServingRuntime
+from reconciler.domain.errors import Cancelled, PermanentError
+from reconciler.domain.observed import own_properties
+from reconciler.host.stamps import StampBook
+from tests.backends.test_serving_folder import CONTENT, artifact, blobs_of
+from tests.converted_model import converted_model, release_of
+
+BACKENDS: dict[str, Callable[[str], Backend]] = {"Foundry Local": FoundryLocal}
+OURS = own_properties(owner="me", release="sha256:0", build_key="sha256:1", model="tiny")
+
+
+@pytest.fixture(params=BACKENDS)
+def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Backend:
+    return BACKENDS[request.param](str(tmp_path / "catalog"))
+
+
+@pytest.fixture(scope="session")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return converted_model(tmp_path_factory)
+
+
+def runtime(backend: Backend, tmp_path: Path) -> ServingRuntime:
+    return backend.runtime(scratch=str(tmp_path / "scratch"), log=str(tmp_path / "log"))
+
+
+def test_names_are_read_without_starting_it(backend: Backend) -> None:
+    assert backend.registrations() == ()
+
+
+def test_what_is_registered_answers_until_it_is_unregistered(
+    backend: Backend, model: Path, tmp_path: Path
+) -> None:
+    with runtime(backend, tmp_path) as running:
+        running.register(str(model), "tiny-int4:1", OURS)
+        (one,) = backend.registrations()
+        assert (one.id, one.path, one.owner, one.release) == ("tiny-int4:1", str(model), "me", "sha256:0")
+        assert (one.build_key, one.model, one.number) == ("sha256:1", "tiny", 1)
+        assert [each.id for each in running.list([*OURS])] == ["tiny-int4:1"]
+        assert Path(backend.index).exists()
+        pieces: list[str] = []
+        answer = running.ask("tiny-int4:1", [("user", "Hi")], 4, temperature=0.0, on_text=pieces.append)
+        assert "".join(pieces) == answer.text
+        assert answer.completion_tokens >= 1
+        assert running.count("tiny-int4:1", [("user", "Hi")]) == answer.prompt_tokens
+        peak, versions = running.measure()
+        assert peak >= 0
+        assert versions
+        assert running.process > 0
+        running.unregister("tiny-int4:1")
+        running.unregister("tiny-int4:1")
+    assert backend.registrations() == ()
+    assert running.process == 0
+
+
+def test_a_name_is_never_given_to_other_content(backend: Backend, model: Path, tmp_path: Path) -> None:
+    with runtime(backend, tmp_path) as running:
+        running.register(str(model), "tiny-int4:1", OURS)
+        with pytest.raises(PermanentError):
+            running.register(str(model), "tiny-int4:1", {})
+        assert backend.registrations()[0].owner == "me"
+
+
+def test_a_catalog_beside_it_has_names_of_its_own(backend: Backend, model: Path, tmp_path: Path) -> None:
+    beside = backend.at(str(tmp_path / "beside"))
+    with runtime(beside, tmp_path) as running:
+        running.register(str(model), "tiny-int4:1", {})
+    assert [one.id for one in beside.registrations()] == ["tiny-int4:1"]
+    assert backend.registrations() == ()
+
+
+def test_one_that_is_cancelled_does_not_start(backend: Backend, tmp_path: Path) -> None:
+    running = backend.runtime(
+        scratch=str(tmp_path / "scratch"), log=str(tmp_path / "log"), is_cancelled=lambda: True
+    )
+    with running, pytest.raises(Cancelled):
+        running.list()
+
+
+def test_a_served_folder_is_whole_or_says_what_is_wrong(backend: Backend, tmp_path: Path) -> None:
+    stamps = StampBook.load(str(tmp_path / "stamps.json"))
+    folder = tmp_path / "served" / "tiny-int4" / "3"
+    folder.mkdir(parents=True)
+    blobs = blobs_of(tmp_path)
+    marker = backend.assemble(
+        str(folder),
+        release_of(),
+        artifact(CONTENT),
+        lambda digest: str(blobs / digest),
+        stamps,
+        owner="me",
+        number=3,
+        revision="main@sha1:0",
+        created="2026-11-22T16:00:00Z",
+        protected=False,
+    )
+    found = backend.inspect(str(folder), stamps)
+    assert (found.marker, found.damage) == (marker, ())
+    assert backend.context_length(str(folder)) > 0
+    (folder / "model.onnx").unlink()
+    assert backend.inspect(str(folder), stamps).damage == ("model.onnx missing",)
