@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import subprocess
@@ -31,6 +32,7 @@ HEAVY = (
     "transformers",
 )
 
+CONVERTS = importlib.util.find_spec("olive") is not None  # `make setup`, not `make light`
 VERBS = (
     "--help",
     "--version",
@@ -91,7 +93,9 @@ def test_a_verb_loads_no_heavy_package(verb: str, tmp_path: Path) -> None:
     if "HEAD" in verb and not (CHECKOUT / ".git").exists():
         pytest.skip("these sources were unpacked, not cloned")
     code, modules = run_verb(verb, tmp_path)
-    assert code == (2 if verb == "drift" else 0)  # the example is pending on an empty machine
+    # The example is pending on an empty machine; the doctor misses what `make light` leaves out.
+    expected = {"drift": 2, "doctor": 0 if CONVERTS else 1}
+    assert code == expected.get(verb, 0)
     assert set(HEAVY).isdisjoint(modules)
 
 
