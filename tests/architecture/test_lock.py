@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 LOCKS = {
     "base": [],
     "foundry": ["foundry"],
-    "all": ["foundry", "convert", "hub"],
+    "all": ["foundry", "convert", "hub", "bench"],
     "dev": ["dev", "build", "hub"],
 }
 TORCH = (ROOT / "requirements" / "torch.txt").read_text().strip()
