@@ -261,7 +261,7 @@ def _free(change: PruneArtifact, context: PassContext) -> None:
 
 
 def _free_source(change: PruneSource, context: PassContext) -> None:
-    context.machine.shelf.free(change.digest)
+    context.machine.sources.free(change.digest)
 
 
 _STEPS: dict[type[Change], Callable[[Any, PassContext], None]] = {

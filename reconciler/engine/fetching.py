@@ -1,9 +1,8 @@
-"""Bring one source from the hub onto this machine: hours of work that touch nothing but the shelf's partial folder. The
-pass that finds it done publishes it there (engine.job_queue)."""
+"""Fetch one locked source onto this machine: hours of work that touch nothing but the cache's partial folder. The pass
+that finds it done publishes it there (engine.job_queue)."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 
 from reconciler.domain.errors import DiskFull
@@ -11,9 +10,8 @@ from reconciler.domain.hub import HubSource
 from reconciler.domain.units import size_text
 from reconciler.engine.machine import Machine, disk_free
 from reconciler.planner.plan_fetch import RESERVE
-from reconciler.sources.hub.access import HubAccess
-from reconciler.sources.hub.fetch import Fetch
-from reconciler.sources.hub.source import Hub
+from reconciler.sources.protocol import RemoteSource
+from reconciler.sources.select import remote_source
 
 
 def fetch(
@@ -24,16 +22,18 @@ def fetch(
     missing: int,
     home: str,
     on_progress: Callable[[float, str], None],
-    on_hub: Callable[[Hub], None],
+    on_remote: Callable[[RemoteSource], None],
 ) -> None:
     """Leaves every file in the partial folder, compared with the lock. `missing` are the bytes that the plan counted;
-    `home` is for the child alone; `on_hub` gets what can be cancelled."""
+    `home` is for the child alone; `on_remote` gets what can be cancelled."""
     _require_room(missing, machine)
-    folder = machine.shelf.begin(source)
-    access = HubAccess.of(os.environ, token_file)  # now: a token in a file may have been renewed
-    with Hub(access, home=home, log=machine.layout.at("logs", "hub.log")) as hub:
-        on_hub(hub)
-        Fetch(hub, source, folder, on_progress).run()
+    folder = machine.sources.begin(source)
+    log = machine.layout.at("logs", "hub.log")
+    with remote_source(
+        token_file, home=home, log=log
+    ) as remote:  # reads the token now: it may have been renewed
+        on_remote(remote)
+        remote.fetch(source, folder, on_progress)
 
 
 def _require_room(missing: int, machine: Machine) -> None:

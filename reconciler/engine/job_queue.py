@@ -299,12 +299,12 @@ def _fetch(job: Job) -> None:
         missing=job.change.cost.download_bytes,
         home=os.path.join(job.folder, "hub"),
         on_progress=job.progressed,
-        on_hub=lambda hub: job.when_cancelled(hub.cancel),
+        on_remote=lambda remote: job.when_cancelled(remote.cancel),
     )
 
 
 def _shelve(job: Job) -> None:
-    job.context.machine.shelf.publish(_hub_source(job), job.context.machine.stamps)
+    job.context.machine.sources.publish(_hub_source(job), job.context.machine.stamps)
 
 
 def _hub_source(job: Job) -> HubSource:

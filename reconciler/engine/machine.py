@@ -26,7 +26,8 @@ from reconciler.host.owner import make_owner, read_owner
 from reconciler.host.stamps import StampBook
 from reconciler.host.usage import bytes_below
 from reconciler.manifests.selector import labels_of
-from reconciler.sources.hub.cache import Shelf
+from reconciler.sources.protocol import SourceCache
+from reconciler.sources.select import source_cache
 from reconciler.state.records import Records
 from reconciler.store.artifact_store import ArtifactStore
 
@@ -45,7 +46,7 @@ class Machine:
     stamps: StampBook
     store: ArtifactStore
     records: Records
-    shelf: Shelf
+    sources: SourceCache
     owner: str
     traits: Traits = Traits()
 
@@ -61,7 +62,7 @@ def open_machine(root: str, cache: str, traits: Traits = NO_TRAITS) -> Machine:
         stamps=stamps,
         store=ArtifactStore(layout, stamps),
         records=Records(layout),
-        shelf=Shelf(layout),
+        sources=source_cache(layout),
         owner=read_owner(layout),
         traits=traits,
     )
@@ -136,7 +137,7 @@ def observe(machine: Machine) -> Observed:
         unreadable=unreadable,
         registrations=registrations,
         disk_free=disk_free(machine.layout.root),
-        hub_sources=machine.shelf.held(),
+        hub_sources=machine.sources.held(),
         disk_used=disk_used(machine) if machine.traits.limits.disk_quota is not None else 0,
         limits=machine.traits.limits,
     )

@@ -43,7 +43,9 @@ def take_snapshot(
     """What a pass would do. Reads only. `running` are build keys that long work is busy with; `ignored` are failures
     whose back-off does not count; `assumed` are versions of the runtime's packages, in place of those installed."""
     observed = observe(machine)
-    resolution = resolve(parsed, machine.stamps, observed.artifacts, _labels(machine, parsed), machine.shelf)
+    resolution = resolve(
+        parsed, machine.stamps, observed.artifacts, _labels(machine, parsed), machine.sources
+    )
     recorded = recall(machine, observed, assumed)
     if recorded.failures and ignored:
         recorded = replace(recorded, failures=without_backoff(recorded.failures, ignored))

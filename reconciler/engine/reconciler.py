@@ -232,7 +232,7 @@ class Reconciler:
             take_doubts(self._machine)
         with best_effort("quarantine.refused"):
             age_quarantine(self._machine)
-        for sweep in (self._machine.store.sweep, self._machine.records.sweep, self._machine.shelf.sweep):
+        for sweep in (self._machine.store.sweep, self._machine.records.sweep, self._machine.sources.sweep):
             with best_effort("sweep.refused"):
                 sweep()
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 from reconciler.conversion.architectures import refusal
 from reconciler.conversion.prediction import predict_bytes, predict_peak_bytes
@@ -16,26 +15,14 @@ from reconciler.domain.hub import Fetch, HubSource
 from reconciler.domain.manifest import Model, Quantization, variant_name
 from reconciler.domain.precisions import honoured_options
 from reconciler.domain.release import Recipe, Release
-from reconciler.domain.source_model import SourceAdapter, SourceModel
+from reconciler.domain.source_model import SourceModel
 from reconciler.domain.value import as_dict
 from reconciler.engine import source_problems as complaints
 from reconciler.host.stamps import StampBook
 from reconciler.manifests.parse import Parsed
 from reconciler.manifests.selector import mismatch
-from reconciler.sources.hub.cache import Shelf, Shelved, unseen
 from reconciler.sources.on_disk import OnDisk
-
-
-class Folders(Protocol):
-    """Where model folders are looked at, by path: on this disk, or in the objects of git."""
-
-    def source(self, path: str) -> SourceModel: ...
-
-    def adapter(self, path: str) -> SourceAdapter: ...
-
-    def special_tokens(self, path: str) -> frozenset[str] | None: ...
-
-    def hub(self, source: HubSource) -> Shelved: ...
+from reconciler.sources.protocol import CachedSource, ModelFolders, SourceCache, unseen
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,14 +50,14 @@ def resolve(
     stamps: StampBook,
     held: Container[str] = (),
     labels: Mapping[str, str] | None = None,
-    shelf: Shelf | None = None,
+    cache: SourceCache | None = None,
 ) -> Resolution:
-    """From the folders on this disk. `shelf` is where this machine keeps what came from the hub."""
-    return resolve_in(OnDisk(stamps, shelf), parsed, held, labels)
+    """From the folders on this disk. `cache` is where this machine keeps what was fetched."""
+    return resolve_in(OnDisk(stamps, cache), parsed, held, labels)
 
 
 def resolve_in(
-    folders: Folders, parsed: Parsed, held: Container[str] = (), labels: Mapping[str, str] | None = None
+    folders: ModelFolders, parsed: Parsed, held: Container[str] = (), labels: Mapping[str, str] | None = None
 ) -> Resolution:
     """Never raises for a bad source: it becomes a problem, and its variants stay declared (nothing prunes them).
 
@@ -131,11 +118,11 @@ _tokens: dict[str, frozenset[str] | None] = {}  # special tokens by the digest o
 class _Resolver:
     """Looks at each folder once in a pass, and judges each recipe once, however many models name it."""
 
-    def __init__(self, folders: Folders, held: Container[str]) -> None:
+    def __init__(self, folders: ModelFolders, held: Container[str]) -> None:
         self._folders = folders
         self._held = held
         self._seen: dict[str, SourceModel] = {}
-        self._shelves: dict[str, Shelved] = {}
+        self._cached_sources: dict[str, CachedSource] = {}
         self._judged: dict[object, tuple[Recipe, str | None]] = {}
 
     def model(self, model: Model) -> _Resolved:
@@ -143,8 +130,8 @@ class _Resolver:
             return self._model(model, self._folder(model.source_path))
         if not model.hub.files:
             return _Resolved(problems=(complaints.not_locked(model, model.hub),), sources={})
-        shelved = self._shelved(model.hub)
-        resolved = self._model(model, shelved.model or unseen(model.hub), _fetch(model.hub, shelved))
+        cached = self._cached(model.hub)
+        resolved = self._model(model, cached.model or unseen(model.hub), _fetch(model.hub, cached))
         moved = complaints.moved_upstream(model, model.hub)
         return replace(resolved, warnings=(*resolved.warnings, *moved))
 
@@ -190,10 +177,10 @@ class _Resolver:
             self._seen[path] = self._folders.source(path)
         return self._seen[path]
 
-    def _shelved(self, source: HubSource) -> Shelved:
-        if source.digest not in self._shelves:
-            self._shelves[source.digest] = self._folders.hub(source)
-        return self._shelves[source.digest]
+    def _cached(self, source: HubSource) -> CachedSource:
+        if source.digest not in self._cached_sources:
+            self._cached_sources[source.digest] = self._folders.locked(source)
+        return self._cached_sources[source.digest]
 
     def _foreign_template(self, model: Model, source: SourceModel) -> list[Problem]:
         """Reads the tokenizer only where there is a doubt, and once for each content: a daemon looks every minute."""
@@ -238,11 +225,11 @@ class _Resolver:
         )
 
 
-def _fetch(source: HubSource, shelved: Shelved) -> Fetch | None:
-    if shelved.whole:
+def _fetch(source: HubSource, cached: CachedSource) -> Fetch | None:
+    if cached.whole:
         return None
-    known = shelved.model is not None
-    return Fetch(source=source, missing=shelved.missing, damaged=shelved.damaged, known=known)
+    known = cached.model is not None
+    return Fetch(source=source, missing=cached.missing, damaged=cached.damaged, known=known)
 
 
 def _release(model: Model, recipe: Recipe, template: str) -> Release:

@@ -16,7 +16,7 @@ from reconciler.operations.template_changes import template_changes
 from reconciler.sources.git.folder import CHECKOUT, InCommit, read_commit
 from reconciler.sources.git.local import LocalRepository, open_repository
 from reconciler.sources.git.objects import Objects, Tree
-from reconciler.sources.hub.cache import unseen
+from reconciler.sources.protocol import unseen
 from reconciler.templates.template_change import TemplateChange
 
 _MISSING = frozenset({"PathMissing"})

@@ -123,15 +123,15 @@ class _Find:
             yield _kept("artifact", key, used.get(key) or kept, size=held.size if held else 0)
 
     def _sources(self) -> Iterator[Thing]:
-        seen, doubt, shelf = self._seen, self._doubt(), self._machine.shelf
+        seen, doubt, cache = self._seen, self._doubt(), self._machine.sources
         going = [] if doubt else plan_unused_sources(seen.resolution.desired, seen.observed)
         for change in going:
-            paths = shelf.places(change.build_key)
+            paths = cache.places(change.build_key)
             yield _going("source", change.build_key, "no manifest pins it", paths, change)
         for digest in sorted(seen.observed.hub_sources.keys() - {change.build_key for change in going}):
             pinned = digest in seen.resolution.desired.hub_sources
             why = "a manifest pins it" if pinned else doubt or "a manifest is invalid, and may want it"
-            yield _kept("source", digest, why, shelf.places(digest))
+            yield _kept("source", digest, why, cache.places(digest))
 
     def _doubt(self) -> str:
         rail = next((hold for hold in self._seen.plan.held if hold.reason in PRUNE_GUARDS), None)

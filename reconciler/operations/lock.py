@@ -19,7 +19,7 @@ from reconciler.domain.manifest import Model
 from reconciler.domain.quoting import shown
 from reconciler.manifests import hub_lock
 from reconciler.manifests.hub_lock import Entries
-from reconciler.sources.hub.source import Hub
+from reconciler.sources.protocol import RemoteSource
 
 # A file without a sha256 of the hub's own is in git there, which takes none of more than 10 MB.
 LARGEST_UNLISTED = 64 << 20
@@ -47,7 +47,7 @@ def outdated(models: Iterable[Model], old: Entries) -> tuple[tuple[HubSource, ..
     return missing, tuple(old[key] for key in sorted(old.keys() - wanted.keys()))
 
 
-def lock(models: Iterable[Model], old: Entries, hub: Hub, say: Callable[[str], None]) -> Locked:
+def lock(models: Iterable[Model], old: Entries, hub: RemoteSource, say: Callable[[str], None]) -> Locked:
     """Raises what the hub refuses; then nothing is to be written."""
     wanted = declared(models)
     missing, dropped = outdated(models, old)
@@ -73,7 +73,7 @@ def _rendered(entries: Entries) -> bytes:
     return data
 
 
-def _upstream(source: HubSource, hub: Hub, say: Callable[[str], None], *, known: bool) -> str:
+def _upstream(source: HubSource, hub: RemoteSource, say: Callable[[str], None], *, known: bool) -> str:
     """Where the default branch is. What is locked stays locked when the hub does not answer, or has forgotten it."""
     try:
         return hub.commit(source.repo)
@@ -93,7 +93,7 @@ def read_lock(folder: str) -> Entries:
         return {}
 
 
-def _pin(source: HubSource, hub: Hub, say: Callable[[str], None]) -> HubSource:
+def _pin(source: HubSource, hub: RemoteSource, say: Callable[[str], None]) -> HubSource:
     listed = hub.tree(source)
     chosen = sorted(
         (one for one in listed if is_included(one["path"], source.include)), key=lambda f: f["path"]
@@ -125,7 +125,7 @@ def _check(source: HubSource, chosen: list[dict[str, Any]], names: list[str]) ->
         raise PermanentError(f"{source} has more than {hub_lock.MAX_FILES:,} files", code="TooManyFiles")
 
 
-def _file(source: HubSource, listed: dict[str, Any], hub: Hub, folder: str) -> LockedFile:
+def _file(source: HubSource, listed: dict[str, Any], hub: RemoteSource, folder: str) -> LockedFile:
     path, size, sha256 = str(listed["path"]), int(listed["size"]), str(listed["sha256"])
     if not sha256:
         if size > LARGEST_UNLISTED:
@@ -134,7 +134,7 @@ def _file(source: HubSource, listed: dict[str, Any], hub: Hub, folder: str) -> L
     return LockedFile(path=path, size=size, sha256=sha256)
 
 
-def _hashed(source: HubSource, file: LockedFile, hub: Hub, folder: str) -> str:
+def _hashed(source: HubSource, file: LockedFile, hub: RemoteSource, folder: str) -> str:
     target = os.path.join(folder, "file")
     hub.download(source, file, target, lambda count: None)
     with open(target, "rb") as opened:

@@ -8,15 +8,15 @@ from reconciler.host.stamps import StampBook
 from reconciler.sources.folder.files import Folder
 from reconciler.sources.folder.model import inspect_adapter, inspect_source
 from reconciler.sources.folder.special_tokens import special_tokens
-from reconciler.sources.hub.cache import Shelf, Shelved
+from reconciler.sources.protocol import CachedSource, SourceCache
 
 
 class OnDisk:
-    """`shelf` holds what came from the hub; without one nothing has."""
+    """`cache` holds what was fetched; without one nothing was."""
 
-    def __init__(self, stamps: StampBook, shelf: Shelf | None = None) -> None:
+    def __init__(self, stamps: StampBook, cache: SourceCache | None = None) -> None:
         self._stamps = stamps
-        self._shelf = shelf
+        self._cache = cache
 
     def source(self, path: str) -> SourceModel:
         return inspect_source(path, self._stamps)
@@ -27,7 +27,7 @@ class OnDisk:
     def special_tokens(self, path: str) -> frozenset[str] | None:
         return special_tokens(Folder(path))
 
-    def hub(self, source: HubSource) -> Shelved:
-        if self._shelf is None:
-            return Shelved(model=None, missing=source.size)
-        return self._shelf.look(source, self._stamps)
+    def locked(self, source: HubSource) -> CachedSource:
+        if self._cache is None:
+            return CachedSource(model=None, missing=source.size)
+        return self._cache.look(source, self._stamps)

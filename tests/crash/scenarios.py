@@ -22,7 +22,7 @@ from reconciler.operations.repository import read_branch
 from reconciler.operations.suspend import resume, suspend
 from reconciler.sources.git.address import remote
 from reconciler.sources.git.source import Credentials
-from reconciler.sources.hub.fetch import Fetch
+from reconciler.sources.hub.fetch import Download
 from reconciler.sources.manifests import load
 from tests.at_rest import edit_catalog
 from tests.crash.stand_ins import FAILS, options
@@ -271,27 +271,27 @@ def _fetch(world: World) -> None:
     """As engine.fetching and the pass that follows it do."""
     source = hub_source()
     with locked_machine(str(world.root), str(world.cache), command="apply") as machine:
-        machine.shelf.sweep()
+        machine.sources.sweep()
         machine.records.sweep()
-        if not machine.shelf.look(source, machine.stamps).whole:
-            folder = machine.shelf.begin(source)
-            Fetch(StandInHub(), source, folder, lambda fraction, text: None).run()  # type: ignore[arg-type]
-            machine.shelf.publish(source, machine.stamps)
+        if not machine.sources.look(source, machine.stamps).whole:
+            folder = machine.sources.begin(source)
+            Download(StandInHub(), source, folder, lambda fraction, text: None).run()  # type: ignore[arg-type]
+            machine.sources.publish(source, machine.stamps)
         machine.stamps.save()
 
 
 def _fetched_and_damaged(world: World) -> None:
     _fetch(world)
-    folder = Path(world.opened().shelf.folder(hub_source().digest))
+    folder = Path(world.opened().sources.folder(hub_source().digest))
     overwrite(folder / "config.json", b"{}")
     (folder / "tokenizer.json").unlink()
 
 
 def _drop_source(world: World) -> None:
     with locked_machine(str(world.root), str(world.cache), command="apply") as machine:
-        machine.shelf.sweep()
+        machine.sources.sweep()
         machine.records.sweep()
-        machine.shelf.free(hub_source().digest)
+        machine.sources.free(hub_source().digest)
 
 
 def _apply(world: World) -> PassResult:

@@ -18,8 +18,8 @@ from reconciler.domain.manifest import Model, Template
 from reconciler.host.stamps import StampBook
 from reconciler.operations.lock import lock
 from reconciler.sources.hub.access import HubAccess
-from reconciler.sources.hub.cache import Shelf
-from reconciler.sources.hub.fetch import Fetch
+from reconciler.sources.hub.cache import HubCache
+from reconciler.sources.hub.fetch import Download
 from reconciler.sources.hub.source import Hub
 from tests import canaries
 from tests.hub_server import COMMIT, HubServer, Repo
@@ -44,7 +44,7 @@ class Bench:
     def __init__(self, server: HubServer, folder: Path) -> None:
         self.server = server
         self.folder = folder
-        self.shelf = Shelf(Layout(str(folder)))
+        self.cache = HubCache(Layout(str(folder)))
         self.stamps = StampBook.empty()
         self.progress: list[tuple[float, str]] = []
 
@@ -68,12 +68,14 @@ class Bench:
 
     def fetch(self, source: HubSource, hub: Hub | None = None) -> None:
         with hub or self.hub() as opened:
-            folder = self.shelf.begin(source)
-            Fetch(opened, source, folder, lambda fraction, text: self.progress.append((fraction, text))).run()
-        self.shelf.publish(source, self.stamps)
+            folder = self.cache.begin(source)
+            Download(
+                opened, source, folder, lambda fraction, text: self.progress.append((fraction, text))
+            ).run()
+        self.cache.publish(source, self.stamps)
 
     def holds(self, source: HubSource) -> bool:
-        return self.shelf.look(source, self.stamps).whole
+        return self.cache.look(source, self.stamps).whole
 
 
 @pytest.fixture
@@ -92,13 +94,13 @@ def large(bench: Bench) -> HubSource:
 
 def test_a_source_comes_whole_and_is_known_again(bench: Bench, capitals: Path) -> None:
     source = bench.lock()
-    assert bench.shelf.look(source, bench.stamps).missing == source.size
+    assert bench.cache.look(source, bench.stamps).missing == source.size
     bench.fetch(source)
-    shelved = bench.shelf.look(source, bench.stamps)
-    assert shelved.whole
-    assert shelved.model is not None
-    assert shelved.model.architecture
-    folder = Path(bench.shelf.folder(source.digest))
+    cached = bench.cache.look(source, bench.stamps)
+    assert cached.whole
+    assert cached.model is not None
+    assert cached.model.architecture
+    folder = Path(bench.cache.folder(source.digest))
     assert {path.name for path in folder.iterdir()} == {file.path for file in source.files}
     for path in folder.iterdir():
         assert path.read_bytes() == (capitals / path.name).read_bytes()
@@ -113,10 +115,10 @@ def test_a_lost_folder_is_remembered(bench: Bench) -> None:
     """What a machine was told by a whole folder it still knows without one: its artifacts need no download."""
     source = bench.lock()
     bench.fetch(source)
-    whole = bench.shelf.look(source, bench.stamps).model
-    folder = bench.shelf.folder(source.digest)
+    whole = bench.cache.look(source, bench.stamps).model
+    folder = bench.cache.folder(source.digest)
     os.rename(folder, bench.folder / "away")
-    lost = bench.shelf.look(source, bench.stamps)
+    lost = bench.cache.look(source, bench.stamps)
     assert lost.missing == source.size
     assert lost.model == whole
 
@@ -124,15 +126,15 @@ def test_a_lost_folder_is_remembered(bench: Bench) -> None:
 def test_a_changed_file_alone_comes_again(bench: Bench) -> None:
     source = bench.lock()
     bench.fetch(source)
-    path = Path(bench.shelf.folder(source.digest)) / SHARD
+    path = Path(bench.cache.folder(source.digest)) / SHARD
     data = bytearray(path.read_bytes())
     data[-1] ^= 1
     path.chmod(0o644)
     path.write_bytes(data)
-    shelved = bench.shelf.look(source, bench.stamps)
-    assert shelved.damaged == (SHARD,)
-    assert shelved.missing == len(data)
-    assert shelved.model is not None
+    cached = bench.cache.look(source, bench.stamps)
+    assert cached.damaged == (SHARD,)
+    assert cached.missing == len(data)
+    assert cached.model is not None
     bench.server.requests.clear()
     bench.fetch(source)
     assert bench.holds(source)
@@ -158,16 +160,16 @@ def test_a_server_without_ranges_starts_over(bench: Bench, large: HubSource) -> 
 def test_a_killed_download_goes_on_in_the_next_process(bench: Bench, large: HubSource) -> None:
     bench.server.unkind.hold_after = 15 * MIB
     hub = bench.hub()
-    killed = threading.Thread(target=_kill_when, args=(hub, lambda: bench.shelf.missing(large) < 12 * MIB))
+    killed = threading.Thread(target=_kill_when, args=(hub, lambda: bench.cache.missing(large) < 12 * MIB))
     killed.start()
     with pytest.raises(TemporaryError) as refused:
         bench.fetch(large, hub)
     killed.join()
     assert refused.value.code == "FetchFailed"
     assert "SIGKILL" in str(refused.value)
-    came = bench.shelf.missing(large)
+    came = bench.cache.missing(large)
     assert 8 * MIB < came < 12 * MIB
-    assert bench.shelf.look(large, bench.stamps).missing == came
+    assert bench.cache.look(large, bench.stamps).missing == came
     bench.server.unkind.hold_after = 0
     bench.server.unkind.release.set()
     bench.server.requests.clear()
@@ -228,7 +230,7 @@ def test_bytes_that_changed_under_a_commit_are_refused_and_named(bench: Bench) -
     with pytest.raises(PermanentError, match=f"{SHARD} is not the file that was locked") as refused:
         bench.fetch(source)
     assert refused.value.code == "DigestMismatch"
-    partial = Path(bench.shelf.partial(source.digest))
+    partial = Path(bench.cache.partial(source.digest))
     assert not [path for path in partial.iterdir() if path.name.startswith(SHARD)]
     assert not bench.holds(source)
 
@@ -243,7 +245,7 @@ def test_a_file_of_another_size_is_not_downloaded(bench: Bench) -> None:
 
 
 def test_a_partial_file_of_other_bytes_costs_one_more_download(bench: Bench, large: HubSource) -> None:
-    folder = Path(bench.shelf.begin(large))
+    folder = Path(bench.cache.begin(large))
     (folder / f"{SHARD}.part").write_bytes(b"x" * MIB)
     bench.fetch(large)
     assert bench.holds(large)
@@ -358,10 +360,10 @@ def test_settings_that_are_none_are_refused(given: dict[str, str]) -> None:
 def test_what_nobody_declares_is_freed(bench: Bench) -> None:
     source = bench.lock()
     bench.fetch(source)
-    assert bench.shelf.held() == {source.digest: source.size}
-    bench.shelf.free(source.digest)
-    assert bench.shelf.held() == {}
-    assert bench.shelf.look(source, bench.stamps).model is None
+    assert bench.cache.held() == {source.digest: source.size}
+    bench.cache.free(source.digest)
+    assert bench.cache.held() == {}
+    assert bench.cache.look(source, bench.stamps).model is None
 
 
 @pytest.mark.parametrize(

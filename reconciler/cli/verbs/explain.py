@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     machine = options.opened_machine(arguments)
-    resolution = resolve(load_manifests(arguments, machine), machine.stamps, shelf=machine.shelf)
+    resolution = resolve(load_manifests(arguments, machine), machine.stamps, cache=machine.sources)
     found = _find(arguments.name, resolution)
     recorded = recall(machine, observe(machine))
     views = [_view(wanted, resolution, recorded) for wanted in found]

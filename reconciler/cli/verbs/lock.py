@@ -24,9 +24,9 @@ from reconciler.host.reading import read_whole
 from reconciler.manifests.hub_lock import Entries, LockInvalid, is_repo
 from reconciler.manifests.parsed import Parsed
 from reconciler.operations.lock import Locked, lock, outdated, read_lock
-from reconciler.sources.hub.access import HubAccess
-from reconciler.sources.hub.source import Hub
 from reconciler.sources.manifests import load
+from reconciler.sources.protocol import RemoteSource
+from reconciler.sources.select import remote_source
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -145,11 +145,10 @@ def _print_commit(arguments: argparse.Namespace) -> int:
     return OK
 
 
-def _hub(arguments: argparse.Namespace) -> Hub:
+def _hub(arguments: argparse.Namespace) -> RemoteSource:
     """The child's folder and log are thrown away: here nobody looks at them later."""
     home = tempfile.mkdtemp(prefix="reconciler-hub-")
-    access = HubAccess.of(os.environ, arguments.hf_token_file or "")
-    return Hub(access, home=home, log=os.path.join(home, "hub.log"))
+    return remote_source(arguments.hf_token_file or "", home=home, log=os.path.join(home, "hub.log"))
 
 
 def _name() -> str:

@@ -24,8 +24,8 @@ from reconciler.sources.folder.model import look_at_source
 from reconciler.sources.folder.special_tokens import special_tokens
 from reconciler.sources.git.manifests import GitDisk, read_manifests
 from reconciler.sources.git.objects import FILE, FOLDER, LINK, MISSING, Entry, Tree
-from reconciler.sources.hub.cache import Shelved
 from reconciler.sources.manifests import interpret
+from reconciler.sources.protocol import CachedSource
 
 # Where the repository is thought to lie: a name that no folder of a machine has.
 CHECKOUT = os.path.join(os.sep, "git:")
@@ -82,9 +82,9 @@ class InCommit:
         entry = self._entry(path)
         return special_tokens(GitFolder(path, self._tree, entry, exact=False)) if entry else None
 
-    def hub(self, source: HubSource) -> Shelved:
-        """A commit pins it and nobody asks the hub: it is new to every machine."""
-        return Shelved(model=None, missing=source.size)
+    def locked(self, source: HubSource) -> CachedSource:
+        """Nothing is fetched to compare commits: it counts as new to every machine."""
+        return CachedSource(model=None, missing=source.size)
 
     def file(self, folder: str, name: str, limit: int) -> bytes | None:
         """A small file of a model folder, if it is there."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 import stat
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from reconciler.domain.errors import Problem
@@ -26,28 +26,16 @@ from reconciler.host.reading import read_whole
 from reconciler.host.sealed import Damaged, seal, unseal
 from reconciler.host.stamps import StampBook
 from reconciler.sources.folder.model import inspect_source
+from reconciler.sources.hub.fetch import PART
+from reconciler.sources.protocol import CachedSource
 
 # Raise it when a look at a model folder finds something else.
 FACTS_VERSION = 1
 _HEX = 64
 
 
-@dataclass(frozen=True, kw_only=True)
-class Shelved:
-    """`model` is what is known of the source, None before it was ever whole here. `missing` are bytes to download, and
-    `damaged` the files that changed since they came; with neither, the folder is whole."""
-
-    model: SourceModel | None
-    missing: int = 0
-    damaged: tuple[str, ...] = ()
-
-    @property
-    def whole(self) -> bool:
-        return not self.missing and not self.damaged
-
-
-class Shelf:
-    """Reads, but for what its verbs say."""
+class HubCache:
+    """A `SourceCache`."""
 
     def __init__(self, layout: Layout) -> None:
         self.home = layout.at("sources", "hub")
@@ -58,18 +46,18 @@ class Shelf:
     def partial(self, digest: str) -> str:
         return os.path.join(self.home, "partial", _hex(digest))
 
-    def look(self, source: HubSource, stamps: StampBook) -> Shelved:
+    def look(self, source: HubSource, stamps: StampBook) -> CachedSource:
         folder = self.folder(source.digest)
         if not os.path.isdir(folder):
-            return Shelved(model=self._recall(source.digest), missing=max(self.missing(source), 1))
+            return CachedSource(model=self._recall(source.digest), missing=max(self.missing(source), 1))
         damaged = tuple(file for file in source.files if not _is(file, folder, stamps))
         if damaged:
-            return Shelved(
+            return CachedSource(
                 model=self._recall(source.digest),
                 missing=sum(file.size for file in damaged),
                 damaged=tuple(file.path for file in damaged),
             )
-        return Shelved(model=_named(inspect_source(folder, stamps), source))
+        return CachedSource(model=_named(inspect_source(folder, stamps), source))
 
     def missing(self, source: HubSource) -> int:
         """Bytes to download, if what came before is right."""
@@ -159,15 +147,6 @@ class Shelf:
         return _model(facts["model"], self.folder(digest)) if facts["version"] == FACTS_VERSION else None
 
 
-PART = ".part"
-
-
-def unseen(source: HubSource) -> SourceModel:
-    """Stands for a source that was never here: nothing is known of it but what the lock says."""
-    weights = sum(file.size for file in source.files if file.path.endswith(".safetensors"))
-    return SourceModel(path="", digest=source.digest, weight_bytes=weights, known=False)
-
-
 def _model(facts: dict[str, Any], path: str) -> SourceModel:
     changes = {
         "path": path,
@@ -180,15 +159,15 @@ def _model(facts: dict[str, Any], path: str) -> SourceModel:
 
 
 def _named(model: SourceModel, source: HubSource) -> SourceModel:
-    """What is wrong with it is told of the repository: nobody knows the folder."""
+    """Its problems name the repository: the folder's own name is a digest."""
     if not model.problems and not model.warnings:
         return model
     own, name = os.path.basename(model.path), source.repo
 
-    def told(problems: tuple[Problem, ...]) -> tuple[Problem, ...]:
+    def renamed(problems: tuple[Problem, ...]) -> tuple[Problem, ...]:
         return tuple(replace(one, file=one.file.replace(own, name, 1)) for one in problems)
 
-    return replace(model, problems=told(model.problems), warnings=told(model.warnings))
+    return replace(model, problems=renamed(model.problems), warnings=renamed(model.warnings))
 
 
 def _is(file: LockedFile, folder: str, stamps: StampBook) -> bool:

@@ -16,18 +16,16 @@ from reconciler.domain.errors import PermanentError
 from reconciler.domain.hub import HubSource, LockedFile
 from reconciler.domain.units import size_text
 from reconciler.host import durable
-from reconciler.sources.hub.cache import PART
-from reconciler.sources.hub.source import Hub
+from reconciler.sources.protocol import RemoteSource
 
-CHUNK = 1 << 20
-OnProgress = "Callable[[float, str], None]"
+PART = ".part"  # ends the name of a file that has not come whole
 
 
-class Fetch:
-    """One source into one folder (`Shelf.begin`). Nothing is published here."""
+class Download:
+    """One source into one folder (`SourceCache.begin`). Nothing is published here."""
 
     def __init__(
-        self, hub: Hub, source: HubSource, folder: str, on_progress: Callable[[float, str], None]
+        self, hub: RemoteSource, source: HubSource, folder: str, on_progress: Callable[[float, str], None]
     ) -> None:
         self._hub = hub
         self._source = source

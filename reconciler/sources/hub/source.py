@@ -27,6 +27,7 @@ from reconciler.domain.escape import one_line
 from reconciler.domain.hub import HubSource, LockedFile
 from reconciler.host.child import Child, ChildDied, ChildFailed, ChildTimedOut
 from reconciler.sources.hub.access import HubAccess
+from reconciler.sources.hub.fetch import Download
 
 WORKER = "reconciler.sources.hub.worker"
 INSTALL = "pip install 'foundry-reconciler[hub]'"
@@ -92,6 +93,9 @@ class Hub:
             "target": target,
         }
         self._ask("download", order, f"{source}: {file.path}", on_bytes, LONGEST)
+
+    def fetch(self, source: HubSource, folder: str, on_progress: Callable[[float, str], None]) -> None:
+        Download(self, source, folder, on_progress).run()
 
     def cancel(self) -> None:
         self._cancelled = True

@@ -1,0 +1,161 @@
+"""What the rest of the package relies on, of every place that model folders come from: the same files are the same
+model, and the same mistakes have the same codes. A new kind of source is one more line of PLACES."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from reconciler.domain.hub import HubSource, LockedFile
+from reconciler.domain.layout import Layout
+from reconciler.domain.source_model import SourceModel
+from reconciler.host.stamps import StampBook
+from reconciler.sources.folder.model import inspect_source
+from reconciler.sources.git.folder import CHECKOUT, InCommit
+from reconciler.sources.git.local import open_repository
+from reconciler.sources.git.objects import Tree
+from reconciler.sources.hub.cache import HubCache
+from reconciler.sources.on_disk import OnDisk
+from reconciler.sources.protocol import ModelFolders
+from tests.git_server import Repository
+from tests.sources.test_git_source import Machine
+
+Look = Callable[[ModelFolders], SourceModel]
+Place = Callable[[Path, Path], AbstractContextManager[tuple[ModelFolders, Look]]]
+
+
+@contextlib.contextmanager
+def on_disk(model: Path, folder: Path) -> Iterator[tuple[ModelFolders, Look]]:
+    yield OnDisk(StampBook.empty()), lambda folders: folders.source(str(model))
+
+
+@contextlib.contextmanager
+def in_a_commit(model: Path, folder: Path) -> Iterator[tuple[ModelFolders, Look]]:
+    """As `diff` reads it."""
+    repository = fleet(model, folder)
+    opened = open_repository(str(repository.folder))
+    with opened.objects() as objects:
+        tree = Tree(objects, opened.commit("main"))
+        yield InCommit(tree, exact=True, seen={}), lambda folders: folders.source(f"{CHECKOUT}/model")
+
+
+@contextlib.contextmanager
+def in_the_mirror(model: Path, folder: Path) -> Iterator[tuple[ModelFolders, Look]]:
+    """As `apply --repo` follows it."""
+    machine = Machine(folder / "root", str(fleet(model, folder).folder))
+    (declared,) = machine.follow().parsed.models
+    yield OnDisk(StampBook.empty()), lambda folders: folders.source(declared.source_path)
+
+
+@contextlib.contextmanager
+def in_the_cache(model: Path, folder: Path) -> Iterator[tuple[ModelFolders, Look]]:
+    """As it is once it was fetched from the hub."""
+    cache, stamps = HubCache(Layout(str(folder / "root"))), StampBook.empty()
+    files = tuple(
+        LockedFile(
+            path=one.name, size=one.stat().st_size, sha256=hashlib.sha256(one.read_bytes()).hexdigest()
+        )
+        for one in sorted(model.iterdir())
+    )
+    source = HubSource(repo="org/model", revision="1" * 40, files=files)
+    begun = Path(cache.begin(source))
+    for one in model.iterdir():
+        shutil.copy(one, begun / one.name)
+    cache.publish(source, stamps)
+
+    def look(folders: ModelFolders) -> SourceModel:
+        found = folders.locked(source).model
+        assert found is not None
+        return found
+
+    yield OnDisk(stamps, cache), look
+
+
+PLACES: dict[str, Place] = {
+    "a folder": on_disk,
+    "a commit": in_a_commit,
+    "the mirror": in_the_mirror,
+    "the hub's cache": in_the_cache,
+}
+
+
+def fleet(model: Path, folder: Path) -> Repository:
+    repository = Repository(folder / "fleet")
+    shutil.copytree(model, repository.folder / "model")
+    repository.model("one")
+    repository.commit()
+    return repository
+
+
+@pytest.fixture(params=PLACES)
+def place(request: pytest.FixtureRequest) -> Place:
+    return PLACES[request.param]
+
+
+@pytest.fixture
+def model(tmp_path: Path, capitals: Path) -> Path:
+    return Path(shutil.copytree(capitals, tmp_path / "written" / "model"))
+
+
+def test_the_same_files_are_the_same_model(place: Place, model: Path, tmp_path: Path) -> None:
+    expected = inspect_source(str(model), StampBook.empty())
+    with place(model, tmp_path) as (folders, look):
+        found = look(folders)
+        assert replace(found, path="") == replace(expected, path="")
+        assert expected.known
+        assert folders.special_tokens(found.path) == OnDisk(StampBook.empty()).special_tokens(str(model))
+
+
+def pickled(model: Path) -> None:
+    (model / "model.safetensors").rename(model / "pytorch_model.bin")
+
+
+def cut_off(model: Path) -> None:
+    path = model / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-8])
+
+
+def no_json(model: Path) -> None:
+    (model / "config.json").write_text("{")
+
+
+def twice(model: Path) -> None:
+    (model / "config.json").write_text('{"model_type": "llama", "model_type": "llama"}')
+
+
+def code_of_its_own(model: Path) -> None:
+    config = json.loads((model / "config.json").read_text())
+    (model / "config.json").write_text(json.dumps({**config, "auto_map": {"AutoModel": "x.Y"}}))
+
+
+MISTAKES = (pickled, cut_off, no_json, twice, code_of_its_own)
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_the_same_mistakes_have_the_same_codes(
+    place: Place, mistake: Callable[[Path], None], model: Path, tmp_path: Path
+) -> None:
+    mistake(model)
+    expected = inspect_source(str(model), StampBook.empty())
+    codes = [one.code for one in (*expected.problems, *expected.warnings)]
+    assert codes
+    with place(model, tmp_path) as (folders, look):
+        found = look(folders)
+        assert [one.code for one in (*found.problems, *found.warnings)] == codes
+        assert all(str(tmp_path) not in str(one) for one in found.problems)
+
+
+def test_what_is_not_here_is_known_as_that(tmp_path: Path) -> None:
+    files = (LockedFile(path="config.json", size=2, sha256="0" * 64),)
+    source = HubSource(repo="org/model", revision="1" * 40, files=files)
+    for folders in (OnDisk(StampBook.empty()), OnDisk(StampBook.empty(), HubCache(Layout(str(tmp_path))))):
+        found = folders.locked(source)
+        assert (found.model, found.whole, found.missing) == (None, False, 2)
