@@ -13,7 +13,7 @@ from threading import Thread
 
 import pytest
 
-from reconciler.backends.foundry.foundry import DEFAULT_LIMITS, Foundry, Limits
+from reconciler.backends.foundry.foundry import DEFAULT_LIMITS, Foundry, TimeLimits
 from reconciler.backends.foundry.index import read_index
 from reconciler.domain.errors import ReconcilerError, RehearsalFailed, RuntimeUnavailable
 from reconciler.gates.measuring.rehearsal import Rehearsal
@@ -48,7 +48,7 @@ def rehearsal(catalog: Path) -> Iterator[Rehearsal]:
         yield one
 
 
-def start(catalog: Path, limits: Limits = DEFAULT_LIMITS) -> Rehearsal:
+def start(catalog: Path, limits: TimeLimits = DEFAULT_LIMITS) -> Rehearsal:
     scratch = catalog.parent
     return Rehearsal(
         Foundry(
@@ -165,7 +165,7 @@ def test_a_template_that_never_ends_is_killed_and_the_next_candidate_is_not_harm
     tmp_path: Path, candidate: Path, model: Path
 ) -> None:
     template(ENDLESS)(candidate)
-    with start(tmp_path / "catalog", Limits(load=2.0)) as rehearsal:
+    with start(tmp_path / "catalog", TimeLimits(load=2.0)) as rehearsal:
         runtime = rehearsal._runtime
         with pytest.raises(RehearsalFailed, match="no end of load within 2 s") as caught:  # it renders there
             rehearsal.rehearse(str(candidate), "tiny-int4:2")

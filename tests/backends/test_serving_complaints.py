@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from reconciler.backends.foundry.complaints import TOLD, translate
+from reconciler.backends.foundry.problems import TOLD, translate
 
 
 @pytest.mark.parametrize(

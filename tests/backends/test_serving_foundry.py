@@ -15,7 +15,7 @@ from threading import Timer
 
 import pytest
 
-from reconciler.backends.foundry.foundry import BACKUP, DEFAULT_LIMITS, Foundry, Limits
+from reconciler.backends.foundry.foundry import BACKUP, DEFAULT_LIMITS, Foundry, TimeLimits
 from reconciler.backends.foundry.index import INDEX, LOCK, read_index
 from reconciler.domain.errors import CatalogBroken, PermanentError, RuntimeUnavailable
 from tests.converted_model import converted_model
@@ -40,7 +40,7 @@ def foundry(cache: Path, tmp_path: Path) -> Iterator[Foundry]:
         yield one
 
 
-def runtime(cache: Path, tmp_path: Path, limits: Limits = DEFAULT_LIMITS) -> Foundry:
+def runtime(cache: Path, tmp_path: Path, limits: TimeLimits = DEFAULT_LIMITS) -> Foundry:
     return Foundry(str(cache), scratch=str(tmp_path / "scratch"), log=str(tmp_path / "log"), limits=limits)
 
 
@@ -201,7 +201,7 @@ def test_a_lock_that_is_never_released_is_given_up_and_later_tried_again(
 ) -> None:
     with runtime(cache, tmp_path) as foundry:
         foundry.list()
-        foundry._limits = Limits(catalog=3.0)  # from here on: to start may take longer
+        foundry._limits = TimeLimits(catalog=3.0)  # from here on: to start may take longer
         with open(cache / LOCK, "r+") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             with pytest.raises(
@@ -224,7 +224,7 @@ def test_a_child_that_was_killed_is_replaced(foundry: Foundry, cache: Path, mode
 
 
 def test_a_runtime_that_takes_too_long_is_killed(cache: Path, tmp_path: Path, model: Path) -> None:
-    with runtime(cache, tmp_path, Limits(load=2.0)) as foundry:
+    with runtime(cache, tmp_path, TimeLimits(load=2.0)) as foundry:
         foundry.register(str(model), "tiny:1", OURS)
         stop_children(signal.SIGSTOP)
         with pytest.raises(PermanentError, match="no end of load within 2 s") as caught:

@@ -6,7 +6,7 @@ import os
 import time
 from typing import Any
 
-from reconciler.backends.foundry.worker import Worker
+from reconciler.backends.foundry.worker import FoundryWorker
 from reconciler.host.child_side import Emit, serve
 
 Json = dict[str, Any]
@@ -14,7 +14,7 @@ HANGS = "{# never loads #}"
 PIDS = "hung"  # a file beside the catalog: who hung
 
 
-class HangingWorker(Worker):
+class HangingWorker(FoundryWorker):
     def open(self, parameters: Json, emit: Emit) -> Json:
         self._home = os.path.dirname(os.path.dirname(parameters["cache_dir"]))
         self._paths: dict[str, str] = {}

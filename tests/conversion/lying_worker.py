@@ -8,7 +8,7 @@ import sys
 import time
 
 from reconciler.conversion.order import Order
-from reconciler.conversion.worker.main import Worker
+from reconciler.conversion.worker.main import ConversionWorker
 from reconciler.domain.errors import DiskFull
 
 
@@ -79,4 +79,4 @@ LIES = {
 }
 
 if __name__ == "__main__":
-    Worker(lie, needs_tools=False).serve()
+    ConversionWorker(lie, needs_tools=False).serve()

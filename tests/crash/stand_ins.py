@@ -9,9 +9,9 @@ import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from reconciler.backends.foundry.complaints import translate
 from reconciler.backends.foundry.foundry import Foundry
 from reconciler.backends.foundry.index import INDEX, read_index
+from reconciler.backends.foundry.problems import translate
 from reconciler.conversion.client.converter import Converter
 from reconciler.domain.errors import ConversionFailed
 from reconciler.domain.measured import TEXTS_DIGEST, Fidelity

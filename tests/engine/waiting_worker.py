@@ -11,7 +11,7 @@ import time
 from typing import Any
 
 from reconciler.conversion.order import Order
-from reconciler.conversion.worker.main import Worker
+from reconciler.conversion.worker.main import ConversionWorker
 from reconciler.domain.errors import ConversionFailed
 from reconciler.domain.measured import TEXTS_DIGEST
 
@@ -73,7 +73,7 @@ def _append(path: str, line: str) -> None:
         file.write(line + "\n")
 
 
-class Slow(Worker):
+class Slow(ConversionWorker):
     """Imports for as long as the file is there."""
 
     def begin(self, parameters: dict[str, Any], emit: Any) -> dict[str, Any]:

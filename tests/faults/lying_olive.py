@@ -14,7 +14,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from reconciler.conversion.order import Order
-from reconciler.conversion.worker.main import Worker, work
+from reconciler.conversion.worker.main import ConversionWorker, work
 
 ROWS, COLUMNS = 64, 32
 FLOOD = 64  # MiB
@@ -138,4 +138,4 @@ def lying_work(order: Order) -> dict[str, Any] | None:
 
 
 if __name__ == "__main__":
-    Worker(lying_work).serve()
+    ConversionWorker(lying_work).serve()

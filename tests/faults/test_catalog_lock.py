@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.backends.foundry import catalog_lock
-from reconciler.backends.foundry.foundry import Limits
+from reconciler.backends.foundry.foundry import TimeLimits
 from reconciler.backends.foundry.index import LOCK
 from reconciler.engine.apply_once import run_pass
 from reconciler.engine.machine import locked_machine
@@ -61,7 +61,7 @@ def world(tmp_path: Path) -> World:
 
 
 def runtime(cache: str, scratch: str, log: str) -> StandInFoundry:
-    return StandInFoundry(cache, scratch=scratch, log=log, limits=Limits(catalog=PATIENCE))
+    return StandInFoundry(cache, scratch=scratch, log=log, limits=TimeLimits(catalog=PATIENCE))
 
 
 def applied(world: World) -> PassResult:

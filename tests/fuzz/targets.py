@@ -37,7 +37,7 @@ from reconciler.manifests.declaration import Findings
 from reconciler.manifests.machine_config import parse_config, settings_of, traits_of
 from reconciler.manifests.parse import parse
 from reconciler.sources.folder import safetensors_header
-from reconciler.sources.folder.files import Refused
+from reconciler.sources.folder.files import FileRefused
 from reconciler.sources.git import objects as git_objects
 from reconciler.sources.git.address import checked_branch, checked_path, checked_url
 from reconciler.sources.git.objects import MirrorBroken
@@ -295,10 +295,10 @@ TARGETS = {
     "safetensors": Target(
         run=_safetensors,
         seeds=[len(_json(_HEADER)).to_bytes(8, "little") + _json(_HEADER) + b"\0" * 8],
-        refusals=(Refused,),
+        refusals=(FileRefused,),
         share=3,
     ),
-    "safetensors header": Target(run=_header, seeds=[_json(_HEADER)], refusals=(Refused,), share=3),
+    "safetensors header": Target(run=_header, seeds=[_json(_HEADER)], refusals=(FileRefused,), share=3),
     "lock file": Target(run=hub_lock.read, seeds=[_json(_LOCK)], refusals=(hub_lock.LockInvalid,), share=2),
     "inventory": Target(
         run=lambda data: read_inventory(data, "a.json"),

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 
 from reconciler.conversion.order import Order
-from reconciler.conversion.worker.main import Worker
+from reconciler.conversion.worker.main import ConversionWorker
 
 ESCAPED, HELD = "it escaped:", "it is held:"
 GRANDCHILD_SECONDS = "98765"
@@ -229,4 +229,4 @@ ATTEMPTS: dict[str, Callable[[str, Order], str]] = {
 
 if __name__ == "__main__":
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
-    Worker(try_to_escape, needs_tools=False).serve()
+    ConversionWorker(try_to_escape, needs_tools=False).serve()

@@ -17,8 +17,8 @@ from types import TracebackType
 from typing import Any
 
 from reconciler.backends.foundry.catalog_lock import wait_until_free
-from reconciler.backends.foundry.complaints import translate
 from reconciler.backends.foundry.index import INDEX, read_index
+from reconciler.backends.foundry.problems import translate
 from reconciler.domain.errors import Cancelled, DiskFull, PermanentError, RuntimeUnavailable
 from reconciler.domain.escape import one_line
 from reconciler.domain.measured import Answer
@@ -32,7 +32,7 @@ CONFINED = "RECONCILER_CONFINED"  # in the child's environment
 
 
 @dataclass(frozen=True, kw_only=True)
-class Limits:
+class TimeLimits:
     """Seconds. Another application may hold the catalog's lock for a while, and a large model takes its
     time."""
 
@@ -41,7 +41,7 @@ class Limits:
     answer: float = 300.0
 
 
-DEFAULT_LIMITS = Limits()
+DEFAULT_LIMITS = TimeLimits()
 
 
 class Foundry:
@@ -55,7 +55,7 @@ class Foundry:
         *,
         scratch: str,
         log: str,
-        limits: Limits = DEFAULT_LIMITS,
+        limits: TimeLimits = DEFAULT_LIMITS,
         confined: bool = False,
         is_cancelled: Callable[[], bool] = lambda: False,
     ) -> None:

@@ -26,7 +26,7 @@ CONFINED = "RECONCILER_CONFINED"  # as backends.foundry.foundry, whose imports t
 RUNTIME_PACKAGES = ("foundry-local-sdk", "onnxruntime", "onnxruntime-genai-core")
 
 
-class Worker:
+class FoundryWorker:
     """One method per verb; parameters and results as `backends.foundry.foundry` sends and expects them."""
 
     def __init__(self) -> None:
@@ -240,7 +240,7 @@ def _confine() -> None:
 if __name__ == "__main__":
     if os.environ.pop(CONFINED, ""):
         _confine()
-    worker = Worker()
+    worker = FoundryWorker()
     verbs = ("open", "register", "unregister", "list", "load", "ask", "count", "measure", "memory")
     serve({verb: getattr(worker, verb) for verb in verbs})
     # Not through the SDK's close(): after a model was loaded it waits a second for its own threads (2.2.1),

@@ -23,7 +23,7 @@ from reconciler.host.child_side import Emit, Json, serve
 CAN_FORK = hasattr(os, "fork")
 
 
-class Worker:
+class ConversionWorker:
     """`work` is one conversion; only a test's liar does without the tools."""
 
     def __init__(self, work: Work, *, needs_tools: bool = True) -> None:
@@ -94,7 +94,7 @@ def work(order: Order) -> dict[str, Any] | None:
 
 
 def main() -> None:
-    Worker(work).serve()
+    ConversionWorker(work).serve()
 
 
 if __name__ == "__main__":

@@ -8,8 +8,8 @@ from typing import Any
 from reconciler.domain.source_model import ADAPTER_CONFIG, ADAPTER_WEIGHTS, SourceAdapter, digest_of
 from reconciler.domain.stored_file import StoredFile
 from reconciler.host.stamps import StampBook
-from reconciler.sources.folder.files import DENIED_HINT, Folder, Refused, read_object
-from reconciler.sources.folder.findings import Findings
+from reconciler.sources.folder.files import DENIED_HINT, FileRefused, Folder, read_object
+from reconciler.sources.folder.problems import FolderProblems
 from reconciler.sources.folder.safetensors_header import read_shapes
 
 # Plain LoRA, or without effect on a merge. Every other setting must be off.
@@ -46,12 +46,12 @@ def inspect_adapter(path: str, stamps: StampBook) -> SourceAdapter:
 
 def look_at_adapter(folder: Folder) -> SourceAdapter:
     path = folder.path
-    findings = Findings(path)
+    findings = FolderProblems(path)
     if closed := folder.why_closed():
-        findings.note("", Refused("SourceUnreadable", closed, DENIED_HINT))
+        findings.note("", FileRefused("SourceUnreadable", closed, DENIED_HINT))
         return SourceAdapter(path=path, problems=tuple(findings.problems))
     if not folder.is_there():
-        findings.note("", Refused("AdapterMissing", "no such folder"))
+        findings.note("", FileRefused("AdapterMissing", "no such folder"))
         return SourceAdapter(path=path, problems=tuple(findings.problems))
     config = findings.attempt(ADAPTER_CONFIG, _config, folder) or {}
     findings.attempt(ADAPTER_WEIGHTS, _check_weights, folder)
@@ -69,19 +69,19 @@ def look_at_adapter(folder: Folder) -> SourceAdapter:
 
 def _config(folder: Folder) -> dict[str, Any]:
     if not folder.exists(ADAPTER_CONFIG):
-        raise Refused("AdapterInvalid", "missing", "an adapter is what PEFT's `save_pretrained` writes")
+        raise FileRefused("AdapterInvalid", "missing", "an adapter is what PEFT's `save_pretrained` writes")
     config = read_object(folder, ADAPTER_CONFIG)
     if config.get("peft_type") != "LORA":
-        raise Refused(
+        raise FileRefused(
             "AdapterUnsupported", f"peft_type {str(config.get('peft_type'))[:80]!r}, expected 'LORA'"
         )
     if config.get("task_type") != "CAUSAL_LM":
-        raise Refused(
+        raise FileRefused(
             "AdapterUnsupported", f"task_type {str(config.get('task_type'))[:80]!r}, expected 'CAUSAL_LM'"
         )
     for name, value in config.items():
         if name not in _HARMLESS and value not in _OFF:
-            raise Refused("AdapterUnsupported", f"{name[:80]} is set: only plain LoRA is merged")
+            raise FileRefused("AdapterUnsupported", f"{name[:80]} is set: only plain LoRA is merged")
     return config
 
 
@@ -89,7 +89,7 @@ def _check_weights(folder: Folder) -> None:
     if not folder.exists(ADAPTER_WEIGHTS):
         pickled = folder.exists("adapter_model.bin")
         hint = "save it again with PEFT, which writes safetensors" if pickled else ""
-        raise Refused("AdapterInvalid", "missing", hint)
+        raise FileRefused("AdapterInvalid", "missing", hint)
     read_shapes(folder, ADAPTER_WEIGHTS)
 
 

@@ -27,7 +27,7 @@ DENIED_HINT = (
 )
 
 
-class Refused(Exception):
+class FileRefused(Exception):
     """Why a file is not used, in one line. `code` is stable."""
 
     def __init__(self, code: str, message: str, hint: str = "") -> None:
@@ -64,18 +64,18 @@ class Folder:
         return os.path.lexists(os.path.join(self.path, name))
 
     def size(self, name: str) -> int:
-        """The size of a regular file; Refused for anything else, or for a link that leads out."""
+        """The size of a regular file; FileRefused for anything else, or for a link that leads out."""
         path = os.path.join(self.path, name)
         try:
             status = os.stat(path)
         except PermissionError:
             raise denied() from None
         except OSError as error:
-            raise Refused("FileUnreadable", (error.strerror or "cannot be read").lower()) from None
+            raise FileRefused("FileUnreadable", (error.strerror or "cannot be read").lower()) from None
         if not stat.S_ISREG(status.st_mode):
-            raise Refused("NotAFile", "expected a regular file")
+            raise FileRefused("NotAFile", "expected a regular file")
         if os.path.islink(path) and not _stays_inside(self.path, path):
-            raise Refused(
+            raise FileRefused(
                 "LinkLeadsOut",
                 "a symbolic link to a file outside the model folder",
                 "put the file itself there",
@@ -84,7 +84,9 @@ class Folder:
             raise denied()
         allocated = getattr(status, "st_blocks", None)
         if status.st_size >= SPARSE_FROM and allocated is not None and allocated * 512 < status.st_size // 4:
-            raise Refused("FileSparse", f"{status.st_size} bytes long, but most of them were never written")
+            raise FileRefused(
+                "FileSparse", f"{status.st_size} bytes long, but most of them were never written"
+            )
         return status.st_size
 
     @contextlib.contextmanager
@@ -98,8 +100,8 @@ class Folder:
         return self._stamps.digest(os.path.join(self.path, name))
 
 
-def denied() -> Refused:
-    return Refused("FileUnreadable", "permission denied", DENIED_HINT)
+def denied() -> FileRefused:
+    return FileRefused("FileUnreadable", "permission denied", DENIED_HINT)
 
 
 def read_object(folder: Folder, name: str) -> dict[str, Any]:
@@ -107,16 +109,16 @@ def read_object(folder: Folder, name: str) -> dict[str, Any]:
     try:
         value = json.loads(read_small(folder, name), object_pairs_hook=without_duplicates)
     except (ValueError, RecursionError) as error:
-        raise Refused("JsonInvalid", f"not valid JSON: {str(error)[:100]}") from None
+        raise FileRefused("JsonInvalid", f"not valid JSON: {str(error)[:100]}") from None
     if not isinstance(value, dict):
-        raise Refused("JsonInvalid", "expected a JSON object")
+        raise FileRefused("JsonInvalid", "expected a JSON object")
     return value
 
 
 def read_small(folder: Folder, name: str) -> bytes:
     size = folder.size(name)
     if size > LARGEST_SMALL_FILE:
-        raise Refused("FileTooLarge", f"{size} bytes long, expected at most {LARGEST_SMALL_FILE}")
+        raise FileRefused("FileTooLarge", f"{size} bytes long, expected at most {LARGEST_SMALL_FILE}")
     with folder.opened(name) as file:
         return file.read(LARGEST_SMALL_FILE)
 

@@ -15,8 +15,8 @@ from reconciler.domain.source_model import INDEX, SMALL_FILES, WEIGHTS, SourceAd
 from reconciler.domain.stored_file import StoredFile
 from reconciler.host.stamps import StampBook
 from reconciler.sources.folder.adapter import inspect_adapter
-from reconciler.sources.folder.files import DENIED_HINT, Folder, Refused, read_object, read_small
-from reconciler.sources.folder.findings import Findings
+from reconciler.sources.folder.files import DENIED_HINT, FileRefused, Folder, read_object, read_small
+from reconciler.sources.folder.problems import FolderProblems
 from reconciler.sources.folder.safetensors_header import read_shapes
 
 __all__ = ["SourceAdapter", "SourceModel", "inspect_adapter", "inspect_source", "look_at_source"]
@@ -64,15 +64,15 @@ class _Look:
 
     def __init__(self, folder: Folder) -> None:
         self._folder = folder
-        self._findings = Findings(folder.path)
+        self._findings = FolderProblems(folder.path)
 
     def inspect(self) -> SourceModel:
         attempt = self._findings.attempt
         if closed := self._folder.why_closed():
-            self._findings.note("", Refused("SourceUnreadable", closed, DENIED_HINT))
+            self._findings.note("", FileRefused("SourceUnreadable", closed, DENIED_HINT))
             return self._refused()
         if not self._folder.is_there():
-            self._findings.note("", Refused("SourceMissing", "no such folder"))
+            self._findings.note("", FileRefused("SourceMissing", "no such folder"))
             return self._refused()
         config = attempt("config.json", self._config) or {}
         weights = attempt(WEIGHTS, self._weight_files) or ()
@@ -103,12 +103,12 @@ class _Look:
     def _config(self) -> dict[str, Any]:
         if not self._folder.exists("config.json"):
             if self._folder.exists("adapter_config.json"):
-                raise Refused(
+                raise FileRefused(
                     "AdapterOnly", "missing: this is a LoRA adapter", "name it as spec.source.adapter"
                 )
-            raise Refused("ConfigMissing", "missing", "a model folder is what `save_pretrained` writes")
+            raise FileRefused("ConfigMissing", "missing", "a model folder is what `save_pretrained` writes")
         config = read_object(self._folder, "config.json")
-        found = [Refused("ConfigInvalid", complaint) for complaint in model_config.complaints(config)]
+        found = [FileRefused("ConfigInvalid", complaint) for complaint in model_config.complaints(config)]
         for refused in found[1:]:
             self._findings.note("config.json", refused)
         if found:
@@ -125,37 +125,39 @@ class _Look:
         shards = sorted(set(weight_map.values()))
         for name in shards:
             if not self._folder.exists(name):
-                self._findings.note(name, Refused("WeightsShardMissing", f"missing, though {INDEX} names it"))
+                self._findings.note(
+                    name, FileRefused("WeightsShardMissing", f"missing, though {INDEX} names it")
+                )
         return tuple(name for name in shards if self._folder.exists(name))
 
     def _weight_map(self) -> dict[str, str]:
         weight_map = read_object(self._folder, INDEX).get("weight_map")
         if not isinstance(weight_map, dict) or not weight_map:
-            raise Refused("WeightsIndexInvalid", "expected a weight_map")
+            raise FileRefused("WeightsIndexInvalid", "expected a weight_map")
         for name in weight_map.values():
             if not isinstance(name, str) or not name.endswith(".safetensors") or set(name) & set("/\\:\0"):
-                raise Refused(
+                raise FileRefused(
                     "WeightsIndexInvalid", f"names {str(name)[:80]!r}, expected *.safetensors in this folder"
                 )
         return weight_map
 
-    def _no_weights(self) -> Refused:
+    def _no_weights(self) -> FileRefused:
         names = self._folder.names()
         if "genai_config.json" in names or any(name.endswith(".onnx") for name in names):
-            return Refused(
+            return FileRefused(
                 "SourceConverted", "missing: this is an ONNX model already", "name the original model"
             )
         if any(name.endswith(".gguf") for name in names):
-            return Refused(
+            return FileRefused(
                 "WeightsGguf", "missing: GGUF weights are not converted", "name the original model"
             )
         pickled = [name for name in names if name.endswith(_PICKLED)]
         if pickled:
             hint = "convert to safetensors: `model.save_pretrained(folder)` with transformers, where you trust the file"
-            return Refused(
+            return FileRefused(
                 "WeightsPickled", f"missing; {pickled[0]} is a pickle, and reading one can run code", hint
             )
-        return Refused("WeightsMissing", "missing")
+        return FileRefused("WeightsMissing", "missing")
 
     def _shapes(self, weights: tuple[str, ...]) -> dict[str, tuple[int, ...]]:
         shapes: dict[str, tuple[int, ...]] = {}
@@ -168,12 +170,14 @@ class _Look:
     def _check_index(self, shapes: dict[str, tuple[int, ...]]) -> None:
         absent = sorted(self._weight_map().keys() - shapes.keys())
         if absent:
-            raise Refused("WeightsIndexInvalid", f"names the tensor {absent[0][:80]!r}, which is in no shard")
+            raise FileRefused(
+                "WeightsIndexInvalid", f"names the tensor {absent[0][:80]!r}, which is in no shard"
+            )
 
     def _check_tokenizer(self) -> None:
         if not self._folder.exists("tokenizer.json"):
             hint = "write it with transformers: `AutoTokenizer.from_pretrained(...).save_pretrained(folder)`"
-            raise Refused("TokenizerMissing", "missing: the converted model would answer nothing", hint)
+            raise FileRefused("TokenizerMissing", "missing: the converted model would answer nothing", hint)
         self._folder.size("tokenizer.json")
 
     def _template_file(self) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from reconciler.sources.folder.files import Folder, Refused, without_duplicates
+from reconciler.sources.folder.files import FileRefused, Folder, without_duplicates
 
 # The format's own library takes headers of 100 MB, which cost a plan half a minute and a gigabyte. The largest models
 # in use have some 90,000 tensors, with about 100 bytes each.
@@ -28,9 +28,13 @@ def read_shapes(folder: Folder, name: str) -> dict[str, tuple[int, ...]]:
     with folder.opened(name) as file:
         length = int.from_bytes(file.read(LENGTH_BYTES), "little")
         if size < LENGTH_BYTES or length > size - LENGTH_BYTES:
-            raise Refused("WeightsTruncated", f"its header ends at byte {length + LENGTH_BYTES} of {size}")
+            raise FileRefused(
+                "WeightsTruncated", f"its header ends at byte {length + LENGTH_BYTES} of {size}"
+            )
         if length > MAXIMUM_HEADER:
-            raise Refused("WeightsInvalid", f"its header of {length} bytes is longer than {MAXIMUM_HEADER}")
+            raise FileRefused(
+                "WeightsInvalid", f"its header of {length} bytes is longer than {MAXIMUM_HEADER}"
+            )
         header = _parse(file.read(length))
     _check_cover(sorted(_extent(name, entry) for name, entry in header.items()), size - LENGTH_BYTES - length)
     return {name: tuple(entry["shape"]) for name, entry in header.items()}
@@ -41,9 +45,9 @@ def _parse(raw: bytes) -> dict[str, Any]:
     try:
         header = json.loads(raw, object_pairs_hook=without_duplicates)
     except (ValueError, RecursionError) as error:
-        raise Refused("WeightsInvalid", f"its header is not valid JSON: {str(error)[:100]}") from None
+        raise FileRefused("WeightsInvalid", f"its header is not valid JSON: {str(error)[:100]}") from None
     if not isinstance(header, dict):
-        raise Refused("WeightsInvalid", "its header is no JSON object")
+        raise FileRefused("WeightsInvalid", "its header is no JSON object")
     header.pop("__metadata__", None)
     return header
 
@@ -52,9 +56,11 @@ def _check_count(raw: bytes) -> None:
     """Before anything is parsed: an empty list takes 3 bytes here and 64 in memory."""
     tensors, brackets = raw.count(b'"data_offsets"'), raw.count(b"{") + raw.count(b"[")
     if tensors > MAXIMUM_TENSORS:
-        raise Refused("WeightsInvalid", f"it holds {tensors} tensors, expected at most {MAXIMUM_TENSORS}")
+        raise FileRefused("WeightsInvalid", f"it holds {tensors} tensors, expected at most {MAXIMUM_TENSORS}")
     if brackets > 5 * MAXIMUM_TENSORS:  # each tensor has three
-        raise Refused("WeightsInvalid", f"its header has more brackets than {MAXIMUM_TENSORS} tensors need")
+        raise FileRefused(
+            "WeightsInvalid", f"its header has more brackets than {MAXIMUM_TENSORS} tensors need"
+        )
 
 
 def _extent(name: str, entry: Any) -> tuple[int, int]:
@@ -65,14 +71,14 @@ def _extent(name: str, entry: Any) -> tuple[int, int]:
         or not _are_counts(entry.get("shape"))
         or not _is_span(entry.get("data_offsets"))
     ):
-        raise Refused("WeightsInvalid", f"tensor {shown} has no right shape or data_offsets")
+        raise FileRefused("WeightsInvalid", f"tensor {shown} has no right shape or data_offsets")
     width = _WIDTHS.get(str(entry.get("dtype")))
     if width is None:
-        raise Refused(
+        raise FileRefused(
             "WeightsInvalid", f"tensor {shown} has the unknown type {str(entry.get('dtype'))[:80]!r}"
         )
     if name.endswith("weight") and entry["dtype"] not in _WEIGHT_TYPES:
-        raise Refused(
+        raise FileRefused(
             "WeightsQuantized",
             f"tensor {shown} is {entry['dtype']}: quantized",
             "convert the original weights",
@@ -82,7 +88,7 @@ def _extent(name: str, entry: Any) -> tuple[int, int]:
         needed *= length
     begin, end = entry["data_offsets"]
     if end - begin != needed:
-        raise Refused(
+        raise FileRefused(
             "WeightsInvalid", f"tensor {shown} needs {needed} bytes, its offsets span {end - begin}"
         )
     return begin, end
@@ -104,13 +110,15 @@ def _check_cover(extents: list[tuple[int, int]], data_size: int) -> None:
     position = 0
     for begin, end in extents:
         if begin < position:
-            raise Refused("WeightsInvalid", f"tensors overlap at byte {begin} of the data")
+            raise FileRefused("WeightsInvalid", f"tensors overlap at byte {begin} of the data")
         if begin > position:
-            raise Refused("WeightsInvalid", f"bytes {position} to {begin} of the data belong to no tensor")
+            raise FileRefused(
+                "WeightsInvalid", f"bytes {position} to {begin} of the data belong to no tensor"
+            )
         position = end
     if position > data_size:
-        raise Refused(
+        raise FileRefused(
             "WeightsTruncated", f"its tensors need {position} bytes of data, the file has {data_size}"
         )
     if position < data_size:
-        raise Refused("WeightsInvalid", f"{data_size - position} bytes at its end belong to no tensor")
+        raise FileRefused("WeightsInvalid", f"{data_size - position} bytes at its end belong to no tensor")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 
-from reconciler.sources.folder.files import Folder, Refused
+from reconciler.sources.folder.files import FileRefused, Folder
 
 LARGEST_TOKENIZER = 64 << 20
 
@@ -20,5 +20,5 @@ def special_tokens(folder: Folder) -> frozenset[str] | None:
         with folder.opened("tokenizer.json") as file:
             added = json.loads(file.read(LARGEST_TOKENIZER))["added_tokens"]
         return frozenset(str(token["content"]) for token in added)
-    except (Refused, OSError, ValueError, LookupError, TypeError, RecursionError):
+    except (FileRefused, OSError, ValueError, LookupError, TypeError, RecursionError):
         return None

@@ -19,7 +19,7 @@ from reconciler.domain.source_model import SourceAdapter, SourceModel
 from reconciler.manifests.parsed import Inputs, Parsed, Place
 from reconciler.manifests.paths import inside
 from reconciler.sources.folder.adapter import look_at_adapter
-from reconciler.sources.folder.files import Folder, Refused
+from reconciler.sources.folder.files import FileRefused, Folder
 from reconciler.sources.folder.model import look_at_source
 from reconciler.sources.folder.special_tokens import special_tokens
 from reconciler.sources.git.manifests import GitDisk, read_manifests
@@ -139,11 +139,11 @@ class GitFolder(Folder):
     def size(self, name: str) -> int:
         entry = self.entry(name)
         if entry.kind == LINK:
-            raise Refused(
+            raise FileRefused(
                 "LinkLeadsOut", "a symbolic link, which is not followed in git", "put the file itself there"
             )
         if entry.kind != FILE:
-            raise Refused("NotAFile", "expected a regular file")
+            raise FileRefused("NotAFile", "expected a regular file")
         return entry.size
 
     @contextlib.contextmanager

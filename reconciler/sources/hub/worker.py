@@ -37,11 +37,11 @@ class _File:
     target: str
 
 
-class TooLong(Exception):
+class MoreThanLocked(Exception):
     """More bytes than were locked: whatever it is, it is not the file."""
 
 
-class TooMany(Exception):
+class EndlessListing(Exception):
     """A listing without an end."""
 
 
@@ -63,7 +63,7 @@ def tree(parameters: Json, emit: Emit) -> Json:
     found = _api().list_repo_tree(parameters["repo"], revision=parameters["revision"], recursive=False)
     entries = list(itertools.islice(found, MOST_ENTRIES + 1))
     if len(entries) > MOST_ENTRIES:
-        raise TooMany(f"the hub lists more than {MOST_ENTRIES:,} files")
+        raise EndlessListing(f"the hub lists more than {MOST_ENTRIES:,} files")
     return {"files": [_listed(one) for one in entries if isinstance(one, RepoFile)]}
 
 
@@ -106,7 +106,7 @@ def _ask(file: _File, emit: Emit) -> str:
             time.sleep(delay)
         else:
             if found.size is not None and found.size != file.size:
-                raise TooLong(f"the hub has {found.size} bytes of it, the lock says {file.size}")
+                raise MoreThanLocked(f"the hub has {found.size} bytes of it, the lock says {file.size}")
             return url
     raise AssertionError("unreachable")
 
@@ -127,7 +127,7 @@ class _Bounded:
     def write(self, data: bytes) -> int:
         position = self._file.tell()
         if position + len(data) > self._size:
-            raise TooLong(f"the hub sends more than the {self._size} bytes of the lock")
+            raise MoreThanLocked(f"the hub sends more than the {self._size} bytes of the lock")
         view = memoryview(data)
         while view:
             view = view[self._file.write(view) :]
@@ -207,8 +207,8 @@ def refusal(error: Exception) -> Json:
     from huggingface_hub import errors
 
     known = {  # the first that fits: they inherit from each other
-        TooLong: ("DigestMismatch", str(error)),
-        TooMany: ("HubInvalid", str(error)),
+        MoreThanLocked: ("DigestMismatch", str(error)),
+        EndlessListing: ("HubInvalid", str(error)),
         MemoryError: ("HubInvalid", f"the hub's answer needs more than {MEMORY >> 20} MiB"),
         errors.GatedRepoError: ("HubGated", "the hub wants its terms accepted first"),
         errors.RevisionNotFoundError: ("HubNotFound", "the hub has no such commit of it"),

@@ -10,13 +10,13 @@ from typing import ParamSpec, TypeVar
 
 from reconciler.domain.errors import Problem
 from reconciler.domain.escape import one_line
-from reconciler.sources.folder.files import Refused, denied
+from reconciler.sources.folder.files import FileRefused, denied
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class Findings:
+class FolderProblems:
     """The problems of one folder. Files are named below the folder's own name: its whole path may be private."""
 
     def __init__(self, folder: str) -> None:
@@ -27,15 +27,15 @@ class Findings:
         """What the action returns; None where it finds something wrong with that file."""
         try:
             return action(*args, **kwargs)
-        except Refused as refused:
+        except FileRefused as refused:
             self.note(file, refused)
         except PermissionError:
             self.note(file, denied())
         except OSError as error:
-            self.note(file, Refused("FileUnreadable", (error.strerror or str(error)).lower()))
+            self.note(file, FileRefused("FileUnreadable", (error.strerror or str(error)).lower()))
         return None
 
-    def note(self, file: str, refused: Refused) -> None:
+    def note(self, file: str, refused: FileRefused) -> None:
         self.problems.append(self.problem(file, refused.code, str(refused), refused.hint))
 
     def problem(self, file: str, code: str, message: str, hint: str = "") -> Problem:
