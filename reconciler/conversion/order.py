@@ -24,7 +24,7 @@ class Bounds:
 
 @dataclass(frozen=True, kw_only=True)
 class Order:
-    """One conversion. All paths are absolute; `scratch` exists, is empty, is deleted by whoever ordered, and holds all
+    """One conversion. All paths are absolute; `scratch` exists, is empty, is deleted by the client, and holds all
     that is written, `output` too."""
 
     recipe: Recipe

@@ -1,4 +1,4 @@
-"""How many bytes a conversion will produce, told from shapes alone: nothing is read, so a plan can name its cost.
+"""How many bytes a conversion will produce, worked out from shapes alone, so that a plan can name its cost.
 
 A weight of N rows and K columns becomes, in blocks of b columns and q bits: N * ceil(K/b) * b * q/8 bytes, a float32
 scale a block, and a zero point a block where rounding is not symmetric. The embedding stays float32 beside a quantized

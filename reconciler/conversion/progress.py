@@ -1,4 +1,4 @@
-"""How far a conversion is, told from what the builder prints."""
+"""How far a conversion is, read from what the builder prints."""
 
 from __future__ import annotations
 

@@ -15,6 +15,7 @@ from reconciler.domain.finding import Finding
 from reconciler.domain.hub import HubSource, LockedFile
 from reconciler.domain.layout import Layout
 from reconciler.host.stamps import StampBook
+from reconciler.sources.git.objects import FILE, LINK, Objects
 from reconciler.sources.git.runner import GitRunner
 
 LONGEST = 600.0  # seconds for the mirror
@@ -64,30 +65,25 @@ def check_mirror(layout: Layout) -> Iterator[Finding]:
     if code:
         yield _finding("MirrorDamaged", "mirror.git", f"git fsck ends with {code}", CLONE)
         return
-    for name in _names(layout.at("sources"), _TREE):
-        damage = _export(layout.at("sources", name), name, git)
-        if damage:
-            yield _finding("ExportDamaged", f"sources/{name}", damage, EXPORT)
+    with Objects(git, complete=False) as objects:
+        for name in _names(layout.at("sources"), _TREE):
+            damage = _export(layout.at("sources", name), name, objects)
+            if damage:
+                yield _finding("ExportDamaged", f"sources/{name}", damage, EXPORT)
 
 
-def _export(folder: str, tree: str, git: GitRunner) -> str:
+def _export(folder: str, tree: str, objects: Objects) -> str:
     """What is wrong with it. One whose tree the mirror does not hold any more is used by nothing, and freed in time."""
-    if git.code("cat-file", "-e", f"{tree}^{{tree}}"):
+    if not objects.sizes([tree]):
         return ""
-    _, listing = git.run("ls-tree", "-z", "--full-tree", tree)
-    wanted = {}
-    for line in listing.split(b"\0")[:-1]:
-        facts, _, name = line.partition(b"\t")
-        _, kind, blob = facts.split(b" ")
-        if kind == b"blob":
-            wanted[name.decode("utf-8", "surrogateescape")] = blob.decode()
+    wanted = {one.name: one.object for one in objects.children(tree).values() if one.kind in (FILE, LINK)}
     held = {entry.name: _blob(entry.path) for entry in os.scandir(folder)}
     wrong = sorted(name for name in wanted.keys() | held.keys() if wanted.get(name) != held.get(name))
     return f"{wrong[0]} is not that of the tree that it is named after" if wrong else ""
 
 
 def _blob(path: str) -> str:
-    """What git would call it."""
+    """The name that git gives to these bytes."""
     try:
         status = os.lstat(path)
         if not stat.S_ISREG(status.st_mode):

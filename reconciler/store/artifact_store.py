@@ -1,9 +1,9 @@
 """The artifact store: an OCI image layout that skopeo, oras and crane can read. Every file once, by its sha256.
 
 To put: blobs, then the manifest that names them, then the index that names the manifest; to remove: the other
-way round. A process that dies in between leaves blobs that nobody names, which the next sweep takes. Nothing
-is built twice for one build key, and a damaged blob is replaced by whoever brings the right bytes.
-Reading needs no lock; whoever changes the store holds the root's lock.
+way round. A process that dies in between leaves blobs without a name, which the next sweep deletes. Nothing is built
+twice for one build key. A damaged blob is replaced from a served file, or by the next conversion that brings its bytes.
+Reading needs no lock; changing the store needs the root's lock.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class ArtifactStore:
         return tuple(name for name, digest in self._parts(artifact) if not self._is_intact(digest))
 
     def lost(self) -> dict[str, str]:
-        """What the index names and nobody can read: the manifest's digest by build key. As of the last `artifacts`."""
+        """What the index names and cannot be read: the manifest's digest by build key. As of the last `artifacts`."""
         return {one["annotations"][BUILD_KEY]: one["digest"] for one in self._unreadable()}
 
     def mendable(self, build_key: str, twins: Twins) -> bool:
@@ -228,7 +228,7 @@ class ArtifactStore:
         return digest
 
     def _clear_the_way(self, digest: str) -> None:
-        """A folder where a blob belongs is somebody else's: it cannot be replaced, and is moved aside."""
+        """A folder where a blob belongs is not ours: it cannot be replaced, and is moved aside."""
         path = self.blob(digest)
         if os.path.isdir(path) and not os.path.islink(path):
             durable.unname(path, os.path.join(self._quarantine, str(time.time_ns())))
@@ -293,7 +293,7 @@ class ArtifactStore:
         return sum(self._delete(os.path.join(self._blobs, name)) for name in unnamed)
 
     def _unnamed(self, held: Mapping[str, Packed], gone: Container[str]) -> list[str] | None:
-        """The blobs that neither `held` nor another tool names. None: it cannot be told, so nothing is deleted."""
+        """The blobs that neither `held` nor another tool names. None when that is unknown: then nothing is deleted."""
         if self._index_was_lost or index.is_linked(self._oci) or self._unreadable(gone):
             return None
         try:

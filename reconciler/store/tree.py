@@ -1,5 +1,5 @@
 """What a conversion may have produced: plain files that are data. A link could lead anywhere, a FIFO could
-wait for ever, and code would run in whoever loads the model."""
+block, and code would run in the process that loads the model."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Who holds the lock of Foundry Local's catalog: told by the kernel's list of locks, without taking it, so that nobody
-is turned away by our asking. Linux only; elsewhere nobody tells.
+"""Which process holds the lock of Foundry Local's catalog, read from the kernel's list of locks without taking it.
+Linux only; elsewhere the holder is unknown.
 
 Any application that shares the cache may hold it, and while one does, every call of every other one waits, up to ten
 minutes (foundry-local.md, section 2).
@@ -19,7 +19,7 @@ LOOK_AGAIN = 0.25  # seconds
 
 
 def holder(cache_dir: str) -> str:
-    """`pid 123 (name)`; "" when nobody holds it, or nobody can tell."""
+    """`pid 123 (name)`; "" when it is free, or the holder is unknown."""
     with contextlib.suppress(OSError, ValueError, IndexError):
         status = os.stat(os.path.join(cache_dir, LOCK))
         place = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}:{status.st_ino}"
@@ -32,7 +32,7 @@ def holder(cache_dir: str) -> str:
 
 
 def wait_until_free(cache_dir: str, seconds: float) -> str:
-    """Who still holds it after that long; "" as soon as nobody does."""
+    """The holder that is left after that long; "" as soon as it is free."""
     until = time.monotonic() + seconds
     while (said := holder(cache_dir)) and time.monotonic() < until:
         time.sleep(LOOK_AGAIN)

@@ -1,7 +1,7 @@
 """`release.json` as plain data: whose a served folder is and what it must hold.
 
-On disk it is sealed with a digest of its own content, which finds damage, not forgery: whoever can write there can also
-serve another model. A marker of an unknown version is refused rather than guessed at; its folder is then repaired.
+On disk it is sealed with a digest of its own content, which finds damage, not forgery: a user who can write there can
+also serve another model. A marker of an unknown version is refused rather than guessed at; its folder is then repaired.
 """
 
 from __future__ import annotations

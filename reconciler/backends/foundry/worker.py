@@ -1,4 +1,4 @@
-"""The child process that holds Foundry Local's SDK. Imported by nobody: `backends.foundry.foundry` starts it.
+"""The child process that holds Foundry Local's SDK. `backends.foundry.foundry` starts it; no module imports it.
 
 The SDK is a process-wide singleton around native code, bound to one cache, whose file lock can block for
 minutes; so one such process serves one cache, and its parent may kill it at any moment (the index survives
@@ -116,7 +116,7 @@ class FoundryWorker:
 
 
 def _prepare_catalog(cache_dir: str) -> None:
-    """Foundry Local opens the lock for writing even to list, so whoever may read the folder must be able
+    """Foundry Local opens the lock for writing even to list, so a user who may read the folder must be able
     to write the lock, whatever the umask of the first process was. An existing lock is left as it is."""
     os.makedirs(cache_dir, exist_ok=True)
     try:

@@ -95,7 +95,7 @@ class Converter:
         """Begin the imports in the background. `purposes`: precisions, "adapter"; `sources`: folders that will be read.
         Optional, and never fails: what is wrong with the worker shows in the first conversion."""
         with suppress(ReconcilerError, OSError):
-            child = self._worker(*sources)  # here: a thread that came late would start one that nobody ends
+            child = self._worker(*sources)  # here: started later by the thread, it would not be ended
             threading.Thread(target=self._prepare, args=(child, purposes), daemon=True).start()
 
     @staticmethod
@@ -201,7 +201,7 @@ class Converter:
             with (
                 full_disk_named(log),
                 open(log, "ab"),
-            ):  # it is there from the beginning, for whoever looks on
+            ):  # it is there from the beginning, so that it can be followed
                 pass
             yield scratch, log
         finally:
@@ -211,7 +211,7 @@ class Converter:
         attempt.require()
         child, order = self._caged(order)
         try:
-            attempt.require()  # whoever cancels after this finds the worker that is to be ended
+            attempt.require()  # a cancel after this finds the worker to end
             return follow(child, order, on_progress, attempt)
         except BaseException as error:
             if self._cancelled or attempt.cancelled:

@@ -52,7 +52,7 @@ POLL_SECONDS = 0.02
 
 
 class Attempt:
-    """A handle on one conversion, for whoever may cancel it from another thread."""
+    """A handle on one conversion, to cancel it from another thread."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -89,7 +89,7 @@ def follow(child: Child, order: Order, on_progress: OnProgress, attempt: Attempt
     job = {"job": order.scratch}
     # Where jobs cannot be forked, the whole conversion happens before `begin` is answered.
     begun = child.call("begin", {"order": ORDER.write(order)}, timeout=IMPORT_SECONDS + order.timeout)
-    # In a process namespace of its own the worker tells numbers that mean somebody else out here.
+    # In a process namespace of its own the worker's process ids are those of other processes here.
     attempt.running_as(begun["pid"] if begun.get("worker") == child.pid else 0)
     deadline = time.monotonic() + order.timeout
     try:

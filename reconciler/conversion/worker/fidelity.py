@@ -168,7 +168,7 @@ def _wiring(
 def _unexplained(
     order: Order, mean_kl: float, expected: list[Any], rounded: list[Any], found: list[Any]
 ) -> float:
-    """How the k-quant family rounds is known to nobody but itself: there it may lose no more than plain rounding
+    """How the k-quant family rounds is not documented: there it may lose no more than plain rounding
     does, and what it loses more is counted."""
     if order.recipe.options.get("algorithm") in K_QUANT:
         plain = _mean([_kl(_log_softmax(a), _log_softmax(b)) for a, b in zip(expected, rounded, strict=True)])

@@ -1,4 +1,4 @@
-"""Runtime: what a rehearsal needs of the runtime that will serve. `backends.foundry` has the one for Foundry Local."""
+"""What a rehearsal needs of the runtime that will serve; `backends.protocol` adds what serving needs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from reconciler.domain.measured import Answer
 
 
 class Runtime(Protocol):
-    """What `backends.foundry.foundry.Foundry` is to us: the runtime, on a catalog of its own."""
+    """The runtime, on a catalog of its own."""
 
     def start(self) -> None: ...
 

@@ -47,7 +47,7 @@ class Folder:
         return os.path.isdir(self.path)
 
     def why_closed(self) -> str:
-        """Why nobody can tell what is in it, "" where one can. What cannot be looked at is not missing."""
+        """Why its content cannot be listed, "" where it can. A folder that cannot be read is not a missing one."""
         try:
             os.listdir(self.path)
             os.stat(os.path.join(self.path, os.curdir))  # names that can be listed but not looked at

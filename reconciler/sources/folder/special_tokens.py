@@ -13,7 +13,7 @@ LARGEST_TOKENIZER = 64 << 20
 
 
 def special_tokens(folder: Folder) -> frozenset[str] | None:
-    """The contents of `added_tokens` in tokenizer.json; None when they cannot be told."""
+    """The contents of `added_tokens` in tokenizer.json; None when they cannot be read."""
     try:
         if folder.size("tokenizer.json") > LARGEST_TOKENIZER:
             return None

@@ -2,7 +2,7 @@
 
 git reads a URL that begins with a dash as an option, and some transports are programs (`ext::sh -c ...`). So nothing
 is passed on that does not match what we expect, letter by letter: https and ssh, and file only where the operator
-allows it. What a server asks for later (redirects, other protocols) is refused by the options in `git_command`.
+allows it. What a server asks for later (redirects, other protocols) is refused by the options in `sources.git.runner`.
 """
 
 from __future__ import annotations

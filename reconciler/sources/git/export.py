@@ -38,7 +38,7 @@ class Exports:
         durable.make_folder(staged)
         for file in files:
             _write(tree, file, os.path.join(staged, file.name))
-        if os.path.lexists(final):  # somebody changed it
+        if os.path.lexists(final):  # it was changed
             durable.free(durable.unname(final, os.path.join(self.folder, "trash")))
         durable.publish(staged, final)
         return final
@@ -104,7 +104,7 @@ def _portable(name: str) -> bool:
 
 
 def _holds(folder: str, files: tuple[Entry, ...]) -> bool:
-    """By names and sizes. The bytes are read-only, and what a folder digests to is looked at by whoever uses it."""
+    """By names and sizes. The files are read-only, and their digests are compared before a conversion."""
     try:
         with os.scandir(folder) as entries:
             held = {entry.name: entry.stat(follow_symlinks=False).st_size for entry in entries}

@@ -1,8 +1,7 @@
 """A commit as `diff` reads it: manifests, templates and model folders, straight from objects.
 
-What is not in the commit cannot be looked at: a folder outside the repository, or one that the repository ignores,
-is neither right nor wrong here, so it is `unknown`. The disk is never asked, for a manifest of a stranger would learn
-from the answer what exists there.
+A folder outside the repository, or one that the repository ignores, is `unknown`: neither right nor wrong. The disk is
+never asked, because the answer would show the author of a manifest what exists there.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from reconciler.sources.git.objects import FILE, FOLDER, LINK, MISSING, Entry, T
 from reconciler.sources.manifests import interpret
 from reconciler.sources.protocol import CachedSource
 
-# Where the repository is thought to lie: a name that no folder of a machine has.
+# Stands for the top of the repository in paths: a name that no folder of a machine has.
 CHECKOUT = os.path.join(os.sep, "git:")
 
 SMALL = 1 << 20  # bytes: read at once, by the process that runs already
@@ -95,7 +94,7 @@ class InCommit:
         return self._tree.read([found])[found.object]
 
     def tree_of(self, path: str) -> str:
-        """The name of the tree that a folder is, "" where nobody can look."""
+        """The name of the tree that a folder is, "" outside the repository."""
         entry = self._entry(path)
         return entry.object if entry else ""
 

@@ -82,7 +82,7 @@ def _refusal(tree: Tree, folder: str, entry: Entry) -> Problem | None:
 
 
 def _link_refusal(tree: Tree, folder: str, entry: Entry) -> Problem | None:
-    """A link to a plain file that is no manifest is nobody's business; any other could hide manifests."""
+    """A link to a plain file that is no manifest is ignored; any other could hide manifests."""
     if entry.name.endswith(ENDINGS):
         message = "expected a file, got a symbolic link"
         return refused(folder, entry.name, "SymlinkRefused", message, "put the file itself here")
@@ -150,7 +150,7 @@ class GitDisk(Disk):
 
     def _folder(self, path: str, entry: Entry) -> str:
         """Where the files of a model folder can be read."""
-        assert self._exports is not None, "whoever has no exports says himself where folders are"
+        assert self._exports is not None, "without exports a subclass says where folders are"
         return self._exports.export(self._tree, entry)
 
     def _inner(self, path: str) -> str:

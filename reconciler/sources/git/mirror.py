@@ -1,6 +1,6 @@
 """Our own bare copy of the branches we follow: fetched, healed and asked, never checked out.
 
-Each followed branch has two refs of ours in it: `fetched` is what the server last said, `accepted` what passed all
+Each followed branch has two refs of ours in it: `fetched` is the server's last answer, `accepted` what passed all
 checks and was applied. The records say the same about `accepted`; the ref keeps its objects, and survives their loss.
 A first fetch is shallow. Later ones bring every commit since, so whether a commit descends from the accepted one can
 always be told; where the accepted commit is not in the mirror any more, the whole history is fetched to find it.
@@ -123,7 +123,7 @@ class Mirror:
             self._git.run("update-ref", self._accepted, commit)
 
     def descends(self, commit: str, ancestor: str) -> bool:
-        """Told apart from "cannot be told", which is an error and never a no."""
+        """Raises MirrorBroken when that cannot be decided: an error is never a no."""
         if commit == ancestor:
             return True
         if not self.has(ancestor):
@@ -135,7 +135,7 @@ class Mirror:
 
     def unsigned(self, commit: str, accepted: str) -> str:
         """The first commit whose signature does not hold, or "". Only the exit code counts: git prints `Good "git"
-        signature` for keys that nobody allowed. `all` means all since the accepted one."""
+        signature` for keys that are not allowed. `all` means all since the accepted one."""
         if self._remote.verify == "none":
             return ""
         commits = [commit]

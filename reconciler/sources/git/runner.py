@@ -79,7 +79,7 @@ _starting = threading.Lock()
 
 
 class GitFailed(Exception):
-    """A command ended with another code than 0. `complaint` is what git said last."""
+    """A command ended with another code than 0. `complaint` is git's last error line."""
 
     def __init__(self, command: str, code: int, complaint: str) -> None:
         super().__init__(f"git {command}: {complaint or f'exit code {code}'}")

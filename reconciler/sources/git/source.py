@@ -160,7 +160,7 @@ class _Following:
         unsigned = self._mirror.unsigned(commit, accepted)
         if unsigned:
             hint = "sign it with a key of --allowed-signers (or of RECONCILER_GNUPGHOME)"
-            message = f"the signature of {unsigned} is missing, or by nobody who is allowed"
+            message = f"the signature of {unsigned} is missing, or by a key that is not allowed"
             raise CommitRefused(message, hint=hint, code="SignatureRefused")
 
     def _check_last(self, accepted: str, error: PermanentError | TemporaryError) -> None:

@@ -96,7 +96,7 @@ class HubCache:
         model = _named(replace(inspect_source(partial, stamps), path=folder), source)
         if (
             not model.problems
-        ):  # before the folder has its name: nobody asks for the facts of one that is whole
+        ):  # before the folder has its name: the facts are read only while it is not whole
             path = self._facts(source.digest)
             durable.make_folder(os.path.dirname(path))
             facts = {"version": FACTS_VERSION, "model": as_dict(replace(model, path=""))}

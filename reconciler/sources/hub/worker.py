@@ -1,7 +1,7 @@
 """The one process that talks to the hub: it has the network and the token, and runs no code of any model.
 
-It says what a commit holds, and downloads one file at a time to where it is told; what the bytes are worth is judged by
-the parent. Refusals of the hub are answers, not crashes: each has a code, and says how long to wait where it knows.
+It lists the files of a commit and downloads one file at a time; the parent compares the bytes with the lock. Refusals
+of the hub are answers, not crashes: each has a code, and the time to wait where the hub names one.
 
 huggingface_hub 2.4 throws a partial download away when its process ends, and takes any content of the right size. So
 only its inner `http_get` is used, on a partial file of our own: it asks for the rest by Range, also in a later process.
@@ -90,7 +90,7 @@ def download(parameters: Json, emit: Emit) -> Json:
 
 
 def _ask(file: _File, emit: Emit) -> str:
-    """The file's address, once the hub has said that we may have it. Too fast is sat out here, if that is soon over."""
+    """The file's address, once the hub grants it. A short wait that the hub asks for is waited here."""
     from huggingface_hub import get_hf_file_metadata, hf_hub_url
     from huggingface_hub.errors import HfHubHTTPError
 
