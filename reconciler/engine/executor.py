@@ -27,10 +27,14 @@ from reconciler.domain.changes import (
 )
 from reconciler.domain.errors import Disturbed, PermanentError
 from reconciler.domain.observed import ServedFolder, own_properties
-from reconciler.domain.recorded import RecordedRelease
 from reconciler.domain.release import Marker
 from reconciler.engine.candidate_check import prove, require_compared
-from reconciler.engine.history_writer import remember_registered, remember_retired, remember_taken_back
+from reconciler.engine.history_writer import (
+    record_release,
+    record_served,
+    remember_retired,
+    remember_taken_back,
+)
 from reconciler.engine.machine import Machine, served_folders, twins_in
 from reconciler.engine.pass_context import PassContext
 from reconciler.engine.quarantine import quarantine_folder
@@ -106,8 +110,7 @@ def _name(marker: Marker, path: str, context: PassContext) -> None:
     registered = {r.id: r.path for r in context.machine.backend.registrations()}
     if registered.get(marker.id) != path:
         raise Disturbed(f"{marker.id} is not in the catalog after registration", code="NotRegistered")
-    remember_registered(marker, context.wanted(marker.variant).release, context.machine)
-    context.machine.records.save_release(_record(marker))
+    record_served(marker, context.wanted(marker.variant).release, context.machine)
 
 
 @contextlib.contextmanager
@@ -140,10 +143,6 @@ def _properties(marker: Marker) -> dict[str, str]:
     )
 
 
-def _record(marker: Marker) -> RecordedRelease:
-    return RecordedRelease.from_marker(marker, registered=now())
-
-
 def _repair(change: RepairRelease, context: PassContext) -> None:
     """Put back what is missing or changed, file by file, so that what is whole keeps serving meanwhile."""
     machine = context.machine
@@ -155,7 +154,7 @@ def _repair(change: RepairRelease, context: PassContext) -> None:
     right = entry is not None and entry.release == marker.release
     if entry is not None and entry.path == final and right:
         _require_whole(marker, context)
-        machine.records.save_release(_record(marker))
+        record_release(marker, machine)
         return
     if entry is not None:
         with _refusals_of_the_catalog():
@@ -216,7 +215,7 @@ def _serves_again(variant: str, number: int, machine: Machine) -> None:
     """A predecessor that is still there takes the name back as soon as its successor goes."""
     marker = machine.backend.inspect(machine.layout.served_release(variant, number), machine.stamps).marker
     if marker is not None:
-        machine.records.save_release(_record(marker))
+        record_release(marker, machine)
 
 
 def _prune(change: PruneVariant, context: PassContext) -> None:

@@ -1,6 +1,6 @@
-"""What the history of a variant is told: what came to serve, what went, what was rejected.
+"""Writes what serves, what went and what was rejected: into the history of each variant and the record of its release.
 
-A history is only ever needed to go back. Losing it loses that, and nothing that serves.
+A history is only needed for roll-backs. Losing it loses those, and nothing that serves.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from reconciler.domain import history
 from reconciler.domain.changes import Outcome
 from reconciler.domain.history import REJECTED, HistoryEntry
 from reconciler.domain.manifest import Generation, Target
+from reconciler.domain.recorded import RecordedRelease
 from reconciler.domain.release import Marker, Recipe, Release
 from reconciler.engine.machine import Machine, served_folders
 from reconciler.engine.pass_context import PassContext
@@ -21,9 +22,36 @@ from reconciler.engine.planning import Snapshot
 from reconciler.host.clock import now
 
 
-def remember_registered(marker: Marker, release: Release, machine: Machine) -> None:
-    """`release` is what was just registered as `marker` says. What served before it is written down too, if it is not
-    yet: a root of an earlier version has no history."""
+def record_served(marker: Marker, release: Release, machine: Machine) -> None:
+    """The one place that writes down what serves: `release`, which was just registered as `marker` says."""
+    _remember(marker, release, machine)
+    record_release(marker, machine)
+
+
+def record_release(marker: Marker, machine: Machine) -> None:
+    """The name leads to this release, which stands in the history already."""
+    machine.records.save_release(RecordedRelease.from_marker(marker, registered=now()))
+
+
+def catch_up(seen: Snapshot, machine: Machine) -> None:
+    """What serves or went and was not written down, because the process that did it ended before it could. Done before
+    a predecessor is retired, so that the history has that one too."""
+    for wanted in seen.resolution.desired.wanted:
+        folder = seen.observed.folder_behind(seen.observed.serving(wanted.variant))
+        marker = folder.marker if folder is not None else None
+        if marker is None or marker.release != wanted.release.digest:
+            continue
+        past = machine.records.history(wanted.variant)
+        if all(one.number != marker.number for one in past):
+            _remember(marker, wanted.release, machine)
+        if marker.owner == machine.owner:
+            machine.records.follow(RecordedRelease.from_marker(marker, registered=now()))
+        for number in history.missing_retirements(past, _present(seen, wanted.variant)):
+            remember_retired(wanted.variant, number, machine, serving=marker.number)
+
+
+def _remember(marker: Marker, release: Release, machine: Machine) -> None:
+    """In the history, once; with what served before where that is missing (a root of an earlier version has none)."""
     known = {one.number for one in machine.records.history(marker.variant)}
     for path, older in _older(marker, machine):
         if older.number not in known and (found := _read_back(path, older)) is not None:
@@ -32,25 +60,10 @@ def remember_registered(marker: Marker, release: Release, machine: Machine) -> N
         _add(marker, release, now(), machine)
 
 
-def remember_served(look: Snapshot, machine: Machine) -> None:
-    """What serves and is not written down: whoever registered it died before it could. Before its predecessor is
-    retired: that one is written down, too. And what is gone, and was not written down as gone."""
-    for wanted in look.resolution.desired.wanted:
-        folder = look.observed.folder_behind(look.observed.serving(wanted.variant))
-        marker = folder.marker if folder is not None else None
-        if marker is None or marker.release != wanted.release.digest:
-            continue
-        past = machine.records.history(wanted.variant)
-        if all(one.number != marker.number for one in past):
-            remember_registered(marker, wanted.release, machine)
-        for number in history.missing_retirements(past, _present(look, wanted.variant)):
-            remember_retired(wanted.variant, number, machine, serving=marker.number)
-
-
-def _present(look: Snapshot, variant: str) -> set[int]:
+def _present(seen: Snapshot, variant: str) -> set[int]:
     """The numbers of which a name or a folder is there."""
-    names = {one.number for one in look.observed.registrations_of.get(variant, ())}
-    return names | {one.number for one in look.observed.folders_of.get(variant, ())}
+    names = {one.number for one in seen.observed.registrations_of.get(variant, ())}
+    return names | {one.number for one in seen.observed.folders_of.get(variant, ())}
 
 
 def remember_taken_back(variant: str, number: int, machine: Machine, why: str) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Container, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
 
-from reconciler.domain.changes import Plan, RemoveRelease
+from reconciler.domain.changes import Plan
+from reconciler.domain.desired import Desired
 from reconciler.domain.failures import RememberedFailure, without_backoff
 from reconciler.domain.observed import Observed
 from reconciler.domain.recorded import Recorded
@@ -17,12 +17,24 @@ from reconciler.host.clock import now
 from reconciler.host.mapped import mapped_folders
 from reconciler.manifests.parsed import Parsed
 from reconciler.planner.plan import make_plan
+from reconciler.planner.removals import removable
 from reconciler.planner.rollback import effective
 
 
 @dataclass(frozen=True, kw_only=True)
+class VariantDeclaration:
+    """A desired state of `variant` alone, made without manifests: everything else is left as it is."""
+
+    variant: str
+    desired: Desired
+
+
+Declaration = Parsed | VariantDeclaration
+
+
+@dataclass(frozen=True, kw_only=True)
 class Snapshot:
-    """One look at the whole world, and what follows from it."""
+    """What was seen of the whole world, and what follows from it."""
 
     resolution: Resolution
     observed: Observed
@@ -32,7 +44,7 @@ class Snapshot:
 
 def take_snapshot(
     machine: Machine,
-    parsed: Parsed,
+    declared: Declaration,
     *,
     confirm: bool = False,
     running: Container[str] = (),
@@ -43,38 +55,39 @@ def take_snapshot(
     """What a pass would do. Reads only. `running` are build keys that long work is busy with; `ignored` are failures
     whose back-off does not count; `assumed` are versions of the runtime's packages, in place of those installed."""
     observed = observe(machine)
-    resolution = resolve(
-        parsed, machine.stamps, observed.artifacts, _labels(machine, parsed), machine.sources
-    )
+    resolution = _resolved(machine, declared, observed)
     recorded = recall(machine, observed, assumed)
     if recorded.failures and ignored:
         recorded = replace(recorded, failures=without_backoff(recorded.failures, ignored))
-    resolution = replace(resolution, desired=effective(resolution.desired, observed, recorded))
-    planned = partial(
-        make_plan,
-        resolution.desired,
-        recorded=recorded,
-        now=now(),
-        running=running,
-        confirm=confirm,
-        jobs=jobs,
-    )
-    plan = planned(observed)
-    if in_use := _in_use(plan, observed):
-        observed = replace(observed, in_use=in_use)
-        plan = planned(observed)
+    desired = effective(resolution.desired, observed, recorded)
+    observed = replace(observed, in_use=_in_use(removable(desired, observed, recorded), observed))
+    plan = make_plan(desired, observed, recorded, now=now(), running=running, confirm=confirm, jobs=jobs)
+    if isinstance(declared, VariantDeclaration):
+        plan = _only(plan, declared.variant, desired)
+    resolution = replace(resolution, desired=desired)
     return Snapshot(resolution=resolution, observed=observed, recorded=recorded, plan=plan)
 
 
-def _in_use(plan: Plan, observed: Observed) -> frozenset[str]:
-    """The ids that are to go and whose files another process has mapped. Nobody looks when none is to go."""
-    due = {
-        (change.variant, number)
-        for change in plan.changes
-        if isinstance(change, RemoveRelease)
-        for number in change.numbers
-    }
-    folders = {f.path: f"{f.variant}:{f.number}" for f in observed.folders if (f.variant, f.number) in due}
+def _resolved(machine: Machine, declared: Declaration, observed: Observed) -> Resolution:
+    if isinstance(declared, VariantDeclaration):
+        return Resolution(desired=declared.desired, problems=(), warnings=(), sources={})
+    labels = _labels(machine, declared)
+    return resolve(declared, machine.stamps, observed.artifacts, labels, machine.sources)
+
+
+def _only(plan: Plan, variant: str, desired: Desired) -> Plan:
+    """What concerns this variant and the artifacts that it is made from."""
+    keys = {one.release.recipe.build_key for one in desired.wanted if one.variant == variant}
+    return replace(
+        plan,
+        changes=tuple(one for one in plan.changes if one.variant == variant or one.build_key in keys),
+        held=tuple(one for one in plan.held if one.variant == variant),
+    )
+
+
+def _in_use(ids: Container[tuple[str, int]], observed: Observed) -> frozenset[str]:
+    """Those of the releases whose files another process has mapped. The system is asked only where there are any."""
+    folders = {f.path: f"{f.variant}:{f.number}" for f in observed.folders if (f.variant, f.number) in ids}
     return frozenset(folders[path] for path in mapped_folders(folders)) if folders else frozenset()
 
 

@@ -1,7 +1,7 @@
 """One root, kept at what git declares: passes that never wait, and the long work that goes on between them.
 
     keeping = Reconciler(machine, reporter, options, wake=loop.wake)
-    result = keeping.run_pass(parsed)     # as often as one likes; result.running is what goes on beside
+    result = keeping.run_pass(declared)   # as often as one likes; result.running is what goes on beside
     keeping.close()
 
 A pass takes in the long work that has ended since the last one, looks, plans, begins and drops long work as the plan
@@ -36,14 +36,14 @@ from reconciler.domain.changes import (
 from reconciler.domain.desired import Desired
 from reconciler.domain.errors import ReconcilerError
 from reconciler.engine import log
-from reconciler.engine.history_writer import remember_served
+from reconciler.engine.history_writer import catch_up
 from reconciler.engine.job import Job
 from reconciler.engine.job_progress import FOLDER
 from reconciler.engine.job_queue import JobQueue
 from reconciler.engine.machine import Machine, observe, recall
 from reconciler.engine.options import Options, PassResult
 from reconciler.engine.pass_context import PassContext
-from reconciler.engine.planning import Snapshot, take_snapshot
+from reconciler.engine.planning import Declaration, Snapshot, take_snapshot
 from reconciler.engine.quarantine import age_quarantine, quarantine_folder
 from reconciler.engine.refusals import best_effort
 from reconciler.engine.report import Reporter
@@ -81,15 +81,16 @@ class Reconciler:
         self._known = machine.records.failures() if asked else ()
         self._long = JobQueue(machine, reporter, options, wake)
         self._workers = Workers(machine, options)
-        self._parsed: Parsed | None = None
+        self._declared: Declaration | None = None
 
-    def run_pass(self, parsed: Parsed) -> PassResult:
-        """Bring the machine to what `parsed` declares, as far as it can be without waiting."""
+    def run_pass(self, declared: Declaration) -> PassResult:
+        """Bring the machine to what is declared, as far as it can be without waiting. Where that is one variant alone,
+        the caller records what came of it."""
         started = time.monotonic()
-        self._parsed = parsed
+        self._declared = declared
         outcomes: list[Outcome] = []
         self._take_ended(outcomes)
-        result = self._pass(parsed, outcomes)
+        result = self._pass(declared, outcomes)
         _summarize(result, time.monotonic() - started)
         return result
 
@@ -104,8 +105,8 @@ class Reconciler:
         self._workers.close()
         with contextlib.suppress(ReconcilerError, OSError):
             self._clear()
-            if cut_off and self._parsed is not None:
-                self._record_cut_off(cut_off, self._parsed)
+            if cut_off and self._declared is not None:
+                self._record_cut_off(cut_off, self._declared)
 
     def __enter__(self) -> Reconciler:
         return self
@@ -121,12 +122,13 @@ class Reconciler:
             steps.step(job.change, partial(self._long.settle, job), job.context, spent=job.seconds)
             self._long.clean(job)
 
-    def _pass(self, parsed: Parsed, outcomes: list[Outcome]) -> PassResult:
+    def _pass(self, declared: Declaration, outcomes: list[Outcome]) -> PassResult:
         self._sweep()
-        first = self._look(parsed)
+        first = self._look(declared)
         with best_effort("record.lost"):  # a full disk must not keep a pass from freeing some of it
-            self._machine.records.save_attempted(first.resolution.desired.revision)
-            remember_served(first, self._machine)
+            if isinstance(declared, Parsed):
+                self._machine.records.save_attempted(first.resolution.desired.revision)
+            catch_up(first, self._machine)
         try:
             try:
                 self._carry_out(first, outcomes)
@@ -135,21 +137,21 @@ class Reconciler:
         except BaseException:
             # What was finished stays finished, also when interrupted; and the first error is the one to report.
             with contextlib.suppress(ReconcilerError, OSError):
-                self._conclude(parsed, first, outcomes)
+                self._conclude(declared, first, outcomes)
             raise
-        return self._conclude(parsed, first, outcomes)
+        return self._conclude(declared, first, outcomes)
 
     def _let_children_go(self) -> None:
         """An idle daemon has none. Who waits for long work keeps them warm for what follows it."""
         if not (self._asked and self._long.jobs):
             self._workers.close()
 
-    def _look(self, parsed: Parsed) -> Snapshot:
+    def _look(self, declared: Declaration) -> Snapshot:
         jobs = self._long.jobs
         running = frozenset(job.change.build_key for job in jobs if not isinstance(job.change, Measure))
         return take_snapshot(
             self._machine,
-            parsed,
+            declared,
             confirm=self._confirm,
             running=running,
             ignored=self._known,
@@ -198,11 +200,11 @@ class Reconciler:
         for job in dropped:
             steps.cancelled(job.change, job.context, NOT_WANTED)
 
-    def _conclude(self, parsed: Parsed, first: Snapshot, outcomes: list[Outcome]) -> PassResult:
+    def _conclude(self, declared: Declaration, first: Snapshot, outcomes: list[Outcome]) -> PassResult:
         """The second look, and the records of what it sees."""
         if first.plan:
             self._clear()
-        last = self._look(parsed) if first.plan else first
+        last = self._look(declared) if first.plan else first
         result = PassResult(
             plan=first.plan,
             remaining=last.plan,
@@ -210,13 +212,17 @@ class Reconciler:
             resolution=last.resolution,
             running=self.running(),
         )
-        return replace(result, unrecorded=record_pass(self._machine, last, result))
+        if isinstance(declared, Parsed):
+            return replace(result, unrecorded=record_pass(self._machine, last, result))
+        with best_effort("record.lost"):
+            self._machine.stamps.save()
+        return result
 
-    def _record_cut_off(self, jobs: tuple[Job, ...], parsed: Parsed) -> None:
+    def _record_cut_off(self, jobs: tuple[Job, ...], declared: Declaration) -> None:
         outcomes: list[Outcome] = []
         for job in jobs:
             Steps(self._reporter, outcomes).cancelled(job.change, job.context, STOPPED)
-        last = self._look(parsed)
+        last = self._look(declared)
         record_pass(
             self._machine,
             last,

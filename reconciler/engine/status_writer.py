@@ -4,13 +4,12 @@ end conditions and revisions. A full disk loses them, and nothing else."""
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from functools import partial
 
 from reconciler.domain.changes import BY_FAILURE, Convert, FetchSource, Measure, Outcome, Register, Verify
 from reconciler.domain.failures import not_overcome, remember, still_declared
 from reconciler.domain.history import not_in_the_future
-from reconciler.domain.recorded import Condition, RecordedRelease
+from reconciler.domain.recorded import Condition
 from reconciler.engine import log
 from reconciler.engine.history_writer import remember_rejected
 from reconciler.engine.machine import Machine
@@ -21,6 +20,7 @@ from reconciler.engine.refusals import Refusals, best_effort
 from reconciler.gates.judged import judged_of
 from reconciler.host.clock import now
 from reconciler.planner.conditions import Failure, judge, judge_kept, judge_source
+from reconciler.planner.prune import outdated_protection
 from reconciler.planner.removals import removals_left
 from reconciler.planner.transitions import Conditions, transitions
 
@@ -70,7 +70,6 @@ def record_pass(machine: Machine, last: Snapshot, result: PassResult) -> str:
     refusals = Refusals()
     with refusals.best_effort("record.lost"):
         machine.records.mend()
-        _follow_serving(machine, last)
         _follow_protection(machine, last)
         _forget_undeclared(machine, last)
         _trust_no_future(machine, last)
@@ -165,27 +164,13 @@ def _done(last: Snapshot) -> set[str]:
     return {key for one in served for key in (one.release.digest, one.measure_key)}
 
 
-def _follow_serving(machine: Machine, last: Snapshot) -> None:
-    """The record of a release follows its registration, so a pass may have died in between."""
-    for wanted in last.resolution.desired.wanted:
-        folder = last.observed.folder_behind(last.observed.serving(wanted.variant))
-        marker = folder.marker if folder else None
-        if marker is not None and marker.owner == machine.owner and marker.release == wanted.release.digest:
-            machine.records.follow(RecordedRelease.from_marker(marker, registered=now()))
-
-
 def _follow_protection(machine: Machine, last: Snapshot) -> None:
-    """`prune: disabled` counts as the manifest said last, also when nothing else changed with it; and it is written
-    beside the model too, so that it outlives the records."""
-    for wanted in last.resolution.desired.wanted:
-        release = last.recorded.releases.get(wanted.variant)
-        if release is not None and release.protected != wanted.protected:
-            machine.records.save_release(replace(release, protected=wanted.protected))
-        for folder in last.observed.folders_of.get(wanted.variant, []):
-            marker = folder.marker
-            if marker and marker.owner == machine.owner and marker.protected != wanted.protected:
-                said = replace(marker, protected=wanted.protected)
-                machine.backend.rewrite_marker(folder.path, said, machine.stamps, machine.layout.staging)
+    """The records and the markers say `prune: disabled` as the manifest said it last: the markers outlive records."""
+    releases, folders = outdated_protection(last.resolution.desired, last.observed, last.recorded)
+    for release in releases:
+        machine.records.save_release(release)
+    for path, marker in folders:
+        machine.backend.rewrite_marker(path, marker, machine.stamps, machine.layout.staging)
 
 
 def _trust_no_future(machine: Machine, last: Snapshot) -> None:

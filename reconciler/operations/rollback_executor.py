@@ -1,29 +1,24 @@
-"""Carry out a roll-back that somebody asked for, for the one variant and without any manifest; or wait for the process
-that holds the root to do it. What does not come to serve is taken back: it would happen some other day by itself."""
+"""Carries out a roll-back: a pass of the reconciler for one variant, without any manifest; or waits for the process
+that holds the root to do it. A roll-back that does not come to serve is taken back:
+no later pass carries it out."""
 
 from __future__ import annotations
 
 import contextlib
 import time
 
-from reconciler.domain.changes import Change, Outcome, Plan
+from reconciler.domain.changes import Outcome, Reason
 from reconciler.domain.desired import Desired, DesiredRelease
 from reconciler.domain.errors import LockHeld, PermanentError, ReconcilerError
 from reconciler.domain.history import HistoryEntry, Rollback
 from reconciler.domain.observed import Observed
-from reconciler.engine.machine import Machine, locked_machine, observe, recall
-from reconciler.engine.options import PassResult
-from reconciler.engine.pass_context import PassContext
-from reconciler.engine.planning import Snapshot
+from reconciler.engine.machine import Machine, locked_machine, observe
+from reconciler.engine.options import Options, PassResult
+from reconciler.engine.planning import VariantDeclaration, take_snapshot
+from reconciler.engine.reconciler import Reconciler
 from reconciler.engine.report import Reporter
-from reconciler.engine.resolve import Resolution
 from reconciler.engine.status_writer import record_some
-from reconciler.engine.steps import Steps
-from reconciler.engine.workers import Workers
-from reconciler.host.clock import now
 from reconciler.operations.rollback_requests import take_back, tell_done
-from reconciler.planner.plan import make_plan
-from reconciler.planner.rollback import effective
 
 YEARS = (
     10 * 365 * 24 * 3600.0
@@ -40,7 +35,7 @@ def judge_undone(root: str, cache: str, ended: Rollback) -> bool:
             declared = [one for one in machine.records.history(ended.variant) if one.digest in ended.refused]
             if declared:
                 first = next((one for one in declared if one.digest == ended.refused[0]), declared[-1])
-                _judge(machine, _declaring(machine, first))
+                _record(machine, _declaring(machine, first))
             return True
     except LockHeld:
         return False
@@ -65,7 +60,7 @@ def _carried_out(
     why = "it was interrupted"
     try:
         declared = _as_served(machine, observe(machine), rollback.variant)
-        outcomes = _carry_out(machine, declared, rollback, reporter)
+        outcomes = _apply(machine, declared, reporter)
         why = next((one.message for one in outcomes if one.status != "done"), "it does not serve")
     except ReconcilerError as error:
         why = str(error)
@@ -75,8 +70,19 @@ def _carried_out(
             take_back(machine, rollback, before, why)
     if is_served(machine, rollback):
         tell_done(machine, rollback)
-        _judge(machine, declared, outcomes)
+        _record(machine, declared, outcomes)
     return outcomes
+
+
+def _apply(machine: Machine, declared: VariantDeclaration, reporter: Reporter) -> tuple[Outcome, ...]:
+    """A pass for the one variant: the roll-back that was asked for overrides what is declared. Raises PermanentError
+    where nothing can be done, with why."""
+    with Reconciler(machine, reporter, Options(), wake=lambda: None) as reconciler:
+        result = reconciler.run_pass(declared)
+    held = [one for one in result.plan.held if one.reason is not Reason.ROLLED_BACK]
+    if held and not result.plan.changes:
+        raise PermanentError(f"{declared.variant}: {held[0].message}", code=held[0].reason)
+    return result.outcomes
 
 
 def wait_until_served(machine: Machine, rollback: Rollback) -> bool:
@@ -96,53 +102,14 @@ def is_served(machine: Machine, rollback: Rollback) -> bool:
     return digest == rollback.to.release.digest
 
 
-def _carry_out(
-    machine: Machine, declared: Desired, rollback: Rollback, reporter: Reporter
-) -> tuple[Outcome, ...]:
-    observed = observe(machine)
-    recorded = recall(machine, observed)
-    desired = effective(declared, observed, recorded)
-    changes = _of_this_alone(make_plan(desired, observed, recorded, now=now()), rollback)
-    outcomes: list[Outcome] = []
-    workers = Workers(machine)
-    try:
-        workers.prewarm(changes)
-        context = PassContext(
-            machine=machine,
-            workers=workers,
-            resolution=Resolution(desired=desired, problems=(), warnings=(), sources={}),
-        )
-        Steps(reporter, outcomes).run(changes, context)
-    finally:
-        workers.close()
-        machine.stamps.save()
-    return tuple(outcomes)
-
-
-def _of_this_alone(plan: Plan, rollback: Rollback) -> tuple[Change, ...]:
-    """Without manifests nothing can be told of any other variant: what the plan holds back of those is no news here.
-    Raises PermanentError where nothing can be done for this one, with why."""
-    name, key = rollback.variant, rollback.to.release.recipe.build_key
-    changes = tuple(one for one in plan.changes if one.variant == name or key == one.build_key)
-    held = [one for one in plan.held if one.variant == name and one.reason != "RolledBack"]
-    if held and not changes:
-        raise PermanentError(f"{name}: {held[0].message}", code=held[0].reason)
-    return changes
-
-
-def _judge(machine: Machine, declared: Desired, outcomes: tuple[Outcome, ...] = ()) -> None:
+def _record(machine: Machine, declared: VariantDeclaration, outcomes: tuple[Outcome, ...] = ()) -> None:
     """What the conditions of this one variant say until the next pass, which reads the manifests."""
-    observed = observe(machine)
-    recorded = recall(machine, observed)
-    desired = effective(declared, observed, recorded)
-    resolution = Resolution(desired=desired, problems=(), warnings=(), sources={})
-    plan = make_plan(desired, observed, recorded, now=now())
-    last = Snapshot(resolution=resolution, observed=observed, recorded=recorded, plan=plan)
-    result = PassResult(plan=plan, remaining=plan, outcomes=outcomes, resolution=resolution)
+    last = take_snapshot(machine, declared)
+    result = PassResult(plan=last.plan, remaining=last.plan, outcomes=outcomes, resolution=last.resolution)
     record_some(machine, last, result)
 
 
-def _as_served(machine: Machine, observed: Observed, variant: str) -> Desired:
+def _as_served(machine: Machine, observed: Observed, variant: str) -> VariantDeclaration:
     """As if git declared what serves, and nothing else could be told: so nothing else is touched."""
     serving = observed.serving(variant)
     digest = serving.release if serving is not None else ""
@@ -152,7 +119,7 @@ def _as_served(machine: Machine, observed: Observed, variant: str) -> Desired:
     return _declaring(machine, past[-1])
 
 
-def _declaring(machine: Machine, past: HistoryEntry) -> Desired:
+def _declaring(machine: Machine, past: HistoryEntry) -> VariantDeclaration:
     recorded = machine.records.load()
     release = recorded.releases.get(past.release.variant)
     wanted = DesiredRelease(
@@ -163,7 +130,10 @@ def _declaring(machine: Machine, past: HistoryEntry) -> Desired:
         protected=release.protected if release is not None else False,
         retain_for=YEARS,
     )
-    revision = recorded.last_applied_revision
-    return Desired(
-        revision=revision, wanted=(wanted,), declared=frozenset({past.release.variant}), complete=False
+    desired = Desired(
+        revision=recorded.last_applied_revision,
+        wanted=(wanted,),
+        declared=frozenset({wanted.variant}),
+        complete=False,  # so that nothing else is pruned
     )
+    return VariantDeclaration(variant=wanted.variant, desired=desired)

@@ -7,6 +7,7 @@ Only what is ours can be here at all: a registration with our owner mark, a fold
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 from reconciler.domain.changes import (
     PRUNE_GUARDS,
@@ -22,7 +23,8 @@ from reconciler.domain.changes import (
 from reconciler.domain.desired import Desired, DesiredRelease
 from reconciler.domain.history import kept
 from reconciler.domain.observed import Observed
-from reconciler.domain.recorded import Recorded
+from reconciler.domain.recorded import Recorded, RecordedRelease
+from reconciler.domain.release import Marker
 from reconciler.planner.disk_budget import disk_budget
 from reconciler.planner.ownership import is_ours
 
@@ -179,6 +181,23 @@ def why_predecessor_stays(wanted: DesiredRelease, observed: Observed) -> str:
     if not loaded:
         return ""
     return f"another process has files of {', '.join(loaded)} in its memory: it goes first when that ends"
+
+
+def outdated_protection(
+    desired: Desired, observed: Observed, recorded: Recorded
+) -> tuple[list[RecordedRelease], list[tuple[str, Marker]]]:
+    """Records, and markers by the path of their folder, as they have to be written anew: `prune: disabled` counts as
+    the manifest said it last, also when nothing else changed with it."""
+    releases, folders = [], []
+    for wanted in desired.wanted:
+        release = recorded.releases.get(wanted.variant)
+        if release is not None and release.protected != wanted.protected:
+            releases.append(replace(release, protected=wanted.protected))
+        for folder in observed.folders_of.get(wanted.variant, []):
+            marker = folder.marker
+            if marker and observed.owns(marker.owner) and marker.protected != wanted.protected:
+                folders.append((folder.path, replace(marker, protected=wanted.protected)))
+    return releases, folders
 
 
 def plan_unused(

@@ -8,9 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from reconciler.domain.changes import Change, Held, Removal, removal_key
+from reconciler.domain.desired import Desired
 from reconciler.domain.failures import REMOVALS, verdict
 from reconciler.domain.observed import Observed
 from reconciler.domain.recorded import Recorded
+from reconciler.planner.variant_facts import facts_of, number_of_wanted
 
 
 def without_failed_removals(
@@ -42,3 +44,17 @@ def removals_left(observed: Observed, recorded: Recorded) -> set[str]:
         *(removal_key("prune", name) for name in variants),
         *(removal_key("prune", "", build_key=key) for key in unused),
     }
+
+
+def removable(desired: Desired, observed: Observed, recorded: Recorded) -> frozenset[tuple[str, int]]:
+    """Variant and number of each served folder that a plan may remove: all but what is to serve, and what is declared
+    but cannot be resolved now."""
+    keep = {
+        one.variant: number_of_wanted(facts_of(one, observed, recorded, "", ())) for one in desired.wanted
+    }
+    unclear = desired.declared - keep.keys()
+    return frozenset(
+        (one.variant, one.number)
+        for one in observed.folders
+        if one.variant not in unclear and one.number != keep.get(one.variant)
+    )

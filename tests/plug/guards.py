@@ -76,9 +76,9 @@ _SAVE_NUMBER = """    machine.records.save_number(
     )  # before anybody can see it: it is never given again
 """
 _REGISTER = "    with _refusals_of_the_catalog():\n        context.workers.serving.register("
-_WRITE_HISTORY = "    remember_registered(marker, context.wanted(marker.variant).release, context.machine)\n"
-_SAVE_RELEASE = f"{_EXECUTED}save_release(_record(marker))\n"
-_AFTER_SAVE = "\n\n@contextlib.contextmanager\ndef _refusals"
+_RECORD_SERVED = "    record_served(marker, context.wanted(marker.variant).release, context.machine)\n"
+_REMEMBERED = "    _remember(marker, release, machine)\n"
+_RECORD_RELEASE = "    record_release(marker, context.machine)\n"
 _UNREGISTER = "    if entry is not None:\n        context.workers.serving.unregister(identity)\n"
 _AFTER_REMOVAL = "    machine.records.save_number(variant, number)\n    _require_gone("
 _FORGET = f"{_EXECUTED}forget_release(change.variant)\n"
@@ -181,27 +181,26 @@ ORDERS = (
         _CARRY,
         "change-releases",
         _gone(_SAVE_NUMBER),
-        _before(_WRITE_HISTORY, "    machine = context.machine\n" + _SAVE_NUMBER.replace("change", "marker")),
+        _before(_RECORD_SERVED, "    machine = context.machine\n" + _SAVE_NUMBER.replace("change", "marker")),
     ),
     _(
         "a release is registered, then recorded",
         _CARRY,
         "change-releases",
-        (_SAVE_RELEASE + _AFTER_SAVE, _AFTER_SAVE),
-        _before(_REGISTER, _SAVE_RELEASE),
+        _before(_REGISTER, _RECORD_RELEASE),
     ),
     _(
         "a release is registered, then in the history",
         _CARRY,
         "change-releases",
-        _gone(_WRITE_HISTORY),
-        _before(_REGISTER, _WRITE_HISTORY),
+        (_RECORD_SERVED, _RECORD_RELEASE),
+        _before(_REGISTER, _RECORD_SERVED),
     ),
     _(
         "a successor is recorded, then its predecessor goes",
-        _CARRY,
+        "engine/history_writer.py",
         "change-releases",
-        (_SAVE_RELEASE + _AFTER_SAVE, _AFTER_SAVE),
+        (_REMEMBERED + "    record_release(marker, machine)\n", _REMEMBERED),
     ),
     _(
         "a name goes, then its folder",

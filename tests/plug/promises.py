@@ -19,7 +19,7 @@ READABLE = 0o444
 _understood: dict[tuple[Callable[[bytes], Any], str], Any] = {}
 
 
-class Snapshot:
+class Look:
     """One state: its files by path, and what the catalog lists."""
 
     def __init__(self, tape: Tape, tree: Tree, top: str) -> None:
@@ -87,7 +87,7 @@ class Snapshot:
         return found
 
 
-def wrong_releases(look: Snapshot) -> Iterator[str]:
+def wrong_releases(look: Look) -> Iterator[str]:
     """I1: a name visible to Foundry Local resolves to a complete release whose file digests match."""
     for identity, (folder, properties) in (look.listed or {}).items():
         if "reconciler_release" not in properties:
@@ -108,7 +108,7 @@ def wrong_releases(look: Snapshot) -> Iterator[str]:
                 yield f"{identity}: {name} can be read by its owner only"
 
 
-def ownerless(look: Snapshot) -> Iterator[str]:
+def ownerless(look: Look) -> Iterator[str]:
     """I3: what we registered carries the mark of this root, so the mark is there."""
     mark = (look.data("root/owner") or b"").decode("ascii", "replace").strip()
     for identity, (_, properties) in (look.listed or {}).items():
@@ -117,14 +117,14 @@ def ownerless(look: Snapshot) -> Iterator[str]:
             yield f"{identity}: is {owner}'s, and the root's mark is {mark!r}"
 
 
-def damaged_records(look: Snapshot) -> Iterator[str]:
+def damaged_records(look: Look) -> Iterator[str]:
     """I10: each record is the old one or the new one."""
     for path in look.records():
         if look.sealed(path) is None:
             yield f"{path}: is damaged"
 
 
-def unbacked_records(look: Snapshot, pruned: set[str]) -> Iterator[str]:
+def unbacked_records(look: Look, pruned: set[str]) -> Iterator[str]:
     """I10: a release that is recorded is registered. A record outlives what is being pruned, and goes last."""
     if look.listed is None:
         return
@@ -137,7 +137,7 @@ def unbacked_records(look: Snapshot, pruned: set[str]) -> Iterator[str]:
             yield f"{variant}: {release['number']} is recorded, and not registered"
 
 
-def forgotten_releases(look: Snapshot, known: set[str]) -> Iterator[str]:
+def forgotten_releases(look: Look, known: set[str]) -> Iterator[str]:
     """I10: what is registered stays recorded until it is gone. `known` are the variants that were recorded before."""
     listed = {identity.rpartition(":")[0] for identity in look.listed or {}}
     for variant, record in look.variants().items():
@@ -145,7 +145,7 @@ def forgotten_releases(look: Snapshot, known: set[str]) -> Iterator[str]:
             yield f"{variant}: is registered, and not recorded any more"
 
 
-def wrong_history(look: Snapshot, pruned: set[str]) -> Iterator[str]:
+def wrong_history(look: Look, pruned: set[str]) -> Iterator[str]:
     """I10: what the history knows to serve is registered, and what it knows to be gone is not."""
     for path in look.records():
         variant = path.rpartition("/")[2].removesuffix(".json")
@@ -160,7 +160,7 @@ def wrong_history(look: Snapshot, pruned: set[str]) -> Iterator[str]:
                 yield f"{identity}: was retired by its history, and is registered"
 
 
-def unbacked_store(look: Snapshot) -> Iterator[str]:
+def unbacked_store(look: Look) -> Iterator[str]:
     """I10: what the store's index names is there, whole."""
     if "root/oci/index.json" not in look.tree:
         return
@@ -175,7 +175,7 @@ def unbacked_store(look: Snapshot) -> Iterator[str]:
             yield from _blob(look, part["digest"])
 
 
-def _blob(look: Snapshot, digest: str) -> Iterator[str]:
+def _blob(look: Look, digest: str) -> Iterator[str]:
     held = look.tree.get(_path(digest))
     if held is None or held[1] != digest.removeprefix("sha256:"):
         yield f"the store names {digest[:15]}, which is {'gone' if held is None else 'torn'}"
@@ -185,7 +185,7 @@ def _path(digest: str) -> str:
     return f"root/oci/blobs/sha256/{digest.removeprefix('sha256:')}"
 
 
-def lying_stamps(look: Snapshot, torn: dict[str, str]) -> Iterator[str]:
+def lying_stamps(look: Look, torn: dict[str, str]) -> Iterator[str]:
     """A file whose size and times came through and whose bytes did not is believed by its stamp. `torn` are those, by
     their inode's number and the content that is lost: see `states.torn_files`."""
     for stamp, (digest, _) in (look.sealed("root/records/stamps.json") or {}).items():
@@ -195,7 +195,7 @@ def lying_stamps(look: Snapshot, torn: dict[str, str]) -> Iterator[str]:
             yield f"{path}: its stamp vouches for bytes that are lost"
 
 
-def torn_sources(look: Snapshot, whole: dict[str, dict[str, str]]) -> Iterator[str]:
+def torn_sources(look: Look, whole: dict[str, dict[str, str]]) -> Iterator[str]:
     """A folder of a source that has its name is whole, and one from the hub has been looked at."""
     for folder, files in look.below.items():
         home, _, name = folder.rpartition("/")
@@ -205,7 +205,7 @@ def torn_sources(look: Snapshot, whole: dict[str, dict[str, str]]) -> Iterator[s
             yield f"{folder}: nobody knows what it holds"
 
 
-def given_again(look: Snapshot, shown: dict[str, str]) -> Iterator[str]:
+def given_again(look: Look, shown: dict[str, str]) -> Iterator[str]:
     """An id that anybody may have seen is never given to other content. `shown`: id -> release."""
     records, listed = look.variants(), look.listed or {}
     for identity, release in shown.items():
@@ -215,14 +215,14 @@ def given_again(look: Snapshot, shown: dict[str, str]) -> Iterator[str]:
             yield f"{identity}: was seen, and can be given to something else"
 
 
-def not_served(look: Snapshot, wanted: set[str]) -> Iterator[str]:
+def not_served(look: Look, wanted: set[str]) -> Iterator[str]:
     """I2: what was served and is still wanted has a release at any time."""
     if look.listed is not None:
         for variant in sorted(wanted - {identity.rpartition(":")[0] for identity in look.listed}):
             yield f"{variant}: nothing serves it any more"
 
 
-def forgotten_commits(look: Snapshot, accepted: str, objects: dict[str, str]) -> Iterator[str]:
+def forgotten_commits(look: Look, accepted: str, objects: dict[str, str]) -> Iterator[str]:
     """I10: a commit that the records say was accepted has its objects in the mirror."""
     machine = look.sealed("root/records/machine.json") or {"accepted": ()}
     if accepted and accepted in [one["commit"] for one in machine["accepted"]]:
