@@ -748,8 +748,8 @@ MUTANTS = (
     _(
         "a registration is taken away only with our mark on it",
         "engine/executor.py",
-        "(r for r in read_index(machine.cache) if r.id == identity and r.owner == machine.owner), None",
-        "(r for r in read_index(machine.cache) if r.id == identity), None",
+        "(r for r in machine.backend.registrations() if r.id == identity and r.owner == machine.owner), None",
+        "(r for r in machine.backend.registrations() if r.id == identity), None",
         _FOREIGN,
     ),
     _(
