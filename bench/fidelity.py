@@ -17,12 +17,13 @@ from typing import Any
 
 from reconciler.conversion.architectures import refusal
 from reconciler.conversion.client.converter import Converter
-from reconciler.domain.bars import Gates
 from reconciler.domain.errors import ConversionFailed
+from reconciler.domain.gate_spec import GateSpec
 from reconciler.domain.manifest import Target
 from reconciler.domain.measured import Fidelity
 from reconciler.domain.value import as_dict
-from reconciler.gates.judgement import DEFAULT_BARS, judge, rejections
+from reconciler.gates.fidelity import DEFAULT_BARS
+from reconciler.gates.judgement import judge, rejections
 from tests.conversions import look, recipe_of
 from tests.tiny_models import write_families
 
@@ -79,7 +80,7 @@ def row(converter: Converter, name: str, source: Path, precision: str, folder: P
     )
     if isinstance(found, str):
         return said | {"error": found}
-    rejected = [verdict.measure for verdict in rejections(judge(Gates(), precision, found, None))]
+    rejected = [verdict.measure for verdict in rejections(judge(GateSpec(), precision, found, None))]
     return said | {"fidelity": as_dict(found), "rejected": rejected}
 
 

@@ -13,7 +13,7 @@ from typing import Protocol, Self
 from reconciler.domain.measured import Answer
 from reconciler.domain.observed import Registration, ServedFolder
 from reconciler.domain.release import Artifact, Marker, Release
-from reconciler.gates.measuring.runtime import Runtime
+from reconciler.gates.runtime import Runtime
 from reconciler.host.stamps import StampBook
 
 

@@ -115,13 +115,13 @@ def _dispatch(arguments: list[str]) -> int:
 
 def build_parser(verb: str) -> argparse.ArgumentParser:
     from reconciler.cli.exit_codes import epilog
-    from reconciler.cli.options import Format, Parser, add_config
+    from reconciler.cli.options import Parser, add_config
 
     parser = Parser(
         prog=f"reconciler {verb}",
         description=VERBS[verb][0].upper() + VERBS[verb][1:] + ".",
         epilog=epilog(verb),
-        formatter_class=Format,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     if verb not in UNCONFIGURED:

@@ -4,42 +4,16 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
 import sys
 from typing import NoReturn
 
 from reconciler.cli import configuration
 from reconciler.domain.errors import UsageError
 from reconciler.domain.quoting import nearest
+from reconciler.domain.units import read_duration, read_size
 from reconciler.engine.machine import Machine, open_machine
 
-
-def _as_it_is(text: str) -> str:
-    return text
-
-
-# argparse looks for translations of its own words, which nobody has made: three searches of the disk and an import of
-# `locale`, 3 ms of each start.
-if hasattr(argparse, "_"):
-    argparse._ = _as_it_is
-
-
 CAGE_WISHES = ("auto", "require", "off")
-
-
-class Format(argparse.RawDescriptionHelpFormatter):
-    """Knows its width by itself: argparse would import `shutil` with four compression modules to ask for it."""
-
-    def __init__(self, prog: str) -> None:
-        super().__init__(prog, width=_width())
-
-
-def _width() -> int:
-    try:
-        columns = int(os.environ.get("COLUMNS", "0")) or os.get_terminal_size(sys.stdout.fileno()).columns
-    except (OSError, ValueError):
-        columns = 100
-    return max(columns - 2, 40)
 
 
 class Parser(argparse.ArgumentParser):
@@ -226,9 +200,8 @@ def add_talk(parser: argparse.ArgumentParser) -> None:
 
 def duration(text: str) -> float:
     """Seconds in a Go duration: `90s`, `2h30m`, `1.5h`."""
-    parts = re.findall(r"(\d+(?:\.\d+)?)(ms|s|m|h)", text)
-    seconds = sum(float(number) * _UNITS[unit] for number, unit in parts)
-    if "".join(number + unit for number, unit in parts) != text or not 0 < seconds <= LONGEST:
+    seconds = read_duration(text)
+    if seconds is None or not 0 < seconds <= LONGEST:
         raise argparse.ArgumentTypeError(f"expected a duration such as 90s, 45m or 2h30m, got {text!r}")
     return seconds
 
@@ -255,12 +228,10 @@ def positive(text: str) -> int:
 
 def size(text: str) -> int:
     """Bytes in `24GiB`, `1.5TB` or `4096`."""
-    number = re.fullmatch(r"(\d{1,15}(?:\.\d{1,3})?) ?([kMGT]i?)?B?", text)
-    if number is None:
+    found = read_size(text)
+    if found is None:
         raise argparse.ArgumentTypeError(f"expected a size such as 24GiB, got {text!r}")
-    prefix = number[2] or ""
-    base = 1024 if prefix.endswith("i") else 1000
-    return int(float(number[1]) * base ** ("kMGT".index(prefix[0]) + 1 if prefix else 0))
+    return found
 
 
 def cage_wish(text: str) -> str:
@@ -271,7 +242,6 @@ def cage_wish(text: str) -> str:
 
 
 LONGEST = 10 * 365 * 86400.0  # seconds: beyond it clocks and waits overflow
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 def token_file_of(arguments: argparse.Namespace) -> str:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from reconciler.domain import digest
-from reconciler.domain.bars import Gates
 from reconciler.domain.changes import Reason
 from reconciler.domain.errors import Problem
+from reconciler.domain.gate_spec import GateSpec
 from reconciler.domain.hub import Fetch
 from reconciler.domain.release import Release
 from reconciler.domain.verdict import Verdict
@@ -40,7 +40,7 @@ class DesiredRelease:
     peak_bytes: int
     suspended: bool = False
     protected: bool = False
-    gates: Gates = Gates()
+    gates: GateSpec = GateSpec()
     fetch: Fetch | None = None
     retain_for: float = 0.0  # seconds that a predecessor stays registered
     history_limit: int = 1  # predecessors whose artifacts are kept

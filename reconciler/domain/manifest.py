@@ -1,46 +1,105 @@
-"""What git declares, as plain values. Parsing lives in `manifests.schema` and `manifests.loader`; these types are
-what the planner sees, so that `plan` on unchanged files never has to load pydantic or a YAML parser."""
+"""What git declares, as plain values: a Model with every reference resolved and every default filled in.
+
+Fields that are annotated are described here and nowhere else (domain.accepts); manifests.described reads them.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Annotated, Literal
 
-from reconciler.domain.bars import Fixture, Gates
+from reconciler.domain.accepts import DURATION, FLAG, LABEL, About, Accepts, number, whole
+from reconciler.domain.fixture import Fixture
+from reconciler.domain.gate_spec import GateSpec
 from reconciler.domain.hub import HubSource
-from reconciler.domain.targets import DEFAULT
+from reconciler.domain.targets import DEFAULT, VERIFIED_DEVICES, VERIFIED_NAMES
 
 API_VERSION = "reconciler.foundry/v1alpha1"
 
 PRUNE_ANNOTATION = "reconciler.foundry/prune"
+
+MAX_SEED = 2**31 - 1
+_NOT_VERIFIED = "others are not verified yet"
+_AT_LEAST_ONE = "a whole number of at least 1"
+_NULLABLE = Accepts(nullable=True)
+_PENALTY = Accepts(expected="a number above 0, at most 10", above=0, most=10)
+
+Label = Annotated[str, LABEL]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Quantization:
     """How weights are rounded. A field that a precision does not use is left out of its recipe."""
 
-    block_size: int = 32
-    symmetric: bool = True
-    accuracy_level: int | None = None  # 1 fp32, 2 fp16, 3 bf16, 4 int8 accumulation; None: the tool's default
-    algorithm: str = "default"  # default | rtn | k_quant | k_quant_mixed | k_quant_last (int4 only)
+    block_size: Annotated[
+        Literal[16, 32, 64, 128, 256],
+        About("How many weights share one scale. Default 32."),
+        Accepts(expected="a power of two from 16 to 256", nullable=True),
+    ] = 32
+    symmetric: Annotated[bool, About("Round around zero, without a zero point. Default true."), _NULLABLE] = (
+        True
+    )
+    accuracy_level: Annotated[
+        Literal[1, 2, 3, 4] | None,
+        About("Least precision of the sums: 1 fp32, 2 fp16, 3 bf16, 4 int8. Default: the tool's (4)."),
+        Accepts(expected="1 (fp32), 2 (fp16), 3 (bf16) or 4 (int8)"),
+    ] = None
+    algorithm: Annotated[
+        Literal["default", "rtn", "k_quant", "k_quant_mixed", "k_quant_last"],
+        About("How int4 weights are chosen; k_quant_mixed keeps sensitive layers at 8 bits."),
+        _NULLABLE,
+    ] = "default"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    device: str = DEFAULT.device
-    execution_provider: str = DEFAULT.name
+    """The hardware that a model is converted for."""
+
+    device: Annotated[
+        str,
+        About("Where the model runs. Only cpu is verified so far."),
+        Accepts(words=VERIFIED_DEVICES, hint=_NOT_VERIFIED),
+    ] = DEFAULT.device
+    execution_provider: Annotated[
+        str,
+        About("ONNX Runtime's name for it. Only the CPU's is verified so far."),
+        Accepts(words=VERIFIED_NAMES, hint=_NOT_VERIFIED),
+    ] = DEFAULT.name
 
 
 @dataclass(frozen=True, kw_only=True)
 class Generation:
-    """Defaults for requests that do not say otherwise; None keeps what the source model brings."""
+    """Defaults for requests that do not say otherwise; what is left out stays as the source model brings it."""
 
-    max_length: int | None = None
-    temperature: float | None = None
-    top_p: float | None = None
-    top_k: int | None = None
-    repetition_penalty: float | None = None
-    no_repeat_ngram_size: int | None = None
-    random_seed: int | None = None
+    max_length: Annotated[
+        int | None,
+        About("Most tokens of prompt and answer; Foundry Local 2.2 goes by the model's context length."),
+        whole(1, 10_000_000, _AT_LEAST_ONE),
+    ] = None
+    temperature: Annotated[float | None, About("Low is steady, high is varied."), number(0, 2)] = None
+    top_p: Annotated[
+        float | None,
+        About("Keep the likeliest tokens up to this share."),
+        Accepts(expected="a number above 0, at most 1", above=0, most=1),
+    ] = None
+    top_k: Annotated[
+        int | None,
+        About("Keep this many of the likeliest tokens; 1 is greedy."),
+        whole(1, 1_000_000, _AT_LEAST_ONE),
+    ] = None
+    repetition_penalty: Annotated[
+        float | None, About("Above 1 discourages repeating; 1 is off."), _PENALTY
+    ] = None
+    no_repeat_ngram_size: Annotated[
+        int | None,
+        About("No sequence of this many tokens twice; 0 is off."),
+        whole(0, 1_000, "a whole number from 0 (off) to 1000"),
+    ] = None
+    random_seed: Annotated[
+        int | None,
+        About("Makes sampling repeatable; -1 is random."),
+        whole(-1, MAX_SEED, f"a whole number from -1 (random) to {MAX_SEED}"),
+    ] = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,23 +128,64 @@ class Template:
 
 @dataclass(frozen=True, kw_only=True)
 class Requirement:
-    """`values` are empty for Exists and DoesNotExist, one whole number for Gt and Lt."""
+    """One statement about a label of a machine."""
 
-    key: str
-    operator: str  # manifests.selector.OPERATORS
-    values: tuple[str, ...] = ()
+    key: Annotated[str, About("The label's key."), LABEL]
+    operator: Annotated[
+        Literal["In", "NotIn", "Exists", "DoesNotExist", "Gt", "Lt"],
+        About("Gt and Lt compare whole numbers; NotIn holds without the label."),
+    ]
+    values: Annotated[
+        tuple[Label, ...],
+        About("At least one for In and NotIn, one whole number for Gt and Lt, else none."),
+        Accepts(most=100),
+    ] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
-class Selector:
+class NodeSelector:
     """Which machines a model is for: all that it says must hold there."""
 
-    match_labels: dict[str, str] = field(default_factory=dict)
-    match_expressions: tuple[Requirement, ...] = ()
+    match_labels: Annotated[dict[str, Label], About("Labels that the machine must have.")] = field(
+        default_factory=dict
+    )
+    match_expressions: Annotated[
+        tuple[Requirement, ...],
+        About("Requirements on the machine's labels; all must hold."),
+        Accepts(most=100),
+    ] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
-class Model:
+class ModelOptions:
+    """The fields of a Model's spec that stand for themselves: this description alone reads, documents and compares
+    them."""
+
+    quantization: Annotated[Quantization, About("How weights are rounded (int8 and int4).")] = Quantization()
+    target: Annotated[Target, About("The hardware that the model is converted for.")] = Target()
+    generation: Annotated[Generation, About("Defaults for requests that do not say otherwise.")] = (
+        Generation()
+    )
+    suspend: Annotated[bool, About("Leave the model as it is on this machine, whatever git says."), FLAG] = (
+        False
+    )
+    retain_for: Annotated[
+        float,
+        About("How long a predecessor stays registered beside its successor, such as 90s or 1h30m."),
+        DURATION,
+    ] = 0.0
+    revision_history_limit: Annotated[
+        int,
+        About("How many earlier releases of a variant can be served again: their artifacts are kept."),
+        whole(0, 20),
+    ] = 1
+    node_selector: Annotated[NodeSelector | None, About("Which machines the model is for. Default: all.")] = (
+        None
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model(ModelOptions):
     """One `kind: Model` document, with every reference resolved and every default filled in.
 
     `source_path` and `adapter_path` are absolute; `file` is as the user names it (for messages), `line` 1-based.
@@ -103,16 +203,9 @@ class Model:
     hub: HubSource | None = None
     adapter_path: str | None = None
     precisions: tuple[str, ...]
-    quantization: Quantization = Quantization()
-    target: Target = Target()
     template: Template
-    generation: Generation = Generation()
-    gates: Gates = Gates()
-    suspend: bool = False
-    retain_for: float = 0.0  # seconds
-    revision_history_limit: int = 1
+    gates: GateSpec = GateSpec()
     delete_first: bool = False  # the old one may go before the new one is built
-    node_selector: Selector | None = None
 
     def line_of(self, field: str) -> int:
         """The line of `spec.source` and the like; of the document where the author left the field out."""

@@ -106,6 +106,15 @@ class Measured:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Numbers:
+    """What gates are judged by: the numbers of an artifact and of a release, where there are any."""
+
+    precision: str
+    fidelity: Fidelity | None = None
+    measured: Measured | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class MeasurementSet:
     """By build key and by release digest. `told` is False where the numbers of the machine are not known."""
 

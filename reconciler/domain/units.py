@@ -1,7 +1,12 @@
-"""Sizes and durations as people read them: text for a number of bytes, and back."""
+"""Sizes and durations as text, in the spellings that people write and read.
+
+Every option, manifest and configuration reads them here, so that each unit has one spelling. Sizes are bytes:
+`1.5 GiB`, `20GB`, and Kubernetes' `512Mi`. Durations are seconds, in Go's form: `300ms`, `90s`, `1h30m`.
+"""
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from typing import Annotated
 
@@ -21,6 +26,17 @@ def _is_time(text: str) -> bool:
 
 Time = Annotated[str, Predicate(_is_time)]
 
+SIZE_PATTERN = r"[0-9]{1,15}(\.[0-9]{1,3})? ?([kKMGT]i?)?B?"
+DURATION_PATTERN = r"([0-9]{1,9}(\.[0-9]{1,9})?(ms|s|m|h)){1,4}"
+
+_SIZE = re.compile(SIZE_PATTERN)
+_DURATION = re.compile(DURATION_PATTERN)
+_NUMBER = re.compile(r"[0-9]+(?:\.[0-9]+)?")
+_PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)")
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_POWERS = "kMGT"
+_MEMORY = (("Ti", 1 << 40), ("Gi", 1 << 30), ("Mi", 1 << 20))
+
 
 def size_text(size: int) -> str:
     """1536 -> '1.5 KiB'; negative sizes (freed) keep their sign."""
@@ -30,3 +46,31 @@ def size_text(size: int) -> str:
             return f"{sign}{value:.0f} {unit}" if unit == "B" else f"{sign}{value:.1f} {unit}"
         value /= 1024
     raise AssertionError("unreachable")
+
+
+def memory_text(size: int) -> str:
+    """As a manifest writes it, without rounding: '1536Mi'."""
+    return next((f"{size // unit}{name}" for name, unit in _MEMORY if size % unit == 0), f"{size}B")
+
+
+def read_size(text: str) -> int | None:
+    """Bytes; None where `text` is no size. `Ki` and `KiB` are 1024, `k` and `kB` are 1000."""
+    if not _SIZE.fullmatch(text):
+        return None
+    number = _NUMBER.match(text)
+    assert number is not None
+    unit = text[number.end() :].strip().removesuffix("B")
+    base = 1024 if unit.endswith("i") else 1000
+    power = _POWERS.lower().index(unit[0].lower()) + 1 if unit else 0
+    return int(float(number[0]) * base**power)
+
+
+def read_duration(text: str) -> float | None:
+    """Seconds; None where `text` is no duration."""
+    if not _DURATION.fullmatch(text):
+        return None
+    return sum(float(number) * _SECONDS[unit] for number, unit in _PART.findall(text))
+
+
+def duration_text(seconds: float) -> str:
+    return f"{seconds:g}s"

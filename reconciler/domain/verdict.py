@@ -1,8 +1,15 @@
-"""Verdict: what one gate says about one measured number. A value; `gates.judgement` makes it."""
+"""Verdict: what one gate says about one measured number, and the ways to make one.
+
+It is Successful, Failed or Inconclusive (nothing was measured, or the bar cannot be applied). Only a Failed one that
+`rejects` keeps a release from being served.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+
+SUCCESSFUL, FAILED, INCONCLUSIVE = VERDICTS = ("Successful", "Failed", "Inconclusive")
+NO_MEMORY_FIGURE = "this platform does not tell the memory of a process"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,3 +25,32 @@ class Verdict:
     message: str
     rejects: bool = False
     misses: tuple[str, ...] = ()
+
+
+def at_least(gate: str, measure: str, number: float, bar: float, label: str) -> Verdict:
+    message = f"{label} {shown_number(number)}, at least {shown_number(bar)} wanted"
+    return compared(gate, measure, number, bar, message, good=number >= bar)
+
+
+def at_most(gate: str, measure: str, number: float, bar: float, label: str) -> Verdict:
+    message = f"{label} {shown_number(number)}, at most {shown_number(bar)} wanted"
+    return compared(gate, measure, number, bar, message, good=number <= bar)
+
+
+def compared(
+    gate: str, measure: str, number: float, bar: float | None, message: str, *, good: bool
+) -> Verdict:
+    status = SUCCESSFUL if good else FAILED
+    return Verdict(
+        gate=gate, measure=measure, status=status, number=number, bar=bar, message=message, rejects=not good
+    )
+
+
+def inconclusive(gate: str, measure: str, message: str = "not measured yet") -> Verdict:
+    return Verdict(gate=gate, measure=measure, status=INCONCLUSIVE, number=None, bar=None, message=message)
+
+
+def shown_number(number: float) -> str:
+    if abs(number) < 1e15 and number == int(number):
+        return f"{number:,.0f}"
+    return f"{number:.4g}"

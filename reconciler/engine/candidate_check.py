@@ -41,9 +41,8 @@ def require(wanted: DesiredRelease, fidelity: Fidelity | None, measured: Measure
 
 def asks_fidelity(desired: Desired, build_key: str) -> bool:
     """Does any release of this artifact want to be compared with its source?"""
-    return any(
-        not one.gates.fidelity.skip for one in desired.wanted if one.release.recipe.build_key == build_key
-    )
+    asking = (one.gates for one in desired.wanted if one.release.recipe.build_key == build_key)
+    return any(needed(gates, None, None).fidelity for gates in asking)
 
 
 def _rehearsed(
@@ -55,7 +54,7 @@ def _rehearsed(
     held = context.known().releases.get(release.digest, empty)
     rest = needed(gates, fidelity, held)
     if rest.in_runtime:
-        for measured in context.workers.rehearsal.prove(staged, name, gates, rest, held):
+        for measured in context.workers.rehearsal.prove(staged, name, rest.in_runtime, held):
             held = measured
             context.machine.records.save_measured(held)
             require(wanted, fidelity, held)

@@ -19,7 +19,7 @@ from reconciler.engine.executor import assemble_release
 from reconciler.engine.job import Job
 from reconciler.engine.pass_context import PassContext
 from reconciler.gates.judgement import missing_measurements, needed
-from reconciler.gates.measuring.rehearsal import Rehearsal
+from reconciler.gates.rehearsal import Rehearsal
 from reconciler.host import durable
 
 UNMEASURED = "`fidelity: {skip: <why>}` in its gates does without"
@@ -127,7 +127,7 @@ class Measuring:
         job.progressed(0.3, "measuring it in the runtime that will serve it")
         name = f"{self._change.variant}:{self._change.number}"
         with Rehearsal(runtime) as rehearsal:
-            for found in rehearsal.prove(self._folder, name, self._wanted.gates, self._rest, self._measured):
+            for found in rehearsal.prove(self._folder, name, self._rest.in_runtime, self._measured):
                 self._measured = found
                 self._new.append(found)
                 if self._rejected():

@@ -10,7 +10,7 @@ from reconciler.backends.protocol import ServingRuntime
 from reconciler.domain.changes import Change, Register, RepairRelease, Retire, VerifyCandidate, VerifyServed
 from reconciler.engine.machine import Machine
 from reconciler.engine.options import Options
-from reconciler.gates.measuring.rehearsal import Rehearsal
+from reconciler.gates.rehearsal import Rehearsal
 from reconciler.host.durable import make_folder
 
 CATALOG, REHEARSAL, SERVING = "rehearsal-catalog", "rehearsal", "foundry"
@@ -51,7 +51,7 @@ class Workers:
     def rehearsal(self) -> Rehearsal:
         """The same runtime on a private, throw-away catalog."""
         if self._rehearsal is None:
-            from reconciler.gates.measuring.rehearsal import Rehearsal
+            from reconciler.gates.rehearsal import Rehearsal
 
             catalog = self._machine.layout.at("staging", CATALOG)
             make_folder(catalog)

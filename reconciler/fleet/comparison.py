@@ -16,7 +16,7 @@ from reconciler.domain.manifest import Model
 from reconciler.domain.observed import Observed
 from reconciler.domain.value import as_dict
 from reconciler.fleet.converged_machine import disk_of, folder_bytes, observed_of, recorded_of
-from reconciler.gates.fields import gate_fields
+from reconciler.gates.judgement import gate_fields
 from reconciler.planner.difference import camel
 from reconciler.planner.plan import make_plan
 from reconciler.templates.template_change import TemplateChange

@@ -7,10 +7,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from statistics import median
 
-from reconciler.domain.bars import PromptsGate
 from reconciler.domain.measured import Fidelity, Measured, MemorySample, Speed
 from reconciler.domain.verdict import Verdict
-from reconciler.gates.judgement import is_right
+from reconciler.gates.prompts import PromptsGate, is_right
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,31 +1,30 @@
-"""Is this answer the right one, and if not, what was wanted? Exact, contained, by pattern, or by JSON Schema. Pure, and
-bounded in time: patterns come from manifests, answers from models.
+"""Golden prompts: a question, and whether an answer is the right one: exact, contained, by pattern, or by JSON Schema.
+
+Patterns come from manifests and answers from models, so the work is bounded: patterns are RE2's (linear time), and of
+JSON Schema a list of keywords is taken that neither refers to anything nor contains a pattern.
 """
 
 from __future__ import annotations
 
 import json
-import math
-import re
-import re._parser as parser  # type: ignore[import-not-found]
-import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from reconciler.domain.bars import GoldenPrompt
+import re2
+
 from reconciler.domain.quoting import shown
-from reconciler.gates.json_schema import conforms
+
+CHECKS = ("exact", "contains", "regex", "jsonSchema")
 
 LONGEST_ANSWER = 4_096  # characters of an answer that are kept and judged
-LONGEST_MATCHED = 1_000  # characters that a pattern is tried on: two seconds there at the very worst
 LONGEST_PATTERN = 500
-MOST_REPEATS = 2
-MOST_WAYS = 150_000  # in which a pattern can match from one place; each costs time, because `re` tries them one by one
-
+LARGEST_PATTERN = 8 << 20  # bytes of a compiled pattern
+DEEPEST_SCHEMA = 16  # levels, as in a manifest
 MOST_REMEMBERED = 1_000  # answers that were judged
 
-PROMPT_SHOWN, ANSWER_SHOWN = 80, 120  # characters of each, where people are told that it was answered wrongly
+PROMPT_SHOWN, ANSWER_SHOWN = 80, 120  # characters of each in the message about a wrong answer
 
 _WANTED = {
     "exact": "exactly",
@@ -33,25 +32,39 @@ _WANTED = {
     "regex": "to match",
     "jsonSchema": "JSON of the schema",
 }
-_BOUNDED = 16  # a repeat of at most so many is no danger by itself
-_OPEN = 250  # what an open repeat counts for: two of them on 1,000 characters take a fifth of a second
+KEYWORDS = frozenset(
+    {
+        *("type", "properties", "required", "additionalProperties", "items", "enum", "const"),
+        *("minimum", "maximum", "minLength", "maxLength", "minItems", "maxItems"),
+    }
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GoldenPrompt:
+    """`check` is one of CHECKS; a JSON Schema stands as canonical text in `expected`."""
+
+    messages: tuple[tuple[str, str], ...]
+    check: str
+    expected: str
 
 
 @lru_cache(maxsize=MOST_REMEMBERED)
 def passes(case: GoldenPrompt, answer: str) -> bool:
-    """White space around an answer never counts. Remembered: a daemon asks each minute, and a pattern may take long."""
+    """White space around an answer never counts. Results are remembered: a daemon asks at every look."""
     answer = answer[:LONGEST_ANSWER].strip()
     if case.check == "exact":
         return answer == case.expected.strip()
     if case.check == "contains":
         return case.expected in answer
     if case.check == "regex":
-        return re.search(case.expected, answer[:LONGEST_MATCHED]) is not None
+        text = answer.encode("utf-8", "replace").decode()  # half a surrogate pair cannot be matched
+        return _compiled(case.expected).search(text) is not None
     return _is_json_of(json.loads(case.expected), answer)
 
 
 def miss(case: GoldenPrompt, answer: str) -> str:
-    """What was asked (last), wanted and got; on one line, because all three are other people's words."""
+    """What was asked last, wanted and got, on one line: all three are foreign text."""
     asked = _quoted(case.messages[-1][1], PROMPT_SHOWN)
     return f"{asked}: wanted {wanted_text(case)}, got {_quoted(answer, ANSWER_SHOWN)}"
 
@@ -65,76 +78,65 @@ def _quoted(text: str, limit: int) -> str:
 
 
 def pattern_refusal(pattern: str) -> str | None:
-    """Why a pattern is not taken: it is none, or some answer could keep it busy for hours."""
+    """Why a pattern is not taken; None for one that is."""
     if len(pattern) > LONGEST_PATTERN:
         return f"it has more than {LONGEST_PATTERN} characters"
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")  # `[[a]`: what it means is about to change
-            re.compile(pattern)
-        repeats = list(_repeats(_tree(pattern)))
-    except (re.error, RecursionError, OverflowError, Warning) as error:
-        return f"it is no pattern: {shown(str(error), 160)}"
-    if any(True for _, inner in repeats for _ in _forks(inner)):
-        return "it repeats something that can match in several ways"
-    if len(repeats) > MOST_REPEATS:
-        return f"it has more than {MOST_REPEATS} open repeats (*, +, {{n,}})"
-    if _ways(_tree(pattern)) > MOST_WAYS:
-        return "it can match in too many ways"
+        _compiled(pattern)
+    except re2.error as error:
+        why = error.args[0]
+        return f"RE2 does not take it: {shown(why.decode() if isinstance(why, bytes) else str(why), 160)}"
+    except UnicodeError:
+        return "it is no text"
     return None
 
 
-def _tree(pattern: str) -> Any:
-    return parser.parse(pattern)
+def _compiled(pattern: str) -> Any:
+    options = re2.Options()
+    options.max_mem = LARGEST_PATTERN
+    options.log_errors = False
+    return re2.compile(pattern, options)
 
 
-def _repeats(tree: Any) -> Iterator[tuple[int, Any]]:
-    """Each repeat without a small bound, and what it repeats."""
-    for operation, argument in tree:
-        if "REPEAT" in str(operation) and argument[1] > _BOUNDED:
-            yield argument[1], argument[2]
-        for inner in _inside(argument):
-            yield from _repeats(inner)
+def schema_refusal(schema: Any) -> str | None:
+    """Why a JSON Schema is not taken. An unknown keyword would be ignored, and its gate look stricter than it is."""
+    if why := _unknown_keyword(schema, DEEPEST_SCHEMA):
+        return why
+    from jsonschema import Draft202012Validator, SchemaError  # 0.1 s that only this kind of check is worth
+
+    try:
+        Draft202012Validator.check_schema(schema)
+    except SchemaError as error:
+        keyword = next((name for name in reversed(error.path) if isinstance(name, str)), "")
+        return f"`{shown(keyword)}` does not take this"
+    return None
 
 
-def _forks(tree: Any) -> Iterator[object]:
-    for operation, argument in tree:
-        if "REPEAT" in str(operation) or str(operation) in ("BRANCH", "GROUPREF", "GROUPREF_EXISTS"):
-            yield operation
-        for inner in _inside(argument):
-            yield from _forks(inner)
+def _unknown_keyword(schema: object, levels: int) -> str | None:
+    if not isinstance(schema, dict):
+        return "it is no mapping"
+    if not levels:
+        return f"it has more than {DEEPEST_SCHEMA} levels"
+    unknown = [name for name in schema if name not in KEYWORDS]
+    if unknown:
+        return f"`{shown(str(unknown[0]))}` is not supported"
+    if not isinstance(schema.get("additionalProperties", True), bool):
+        return "`additionalProperties` does not take this"
+    if not isinstance(schema.get("properties", {}), dict):
+        return "`properties` does not take this"
+    inner = [*schema.get("properties", {}).values(), *([schema["items"]] if "items" in schema else [])]
+    return next((why for one in inner if (why := _unknown_keyword(one, levels - 1))), None)
 
 
-def _ways(tree: Any) -> float:
-    """At most so many: what follows each other multiplies, branches add up, and a repeat does it to a power."""
-    ways = 1.0
-    for operation, argument in tree:
-        inner = [_ways(one) for one in _inside(argument)]
-        if str(operation) == "BRANCH":
-            ways *= sum(inner)
-        elif "REPEAT" in str(operation):
-            least, most = argument[0], min(argument[1], _OPEN)
-            ways *= max(most - least + 1, 1) * inner[0] ** min(most, 40)
-        else:
-            ways *= math.prod(inner)
-    return min(ways, 10.0 * MOST_WAYS)  # so that no power of it is endless
+def _is_json_of(schema: Mapping[str, Any], answer: str) -> bool:
+    from jsonschema import Draft202012Validator  # as above
 
-
-def _inside(argument: Any) -> Iterator[Any]:
-    """The patterns within an argument of the parser, however deep in tuples and lists."""
-    if hasattr(argument, "getwidth"):
-        yield argument
-    elif isinstance(argument, tuple | list):
-        for part in argument:
-            yield from _inside(part)
+    is_valid: Callable[[object], bool] = Draft202012Validator(schema).is_valid
+    try:
+        return is_valid(json.loads(answer, parse_constant=_no_constant))
+    except (ValueError, RecursionError):
+        return False
 
 
 def _no_constant(name: str) -> object:
     raise ValueError(f"{name} is no JSON")
-
-
-def _is_json_of(schema: Mapping[str, Any], answer: str) -> bool:
-    try:
-        return conforms(json.loads(answer, parse_constant=_no_constant), schema)
-    except (ValueError, RecursionError):
-        return False

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from reconciler.domain.changes import Plan
 from reconciler.domain.desired import Desired, DesiredRelease
 from reconciler.domain.verdict import Verdict
+from reconciler.gates.prompts import PromptsGate
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +32,7 @@ def judged_of(desired: Desired, plan: Plan, before: Mapping[str, Judged]) -> dic
 
 def _judged(wanted: DesiredRelease, verdicts: tuple[Verdict, ...]) -> Judged:
     """Without the words of answers: whoever wants them has `plan`."""
-    prompts = wanted.gates.prompts.key if wanted.gates.prompts is not None else ""
+    gate = wanted.gates.get(PromptsGate)
+    prompts = gate.key if gate is not None else ""
     told = tuple(replace(one, misses=()) if one.misses else one for one in verdicts)
     return Judged(release=wanted.declared.digest, prompts=prompts, verdicts=told)

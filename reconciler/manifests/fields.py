@@ -155,29 +155,6 @@ RelativePath = Annotated[
 ]
 
 
-def go_seconds(text: str) -> float:
-    """Seconds in one of Go's durations: `0s`, `90s`, `1h30m`, `1.5h`."""
-    return sum(float(number) * _UNITS[unit] for number, unit in _GO_PART.findall(text))
-
-
-def _go_duration(value: str) -> str:
-    if go_seconds(value) > _LONGEST:
-        raise ValueError
-    return value
-
-
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
-_GO_PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)")
-_LONGEST = 8760 * 3600.0
-
-GoDuration = Annotated[
-    str,
-    StringConstraints(pattern=r"^([0-9]{1,6}(\.[0-9]{1,6})?(ms|s|m|h)){1,4}$"),
-    AfterValidator(_go_duration),
-    expect("a duration such as 0s, 90s or 1h30m, at most 8760h", as_text),
-]
-
-
 def _repo(value: str) -> str:
     if not is_repo(value):
         raise ValueError

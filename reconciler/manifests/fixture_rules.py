@@ -1,15 +1,15 @@
-"""Fixtures of a template: read, rendered in a child under limits (`Surroundings.render`), and compared."""
+"""Fixtures of a template: read, rendered in a child under limits (`ParseContext.render`), and compared."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from reconciler.domain.bars import Fixture
+from reconciler.domain.fixture import Fixture
 from reconciler.domain.quoting import shown
 from reconciler.manifests.declaration import Declaration, Findings
 from reconciler.manifests.fixture_schema import FixtureManifest
 from reconciler.manifests.loader import Path
-from reconciler.manifests.paths import PathRefused, Surroundings, locate
+from reconciler.manifests.paths import ParseContext, PathRefused, locate
 from reconciler.manifests.schema import JinjaTemplate, Manifest, RolesTemplate
 from reconciler.templates.rendering import NotRendered, Refusing
 
@@ -21,7 +21,7 @@ def fixtures_of(
     jinja: str,
     declaration: Declaration[Manifest],
     path: Path,
-    around: Surroundings,
+    context: ParseContext,
     findings: Findings,
 ) -> tuple[Fixture, ...] | None:
     """`path` is where the form stands. None when one does not come out as it says, and then `findings` says it."""
@@ -30,10 +30,10 @@ def fixtures_of(
         place = (*path, "fixtures", index)
         text = written.rendered
         if text is None:
-            text = _file(written.file or "", declaration, (*place, "file"), around, findings)
+            text = _file(written.file or "", declaration, (*place, "file"), context, findings)
         if text is not None:
             fixtures.append(_fixture(written, text))
-            _check(fixtures[-1], jinja, declaration, place, around, findings)
+            _check(fixtures[-1], jinja, declaration, place, context, findings)
     return tuple(fixtures) if len(findings.problems) == before else None
 
 
@@ -48,10 +48,10 @@ def _fixture(written: FixtureManifest, text: str) -> Fixture:
 
 
 def _file(
-    written: str, declaration: Declaration[Manifest], path: Path, around: Surroundings, findings: Findings
+    written: str, declaration: Declaration[Manifest], path: Path, context: ParseContext, findings: Findings
 ) -> str | None:
     try:
-        data = around.read(locate(written, declaration.name, "file", around))
+        data = context.read(locate(written, declaration.name, "file", context))
         if data is not None:
             return data.decode("utf-8").removesuffix("\n")
     except PathRefused as refused:
@@ -69,11 +69,11 @@ def _check(
     jinja: str,
     declaration: Declaration[Manifest],
     place: Path,
-    around: Surroundings,
+    context: ParseContext,
     findings: Findings,
 ) -> None:
     try:
-        found = around.render(jinja, fixture)
+        found = context.render(jinja, fixture)
     except Refusing as refused:
         message = f"expected a text, but the template refuses these messages: {refused}"
         findings.add(declaration.problem((*place, "messages"), "TemplateFixture", message))

@@ -1,47 +1,43 @@
-"""From declared gates to `bars.Gates`: each kind once, golden prompts read from their file, bars that can be met."""
+"""From declared gates to a GateSpec: each gate once, golden prompts read from their file, bars that can be met."""
 
 from __future__ import annotations
 
 import json
 import posixpath
-from collections.abc import Sequence
 from typing import Any
 
-from reconciler.domain import bars, digest
+from reconciler.domain import digest
 from reconciler.domain.errors import Problem
+from reconciler.domain.gate_spec import Gate, GateSpec
 from reconciler.domain.quoting import shown
-from reconciler.manifests.complaints import MAX_PROBLEMS, accepted
+from reconciler.gates.golden import CHECKS, GoldenPrompt
+from reconciler.gates.prompts import PromptsGate
 from reconciler.manifests.declaration import Declaration, Findings
-from reconciler.manifests.gate_schema import EnduranceBars, Gate, GoldenCase, PerformanceBars, PromptBars
+from reconciler.manifests.described import value_of
+from reconciler.manifests.gate_schema import DECLARED, MOST_CASES, GoldenCase, PromptsManifest
 from reconciler.manifests.loader import Document, Path
-from reconciler.manifests.paths import PathRefused, Surroundings, locate
+from reconciler.manifests.paths import ParseContext, PathRefused, locate
+from reconciler.manifests.problems import MAX_PROBLEMS, accepted
 from reconciler.manifests.schema import ModelManifest
 
-MOST_CASES = 200
 GATES = ("spec", "gates")
-
-_UNITS = {"Mi": 1 << 20, "Gi": 1 << 30, "Ti": 1 << 40}
-_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0}
 
 
 def gates_of(
-    declaration: Declaration[ModelManifest], around: Surroundings, findings: Findings
-) -> bars.Gates | None:
+    declaration: Declaration[ModelManifest], context: ParseContext, findings: Findings
+) -> GateSpec | None:
     """None when something is wrong with them, and then `findings` says what. Files are judged also where the document
     has been refused for something else."""
     before = len(findings.problems)
     _check_kinds(declaration, findings)
-    cases = _cases_of_files(declaration, around, findings)
+    cases = _cases_of_files(declaration, context, findings)
     written = declaration.manifest.spec.gates if declaration.manifest else None
     if written is None or len(findings.problems) > before:
-        return bars.Gates() if len(findings.problems) == before else None
-    made = {kind: _gate(gate, cases.get(index)) for index, (kind, gate) in enumerate(_by_kind(written))}
-    _check_min_pass(declaration, made.get("prompts"), findings)
-    return bars.Gates(**made) if len(findings.problems) == before else None
-
-
-def _by_kind(written: Sequence[Gate]) -> list[tuple[str, Gate]]:
-    return [(next(k for k in type(g).model_fields if getattr(g, k) is not None), g) for g in written]
+        return GateSpec() if len(findings.problems) == before else None
+    made = [_gate(item, cases.get(index)) for index, item in enumerate(written)]
+    for index, gate in enumerate(made):
+        _check_min_pass(declaration, index, gate, findings)
+    return GateSpec.of(*made) if len(findings.problems) == before else None
 
 
 def _check_kinds(declaration: Declaration[ModelManifest], findings: Findings) -> None:
@@ -55,31 +51,27 @@ def _check_kinds(declaration: Declaration[ModelManifest], findings: Findings) ->
             seen.add(kind)
 
 
-def _check_min_pass(declaration: Declaration[ModelManifest], gate: object, findings: Findings) -> None:
-    """A bar that can never be met would hold every release back, with no word about why."""
-    if isinstance(gate, bars.PromptsGate) and gate.min_pass > len(gate.cases):
-        index = next(i for i in range(MOST_CASES) if "prompts" in declaration.keys(*GATES, i))
+def _check_min_pass(
+    declaration: Declaration[ModelManifest], index: int, gate: Gate, findings: Findings
+) -> None:
+    """A bar that can never be met would hold every release back without a reason."""
+    if isinstance(gate, PromptsGate) and gate.min_pass > len(gate.cases):
         message = f"expected at most {len(gate.cases)}, the number of golden prompts, got {gate.min_pass}"
         path = (*GATES, index, "prompts", "minPass")
         findings.add(declaration.problem(path, "GateUnreachable", message))
 
 
-def _gate(gate: Gate, from_file: tuple[bars.GoldenPrompt, ...] | None) -> Any:
-    if gate.prompts is not None:
-        return _prompts(gate.prompts, from_file)
-    if gate.performance is not None:
-        return _performance(gate.performance)
-    if gate.endurance is not None:
-        return _endurance(gate.endurance)
-    if gate.load is not None:
-        return bars.LoadGate(max_memory=_bytes(gate.load.max_memory))
-    assert gate.fidelity is not None
-    return bars.FidelityGate(**gate.fidelity.model_dump(exclude_none=True))
+def _gate(item: Any, from_file: tuple[GoldenPrompt, ...] | None) -> Gate:
+    name = next(name for name in DECLARED if getattr(item, name) is not None)
+    written = getattr(item, name)
+    if isinstance(written, PromptsManifest):
+        return _prompts(written, from_file)
+    return value_of(DECLARED[name], written)
 
 
-def _prompts(gate: PromptBars, from_file: tuple[bars.GoldenPrompt, ...] | None) -> bars.PromptsGate:
+def _prompts(gate: PromptsManifest, from_file: tuple[GoldenPrompt, ...] | None) -> PromptsGate:
     cases = tuple(map(_golden, gate.cases)) if gate.cases is not None else from_file or ()
-    return bars.PromptsGate(
+    return PromptsGate(
         cases=cases,
         min_pass=gate.min_pass or len(cases),
         max_tokens=gate.max_tokens,
@@ -87,59 +79,27 @@ def _prompts(gate: PromptBars, from_file: tuple[bars.GoldenPrompt, ...] | None) 
     )
 
 
-def _golden(case: GoldenCase) -> bars.GoldenPrompt:
+def _golden(case: GoldenCase) -> GoldenPrompt:
     asked = [("user", case.prompt or "")]
     if case.messages is not None:
         asked = [(message.role, message.content) for message in case.messages]
     if case.json_schema is not None:
-        return bars.GoldenPrompt(
-            messages=tuple(asked), check="jsonSchema", expected=digest.canonical(case.json_schema).decode()
-        )
-    check = next(name for name in ("exact", "contains", "regex") if getattr(case, name) is not None)
-    return bars.GoldenPrompt(messages=tuple(asked), check=check, expected=getattr(case, check))
-
-
-def _performance(gate: PerformanceBars) -> bars.PerformanceGate:
-    return bars.PerformanceGate(
-        prompt_lengths=tuple(dict.fromkeys(gate.prompt_lengths)),
-        max_time_to_first_token=_seconds(gate.max_time_to_first_token),
-        min_tokens_per_second=gate.min_tokens_per_second,
-        max_peak_memory=_bytes(gate.max_peak_memory),
-        on_fail=gate.on_fail,
-    )
-
-
-def _endurance(gate: EnduranceBars) -> bars.EnduranceGate:
-    usual = bars.EnduranceGate()
-    return bars.EnduranceGate(
-        requests=gate.requests,
-        max_memory_growth=_bytes(gate.max_memory_growth) or usual.max_memory_growth,
-        max_latency_drift=gate.max_latency_drift or usual.max_latency_drift,
-        bad_input=gate.bad_input,
-    )
-
-
-def _bytes(text: str | None) -> int | None:
-    return int(text[:-2]) * _UNITS[text[-2:]] if text else None
-
-
-def _seconds(text: str | None) -> float | None:
-    if text is None:
-        return None
-    unit = next(unit for unit in _SECONDS if text.endswith(unit))
-    return float(text.removesuffix(unit)) * _SECONDS[unit]
+        schema = digest.canonical(case.json_schema).decode()
+        return GoldenPrompt(messages=tuple(asked), check="jsonSchema", expected=schema)
+    check = next(name for name in CHECKS if getattr(case, name, None) is not None)
+    return GoldenPrompt(messages=tuple(asked), check=check, expected=getattr(case, check))
 
 
 def _cases_of_files(
-    declaration: Declaration[ModelManifest], around: Surroundings, findings: Findings
-) -> dict[int, tuple[bars.GoldenPrompt, ...]]:
+    declaration: Declaration[ModelManifest], context: ParseContext, findings: Findings
+) -> dict[int, tuple[GoldenPrompt, ...]]:
     """By the place of the gate in the list."""
     found = {}
     for index in range(len(declaration.texts(*GATES))):
         path = (*GATES, index, "prompts", "file")
         written = declaration.text(*path)
         if written is not None:
-            found[index] = _cases_of_file(written, declaration, path, around, findings)
+            found[index] = _cases_of_file(written, declaration, path, context, findings)
     return found
 
 
@@ -147,11 +107,11 @@ def _cases_of_file(
     written: str,
     declaration: Declaration[ModelManifest],
     path: Path,
-    around: Surroundings,
+    context: ParseContext,
     findings: Findings,
-) -> tuple[bars.GoldenPrompt, ...]:
+) -> tuple[GoldenPrompt, ...]:
     try:
-        data = around.read(locate(written, declaration.name, "file", around))
+        data = context.read(locate(written, declaration.name, "file", context))
     except PathRefused as refused:
         findings.add(declaration.problem(path, refused.code, str(refused), refused.hint))
         return ()
@@ -160,12 +120,12 @@ def _cases_of_file(
         hint = f"it may have 256 KiB, as every file beside manifests, and {MOST_CASES} golden prompts"
         findings.add(declaration.problem(path, "Unreadable", message, hint))
         return ()
-    file = around.shown(posixpath.join(posixpath.dirname(declaration.name), written))
+    file = context.shown(posixpath.join(posixpath.dirname(declaration.name), written))
     return _cases(data, file, findings)
 
 
-def _cases(data: bytes, file: str, findings: Findings) -> tuple[bars.GoldenPrompt, ...]:
-    cases: list[bars.GoldenPrompt] = []
+def _cases(data: bytes, file: str, findings: Findings) -> tuple[GoldenPrompt, ...]:
+    cases: list[GoldenPrompt] = []
     before = len(findings.problems)
     for number, line in enumerate(data.splitlines(), 1):
         if line.strip() and len(findings.problems) - before < MAX_PROBLEMS:

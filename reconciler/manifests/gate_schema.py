@@ -1,15 +1,20 @@
-"""The gates of a Model, as types (part of manifests.schema): which bars exist, what they mean and what they accept."""
+"""How a manifest writes its gates: one item each under `spec.gates`.
+
+The bars of a gate are described by its dataclass in `gates/`; only golden prompts are written in forms of their own.
+"""
 
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, create_model, model_validator
 
-from reconciler.domain.bars import CHECKS, ON_FAIL
+from reconciler.domain.gate_spec import Gate
 from reconciler.domain.quoting import listed
-from reconciler.gates.golden import pattern_refusal
-from reconciler.gates.json_schema import schema_refusal
+from reconciler.gates.golden import CHECKS, pattern_refusal, schema_refusal
+from reconciler.gates.judgement import GATES
+from reconciler.gates.prompts import PromptsGate
+from reconciler.manifests.described import manifest_type
 from reconciler.manifests.fields import (
     AnyText,
     Flag,
@@ -24,32 +29,10 @@ from reconciler.manifests.fields import (
 from reconciler.manifests.loader import Plain
 from reconciler.manifests.strict import Strict
 
-Share = Annotated[float, Field(ge=0, le=1), expect("a number from 0 to 1", as_number)]
-Divergence = Annotated[float, Field(ge=0, le=100), expect("a number from 0 to 100 (nats)", as_number)]
-Ratio = Annotated[float, Field(ge=1, le=1000), expect("a number from 1 to 1000", as_number)]
-Rate = Annotated[float, Field(gt=0, le=1_000_000), expect("a number above 0", as_number)]
-Memory = Annotated[
-    str,
-    StringConstraints(pattern=r"^[1-9][0-9]{0,8}(Mi|Gi|Ti)$"),
-    expect("an amount of memory such as 512Mi or 4Gi", as_text),
-]
-Duration = Annotated[
-    str,
-    StringConstraints(
-        pattern=r"^(?:[0-9]{0,5}[1-9][0-9]{0,5}(?:\.[0-9]{1,6})?|[0-9]{1,6}\.[0-9]{0,5}[1-9][0-9]{0,5})(ms|s|m)$"
-    ),
-    expect("a duration such as 300ms or 1.5s", as_text),
-]
-Reason = Annotated[
-    str,
-    StringConstraints(min_length=1, max_length=200, strip_whitespace=True),
-    expect("why, in a few words", as_text),
-]
-Count = Annotated[int, Field(ge=1, le=200), expect("a whole number from 1 to 200", as_whole)]
+MOST_CASES = 200
+
+Count = Annotated[int, Field(ge=1, le=MOST_CASES), expect(f"a whole number from 1 to {MOST_CASES}", as_whole)]
 Tokens = Annotated[int, Field(ge=1, le=1024), expect("a whole number from 1 to 1024", as_whole)]
-Length = Annotated[int, Field(ge=1, le=1_000_000), expect("a whole number of at least 1", as_whole)]
-Requests = Annotated[int, Field(ge=8, le=100_000), expect("a whole number from 8 to 100000", as_whole)]
-OnFail = Annotated[Literal["reject", "warn", "inconclusive"], expect(listed(ON_FAIL), as_text, known=ON_FAIL)]
 Role = Annotated[
     Literal["system", "user", "assistant"],
     expect("system, user or assistant", as_text, known=("system", "user", "assistant")),
@@ -63,8 +46,8 @@ Text = Annotated[
 
 def _sound_pattern(value: str) -> str:
     if why := pattern_refusal(value):
-        hint = "a pattern is tried on every look at the machine, so it must never take long"
-        raise refusal(f"a simple regular expression ({why})", Plain(value), hint, "PatternRefused")
+        hint = "patterns are those of RE2, which always take little time: no look-context, no back reference"
+        raise refusal(f"a regular expression ({why})", Plain(value), hint, "PatternRefused")
     return value
 
 
@@ -82,39 +65,6 @@ def _sound_schema(value: dict[str, Any]) -> dict[str, Any]:
     if why := schema_refusal(value):
         raise refusal(f"a JSON Schema of the supported kind ({why})", value, code="SchemaRefused")
     return value
-
-
-class FidelityBars(Strict):
-    """The converted model against its source, on fixed prompts. Bars left out keep the default of the precision."""
-
-    min_top1_agreement: Share | None = Field(
-        default=None, description="Least share of positions where both find the same token likeliest."
-    )
-    max_mean_kl: Divergence | None = Field(
-        default=None, alias="maxMeanKL", description="Most mean KL divergence from the source, in nats."
-    )
-    max_perplexity_ratio: Ratio | None = Field(
-        default=None, description="Most perplexity, in that of the source."
-    )
-    max_wiring_kl: Divergence | None = Field(
-        default=None,
-        alias="maxWiringKL",
-        description="Most mean KL divergence from the source rounded alike: what rounding cannot explain.",
-    )
-    skip: Reason | None = Field(default=None, description="Do not ask for it, and why.")
-
-    @model_validator(mode="after")
-    def _skipped_or_barred(self) -> FidelityBars:
-        written = self.model_dump(exclude_none=True)
-        if self.skip is not None and len(written) > 1:
-            raise refusal("either `skip` or bars", written, "delete one of the two")
-        return self
-
-
-class LoadBars(Strict):
-    max_memory: Memory | None = Field(
-        default=None, description="Most memory of the process that loads and answers."
-    )
 
 
 class GoldenMessage(Strict):
@@ -136,7 +86,7 @@ class GoldenCase(Strict):
         default=None, description="The answer has this in it."
     )
     regex: Annotated[str, AfterValidator(_sound_pattern), BeforeValidator(as_text)] | None = Field(
-        default=None, description="The answer matches this (Python's syntax, at most two open repeats)."
+        default=None, description="The answer matches this (RE2's syntax)."
     )
     json_schema: (
         Annotated[dict[str, Any], AfterValidator(_sound_schema), BeforeValidator(_as_data)] | None
@@ -152,11 +102,11 @@ class GoldenCase(Strict):
         return self
 
 
-class PromptBars(Strict):
+class PromptsManifest(Strict):
     file: RelativePath | None = Field(
         default=None, description="A JSONL file of golden prompts, relative to this file."
     )
-    cases: Annotated[list[GoldenCase], Field(min_length=1, max_length=200)] | None = Field(
+    cases: Annotated[list[GoldenCase], Field(min_length=1, max_length=MOST_CASES)] | None = Field(
         default=None, description="Golden prompts, here."
     )
     min_pass: Count | None = Field(
@@ -166,59 +116,34 @@ class PromptBars(Strict):
     greedy: Flag = Field(default=True, description="Always the likeliest token, so that answers repeat.")
 
     @model_validator(mode="after")
-    def _file_or_cases(self) -> PromptBars:
+    def _file_or_cases(self) -> PromptsManifest:
         if (self.file is None) == (self.cases is None):
             found = "both" if self.file else "neither"
             raise refusal("either `file` or `cases`", Plain(found))
         return self
 
 
-class PerformanceBars(Strict):
-    prompt_lengths: Annotated[list[Length], Field(min_length=1, max_length=8)] = Field(
-        default=[128], description="Tokens of the prompts that are timed."
-    )
-    max_time_to_first_token: Duration | None = Field(
-        default=None, description="Longest wait at any of the lengths."
-    )
-    min_tokens_per_second: Rate | None = Field(
-        default=None, description="Least speed of answering at any of the lengths."
-    )
-    max_peak_memory: Memory | None = Field(default=None, description="Most memory while doing so.")
-    on_fail: OnFail = Field(
-        default="reject", description="`warn` and `inconclusive` let the release be served all the same."
-    )
+def written_type(gate: type[Gate]) -> type[Strict]:
+    """What a manifest writes under the name of a gate."""
+    return PromptsManifest if gate is PromptsGate else manifest_type(gate)
 
 
-class EnduranceBars(Strict):
-    requests: Requests = Field(default=50, description="How many are made in a row.")
-    max_memory_growth: Memory | None = Field(
-        default=None, description="Most growth after the warm-up. Default 64Mi."
-    )
-    max_latency_drift: Ratio | None = Field(
-        default=None, description="Most latency of the last quarter, in that of the first. Default 2."
-    )
-    bad_input: Flag = Field(
-        default=True, description="Empty, too long and odd input must get an answer or an error, not a crash."
-    )
+DECLARED = {gate.name: gate for gate in GATES if gate.about}
 
 
-class Gate(Strict):
+class _OneGate(Strict):
     """One gate: exactly one of these."""
 
-    fidelity: FidelityBars | None = Field(
-        default=None, description="The converted model against its source. Always there."
-    )
-    load: LoadBars | None = Field(
-        default=None, description="It loads and answers in the real runtime. Always there."
-    )
-    prompts: PromptBars | None = Field(default=None, description="Golden prompts and their answers.")
-    performance: PerformanceBars | None = Field(default=None, description="How fast it answers here.")
-    endurance: EnduranceBars | None = Field(default=None, description="Many requests in a row, and bad ones.")
-
     @model_validator(mode="after")
-    def _just_one(self) -> Gate:
-        written = [name for name in type(self).model_fields if getattr(self, name) is not None]
+    def _just_one(self) -> _OneGate:
+        written = [name for name in DECLARED if getattr(self, name) is not None]
         if len(written) != 1:
-            named = listed(type(self).model_fields)
-            raise refusal(f"one gate ({named})", Plain(" and ".join(written) or "none"))
+            raise refusal(f"one gate ({listed(DECLARED)})", Plain(" and ".join(written) or "none"))
         return self
+
+
+_ITEMS: dict[str, Any] = {
+    name: (written_type(gate) | None, Field(default=None, description=gate.about))
+    for name, gate in DECLARED.items()
+}
+GateItem = create_model("Gate", __base__=_OneGate, __doc__=_OneGate.__doc__, **_ITEMS)

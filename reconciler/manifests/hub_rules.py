@@ -11,7 +11,7 @@ from reconciler.domain.hub import LOCK_BYTES, LOCK_NAME, HubSource
 from reconciler.manifests import hub_lock
 from reconciler.manifests.declaration import Declaration, Findings
 from reconciler.manifests.hub_lock import Entries, LockInvalid
-from reconciler.manifests.paths import PathRefused, Surroundings
+from reconciler.manifests.paths import ParseContext, PathRefused
 from reconciler.manifests.schema import ModelManifest
 
 HINT = "`reconciler lock` writes it anew"
@@ -20,8 +20,8 @@ HINT = "`reconciler lock` writes it anew"
 class Lock:
     """The lock file of one folder of manifests; read when the first model asks for it."""
 
-    def __init__(self, around: Surroundings, findings: Findings) -> None:
-        self._around = around
+    def __init__(self, context: ParseContext, findings: Findings) -> None:
+        self._context = context
         self._findings = findings
         self._entries: Entries | None = None
 
@@ -45,12 +45,12 @@ class Lock:
         return self._entries
 
     def _open(self) -> Entries:
-        path = os.path.join(self._around.base, LOCK_NAME)
-        data = self._around.read(path)
+        path = os.path.join(self._context.base, LOCK_NAME)
+        data = self._context.read(path)
         if data is not None:
             return hub_lock.read(data)
         try:
-            missing = self._around.place(path).kind == "missing"
+            missing = self._context.place(path).kind == "missing"
         except PathRefused as refused:
             raise LockInvalid(str(refused)) from None
         if not missing:
@@ -58,5 +58,5 @@ class Lock:
         return {}
 
     def _problem(self, invalid: LockInvalid) -> Problem:
-        file = posixpath.normpath(self._around.shown(LOCK_NAME))
+        file = posixpath.normpath(self._context.shown(LOCK_NAME))
         return Problem(code="LockInvalid", file=file, line=invalid.line, message=str(invalid), hint=HINT)

@@ -7,7 +7,6 @@ The table in `docs/configuration.md` comes from these types.
 from __future__ import annotations
 
 import os.path
-import re
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
@@ -16,24 +15,17 @@ from reconciler.domain.errors import Problem
 from reconciler.domain.facts import StorageLimits, Traits
 from reconciler.domain.quarantine import LIVES
 from reconciler.domain.quoting import listed, shown
+from reconciler.domain.units import DURATION_PATTERN, read_duration, read_size
 from reconciler.manifests import loader
-from reconciler.manifests.complaints import accepted
-from reconciler.manifests.fields import AnyText, Flag, as_text, as_whole, expect, go_seconds, got
+from reconciler.manifests.fields import AnyText, Flag, as_text, as_whole, expect, got
+from reconciler.manifests.problems import accepted
 from reconciler.manifests.selector import RESERVED, is_key, is_value
 from reconciler.manifests.strict import Strict
 
-_SIZE = re.compile(r"(\d{1,15})(?:\.(\d{1,3}))? ?(B|KiB|MiB|GiB|TiB|kB|MB|GB|TB)?")
-_UNITS = {"": 1, "B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
-_UNITS |= {"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
-_DURATION = r"(\d+(\.\d+)?(ms|s|m|h))+"
-
 
 def as_size(value: object) -> object:
-    """Bytes of `20GiB`, `1.5TB`, `4096`."""
-    found = _SIZE.fullmatch(value) if isinstance(value, str) else None
-    if found is None:
-        return value
-    return int(float(f"{found[1]}.{found[2] or 0}") * _UNITS[found[3] or ""])
+    size = read_size(value) if isinstance(value, str) else None
+    return value if size is None else size
 
 
 def _absolute(path: str) -> str:
@@ -56,10 +48,10 @@ MachineName = Annotated[
     expect("a name of at most 63 letters, digits, dashes, dots and underscores", as_text),
 ]
 Duration = Annotated[
-    str, Field(pattern=f"^{_DURATION}$"), expect("a duration such as 90s, 45m or 2h30m", as_text)
+    str, Field(pattern=f"^{DURATION_PATTERN}$"), expect("a duration such as 90s, 45m or 2h30m", as_text)
 ]
 PeriodOrOff = Annotated[
-    str, Field(pattern=f"^(off|{_DURATION})$"), expect("a duration such as 24h, or off", as_text)
+    str, Field(pattern=f"^(off|{DURATION_PATTERN})$"), expect("a duration such as 24h, or off", as_text)
 ]
 Jobs = Annotated[int, Field(ge=1, le=1000), expect("a whole number of at least 1", as_whole)]
 VERIFY = ("none", "head", "all")
@@ -208,7 +200,7 @@ def traits_of(config: MachineConfig) -> Traits:
 def _lives(said: str | None) -> float | None:
     if said is None:
         return LIVES
-    return None if said == "off" else go_seconds(said)
+    return None if said == "off" else read_duration(said)
 
 
 def settings_of(config: MachineConfig) -> dict[str, str]:

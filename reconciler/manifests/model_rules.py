@@ -4,28 +4,27 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import Any
+from dataclasses import fields
 
-from reconciler.domain import bars, manifest
+from reconciler.domain import manifest
+from reconciler.domain.gate_spec import GateSpec
 from reconciler.domain.hub import HubSource
+from reconciler.domain.names import camel
 from reconciler.domain.precisions import PRECISIONS, TABLE, honoured_options
 from reconciler.domain.quoting import field_path, listed, nearest, shown
+from reconciler.gates.template import TemplateGate
 from reconciler.manifests.declaration import Declaration, Findings
-from reconciler.manifests.fields import go_seconds
+from reconciler.manifests.described import values_of
 from reconciler.manifests.gate_rules import gates_of
 from reconciler.manifests.hub_rules import Lock
 from reconciler.manifests.loader import Document
-from reconciler.manifests.paths import PathRefused, Surroundings, locate
+from reconciler.manifests.paths import ParseContext, PathRefused, locate
 from reconciler.manifests.schema import (
     JinjaTemplate,
     ModelManifest,
-    NodeSelector,
-    Quantization,
     RolesTemplate,
 )
 from reconciler.manifests.selector_rules import check_selector
-from reconciler.manifests.strict import Strict
 from reconciler.manifests.template_rules import template_of
 from reconciler.templates import presets
 
@@ -49,7 +48,7 @@ def model_of(
     declaration: Declaration[ModelManifest],
     templates: Templates,
     lock: Lock,
-    around: Surroundings,
+    context: ParseContext,
     findings: Findings,
 ) -> manifest.Model | None:
     """None when something is wrong with it, and then `findings` says what (all of it, not the first thing)."""
@@ -59,15 +58,16 @@ def model_of(
     _check_precisions(declaration, findings)
     _check_quantization(declaration, findings)
     check_selector(declaration, findings)
-    source = _folder(declaration, "path", around, findings)
-    adapter = _folder(declaration, "adapter", around, findings)
-    template = _template(declaration, templates, around, findings)
-    gates = gates_of(declaration, around, findings)
+    source = _folder(declaration, "path", context, findings)
+    adapter = _folder(declaration, "adapter", context, findings)
+    template = _template(declaration, templates, context, findings)
+    gates = gates_of(declaration, context, findings)
     given = declaration.manifest
     if given is None or len(findings.problems) > before or template is None:
         return None
-    fixtures = tuple(one for one in template.fixtures if one.asked)
-    gates = replace(gates or bars.Gates(), fixtures=fixtures)
+    gates = gates or GateSpec()
+    if fixtures := tuple(one for one in template.fixtures if one.asked):
+        gates = gates.with_gate(TemplateGate(fixtures=fixtures))
     return _model(given, declaration, source or "", adapter, template, hub=hub, gates=gates)
 
 
@@ -79,7 +79,7 @@ def _model(
     template: manifest.Template,
     *,
     hub: HubSource | None,
-    gates: bars.Gates,
+    gates: GateSpec,
 ) -> manifest.Model:
     metadata, spec = given.metadata, given.spec
     return manifest.Model(
@@ -93,32 +93,11 @@ def _model(
         hub=hub,
         adapter_path=adapter,
         precisions=tuple(spec.precisions),
-        quantization=manifest.Quantization(**_written(spec.quantization)),
-        target=manifest.Target(**_written(spec.target)),
         template=template,
-        generation=manifest.Generation(**_written(spec.generation)),
         gates=gates,
-        suspend=spec.suspend,
-        retain_for=go_seconds(spec.retain_for),
-        revision_history_limit=spec.revision_history_limit,
         delete_first=spec.disk is not None and spec.disk.strategy == "delete-then-build",
-        node_selector=_selector(spec.node_selector),
+        **values_of(manifest.ModelOptions, spec),
     )
-
-
-def _selector(given: NodeSelector | None) -> manifest.Selector | None:
-    if given is None:
-        return None
-    expressions = tuple(
-        manifest.Requirement(key=one.key, operator=one.operator, values=tuple(one.values))
-        for one in given.match_expressions
-    )
-    return manifest.Selector(match_labels=dict(given.match_labels), match_expressions=expressions)
-
-
-def _written(block: Strict | None) -> dict[str, Any]:
-    """The fields that the author wrote."""
-    return block.model_dump(exclude_none=True) if block else {}
 
 
 def _lines(document: Document) -> dict[str, int]:
@@ -170,41 +149,37 @@ def _check_quantization(declaration: Declaration[ModelManifest], findings: Findi
     quantization = ("spec", "quantization")
     algorithm = declaration.text(*quantization, "algorithm") or "default"
     used = {option for one in precisions if one in TABLE for option in honoured_options(one, algorithm)}
-    for option, field in Quantization.model_fields.items():
-        path = (*quantization, str(field.alias))
+    for option in (one.name for one in fields(manifest.Quantization)):
+        path = (*quantization, camel(option))
         if option not in used and declaration.text(*path) is not None:
-            message = f"expected an option that acts on {listed(precisions)}, got {field.alias}"
+            message = f"expected an option that acts on {listed(precisions)}, got {camel(option)}"
             hint = _why_ignored(option, precisions, algorithm)
             findings.add(declaration.problem(path, "OptionIgnored", message, hint))
 
 
-def _alias(option: str) -> str:
-    return str(Quantization.model_fields[option].alias)
-
-
 def _why_ignored(option: str, precisions: Sequence[str], algorithm: str) -> str:
     if any(option in TABLE[one].options for one in precisions if one in TABLE):
-        return f"{algorithm} always keeps a zero point, so it ignores `{_alias(option)}`; delete the field"
+        return f"{algorithm} always keeps a zero point, so it ignores `{camel(option)}`; delete the field"
     acting = [precision for precision in PRECISIONS if option in honoured_options(precision, algorithm)]
     return f"it acts on {listed(acting)} only; delete it, or add such a precision"
 
 
 def _folder(
-    declaration: Declaration[ModelManifest], name: str, around: Surroundings, findings: Findings
+    declaration: Declaration[ModelManifest], name: str, context: ParseContext, findings: Findings
 ) -> str | None:
     path = ("spec", "source", name)
     written = declaration.text(*path)
     if written is None:
         return None
     try:
-        return locate(written, declaration.name, "folder", around)
+        return locate(written, declaration.name, "folder", context)
     except PathRefused as refused:
         findings.add(declaration.problem(path, refused.code, str(refused), refused.hint))
         return None
 
 
 def _template(
-    declaration: Declaration[ModelManifest], templates: Templates, around: Surroundings, findings: Findings
+    declaration: Declaration[ModelManifest], templates: Templates, context: ParseContext, findings: Findings
 ) -> manifest.Template | None:
     path = ("spec", "promptTemplate")
     if reference := declaration.text(*path, "ref"):
@@ -212,7 +187,7 @@ def _template(
     choice = declaration.manifest.spec.prompt_template if declaration.manifest else None
     if isinstance(choice, RolesTemplate) or declaration.text(*path, "jinja"):
         form = choice if isinstance(choice, RolesTemplate | JinjaTemplate) else None
-        return template_of(form, "inline", declaration, path, around, findings)
+        return template_of(form, "inline", declaration, path, context, findings)
     return presets.preset(choice if isinstance(choice, str) else "source")
 
 

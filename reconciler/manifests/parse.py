@@ -1,6 +1,6 @@
 """From the bytes of manifests to what they declare, with every problem of every file said at once.
 
-Pure: what it must know of the disk it asks through `Surroundings`, and whoever answers can remember question and answer
+Pure: what it must know of the disk it asks through `ParseContext`, and whoever answers can remember question and answer
 (`manifests.parsed`). A document with a problem declares nothing, and harms no other; whatever did parse in it is
 checked all the same.
 """
@@ -16,7 +16,6 @@ from reconciler.domain.errors import Problem
 from reconciler.domain.manifest import API_VERSION
 from reconciler.domain.quoting import listed, nearest
 from reconciler.manifests import loader
-from reconciler.manifests.complaints import MAX_PROBLEMS, accepted
 from reconciler.manifests.confirmations import confirmed
 from reconciler.manifests.crosscheck import clashes
 from reconciler.manifests.declaration import Claim, Declaration, Findings
@@ -24,6 +23,7 @@ from reconciler.manifests.fields import got
 from reconciler.manifests.hub_rules import Lock
 from reconciler.manifests.model_rules import model_of
 from reconciler.manifests.parsed import Parsed
+from reconciler.manifests.problems import MAX_PROBLEMS, accepted
 from reconciler.manifests.schema import KINDS, Manifest, ModelManifest, PromptTemplateManifest
 from reconciler.manifests.template_rules import template_of
 
@@ -34,25 +34,25 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from reconciler.domain.manifest import Model
 from reconciler.manifests.loader import Document
 from reconciler.manifests.model_rules import Templates
-from reconciler.manifests.paths import Surroundings
+from reconciler.manifests.paths import ParseContext
 
 
-def parse(files: Mapping[str, bytes], around: Surroundings) -> Parsed:
-    """`files` are the manifests by name, relative to `around.base`, with forward slashes."""
+def parse(files: Mapping[str, bytes], context: ParseContext) -> Parsed:
+    """`files` are the manifests by name, relative to `context.base`, with forward slashes."""
     findings = Findings()
     claims: list[Claim] = []
     declarations: list[Declaration[Manifest]] = []
     for name in sorted(files):
-        for document in _documents(around.shown(name), files[name], findings):
-            claims += _claim(document, around.shown(name))
-            declarations += _declaration(document, around.shown(name), name, findings)
+        for document in _documents(context.shown(name), files[name], findings):
+            claims += _claim(document, context.shown(name))
+            declarations += _declaration(document, context.shown(name), name, findings)
     clashing = clashes(declarations, claims, findings)
-    templates = _templates(declarations, claims, around, findings)
+    templates = _templates(declarations, claims, context, findings)
     templates |= {name: None for kind, name in clashing if kind == "PromptTemplate"}
-    lock = Lock(around, findings)
+    lock = Lock(context, findings)
     models = [
         m
-        for m in _models(declarations, templates, lock, around, findings)
+        for m in _models(declarations, templates, lock, context, findings)
         if ("Model", m.name) not in clashing
     ]
     return Parsed(
@@ -165,7 +165,7 @@ def _meant(field: str, value: str, known: list[str]) -> str:
 
 
 def _templates(
-    declarations: list[Declaration[Manifest]], claims: list[Claim], around: Surroundings, findings: Findings
+    declarations: list[Declaration[Manifest]], claims: list[Claim], context: ParseContext, findings: Findings
 ) -> Templates:
     """By name; None for one that is declared but broken."""
     templates: Templates = {claim.name: None for claim in claims if claim.kind == "PromptTemplate"}
@@ -174,7 +174,7 @@ def _templates(
             shared = cast("Declaration[PromptTemplateManifest]", declaration)
             form = shared.manifest.spec if shared.manifest else None
             name = shared.text("metadata", "name") or ""
-            template = template_of(form, f"PromptTemplate {name}", shared, ("spec",), around, findings)
+            template = template_of(form, f"PromptTemplate {name}", shared, ("spec",), context, findings)
             if form:
                 templates[name] = template
     return templates
@@ -184,12 +184,12 @@ def _models(
     declarations: list[Declaration[Manifest]],
     templates: Templates,
     lock: Lock,
-    around: Surroundings,
+    context: ParseContext,
     findings: Findings,
 ) -> Iterator[Model]:
     for declaration in declarations:
         if issubclass(declaration.kind, ModelManifest):
             shown = cast("Declaration[ModelManifest]", declaration)
-            model = model_of(shown, templates, lock, around, findings)
+            model = model_of(shown, templates, lock, context, findings)
             if model is not None:
                 yield model

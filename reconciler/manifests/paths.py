@@ -18,7 +18,7 @@ _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Surroundings:
+class ParseContext:
     """What a parse may know of the disk, and what renders templates for it.
 
     `base` is the real folder of the manifests and `prefix` how people name it; `checkout` is the real folder that
@@ -46,18 +46,18 @@ class PathRefused(Exception):
         self.code, self.hint = code, hint
 
 
-def locate(written: str, beside: str, kind: str, around: Surroundings) -> str:
+def locate(written: str, beside: str, kind: str, context: ParseContext) -> str:
     """The real path of what `written` names, seen from the manifest `beside` (relative to the base).
 
     Raises PathRefused unless it is a `kind` (file or folder) inside what is allowed.
     """
     name = shown(written)
-    path = _spelled(written, beside, around)
-    place = around.place(path)
+    path = _spelled(written, beside, context)
+    place = context.place(path)
     if place.kind == "missing" or (place.kind == "unknown" and kind == "file"):
         message = f"expected a {kind}, but there is no {name}"
         raise PathRefused("PathMissing", message, _why_missing(written, kind))
-    if not _allowed(place.path, written, around):
+    if not _allowed(place.path, written, context):
         raise PathRefused(
             "PathOutside", f"expected a {kind} inside the repository, but {name} leads out of it", _HINT
         )
@@ -80,22 +80,22 @@ def _why_missing(written: str, kind: str) -> str:
 _HINT = "the operator of the machine can allow more folders (--source-root)"
 
 
-def _spelled(written: str, beside: str, around: Surroundings) -> str:
+def _spelled(written: str, beside: str, context: ParseContext) -> str:
     if "\\" in written or _DRIVE.match(written):
         raise PathRefused("PathSpelling", f"expected a path with forward slashes, got {shown(written)}")
     if "://" in written:
         raise PathRefused("PathSpelling", f"expected a path, got the address {shown(written)}")
-    path = os.path.normpath(os.path.join(around.base, os.path.dirname(beside), written))
-    if not _allowed(path, written, around):
+    path = os.path.normpath(os.path.join(context.base, os.path.dirname(beside), written))
+    if not _allowed(path, written, context):
         message = f"expected a path inside the repository, got {shown(written)}"
         hint = "write it relative to this file" if posixpath.isabs(written) else _HINT
         raise PathRefused("PathOutside", message, hint)
     return path
 
 
-def _allowed(path: str, written: str, around: Surroundings) -> bool:
+def _allowed(path: str, written: str, context: ParseContext) -> bool:
     """An absolute path means one machine, so only the operator of that machine can make it right."""
-    roots = around.roots if posixpath.isabs(written) else (around.checkout, *around.roots)
+    roots = context.roots if posixpath.isabs(written) else (context.checkout, *context.roots)
     return any(inside(path, root) for root in roots)
 
 

@@ -21,37 +21,29 @@ from pydantic import (
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core.core_schema import WithDefaultSchema
 
-from reconciler.domain.manifest import API_VERSION
+from reconciler.domain.manifest import API_VERSION, ModelOptions
 from reconciler.domain.precisions import PRECISIONS
 from reconciler.domain.quoting import listed
-from reconciler.domain.targets import DEFAULT, VERIFIED_DEVICES, VERIFIED_NAMES
-from reconciler.manifests.disk_schema import Disk
+from reconciler.manifests.described import manifest_type
 from reconciler.manifests.fields import (
     TEMPLATE_FORMS,
     AnyText,
     FilePattern,
-    Flag,
-    GoDuration,
     Name,
     RelativePath,
     Repo,
     Revision,
-    as_number,
     as_text,
-    as_whole,
     expect,
     is_null,
     refusal,
 )
 from reconciler.manifests.fixture_schema import Fixtures
-from reconciler.manifests.gate_schema import Gate
+from reconciler.manifests.gate_schema import GateItem
 from reconciler.manifests.loader import Plain
-from reconciler.manifests.selector import OPERATORS
 from reconciler.manifests.strict import Strict
 from reconciler.templates.chat_template import CONTENT, LONGEST_PATTERN
 from reconciler.templates.presets import PRESETS
-
-MAX_SEED = 2**31 - 1
 
 
 class Metadata(Strict):
@@ -107,85 +99,6 @@ class Source(Strict):
             got = Plain(" and ".join(said) or "neither")
             raise refusal("one source, either `path` or `huggingface`", got)
         return value
-
-
-BlockSize = Annotated[Literal[16, 32, 64, 128, 256], expect("a power of two from 16 to 256", as_whole)]
-AccuracyLevel = Annotated[Literal[1, 2, 3, 4], expect("1 (fp32), 2 (fp16), 3 (bf16) or 4 (int8)", as_whole)]
-ALGORITHMS = ("default", "rtn", "k_quant", "k_quant_mixed", "k_quant_last")
-Algorithm = Annotated[
-    Literal["default", "rtn", "k_quant", "k_quant_mixed", "k_quant_last"],
-    expect(listed(ALGORITHMS), as_text, known=ALGORITHMS),
-]
-
-
-class Quantization(Strict):
-    block_size: BlockSize | None = Field(
-        default=None, description="How many weights share one scale. Default 32."
-    )
-    symmetric: Flag | None = Field(
-        default=None, description="Round around zero, without a zero point. Default true."
-    )
-    accuracy_level: AccuracyLevel | None = Field(
-        default=None,
-        description="Least precision of the sums: 1 fp32, 2 fp16, 3 bf16, 4 int8. Default: the tool's (4).",
-    )
-    algorithm: Algorithm | None = Field(
-        default=None,
-        description="How int4 weights are chosen; k_quant_mixed keeps sensitive layers at 8 bits.",
-    )
-
-
-_NOT_VERIFIED = "others are not verified yet"
-Device = Annotated[
-    Literal[VERIFIED_DEVICES],  # type: ignore[valid-type]  # the table, read when this is imported
-    expect(listed(VERIFIED_DEVICES), as_text, _NOT_VERIFIED),
-]
-Provider = Annotated[
-    Literal[VERIFIED_NAMES],  # type: ignore[valid-type]
-    expect(listed(VERIFIED_NAMES), as_text, _NOT_VERIFIED),
-]
-
-
-class Target(Strict):
-    device: Device = Field(
-        default=DEFAULT.device, description="Where the model runs. Only cpu is verified so far."
-    )
-    execution_provider: Provider = Field(
-        default=DEFAULT.name,
-        description="ONNX Runtime's name for it. Only the CPU's is verified so far.",
-    )
-
-
-MaxLength = Annotated[int, Field(ge=1, le=10_000_000), expect("a whole number of at least 1", as_whole)]
-Temperature = Annotated[float, Field(ge=0, le=2), expect("a number from 0 to 2", as_number)]
-TopP = Annotated[float, Field(gt=0, le=1), expect("a number above 0, at most 1", as_number)]
-TopK = Annotated[int, Field(ge=1, le=1_000_000), expect("a whole number of at least 1", as_whole)]
-Penalty = Annotated[float, Field(gt=0, le=10), expect("a number above 0, at most 10", as_number)]
-NgramSize = Annotated[int, Field(ge=0, le=1_000), expect("a whole number from 0 (off) to 1000", as_whole)]
-Seed = Annotated[
-    int, Field(ge=-1, le=MAX_SEED), expect(f"a whole number from -1 (random) to {MAX_SEED}", as_whole)
-]
-
-
-class Generation(Strict):
-    """Defaults for requests that do not say otherwise; what is left out stays as the source model brings it."""
-
-    max_length: MaxLength | None = Field(
-        default=None,
-        description="Most tokens of prompt and answer; Foundry Local 2.2 goes by the model's context length.",
-    )
-    temperature: Temperature | None = Field(default=None, description="Low is steady, high is varied.")
-    top_p: TopP | None = Field(default=None, description="Keep the likeliest tokens up to this share.")
-    top_k: TopK | None = Field(
-        default=None, description="Keep this many of the likeliest tokens; 1 is greedy."
-    )
-    repetition_penalty: Penalty | None = Field(
-        default=None, description="Above 1 discourages repeating; 1 is off."
-    )
-    no_repeat_ngram_size: NgramSize | None = Field(
-        default=None, description="No sequence of this many tokens twice; 0 is off."
-    )
-    random_seed: Seed | None = Field(default=None, description="Makes sampling repeatable; -1 is random.")
 
 
 def _content_once(pattern: str) -> str:
@@ -277,29 +190,6 @@ Precisions = Annotated[
 ]
 
 
-Operator = Annotated[
-    Literal["In", "NotIn", "Exists", "DoesNotExist", "Gt", "Lt"],
-    expect(listed(OPERATORS), as_text, known=OPERATORS),
-]
-
-
-class SelectorRequirement(Strict):
-    key: AnyText = Field(description="The label's key.")
-    operator: Operator = Field(description="Gt and Lt compare whole numbers; NotIn holds without the label.")
-    values: list[AnyText] = Field(
-        default=[],
-        description="At least one for In and NotIn, one whole number for Gt and Lt, else none.",
-        max_length=100,
-    )
-
-
-class NodeSelector(Strict):
-    match_labels: dict[str, AnyText] = Field(default={}, description="Labels that the machine must have.")
-    match_expressions: list[SelectorRequirement] = Field(
-        default=[], description="Requirements on the machine's labels; all must hold.", max_length=100
-    )
-
-
 def _gates_on_purpose(value: object) -> object:
     if value == []:
         hint = "delete the field for the default gates; one that you do without says why: `fidelity: {skip: ...}`"
@@ -307,43 +197,35 @@ def _gates_on_purpose(value: object) -> object:
     return value
 
 
-HistoryLimit = Annotated[int, Field(ge=0, le=20), expect("a whole number from 0 to 20", as_whole)]
-
 # That each kind stands there once is for `manifests.gate_rules`, as with the precisions.
-Gates = Annotated[list[Gate], BeforeValidator(_gates_on_purpose)]
+Gates = Annotated[list[GateItem], BeforeValidator(_gates_on_purpose)]  # type: ignore[valid-type]
+
+_Options: Any = manifest_type(ModelOptions)
 
 
-class ModelSpec(Strict):
+STRATEGIES = ("side-by-side", "delete-then-build")
+Strategy = Annotated[
+    Literal["side-by-side", "delete-then-build"], expect(listed(STRATEGIES), as_text, known=STRATEGIES)
+]
+
+
+class Disk(Strict):
+    strategy: Strategy = Field(
+        default="side-by-side",
+        description="delete-then-build: where both do not fit, the old one goes before the new one is built.",
+    )
+
+
+class ModelSpec(_Options):  # type: ignore[misc] # its base is made of ModelOptions, and so has all of its fields
     source: Source = Field(description="Where the model comes from.")
     precisions: Precisions = Field(description="One variant each, named `<model>-<precision>`.")
-    quantization: Quantization | None = Field(
-        default=None, description="How weights are rounded (int8 and int4)."
-    )
-    target: Target | None = Field(default=None, description="The hardware that the model is converted for.")
     prompt_template: TemplateChoice | None = Field(
         default=None, description="How a conversation becomes text. Default: `source`, what the model brings."
-    )
-    generation: Generation | None = Field(
-        default=None, description="Defaults for requests that do not say otherwise."
     )
     gates: Gates | None = Field(
         default=None, description="What a release must show before it is served, one item each."
     )
-    suspend: Flag = Field(
-        default=False, description="Leave the model as it is on this machine, whatever git says."
-    )
-    retain_for: GoDuration = Field(
-        default="0s",
-        description="How long a predecessor stays registered beside its successor, such as 90s or 1h30m.",
-    )
-    revision_history_limit: HistoryLimit = Field(
-        default=1,
-        description="How many earlier releases of a variant can be served again: their artifacts are kept.",
-    )
     disk: Disk | None = Field(default=None, description="What a new release may cost of the disk.")
-    node_selector: NodeSelector | None = Field(
-        default=None, description="Which machines the model is for. Default: all."
-    )
 
 
 class ModelManifest(Strict):
@@ -394,7 +276,12 @@ def json_schema() -> dict[str, Any]:
     """What editors check a manifest with: one document of either kind, told apart by `kind`."""
     kinds: TypeAdapter[Manifest] = TypeAdapter(Annotated[Manifest, Field(discriminator="kind")])
     head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": API_VERSION}
-    return head | kinds.json_schema(by_alias=True, schema_generator=_Terse)
+    schema = kinds.json_schema(by_alias=True, schema_generator=_Terse)
+    spec = schema["$defs"]["ModelSpec"]  # its fields come from two places: what is required is shown first
+    spec["properties"] = dict(
+        sorted(spec["properties"].items(), key=lambda one: one[0] not in spec["required"])
+    )
+    return head | schema
 
 
 class _Terse(GenerateJsonSchema):

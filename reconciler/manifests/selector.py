@@ -16,12 +16,11 @@ import re
 from collections.abc import Mapping
 
 from reconciler.domain.facts import Facts
-from reconciler.domain.manifest import Requirement, Selector
+from reconciler.domain.manifest import NodeSelector, Requirement
 
 RESERVED = "reconciler.foundry/"
 PROVIDER = RESERVED + "provider-"
 OWN_KEYS = tuple(RESERVED + name for name in ("name", "os", "arch", "memory", "cpus"))
-OPERATORS = ("In", "NotIn", "Exists", "DoesNotExist", "Gt", "Lt")
 
 _NAME = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
 _PREFIX = re.compile(r"(?=.{1,253}/)([a-z0-9]([-a-z0-9]*[a-z0-9])?\.)*[a-z0-9]([-a-z0-9]*[a-z0-9])?/")
@@ -36,11 +35,11 @@ def labels_of(name: str, labels: Mapping[str, str], facts: Facts) -> dict[str, s
     return {**labels, **own, **providers}
 
 
-def matches(selector: Selector, labels: Mapping[str, str]) -> bool:
+def matches(selector: NodeSelector, labels: Mapping[str, str]) -> bool:
     return not mismatch(selector, labels)
 
 
-def mismatch(selector: Selector, labels: Mapping[str, str]) -> str:
+def mismatch(selector: NodeSelector, labels: Mapping[str, str]) -> str:
     """Why it is not for such a machine: the first requirement that fails. "" when all hold; an empty selector holds
     everywhere."""
     for key, wanted in sorted(selector.match_labels.items()):

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, model_validator
-from pydantic.alias_generators import to_camel
 
+from reconciler.domain.names import camel
 from reconciler.manifests.fields import is_null
 
 
@@ -12,7 +12,7 @@ class Strict(BaseModel):
     """Unknown fields are errors, nothing is converted behind the author's back, null means "not set"."""
 
     model_config = ConfigDict(
-        extra="forbid", strict=True, frozen=True, alias_generator=to_camel, validate_by_name=False
+        extra="forbid", strict=True, frozen=True, alias_generator=camel, validate_by_name=False
     )
 
     @model_validator(mode="before")

@@ -10,7 +10,7 @@ from reconciler.domain.quoting import shown
 from reconciler.manifests.declaration import Declaration, Findings
 from reconciler.manifests.fixture_rules import fixtures_of
 from reconciler.manifests.loader import Path
-from reconciler.manifests.paths import PathRefused, Surroundings, locate
+from reconciler.manifests.paths import ParseContext, PathRefused, locate
 from reconciler.manifests.schema import JinjaTemplate, Manifest, RolesTemplate
 from reconciler.templates.chat_template import jinja_of
 from reconciler.templates.lint import (
@@ -24,7 +24,7 @@ def template_of(
     origin: str,
     declaration: Declaration[Manifest],
     path: Path,
-    around: Surroundings,
+    context: ParseContext,
     findings: Findings,
 ) -> Template | None:
     """None when something is wrong with it, and then `findings` says what. `path` is where the form stands; of a form
@@ -32,7 +32,7 @@ def template_of(
     if isinstance(form, RolesTemplate):
         roles = Roles(**form.roles.model_dump(exclude_none=True))
         text = jinja_of(roles)
-        fixtures = fixtures_of(form, text, declaration, path, around, findings)
+        fixtures = fixtures_of(form, text, declaration, path, context, findings)
         return (
             Template(origin=origin, jinja=text, roles=roles, fixtures=fixtures)
             if fixtures is not None
@@ -40,18 +40,18 @@ def template_of(
         )
     place = (*path, "jinja")
     written = declaration.text(*place)
-    jinja = _file(written, declaration, place, around, findings) if written is not None else None
+    jinja = _file(written, declaration, place, context, findings) if written is not None else None
     if jinja is None:
         return None
-    fixtures = fixtures_of(form, jinja, declaration, path, around, findings) if form is not None else ()
+    fixtures = fixtures_of(form, jinja, declaration, path, context, findings) if form is not None else ()
     return Template(origin=origin, jinja=jinja, fixtures=fixtures) if fixtures is not None else None
 
 
 def _file(
-    written: str, declaration: Declaration[Manifest], path: Path, around: Surroundings, findings: Findings
+    written: str, declaration: Declaration[Manifest], path: Path, context: ParseContext, findings: Findings
 ) -> str | None:
     try:
-        data = around.read(locate(written, declaration.name, "file", around))
+        data = context.read(locate(written, declaration.name, "file", context))
     except PathRefused as refused:
         findings.add(declaration.problem(path, refused.code, str(refused), refused.hint))
         return None
@@ -60,7 +60,9 @@ def _file(
             declaration.problem(path, "Unreadable", f"expected a small plain file, got {shown(written)}")
         )
         return None
-    return _linted(data, around.shown(posixpath.join(posixpath.dirname(declaration.name), written)), findings)
+    return _linted(
+        data, context.shown(posixpath.join(posixpath.dirname(declaration.name), written)), findings
+    )
 
 
 def _linted(data: bytes, file: str, findings: Findings) -> str | None:

@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from reconciler.conversion.client.converter import Converter
-from reconciler.domain.bars import PerformanceGate
 from reconciler.domain.desired import DesiredRelease
 from reconciler.domain.errors import LockHeld, PermanentError, ReconcilerError
 from reconciler.domain.measured import Fidelity, Measured
@@ -25,8 +24,11 @@ from reconciler.engine.resolve import Source
 from reconciler.engine.runtime import of_this_runtime
 from reconciler.gates.benchmark import Benched, Run, filled, golden_answers, together
 from reconciler.gates.benchmark import Machine as BenchMachine
-from reconciler.gates.judgement import Needed, judge
-from reconciler.gates.measuring.rehearsal import Rehearsal
+from reconciler.gates.judgement import judge
+from reconciler.gates.load import LoadGate
+from reconciler.gates.performance import PerformanceGate
+from reconciler.gates.prompts import PromptsGate
+from reconciler.gates.rehearsal import Rehearsal
 from reconciler.host import durable
 from reconciler.host.clock import now
 from reconciler.host.facts import cpu_model, read_facts
@@ -185,7 +187,7 @@ class _One:
             size_bytes=self._one.size_bytes,
             runs=tuple(self._runs),
             fidelity=self._fidelity,
-            golden=golden_answers(wanted.gates.prompts, measured) if measured else (),
+            golden=golden_answers(wanted.gates.get(PromptsGate), measured) if measured else (),
             verdicts=self._verdicts(measured),
             context=self._context,
         )
@@ -201,9 +203,8 @@ class _One:
     def _run(self, folder: str, lengths: tuple[int, ...], number: int) -> Run:
         """Golden answers are greedy, and asked for once."""
         wanted, catalog = self._one.wanted, os.path.join(self._scratch, f"catalog-{number}")
-        gates = replace(wanted.gates, performance=wanted.gates.performance or PerformanceGate())
-        questions = range(len(gates.prompts.cases)) if gates.prompts and number == 1 else ()
-        rest = Needed(fidelity=False, load=True, questions=(*questions,), lengths=lengths, endurance=False)
+        prompts = wanted.gates.get(PromptsGate) if number == 1 else None
+        gates = [LoadGate(), *([prompts] if prompts else ()), PerformanceGate(prompt_lengths=lengths)]
         measured = Measured(release=wanted.release.digest, build_key=wanted.release.recipe.build_key)
         loaded_at = 0.0
         durable.make_folder(catalog)
@@ -211,7 +212,7 @@ class _One:
             scratch=f"{catalog}-files", log=os.path.join(self._scratch, "log")
         )
         with Rehearsal(runtime) as rehearsal, Sampler(lambda: runtime.process) as sampler:
-            for found in rehearsal.prove(folder, f"{wanted.variant}:1", gates, rest, measured):
+            for found in rehearsal.prove(folder, f"{wanted.variant}:1", gates, measured):
                 measured, loaded_at = found, loaded_at or sampler.elapsed
         return Run(measured=measured, samples=sampler.samples, loaded_at=loaded_at)
 
@@ -239,7 +240,7 @@ class _One:
         return folder
 
     def _lengths(self, options: Options) -> tuple[int, ...]:
-        gate = self._one.wanted.gates.performance
+        gate = self._one.wanted.gates.get(PerformanceGate)
         return tuple(sorted({*options.lengths, *(gate.prompt_lengths if gate else ())}))
 
     def _compare(self, folder: str) -> None:

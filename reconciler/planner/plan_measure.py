@@ -4,24 +4,23 @@ a gate that was declared since. Pure; part of planner.plan."""
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 
-from reconciler.domain.bars import Gates
 from reconciler.domain.changes import Change, MeasureServed
 from reconciler.domain.desired import DesiredRelease
+from reconciler.domain.gate_spec import GateSpec
 from reconciler.domain.recorded import Recorded
-from reconciler.gates.judgement import missing_measurements, needed
+from reconciler.gates.judgement import Needed, missing_measurements, needed
 from reconciler.gates.verdicts import known_numbers
 
-_DEFAULT_GATES = Gates()
+_DEFAULT_GATES = GateSpec()
 
 
 def is_measured_first(wanted: DesiredRelease, recorded: Recorded, *, is_built: bool) -> bool:
     """Has a candidate to be measured before it is verified? A conversion brings its fidelity along."""
     rest = needed(wanted.gates, *known_numbers(wanted, recorded))
     if not (is_built and recorded.measured.told):
-        rest = replace(rest, fidelity=False)
-    return rest.long
+        rest = Needed(gates=rest.in_runtime)
+    return rest.slow
 
 
 def is_measured_again(wanted: DesiredRelease, recorded: Recorded) -> bool:
@@ -29,7 +28,7 @@ def is_measured_again(wanted: DesiredRelease, recorded: Recorded) -> bool:
     if not recorded.measured.told or wanted.gates == _DEFAULT_GATES:
         return False
     rest = missing_measurements(wanted.gates, *known_numbers(wanted, recorded))
-    return rest.fidelity or rest.in_runtime
+    return bool(rest.gates)
 
 
 def without_measuring(changes: Iterable[Change]) -> tuple[Change, ...]:

@@ -9,19 +9,20 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from reconciler.domain.bars import FidelityGate, Gates
 from reconciler.domain.changes import Reason
 from reconciler.domain.desired import Desired, DesiredRelease, ReleaseOverride
 from reconciler.domain.failures import runtime_failure
+from reconciler.domain.gate_spec import GateSpec
 from reconciler.domain.history import History, Rollback, good_ones
 from reconciler.domain.observed import Observed
 from reconciler.domain.recorded import Recorded
 from reconciler.domain.release import Release
+from reconciler.gates.fidelity import FidelityGate
 from reconciler.gates.judgement import rejection_text
 from reconciler.gates.verdicts import verdicts_of, with_verdicts
 
 # A release that served here before, and that a user rolled back to, is only checked to load and to answer.
-ROLLBACK_GATES = Gates(fidelity=FidelityGate(skip="rolled back to"))
+ROLLBACK_GATES = GateSpec.of(FidelityGate(skip="rolled back to"))
 
 
 def effective(desired: Desired, observed: Observed, recorded: Recorded) -> Desired:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from reconciler.domain.escape import for_markdown
-from reconciler.gates.judgement import shown_number
+from reconciler.domain.verdict import shown_number
 
 Shown = Mapping[str, Any]
 

@@ -19,7 +19,7 @@ from reconciler.domain.quoting import printable
 from reconciler.host.stamps import StampBook
 from reconciler.manifests.parse import parse
 from reconciler.manifests.parsed import Inputs, Parsed, Place
-from reconciler.manifests.paths import Surroundings
+from reconciler.manifests.paths import ParseContext
 from reconciler.templates.renderer import Renderer
 
 MAX_FILES = 10_000
@@ -259,7 +259,7 @@ def interpret(found: Found, inputs: Inputs, disk: Disk) -> Parsed:
     """What `found` declares; `disk` answers what the parse asks, and keeps the answers."""
     checkout, *roots = inputs.roots
     with Renderer() as renderer:
-        around = Surroundings(
+        context = ParseContext(
             base=inputs.base,
             prefix=inputs.prefix,
             checkout=checkout,
@@ -268,7 +268,7 @@ def interpret(found: Found, inputs: Inputs, disk: Disk) -> Parsed:
             read=disk.read,
             render=renderer.render_fixture,
         )
-        result = parse(found.files, around)
+        result = parse(found.files, context)
     if not (found.files or found.problems):
         result = replace(result, warnings=(*result.warnings, _nothing(inputs.prefix)))
     return replace(

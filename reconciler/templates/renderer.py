@@ -16,8 +16,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 
-from reconciler.domain.bars import Fixture
 from reconciler.domain.escape import one_line
+from reconciler.domain.fixture import Fixture
 from reconciler.host.child import Child, ChildDied, ChildFailed, ChildTimedOut, Json
 from reconciler.host.environment import private_environment
 from reconciler.templates.lint import MAX_BYTES, differs_in_runtime

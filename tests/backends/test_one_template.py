@@ -12,8 +12,8 @@ import pytest
 
 from reconciler.backends.foundry.folder import assemble
 from reconciler.backends.foundry.foundry import Foundry
-from reconciler.domain.bars import Fixture
 from reconciler.domain.digest import of_bytes
+from reconciler.domain.fixture import Fixture
 from reconciler.domain.manifest import Roles
 from reconciler.domain.release import Artifact, Release
 from reconciler.domain.stored_file import StoredFile

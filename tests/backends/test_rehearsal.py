@@ -16,7 +16,7 @@ import pytest
 from reconciler.backends.foundry.foundry import DEFAULT_LIMITS, Foundry, TimeLimits
 from reconciler.backends.foundry.index import read_index
 from reconciler.domain.errors import ReconcilerError, RehearsalFailed, RuntimeUnavailable
-from reconciler.gates.measuring.rehearsal import Rehearsal
+from reconciler.gates.rehearsal import Rehearsal
 from reconciler.host import cage
 from tests.backends.test_serving_foundry import runtimes, stop_children
 from tests.converted_model import converted_model

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -137,18 +135,6 @@ def test_what_cannot_be_read_is_one_clear_error(machine: TestMachine) -> None:
     helped = machine.run("plan", "--help", RECONCILER_CONFIG="/none.yaml")
     assert helped.code == 0
     assert "--config FILE" in helped.out
-
-
-def test_without_one_nothing_is_loaded_for_it(machine: TestMachine) -> None:
-    code = "import sys; from reconciler.cli.main import main; main(['status','-q']); print('yaml' in sys.modules)"
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        env=os.environ | machine.environment(),
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert done.stdout.splitlines()[-1] == "False"
 
 
 EDITS = {

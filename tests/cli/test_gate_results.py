@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from reconciler.domain.bars import Gates
+from reconciler.domain.gate_spec import GateSpec
 from reconciler.domain.measured import Measured, Speed
 from reconciler.engine.machine import Machine, locked_machine
 from reconciler.engine.resolve import resolve
+from reconciler.gates.prompts import PromptsGate
 from reconciler.sources.manifests import load
 from tests.at_rest import opened, serve
 from tests.machine import TestMachine
@@ -31,10 +32,10 @@ SLOW = "performance: tokens a second after 70 tokens: 10, at least 20 wanted"
 SHORT = '1 of 2 answered rightly, at least 2 wanted; "Italy?": wanted exactly "Rome", got "Roma"'
 
 
-def answer(machine: Machine, gates: Gates, measured: Measured) -> None:
+def answer(machine: Machine, gates: GateSpec, measured: Measured) -> None:
     """One of the two golden prompts is answered rightly, slowly."""
-    assert gates.prompts is not None
-    answers = dict(zip(gates.prompts.questions, ("Paris", "Roma"), strict=True))
+    (gate,) = (one for one in gates.gates if isinstance(one, PromptsGate))
+    answers = dict(zip(gate.questions, ("Paris", "Roma"), strict=True))
     speed = Speed(wanted_tokens=64, prompt_tokens=70, first_token_seconds=0.5, tokens_per_second=10.0)
     times = {"load": WHEN, "prompts": WHEN}
     machine.records.save_measured(

@@ -9,10 +9,11 @@ import pytest
 
 from reconciler.conversion.architectures import refusal
 from reconciler.conversion.client.converter import Converter
-from reconciler.domain.bars import FidelityGate, Gates
 from reconciler.domain.errors import ConversionFailed
+from reconciler.domain.gate_spec import GateSpec
 from reconciler.domain.manifest import Target
 from reconciler.domain.measured import TEXTS_DIGEST, Fidelity
+from reconciler.gates.fidelity import FidelityGate
 from reconciler.gates.judgement import judge, rejections
 from tests.conversions import convert, converter, look, recipe_of
 from tests.tiny_models import write_families
@@ -45,7 +46,7 @@ def test_a_faithful_conversion_passes(
     found = measure(converter, zoo[name], tmp_path / "out", precision)
     config = json.loads((zoo[name] / "config.json").read_text())
     assert refusal(config, precision, Target()) is None
-    assert rejections(judge(Gates(), precision, found, None)) == ()
+    assert rejections(judge(GateSpec(), precision, found, None)) == ()
     assert found.positions > 1000
     assert found.prompts == TEXTS_DIGEST
 
@@ -58,7 +59,7 @@ def test_a_wrong_one_is_rejected(
     config = json.loads((zoo[name] / "config.json").read_text())
     assert refusal(config, precision, Target()) is not None
     found = measure(converter, zoo[name], tmp_path / "out", precision)
-    rejected = rejections(judge(Gates(), precision, found, None))
+    rejected = rejections(judge(GateSpec(), precision, found, None))
     assert {verdict.gate for verdict in rejected} == {"fidelity"}
 
 
@@ -76,7 +77,7 @@ def test_other_ways_of_rounding_are_explained_too(
 ) -> None:
     """What wrong weights would cost is 30 times the bar: the emulation is the very rounding of the tools."""
     found = measure(converter, zoo["qwen2"], tmp_path / "out", precision, **options)
-    gates = Gates(fidelity=FidelityGate(max_wiring_kl=0.02))
+    gates = GateSpec.of(FidelityGate(max_wiring_kl=0.02))
     assert rejections(judge(gates, precision, found, None)) == ()
 
 
@@ -86,7 +87,7 @@ def test_an_artifact_of_another_model_is_seen(
     convert(converter, zoo["llama"], tmp_path / "out", "fp32")
     recipe = recipe_of(look(zoo["qwen2"]), "fp32")
     found = converter.compare(recipe, str(zoo["qwen2"]), str(tmp_path / "out"), timeout=120)
-    assert rejections(judge(Gates(), "fp32", found, None))
+    assert rejections(judge(GateSpec(), "fp32", found, None))
 
 
 def test_what_does_not_load_cannot_be_compared_and_the_artifact_stays(

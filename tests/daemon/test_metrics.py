@@ -13,10 +13,16 @@ from prometheus_client.parser import text_string_to_metric_families
 from reconciler.daemon.metrics.exposition import MetricFamily, MetricSample, number, page
 from reconciler.daemon.metrics.metrics import HELD
 from reconciler.daemon.state import Moment
-from reconciler.domain.bars import EnduranceGate, Fixture, Gates, GoldenPrompt, PerformanceGate, PromptsGate
 from reconciler.domain.changes import REASONS, Convert, Cost, Outcome, Reason
-from reconciler.domain.verdict import Verdict
-from reconciler.gates.judgement import GATES, VERDICTS, judge
+from reconciler.domain.fixture import Fixture
+from reconciler.domain.gate_spec import GateSpec
+from reconciler.domain.verdict import VERDICTS, Verdict
+from reconciler.gates.endurance import EnduranceGate
+from reconciler.gates.golden import GoldenPrompt
+from reconciler.gates.judgement import GATES, judge
+from reconciler.gates.performance import PerformanceGate
+from reconciler.gates.prompts import PromptsGate
+from reconciler.gates.template import TemplateGate
 from reconciler.state.scrub_progress import Round, Scrubbed
 from reconciler.state.scrubbed import write_scrubbed
 from tests.daemon.faces import Faced, condition, conditions, faced
@@ -182,9 +188,7 @@ def test_every_verdict_that_gates_give_is_counted() -> None:
     """The labels are a closed set: a gate that is added later has to be told here, too."""
     fixture = Fixture(messages=(("user", "q"),), rendered="q")
     prompts = PromptsGate(cases=(GoldenPrompt(messages=(), check="exact", expected="x"),), min_pass=1)
-    gates = Gates(
-        prompts=prompts, performance=PerformanceGate(), endurance=EnduranceGate(), fixtures=(fixture,)
-    )
+    gates = GateSpec.of(prompts, PerformanceGate(), EnduranceGate(), TemplateGate(fixtures=(fixture,)))
     found = judge(gates, "int4", None, None)
-    assert tuple(dict.fromkeys(one.gate for one in found)) == GATES
+    assert list(dict.fromkeys(one.gate for one in found)) == [gate.name for gate in GATES]
     assert {one.status for one in found} <= set(VERDICTS)

@@ -14,6 +14,7 @@ from reconciler.engine.machine import locked_machine
 from reconciler.engine.resolve import resolve
 from reconciler.fleet.inventory import DiskSpace, Inventory
 from reconciler.fleet.inventory_form import inventory_view, read_inventory
+from reconciler.gates.prompts import PromptsGate
 from reconciler.host.clock import now
 from reconciler.sources.manifests import load
 from tests.at_rest import serve
@@ -158,7 +159,7 @@ def gated(machine: TestMachine, *answers: str, gates: str) -> Inventory:
         (wanted,) = resolve(load(str(machine.manifests)), held.stamps).desired.wanted
         measure(held, wanted, peak=3 << 20)
         found = held.records.measured().releases[wanted.release.digest]
-        said = dict(zip(wanted.gates.prompts.questions, answers, strict=True))
+        said = dict(zip(wanted.gates.get(PromptsGate).questions, answers, strict=True))
         held.records.save_measured(replace(found, answers=said))
     one_pass(machine)
     return read_inventory(machine.run("inventory", "-o", "json").out.encode(), "real.json")

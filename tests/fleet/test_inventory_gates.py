@@ -1,4 +1,4 @@
-"""Gates judged far from the machine, by what it told of its measurements: as it would judge them itself."""
+"""GateSpec judged far from the machine, by what it told of its measurements: as it would judge them itself."""
 
 from __future__ import annotations
 
@@ -7,20 +7,25 @@ from dataclasses import replace
 
 import pytest
 
-from reconciler.domain.bars import EnduranceGate, Gates, GoldenPrompt, LoadGate, PerformanceGate, PromptsGate
 from reconciler.domain.changes import Plan
+from reconciler.domain.gate_spec import GateSpec
 from reconciler.domain.measured import MeasurementSet
 from reconciler.fleet.inventory import Inventory
 from reconciler.fleet.inventory_facts import build_keys_of, to_observed, to_recorded
 from reconciler.fleet.inventory_form import InventoryInvalid, inventory_view, read_inventory
 from reconciler.fleet.inventory_measured import export_measurements
+from reconciler.gates.endurance import EnduranceGate
+from reconciler.gates.golden import GoldenPrompt
 from reconciler.gates.judged import judged_of
+from reconciler.gates.load import LoadGate
+from reconciler.gates.performance import PerformanceGate
+from reconciler.gates.prompts import PromptsGate
 from reconciler.planner.plan import make_plan
 from tests.fleet.test_inventory import inventory
 from tests.gates.test_gates import ENDURED, GOOD, PROMPTS, SERVED, SPEED, TIMED, answered, knowing, measured
 from tests.planner.world import World, desired, release, wanted
 
-BASE = Gates(prompts=PROMPTS)
+BASE = GateSpec.of(PROMPTS)
 MORE = PromptsGate(
     cases=(*PROMPTS.cases, GoldenPrompt(messages=(("user", "Oslo"),), check="contains", expected="Oslo")),
     min_pass=1,
@@ -29,7 +34,7 @@ OTHER = replace(PROMPTS, cases=(replace(PROMPTS.cases[0], expected="Lutetia"), P
 SECRET = "a canary in an answer"
 
 
-def report(world: World, judged_by: Gates) -> Inventory:
+def report(world: World, judged_by: GateSpec) -> Inventory:
     """Of a machine whose last pass judged by these gates; through git."""
     want = desired(wanted(gates=judged_by))
     held = build_keys_of(world.observed, world.recorded)
@@ -58,18 +63,18 @@ def shown(plan: Plan) -> list[str]:
 
 
 WHOLE = replace(answered("Paris", "Roma"), speeds=(SPEED,), endured=ENDURED)
-RELAXED = Gates(prompts=replace(PROMPTS, min_pass=1))
+RELAXED = GateSpec.of(replace(PROMPTS, min_pass=1))
 
 CASES = {
     "the same bars": (BASE, "held GateFailed"),
     "a bar relaxed": (RELAXED, "prompts.passed Successful 1.0 1.0"),
-    "a bar of memory": (replace(RELAXED, load=LoadGate(max_memory=1)), "load.peakMemory Failed 1048576.0 1.0 True"),
-    "a gate dropped": (Gates(), "load.peakMemory Successful"),
-    "what was timed": (replace(RELAXED, performance=TIMED), "performance.timeToFirstToken@64 Failed 0.5 0.4"),
-    "another length": (replace(RELAXED, performance=PerformanceGate(prompt_lengths=(9,))), "measure GateUnmeasured"),
-    "what was endured": (replace(RELAXED, endurance=EnduranceGate()), "endurance.badInput Successful 0.0 0.0"),
-    "more requests": (replace(RELAXED, endurance=EnduranceGate(requests=99)), "measure GateUnmeasured"),
-    "a golden prompt more": (Gates(prompts=MORE), "measure GateUnmeasured"),
+    "a bar of memory": (RELAXED.with_gate(LoadGate(max_memory=1)), "load.peakMemory Failed 1048576.0 1.0 True"),
+    "a gate dropped": (GateSpec(), "load.peakMemory Successful"),
+    "what was timed": (RELAXED.with_gate(TIMED), "performance.timeToFirstToken@64 Failed 0.5 0.4"),
+    "another length": (RELAXED.with_gate(PerformanceGate(prompt_lengths=(9,))), "measure GateUnmeasured"),
+    "what was endured": (RELAXED.with_gate(EnduranceGate()), "endurance.badInput Successful 0.0 0.0"),
+    "more requests": (RELAXED.with_gate(EnduranceGate(requests=99)), "measure GateUnmeasured"),
+    "a golden prompt more": (GateSpec.of(MORE), "measure GateUnmeasured"),
 }  # fmt: skip
 
 
@@ -87,7 +92,7 @@ def test_it_is_judged_elsewhere_as_on_the_machine(case: str) -> None:
 def test_other_answers_that_are_wanted_only_the_machine_can_judge() -> None:
     world = knowing(SERVED, WHOLE)
     read = report(world, BASE)
-    plan = make_plan(desired(wanted(gates=Gates(prompts=OTHER))), to_observed(read), to_recorded(read))
+    plan = make_plan(desired(wanted(gates=GateSpec.of(OTHER))), to_observed(read), to_recorded(read))
     (said,) = (one for one in plan.verdicts["capitals-int4"] if one.gate == "prompts")
     assert (said.status, said.message) == ("Inconclusive", "only the machine itself knows its answers")
     assert plan.changes == ()  # nothing is asked again
@@ -96,12 +101,12 @@ def test_other_answers_that_are_wanted_only_the_machine_can_judge() -> None:
 @pytest.mark.parametrize(
     ("gates", "expected"),
     [
-        (Gates(), ["verify RuntimeChanged"]),
+        (GateSpec(), ["verify RuntimeChanged"]),
         (BASE, ["measure GateUnmeasured", "verify RuntimeChanged"]),
-        (Gates(endurance=EnduranceGate()), ["measure GateUnmeasured", "verify RuntimeChanged"]),
+        (GateSpec.of(EnduranceGate()), ["measure GateUnmeasured", "verify RuntimeChanged"]),
     ],
 )
-def test_a_new_gate_and_another_runtime_at_once(gates: Gates, expected: list[str]) -> None:
+def test_a_new_gate_and_another_runtime_at_once(gates: GateSpec, expected: list[str]) -> None:
     """What serves is measured for the gate first; the numbers are then of today's runtime."""
     world = outdated(SERVED)
     want = desired(wanted(gates=gates))
@@ -122,7 +127,7 @@ def test_a_report_of_an_earlier_version_tells_nothing_and_nothing_is_made_up() -
         del view[name]
     read = read_inventory(json.dumps(view).encode(), "inventory.json")
     assert not to_recorded(read).measured.told
-    for gates in (BASE, Gates(endurance=EnduranceGate()), Gates(load=LoadGate(max_memory=1))):
+    for gates in (BASE, GateSpec.of(EnduranceGate()), GateSpec.of(LoadGate(max_memory=1))):
         plan = make_plan(desired(wanted(gates=gates)), to_observed(read), to_recorded(read))
         assert (plan.changes, plan.held, plan.verdicts) == ((), (), {})
 

@@ -22,14 +22,12 @@ from reconciler.daemon.hooks import is_signed
 from reconciler.daemon.http.handler import BadRequest
 from reconciler.daemon.http.listening import parse_address
 from reconciler.daemon.notifications.sinks.webhook import webhook_target
-from reconciler.domain.bars import GoldenPrompt
 from reconciler.domain.errors import PermanentError, Problem, UsageError
 from reconciler.domain.manifest import Generation
 from reconciler.domain.model_config import complaints
 from reconciler.domain.stored_file import StoredFile
 from reconciler.fleet.inventory_form import InventoryInvalid, inventory_view, read_inventory
-from reconciler.gates.golden import passes, pattern_refusal
-from reconciler.gates.json_schema import conforms, schema_refusal
+from reconciler.gates.golden import GoldenPrompt, passes, pattern_refusal, schema_refusal
 from reconciler.host.codec import Misformed
 from reconciler.host.sealed import Damaged, seal, unseal
 from reconciler.manifests import gate_rules, hub_lock, loader
@@ -160,7 +158,8 @@ def _schema(data: bytes) -> None:
     schema = _loaded(data)
     if schema_refusal(schema) is None:
         for value in (schema, None, [1, "a", {"a": 1}], {"a": 1.5, "b": "x"}, 10**400):
-            conforms(value, schema)
+            case = GoldenPrompt(messages=(), check="jsonSchema", expected=json.dumps(schema))
+            passes(case, json.dumps(value))
 
 
 def _loaded(data: bytes) -> Any:

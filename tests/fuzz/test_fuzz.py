@@ -11,10 +11,8 @@ import pytest
 
 from reconciler.daemon.http.handler import HEAD_LIMIT, BadRequest
 from reconciler.daemon.http.listening import parse_address
-from reconciler.domain.bars import GoldenPrompt
 from reconciler.domain.errors import UsageError
-from reconciler.gates.golden import LONGEST_MATCHED, passes, pattern_refusal
-from reconciler.gates.json_schema import schema_refusal
+from reconciler.gates.golden import LONGEST_ANSWER, GoldenPrompt, passes, pattern_refusal, schema_refusal
 from reconciler.manifests.hub_lock import LockInvalid
 from reconciler.manifests.machine_config import parse_config
 from reconciler.state import events
@@ -58,22 +56,13 @@ def test_every_seed_is_something_that_the_reader_gets_to_the_end_of(name: str) -
 
 @pytest.mark.parametrize(
     "pattern",
-    ["a?" * 28 + "a" * 28, "(?:(?:a?){16}){16}b", "(?:a|a){16}(?:a|a){16}b", "a*b?c?a*d?", "(?:a{1,9}){16}b"],
-)
-def test_a_pattern_with_many_ways_to_match_is_not_taken(pattern: str) -> None:
-    assert pattern_refusal(pattern) == "it can match in too many ways"
-
-
-@pytest.mark.parametrize("pattern", ["a?" * 17 + "b", "(?:a|a)" * 17 + "b", "a*a*b", "(?:a{0,16}){3}b"])
-def test_the_worst_patterns_that_are_taken_end_soon(pattern: str) -> None:
+    ["a?" * 28 + "a" * 28 + "b", "(?:(?:a?){16}){16}b", "(?:a|a){16}(?:a|a){16}b", "a*b?c?a*d?x", "(?:a{1,9}){16}b"],
+)  # fmt: skip
+def test_a_pattern_with_many_ways_to_match_ends_soon(pattern: str) -> None:
     assert pattern_refusal(pattern) is None
     began = time.process_time()
-    assert not passes(GoldenPrompt(messages=(), check="regex", expected=pattern), "a" * LONGEST_MATCHED)
-    assert time.process_time() - began < 20  # 2 s here
-
-
-def test_a_pattern_whose_meaning_will_change_is_not_taken() -> None:
-    assert "Possible nested set" in (pattern_refusal("[[a]") or "")
+    assert not passes(GoldenPrompt(messages=(), check="regex", expected=pattern), "a" * LONGEST_ANSWER)
+    assert time.process_time() - began < 1
 
 
 def test_a_header_of_spaces_takes_no_time() -> None:

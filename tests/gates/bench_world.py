@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from reconciler.domain.bars import Gates
+from reconciler.domain.gate_spec import GateSpec
 from reconciler.domain.measured import TEXTS_DIGEST, Fidelity, Measured, Measurements, MemorySample, Speed
 from reconciler.gates.benchmark import Benched, Benchmark, Golden, Machine, Run
 from reconciler.gates.judgement import judge
@@ -128,7 +128,7 @@ def whole() -> Benchmark:
             runs=tuple(run(n, rate=rate, peak=int((size + 0.4) * GIB), load=size / 3) for n in range(3)),
             fidelity=fidelity(agreement, kl),
             golden=golden(*answers),
-            verdicts=judge(Gates(), precision, fidelity(agreement, kl), run().measured),
+            verdicts=judge(GateSpec(), precision, fidelity(agreement, kl), run().measured),
         )
         for precision, size, rate, agreement, kl, answers in table
     ]

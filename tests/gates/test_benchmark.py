@@ -6,9 +6,10 @@ from dataclasses import replace
 
 from markupsafe import escape
 
-from reconciler.domain.bars import GoldenPrompt, PromptsGate
 from reconciler.domain.measured import MemorySample, Speed
 from reconciler.gates.benchmark import Spread, filled, golden_answers, spread, together
+from reconciler.gates.golden import GoldenPrompt
+from reconciler.gates.prompts import PromptsGate
 from reconciler.reports.benchmark.page import bench_page
 from reconciler.reports.benchmark.text import bench_text
 from reconciler.reports.benchmark.view import MOST_SAMPLES, bench_view, thinned

@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 
-from reconciler.domain.bars import EnduranceGate, Gates, PerformanceGate
 from reconciler.domain.errors import PermanentError, ReconcilerError, RuntimeUnavailable
+from reconciler.domain.gate_spec import GateSpec
 from reconciler.domain.measured import Answer, Endured, Measured
+from reconciler.gates.endurance import BAD_INPUTS, LENGTHS, WARM_UP, EnduranceGate, endure
 from reconciler.gates.judgement import judge
-from reconciler.gates.measuring.endurance import BAD_INPUTS, LENGTHS, WARM_UP, endure
-from reconciler.gates.measuring.speed import TRIES, time_answers
+from reconciler.gates.performance import TRIES, PerformanceGate, time_answers
+from reconciler.gates.runtime import Candidate
 
 MI = 1 << 20
 Seconds = Callable[[int, int], float]  # by the request's number and its prompt's length
@@ -57,6 +58,10 @@ class Script:
         )  # fmt: skip
 
 
+def candidate(script: Script) -> Candidate:
+    return Candidate(runtime=script, folder="", name="m:1")  # type: ignore[arg-type]
+
+
 def late(factor: float, *lengths: int) -> Seconds:
     """Slower in the last quarter, at these lengths or at all."""
     begins = WARM_UP + GATE.requests * 3 // 4
@@ -71,9 +76,9 @@ def once(*numbers: int) -> Seconds:
 
 def found(script: Script, gate: EnduranceGate = GATE) -> tuple[Endured, set[str]]:
     """And the bars that it fails."""
-    endured = endure(script, "m:1", gate, script.clock)  # type: ignore[arg-type]
+    endured = endure(candidate(script), gate, script.clock)
     measured = Measured(release="r", build_key="b", endured=endured)
-    verdicts = judge(Gates(endurance=gate), "int4", None, measured)
+    verdicts = judge(GateSpec.of(gate), "int4", None, measured)
     return endured, {one.measure for one in verdicts if one.rejects}
 
 
@@ -139,13 +144,11 @@ def test_any_number_of_requests_is_compared_like_with_like(requests: int) -> Non
 def test_a_speed_is_the_median_of_five_after_a_warm_up(disturbed: tuple[int, ...], expected: float) -> None:
     """Requests 0 and 1 learn how long a token is, 2 warms up."""
     script = Script(seconds=once(*disturbed))
-    (calm,) = time_answers(Script(), "m:1", (64,))  # type: ignore[arg-type]
-    (speed,) = time_answers(script, "m:1", (64,))  # type: ignore[arg-type]
+    (calm,) = time_answers(candidate(Script()), (64,))
+    (speed,) = time_answers(candidate(script), (64,))
     assert script.requests == 3 + TRIES
     assert speed.first_token_seconds == pytest.approx(calm.first_token_seconds * expected)
     assert speed.tokens_per_second == pytest.approx(calm.tokens_per_second / expected)
     gate = PerformanceGate(prompt_lengths=(64,), max_time_to_first_token=calm.first_token_seconds * 2)
-    verdicts = judge(
-        Gates(performance=gate), "int4", None, Measured(release="r", build_key="b", speeds=(speed,))
-    )
+    verdicts = judge(GateSpec.of(gate), "int4", None, Measured(release="r", build_key="b", speeds=(speed,)))
     assert any(one.rejects for one in verdicts) == (expected > 2)

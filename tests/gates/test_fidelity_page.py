@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from bench.fidelity import PAGE, PRECISIONS, RIGHT, TRAINED, WRONG, page
-from reconciler.domain.bars import Gates
+from reconciler.domain.gate_spec import GateSpec
 from reconciler.domain.measured import TEXTS_DIGEST, Fidelity
 from reconciler.domain.value import as_dict
 from reconciler.gates.judgement import judge, rejections
@@ -42,7 +42,7 @@ def row(name: str, architecture: str, precision: str, *cells: str) -> dict[str, 
         perplexity_ratio=ratio,
         wiring_kl=wiring,
     )
-    rejected = [verdict.measure for verdict in rejections(judge(Gates(), precision, found, None))]
+    rejected = [verdict.measure for verdict in rejections(judge(GateSpec(), precision, found, None))]
     return said | {"fidelity": as_dict(found), "rejected": rejected}
 
 

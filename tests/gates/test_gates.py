@@ -7,17 +7,9 @@ from dataclasses import replace
 import pytest
 
 import reconciler
-from reconciler.domain.bars import (
-    EnduranceGate,
-    FidelityGate,
-    Gates,
-    GoldenPrompt,
-    LoadGate,
-    PerformanceGate,
-    PromptsGate,
-)
 from reconciler.domain.desired import DesiredRelease
 from reconciler.domain.failures import RememberedFailure
+from reconciler.domain.gate_spec import GateSpec
 from reconciler.domain.measured import (
     TEXTS_DIGEST,
     Endured,
@@ -28,7 +20,13 @@ from reconciler.domain.measured import (
     Speed,
 )
 from reconciler.domain.precisions import PRECISIONS
+from reconciler.gates.endurance import EnduranceGate
+from reconciler.gates.fidelity import FidelityGate
+from reconciler.gates.golden import GoldenPrompt
 from reconciler.gates.judgement import judge, needed, rejection_text, rejections
+from reconciler.gates.load import LoadGate
+from reconciler.gates.performance import PerformanceGate
+from reconciler.gates.prompts import PromptsGate
 from reconciler.state.forms import MEASUREMENTS
 from tests.planner.world import World, desired, release, wanted
 
@@ -70,7 +68,7 @@ def answered(*answers: str) -> Measured:
     return measured(answers=dict(zip(PROMPTS.questions, answers, strict=False)))
 
 
-def said(gates: Gates, fidelity: Fidelity | None = GOOD, found: Measured | None = None) -> list[str]:
+def said(gates: GateSpec, fidelity: Fidelity | None = GOOD, found: Measured | None = None) -> list[str]:
     return [
         f"{v.gate}.{v.measure} {v.status}{' rejects' * v.rejects}"
         for v in judge(gates, "int4", fidelity, found or measured())
@@ -83,71 +81,71 @@ TIMED = PerformanceGate(prompt_lengths=(64,), max_time_to_first_token=0.4)
 @pytest.mark.parametrize(
     ("gates", "fidelity", "found", "expected"),
     [
-        (Gates(), replace(GOOD, top1_agreement=0.05), None, "fidelity.top1Agreement Failed rejects"),
-        (Gates(fidelity=FidelityGate(min_top1_agreement=0.05)), replace(GOOD, top1_agreement=0.05), None,
+        (GateSpec(), replace(GOOD, top1_agreement=0.05), None, "fidelity.top1Agreement Failed rejects"),
+        (GateSpec.of(FidelityGate(min_top1_agreement=0.05)), replace(GOOD, top1_agreement=0.05), None,
          "fidelity.top1Agreement Successful"),
-        (Gates(), replace(GOOD, mean_kl=99.0), None, "fidelity.meanKL Failed rejects"),
-        (Gates(), replace(GOOD, perplexity_ratio=99.0), None, "fidelity.perplexityRatio Failed rejects"),
-        (Gates(), replace(GOOD, wiring_kl=9.0), None, "fidelity.wiringKL Failed rejects"),
-        (Gates(fidelity=FidelityGate(max_wiring_kl=9.0)), replace(GOOD, wiring_kl=9.0), None,
+        (GateSpec(), replace(GOOD, mean_kl=99.0), None, "fidelity.meanKL Failed rejects"),
+        (GateSpec(), replace(GOOD, perplexity_ratio=99.0), None, "fidelity.perplexityRatio Failed rejects"),
+        (GateSpec(), replace(GOOD, wiring_kl=9.0), None, "fidelity.wiringKL Failed rejects"),
+        (GateSpec.of(FidelityGate(max_wiring_kl=9.0)), replace(GOOD, wiring_kl=9.0), None,
          "fidelity.wiringKL Successful"),
-        (Gates(), None, None, "fidelity.fidelity Inconclusive"),
-        (Gates(), replace(GOOD, prompts="others"), None, "fidelity.fidelity Inconclusive"),
-        (Gates(fidelity=FidelityGate(skip="odd")), None, None, "fidelity.skipped Inconclusive"),
-        (Gates(), GOOD, measured(load=None), "load.load Inconclusive"),
-        (Gates(), GOOD, None, "load.peakMemory Successful"),
-        (Gates(load=LoadGate(max_memory=1 << 20)), GOOD, None, "load.peakMemory Successful"),
-        (Gates(load=LoadGate(max_memory=(1 << 20) - 1)), GOOD, None, "load.peakMemory Failed rejects"),
-        (Gates(load=LoadGate(max_memory=1)), GOOD, measured(load=replace(LOAD, peak_memory_bytes=0)),
+        (GateSpec(), None, None, "fidelity.fidelity Inconclusive"),
+        (GateSpec(), replace(GOOD, prompts="others"), None, "fidelity.fidelity Inconclusive"),
+        (GateSpec.of(FidelityGate(skip="odd")), None, None, "fidelity.skipped Inconclusive"),
+        (GateSpec(), GOOD, measured(load=None), "load.load Inconclusive"),
+        (GateSpec(), GOOD, None, "load.peakMemory Successful"),
+        (GateSpec.of(LoadGate(max_memory=1 << 20)), GOOD, None, "load.peakMemory Successful"),
+        (GateSpec.of(LoadGate(max_memory=(1 << 20) - 1)), GOOD, None, "load.peakMemory Failed rejects"),
+        (GateSpec.of(LoadGate(max_memory=1)), GOOD, measured(load=replace(LOAD, peak_memory_bytes=0)),
          "load.peakMemory Inconclusive"),
-        (Gates(prompts=PROMPTS), GOOD, None, "prompts.passed Inconclusive"),
-        (Gates(prompts=PROMPTS), GOOD, answered("Paris"), "prompts.passed Inconclusive"),
-        (Gates(prompts=PROMPTS), GOOD, answered("Paris", "Roma"), "prompts.passed Failed rejects"),
-        (Gates(prompts=PROMPTS), GOOD, answered("Paris", "Rome"), "prompts.passed Successful"),
-        (Gates(prompts=replace(PROMPTS, min_pass=1)), GOOD, answered("Paris", "Roma"), "prompts.passed Successful"),
-        (Gates(prompts=replace(PROMPTS, max_tokens=9)), GOOD, answered("Paris", "Rome"), "prompts.passed Inconclusive"),
-        (Gates(performance=TIMED), GOOD, None, "performance.performance Inconclusive"),
-        (Gates(performance=TIMED), GOOD, measured(speeds=(SPEED,)), "performance.timeToFirstToken@64 Failed rejects"),
-        (Gates(performance=replace(TIMED, on_fail="warn")), GOOD, measured(speeds=(SPEED,)),
+        (GateSpec.of(PROMPTS), GOOD, None, "prompts.passed Inconclusive"),
+        (GateSpec.of(PROMPTS), GOOD, answered("Paris"), "prompts.passed Inconclusive"),
+        (GateSpec.of(PROMPTS), GOOD, answered("Paris", "Roma"), "prompts.passed Failed rejects"),
+        (GateSpec.of(PROMPTS), GOOD, answered("Paris", "Rome"), "prompts.passed Successful"),
+        (GateSpec.of(replace(PROMPTS, min_pass=1)), GOOD, answered("Paris", "Roma"), "prompts.passed Successful"),
+        (GateSpec.of(replace(PROMPTS, max_tokens=9)), GOOD, answered("Paris", "Rome"), "prompts.passed Inconclusive"),
+        (GateSpec.of(TIMED), GOOD, None, "performance.performance Inconclusive"),
+        (GateSpec.of(TIMED), GOOD, measured(speeds=(SPEED,)), "performance.timeToFirstToken@64 Failed rejects"),
+        (GateSpec.of(replace(TIMED, on_fail="warn")), GOOD, measured(speeds=(SPEED,)),
          "performance.timeToFirstToken@64 Failed"),
-        (Gates(performance=replace(TIMED, on_fail="inconclusive")), GOOD, measured(speeds=(SPEED,)),
+        (GateSpec.of(replace(TIMED, on_fail="inconclusive")), GOOD, measured(speeds=(SPEED,)),
          "performance.timeToFirstToken@64 Inconclusive"),
-        (Gates(performance=TIMED), GOOD, measured(speeds=(replace(SPEED, prompt_tokens=0),)),
+        (GateSpec.of(TIMED), GOOD, measured(speeds=(replace(SPEED, prompt_tokens=0),)),
          "performance.@64 Inconclusive"),
-        (Gates(performance=PerformanceGate(prompt_lengths=(64,), min_tokens_per_second=11.0)), GOOD,
+        (GateSpec.of(PerformanceGate(prompt_lengths=(64,), min_tokens_per_second=11.0)), GOOD,
          measured(speeds=(SPEED,)), "performance.tokensPerSecond@64 Failed rejects"),
-        (Gates(performance=PerformanceGate(prompt_lengths=(64,), max_peak_memory=9)), GOOD,
+        (GateSpec.of(PerformanceGate(prompt_lengths=(64,), max_peak_memory=9)), GOOD,
          measured(speeds=(SPEED,), speed_memory_bytes=10), "performance.peakMemory Failed rejects"),
-        (Gates(performance=PerformanceGate(prompt_lengths=(64,), max_peak_memory=9)), GOOD,
+        (GateSpec.of(PerformanceGate(prompt_lengths=(64,), max_peak_memory=9)), GOOD,
          measured(speeds=(SPEED,)), "performance.peakMemory Inconclusive"),
-        (Gates(endurance=EnduranceGate(max_memory_growth=1)), GOOD,
+        (GateSpec.of(EnduranceGate(max_memory_growth=1)), GOOD,
          measured(endured=replace(ENDURED, growth_bytes=None)), "endurance.memoryGrowth Inconclusive"),
-        (Gates(endurance=EnduranceGate(max_memory_growth=1)), GOOD,
+        (GateSpec.of(EnduranceGate(max_memory_growth=1)), GOOD,
          measured(endured=replace(ENDURED, growth_bytes=-5)), "endurance.memoryGrowth Successful"),
-        (Gates(endurance=EnduranceGate()), GOOD, measured(endured=ENDURED), "endurance.badInput Successful"),
-        (Gates(endurance=EnduranceGate()), GOOD, measured(endured=replace(ENDURED, crashed=("empty",))),
+        (GateSpec.of(EnduranceGate()), GOOD, measured(endured=ENDURED), "endurance.badInput Successful"),
+        (GateSpec.of(EnduranceGate()), GOOD, measured(endured=replace(ENDURED, crashed=("empty",))),
          "endurance.badInput Failed rejects"),
-        (Gates(endurance=EnduranceGate(max_memory_growth=1)), GOOD, measured(endured=ENDURED),
+        (GateSpec.of(EnduranceGate(max_memory_growth=1)), GOOD, measured(endured=ENDURED),
          "endurance.memoryGrowth Failed rejects"),
-        (Gates(endurance=EnduranceGate(max_latency_drift=1.0)), GOOD, measured(endured=ENDURED),
+        (GateSpec.of(EnduranceGate(max_latency_drift=1.0)), GOOD, measured(endured=ENDURED),
          "endurance.latencyDrift Failed rejects"),
-        (Gates(endurance=EnduranceGate(requests=51)), GOOD, measured(endured=ENDURED),
+        (GateSpec.of(EnduranceGate(requests=51)), GOOD, measured(endured=ENDURED),
          "endurance.endurance Inconclusive"),
     ],
 )  # fmt: skip
-def test_a_verdict(gates: Gates, fidelity: Fidelity | None, found: Measured | None, expected: str) -> None:
+def test_a_verdict(gates: GateSpec, fidelity: Fidelity | None, found: Measured | None, expected: str) -> None:
     assert expected in said(gates, fidelity, found)
 
 
 def test_bad_input_that_nobody_asks_about_is_not_judged() -> None:
     """Also where an earlier manifest asked, and it was tried."""
-    gates = Gates(endurance=EnduranceGate(bad_input=False))
+    gates = GateSpec.of(EnduranceGate(bad_input=False))
     found = judge(gates, "int4", GOOD, measured(endured=replace(ENDURED, crashed=("empty",))))
     assert "badInput" not in {one.measure for one in found}
 
 
 def test_the_number_stands_beside_the_bar() -> None:
-    found = judge(Gates(prompts=PROMPTS), "int4", GOOD, answered("Paris", "Roma"))
+    found = judge(GateSpec.of(PROMPTS), "int4", GOOD, answered("Paris", "Roma"))
     (rejected,) = rejections(found)
     assert (rejected.number, rejected.bar) == (1.0, 2.0)
     told = '1 of 2 answered rightly, at least 2 wanted; "Rome": wanted to contain "Rome", got "Roma"'
@@ -172,7 +170,7 @@ def test_a_rejection_names_what_was_asked_wanted_and_got(
     case = GoldenPrompt(messages=asked, check=check, expected=expected)
     gate = PromptsGate(cases=(case,), min_pass=1)
     held = measured(answers={gate.questions[0]: answer})
-    (rejected,) = rejections(judge(Gates(prompts=gate), "int4", GOOD, held))
+    (rejected,) = rejections(judge(GateSpec.of(gate), "int4", GOOD, held))
     assert rejected.message.endswith(f'wanted; "{"q" * 80}...": wanted {told}')
 
 
@@ -186,34 +184,30 @@ def test_five_misses_are_named_and_read_from_what_older_versions_wrote() -> None
         "refused",
     }  # fmt: skip
     (held,) = MEASUREMENTS.read(document).releases.values()
-    (rejected,) = rejections(judge(Gates(prompts=gate), "int4", GOOD, held))
+    (rejected,) = rejections(judge(GateSpec.of(gate), "int4", GOOD, held))
     assert [one[:3] for one in rejected.misses] == ['"0"', '"2"', '"3"', '"4"', '"5"']
-    passed = judge(Gates(prompts=replace(gate, min_pass=1)), "int4", GOOD, held)[-1]
+    passed = judge(GateSpec.of(replace(gate, min_pass=1)), "int4", GOOD, held)[-1]
     assert (passed.status, passed.message) == ("Successful", "1 of 9 answered rightly, at least 1 wanted")
     assert passed.misses == rejected.misses
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_what_is_exact_passes_at_every_precision(precision: str) -> None:
-    assert rejections(judge(Gates(), precision, GOOD, measured())) == ()
+    assert rejections(judge(GateSpec(), precision, GOOD, measured())) == ()
 
 
 def test_only_what_was_not_measured_is_needed() -> None:
-    gates = Gates(prompts=PROMPTS, performance=TIMED, endurance=EnduranceGate())
+    gates = GateSpec.of(PROMPTS, TIMED, EnduranceGate())
     everything = needed(gates, None, None)
-    assert (everything.fidelity, everything.load, everything.questions) == (True, True, (0, 1))
-    assert (everything.lengths, everything.endurance) == ((64,), True)
-    rest = needed(gates, GOOD, replace(answered("Paris"), speeds=(SPEED,), endured=ENDURED))
-    assert (rest.fidelity, rest.load, rest.questions, rest.lengths, rest.endurance) == (
-        False,
-        False,
-        (1,),
-        (),
-        False,
-    )
+    names = [gate.name for gate in everything.gates]
+    assert names == ["fidelity", "load", "prompts", "performance", "endurance"]
+    assert (PROMPTS.unasked(None), TIMED.untimed(None)) == ((0, 1), (64,))
+    held = replace(answered("Paris"), speeds=(SPEED,), endured=ENDURED)
+    rest = needed(gates, GOOD, held)
+    assert ([gate.name for gate in rest.gates], PROMPTS.unasked(held)) == (["prompts"], (1,))
     whole = needed(gates, GOOD, replace(answered("Paris", "Rome"), speeds=(SPEED,), endured=ENDURED))
     assert not whole.in_runtime
-    assert not needed(Gates(fidelity=FidelityGate(skip="odd")), None, measured()).fidelity
+    assert not needed(GateSpec.of(FidelityGate(skip="odd")), None, measured()).fidelity
 
 
 def test_what_an_answer_is_compared_with_is_not_part_of_its_question() -> None:
@@ -232,7 +226,7 @@ def knowing(world: World, found: Measured) -> World:
 
 
 def test_a_release_that_is_known_to_fail_is_not_tried_again() -> None:
-    want = desired(wanted(gates=Gates(prompts=PROMPTS)))
+    want = desired(wanted(gates=GateSpec.of(PROMPTS)))
     plan = knowing(EMPTY, answered("Paris", "Roma")).plan(want)
     assert plan.changes == ()
     ((held,),) = (plan.held,)
@@ -242,13 +236,13 @@ def test_a_release_that_is_known_to_fail_is_not_tried_again() -> None:
 
 def test_a_relaxed_bar_lets_the_same_numbers_pass() -> None:
     world = knowing(EMPTY, answered("Paris", "Roma"))
-    plan = world.plan(desired(wanted(gates=Gates(prompts=replace(PROMPTS, min_pass=1)))))
+    plan = world.plan(desired(wanted(gates=GateSpec.of(replace(PROMPTS, min_pass=1)))))
     assert [change.action for change in plan.changes] == ["convert", "verify", "register"]
     assert plan.held == ()
 
 
 def test_what_is_served_goes_on_under_a_bar_that_it_misses() -> None:
-    want = desired(wanted(gates=Gates(prompts=PROMPTS)))
+    want = desired(wanted(gates=GateSpec.of(PROMPTS)))
     plan = knowing(SERVED, answered("Paris", "Roma")).plan(want)
     assert plan.changes == ()
     ((held,),) = (plan.held,)
@@ -256,35 +250,35 @@ def test_what_is_served_goes_on_under_a_bar_that_it_misses() -> None:
 
 
 def test_it_is_mended_all_the_same() -> None:
-    want = desired(wanted(gates=Gates(prompts=PROMPTS)))
+    want = desired(wanted(gates=GateSpec.of(PROMPTS)))
     plan = knowing(SERVED.damaged("model.onnx"), answered("Paris", "Roma")).plan(want)
     assert [change.action for change in plan.changes] == ["repair"]
     assert [held.reason for held in plan.held] == ["GateFailed"]
 
 
 def test_gates_are_no_part_of_a_release() -> None:
-    gates = Gates(load=LoadGate(max_memory=1 << 40))
+    gates = GateSpec.of(LoadGate(max_memory=1 << 40))
     assert knowing(SERVED, measured()).plan(desired(wanted(gates=gates))).changes == ()
 
 
 @pytest.mark.parametrize(
     ("gates", "found", "expected"),
     [
-        (Gates(), None, []),  # the usual ones it has passed, whatever became of the records
-        (Gates(fidelity=FidelityGate(skip="odd")), None, []),
-        (Gates(load=LoadGate(max_memory=1 << 40)), None, ["measure"]),
-        (Gates(prompts=PROMPTS), None, ["measure"]),
-        (Gates(prompts=PROMPTS), answered("Paris", "Rome"), []),
-        (Gates(prompts=PROMPTS), answered("Paris"), ["measure"]),
-        (Gates(performance=TIMED), measured(), ["measure"]),
-        (Gates(endurance=EnduranceGate()), measured(endured=ENDURED), []),
-        (Gates(endurance=EnduranceGate(requests=99)), measured(endured=ENDURED), ["measure"]),
+        (GateSpec(), None, []),  # the usual ones it has passed, whatever became of the records
+        (GateSpec.of(FidelityGate(skip="odd")), None, []),
+        (GateSpec.of(LoadGate(max_memory=1 << 40)), None, ["measure"]),
+        (GateSpec.of(PROMPTS), None, ["measure"]),
+        (GateSpec.of(PROMPTS), answered("Paris", "Rome"), []),
+        (GateSpec.of(PROMPTS), answered("Paris"), ["measure"]),
+        (GateSpec.of(TIMED), measured(), ["measure"]),
+        (GateSpec.of(EnduranceGate()), measured(endured=ENDURED), []),
+        (GateSpec.of(EnduranceGate(requests=99)), measured(endured=ENDURED), ["measure"]),
         # What is rejected already is not measured to the end.
-        (Gates(prompts=PROMPTS, endurance=EnduranceGate()), answered("Paris", "Roma"), []),
+        (GateSpec.of(PROMPTS, EnduranceGate()), answered("Paris", "Roma"), []),
     ],
 )
 def test_a_gate_that_comes_after_its_release_is_measured_while_that_serves(
-    gates: Gates, found: Measured | None, expected: list[str]
+    gates: GateSpec, found: Measured | None, expected: list[str]
 ) -> None:
     world = SERVED if found is None else knowing(SERVED, found)
     plan = world.plan(desired(wanted(gates=gates)))
@@ -295,12 +289,14 @@ def test_a_gate_that_comes_after_its_release_is_measured_while_that_serves(
 @pytest.mark.parametrize(
     ("gates", "expected"),
     [
-        (Gates(prompts=PROMPTS), ["verify", "register"]),
-        (Gates(performance=TIMED), ["measure", "verify", "register"]),
-        (Gates(endurance=EnduranceGate()), ["measure", "verify", "register"]),
+        (GateSpec.of(PROMPTS), ["verify", "register"]),
+        (GateSpec.of(TIMED), ["measure", "verify", "register"]),
+        (GateSpec.of(EnduranceGate()), ["measure", "verify", "register"]),
     ],
 )
-def test_what_takes_long_is_measured_before_a_release_is_verified(gates: Gates, expected: list[str]) -> None:
+def test_what_takes_long_is_measured_before_a_release_is_verified(
+    gates: GateSpec, expected: list[str]
+) -> None:
     world = SERVED.without_releases()
     assert [change.action for change in world.plan(desired(wanted(gates=gates))).changes] == expected
     lost = replace(world, recorded=replace(world.recorded, measured=MeasurementSet()))
@@ -332,14 +328,14 @@ def test_what_could_not_be_measured_is_held_until_its_gates_ask_for_something_el
     plan = world.plan(desired(one))
     assert [hold.reason for hold in plan.held] == ["FailedBefore"]
     assert plan.changes == ()
-    skipping = wanted(gates=Gates(fidelity=FidelityGate(skip="no memory")))
+    skipping = wanted(gates=GateSpec.of(FidelityGate(skip="no memory")))
     assert [c.action for c in world.plan(desired(skipping)).changes] == ["verify", "register"]
-    barred = wanted(gates=Gates(fidelity=FidelityGate(max_mean_kl=1.0)))
+    barred = wanted(gates=GateSpec.of(FidelityGate(max_mean_kl=1.0)))
     assert world.plan(desired(barred)).changes == ()  # another bar measures no better
 
 
 def test_what_serves_is_mended_though_it_could_not_be_measured() -> None:
-    one = wanted(gates=Gates(prompts=PROMPTS))
+    one = wanted(gates=GateSpec.of(PROMPTS))
     world = replace(SERVED, recorded=replace(SERVED.recorded, failures=(failed_to_measure(one),)))
     plan = world.plan(desired(one))
     assert (plan.changes, [hold.reason for hold in plan.held]) == ((), ["FailedBefore"])

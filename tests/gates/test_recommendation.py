@@ -6,15 +6,16 @@ from typing import Any
 
 import pytest
 
-from reconciler.domain.bars import FidelityGate, Gates
+from reconciler.domain.gate_spec import GateSpec
 from reconciler.gates.benchmark import Benched
+from reconciler.gates.fidelity import FidelityGate
 from reconciler.gates.judgement import judge
 from reconciler.gates.recommendation import recommend
 from tests.gates.bench_world import GIB, benched, fidelity, golden, run, whole
 
 MEMORY = 16 * GIB
 
-REJECTED = judge(Gates(fidelity=FidelityGate(min_top1_agreement=0.97)), "int4", fidelity(0.95), None)
+REJECTED = judge(GateSpec.of(FidelityGate(min_top1_agreement=0.97)), "int4", fidelity(0.95), None)
 
 
 def small(**changes: Any) -> Benched:

@@ -8,7 +8,7 @@ import pytest
 
 from reconciler.manifests.parse import parse
 from reconciler.manifests.parsed import Parsed, Place
-from reconciler.manifests.paths import Surroundings
+from reconciler.manifests.paths import ParseContext
 from reconciler.reports.render import plan_text
 from reconciler.reports.view import plan_view
 from tests.planner.world import World, desired, release, wanted
@@ -30,7 +30,7 @@ spec: {models: [%s]}
 
 
 def parsed(**files: str) -> Parsed:
-    around = Surroundings(
+    around = ParseContext(
         base="/repo/manifests",
         prefix="manifests",
         checkout="/repo",

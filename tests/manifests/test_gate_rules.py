@@ -1,4 +1,4 @@
-"""Gates as authors write them: what they become, and each way of getting them wrong."""
+"""GateSpec as authors write them: what they become, and each way of getting them wrong."""
 
 from __future__ import annotations
 
@@ -6,21 +6,19 @@ import json
 
 import pytest
 
-from reconciler.domain.bars import (
-    EnduranceGate,
-    FidelityGate,
-    Gates,
-    GoldenPrompt,
-    LoadGate,
-    PerformanceGate,
-    PromptsGate,
-)
+from reconciler.domain.gate_spec import GateSpec
+from reconciler.gates.endurance import EnduranceGate
+from reconciler.gates.fidelity import FidelityGate
+from reconciler.gates.golden import GoldenPrompt
+from reconciler.gates.load import LoadGate
+from reconciler.gates.performance import PerformanceGate
+from reconciler.gates.prompts import PromptsGate
 from tests.manifests.test_parse import TEMPLATES, model, parsed, said
 
 LINES = '{"prompt": "France?", "exact": "Paris."}\n\n{"messages": [{"role": "user", "content": "Q"}], "regex": "^P"}\n'
 
 
-def gates(*written: str, files: dict[str, str] | None = None) -> list[str] | Gates:
+def gates(*written: str, files: dict[str, str] | None = None) -> list[str] | GateSpec:
     """What a model with these gates declares, or what is said of it."""
     held = TEMPLATES | {f"/repo/manifests/{name}": text.encode() for name, text in (files or {}).items()}
     result = parsed({"a.yaml": model("phi", f"gates: [{', '.join(written)}]")}, templates=held)
@@ -29,7 +27,7 @@ def gates(*written: str, files: dict[str, str] | None = None) -> list[str] | Gat
 
 def test_without_any_fidelity_and_load_are_asked_for() -> None:
     (found,) = parsed({"a.yaml": model()}).models
-    assert found.gates == Gates() == Gates(fidelity=FidelityGate(), load=LoadGate())
+    assert found.gates == GateSpec() == GateSpec.of(FidelityGate(), LoadGate())
 
 
 def test_every_bar_is_read() -> None:
@@ -42,12 +40,10 @@ def test_every_bar_is_read() -> None:
         "endurance: {requests: 9, maxMemoryGrowth: 1Mi, maxLatencyDrift: 3, badInput: false}",
         files={"g.jsonl": LINES},
     )
-    assert found == Gates(
-        fidelity=FidelityGate(
-            min_top1_agreement=0.9, max_mean_kl=0.05, max_perplexity_ratio=1.2, max_wiring_kl=0.02
-        ),
-        load=LoadGate(max_memory=512 << 20),
-        prompts=PromptsGate(
+    assert found == GateSpec.of(
+        FidelityGate(min_top1_agreement=0.9, max_mean_kl=0.05, max_perplexity_ratio=1.2, max_wiring_kl=0.02),
+        LoadGate(max_memory=512 << 20),
+        PromptsGate(
             cases=(
                 GoldenPrompt(messages=(("user", "France?"),), check="exact", expected="Paris."),
                 GoldenPrompt(messages=(("user", "Q"),), check="regex", expected="^P"),
@@ -56,24 +52,23 @@ def test_every_bar_is_read() -> None:
             max_tokens=8,
             greedy=False,
         ),
-        performance=PerformanceGate(
+        PerformanceGate(
             prompt_lengths=(16, 32),
             max_time_to_first_token=0.3,
             min_tokens_per_second=5.0,
             max_peak_memory=4 << 30,
             on_fail="warn",
         ),
-        endurance=EnduranceGate(
-            requests=9, max_memory_growth=1 << 20, max_latency_drift=3.0, bad_input=False
-        ),
+        EnduranceGate(requests=9, max_memory_growth=1 << 20, max_latency_drift=3.0, bad_input=False),
     )
 
 
 def test_numbers_and_flags_of_a_schema_are_read_as_such() -> None:
     found = gates("prompts: {cases: [{prompt: q, jsonSchema: {type: object, required: [a], minimum: 2}}]}")
-    assert isinstance(found, Gates)
-    assert found.prompts
-    assert json.loads(found.prompts.cases[0].expected) == {"type": "object", "required": ["a"], "minimum": 2}
+    assert isinstance(found, GateSpec)
+    prompts = found.get(PromptsGate)
+    assert prompts is not None
+    assert json.loads(prompts.cases[0].expected) == {"type": "object", "required": ["a"], "minimum": 2}
 
 
 AT = "manifests/a.yaml:7: spec.gates"
@@ -98,7 +93,7 @@ AT = "manifests/a.yaml:7: spec.gates"
         ("prompts: {file: ../../x}", "[0].prompts.file: expected a path inside the repository"),
         ("prompts: {cases: [{prompt: q}]}", "[0].prompts.cases[0]: expected one of exact, contains, regex"),
         ("prompts: {cases: [{exact: a}]}", "[0].prompts.cases[0]: expected one of prompt or messages, got none"),
-        ("prompts: {cases: [{prompt: q, regex: '('}]}", "cases[0].regex: expected a simple regular expression"),
+        ("prompts: {cases: [{prompt: q, regex: '('}]}", "cases[0].regex: expected a regular expression"),
         ("prompts: {cases: [{prompt: q, exact: a}], minPass: 2}", "[0].prompts.minPass: expected at most 1"),
         ("prompts: {cases: [{prompt: q, jsonSchema: {oneOf: []}}]}", "expected a JSON Schema of the supported kind"),
         ("performance: {maxTimeToFirstToken: 2}", "expected a duration such as 300ms or 1.5s, got 2"),
@@ -111,7 +106,7 @@ AT = "manifests/a.yaml:7: spec.gates"
 def test_what_is_wrong_is_said_at_its_place(written: str, message: str) -> None:
     found = gates(written)
     if not message:
-        assert found == Gates()
+        assert found == GateSpec()
         return
     assert isinstance(found, list)
     (only,) = found
@@ -129,7 +124,7 @@ def test_what_is_wrong_is_said_at_its_place(written: str, message: str) -> None:
         ('{"prompt": "\\ud800", "exact": "a"}', ":1: expected one JSON object a line"),
         ('{"prompt": "q", "exact": "a", "answer": 1}', ":1: answer: expected prompt, messages, exact"),
         ('{"prompt": 7, "exact": "a"}', ":1: prompt: expected text of 1 to 16,384 characters, got"),
-        ('{"prompt": "q", "regex": "(a+)+"}', ":1: regex: expected a simple regular expression (it repeats"),
+        ('{"prompt": "q", "regex": "(a)(?=b)"}', ":1: regex: expected a regular expression (RE2"),
         ('{"prompt": "q", "exact": "a"}\n' * 201, "expected 1 to 200 golden prompts, one a line, got 201"),
     ],
 )

@@ -9,7 +9,7 @@ import pytest
 from reconciler.domain.manifest import Generation, Model, Quantization, Roles, Template
 from reconciler.manifests.parse import parse
 from reconciler.manifests.parsed import Parsed, Place
-from reconciler.manifests.paths import Surroundings
+from reconciler.manifests.paths import ParseContext
 
 GROUP = "reconciler.foundry/v1alpha1"
 KINDS = "Model, PromptTemplate or PruneConfirmation"
@@ -22,13 +22,13 @@ LINKS = {
 TEMPLATES = {"/repo/manifests/t/ok.jinja": b"{%- for m in messages -%}{{ m.content }}{%- endfor -%}\n"}
 
 
-def around(templates: Mapping[str, bytes], *roots: str) -> Surroundings:
+def around(templates: Mapping[str, bytes], *roots: str) -> ParseContext:
     def place(path: str) -> Place:
         real = LINKS.get(path, path)
         kind = "folder" if real in FOLDERS | {"/etc"} else "file" if real in templates else "missing"
         return Place(path=real, kind=kind)
 
-    return Surroundings(
+    return ParseContext(
         base="/repo/manifests",
         prefix="manifests",
         checkout="/repo",
@@ -154,7 +154,7 @@ def test_whether_a_path_outside_exists_is_never_asked() -> None:
         asked.append(path)
         return Place(path=path, kind="missing")
 
-    closed = Surroundings(
+    closed = ParseContext(
         base="/repo/manifests", prefix="m", checkout="/repo", roots=(), place=place, read=lambda _: None
     )
     parse(

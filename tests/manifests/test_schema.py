@@ -10,8 +10,8 @@ import pytest
 from pydantic import BaseModel
 
 from reconciler.domain.errors import Problem
-from reconciler.manifests.complaints import accepted
 from reconciler.manifests.loader import load
+from reconciler.manifests.problems import accepted
 from reconciler.manifests.schema import KINDS, Manifest, ModelManifest, json_schema
 from reconciler.templates.presets import PRESETS
 

@@ -6,12 +6,13 @@ from dataclasses import replace
 
 import pytest
 
-from reconciler.domain.bars import Gates, LoadGate
 from reconciler.domain.changes import Plan, runtime_key
 from reconciler.domain.desired import Desired
 from reconciler.domain.failures import RememberedFailure
+from reconciler.domain.gate_spec import GateSpec
 from reconciler.domain.history import ROLLED_BACK, Rollback
 from reconciler.domain.measured import Measured, Measurements
+from reconciler.gates.load import LoadGate
 from reconciler.planner.plan import make_plan
 from reconciler.planner.rollback import effective
 from reconciler.reports.change_view import after_view, before_view
@@ -20,7 +21,7 @@ from tests.planner.world import World, desired, release, wanted
 V = "capitals-int4"
 OLD, NEW, NEXT = release(), release(block_size=128), release(template="{{ next }}")
 NOW = "2026-11-22T12:00:00Z"
-BAR = Gates(load=LoadGate(max_memory=1000))
+BAR = GateSpec.of(LoadGate(max_memory=1000))
 HERE = {"foundry-local-sdk": "2.2.1"}
 LOAD = Measurements(
     load_seconds=1.0,

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from reconciler.domain.bars import Fixture
+from reconciler.domain.fixture import Fixture
 from reconciler.domain.manifest import Roles
 from reconciler.templates.chat_template import CONTENT, jinja_of
 from reconciler.templates.dialect import FILTERS, FUNCTIONS, METHODS, TAGS, TESTS, TESTS_BY_NAME

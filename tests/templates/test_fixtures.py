@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.domain.bars import Fixture, Gates
+from reconciler.domain.fixture import Fixture
+from reconciler.domain.gate_spec import GateSpec
 from reconciler.domain.measured import Measured
 from reconciler.gates.judgement import judge, needed, rejection_text
+from reconciler.gates.template import TemplateGate
 from reconciler.manifests.parsed import Parsed
 from reconciler.sources.manifests import load
 
@@ -100,7 +102,7 @@ def test_a_fixture_of_a_jinja_file(tmp_path: Path, template: str, fixture: str, 
 
 
 FIXTURE = Fixture(messages=(("user", "Hi"),), rendered="<u>Hi</u>")
-GATES = Gates(fixtures=(FIXTURE,))
+GATES = GateSpec.of(TemplateGate(fixtures=(FIXTURE,)))
 LOADED = Measured(release="r", build_key="b")
 
 
@@ -111,5 +113,5 @@ LOADED = Measured(release="r", build_key="b")
 def test_the_runtime_renders_it_too(counts: tuple[int, int], said: str) -> None:
     measured = replace(LOADED, rendered={FIXTURE.key: counts})
     assert rejection_text(judge(GATES, "int4", None, measured)) == said
-    assert needed(GATES, None, measured).fixtures == ()
-    assert needed(GATES, None, LOADED).fixtures == (0,)
+    assert "template" not in {gate.name for gate in needed(GATES, None, measured).gates}
+    assert "template" in {gate.name for gate in needed(GATES, None, LOADED).gates}

@@ -15,7 +15,8 @@ from reconciler.daemon.metrics.exposition import MetricFamily, MetricSample
 from reconciler.daemon.process import ProcessUsage
 from reconciler.daemon.state import RESULTS, State
 from reconciler.domain.recorded import Condition
-from reconciler.gates.judgement import GATES, VERDICTS
+from reconciler.domain.verdict import VERDICTS
+from reconciler.gates.judgement import GATES
 from reconciler.host.clock import unix
 from reconciler.planner.conditions import TYPES
 from reconciler.state.scrub_progress import Round, Scrubbed
@@ -107,7 +108,7 @@ def _models(given: MetricsInput) -> Iterator[MetricFamily]:
     verdicts = Counter((one.gate, one.status) for told in state.verdicts.values() for one in told)
     samples = [
         MetricSample(labels={"gate": gate, "status": status}, value=verdicts[gate, status])
-        for gate in GATES
+        for gate in (one.name for one in GATES)
         for status in VERDICTS
     ]
     yield _gauge("reconciler_gate_verdicts", "Bars of declared releases, by gate and verdict.", *samples)

@@ -1,4 +1,4 @@
-"""What the schema refuses, said to people: one Problem per mistake, with its line, its field and the nearest name."""
+"""Problems from what the schema refuses: one per mistake, with its line, its field and the nearest name."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from reconciler.domain.quoting import field_path, listed, nearest, shown
 from reconciler.manifests.fields import REFUSAL, TEMPLATE_FORMS, got
 from reconciler.manifests.loader import Document, Path
 
-MAX_PROBLEMS = 50  # said of one file: whoever made a thousand knows after fifty
+MAX_PROBLEMS = 50  # that are reported of one file
 
 Kind = TypeVar("Kind", bound=BaseModel)
 
@@ -41,10 +41,11 @@ def accepted(document: Document, file: str, kind: type[Kind]) -> Kind | tuple[Pr
     except ValidationError as error:
         # Finding the nearest name takes time: not for every one of a thousand wrong fields.
         details = error.errors(include_url=False)[: MAX_PROBLEMS + 1]
-        return tuple(_complaint(detail, document, file, kind) for detail in details)
+        problems = (_problem(detail, document, file, kind) for detail in details)
+        return tuple(sorted(problems, key=lambda one: one.line))
 
 
-def _complaint(detail: ErrorDetails, document: Document, file: str, model: type[BaseModel]) -> Problem:
+def _problem(detail: ErrorDetails, document: Document, file: str, model: type[BaseModel]) -> Problem:
     # Tags of unions stand in pydantic's path but not in the document.
     path: Path = tuple(part for part in detail["loc"] if part not in TEMPLATE_FORMS)
     code, message, hint = _words(detail, path, model)

@@ -1,0 +1,119 @@
+"""The fidelity gate: the converted model against its source, on fixed texts. The converter measures it
+(conversion.worker.fidelity); here it is judged."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
+
+from reconciler.domain.accepts import DIVERGENCE, RATIO, REASON, SHARE, About
+from reconciler.domain.gate_spec import Gate
+from reconciler.domain.measured import TEXTS_DIGEST, Numbers
+from reconciler.domain.names import camel
+from reconciler.domain.verdict import Verdict, at_least, at_most, inconclusive
+
+
+@dataclass(frozen=True, kw_only=True)
+class FidelityBars:
+    min_top1_agreement: float
+    max_mean_kl: float
+    max_perplexity_ratio: float
+    max_wiring_kl: float
+
+
+# Measured (docs/fidelity.md). Random models, which lose most by rounding, must pass: top-1 agreement of faithful ones
+# goes down to 0.77 at int8 and 0.15 at int4. Of a wrong conversion at least 0.12 was left once rounding is explained,
+# of a faithful one at most 0.07 (int8) and 0.04 (int4). Trained models do far better: declare bars of your own.
+DEFAULT_BARS = {
+    precision: FidelityBars(
+        min_top1_agreement=agreement, max_mean_kl=kl, max_perplexity_ratio=ratio, max_wiring_kl=wiring
+    )
+    for precision, agreement, kl, ratio, wiring in (
+        ("fp32", 0.99, 0.001, 1.01, 0.001),
+        ("fp16", 0.95, 0.005, 1.02, 0.005),
+        ("int8", 0.70, 0.10, 1.20, 0.10),
+        ("int4", 0.10, 3.0, 3.0, 0.08),
+    )
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class FidelityGate(Gate):
+    """The converted model against its source, on fixed prompts. Bars left out keep the default of the precision."""
+
+    name: ClassVar[str] = "fidelity"
+    about: ClassVar[str] = "The converted model against its source. Always there."
+    always: ClassVar[bool] = True
+    slow: ClassVar[bool] = True
+
+    min_top1_agreement: Annotated[
+        float | None, About("Least share of positions where both find the same token likeliest."), SHARE
+    ] = None
+    max_mean_kl: Annotated[
+        float | None, About("Most mean KL divergence from the source, in nats."), DIVERGENCE
+    ] = None
+    max_perplexity_ratio: Annotated[float | None, About("Most perplexity, in that of the source."), RATIO] = (
+        None
+    )
+    max_wiring_kl: Annotated[
+        float | None,
+        About("Most mean KL divergence from the source rounded alike: what rounding cannot explain."),
+        DIVERGENCE,
+    ] = None
+    skip: Annotated[str, About("Do not ask for it, and why."), REASON] = ""
+
+    @property
+    def asked(self) -> object:
+        return "skipped" if self.skip else None
+
+    @property
+    def contradiction(self) -> str:
+        return "either `skip` or bars" if self.skip and self != FidelityGate(skip=self.skip) else ""
+
+    def missing(self, numbers: Numbers) -> bool:
+        return not self.skip and not _is_current(numbers)
+
+    def judge(self, numbers: Numbers) -> Iterator[Verdict]:
+        found = numbers.fidelity
+        if self.skip:
+            yield inconclusive(self.name, "skipped", f"skipped: {self.skip}")
+            return
+        if found is None or not _is_current(numbers):
+            yield inconclusive(self.name, "fidelity")
+            return
+        bars = self._bars(numbers.precision)
+        agreement = found.top1_agreement, bars.min_top1_agreement
+        yield at_least(self.name, "top1Agreement", *agreement, "top-1 agreement")
+        yield at_most(self.name, "meanKL", found.mean_kl, bars.max_mean_kl, "mean KL divergence")
+        ratio = found.perplexity_ratio, bars.max_perplexity_ratio
+        yield at_most(self.name, "perplexityRatio", *ratio, "perplexity ratio")
+        if found.wiring_kl is not None:
+            label = "divergence that rounding does not explain"
+            yield at_most(self.name, "wiringKL", found.wiring_kl, bars.max_wiring_kl, label)
+
+    def shown_fields(self, precisions: Sequence[str]) -> Iterator[tuple[str, object]]:
+        """A bar that is not declared comes from the precision."""
+        declared = dict(super().shown_fields(precisions))
+        for name in FidelityBars.__dataclass_fields__:
+            usual = {precision: getattr(_usual(precision), name) for precision in precisions}
+            default = " and ".join(f"{bar:g} ({precision})" for precision, bar in usual.items())
+            yield camel(name), declared.get(camel(name), f"{default}, the default")
+        if self.skip:
+            yield "skip", self.skip
+
+    def _bars(self, precision: str) -> FidelityBars:
+        usual = _usual(precision)
+        held = {name: getattr(self, name) for name in FidelityBars.__dataclass_fields__}
+        return FidelityBars(
+            **{name: getattr(usual, name) if bar is None else bar for name, bar in held.items()}
+        )
+
+
+def _usual(precision: str) -> FidelityBars:
+    return DEFAULT_BARS.get(precision, DEFAULT_BARS["int4"])
+
+
+def _is_current(numbers: Numbers) -> bool:
+    """Measured on the texts of today."""
+    return numbers.fidelity is not None and numbers.fidelity.prompts == TEXTS_DIGEST

@@ -1,0 +1,93 @@
+"""The load gate: a release loads in the runtime that will serve it, and answers.
+
+It is asked twice, as a user and as a user with a system message, so that the chat template is rendered for real.
+Loading proves little: a model can load and fail at its second token, and a template can be broken until the first chat.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar
+
+from reconciler.domain.accepts import MEMORY, About
+from reconciler.domain.errors import PermanentError, RehearsalFailed
+from reconciler.domain.measured import Answer, Measured, Measurements, Numbers
+from reconciler.domain.verdict import NO_MEMORY_FIGURE, Verdict, at_most, compared, inconclusive
+from reconciler.gates.runtime import Candidate, RuntimeGate
+
+USER = (("user", "Hello! Who are you?"),)
+SYSTEM_AND_USER = (("system", "Answer briefly."), *USER)
+MAX_TOKENS = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadGate(RuntimeGate):
+    """It loads and answers. This cannot be switched off: what was never loaded is never served."""
+
+    name: ClassVar[str] = "load"
+    about: ClassVar[str] = "It loads and answers in the real runtime. Always there."
+    always: ClassVar[bool] = True
+
+    max_memory: Annotated[int | None, About("Most memory of the process that loads and answers."), MEMORY] = (
+        None
+    )
+
+    def missing(self, numbers: Numbers) -> bool:
+        return numbers.measured is None or numbers.measured.load is None
+
+    def measure(self, candidate: Candidate, held: Measured) -> dict[str, Any]:
+        return {"load": measure_load(candidate)}
+
+    def judge(self, numbers: Numbers) -> Iterator[Verdict]:
+        load = numbers.measured.load if numbers.measured else None
+        if load is None:
+            yield inconclusive(self.name, "load")
+            return
+        peak = float(load.peak_memory_bytes)
+        if self.max_memory is None:
+            yield compared(self.name, "peakMemory", peak, None, "it loads and answers", good=True)
+        elif not peak:
+            yield inconclusive(self.name, "peakMemory", NO_MEMORY_FIGURE)
+        else:
+            yield at_most(self.name, "peakMemory", peak, float(self.max_memory), "peak memory in bytes")
+
+
+def measure_load(candidate: Candidate) -> Measurements:
+    """Raises RehearsalFailed where it answers with nothing."""
+    answer = candidate.ask(USER, MAX_TOKENS)
+    with_system = _ask_with_system(candidate)
+    if not any(_decoded_twice(one) for one in (answer, with_system) if one is not None):
+        raise RehearsalFailed("it loads, but answers with nothing", code="EmptyAnswer")
+    peak_memory, versions = candidate.runtime.measure()
+    return Measurements(
+        load_seconds=answer.load_seconds,
+        first_token_seconds=answer.first_token_seconds,
+        tokens_per_second=answer.tokens_per_second,
+        prompt_tokens=answer.prompt_tokens,
+        completion_tokens=answer.completion_tokens,
+        peak_memory_bytes=peak_memory,
+        takes_system=with_system is not None,
+        runtime=versions,
+    )
+
+
+def _ask_with_system(candidate: Candidate) -> Answer | None:
+    """None when the template refuses on purpose, as those of Gemma and early Mistral models do."""
+    try:
+        return candidate.ask(SYSTEM_AND_USER, MAX_TOKENS)
+    except PermanentError as error:
+        if error.code == "TemplateRefused" and _template_may_refuse(candidate.folder):
+            return None
+        raise
+
+
+def _decoded_twice(answer: Answer) -> bool:
+    """The token that ends an answer is computed too, but not counted."""
+    return answer.completion_tokens + (answer.finish_reason == "stop") >= 2
+
+
+def _template_may_refuse(folder: str) -> bool:
+    with open(os.path.join(folder, "chat_template.jinja"), encoding="utf-8") as template:
+        return "raise_exception" in template.read()

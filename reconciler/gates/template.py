@@ -1,0 +1,82 @@
+"""The template gate: the runtime renders the conversations of a template's fixtures as they say.
+
+The runtime does not give the rendered text away, but it counts its tokens: those are compared with the tokens of the
+expected text. It is not declared under `spec.gates`; the fixtures stand beside the template.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from reconciler.domain.fixture import Fixture
+from reconciler.domain.measured import Measured, Numbers
+from reconciler.domain.verdict import Verdict, compared, inconclusive, shown_number
+from reconciler.gates.runtime import Candidate, RuntimeGate
+
+
+@dataclass(frozen=True, kw_only=True)
+class TemplateGate(RuntimeGate):
+    """`fixtures` are those that the runtime can be asked for."""
+
+    name: ClassVar[str] = "template"
+
+    fixtures: tuple[Fixture, ...]
+
+    @property
+    def asked(self) -> object:
+        return [one.key for one in self.fixtures]
+
+    def missing(self, numbers: Numbers) -> bool:
+        return bool(self._unrendered(numbers.measured))
+
+    def measure(self, candidate: Candidate, held: Measured) -> dict[str, Any]:
+        return {"rendered": {**held.rendered, **_counted(candidate, self._unrendered(held))}}
+
+    def judge(self, numbers: Numbers) -> Iterator[Verdict]:
+        rendered = numbers.measured.rendered if numbers.measured else {}
+        for number, fixture in enumerate(self.fixtures, 1):
+            yield self._judge(f"fixture {number}", *rendered.get(fixture.key, (-1, -1)))
+
+    def shown_fields(self, precisions: object) -> Iterator[tuple[str, object]]:
+        """None under `spec.gates`."""
+        return iter(())
+
+    def _unrendered(self, measured: Measured | None) -> list[Fixture]:
+        known = measured.rendered if measured else {}
+        return [one for one in self.fixtures if one.key not in known]
+
+    def _judge(self, measure: str, found: int, expected: int) -> Verdict:
+        if found < 0:
+            return inconclusive(self.name, measure)
+        if expected < 0:
+            return inconclusive(self.name, measure, "the tokens of the expected text cannot be told exactly")
+        tokens = shown_number(expected), shown_number(found)
+        message = f"{measure} has {tokens[0]} tokens, and the runtime renders {tokens[1]}"
+        return compared(self.name, measure, float(found), float(expected), message, good=found == expected)
+
+
+def _counted(candidate: Candidate, fixtures: list[Fixture]) -> dict[str, tuple[int, int]]:
+    """By fixture: tokens of what the runtime renders, and of the expected text (-1 where only an estimate is known)."""
+    from reconciler.templates.renderer import Renderer  # it starts a process: judging must not load it
+
+    tokenizer = _tokenizer(candidate.folder)
+    counts = {}
+    with Renderer(tokenizers=True) as renderer:
+        for one in fixtures:
+            expected = renderer.count(one.rendered, tokenizer)
+            rendered = candidate.runtime.count(candidate.name, one.messages)
+            counts[one.key] = rendered, expected.count if expected.exact else -1
+    return counts
+
+
+def _tokenizer(folder: str) -> bytes | None:
+    from reconciler.templates.renderer import LARGEST_TOKENIZER  # as above
+
+    path = os.path.join(folder, "tokenizer.json")
+    if not os.path.isfile(path) or os.path.getsize(path) > LARGEST_TOKENIZER:
+        return None
+    with open(path, "rb") as file:
+        return file.read()

@@ -1,0 +1,177 @@
+"""Manifest types from declared values: a dataclass that says what its fields mean and accept (domain.accepts) becomes
+the pydantic type that reads it from YAML, and what was read becomes the dataclass again.
+
+So a field is described once. The JSON Schema, the pages in docs/manifests and every refusal come from these types.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import MISSING, Field, fields, is_dataclass
+from functools import cache
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
+
+import pydantic
+from pydantic import AfterValidator, BaseModel, StringConstraints, create_model, model_validator
+
+from reconciler.domain.accepts import Accepts, described_fields
+from reconciler.domain.gate_spec import TEXT_OF_UNIT, Gate
+from reconciler.domain.quoting import listed
+from reconciler.domain.units import read_duration, read_size
+from reconciler.manifests.fields import Flag, Read, as_number, as_text, as_whole, expect, refusal
+from reconciler.manifests.strict import Strict
+
+T = TypeVar("T")
+
+_READS: dict[object, Read] = {int: as_whole, float: as_number, str: as_text}
+_UNITS: dict[str, Callable[[str], float | None]] = {"size": read_size, "duration": read_duration}
+
+
+@cache
+def manifest_type(declared: type) -> type[Strict]:
+    """The type that reads a mapping with the fields of `declared`. Where a field is left out, `declared` knows the
+    default."""
+    described = described_fields(declared)
+    made: dict[str, Any] = {one.name: _field(one, *described[one.name]) for one in fields(declared)}
+    checks: dict[str, Any] = {}
+    if issubclass(declared, Gate):
+        checks["contradiction"] = model_validator(mode="after")(_contradiction(declared))
+    return create_model(
+        declared.__name__, __base__=Strict, __doc__=declared.__doc__, __validators__=checks, **made
+    )
+
+
+def value_of(declared: type[T], written: BaseModel | None) -> T:
+    """The declared value, with its own defaults for what was not written."""
+    return declared(**(values_of(declared, written) if written is not None else {}))
+
+
+def values_of(declared: type, written: BaseModel) -> dict[str, Any]:
+    """What was written of the fields of `declared`, by name."""
+    described = described_fields(declared)
+    names = [name for name in described if name in written.model_fields_set]
+    held = {name: getattr(written, name) for name in names}
+    return {
+        name: _value(described[name][0], described[name][2], one)
+        for name, one in held.items()
+        if one is not None
+    }
+
+
+def _value(kind: Any, accepts: Accepts | None, held: Any) -> Any:
+    kind = _without_none(kind)
+    if isinstance(held, BaseModel):
+        return value_of(kind, held)
+    if isinstance(held, list):
+        return tuple(_value(_item(kind), None, one) for one in held)
+    if accepts is not None and accepts.unit:
+        return _number(held, accepts)
+    return dict(held) if isinstance(held, dict) else held
+
+
+def _contradiction(declared: type[Gate]) -> Callable[[Any], Any]:
+    def check(written: Strict) -> Strict:
+        if expected := value_of(declared, written).contradiction:
+            raise refusal(expected, written.model_dump(exclude_none=True), "delete one of the two")
+        return written
+
+    return check
+
+
+def _field(declared: Field[Any], kind: Any, about: Any, accepts: Accepts | None) -> tuple[Any, Any]:
+    default = _default(declared, accepts)
+    made = _type(_without_none(kind), accepts)
+    description = about.text if about else None
+    return (made | None if default is None else made), pydantic.Field(
+        default=default, description=description
+    )
+
+
+def _default(declared: Field[Any], accepts: Accepts | None) -> Any:
+    """As it is shown. None where the field may be left out and the declared value knows what that means."""
+    limits = accepts or Accepts()
+    if declared.default_factory is not MISSING:
+        return declared.default_factory()
+    if declared.default is MISSING:
+        return ...
+    if declared.default in (None, "") or is_dataclass(declared.default) or limits.nullable:
+        return None
+    if limits.unit:
+        return TEXT_OF_UNIT[limits.unit](declared.default)
+    return list(declared.default) if isinstance(declared.default, tuple) else declared.default
+
+
+def _type(kind: Any, accepts: Accepts | None) -> Any:
+    limits = accepts or Accepts()
+    if get_origin(kind) is Annotated:
+        plain, *metadata = get_args(kind)
+        return _type(plain, next((one for one in metadata if isinstance(one, Accepts)), None))
+    if get_origin(kind) is tuple:
+        return Annotated[list[_type(_item(kind), None)], _lengths(limits)]  # type: ignore[misc]
+    if get_origin(kind) is dict:
+        return dict[str, _type(get_args(kind)[1], None)]  # type: ignore[misc]
+    if limits.words:
+        kind = Literal[limits.words]  # a table that is read when this is imported
+    if get_origin(kind) is Literal:
+        return _words(kind, limits)
+    if is_dataclass(kind):
+        assert isinstance(kind, type)
+        return manifest_type(kind)
+    return _scalar(kind, limits)
+
+
+def _scalar(kind: type, limits: Accepts) -> Any:
+    if limits.unit:
+        within = AfterValidator(lambda text: _within(text, limits))
+        text = StringConstraints(pattern=limits.pattern)
+        return Annotated[str, text, within, expect(limits.expected, as_text, limits.hint)]
+    if kind is bool:
+        return Flag
+    expected = expect(limits.expected, _READS[kind], limits.hint)
+    if kind is str:
+        least, most = _whole(limits.least), _whole(limits.most)
+        strip = True if least else None
+        text = StringConstraints(
+            min_length=least, max_length=most, pattern=limits.pattern, strip_whitespace=strip
+        )
+        return Annotated[str, text, expected]
+    return Annotated[kind, pydantic.Field(ge=limits.least, gt=limits.above, le=limits.most), expected]
+
+
+def _within(text: str, limits: Accepts) -> str:
+    if limits.most is not None and _number(text, limits) > limits.most:
+        raise ValueError
+    return text
+
+
+def _number(text: str, limits: Accepts) -> float:
+    found = _UNITS[limits.unit](text)
+    assert found is not None, "the pattern lets only such text through"
+    return found
+
+
+def _whole(limit: float | None) -> int | None:
+    return None if limit is None else int(limit)
+
+
+def _words(kind: Any, limits: Accepts) -> Any:
+    words = get_args(kind)
+    read = as_whole if isinstance(words[0], int) else as_text
+    known = tuple(word for word in words if isinstance(word, str) and not limits.hint)
+    return Annotated[kind, expect(limits.expected or listed(map(str, words)), read, limits.hint, known=known)]
+
+
+def _lengths(limits: Accepts) -> Any:
+    return pydantic.Field(min_length=_whole(limits.least), max_length=_whole(limits.most))
+
+
+def _item(kind: Any) -> Any:
+    return get_args(kind)[0]
+
+
+def _without_none(kind: Any) -> Any:
+    if get_origin(kind) not in (Union, UnionType):
+        return kind
+    (inner,) = (one for one in get_args(kind) if one is not NoneType)
+    return inner
