@@ -1,4 +1,5 @@
-"""`reconciler` and `python -m reconciler`."""
+"""The entry point of `reconciler` and `python -m reconciler`: protects the standard streams, runs the command line, and
+exits with its code."""
 
 from __future__ import annotations
 
@@ -6,10 +7,12 @@ import os
 import sys
 from typing import Any, TextIO
 
+from reconciler.cli.main import main as run
+
 
 class Lossy:
-    """A stream whose reader or whose disk may fail: then lines are lost, and the work that they tell of goes on. A
-    daemon whose log fills the disk must be there to free it."""
+    """A stream whose reader or disk may fail: lines are then lost, and the work goes on. A daemon whose log fills the
+    disk must live to free it."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -31,26 +34,27 @@ class Lossy:
 
 
 def main() -> None:
-    """Ends the process without taking the interpreter apart: whoever opened something has closed it by now, and the
-    teardown of what a plan loads costs 10 ms."""
     _open_what_is_closed()
     sys.stderr = Lossy(sys.stderr)
     try:
-        from reconciler.cli.main import main as run
-
         code = run()
         sys.stdout.flush()
-        sys.stderr.flush()
     except KeyboardInterrupt:
         code = 130
-    except OSError:  # of what is left in stdout; the reader of a pipe may be gone
+    except OSError:  # stdout could not take the rest: the reader of a pipe is gone, or the disk is full
         code = 1
-    os._exit(code)
+        _drop_output()
+    sys.exit(code)
+
+
+def _drop_output() -> None:
+    """What is left in stdout's buffer goes nowhere, or the interpreter would complain about it at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _open_what_is_closed() -> None:
-    """Started without one of the three streams, the first file that we open would get its number, and be written to by
-    whoever prints."""
+    """When the process is started without one of the three streams, the first file that it opens would get that number,
+    and every print would go into it."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free, which is this one

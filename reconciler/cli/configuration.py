@@ -7,17 +7,16 @@ stronger than both.
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Sequence
 
 from reconciler.domain.errors import ManifestsInvalid, UsageError
 from reconciler.domain.facts import Traits
+from reconciler.host import places
 from reconciler.host.trusted_file import read_trusted
 from reconciler.manifests.machine_config import parse_config, settings_of, traits_of
 
 VARIABLE = "RECONCILER_CONFIG"
 LONGEST = 256 * 1024  # bytes of the file
-NAME = os.path.join("reconciler", "config.yaml")
 
 
 class _Configured:
@@ -75,18 +74,7 @@ def _asked_for(arguments: Sequence[str]) -> str | None:
 
 
 def _found() -> str:
-    return next((path for path in _places() if os.path.lexists(path)), "")
-
-
-def _places() -> list[str]:
-    if sys.platform == "win32":
-        return [os.path.join(os.environ.get("PROGRAMDATA", r"C:\ProgramData"), NAME)]
-    system = "/Library/Application Support" if sys.platform == "darwin" else "/etc"
-    if os.geteuid() == 0:
-        return [os.path.join(system, NAME)]
-    own = os.environ.get("XDG_CONFIG_HOME", "")
-    own = own if os.path.isabs(own) else os.path.join(os.path.expanduser("~"), ".config")
-    return [os.path.join(own, NAME), os.path.join(system, NAME)]
+    return next((path for path in places.config_files() if os.path.lexists(path)), "")
 
 
 def _read(path: str) -> None:

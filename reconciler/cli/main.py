@@ -1,8 +1,7 @@
-"""The command line: finds the verb, runs it, turns errors into exit codes.
+"""The command line: finds the verb, runs it, and turns errors into exit codes.
 
-A verb is a module of this package with `add_arguments(parser)` and `run(arguments) -> int`; only the one that was asked
-for is imported. argparse rather than a nicer library: start-up is a feature, and `--help` is measured against a bare
-interpreter (docs/decisions/0001).
+A verb is a module of `cli.verbs` with `add_arguments(parser)` and `run(arguments) -> int`. Only the verb that was asked
+for is imported, so that `reconciler --help` stays quick.
 """
 
 from __future__ import annotations
@@ -11,10 +10,13 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from difflib import get_close_matches
 from importlib import import_module
 
 from reconciler import __version__
-from reconciler.domain.errors import ReconcilerError
+from reconciler.cli.exit_codes import ERROR, INTERRUPTED, LOCK_HELD, USAGE, epilog
+from reconciler.domain.errors import LockHeld, ManifestsInvalid, ReconcilerError, UsageError, refused
+from reconciler.domain.escape import for_terminal
 
 VERBS = {
     "validate": "check manifests and report every problem at once",
@@ -44,7 +46,7 @@ VERBS = {
 
 UNCONFIGURED = frozenset(
     {"schema", "template", "validate", "diff", "demo"}
-)  # about no machine, or one of their own
+)  # they use no machine, or one of their own
 
 _OVERVIEW = """usage: reconciler VERB [options]
 
@@ -64,12 +66,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _guarded(arguments: list[str]) -> int:
-    from reconciler.cli.exit_codes import ERROR, INTERRUPTED
-    from reconciler.domain.errors import ReconcilerError
-
     try:
         code = _answer(arguments)
-        sys.stdout.flush()  # here, where somebody still listens to what it may say
+        sys.stdout.flush()  # here, where an error can still be reported
         return code
     except KeyboardInterrupt:
         kept = ": what was finished is kept, and the next apply goes on from there" * (
@@ -77,7 +76,7 @@ def _guarded(arguments: list[str]) -> int:
         )
         _say("interrupted" + kept)
         return INTERRUPTED
-    except BrokenPipeError:  # the reader of our output is gone: nothing is left to tell it
+    except BrokenPipeError:  # the reader of our output is gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ERROR
     except ReconcilerError as error:
@@ -99,13 +98,12 @@ def _answer(arguments: list[str]) -> int:
 def _dispatch(arguments: list[str]) -> int:
     verb, *rest = arguments
     if verb not in VERBS:
-        from reconciler.domain.errors import UsageError
-
         raise UsageError(f"there is no verb {verb!r}", hint=_nearest(verb))
+    # Imported here and in `build_parser`: they take half a second that `reconciler --help` must not.
+    from reconciler.cli import configuration
+
     module = import_module(f"reconciler.cli.verbs.{verb}")
     if verb not in UNCONFIGURED and not {"-h", "--help"} & set(rest):
-        from reconciler.cli import configuration
-
         configuration.load(rest)
     parser = build_parser(verb)
     module.add_arguments(parser)
@@ -114,7 +112,6 @@ def _dispatch(arguments: list[str]) -> int:
 
 
 def build_parser(verb: str) -> argparse.ArgumentParser:
-    from reconciler.cli.exit_codes import epilog
     from reconciler.cli.options import Parser, add_config
 
     parser = Parser(
@@ -135,16 +132,11 @@ def overview() -> str:
 
 
 def _nearest(verb: str) -> str:
-    from difflib import get_close_matches
-
     close = get_close_matches(verb, VERBS, n=1)
     return f"did you mean `reconciler {close[0]}`?" if close else "`reconciler --help` lists the verbs"
 
 
 def _report(error: ReconcilerError) -> int:
-    from reconciler.cli.exit_codes import ERROR, LOCK_HELD, USAGE
-    from reconciler.domain.errors import LockHeld, ManifestsInvalid, UsageError
-
     if isinstance(error, ManifestsInvalid):
         from reconciler.cli.output import show_problems
 
@@ -161,10 +153,7 @@ def say_error(error: ReconcilerError) -> None:
 
 
 def _report_refused(error: OSError) -> int:
-    """The machine said no, to something that the command line named: words, not a traceback."""
-    from reconciler.cli.exit_codes import ERROR
-    from reconciler.domain.errors import refused
-
+    """The system refused a file that the command line named: a message, not a traceback."""
     known = refused(error)
     if known is not None and known.code != "AccessDenied":
         say_error(known)
@@ -180,6 +169,4 @@ _REFUSED_HINT = (
 
 
 def _say(text: str) -> None:
-    from reconciler.domain.escape import for_terminal
-
     sys.stderr.write(for_terminal(text) + "\n")

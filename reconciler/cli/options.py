@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 from typing import NoReturn
 
 from reconciler.cli import configuration
@@ -12,6 +11,7 @@ from reconciler.domain.errors import UsageError
 from reconciler.domain.quoting import nearest
 from reconciler.domain.units import read_duration, read_size
 from reconciler.engine.machine import Machine, open_machine
+from reconciler.host import places
 
 CAGE_WISHES = ("auto", "require", "off")
 
@@ -262,24 +262,16 @@ def opened_machine(arguments: argparse.Namespace) -> Machine:
 def default_root() -> str:
     if os.path.isfile(os.path.join("state", "README.md")) and os.path.isfile("pyproject.toml"):
         return "state"
-    if sys.platform == "win32":
-        return os.path.join(os.environ.get("LOCALAPPDATA", _home()), "reconciler")
-    if os.geteuid() == 0:
-        return "/var/lib/reconciler"
-    state = os.environ.get("XDG_STATE_HOME", "")
-    return os.path.join(
-        state if os.path.isabs(state) else os.path.join(_home(), ".local", "state"), "reconciler"
-    )
+    return _absolute(places.state_folder())
 
 
 def cache_of(arguments: argparse.Namespace) -> str:
     if arguments.cache:
         return os.path.abspath(str(arguments.cache))
-    return os.path.join(_home(), f".{arguments.app}", "cache", "models")
+    return _absolute(places.model_cache(arguments.app))
 
 
-def _home() -> str:
-    home = os.path.expanduser("~")
-    if not os.path.isabs(home):
+def _absolute(path: str) -> str:
+    if not os.path.isabs(path):
         raise UsageError("this user has no home folder", hint="pass --root and --cache")
-    return home
+    return path

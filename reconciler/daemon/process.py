@@ -1,4 +1,4 @@
-"""This process's memory and CPU time, and the size of a folder of files: figures to show, nothing is decided by
+"""This process's memory and CPU time, and the size of a folder of files: figures for /metrics, nothing is decided by
 them."""
 
 from __future__ import annotations
@@ -8,33 +8,30 @@ import os
 import sys
 from dataclasses import dataclass
 
+import psutil
+
 
 @dataclass(frozen=True, kw_only=True)
 class ProcessUsage:
-    """`resident` is None where the system does not tell it cheaply (it does on Linux)."""
+    """Without child processes."""
 
     cpu_seconds: float
-    resident: int | None
+    resident: int
     python: str
 
 
 def this_process() -> ProcessUsage:
-    times = os.times()
+    process = psutil.Process()
+    times = process.cpu_times()
     return ProcessUsage(
-        cpu_seconds=times.user + times.system, resident=_resident(), python=sys.version.partition(" ")[0]
+        cpu_seconds=times.user + times.system,
+        resident=process.memory_info().rss,
+        python=sys.version.partition(" ")[0],
     )
 
 
-def _resident() -> int | None:
-    try:
-        with open("/proc/self/statm", "rb") as file:
-            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except (OSError, ValueError, IndexError):
-        return None
-
-
 def size_of(folder: str) -> int:
-    """Of the files right in it. Those that go while we look count as gone."""
+    """Of the files directly in it. A file that goes meanwhile does not count."""
     total = 0
     with contextlib.suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder) as entries:
         for entry in entries:

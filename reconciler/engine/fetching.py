@@ -8,7 +8,8 @@ from collections.abc import Callable
 from reconciler.domain.errors import DiskFull
 from reconciler.domain.hub import HubSource
 from reconciler.domain.units import size_text
-from reconciler.engine.machine import Machine, disk_free
+from reconciler.engine.machine import Machine
+from reconciler.host.usage import disk_free
 from reconciler.planner.plan_fetch import RESERVE
 from reconciler.sources.protocol import RemoteSource
 from reconciler.sources.select import remote_source

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
@@ -24,7 +23,7 @@ from reconciler.host.facts import host_name, read_facts
 from reconciler.host.lock import hold
 from reconciler.host.owner import make_owner, read_owner
 from reconciler.host.stamps import StampBook
-from reconciler.host.usage import bytes_below
+from reconciler.host.usage import bytes_below, disk_free
 from reconciler.manifests.selector import labels_of
 from reconciler.sources.protocol import SourceCache
 from reconciler.sources.select import source_cache
@@ -226,14 +225,3 @@ def _names(path: str) -> list[str]:
 def disk_used(machine: Machine) -> int:
     """Bytes of this root."""
     return bytes_below(machine.layout.root)
-
-
-def disk_free(root: str) -> int:
-    """Free bytes on the file system that the root is, or will be, on."""
-    path = root
-    while not os.path.isdir(path) and os.path.dirname(path) != path:
-        path = os.path.dirname(path)
-    if hasattr(os, "statvfs"):
-        facts = os.statvfs(path)
-        return facts.f_bavail * facts.f_frsize
-    return shutil.disk_usage(path).free

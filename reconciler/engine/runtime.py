@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from reconciler.domain.measured import MeasurementSet
+from reconciler.host.packages import installed_versions
 
-_ENDING = ".dist-info"
 NOTHING: dict[str, str] = {}
 
 
@@ -28,7 +26,10 @@ def of_this_runtime(known: MeasurementSet, assumed: Mapping[str, str] = NOTHING)
     stay: the conversion tools that made them are part of the build key. `assumed` versions count as installed."""
     loads = {digest: one.load.runtime for digest, one in known.releases.items() if one.load is not None}
     seen = {package for runtime in loads.values() for package in runtime}
-    installed = {**(versions(seen) if seen else {}), **{p: v for p, v in assumed.items() if p in seen}}
+    installed = {
+        **(installed_versions(seen) if seen else {}),
+        **{p: v for p, v in assumed.items() if p in seen},
+    }
     outdated = {
         digest: runtime
         for digest, runtime in loads.items()
@@ -36,20 +37,3 @@ def of_this_runtime(known: MeasurementSet, assumed: Mapping[str, str] = NOTHING)
     }
     kept = {digest: one for digest, one in known.releases.items() if digest not in outdated}
     return Runtime(known=replace(known, releases=kept), installed=installed, outdated=outdated)
-
-
-def versions(packages: Iterable[str]) -> dict[str, str]:
-    """By package, for those found. `importlib.metadata` says the same, and costs a `plan` more than all its work."""
-    wanted = {package.lower().replace("-", "_"): package for package in packages}
-    found: dict[str, str] = {}
-    for folder in sys.path:
-        try:
-            names = os.listdir(folder or ".")
-        except OSError:
-            continue
-        for name in names:
-            if name.endswith(_ENDING):
-                package, _, version = name.removesuffix(_ENDING).rpartition("-")
-                if (known := wanted.get(package.lower().replace(".", "_"))) is not None:
-                    found.setdefault(known, version)
-    return found

@@ -1,12 +1,16 @@
-"""What this machine knows of itself: read from the system's own tables, without importing a runtime."""
+"""What this machine is: system, architecture, memory, processors and the execution providers that are installed.
+
+Read from the system's own tables; no runtime is imported."""
 
 from __future__ import annotations
 
-import ctypes
 import os
+import platform
 import sys
 from collections.abc import Iterator
 from importlib.util import find_spec
+
+import psutil
 
 from reconciler.domain.facts import Facts
 from reconciler.domain.targets import PROVIDERS
@@ -28,13 +32,12 @@ def read_facts() -> Facts:
 
 
 def host_name() -> str:
-    """What the machine calls itself, without its domain."""
-    name = os.uname().nodename if hasattr(os, "uname") else os.environ.get("COMPUTERNAME", "")
-    return name.partition(".")[0].lower() or "unnamed"
+    """The machine's own name without its domain."""
+    return platform.node().partition(".")[0].lower() or "unnamed"
 
 
 def cpu_model() -> str:
-    """As its maker calls it; "" where nobody tells without being asked in another process."""
+    """As its maker calls it; psutil does not tell. "" where only another program would."""
     try:
         with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
             line = next(line for line in file if line.startswith(("model name", "Model", "Hardware")))
@@ -44,7 +47,8 @@ def cpu_model() -> str:
 
 
 def load_average() -> float | None:
-    """Of the last minute: how many were at work or waiting for a processor."""
+    """Of the last minute: how many were at work or waiting for a processor. None on Windows, where psutil would give
+    zeros for its first seconds."""
     try:
         return os.getloadavg()[0]
     except (OSError, AttributeError):
@@ -52,26 +56,12 @@ def load_average() -> float | None:
 
 
 def _arch() -> str:
-    machine = os.uname().machine if hasattr(os, "uname") else os.environ.get("PROCESSOR_ARCHITECTURE", "")
-    return _ARCH.get(machine.lower(), machine.lower())
+    machine = platform.machine().lower()
+    return _ARCH.get(machine, machine)
 
 
 def memory_bytes() -> int:
-    """Bytes; 0 where it cannot be told."""
-    if sys.platform == "win32":
-        return _windows_memory()
-    try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (OSError, ValueError):
-        return 0
-
-
-def _windows_memory() -> int:
-    kilobytes = ctypes.c_ulonglong(0)
-    library = getattr(ctypes, "windll").kernel32  # noqa: B009 - type checkers elsewhere do not know it
-    return (
-        kilobytes.value * 1024 if library.GetPhysicallyInstalledSystemMemory(ctypes.byref(kilobytes)) else 0
-    )
+    return int(psutil.virtual_memory().total)
 
 
 def _providers() -> tuple[str, ...]:

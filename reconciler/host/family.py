@@ -1,4 +1,4 @@
-"""The processes below one: who they are, what they use, and their end. Linux; elsewhere nobody is found.
+"""The processes below one: who they are, the memory that they hold, and their end.
 
 A process can leave its group and its session, but not its ancestors, as long as the eldest adopts orphans
 (`host.confine`).
@@ -7,19 +7,29 @@ A process can leave its group and its session, but not its ancestors, as long as
 from __future__ import annotations
 
 import os
-import signal
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import suppress
 
-ROUNDS = 50  # of looking for more, while somebody multiplies
+import psutil
+
+ROUNDS = 50  # of looking for more, while a process multiplies
 LAST_SECONDS, LOOK_SECONDS = 2.0, 0.005  # for the killed to be gone, and between two looks
+IS_LINUX = sys.platform.startswith("linux")
 
 
 def children(pid: int) -> list[int]:
+    """On Linux from the process's own list: psutil reads every process of the machine to find the children of one, and
+    the guard of conversions asks ten times a second."""
+    if not IS_LINUX:
+        with suppress(psutil.Error):
+            return [child.pid for child in psutil.Process(pid).children()]
+        return []
     found: list[int] = []
-    for task in _names(f"/proc/{pid}/task"):
-        found += map(int, _text(f"/proc/{pid}/task/{task}/children").split())
+    with suppress(OSError):
+        for task in os.listdir(f"/proc/{pid}/task"):
+            found += map(int, _text(f"/proc/{pid}/task/{task}/children").split())
     return found
 
 
@@ -30,7 +40,12 @@ def descendants(pid: int) -> Iterator[int]:
 
 
 def memory_of(pid: int) -> int:
-    """Bytes that nobody gets back by forgetting a file: mapped weights do not count."""
+    """Bytes without what the system can drop because it is in a file: mapped weights do not count. On Linux psutil's
+    quick figures hold mapped files too, and its exact one leaves out memory files (tmpfs)."""
+    if not IS_LINUX:
+        with suppress(psutil.Error):
+            return int(psutil.Process(pid).memory_full_info().uss)
+        return 0
     return sum(
         int(line.split()[1]) * 1024
         for line in _text(f"/proc/{pid}/status").splitlines()
@@ -39,38 +54,38 @@ def memory_of(pid: int) -> int:
 
 
 def end(pid: int) -> None:
-    """It and all below it. First they are stopped: who is stopped has no more children. Afterwards none of them does
-    anything any more, unless the kernel holds it up for seconds."""
-    stopped: set[int] = set()
+    """End it and all below it. First they are stopped, because a stopped process starts no more children. Afterwards
+    none of them runs, unless the kernel holds one up for longer than LAST_SECONDS."""
+    stopped: dict[int, psutil.Process | None] = {}
     for _ in range(ROUNDS):
-        new = {pid, *descendants(pid)} - stopped
+        new = {pid, *descendants(pid)} - stopped.keys()
         for one in new:
-            _signal(one, signal.SIGSTOP)
-        stopped |= new
+            stopped[one] = _stopped(one)
         if not new:
             break
-    for one in stopped:
-        _signal(one, signal.SIGKILL)
+    processes = [process for process in stopped.values() if process is not None]
+    for process in processes:
+        with suppress(psutil.Error):
+            process.kill()
     deadline = time.monotonic() + LAST_SECONDS
-    while any(map(_acts, stopped)) and time.monotonic() < deadline:
+    while any(map(_runs, processes)) and time.monotonic() < deadline:
         time.sleep(LOOK_SECONDS)
 
 
-def _acts(pid: int) -> bool:
-    """Whoever waits for a zombie finds nothing but its exit code."""
-    return _text(f"/proc/{pid}/stat").rpartition(")")[2].split()[:1] not in ([], ["Z"], ["X"])
+def _stopped(pid: int) -> psutil.Process | None:
+    process = None
+    with suppress(psutil.Error):
+        process = psutil.Process(pid)
+        process.suspend()
+    return process
 
 
-def _signal(pid: int, number: int) -> None:
-    with suppress(ProcessLookupError, PermissionError):
-        os.kill(pid, number)
-
-
-def _names(folder: str) -> list[str]:
+def _runs(process: psutil.Process) -> bool:
+    """A zombie does not: only its exit code is left."""
     try:
-        return os.listdir(folder)
-    except OSError:
-        return []
+        return process.status() not in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
+    except psutil.Error:
+        return False
 
 
 def _text(path: str) -> str:

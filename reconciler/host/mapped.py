@@ -1,47 +1,45 @@
-"""Whose memory holds files of a folder: read from /proc on Linux, of the processes that this user may look at.
-Elsewhere nobody tells, and nothing is known to be in use.
+"""Which folders hold files that another process has mapped into its memory, as ONNX Runtime maps external data, which
+is where the weights are.
 
-A model that a runtime has copied into its memory is not seen here; ONNX Runtime maps external data, which is where the
-weights are."""
+Only processes that this user may look at are seen, and not a model that a runtime has copied into its memory. macOS
+does not tell.
+"""
 
 from __future__ import annotations
 
-import contextlib
 import os
+import sys
 from collections.abc import Iterable, Iterator
 
-PROC = "/proc"
+import psutil
+
+from reconciler.host import family
 
 
 def mapped_folders(folders: Iterable[str]) -> frozenset[str]:
-    """Those of `folders` from which a process maps a file. Ourselves and what we started do not count."""
+    """Those of `folders` from which a process maps a file. This process and those it started do not count."""
     ends = {os.path.join(folder, ""): folder for folder in folders}
     found: set[str] = set()
-    for pid in _others():
-        text = _maps(pid)
+    for text in _maps_of_others():
         found |= {folder for start, folder in ends.items() if start in text}
     return frozenset(found)
 
 
-def _others() -> Iterator[str]:
-    with contextlib.suppress(OSError):
-        ours = {str(os.getpid())}
-        for name in sorted(filter(str.isdigit, os.listdir(PROC)), key=int):
-            with contextlib.suppress(OSError, ValueError):  # it has just ended
-                if _parent(name) in ours:
-                    ours.add(name)
-                elif name not in ours:
-                    yield name
+def _maps_of_others() -> Iterator[str]:
+    ours = {os.getpid(), *family.descendants(os.getpid())}
+    for pid in psutil.pids():
+        if pid not in ours:
+            yield _maps(pid)
 
 
-def _parent(pid: str) -> str:
-    with open(f"{PROC}/{pid}/stat", encoding="utf-8", errors="replace") as file:
-        return file.read().rpartition(")")[2].split()[1]
-
-
-def _maps(pid: str) -> str:
+def _maps(pid: int) -> str:
+    """On Linux not by psutil: it reads `smaps`, for which the kernel counts every page of a mapped model."""
     try:
-        with open(f"{PROC}/{pid}/maps", encoding="utf-8", errors="surrogateescape") as file:
-            return file.read()
-    except OSError:
-        return ""
+        if sys.platform.startswith("linux"):
+            with open(f"/proc/{pid}/maps", encoding="utf-8", errors="surrogateescape") as file:
+                return file.read()
+        if hasattr(psutil.Process, "memory_maps"):
+            return "\n".join(one.path for one in psutil.Process(pid).memory_maps())
+    except (OSError, psutil.Error):
+        pass
+    return ""

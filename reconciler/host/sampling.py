@@ -1,5 +1,4 @@
-"""The memory of another process over time, as Linux tells it from outside: nothing is asked of the process itself,
-which may be busy loading a model. Elsewhere there are no samples."""
+"""The memory of another process over time, sampled from outside: the process itself may be busy loading a model."""
 
 from __future__ import annotations
 
@@ -8,6 +7,8 @@ import time
 from collections.abc import Callable
 from types import TracebackType
 
+import psutil
+
 from reconciler.domain.measured import MemorySample
 
 INTERVAL = 0.02  # seconds
@@ -15,7 +16,7 @@ MOST = 2000  # samples kept: when there are more, every second one goes and the 
 
 
 class Sampler:
-    """A context manager. `process` says whom to look at: an id, or 0 while there is nobody."""
+    """A context manager. `process` gives the id of the process to sample, 0 while there is none."""
 
     def __init__(self, process: Callable[[], int]) -> None:
         self._process = process
@@ -53,10 +54,8 @@ class Sampler:
 
 
 def resident(process: int) -> int:
-    """Bytes that it holds in memory; 0 when it is gone or nobody tells."""
+    """Bytes that it holds in memory; 0 when it is gone or may not be looked at."""
     try:
-        with open(f"/proc/{process}/status", encoding="ascii", errors="replace") as file:
-            line = next(line for line in file if line.startswith("VmRSS:"))
-        return int(line.split()[1]) * 1024
-    except (OSError, StopIteration):
+        return int(psutil.Process(process).memory_info().rss) if process else 0
+    except psutil.Error:
         return 0

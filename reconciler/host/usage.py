@@ -1,4 +1,5 @@
-"""How many bytes a folder holds on its disk, files that share their bytes counted once."""
+"""How many bytes a folder holds on its disk, and how many its file system has. Files that share their bytes count
+once."""
 
 from __future__ import annotations
 
@@ -60,9 +61,15 @@ def _bytes(status: os.stat_result) -> int:
 
 def disk_total(path: str) -> int:
     """Bytes of the file system that `path` is, or will be, on."""
+    return shutil.disk_usage(_existing(path)).total
+
+
+def disk_free(path: str) -> int:
+    """Bytes that this user may still write on the file system that `path` is, or will be, on."""
+    return shutil.disk_usage(_existing(path)).free
+
+
+def _existing(path: str) -> str:
     while not os.path.isdir(path) and os.path.dirname(path) != path:
         path = os.path.dirname(path)
-    if hasattr(os, "statvfs"):
-        facts = os.statvfs(path)
-        return facts.f_blocks * facts.f_frsize
-    return shutil.disk_usage(path).total
+    return path

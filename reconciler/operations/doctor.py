@@ -19,13 +19,14 @@ from reconciler.domain.errors import CatalogBroken, PermanentError, ReconcilerEr
 from reconciler.domain.facts import Traits
 from reconciler.domain.layout import Layout
 from reconciler.domain.units import size_text
-from reconciler.engine.machine import NO_TRAITS, disk_free
+from reconciler.engine.machine import NO_TRAITS
 from reconciler.host.cage import ADVICE, CLOSED, CageMissing, find
 from reconciler.host.clock import now, seconds_between
 from reconciler.host.durable import is_temporary
 from reconciler.host.facts import host_name, read_facts
 from reconciler.host.lock import holder
 from reconciler.host.owner import read_owner
+from reconciler.host.usage import disk_free
 from reconciler.manifests.selector import labels_of
 from reconciler.reports.diagnosis import Diagnosis
 from reconciler.sources.git import runner as git

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
-from importlib.metadata import PackageNotFoundError, version
 
 import reconciler
 from reconciler.conversion.toolchain import SERVING_TOOLS, TOOLS
@@ -14,6 +13,7 @@ from reconciler.fleet.inventory_facts import artifacts_of, build_keys_of, newest
 from reconciler.fleet.inventory_measured import export_fidelity, export_measurements
 from reconciler.host.clock import now
 from reconciler.host.facts import read_facts
+from reconciler.host.packages import installed_versions
 from reconciler.host.usage import disk_total
 
 
@@ -28,7 +28,7 @@ def take_inventory(machine: Machine) -> Inventory:
         reconciler=reconciler.__version__,
         labels=traits.labels,
         facts=read_facts(),
-        versions=_versions(),
+        versions=installed_versions((*TOOLS, *SERVING_TOOLS)),
         source_roots=tuple(without_home(path) for path in traits.source_roots),
         disk=DiskSpace(
             free_bytes=observed.disk_free,
@@ -60,14 +60,3 @@ def without_home(text: str) -> str:
 def _discreet(one: Variant) -> Variant:
     conditions = tuple(replace(each, message=without_home(each.message)) for each in one.conditions)
     return replace(one, conditions=conditions)
-
-
-def _versions() -> dict[str, str]:
-    """Of what converts and serves, where it is installed."""
-    found = {}
-    for name in (*TOOLS, *SERVING_TOOLS):
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found

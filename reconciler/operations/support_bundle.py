@@ -14,15 +14,15 @@ import os
 import sys
 import tarfile
 from collections.abc import Callable, Iterable, Mapping
-from importlib.metadata import PackageNotFoundError, version
 
 from reconciler import __version__
 from reconciler.conversion.toolchain import ADAPTER_TOOLS, SERVING_TOOLS, TOOLS
-from reconciler.engine.machine import Machine, disk_free, observe, recall
+from reconciler.engine.machine import Machine, observe, recall
 from reconciler.engine.planning import take_snapshot
 from reconciler.host import durable
 from reconciler.host.facts import read_facts
-from reconciler.host.usage import bytes_below, disk_total
+from reconciler.host.packages import installed_versions
+from reconciler.host.usage import bytes_below, disk_free, disk_total
 from reconciler.manifests.parse import Parsed
 from reconciler.operations.redaction import redacted
 from reconciler.reports.diagnosis import Diagnosis, doctor_view
@@ -71,10 +71,7 @@ def _text(part: Callable[[], object]) -> str:
 
 
 def _versions() -> object:
-    installed = {}
-    for name in sorted({*TOOLS, *SERVING_TOOLS, *ADAPTER_TOOLS}):
-        with contextlib.suppress(PackageNotFoundError):
-            installed[name] = version(name)
+    installed = installed_versions(sorted({*TOOLS, *SERVING_TOOLS, *ADAPTER_TOOLS}))
     facts = read_facts()
     system = {"os": facts.os, "arch": facts.arch, "cpus": facts.cpus, "memoryBytes": facts.memory_bytes}
     return {"reconciler": __version__, "python": sys.version, "system": system, "packages": installed}

@@ -62,6 +62,10 @@ def test_the_core_depends_on_nothing_heavy() -> None:
     names = {re.split(r"[<>=\[]", requirement)[0] for requirement in PROJECT["dependencies"]}
     assert names == {
         "annotated-types",
+        "google-re2",
+        "jsonschema",
+        "psutil",
+        "platformdirs",
         "pydantic",
         "pyyaml",
         "jinja2",

@@ -6,15 +6,16 @@ from dataclasses import replace
 from importlib.metadata import version
 
 from reconciler.domain.measured import Measured, MeasurementSet
-from reconciler.engine.runtime import of_this_runtime, versions
+from reconciler.engine.runtime import of_this_runtime
+from reconciler.host.packages import installed_versions
 from tests.gates.test_gates import GOOD, LOAD
 
 PACKAGES = ("onnxruntime", "pydantic", "PyYAML")
 
 
 def test_versions_are_those_that_the_packages_say() -> None:
-    assert versions(PACKAGES) == {package: version(package) for package in PACKAGES}
-    assert versions(["no-such-package"]) == {}
+    assert installed_versions(PACKAGES) == {package: version(package) for package in PACKAGES}
+    assert installed_versions(["no-such-package"]) == {}
 
 
 def test_numbers_hold_for_the_runtime_that_gave_them() -> None:

@@ -29,7 +29,7 @@ from tests.trust import record
 from tests.waiting import PATIENCE, until
 
 ESCAPER = "tests.host.escaping_worker"
-MEMORY, DISK = 1 << 30, 64 << 20
+MEMORY, DISK = 3 << 29, 64 << 20
 SECRET = "hunter2"
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="there are no cages elsewhere")

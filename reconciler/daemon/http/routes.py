@@ -22,7 +22,7 @@ from reconciler.daemon.state import Board
 from reconciler.daemon.wake import WEBHOOK, Wake
 from reconciler.domain.layout import Layout
 from reconciler.engine import log
-from reconciler.engine.machine import disk_free
+from reconciler.host.usage import disk_free
 from reconciler.state.scrubbed import read_scrubbed
 
 HOOK = "/hooks/git"
