@@ -13,7 +13,7 @@ from reconciler.domain.units import read_duration, read_size
 from reconciler.engine.machine import Machine, open_machine
 from reconciler.host import places
 
-CAGE_WISHES = ("auto", "require", "off")
+CAGE_MODES = ("auto", "require", "off")
 
 
 class Parser(argparse.ArgumentParser):
@@ -185,8 +185,8 @@ def add_conversions(parser: argparse.ArgumentParser) -> None:
 def add_cage(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--cage",
-        type=cage_wish,
-        choices=CAGE_WISHES,
+        type=cage_mode,
+        choices=CAGE_MODES,
         default=configuration.setting("RECONCILER_CAGE", "auto"),
         help="sandbox of the converter: the best there is, or none converts without, or none (default: auto; see "
         "docs/cage.md; environment: RECONCILER_CAGE)",
@@ -234,10 +234,10 @@ def size(text: str) -> int:
     return found
 
 
-def cage_wish(text: str) -> str:
+def cage_mode(text: str) -> str:
     """Checked here too: argparse does not check a default that comes from the environment."""
-    if text not in CAGE_WISHES:
-        raise argparse.ArgumentTypeError(f"expected one of {', '.join(CAGE_WISHES)}, got {text!r}")
+    if text not in CAGE_MODES:
+        raise argparse.ArgumentTypeError(f"expected one of {', '.join(CAGE_MODES)}, got {text!r}")
     return text
 
 

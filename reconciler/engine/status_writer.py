@@ -17,7 +17,7 @@ from reconciler.engine.options import PassResult
 from reconciler.engine.pass_context import PassContext
 from reconciler.engine.planning import Snapshot
 from reconciler.engine.refusals import Refusals, best_effort
-from reconciler.gates.judged import judged_of
+from reconciler.gates.status import gate_statuses
 from reconciler.host.clock import now
 from reconciler.planner.conditions import Failure, judge, judge_kept, judge_source
 from reconciler.planner.prune import outdated_protection
@@ -76,7 +76,7 @@ def record_pass(machine: Machine, last: Snapshot, result: PassResult) -> str:
         before = machine.records.conditions()
         judged = _judged(before, last, result)
         _tell_news(machine, before, judged, last.resolution.desired.revision)
-        gates = judged_of(last.resolution.desired, last.plan, machine.records.judged())
+        gates = gate_statuses(last.resolution.desired, last.plan, machine.records.judged())
         machine.records.save_conditions(judged, gates)
         found = last.resolution
         said = judge_source(found.problems, found.warnings, last.recorded.conditions, now())

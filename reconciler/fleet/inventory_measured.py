@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from reconciler.domain.measured import Fidelity, Measured, MeasurementSet
 from reconciler.domain.value import as_dict
-from reconciler.gates.judged import Judged
+from reconciler.gates.status import GateStatus
 
 NEWEST = 3  # releases of one artifact, the newest
 MOST = 1000
@@ -21,7 +21,7 @@ def export_fidelity(known: MeasurementSet, build_keys: Container[str]) -> tuple[
 
 
 def export_measurements(
-    known: MeasurementSet, build_keys: Container[str], judged: Iterable[Judged]
+    known: MeasurementSet, build_keys: Container[str], judged: Iterable[GateStatus]
 ) -> tuple[Measured, ...]:
     right = {(one.release, one.prompts): number for one in judged if (number := _right(one)) is not None}
     kept: list[Measured] = []
@@ -46,7 +46,7 @@ def _without_answers(one: Measured, right: dict[str, int]) -> Measured:
     return replace(one, answers={}, asked=tuple(sorted(one.answers))[:MOST], right=right)
 
 
-def _right(judged: Judged) -> int | None:
+def _right(judged: GateStatus) -> int | None:
     """How many golden prompts were answered rightly, where the last pass could tell."""
     found = (one.number for one in judged.verdicts if (one.gate, one.measure) == ("prompts", "passed"))
     number = next(found, None)

@@ -14,7 +14,7 @@ from reconciler.domain.errors import ReconcilerError
 from reconciler.domain.measured import Endured, Measured, Numbers
 from reconciler.domain.verdict import NO_MEMORY_FIGURE, Verdict, at_most, inconclusive
 from reconciler.gates.performance import text_of
-from reconciler.gates.runtime import Candidate, RuntimeGate
+from reconciler.gates.runtime import RegisteredCandidate, RuntimeGate
 
 LENGTHS = (40, 120, 240, 60)  # characters, in turn; each quarter of the requests sees all of them
 FEWEST = 3  # requests of one length in a quarter, so that one that was disturbed says nothing of it
@@ -63,7 +63,7 @@ class EnduranceGate(RuntimeGate):
     def missing(self, numbers: Numbers) -> bool:
         return self._endured(numbers.measured) is None
 
-    def measure(self, candidate: Candidate, held: Measured) -> dict[str, Any]:
+    def measure(self, candidate: RegisteredCandidate, held: Measured) -> dict[str, Any]:
         return {"endured": endure(candidate, self)}
 
     def judge(self, numbers: Numbers) -> Iterator[Verdict]:
@@ -93,7 +93,7 @@ class EnduranceGate(RuntimeGate):
 
 
 def endure(
-    candidate: Candidate, gate: EnduranceGate, clock: Callable[[], float] = time.perf_counter
+    candidate: RegisteredCandidate, gate: EnduranceGate, clock: Callable[[], float] = time.perf_counter
 ) -> Endured:
     for number in range(WARM_UP):
         _request(candidate, number, clock)
@@ -120,18 +120,18 @@ def drift_of(seconds: Sequence[float]) -> float:
     return max(max(median(late), LEAST) / max(median(early), LEAST) for early, late in pairs)
 
 
-def _request(candidate: Candidate, number: int, clock: Callable[[], float]) -> float:
+def _request(candidate: RegisteredCandidate, number: int, clock: Callable[[], float]) -> float:
     started = clock()
     candidate.ask((("user", text_of(LENGTHS[number % len(LENGTHS)])),), ANSWER_TOKENS)
     return clock() - started
 
 
-def _crashed(candidate: Candidate) -> tuple[str, ...]:
+def _crashed(candidate: RegisteredCandidate) -> tuple[str, ...]:
     """The runtime comes back for the next one by itself."""
     return tuple(kind for kind, text in BAD_INPUTS.items() if _ends_the_runtime(candidate, text))
 
 
-def _ends_the_runtime(candidate: Candidate, text: str) -> bool:
+def _ends_the_runtime(candidate: RegisteredCandidate, text: str) -> bool:
     try:
         candidate.ask((("user", text),), ANSWER_TOKENS)
     except ReconcilerError as error:  # a runtime killed for want of memory counts too: that input cost it

@@ -15,7 +15,7 @@ from reconciler.domain.accepts import MEMORY, About
 from reconciler.domain.errors import PermanentError, RehearsalFailed
 from reconciler.domain.measured import Answer, Measured, Measurements, Numbers
 from reconciler.domain.verdict import NO_MEMORY_FIGURE, Verdict, at_most, compared, inconclusive
-from reconciler.gates.runtime import Candidate, RuntimeGate
+from reconciler.gates.runtime import RegisteredCandidate, RuntimeGate
 
 USER = (("user", "Hello! Who are you?"),)
 SYSTEM_AND_USER = (("system", "Answer briefly."), *USER)
@@ -37,7 +37,7 @@ class LoadGate(RuntimeGate):
     def missing(self, numbers: Numbers) -> bool:
         return numbers.measured is None or numbers.measured.load is None
 
-    def measure(self, candidate: Candidate, held: Measured) -> dict[str, Any]:
+    def measure(self, candidate: RegisteredCandidate, held: Measured) -> dict[str, Any]:
         return {"load": measure_load(candidate)}
 
     def judge(self, numbers: Numbers) -> Iterator[Verdict]:
@@ -54,7 +54,7 @@ class LoadGate(RuntimeGate):
             yield at_most(self.name, "peakMemory", peak, float(self.max_memory), "peak memory in bytes")
 
 
-def measure_load(candidate: Candidate) -> Measurements:
+def measure_load(candidate: RegisteredCandidate) -> Measurements:
     """Raises RehearsalFailed where it answers with nothing."""
     answer = candidate.ask(USER, MAX_TOKENS)
     with_system = _ask_with_system(candidate)
@@ -73,7 +73,7 @@ def measure_load(candidate: Candidate) -> Measurements:
     )
 
 
-def _ask_with_system(candidate: Candidate) -> Answer | None:
+def _ask_with_system(candidate: RegisteredCandidate) -> Answer | None:
     """None when the template refuses on purpose, as those of Gemma and early Mistral models do."""
     try:
         return candidate.ask(SYSTEM_AND_USER, MAX_TOKENS)

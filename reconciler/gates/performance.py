@@ -20,7 +20,7 @@ from reconciler.domain.verdict import (
     at_most,
     inconclusive,
 )
-from reconciler.gates.runtime import Candidate, RuntimeGate
+from reconciler.gates.runtime import RegisteredCandidate, RuntimeGate
 
 WORDS = "The harbour was quiet before sunrise, and a single lamp moved along the pier. "
 TRIES = 5  # of which two may be disturbed
@@ -68,7 +68,7 @@ class PerformanceGate(RuntimeGate):
         timed = {speed.wanted_tokens for speed in measured.speeds} if measured else set()
         return tuple(length for length in self.prompt_lengths if length not in timed)
 
-    def measure(self, candidate: Candidate, held: Measured) -> dict[str, Any]:
+    def measure(self, candidate: RegisteredCandidate, held: Measured) -> dict[str, Any]:
         speeds = time_answers(candidate, self.untimed(held))
         memory, _ = candidate.runtime.measure()
         return {"speeds": (*held.speeds, *speeds), "speed_memory_bytes": memory}
@@ -109,7 +109,7 @@ class PerformanceGate(RuntimeGate):
         return replace(verdict, status=status, rejects=False)
 
 
-def time_answers(candidate: Candidate, lengths: Sequence[int]) -> tuple[Speed, ...]:
+def time_answers(candidate: RegisteredCandidate, lengths: Sequence[int]) -> tuple[Speed, ...]:
     """A length that the model's context cannot hold has 0 prompt tokens: there is nothing to judge."""
     per_token = _characters_per_token(candidate)
     return tuple(_time(candidate, length, per_token) for length in lengths)
@@ -119,14 +119,14 @@ def text_of(characters: int) -> str:
     return (WORDS * (characters // len(WORDS) + 1))[: max(1, characters)]
 
 
-def _characters_per_token(candidate: Candidate) -> float:
+def _characters_per_token(candidate: RegisteredCandidate) -> float:
     """Of the text alone: two prompts differ by their text, and share the template's own tokens."""
     short = _ask(candidate, text_of(_SAMPLE // 2), 1).prompt_tokens
     long = _ask(candidate, text_of(_SAMPLE), 1).prompt_tokens
     return (_SAMPLE // 2) / max(1, long - short)
 
 
-def _time(candidate: Candidate, length: int, per_token: float) -> Speed:
+def _time(candidate: RegisteredCandidate, length: int, per_token: float) -> Speed:
     text = text_of(round(length * per_token))
     try:
         _ask(candidate, text, 2)
@@ -143,5 +143,5 @@ def _time(candidate: Candidate, length: int, per_token: float) -> Speed:
     )
 
 
-def _ask(candidate: Candidate, text: str, tokens: int) -> Answer:
+def _ask(candidate: RegisteredCandidate, text: str, tokens: int) -> Answer:
     return candidate.ask((("user", text),), tokens)

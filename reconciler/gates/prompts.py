@@ -14,7 +14,7 @@ from reconciler.domain.measured import Measured, Numbers
 from reconciler.domain.quoting import shown
 from reconciler.domain.verdict import Verdict, at_least, inconclusive
 from reconciler.gates.golden import LONGEST_ANSWER, GoldenPrompt, miss, passes, wanted_text
-from reconciler.gates.runtime import Candidate, RuntimeGate
+from reconciler.gates.runtime import RegisteredCandidate, RuntimeGate
 
 MOST_MISSES = 5  # golden prompts that a verdict names
 MOST_CASES = 20  # that a comparison names one by one
@@ -60,7 +60,7 @@ class PromptsGate(RuntimeGate):
         known = {*measured.answers, *measured.asked} if measured else set()
         return tuple(place for place, question in enumerate(self.questions) if question not in known)
 
-    def measure(self, candidate: Candidate, held: Measured) -> dict[str, Any]:
+    def measure(self, candidate: RegisteredCandidate, held: Measured) -> dict[str, Any]:
         said = {self.questions[place]: self._ask(candidate, place) for place in self.unasked(held)}
         answers = {question: answer for question, (answer, _) in said.items()}
         refused = {question: code for question, (_, code) in said.items() if code}
@@ -93,7 +93,7 @@ class PromptsGate(RuntimeGate):
         asked = {"messages": case.messages, "maxTokens": self.max_tokens, "greedy": self.greedy}
         return digest.of_value(asked)
 
-    def _ask(self, candidate: Candidate, place: int) -> tuple[str, str]:
+    def _ask(self, candidate: RegisteredCandidate, place: int) -> tuple[str, str]:
         """The answer, and the code of what kept it from being asked."""
         temperature = 0.0 if self.greedy else None
         try:

@@ -14,7 +14,7 @@ from types import TracebackType
 from reconciler.domain.errors import PermanentError, ReconcilerError, RehearsalFailed
 from reconciler.domain.measured import Measured, Measurements
 from reconciler.gates.load import measure_load
-from reconciler.gates.runtime import Candidate, Runtime, RuntimeGate
+from reconciler.gates.runtime import RegisteredCandidate, Runtime, RuntimeGate
 from reconciler.host.clock import now
 
 
@@ -45,11 +45,11 @@ class Rehearsal:
                 yield held
 
     @contextmanager
-    def _registered(self, folder: str, name: str) -> Iterator[Candidate]:
+    def _registered(self, folder: str, name: str) -> Iterator[RegisteredCandidate]:
         self._runtime.unregister(name)  # left by a pass that was killed
         try:
             self._runtime.register(folder, name, {})
-            yield Candidate(runtime=self._runtime, folder=folder, name=name)
+            yield RegisteredCandidate(runtime=self._runtime, folder=folder, name=name)
         except PermanentError as error:
             raise RehearsalFailed(f"{name}: {error}", hint=error.hint, code=error.code) from error
         finally:

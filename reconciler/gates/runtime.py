@@ -41,7 +41,7 @@ class Runtime(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Candidate:
+class RegisteredCandidate:
     """A release that `runtime` has registered as `name`; its files are in `folder`."""
 
     runtime: Runtime
@@ -57,5 +57,5 @@ class Candidate:
 @dataclass(frozen=True, kw_only=True)
 class RuntimeGate(Gate):
     @abstractmethod
-    def measure(self, candidate: Candidate, held: Measured) -> dict[str, Any]:
+    def measure(self, candidate: RegisteredCandidate, held: Measured) -> dict[str, Any]:
         """The fields of `held` that are measured anew: with what it lacks added to them."""

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 from reconciler.domain.fixture import Fixture
 from reconciler.domain.measured import Measured, Numbers
 from reconciler.domain.verdict import Verdict, compared, inconclusive, shown_number
-from reconciler.gates.runtime import Candidate, RuntimeGate
+from reconciler.gates.runtime import RegisteredCandidate, RuntimeGate
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +32,7 @@ class TemplateGate(RuntimeGate):
     def missing(self, numbers: Numbers) -> bool:
         return bool(self._unrendered(numbers.measured))
 
-    def measure(self, candidate: Candidate, held: Measured) -> dict[str, Any]:
+    def measure(self, candidate: RegisteredCandidate, held: Measured) -> dict[str, Any]:
         return {"rendered": {**held.rendered, **_counted(candidate, self._unrendered(held))}}
 
     def judge(self, numbers: Numbers) -> Iterator[Verdict]:
@@ -58,7 +58,7 @@ class TemplateGate(RuntimeGate):
         return compared(self.name, measure, float(found), float(expected), message, good=found == expected)
 
 
-def _counted(candidate: Candidate, fixtures: list[Fixture]) -> dict[str, tuple[int, int]]:
+def _counted(candidate: RegisteredCandidate, fixtures: list[Fixture]) -> dict[str, tuple[int, int]]:
     """By fixture: tokens of what the runtime renders, and of the expected text (-1 where only an estimate is known)."""
     from reconciler.templates.renderer import Renderer  # it starts a process: judging must not load it
 

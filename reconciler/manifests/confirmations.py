@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from typing import cast
 
-from reconciler.manifests.declaration import Claim, Declaration, Findings
+from reconciler.manifests.declaration import Claim, Declaration, ProblemLog
 from reconciler.manifests.schema import Manifest, PruneConfirmationManifest
 
 
 def confirmed(
-    declarations: list[Declaration[Manifest]], claims: list[Claim], findings: Findings
+    declarations: list[Declaration[Manifest]], claims: list[Claim], findings: ProblemLog
 ) -> tuple[str, ...]:
     """By name."""
     declared = {claim.name: claim.where for claim in claims if claim.kind == "Model"}
@@ -25,7 +25,7 @@ def confirmed(
 
 
 def _named(
-    declaration: Declaration[PruneConfirmationManifest], declared: dict[str, str], findings: Findings
+    declaration: Declaration[PruneConfirmationManifest], declared: dict[str, str], findings: ProblemLog
 ) -> set[str]:
     names = declaration.texts("spec", "models")
     for index, name in enumerate(names):

@@ -7,19 +7,19 @@ from collections.abc import Iterator
 
 from reconciler.domain.errors import Problem
 from reconciler.domain.manifest import variant_name
-from reconciler.manifests.declaration import Claim, Declaration, Findings
+from reconciler.manifests.declaration import Claim, Declaration, ProblemLog
 from reconciler.manifests.schema import Manifest, ModelManifest
 
 
 def clashes(
-    declarations: list[Declaration[Manifest]], claims: list[Claim], findings: Findings
+    declarations: list[Declaration[Manifest]], claims: list[Claim], findings: ProblemLog
 ) -> set[tuple[str, str]]:
     """The (kind, name) pairs that are taken twice. Neither of the two may have it: which one is meant is not ours to
     guess."""
     return {*_same_names(claims, findings), *_variant_names(declarations, findings)}
 
 
-def _same_names(claims: list[Claim], findings: Findings) -> Iterator[tuple[str, str]]:
+def _same_names(claims: list[Claim], findings: ProblemLog) -> Iterator[tuple[str, str]]:
     by_name: dict[tuple[str, str], list[Claim]] = defaultdict(list)
     for claim in claims:
         by_name[claim.kind, claim.name].append(claim)
@@ -31,7 +31,7 @@ def _same_names(claims: list[Claim], findings: Findings) -> Iterator[tuple[str, 
 
 
 def _variant_names(
-    declarations: list[Declaration[Manifest]], findings: Findings
+    declarations: list[Declaration[Manifest]], findings: ProblemLog
 ) -> Iterator[tuple[str, str]]:
     """`phi` at int4 is the variant `phi-int4`; a model of that name could not be told from it."""
     models = [(each.text("metadata", "name"), each) for each in declarations if each.kind is ModelManifest]

@@ -14,7 +14,7 @@ from reconciler.manifests.schema import Manifest
 Kind_co = TypeVar("Kind_co", bound=Manifest, covariant=True)
 
 
-class Findings:
+class ProblemLog:
     """What was found wrong so far, in one parse."""
 
     def __init__(self) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from reconciler.domain.fixture import Fixture
 from reconciler.domain.quoting import shown
-from reconciler.manifests.declaration import Declaration, Findings
+from reconciler.manifests.declaration import Declaration, ProblemLog
 from reconciler.manifests.fixture_schema import FixtureManifest
 from reconciler.manifests.loader import Path
 from reconciler.manifests.paths import ParseContext, PathRefused, locate
@@ -22,7 +22,7 @@ def fixtures_of(
     declaration: Declaration[Manifest],
     path: Path,
     context: ParseContext,
-    findings: Findings,
+    findings: ProblemLog,
 ) -> tuple[Fixture, ...] | None:
     """`path` is where the form stands. None when one does not come out as it says, and then `findings` says it."""
     fixtures, before = [], len(findings.problems)
@@ -48,7 +48,7 @@ def _fixture(written: FixtureManifest, text: str) -> Fixture:
 
 
 def _file(
-    written: str, declaration: Declaration[Manifest], path: Path, context: ParseContext, findings: Findings
+    written: str, declaration: Declaration[Manifest], path: Path, context: ParseContext, findings: ProblemLog
 ) -> str | None:
     try:
         data = context.read(locate(written, declaration.name, "file", context))
@@ -70,7 +70,7 @@ def _check(
     declaration: Declaration[Manifest],
     place: Path,
     context: ParseContext,
-    findings: Findings,
+    findings: ProblemLog,
 ) -> None:
     try:
         found = context.render(jinja, fixture)

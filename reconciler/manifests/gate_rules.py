@@ -12,7 +12,7 @@ from reconciler.domain.gate_spec import Gate, GateSpec
 from reconciler.domain.quoting import shown
 from reconciler.gates.golden import CHECKS, GoldenPrompt
 from reconciler.gates.prompts import PromptsGate
-from reconciler.manifests.declaration import Declaration, Findings
+from reconciler.manifests.declaration import Declaration, ProblemLog
 from reconciler.manifests.described import value_of
 from reconciler.manifests.gate_schema import DECLARED, MOST_CASES, GoldenCase, PromptsManifest
 from reconciler.manifests.loader import Document, Path
@@ -24,7 +24,7 @@ GATES = ("spec", "gates")
 
 
 def gates_of(
-    declaration: Declaration[ModelManifest], context: ParseContext, findings: Findings
+    declaration: Declaration[ModelManifest], context: ParseContext, findings: ProblemLog
 ) -> GateSpec | None:
     """None when something is wrong with them, and then `findings` says what. Files are judged also where the document
     has been refused for something else."""
@@ -40,7 +40,7 @@ def gates_of(
     return GateSpec.of(*made) if len(findings.problems) == before else None
 
 
-def _check_kinds(declaration: Declaration[ModelManifest], findings: Findings) -> None:
+def _check_kinds(declaration: Declaration[ModelManifest], findings: ProblemLog) -> None:
     seen: set[str] = set()
     for index in range(len(declaration.texts(*GATES))):
         for kind in declaration.keys(*GATES, index):
@@ -52,7 +52,7 @@ def _check_kinds(declaration: Declaration[ModelManifest], findings: Findings) ->
 
 
 def _check_min_pass(
-    declaration: Declaration[ModelManifest], index: int, gate: Gate, findings: Findings
+    declaration: Declaration[ModelManifest], index: int, gate: Gate, findings: ProblemLog
 ) -> None:
     """A bar that can never be met would hold every release back without a reason."""
     if isinstance(gate, PromptsGate) and gate.min_pass > len(gate.cases):
@@ -91,7 +91,7 @@ def _golden(case: GoldenCase) -> GoldenPrompt:
 
 
 def _cases_of_files(
-    declaration: Declaration[ModelManifest], context: ParseContext, findings: Findings
+    declaration: Declaration[ModelManifest], context: ParseContext, findings: ProblemLog
 ) -> dict[int, tuple[GoldenPrompt, ...]]:
     """By the place of the gate in the list."""
     found = {}
@@ -108,7 +108,7 @@ def _cases_of_file(
     declaration: Declaration[ModelManifest],
     path: Path,
     context: ParseContext,
-    findings: Findings,
+    findings: ProblemLog,
 ) -> tuple[GoldenPrompt, ...]:
     try:
         data = context.read(locate(written, declaration.name, "file", context))
@@ -124,7 +124,7 @@ def _cases_of_file(
     return _cases(data, file, findings)
 
 
-def _cases(data: bytes, file: str, findings: Findings) -> tuple[GoldenPrompt, ...]:
+def _cases(data: bytes, file: str, findings: ProblemLog) -> tuple[GoldenPrompt, ...]:
     cases: list[GoldenPrompt] = []
     before = len(findings.problems)
     for number, line in enumerate(data.splitlines(), 1):
@@ -137,7 +137,7 @@ def _cases(data: bytes, file: str, findings: Findings) -> tuple[GoldenPrompt, ..
     return tuple(cases)
 
 
-def _case(line: bytes, number: int, file: str, findings: Findings) -> tuple[GoldenCase, ...]:
+def _case(line: bytes, number: int, file: str, findings: ProblemLog) -> tuple[GoldenCase, ...]:
     try:
         said = json.loads(line, parse_constant=_no_constant)
         digest.canonical(said)  # half a surrogate pair or an endless number could be written nowhere

@@ -9,7 +9,7 @@ from dataclasses import replace
 from reconciler.domain.errors import Problem
 from reconciler.domain.hub import LOCK_BYTES, LOCK_NAME, HubSource
 from reconciler.manifests import hub_lock
-from reconciler.manifests.declaration import Declaration, Findings
+from reconciler.manifests.declaration import Declaration, ProblemLog
 from reconciler.manifests.hub_lock import Entries, LockInvalid
 from reconciler.manifests.paths import ParseContext, PathRefused
 from reconciler.manifests.schema import ModelManifest
@@ -20,7 +20,7 @@ HINT = "`reconciler lock` writes it anew"
 class Lock:
     """The lock file of one folder of manifests; read when the first model asks for it."""
 
-    def __init__(self, context: ParseContext, findings: Findings) -> None:
+    def __init__(self, context: ParseContext, findings: ProblemLog) -> None:
         self._context = context
         self._findings = findings
         self._entries: Entries | None = None

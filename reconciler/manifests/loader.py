@@ -17,7 +17,7 @@ from yaml.error import Mark
 
 from reconciler.domain.errors import Problem
 from reconciler.domain.quoting import field_path
-from reconciler.manifests.manifest_text import Refused, decode, escaped_stray, strays, without_strays
+from reconciler.manifests.manifest_text import TextRefused, decode, escaped_stray, strays, without_strays
 from reconciler.manifests.yaml_words import syntax_words
 
 if TYPE_CHECKING:  # PyYAML may be built without libyaml, and then has no such type
@@ -89,7 +89,7 @@ def load(file: str, data: bytes) -> Loaded:
         composer = _Composer(file, without_strays(text), unfinished)
         for document in composer.documents():
             documents.append(_with_strays(document, problems))
-    except Refused as refused:
+    except TextRefused as refused:
         problems += [*unfinished, refused.problem(file)]
     return Loaded(documents=tuple(documents), problems=tuple(problems))
 
@@ -137,7 +137,7 @@ class _Composer:
                 continue
             if (count := count + 1) > MAX_DOCUMENTS:
                 message = f"expected at most {MAX_DOCUMENTS} documents in a file"
-                raise Refused("TooManyDocuments", _line(start.start_mark), message)
+                raise TextRefused("TooManyDocuments", _line(start.start_mark), message)
             document = self.document(start)
             if document.data != "" or document.problems:
                 yield document
@@ -163,9 +163,9 @@ class _Composer:
         self.nodes += 1
         if self.nodes > MAX_NODES:
             message = f"expected at most {MAX_NODES:,} values in a document"
-            raise Refused("TooManyNodes", _line(event.start_mark), message)
+            raise TextRefused("TooManyNodes", _line(event.start_mark), message)
         if len(path) > MAX_DEPTH:
-            raise Refused(
+            raise TextRefused(
                 "TooDeep", _line(event.start_mark), f"expected at most {MAX_DEPTH} levels of nesting"
             )
         self.check_properties(event, path)
@@ -242,11 +242,11 @@ class _Composer:
             event = self.parser.get_event()  # type: ignore[no-untyped-call]
         except yaml.MarkedYAMLError as error:
             if _PARSERS_OWN_LIMIT not in (error.problem or "") or error.problem_mark is None:
-                raise Refused("YamlSyntax", *syntax_words(error, self.text)) from None
+                raise TextRefused("YamlSyntax", *syntax_words(error, self.text)) from None
             self.stop_before(error.problem_mark)
             return self.next_event()
         except yaml.YAMLError:
-            raise Refused("YamlSyntax", 0, "expected YAML, got unreadable text") from None
+            raise TextRefused("YamlSyntax", 0, "expected YAML, got unreadable text") from None
         self.events += 1
         return cast("yaml.Event", event)
 

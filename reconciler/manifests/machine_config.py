@@ -58,7 +58,7 @@ VERIFY = ("none", "head", "all")
 Verify = Annotated[Literal["none", "head", "all"], expect(listed(VERIFY), as_text, known=VERIFY)]
 
 CAGE = ("auto", "require", "off")
-CageWish = Annotated[Literal["auto", "require", "off"], expect(listed(CAGE), as_text, known=CAGE)]
+CageMode = Annotated[Literal["auto", "require", "off"], expect(listed(CAGE), as_text, known=CAGE)]
 
 
 class Repository(Strict):
@@ -140,7 +140,7 @@ class MachineConfig(Strict):
     conversion_memory: Size | None = Field(
         default=None, description="Memory of one conversion, such as 24GiB; as --conversion-memory."
     )
-    cage: CageWish | None = Field(default=None, description="Sandbox of the converter; as --cage.")
+    cage: CageMode | None = Field(default=None, description="Sandbox of the converter; as --cage.")
     limits: DiskLimits | None = Field(default=None, description="How much of the disk may be used.")
     quarantine_for: PeriodOrOff | None = Field(
         default=None,

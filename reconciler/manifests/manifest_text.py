@@ -21,7 +21,7 @@ _FORBIDDEN_RAW = re.compile(f"[{_FORBIDDEN}]|\r(?!\n)")
 _FORBIDDEN_VALUE = re.compile(f"[{_FORBIDDEN}\r]")
 
 
-class Refused(Exception):
+class TextRefused(Exception):
     """The rest of the file is not worth reading."""
 
     def __init__(self, code: str, line: int, message: str, hint: str = "") -> None:
@@ -35,15 +35,17 @@ class Refused(Exception):
 def decode(data: bytes) -> str:
     """A byte order mark at the very start is Windows' habit and harmless."""
     if len(data) > MAX_BYTES:
-        raise Refused("FileTooLarge", 0, f"expected at most {MAX_BYTES // 1024} KiB, got {len(data):,} bytes")
+        raise TextRefused(
+            "FileTooLarge", 0, f"expected at most {MAX_BYTES // 1024} KiB, got {len(data):,} bytes"
+        )
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise Refused("NotUtf8", 1, "expected UTF-8, got UTF-16", "save the file as UTF-8")
+        raise TextRefused("NotUtf8", 1, "expected UTF-8, got UTF-16", "save the file as UTF-8")
     try:
         return data.decode("utf-8").removeprefix("\ufeff")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         message = f"expected UTF-8, got the byte 0x{data[error.start]:02x}"
-        raise Refused("NotUtf8", line, message, "save the file as UTF-8") from None
+        raise TextRefused("NotUtf8", line, message, "save the file as UTF-8") from None
 
 
 def strays(file: str, text: str) -> list[Problem]:

@@ -13,7 +13,7 @@ from reconciler.domain.names import camel
 from reconciler.domain.precisions import PRECISIONS, TABLE, honoured_options
 from reconciler.domain.quoting import field_path, listed, nearest, shown
 from reconciler.gates.template import TemplateGate
-from reconciler.manifests.declaration import Declaration, Findings
+from reconciler.manifests.declaration import Declaration, ProblemLog
 from reconciler.manifests.described import values_of
 from reconciler.manifests.gate_rules import gates_of
 from reconciler.manifests.hub_rules import Lock
@@ -49,7 +49,7 @@ def model_of(
     templates: Templates,
     lock: Lock,
     context: ParseContext,
-    findings: Findings,
+    findings: ProblemLog,
 ) -> manifest.Model | None:
     """None when something is wrong with it, and then `findings` says what (all of it, not the first thing)."""
     hub = lock.source(declaration)  # a broken lock is not this model's fault
@@ -106,7 +106,7 @@ def _lines(document: Document) -> dict[str, int]:
     return {field_path(field): document.lines[field] for field in fields if field in document.lines}
 
 
-def _check_annotations(declaration: Declaration[ModelManifest], findings: Findings) -> None:
+def _check_annotations(declaration: Declaration[ModelManifest], findings: ProblemLog) -> None:
     """A typing error in one of our own annotations would quietly not protect the model."""
     for key in declaration.keys("metadata", "annotations"):
         path = ("metadata", "annotations", key)
@@ -119,7 +119,7 @@ def _check_annotations(declaration: Declaration[ModelManifest], findings: Findin
             findings.add(declaration.problem(path, "InvalidValue", message))
 
 
-def _check_precisions(declaration: Declaration[ModelManifest], findings: Findings) -> None:
+def _check_precisions(declaration: Declaration[ModelManifest], findings: ProblemLog) -> None:
     counts: Counter[str] = Counter()
     for index, precision in enumerate(declaration.texts("spec", "precisions")):
         if precision is None:
@@ -140,7 +140,7 @@ def _check_precisions(declaration: Declaration[ModelManifest], findings: Finding
                 )
 
 
-def _check_quantization(declaration: Declaration[ModelManifest], findings: Findings) -> None:
+def _check_quantization(declaration: Declaration[ModelManifest], findings: ProblemLog) -> None:
     """An option that no declared precision uses would be ignored in silence."""
     written = declaration.texts("spec", "precisions")
     precisions = list(dict.fromkeys(precision for precision in written if precision is not None))
@@ -165,7 +165,7 @@ def _why_ignored(option: str, precisions: Sequence[str], algorithm: str) -> str:
 
 
 def _folder(
-    declaration: Declaration[ModelManifest], name: str, context: ParseContext, findings: Findings
+    declaration: Declaration[ModelManifest], name: str, context: ParseContext, findings: ProblemLog
 ) -> str | None:
     path = ("spec", "source", name)
     written = declaration.text(*path)
@@ -179,7 +179,7 @@ def _folder(
 
 
 def _template(
-    declaration: Declaration[ModelManifest], templates: Templates, context: ParseContext, findings: Findings
+    declaration: Declaration[ModelManifest], templates: Templates, context: ParseContext, findings: ProblemLog
 ) -> manifest.Template | None:
     path = ("spec", "promptTemplate")
     if reference := declaration.text(*path, "ref"):
@@ -192,7 +192,7 @@ def _template(
 
 
 def _referenced(
-    declaration: Declaration[ModelManifest], name: str, templates: Templates, findings: Findings
+    declaration: Declaration[ModelManifest], name: str, templates: Templates, findings: ProblemLog
 ) -> manifest.Template | None:
     if name not in templates:
         message = f"expected the name of a PromptTemplate, but there is no {name}"

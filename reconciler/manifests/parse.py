@@ -18,7 +18,7 @@ from reconciler.domain.quoting import listed, nearest
 from reconciler.manifests import loader
 from reconciler.manifests.confirmations import confirmed
 from reconciler.manifests.crosscheck import clashes
-from reconciler.manifests.declaration import Claim, Declaration, Findings
+from reconciler.manifests.declaration import Claim, Declaration, ProblemLog
 from reconciler.manifests.fields import got
 from reconciler.manifests.hub_rules import Lock
 from reconciler.manifests.model_rules import model_of
@@ -39,7 +39,7 @@ from reconciler.manifests.paths import ParseContext
 
 def parse(files: Mapping[str, bytes], context: ParseContext) -> Parsed:
     """`files` are the manifests by name, relative to `context.base`, with forward slashes."""
-    findings = Findings()
+    findings = ProblemLog()
     claims: list[Claim] = []
     declarations: list[Declaration[Manifest]] = []
     for name in sorted(files):
@@ -81,7 +81,7 @@ def _few(problems: Iterable[Problem]) -> Iterator[Problem]:
         yield problem
 
 
-def _documents(file: str, data: bytes, findings: Findings) -> tuple[Document, ...]:
+def _documents(file: str, data: bytes, findings: ProblemLog) -> tuple[Document, ...]:
     loaded = loader.load(file, data)
     findings.problems += _once(loaded.problems)
     for document in loaded.documents:
@@ -110,7 +110,7 @@ def _claim(document: Document, file: str) -> Iterator[Claim]:
 
 
 def _declaration(
-    document: Document, file: str, name: str, findings: Findings
+    document: Document, file: str, name: str, findings: ProblemLog
 ) -> Iterator[Declaration[Manifest]]:
     """At most one: nothing when it is not said what the document is."""
     kind = _kind(document)
@@ -165,7 +165,10 @@ def _meant(field: str, value: str, known: list[str]) -> str:
 
 
 def _templates(
-    declarations: list[Declaration[Manifest]], claims: list[Claim], context: ParseContext, findings: Findings
+    declarations: list[Declaration[Manifest]],
+    claims: list[Claim],
+    context: ParseContext,
+    findings: ProblemLog,
 ) -> Templates:
     """By name; None for one that is declared but broken."""
     templates: Templates = {claim.name: None for claim in claims if claim.kind == "PromptTemplate"}
@@ -185,7 +188,7 @@ def _models(
     templates: Templates,
     lock: Lock,
     context: ParseContext,
-    findings: Findings,
+    findings: ProblemLog,
 ) -> Iterator[Model]:
     for declaration in declarations:
         if issubclass(declaration.kind, ModelManifest):

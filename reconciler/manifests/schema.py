@@ -68,7 +68,7 @@ class HuggingFace(Strict):
     )
 
 
-class Source(Strict):
+class SourceManifest(Strict):
     """Either `path` or `huggingface`."""
 
     model_config = ConfigDict(
@@ -119,7 +119,7 @@ Pattern = Annotated[
 ]
 
 
-class Roles(Strict):
+class RolesManifest(Strict):
     """Foundry's own form: one pattern per role, `{Content}` stands for the message."""
 
     system: Pattern | None = Field(
@@ -133,7 +133,7 @@ class Roles(Strict):
 
 
 class RolesTemplate(Strict):
-    roles: Roles = Field(description="The template in Foundry's own form.")
+    roles: RolesManifest = Field(description="The template in Foundry's own form.")
     fixtures: Fixtures = Field(
         default=[], description="Conversations, and what the template must make of them."
     )
@@ -209,7 +209,7 @@ Strategy = Annotated[
 ]
 
 
-class Disk(Strict):
+class DiskManifest(Strict):
     strategy: Strategy = Field(
         default="side-by-side",
         description="delete-then-build: where both do not fit, the old one goes before the new one is built.",
@@ -217,7 +217,7 @@ class Disk(Strict):
 
 
 class ModelSpec(_Options):  # type: ignore[misc] # its base is made of ModelOptions, and so has all of its fields
-    source: Source = Field(description="Where the model comes from.")
+    source: SourceManifest = Field(description="Where the model comes from.")
     precisions: Precisions = Field(description="One variant each, named `<model>-<precision>`.")
     prompt_template: TemplateChoice | None = Field(
         default=None, description="How a conversation becomes text. Default: `source`, what the model brings."
@@ -225,7 +225,7 @@ class ModelSpec(_Options):  # type: ignore[misc] # its base is made of ModelOpti
     gates: Gates | None = Field(
         default=None, description="What a release must show before it is served, one item each."
     )
-    disk: Disk | None = Field(default=None, description="What a new release may cost of the disk.")
+    disk: DiskManifest | None = Field(default=None, description="What a new release may cost of the disk.")
 
 
 class ModelManifest(Strict):

@@ -4,7 +4,7 @@ manifests.model_rules."""
 from __future__ import annotations
 
 from reconciler.domain.quoting import listed, nearest, shown
-from reconciler.manifests.declaration import Declaration, Findings
+from reconciler.manifests.declaration import Declaration, ProblemLog
 from reconciler.manifests.loader import Path
 from reconciler.manifests.schema import ModelManifest
 from reconciler.manifests.selector import OWN_KEYS, PROVIDER, RESERVED, as_whole, is_key, is_value
@@ -15,7 +15,7 @@ _KEY = "a label's key: letters, digits, dashes, dots and underscores, at most 63
 _VALUE = "a label's value: at most 63 letters, digits, dashes, dots and underscores"
 
 
-def check_selector(declaration: Declaration[ModelManifest], findings: Findings) -> None:
+def check_selector(declaration: Declaration[ModelManifest], findings: ProblemLog) -> None:
     for key in declaration.keys(*LABELS):
         _check_key(declaration, (*LABELS, key), key, findings)
         _check_value(declaration, (*LABELS, key), findings)
@@ -27,7 +27,7 @@ def check_selector(declaration: Declaration[ModelManifest], findings: Findings) 
         _check_values(declaration, path, findings)
 
 
-def _check_key(declaration: Declaration[ModelManifest], path: Path, key: str, findings: Findings) -> None:
+def _check_key(declaration: Declaration[ModelManifest], path: Path, key: str, findings: ProblemLog) -> None:
     if not is_key(key):
         findings.add(declaration.problem(path, "InvalidValue", f"expected {_KEY}, got {shown(key)}"))
     elif key.startswith(RESERVED) and key not in OWN_KEYS and not key.startswith(PROVIDER):
@@ -36,13 +36,13 @@ def _check_key(declaration: Declaration[ModelManifest], path: Path, key: str, fi
         findings.add(declaration.problem(path, "InvalidValue", message, nearest(key, OWN_KEYS)))
 
 
-def _check_value(declaration: Declaration[ModelManifest], path: Path, findings: Findings) -> None:
+def _check_value(declaration: Declaration[ModelManifest], path: Path, findings: ProblemLog) -> None:
     value = declaration.text(*path)
     if value is not None and not is_value(value):
         findings.add(declaration.problem(path, "InvalidValue", f"expected {_VALUE}, got {shown(value)}"))
 
 
-def _check_values(declaration: Declaration[ModelManifest], path: Path, findings: Findings) -> None:
+def _check_values(declaration: Declaration[ModelManifest], path: Path, findings: ProblemLog) -> None:
     operator, values = declaration.text(*path, "operator"), declaration.texts(*path, "values")
     for index in range(len(values)):
         _check_value(declaration, (*path, "values", index), findings)

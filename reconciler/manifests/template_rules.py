@@ -7,7 +7,7 @@ import posixpath
 from reconciler.domain.errors import Problem
 from reconciler.domain.manifest import Roles, Template
 from reconciler.domain.quoting import shown
-from reconciler.manifests.declaration import Declaration, Findings
+from reconciler.manifests.declaration import Declaration, ProblemLog
 from reconciler.manifests.fixture_rules import fixtures_of
 from reconciler.manifests.loader import Path
 from reconciler.manifests.paths import ParseContext, PathRefused, locate
@@ -25,7 +25,7 @@ def template_of(
     declaration: Declaration[Manifest],
     path: Path,
     context: ParseContext,
-    findings: Findings,
+    findings: ProblemLog,
 ) -> Template | None:
     """None when something is wrong with it, and then `findings` says what. `path` is where the form stands; of a form
     that was refused the file is judged all the same."""
@@ -48,7 +48,7 @@ def template_of(
 
 
 def _file(
-    written: str, declaration: Declaration[Manifest], path: Path, context: ParseContext, findings: Findings
+    written: str, declaration: Declaration[Manifest], path: Path, context: ParseContext, findings: ProblemLog
 ) -> str | None:
     try:
         data = context.read(locate(written, declaration.name, "file", context))
@@ -65,7 +65,7 @@ def _file(
     )
 
 
-def _linted(data: bytes, file: str, findings: Findings) -> str | None:
+def _linted(data: bytes, file: str, findings: ProblemLog) -> str | None:
     found = lint(data)
     for finding in found:
         findings.add(_problem(finding, file), serious=finding.serious)

@@ -40,17 +40,17 @@ INSTALL = "pip install 'foundry-reconciler[all]'"
 
 
 def examine(
-    root: str, cache: str, home: str, file: str = "", traits: Traits = NO_TRAITS, cage_wish: str = "auto"
+    root: str, cache: str, home: str, file: str = "", traits: Traits = NO_TRAITS, cage_mode: str = "auto"
 ) -> Iterator[Diagnosis]:
     """In the order in which they matter. `home` is where other Foundry applications keep their caches, `file` the
-    configuration that `traits` were read from; `cage_wish` is what conversions are made with."""
+    configuration that `traits` were read from; `cage_mode` is what conversions are made with."""
     layout = Layout(os.path.realpath(root))
     yield from _configuration(file, traits)
     yield from _caches(layout, cache, home)
     yield from _packages()
     yield from _disk(layout)
     yield from _permissions(layout, cache)
-    yield _cage(cage_wish)
+    yield _cage(cage_mode)
     yield _git()
     yield _clock(layout)
     yield from _lock_and_leftovers(layout, traits.quarantine_for)

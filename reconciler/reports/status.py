@@ -10,7 +10,7 @@ from reconciler.domain.observed import Observed, Registration, ServedFolder
 from reconciler.domain.recorded import Condition, Recorded, RecordedRelease
 from reconciler.domain.suspension import Suspension
 from reconciler.domain.value import as_dict
-from reconciler.gates.judged import Judged
+from reconciler.gates.status import GateStatus
 from reconciler.planner.conditions import TYPES
 from reconciler.planner.difference import camel
 from reconciler.reports.view import FORMAT_VERSION, View, verdict_view
@@ -19,7 +19,7 @@ from reconciler.state.scrub_progress import Scrubbed
 Conditions = Mapping[str, Mapping[str, Condition]]
 
 
-NOTHING: dict[str, Judged] = {}
+NOTHING: dict[str, GateStatus] = {}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +33,7 @@ class _Served:
     conditions: Mapping[str, Condition]
     suspension: Suspension | None
     measured: MeasurementSet
-    judged: Judged | None
+    judged: GateStatus | None
 
 
 def make_status(
@@ -41,7 +41,7 @@ def make_status(
     recorded: Recorded,
     conditions: Conditions,
     scrubbed: Scrubbed | None = None,
-    judged: Mapping[str, Judged] = NOTHING,
+    judged: Mapping[str, GateStatus] = NOTHING,
 ) -> View:
     """`conditions` are those of the last pass, by variant and type; `judged` is what its gates said."""
     ours = {name for name in observed.registrations_of if observed.serving(name)}
@@ -69,7 +69,7 @@ def scrub_view(scrubbed: Scrubbed) -> View:
 
 
 def _served(
-    variant: str, observed: Observed, recorded: Recorded, conditions: Conditions, judged: Judged | None
+    variant: str, observed: Observed, recorded: Recorded, conditions: Conditions, judged: GateStatus | None
 ) -> _Served:
     registration = observed.serving(variant)
     return _Served(

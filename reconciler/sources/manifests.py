@@ -28,7 +28,7 @@ ENDINGS = (".yaml", ".yml")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Found:
+class FoundManifests:
     """The manifests of one folder, by path relative to it with forward slashes, and what was refused."""
 
     files: Mapping[str, bytes]
@@ -53,7 +53,7 @@ class ParseCache:
             return None
         if self._digests(base, names) != known.manifests:
             return None
-        disk = Disk()
+        disk = DiskAnswers()
         if any(disk.place(path) != place for path, place in known.places.items()):
             return None
         for path in known.files:
@@ -92,14 +92,14 @@ def load(path: str, *, allowed_roots: tuple[str, ...] = (), cache: ParseCache | 
         return known
     found = read_manifests(base, names, prefix, problems)
     inputs = Inputs.of(base=base, prefix=prefix, roots=roots, files=found.files)
-    disk = Disk()
+    disk = DiskAnswers()
     parsed = interpret(found, inputs, disk)
     if cache is not None:
         cache.put(replace(inputs, places=disk.places, files=disk.files), parsed)
     return parsed
 
 
-def read_manifests(base: str, names: Iterable[str], prefix: str, problems: list[Problem]) -> Found:
+def read_manifests(base: str, names: Iterable[str], prefix: str, problems: list[Problem]) -> FoundManifests:
     """The files of those names below `base`. `problems` are those of the search for them."""
     files: dict[str, bytes] = {}
     problems = [*problems]
@@ -111,7 +111,7 @@ def read_manifests(base: str, names: Iterable[str], prefix: str, problems: list[
             files[name] = _read(os.path.join(base, name), MAX_BYTES)
         except _Unread as refusal:
             problems.append(refused(prefix, name, refusal.code, str(refusal), refusal.hint))
-    return Found(files=files, problems=tuple(problems))
+    return FoundManifests(files=files, problems=tuple(problems))
 
 
 def checkout_of(folder: str) -> str:
@@ -216,7 +216,7 @@ def refused(prefix: str, name: str, code: str, message: str, hint: str = "") -> 
     )
 
 
-class Disk:
+class DiskAnswers:
     """Answers what a parse asks about the disk, and keeps the answers: places by path, digests of files by path (None:
     it could not be read)."""
 
@@ -255,7 +255,7 @@ def _kind(path: str) -> str:
     return "folder" if stat.S_ISDIR(mode) else "file" if stat.S_ISREG(mode) else "other"
 
 
-def interpret(found: Found, inputs: Inputs, disk: Disk) -> Parsed:
+def interpret(found: FoundManifests, inputs: Inputs, disk: DiskAnswers) -> Parsed:
     """What `found` declares; `disk` answers what the parse asks, and keeps the answers."""
     checkout, *roots = inputs.roots
     with Renderer() as renderer:

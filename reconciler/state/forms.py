@@ -15,7 +15,7 @@ from reconciler.domain.history import History, Rollback
 from reconciler.domain.measured import Fidelity, Measured, MeasurementSet
 from reconciler.domain.recorded import Condition, RecordedRelease, Timing
 from reconciler.domain.suspension import Suspension
-from reconciler.gates.judged import Judged
+from reconciler.gates.status import GateStatus
 from reconciler.host.codec import Codec
 from reconciler.state.documents import Document
 
@@ -58,7 +58,7 @@ class PassRecord:
     """What the last pass found: conditions by variant and type, the verdicts of the gates by variant."""
 
     conditions: Mapping[str, Conditions]
-    gates: Mapping[str, Judged] = field(default_factory=dict)
+    gates: Mapping[str, GateStatus] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,7 +23,7 @@ from reconciler.domain.observed import Registration
 from reconciler.domain.recorded import Condition, Recorded, RecordedRelease, Timing, completed
 from reconciler.domain.release import Marker
 from reconciler.domain.suspension import Suspension
-from reconciler.gates.judged import Judged
+from reconciler.gates.status import GateStatus
 from reconciler.host import durable
 from reconciler.host.clock import now
 from reconciler.state import documents, events, quarantined
@@ -123,7 +123,7 @@ class Records:
         """By variant and type, as the last pass found them. Apart from `load`, because no plan needs them."""
         return {variant: dict(held) for variant, held in self._conditions.read().conditions.items()}
 
-    def judged(self) -> dict[str, Judged]:
+    def judged(self) -> dict[str, GateStatus]:
         """By variant, the verdicts of its gates in the last pass."""
         return dict(self._conditions.read().gates)
 
@@ -183,7 +183,7 @@ class Records:
     def save_conditions(
         self,
         conditions: Mapping[str, Mapping[str, Condition]],
-        judged: Mapping[str, Judged] | None = None,
+        judged: Mapping[str, GateStatus] | None = None,
     ) -> None:
         """By variant and type: these and no others. None: of the gates nothing is new."""
         new = PassRecord(conditions=conditions, gates=self.judged() if judged is None else judged)

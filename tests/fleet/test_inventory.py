@@ -28,12 +28,12 @@ from reconciler.fleet.inventory_facts import (
 )
 from reconciler.fleet.inventory_form import InventoryInvalid, inventory_view, read_inventory
 from reconciler.fleet.inventory_measured import export_fidelity, export_measurements
-from reconciler.gates.judged import Judged
+from reconciler.gates.status import GateStatus
 from reconciler.planner.plan import make_plan
 from tests.planner.world import World, desired, release, wanted
 
 BOTH = desired(release(), release(precision="int8"))
-JUDGED: dict[str, Judged] = {}
+JUDGED: dict[str, GateStatus] = {}
 CONDITION = Condition(
     type="Ready", status="True", reason="Served", message="", last_transition_time="2026-01-01T00:00:00Z"
 )

@@ -16,10 +16,10 @@ from reconciler.fleet.inventory_form import InventoryInvalid, inventory_view, re
 from reconciler.fleet.inventory_measured import export_measurements
 from reconciler.gates.endurance import EnduranceGate
 from reconciler.gates.golden import GoldenPrompt
-from reconciler.gates.judged import judged_of
 from reconciler.gates.load import LoadGate
 from reconciler.gates.performance import PerformanceGate
 from reconciler.gates.prompts import PromptsGate
+from reconciler.gates.status import gate_statuses
 from reconciler.planner.plan import make_plan
 from tests.fleet.test_inventory import inventory
 from tests.gates.test_gates import ENDURED, GOOD, PROMPTS, SERVED, SPEED, TIMED, answered, knowing, measured
@@ -38,7 +38,9 @@ def report(world: World, judged_by: GateSpec) -> Inventory:
     """Of a machine whose last pass judged by these gates; through git."""
     want = desired(wanted(gates=judged_by))
     held = build_keys_of(world.observed, world.recorded)
-    told = export_measurements(world.recorded.measured, held, judged_of(want, world.plan(want), {}).values())
+    told = export_measurements(
+        world.recorded.measured, held, gate_statuses(want, world.plan(want), {}).values()
+    )
     view = inventory_view(replace(inventory(world), measured=told))
     return read_inventory(json.dumps(view, allow_nan=False).encode(), "inventory.json")
 

@@ -31,7 +31,7 @@ from reconciler.gates.golden import GoldenPrompt, passes, pattern_refusal, schem
 from reconciler.host.codec import Misformed
 from reconciler.host.sealed import Damaged, seal, unseal
 from reconciler.manifests import gate_rules, hub_lock, loader
-from reconciler.manifests.declaration import Findings
+from reconciler.manifests.declaration import ProblemLog
 from reconciler.manifests.machine_config import parse_config, settings_of, traits_of
 from reconciler.manifests.parse import parse
 from reconciler.sources.folder import safetensors_header
@@ -149,7 +149,7 @@ def _pattern(data: bytes) -> None:
 
 
 def _golden_file(data: bytes) -> None:
-    findings = Findings()
+    findings = ProblemLog()
     gate_rules._cases(data, "a.jsonl", findings)
     _one_line(*findings.problems)
 

@@ -14,7 +14,7 @@ from reconciler.domain.measured import Answer, Endured, Measured
 from reconciler.gates.endurance import BAD_INPUTS, LENGTHS, WARM_UP, EnduranceGate, endure
 from reconciler.gates.judgement import judge
 from reconciler.gates.performance import TRIES, PerformanceGate, time_answers
-from reconciler.gates.runtime import Candidate
+from reconciler.gates.runtime import RegisteredCandidate
 
 MI = 1 << 20
 Seconds = Callable[[int, int], float]  # by the request's number and its prompt's length
@@ -58,8 +58,8 @@ class Script:
         )  # fmt: skip
 
 
-def candidate(script: Script) -> Candidate:
-    return Candidate(runtime=script, folder="", name="m:1")  # type: ignore[arg-type]
+def candidate(script: Script) -> RegisteredCandidate:
+    return RegisteredCandidate(runtime=script, folder="", name="m:1")  # type: ignore[arg-type]
 
 
 def late(factor: float, *lengths: int) -> Seconds:

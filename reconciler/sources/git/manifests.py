@@ -17,28 +17,36 @@ from reconciler.manifests.paths import PathRefused, inside
 from reconciler.sources.git.export import Exports
 from reconciler.sources.git.objects import FILE, FOLDER, LINK, MISSING, REPOSITORY, Entry, Tree
 from reconciler.sources.git.process import OutOfBounds
-from reconciler.sources.manifests import ENDINGS, MAX_BYTES, MAX_FILES, Disk, Found, limit_of, refused
+from reconciler.sources.manifests import (
+    ENDINGS,
+    MAX_BYTES,
+    MAX_FILES,
+    DiskAnswers,
+    FoundManifests,
+    limit_of,
+    refused,
+)
 
 MOST_BYTES = 64 << 20
 
 
-def read_manifests(tree: Tree, path: str) -> tuple[Found, str]:
+def read_manifests(tree: Tree, path: str) -> tuple[FoundManifests, str]:
     """Every manifest at `path` (a folder or one file), and the folder that they are in."""
     top = tree.at(path)
     if top.kind == FILE:
         folder, _, name = path.rpartition("/")
         return _read(tree, folder, [Entry(name=name, kind=FILE, object=top.object, size=top.size)]), folder
     if top.kind != FOLDER:
-        return Found(files={}, problems=(_no_folder(path, top),)), path
+        return FoundManifests(files={}, problems=(_no_folder(path, top),)), path
     try:
         visible = [entry for entry in tree.below(top) if not _hidden(entry.name)]
     except OutOfBounds:
         message = f"expected at most {MAX_FILES:,} manifests, got more paths than can be listed"
-        return Found(files={}, problems=(refused(path, "", "TooManyFiles", message),)), path
+        return FoundManifests(files={}, problems=(refused(path, "", "TooManyFiles", message),)), path
     return _read(tree, path, visible), path
 
 
-def _read(tree: Tree, folder: str, entries: list[Entry]) -> Found:
+def _read(tree: Tree, folder: str, entries: list[Entry]) -> FoundManifests:
     problems: list[Problem] = []
     wanted: list[Entry] = []
     for entry in entries:
@@ -55,7 +63,9 @@ def _read(tree: Tree, folder: str, entries: list[Entry]) -> Found:
         problems.append(refused(folder, "", "ManifestsTooLarge", message))
         wanted.clear()
     bytes_of = tree.read(wanted)
-    return Found(files={entry.name: bytes_of[entry.object] for entry in wanted}, problems=tuple(problems))
+    return FoundManifests(
+        files={entry.name: bytes_of[entry.object] for entry in wanted}, problems=tuple(problems)
+    )
 
 
 def _no_folder(path: str, found: Entry) -> Problem:
@@ -100,7 +110,7 @@ def _hidden(name: str) -> bool:
     return any(part.startswith(".") for part in name.split("/"))
 
 
-class GitDisk(Disk):
+class GitDisk(DiskAnswers):
     """`checkout` is where the repository would lie if it were a folder. Model folders that manifests name are exported
     when they are asked for, and a place is then where the files are."""
 

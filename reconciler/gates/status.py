@@ -12,7 +12,7 @@ from reconciler.gates.prompts import PromptsGate
 
 
 @dataclass(frozen=True, kw_only=True)
-class Judged:
+class GateStatus:
     """`release` is the digest of what git declared, which need not be what serves; `prompts` names its golden prompts
     (`PromptsGate.key`), "" where there are none."""
 
@@ -21,7 +21,7 @@ class Judged:
     verdicts: tuple[Verdict, ...] = ()
 
 
-def judged_of(desired: Desired, plan: Plan, before: Mapping[str, Judged]) -> dict[str, Judged]:
+def gate_statuses(desired: Desired, plan: Plan, before: Mapping[str, GateStatus]) -> dict[str, GateStatus]:
     """By variant. Where a manifest cannot be read just now, what was judged before stays."""
     kept = {name: one for name, one in before.items() if name in desired.unresolved}
     if not desired.complete:
@@ -30,9 +30,9 @@ def judged_of(desired: Desired, plan: Plan, before: Mapping[str, Judged]) -> dic
     return kept | {one.variant: _judged(one, plan.verdicts[one.variant]) for one in wanted}
 
 
-def _judged(wanted: DesiredRelease, verdicts: tuple[Verdict, ...]) -> Judged:
+def _judged(wanted: DesiredRelease, verdicts: tuple[Verdict, ...]) -> GateStatus:
     """Without the words of answers: whoever wants them has `plan`."""
     gate = wanted.gates.get(PromptsGate)
     prompts = gate.key if gate is not None else ""
     told = tuple(replace(one, misses=()) if one.misses else one for one in verdicts)
-    return Judged(release=wanted.declared.digest, prompts=prompts, verdicts=told)
+    return GateStatus(release=wanted.declared.digest, prompts=prompts, verdicts=told)
