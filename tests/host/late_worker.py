@@ -6,7 +6,7 @@ import os
 import threading
 
 from reconciler.conversion.order import NO_NETWORK
-from reconciler.conversion.worker import Worker, work
+from reconciler.conversion.worker.main import Worker, work
 
 if __name__ == "__main__":
     threading.Thread(target=threading.Event().wait, daemon=True).start()
