@@ -6,9 +6,9 @@ import os
 import threading
 
 from reconciler.conversion.order import NO_NETWORK
-from reconciler.conversion.worker.main import Worker, work
+from reconciler.conversion.worker.main import ConversionWorker, work
 
 if __name__ == "__main__":
     threading.Thread(target=threading.Event().wait, daemon=True).start()
     os.environ[NO_NETWORK] = "1"
-    Worker(work).serve()
+    ConversionWorker(work).serve()
