@@ -30,7 +30,8 @@ def is_signed(secret: bytes, headers: Mapping[str, Sequence[str]], body: Iterabl
     proofs += [(secret, given) for given in headers.get(_TOKEN, ())]
     # A list, not a generator: all of them are compared, however the first one comes out.
     held = [hmac.compare_digest(wanted, given.encode("utf-8", "replace")) for wanted, given in proofs]
-    return bool(held) and all(held)
+    # guard: every proof of a hook holds
+    return bool(held) and all(held)  # guard: a hook is signed
 
 
 class Bucket:

@@ -20,7 +20,7 @@ _MARKDOWN = str.maketrans({c: f"\\{c}" for c in "\\`*_[]()#+!|~"} | {"<": "&lt;"
 def for_terminal(text: str) -> str:
     """Control characters (ESC, bells, bidi) and lone surrogates, which no output can encode, shown as `\\x1b`;
     newlines and tabs stay."""
-    return _ACTED_ON.sub(_visible, text)
+    return _ACTED_ON.sub(_visible, text)  # guard: control characters are shown
 
 
 def _visible(found: re.Match[str]) -> str:
@@ -30,7 +30,7 @@ def _visible(found: re.Match[str]) -> str:
 
 def for_json(text: str) -> str:
     """A JSON document that means the same and that a terminal shows as it is: such characters stand only in strings."""
-    return _ACTED_ON.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+    return _ACTED_ON.sub(lambda found: f"\\u{ord(found[0]):04x}", text)  # guard: JSON acts on no terminal
 
 
 def one_line(text: str, limit: int = LONGEST_MESSAGE) -> str:
@@ -42,12 +42,14 @@ def one_line(text: str, limit: int = LONGEST_MESSAGE) -> str:
 def for_markdown(text: str) -> str:
     """One line that renders as itself: no markup, no mention, no link, no html."""
     line = " ".join(for_terminal(text).split())
+    # guard: no mention
     unlinked = _WWW.sub("\\1\u2060.", line.replace("@", "@\u2060").replace("://", ":\u2060//"))
-    return unlinked.translate(_MARKDOWN)
+    return unlinked.translate(_MARKDOWN)  # guard: markup is text
 
 
 def for_annotation(text: str) -> str:
     """The message of a GitHub workflow command: it cannot end the line or begin another command."""
+    # guard: an annotation stays one line
     return for_terminal(text).replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
 
 

@@ -25,6 +25,7 @@ class Ages:
 
 def is_ours(name: str) -> bool:
     """Named by nanoseconds since 1970: nothing else in there was put there by us."""
+    # guard: only our own names leave quarantine
     return name.isascii() and name.isdigit() and 16 <= len(name) <= 20
 
 
@@ -34,7 +35,7 @@ def aged(held: Ages, names: Iterable[str], now: float) -> Ages:
     passed = now - held.looked
     if mine == held.seconds.keys() and (not mine or 0 <= passed < OFTEN):
         return held
-    step = min(max(passed, 0.0), LONGEST_STEP)
+    step = min(max(passed, 0.0), LONGEST_STEP)  # guard: one look at the clock adds a day at most
     return Ages(
         looked=now,
         seconds={name: held.seconds[name] + step if name in held.seconds else 0.0 for name in sorted(mine)},
@@ -45,4 +46,5 @@ def left(name: str, held: Ages, now: float, lives: float) -> float:
     """Seconds until it may go, 0.0 when it may."""
     since = now - int(name) / 1e9
     by_name = lives - since if since >= 0 else 0.0  # it came in the future: the clock was set back
+    # guard: what is in quarantine goes only after its time
     return max(lives - held.seconds.get(name, 0.0), by_name, 0.0)

@@ -29,11 +29,13 @@ class Verdict:
 
 def at_least(gate: str, measure: str, number: float, bar: float, label: str) -> Verdict:
     message = f"{label} {shown_number(number)}, at least {shown_number(bar)} wanted"
+    # guard: gate: a number below its bar fails
     return compared(gate, measure, number, bar, message, good=number >= bar)
 
 
 def at_most(gate: str, measure: str, number: float, bar: float, label: str) -> Verdict:
     message = f"{label} {shown_number(number)}, at most {shown_number(bar)} wanted"
+    # guard: gate: a number above its bar fails
     return compared(gate, measure, number, bar, message, good=number <= bar)
 
 

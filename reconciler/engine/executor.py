@@ -94,6 +94,7 @@ def _register(change: Register, context: PassContext) -> None:
     staged, marker = context.staged.pop(change.variant)
     machine = context.machine
     final = machine.layout.served_release(change.variant, change.number)
+    # order: a number is recorded, then seen 1/2
     machine.records.save_number(
         change.variant, change.number
     )  # before anybody can see it: it is never given again
@@ -105,11 +106,16 @@ def _register(change: Register, context: PassContext) -> None:
 def _name(marker: Marker, path: str, context: PassContext) -> None:
     """Give a whole folder its name, look again, and remember it."""
     _require_whole(marker, context)
+    # order: a number is recorded, then seen 2/2
+    # order: a release is registered, then recorded 1/2
+    # order: a release is registered, then in the history 1/2
     with _refusals_of_the_catalog():
         context.workers.serving.register(path, marker.id, _properties(marker))
     registered = {r.id: r.path for r in context.machine.backend.registrations()}
     if registered.get(marker.id) != path:
         raise Disturbed(f"{marker.id} is not in the catalog after registration", code="NotRegistered")
+    # order: a release is registered, then recorded 2/2
+    # order: a release is registered, then in the history 2/2
     record_served(marker, context.wanted(marker.variant).release, context.machine)
 
 
@@ -203,11 +209,16 @@ def _clear_the_way(path: str, machine: Machine) -> None:
 def _retire(change: Retire, context: PassContext) -> None:
     instead = change.serves_instead
     serves, why = (instead.number, instead.message) if instead is not None else (0, "")
-    if serves and serves < change.number:
+    if serves and serves < change.number:  # order: a predecessor is recorded, then its successor goes 1/2
         _serves_again(change.variant, serves, context.machine)
+    # order: it is said why a release goes, then it goes 1/2
     if why:  # while the plan knows it: once its name is gone, nobody plans to retire it again
         remember_taken_back(change.variant, change.number, context.machine, why)
+    # order: a release goes, then it is retired in the history 1/2
+    # order: a predecessor is recorded, then its successor goes 2/2
+    # order: it is said why a release goes, then it goes 2/2
     _remove_release(change.variant, change.number, context)
+    # order: a release goes, then it is retired in the history 2/2
     remember_retired(change.variant, change.number, context.machine, serving=serves)
 
 
@@ -219,24 +230,26 @@ def _serves_again(variant: str, number: int, machine: Machine) -> None:
 
 
 def _prune(change: PruneVariant, context: PassContext) -> None:
-    for number in change.numbers:
+    for number in change.numbers:  # order: a release goes, then its record 1/2
         _remove_release(change.variant, number, context)
         remember_retired(change.variant, number, context.machine)
-    context.machine.records.forget_release(change.variant)
+    context.machine.records.forget_release(change.variant)  # order: a release goes, then its record 2/2
 
 
 def _remove_release(variant: str, number: int, context: PassContext) -> None:
     """The name goes before the content: at no time does Foundry Local list a folder that is half gone."""
     machine = context.machine
     identity, path = f"{variant}:{number}", machine.layout.served_release(variant, number)
-    _clear_the_way(path, machine)
+    _clear_the_way(path, machine)  # guard: a link in the place of a folder is moved, not entered
+    # guard: a registration is taken away only with our mark on it
     entry = next(
         (r for r in machine.backend.registrations() if r.id == identity and r.owner == machine.owner), None
     )
     marker = machine.backend.inspect(path, machine.stamps).marker if os.path.isdir(path) else None
-    if entry is not None:
+    if entry is not None:  # order: a name goes, then its folder 1/2
         context.workers.serving.unregister(identity)
-    if marker is not None and marker.owner == machine.owner:
+    # order: a name goes, then its folder 2/2
+    if marker is not None and marker.owner == machine.owner:  # guard: a folder goes only with our mark in it
         durable.free(durable.unname(path, machine.layout.trash), machine.stamps.remove)
     elif marker is None and os.path.isdir(path):  # planned, so a record or a registration says it was ours
         durable.unname(path, quarantine_folder(machine.layout))

@@ -25,7 +25,7 @@ from reconciler.host.clock import now
 def record_served(marker: Marker, release: Release, machine: Machine) -> None:
     """The one place that writes down what serves: `release`, which was just registered as `marker` says."""
     _remember(marker, release, machine)
-    record_release(marker, machine)
+    record_release(marker, machine)  # order: a successor is recorded, then its predecessor goes
 
 
 def record_release(marker: Marker, machine: Machine) -> None:

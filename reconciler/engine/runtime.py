@@ -35,5 +35,6 @@ def of_this_runtime(known: MeasurementSet, assumed: Mapping[str, str] = NOTHING)
         for digest, runtime in loads.items()
         if any(installed.get(package, version) != version for package, version in runtime.items())
     }
+    # guard: numbers of another runtime are not judged
     kept = {digest: one for digest, one in known.releases.items() if digest not in outdated}
     return Runtime(known=replace(known, releases=kept), installed=installed, outdated=outdated)

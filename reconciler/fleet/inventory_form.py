@@ -58,7 +58,7 @@ def _check(document: object) -> None:
 def _check_answers(found: Inventory) -> None:
     """Answers stay on the machine that got them."""
     for at, one in enumerate(found.measured or ()):
-        if one.answers:
+        if one.answers:  # guard: an answer in a report is refused
             raise Misformed(f"measured[{at}].answers", "a mapping of at most 0", one.answers)
 
 

@@ -43,6 +43,7 @@ def known_of(fidelity: Iterable[Fidelity], measured: Iterable[Measured] | None) 
 
 
 def _without_answers(one: Measured, right: dict[str, int]) -> Measured:
+    # guard: answers stay on the machine
     return replace(one, answers={}, asked=tuple(sorted(one.answers))[:MOST], right=right)
 
 

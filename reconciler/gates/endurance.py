@@ -20,7 +20,7 @@ LENGTHS = (40, 120, 240, 60)  # characters, in turn; each quarter of the request
 FEWEST = 3  # requests of one length in a quarter, so that one that was disturbed says nothing of it
 # Seconds that a request takes at least, as far as drift goes: less is not noticed, and beside others it is noise. Where
 # two cores had nine times their work, 13 of 40 sound runs over answers of 7 ms had drifted more than twice; so, none.
-LEAST = 0.02
+LEAST = 0.02  # guard: endurance: milliseconds are no drift
 ANSWER_TOKENS = 8
 WARM_UP = 4
 
@@ -72,16 +72,18 @@ class EnduranceGate(RuntimeGate):
             yield inconclusive(self.name, "endurance")
             return
         after = f"after {endured.requests} requests:"
-        if endured.growth_bytes is None:
+        if endured.growth_bytes is None:  # guard: gate: growth nobody tells
             yield inconclusive(self.name, "memoryGrowth", NO_MEMORY_FIGURE)
         else:
+            # guard: gate: growth is judged
             growth, bar = float(endured.growth_bytes), float(self.max_memory_growth)
             yield at_most(self.name, "memoryGrowth", growth, bar, f"bytes of growth {after}")
-        drift = endured.drift, self.max_latency_drift
+        drift = endured.drift, self.max_latency_drift  # guard: gate: drift is judged
         yield at_most(self.name, "latencyDrift", *drift, f"late over early latency {after}")
-        if self.bad_input:
+        if self.bad_input:  # guard: gate: bad input may be left out
             crashed = endured.crashed or ()
             label = "bad inputs that ended the runtime" + (f" ({', '.join(crashed)}):" if crashed else ":")
+            # guard: gate: crashes are judged
             yield at_most(self.name, "badInput", float(len(crashed)), 0.0, label)
 
     def _endured(self, measured: Measured | None) -> Endured | None:
@@ -95,14 +97,14 @@ class EnduranceGate(RuntimeGate):
 def endure(
     candidate: RegisteredCandidate, gate: EnduranceGate, clock: Callable[[], float] = time.perf_counter
 ) -> Endured:
-    for number in range(WARM_UP):
+    for number in range(WARM_UP):  # guard: endurance: the warm-up does not count
         _request(candidate, number, clock)
     before = candidate.runtime.memory()
     seconds = [_request(candidate, number, clock) for number in range(gate.requests)]
     after = candidate.runtime.memory()
     return Endured(
         requests=gate.requests,
-        growth_bytes=after - before if before and after else None,
+        growth_bytes=after - before if before and after else None,  # guard: endurance: growth is measured
         drift=drift_of(seconds),
         crashed=_crashed(candidate) if gate.bad_input else None,
     )
@@ -115,7 +117,8 @@ def drift_of(seconds: Sequence[float]) -> float:
     whole_rounds = len(seconds) // kinds * kinds
     first, last = seconds[:quarter], seconds[whole_rounds - quarter : whole_rounds]
     pairs = [(first, last)]
-    if quarter >= FEWEST * kinds:
+    if quarter >= FEWEST * kinds:  # guard: endurance: one length alone may drift
+        # guard: endurance: like with like
         pairs += [(first[kind::kinds], last[kind::kinds]) for kind in range(kinds)]
     return max(max(median(late), LEAST) / max(median(early), LEAST) for early, late in pairs)
 
@@ -135,5 +138,6 @@ def _ends_the_runtime(candidate: RegisteredCandidate, text: str) -> bool:
     try:
         candidate.ask((("user", text),), ANSWER_TOKENS)
     except ReconcilerError as error:  # a runtime killed for want of memory counts too: that input cost it
-        return error.code in _CRASHES
+        # guard: endurance: an error is none
+        return error.code in _CRASHES  # guard: endurance: a crash counts
     return False

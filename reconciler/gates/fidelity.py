@@ -116,4 +116,5 @@ def _usual(precision: str) -> FidelityBars:
 
 def _is_current(numbers: Numbers) -> bool:
     """Measured on the texts of today."""
+    # guard: gate: other texts are no fidelity
     return numbers.fidelity is not None and numbers.fidelity.prompts == TEXTS_DIGEST

@@ -93,7 +93,7 @@ def pattern_refusal(pattern: str) -> str | None:
 
 def _compiled(pattern: str) -> Any:
     options = re2.Options()
-    options.max_mem = LARGEST_PATTERN
+    options.max_mem = LARGEST_PATTERN  # guard: a pattern that compiles to too much is refused
     options.log_errors = False
     return re2.compile(pattern, options)
 

@@ -84,7 +84,7 @@ def judge(
 
 
 def rejections(verdicts: Iterable[Verdict]) -> tuple[Verdict, ...]:
-    return tuple(verdict for verdict in verdicts if verdict.rejects)
+    return tuple(verdict for verdict in verdicts if verdict.rejects)  # guard: gate: what fails rejects
 
 
 def rejection_text(verdicts: Sequence[Verdict]) -> str:

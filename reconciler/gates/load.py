@@ -48,7 +48,7 @@ class LoadGate(RuntimeGate):
         peak = float(load.peak_memory_bytes)
         if self.max_memory is None:
             yield compared(self.name, "peakMemory", peak, None, "it loads and answers", good=True)
-        elif not peak:
+        elif not peak:  # guard: gate: memory nobody tells
             yield inconclusive(self.name, "peakMemory", NO_MEMORY_FIGURE)
         else:
             yield at_most(self.name, "peakMemory", peak, float(self.max_memory), "peak memory in bytes")

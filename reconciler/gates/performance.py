@@ -86,7 +86,7 @@ class PerformanceGate(RuntimeGate):
 
     def _judge_speed(self, speed: Speed) -> Iterator[Verdict]:
         at, tokens = f"@{speed.wanted_tokens}", speed.prompt_tokens
-        if not tokens:
+        if not tokens:  # guard: gate: a length that does not fit is open
             message = f"a prompt of {speed.wanted_tokens} tokens does not fit the model"
             yield inconclusive(self.name, at, message)
             return
@@ -98,12 +98,12 @@ class PerformanceGate(RuntimeGate):
             yield at_least(self.name, f"tokensPerSecond{at}", speed.tokens_per_second, bar, label)
 
     def _judge_memory(self, found: int, bar: int) -> Verdict:
-        if not found:
+        if not found:  # guard: gate: peak nobody tells
             return inconclusive(self.name, "peakMemory", NO_MEMORY_FIGURE)
         return at_most(self.name, "peakMemory", float(found), float(bar), "peak memory in bytes")
 
     def _softened(self, verdict: Verdict) -> Verdict:
-        if verdict.status != FAILED or self.on_fail == "reject":
+        if verdict.status != FAILED or self.on_fail == "reject":  # guard: gate: a warning does not reject
             return verdict
         status = INCONCLUSIVE if self.on_fail == "inconclusive" else FAILED
         return replace(verdict, status=status, rejects=False)
@@ -129,7 +129,7 @@ def _characters_per_token(candidate: RegisteredCandidate) -> float:
 def _time(candidate: RegisteredCandidate, length: int, per_token: float) -> Speed:
     text = text_of(round(length * per_token))
     try:
-        _ask(candidate, text, 2)
+        _ask(candidate, text, 2)  # guard: speed: a warm-up
         tries = [_ask(candidate, text, ANSWER_TOKENS) for _ in range(TRIES)]
     except PermanentError as error:
         if error.code != "PromptTooLong":
@@ -138,7 +138,7 @@ def _time(candidate: RegisteredCandidate, length: int, per_token: float) -> Spee
     return Speed(
         wanted_tokens=length,
         prompt_tokens=tries[0].prompt_tokens,
-        first_token_seconds=median(one.first_token_seconds for one in tries),
+        first_token_seconds=median(one.first_token_seconds for one in tries),  # guard: speed: the median
         tokens_per_second=median(one.tokens_per_second for one in tries),
     )
 

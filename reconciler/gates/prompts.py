@@ -58,6 +58,7 @@ class PromptsGate(RuntimeGate):
     def unasked(self, measured: Measured | None) -> tuple[int, ...]:
         """Places in `cases`."""
         known = {*measured.answers, *measured.asked} if measured else set()
+        # guard: gate: an answer that lacks leaves it open
         return tuple(place for place, question in enumerate(self.questions) if question not in known)
 
     def measure(self, candidate: RegisteredCandidate, held: Measured) -> dict[str, Any]:

@@ -63,6 +63,7 @@ class Codec(Generic[T]):
 
     def read_json(self, data: bytes) -> T:
         """From what `parse_json` accepted, for documents of others: nothing is converted. Raises Misformed."""
+        # guard: a foreign document is read strictly
         return self._checked(lambda: self._adapter.validate_json(b"[%s]" % data, strict=True))
 
     def write(self, value: T) -> Any:
@@ -84,6 +85,7 @@ class Codec(Generic[T]):
         here, because `--help` and an empty machine have no document and need not wait 0.2 s for it."""
         from pydantic import ConfigDict, TypeAdapter
 
+        # guard: an unknown field is refused
         config = ConfigDict(extra="forbid", allow_inf_nan=False, ser_json_inf_nan="constants")
         if self._names is not None:
             config["alias_generator"] = self._names
@@ -111,13 +113,16 @@ def limited(
     list or mapping holds more than `items`, where they stand in each other deeper than `levels`, and for numbers whose
     size is beyond LARGEST."""
     if isinstance(found, str):
-        if not _is_line(found, text):
+        if not _is_line(found, text):  # guard: a field has a limit
             raise Misformed(_where(place), f"one line of at most {text} characters", found)
     elif isinstance(found, int | float):
         if abs(found) > LARGEST:
             raise Misformed(_where(place), f"a number of at most {LARGEST}", found)
     elif isinstance(found, dict | list):
-        if len(found) > items or not levels:
+        if (
+            len(found) > items  # guard: a list has a limit
+            or not levels
+        ):
             kind = "list" if isinstance(found, list) else "mapping"
             expected = f"a {kind} of at most {items}" if levels else "JSON of fewer levels"
             raise Misformed(_where(place), expected, found)

@@ -59,7 +59,7 @@ def write_file(path: str, data: bytes, mode: int = 0o644, *, staging: str = "") 
             file.write(data[len(data) // 2 :])
         # After the flush: a name must never promise content that a power cut can take.
         try:
-            rename(temporary, path)
+            rename(temporary, path)  # order: a file is flushed, then named 2/2
         except OSError:
             _give_back(temporary)
             raise
@@ -90,10 +90,12 @@ def publish(staged: str, final: str) -> None:
     """Give a finished folder its name. The name must be free: what is published is never changed."""
     with full_disk_named(final):
         make_folder(os.path.dirname(final))
+        # flush: all that is published
+        # order: a folder is flushed, then named 1/2
         flush_below(staged)
         if os.path.lexists(final):
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), final)
-        rename(staged, final)
+        rename(staged, final)  # order: a folder is flushed, then named 2/2
 
 
 def replace_files(
@@ -109,8 +111,10 @@ def replace_files(
             if os.path.exists(destination) and os.path.samefile(source, destination):
                 continue
             make_folder(os.path.dirname(destination))
+            # flush: a file that mends a folder
+            # order: a file that mends is flushed, then named 1/2
             _flush(source)
-            (move or rename)(source, destination)
+            (move or rename)(source, destination)  # order: a file that mends is flushed, then named 2/2
 
 
 def unname(path: str, trash: str) -> str:
@@ -129,6 +133,7 @@ def free(path: str, remove: Callable[[str], None] | None = None) -> None:
     """
     parent = os.path.dirname(os.path.abspath(path))
     if os.path.basename(parent) not in DISPOSABLE or os.path.islink(parent):
+        # guard: nothing outside trash and staging is freed
         raise ValueError(f"refusing to delete {path}: it is in no trash or staging folder")
     _free(path, remove or remove_file)
 
@@ -185,7 +190,7 @@ def adopt(source: str, destination: str, mode: int = 0o444) -> None:
             copy_hashed(source, copied, mode)
             source = copied
         else:
-            _flush(source)
+            _flush(source)  # flush: a file that is adopted
             _step("seal")
             os.chmod(source, mode)
         _replace(source, destination)
@@ -199,9 +204,9 @@ def temporary_for(path: str) -> str:
 def rename(source: str, destination: str) -> None:
     """Durable in both folders."""
     _replace(source, destination)
-    flush_folder(os.path.dirname(destination))
+    flush_folder(os.path.dirname(destination))  # flush: the folder that a name comes to
     if os.path.dirname(source) != os.path.dirname(destination):
-        flush_folder(os.path.dirname(source))
+        flush_folder(os.path.dirname(source))  # flush: the folder that a name goes from
 
 
 def remove_file(path: str) -> None:
@@ -221,25 +226,25 @@ def make_folder(path: str) -> None:
         _step("mkdir")
         with contextlib.suppress(FileExistsError):
             os.mkdir(path, 0o755)
-        flush_folder(parent)
+        flush_folder(parent)  # flush: the folder of a new folder
 
 
 def flush_file(path: str) -> None:
     """For what another program wrote without making it last, and we go on to rely on."""
-    _flush(path)
+    _flush(path)  # flush: a file, if asked for
 
 
 def flush_folder(path: str) -> None:
     if os.name != "nt":
-        _flush(path or ".", os.O_RDONLY | os.O_DIRECTORY)
+        _flush(path or ".", os.O_RDONLY | os.O_DIRECTORY)  # flush: a folder, if asked for
 
 
 def flush_below(path: str) -> None:
     """Everything in a folder, and itself."""
     for file in _regular_files_below(path):
-        _flush(file)
+        _flush(file)  # flush: the files of what is published
     for folder, _, _ in os.walk(path, topdown=False):
-        flush_folder(folder)
+        flush_folder(folder)  # flush: the folders of what is published
 
 
 def is_temporary(name: str) -> bool:
@@ -299,6 +304,8 @@ def _new_file(path: str, mode: int) -> Iterator[BinaryIO]:
             file.flush()
             os.chmod(path, mode)  # whatever the umask says; before the flush, which makes this last too
             _step("flush")
+            # flush: a new file
+            # order: a file is flushed, then named 1/2
             os.fsync(descriptor)
     except BaseException:
         _give_back(path)
@@ -382,6 +389,6 @@ def _flush(path: str, flags: int = os.O_RDONLY) -> None:
     _step("flush")
     descriptor = os.open(path, flags)
     try:
-        os.fsync(descriptor)
+        os.fsync(descriptor)  # flush: the flush itself
     finally:
         os.close(descriptor)

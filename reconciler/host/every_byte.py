@@ -49,7 +49,7 @@ class EveryByte(StampBook):
                 self._told(len(chunk))
         digest = "sha256:" + hashing.hexdigest()
         self._read[_identity(status)] = digest
-        if self._remembered.known(path) not in (None, digest):
+        if self._remembered.known(path) not in (None, digest):  # guard: rot is found
             self._rotten.add(_identity(status))
         return digest
 

@@ -30,7 +30,7 @@ def hold(path: str, *, command: str) -> Iterator[None]:
     # Python lets no child inherit it, so an orphan cannot go on holding the lock.
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
-        if not _acquire(descriptor):
+        if not _acquire(descriptor):  # guard: one writer
             said = _read_holder(path)
             words = said or "held by another process"
             raise LockHeld(f"{os.path.dirname(path)} is in use: {words}", hint=_hint(said))
@@ -72,6 +72,7 @@ def holder(path: str) -> Holder | None:
         return said
     except (OSError, OverflowError):
         return None
+    # guard: a killed holder that nobody has waited for holds nothing
     return None if _has_ended(said.pid) else said
 
 

@@ -25,7 +25,7 @@ def read_owner(layout: Layout) -> str:
             mark = file.read(100)
     except FileNotFoundError:
         return ""
-    if not MARK.fullmatch(mark):
+    if not MARK.fullmatch(mark):  # guard: an owner mark is never replaced
         raise PermanentError(f"{layout.owner} does not hold an owner mark", hint=HINT, code="OwnerUnreadable")
     return mark.strip()
 

@@ -20,7 +20,7 @@ def read_whole(path: str, limit: int = LIMIT) -> bytes:
     descriptor = os.open(path, FLAGS)
     try:
         status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
+        if not stat.S_ISREG(status.st_mode):  # guard: a pipe is not waited for
             raise OSError(errno.EINVAL, "not a regular file", path)
         if status.st_size > limit:
             raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), path)

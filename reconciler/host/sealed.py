@@ -26,6 +26,6 @@ def seal(value: object) -> bytes:
 def unseal(data: bytes) -> Any:
     body = data[HEAD_LENGTH : -len(TAIL)]
     expected = HEAD % sha256(body).hexdigest().encode()
-    if data[:HEAD_LENGTH] != expected or not data.endswith(TAIL):
+    if data[:HEAD_LENGTH] != expected or not data.endswith(TAIL):  # guard: a record matches its digest
         raise Damaged("its content does not match its digest")
     return json.loads(body.decode())  # of bytes it would guess the encoding first

@@ -41,6 +41,9 @@ def _judge(path: str, status: os.stat_result) -> None:
         raise NotTrusted(f"{path} belongs to another user (uid {status.st_uid})", hint=hint)
     if stat.S_ISDIR(status.st_mode) and mode & stat.S_ISVTX:
         return  # as /tmp: nobody can replace another's file in there
-    if mode & stat.S_IWOTH or (mode & stat.S_IWGRP and status.st_gid not in (0, os.getegid())):
+    if (
+        mode & stat.S_IWOTH  # guard: a configuration that others can write
+        or (mode & stat.S_IWGRP and status.st_gid not in (0, os.getegid()))
+    ):
         who = "everybody" if mode & stat.S_IWOTH else f"group {status.st_gid}"
         raise NotTrusted(f"{path} can be written by {who} (mode {mode:o})", hint=f"chmod go-w {path}")

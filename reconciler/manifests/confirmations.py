@@ -29,7 +29,7 @@ def _named(
 ) -> set[str]:
     names = declaration.texts("spec", "models")
     for index, name in enumerate(names):
-        if name in declared:
+        if name in declared:  # guard: a confirmation names nothing that is declared
             message = (
                 f"expected a model that is not declared, got {name}, which is declared at {declared[name]}"
             )

@@ -87,7 +87,7 @@ def read(data: bytes) -> Entries:
     entries: Entries = {}
     for item in document["sources"]:
         source = _source(item)
-        if source.key in entries:
+        if source.key in entries:  # guard: a source is locked once
             raise LockInvalid(f"expected each source once, got {source} again")
         entries[source.key] = source
     return entries
@@ -124,7 +124,10 @@ def _file(item: Any) -> LockedFile:
         isinstance(item, dict) and item.keys() == {"path", "size", "sha256"}, "files of path, size and sha256"
     )
     path, size, sha256 = item["path"], item["size"], item["sha256"]
-    if not isinstance(path, str) or not is_safe(path):
+    if (
+        not isinstance(path, str)
+        or not is_safe(path)  # guard: what is printed of the hub's listing is safe to name
+    ):  # guard: a locked file has a safe name
         raise LockInvalid(f"expected the name of a safe file, got {shown(str(path))}")
     _require(type(size) is int and 0 <= size <= LARGEST_FILE, "a size in bytes")
     _require(_matches(SHA256, sha256), "a sha256 of 64 hex digits")

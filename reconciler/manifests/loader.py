@@ -135,7 +135,7 @@ class _Composer:
         while not isinstance(start := self.next_event(), yaml.StreamEndEvent):
             if not isinstance(start, yaml.DocumentStartEvent):
                 continue
-            if (count := count + 1) > MAX_DOCUMENTS:
+            if (count := count + 1) > MAX_DOCUMENTS:  # guard: documents are counted
                 message = f"expected at most {MAX_DOCUMENTS} documents in a file"
                 raise TextRefused("TooManyDocuments", _line(start.start_mark), message)
             document = self.document(start)
@@ -145,7 +145,7 @@ class _Composer:
     def document(self, start: yaml.DocumentStartEvent) -> Document:
         self.nodes, self.lines = 0, {}
         self.problems.clear()
-        if start.version or start.tags:
+        if start.version or start.tags:  # guard: a directive is refused
             self.refuse("DirectiveRefused", start, ())
         root = self.next_event()
         self.lines[()] = _line(root.start_mark)
@@ -161,10 +161,10 @@ class _Composer:
 
     def node(self, event: yaml.Event, path: Path) -> object:
         self.nodes += 1
-        if self.nodes > MAX_NODES:
+        if self.nodes > MAX_NODES:  # guard: values are counted
             message = f"expected at most {MAX_NODES:,} values in a document"
             raise TextRefused("TooManyNodes", _line(event.start_mark), message)
-        if len(path) > MAX_DEPTH:
+        if len(path) > MAX_DEPTH:  # guard: nesting is counted
             raise TextRefused(
                 "TooDeep", _line(event.start_mark), f"expected at most {MAX_DEPTH} levels of nesting"
             )
@@ -180,11 +180,11 @@ class _Composer:
                 return Plain()  # an alias: refused already
 
     def check_properties(self, event: yaml.Event, path: Path) -> None:
-        if isinstance(event, yaml.AliasEvent):
+        if isinstance(event, yaml.AliasEvent):  # guard: an alias is refused
             self.refuse("AliasRefused", event, path)
-        elif isinstance(event, yaml.NodeEvent) and event.anchor is not None:
+        elif isinstance(event, yaml.NodeEvent) and event.anchor is not None:  # guard: an anchor is refused
             self.refuse("AnchorRefused", event, path)
-        if getattr(event, "tag", None) is not None:
+        if getattr(event, "tag", None) is not None:  # guard: a tag is refused
             self.refuse("TagRefused", event, path)
 
     def scalar(self, event: yaml.ScalarEvent, path: Path) -> str:
@@ -205,7 +205,7 @@ class _Composer:
         while not isinstance(event := self.next_event(), yaml.MappingEndEvent):
             key = self.key(event, path)
             inner = (*path, key)
-            if key in entries:
+            if key in entries:  # guard: a duplicate key is refused
                 self.refuse("DuplicateKey", event, inner)
                 inner = (*path, f"{key} (again)")
             self.lines[inner] = _line(event.start_mark)
@@ -220,7 +220,7 @@ class _Composer:
             return "?"
         self.check_properties(event, path)
         key = str(self.scalar(event, path))
-        if key == "<<" and not event.style:
+        if key == "<<" and not event.style:  # guard: a merge key is refused
             self.refuse("MergeKeyRefused", event, (*path, key))
         return key
 

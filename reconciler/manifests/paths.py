@@ -57,7 +57,7 @@ def locate(written: str, beside: str, kind: str, context: ParseContext) -> str:
     if place.kind == "missing" or (place.kind == "unknown" and kind == "file"):
         message = f"expected a {kind}, but there is no {name}"
         raise PathRefused("PathMissing", message, _why_missing(written, kind))
-    if not _allowed(place.path, written, context):
+    if not _allowed(place.path, written, context):  # guard: a link does not lead out
         raise PathRefused(
             "PathOutside", f"expected a {kind} inside the repository, but {name} leads out of it", _HINT
         )
@@ -86,7 +86,7 @@ def _spelled(written: str, beside: str, context: ParseContext) -> str:
     if "://" in written:
         raise PathRefused("PathSpelling", f"expected a path, got the address {shown(written)}")
     path = os.path.normpath(os.path.join(context.base, os.path.dirname(beside), written))
-    if not _allowed(path, written, context):
+    if not _allowed(path, written, context):  # guard: a path stays in the repository
         message = f"expected a path inside the repository, got {shown(written)}"
         hint = "write it relative to this file" if posixpath.isabs(written) else _HINT
         raise PathRefused("PathOutside", message, hint)
@@ -95,6 +95,7 @@ def _spelled(written: str, beside: str, context: ParseContext) -> str:
 
 def _allowed(path: str, written: str, context: ParseContext) -> bool:
     """An absolute path means one machine, so only the operator of that machine can make it right."""
+    # guard: an absolute path is for the operator
     roots = context.roots if posixpath.isabs(written) else (context.checkout, *context.roots)
     return any(inside(path, root) for root in roots)
 

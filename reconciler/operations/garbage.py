@@ -234,7 +234,7 @@ class _Find:
             if folder
             else self._machine.layout.root
         )
-        if folder and not is_plain(self._machine.layout.root, path):
+        if folder and not is_plain(self._machine.layout.root, path):  # guard: gc enters no link
             return []
         try:
             return sorted(os.listdir(path))

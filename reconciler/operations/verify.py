@@ -182,7 +182,7 @@ class _Look:
     def _leftovers(self) -> Iterator[Finding]:
         """Somebody may begin while we look, or end."""
         before, found = self._is_at_work(), list(self._half_made())
-        if not before and not self._is_at_work():
+        if not before and not self._is_at_work():  # guard: what somebody works on is no leftover
             yield from found
 
     def _is_at_work(self) -> bool:

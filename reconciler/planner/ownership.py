@@ -9,7 +9,7 @@ from reconciler.domain.recorded import Recorded
 def is_ours(folder: ServedFolder, observed: Observed, recorded: Recorded) -> bool:
     """A marker decides. Without a readable one: a registration of ours that leads there, or the release's record."""
     if folder.marker is not None:
-        return observed.owns(folder.marker.owner)
+        return observed.owns(folder.marker.owner)  # guard: only our folders
     registered = any(
         observed.owns(r.owner) and r.path.rstrip("/\\") == folder.path
         for r in observed.registrations_of.get(folder.variant, [])

@@ -61,6 +61,7 @@ def _delete_first(
 ) -> VariantPlan:
     """`short` does not fit. Itself again where nothing may make way, or where that would not be enough."""
     mine = _ours(wanted.variant, observed)
+    # guard: nothing makes way where it is not declared
     if not (short.short_of and wanted.delete_first and mine) or why_artifacts_stay(desired, observed):
         return short
     bare = _without(mine, wanted.variant, observed)

@@ -82,9 +82,9 @@ def _held(orphan: _Orphan, desired: Desired, observed: Observed, recorded: Recor
             variant=orphan.variant, reason=Reason.SUSPENDED, message="would prune; its model says suspend"
         )
     suspension = recorded.suspension_of(orphan.variant, orphan.model)
-    if suspension is not None:
+    if suspension is not None:  # guard: what is suspended stays
         return Held(variant=orphan.variant, reason=Reason.SUSPENDED, message=f"would prune; {suspension}")
-    if orphan.protected:
+    if orphan.protected:  # guard: what is protected stays
         return Held(variant=orphan.variant, reason=Reason.PROTECTED, message=PROTECTED)
     return None
 
@@ -102,7 +102,7 @@ def _in_use(orphan: _Orphan, observed: Observed, *, confirm: bool) -> Held | Non
 def _unrecorded(orphan: _Orphan, recorded: Recorded, *, confirm: bool) -> Held | None:
     """A mark can be copied with its folder: without a second witness a person decides."""
     alone = sorted({f"{orphan.variant}:{number}" for number in orphan.numbers} & recorded.uncorroborated)
-    if confirm or not alone:
+    if confirm or not alone:  # guard: a mark alone deletes nothing
         return None
     message = (
         f"only the mark in its folder says that {', '.join(alone)} is ours: `apply --confirm` lets it go"
@@ -113,7 +113,7 @@ def _unrecorded(orphan: _Orphan, recorded: Recorded, *, confirm: bool) -> Held |
 def _ours(observed: Observed, recorded: Recorded) -> dict[str, _Orphan]:
     found: dict[str, _Orphan] = {}
     for registration in observed.registrations:
-        if observed.owns(registration.owner):
+        if observed.owns(registration.owner):  # guard: only our registrations
             one = found.setdefault(registration.name, _Orphan(registration.name))
             one.numbers.add(registration.number)
             one.model = one.model or registration.model
@@ -143,16 +143,20 @@ def _guard(
     there is an edit made on purpose."""
     if not orphans:
         return None
-    if not desired.complete:
+    if not desired.complete:  # guard: nothing is pruned while a manifest is unreadable
         return Reason.MANIFESTS_UNREADABLE, "mend the invalid manifests first"
     kept = {one.model for variant, one in ours.items() if variant in desired.declared}
     gone = {one.model for one in orphans} - kept
-    if confirm or gone <= desired.confirmed:
+    if confirm or gone <= desired.confirmed:  # guard: a confirmation in git confirms only what it names
         return None
-    if not desired.declared:
+    if not desired.declared:  # guard: an empty declaration prunes nothing
         which = "for this machine; " if desired.not_selected else ""
         return Reason.NOTHING_DECLARED, f"{which}pass --confirm to prune everything, or {_NAME_THEM}"
-    if len(gone) > MOST_UNCONFIRMED or 2 * len(gone) > len(gone | kept):
+    # guard: many at once want a confirmation
+    if (
+        len(gone) > MOST_UNCONFIRMED  # guard: more than five want a confirmation
+        or 2 * len(gone) > len(gone | kept)
+    ):
         unsaid = ", ".join(sorted(gone - desired.confirmed))
         which = f" ({unsaid} not confirmed)" if gone & desired.confirmed else ""
         what = f"{len(gone)} of {len(gone | kept)} models would go{which}"
@@ -173,7 +177,7 @@ def _prune(orphan: _Orphan, desired: Desired) -> PruneVariant:
 
 def why_predecessor_stays(wanted: DesiredRelease, observed: Observed) -> str:
     """Why what serves may not be removed before its own successor is built; "" where it may."""
-    if wanted.protected:
+    if wanted.protected:  # guard: what is protected makes no way
         return "what serves may not go first: its manifest says prune: disabled"
     if wanted.retain_for:
         return "what serves may not go first: its manifest says retainFor"

@@ -166,7 +166,7 @@ def _walk(base: str, inner: str, prefix: str, problems: list[Problem]) -> Iterat
                 yield from _walk(base, name, prefix, problems)
         elif entry.name.endswith(ENDINGS):
             yield name
-        elif entry.is_symlink() and entry.is_dir():
+        elif entry.is_symlink() and entry.is_dir():  # guard: a linked folder is not entered
             message = "expected a folder, got a symbolic link"
             problems.append(
                 refused(prefix, name, "SymlinkRefused", message, "put the manifests in this folder")
@@ -195,15 +195,15 @@ def _read(path: str, limit: int) -> bytes:
 
 
 def _check(status: os.stat_result, limit: int) -> None:
-    if stat.S_ISLNK(status.st_mode):
+    if stat.S_ISLNK(status.st_mode):  # guard: a linked manifest is not read
         raise _Unread("SymlinkRefused", "expected a file, got a symbolic link", "put the file itself here")
-    if not stat.S_ISREG(status.st_mode):
+    if not stat.S_ISREG(status.st_mode):  # guard: a device is not opened
         raise _Unread("NotAFile", "expected a file, got a pipe, a device or a socket")
-    if status.st_nlink > 1:
+    if status.st_nlink > 1:  # guard: a hard link is not read
         raise _Unread(
             "HardLinkRefused", "expected a file of its own, got a hard link", "copy it (cp), then replace it"
         )
-    if status.st_size > limit:
+    if status.st_size > limit:  # guard: a large manifest is not read
         raise _Unread("FileTooLarge", f"expected at most {limit // 1024} KiB, got {status.st_size:,} bytes")
 
 

@@ -85,6 +85,7 @@ class Stored(Generic[T]):
         document = unseal(data)
         if not isinstance(document, dict) or document.pop("formatVersion", None) != FORMAT_VERSION:
             raise Damaged("its format version is not known here")
+        # guard: a record of another variant is not trusted
         if self._variant and document.get("variant") != self._variant:
             raise Damaged(f"it is about {document.get('variant')}")
         return document

@@ -84,10 +84,11 @@ class ArtifactStore:
         files = tuple(self._take(tree, path) for path in paths)
         config = modelpack.config_bytes(recipe, files)
         manifest = modelpack.manifest_bytes(build_key, recipe, files, config)
+        packed = modelpack.parse_manifest(digests.of_bytes(manifest), manifest)
         # The manifest last: its name is flushed with all others of that folder, and only then may the index name it.
-        digest = [self._put_bytes(data) for data in (config, manifest)][-1]
-        packed = modelpack.parse_manifest(digest, manifest)
-        self._write_index({**held, build_key: packed})
+        for data in (config, manifest):  # order: a manifest is written, then listed 1/2
+            self._put_bytes(data)
+        self._write_index({**held, build_key: packed})  # order: a manifest is written, then listed 2/2
         return packed.artifact
 
     def remove(self, build_key: str) -> int:
@@ -97,14 +98,14 @@ class ArtifactStore:
         if held.pop(build_key, None) is None and build_key not in self.lost():
             return self._sweep(held)
         try:
-            self._write_index(held, gone=build_key)
-            return self._sweep(held)
+            self._write_index(held, gone=build_key)  # order: an artifact is unlisted, then its blobs go 1/2
+            freed = self._sweep(held)  # order: an artifact is unlisted, then its blobs go 2/2
         except (
             DiskFull
         ):  # no room even for a shorter list, but deleting needs none: what is listed is damaged then
             freed = self._sweep(held, gone=build_key)
             self._write_index(held, gone=build_key)
-            return freed
+        return freed
 
     def sweep(self) -> int:
         """Delete the blobs that nothing names (what a killed `put` or `remove` left) and write a lost index anew.

@@ -105,6 +105,6 @@ def _layer(file: StoredFile) -> dict[str, Any]:
 
 def _file(layer: dict[str, Any]) -> StoredFile:
     path, digest = layer["annotations"][FILE_PATH], layer["digest"]
-    if not (is_safe_path(path) and DIGEST.fullmatch(digest)):
+    if not (is_safe_path(path) and DIGEST.fullmatch(digest)):  # guard: only a digest names a blob
         raise NotAnArtifact(f"{path!r} leads out of the artifact, or {digest!r} is no digest")
     return StoredFile(path=path, digest=digest, size=layer["size"])

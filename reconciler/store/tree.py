@@ -31,7 +31,7 @@ def _walk(folder: str, prefix: str) -> list[str]:
         kind = os.lstat(path).st_mode
         if stat.S_ISDIR(kind):
             found += _walk(path, relative + "/")
-        elif stat.S_ISREG(kind):
+        elif stat.S_ISREG(kind):  # guard: no link in an artifact
             found.append(relative)
         else:
             _refuse(relative, "is a link" if stat.S_ISLNK(kind) else "is not a regular file")
@@ -41,6 +41,7 @@ def _walk(folder: str, prefix: str) -> list[str]:
 def _is_data(path: str) -> bool:
     name = path.lower()
     encodable = path.isprintable()  # also false for bytes that are no UTF-8
+    # guard: no code in an artifact
     return encodable and is_safe_path(path) and not name.endswith(CODE) and ".so." not in name
 
 

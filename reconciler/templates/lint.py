@@ -179,9 +179,10 @@ def _findings(tree: nodes.Template) -> Iterator[Finding]:
 def _unsafe(node: nodes.Node, counting: bool) -> str:
     """Why this node is refused, or nothing. The time limits of the runtime are the guard; this says it early."""
     match node:
-        case nodes.Include() | nodes.Import() | nodes.FromImport() | nodes.Extends():
+        case nodes.Include() | nodes.Import() | nodes.FromImport() | nodes.Extends():  # guard: no include
             return "expected one self-contained file, got a tag that reads another"
         case nodes.Getattr(attr=str(name)) | nodes.Getitem(arg=nodes.Const(value=str(name))):
+            # guard: no dunder attributes
             return f"expected a plain attribute, got {shown(name)}" if name.startswith("__") else ""
         case nodes.Filter(name="attr"):
             return "expected a plain attribute, got the filter `attr`"
@@ -191,13 +192,13 @@ def _unsafe(node: nodes.Node, counting: bool) -> str:
 
 def _endless(node: nodes.Node, counting: bool) -> str:
     match node:
-        case nodes.Pow():
+        case nodes.Pow():  # guard: no powers
             return "expected no powers (**) in a chat template"
         case nodes.Mul() if _is_large(node.left) or _is_large(node.right):
             return f"expected to repeat at most {MAX_REPEATS:,} times"
         case nodes.Call() if _is_range(node) and any(_is_large(argument) for argument in node.args):
             return f"expected a range of at most {MAX_REPEATS:,}"
-        case nodes.For() if counting and _is_range(node.iter):
+        case nodes.For() if counting and _is_range(node.iter):  # guard: no range in a range
             return "expected no range inside a loop over a range"
         case _:
             return ""

@@ -16,9 +16,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tests.mutants.guards import MUTANTS, Mutant
+from tests.mutants.tags import REPOSITORY, Tag, named, without
 from tests.trust import record
 
-REPOSITORY = Path(__file__).parents[2]
 COPIED = ("reconciler", "tests", "examples", "manifests", "schema", "docs", "bench", "ci", "packaging")
 FILES = ("pyproject.toml", "README.md", "Makefile", "action.yml", ".pre-commit-hooks.yaml", "Dockerfile")
 TIMEOUT = 300.0
@@ -39,12 +39,16 @@ def copy_of_the_tree(folder: Path) -> Path:
     return folder
 
 
+def tag_of(mutant: Mutant) -> Tag:
+    (tag,) = named(mutant.guard, "guard")
+    return tag
+
+
 def verdict(mutant: Mutant, tree: Path) -> str:
-    path = tree / mutant.file
+    tag = tag_of(mutant)
+    path = tree / tag.file
     whole = path.read_text(encoding="utf-8")
-    if whole.count(mutant.old) != 1:
-        return f"{ERROR}: the guard is not in {mutant.file} (once)"
-    path.write_text(whole.replace(mutant.old, mutant.new), encoding="utf-8")
+    path.write_text(without([tag], mutant.instead), encoding="utf-8")
     try:
         return _tested(mutant, tree)
     finally:
@@ -77,15 +81,19 @@ def run(mutants: list[Mutant]) -> dict[Mutant, str]:
             copy_of_the_tree(tree)
             for mutant in mutants[number::AT_ONCE]:
                 found[mutant] = verdict(mutant, tree)
-                print(f"{found[mutant]:9} {mutant.guard} ({mutant.file})", flush=True)
+                print(f"{found[mutant]:9} {mutant.guard} ({tag_of(mutant).file})", flush=True)
 
         list(pool.map(share, range(AT_ONCE)))
     return found
 
 
+def _names(mutant: Mutant) -> str:
+    return f"{mutant.guard} {tag_of(mutant).file}"
+
+
 def main(words: list[str]) -> int:
     share, words = (int(words[1]), words[2:]) if words[:1] == ["--share"] else (1, words)
-    chosen = [one for one in MUTANTS if not words or any(word in f"{one.guard} {one.file}" for word in words)]
+    chosen = [one for one in MUTANTS if not words or any(word in _names(one) for word in words)]
     chosen = chosen[::share]
     found = run(chosen)
     caught = sum(said == CAUGHT for said in found.values())

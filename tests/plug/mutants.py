@@ -19,10 +19,10 @@ from importlib.util import spec_from_loader
 from pathlib import Path
 from types import CodeType
 
+from tests.mutants.tags import REPOSITORY
 from tests.plug.guards import FLUSHES, MUTANTS, ORDERS, Mutant
 from tests.trust import record
 
-REPOSITORY = Path(__file__).parents[2]
 CAUGHT, SURVIVED, ERROR = "caught", "SURVIVED", "ERROR"
 WRONG = 3
 _VERDICTS = {0: SURVIVED, WRONG: CAUGHT}
@@ -32,8 +32,8 @@ AT_ONCE = int(os.environ.get("RECONCILER_TEST_PROCESSES", "1"))
 
 class _Loader(SourceFileLoader):
     def __init__(self, mutant: Mutant) -> None:
-        super().__init__(mutant.module, str(REPOSITORY / mutant.file))
-        self._text = mutant.applied((REPOSITORY / mutant.file).read_text(encoding="utf-8"))
+        super().__init__(_module(mutant), str(REPOSITORY / mutant.file))
+        self._text = mutant.text
 
     def get_code(self, fullname: str) -> CodeType:
         """Never from a cache, nor into one."""
@@ -45,7 +45,11 @@ class _Finder:
         self._mutant = mutant
 
     def find_spec(self, name: str, path: Sequence[str] | None, target: object = None) -> ModuleSpec | None:
-        return spec_from_loader(name, _Loader(self._mutant)) if name == self._mutant.module else None
+        return spec_from_loader(name, _Loader(self._mutant)) if name == _module(self._mutant) else None
+
+
+def _module(mutant: Mutant) -> str:
+    return mutant.tags[0].module
 
 
 def play(mutant: Mutant, folder: str) -> int:

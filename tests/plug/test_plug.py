@@ -4,6 +4,7 @@ more states, more of them are mended, and every mutant is run."""
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import re
@@ -14,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.crash.test_matrix import CHECKOUT, quick_folder
+from tests.mutants.tags import place, strangers, tags
 from tests.plug import more
 from tests.plug.guards import FLUSHES, MUTANTS, ORDERS, Mutant
 from tests.plug.mutants import CAUGHT, REPOSITORY, SURVIVED, run
@@ -28,7 +30,7 @@ ROLLS, MENDED = (
 )  # at random, at each event; real files, for each scenario
 STATES = 10_000
 EVERY = 1 if NIGHTLY else 6
-FLUSHED = re.compile(r"^ *(?:durable\.|os\.)?(?:_flush|flush_\w+|fsync)\(.*", re.MULTILINE)
+FLUSHES_SOMETHING = re.compile(r"(?:durable\.|os\.)?(?:_flush|flush_\w+|fsync)\(")
 
 
 @pytest.mark.slow
@@ -53,7 +55,7 @@ def test_no_state_after_a_power_cut_is_wrong_and_each_is_mended_by_one_pass(quic
 
 @pytest.mark.slow
 def test_without_a_flush_or_in_another_order_states_are_wrong() -> None:
-    nothing = Mutant("nothing", FLUSHES[0].file, "suspend", ())
+    nothing = Mutant("the files of what is published", "suspend", "_flush(file)")
     found = run([*MUTANTS[::EVERY], nothing])
     assert found.pop(nothing) == SURVIVED
     assert [mutant.guard for mutant, said in found.items() if said != CAUGHT] == []
@@ -67,21 +69,36 @@ def test_without_a_flush_or_in_another_order_states_are_wrong() -> None:
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.guard)
 def test_the_guard_is_there_once_and_so_are_its_scenarios(mutant: Mutant) -> None:
-    text = (REPOSITORY / mutant.file).read_text(encoding="utf-8")
-    changed = mutant.applied(text)
-    assert changed != text
-    compile(changed, mutant.file, "exec")
+    assert mutant.text != _written(mutant.file)
+    compile(mutant.text, mutant.file, "exec")
+    assert strangers(f"{mutant.instead}\n{mutant.late}\n{mutant.early}", mutant.file) == set()
     assert {*mutant.scenarios.split()} <= more.ALL.keys()
 
 
+def test_every_flush_and_order_that_the_source_names_has_a_mutant() -> None:
+    for kind, mutants in (("flush", FLUSHES), ("order", ORDERS)):
+        assert {tag.name for tag in tags() if tag.kind == kind} == {mutant.guard for mutant in mutants}
+    assert len({mutant.guard for mutant in MUTANTS}) == len(MUTANTS)
+
+
 def test_every_flush_of_the_program_is_taken_out_by_a_mutant() -> None:
-    calls = [
-        (path.relative_to(REPOSITORY).as_posix(), line.group())
+    """So none stands in a place without a tag."""
+    taken = {
+        (one.file, ast.unparse(place(_parsed(one.file), one).node)) for one in tags() if one.kind == "flush"
+    }
+    flushes = [
+        (path.relative_to(REPOSITORY).as_posix(), ast.unparse(node))
         for path in (REPOSITORY / "reconciler").rglob("*.py")
-        for line in FLUSHED.finditer(path.read_text(encoding="utf-8"))
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Expr) and FLUSHES_SOMETHING.match(ast.unparse(node))
     ]
-    assert len(calls) >= 15
-    taken = [(mutant.file, old) for mutant in FLUSHES for old, _ in mutant.edits]
-    assert [
-        call for call in calls if not any(call[0] == file and call[1] in old for file, old in taken)
-    ] == []
+    assert len(flushes) >= 15
+    assert [call for call in flushes if call not in taken] == []
+
+
+def _parsed(file: str) -> ast.Module:
+    return ast.parse((REPOSITORY / file).read_text(encoding="utf-8"))
+
+
+def _written(file: str) -> str:
+    return ast.unparse(_parsed(file))

@@ -79,6 +79,7 @@ def rewrite_marker(path: str, marker: Marker, stamps: StampBook, staging: str) -
     half a file in a served folder would be a foreign one."""
     data = seal(marker_to_json(marker))
     durable.make_folder(staging)
+    # order: a marker is written elsewhere, then put in its place
     durable.write_file(os.path.join(path, MARKER), data, READ_ONLY, staging=staging)
     stamps.vouch(os.path.join(path, MARKER), digest.of_bytes(data))
 

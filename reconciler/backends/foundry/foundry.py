@@ -93,7 +93,7 @@ class Foundry:
     def _make_folders(self) -> None:
         """Before Foundry Local makes its own and flushes nothing: a catalog is lost with the folder it lies in."""
         os.makedirs(self._scratch, exist_ok=True)
-        durable.make_folder(self._cache_dir)
+        durable.make_folder(self._cache_dir)  # flush: the folder above the catalog's
 
     def register(self, path: str, identity: str, properties: Mapping[str, str]) -> None:
         """Name a served folder. An id that is taken is an error: it is never pointed at other content."""
@@ -207,8 +207,8 @@ class Foundry:
         that it tells of, nor a registration the folder that is removed next."""
         index = os.path.join(self._cache_dir, INDEX)
         if os.path.exists(index):
-            durable.flush_file(index)
-            durable.flush_folder(self._cache_dir)
+            durable.flush_file(index)  # flush: Foundry Local's catalog
+            durable.flush_folder(self._cache_dir)  # flush: the folder of the catalog
 
     def _back_up(self) -> None:
         """Once, before the first change, and only of an index that can be read."""

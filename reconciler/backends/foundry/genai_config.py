@@ -191,7 +191,7 @@ def _check(value: object, allowed: dict[str, Any] | Check, path: str) -> None:
         raise _refused(f"genai_config.json: {path or 'the file'}: expected an object, got {_short(value)}")
     for key, inner in value.items():
         where = f"{path}.{key}" if path else key
-        if key not in allowed:
+        if key not in allowed:  # guard: keys of genai_config.json by allow-list
             raise _refused(f"genai_config.json: {where[:200]}: not on the list of keys that may be served")
         _check(inner, allowed[key], where)
 

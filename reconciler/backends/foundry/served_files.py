@@ -45,7 +45,7 @@ def kept_files(artifact: Artifact) -> tuple[StoredFile, ...]:
 def _is_kept(path: str) -> bool:
     if path in _WRITTEN or path in _LEFT_OUT or path.startswith("additional_chat_templates/"):
         return False
-    if not path.endswith(_SERVED_ENDINGS) or not _stays_inside(path):
+    if not path.endswith(_SERVED_ENDINGS) or not _stays_inside(path):  # guard: no code in a served folder
         raise PermanentError(
             f"the artifact holds {path!r}, which is neither weights nor tokenizer data",
             code="ArtifactRefused",
@@ -81,6 +81,7 @@ def _tokenizer_config(text: bytes) -> dict[str, Any]:
         raise PermanentError(f"tokenizer_config.json is not JSON: {error}", code="ArtifactRefused") from None
     if not isinstance(config, dict):
         raise PermanentError("tokenizer_config.json is not an object", code="ArtifactRefused")
+    # guard: no auto_map is served
     return {key: value for key, value in config.items() if key not in {"chat_template", "auto_map"}}
 
 

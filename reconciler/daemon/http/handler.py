@@ -72,7 +72,7 @@ class _HeadReader(io.BufferedReader):
         first = self._left == HEAD_LIMIT
         line = super().readline(self._left + 1)
         self._left -= len(line)
-        if self._left < 0:
+        if self._left < 0:  # guard: a head has an end
             raise BadRequest(431)
         if (line or not first) and not (_FIRST if first else _HEADER).fullmatch(line):
             raise BadRequest(400)

@@ -100,7 +100,7 @@ class Routes:
 
 def needs_host(path: str) -> bool:
     """Whether the Host header must be ours. A hook proves itself by its signature, and may come through a proxy."""
-    return path != HOOK
+    return path != HOOK  # guard: only our names are answered
 
 
 def _not_allowed(method: str) -> Answer:

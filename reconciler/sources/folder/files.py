@@ -74,7 +74,7 @@ class Folder:
             raise FileRefused("FileUnreadable", (error.strerror or "cannot be read").lower()) from None
         if not stat.S_ISREG(status.st_mode):
             raise FileRefused("NotAFile", "expected a regular file")
-        if os.path.islink(path) and not _stays_inside(self.path, path):
+        if os.path.islink(path) and not _stays_inside(self.path, path):  # guard: weights do not lie outside
             raise FileRefused(
                 "LinkLeadsOut",
                 "a symbolic link to a file outside the model folder",
@@ -83,6 +83,7 @@ class Folder:
         if not os.access(path, os.R_OK):
             raise denied()
         allocated = getattr(status, "st_blocks", None)
+        # guard: a sparse file is no model
         if status.st_size >= SPARSE_FROM and allocated is not None and allocated * 512 < status.st_size // 4:
             raise FileRefused(
                 "FileSparse", f"{status.st_size} bytes long, but most of them were never written"

@@ -27,7 +27,7 @@ def read_shapes(folder: Folder, name: str) -> dict[str, tuple[int, ...]]:
     size = folder.size(name)
     with folder.opened(name) as file:
         length = int.from_bytes(file.read(LENGTH_BYTES), "little")
-        if size < LENGTH_BYTES or length > size - LENGTH_BYTES:
+        if size < LENGTH_BYTES or length > size - LENGTH_BYTES:  # guard: a header ends inside its file
             raise FileRefused(
                 "WeightsTruncated", f"its header ends at byte {length + LENGTH_BYTES} of {size}"
             )
@@ -55,7 +55,7 @@ def _parse(raw: bytes) -> dict[str, Any]:
 def _check_count(raw: bytes) -> None:
     """Before anything is parsed: an empty list takes 3 bytes here and 64 in memory."""
     tensors, brackets = raw.count(b'"data_offsets"'), raw.count(b"{") + raw.count(b"[")
-    if tensors > MAXIMUM_TENSORS:
+    if tensors > MAXIMUM_TENSORS:  # guard: tensors are counted
         raise FileRefused("WeightsInvalid", f"it holds {tensors} tensors, expected at most {MAXIMUM_TENSORS}")
     if brackets > 5 * MAXIMUM_TENSORS:  # each tensor has three
         raise FileRefused(
@@ -87,7 +87,7 @@ def _extent(name: str, entry: Any) -> tuple[int, int]:
     for length in entry["shape"]:
         needed *= length
     begin, end = entry["data_offsets"]
-    if end - begin != needed:
+    if end - begin != needed:  # guard: a tensor has the size of its shape
         raise FileRefused(
             "WeightsInvalid", f"tensor {shown} needs {needed} bytes, its offsets span {end - begin}"
         )
@@ -109,7 +109,7 @@ def _are_counts(value: object) -> bool:
 def _check_cover(extents: list[tuple[int, int]], data_size: int) -> None:
     position = 0
     for begin, end in extents:
-        if begin < position:
+        if begin < position:  # guard: tensors do not overlap
             raise FileRefused("WeightsInvalid", f"tensors overlap at byte {begin} of the data")
         if begin > position:
             raise FileRefused(

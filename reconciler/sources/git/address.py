@@ -65,14 +65,14 @@ def checked_url(url: str, *, allow_file: bool = False) -> str:
     """The URL that git is given. With `allow_file` a local path becomes a file URL."""
     if not url or url.startswith("-") or not url.isprintable():
         raise _refused(f"expected the URL of a repository, got {shown(url)!r}")
-    if "::" in url:
+    if "::" in url:  # guard: ext:: is refused
         raise _refused("expected an https or ssh URL, got one that names a program (`::`)")
     scheme, separator, _ = url.partition("://")
     if not separator:
         return _local(url, allow_file)
     if scheme == "file":
         return _file(url, allow_file)
-    if scheme not in ("https", "ssh"):
+    if scheme not in ("https", "ssh"):  # guard: only https and ssh
         raise _refused(f"expected an https or ssh URL, got {shown(scheme)}://")
     _check(_split(url))
     return url
@@ -82,7 +82,7 @@ def checked_branch(name: str) -> str:
     """The rules of `git check-ref-format`, and none of the names that mean something else."""
     parts = name.split("/")
     wrong = (
-        not _BRANCH.fullmatch(name)
+        not _BRANCH.fullmatch(name)  # guard: a branch is a plain name
         or name in ("HEAD", "@")
         or parts[0] == "refs"
         or ".." in name
@@ -127,7 +127,10 @@ def _split(url: str) -> SplitResult:
 
 
 def _check(parts: SplitResult) -> None:
-    if parts.password is not None or _TOKEN.match(parts.username or ""):
+    if (
+        parts.password is not None  # guard: no password in a URL
+        or _TOKEN.match(parts.username or "")  # guard: no token in a URL
+    ):
         hint = (
             "others can see arguments: put the token into a file (--token-file) or into RECONCILER_GIT_TOKEN"
         )

@@ -76,10 +76,10 @@ def _no_folder(path: str, found: Entry) -> Problem:
 
 
 def _refusal(tree: Tree, folder: str, entry: Entry) -> Problem | None:
-    if entry.kind == REPOSITORY:
+    if entry.kind == REPOSITORY:  # guard: a submodule is no folder
         message = "expected a folder of this repository, got another repository (a submodule)"
         return refused(folder, entry.name, "NestedRepository", message)
-    if entry.kind == LINK:
+    if entry.kind == LINK:  # guard: a link in git is no manifest
         return _link_refusal(tree, folder, entry)
     if not entry.name.endswith(ENDINGS):
         return None

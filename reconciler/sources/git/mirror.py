@@ -109,7 +109,7 @@ class Mirror:
             raise MirrorBroken(failed.complaint) from None
         # git flushes no name of a pack. The records soon call the commit accepted, and a machine whose server is away
         # goes on with that. The refs may go: they are fetched again.
-        durable.flush_below(os.path.join(self.folder, "objects"))
+        durable.flush_below(os.path.join(self.folder, "objects"))  # flush: what git fetched
         return self._ref(self._fetched)
 
     def has(self, commit: str) -> bool:
@@ -131,7 +131,7 @@ class Mirror:
         code = self._git.code("merge-base", "--is-ancestor", ancestor, commit)
         if code not in (0, 1):
             raise MirrorBroken(f"git merge-base ended with {code}")
-        return code == 0
+        return code == 0  # guard: only descendants
 
     def unsigned(self, commit: str, accepted: str) -> str:
         """The first commit whose signature does not hold, or "". Only the exit code counts: git prints `Good "git"
@@ -142,6 +142,7 @@ class Mirror:
         if self._remote.verify == "all" and accepted and accepted != commit:
             listed = self._git.text("rev-list", "--max-count=100000", commit, f"^{accepted}")
             commits = list(dict.fromkeys([commit, *listed.split()]))
+        # guard: signatures decide by exit code
         return next((one for one in commits if self._git.code("verify-commit", one) != 0), "")
 
     def tidy(self) -> None:

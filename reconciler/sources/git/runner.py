@@ -44,7 +44,7 @@ OPTIONS = {
     "fetch.recurseSubmodules": "false",
     "gc.auto": "0",
     "maintenance.auto": "false",
-    "http.followRedirects": "false",
+    "http.followRedirects": "false",  # guard: redirects are not followed
     "http.lowSpeedLimit": "1000",
     "http.lowSpeedTime": "30",
     "protocol.version": "2",
@@ -65,6 +65,7 @@ ENVIRONMENT = {
     "GIT_LFS_SKIP_SMUDGE": "1",
     "GIT_OPTIONAL_LOCKS": "0",
     "GIT_SSH_VARIANT": "ssh",
+    # guard: the hub's token is not git's to know
     "HF_TOKEN": "",  # of others; it is in the environment that GitPython copies
     "RECONCILER_GIT_TOKEN": "",  # it is given below, with the user
 }
@@ -174,7 +175,7 @@ class GitRunner:
                 shell=False,
                 start_new_session=os.name != "nt",
             )
-        _bound_memory(started.proc.pid)
+        _bound_memory(started.proc.pid)  # guard: git has a bound of memory
         return started
 
     def _options(self) -> dict[str, str]:

@@ -94,6 +94,7 @@ class HubCache:
         for file in source.files:
             stamps.vouch(os.path.join(partial, file.path), f"sha256:{file.sha256}")
         model = _named(replace(inspect_source(partial, stamps), path=folder), source)
+        # order: the facts of a source are written, then it is named 1/2
         if (
             not model.problems
         ):  # before the folder has its name: the facts are read only while it is not whole
@@ -101,7 +102,7 @@ class HubCache:
             durable.make_folder(os.path.dirname(path))
             facts = {"version": FACTS_VERSION, "model": as_dict(replace(model, path=""))}
             durable.write_file(path, seal(facts))
-        durable.publish(partial, folder)
+        durable.publish(partial, folder)  # order: the facts of a source are written, then it is named 2/2
         return model
 
     def free(self, digest: str) -> None:
@@ -118,6 +119,7 @@ class HubCache:
         if os.path.isdir(trash):
             durable.empty(trash)
         for name in _names(parts):  # a power cut may keep both names of a folder that was renamed
+            # order: a source that kept two names is freed under one
             if os.path.lexists(os.path.join(self.home, name)):
                 self._discard(os.path.join(parts, name))
         durable.sweep_temporaries(os.path.join(self.home, "facts"))

@@ -79,6 +79,7 @@ def _holds(path: str, file: LockedFile) -> bool:
     if os.path.islink(path) or _size(path) != file.size or not os.path.isfile(path):
         return False
     with open(path, "rb") as opened:
+        # guard: bytes from the hub match their digest
         return hashlib.file_digest(opened, "sha256").hexdigest() == file.sha256
 
 

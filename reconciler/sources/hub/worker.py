@@ -46,7 +46,7 @@ class EndlessListing(Exception):
 
 
 def main() -> None:
-    _bound_memory()
+    _bound_memory()  # guard: an answer of the hub has a bound of memory
     serve({"commit": _answering(commit), "tree": _answering(tree), "download": _answering(download)})
 
 
@@ -61,7 +61,7 @@ def tree(parameters: Json, emit: Emit) -> Json:
     from huggingface_hub.hf_api import RepoFile
 
     found = _api().list_repo_tree(parameters["repo"], revision=parameters["revision"], recursive=False)
-    entries = list(itertools.islice(found, MOST_ENTRIES + 1))
+    entries = list(itertools.islice(found, MOST_ENTRIES + 1))  # guard: a listing of the hub ends
     if len(entries) > MOST_ENTRIES:
         raise EndlessListing(f"the hub lists more than {MOST_ENTRIES:,} files")
     return {"files": [_listed(one) for one in entries if isinstance(one, RepoFile)]}
@@ -184,6 +184,7 @@ def _without_token_elsewhere(request: Any) -> None:
     import httpx2
 
     url, hub = request.url, httpx2.URL(os.environ["HF_ENDPOINT"])
+    # guard: the hub's token goes to the hub alone
     if (url.scheme, url.host, url.port) != (hub.scheme, hub.host, hub.port):
         request.headers.pop("authorization", None)
 
