@@ -101,6 +101,11 @@ def _started(event: str, arguments: tuple[Any, ...]) -> None:
         _arguments([os.fsencode(one) for one in said if isinstance(one, (str, bytes, os.PathLike))])
 
 
+def started(command: list[str]) -> None:
+    """A process that another one than this made for a test."""
+    _arguments([os.fsencode(one) for one in command])
+
+
 def _arguments(command: list[bytes]) -> None:
     _seen["processes"] += 1
     if os.path.basename(command[0]).startswith(b"python") and command[1:2] == [b"-c"]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests import forked
 from tests.canaries import printed
 
 REPOSITORY = Path(__file__).parent.parent
@@ -81,16 +82,20 @@ class TestMachine:
         return target
 
     def run(self, *arguments: str, timeout: float = 300.0, **environment: str) -> Done:
-        result = subprocess.run(
-            [sys.executable, "-m", "reconciler", *arguments],
-            cwd=self.folder / "fleet",
-            env=os.environ | self.environment() | environment,
-            capture_output=True,
-            text=True,
-            encoding="utf-8",
-            timeout=timeout,
-            check=False,
-        )
+        given = os.environ | self.environment() | environment
+        if forked.can_fork(given):
+            result = forked.run(arguments, self.folder / "fleet", given, timeout)
+        else:
+            result = subprocess.run(
+                [sys.executable, "-m", "reconciler", *arguments],
+                cwd=self.folder / "fleet",
+                env=given,
+                capture_output=True,
+                text=True,
+                encoding="utf-8",
+                timeout=timeout,
+                check=False,
+            )
         printed(result.stdout + result.stderr, " ".join(arguments))
         return Done(code=result.returncode, out=result.stdout, err=result.stderr)
 

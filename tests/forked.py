@@ -1,0 +1,179 @@
+"""The command line in a process of its own, without the half second in which Python starts and imports it: a server
+that has imported everything forks for each command.
+
+The command has its own arguments, streams, working directory, environment and exit code, and runs `reconciler.__main__`
+as `python -m reconciler` does. What is read while modules are imported is as in the server, so a command whose
+environment says such a thing is started the usual way: see `can_fork`.
+"""
+
+from __future__ import annotations
+
+import array
+import atexit
+import contextlib
+import io
+import json
+import os
+import runpy
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tests import canaries
+
+REPOSITORY = Path(__file__).parent.parent
+AT_IMPORT = ("RECONCILER_CRASH_AT", "RECONCILER_FAIL_AT", "PYTHON", "LC_", "LANG", "COVERAGE", "LD_")
+STREAMS = 2
+_servers: dict[int, tuple[socket.socket, subprocess.Popen[bytes]]] = {}  # by the process that asks
+
+
+def _deciding(environment: Mapping[str, str]) -> dict[str, str]:
+    decides = {name: value for name, value in environment.items() if name.startswith(AT_IMPORT)}
+    return {"PYTHONPATH": str(REPOSITORY)} | decides
+
+
+_INHERITED = _deciding({**os.environ, "PYTHONPATH": str(REPOSITORY)})
+
+
+def can_fork(environment: Mapping[str, str]) -> bool:
+    """Whether nothing in it decides what an import does, beyond what did so when the tests began."""
+    return hasattr(os, "memfd_create") and _deciding(environment) == _INHERITED
+
+
+def run(
+    arguments: Sequence[str], directory: Path, environment: Mapping[str, str], timeout: float
+) -> subprocess.CompletedProcess[str]:
+    canaries.started(["reconciler", *arguments])
+    files = [open(os.memfd_create("stream"), "w+b") for _ in range(STREAMS)]  # noqa: SIM115
+    with contextlib.ExitStack() as stack:
+        for file in files:
+            stack.enter_context(file)
+        order = {"arguments": [*arguments], "directory": str(directory), "environment": dict(environment)}
+        code = _asked(order, [file.fileno() for file in files], timeout)
+        said = []
+        for file in files:
+            file.seek(0)
+            said.append(io.TextIOWrapper(io.BytesIO(file.read()), encoding="utf-8").read())
+    return subprocess.CompletedProcess(["reconciler", *arguments], code, *said)
+
+
+def _asked(order: dict[str, Any], descriptors: list[int], timeout: float) -> int:
+    server = _server()
+    data = json.dumps(order).encode()
+    rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))
+    server.sendmsg([len(data).to_bytes(4, "big")], [rights])
+    server.sendall(data)
+    server.settimeout(None)
+    (child,) = _numbers(server, 1)
+    server.settimeout(timeout)
+    try:
+        (code,) = _numbers(server, 1)
+    except TimeoutError:
+        os.kill(child, signal.SIGKILL)
+        server.settimeout(None)
+        _numbers(server, 1)
+        raise subprocess.TimeoutExpired(["reconciler", *order["arguments"]], timeout) from None
+    return code
+
+
+def _numbers(peer: socket.socket, count: int) -> list[int]:
+    data = _exactly(peer, 4 * count)
+    return [int.from_bytes(data[at : at + 4], "big", signed=True) for at in range(0, len(data), 4)]
+
+
+def _exactly(peer: socket.socket, size: int) -> bytes:
+    data = b""
+    while len(data) < size:
+        more = peer.recv(size - len(data))
+        if not more:
+            raise EOFError("the server of commands has ended")
+        data += more
+    return data
+
+
+def _server() -> socket.socket:
+    if os.getpid() not in _servers:
+        ours, its = socket.socketpair()
+        environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
+        command = [sys.executable, "-m", "tests.forked", str(its.fileno())]
+        process = subprocess.Popen(command, env=environment, cwd=REPOSITORY, pass_fds=[its.fileno()])
+        its.close()
+        _servers[os.getpid()] = ours, process
+        atexit.register(_end, os.getpid())
+    return _servers[os.getpid()][0]
+
+
+def _end(asker: int) -> None:
+    if asker == os.getpid():
+        server, process = _servers.pop(asker)
+        server.close()
+        process.wait()
+
+
+def _serve(peer: socket.socket) -> dict[str, Any] | None:
+    """One fork for each order. Returns in the child alone, with its order; None once nobody asks any more."""
+    while True:
+        head, descriptors = _head(peer)
+        if not head:
+            return None
+        order: dict[str, Any] = json.loads(_exactly(peer, int.from_bytes(head, "big")))
+        child = os.fork()
+        if not child:
+            peer.close()
+            _become(order, descriptors)
+            return order
+        for descriptor in descriptors:
+            os.close(descriptor)
+        peer.sendall(child.to_bytes(4, "big", signed=True))
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        peer.sendall(code.to_bytes(4, "big", signed=True))
+
+
+def _head(peer: socket.socket) -> tuple[bytes, list[int]]:
+    data, passed, _, _ = peer.recvmsg(4, socket.CMSG_SPACE(STREAMS * array.array("i").itemsize))
+    numbers = array.array("i")
+    for _level, _kind, rights in passed:
+        numbers.frombytes(rights)
+    return data, numbers.tolist()
+
+
+def _become(order: dict[str, Any], descriptors: list[int]) -> None:
+    """As a new process is: its streams, directory, environment and arguments."""
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    for number, descriptor in enumerate((nothing, *descriptors)):
+        os.dup2(descriptor, number)
+        os.close(descriptor)
+    sys.stdin = open(0, encoding=sys.stdin.encoding, closefd=False)  # noqa: SIM115
+    sys.stdout = open(1, "w", encoding=sys.stdout.encoding, closefd=False)  # noqa: SIM115
+    sys.stderr = open(2, "w", 1, encoding=sys.stderr.encoding, errors="backslashreplace", closefd=False)  # noqa: SIM115
+    os.environ.clear()
+    os.environ.update(order["environment"])
+    os.chdir(order["directory"])
+    sys.path[0] = order["directory"]
+    sys.argv = ["reconciler", *order["arguments"]]
+
+
+def _import_all() -> None:
+    from importlib import import_module
+
+    from reconciler.cli.main import VERBS
+
+    for verb in VERBS:
+        import_module(f"reconciler.cli.verbs.{verb}")
+
+
+def main() -> None:
+    peer = socket.socket(fileno=int(sys.argv[1]))
+    _import_all()
+    if _serve(peer) is None:
+        return
+    runpy.run_module("reconciler", run_name="__main__", alter_sys=True)
+    sys.exit()
+
+
+if __name__ == "__main__":
+    main()
