@@ -329,6 +329,7 @@ def said(template: str, messages: list[dict[str, str]], asked: bool) -> str | No
         return None
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(TEMPLATES)
 def test_whatever_is_accepted_is_exact(template: str) -> None:

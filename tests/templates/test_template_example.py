@@ -136,7 +136,13 @@ HOSTILE = {
 }
 
 
-@pytest.mark.parametrize("name", HOSTILE)
+# Their child works until its processor time is over.
+BUSY = {"doubled lists", "a power", "a power of a power", "large factors", "a time"}
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name in BUSY)) for name in HOSTILE]
+)
 def test_a_hostile_template_ends_at_once_with_a_reason(name: str, living: Renderer) -> None:
     began = time.process_time()
     with pytest.raises(NotRendered) as told:
@@ -153,6 +159,7 @@ def test_a_template_that_refuses_system_messages_is_shown_without(renderer: Rend
     assert example(renderer, template, {}).startswith("What is")
 
 
+@pytest.mark.slow
 def test_any_number_of_hostile_templates_ends() -> None:
     with Renderer() as renderer:
         for _ in range(MOST_DEATHS):
@@ -165,6 +172,7 @@ def test_any_number_of_hostile_templates_ends() -> None:
         assert time.monotonic() - began < 1
 
 
+@pytest.mark.slow
 def test_after_a_hostile_template_the_next_is_rendered() -> None:
     with Renderer() as renderer:
         with pytest.raises(NotRendered):
