@@ -11,9 +11,10 @@ from collections.abc import Callable, Iterable, Set
 
 from reconciler.daemon.metrics.counters import Counters
 from reconciler.daemon.wake import INTERVAL, WATCHING
-from reconciler.domain.changes import PRUNE_GUARDS, REASONS, Change, Held, Outcome
+from reconciler.domain.changes import Change, Held, Outcome
 from reconciler.domain.errors import Problem
 from reconciler.domain.escape import one_line
+from reconciler.domain.reasons import PRUNE_GUARDS
 from reconciler.engine import log
 from reconciler.engine.options import PassResult
 from reconciler.engine.report import Silent
@@ -75,7 +76,7 @@ class Summaries:
         now = frozenset(hold for hold in held if hold.reason in PRUNE_GUARDS)
         for reason, hint in sorted({(hold.reason, hold.message) for hold in now - self._kept}):
             names = sorted(hold.variant for hold in now if hold.reason == reason)
-            log.warning("prune.held", code=reason, variants=names, message=REASONS[reason], hint=hint)
+            log.warning("prune.held", code=reason, variants=names, message=reason.text, hint=hint)
         if self._kept and not now:
             log.info("prune.settled")
         self._kept = now

@@ -8,99 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import ClassVar
 
 from reconciler.domain.digest import of_value
 from reconciler.domain.hub import HubSource
+from reconciler.domain.reasons import Reason
 from reconciler.domain.release import Release
 from reconciler.domain.verdict import Verdict
-
-
-class Reason(StrEnum):
-    """Why something is changed or held back. A closed set: docs/reference.md is generated from `REASONS`."""
-
-    ARTIFACT_MISSING = "ArtifactMissing"
-    SOURCE_MISSING = "SourceMissing"
-    RELEASE_MISSING = "ReleaseMissing"
-    RECIPE_CHANGED = "RecipeChanged"
-    TEMPLATE_CHANGED = "TemplateChanged"
-    GENERATION_CHANGED = "GenerationChanged"
-    FORMAT_CHANGED = "FormatChanged"
-    DRIFT_DETECTED = "DriftDetected"
-    SUPERSEDED = "Superseded"
-    RETAINED = "Retained"
-    IN_USE = "InUse"
-    DISK_SHORT = "DiskShort"
-    MAKES_WAY = "MakesWay"
-    ROLLED_BACK = "RolledBack"
-    RUNTIME_CHANGED = "RuntimeChanged"
-    ORPHANED = "Orphaned"
-    NOT_SELECTED = "NotSelected"
-    UNREFERENCED = "Unreferenced"
-    SUSPENDED = "Suspended"
-    PROTECTED = "Protected"
-    NAME_TAKEN = "NameTaken"
-    MANIFESTS_UNREADABLE = "ManifestsUnreadable"
-    NOTHING_DECLARED = "NothingDeclared"
-    CONFIRMATION_NEEDED = "ConfirmationNeeded"
-    GATE_UNMEASURED = "GateUnmeasured"
-    GATE_FAILED = "GateFailed"
-    UNRECORDED = "Unrecorded"
-    UNREADABLE = "Unreadable"
-    DISK_INSUFFICIENT = "DiskInsufficient"
-    FAILED_BEFORE = "FailedBefore"
-    BACKOFF_ACTIVE = "BackoffActive"
-
-
-REASONS: dict[Reason, str] = {
-    Reason.ARTIFACT_MISSING: "the recipe has not been built on this machine yet",
-    Reason.SOURCE_MISSING: "the weights are not on this machine yet, or only a part of them",
-    Reason.RELEASE_MISSING: "the variant is declared and not served yet",
-    Reason.RECIPE_CHANGED: "the source, precision, quantization, target or tool versions changed: new weights",
-    Reason.TEMPLATE_CHANGED: "the prompt template changed: a new registration of the same weights",
-    Reason.GENERATION_CHANGED: "the generation defaults changed: a new registration of the same weights",
-    Reason.FORMAT_CHANGED: "this version of reconciler writes served folders differently",
-    Reason.DRIFT_DETECTED: "the machine changed behind our back: a file, a folder or a registration",
-    Reason.SUPERSEDED: "a newer release of the same variant is served",
-    Reason.RETAINED: "a newer release is served; the manifest says retainFor, and that time is not over",
-    Reason.IN_USE: "it is to go, but another process still has its files in its memory: it goes when that ends",
-    Reason.DISK_SHORT: "kept only to be served again; a download or a conversion needs its room",
-    Reason.MAKES_WAY: "delete-then-build: it goes before its successor is built, because both do not fit on the disk",
-    Reason.ROLLED_BACK: (
-        "an earlier release is served instead: by `reconciler rollback`, or the gates reject the later one"
-    ),
-    Reason.RUNTIME_CHANGED: "Foundry Local or its libraries are others than those it was verified with: measured again",
-    Reason.ORPHANED: "no manifest declares the variant any more",
-    Reason.NOT_SELECTED: "the model is declared for other machines: its nodeSelector does not match this one",
-    Reason.UNREFERENCED: "no release uses the artifact, or no manifest the source from the hub, any more",
-    Reason.SUSPENDED: "the manifest says suspend: true, or somebody ran `reconciler suspend`",
-    Reason.PROTECTED: "the manifest said prune: disabled when it was last seen",
-    Reason.NAME_TAKEN: "a registration that is not ours already has this name",
-    Reason.MANIFESTS_UNREADABLE: "a manifest is invalid, so what is no longer declared cannot be told",
-    Reason.NOTHING_DECLARED: "no model is declared at all: a wrong folder or branch is likelier than a wish",
-    Reason.CONFIRMATION_NEEDED: (
-        "more than half of the models, or more than five, would go: --confirm, or PruneConfirmation"
-    ),
-    Reason.GATE_UNMEASURED: "it is served, and a gate was declared since for which it has not been measured",
-    Reason.GATE_FAILED: "what was measured of the release misses a bar of its gates: the number stands beside the bar",
-    Reason.UNRECORDED: "only the mark in its folder says that it is ours, no record and no registration: `--confirm`",
-    Reason.UNREADABLE: "its served folders cannot be listed: what is there is left alone until they can",
-    Reason.DISK_INSUFFICIENT: "the download or the conversion would need more disk than is free or than limits allow",
-    Reason.FAILED_BEFORE: "it failed here and will fail again: tried when its input changes, or with `apply --retry`",
-    Reason.BACKOFF_ACTIVE: (
-        "it failed here and may pass by itself: tried again at the time that is named; `apply` tries now"
-    ),
-}
-
-# Held back because a user asked for it: a machine that holds only these has converged.
-USER_HOLDS = frozenset({Reason.SUSPENDED, Reason.PROTECTED, Reason.ROLLED_BACK})
-
-# Held back because it failed here before (domain.failures).
-BY_FAILURE = frozenset({Reason.FAILED_BEFORE, Reason.BACKOFF_ACTIVE})
-
-# Prune guards that wait for a person: until then nothing else that seems unused is freed either.
-PRUNE_GUARDS = frozenset({Reason.NOTHING_DECLARED, Reason.CONFIRMATION_NEEDED})
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from reconciler.domain import digest
-from reconciler.domain.changes import Reason
 from reconciler.domain.errors import Problem
 from reconciler.domain.gate_spec import GateSpec
 from reconciler.domain.hub import Fetch
+from reconciler.domain.reasons import Reason
 from reconciler.domain.release import Release
 from reconciler.domain.verdict import Verdict
 

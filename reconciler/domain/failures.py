@@ -18,8 +18,9 @@ from hashlib import sha256
 
 import reconciler
 from reconciler.domain.backoff import STEP, spread
-from reconciler.domain.changes import Outcome, Reason, Removal, runtime_key
+from reconciler.domain.changes import Outcome, Removal, runtime_key
 from reconciler.domain.errors import GateFailed
+from reconciler.domain.reasons import Reason
 from reconciler.domain.units import Count, Seconds, Time
 
 REMOVALS = frozenset({"retire", "prune"})  # actions

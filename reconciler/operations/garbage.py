@@ -15,8 +15,9 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from reconciler.domain.changes import PRUNE_GUARDS, Change, Outcome
+from reconciler.domain.changes import Change, Outcome
 from reconciler.domain.errors import HostRefused
+from reconciler.domain.reasons import PRUNE_GUARDS
 from reconciler.domain.units import size_text
 from reconciler.engine.machine import Machine
 from reconciler.engine.pass_context import PassContext

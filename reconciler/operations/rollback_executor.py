@@ -7,11 +7,12 @@ from __future__ import annotations
 import contextlib
 import time
 
-from reconciler.domain.changes import Outcome, Reason
+from reconciler.domain.changes import Outcome
 from reconciler.domain.desired import Desired, DesiredRelease
 from reconciler.domain.errors import LockHeld, PermanentError, ReconcilerError
 from reconciler.domain.history import HistoryEntry, Rollback
 from reconciler.domain.observed import Observed
+from reconciler.domain.reasons import Reason
 from reconciler.engine.machine import Machine, locked_machine, observe
 from reconciler.engine.options import Options, PassResult
 from reconciler.engine.planning import VariantDeclaration, take_snapshot

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from reconciler.domain.changes import PRUNE_GUARDS, Held, Plan, Reason
+from reconciler.domain.changes import Held, Plan
 from reconciler.domain.desired import Desired, DesiredRelease
 from reconciler.domain.errors import Problem
 from reconciler.domain.observed import Observed, Registration, ServedFolder
+from reconciler.domain.reasons import PRUNE_GUARDS, Reason
 from reconciler.domain.recorded import Condition
 from reconciler.domain.suspension import LONGEST_DAYS, Suspension, lasts_too_long, suspension_of
 

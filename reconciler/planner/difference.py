@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from reconciler.domain.changes import FieldChange, Reason
+from reconciler.domain.changes import FieldChange
+from reconciler.domain.reasons import Reason
 from reconciler.domain.recorded import RecordedRelease
 from reconciler.domain.release import Marker, Release
 from reconciler.domain.value import as_dict

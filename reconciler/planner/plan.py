@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Container
 from dataclasses import replace
 
-from reconciler.domain.changes import Change, Convert, FetchSource, Plan, PruneArtifact, Reason
+from reconciler.domain.changes import Change, Convert, FetchSource, Plan, PruneArtifact
 from reconciler.domain.desired import Desired
 from reconciler.domain.observed import Observed
+from reconciler.domain.reasons import Reason
 from reconciler.domain.recorded import Recorded
 from reconciler.gates.verdicts import with_verdicts
 from reconciler.planner.plan_blob_repair import plan_mends

@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Container
 from dataclasses import replace
 
-from reconciler.domain.changes import Convert, Cost, PruneArtifact, PruneVariant, Reason
+from reconciler.domain.changes import Convert, Cost, PruneArtifact, PruneVariant
 from reconciler.domain.desired import Desired, DesiredRelease
 from reconciler.domain.observed import Observed, ServedFolder
+from reconciler.domain.reasons import Reason
 from reconciler.domain.recorded import Recorded
 from reconciler.planner.disk_budget import disk_budget
 from reconciler.planner.plan_disk import copied, with_more

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Container, Iterable
 from dataclasses import replace
 
-from reconciler.domain.changes import Held, LongWork, PruneVariant, Reason
+from reconciler.domain.changes import Held, LongWork, PruneVariant
 from reconciler.domain.observed import Observed, ServedFolder
+from reconciler.domain.reasons import Reason
 from reconciler.domain.release import ALWAYS_COPIED
 from reconciler.planner.disk_budget import shortfall
 from reconciler.planner.plan_variant import VariantPlan

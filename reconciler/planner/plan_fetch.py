@@ -5,9 +5,10 @@ A fetch is planned alone: only a look at what has come tells what the conversion
 
 from __future__ import annotations
 
-from reconciler.domain.changes import Cost, FetchSource, Reason
+from reconciler.domain.changes import Cost, FetchSource
 from reconciler.domain.desired import DesiredRelease
 from reconciler.domain.hub import Fetch
+from reconciler.domain.reasons import Reason
 from reconciler.domain.recorded import Recorded
 from reconciler.planner.estimate import seconds_for
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from reconciler.domain.changes import Held, Reason, Retire, ServesInstead
+from reconciler.domain.changes import Held, Retire, ServesInstead
+from reconciler.domain.reasons import Reason
 from reconciler.planner.ownership import is_ours
 from reconciler.planner.retention import Retention
 from reconciler.planner.variant_facts import Facts

@@ -12,7 +12,6 @@ from reconciler.domain.changes import (
     Held,
     MeasureCandidate,
     MeasureServed,
-    Reason,
     Register,
     Removal,
     RepairRelease,
@@ -22,6 +21,7 @@ from reconciler.domain.desired import DesiredRelease
 from reconciler.domain.failures import verdict
 from reconciler.domain.hub import Fetch
 from reconciler.domain.observed import Observed
+from reconciler.domain.reasons import Reason
 from reconciler.domain.recorded import Recorded
 from reconciler.gates.judgement import rejection_text
 from reconciler.planner.difference import Difference, compare

@@ -10,19 +10,18 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from reconciler.domain.changes import (
-    PRUNE_GUARDS,
     Change,
     Cost,
     Held,
     PruneArtifact,
     PruneSource,
     PruneVariant,
-    Reason,
     RemoveRelease,
 )
 from reconciler.domain.desired import Desired, DesiredRelease
 from reconciler.domain.history import kept
 from reconciler.domain.observed import Observed
+from reconciler.domain.reasons import PRUNE_GUARDS, Reason
 from reconciler.domain.recorded import Recorded, RecordedRelease
 from reconciler.domain.release import Marker
 from reconciler.planner.disk_budget import disk_budget

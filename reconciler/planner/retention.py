@@ -11,9 +11,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from reconciler.domain.changes import Held, Reason
+from reconciler.domain.changes import Held
 from reconciler.domain.desired import DesiredRelease
 from reconciler.domain.observed import Observed
+from reconciler.domain.reasons import Reason
 from reconciler.domain.recorded import Recorded
 
 FORM = "%Y-%m-%dT%H:%M:%SZ"

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from reconciler.domain.changes import Reason
 from reconciler.domain.desired import Desired, DesiredRelease, ReleaseOverride
 from reconciler.domain.failures import runtime_failure
 from reconciler.domain.gate_spec import GateSpec
 from reconciler.domain.history import History, Rollback, good_ones
 from reconciler.domain.observed import Observed
+from reconciler.domain.reasons import Reason
 from reconciler.domain.recorded import Recorded
 from reconciler.domain.release import Release
 from reconciler.gates.fidelity import FidelityGate

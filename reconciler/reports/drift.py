@@ -11,11 +11,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from reconciler.domain.changes import Change, Plan, Reason
+from reconciler.domain.changes import Change, Plan
 from reconciler.domain.desired import Desired
 from reconciler.domain.errors import Problem
 from reconciler.domain.escape import for_terminal
 from reconciler.domain.observed import Observed, ServedFolder
+from reconciler.domain.reasons import Reason
 from reconciler.domain.recorded import Condition, Recorded
 from reconciler.domain.value import as_dict
 from reconciler.reports.view import FORMAT_VERSION, View, problem_view

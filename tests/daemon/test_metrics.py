@@ -13,9 +13,10 @@ from prometheus_client.parser import text_string_to_metric_families
 from reconciler.daemon.metrics.exposition import MetricFamily, MetricSample, number, page
 from reconciler.daemon.metrics.metrics import HELD
 from reconciler.daemon.state import Moment
-from reconciler.domain.changes import REASONS, Convert, Cost, Outcome, Reason
+from reconciler.domain.changes import Convert, Cost, Outcome
 from reconciler.domain.fixture import Fixture
 from reconciler.domain.gate_spec import GateSpec
+from reconciler.domain.reasons import Reason
 from reconciler.domain.verdict import VERDICTS, Verdict
 from reconciler.gates.endurance import EnduranceGate
 from reconciler.gates.golden import GoldenPrompt
@@ -181,7 +182,7 @@ def test_numbers(held: float, text: str) -> None:
 
 
 def test_what_holds_variants_back_is_a_reason_of_plans() -> None:
-    assert set(HELD) <= REASONS.keys()
+    assert set(HELD) <= set(Reason)
 
 
 def test_every_verdict_that_gates_give_is_counted() -> None:

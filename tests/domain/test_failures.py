@@ -14,7 +14,6 @@ from reconciler.domain.changes import (
     PruneArtifact,
     PruneSource,
     PruneVariant,
-    Reason,
     Register,
     RepairRelease,
     Retire,
@@ -33,6 +32,7 @@ from reconciler.domain.failures import (
     verdict,
     without_backoff,
 )
+from reconciler.domain.reasons import Reason
 from reconciler.planner.conditions import Failure, judge
 from reconciler.planner.plan import make_plan
 from tests.planner.world import World, desired, release

@@ -6,10 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from reconciler.domain.changes import REASONS, FieldChange
+from reconciler.domain.changes import FieldChange
 from reconciler.domain.desired import Desired, DesiredRelease
 from reconciler.domain.hub import Fetch, HubSource, LockedFile
 from reconciler.domain.observed import Registration
+from reconciler.domain.reasons import Reason
 from reconciler.domain.recorded import Recorded
 from tests.planner.world import OWNER, World, desired, marker_of, registration, release, wanted
 
@@ -250,7 +251,7 @@ CASES: list[tuple[str, World, Desired, list[str]]] = [
 def test_plan(world: World, want: Desired, expected: list[str]) -> None:
     plan = world.plan(want)
     assert [f"{change.action} {change.reason}" for change in plan.changes] == expected
-    assert {change.reason for change in plan.changes} | {held.reason for held in plan.held} <= REASONS.keys()
+    assert {change.reason for change in plan.changes} | {held.reason for held in plan.held} <= set(Reason)
 
 
 HELD: list[tuple[str, World, Desired, str]] = [

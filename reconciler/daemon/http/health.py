@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from reconciler.daemon.state import State
-from reconciler.domain.changes import PRUNE_GUARDS
+from reconciler.domain.reasons import PRUNE_GUARDS
 from reconciler.domain.recorded import Condition
 
 NAMED = 100  # variants that are named in one answer

@@ -21,7 +21,7 @@ from reconciler.host.clock import unix
 from reconciler.planner.conditions import TYPES
 from reconciler.state.scrub_progress import Round, Scrubbed
 
-# Of domain.changes.REASONS, those for which a variant waits or is kept as it is.
+# Of domain.reasons, those for which a variant waits or is kept as it is.
 HELD = (
     "BackoffActive",
     "ConfirmationNeeded",

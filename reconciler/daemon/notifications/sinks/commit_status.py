@@ -17,8 +17,8 @@ from reconciler.daemon.notifications.post import Reply, check_url, is_loopback, 
 from reconciler.daemon.notifications.sink import SinkContext, SinkKind
 from reconciler.daemon.secret_file import NoSecret, checked_secret_file, read_secret
 from reconciler.daemon.state import State
-from reconciler.domain.changes import USER_HOLDS
 from reconciler.domain.errors import UsageError
+from reconciler.domain.reasons import USER_HOLDS
 from reconciler.domain.recorded import Condition
 from reconciler.domain.value import as_dict
 from reconciler.engine import log

@@ -1,0 +1,123 @@
+"""Reason: why something is changed or held back. A closed set; docs/reference.md is generated from it."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Self
+
+
+class Reason(StrEnum):
+    """Its value is what JSON and records hold, `text` says in words what it means."""
+
+    text: str
+
+    def __new__(cls, value: str, text: str) -> Self:
+        reason = str.__new__(cls, value)
+        reason._value_ = value
+        reason.text = text
+        return reason
+
+    ARTIFACT_MISSING = ("ArtifactMissing", "the recipe has not been built on this machine yet")
+    SOURCE_MISSING = ("SourceMissing", "the weights are not on this machine yet, or only a part of them")
+    RELEASE_MISSING = ("ReleaseMissing", "the variant is declared and not served yet")
+    RECIPE_CHANGED = (
+        "RecipeChanged",
+        "the source, precision, quantization, target or tool versions changed: new weights",
+    )
+    TEMPLATE_CHANGED = (
+        "TemplateChanged",
+        "the prompt template changed: a new registration of the same weights",
+    )
+    GENERATION_CHANGED = (
+        "GenerationChanged",
+        "the generation defaults changed: a new registration of the same weights",
+    )
+    FORMAT_CHANGED = ("FormatChanged", "this version of reconciler writes served folders differently")
+    DRIFT_DETECTED = (
+        "DriftDetected",
+        "the machine changed behind our back: a file, a folder or a registration",
+    )
+    SUPERSEDED = ("Superseded", "a newer release of the same variant is served")
+    RETAINED = (
+        "Retained",
+        "a newer release is served; the manifest says retainFor, and that time is not over",
+    )
+    IN_USE = (
+        "InUse",
+        "it is to go, but another process still has its files in its memory: it goes when that ends",
+    )
+    DISK_SHORT = ("DiskShort", "kept only to be served again; a download or a conversion needs its room")
+    MAKES_WAY = (
+        "MakesWay",
+        "delete-then-build: it goes before its successor is built, because both do not fit on the disk",
+    )
+    ROLLED_BACK = (
+        "RolledBack",
+        "an earlier release is served instead: by `reconciler rollback`, or the gates reject the later one",
+    )
+    RUNTIME_CHANGED = (
+        "RuntimeChanged",
+        "Foundry Local or its libraries are others than those it was verified with: measured again",
+    )
+    ORPHANED = ("Orphaned", "no manifest declares the variant any more")
+    NOT_SELECTED = (
+        "NotSelected",
+        "the model is declared for other machines: its nodeSelector does not match this one",
+    )
+    UNREFERENCED = (
+        "Unreferenced",
+        "no release uses the artifact, or no manifest the source from the hub, any more",
+    )
+    SUSPENDED = ("Suspended", "the manifest says suspend: true, or somebody ran `reconciler suspend`")
+    PROTECTED = ("Protected", "the manifest said prune: disabled when it was last seen")
+    NAME_TAKEN = ("NameTaken", "a registration that is not ours already has this name")
+    MANIFESTS_UNREADABLE = (
+        "ManifestsUnreadable",
+        "a manifest is invalid, so what is no longer declared cannot be told",
+    )
+    NOTHING_DECLARED = (
+        "NothingDeclared",
+        "no model is declared at all: a wrong folder or branch is likelier than a wish",
+    )
+    CONFIRMATION_NEEDED = (
+        "ConfirmationNeeded",
+        "more than half of the models, or more than five, would go: --confirm, or PruneConfirmation",
+    )
+    GATE_UNMEASURED = (
+        "GateUnmeasured",
+        "it is served, and a gate was declared since for which it has not been measured",
+    )
+    GATE_FAILED = (
+        "GateFailed",
+        "what was measured of the release misses a bar of its gates: the number stands beside the bar",
+    )
+    UNRECORDED = (
+        "Unrecorded",
+        "only the mark in its folder says that it is ours, no record and no registration: `--confirm`",
+    )
+    UNREADABLE = (
+        "Unreadable",
+        "its served folders cannot be listed: what is there is left alone until they can",
+    )
+    DISK_INSUFFICIENT = (
+        "DiskInsufficient",
+        "the download or the conversion would need more disk than is free or than limits allow",
+    )
+    FAILED_BEFORE = (
+        "FailedBefore",
+        "it failed here and will fail again: tried when its input changes, or with `apply --retry`",
+    )
+    BACKOFF_ACTIVE = (
+        "BackoffActive",
+        "it failed here and may pass by itself: tried again at the time that is named; `apply` tries now",
+    )
+
+
+# Held back because a user asked for it: a machine that holds only these has converged.
+USER_HOLDS = frozenset({Reason.SUSPENDED, Reason.PROTECTED, Reason.ROLLED_BACK})
+
+# Held back because it failed here before (domain.failures).
+BY_FAILURE = frozenset({Reason.FAILED_BEFORE, Reason.BACKOFF_ACTIVE})
+
+# Prune guards that wait for a person: until then nothing else that seems unused is freed either.
+PRUNE_GUARDS = frozenset({Reason.NOTHING_DECLARED, Reason.CONFIRMATION_NEEDED})
