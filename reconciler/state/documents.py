@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import fields
 from typing import Any, Generic, Protocol, TypeVar
 
 from reconciler.host import durable
-from reconciler.host.codec import Misformed
+from reconciler.host.codec import Codec, Misformed
 from reconciler.host.reading import read_whole
 from reconciler.host.sealed import Damaged, seal, unseal
 
@@ -33,6 +34,20 @@ class Form(Protocol[T]):
     def read(self, plain: Document) -> T: ...
 
     def write(self, value: T) -> Document: ...
+
+
+class RecordCodec(Codec[T]):
+    """Of a dataclass. Unknown top-level fields are ignored, so that a record of a later version stays readable after a
+    downgrade."""
+
+    def __init__(self, kind: type[T], names: Callable[[str], str] = str) -> None:
+        super().__init__(kind, names)
+        self._known = {names(one.name) for one in fields(kind)}  # type: ignore[arg-type]
+
+    def read(self, plain: object) -> T:
+        if isinstance(plain, dict):
+            plain = {name: held for name, held in plain.items() if name in self._known}
+        return super().read(plain)
 
 
 class Stored(Generic[T]):

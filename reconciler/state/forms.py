@@ -17,7 +17,7 @@ from reconciler.domain.recorded import Condition, RecordedRelease, Timing
 from reconciler.domain.suspension import Suspension
 from reconciler.gates.status import GateStatus
 from reconciler.host.codec import Codec
-from reconciler.state.documents import Document
+from reconciler.state.documents import Document, RecordCodec
 
 T = TypeVar("T")
 
@@ -103,7 +103,7 @@ def _on_disk(name: str) -> str:
     return _NAMES.get(name, name)
 
 
-class _WithConditions(Codec[T]):
+class _WithConditions(RecordCodec[T]):
     """Conditions stand under their type on disk, and do not repeat it. `depth` counts the mappings around them."""
 
     def __init__(self, kind: type[T], depth: int) -> None:
@@ -153,13 +153,13 @@ class _MeasurementCodec:
         }
 
 
-VARIANT = Codec(VariantRecord, _on_disk)
+VARIANT = RecordCodec(VariantRecord, _on_disk)
 MACHINE = _WithConditions(MachineRecord, depth=1)
 PASS = _PassCodec(PassRecord, depth=2)
-HISTORY = Codec(HistoryRecord)
-ROLLBACKS = Codec(RollbackRecord)
-SUSPENSIONS = Codec(SuspensionRecord)
-FAILURES = Codec(FailureRecord)
+HISTORY = RecordCodec(HistoryRecord)
+ROLLBACKS = RecordCodec(RollbackRecord)
+SUSPENSIONS = RecordCodec(SuspensionRecord)
+FAILURES = RecordCodec(FailureRecord)
 MEASUREMENTS = _MeasurementCodec()
 
 

@@ -7,10 +7,9 @@ from dataclasses import replace
 
 from reconciler.domain.layout import Layout
 from reconciler.domain.quarantine import Ages, is_ours
-from reconciler.host.codec import Codec
-from reconciler.state.documents import Stored
+from reconciler.state.documents import RecordCodec, Stored
 
-_CODEC = Codec(Ages)
+_CODEC = RecordCodec(Ages)
 
 
 def stored(layout: Layout) -> Stored[Ages]:

@@ -9,11 +9,10 @@ import os
 from reconciler.domain.errors import DiskFull
 from reconciler.domain.layout import Layout
 from reconciler.host import durable
-from reconciler.host.codec import Codec
-from reconciler.state.documents import Stored
+from reconciler.state.documents import RecordCodec, Stored
 from reconciler.state.scrub_progress import Scrubbed
 
-_CODEC = Codec(Scrubbed)
+_CODEC = RecordCodec(Scrubbed)
 
 
 def read_scrubbed(layout: Layout) -> Scrubbed:

@@ -191,6 +191,15 @@ def test_a_document_of_another_program_or_place_is_not_trusted(
     assert root.load().damaged == (f"variants/{VARIANT}.json",)
 
 
+def test_a_field_of_a_later_version_at_the_top_of_a_record_is_ignored(root: Root) -> None:
+    fill(root)
+    before = root.load(), root.records.conditions()
+    for path in root.folder.rglob("*.json"):
+        path.write_bytes(seal(unseal(path.read_bytes()) | {"surplus": {"since": "a later version"}}))  # type: ignore[operator]
+    assert (root.load(), root.records.conditions()) == before
+    assert not root.load().damaged
+
+
 def test_a_damaged_document_is_rebuilt_from_what_is_served_and_set_aside(root: Root) -> None:
     fill(root)
     root.document.write_bytes(b"damaged")
