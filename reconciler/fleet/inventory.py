@@ -22,15 +22,22 @@ FORMAT_VERSION = 1
 MOST_LEVELS, MOST_ITEMS = 3, 64  # of a recipe
 
 
-def _named(text: str) -> bool:
-    if not text or text[0].isspace():
+def is_name(text: str) -> bool:
+    if not text or text[0].isspace() or len(text) > 200:
         raise ValueError("a name")
     return True
 
 
-def _is_digest(text: str) -> bool:
-    if text and text.split() != [text]:
+def is_digest(text: str) -> bool:
+    """May be empty: not known."""
+    if len(text) > 100 or (text and text.split() != [text]):
         raise ValueError("a digest")
+    return True
+
+
+def is_short(text: str) -> bool:
+    if len(text) > 40:
+        raise ValueError("one line of at most 40 characters")
     return True
 
 
@@ -44,11 +51,12 @@ def _is_plain(found: object, levels: int = MOST_LEVELS) -> bool:
 
 
 # What `fleet.inventory_form` checks when it reads the inventory of another machine.
-Name = Annotated[str, Predicate(_named)]
-Digest = Annotated[str, Predicate(_is_digest)]
+Name = Annotated[str, Predicate(is_name)]
+Digest = Annotated[str, Predicate(is_digest)]
+Moment = Annotated[str, Predicate(is_short)]
 Plain = Annotated[dict[str, object], Predicate(_is_plain)]
 Few = MaxLen(100)
-Versions = Annotated[dict[str, str], Few]
+Versions = Annotated[dict[Name, str], Few]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +75,7 @@ class ReleaseContent:
     model: Name
     precision: Name
     release: Digest
-    parts: Annotated[dict[str, Digest], Few]
+    parts: Annotated[dict[Name, Digest], Few]
     build_key: Digest
     artifact: Digest
     recipe: Plain
@@ -76,7 +84,7 @@ class ReleaseContent:
     protected: bool
     size_bytes: Count
     revision: str
-    since: str
+    since: Moment
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,7 +147,7 @@ class Inventory:
 
     format_version: int = FORMAT_VERSION
     machine: Name
-    generated: str
+    generated: Moment
     reconciler: Name
     labels: Annotated[dict[Name, str], Few] = field(default_factory=dict)
     facts: Facts

@@ -6,12 +6,19 @@ known type and every text, list and mapping a limit; anything else is refused. P
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 from reconciler.domain.errors import PermanentError
 from reconciler.domain.escape import one_line
-from reconciler.fleet.inventory import FORMAT_VERSION, Inventory
-from reconciler.host.codec import Codec, Misformed, limited, parse_json
+from reconciler.domain.facts import Facts
+from reconciler.domain.failures import RememberedFailure
+from reconciler.domain.measured import Fidelity, Measured, Measurements
+from reconciler.domain.recorded import Condition, Timing
+from reconciler.domain.suspension import Suspension
+from reconciler.fleet.inventory import FORMAT_VERSION, Inventory, is_digest, is_name, is_short
+from reconciler.host.codec import Codec, Misformed, field_path, limited, parse_json
 from reconciler.planner.difference import camel
 
 LONGEST = 4 << 20  # bytes of one inventory
@@ -20,6 +27,25 @@ MOST = 1000  # entries of any list or mapping
 
 _CODEC = Codec(Inventory, camel)
 _ROOTS = "sourceRoots"
+
+# The domain's types are those of the records too, which accept more, so their texts are checked after reading: a text,
+# the texts of a list, the keys of a mapping.
+_TEXTS: dict[type, dict[str, Callable[[str], bool]]] = {
+    Facts: {"os": is_name, "arch": is_name, "execution_providers": is_name},
+    Condition: {"type": is_name, "status": is_name, "last_transition_time": is_short},
+    Suspension: {"name": is_name, "since": is_short, "until": is_short},
+    Timing: {"action": is_name, "precision": is_name},
+    RememberedFailure: {
+        "key": is_digest,
+        **dict.fromkeys(("action", "variant", "code", "version"), is_name),
+    },
+    Fidelity: {"build_key": is_digest, "prompts": is_digest},
+    Measurements: {"runtime": is_name},
+    Measured: {
+        **dict.fromkeys(("release", "build_key", "rendered", "refused", "asked", "right"), is_digest),
+        "times": is_name,
+    },
+}
 
 
 class InventoryInvalid(PermanentError):
@@ -37,6 +63,7 @@ def read_inventory(data: bytes, file: str) -> Inventory:
     try:
         _check(parse_json(data, LONGEST))
         found = _CODEC.read_json(data)
+        _check_texts(found, ())
         _check_answers(found)
     except Misformed as error:
         hint = "`reconciler inventory` of the machine writes a good one"
@@ -53,6 +80,44 @@ def _check(document: object) -> None:
         raise Misformed("formatVersion", f"{FORMAT_VERSION}, which this reconciler knows", version)
     for name, held in document.items():
         limited(held, PATH if name == _ROOTS else LINE, MOST, place=(name,))
+
+
+def _check_texts(found: object, place: tuple[int | str, ...]) -> None:
+    if is_dataclass(found):
+        for one in fields(found):
+            held, at = getattr(found, one.name), (*place, camel(one.name))
+            check = _TEXTS.get(type(found), {}).get(one.name)
+            if check is not None:
+                for text, where in _texts(held, at):
+                    _fit(check, text, where)
+            _check_texts(held, at)
+        if isinstance(found, Measured):
+            for key, code in found.refused.items():
+                _fit(is_name, code, (*place, "refused", key))
+    elif isinstance(found, dict | tuple):
+        inside: Iterable[tuple[int | str, object]] = (
+            found.items() if isinstance(found, dict) else enumerate(found)
+        )
+        for index, inner in inside:
+            _check_texts(inner, (*place, index))
+
+
+def _texts(
+    held: str | tuple[str, ...] | dict[str, Any], at: tuple[int | str, ...]
+) -> Iterator[tuple[str, tuple[int | str, ...]]]:
+    if isinstance(held, str):
+        yield held, at
+    elif isinstance(held, dict):
+        yield from ((key, (*at, "[key]")) for key in held)
+    else:
+        yield from ((text, (*at, number)) for number, text in enumerate(held))
+
+
+def _fit(check: Callable[[str], bool], text: str, place: tuple[int | str, ...]) -> None:
+    try:
+        check(text)
+    except ValueError as error:
+        raise Misformed(field_path(place), str(error), text) from None
 
 
 def _check_answers(found: Inventory) -> None:

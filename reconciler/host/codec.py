@@ -114,10 +114,10 @@ def limited(
     size is beyond LARGEST."""
     if isinstance(found, str):
         if not _is_line(found, text):  # guard: a field has a limit
-            raise Misformed(_where(place), f"one line of at most {text} characters", found)
+            raise Misformed(field_path(place), f"one line of at most {text} characters", found)
     elif isinstance(found, int | float):
         if abs(found) > LARGEST:
-            raise Misformed(_where(place), f"a number of at most {LARGEST}", found)
+            raise Misformed(field_path(place), f"a number of at most {LARGEST}", found)
     elif isinstance(found, dict | list):
         if (
             len(found) > items  # guard: a list has a limit
@@ -125,7 +125,7 @@ def limited(
         ):
             kind = "list" if isinstance(found, list) else "mapping"
             expected = f"a {kind} of at most {items}" if levels else "JSON of fewer levels"
-            raise Misformed(_where(place), expected, found)
+            raise Misformed(field_path(place), expected, found)
         for at, inner in found.items() if isinstance(found, dict) else enumerate(found):
             if isinstance(at, str) and not _is_line(at, text):
                 limited(at, text, items, 1, (*place, "[key]"))
@@ -141,9 +141,9 @@ def _misformed(complaint: Mapping[str, Any]) -> Misformed:
     kind, place, found = complaint["type"], complaint["loc"][1:], complaint["input"]
     if kind == "missing":
         lacks = f"every field, and {place[-1]} is missing" if isinstance(place[-1], str) else "a longer list"
-        return Misformed(_where(place[:-1]), lacks, found)
+        return Misformed(field_path(place[:-1]), lacks, found)
     expected = _EXPECTED.get(kind, "").format_map(complaint.get("ctx", {}))
-    return Misformed(_where(place), expected or _plain(complaint["msg"]), found)
+    return Misformed(field_path(place), expected or _plain(complaint["msg"]), found)
 
 
 def _plain(said: str) -> str:
@@ -151,7 +151,8 @@ def _plain(said: str) -> str:
     return re.sub(r"^.*? should (be|have) ", "", said)
 
 
-def _where(place: Sequence[int | str]) -> str:
+def field_path(place: Sequence[int | str]) -> str:
+    """`variants[2].releases[0].recipe`; "[key]" stands for the key itself."""
     field = ""
     for at in place:
         field = _path(field, at)

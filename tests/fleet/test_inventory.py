@@ -201,6 +201,9 @@ def _edited(**changes: Any) -> bytes:
 _FAILURE = json.loads(json.dumps(inventory_view(inventory(_failed(World())))))["failures"][0]
 
 
+_CONDITION = {"status": "True", "reason": "", "message": "", "lastTransitionTime": ""}
+
+
 def _deep(levels: int) -> Any:
     found: Any = 1
     for _ in range(levels):
@@ -261,6 +264,43 @@ HOSTILE: dict[str, tuple[bytes, str]] = {
     ),
     "no name at all": (_edited(machine=""), "machine: expected a name"),
     "a digest of two words": (_edited(hubSources={"a b": 1}), "expected a digest, got a b"),
+    "a name too long": (_edited(machine="x" * 201), "machine: expected a name, got xxx"),
+    "a digest too long": (_edited(hubSources={"x" * 101: 1}), "expected a digest, got xxx"),
+    "a time too long": (_edited(generated="2" * 41), "generated: expected one line of at most 40 characters"),
+    "a package without a name": (_edited(versions={"": "1"}), "expected a name"),
+    "a machine without a system": (_edited(facts={"os": "", "arch": "arm64"}), "facts.os: expected a name"),
+    "a provider that begins with a space": (
+        _edited(facts={"os": "linux", "arch": "arm64", "executionProviders": ["cpu", " x"]}),
+        "facts.executionProviders[1]: expected a name",
+    ),
+    "a failure of two words": (
+        _edited(failures=[_FAILURE | {"key": "a b"}]),
+        "failures[0].key: expected a digest",
+    ),
+    "a failure of nothing": (
+        _edited(failures=[_FAILURE | {"action": ""}]),
+        "failures[0].action: expected a name",
+    ),
+    "a suspension of nothing": (
+        _edited(suspensions=[{"name": "", "reason": "", "since": ""}]),
+        "suspensions[0].name: expected a name",
+    ),
+    "a suspension since too long": (
+        _edited(suspensions=[{"name": "x", "reason": "", "since": "2" * 41}]),
+        "suspensions[0].since: expected one line of at most 40 characters",
+    ),
+    "a condition without a type": (
+        _edited(variants=[{"variant": "x", "highestNumber": 1, "conditions": [_CONDITION | {"type": ""}]}]),
+        "variants[0].conditions[0].type: expected a name",
+    ),
+    "a measurement of two words": (
+        _edited(measured=[{"release": "x", "buildKey": "x", "right": {"a b": 1}}]),
+        "measured[0].right (key): expected a digest",
+    ),
+    "a question refused without a code": (
+        _edited(measured=[{"release": "x", "buildKey": "x", "refused": {"q": ""}}]),
+        "measured[0].refused.q: expected a name",
+    ),
     "too many of anything": (_edited(artifacts=[1] * 1001), "artifacts: expected a list of at most 1000"),
     "a key of many lines": (_edited(labels={"a\nb": ""}), "labels (key): expected one line"),
     "an endless number": (_edited().replace(b'"cpus": 1', b'"cpus": 1e999'), "facts.cpus: expected"),
