@@ -112,18 +112,18 @@ _INTRODUCTION = """\
 
 measures every declared precision that is converted on this machine, in the runtime that serves it:
 
-- **Each run is a fresh process** on a private catalog, with a copy of nothing: it loads the very folder that is served.
-  What is converted and not served (held back by a gate, say) is put together in `staging/` as a pass would do it.
-  Clients of what serves notice no more than a busy machine.
+- **Each run is a fresh process** on a private catalog that loads the served folder itself, not a copy.
+  What is converted and not served (held back by a gate, say) is assembled in `staging/` as in a pass.
+  Clients notice a busy machine and nothing else.
 - **Speed** is greedy, after a warm-up, the median of five answers at each prompt length in each run, and then the
-  median of the runs; `±` is half of what lies between the extremes. Rows tell how long the prompt became: `32` asks for
+  median of the runs; `±` is half of what lies between the extremes. Rows show the real prompt length: `32` asks for
   32 tokens of text, and the template adds its own (here about 8). A length that does not fit the model's context is
   named and not timed. An answer that comes in one piece, as those of tiny
   models do, is timed as a whole, prompt included. **Memory** is that of the whole process, runtime included.
 - **Fidelity** is known since the conversion. Where it is not, `--measure` compares the artifact with its source.
 - **What a gate still lacks is recorded for it**, under the same key: a `performance` gate that asks later for a length
-  that was measured here is judged at once. What is recorded already stays: gates have judged by it, and a machine
-  that happens to be busy must not turn that round. While a daemon holds the root's lock nothing is recorded, and only
+  that was measured here is judged at once. What is recorded already stays, so that a busy machine does
+  not change a verdict. While a daemon holds the root's lock nothing is recorded, and only
   what is served is measured.
 - **The recommendation** is what runs, passes its gates, needs at most 80 % of the memory, answers as many golden
   prompts as the best, and agrees with its source on 90 % of tokens; of those the smallest, unless a larger
@@ -133,7 +133,7 @@ measures every declared precision that is converted on this machine, in the runt
   its plots: the extra `bench` (`pip install 'foundry-reconciler[bench]'`), which `all` includes.
 - Ctrl-C ends it with what was measured until then (exit code 130).
 
-Limits: memory over time is told by Linux alone; an answer is at most 24 tokens, and as short as the model wants it;
+Limits: memory over time is measured on Linux only; an answer is at most 24 tokens and may be shorter;
 other work on the machine makes every number worse, which the report notes when the load was high before it began.
 
 [The page](bench-capitals.html) of the [example model](../examples/capitals/) (0.4 million parameters: of its memory

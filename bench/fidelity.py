@@ -186,19 +186,19 @@ _APART = """\
 For each number the faithful conversion that looks worst, the one after it, and the wrong one that looks best.
 
 - **Top-1 agreement and the perplexity ratio do not.** gemma2 and phi2 come out wrong and choose the same token as
-  their sources 99 times of 100; whoever looks at first choices alone does not see it. These bars are for what is
+  their sources 99 times of 100; first choices alone do not show it. These bars are for what is
   broken altogether, and for people who set their own.
 - **The divergence does.** At fp32 and fp16 right and wrong are hundreds of times apart. At int8 and int4 it is what
   is left once rounding is explained (wiring KL); the bars lie between the two, nearer to the wrong: random models
   are the worst that an honest conversion can be.
-- **int8 is the narrowest, for one model's sake.** phi3-long-v4 is random and stretches its rotations; the next one
+- **int8 has the narrowest gap, because of one model.** phi3-long-v4 is random and stretches its rotations; the next one
   is eight times below it. What is left there is the rounding of sums (accuracy level 4), which nothing explains
   ([decision 0008](decisions/0008-gates.md)). There is room between 0.066 and 0.127, and the bar is in it.
 - **Divergence for each changed first choice** does better at int4 and a little at int8. It is no bar: near perfect
   agreement it divides by almost nothing, so an honest conversion of a trained model would be judged by a handful of
   positions.
 
-Whoever doubts a conversion at int8 converts the model at fp32 once: a wrong one is a hundred times over the bar there.
+To check a doubtful int8 conversion, convert the model at fp32 once: a wrong one is a hundred times over the bar there.
 
 """
 

@@ -19,7 +19,7 @@ HEAD = """\
 # Promises, and what was measured
 
 Made by `make trust` (`RECONCILER_TEST_SIZE=nightly`: full size): each figure is written by the tests that show it,
-after their last assertion; a row whose tests failed or were skipped says so. What may go wrong and what we do not
+after their last assertion; a row shows whether its tests failed or were skipped. What may go wrong and what we do not
 defend against: [SECURITY.md](../SECURITY.md), [critiques.md](critiques.md).
 
 """

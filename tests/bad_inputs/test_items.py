@@ -24,9 +24,8 @@ TABLES = {"manifests": "test_manifests.py", "folders": "test_model_folders.py"}
 HEAD = """\
 # Bad inputs
 
-What an accident or an attacker may hand us, what is said about it (a stable code; one line with its place; no
-traceback; what is beside it goes on), and the test that shows it. Made from `tests/bad_inputs/items.py`; a test checks
-that each test is there.
+Inputs from accidents or attackers, the code that is reported (one line with its place; no traceback; other objects go
+on), and the test that shows it. Generated from `tests/bad_inputs/items.py`; a test checks that each test exists.
 """
 
 
