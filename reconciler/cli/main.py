@@ -31,7 +31,7 @@ VERBS = {
     "explain": "the exact Olive configuration and template that a model becomes",
     "history": "what a model was served as before, and why that changed",
     "events": "what was done on this machine, oldest first",
-    "drift": "tell what git is ahead of from what changed behind our back",
+    "drift": "tell what git is ahead of from what changed on the machine itself",
     "verify": "check every byte and every promise of this machine, offline",
     "gc": "free what nothing on this machine needs, and say why the rest stays",
     "doctor": "check what is around: caches, versions, disk, permissions, git, clock",

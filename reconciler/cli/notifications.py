@@ -30,7 +30,7 @@ _OPTIONS = {
 
 
 def add_endpoints(parser: argparse.ArgumentParser) -> None:
-    title = "others: who may ask (docs/metrics.md), and who is told (docs/notifications.md)"
+    title = "HTTP (docs/metrics.md) and notifications (docs/notifications.md)"
     group = parser.add_argument_group(title)
     options = dict(_OPTIONS)
     for kind in sink_kinds():

@@ -10,7 +10,7 @@ FINDINGS = {
     "CatalogBroken": "Foundry Local's catalog cannot be read",
     "RegistrationElsewhere": "a registration of ours does not point at its served folder",
     "RegistrationDangling": "a registration of ours points at nothing",
-    "RegistrationDisagrees": "a registration of ours says something else than the release.json behind it",
+    "RegistrationDisagrees": "a registration of ours disagrees with the release.json behind it",
     "RegistrationUnmarked": "a registration without our mark points into our served folders",
     "ServedFolderDamaged": "a file of a served folder is missing, changed or foreign",
     "ReleaseUnreadable": "release.json of a served folder is missing, damaged or of another release",

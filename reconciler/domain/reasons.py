@@ -35,7 +35,7 @@ class Reason(StrEnum):
     FORMAT_CHANGED = ("FormatChanged", "this version of reconciler writes served folders differently")
     DRIFT_DETECTED = (
         "DriftDetected",
-        "the machine changed behind our back: a file, a folder or a registration",
+        "the machine changed without a commit: a file, a folder or a registration",
     )
     SUPERSEDED = ("Superseded", "a newer release of the same variant is served")
     RETAINED = (
@@ -68,12 +68,12 @@ class Reason(StrEnum):
         "Unreferenced",
         "no release uses the artifact, or no manifest the source from the hub, any more",
     )
-    SUSPENDED = ("Suspended", "the manifest says suspend: true, or somebody ran `reconciler suspend`")
+    SUSPENDED = ("Suspended", "the manifest says suspend: true, or `reconciler suspend` was run")
     PROTECTED = ("Protected", "the manifest said prune: disabled when it was last seen")
     NAME_TAKEN = ("NameTaken", "a registration that is not ours already has this name")
     MANIFESTS_UNREADABLE = (
         "ManifestsUnreadable",
-        "a manifest is invalid, so what is no longer declared cannot be told",
+        "a manifest is invalid, so what is no longer declared is unknown",
     )
     NOTHING_DECLARED = (
         "NothingDeclared",

@@ -128,7 +128,7 @@ class MachineConfig(Strict):
     interval: Duration | None = Field(default=None, description="Time between passes of a daemon.")
     listen: AnyText | None = Field(default=None, description="Address that a daemon listens at.")
     webhook: Webhook | None = Field(default=None, description="Who may wake a daemon.")
-    notify: Notify | None = Field(default=None, description="Who is told by a daemon.")
+    notify: Notify | None = Field(default=None, description="Where a daemon sends notifications.")
     commit_status: CommitStatus | None = Field(
         default=None, description="Where a daemon marks commits with what became of them."
     )

@@ -15,8 +15,8 @@ from reconciler.reports.drift import drift_text, drift_view, find_drift
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "Tell two ways to differ from git apart. Pending: git is ahead, the next apply brings it here. Drifted: a\n"
-        "registration, a folder or a file changed behind our back; the next apply repairs it, but somebody should\n"
-        "ask why. What cannot be compared (a broken manifest or source) is told as not checked, with since when.\n"
+        "registration, a folder or a file changed without a commit; the next apply repairs it, but look for\n"
+        "the cause. What cannot be compared (a broken manifest or source) is shown as not checked, with since when.\n"
         "Changes nothing, takes no lock, needs only read rights. Files are judged by their time stamps, and read\n"
         "when those are new; `reconciler verify` reads every byte."
     )

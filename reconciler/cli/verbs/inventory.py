@@ -15,7 +15,7 @@ from reconciler.reports.inventory_text import inventory_text
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "Show what this machine is, holds and serves, as a document small enough to lie in git: from it, what a\n"
-        "change of manifests would do here can be told elsewhere. It holds no secret and no path below a home\n"
+        "change of manifests would do here can be computed elsewhere. It holds no secret and no path below a home\n"
         "folder but as `~`. Changes nothing."
     )
     options.add_machine(parser)

@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--check",
         action="store_true",
-        help="write nothing, ask nobody; exit 1 when the lock file is not what the manifests need",
+        help="write nothing, make no request; exit 1 when the lock file is not what the manifests need",
     )
     parser.add_argument("--dry-run", action="store_true", help="ask the hub, but write nothing")
     parser.add_argument(

@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the release with this number, of one variant (default: the newest good one before)",
     )
     parser.add_argument(
-        "--reason", metavar="TEXT", default="", help="why, for whoever wonders later (one line)"
+        "--reason", metavar="TEXT", default="", help="the reason, one line, shown in events and history"
     )
     parser.add_argument("--undo", action="store_true", help="take a roll-back back: git decides again")
     parser.add_argument("--dry-run", action="store_true", help="say what would serve and change nothing")

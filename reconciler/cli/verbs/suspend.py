@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("name", metavar="NAME", help="a model (capitals) or one variant (capitals-int4)")
     parser.add_argument(
-        "--reason", metavar="TEXT", required=True, help="why, for whoever wonders later (one line)"
+        "--reason", metavar="TEXT", required=True, help="the reason, one line, shown in events and history"
     )
     parser.add_argument(
         "--until",
@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     reason = " ".join(arguments.reason.split())
     if not reason:
-        raise UsageError("--reason is empty", hint="say why, for whoever wonders later")
+        raise UsageError("--reason is empty", hint="give the reason in one line")
     since = now()
     if arguments.until and arguments.until <= since:
         raise UsageError(f"--until {arguments.until} is over (it is {since})", hint="name a time to come")
