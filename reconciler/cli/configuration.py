@@ -1,13 +1,14 @@
-"""Find and read the configuration of this machine (docs/configuration.md).
+"""The configuration of this machine (docs/configuration.md), as the running command uses it.
 
-What it says is kept here for the one command that this process runs. The environment is stronger than it, and a flag is
-stronger than both.
+`load` finds and reads the file. `setting` gives the value of one setting: from the environment, else from the file. An
+option on the command line overrides both.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from reconciler.domain.errors import ManifestsInvalid, UsageError
 from reconciler.domain.facts import Traits
@@ -16,52 +17,49 @@ from reconciler.host.trusted_file import read_trusted
 from reconciler.manifests.machine_config import parse_config, settings_of, traits_of
 
 VARIABLE = "RECONCILER_CONFIG"
-LONGEST = 256 * 1024  # bytes of the file
+MAX_BYTES = 256 * 1024
 
 
-class _Configured:
-    """What this process runs with."""
+@dataclass(frozen=True, kw_only=True)
+class _Loaded:
+    file: str = ""
+    traits: Traits = Traits()
+    settings: Mapping[str, str] = field(default_factory=dict)
 
-    file = ""
-    traits = Traits()
-    settings: dict[str, str] = {}  # noqa: RUF012 - replaced as a whole, never changed
+
+_loaded = _Loaded()
 
 
 def load(arguments: Sequence[str]) -> None:
-    """Before the parser is built, whose defaults it gives. `arguments` are searched for --config."""
-    _Configured.file, _Configured.traits, _Configured.settings = "", Traits(), {}
-    asked = _asked_for(arguments)
-    path = _found() if asked is None else asked
-    if path:
-        _read(path)
+    """Read the configuration before the parser is built, because it gives the parser's defaults."""
+    global _loaded  # noqa: PLW0603 - one command runs in one process
+    path = _requested(arguments)
+    if path is None:
+        path = next((path for path in places.config_files() if os.path.lexists(path)), "")
+    _loaded = _read(path) if path else _Loaded()
 
 
 def file() -> str:
-    """ "" when there is none."""
-    return _Configured.file
+    """The absolute path of the configuration; empty when there is none."""
+    return _loaded.file
 
 
 def traits() -> Traits:
-    return _Configured.traits
+    return _loaded.traits
 
 
 def setting(variable: str, default: str = "") -> str:
-    """Of the environment, else of the configuration, else `default`."""
-    return os.environ.get(variable) or _Configured.settings.get(variable, default)
+    return os.environ.get(variable) or _loaded.settings.get(variable, default)
 
 
 def settings() -> dict[str, str]:
-    """What is set in the configuration or the environment, by the name of the environment's variable."""
-    named = {name: said for name, said in os.environ.items() if name.startswith("RECONCILER_")}
-    return {**_Configured.settings, **named}
+    """Every setting of the file and the environment, by the name of its environment variable."""
+    environment = {name: value for name, value in os.environ.items() if name.startswith("RECONCILER_")}
+    return {**_loaded.settings, **environment}
 
 
-def flag(variable: str) -> bool:
-    return setting(variable) == "1"
-
-
-def _asked_for(arguments: Sequence[str]) -> str | None:
-    """Of --config FILE, --config=FILE or the environment; "" asks for none."""
+def _requested(arguments: Sequence[str]) -> str | None:
+    """The value of --config FILE, --config=FILE or the environment variable; empty asks for no configuration."""
     found = os.environ.get(VARIABLE)
     for at, one in enumerate(arguments):
         if one == "--":
@@ -73,18 +71,13 @@ def _asked_for(arguments: Sequence[str]) -> str | None:
     return found
 
 
-def _found() -> str:
-    return next((path for path in places.config_files() if os.path.lexists(path)), "")
-
-
-def _read(path: str) -> None:
+def _read(path: str) -> _Loaded:
     try:
-        data = read_trusted(path, LONGEST)
+        data = read_trusted(path, MAX_BYTES)
     except OSError as error:
         hint = f"name another with --config, or run without: {VARIABLE}= (empty)"
         raise UsageError(f"cannot read the configuration {path}: {error.strerror}", hint=hint) from None
-    _Configured.file = os.path.abspath(path)
     config, problems = parse_config(data, path)
     if config is None:
         raise ManifestsInvalid(problems)
-    _Configured.traits, _Configured.settings = traits_of(config), settings_of(config)
+    return _Loaded(file=os.path.abspath(path), traits=traits_of(config), settings=settings_of(config))

@@ -1,4 +1,4 @@
-"""What each verb's exit code means: in every `--help`, in docs/exit-codes.md, and nowhere else."""
+"""The exit codes of each verb and their meanings, as `--help` and docs/reference.md show them."""
 
 from __future__ import annotations
 
@@ -35,15 +35,15 @@ CODES: dict[str, dict[int, str]] = {
     "apply": {
         OK: "converged: the machine serves what git declares",
         ERROR: "error: nothing was tried",
-        PARTLY: "partly: something failed, was refused or is held back",
+        PARTLY: "partly: something failed, was rejected or is held",
         LOCK_HELD: "another reconciler holds the lock",
     },
     "run": {
         OK: "stopped by SIGTERM",
-        ERROR: "error: it could not begin",
+        ERROR: "error: it could not start",
         LOCK_HELD: "another reconciler holds the lock",
     },
-    "status": {OK: "shown", ERROR: "error", INTERRUPTED: "interrupted; so ends --watch"},
+    "status": {OK: "shown", ERROR: "error", INTERRUPTED: "interrupted; --watch ends so"},
     "ask": {OK: "answered", ERROR: "not served, or the runtime refused"},
     "bench": {
         OK: "measured",
@@ -54,21 +54,21 @@ CODES: dict[str, dict[int, str]] = {
     "explain": {OK: "explained", ERROR: "not declared, or its source is invalid"},
     "history": {
         OK: "shown",
-        ERROR: "nothing is remembered under that name, its record is damaged, or another error",
+        ERROR: "there is no history of that name, its record is damaged, or another error",
     },
-    "events": {OK: "shown", ERROR: "error", INTERRUPTED: "interrupted; so ends --follow"},
+    "events": {OK: "shown", ERROR: "error", INTERRUPTED: "interrupted; --follow ends so"},
     "drift": {
-        OK: "none: the machine is what git declares",
+        OK: "no drift: the machine is what git declares",
         ERROR: "error, or something could not be compared",
         PENDING: "pending only: git is ahead of the machine",
-        DRIFTED: "drifted only: the machine changed, and git did not",
+        DRIFTED: "drifted only: something else changed the machine",
         PENDING | DRIFTED: "both",
     },
     "verify": {OK: "everything is as it must be", ERROR: "at least one finding, or an error"},
     "gc": {
-        OK: "what nothing needs is freed; with --dry-run: shown",
+        OK: "everything unneeded is freed; with --dry-run: shown",
         ERROR: "error: nothing was tried",
-        PARTLY: "partly: something could not be freed, or a problem in the manifests keeps what they may want",
+        PARTLY: "partly: something could not be freed, or a problem in the manifests prevents it",
         LOCK_HELD: "another reconciler holds the lock",
     },
     "doctor": {OK: "no errors (there may be warnings)", ERROR: "at least one error"},
@@ -76,22 +76,22 @@ CODES: dict[str, dict[int, str]] = {
     "rollback": {
         OK: "done, or a daemon is about to do it; with --undo: git decides again",
         ERROR: "nothing to go back to, or another error",
-        PARTLY: "a step failed: what served goes on",
-        LOCK_HELD: "another command is suspending or rolling back",
+        PARTLY: "a step failed: the present release still serves",
+        LOCK_HELD: "another process is suspending or rolling back",
     },
     "suspend": {
         OK: "suspended",
         ERROR: "nothing here has that name, or another error",
-        LOCK_HELD: "another command is suspending or resuming",
+        LOCK_HELD: "another process is suspending or resuming",
     },
     "resume": {
         OK: "resumed, or it was not suspended",
         ERROR: "error",
-        LOCK_HELD: "another command is suspending or resuming",
+        LOCK_HELD: "another process is suspending or resuming",
     },
     "template": {OK: "written", ERROR: "there is no such template, or none that means exactly the same"},
     "schema": {OK: "printed", ERROR: "error"},
-    "demo": {OK: "every step did what it said", ERROR: "a step failed"},
+    "demo": {OK: "every step did what it promised", ERROR: "a step failed"},
 }
 
 

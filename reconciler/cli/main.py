@@ -1,7 +1,7 @@
-"""The command line: finds the verb, runs it, and turns errors into exit codes.
+"""The command line: find the verb, run it, and turn errors into messages and exit codes.
 
-A verb is a module of `cli.verbs` with `add_arguments(parser)` and `run(arguments) -> int`. Only the verb that was asked
-for is imported, so that `reconciler --help` stays quick.
+A verb is a module of `cli.verbs` with `add_arguments(parser)` and `run(arguments) -> int`. Only the module of the verb
+in use is imported, so that `reconciler --help` takes less than 0.3 s.
 """
 
 from __future__ import annotations
@@ -22,31 +22,30 @@ VERBS = {
     "validate": "check manifests and report every problem at once",
     "lock": "pin the files of models from the Hugging Face hub, beside the manifests",
     "plan": "show what would change on this machine, and why; changes nothing",
-    "diff": "show what two commits of a repository mean for every machine; reads git alone",
+    "diff": "compare two commits, and show what each machine would do; reads git only",
     "apply": "bring this machine to what the manifests declare",
     "run": "keep this machine at what the manifests declare: a pass whenever something changes",
-    "status": "what is served, in which condition",
+    "status": "show what is served, and in which condition",
     "ask": "ask a served model one question through Foundry Local",
     "bench": "measure the precisions of models on this machine, and recommend one",
-    "explain": "the exact Olive configuration and template that a model becomes",
-    "history": "what a model was served as before, and why that changed",
-    "events": "what was done on this machine, oldest first",
-    "drift": "tell what git is ahead of from what changed on the machine itself",
-    "verify": "check every byte and every promise of this machine, offline",
-    "gc": "free what nothing on this machine needs, and say why the rest stays",
-    "doctor": "check what is around: caches, versions, disk, permissions, git, clock",
-    "inventory": "what this machine says about itself, small enough for git; changes nothing",
-    "rollback": "serve an earlier release again, and refuse what serves now",
+    "explain": "show the exact Olive configuration and template of a model",
+    "history": "show the releases of a model, and what changed between them",
+    "events": "show what was done on this machine, oldest first",
+    "drift": "tell pending changes of git from changes made to the machine by others",
+    "verify": "check every byte and every record of this machine, offline",
+    "gc": "free what this machine no longer needs, and show why the rest is kept",
+    "doctor": "check the surroundings: caches, versions, disk, permissions, git, clock",
+    "inventory": "describe this machine in a small document for git; changes nothing",
+    "rollback": "serve an earlier release again, and refuse the present one",
     "suspend": "leave a model or variant as it is on this machine",
     "resume": "end a suspension",
     "template": "write a chat template in the other form, where that is exact",
     "schema": "print the JSON Schema of the manifests",
-    "demo": "the whole story in a throw-away folder: convert, serve, ask, repair, prune",
+    "demo": "show everything in a temporary folder: convert, serve, ask, repair, prune",
 }
 
-UNCONFIGURED = frozenset(
-    {"schema", "template", "validate", "diff", "demo"}
-)  # they use no machine, or one of their own
+# These verbs read no configuration: they use no machine, or a temporary one.
+UNCONFIGURED = frozenset({"schema", "template", "validate", "diff", "demo"})
 
 _OVERVIEW = """usage: reconciler VERB [options]
 
@@ -62,19 +61,14 @@ Begin with `reconciler demo`, or in a folder with manifests: `reconciler plan`.
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    return _guarded(list(sys.argv[1:] if argv is None else argv))
-
-
-def _guarded(arguments: list[str]) -> int:
+    arguments = list(sys.argv[1:] if argv is None else argv)
     try:
         code = _answer(arguments)
         sys.stdout.flush()  # here, where an error can still be reported
         return code
     except KeyboardInterrupt:
-        kept = ": what was finished is kept, and the next apply goes on from there" * (
-            arguments[:1] == ["apply"]
-        )
-        _say("interrupted" + kept)
+        kept = ": finished work is kept, and the next apply continues from there"
+        _say("interrupted" + kept * (arguments[:1] == ["apply"]))
         return INTERRUPTED
     except BrokenPipeError:  # the reader of our output is gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -99,7 +93,7 @@ def _dispatch(arguments: list[str]) -> int:
     verb, *rest = arguments
     if verb not in VERBS:
         raise UsageError(f"there is no verb {verb!r}", hint=_nearest(verb))
-    # Imported here and in `build_parser`: they take half a second that `reconciler --help` must not.
+    # Imported here and in `build_parser`, because it takes half a second, too long for `reconciler --help`.
     from reconciler.cli import configuration
 
     module = import_module(f"reconciler.cli.verbs.{verb}")
@@ -153,7 +147,7 @@ def say_error(error: ReconcilerError) -> None:
 
 
 def _report_refused(error: OSError) -> int:
-    """The system refused a file that the command line named: a message, not a traceback."""
+    """The system refused a file that the command line names."""
     known = refused(error)
     if known is not None and known.code != "AccessDenied":
         say_error(known)

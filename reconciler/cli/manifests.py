@@ -1,27 +1,84 @@
-"""Read the manifests that a verb was given: from a repository (`--repo`) or from a folder (`--path`)."""
+"""Read the manifests that a verb works on: from a repository (`--repo` and its options) or from a folder (`--path`)."""
 
 from __future__ import annotations
 
 import argparse
 import os
 
-from reconciler.cli.repository import load_repository
 from reconciler.domain.errors import UsageError
 from reconciler.engine.machine import Machine
 from reconciler.manifests.parsed import Parsed
+from reconciler.operations.repository import read_branch
+from reconciler.sources.git.address import VERIFY, Remote, remote
+from reconciler.sources.git.source import Credentials
 from reconciler.sources.manifests import load
+
+MAX_TOKEN = 4096  # characters
 
 
 def load_manifests(arguments: argparse.Namespace, machine: Machine, *, accept: bool = False) -> Parsed:
-    """From --repo, for verbs that know it, else from the folder --path. `accept`: they are going to be applied."""
-    if getattr(arguments, "repo", None):
-        return load_repository(arguments, machine, accept=accept)
+    """Read them from --repo, for verbs that have it, else from --path. `accept`: the caller is going to apply them."""
+    if not getattr(arguments, "repo", None):
+        return load_folder(arguments)
+    roots = tuple(arguments.source_root)
+    return read_branch(
+        machine, remote_of(arguments), credentials_of(arguments), allowed_roots=roots, accept=accept
+    )
+
+
+def load_folder(arguments: argparse.Namespace) -> Parsed:
     require_folder(arguments.path)
     return load(arguments.path, allowed_roots=tuple(arguments.source_root))
 
 
 def require_folder(path: str) -> None:
-    """A file is refused: what a folder does not declare is pruned, and one file is not the whole folder."""
+    """Refuse a single file: what a folder does not declare is pruned, and one file is not the whole folder."""
     if os.path.isfile(path):
-        hint = f"name the folder: --path {os.path.dirname(path) or '.'}; `reconciler validate {path}` checks one file"
+        folder = os.path.dirname(path) or "."
+        hint = f"name the folder: --path {folder}; `reconciler validate {path}` checks one file"
         raise UsageError(f"--path wants a folder, got the file {path}", hint=hint)
+
+
+def remote_of(arguments: argparse.Namespace) -> Remote:
+    if arguments.verify not in VERIFY:  # argparse does not check a default that comes from the environment
+        raise UsageError(f"RECONCILER_VERIFY: expected one of {', '.join(VERIFY)}")
+    keys = arguments.allowed_signers or os.environ.get("RECONCILER_GNUPGHOME")
+    if arguments.verify != "none" and not keys:
+        hint = "pass --allowed-signers FILE (ssh keys), or RECONCILER_GNUPGHOME (gpg keys)"
+        raise UsageError("--verify wants to know whose signatures count", hint=hint)
+    return remote(
+        arguments.repo,
+        arguments.branch,
+        arguments.path,
+        allow_file=arguments.allow_file,
+        allow_rewind=arguments.allow_rewind,
+        verify=arguments.verify,
+    )
+
+
+def credentials_of(arguments: argparse.Namespace) -> Credentials:
+    return Credentials(
+        token=_token(arguments.token_file),
+        ssh_key=_file("--ssh-key", arguments.ssh_key),
+        known_hosts=_file("--known-hosts", arguments.known_hosts),
+        allowed_signers=_file("--allowed-signers", arguments.allowed_signers),
+        gnupg=os.path.abspath(home) if (home := os.environ.get("RECONCILER_GNUPGHOME")) else "",
+    )
+
+
+def _token(path: str | None) -> str:
+    """The token for https. It is never shown, not even in an error."""
+    if path:
+        with open(_file("--token-file", path), encoding="utf-8", errors="replace") as file:
+            token = file.read(MAX_TOKEN + 1).strip()
+    else:
+        token = os.environ.get("RECONCILER_GIT_TOKEN", "").strip()
+    if len(token) > MAX_TOKEN or not token.isprintable() or (path and not token):
+        raise UsageError("expected a token: one line of printable characters")
+    return token
+
+
+def _file(flag: str, path: str | None) -> str:
+    if path and not os.path.isfile(path):
+        raise UsageError(f"{flag}: there is no file {path}")
+    return os.path.abspath(path) if path else ""

@@ -1,6 +1,6 @@
-"""`run`'s options for the outside: where it answers HTTP, whose hooks wake it, and which sinks it notifies.
+"""Options of `reconciler run` that reach outside: the HTTP address, the git server's webhook, and notification sinks.
 
-The options of a sink are described in its own module (`daemon.notifications.sinks`).
+Each sink describes its own options (`daemon.notifications.sinks`).
 """
 
 from __future__ import annotations
@@ -8,8 +8,7 @@ from __future__ import annotations
 import argparse
 import os
 
-from reconciler.cli import configuration
-from reconciler.cli.options import environment_of
+from reconciler.cli.options import add_setting
 from reconciler.daemon.endpoints import Endpoints
 from reconciler.daemon.http.listening import DEFAULT, parse_address
 from reconciler.daemon.notifications.notifications import sink_kinds
@@ -17,36 +16,22 @@ from reconciler.daemon.secret_file import checked_secret_file
 
 SYSTEMD_CREDENTIAL = "webhook-secret"
 
-_OPTIONS = {
-    "--listen": (
-        "ADDRESS",
-        "where health, metrics and hooks are answered: HOST:PORT, unix:/PATH or off (default: 127.0.0.1:9464)",
-    ),
-    "--webhook-secret-file": (
-        "FILE",
-        "secret of the git server's webhook to /hooks/git; without one there are no hooks",
-    ),
-}
-
 
 def add_endpoints(parser: argparse.ArgumentParser) -> None:
-    title = "HTTP (docs/metrics.md) and notifications (docs/notifications.md)"
-    group = parser.add_argument_group(title)
-    options = dict(_OPTIONS)
+    group = parser.add_argument_group(
+        "HTTP endpoints (docs/metrics.md) and notifications (docs/notifications.md)"
+    )
+    meaning = "address for health, metrics and hooks: HOST:PORT, unix:/PATH or off"
+    add_setting(group, "--listen", meaning, shown=DEFAULT, metavar="ADDRESS")
+    meaning = "secret of the git server's webhook to /hooks/git; without one there are no hooks"
+    add_setting(group, "--webhook-secret-file", meaning, metavar="FILE")
     for kind in sink_kinds():
-        options |= kind.options
-    for flag, (metavar, meaning) in options.items():
-        variable = environment_of(flag)
-        group.add_argument(
-            flag,
-            metavar=metavar,
-            default=configuration.setting(variable) or None,
-            help=f"{meaning} (environment: {variable})",
-        )
+        for flag, (metavar, meaning) in kind.options.items():
+            add_setting(group, flag, meaning, metavar=metavar)
 
 
 def endpoints_of(arguments: argparse.Namespace) -> Endpoints:
-    """Everything is checked here, before the daemon begins. Raises UsageError."""
+    """Check all of them before the daemon begins. Raises UsageError."""
     given = {f"--{name.replace('_', '-')}": value or "" for name, value in vars(arguments).items()}
     targets = [kind.configure({flag: given[flag] for flag in kind.options}) for kind in sink_kinds()]
     return Endpoints(

@@ -1,29 +1,44 @@
-"""Options that verbs share: flag, else environment, else the machine's configuration, else default."""
+"""Options that several verbs share, and the values that are read from them.
+
+The value of an option comes from the command line, else the environment, else the machine's configuration, else the
+default.
+"""
 
 from __future__ import annotations
 
 import argparse
 import os
-from typing import NoReturn
+from contextlib import AbstractContextManager
+from typing import Any, NoReturn
 
 from reconciler.cli import configuration
 from reconciler.domain.errors import UsageError
 from reconciler.domain.quoting import nearest
 from reconciler.domain.units import read_duration, read_size
-from reconciler.engine.machine import Machine, open_machine
+from reconciler.engine.machine import Machine, locked_machine, machine_to_suspend, open_machine
+from reconciler.engine.options import Options
 from reconciler.host import places
 
 CAGE_MODES = ("auto", "require", "off")
+MAX_DURATION = 10 * 365 * 86400.0  # seconds: clocks and waits overflow beyond it
+
+_REPOSITORY_FILES = {
+    "--allowed-signers": "ssh keys whose signatures count, as ssh-keygen(1) describes; gpg: RECONCILER_GNUPGHOME",
+    "--token-file": "file with a token for https; or the token itself in RECONCILER_GIT_TOKEN",
+    "--ssh-key": "private key for ssh (default: the agent's, then those of the user)",
+    "--known-hosts": "host keys for ssh (default: those of the user and the system); unknown hosts are refused",
+}
 
 
 class Parser(argparse.ArgumentParser):
-    """Wrong usage exits 64 (EX_USAGE), with the hint where to read more."""
+    """Wrong usage exits with 64 (EX_USAGE) and a hint."""
 
     def error(self, message: str) -> NoReturn:
-        raise UsageError(message, hint=self._meant(message) or f"`{self.prog} --help` lists the options")
+        raise UsageError(
+            message, hint=self._nearest_option(message) or f"`{self.prog} --help` lists the options"
+        )
 
-    def _meant(self, message: str) -> str:
-        """An option that is spelt much like one that is not known."""
+    def _nearest_option(self, message: str) -> str:
         words = message.partition("unrecognized arguments: ")[2].split()
         flags = [word.partition("=")[0] for word in words if word.startswith("-")]
         if elsewhere := next((flag for flag in flags if flag in ("--root", "--cache")), ""):
@@ -32,8 +47,32 @@ class Parser(argparse.ArgumentParser):
         return next((hint for flag in flags if (hint := nearest(flag, known))), "")
 
 
+def environment_of(flag: str) -> str:
+    return "RECONCILER_" + flag.removeprefix("--").replace("-", "_").upper()
+
+
+def add_setting(
+    parser: argparse._ActionsContainer,
+    flag: str,
+    meaning: str,
+    *,
+    default: str = "",
+    shown: str = "",
+    **more: Any,
+) -> None:
+    """Add an option that the environment and the configuration can set. `shown` is how --help names the default."""
+    variable = environment_of(flag)
+    notes = [f"default: {shown or default}"] if shown or default else []
+    parser.add_argument(
+        flag,
+        default=configuration.setting(variable, default) or None,
+        help=f"{meaning} ({'; '.join([*notes, f'environment: {variable}'])})",
+        **more,
+    )
+
+
 def add_config(parser: argparse.ArgumentParser) -> None:
-    """It was read before the parser was made: here it is only named, and known as an option."""
+    """`configuration.load` has read it before the parser exists; here it is an option of --help only."""
     parser.add_argument(
         "--config",
         metavar="FILE",
@@ -43,12 +82,7 @@ def add_config(parser: argparse.ArgumentParser) -> None:
 
 
 def add_manifests(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--path",
-        metavar="DIR",
-        default=configuration.setting("RECONCILER_PATH", "manifests"),
-        help="folder with the manifests (default: manifests/; environment: RECONCILER_PATH)",
-    )
+    add_setting(parser, "--path", "folder with the manifests", default="manifests", metavar="DIR")
     parser.add_argument(
         "--source-root",
         metavar="DIR",
@@ -59,24 +93,14 @@ def add_manifests(parser: argparse.ArgumentParser) -> None:
 
 
 def add_repository(parser: argparse.ArgumentParser) -> None:
-    """A repository in place of a folder. What is trusted is said here, on the machine, never in the repository."""
+    """Options for manifests from a repository. What is trusted is set on the machine, never in the repository."""
     group = parser.add_argument_group("manifests from a repository", "--path is then a folder inside it")
-    group.add_argument(
-        "--repo",
-        metavar="URL",
-        default=configuration.setting("RECONCILER_REPO") or None,
-        help="https or ssh URL (environment: RECONCILER_REPO)",
-    )
-    group.add_argument(
-        "--branch",
-        metavar="NAME",
-        default=configuration.setting("RECONCILER_BRANCH", "main"),
-        help="branch to follow (default: main; environment: RECONCILER_BRANCH)",
-    )
+    add_setting(group, "--repo", "https or ssh URL", metavar="URL")
+    add_setting(group, "--branch", "branch to follow", default="main", metavar="NAME")
     group.add_argument(
         "--allow-file",
         action="store_true",
-        default=configuration.flag("RECONCILER_ALLOW_FILE"),
+        default=configuration.setting("RECONCILER_ALLOW_FILE") == "1",
         help="also allow file URLs and local paths",
     )
     group.add_argument(
@@ -84,65 +108,28 @@ def add_repository(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="follow the branch even where it does not descend from the accepted commit",
     )
-    group.add_argument(
-        "--verify",
-        choices=("none", "head", "all"),
-        default=configuration.setting("RECONCILER_VERIFY", "none"),
-        help="signatures wanted: of no commit, the newest, or all since the accepted one (default: none; "
-        "environment: RECONCILER_VERIFY)",
-    )
+    meaning = "require signatures of no commit, the newest, or all since the accepted one"
+    add_setting(group, "--verify", meaning, default="none", choices=("none", "head", "all"))
     for flag, meaning in _REPOSITORY_FILES.items():
-        variable = environment_of(flag)
-        group.add_argument(
-            flag,
-            metavar="FILE",
-            default=configuration.setting(variable) or None,
-            help=f"{meaning} (environment: {variable})",
-        )
-
-
-_REPOSITORY_FILES = {
-    "--allowed-signers": "ssh keys whose signatures count, as ssh-keygen(1) describes; gpg: RECONCILER_GNUPGHOME",
-    "--token-file": "file with a token for https; or the token itself in RECONCILER_GIT_TOKEN",
-    "--ssh-key": "private key for ssh (default: the agent's, then those of the user)",
-    "--known-hosts": "host keys for ssh (default: those of the user and the system); unknown hosts are refused",
-}
+        add_setting(group, flag, meaning, metavar="FILE")
 
 
 def add_hub(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--hf-token-file",
-        metavar="FILE",
-        default=os.environ.get("RECONCILER_HF_TOKEN_FILE"),
-        help="file with a token for the Hugging Face hub; or the token itself in HF_TOKEN "
-        "(environment: RECONCILER_HF_TOKEN_FILE)",
-    )
-
-
-def environment_of(flag: str) -> str:
-    return "RECONCILER_" + flag.removeprefix("--").replace("-", "_").upper()
+    meaning = "file with a token for the Hugging Face hub; or the token itself in HF_TOKEN"
+    add_setting(parser, "--hf-token-file", meaning, metavar="FILE")
 
 
 def add_machine(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
+    add_setting(
+        parser,
         "--root",
+        "folder for the store, served models and records",
+        shown="state/ in a checkout, /var/lib/reconciler for root, else $XDG_STATE_HOME/reconciler",
         metavar="DIR",
-        default=configuration.setting("RECONCILER_ROOT") or None,
-        help="where store, served folders and records live (default: state/ in a checkout, /var/lib/reconciler for "
-        "root, else $XDG_STATE_HOME/reconciler; environment: RECONCILER_ROOT)",
     )
-    parser.add_argument(
-        "--cache",
-        metavar="DIR",
-        default=configuration.setting("RECONCILER_CACHE") or None,
-        help="Foundry Local's model_cache_dir (default: that of --app; environment: RECONCILER_CACHE)",
-    )
-    parser.add_argument(
-        "--app",
-        metavar="NAME",
-        default=configuration.setting("RECONCILER_APP", "reconciler"),
-        help="the Foundry Local application whose cache ~/.NAME/cache/models to serve (default: reconciler)",
-    )
+    add_setting(parser, "--cache", "Foundry Local's model_cache_dir", shown="that of --app", metavar="DIR")
+    meaning = "the Foundry Local application whose cache ~/.NAME/cache/models to serve"
+    add_setting(parser, "--app", meaning, default="reconciler", metavar="NAME")
 
 
 def add_output(parser: argparse.ArgumentParser, *formats: str) -> None:
@@ -156,52 +143,36 @@ def add_output(parser: argparse.ArgumentParser, *formats: str) -> None:
 
 
 def add_conversions(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--jobs",
-        type=positive,
-        default=configuration.setting("RECONCILER_JOBS", "1"),
-        metavar="N",
-        help="conversions at a time (default: 1)",
-    )
-    parser.add_argument(
-        "--conversion-timeout",
-        type=duration,
-        default=configuration.setting("RECONCILER_CONVERSION_TIMEOUT", "6h"),
-        metavar="TIME",
-        help="time limit of one conversion, e.g. 90m or 2h30m (default: 6h)",
-    )
-    parser.add_argument(
+    add_setting(parser, "--jobs", "conversions at a time", default="1", type=positive, metavar="N")
+    meaning = "time limit of one conversion, e.g. 90m or 2h30m"
+    add_setting(parser, "--conversion-timeout", meaning, default="6h", type=duration, metavar="TIME")
+    add_setting(
+        parser,
         "--conversion-memory",
+        "memory of one conversion, e.g. 24GiB; the conversion is ended beyond it",
+        default="0",
+        shown="80 %% of the machine's",
         type=size,
-        default=configuration.setting("RECONCILER_CONVERSION_MEMORY", "0"),
         metavar="SIZE",
-        help="memory of one conversion, e.g. 24GiB; beyond it the conversion is ended (default: 80 %% of the "
-        "machine's; environment: RECONCILER_CONVERSION_MEMORY)",
     )
     add_cage(parser)
     add_hub(parser)
 
 
 def add_cage(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--cage",
-        type=cage_mode,
-        choices=CAGE_MODES,
-        default=configuration.setting("RECONCILER_CAGE", "auto"),
-        help="sandbox of the converter: the best there is, or none converts without, or none (default: auto; see "
-        "docs/cage.md; environment: RECONCILER_CAGE)",
-    )
+    meaning = "sandbox of the converter (docs/cage.md): the best available, convert only with one, or none"
+    add_setting(parser, "--cage", meaning, default="auto", type=cage_mode, choices=CAGE_MODES)
 
 
-def add_talk(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("-q", "--quiet", action="store_true", help="say nothing on stderr but errors")
-    parser.add_argument("-v", "--verbose", action="store_true", help="say more on stderr")
+def add_verbosity(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("-q", "--quiet", action="store_true", help="print only errors on stderr")
+    parser.add_argument("-v", "--verbose", action="store_true", help="print more on stderr")
 
 
 def duration(text: str) -> float:
     """Seconds in a Go duration: `90s`, `2h30m`, `1.5h`."""
     seconds = read_duration(text)
-    if seconds is None or not 0 < seconds <= LONGEST:
+    if seconds is None or not 0 < seconds <= MAX_DURATION:
         raise argparse.ArgumentTypeError(f"expected a duration such as 90s, 45m or 2h30m, got {text!r}")
     return seconds
 
@@ -212,7 +183,7 @@ def duration_or_off(text: str) -> float:
 
 
 def versions(text: str) -> dict[str, str]:
-    """Of packages: `foundry-local-sdk=2.3.0,onnxruntime=1.32.0`."""
+    """Versions of packages: `foundry-local-sdk=2.3.0,onnxruntime=1.32.0`."""
     pairs = [part.strip().partition("=") for part in text.split(",")]
     if not all(name and equals and version for name, equals, version in pairs):
         raise argparse.ArgumentTypeError(f"expected NAME=VERSION, several with commas, got {text!r}")
@@ -220,7 +191,6 @@ def versions(text: str) -> dict[str, str]:
 
 
 def positive(text: str) -> int:
-    """A count of at least one."""
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"expected a number of at least 1, got {text!r}")
     return int(text)
@@ -235,33 +205,44 @@ def size(text: str) -> int:
 
 
 def cage_mode(text: str) -> str:
-    """Checked here too: argparse does not check a default that comes from the environment."""
+    """Checked here too, because argparse does not check a default that comes from the environment."""
     if text not in CAGE_MODES:
         raise argparse.ArgumentTypeError(f"expected one of {', '.join(CAGE_MODES)}, got {text!r}")
     return text
 
 
-LONGEST = 10 * 365 * 86400.0  # seconds: beyond it clocks and waits overflow
-
-
-def token_file_of(arguments: argparse.Namespace) -> str:
-    """Only the name: it is read for each download, because a token may be renewed."""
-    return os.path.abspath(arguments.hf_token_file) if arguments.hf_token_file else ""
-
-
-def root_of(arguments: argparse.Namespace) -> str:
-    root: str = arguments.root or default_root()
-    return os.path.abspath(root)
+def pass_options(arguments: argparse.Namespace, *, confirm: bool = False, retry: bool = False) -> Options:
+    return Options(
+        confirm=confirm,
+        jobs=arguments.jobs,
+        conversion_timeout=arguments.conversion_timeout,
+        conversion_memory=arguments.conversion_memory,
+        cage=arguments.cage,
+        retry=retry,
+        # Only its name: it is read for each download, because a token may be renewed.
+        hf_token_file=os.path.abspath(arguments.hf_token_file) if arguments.hf_token_file else "",
+    )
 
 
 def opened_machine(arguments: argparse.Namespace) -> Machine:
-    """As the configuration describes it; reads only."""
+    """The machine with its configuration, to be read only."""
     return open_machine(root_of(arguments), cache_of(arguments), configuration.traits())
 
 
-def default_root() -> str:
+def machine_under_lock(arguments: argparse.Namespace, command: str) -> AbstractContextManager[Machine]:
+    root, cache = root_of(arguments), cache_of(arguments)
+    return locked_machine(root, cache, command=command, traits=configuration.traits())
+
+
+def suspensions_under_lock(arguments: argparse.Namespace, command: str) -> AbstractContextManager[Machine]:
+    return machine_to_suspend(root_of(arguments), cache_of(arguments), command=command)
+
+
+def root_of(arguments: argparse.Namespace) -> str:
+    if arguments.root:
+        return os.path.abspath(str(arguments.root))
     if os.path.isfile(os.path.join("state", "README.md")) and os.path.isfile("pyproject.toml"):
-        return "state"
+        return os.path.abspath("state")
     return _absolute(places.state_folder())
 
 

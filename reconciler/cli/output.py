@@ -1,22 +1,21 @@
-"""Data goes to stdout, talk to stderr."""
+"""Data goes to stdout; notes, warnings and errors go to stderr."""
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from reconciler.domain.errors import Problem
-from reconciler.domain.escape import for_json
+from reconciler.domain.escape import for_json, for_terminal
 from reconciler.reports import render
 from reconciler.reports.view import problem_view
 
 
-def show(
-    view: Mapping[str, Any], output: str, renderers: Mapping[str, Callable[[Mapping[str, Any]], str]]
-) -> None:
-    """Print a JSON view, in the format that was asked for."""
+def show(view: Mapping[str, Any], output: str, **renderers: Callable[[Mapping[str, Any]], str]) -> None:
+    """Print a JSON view in the format `output`: as JSON, or by the renderer of that name."""
     sys.stdout.write(json_text(view) if output == "json" else renderers[output](view))
 
 
@@ -24,7 +23,28 @@ def json_text(view: Mapping[str, Any]) -> str:
     return for_json(json.dumps(view, indent=2, ensure_ascii=False)) + "\n"
 
 
+def say(arguments: argparse.Namespace, *lines: str) -> None:
+    """Print lines on stdout, unless --quiet."""
+    if not arguments.quiet:
+        sys.stdout.write("".join(for_terminal(line) + "\n" for line in lines))
+
+
+def note(arguments: argparse.Namespace, line: str) -> None:
+    """Print a line on stderr, unless --quiet."""
+    if not arguments.quiet:
+        sys.stderr.write(for_terminal(line) + "\n")
+
+
 def show_problems(problems: Iterable[Problem], level: str = "error") -> None:
     text = render.problems_text([problem_view(problem) for problem in problems], level)
     if text:
         sys.stderr.write(text + "\n")
+
+
+def show_resolution(
+    arguments: argparse.Namespace, warnings: Iterable[Problem], problems: Iterable[Problem]
+) -> None:
+    """Print the problems of the manifests, and their warnings unless --quiet."""
+    if not arguments.quiet:
+        show_problems(warnings, "warning")
+    show_problems(problems)

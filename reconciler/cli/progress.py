@@ -1,23 +1,82 @@
-"""Who watches a pass: bars on a terminal, one line a step elsewhere, only failures with --quiet."""
+"""Progress on stderr: bars on a terminal, one line a step in logs and pipes, only failures with --quiet."""
 
 from __future__ import annotations
 
 import sys
-from contextlib import AbstractContextManager
-from types import TracebackType
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 from reconciler.domain.changes import Change, LongWork, Outcome, PruneSource
 from reconciler.domain.escape import for_terminal
 from reconciler.engine.report import Reporter, Silent
 
 
-def reporter_for(*, quiet: bool) -> AbstractContextManager[Reporter]:
+@contextmanager
+def reporter_for(*, quiet: bool) -> Iterator[Reporter]:
+    """The reporter of a pass."""
     if quiet:
-        return _Failures()
-    return _Bars() if sys.stderr.isatty() else _Lines()
+        yield _Failures()
+    elif not sys.stderr.isatty():
+        yield _Lines()
+    else:
+        doing = TextColumn("{task.fields[doing]}", markup=False)
+        with _progress(SpinnerColumn(), _description(), _bar(), doing, TimeElapsedColumn()) as progress:
+            yield _Bars(progress)
+
+
+@contextmanager
+def byte_bar(*, quiet: bool) -> Iterator[Callable[[int, int], None]]:
+    """A bar of bytes read, of a total; only on a terminal."""
+    if quiet or not sys.stderr.isatty():
+        yield lambda done, total: None
+        return
+    with _progress(_description(), _bar(), DownloadColumn(), TimeRemainingColumn()) as bar:
+        task = bar.add_task("reading", total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+@contextmanager
+def run_bar(total: int, *, quiet: bool) -> Iterator[Callable[[str, str], None]]:
+    """A bar of `total` runs: the function takes a variant and what is done with it."""
+    if quiet:
+        yield lambda variant, what: None
+    elif not sys.stderr.isatty():
+        yield lambda variant, what: _write(f"{variant}: {what}")
+    else:
+        with _progress(_description(), _bar(), TimeElapsedColumn()) as bar:
+            task = bar.add_task("", total=total)
+
+            def advance(variant: str, what: str) -> None:
+                bar.update(task, description=for_terminal(f"{variant}: {what}"))
+                bar.advance(task, what.startswith("run"))
+
+            yield advance
+
+
+def _progress(*columns: ProgressColumn) -> Progress:
+    console = Console(stderr=True, markup=False, highlight=False, emoji=False)
+    return Progress(*columns, console=console, transient=True)
+
+
+def _description() -> TextColumn:
+    return TextColumn("{task.description}", markup=False)
+
+
+def _bar() -> BarColumn:
+    return BarColumn(bar_width=24)
 
 
 def title(change: Change) -> str:
@@ -36,64 +95,34 @@ def ending(outcome: Outcome) -> str:
     return f"{head}: {outcome.message}{hint}"
 
 
-class _Nobody(Silent):
-    def __enter__(self) -> Reporter:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
+def _write(line: str) -> None:
+    sys.stderr.write(for_terminal(line) + "\n")
+    sys.stderr.flush()
 
 
-class _Lines(_Nobody):
-    """For logs and pipes: a line when a step ends, and one when a long one begins."""
+class _Failures(Silent):
+    def finished(self, outcome: Outcome) -> None:
+        if outcome.status != "done":
+            _write(ending(outcome))
+
+
+class _Lines(Silent):
+    """A line when a step ends, and one when a long step begins."""
 
     def started(self, change: Change) -> None:
         if isinstance(change, LongWork):
-            self._write(f"{title(change)} ({change.reason}): started")
+            _write(f"{title(change)} ({change.reason}): started")
 
     def finished(self, outcome: Outcome) -> None:
-        self._write(ending(outcome))
-
-    @staticmethod
-    def _write(line: str) -> None:
-        sys.stderr.write(for_terminal(line) + "\n")
-        sys.stderr.flush()
+        _write(ending(outcome))
 
 
-class _Failures(_Lines):
-    """Quiet: only what went wrong."""
+class _Bars(Silent):
+    """A bar for each running step; a finished step leaves its line above the bars."""
 
-    def started(self, change: Change) -> None: ...
-
-    def finished(self, outcome: Outcome) -> None:
-        if outcome.status != "done":
-            super().finished(outcome)
-
-
-class _Bars(_Nobody):
-    """A bar for each step that runs; finished ones leave their line above."""
-
-    def __init__(self) -> None:
-        self._progress = Progress(
-            SpinnerColumn(),
-            TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=24),
-            TextColumn("{task.fields[doing]}", markup=False),
-            TimeElapsedColumn(),
-            console=Console(stderr=True, markup=False, highlight=False, emoji=False),
-            transient=True,
-        )
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
         self._tasks: dict[tuple[str, str, int], TaskID] = {}
-
-    def __enter__(self) -> Reporter:
-        self._progress.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._progress.stop()
 
     def started(self, change: Change) -> None:
         total = 1.0 if isinstance(change, LongWork) else None

@@ -1,8 +1,8 @@
-"""Measure what is declared and held, each run in a fresh runtime on a catalog of its own: what serves is not touched.
+"""Measure declared variants that are converted here, each run in a new runtime with its own catalog.
 
-Numbers that a gate still lacks are recorded for it. What is known already is left: gates have judged by it, and a
-machine that happens to be busy must not turn that round. While the root's lock is ours no conversion runs beside us; a
-daemon keeps it for all its life, and then only what is served is measured, and nothing is recorded.
+Measurements that a gate lacks are recorded. Present ones are kept: gates have judged by them, and a busy machine must
+not change a verdict. The root's lock keeps conversions away meanwhile. When another process holds it (a daemon does as
+long as it runs), only served variants are measured, and nothing is recorded.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ from reconciler.host.clock import now
 from reconciler.host.facts import cpu_model, read_facts
 from reconciler.host.sampling import Sampler
 
-Told = Callable[[str, str], None]  # which variant, and what is done with it
+Progress = Callable[[str, str], None]  # a variant, and what is done with it
 
 BENCH = "bench"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """`lengths` of prompts in tokens, besides those of each model's gates. `measure`: compare with the source what was
-    never compared."""
+    """`lengths` of prompts in tokens, besides those of each model's gates. `measure`: also measure fidelity where it is
+    missing."""
 
     runs: int = 3
     lengths: tuple[int, ...] = (32, 128, 512)
@@ -51,7 +51,7 @@ class Options:
 
 @dataclass(frozen=True, kw_only=True)
 class Candidate:
-    """A declared variant whose artifact is here. `folder` is where its wanted release is served; "" where it is not."""
+    """A declared variant whose artifact is here. `folder` serves its declared release; empty when it is not served."""
 
     wanted: DesiredRelease
     size_bytes: int
@@ -59,31 +59,31 @@ class Candidate:
 
 
 def candidates(look: Snapshot, names: Sequence[str]) -> tuple[Candidate, ...]:
-    """In the order of the manifests. Names are of models or variants; none stands for all that can be measured."""
+    """Those with these names of models or variants, in the order of the manifests. No names: all of them."""
     found = [one for wanted in look.resolution.desired.wanted if (one := _candidate(wanted, look))]
     if not names and not found:
         hint = "`reconciler apply` converts and serves what the manifests declare"
         raise PermanentError("nothing that is declared is converted here", hint=hint, code="NotServed")
     for name in names:
-        _require_measurable(name, found, look)
-    return tuple(
-        one for one in found if not names or {one.wanted.variant, one.wanted.release.model} & set(names)
-    )
+        if not any(_is_named(one.wanted, name) for one in found):
+            raise _why_not(name, look)
+    return tuple(one for one in found if not names or any(_is_named(one.wanted, name) for name in names))
 
 
-def _require_measurable(name: str, found: Iterable[Candidate], look: Snapshot) -> None:
-    if any(name in (one.wanted.variant, one.wanted.release.model) for one in found):
-        return
+def _is_named(wanted: DesiredRelease, name: str) -> bool:
+    return name in (wanted.variant, wanted.release.model)
+
+
+def _why_not(name: str, look: Snapshot) -> PermanentError:
     wanted = look.resolution.desired.wanted
-    if any(name in (one.variant, one.release.model) for one in wanted):
-        hint = "`reconciler apply` converts it; `reconciler plan` says what stands in the way"
-        raise PermanentError(f"{name} is declared, and not converted here", hint=hint, code="NotServed")
+    if any(_is_named(one, name) for one in wanted):
+        hint = "`reconciler apply` converts it; `reconciler plan` shows what prevents that"
+        return PermanentError(f"{name} is declared, and not converted here", hint=hint, code="NotServed")
     if name in look.resolution.desired.unresolved:
-        raise PermanentError(
-            f"{name} is declared, and there is a problem with it", hint="see above", code="NotServed"
-        )
+        message = f"{name} is declared, and there is a problem with it"
+        return PermanentError(message, hint="see above", code="NotServed")
     known = ", ".join(sorted({one.release.model for one in wanted})) or "nothing"
-    raise PermanentError(f"no manifest declares {name}", hint=f"declared: {known}", code="NotDeclared")
+    return PermanentError(f"no manifest declares {name}", hint=f"declared: {known}", code="NotDeclared")
 
 
 def _candidate(wanted: DesiredRelease, look: Snapshot) -> Candidate | None:
@@ -100,7 +100,8 @@ def _candidate(wanted: DesiredRelease, look: Snapshot) -> Candidate | None:
 
 @contextlib.contextmanager
 def place(machine: Machine) -> Iterator[tuple[Machine, str, str]]:
-    """The machine, a folder for the runtime's own files, and who holds the lock ("": we do, and may record)."""
+    """The machine, a folder for the runtime's files, and the holder of the lock; empty when this process holds it and
+    may record."""
     with contextlib.ExitStack() as stack:
         try:
             lock = locked_machine(machine.layout.root, machine.cache, command=BENCH, traits=machine.traits)
@@ -112,7 +113,7 @@ def place(machine: Machine) -> Iterator[tuple[Machine, str, str]]:
                 str(error),
             )
             return
-        scratch = ours.layout.at("staging", BENCH)  # what is killed leaves it to the next pass
+        scratch = ours.layout.at("staging", BENCH)  # after a crash, the next pass removes it
         durable.free(scratch)
         durable.make_folder(scratch)
         stack.callback(_tidy, scratch, ours)
@@ -127,29 +128,29 @@ def _tidy(scratch: str, machine: Machine) -> None:
 class Bench:
     """`results` grows with each run, also when it is interrupted."""
 
-    def __init__(self, look: Snapshot, options: Options, told: Told) -> None:
+    def __init__(self, look: Snapshot, options: Options, report: Progress) -> None:
         self._look = look
         self._options = options
-        self._told = told
+        self._report = report
         self.results: list[Benched] = []
         self.complete = False
 
     def run(self, machine: Machine, chosen: Iterable[Candidate], scratch: str, *, record: bool) -> None:
-        """One variant that cannot be measured harms only itself."""
+        """A variant that cannot be measured does not stop the others."""
         for number, one in enumerate(chosen):
             measuring = _One(machine, one, self._look, os.path.join(scratch, str(number)), record=record)
             self.results.append(measuring.so_far())
             try:
-                for result in measuring.measure(self._options, self._told):
+                for result in measuring.measure(self._options, self._report):
                     self.results[-1] = result
             except ReconcilerError as error:
                 self.results[-1] = replace(self.results[-1], problem=(error.code, str(error)))
-                self._told(one.wanted.variant, f"failed: {error}")
+                self._report(one.wanted.variant, f"failed: {error}")
         self.complete = True
 
 
 class _One:
-    """One variant: its runs, and what they become."""
+    """The runs of one variant, and their result so far."""
 
     def __init__(
         self, machine: Machine, one: Candidate, look: Snapshot, scratch: str, *, record: bool
@@ -162,16 +163,16 @@ class _One:
         build_key = one.wanted.release.recipe.build_key
         self._fidelity: Fidelity | None = look.recorded.measured.fidelity.get(build_key)
 
-    def measure(self, options: Options, told: Told) -> Iterator[Benched]:
+    def measure(self, options: Options, report: Progress) -> Iterator[Benched]:
         folder = self._one.folder or self._assembled()
         self._context = self._machine.backend.context_length(folder)
         variant = self._one.wanted.variant
         if options.measure and self._fidelity is None:
-            told(variant, "compared with its source")
+            report(variant, "compared with its source")
             self._compare(folder)
             yield self.so_far()
         for number in range(1, options.runs + 1):
-            told(variant, f"run {number} of {options.runs}")
+            report(variant, f"run {number} of {options.runs}")
             self._runs.append(self._run(folder, self._lengths(options), number))
             self._save()
             yield self.so_far()
@@ -193,7 +194,7 @@ class _One:
         )
 
     def _verdicts(self, measured: Measured | None) -> tuple[Verdict, ...]:
-        """What the gates say of the numbers that they go by: the recorded ones, and ours where there are none."""
+        """The gates' verdicts on the recorded measurements, or on these where none is recorded."""
         if measured is None:
             return ()
         wanted = self._one.wanted
@@ -201,7 +202,7 @@ class _One:
         return judge(wanted.gates, wanted.release.precision, self._fidelity, known)
 
     def _run(self, folder: str, lengths: tuple[int, ...], number: int) -> Run:
-        """Golden answers are greedy, and asked for once."""
+        """Golden prompts are asked in the first run only: their answers are greedy."""
         wanted, catalog = self._one.wanted, os.path.join(self._scratch, f"catalog-{number}")
         prompts = wanted.gates.get(PromptsGate) if number == 1 else None
         gates = [LoadGate(), *([prompts] if prompts else ()), PerformanceGate(prompt_lengths=lengths)]
@@ -217,10 +218,10 @@ class _One:
         return Run(measured=measured, samples=sampler.samples, loaded_at=loaded_at)
 
     def _assembled(self) -> str:
-        """What is held and not served is put together as a pass would, and goes with our scratch folder."""
+        """The folder of a release that is not served, assembled as a pass would, in the scratch folder."""
         if not self._record:
-            message = "it is held, but not served, and another reconciler is at work here"
-            raise PermanentError(message, hint="try again when it has ended", code="LockHeld")
+            message = "it is converted, but not served, and another reconciler is at work here"
+            raise PermanentError(message, hint="retry when that has ended", code="LockHeld")
         wanted, machine = self._one.wanted, self._machine
         artifact = machine.store.artifacts()[wanted.release.recipe.build_key]
         folder = os.path.join(self._scratch, "release")
@@ -261,7 +262,7 @@ class _One:
 
 
 def facts(machine: Machine, results: Iterable[Benched], load: float | None) -> BenchMachine:
-    """`load` is the load average from before the first run."""
+    """`load` is the load average before the first run."""
     found = read_facts()
     loads = [run.measured.load for one in results for run in one.runs if run.measured.load]
     return BenchMachine(

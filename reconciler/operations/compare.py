@@ -1,5 +1,7 @@
-"""Compare two commits of a repository on this machine: nothing is checked out, fetched or written, and no machine is
-needed. Manifests may be those of a stranger."""
+"""Compare the manifests of two commits of a local repository, without a checkout, a fetch or a machine.
+
+The manifests may be untrusted: those of a pull request.
+"""
 
 from __future__ import annotations
 
@@ -12,14 +14,12 @@ from reconciler.engine.resolve import resolve_in
 from reconciler.fleet.comparison import Comparison, Side, compare_sides
 from reconciler.fleet.forecast import Outlook, outlook
 from reconciler.fleet.inventory_files import read_inventories
-from reconciler.operations.template_changes import template_changes
+from reconciler.operations.templates import template_changes
 from reconciler.sources.git.folder import CHECKOUT, InCommit, read_commit
 from reconciler.sources.git.local import LocalRepository, open_repository
 from reconciler.sources.git.objects import Objects, Tree
 from reconciler.sources.protocol import unseen
 from reconciler.templates.template_change import TemplateChange
-
-_MISSING = frozenset({"PathMissing"})
 
 
 def compare_commits(
@@ -32,9 +32,9 @@ def compare_commits(
     parted: bool = False,
     exact: bool = False,
 ) -> Comparison:
-    """`path` is relative to the top of the repository that `folder` is in. With `parted` the base is where both commits
-    parted: what others pushed to its branch since is not shown. `exact`: sources get the digests that
-    machines know them by, for which every byte of theirs is read."""
+    """`path` is relative to the top of the repository that `folder` is in. `parted`: compare with the merge base, so
+    that later commits of the base branch do not show. `exact`: read every byte of the sources, to get the digests that
+    machines have for them."""
     repository = open_repository(folder)
     old, new = _resolved(repository, base, head, parted=parted)
     with repository.objects() as objects:
@@ -47,7 +47,7 @@ def compare_commits(
 def outlooks(
     comparison: Comparison, folder: str, now: str
 ) -> tuple[tuple[Outlook, ...], tuple[Problem, ...]]:
-    """What the machines whose inventories lie in `folder` will do. The comparison is an exact one."""
+    """What each machine with an inventory in `folder` will do. The comparison must be exact."""
     inventories, problems = read_inventories(folder)
     base, head = comparison.base, comparison.head
     found = [outlook(one, file, base, head, now) for file, one in inventories.items()]
@@ -60,7 +60,7 @@ def _resolved(repository: LocalRepository, base: str, head: str, *, parted: bool
 
 
 class _Reading:
-    """What both commits have in common is looked at once. `sources` tells what the digests of sources stand for."""
+    """Reads what both commits share once. `sources` gives a readable name for the digest of each source."""
 
     def __init__(self, objects: Objects, path: str, roots: tuple[str, ...], *, exact: bool) -> None:
         self._objects, self._path, self._roots, self._exact = objects, path, roots, exact
@@ -84,7 +84,7 @@ class _Reading:
         )
 
     def templates(self, base: Side, head: Side) -> tuple[TemplateChange, ...]:
-        """`head` was read last."""
+        """`head` must be the side that was read last."""
         folders, sources = self._last
         return template_changes(base, head, sources, folders)
 
@@ -98,8 +98,8 @@ class _Reading:
 
 
 def _or_empty(base: Side) -> Side:
-    """Before the commit that brings the first manifests there is no folder for them."""
-    if base.problems and all(problem.code in _MISSING and not problem.field for problem in base.problems):
+    """A base without the folder of manifests counts as empty: the head adds the first ones."""
+    if base.problems and all(one.code == "PathMissing" and not one.field for one in base.problems):
         return replace(base, problems=(), desired=replace(base.desired, complete=True))
     return base
 
@@ -111,12 +111,10 @@ def _named(folders: InCommit, path: str) -> str:
 
 def _readable(model: Model) -> Model:
     adapter = _shown(model.adapter_path) if model.adapter_path else None
-    hub = (
-        replace(model.hub, files=(), upstream="") if model.hub is not None else None
-    )  # the source's digest tells
+    hub = replace(model.hub, files=(), upstream="") if model.hub is not None else None  # its digest is shown
     return replace(model, source_path=_shown(model.source_path), hub=hub, adapter_path=adapter)
 
 
 def _shown(path: str) -> str:
-    """As it lies in the repository."""
+    """The path in the repository."""
     return path.removeprefix(CHECKOUT).lstrip("/\\") if path.startswith(CHECKOUT) else path

@@ -1,6 +1,7 @@
-"""`doctor`: is this machine fit to be reconciled? What usually goes wrong around us, each with what to do. Reads only,
-starts nothing but `git --version` and an empty cage, imports no runtime: versions are read from what is installed, not
-from what runs.
+"""`doctor`: check the surroundings of a root, each finding with what to do. Reads only.
+
+It starts nothing but `git --version` and an empty cage, and imports no runtime: versions are those of the installed
+packages.
 """
 
 from __future__ import annotations
@@ -28,27 +29,29 @@ from reconciler.host.lock import holder
 from reconciler.host.owner import read_owner
 from reconciler.host.usage import disk_free
 from reconciler.manifests.selector import labels_of
+from reconciler.operations.leftovers import RECORDS, names_in
 from reconciler.reports.diagnosis import Diagnosis
 from reconciler.sources.git import runner as git
 from reconciler.state.records import Records
 from reconciler.state.scrubbed import read_scrubbed
 
-LITTLE, TOO_LITTLE = 5 << 30, 256 << 20  # bytes: a small conversion; what a pass over small models needs
-LONG_AGO = 7 * 86_400.0  # seconds since every byte was read
+LITTLE, TOO_LITTLE = 5 << 30, 256 << 20  # bytes: for a small conversion; for a pass over small models
+LONG_AGO = 7 * 86_400.0  # seconds since the last complete scrub
 OLDEST_GIT = (2, 30)  # `plan --repo` uses nothing newer
+SWEEP = "the next `reconciler apply` removes them"
 INSTALL = "pip install 'foundry-reconciler[all]'"
 
 
 def examine(
     root: str, cache: str, home: str, file: str = "", traits: Traits = NO_TRAITS, cage_mode: str = "auto"
 ) -> Iterator[Diagnosis]:
-    """In the order in which they matter. `home` is where other Foundry applications keep their caches, `file` the
-    configuration that `traits` were read from; `cage_mode` is what conversions are made with."""
+    """Findings, the most important first. `home` holds the caches of other Foundry applications; `file` is the
+    configuration that `traits` come from; `cage_mode` is the option --cage of conversions."""
     layout = Layout(os.path.realpath(root))
     yield from _configuration(file, traits)
     yield from _caches(layout, cache, home)
     yield from _packages()
-    yield from _disk(layout)
+    yield _disk(layout)
     yield from _permissions(layout, cache)
     yield _cage(cage_mode)
     yield _git()
@@ -76,7 +79,7 @@ def _error(check: str, message: str, advice: str) -> Diagnosis:
 
 
 def _caches(layout: Layout, cache: str, home: str) -> Iterator[Diagnosis]:
-    """Each Foundry application sees one cache, its own: a model registered in another is not there for it."""
+    """Each Foundry application sees only its own cache, and none of the models registered in others."""
     try:
         owner = read_owner(layout)
     except PermanentError as error:
@@ -106,7 +109,7 @@ def _other_cache(path: str, owner: str, home: str) -> Diagnosis:
     app = os.path.relpath(path, home).split(os.sep)[0].removeprefix(".")
     found = _cache(path, owner, f"application {app} sees")
     if found.level == "ok" and owner and any(one.owner == owner for one in backend_at(path).registrations()):
-        advice = f"they were made with --app {app}: use one cache for one root, and remove those that are not wanted"
+        advice = f"they were made with --app {app}: use one cache for each root, and remove the other registrations"
         return _warning("cache", f"{found.message}: this root serves two caches", advice)
     return found
 
@@ -121,7 +124,7 @@ def _other_caches(home: str) -> list[str]:
 
 
 def _has_models(path: str) -> bool:
-    """Of an older Foundry Local, which finds models by looking through the folder."""
+    """For older versions of Foundry Local, which have no index and search the folder."""
     try:
         return any(entry.is_dir() for entry in os.scandir(path))
     except OSError:
@@ -142,25 +145,20 @@ def _package(name: str, pin: str, found: str) -> Diagnosis:
     needed_for = (
         "serving" if name in SERVING_TOOLS else "LoRA adapters" if name in ADAPTER_TOOLS else "converting"
     )
-    if found.partition("+")[0] == pin:  # torch says 2.13.0+cpu
+    if found.partition("+")[0] == pin:  # torch has versions such as 2.13.0+cpu
         return _ok("packages", f"{name} {found}")
     say = _warning if name in ADAPTER_TOOLS else _error
     state = f"is {found}, {pin} is tested" if found else "is not installed"
     return say("packages", f"{name} {state}: needed for {needed_for}", INSTALL)
 
 
-def _disk(layout: Layout) -> Iterator[Diagnosis]:
+def _disk(layout: Layout) -> Diagnosis:
     free = disk_free(layout.root)
     message = f"{size_text(free)} free for {layout.root}"
-    advice = (
-        "free some space, or choose another file system with --root; `plan` shows what a conversion needs"
-    )
-    if free < TOO_LITTLE:
-        yield _error("disk", message, advice)
-    elif free < LITTLE:
-        yield _warning("disk", message, advice)
-    else:
-        yield _ok("disk", message)
+    advice = "free space, or choose another file system with --root; `plan` shows what a conversion needs"
+    if free >= LITTLE:
+        return _ok("disk", message)
+    return (_error if free < TOO_LITTLE else _warning)("disk", message, advice)
 
 
 def _permissions(layout: Layout, cache: str) -> Iterator[Diagnosis]:
@@ -181,27 +179,23 @@ def _folder(name: str, path: str) -> Diagnosis:
         return _ok("permissions", f"the {name} {path} does not exist yet and can be made")
     mode = stat.S_IMODE(os.stat(path).st_mode)
     if mode & 0o022 and os.name != "nt":
-        advice = f"chmod go-w {path}: whoever can write there decides what is served"
+        advice = f"chmod go-w {path}: who can write there controls what is served"
         return _warning("permissions", f"others can write the {name} {path} (mode {mode:o})", advice)
     seen = "others can list it" if mode & 0o005 == 0o005 else "only its owner and group can list it"
     return _ok("permissions", f"{_me()} can write the {name} {path}; {seen}")
 
 
-def _cage(wish: str) -> Diagnosis:
-    """Tried, not guessed: bubblewrap around our own interpreter, which does nothing."""
+def _cage(choice: str) -> Diagnosis:
+    """By a trial: bubblewrap around a Python that does nothing."""
     try:
-        found = find(wish)
+        found = find(choice)
     except CageMissing as error:
         return _error("cage", str(error), error.hint)
     if found.name in CLOSED:
         return _ok("cage", f"the converter's cage is {found.name}")
-    if wish == "off":
+    if choice == "off":
         return _warning("cage", "the converter has no cage: it is switched off", "use --cage auto")
-    what = (
-        "reads foreign models with only its limits around it"
-        if found.name == "limits"
-        else "may reach the network"
-    )
+    what = "has resource limits only" if found.name == "limits" else "may reach the network"
     return _warning("cage", f"the converter {what} (cage: {found.name}): {found.why}", ADVICE)
 
 
@@ -213,63 +207,53 @@ def _git() -> Diagnosis:
             "git", "git is not installed", "install git: --repo needs it, a folder of manifests does not"
         )
     try:
-        said = git.version()
+        found_version = git.version()
     except (OSError, git.GitFailed, ReconcilerError) as error:
         return _error("git", f"{found} does not run: {error}", "reinstall git")
-    numbers = re.search(r"(\d+)\.(\d+)", said)
+    numbers = re.search(r"(\d+)\.(\d+)", found_version)
     if numbers is None or tuple(map(int, numbers.groups())) < OLDEST_GIT:
-        return _warning("git", f"{said} is old", "install git 2.30 or newer, for --repo")
-    return _ok("git", said)
+        return _warning("git", f"{found_version} is old", "install git 2.30 or newer, for --repo")
+    return _ok("git", found_version)
 
 
 def _clock(layout: Layout) -> Diagnosis:
-    """Only compared with what this machine has written: nothing here asks the network."""
+    """Compared with the newest event of this machine, without network."""
     time, newest = now(), max((str(e.get("time", "")) for e in Records(layout).events(limit=20)), default="")
     if newest > time:
-        advice = "set the clock (timedatectl set-ntp true): signatures, suspensions and events go by it"
+        advice = "set the clock (timedatectl set-ntp true): signatures, suspensions and events depend on it"
         return _warning("clock", f"it is {time}, but the newest event is of {newest}", advice)
     return _ok("clock", f"it is {time}, after the newest event" if newest else f"it is {time}")
 
 
-def _lock_and_leftovers(layout: Layout, lives: float | None) -> Iterator[Diagnosis]:
+def _lock_and_leftovers(layout: Layout, keep: float | None) -> Iterator[Diagnosis]:
     working = holder(layout.lock)
     yield _ok("lock", str(working or "no pass is at work"))
     for folder in ("staging", "trash"):
-        names = _names(layout.at(folder))
+        names = names_in(layout.at(folder))
         if names and not working:
             message = f"{len(names)} thing(s) in {layout.at(folder)} of a process that died"
-            yield _warning("leftovers", message, "the next `reconciler apply` sweeps them")
-    aside = [
-        name
-        for folder in ("records", "records/variants", "records/history", "records/suspended")
-        for name in _names(layout.at(folder))
-    ]
-    aside = [name for name in aside if ".damaged-" in name]
-    damaged = _damaged_records(layout)
-    if damaged:
+            yield _warning("leftovers", message, SWEEP)
+    records = Records(layout)
+    if damaged := [*records.load().damaged, *records.damaged_beside()]:
         advice = "the next `reconciler apply` sets them aside; `reconciler verify` looks at everything else"
         yield _warning("leftovers", f"records that cannot be trusted: {', '.join(damaged)}", advice)
+    aside = [name for folder in RECORDS for name in names_in(layout.at(folder)) if ".damaged-" in name]
     if aside:
-        advice = f"look at them if you like to know why, then delete them from {layout.records}"
+        advice = f"find out why, then delete them from {layout.records}"
         yield _warning("leftovers", f"damaged records were set aside: {', '.join(aside)}", advice)
-    kept = _names(layout.at("quarantine"))
-    if kept:
+    if kept := names_in(layout.at("quarantine")):
         message = (
             f"{len(kept)} thing(s) that did not belong into served folders are in {layout.at('quarantine')}"
         )
         stays = (
-            f"they go after {lives / 3600:g} h (quarantineFor)" if lives is not None else "nothing frees them"
+            "they are never freed"
+            if keep is None
+            else f"they are freed after {keep / 3600:g} h (quarantineFor)"
         )
-        yield _warning("leftovers", message, f"look at them, and take back what you want: {stays}")
-    torn = [name for name in (*_names(layout.root), *_names(layout.records)) if is_temporary(name)]
-    if torn and not working:
-        message = f"{len(torn)} unfinished write(s)"
-        yield _warning("leftovers", message, "the next `reconciler apply` sweeps them")
-
-
-def _damaged_records(layout: Layout) -> list[str]:
-    records = Records(layout)
-    return [*records.load().damaged, *records.damaged_beside()]
+        yield _warning("leftovers", message, f"look at them, and take back what you need: {stays}")
+    unfinished = [*filter(is_temporary, (*names_in(layout.root), *names_in(layout.records)))]
+    if unfinished and not working:
+        yield _warning("leftovers", f"{len(unfinished)} unfinished write(s)", SWEEP)
 
 
 def _scrubbed(layout: Layout) -> Diagnosis:
@@ -304,10 +288,3 @@ def _user(number: int) -> str:
         return pwd.getpwuid(number).pw_name
     except KeyError:
         return f"uid {number}"
-
-
-def _names(folder: str) -> list[str]:
-    try:
-        return sorted(os.listdir(folder))
-    except OSError:
-        return []

@@ -1,7 +1,7 @@
-"""What nothing on this machine needs: found without touching anything, then freed, each by itself.
+"""Garbage collection: `find` lists what this machine no longer needs, without any change; `free` removes it.
 
-A pass frees most of it too, when it comes to it. This does nothing else, and tells of each thing why it goes or stays.
-What is freed loses its name first, so a process that dies leaves a rest in trash, which the next one takes.
+A pass frees most of it too. Here each item has a reason why it goes or is kept. What is freed loses its name first: a
+process that dies leaves the rest in trash, and the next collection frees it.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from reconciler.host import durable
 from reconciler.host.clock import now
 from reconciler.host.own_path import is_plain
 from reconciler.host.usage import given_back
+from reconciler.operations.leftovers import DISPOSABLE, RECORDS, is_folder, names_in
 from reconciler.planner.prune import (
     kept_to_go_back,
     plan_unused_artifacts,
@@ -38,24 +39,23 @@ from reconciler.planner.prune import (
     users,
     why_artifacts_stay,
 )
-from reconciler.reports.garbage import FAILED, FREED, KEPT, Item
+from reconciler.reports.garbage import FAILED, FREED, KEPT, WOULD, Item
 from reconciler.sources.git.source import alone
 
 LOGS_KEPT = 10
 DAY = 86_400.0
 _ATTEMPT = re.compile(r"convert-\d{8}T.+\.log")
-_ASIDE = re.compile(r".+\.damaged-\d+")
+_DAMAGED = re.compile(r".+\.damaged-\d+")
 _TREE = re.compile(r"[0-9a-f]{40}")
-DISPOSABLE = ("staging", "trash", "sources/staging", "sources/trash", "sources/hub/trash")
 WRITTEN = (
-    *("", "records", "records/variants", "records/history", "records/suspended", "records/scrub"),
+    *("", *RECORDS, "records/scrub"),
     *("oci", "oci/blobs/sha256", "sources/hub/facts"),
 )
 
 
 @dataclass(frozen=True, kw_only=True)
-class Thing:
-    """One thing and how it goes: by a `change` of the plan, else its `paths`."""
+class Garbage:
+    """An item, and how it is freed: by a `change` of the plan, else by removal of its one path."""
 
     item: Item
     paths: tuple[str, ...] = ()
@@ -63,191 +63,171 @@ class Thing:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wish:
-    """`older_than` (seconds) is for logs. `from_repository`: the manifests came from what exports are made of.
-    `confirm`: a person says that what is declared is meant so."""
+class GarbageOptions:
+    """`older_than` (seconds) is for logs and damaged documents. `from_repository`: the manifests were read from the
+    repository that the exports come from. `confirm`: the user confirms what is declared."""
 
     older_than: float
     from_repository: bool = False
     confirm: bool = False
 
 
-def find(machine: Machine, seen: Snapshot, wish: Wish) -> list[Thing]:
-    """Everything that could go and everything that is kept, with the bytes that each gives back. Reads only."""
-    found = list(_Find(machine, seen, wish).things())
+def find(machine: Machine, seen: Snapshot, options: GarbageOptions) -> list[Garbage]:
+    """Everything that can be freed or is kept, with the bytes that each would give back. Reads only."""
+    found = list(_Find(machine, seen, options).items())
     going = [thing for thing in found if thing.item.status != KEPT]
     sizes = given_back(thing.paths for thing in going)
     kept = [_sized(thing, given_back([thing.paths])[0]) for thing in found if thing.item.status == KEPT]
     return [*map(_sized, going, sizes), *kept]
 
 
-def _sized(thing: Thing, size: int) -> Thing:
+def _sized(thing: Garbage, size: int) -> Garbage:
     return replace(thing, item=replace(thing.item, bytes=size)) if thing.paths else thing
 
 
 class _Find:
-    def __init__(self, machine: Machine, seen: Snapshot, wish: Wish) -> None:
+    def __init__(self, machine: Machine, seen: Snapshot, options: GarbageOptions) -> None:
         self._machine = machine
         self._seen = seen
-        self._wish = wish
+        self._options = options
 
-    def things(self) -> Iterator[Thing]:
+    def items(self) -> Iterator[Garbage]:
         yield from self._store()
         yield from self._sources()
         yield from self._exports()
         yield from self._quarantine()
-        yield from self._half_made()
+        yield from self._unfinished()
+        yield from self._unfinished_fetches()
         yield from self._logs()
-        yield from self._set_aside()
+        yield from self._damaged_documents()
 
-    def _store(self) -> Iterator[Thing]:
-        seen, why = self._seen, self._doubt()
-        why = why or why_artifacts_stay(seen.resolution.desired, seen.observed)
-        going = [] if why else plan_unused_artifacts(seen.resolution.desired, seen.observed, seen.recorded)
-        keys = [change.build_key for change in going]
-        paths, unnamed = self._machine.store.only_of(keys)
+    def _store(self) -> Iterator[Garbage]:
+        seen, desired = self._seen, self._seen.resolution.desired
+        doubt = self._doubt() or why_artifacts_stay(desired, seen.observed)
+        going = [] if doubt else plan_unused_artifacts(desired, seen.observed, seen.recorded)
+        keys = {change.build_key for change in going}
+        paths, unnamed = self._machine.store.only_of([change.build_key for change in going])
         for change in going:
-            yield _going(
-                "artifact", change.build_key, "nothing uses it", paths.get(change.build_key, ()), change
-            )
+            files = paths.get(change.build_key, ())
+            yield _item("artifact", change.build_key, "nothing uses it", files, change=change)
         for path in unnamed:
-            yield _going("blob", self._name(path), "no artifact names it", [path])
-        yield from self._kept_artifacts(set(keys), why)
-
-    def _kept_artifacts(self, going: set[str], doubt: str) -> Iterator[Thing]:
-        seen = self._seen
-        used = users(seen.resolution.desired, seen.observed)
-        back = kept_to_go_back(seen.resolution.desired, seen.observed, seen.recorded)
-        for key in sorted({*seen.observed.artifacts, *seen.observed.damaged_artifacts} - going):
+            yield _item("blob", self._name(path), "no artifact names it", [path])
+        used, artifacts = users(desired, seen.observed), seen.observed.artifacts
+        back = kept_to_go_back(desired, seen.observed, seen.recorded)
+        for key in sorted({*artifacts, *seen.observed.damaged_artifacts} - keys):
             kept = f"served until {back[key]}, kept to go back to (historyLimit)" if key in back else doubt
-            held = seen.observed.artifacts.get(key)
-            yield _kept("artifact", key, used.get(key) or kept, size=held.size if held else 0)
+            size = artifacts[key].size if key in artifacts else 0
+            yield _item("artifact", key, used.get(key) or kept, kept=True, size=size)
 
-    def _sources(self) -> Iterator[Thing]:
-        seen, doubt, cache = self._seen, self._doubt(), self._machine.sources
-        going = [] if doubt else plan_unused_sources(seen.resolution.desired, seen.observed)
+    def _sources(self) -> Iterator[Garbage]:
+        doubt, cache, observed = self._doubt(), self._machine.sources, self._seen.observed
+        desired = self._seen.resolution.desired
+        going = [] if doubt else plan_unused_sources(desired, observed)
         for change in going:
             paths = cache.places(change.build_key)
-            yield _going("source", change.build_key, "no manifest pins it", paths, change)
-        for digest in sorted(seen.observed.hub_sources.keys() - {change.build_key for change in going}):
-            pinned = digest in seen.resolution.desired.hub_sources
-            why = "a manifest pins it" if pinned else doubt or "a manifest is invalid, and may want it"
-            yield _kept("source", digest, why, cache.places(digest))
+            yield _item("source", change.build_key, "no manifest pins it", paths, change=change)
+        for digest in sorted(observed.hub_sources.keys() - {change.build_key for change in going}):
+            why = doubt or "a manifest is invalid, and may need it"
+            if digest in desired.hub_sources:
+                why = "a manifest pins it"
+            yield _item("source", digest, why, cache.places(digest), kept=True)
 
     def _doubt(self) -> str:
-        rail = next((hold for hold in self._seen.plan.held if hold.reason in PRUNE_GUARDS), None)
-        if rail is not None:
-            return f"{rail.variant} waits for a confirmation ({rail.reason}): until then all may be wanted"
+        """Why artifacts and sources may still be needed; empty when they are not."""
+        held = next((hold for hold in self._seen.plan.held if hold.reason in PRUNE_GUARDS), None)
+        if held is not None:
+            return f"{held.variant} waits for a confirmation ({held.reason}): until then everything is kept"
         desired = self._seen.resolution.desired
-        if desired.declared or desired.confirmed or self._wish.confirm:
+        if desired.declared or desired.confirmed or self._options.confirm:
             return ""
-        return "no model is declared at all: --confirm if that is meant"
+        return "no model is declared: use --confirm if that is intended"
 
-    def _exports(self) -> Iterator[Thing]:
+    def _exports(self) -> Iterator[Garbage]:
         folder, found = self._machine.layout.at("sources"), self._seen.resolution
         paths = [path for one in found.sources.values() for path in (one.path, one.adapter) if path]
         used = {part for path in paths for part in path.split(os.sep)}
-        understood = self._wish.from_repository and found.desired.complete and not found.desired.unresolved
+        complete = self._options.from_repository and found.desired.complete and not found.desired.unresolved
         for name in self._below("sources"):
             path = os.path.join(folder, name)
-            if not _TREE.fullmatch(name) or not _is_folder(path):
+            if not _TREE.fullmatch(name) or not is_folder(path):
                 continue
-            if name in used or not understood:
-                why = (
-                    "a manifest names it"
-                    if name in used
-                    else "the repository was not read (--repo), or not all of it"
-                )
-                yield _kept("export", f"sources/{name}", why, [path])
-            else:
-                yield _going(
-                    "export", f"sources/{name}", "no manifest of the accepted commit names it", [path]
-                )
+            why = "the repository was not read (--repo), or not completely"
+            if name in used:
+                why = "a manifest names it"
+            elif complete:
+                why = "no manifest of the accepted commit names it"
+            yield _item("export", f"sources/{name}", why, [path], kept=name in used or not complete)
 
-    def _quarantine(self) -> Iterator[Thing]:
+    def _quarantine(self) -> Iterator[Garbage]:
         for name, left in quarantined(self._machine).items():
-            path, what = self._machine.layout.at("quarantine", name), f"quarantine/{name}"
-            if not left:
-                yield _going("quarantine", what, "its time is over", [path])
-            else:
-                days = (
-                    "for ever (quarantineFor: off)"
-                    if left == float("inf")
-                    else f"for {left / DAY:.1f} days more"
-                )
-                yield _kept("quarantine", what, f"it may be somebody's, and stays {days}", [path])
+            why = "its time is over"
+            if left == float("inf"):
+                why = "it may be somebody's, and stays (quarantineFor: off)"
+            elif left:
+                why = f"it may be somebody's, and stays for {left / DAY:.1f} days more"
+            path = self._machine.layout.at("quarantine", name)
+            yield _item("quarantine", f"quarantine/{name}", why, [path], kept=bool(left))
 
-    def _half_made(self) -> Iterator[Thing]:
+    def _unfinished(self) -> Iterator[Garbage]:
         for folder in DISPOSABLE:
             for name in self._below(folder):
-                path = self._machine.layout.at(*folder.split("/"), name)
-                yield _going("half-made", f"{folder}/{name}", "nobody uses it", [path])
+                yield _item("half-made", f"{folder}/{name}", "nothing uses it", [self._path(folder, name)])
         for folder in WRITTEN:
-            for name in self._below(folder):
-                if durable.is_temporary(name):
-                    path = os.path.join(self._machine.layout.root, *folder.split("/"), name)
-                    yield _going(
-                        "half-made", os.path.join(folder, name), "a write that was never finished", [path]
-                    )
-        yield from self._half_fetched()
+            for name in filter(durable.is_temporary, self._below(folder)):
+                what, path = os.path.join(folder, name), self._path(folder, name)
+                yield _item("half-made", what, "a write that was never finished", [path])
 
-    def _half_fetched(self) -> Iterator[Thing]:
-        """What a killed git left in the mirror."""
+    def _unfinished_fetches(self) -> Iterator[Garbage]:
+        """Locks and temporary files of a git that was killed."""
         mirror = self._machine.layout.at("mirror.git")
         if is_plain(self._machine.layout.root, mirror):
             for folder, _, names in os.walk(mirror):
                 for name in names:
                     if name.endswith(".lock") or name.startswith(("tmp_", ".tmp-")):
                         path = os.path.join(folder, name)
-                        yield _going("half-made", self._name(path), "a fetch that was never finished", [path])
+                        yield _item("half-made", self._name(path), "a fetch that was never finished", [path])
 
-    def _logs(self) -> Iterator[Thing]:
+    def _logs(self) -> Iterator[Garbage]:
         logs = sorted((name for name in self._below("logs") if _ATTEMPT.fullmatch(name)), reverse=True)
-        for place, name in enumerate(logs):
+        for name in logs[LOGS_KEPT:]:
             path = self._machine.layout.at("logs", name)
-            if place >= LOGS_KEPT and self._is_old(path):
-                yield _going("log", f"logs/{name}", "it is old", [path])
+            if self._is_old(path):
+                yield _item("log", f"logs/{name}", "it is old", [path])
 
-    def _set_aside(self) -> Iterator[Thing]:
-        for folder in (*WRITTEN[:5], "oci"):
-            for name in self._below(folder):
-                path = os.path.join(self._machine.layout.root, *folder.split("/"), name)
-                if not _ASIDE.fullmatch(name):
-                    continue
-                if self._is_old(path):
-                    yield _going("set-aside", os.path.join(folder, name), "it is old", [path])
-                else:
-                    yield _kept(
-                        "set-aside", os.path.join(folder, name), "somebody may want to look at it", [path]
-                    )
+    def _damaged_documents(self) -> Iterator[Garbage]:
+        for folder in ("", *RECORDS, "oci"):
+            for name in filter(_DAMAGED.fullmatch, self._below(folder)):
+                path = self._path(folder, name)
+                old = self._is_old(path)
+                why = "it is old" if old else "somebody may want to look at it"
+                yield _item("set-aside", os.path.join(folder, name), why, [path], kept=not old)
 
     def _is_old(self, path: str) -> bool:
-        """By the time of its last change. A file of the future is new."""
+        """By the time of its last change; a time in the future counts as new."""
         with contextlib.suppress(OSError):
             status = os.lstat(path)
-            return stat.S_ISREG(status.st_mode) and time.time() - status.st_mtime > self._wish.older_than
+            return stat.S_ISREG(status.st_mode) and time.time() - status.st_mtime > self._options.older_than
         return False
 
     def _below(self, folder: str) -> list[str]:
-        """Nothing where a link or a file stands in the way: what is behind it is not ours."""
-        path = (
-            os.path.join(self._machine.layout.root, *folder.split("/"))
-            if folder
-            else self._machine.layout.root
-        )
+        """The names in a folder of the root; none where a link or a file is in the way, because others own what is
+        behind it."""
+        path = self._path(folder)
         if folder and not is_plain(self._machine.layout.root, path):  # guard: gc enters no link
             return []
-        try:
-            return sorted(os.listdir(path))
-        except OSError:
-            return []
+        return names_in(path)
+
+    def _path(self, *parts: str) -> str:
+        return os.path.normpath(os.path.join(self._machine.layout.root, *parts))
 
     def _name(self, path: str) -> str:
         return os.path.relpath(path, self._machine.layout.root).replace(os.sep, "/")
 
 
-def free(machine: Machine, seen: Snapshot, things: list[Thing], tell: Callable[[Item], None]) -> list[Item]:
-    """Each by itself: what cannot go keeps nothing else. The caller holds the lock."""
+def free(
+    machine: Machine, seen: Snapshot, things: list[Garbage], report: Callable[[Item], None]
+) -> list[Item]:
+    """Free each item; one that cannot be freed does not stop the others. The caller holds the lock."""
     context = PassContext(machine=machine, workers=Workers(machine), resolution=seen.resolution)
     done = []
     sources = machine.layout.at("sources")
@@ -259,7 +239,7 @@ def free(machine: Machine, seen: Snapshot, things: list[Thing], tell: Callable[[
             item = thing.item if thing.item.status == KEPT else _freed(thing, context)
             done.append(item)
             if item.status != KEPT:
-                tell(item)
+                report(item)
     machine.stamps.save()
     _remember(machine, done)
     return done
@@ -273,8 +253,8 @@ def _remember(machine: Machine, done: list[Item]) -> None:
             machine.records.append_event({"time": now(), "type": "gc.freed", "message": message})
 
 
-def _freed(thing: Thing, context: PassContext) -> Item:
-    """What the plan knows goes as a pass lets it go."""
+def _freed(thing: Garbage, context: PassContext) -> Item:
+    """What is a change of the plan is freed by the step that a pass uses."""
     if thing.change is not None:
         outcomes: list[Outcome] = []
         Steps(Silent(), outcomes).run([thing.change], context)
@@ -289,7 +269,7 @@ def _freed(thing: Thing, context: PassContext) -> Item:
     return replace(thing.item, status=FREED)
 
 
-def _free(machine: Machine, thing: Thing) -> None:
+def _free(machine: Machine, thing: Garbage) -> None:
     (path,) = thing.paths
     parent = os.path.dirname(path)
     if not is_plain(machine.layout.root, parent):
@@ -298,23 +278,22 @@ def _free(machine: Machine, thing: Thing) -> None:
         free_quarantined(machine, os.path.basename(path))
     elif os.path.basename(parent) in durable.DISPOSABLE:
         durable.free(path, machine.stamps.remove)
-    elif _is_folder(path):
+    elif is_folder(path):
         durable.free(durable.unname(path, os.path.join(parent, "trash")), machine.stamps.remove)
     else:
         with contextlib.suppress(FileNotFoundError):
             machine.stamps.remove(path)
 
 
-def _going(kind: str, what: str, why: str, paths: Iterable[str], change: Change | None = None) -> Thing:
-    return Thing(item=Item(kind=kind, what=what, bytes=0, why=why), paths=tuple(paths), change=change)
-
-
-def _kept(kind: str, what: str, why: str, paths: Iterable[str] = (), size: int = 0) -> Thing:
-    return Thing(item=Item(kind=kind, what=what, bytes=size, why=why, status=KEPT), paths=tuple(paths))
-
-
-def _is_folder(path: str) -> bool:
-    try:
-        return stat.S_ISDIR(os.lstat(path).st_mode)
-    except OSError:
-        return False
+def _item(
+    kind: str,
+    what: str,
+    why: str,
+    paths: Iterable[str] = (),
+    *,
+    kept: bool = False,
+    change: Change | None = None,
+    size: int = 0,
+) -> Garbage:
+    item = Item(kind=kind, what=what, bytes=size, why=why, status=KEPT if kept else WOULD)
+    return Garbage(item=item, paths=tuple(paths), change=change)

@@ -1,4 +1,4 @@
-"""This machine's inventory: what it sees, remembers and is. Reads only."""
+"""Make this machine's inventory from what it observes, its records and its facts. Reads only."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def take_inventory(machine: Machine) -> Inventory:
         limits=traits.limits,
         attempted_revision=recorded.last_attempted_revision,
         applied_revision=recorded.last_applied_revision,
-        variants=tuple(_discreet(one) for one in variants),
+        variants=tuple(_without_home(one) for one in variants),
         artifacts=artifacts_of(observed),
         suspensions=recorded.suspensions,
         timings=newest_timings(recorded.timings),
@@ -52,11 +52,11 @@ def take_inventory(machine: Machine) -> Inventory:
 
 
 def without_home(text: str) -> str:
-    """No path tells whose machine it is."""
+    """Replaces the home folder by `~`, which hides the name of the user."""
     home = os.path.expanduser("~")
     return text.replace(home, "~") if len(home) > 1 else text
 
 
-def _discreet(one: Variant) -> Variant:
+def _without_home(one: Variant) -> Variant:
     conditions = tuple(replace(each, message=without_home(each.message)) for each in one.conditions)
     return replace(one, conditions=conditions)

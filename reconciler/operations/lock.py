@@ -1,7 +1,7 @@
-"""What `reconciler lock` does: ask the hub what each declared commit holds, and pin it, file by file.
+"""`reconciler lock`: ask the hub for the files of each declared commit, and pin each file by its sha256.
 
-A commit never changes, so what is locked stays as it is and is not asked for again. The hub knows the sha256 of its
-large files; the small ones are downloaded here and hashed. Nothing is believed about a commit but what then is pinned.
+A commit never changes, so locked sources are not asked for again. The hub has the sha256 of its large files; small
+files are downloaded here and hashed.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from reconciler.manifests import hub_lock
 from reconciler.manifests.hub_lock import Entries
 from reconciler.sources.protocol import RemoteSource
 
-# A file without a sha256 of the hub's own is in git there, which takes none of more than 10 MB.
-LARGEST_UNLISTED = 64 << 20
+# The hub keeps files without a sha256 in git, which takes at most 10 MB of each.
+MAX_UNHASHED = 64 << 20
 _PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Locked:
-    """`data` is the new file. `added` and `dropped` are the sources that came and went."""
+    """`data` is the new lock file; `added` and `dropped` are the sources that it has more and less than the old one."""
 
     data: bytes
     entries: Entries
@@ -41,14 +41,14 @@ def declared(models: Iterable[Model]) -> Entries:
 
 
 def outdated(models: Iterable[Model], old: Entries) -> tuple[tuple[HubSource, ...], tuple[HubSource, ...]]:
-    """(declared and not locked, locked and not declared). Told without the hub."""
+    """(declared and not locked, locked and not declared), without the network."""
     wanted = declared(models)
     missing = tuple(wanted[key] for key in sorted(wanted.keys() - old.keys()))
     return missing, tuple(old[key] for key in sorted(old.keys() - wanted.keys()))
 
 
 def lock(models: Iterable[Model], old: Entries, hub: RemoteSource, say: Callable[[str], None]) -> Locked:
-    """Raises what the hub refuses; then nothing is to be written."""
+    """The new lock file. Raises ReconcilerError when the hub refuses; then the old one stays."""
     wanted = declared(models)
     missing, dropped = outdated(models, old)
     entries: Entries = {}
@@ -64,7 +64,7 @@ def lock(models: Iterable[Model], old: Entries, hub: RemoteSource, say: Callable
 
 
 def _rendered(entries: Entries) -> bytes:
-    """Read back: what a hub says of itself may be anything, and a lock that no machine reads is none."""
+    """Read back, because the hub's answer is untrusted and machines must be able to read the file."""
     data = hub_lock.render(entries.values())
     try:
         hub_lock.read(data)
@@ -74,7 +74,7 @@ def _rendered(entries: Entries) -> bytes:
 
 
 def _upstream(source: HubSource, hub: RemoteSource, say: Callable[[str], None], *, known: bool) -> str:
-    """Where the default branch is. What is locked stays locked when the hub does not answer, or has forgotten it."""
+    """The commit of the default branch. For a locked source, the hub may fail to answer."""
     try:
         return hub.commit(source.repo)
     except ReconcilerError as error:
@@ -85,7 +85,7 @@ def _upstream(source: HubSource, hub: RemoteSource, say: Callable[[str], None], 
 
 
 def read_lock(folder: str) -> Entries:
-    """What is locked now; nothing where there is no such file. Raises LockInvalid."""
+    """The entries of the lock file; none where there is no file. Raises LockInvalid."""
     try:
         with open(os.path.join(folder, LOCK_NAME), "rb") as file:
             return hub_lock.read(file.read(LOCK_BYTES + 1))
@@ -105,7 +105,7 @@ def _pin(source: HubSource, hub: RemoteSource, say: Callable[[str], None]) -> Hu
 
 
 def _check(source: HubSource, chosen: list[dict[str, Any]], names: list[str]) -> None:
-    """What no machine could convert is said here, where somebody looks, and not after a download."""
+    """Refuse what no machine can convert here, where the user looks, and not after a download."""
     found = {one["path"] for one in chosen}
     if not any(name.endswith(".safetensors") for name in found):
         pickled = next((name for name in sorted(names) if name.endswith(_PICKLED)), "")
@@ -128,7 +128,7 @@ def _check(source: HubSource, chosen: list[dict[str, Any]], names: list[str]) ->
 def _file(source: HubSource, listed: dict[str, Any], hub: RemoteSource, folder: str) -> LockedFile:
     path, size, sha256 = str(listed["path"]), int(listed["size"]), str(listed["sha256"])
     if not sha256:
-        if size > LARGEST_UNLISTED:
+        if size > MAX_UNHASHED:
             raise PermanentError(f"{source}: the hub names no sha256 of {path}", code="HubIncomplete")
         sha256 = _hashed(source, LockedFile(path=path, size=size, sha256=""), hub, folder)
     return LockedFile(path=path, size=size, sha256=sha256)

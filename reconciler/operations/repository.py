@@ -1,8 +1,7 @@
-"""A branch of a repository, as this machine follows it: the accepted commit is in the records, and only a pass that is
-going to apply a commit moves it.
+"""Read the manifests of a branch that this machine follows.
 
-A daemon asks the same question every minute. So `Branch` remembers what the last commit declares, and while the server
-names that commit still, nothing else is asked, read or written.
+The records hold the accepted commit; only a pass that is going to apply a newer commit changes it. `Branch` is for a
+daemon, which asks often: while the server names the same commit, it reads and writes nothing.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from reconciler.manifests.parsed import Parsed
 from reconciler.sources.git.address import Remote
 from reconciler.sources.git.source import STALE, Credentials, Followed, follow, stands
 
-REMEMBERED = 3600.0  # seconds: then mirror, exports and commit are looked at again, whatever the server says
+REMEMBERED = 3600.0  # seconds: then mirror, exports and commit are read again, even for the same commit
 
 
 def read_branch(
@@ -29,14 +28,14 @@ def read_branch(
     accept: bool,
     allowed_roots: tuple[str, ...] = (),
 ) -> Parsed:
-    """With `accept` the caller holds the root's lock and goes on to apply what was read."""
+    """With `accept`, the caller holds the root's lock and is going to apply the result."""
     return _followed(machine, remote, credentials, accept, allowed_roots).parsed
 
 
 class Branch:
-    """One branch over the life of a daemon, which holds the root's lock. `credentials` are read anew for each look: a
-    token may have been replaced. `answered` says whether the server did, the last time it was asked; one that is silent
-    for longer than `patience` seconds is said to be stale."""
+    """A branch over the life of a daemon, which holds the root's lock. `credentials` are read each time, because a
+    token may be replaced. `answered`: the server answered the last request. When it has not for `patience` seconds, the
+    result has a warning that it is stale."""
 
     def __init__(
         self,
@@ -51,44 +50,41 @@ class Branch:
         self._credentials = credentials
         self._roots = allowed_roots
         self._last: Followed | None = None
-        self._told: Parsed | None = None
+        self._parsed: Parsed | None = None
         self._trusted_until = 0.0
         self._patience = patience
         self._answered_at = time.monotonic()
 
     def read(self, machine: Machine) -> Parsed:
-        """What the branch declares now; what it declared last, with a warning, when the server does not answer."""
-        self._told = self._read(machine)
+        """What the branch declares; when the server does not answer, what it declared last."""
+        self._parsed = self._read(machine)
         if self.answered:
             self._answered_at = time.monotonic()
-        return self._told
+        return self._parsed
 
     def _read(self, machine: Machine) -> Parsed:
         self.answered = False
         known = self._last if time.monotonic() < self._trusted_until else None
         if known is not None:
             try:
-                if self._stands(machine, known.commit):
+                if stands(self.remote, machine.layout, self._credentials(), known.commit):
                     self.answered = True
                     return known.parsed
             except TemporaryError as error:
                 return self._stale(known, error)
             except PermanentError:
-                pass  # the long way tells what is wrong
-        return self._look(machine)
+                pass  # a complete read reports the problem
+        return self._read_all(machine)
 
     def last(self) -> Parsed | None:
-        """As `read` told it last, without asking."""
-        return self._told
+        """The last result of `read`."""
+        return self._parsed
 
     def distrust(self) -> None:
-        """Look at everything the next time: the last pass did not converge."""
+        """Read everything the next time, because the last pass did not converge."""
         self._trusted_until = 0.0
 
-    def _stands(self, machine: Machine, commit: str) -> bool:
-        return stands(self.remote, machine.layout, self._credentials(), commit)
-
-    def _look(self, machine: Machine) -> Parsed:
+    def _read_all(self, machine: Machine) -> Parsed:
         followed = _followed(machine, self.remote, self._credentials(), True, self._roots)
         parsed = followed.parsed
         self.answered = all(warning.code != STALE for warning in parsed.warnings)
@@ -120,8 +116,7 @@ def _followed(
         allowed_roots=allowed_roots,
     )
     if accept:
-        with contextlib.suppress(
-            HostRefused, OSError
-        ):  # then the mirror remembers it, and the next pass writes it
+        # When the write fails, the mirror still has the commit, and the next pass writes it.
+        with contextlib.suppress(HostRefused, OSError):
             machine.records.save_accepted(remote.url, remote.branch, followed.commit)
     return followed

@@ -1,6 +1,5 @@
-"""Carries out a roll-back: a pass of the reconciler for one variant, without any manifest; or waits for the process
-that holds the root to do it. A roll-back that does not come to serve is taken back:
-no later pass carries it out."""
+"""Carry out a requested roll-back by a pass for one variant, without manifests; or wait for the process that holds the
+root to do it. A roll-back that fails is withdrawn, so that no later pass carries it out."""
 
 from __future__ import annotations
 
@@ -21,16 +20,14 @@ from reconciler.engine.report import Reporter
 from reconciler.engine.status_writer import record_some
 from reconciler.operations.rollback_requests import take_back, tell_done
 
-YEARS = (
-    10 * 365 * 24 * 3600.0
-)  # how long others are retained: what the manifest says is for the next pass to read
-PATIENCE = 15.0  # seconds that a daemon is given
-LOOK_AGAIN = 0.1  # seconds
+RETAIN = 10 * 365 * 24 * 3600.0  # seconds: nothing is retired here, the next pass reads the manifest's value
+PATIENCE = 15.0  # seconds to wait for a daemon
+POLL = 0.1  # seconds
 
 
 def judge_undone(root: str, cache: str, ended: Rollback) -> bool:
-    """The conditions after `undo`: git's release is wanted again, and not served yet. False when another process
-    holds the root: its next pass judges."""
+    """Record the conditions after `undo`: the release that git declares is not served yet. False when another process
+    holds the root, because its next pass does it."""
     try:
         with locked_machine(root, cache, command="rollback") as machine:
             declared = [one for one in machine.records.history(ended.variant) if one.digest in ended.refused]
@@ -45,8 +42,8 @@ def judge_undone(root: str, cache: str, ended: Rollback) -> bool:
 def carry_out_now(
     root: str, cache: str, rollback: Rollback, before: Rollback | None, reporter: Reporter
 ) -> tuple[Outcome, ...] | None:
-    """Only this variant, only what going back takes; what does not serve then is not asked for any more, but what was
-    `before`. None when another process holds the root: it does it."""
+    """Roll back this variant only. When it fails, the earlier request `before` holds again. None when another process
+    holds the root: it carries it out."""
     with contextlib.ExitStack() as stack:
         try:
             machine = stack.enter_context(locked_machine(root, cache, command="rollback"))
@@ -76,8 +73,8 @@ def _carried_out(
 
 
 def _apply(machine: Machine, declared: VariantDeclaration, reporter: Reporter) -> tuple[Outcome, ...]:
-    """A pass for the one variant: the roll-back that was asked for overrides what is declared. Raises PermanentError
-    where nothing can be done, with why."""
+    """A pass for one variant, in which the roll-back overrides the declared release. Raises PermanentError when it is
+    held."""
     with Reconciler(machine, reporter, Options(), wake=lambda: None) as reconciler:
         result = reconciler.run_pass(declared)
     held = [one for one in result.plan.held if one.reason is not Reason.ROLLED_BACK]
@@ -87,13 +84,13 @@ def _apply(machine: Machine, declared: VariantDeclaration, reporter: Reporter) -
 
 
 def wait_until_served(machine: Machine, rollback: Rollback) -> bool:
-    """For the one who holds the root's lock to carry it out."""
+    """Wait for the process that holds the root's lock. False after `PATIENCE`."""
     until = time.monotonic() + PATIENCE
     while time.monotonic() < until:
         if is_served(machine, rollback):
             tell_done(machine, rollback)
             return True
-        time.sleep(LOOK_AGAIN)
+        time.sleep(POLL)
     return False
 
 
@@ -104,19 +101,21 @@ def is_served(machine: Machine, rollback: Rollback) -> bool:
 
 
 def _record(machine: Machine, declared: VariantDeclaration, outcomes: tuple[Outcome, ...] = ()) -> None:
-    """What the conditions of this one variant say until the next pass, which reads the manifests."""
+    """The conditions of this variant, until the next pass reads the manifests."""
     last = take_snapshot(machine, declared)
     result = PassResult(plan=last.plan, remaining=last.plan, outcomes=outcomes, resolution=last.resolution)
     record_some(machine, last, result)
 
 
 def _as_served(machine: Machine, observed: Observed, variant: str) -> VariantDeclaration:
-    """As if git declared what serves, and nothing else could be told: so nothing else is touched."""
+    """As if git declared exactly what serves, so that the pass touches nothing else."""
     serving = observed.serving(variant)
     digest = serving.release if serving is not None else ""
     past = [one for one in machine.records.history(variant) if one.number and one.digest == digest]
     if not past:
-        raise PermanentError(f"the history of {variant} does not know what serves", code="NothingToGoBackTo")
+        raise PermanentError(
+            f"the history of {variant} has no entry for what serves", code="NothingToGoBackTo"
+        )
     return _declaring(machine, past[-1])
 
 
@@ -129,12 +128,12 @@ def _declaring(machine: Machine, past: HistoryEntry) -> VariantDeclaration:
         predicted_bytes=0,
         peak_bytes=0,
         protected=release.protected if release is not None else False,
-        retain_for=YEARS,
+        retain_for=RETAIN,
     )
     desired = Desired(
         revision=recorded.last_applied_revision,
         wanted=(wanted,),
         declared=frozenset({wanted.variant}),
-        complete=False,  # so that nothing else is pruned
+        complete=False,  # nothing else is pruned
     )
     return VariantDeclaration(variant=wanted.variant, desired=desired)

@@ -1,8 +1,8 @@
-"""Go back to an earlier release by hand, and take that back; each is an event.
+"""Request a roll-back to an earlier release, withdraw it, or undo it; each is an event.
 
-Saying so takes the lock of the suspensions alone, as `suspend` does, so that no daemon stands between a person and the
-brake. Whoever holds the root's lock then carries it out: a daemon, woken by the file that changes, or we ourselves
-(operations.rollback_executor), who forget it again where it cannot be done.
+A request needs only the lock of the suspensions, as `suspend` does, so that a running daemon does not block it. The
+process that holds the root's lock carries it out: a daemon, woken by the changed file, or this process
+(operations.rollback_executor).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from reconciler.planner.rollback import is_obtainable
 
 
 def variants_named(machine: Machine, name: str) -> tuple[str, ...]:
-    """Those that are served under this name of a model or variant. Raises PermanentError for none."""
+    """The served variants with this name, or of the model with this name. Raises PermanentError for none."""
     observed = observe(machine)
     served = sorted(one for one in observed.registrations_of if observed.serving(one))
     found = tuple(one for one in served if name in (one, one.rpartition("-")[0]))
@@ -28,8 +28,8 @@ def variants_named(machine: Machine, name: str) -> tuple[str, ...]:
 
 
 def decide(machine: Machine, variant: str, number: int, reason: str) -> Rollback:
-    """What serves now is refused; instead `number` is to serve, or the newest good one (0). Raises PermanentError where
-    nothing can. Reads only."""
+    """The roll-back that refuses what serves, to the release `number` or the newest good one (0). Raises PermanentError
+    when there is none. Reads only."""
     observed, held = observe(machine), machine.records.rollbacks()
     _refuse_suspended(recall(machine, observed), variant)
     serving = observed.serving(variant)
@@ -44,7 +44,7 @@ def decide(machine: Machine, variant: str, number: int, reason: str) -> Rollback
 
 
 def ask_for(machine: Machine, rollback: Rollback) -> Rollback | None:
-    """From now on whoever holds the root carries it out. Returns what was asked for before."""
+    """Record the request. Returns the earlier request for the same variant."""
     held = machine.records.rollbacks()
     machine.records.save_rollbacks({**held, rollback.variant: rollback})
     _tell(machine, "rollback.asked", rollback.variant, f"is to be {rollback}")
@@ -52,8 +52,7 @@ def ask_for(machine: Machine, rollback: Rollback) -> Rollback | None:
 
 
 def take_back(machine: Machine, rollback: Rollback, before: Rollback | None, why: str) -> None:
-    """It cannot be done, and must not happen by itself some other day: `before` holds again. What somebody asked for
-    meanwhile stays."""
+    """Withdraw a request that failed, so that it does not happen later: `before` holds again. A newer request stays."""
     with machine_to_suspend(machine.layout.root, machine.cache, command="rollback") as held:
         found = held.records.rollbacks()
         if found.get(rollback.variant) == rollback:
@@ -67,7 +66,7 @@ def tell_done(machine: Machine, rollback: Rollback) -> None:
 
 
 def undo(machine: Machine, variant: str, *, dry_run: bool = False) -> Rollback | None:
-    """Returns what this ends; None when there was none."""
+    """Returns the roll-back that this ends; None when there was none."""
     held = machine.records.rollbacks()
     ended = held.get(variant)
     if ended is not None and not dry_run:
@@ -77,7 +76,7 @@ def undo(machine: Machine, variant: str, *, dry_run: bool = False) -> Rollback |
 
 
 def _refuse_suspended(recorded: Recorded, variant: str) -> None:
-    """Before anything is written: it would not be carried out."""
+    """Checked before anything is written, because a suspended variant is not rolled back."""
     suspension = recorded.suspension_of(variant, variant.rpartition("-")[0])
     if suspension is not None:
         hint = f"`reconciler resume {suspension.name}` first"
@@ -92,8 +91,8 @@ def _target(
     found = [one for one in history if one.number == number] if number else list(good_ones(history, refused))
     if not found:
         what = f"no release {variant}:{number}" if number else f"no earlier good release of {variant}"
-        hint = f"`reconciler history {variant}` lists what is remembered; otherwise revert in git"
-        raise PermanentError(f"{what} is remembered on this machine", hint=hint, code="NothingToGoBackTo")
+        hint = f"`reconciler history {variant}` lists the known releases; otherwise revert in git"
+        raise PermanentError(f"{what} is known on this machine", hint=hint, code="NothingToGoBackTo")
     possible = [one for one in found if is_obtainable(one.release, observed)]
     if not possible:
         hint = "revert in git: it is converted again; spec.revisionHistoryLimit says how many are kept"

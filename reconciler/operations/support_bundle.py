@@ -1,7 +1,8 @@
-"""A support bundle: what somebody needs who helps from afar, in one file that may be sent. Reads only.
+"""A support bundle: what a helper needs to know of this machine, in one archive of a few megabytes. Reads only.
 
-Every text goes through `operations.redaction` first, with all secrets that this process knows of. It holds no
-manifest, no template and no weights, is a few megabytes at most, and the same machine gives the same bytes.
+It holds no manifest, template or weights. Every text is redacted: known secrets, strings that look like a secret, and
+of URLs all but host and path. Redaction is a second line of defence, because no log and no record holds a secret.
+The same state of a machine gives the same bytes.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import gzip
 import io
 import json
 import os
+import re
 import sys
 import tarfile
 from collections.abc import Callable, Iterable, Mapping
@@ -24,7 +26,6 @@ from reconciler.host.facts import read_facts
 from reconciler.host.packages import installed_versions
 from reconciler.host.usage import bytes_below, disk_free, disk_total
 from reconciler.manifests.parse import Parsed
-from reconciler.operations.redaction import redacted
 from reconciler.reports.diagnosis import Diagnosis, doctor_view
 from reconciler.reports.status import make_status
 from reconciler.reports.view import plan_view
@@ -33,6 +34,20 @@ from reconciler.state.scrubbed import read_scrubbed
 EVENTS = 500
 LOGS, LOG_BYTES = 20, 64 << 10  # the newest files, and the end of each
 TEXT_BYTES = 2 << 20  # of anything else
+HIDDEN = "[hidden]"
+_SECRET_URLS = ("NOTIFY", "COMMIT_STATUS_URL")
+SHORTEST = 6  # characters: replacing a shorter one would hide unrelated text
+
+_USER = re.compile(r"(?<=://)[^/\s\"'@]*@")
+_QUERY = re.compile(r"(://[^\s\"'<>?#]*)[?#][^\s\"'<>]*")
+_TOKENS = re.compile(
+    r"\b(?:hf_|gh[opsur]_|github_pat_|glpat-|xox[abprs]-|sk-|AKIA|eyJ)[A-Za-z0-9_.-]{8,}"
+    r"|(?i:\b(?:bearer|basic)\s+)[A-Za-z0-9+/=_.-]{8,}"
+    r"|-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)"
+)
+_NAMED = re.compile(
+    r"(?i)((?:token|secret|password|passwd|api[_-]?key)[\"']?\s*[=:]\s*[\"']?)[^\s\"',;}]{6,}"
+)
 
 
 def write_bundle(
@@ -43,12 +58,12 @@ def write_bundle(
     secrets: Iterable[str],
     parse: Callable[[], Parsed] | None,
 ) -> list[str]:
-    """Returns the names of what is in it. `parse` reads the manifests, for the plan; None where there are none."""
+    """Returns the names of its files. `parse` reads the manifests for the plan; None where there are none."""
     parts: dict[str, Callable[[], object]] = {
         "versions.json": _versions,
         "doctor.json": lambda: doctor_view(found),
         "status.json": lambda: _status(machine),
-        "config.json": lambda: _without_places_of_secrets(settings),
+        "config.json": lambda: _without_secret_urls(settings),
         "disk.json": lambda: _disk(machine),
         "events.json": lambda: machine.records.events(limit=EVENTS),
     }
@@ -62,10 +77,10 @@ def write_bundle(
 
 
 def _text(part: Callable[[], object]) -> str:
-    """What is broken is what a bundle is for: a part that fails says so."""
+    """A part that fails is replaced by its error: bundles are made of broken machines."""
     try:
         value = part()
-    except Exception as error:  # noqa: BLE001 - the other parts are wanted all the more
+    except Exception as error:  # noqa: BLE001 - the other parts are needed all the more
         value = {"error": f"{type(error).__name__}: {error}"}
     return json.dumps(value, indent=1, sort_keys=True, default=str) + "\n"
 
@@ -100,13 +115,11 @@ def _disk(machine: Machine) -> object:
     }
 
 
-def _without_places_of_secrets(settings: Mapping[str, str]) -> object:
-    """An address that is told of events is often a secret itself, path and all."""
+def _without_secret_urls(settings: Mapping[str, str]) -> object:
+    """The whole address of a notification sink is often a secret."""
     return {
-        name: said.partition("://")[0] + "://[hidden]"
-        if name.endswith(("NOTIFY", "COMMIT_STATUS_URL"))
-        else said
-        for name, said in settings.items()
+        name: f"{value.partition('://')[0]}://{HIDDEN}" if name.endswith(_SECRET_URLS) else value
+        for name, value in settings.items()
     }
 
 
@@ -122,7 +135,7 @@ def _logs(folder: str) -> dict[str, str]:
 
 
 def _end_of(path: str) -> str:
-    """A line that is cut in its middle may begin with half of a secret: it goes."""
+    """A line that the limit cuts is dropped, because it may begin with half of a secret."""
     try:
         with open(path, "rb") as file:
             size = file.seek(0, os.SEEK_END)
@@ -134,7 +147,7 @@ def _end_of(path: str) -> str:
 
 
 def _packed(files: Mapping[str, bytes]) -> bytes:
-    """Sorted, and without times and owners."""
+    """A reproducible archive: sorted, without times and owners."""
     packed = io.BytesIO()
     with (
         gzip.GzipFile(fileobj=packed, mode="wb", filename="", mtime=0) as squeezed,
@@ -145,3 +158,16 @@ def _packed(files: Mapping[str, bytes]) -> bytes:
             member.size, member.mode = len(files[name]), 0o600
             archive.addfile(member, io.BytesIO(files[name]))
     return packed.getvalue()
+
+
+def redacted(text: str, secrets: Iterable[str] = ()) -> str:
+    for secret in sorted({*secrets}, key=len, reverse=True):
+        if len(secret) >= SHORTEST:
+            text = text.replace(secret, HIDDEN)
+    text = _TOKENS.sub(HIDDEN, _QUERY.sub(rf"\1?{HIDDEN}", _USER.sub("", text)))
+    return _NAMED.sub(lambda found: found[0] if _is_a_path(found) else f"{found[1]}{HIDDEN}", text)
+
+
+def _is_a_path(found: re.Match[str]) -> bool:
+    """The path of a file that holds a secret is shown."""
+    return found[0][len(found[1]) :].startswith("/")

@@ -1,7 +1,8 @@
-"""Tell this machine to leave a model or variant alone, and end that; each is an event.
+"""Suspend a model or variant on this machine, and resume it; each is an event.
 
-The caller holds the lock of the suspensions, not the root's: a pass that runs meanwhile ends what it has planned, and
-its second look sees the suspension already. A daemon is woken by the file that changes."""
+The caller holds the lock of the suspensions, not the root's: a running pass finishes its plan, and sees the suspension
+in its second look. The changed file wakes a daemon.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +13,7 @@ from reconciler.host.clock import now
 
 
 def suspend(machine: Machine, suspension: Suspension, *, dry_run: bool = False) -> None:
-    """Replaces an earlier suspension of the same name. Raises PermanentError for a name that nothing here has."""
+    """Replaces an earlier suspension of the same name. Raises PermanentError for an unknown name."""
     _require_known(machine, suspension.name)
     if not dry_run:
         others = [one for one in _current(machine) if one.name != suspension.name]
@@ -35,16 +36,15 @@ def _current(machine: Machine) -> tuple[Suspension, ...]:
 
 
 def _require_known(machine: Machine, name: str) -> None:
-    """A misspelt name would suspend nothing, and nobody would notice."""
+    """A misspelt name would silently suspend nothing."""
     observed = observe(machine)
     variants = {one.name for one in observed.registrations if one.owner == machine.owner}
     variants |= recall(machine, observed).releases.keys() | machine.records.conditions().keys()
     known = variants | {variant.rpartition("-")[0] for variant in variants}
     if name not in known:
         hint = f"known here: {', '.join(sorted(known)) or 'nothing'}; before its first pass, use spec.suspend in git"
-        raise PermanentError(
-            f"no model or variant {name} is known on this machine", hint=hint, code="NotKnown"
-        )
+        message = f"no model or variant {name} is known on this machine"
+        raise PermanentError(message, hint=hint, code="NotKnown")
 
 
 def _tell(machine: Machine, kind: str, name: str, message: str) -> None:

@@ -1,8 +1,7 @@
-"""`verify`: everything that must be true of a machine at rest, checked to the last byte, offline and without writing.
+"""`verify`: check a machine offline and without any change.
 
-The quick check of each pass believes stamps, and forgives what it can mend; this believes nothing and forgives
-nothing. Tests end in it. It takes no lock: beside a running pass it may name what that pass is just making, but not
-its jobs' folders: who holds the lock has swept what dead processes left, or will with its next pass.
+It hashes every byte, ignoring stamps, and also reports what a pass would repair. It takes no lock: beside a running
+pass it may report that pass's unfinished work, but no leftovers, because the process that holds the lock sweeps them.
 """
 
 from __future__ import annotations
@@ -21,18 +20,21 @@ from reconciler.engine.machine import Machine, served_folders
 from reconciler.host.durable import is_temporary
 from reconciler.host.every_byte import EveryByte
 from reconciler.host.lock import holder
+from reconciler.operations.leftovers import DISPOSABLE, RECORDS, is_folder, names_in
 from reconciler.sources.check import check_mirror, check_sources
 from reconciler.store.artifact_store import ArtifactStore
 from reconciler.store.check import check_store
 
 APPLY = "`reconciler apply` repairs it"
-# Folders that are freed from, or that say what may be.
+# Folders that garbage is freed from, or that decide what is garbage.
 OURS = (
     *("served", "oci", "oci/blobs", "oci/blobs/sha256", "records", "staging", "trash", "quarantine"),
     *("sources", "sources/hub", "mirror.git"),
 )
-SWEEP = "the next `reconciler apply` sweeps it"
-ROTTEN = "the file changed and its time stamps did not, so no pass will see it: `touch` it, then `reconciler apply`"
+SWEEP = "the next `reconciler apply` removes it"
+ROTTEN = (
+    "the file changed but its time stamps did not, so no pass notices: `touch` it, then `reconciler apply`"
+)
 
 
 def verify(
@@ -41,27 +43,25 @@ def verify(
     *,
     thorough: bool = False,
 ) -> tuple[Finding, ...]:
-    """Every finding, in the order of the house: catalog, served folders, store, sources, records, leftovers. Empty is
-    good.
+    """The findings of catalog, served folders, store, sources, records and leftovers, in this order; empty is good.
 
-    `progress` is told how many bytes of how many have been read. `thorough` also names what a pass lives with and does
-    not mend by itself: links in the place of folders, and damage in the mirror that nothing has asked for yet.
+    `progress` takes the bytes read and their total. `thorough` also reports what does not hinder a pass and is not
+    repaired by one: links in the place of folders, and damage in parts of the mirror that are not used.
     """
     total, done = _bytes_to_read(machine), 0
 
-    def told(count: int) -> None:
+    def read(count: int) -> None:
         nonlocal done
         done += count
         progress(done, total)
 
-    book = EveryByte(machine.stamps, told)
-    return tuple(
-        _Look(replace(machine, stamps=book, store=ArtifactStore(machine.layout, book)), book, thorough).run()
-    )
+    book = EveryByte(machine.stamps, read)
+    machine = replace(machine, stamps=book, store=ArtifactStore(machine.layout, book))
+    return tuple(_Verification(machine, book, thorough).run())
 
 
-class _Look:
-    """One look at one machine. `machine` reads every byte instead of stamps."""
+class _Verification:
+    """`machine` reads every byte instead of stamps."""
 
     def __init__(self, machine: Machine, book: EveryByte, thorough: bool) -> None:
         self._thorough = thorough
@@ -107,8 +107,10 @@ class _Look:
             yield from self._agrees(registration, folder.marker)
 
     def _agrees(self, registration: Registration, marker: Marker) -> Iterator[Finding]:
-        said = own_properties(release=marker.release, artifact=marker.artifact, build_key=marker.build_key)
-        wrong = [name for name, held in said.items() if registration.properties.get(name) != held]
+        expected = own_properties(
+            release=marker.release, artifact=marker.artifact, build_key=marker.build_key
+        )
+        wrong = [name for name, value in expected.items() if registration.properties.get(name) != value]
         if wrong:
             message = f"{', '.join(wrong)} differ from release.json"
             hint = f"unregister {registration.id}, then `reconciler apply`"
@@ -144,18 +146,18 @@ class _Look:
 
     def _foreign_things(self) -> Iterator[Finding]:
         served = self._machine.layout.served
-        for variant in _names(served):
+        for variant in names_in(served):
             inside = os.path.join(served, variant)
-            if not _is_folder(inside):
+            if not is_folder(inside):
                 yield _finding("ServedForeign", f"served/{variant}", "is no folder", "move it away")
                 continue
-            for number in _names(inside):
+            for number in names_in(inside):
                 if os.path.join(inside, number) not in self._folders:
                     where = f"served/{variant}/{number}"
                     yield _finding("ServedForeign", where, "is no release", "move it away")
 
     def _links(self) -> Iterator[Finding]:
-        """The root itself may be one: it is resolved before anything else is done."""
+        """Not of the root itself, which may be a link."""
         for name in OURS:
             path = self._machine.layout.at(*name.split("/"))
             if os.path.islink(path):
@@ -180,7 +182,7 @@ class _Look:
                 yield _finding("RecordDisagrees", release.id, message, APPLY)
 
     def _leftovers(self) -> Iterator[Finding]:
-        """Somebody may begin while we look, or end."""
+        """None while another process is at work, before or after the search."""
         before, found = self._is_at_work(), list(self._half_made())
         if not before and not self._is_at_work():  # guard: what somebody works on is no leftover
             yield from found
@@ -192,18 +194,18 @@ class _Look:
 
     def _half_made(self) -> Iterator[Finding]:
         layout = self._machine.layout
-        for folder in ("staging", "trash", "sources/staging", "sources/trash", "sources/hub/trash"):
-            for name in _names(layout.at(*folder.split("/"))):
-                yield _finding("LeftOver", f"{folder}/{name}", "nobody uses it", SWEEP)
-        for folder in ("", "records", "records/variants", "records/history", "records/suspended"):
-            for name in _names(layout.at(folder)):
+        for folder in DISPOSABLE:
+            for name in names_in(layout.at(*folder.split("/"))):
+                yield _finding("LeftOver", f"{folder}/{name}", "nothing uses it", SWEEP)
+        for folder in ("", *RECORDS):
+            for name in names_in(layout.at(folder)):
                 if is_temporary(name):
                     where = os.path.join(folder, name)
                     yield _finding("LeftOver", where, "a write that was never finished", SWEEP)
 
 
 def _consistent(folder: ServedFolder, marker: Marker) -> Iterator[Finding]:
-    """The digests in a marker follow from what it says beside them."""
+    """The digests in a marker must follow from its other fields."""
     if marker.build_key != digest.of_value(marker.recipe) or marker.parts.get("recipe") != marker.build_key:
         yield _finding("ReleaseInconsistent", _name(folder), "the build key is not that of the recipe", APPLY)
     if marker.release != digest.of_value({"variant": marker.variant, **marker.parts}):
@@ -211,7 +213,7 @@ def _consistent(folder: ServedFolder, marker: Marker) -> Iterator[Finding]:
 
 
 def _bytes_to_read(machine: Machine) -> int:
-    """Files with several names are read once."""
+    """Hard-linked files are read once."""
     sizes: dict[tuple[int, int], int] = {}
     layout = machine.layout
     for top in (os.path.join(layout.oci, "blobs", "sha256"), layout.served, layout.at("sources", "hub")):
@@ -231,17 +233,6 @@ def _name(folder: ServedFolder) -> str:
     return f"served/{folder.variant}/{folder.number}"
 
 
-def _names(folder: str) -> list[str]:
-    try:
-        return sorted(os.listdir(folder))
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-
-
-def _is_folder(path: str) -> bool:
-    return stat.S_ISDIR(os.lstat(path).st_mode)
-
-
 def _is_below(path: str, folder: str) -> bool:
-    """As written and as it resolves: a link may lead into it."""
+    """Also through links."""
     return any(one.startswith(folder + os.sep) for one in (path, os.path.realpath(path)))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.operations.redaction import redacted
+from reconciler.operations.support_bundle import redacted
 from tests.at_rest import opened, serve
 from tests.machine import TestMachine
 

@@ -13,7 +13,7 @@ import pytest
 from reconciler.domain.quarantine import Ages
 from reconciler.engine.machine import locked_machine
 from reconciler.engine.planning import take_snapshot
-from reconciler.operations.garbage import LOGS_KEPT, Thing, Wish, find, free
+from reconciler.operations.garbage import LOGS_KEPT, Garbage, GarbageOptions, find, free
 from reconciler.operations.verify import verify
 from reconciler.reports.garbage import FAILED, FREED, KEPT, KINDS, WOULD, Item
 from reconciler.sources.manifests import load
@@ -36,10 +36,10 @@ def machine(tmp_path: Path, capitals: Path) -> TestMachine:
     return one
 
 
-def found(machine: TestMachine, **wish: bool) -> list[Thing]:
+def found(machine: TestMachine, **wish: bool) -> list[Garbage]:
     at = opened(machine)
     seen = take_snapshot(at, load(str(machine.manifests)), confirm=wish.get("confirm", False))
-    return find(at, seen, Wish(older_than=MONTH, **wish))
+    return find(at, seen, GarbageOptions(older_than=MONTH, **wish))
 
 
 def going(machine: TestMachine, **wish: bool) -> dict[str, int]:
@@ -59,7 +59,7 @@ def collect(machine: TestMachine, **wish: bool) -> list[Item]:
     told: list[Item] = []
     with locked_machine(str(machine.root), str(machine.cache), command="gc") as at:
         seen = take_snapshot(at, load(str(machine.manifests)), confirm=wish.get("confirm", False))
-        done = free(at, seen, find(at, seen, Wish(older_than=MONTH, **wish)), told.append)
+        done = free(at, seen, find(at, seen, GarbageOptions(older_than=MONTH, **wish)), told.append)
     assert told == [item for item in done if item.status != KEPT]
     return told
 
@@ -278,7 +278,7 @@ def test_what_cannot_go_keeps_nothing_else(machine: TestMachine) -> None:
     put(machine, "trash/x/y")
     with locked_machine(str(machine.root), str(machine.cache), command="gc") as at:
         seen = take_snapshot(at, load(str(machine.manifests)))
-        things = find(at, seen, Wish(older_than=MONTH))
+        things = find(at, seen, GarbageOptions(older_than=MONTH))
         Path(at.layout.trash).rename(machine.folder / "aside")
         Path(at.layout.trash).symlink_to(machine.folder / "aside")
         done = free(at, seen, things, lambda item: None)

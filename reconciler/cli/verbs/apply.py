@@ -1,4 +1,4 @@
-"""`reconciler apply`: one pass, now, under the lock."""
+"""`reconciler apply`: make one pass now, under the lock."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import argparse
 import signal
 import sys
 
-from reconciler.cli import configuration, options
+from reconciler.cli import options
 from reconciler.cli.exit_codes import OK, PARTLY
 from reconciler.cli.manifests import load_manifests
-from reconciler.cli.output import json_text, show_problems
+from reconciler.cli.output import json_text, show_resolution
 from reconciler.cli.progress import reporter_for
+from reconciler.cli.verbs import plan
 from reconciler.engine import log
-from reconciler.engine.apply_once import Options, PassResult, run_pass
-from reconciler.engine.machine import locked_machine
+from reconciler.engine.apply_once import PassResult, run_pass
 from reconciler.engine.scrub import scrub_now
 from reconciler.reports import render
 from reconciler.reports.view import pass_view
@@ -28,61 +28,47 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--confirm",
         action="store_true",
-        help="allow what asks for a confirmation: pruning everything, more than half or more than five models",
+        help="allow prunes that need a confirmation: of all models, more than half or more than five",
     )
     options.add_conversions(parser)
     parser.add_argument(
         "--retry",
         action="store_true",
-        help="forget what failed here before and try it again, though nothing about it changed",
+        help="retry what failed here before, although nothing about it changed",
     )
     parser.add_argument(
         "--scrub",
         action="store_true",
-        help="first read every byte of the store and of what is served, and mend what rotted without a trace",
+        help="first read every byte of the store and of served models, and repair silent corruption",
     )
-    options.add_talk(parser)
+    options.add_verbosity(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     if arguments.dry_run:
-        from reconciler.cli.verbs import plan
-
         arguments.detailed_exitcode, arguments.assume_runtime = False, {}
         return plan.run(arguments)
-    result = apply(arguments)
-    if not arguments.quiet:
-        show_problems(result.resolution.warnings, "warning")
-    show_problems(result.resolution.problems)
+    result = _apply(arguments)
+    show_resolution(arguments, result.resolution.warnings, result.resolution.problems)
     _show(result, arguments)
     return OK if result.converged else PARTLY
 
 
-def apply(arguments: argparse.Namespace) -> PassResult:
-    _end_gently()
+def _apply(arguments: argparse.Namespace) -> PassResult:
+    _interrupt_on_signals()
     if arguments.verbose:
         log.talk()
-    root, cache = options.root_of(arguments), options.cache_of(arguments)
-    with locked_machine(root, cache, command="apply", traits=configuration.traits()) as machine:
+    with options.machine_under_lock(arguments, "apply") as machine:
         parsed = load_manifests(arguments, machine, accept=True)
-        if getattr(arguments, "scrub", False):
+        if arguments.scrub:
             scrub_now(machine)
-        chosen = Options(
-            confirm=arguments.confirm,
-            jobs=arguments.jobs,
-            conversion_timeout=arguments.conversion_timeout,
-            conversion_memory=arguments.conversion_memory,
-            cage=arguments.cage,
-            retry=arguments.retry,
-            hf_token_file=options.token_file_of(arguments),
-        )
+        chosen = options.pass_options(arguments, confirm=arguments.confirm, retry=arguments.retry)
         with reporter_for(quiet=arguments.quiet) as reporter:
-            result = run_pass(machine, parsed, reporter, chosen)
-    return result
+            return run_pass(machine, parsed, reporter, chosen)
 
 
-def _end_gently() -> None:
-    """A service manager's SIGTERM and a closed terminal end a pass as Ctrl-C does: children first, then 130."""
+def _interrupt_on_signals() -> None:
+    """SIGTERM and SIGHUP end a pass as Ctrl-C does: child processes first, then exit code 130."""
 
     def interrupt(number: int, frame: object) -> None:
         raise KeyboardInterrupt

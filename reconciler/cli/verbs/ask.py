@@ -1,4 +1,4 @@
-"""`reconciler ask NAME "prompt"`: one question to the served model, through the real runtime."""
+"""`reconciler ask NAME "prompt"`: ask a served model one question through Foundry Local."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from tempfile import TemporaryDirectory
 from reconciler.backends.select import backend_at
 from reconciler.cli import options
 from reconciler.cli.exit_codes import OK
-from reconciler.cli.output import json_text
+from reconciler.cli.output import json_text, note
 from reconciler.domain.errors import PermanentError
 from reconciler.domain.escape import for_terminal
 from reconciler.domain.measured import Answer
+from reconciler.reports.view import answer_view
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,13 +28,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--temperature",
         type=float,
-        default=None,
         metavar="T",
-        help="0 is greedy and repeats; default: the model's generation defaults",
+        help="0 is greedy and repeatable (default: the model's generation defaults)",
     )
     options.add_machine(parser)
     options.add_output(parser, "text", "json")
-    options.add_talk(parser)
+    options.add_verbosity(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -57,19 +57,18 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def find(ids: list[str], name: str) -> str:
-    """The newest id of a variant; a model's name will do when it is served at one precision only."""
+    """The newest id of a variant. A model's name is enough when one precision of it is served."""
     if name in ids:
         return name
-    matches = [
-        one for one in ids if name in (one.rpartition(":")[0], one.rpartition(":")[0].rpartition("-")[0])
-    ]
-    variants = sorted({one.rpartition(":")[0] for one in matches})
-    if name in variants:
-        matches = [one for one in matches if one.rpartition(":")[0] == name]
-    elif len(variants) > 1:
-        raise PermanentError(f"{name} is served as {' and '.join(variants)}", hint="name one of them")
+    variants = {one: one.rpartition(":")[0] for one in ids}
+    matches = [one for one, variant in variants.items() if name in (variant, variant.rpartition("-")[0])]
+    found = sorted({variants[one] for one in matches})
+    if name in found:
+        matches = [one for one in matches if variants[one] == name]
+    elif len(found) > 1:
+        raise PermanentError(f"{name} is served as {' and '.join(found)}", hint="name one of them")
     if not matches:
-        served = ", ".join(sorted({one.rpartition(":")[0] for one in ids})) or "nothing"
+        served = ", ".join(sorted({*variants.values()})) or "nothing"
         raise PermanentError(f"{name} is not served here", hint=f"served: {served}", code="NotServed")
     return max(matches, key=lambda one: int(one.rpartition(":")[2]))
 
@@ -81,14 +80,12 @@ def _print_text(text: str) -> None:
 
 def _show(identity: str, answer: Answer, arguments: argparse.Namespace) -> None:
     if arguments.output == "json":
-        from reconciler.reports.view import answer_view
-
         sys.stdout.write(json_text(answer_view(identity, answer)))
         return
     sys.stdout.write("\n")
-    if not arguments.quiet:
-        sys.stderr.write(
-            f"{identity}: loaded in {answer.load_seconds:.2f} s, first token after "
-            f"{answer.first_token_seconds * 1000:.0f} ms, {answer.tokens_per_second:.0f} tokens/s, "
-            f"{answer.prompt_tokens} + {answer.completion_tokens} tokens ({answer.finish_reason})\n"
-        )
+    note(
+        arguments,
+        f"{identity}: loaded in {answer.load_seconds:.2f} s, first token after "
+        f"{answer.first_token_seconds * 1000:.0f} ms, {answer.tokens_per_second:.0f} tokens/s, "
+        f"{answer.prompt_tokens} + {answer.completion_tokens} tokens ({answer.finish_reason})",
+    )

@@ -1,25 +1,20 @@
-"""`reconciler bench [NAME...]`: what each precision costs on this machine and what it is worth, measured in the real
-runtime."""
+"""`reconciler bench [NAME...]`: measure size, speed, memory and quality of each precision on this machine."""
 
 from __future__ import annotations
 
 import argparse
 import contextlib
 import os
-import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from importlib.util import find_spec
 from typing import Any
-
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from reconciler.cli import options
 from reconciler.cli.exit_codes import ERROR, INTERRUPTED, OK, PARTLY
 from reconciler.cli.manifests import load_manifests
-from reconciler.cli.output import show, show_problems
+from reconciler.cli.output import note, show, show_problems
+from reconciler.cli.progress import run_bar
 from reconciler.domain.errors import UsageError
-from reconciler.domain.escape import for_terminal
 from reconciler.engine.machine import Machine
 from reconciler.engine.planning import Snapshot, take_snapshot
 from reconciler.gates.benchmark import Benchmark
@@ -37,10 +32,10 @@ MOST_LENGTHS = 8
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = (
-        "Measure declared models that are converted here, in the runtime that serves: size, load time, time to the\n"
-        "first token and tokens per second by prompt length, peak memory, fidelity, golden prompts; and recommend a\n"
-        "precision for this machine. Each run is a fresh process on a catalog of its own: what serves is not touched.\n"
-        "Numbers that a gate still lacks are recorded for it. Ctrl-C shows what was measured until then."
+        "Measure declared models that are converted here, in the runtime that serves them: size, load time, time to\n"
+        "the first token and tokens per second by prompt length, peak memory, fidelity, golden prompts; and recommend\n"
+        "a precision for this machine. Each run is a new process with its own catalog: served models are not touched.\n"
+        "Measurements that a gate lacks are recorded. Ctrl-C shows the measurements made until then."
     )
     parser.add_argument(
         "names", metavar="NAME", nargs="*", help="models or variants (default: all that are converted here)"
@@ -53,12 +48,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=_lengths,
         default=(32, 128, 512),
         metavar="N,...",
-        help="tokens, besides those of the gates (default: 32,128,512); what does not fit the context is left out",
+        help="tokens, besides those of the gates (default: 32,128,512); lengths beyond the context are skipped",
     )
     parser.add_argument(
         "--measure",
         action="store_true",
-        help="also compare with its source what never was; needs the extra `convert` and the source in memory",
+        help="also measure fidelity where it is missing; needs the extra `convert` and the source in memory",
     )
     parser.add_argument(
         "--html",
@@ -68,7 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     options.add_manifests(parser)
     options.add_machine(parser)
     options.add_output(parser, "text", "json", "markdown")
-    options.add_talk(parser)
+    options.add_verbosity(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -79,8 +74,8 @@ def run(arguments: argparse.Namespace) -> int:
     chosen = candidates(seen, arguments.names)
     view = bench_view(_measured(machine, seen, chosen, arguments))
     if arguments.html:
-        _write_page(arguments.html, view)
-    show(view, arguments.output, {"text": bench_text, "markdown": bench_markdown})
+        write_file(os.path.abspath(arguments.html), bench_page(view).encode())
+    show(view, arguments.output, text=bench_text, markdown=bench_markdown)
     return _code(view)
 
 
@@ -89,9 +84,14 @@ def _measured(
 ) -> Benchmark:
     before, date = load_average(), now()
     wanted = Options(runs=arguments.runs, lengths=arguments.prompt_lengths, measure=arguments.measure)
-    with _progress(len(chosen) * arguments.runs, quiet=arguments.quiet) as told:
-        bench = Bench(seen, wanted, told)
-        recorded = _run(bench, machine, chosen, quiet=arguments.quiet)
+    recorded = False
+    with run_bar(len(chosen) * arguments.runs, quiet=arguments.quiet) as report:
+        bench = Bench(seen, wanted, report)
+        with contextlib.suppress(KeyboardInterrupt), place(machine) as (locked, scratch, holder):
+            recorded = not holder
+            if holder:
+                note(arguments, f"note: {holder}; nothing is recorded, and its work may slow this one")
+            bench.run(locked, chosen, scratch, record=recorded)
     return Benchmark(
         machine=facts(machine, bench.results, before),
         date=date,
@@ -101,17 +101,6 @@ def _measured(
         complete=bench.complete,
         recorded=recorded,
     )
-
-
-def _run(bench: Bench, machine: Machine, chosen: tuple[Candidate, ...], *, quiet: bool) -> bool:
-    """Whether the root was ours, so that numbers are recorded."""
-    recorded = False
-    with contextlib.suppress(KeyboardInterrupt), place(machine) as (ours, scratch, holder):
-        recorded = not holder
-        if holder and not quiet:
-            sys.stderr.write(f"note: {holder}; nothing is recorded, and its work may slow ours\n")
-        bench.run(ours, chosen, scratch, record=recorded)
-    return recorded
 
 
 def _code(view: Mapping[str, Any]) -> int:
@@ -133,7 +122,7 @@ def _lengths(text: str) -> tuple[int, ...]:
 
 
 def _require_page_possible(path: str | None) -> None:
-    """Before minutes of work, not after."""
+    """Checked before minutes of work."""
     if path is None:
         return
     folder = os.path.dirname(os.path.abspath(path))
@@ -144,27 +133,3 @@ def _require_page_possible(path: str | None) -> None:
             "a page with plots needs matplotlib, which is not installed here",
             hint="pip install 'foundry-reconciler[bench]'",
         )
-
-
-def _write_page(path: str, view: Mapping[str, Any]) -> None:
-    write_file(os.path.abspath(path), bench_page(view).encode())
-
-
-@contextlib.contextmanager
-def _progress(total: int, *, quiet: bool) -> Iterator[Callable[[str, str], None]]:
-    """A bar on a terminal, one line a step elsewhere."""
-    if quiet:
-        yield lambda variant, what: None
-        return
-    if not sys.stderr.isatty():
-        yield lambda variant, what: print(for_terminal(f"{variant}: {what}"), file=sys.stderr, flush=True)
-        return
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(bar_width=24), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("", total=total)
-
-        def told(variant: str, what: str) -> None:
-            bar.update(task, description=for_terminal(f"{variant}: {what}"))
-            bar.advance(task, what.startswith("run"))
-
-        yield told

@@ -1,6 +1,6 @@
-"""`reconciler demo`: the whole story in a throw-away folder, each step the command that a person would type.
+"""`reconciler demo`: convert, serve, ask, repair and prune an example model in a temporary folder.
 
-Every step runs as a child process and is judged by what it shows, so a demo that ends well has proved something.
+Each step runs the command that a user would type, as a child process, and checks its output and exit code.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import git
@@ -29,7 +28,7 @@ That was the whole job. Try it on a model of your own:
   2. write manifests/my-model.yaml           (begin from the one above; `reconciler schema` for editors)
   3. reconciler validate                     every problem at once, with line and hint
   4. reconciler plan                         what would change here, why, and what it costs
-  5. reconciler apply                        make it so; again: nothing to do
+  5. reconciler apply                        do it; again: nothing to do
   6. reconciler ask my-model-int4 "Hello"    through the real Foundry Local
 
 `reconciler VERB --help` explains each.
@@ -101,7 +100,7 @@ class _Demo:
         _step("What would change on this machine, and why? Nothing is touched yet.")
         self._reconciler("plan")
         _step(
-            "Make it so: Olive converts and quantizes, the real runtime rehearses, Foundry Local gets the names."
+            "Apply it: Olive converts and quantizes, the real runtime rehearses, Foundry Local gets the names."
         )
         self._reconciler("apply")
         self._reconciler("status")
@@ -135,9 +134,7 @@ class _Demo:
             raise PermanentError(f"expected the short answer Ljubljana, got {answer.strip()!r}")
 
     def _damage_and_repair(self) -> None:
-        _step(
-            "Somebody damages a served file behind our back. Foundry Local would not notice before it loads it."
-        )
+        _step("Damage a served file. Foundry Local would not notice before it loads it.")
         served = os.path.join(self.folder, "state", "served", "capitals-int4")
         victim = os.path.join(served, max(os.listdir(served), key=int), "model.onnx.data")
         os.chmod(victim, 0o644)
@@ -150,13 +147,13 @@ class _Demo:
 
     def _prune(self) -> None:
         _step(
-            "Delete the manifest. An empty declaration is likelier a wrong folder than a wish, so apply holds back ..."
+            "Delete the manifest. An empty folder is more likely a mistake than intended, so apply holds the prune ..."
         )
         os.unlink(self.manifest)
         _say("    $ git rm manifests/capitals.yaml")
         self._commit("retire capitals")
         self._reconciler("apply", expected=PARTLY)
-        _step("... until somebody confirms it. Only what this reconciler made is removed.")
+        _step("... until it is confirmed. Only what this reconciler made is removed.")
         self._reconciler("apply", "--confirm")
         left = os.path.join(self.folder, "state", "served")
         if any(names for _, _, names in os.walk(left)):
@@ -172,13 +169,13 @@ class _Demo:
         _say(f"    $ git commit -m '{message}'")
 
     def _reconciler(self, *arguments: str, expected: int = OK) -> str:
-        """Run one command as a person would, show what it prints, and hold it to its exit code."""
+        """Run a command, show what it prints, and check its exit code."""
         shown = " ".join(f'"{a}"' if " " in a else a for a in arguments)
         _say(f"    $ reconciler {shown}")
         result = subprocess.run(
             [sys.executable, "-m", "reconciler", *arguments],
             cwd=self.fleet,
-            env=_without_ours(os.environ) | self._environment(),
+            env=self._environment(),
             stdout=subprocess.PIPE,
             text=True,
             encoding="utf-8",
@@ -190,18 +187,15 @@ class _Demo:
         return result.stdout
 
     def _environment(self) -> dict[str, str]:
+        """Without the settings of this machine (RECONCILER_PATH, RECONCILER_REPO), which the demo must not use."""
         here = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-        return {
+        others = {name: value for name, value in os.environ.items() if not name.startswith("RECONCILER_")}
+        return others | {
             "RECONCILER_CONFIG": "",
             "RECONCILER_ROOT": os.path.join(self.folder, "state"),
             "RECONCILER_CACHE": os.path.join(self.folder, "foundry-cache"),
             "PYTHONPATH": os.pathsep.join(filter(None, (here, os.environ.get("PYTHONPATH", "")))),
         }
-
-
-def _without_ours(environment: Mapping[str, str]) -> dict[str, str]:
-    """The demo is about its own folder, whatever this machine is set up for (RECONCILER_PATH, RECONCILER_REPO)."""
-    return {name: held for name, held in environment.items() if not name.startswith("RECONCILER_")}
 
 
 def share_folder() -> str:
@@ -217,7 +211,7 @@ _number = 0
 
 
 def _step(text: str) -> None:
-    global _number  # noqa: PLW0603 - a counter for people
+    global _number  # noqa: PLW0603 - one demo runs in one process
     _number += 1
     _say(f"\n{_number}. {text}")
 

@@ -1,15 +1,15 @@
-"""`reconciler diff`: what every machine will do about a pull request. Reads two commits, nothing else."""
+"""`reconciler diff`: compare the manifests of two commits, and show what each machine of the fleet would do."""
 
 from __future__ import annotations
 
 import argparse
-import gc
 import os
 import posixpath
 from typing import Any
 
 from reconciler.cli import options
 from reconciler.cli.exit_codes import DIFFERS, OK, TROUBLE
+from reconciler.cli.main import say_error
 from reconciler.cli.output import show
 from reconciler.domain.errors import ReconcilerError, UsageError
 from reconciler.fleet.comparison import Comparison
@@ -24,7 +24,7 @@ from reconciler.reports.view import problem_view
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "base", metavar="BASE", help="a commit, branch or tag; or BASE...HEAD: since they parted"
+        "base", metavar="BASE", help="a commit, branch or tag; or BASE...HEAD: from their merge base"
     )
     parser.add_argument("head", metavar="HEAD", nargs="?", help="what to compare it with (default: HEAD)")
     parser.add_argument(
@@ -45,26 +45,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         action="append",
         default=[],
-        help="model folders that the machines allow below DIR, which need not exist here; repeatable",
+        help="allow model folders below DIR, as the machines do; it need not exist here; repeatable",
     )
     parser.add_argument(
         "--against",
         metavar="DIR",
-        help="folder with inventories (`reconciler inventory`): also tell what each of these machines will do",
+        help="folder with inventories (`reconciler inventory`): also show what each of these machines will do",
     )
     options.add_output(parser, "text", "json", "markdown", "github")
-    options.add_talk(parser)
+    options.add_verbosity(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    gc.disable()  # we are gone before there is any garbage worth looking for
     try:
         return _shown(arguments)
     except UsageError:
         raise
-    except ReconcilerError as error:  # as diff(1): 1 is a difference, so trouble is more
-        from reconciler.cli.main import say_error
-
+    except ReconcilerError as error:  # as diff(1) does: 1 means that they differ, 2 is an error
         say_error(error)
         return TROUBLE
 
@@ -74,8 +71,7 @@ def _shown(arguments: argparse.Namespace) -> int:
     view = diff_view(comparison)
     if arguments.against:
         _add_machines(view, comparison, arguments.against)
-    renderers = {"text": diff_text, "markdown": diff_comment, "github": diff_github}
-    show(view, arguments.output, renderers)
+    show(view, arguments.output, text=diff_text, markdown=diff_comment, github=diff_github)
     if view["problems"]:
         return TROUBLE
     return DIFFERS if view["differs"] else OK
@@ -104,17 +100,12 @@ def _revisions(arguments: argparse.Namespace) -> tuple[str, str, bool]:
     if arguments.head is None and "..." in arguments.base:
         base, _, head = arguments.base.partition("...")
         return base or "HEAD", head or "HEAD", True
-    _refuse_two_dots(arguments.base)
-    return arguments.base, arguments.head or "HEAD", False
-
-
-def _refuse_two_dots(base: str) -> None:
-    """git reads `a..b` as two commits; no name of one has two dots."""
-    old, dots, new = base.partition("..")
-    if dots:
+    old, dots, new = arguments.base.partition("..")
+    if dots:  # git reads `a..b` as two commits; the name of one has no two dots
         old, new = old or "HEAD", new.lstrip(".") or "HEAD"
-        hint = f"`{old}...{new}` compares since they parted, `{old} {new}` the two as they are"
-        raise UsageError(f"expected a commit, branch or tag, got {base}", hint=hint)
+        hint = f"`{old}...{new}` compares with the merge base, `{old} {new}` the two commits"
+        raise UsageError(f"expected a commit, branch or tag, got {arguments.base}", hint=hint)
+    return arguments.base, arguments.head or "HEAD", False
 
 
 def _inside(path: str) -> str:

@@ -1,4 +1,4 @@
-"""`reconciler drift`: is git ahead of the machine, or did the machine change behind our back? Reads only, no lock."""
+"""`reconciler drift`: tell pending changes of git from changes made to the machine by others."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from reconciler.reports.drift import drift_text, drift_view, find_drift
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = (
-        "Tell two ways to differ from git apart. Pending: git is ahead, the next apply brings it here. Drifted: a\n"
-        "registration, a folder or a file changed without a commit; the next apply repairs it, but look for\n"
-        "the cause. What cannot be compared (a broken manifest or source) is shown as not checked, with since when.\n"
-        "Changes nothing, takes no lock, needs only read rights. Files are judged by their time stamps, and read\n"
-        "when those are new; `reconciler verify` reads every byte."
+        "Show how this machine differs from git. Pending: git is ahead; the next apply brings the change here.\n"
+        "Drifted: a registration, a folder or a file was changed by something other than reconciler; the next apply\n"
+        "repairs it, but find out why. What cannot be compared (a broken manifest or source) is shown as not checked,\n"
+        "with the time since when. Changes nothing, takes no lock, needs only read access. A file is read again only\n"
+        "when its time stamps changed; `reconciler verify` reads every byte."
     )
     options.add_manifests(parser)
     options.add_repository(parser)
     options.add_machine(parser)
     options.add_output(parser, "text", "json")
-    options.add_talk(parser)
+    options.add_verbosity(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -34,7 +34,7 @@ def run(arguments: argparse.Namespace) -> int:
     found = find_drift(desired, seen.observed, seen.recorded, seen.plan, machine.records.conditions())
     if arguments.output == "text":
         show_problems(problems)
-    show(drift_view(desired.revision, found, problems), arguments.output, {"text": drift_text})
+    show(drift_view(desired.revision, found, problems), arguments.output, text=drift_text)
     states = {one.state for one in found}
     if problems or "unchecked" in states:
         return ERROR

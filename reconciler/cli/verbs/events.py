@@ -1,4 +1,4 @@
-"""`reconciler events`: the machine's own diary."""
+"""`reconciler events`: show the event log of this machine, oldest first."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from reconciler.domain.escape import for_json, for_terminal
 from reconciler.domain.layout import Layout
 from reconciler.state.records import Records
 
-INTERVAL = 0.5  # seconds; an event is there within it
+INTERVAL = 0.5  # seconds between two looks at the log
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,12 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-n", "--limit", type=options.positive, default=50, help="at most this many, the newest (default: 50)"
     )
-    parser.add_argument(
-        "-f",
-        "--follow",
-        action="store_true",
-        help="then go on with each new event as it happens, until Ctrl-C",
-    )
+    parser.add_argument("-f", "--follow", action="store_true", help="also show each new event, until Ctrl-C")
     options.add_output(parser, "text", "json")
 
 
@@ -42,7 +37,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _follow(records: Records, arguments: argparse.Namespace) -> int:
-    """Ends when it is interrupted, or by a broken pipe when whoever reads it is gone."""
+    """Ends by an interrupt, or by the BrokenPipeError of a reader that has gone."""
     follower = records.follow_events()
     try:
         _show(follower.first(), arguments, limit=arguments.limit)
@@ -55,11 +50,10 @@ def _follow(records: Records, arguments: argparse.Namespace) -> int:
         follower.close()
 
 
-def _show(
-    events: Iterable[Mapping[str, Any]], arguments: argparse.Namespace, *, limit: int | None = None
-) -> None:
+def _show(events: Iterable[Mapping[str, Any]], arguments: argparse.Namespace, *, limit: int = 0) -> None:
+    """Print the events that concern the name, at most `limit` of them (0: all)."""
     chosen = [event for event in events if _concerns(event, arguments.variant)]
-    for event in chosen if limit is None else chosen[-limit:]:
+    for event in chosen[-limit:]:
         line = for_json(json.dumps(event, ensure_ascii=False)) if arguments.output == "json" else _line(event)
         sys.stdout.write(line + "\n")
     sys.stdout.flush()
@@ -67,7 +61,7 @@ def _show(
 
 def _concerns(event: Mapping[str, Any], name: str | None) -> bool:
     variant = str(event.get("variant", ""))
-    return name is None or variant == name or variant.rpartition("-")[0] == name
+    return name is None or name in (variant, variant.rpartition("-")[0])
 
 
 def _line(event: Mapping[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""`reconciler gc`: free what nothing needs, and say why the rest stays."""
+"""`reconciler gc`: free what this machine no longer needs, and show why the rest is kept."""
 
 from __future__ import annotations
 
@@ -6,29 +6,29 @@ import argparse
 import sys
 from typing import Any
 
-from reconciler.cli import configuration, options
+from reconciler.cli import options
 from reconciler.cli.exit_codes import OK, PARTLY
 from reconciler.cli.manifests import load_manifests
-from reconciler.cli.output import json_text, show_problems
+from reconciler.cli.output import json_text, note, show_resolution
 from reconciler.domain.value import as_dict
-from reconciler.engine.machine import Machine, locked_machine
+from reconciler.engine.machine import Machine
 from reconciler.engine.planning import Snapshot, take_snapshot
 from reconciler.engine.resolve import Resolution
 from reconciler.host.lock import holder
-from reconciler.operations.garbage import Wish, find, free
+from reconciler.operations.garbage import GarbageOptions, find, free
 from reconciler.reports.garbage import FAILED, KEPT, Item, garbage_view, line, total
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = (
-        "Free what nothing on this machine needs: converted models and weights that no manifest declares and no\n"
-        "release uses, what dead processes left, what was moved aside and has outlived its time, old logs. What is\n"
-        "served, what manifests declare, and what a roll-back would want stays; so does all of it while a manifest\n"
-        "is invalid. A pass frees most of this by itself (docs/disk.md): gc does nothing else, and tells of each\n"
-        "thing why. It needs the manifests that this machine follows. A file with several names counts once.\n"
-        "Models that are served and no longer declared are pruned by `apply`, never by gc.\n"
+        "Free what this machine no longer needs: converted models and weights that no manifest declares and no\n"
+        "release uses, leftovers of dead processes, quarantined folders after their time, old logs. What is served,\n"
+        "declared or needed for a roll-back is kept; all of it is kept while a manifest is invalid. A pass frees most\n"
+        "of this by itself (docs/disk.md); gc does only this, and gives a reason for each item. It needs the\n"
+        "manifests that this machine follows. Hard-linked files count once. Served models that are no longer declared\n"
+        "are pruned by `apply`, never by gc.\n"
         "\n"
-        "  reconciler gc --dry-run --kept     what would go, what stays, and why; takes no lock"
+        "  reconciler gc --dry-run --kept     what would be freed, what is kept, and why; takes no lock"
     )
     options.add_manifests(parser)
     options.add_repository(parser)
@@ -43,61 +43,58 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=options.duration,
         default="720h",
         metavar="TIME",
-        help="logs and damaged documents that were set aside go when they are older (default: 720h)",
+        help="free logs and damaged documents that are older (default: 720h)",
     )
     parser.add_argument(
-        "--confirm", action="store_true", help="also where no model is declared, or a prune waits for it"
+        "--confirm", action="store_true", help="also free when no model is declared, or a prune is held"
     )
-    options.add_talk(parser)
+    options.add_verbosity(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    items, found = _dry(arguments) if arguments.dry_run else _freed(arguments)
-    if not arguments.quiet:
-        show_problems(found.warnings, "warning")
-    show_problems(found.problems)
+    items, found = _dry_run(arguments) if arguments.dry_run else _free(arguments)
+    show_resolution(arguments, found.warnings, found.problems)
     if arguments.output == "text" and not arguments.kept:
         items = [item for item in items if item.status != KEPT]
     _show(garbage_view(items, dry_run=arguments.dry_run), arguments)
     return PARTLY if found.problems or any(item.status == FAILED for item in items) else OK
 
 
-def _dry(arguments: argparse.Namespace) -> tuple[list[Item], Resolution]:
+def _dry_run(arguments: argparse.Namespace) -> tuple[list[Item], Resolution]:
     machine = options.opened_machine(arguments)
-    seen = _look(arguments, machine)
-    things = find(machine, seen, _wish(arguments))
-    if (working := holder(machine.layout.lock)) and not arguments.quiet:
-        sys.stderr.write(f"note: the root is {working}: what that is just making may be listed\n")
-    return [thing.item for thing in things], seen.resolution
+    seen = _snapshot(arguments, machine)
+    found = find(machine, seen, _options(arguments))
+    if working := holder(machine.layout.lock):
+        note(arguments, f"note: the root is {working}: its unfinished work may be listed")
+    return [one.item for one in found], seen.resolution
 
 
-def _freed(arguments: argparse.Namespace) -> tuple[list[Item], Resolution]:
-    def tell(item: Item) -> None:
-        """While it goes on: it may be many gigabytes."""
+def _free(arguments: argparse.Namespace) -> tuple[list[Item], Resolution]:
+    def report(item: Item) -> None:
+        """Each item as it goes, because many gigabytes take a while."""
         if arguments.output == "text" and not arguments.quiet:
             sys.stdout.write(line(as_dict(item)))
             sys.stdout.flush()
 
-    root, cache = options.root_of(arguments), options.cache_of(arguments)
-    with locked_machine(root, cache, command="gc", traits=configuration.traits()) as machine:
-        seen = _look(arguments, machine)
-        return free(machine, seen, find(machine, seen, _wish(arguments)), tell), seen.resolution
+    with options.machine_under_lock(arguments, "gc") as machine:
+        seen = _snapshot(arguments, machine)
+        return free(machine, seen, find(machine, seen, _options(arguments)), report), seen.resolution
 
 
-def _look(arguments: argparse.Namespace, machine: Machine) -> Snapshot:
+def _snapshot(arguments: argparse.Namespace, machine: Machine) -> Snapshot:
     return take_snapshot(machine, load_manifests(arguments, machine), confirm=arguments.confirm)
 
 
-def _wish(arguments: argparse.Namespace) -> Wish:
-    return Wish(
+def _options(arguments: argparse.Namespace) -> GarbageOptions:
+    return GarbageOptions(
         older_than=arguments.older_than, from_repository=bool(arguments.repo), confirm=arguments.confirm
     )
 
 
 def _show(view: dict[str, Any], arguments: argparse.Namespace) -> None:
-    """What was freed has been told line by line."""
+    """What was freed was printed line by line already."""
     if arguments.output == "json":
         sys.stdout.write(json_text(view))
     elif not arguments.quiet:
-        told = [*(view["items"] if arguments.dry_run else []), *view["kept"]]
-        sys.stdout.write("".join(map(line, told)) + total(view))
+        left = [*(view["items"] if arguments.dry_run else []), *view["kept"]]
+        sys.stdout.write("".join(map(line, left)) + total(view))

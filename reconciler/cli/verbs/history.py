@@ -1,7 +1,6 @@
-"""`reconciler history NAME`: what a model was served as, and why that changed. Reads only.
+"""`reconciler history NAME`: show the releases of a model or variant, and what changed between them. Reads only.
 
-What serves is told by the catalog; where that cannot be read, by our records: nobody needs a history more than who has
-lost the catalog.
+The catalog decides which release serves. When it cannot be read, the records of this machine do.
 """
 
 from __future__ import annotations
@@ -9,7 +8,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable, Container
+from collections.abc import Callable
 
 from reconciler.cli import options
 from reconciler.cli.exit_codes import ERROR, OK
@@ -23,8 +22,8 @@ from reconciler.reports.view import View
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = (
-        "The releases of a model or variant on this machine, newest first: what serves now (*), what served before,\n"
-        "what was rejected or rolled back and why, and which fields changed each time. The last 20 of each variant."
+        "The releases of a model or variant on this machine, newest first: which one serves (*), which served before,\n"
+        "which were rejected or rolled back and why, and the fields that changed. The last 20 of each variant."
     )
     parser.add_argument("name", metavar="NAME", help="a model (capitals) or one variant (capitals-int4)")
     options.add_machine(parser)
@@ -34,8 +33,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     machine = options.opened_machine(arguments)
     variants = _variants(arguments.name, machine)
-    view = _looked(machine)
     damaged = machine.records.damaged_beside()
+    view = _viewer(machine)
     views = [
         view(variant) | {"damaged": os.path.join("history", f"{variant}.json") in damaged}
         for variant in variants
@@ -52,37 +51,31 @@ def _variants(name: str, machine: Machine) -> list[str]:
     found = [one for one in known if name in (one, one.rpartition("-")[0])]
     if not found:
         hint = f"known here: {', '.join(known) or 'nothing'}"
-        raise PermanentError(f"nothing is remembered of {name}", hint=hint, code="NotKnown")
+        raise PermanentError(f"there is no history of {name}", hint=hint, code="NotKnown")
     return found
 
 
-def _looked(machine: Machine) -> Callable[[str], View]:
+def _viewer(machine: Machine) -> Callable[[str], View]:
+    """The view of a variant's history, from the catalog or, where that is broken, from the records."""
     try:
         observed = observe(machine)
     except CatalogBroken as error:
-        sys.stderr.write(f"note: {for_terminal(str(error))}; what serves is told by our records\n")
-        return _recorded(machine)
+        sys.stderr.write(f"note: {for_terminal(str(error))}; what serves is taken from the records\n")
+        releases, artifacts = machine.records.load().releases, machine.store.artifacts()
+
+        def numbers(variant: str) -> tuple[int, set[int]]:
+            number = releases[variant].number if variant in releases else 0
+            return number, {number}
+    else:
+        artifacts = dict(observed.artifacts)
+
+        def numbers(variant: str) -> tuple[int, set[int]]:
+            found, serving = observed.registrations_of.get(variant, []), observed.serving(variant)
+            return serving.number if serving else 0, {one.number for one in found if observed.owns(one.owner)}
 
     def view(variant: str) -> View:
-        serving = observed.serving(variant)
-        ours = {one.number for one in observed.registrations_of.get(variant, []) if observed.owns(one.owner)}
-        return _view(machine, variant, serving.number if serving else 0, ours, observed.artifacts)
+        serving, registered = numbers(variant)
+        history = machine.records.history(variant)
+        return history_view(variant, history, serving=serving, registered=registered, artifacts=artifacts)
 
     return view
-
-
-def _recorded(machine: Machine) -> Callable[[str], View]:
-    releases, artifacts = machine.records.load().releases, machine.store.artifacts()
-
-    def view(variant: str) -> View:
-        number = releases[variant].number if variant in releases else 0
-        return _view(machine, variant, number, {number}, artifacts)
-
-    return view
-
-
-def _view(
-    machine: Machine, variant: str, serving: int, registered: Container[int], artifacts: Container[str]
-) -> View:
-    history = machine.records.history(variant)
-    return history_view(variant, history, serving=serving, registered=registered, artifacts=artifacts)

@@ -1,4 +1,4 @@
-"""`reconciler inventory`: what this machine says about itself. Reads only, takes no lock, loads nothing heavy."""
+"""`reconciler inventory`: describe this machine in a small document for git. Reads only, takes no lock."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from reconciler.reports.inventory_text import inventory_text
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = (
-        "Show what this machine is, holds and serves, as a document small enough to lie in git: from it, what a\n"
-        "change of manifests would do here can be computed elsewhere. It holds no secret and no path below a home\n"
-        "folder but as `~`. Changes nothing."
+        "Show what this machine is, holds and serves, as a document small enough for git. `reconciler diff --against`\n"
+        "reads it to predict elsewhere what a change of manifests will do here. It holds no secrets, and shows a home\n"
+        "folder as `~`. Changes nothing."
     )
     options.add_machine(parser)
     options.add_output(parser, "json", "text")
-    options.add_talk(parser)
+    options.add_verbosity(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     view = inventory_view(take_inventory(options.opened_machine(arguments)))
-    show(view, arguments.output, {"text": inventory_text})
+    show(view, arguments.output, text=inventory_text)
     return OK

@@ -1,5 +1,7 @@
-"""`reconciler lock`: pin what manifests take from the Hugging Face hub. Needs no machine: it runs where manifests are
-written, and its file is committed with them."""
+"""`reconciler lock`: pin the files that manifests take from the Hugging Face hub, in a lock file beside them.
+
+It needs no machine: it runs where manifests are written, and the lock file is committed with them.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +15,9 @@ from typing import Any
 
 from reconciler.cli import options
 from reconciler.cli.exit_codes import ERROR, OK
-from reconciler.cli.manifests import require_folder
-from reconciler.cli.output import json_text, show_problems
+from reconciler.cli.manifests import load_folder
+from reconciler.cli.output import json_text, note, say, show_problems
 from reconciler.domain.errors import UsageError
-from reconciler.domain.escape import for_terminal
 from reconciler.domain.hub import LOCK_NAME, HubSource
 from reconciler.domain.units import size_text
 from reconciler.host.durable import write_file
@@ -24,7 +25,6 @@ from reconciler.host.reading import read_whole
 from reconciler.manifests.hub_lock import Entries, LockInvalid, is_repo
 from reconciler.manifests.parsed import Parsed
 from reconciler.operations.lock import Locked, lock, outdated, read_lock
-from reconciler.sources.manifests import load
 from reconciler.sources.protocol import RemoteSource
 from reconciler.sources.select import remote_source
 
@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--check",
         action="store_true",
-        help="write nothing, make no request; exit 1 when the lock file is not what the manifests need",
+        help="write nothing, use no network; exit 1 when the lock file is not what the manifests need",
     )
     parser.add_argument("--dry-run", action="store_true", help="ask the hub, but write nothing")
     parser.add_argument(
@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="ORG/NAME[@BRANCH]",
         help="print the commit that a branch is at, and nothing else",
     )
-    options.add_talk(parser)
+    options.add_verbosity(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -58,17 +58,16 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.check:
         return _check(parsed, old, broken, arguments)
     with _hub(arguments) as hub:
-        locked = lock(parsed.models, old, hub, lambda line: _say(line, arguments))
-    path = os.path.join(arguments.path, _name())
+        locked = lock(parsed.models, old, hub, lambda line: note(arguments, line))
+    path = os.path.join(arguments.path, LOCK_NAME)
     written = not arguments.dry_run and _write(path, locked)
     _show(locked, parsed, path, written, arguments)
     return OK
 
 
 def _load(arguments: argparse.Namespace) -> Parsed:
-    """The manifests. A lock that is none is written anew, so it stops nobody here."""
-    require_folder(arguments.path)
-    parsed = load(arguments.path, allowed_roots=tuple(arguments.source_root))
+    """The manifests. An invalid lock file is no problem here, because it is written anew."""
+    parsed = load_folder(arguments)
     return replace(parsed, problems=tuple(p for p in parsed.problems if p.code != "LockInvalid"))
 
 
@@ -81,15 +80,15 @@ def _read(folder: str) -> tuple[Entries, bool]:
 
 def _check(parsed: Parsed, old: Entries, broken: bool, arguments: argparse.Namespace) -> int:
     missing, stale = outdated(parsed.models, old)
-    lines = [f"{_name()} is not what `reconciler lock` writes"] if broken else []
+    lines = [f"{LOCK_NAME} is not what `reconciler lock` writes"] if broken else []
     lines += [f"{source} is declared and not locked" for source in missing]
     lines += [f"{source} is locked and not declared" for source in stale]
-    _print(lines or [f"{_name()} is what the manifests need"], arguments)
+    say(arguments, *(lines or [f"{LOCK_NAME} is what the manifests need"]))
     return ERROR if lines else OK
 
 
 def _write(path: str, locked: Locked) -> bool:
-    """Nothing where nothing changed; no empty file where nothing is taken from the hub."""
+    """Writes only a change, and no empty file where nothing is taken from the hub."""
     try:
         before = read_whole(path)
     except FileNotFoundError:
@@ -104,10 +103,10 @@ def _show(locked: Locked, parsed: Parsed, path: str, written: bool, arguments: a
     if arguments.output == "json":
         sys.stdout.write(json_text(_view(locked, parsed, path, written)))
         return
-    lines = [f"+ {source}: {len(source.files)} files, {_size(source)}" for source in locked.added]
+    lines = [f"+ {source}: {len(source.files)} files, {size_text(source.size)}" for source in locked.added]
     lines += [f"- {source}" for source in locked.dropped]
     lines += [f"{name}: upstream is at {source.upstream}" for name, source in _moved(locked, parsed)]
-    _print([*lines, f"{path}: {'written' if written else 'unchanged'}"], arguments)
+    say(arguments, *lines, f"{path}: {'written' if written else 'unchanged'}")
 
 
 def _view(locked: Locked, parsed: Parsed, path: str, written: bool) -> dict[str, Any]:
@@ -129,7 +128,7 @@ def _named(source: HubSource) -> dict[str, Any]:
 
 
 def _moved(locked: Locked, parsed: Parsed) -> Iterator[tuple[str, HubSource]]:
-    """Models whose repository has gone on since the commit that they name."""
+    """Models whose repository has newer commits than the one that they name."""
     for model in parsed.models:
         source = locked.entries.get(model.hub.key) if model.hub is not None else None
         if source is not None and source.upstream != source.revision:
@@ -146,24 +145,5 @@ def _print_commit(arguments: argparse.Namespace) -> int:
 
 
 def _hub(arguments: argparse.Namespace) -> RemoteSource:
-    """The child's folder and log are thrown away: here nobody looks at them later."""
     home = tempfile.mkdtemp(prefix="reconciler-hub-")
     return remote_source(arguments.hf_token_file or "", home=home, log=os.path.join(home, "hub.log"))
-
-
-def _name() -> str:
-    return LOCK_NAME
-
-
-def _size(source: HubSource) -> str:
-    return size_text(source.size)
-
-
-def _print(lines: list[str], arguments: argparse.Namespace) -> None:
-    if not arguments.quiet:
-        sys.stdout.write("".join(for_terminal(line) + "\n" for line in lines))
-
-
-def _say(line: str, arguments: argparse.Namespace) -> None:
-    if not arguments.quiet:
-        sys.stderr.write(for_terminal(line) + "\n")

@@ -1,14 +1,13 @@
-"""`reconciler plan`: what apply would do. Reads only, takes no lock, loads nothing heavy."""
+"""`reconciler plan`: show what apply would do. Reads only, takes no lock."""
 
 from __future__ import annotations
 
 import argparse
-import gc
 
 from reconciler.cli import options
 from reconciler.cli.exit_codes import CHANGES, ERROR, OK
 from reconciler.cli.manifests import load_manifests
-from reconciler.cli.output import show, show_problems
+from reconciler.cli.output import show, show_resolution
 from reconciler.engine.job_progress import who_works
 from reconciler.engine.planning import take_snapshot
 from reconciler.reports import render, view
@@ -27,13 +26,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=VERSION,...",
         type=options.versions,
         default={},
-        help="plan as if these were installed, e.g. foundry-local-sdk=2.3.0: what an upgrade touches",
+        help="plan as if these versions were installed, e.g. foundry-local-sdk=2.3.0, to see what an upgrade changes",
     )
-    options.add_talk(parser)
+    options.add_verbosity(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    gc.disable()  # we are gone before there is any garbage worth looking for: 4 ms of 100
     machine = options.opened_machine(arguments)
     seen = take_snapshot(
         machine,
@@ -43,14 +41,14 @@ def run(arguments: argparse.Namespace) -> int:
     )
     plan, resolution = seen.plan, seen.resolution
     if arguments.output == "text":
-        if not arguments.quiet:
-            show_problems(resolution.warnings, "warning")
-        show_problems(resolution.problems)
+        show_resolution(arguments, resolution.warnings, resolution.problems)
     show(
         view.plan_view(plan, resolution.problems, resolution.warnings)
         | {"working": who_works(machine.layout)},
         arguments.output,
-        {"text": render.plan_text, "markdown": plan_comment, "github": render.plan_github},
+        text=render.plan_text,
+        markdown=plan_comment,
+        github=render.plan_github,
     )
     if resolution.problems:
         return ERROR

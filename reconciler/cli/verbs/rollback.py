@@ -1,28 +1,27 @@
-"""`reconciler rollback NAME`: what served before serves again; what serves now is refused until it changes."""
+"""`reconciler rollback NAME`: serve an earlier release again, and refuse the present one until it changes."""
 
 from __future__ import annotations
 
 import argparse
-import sys
 
 from reconciler.cli import options
 from reconciler.cli.exit_codes import ERROR, OK, PARTLY
 from reconciler.cli.main import say_error
+from reconciler.cli.output import say
 from reconciler.cli.progress import reporter_for
 from reconciler.domain.errors import ReconcilerError, UsageError
-from reconciler.domain.escape import for_terminal
 from reconciler.domain.history import Rollback
-from reconciler.engine.machine import machine_to_suspend, observe, open_machine
+from reconciler.engine.machine import Machine, observe, open_machine
 from reconciler.operations.rollback_executor import carry_out_now, is_served, judge_undone, wait_until_served
 from reconciler.operations.rollback_requests import ask_for, decide, undo, variants_named
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = (
-        "Serve an earlier release of a model or variant again on this machine. What serves now is refused, with the\n"
-        "reason, for as long as git declares exactly that; the next change of its manifest ends it. Nothing is\n"
-        "converted, and what this runtime has seen before is not rehearsed again: it takes about a second. A daemon\n"
-        "that holds the root carries it out. For all machines, revert in git instead."
+        "Serve an earlier release of a model or variant again on this machine. The present release is refused, with\n"
+        "the reason, for as long as git declares exactly that; the next change of its manifest ends the roll-back.\n"
+        "Nothing is converted, and a release that this runtime has loaded before is not tested again: it takes about\n"
+        "a second. A daemon that holds the root carries it out. For all machines, revert in git instead."
     )
     parser.add_argument("name", metavar="NAME", help="a model (capitals) or one variant (capitals-int4)")
     parser.add_argument(
@@ -32,20 +31,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the release with this number, of one variant (default: the newest good one before)",
     )
     parser.add_argument(
-        "--reason", metavar="TEXT", default="", help="the reason, one line, shown in events and history"
+        "--reason", metavar="TEXT", default="", help="why, shown in status, history and events (one line)"
     )
-    parser.add_argument("--undo", action="store_true", help="take a roll-back back: git decides again")
-    parser.add_argument("--dry-run", action="store_true", help="say what would serve and change nothing")
+    parser.add_argument("--undo", action="store_true", help="end a roll-back: serve what git declares")
+    parser.add_argument("--dry-run", action="store_true", help="show what would serve and change nothing")
     options.add_machine(parser)
-    options.add_talk(parser)
+    options.add_verbosity(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     if arguments.undo:
         return _undo(arguments)
     reason = " ".join(arguments.reason.split()) or "no reason was given"
-    root, cache = options.root_of(arguments), options.cache_of(arguments)
-    with machine_to_suspend(root, cache, command="rollback") as machine:
+    with options.suspensions_under_lock(arguments, "rollback") as machine:
         variants = variants_named(machine, arguments.name)
         if arguments.to and len(variants) > 1:
             hint = f"name one of {', '.join(variants)}"
@@ -54,56 +52,47 @@ def run(arguments: argparse.Namespace) -> int:
         if not arguments.dry_run:
             before = {one.variant: ask_for(machine, one) for one in made}
     if arguments.dry_run:
-        for one in made:
-            _say(arguments, f"{one.variant} would be served as what {one.to.id} was")
+        say(arguments, *(f"{one.variant} would be served as what {one.to.id} was" for one in made))
         return OK
-    return max(_carried_out(one, before[one.variant], root, cache, arguments) for one in made)
+    return max(_carried_out(one, before[one.variant], machine, arguments) for one in made)
 
 
 def _carried_out(
-    made: Rollback, before: Rollback | None, root: str, cache: str, arguments: argparse.Namespace
+    made: Rollback, before: Rollback | None, opened: Machine, arguments: argparse.Namespace
 ) -> int:
-    """One that fails never stops the others."""
+    """One that fails does not stop the others."""
+    root = opened.layout.root
     try:
         with reporter_for(quiet=True) as reporter:
-            outcomes = carry_out_now(root, cache, made, before, reporter)
+            outcomes = carry_out_now(root, opened.cache, made, before, reporter)
     except ReconcilerError as error:
         say_error(error)
         return ERROR
-    machine = open_machine(root, cache)
+    machine = open_machine(root, opened.cache)
     if outcomes is None and not wait_until_served(machine, made):
-        _say(arguments, f"{made.variant} is to be {made}; the process that holds {root} has not done it yet")
+        say(arguments, f"{made.variant} is to be {made}; the process that holds {root} has not done it yet")
         return OK
     serving = observe(machine).serving(made.variant)
     now = f"{serving.id if serving else 'nothing'} serves"
     if not is_served(machine, made):
-        _say(arguments, f"{made.variant} is not rolled back, and nobody will try it again by itself; {now}")
+        say(arguments, f"{made.variant} is not rolled back, and it is not retried; {now}")
         return PARTLY
-    _say(arguments, f"{made.variant} is {made}; {now}")
+    say(arguments, f"{made.variant} is {made}; {now}")
     return PARTLY if any(one.status != "done" for one in outcomes or ()) else OK
 
 
 def _undo(arguments: argparse.Namespace) -> int:
-    root, cache = options.root_of(arguments), options.cache_of(arguments)
-    with machine_to_suspend(root, cache, command="rollback") as machine:
+    with options.suspensions_under_lock(arguments, "rollback") as machine:
         variants = variants_named(machine, arguments.name)
         ended = {one: undo(machine, one, dry_run=arguments.dry_run) for one in variants}
+    root = machine.layout.root
     for variant, one in ended.items():
         if one is None:
-            _say(arguments, f"{variant} was not rolled back")
+            say(arguments, f"{variant} was not rolled back")
         elif arguments.dry_run:
-            _say(arguments, f"{variant} would follow git again; it is {one}")
+            say(arguments, f"{variant} would follow git again; it is {one}")
         else:
-            alone = judge_undone(root, cache, one)
-            then = (
-                f"\nrun `reconciler apply` to serve what git declares: no daemon holds {root}"
-                if alone
-                else ""
-            )
-            _say(arguments, f"{variant} follows git again; it was {one}{then}")
+            say(arguments, f"{variant} follows git again; it was {one}")
+            if judge_undone(root, machine.cache, one):
+                say(arguments, f"run `reconciler apply` to serve what git declares: no daemon holds {root}")
     return OK
-
-
-def _say(arguments: argparse.Namespace, text: str) -> None:
-    if not arguments.quiet:
-        sys.stdout.write(for_terminal(text) + "\n")

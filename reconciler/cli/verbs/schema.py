@@ -1,4 +1,4 @@
-"""`reconciler schema`: the JSON Schema of the manifests, from the very types that check them."""
+"""`reconciler schema`: print the JSON Schema of the manifests, generated from the types that validate them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`reconciler status`: what is served now and in which condition. Looks at the machine; needs no manifests, no lock."""
+"""`reconciler status`: show what is served and in which condition. Needs no manifests and no lock."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "-w",
         "--watch",
         action="store_true",
-        help="show it again every 2 s, on a terminal in place, until Ctrl-C; JSON is one document after the other",
+        help="show it again every 2 s until Ctrl-C, in place on a terminal; JSON as one document after the other",
     )
     options.add_output(parser, "text", "json")
-    options.add_talk(parser)
+    options.add_verbosity(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -41,8 +41,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _watch(root: str, cache: str, arguments: argparse.Namespace) -> int:
-    """The machine is opened again when its stamps were written anew; meanwhile it remembers what it had to read, so
-    that a damaged file of gigabytes is not read every two seconds."""
+    """The machine is opened again only when its stamps were written: it remembers what it has read, so a damaged file
+    of gigabytes is not read again every two seconds."""
     machine, known = open_machine(root, cache), _stamps_written(root)
     try:
         while True:
@@ -71,4 +71,4 @@ def _show(machine: Machine, arguments: argparse.Namespace) -> None:
     status = make_status(observed, *known, machine.records.judged())
     status["working"] = who_works(machine.layout)
     if arguments.output == "json" or not arguments.quiet:
-        show(status, arguments.output, {"text": status_text})
+        show(status, arguments.output, text=status_text)

@@ -1,4 +1,4 @@
-"""`reconciler template WHAT --to FORM`: a chat template in the other form, where that means exactly the same."""
+"""`reconciler template WHAT --to FORM`: write a chat template in the other form, where both mean exactly the same."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 from reconciler.cli import options
 from reconciler.cli.exit_codes import OK
-from reconciler.cli.manifests import require_folder
+from reconciler.cli.manifests import load_folder
 from reconciler.cli.output import json_text, show_problems
 from reconciler.domain.errors import ManifestsInvalid, PermanentError, Problem, UsageError
 from reconciler.domain.manifest import Roles
@@ -19,20 +19,19 @@ from reconciler.domain.quoting import printable
 from reconciler.domain.value import as_dict
 from reconciler.engine.resolve import resolve
 from reconciler.host.stamps import Unhashed
-from reconciler.operations.template_changes import special_names
-from reconciler.sources.manifests import load
+from reconciler.operations.templates import special_names
 from reconciler.templates.lint import MAX_BYTES, lint
 from reconciler.templates.presets import PRESETS, preset
 from reconciler.templates.role_form import RoleForm, roles_of
 from reconciler.templates.role_trace import NotExact
 
 LONGEST_SETTINGS = 1 << 20
-_SHARED = "PromptTemplate "  # and its name: where a template comes from
+_SHARED = "PromptTemplate "  # begins the origin of a template that is a manifest of its own
 
 
 @dataclass(frozen=True, kw_only=True)
 class Found:
-    """`place` is where it stands, for messages: a file, or the name that was asked for."""
+    """`place` is a file or a name, for messages."""
 
     place: str
     jinja: str
@@ -48,13 +47,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--to",
         choices=("roles", "jinja"),
         required=True,
-        help="the form that is wanted: Foundry's own, one pattern for each role, or Jinja",
+        help="Foundry's own form, one pattern for each role, or Jinja",
     )
     for name in ("bos", "eos"):
         parser.add_argument(
             f"--{name}-token",
             metavar="TEXT",
-            help=f"what {name}_token is, for a Jinja template that asks (default: what the model's tokenizer says)",
+            help=f"value of {name}_token in a Jinja template (default: that of the model's tokenizer)",
         )
     options.add_manifests(parser)
     options.add_output(parser, "text", "json")
@@ -64,7 +63,10 @@ def run(arguments: argparse.Namespace) -> int:
     given = {"bos_token": arguments.bos_token, "eos_token": arguments.eos_token}
     found = _find(arguments)
     tokens = found.tokens | {name: text for name, text in given.items() if text is not None}
-    view, text = _roles(found, tokens) if arguments.to == "roles" else _jinja(found)
+    if arguments.to == "roles":
+        view, text = _roles(found, tokens)
+    else:
+        view, text = {"jinja": found.jinja}, found.jinja + "\n"
     if arguments.output == "json":
         text = json_text({"formatVersion": 1, "template": found.place, **view})
     sys.stdout.write(text)
@@ -84,29 +86,30 @@ def _find(arguments: argparse.Namespace) -> Found:
 
 
 def _read(file: str) -> str:
-    """One template file, with what is wrong with it said as `validate` says it."""
+    """Read a template file, and report its problems as `validate` does."""
     with open(file, "rb") as opened:
         data = opened.read(MAX_BYTES + 1)
-    problems = {True: [], False: []}  # type: dict[bool, list[Problem]]
-    for one in lint(data):
-        said = Problem(code=one.code, file=file, line=one.line, message=one.message, hint=one.hint)
-        problems[one.serious].append(said)
-    show_problems(problems[False], "warning")
-    if problems[True]:
-        raise ManifestsInvalid(tuple(problems[True]))
+    found = [
+        (one.serious, Problem(code=one.code, file=file, line=one.line, message=one.message, hint=one.hint))
+        for one in lint(data)
+    ]
+    show_problems((problem for serious, problem in found if not serious), "warning")
+    if errors := tuple(problem for serious, problem in found if serious):
+        raise ManifestsInvalid(errors)
     return data.decode("utf-8").removesuffix("\n")
 
 
 def _declared(name: str, arguments: argparse.Namespace) -> Found:
-    require_folder(arguments.path)
-    parsed = load(arguments.path, allowed_roots=tuple(arguments.source_root))
+    parsed = load_folder(arguments)
     models = {model.name: model for model in parsed.models}
     resolution = resolve(parsed, Unhashed.empty())
     for release in (wanted.release for wanted in resolution.desired.wanted):
         if name in (release.model, release.template_origin.removeprefix(_SHARED)):
             model = models[release.model]
             if not release.template:
-                hint = "its source is on the hub: once it is fetched, `reconciler explain` shows its template"
+                hint = (
+                    "its source is on the hub: `reconciler explain` shows its template after it was fetched"
+                )
                 raise PermanentError(f"the template of {name} is not known", hint=hint, code="SourceMissing")
             tokens = _tokens(model.source_path) if model.source_path else {}
             return Found(place=name, jinja=release.template, roles=model.template.roles, tokens=tokens)
@@ -126,10 +129,6 @@ def _tokens(folder: str) -> dict[str, str]:
             return special_names(file.read(LONGEST_SETTINGS))
     except OSError:
         return {}
-
-
-def _jinja(found: Found) -> tuple[dict[str, Any], str]:
-    return {"jinja": found.jinja}, found.jinja + "\n"
 
 
 def _roles(found: Found, tokens: dict[str, str]) -> tuple[dict[str, Any], str]:

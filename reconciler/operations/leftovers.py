@@ -1,0 +1,26 @@
+"""What dead processes leave in a root: the folders to look into, and how `doctor`, `gc` and `verify` list them."""
+
+from __future__ import annotations
+
+import os
+import stat
+
+# Everything in these folders is temporary.
+DISPOSABLE = ("staging", "trash", "sources/staging", "sources/trash", "sources/hub/trash")
+RECORDS = ("records", "records/variants", "records/history", "records/suspended")
+
+
+def names_in(folder: str) -> list[str]:
+    """Sorted; empty for a folder that does not exist or cannot be read."""
+    try:
+        return sorted(os.listdir(folder))
+    except OSError:
+        return []
+
+
+def is_folder(path: str) -> bool:
+    """False for a symbolic link."""
+    try:
+        return stat.S_ISDIR(os.lstat(path).st_mode)
+    except OSError:
+        return False

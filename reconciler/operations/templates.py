@@ -1,0 +1,109 @@
+"""What templates mean: the warnings of `validate`, and the changes that `diff` shows.
+
+A template that a model brings itself was written for Hugging Face, and Foundry's runtime reads some of it differently.
+`validate` only warns of that, because the rehearsal decides whether it renders.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+
+from reconciler.domain.errors import Problem
+from reconciler.domain.manifest import Model
+from reconciler.domain.release import Release
+from reconciler.engine.resolve import Resolution
+from reconciler.fleet.comparison import Side
+from reconciler.sources.git.folder import InCommit
+from reconciler.templates.example import example_of
+from reconciler.templates.lint import lint, template_bytes
+from reconciler.templates.renderer import LARGEST_TOKENIZER, Renderer
+from reconciler.templates.template_change import Example, TemplateChange
+
+MAX_WARNINGS = 5  # of one template
+MAX_CHANGES = 20  # distinct changes of one comparison
+MAX_SETTINGS = 1 << 20  # bytes of tokenizer_config.json
+_HINT = "name a preset, or keep a copy beside the manifests that is written for both: promptTemplate: {jinja: ...}"
+
+_TOKENS = ("bos_token", "eos_token", "pad_token", "unk_token")
+
+
+def own_templates(models: Iterable[Model], resolution: Resolution) -> Iterator[Problem]:
+    brought = {model.name: model for model in models if model.template.jinja is None}
+    texts = {
+        wanted.release.model: wanted.release.template
+        for wanted in resolution.desired.wanted
+        if wanted.release.model in brought and wanted.release.template
+    }
+    for name, text in texts.items():
+        yield from _warnings(brought[name], text)
+
+
+def _warnings(model: Model, text: str) -> Iterator[Problem]:
+    for finding in lint(template_bytes(text))[:MAX_WARNINGS]:
+        yield Problem(
+            code=finding.code,
+            file=model.file,
+            line=model.line_of("spec.promptTemplate"),
+            field="spec.promptTemplate",
+            message=f"the model's own template, line {finding.line}: {finding.message}",
+            hint=_HINT,
+        )
+
+
+def template_changes(
+    base: Side, head: Side, sources: dict[str, str], folders: InCommit
+) -> tuple[TemplateChange, ...]:
+    """Templates that differ, with examples. `sources` are the model folders of HEAD by the model's name."""
+    old, new = _by_model(base), _by_model(head)
+    models: dict[tuple[str, str], list[str]] = {}
+    for name in sorted(old.keys() & new.keys()):
+        if old[name].template != new[name].template:
+            models.setdefault((old[name].template, new[name].template), []).append(name)
+    changes = list(models.items())[:MAX_CHANGES]
+    with Renderer(tokenizers=True) as renderer:
+        return tuple(
+            _change(names, old, new, _examples(renderer, pair, sources[names[0]], folders))
+            for pair, names in changes
+        )
+
+
+def _examples(
+    renderer: Renderer, pair: tuple[str, str], source: str, folders: InCommit
+) -> tuple[Example, ...]:
+    tokens = special_names(folders.file(source, "tokenizer_config.json", MAX_SETTINGS))
+    tokenizer = folders.file(source, "tokenizer.json", LARGEST_TOKENIZER)
+    return tuple(example_of(renderer, template, tokens, tokenizer) for template in pair)
+
+
+def _change(
+    names: list[str], old: dict[str, Release], new: dict[str, Release], examples: tuple[Example, ...]
+) -> TemplateChange:
+    before, after = examples
+    return TemplateChange(
+        models=tuple(names),
+        before_origin=old[names[0]].template_origin,
+        after_origin=new[names[0]].template_origin,
+        before=before,
+        after=after,
+    )
+
+
+def _by_model(side: Side) -> dict[str, Release]:
+    """One release of each model, because all its precisions share the template."""
+    return {wanted.release.model: wanted.release for wanted in side.desired.wanted}
+
+
+def special_names(settings: bytes | None) -> dict[str, str]:
+    """The special tokens in a tokenizer_config.json; none where it is not as expected."""
+    try:
+        document = json.loads(settings or b"{}")
+    except (ValueError, RecursionError):
+        return {}
+    found = {}
+    for name in _TOKENS if isinstance(document, dict) else ():
+        held = document.get(name)
+        text = held.get("content") if isinstance(held, dict) else held
+        if isinstance(text, str):
+            found[name] = text[:200]
+    return found
