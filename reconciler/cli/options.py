@@ -71,6 +71,10 @@ def add_setting(
     )
 
 
+def add_flag(parser: argparse.ArgumentParser, flag: str, meaning: str, *, short: str = "") -> None:
+    parser.add_argument(*filter(None, (short, flag)), action="store_true", help=meaning)
+
+
 def add_config(parser: argparse.ArgumentParser) -> None:
     """`configuration.load` has read it before the parser exists; here it is an option of --help only."""
     parser.add_argument(
@@ -165,8 +169,8 @@ def add_cage(parser: argparse.ArgumentParser) -> None:
 
 
 def add_verbosity(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("-q", "--quiet", action="store_true", help="print only errors on stderr")
-    parser.add_argument("-v", "--verbose", action="store_true", help="print more on stderr")
+    add_flag(parser, "--quiet", "print only errors on stderr", short="-q")
+    add_flag(parser, "--verbose", "print more on stderr", short="-v")
 
 
 def duration(text: str) -> float:

@@ -75,14 +75,14 @@ class GarbageOptions:
 def find(machine: Machine, seen: Snapshot, options: GarbageOptions) -> list[Garbage]:
     """Everything that can be freed or is kept, with the bytes that each would give back. Reads only."""
     found = list(_Find(machine, seen, options).items())
-    going = [thing for thing in found if thing.item.status != KEPT]
-    sizes = given_back(thing.paths for thing in going)
-    kept = [_sized(thing, given_back([thing.paths])[0]) for thing in found if thing.item.status == KEPT]
+    going = [one for one in found if one.item.status != KEPT]
+    sizes = given_back(one.paths for one in going)
+    kept = [_sized(one, given_back([one.paths])[0]) for one in found if one.item.status == KEPT]
     return [*map(_sized, going, sizes), *kept]
 
 
-def _sized(thing: Garbage, size: int) -> Garbage:
-    return replace(thing, item=replace(thing.item, bytes=size)) if thing.paths else thing
+def _sized(one: Garbage, size: int) -> Garbage:
+    return replace(one, item=replace(one.item, bytes=size)) if one.paths else one
 
 
 class _Find:
@@ -127,7 +127,7 @@ class _Find:
             paths = cache.places(change.build_key)
             yield _item("source", change.build_key, "no manifest pins it", paths, change=change)
         for digest in sorted(observed.hub_sources.keys() - {change.build_key for change in going}):
-            why = doubt or "a manifest is invalid, and may need it"
+            why = doubt or "a manifest is invalid, and may want it"
             if digest in desired.hub_sources:
                 why = "a manifest pins it"
             yield _item("source", digest, why, cache.places(digest), kept=True)
@@ -235,8 +235,8 @@ def free(
         path.startswith(sources + os.sep) for one in things for path in one.paths if one.item.status != KEPT
     )
     with alone(sources) if beside else contextlib.nullcontext():  # a `plan --repo` may be reading there
-        for thing in things:
-            item = thing.item if thing.item.status == KEPT else _freed(thing, context)
+        for one in things:
+            item = one.item if one.item.status == KEPT else _freed(one, context)
             done.append(item)
             if item.status != KEPT:
                 report(item)
@@ -253,28 +253,28 @@ def _remember(machine: Machine, done: list[Item]) -> None:
             machine.records.append_event({"time": now(), "type": "gc.freed", "message": message})
 
 
-def _freed(thing: Garbage, context: PassContext) -> Item:
+def _freed(one: Garbage, context: PassContext) -> Item:
     """What is a change of the plan is freed by the step that a pass uses."""
-    if thing.change is not None:
+    if one.change is not None:
         outcomes: list[Outcome] = []
-        Steps(Silent(), outcomes).run([thing.change], context)
+        Steps(Silent(), outcomes).run([one.change], context)
         (outcome,) = outcomes
         if outcome.status == "done":
-            return replace(thing.item, status=FREED)
-        return replace(thing.item, status=FAILED, why=outcome.message)
+            return replace(one.item, status=FREED)
+        return replace(one.item, status=FAILED, why=outcome.message)
     try:
-        _free(context.machine, thing)
+        _free(context.machine, one)
     except (OSError, HostRefused) as error:
-        return replace(thing.item, status=FAILED, why=getattr(error, "strerror", None) or str(error))
-    return replace(thing.item, status=FREED)
+        return replace(one.item, status=FAILED, why=getattr(error, "strerror", None) or str(error))
+    return replace(one.item, status=FREED)
 
 
-def _free(machine: Machine, thing: Garbage) -> None:
-    (path,) = thing.paths
+def _free(machine: Machine, one: Garbage) -> None:
+    (path,) = one.paths
     parent = os.path.dirname(path)
     if not is_plain(machine.layout.root, parent):
         raise OSError(errno.ELOOP, "a link stands in the way")
-    if thing.item.kind == "quarantine":
+    if one.item.kind == "quarantine":
         free_quarantined(machine, os.path.basename(path))
     elif os.path.basename(parent) in durable.DISPOSABLE:
         durable.free(path, machine.stamps.remove)

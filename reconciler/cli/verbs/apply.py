@@ -24,22 +24,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     options.add_repository(parser)
     options.add_machine(parser)
     options.add_output(parser, "text", "json")
-    parser.add_argument("--dry-run", action="store_true", help="show the plan and change nothing (as `plan`)")
-    parser.add_argument(
+    options.add_flag(parser, "--dry-run", "show the plan and change nothing (as `plan`)")
+    options.add_flag(
+        parser,
         "--confirm",
-        action="store_true",
-        help="allow prunes that need a confirmation: of all models, more than half or more than five",
+        "allow prunes that need a confirmation: of all models, more than half or more than five",
     )
     options.add_conversions(parser)
-    parser.add_argument(
-        "--retry",
-        action="store_true",
-        help="retry what failed here before, although nothing about it changed",
-    )
-    parser.add_argument(
+    options.add_flag(parser, "--retry", "retry what failed here before, although nothing about it changed")
+    options.add_flag(
+        parser,
         "--scrub",
-        action="store_true",
-        help="first read every byte of the store and of served models, and repair silent corruption",
+        "first read every byte of the store and of served models, and repair silent corruption",
     )
     options.add_verbosity(parser)
 

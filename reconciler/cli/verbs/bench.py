@@ -50,10 +50,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N,...",
         help="tokens, besides those of the gates (default: 32,128,512); lengths beyond the context are skipped",
     )
-    parser.add_argument(
+    options.add_flag(
+        parser,
         "--measure",
-        action="store_true",
-        help="also measure fidelity where it is missing; needs the extra `convert` and the source in memory",
+        "also measure fidelity where it is missing; needs the extra `convert` and the source in memory",
     )
     parser.add_argument(
         "--html",

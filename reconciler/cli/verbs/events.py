@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-n", "--limit", type=options.positive, default=50, help="at most this many, the newest (default: 50)"
     )
-    parser.add_argument("-f", "--follow", action="store_true", help="also show each new event, until Ctrl-C")
+    options.add_flag(parser, "--follow", "also show each new event, until Ctrl-C", short="-f")
     options.add_output(parser, "text", "json")
 
 

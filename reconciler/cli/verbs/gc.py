@@ -34,10 +34,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     options.add_repository(parser)
     options.add_machine(parser)
     options.add_output(parser, "text", "json")
-    parser.add_argument("--dry-run", action="store_true", help="show what would be freed and change nothing")
-    parser.add_argument(
-        "--kept", action="store_true", help="also show what is kept, and why (JSON always does)"
-    )
+    options.add_flag(parser, "--dry-run", "show what would be freed and change nothing")
+    options.add_flag(parser, "--kept", "also show what is kept, and why (JSON always does)")
     parser.add_argument(
         "--older-than",
         type=options.duration,
@@ -45,9 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="TIME",
         help="free logs and damaged documents that are older (default: 720h)",
     )
-    parser.add_argument(
-        "--confirm", action="store_true", help="also free when no model is declared, or a prune is held"
-    )
+    options.add_flag(parser, "--confirm", "also free when no model is declared, or a prune is held")
     options.add_verbosity(parser)
 
 

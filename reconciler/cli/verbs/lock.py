@@ -33,12 +33,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     options.add_manifests(parser)
     options.add_hub(parser)
     options.add_output(parser, "text", "json")
-    parser.add_argument(
+    options.add_flag(
+        parser,
         "--check",
-        action="store_true",
-        help="write nothing, use no network; exit 1 when the lock file is not what the manifests need",
+        "write nothing, use no network; exit 1 when the lock file is not what the manifests need",
     )
-    parser.add_argument("--dry-run", action="store_true", help="ask the hub, but write nothing")
+    options.add_flag(parser, "--dry-run", "ask the hub, but write nothing")
     parser.add_argument(
         "--commit-of",
         metavar="ORG/NAME[@BRANCH]",

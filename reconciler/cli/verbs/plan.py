@@ -19,8 +19,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     options.add_repository(parser)
     options.add_machine(parser)
     options.add_output(parser, "text", "json", "markdown", "github")
-    parser.add_argument("--detailed-exitcode", action="store_true", help="exit 2 when there are changes")
-    parser.add_argument("--confirm", action="store_true", help="plan as if large prunes were confirmed")
+    options.add_flag(parser, "--detailed-exitcode", "exit 2 when there are changes")
+    options.add_flag(parser, "--confirm", "plan as if large prunes were confirmed")
     parser.add_argument(
         "--assume-runtime",
         metavar="NAME=VERSION,...",

@@ -17,9 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "A suspension by a manifest (spec.suspend) is ended in git."
     )
     parser.add_argument("name", metavar="NAME", help="the model or variant that was suspended")
-    parser.add_argument(
-        "--dry-run", action="store_true", help="show whether it is suspended and change nothing"
-    )
+    options.add_flag(parser, "--dry-run", "show whether it is suspended and change nothing")
     options.add_machine(parser)
     options.add_verbosity(parser)
 

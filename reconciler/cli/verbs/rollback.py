@@ -33,8 +33,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--reason", metavar="TEXT", default="", help="why, shown in status, history and events (one line)"
     )
-    parser.add_argument("--undo", action="store_true", help="end a roll-back: serve what git declares")
-    parser.add_argument("--dry-run", action="store_true", help="show what would serve and change nothing")
+    options.add_flag(parser, "--undo", "end a roll-back: serve what git declares")
+    options.add_flag(parser, "--dry-run", "show what would serve and change nothing")
     options.add_machine(parser)
     options.add_verbosity(parser)
 

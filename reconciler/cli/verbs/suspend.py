@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="end by itself after 90m or 12h, or at an RFC 3339 time such as 2026-12-01T08:00:00Z (default: until "
         "`reconciler resume`)",
     )
-    parser.add_argument("--dry-run", action="store_true", help="check the name and change nothing")
+    options.add_flag(parser, "--dry-run", "check the name and change nothing")
     options.add_machine(parser)
     options.add_verbosity(parser)
 
