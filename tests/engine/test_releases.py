@@ -168,7 +168,7 @@ def test_history_needs_no_catalog(machine: TestMachine) -> None:
     (machine.cache / INDEX).write_text("{")
     after = machine.run("history", V, "-o", "json")
     assert (after.code, after.json()) == (0, before.json())
-    assert "what serves is told by our records" in after.err
+    assert "what serves is taken from the records" in after.err
 
 
 def test_history_cuts_neither_the_reason_nor_the_revision(machine: TestMachine) -> None:
