@@ -73,13 +73,7 @@ def picture(page: Path) -> None:
         print("no Chromium: docs/bench-capitals.png stays as it is", file=sys.stderr)
         return
     with tempfile.TemporaryDirectory(prefix="bench-profile-") as profile:
-        flags = (
-            "--headless",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--hide-scrollbars",
-            "--window-size=1100,2330",
-        )
+        flags = ("--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--window-size=1100,2330")
         light = "--blink-settings=preferredColorScheme=1"
         where = (f"--user-data-dir={profile}", f"--screenshot={page.with_suffix('.png')}", page.as_uri())
         subprocess.run([browser, *flags, light, *where], check=True, capture_output=True, timeout=120)

@@ -21,7 +21,7 @@ from reconciler.domain.errors import ConversionFailed
 from reconciler.domain.gate_spec import GateSpec
 from reconciler.domain.manifest import Target
 from reconciler.domain.measured import Fidelity
-from reconciler.domain.value import as_dict
+from reconciler.domain.plain_data import as_dict
 from reconciler.gates.fidelity import DEFAULT_BARS
 from reconciler.gates.judgement import judge, rejections
 from tests.conversions import look, recipe_of
@@ -58,9 +58,7 @@ def measure(names: list[str]) -> list[dict[str, Any]]:
         with Converter(os.path.join(folder, "scratch"), os.path.join(folder, "logs")) as converter:
             converter.start("int8", "fp16")
             return [
-                row(converter, name, zoo[name], precision, Path(folder))
-                for name in names
-                for precision in PRECISIONS
+                row(converter, name, zoo[name], precision, Path(folder)) for name in names for precision in PRECISIONS
             ]
 
 
@@ -69,15 +67,8 @@ def row(converter: Converter, name: str, source: Path, precision: str, folder: P
     found = compared(converter, source, precision, out)
     config = json.loads((source / "config.json").read_text())
     listed = refusal(config, precision, Target()) is None
-    said = {
-        "name": name,
-        "architecture": config["architectures"][0],
-        "precision": precision,
-        "listed": listed,
-    }
-    print(
-        json.dumps(said | (as_dict(found) if isinstance(found, Fidelity) else {"error": found})), flush=True
-    )
+    said = {"name": name, "architecture": config["architectures"][0], "precision": precision, "listed": listed}
+    print(json.dumps(said | (as_dict(found) if isinstance(found, Fidelity) else {"error": found})), flush=True)
     if isinstance(found, str):
         return said | {"error": found}
     rejected = [verdict.measure for verdict in rejections(judge(GateSpec(), precision, found, None))]
@@ -100,9 +91,7 @@ def page(rows: list[dict[str, Any]]) -> str:
 
 
 def _bars() -> list[str]:
-    lines = [
-        "| precision | top-1 at least | mean KL at most | perplexity ratio at most | wiring KL at most |"
-    ]
+    lines = ["| precision | top-1 at least | mean KL at most | perplexity ratio at most | wiring KL at most |"]
     lines.append("|---|---|---|---|---|")
     lines += [
         f"| {precision} | {bar.min_top1_agreement:g} | {bar.max_mean_kl:g} | {bar.max_perplexity_ratio:g} | "
@@ -113,9 +102,7 @@ def _bars() -> list[str]:
 
 
 def _table(rows: list[dict[str, Any]]) -> list[str]:
-    lines = [
-        "| model | architecture | precision | top-1 | mean KL | perplexity ratio | wiring KL | verdict |"
-    ]
+    lines = ["| model | architecture | precision | top-1 | mean KL | perplexity ratio | wiring KL | verdict |"]
     lines.append("|---|---|---|---|---|---|---|---|")
     for one in rows:
         head = f"| {one['name']} | {one['architecture']} | {one['precision']} "

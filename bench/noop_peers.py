@@ -62,9 +62,7 @@ def terraform(directory: Path, names: list[str]) -> list[str]:
 
 def ansible_pull(directory: Path, names: list[str]) -> list[str]:
     """One recursive copy on the target, which is its fast way: without `remote_src` each file is a round trip."""
-    copy = {
-        "copy": {"src": f"{directory}/checkout/source/", "dest": f"{directory}/copy/", "remote_src": True}
-    }
+    copy = {"copy": {"src": f"{directory}/checkout/source/", "dest": f"{directory}/copy/", "remote_src": True}}
     play = [{"hosts": "localhost", "connection": "local", "gather_facts": False, "tasks": [copy]}]
     (directory / "local.yml").write_text(json.dumps(play))
     git(directory, names)
@@ -139,9 +137,7 @@ def main() -> None:
         print(f"reconciler: {apply.run():.1f} s for the first run")
         idle = replace(apply, name="reconciler apply")
         contenders += [world.reconciler("plan", "--detailed-exitcode"), idle]
-        report(
-            f"noop over {arguments.models} models", compare(contenders, arguments.rounds), contenders[0].name
-        )
+        report(f"noop over {arguments.models} models", compare(contenders, arguments.rounds), contenders[0].name)
 
 
 if __name__ == "__main__":

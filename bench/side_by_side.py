@@ -46,9 +46,7 @@ class Contender:
         )
         seconds = time.perf_counter() - started
         if child.returncode not in self.succeeds:
-            sys.exit(
-                f"{self.name}: exit code {child.returncode}\n{child.stdout[-2000:]}{child.stderr[-4000:]}"
-            )
+            sys.exit(f"{self.name}: exit code {child.returncode}\n{child.stdout[-2000:]}{child.stderr[-4000:]}")
         return seconds
 
 
@@ -99,11 +97,7 @@ def _write_json(title: str, timings: list[Timing], beside: str, promised: dict[s
         "title": title,
         "beside": beside,
         "promised": promised,
-        "machine": {
-            "system": platform.platform(),
-            "python": platform.python_version(),
-            "cpus": os.cpu_count(),
-        },
+        "machine": {"system": platform.platform(), "python": platform.python_version(), "cpus": os.cpu_count()},
         "medians": {timing.name: timing.median for timing in timings},
         "seconds": {timing.name: timing.seconds for timing in timings},
     }

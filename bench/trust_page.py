@@ -97,9 +97,7 @@ def added_up(figures: list[str]) -> list[str]:
 
 
 def _sum(words: str, figures: list[str]) -> str:
-    columns = zip(
-        *([int(one.replace(",", "")) for one in _NUMBER.findall(figure)] for figure in figures), strict=True
-    )
+    columns = zip(*([int(one.replace(",", "")) for one in _NUMBER.findall(figure)] for figure in figures), strict=True)
     sums = iter([sum(column) for column in columns])
     return re.sub("#", lambda _: f"{next(sums):,}", words)
 

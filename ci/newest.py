@@ -35,9 +35,7 @@ def main(folder: str, arguments: list[str]) -> int:
     locked = {name: version for lock in LOCKS for name, version in read_pins(lock.read_text()).items()}
     newer = beyond(locked, resolve(locked, "--upgrade"))
     if not newer:
-        print(
-            "every dependency is locked at the newest version that pyproject.toml allows: `make test` tests it"
-        )
+        print("every dependency is locked at the newest version that pyproject.toml allows: `make test` tests it")
         return 0
     print("newer than the lock:", *(f"  {line}" for line in described(newer, locked)), sep="\n", flush=True)
     venv = Venv(Path(folder))

@@ -161,9 +161,7 @@ def _plain(path: str) -> tuple[int, int]:
         status = os.lstat(path)
     except OSError:
         return 0, 0
-    return (
-        status.st_size if stat.S_ISREG(status.st_mode) and status.st_size <= LARGEST else 0
-    ), status.st_ino
+    return (status.st_size if stat.S_ISREG(status.st_mode) and status.st_size <= LARGEST else 0), status.st_ino
 
 
 def _look_at(path: str, shown: str) -> None:

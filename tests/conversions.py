@@ -14,10 +14,10 @@ import pytest
 from reconciler.conversion.client.converter import Conversion, Converter
 from reconciler.conversion.toolchain import tools_for
 from reconciler.domain.manifest import Quantization, Target
+from reconciler.domain.plain_data import as_dict
 from reconciler.domain.precisions import honoured_options
 from reconciler.domain.release import Recipe
-from reconciler.domain.source_model import SourceModel
-from reconciler.domain.value import as_dict
+from reconciler.domain.sources.source_model import SourceModel
 from reconciler.host.child import Child
 from reconciler.host.environment import private_environment
 from reconciler.host.stamps import StampBook
@@ -39,9 +39,7 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Child]:
     home = tmp_path_factory.mktemp("reader")
     environment = private_environment(str(home))
     log = str(home / "log")
-    with Child(
-        module="tests.host.reading_worker", environment=environment, log=log, directory=str(home)
-    ) as child:
+    with Child(module="tests.host.reading_worker", environment=environment, log=log, directory=str(home)) as child:
         yield child
 
 
@@ -51,9 +49,7 @@ def look(folder: str | Path) -> SourceModel:
     return source
 
 
-def recipe_of(
-    source: SourceModel, precision: str, *, adapter: str | None = None, **quantization: Any
-) -> Recipe:
+def recipe_of(source: SourceModel, precision: str, *, adapter: str | None = None, **quantization: Any) -> Recipe:
     settings = as_dict(Quantization(**quantization))
     used = honoured_options(precision, settings["algorithm"])
     return Recipe(
@@ -67,9 +63,5 @@ def recipe_of(
     )
 
 
-def convert(
-    converter: Converter, folder: str | Path, output: Path, precision: str, **quantization: Any
-) -> Conversion:
-    return converter.convert(
-        recipe_of(look(folder), precision, **quantization), str(folder), str(output), timeout=300
-    )
+def convert(converter: Converter, folder: str | Path, output: Path, precision: str, **quantization: Any) -> Conversion:
+    return converter.convert(recipe_of(look(folder), precision, **quantization), str(folder), str(output), timeout=300)

@@ -16,10 +16,9 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.domain.digest import of_bytes
+from reconciler.domain.digest import StoredFile, of_bytes
 from reconciler.domain.manifest import Generation, Target
 from reconciler.domain.release import Artifact, Recipe, Release
-from reconciler.domain.stored_file import StoredFile
 from reconciler.host.environment import private_environment
 from tests.tiny_models import CHATML, write_qwen2
 
@@ -56,9 +55,7 @@ def _convert(final: Path) -> None:
                 "accelerators": [{"device": "cpu", "execution_providers": ["CPUExecutionProvider"]}],
             }
         },
-        "passes": {
-            "build": {"type": "ModelBuilder", "precision": "int4", "extra_options": {"hf_remote": False}}
-        },
+        "passes": {"build": {"type": "ModelBuilder", "precision": "int4", "extra_options": {"hf_remote": False}}},
         "host": "local",
         "target": "local",
         "no_artifacts": True,

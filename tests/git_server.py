@@ -40,11 +40,7 @@ class Repository:
 
     def git(self, *arguments: str, said: bytes = b"") -> str:
         done = subprocess.run(
-            ["git", "-C", str(self.folder), *arguments],
-            input=said,
-            capture_output=True,
-            check=False,
-            timeout=120,
+            ["git", "-C", str(self.folder), *arguments], input=said, capture_output=True, check=False, timeout=120
         )
         assert done.returncode == 0, done.stderr.decode()
         return done.stdout.decode().strip()
@@ -76,20 +72,9 @@ class Repository:
 def certificate(folder: Path) -> Path:
     """A key and a certificate for 127.0.0.1 in one file."""
     key, held = folder / "key.pem", folder / "certificate.pem"
-    command = [
-        "openssl",
-        "req",
-        "-x509",
-        "-newkey",
-        "ec",
-        "-pkeyopt",
-        "ec_paramgen_curve:prime256v1",
-        "-nodes",
-    ]
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
     command += ["-days", "2", "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]
-    subprocess.run(
-        [*command, "-keyout", str(key), "-out", str(held)], check=True, capture_output=True, timeout=60
-    )
+    subprocess.run([*command, "-keyout", str(key), "-out", str(held)], check=True, capture_output=True, timeout=60)
     held.write_bytes(held.read_bytes() + key.read_bytes())
     return held
 

@@ -159,9 +159,7 @@ class _Handler(BaseHTTPRequestHandler):
             return self._refuse(503, "")
         sha256 = hashlib.sha256(data).hexdigest()
         fields = {"X-Repo-Commit": repo.commit, "ETag": f'"{sha256}"', "Accept-Ranges": "bytes"}
-        fields |= (
-            {"X-Linked-ETag": f'"{sha256}"', "X-Linked-Size": str(len(data))} if len(data) >= LARGE else {}
-        )
+        fields |= {"X-Linked-ETag": f'"{sha256}"', "X-Linked-Size": str(len(data))} if len(data) >= LARGE else {}
         if unkind.redirect and len(data) >= LARGE and not self.path.startswith("/cdn"):
             fields["Location"] = unkind.redirect + "/cdn" + self.path
             return self._answer(302, b"", fields)

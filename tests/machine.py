@@ -100,11 +100,7 @@ class TestMachine:
         return Done(code=result.returncode, out=result.stdout, err=result.stderr)
 
     def environment(self) -> dict[str, str]:
-        return {
-            "RECONCILER_ROOT": str(self.root),
-            "RECONCILER_CACHE": str(self.cache),
-            "PYTHONPATH": str(REPOSITORY),
-        }
+        return {"RECONCILER_ROOT": str(self.root), "RECONCILER_CACHE": str(self.cache), "PYTHONPATH": str(REPOSITORY)}
 
     def plan(self) -> list[str]:
         """`action reason variant` of every change that a plan shows."""

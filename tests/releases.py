@@ -66,6 +66,4 @@ def measure(machine: Machine, wanted: DesiredRelease, *, runtime: str = "", peak
         wiring_kl=0.0,
     )
     machine.records.save_fidelity(faithful)
-    machine.records.save_measured(
-        Measured(release=release.digest, build_key=release.recipe.build_key, load=load)
-    )
+    machine.records.save_measured(Measured(release=release.digest, build_key=release.recipe.build_key, load=load))

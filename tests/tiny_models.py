@@ -63,10 +63,7 @@ FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
         "Qwen2Config",
         _rope("yarn", factor=4.0, original_max_position_embeddings=128, beta_fast=32.0, beta_slow=1.0),
     ),
-    "qwen2-sliding": (
-        "Qwen2Config",
-        {**_rope(), **_SLIDING, "use_sliding_window": True, "max_window_layers": 2},
-    ),
+    "qwen2-sliding": ("Qwen2Config", {**_rope(), **_SLIDING, "use_sliding_window": True, "max_window_layers": 2}),
     "qwen3": ("Qwen3Config", {**_rope(), "head_dim": 32}),
     "qwen3-wide-heads": ("Qwen3Config", {**_rope(), "head_dim": 64, "tie_word_embeddings": True}),
     "qwen3-bias": ("Qwen3Config", {**_rope(), "head_dim": 32, "attention_bias": True}),
@@ -80,17 +77,10 @@ FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
     "mistral": ("MistralConfig", {**_rope(), "sliding_window": None}),
     "mistral-sliding": ("MistralConfig", {**_rope(), **_SLIDING}),
     "phi3": ("Phi3Config", {**_rope(theta=2e4), "original_max_position_embeddings": 512}),
-    "phi3-sliding": (
-        "Phi3Config",
-        {**_rope(theta=2e4), **_SLIDING, "original_max_position_embeddings": 512},
-    ),
+    "phi3-sliding": ("Phi3Config", {**_rope(theta=2e4), **_SLIDING, "original_max_position_embeddings": 512}),
     "phi3-partial": (
         "Phi3Config",
-        {
-            **_rope(theta=2e4, partial_rotary_factor=0.75),
-            "original_max_position_embeddings": 512,
-            "hidden_size": 256,
-        },
+        {**_rope(theta=2e4, partial_rotary_factor=0.75), "original_max_position_embeddings": 512, "hidden_size": 256},
     ),
     "phi3-long": ("Phi3Config", _LONG_ROPE),
     "gemma": ("GemmaConfig", {**_rope(), "head_dim": 32, "tie_word_embeddings": True}),
@@ -127,17 +117,10 @@ FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
     "ernie45-bias": ("Ernie4_5Config", {**_rope(theta=5e5), "head_dim": 32, "use_bias": True}),
     "hunyuan": ("HunYuanDenseV1Config", {**_rope(theta=1e4), "head_dim": 32}),
     "hunyuan-theta": ("HunYuanDenseV1Config", {**_rope(), "head_dim": 32}),
-    "hunyuan-alpha": (
-        "HunYuanDenseV1Config",
-        {**_rope("dynamic", 1e4, alpha=1000.0, factor=1.0), "head_dim": 32},
-    ),
+    "hunyuan-alpha": ("HunYuanDenseV1Config", {**_rope("dynamic", 1e4, alpha=1000.0, factor=1.0), "head_dim": 32}),
     "lfm2": (
         "Lfm2Config",
-        {
-            **_rope(),
-            "layer_types": ["conv", "full_attention", "conv", "full_attention"],
-            "tie_word_embeddings": True,
-        },
+        {**_rope(), "layer_types": ["conv", "full_attention", "conv", "full_attention"], "tie_word_embeddings": True},
     ),
     "smollm3": ("SmolLM3Config", {**_rope(), "no_rope_layers": [1, 1, 1, 1]}),
     "smollm3-nope": ("SmolLM3Config", {**_rope(), "no_rope_layers": [1, 1, 1, 0]}),
@@ -149,10 +132,7 @@ FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
         "Gemma2Config",
         {**_rope(), **_SLIDING, "head_dim": 32, "query_pre_attn_scalar": 32, "tie_word_embeddings": True},
     ),
-    "gemma3": (
-        "Gemma3TextConfig",
-        {**_SLIDING, "head_dim": 32, "layer_types": _MIXED, "tie_word_embeddings": True},
-    ),
+    "gemma3": ("Gemma3TextConfig", {**_SLIDING, "head_dim": 32, "layer_types": _MIXED, "tie_word_embeddings": True}),
     "stablelm": ("StableLmConfig", _rope(partial_rotary_factor=0.25)),
 }
 
@@ -198,9 +178,7 @@ def write_qwen2(
         "use_sliding_window": False,
     }
     _write_json(folder / "config.json", config)
-    _write_json(
-        folder / "generation_config.json", {"bos_token_id": 256, "eos_token_id": 258, "pad_token_id": 256}
-    )
+    _write_json(folder / "generation_config.json", {"bos_token_id": 256, "eos_token_id": 258, "pad_token_id": 256})
     write_tokenizer(folder, chat_template)
     write_safetensors(folder / "model.safetensors", _qwen2_tensors(hidden, layers, tied), seed=seed)
     return folder
@@ -238,11 +216,7 @@ def write_safetensors(path: Path, shapes: dict[str, tuple[int, ...]], *, seed: i
             count *= size
         mean = 1.0 if "norm" in name else 0.0
         data = array("f", (rng.gauss(mean, 0.15) for _ in range(count))).tobytes()
-        header[name] = {
-            "dtype": "F32",
-            "shape": list(shape),
-            "data_offsets": [len(body), len(body) + len(data)],
-        }
+        header[name] = {"dtype": "F32", "shape": list(shape), "data_offsets": [len(body), len(body) + len(data)]}
         body += data
     head = json.dumps(header).encode()
     head += b" " * (-len(head) % 8)
@@ -325,9 +299,7 @@ def as_transformers_4(config: dict[str, Any]) -> dict[str, Any]:
 def _write_family(folder: Path, name: str) -> None:
     _write_with_transformers(folder, name.removesuffix("-v4"))
     if name.endswith("-v4"):
-        _write_json(
-            folder / "config.json", as_transformers_4(json.loads((folder / "config.json").read_text()))
-        )
+        _write_json(folder / "config.json", as_transformers_4(json.loads((folder / "config.json").read_text())))
 
 
 def _write_with_transformers(folder: Path, name: str) -> None:

@@ -47,6 +47,4 @@ def record(row: str, figure: str, detail: str = "", *, part: str = "") -> None:
         folder = Path(RESULTS)
         folder.mkdir(parents=True, exist_ok=True)
         text = json.dumps({"promise": promise, "figure": figure, "detail": detail}, indent=1)
-        (folder / f"{row}.{re.sub(r'[^a-z0-9-]+', '-', (part or 'all').lower())}.json").write_text(
-            text + "\n"
-        )
+        (folder / f"{row}.{re.sub(r'[^a-z0-9-]+', '-', (part or 'all').lower())}.json").write_text(text + "\n")

@@ -90,9 +90,7 @@ def children_of(pid: int) -> list[int]:
 
 def descendants(pid: int) -> list[int]:
     """All that live below it. Asked of every process: not each kernel lists the children of one."""
-    parents = {
-        one: parent for one in _pids() for state, parent in [_look(one)] if state not in ("", "Z", "X")
-    }
+    parents = {one: parent for one in _pids() for state, parent in [_look(one)] if state not in ("", "Z", "X")}
     found = [pid]
     for parent in found:  # it grows meanwhile
         found.extend(one for one, its in parents.items() if its == parent)

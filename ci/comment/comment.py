@@ -31,9 +31,7 @@ SECONDS = 30.0
 
 _NUMBER = re.compile(rb"[1-9][0-9]{0,9}\n?")
 # Reorder, hide or end text; the word joiner (2060) stays, it is what keeps a mention from being one.
-_HIDDEN = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\u200b-\u200f\ufeff\ud800-\udfff]"
-)
+_HIDDEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\u200b-\u200f\ufeff\ud800-\udfff]")
 # A word joiner behind each of these: invisible, and markdown no longer sees a mention, a link, an image, a tag, an
 # entity, another issue, or a command for some other bot.
 _ACTIVE = re.compile(
@@ -100,9 +98,7 @@ def main() -> None:
     files = unpack(api.archive(held["id"]) if held["size_in_bytes"] <= LARGEST_ARCHIVE else b"")
     number = pull_request(api, files["number"], run)
     if number:
-        where = (
-            f"{environment['GITHUB_SERVER_URL']}/{environment['GITHUB_REPOSITORY']}/actions/runs/{run['id']}"
-        )
+        where = f"{environment['GITHUB_SERVER_URL']}/{environment['GITHUB_REPOSITORY']}/actions/runs/{run['id']}"
         say(api, number, environment["RECONCILER_AUTHOR"], comment(files["comment.md"], where))
 
 

@@ -292,9 +292,7 @@ def main() -> int:
     write_surroundings(train_tokenizer())
     tokenizer = AutoTokenizer.from_pretrained(MODEL)
     model = train(tokenizer)
-    weights = {
-        name: tensor for name, tensor in model.state_dict().items() if name != "lm_head.weight"
-    }  # tied
+    weights = {name: tensor for name, tensor in model.state_dict().items() if name != "lm_head.weight"}  # tied
     (MODEL / "model.safetensors").write_bytes(save(weights, metadata={"format": "pt"}))
     return 0
 

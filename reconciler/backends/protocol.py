@@ -61,12 +61,7 @@ class Backend(Protocol):
         """All names, ours and those of others, read without starting anything. Raises CatalogBroken."""
 
     def runtime(
-        self,
-        *,
-        scratch: str,
-        log: str,
-        confined: bool = False,
-        is_cancelled: Callable[[], bool] = lambda: False,
+        self, *, scratch: str, log: str, confined: bool = False, is_cancelled: Callable[[], bool] = lambda: False
     ) -> ServingRuntime:
         """The program on this catalog. `scratch` is a folder for its own files. `confined`: without network and
         privileges, where the system can do that. Once `is_cancelled` it does not start again."""

@@ -14,7 +14,6 @@ from reconciler.domain.errors import ManifestsInvalid, UsageError
 from reconciler.domain.facts import Traits
 from reconciler.host import places
 from reconciler.host.trusted_file import read_trusted
-from reconciler.manifests.machine_config import parse_config, settings_of, traits_of
 
 VARIABLE = "RECONCILER_CONFIG"
 MAX_BYTES = 256 * 1024
@@ -72,6 +71,9 @@ def _requested(arguments: Sequence[str]) -> str | None:
 
 
 def _read(path: str) -> _Loaded:
+    # Here: the schema with pydantic costs 0.3 s, and most machines have no configuration.
+    from reconciler.manifests.machine_config import parse_config, settings_of, traits_of
+
     try:
         data = read_trusted(path, MAX_BYTES)
     except OSError as error:

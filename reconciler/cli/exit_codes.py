@@ -18,20 +18,13 @@ _ANY = {USAGE: "wrong usage", INTERRUPTED: "interrupted"}
 
 CODES: dict[str, dict[int, str]] = {
     "validate": {OK: "every manifest is valid", ERROR: "at least one problem"},
-    "lock": {
-        OK: "the lock file is what the manifests need",
-        ERROR: "error; with --check: it is not what they need",
-    },
+    "lock": {OK: "the lock file is what the manifests need", ERROR: "error; with --check: it is not what they need"},
     "plan": {
         OK: "a plan was made; with --detailed-exitcode: nothing to do",
         ERROR: "error",
         CHANGES: "with --detailed-exitcode: there are changes",
     },
-    "diff": {
-        OK: "the same",
-        DIFFERS: "they differ",
-        TROUBLE: "error, or problems in the manifests of HEAD",
-    },
+    "diff": {OK: "the same", DIFFERS: "they differ", TROUBLE: "error, or problems in the manifests of HEAD"},
     "apply": {
         OK: "converged: the machine serves what git declares",
         ERROR: "error: nothing was tried",
@@ -52,10 +45,7 @@ CODES: dict[str, dict[int, str]] = {
         INTERRUPTED: "interrupted; what was measured until then is shown",
     },
     "explain": {OK: "explained", ERROR: "not declared, or its source is invalid"},
-    "history": {
-        OK: "shown",
-        ERROR: "there is no history of that name, its record is damaged, or another error",
-    },
+    "history": {OK: "shown", ERROR: "there is no history of that name, its record is damaged, or another error"},
     "events": {OK: "shown", ERROR: "error", INTERRUPTED: "interrupted; --follow ends so"},
     "drift": {
         OK: "no drift: the machine is what git declares",

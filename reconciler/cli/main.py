@@ -16,7 +16,7 @@ from importlib import import_module
 from reconciler import __version__
 from reconciler.cli.exit_codes import ERROR, INTERRUPTED, LOCK_HELD, USAGE, epilog
 from reconciler.domain.errors import LockHeld, ManifestsInvalid, ReconcilerError, UsageError, refused
-from reconciler.domain.escape import for_terminal
+from reconciler.domain.text.escape import for_terminal
 
 VERBS = {
     "validate": "check manifests and report every problem at once",
@@ -157,9 +157,7 @@ def _report_refused(error: OSError) -> int:
     return ERROR
 
 
-_REFUSED_HINT = (
-    "name a place that this user can write with --root and --cache, or run as the user that owns it"
-)
+_REFUSED_HINT = "name a place that this user can write with --root and --cache, or run as the user that owns it"
 
 
 def _say(text: str) -> None:

@@ -21,9 +21,7 @@ def load_manifests(arguments: argparse.Namespace, machine: Machine, *, accept: b
     if not getattr(arguments, "repo", None):
         return load_folder(arguments)
     roots = tuple(arguments.source_root)
-    return read_branch(
-        machine, remote_of(arguments), credentials_of(arguments), allowed_roots=roots, accept=accept
-    )
+    return read_branch(machine, remote_of(arguments), credentials_of(arguments), allowed_roots=roots, accept=accept)
 
 
 def load_folder(arguments: argparse.Namespace) -> Parsed:

@@ -18,9 +18,7 @@ SYSTEMD_CREDENTIAL = "webhook-secret"
 
 
 def add_endpoints(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group(
-        "HTTP endpoints (docs/metrics.md) and notifications (docs/notifications.md)"
-    )
+    group = parser.add_argument_group("HTTP endpoints (docs/metrics.md) and notifications (docs/notifications.md)")
     meaning = "address for health, metrics and hooks: HOST:PORT, unix:/PATH or off"
     add_setting(group, "--listen", meaning, shown=DEFAULT, metavar="ADDRESS")
     meaning = "secret of the git server's webhook to /hooks/git; without one there are no hooks"

@@ -13,8 +13,8 @@ from typing import Any, NoReturn
 
 from reconciler.cli import configuration
 from reconciler.domain.errors import UsageError
-from reconciler.domain.quoting import nearest
-from reconciler.domain.units import read_duration, read_size
+from reconciler.domain.text.quoting import nearest
+from reconciler.domain.text.units import read_duration, read_size
 from reconciler.engine.machine import Machine, locked_machine, machine_to_suspend, open_machine
 from reconciler.engine.options import Options
 from reconciler.host import places
@@ -34,9 +34,7 @@ class Parser(argparse.ArgumentParser):
     """Wrong usage exits with 64 (EX_USAGE) and a hint."""
 
     def error(self, message: str) -> NoReturn:
-        raise UsageError(
-            message, hint=self._nearest_option(message) or f"`{self.prog} --help` lists the options"
-        )
+        raise UsageError(message, hint=self._nearest_option(message) or f"`{self.prog} --help` lists the options")
 
     def _nearest_option(self, message: str) -> str:
         words = message.partition("unrecognized arguments: ")[2].split()
@@ -52,13 +50,7 @@ def environment_of(flag: str) -> str:
 
 
 def add_setting(
-    parser: argparse._ActionsContainer,
-    flag: str,
-    meaning: str,
-    *,
-    default: str = "",
-    shown: str = "",
-    **more: Any,
+    parser: argparse._ActionsContainer, flag: str, meaning: str, *, default: str = "", shown: str = "", **more: Any
 ) -> None:
     """Add an option that the environment and the configuration can set. `shown` is how --help names the default."""
     variable = environment_of(flag)
@@ -138,11 +130,7 @@ def add_machine(parser: argparse.ArgumentParser) -> None:
 
 def add_output(parser: argparse.ArgumentParser, *formats: str) -> None:
     parser.add_argument(
-        "-o",
-        "--output",
-        choices=formats,
-        default=formats[0],
-        help=f"format on stdout (default: {formats[0]})",
+        "-o", "--output", choices=formats, default=formats[0], help=f"format on stdout (default: {formats[0]})"
     )
 
 

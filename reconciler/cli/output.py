@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from reconciler.domain.errors import Problem
-from reconciler.domain.escape import for_json, for_terminal
+from reconciler.domain.text.escape import for_json, for_terminal
 from reconciler.reports import render
 from reconciler.reports.view import problem_view
 
@@ -41,9 +41,7 @@ def show_problems(problems: Iterable[Problem], level: str = "error") -> None:
         sys.stderr.write(text + "\n")
 
 
-def show_resolution(
-    arguments: argparse.Namespace, warnings: Iterable[Problem], problems: Iterable[Problem]
-) -> None:
+def show_resolution(arguments: argparse.Namespace, warnings: Iterable[Problem], problems: Iterable[Problem]) -> None:
     """Print the problems of the manifests, and their warnings unless --quiet."""
     if not arguments.quiet:
         show_problems(warnings, "warning")

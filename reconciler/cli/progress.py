@@ -19,8 +19,9 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from reconciler.domain.changes import Change, LongWork, Outcome, PruneSource
-from reconciler.domain.escape import for_terminal
+from reconciler.domain.changes import Change, LongWork, PruneSource
+from reconciler.domain.plan import Outcome
+from reconciler.domain.text.escape import for_terminal
 from reconciler.engine.report import Reporter, Silent
 
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from reconciler.conversion.verified import SEEN_WRONG, VERIFIED, Verified
-from reconciler.domain.escape import one_line
 from reconciler.domain.manifest import Target
-from reconciler.domain.model_config import (
+from reconciler.domain.precisions import K_QUANT, TABLE
+from reconciler.domain.sources.model_config import (
     Config,
     architecture_of,
     head_size,
@@ -21,16 +21,14 @@ from reconciler.domain.model_config import (
     rope_type,
     rotary_size,
 )
-from reconciler.domain.precisions import K_QUANT, TABLE
 from reconciler.domain.targets import is_verified
+from reconciler.domain.text.escape import one_line
 
 # The attention kernels of onnxruntime refuse other head sizes, when the model is first asked something.
 _KERNEL_STEP = 16
 
 
-def refusal(
-    config: Config, precision: str, target: Target, options: Mapping[str, object] | None = None
-) -> str | None:
+def refusal(config: Config, precision: str, target: Target, options: Mapping[str, object] | None = None) -> str | None:
     """Why this model cannot be converted rightly, in one line; None where it is known to come out right.
 
     `options` are those of the recipe.
@@ -73,9 +71,7 @@ def _shape_refusal(config: Config, verified: Verified) -> str | None:
     if config.get("quantization_config") is not None:
         return "the weights are quantized already; convert the original ones"
     if head_size(config) % _KERNEL_STEP:
-        return (
-            f"head size {head_size(config)} is no multiple of {_KERNEL_STEP}: the runtime's kernels refuse it"
-        )
+        return f"head size {head_size(config)} is no multiple of {_KERNEL_STEP}: the runtime's kernels refuse it"
     activation = config.get("hidden_act")
     if activation is not None and activation not in verified.activations:
         return f"hidden_act {activation!r} is not verified"
@@ -123,11 +119,7 @@ def _precision_refusal(
         return f"{architecture} cannot be converted at {precision}: Olive's quantizer fails on it (TypeError)"
     block = options.get("block_size", 32)
     rows = sorted(
-        {
-            config["hidden_size"],
-            config.get("intermediate_size") or 0,
-            head_size(config) * config["num_attention_heads"],
-        }
+        {config["hidden_size"], config.get("intermediate_size") or 0, head_size(config) * config["num_attention_heads"]}
     )
     if not isinstance(block, int):
         return None

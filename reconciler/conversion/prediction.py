@@ -12,10 +12,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from reconciler.conversion.precisions import OLIVE
-from reconciler.domain.model_config import rope_type, rotary_size
 from reconciler.domain.precisions import K_QUANT, TABLE
 from reconciler.domain.release import Recipe
-from reconciler.domain.source_model import SourceModel
+from reconciler.domain.sources.model_config import rope_type, rotary_size
+from reconciler.domain.sources.source_model import SourceModel
 
 # The graph itself, as the builder writes it: nodes and names.
 _GRAPH_BYTES = 4000
@@ -24,9 +24,7 @@ _SCALE_BYTES = 4
 _GENAI_CONFIG_BYTES = 1500
 
 # Carried over into the artifact (transformers writes them anew, much the same).
-_TOKENIZER_FILES = frozenset(
-    {"tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "tokenizer.model"}
-)
+_TOKENIZER_FILES = frozenset({"tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "tokenizer.model"})
 
 
 def predict_bytes(source: SourceModel, recipe: Recipe) -> int:

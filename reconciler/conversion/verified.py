@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from reconciler.domain.model_config import Config, rope_of, rope_theta, rope_type
 from reconciler.domain.precisions import CONVERTIBLE
+from reconciler.domain.sources.model_config import Config, rope_of, rope_theta, rope_type
 
 Check = Callable[[Config], str | None]
 
@@ -26,9 +26,7 @@ class Verified:
     activations: frozenset[str] = frozenset({"silu"})
     rope_types: frozenset[str] = _STRETCHES
     layer_types: frozenset[str] = frozenset({"full_attention"})
-    sliding_window: bool = (
-        False  # it may be set: one window for all layers, or none while use_sliding_window is off
-    )
+    sliding_window: bool = False  # it may be set: one window for all layers, or none while use_sliding_window is off
     partial_rotation: bool = False
     switches: frozenset[str] = frozenset()  # settings that may be on
     precisions: frozenset[str] = frozenset(CONVERTIBLE)
@@ -76,15 +74,10 @@ _BIASES = frozenset({"attention_bias", "mlp_bias"})
 
 VERIFIED: dict[str, Verified] = {
     "Ernie4_5ForCausalLM": Verified(
-        model_type="ernie4_5",
-        switches=frozenset({"use_bias"}),
-        checks=(_no_compression, _head_size_is_written),
+        model_type="ernie4_5", switches=frozenset({"use_bias"}), checks=(_no_compression, _head_size_is_written)
     ),
     "GemmaForCausalLM": Verified(
-        model_type="gemma",
-        activations=_GELU,
-        switches=frozenset({"attention_bias"}),
-        checks=(_head_size_is_written,),
+        model_type="gemma", activations=_GELU, switches=frozenset({"attention_bias"}), checks=(_head_size_is_written,)
     ),
     "GraniteForCausalLM": Verified(model_type="granite", switches=_BIASES),
     "HunYuanDenseV1ForCausalLM": Verified(
@@ -95,9 +88,7 @@ VERIFIED: dict[str, Verified] = {
         checks=(_hunyuan_rotation,),
     ),
     "Lfm2ForCausalLM": Verified(model_type="lfm2", layer_types=frozenset({"full_attention", "conv"})),
-    "LlamaForCausalLM": Verified(
-        model_type="llama", activations=frozenset({"silu", "gelu"}), switches=_BIASES
-    ),
+    "LlamaForCausalLM": Verified(model_type="llama", activations=frozenset({"silu", "gelu"}), switches=_BIASES),
     "MistralForCausalLM": Verified(model_type="mistral", sliding_window=True),
     "Phi3ForCausalLM": Verified(
         model_type="phi3",
@@ -108,10 +99,7 @@ VERIFIED: dict[str, Verified] = {
     ),
     "Qwen2ForCausalLM": Verified(model_type="qwen2", sliding_window=True),
     "Qwen3ForCausalLM": Verified(
-        model_type="qwen3",
-        sliding_window=True,
-        switches=frozenset({"attention_bias"}),
-        checks=(_head_size_is_written,),
+        model_type="qwen3", sliding_window=True, switches=frozenset({"attention_bias"}), checks=(_head_size_is_written,)
     ),
     "SmolLM3ForCausalLM": Verified(
         model_type="smollm3", sliding_window=True, switches=_BIASES, checks=(_every_layer_rotates,)

@@ -15,7 +15,7 @@ from reconciler.daemon.http.server import CannotListen, HttpServer
 from reconciler.daemon.metrics.counters import Counters
 from reconciler.daemon.notifications.notifications import Notifications
 from reconciler.daemon.notifications.sink import SinkContext, Target
-from reconciler.daemon.service import Watchdog
+from reconciler.daemon.sd_notify import Watchdog
 from reconciler.daemon.state import Board
 from reconciler.daemon.wake import Wake
 from reconciler.engine import log
@@ -35,13 +35,7 @@ class Endpoints:
 
 @contextlib.contextmanager
 def opened(
-    endpoints: Endpoints,
-    machine: Machine,
-    *,
-    board: Board,
-    wake: Wake,
-    watchdog: Watchdog,
-    counters: Counters,
+    endpoints: Endpoints, machine: Machine, *, board: Board, wake: Wake, watchdog: Watchdog, counters: Counters
 ) -> Iterator[None]:
     """Raises CannotListen."""
     board.listen(lambda state: counters.passed(state.last_pass_seconds))
@@ -61,9 +55,7 @@ def opened(
 
 
 def _notify(targets: tuple[Target, ...], machine: Machine, board: Board, stack: contextlib.ExitStack) -> None:
-    context = SinkContext(
-        machine=machine_name(machine), events=machine.records.event_log, layout=machine.layout
-    )
+    context = SinkContext(machine=machine_name(machine), events=machine.records.event_log, layout=machine.layout)
     notifications = stack.enter_context(contextlib.closing(Notifications(targets, context, machine.records)))
     board.listen(notifications.passed)
 

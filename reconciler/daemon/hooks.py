@@ -37,9 +37,7 @@ def is_signed(secret: bytes, headers: Mapping[str, Sequence[str]], body: Iterabl
 class Bucket:
     """So many at once, then so many a second."""
 
-    def __init__(
-        self, burst: int = BURST, rate: float = 1.0, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, burst: int = BURST, rate: float = 1.0, clock: Callable[[], float] = time.monotonic) -> None:
         self._burst, self._rate, self._clock = float(burst), rate, clock
         self._held, self._since = self._burst, clock()
         self._lock = threading.Lock()

@@ -16,7 +16,7 @@ from reconciler.daemon import wake as reasons
 from reconciler.daemon.declarations import Declarations
 from reconciler.daemon.pacing import FILES, WakeThrottle, jittered, seconds_until
 from reconciler.daemon.reporting import Summaries
-from reconciler.daemon.service import Service, Watchdog
+from reconciler.daemon.sd_notify import Service, Watchdog
 from reconciler.daemon.state import Board, Moment, counted
 from reconciler.daemon.wake import Wake
 from reconciler.daemon.watching import Watcher, watched_folders
@@ -156,14 +156,7 @@ class Loop:
         self._next_try = ""
         self._declarations.doubt()
         self._summaries.failed()
-        log.warning(
-            "pass.failed",
-            code=code,
-            message=message,
-            hint=hint,
-            woken=sorted(woken),
-            failures=self._failures,
-        )
+        log.warning("pass.failed", code=code, message=message, hint=hint, woken=sorted(woken), failures=self._failures)
         passes = counted(self._board.state.passes, "failed")
         self._board.update(passes=passes, last_result="failed", last_error=f"{code}: {message}")
 

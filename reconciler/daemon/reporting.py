@@ -11,10 +11,11 @@ from collections.abc import Callable, Iterable, Set
 
 from reconciler.daemon.metrics.counters import Counters
 from reconciler.daemon.wake import INTERVAL, WATCHING
-from reconciler.domain.changes import Change, Held, Outcome
+from reconciler.domain.changes import Change
 from reconciler.domain.errors import Problem
-from reconciler.domain.escape import one_line
+from reconciler.domain.plan import Held, Outcome
 from reconciler.domain.reasons import PRUNE_GUARDS
+from reconciler.domain.text.escape import one_line
 from reconciler.engine import log
 from reconciler.engine.options import PassResult
 from reconciler.engine.report import Silent

@@ -18,7 +18,7 @@ from reconciler.daemon.loop import Loop
 from reconciler.daemon.metrics.counters import Counters
 from reconciler.daemon.reporting import StepLog
 from reconciler.daemon.scrubbing import scrubbing
-from reconciler.daemon.service import Service, Watchdog
+from reconciler.daemon.sd_notify import Service, Watchdog
 from reconciler.daemon.state import Board, Moment, State
 from reconciler.daemon.wake import Wake
 from reconciler.daemon.watching import Watcher
@@ -27,9 +27,7 @@ from reconciler.engine.machine import Machine
 from reconciler.engine.options import Options
 from reconciler.engine.reconciler import Reconciler
 
-LAST_MOMENT = (
-    9.0  # seconds from the first signal to the end, whatever still goes on: managers wait at least ten
-)
+LAST_MOMENT = 9.0  # seconds from the first signal to the end, whatever still goes on: managers wait at least ten
 # An unchanged pass makes and drops 50,000 values and hardly a cycle: looking for those costs an eighth of its time.
 RARELY = (100_000, 20, 20)
 KILLED_BY = 128  # and the number of the signal, as a shell says it
@@ -70,18 +68,9 @@ def run_daemon(
         passes = stack.enter_context(Reconciler(machine, StepLog(alive, counters), options, wake=work_ended))
         if scrub_period:
             stack.enter_context(scrubbing(machine, wake, scrub_period))
-        stack.enter_context(
-            opened(endpoints, machine, board=board, wake=wake, watchdog=watchdog, counters=counters)
-        )
+        stack.enter_context(opened(endpoints, machine, board=board, wake=wake, watchdog=watchdog, counters=counters))
         loop = Loop(
-            machine,
-            declarations,
-            passes,
-            wake=wake,
-            board=board,
-            watcher=watcher,
-            service=service,
-            watchdog=watchdog,
+            machine, declarations, passes, wake=wake, board=board, watcher=watcher, service=service, watchdog=watchdog
         )
         gc.set_threshold(*RARELY)
         ending = stack.enter_context(_signals(loop, wake, service))
@@ -133,8 +122,6 @@ def _signals(loop: Loop, wake: Wake, service: Service) -> Iterator[_Ending]:
 
 
 def _give_up(ending: _Ending) -> None:
-    sys.stderr.write(
-        "reconciler: what runs did not end in time; it is ended now, and the next pass cleans up\n"
-    )
+    sys.stderr.write("reconciler: what runs did not end in time; it is ended now, and the next pass cleans up\n")
     sys.stderr.flush()
     os._exit(ending.code)

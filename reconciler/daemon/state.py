@@ -57,9 +57,7 @@ class State:
     verdicts: Mapping[str, tuple[Verdict, ...]] = field(default_factory=dict)
     problems: int = 0
     running: tuple[Change, ...] = ()
-    last_fetch: Moment | None = (
-        None  # the last good answer of the repository; None for a folder, or before the first
-    )
+    last_fetch: Moment | None = None  # the last good answer of the repository; None for a folder, or before the first
     stale: bool = False  # the repository has not answered for twice the interval
 
 

@@ -81,9 +81,7 @@ class Watcher:
         run = partial(self._follow, notify, reason_of, self._bell)
         threading.Thread(target=run, name="watch", daemon=True).start()
 
-    def _follow(
-        self, notify: RustNotify, reason_of: Callable[[str], str | None], bell: threading.Event
-    ) -> None:
+    def _follow(self, notify: RustNotify, reason_of: Callable[[str], str | None], bell: threading.Event) -> None:
         with notify:
             while not bell.is_set():
                 try:

@@ -1,4 +1,4 @@
-"""The changes of a plan, each kind a type of its own, and the plan that they make up.
+"""The changes of a plan, each kind a type of its own.
 
 `Change` is the closed union of these types. A change holds what it takes to carry it out, why it is needed (`reason`),
 which manifest fields forced it and what it costs. Executor, views and records dispatch on the type.
@@ -7,14 +7,13 @@ which manifest fields forced it and what it costs. Executor, views and records d
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar
 
 from reconciler.domain.digest import of_value
-from reconciler.domain.hub import HubSource
 from reconciler.domain.reasons import Reason
 from reconciler.domain.release import Release
-from reconciler.domain.verdict import Verdict
+from reconciler.domain.sources.hub import HubSource
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -183,9 +182,7 @@ class VerifyServed(_OfRelease):
 
     @property
     def changed_packages(self) -> tuple[str, ...]:
-        return tuple(
-            sorted(name for name, old in self.previous.items() if self.installed.get(name, old) != old)
-        )
+        return tuple(sorted(name for name, old in self.previous.items() if self.installed.get(name, old) != old))
 
     @property
     def forced_by(self) -> tuple[str, ...]:
@@ -373,46 +370,3 @@ def runtime_key(release: str, runtime: Mapping[str, str]) -> str:
 def removal_key(action: str, variant: str, number: int | None = None, build_key: str = "") -> str:
     """Names what is to go: a release, a variant, or an artifact or source that nothing uses."""
     return f"{action} {variant}:{number}" if number else f"{action} {variant or build_key}"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Held:
-    """What would be changed, but for `reason`. `until` is when time alone ends it (RFC 3339), else empty."""
-
-    variant: str
-    reason: Reason
-    message: str
-    until: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Plan:
-    """Ordered changes, and what is held back. False when there is nothing to do. `later` are predecessors that go in
-    time and until then harm nothing; `not_selected` says by model name why it is not for this machine; `verdicts` are,
-    by variant, what its gates say."""
-
-    revision: str
-    changes: tuple[Change, ...] = ()
-    held: tuple[Held, ...] = ()
-    later: tuple[Held, ...] = ()
-    not_selected: dict[str, str] = field(default_factory=dict)
-    verdicts: dict[str, tuple[Verdict, ...]] = field(default_factory=dict)
-
-    def __bool__(self) -> bool:
-        return bool(self.changes)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Outcome:
-    """`status`: done | failed | skipped (something it needs failed) | cancelled (no longer planned). `seconds` is wall
-    time; `code`, `message` and `hint` are set when it failed, `permanent` when it will fail again; `delay` are the
-    seconds that the other side asked for before the next try."""
-
-    change: Change
-    status: str
-    seconds: float = 0.0
-    code: str = ""
-    message: str = ""
-    hint: str = ""
-    permanent: bool = False
-    delay: float = 0.0

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from reconciler.domain import digest
 from reconciler.domain.errors import Problem
 from reconciler.domain.gate_spec import GateSpec
-from reconciler.domain.hub import Fetch
 from reconciler.domain.reasons import Reason
 from reconciler.domain.release import Release
+from reconciler.domain.sources.hub import Fetch
 from reconciler.domain.verdict import Verdict
 
 
@@ -75,14 +75,7 @@ class DesiredRelease:
         fetch = (self.fetch.source.fetch_key,) if self.fetch is not None else ()
         recipe, keys = self.release.recipe, (self.release.digest, self.measure_key)
         declared = self.declared
-        return (
-            *fetch,
-            recipe.build_key,
-            *keys,
-            declared.recipe.build_key,
-            declared.digest,
-            self._key(declared),
-        )
+        return (*fetch, recipe.build_key, *keys, declared.recipe.build_key, declared.digest, self._key(declared))
 
     @property
     def measure_key(self) -> str:
@@ -109,9 +102,7 @@ class Desired:
     suspended: frozenset[str] = frozenset()  # names of models whose manifest says suspend
     confirmed: frozenset[str] = frozenset()  # names of models that may go though many go at once
     hub_sources: frozenset[str] = frozenset()  # digests of what is taken from the hub
-    unresolved: dict[str, Problem] = field(
-        default_factory=dict
-    )  # by variant: why it is declared and not wanted
+    unresolved: dict[str, Problem] = field(default_factory=dict)  # by variant: why it is declared and not wanted
     not_selected: dict[str, str] = field(
         default_factory=dict
     )  # by name of a model for other machines: why not for this one

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from hashlib import sha256
 
 # Made once: json.dumps would make a new encoder for each call.
@@ -20,3 +21,12 @@ def of_bytes(data: bytes) -> str:
 
 def of_value(value: object) -> str:
     return of_bytes(canonical(value))
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredFile:
+    """One file of an artifact. `path` is relative with forward slashes, `size` in bytes."""
+
+    path: str
+    digest: str
+    size: int

@@ -147,9 +147,7 @@ class Cancelled(TemporaryError):
 
 
 _FULL_HINT = "free some space, or choose another file system with --root; what is served stays as it is"
-_FAILING_HINT = (
-    "look into the system's log: the disk or its cable may be dying; what is served stays as it is"
-)
+_FAILING_HINT = "look into the system's log: the disk or its cable may be dying; what is served stays as it is"
 _READ_ONLY_HINT = "mount it for writing again: a system that finds errors on a disk makes it read-only"
 _ACCESS_HINT = "`reconciler doctor` tells whose the files are"
 _RESOURCES_HINT = "something on this machine takes all of it; `ulimit -a` shows the limits of a process"

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from reconciler.domain.quarantine import LIVES
 from reconciler.domain.targets import DEFAULT
-from reconciler.domain.units import Count
+from reconciler.domain.text.units import Count
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,10 +18,11 @@ from hashlib import sha256
 
 import reconciler
 from reconciler.domain.backoff import STEP, spread
-from reconciler.domain.changes import Outcome, Removal, runtime_key
+from reconciler.domain.changes import Removal, runtime_key
 from reconciler.domain.errors import GateFailed
+from reconciler.domain.plan import Outcome
 from reconciler.domain.reasons import Reason
-from reconciler.domain.units import Count, Seconds, Time
+from reconciler.domain.text.units import Count, Seconds, Time
 
 REMOVALS = frozenset({"retire", "prune"})  # actions
 SERVING = frozenset({"verify", "register", "repair", "measure"})
@@ -65,9 +66,7 @@ def runtime_failure(failures: Iterable[RememberedFailure], release: str, runtime
     return next((one.message for one in failures if one.key == key and one.permanent), "")
 
 
-def remember(
-    failures: Iterable[RememberedFailure], outcome: Outcome, now: str
-) -> tuple[RememberedFailure, ...]:
+def remember(failures: Iterable[RememberedFailure], outcome: Outcome, now: str) -> tuple[RememberedFailure, ...]:
     """`failures` after one more outcome. What was cancelled or skipped has neither failed nor succeeded; of what a gate
     rejects the numbers are kept, and judged again (`gates.judgement`)."""
     failures = tuple(failures)
@@ -98,8 +97,7 @@ def _one_more(before: RememberedFailure | None, outcome: Outcome, key: str, now:
         attempts=before.attempts + 1 if before is not None and again else 1,
         first=before.first if before is not None and again else now,
         last=now,
-        permanent=outcome.permanent
-        and not isinstance(outcome.change, Removal),  # no input of it could change
+        permanent=outcome.permanent and not isinstance(outcome.change, Removal),  # no input of it could change
         version=reconciler.__version__,
         delay=outcome.delay,
     )
@@ -132,16 +130,12 @@ def verdict(failure: RememberedFailure, now: str) -> RetryDecision | None:
     if not failure.last <= now < until:
         return None
     times = f", {failure.attempts} times" if failure.attempts > 1 else ""
-    return RetryDecision(
-        reason=Reason.BACKOFF_ACTIVE, message=f"{what}{times}; next try at {until}", until=until
-    )
+    return RetryDecision(reason=Reason.BACKOFF_ACTIVE, message=f"{what}{times}; next try at {until}", until=until)
 
 
 def next_try(failure: RememberedFailure) -> str:
     last = datetime.strptime(failure.last, FORM).replace(tzinfo=UTC)
-    return (last + timedelta(seconds=max(backoff(failure.key, failure.attempts), failure.delay))).strftime(
-        FORM
-    )
+    return (last + timedelta(seconds=max(backoff(failure.key, failure.attempts), failure.delay))).strftime(FORM)
 
 
 def backoff(key: str, attempts: int) -> int:

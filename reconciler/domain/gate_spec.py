@@ -14,9 +14,9 @@ from typing import Any, ClassVar, TypeVar
 
 from reconciler.domain.accepts import described_fields
 from reconciler.domain.measured import Numbers
-from reconciler.domain.names import camel
-from reconciler.domain.units import duration_text, memory_text
-from reconciler.domain.value import as_dict
+from reconciler.domain.plain_data import as_dict
+from reconciler.domain.text.names import camel
+from reconciler.domain.text.units import duration_text, memory_text
 from reconciler.domain.verdict import Verdict
 
 TEXT_OF_UNIT: dict[str, Callable[[Any], str]] = {"size": memory_text, "duration": duration_text}

@@ -34,9 +34,7 @@ class HistoryEntry:
 
     @property
     def id(self) -> str:
-        return (
-            f"{self.release.variant}:{self.number}" if self.number else f"{self.release.variant} (rejected)"
-        )
+        return f"{self.release.variant}:{self.number}" if self.number else f"{self.release.variant} (rejected)"
 
 
 History = tuple[HistoryEntry, ...]  # oldest first
@@ -45,10 +43,7 @@ History = tuple[HistoryEntry, ...]  # oldest first
 def registered(history: History, past: HistoryEntry) -> History:
     """With one more that serves now; those before it are superseded, unless they were already."""
     others = (one for one in history if one.number != past.number or not one.number)
-    older = (
-        one if one.superseded or not one.number else replace(one, superseded=past.registered)
-        for one in others
-    )
+    older = (one if one.superseded or not one.number else replace(one, superseded=past.registered) for one in others)
     return (*older, past)[-KEPT:]
 
 
@@ -67,9 +62,7 @@ def _bounded(history: History) -> History:
 
 def taken_back(history: History, number: int, why: str) -> History:
     """It serves until its name is gone, and is nothing to go back to from now on."""
-    return tuple(
-        replace(one, outcome=ROLLED_BACK, message=why) if one.number == number else one for one in history
-    )
+    return tuple(replace(one, outcome=ROLLED_BACK, message=why) if one.number == number else one for one in history)
 
 
 def retired(history: History, number: int, now: str, *, serving: int = 0) -> History:

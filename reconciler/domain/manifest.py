@@ -6,12 +6,13 @@ Fields that are annotated are described here and nowhere else (domain.accepts); 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Annotated, Literal
 
+from reconciler.domain import digest
 from reconciler.domain.accepts import DURATION, FLAG, LABEL, About, Accepts, number, whole
-from reconciler.domain.fixture import Fixture
 from reconciler.domain.gate_spec import GateSpec
-from reconciler.domain.hub import HubSource
+from reconciler.domain.sources.hub import HubSource
 from reconciler.domain.targets import DEFAULT, VERIFIED_DEVICES, VERIFIED_NAMES
 
 API_VERSION = "reconciler.foundry/v1alpha1"
@@ -28,6 +29,20 @@ Label = Annotated[str, LABEL]
 
 
 @dataclass(frozen=True, kw_only=True)
+class Fixture:
+    """`tokens` are the special tokens that the template asks for by name; `asked` is whether an answer is to begin."""
+
+    messages: tuple[tuple[str, str], ...]
+    rendered: str
+    asked: bool = True
+    tokens: dict[str, str] = field(default_factory=dict)
+
+    @cached_property
+    def key(self) -> str:
+        return digest.of_value({"messages": self.messages, "rendered": self.rendered})
+
+
+@dataclass(frozen=True, kw_only=True)
 class Quantization:
     """How weights are rounded. A field that a precision does not use is left out of its recipe."""
 
@@ -36,9 +51,7 @@ class Quantization:
         About("How many weights share one scale. Default 32."),
         Accepts(expected="a power of two from 16 to 256", nullable=True),
     ] = 32
-    symmetric: Annotated[bool, About("Round around zero, without a zero point. Default true."), _NULLABLE] = (
-        True
-    )
+    symmetric: Annotated[bool, About("Round around zero, without a zero point. Default true."), _NULLABLE] = True
     accuracy_level: Annotated[
         Literal[1, 2, 3, 4] | None,
         About("Least precision of the sums: 1 fp32, 2 fp16, 3 bf16, 4 int8. Default: the tool's (4)."),
@@ -83,13 +96,9 @@ class Generation:
         Accepts(expected="a number above 0, at most 1", above=0, most=1),
     ] = None
     top_k: Annotated[
-        int | None,
-        About("Keep this many of the likeliest tokens; 1 is greedy."),
-        whole(1, 1_000_000, _AT_LEAST_ONE),
+        int | None, About("Keep this many of the likeliest tokens; 1 is greedy."), whole(1, 1_000_000, _AT_LEAST_ONE)
     ] = None
-    repetition_penalty: Annotated[
-        float | None, About("Above 1 discourages repeating; 1 is off."), _PENALTY
-    ] = None
+    repetition_penalty: Annotated[float | None, About("Above 1 discourages repeating; 1 is off."), _PENALTY] = None
     no_repeat_ngram_size: Annotated[
         int | None,
         About("No sequence of this many tokens twice; 0 is off."),
@@ -146,13 +155,9 @@ class Requirement:
 class NodeSelector:
     """Which machines a model is for: all that it says must hold there."""
 
-    match_labels: Annotated[dict[str, Label], About("Labels that the machine must have.")] = field(
-        default_factory=dict
-    )
+    match_labels: Annotated[dict[str, Label], About("Labels that the machine must have.")] = field(default_factory=dict)
     match_expressions: Annotated[
-        tuple[Requirement, ...],
-        About("Requirements on the machine's labels; all must hold."),
-        Accepts(most=100),
+        tuple[Requirement, ...], About("Requirements on the machine's labels; all must hold."), Accepts(most=100)
     ] = ()
 
 
@@ -163,25 +168,17 @@ class ModelOptions:
 
     quantization: Annotated[Quantization, About("How weights are rounded (int8 and int4).")] = Quantization()
     target: Annotated[Target, About("The hardware that the model is converted for.")] = Target()
-    generation: Annotated[Generation, About("Defaults for requests that do not say otherwise.")] = (
-        Generation()
-    )
-    suspend: Annotated[bool, About("Leave the model as it is on this machine, whatever git says."), FLAG] = (
-        False
-    )
+    generation: Annotated[Generation, About("Defaults for requests that do not say otherwise.")] = Generation()
+    suspend: Annotated[bool, About("Leave the model as it is on this machine, whatever git says."), FLAG] = False
     retain_for: Annotated[
-        float,
-        About("How long a predecessor stays registered beside its successor, such as 90s or 1h30m."),
-        DURATION,
+        float, About("How long a predecessor stays registered beside its successor, such as 90s or 1h30m."), DURATION
     ] = 0.0
     revision_history_limit: Annotated[
         int,
         About("How many earlier releases of a variant can be served again: their artifacts are kept."),
         whole(0, 20),
     ] = 1
-    node_selector: Annotated[NodeSelector | None, About("Which machines the model is for. Default: all.")] = (
-        None
-    )
+    node_selector: Annotated[NodeSelector | None, About("Which machines the model is for. Default: all.")] = None
 
 
 @dataclass(frozen=True, kw_only=True)

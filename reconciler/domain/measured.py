@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from reconciler.domain import digest
-from reconciler.domain.units import Count
+from reconciler.domain.text.units import Count
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -100,20 +100,12 @@ class Observed:
     folders: tuple[ServedFolder, ...] = ()
     registrations: tuple[Registration, ...] = ()
     disk_free: int = 0
-    hub_sources: dict[str, int] = field(
-        default_factory=dict
-    )  # bytes by digest, also of what came only in part
+    hub_sources: dict[str, int] = field(default_factory=dict)  # bytes by digest, also of what came only in part
     disk_used: int = 0  # by the root; only counted where there is a quota
     limits: StorageLimits = StorageLimits()
-    in_use: frozenset[str] = (
-        frozenset()
-    )  # ids whose files another process has mapped; asked only when one is to go
-    unreadable: dict[str, str] = field(
-        default_factory=dict
-    )  # by variant: why nobody can list its served folders
-    occupied: dict[str, int] = field(
-        default_factory=dict
-    )  # by variant: the highest number that anything lies at
+    in_use: frozenset[str] = frozenset()  # ids whose files another process has mapped; asked only when one is to go
+    unreadable: dict[str, str] = field(default_factory=dict)  # by variant: why nobody can list its served folders
+    occupied: dict[str, int] = field(default_factory=dict)  # by variant: the highest number that anything lies at
 
     @cached_property
     def registrations_of(self) -> dict[str, list[Registration]]:

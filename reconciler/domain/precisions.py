@@ -46,10 +46,7 @@ TABLE: dict[str, Precision] = {
     ),
     # Rtn bits 8 takes group_size and sym; the builder then writes its accuracy level beside the weights it was given.
     "int8": Precision(
-        bits=8,
-        rounded=True,
-        options=frozenset({"block_size", "symmetric", "accuracy_level"}),
-        only_whole_blocks=True,
+        bits=8, rounded=True, options=frozenset({"block_size", "symmetric", "accuracy_level"}), only_whole_blocks=True
     ),
     "int4": Precision(
         bits=4,

@@ -37,8 +37,7 @@ def aged(held: Ages, names: Iterable[str], now: float) -> Ages:
         return held
     step = min(max(passed, 0.0), LONGEST_STEP)  # guard: one look at the clock adds a day at most
     return Ages(
-        looked=now,
-        seconds={name: held.seconds[name] + step if name in held.seconds else 0.0 for name in sorted(mine)},
+        looked=now, seconds={name: held.seconds[name] + step if name in held.seconds else 0.0 for name in sorted(mine)}
     )
 
 

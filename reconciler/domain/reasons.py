@@ -24,28 +24,16 @@ class Reason(StrEnum):
         "RecipeChanged",
         "the source, precision, quantization, target or tool versions changed: new weights",
     )
-    TEMPLATE_CHANGED = (
-        "TemplateChanged",
-        "the prompt template changed: a new registration of the same weights",
-    )
+    TEMPLATE_CHANGED = ("TemplateChanged", "the prompt template changed: a new registration of the same weights")
     GENERATION_CHANGED = (
         "GenerationChanged",
         "the generation defaults changed: a new registration of the same weights",
     )
     FORMAT_CHANGED = ("FormatChanged", "this version of reconciler writes served folders differently")
-    DRIFT_DETECTED = (
-        "DriftDetected",
-        "the machine changed without a commit: a file, a folder or a registration",
-    )
+    DRIFT_DETECTED = ("DriftDetected", "the machine changed without a commit: a file, a folder or a registration")
     SUPERSEDED = ("Superseded", "a newer release of the same variant is served")
-    RETAINED = (
-        "Retained",
-        "a newer release is served; the manifest says retainFor, and that time is not over",
-    )
-    IN_USE = (
-        "InUse",
-        "it is to go, but another process still has its files in its memory: it goes when that ends",
-    )
+    RETAINED = ("Retained", "a newer release is served; the manifest says retainFor, and that time is not over")
+    IN_USE = ("InUse", "it is to go, but another process still has its files in its memory: it goes when that ends")
     DISK_SHORT = ("DiskShort", "kept only to be served again; a download or a conversion needs its room")
     MAKES_WAY = (
         "MakesWay",
@@ -60,21 +48,12 @@ class Reason(StrEnum):
         "Foundry Local or its libraries are others than those it was verified with: measured again",
     )
     ORPHANED = ("Orphaned", "no manifest declares the variant any more")
-    NOT_SELECTED = (
-        "NotSelected",
-        "the model is declared for other machines: its nodeSelector does not match this one",
-    )
-    UNREFERENCED = (
-        "Unreferenced",
-        "no release uses the artifact, or no manifest the source from the hub, any more",
-    )
+    NOT_SELECTED = ("NotSelected", "the model is declared for other machines: its nodeSelector does not match this one")
+    UNREFERENCED = ("Unreferenced", "no release uses the artifact, or no manifest the source from the hub, any more")
     SUSPENDED = ("Suspended", "the manifest says suspend: true, or `reconciler suspend` was run")
     PROTECTED = ("Protected", "the manifest said prune: disabled when it was last seen")
     NAME_TAKEN = ("NameTaken", "a registration that is not ours already has this name")
-    MANIFESTS_UNREADABLE = (
-        "ManifestsUnreadable",
-        "a manifest is invalid, so what is no longer declared is unknown",
-    )
+    MANIFESTS_UNREADABLE = ("ManifestsUnreadable", "a manifest is invalid, so what is no longer declared is unknown")
     NOTHING_DECLARED = (
         "NothingDeclared",
         "no model is declared at all: a wrong folder or branch is likelier than a wish",
@@ -95,10 +74,7 @@ class Reason(StrEnum):
         "Unrecorded",
         "only the mark in its folder says that it is ours, no record and no registration: `--confirm`",
     )
-    UNREADABLE = (
-        "Unreadable",
-        "its served folders cannot be listed: what is there is left alone until they can",
-    )
+    UNREADABLE = ("Unreadable", "its served folders cannot be listed: what is there is left alone until they can")
     DISK_INSUFFICIENT = (
         "DiskInsufficient",
         "the download or the conversion would need more disk than is free or than limits allow",

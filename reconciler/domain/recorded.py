@@ -10,10 +10,10 @@ from reconciler.domain.failures import RememberedFailure
 from reconciler.domain.history import History, Rollback
 from reconciler.domain.measured import MeasurementSet
 from reconciler.domain.observed import Registration
+from reconciler.domain.plain_data import field_names
 from reconciler.domain.release import Marker
 from reconciler.domain.suspension import Suspension, suspension_of
-from reconciler.domain.units import Count, Seconds
-from reconciler.domain.value import field_names
+from reconciler.domain.text.units import Count, Seconds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,9 +87,7 @@ class Recorded:
     failures: tuple[RememberedFailure, ...] = ()
     measured: MeasurementSet = MeasurementSet()
     uncorroborated: frozenset[str] = frozenset()
-    history: dict[str, History] = field(
-        default_factory=dict
-    )  # by variant, where there ever was a second number
+    history: dict[str, History] = field(default_factory=dict)  # by variant, where there ever was a second number
     rollbacks: dict[str, Rollback] = field(default_factory=dict)  # by variant, those by hand
     runtime: dict[str, str] = field(
         default_factory=dict

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
 from reconciler.domain import digest
+from reconciler.domain.digest import StoredFile
 from reconciler.domain.manifest import Generation, Target
-from reconciler.domain.stored_file import StoredFile
-from reconciler.domain.value import as_dict
+from reconciler.domain.plain_data import as_dict
 
 # Raise it when the files we write around the weights change, so that every machine serves the new form.
 SERVING_FORMAT = 1

@@ -22,17 +22,11 @@ class ExecutionProvider:
 PROVIDERS = (
     ExecutionProvider(name="CPUExecutionProvider", device="cpu", verified=True),
     ExecutionProvider(name="CUDAExecutionProvider", device="gpu", library="onnxruntime_providers_cuda"),
-    ExecutionProvider(
-        name="TensorrtExecutionProvider", device="gpu", library="onnxruntime_providers_tensorrt"
-    ),
-    ExecutionProvider(
-        name="OpenVINOExecutionProvider", device="npu", library="onnxruntime_providers_openvino"
-    ),
+    ExecutionProvider(name="TensorrtExecutionProvider", device="gpu", library="onnxruntime_providers_tensorrt"),
+    ExecutionProvider(name="OpenVINOExecutionProvider", device="npu", library="onnxruntime_providers_openvino"),
     ExecutionProvider(name="QNNExecutionProvider", device="npu", library="onnxruntime_providers_qnn"),
     ExecutionProvider(name="ROCMExecutionProvider", device="gpu", library="onnxruntime_providers_rocm"),
-    ExecutionProvider(
-        name="MIGraphXExecutionProvider", device="gpu", library="onnxruntime_providers_migraphx"
-    ),
+    ExecutionProvider(name="MIGraphXExecutionProvider", device="gpu", library="onnxruntime_providers_migraphx"),
     ExecutionProvider(name="VitisAIExecutionProvider", device="npu", library="onnxruntime_providers_vitisai"),
     ExecutionProvider(name="DmlExecutionProvider", device="gpu", library="directml"),
 )

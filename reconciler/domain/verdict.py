@@ -39,13 +39,9 @@ def at_most(gate: str, measure: str, number: float, bar: float, label: str) -> V
     return compared(gate, measure, number, bar, message, good=number <= bar)
 
 
-def compared(
-    gate: str, measure: str, number: float, bar: float | None, message: str, *, good: bool
-) -> Verdict:
+def compared(gate: str, measure: str, number: float, bar: float | None, message: str, *, good: bool) -> Verdict:
     status = SUCCESSFUL if good else FAILED
-    return Verdict(
-        gate=gate, measure=measure, status=status, number=number, bar=bar, message=message, rejects=not good
-    )
+    return Verdict(gate=gate, measure=measure, status=status, number=number, bar=bar, message=message, rejects=not good)
 
 
 def inconclusive(gate: str, measure: str, message: str = "not measured yet") -> Verdict:

@@ -29,18 +29,13 @@ from reconciler.domain.errors import Disturbed, PermanentError
 from reconciler.domain.observed import ServedFolder, own_properties
 from reconciler.domain.release import Marker
 from reconciler.engine.candidate_check import prove, require_compared
-from reconciler.engine.history_writer import (
-    record_release,
-    record_served,
-    remember_retired,
-    remember_taken_back,
-)
+from reconciler.engine.history_writer import record_release, record_served, remember_retired, remember_taken_back
 from reconciler.engine.machine import Machine, served_folders, twins_in
 from reconciler.engine.pass_context import PassContext
 from reconciler.engine.quarantine import quarantine_folder
 from reconciler.host import durable
 from reconciler.host.clock import now
-from reconciler.host.own_path import make_plain
+from reconciler.host.no_links import make_plain
 
 
 def carry_out(change: Change, context: PassContext) -> None:
@@ -95,9 +90,7 @@ def _register(change: Register, context: PassContext) -> None:
     machine = context.machine
     final = machine.layout.served_release(change.variant, change.number)
     # order: a number is recorded, then seen 1/2
-    machine.records.save_number(
-        change.variant, change.number
-    )  # before anybody can see it: it is never given again
+    machine.records.save_number(change.variant, change.number)  # before anybody can see it: it is never given again
     _clear_the_way(final, machine)
     durable.publish(staged, final)
     _name(marker, final, context)
@@ -242,9 +235,7 @@ def _remove_release(variant: str, number: int, context: PassContext) -> None:
     identity, path = f"{variant}:{number}", machine.layout.served_release(variant, number)
     _clear_the_way(path, machine)  # guard: a link in the place of a folder is moved, not entered
     # guard: a registration is taken away only with our mark on it
-    entry = next(
-        (r for r in machine.backend.registrations() if r.id == identity and r.owner == machine.owner), None
-    )
+    entry = next((r for r in machine.backend.registrations() if r.id == identity and r.owner == machine.owner), None)
     marker = machine.backend.inspect(path, machine.stamps).marker if os.path.isdir(path) else None
     if entry is not None:  # order: a name goes, then its folder 1/2
         context.workers.serving.unregister(identity)

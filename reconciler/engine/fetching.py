@@ -6,10 +6,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from reconciler.domain.errors import DiskFull
-from reconciler.domain.hub import HubSource
-from reconciler.domain.units import size_text
+from reconciler.domain.sources.hub import HubSource
+from reconciler.domain.text.units import size_text
 from reconciler.engine.machine import Machine
-from reconciler.host.usage import disk_free
+from reconciler.host.disk_usage import disk_free
 from reconciler.planner.plan_fetch import RESERVE
 from reconciler.sources.protocol import RemoteSource
 from reconciler.sources.select import remote_source
@@ -30,9 +30,7 @@ def fetch(
     _require_room(missing, machine)
     folder = machine.sources.begin(source)
     log = machine.layout.at("logs", "hub.log")
-    with remote_source(
-        token_file, home=home, log=log
-    ) as remote:  # reads the token now: it may have been renewed
+    with remote_source(token_file, home=home, log=log) as remote:  # reads the token now: it may have been renewed
         on_remote(remote)
         remote.fetch(source, folder, on_progress)
 

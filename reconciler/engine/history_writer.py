@@ -11,9 +11,9 @@ import os
 from functools import partial
 
 from reconciler.domain import history
-from reconciler.domain.changes import Outcome
 from reconciler.domain.history import REJECTED, HistoryEntry
 from reconciler.domain.manifest import Generation, Target
+from reconciler.domain.plan import Outcome
 from reconciler.domain.recorded import RecordedRelease
 from reconciler.domain.release import Marker, Recipe, Release
 from reconciler.engine.machine import Machine, served_folders

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 
 from reconciler.domain.changes import LongWork
 from reconciler.domain.layout import Layout
-from reconciler.domain.value import as_dict
+from reconciler.domain.plain_data import as_dict
 from reconciler.host.clock import now
 from reconciler.host.lock import holder
 from reconciler.host.reading import read_whole

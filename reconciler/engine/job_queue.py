@@ -32,7 +32,7 @@ from reconciler.conversion.client.converter import Converter
 from reconciler.conversion.client.job_client import Attempt
 from reconciler.domain.changes import Convert, FetchSource, LongWork, Measure, MeasureCandidate, MeasureServed
 from reconciler.domain.errors import Cancelled, ConversionFailed, ConverterLost
-from reconciler.domain.hub import HubSource
+from reconciler.domain.sources.hub import HubSource
 from reconciler.engine import log
 from reconciler.engine.candidate_check import asks_fidelity
 from reconciler.engine.executor import store_conversion
@@ -69,9 +69,7 @@ class Kind:
 class JobQueue:
     """All jobs of one root. Called by the thread that makes passes, except `_run`."""
 
-    def __init__(
-        self, machine: Machine, reporter: Reporter, options: Options, wake: Callable[[], None]
-    ) -> None:
+    def __init__(self, machine: Machine, reporter: Reporter, options: Options, wake: Callable[[], None]) -> None:
         self.machine = machine
         self.reporter = reporter
         self.options = options

@@ -12,7 +12,7 @@ from contextvars import ContextVar
 from functools import lru_cache
 from typing import Any
 
-from reconciler.domain.escape import for_terminal
+from reconciler.domain.text.escape import for_terminal
 
 _talkative = False
 _bound: ContextVar[dict[str, object]] = ContextVar("bound", default={})  # noqa: B039 - replaced, never changed

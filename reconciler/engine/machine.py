@@ -18,12 +18,12 @@ from reconciler.domain.release import Artifact
 from reconciler.domain.suspension import still_on
 from reconciler.engine.runtime import NOTHING, of_this_runtime
 from reconciler.host.clock import now
+from reconciler.host.disk_usage import bytes_below, disk_free
 from reconciler.host.durable import is_temporary
 from reconciler.host.facts import host_name, read_facts
 from reconciler.host.lock import hold
-from reconciler.host.owner import make_owner, read_owner
+from reconciler.host.owner_mark import make_owner, read_owner
 from reconciler.host.stamps import StampBook
-from reconciler.host.usage import bytes_below, disk_free
 from reconciler.manifests.selector import labels_of
 from reconciler.sources.protocol import SourceCache
 from reconciler.sources.select import source_cache
@@ -102,9 +102,7 @@ def _refuse_foreign(layout: Layout) -> None:
         found = set(os.listdir(layout.root))
     except FileNotFoundError:
         return
-    found = {
-        name for name in found - OURS if not is_temporary(name)
-    }  # a killed first apply may have left those
+    found = {name for name in found - OURS if not is_temporary(name)}  # a killed first apply may have left those
     if found and not os.path.exists(layout.owner):
         named = ", ".join(sorted(found)[:3])
         hint = "name an empty folder or one that does not exist yet"

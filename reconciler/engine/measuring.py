@@ -110,10 +110,7 @@ class Measuring:
         if options.make_runtime is not None:
             return options.make_runtime(catalog, scratch, log)
         return self._execution.machine.backend.at(catalog).runtime(
-            scratch=scratch,
-            log=log,
-            confined=options.cage != "off",
-            is_cancelled=lambda: job.cancelled,
+            scratch=scratch, log=log, confined=options.cage != "off", is_cancelled=lambda: job.cancelled
         )
 
     def _rehearse(self, job: Job) -> None:

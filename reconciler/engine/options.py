@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from reconciler.backends.protocol import ServingRuntime
 from reconciler.conversion.client.converter import Converter
-from reconciler.domain.changes import LongWork, Outcome, Plan
+from reconciler.domain.changes import LongWork
+from reconciler.domain.plan import Outcome, Plan
 from reconciler.domain.reasons import USER_HOLDS
 from reconciler.engine.resolve import Resolution
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Container, Mapping
 from dataclasses import dataclass, replace
 
-from reconciler.domain.changes import Plan
 from reconciler.domain.desired import Desired
 from reconciler.domain.failures import RememberedFailure, without_backoff
 from reconciler.domain.observed import Observed
+from reconciler.domain.plan import Plan
 from reconciler.domain.recorded import Recorded
 from reconciler.engine.machine import Machine, machine_labels, observe, recall
 from reconciler.engine.resolve import Resolution, resolve
 from reconciler.engine.runtime import NOTHING
 from reconciler.host.clock import now
-from reconciler.host.mapped import mapped_folders
+from reconciler.host.mapped_files import mapped_folders
 from reconciler.manifests.parsed import Parsed
 from reconciler.planner.plan import make_plan
 from reconciler.planner.removals import removable

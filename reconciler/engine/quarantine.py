@@ -11,14 +11,14 @@ from math import inf
 
 from reconciler.domain.layout import Layout
 from reconciler.domain.quarantine import Ages, aged, is_ours, left
-from reconciler.domain.units import size_text
+from reconciler.domain.text.units import size_text
 from reconciler.engine.machine import Machine
 from reconciler.engine.refusals import best_effort
 from reconciler.host import durable
 from reconciler.host.clock import now
-from reconciler.host.own_path import is_plain
-from reconciler.host.usage import bytes_below
-from reconciler.state.quarantined import read_ages, write_ages
+from reconciler.host.disk_usage import bytes_below
+from reconciler.host.no_links import is_plain
+from reconciler.state.quarantine_ages import read_ages, write_ages
 
 
 def quarantine_folder(layout: Layout) -> str:

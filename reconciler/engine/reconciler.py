@@ -26,8 +26,6 @@ from reconciler.domain.changes import (
     FetchSource,
     LongWork,
     Measure,
-    Outcome,
-    Plan,
     PruneArtifact,
     PruneSource,
     PruneVariant,
@@ -35,6 +33,7 @@ from reconciler.domain.changes import (
 )
 from reconciler.domain.desired import Desired
 from reconciler.domain.errors import ReconcilerError
+from reconciler.domain.plan import Outcome, Plan
 from reconciler.engine import log
 from reconciler.engine.history_writer import catch_up
 from reconciler.engine.job import Job
@@ -52,7 +51,7 @@ from reconciler.engine.status_writer import record_pass
 from reconciler.engine.steps import NOT_WANTED, STOPPED, Steps, by_variant
 from reconciler.engine.workers import Workers
 from reconciler.host import durable
-from reconciler.host.own_path import make_plain
+from reconciler.host.no_links import make_plain
 from reconciler.manifests.parse import Parsed
 from reconciler.planner.prune import plan_unused, plan_unused_artifacts
 
@@ -63,13 +62,7 @@ class Reconciler:
     until `close`."""
 
     def __init__(
-        self,
-        machine: Machine,
-        reporter: Reporter,
-        options: Options,
-        *,
-        wake: Callable[[], None],
-        asked: bool = False,
+        self, machine: Machine, reporter: Reporter, options: Options, *, wake: Callable[[], None], asked: bool = False
     ) -> None:
         self._machine = machine
         self._reporter = reporter
@@ -150,12 +143,7 @@ class Reconciler:
         jobs = self._long.jobs
         running = frozenset(job.change.build_key for job in jobs if not isinstance(job.change, Measure))
         return take_snapshot(
-            self._machine,
-            declared,
-            confirm=self._confirm,
-            running=running,
-            ignored=self._known,
-            jobs=self._jobs,
+            self._machine, declared, confirm=self._confirm, running=running, ignored=self._known, jobs=self._jobs
         )
 
     def _carry_out(self, first: Snapshot, outcomes: list[Outcome]) -> None:
@@ -168,9 +156,7 @@ class Reconciler:
         if not first.plan:
             return
         waiting, quick = _parted(first.plan)
-        with best_effort(
-            "start.refused"
-        ):  # only a head start: the step that needs the child says what is wrong
+        with best_effort("start.refused"):  # only a head start: the step that needs the child says what is wrong
             self._workers.prewarm([change for change in first.plan.changes if self._asked or change in quick])
         for change in first.plan.changes:
             if isinstance(change, RepairArtifact):
@@ -226,9 +212,7 @@ class Reconciler:
         record_pass(
             self._machine,
             last,
-            PassResult(
-                plan=last.plan, remaining=last.plan, outcomes=tuple(outcomes), resolution=last.resolution
-            ),
+            PassResult(plan=last.plan, remaining=last.plan, outcomes=tuple(outcomes), resolution=last.resolution),
         )
 
     def _sweep(self) -> None:

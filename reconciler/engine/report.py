@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from reconciler.domain.changes import Change, Outcome
+from reconciler.domain.changes import Change
+from reconciler.domain.plan import Outcome
 
 
 class Reporter(Protocol):

@@ -11,12 +11,12 @@ from reconciler.conversion.prediction import predict_bytes, predict_peak_bytes
 from reconciler.conversion.toolchain import tools_for
 from reconciler.domain.desired import Desired, DesiredRelease
 from reconciler.domain.errors import Problem
-from reconciler.domain.hub import Fetch, HubSource
 from reconciler.domain.manifest import Model, Quantization, variant_name
+from reconciler.domain.plain_data import as_dict
 from reconciler.domain.precisions import honoured_options
 from reconciler.domain.release import Recipe, Release
-from reconciler.domain.source_model import SourceModel
-from reconciler.domain.value import as_dict
+from reconciler.domain.sources.hub import Fetch, HubSource
+from reconciler.domain.sources.source_model import SourceModel
 from reconciler.engine import source_problems as complaints
 from reconciler.host.stamps import StampBook
 from reconciler.manifests.parse import Parsed
@@ -168,9 +168,7 @@ class _Resolver:
         warnings += complaints.short_context(model, source)
         if fetch is None:
             warnings += self._foreign_template(model, source)
-        return _Resolved(
-            wanted=tuple(wanted), problems=tuple(problems), warnings=tuple(warnings), sources=sources
-        )
+        return _Resolved(wanted=tuple(wanted), problems=tuple(problems), warnings=tuple(warnings), sources=sources)
 
     def _folder(self, path: str) -> SourceModel:
         if path not in self._seen:

@@ -26,10 +26,7 @@ def of_this_runtime(known: MeasurementSet, assumed: Mapping[str, str] = NOTHING)
     stay: the conversion tools that made them are part of the build key. `assumed` versions count as installed."""
     loads = {digest: one.load.runtime for digest, one in known.releases.items() if one.load is not None}
     seen = {package for runtime in loads.values() for package in runtime}
-    installed = {
-        **(installed_versions(seen) if seen else {}),
-        **{p: v for p, v in assumed.items() if p in seen},
-    }
+    installed = {**(installed_versions(seen) if seen else {}), **{p: v for p, v in assumed.items() if p in seen}}
     outdated = {
         digest: runtime
         for digest, runtime in loads.items()

@@ -144,9 +144,7 @@ class Scrub:
             self._found(file.path, str(error.strerror))
             count = 0
         if count:
-            self._state = replace(
-                self._state, now=replace(self._state.now, checked=self._state.now.checked + count)
-            )
+            self._state = replace(self._state, now=replace(self._state.now, checked=self._state.now.checked + count))
             return count
         self._judge(file)
         file.close()
@@ -185,9 +183,7 @@ class Scrub:
         if self._left is None and self._machine.stamps.doubted:
             return False
         self._noted, self._unsaid = time.monotonic(), False
-        half = (
-            self._file.done if self._file is not None else 0
-        )  # a restart reads this file from its beginning
+        half = self._file.done if self._file is not None else 0  # a restart reads this file from its beginning
         doing = replace(self._state.now, checked=self._state.now.checked - half)
         write_scrubbed(self._machine.layout, replace(self._state, now=doing))
         return True

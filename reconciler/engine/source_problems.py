@@ -7,10 +7,10 @@ import re
 from functools import lru_cache
 
 from reconciler.domain.errors import Problem
-from reconciler.domain.escape import one_line
-from reconciler.domain.hub import LOCK_NAME, HubSource
 from reconciler.domain.manifest import Model
-from reconciler.domain.source_model import SourceModel
+from reconciler.domain.sources.hub import LOCK_NAME, HubSource
+from reconciler.domain.sources.source_model import SourceModel
+from reconciler.domain.text.escape import one_line
 
 ASKED_BY_DEFAULT = 2048  # tokens
 
@@ -19,9 +19,7 @@ _MARKER = r"<\|[\w.-]+\|>|<(?:start|end)_of_turn>|\[/?INST\]"
 
 
 def _problem(model: Model, field: str, code: str, message: str, hint: str = "") -> Problem:
-    return Problem(
-        code=code, file=model.file, line=model.line_of(field), field=field, message=message, hint=hint
-    )
+    return Problem(code=code, file=model.file, line=model.line_of(field), field=field, message=message, hint=hint)
 
 
 def of_folder(model: Model, problem: Problem, field: str = "spec.source") -> Problem:
@@ -102,14 +100,8 @@ def _markers(template: str | None) -> frozenset[str]:
 
 def foreign_template(model: Model, source: SourceModel, foreign: frozenset[str]) -> Problem:
     """A template of another family is answered, with nonsense: to this model the markers are plain text."""
-    message = (
-        f"{model.template.origin} writes {_few(sorted(foreign))}, which this model's tokenizer does not know"
-    )
-    own = (
-        "`source` is what the model brings"
-        if source.chat_template
-        else "name the preset of the model's family"
-    )
+    message = f"{model.template.origin} writes {_few(sorted(foreign))}, which this model's tokenizer does not know"
+    own = "`source` is what the model brings" if source.chat_template else "name the preset of the model's family"
     hint = f"the model reads them as plain text, and answers nonsense; {own}"
     return _problem(model, "spec.promptTemplate", "TemplateForeign", message, hint)
 

@@ -6,9 +6,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import partial
 
-from reconciler.domain.changes import Convert, FetchSource, Measure, Outcome, Register, Verify
+from reconciler.domain.changes import Convert, FetchSource, Measure, Register, Verify
 from reconciler.domain.failures import not_overcome, remember, still_declared
 from reconciler.domain.history import not_in_the_future
+from reconciler.domain.plan import Outcome
 from reconciler.domain.reasons import BY_FAILURE
 from reconciler.domain.recorded import Condition
 from reconciler.engine import log

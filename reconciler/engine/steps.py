@@ -8,15 +8,9 @@ from collections.abc import Callable, Container, Sequence
 from dataclasses import replace
 from functools import partial
 
-from reconciler.domain.changes import Change, Outcome
-from reconciler.domain.errors import (
-    Cancelled,
-    CatalogBroken,
-    PermanentError,
-    ReconcilerError,
-    Throttled,
-    refused,
-)
+from reconciler.domain.changes import Change
+from reconciler.domain.errors import Cancelled, CatalogBroken, PermanentError, ReconcilerError, Throttled, refused
+from reconciler.domain.plan import Outcome
 from reconciler.engine import log
 from reconciler.engine.executor import carry_out
 from reconciler.engine.pass_context import PassContext
@@ -46,9 +40,7 @@ class Steps:
             outcome = self.step(change, partial(carry_out, change, context), context)
             broken = outcome if outcome.status == "failed" else None
 
-    def free(
-        self, changes: Sequence[Change], context: PassContext, unused: Callable[[], Container[str]]
-    ) -> None:
+    def free(self, changes: Sequence[Change], context: PassContext, unused: Callable[[], Container[str]]) -> None:
         """What nothing uses once all has gone well. After a failure something still may, so `unused` looks again and
         says of what that is not so: a full disk wants the rest of it."""
         failure = next((outcome for outcome in self._outcomes if outcome.status == "failed"), None)
@@ -59,9 +51,7 @@ class Steps:
             else:
                 self.run([change], context)
 
-    def step(
-        self, change: Change, act: Callable[[], None], context: PassContext, *, spent: float = 0.0
-    ) -> Outcome:
+    def step(self, change: Change, act: Callable[[], None], context: PassContext, *, spent: float = 0.0) -> Outcome:
         started = time.monotonic()
         told = Outcome(change=change, status="done")
         try:

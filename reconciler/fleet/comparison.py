@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
-from reconciler.domain.changes import Plan, Retire
+from reconciler.domain.changes import Retire
 from reconciler.domain.desired import Desired
 from reconciler.domain.errors import Problem
 from reconciler.domain.manifest import Model
 from reconciler.domain.observed import Observed
-from reconciler.domain.value import as_dict
+from reconciler.domain.plain_data import as_dict
+from reconciler.domain.plan import Plan
 from reconciler.fleet.converged_machine import disk_of, folder_bytes, observed_of, recorded_of
 from reconciler.gates.judgement import gate_fields
 from reconciler.planner.difference import camel
@@ -73,9 +74,7 @@ def compare_sides(
     observed, recorded = observed_of(base.desired), recorded_of(base.desired)
     plan = make_plan(_fetched(head.desired, base.desired), observed, recorded)
     disk = disk_during(plan, observed)
-    return Comparison(
-        path=path, base=base, head=head, plan=plan, disk=disk, sources=sources, templates=templates
-    )
+    return Comparison(path=path, base=base, head=head, plan=plan, disk=disk, sources=sources, templates=templates)
 
 
 def _fetched(head: Desired, base: Desired) -> Desired:
@@ -130,8 +129,6 @@ def _fields(model: Model, precisions: tuple[str, ...]) -> Iterator[tuple[str, ob
 def _flat(name: str, held: object) -> Iterator[tuple[str, object]]:
     if isinstance(held, dict):
         for inner, said in held.items():
-            yield from _flat(
-                f"{name}.{camel(str(inner))}" if name.startswith("spec.") else f"{name}.{inner}", said
-            )
+            yield from _flat(f"{name}.{camel(str(inner))}" if name.startswith("spec.") else f"{name}.{inner}", said)
     elif held not in (None, (), ""):
         yield name, held

@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from reconciler.domain.desired import Desired, DesiredRelease
+from reconciler.domain.digest import StoredFile
 from reconciler.domain.measured import MeasurementSet
 from reconciler.domain.observed import Observed, Registration, ServedFolder, own_properties
+from reconciler.domain.plain_data import as_dict
 from reconciler.domain.recorded import Recorded, RecordedRelease, Timing
 from reconciler.domain.release import ALWAYS_COPIED, Artifact, Marker
-from reconciler.domain.stored_file import StoredFile
-from reconciler.domain.value import as_dict
 
 _OWNER = "notional"
 _NUMBER = 1
@@ -35,9 +35,7 @@ def observed_of(desired: Desired) -> Observed:
 def recorded_of(desired: Desired, timings: Iterable[Timing] = ()) -> Recorded:
     return Recorded(
         measured=MeasurementSet(told=False),
-        releases={
-            one.variant: RecordedRelease.from_marker(_marker(one), registered="") for one in desired.wanted
-        },
+        releases={one.variant: RecordedRelease.from_marker(_marker(one), registered="") for one in desired.wanted},
         timings=tuple(timings),
     )
 
@@ -91,13 +89,9 @@ def _copied(one: DesiredRelease) -> int:
 
 
 def _folder(marker: Marker) -> ServedFolder:
-    return ServedFolder(
-        path=f"served/{marker.variant}", variant=marker.variant, number=_NUMBER, marker=marker
-    )
+    return ServedFolder(path=f"served/{marker.variant}", variant=marker.variant, number=_NUMBER, marker=marker)
 
 
 def _registration(marker: Marker) -> Registration:
-    properties = own_properties(
-        owner=_OWNER, release=marker.release, build_key=marker.build_key, model=marker.model
-    )
+    properties = own_properties(owner=_OWNER, release=marker.release, build_key=marker.build_key, model=marker.model)
     return Registration(id=marker.id, path=f"served/{marker.variant}", properties=properties)

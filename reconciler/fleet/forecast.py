@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from reconciler.domain.changes import Plan
 from reconciler.domain.desired import Desired, DesiredRelease
 from reconciler.domain.manifest import Model
+from reconciler.domain.plan import Plan
 from reconciler.domain.recorded import Recorded
 from reconciler.domain.verdict import Verdict
 from reconciler.fleet.comparison import Disk, Side
@@ -73,10 +73,7 @@ def outlook(inventory: Inventory, file: str, base: Side, head: Side, now: str) -
     plan = make_plan(desired, observed, recorded, now=now)
     used = inventory.disk.used_bytes or sum(one.size for one in observed.artifacts.values())
     report = Report(
-        machine=inventory.machine,
-        file=file,
-        generated=inventory.generated,
-        age=_age(inventory.generated, now),
+        machine=inventory.machine, file=file, generated=inventory.generated, age=_age(inventory.generated, now)
     )
     return Outlook(
         report=report,
@@ -101,9 +98,7 @@ def desired_for(inventory: Inventory, recorded: Recorded, base: Side, head: Side
     why = {m.name: mismatch(m.node_selector, labels) for m in head.models if m.node_selector is not None}
     elsewhere = {name: said for name, said in why.items() if said}
     other = {wanted.variant for wanted in head.desired.wanted if wanted.release.model in elsewhere}
-    other |= {
-        f"{model.name}-{p}" for model in head.models if model.name in elsewhere for p in model.precisions
-    }
+    other |= {f"{model.name}-{p}" for model in head.models if model.name in elsewhere for p in model.precisions}
     same = _unmoved(base, head)
     return replace(
         head.desired,
@@ -131,9 +126,7 @@ def _unmoved(base: Side, head: Side) -> frozenset[str]:
 def _as_recorded(wanted: DesiredRelease, recorded: Recorded) -> DesiredRelease:
     for one in recorded.releases.values():
         if one.model == wanted.release.model:
-            kept: dict[str, Any] = {
-                name: one.recipe.get(name) for name in ("source", "adapter", "architecture")
-            }
+            kept: dict[str, Any] = {name: one.recipe.get(name) for name in ("source", "adapter", "architecture")}
             if isinstance(kept["source"], str) and isinstance(kept["architecture"], str):
                 recipe = replace(wanted.release.recipe, **kept)
                 return replace(wanted, release=replace(wanted.release, recipe=recipe))
@@ -163,9 +156,7 @@ def _unfit(inventory: Inventory, wanted: DesiredRelease, model: Model) -> Iterat
         yield Failure(variant=wanted.variant, kind="memory", message=message)
     for path in (model.source_path, model.adapter_path):
         if path and posixpath.isabs(path) and not any(inside(path, root) for root in inventory.source_roots):
-            yield Failure(
-                variant=wanted.variant, kind="notAllowed", message=f"{path} is below no --source-root of it"
-            )
+            yield Failure(variant=wanted.variant, kind="notAllowed", message=f"{path} is below no --source-root of it")
 
 
 def _disk(plan: Plan, before: int) -> Disk:

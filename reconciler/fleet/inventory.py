@@ -16,7 +16,7 @@ from reconciler.domain.failures import RememberedFailure
 from reconciler.domain.measured import Fidelity, Measured
 from reconciler.domain.recorded import Condition, Timing
 from reconciler.domain.suspension import Suspension
-from reconciler.domain.units import Count
+from reconciler.domain.text.units import Count
 
 FORMAT_VERSION = 1
 MOST_LEVELS, MOST_ITEMS = 3, 64  # of a recipe

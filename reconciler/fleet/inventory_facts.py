@@ -15,10 +15,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
+from reconciler.domain.digest import StoredFile
 from reconciler.domain.observed import Observed, Registration, ServedFolder, own_properties
 from reconciler.domain.recorded import Condition, Recorded, RecordedRelease, Timing
 from reconciler.domain.release import ALWAYS_COPIED, Artifact, Marker
-from reconciler.domain.stored_file import StoredFile
 from reconciler.fleet.inventory import (
     FolderState,
     HeldArtifact,
@@ -156,11 +156,7 @@ def _seen(
 ) -> HeldRelease:
     folder = folders.get(number)
     marker = folder.marker if folder is not None else None
-    mine = (
-        record is not None
-        and record.number == number
-        and (marker is None or marker.release == record.release)
-    )
+    mine = record is not None and record.number == number and (marker is None or marker.release == record.release)
     content = _content_of(record) if mine and record is not None and marker is None else None
     if marker is not None:
         content = _content_of(marker)
@@ -187,9 +183,7 @@ def _folder_state(folder: ServedFolder | None, observed: Observed) -> FolderStat
         return None
     marker = folder.marker
     return FolderState(
-        owned=marker is not None and observed.owns(marker.owner),
-        readable=marker is not None,
-        damage=folder.damage,
+        owned=marker is not None and observed.owns(marker.owner), readable=marker is not None, damage=folder.damage
     )
 
 
@@ -231,11 +225,7 @@ def _folder(variant: str, held: HeldRelease, state: FolderState) -> ServedFolder
     if state.readable and held.content is not None:
         marker = _marker(variant, held.number, held.content, OURS if state.owned else OTHERS)
     return ServedFolder(
-        path=_place(variant, held.number),
-        variant=variant,
-        number=held.number,
-        marker=marker,
-        damage=state.damage,
+        path=_place(variant, held.number), variant=variant, number=held.number, marker=marker, damage=state.damage
     )
 
 
@@ -261,9 +251,7 @@ def _marker(variant: str, number: int, content: ReleaseContent, owner: str) -> M
 
 def _recorded(variant: str, number: int, content: ReleaseContent) -> RecordedRelease:
     shared = {name: getattr(content, name) for name in _SHARED}
-    return RecordedRelease(
-        variant=variant, number=number, registered=content.since, size=content.size_bytes, **shared
-    )
+    return RecordedRelease(variant=variant, number=number, registered=content.since, size=content.size_bytes, **shared)
 
 
 _SHARED = (

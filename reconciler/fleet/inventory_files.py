@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from reconciler.domain.errors import Problem, UsageError
-from reconciler.domain.quoting import printable
+from reconciler.domain.text.quoting import printable
 from reconciler.fleet.inventory import Inventory
 from reconciler.fleet.inventory_form import LONGEST, InventoryInvalid, read_inventory
 from reconciler.host.reading import read_whole
@@ -19,9 +19,7 @@ def read_inventories(folder: str) -> tuple[dict[str, Inventory], tuple[Problem, 
         raise UsageError(f"--against: there is no folder {folder}")
     names = sorted(name for name in os.listdir(folder) if name.endswith(".json") and not name.startswith("."))
     found: dict[str, Inventory] = {}
-    problems = (
-        [] if names else [_problem(folder, "expected a file NAME.json of `reconciler inventory`, got none")]
-    )
+    problems = [] if names else [_problem(folder, "expected a file NAME.json of `reconciler inventory`, got none")]
     for name in names[:MOST]:
         path = os.path.join(folder, name)
         shown = printable(os.path.normpath(path).replace(os.sep, "/"))

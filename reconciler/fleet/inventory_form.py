@@ -11,12 +11,12 @@ from dataclasses import fields, is_dataclass
 from typing import Any
 
 from reconciler.domain.errors import PermanentError
-from reconciler.domain.escape import one_line
 from reconciler.domain.facts import Facts
 from reconciler.domain.failures import RememberedFailure
 from reconciler.domain.measured import Fidelity, Measured, Measurements
 from reconciler.domain.recorded import Condition, Timing
 from reconciler.domain.suspension import Suspension
+from reconciler.domain.text.escape import one_line
 from reconciler.fleet.inventory import FORMAT_VERSION, Inventory, is_digest, is_name, is_short
 from reconciler.host.codec import Codec, Misformed, field_path, limited, parse_json
 from reconciler.planner.difference import camel
@@ -35,10 +35,7 @@ _TEXTS: dict[type, dict[str, Callable[[str], bool]]] = {
     Condition: {"type": is_name, "status": is_name, "last_transition_time": is_short},
     Suspension: {"name": is_name, "since": is_short, "until": is_short},
     Timing: {"action": is_name, "precision": is_name},
-    RememberedFailure: {
-        "key": is_digest,
-        **dict.fromkeys(("action", "variant", "code", "version"), is_name),
-    },
+    RememberedFailure: {"key": is_digest, **dict.fromkeys(("action", "variant", "code", "version"), is_name)},
     Fidelity: {"build_key": is_digest, "prompts": is_digest},
     Measurements: {"runtime": is_name},
     Measured: {
@@ -95,9 +92,7 @@ def _check_texts(found: object, place: tuple[int | str, ...]) -> None:
             for key, code in found.refused.items():
                 _fit(is_name, code, (*place, "refused", key))
     elif isinstance(found, dict | tuple):
-        inside: Iterable[tuple[int | str, object]] = (
-            found.items() if isinstance(found, dict) else enumerate(found)
-        )
+        inside: Iterable[tuple[int | str, object]] = found.items() if isinstance(found, dict) else enumerate(found)
         for index, inner in inside:
             _check_texts(inner, (*place, index))
 

@@ -8,7 +8,7 @@ from collections.abc import Container, Iterable
 from dataclasses import replace
 
 from reconciler.domain.measured import Fidelity, Measured, MeasurementSet
-from reconciler.domain.value import as_dict
+from reconciler.domain.plain_data import as_dict
 from reconciler.gates.status import GateStatus
 
 NEWEST = 3  # releases of one artifact, the newest

@@ -10,7 +10,7 @@ from typing import Annotated, ClassVar
 from reconciler.domain.accepts import DIVERGENCE, RATIO, REASON, SHARE, About
 from reconciler.domain.gate_spec import Gate
 from reconciler.domain.measured import TEXTS_DIGEST, Numbers
-from reconciler.domain.names import camel
+from reconciler.domain.text.names import camel
 from reconciler.domain.verdict import Verdict, at_least, at_most, inconclusive
 
 
@@ -50,12 +50,8 @@ class FidelityGate(Gate):
     min_top1_agreement: Annotated[
         float | None, About("Least share of positions where both find the same token likeliest."), SHARE
     ] = None
-    max_mean_kl: Annotated[
-        float | None, About("Most mean KL divergence from the source, in nats."), DIVERGENCE
-    ] = None
-    max_perplexity_ratio: Annotated[float | None, About("Most perplexity, in that of the source."), RATIO] = (
-        None
-    )
+    max_mean_kl: Annotated[float | None, About("Most mean KL divergence from the source, in nats."), DIVERGENCE] = None
+    max_perplexity_ratio: Annotated[float | None, About("Most perplexity, in that of the source."), RATIO] = None
     max_wiring_kl: Annotated[
         float | None,
         About("Most mean KL divergence from the source rounded alike: what rounding cannot explain."),
@@ -105,9 +101,7 @@ class FidelityGate(Gate):
     def _bars(self, precision: str) -> FidelityBars:
         usual = _usual(precision)
         held = {name: getattr(self, name) for name in FidelityBars.__dataclass_fields__}
-        return FidelityBars(
-            **{name: getattr(usual, name) if bar is None else bar for name, bar in held.items()}
-        )
+        return FidelityBars(**{name: getattr(usual, name) if bar is None else bar for name, bar in held.items()})
 
 
 def _usual(precision: str) -> FidelityBars:

@@ -14,7 +14,7 @@ from typing import Any
 
 import re2
 
-from reconciler.domain.quoting import shown
+from reconciler.domain.text.quoting import shown
 
 CHECKS = ("exact", "contains", "regex", "jsonSchema")
 
@@ -26,12 +26,7 @@ MOST_REMEMBERED = 1_000  # answers that were judged
 
 PROMPT_SHOWN, ANSWER_SHOWN = 80, 120  # characters of each in the message about a wrong answer
 
-_WANTED = {
-    "exact": "exactly",
-    "contains": "to contain",
-    "regex": "to match",
-    "jsonSchema": "JSON of the schema",
-}
+_WANTED = {"exact": "exactly", "contains": "to contain", "regex": "to match", "jsonSchema": "JSON of the schema"}
 KEYWORDS = frozenset(
     {
         *("type", "properties", "required", "additionalProperties", "items", "enum", "const"),

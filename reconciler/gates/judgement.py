@@ -20,14 +20,7 @@ from reconciler.gates.runtime import RuntimeGate
 from reconciler.gates.template import TemplateGate
 
 # In the order in which they are measured.
-GATES: tuple[type[Gate], ...] = (
-    FidelityGate,
-    LoadGate,
-    TemplateGate,
-    PromptsGate,
-    PerformanceGate,
-    EnduranceGate,
-)
+GATES: tuple[type[Gate], ...] = (FidelityGate, LoadGate, TemplateGate, PromptsGate, PerformanceGate, EnduranceGate)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,17 +60,11 @@ def missing_measurements(spec: GateSpec, fidelity: Fidelity | None, measured: Me
     unloaded = measured is None or measured.load is None  # its numbers would be of no known runtime
     load = spec.get(LoadGate)
     if load is not None and load not in rest and unloaded and Needed(gates=rest).in_runtime:
-        rest = (
-            *(one for one in rest if not isinstance(one, RuntimeGate)),
-            load,
-            *Needed(gates=rest).in_runtime,
-        )
+        rest = (*(one for one in rest if not isinstance(one, RuntimeGate)), load, *Needed(gates=rest).in_runtime)
     return Needed(gates=rest)
 
 
-def judge(
-    spec: GateSpec, precision: str, fidelity: Fidelity | None, measured: Measured | None
-) -> tuple[Verdict, ...]:
+def judge(spec: GateSpec, precision: str, fidelity: Fidelity | None, measured: Measured | None) -> tuple[Verdict, ...]:
     """In the order in which the gates are measured; one verdict a bar."""
     numbers = Numbers(precision=precision, fidelity=fidelity, measured=measured)
     return tuple(verdict for gate in gates_of(spec) for verdict in gate.judge(numbers))

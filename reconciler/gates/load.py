@@ -30,9 +30,7 @@ class LoadGate(RuntimeGate):
     about: ClassVar[str] = "It loads and answers in the real runtime. Always there."
     always: ClassVar[bool] = True
 
-    max_memory: Annotated[int | None, About("Most memory of the process that loads and answers."), MEMORY] = (
-        None
-    )
+    max_memory: Annotated[int | None, About("Most memory of the process that loads and answers."), MEMORY] = None
 
     def missing(self, numbers: Numbers) -> bool:
         return numbers.measured is None or numbers.measured.load is None

@@ -11,15 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from reconciler.domain.accepts import MEMORY, RATE, WAIT, About, Accepts, whole
 from reconciler.domain.errors import PermanentError
 from reconciler.domain.measured import Answer, Measured, Numbers, Speed
-from reconciler.domain.verdict import (
-    FAILED,
-    INCONCLUSIVE,
-    NO_MEMORY_FIGURE,
-    Verdict,
-    at_least,
-    at_most,
-    inconclusive,
-)
+from reconciler.domain.verdict import FAILED, INCONCLUSIVE, NO_MEMORY_FIGURE, Verdict, at_least, at_most, inconclusive
 from reconciler.gates.runtime import RegisteredCandidate, RuntimeGate
 
 WORDS = "The harbour was quiet before sunrise, and a single lamp moved along the pier. "
@@ -42,12 +34,10 @@ class PerformanceGate(RuntimeGate):
     prompt_lengths: Annotated[
         tuple[Length, ...], About("Tokens of the prompts that are timed."), Accepts(least=1, most=8)
     ] = (128,)
-    max_time_to_first_token: Annotated[float | None, About("Longest wait at any of the lengths."), WAIT] = (
+    max_time_to_first_token: Annotated[float | None, About("Longest wait at any of the lengths."), WAIT] = None
+    min_tokens_per_second: Annotated[float | None, About("Least speed of answering at any of the lengths."), RATE] = (
         None
     )
-    min_tokens_per_second: Annotated[
-        float | None, About("Least speed of answering at any of the lengths."), RATE
-    ] = None
     max_peak_memory: Annotated[int | None, About("Most memory while doing so."), MEMORY] = None
     on_fail: Annotated[
         Literal["reject", "warn", "inconclusive"],

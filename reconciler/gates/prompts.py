@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 from reconciler.domain import digest
 from reconciler.domain.errors import PermanentError
 from reconciler.domain.measured import Measured, Numbers
-from reconciler.domain.quoting import shown
+from reconciler.domain.text.quoting import shown
 from reconciler.domain.verdict import Verdict, at_least, inconclusive
 from reconciler.gates.golden import LONGEST_ANSWER, GoldenPrompt, miss, passes, wanted_text
 from reconciler.gates.runtime import RegisteredCandidate, RuntimeGate

@@ -58,9 +58,7 @@ def _of_model(model: str, variants: Sequence[Benched], memory: int) -> Recommend
     left = [one for one in left if _passed(one) == most]
     far = {one.variant: why for one in left if (why := _far(one))}
     if not left:
-        return Recommendation(
-            model=model, variant="", reason="no precision can be served here", against=against
-        )
+        return Recommendation(model=model, variant="", reason="no precision can be served here", against=against)
     if len(far) == len(left):
         return _nearest(model, left, against)
     against |= far

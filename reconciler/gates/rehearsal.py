@@ -33,9 +33,7 @@ class Rehearsal:
         with self._registered(folder, name) as candidate:
             return measure_load(candidate)
 
-    def prove(
-        self, folder: str, name: str, gates: Iterable[RuntimeGate], held: Measured
-    ) -> Iterator[Measured]:
+    def prove(self, folder: str, name: str, gates: Iterable[RuntimeGate], held: Measured) -> Iterator[Measured]:
         """`held` with what the gates lack added to it, gate by gate: what was measured before something failed is not
         lost. Raises RehearsalFailed as `rehearse` does."""
         with self._registered(folder, name) as candidate:

@@ -22,11 +22,7 @@ class Runtime(Protocol):
     def unregister(self, identity: str) -> None: ...
 
     def ask(
-        self,
-        identity: str,
-        messages: Sequence[tuple[str, str]],
-        max_tokens: int,
-        temperature: float | None = None,
+        self, identity: str, messages: Sequence[tuple[str, str]], max_tokens: int, temperature: float | None = None
     ) -> Answer: ...
 
     def count(self, identity: str, messages: Sequence[tuple[str, str]]) -> int: ...
@@ -48,9 +44,7 @@ class RegisteredCandidate:
     folder: str
     name: str
 
-    def ask(
-        self, messages: Sequence[tuple[str, str]], max_tokens: int, temperature: float | None = 0.0
-    ) -> Answer:
+    def ask(self, messages: Sequence[tuple[str, str]], max_tokens: int, temperature: float | None = 0.0) -> Answer:
         return self.runtime.ask(self.name, messages, max_tokens, temperature=temperature)
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from reconciler.domain.changes import Plan
 from reconciler.domain.desired import Desired, DesiredRelease
+from reconciler.domain.plan import Plan
 from reconciler.domain.verdict import Verdict
 from reconciler.gates.prompts import PromptsGate
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from reconciler.domain.fixture import Fixture
+from reconciler.domain.manifest import Fixture
 from reconciler.domain.measured import Measured, Numbers
 from reconciler.domain.verdict import Verdict, compared, inconclusive, shown_number
 from reconciler.gates.runtime import RegisteredCandidate, RuntimeGate

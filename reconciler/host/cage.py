@@ -22,7 +22,6 @@ from functools import cache
 from reconciler.domain.errors import ReconcilerError
 from reconciler.host import landlock
 
-USER_HOLDS = ("auto", "require", "off")
 BUBBLEWRAP, LANDLOCK_NETNS, LANDLOCK, LIMITS = "bubblewrap", "landlock+netns", "landlock", "limits"
 CLOSED = (BUBBLEWRAP, LANDLOCK_NETNS)  # nothing in but what is given, nothing out but the result
 CAGES = (BUBBLEWRAP, LANDLOCK_NETNS, LANDLOCK, LIMITS)
@@ -41,8 +40,7 @@ DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
 SMALL = 16 << 20  # bytes of /tmp: memory that no other limit counts
 TRY_SECONDS = 20.0
 _LEAVE_NETWORK = (
-    "import sys; sys.path.insert(0, sys.argv[1]); "
-    "from reconciler.host.confine import leave_network; leave_network()"
+    "import sys; sys.path.insert(0, sys.argv[1]); from reconciler.host.confine import leave_network; leave_network()"
 )
 
 
@@ -111,16 +109,12 @@ def netns_fails() -> str:
     if not sys.platform.startswith("linux"):
         return "there are no network namespaces"
     root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    return _try(
-        [sys.executable, "-I", "-S", "-c", _LEAVE_NETWORK, root], "a network namespace of its own is refused"
-    )
+    return _try([sys.executable, "-I", "-S", "-c", _LEAVE_NETWORK, root], "a network namespace of its own is refused")
 
 
 def _try(command: list[str], what: str) -> str:
     try:
-        done = subprocess.run(
-            command, capture_output=True, timeout=TRY_SECONDS, check=False, stdin=subprocess.DEVNULL
-        )
+        done = subprocess.run(command, capture_output=True, timeout=TRY_SECONDS, check=False, stdin=subprocess.DEVNULL)
     except (OSError, subprocess.SubprocessError) as error:
         return f"{what} ({error})"
     last = (done.stderr.decode(errors="replace").strip().splitlines() or [f"exit code {done.returncode}"])[-1]
@@ -132,12 +126,7 @@ def what_python_needs(*modules: str) -> list[str]:
     the checkout as a whole: a root may lie in it."""
     packages = [path for path in sys.path if os.path.basename(path) in ("site-packages", "dist-packages")]
     libraries = [path for path in os.environ.get("LD_LIBRARY_PATH", "").split(":") if os.path.isabs(path)]
-    interpreter = [
-        sys.prefix,
-        sys.base_prefix,
-        sys.exec_prefix,
-        os.path.dirname(os.path.realpath(sys.executable)),
-    ]
+    interpreter = [sys.prefix, sys.base_prefix, sys.exec_prefix, os.path.dirname(os.path.realpath(sys.executable))]
     own = [_package(name) for name in ("reconciler", *modules)]
     return [*SYSTEM, *SETTINGS, PROCESSORS, *interpreter, *packages, *libraries, *own]
 
@@ -165,11 +154,7 @@ def _wrapped(command: list[str], readable: Iterable[str], writable: str) -> list
     """A file system of nothing but these, each where it is outside."""
     arguments = ["--unshare-user", "--unshare-net", "--unshare-pid", "--unshare-ipc", "--unshare-uts"]
     arguments += ["--cap-drop", "ALL", "--die-with-parent", "--proc", "/proc", "--dev", "/dev"]
-    arguments += [
-        "--ro-bind",
-        "/proc/sys",
-        "/proc/sys",
-    ]  # whoever is root outside may write there without privileges
+    arguments += ["--ro-bind", "/proc/sys", "/proc/sys"]  # whoever is root outside may write there without privileges
     arguments += ["--size", str(SMALL), "--tmpfs", "/tmp"]
     for path in sorted({os.path.normpath(one) for one in readable if one}):
         arguments += _bound(path)

@@ -26,7 +26,7 @@ from types import TracebackType
 from typing import IO, Any
 
 from reconciler.domain.errors import ReconcilerError
-from reconciler.host import durable, family
+from reconciler.host import durable, process_tree
 from reconciler.host.child_side import LINE_LIMIT, PARENT_VARIABLE
 
 Json = dict[str, Any]
@@ -95,12 +95,7 @@ class Child:
         return self._process.pid
 
     def call(
-        self,
-        method: str,
-        parameters: Json,
-        *,
-        timeout: float,
-        on_event: Callable[[Json], None] = lambda event: None,
+        self, method: str, parameters: Json, *, timeout: float, on_event: Callable[[Json], None] = lambda event: None
     ) -> Json:
         """The handler's result. Raises ChildFailed; or ChildDied or ChildTimedOut, and then it is over."""
         request = json.dumps({"method": method, "parameters": parameters}, allow_nan=False).encode() + b"\n"
@@ -232,9 +227,7 @@ def _start(
         cwd=directory,
         env={**_import_path(), **environment, PARENT_VARIABLE: str(parent)},
         start_new_session=True,
-        creationflags=getattr(
-            subprocess, "CREATE_NEW_PROCESS_GROUP", 0
-        ),  # Windows: our Ctrl-C is not the child's
+        creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),  # Windows: our Ctrl-C is not the child's
     )
 
 
@@ -260,7 +253,7 @@ def _kill_group(process: subprocess.Popen[bytes]) -> None:
         process.kill()
         return
     if process.poll() is None:  # else its number may be somebody else's
-        family.end(process.pid)  # also who has left the group
+        process_tree.end(process.pid)  # also who has left the group
     # ESRCH: nobody is left. macOS says EPERM for a group of zombies.
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
@@ -268,9 +261,7 @@ def _kill_group(process: subprocess.Popen[bytes]) -> None:
 
 def _uncaught(log: list[str]) -> str:
     """The exception of the traceback with which a log ends, so that the first line of a message tells what failed."""
-    return (
-        f": {log[-1]}" if "Traceback (most recent call last):" in log and not log[-1].startswith(" ") else ""
-    )
+    return f": {log[-1]}" if "Traceback (most recent call last):" in log and not log[-1].startswith(" ") else ""
 
 
 def _describe_exit(returncode: int) -> str:

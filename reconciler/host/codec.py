@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Generic, TypeVar
 
-from reconciler.domain.escape import one_line
+from reconciler.domain.text.escape import one_line
 
 T = TypeVar("T")
 
@@ -106,9 +106,7 @@ def parse_json(data: bytes, limit: int) -> object:
         raise Misformed("", f"JSON in UTF-8 ({error})", data[:SHOWN].decode(errors="replace")) from None
 
 
-def limited(
-    found: object, text: int, items: int, levels: int = 12, place: tuple[int | str, ...] = ()
-) -> None:
+def limited(found: object, text: int, items: int, levels: int = 12, place: tuple[int | str, ...] = ()) -> None:
     """Raises Misformed where a text is not one line of at most `text` characters without control characters, where a
     list or mapping holds more than `items`, where they stand in each other deeper than `levels`, and for numbers whose
     size is beyond LARGEST."""

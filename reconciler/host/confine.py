@@ -24,14 +24,9 @@ def leave_network() -> None:
     """Into a network of its own, where nothing is. Raises OSError where the kernel refuses, and RuntimeError where this
     process runs threads already (numpy starts some when it is imported): then no kernel allows it."""
     if (threads := _threads()) > 1:
-        raise RuntimeError(
-            f"the network must be left before the first thread, and {threads} threads run already"
-        )
+        raise RuntimeError(f"the network must be left before the first thread, and {threads} threads run already")
     user, group = os.geteuid(), os.getegid()
-    for kinds in (
-        _NEW_USER | _NEW_NET | _NEW_IPC,
-        _NEW_USER | _NEW_NET,
-    ):  # our systemd unit allows the second
+    for kinds in (_NEW_USER | _NEW_NET | _NEW_IPC, _NEW_USER | _NEW_NET):  # our systemd unit allows the second
         if ctypes.CDLL(None, use_errno=True).unshare(kinds) == 0:
             break
     else:

@@ -98,9 +98,7 @@ def publish(staged: str, final: str) -> None:
         rename(staged, final)  # order: a folder is flushed, then named 2/2
 
 
-def replace_files(
-    staged: str, final: str, quarantine: str, move: Callable[[str, str], None] | None = None
-) -> None:
+def replace_files(staged: str, final: str, quarantine: str, move: Callable[[str, str], None] | None = None) -> None:
     """Mend a published folder file by file, so that what is whole in it serves meanwhile. What does not
     belong there is moved to `quarantine`. `move` moves one file (see `StampBook.move`)."""
     with full_disk_named(final):

@@ -36,9 +36,7 @@ def abi() -> int:
     """0 where there is no Landlock, or where it is switched off."""
     if not sys.platform.startswith("linux"):
         return 0
-    version: int = ctypes.CDLL(None).syscall(
-        _CREATE_RULESET, None, ctypes.c_size_t(0), ctypes.c_uint(_VERSION)
-    )
+    version: int = ctypes.CDLL(None).syscall(_CREATE_RULESET, None, ctypes.c_size_t(0), ctypes.c_uint(_VERSION))
     return max(0, version)
 
 

@@ -108,9 +108,7 @@ def _acquire(descriptor: int) -> bool:
 
 def _tell_holder(path: str, command: str) -> None:
     facts = {"pid": os.getpid(), "host": socket.gethostname(), "command": command, "since": now()}
-    with contextlib.suppress(
-        HostRefused, OSError
-    ):  # whoever comes to free space must be able to hold the lock
+    with contextlib.suppress(HostRefused, OSError):  # whoever comes to free space must be able to hold the lock
         durable.write_file(_holder_file(path), json.dumps(facts).encode() + b"\n")
 
 
@@ -123,10 +121,7 @@ def _read_holder(path: str) -> Holder | None:
         with open(_holder_file(path), "rb") as file:
             facts = json.load(file)
         return Holder(
-            pid=int(facts["pid"]),
-            host=str(facts["host"]),
-            command=str(facts["command"]),
-            since=str(facts["since"]),
+            pid=int(facts["pid"]), host=str(facts["host"]), command=str(facts["command"]), since=str(facts["since"])
         )
     except (OSError, ValueError, KeyError, TypeError):  # it has not been written yet, or is gone again
         return None

@@ -10,9 +10,7 @@ import os
 import stat
 
 LIMIT = 64 << 20  # bytes; nothing that we write for ourselves comes near
-FLAGS = (
-    os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
-)  # a FIFO must not make us wait
+FLAGS = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)  # a FIFO must not make us wait
 
 
 def read_whole(path: str, limit: int = LIMIT) -> bytes:

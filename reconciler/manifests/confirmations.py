@@ -12,9 +12,7 @@ from reconciler.manifests.declaration import Claim, Declaration, ProblemLog
 from reconciler.manifests.schema import Manifest, PruneConfirmationManifest
 
 
-def confirmed(
-    declarations: list[Declaration[Manifest]], claims: list[Claim], findings: ProblemLog
-) -> tuple[str, ...]:
+def confirmed(declarations: list[Declaration[Manifest]], claims: list[Claim], findings: ProblemLog) -> tuple[str, ...]:
     """By name."""
     declared = {claim.name: claim.where for claim in claims if claim.kind == "Model"}
     found: set[str] = set()
@@ -30,11 +28,7 @@ def _named(
     names = declaration.texts("spec", "models")
     for index, name in enumerate(names):
         if name in declared:  # guard: a confirmation names nothing that is declared
-            message = (
-                f"expected a model that is not declared, got {name}, which is declared at {declared[name]}"
-            )
+            message = f"expected a model that is not declared, got {name}, which is declared at {declared[name]}"
             hint = "take the name out: that confirmation is over"
-            findings.add(
-                declaration.problem(("spec", "models", index), "ConfirmedButDeclared", message, hint)
-            )
+            findings.add(declaration.problem(("spec", "models", index), "ConfirmedButDeclared", message, hint))
     return {name for name in names if name and name not in declared} if declaration.manifest else set()

@@ -30,9 +30,7 @@ def _same_names(claims: list[Claim], findings: ProblemLog) -> Iterator[tuple[str
             yield kind, name
 
 
-def _variant_names(
-    declarations: list[Declaration[Manifest]], findings: ProblemLog
-) -> Iterator[tuple[str, str]]:
+def _variant_names(declarations: list[Declaration[Manifest]], findings: ProblemLog) -> Iterator[tuple[str, str]]:
     """`phi` at int4 is the variant `phi-int4`; a model of that name could not be told from it."""
     models = [(each.text("metadata", "name"), each) for each in declarations if each.kind is ModelManifest]
     variants = {
@@ -45,13 +43,9 @@ def _variant_names(
         if name and (other := variants.get(name)):
             where = f"{other.file}:{other.document.line(('metadata', 'name'))}"
             message = f"expected a name of its own, got {name}, which is a variant of the model at {where}"
-            findings.add(
-                _name_problem(model.file, model.document.line(("metadata", "name")), "NameCollision", message)
-            )
+            findings.add(_name_problem(model.file, model.document.line(("metadata", "name")), "NameCollision", message))
             yield "Model", name
 
 
 def _name_problem(file: str, line: int, code: str, message: str) -> Problem:
-    return Problem(
-        code=code, file=file, line=line, field="metadata.name", message=message, hint="choose another name"
-    )
+    return Problem(code=code, file=file, line=line, field="metadata.name", message=message, hint="choose another name")

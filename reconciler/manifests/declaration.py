@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from reconciler.domain.errors import Problem
-from reconciler.domain.quoting import field_path
+from reconciler.domain.text.quoting import field_path
 from reconciler.manifests.fields import is_null
 from reconciler.manifests.loader import Document, Path
 from reconciler.manifests.schema import Manifest
@@ -59,12 +59,7 @@ class Declaration(Generic[Kind_co]):
 
     def problem(self, path: Path, code: str, message: str, hint: str = "") -> Problem:
         return Problem(
-            code=code,
-            file=self.file,
-            line=self.document.line(path),
-            field=field_path(path),
-            message=message,
-            hint=hint,
+            code=code, file=self.file, line=self.document.line(path), field=field_path(path), message=message, hint=hint
         )
 
     def text(self, *path: str | int) -> str | None:

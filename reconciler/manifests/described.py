@@ -17,8 +17,8 @@ from pydantic import AfterValidator, BaseModel, StringConstraints, create_model,
 
 from reconciler.domain.accepts import Accepts, described_fields
 from reconciler.domain.gate_spec import TEXT_OF_UNIT, Gate
-from reconciler.domain.quoting import listed
-from reconciler.domain.units import read_duration, read_size
+from reconciler.domain.text.quoting import listed
+from reconciler.domain.text.units import read_duration, read_size
 from reconciler.manifests.fields import Flag, Read, as_number, as_text, as_whole, expect, refusal
 from reconciler.manifests.strict import Strict
 
@@ -37,9 +37,7 @@ def manifest_type(declared: type) -> type[Strict]:
     checks: dict[str, Any] = {}
     if issubclass(declared, Gate):
         checks["contradiction"] = model_validator(mode="after")(_contradiction(declared))
-    return create_model(
-        declared.__name__, __base__=Strict, __doc__=declared.__doc__, __validators__=checks, **made
-    )
+    return create_model(declared.__name__, __base__=Strict, __doc__=declared.__doc__, __validators__=checks, **made)
 
 
 def value_of(declared: type[T], written: BaseModel | None) -> T:
@@ -52,11 +50,7 @@ def values_of(declared: type, written: BaseModel) -> dict[str, Any]:
     described = described_fields(declared)
     names = [name for name in described if name in written.model_fields_set]
     held = {name: getattr(written, name) for name in names}
-    return {
-        name: _value(described[name][0], described[name][2], one)
-        for name, one in held.items()
-        if one is not None
-    }
+    return {name: _value(described[name][0], described[name][2], one) for name, one in held.items() if one is not None}
 
 
 def _value(kind: Any, accepts: Accepts | None, held: Any) -> Any:
@@ -83,9 +77,7 @@ def _field(declared: Field[Any], kind: Any, about: Any, accepts: Accepts | None)
     default = _default(declared, accepts)
     made = _type(_without_none(kind), accepts)
     description = about.text if about else None
-    return (made | None if default is None else made), pydantic.Field(
-        default=default, description=description
-    )
+    return (made | None if default is None else made), pydantic.Field(default=default, description=description)
 
 
 def _default(declared: Field[Any], accepts: Accepts | None) -> Any:
@@ -132,9 +124,7 @@ def _scalar(kind: type, limits: Accepts) -> Any:
     if kind is str:
         least, most = _whole(limits.least), _whole(limits.most)
         strip = True if least else None
-        text = StringConstraints(
-            min_length=least, max_length=most, pattern=limits.pattern, strip_whitespace=strip
-        )
+        text = StringConstraints(min_length=least, max_length=most, pattern=limits.pattern, strip_whitespace=strip)
         return Annotated[str, text, expected]
     return Annotated[kind, pydantic.Field(ge=limits.least, gt=limits.above, le=limits.most), expected]
 

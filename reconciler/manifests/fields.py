@@ -10,27 +10,16 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Annotated
 
-from pydantic import (
-    AfterValidator,
-    StringConstraints,
-    ValidationError,
-    ValidatorFunctionWrapHandler,
-    WrapValidator,
-)
+from pydantic import AfterValidator, StringConstraints, ValidationError, ValidatorFunctionWrapHandler, WrapValidator
 from pydantic_core import PydanticCustomError
 
-from reconciler.domain.hub import SAFE_ENDINGS
-from reconciler.domain.quoting import listed, nearest, shown
+from reconciler.domain.sources.hub import SAFE_ENDINGS
+from reconciler.domain.text.quoting import listed, nearest, shown
 from reconciler.manifests.hub_lock import is_pattern, is_repo
 from reconciler.manifests.loader import Plain
 
 REFUSAL = "manifest"
-TEMPLATE_FORMS = (
-    "<preset>",
-    "<ref>",
-    "<roles>",
-    "<jinja>",
-)  # tags of a union: in pydantic's paths, not in documents
+TEMPLATE_FORMS = ("<preset>", "<ref>", "<roles>", "<jinja>")  # tags of a union: in pydantic's paths, not in documents
 MAX_NAME = 40
 NULL_WORDS = frozenset({"", "~", "null", "Null", "NULL"})
 
@@ -83,11 +72,7 @@ def as_flag(value: object) -> object:
 
 
 def expect(
-    expected: str,
-    read: Read,
-    hint: str = "",
-    hints: Mapping[str, str] | None = None,
-    known: tuple[str, ...] = (),
+    expected: str, read: Read, hint: str = "", hints: Mapping[str, str] | None = None, known: tuple[str, ...] = ()
 ) -> WrapValidator:
     """A validator that reads plain text as `read` does and words every refusal as `expected ..., got ...`.
 
@@ -120,18 +105,14 @@ def as_name(value: object) -> object:
 
 def _not_reserved(value: str) -> str:
     if _DEVICE_NAME.fullmatch(value):
-        raise refusal(
-            "a name that every system allows", Plain(value), "Windows reserves it for a device; add a word"
-        )
+        raise refusal("a name that every system allows", Plain(value), "Windows reserves it for a device; add a word")
     if value.endswith(_FOUNDRY_SUFFIXES):
         hint = "Foundry Local strips this ending to find the alias of its own catalog's models"
         raise refusal("a name that Foundry Local does not read as its own", Plain(value), hint)
     return value
 
 
-AnyText = Annotated[
-    str, StringConstraints(max_length=4096), expect("text of at most 4,096 characters", as_text)
-]
+AnyText = Annotated[str, StringConstraints(max_length=4096), expect("text of at most 4,096 characters", as_text)]
 Flag = Annotated[
     bool,
     expect(
@@ -144,14 +125,10 @@ Name = Annotated[
     str,
     StringConstraints(pattern=r"^[a-z]([-a-z0-9]*[a-z0-9])?$", max_length=MAX_NAME),
     AfterValidator(_not_reserved),
-    expect(
-        f"a name of at most {MAX_NAME} lower-case letters, digits and dashes, starting with a letter", as_name
-    ),
+    expect(f"a name of at most {MAX_NAME} lower-case letters, digits and dashes, starting with a letter", as_name),
 ]
 RelativePath = Annotated[
-    str,
-    StringConstraints(min_length=1, max_length=1024),
-    expect("a path relative to this file", as_text),
+    str, StringConstraints(min_length=1, max_length=1024), expect("a path relative to this file", as_text)
 ]
 
 
@@ -167,9 +144,7 @@ def _pattern(value: str) -> str:
     return value
 
 
-Repo = Annotated[
-    str, AfterValidator(_repo), expect("the name of a model on the hub, such as org/name", as_text)
-]
+Repo = Annotated[str, AfterValidator(_repo), expect("the name of a model on the hub, such as org/name", as_text)]
 Revision = Annotated[
     str,
     StringConstraints(pattern=r"^[0-9a-f]{40}$"),

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from reconciler.domain.fixture import Fixture
-from reconciler.domain.quoting import shown
+from reconciler.domain.manifest import Fixture
+from reconciler.domain.text.quoting import shown
 from reconciler.manifests.declaration import Declaration, ProblemLog
 from reconciler.manifests.fixture_schema import FixtureManifest
 from reconciler.manifests.loader import Path

@@ -23,15 +23,10 @@ class FixtureManifest(Strict):
         default=None, description="What the model reads, in a file; its last line end is not part of it."
     )
     add_generation_prompt: Flag = Field(
-        default=True,
-        description="An answer is to begin, as in every request; `false` is checked by `validate` only.",
+        default=True, description="An answer is to begin, as in every request; `false` is checked by `validate` only."
     )
-    bos_token: AnyText | None = Field(
-        default=None, description="What `bos_token` is, for a template that asks."
-    )
-    eos_token: AnyText | None = Field(
-        default=None, description="What `eos_token` is, for a template that asks."
-    )
+    bos_token: AnyText | None = Field(default=None, description="What `bos_token` is, for a template that asks.")
+    eos_token: AnyText | None = Field(default=None, description="What `eos_token` is, for a template that asks.")
 
     @model_validator(mode="after")
     def _text_or_file(self) -> FixtureManifest:

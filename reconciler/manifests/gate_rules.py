@@ -9,7 +9,7 @@ from typing import Any
 from reconciler.domain import digest
 from reconciler.domain.errors import Problem
 from reconciler.domain.gate_spec import Gate, GateSpec
-from reconciler.domain.quoting import shown
+from reconciler.domain.text.quoting import shown
 from reconciler.gates.golden import CHECKS, GoldenPrompt
 from reconciler.gates.prompts import PromptsGate
 from reconciler.manifests.declaration import Declaration, ProblemLog
@@ -23,9 +23,7 @@ from reconciler.manifests.schema import ModelManifest
 GATES = ("spec", "gates")
 
 
-def gates_of(
-    declaration: Declaration[ModelManifest], context: ParseContext, findings: ProblemLog
-) -> GateSpec | None:
+def gates_of(declaration: Declaration[ModelManifest], context: ParseContext, findings: ProblemLog) -> GateSpec | None:
     """None when something is wrong with them, and then `findings` says what. Files are judged also where the document
     has been refused for something else."""
     before = len(findings.problems)
@@ -51,9 +49,7 @@ def _check_kinds(declaration: Declaration[ModelManifest], findings: ProblemLog) 
             seen.add(kind)
 
 
-def _check_min_pass(
-    declaration: Declaration[ModelManifest], index: int, gate: Gate, findings: ProblemLog
-) -> None:
+def _check_min_pass(declaration: Declaration[ModelManifest], index: int, gate: Gate, findings: ProblemLog) -> None:
     """A bar that can never be met would hold every release back without a reason."""
     if isinstance(gate, PromptsGate) and gate.min_pass > len(gate.cases):
         message = f"expected at most {len(gate.cases)}, the number of golden prompts, got {gate.min_pass}"
@@ -72,10 +68,7 @@ def _gate(item: Any, from_file: tuple[GoldenPrompt, ...] | None) -> Gate:
 def _prompts(gate: PromptsManifest, from_file: tuple[GoldenPrompt, ...] | None) -> PromptsGate:
     cases = tuple(map(_golden, gate.cases)) if gate.cases is not None else from_file or ()
     return PromptsGate(
-        cases=cases,
-        min_pass=gate.min_pass or len(cases),
-        max_tokens=gate.max_tokens,
-        greedy=gate.greedy,
+        cases=cases, min_pass=gate.min_pass or len(cases), max_tokens=gate.max_tokens, greedy=gate.greedy
     )
 
 
@@ -104,11 +97,7 @@ def _cases_of_files(
 
 
 def _cases_of_file(
-    written: str,
-    declaration: Declaration[ModelManifest],
-    path: Path,
-    context: ParseContext,
-    findings: ProblemLog,
+    written: str, declaration: Declaration[ModelManifest], path: Path, context: ParseContext, findings: ProblemLog
 ) -> tuple[GoldenPrompt, ...]:
     try:
         data = context.read(locate(written, declaration.name, "file", context))

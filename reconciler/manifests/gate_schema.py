@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, create_model, model_validator
 
 from reconciler.domain.gate_spec import Gate
-from reconciler.domain.quoting import listed
+from reconciler.domain.text.quoting import listed
 from reconciler.gates.golden import CHECKS, pattern_refusal, schema_refusal
 from reconciler.gates.judgement import GATES
 from reconciler.gates.prompts import PromptsGate
@@ -38,9 +38,7 @@ Role = Annotated[
     expect("system, user or assistant", as_text, known=("system", "user", "assistant")),
 ]
 Text = Annotated[
-    str,
-    StringConstraints(min_length=1, max_length=16_384),
-    expect("text of 1 to 16,384 characters", as_text),
+    str, StringConstraints(min_length=1, max_length=16_384), expect("text of 1 to 16,384 characters", as_text)
 ]
 
 
@@ -79,18 +77,16 @@ class GoldenCase(Strict):
     messages: Annotated[list[GoldenMessage], Field(min_length=1, max_length=50)] | None = Field(
         default=None, description="A whole conversation."
     )
-    exact: AnyText | None = Field(
-        default=None, description="The answer, white space around it apart, is this."
-    )
+    exact: AnyText | None = Field(default=None, description="The answer, white space around it apart, is this.")
     contains: Annotated[AnyText, StringConstraints(min_length=1)] | None = Field(
         default=None, description="The answer has this in it."
     )
     regex: Annotated[str, AfterValidator(_sound_pattern), BeforeValidator(as_text)] | None = Field(
         default=None, description="The answer matches this (RE2's syntax)."
     )
-    json_schema: (
-        Annotated[dict[str, Any], AfterValidator(_sound_schema), BeforeValidator(_as_data)] | None
-    ) = Field(default=None, description="The answer is JSON of this schema.")
+    json_schema: Annotated[dict[str, Any], AfterValidator(_sound_schema), BeforeValidator(_as_data)] | None = Field(
+        default=None, description="The answer is JSON of this schema."
+    )
 
     @model_validator(mode="after")
     def _one_of_each(self) -> GoldenCase:
@@ -109,9 +105,7 @@ class PromptsManifest(Strict):
     cases: Annotated[list[GoldenCase], Field(min_length=1, max_length=MOST_CASES)] | None = Field(
         default=None, description="Golden prompts, here."
     )
-    min_pass: Count | None = Field(
-        default=None, description="How many must be answered rightly. Default: all."
-    )
+    min_pass: Count | None = Field(default=None, description="How many must be answered rightly. Default: all.")
     max_tokens: Tokens = Field(default=64, description="Most tokens of an answer.")
     greedy: Flag = Field(default=True, description="Always the likeliest token, so that answers repeat.")
 
@@ -143,7 +137,6 @@ class _OneGate(Strict):
 
 
 _ITEMS: dict[str, Any] = {
-    name: (written_type(gate) | None, Field(default=None, description=gate.about))
-    for name, gate in DECLARED.items()
+    name: (written_type(gate) | None, Field(default=None, description=gate.about)) for name, gate in DECLARED.items()
 }
 GateItem = create_model("Gate", __base__=_OneGate, __doc__=_OneGate.__doc__, **_ITEMS)

@@ -11,16 +11,14 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from reconciler.domain.hub import LOCK_BYTES, SAFE_ENDINGS, HubSource, LockedFile, is_safe
-from reconciler.domain.quoting import shown
+from reconciler.domain.sources.hub import LOCK_BYTES, SAFE_ENDINGS, HubSource, LockedFile, is_safe
+from reconciler.domain.text.quoting import shown
 
 FORMAT_VERSION = 1
 MAX_FILES = 1_000  # of one source
 LARGEST_FILE = 1 << 44  # bytes
 
-REPO = re.compile(
-    r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,94}[A-Za-z0-9_])?/[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,94}[A-Za-z0-9_])?"
-)
+REPO = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,94}[A-Za-z0-9_])?/[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,94}[A-Za-z0-9_])?")
 REVISION = re.compile(r"[0-9a-f]{40}")
 SHA256 = re.compile(r"[0-9a-f]{64}")
 PATTERN = re.compile(r"[A-Za-z0-9._*?+=@-]{1,128}")
@@ -79,8 +77,7 @@ def read(data: bytes) -> Entries:
         said = str(error) if isinstance(error, LockInvalid) else "expected JSON, got something else"
         raise LockInvalid(said) from None
     _require(
-        isinstance(document, dict) and document.keys() == {"formatVersion", "sources"},
-        "formatVersion and sources",
+        isinstance(document, dict) and document.keys() == {"formatVersion", "sources"}, "formatVersion and sources"
     )
     _require(document["formatVersion"] == FORMAT_VERSION, f"formatVersion {FORMAT_VERSION}")
     _require(isinstance(document["sources"], list), "a list of sources")
@@ -96,16 +93,13 @@ def read(data: bytes) -> Entries:
 def _source(item: Any) -> HubSource:
     known = {"repo", "revision", "include", "upstream", "files"}
     _require(
-        isinstance(item, dict) and {"repo", "revision", "files"} <= item.keys() <= known,
-        "sources of the known fields",
+        isinstance(item, dict) and {"repo", "revision", "files"} <= item.keys() <= known, "sources of the known fields"
     )
     _require(isinstance(item["repo"], str) and is_repo(item["repo"]), "a repo such as org/name")
     _require(_matches(REVISION, item["revision"]), "a revision of 40 hex digits")
     _require("upstream" not in item or _matches(REVISION, item["upstream"]), "an upstream of 40 hex digits")
     include, files = item.get("include", []), item["files"]
-    _require(
-        isinstance(include, list) and all(isinstance(p, str) and is_pattern(p) for p in include), "patterns"
-    )
+    _require(isinstance(include, list) and all(isinstance(p, str) and is_pattern(p) for p in include), "patterns")
     _require(isinstance(files, list) and 0 < len(files) <= MAX_FILES, f"1 to {MAX_FILES:,} files of a source")
     locked = tuple(_file(file) for file in files)
     if len({file.path.casefold() for file in locked}) < len(locked):
@@ -120,13 +114,10 @@ def _source(item: Any) -> HubSource:
 
 
 def _file(item: Any) -> LockedFile:
-    _require(
-        isinstance(item, dict) and item.keys() == {"path", "size", "sha256"}, "files of path, size and sha256"
-    )
+    _require(isinstance(item, dict) and item.keys() == {"path", "size", "sha256"}, "files of path, size and sha256")
     path, size, sha256 = item["path"], item["size"], item["sha256"]
     if (
-        not isinstance(path, str)
-        or not is_safe(path)  # guard: what is printed of the hub's listing is safe to name
+        not isinstance(path, str) or not is_safe(path)  # guard: what is printed of the hub's listing is safe to name
     ):  # guard: a locked file has a safe name
         raise LockInvalid(f"expected the name of a safe file, got {shown(str(path))}")
     _require(type(size) is int and 0 <= size <= LARGEST_FILE, "a size in bytes")

@@ -7,7 +7,7 @@ import posixpath
 from dataclasses import replace
 
 from reconciler.domain.errors import Problem
-from reconciler.domain.hub import LOCK_BYTES, LOCK_NAME, HubSource
+from reconciler.domain.sources.hub import LOCK_BYTES, LOCK_NAME, HubSource
 from reconciler.manifests import hub_lock
 from reconciler.manifests.declaration import Declaration, ProblemLog
 from reconciler.manifests.hub_lock import Entries, LockInvalid

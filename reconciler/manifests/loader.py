@@ -16,7 +16,7 @@ import yaml
 from yaml.error import Mark
 
 from reconciler.domain.errors import Problem
-from reconciler.domain.quoting import field_path
+from reconciler.domain.text.quoting import field_path
 from reconciler.manifests.manifest_text import TextRefused, decode, escaped_stray, strays, without_strays
 from reconciler.manifests.yaml_words import syntax_words
 
@@ -28,9 +28,7 @@ Path = tuple[str | int, ...]
 MAX_DEPTH = 16
 MAX_NODES = 5_000
 MAX_DOCUMENTS = 500
-_PARSERS_OWN_LIMIT = (
-    "exceeded maximum nesting depth"  # of libyaml in PyYAML 6.0.4 and newer: a thousand levels
-)
+_PARSERS_OWN_LIMIT = "exceeded maximum nesting depth"  # of libyaml in PyYAML 6.0.4 and newer: a thousand levels
 
 _WRITE_OUT = "write the value out"
 _REFUSALS = {
@@ -165,9 +163,7 @@ class _Composer:
             message = f"expected at most {MAX_NODES:,} values in a document"
             raise TextRefused("TooManyNodes", _line(event.start_mark), message)
         if len(path) > MAX_DEPTH:  # guard: nesting is counted
-            raise TextRefused(
-                "TooDeep", _line(event.start_mark), f"expected at most {MAX_DEPTH} levels of nesting"
-            )
+            raise TextRefused("TooDeep", _line(event.start_mark), f"expected at most {MAX_DEPTH} levels of nesting")
         self.check_properties(event, path)
         match event:
             case yaml.ScalarEvent():

@@ -14,8 +14,8 @@ from pydantic import AfterValidator, Field
 from reconciler.domain.errors import Problem
 from reconciler.domain.facts import StorageLimits, Traits
 from reconciler.domain.quarantine import LIVES
-from reconciler.domain.quoting import listed, shown
-from reconciler.domain.units import DURATION_PATTERN, read_duration, read_size
+from reconciler.domain.text.quoting import listed, shown
+from reconciler.domain.text.units import DURATION_PATTERN, read_duration, read_size
 from reconciler.manifests import loader
 from reconciler.manifests.fields import AnyText, Flag, as_text, as_whole, expect, got
 from reconciler.manifests.problems import accepted
@@ -43,9 +43,7 @@ def _name(text: str) -> str:
 Size = Annotated[int, Field(ge=0, le=1 << 60), expect("a size such as 20GiB", as_size)]
 Path = Annotated[str, Field(max_length=4096), AfterValidator(_absolute), expect("an absolute path", as_text)]
 MachineName = Annotated[
-    str,
-    AfterValidator(_name),
-    expect("a name of at most 63 letters, digits, dashes, dots and underscores", as_text),
+    str, AfterValidator(_name), expect("a name of at most 63 letters, digits, dashes, dots and underscores", as_text)
 ]
 Duration = Annotated[
     str, Field(pattern=f"^{DURATION_PATTERN}$"), expect("a duration such as 90s, 45m or 2h30m", as_text)
@@ -84,9 +82,7 @@ class Notify(Strict):
 class CommitStatus(Strict):
     repository: AnyText = Field(description="TYPE:OWNER/NAME; as --commit-status.")
     token_file: Path | None = Field(default=None, description="File with a token for that.")
-    url: AnyText | None = Field(
-        default=None, description="That server's address, unless it is the public one."
-    )
+    url: AnyText | None = Field(default=None, description="That server's address, unless it is the public one.")
 
 
 class Scrub(Strict):
@@ -113,9 +109,7 @@ class MachineConfig(Strict):
     labels: dict[str, AnyText] = Field(
         default={}, description="What models are selected by; not below `reconciler.foundry/`."
     )
-    root: Path | None = Field(
-        default=None, description="Where store, served folders and records live; as --root."
-    )
+    root: Path | None = Field(default=None, description="Where store, served folders and records live; as --root.")
     cache: Path | None = Field(default=None, description="Foundry Local's model_cache_dir; as --cache.")
     app: AnyText | None = Field(default=None, description="The Foundry Local application; as --app.")
     path: AnyText | None = Field(
@@ -143,8 +137,7 @@ class MachineConfig(Strict):
     cage: CageMode | None = Field(default=None, description="Sandbox of the converter; as --cage.")
     limits: DiskLimits | None = Field(default=None, description="How much of the disk may be used.")
     quarantine_for: PeriodOrOff | None = Field(
-        default=None,
-        description="How long moved-aside foreign things are kept (default: 168h), or off: for ever.",
+        default=None, description="How long moved-aside foreign things are kept (default: 168h), or off: for ever."
     )
 
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 
 from reconciler.domain.errors import Problem
-from reconciler.domain.quoting import field_path
+from reconciler.domain.text.quoting import field_path
 
 MAX_BYTES = 256 * 1024
 MAX_STRAYS = 20  # lines with forbidden characters that are reported for one file
@@ -35,9 +35,7 @@ class TextRefused(Exception):
 def decode(data: bytes) -> str:
     """A byte order mark at the very start is Windows' habit and harmless."""
     if len(data) > MAX_BYTES:
-        raise TextRefused(
-            "FileTooLarge", 0, f"expected at most {MAX_BYTES // 1024} KiB, got {len(data):,} bytes"
-        )
+        raise TextRefused("FileTooLarge", 0, f"expected at most {MAX_BYTES // 1024} KiB, got {len(data):,} bytes")
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise TextRefused("NotUtf8", 1, "expected UTF-8, got UTF-16", "save the file as UTF-8")
     try:

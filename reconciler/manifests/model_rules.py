@@ -8,10 +8,10 @@ from dataclasses import fields
 
 from reconciler.domain import manifest
 from reconciler.domain.gate_spec import GateSpec
-from reconciler.domain.hub import HubSource
-from reconciler.domain.names import camel
 from reconciler.domain.precisions import PRECISIONS, TABLE, honoured_options
-from reconciler.domain.quoting import field_path, listed, nearest, shown
+from reconciler.domain.sources.hub import HubSource
+from reconciler.domain.text.names import camel
+from reconciler.domain.text.quoting import field_path, listed, nearest, shown
 from reconciler.gates.template import TemplateGate
 from reconciler.manifests.declaration import Declaration, ProblemLog
 from reconciler.manifests.described import values_of
@@ -19,11 +19,7 @@ from reconciler.manifests.gate_rules import gates_of
 from reconciler.manifests.hub_rules import Lock
 from reconciler.manifests.loader import Document
 from reconciler.manifests.paths import ParseContext, PathRefused, locate
-from reconciler.manifests.schema import (
-    JinjaTemplate,
-    ModelManifest,
-    RolesTemplate,
-)
+from reconciler.manifests.schema import JinjaTemplate, ModelManifest, RolesTemplate
 from reconciler.manifests.selector_rules import check_selector
 from reconciler.manifests.template_rules import template_of
 from reconciler.templates import presets
@@ -135,9 +131,7 @@ def _check_precisions(declaration: Declaration[ModelManifest], findings: Problem
                 findings.add(declaration.problem(path, "PrecisionUnsupported", message, known.instead))
             elif known.slow:
                 message = f"{precision} is slow on cpu: {known.slow}"
-                findings.add(
-                    declaration.problem(path, "PrecisionSlow", message, known.instead), serious=False
-                )
+                findings.add(declaration.problem(path, "PrecisionSlow", message, known.instead), serious=False)
 
 
 def _check_quantization(declaration: Declaration[ModelManifest], findings: ProblemLog) -> None:

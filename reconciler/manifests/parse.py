@@ -14,7 +14,7 @@ from typing import cast
 
 from reconciler.domain.errors import Problem
 from reconciler.domain.manifest import API_VERSION
-from reconciler.domain.quoting import listed, nearest
+from reconciler.domain.text.quoting import listed, nearest
 from reconciler.manifests import loader
 from reconciler.manifests.confirmations import confirmed
 from reconciler.manifests.crosscheck import clashes
@@ -50,11 +50,7 @@ def parse(files: Mapping[str, bytes], context: ParseContext) -> Parsed:
     templates = _templates(declarations, claims, context, findings)
     templates |= {name: None for kind, name in clashing if kind == "PromptTemplate"}
     lock = Lock(context, findings)
-    models = [
-        m
-        for m in _models(declarations, templates, lock, context, findings)
-        if ("Model", m.name) not in clashing
-    ]
+    models = [m for m in _models(declarations, templates, lock, context, findings) if ("Model", m.name) not in clashing]
     return Parsed(
         models=tuple(sorted(models, key=lambda model: model.name)),
         templates=tuple(template for _, template in sorted(templates.items()) if template),
@@ -67,9 +63,7 @@ def parse(files: Mapping[str, bytes], context: ParseContext) -> Parsed:
 def _in_order(problems: list[Problem]) -> tuple[Problem, ...]:
     """By file and line, and of each file no more than a person can use."""
     ordered = sorted(problems, key=lambda problem: (problem.file, problem.line))
-    return tuple(
-        each for _, of_file in groupby(ordered, lambda problem: problem.file) for each in _few(of_file)
-    )
+    return tuple(each for _, of_file in groupby(ordered, lambda problem: problem.file) for each in _few(of_file))
 
 
 def _few(problems: Iterable[Problem]) -> Iterator[Problem]:
@@ -109,9 +103,7 @@ def _claim(document: Document, file: str) -> Iterator[Claim]:
         yield Claim(kind=kind, name=name, file=file, line=document.line(("metadata", "name")))
 
 
-def _declaration(
-    document: Document, file: str, name: str, findings: ProblemLog
-) -> Iterator[Declaration[Manifest]]:
+def _declaration(document: Document, file: str, name: str, findings: ProblemLog) -> Iterator[Declaration[Manifest]]:
     """At most one: nothing when it is not said what the document is."""
     kind = _kind(document)
     problems = tuple(_type_problems(document, file))
@@ -158,17 +150,12 @@ def _type_problems(document: Document, file: str) -> Iterator[Problem]:
 
 def _meant(field: str, value: str, known: list[str]) -> str:
     if field == "kind" and value.lower().startswith("machine"):
-        return (
-            "what a machine is stands in its own config.yaml, never in the repository: docs/configuration.md"
-        )
+        return "what a machine is stands in its own config.yaml, never in the repository: docs/configuration.md"
     return nearest(value, known)
 
 
 def _templates(
-    declarations: list[Declaration[Manifest]],
-    claims: list[Claim],
-    context: ParseContext,
-    findings: ProblemLog,
+    declarations: list[Declaration[Manifest]], claims: list[Claim], context: ParseContext, findings: ProblemLog
 ) -> Templates:
     """By name; None for one that is declared but broken."""
     templates: Templates = {claim.name: None for claim in claims if claim.kind == "PromptTemplate"}

@@ -62,8 +62,5 @@ class Inputs:
     @property
     def revision(self) -> str:
         """The declarations alone: neither where they lie nor what else is on the disk."""
-        declared = {
-            "manifests": self.manifests,
-            "templates": sorted(one for one in self.files.values() if one),
-        }
+        declared = {"manifests": self.manifests, "templates": sorted(one for one in self.files.values() if one)}
         return f"folder@{digest.of_value(declared)}"

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from reconciler.domain.quoting import shown
+from reconciler.domain.text.quoting import shown
 from reconciler.manifests.parsed import Place
 from reconciler.templates.rendering import RenderFixture, unrendered
 
@@ -58,9 +58,7 @@ def locate(written: str, beside: str, kind: str, context: ParseContext) -> str:
         message = f"expected a {kind}, but there is no {name}"
         raise PathRefused("PathMissing", message, _why_missing(written, kind))
     if not _allowed(place.path, written, context):  # guard: a link does not lead out
-        raise PathRefused(
-            "PathOutside", f"expected a {kind} inside the repository, but {name} leads out of it", _HINT
-        )
+        raise PathRefused("PathOutside", f"expected a {kind} inside the repository, but {name} leads out of it", _HINT)
     if place.kind not in (kind, "unknown"):
         raise PathRefused("PathKind", f"expected a {kind}, but {name} is {_article(place.kind)}")
     return place.path
@@ -71,9 +69,7 @@ def _why_missing(written: str, kind: str) -> str:
     if written.startswith("~"):
         return "~ is not expanded; write the path relative to this file"
     if kind == "folder" and _HUB_ID.fullmatch(written):
-        return (
-            "a model on the hub is `huggingface: {repo, revision}`; `path` is a folder, relative to this file"
-        )
+        return "a model on the hub is `huggingface: {repo, revision}`; `path` is a folder, relative to this file"
     return ""
 
 

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from reconciler.domain.errors import Problem
-from reconciler.domain.quoting import field_path, listed, nearest, shown
+from reconciler.domain.text.quoting import field_path, listed, nearest, shown
 from reconciler.manifests.fields import REFUSAL, TEMPLATE_FORMS, got
 from reconciler.manifests.loader import Document, Path
 
@@ -49,9 +49,7 @@ def _problem(detail: ErrorDetails, document: Document, file: str, model: type[Ba
     # Tags of unions stand in pydantic's path but not in the document.
     path: Path = tuple(part for part in detail["loc"] if part not in TEMPLATE_FORMS)
     code, message, hint = _words(detail, path, model)
-    return Problem(
-        code=code, file=file, line=document.line(path), field=field_path(path), message=message, hint=hint
-    )
+    return Problem(code=code, file=file, line=document.line(path), field=field_path(path), message=message, hint=hint)
 
 
 def _words(detail: ErrorDetails, path: Path, model: type[BaseModel]) -> tuple[str, str, str]:

@@ -23,7 +23,7 @@ from pydantic_core.core_schema import WithDefaultSchema
 
 from reconciler.domain.manifest import API_VERSION, ModelOptions
 from reconciler.domain.precisions import PRECISIONS
-from reconciler.domain.quoting import listed
+from reconciler.domain.text.quoting import listed
 from reconciler.manifests.described import manifest_type
 from reconciler.manifests.fields import (
     TEMPLATE_FORMS,
@@ -47,9 +47,7 @@ from reconciler.templates.presets import PRESETS
 
 
 class Metadata(Strict):
-    name: Name = Field(
-        description="A DNS label: lower-case letters, digits and dashes, at most 40 characters."
-    )
+    name: Name = Field(description="A DNS label: lower-case letters, digits and dashes, at most 40 characters.")
     labels: dict[str, AnyText] = Field(default={}, description="Short facts for people and tools.")
     annotations: dict[str, AnyText] = Field(
         default={},
@@ -71,9 +69,7 @@ class HuggingFace(Strict):
 class SourceManifest(Strict):
     """Either `path` or `huggingface`."""
 
-    model_config = ConfigDict(
-        json_schema_extra={"oneOf": [{"required": ["path"]}, {"required": ["huggingface"]}]}
-    )
+    model_config = ConfigDict(json_schema_extra={"oneOf": [{"required": ["path"]}, {"required": ["huggingface"]}]})
 
     path: RelativePath | None = Field(
         default=None, description="A folder in Hugging Face layout, relative to this file."
@@ -81,9 +77,7 @@ class SourceManifest(Strict):
     huggingface: HuggingFace | None = Field(
         default=None, description="A model on the Hugging Face hub, instead of `path`."
     )
-    adapter: RelativePath | None = Field(
-        default=None, description="A LoRA adapter folder that is merged in first."
-    )
+    adapter: RelativePath | None = Field(default=None, description="A LoRA adapter folder that is merged in first.")
 
     @model_validator(mode="before")
     @classmethod
@@ -111,11 +105,7 @@ Pattern = Annotated[
     str,
     Field(max_length=LONGEST_PATTERN),
     AfterValidator(_content_once),
-    expect(
-        f"text with {CONTENT} in it, once",
-        as_text,
-        "it marks where the message goes, and is spelt exactly so",
-    ),
+    expect(f"text with {CONTENT} in it, once", as_text, "it marks where the message goes, and is spelt exactly so"),
 ]
 
 
@@ -134,16 +124,12 @@ class RolesManifest(Strict):
 
 class RolesTemplate(Strict):
     roles: RolesManifest = Field(description="The template in Foundry's own form.")
-    fixtures: Fixtures = Field(
-        default=[], description="Conversations, and what the template must make of them."
-    )
+    fixtures: Fixtures = Field(default=[], description="Conversations, and what the template must make of them.")
 
 
 class JinjaTemplate(Strict):
     jinja: RelativePath = Field(description="A Jinja chat template file, relative to this file.")
-    fixtures: Fixtures = Field(
-        default=[], description="Conversations, and what the template must make of them."
-    )
+    fixtures: Fixtures = Field(default=[], description="Conversations, and what the template must make of them.")
 
 
 class TemplateReference(Strict):
@@ -185,8 +171,7 @@ Precision = Annotated[
 
 # That each stands there once is for `manifests.model_rules`: here it would hide what is wrong with one of them.
 Precisions = Annotated[
-    list[Precision],
-    Field(min_length=1, json_schema_extra={"maxItems": len(PRECISIONS), "uniqueItems": True}),
+    list[Precision], Field(min_length=1, json_schema_extra={"maxItems": len(PRECISIONS), "uniqueItems": True})
 ]
 
 
@@ -278,9 +263,7 @@ def json_schema() -> dict[str, Any]:
     head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": API_VERSION}
     schema = kinds.json_schema(by_alias=True, schema_generator=_Terse)
     spec = schema["$defs"]["ModelSpec"]  # its fields come from two places: what is required is shown first
-    spec["properties"] = dict(
-        sorted(spec["properties"].items(), key=lambda one: one[0] not in spec["required"])
-    )
+    spec["properties"] = dict(sorted(spec["properties"].items(), key=lambda one: one[0] not in spec["required"]))
     return head | schema
 
 

@@ -3,7 +3,7 @@ manifests.model_rules."""
 
 from __future__ import annotations
 
-from reconciler.domain.quoting import listed, nearest, shown
+from reconciler.domain.text.quoting import listed, nearest, shown
 from reconciler.manifests.declaration import Declaration, ProblemLog
 from reconciler.manifests.loader import Path
 from reconciler.manifests.schema import ModelManifest

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
-from reconciler.domain.names import camel
+from reconciler.domain.text.names import camel
 from reconciler.manifests.fields import is_null
 
 
 class Strict(BaseModel):
     """Unknown fields are errors, nothing is converted behind the author's back, null means "not set"."""
 
-    model_config = ConfigDict(
-        extra="forbid", strict=True, frozen=True, alias_generator=camel, validate_by_name=False
-    )
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, alias_generator=camel, validate_by_name=False)
 
     @model_validator(mode="before")
     @classmethod

@@ -6,17 +6,14 @@ import posixpath
 
 from reconciler.domain.errors import Problem
 from reconciler.domain.manifest import Roles, Template
-from reconciler.domain.quoting import shown
+from reconciler.domain.text.quoting import shown
 from reconciler.manifests.declaration import Declaration, ProblemLog
 from reconciler.manifests.fixture_rules import fixtures_of
 from reconciler.manifests.loader import Path
 from reconciler.manifests.paths import ParseContext, PathRefused, locate
 from reconciler.manifests.schema import JinjaTemplate, Manifest, RolesTemplate
 from reconciler.templates.chat_template import jinja_of
-from reconciler.templates.lint import (
-    Finding,
-    lint,
-)
+from reconciler.templates.lint import Finding, lint
 
 
 def template_of(
@@ -33,11 +30,7 @@ def template_of(
         roles = Roles(**form.roles.model_dump(exclude_none=True))
         text = jinja_of(roles)
         fixtures = fixtures_of(form, text, declaration, path, context, findings)
-        return (
-            Template(origin=origin, jinja=text, roles=roles, fixtures=fixtures)
-            if fixtures is not None
-            else None
-        )
+        return Template(origin=origin, jinja=text, roles=roles, fixtures=fixtures) if fixtures is not None else None
     place = (*path, "jinja")
     written = declaration.text(*place)
     jinja = _file(written, declaration, place, context, findings) if written is not None else None
@@ -56,13 +49,9 @@ def _file(
         findings.add(declaration.problem(path, refused.code, str(refused), refused.hint))
         return None
     if data is None:
-        findings.add(
-            declaration.problem(path, "Unreadable", f"expected a small plain file, got {shown(written)}")
-        )
+        findings.add(declaration.problem(path, "Unreadable", f"expected a small plain file, got {shown(written)}"))
         return None
-    return _linted(
-        data, context.shown(posixpath.join(posixpath.dirname(declaration.name), written)), findings
-    )
+    return _linted(data, context.shown(posixpath.join(posixpath.dirname(declaration.name), written)), findings)
 
 
 def _linted(data: bytes, file: str, findings: ProblemLog) -> str | None:
@@ -73,6 +62,4 @@ def _linted(data: bytes, file: str, findings: ProblemLog) -> str | None:
 
 
 def _problem(finding: Finding, file: str) -> Problem:
-    return Problem(
-        code=finding.code, file=file, line=finding.line, message=finding.message, hint=finding.hint
-    )
+    return Problem(code=finding.code, file=file, line=finding.line, message=finding.message, hint=finding.hint)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from reconciler.domain.quoting import shown
+from reconciler.domain.text.quoting import shown
 
 _TAB = ("spaces, got a tab", "indent with spaces: YAML allows no tabs there")
 _QUOTE = (
@@ -19,25 +19,15 @@ _COLON = (
     "one field on a line, got a second colon",
     "put a value that holds `: ` in quotes; a field of a group stands on a line of its own",
 )
-_FIELD_HINT = (
-    "fields of one group begin in the same column; a value that begins with a quote ends with that quote"
-)
+_FIELD_HINT = "fields of one group begin in the same column; a value that begins with a quote ends with that quote"
 _WORDS = (  # what the parser says, what was expected and got, what to do
     ("mapping values are not allowed", *_COLON),
     ("expected key", "a field, got something else", _FIELD_HINT),
     ("expected <block end>", "a field, got something else", _FIELD_HINT),
     ("'-' indicator", "another `- item` of the list, got something else", _FIELD_HINT),
-    (
-        "could not find expected ':'",
-        "`name: value`, got no colon",
-        "write the colon and a space behind the name",
-    ),
+    ("could not find expected ':'", "`name: value`, got no colon", "write the colon and a space behind the name"),
     ("node content", "a value, got a bracket that closes nothing", "delete it, or open it first"),
-    (
-        "unknown escape character",
-        "an escape such as \\n or \\\\, got another",
-        "in single quotes a \\ is just a \\",
-    ),
+    ("unknown escape character", "an escape such as \\n or \\\\, got another", "in single quotes a \\ is just a \\"),
 )
 
 

@@ -32,7 +32,7 @@ from reconciler.gates.rehearsal import Rehearsal
 from reconciler.host import durable
 from reconciler.host.clock import now
 from reconciler.host.facts import cpu_model, read_facts
-from reconciler.host.sampling import Sampler
+from reconciler.host.memory_sampling import Sampler
 
 Progress = Callable[[str, str], None]  # a variant, and what is done with it
 
@@ -93,9 +93,7 @@ def _candidate(wanted: DesiredRelease, look: Snapshot) -> Candidate | None:
     folder = look.observed.folder_behind(look.observed.serving(wanted.variant))
     serves = folder is not None and folder.marker is not None and not folder.damage
     current = serves and folder.marker.release == wanted.release.digest  # type: ignore[union-attr]
-    return Candidate(
-        wanted=wanted, size_bytes=artifact.size, folder=folder.path if folder and current else ""
-    )
+    return Candidate(wanted=wanted, size_bytes=artifact.size, folder=folder.path if folder and current else "")
 
 
 @contextlib.contextmanager
@@ -107,11 +105,7 @@ def place(machine: Machine) -> Iterator[tuple[Machine, str, str]]:
             lock = locked_machine(machine.layout.root, machine.cache, command=BENCH, traits=machine.traits)
             ours = stack.enter_context(lock)
         except LockHeld as error:
-            yield (
-                machine,
-                stack.enter_context(tempfile.TemporaryDirectory(prefix="reconciler-bench-")),
-                str(error),
-            )
+            yield (machine, stack.enter_context(tempfile.TemporaryDirectory(prefix="reconciler-bench-")), str(error))
             return
         scratch = ours.layout.at("staging", BENCH)  # after a crash, the next pass removes it
         durable.free(scratch)
@@ -152,9 +146,7 @@ class Bench:
 class _One:
     """The runs of one variant, and their result so far."""
 
-    def __init__(
-        self, machine: Machine, one: Candidate, look: Snapshot, scratch: str, *, record: bool
-    ) -> None:
+    def __init__(self, machine: Machine, one: Candidate, look: Snapshot, scratch: str, *, record: bool) -> None:
         self._machine, self._one, self._look = machine, one, look
         self._scratch = scratch
         self._record = record

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from reconciler.domain.errors import Problem
 from reconciler.domain.manifest import Model
-from reconciler.domain.source_model import SourceModel
+from reconciler.domain.sources.source_model import SourceModel
 from reconciler.engine.resolve import resolve_in
 from reconciler.fleet.comparison import Comparison, Side, compare_sides
 from reconciler.fleet.forecast import Outlook, outlook
@@ -44,9 +44,7 @@ def compare_commits(
     return compare_sides(path, before, after, reading.sources, templates)
 
 
-def outlooks(
-    comparison: Comparison, folder: str, now: str
-) -> tuple[tuple[Outlook, ...], tuple[Problem, ...]]:
+def outlooks(comparison: Comparison, folder: str, now: str) -> tuple[tuple[Outlook, ...], tuple[Problem, ...]]:
     """What each machine with an inventory in `folder` will do. The comparison must be exact."""
     inventories, problems = read_inventories(folder)
     base, head = comparison.base, comparison.head

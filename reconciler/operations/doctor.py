@@ -19,15 +19,15 @@ from reconciler.conversion.toolchain import ADAPTER_TOOLS, SERVING_TOOLS, TOOLS
 from reconciler.domain.errors import CatalogBroken, PermanentError, ReconcilerError
 from reconciler.domain.facts import Traits
 from reconciler.domain.layout import Layout
-from reconciler.domain.units import size_text
+from reconciler.domain.text.units import size_text
 from reconciler.engine.machine import NO_TRAITS
 from reconciler.host.cage import ADVICE, CLOSED, CageMissing, find
 from reconciler.host.clock import now, seconds_between
+from reconciler.host.disk_usage import disk_free
 from reconciler.host.durable import is_temporary
 from reconciler.host.facts import host_name, read_facts
 from reconciler.host.lock import holder
-from reconciler.host.owner import read_owner
-from reconciler.host.usage import disk_free
+from reconciler.host.owner_mark import read_owner
 from reconciler.manifests.selector import labels_of
 from reconciler.operations.leftovers import RECORDS, names_in
 from reconciler.reports.diagnosis import Diagnosis
@@ -142,9 +142,7 @@ def _packages() -> Iterator[Diagnosis]:
 
 
 def _package(name: str, pin: str, found: str) -> Diagnosis:
-    needed_for = (
-        "serving" if name in SERVING_TOOLS else "LoRA adapters" if name in ADAPTER_TOOLS else "converting"
-    )
+    needed_for = "serving" if name in SERVING_TOOLS else "LoRA adapters" if name in ADAPTER_TOOLS else "converting"
     if found.partition("+")[0] == pin:  # torch has versions such as 2.13.0+cpu
         return _ok("packages", f"{name} {found}")
     say = _warning if name in ADAPTER_TOOLS else _error
@@ -203,9 +201,7 @@ def _git() -> Diagnosis:
     try:
         found = git.program()
     except PermanentError:
-        return _warning(
-            "git", "git is not installed", "install git: --repo needs it, a folder of manifests does not"
-        )
+        return _warning("git", "git is not installed", "install git: --repo needs it, a folder of manifests does not")
     try:
         found_version = git.version()
     except (OSError, git.GitFailed, ReconcilerError) as error:
@@ -242,14 +238,8 @@ def _lock_and_leftovers(layout: Layout, keep: float | None) -> Iterator[Diagnosi
         advice = f"find out why, then delete them from {layout.records}"
         yield _warning("leftovers", f"damaged records were set aside: {', '.join(aside)}", advice)
     if kept := names_in(layout.at("quarantine")):
-        message = (
-            f"{len(kept)} thing(s) that did not belong into served folders are in {layout.at('quarantine')}"
-        )
-        stays = (
-            "they are never freed"
-            if keep is None
-            else f"they are freed after {keep / 3600:g} h (quarantineFor)"
-        )
+        message = f"{len(kept)} thing(s) that did not belong into served folders are in {layout.at('quarantine')}"
+        stays = "they are never freed" if keep is None else f"they are freed after {keep / 3600:g} h (quarantineFor)"
         yield _warning("leftovers", message, f"look at them, and take back what you need: {stays}")
     unfinished = [*filter(is_temporary, (*names_in(layout.root), *names_in(layout.records)))]
     if unfinished and not working:

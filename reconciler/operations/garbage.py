@@ -15,10 +15,11 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from reconciler.domain.changes import Change, Outcome
+from reconciler.domain.changes import Change
 from reconciler.domain.errors import HostRefused
+from reconciler.domain.plan import Outcome
 from reconciler.domain.reasons import PRUNE_GUARDS
-from reconciler.domain.units import size_text
+from reconciler.domain.text.units import size_text
 from reconciler.engine.machine import Machine
 from reconciler.engine.pass_context import PassContext
 from reconciler.engine.planning import Snapshot
@@ -29,8 +30,8 @@ from reconciler.engine.steps import Steps
 from reconciler.engine.workers import Workers
 from reconciler.host import durable
 from reconciler.host.clock import now
-from reconciler.host.own_path import is_plain
-from reconciler.host.usage import given_back
+from reconciler.host.disk_usage import given_back
+from reconciler.host.no_links import is_plain
 from reconciler.operations.leftovers import DISPOSABLE, RECORDS, is_folder, names_in
 from reconciler.planner.prune import (
     kept_to_go_back,
@@ -47,10 +48,7 @@ DAY = 86_400.0
 _ATTEMPT = re.compile(r"convert-\d{8}T.+\.log")
 _DAMAGED = re.compile(r".+\.damaged-\d+")
 _TREE = re.compile(r"[0-9a-f]{40}")
-WRITTEN = (
-    *("", *RECORDS, "records/scrub"),
-    *("oci", "oci/blobs/sha256", "sources/hub/facts"),
-)
+WRITTEN = (*("", *RECORDS, "records/scrub"), *("oci", "oci/blobs/sha256", "sources/hub/facts"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -224,16 +222,12 @@ class _Find:
         return os.path.relpath(path, self._machine.layout.root).replace(os.sep, "/")
 
 
-def free(
-    machine: Machine, seen: Snapshot, things: list[Garbage], report: Callable[[Item], None]
-) -> list[Item]:
+def free(machine: Machine, seen: Snapshot, things: list[Garbage], report: Callable[[Item], None]) -> list[Item]:
     """Free each item; one that cannot be freed does not stop the others. The caller holds the lock."""
     context = PassContext(machine=machine, workers=Workers(machine), resolution=seen.resolution)
     done = []
     sources = machine.layout.at("sources")
-    beside = any(
-        path.startswith(sources + os.sep) for one in things for path in one.paths if one.item.status != KEPT
-    )
+    beside = any(path.startswith(sources + os.sep) for one in things for path in one.paths if one.item.status != KEPT)
     with alone(sources) if beside else contextlib.nullcontext():  # a `plan --repo` may be reading there
         for one in things:
             item = one.item if one.item.status == KEPT else _freed(one, context)

@@ -12,9 +12,9 @@ from reconciler.fleet.inventory import DiskSpace, Inventory, Variant
 from reconciler.fleet.inventory_facts import artifacts_of, build_keys_of, newest_timings, variants_of
 from reconciler.fleet.inventory_measured import export_fidelity, export_measurements
 from reconciler.host.clock import now
+from reconciler.host.disk_usage import disk_total
 from reconciler.host.facts import read_facts
 from reconciler.host.packages import installed_versions
-from reconciler.host.usage import disk_total
 
 
 def take_inventory(machine: Machine) -> Inventory:
@@ -31,9 +31,7 @@ def take_inventory(machine: Machine) -> Inventory:
         versions=installed_versions((*TOOLS, *SERVING_TOOLS)),
         source_roots=tuple(without_home(path) for path in traits.source_roots),
         disk=DiskSpace(
-            free_bytes=observed.disk_free,
-            total_bytes=disk_total(machine.layout.root),
-            used_bytes=disk_used(machine),
+            free_bytes=observed.disk_free, total_bytes=disk_total(machine.layout.root), used_bytes=disk_used(machine)
         ),
         limits=traits.limits,
         attempted_revision=recorded.last_attempted_revision,

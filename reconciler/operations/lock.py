@@ -14,9 +14,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from reconciler.domain.errors import PermanentError, ReconcilerError
-from reconciler.domain.hub import LOCK_BYTES, LOCK_NAME, HubSource, LockedFile, is_included
 from reconciler.domain.manifest import Model
-from reconciler.domain.quoting import shown
+from reconciler.domain.sources.hub import LOCK_BYTES, LOCK_NAME, HubSource, LockedFile, is_included
+from reconciler.domain.text.quoting import shown
 from reconciler.manifests import hub_lock
 from reconciler.manifests.hub_lock import Entries
 from reconciler.sources.protocol import RemoteSource
@@ -95,9 +95,7 @@ def read_lock(folder: str) -> Entries:
 
 def _pin(source: HubSource, hub: RemoteSource, say: Callable[[str], None]) -> HubSource:
     listed = hub.tree(source)
-    chosen = sorted(
-        (one for one in listed if is_included(one["path"], source.include)), key=lambda f: f["path"]
-    )
+    chosen = sorted((one for one in listed if is_included(one["path"], source.include)), key=lambda f: f["path"])
     _check(source, chosen, [one["path"] for one in listed])
     say(f"{source}: {len(chosen)} files, {sum(one['size'] for one in chosen):,} bytes")
     with tempfile.TemporaryDirectory(prefix="reconciler-lock-") as folder:

@@ -21,12 +21,7 @@ REMEMBERED = 3600.0  # seconds: then mirror, exports and commit are read again, 
 
 
 def read_branch(
-    machine: Machine,
-    remote: Remote,
-    credentials: Credentials,
-    *,
-    accept: bool,
-    allowed_roots: tuple[str, ...] = (),
+    machine: Machine, remote: Remote, credentials: Credentials, *, accept: bool, allowed_roots: tuple[str, ...] = ()
 ) -> Parsed:
     """With `accept`, the caller holds the root's lock and is going to apply the result."""
     return _followed(machine, remote, credentials, accept, allowed_roots).parsed
@@ -101,11 +96,7 @@ class Branch:
 
 
 def _followed(
-    machine: Machine,
-    remote: Remote,
-    credentials: Credentials,
-    accept: bool,
-    allowed_roots: tuple[str, ...],
+    machine: Machine, remote: Remote, credentials: Credentials, accept: bool, allowed_roots: tuple[str, ...]
 ) -> Followed:
     followed = follow(
         remote,

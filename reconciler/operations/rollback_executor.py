@@ -6,11 +6,11 @@ from __future__ import annotations
 import contextlib
 import time
 
-from reconciler.domain.changes import Outcome
 from reconciler.domain.desired import Desired, DesiredRelease
 from reconciler.domain.errors import LockHeld, PermanentError, ReconcilerError
 from reconciler.domain.history import HistoryEntry, Rollback
 from reconciler.domain.observed import Observed
+from reconciler.domain.plan import Outcome
 from reconciler.domain.reasons import Reason
 from reconciler.engine.machine import Machine, locked_machine, observe
 from reconciler.engine.options import Options, PassResult
@@ -113,9 +113,7 @@ def _as_served(machine: Machine, observed: Observed, variant: str) -> VariantDec
     digest = serving.release if serving is not None else ""
     past = [one for one in machine.records.history(variant) if one.number and one.digest == digest]
     if not past:
-        raise PermanentError(
-            f"the history of {variant} has no entry for what serves", code="NothingToGoBackTo"
-        )
+        raise PermanentError(f"the history of {variant} has no entry for what serves", code="NothingToGoBackTo")
     return _declaring(machine, past[-1])
 
 

@@ -84,9 +84,7 @@ def _refuse_suspended(recorded: Recorded, variant: str) -> None:
         raise PermanentError(message, hint=hint, code="Suspended")
 
 
-def _target(
-    machine: Machine, observed: Observed, variant: str, number: int, refused: tuple[str, ...]
-) -> HistoryEntry:
+def _target(machine: Machine, observed: Observed, variant: str, number: int, refused: tuple[str, ...]) -> HistoryEntry:
     history = machine.records.history(variant)
     found = [one for one in history if one.number == number] if number else list(good_ones(history, refused))
     if not found:
@@ -97,9 +95,7 @@ def _target(
     if not possible:
         hint = "revert in git: it is converted again; spec.revisionHistoryLimit says how many are kept"
         raise PermanentError(
-            f"{found[0].id} cannot be made again here: its artifact is gone",
-            hint=hint,
-            code="ArtifactMissing",
+            f"{found[0].id} cannot be made again here: its artifact is gone", hint=hint, code="ArtifactMissing"
         )
     return possible[0]
 

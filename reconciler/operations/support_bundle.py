@@ -22,9 +22,9 @@ from reconciler.conversion.toolchain import ADAPTER_TOOLS, SERVING_TOOLS, TOOLS
 from reconciler.engine.machine import Machine, observe, recall
 from reconciler.engine.planning import take_snapshot
 from reconciler.host import durable
+from reconciler.host.disk_usage import bytes_below, disk_free, disk_total
 from reconciler.host.facts import read_facts
 from reconciler.host.packages import installed_versions
-from reconciler.host.usage import bytes_below, disk_free, disk_total
 from reconciler.manifests.parse import Parsed
 from reconciler.reports.diagnosis import Diagnosis, doctor_view
 from reconciler.reports.status import make_status
@@ -45,9 +45,7 @@ _TOKENS = re.compile(
     r"|(?i:\b(?:bearer|basic)\s+)[A-Za-z0-9+/=_.-]{8,}"
     r"|-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)"
 )
-_NAMED = re.compile(
-    r"(?i)((?:token|secret|password|passwd|api[_-]?key)[\"']?\s*[=:]\s*[\"']?)[^\s\"',;}]{6,}"
-)
+_NAMED = re.compile(r"(?i)((?:token|secret|password|passwd|api[_-]?key)[\"']?\s*[=:]\s*[\"']?)[^\s\"',;}]{6,}")
 
 
 def write_bundle(
@@ -107,12 +105,7 @@ def _disk(machine: Machine) -> object:
     root = machine.layout.root
     folders = ("oci", "served", "sources", "staging", "trash", "quarantine", "records", "logs")
     used = {name: bytes_below(machine.layout.at(name)) for name in folders}
-    return {
-        "freeBytes": disk_free(root),
-        "totalBytes": disk_total(root),
-        "usedBytes": bytes_below(root),
-        "by": used,
-    }
+    return {"freeBytes": disk_free(root), "totalBytes": disk_total(root), "usedBytes": bytes_below(root), "by": used}
 
 
 def _without_secret_urls(settings: Mapping[str, str]) -> object:
@@ -126,11 +119,7 @@ def _without_secret_urls(settings: Mapping[str, str]) -> object:
 def _logs(folder: str) -> dict[str, str]:
     paths = []
     with contextlib.suppress(OSError), os.scandir(folder) as entries:
-        paths = [
-            (entry.stat().st_mtime_ns, entry.path)
-            for entry in entries
-            if entry.is_file(follow_symlinks=False)
-        ]
+        paths = [(entry.stat().st_mtime_ns, entry.path) for entry in entries if entry.is_file(follow_symlinks=False)]
     return {f"logs/{os.path.basename(path)}": _end_of(path) for _, path in sorted(paths, reverse=True)[:LOGS]}
 
 

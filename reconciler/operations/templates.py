@@ -51,9 +51,7 @@ def _warnings(model: Model, text: str) -> Iterator[Problem]:
         )
 
 
-def template_changes(
-    base: Side, head: Side, sources: dict[str, str], folders: InCommit
-) -> tuple[TemplateChange, ...]:
+def template_changes(base: Side, head: Side, sources: dict[str, str], folders: InCommit) -> tuple[TemplateChange, ...]:
     """Templates that differ, with examples. `sources` are the model folders of HEAD by the model's name."""
     old, new = _by_model(base), _by_model(head)
     models: dict[tuple[str, str], list[str]] = {}
@@ -63,14 +61,11 @@ def template_changes(
     changes = list(models.items())[:MAX_CHANGES]
     with Renderer(tokenizers=True) as renderer:
         return tuple(
-            _change(names, old, new, _examples(renderer, pair, sources[names[0]], folders))
-            for pair, names in changes
+            _change(names, old, new, _examples(renderer, pair, sources[names[0]], folders)) for pair, names in changes
         )
 
 
-def _examples(
-    renderer: Renderer, pair: tuple[str, str], source: str, folders: InCommit
-) -> tuple[Example, ...]:
+def _examples(renderer: Renderer, pair: tuple[str, str], source: str, folders: InCommit) -> tuple[Example, ...]:
     tokens = special_names(folders.file(source, "tokenizer_config.json", MAX_SETTINGS))
     tokenizer = folders.file(source, "tokenizer.json", LARGEST_TOKENIZER)
     return tuple(example_of(renderer, template, tokens, tokenizer) for template in pair)

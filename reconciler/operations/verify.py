@@ -18,7 +18,7 @@ from reconciler.domain.observed import Registration, ServedFolder, own_propertie
 from reconciler.domain.release import Marker
 from reconciler.engine.machine import Machine, served_folders
 from reconciler.host.durable import is_temporary
-from reconciler.host.every_byte import EveryByte
+from reconciler.host.full_digests import EveryByte
 from reconciler.host.lock import holder
 from reconciler.operations.leftovers import DISPOSABLE, RECORDS, is_folder, names_in
 from reconciler.sources.check import check_mirror, check_sources
@@ -32,16 +32,11 @@ OURS = (
     *("sources", "sources/hub", "mirror.git"),
 )
 SWEEP = "the next `reconciler apply` removes it"
-ROTTEN = (
-    "the file changed but its time stamps did not, so no pass notices: `touch` it, then `reconciler apply`"
-)
+ROTTEN = "the file changed but its time stamps did not, so no pass notices: `touch` it, then `reconciler apply`"
 
 
 def verify(
-    machine: Machine,
-    progress: Callable[[int, int], None] = lambda done, total: None,
-    *,
-    thorough: bool = False,
+    machine: Machine, progress: Callable[[int, int], None] = lambda done, total: None, *, thorough: bool = False
 ) -> tuple[Finding, ...]:
     """The findings of catalog, served folders, store, sources, records and leftovers, in this order; empty is good.
 
@@ -91,9 +86,7 @@ class _Verification:
                 yield from self._registration(registration)
             elif _is_below(registration.path, self._machine.layout.served):
                 hint = f"unregister {registration.id}, then `reconciler apply`"
-                yield _finding(
-                    "RegistrationUnmarked", registration.id, f"points at {registration.path}", hint
-                )
+                yield _finding("RegistrationUnmarked", registration.id, f"points at {registration.path}", hint)
 
     def _registration(self, registration: Registration) -> Iterator[Finding]:
         expected = self._machine.layout.served_release(registration.name, registration.number)
@@ -107,9 +100,7 @@ class _Verification:
             yield from self._agrees(registration, folder.marker)
 
     def _agrees(self, registration: Registration, marker: Marker) -> Iterator[Finding]:
-        expected = own_properties(
-            release=marker.release, artifact=marker.artifact, build_key=marker.build_key
-        )
+        expected = own_properties(release=marker.release, artifact=marker.artifact, build_key=marker.build_key)
         wrong = [name for name, value in expected.items() if registration.properties.get(name) != value]
         if wrong:
             message = f"{', '.join(wrong)} differ from release.json"
@@ -171,9 +162,7 @@ class _Verification:
             yield _finding("RecordDamaged", f"records/{name}", "does not match its own digest", hint)
         if self._thorough and self._machine.records.events_torn:
             message = "its last line was cut off: that event is lost, and nothing else"
-            yield _finding(
-                "EventsTorn", "records/events.jsonl", message, "the next `reconciler apply` notes it"
-            )
+            yield _finding("EventsTorn", "records/events.jsonl", message, "the next `reconciler apply` notes it")
         served = {one.id: one.release for one in self._registrations}
         for release in recorded.releases.values():
             if served.get(release.id) != release.release:

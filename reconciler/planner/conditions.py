@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from reconciler.domain.changes import Held, Plan
 from reconciler.domain.desired import Desired, DesiredRelease
 from reconciler.domain.errors import Problem
 from reconciler.domain.observed import Observed, Registration, ServedFolder
+from reconciler.domain.plan import Held, Plan
 from reconciler.domain.reasons import PRUNE_GUARDS, Reason
 from reconciler.domain.recorded import Condition
 from reconciler.domain.suspension import LONGEST_DAYS, Suspension, lasts_too_long, suspension_of
@@ -28,15 +28,7 @@ _LONG = LEFT.keys() - {"left"}
 
 # What a repository can be in the way of following it: said of the machine, not of a variant.
 SOURCE_CODES = frozenset(
-    {
-        "Stale",
-        "HistoryRewritten",
-        "SignatureRefused",
-        "BranchMissing",
-        "FetchFailed",
-        "CommitRefused",
-        "GitMissing",
-    }
+    {"Stale", "HistoryRewritten", "SignatureRefused", "BranchMissing", "FetchFailed", "CommitRefused", "GitMissing"}
 )
 TYPES = ("Ready", "Reconciling", "Stalled", "Built", "Verified", "Serving", "IntegrityVerified")
 
@@ -101,10 +93,7 @@ def judge_kept(
     kept = {hold.variant: hold for hold in remaining.held if hold.reason in PRUNE_GUARDS}
     serving = {variant: observed.serving(variant) for variant in kept}
     return {
-        variant: {
-            **before.get(variant, {}),
-            **_dated(_kept(kept[variant], registration), before.get(variant, {}), now),
-        }
+        variant: {**before.get(variant, {}), **_dated(_kept(kept[variant], registration), before.get(variant, {}), now)}
         for variant, registration in serving.items()
         if registration is not None
     }
@@ -146,9 +135,7 @@ def _conditions(
 ) -> list[Condition]:
     registration = observed.serving(wanted.variant)
     folder = observed.folder_behind(registration)
-    current = (
-        registration is not None and registration.release == wanted.release.digest and wanted.override is None
-    )
+    current = registration is not None and registration.release == wanted.release.digest and wanted.override is None
     whole = folder is not None and folder.marker is not None and not folder.damage
     conditions = [
         _built(wanted, observed),
@@ -205,11 +192,7 @@ def _ready(
         return _say("Ready", False, failure.code, failure.message + old)
     if held is not None and not good:
         still = registration if held.reason in (Reason.GATE_FAILED, Reason.ROLLED_BACK) else None
-        old = (
-            f"; {still.id} {'serves' if held.reason is Reason.ROLLED_BACK else 'still serves'}"
-            if still
-            else ""
-        )
+        old = f"; {still.id} {'serves' if held.reason is Reason.ROLLED_BACK else 'still serves'}" if still else ""
         return _say("Ready", False, held.reason, held.message + old)
     if good and registration is not None:
         return _say("Ready", True, "Served", f"{registration.id} serves what git declares")
@@ -221,9 +204,7 @@ def _not_yet(current: bool, left: str, registration: Registration | None) -> Con
     if registration is None:
         return _say("Ready", False, "NotServed", "not served yet")
     if current:
-        return _say(
-            "Ready", False, "DriftDetected", f"the files of {registration.id} are not what was served"
-        )
+        return _say("Ready", False, "DriftDetected", f"the files of {registration.id} are not what was served")
     reason, message = LEFT[left] if left in _LONG else ("NotServed", "what git declares is not served yet")
     return _say("Ready", False, reason, f"{message}; {registration.id} still serves")
 

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from reconciler.domain.changes import FieldChange
+from reconciler.domain.plain_data import as_dict
 from reconciler.domain.reasons import Reason
 from reconciler.domain.recorded import RecordedRelease
 from reconciler.domain.release import Marker, Release
-from reconciler.domain.value import as_dict
 
 _REASON_OF_PART = {
     "recipe": Reason.RECIPE_CHANGED,
@@ -21,11 +21,7 @@ _REASON_OF_PART = {
 _GENERATION = "spec.generation."
 _NOT_OF_RECIPE = frozenset({"spec.promptTemplate", "reconciler.servingFormat"})
 
-_FIELD_OF_RECIPE = {
-    "source": "spec.source",
-    "adapter": "spec.source.adapter",
-    "precision": "spec.precisions",
-}
+_FIELD_OF_RECIPE = {"source": "spec.source", "adapter": "spec.source.adapter", "precision": "spec.precisions"}
 
 
 @dataclass(frozen=True, kw_only=True)

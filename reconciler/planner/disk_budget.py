@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from reconciler.domain.observed import Observed
-from reconciler.domain.units import size_text
+from reconciler.domain.text.units import size_text
 
 
 def disk_budget(observed: Observed) -> tuple[int, str]:

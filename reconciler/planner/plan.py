@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Container
 from dataclasses import replace
 
-from reconciler.domain.changes import Change, Convert, FetchSource, Plan, PruneArtifact
+from reconciler.domain.changes import Change, Convert, FetchSource, PruneArtifact
 from reconciler.domain.desired import Desired
 from reconciler.domain.observed import Observed
+from reconciler.domain.plan import Plan
 from reconciler.domain.reasons import Reason
 from reconciler.domain.recorded import Recorded
 from reconciler.gates.verdicts import with_verdicts
@@ -72,12 +73,7 @@ def make_plan(
     return Plan(
         revision=desired.revision,
         changes=(*ordered, *freed),
-        held=(
-            *waiting,
-            *waiting_too,
-            *held,
-            *(hold for hold in prunes_held if hold.reason is not Reason.IN_USE),
-        ),
+        held=(*waiting, *waiting_too, *held, *(hold for hold in prunes_held if hold.reason is not Reason.IN_USE)),
         later=(
             *(hold for variant in variants for hold in variant.later),
             *(hold for hold in prunes_held if hold.reason is Reason.IN_USE),

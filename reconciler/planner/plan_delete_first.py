@@ -18,13 +18,7 @@ from reconciler.domain.recorded import Recorded
 from reconciler.planner.disk_budget import disk_budget
 from reconciler.planner.plan_disk import copied, with_more
 from reconciler.planner.plan_variant import VariantPlan, plan_variant, within_disk
-from reconciler.planner.prune import (
-    free_artifact,
-    plan_room,
-    used_keys,
-    why_artifacts_stay,
-    why_predecessor_stays,
-)
+from reconciler.planner.prune import free_artifact, plan_room, used_keys, why_artifacts_stay, why_predecessor_stays
 from reconciler.planner.removals import without_failed_removals
 
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Container, Iterable
 from dataclasses import replace
 
-from reconciler.domain.changes import Held, LongWork, PruneVariant
+from reconciler.domain.changes import LongWork, PruneVariant
 from reconciler.domain.observed import Observed, ServedFolder
+from reconciler.domain.plan import Held
 from reconciler.domain.reasons import Reason
 from reconciler.domain.release import ALWAYS_COPIED
 from reconciler.planner.disk_budget import shortfall
@@ -37,9 +38,7 @@ def copied(folder: ServedFolder) -> int:
 def with_more(observed: Observed, freed: int) -> Observed:
     if not freed:
         return observed
-    return replace(
-        observed, disk_free=observed.disk_free + freed, disk_used=max(observed.disk_used - freed, 0)
-    )
+    return replace(observed, disk_free=observed.disk_free + freed, disk_used=max(observed.disk_used - freed, 0))
 
 
 def hold_what_does_not_fit(

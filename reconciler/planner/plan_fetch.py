@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from reconciler.domain.changes import Cost, FetchSource
 from reconciler.domain.desired import DesiredRelease
-from reconciler.domain.hub import Fetch
 from reconciler.domain.reasons import Reason
 from reconciler.domain.recorded import Recorded
+from reconciler.domain.sources.hub import Fetch
 from reconciler.planner.estimate import seconds_for
 
 # Bytes that a download leaves free for everything else, while it is unknown what the conversion will take.

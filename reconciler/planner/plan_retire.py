@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from reconciler.domain.changes import Held, Retire, ServesInstead
+from reconciler.domain.changes import Retire, ServesInstead
+from reconciler.domain.plan import Held
 from reconciler.domain.reasons import Reason
 from reconciler.planner.ownership import is_ours
 from reconciler.planner.retention import Retention
@@ -13,9 +14,7 @@ def retire_others(facts: Facts, *, keep: int) -> tuple[tuple[Retire, ...], tuple
     """What is retired now, and what later. A higher number goes at once: the name leads to the highest."""
     registered = {r.number for r in facts.registrations}
     numbers = sorted((registered | _finished_folders(facts)) - {keep})
-    retention = Retention(
-        wanted=facts.wanted, observed=facts.observed, recorded=facts.recorded, now=facts.now
-    )
+    retention = Retention(wanted=facts.wanted, observed=facts.observed, recorded=facts.recorded, now=facts.now)
     refused = _refused_numbers(facts)
     stays = {n: retention.of(n) for n in numbers if n < keep and n in registered and n not in refused}
     later = tuple(held for held in stays.values() if held is not None)

@@ -20,10 +20,6 @@ def verify_again(wanted: DesiredRelease, recorded: Recorded, number: int) -> tup
     seconds = seconds_for("verify", release.precision, wanted.source_bytes, recorded.timings)
     return (
         VerifyServed(
-            release=release,
-            number=number,
-            previous=previous,
-            installed=recorded.runtime,
-            cost=Cost(seconds=seconds),
+            release=release, number=number, previous=previous, installed=recorded.runtime, cost=Cost(seconds=seconds)
         ),
     )

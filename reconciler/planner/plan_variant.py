@@ -9,7 +9,6 @@ from reconciler.domain.changes import (
     Change,
     Convert,
     Cost,
-    Held,
     MeasureCandidate,
     MeasureServed,
     Register,
@@ -19,10 +18,11 @@ from reconciler.domain.changes import (
 )
 from reconciler.domain.desired import DesiredRelease
 from reconciler.domain.failures import verdict
-from reconciler.domain.hub import Fetch
 from reconciler.domain.observed import Observed
+from reconciler.domain.plan import Held
 from reconciler.domain.reasons import Reason
 from reconciler.domain.recorded import Recorded
+from reconciler.domain.sources.hub import Fetch
 from reconciler.gates.judgement import rejection_text
 from reconciler.planner.difference import Difference, compare
 from reconciler.planner.disk_budget import shortfall
@@ -57,12 +57,7 @@ class VariantPlan:
 
 
 def plan_variant(
-    wanted: DesiredRelease,
-    observed: Observed,
-    recorded: Recorded,
-    *,
-    now: str = "",
-    running: Container[str] = (),
+    wanted: DesiredRelease, observed: Observed, recorded: Recorded, *, now: str = "", running: Container[str] = ()
 ) -> VariantPlan:
     """What it needs, whether the disk has room for that or not (`within_disk`). `wanted` has its verdicts."""
     if hold := _untouchable(wanted, observed):
@@ -146,10 +141,7 @@ def _served(facts: Facts, number: int) -> VariantPlan:
     if facts.artifact_is_rotten:
         return _rebuild(facts, number)
     retired, later = retire_others(facts, keep=number)
-    again: tuple[Change, ...] = (
-        *_measure_again(facts, number),
-        *verify_again(facts.wanted, facts.recorded, number),
-    )
+    again: tuple[Change, ...] = (*_measure_again(facts, number), *verify_again(facts.wanted, facts.recorded, number))
     return VariantPlan(changes=(*again, *retired), later=later)
 
 
@@ -261,9 +253,7 @@ def _convert(facts: Facts, difference: Difference, reason: Reason) -> Convert:
         forced_by=difference.forced_by,
         field_changes=difference.field_changes,
         cost=Cost(
-            disk_bytes=wanted.predicted_bytes,
-            peak_disk_bytes=wanted.peak_bytes,
-            seconds=_seconds("convert", facts),
+            disk_bytes=wanted.predicted_bytes, peak_disk_bytes=wanted.peak_bytes, seconds=_seconds("convert", facts)
         ),
     )
 
@@ -282,9 +272,7 @@ def _unless_it_failed(plan: VariantPlan, facts: Facts) -> VariantPlan:
         found = verdict(failure, facts.now) if failure.key in keys else None
         if found is None:
             continue
-        hold = Held(
-            variant=facts.wanted.variant, reason=found.reason, message=found.message, until=found.until
-        )
+        hold = Held(variant=facts.wanted.variant, reason=found.reason, message=found.message, until=found.until)
         if any(isinstance(c, MeasureServed) and c.failure_key == failure.key for c in plan.changes):
             return replace(plan, changes=without_measuring(plan.changes), held=(*plan.held, hold))
         return VariantPlan(held=(hold,))

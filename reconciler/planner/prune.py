@@ -9,18 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
-from reconciler.domain.changes import (
-    Change,
-    Cost,
-    Held,
-    PruneArtifact,
-    PruneSource,
-    PruneVariant,
-    RemoveRelease,
-)
+from reconciler.domain.changes import Change, Cost, PruneArtifact, PruneSource, PruneVariant, RemoveRelease
 from reconciler.domain.desired import Desired, DesiredRelease
 from reconciler.domain.history import kept
 from reconciler.domain.observed import Observed
+from reconciler.domain.plan import Held
 from reconciler.domain.reasons import PRUNE_GUARDS, Reason
 from reconciler.domain.recorded import Recorded, RecordedRelease
 from reconciler.domain.release import Marker
@@ -73,13 +66,9 @@ def plan_prunes(
 def _held(orphan: _Orphan, desired: Desired, observed: Observed, recorded: Recorded) -> Held | None:
     """Why this one stays, whatever becomes of the others."""
     if orphan.variant in observed.unreadable:
-        return Held(
-            variant=orphan.variant, reason=Reason.UNREADABLE, message=observed.unreadable[orphan.variant]
-        )
+        return Held(variant=orphan.variant, reason=Reason.UNREADABLE, message=observed.unreadable[orphan.variant])
     if orphan.model in desired.suspended:
-        return Held(
-            variant=orphan.variant, reason=Reason.SUSPENDED, message="would prune; its model says suspend"
-        )
+        return Held(variant=orphan.variant, reason=Reason.SUSPENDED, message="would prune; its model says suspend")
     suspension = recorded.suspension_of(orphan.variant, orphan.model)
     if suspension is not None:  # guard: what is suspended stays
         return Held(variant=orphan.variant, reason=Reason.SUSPENDED, message=f"would prune; {suspension}")
@@ -103,9 +92,7 @@ def _unrecorded(orphan: _Orphan, recorded: Recorded, *, confirm: bool) -> Held |
     alone = sorted({f"{orphan.variant}:{number}" for number in orphan.numbers} & recorded.uncorroborated)
     if confirm or not alone:  # guard: a mark alone deletes nothing
         return None
-    message = (
-        f"only the mark in its folder says that {', '.join(alone)} is ours: `apply --confirm` lets it go"
-    )
+    message = f"only the mark in its folder says that {', '.join(alone)} is ours: `apply --confirm` lets it go"
     return Held(variant=orphan.variant, reason=Reason.UNRECORDED, message=message)
 
 
@@ -204,11 +191,7 @@ def outdated_protection(
 
 
 def plan_unused(
-    desired: Desired,
-    observed: Observed,
-    recorded: Recorded,
-    changes: Iterable[Change] = (),
-    held: Iterable[Held] = (),
+    desired: Desired, observed: Observed, recorded: Recorded, changes: Iterable[Change] = (), held: Iterable[Held] = ()
 ) -> list[PruneArtifact | PruneSource]:
     """Artifacts and sources that nothing uses once `changes` are carried out. None while a guard holds prunes back."""
     artifacts = plan_unused_artifacts(desired, observed, recorded, changes, held)
@@ -216,20 +199,14 @@ def plan_unused(
 
 
 def plan_unused_artifacts(
-    desired: Desired,
-    observed: Observed,
-    recorded: Recorded,
-    changes: Iterable[Change] = (),
-    held: Iterable[Held] = (),
+    desired: Desired, observed: Observed, recorded: Recorded, changes: Iterable[Change] = (), held: Iterable[Held] = ()
 ) -> list[PruneArtifact]:
     """Nothing is freed while anything is not understood: a manifest, a source or an unreadable served folder may need
     it."""
     if _is_guarded(held) or why_artifacts_stay(desired, observed):
         return []
     changes = tuple(changes)
-    leaving = {
-        (one.variant, number) for one in changes if isinstance(one, RemoveRelease) for number in one.numbers
-    }
+    leaving = {(one.variant, number) for one in changes if isinstance(one, RemoveRelease) for number in one.numbers}
     going = {one.build_key for one in changes if isinstance(one, PruneArtifact)}
     keys = observed.artifacts.keys() | observed.damaged_artifacts.keys()
     used = used_keys(desired, observed, leaving) | kept_to_go_back(desired, observed, recorded).keys()

@@ -7,17 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from reconciler.domain.changes import Change, Held, Removal, removal_key
+from reconciler.domain.changes import Change, Removal, removal_key
 from reconciler.domain.desired import Desired
 from reconciler.domain.failures import REMOVALS, verdict
 from reconciler.domain.observed import Observed
+from reconciler.domain.plan import Held
 from reconciler.domain.recorded import Recorded
 from reconciler.planner.variant_facts import facts_of, number_of_wanted
 
 
-def without_failed_removals(
-    changes: Iterable[Change], recorded: Recorded, now: str
-) -> tuple[list[Change], list[Held]]:
+def without_failed_removals(changes: Iterable[Change], recorded: Recorded, now: str) -> tuple[list[Change], list[Held]]:
     """Those of `changes` that may be tried now, and why the others may not."""
     failures = {one.key: one for one in recorded.failures if one.action in REMOVALS}
     tried: list[Change] = []
@@ -49,9 +48,7 @@ def removals_left(observed: Observed, recorded: Recorded) -> set[str]:
 def removable(desired: Desired, observed: Observed, recorded: Recorded) -> frozenset[tuple[str, int]]:
     """Variant and number of each served folder that a plan may remove: all but what is to serve, and what is declared
     but cannot be resolved now."""
-    keep = {
-        one.variant: number_of_wanted(facts_of(one, observed, recorded, "", ())) for one in desired.wanted
-    }
+    keep = {one.variant: number_of_wanted(facts_of(one, observed, recorded, "", ())) for one in desired.wanted}
     unclear = desired.declared - keep.keys()
     return frozenset(
         (one.variant, one.number)

@@ -11,9 +11,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from reconciler.domain.changes import Held
 from reconciler.domain.desired import DesiredRelease
 from reconciler.domain.observed import Observed
+from reconciler.domain.plan import Held
 from reconciler.domain.reasons import Reason
 from reconciler.domain.recorded import Recorded
 
@@ -41,9 +41,7 @@ class Retention:
         until = _after(since, self.wanted.retain_for + LONGEST_IN_USE)
         if not _is_before(self.now, until):
             return None
-        message = (
-            f"another process has files of {identity} in its memory: it goes when that ends, or at {until}"
-        )
+        message = f"another process has files of {identity} in its memory: it goes when that ends, or at {until}"
         return Held(variant=variant, reason=Reason.IN_USE, message=message, until=until)
 
     def _superseded(self, number: int) -> str:

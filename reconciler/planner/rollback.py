@@ -86,13 +86,7 @@ def _by_hand(wanted: DesiredRelease, rollback: Rollback, observed: Observed, why
 
 def _overridden(wanted: DesiredRelease, release: Release, override: ReleaseOverride) -> DesiredRelease:
     return replace(
-        wanted,
-        release=release,
-        override=override,
-        verdicts=None,
-        predicted_bytes=0,
-        peak_bytes=0,
-        fetch=None,
+        wanted, release=release, override=override, verdicts=None, predicted_bytes=0, peak_bytes=0, fetch=None
     )
 
 
@@ -111,6 +105,4 @@ def fails_here(wanted: DesiredRelease, recorded: Recorded) -> str:
     """Why the release must not serve with the runtime of today, as far as that is known; "" where nothing speaks
     against it."""
     verdicts = verdicts_of(wanted, recorded) if wanted.verdicts is None else wanted.verdicts
-    return rejection_text(verdicts) or runtime_failure(
-        recorded.failures, wanted.release.digest, recorded.runtime
-    )
+    return rejection_text(verdicts) or runtime_failure(recorded.failures, wanted.release.digest, recorded.runtime)

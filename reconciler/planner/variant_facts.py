@@ -32,9 +32,7 @@ class Facts:
 
     @property
     def artifact_is_rotten(self) -> bool:
-        return not self.artifact_is_held and (
-            self.wanted.release.recipe.build_key in self.observed.damaged_artifacts
-        )
+        return not self.artifact_is_held and (self.wanted.release.recipe.build_key in self.observed.damaged_artifacts)
 
     def folder_is_whole(self, number: int) -> bool:
         folder = self.folders.get(number)

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from reconciler.domain.escape import for_terminal
-from reconciler.domain.value import as_dict
+from reconciler.domain.plain_data import as_dict
+from reconciler.domain.text.escape import for_terminal
 from reconciler.reports.view import FORMAT_VERSION, View
 
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from difflib import SequenceMatcher
 from typing import Any
 
-from reconciler.domain.escape import for_annotation, for_annotation_property, for_terminal
-from reconciler.domain.units import size_text
+from reconciler.domain.text.escape import for_annotation, for_annotation_property, for_terminal
+from reconciler.domain.text.units import size_text
 from reconciler.reports.gates_text import change_line
 from reconciler.reports.render import problem_annotation, problem_line
 
@@ -216,9 +216,7 @@ def template_rows(template: Shown) -> list[str]:
 
 
 def _example_lines(text: str) -> list[str]:
-    lines = [
-        line if len(line) <= LONGEST_VALUE else f"{line[:LONGEST_VALUE]}..." for line in text.split("\n")
-    ]
+    lines = [line if len(line) <= LONGEST_VALUE else f"{line[:LONGEST_VALUE]}..." for line in text.split("\n")]
     last = lines.pop()
     return [*lines, f"{last} (no line end)"] if last else lines
 
@@ -260,8 +258,7 @@ def _notice(model: Shown) -> str:
     place = f" file={for_annotation_property(model['file'])},line={model['line']}" if model["file"] else ""
     gone = model["declared"] == "removed"  # no such file in what GitHub shows
     steps = ", ".join(
-        f"{change['action']} {change['variant'] or 'artifact'} ({change['reason']})"
-        for change in model["changes"]
+        f"{change['action']} {change['variant'] or 'artifact'} ({change['reason']})" for change in model["changes"]
     )
     told = steps or "; ".join(h["message"] for h in model["held"]) or "nothing to do"
     return f"::notice{'' if gone else place}::{for_annotation(model['name'] + ': ' + told)}"

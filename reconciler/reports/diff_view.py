@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from reconciler.domain.changes import Change, Convert, Plan
+from reconciler.domain.changes import Change, Convert
 from reconciler.domain.errors import Problem
 from reconciler.domain.manifest import Model
-from reconciler.domain.value import as_dict
+from reconciler.domain.plain_data import as_dict
+from reconciler.domain.plan import Plan
 from reconciler.fleet.comparison import Comparison, Side, changed_fields
 from reconciler.reports.change_view import after_view, before_view
 from reconciler.reports.view import FORMAT_VERSION, View, cost_view, problem_view

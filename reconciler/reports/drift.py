@@ -11,14 +11,15 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from reconciler.domain.changes import Change, Plan
+from reconciler.domain.changes import Change
 from reconciler.domain.desired import Desired
 from reconciler.domain.errors import Problem
-from reconciler.domain.escape import for_terminal
 from reconciler.domain.observed import Observed, ServedFolder
+from reconciler.domain.plain_data import as_dict
+from reconciler.domain.plan import Plan
 from reconciler.domain.reasons import Reason
 from reconciler.domain.recorded import Condition, Recorded
-from reconciler.domain.value import as_dict
+from reconciler.domain.text.escape import for_terminal
 from reconciler.reports.view import FORMAT_VERSION, View, problem_view
 
 Conditions = Mapping[str, Mapping[str, Condition]]
@@ -55,9 +56,7 @@ def find_drift(
         )
 
     unresolved = desired.declared - {one.variant for one in desired.wanted}
-    found = [
-        diverges(name, "drifted", "DriftDetected", broken) for name, broken in _drifted(observed, recorded)
-    ]
+    found = [diverges(name, "drifted", "DriftDetected", broken) for name, broken in _drifted(observed, recorded)]
     found += [diverges(name, "pending", *why) for name, why in _pending(desired, observed, recorded, plan)]
     found += [diverges(name, "unchecked", "SourceInvalid") for name in unresolved]
     found += [diverges(one.variant, "unchecked", one.reason) for one in plan.held if _is_blind(one.reason)]
@@ -147,6 +146,4 @@ def _line(one: Mapping[str, Any]) -> str:
         state = f"not checked since {one['since']}" if one["since"] else "never checked"
     details = f": {', '.join(one['details'])}" if one["details"] else ""
     suspension = f" [{one['suspension']}]" if one["suspension"] else ""
-    return f"{one['variant'] or 'artifact'}: {state} ({one['reason']}){details}{suspension}".replace(
-        "\n", " "
-    )
+    return f"{one['variant'] or 'artifact'}: {state} ({one['reason']}){details}{suspension}".replace("\n", " ")

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from reconciler.domain.desired import DesiredRelease
-from reconciler.domain.escape import for_terminal
 from reconciler.domain.recorded import Recorded
-from reconciler.domain.units import size_text
+from reconciler.domain.text.escape import for_terminal
+from reconciler.domain.text.units import size_text
 from reconciler.reports.gates_explained import gates_lines, gates_view
 from reconciler.reports.view import FORMAT_VERSION
 

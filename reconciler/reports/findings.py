@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from reconciler.domain.escape import for_terminal
 from reconciler.domain.finding import Finding
-from reconciler.domain.value import as_dict
+from reconciler.domain.plain_data import as_dict
+from reconciler.domain.text.escape import for_terminal
 from reconciler.reports.view import FORMAT_VERSION, View
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from reconciler.domain.value import as_dict
+from reconciler.domain.plain_data import as_dict
 from reconciler.fleet.forecast import Outlook, grouped
 from reconciler.reports.diff_view import change_view, total_cost
 from reconciler.reports.view import View, verdict_view

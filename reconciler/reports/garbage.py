@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from reconciler.domain.escape import for_terminal
-from reconciler.domain.units import size_text
-from reconciler.domain.value import as_dict
+from reconciler.domain.plain_data import as_dict
+from reconciler.domain.text.escape import for_terminal
+from reconciler.domain.text.units import size_text
 from reconciler.reports.view import FORMAT_VERSION
 
 # A closed set, shown in docs/disk.md (a test compares).

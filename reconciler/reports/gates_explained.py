@@ -26,9 +26,7 @@ def gates_view(wanted: DesiredRelease, recorded: Recorded) -> View:
     }
 
 
-def _bar(
-    verdict: Verdict, wanted: DesiredRelease, fidelity: Fidelity | None, measured: Measured | None
-) -> View:
+def _bar(verdict: Verdict, wanted: DesiredRelease, fidelity: Fidelity | None, measured: Measured | None) -> View:
     """A golden prompt that lacks its answer leaves the whole gate open, whatever was measured of it."""
     when, runtime = "", {}
     if verdict.number is not None and verdict.gate == "fidelity":
@@ -36,12 +34,7 @@ def _bar(
     elif verdict.number is not None and measured is not None:
         when = measured.times.get(verdict.gate, "")
         runtime = measured.load.runtime if measured.load else {}
-    return {
-        **verdict_view(verdict),
-        "misses": list(verdict.misses),
-        "measured": when or None,
-        "runtime": dict(runtime),
-    }
+    return {**verdict_view(verdict), "misses": list(verdict.misses), "measured": when or None, "runtime": dict(runtime)}
 
 
 def gates_lines(view: Mapping[str, Any]) -> Iterator[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from reconciler.domain.escape import for_markdown
+from reconciler.domain.text.escape import for_markdown
 from reconciler.domain.verdict import shown_number
 
 Shown = Mapping[str, Any]
@@ -39,9 +39,7 @@ def unmet(verdicts: Iterable[Shown]) -> list[Shown]:
     """What did not reject and was not met either. What rejects is said where the variant is; what somebody skips is no
     news."""
     return [
-        one
-        for one in verdicts
-        if one["status"] != "Successful" and not one["rejects"] and one["measure"] != "skipped"
+        one for one in verdicts if one["status"] != "Successful" and not one["rejects"] and one["measure"] != "skipped"
     ]
 
 
@@ -96,9 +94,7 @@ def table(verdicts: Iterable[Shown]) -> list[str]:
 
 def _cells(verdict: Shown) -> tuple[str, ...]:
     numbers = (_number(verdict["number"]), _number(verdict["bar"]))
-    return tuple(
-        for_markdown(cell) for cell in (verdict["gate"], verdict["measure"], *numbers, sign(verdict))
-    )
+    return tuple(for_markdown(cell) for cell in (verdict["gate"], verdict["measure"], *numbers, sign(verdict)))
 
 
 def _number(held: float | None) -> str:

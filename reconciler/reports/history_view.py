@@ -6,10 +6,10 @@ import re
 from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
-from reconciler.domain.escape import for_terminal
 from reconciler.domain.history import REJECTED, SERVED, History, HistoryEntry
+from reconciler.domain.plain_data import as_dict
 from reconciler.domain.recorded import RecordedRelease
-from reconciler.domain.value import as_dict
+from reconciler.domain.text.escape import for_terminal
 from reconciler.planner.difference import Difference, compare
 from reconciler.reports.view import FORMAT_VERSION, View
 
@@ -32,11 +32,7 @@ def history_view(
 
 
 def _row(
-    one: HistoryEntry,
-    before: HistoryEntry | None,
-    serving: int,
-    registered: Container[int],
-    artifacts: Container[str],
+    one: HistoryEntry, before: HistoryEntry | None, serving: int, registered: Container[int], artifacts: Container[str]
 ) -> View:
     changed = compare(one.release, _as_served(before)) if before is not None else None
     return {
@@ -64,9 +60,7 @@ def _changed(changed: Difference | None) -> list[View] | None:
     """None for the first: there is nothing to compare it with."""
     if changed is None:
         return None
-    return [
-        {"field": one.name, "before": one.before, "after": one.after} for one in changed.field_changes or ()
-    ]
+    return [{"field": one.name, "before": one.before, "after": one.after} for one in changed.field_changes or ()]
 
 
 def _state(one: HistoryEntry, serving: int, registered: Container[int]) -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from reconciler.domain.escape import for_terminal
-from reconciler.domain.units import size_text
+from reconciler.domain.text.escape import for_terminal
+from reconciler.domain.text.units import size_text
 
 
 def inventory_text(view: Mapping[str, Any]) -> str:
@@ -29,11 +29,5 @@ def inventory_text(view: Mapping[str, Any]) -> str:
 def _variant(one: Mapping[str, Any]) -> str:
     serving = [held["number"] for held in one["releases"] if held["registration"]]
     ready = next((c for c in one["conditions"] if c["type"] == "Ready"), None)
-    state = (
-        f"{'ready' if ready['status'] == 'True' else 'not ready'} ({ready['reason']})"
-        if ready
-        else "no state"
-    )
-    return (
-        f"{one['variant']}:{max(serving)}  {state}" if serving else f"{one['variant']}  not served, {state}"
-    )
+    state = f"{'ready' if ready['status'] == 'True' else 'not ready'} ({ready['reason']})" if ready else "no state"
+    return f"{one['variant']}:{max(serving)}  {state}" if serving else f"{one['variant']}  not served, {state}"

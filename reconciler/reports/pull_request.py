@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from reconciler.domain.escape import for_markdown, for_terminal
+from reconciler.domain.text.escape import for_markdown, for_terminal
 from reconciler.reports import diff_render, render
 from reconciler.reports.diff_render import (
     Shown,
@@ -86,9 +86,7 @@ def _plan_parts(view: Shown) -> Iterator[str]:
 def _change_row(change: Shown) -> str:
     name = change["variant"] or (change.get("buildKey") or "")[:19]
     what = for_markdown(render.target(change, name))
-    return (
-        f"| {change['action']} | {what} | {change['reason']} | {render.cost_text(change['cost']).strip()} |"
-    )
+    return f"| {change['action']} | {what} | {change['reason']} | {render.cost_text(change['cost']).strip()} |"
 
 
 def _change_fields(change: Shown) -> list[str]:
@@ -100,10 +98,7 @@ def _change_fields(change: Shown) -> list[str]:
     return [
         line
         for name in change["forcedBy"]
-        for line in (
-            f"- {name}: {render.said(before.get(name))}",
-            f"+ {name}: {render.said(after.get(name))}",
-        )
+        for line in (f"- {name}: {render.said(before.get(name))}", f"+ {name}: {render.said(after.get(name))}")
     ]
 
 

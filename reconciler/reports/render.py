@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from reconciler.domain.escape import for_annotation, for_annotation_property, for_terminal
-from reconciler.domain.units import size_text
+from reconciler.domain.text.escape import for_annotation, for_annotation_property, for_terminal
+from reconciler.domain.text.units import size_text
 from reconciler.reports.gates_text import plan_lines, verdict_line
 from reconciler.reports.working_text import working_lines
 
@@ -46,9 +46,7 @@ def plan_text(view: Mapping[str, Any]) -> str:
         lines.extend(_change_lines(change))
     lines.extend(f"! {h['variant']}: held back ({h['reason']}): {h['message']}" for h in view["held"])
     lines.extend(f". {h['message']} ({h['reason']})" for h in view["later"])
-    lines.extend(
-        f". {one['model']}: not for this machine: {one['message']}" for one in view.get("notSelected", ())
-    )
+    lines.extend(f". {one['model']}: not for this machine: {one['message']}" for one in view.get("notSelected", ()))
     now = [*plan_lines(view), *(f". {line}" for line in working_lines(view.get("working")))]
     lines.extend(now)
     if view["changes"] or view["held"] or view["later"] or view.get("notSelected") or now:
@@ -60,9 +58,7 @@ def plan_text(view: Mapping[str, Any]) -> str:
 def _change_lines(change: Mapping[str, Any]) -> list[str]:
     sign = _SIGNS.get(change["action"], "*")
     name = change["variant"] or f"{_nameless(change)} {(change.get('buildKey') or '')[:19]}"
-    lines = [
-        f"{sign} {change['action']:<8} {target(change, name)}  ({change['reason']}){cost_text(change['cost'])}"
-    ]
+    lines = [f"{sign} {change['action']:<8} {target(change, name)}  ({change['reason']}){cost_text(change['cost'])}"]
     lines.extend(f"    {row}" for row in field_rows(change))
     return lines
 
@@ -145,9 +141,7 @@ def plan_github(view: Mapping[str, Any]) -> str:
         for one in view.get("gates", ())
         if one["status"] == "Failed" and not one["rejects"]
     ][:MOST_NOTICES]
-    lines += [
-        f"::notice::{for_annotation(_change_lines(change)[0])}" for change in view["changes"][:MOST_NOTICES]
-    ]
+    lines += [f"::notice::{for_annotation(_change_lines(change)[0])}" for change in view["changes"][:MOST_NOTICES]]
     lines.append(f"::notice::{for_annotation('reconciler: ' + summary(view))}")
     return "\n".join(lines) + "\n"
 

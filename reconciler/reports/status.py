@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from reconciler.domain.measured import MeasurementSet
 from reconciler.domain.observed import Observed, Registration, ServedFolder
+from reconciler.domain.plain_data import as_dict
 from reconciler.domain.recorded import Condition, Recorded, RecordedRelease
 from reconciler.domain.suspension import Suspension
-from reconciler.domain.value import as_dict
 from reconciler.gates.status import GateStatus
 from reconciler.planner.conditions import TYPES
 from reconciler.planner.difference import camel
@@ -54,8 +54,7 @@ def make_status(
         "conditions": [_condition(recorded.conditions[kind]) for kind in sorted(recorded.conditions)],
         "scrub": scrub_view(scrubbed) if scrubbed is not None else None,
         "variants": [
-            _variant(_served(name, observed, recorded, conditions, judged.get(name)))
-            for name in sorted(names)
+            _variant(_served(name, observed, recorded, conditions, judged.get(name))) for name in sorted(names)
         ],
     }
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from reconciler.domain.escape import for_terminal
 from reconciler.domain.suspension import Suspension
-from reconciler.domain.units import size_text
+from reconciler.domain.text.escape import for_terminal
+from reconciler.domain.text.units import size_text
 from reconciler.reports.gates_text import tally, unmet, verdict_line
 from reconciler.reports.working_text import working_lines
 
@@ -84,6 +84,4 @@ def _condition(variant: Mapping[str, Any], kind: str) -> Mapping[str, Any]:
 
 def _columns(rows: Sequence[Sequence[str]]) -> list[str]:
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    return [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
-    ]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]

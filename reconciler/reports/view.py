@@ -5,10 +5,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from reconciler.domain.changes import Change, Cost, Outcome, Plan
+from reconciler.domain.changes import Change, Cost
 from reconciler.domain.errors import Problem
 from reconciler.domain.measured import Answer
-from reconciler.domain.value import as_dict
+from reconciler.domain.plain_data import as_dict
+from reconciler.domain.plan import Outcome, Plan
 from reconciler.domain.verdict import Verdict
 from reconciler.planner.difference import camel
 from reconciler.reports.change_view import after_view, before_view
@@ -55,9 +56,7 @@ def problems_view(problems: Iterable[Problem], warnings: Iterable[Problem] = ())
     }
 
 
-def pass_view(
-    outcomes: Iterable[Outcome], remaining: Plan, problems: Iterable[Problem], converged: bool
-) -> View:
+def pass_view(outcomes: Iterable[Outcome], remaining: Plan, problems: Iterable[Problem], converged: bool) -> View:
     """What a pass did, and what it left."""
     return {
         "formatVersion": FORMAT_VERSION,
@@ -82,9 +81,7 @@ def _outcome(outcome: Outcome) -> View:
 
 
 def answer_view(identity: str, answer: Answer) -> View:
-    return {"formatVersion": FORMAT_VERSION, "id": identity} | {
-        camel(k): v for k, v in as_dict(answer).items()
-    }
+    return {"formatVersion": FORMAT_VERSION, "id": identity} | {camel(k): v for k, v in as_dict(answer).items()}
 
 
 def _change(change: Change) -> View:

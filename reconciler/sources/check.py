@@ -12,8 +12,8 @@ from collections.abc import Iterator
 
 from reconciler.domain.errors import PermanentError, TemporaryError
 from reconciler.domain.finding import Finding
-from reconciler.domain.hub import HubSource, LockedFile
 from reconciler.domain.layout import Layout
+from reconciler.domain.sources.hub import HubSource, LockedFile
 from reconciler.host.stamps import StampBook
 from reconciler.sources.git.objects import FILE, LINK, Objects
 from reconciler.sources.git.runner import GitRunner
@@ -32,10 +32,7 @@ def check_sources(layout: Layout, book: StampBook) -> Iterator[Finding]:
         found = _content(folder, book)
         if found != f"sha256:{name}":
             yield _finding(
-                "SourceDamaged",
-                f"sources/hub/{name}",
-                "its files are not those that it is named after",
-                FETCH,
+                "SourceDamaged", f"sources/hub/{name}", "its files are not those that it is named after", FETCH
             )
 
 
@@ -100,9 +97,7 @@ def _blob(path: str) -> str:
 def _names(folder: str, form: re.Pattern[str]) -> list[str]:
     try:
         with os.scandir(folder) as entries:
-            return sorted(
-                one.name for one in entries if form.fullmatch(one.name) and one.is_dir(follow_symlinks=False)
-            )
+            return sorted(one.name for one in entries if form.fullmatch(one.name) and one.is_dir(follow_symlinks=False))
     except (FileNotFoundError, NotADirectoryError):
         return []
 

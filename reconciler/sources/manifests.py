@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 
 from reconciler.domain import digest
 from reconciler.domain.errors import Problem, UsageError
-from reconciler.domain.hub import LOCK_BYTES, LOCK_NAME
-from reconciler.domain.quoting import printable
+from reconciler.domain.sources.hub import LOCK_BYTES, LOCK_NAME
+from reconciler.domain.text.quoting import printable
 from reconciler.host.stamps import StampBook
 from reconciler.manifests.parse import parse
 from reconciler.manifests.parsed import Inputs, Parsed, Place
@@ -168,9 +168,7 @@ def _walk(base: str, inner: str, prefix: str, problems: list[Problem]) -> Iterat
             yield name
         elif entry.is_symlink() and entry.is_dir():  # guard: a linked folder is not entered
             message = "expected a folder, got a symbolic link"
-            problems.append(
-                refused(prefix, name, "SymlinkRefused", message, "put the manifests in this folder")
-            )
+            problems.append(refused(prefix, name, "SymlinkRefused", message, "put the manifests in this folder"))
 
 
 def _read(path: str, limit: int) -> bytes:
@@ -180,12 +178,7 @@ def _read(path: str, limit: int) -> bytes:
         if not os.path.basename(path).isprintable():
             raise _Unread("FileName", "expected a printable file name")
         _check(os.lstat(path), limit)
-        flags = (
-            os.O_RDONLY
-            | getattr(os, "O_NOFOLLOW", 0)
-            | getattr(os, "O_NONBLOCK", 0)
-            | getattr(os, "O_BINARY", 0)
-        )
+        flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
         descriptor = os.open(path, flags)
     except OSError as error:
         raise _Unread("Unreadable", f"expected a readable file: {error.strerror}") from None
@@ -200,19 +193,14 @@ def _check(status: os.stat_result, limit: int) -> None:
     if not stat.S_ISREG(status.st_mode):  # guard: a device is not opened
         raise _Unread("NotAFile", "expected a file, got a pipe, a device or a socket")
     if status.st_nlink > 1:  # guard: a hard link is not read
-        raise _Unread(
-            "HardLinkRefused", "expected a file of its own, got a hard link", "copy it (cp), then replace it"
-        )
+        raise _Unread("HardLinkRefused", "expected a file of its own, got a hard link", "copy it (cp), then replace it")
     if status.st_size > limit:  # guard: a large manifest is not read
         raise _Unread("FileTooLarge", f"expected at most {limit // 1024} KiB, got {status.st_size:,} bytes")
 
 
 def refused(prefix: str, name: str, code: str, message: str, hint: str = "") -> Problem:
     return Problem(
-        code=code,
-        file=printable("/".join(part for part in (prefix, name) if part)),
-        message=message,
-        hint=hint,
+        code=code, file=printable("/".join(part for part in (prefix, name) if part)), message=message, hint=hint
     )
 
 

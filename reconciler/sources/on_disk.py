@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from reconciler.domain.hub import HubSource
-from reconciler.domain.source_model import SourceAdapter, SourceModel
+from reconciler.domain.sources.hub import HubSource
+from reconciler.domain.sources.source_model import SourceAdapter, SourceModel
 from reconciler.host.stamps import StampBook
-from reconciler.sources.folder.files import Folder
+from reconciler.sources.folder.guarded_folder import Folder
 from reconciler.sources.folder.model import inspect_adapter, inspect_source
 from reconciler.sources.folder.special_tokens import special_tokens
 from reconciler.sources.protocol import CachedSource, SourceCache

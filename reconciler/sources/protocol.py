@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Protocol, Self
 
-from reconciler.domain.hub import HubSource, LockedFile
-from reconciler.domain.source_model import SourceAdapter, SourceModel
+from reconciler.domain.sources.hub import HubSource, LockedFile
+from reconciler.domain.sources.source_model import SourceAdapter, SourceModel
 from reconciler.host.stamps import StampBook
 
 
@@ -86,9 +86,7 @@ class RemoteSource(Protocol):
     def tree(self, source: HubSource) -> list[dict[str, Any]]:
         """`path`, `size` and `sha256` ("" where it is not known) of each file of a commit."""
 
-    def download(
-        self, source: HubSource, file: LockedFile, target: str, on_bytes: Callable[[int], None]
-    ) -> None:
+    def download(self, source: HubSource, file: LockedFile, target: str, on_bytes: Callable[[int], None]) -> None:
         """One file, not compared with anything; goes on from what `target` holds."""
 
     def fetch(self, source: HubSource, folder: str, on_progress: Callable[[float, str], None]) -> None:

@@ -39,9 +39,7 @@ def newest_place(path: str) -> LogPosition:
     with contextlib.ExitStack() as stack:
         file = _open(path, stack)
         return (
-            LogPosition()
-            if file is None
-            else LogPosition(log=_identity(file), offset=os.fstat(file.fileno()).st_size)
+            LogPosition() if file is None else LogPosition(log=_identity(file), offset=os.fstat(file.fileno()).st_size)
         )
 
 

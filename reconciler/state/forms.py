@@ -123,19 +123,14 @@ class _PassCodec(_WithConditions[PassRecord]):
     def write(self, value: PassRecord) -> Any:
         plain = super().write(value)
         for judged in plain["gates"].values():
-            judged["verdicts"] = [
-                _without(one, *(["misses"] * (not one["misses"]))) for one in judged["verdicts"]
-            ]
+            judged["verdicts"] = [_without(one, *(["misses"] * (not one["misses"]))) for one in judged["verdicts"]]
         return plain
 
 
 class _MeasurementCodec:
     """Lists, the oldest first; in memory they are found by release and by build key."""
 
-    _measured = Codec(
-        tuple[Measured, ...],
-        lambda name: _MEASURED_NAMES.get(name, name),
-    )
+    _measured = Codec(tuple[Measured, ...], lambda name: _MEASURED_NAMES.get(name, name))
     _fidelity = Codec(tuple[Fidelity, ...])
 
     def read(self, plain: Document) -> MeasurementSet:

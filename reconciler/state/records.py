@@ -26,7 +26,7 @@ from reconciler.domain.suspension import Suspension
 from reconciler.gates.status import GateStatus
 from reconciler.host import durable
 from reconciler.host.clock import now
-from reconciler.state import documents, events, quarantined
+from reconciler.state import documents, events, quarantine_ages
 from reconciler.state.documents import Stored
 from reconciler.state.event_follower import Follower
 from reconciler.state.events import Event
@@ -70,12 +70,10 @@ class Records:
         self._suspensions = Stored(
             self._at("suspended", "suspensions.json"), SUSPENSIONS, SuspensionRecord(suspensions=())
         )
-        self._rollbacks = Stored(
-            self._at("suspended", "rollbacks.json"), ROLLBACKS, RollbackRecord(rollbacks={})
-        )
+        self._rollbacks = Stored(self._at("suspended", "rollbacks.json"), ROLLBACKS, RollbackRecord(rollbacks={}))
         self._failures = Stored(self._at("failures.json"), FAILURES, FailureRecord(failures=()))
         self._measurements = Stored(self._at("measurements.json"), MEASUREMENTS, MeasurementSet())
-        self._quarantine = quarantined.stored(layout)
+        self._quarantine = quarantine_ages.stored(layout)
         self._events = self._at("events.jsonl")
         self._unwritten: tuple[RememberedFailure, ...] | None = None  # failures that the disk did not take
         self._aside: list[str] = []
@@ -86,11 +84,7 @@ class Records:
         return os.path.join(self._folder, *names)
 
     def load(
-        self,
-        *,
-        owner: str = "",
-        markers: Iterable[Marker] = (),
-        registrations: Iterable[Registration] = (),
+        self, *, owner: str = "", markers: Iterable[Marker] = (), registrations: Iterable[Registration] = ()
     ) -> Recorded:
         """What is recorded, completed from what is served. Writes nothing."""
         damaged: list[str] = []
@@ -111,9 +105,7 @@ class Records:
             failures=self._read_failures(damaged.append),
             measured=self._measurements.read(),
             # Most variants never had a second number, and then there is nothing to go back to.
-            history={
-                n: held for n, one in variants.items() if one.high_water > 1 and (held := self.history(n))
-            },
+            history={n: held for n, one in variants.items() if one.high_water > 1 and (held := self.history(n))},
             damaged=tuple(os.path.relpath(path, self._folder) for path in damaged),
         )
         self._known = completed(recorded, owner=owner, markers=markers, registrations=registrations)
@@ -181,9 +173,7 @@ class Records:
         return Stored(path, HISTORY, HistoryRecord(variant=variant, releases=()), variant=variant)
 
     def save_conditions(
-        self,
-        conditions: Mapping[str, Mapping[str, Condition]],
-        judged: Mapping[str, GateStatus] | None = None,
+        self, conditions: Mapping[str, Mapping[str, Condition]], judged: Mapping[str, GateStatus] | None = None
     ) -> None:
         """By variant and type: these and no others. None: of the gates nothing is new."""
         new = PassRecord(conditions=conditions, gates=self.judged() if judged is None else judged)
@@ -244,9 +234,7 @@ class Records:
 
     def save_timing(self, action: str, precision: str, source_bytes: int, seconds: float) -> None:
         old = self._held_machine()
-        timing = Timing(
-            action=action, precision=precision, source_bytes=source_bytes, seconds=round(seconds, 3)
-        )
+        timing = Timing(action=action, precision=precision, source_bytes=source_bytes, seconds=round(seconds, 3))
         self._save_machine(replace(old, timings=(*old.timings, timing)[-TIMINGS_KEPT:]))
 
     def measured(self) -> MeasurementSet:
@@ -315,9 +303,7 @@ class Records:
         name = f"records/{os.path.relpath(path, self._folder)}"
         self._aside.append(name)
         message = f"{name} was damaged and is kept beside it; what only it knew is forgotten"
-        self.append_event(
-            {"time": now(), "type": "record.set-aside", "reason": "Damaged", "message": message}
-        )
+        self.append_event({"time": now(), "type": "record.set-aside", "reason": "Damaged", "message": message})
 
     def sweep(self) -> None:
         """Remove what a killed writer left."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from reconciler.domain.units import size_text
+from reconciler.domain.text.units import size_text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,9 +34,7 @@ class Scrubbed:
         else:
             parts.append("no complete scrub yet")
         if self.now.began:
-            parts.append(
-                f"{size_text(self.now.checked)} of {size_text(self.now.total)} read since {self.now.began}"
-            )
+            parts.append(f"{size_text(self.now.checked)} of {size_text(self.now.total)} read since {self.now.began}")
         return "; ".join(parts)
 
 

@@ -14,17 +14,17 @@ import time
 from collections.abc import Container, Iterable, Iterator, Mapping
 
 from reconciler.domain import digest as digests
+from reconciler.domain.digest import StoredFile
 from reconciler.domain.errors import DiskFull
 from reconciler.domain.layout import Layout
 from reconciler.domain.release import Artifact
-from reconciler.domain.stored_file import StoredFile
 from reconciler.host import durable
 from reconciler.host.reading import read_whole
 from reconciler.host.stamps import StampBook
 from reconciler.store import index, modelpack
+from reconciler.store.artifact_check import files_in
 from reconciler.store.index import Descriptor
 from reconciler.store.modelpack import BUILD_KEY, DIGEST, NotAnArtifact, Packed
-from reconciler.store.tree import files_in
 
 Twins = Mapping[str, Iterable[str]]  # served files by the digest that they should have
 
@@ -100,9 +100,7 @@ class ArtifactStore:
         try:
             self._write_index(held, gone=build_key)  # order: an artifact is unlisted, then its blobs go 1/2
             freed = self._sweep(held)  # order: an artifact is unlisted, then its blobs go 2/2
-        except (
-            DiskFull
-        ):  # no room even for a shorter list, but deleting needs none: what is listed is damaged then
+        except DiskFull:  # no room even for a shorter list, but deleting needs none: what is listed is damaged then
             freed = self._sweep(held, gone=build_key)
             self._write_index(held, gone=build_key)
         return freed

@@ -112,10 +112,7 @@ def describe(packed: Packed) -> Descriptor:
         "artifactType": ARTIFACT_TYPE,
         "digest": artifact.digest,
         "size": packed.size,
-        "annotations": {
-            BUILD_KEY: artifact.build_key,
-            TAG: "build-" + artifact.build_key.removeprefix("sha256:"),
-        },
+        "annotations": {BUILD_KEY: artifact.build_key, TAG: "build-" + artifact.build_key.removeprefix("sha256:")},
     }
 
 

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from reconciler.domain import digest as digests
+from reconciler.domain.digest import StoredFile
 from reconciler.domain.release import Artifact
-from reconciler.domain.stored_file import StoredFile
 
 MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
 ARTIFACT_TYPE = "application/vnd.cncf.model.manifest.v1+json"
@@ -58,9 +58,7 @@ def config_bytes(recipe: Mapping[str, object], files: tuple[StoredFile, ...]) ->
     )
 
 
-def manifest_bytes(
-    build_key: str, recipe: Mapping[str, object], files: tuple[StoredFile, ...], config: bytes
-) -> bytes:
+def manifest_bytes(build_key: str, recipe: Mapping[str, object], files: tuple[StoredFile, ...], config: bytes) -> bytes:
     return digests.canonical(
         {
             "schemaVersion": 2,

@@ -27,11 +27,7 @@ def jinja_of(roles: Roles) -> str:
     last_user, opening = _ending(roles, user)
     branches = [
         *([("message['role'] == 'system'", roles.system)] if roles.system else []),
-        *(
-            [("message['role'] == 'user' and loop.last and add_generation_prompt", last_user)]
-            if last_user
-            else []
-        ),
+        *([("message['role'] == 'user' and loop.last and add_generation_prompt", last_user)] if last_user else []),
         ("message['role'] == 'user'", user),
         ("message['role'] == 'assistant'", roles.assistant or CONTENT),
     ]
@@ -39,13 +35,9 @@ def jinja_of(roles: Roles) -> str:
         f"{{%- {'elif' if index else 'if'} {test} -%}}{_written(pattern)}"
         for index, (test, pattern) in enumerate(branches)
     )
-    refusal = (
-        "{%- else -%}{{- raise_exception('this template has no pattern for the role ' + message['role']) -}}"
-    )
+    refusal = "{%- else -%}{{- raise_exception('this template has no pattern for the role ' + message['role']) -}}"
     loop = f"{{%- for message in messages -%}}{tests}{refusal}{{%- endif -%}}{{%- endfor -%}}"
-    return loop + (
-        f"{{%- if add_generation_prompt -%}}{_printed(literal(opening))}{{%- endif -%}}" if opening else ""
-    )
+    return loop + (f"{{%- if add_generation_prompt -%}}{_printed(literal(opening))}{{%- endif -%}}" if opening else "")
 
 
 def _ending(roles: Roles, user: str) -> tuple[str, str]:

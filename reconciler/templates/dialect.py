@@ -13,33 +13,17 @@ from dataclasses import dataclass
 
 from jinja2 import filters, nodes, tests
 
-from reconciler.domain.quoting import nearest, shown
+from reconciler.domain.text.quoting import nearest, shown
 
 FILTERS = frozenset(
     {
-        *(
-            "count",
-            "default",
-            "dictsort",
-            "e",
-            "escape",
-            "indent",
-            "int",
-            "items",
-            "join",
-            "last",
-            "length",
-            "list",
-        ),
+        *("count", "default", "dictsort", "e", "escape", "indent", "int", "items", "join", "last", "length", "list"),
         *("lower", "map", "reject", "rejectattr", "safe", "select", "selectattr", "string", "tojson", "trim"),
         "unique",
     }
 )
 TESTS = frozenset(
-    {
-        *("boolean", "defined", "float", "integer", "iterable", "mapping", "none", "number", "sequence"),
-        "string",
-    }
+    {*("boolean", "defined", "float", "integer", "iterable", "mapping", "none", "number", "sequence"), "string"}
 )
 TESTS_BY_NAME = frozenset({"equalto", "=="})  # as text: selectattr('role', 'equalto', 'user')
 FUNCTIONS = frozenset({"joiner", "namespace", "raise_exception", "range", "strftime_now"})
@@ -166,9 +150,7 @@ def _words(node: nodes.Node, own: set[str]) -> Iterator[_Word]:
         case nodes.Call(node=nodes.Name(name=str(name))) if name not in own:
             yield _Word(kind="function", name=name, known=FUNCTIONS, common=True)
         case nodes.Call(node=nodes.Getattr(attr="split")) if len(node.args) != 1:
-            yield _Word(
-                kind="way to call split", name=f"{len(node.args)} arguments", known=frozenset(), common=True
-            )
+            yield _Word(kind="way to call split", name=f"{len(node.args)} arguments", known=frozenset(), common=True)
         case nodes.Mod(left=nodes.Const(value=str())):
             yield _Word(kind="operator", name="% of a text", known=frozenset(), common=True)
         case nodes.Call(node=nodes.Getattr(attr=str(name))):

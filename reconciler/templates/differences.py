@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from jinja2 import Environment, nodes
 
-from reconciler.domain.quoting import shown
+from reconciler.domain.text.quoting import shown
 
 # All that the runtime understands after a backslash; of others it keeps the letter (`\x41` is x41).
 _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
@@ -56,18 +56,14 @@ def _escapes(line: int, token: str) -> Iterator[Difference]:
     for found in _ESCAPE.finditer(token):
         if found[1] not in _ESCAPES:
             where = line + token.count("\n", 0, found.start())
-            message = (
-                f"expected an escape that the runtime knows, got {shown(found[0])}: it drops the backslash"
-            )
+            message = f"expected an escape that the runtime knows, got {shown(found[0])}: it drops the backslash"
             yield Difference(line=where, message=message, hint="write the character itself", serious=True)
 
 
 def understood_differently(tree: nodes.Template) -> Iterator[Difference]:
     everything = list(_below(tree))
     texts, conditions = _texts(everything), _conditions(everything)
-    asked = {
-        _key(node.node) for node, _ in everything if isinstance(node, nodes.Test) and node.name == "defined"
-    }
+    asked = {_key(node.node) for node, _ in everything if isinstance(node, nodes.Test) and node.name == "defined"}
     for node, _ in everything:
         message, hint = _said(node, texts, asked)
         if message:
@@ -78,9 +74,7 @@ def understood_differently(tree: nodes.Template) -> Iterator[Difference]:
         if isinstance(node, nodes.For):
             for name in _carried(node):
                 message = f"the runtime keeps {shown(name.name)} from one round of a loop to the next, Python does not"
-                yield Difference(
-                    line=name.lineno, message=message, hint="set it at the beginning of each round"
-                )
+                yield Difference(line=name.lineno, message=message, hint="set it at the beginning of each round")
 
 
 def _said(node: nodes.Node, texts: frozenset[str], asked: set[str]) -> tuple[str, str]:
@@ -93,10 +87,7 @@ def _said(node: nodes.Node, texts: frozenset[str], asked: set[str]) -> tuple[str
                 f"write `if {name}`",
             )
         case nodes.Test(name="none") if (key := _key(node.node)) and key not in asked | _ALWAYS_GIVEN:
-            said = (
-                "what is not given is none for the runtime, not for Hugging Face",
-                "ask `is defined` first",
-            )
+            said = ("what is not given is none for the runtime, not for Hugging Face", "ask `is defined` first")
         case nodes.Compare(ops=[_, _, *_]):
             said = ("the runtime understands no chained comparisons", "write `a < b and b < c`")
         case nodes.Compare(ops=[nodes.Operand(op="in" | "notin", expr=right)]) if _is_text(right, texts):
@@ -105,14 +96,8 @@ def _said(node: nodes.Node, texts: frozenset[str], asked: set[str]) -> tuple[str
             said = ("one letter of a text is empty in the runtime", "write a slice: [0:1]")
         case nodes.Filter(name="selectattr" | "rejectattr", args=[_]):
             said = ("the runtime chooses all where no test is given", "write selectattr('x', 'equalto', ...)")
-        case (
-            nodes.Getattr(node=nodes.Call(node=nodes.Name()))
-            | nodes.Getitem(node=nodes.Call(node=nodes.Name()))
-        ):
-            said = (
-                "the runtime reads nothing after f(...), and fails",
-                "give it a name first: set x = f(...)",
-            )
+        case nodes.Getattr(node=nodes.Call(node=nodes.Name())) | nodes.Getitem(node=nodes.Call(node=nodes.Name())):
+            said = ("the runtime reads nothing after f(...), and fails", "give it a name first: set x = f(...)")
         case nodes.Div():
             said = ("the runtime divides whole numbers without a rest", "write //")
     return said
@@ -123,9 +108,7 @@ def _conditions(everything: Iterable[tuple[nodes.Node, nodes.Node | None]]) -> s
     found: set[int] = set()
     for node, parent in everything:
         match parent:
-            case (
-                nodes.If(test=test) | nodes.CondExpr(test=test) | nodes.For(test=test) | nodes.And(left=test)
-            ):
+            case nodes.If(test=test) | nodes.CondExpr(test=test) | nodes.For(test=test) | nodes.And(left=test):
                 counts = node is test
             case nodes.Not():
                 counts = True
@@ -153,11 +136,7 @@ def _is_bool(node: nodes.Node) -> bool:
 def _key(node: nodes.Node) -> str:
     """What is asked about: a name that somebody may give, or a field of something."""
     match node:
-        case (
-            nodes.Name(name=str(key))
-            | nodes.Getattr(attr=str(key))
-            | nodes.Getitem(arg=nodes.Const(value=str(key)))
-        ):
+        case nodes.Name(name=str(key)) | nodes.Getattr(attr=str(key)) | nodes.Getitem(arg=nodes.Const(value=str(key))):
             return key if key != "content" else ""
     return ""
 

@@ -26,9 +26,7 @@ def example(renderer: Renderer, template: str, tokens: Mapping[str, str]) -> str
         return renderer.render(template, CONVERSATION, tokens)
 
 
-def example_of(
-    renderer: Renderer, template: str, tokens: Mapping[str, str], tokenizer: bytes | None
-) -> Example:
+def example_of(renderer: Renderer, template: str, tokens: Mapping[str, str], tokenizer: bytes | None) -> Example:
     """With its tokens; not `exact` where they are an estimate or the runtime understands the template differently."""
     if not template:
         return Example(reason="it is the model's own, which is not in this repository")

@@ -14,7 +14,7 @@ from jinja2 import Environment, TemplateSyntaxError, nodes
 from jinja2.ext import Extension
 from jinja2.parser import Parser
 
-from reconciler.domain.quoting import shown
+from reconciler.domain.text.quoting import shown
 from reconciler.templates.dialect import foreign
 from reconciler.templates.differences import Difference, spelt_differently, understood_differently
 
@@ -80,9 +80,7 @@ def lint(data: bytes) -> tuple[Finding, ...]:
         message = f"expected Jinja: {shown(error.message or 'syntax error', 160)}"
         return (Finding(code="TemplateSyntax", line=error.lineno, message=message),)
     except RecursionError:
-        return (
-            Finding(code="TemplateTooNested", line=0, message="expected less nesting than Python can follow"),
-        )
+        return (Finding(code="TemplateTooNested", line=0, message="expected less nesting than Python can follow"),)
     except ValueError:  # Python reads no number of more than 4,300 digits
         return (Finding(code="TemplateSyntax", line=0, message="expected numbers of a few digits"),)
     return _judged(tree, text)
@@ -97,9 +95,7 @@ def _judged(tree: nodes.Template, text: str) -> tuple[Finding, ...]:
 
 def differs_in_runtime(text: str) -> int:
     """The first line that the runtime understands differently than jinja2; 0 where none is known, or it is no Jinja."""
-    return min(
-        (one.line for one in lint(text.encode(errors="replace")) if one.code == "TemplateDialect"), default=0
-    )
+    return min((one.line for one in lint(text.encode(errors="replace")) if one.code == "TemplateDialect"), default=0)
 
 
 def parsed_template(text: str) -> nodes.Template:
@@ -124,9 +120,7 @@ def _unreadable(data: bytes) -> Finding | None:
     if "\r" in text:
         hint = "save it with LF line ends; `*.jinja text eol=lf` in .gitattributes keeps them"
         return refuse(
-            "expected LF line ends: a carriage return would become part of the prompt",
-            data.index(b"\r"),
-            hint,
+            "expected LF line ends: a carriage return would become part of the prompt", data.index(b"\r"), hint
         )
     if "\x00" in text:
         return refuse("expected text, got a null byte", data.index(b"\x00"))
@@ -141,9 +135,7 @@ def _reach(tree: nodes.Template) -> Iterator[Finding]:
             seen.add((finding.message, finding.line))
             yield finding
     if not _mentions_messages(tree):
-        yield Finding(
-            code="TemplateIgnoresMessages", line=0, message="expected a loop over `messages`, got none"
-        )
+        yield Finding(code="TemplateIgnoresMessages", line=0, message="expected a loop over `messages`, got none")
 
 
 def _mentions_messages(tree: nodes.Template) -> bool:
@@ -158,16 +150,12 @@ def _mentions_messages(tree: nodes.Template) -> bool:
 
 
 def _findings(tree: nodes.Template) -> Iterator[Finding]:
-    stack: list[tuple[nodes.Node, int, bool]] = [
-        (tree, 0, False)
-    ]  # node, nesting of blocks, inside a counting loop
+    stack: list[tuple[nodes.Node, int, bool]] = [(tree, 0, False)]  # node, nesting of blocks, inside a counting loop
     while stack:
         node, nesting, counting = stack.pop()
         if message := _unsafe(node, counting):
             yield Finding(code="TemplateUnsafe", line=node.lineno, message=message)
-        if isinstance(
-            node, (nodes.If, nodes.For, nodes.Macro, nodes.CallBlock, nodes.FilterBlock, nodes.With)
-        ):
+        if isinstance(node, (nodes.If, nodes.For, nodes.Macro, nodes.CallBlock, nodes.FilterBlock, nodes.With)):
             nesting += 1
             if nesting > MAX_NESTING:
                 yield _TOO_NESTED
@@ -217,11 +205,7 @@ def _is_large(node: nodes.Node) -> bool:
 def _unknown(tree: nodes.Template, text: str) -> Iterator[Finding]:
     for word in foreign(tree):
         yield Finding(
-            code="TemplateUnknown",
-            line=word.line,
-            message=word.message,
-            hint=word.hint,
-            serious=word.serious,
+            code="TemplateUnknown", line=word.line, message=word.message, hint=word.hint, serious=word.serious
         )
     for line, token, _ in _SYNTAX.lex(text):
         if token == "raw_begin":
@@ -239,9 +223,7 @@ def _differences(tree: nodes.Template) -> Iterator[Finding]:
 
 
 def _difference(one: Difference) -> Finding:
-    return Finding(
-        code="TemplateDialect", line=one.line, message=one.message, hint=one.hint, serious=one.serious
-    )
+    return Finding(code="TemplateDialect", line=one.line, message=one.message, hint=one.hint, serious=one.serious)
 
 
 def _white_space(text: str) -> Iterator[Finding]:

@@ -16,18 +16,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 
-from reconciler.domain.escape import one_line
-from reconciler.domain.fixture import Fixture
+from reconciler.domain.manifest import Fixture
+from reconciler.domain.text.escape import one_line
 from reconciler.host.child import Child, ChildDied, ChildFailed, ChildTimedOut, Json
 from reconciler.host.environment import private_environment
 from reconciler.templates.lint import MAX_BYTES, differs_in_runtime
 from reconciler.templates.rendering import NotRendered, Refusing
 
-START_SECONDS, CALL_SECONDS, TOTAL_SECONDS = (
-    60.0,
-    20.0,
-    120.0,
-)  # by the clock; the child's processor time is less
+START_SECONDS, CALL_SECONDS, TOTAL_SECONDS = (60.0, 20.0, 120.0)  # by the clock; the child's processor time is less
 MOST_DEATHS = 3
 LARGEST_TOKENIZER = 4 << 20  # bytes: larger ones take longer to read than everything else that `diff` does
 LONGEST_TEXT = 100_000
@@ -54,12 +50,7 @@ class Renderer:
         self._seconds = TOTAL_SECONDS
 
     def render(
-        self,
-        template: str,
-        messages: Sequence[Mapping[str, str]],
-        tokens: Mapping[str, str],
-        *,
-        asked: bool = True,
+        self, template: str, messages: Sequence[Mapping[str, str]], tokens: Mapping[str, str], *, asked: bool = True
     ) -> str:
         """What the model reads of a conversation. `tokens` are those that templates ask for by name (bos_token);
         `asked`: with the beginning of the answer. Raises NotRendered; Refusing when the template says no."""

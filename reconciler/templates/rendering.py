@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from reconciler.domain.fixture import Fixture
+from reconciler.domain.manifest import Fixture
 
 
 class NotRendered(Exception):

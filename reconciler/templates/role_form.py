@@ -25,7 +25,7 @@ from itertools import product
 from jinja2 import nodes
 
 from reconciler.domain.manifest import Roles
-from reconciler.domain.quoting import shown
+from reconciler.domain.text.quoting import shown
 from reconciler.templates.chat_template import CONTENT, LONGEST_PATTERN, jinja_of
 from reconciler.templates.lint import lint, parsed_template
 from reconciler.templates.role_trace import AFTER, BEFORE, Budget, Content, NotExact, Piece, Said, trace
@@ -96,9 +96,7 @@ class _Form:
             written = self.written([role], asked=False)
             for piece in written if isinstance(written, tuple) else ():
                 if piece.place == BEFORE and isinstance(piece.part, str):
-                    said = (
-                        f"it writes {_text(piece)} before the messages, and each pattern belongs to a message"
-                    )
+                    said = f"it writes {_text(piece)} before the messages, and each pattern belongs to a message"
                     return NotExact(piece.line, said)
         return None
 
@@ -147,15 +145,11 @@ def _differs(conversation: Sequence[str], asked: bool, found: _Written, wanted: 
         return NotExact(0, f"it writes {said}, though it refuses one that begins with the system")
     late = next((piece for piece in found if piece.place == AFTER), None)
     if late and not asked:
-        return NotExact(
-            late.line, f"it writes {_text(late)} after the messages though no answer is asked for"
-        )
+        return NotExact(late.line, f"it writes {_text(late)} after the messages though no answer is asked for")
     at = _first_difference(found, wanted)
     if at is None:
         line = found[-1].line if found else 0
-        return NotExact(
-            line, f"in {said} it writes less than of single messages: what follows depends on others"
-        )
+        return NotExact(line, f"in {said} it writes less than of single messages: what follows depends on others")
     return NotExact(at.line, f"in {said} it writes {_text(at)}, which it does not of single messages")
 
 

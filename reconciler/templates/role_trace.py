@@ -16,7 +16,7 @@ from typing import Any
 
 from jinja2 import nodes
 
-from reconciler.domain.quoting import shown
+from reconciler.domain.text.quoting import shown
 
 STEPS = 400_000  # of all conversations together: a second or two
 LETTERS = 100  # that cost a step, where texts are joined or written
@@ -135,9 +135,7 @@ class _Tracer:
             if not isinstance(held, tuple):
                 raise NotExact(one.lineno, "it writes something that is no text")
             self._budget.step(one.lineno, _size(held))
-            self.pieces += [
-                Piece(part=part, line=one.lineno, place=self._place) for part in held if part != ""
-            ]
+            self.pieces += [Piece(part=part, line=one.lineno, place=self._place) for part in held if part != ""]
 
     def _branch(self, node: nodes.If) -> None:
         for one in (node, *node.elif_):
@@ -256,9 +254,7 @@ class _Tracer:
             case _Message(), "content":
                 return (Content(number=held.number),)
             case _Message(), _:
-                raise NotExact(
-                    line, f"it reads {shown(key)} of a message: a role pattern has the content alone"
-                )
+                raise NotExact(line, f"it reads {shown(key)} of a message: a role pattern has the content alone")
             case _Loop(), "first" | "last":
                 return getattr(held, key)
             case _Loop(), _:
@@ -275,9 +271,7 @@ class _Tracer:
                 return _Message(number=len(self._roles) - 1)
             case nodes.Slice(start=nodes.Const(value=1), stop=None, step=None):
                 return _Messages(start=1)
-        raise NotExact(
-            line, "it takes apart something else than the first, the last, and all but the first message"
-        )
+        raise NotExact(line, "it takes apart something else than the first, the last, and all but the first message")
 
     def _text(self, node: nodes.Node) -> tuple[str | Content, ...]:
         held = self.value(node)

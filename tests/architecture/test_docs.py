@@ -93,14 +93,10 @@ def test_what_a_page_names_is_there(page: Path) -> None:
     missing = [link for link in LINK.findall(text) if not (page.parent / link).exists()]
     if HISTORY not in text[:300]:
         missing += [path for path in PATH.findall(code) if not (is_elsewhere(path) or path_is_there(path))]
-        missing += [
-            name for name in MODULE.findall(code) if not (is_elsewhere(name) or module_is_there(name))
-        ]
+        missing += [name for name in MODULE.findall(code) if not (is_elsewhere(name) or module_is_there(name))]
         missing += [name for name in FILE.findall(code) if not (is_elsewhere(name) or name in file_names())]
     makefile = text_of(ROOT / "Makefile")
-    missing += [
-        f"make {one}" for one in MAKE.findall(code) if not re.search(rf"^{one}:", makefile, re.MULTILINE)
-    ]
+    missing += [f"make {one}" for one in MAKE.findall(code) if not re.search(rf"^{one}:", makefile, re.MULTILINE)]
     assert missing == []
 
 
@@ -119,7 +115,5 @@ def test_each_decision_has_one_number_that_its_title_repeats() -> None:
 def test_a_page_that_names_a_decision_means_one_that_is_there() -> None:
     numbers = {page.name[:4] for page in DECISIONS.glob("*.md")}
     sources = [*PAGES, *PACKAGE.rglob("*.py")]
-    named = [
-        one for path in sources for one in re.findall(r"(?:[Dd]ecisions? |decisions/)(\d+)\b", text_of(path))
-    ]
+    named = [one for path in sources for one in re.findall(r"(?:[Dd]ecisions? |decisions/)(\d+)\b", text_of(path))]
     assert [one for one in named if one.zfill(4) not in numbers] == []

@@ -25,19 +25,7 @@ CHANGES = {
             "link",
             "symlink",
         ),
-        *(
-            "truncate",
-            "ftruncate",
-            "chmod",
-            "fchmod",
-            "lchmod",
-            "chown",
-            "utime",
-            "write",
-            "pwrite",
-            "mkfifo",
-            "mknod",
-        ),
+        *("truncate", "ftruncate", "chmod", "fchmod", "lchmod", "chown", "utime", "write", "pwrite", "mkfifo", "mknod"),
         *("setxattr", "removexattr", "fsync", "fdatasync", "copy_file_range", "sendfile"),
     },
     "shutil": {
@@ -143,7 +131,5 @@ def test_a_write_is_seen(tmp_path: Path, line: str) -> None:
 
 
 def test_reading_is_not_writing(tmp_path: Path) -> None:
-    (tmp_path / "x.py").write_text(
-        "open(a)\nopen(a, 'rb')\nos.open(a, os.O_RDONLY)\nos.stat(a)\nshutil.which(a)\n"
-    )
+    (tmp_path / "x.py").write_text("open(a)\nopen(a, 'rb')\nos.open(a, os.O_RDONLY)\nos.stat(a)\nshutil.which(a)\n")
     assert list(writes(tmp_path / "x.py")) == []

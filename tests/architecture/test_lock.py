@@ -18,9 +18,7 @@ LOCKS = {
     "dev": ["dev", "build", "hub"],
 }
 TORCH = (ROOT / "requirements" / "torch.txt").read_text().strip()
-ENTRY = re.compile(
-    r"^([\w.-]+)==([^ ]+)(?: ; [^\\\n]+)? \\\n((?:    --hash=sha256:[0-9a-f]{64}(?: \\)?\n)+)", re.M
-)
+ENTRY = re.compile(r"^([\w.-]+)==([^ ]+)(?: ; [^\\\n]+)? \\\n((?:    --hash=sha256:[0-9a-f]{64}(?: \\)?\n)+)", re.M)
 
 
 def text(name: str) -> str:
@@ -29,10 +27,7 @@ def text(name: str) -> str:
 
 def declared(extras: list[str]) -> list[Requirement]:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    lines = [
-        *project["dependencies"],
-        *(one for extra in extras for one in project["optional-dependencies"][extra]),
-    ]
+    lines = [*project["dependencies"], *(one for extra in extras for one in project["optional-dependencies"][extra])]
     return [one for one in map(Requirement, lines) if one.name != project["name"]]
 
 

@@ -52,9 +52,7 @@ def text_of(path: Path) -> str:
 
 @pytest.mark.parametrize("extra", TESTED_TOGETHER)
 def test_an_extra_pins_the_versions_that_were_tested_together(extra: str) -> None:
-    pinned = dict(
-        re.findall(r"^([\w-]+)==([\w.]+)$", "\n".join(PROJECT["optional-dependencies"][extra]), re.M)
-    )
+    pinned = dict(re.findall(r"^([\w-]+)==([\w.]+)$", "\n".join(PROJECT["optional-dependencies"][extra]), re.M))
     assert pinned == TESTED_TOGETHER[extra]
 
 

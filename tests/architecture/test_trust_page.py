@@ -45,10 +45,7 @@ def test_a_report_is_taken_apart(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        (
-            ["2 of 2 held by a", "1 of 3 held by a", "1 of 1 held by b"],
-            ["3 of 5 held by a", "1 of 1 held by b"],
-        ),
+        (["2 of 2 held by a", "1 of 3 held by a", "1 of 1 held by b"], ["3 of 5 held by a", "1 of 1 held by b"]),
         (["0.05 s and 1,000 x"], ["0.05 s and 1,000 x"]),
         (["1,999 x", "1 x"], ["2,000 x"]),
     ],
@@ -60,11 +57,7 @@ def test_figures_that_differ_in_numbers_are_added_up(given: list[str], said: lis
 def cell(results: Path, row: str) -> str:
     promise, _ = PROMISES[row]
     text = page(results, SUITES, minutes=1)
-    return (
-        next(line for line in text.splitlines() if line.startswith(f"| {promise} |"))
-        .split(" | ")[-1]
-        .rstrip(" |")
-    )
+    return next(line for line in text.splitlines() if line.startswith(f"| {promise} |")).split(" | ")[-1].rstrip(" |")
 
 
 def test_a_row_says_what_became_of_its_tests(tmp_path: Path) -> None:
@@ -94,9 +87,7 @@ def test_a_canary_that_got_out_fails_its_row(tmp_path: Path) -> None:
 
 def test_every_promise_has_a_suite_that_is_there_and_a_line_on_the_page() -> None:
     assert {*SUITES, MUTANTS} == {*PROMISES}
-    missing = [
-        one for suite in SUITES.values() for one in suite if not (ROOT / one.partition("::")[0]).exists()
-    ]
+    missing = [one for suite in SUITES.values() for one in suite if not (ROOT / one.partition("::")[0]).exists()]
     assert missing == []
     text = PAGE.read_text(encoding="utf-8")
     assert [promise for promise, _ in PROMISES.values() if f"\n| {promise} | " not in text] == []

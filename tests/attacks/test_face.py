@@ -93,9 +93,7 @@ def test_one_connection_is_one_request(one: Faced, what: str) -> None:
     held(what)
 
 
-def test_a_hook_that_was_overheard_costs_a_look_and_no_more(
-    one: Faced, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_a_hook_that_was_overheard_costs_a_look_and_no_more(one: Faced, capfd: pytest.CaptureFixture[str]) -> None:
     """A signature has no time in it, as those of all forges: what is sent again wakes a loop that is awake."""
     before = {path.name for path in one.secret.parent.iterdir()}
     answers = [one.ask("/hooks/git", "POST", BODY, X_Hub_Signature_256=SIGNATURE)[0] for _ in range(60)]

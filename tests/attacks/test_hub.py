@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from reconciler.domain.errors import ReconcilerError
-from reconciler.domain.hub import HubSource, LockedFile, is_safe
+from reconciler.domain.sources.hub import HubSource, LockedFile, is_safe
 from reconciler.sources.hub.access import HubAccess
 from reconciler.sources.hub.source import Hub
 from reconciler.sources.hub.worker import MEMORY, MOST_ENTRIES
@@ -129,9 +129,7 @@ def listed(*entries: dict[str, Any]) -> bytes:
     return json.dumps([{"type": "file", "oid": "0" * 40, **one} for one in entries]).encode()
 
 
-def test_the_token_does_not_follow_a_listing_to_another_host(
-    hub: Hub, evil: Server, elsewhere: Server
-) -> None:
+def test_the_token_does_not_follow_a_listing_to_another_host(hub: Hub, evil: Server, elsewhere: Server) -> None:
     """huggingface_hub 2.4 sends it to whatever address an answer names as its next page."""
     link = f'<{elsewhere.url}/api/models/next>; rel="next"'
     evil.act = lambda handler: handler.answer(200, listed({"path": "a", "size": 1}), Link=link)
@@ -239,15 +237,7 @@ def test_a_size_that_is_none(hub: Hub, evil: Server, size: object) -> None:
     held(f"size-{size}")
 
 
-NAMES = (
-    "../../x.json",
-    "/etc/cron.d/x.json",
-    "a/../../b.json",
-    "x\n::stop-commands::.json",
-    "\x1b[2J.json",
-    "..",
-    "",
-)
+NAMES = ("../../x.json", "/etc/cron.d/x.json", "a/../../b.json", "x\n::stop-commands::.json", "\x1b[2J.json", "..", "")
 
 
 @pytest.mark.parametrize("name", NAMES, ids=repr)

@@ -53,10 +53,7 @@ def machine(tmp_path_factory: pytest.TempPathFactory, capitals: Path) -> TestMac
     one.declare()
     serve(one)
     folders = [
-        *(
-            one.root / name
-            for name in ("served", "served/capitals-int4", "quarantine", "trash", "logs", "records")
-        ),
+        *(one.root / name for name in ("served", "served/capitals-int4", "quarantine", "trash", "logs", "records")),
         *(one.root / name for name in ("records/variants", "oci/blobs/sha256", "staging", "sources/hub")),
         one.served("capitals-int4"),
         one.folder / "fleet" / "model",
@@ -71,9 +68,7 @@ def machine(tmp_path_factory: pytest.TempPathFactory, capitals: Path) -> TestMac
     return one
 
 
-@pytest.mark.parametrize(
-    ("verb", "output"), [(verb, form) for verb, forms in VERBS.items() for form in forms]
-)
+@pytest.mark.parametrize(("verb", "output"), [(verb, form) for verb, forms in VERBS.items() for form in forms])
 def test_what_is_printed_stays_ours(machine: TestMachine, verb: str, output: str) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "reconciler", verb, "--output", output],

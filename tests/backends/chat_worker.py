@@ -41,10 +41,7 @@ def make_model(folder: Path, tokenizer: Path) -> None:
         ],
         [helper.make_tensor("table", TensorProto.FLOAT, [SIZE, SIZE], [0.0] * SIZE * SIZE)],
     )
-    save(
-        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9),
-        folder / "model.onnx",
-    )
+    save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), folder / "model.onnx")
     decoder = {
         "filename": "model.onnx",
         "session_options": {"provider_options": []},

@@ -37,9 +37,7 @@ def test_names_are_read_without_starting_it(backend: Backend) -> None:
     assert backend.registrations() == ()
 
 
-def test_what_is_registered_answers_until_it_is_unregistered(
-    backend: Backend, model: Path, tmp_path: Path
-) -> None:
+def test_what_is_registered_answers_until_it_is_unregistered(backend: Backend, model: Path, tmp_path: Path) -> None:
     with runtime(backend, tmp_path) as running:
         running.register(str(model), "tiny-int4:1", OURS)
         (one,) = backend.registrations()
@@ -79,9 +77,7 @@ def test_a_catalog_beside_it_has_names_of_its_own(backend: Backend, model: Path,
 
 
 def test_one_that_is_cancelled_does_not_start(backend: Backend, tmp_path: Path) -> None:
-    running = backend.runtime(
-        scratch=str(tmp_path / "scratch"), log=str(tmp_path / "log"), is_cancelled=lambda: True
-    )
+    running = backend.runtime(scratch=str(tmp_path / "scratch"), log=str(tmp_path / "log"), is_cancelled=lambda: True)
     with running, pytest.raises(Cancelled):
         running.list()
 

@@ -7,8 +7,8 @@ import json
 import pytest
 
 from reconciler.backends.foundry.marker import MarkerUnreadable, marker_from_json, marker_to_json
+from reconciler.domain.digest import StoredFile
 from reconciler.domain.release import Marker
-from reconciler.domain.stored_file import StoredFile
 
 MARKER = Marker(
     owner="0123",
@@ -39,9 +39,7 @@ def test_what_is_written_is_read_again() -> None:
     assert marker_from_json(document()) == MARKER
 
 
-@pytest.mark.parametrize(
-    "other", [[], None, {}, "x", 7, {"formatVersion": 1}, {"formatVersion": 1, "files": []}]
-)
+@pytest.mark.parametrize("other", [[], None, {}, "x", 7, {"formatVersion": 1}, {"formatVersion": 1, "files": []}])
 def test_other_data_is_no_marker(other: object) -> None:
     with pytest.raises(MarkerUnreadable):
         marker_from_json(other)

@@ -12,12 +12,10 @@ import pytest
 
 from reconciler.backends.foundry.folder import assemble
 from reconciler.backends.foundry.foundry import Foundry
-from reconciler.domain.digest import of_bytes
-from reconciler.domain.fixture import Fixture
-from reconciler.domain.manifest import Roles
+from reconciler.domain.digest import StoredFile, of_bytes
+from reconciler.domain.manifest import Fixture, Roles
+from reconciler.domain.plain_data import as_dict
 from reconciler.domain.release import Artifact, Release
-from reconciler.domain.stored_file import StoredFile
-from reconciler.domain.value import as_dict
 from reconciler.host.stamps import StampBook
 from reconciler.sources.folder.model import inspect_source
 from reconciler.templates.chat_template import jinja_of
@@ -25,10 +23,7 @@ from reconciler.templates.renderer import Renderer
 from tests.converted_model import converted_model, release_of
 from tests.tiny_models import write_qwen2
 
-CONVERSATIONS = (
-    (("user", "Hi"),),
-    (("user", "Hi"), ("assistant", "Hello"), ("user", "And again?")),
-)
+CONVERSATIONS = ((("user", "Hi"),), (("user", "Hi"), ("assistant", "Hello"), ("user", "And again?")))
 ROLES = Roles(
     user="<|im_start|>user\n{Content}<|im_end|>\n",
     assistant="{Content}<|im_end|>\n",
@@ -80,9 +75,7 @@ def served(model: Path, release: Release, folder: Path) -> Path:
         for name, path in files.items()
     }
     blobs = {one.digest: str(files[name]) for name, one in stored.items()}
-    artifact = Artifact(
-        digest=of_bytes(b"a"), build_key=release.recipe.build_key, files=tuple(stored.values())
-    )
+    artifact = Artifact(digest=of_bytes(b"a"), build_key=release.recipe.build_key, files=tuple(stored.values()))
     assemble(
         str(folder),
         release,
@@ -101,9 +94,7 @@ def served(model: Path, release: Release, folder: Path) -> Path:
 def templates_in(folder: Path) -> dict[str, Any]:
     """By file, and field, everything that any runtime or library takes for a template."""
     found: dict[str, Any] = {
-        str(path.relative_to(folder)): path.read_text()
-        for path in folder.rglob("*template*")
-        if path.is_file()
+        str(path.relative_to(folder)): path.read_text() for path in folder.rglob("*template*") if path.is_file()
     }
     for name in ("tokenizer_config.json", "genai_config.json", "inference_model.json"):
         pairs = _pairs(json.loads((folder / name).read_text()))
@@ -182,12 +173,7 @@ FORMS: dict[str, tuple[dict[str, Any], str, Roles | None]] = {
 
 @pytest.mark.parametrize(("carriers", "template", "roles"), FORMS.values(), ids=FORMS)
 def test_one_copy_counts_and_the_runtime_obeys_it(
-    foundry: Foundry,
-    model: Path,
-    tmp_path: Path,
-    carriers: dict[str, Any],
-    template: str,
-    roles: Roles | None,
+    foundry: Foundry, model: Path, tmp_path: Path, carriers: dict[str, Any], template: str, roles: Roles | None
 ) -> None:
     if carriers:
         assert own_template(tmp_path / "source", **carriers) == template
@@ -198,9 +184,7 @@ def test_one_copy_counts_and_the_runtime_obeys_it(
     assert counted(foundry, folder, "tiny:1") == expected(template, folder)
 
 
-def test_the_other_files_change_nothing_and_this_one_does(
-    foundry: Foundry, model: Path, tmp_path: Path
-) -> None:
+def test_the_other_files_change_nothing_and_this_one_does(foundry: Foundry, model: Path, tmp_path: Path) -> None:
     """If this fails the runtime has begun to read another file, and there are two copies that count."""
     written = {name: text for name, text in as_dict(ROLES).items() if text}
     folder = served(model, release_of(jinja_of(ROLES), written), tmp_path / "served")

@@ -23,9 +23,7 @@ from tests.converted_model import converted_model
 from tests.tiny_models import CHATML
 from tests.waiting import cpu_seconds, until
 
-NO_SYSTEM = (
-    "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system role') }}{% endif %}" + CHATML
-)
+NO_SYSTEM = "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system role') }}{% endif %}" + CHATML
 
 ENDLESS = "{% for a in range(99999) %}{% for b in range(99999) %}{{ '' }}{% endfor %}{% endfor %}" + CHATML
 BUSY = 2.0  # CPU seconds
@@ -66,9 +64,7 @@ def candidate(tmp_path: Path, model: Path) -> Path:
     return Path(shutil.copytree(model, tmp_path / "candidate"))
 
 
-def test_a_whole_candidate_is_measured_and_forgotten(
-    rehearsal: Rehearsal, catalog: Path, candidate: Path
-) -> None:
+def test_a_whole_candidate_is_measured_and_forgotten(rehearsal: Rehearsal, catalog: Path, candidate: Path) -> None:
     measured = rehearsal.rehearse(str(candidate), "tiny-int4:1")
     assert measured.load_seconds > 0
     assert measured.first_token_seconds > 0
@@ -117,11 +113,7 @@ FAILURES = {
         "TemplateRefused",
         "Invalid or unsupported chat template",
     ),
-    "a template that always raises": (
-        template("{{ raise_exception('never') }}"),
-        "TemplateRefused",
-        "never at row 1",
-    ),
+    "a template that always raises": (template("{{ raise_exception('never') }}"), "TemplateRefused", "never at row 1"),
     "a template with an unknown name": (
         template("{{ nobody.knows }}" + CHATML),
         "TemplateRefused",
@@ -139,12 +131,7 @@ FAILURES = {
 
 @pytest.mark.parametrize(("harm", "code", "words"), FAILURES.values(), ids=FAILURES)
 def test_a_broken_candidate_fails_in_the_runtimes_words(
-    rehearsal: Rehearsal,
-    catalog: Path,
-    candidate: Path,
-    harm: Callable[[Path], object],
-    code: str,
-    words: str,
+    rehearsal: Rehearsal, catalog: Path, candidate: Path, harm: Callable[[Path], object], code: str, words: str
 ) -> None:
     harm(candidate)
     with pytest.raises(RehearsalFailed) as caught:
@@ -174,9 +161,7 @@ def test_a_template_that_never_ends_is_killed_and_the_next_candidate_is_not_harm
         assert rehearsal.rehearse(str(model), "tiny-int4:3").completion_tokens
 
 
-@pytest.mark.parametrize(
-    ("ending", "error"), [(signal.SIGABRT, RehearsalFailed), (signal.SIGKILL, RuntimeUnavailable)]
-)
+@pytest.mark.parametrize(("ending", "error"), [(signal.SIGABRT, RehearsalFailed), (signal.SIGKILL, RuntimeUnavailable)])
 def test_a_runtime_that_dies_fails_the_candidate_and_comes_back_for_the_next(
     tmp_path: Path, candidate: Path, model: Path, ending: signal.Signals, error: type[ReconcilerError]
 ) -> None:

@@ -19,15 +19,10 @@ def test_versions_are_those_that_the_packages_say() -> None:
 
 
 def test_numbers_hold_for_the_runtime_that_gave_them() -> None:
-    here = Measured(
-        release="a", build_key="k", load=replace(LOAD, runtime={"onnxruntime": version("onnxruntime")})
-    )
+    here = Measured(release="a", build_key="k", load=replace(LOAD, runtime={"onnxruntime": version("onnxruntime")}))
     there = Measured(release="b", build_key="k", load=replace(LOAD, runtime={"onnxruntime": "0.1"}))
     gone = Measured(release="c", build_key="k", load=replace(LOAD, runtime={"no-such-package": "1"}))
     known = MeasurementSet(fidelity={"k": GOOD}, releases={one.release: one for one in (here, there, gone)})
     found = of_this_runtime(known).known
-    assert set(found.releases) == {
-        "a",
-        "c",
-    }  # where it is not installed, nothing can be served, nor judged anew
+    assert set(found.releases) == {"a", "c"}  # where it is not installed, nothing can be served, nor judged anew
     assert found.fidelity == {"k": GOOD}

@@ -11,12 +11,11 @@ import pytest
 
 from reconciler.backends.foundry.genai_config import genai_config
 from reconciler.backends.foundry.served_files import kept_files, written_files
-from reconciler.domain.digest import of_bytes
+from reconciler.domain.digest import StoredFile, of_bytes
 from reconciler.domain.errors import PermanentError
 from reconciler.domain.manifest import Generation, Roles
+from reconciler.domain.plain_data import as_dict
 from reconciler.domain.release import Artifact
-from reconciler.domain.stored_file import StoredFile
-from reconciler.domain.value import as_dict
 from reconciler.templates.chat_template import jinja_of
 from reconciler.templates.presets import PRESETS, preset
 from tests.converted_model import release_of
@@ -172,10 +171,7 @@ GENERATION = {
             "do_sample": True,
         },
     ),
-    "top_k 1 is greedy": (
-        Generation(temperature=0.7, top_k=1),
-        {"temperature": 0.7, "top_k": 1, "do_sample": False},
-    ),
+    "top_k 1 is greedy": (Generation(temperature=0.7, top_k=1), {"temperature": 0.7, "top_k": 1, "do_sample": False}),
     "temperature 0 is greedy": (Generation(temperature=0.0), {"temperature": 0.0, "do_sample": False}),
     "the whole context is allowed": (Generation(max_length=4096), {"max_length": 4096}),
 }
@@ -292,7 +288,5 @@ def test_a_tokenizer_config_that_is_none_is_refused(text: bytes) -> None:
 
 
 def test_a_tokenizer_config_loses_what_names_code() -> None:
-    files = written_files(
-        release_of(), 1, edited({}), b'{"auto_map": {"AutoTokenizer": ["x--evil.T", null]}, "a": 1}'
-    )
+    files = written_files(release_of(), 1, edited({}), b'{"auto_map": {"AutoTokenizer": ["x--evil.T", null]}, "a": 1}')
     assert json.loads(files["tokenizer_config.json"]) == {"a": 1}

@@ -27,9 +27,7 @@ def test_every_complaint_is_one_short_line(kind: str, message: str) -> None:
 
 
 def test_signatures_and_template_text_are_left_out() -> None:
-    message = (
-        "session.cc:12 void Session::Run(int, char) const unknown filter at row 1, column 57:\n{{ a | b }}"
-    )
+    message = "session.cc:12 void Session::Run(int, char) const unknown filter at row 1, column 57:\n{{ a | b }}"
     error = translate("Exception", message)
     assert str(error) == "unknown filter at row 1, column 57"
     assert error.code == "TemplateRefused"

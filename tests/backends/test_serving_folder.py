@@ -14,11 +14,10 @@ import pytest
 
 from reconciler.backends.foundry.folder import assemble, inspect
 from reconciler.backends.foundry.marker import marker_to_json
-from reconciler.domain.digest import of_bytes
+from reconciler.domain.digest import StoredFile, of_bytes
 from reconciler.domain.errors import Disturbed, PermanentError
+from reconciler.domain.plain_data import as_dict
 from reconciler.domain.release import ALWAYS_COPIED, Artifact, Marker
-from reconciler.domain.stored_file import StoredFile
-from reconciler.domain.value import as_dict
 from reconciler.host.sealed import seal
 from reconciler.host.stamps import StampBook
 from tests.backends.test_served_files import edited
@@ -63,15 +62,11 @@ def served(tmp_path: Path, store: Path, stamps: StampBook) -> Path:
 
 
 def artifact(content: dict[str, bytes]) -> Artifact:
-    files = tuple(
-        StoredFile(path=path, digest=of_bytes(data), size=len(data)) for path, data in content.items()
-    )
+    files = tuple(StoredFile(path=path, digest=of_bytes(data), size=len(data)) for path, data in content.items())
     return Artifact(digest=of_bytes(b"a"), build_key=of_bytes(b"k"), files=files)
 
 
-def assembled(
-    folder: Path, store: Path, stamps: StampBook, content: dict[str, bytes] | None = None
-) -> Marker:
+def assembled(folder: Path, store: Path, stamps: StampBook, content: dict[str, bytes] | None = None) -> Marker:
     return assemble(
         str(folder),
         release_of(),
@@ -98,9 +93,7 @@ def test_a_fresh_folder_is_whole_and_its_marker_tells_all(served: Path, stamps: 
     assert "old" not in (served / "tokenizer_config.json").read_text()
 
 
-def test_the_same_release_gives_the_same_bytes(
-    tmp_path: Path, served: Path, store: Path, stamps: StampBook
-) -> None:
+def test_the_same_release_gives_the_same_bytes(tmp_path: Path, served: Path, store: Path, stamps: StampBook) -> None:
     again = tmp_path / "again"
     again.mkdir()
     assembled(again, store, stamps)
@@ -145,15 +138,9 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], tuple[str, ...]]] = {
     "a missing file": (lambda f: (f / "model.onnx").unlink(), ("model.onnx missing",)),
     "a shorter file": (lambda f: replace(f / "model.onnx", b"gr"), ("model.onnx changed",)),
     "a flipped bit": (lambda f: flip(f / "model.onnx.data"), ("model.onnx.data changed",)),
-    "another template": (
-        lambda f: replace(f / "chat_template.jinja", b"{{ x }}"),
-        ("chat_template.jinja changed",),
-    ),
+    "another template": (lambda f: replace(f / "chat_template.jinja", b"{{ x }}"), ("chat_template.jinja changed",)),
     "a foreign file": (lambda f: (f / "notes.txt").write_text("x"), ("notes.txt foreign",)),
-    "a second template": (
-        lambda f: (f / "chat_template.json").write_text("{}"),
-        ("chat_template.json foreign",),
-    ),
+    "a second template": (lambda f: (f / "chat_template.json").write_text("{}"), ("chat_template.json foreign",)),
     "a foreign file further down": (
         lambda f: [(f / "deep" / "er").mkdir(parents=True), (f / "deep" / "er" / "x").write_text("x")],
         ("deep/er/x foreign",),
@@ -166,10 +153,7 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], tuple[str, ...]]] = {
         lambda f: [(f / "model.onnx").unlink(), (f / "model.onnx").mkdir()],
         ("model.onnx missing",),
     ),
-    "a pipe in place of a file": (
-        lambda f: turn_into_a_pipe(f / "model.onnx"),
-        ("model.onnx changed",),
-    ),
+    "a pipe in place of a file": (lambda f: turn_into_a_pipe(f / "model.onnx"), ("model.onnx changed",)),
     "a link to nowhere": (lambda f: (f / "x").symlink_to("/nowhere"), ("x foreign",)),
     "two at once": (
         lambda f: [(f / "tokenizer.json").unlink(), (f / "x").write_text("")],
@@ -185,14 +169,9 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], tuple[str, ...]]] = {
         lambda f: replace(f / "release.json", seal({"formatVersion": 2})),
         ("release.json unreadable",),
     ),
-    "a pipe in place of the marker": (
-        lambda f: turn_into_a_pipe(f / "release.json"),
-        ("release.json unreadable",),
-    ),
+    "a pipe in place of the marker": (lambda f: turn_into_a_pipe(f / "release.json"), ("release.json unreadable",)),
     "an edited marker": (
-        lambda f: replace(
-            f / "release.json", (f / "release.json").read_bytes().replace(b"tiny-int4", b"evil-int4")
-        ),
+        lambda f: replace(f / "release.json", (f / "release.json").read_bytes().replace(b"tiny-int4", b"evil-int4")),
         ("release.json unreadable",),
     ),
     "nothing at all": (empty, ("release.json missing",)),
@@ -208,9 +187,7 @@ def test_damage_is_named(
     assert inspect(str(served), stamps).damage == damage
 
 
-def test_a_folder_that_was_copied_to_another_name_is_not_that_release(
-    served: Path, stamps: StampBook
-) -> None:
+def test_a_folder_that_was_copied_to_another_name_is_not_that_release(served: Path, stamps: StampBook) -> None:
     shutil.copytree(served, served.parent / "4")
     found = inspect(str(served.parent / "4"), stamps)
     assert found.marker is None
@@ -236,9 +213,7 @@ def test_a_changed_blob_is_not_served(tmp_path: Path, store: Path, stamps: Stamp
     assert not (folder / "release.json").exists()
 
 
-def test_a_configuration_that_loads_a_library_is_never_written(
-    tmp_path: Path, store: Path, stamps: StampBook
-) -> None:
+def test_a_configuration_that_loads_a_library_is_never_written(tmp_path: Path, store: Path, stamps: StampBook) -> None:
     evil = edited({"model.decoder.session_options.custom_ops_library": "evil.so"})
     (store / of_bytes(evil)).write_bytes(evil)
     folder = tmp_path / "new"

@@ -44,9 +44,7 @@ def runtime(cache: Path, tmp_path: Path, limits: TimeLimits = DEFAULT_LIMITS) ->
     return Foundry(str(cache), scratch=str(tmp_path / "scratch"), log=str(tmp_path / "log"), limits=limits)
 
 
-def test_the_sdk_lists_what_the_index_says_after_each_change(
-    foundry: Foundry, cache: Path, model: Path
-) -> None:
+def test_the_sdk_lists_what_the_index_says_after_each_change(foundry: Foundry, cache: Path, model: Path) -> None:
     def both_agree() -> list[str]:
         read = {one.id: one for one in read_index(str(cache))}
         listed = {one.id: one for one in foundry.list([*OURS, "extra"])}
@@ -159,9 +157,7 @@ def test_a_bad_registration_is_refused_with_a_reason(
     assert read_index(str(cache)) == ()
 
 
-@pytest.mark.parametrize(
-    "text", ["", "{}", "[]", '{"version": 3, "models": []}', '{"version": 2, "models": [1]}']
-)
+@pytest.mark.parametrize("text", ["", "{}", "[]", '{"version": 3, "models": []}', '{"version": 2, "models": [1]}'])
 def test_a_broken_index_is_left_as_it_is(foundry: Foundry, cache: Path, model: Path, text: str) -> None:
     cache.mkdir()
     (cache / INDEX).write_text(text)
@@ -174,9 +170,7 @@ def test_a_broken_index_is_left_as_it_is(foundry: Foundry, cache: Path, model: P
     assert (cache / INDEX).read_text() == text
 
 
-def test_the_index_as_it_was_is_kept_before_the_first_change(
-    cache: Path, tmp_path: Path, model: Path
-) -> None:
+def test_the_index_as_it_was_is_kept_before_the_first_change(cache: Path, tmp_path: Path, model: Path) -> None:
     with runtime(cache, tmp_path) as first:
         first.register(str(model), "tiny:1", OURS)
     before = (cache / INDEX).read_bytes()
@@ -262,9 +256,7 @@ def test_a_missing_library_is_named_with_the_way_to_install_it(tmp_path: Path) -
 
 
 @pytest.mark.parametrize(("folder", "lock"), [(0o700, 0o600), (0o750, 0o660), (0o755, 0o666), (0o711, 0o600)])
-def test_whoever_may_read_the_catalog_may_lock_it(
-    foundry: Foundry, cache: Path, folder: int, lock: int
-) -> None:
+def test_whoever_may_read_the_catalog_may_lock_it(foundry: Foundry, cache: Path, folder: int, lock: int) -> None:
     cache.mkdir()
     cache.chmod(folder)
     foundry.list()

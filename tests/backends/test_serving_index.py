@@ -14,10 +14,7 @@ from reconciler.domain.observed import Registration
 
 ENTRY = {
     "model_path": "/served/phi-int4/3",
-    "model_info": {
-        "id": "phi-int4:3",
-        "stringProperties": {"reconciler_owner": "me", "task": "chat-completion"},
-    },
+    "model_info": {"id": "phi-int4:3", "stringProperties": {"reconciler_owner": "me", "task": "chat-completion"}},
 }
 FOREIGN = {"model_path": "/elsewhere/", "model_info": {"id": "a:1", "task": "chat-completion"}}
 
@@ -35,9 +32,7 @@ def test_entries_come_with_their_properties(tmp_path: Path) -> None:
     (tmp_path / INDEX).write_text(index())
     ours, foreign = read_index(str(tmp_path))
     assert ours == Registration(
-        id="phi-int4:3",
-        path="/served/phi-int4/3",
-        properties={"reconciler_owner": "me", "task": "chat-completion"},
+        id="phi-int4:3", path="/served/phi-int4/3", properties={"reconciler_owner": "me", "task": "chat-completion"}
     )
     assert (ours.name, ours.number, ours.owner) == ("phi-int4", 3, "me")
     assert foreign == Registration(id="a:1", path="/elsewhere/")

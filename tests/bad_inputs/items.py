@@ -14,7 +14,9 @@ _GIT = "tests/sources/test_git_source.py::test_"
 _SERVED = "tests/backends/test_served_files.py::test_"
 _CONVERTER = "tests/conversion/test_converter.py::test_"
 _ARTIFACT = "tests/bad_inputs/test_artifacts.py::test_a_tensor_that_lies_elsewhere_is_refused"
-_ENVIRONMENT = "tests/bad_inputs/test_environment.py::test_plan_status_and_apply_are_as_always_and_umask_000_opens_nothing"
+_ENVIRONMENT = (
+    "tests/bad_inputs/test_environment.py::test_plan_status_and_apply_are_as_always_and_umask_000_opens_nothing"
+)
 _DAEMON = "tests/bad_inputs/test_environment.py::test_the_daemon_runs_in_all_of_them_at_once"
 _KEPT = "tests/manifests/test_loader.py::test_a_plain_scalar_keeps_the_text_that_was_written"
 _FACE = "tests/daemon/test_face.py::test_"

@@ -14,9 +14,7 @@ Put = bytes | Callable[[Path], object]
 Case = dict[str, Put]
 
 HEAD = "apiVersion: reconciler.foundry/v1alpha1\nkind: "
-GOOD = (
-    f"{HEAD}Model\nmetadata: {{name: good}}\nspec:\n  source: {{path: ../models/phi}}\n  precisions: [int4]\n"
-)
+GOOD = f"{HEAD}Model\nmetadata: {{name: good}}\nspec:\n  source: {{path: ../models/phi}}\n  precisions: [int4]\n"
 
 
 def bad(text: str) -> Case:
@@ -24,11 +22,7 @@ def bad(text: str) -> Case:
 
 
 def model(
-    *spec: str,
-    name: str = "phi",
-    metadata: str = "",
-    source: str = "{path: ../models/phi}",
-    precisions: str = "[int4]",
+    *spec: str, name: str = "phi", metadata: str = "", source: str = "{path: ../models/phi}", precisions: str = "[int4]"
 ) -> Case:
     fields = "".join(f"  {field}\n" for field in (f"source: {source}", f"precisions: {precisions}", *spec))
     return bad(f"{HEAD}Model\nmetadata: {{name: {name}{metadata}}}\nspec:\n{fields}")
@@ -46,9 +40,7 @@ def labels(value: str) -> Case:
 MERGE_BOMB = "a0: &a0 {x: 1}\n" + "".join(
     f"a{i}: &a{i} {{<<: [{', '.join([f'*a{i - 1}'] * 9)}]}}\n" for i in range(1, 18)
 )
-ALIAS_BOMB = "a0: &a0 [x]\n" + "".join(
-    f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]\n" for i in range(1, 10)
-)
+ALIAS_BOMB = "a0: &a0 [x]\n" + "".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]\n" for i in range(1, 10))
 
 YAML: dict[str, Case] = {
     "merge bomb": bad(MERGE_BOMB),
@@ -140,9 +132,7 @@ VALUES: dict[str, Case] = {
     "precision twice": model(precisions="[int4, int8, int4]"),
     "bf16": model(precisions="[bf16]"),
     "fp16": model(precisions="[fp16]"),
-    "an option that nothing uses": model(
-        "quantization: {blockSize: 64, algorithm: rtn}", precisions="[fp32, int8]"
-    ),
+    "an option that nothing uses": model("quantization: {blockSize: 64, algorithm: rtn}", precisions="[fp32, int8]"),
     "an option that the algorithm ignores": model("quantization: {symmetric: true, algorithm: k_quant}"),
     "a device that is not verified": model("target: {device: gpu, executionProvider: CUDAExecutionProvider}"),
     "a source that is not supported": model(source="{huggingface: {repo: microsoft/phi-4, revision: main}}"),
@@ -159,26 +149,11 @@ VALUES: dict[str, Case] = {
 NAMES: dict[str, Case] = {
     name: model(name=name)
     for name in [
-        *(
-            "../../etc",
-            "/x",
-            "..",
-            '""',
-            "a/b",
-            r"'a\b'",
-            "'a:b'",
-            "con",
-            "nul",
-            "com1",
-            "a.",
-            "-rf",
-            "$(id)",
-        ),
+        *("../../etc", "/x", "..", '""', "a/b", r"'a\b'", "'a:b'", "con", "nul", "com1", "a.", "-rf", "$(id)"),
         *("a" * 41, "Phi", "phi_4", "4phi", "phi-", "ph\xef", "'phi 4'", r'"phi\n"', "phi-4-generic-cpu"),
     ]
 } | {
-    "the same name twice": bad(GOOD.replace("good", "phi"))
-    | {"worse.yaml": GOOD.replace("good", "phi").encode()},
+    "the same name twice": bad(GOOD.replace("good", "phi")) | {"worse.yaml": GOOD.replace("good", "phi").encode()},
     "the same name twice in one file": bad("---\n".join([GOOD.replace("good", "phi")] * 3)),
     "the name of a variant": bad(GOOD.replace("good", "good-int4")),
 }
@@ -216,8 +191,7 @@ PATHS: dict[str, Case] = {
     "template missing": model("promptTemplate: {jinja: templates/none.jinja}"),
     "template through a link": model("promptTemplate: {jinja: templates/l.jinja}")
     | {"templates/l.jinja": linked("../../../outside/t.jinja")},
-    "template is a FIFO": model("promptTemplate: {jinja: templates/f.jinja}")
-    | {"templates/f.jinja": made(os.mkfifo)},
+    "template is a FIFO": model("promptTemplate: {jinja: templates/f.jinja}") | {"templates/f.jinja": made(os.mkfifo)},
     "template is a device": model("promptTemplate: {jinja: ../../../../../../dev/zero}"),
     "symlinked manifest": {"bad.yaml": linked("../../outside/secret.yaml")},
     "dangling link": {"bad.yaml": linked("nowhere")},
@@ -264,9 +238,7 @@ TEMPLATES: dict[str, Case] = {
     "CRLF": template(LOOP + "\r\n"),
     "null byte": template(LOOP + "\0"),
     "UTF-16": template(LOOP.encode("utf-16")),
-    "white space that only Hugging Face trims": template(
-        "{% for m in messages %}\n{{ m.content }}\n{% endfor %}\n"
-    ),
+    "white space that only Hugging Face trims": template("{% for m in messages %}\n{{ m.content }}\n{% endfor %}\n"),
     "a role pattern without its place": model("promptTemplate: {roles: {prompt: hello}}"),
     "a role pattern in lower case": model('promptTemplate: {roles: {prompt: "{content}"}}'),
     "both forms in a PromptTemplate": bad(

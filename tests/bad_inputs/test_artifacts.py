@@ -27,9 +27,7 @@ def artifact(folder: Path, **place: str) -> None:
     for key, value in place.items():
         tensor.external_data.add(key=key, value=value)
     logits = onnx.helper.make_tensor_value_info("logits", onnx.TensorProto.FLOAT, [4, 4])
-    graph = onnx.helper.make_graph(
-        [onnx.helper.make_node("Identity", ["w"], ["logits"])], "g", [], [logits], [tensor]
-    )
+    graph = onnx.helper.make_graph([onnx.helper.make_node("Identity", ["w"], ["logits"])], "g", [], [logits], [tensor])
     (folder / "model.onnx").write_bytes(onnx.helper.make_model(graph).SerializeToString())
 
 
@@ -42,9 +40,7 @@ def artifact(folder: Path, **place: str) -> None:
     ],
     ids=str,
 )
-def test_a_tensor_that_lies_elsewhere_is_refused(
-    place: dict[str, str], tmp_path: Path, capitals: Path
-) -> None:
+def test_a_tensor_that_lies_elsewhere_is_refused(place: dict[str, str], tmp_path: Path, capitals: Path) -> None:
     artifact(tmp_path, **{"location": "model.onnx.data", "offset": "0", "length": "64"} | place)
     with pytest.raises(ConversionFailed, match=r"lies outside model\.onnx\.data"):
         check_artifact(str(tmp_path), recipe_of(look(capitals), "fp32"))

@@ -90,9 +90,7 @@ def ask(machine: TestMachine, *arguments: str, change: Callable[[Environment, Pa
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ODD)
-def test_plan_status_and_apply_are_as_always_and_umask_000_opens_nothing(
-    machine: TestMachine, name: str
-) -> None:
+def test_plan_status_and_apply_are_as_always_and_umask_000_opens_nothing(machine: TestMachine, name: str) -> None:
     before = tree(machine.root / "served")
     assert json.loads(ask(machine, "plan", "-o", "json", change=ODD[name]))["changes"] == []
     assert "capitals-int4:1" in ask(machine, "status", "-o", "json", change=ODD[name])
@@ -100,9 +98,7 @@ def test_plan_status_and_apply_are_as_always_and_umask_000_opens_nothing(
     assert tree(machine.root / "served") == before
     assert not (machine.folder / "ran").exists()
     assert verify(opened(machine)) == ()
-    open_to_all = [
-        path for path in machine.root.rglob("*") if not path.is_symlink() and path.stat().st_mode & 0o002
-    ]
+    open_to_all = [path for path in machine.root.rglob("*") if not path.is_symlink() and path.stat().st_mode & 0o002]
     assert open_to_all == []
 
 
@@ -113,12 +109,7 @@ def test_the_daemon_runs_in_all_of_them_at_once(machine: TestMachine) -> None:
         change(env, machine.folder)
     command = [sys.executable, "-m", "reconciler", "run", "--listen", "off", "--interval", "60s"]
     with subprocess.Popen(
-        command,
-        cwd=machine.folder / "fleet",
-        env=env,
-        umask=0,
-        stderr=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
+        command, cwd=machine.folder / "fleet", env=env, umask=0, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL
     ) as daemon:
         assert daemon.stderr is not None
         said = b""

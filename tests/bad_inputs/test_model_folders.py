@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.domain.source_model import SourceModel
+from reconciler.domain.sources.source_model import SourceModel
 from reconciler.host.stamps import StampBook
 from reconciler.sources.folder.model import inspect_adapter, inspect_source
 from reconciler.sources.folder.safetensors_header import MAXIMUM_TENSORS
@@ -186,11 +186,7 @@ BAD: dict[str, tuple[Callable[[Path], object], str, str]] = {
     "a file instead of a folder": (a_file_instead, "SourceMissing", "no such folder"),
     "no config.json": (lambda f: (f / "config.json").unlink(), "ConfigMissing", "missing"),
     "an adapter given as a model": (only_an_adapter, "AdapterOnly", "LoRA"),
-    "config.json that is no JSON": (
-        lambda f: (f / "config.json").write_text("{"),
-        "JsonInvalid",
-        "not valid JSON",
-    ),
+    "config.json that is no JSON": (lambda f: (f / "config.json").write_text("{"), "JsonInvalid", "not valid JSON"),
     "config.json that is a list": (
         lambda f: (f / "config.json").write_text("[]"),
         "JsonInvalid",
@@ -216,26 +212,14 @@ BAD: dict[str, tuple[Callable[[Path], object], str, str]] = {
         "FileTooLarge",
         "expected at most",
     ),
-    "no architectures": (
-        lambda f: edit(f, "config.json", architectures=None),
-        "ConfigInvalid",
-        "architectures",
-    ),
-    "a size that is a text": (
-        lambda f: edit(f, "config.json", hidden_size="64"),
-        "ConfigInvalid",
-        "hidden_size",
-    ),
+    "no architectures": (lambda f: edit(f, "config.json", architectures=None), "ConfigInvalid", "architectures"),
+    "a size that is a text": (lambda f: edit(f, "config.json", hidden_size="64"), "ConfigInvalid", "hidden_size"),
     "no weights": (lambda f: (f / WEIGHTS).unlink(), "WeightsMissing", "missing"),
     "pickles only": (only_pickles, "WeightsPickled", "can run code"),
     "GGUF only": (only_gguf, "WeightsGguf", "GGUF"),
     "an ONNX model": (converted_already, "SourceConverted", "ONNX model already"),
     "a shard missing": (index_names("part.safetensors", "gone.safetensors"), "WeightsShardMissing", INDEX),
-    "a tensor of the index in no shard": (
-        index_names("part.safetensors"),
-        "WeightsIndexInvalid",
-        "is in no shard",
-    ),
+    "a tensor of the index in no shard": (index_names("part.safetensors"), "WeightsIndexInvalid", "is in no shard"),
     "an index that leads out": (index_names("../../etc/passwd"), "WeightsIndexInvalid", "../../etc/passwd"),
     "an index that names a pickle": (index_names("part.bin"), "WeightsIndexInvalid", "part.bin"),
     "an empty index": (index_names(), "WeightsIndexInvalid", "weight_map"),
@@ -248,21 +232,9 @@ BAD: dict[str, tuple[Callable[[Path], object], str, str]] = {
         "WeightsTruncated",
         str((1 << 63) + 8),
     ),
-    "a header of more than 100 MB": (
-        enormous_header,
-        "WeightsInvalid",
-        "longer than",
-    ),
-    "a header that is no JSON": (
-        lambda f: write_header(f, b"\xff\xfe", b""),
-        "WeightsInvalid",
-        "not valid JSON",
-    ),
-    "a header nested deeply": (
-        lambda f: write_header(f, b"[" * 10**5, b""),
-        "WeightsInvalid",
-        "not valid JSON",
-    ),
+    "a header of more than 100 MB": (enormous_header, "WeightsInvalid", "longer than"),
+    "a header that is no JSON": (lambda f: write_header(f, b"\xff\xfe", b""), "WeightsInvalid", "not valid JSON"),
+    "a header nested deeply": (lambda f: write_header(f, b"[" * 10**5, b""), "WeightsInvalid", "not valid JSON"),
     "a header that is a list": (lambda f: write_header(f, [], b""), "WeightsInvalid", "no JSON object"),
     "a tensor twice": (twice_in_header, "WeightsInvalid", "'a' occurs twice"),
     "a tensor twice among many": (many_twice_in_header, "WeightsInvalid", "'59999' occurs twice"),
@@ -275,57 +247,21 @@ BAD: dict[str, tuple[Callable[[Path], object], str, str]] = {
     ),
     "a tensor of an unknown type": (lambda f: change_tensor(f, dtype="F31"), "WeightsInvalid", "'F31'"),
     "a tensor that is quantized": (lambda f: change_tensor(f, dtype="I8"), "WeightsQuantized", "quantized"),
-    "a tensor without a shape": (
-        lambda f: change_tensor(f, shape=None),
-        "WeightsInvalid",
-        "model.norm.weight",
-    ),
-    "a tensor with a negative length": (
-        lambda f: change_tensor(f, shape=[-64]),
-        "WeightsInvalid",
-        "model.norm.weight",
-    ),
-    "a tensor with one offset": (
-        lambda f: change_tensor(f, data_offsets=[0]),
-        "WeightsInvalid",
-        "model.norm.weight",
-    ),
-    "a tensor with negative offsets": (
-        lambda f: change_tensor(f, data_offsets=[-256, 0]),
-        "WeightsInvalid",
-        "offsets",
-    ),
-    "a shape that is not its bytes": (
-        lambda f: change_tensor(f, shape=[65]),
-        "WeightsInvalid",
-        "needs 260 bytes",
-    ),
-    "a shape of 2^200": (
-        lambda f: change_tensor(f, shape=[1 << 62] * 4),
-        "WeightsInvalid",
-        "model.norm.weight",
-    ),
+    "a tensor without a shape": (lambda f: change_tensor(f, shape=None), "WeightsInvalid", "model.norm.weight"),
+    "a tensor with a negative length": (lambda f: change_tensor(f, shape=[-64]), "WeightsInvalid", "model.norm.weight"),
+    "a tensor with one offset": (lambda f: change_tensor(f, data_offsets=[0]), "WeightsInvalid", "model.norm.weight"),
+    "a tensor with negative offsets": (lambda f: change_tensor(f, data_offsets=[-256, 0]), "WeightsInvalid", "offsets"),
+    "a shape that is not its bytes": (lambda f: change_tensor(f, shape=[65]), "WeightsInvalid", "needs 260 bytes"),
+    "a shape of 2^200": (lambda f: change_tensor(f, shape=[1 << 62] * 4), "WeightsInvalid", "model.norm.weight"),
     "tensors that overlap": (overlapping, "WeightsInvalid", "overlap"),
     "tensors with a gap": (with_gap, "WeightsInvalid", "belong to no tensor"),
     "bytes after the last tensor": (with_rest, "WeightsInvalid", "at its end"),
     "a sparse terabyte": (sparse_terabyte, "FileSparse", "never written"),
     "no tokenizer.json": (lambda f: (f / "tokenizer.json").unlink(), "TokenizerMissing", "answer nothing"),
-    "tokenizer settings that are no JSON": (
-        spoilt_tokenizer_settings,
-        "JsonInvalid",
-        "not valid JSON",
-    ),
-    "weights linked from outside": (
-        lambda f: link_out(f, WEIGHTS),
-        "LinkLeadsOut",
-        "outside the model folder",
-    ),
+    "tokenizer settings that are no JSON": (spoilt_tokenizer_settings, "JsonInvalid", "not valid JSON"),
+    "weights linked from outside": (lambda f: link_out(f, WEIGHTS), "LinkLeadsOut", "outside the model folder"),
     "a tokenizer linked from outside": (lambda f: link_out(f, "tokenizer.json"), "LinkLeadsOut", "outside"),
-    "a small file linked from outside": (
-        lambda f: link_out(f, "generation_config.json"),
-        "LinkLeadsOut",
-        "outside",
-    ),
+    "a small file linked from outside": (lambda f: link_out(f, "generation_config.json"), "LinkLeadsOut", "outside"),
     "a link to itself": (link_to_itself, "FileUnreadable", "symbolic links"),
     "a pipe instead of weights": (lambda f: pipe_instead(f, WEIGHTS), "NotAFile", "regular file"),
     "a pipe instead of config.json": (lambda f: pipe_instead(f, "config.json"), "NotAFile", "regular file"),
@@ -386,9 +322,7 @@ def test_everything_wrong_is_said_at_once(folder: Path) -> None:
     cut(folder, 100)
     (folder / "tokenizer.json").unlink()
     problems = look(folder).problems
-    assert [
-        (problem.file, problem.code) for problem in sorted(problems, key=lambda p: (p.file, p.message))
-    ] == [
+    assert [(problem.file, problem.code) for problem in sorted(problems, key=lambda p: (p.file, p.message))] == [
         ("model/config.json", "ConfigInvalid"),
         ("model/config.json", "ConfigInvalid"),
         ("model/model.safetensors", "WeightsTruncated"),

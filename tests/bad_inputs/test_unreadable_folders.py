@@ -35,12 +35,7 @@ def unprivileged() -> list[str]:
 
 def run(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [*unprivileged(), sys.executable, *arguments],
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
+        [*unprivileged(), sys.executable, *arguments], cwd=cwd, capture_output=True, text=True, timeout=60, check=False
     )
 
 
@@ -67,8 +62,7 @@ def test_a_closed_folder_is_one_problem(folder: Path, mode: int, more: tuple[str
 
 
 @pytest.mark.parametrize(
-    "name",
-    ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja"],
+    "name", ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja"]
 )
 def test_a_closed_file_is_the_only_problem(folder: Path, name: str) -> None:
     if name == "tokenizer_config.json":
@@ -85,8 +79,7 @@ def test_all_closed_files_are_named_at_once(folder: Path) -> None:
     for name in ("config.json", "model.safetensors", "tokenizer.json"):
         (folder / name).chmod(0)
     assert {(one[1], one[2]) for one in look(folder)} == {
-        (f"model/{name}", "permission denied")
-        for name in ("config.json", "model.safetensors", "tokenizer.json")
+        (f"model/{name}", "permission denied") for name in ("config.json", "model.safetensors", "tokenizer.json")
     }
 
 

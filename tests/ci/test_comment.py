@@ -30,28 +30,19 @@ def said(text: str = f"{DIFF_MARKER}\nnothing changes\n", number: str | bytes = 
     return packed(number=number, comment_md=text)
 
 
-def pull(
-    sha: str = SHA, branch: str = "topic", repository: str | None = "someone/models"
-) -> dict[str, object]:
+def pull(sha: str = SHA, branch: str = "topic", repository: str | None = "someone/models") -> dict[str, object]:
     return {"head": {"sha": sha, "ref": branch, "repo": repository and {"full_name": repository}}}
 
 
 @pytest.fixture
 def github() -> Iterator[GitHub]:
-    with GitHub(
-        archive=said(), pulls={7: pull(), 8: pull("b" * 40, "other", "victim/models")}
-    ).running() as one:
+    with GitHub(archive=said(), pulls={7: pull(), 8: pull("b" * 40, "other", "victim/models")}).running() as one:
         yield one
 
 
 def step(github: GitHub, folder: Path) -> Ran:
     event = folder / "event.json"
-    run = {
-        "id": 77,
-        "head_sha": SHA,
-        "head_branch": "topic",
-        "head_repository": {"full_name": "someone/models"},
-    }
+    run = {"id": 77, "head_sha": SHA, "head_branch": "topic", "head_repository": {"full_name": "someone/models"}}
     event.write_text(json.dumps({"workflow_run": run}))
     runner = Runner(action="ci/comment/action.yml", folder=folder, contexts={"github.token": TOKEN})
     ran = runner.step(
@@ -99,15 +90,9 @@ def test_our_comment_is_found_behind_many_others(github: GitHub, tmp_path: Path)
 
 @pytest.mark.parametrize(
     ("author", "body"),
-    [
-        ("someone", f"{DIFF_MARKER}\nforged"),
-        (BOT, "another action's comment"),
-        (BOT, f"quoting {DIFF_MARKER}"),
-    ],
+    [("someone", f"{DIFF_MARKER}\nforged"), (BOT, "another action's comment"), (BOT, f"quoting {DIFF_MARKER}")],
 )
-def test_the_marker_and_the_author_must_both_be_ours(
-    github: GitHub, tmp_path: Path, author: str, body: str
-) -> None:
+def test_the_marker_and_the_author_must_both_be_ours(github: GitHub, tmp_path: Path, author: str, body: str) -> None:
     github.comment(7, author, body)
     assert step(github, tmp_path).code == 0
     assert bodies(github) == [body, f"{DIFF_MARKER}\nnothing changes\n"]
@@ -221,9 +206,7 @@ def test_a_path_in_the_archive_meets_no_disk(github: GitHub, tmp_path: Path) -> 
         (details("fields", ["- template: <|im_start|>", "+ template: `<|im_end|>`"]), None),
     ],
 )  # fmt: skip
-def test_what_a_comment_could_do_it_only_shows(
-    github: GitHub, tmp_path: Path, text: str, shown: str | None
-) -> None:
+def test_what_a_comment_could_do_it_only_shows(github: GitHub, tmp_path: Path, text: str, shown: str | None) -> None:
     github.archive = said(f"{DIFF_MARKER}\n{text}\n")
     assert step(github, tmp_path).code == 0
     assert bodies(github) == [f"{DIFF_MARKER}\n{text if shown is None else shown}\n"]

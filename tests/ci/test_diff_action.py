@@ -139,9 +139,7 @@ def test_a_bad_manifest_fails_the_job_at_its_line_and_still_leaves_a_comment(job
     assert "differs" not in ran.outputs
 
 
-@pytest.mark.parametrize(
-    "text", ["$(touch owned)", "`touch owned`", "'; touch owned; '", "--help", "-o json"]
-)
+@pytest.mark.parametrize("text", ["$(touch owned)", "`touch owned`", "'; touch owned; '", "--help", "-o json"])
 @pytest.mark.parametrize("name", ["path", "base", "head", "against", "source-root"])
 def test_an_input_is_never_code_nor_an_option(job: Job, name: str, text: str) -> None:
     job.fleet.commit()

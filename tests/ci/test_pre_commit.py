@@ -68,8 +68,7 @@ def test_the_hook_finds_a_bad_manifest_with_the_light_dependencies_only(
     shutil.copytree(capitals, fleet.folder / "model")
     fleet.model("capitals")
     fleet.write(
-        ".pre-commit-config.yaml",
-        f"repos: [{{repo: {published}, rev: v0, hooks: [{{id: reconciler-validate}}]}}]\n",
+        ".pre-commit-config.yaml", f"repos: [{{repo: {published}, rev: v0, hooks: [{{id: reconciler-validate}}]}}]\n"
     )
     fleet.commit()
     environment = os.environ | light_packages(tmp_path / "light")

@@ -39,9 +39,7 @@ def test_no_expression_is_pasted_into_a_shell(name: str) -> None:
 def test_foreign_actions_are_named_by_commit(name: str) -> None:
     used = [step["uses"] for step in steps(name) if "uses" in step]
     ours = re.compile(r"OWNER/reconciler(/ci/comment)?@COMMIT")
-    assert [
-        one for one in used if not ours.fullmatch(one) and not re.fullmatch(r"[\w./-]+@[0-9a-f]{40}", one)
-    ] == []
+    assert [one for one in used if not ours.fullmatch(one) and not re.fullmatch(r"[\w./-]+@[0-9a-f]{40}", one)] == []
 
 
 @pytest.mark.parametrize("name", ACTIONS + WORKFLOWS)
@@ -71,9 +69,7 @@ def test_the_job_that_writes_checks_nothing_out() -> None:
 
 
 def test_both_sides_mean_the_same_artifact() -> None:
-    assert (
-        read(ACTIONS[0])["inputs"]["artifact"]["default"] == read(ACTIONS[1])["inputs"]["artifact"]["default"]
-    )
+    assert read(ACTIONS[0])["inputs"]["artifact"]["default"] == read(ACTIONS[1])["inputs"]["artifact"]["default"]
 
 
 def test_what_the_examples_hand_over_are_inputs() -> None:

@@ -83,9 +83,7 @@ def test_limits_hold_a_conversion_back(machine: TestMachine) -> None:
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no modes")
-@pytest.mark.parametrize(
-    ("mode", "who"), [(0o646, "everybody"), (0o666, "everybody"), (0o664, "group 12345")]
-)
+@pytest.mark.parametrize(("mode", "who"), [(0o646, "everybody"), (0o666, "everybody"), (0o664, "group 12345")])
 def test_what_others_can_write_is_not_believed(machine: TestMachine, mode: int, who: str) -> None:
     path = configure(machine, "name: edge-7\n", mode)
     if who != "everybody":

@@ -191,9 +191,7 @@ def test_a_clock_before_the_newest_event_is_a_warning(machine: TestMachine) -> N
     assert message.endswith("but the newest event is of 2999-01-01T00:00:00Z")
 
 
-def test_what_dead_processes_left_is_a_warning_and_what_a_living_one_makes_is_not(
-    machine: TestMachine,
-) -> None:
+def test_what_dead_processes_left_is_a_warning_and_what_a_living_one_makes_is_not(machine: TestMachine) -> None:
     for name in ("staging/x", "trash/y", "quarantine/z"):
         (machine.root / name).mkdir(parents=True)
     (machine.root / "records" / "machine.json.damaged-1").touch()

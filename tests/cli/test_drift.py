@@ -29,8 +29,7 @@ def test_every_exit_code(machine: TestMachine) -> None:
     drifted = machine.run("drift")
     assert drifted.code == 4
     assert drifted.out == (
-        "capitals-int4: drifted (DriftDetected): tokenizer.json missing\n"
-        "Drift: 1 drifted, 0 pending, 0 not checked.\n"
+        "capitals-int4: drifted (DriftDetected): tokenizer.json missing\nDrift: 1 drifted, 0 pending, 0 not checked.\n"
     )
 
     machine.declare(precisions="int4, int8", template="llama3")

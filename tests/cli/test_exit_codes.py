@@ -66,9 +66,7 @@ def test_problems_are_said_at_file_and_line(machine: TestMachine) -> None:
         assert "error: manifests/capitals.yaml:7: spec.precisions" in done.err
     problems = machine.run("validate", "-o", "json").json()["problems"]
     assert [(p["file"], p["line"]) for p in problems] == [("manifests/capitals.yaml", 7)]
-    assert machine.run("validate", "-o", "github").out.startswith(
-        "::error file=manifests/capitals.yaml,line=7"
-    )
+    assert machine.run("validate", "-o", "github").out.startswith("::error file=manifests/capitals.yaml,line=7")
 
 
 def test_an_unsupported_combination_is_refused_with_its_reason(machine: TestMachine) -> None:

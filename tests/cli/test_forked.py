@@ -16,8 +16,7 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="Linux")
 
 
 @pytest.mark.parametrize(
-    "arguments",
-    [["--version"], ["plan", "--no-such-option"], ["validate", "nowhere"], ["status", "-o", "json"]],
+    "arguments", [["--version"], ["plan", "--no-such-option"], ["validate", "nowhere"], ["status", "-o", "json"]]
 )
 def test_it_ends_and_prints_as_a_started_one(arguments: list[str], tmp_path: Path) -> None:
     machine = TestMachine(folder=tmp_path)
@@ -27,11 +26,7 @@ def test_it_ends_and_prints_as_a_started_one(arguments: list[str], tmp_path: Pat
     command = [sys.executable, "-m", "reconciler", *arguments]
     started = subprocess.run(command, cwd=directory, env=given, capture_output=True, text=True, check=False)
     found = forked.run(arguments, directory, given, 60)
-    assert (found.returncode, found.stdout, found.stderr) == (
-        started.returncode,
-        started.stdout,
-        started.stderr,
-    )
+    assert (found.returncode, found.stdout, found.stderr) == (started.returncode, started.stdout, started.stderr)
 
 
 def test_one_that_takes_too_long_is_killed_and_the_next_runs(tmp_path: Path) -> None:

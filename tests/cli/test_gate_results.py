@@ -127,10 +127,7 @@ def test_explain_tells_when_and_with_what(machine: TestMachine) -> None:
     text = machine.run("explain", V).out
     assert "gates      5 of 7, 2 failed\n" in text
     assert f"a warning  {SLOW}; measured by an earlier version, foundry-local-sdk" in text
-    assert (
-        f"ok         load: peak memory in bytes 1,048,576, at most 1,073,741,824 wanted; measured {WHEN}"
-        in text
-    )
+    assert f"ok         load: peak memory in bytes 1,048,576, at most 1,073,741,824 wanted; measured {WHEN}" in text
     assert SHORT in text
 
 
@@ -149,9 +146,7 @@ def test_explain_says_when_another_runtime_measured_it(machine: TestMachine) -> 
 def test_a_bar_that_is_relaxed_in_the_manifest_is_judged_by_the_same_numbers(machine: TestMachine) -> None:
     before = opened(machine).records.measured()
     machine.declare(more=GATES % 1)
-    assert ("prompts.passed", "Successful", 1.0, 1.0) in told(
-        machine.run("plan", "-o", "json").json()["gates"]
-    )
+    assert ("prompts.passed", "Successful", 1.0, 1.0) in told(machine.run("plan", "-o", "json").json()["gates"])
     assert "2 failed" in machine.run("status").out  # no pass has judged it yet
     assert one_pass(machine).converged
     assert ("prompts.passed", "Successful", 1.0, 1.0) in told(status(machine)["gates"])

@@ -57,9 +57,7 @@ def _closed(cache: Path) -> None:
     cache.chmod(0)
 
 
-@pytest.mark.parametrize(
-    ("spoil", "hint"), [(_a_file, "a file stands where the cache"), (_closed, "let this user")]
-)
+@pytest.mark.parametrize(("spoil", "hint"), [(_a_file, "a file stands where the cache"), (_closed, "let this user")])
 def test_a_cache_that_cannot_be_used_says_what_to_do(
     spoil: Callable[[Path], None], hint: str, machine: TestMachine
 ) -> None:

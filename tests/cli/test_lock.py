@@ -43,9 +43,7 @@ def machine(tmp_path: Path) -> TestMachine:
     return one
 
 
-def declare(
-    machine: TestMachine, name: str = "capitals", revision: str = COMMIT, precisions: str = "int4"
-) -> Path:
+def declare(machine: TestMachine, name: str = "capitals", revision: str = COMMIT, precisions: str = "int4") -> Path:
     machine.manifests.mkdir(parents=True, exist_ok=True)
     path = machine.manifests / f"{name}.yaml"
     path.write_text(MODEL.format(name=name, revision=revision, precisions=precisions))
@@ -60,11 +58,7 @@ def test_an_unlocked_model_is_a_problem_with_its_line(machine: TestMachine) -> N
     done = machine.run("validate", "-o", "json")
     assert done.code == 1
     (problem,) = done.json()["problems"]
-    assert (problem["code"], problem["file"], problem["line"]) == (
-        "HubNotLocked",
-        "manifests/capitals.yaml",
-        6,
-    )
+    assert (problem["code"], problem["file"], problem["line"]) == ("HubNotLocked", "manifests/capitals.yaml", 6)
     assert problem["hint"] == "run `reconciler lock` and commit the file"
     assert machine.plan() == []
 

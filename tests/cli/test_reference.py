@@ -87,13 +87,7 @@ def _architectures() -> str:
             "yes" if one.sliding_window else "no",
         )
         lines.append(f"| {name} | {' | '.join(facts)} |")
-    lines += [
-        "",
-        "## Seen to come out wrong, and refused",
-        "",
-        "| architecture | what was measured |",
-        "|---|---|",
-    ]
+    lines += ["", "## Seen to come out wrong, and refused", "", "| architecture | what was measured |", "|---|---|"]
     lines += [f"| {name} | {reason} |" for name, reason in sorted(SEEN_WRONG.items())]
     return "\n".join(lines) + "\n"
 
@@ -102,6 +96,4 @@ def test_the_page_of_architectures_is_what_the_program_knows() -> None:
     page = REFERENCE.parent / "architectures.md"
     if os.environ.get("UPDATE_GOLDEN"):
         page.write_text(_architectures())
-    assert page.read_text() == _architectures(), (
-        "docs/architectures.md is out of date: UPDATE_GOLDEN=1 make test"
-    )
+    assert page.read_text() == _architectures(), "docs/architectures.md is out of date: UPDATE_GOLDEN=1 make test"

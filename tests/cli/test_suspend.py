@@ -32,10 +32,7 @@ def machine(tmp_path: Path, capitals: Path) -> TestMachine:
 
 
 def held(machine: TestMachine) -> dict[str, str]:
-    return {
-        h["variant"]: f"{h['reason']}: {h['message']}"
-        for h in machine.run("plan", "-o", "json").json()["held"]
-    }
+    return {h["variant"]: f"{h['reason']}: {h['message']}" for h in machine.run("plan", "-o", "json").json()["held"]}
 
 
 def run_a_pass(machine: TestMachine) -> None:
@@ -57,9 +54,7 @@ def test_a_suspended_variant_is_planned_for_and_held_back(machine: TestMachine) 
     assert len(machine.plan()) == 6
 
 
-def test_a_suspended_model_is_all_its_variants_and_is_neither_repaired_nor_pruned(
-    machine: TestMachine,
-) -> None:
+def test_a_suspended_model_is_all_its_variants_and_is_neither_repaired_nor_pruned(machine: TestMachine) -> None:
     assert machine.run("suspend", "capitals", "--reason", "demo").code == 0
     (machine.served("capitals-int4") / "tokenizer.json").unlink()
     assert held(machine).keys() == {"capitals-int4"}
@@ -96,9 +91,7 @@ def test_it_ends_by_itself(machine: TestMachine) -> None:
 def test_more_than_thirty_days_are_a_condition_that_a_person_has_to_look_at(machine: TestMachine) -> None:
     opened(machine).records.save_suspensions([OLD])
     run_a_pass(machine)
-    stalled = {c["type"]: c for c in machine.run("status", "-o", "json").json()["variants"][0]["conditions"]}[
-        "Stalled"
-    ]
+    stalled = {c["type"]: c for c in machine.run("status", "-o", "json").json()["variants"][0]["conditions"]}["Stalled"]
     assert (stalled["status"], stalled["reason"]) == ("True", "SuspendedTooLong")
     assert "more than 30 days" in machine.run("status").out
     machine.run("resume", "capitals")
@@ -122,20 +115,14 @@ def test_a_pass_beside_a_suspension_writes_nothing_new(machine: TestMachine) -> 
         (["suspend", "capitals", "--reason", " "], 64, "--reason is empty"),
         (["suspend", "captials", "--reason", "x"], 1, "known here: capitals, capitals-int4, capitals-int8"),
         (["suspend", "capitals", "--reason", "x", "--until", "tomorrow"], 64, "expected a duration such as"),
-        (
-            ["suspend", "capitals", "--reason", "x", "--until", "2999-01-01T00:00:00"],
-            64,
-            "expected an offset from UTC",
-        ),
+        (["suspend", "capitals", "--reason", "x", "--until", "2999-01-01T00:00:00"], 64, "expected an offset from UTC"),
         (["suspend", "capitals", "--reason", "x", "--until", "2020-01-01T00:00:00Z"], 64, "is over"),
         (["suspend", "capitals", "--reason", "x", "--until", "9999999999h"], 64, "expected a duration"),
         (["suspend", "capitals", "--reason", "x", "--dry-run"], 0, ""),
         (["resume", "capitals"], 0, ""),
     ],
 )
-def test_what_is_refused_changes_nothing(
-    machine: TestMachine, arguments: list[str], code: int, said: str
-) -> None:
+def test_what_is_refused_changes_nothing(machine: TestMachine, arguments: list[str], code: int, said: str) -> None:
     done = machine.run(*arguments)
     assert done.code == code, done.err
     assert said in done.err

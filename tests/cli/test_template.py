@@ -124,9 +124,7 @@ def test_what_cannot_be_done_is_said(machine: TestMachine, what: str, code: int,
 
 
 def test_text_of_a_template_cannot_act_on_a_terminal(machine: TestMachine) -> None:
-    (machine.folder / "esc.jinja").write_text(
-        "{%- for m in messages -%}\x1b[2J{{- m.content -}}{%- endfor -%}\x1b]0;x"
-    )
+    (machine.folder / "esc.jinja").write_text("{%- for m in messages -%}\x1b[2J{{- m.content -}}{%- endfor -%}\x1b]0;x")
     done = machine.run("template", str(machine.folder / "esc.jinja"), "--to", "roles")
     assert done.code == 1
     assert "\x1b" not in done.err

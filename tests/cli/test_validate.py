@@ -54,9 +54,7 @@ def test_a_length_beyond_the_context_is_said_at_its_line(machine: TestMachine) -
     ("template", "strange"),
     [("chatml", False), ("source", False), ("llama3", True), ("gemma", True), ("mistral", True)],
 )
-def test_a_template_of_another_family_is_worth_a_warning(
-    machine: TestMachine, template: str, strange: bool
-) -> None:
+def test_a_template_of_another_family_is_worth_a_warning(machine: TestMachine, template: str, strange: bool) -> None:
     machine.declare(template=template)
     expected = [("TemplateForeign", "spec.promptTemplate", 8)] if strange else []
     assert [w for w in found(machine, "warnings") if w[0] == "TemplateForeign"] == expected
@@ -72,10 +70,7 @@ def test_the_models_own_template_is_read_as_the_runtime_will(machine: TestMachin
     machine.declare(template="source")
     done = machine.run("validate")
     assert done.code == 0
-    assert (
-        "capitals.yaml:8: spec.promptTemplate: the model's own template, line 1: expected `-` in tags"
-        in done.err
-    )
+    assert "capitals.yaml:8: spec.promptTemplate: the model's own template, line 1: expected `-` in tags" in done.err
     expected = {"TemplateWhitespace", "TemplateDialect", "TemplateUnknown"}
     assert {code for code, _, line in found(machine, "warnings") if line == 8} == expected
     machine.declare(template="chatml")

@@ -77,9 +77,7 @@ def watched(machine: TestMachine, *arguments: str, terminal: bool = False) -> It
 
 def append(machine: TestMachine, message: str, variant: str = "capitals-int4") -> None:
     records = Records(Layout(str(machine.root)))
-    records.append_event(
-        {"time": "2026-01-01T00:00:00Z", "type": "test", "variant": variant, "message": message}
-    )
+    records.append_event({"time": "2026-01-01T00:00:00Z", "type": "test", "variant": variant, "message": message})
 
 
 def test_status_is_shown_again_and_tells_what_changed(machine: TestMachine) -> None:

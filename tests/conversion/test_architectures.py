@@ -10,7 +10,7 @@ import pytest
 from reconciler.conversion.architectures import refusal
 from reconciler.conversion.verified import SEEN_WRONG, VERIFIED
 from reconciler.domain.manifest import Target
-from reconciler.domain.model_config import complaints
+from reconciler.domain.sources.model_config import complaints
 
 CPU = Target()
 CUDA = Target(device="gpu", execution_provider="CUDAExecutionProvider")
@@ -45,11 +45,7 @@ RIGHT = {
     ),
     "linear stretching": config(**rope("linear", factor=2.0)),
     "Qwen 2.5 as published, its window switched off": config(
-        "Qwen2ForCausalLM",
-        use_sliding_window=False,
-        sliding_window=131072,
-        max_window_layers=28,
-        rope_theta=1e6,
+        "Qwen2ForCausalLM", use_sliding_window=False, sliding_window=131072, max_window_layers=28, rope_theta=1e6
     ),
     "Mistral with one window for all layers": config("MistralForCausalLM", sliding_window=4096),
     "Phi-3 mini": config("Phi3ForCausalLM", original_max_position_embeddings=4096, rope_scaling=None),
@@ -82,10 +78,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "yarn": (config("Qwen2ForCausalLM", **rope("yarn", factor=4.0)), "yarn"),
     "yarn as transformers 4 wrote it": (config(rope_scaling={"type": "yarn", "factor": 4.0}), "yarn"),
     "an unknown stretching": (config(**rope("proportional")), "'proportional' is not verified"),
-    "a window in some layers": (
-        config("Qwen2ForCausalLM", use_sliding_window=True, sliding_window=64),
-        "0.88",
-    ),
+    "a window in some layers": (config("Qwen2ForCausalLM", use_sliding_window=True, sliding_window=64), "0.88"),
     "mixed layers": (
         config("Qwen3ForCausalLM", layer_types=["sliding_attention", "full_attention"]),
         "sliding_attention",
@@ -114,10 +107,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "LFM2 with biases": (config("Lfm2ForCausalLM", conv_bias=True), "conv_bias"),
     "biases where none were measured": (config("MistralForCausalLM", attention_bias=True), "attention_bias"),
     "another activation": (config(hidden_act="relu2"), "relu2"),
-    "weights that are quantized already": (
-        config(quantization_config={"quant_method": "gptq"}),
-        "quantized already",
-    ),
+    "weights that are quantized already": (config(quantization_config={"quant_method": "gptq"}), "quantized already"),
     "a head size that the kernels refuse": (config(head_dim=24), "multiple of 16"),
     "a head size that only transformers knows": (config("Qwen3ForCausalLM", head_dim=None), "head_dim"),
 } | {f"{name}, seen wrong": (config(name), reason) for name, reason in SEEN_WRONG.items()}

@@ -95,10 +95,7 @@ def test_every_option_acts_and_is_read_back(
     assert digests_of(tmp_path / "out")["model.onnx"] != digests_of(Path(plain.output_dir))["model.onnx"]
     recipe = recipe_of(look(source), precision, **options)
     assert predict_bytes(look(source), recipe) == pytest.approx(size_of(tmp_path / "out"), rel=0.05)
-    assert (
-        reader.call("answer", {"folder": str(tmp_path / "out"), "prompt": "x"}, timeout=60)["echo"]
-        == "hello world"
-    )
+    assert reader.call("answer", {"folder": str(tmp_path / "out"), "prompt": "x"}, timeout=60)["echo"] == "hello world"
 
 
 @pytest.fixture(scope="module")
@@ -108,10 +105,7 @@ def by_hand(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     source = write_qwen2(base / "model")
     for precision in PRECISIONS:
         config = olive_config(
-            recipe_of(look(source), precision),
-            str(source),
-            str(base / precision),
-            str(base / f"cache {precision}"),
+            recipe_of(look(source), precision), str(source), str(base / precision), str(base / f"cache {precision}")
         )
         (base / f"{precision}.json").write_text(json.dumps(config))
     (base / "cwd").mkdir()
@@ -123,9 +117,7 @@ def by_hand(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
         ]
     )
     environment = private_environment(str(base))
-    subprocess.run(
-        [sys.executable, "-c", script], env=environment, cwd=base / "cwd", check=True, capture_output=True
-    )
+    subprocess.run([sys.executable, "-c", script], env=environment, cwd=base / "cwd", check=True, capture_output=True)
     return source, base
 
 
@@ -231,9 +223,7 @@ FAULTS = {
 
 
 @pytest.mark.parametrize(("spoil", "words"), FAULTS.values(), ids=FAULTS.keys())
-def test_what_olive_would_swallow_is_said(
-    converter: Converter, tmp_path: Path, spoil: Any, words: str
-) -> None:
+def test_what_olive_would_swallow_is_said(converter: Converter, tmp_path: Path, spoil: Any, words: str) -> None:
     source = write_qwen2(tmp_path / "model")
     spoil(source)
     with pytest.raises(ConversionFailed) as failure:
@@ -264,9 +254,7 @@ def test_a_source_edited_since_the_plan_is_not_converted(converter: Converter, t
     assert "since the plan" in str(failure.value)
 
 
-def test_a_source_edited_while_olive_reads_it_is_not_handed_over(
-    converter: Converter, tmp_path: Path
-) -> None:
+def test_a_source_edited_while_olive_reads_it_is_not_handed_over(converter: Converter, tmp_path: Path) -> None:
     source = write_qwen2(tmp_path / "model", layers=12)
 
     def edit_when_it_reads(fraction: float, text: str) -> None:
@@ -285,9 +273,7 @@ def test_the_source_is_left_as_it_was(converter: Converter, tmp_path: Path) -> N
     source = write_qwen2(tmp_path / "model")
     before = {file.name: (file.stat().st_mtime_ns, file.stat().st_ctime_ns) for file in source.iterdir()}
     convert(converter, source, tmp_path / "out", "int8")
-    assert {
-        file.name: (file.stat().st_mtime_ns, file.stat().st_ctime_ns) for file in source.iterdir()
-    } == before
+    assert {file.name: (file.stat().st_mtime_ns, file.stat().st_ctime_ns) for file in source.iterdir()} == before
 
 
 @pytest.fixture
@@ -330,9 +316,7 @@ from peft import PeftModel
 PeftModel.from_pretrained(merged, {str(folder)!r}).merge_and_unload().save_pretrained({str(folder) + " merged"!r})
 """
     environment = private_environment(str(folder.parent))
-    subprocess.run(
-        [sys.executable, "-c", script], env=environment, cwd=folder.parent, check=True, capture_output=True
-    )
+    subprocess.run([sys.executable, "-c", script], env=environment, cwd=folder.parent, check=True, capture_output=True)
 
 
 def test_an_adapter_is_merged_into_the_weights(converter: Converter, reader: Child, tmp_path: Path) -> None:

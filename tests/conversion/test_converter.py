@@ -71,9 +71,7 @@ def test_a_lie_is_found_out(converter: Converter, tmp_path: Path, lie: str, code
     assert not (tmp_path / "out").exists()
 
 
-def test_the_log_of_a_failure_is_kept_and_the_scratch_folder_is_not(
-    converter: Converter, tmp_path: Path
-) -> None:
+def test_the_log_of_a_failure_is_kept_and_the_scratch_folder_is_not(converter: Converter, tmp_path: Path) -> None:
     with pytest.raises(ConversionFailed) as failure:
         attempt(converter, tmp_path, "raise")
     assert "the second line" in Path(failure.value.hint.rpartition(" ")[2]).read_text()
@@ -88,9 +86,7 @@ def test_a_worker_outlives_what_its_jobs_do(converter: Converter, tmp_path: Path
     assert len([name for name in os.listdir(tmp_path / "scratch") if name.startswith("converter-")]) == 1
 
 
-def test_a_hanging_converter_is_ended_in_time_and_the_next_finds_a_worker(
-    converter: Converter, tmp_path: Path
-) -> None:
+def test_a_hanging_converter_is_ended_in_time_and_the_next_finds_a_worker(converter: Converter, tmp_path: Path) -> None:
     began = time.monotonic()
     with pytest.raises(ConversionFailed) as failure:
         attempt(converter, tmp_path, "hang", timeout=0.5)
@@ -147,9 +143,7 @@ def test_cancelling_from_another_thread_ends_all_at_once(converter: Converter, t
 
 def test_one_of_two_is_cancelled_and_the_other_goes_on(converter: Converter, tmp_path: Path) -> None:
     one, other = Attempt(), Attempt()
-    threads = [
-        threading.Thread(target=cancelled, args=(converter, tmp_path, attempt)) for attempt in (one, other)
-    ]
+    threads = [threading.Thread(target=cancelled, args=(converter, tmp_path, attempt)) for attempt in (one, other)]
     for thread in threads:
         thread.start()
     until(lambda: one.begun and other.begun)

@@ -34,9 +34,7 @@ def zoo(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 def measure(converter: Converter, source: Path, out: Path, precision: str, **options: object) -> Fidelity:
     convert(converter, source, out, precision, **options)
-    return converter.compare(
-        recipe_of(look(source), precision, **options), str(source), str(out), timeout=120
-    )
+    return converter.compare(recipe_of(look(source), precision, **options), str(source), str(out), timeout=120)
 
 
 @pytest.mark.parametrize(("name", "precision"), RIGHT)
@@ -81,9 +79,7 @@ def test_other_ways_of_rounding_are_explained_too(
     assert rejections(judge(gates, precision, found, None)) == ()
 
 
-def test_an_artifact_of_another_model_is_seen(
-    converter: Converter, zoo: dict[str, Path], tmp_path: Path
-) -> None:
+def test_an_artifact_of_another_model_is_seen(converter: Converter, zoo: dict[str, Path], tmp_path: Path) -> None:
     convert(converter, zoo["llama"], tmp_path / "out", "fp32")
     recipe = recipe_of(look(zoo["qwen2"]), "fp32")
     found = converter.compare(recipe, str(zoo["qwen2"]), str(tmp_path / "out"), timeout=120)

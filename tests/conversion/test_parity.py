@@ -25,11 +25,7 @@ __all__ = ["converter", "reader"]
 pytestmark = pytest.mark.slow
 
 RIGHT = 0.9999
-ROUNDED = {
-    "fp16": 0.9999,
-    "int8": 0.98,
-    "int4": 0.6,
-}  # int4 on random weights measures the rounding, which is coarse
+ROUNDED = {"fp16": 0.9999, "int8": 0.98, "int4": 0.6}  # int4 on random weights measures the rounding, which is coarse
 
 # What real models of these families look like on the Hub: the settings where transformers 4 kept them.
 OLDER = (
@@ -73,9 +69,7 @@ def test_what_is_accepted_is_right_and_what_is_refused_is_not(
 
 
 def test_every_listed_architecture_is_measured(zoo: dict[str, Path]) -> None:
-    assert {look(folder).architecture for folder in zoo.values() if reason_for(folder) is None} == set(
-        VERIFIED
-    )
+    assert {look(folder).architecture for folder in zoo.values() if reason_for(folder) is None} == set(VERIFIED)
 
 
 ONE_OF_EACH = (

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from reconciler.conversion.prediction import predict_bytes, predict_peak_bytes
+from reconciler.domain.digest import StoredFile
 from reconciler.domain.manifest import Target
 from reconciler.domain.release import Recipe
-from reconciler.domain.source_model import SourceModel
-from reconciler.domain.stored_file import StoredFile
+from reconciler.domain.sources.source_model import SourceModel
 
 HIDDEN, INNER, VOCABULARY, CONTEXT = 128, 256, 320, 512
 LAYER = {
@@ -41,20 +41,12 @@ def source(*, tied: bool = False, **settings: Any) -> SourceModel:
         **settings,
     }
     shapes = {name: shape for name, shape in TENSORS.items() if not (tied and name == "lm_head.weight")}
-    return SourceModel(
-        path="/m", config=config, shapes=shapes, context_length=CONTEXT, weight_bytes=2_000_000
-    )
+    return SourceModel(path="/m", config=config, shapes=shapes, context_length=CONTEXT, weight_bytes=2_000_000)
 
 
 def recipe(precision: str, adapter: str | None = None, **options: Any) -> Recipe:
     return Recipe(
-        source="",
-        adapter=adapter,
-        architecture="",
-        precision=precision,
-        options=options,
-        target=Target(),
-        tools={},
+        source="", adapter=adapter, architecture="", precision=precision, options=options, target=Target(), tools={}
     )
 
 
@@ -71,9 +63,7 @@ GRAPH = 4000 + 4 * 7300 + 1500  # the constants of the prediction: model.onnx an
 
 @pytest.mark.parametrize(("precision", "options", "data"), MEASURED)
 @pytest.mark.parametrize("tied", [False, True], ids=["own head", "shared head"])
-def test_the_weights_are_predicted_to_the_byte(
-    precision: str, options: dict[str, Any], data: int, tied: bool
-) -> None:
+def test_the_weights_are_predicted_to_the_byte(precision: str, options: dict[str, Any], data: int, tied: bool) -> None:
     assert predict_bytes(source(tied=tied), recipe(precision, **options)) == data + GRAPH
 
 
@@ -104,9 +94,7 @@ def test_tokenizer_files_are_counted_and_others_are_not() -> None:
         StoredFile(path="tokenizer.json", digest="", size=10_000),
         StoredFile(path="model.safetensors", digest="", size=5_000_000),
     )
-    with_files = SourceModel(
-        path="/m", config=bare.config, shapes=bare.shapes, context_length=CONTEXT, files=files
-    )
+    with_files = SourceModel(path="/m", config=bare.config, shapes=bare.shapes, context_length=CONTEXT, files=files)
     assert predict_bytes(with_files, recipe("int4")) == predict_bytes(bare, recipe("int4")) + 10_000
 
 

@@ -6,8 +6,8 @@ from __future__ import annotations
 import pytest
 
 from reconciler.domain.manifest import Quantization
+from reconciler.domain.plain_data import field_names
 from reconciler.domain.precisions import PRECISIONS, honoured_options
-from reconciler.domain.value import field_names
 
 ALL = {"block_size", "symmetric", "accuracy_level", "algorithm"}
 

@@ -26,11 +26,7 @@ from tests.crash.judging import at_rest, snapshot
 from tests.crash.matrix import Bench
 from tests.crash.scenarios import SCENARIOS, Scenario, World, overwrite
 
-FOREIGN = {
-    "root/../foreign/weights": b"not yours",
-    "cache/other/model.onnx": b"another's",
-    "cache/notes.txt": b"mine",
-}
+FOREIGN = {"root/../foreign/weights": b"not yours", "cache/other/model.onnx": b"another's", "cache/notes.txt": b"mine"}
 SERVED, INDEXED, OWNED = "served/one-int4/1", f"../cache/{INDEX}", "owner"
 
 
@@ -75,9 +71,7 @@ def holds(where: Where, data: bytes) -> Do:
 
 
 def cut(where: Where) -> Do:
-    return lambda world: overwrite(
-        where(world), where(world).read_bytes()[: where(world).stat().st_size // 2]
-    )
+    return lambda world: overwrite(where(world), where(world).read_bytes()[: where(world).stat().st_size // 2])
 
 
 def flipped(where: Where) -> Do:
@@ -193,9 +187,7 @@ def record_of_the_other(world: World) -> None:
 
 
 def repointed(world: World, entries: dict[str, Any]) -> dict[str, Any]:
-    return entries | {
-        "one-int4:1": entries["one-int4:1"] | {"model_path": entries["two-int8:1"]["model_path"]}
-    }
+    return entries | {"one-int4:1": entries["one-int4:1"] | {"model_path": entries["two-int8:1"]["model_path"]}}
 
 
 def said_wrongly(name: str, value: str) -> Do:
@@ -206,12 +198,7 @@ def said_wrongly(name: str, value: str) -> Do:
     return listed(change)
 
 
-LATER = (
-    "ArtifactMissing",
-    "BlobMissing",
-    "BlobDamaged",
-    "ManifestDamaged",
-)  # built again when a release needs it
+LATER = ("ArtifactMissing", "BlobMissing", "BlobDamaged", "ManifestDamaged")  # built again when a release needs it
 RECORDS = ("machine", "conditions", "variants/one-int4", "measurements")
 STORE = {
     "a small blob is edited": Case(do=holds(blob("tokenizer.json"), b"[]"), findings=LATER),
@@ -288,9 +275,7 @@ BETWEEN = {
     "the lock's holder is garbage": Case(do=added("lock.holder", b"\xff")),
 }
 CATALOG = {
-    "a registration is gone": Case(
-        do=listed(lambda world, all: {n: e for n, e in all.items() if n != "one-int4:1"})
-    ),
+    "a registration is gone": Case(do=listed(lambda world, all: {n: e for n, e in all.items() if n != "one-int4:1"})),
     "half of ours are gone": Case(do=listed(half_listed)),
     "all of ours are gone": Case(do=listed(lambda world, all: {"other:1": all["other:1"]})),
     "a registration leads elsewhere": Case(do=listed(repointed)),
@@ -430,9 +415,7 @@ def _beside(world: World) -> None:
     edit_catalog(world, lambda entries: {**entries, "other:1": theirs})
 
 
-def _converged(
-    prepare: Callable[[World], object], act: Callable[[World], PassResult]
-) -> Callable[[World], None]:
+def _converged(prepare: Callable[[World], object], act: Callable[[World], PassResult]) -> Callable[[World], None]:
     def do(world: World) -> None:
         prepare(world)
         act(world)
@@ -443,14 +426,8 @@ def _converged(
 
 
 BASES = {
-    "folder": (
-        Scenario(prepare=_converged(scenarios._nothing_served, scenarios._apply), act=scenarios._apply),
-        CASES,
-    ),
-    "git": (
-        Scenario(prepare=_converged(scenarios._in_git, scenarios._follow), act=scenarios._follow),
-        FOLLOWED,
-    ),
+    "folder": (Scenario(prepare=_converged(scenarios._nothing_served, scenarios._apply), act=scenarios._apply), CASES),
+    "git": (Scenario(prepare=_converged(scenarios._in_git, scenarios._follow), act=scenarios._follow), FOLLOWED),
 }
 
 

@@ -135,10 +135,9 @@ def _content(path: Path) -> Any:
     data = path.read_bytes()
     if path.name == "owner":
         return len(data)
-    if path.name in ("release.json", "conditions.json", "failures.json", "machine.json") or {
-        "variants",
-        "history",
-    } & {*path.parts}:
+    if path.name in ("release.json", "conditions.json", "failures.json", "machine.json") or {"variants", "history"} & {
+        *path.parts
+    }:
         return json.dumps(_plain(_read(data)), sort_keys=True)
     if path.name == "inference_model.json":  # it names the id
         return re.sub(rb'("Version": |:)"?\d+', rb"\1N", data).decode()
@@ -156,11 +155,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, dict) and value.get("path") == "inference_model.json":
         return "the id"
     if isinstance(value, dict):
-        return {
-            key: _plain(one)
-            for key, one in value.items()
-            if key not in TIMES | NUMBERED and key not in UNSTEADY
-        }
+        return {key: _plain(one) for key, one in value.items() if key not in TIMES | NUMBERED and key not in UNSTEADY}
     if isinstance(value, list):
         return [_plain(one) for one in value]
     if isinstance(value, str):

@@ -93,11 +93,7 @@ class Bench:
         def act() -> str:
             result = self.scenario.act(self.world)
             good = not self.scenario.converges or getattr(result, "converged", True)
-            return (
-                ""
-                if good
-                else f"not converged: {getattr(result, 'failed', '')} {getattr(result, 'remaining', '')}"
-            )
+            return "" if good else f"not converged: {getattr(result, 'failed', '')} {getattr(result, 'remaining', '')}"
 
         return str(self._forked(act, step))
 

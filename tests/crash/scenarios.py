@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from reconciler.domain.hub import HubSource, LockedFile
+from reconciler.domain.sources.hub import HubSource, LockedFile
 from reconciler.domain.suspension import Suspension
 from reconciler.engine.apply_once import PassResult, run_pass
 from reconciler.engine.machine import Machine, locked_machine, machine_to_suspend, open_machine
@@ -199,9 +199,7 @@ def _killed_before(world: World) -> None:
         path.write_bytes(b"left")
     for name in ("records/.machine.json.0a1b2c3d.tmp", "oci/.index.json.0a1b2c3d.tmp"):
         (world.root / name).write_bytes(b"{")
-    (world.root / "oci" / "blobs" / "sha256" / hashlib.sha256(b"nobody's").hexdigest()).write_bytes(
-        b"nobody's"
-    )
+    (world.root / "oci" / "blobs" / "sha256" / hashlib.sha256(b"nobody's").hexdigest()).write_bytes(b"nobody's")
 
 
 def _suspend(world: World) -> None:
@@ -259,9 +257,7 @@ class StandInHub:
 
 def hub_source() -> HubSource:
     files = tuple(
-        LockedFile(
-            path=path.name, size=path.stat().st_size, sha256=hashlib.sha256(path.read_bytes()).hexdigest()
-        )
+        LockedFile(path=path.name, size=path.stat().st_size, sha256=hashlib.sha256(path.read_bytes()).hexdigest())
         for path in sorted(CAPITALS.iterdir())
     )
     return HubSource(repo="org/capitals", revision="c" * 40, files=files)

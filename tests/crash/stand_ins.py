@@ -38,11 +38,7 @@ class StandInFoundry(Foundry):
         pass
 
     def _call(
-        self,
-        verb: str,
-        parameters: dict[str, Any],
-        timeout: float,
-        on_text: Callable[[str], None] | None = None,
+        self, verb: str, parameters: dict[str, Any], timeout: float, on_text: Callable[[str], None] | None = None
     ) -> dict[str, Any]:
         self.start()
         answer: dict[str, Any] = getattr(self, f"_{verb}")(parameters)
@@ -101,9 +97,7 @@ class StandInFoundry(Foundry):
         try:
             self._rename(entries)
         except OSError as error:
-            raise translate(
-                "RuntimeError", f"failed to write local model registration index: {error}"
-            ) from None
+            raise translate("RuntimeError", f"failed to write local model registration index: {error}") from None
 
     def _rename(self, entries: Mapping[str, Any]) -> None:
         path = os.path.join(self._cache_dir, INDEX)

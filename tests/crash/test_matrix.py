@@ -20,10 +20,7 @@ from tests.crash.matrix import RUNS
 from tests.crash.scenarios import SCENARIOS
 from tests.trust import NIGHTLY, record
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(not hasattr(os, "fork"), reason="kills forked processes"),
-]
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(not hasattr(os, "fork"), reason="kills forked processes")]
 
 CHECKOUT = str(Path(__file__).parents[2])
 POINTS, KILLS = 200, 1000
@@ -53,9 +50,7 @@ def test_killed_anywhere_it_shows_no_half_and_ends_where_an_undisturbed_run_ends
     began = time.monotonic()
     runs = list(killed(quick_folder))
     seconds = time.monotonic() - began
-    wrong = [
-        f"{one['scenario']} killed at {one['kills']}: {said}" for one in runs for said in one["problems"]
-    ]
+    wrong = [f"{one['scenario']} killed at {one['kills']}: {said}" for one in runs for said in one["problems"]]
     points = {(one["scenario"], one["step"]) for one in runs}
     kills = sum(len(one["kills"]) for one in runs)
     assert wrong == []

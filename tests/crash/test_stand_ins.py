@@ -37,9 +37,7 @@ def told(make: Callable[[str, str, str], Foundry], folder: Path, model: str) -> 
             except PermanentError as error:
                 said = error.code
             found = read_index(str(cache))
-            story.append(
-                (said, [(one.id, one.path, one.owner, one.properties["reconciler_release"]) for one in found])
-            )
+            story.append((said, [(one.id, one.path, one.owner, one.properties["reconciler_release"]) for one in found]))
     assert sorted(os.listdir(cache / INDEX) if (cache / INDEX).is_dir() else [INDEX]) == [INDEX]
     return story
 
@@ -55,9 +53,7 @@ def test_the_runtime_that_stands_in_tells_the_story_of_the_real_one(tmp_path: Pa
     def real(cache: str, scratch: str, log: str) -> Foundry:
         return Foundry(cache, scratch=scratch, log=log)
 
-    stories = [
-        told(make, tmp_path / name, str(model)) for name, make in (("real", real), ("other", make_runtime))
-    ]
+    stories = [told(make, tmp_path / name, str(model)) for name, make in (("real", real), ("other", make_runtime))]
     assert stories[0] == stories[1]
     assert [said for said, _ in stories[0]] == ["", "AlreadyRegistered", "", "ServedFolderMissing", "", ""]
     for name in ("real", "other"):

@@ -33,9 +33,7 @@ class Receiver:
     port: int = 0
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
-    open: threading.Event = field(
-        default_factory=threading.Event
-    )  # while it is not set nobody gets an answer
+    open: threading.Event = field(default_factory=threading.Event)  # while it is not set nobody gets an answer
     got: list[Received] = field(default_factory=list)
     taken: list[Received] = field(default_factory=list)
 

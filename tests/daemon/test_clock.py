@@ -19,15 +19,11 @@ from tests.machine import TestMachine, put
 
 FAKETIME = next(iter(glob.glob("/usr/lib/*/faketime/libfaketimeMT.so.1")), "")
 
-pytestmark = pytest.mark.skipif(
-    sys.platform != "linux" or not FAKETIME, reason="libfaketime is not installed"
-)
+pytestmark = pytest.mark.skipif(sys.platform != "linux" or not FAKETIME, reason="libfaketime is not installed")
 
 
 @pytest.mark.parametrize("years", [-10, 10])
-def test_a_clock_that_is_set_prunes_nothing_and_stops_no_pass(
-    tmp_path: Path, capitals: Path, years: int
-) -> None:
+def test_a_clock_that_is_set_prunes_nothing_and_stops_no_pass(tmp_path: Path, capitals: Path, years: int) -> None:
     machine = TestMachine(folder=tmp_path)
     machine.give_model(capitals)
     machine.declare(precisions="int4, int8")

@@ -63,11 +63,7 @@ def marker(tmp_path: Path, one: CommitStatusTarget) -> StatusPublisher:
 
 VERDICTS = {
     "converged": (STATE, "success", "converged: 1 of 1 ready"),
-    "work is left": (
-        replace(STATE, last_result="partly", conditions=WAITING),
-        "pending",
-        "work is left: 1 of 2 ready",
-    ),
+    "work is left": (replace(STATE, last_result="partly", conditions=WAITING), "pending", "work is left: 1 of 2 ready"),
     "something failed": (
         replace(STATE, last_result="partly", conditions=STALLED),
         "failure",
@@ -141,16 +137,10 @@ def test_each_forge_gets_what_it_reads(tmp_path: Path, receiver: Receiver, token
     (got,) = receiver.got
     headers = {name.lower(): text for name, text in got.headers.items()}
     assert (got.path, headers[header.lower()]) == (path, held)
-    assert got.json == {
-        "state": state,
-        "context": "reconciler/box",
-        "description": "1 of 2 ready; 1 stalled: b",
-    }
+    assert got.json == {"state": state, "context": "reconciler/box", "description": "1 of 2 ready; 1 stalled: b"}
 
 
-def test_it_is_sent_only_when_it_changes_also_after_a_restart(
-    tmp_path: Path, receiver: Receiver, token: str
-) -> None:
+def test_it_is_sent_only_when_it_changes_also_after_a_restart(tmp_path: Path, receiver: Receiver, token: str) -> None:
     for _ in range(2):
         one = marker(tmp_path, target(receiver, token))
         for _ in range(3):

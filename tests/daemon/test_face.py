@@ -55,10 +55,7 @@ SERVES = conditions(a=condition("Ready", "False", "Converting"))["a"] | {
 READINESS = {
     "its predecessor serves while it is converted": ({"ready": True, "conditions": {"a": SERVES}}, 200, 0),
     "its predecessor is damaged": (
-        {
-            "ready": True,
-            "conditions": {"a": SERVES | {"IntegrityVerified": condition("IntegrityVerified", "False")}},
-        },
+        {"ready": True, "conditions": {"a": SERVES | {"IntegrityVerified": condition("IntegrityVerified", "False")}}},
         503,
         1,
     ),
@@ -76,10 +73,7 @@ READINESS = {
     "nothing is declared": ({"ready": True}, 200, 0),
     "all are ready": ({"ready": True, "conditions": conditions(a=condition("Ready"))}, 200, 0),
     "one is not": (
-        {
-            "ready": True,
-            "conditions": conditions(a=condition("Ready"), b=condition("Ready", "False", "NotServed")),
-        },
+        {"ready": True, "conditions": conditions(a=condition("Ready"), b=condition("Ready", "False", "NotServed"))},
         503,
         1,
     ),
@@ -142,9 +136,7 @@ def test_anything_else_is_refused_in_few_words(one: Faced, method: str, path: st
     assert headers["Server"] == "reconciler"
 
 
-@pytest.mark.parametrize(
-    "host", ["evil.example", "evil.example:9464", "127.0.0.1.evil.example", "", "localhost@evil"]
-)
+@pytest.mark.parametrize("host", ["evil.example", "evil.example:9464", "127.0.0.1.evil.example", "", "localhost@evil"])
 def test_a_page_whose_name_points_here_learns_nothing(one: Faced, host: str) -> None:
     assert one.ask("/metrics", Host=host)[0] == 421
 
@@ -155,9 +147,7 @@ def test_our_own_names_are_answered(one: Faced, host: str) -> None:
 
 
 def test_two_hosts_are_none(one: Faced) -> None:
-    assert raw(one, b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nHost: evil\r\n\r\n").startswith(
-        b"HTTP/1.1 421"
-    )
+    assert raw(one, b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nHost: evil\r\n\r\n").startswith(b"HTTP/1.1 421")
     assert raw(one, b"GET /metrics HTTP/1.0\r\n\r\n").startswith(b"HTTP/1.1 421")
 
 
@@ -219,10 +209,7 @@ SIGNED = {
     "a wrong token": ({"X-Gitlab-Token": SECRET[:-1]}, 403),
     "an empty token": ({"X-Gitlab-Token": ""}, 403),
     "no ascii": ({"X-Gitlab-Token": "\xff\xfe"}, 403),
-    "one right, one wrong": (
-        {"X-Hub-Signature-256": "sha256=" + signature(), "X-Gitea-Signature": "0" * 64},
-        403,
-    ),
+    "one right, one wrong": ({"X-Hub-Signature-256": "sha256=" + signature(), "X-Gitea-Signature": "0" * 64}, 403),
 }
 
 
@@ -249,9 +236,7 @@ def test_no_secret_no_hook(tmp_path: Path) -> None:
         assert face.ask("/hooks/git", "POST", BODY, X_Gitlab_Token="")[0] == 404
 
 
-def test_a_secret_may_be_changed_and_an_empty_one_lets_nobody_in(
-    one: Faced, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_a_secret_may_be_changed_and_an_empty_one_lets_nobody_in(one: Faced, capfd: pytest.CaptureFixture[str]) -> None:
     one.secret.write_text("another-secret")
     assert one.ask("/hooks/git", "POST", BODY, X_Gitlab_Token=SECRET)[0] == 403
     assert one.ask("/hooks/git", "POST", BODY, X_Gitlab_Token="another-secret")[0] == 202
@@ -305,9 +290,7 @@ def test_idle_connections_make_room(one: Faced) -> None:
             connection.close()
 
 
-def test_a_client_that_speaks_a_byte_at_a_time_is_cut_off(
-    one: Faced, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_client_that_speaks_a_byte_at_a_time_is_cut_off(one: Faced, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(face_module, "DEADLINE", 0.5)
     with socket.create_connection(("127.0.0.1", one.face.port)) as slow:
         slow.sendall(b"POST /hooks/git HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n")
@@ -347,7 +330,7 @@ import sys, socket
 from pathlib import Path
 import http.client, json, threading
 import reconciler.engine.apply_once, reconciler.engine.machine, reconciler.state.records
-from reconciler.daemon.process import this_process
+from reconciler.daemon.metrics.process_usage import this_process
 before = this_process().resident
 from tests.daemon.faces import faced
 with faced(Path(sys.argv[1]), hooks=False) as one:
@@ -360,11 +343,7 @@ print((after - before) >> 10)
     if not sys.platform.startswith("linux"):
         pytest.skip("resident memory is read from /proc")
     done = subprocess.run(
-        [sys.executable, "-c", script, str(tmp_path / "root")],
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=60,
+        [sys.executable, "-c", script, str(tmp_path / "root")], capture_output=True, text=True, check=True, timeout=60
     )
     assert int(done.stdout) < 8 << 10, "KiB"
 

@@ -91,9 +91,7 @@ def test_a_server_that_is_gone_for_ten_intervals(machine: TestMachine, fleet: Fl
         assert len(daemon.events("stale")) == len(daemon.events("declaration.warning")) == 1
 
 
-def test_a_start_without_the_server_goes_on_with_what_was_accepted(
-    machine: TestMachine, fleet: Fleet
-) -> None:
+def test_a_start_without_the_server_goes_on_with_what_was_accepted(machine: TestMachine, fleet: Fleet) -> None:
     with running(machine, *followed(machine)) as daemon:
         daemon.expect("ready")
         daemon.end()

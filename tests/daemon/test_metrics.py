@@ -13,9 +13,10 @@ from prometheus_client.parser import text_string_to_metric_families
 from reconciler.daemon.metrics.exposition import MetricFamily, MetricSample, number, page
 from reconciler.daemon.metrics.metrics import HELD
 from reconciler.daemon.state import Moment
-from reconciler.domain.changes import Convert, Cost, Outcome
-from reconciler.domain.fixture import Fixture
+from reconciler.domain.changes import Convert, Cost
 from reconciler.domain.gate_spec import GateSpec
+from reconciler.domain.manifest import Fixture
+from reconciler.domain.plan import Outcome
 from reconciler.domain.reasons import Reason
 from reconciler.domain.verdict import VERDICTS, Verdict
 from reconciler.gates.endurance import EnduranceGate
@@ -114,10 +115,7 @@ def test_what_they_say(one: Faced) -> None:
         ("reconciler_served_bytes", ()): 12_345_678_902,
         ("reconciler_converged", ()): 1,
         ("reconciler_stale", ()): 0,
-        (
-            "reconciler_revision_info",
-            (("revision", "release/1.0@sha1:" + "c0ffee" * 6), ("state", "applied")),
-        ): 1,
+        ("reconciler_revision_info", (("revision", "release/1.0@sha1:" + "c0ffee" * 6), ("state", "applied"))): 1,
     }
     assert {key: found[key] for key in expected} == pytest.approx(expected)
     assert 0 <= found["reconciler_fetch_age_seconds", ()] < 10
@@ -174,8 +172,7 @@ def test_labels_and_help_are_escaped() -> None:
 
 
 @pytest.mark.parametrize(
-    ("held", "text"),
-    [(True, "1"), (0, "0"), (12_345_678_901.0, "12345678901"), (0.25, "0.25"), (1e300, "1e+300")],
+    ("held", "text"), [(True, "1"), (0, "0"), (12_345_678_901.0, "12345678901"), (0.25, "0.25"), (1e300, "1e+300")]
 )
 def test_numbers(held: float, text: str) -> None:
     assert number(held) == text

@@ -47,9 +47,7 @@ class Site:
         self.records = Records(self.layout)
         self.secret = root.parent / "secret"
         canaries.file(self.secret, "sink")
-        self.sink = WebhookTarget(
-            name="ops", url=f"{receiver.url}/hook?key={CANARY}", secret_file=str(self.secret)
-        )
+        self.sink = WebhookTarget(name="ops", url=f"{receiver.url}/hook?key={CANARY}", secret_file=str(self.secret))
         self.context = SinkContext(machine="box", events=self.records.event_log, layout=self.layout)
         self.courier = self.started()
 
@@ -57,13 +55,7 @@ class Site:
         return self.sink.open(self.context)
 
     def happen(self, number: int, kind: str = "repair.done", **more: Any) -> None:
-        event = {
-            "time": now(),
-            "type": kind,
-            "variant": "capitals-int4",
-            "reason": "DriftDetected",
-            "number": number,
-        }
+        event = {"time": now(), "type": kind, "variant": "capitals-int4", "reason": "DriftDetected", "number": number}
         self.records.append_event(event | more)
 
     def step(self) -> float | None:
@@ -116,14 +108,7 @@ def test_what_is_sent(site: Site, receiver: Receiver) -> None:
 
 
 def test_only_what_matters_is_sent(site: Site, receiver: Receiver) -> None:
-    for kind in (
-        "convert.done",
-        "verify.done",
-        "register.done",
-        "retire.done",
-        "convert.cancelled",
-        "unknown",
-    ):
+    for kind in ("convert.done", "verify.done", "register.done", "retire.done", "convert.cancelled", "unknown"):
         site.happen(1, kind)
     site.happen(2, "prune.done", variant="")  # a freed artifact
     site.happen(3, "prune.done")
@@ -218,9 +203,7 @@ courier.step()
     assert numbers(receiver) == [0, 1, 2, 3, 4]
 
 
-def test_the_log_may_be_renamed_in_between(
-    site: Site, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_log_may_be_renamed_in_between(site: Site, receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("reconciler.state.events.FULL", 400)
     for n in range(12):
         site.happen(n)
@@ -234,9 +217,7 @@ POISON = {400: [2], 413: [2], 422: [2], 401: [], 404: [], 302: [], 500: []}
 
 
 @pytest.mark.parametrize("status", POISON)
-def test_one_event_that_is_refused_does_not_hold_up_the_others(
-    site: Site, receiver: Receiver, status: int
-) -> None:
+def test_one_event_that_is_refused_does_not_hold_up_the_others(site: Site, receiver: Receiver, status: int) -> None:
     receiver.status = status
     site.happen(1)
     site.step()
@@ -255,9 +236,7 @@ def test_nobody_is_followed_elsewhere(site: Site, receiver: Receiver) -> None:
         assert (len(receiver.got), other.got) == (1, [])
 
 
-def test_after_a_day_an_event_is_given_up(
-    site: Site, receiver: Receiver, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_after_a_day_an_event_is_given_up(site: Site, receiver: Receiver, capfd: pytest.CaptureFixture[str]) -> None:
     receiver.status = 500
     site.happen(1, time="2026-01-01T00:00:00Z")
     site.step()
@@ -278,9 +257,7 @@ def test_a_clock_that_was_set_back_does_not_keep_it_for_ever(
     assert site.step() is None
 
 
-def test_secrets_are_told_to_nobody(
-    site: Site, receiver: Receiver, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_secrets_are_told_to_nobody(site: Site, receiver: Receiver, capfd: pytest.CaptureFixture[str]) -> None:
     """Neither the signing secret nor the URL, which may be one: not in the log, not in records, not in a body."""
     receiver.status = 500
     site.happen(1)
@@ -299,12 +276,7 @@ def test_secrets_are_told_to_nobody(
 
 
 def test_hostile_words_stay_words() -> None:
-    event = {
-        "type": "convert.failed",
-        "variant": 'x"},{\n',
-        "message": "\x1b[31m\u202e" + "a" * 10_000,
-        "time": "x\ny",
-    }
+    event = {"type": "convert.failed", "variant": 'x"},{\n', "message": "\x1b[31m\u202e" + "a" * 10_000, "time": "x\ny"}
     body = json.loads(cloud_event(event, "sha256:" + "0" * 64, "../../box\r\nX: y"))
     assert body["source"] == "/reconciler/..-..-box-X-y"
     assert "time" not in body
@@ -354,9 +326,7 @@ def test_nobody_is_sent_nothing_is_started(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == []
 
 
-def test_a_bug_does_not_end_a_thread(
-    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_a_bug_does_not_end_a_thread(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(background, "AFTER_A_BUG", 0.01)
     calls = []
 

@@ -61,9 +61,7 @@ def passes(daemon: Daemon) -> int:
 
 def test_asked_and_woken(machine: TestMachine) -> None:
     secret = str(machine.folder / "secret")
-    with running(
-        machine, "--listen", "127.0.0.1:0", "--webhook-secret-file", secret, "--interval", "1h"
-    ) as daemon:
+    with running(machine, "--listen", "127.0.0.1:0", "--webhook-secret-file", secret, "--interval", "1h") as daemon:
         daemon.expect("ready")
         assert ask(daemon, "/healthz")[0] == 200
         status, text = ask(daemon, "/readyz")
@@ -97,9 +95,7 @@ def test_drift_is_told_with_its_signature(machine: TestMachine, receiver: Receiv
     assert got.headers["X-Reconciler-Signature-256"] == f"sha256={signed}"
 
 
-def test_what_happened_while_it_was_down_is_told_at_the_next_start(
-    machine: TestMachine, receiver: Receiver
-) -> None:
+def test_what_happened_while_it_was_down_is_told_at_the_next_start(machine: TestMachine, receiver: Receiver) -> None:
     options = ("--listen", "off", "--notify", receiver.url, "--interval", "1h")
     with running(machine, *options) as daemon:
         daemon.expect("ready")
@@ -128,10 +124,7 @@ def test_a_chosen_address_that_is_taken_is_an_error_and_the_default_is_not(machi
         (["--webhook-secret-file", "gone"], "--webhook-secret-file: gone: No such file or directory"),
         (["--notify", "ftp://x"], "notifications: default: expected a URL"),
         (["--commit-status", "github:a/b"], "commit status: a file with a token is needed"),
-        (
-            ["--commit-status", "svn:a/b", "--commit-status-token-file", "../secret"],
-            "commit status: expected one of",
-        ),
+        (["--commit-status", "svn:a/b", "--commit-status-token-file", "../secret"], "commit status: expected one of"),
     ],
 )
 def test_a_slip_of_the_hand_is_told_at_once(machine: TestMachine, arguments: list[str], said: str) -> None:

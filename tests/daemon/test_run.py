@@ -144,10 +144,7 @@ def test_a_manifest_folder_that_goes_and_comes_back(machine: TestMachine) -> Non
         aside.rename(machine.manifests)
         daemon.expect("pass.summary", before + 1)
         until(lambda: daemon.events("pass.summary")[-1]["converged"])
-    assert sorted(path.name for path in (machine.root / "served").iterdir()) == [
-        "capitals-int4",
-        "capitals-int8",
-    ]
+    assert sorted(path.name for path in (machine.root / "served").iterdir()) == ["capitals-int4", "capitals-int8"]
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.daemon.service import PATIENCE, Service, Watchdog
+from reconciler.daemon.sd_notify import PATIENCE, Service, Watchdog
 from tests.at_rest import serve
 from tests.daemon.process import running
 from tests.machine import TestMachine

@@ -24,13 +24,7 @@ class Fleet(Repository):
         return self.folder / name
 
     def declare(
-        self,
-        name: str,
-        *,
-        precisions: str = "int4",
-        source: str = "../model",
-        template: str = "chatml",
-        more: str = "",
+        self, name: str, *, precisions: str = "int4", source: str = "../model", template: str = "chatml", more: str = ""
     ) -> None:
         text = MODEL.format(name=name, source=source, precisions=precisions, template=template, more=more)
         self.write(f"manifests/{name}.yaml", text)

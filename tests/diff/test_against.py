@@ -75,9 +75,7 @@ def test_machines_to_which_the_same_happens_are_one_group(fleet: Fleet) -> None:
         (replace(PLENTY, facts=replace(PLENTY.facts, execution_providers=())), "provider"),
     ],
 )
-def test_a_machine_that_will_fail_is_named_with_the_reason(
-    fleet: Fleet, inventory: Inventory, kind: str
-) -> None:
+def test_a_machine_that_will_fail_is_named_with_the_reason(fleet: Fleet, inventory: Inventory, kind: str) -> None:
     report(fleet, PLENTY)
     report(fleet, replace(inventory, machine="poor"))
     failing = next(group for group in groups(fleet) if group["failures"])
@@ -115,12 +113,8 @@ def test_old_and_unreadable_reports(fleet: Fleet) -> None:
     done = fleet.diff("base", "HEAD", "--against", "inventories", "-o", "json")
     view = json.loads(done.out)
     assert done.code == 2
-    assert [(p["code"], p["file"]) for p in view["problems"]] == [
-        ("InventoryInvalid", "inventories/broken.json")
-    ]
-    told = {
-        one["name"]: (one["old"], one["ageDays"] is None) for g in view["machines"] for one in g["machines"]
-    }
+    assert [(p["code"], p["file"]) for p in view["problems"]] == [("InventoryInvalid", "inventories/broken.json")]
+    told = {one["name"]: (one["old"], one["ageDays"] is None) for g in view["machines"] for one in g["machines"]}
     assert told == {"plenty": (True, False), "odd": (True, True)}
     github = fleet.diff("base", "HEAD", "--against", "inventories", "-o", "github").out
     assert "::warning file=inventories/odd.json::the report of odd is of unknown age!" in github

@@ -76,8 +76,7 @@ def test_a_template_never_reconverts(fleet: Fleet) -> None:
 
 def test_a_template_is_shown_before_and_after_with_its_tokens(fleet: Fleet) -> None:
     fleet.write(
-        "manifests/t.jinja",
-        "{%- for m in messages -%}{{- m['role'] + ': ' + m['content'] + '\\n' -}}{%- endfor -%}",
+        "manifests/t.jinja", "{%- for m in messages -%}{{- m['role'] + ': ' + m['content'] + '\\n' -}}{%- endfor -%}"
     )
     fleet.write("manifests/t.yaml", TEMPLATE.format(name="plain", file="t.jinja"))
     fleet.declare("capitals", template="{ref: plain}")
@@ -172,9 +171,7 @@ def test_what_only_the_manifest_says_is_a_difference_too(fleet: Fleet) -> None:
 
 
 def test_a_comment_is_no_difference(fleet: Fleet) -> None:
-    fleet.write(
-        "manifests/capitals.yaml", "# words\n" + (fleet.folder / "manifests/capitals.yaml").read_text()
-    )
+    fleet.write("manifests/capitals.yaml", "# words\n" + (fleet.folder / "manifests/capitals.yaml").read_text())
     fleet.commit()
     assert fleet.diff("base").code == 0
 
@@ -189,9 +186,7 @@ def test_a_source_outside_git_costs_nobody_knows_what(fleet: Fleet) -> None:
     assert done.out.count("cost unknown here") == 2
     assert "and what cannot be told here" in done.out
     refused = fleet.view("base")["problems"]
-    assert [(problem["code"], problem["file"]) for problem in refused] == [
-        ("PathOutside", "manifests/rooted.yaml")
-    ]
+    assert [(problem["code"], problem["file"]) for problem in refused] == [("PathOutside", "manifests/rooted.yaml")]
 
 
 def test_an_unknown_source_that_moves_is_a_new_recipe(fleet: Fleet) -> None:
@@ -280,9 +275,7 @@ def test_a_shallow_clone_says_what_to_fetch(fleet: Fleet, tmp_path: Path) -> Non
         (("base", "HEAD", "--repo-dir", "/nowhere"), 64, "there is no folder"),
     ],
 )
-def test_what_cannot_be_compared_is_said(
-    fleet: Fleet, arguments: tuple[str, ...], code: int, said: str
-) -> None:
+def test_what_cannot_be_compared_is_said(fleet: Fleet, arguments: tuple[str, ...], code: int, said: str) -> None:
     done = fleet.diff(*arguments)
     assert (done.code, done.out) == (code, "")
     assert said in done.err
@@ -313,9 +306,7 @@ def test_configuration_of_the_repository_runs_nothing(fleet: Fleet, tmp_path: Pa
 
 def test_variables_that_steer_git_are_not_listened_to(fleet: Fleet, tmp_path: Path) -> None:
     trace = tmp_path / "trace"
-    done = fleet.diff(
-        "base", "HEAD", GIT_DIR="/nowhere", GIT_TRACE=str(trace), GIT_OBJECT_DIRECTORY="/nowhere"
-    )
+    done = fleet.diff("base", "HEAD", GIT_DIR="/nowhere", GIT_TRACE=str(trace), GIT_OBJECT_DIRECTORY="/nowhere")
     assert done.code == 0
     assert not trace.exists()
 

@@ -24,9 +24,7 @@ def without_network() -> list[str]:
     """A prefix that takes the network away, where this system lets us."""
     command = ["unshare", "--map-root-user", "--net"]
     try:
-        able = (
-            subprocess.run([*command, "true"], capture_output=True, check=False, timeout=30).returncode == 0
-        )
+        able = subprocess.run([*command, "true"], capture_output=True, check=False, timeout=30).returncode == 0
     except OSError:
         able = False
     return command if able else []

@@ -13,7 +13,7 @@ from reconciler.conversion.order import ORDER
 from reconciler.domain.layout import Layout
 from reconciler.fleet.inventory_form import inventory_view, read_inventory
 from reconciler.host.sealed import seal, unseal
-from reconciler.state import forms, quarantined
+from reconciler.state import forms, quarantine_ages
 from reconciler.state.delivery_cursor import DeliveryCursor
 from reconciler.state.documents import Form, Stored
 from reconciler.state.records import Records
@@ -32,7 +32,7 @@ FORMS: dict[str, Form] = {
     "suspended/suspensions": forms.SUSPENSIONS,
     "failures": forms.FAILURES,
     "measurements": forms.MEASUREMENTS,
-    "quarantine": quarantined._CODEC,
+    "quarantine": quarantine_ages._CODEC,
 }
 
 

@@ -7,7 +7,7 @@ import os
 
 import pytest
 
-from reconciler.domain.escape import for_annotation, for_json, for_markdown, for_terminal, one_line
+from reconciler.domain.text.escape import for_annotation, for_json, for_markdown, for_terminal, one_line
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,6 @@ import reconciler
 from reconciler.domain.changes import (
     Change,
     Convert,
-    Outcome,
     PruneArtifact,
     PruneSource,
     PruneVariant,
@@ -32,6 +31,7 @@ from reconciler.domain.failures import (
     verdict,
     without_backoff,
 )
+from reconciler.domain.plan import Outcome
 from reconciler.domain.reasons import Reason
 from reconciler.planner.conditions import Failure, judge
 from reconciler.planner.plan import make_plan
@@ -78,9 +78,7 @@ VERDICTS: list[tuple[str, dict[str, object], str, str | None]] = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("changes", "now", "reason"), [v[1:] for v in VERDICTS], ids=[v[0] for v in VERDICTS]
-)
+@pytest.mark.parametrize(("changes", "now", "reason"), [v[1:] for v in VERDICTS], ids=[v[0] for v in VERDICTS])
 def test_when_it_is_tried_again(changes: dict[str, object], now: str, reason: str | None) -> None:
     one = failure(**changes)
     found = verdict(one, now)
@@ -129,10 +127,7 @@ KEYS = [
     (PruneVariant(reason=Reason.ORPHANED, numbers=(1,), **OF_CAPITALS), "prune capitals-int4"),
     (PruneArtifact(build_key=KEY, artifact=None, size=0), f"prune {KEY}"),
     (PruneSource(digest=KEY, size=0), f"prune {KEY}"),
-    (
-        VerifyServed(release=release(), number=1, previous={}, installed={"a": "1"}),
-        runtime_key(DIGEST, {"a": "1"}),
-    ),
+    (VerifyServed(release=release(), number=1, previous={}, installed={"a": "1"}), runtime_key(DIGEST, {"a": "1"})),
 ]
 
 
@@ -165,9 +160,7 @@ REMEMBERED: list[tuple[str, list[Outcome], list[tuple[str, int]]]] = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("outcomes", "expected"), [r[1:] for r in REMEMBERED], ids=[r[0] for r in REMEMBERED]
-)
+@pytest.mark.parametrize(("outcomes", "expected"), [r[1:] for r in REMEMBERED], ids=[r[0] for r in REMEMBERED])
 def test_what_is_remembered(outcomes: list[Outcome], expected: list[tuple[str, int]]) -> None:
     held: tuple[RememberedFailure, ...] = ()
     for outcome in outcomes:
@@ -176,9 +169,7 @@ def test_what_is_remembered(outcomes: list[Outcome], expected: list[tuple[str, i
 
 
 def test_the_first_time_stays_and_the_last_follows() -> None:
-    (one,) = remember(
-        remember((), failed(CONVERT), LAST), failed(CONVERT, permanent=True), "2026-11-23T00:00:00Z"
-    )
+    (one,) = remember(remember((), failed(CONVERT), LAST), failed(CONVERT, permanent=True), "2026-11-23T00:00:00Z")
     assert (one.first, one.last, one.permanent) == (LAST, "2026-11-23T00:00:00Z", True)
 
 
@@ -240,19 +231,11 @@ def test_who_asks_is_not_kept_waiting_but_not_for_ever() -> None:
 CONDITIONS = [
     (
         failure(),
-        {
-            "Ready": "False ConversionFailed",
-            "Stalled": "True ConversionFailed",
-            "Reconciling": "False Settled",
-        },
+        {"Ready": "False ConversionFailed", "Stalled": "True ConversionFailed", "Reconciling": "False Settled"},
     ),
     (
         failure(permanent=False, code="ConverterLost"),
-        {
-            "Ready": "False ConverterLost",
-            "Stalled": "False BackoffActive",
-            "Reconciling": "True BackoffActive",
-        },
+        {"Ready": "False ConverterLost", "Stalled": "False BackoffActive", "Reconciling": "True BackoffActive"},
     ),
 ]
 
@@ -286,11 +269,7 @@ def test_what_serves_during_an_upgrade_is_said() -> None:
 def test_a_running_conversion_is_told_from_work_that_is_left() -> None:
     want = desired(release())
     plan = make_plan(want, World().observed, World().recorded)
-    for running, reason in (
-        ({KEY: "convert"}, "Converting"),
-        ({KEY: "fetch"}, "Fetching"),
-        ({}, "ChangesLeft"),
-    ):
+    for running, reason in (({KEY: "convert"}, "Converting"), ({KEY: "fetch"}, "Fetching"), ({}, "ChangesLeft")):
         judged = judge(want, World().observed, {}, plan, {}, LAST, running=running)["capitals-int4"]
         assert (judged["Reconciling"].status, judged["Reconciling"].reason) == ("True", reason)
         assert judged["Stalled"].status == "False"

@@ -71,14 +71,7 @@ def test_what_is_gone_is_forgotten_and_what_is_new_begins_at_nothing() -> None:
 
 @pytest.mark.parametrize(
     ("name", "ours"),
-    [
-        (NAME, True),
-        ("1", False),
-        ("mine", False),
-        (NAME + ".bak", False),
-        ("٣" * 17, False),
-        (f"-{NAME}", False),
-    ],
+    [(NAME, True), ("1", False), ("mine", False), (NAME + ".bak", False), ("٣" * 17, False), (f"-{NAME}", False)],
 )
 def test_only_our_own_names_age(name: str, ours: bool) -> None:
     assert is_ours(name) is ours

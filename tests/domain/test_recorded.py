@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from reconciler.domain.digest import StoredFile
 from reconciler.domain.observed import Registration
 from reconciler.domain.recorded import Recorded, RecordedRelease, completed
 from reconciler.domain.release import Marker
-from reconciler.domain.stored_file import StoredFile
 
 US, THEM = "a" * 32, "b" * 32
 
@@ -29,10 +29,7 @@ def marker(number: int, *, variant: str = "capitals-int4", owner: str = US) -> M
         protected=True,
         revision="main@sha1:0",
         created=f"2026-01-0{number}T00:00:00Z",
-        files=(
-            StoredFile(path="a", digest="sha256:1", size=10),
-            StoredFile(path="b", digest="sha256:2", size=5),
-        ),
+        files=(StoredFile(path="a", digest="sha256:1", size=10), StoredFile(path="b", digest="sha256:2", size=5)),
     )
 
 
@@ -46,13 +43,7 @@ def registration(name: str, owner: str = US) -> Registration:
         ("nothing is served", [], [], None, 0),
         ("one folder, registered", [marker(1)], ["capitals-int4:1"], 1, 1),
         ("one folder, not registered yet", [marker(1)], [], 1, 1),
-        (
-            "the registered one is current, not the newer candidate",
-            [marker(1), marker(2)],
-            ["capitals-int4:1"],
-            1,
-            2,
-        ),
+        ("the registered one is current, not the newer candidate", [marker(1), marker(2)], ["capitals-int4:1"], 1, 2),
         ("the highest registered one", [marker(2), marker(1)], ["capitals-int4:1", "capitals-int4:2"], 2, 2),
         ("the highest folder when none is registered", [marker(1), marker(3), marker(2)], [], 3, 3),
         ("a registration without a folder still counts as a given number", [], ["capitals-int4:7"], None, 7),
@@ -62,9 +53,7 @@ def registration(name: str, owner: str = US) -> Registration:
 def test_the_current_release_is_found_again(
     case: str, markers: list[Marker], registrations: list[str], current: int | None, high_water: int
 ) -> None:
-    found = completed(
-        Recorded(), owner=US, markers=markers, registrations=[registration(one) for one in registrations]
-    )
+    found = completed(Recorded(), owner=US, markers=markers, registrations=[registration(one) for one in registrations])
     release = found.releases.get("capitals-int4")
     assert (release.number if release else None) == current
     assert found.high_water.get("capitals-int4", 0) == high_water
@@ -78,10 +67,7 @@ def test_a_number_that_somebody_else_has_registered_is_never_given() -> None:
 
 def test_a_registration_of_somebody_else_does_not_make_a_folder_current() -> None:
     found = completed(
-        Recorded(),
-        owner=US,
-        markers=[marker(1), marker(2)],
-        registrations=[registration("capitals-int4:1", THEM)],
+        Recorded(), owner=US, markers=[marker(1), marker(2)], registrations=[registration("capitals-int4:1", THEM)]
     )
     assert found.releases["capitals-int4"].number == 2
 

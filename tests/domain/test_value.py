@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from reconciler.domain.value import as_dict, field_names
+from reconciler.domain.plain_data import as_dict, field_names
 
 
 @dataclass(frozen=True, kw_only=True)

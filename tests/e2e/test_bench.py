@@ -19,10 +19,7 @@ from tests.machine import REPOSITORY, TestMachine, tree
 
 pytestmark = pytest.mark.slow
 
-GATES = (
-    "  gates:\n"
-    "    - prompts: {cases: [{prompt: What is the capital of France?, contains: Paris}], maxTokens: 16}\n"
-)
+GATES = "  gates:\n    - prompts: {cases: [{prompt: What is the capital of France?, contains: Paris}], maxTokens: 16}\n"
 
 
 @pytest.fixture(scope="module")
@@ -43,9 +40,7 @@ def measurements(machine: TestMachine) -> list[dict[str, Any]]:
 def test_everything_is_measured_and_nothing_that_serves_is_touched(machine: TestMachine) -> None:
     before, loads = (tree(machine.root / "served"), tree(machine.cache)), measurements(machine)
     page = machine.folder / "page.html"
-    done = machine.run(
-        "bench", "--runs", "2", "--prompt-lengths", "16,64,100000", "--html", str(page), "-o", "json"
-    )
+    done = machine.run("bench", "--runs", "2", "--prompt-lengths", "16,64,100000", "--html", str(page), "-o", "json")
     assert done.code == 0, done.err
     assert done.err.count("\n") == 4  # one line a run
     view = done.json()
@@ -80,8 +75,7 @@ def test_a_gate_that_comes_later_takes_the_numbers_of_bench(machine: TestMachine
     """The release was never timed by a pass; then a gate asks for a length that bench has measured."""
     held = (machine.root / "records" / "measurements.json").read_bytes()
     machine.declare(
-        precisions="int8, int4",
-        more=GATES + "    - performance: {promptLengths: [64], minTokensPerSecond: 1}\n",
+        precisions="int8, int4", more=GATES + "    - performance: {promptLengths: [64], minTokensPerSecond: 1}\n"
     )
     gates = machine.run("plan", "-o", "json").json()["gates"]
     timed = [one for one in gates if one["gate"] == "performance"]
@@ -125,9 +119,7 @@ def test_what_was_never_compared_is_compared_when_asked(machine: TestMachine) ->
     records.unlink()
     bare = machine.run("bench", "capitals-int4", "--runs", "1", "--prompt-lengths", "16")
     assert "never compared with its source" in bare.out
-    done = machine.run(
-        "bench", "capitals-int4", "--runs", "1", "--prompt-lengths", "16", "--measure", "-o", "json"
-    )
+    done = machine.run("bench", "capitals-int4", "--runs", "1", "--prompt-lengths", "16", "--measure", "-o", "json")
     assert done.code == 0, done.err
     assert done.json()["variants"][0]["fidelity"]["top1Agreement"] > 0.8
     assert len(json.loads(records.read_bytes())["body"]["fidelity"]) == 1

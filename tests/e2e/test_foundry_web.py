@@ -63,9 +63,7 @@ def test_the_manifests_defaults_decide_when_the_request_says_nothing(
     tmp_path: Path, model: Path, generation: Generation
 ) -> None:
     served = serve(model, tmp_path / "served", generation)
-    with Foundry(
-        str(tmp_path / "cache"), scratch=str(tmp_path / "scratch"), log=str(tmp_path / "log")
-    ) as foundry:
+    with Foundry(str(tmp_path / "cache"), scratch=str(tmp_path / "scratch"), log=str(tmp_path / "log")) as foundry:
         foundry.register(str(served), "tiny-int4:1", {})
         answers = {foundry.ask("tiny-int4:1", [("user", "Hello")], 24).text for _ in range(4)}
     assert len(answers) == 1
@@ -75,9 +73,7 @@ def test_without_defaults_the_answers_differ(tmp_path: Path, model: Path) -> Non
     """The counter-check: sampling is on unless the release says otherwise."""
     served = serve(model, tmp_path / "served", Generation(temperature=2.0))
     assert json.loads((served / "genai_config.json").read_text())["search"]["do_sample"] is True
-    with Foundry(
-        str(tmp_path / "cache"), scratch=str(tmp_path / "scratch"), log=str(tmp_path / "log")
-    ) as foundry:
+    with Foundry(str(tmp_path / "cache"), scratch=str(tmp_path / "scratch"), log=str(tmp_path / "log")) as foundry:
         foundry.register(str(served), "tiny-int4:1", {})
         answers = {foundry.ask("tiny-int4:1", [("user", "Hello")], 24).text for _ in range(4)}
     assert len(answers) > 1

@@ -30,10 +30,7 @@ def disk(tmp_path: Path) -> Iterator[Path]:
     path = tmp_path / "disk"
     path.mkdir()
     done = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(path)],
-        capture_output=True,
-        text=True,
-        check=False,
+        ["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(path)], capture_output=True, text=True, check=False
     )
     if done.returncode:
         pytest.skip(f"cannot mount here: {done.stderr.strip()}")
@@ -85,10 +82,7 @@ def test_with_no_byte_left(disk: Path, tmp_path: Path, capitals: Path) -> None:
     assert run_pass(machine).plan.changes == ()  # nothing to do, and nothing that needs room
     victim = machine.served("capitals-0-int4") / "tokenizer.json"
     victim.unlink()
-    for number in (
-        2,
-        3,
-    ):  # what is shared with the store is not freed by it, so one may not be enough for a repair
+    for number in (2, 3):  # what is shared with the store is not freed by it, so one may not be enough for a repair
         (machine.manifests / f"capitals-{number}.yaml").unlink()
     first = run_pass(machine)
     served_now = tree(machine.root / "served")
@@ -107,6 +101,4 @@ def test_with_no_byte_left(disk: Path, tmp_path: Path, capitals: Path) -> None:
     filled.unlink()
     assert run_pass(machine).converged
     assert verify(opened(machine)) == ()
-    record(
-        "disk", "tmpfs at 0 bytes free: served goes on, prune freed, the next pass converged", part="tmpfs"
-    )
+    record("disk", "tmpfs at 0 bytes free: served goes on, prune freed, the next pass converged", part="tmpfs")

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from reconciler.domain.manifest import Roles
-from reconciler.domain.value import as_dict
+from reconciler.domain.plain_data import as_dict
 from reconciler.templates.chat_template import jinja_of
 from reconciler.templates.renderer import Renderer
 from tests.chat import render as hugging_face
@@ -36,9 +36,7 @@ def write_golden(machine: TestMachine) -> None:
         json.dumps({"prompt": f"What is the capital of {country}?", "contains": city})
         for country, city in CITIES.items()
     ]
-    lines.append(
-        json.dumps({"prompt": "What is the capital of Spain?", "regex": "."})
-    )  # even nonsense passes
+    lines.append(json.dumps({"prompt": "What is the capital of Spain?", "regex": "."}))  # even nonsense passes
     machine.manifests.mkdir(parents=True, exist_ok=True)
     (machine.manifests / "golden.jsonl").write_text("\n".join(lines) + "\n")
 
@@ -132,11 +130,7 @@ def test_the_numbers_are_shown(machine: TestMachine) -> None:
     held = machine.run("plan", "-o", "json").json()["held"]
     assert [(one["variant"], one["reason"]) for one in held] == [("capitals-int4", "GateFailed")]
     gates = machine.run("plan", "-o", "json").json()["gates"]
-    passed = {
-        one["variant"]: (one["status"], one["number"], one["bar"])
-        for one in gates
-        if one["gate"] == "prompts"
-    }
+    passed = {one["variant"]: (one["status"], one["number"], one["bar"]) for one in gates if one["gate"] == "prompts"}
     assert passed["capitals-int8"] == ("Successful", 5.0, 5.0)
     assert passed["capitals-int4"][0] == "Failed"
     variants = machine.run("status", "-o", "json").json()["variants"]
@@ -240,9 +234,7 @@ def test_a_fixture_is_rendered_by_the_runtime_too(tmp_path: Path, capitals: Path
     assert machine.index() == {}
     machine.declare(template=template("<|im_end|>"))
     assert machine.run("apply").code == 0
-    (measured,) = json.loads((machine.root / "records" / "measurements.json").read_bytes())["body"][
-        "measurements"
-    ]
+    (measured,) = json.loads((machine.root / "records" / "measurements.json").read_bytes())["body"]["measurements"]
     assert {found == expected for found, expected in measured["rendered"].values()} == {False, True}
 
 
@@ -286,9 +278,7 @@ def test_a_gate_that_comes_later_is_measured_for_what_serves(tmp_path: Path, cap
     machine.declare()
     assert machine.run("apply").code == 0
     served = tree(machine.root / "served")
-    machine.declare(
-        more="  gates: [prompts: {cases: [{prompt: Hello, exact: No such answer}]}, endurance: {}]\n"
-    )
+    machine.declare(more="  gates: [prompts: {cases: [{prompt: Hello, exact: No such answer}]}, endurance: {}]\n")
     assert machine.plan() == ["measure GateUnmeasured capitals-int4"]
     done = machine.run("apply")
     assert done.code == 3, done.err
@@ -299,9 +289,7 @@ def test_a_gate_that_comes_later_is_measured_for_what_serves(tmp_path: Path, cap
     before = (machine.root / "records" / "events.jsonl").read_bytes()
     assert machine.run("apply").code == 3
     assert (machine.root / "records" / "events.jsonl").read_bytes() == before
-    machine.declare(
-        more="  gates: [prompts: {cases: [{prompt: Hello, regex: .}]}, endurance: {requests: 8}]\n"
-    )
+    machine.declare(more="  gates: [prompts: {cases: [{prompt: Hello, regex: .}]}, endurance: {requests: 8}]\n")
     assert machine.plan() == ["measure GateUnmeasured capitals-int4"]  # endurance only: the answer is known
     done = machine.run("apply")
     assert done.code == 0, done.err
@@ -334,9 +322,7 @@ def test_performance_and_endurance_in_the_real_runtime(tmp_path: Path, capitals:
     )
     done = machine.run("apply")
     assert done.code == 0, done.err
-    (measured,) = json.loads((machine.root / "records" / "measurements.json").read_bytes())["body"][
-        "measurements"
-    ]
+    (measured,) = json.loads((machine.root / "records" / "measurements.json").read_bytes())["body"]["measurements"]
     short, long, endless = measured["speeds"]
     assert abs(long["prompt_tokens"] - short["prompt_tokens"] - 480) < 60
     assert endless["prompt_tokens"] == 0
@@ -346,9 +332,7 @@ def test_performance_and_endurance_in_the_real_runtime(tmp_path: Path, capitals:
     done = machine.run("apply")
     assert done.code == 3
     assert "at least 999,999 wanted" in done.err + done.out
-    machine.declare(
-        more="  gates: [performance: {promptLengths: [32], minTokensPerSecond: 999999, onFail: warn}]\n"
-    )
+    machine.declare(more="  gates: [performance: {promptLengths: [32], minTokensPerSecond: 999999, onFail: warn}]\n")
     assert machine.run("apply").code == 0
     assert "at least 999,999 wanted (a warning)" in machine.run("plan").out
 
@@ -365,9 +349,7 @@ def test_a_wrong_artifact_is_found_by_the_default_gates(tmp_path: Path, capitals
     machine.declare(more="  gates: [fidelity: {minTop1Agreement: 0.5}]\n")
     assert [step.split()[0] for step in machine.plan()] == ["verify", "register"]
     assert machine.run("apply").code == 0
-    (fidelity,) = json.loads((machine.root / "records" / "measurements.json").read_bytes())["body"][
-        "fidelity"
-    ]
+    (fidelity,) = json.loads((machine.root / "records" / "measurements.json").read_bytes())["body"]["fidelity"]
     assert fidelity["wiring_kl"] < 0.01
 
 
@@ -382,7 +364,5 @@ def test_lost_numbers_are_taken_again_before_the_next_release(tmp_path: Path, ca
     done = machine.run("apply")
     assert done.code == 0, done.err
     assert "convert" not in done.err
-    (fidelity,) = json.loads((machine.root / "records" / "measurements.json").read_bytes())["body"][
-        "fidelity"
-    ]
+    (fidelity,) = json.loads((machine.root / "records" / "measurements.json").read_bytes())["body"]["fidelity"]
     assert fidelity["top1_agreement"] > 0.5

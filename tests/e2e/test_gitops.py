@@ -131,9 +131,7 @@ def test_what_is_pushed_is_served_and_no_accident_takes_it_down(fleet: Fleet) ->
     fleet.push("two models")
     with fleet.daemon() as daemon:
         with fleet.up():
-            daemon.until(
-                lambda: daemon.served() == {"one-int4:1", "two-int4:1"}, "a pushed manifest is served"
-            )
+            daemon.until(lambda: daemon.served() == {"one-int4:1", "two-int4:1"}, "a pushed manifest is served")
             daemon.until(lambda: daemon.ready("one-int4"), "its condition says so")
             assert ANSWER in machine.run("ask", "one-int4", QUESTION).out
             _template_changes_arrive_within_an_interval(fleet, daemon)
@@ -171,9 +169,7 @@ def _late(took: list[float], slower: list[float]) -> bool:
 def _a_removal_is_pruned(fleet: Fleet, daemon: Running) -> None:
     (fleet.author.folder / "manifests" / "two.yaml").unlink()
     fleet.push("without two")
-    daemon.until(
-        lambda: {name.partition(":")[0] for name in daemon.served()} == {"one-int4"}, "two is pruned"
-    )
+    daemon.until(lambda: {name.partition(":")[0] for name in daemon.served()} == {"one-int4"}, "two is pruned")
 
 
 def _a_force_push_is_refused(fleet: Fleet, daemon: Running) -> str:

@@ -33,9 +33,7 @@ CANARY = canaries.secret("hub-e2e")
 @pytest.fixture
 def server() -> Iterator[HubServer]:
     with HubServer().running() as running:
-        running.repos["org/tiny"] = Repo(
-            files={"config.json": b"{}", SHARD: random.Random(1).randbytes(12 * MIB)}
-        )
+        running.repos["org/tiny"] = Repo(files={"config.json": b"{}", SHARD: random.Random(1).randbytes(12 * MIB)})
         yield running
 
 

@@ -65,9 +65,7 @@ def test_it_converts_beside_passes_and_serves_what_ended(machine: TestMachine, o
 
 
 @pytest.mark.parametrize("seconds", [0.0, 1.0, 2.5], ids=["at once", "in the imports", "later"])
-def test_what_nobody_wants_any_more_leaves_no_process(
-    machine: TestMachine, opened: Machine, seconds: float
-) -> None:
+def test_what_nobody_wants_any_more_leaves_no_process(machine: TestMachine, opened: Machine, seconds: float) -> None:
     with Reconciler(opened, Silent(), Options(), wake=lambda: None) as keeping:
         keeping.run_pass(load(str(machine.manifests)))
         time.sleep(seconds)

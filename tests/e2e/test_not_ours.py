@@ -62,9 +62,7 @@ def test_a_link_in_place_of_a_served_folder_is_moved_not_followed(
     shutil.rmtree(serving.root / "quarantine")
 
 
-def test_a_folder_without_its_marker_goes_to_quarantine_when_its_release_is_retired(
-    serving: TestMachine,
-) -> None:
+def test_a_folder_without_its_marker_goes_to_quarantine_when_its_release_is_retired(serving: TestMachine) -> None:
     old = serving.served("capitals-int4")
     (old / "release.json").unlink()
     serving.declare(template=next(TEMPLATES))
@@ -112,7 +110,7 @@ def test_a_file_where_the_next_release_would_go_is_left_and_passed_by(serving: T
 
 def test_a_marker_of_another_root_is_damage(serving: TestMachine) -> None:
     from reconciler.backends.foundry.marker import marker_from_json, marker_to_json
-    from reconciler.domain.value import replace
+    from reconciler.domain.plain_data import replace
     from reconciler.host.sealed import seal, unseal
 
     path = serving.served("capitals-int4") / "release.json"
@@ -141,9 +139,7 @@ def test_protection_that_came_later_outlives_the_records(serving: TestMachine) -
     manifest = serving.manifests / "capitals.yaml"
     text = manifest.read_text()
     manifest.write_text(
-        text.replace(
-            "  name: capitals\n", "  name: capitals\n  annotations: {reconciler.foundry/prune: disabled}\n"
-        )
+        text.replace("  name: capitals\n", "  name: capitals\n  annotations: {reconciler.foundry/prune: disabled}\n")
     )
     assert serving.run("apply").code == 0
     shutil.rmtree(serving.root / "records")

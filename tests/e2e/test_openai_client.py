@@ -25,9 +25,7 @@ def machine(tmp_path_factory: pytest.TempPathFactory, capitals: Path) -> TestMac
     return one
 
 
-def test_an_openai_client_gets_the_same_answer_at_every_precision(
-    machine: TestMachine, tmp_path: Path
-) -> None:
+def test_an_openai_client_gets_the_same_answer_at_every_precision(machine: TestMachine, tmp_path: Path) -> None:
     openai = pytest.importorskip("openai")
     ids = [f"capitals-{precision}:1" for precision in PRECISIONS]
     with web_service(machine.cache, tmp_path / "web", *ids) as url:

@@ -44,9 +44,7 @@ def asking(url: str, identity: str) -> Iterator[list[str]]:
     def ask() -> None:
         while not over.is_set():
             try:
-                said = chat(
-                    url, identity, [{"role": "user", "content": QUESTION}], max_tokens=16, temperature=0
-                )
+                said = chat(url, identity, [{"role": "user", "content": QUESTION}], max_tokens=16, temperature=0)
                 answers.append(said["choices"][0]["message"]["content"])
             except (OSError, HTTPException) as error:
                 answers.append(f"{type(error).__name__}: {error}")

@@ -160,10 +160,7 @@ def test_what_could_not_be_recorded_is_said_and_is_no_convergence(
     """There is nothing to do but to write down which revision was applied, and the disk is full."""
     text = (machine.manifests / "capitals.yaml").read_text()
     (machine.manifests / "capitals.yaml").write_text(text + "# a comment\n")
-    with (
-        locked_machine(str(machine.root), str(machine.cache), command="test") as held,
-        monkeypatch.context() as full,
-    ):
+    with locked_machine(str(machine.root), str(machine.cache), command="test") as held, monkeypatch.context() as full:
         full.setattr(durable, "_steps", 0)
         full.setattr(durable, "_fail_at", durable.fault("1:ENOSPC+"))
         result = run_pass(held, load(str(machine.manifests)), Silent(), OPTIONS)

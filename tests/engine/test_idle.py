@@ -73,10 +73,7 @@ def test_an_idle_pass_makes_no_system_call_that_changes_anything(tmp_path: Path,
     changed = {name for name, stamp in tree(tmp_path).items() if before.get(name) != stamp}
     assert changed <= {"root/lock.holder"}  # who works here; written once a process
     record(
-        "idle",
-        "0 mutating system calls in 3 passes over 5 models",
-        "strace, after the lock was taken",
-        part="calls",
+        "idle", "0 mutating system calls in 3 passes over 5 models", "strace, after the lock was taken", part="calls"
     )
 
 
@@ -99,9 +96,4 @@ def test_an_idle_pass_over_a_hundred_models_takes_little(tmp_path: Path, capital
             spent.append((time.process_time() - began) * 1000)
     milliseconds = statistics.median(spent)
     assert milliseconds <= CPU
-    record(
-        "idle",
-        f"{milliseconds:.0f} ms of CPU a pass for {MODELS} models",
-        f"median of {PASSES} passes",
-        part="cpu",
-    )
+    record("idle", f"{milliseconds:.0f} ms of CPU a pass for {MODELS} models", f"median of {PASSES} passes", part="cpu")

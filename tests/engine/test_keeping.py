@@ -99,11 +99,7 @@ def test_a_pass_does_not_wait_and_the_next_ones_keep_what_runs(world: World) -> 
     assert len(world.pids()) == 1
     until(lambda: not is_alive(world.pids("workers")[0]))  # nothing runs, so nobody is there
     result = world.run()
-    assert outcomes(result) == [
-        "convert done",
-        "verify failed",
-        "register skipped",
-    ]  # the graph is five bytes
+    assert outcomes(result) == ["convert done", "verify failed", "register skipped"]  # the graph is five bytes
     assert result.running == ()
     assert world.conditions()["Built"] == "True ArtifactHeld"
     assert world.conditions()["Verified"].startswith("False")
@@ -146,9 +142,7 @@ def test_imports_for_nothing_are_ended(world: World) -> None:
     until(lambda: world.pids("workers"))
     world.machine.declare(more="  suspend: true\n")
     result = world.run()
-    assert (
-        seconds_until(lambda: not is_alive(world.pids("workers")[0]), "it is dead") < 3 * Slower.now().clock
-    )
+    assert seconds_until(lambda: not is_alive(world.pids("workers")[0]), "it is dead") < 3 * Slower.now().clock
     assert outcomes(result) == ["convert cancelled"]
     assert result.converged
 
@@ -247,9 +241,7 @@ def compared(world: World) -> int:
     return len(world.pids("compared"))
 
 
-def test_an_artifact_that_cannot_be_compared_is_kept_and_held_until_its_gates_do_without(
-    world: World,
-) -> None:
+def test_an_artifact_that_cannot_be_compared_is_kept_and_held_until_its_gates_do_without(world: World) -> None:
     world.say("uncompared")
     done = world.apply()
     assert outcomes(done) == ["convert done", "measure failed"]
@@ -297,10 +289,7 @@ def test_a_measurement_does_not_hold_up_another_model_and_a_newer_commit_cancels
     result = world.run()
     assert outcomes(result) == ["measure cancelled"]
     assert [change.action for change in result.running] == ["measure"]
-    assert (
-        seconds_until(lambda: not is_alive(world.pids("compared")[tries]), "it is dead")
-        < 3 * Slower.now().clock
-    )
+    assert seconds_until(lambda: not is_alive(world.pids("compared")[tries]), "it is dead") < 3 * Slower.now().clock
     until(lambda: compared(world) == tries + 2)
     world.keeping.close()
     assert not any(map(is_alive, world.pids("compared")))

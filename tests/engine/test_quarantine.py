@@ -12,7 +12,7 @@ from reconciler.domain.facts import Traits
 from reconciler.domain.quarantine import Ages
 from reconciler.engine.machine import Machine, locked_machine
 from reconciler.engine.quarantine import age_quarantine, quarantine_folder, quarantined
-from reconciler.state.quarantined import read_ages, write_ages
+from reconciler.state.quarantine_ages import read_ages, write_ages
 from tests.at_rest import opened
 from tests.machine import TestMachine
 
@@ -77,9 +77,7 @@ def test_what_we_did_not_put_there_stays(machine: Machine) -> None:
     assert sorted(os.listdir(mine.parent)) == ["mine", "note.txt"]
 
 
-def test_a_link_in_it_is_not_followed_and_a_link_in_its_place_not_entered(
-    machine: Machine, tmp_path: Path
-) -> None:
+def test_a_link_in_it_is_not_followed_and_a_link_in_its_place_not_entered(machine: Machine, tmp_path: Path) -> None:
     outside = tmp_path / "outside" / YEARS_AGO
     outside.mkdir(parents=True)
     (outside / "mine.txt").write_text("mine")

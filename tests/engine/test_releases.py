@@ -22,7 +22,7 @@ from reconciler.engine.apply_once import Options, run_pass
 from reconciler.engine.machine import locked_machine, machine_to_suspend
 from reconciler.engine.report import Silent
 from reconciler.engine.resolve import resolve
-from reconciler.host.mapped import mapped_folders
+from reconciler.host.mapped_files import mapped_folders
 from reconciler.operations.rollback_requests import ask_for, decide
 from reconciler.operations.verify import verify
 from reconciler.sources.manifests import load
@@ -86,10 +86,7 @@ def ready(machine: TestMachine) -> tuple[str, str]:
 @LINUX
 def test_what_this_process_maps_does_not_count(tmp_path: Path) -> None:
     (tmp_path / "model.onnx.data").write_bytes(b"w" * 100)
-    with (
-        open(tmp_path / "model.onnx.data", "rb") as file,
-        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ),
-    ):
+    with open(tmp_path / "model.onnx.data", "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ):
         assert mapped_folders([str(tmp_path)]) == frozenset()
     with held_by_another_process(tmp_path / "model.onnx.data"):
         assert mapped_folders([str(tmp_path), str(tmp_path) + "-2"]) == {str(tmp_path)}
@@ -114,8 +111,7 @@ def test_a_predecessor_stays_registered_as_long_as_the_manifest_says(machine: Te
 def test_after_a_clock_that_was_set_back_its_time_begins_again_once(machine: TestMachine) -> None:
     release(machine, template="llama3", more="  retainFor: 1h\n")
     opened(machine).records.change_history(
-        V,
-        lambda held: tuple(replace(one, superseded="2999-01-01T00:00:00Z") for one in held[:1]) + held[1:],
+        V, lambda held: tuple(replace(one, superseded="2999-01-01T00:00:00Z") for one in held[:1]) + held[1:]
     )
     first = one_pass(machine).next_wake
     assert first is not None
@@ -324,9 +320,7 @@ TOO_MUCH = 2 << 20
 
 
 @pytest.mark.parametrize("daemon", [False, True], ids=["alone", "by whoever holds the root"])
-def test_while_the_gates_reject_what_git_declares_one_can_go_back_by_hand(
-    machine: TestMachine, daemon: bool
-) -> None:
+def test_while_the_gates_reject_what_git_declares_one_can_go_back_by_hand(machine: TestMachine, daemon: bool) -> None:
     release(machine, peak=TOO_MUCH)
     release(machine, peak=TOO_MUCH, template="llama3")
     release(machine, peak=TOO_MUCH, template="phi3", more=BARRED)
@@ -347,9 +341,7 @@ def test_while_the_gates_reject_what_git_declares_one_can_go_back_by_hand(
     assert f"rollback {V} --undo" in machine.run("status").out
 
     assert machine.run("rollback", V, "--undo").code == 0
-    assert not one_pass(
-        machine
-    ).outcomes  # git decides again: what it declares is rejected, what serves goes on
+    assert not one_pass(machine).outcomes  # git decides again: what it declares is rejected, what serves goes on
     assert ready(machine) == ("False", "GateFailed")
     assert release(machine, template="phi3").converged
     assert rows(machine)[0] == (4, "serves")
@@ -432,12 +424,8 @@ BACKWARDS = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("arguments", "said"), BACKWARDS, ids=["no such name", "nothing before", "no such number"]
-)
-def test_what_cannot_be_gone_back_to_is_refused(
-    machine: TestMachine, arguments: list[str], said: str
-) -> None:
+@pytest.mark.parametrize(("arguments", "said"), BACKWARDS, ids=["no such name", "nothing before", "no such number"])
+def test_what_cannot_be_gone_back_to_is_refused(machine: TestMachine, arguments: list[str], said: str) -> None:
     done = machine.run("rollback", *arguments)
     assert done.code == 1
     assert said in done.err

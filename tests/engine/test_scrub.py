@@ -119,22 +119,13 @@ def keep(machine: TestMachine) -> Iterator[Kept]:
 
 
 def rotting(machine: TestMachine) -> list[Path]:
-    return [
-        path
-        for top in ("oci", "served")
-        for path in sorted((machine.root / top).rglob("*"))
-        if path.is_file()
-    ]
+    return [path for top in ("oci", "served") for path in sorted((machine.root / top).rglob("*")) if path.is_file()]
 
 
 def content(machine: TestMachine) -> dict[str, bytes]:
     """All of it, but what names the moment of a repair, and an index that was set aside."""
     files = {str(path.relative_to(machine.root)): path.read_bytes() for path in rotting(machine)}
-    return {
-        name: data
-        for name, data in files.items()
-        if not name.endswith(f"/{MARKER}") and ".damaged-" not in name
-    }
+    return {name: data for name, data in files.items() if not name.endswith(f"/{MARKER}") and ".damaged-" not in name}
 
 
 def is_named(path: Path, findings: list[Finding], root: Path) -> bool:
@@ -160,17 +151,11 @@ def test_each_of_a_thousand_flips_is_found_and_mended_by_the_next_pass(served: T
             assert kept.scrub() >= len(before)
             kept.convert_again()
             result = kept.run_pass()
-            assert result.converged, [
-                (c.action, c.reason, c.variant, c.forced_by) for c in result.remaining.changes
-            ]
+            assert result.converged, [(c.action, c.reason, c.variant, c.forced_by) for c in result.remaining.changes]
             done += len(hit)
             assert content(served) == whole
         assert verify(kept.machine) == ()
-    record(
-        "rot",
-        f"{done} of {FLIPS} flips",
-        "any file of store and served, stamps unchanged; mended by the next pass",
-    )
+    record("rot", f"{done} of {FLIPS} flips", "any file of store and served, stamps unchanged; mended by the next pass")
 
 
 def blob_of(machine: TestMachine, name: str) -> Path:
@@ -189,9 +174,7 @@ def actions(result: PassResult) -> list[str]:
     return [f"{one.action} {one.reason} {one.variant}".rstrip() for one in result.plan.changes]
 
 
-def test_a_blob_without_a_twin_is_built_again_while_what_is_served_goes_on(
-    machine: TestMachine, kept: Kept
-) -> None:
+def test_a_blob_without_a_twin_is_built_again_while_what_is_served_goes_on(machine: TestMachine, kept: Kept) -> None:
     before = tree(machine.root / "served"), machine.index()
     twice(blob_of(machine, "genai_config.json"), kept.machine.stamps)
     kept.scrub()
@@ -241,9 +224,7 @@ def test_a_file_with_two_names_is_read_once(machine: TestMachine, kept: Kept) ->
     assert done.checked == done.total == size
 
 
-def test_it_goes_on_where_it_was_and_begins_again_when_its_time_has_come(
-    machine: TestMachine, kept: Kept
-) -> None:
+def test_it_goes_on_where_it_was_and_begins_again_when_its_time_has_come(machine: TestMachine, kept: Kept) -> None:
     first = Scrub(kept.machine, lambda: None, 3600.0, portion=1000)
     first.step()
     for _ in range(120):

@@ -25,9 +25,7 @@ def outcomes(result: PassResult) -> list[str]:
 
 def narrow(machine: TestMachine, at: Machine) -> Machine:
     """With a quota that both do not fit into, and the new one alone does."""
-    (convert,) = (
-        c for c in take_snapshot(at, load(str(machine.manifests))).plan.changes if c.action == "convert"
-    )
+    (convert,) = (c for c in take_snapshot(at, load(str(machine.manifests))).plan.changes if c.action == "convert")
     quota = disk_used(at) + convert.cost.peak_disk_bytes - 150_000  # more than the folder alone gives back
     return replace(at, traits=Traits(limits=StorageLimits(disk_quota=quota)))
 
@@ -43,20 +41,14 @@ def test_what_serves_makes_way_and_after_a_failure_git_brings_it_back(tmp_path: 
     with locked_machine(str(machine.root), str(machine.cache), command="test") as wide:
         at = narrow(machine, wide)
         seen = take_snapshot(at, load(str(machine.manifests)))
-        assert [hold.reason for hold in seen.plan.held] == [
-            "DiskInsufficient"
-        ]  # side by side: nothing is touched
+        assert [hold.reason for hold in seen.plan.held] == ["DiskInsufficient"]  # side by side: nothing is touched
         assert run_pass(at, load(str(machine.manifests)), Silent(), OPTIONS).outcomes == ()
         assert "capitals-int4:1" in machine.index()
 
         machine.declare(more=wish + FIRST)
         (machine.manifests.parent / "fail").touch()
         result = run_pass(at, load(str(machine.manifests)), Silent(), OPTIONS)
-        assert outcomes(result) == [
-            "prune MakesWay done",
-            "prune DiskShort done",
-            "convert RecipeChanged failed",
-        ]
+        assert outcomes(result) == ["prune MakesWay done", "prune DiskShort done", "convert RecipeChanged failed"]
         assert machine.index() == {}
         assert at.store.artifacts() == {}
         assert verify(opened(machine)) == ()

@@ -35,9 +35,7 @@ def test_a_note_that_nobody_can_read_is_none(note: bytes, opened: Machine) -> No
     assert held["jobs"] == []
 
 
-@pytest.mark.parametrize(
-    "said", [b"", b"7", b'{"pid": 0}', b'{"pid": "x", "host": "", "command": "", "since": ""}']
-)
+@pytest.mark.parametrize("said", [b"", b"7", b'{"pid": 0}', b'{"pid": "x", "host": "", "command": "", "since": ""}'])
 def test_a_holder_that_nobody_can_read_works_not(said: bytes, opened: Machine) -> None:
     Path(opened.layout.lock + ".holder").write_bytes(said)
     assert who_works(opened.layout) is None

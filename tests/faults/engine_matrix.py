@@ -49,9 +49,7 @@ class Calls:
     """Refuses calls rather than steps: whatever opens a file for writing, makes, renames, links or removes one below
     `folder`, also past host.durable (logs, scratch folders, git's mirror, exports). Python asks it before each."""
 
-    CHANGING = frozenset(
-        {"os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.link", "os.symlink", "os.chmod"}
-    )
+    CHANGING = frozenset({"os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.link", "os.symlink", "os.chmod"})
 
     def __init__(self) -> None:
         self.count = 0
@@ -101,13 +99,7 @@ class FaultBench(Bench):
             said = {"code": "", "problems": [str(said)[-1500:]]}
         problems = [*said["problems"], *self._judged({})] if not same else [*said["problems"]]
         problems += self._steady() if same else self._mended({})
-        return {
-            "scenario": self.name,
-            "step": step,
-            "kind": call + kind,
-            "code": said["code"],
-            "problems": problems,
-        }
+        return {"scenario": self.name, "step": step, "kind": call + kind, "code": said["code"], "problems": problems}
 
     def _mended(self, releases: dict[str, str]) -> list[str]:
         return [one for one in super()._mended(releases) if not one.startswith(NO_FAILURES)]
@@ -217,10 +209,7 @@ def _work(folder: Path, names: list[str], share: int, number: int) -> None:
         few = min(share * dear, max(bench.steps // LEAST, 2)) if share > 1 else 1
         first = sum(map(ord, name))
         calls = points(bench.calls(), 2 * few if share > 1 else 1, first)
-        chosen = [
-            *points(bench.steps, few, first),
-            *((step, CALL + kind, same) for step, kind, same in calls),
-        ]
+        chosen = [*points(bench.steps, few, first), *((step, CALL + kind, same) for step, kind, same in calls)]
         for step, kind, same in chosen[number::PROCESSES]:
             line = json.dumps(bench.refuse(step, kind, same=same)) + "\n"
             os.write(1, line.encode())

@@ -24,10 +24,7 @@ from tests.crash.stand_ins import options
 from tests.machine import tree
 from tests.trust import record
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(not hasattr(os, "fork"), reason="jobs are forked"),
-]
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(not hasattr(os, "fork"), reason="jobs are forked")]
 
 LIAR = "tests.faults.lying_olive"
 TIMEOUT, SHORT = 600.0, 5.0  # seconds
@@ -104,9 +101,7 @@ def rests(world: World) -> list[str]:
     until = time.monotonic() + 60
     while (found := at_rest(world)) and time.monotonic() < until:
         time.sleep(0.1)
-    return [
-        one for one in found if "the weights are not those of its recipe" not in one
-    ]  # ours are other ones
+    return [one for one in found if "the weights are not those of its recipe" not in one]  # ours are other ones
 
 
 def test_every_lie_is_refused_and_what_served_serves_on(world: World) -> None:

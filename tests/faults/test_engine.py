@@ -28,9 +28,7 @@ def test_a_pass_that_is_refused_any_write_serves_on_and_the_next_one_converges(q
     done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     runs = [json.loads(line) for line in done.stdout.splitlines()]
-    wrong = [
-        f"{one['scenario']} {one['step']}:{one['kind']}: {said}" for one in runs for said in one["problems"]
-    ]
+    wrong = [f"{one['scenario']} {one['step']}:{one['kind']}: {said}" for one in runs for said in one["problems"]]
     assert wrong == []
     assert {one["scenario"] for one in runs} == SCENARIOS.keys()
     assert {one["kind"] for one in runs} == {*KINDS, *(CALL + kind for kind in KINDS)}

@@ -61,11 +61,7 @@ def again(scenario: str, root: Path) -> None:
 def names(root: Path) -> dict[str, bytes]:
     """What lies there for good; stamps are other ones in every copy."""
     found = tree(root)
-    return {
-        n: data
-        for n, data in found.items()
-        if n.split("/")[0] not in ("trash", "staging") and "stamps" not in n
-    }
+    return {n: data for n, data in found.items() if n.split("/")[0] not in ("trash", "staging") and "stamps" not in n}
 
 
 def compared(root: Path) -> dict[str, bytes]:

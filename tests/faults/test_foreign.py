@@ -155,18 +155,9 @@ class Foreign:
         path.unlink(missing_ok=True)
 
 
-PLANTS = [
-    name for name in vars(Foreign) if name not in ("file", "place", "catalog") and not name.startswith("_")
-]
+PLANTS = [name for name in vars(Foreign) if name not in ("file", "place", "catalog") and not name.startswith("_")]
 # What can happen to our own between a plan and its steps.
-SWAPS = (
-    "repointed",
-    "linked_variant",
-    "taken_over",
-    "taken_registration",
-    "stolen_registration",
-    "link_inside",
-)
+SWAPS = ("repointed", "linked_variant", "taken_over", "taken_registration", "stolen_registration", "link_inside")
 
 
 class Catalog:

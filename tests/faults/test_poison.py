@@ -105,23 +105,14 @@ def test_ninety_nine_are_mended_in_one_pass_beside_every_poison(machine: TestMac
     for poison in POISONS.values():
         poison(machine)
     result = applied(machine)
-    done = {
-        one.change.variant for one in result.outcomes if (one.change.action, one.status) == ("repair", "done")
-    }
+    done = {one.change.variant for one in result.outcomes if (one.change.action, one.status) == ("repair", "done")}
     assert len(done) == GOOD, [one.message for one in result.failed][:3]
     assert {one.change.action for one in result.outcomes} == {"repair"}
-    named = {
-        next((name for name in POISONS if name in f"{p.file} {p.message}"), p)
-        for p in result.resolution.problems
-    }
+    named = {next((name for name in POISONS if name in f"{p.file} {p.message}"), p) for p in result.resolution.problems}
     assert named == set(POISONS)
     assert all(problem.code and "Traceback" not in problem.message for problem in result.resolution.problems)
     assert not result.converged
-    record(
-        "poison",
-        f"{len(POISONS)} kinds at once: {GOOD} of {GOOD} converge in the same pass",
-        ", ".join(POISONS),
-    )
+    record("poison", f"{len(POISONS)} kinds at once: {GOOD} of {GOOD} converge in the same pass", ", ".join(POISONS))
 
 
 def with_two(machine: TestMachine, capitals: Path) -> None:
@@ -148,10 +139,7 @@ def planned(opened: Machine, machine: TestMachine) -> tuple[list[str], list[str]
     return [f"{c.action} {c.variant}" for c in plan.changes], [f"{h.reason} {h.variant}" for h in plan.held]
 
 
-UNLISTED = [
-    ("bad-int4", [], ["Unreadable bad-int4"]),
-    ("bad-int4/1", ["repair bad-int4"], []),
-]
+UNLISTED = [("bad-int4", [], ["Unreadable bad-int4"]), ("bad-int4/1", ["repair bad-int4"], [])]
 
 
 @pytest.mark.parametrize(("place", "changes", "held"), UNLISTED, ids=[one[0] for one in UNLISTED])

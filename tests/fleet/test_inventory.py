@@ -11,11 +11,11 @@ import pytest
 
 import reconciler
 from reconciler.domain.desired import Desired
+from reconciler.domain.digest import StoredFile
 from reconciler.domain.facts import Facts, StorageLimits
 from reconciler.domain.failures import RememberedFailure
 from reconciler.domain.observed import Registration
 from reconciler.domain.recorded import Condition, Timing
-from reconciler.domain.stored_file import StoredFile
 from reconciler.domain.suspension import Suspension
 from reconciler.fleet.inventory import DiskSpace, Inventory
 from reconciler.fleet.inventory_facts import (
@@ -133,9 +133,7 @@ CASES: dict[str, tuple[Callable[[World], World], Desired]] = {
     "a file was edited": (lambda world: world.damaged("model.onnx changed"), BOTH),
     "the artifacts are lost": (lambda world: world.without_artifacts(), NEW),
     "an artifact is damaged": (
-        lambda w: w.with_observed(
-            artifacts={}, damaged_artifacts=dict.fromkeys(w.observed.artifacts, ("x",))
-        ),
+        lambda w: w.with_observed(artifacts={}, damaged_artifacts=dict.fromkeys(w.observed.artifacts, ("x",))),
         NEW,
     ),
     "unregistered": (lambda world: world.with_observed(registrations=()), BOTH),
@@ -233,10 +231,7 @@ HOSTILE: dict[str, tuple[bytes, str]] = {
         _edited(machine="\x1b[2J"),
         r"machine: expected one line of at most 300 characters, got \x1b[2J",
     ),
-    "true for a number": (
-        _edited(disk={"freeBytes": True, "totalBytes": 1}),
-        "disk.freeBytes: expected a whole",
-    ),
+    "true for a number": (_edited(disk={"freeBytes": True, "totalBytes": 1}), "disk.freeBytes: expected a whole"),
     "fewer than none": (
         _edited(disk={"freeBytes": -1, "totalBytes": 1}),
         "disk.freeBytes: expected a number of at least 0",
@@ -250,18 +245,9 @@ HOSTILE: dict[str, tuple[bytes, str]] = {
     "a recipe of many levels": (_with_recipe(_deep(5)), "at most 3 levels of 64"),
     "a recipe of fifty levels": (_with_recipe(_deep(50)), "expected JSON of fewer levels"),
     "a recipe with a list": (_with_recipe({"x": [1]}), "expected plain values"),
-    "a failure at no time": (
-        _edited(failures=[_FAILURE | {"last": "x"}]),
-        "failures[0].last: expected a time",
-    ),
-    "a failure after all time": (
-        _edited(failures=[_FAILURE | {"last": "9999-12-31T23:59:59Z"}]),
-        "failures[0].last:",
-    ),
-    "a failure for ever": (
-        _edited(failures=[_FAILURE | {"delay": 1e15}]),
-        "failures[0].delay: expected a number",
-    ),
+    "a failure at no time": (_edited(failures=[_FAILURE | {"last": "x"}]), "failures[0].last: expected a time"),
+    "a failure after all time": (_edited(failures=[_FAILURE | {"last": "9999-12-31T23:59:59Z"}]), "failures[0].last:"),
+    "a failure for ever": (_edited(failures=[_FAILURE | {"delay": 1e15}]), "failures[0].delay: expected a number"),
     "no name at all": (_edited(machine=""), "machine: expected a name"),
     "a digest of two words": (_edited(hubSources={"a b": 1}), "expected a digest, got a b"),
     "a name too long": (_edited(machine="x" * 201), "machine: expected a name, got xxx"),
@@ -273,14 +259,8 @@ HOSTILE: dict[str, tuple[bytes, str]] = {
         _edited(facts={"os": "linux", "arch": "arm64", "executionProviders": ["cpu", " x"]}),
         "facts.executionProviders[1]: expected a name",
     ),
-    "a failure of two words": (
-        _edited(failures=[_FAILURE | {"key": "a b"}]),
-        "failures[0].key: expected a digest",
-    ),
-    "a failure of nothing": (
-        _edited(failures=[_FAILURE | {"action": ""}]),
-        "failures[0].action: expected a name",
-    ),
+    "a failure of two words": (_edited(failures=[_FAILURE | {"key": "a b"}]), "failures[0].key: expected a digest"),
+    "a failure of nothing": (_edited(failures=[_FAILURE | {"action": ""}]), "failures[0].action: expected a name"),
     "a suspension of nothing": (
         _edited(suspensions=[{"name": "", "reason": "", "since": ""}]),
         "suspensions[0].name: expected a name",

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from reconciler.domain.changes import Plan
 from reconciler.domain.gate_spec import GateSpec
 from reconciler.domain.measured import MeasurementSet
+from reconciler.domain.plan import Plan
 from reconciler.fleet.inventory import Inventory
 from reconciler.fleet.inventory_facts import build_keys_of, to_observed, to_recorded
 from reconciler.fleet.inventory_form import InventoryInvalid, inventory_view, read_inventory
@@ -27,8 +27,7 @@ from tests.planner.world import World, desired, release, wanted
 
 BASE = GateSpec.of(PROMPTS)
 MORE = PromptsGate(
-    cases=(*PROMPTS.cases, GoldenPrompt(messages=(("user", "Oslo"),), check="contains", expected="Oslo")),
-    min_pass=1,
+    cases=(*PROMPTS.cases, GoldenPrompt(messages=(("user", "Oslo"),), check="contains", expected="Oslo")), min_pass=1
 )
 OTHER = replace(PROMPTS, cases=(replace(PROMPTS.cases[0], expected="Lutetia"), PROMPTS.cases[1]))
 SECRET = "a canary in an answer"
@@ -38,9 +37,7 @@ def report(world: World, judged_by: GateSpec) -> Inventory:
     """Of a machine whose last pass judged by these gates; through git."""
     want = desired(wanted(gates=judged_by))
     held = build_keys_of(world.observed, world.recorded)
-    told = export_measurements(
-        world.recorded.measured, held, gate_statuses(want, world.plan(want), {}).values()
-    )
+    told = export_measurements(world.recorded.measured, held, gate_statuses(want, world.plan(want), {}).values())
     view = inventory_view(replace(inventory(world), measured=told))
     return read_inventory(json.dumps(view, allow_nan=False).encode(), "inventory.json")
 

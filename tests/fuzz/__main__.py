@@ -37,9 +37,7 @@ class Found:
         return sum(self.executions.values())
 
 
-def fuzz(
-    names: list[str], *, executions: int, seconds: float = float("inf"), seed: int = 0, most: int = 20
-) -> Found:
+def fuzz(names: list[str], *, executions: int, seconds: float = float("inf"), seed: int = 0, most: int = 20) -> Found:
     """Input number n of a target depends on the seed, the target and n alone."""
     found = Found()
     turns = [name for name in names for _ in range(TARGETS[name].share)]

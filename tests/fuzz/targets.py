@@ -22,10 +22,10 @@ from reconciler.daemon.hooks import is_signed
 from reconciler.daemon.http.handler import BadRequest
 from reconciler.daemon.http.listening import parse_address
 from reconciler.daemon.notifications.sinks.webhook import webhook_target
+from reconciler.domain.digest import StoredFile
 from reconciler.domain.errors import PermanentError, Problem, UsageError
 from reconciler.domain.manifest import Generation
-from reconciler.domain.model_config import complaints
-from reconciler.domain.stored_file import StoredFile
+from reconciler.domain.sources.model_config import complaints
 from reconciler.fleet.inventory_form import InventoryInvalid, inventory_view, read_inventory
 from reconciler.gates.golden import GoldenPrompt, passes, pattern_refusal, schema_refusal
 from reconciler.host.codec import Misformed
@@ -35,7 +35,7 @@ from reconciler.manifests.declaration import ProblemLog
 from reconciler.manifests.machine_config import parse_config, settings_of, traits_of
 from reconciler.manifests.parse import parse
 from reconciler.sources.folder import safetensors_header
-from reconciler.sources.folder.files import FileRefused
+from reconciler.sources.folder.guarded_folder import FileRefused
 from reconciler.sources.git import objects as git_objects
 from reconciler.sources.git.address import checked_branch, checked_path, checked_url
 from reconciler.sources.git.objects import MirrorBroken
@@ -71,9 +71,7 @@ def _corpus(*groups: str) -> list[bytes]:
 
 
 def _manifest(data: bytes) -> None:
-    result = parse(
-        {"a.yaml": data, "b.yaml": model("other").encode()}, around({"/repo/manifests/t/ok.jinja": b""})
-    )
+    result = parse({"a.yaml": data, "b.yaml": model("other").encode()}, around({"/repo/manifests/t/ok.jinja": b""}))
     assert any(one.name == "other" for one in result.models) or result.problems
     _one_line(*result.problems, *result.warnings)
 
@@ -223,10 +221,7 @@ def _json(value: object) -> bytes:
     return json.dumps(value).encode()
 
 
-_HEADER = {
-    "a.weight": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]},
-    "__metadata__": {"format": "pt"},
-}
+_HEADER = {"a.weight": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}, "__metadata__": {"format": "pt"}}
 _LOCK = {
     "formatVersion": 1,
     "sources": [
@@ -259,11 +254,7 @@ _CATALOG = {
     "models": [{"model_path": "/a", "model_info": {"id": "a:1", "stringProperties": {"x": "y"}}}],
 }
 _GENAI = {
-    "model": {
-        "bos_token_id": 1,
-        "context_length": 2048,
-        "decoder": {"filename": "model.onnx", "head_size": 64},
-    },
+    "model": {"bos_token_id": 1, "context_length": 2048, "decoder": {"filename": "model.onnx", "head_size": 64}},
     "search": {"top_k": 50},
 }
 _SCHEMA = {
@@ -280,9 +271,7 @@ _CASES = b"""{"prompt": "2+2?", "regex": "^4"}
 {"messages": [{"role": "user", "content": "hi"}], "contains": "h"}
 {"prompt": "x", "jsonSchema": {"type": "object"}}
 """
-_TREE = b"".join(
-    mode + b" " + name + b"\0" + b"\1" * 20 for mode, name in ((b"40000", b"d"), (b"100644", b"a.yaml"))
-)
+_TREE = b"".join(mode + b" " + name + b"\0" + b"\1" * 20 for mode, name in ((b"40000", b"d"), (b"100644", b"a.yaml")))
 
 _COUNTER = Renderer(tokenizers=True)  # one child for all executions
 atexit.register(_COUNTER.close)
@@ -307,11 +296,7 @@ TARGETS = {
     ),
     "machine configuration": Target(run=_config, seeds=[_CONFIG], share=2),
     "request": Target(run=_request, seeds=_REQUESTS, refusals=(BadRequest,), share=6),
-    "git cat-file": Target(
-        run=_batch,
-        seeds=[b"1" * 40 + b" blob 5\nhello\n"],
-        refusals=(MirrorBroken,),
-    ),
+    "git cat-file": Target(run=_batch, seeds=[b"1" * 40 + b" blob 5\nhello\n"], refusals=(MirrorBroken,)),
     "git tree": Target(run=_tree, seeds=[_TREE], refusals=(PermanentError,), share=4),
     "addresses": Target(
         run=_address,
@@ -328,14 +313,10 @@ TARGETS = {
         f"record of {name}": Target(run=_record(form.read), seeds=[_sample(name)], refusals=(Misformed,))
         for name, form in FORMS.items()
     },
-    "event": Target(
-        run=events.parse, seeds=[_json({"time": "2026-11-22T00:00:00Z", "type": "x", "variant": "a"})]
-    ),
+    "event": Target(run=events.parse, seeds=[_json({"time": "2026-11-22T00:00:00Z", "type": "x", "variant": "a"})]),
     "release.json": Target(run=_marker, seeds=[_json(marker_to_json(MARKER))], refusals=(MarkerUnreadable,)),
     "catalog": Target(run=_catalog, seeds=[_json(_CATALOG)], refusals=(CatalogBroken,)),
-    "artifact": Target(
-        run=lambda data: parse_manifest("sha256:0", data), seeds=[_PACKED], refusals=(NotAnArtifact,)
-    ),
+    "artifact": Target(run=lambda data: parse_manifest("sha256:0", data), seeds=[_PACKED], refusals=(NotAnArtifact,)),
     "genai_config.json": Target(
         run=lambda data: genai_config(data, Generation()), seeds=[_json(_GENAI)], refusals=(PermanentError,)
     ),
@@ -345,12 +326,7 @@ TARGETS = {
     "tokenizer.json": Target(
         run=lambda data: _COUNTER.count("hello you", data),
         seeds=[
-            _json(
-                {
-                    "model": {"type": "BPE", "vocab": {"h": 0, "e": 1, "he": 2}, "merges": ["h e"]},
-                    "added_tokens": [],
-                }
-            )
+            _json({"model": {"type": "BPE", "vocab": {"h": 0, "e": 1, "he": 2}, "merges": ["h e"]}, "added_tokens": []})
         ],
     ),
 }

@@ -104,9 +104,7 @@ def test_an_unknown_part_of_a_schema_is_named_in_short() -> None:
 
 
 def test_a_label_of_a_machine_is_named_in_short() -> None:
-    text = (
-        "apiVersion: reconciler.foundry/v1alpha1\nkind: MachineConfig\nlabels: {site: " + "a" * 9_000 + "}\n"
-    )
+    text = "apiVersion: reconciler.foundry/v1alpha1\nkind: MachineConfig\nlabels: {site: " + "a" * 9_000 + "}\n"
     _, (problem,) = parse_config(text.encode(), "machine.yaml")
     assert (problem.code, problem.line) == ("InvalidValue", 3)
     assert len(str(problem)) < 250

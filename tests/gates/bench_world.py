@@ -38,9 +38,7 @@ def fidelity(agreement: float, kl: float = 0.01) -> Fidelity:
     )
 
 
-def run(
-    number: int = 0, *, rate: float = 20.0, first: float = 0.5, peak: int = GIB, load: float = 2.0
-) -> Run:
+def run(number: int = 0, *, rate: float = 20.0, first: float = 0.5, peak: int = GIB, load: float = 2.0) -> Run:
     """Runs differ a little, as they do."""
     noise = 1 + 0.1 * number
     measured = Measured(
@@ -69,8 +67,7 @@ def run(
     )
     steps = [0.05, 0.3, 0.8, 1.0, 0.9]
     samples = tuple(
-        MemorySample(seconds=(place + 1) * load / 3, bytes=int(peak * share))
-        for place, share in enumerate(steps)
+        MemorySample(seconds=(place + 1) * load / 3, bytes=int(peak * share)) for place, share in enumerate(steps)
     )
     return Run(measured=measured, samples=samples, loaded_at=load)
 
@@ -104,12 +101,7 @@ def golden(*answers: bool) -> tuple[Golden, ...]:
 
 def benchmark(*variants: Benched, **changes: Any) -> Benchmark:
     one = Benchmark(
-        machine=MACHINE,
-        date="2026-01-02T03:04:05Z",
-        revision="abc",
-        wanted_runs=3,
-        variants=variants,
-        complete=True,
+        machine=MACHINE, date="2026-01-02T03:04:05Z", revision="abc", wanted_runs=3, variants=variants, complete=True
     )
     return replace(one, **changes)
 

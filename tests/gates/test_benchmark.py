@@ -54,9 +54,7 @@ def test_a_length_that_does_not_fit_is_told_to_gates_and_not_shown() -> None:
 
 def test_what_is_known_stays_and_what_is_missing_is_filled() -> None:
     new = replace(together([run(rate=99.0)]), answers={"a": "new", "b": "new"})
-    held = replace(
-        together([run()]), answers={"a": "old"}, speeds=together([run()]).speeds[:1], speed_memory_bytes=0
-    )
+    held = replace(together([run()]), answers={"a": "old"}, speeds=together([run()]).speeds[:1], speed_memory_bytes=0)
     found = filled(held, new)
     assert found.load == held.load
     assert found.answers == {"a": "old", "b": "new"}

@@ -65,9 +65,7 @@ def candidate(script: Script) -> RegisteredCandidate:
 def late(factor: float, *lengths: int) -> Seconds:
     """Slower in the last quarter, at these lengths or at all."""
     begins = WARM_UP + GATE.requests * 3 // 4
-    return lambda n, length: (
-        steady(n, length) * (factor if n >= begins and (not lengths or length in lengths) else 1.0)
-    )
+    return lambda n, length: steady(n, length) * (factor if n >= begins and (not lengths or length in lengths) else 1.0)
 
 
 def once(*numbers: int) -> Seconds:

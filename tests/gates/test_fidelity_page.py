@@ -12,15 +12,13 @@ import pytest
 from bench.fidelity import PAGE, PRECISIONS, RIGHT, TRAINED, WRONG, page
 from reconciler.domain.gate_spec import GateSpec
 from reconciler.domain.measured import TEXTS_DIGEST, Fidelity
-from reconciler.domain.value import as_dict
+from reconciler.domain.plain_data import as_dict
 from reconciler.gates.judgement import judge, rejections
 
 
 def rows() -> list[dict[str, Any]]:
     """The table of the page, judged again by the gates as they are now."""
-    lines = [
-        line.strip("| \n").split(" | ") for line in PAGE.read_text().splitlines() if line.startswith("| ")
-    ]
+    lines = [line.strip("| \n").split(" | ") for line in PAGE.read_text().splitlines() if line.startswith("| ")]
     known = {*RIGHT, TRAINED, *WRONG}
     return [row(*cells) for cells in lines if cells[0] in known]
 
@@ -61,9 +59,7 @@ def test_at_least_twelve_architectures_at_every_precision() -> None:
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_the_default_gates_reject_all_that_is_wrong_and_nothing_that_is_right(precision: str) -> None:
     judged = {
-        one["name"]: bool(one["rejected"])
-        for one in rows()
-        if one["precision"] == precision and "error" not in one
+        one["name"]: bool(one["rejected"]) for one in rows() if one["precision"] == precision and "error" not in one
     }
     assert {name for name, rejected in judged.items() if rejected} == judged.keys() & {*WRONG}
     assert len(judged.keys() & {*WRONG}) >= 8

@@ -64,8 +64,6 @@ def test_every_bar_is_called_as_in_yaml() -> None:
     )
     found = {name.removeprefix("spec.gates.") for name, _ in gate_fields(everything, ("int4",))}
     written = {
-        f"{kind}.{field.alias}"
-        for kind, gate in DECLARED.items()
-        for field in written_type(gate).model_fields.values()
+        f"{kind}.{field.alias}" for kind, gate in DECLARED.items() for field in written_type(gate).model_fields.values()
     }
     assert found - {'prompts."a"'} == written - {"prompts.file", "prompts.cases"}

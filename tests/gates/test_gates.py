@@ -10,15 +10,7 @@ import reconciler
 from reconciler.domain.desired import DesiredRelease
 from reconciler.domain.failures import RememberedFailure
 from reconciler.domain.gate_spec import GateSpec
-from reconciler.domain.measured import (
-    TEXTS_DIGEST,
-    Endured,
-    Fidelity,
-    Measured,
-    Measurements,
-    MeasurementSet,
-    Speed,
-)
+from reconciler.domain.measured import TEXTS_DIGEST, Endured, Fidelity, Measured, Measurements, MeasurementSet, Speed
 from reconciler.domain.precisions import PRECISIONS
 from reconciler.gates.endurance import EnduranceGate
 from reconciler.gates.fidelity import FidelityGate
@@ -50,9 +42,7 @@ GOOD = Fidelity(
     perplexity_ratio=1.0,
     wiring_kl=0.0,
 )
-CASES = tuple(
-    GoldenPrompt(messages=(("user", city),), check="contains", expected=city) for city in ("Paris", "Rome")
-)
+CASES = tuple(GoldenPrompt(messages=(("user", city),), check="contains", expected=city) for city in ("Paris", "Rome"))
 PROMPTS = PromptsGate(cases=CASES, min_pass=2)
 SPEED = Speed(wanted_tokens=64, prompt_tokens=70, first_token_seconds=0.5, tokens_per_second=10.0)
 ENDURED = Endured(requests=50, growth_bytes=1 << 20, drift=1.1, crashed=())
@@ -163,9 +153,7 @@ MISSES = [
 
 
 @pytest.mark.parametrize(("check", "expected", "answer", "told"), MISSES)
-def test_a_rejection_names_what_was_asked_wanted_and_got(
-    check: str, expected: str, answer: str, told: str
-) -> None:
+def test_a_rejection_names_what_was_asked_wanted_and_got(check: str, expected: str, answer: str, told: str) -> None:
     asked = (("system", "Be short."), ("user", "q" * 81))
     case = GoldenPrompt(messages=asked, check=check, expected=expected)
     gate = PromptsGate(cases=(case,), min_pass=1)
@@ -294,9 +282,7 @@ def test_a_gate_that_comes_after_its_release_is_measured_while_that_serves(
         (GateSpec.of(EnduranceGate()), ["measure", "verify", "register"]),
     ],
 )
-def test_what_takes_long_is_measured_before_a_release_is_verified(
-    gates: GateSpec, expected: list[str]
-) -> None:
+def test_what_takes_long_is_measured_before_a_release_is_verified(gates: GateSpec, expected: list[str]) -> None:
     world = SERVED.without_releases()
     assert [change.action for change in world.plan(desired(wanted(gates=gates))).changes] == expected
     lost = replace(world, recorded=replace(world.recorded, measured=MeasurementSet()))

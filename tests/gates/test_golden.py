@@ -9,9 +9,7 @@ import pytest
 
 from reconciler.gates.golden import LONGEST_PATTERN, GoldenPrompt, passes, pattern_refusal, schema_refusal
 
-CITY = json.dumps(
-    {"type": "object", "required": ["city"], "properties": {"city": {"type": "string", "minLength": 2}}}
-)
+CITY = json.dumps({"type": "object", "required": ["city"], "properties": {"city": {"type": "string", "minLength": 2}}})
 
 
 @pytest.mark.parametrize(

@@ -93,12 +93,7 @@ CASES: dict[str, tuple[tuple[Benched, ...], str, str, str]] = {
         "int8 is 3.0 times faster than int4",
         "3.0 times faster",
     ),
-    "a larger one is a little faster": (
-        (middle(runs=(run(rate=25.0),)), small()),
-        "phi-int4",
-        "",
-        "2.0 times",
-    ),
+    "a larger one is a little faster": ((middle(runs=(run(rate=25.0),)), small()), "phi-int4", "", "2.0 times"),
     "it did not run": (
         (middle(), small(runs=(), problem=("RuntimeDied", "it died"))),
         "phi-int8",
@@ -127,7 +122,4 @@ def test_where_memory_is_unknown_it_rules_nothing_out() -> None:
 
 def test_each_model_gets_its_own() -> None:
     bench = whole()
-    assert [(one.model, one.variant) for one in recommend(bench.variants, MEMORY)] == [
-        ("phi", "phi-int4"),
-        ("odd", ""),
-    ]
+    assert [(one.model, one.variant) for one in recommend(bench.variants, MEMORY)] == [("phi", "phi-int4"), ("odd", "")]

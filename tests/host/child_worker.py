@@ -22,12 +22,7 @@ def echo(parameters: Json, emit: Emit) -> Json:
 
 
 def surroundings(parameters: Json, emit: Emit) -> Json:
-    return {
-        "environment": dict(os.environ),
-        "directory": os.getcwd(),
-        "group": os.getpgrp(),
-        "path": sys.path,
-    }
+    return {"environment": dict(os.environ), "directory": os.getcwd(), "group": os.getpgrp(), "path": sys.path}
 
 
 def chatter(parameters: Json, emit: Emit) -> Json:
@@ -39,9 +34,7 @@ def chatter(parameters: Json, emit: Emit) -> Json:
 
 
 def fail(parameters: Json, emit: Emit) -> Json:
-    raise {"ours": DiskFull("no room"), "theirs": KeyError("missing"), "exit": SystemExit("gone")}[
-        parameters["how"]
-    ]
+    raise {"ours": DiskFull("no room"), "theirs": KeyError("missing"), "exit": SystemExit("gone")}[parameters["how"]]
 
 
 def unspeakable(parameters: Json, emit: Emit) -> Json:

@@ -10,7 +10,7 @@ from pathlib import Path
 from reconciler.domain.layout import Layout
 from reconciler.domain.recorded import RecordedRelease
 from reconciler.host import durable
-from reconciler.host.owner import make_owner
+from reconciler.host.owner_mark import make_owner
 from reconciler.host.stamps import StampBook
 from reconciler.state.records import Records
 from reconciler.store.artifact_store import ArtifactStore
@@ -59,9 +59,7 @@ def remove(root: str) -> None:
 
 
 def publish(root: str) -> None:
-    durable.publish(
-        os.path.join(root, "staging", "folder"), os.path.join(root, "served", "capitals-int4", "1")
-    )
+    durable.publish(os.path.join(root, "staging", "folder"), os.path.join(root, "served", "capitals-int4", "1"))
 
 
 def retire(root: str) -> None:
@@ -103,9 +101,7 @@ def prepare(root: Path) -> None:
     write_tree(root / "staging" / "other", OTHER_FILES)
     write_tree(root / "staging" / "again", FILES)
     write_tree(root / "staging" / "folder", MENDED)
-    write_tree(
-        root / "served" / "broken", {"release.json": b"marker", "model.onnx": b"grapf", "foreign": b"f"}
-    )
+    write_tree(root / "served" / "broken", {"release.json": b"marker", "model.onnx": b"grapf", "foreign": b"f"})
     write_tree(root / "served" / "old", {"deep/release.json": b"old"})
     weights = next(file for file in artifact.files if file.path == "model.onnx.data")
     os.link(store(str(root)).blob(weights.digest), root / "served" / "old" / "model.onnx.data")

@@ -119,9 +119,7 @@ def make_a_device(target: str, order: Order) -> str:
 
 def keep_pipes(target: str, order: Order) -> str:
     """Whose replies could be forged?"""
-    led_to = [
-        os.readlink(f"/proc/self/fd/{number}") for number in os.listdir("/proc/self/fd") if int(number) > 2
-    ]
+    led_to = [os.readlink(f"/proc/self/fd/{number}") for number in os.listdir("/proc/self/fd") if int(number) > 2]
     pipes = [one for one in led_to if one.startswith("pipe:")]
     if len(pipes) <= 1:  # our own answer
         raise OSError("only its own")
@@ -129,9 +127,7 @@ def keep_pipes(target: str, order: Order) -> str:
 
 
 def gain_privileges(target: str, order: Order) -> str:
-    status = dict(
-        line.split(":\t", 1) for line in read("/proc/self/status", order).splitlines() if ":\t" in line
-    )
+    status = dict(line.split(":\t", 1) for line in read("/proc/self/status", order).splitlines() if ":\t" in line)
     held = int(status["CapEff"], 16) & ~(1 << 2)  # what lets root read
     if held == 0 and status["NoNewPrivs"] == "1" and int(status["CapPrm"], 16) & ~(1 << 2) == 0:
         raise OSError("none")

@@ -29,10 +29,7 @@ def compare(parameters: Json, emit: Emit) -> Json:
     import numpy
 
     tokens = numpy.random.RandomState(0).randint(0, 256, parameters.get("tokens", PROMPT_LENGTH))
-    expected, found = (
-        _source_logits(parameters["source"], tokens),
-        _artifact_logits(parameters["artifact"], tokens),
-    )
+    expected, found = (_source_logits(parameters["source"], tokens), _artifact_logits(parameters["artifact"], tokens))
     lengths = numpy.linalg.norm(expected, axis=-1) * numpy.linalg.norm(found, axis=-1)
     cosines = (expected * found).sum(-1) / lengths
     return {"least": float(cosines.min()), "mean": float(cosines.mean())}

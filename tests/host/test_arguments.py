@@ -71,9 +71,7 @@ def test_no_git_is_told_the_token_by_its_arguments(tmp_path: Path, server: Serve
 
 
 @pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
-def test_nothing_that_is_started_below_a_command_has_a_secret_in_its_arguments(
-    tmp_path: Path, server: Server
-) -> None:
+def test_nothing_that_is_started_below_a_command_has_a_secret_in_its_arguments(tmp_path: Path, server: Server) -> None:
     """execve as the kernel saw it, with the environment."""
     machine, trace = TestMachine(folder=tmp_path), tmp_path / "trace"
     strace = ["strace", "-f", "-v", "-s", "65536", "-e", "trace=execve", "-o", str(trace)]

@@ -41,15 +41,7 @@ class World:
     def __init__(self, name: str, base: Path) -> None:
         self.name = name
         self.base = base
-        for folder in (
-            "home/.ssh",
-            "root/records",
-            "root/served/model",
-            "root/logs",
-            "source",
-            "elsewhere",
-            "shown",
-        ):
+        for folder in ("home/.ssh", "root/records", "root/served/model", "root/logs", "source", "elsewhere", "shown"):
             (base / folder).mkdir(parents=True)
         for file in ("home/.ssh/id_ed25519", "home/token", "root/records/stamps.json", "source/config.json"):
             (base / file).write_text(SECRET)
@@ -156,9 +148,7 @@ def test_what_is_to_be_converted_can_be_read(world: World) -> None:
     assert world.escapes("read", str(world.base / "source/config.json"))
 
 
-@pytest.mark.parametrize(
-    "path", ["/etc/shadow", "/etc/passwd", "/root", "/home", "/var", "/run", "/proc/1/environ"]
-)
+@pytest.mark.parametrize("path", ["/etc/shadow", "/etc/passwd", "/root", "/home", "/var", "/run", "/proc/1/environ"])
 def test_the_system_is_not_seen(world: World, path: str) -> None:
     if world.name == LIMITS:
         pytest.skip("limits are no wall")
@@ -323,17 +313,12 @@ RESULTS = {
     "hard_link_as_model": ("", "model.onnx that is no plain file"),
     "pipe_as_settings": ("", "genai_config.json"),
     "link_as_result": ("", "a link in place of its result"),
-    **{
-        f"extra_file {name}": (name, "which no artifact holds")
-        for name in ("x.so", "x.py", "x.pkl", "x.bin", "x.dll")
-    },
+    **{f"extra_file {name}": (name, "which no artifact holds") for name in ("x.so", "x.py", "x.pkl", "x.bin", "x.dll")},
 }
 
 
 @pytest.mark.parametrize(("attempt", "target", "words"), [(a, *b) for a, b in RESULTS.items()], ids=RESULTS)
-def test_only_plain_files_of_an_artifact_are_taken(
-    world: World, attempt: str, target: str, words: str
-) -> None:
+def test_only_plain_files_of_an_artifact_are_taken(world: World, attempt: str, target: str, words: str) -> None:
     with pytest.raises(ConversionFailed, match=words) as failure:
         world.convert(attempt.split(maxsplit=1)[0], target)
     assert len(str(failure.value).splitlines()) == 1
@@ -373,9 +358,7 @@ def lists(world: World, source: Path) -> bool:
         target=Target(),
         tools={},
     )
-    done = world.converter.convert(
-        recipe, str(source), str(world.base / "out" / uuid.uuid4().hex), timeout=PATIENCE
-    )
+    done = world.converter.convert(recipe, str(source), str(world.base / "out" / uuid.uuid4().hex), timeout=PATIENCE)
     return Path(done.log).read_text().startswith(ESCAPED)
 
 

@@ -80,15 +80,9 @@ def test_nothing_in_the_working_directory_is_imported(start: Start) -> None:
 
 @pytest.mark.parametrize(
     ("how", "kind", "message"),
-    [
-        ("ours", DiskFull.code, "no room"),
-        ("theirs", "KeyError", "'missing'"),
-        ("exit", "SystemExit", "gone"),
-    ],
+    [("ours", DiskFull.code, "no room"), ("theirs", "KeyError", "'missing'"), ("exit", "SystemExit", "gone")],
 )
-def test_a_failing_handler_says_why_and_the_child_lives_on(
-    start: Start, how: str, kind: str, message: str
-) -> None:
+def test_a_failing_handler_says_why_and_the_child_lives_on(start: Start, how: str, kind: str, message: str) -> None:
     child = start()
     with pytest.raises(ChildFailed) as failure:
         child.call("fail", {"how": how}, timeout=PATIENCE)

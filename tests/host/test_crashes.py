@@ -15,8 +15,8 @@ import pytest
 
 from reconciler.domain import digest
 from reconciler.domain.layout import Layout
-from reconciler.host.every_byte import EveryByte
-from reconciler.host.owner import read_owner
+from reconciler.host.full_digests import EveryByte
+from reconciler.host.owner_mark import read_owner
 from reconciler.host.stamps import StampBook
 from reconciler.state.records import Records
 from reconciler.store.check import check_store
@@ -44,9 +44,7 @@ def store_is_whole(root: Path) -> None:
     assert listed == {artifact.digest for artifact in store.artifacts().values()}
     book = EveryByte(StampBook.empty(), lambda count: None)
     found = check_store(Layout(str(root)), book)
-    assert {one.code for one in found} <= {"BlobUnreferenced", "LeftOver"}, (
-        found
-    )  # the next pass sweeps these
+    assert {one.code for one in found} <= {"BlobUnreferenced", "LeftOver"}, found  # the next pass sweeps these
 
 
 def nothing_is_left_over(root: Path) -> None:

@@ -101,9 +101,7 @@ def test_links_are_deleted_and_never_followed(tmp_path: Path) -> None:
     assert (tmp_path / "precious" / "file").read_bytes() == b"x"
 
 
-@pytest.mark.parametrize(
-    "where", ["served/x", "trash/x/deep", "trash", "staging/../served", "linked/trash/x"]
-)
+@pytest.mark.parametrize("where", ["served/x", "trash/x/deep", "trash", "staging/../served", "linked/trash/x"])
 def test_nothing_outside_trash_and_staging_is_ever_freed(tmp_path: Path, where: str) -> None:
     for folder in ("served/x", "trash/x/deep", "staging", "elsewhere/x"):
         (tmp_path / folder).mkdir(parents=True)
@@ -238,9 +236,7 @@ def test_only_what_a_writer_of_ours_can_have_left_is_swept(tmp_path: Path) -> No
     (tmp_path / "folder.0a1b2c3d.tmp").mkdir()
     (tmp_path / "link.0a1b2c3d.tmp").symlink_to("notes.tmp")
     durable.sweep_temporaries(str(tmp_path))
-    assert sorted(os.listdir(tmp_path)) == sorted(
-        [*kept, "foo.tmp", "folder.0a1b2c3d.tmp", "link.0a1b2c3d.tmp"]
-    )
+    assert sorted(os.listdir(tmp_path)) == sorted([*kept, "foo.tmp", "folder.0a1b2c3d.tmp", "link.0a1b2c3d.tmp"])
 
 
 @pytest.mark.parametrize("old", [None, b"the old content, still whole"])

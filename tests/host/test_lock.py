@@ -94,8 +94,7 @@ def test_a_killed_holder_that_nobody_has_waited_for_counts_no_more(tmp_path: Pat
 def test_a_child_of_a_killed_holder_does_not_keep_the_lock(tmp_path: Path) -> None:
     path = str(tmp_path / "lock")
     program = _HOLDER.replace(
-        'print("held"',
-        "import subprocess; child = subprocess.Popen(['sleep', '600']); print(child.pid); print('held'",
+        'print("held"', "import subprocess; child = subprocess.Popen(['sleep', '600']); print(child.pid); print('held'"
     )
     with start(program, path) as holder:
         assert holder.stdout is not None
@@ -111,9 +110,7 @@ def test_a_child_of_a_killed_holder_does_not_keep_the_lock(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("facts", [b"", b"{", b"[]", b"{}", b"\xff", b'{"pid": 1}'])
-def test_whatever_stands_in_the_holder_file_the_message_is_only_less_exact(
-    tmp_path: Path, facts: bytes
-) -> None:
+def test_whatever_stands_in_the_holder_file_the_message_is_only_less_exact(tmp_path: Path, facts: bytes) -> None:
     path = str(tmp_path / "lock")
     with started_holder(path) as holder:
         (tmp_path / "lock.holder").write_bytes(facts)

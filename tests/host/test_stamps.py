@@ -140,9 +140,7 @@ def test_freeing_a_served_folder_keeps_its_blobs_known(tmp_path: Path, book: Sta
     assert book.known(blob) == digest_of(BIG)
 
 
-def test_an_edit_before_the_removal_of_another_name_is_not_carried_over(
-    tmp_path: Path, book: StampBook
-) -> None:
+def test_an_edit_before_the_removal_of_another_name_is_not_carried_over(tmp_path: Path, book: StampBook) -> None:
     blob, served = settled(tmp_path / "blob"), str(tmp_path / "served")
     book.relink(blob, served)
     _flip_and_restore_the_time(blob)
@@ -260,9 +258,7 @@ def test_a_seal_is_plain_json_that_carries_its_own_digest() -> None:
 
 def test_a_big_book_loads_within_a_few_milliseconds(tmp_path: Path) -> None:
     path = str(tmp_path / "stamps.json")
-    entries = {
-        f"123456:17{n:017d}:17{n:017d}:{n}": [f"sha256:{n:064x}", f"/root/{n:060d}"] for n in range(1800)
-    }
+    entries = {f"123456:17{n:017d}:17{n:017d}:{n}": [f"sha256:{n:064x}", f"/root/{n:060d}"] for n in range(1800)}
     durable.write_file(path, seal(entries))
     began = time.process_time()
     StampBook.load(path)

@@ -42,9 +42,7 @@ def parsed(**files: str) -> Parsed:
 
 
 def test_it_names_models() -> None:
-    found = parsed(
-        a=CONFIRMATION % "gemma, mistral", b=CONFIRMATION.replace("cleaning", "b") % "gemma", c=MODEL
-    )
+    found = parsed(a=CONFIRMATION % "gemma, mistral", b=CONFIRMATION.replace("cleaning", "b") % "gemma", c=MODEL)
     assert found.problems == ()
     assert found.confirmed == ("gemma", "mistral")
 
@@ -91,9 +89,7 @@ def test_only_exactly_what_is_named_goes(case: str) -> None:
 def test_what_is_not_confirmed_is_named() -> None:
     want = replace(desired(release("a"), release("b")), confirmed=frozenset("cdef"))
     hold = SERVED.plan(want).held[0]
-    assert hold.message.startswith(
-        "6 of 8 models would go (g, h not confirmed): pass --confirm if that is meant"
-    )
+    assert hold.message.startswith("6 of 8 models would go (g, h not confirmed): pass --confirm if that is meant")
 
 
 def test_the_plan_says_that_it_is_confirmed() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from reconciler.domain.hub import HubSource, LockedFile, is_included, is_safe
+from reconciler.domain.sources.hub import HubSource, LockedFile, is_included, is_safe
 from reconciler.manifests.hub_lock import LockInvalid, read, render
 from reconciler.manifests.parsed import Parsed
 from tests.manifests.test_parse import model, parsed

@@ -30,8 +30,7 @@ def refusals(result: Loaded) -> list[tuple[str, int, str]]:
 
 
 @pytest.mark.parametrize(
-    "written",
-    ["no", "on", "1.10", "12:30", "014", "1_000", "~", "null", ".inf", "0x10", "2026-01-01", "<", "=", "1e3"],
+    "written", ["no", "on", "1.10", "12:30", "014", "1_000", "~", "null", ".inf", "0x10", "2026-01-01", "<", "=", "1e3"]
 )
 def test_a_plain_scalar_keeps_the_text_that_was_written(written: str) -> None:
     value = only(f"name: {written}")["name"]  # type: ignore[index]
@@ -112,10 +111,7 @@ def test_every_value_knows_the_line_of_its_key() -> None:
         ("%TAG ! tag:x,2000:\n---\na: 1\n", [("DirectiveRefused", 1, "")]),
         ("a: 1\n<<: {b: 2}\n", [("MergeKeyRefused", 2, "<<")]),
         ("? [a, b]\n: 1\n", [("ComplexKey", 1, "")]),
-        (
-            "? {a: b}\n: 1\n? [c]\n: 2\n",
-            [("ComplexKey", 1, ""), ("ComplexKey", 3, ""), ("DuplicateKey", 3, "?")],
-        ),
+        ("? {a: b}\n: 1\n? [c]\n: 2\n", [("ComplexKey", 1, ""), ("ComplexKey", 3, ""), ("DuplicateKey", 3, "?")]),
         ("a: 1\nb: 2\na: 3\n", [("DuplicateKey", 3, "a")]),
         ("a: {b: 1, b: 1}\n", [("DuplicateKey", 1, "a.b")]),
         ("a: [1\n", [("YamlSyntax", 2, "")]),
@@ -141,10 +137,7 @@ SLIPS = {
     "a: b: c\n": (1, "expected one field on a line, got a second colon (column 5)"),
     "a: @x\n": (1, "expected a value, got @ (column 4)"),
     "a: [1\nb: 2\n": (2, "expected `,` or `]` for the [ of line 1, column 4, got something else (column 2)"),
-    "a: {x: 1\nb: 2\n": (
-        2,
-        "expected `,` or `}` for the { of line 1, column 4, got something else (column 2)",
-    ),
+    "a: {x: 1\nb: 2\n": (2, "expected `,` or `}` for the { of line 1, column 4, got something else (column 2)"),
     "a:\n  b: 1\n c: 2\n": (3, "expected a field, got something else (column 2)"),
     "- a\nb: 1\n": (2, "expected another `- item` of the list, got something else (column 1)"),
     "a: 1\nb\nc: 2\n": (3, "expected `name: value`, got no colon (column 1)"),
@@ -182,9 +175,7 @@ def test_bytes_that_are_no_small_utf_8_text_are_refused(data: bytes, code: str, 
 
 
 def test_a_message_never_shows_more_than_a_bounded_part_of_the_file() -> None:
-    result = load(
-        "a.yaml", f"? {'k' * 5000}\n: &{'a' * 5000} 1\n? {'k' * 5000}\n: !{'t' * 5000} 2\n".encode()
-    )
+    result = load("a.yaml", f"? {'k' * 5000}\n: &{'a' * 5000} 1\n? {'k' * 5000}\n: !{'t' * 5000} 2\n".encode())
     problems = [*result.problems, *(p for document in result.documents for p in document.problems)]
     assert len(problems) >= 2
     assert all(len(str(problem)) < 250 for problem in problems)

@@ -68,24 +68,14 @@ def test_sizes(text: str, size: int) -> None:
 BAD: dict[str, tuple[str, int, str, str]] = {
     "an unknown field": ("lables: {}", 3, "lables", "labels"),
     "a relative root": ("root: state", 3, "root", "expected an absolute path, got state"),
-    "a size of words": (
-        "limits:\n  diskQuota: lots",
-        4,
-        "limits.diskQuota",
-        "a size such as 20GiB, got lots",
-    ),
+    "a size of words": ("limits:\n  diskQuota: lots", 4, "limits.diskQuota", "a size such as 20GiB, got lots"),
     "a size below zero": ("limits: {diskQuota: -1}", 3, "limits.diskQuota", "a size such as 20GiB"),
     "a duration without a unit": ("interval: 90", 3, "interval", "a duration such as 90s"),
     "no jobs": ("jobs: 0", 3, "jobs", "a whole number of at least 1, got 0"),
     "verify misspelt": ("repository: {url: x, verify: heads}", 3, "repository.verify", "none, head"),
     "no url": ("repository: {branch: x}", 3, "repository.url", "expected a value"),
     "a flag in words": ("repository: {url: x, allowFile: yes}", 3, "repository.allowFile", "true or false"),
-    "a reserved label": (
-        "labels: {reconciler.foundry/os: linux}",
-        3,
-        "labels.reconciler.foundry/os",
-        "not below",
-    ),
+    "a reserved label": ("labels: {reconciler.foundry/os: linux}", 3, "labels.reconciler.foundry/os", "not below"),
     "a label that is none": ("labels:\n  a: b\n  -c: d", 5, "labels.-c", "a label's key"),
     "a value that is none": ("labels: {a: b c}", 3, "labels.a", "a label's value"),
     "a name that is none": ("name: a b", 3, "name", "expected a name of at most 63"),
@@ -121,20 +111,8 @@ ROOM: dict[str, tuple[int, int, StorageLimits, int, str]] = {
     "a quota": (1000, 400, StorageLimits(disk_quota=600), 200, "limits.diskQuota (400 B of 600 B are used)"),
     "a quota that is used up": (1000, 700, StorageLimits(disk_quota=600), 0, "limits.diskQuota"),
     "a quota above what is free": (1000, 0, StorageLimits(disk_quota=5000), 1000, "1000 B are free"),
-    "both, the reserve decides": (
-        1000,
-        0,
-        StorageLimits(disk_quota=900, disk_reserve=500),
-        500,
-        "limits.diskReserve",
-    ),
-    "both, the quota decides": (
-        1000,
-        0,
-        StorageLimits(disk_quota=100, disk_reserve=500),
-        100,
-        "limits.diskQuota",
-    ),
+    "both, the reserve decides": (1000, 0, StorageLimits(disk_quota=900, disk_reserve=500), 500, "limits.diskReserve"),
+    "both, the quota decides": (1000, 0, StorageLimits(disk_quota=100, disk_reserve=500), 100, "limits.diskQuota"),
 }
 
 

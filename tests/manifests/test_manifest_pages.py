@@ -109,9 +109,7 @@ def test_every_code_is_explained() -> None:
     ]
     modules = [*(package / "manifests").glob("*.py"), *others]
     mine = [path for path in modules if path.stem in MODULES]
-    codes = {
-        code for path in mine for code in re.findall(r'"([A-Z][a-z]+[A-Z]?[a-zA-Z0-9]+)"', path.read_text())
-    }
+    codes = {code for path in mine for code in re.findall(r'"([A-Z][a-z]+[A-Z]?[a-zA-Z0-9]+)"', path.read_text())}
     assert {path.stem for path in mine} == MODULES
     assert sorted(code for code in codes - NOT_CODES if f"`{code}`" not in page) == []
     assert sorted(code for code in re.findall(r"`([A-Z][A-Za-z0-9]+)`", page) if code not in codes) == []

@@ -14,11 +14,7 @@ from reconciler.manifests.paths import ParseContext
 GROUP = "reconciler.foundry/v1alpha1"
 KINDS = "Model, PromptTemplate or PruneConfirmation"
 FOLDERS = {"/repo/models/phi", "/repo/lora", "/srv/models/big"}
-LINKS = {
-    "/repo/models/out": "/etc",
-    "/repo/models/in": "/repo/models/phi",
-    "/repo/models/srv": "/srv/models/big",
-}
+LINKS = {"/repo/models/out": "/etc", "/repo/models/in": "/repo/models/phi", "/repo/models/srv": "/srv/models/big"}
 TEMPLATES = {"/repo/manifests/t/ok.jinja": b"{%- for m in messages -%}{{ m.content }}{%- endfor -%}\n"}
 
 
@@ -29,12 +25,7 @@ def around(templates: Mapping[str, bytes], *roots: str) -> ParseContext:
         return Place(path=real, kind=kind)
 
     return ParseContext(
-        base="/repo/manifests",
-        prefix="manifests",
-        checkout="/repo",
-        roots=roots,
-        place=place,
-        read=templates.get,
+        base="/repo/manifests", prefix="manifests", checkout="/repo", roots=roots, place=place, read=templates.get
     )
 
 
@@ -47,9 +38,7 @@ def manifest(kind: str, name: str, *spec: str) -> str:
     return f"apiVersion: {GROUP}\nkind: {kind}\nmetadata: {{name: {name}}}\nspec:\n{fields}"
 
 
-def model(
-    name: str = "phi", *spec: str, source: str = "{path: ../models/phi}", precisions: str = "[int4]"
-) -> str:
+def model(name: str = "phi", *spec: str, source: str = "{path: ../models/phi}", precisions: str = "[int4]") -> str:
     return manifest("Model", name, f"source: {source}", f"precisions: {precisions}", *spec)
 
 
@@ -96,11 +85,7 @@ def test_a_model_with_what_it_says() -> None:
 
 @pytest.mark.parametrize(
     ("choice", "origin"),
-    [
-        ("chatml", "preset chatml"),
-        ("{jinja: t/ok.jinja}", "inline"),
-        ('{roles: {prompt: "{Content}"}}', "inline"),
-    ],
+    [("chatml", "preset chatml"), ("{jinja: t/ok.jinja}", "inline"), ('{roles: {prompt: "{Content}"}}', "inline")],
 )
 def test_a_template_says_where_it_comes_from(choice: str, origin: str) -> None:
     (found,) = parsed({"a.yaml": model("phi", f"promptTemplate: {choice}")}).models
@@ -123,11 +108,7 @@ def test_paths_are_seen_from_the_file_that_names_them() -> None:
     [
         ("../models/none", (), "expected a folder, but there is no ../models/none"),
         ("../../etc", (), "expected a path inside the repository, got ../../etc"),
-        (
-            "../../../../../etc/passwd",
-            (),
-            "expected a path inside the repository, got ../../../../../etc/passwd",
-        ),
+        ("../../../../../etc/passwd", (), "expected a path inside the repository, got ../../../../../etc/passwd"),
         ("/etc", (), "expected a path inside the repository, got /etc"),
         ("/repo/models/phi", (), "expected a path inside the repository, got /repo/models/phi"),
         ("../models/out", (), "expected a folder inside the repository, but ../models/out leads out of it"),
@@ -157,10 +138,7 @@ def test_whether_a_path_outside_exists_is_never_asked() -> None:
     closed = ParseContext(
         base="/repo/manifests", prefix="m", checkout="/repo", roots=(), place=place, read=lambda _: None
     )
-    parse(
-        {"a.yaml": model("phi", "promptTemplate: {jinja: /etc/b}", source="{path: ../../etc/a}").encode()},
-        closed,
-    )
+    parse({"a.yaml": model("phi", "promptTemplate: {jinja: /etc/b}", source="{path: ../../etc/a}").encode()}, closed)
     assert asked == []
 
 
@@ -168,12 +146,7 @@ def test_whether_a_path_outside_exists_is_never_asked() -> None:
     ("spec", "precisions", "field", "message"),
     [
         ("blockSize: 32", "[fp32]", "blockSize", "expected an option that acts on fp32, got blockSize"),
-        (
-            "symmetric: true",
-            "[fp16, fp32]",
-            "symmetric",
-            "expected an option that acts on fp16 or fp32, got symmetric",
-        ),
+        ("symmetric: true", "[fp16, fp32]", "symmetric", "expected an option that acts on fp16 or fp32, got symmetric"),
         ("algorithm: rtn", "[int8]", "algorithm", "expected an option that acts on int8, got algorithm"),
         ("algorithm: rtn", "[int8, int4]", None, None),
         ("symmetric: false", "[int8]", None, None),
@@ -205,9 +178,7 @@ def test_an_option_that_nothing_uses_is_an_error(
         ("[bf16, int3, bf16]", {0: None, 1: None, 2: "expected each precision once, got bf16 again"}),
     ],
 )
-def test_a_repeated_precision_is_said_beside_a_wrong_one(
-    precisions: str, messages: dict[int, str | None]
-) -> None:
+def test_a_repeated_precision_is_said_beside_a_wrong_one(precisions: str, messages: dict[int, str | None]) -> None:
     problems = parsed({"a.yaml": model(precisions=precisions)}).problems
     by_field = {problem.field: problem.message for problem in problems}
     assert sorted(by_field) == [f"spec.precisions[{index}]" for index in messages]
@@ -261,10 +232,7 @@ def test_an_option_is_not_called_useless_while_a_precision_is_misspelt() -> None
 
 def test_bf16_is_refused_on_cpu_with_the_reason() -> None:
     (problem,) = parsed({"a.yaml": model(precisions="[int4, bf16]")}).problems
-    assert (
-        str(problem)
-        == "manifests/a.yaml:6: spec.precisions[1]: expected a precision that runs on cpu, got bf16"
-    )
+    assert str(problem) == "manifests/a.yaml:6: spec.precisions[1]: expected a precision that runs on cpu, got bf16"
     assert "no bf16 kernels" in problem.hint
 
 
@@ -281,10 +249,7 @@ def test_fp16_on_cpu_is_worth_a_warning() -> None:
         ("reconciler.foundry/prune: enabled", None),
         ("example.com/anything: goes", None),
         ("reconciler.foundry/prune: no", "expected disabled or enabled, got no"),
-        (
-            "reconciler.foundry/Prune: disabled",
-            "expected reconciler.foundry/prune, got reconciler.foundry/Prune",
-        ),
+        ("reconciler.foundry/Prune: disabled", "expected reconciler.foundry/prune, got reconciler.foundry/Prune"),
     ],
 )
 def test_a_typing_error_never_leaves_a_model_unprotected(annotation: str, message: str | None) -> None:
@@ -294,9 +259,7 @@ def test_a_typing_error_never_leaves_a_model_unprotected(annotation: str, messag
 
 
 def test_a_name_belongs_to_one_document() -> None:
-    result = parsed(
-        {"a.yaml": model("phi"), "b.yaml": f"{model('qwen')}---\n{model('phi')}", "c.yaml": model("phi")}
-    )
+    result = parsed({"a.yaml": model("phi"), "b.yaml": f"{model('qwen')}---\n{model('phi')}", "c.yaml": model("phi")})
     assert said(result) == [
         (
             "manifests/b.yaml:10: metadata.name: "
@@ -330,10 +293,7 @@ def test_a_reference_names_a_template_that_is_declared() -> None:
     template = manifest("PromptTemplate", "support", 'roles: {prompt: "{Content}"}')
     result = parsed({"a.yaml": model("phi", "promptTemplate: {ref: suport}"), "b.yaml": template})
     assert said(result) == [
-        (
-            "manifests/a.yaml:7: spec.promptTemplate.ref: "
-            "expected the name of a PromptTemplate, but there is no suport"
-        )
+        ("manifests/a.yaml:7: spec.promptTemplate.ref: expected the name of a PromptTemplate, but there is no suport")
     ]
     assert result.problems[0].hint == "did you mean support?"
 
@@ -361,17 +321,13 @@ def test_a_template_file_that_two_models_use_is_judged_once() -> None:
     bad = {"/repo/manifests/t/bad.jinja": b"hello\n{% if x %}\nmessages"}
     files = {f"{i}.yaml": model(f"m{i}", "promptTemplate: {jinja: t/bad.jinja}") for i in range(3)}
     result = parsed(files, templates=bad)
-    assert [(p.file, p.line, p.code) for p in result.problems] == [
-        ("manifests/t/bad.jinja", 2, "TemplateSyntax")
-    ]
+    assert [(p.file, p.line, p.code) for p in result.problems] == [("manifests/t/bad.jinja", 2, "TemplateSyntax")]
 
 
 def test_a_template_that_relies_on_trimming_is_worth_a_warning() -> None:
     loose = {"/repo/manifests/t/loose.jinja": b"{% for m in messages %}\n{{ m.content }}\n{% endfor %}\n"}
     result = parsed({"a.yaml": model("phi", "promptTemplate: {jinja: t/loose.jinja}")}, templates=loose)
-    assert [(w.file, w.line, w.code) for w in result.warnings] == [
-        ("manifests/t/loose.jinja", 1, "TemplateWhitespace")
-    ]
+    assert [(w.file, w.line, w.code) for w in result.warnings] == [("manifests/t/loose.jinja", 1, "TemplateWhitespace")]
     assert len(result.models) == 1
 
 
@@ -380,18 +336,9 @@ def test_a_template_that_relies_on_trimming_is_worth_a_warning() -> None:
     [
         ("hello", "1: expected a manifest (apiVersion, kind, metadata, spec), got hello"),
         ("[a]", "1: expected a manifest (apiVersion, kind, metadata, spec), got a list"),
-        (
-            f"apiVersion: {GROUP}\nkind: model\n",
-            f"2: kind: expected {KINDS}, got model",
-        ),
-        (
-            f"apiVersion: {GROUP}\nkind: [Model]\n",
-            f"2: kind: expected {KINDS}, got a list",
-        ),
-        (
-            f"apiVersion: {GROUP}\n",
-            f"1: kind: expected {KINDS}, got nothing",
-        ),
+        (f"apiVersion: {GROUP}\nkind: model\n", f"2: kind: expected {KINDS}, got model"),
+        (f"apiVersion: {GROUP}\nkind: [Model]\n", f"2: kind: expected {KINDS}, got a list"),
+        (f"apiVersion: {GROUP}\n", f"1: kind: expected {KINDS}, got nothing"),
         ("apiVersion: v1\nkind: Model\n", f"1: apiVersion: expected {GROUP}, got v1"),
     ],
 )
@@ -406,9 +353,7 @@ def test_what_the_loader_refused_is_not_said_twice() -> None:
 
 def test_a_habit_is_one_problem() -> None:
     result = parsed({"a.yaml": model("phi", "generation: *a", "target: *b", precisions="[*c, *d]")})
-    assert said(result) == [
-        "manifests/a.yaml:6: spec.precisions[0]: expected a value, got an alias (*) (and 3 more)"
-    ]
+    assert said(result) == ["manifests/a.yaml:6: spec.precisions[0]: expected a value, got an alias (*) (and 3 more)"]
 
 
 def test_one_bad_document_harms_only_itself() -> None:
@@ -419,11 +364,7 @@ def test_one_bad_document_harms_only_itself() -> None:
 
 
 def test_problems_come_in_the_order_of_files_and_lines() -> None:
-    files = {
-        "b.yaml": f"{model('B')}---\n{model('a', 'fences: []')}",
-        "a.yaml": "a: [",
-        "c.yaml": model("phi", "x: 1"),
-    }
+    files = {"b.yaml": f"{model('B')}---\n{model('a', 'fences: []')}", "a.yaml": "a: [", "c.yaml": model("phi", "x: 1")}
     lines = [(problem.file, problem.line) for problem in parsed(files).problems]
     assert lines == sorted(lines)
     assert len(lines) == 4

@@ -19,9 +19,7 @@ HEAD = "apiVersion: reconciler.foundry/v1alpha1\nkind: "
 SCHEMA_FILE = Path(__file__).parents[2] / "schema" / "v1alpha1.json"
 
 
-def model(
-    *spec: str, metadata: str = "{name: phi}", source: str = "{path: ../phi}", precisions: str = "[int4]"
-) -> str:
+def model(*spec: str, metadata: str = "{name: phi}", source: str = "{path: ../phi}", precisions: str = "[int4]") -> str:
     fields = [f"source: {source}", f"precisions: {precisions}", *spec]
     return f"{HEAD}Model\nmetadata: {metadata}\nspec:\n" + "".join(f"  {field}\n" for field in fields)
 
@@ -73,12 +71,7 @@ def test_a_manifest_with_every_field() -> None:
         "spec": {
             "source": {"path": "../phi", "adapter": "../lora"},
             "precisions": ["int4", "int8", "fp32"],
-            "quantization": {
-                "blockSize": 64,
-                "symmetric": False,
-                "accuracyLevel": 4,
-                "algorithm": "k_quant_mixed",
-            },
+            "quantization": {"blockSize": 64, "symmetric": False, "accuracyLevel": 4, "algorithm": "k_quant_mixed"},
             "target": {"device": "cpu", "executionProvider": "CPUExecutionProvider"},
             "promptTemplate": {"ref": "support"},
             "generation": {
@@ -119,17 +112,14 @@ def test_a_name_is_the_text_that_was_written(written: str) -> None:
 
 @pytest.mark.parametrize("written", ["no", "1.10", "12:30", "014", "1_000", "~", "null", "true", "0x1", ""])
 def test_labels_and_annotations_keep_the_text_that_was_written(written: str) -> None:
-    metadata = read_model(
-        metadata=f"{{name: phi, labels: {{a: {written}}}, annotations: {{a: {written}}}}}"
-    ).metadata
+    metadata = read_model(metadata=f"{{name: phi, labels: {{a: {written}}}, annotations: {{a: {written}}}}}").metadata
     assert (metadata.labels, metadata.annotations) == ({"a": written}, {"a": written})
     assert type(metadata.labels["a"]) is str
 
 
 @pytest.mark.parametrize("written", ["", "~", "null", "Null", "NULL"])
 @pytest.mark.parametrize(
-    "field",
-    ["quantization: {}", "target: {}", "promptTemplate: {}", "generation: {}", "generation: {{topK: {}}}"],
+    "field", ["quantization: {}", "target: {}", "promptTemplate: {}", "generation: {}", "generation: {{topK: {}}}"]
 )
 def test_null_is_a_field_that_is_not_set(field: str, written: str) -> None:
     assert read_model(field.format(written)).model_dump(exclude_none=True) in (
@@ -165,9 +155,7 @@ PRESET = f"expected a preset ({', '.join(PRESETS[:-1])} or source) or one of ref
 FORMS = "expected one template: the name of a preset, or one of ref, roles and jinja"
 COMMIT = "c0ffee" * 6 + "c0ff"
 REPO = "expected the name of a model on the hub, such as org/name"
-FILES = (
-    "expected a pattern for files in the top folder that ends in .safetensors, .json, .jinja, .txt or .model"
-)
+FILES = "expected a pattern for files in the top folder that ends in .safetensors, .json, .jinja, .txt or .model"
 PATTERN = "expected text with {Content} in it, once"
 
 
@@ -207,19 +195,9 @@ PATTERN = "expected text with {Content} in it, once"
             "oci is not supported yet; download the model and give its folder as `path`",
         ),
         *(
-            (
-                model(source=f"{{huggingface: {{{text}}}}}"),
-                f"spec.source.huggingface.{field}",
-                5,
-                message,
-                None,
-            )
+            (model(source=f"{{huggingface: {{{text}}}}}"), f"spec.source.huggingface.{field}", 5, message, None)
             for text, field, message in (
-                (
-                    f"repo: a/b, revision: {'A' * 40}",
-                    "revision",
-                    f"expected a commit of 40 hex digits, got {'A' * 40}",
-                ),
+                (f"repo: a/b, revision: {'A' * 40}", "revision", f"expected a commit of 40 hex digits, got {'A' * 40}"),
                 (f"repo: phi, revision: {COMMIT}", "repo", f"{REPO}, got phi"),
                 (f"repo: a/../b, revision: {COMMIT}", "repo", f"{REPO}, got a/../b"),
                 (f"repo: a/--b, revision: {COMMIT}", "repo", f"{REPO}, got a/--b"),
@@ -228,17 +206,9 @@ PATTERN = "expected text with {Content} in it, once"
                     "include",
                     "expected at least one item, got an empty list",
                 ),
-                (
-                    f"repo: a/b, revision: {COMMIT}, include: ['*']",
-                    "include[0]",
-                    f'{FILES}, got the text "*"',
-                ),
+                (f"repo: a/b, revision: {COMMIT}, include: ['*']", "include[0]", f'{FILES}, got the text "*"'),
                 (f"repo: a/b, revision: {COMMIT}, include: [a.bin]", "include[0]", f"{FILES}, got a.bin"),
-                (
-                    f"repo: a/b, revision: {COMMIT}, include: [x/a.json]",
-                    "include[0]",
-                    f"{FILES}, got x/a.json",
-                ),
+                (f"repo: a/b, revision: {COMMIT}, include: [x/a.json]", "include[0]", f"{FILES}, got x/a.json"),
                 ("repo: a/b", "revision", "expected a value, got nothing"),
             )
         ),
@@ -336,13 +306,7 @@ PATTERN = "expected text with {Content} in it, once"
             "expected a number from 0 to 2, got .nan",
             "",
         ),
-        (
-            model("generation: {topP: 0}"),
-            "spec.generation.topP",
-            7,
-            "expected a number above 0, at most 1, got 0",
-            "",
-        ),
+        (model("generation: {topP: 0}"), "spec.generation.topP", 7, "expected a number above 0, at most 1, got 0", ""),
         (
             model("generation: {topK: 1.0}"),
             "spec.generation.topK",
@@ -409,22 +373,10 @@ PATTERN = "expected text with {Content} in it, once"
             "remove the quotes",
         ),
         (model("gatez: []"), "spec.gatez", 7, None, "did you mean gates?"),
-        (
-            model("promptTemplate: chatmll"),
-            "spec.promptTemplate",
-            7,
-            f"{PRESET}, got chatmll",
-            "did you mean chatml?",
-        ),
+        (model("promptTemplate: chatmll"), "spec.promptTemplate", 7, f"{PRESET}, got chatmll", "did you mean chatml?"),
         (model("promptTemplate: [a]"), "spec.promptTemplate", 7, f"{PRESET}, got a list", ""),
         (model("promptTemplate: {}"), "spec.promptTemplate", 7, f"{FORMS}, got an empty mapping", ""),
-        (
-            model("promptTemplate: {ref: a, jinja: b}"),
-            "spec.promptTemplate",
-            7,
-            f"{FORMS}, got ref and jinja",
-            "",
-        ),
+        (model("promptTemplate: {ref: a, jinja: b}"), "spec.promptTemplate", 7, f"{FORMS}, got ref and jinja", ""),
         (model("promptTemplate: {ref: A}"), "spec.promptTemplate.ref", 7, f"{NAME}, got A", ""),
         (
             model("promptTemplate: {roles: {prompt: hi}}"),
@@ -463,13 +415,7 @@ PATTERN = "expected text with {Content} in it, once"
             "expected one template: either roles or jinja, got ref",
             "",
         ),
-        (
-            model() + "status: {}\n",
-            "status",
-            7,
-            "expected apiVersion, kind, metadata or spec, got status",
-            "",
-        ),
+        (model() + "status: {}\n", "status", 7, "expected apiVersion, kind, metadata or spec, got status", ""),
     ],
 )
 def test_what_is_wrong_is_said_with_its_place(
@@ -520,9 +466,7 @@ def test_a_name_is_not_one_that_foundry_local_gives_its_own_models() -> None:
 
 
 def test_all_problems_of_a_document_are_said_at_once() -> None:
-    problems = read(
-        model("generation: {topK: 0, topP: 2}", "fences: []", metadata="{name: A}", precisions="[]")
-    )
+    problems = read(model("generation: {topK: 0, topP: 2}", "fences: []", metadata="{name: A}", precisions="[]"))
     assert isinstance(problems, tuple)
     assert [p.field for p in problems] == [
         "metadata.name",
@@ -535,9 +479,7 @@ def test_all_problems_of_a_document_are_said_at_once() -> None:
 
 def test_the_checked_in_json_schema_is_the_one_of_these_types() -> None:
     current = json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n"
-    assert SCHEMA_FILE.read_text(encoding="utf-8") == current, (
-        "run `reconciler schema > schema/v1alpha1.json`"
-    )
+    assert SCHEMA_FILE.read_text(encoding="utf-8") == current, "run `reconciler schema > schema/v1alpha1.json`"
 
 
 def _models(kind: type[BaseModel]) -> list[type[BaseModel]]:
@@ -566,9 +508,7 @@ def test_editors_accept_and_refuse_the_same_documents() -> None:
         "spec": {"source": {"path": "../phi"}, "precisions": ["int4"]},
     }
     assert validator.is_valid(base)
-    assert validator.is_valid(
-        base | {"spec": base["spec"] | {"promptTemplate": {"ref": "a"}, "generation": None}}
-    )
+    assert validator.is_valid(base | {"spec": base["spec"] | {"promptTemplate": {"ref": "a"}, "generation": None}})
     assert not validator.is_valid(base | {"kind": "model"})
     assert not validator.is_valid(base | {"metadata": {"name": "Phi"}})
     assert not validator.is_valid(base | {"spec": base["spec"] | {"promptTemplate": "chatmll"}})

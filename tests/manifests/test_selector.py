@@ -53,21 +53,12 @@ CASES: dict[str, tuple[NodeSelector, bool]] = {
     "Lt, not set": (expression("zone", "Lt", "1"), False),
     "all expressions must hold": (
         NodeSelector(
-            match_expressions=(
-                Requirement(key="site", operator="Exists"),
-                Requirement(key="zone", operator="Exists"),
-            )
+            match_expressions=(Requirement(key="site", operator="Exists"), Requirement(key="zone", operator="Exists"))
         ),
         False,
     ),
-    "labels and expressions": (
-        replace(expression("rack", "Gt", "1"), match_labels={"site": "lab"}),
-        True,
-    ),
-    "labels hold, expressions do not": (
-        replace(expression("rack", "Gt", "9"), match_labels={"site": "lab"}),
-        False,
-    ),
+    "labels and expressions": (replace(expression("rack", "Gt", "1"), match_labels={"site": "lab"}), True),
+    "labels hold, expressions do not": (replace(expression("rack", "Gt", "9"), match_labels={"site": "lab"}), False),
 }
 
 

@@ -63,9 +63,7 @@ def _tested(mutant: Mutant, tree: Path) -> str:
     environment.pop("RECONCILER_TEST_SIZE", None)
     command = [sys.executable, "-m", "pytest", *options, *mutant.tests.split()]
     try:
-        done = subprocess.run(
-            command, cwd=tree, env=environment, capture_output=True, timeout=TIMEOUT, check=False
-        )
+        done = subprocess.run(command, cwd=tree, env=environment, capture_output=True, timeout=TIMEOUT, check=False)
     except subprocess.TimeoutExpired:
         return CAUGHT
     return _VERDICTS.get(done.returncode, f"{ERROR}: {done.stdout.decode(errors='replace')[-300:]}")

@@ -69,16 +69,8 @@ MUTANTS = (
     _("no password in a URL", f"{_GIT}::test_an_address_that_git_could_misread_is_refused"),
     _("no token in a URL", f"{_GIT}::test_an_address_that_git_could_misread_is_refused"),
     _("a branch is a plain name", f"{_GIT}::test_a_branch_that_is_no_plain_name_is_refused"),
-    _(
-        "only descendants",
-        f"{_GIT}::test_rewritten_history_is_refused_until_the_operator_allows_it",
-        "return True",
-    ),
-    _(
-        "signatures decide by exit code",
-        f"{_GIT}::test_commits_are_followed_as_their_signatures_allow",
-        'return ""',
-    ),
+    _("only descendants", f"{_GIT}::test_rewritten_history_is_refused_until_the_operator_allows_it", "return True"),
+    _("signatures decide by exit code", f"{_GIT}::test_commits_are_followed_as_their_signatures_allow", 'return ""'),
     _("a link in git is no manifest", f"{_GIT}::test_what_is_no_plain_small_manifest_is_one_problem"),
     _("a submodule is no folder", f"{_GIT}::test_what_is_no_plain_small_manifest_is_one_problem"),
     _("redirects are not followed", f"{_GIT}::test_redirects_are_not_followed", '"true"'),
@@ -137,11 +129,7 @@ MUTANTS = (
         f"{_ESCAPE} tests/diff/test_comment.py",
         r'unlinked = _WWW.sub("\\1\u2060.", line.replace("://", ":\u2060//"))',
     ),
-    _(
-        "an annotation stays one line",
-        _ESCAPE,
-        r'return for_terminal(text).replace("%", "%25").replace("\r", "%0D")',
-    ),
+    _("an annotation stays one line", _ESCAPE, r'return for_terminal(text).replace("%", "%25").replace("\r", "%0D")'),
     _("markup is text", f"{_ESCAPE} tests/diff/test_comment.py", "return unlinked"),
     # What other machines and models say
     _("a field has a limit", "tests/fleet/test_inventory.py"),
@@ -160,16 +148,8 @@ MUTANTS = (
     _("a record of another variant is not trusted", "tests/state/test_records.py"),
     _("a pattern that compiles to too much is refused", _GOLDEN, "options.max_mem = 1 << 30"),
     # Gates: each judgement, and each number that one is made from
-    _(
-        "gate: a number below its bar fails",
-        _GATES,
-        "return compared(gate, measure, number, bar, message, good=True)",
-    ),
-    _(
-        "gate: a number above its bar fails",
-        _GATES,
-        "return compared(gate, measure, number, bar, message, good=True)",
-    ),
+    _("gate: a number below its bar fails", _GATES, "return compared(gate, measure, number, bar, message, good=True)"),
+    _("gate: a number above its bar fails", _GATES, "return compared(gate, measure, number, bar, message, good=True)"),
     _("gate: what fails rejects", _GATES, "return ()"),
     _("gate: a warning does not reject", _GATES, "True"),
     _("gate: other texts are no fidelity", _GATES, "return numbers.fidelity is not None"),
@@ -185,11 +165,7 @@ MUTANTS = (
     _("endurance: growth is measured", _ENDURANCE, "0 if before and after else None"),
     _("endurance: the warm-up does not count", _ENDURANCE),
     _("endurance: one length alone may drift", _ENDURANCE),
-    _(
-        "endurance: like with like",
-        _ENDURANCE,
-        "pairs += [(first, last[kind::kinds]) for kind in range(kinds)]",
-    ),
+    _("endurance: like with like", _ENDURANCE, "pairs += [(first, last[kind::kinds]) for kind in range(kinds)]"),
     _("endurance: milliseconds are no drift", _ENDURANCE, "LEAST = 1e-9"),
     _("endurance: a crash counts", _ENDURANCE, "return False"),
     _("endurance: an error is none", _ENDURANCE, "return True"),
@@ -200,11 +176,7 @@ MUTANTS = (
         _TOLD,
         "return replace(one, asked=tuple(sorted(one.answers))[:MOST], right=right)",
     ),
-    _(
-        "numbers of another runtime are not judged",
-        "tests/cli/test_gate_results.py",
-        "kept = dict(known.releases)",
-    ),
+    _("numbers of another runtime are not judged", "tests/cli/test_gate_results.py", "kept = dict(known.releases)"),
     _("a record matches its digest", "tests/state/test_records.py"),
     _("rot is found", _VERIFY),
     # Attacks
@@ -229,11 +201,7 @@ MUTANTS = (
         "entry = next((r for r in machine.backend.registrations() if r.id == identity), None)",
     ),
     _("what is in quarantine goes only after its time", "tests/engine/test_quarantine.py", "return 0.0"),
-    _(
-        "one look at the clock adds a day at most",
-        "tests/domain/test_quarantine.py",
-        "step = max(passed, 0.0)",
-    ),
+    _("one look at the clock adds a day at most", "tests/domain/test_quarantine.py", "step = max(passed, 0.0)"),
     _("only our own names leave quarantine", "tests/domain/test_quarantine.py", "return True"),
     _("gc enters no link", "tests/operations/test_garbage.py"),
     _(

@@ -52,9 +52,7 @@ def tags() -> tuple[Tag, ...]:
 
 def named(name: str, *kinds: str) -> list[Tag]:
     """The one tag of this name; or two, the steps of an order."""
-    found = sorted(
-        (tag for tag in tags() if tag.name == name and tag.kind in kinds), key=lambda tag: tag.step
-    )
+    found = sorted((tag for tag in tags() if tag.name == name and tag.kind in kinds), key=lambda tag: tag.step)
     if [tag.step for tag in found] not in ([0], [1, 2]):
         raise Misplaced(f"{name}: its tag is to stand in the source once, got {found}")
     if len({tag.file for tag in found}) != 1:
@@ -156,10 +154,7 @@ def _span(one: Place) -> _Span:
     if isinstance(end, (ast.stmt, ast.match_case)) and isinstance(body, list):
         return _Span(first, begin.col_offset, max(first, body[0].lineno - 1), 0)
     return _Span(
-        first,
-        getattr(begin, "col_offset", 0),
-        getattr(end, "end_lineno", 0),
-        getattr(end, "end_col_offset", 0),
+        first, getattr(begin, "col_offset", 0), getattr(end, "end_lineno", 0), getattr(end, "end_col_offset", 0)
     )
 
 

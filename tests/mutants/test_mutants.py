@@ -75,9 +75,7 @@ match x:
         (16, False, "2"),
     ],
 )
-def test_a_tag_names_a_statement_or_what_begins_or_ends_on_its_line(
-    line: int, above: bool, named: str
-) -> None:
+def test_a_tag_names_a_statement_or_what_begins_or_ends_on_its_line(line: int, above: bool, named: str) -> None:
     tag = Tag(kind="guard", name="it", step=0, file="reconciler/it.py", line=line, above=above)
     assert ast.unparse(place(ast.parse(SOURCE), tag).node).strip() == named
 

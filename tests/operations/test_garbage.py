@@ -17,7 +17,7 @@ from reconciler.operations.garbage import LOGS_KEPT, Garbage, GarbageOptions, fi
 from reconciler.operations.verify import verify
 from reconciler.reports.garbage import FAILED, FREED, KEPT, KINDS, WOULD, Item
 from reconciler.sources.manifests import load
-from reconciler.state.quarantined import write_ages
+from reconciler.state.quarantine_ages import write_ages
 from tests.at_rest import TREE, opened, serve
 from tests.machine import REPOSITORY, TestMachine, tree
 
@@ -44,15 +44,11 @@ def found(machine: TestMachine, **wish: bool) -> list[Garbage]:
 
 def going(machine: TestMachine, **wish: bool) -> dict[str, int]:
     """Bytes by kind and what."""
-    return {
-        f"{t.item.kind} {t.item.what}": t.item.bytes for t in found(machine, **wish) if t.item.status == WOULD
-    }
+    return {f"{t.item.kind} {t.item.what}": t.item.bytes for t in found(machine, **wish) if t.item.status == WOULD}
 
 
 def kept(machine: TestMachine, **wish: bool) -> dict[str, str]:
-    return {
-        f"{t.item.kind} {t.item.what}": t.item.why for t in found(machine, **wish) if t.item.status == KEPT
-    }
+    return {f"{t.item.kind} {t.item.what}": t.item.why for t in found(machine, **wish) if t.item.status == KEPT}
 
 
 def collect(machine: TestMachine, **wish: bool) -> list[Item]:
@@ -159,9 +155,7 @@ def test_every_kind_is_planted_and_on_the_page() -> None:
 def test_shared_bytes_count_once_and_only_when_the_last_name_goes(machine: TestMachine) -> None:
     """The tokenizer of the artifact is also that of what is served; one file of staging has a name elsewhere."""
     artifact(machine)
-    own = sum(
-        path.stat().st_blocks * 512 for path in (machine.root / "oci" / "blobs").rglob("*") if path.is_file()
-    )
+    own = sum(path.stat().st_blocks * 512 for path in (machine.root / "oci" / "blobs").rglob("*") if path.is_file())
     free_now = going(machine)[f"artifact {BUILD_KEY}"]
     assert 200_000 <= free_now < own
     path = put(machine, "staging/a/one")
@@ -193,10 +187,7 @@ WHY: dict[str, tuple[Callable[[TestMachine], object], str, str]] = {
         "a served folder of other cannot be read",
     ),
     "a source under an invalid manifest": (
-        lambda m: (
-            put(m, f"sources/hub/{SOURCE}/x"),
-            put(m, "../fleet/manifests/x.yaml", b"kind: Nonsense\n"),
-        ),
+        lambda m: (put(m, f"sources/hub/{SOURCE}/x"), put(m, "../fleet/manifests/x.yaml", b"kind: Nonsense\n")),
         f"source sha256:{SOURCE}",
         "a manifest is invalid, and may want it",
     ),
@@ -228,9 +219,7 @@ def test_what_is_kept_says_why_and_stays(machine: TestMachine, case: str) -> Non
     before = tree(machine.root)
     assert collect(machine) == []
     after = tree(machine.root)
-    assert {
-        n: one for n, one in before.items() if "records" not in n and "lock" not in n
-    }.items() <= after.items()
+    assert {n: one for n, one in before.items() if "records" not in n and "lock" not in n}.items() <= after.items()
 
 
 def test_a_confirmation_frees_what_an_empty_declaration_keeps(machine: TestMachine) -> None:
@@ -252,14 +241,7 @@ def test_an_export_that_no_manifest_names_goes_once_the_repository_was_read(mach
 def test_a_folder_that_is_a_link_is_not_entered(machine: TestMachine, folder: str) -> None:
     """Whatever it leads to is somebody's, by whatever names."""
     theirs = machine.folder / "theirs"
-    for name in (
-        "x",
-        YEARS_AGO,
-        "convert-20260101T000000-x.log",
-        "hub/trash/y",
-        f"{'e' * 40}/z",
-        "objects/tmp_x",
-    ):
+    for name in ("x", YEARS_AGO, "convert-20260101T000000-x.log", "hub/trash/y", f"{'e' * 40}/z", "objects/tmp_x"):
         (theirs / name).parent.mkdir(parents=True, exist_ok=True)
         (theirs / name).write_bytes(b"mine")
     before = tree(theirs)

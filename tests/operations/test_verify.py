@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from reconciler.domain.finding import FINDINGS
-from reconciler.domain.hub import HubSource, LockedFile
+from reconciler.domain.sources.hub import HubSource, LockedFile
 from reconciler.host.lock import hold
 from reconciler.host.sealed import seal, unseal
 from reconciler.operations.verify import verify
@@ -148,8 +148,7 @@ def record_what_is_not_served(machine: TestMachine) -> None:
 def from_the_hub(machine: TestMachine) -> Path:
     """A whole source on the shelf, named after its files."""
     files = tuple(
-        LockedFile(path=name, size=len(data), sha256=hashlib.sha256(data).hexdigest())
-        for name, data in WEIGHTS.items()
+        LockedFile(path=name, size=len(data), sha256=hashlib.sha256(data).hexdigest()) for name, data in WEIGHTS.items()
     )
     name = HubSource(repo="", revision="", files=files).digest.removeprefix("sha256:")
     folder = machine.root / "sources" / "hub" / name
@@ -211,10 +210,7 @@ CASES: dict[str, tuple[Callable[[TestMachine], object], list[str]]] = {
         lambda m: edit_marker(m, recipe={"precision": "int8"}),
         [f"ReleaseInconsistent {MODEL}"],
     ),
-    "a marker of another owner": (
-        lambda m: edit_marker(m, owner="f" * 32),
-        [f"OwnerDisagrees {MODEL}"],
-    ),
+    "a marker of another owner": (lambda m: edit_marker(m, owner="f" * 32), [f"OwnerDisagrees {MODEL}"]),
     "the owner mark lost": (
         lambda m: (m.root / "owner").unlink(),
         [f"RegistrationUnmarked {IDENTITY}", "OwnerMissing owner"],
@@ -227,16 +223,10 @@ CASES: dict[str, tuple[Callable[[TestMachine], object], list[str]]] = {
         lambda m: edit_catalog(m, lambda _: {}),
         [f"FolderUnregistered {MODEL}", f"RecordDisagrees {IDENTITY}"],
     ),
-    "a registration pointed elsewhere": (
-        lambda m: edit_catalog(m, repoint),
-        [f"RegistrationElsewhere {IDENTITY}"],
-    ),
+    "a registration pointed elsewhere": (lambda m: edit_catalog(m, repoint), [f"RegistrationElsewhere {IDENTITY}"]),
     "a registration that lies": (lambda m: edit_catalog(m, misname), [f"RegistrationDisagrees {IDENTITY}"]),
     "our folder under a foreign name": (shadow, ["RegistrationUnmarked mine:1"]),
-    "a file among the variants": (
-        lambda m: (m.root / "served" / "notes").touch(),
-        ["ServedForeign served/notes"],
-    ),
+    "a file among the variants": (lambda m: (m.root / "served" / "notes").touch(), ["ServedForeign served/notes"]),
     "a folder that is no number": (
         lambda m: (m.root / "served" / VARIANT / "01").mkdir(),
         [f"ServedForeign served/{VARIANT}/01"],
@@ -258,10 +248,7 @@ CASES: dict[str, tuple[Callable[[TestMachine], object], list[str]]] = {
         lambda m: write(m.root / "records" / "events.jsonl", b'{"type": "x"}\n{"ty'),
         ["EventsTorn records/events.jsonl"],
     ),
-    "half an artifact in staging": (
-        lambda m: (m.root / "staging" / "x").mkdir(parents=True),
-        ["LeftOver staging/x"],
-    ),
+    "half an artifact in staging": (lambda m: (m.root / "staging" / "x").mkdir(parents=True), ["LeftOver staging/x"]),
     "something in trash": (lambda m: (m.root / "trash" / "x").mkdir(parents=True), ["LeftOver trash/x"]),
     "a write cut short": (
         lambda m: (m.root / "records" / ".x.0a1b2c3d.tmp").touch(),
@@ -271,10 +258,7 @@ CASES: dict[str, tuple[Callable[[TestMachine], object], list[str]]] = {
         lambda m: write(m.cache / "foundry.local.modelinfo.json", b"{"),
         ["CatalogBroken", f"FolderUnregistered {MODEL}", f"RecordDisagrees {IDENTITY}"],
     ),
-    "an index that cannot be read": (
-        lambda m: write(index(m), b"{"),
-        ["StoreUnreadable oci/index.json"],
-    ),
+    "an index that cannot be read": (lambda m: write(index(m), b"{"), ["StoreUnreadable oci/index.json"]),
     "no oci-layout": (lambda m: (m.root / "oci" / "oci-layout").unlink(), ["StoreUnreadable oci/oci-layout"]),
     "the whole store gone": (lambda m: shutil.rmtree(m.root / "oci"), [f"ArtifactMissing {MODEL}"]),
     "a wrong size in the index": (lambda m: edit_descriptor(m, size=1), ["ManifestDamaged"]),
@@ -290,9 +274,7 @@ CASES: dict[str, tuple[Callable[[TestMachine], object], list[str]]] = {
     "a truncated blob": (lambda m: write(weights(m), b"w"), ["BlobDamaged", "BlobDamaged"]),
     "a missing blob": (lambda m: weights(m).unlink(), ["BlobMissing"]),
     "a blob that nothing names": (
-        lambda m: blob(m, "2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae").write_bytes(
-            b"foo"
-        ),
+        lambda m: blob(m, "2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae").write_bytes(b"foo"),
         ["BlobUnreferenced"],
     ),
     "a source with a flipped bit": (
@@ -303,14 +285,8 @@ CASES: dict[str, tuple[Callable[[TestMachine], object], list[str]]] = {
         lambda m: (from_the_hub(m) / "config.json").unlink(),
         ["SourceDamaged sources/hub/"],
     ),
-    "a mirror with a flipped bit": (
-        lambda m: (from_git(m), flip(loose_object(m))),
-        ["MirrorDamaged mirror.git"],
-    ),
-    "an export with a flipped bit": (
-        lambda m: flip(from_git(m) / "model.safetensors"),
-        ["ExportDamaged sources/"],
-    ),
+    "a mirror with a flipped bit": (lambda m: (from_git(m), flip(loose_object(m))), ["MirrorDamaged mirror.git"]),
+    "an export with a flipped bit": (lambda m: flip(from_git(m) / "model.safetensors"), ["ExportDamaged sources/"]),
     "an export with a foreign file": (lambda m: (from_git(m) / "x").touch(), ["ExportDamaged sources/"]),
     "a store that is a link": (lambda m: link(m, "oci"), ["FolderLinked oci"]),
     "served folders that are a link": (lambda m: link(m, "served"), ["FolderLinked served"]),
@@ -322,10 +298,7 @@ CASES: dict[str, tuple[Callable[[TestMachine], object], list[str]]] = {
         lambda m: (m.root / "sources" / "hub" / "trash" / "x").mkdir(parents=True),
         ["LeftOver sources/hub/trash/x"],
     ),
-    "a foreign file among the blobs": (
-        lambda m: blob(m, "notes").touch(),
-        ["BlobForeign oci/blobs/sha256/notes"],
-    ),
+    "a foreign file among the blobs": (lambda m: blob(m, "notes").touch(), ["BlobForeign oci/blobs/sha256/notes"]),
 }
 
 
@@ -358,9 +331,7 @@ def test_every_code_is_in_the_closed_set_and_every_code_is_tested() -> None:
     assert tested == FINDINGS.keys()
 
 
-def test_rot_behind_an_unchanged_stamp_is_found_and_a_touch_makes_the_next_pass_see_it(
-    machine: TestMachine,
-) -> None:
+def test_rot_behind_an_unchanged_stamp_is_found_and_a_touch_makes_the_next_pass_see_it(machine: TestMachine) -> None:
     """A disk that rots changes no time. A stamp cannot be forged from here, so the book is told to believe."""
     path = served(machine, "model.onnx.data")
     look = opened(machine)

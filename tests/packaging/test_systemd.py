@@ -21,9 +21,7 @@ DROP_IN = PACKAGING / "systemd" / "10-repository.conf"
 MOST_EXPOSED = 30  # tenths: what systemd-analyze calls OK ends at 4.9; a unit without any hardening has 9.6
 GRACE = 10  # seconds in which `reconciler run` has ended after SIGTERM
 
-needs_systemd = pytest.mark.skipif(
-    shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed"
-)
+needs_systemd = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
 
 
 def settings(unit: Path) -> dict[str, list[str]]:
@@ -61,11 +59,7 @@ def staged(tmp_path: Path) -> Path:
 
 def analyze(*arguments: str) -> str:
     done = subprocess.run(
-        ["systemd-analyze", "--no-pager", *arguments],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
+        ["systemd-analyze", "--no-pager", *arguments], capture_output=True, text=True, timeout=120, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout + done.stderr
@@ -110,9 +104,7 @@ def test_the_unit_exposes_little() -> None:
 
 
 @needs_systemd
-def test_systemd_understands_every_word_of_the_unit_of_a_user(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_systemd_understands_every_word_of_the_unit_of_a_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     program = tmp_path / ".local" / "bin" / "reconciler"
     program.parent.mkdir(parents=True)
     program.write_text("#!/bin/sh\n")
@@ -142,9 +134,7 @@ def test_wrong_usage_is_not_started_again(unit: Path) -> None:
 
 @pytest.mark.parametrize("unit", [UNIT, USER_UNIT, DROP_IN], ids=["system", "user", "repository"])
 def test_no_secret_stands_in_an_environment(unit: Path) -> None:
-    assert [
-        said for said in settings(unit).get("Environment", []) if "TOKEN=" in said or "SECRET=" in said
-    ] == []
+    assert [said for said in settings(unit).get("Environment", []) if "TOKEN=" in said or "SECRET=" in said] == []
 
 
 @pytest.mark.parametrize("name", ["sysusers.d", "tmpfiles.d"])
@@ -157,12 +147,7 @@ def test_systemd_accepts_the_user_and_the_folders(name: str, tmp_path: Path) -> 
     (tmp_path / "etc").mkdir()
     for tool, more in (("sysusers", ()), ("tmpfiles", ("--create",))):
         subprocess.run(
-            [
-                f"systemd-{tool}",
-                *more,
-                f"--root={tmp_path}",
-                str(PACKAGING / f"{tool}.d" / "reconciler.conf"),
-            ],
+            [f"systemd-{tool}", *more, f"--root={tmp_path}", str(PACKAGING / f"{tool}.d" / "reconciler.conf")],
             capture_output=True,
             check=True,
             timeout=60,
@@ -189,9 +174,7 @@ def test_the_runtime_really_needs_memory_that_is_written_and_run() -> None:
     )
     if sys.platform != "linux" or ctypes.sizeof(ctypes.c_void_p) != 8:
         pytest.skip("Linux on 64 bits only")
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
-    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
     if done.returncode == 77:
         pytest.skip("this kernel has no PR_SET_MDWE (Linux 6.3 and newer)")
     assert "Cannot allocate write+execute memory" in done.stderr

@@ -8,10 +8,10 @@ import pytest
 
 from reconciler.domain.changes import FieldChange
 from reconciler.domain.desired import Desired, DesiredRelease
-from reconciler.domain.hub import Fetch, HubSource, LockedFile
 from reconciler.domain.observed import Registration
 from reconciler.domain.reasons import Reason
 from reconciler.domain.recorded import Recorded
+from reconciler.domain.sources.hub import Fetch, HubSource, LockedFile
 from tests.planner.world import OWNER, World, desired, marker_of, registration, release, wanted
 
 BASE = release()
@@ -47,9 +47,7 @@ def forgetful(world: World) -> World:
 
 NEW = ["convert ArtifactMissing", "verify ReleaseMissing", "register ReleaseMissing"]
 
-HUB = HubSource(
-    repo="org/phi", revision="c" * 40, files=(LockedFile(path="config.json", size=600, sha256="a" * 64),)
-)
+HUB = HubSource(repo="org/phi", revision="c" * 40, files=(LockedFile(path="config.json", size=600, sha256="a" * 64),))
 FETCH = Fetch(source=HUB, missing=600)
 UNSEEN = wanted(release(source="sha256:unseen"), fetch=Fetch(source=HUB, missing=600, known=False))
 ROOMY = EMPTY.with_observed(disk_free=1 << 30)
@@ -76,12 +74,7 @@ CASES: list[tuple[str, World, Desired, list[str]]] = [
         desired(release(temperature=0.1)),
         ["verify GenerationChanged", "register GenerationChanged", "retire Superseded"],
     ),
-    (
-        "a source that is not here is fetched before anything else",
-        ROOMY,
-        from_hub(UNSEEN),
-        ["fetch SourceMissing"],
-    ),
+    ("a source that is not here is fetched before anything else", ROOMY, from_hub(UNSEEN), ["fetch SourceMissing"]),
     (
         "models that share a source share its download",
         ROOMY,
@@ -109,9 +102,7 @@ CASES: list[tuple[str, World, Desired, list[str]]] = [
     ),
     (
         "while a source is not known no artifact is freed: it may be made from it",
-        ROOMY.converge(desired(release("rivers"))).with_observed(
-            disk_free=1 << 30, registrations=(), folders=()
-        ),
+        ROOMY.converge(desired(release("rivers"))).with_observed(disk_free=1 << 30, registrations=(), folders=()),
         from_hub(UNSEEN),
         ["fetch SourceMissing"],
     ),
@@ -158,12 +149,7 @@ CASES: list[tuple[str, World, Desired, list[str]]] = [
             "prune Unreferenced",
         ],
     ),
-    (
-        "a second precision does not touch the first",
-        SERVED,
-        desired(BASE, release(precision="int8")),
-        NEW,
-    ),
+    ("a second precision does not touch the first", SERVED, desired(BASE, release(precision="int8")), NEW),
     (
         "two models of one recipe share one conversion",
         EMPTY,
@@ -176,19 +162,9 @@ CASES: list[tuple[str, World, Desired, list[str]]] = [
         desired(BASE, release("rivers")),
         ["verify ReleaseMissing", "register ReleaseMissing"],
     ),
-    (
-        "a changed served file is repaired",
-        SERVED.damaged("model.onnx"),
-        desired(BASE),
-        ["repair DriftDetected"],
-    ),
+    ("a changed served file is repaired", SERVED.damaged("model.onnx"), desired(BASE), ["repair DriftDetected"]),
     ("a lost served folder is repaired", lose_folder(SERVED), desired(BASE), ["repair DriftDetected"]),
-    (
-        "a removed registration is repaired",
-        lose_registration(SERVED),
-        desired(BASE),
-        ["repair DriftDetected"],
-    ),
+    ("a removed registration is repaired", lose_registration(SERVED), desired(BASE), ["repair DriftDetected"]),
     ("a re-pointed registration is repaired", repoint(SERVED), desired(BASE), ["repair DriftDetected"]),
     (
         "folder and registration both lost are repaired under the same number",
@@ -202,24 +178,9 @@ CASES: list[tuple[str, World, Desired, list[str]]] = [
         desired(BASE),
         ["convert DriftDetected", "repair DriftDetected"],
     ),
-    (
-        "a lost artifact is not missed while its release is whole",
-        SERVED.without_artifacts(),
-        desired(BASE),
-        [],
-    ),
-    (
-        "a registration removed while records are lost is registered anew",
-        forgetful(SERVED),
-        desired(BASE),
-        [],
-    ),
-    (
-        "an undeclared model is pruned, and then its artifact freed",
-        TWO,
-        desired(release("rivers")),
-        ["prune Orphaned"],
-    ),
+    ("a lost artifact is not missed while its release is whole", SERVED.without_artifacts(), desired(BASE), []),
+    ("a registration removed while records are lost is registered anew", forgetful(SERVED), desired(BASE), []),
+    ("an undeclared model is pruned, and then its artifact freed", TWO, desired(release("rivers")), ["prune Orphaned"]),
     (
         "the artifact goes when its last release goes",
         EMPTY.converge(desired(BASE, release("rivers", source="sha256:other"))),
@@ -236,12 +197,7 @@ CASES: list[tuple[str, World, Desired, list[str]]] = [
     ("nothing is pruned while a manifest is unreadable", TWO, desired(BASE, complete=False), []),
     ("an empty declaration prunes nothing", SERVED, desired(), []),
     ("a foreign model in the catalog is left alone", with_foreign(SERVED, "phi:1"), desired(BASE), []),
-    (
-        "a name that somebody else registered is not taken",
-        with_foreign(EMPTY, "capitals-int4:7"),
-        desired(BASE),
-        [],
-    ),
+    ("a name that somebody else registered is not taken", with_foreign(EMPTY, "capitals-int4:7"), desired(BASE), []),
     ("a suspended variant is left as it is", EMPTY, desired(wanted(BASE, suspended=True)), []),
     ("a conversion that cannot fit is not begun", EMPTY, desired(wanted(BASE, peak_bytes=10**9)), []),
 ]
@@ -309,8 +265,7 @@ def test_protection_follows_the_manifest_not_the_marker() -> None:
     world = EMPTY.converge(desired(wanted(BASE, protected=True), release("rivers")))
     remembered = replace(world.recorded.releases[BASE.variant], protected=False)
     lifted = replace(
-        world,
-        recorded=replace(world.recorded, releases={**world.recorded.releases, BASE.variant: remembered}),
+        world, recorded=replace(world.recorded, releases={**world.recorded.releases, BASE.variant: remembered})
     )
     assert [c.action for c in lifted.plan(desired(release("rivers"))).changes] == ["prune"]
 
@@ -335,9 +290,7 @@ def test_repair_keeps_the_number() -> None:
 
 def test_a_leftover_folder_of_a_died_pass_is_retired() -> None:
     marker = marker_of(release(template="old"), 9)
-    leftover = replace(
-        SERVED.observed.folders[0], number=9, path="/root/served/capitals-int4/9", marker=marker
-    )
+    leftover = replace(SERVED.observed.folders[0], number=9, path="/root/served/capitals-int4/9", marker=marker)
     world = SERVED.with_observed(folders=(*SERVED.observed.folders, leftover))
     plan = world.plan(desired(BASE))
     assert [(c.action, c.number) for c in plan.changes] == [("retire", 9)]

@@ -12,9 +12,7 @@ from tests.planner.world import World, desired, release, wanted
 
 NAMES = ("a", "b", "c")
 # Three models that leave 100 bytes each and take 300 at the peak.
-WANTS = [
-    wanted(release(name, source=f"sha256:{name}"), predicted_bytes=100, peak_bytes=300) for name in NAMES
-]
+WANTS = [wanted(release(name, source=f"sha256:{name}"), predicted_bytes=100, peak_bytes=300) for name in NAMES]
 SAME = [wanted(release(name), predicted_bytes=100, peak_bytes=300) for name in NAMES]
 
 
@@ -76,6 +74,4 @@ def test_what_is_missing_is_said_in_sizes_that_people_read() -> None:
         "needs 2.5 GiB at the peak after 1.5 GiB of this plan's, 3.5 GiB are free: 512.0 MiB too little"
     ]
     alone = make_plan(desired(large), Observed(disk_free=1 << 30), Recorded())
-    assert [held.message for held in alone.held] == [
-        "needs 2.5 GiB at the peak, 1.0 GiB are free: 1.5 GiB too little"
-    ]
+    assert [held.message for held in alone.held] == ["needs 2.5 GiB at the peak, 1.0 GiB are free: 1.5 GiB too little"]

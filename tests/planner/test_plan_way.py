@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from reconciler.domain.changes import Plan
 from reconciler.domain.facts import StorageLimits
 from reconciler.domain.failures import RememberedFailure
+from reconciler.domain.plan import Plan
 from reconciler.planner.plan import make_plan
 from reconciler.reports.render import plan_text
 from reconciler.reports.view import plan_view
@@ -86,10 +86,7 @@ STAYS = {
         world(10_000, disk_used=900, limits=StorageLimits(disk_quota=1299)),
         WAY,
     ),
-    "another owner's registration": (
-        replace(world(400), observed=replace(world(400).observed, owner="f" * 32)),
-        WAY,
-    ),
+    "another owner's registration": (replace(world(400), observed=replace(world(400).observed, owner="f" * 32)), WAY),
     "only the template changed": (world(0), replace(WAY, release=release(template="{{ other }}"))),
     "the conversion runs already": (world(400), WAY),
 }
@@ -102,9 +99,7 @@ def test_what_serves_stays(case: str) -> None:
     plan = make_plan(desired(want), here.observed, here.recorded, now="2026-11-22T00:00:01Z", running=running)
     assert "MakesWay" not in {change.reason for change in plan.changes}
     first = next((change.action for change in plan.changes), "")
-    assert first in ("", "convert", "verify"), (
-        "what serves goes after its successor is registered, or not at all"
-    )
+    assert first in ("", "convert", "verify"), "what serves goes after its successor is registered, or not at all"
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from reconciler.domain.changes import Change, Outcome
+from reconciler.domain.changes import Change
 from reconciler.domain.failures import REMOVALS, remember
+from reconciler.domain.plan import Outcome
 from reconciler.planner.removals import removals_left
 from tests.planner.world import World, desired, release
 

@@ -88,10 +88,7 @@ def test_what_is_kept_to_go_back_to_goes_first_when_the_disk_is_short() -> None:
     world = SERVED.converge(want).with_observed(disk_free=1000)
     more = desired(release(block_size=128), release("rivers", source="sha256:rivers"))
     plan = make_plan(more, world.observed, world.recorded)
-    assert [f"{c.action} {c.reason}" for c in plan.changes][:2] == [
-        "prune DiskShort",
-        "convert ArtifactMissing",
-    ]
+    assert [f"{c.action} {c.reason}" for c in plan.changes][:2] == ["prune DiskShort", "convert ArtifactMissing"]
     assert plan.changes[0].build_key == OLD.recipe.build_key
     assert plan.held == ()
 
@@ -108,10 +105,7 @@ def past(number: int, template: str = "", **more: str) -> HistoryEntry:
     one = release(template=template or f"{{{{ {number} }}}}")
     when = f"2026-01-{number + 1:02}T00:00:00Z"
     return replace(
-        HistoryEntry(
-            number=number, digest=one.digest, release=one, artifact="a", revision="r", registered=when
-        ),
-        **more,
+        HistoryEntry(number=number, digest=one.digest, release=one, artifact="a", revision="r", registered=when), **more
     )
 
 
@@ -126,10 +120,7 @@ def test_a_history_knows_since_when_each_was_superseded_and_retired() -> None:
 def test_what_went_and_was_never_written_down_is_told_later() -> None:
     held = history.registered(history.registered((), past(1)), past(2))
     held = history.taken_back(held, 2, "it answers badly")
-    assert [(one.outcome, one.message) for one in held] == [
-        ("served", ""),
-        ("rolled back", "it answers badly"),
-    ]
+    assert [(one.outcome, one.message) for one in held] == [("served", ""), ("rolled back", "it answers badly")]
     assert history.missing_retirements(held, [1, 2]) == ()
     assert history.missing_retirements(held, [1]) == (2,)
     held = history.retired(held, 2, "2026-01-05T00:00:00Z", serving=1)
@@ -152,12 +143,5 @@ def test_a_history_ends_somewhere_and_never_loses_what_serves() -> None:
 
 
 def test_one_goes_back_to_what_served_and_was_not_taken_back() -> None:
-    held = (
-        past(1),
-        past(2),
-        past(3, outcome="rolled back"),
-        past(0, outcome="rejected"),
-        past(4, "{{ 1 }}"),
-        past(5),
-    )
+    held = (past(1), past(2), past(3, outcome="rolled back"), past(0, outcome="rejected"), past(4, "{{ 1 }}"), past(5))
     assert [one.number for one in history.good_ones(held, [past(5).digest])] == [4, 2]

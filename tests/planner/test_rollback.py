@@ -6,12 +6,13 @@ from dataclasses import replace
 
 import pytest
 
-from reconciler.domain.changes import Plan, runtime_key
+from reconciler.domain.changes import runtime_key
 from reconciler.domain.desired import Desired
 from reconciler.domain.failures import RememberedFailure
 from reconciler.domain.gate_spec import GateSpec
 from reconciler.domain.history import ROLLED_BACK, Rollback
 from reconciler.domain.measured import Measured, Measurements
+from reconciler.domain.plan import Plan
 from reconciler.gates.load import LoadGate
 from reconciler.planner.plan import make_plan
 from reconciler.planner.rollback import effective
@@ -77,13 +78,7 @@ BACK = ["verify 3 RolledBack", "register 3 RolledBack", "retire 2 RolledBack"]
 NEW_BARRED = desired(wanted(NEW, gates=BAR))
 
 CASES: list[tuple[str, World, Desired, list[str], list[str]]] = [
-    (
-        "nothing is rolled back",
-        SERVED,
-        desired(NEW),
-        [],
-        [],
-    ),
+    ("nothing is rolled back", SERVED, desired(NEW), [], []),
     (
         "by hand: the old one under a new number, then the refused one goes",
         by_hand(SERVED),
@@ -95,20 +90,10 @@ CASES: list[tuple[str, World, Desired, list[str], list[str]]] = [
         "by hand: what git declares next ends it",
         by_hand(SERVED),
         desired(NEXT),
-        [
-            "verify 3 RecipeChanged",
-            "register 3 RecipeChanged",
-            "retire 2 Superseded",
-        ],
+        ["verify 3 RecipeChanged", "register 3 RecipeChanged", "retire 2 Superseded"],
         [],
     ),
-    (
-        "by hand: without its artifact all stays as it is",
-        by_hand(lost(SERVED)),
-        desired(NEW),
-        [],
-        ["RolledBack"],
-    ),
+    ("by hand: without its artifact all stays as it is", by_hand(lost(SERVED)), desired(NEW), [], ["RolledBack"]),
     (
         "a bar that it misses now: the last good one",
         measured(SERVED, NEW=2000, OLD=10),
@@ -123,13 +108,7 @@ CASES: list[tuple[str, World, Desired, list[str], list[str]]] = [
         BACK,
         ["GateFailed"],
     ),
-    (
-        "a bar that both miss: what serves goes on",
-        measured(SERVED, NEW=2000, OLD=2000),
-        NEW_BARRED,
-        [],
-        ["GateFailed"],
-    ),
+    ("a bar that both miss: what serves goes on", measured(SERVED, NEW=2000, OLD=2000), NEW_BARRED, [], ["GateFailed"]),
     (
         "a bar that it misses, and no artifact: what serves goes on",
         lost(measured(SERVED, NEW=2000, OLD=10)),
@@ -183,9 +162,7 @@ CASES += [
 ]
 
 
-@pytest.mark.parametrize(
-    ("world", "want", "expected", "held"), [c[1:] for c in CASES], ids=[c[0] for c in CASES]
-)
+@pytest.mark.parametrize(("world", "want", "expected", "held"), [c[1:] for c in CASES], ids=[c[0] for c in CASES])
 def test_what_is_planned(world: World, want: Desired, expected: list[str], held: list[str]) -> None:
     plan = planned(world, want)
     assert steps(plan) == expected
@@ -236,9 +213,7 @@ def test_a_predecessor_that_is_still_registered_only_gets_the_name_back() -> Non
 
 
 def test_what_was_taken_back_is_no_good_one_and_is_not_kept() -> None:
-    past = tuple(
-        replace(one, outcome=ROLLED_BACK) if one.number == 1 else one for one in SERVED.recorded.history[V]
-    )
+    past = tuple(replace(one, outcome=ROLLED_BACK) if one.number == 1 else one for one in SERVED.recorded.history[V])
     world = measured(SERVED, NEW=2000, OLD=10)
     world = replace(world, recorded=replace(world.recorded, history={V: past}))
     assert steps(planned(world, NEW_BARRED)) == ["prune 0 Unreferenced"]

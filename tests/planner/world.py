@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from reconciler.domain.changes import Change, Plan
+from reconciler.domain.changes import Change
 from reconciler.domain.desired import Desired, DesiredRelease
+from reconciler.domain.digest import StoredFile
 from reconciler.domain.history import HistoryEntry, registered
 from reconciler.domain.manifest import Generation, Target
 from reconciler.domain.measured import TEXTS_DIGEST, Fidelity
 from reconciler.domain.observed import Observed, Registration, ServedFolder
+from reconciler.domain.plain_data import as_dict
+from reconciler.domain.plan import Plan
 from reconciler.domain.recorded import Recorded, RecordedRelease
 from reconciler.domain.release import Artifact, Marker, Recipe, Release
-from reconciler.domain.stored_file import StoredFile
-from reconciler.domain.value import as_dict
 from reconciler.planner.plan import make_plan
 
 OWNER = "0" * 32
@@ -54,9 +55,7 @@ def wanted(one: Release | None = None, **changes: object) -> DesiredRelease:
     return replace(base, **changes)
 
 
-def desired(
-    *releases: Release | DesiredRelease, complete: bool = True, declared: tuple[str, ...] = ()
-) -> Desired:
+def desired(*releases: Release | DesiredRelease, complete: bool = True, declared: tuple[str, ...] = ()) -> Desired:
     wants = tuple(r if isinstance(r, DesiredRelease) else wanted(r) for r in releases)
     names = frozenset({w.variant for w in wants} | set(declared))
     return Desired(revision="manifests@sha256:1", wanted=wants, declared=names, complete=complete)

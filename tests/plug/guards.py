@@ -65,11 +65,7 @@ ORDERS = (
         "change-releases",
         late="context.machine.records.save_number(marker.variant, marker.number)",
     ),
-    _(
-        "a release is registered, then recorded",
-        "change-releases",
-        early="record_release(marker, context.machine)",
-    ),
+    _("a release is registered, then recorded", "change-releases", early="record_release(marker, context.machine)"),
     _("a release is registered, then in the history", "change-releases"),
     _("a successor is recorded, then its predecessor goes", "change-releases"),
     _("a name goes, then its folder", "change-releases"),

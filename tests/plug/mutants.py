@@ -71,9 +71,7 @@ def verdict(mutant: Mutant) -> str:
     where = shared if os.access(shared, os.W_OK) else None
     with tempfile.TemporaryDirectory(prefix="plug-", dir=where) as folder:
         command = [sys.executable, "-m", "tests.plug.mutants", "--play", json.dumps(asdict(mutant)), folder]
-        done = subprocess.run(
-            command, cwd=REPOSITORY, capture_output=True, text=True, timeout=TIMEOUT, check=False
-        )
+        done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=TIMEOUT, check=False)
     return _VERDICTS.get(done.returncode, f"{ERROR}: {done.stderr[-400:]}")
 
 

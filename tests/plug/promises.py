@@ -42,10 +42,7 @@ class Look:
         if document is None:
             return None
         return {
-            one["model_info"]["id"]: (
-                one["model_path"].removeprefix(self._root),
-                one["model_info"]["stringProperties"],
-            )
+            one["model_info"]["id"]: (one["model_path"].removeprefix(self._root), one["model_info"]["stringProperties"])
             for one in document["models"]
         }
 

@@ -21,18 +21,7 @@ RACY = 50_000_000  # nanoseconds; a file that changed so lately may change again
 
 _CHANGING = frozenset(
     f"os.{name}"
-    for name in (
-        "rename",
-        "remove",
-        "rmdir",
-        "mkdir",
-        "link",
-        "symlink",
-        "truncate",
-        "chmod",
-        "chown",
-        "utime",
-    )
+    for name in ("rename", "remove", "rmdir", "mkdir", "link", "symlink", "truncate", "chmod", "chown", "utime")
 ) | {"open", "subprocess.Popen", "os.fork", "os.posix_spawn"}
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
 

@@ -59,9 +59,7 @@ class Recorded(Bench):
             shutil.rmtree(self.world.folder / name, ignore_errors=True)
         lay_out(self.tape, tree, str(self.world.folder))
         ended = self._act(0)
-        if (
-            Look(self.tape, tree, str(self.world.folder)).listed is None
-        ):  # only a person knows what else it listed
+        if Look(self.tape, tree, str(self.world.folder)).listed is None:  # only a person knows what else it listed
             kept = (self.world.cache / INDEX).read_bytes() == self.tape.contents[tree[promises.CATALOG][1]]
             return [] if "CatalogBroken" in ended and kept else [f"a torn catalog: {ended or 'was accepted'}"]
         if ended:

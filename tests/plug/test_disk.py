@@ -72,18 +72,12 @@ CASES = {
         "write('root/new', b'abcd'); flush('root')",
         [{NEW: b""}, {NEW: b"ab"}, {NEW: b"\0\0\0\0"}, {NEW: b"abcd"}],
     ),
-    "both flushes keep it": (
-        "write('root/new', b'abcd'); flush('root/new'); flush('root')",
-        [{NEW: b"abcd"}],
-    ),
+    "both flushes keep it": ("write('root/new', b'abcd'); flush('root/new'); flush('root')", [{NEW: b"abcd"}]),
     "what was appended may be torn, and what was there may not": (
         "write('root/old', b'+two', 'ab')",
         [{OLD: b"old"}, {OLD: b"old+t"}, {OLD: b"old\0\0\0\0"}, {OLD: b"old+two"}],
     ),
-    "a rename in one folder is there or not": (
-        "os.rename('root/old', 'root/new')",
-        [{OLD: b"old"}, {NEW: b"old"}],
-    ),
+    "a rename in one folder is there or not": ("os.rename('root/old', 'root/new')", [{OLD: b"old"}, {NEW: b"old"}]),
     "a rename to another folder may keep both names, or neither": (
         "os.rename('root/old', 'root/deep/new')",
         [{OLD: b"old"}, {OLD: b"old", "root/deep/new": b"old"}, {}, {"root/deep/new": b"old"}],
@@ -106,9 +100,7 @@ CASES = {
 
 @pytest.mark.parametrize(("act", "expected"), CASES.values(), ids=CASES)
 def test_what_may_be_left(tmp_path: Path, act: str, expected: list[dict[str, bytes]]) -> None:
-    untouched = (
-        {} if any("old" in path for one in expected for path in one) or "old" in act else {OLD: b"old"}
-    )
+    untouched = {} if any("old" in path for one in expected for path in one) or "old" in act else {OLD: b"old"}
     found = left(tmp_path, act)
     wanted = [{**untouched, **one} for one in expected]
     assert [one for one in wanted if one not in found] == []

@@ -25,9 +25,7 @@ __all__ = ["quick_folder"]
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="acts in forked processes")
 
-ROLLS, MENDED = (
-    ("20", "150") if NIGHTLY else ("2", "3")
-)  # at random, at each event; real files, for each scenario
+ROLLS, MENDED = ("20", "150") if NIGHTLY else ("2", "3")  # at random, at each event; real files, for each scenario
 STATES = 10_000
 EVERY = 1 if NIGHTLY else 6
 FLUSHES_SOMETHING = re.compile(r"(?:durable\.|os\.)?(?:_flush|flush_\w+|fsync)\(")
@@ -83,9 +81,7 @@ def test_every_flush_and_order_that_the_source_names_has_a_mutant() -> None:
 
 def test_every_flush_of_the_program_is_taken_out_by_a_mutant() -> None:
     """So none stands in a place without a tag."""
-    taken = {
-        (one.file, ast.unparse(place(_parsed(one.file), one).node)) for one in tags() if one.kind == "flush"
-    }
+    taken = {(one.file, ast.unparse(place(_parsed(one.file), one).node)) for one in tags() if one.kind == "flush"}
     flushes = [
         (path.relative_to(REPOSITORY).as_posix(), ast.unparse(node))
         for path in (REPOSITORY / "reconciler").rglob("*.py")

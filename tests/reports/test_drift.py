@@ -53,12 +53,7 @@ CHANGED = "capitals-int4 pending TemplateChanged"
 CASES: list[tuple[str, World, Desired, list[str]]] = [
     ("nothing declared, nothing served", EMPTY, desired(), []),
     ("a converged machine", SERVED, desired(BASE), []),
-    (
-        "a new variant is pending",
-        EMPTY,
-        desired(BASE),
-        ["capitals-int4 pending ArtifactMissing"],
-    ),
+    ("a new variant is pending", EMPTY, desired(BASE), ["capitals-int4 pending ArtifactMissing"]),
     ("a changed template is pending", SERVED, desired(NEW), [CHANGED]),
     ("a file changed by hand is drift", SERVED.damaged("a changed"), desired(BASE), [f"{DRIFTED} a changed"]),
     ("both at once", SERVED.damaged("a changed"), desired(NEW), [f"{DRIFTED} a changed", CHANGED]),
@@ -122,12 +117,7 @@ CASES: list[tuple[str, World, Desired, list[str]]] = [
         desired(BASE),
         [f"{DRIFTED} a changed"],
     ),
-    (
-        "what is no longer declared is pending",
-        TWO,
-        desired(BASE),
-        ["rivers-int4 pending Orphaned"],
-    ),
+    ("what is no longer declared is pending", TWO, desired(BASE), ["rivers-int4 pending Orphaned"]),
     (
         "with an unreadable manifest nobody can tell what is still declared",
         TWO,
@@ -163,12 +153,8 @@ def test_drift(world: World, want: Desired, expected: list[str]) -> None:
 def test_the_text_tells_since_when_something_was_not_checked_and_who_suspended_it() -> None:
     world = suspended(SERVED)
     want = desired(declared=("capitals-int4",))
-    ready = Condition(
-        type="Ready", status="True", reason="", message="", last_transition_time="2026-02-02T00:00:00Z"
-    )
-    known = find_drift(
-        want, world.observed, world.recorded, world.plan(want), {"capitals-int4": {"Ready": ready}}
-    )
+    ready = Condition(type="Ready", status="True", reason="", message="", last_transition_time="2026-02-02T00:00:00Z")
+    known = find_drift(want, world.observed, world.recorded, world.plan(want), {"capitals-int4": {"Ready": ready}})
     view = drift_view("main@sha1:0", known)
     assert view["counts"] == {"drifted": 0, "pending": 0, "unchecked": 1}
     assert drift_text(view) == (

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.domain.hub import HubSource, LockedFile
 from reconciler.domain.layout import Layout
-from reconciler.domain.source_model import SourceModel
+from reconciler.domain.sources.hub import HubSource, LockedFile
+from reconciler.domain.sources.source_model import SourceModel
 from reconciler.host.stamps import StampBook
 from reconciler.sources.folder.model import inspect_source
 from reconciler.sources.git.folder import CHECKOUT, InCommit
@@ -60,9 +60,7 @@ def in_the_cache(model: Path, folder: Path) -> Iterator[tuple[ModelFolders, Look
     """As it is once it was fetched from the hub."""
     cache, stamps = HubCache(Layout(str(folder / "root"))), StampBook.empty()
     files = tuple(
-        LockedFile(
-            path=one.name, size=one.stat().st_size, sha256=hashlib.sha256(one.read_bytes()).hexdigest()
-        )
+        LockedFile(path=one.name, size=one.stat().st_size, sha256=hashlib.sha256(one.read_bytes()).hexdigest())
         for one in sorted(model.iterdir())
     )
     source = HubSource(repo="org/model", revision="1" * 40, files=files)

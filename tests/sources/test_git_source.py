@@ -54,11 +54,7 @@ class Machine:
     ) -> Followed:
         wanted = remote(self.url, branch, path, allow_file=True)
         followed = follow(
-            replace(wanted, **options),
-            self.layout,
-            credentials=self.credentials,
-            accepted=self.accepted,
-            accept=accept,
+            replace(wanted, **options), self.layout, credentials=self.credentials, accepted=self.accepted, accept=accept
         )
         if accept:
             self.accepted = followed.commit
@@ -95,9 +91,7 @@ def warned(followed: Followed) -> list[str]:
 
 def test_a_branch_declares_what_the_same_folder_declares(fleet: Repository, machine: Machine) -> None:
     fleet.write("templates/plain.jinja", "{% for m in messages %}{{ m.content }}{% endfor %}")
-    fleet.write(
-        "manifests/templates/plain.yaml", TEMPLATE.format(name="plain", file="../../templates/plain.jinja")
-    )
+    fleet.write("manifests/templates/plain.yaml", TEMPLATE.format(name="plain", file="../../templates/plain.jinja"))
     fleet.write("manifests/broken.yaml", "apiVersion: reconciler.foundry/v1alpha1\nkind: Modle\n")
     commit = fleet.commit()
     from_git, from_folder = machine.follow().parsed, load(str(fleet.folder / "manifests"))
@@ -113,14 +107,10 @@ def test_a_branch_declares_what_the_same_folder_declares(fleet: Repository, mach
     assert list(map(apart_from_places, from_git.models)) == list(map(apart_from_places, from_folder.models))
     source = Path(from_git.models[0].source_path)
     original = fleet.folder / "model"
-    assert {p.name: p.read_bytes() for p in source.iterdir()} == {
-        p.name: p.read_bytes() for p in original.iterdir()
-    }
+    assert {p.name: p.read_bytes() for p in source.iterdir()} == {p.name: p.read_bytes() for p in original.iterdir()}
 
 
-def test_a_push_is_followed_and_an_unmoved_branch_is_only_asked_about(
-    fleet: Repository, machine: Machine
-) -> None:
+def test_a_push_is_followed_and_an_unmoved_branch_is_only_asked_about(fleet: Repository, machine: Machine) -> None:
     machine.follow()
     before = tree(machine.mirror), tree(machine.sources)
     assert names(machine.follow()) == ["one"]
@@ -140,9 +130,7 @@ def test_a_plan_fetches_and_accepts_nothing(fleet: Repository, machine: Machine)
     assert codes(machine.follow()) == []
 
 
-def test_the_top_of_the_repository_and_a_single_file_can_be_followed(
-    fleet: Repository, machine: Machine
-) -> None:
+def test_the_top_of_the_repository_and_a_single_file_can_be_followed(fleet: Repository, machine: Machine) -> None:
     assert names(machine.follow(path=".")) == ["one"]
     assert names(machine.follow(path="manifests/one.yaml")) == ["one"]
 
@@ -317,37 +305,8 @@ def test_an_ordinary_address_is_passed_on_as_it_is(url: str) -> None:
     assert checked_url(url.replace("[::1]", "host")) == url.replace("[::1]", "host")
 
 
-BRANCHES = [
-    "-f",
-    "+main",
-    "a..b",
-    "HEAD",
-    "@",
-    "",
-    "a b",
-    "a~1",
-    "a^",
-    "a:b",
-    "a?",
-    "a*",
-    "a[",
-    "a\\b",
-    "/a",
-    "a/",
-]
-BRANCHES += [
-    "a//b",
-    ".a",
-    "a/.b",
-    "a.lock",
-    "a.",
-    "a@{1}",
-    "refs/heads/main",
-    "a\x00",
-    "a\x1b[2J",
-    "--all",
-    "a\u202eb",
-]
+BRANCHES = ["-f", "+main", "a..b", "HEAD", "@", "", "a b", "a~1", "a^", "a:b", "a?", "a*", "a[", "a\\b", "/a", "a/"]
+BRANCHES += ["a//b", ".a", "a/.b", "a.lock", "a.", "a@{1}", "refs/heads/main", "a\x00", "a\x1b[2J", "--all", "a\u202eb"]
 
 
 @pytest.mark.parametrize("branch", BRANCHES)
@@ -453,9 +412,7 @@ def test_what_is_no_plain_small_manifest_is_one_problem(
     assert names(followed) == ([] if put is ten_billion_paths else ["one"])
 
 
-def test_a_link_to_a_plain_file_beside_the_manifests_is_nobodys_business(
-    fleet: Repository, machine: Machine
-) -> None:
+def test_a_link_to_a_plain_file_beside_the_manifests_is_nobodys_business(fleet: Repository, machine: Machine) -> None:
     fleet.place("120000", "manifests/README.md", fleet.blob(b"../model/config.json"))
     fleet.commit_index()
     assert codes(machine.follow()) == []
@@ -522,9 +479,7 @@ def test_a_changed_export_is_made_anew_and_an_old_one_is_freed(fleet: Repository
     (first / "foreign.txt").write_text("x")
     (first / "config.json").unlink()
     assert Path(machine.follow().parsed.models[0].source_path) == first
-    assert sorted(p.name for p in first.iterdir()) == sorted(
-        p.name for p in (fleet.folder / "model").iterdir()
-    )
+    assert sorted(p.name for p in first.iterdir()) == sorted(p.name for p in (fleet.folder / "model").iterdir())
     fleet.write("model/README.md", "changed")
     fleet.commit()
     second = Path(machine.follow().parsed.models[0].source_path)
@@ -535,9 +490,7 @@ def test_a_changed_export_is_made_anew_and_an_old_one_is_freed(fleet: Repository
 # Programs that are never run
 
 
-def test_nothing_that_a_repository_configures_is_run(
-    fleet: Repository, machine: Machine, tmp_path: Path
-) -> None:
+def test_nothing_that_a_repository_configures_is_run(fleet: Repository, machine: Machine, tmp_path: Path) -> None:
     canary = tmp_path / "canary"
     program = tmp_path / "program"
     program.write_text(f"#!/bin/sh\ntouch {canary}\nexit 1\n")
@@ -546,25 +499,12 @@ def test_nothing_that_a_repository_configures_is_run(
     fleet.write(".gitmodules", '[submodule "x"]\n\tpath = x\n\turl = ext::touch canary\n')
     fleet.write(".lfsconfig", "[lfs]\n\turl = https://127.0.0.1:1\n")
     fleet.commit()
-    settings = (
-        "core.fsmonitor",
-        "core.sshCommand",
-        "core.pager",
-        "filter.x.smudge",
-        "uploadpack.packObjectsHook",
-    )
+    settings = ("core.fsmonitor", "core.sshCommand", "core.pager", "filter.x.smudge", "uploadpack.packObjectsHook")
     for setting in (*settings, "credential.helper", "core.alternateRefsCommand", "gpg.program"):
         fleet.git("config", setting, str(program))
     hooks = fleet.folder / ".git" / "hooks"
     hooks.mkdir(exist_ok=True)
-    for name in (
-        "post-checkout",
-        "post-update",
-        "reference-transaction",
-        "pre-receive",
-        "post-merge",
-        "update",
-    ):
+    for name in ("post-checkout", "post-update", "reference-transaction", "pre-receive", "post-merge", "update"):
         shutil.copy(program, hooks / name)
     assert names(machine.follow()) == ["one"]
     assert not canary.exists()
@@ -644,10 +584,7 @@ def test_a_broken_mirror_is_cloned_anew(
         fleet.commit()
     followed = machine.follow()
     assert (names(followed), codes(followed), warned(followed)) == (["one"], [], [])
-    assert (
-        subprocess.run(["git", "-C", machine.mirror, "fsck"], capture_output=True, check=False).returncode
-        == 0
-    )
+    assert subprocess.run(["git", "-C", machine.mirror, "fsck"], capture_output=True, check=False).returncode == 0
 
 
 def test_many_fetches_do_not_pile_up_packs(fleet: Repository, machine: Machine) -> None:
@@ -725,12 +662,7 @@ def signer(fleet: Repository, tmp_path: Path) -> tuple[Path, Path]:
     ],
 )
 def test_commits_are_followed_as_their_signatures_allow(
-    verify: str,
-    signed: tuple[bool, ...],
-    refused: bool,
-    fleet: Repository,
-    machine: Machine,
-    signer: tuple[Path, Path],
+    verify: str, signed: tuple[bool, ...], refused: bool, fleet: Repository, machine: Machine, signer: tuple[Path, Path]
 ) -> None:
     machine.credentials = Credentials(allowed_signers=str(signer[1]))
     first = fleet.commit("first", "-S")
@@ -824,16 +756,12 @@ def test_https_with_a_token_follows_and_the_token_is_nowhere_else(
         assert names(machine.follow()) == ["one", "two"]
         asked = len(server.requests)
         machine.follow()
-        assert not any(
-            "service=git-upload-pack" not in one and "git-upload-pack" not in one for one in server.requests
-        )
+        assert not any("service=git-upload-pack" not in one and "git-upload-pack" not in one for one in server.requests)
         assert len(server.requests) - asked <= 3
     assert any("git" in line for line in server.seen)
     assert not [line for line in server.seen if TOKEN in line]
     held = [
-        path
-        for path in Path(machine.layout.root).rglob("*")
-        if path.is_file() and TOKEN.encode() in path.read_bytes()
+        path for path in Path(machine.layout.root).rglob("*") if path.is_file() and TOKEN.encode() in path.read_bytes()
     ]
     assert held == []
     assert warned(machine.follow()) == ["Stale"]
@@ -858,9 +786,7 @@ def test_redirects_are_not_followed(server: Server, tmp_path: Path) -> None:
     assert elsewhere.requests == []
 
 
-def test_an_unknown_certificate_is_refused(
-    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_unknown_certificate_is_refused(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("GIT_SSL_CAINFO")
     monkeypatch.setenv("GIT_SSL_NO_VERIFY", "1")
     machine = Machine(tmp_path / "root", f"{server.url}/fleet/.git")
@@ -877,22 +803,14 @@ def test_ssh_is_asked_strictly_and_only_for_git(
     """A program called `ssh` in place of the real one: it writes down how it was called, and serves the repository."""
     programs, called = tmp_path / "bin", tmp_path / "called"
     programs.mkdir()
-    (programs / "ssh").write_text(
-        f'#!/bin/sh\nprintf "%s\\n" "$@" > {called}\nfor last; do :; done\neval "$last"\n'
-    )
+    (programs / "ssh").write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" > {called}\nfor last; do :; done\neval "$last"\n')
     (programs / "ssh").chmod(0o755)
     monkeypatch.setenv("PATH", f"{programs}{os.pathsep}{os.environ['PATH']}")
     machine = Machine(tmp_path / "root", f"ssh://git@host:2222{fleet.folder}/.git")
     machine.credentials = Credentials(ssh_key="/my keys/it's", known_hosts="/hosts")
     assert names(machine.follow()) == ["one"]
     arguments = called.read_text().splitlines()
-    for expected in (
-        "none",
-        "BatchMode=yes",
-        "StrictHostKeyChecking=yes",
-        "IdentitiesOnly=yes",
-        "/my keys/it's",
-    ):
+    for expected in ("none", "BatchMode=yes", "StrictHostKeyChecking=yes", "IdentitiesOnly=yes", "/my keys/it's"):
         assert expected in arguments
     assert arguments[-1].startswith("git-upload-pack ")
     assert "UserKnownHostsFile=/hosts" in arguments
@@ -959,8 +877,4 @@ def test_apply_follows_a_branch_from_first_commit_to_force_push(fleet: Repositor
     done = machine.run(*arguments)
     assert done.code == 0
     assert "stale" in done.err
-    record(
-        "rollback",
-        "amended, rewound and unrelated history refused",
-        "9 cases in git, and `apply` as a user has it",
-    )
+    record("rollback", "amended, rewound and unrelated history refused", "9 cases in git, and `apply` as a user has it")

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from reconciler.domain.errors import Cancelled, PermanentError, ReconcilerError, TemporaryError, UsageError
-from reconciler.domain.hub import HubSource
 from reconciler.domain.layout import Layout
 from reconciler.domain.manifest import Model, Template
+from reconciler.domain.sources.hub import HubSource
 from reconciler.host.stamps import StampBook
 from reconciler.operations.lock import lock
 from reconciler.sources.hub.access import HubAccess
@@ -69,9 +69,7 @@ class Bench:
     def fetch(self, source: HubSource, hub: Hub | None = None) -> None:
         with hub or self.hub() as opened:
             folder = self.cache.begin(source)
-            Download(
-                opened, source, folder, lambda fraction, text: self.progress.append((fraction, text))
-            ).run()
+            Download(opened, source, folder, lambda fraction, text: self.progress.append((fraction, text))).run()
         self.cache.publish(source, self.stamps)
 
     def holds(self, source: HubSource) -> bool:
@@ -260,12 +258,7 @@ REFUSALS: dict[str, tuple[Callable[[HubServer], None], str, type[ReconcilerError
         PermanentError,
         "no such commit",
     ),
-    "no such file": (
-        lambda s: s.repos["org/tiny"].files.clear(),
-        "HubNotFound",
-        PermanentError,
-        "no such file",
-    ),
+    "no such file": (lambda s: s.repos["org/tiny"].files.clear(), "HubNotFound", PermanentError, "no such file"),
     "gated": (
         lambda s: s.repos.update({"org/tiny": Repo(files={}, gated=True, token="other")}),
         "HubGated",
@@ -325,13 +318,7 @@ def test_a_token_comes_from_a_file_and_is_never_shown(tmp_path: Path) -> None:
 
 
 def test_a_child_gets_the_road_and_nothing_else() -> None:
-    given = {
-        "HTTPS_PROXY": "http://p:1",
-        "no_proxy": "x",
-        "SSL_CERT_FILE": "/ca",
-        "AWS_SECRET": "s",
-        "HF_HOME": "/h",
-    }
+    given = {"HTTPS_PROXY": "http://p:1", "no_proxy": "x", "SSL_CERT_FILE": "/ca", "AWS_SECRET": "s", "HF_HOME": "/h"}
     environment = HubAccess.of(given).child_environment("/home")
     assert environment["HTTPS_PROXY"] == "http://p:1"
     assert environment["no_proxy"] == "x"
@@ -368,14 +355,9 @@ def test_what_nobody_declares_is_freed(bench: Bench) -> None:
 
 @pytest.mark.parametrize(
     ("files", "code"),
-    [
-        ({"config.json": b"{}", "pytorch_model.bin": b"x"}, "WeightsMissing"),
-        ({SHARD: b"x"}, "ConfigMissing"),
-    ],
+    [({"config.json": b"{}", "pytorch_model.bin": b"x"}, "WeightsMissing"), ({SHARD: b"x"}, "ConfigMissing")],
 )
-def test_what_no_machine_could_convert_is_not_locked(
-    bench: Bench, files: dict[str, bytes], code: str
-) -> None:
+def test_what_no_machine_could_convert_is_not_locked(bench: Bench, files: dict[str, bytes], code: str) -> None:
     bench.server.repos["org/tiny"].files = files
     with pytest.raises(PermanentError) as refused:
         bench.lock()

@@ -121,10 +121,7 @@ def test_what_is_not_a_plain_file_is_never_opened(manifests: Path) -> None:
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind("manifests/socket.yaml")
         (manifests / "folder.yaml").mkdir()
-        assert said(load("manifests")) == [
-            ("manifests/fifo.yaml", "NotAFile"),
-            ("manifests/socket.yaml", "NotAFile"),
-        ]
+        assert said(load("manifests")) == [("manifests/fifo.yaml", "NotAFile"), ("manifests/socket.yaml", "NotAFile")]
 
 
 @pytest.mark.skipif(sys.platform == "win32" or os.geteuid() != 0, reason="only root makes devices")
@@ -171,8 +168,7 @@ def test_a_file_name_that_cannot_be_shown_is_refused(manifests: Path) -> None:
         Path(os.fsdecode(os.fsencode(manifests) + b"/" + name)).write_bytes(b"")
     parsed = load("manifests")
     assert said(parsed) == [
-        (f"manifests/{name}", "FileName")
-        for name in ("a\\udcff.yaml", "b\\n::stop-commands::.yaml", "c\\u202e.yaml")
+        (f"manifests/{name}", "FileName") for name in ("a\\udcff.yaml", "b\\n::stop-commands::.yaml", "c\\u202e.yaml")
     ]
 
 
@@ -188,9 +184,7 @@ def test_a_source_that_a_link_leads_out_of_the_checkout_is_refused(manifests: Pa
     (manifests.parent / "models" / "out").symlink_to(outside)
     write(manifests / "a.yaml", source="../models/out")
     assert said(load("manifests")) == [("manifests/a.yaml", "PathOutside")]
-    assert [model.source_path for model in load("manifests", allowed_roots=(str(outside),)).models] == [
-        str(outside)
-    ]
+    assert [model.source_path for model in load("manifests", allowed_roots=(str(outside),)).models] == [str(outside)]
 
 
 def test_a_template_is_a_plain_small_file_inside_the_checkout(manifests: Path, tmp_path: Path) -> None:
@@ -200,10 +194,7 @@ def test_a_template_is_a_plain_small_file_inside_the_checkout(manifests: Path, t
     (manifests / "templates" / "hard.jinja").hardlink_to(secret)
     os.mkfifo(manifests / "templates" / "fifo.jinja")
     for name in ("link", "hard", "fifo"):
-        text = (
-            TEXT.format(name=name, path="../models/phi")
-            + f"  promptTemplate: {{jinja: templates/{name}.jinja}}\n"
-        )
+        text = TEXT.format(name=name, path="../models/phi") + f"  promptTemplate: {{jinja: templates/{name}.jinja}}\n"
         (manifests / f"{name}.yaml").write_text(text)
     parsed = load("manifests")
     assert said(parsed) == [
@@ -255,9 +246,7 @@ class TestParseCache:
         assert load("manifests", cache=cache) is first
         assert load("manifests") == first
 
-    def test_the_second_look_opens_no_manifest(
-        self, cache: ParseCache, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_the_second_look_opens_no_manifest(self, cache: ParseCache, monkeypatch: pytest.MonkeyPatch) -> None:
         first = load("manifests", cache=cache)
         monkeypatch.setattr("reconciler.sources.manifests.read_manifests", pytest.fail)
         monkeypatch.setattr("reconciler.sources.manifests.parse", pytest.fail)

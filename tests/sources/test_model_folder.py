@@ -80,9 +80,7 @@ def test_files_that_no_conversion_reads_change_nothing(folder: Path) -> None:
     assert inspect_source(str(folder), StampBook.empty()).digest == before.digest
 
 
-@pytest.mark.parametrize(
-    "name", ["config.json", "tokenizer.json", "model.safetensors", "chat_template.jinja"]
-)
+@pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "model.safetensors", "chat_template.jinja"])
 def test_each_file_that_counts_changes_the_digest(folder: Path, name: str) -> None:
     before = inspect_source(str(folder), StampBook.empty())
     raw = bytearray((folder / name).read_bytes())
@@ -112,9 +110,7 @@ def test_custom_code_is_left_behind_with_a_warning(folder: Path, name: str) -> N
     edit(folder / name, auto_map={"AutoConfig": "evil.Config"})
     source = inspect_source(str(folder), StampBook.empty())
     assert source.problems == ()
-    assert [(warning.code, warning.file) for warning in source.warnings] == [
-        ("CustomCodeIgnored", f"model/{name}")
-    ]
+    assert [(warning.code, warning.file) for warning in source.warnings] == [("CustomCodeIgnored", f"model/{name}")]
 
 
 def test_a_hugging_face_cache_is_followed_to_its_blobs(folder: Path, tmp_path: Path) -> None:
@@ -177,9 +173,7 @@ def adapter(tmp_path: Path) -> Path:
     }
     (folder / "adapter_config.json").write_text(json.dumps(config))
     name = "base_model.model.model.layers.0.self_attn.q_proj.lora_{}.weight"
-    write_safetensors(
-        folder / "adapter_model.safetensors", {name.format("A"): (4, 64), name.format("B"): (64, 4)}
-    )
+    write_safetensors(folder / "adapter_model.safetensors", {name.format("A"): (4, 64), name.format("B"): (64, 4)})
     return folder
 
 
@@ -199,10 +193,7 @@ ADAPTER_FAULTS = {
         lambda f: edit(f / "adapter_config.json", auto_mapping={"parent_library": "os"}),
         "AdapterUnsupported",
     ),
-    "a variant never measured": (
-        lambda f: edit(f / "adapter_config.json", use_dora=True),
-        "AdapterUnsupported",
-    ),
+    "a variant never measured": (lambda f: edit(f / "adapter_config.json", use_dora=True), "AdapterUnsupported"),
     "an unknown setting": (lambda f: edit(f / "adapter_config.json", next_big_thing=3), "AdapterUnsupported"),
 }
 

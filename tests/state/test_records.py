@@ -101,10 +101,7 @@ def test_what_is_saved_is_read_again_by_any_process(root: Root) -> None:
         timings=(Timing(action="convert", precision="int4", source_bytes=1000, seconds=2.5),),
         last_attempted_revision="main@sha1:2",
         last_applied_revision="main@sha1:1",
-        measured=MeasurementSet(
-            fidelity={"sha256:b": FIDELITY},
-            releases={"sha256:3": replace(WHOLE, load=MEASURED)},
-        ),
+        measured=MeasurementSet(fidelity={"sha256:b": FIDELITY}, releases={"sha256:3": replace(WHOLE, load=MEASURED)}),
     )
     assert root.records.conditions() == {VARIANT: {"Ready": READY}}
     assert root.records.events() == [{"time": "then", "type": "convert.done"}]

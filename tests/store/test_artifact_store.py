@@ -116,9 +116,7 @@ def test_skopeo_copies_an_artifact_and_its_digest_stays(root: Root, tmp_path: Pa
     (tmp_path / "policy.json").write_text('{"default": [{"type": "insecureAcceptAnything"}]}')
     shutil.copytree(root.layout.oci, tmp_path / "oci")  # skopeo splits at the first colon and takes no spaces
     source, target = f"oci:{tmp_path}/oci:build-{KEY[7:]}", f"dir:{tmp_path}/out"
-    subprocess.run(
-        ["skopeo", "copy", "--policy", tmp_path / "policy.json", source, target], check=True, timeout=60
-    )
+    subprocess.run(["skopeo", "copy", "--policy", tmp_path / "policy.json", source, target], check=True, timeout=60)
     copied = (tmp_path / "out" / "manifest.json").read_bytes()
     assert digest.of_bytes(copied) == artifact.digest
     assert (tmp_path / "out" / digest.of_bytes(WEIGHTS)[7:]).read_bytes() == WEIGHTS
@@ -190,9 +188,7 @@ def test_a_damaged_manifest_is_no_artifact(root: Root) -> None:
     assert root.put() == artifact
 
 
-@pytest.mark.parametrize(
-    "content", [None, b"", b"{", b"[]", b'{"manifests": [1]}', b'{"manifests": {}}', b"\xff"]
-)
+@pytest.mark.parametrize("content", [None, b"", b"{", b"[]", b'{"manifests": [1]}', b'{"manifests": {}}', b"\xff"])
 def test_a_lost_or_damaged_index_is_rebuilt_from_the_blobs(root: Root, content: bytes | None) -> None:
     artifact, other = root.put(), root.put(OTHER_KEY, {"model.onnx": b"another"})
     root.index.unlink()
@@ -328,8 +324,7 @@ def test_nothing_is_swept_while_an_entry_of_another_tool_cannot_be_read(root: Ro
 
 
 @pytest.mark.parametrize(
-    "name",
-    ["x.so", "x.so.1", "x.DLL", "x.dylib", "x.py", "x.pkl", "x.pt", "deep/pytorch_model.bin", "a\\b", "a:b"],
+    "name", ["x.so", "x.so.1", "x.DLL", "x.dylib", "x.py", "x.pkl", "x.pt", "deep/pytorch_model.bin", "a\\b", "a:b"]
 )
 def test_code_and_names_that_lead_elsewhere_are_refused(root: Root, name: str) -> None:
     with pytest.raises(PermanentError, match="is not data") as refusal:
@@ -406,10 +401,7 @@ def test_a_full_disk_leaves_the_last_good_artifact_and_removing_it_makes_room(tm
     ("path", "safe"),
     [
         *[(name, True) for name in ("a", "a/b", "a.b/..c", "...", "a b/ü", ".hidden", "a/.b")],
-        *[
-            (name, False)
-            for name in ("", ".", "..", "/a", "a/", "a//b", "./a", "a/..", "../a", "a/./b", "C:x")
-        ],
+        *[(name, False) for name in ("", ".", "..", "/a", "a/", "a//b", "./a", "a/..", "../a", "a/./b", "C:x")],
         *[(name, False) for name in ("a\\b", "a\0b", "..\\a")],
     ],
 )

@@ -46,9 +46,7 @@ def expected(roles: Roles, messages: list[dict[str, str]], asked: bool) -> str:
         (BARE, [USER, ASSISTANT, USER], True, "<u>a<u>"),
     ],
 )
-def test_a_conversation_in_the_role_form(
-    roles: Roles, messages: list[dict[str, str]], asked: bool, text: str
-) -> None:
+def test_a_conversation_in_the_role_form(roles: Roles, messages: list[dict[str, str]], asked: bool, text: str) -> None:
     assert render(jinja_of(roles), messages, asked) == text == expected(roles, messages, asked)
 
 
@@ -65,11 +63,7 @@ PATTERN = st.builds(lambda before, after: f"{before}{CONTENT}{after}", LITERAL, 
     lambda text: text.count(CONTENT) == 1
 )
 ROLES: st.SearchStrategy[Any] = st.builds(
-    Roles,
-    system=st.just("") | PATTERN,
-    user=st.just("") | PATTERN,
-    assistant=st.just("") | PATTERN,
-    prompt=PATTERN,
+    Roles, system=st.just("") | PATTERN, user=st.just("") | PATTERN, assistant=st.just("") | PATTERN, prompt=PATTERN
 )
 MESSAGES = st.lists(
     st.builds(

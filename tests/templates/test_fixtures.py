@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.domain.fixture import Fixture
 from reconciler.domain.gate_spec import GateSpec
+from reconciler.domain.manifest import Fixture
 from reconciler.domain.measured import Measured
 from reconciler.gates.judgement import judge, needed, rejection_text
 from reconciler.gates.template import TemplateGate

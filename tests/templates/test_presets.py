@@ -73,11 +73,7 @@ TALK = [
                 "<start_of_turn>user\nBye<end_of_turn>\n<start_of_turn>model\n"
             ),
         ),
-        (
-            "mistral",
-            "<s>[INST] Hi[/INST]",
-            "<s>[INST] Hi[/INST] Hello</s>[INST] Be kind.\n\nBye[/INST]",
-        ),
+        ("mistral", "<s>[INST] Hi[/INST]", "<s>[INST] Hi[/INST] Hello</s>[INST] Be kind.\n\nBye[/INST]"),
     ],
 )
 def test_a_conversation(name: str, ask: str, talk: str) -> None:

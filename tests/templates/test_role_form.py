@@ -31,14 +31,9 @@ def turn(role: str) -> str:
 TURN = "{{- '<|' + m['role'] + '|>\\n' + m['content'] + '<|end|>\\n' -}}"
 BEGIN = "{%- if add_generation_prompt -%}{{- '<|assistant|>\\n' -}}{%- endif -%}"
 OPENING = "{% if add_generation_prompt %}<|assistant|>\n{% endif %}"
-MOVING = (
-    "{{- m.role + '|>\\n' + m.content + '<|end|>\\n' -}}{%- if not loop.last -%}{{- '<|' -}}{%- endif -%}"
-)
+MOVING = "{{- m.role + '|>\\n' + m.content + '<|end|>\\n' -}}{%- if not loop.last -%}{{- '<|' -}}{%- endif -%}"
 TURNS = Roles(
-    system=turn("system"),
-    user=turn("user"),
-    assistant=turn("assistant"),
-    prompt=turn("user") + "<|assistant|>\n",
+    system=turn("system"), user=turn("user"), assistant=turn("assistant"), prompt=turn("user") + "<|assistant|>\n"
 )
 BARE = Roles(system=CONTENT, user=CONTENT, assistant=CONTENT, prompt=CONTENT)
 
@@ -155,10 +150,7 @@ def test_the_presets_that_were_roles_come_back(name: str) -> None:
 def test_there_and_back(roles: Roles) -> None:
     """Defaults are written out: `user` as `prompt`, an answer as it is."""
     expected = Roles(
-        system=roles.system,
-        user=roles.user or roles.prompt,
-        assistant=roles.assistant or CONTENT,
-        prompt=roles.prompt,
+        system=roles.system, user=roles.user or roles.prompt, assistant=roles.assistant or CONTENT, prompt=roles.prompt
     )
     assert roles_of(jinja_of(roles)).roles == expected
 
@@ -287,8 +279,7 @@ PIECES = st.sampled_from(
     ]
 )
 ON_ITS_OWN = (
-    "{%- if messages[0].role == 'system' -%}{{- messages[0].content -}}"
-    "{%- set messages = messages[1:] -%}{%- endif -%}"
+    "{%- if messages[0].role == 'system' -%}{{- messages[0].content -}}{%- set messages = messages[1:] -%}{%- endif -%}"
 )
 OUTSIDE = st.sampled_from(
     [

@@ -140,9 +140,7 @@ HOSTILE = {
 BUSY = {"doubled lists", "a power", "a power of a power", "large factors", "a time"}
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name in BUSY)) for name in HOSTILE]
-)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name in BUSY)) for name in HOSTILE])
 def test_a_hostile_template_ends_at_once_with_a_reason(name: str, living: Renderer) -> None:
     began = time.process_time()
     with pytest.raises(NotRendered) as told:

@@ -244,26 +244,7 @@ def test_64_kib_of_anything_is_judged_within_seconds(piece: str) -> None:
 
 
 PIECES = st.sampled_from(
-    [
-        "{{",
-        "}}",
-        "{%",
-        "%}",
-        "{#",
-        "#}",
-        " if ",
-        " for ",
-        " in ",
-        "messages",
-        "end",
-        "'",
-        "(",
-        "|",
-        "\n",
-        "-",
-        "[",
-        "é",
-    ]
+    ["{{", "}}", "{%", "%}", "{#", "#}", " if ", " for ", " in ", "messages", "end", "'", "(", "|", "\n", "-", "[", "é"]
 )
 
 

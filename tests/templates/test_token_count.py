@@ -79,12 +79,7 @@ def test_other_letters_are_counted(renderer: Renderer) -> None:
     assert renderer.count("Grüße", CAPITALS).exact
 
 
-SPLIT = {
-    "type": "Split",
-    "pattern": {"Regex": "(a+)+$"},
-    "behavior": "Isolated",
-    "invert": False,
-}
+SPLIT = {"type": "Split", "pattern": {"Regex": "(a+)+$"}, "behavior": "Isolated", "invert": False}
 
 
 def test_a_pattern_that_never_ends_does() -> None:

@@ -25,16 +25,9 @@ class FoundryLocal:
         return read_index(self._cache_dir)
 
     def runtime(
-        self,
-        *,
-        scratch: str,
-        log: str,
-        confined: bool = False,
-        is_cancelled: Callable[[], bool] = lambda: False,
+        self, *, scratch: str, log: str, confined: bool = False, is_cancelled: Callable[[], bool] = lambda: False
     ) -> Foundry:
-        return Foundry(
-            self._cache_dir, scratch=scratch, log=log, confined=confined, is_cancelled=is_cancelled
-        )
+        return Foundry(self._cache_dir, scratch=scratch, log=log, confined=confined, is_cancelled=is_cancelled)
 
     def at(self, catalog: str) -> FoundryLocal:
         return FoundryLocal(catalog)

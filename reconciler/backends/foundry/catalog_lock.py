@@ -12,7 +12,7 @@ import os
 import time
 
 from reconciler.backends.foundry.index import LOCK
-from reconciler.domain.escape import one_line
+from reconciler.domain.text.escape import one_line
 
 LOCKS = "/proc/locks"
 LOOK_AGAIN = 0.25  # seconds

@@ -14,11 +14,11 @@ from collections.abc import Callable, Iterator
 from reconciler.backends.foundry.marker import MarkerUnreadable, marker_from_json, marker_to_json
 from reconciler.backends.foundry.served_files import MARKER, kept_files, written_files
 from reconciler.domain import digest
+from reconciler.domain.digest import StoredFile
 from reconciler.domain.errors import Disturbed
 from reconciler.domain.observed import ServedFolder
+from reconciler.domain.plain_data import as_dict
 from reconciler.domain.release import Artifact, Marker, Release
-from reconciler.domain.stored_file import StoredFile
-from reconciler.domain.value import as_dict
 from reconciler.host import durable
 from reconciler.host.reading import read_whole
 from reconciler.host.sealed import Damaged, seal, unseal

@@ -20,9 +20,9 @@ from reconciler.backends.foundry.catalog_lock import wait_until_free
 from reconciler.backends.foundry.index import INDEX, read_index
 from reconciler.backends.foundry.problems import translate
 from reconciler.domain.errors import Cancelled, DiskFull, PermanentError, RuntimeUnavailable
-from reconciler.domain.escape import one_line
 from reconciler.domain.measured import Answer
 from reconciler.domain.observed import Registration
+from reconciler.domain.text.escape import one_line
 from reconciler.host import durable
 from reconciler.host.child import Child, ChildDied, ChildFailed, ChildTimedOut
 from reconciler.host.environment import private_environment
@@ -102,9 +102,7 @@ class Foundry:
         self._make_last()
         entry = self._entry(identity)
         if entry is None or entry.path != path or not properties.items() <= entry.properties.items():
-            raise PermanentError(
-                f"{identity} is not in the catalog as it was registered", code="NotRegistered"
-            )
+            raise PermanentError(f"{identity} is not in the catalog as it was registered", code="NotRegistered")
 
     def unregister(self, identity: str) -> None:
         """Take a name away; one that is already gone is fine. No file of the model is touched."""
@@ -249,11 +247,7 @@ class Foundry:
             )
 
     def _model_call(
-        self,
-        verb: str,
-        parameters: dict[str, Any],
-        timeout: float,
-        on_text: Callable[[str], None] | None = None,
+        self, verb: str, parameters: dict[str, Any], timeout: float, on_text: Callable[[str], None] | None = None
     ) -> dict[str, Any]:
         """A model that hangs or crashes the runtime will do so again."""
         try:
@@ -268,11 +262,7 @@ class Foundry:
             raise kind(one_line(str(error)), code="RuntimeDied", hint=error.hint) from None
 
     def _call(
-        self,
-        verb: str,
-        parameters: dict[str, Any],
-        timeout: float,
-        on_text: Callable[[str], None] | None = None,
+        self, verb: str, parameters: dict[str, Any], timeout: float, on_text: Callable[[str], None] | None = None
     ) -> dict[str, Any]:
         def on_event(event: dict[str, Any]) -> None:
             if on_text is not None:

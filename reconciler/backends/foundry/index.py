@@ -14,8 +14,8 @@ import os.path
 import re
 
 from reconciler.domain.errors import CatalogBroken
-from reconciler.domain.escape import one_line
 from reconciler.domain.observed import Registration
+from reconciler.domain.text.escape import one_line
 from reconciler.host.reading import read_whole
 
 INDEX = "foundry.local.modelinfo.json"

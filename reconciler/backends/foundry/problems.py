@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 
 from reconciler.domain.errors import CatalogBroken, PermanentError, ReconcilerError, RuntimeUnavailable
-from reconciler.domain.escape import one_line
+from reconciler.domain.text.escape import one_line
 
 _INSTALL = "pip install 'foundry-reconciler[foundry]' puts it into the environment that runs reconciler"
 

@@ -12,23 +12,17 @@ import json
 from typing import Any
 
 from reconciler.backends.foundry import genai_config as genai
+from reconciler.domain.digest import StoredFile
 from reconciler.domain.errors import PermanentError
+from reconciler.domain.plain_data import as_dict
 from reconciler.domain.release import Artifact, Release
-from reconciler.domain.stored_file import StoredFile
-from reconciler.domain.value import as_dict
 from reconciler.templates.lint import template_bytes
 
 MARKER = "release.json"
 
 # Written anew for each release. The runtime prefers a template in tokenizer_config.json over
 # chat_template.jinja and reads chat_template.json when there is no other, so every carrier but one has to go.
-_WRITTEN = {
-    "genai_config.json",
-    "tokenizer_config.json",
-    "chat_template.jinja",
-    "inference_model.json",
-    MARKER,
-}
+_WRITTEN = {"genai_config.json", "tokenizer_config.json", "chat_template.jinja", "inference_model.json", MARKER}
 
 # The builder's and the source's own notes: the runtime does not read them, and one holds paths of the build
 # machine.

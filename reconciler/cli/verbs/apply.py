@@ -26,16 +26,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     options.add_output(parser, "text", "json")
     options.add_flag(parser, "--dry-run", "show the plan and change nothing (as `plan`)")
     options.add_flag(
-        parser,
-        "--confirm",
-        "allow prunes that need a confirmation: of all models, more than half or more than five",
+        parser, "--confirm", "allow prunes that need a confirmation: of all models, more than half or more than five"
     )
     options.add_conversions(parser)
     options.add_flag(parser, "--retry", "retry what failed here before, although nothing about it changed")
     options.add_flag(
-        parser,
-        "--scrub",
-        "first read every byte of the store and of served models, and repair silent corruption",
+        parser, "--scrub", "first read every byte of the store and of served models, and repair silent corruption"
     )
     options.add_verbosity(parser)
 

@@ -11,15 +11,13 @@ from reconciler.cli import options
 from reconciler.cli.exit_codes import OK
 from reconciler.cli.output import json_text, note
 from reconciler.domain.errors import PermanentError
-from reconciler.domain.escape import for_terminal
 from reconciler.domain.measured import Answer
+from reconciler.domain.text.escape import for_terminal
 from reconciler.reports.view import answer_view
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "name", metavar="NAME", help="a variant (capitals-int4), an id (capitals-int4:2), or a model"
-    )
+    parser.add_argument("name", metavar="NAME", help="a variant (capitals-int4), an id (capitals-int4:2), or a model")
     parser.add_argument("prompt", metavar="PROMPT", help="the question; - reads it from standard input")
     parser.add_argument("--system", metavar="TEXT", help="a system message before the question")
     parser.add_argument(

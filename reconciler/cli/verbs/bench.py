@@ -56,9 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "also measure fidelity where it is missing; needs the extra `convert` and the source in memory",
     )
     parser.add_argument(
-        "--html",
-        metavar="FILE",
-        help="also write one self-contained page with plots; needs the extra `bench`",
+        "--html", metavar="FILE", help="also write one self-contained page with plots; needs the extra `bench`"
     )
     options.add_manifests(parser)
     options.add_machine(parser)

@@ -36,9 +36,7 @@ That was the whole job. Try it on a model of your own:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--keep", metavar="DIR", help="work in DIR (must be empty or absent) and leave it there"
-    )
+    parser.add_argument("--keep", metavar="DIR", help="work in DIR (must be empty or absent) and leave it there")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -99,9 +97,7 @@ class _Demo:
     def _serve(self) -> None:
         _step("What would change on this machine, and why? Nothing is touched yet.")
         self._reconciler("plan")
-        _step(
-            "Apply it: Olive converts and quantizes, the real runtime rehearses, Foundry Local gets the names."
-        )
+        _step("Apply it: Olive converts and quantizes, the real runtime rehearses, Foundry Local gets the names.")
         self._reconciler("apply")
         self._reconciler("status")
         _step("A second apply finds nothing to do.")
@@ -114,9 +110,7 @@ class _Demo:
             raise PermanentError(f"expected an answer with {expected!r}, got {answer.strip()!r}")
 
     def _retemplate(self) -> None:
-        _step(
-            "Change the prompt template in git: a new registration of the same weights, nothing is converted."
-        )
+        _step("Change the prompt template in git: a new registration of the same weights, nothing is converted.")
         with open(self.manifest, encoding="utf-8") as file:
             text = file.read()
         changed = text.replace("promptTemplate: chatml", "promptTemplate: {ref: brief}")

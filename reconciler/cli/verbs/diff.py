@@ -23,9 +23,7 @@ from reconciler.reports.view import problem_view
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "base", metavar="BASE", help="a commit, branch or tag; or BASE...HEAD: from their merge base"
-    )
+    parser.add_argument("base", metavar="BASE", help="a commit, branch or tag; or BASE...HEAD: from their merge base")
     parser.add_argument("head", metavar="HEAD", nargs="?", help="what to compare it with (default: HEAD)")
     parser.add_argument(
         "--path",
@@ -35,10 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "RECONCILER_PATH)",
     )
     parser.add_argument(
-        "--repo-dir",
-        metavar="DIR",
-        default=".",
-        help="a local clone (default: the one that holds this folder)",
+        "--repo-dir", metavar="DIR", default=".", help="a local clone (default: the one that holds this folder)"
     )
     parser.add_argument(
         "--source-root",

@@ -11,8 +11,8 @@ from typing import Any
 
 from reconciler.cli import options
 from reconciler.cli.exit_codes import INTERRUPTED, OK
-from reconciler.domain.escape import for_json, for_terminal
 from reconciler.domain.layout import Layout
+from reconciler.domain.text.escape import for_json, for_terminal
 from reconciler.state.records import Records
 
 INTERVAL = 0.5  # seconds between two looks at the log

@@ -17,9 +17,7 @@ from reconciler.reports.explanation import explanation_text, explanation_view, v
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "name", metavar="NAME", help="a declared model, or one of its variants (capitals-int4)"
-    )
+    parser.add_argument("name", metavar="NAME", help="a declared model, or one of its variants (capitals-int4)")
     options.add_manifests(parser)
     options.add_machine(parser)
     options.add_output(parser, "text", "json")

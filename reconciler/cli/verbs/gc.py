@@ -10,7 +10,7 @@ from reconciler.cli import options
 from reconciler.cli.exit_codes import OK, PARTLY
 from reconciler.cli.manifests import load_manifests
 from reconciler.cli.output import json_text, note, show_resolution
-from reconciler.domain.value import as_dict
+from reconciler.domain.plain_data import as_dict
 from reconciler.engine.machine import Machine
 from reconciler.engine.planning import Snapshot, take_snapshot
 from reconciler.engine.resolve import Resolution

@@ -14,7 +14,7 @@ from reconciler.cli import options
 from reconciler.cli.exit_codes import ERROR, OK
 from reconciler.cli.output import json_text
 from reconciler.domain.errors import CatalogBroken, PermanentError
-from reconciler.domain.escape import for_terminal
+from reconciler.domain.text.escape import for_terminal
 from reconciler.engine.machine import Machine, observe
 from reconciler.reports.history_view import history_text, history_view
 from reconciler.reports.view import View
@@ -35,10 +35,7 @@ def run(arguments: argparse.Namespace) -> int:
     variants = _variants(arguments.name, machine)
     damaged = machine.records.damaged_beside()
     view = _viewer(machine)
-    views = [
-        view(variant) | {"damaged": os.path.join("history", f"{variant}.json") in damaged}
-        for variant in variants
-    ]
+    views = [view(variant) | {"damaged": os.path.join("history", f"{variant}.json") in damaged} for variant in variants]
     if arguments.output == "json":
         sys.stdout.write(json_text({"formatVersion": 1, "variants": views}))
     else:

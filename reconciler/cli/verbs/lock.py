@@ -18,8 +18,8 @@ from reconciler.cli.exit_codes import ERROR, OK
 from reconciler.cli.manifests import load_folder
 from reconciler.cli.output import json_text, note, say, show_problems
 from reconciler.domain.errors import UsageError
-from reconciler.domain.hub import LOCK_NAME, HubSource
-from reconciler.domain.units import size_text
+from reconciler.domain.sources.hub import LOCK_NAME, HubSource
+from reconciler.domain.text.units import size_text
 from reconciler.host.durable import write_file
 from reconciler.host.reading import read_whole
 from reconciler.manifests.hub_lock import Entries, LockInvalid, is_repo
@@ -34,15 +34,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     options.add_hub(parser)
     options.add_output(parser, "text", "json")
     options.add_flag(
-        parser,
-        "--check",
-        "write nothing, use no network; exit 1 when the lock file is not what the manifests need",
+        parser, "--check", "write nothing, use no network; exit 1 when the lock file is not what the manifests need"
     )
     options.add_flag(parser, "--dry-run", "ask the hub, but write nothing")
     parser.add_argument(
-        "--commit-of",
-        metavar="ORG/NAME[@BRANCH]",
-        help="print the commit that a branch is at, and nothing else",
+        "--commit-of", metavar="ORG/NAME[@BRANCH]", help="print the commit that a branch is at, and nothing else"
     )
     options.add_verbosity(parser)
 
@@ -117,8 +113,7 @@ def _view(locked: Locked, parsed: Parsed, path: str, written: bool) -> dict[str,
         "added": [_named(source) for source in locked.added],
         "dropped": [_named(source) for source in locked.dropped],
         "moved": [
-            {"model": name, **_named(source), "upstream": source.upstream}
-            for name, source in _moved(locked, parsed)
+            {"model": name, **_named(source), "upstream": source.upstream} for name, source in _moved(locked, parsed)
         ],
     }
 

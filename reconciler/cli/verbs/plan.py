@@ -34,17 +34,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     machine = options.opened_machine(arguments)
     seen = take_snapshot(
-        machine,
-        load_manifests(arguments, machine),
-        confirm=arguments.confirm,
-        assumed=arguments.assume_runtime,
+        machine, load_manifests(arguments, machine), confirm=arguments.confirm, assumed=arguments.assume_runtime
     )
     plan, resolution = seen.plan, seen.resolution
     if arguments.output == "text":
         show_resolution(arguments, resolution.warnings, resolution.problems)
     show(
-        view.plan_view(plan, resolution.problems, resolution.warnings)
-        | {"working": who_works(machine.layout)},
+        view.plan_view(plan, resolution.problems, resolution.warnings) | {"working": who_works(machine.layout)},
         arguments.output,
         text=render.plan_text,
         markdown=plan_comment,

@@ -57,9 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
     return max(_carried_out(one, before[one.variant], machine, arguments) for one in made)
 
 
-def _carried_out(
-    made: Rollback, before: Rollback | None, opened: Machine, arguments: argparse.Namespace
-) -> int:
+def _carried_out(made: Rollback, before: Rollback | None, opened: Machine, arguments: argparse.Namespace) -> int:
     """One that fails does not stop the others."""
     root = opened.layout.root
     try:

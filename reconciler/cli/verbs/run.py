@@ -63,13 +63,9 @@ def _declarations(arguments: argparse.Namespace) -> Declarations:
     roots = tuple(arguments.source_root)
     if arguments.repo:
         credentials_of(arguments)
-        branch = Branch(
-            remote_of(arguments), lambda: credentials_of(arguments), roots, patience=2 * arguments.interval
-        )
+        branch = Branch(remote_of(arguments), lambda: credentials_of(arguments), roots, patience=2 * arguments.interval)
         return RepositorySource(branch, arguments.interval)
     require_folder(arguments.path)
     if not os.path.isdir(arguments.path):
-        raise UsageError(
-            f"there is no folder {arguments.path}", hint="name it with --path, or follow a --repo"
-        )
+        raise UsageError(f"there is no folder {arguments.path}", hint="name it with --path, or follow a --repo")
     return FolderSource(os.path.abspath(arguments.path), roots)

@@ -22,9 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "as Stalled, so that no suspension is forgotten."
     )
     parser.add_argument("name", metavar="NAME", help="a model (capitals) or one variant (capitals-int4)")
-    parser.add_argument(
-        "--reason", metavar="TEXT", required=True, help="why, shown in status and events (one line)"
-    )
+    parser.add_argument("--reason", metavar="TEXT", required=True, help="why, shown in status and events (one line)")
     parser.add_argument(
         "--until",
         metavar="TIME",

@@ -15,8 +15,8 @@ from reconciler.cli.manifests import load_folder
 from reconciler.cli.output import json_text, show_problems
 from reconciler.domain.errors import ManifestsInvalid, PermanentError, Problem, UsageError
 from reconciler.domain.manifest import Roles
-from reconciler.domain.quoting import printable
-from reconciler.domain.value import as_dict
+from reconciler.domain.plain_data import as_dict
+from reconciler.domain.text.quoting import printable
 from reconciler.engine.resolve import resolve
 from reconciler.host.stamps import Unhashed
 from reconciler.operations.templates import special_names
@@ -40,9 +40,7 @@ class Found:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "what", metavar="WHAT", help="a Jinja file, a preset, a declared model or PromptTemplate"
-    )
+    parser.add_argument("what", metavar="WHAT", help="a Jinja file, a preset, a declared model or PromptTemplate")
     parser.add_argument(
         "--to",
         choices=("roles", "jinja"),
@@ -107,9 +105,7 @@ def _declared(name: str, arguments: argparse.Namespace) -> Found:
         if name in (release.model, release.template_origin.removeprefix(_SHARED)):
             model = models[release.model]
             if not release.template:
-                hint = (
-                    "its source is on the hub: `reconciler explain` shows its template after it was fetched"
-                )
+                hint = "its source is on the hub: `reconciler explain` shows its template after it was fetched"
                 raise PermanentError(f"the template of {name} is not known", hint=hint, code="SourceMissing")
             tokens = _tokens(model.source_path) if model.source_path else {}
             return Found(place=name, jinja=release.template, roles=model.template.roles, tokens=tokens)
@@ -138,9 +134,7 @@ def _roles(found: Found, tokens: dict[str, str]) -> tuple[dict[str, Any], str]:
         where = f"{found.place}:{refused.line}" if refused.line else found.place
         hint = refused.hint or "leave it in Jinja: what is served is the same"
         raise PermanentError(
-            f"{where}: it has no role form that means exactly the same: {refused}",
-            hint=hint,
-            code="TemplateNotExact",
+            f"{where}: it has no role form that means exactly the same: {refused}", hint=hint, code="TemplateNotExact"
         ) from None
     for note in form.notes:
         sys.stderr.write(f"note: {note}\n")

@@ -17,7 +17,7 @@ from typing import Any
 from reconciler.conversion.artifact_files import ARTIFACT_FILES
 from reconciler.conversion.order import Order
 from reconciler.domain.errors import ConversionFailed
-from reconciler.domain.escape import one_line
+from reconciler.domain.text.escape import one_line
 
 LONGEST_LOG = (4 << 20) + (1 << 10)  # bytes; the worker ends it a little earlier, and says so
 

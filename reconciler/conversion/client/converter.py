@@ -25,8 +25,8 @@ from reconciler.conversion.client.scratch import attempt_log, fresh_folder
 from reconciler.conversion.order import NO_NETWORK, Bounds, Order
 from reconciler.domain.errors import Cancelled, ConverterLost, ReconcilerError
 from reconciler.domain.measured import Fidelity
+from reconciler.domain.plain_data import field_names
 from reconciler.domain.release import Recipe
-from reconciler.domain.value import field_names
 from reconciler.host import cage
 from reconciler.host.child import Child, ChildDied, ChildFailed, ChildTimedOut
 from reconciler.host.clock import now
@@ -198,10 +198,7 @@ class Converter:
             scratch = fresh_folder(self._scratch, "conversion")
         try:
             log = attempt_log(self._logs, recipe)
-            with (
-                full_disk_named(log),
-                open(log, "ab"),
-            ):  # it is there from the beginning, so that it can be followed
+            with full_disk_named(log), open(log, "ab"):  # it is there from the beginning, so that it can be followed
                 pass
             yield scratch, log
         finally:

@@ -21,7 +21,7 @@ from reconciler.domain.errors import (
     HostRefused,
     ReconcilerError,
 )
-from reconciler.domain.escape import one_line
+from reconciler.domain.text.escape import one_line
 from reconciler.host import cage
 from reconciler.host.child import Child
 
@@ -42,9 +42,7 @@ PASSING: dict[str, type[ConverterLost | Disturbed]] = {
     MEMORY_LIMIT: ConverterLost,
     cage.CageMissing.code: ConverterLost,
 }
-REFUSALS = frozenset(
-    {"DiskFailing", "DiskReadOnly", "AccessDenied", "OutOfResources"}
-)  # as domain.errors says
+REFUSALS = frozenset({"DiskFailing", "DiskReadOnly", "AccessDenied", "OutOfResources"})  # as domain.errors says
 
 IMPORT_SECONDS = 300.0  # on a slow disk the first import of torch alone takes a minute
 ANSWER_SECONDS = 60.0

@@ -73,18 +73,12 @@ def _check_tensors(model: Any, folder: str) -> None:
     from onnx.numpy_helper import to_array
 
     data = numpy.memmap(os.path.join(folder, DATA), mode="r")
-    widths = {
-        TensorProto.FLOAT: numpy.float32,
-        TensorProto.FLOAT16: numpy.float16,
-        TensorProto.DOUBLE: numpy.float64,
-    }
+    widths = {TensorProto.FLOAT: numpy.float32, TensorProto.FLOAT16: numpy.float16, TensorProto.DOUBLE: numpy.float64}
     for tensor in model.graph.initializer:
         kind = widths.get(tensor.data_type)
         raw = _external(tensor, data)
         if raw is not None and kind and len(raw) != math.prod(tensor.dims) * numpy.dtype(kind).itemsize:
-            raise ConversionFailed(
-                f"tensor {tensor.name} of the result holds {len(raw)} bytes for {[*tensor.dims]}"
-            )
+            raise ConversionFailed(f"tensor {tensor.name} of the result holds {len(raw)} bytes for {[*tensor.dims]}")
         values = to_array(tensor) if raw is None else raw.view(kind) if kind else None
         if values is not None and kind is not None and not _all_finite(values.reshape(-1)):
             raise ConversionFailed(f"tensor {tensor.name} of the result holds numbers that are not finite")
@@ -112,9 +106,7 @@ def _check_width(model: Any, recipe: Recipe) -> None:
     from onnx import TensorProto
 
     kinds = {TensorProto.FLOAT: "fp32", TensorProto.FLOAT16: "fp16"}
-    floats = [
-        tensor for tensor in model.graph.initializer if tensor.data_type in kinds and len(tensor.dims) == 2
-    ]
+    floats = [tensor for tensor in model.graph.initializer if tensor.data_type in kinds and len(tensor.dims) == 2]
     widest = max(floats, key=lambda tensor: tensor.dims[0] * tensor.dims[1])
     wanted = TABLE[recipe.precision].floats
     if kinds[widest.data_type] != wanted:
@@ -132,14 +124,9 @@ def _check_rounding(model: Any, recipe: Recipe) -> None:
     options = recipe.options
     widths = {precision.bits, 8} if options.get("algorithm") in K_QUANT else {precision.bits}
     zero_points = options.get("algorithm") in K_QUANT or not options.get("symmetric", True)
-    wanted = {
-        (bits, options.get("block_size", 32), options.get("accuracy_level", 4), zero_points)
-        for bits in widths
-    }
+    wanted = {(bits, options.get("block_size", 32), options.get("accuracy_level", 4), zero_points) for bits in widths}
     if set(found) != wanted:
-        raise ConversionFailed(
-            f"rounded as {_shown(set(found))}, though the recipe asks for {_shown(wanted)}"
-        )
+        raise ConversionFailed(f"rounded as {_shown(set(found))}, though the recipe asks for {_shown(wanted)}")
 
 
 def _rounding(node: Any) -> tuple[int, int, int, bool]:

@@ -156,18 +156,14 @@ def _distance(expected: list[Any], found: list[Any], sequences: list[list[int]])
     }
 
 
-def _wiring(
-    order: Order, mean_kl: float, expected: list[Any], rounded: list[Any], found: list[Any]
-) -> float | None:
+def _wiring(order: Order, mean_kl: float, expected: list[Any], rounded: list[Any], found: list[Any]) -> float | None:
     """Never more than the whole: at 8 bits the sums are rounded more coarsely than the weights."""
     if not rounded:
         return None
     return min(mean_kl, _unexplained(order, mean_kl, expected, rounded, found))
 
 
-def _unexplained(
-    order: Order, mean_kl: float, expected: list[Any], rounded: list[Any], found: list[Any]
-) -> float:
+def _unexplained(order: Order, mean_kl: float, expected: list[Any], rounded: list[Any], found: list[Any]) -> float:
     """How the k-quant family rounds is not documented: there it may lose no more than plain rounding
     does, and what it loses more is counted."""
     if order.recipe.options.get("algorithm") in K_QUANT:

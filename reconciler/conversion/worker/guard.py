@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from reconciler.conversion.order import DISK_LIMIT, MEMORY_LIMIT, PROCESS_LIMIT, Bounds
-from reconciler.host import family
+from reconciler.host import process_tree
 
 LOOK_SECONDS = 0.1
 LOOKS_A_COUNT = 5  # a folder is measured less often than memory
@@ -66,22 +66,22 @@ class Guard:
             breach = _breach(job, measure_disk=self._looks % LOOKS_A_COUNT == 0)
             if breach is not None and job.breach is None:
                 job.breach = breach
-                family.end(job.pid)
+                process_tree.end(job.pid)
 
     def _end_strays(self) -> None:
         with self.forking:
             known = {job.pid for job in self._jobs()}
-            for pid in set(family.children(os.getpid())) - known:
-                family.end(pid)
+            for pid in set(process_tree.children(os.getpid())) - known:
+                process_tree.end(pid)
                 with suppress(ChildProcessError):
                     os.waitpid(pid, os.WNOHANG)
 
 
 def _breach(job: Guarded, *, measure_disk: bool) -> Breach | None:
-    bounds, processes = job.bounds, [job.pid, *family.descendants(job.pid)]
+    bounds, processes = job.bounds, [job.pid, *process_tree.descendants(job.pid)]
     if len(processes) > MOST_PROCESSES:
         return Breach(code=PROCESS_LIMIT, message=f"it started more than {MOST_PROCESSES} processes")
-    if bounds.memory_bytes and sum(map(family.memory_of, processes)) > bounds.memory_bytes:
+    if bounds.memory_bytes and sum(map(process_tree.memory_of, processes)) > bounds.memory_bytes:
         return Breach(code=MEMORY_LIMIT, message=f"it held more than {bounds.memory_bytes} bytes of memory")
     if measure_disk and bounds.disk_bytes and size_of(job.scratch) > bounds.disk_bytes:
         return Breach(code=DISK_LIMIT, message=f"it wrote more than {bounds.disk_bytes} bytes")

@@ -23,7 +23,7 @@ from reconciler.conversion.order import DISK_LIMIT, Order
 from reconciler.conversion.progress import Progress
 from reconciler.conversion.worker.guard import Guarded
 from reconciler.domain.errors import ConversionFailed, ConverterLost, ReconcilerError
-from reconciler.host import confine, family, landlock
+from reconciler.host import confine, landlock, process_tree
 from reconciler.host.cage import DEVICES, SYSTEM
 from reconciler.host.child_side import MESSAGE_LIMIT
 
@@ -60,9 +60,7 @@ class Running(Guarded):
     def poll(self) -> dict[str, Any]:
         """{"fraction", "text"} while it works; then {"ended": {"peak_memory_bytes"}} or {"ended": {"error": ...}}; each
         with {"output"} for the log, in base 64."""
-        pid, status, usage = os.wait4(
-            self.pid, os.WNOHANG
-        )  # before the pipes: what it wrote before its end is in them
+        pid, status, usage = os.wait4(self.pid, os.WNOHANG)  # before the pipes: what it wrote before its end is in them
         self._drain()
         if not pid:
             return {"fraction": self._progress.fraction, "text": self._progress.text} | self._output()
@@ -74,7 +72,7 @@ class Running(Guarded):
     def kill(self) -> dict[str, Any]:
         """Its last words."""
         try:
-            family.end(self.pid)
+            process_tree.end(self.pid)
             os.waitpid(self.pid, 0)
         except (ProcessLookupError, ChildProcessError):  # it has ended and was waited for
             return {}
@@ -89,12 +87,7 @@ class Running(Guarded):
 
     def _verdict(self, status: int) -> dict[str, Any]:
         if self.breach is not None:
-            return {
-                "error": {
-                    "code": self.breach.code,
-                    "message": f"the converter was ended: {self.breach.message}",
-                }
-            }
+            return {"error": {"code": self.breach.code, "message": f"the converter was ended: {self.breach.message}"}}
         try:
             verdict: dict[str, Any] = json.loads(self._answer)
             return verdict
@@ -134,9 +127,7 @@ def _ending(status: int) -> str:
     if not os.WIFSIGNALED(status):
         return f"ended with exit code {os.waitstatus_to_exitcode(status)} and no answer"
     number = os.WTERMSIG(status)
-    return f"was killed by {signal.Signals(number).name}" + (
-        " (out of memory?)" if number == signal.SIGKILL else ""
-    )
+    return f"was killed by {signal.Signals(number).name}" + (" (out of memory?)" if number == signal.SIGKILL else "")
 
 
 def _be_the_job(order: Order, work: Work, to_print: int, to_answer: int) -> NoReturn:
@@ -165,9 +156,7 @@ def _confined(order: Order, work: Work) -> dict[str, Any] | None:
         confine.limit_files(bounds.disk_bytes)
     os.environ.update(dict.fromkeys(("HOME", "USERPROFILE", "TMPDIR", "TEMP", "TMP"), order.scratch))
     if bounds.readable:
-        landlock.restrict(
-            readable=(*SYSTEM, "/proc", *bounds.readable), writable=(order.scratch,), devices=DEVICES
-        )
+        landlock.restrict(readable=(*SYSTEM, "/proc", *bounds.readable), writable=(order.scratch,), devices=DEVICES)
     confine.drop_privileges(read_all=True)
     try:
         return work(order)
@@ -186,13 +175,7 @@ def answer_of(order: Order, work: Work) -> dict[str, Any]:
         traceback.print_exc()
         code = error.code if isinstance(error, ReconcilerError) else "ConversionFailed"
         hint = error.hint if isinstance(error, ReconcilerError) else ""
-        return {
-            "error": {
-                "code": code,
-                "message": str(error)[:MESSAGE_LIMIT] or type(error).__name__,
-                "hint": hint,
-            }
-        }
+        return {"error": {"code": code, "message": str(error)[:MESSAGE_LIMIT] or type(error).__name__, "hint": hint}}
 
 
 def _die_with_the_worker() -> None:

@@ -14,7 +14,7 @@ import shutil
 from dataclasses import dataclass
 
 from reconciler.domain.errors import ConversionFailed
-from reconciler.domain.source_model import (
+from reconciler.domain.sources.source_model import (
     ADAPTER_CONFIG,
     ADAPTER_WEIGHTS,
     INDEX,
@@ -82,9 +82,7 @@ def _stage(source: str, folder: str, names: list[str], expected: str) -> dict[st
     for name in names:
         _link(os.path.realpath(os.path.join(source, name)), os.path.join(folder, name))
     staged = [os.path.join(folder, name) for name in names]
-    stamps = [
-        _stamp(path) for path in staged
-    ]  # before the digests: a change between the two shows in the end
+    stamps = [_stamp(path) for path in staged]  # before the digests: a change between the two shows in the end
     digests = [_digest(path) for path in staged]
     if digest_of(dict(zip(names, digests, strict=True))) != expected:
         raise ConversionFailed(f"{os.path.basename(source)} has changed since the plan", code="SourceChanged")

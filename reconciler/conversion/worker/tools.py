@@ -84,17 +84,9 @@ def load_architecture(model_type: str) -> None:
     load()
     if model_type in _loaded:
         return
-    _import_all(
-        tuple(
-            f"transformers.models.{model_type}.{kind}_{model_type}" for kind in ("modeling", "tokenization")
-        )
-    )
-    with suppress(
-        Exception
-    ):  # an internal table of compiled patterns: where it is gone, the job does without
-        importlib.import_module("transformers.conversion_mapping").get_checkpoint_conversion_mapping(
-            model_type
-        )
+    _import_all(tuple(f"transformers.models.{model_type}.{kind}_{model_type}" for kind in ("modeling", "tokenization")))
+    with suppress(Exception):  # an internal table of compiled patterns: where it is gone, the job does without
+        importlib.import_module("transformers.conversion_mapping").get_checkpoint_conversion_mapping(model_type)
     _loaded.add(model_type)
 
 

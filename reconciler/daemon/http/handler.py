@@ -107,8 +107,7 @@ class RequestHandler(BaseHTTPRequestHandler):
             return None
         self.parse_request()
         headers = {
-            name.lower(): [value.strip(" \t") for value in self.headers.get_all(name, ())]
-            for name in self.headers
+            name.lower(): [value.strip(" \t") for value in self.headers.get_all(name, ())] for name in self.headers
         }
         length = _length(headers)
         target = self.raw_requestline.split()[1].decode("ascii")

@@ -16,13 +16,13 @@ from reconciler.daemon.http.handler import Answer, Request
 from reconciler.daemon.metrics import metrics
 from reconciler.daemon.metrics.counters import Counters
 from reconciler.daemon.metrics.exposition import CONTENT_TYPE, page
-from reconciler.daemon.process import size_of, this_process
+from reconciler.daemon.metrics.process_usage import size_of, this_process
 from reconciler.daemon.secret_file import NoSecret, read_secret
 from reconciler.daemon.state import Board
 from reconciler.daemon.wake import WEBHOOK, Wake
 from reconciler.domain.layout import Layout
 from reconciler.engine import log
-from reconciler.host.usage import disk_free
+from reconciler.host.disk_usage import disk_free
 from reconciler.state.scrubbed import read_scrubbed
 
 HOOK = "/hooks/git"

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from reconciler.domain.changes import Outcome
+from reconciler.domain.plan import Outcome
 
 # Seconds. A pass that finds nothing to do takes some hundredths; one that converts, hours.
 BUCKETS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0, 7200.0)

@@ -43,9 +43,7 @@ def _family(family: MetricFamily) -> str:
 def _sample(sample: MetricSample) -> str:
     labels = ",".join(f'{name}="{held.translate(_IN_LABEL)}"' for name, held in sample.labels.items())
     return (
-        f"{sample.suffix}{{{labels}}} {number(sample.value)}"
-        if labels
-        else f"{sample.suffix} {number(sample.value)}"
+        f"{sample.suffix}{{{labels}}} {number(sample.value)}" if labels else f"{sample.suffix} {number(sample.value)}"
     )
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from reconciler.daemon.metrics.counters import CounterValues
 from reconciler.daemon.metrics.exposition import MetricFamily, MetricSample
-from reconciler.daemon.process import ProcessUsage
+from reconciler.daemon.metrics.process_usage import ProcessUsage
 from reconciler.daemon.state import RESULTS, State
 from reconciler.domain.recorded import Condition
 from reconciler.domain.verdict import VERDICTS
@@ -62,12 +62,7 @@ def families(given: MetricsInput) -> Iterator[MetricFamily]:
 
 def _passes(given: MetricsInput) -> Iterator[MetricFamily]:
     state = given.state
-    yield _by(
-        "reconciler_passes_total",
-        "Passes by result.",
-        "result",
-        dict.fromkeys(RESULTS, 0) | dict(state.passes),
-    )
+    yield _by("reconciler_passes_total", "Passes by result.", "result", dict.fromkeys(RESULTS, 0) | dict(state.passes))
     yield _histogram(given.counters)
     yield _one(
         "reconciler_last_pass_timestamp_seconds",
@@ -91,10 +86,7 @@ def _passes(given: MetricsInput) -> Iterator[MetricFamily]:
 def _models(given: MetricsInput) -> Iterator[MetricFamily]:
     state = given.state
     counts = Counter(
-        (kind, one.status)
-        for held in state.conditions.values()
-        for kind, one in held.items()
-        if kind in TYPES
+        (kind, one.status) for held in state.conditions.values() for kind, one in held.items() if kind in TYPES
     )
     samples = [
         MetricSample(labels={"condition": kind, "status": status}, value=counts[kind, status])
@@ -116,9 +108,7 @@ def _models(given: MetricsInput) -> Iterator[MetricFamily]:
     yield _one("reconciler_store_bytes", "Size of the artifact store.", given.store_bytes)
     yield _one("reconciler_disk_free_bytes", "Free on the file system of the root.", given.disk_free)
     yield _one("reconciler_problems", "Problems in the manifests, as last read.", state.problems)
-    yield _one(
-        "reconciler_converged", "1 if the last pass left nothing to do.", state.last_result == "converged"
-    )
+    yield _one("reconciler_converged", "1 if the last pass left nothing to do.", state.last_result == "converged")
 
 
 def _scrub(scrubbed: Scrubbed) -> Iterator[MetricFamily]:
@@ -157,9 +147,7 @@ def _process(given: MetricsInput) -> Iterator[MetricFamily]:
     yield _gauge("reconciler_build_info", "The version that runs.", build)
     cpu = MetricSample(value=given.process.cpu_seconds)
     yield _counter("process_cpu_seconds_total", "CPU time of the daemon without its children.", cpu)
-    yield _one(
-        "process_resident_memory_bytes", "Memory of the daemon without its children.", given.process.resident
-    )
+    yield _one("process_resident_memory_bytes", "Memory of the daemon without its children.", given.process.resident)
     yield _one("process_start_time_seconds", "When the daemon was started.", given.state.started.unix)
 
 

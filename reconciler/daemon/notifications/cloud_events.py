@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from reconciler.domain.escape import one_line
+from reconciler.domain.text.escape import one_line
 
 CONTENT_TYPE = "application/cloudevents+json; charset=utf-8"
 PREFIX = "reconciler.foundry."

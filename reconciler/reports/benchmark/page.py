@@ -9,8 +9,8 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from reconciler.domain.escape import for_terminal
-from reconciler.domain.units import size_text
+from reconciler.domain.text.escape import for_terminal
+from reconciler.domain.text.units import size_text
 from reconciler.reports.benchmark.drawing import HEIGHT, WIDTH
 from reconciler.reports.benchmark.plots import plots
 from reconciler.reports.benchmark.text import busy_text, by_model, runs_text, table, too_long

@@ -6,13 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from reconciler.domain.escape import for_terminal
+from reconciler.domain.text.escape import for_terminal
 from reconciler.reports.benchmark.drawing import Axes, drawn, series
 
 View = Mapping[str, Any]
-Numbered = Sequence[
-    tuple[int, View]
-]  # a precision keeps its place, and so its colour and shape, in every plot
+Numbered = Sequence[tuple[int, View]]  # a precision keeps its place, and so its colour and shape, in every plot
 
 UNITS = {"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
 
@@ -59,8 +57,7 @@ def size_against_fidelity(name: str, variants: Sequence[View]) -> Plot:
     return Plot(
         name=name,
         title=title,
-        words="How often the most likely next token is the source's, over fixed texts. "
-        "Up and to the left is better.",
+        words="How often the most likely next token is the source's, over fixed texts. Up and to the left is better.",
         headings=headings,
         rows=rows,
         drawing=drawn(name, f"size on disk ({unit})", "top-1 agreement with the source (%)", draw),
@@ -116,9 +113,7 @@ def by_length(name: str, variants: Sequence[View], measure: Measure) -> Plot:
         words=measure.words,
         headings=headings,
         rows=rows,
-        drawing=drawn(
-            name, "prompt length (tokens)", measure.axis, lambda axes: _draw_lengths(axes, timed, measure)
-        ),
+        drawing=drawn(name, "prompt length (tokens)", measure.axis, lambda axes: _draw_lengths(axes, timed, measure)),
         description=f"{measure.axis}, at prompts of {', '.join(map(str, lengths))} tokens. {medians}",
     )
 
@@ -166,8 +161,7 @@ def memory_over_time(name: str, variants: Sequence[View]) -> Plot:
     return Plot(
         name=name,
         title=title,
-        words="The first run: start, load (marked when it had answered), golden prompts, "
-        "prompts of each length.",
+        words="The first run: start, load (marked when it had answered), golden prompts, prompts of each length.",
         headings=headings,
         rows=rows,
         drawing=drawn(name, "seconds since the process began", f"resident memory ({unit})", draw),

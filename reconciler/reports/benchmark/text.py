@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from reconciler.domain.escape import for_markdown, for_terminal
-from reconciler.domain.units import size_text
+from reconciler.domain.text.escape import for_markdown, for_terminal
+from reconciler.domain.text.units import size_text
 
 View = Mapping[str, Any]
 
@@ -155,9 +155,7 @@ def _width(spread: Mapping[str, float]) -> str:
 
 
 def _at(length: int, what: str, say: Callable[[Mapping[str, float] | None], str]) -> Callable[[View], str]:
-    return lambda one: say(
-        next((speed[what] for speed in one["speeds"] if speed["promptTokens"] == length), None)
-    )
+    return lambda one: say(next((speed[what] for speed in one["speeds"] if speed["promptTokens"] == length), None))
 
 
 def _fidelity(one: View, name: str, form: str) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from reconciler.domain.measured import MemorySample
-from reconciler.domain.value import as_dict
+from reconciler.domain.plain_data import as_dict
 from reconciler.gates.benchmark import Benched, Benchmark, Run, Spread
 from reconciler.gates.recommendation import recommend
 from reconciler.planner.difference import camel

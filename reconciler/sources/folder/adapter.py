@@ -5,10 +5,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from reconciler.domain.source_model import ADAPTER_CONFIG, ADAPTER_WEIGHTS, SourceAdapter, digest_of
-from reconciler.domain.stored_file import StoredFile
+from reconciler.domain.digest import StoredFile
+from reconciler.domain.sources.source_model import ADAPTER_CONFIG, ADAPTER_WEIGHTS, SourceAdapter, digest_of
 from reconciler.host.stamps import StampBook
-from reconciler.sources.folder.files import DENIED_HINT, FileRefused, Folder, read_object
+from reconciler.sources.folder.guarded_folder import DENIED_HINT, FileRefused, Folder, read_object
 from reconciler.sources.folder.problems import FolderProblems
 from reconciler.sources.folder.safetensors_header import read_shapes
 
@@ -72,9 +72,7 @@ def _config(folder: Folder) -> dict[str, Any]:
         raise FileRefused("AdapterInvalid", "missing", "an adapter is what PEFT's `save_pretrained` writes")
     config = read_object(folder, ADAPTER_CONFIG)
     if config.get("peft_type") != "LORA":
-        raise FileRefused(
-            "AdapterUnsupported", f"peft_type {str(config.get('peft_type'))[:80]!r}, expected 'LORA'"
-        )
+        raise FileRefused("AdapterUnsupported", f"peft_type {str(config.get('peft_type'))[:80]!r}, expected 'LORA'")
     if config.get("task_type") != "CAUSAL_LM":
         raise FileRefused(
             "AdapterUnsupported", f"task_type {str(config.get('task_type'))[:80]!r}, expected 'CAUSAL_LM'"

@@ -9,13 +9,13 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from reconciler.domain import model_config
+from reconciler.domain.digest import StoredFile
 from reconciler.domain.errors import Problem
-from reconciler.domain.source_model import INDEX, SMALL_FILES, WEIGHTS, SourceAdapter, SourceModel, digest_of
-from reconciler.domain.stored_file import StoredFile
+from reconciler.domain.sources import model_config
+from reconciler.domain.sources.source_model import INDEX, SMALL_FILES, WEIGHTS, SourceAdapter, SourceModel, digest_of
 from reconciler.host.stamps import StampBook
 from reconciler.sources.folder.adapter import inspect_adapter
-from reconciler.sources.folder.files import DENIED_HINT, FileRefused, Folder, read_object, read_small
+from reconciler.sources.folder.guarded_folder import DENIED_HINT, FileRefused, Folder, read_object, read_small
 from reconciler.sources.folder.problems import FolderProblems
 from reconciler.sources.folder.safetensors_header import read_shapes
 
@@ -103,9 +103,7 @@ class _Look:
     def _config(self) -> dict[str, Any]:
         if not self._folder.exists("config.json"):
             if self._folder.exists("adapter_config.json"):
-                raise FileRefused(
-                    "AdapterOnly", "missing: this is a LoRA adapter", "name it as spec.source.adapter"
-                )
+                raise FileRefused("AdapterOnly", "missing: this is a LoRA adapter", "name it as spec.source.adapter")
             raise FileRefused("ConfigMissing", "missing", "a model folder is what `save_pretrained` writes")
         config = read_object(self._folder, "config.json")
         found = [FileRefused("ConfigInvalid", complaint) for complaint in model_config.complaints(config)]
@@ -125,9 +123,7 @@ class _Look:
         shards = sorted(set(weight_map.values()))
         for name in shards:
             if not self._folder.exists(name):
-                self._findings.note(
-                    name, FileRefused("WeightsShardMissing", f"missing, though {INDEX} names it")
-                )
+                self._findings.note(name, FileRefused("WeightsShardMissing", f"missing, though {INDEX} names it"))
         return tuple(name for name in shards if self._folder.exists(name))
 
     def _weight_map(self) -> dict[str, str]:
@@ -144,13 +140,9 @@ class _Look:
     def _no_weights(self) -> FileRefused:
         names = self._folder.names()
         if "genai_config.json" in names or any(name.endswith(".onnx") for name in names):
-            return FileRefused(
-                "SourceConverted", "missing: this is an ONNX model already", "name the original model"
-            )
+            return FileRefused("SourceConverted", "missing: this is an ONNX model already", "name the original model")
         if any(name.endswith(".gguf") for name in names):
-            return FileRefused(
-                "WeightsGguf", "missing: GGUF weights are not converted", "name the original model"
-            )
+            return FileRefused("WeightsGguf", "missing: GGUF weights are not converted", "name the original model")
         pickled = [name for name in names if name.endswith(_PICKLED)]
         if pickled:
             hint = "convert to safetensors: `model.save_pretrained(folder)` with transformers, where you trust the file"
@@ -170,9 +162,7 @@ class _Look:
     def _check_index(self, shapes: dict[str, tuple[int, ...]]) -> None:
         absent = sorted(self._weight_map().keys() - shapes.keys())
         if absent:
-            raise FileRefused(
-                "WeightsIndexInvalid", f"names the tensor {absent[0][:80]!r}, which is in no shard"
-            )
+            raise FileRefused("WeightsIndexInvalid", f"names the tensor {absent[0][:80]!r}, which is in no shard")
 
     def _check_tokenizer(self) -> None:
         if not self._folder.exists("tokenizer.json"):
@@ -202,9 +192,7 @@ class _Look:
         return StoredFile(path=name, digest=self._folder.digest(name), size=size)
 
     def _warnings(self, config: dict[str, Any]) -> tuple[Problem, ...]:
-        tokenizer = (
-            read_object(self._folder, _MAY_NAME_CODE[1]) if self._folder.exists(_MAY_NAME_CODE[1]) else {}
-        )
+        tokenizer = read_object(self._folder, _MAY_NAME_CODE[1]) if self._folder.exists(_MAY_NAME_CODE[1]) else {}
         message = "its auto_map names custom code, which is never run; the architecture's own code is used"
         return tuple(
             self._findings.problem(name, "CustomCodeIgnored", message)

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
 from reconciler.domain.errors import Problem
-from reconciler.domain.escape import one_line
-from reconciler.sources.folder.files import FileRefused, denied
+from reconciler.domain.text.escape import one_line
+from reconciler.sources.folder.guarded_folder import FileRefused, denied
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from reconciler.sources.folder.files import FileRefused, Folder, without_duplicates
+from reconciler.sources.folder.guarded_folder import FileRefused, Folder, without_duplicates
 
 # The format's own library takes headers of 100 MB, which cost a plan half a minute and a gigabyte. The largest models
 # in use have some 90,000 tensors, with about 100 bytes each.
@@ -28,13 +28,9 @@ def read_shapes(folder: Folder, name: str) -> dict[str, tuple[int, ...]]:
     with folder.opened(name) as file:
         length = int.from_bytes(file.read(LENGTH_BYTES), "little")
         if size < LENGTH_BYTES or length > size - LENGTH_BYTES:  # guard: a header ends inside its file
-            raise FileRefused(
-                "WeightsTruncated", f"its header ends at byte {length + LENGTH_BYTES} of {size}"
-            )
+            raise FileRefused("WeightsTruncated", f"its header ends at byte {length + LENGTH_BYTES} of {size}")
         if length > MAXIMUM_HEADER:
-            raise FileRefused(
-                "WeightsInvalid", f"its header of {length} bytes is longer than {MAXIMUM_HEADER}"
-            )
+            raise FileRefused("WeightsInvalid", f"its header of {length} bytes is longer than {MAXIMUM_HEADER}")
         header = _parse(file.read(length))
     _check_cover(sorted(_extent(name, entry) for name, entry in header.items()), size - LENGTH_BYTES - length)
     return {name: tuple(entry["shape"]) for name, entry in header.items()}
@@ -58,39 +54,27 @@ def _check_count(raw: bytes) -> None:
     if tensors > MAXIMUM_TENSORS:  # guard: tensors are counted
         raise FileRefused("WeightsInvalid", f"it holds {tensors} tensors, expected at most {MAXIMUM_TENSORS}")
     if brackets > 5 * MAXIMUM_TENSORS:  # each tensor has three
-        raise FileRefused(
-            "WeightsInvalid", f"its header has more brackets than {MAXIMUM_TENSORS} tensors need"
-        )
+        raise FileRefused("WeightsInvalid", f"its header has more brackets than {MAXIMUM_TENSORS} tensors need")
 
 
 def _extent(name: str, entry: Any) -> tuple[int, int]:
     """Where a tensor begins and ends in the data, once its own numbers are found to agree."""
     shown = repr(name[:80])
-    if (
-        not isinstance(entry, dict)
-        or not _are_counts(entry.get("shape"))
-        or not _is_span(entry.get("data_offsets"))
-    ):
+    if not isinstance(entry, dict) or not _are_counts(entry.get("shape")) or not _is_span(entry.get("data_offsets")):
         raise FileRefused("WeightsInvalid", f"tensor {shown} has no right shape or data_offsets")
     width = _WIDTHS.get(str(entry.get("dtype")))
     if width is None:
-        raise FileRefused(
-            "WeightsInvalid", f"tensor {shown} has the unknown type {str(entry.get('dtype'))[:80]!r}"
-        )
+        raise FileRefused("WeightsInvalid", f"tensor {shown} has the unknown type {str(entry.get('dtype'))[:80]!r}")
     if name.endswith("weight") and entry["dtype"] not in _WEIGHT_TYPES:
         raise FileRefused(
-            "WeightsQuantized",
-            f"tensor {shown} is {entry['dtype']}: quantized",
-            "convert the original weights",
+            "WeightsQuantized", f"tensor {shown} is {entry['dtype']}: quantized", "convert the original weights"
         )
     needed = width
     for length in entry["shape"]:
         needed *= length
     begin, end = entry["data_offsets"]
     if end - begin != needed:  # guard: a tensor has the size of its shape
-        raise FileRefused(
-            "WeightsInvalid", f"tensor {shown} needs {needed} bytes, its offsets span {end - begin}"
-        )
+        raise FileRefused("WeightsInvalid", f"tensor {shown} needs {needed} bytes, its offsets span {end - begin}")
     return begin, end
 
 
@@ -99,11 +83,7 @@ def _is_span(value: object) -> bool:
 
 
 def _are_counts(value: object) -> bool:
-    return (
-        isinstance(value, list)
-        and len(value) <= 8
-        and all(type(n) is int and 0 <= n < 1 << 63 for n in value)
-    )
+    return isinstance(value, list) and len(value) <= 8 and all(type(n) is int and 0 <= n < 1 << 63 for n in value)
 
 
 def _check_cover(extents: list[tuple[int, int]], data_size: int) -> None:
@@ -112,13 +92,9 @@ def _check_cover(extents: list[tuple[int, int]], data_size: int) -> None:
         if begin < position:  # guard: tensors do not overlap
             raise FileRefused("WeightsInvalid", f"tensors overlap at byte {begin} of the data")
         if begin > position:
-            raise FileRefused(
-                "WeightsInvalid", f"bytes {position} to {begin} of the data belong to no tensor"
-            )
+            raise FileRefused("WeightsInvalid", f"bytes {position} to {begin} of the data belong to no tensor")
         position = end
     if position > data_size:
-        raise FileRefused(
-            "WeightsTruncated", f"its tensors need {position} bytes of data, the file has {data_size}"
-        )
+        raise FileRefused("WeightsTruncated", f"its tensors need {position} bytes of data, the file has {data_size}")
     if position < data_size:
         raise FileRefused("WeightsInvalid", f"{data_size - position} bytes at its end belong to no tensor")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 
-from reconciler.sources.folder.files import FileRefused, Folder
+from reconciler.sources.folder.guarded_folder import FileRefused, Folder
 
 LARGEST_TOKENIZER = 64 << 20
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from urllib.parse import SplitResult, quote, urlsplit
 
 from reconciler.domain.errors import UsageError
-from reconciler.domain.quoting import shown
+from reconciler.domain.text.quoting import shown
 
 VERIFY = ("none", "head", "all")
 
@@ -42,13 +42,7 @@ class Remote:
 
 
 def remote(
-    url: str,
-    branch: str,
-    path: str,
-    *,
-    allow_file: bool = False,
-    allow_rewind: bool = False,
-    verify: str = "none",
+    url: str, branch: str, path: str, *, allow_file: bool = False, allow_rewind: bool = False, verify: str = "none"
 ) -> Remote:
     """Raises UsageError, which never repeats a password."""
     return Remote(
@@ -92,9 +86,7 @@ def checked_branch(name: str) -> str:
     )
     if wrong or not name.isprintable():
         raise UsageError(
-            f"expected the name of a branch, got {shown(name)!r}",
-            hint="as in --branch main",
-            code="GitBranch",
+            f"expected the name of a branch, got {shown(name)!r}", hint="as in --branch main", code="GitBranch"
         )
     return name
 
@@ -131,9 +123,7 @@ def _check(parts: SplitResult) -> None:
         parts.password is not None  # guard: no password in a URL
         or _TOKEN.match(parts.username or "")  # guard: no token in a URL
     ):
-        hint = (
-            "others can see arguments: put the token into a file (--token-file) or into RECONCILER_GIT_TOKEN"
-        )
+        hint = "others can see arguments: put the token into a file (--token-file) or into RECONCILER_GIT_TOKEN"
         raise UsageError("the URL holds a password or a token", hint=hint, code="GitUrl")
     if not _HOST.fullmatch(parts.hostname or ""):
         raise _refused(f"expected the name of a host, got {shown(parts.hostname or '')!r}")
@@ -150,9 +140,7 @@ def _file(url: str, allowed: bool) -> str:
     if parts.netloc not in ("", "localhost") or not parts.path.startswith("/"):
         raise _refused("expected file:///path")
     if not allowed:
-        raise _refused(
-            "a file URL is only allowed with --allow-file", hint=f"--repo {shown(url)} --allow-file"
-        )
+        raise _refused("a file URL is only allowed with --allow-file", hint=f"--repo {shown(url)} --allow-file")
     return f"file://{parts.path}"
 
 
@@ -162,13 +150,10 @@ def _local(path: str, allowed: bool) -> str:
         user, host, inner = written["user"] or "", written["host"], written["path"].lstrip("/")
         if not os.path.exists(path):
             raise _refused(
-                f"expected a URL, got {shown(path)!r}",
-                hint=f"write ssh://{shown(user + host)}/{shown(inner)}",
+                f"expected a URL, got {shown(path)!r}", hint=f"write ssh://{shown(user + host)}/{shown(inner)}"
             )
     if not allowed:
-        raise _refused(
-            f"{shown(path)!r} is no https or ssh URL", hint="a path on this machine wants --allow-file"
-        )
+        raise _refused(f"{shown(path)!r} is no https or ssh URL", hint="a path on this machine wants --allow-file")
     return "file://" + quote(os.path.abspath(path).replace(os.sep, "/"))
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 
-from reconciler.domain.quoting import shown
+from reconciler.domain.text.quoting import shown
 from reconciler.host import durable
 from reconciler.manifests.paths import PathRefused
 from reconciler.sources.git.objects import FILE, FOLDER, LINK, REPOSITORY, Entry, MirrorBroken, Tree
@@ -56,9 +56,7 @@ class Exports:
             return
         for name in os.listdir(self.folder) if os.path.isdir(self.folder) else ():
             if len(name) == 40 and name not in self.used:
-                durable.free(
-                    durable.unname(os.path.join(self.folder, name), os.path.join(self.folder, "trash"))
-                )
+                durable.free(durable.unname(os.path.join(self.folder, name), os.path.join(self.folder, "trash")))
 
 
 def _write(tree: Tree, file: Entry, path: str) -> None:
@@ -73,9 +71,7 @@ def _checked(entries: tuple[Entry, ...]) -> tuple[Entry, ...]:
     """The plain files of a model folder; folders in it are left out."""
     for entry in entries:
         if entry.kind == LINK:
-            raise PathRefused(
-                "SymlinkRefused", f"expected plain files, but {shown(entry.name)} is a symbolic link"
-            )
+            raise PathRefused("SymlinkRefused", f"expected plain files, but {shown(entry.name)} is a symbolic link")
         if entry.kind == REPOSITORY:
             message = f"expected plain files, but {shown(entry.name)} is another repository (a submodule)"
             raise PathRefused("NestedRepository", message)

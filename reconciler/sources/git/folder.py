@@ -13,12 +13,12 @@ from collections.abc import Iterator
 from hashlib import sha256
 from typing import IO
 
-from reconciler.domain.hub import LOCK_NAME, HubSource
-from reconciler.domain.source_model import SourceAdapter, SourceModel
+from reconciler.domain.sources.hub import LOCK_NAME, HubSource
+from reconciler.domain.sources.source_model import SourceAdapter, SourceModel
 from reconciler.manifests.parsed import Inputs, Parsed, Place
 from reconciler.manifests.paths import inside
 from reconciler.sources.folder.adapter import look_at_adapter
-from reconciler.sources.folder.files import FileRefused, Folder
+from reconciler.sources.folder.guarded_folder import FileRefused, Folder
 from reconciler.sources.folder.model import look_at_source
 from reconciler.sources.folder.special_tokens import special_tokens
 from reconciler.sources.git.manifests import GitDisk, read_manifests

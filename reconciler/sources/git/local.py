@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterator
 
 from reconciler.domain.errors import PermanentError, UsageError
-from reconciler.domain.quoting import shown
+from reconciler.domain.text.quoting import shown
 from reconciler.sources.git.objects import Objects
 from reconciler.sources.git.runner import GitFailed, GitRunner
 
@@ -34,9 +34,7 @@ class LocalRepository:
     def commit(self, revision: str) -> str:
         """The commit that a branch, tag or abbreviation names."""
         if not revision or revision.startswith("-") or len(revision) > LONGEST_REVISION:
-            raise UsageError(
-                f"expected a commit, got {shown(revision)}", hint="a branch, a tag or a commit's sha1"
-            )
+            raise UsageError(f"expected a commit, got {shown(revision)}", hint="a branch, a tag or a commit's sha1")
         if "\0" in revision or not revision.isprintable():
             raise UsageError(f"expected a commit, got {shown(revision)}")
         found = self._ask("rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")

@@ -11,21 +11,13 @@ import os
 
 from reconciler.domain import digest
 from reconciler.domain.errors import Problem
-from reconciler.domain.quoting import shown
+from reconciler.domain.text.quoting import shown
 from reconciler.manifests.parsed import Place
 from reconciler.manifests.paths import PathRefused, inside
 from reconciler.sources.git.export import Exports
 from reconciler.sources.git.objects import FILE, FOLDER, LINK, MISSING, REPOSITORY, Entry, Tree
 from reconciler.sources.git.process import OutOfBounds
-from reconciler.sources.manifests import (
-    ENDINGS,
-    MAX_BYTES,
-    MAX_FILES,
-    DiskAnswers,
-    FoundManifests,
-    limit_of,
-    refused,
-)
+from reconciler.sources.manifests import ENDINGS, MAX_BYTES, MAX_FILES, DiskAnswers, FoundManifests, limit_of, refused
 
 MOST_BYTES = 64 << 20
 
@@ -63,9 +55,7 @@ def _read(tree: Tree, folder: str, entries: list[Entry]) -> FoundManifests:
         problems.append(refused(folder, "", "ManifestsTooLarge", message))
         wanted.clear()
     bytes_of = tree.read(wanted)
-    return FoundManifests(
-        files={entry.name: bytes_of[entry.object] for entry in wanted}, problems=tuple(problems)
-    )
+    return FoundManifests(files={entry.name: bytes_of[entry.object] for entry in wanted}, problems=tuple(problems))
 
 
 def _no_folder(path: str, found: Entry) -> Problem:
@@ -150,9 +140,7 @@ class GitDisk(DiskAnswers):
             message = f"expected a file or folder, but {shown(entry.name)} is a symbolic link"
             raise PathRefused("SymlinkRefused", message, "put the file itself there")
         if entry.kind == REPOSITORY:
-            message = (
-                f"expected a folder of this repository, but {shown(entry.name)} is another one (a submodule)"
-            )
+            message = f"expected a folder of this repository, but {shown(entry.name)} is another one (a submodule)"
             raise PathRefused("NestedRepository", message)
         if entry.kind == FOLDER:
             return Place(path=self._folder(path, entry), kind="folder")

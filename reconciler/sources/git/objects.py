@@ -23,14 +23,7 @@ from reconciler.sources.git.process import OutOfBounds
 from reconciler.sources.git.runner import GitRunner
 
 FILE, FOLDER, LINK, REPOSITORY, MISSING = "file", "folder", "link", "repository", "missing"
-KINDS = {
-    "100644": FILE,
-    "100755": FILE,
-    "100664": FILE,
-    "040000": FOLDER,
-    "120000": LINK,
-    "160000": REPOSITORY,
-}
+KINDS = {"100644": FILE, "100755": FILE, "100664": FILE, "040000": FOLDER, "120000": LINK, "160000": REPOSITORY}
 
 PATIENCE = 120.0  # seconds for the answers to all questions together, and for each large file
 MOST_PATHS = 300_000
@@ -222,9 +215,7 @@ def _entries(raw: bytes, width: int) -> Iterator[Entry]:
     while start < len(raw):
         space, end = raw.find(b" ", start), raw.find(b"\0", start)
         if not start < space < end < len(raw) - width:
-            raise PermanentError(
-                "a tree of this repository is malformed", hint="`git fsck` tells", code="GitFailed"
-            )
+            raise PermanentError("a tree of this repository is malformed", hint="`git fsck` tells", code="GitFailed")
         mode = raw[start:space].decode("ascii", "replace").zfill(6)
         name = raw[space + 1 : end].decode("utf-8", "surrogateescape")
         yield Entry(name=name, kind=KINDS.get(mode, "other"), object=raw[end + 1 : end + 1 + width].hex())

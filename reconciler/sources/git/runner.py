@@ -23,7 +23,7 @@ from functools import cache
 from typing import Any
 
 from reconciler.domain.errors import PermanentError
-from reconciler.domain.quoting import printable
+from reconciler.domain.text.quoting import printable
 from reconciler.sources.git.process import COMPLAINT, Reader, end, watched
 
 # Seconds.
@@ -112,9 +112,7 @@ NETWORK = "https:ssh"  # the transports of `GIT_ALLOW_PROTOCOL`
 class GitRunner:
     """Runs git on one git directory. `protocols` are the transports that it may use, "" for none at all."""
 
-    def __init__(
-        self, folder: str, credentials: Credentials | None = None, *, protocols: str = NETWORK
-    ) -> None:
+    def __init__(self, folder: str, credentials: Credentials | None = None, *, protocols: str = NETWORK) -> None:
         self._folder = folder
         self._credentials = credentials or Credentials()
         self._protocols = protocols

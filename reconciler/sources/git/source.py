@@ -99,9 +99,7 @@ def _runner(remote: Remote, layout: Layout, credentials: Credentials) -> GitRunn
 class _Following:
     """The steps of one look at one branch. The mirror's lock is held."""
 
-    def __init__(
-        self, remote: Remote, layout: Layout, credentials: Credentials, roots: tuple[str, ...]
-    ) -> None:
+    def __init__(self, remote: Remote, layout: Layout, credentials: Credentials, roots: tuple[str, ...]) -> None:
         self._remote = remote
         self._sources = layout.at("sources")
         self._staging = os.path.join(self._sources, "staging")
@@ -136,9 +134,7 @@ class _Following:
             return interpret(found, inputs, GitDisk(tree, self._sources, self._exports))
 
     def accept(self, commit: str) -> None:
-        with contextlib.suppress(
-            GitFailed, TemporaryError
-        ):  # the records know it; this only keeps its objects
+        with contextlib.suppress(GitFailed, TemporaryError):  # the records know it; this only keeps its objects
             self._mirror.accept(commit)
             self._mirror.tidy()
         self._exports.forget_others()
@@ -148,9 +144,7 @@ class _Following:
         tip = self._mirror.poll()
         commit = self._healed(lambda: self._mirror.fetch(tip, accepted), tip, accepted)
         if accepted and not self._remote.allow_rewind and not self._mirror.descends(commit, accepted):
-            message = (
-                f"{commit} does not descend from {accepted}, which was accepted before: history was rewritten"
-            )
+            message = f"{commit} does not descend from {accepted}, which was accepted before: history was rewritten"
             hint = "if that was meant, pass --allow-rewind once"
             raise CommitRefused(message, hint=hint, code="HistoryRewritten")
         self._check_signatures(commit, accepted)
@@ -167,8 +161,7 @@ class _Following:
         """Raises `error` when there is nothing to go on with."""
         if not accepted or not self._mirror.has(accepted):
             hint = (
-                error.hint
-                or "nothing was accepted from there yet: check the address, the branch and the credentials"
+                error.hint or "nothing was accepted from there yet: check the address, the branch and the credentials"
             )
             raise type(error)(str(error), hint=hint, code=error.code) from None
         self._check_signatures(accepted, accepted)
@@ -182,9 +175,7 @@ class _Following:
             message=f"stale: {said}" if stale else said,
             hint=error.hint,
         )
-        return _Choice(
-            commit=accepted, problems=() if stale else (problem,), warnings=(problem,) if stale else ()
-        )
+        return _Choice(commit=accepted, problems=() if stale else (problem,), warnings=(problem,) if stale else ())
 
     def _healed(self, act: Callable[[], T], tip: str, accepted: str) -> T:
         """A mirror that fails twice in a row is cloned anew: stale locks and torn packs never need a person."""

@@ -15,12 +15,12 @@ import stat
 from dataclasses import replace
 from typing import Any
 
+from reconciler.domain.digest import StoredFile
 from reconciler.domain.errors import Problem
-from reconciler.domain.hub import HubSource, LockedFile
 from reconciler.domain.layout import Layout
-from reconciler.domain.source_model import SourceModel
-from reconciler.domain.stored_file import StoredFile
-from reconciler.domain.value import as_dict
+from reconciler.domain.plain_data import as_dict
+from reconciler.domain.sources.hub import HubSource, LockedFile
+from reconciler.domain.sources.source_model import SourceModel
 from reconciler.host import durable
 from reconciler.host.reading import read_whole
 from reconciler.host.sealed import Damaged, seal, unseal
@@ -95,9 +95,7 @@ class HubCache:
             stamps.vouch(os.path.join(partial, file.path), f"sha256:{file.sha256}")
         model = _named(replace(inspect_source(partial, stamps), path=folder), source)
         # order: the facts of a source are written, then it is named 1/2
-        if (
-            not model.problems
-        ):  # before the folder has its name: the facts are read only while it is not whole
+        if not model.problems:  # before the folder has its name: the facts are read only while it is not whole
             path = self._facts(source.digest)
             durable.make_folder(os.path.dirname(path))
             facts = {"version": FACTS_VERSION, "model": as_dict(replace(model, path=""))}

@@ -13,8 +13,8 @@ import os
 from collections.abc import Callable
 
 from reconciler.domain.errors import PermanentError
-from reconciler.domain.hub import HubSource, LockedFile
-from reconciler.domain.units import size_text
+from reconciler.domain.sources.hub import HubSource, LockedFile
+from reconciler.domain.text.units import size_text
 from reconciler.host import durable
 from reconciler.sources.protocol import RemoteSource
 
@@ -44,9 +44,7 @@ class Download:
         if _holds(final, file):
             return
         part = final + PART
-        for _ in range(
-            2
-        ):  # a partial file from earlier may be of other bytes: then once more from its beginning
+        for _ in range(2):  # a partial file from earlier may be of other bytes: then once more from its beginning
             began_with = _size(part)
             self._hub.download(self._source, file, part, lambda count: self._tell(count, file))
             self._on_progress(self._fraction(file.size), f"checking {file.path}")

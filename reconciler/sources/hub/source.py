@@ -15,16 +15,9 @@ from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Any
 
-from reconciler.domain.errors import (
-    Cancelled,
-    DiskFull,
-    PermanentError,
-    ReconcilerError,
-    TemporaryError,
-    Throttled,
-)
-from reconciler.domain.escape import one_line
-from reconciler.domain.hub import HubSource, LockedFile
+from reconciler.domain.errors import Cancelled, DiskFull, PermanentError, ReconcilerError, TemporaryError, Throttled
+from reconciler.domain.sources.hub import HubSource, LockedFile
+from reconciler.domain.text.escape import one_line
 from reconciler.host.child import Child, ChildDied, ChildFailed, ChildTimedOut
 from reconciler.sources.hub.access import HubAccess
 from reconciler.sources.hub.fetch import Download
@@ -71,9 +64,7 @@ class Hub:
 
     def commit(self, repo: str, revision: str = "") -> str:
         """The commit that a branch is at; the default branch for ""."""
-        answer = self._ask(
-            "commit", {"repo": repo, "revision": revision}, f"{repo}@{revision or 'its branch'}"
-        )
+        answer = self._ask("commit", {"repo": repo, "revision": revision}, f"{repo}@{revision or 'its branch'}")
         return str(answer["commit"])
 
     def tree(self, source: HubSource) -> list[dict[str, Any]]:
@@ -81,9 +72,7 @@ class Hub:
         files: list[dict[str, Any]] = answer["files"]
         return files
 
-    def download(
-        self, source: HubSource, file: LockedFile, target: str, on_bytes: Callable[[int], None]
-    ) -> None:
+    def download(self, source: HubSource, file: LockedFile, target: str, on_bytes: Callable[[int], None]) -> None:
         """The file's bytes, unjudged, into `target`; what is there already is not asked for again."""
         order = {
             "repo": source.repo,
@@ -167,9 +156,7 @@ class Hub:
                 os.makedirs(self._home, exist_ok=True)
                 os.makedirs(os.path.dirname(self._log), exist_ok=True)
                 environment = self._access.child_environment(self._home)
-                self._child = Child(
-                    module=WORKER, environment=environment, log=self._log, directory=self._home
-                )
+                self._child = Child(module=WORKER, environment=environment, log=self._log, directory=self._home)
             return self._child
 
     def _death(self, error: ReconcilerError, what: str) -> ReconcilerError:

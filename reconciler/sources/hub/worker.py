@@ -171,10 +171,7 @@ def _guard_the_token() -> None:
 
     def client() -> Any:
         one = default_client_factory()
-        one.event_hooks = {
-            **one.event_hooks,
-            "request": [*one.event_hooks["request"], _without_token_elsewhere],
-        }
+        one.event_hooks = {**one.event_hooks, "request": [*one.event_hooks["request"], _without_token_elsewhere]}
         return one
 
     set_client_factory(client)

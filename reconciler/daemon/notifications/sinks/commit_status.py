@@ -18,9 +18,9 @@ from reconciler.daemon.notifications.sink import SinkContext, SinkKind
 from reconciler.daemon.secret_file import NoSecret, checked_secret_file, read_secret
 from reconciler.daemon.state import State
 from reconciler.domain.errors import UsageError
+from reconciler.domain.plain_data import as_dict
 from reconciler.domain.reasons import USER_HOLDS
 from reconciler.domain.recorded import Condition
-from reconciler.domain.value import as_dict
 from reconciler.engine import log
 
 PENDING, SUCCESS, FAILURE = "pending", "success", "failure"
@@ -174,9 +174,7 @@ class StatusPublisher:
         try:
             token = read_secret(self._target.token_file).decode("ascii")
         except (NoSecret, UnicodeDecodeError) as error:
-            return Reply(
-                status=0, problem=f"its token: {error if isinstance(error, NoSecret) else 'no ASCII'}"
-            )
+            return Reply(status=0, problem=f"its token: {error if isinstance(error, NoSecret) else 'no ASCII'}")
         if not token.isprintable():
             return Reply(status=0, problem="its token: more than one line")
         url, headers, body = request_for(self._target, wanted, self._context, token)

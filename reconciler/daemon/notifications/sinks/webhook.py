@@ -22,7 +22,7 @@ from reconciler.daemon.notifications.sink import SinkContext, SinkKind
 from reconciler.daemon.secret_file import NoSecret, checked_secret_file, read_secret
 from reconciler.daemon.state import State
 from reconciler.domain.errors import UsageError
-from reconciler.domain.value import as_dict
+from reconciler.domain.plain_data import as_dict
 from reconciler.engine import log
 from reconciler.state.event_tail import Line, LogPosition, lines_after, newest_place
 from reconciler.state.events import Event
@@ -108,9 +108,7 @@ class WebhookDispatcher:
         if reply.good:
             self._succeeded()
         elif reply.status in POISON or self._is_too_old(line, event):
-            log.warning(
-                "notify.given_up", sink=self._target.name, event_id=line.digest[7:39], problem=str(reply)
-            )
+            log.warning("notify.given_up", sink=self._target.name, event_id=line.digest[7:39], problem=str(reply))
         else:
             self._failed(reply)
             return False

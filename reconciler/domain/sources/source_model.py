@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from reconciler.domain import digest
+from reconciler.domain.digest import StoredFile
 from reconciler.domain.errors import Problem
-from reconciler.domain.stored_file import StoredFile
 
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"

@@ -24,9 +24,7 @@ def this_process() -> ProcessUsage:
     process = psutil.Process()
     times = process.cpu_times()
     return ProcessUsage(
-        cpu_seconds=times.user + times.system,
-        resident=process.memory_info().rss,
-        python=sys.version.partition(" ")[0],
+        cpu_seconds=times.user + times.system, resident=process.memory_info().rss, python=sys.version.partition(" ")[0]
     )
 
 

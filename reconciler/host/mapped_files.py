@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 
 import psutil
 
-from reconciler.host import family
+from reconciler.host import process_tree
 
 
 def mapped_folders(folders: Iterable[str]) -> frozenset[str]:
@@ -26,7 +26,7 @@ def mapped_folders(folders: Iterable[str]) -> frozenset[str]:
 
 
 def _maps_of_others() -> Iterator[str]:
-    ours = {os.getpid(), *family.descendants(os.getpid())}
+    ours = {os.getpid(), *process_tree.descendants(os.getpid())}
     for pid in psutil.pids():
         if pid not in ours:
             yield _maps(pid)

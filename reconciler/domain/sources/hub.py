@@ -11,12 +11,12 @@ from fnmatch import fnmatchcase
 from functools import cached_property
 
 from reconciler.domain import digest
-from reconciler.domain.source_model import INDEX, SMALL_FILES
+from reconciler.domain.sources.source_model import INDEX, SMALL_FILES
 
 LOCK_NAME = "reconciler.lock.json"
 LOCK_BYTES = 4 << 20
 
-# What a model folder is made of (domain.source_model). Whoever wants more, or less, says `include`.
+# What a model folder is made of (domain.sources.source_model). Whoever wants more, or less, says `include`.
 DEFAULT_INCLUDE = (*SMALL_FILES, INDEX, "model*.safetensors")
 
 # Anything else may be a pickle or a program, and reading one can run code.

@@ -46,6 +46,4 @@ def _is_data(path: str) -> bool:
 
 
 def _refuse(path: str, why: str) -> None:
-    raise PermanentError(
-        f"the converted model holds {path!r}, which {why}", hint=HINT, code="ArtifactRefused"
-    )
+    raise PermanentError(f"the converted model holds {path!r}, which {why}", hint=HINT, code="ArtifactRefused")

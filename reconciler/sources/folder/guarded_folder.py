@@ -22,9 +22,7 @@ LARGEST_SMALL_FILE = 16 << 20  # bytes; the largest tokenizer_config.json in use
 SPARSE_FROM = 1 << 30
 
 
-DENIED_HINT = (
-    "check the permissions: the files may all be there, so let this user read them instead of writing anew"
-)
+DENIED_HINT = "check the permissions: the files may all be there, so let this user read them instead of writing anew"
 
 
 class FileRefused(Exception):
@@ -76,18 +74,14 @@ class Folder:
             raise FileRefused("NotAFile", "expected a regular file")
         if os.path.islink(path) and not _stays_inside(self.path, path):  # guard: weights do not lie outside
             raise FileRefused(
-                "LinkLeadsOut",
-                "a symbolic link to a file outside the model folder",
-                "put the file itself there",
+                "LinkLeadsOut", "a symbolic link to a file outside the model folder", "put the file itself there"
             )
         if not os.access(path, os.R_OK):
             raise denied()
         allocated = getattr(status, "st_blocks", None)
         # guard: a sparse file is no model
         if status.st_size >= SPARSE_FROM and allocated is not None and allocated * 512 < status.st_size // 4:
-            raise FileRefused(
-                "FileSparse", f"{status.st_size} bytes long, but most of them were never written"
-            )
+            raise FileRefused("FileSparse", f"{status.st_size} bytes long, but most of them were never written")
         return status.st_size
 
     @contextlib.contextmanager

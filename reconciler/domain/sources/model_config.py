@@ -20,9 +20,7 @@ def complaints(config: object) -> list[str]:
     """Everything wrong with it, one line each."""
     if not isinstance(config, Mapping):
         return ["expected an object"]
-    found = [
-        f"{name}: expected {expected}" for name, expected, fits in _REQUIRED if not fits(config.get(name))
-    ]
+    found = [f"{name}: expected {expected}" for name, expected, fits in _REQUIRED if not fits(config.get(name))]
     found += [
         f"{name}: expected {expected}"
         for name, expected, fits in _OPTIONAL
