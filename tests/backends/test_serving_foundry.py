@@ -234,7 +234,7 @@ def stop_children(number: int) -> None:
 
 
 def runtimes() -> list[int]:
-    return [pid for pid in children_of(os.getpid()) if "foundry_worker" in command_line(pid)]
+    return [pid for pid in children_of(os.getpid()) if "backends.foundry.worker" in command_line(pid)]
 
 
 def test_a_missing_library_is_named_with_the_way_to_install_it(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ def light_packages(folder: Path) -> dict[str, str]:
     """The environment in which pip and Python find these packages."""
     folder.mkdir()
     project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]
-    for name in _closure([*project["dependencies"], "hatchling"]):
+    for name in _closure([*project["dependencies"], "hatchling", "editables"]):
         for top in _tops(metadata.distribution(name)):
             if not (folder / top.name).exists():
                 (folder / top.name).symlink_to(top)

@@ -145,7 +145,7 @@ def _hub_workers(pid: int) -> list[int]:
     """Below a process of ours: other tests download at the same time."""
     if not Path("/proc/self/cmdline").exists():
         pytest.skip("needs /proc")
-    return [one for one in descendants(pid) if "hub_worker" in command_line(one)]
+    return [one for one in descendants(pid) if "sources.hub.worker" in command_line(one)]
 
 
 @pytest.mark.slow
