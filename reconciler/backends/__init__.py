@@ -1,0 +1,1 @@
+"""What serves models: the protocol, and its implementation for Foundry Local."""

@@ -1,0 +1,1 @@
+"""From a recipe to an ONNX artifact with Olive, in a worker process."""

@@ -1,0 +1,1 @@
+"""`reconciler run`: when a pass runs, and what the daemon shows and sends."""

@@ -1,4 +1,4 @@
-"""The scrub beside the passes, in a thread of its own."""
+"""Runs the scrub (engine.scrub: reads every byte within a day, to find rot) in a thread beside the daemon's passes."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """The one table of weight precisions that a manifest may name. `conversion.precisions` says how Olive makes each, and
-`gates.judgement` how near to its source each must come.
+`gates.fidelity` how near to its source each must come.
 
 Olive drops options it does not know in silence; so an option is only accepted, and only becomes part of a recipe, where
 it was seen to change the result with the tool chain that `conversion.toolchain` pins.

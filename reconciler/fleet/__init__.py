@@ -1,0 +1,1 @@
+"""Predictions for other machines: inventories, and the comparison of two commits."""

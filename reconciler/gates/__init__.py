@@ -1,0 +1,1 @@
+"""One file per gate: its bars, how it measures and how it judges."""

@@ -1,0 +1,1 @@
+"""The machine itself: durable writes, locks, child processes, sandboxes, folders."""

@@ -1,8 +1,8 @@
-"""Which folders hold files that another process has mapped into its memory, as ONNX Runtime maps external data, which
-is where the weights are.
+"""Finds the folders whose files another process has mapped into memory: a served folder must not be removed while a
+runtime has its weights mapped.
 
-Only processes that this user may look at are seen, and not a model that a runtime has copied into its memory. macOS
-does not tell.
+Only processes that this user may inspect are seen, and no model that a runtime has copied into memory. macOS gives no
+answer.
 """
 
 from __future__ import annotations

@@ -1,0 +1,1 @@
+"""From YAML to typed, checked declarations; also the configuration of the machine."""

@@ -1,7 +1,7 @@
-"""Manifest types from declared values: a dataclass that says what its fields mean and accept (domain.accepts) becomes
-the pydantic type that reads it from YAML, and what was read becomes the dataclass again.
+"""Makes a pydantic type from a dataclass whose fields are annotated with what they mean and accept (domain.accepts), and
+turns what that type has read into the dataclass again.
 
-So a field is described once. The JSON Schema, the pages in docs/manifests and every refusal come from these types.
+So a field is described once: the JSON Schema, the pages in docs/manifests and every refusal come from these types.
 """
 
 from __future__ import annotations

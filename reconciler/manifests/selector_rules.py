@@ -1,5 +1,4 @@
-"""What `spec.nodeSelector` may say: the rules that a type of one field cannot tell. Pure; part of
-manifests.model_rules."""
+"""Rules of `spec.nodeSelector` that look at more than one field. Pure; part of manifests.model_rules."""
 
 from __future__ import annotations
 

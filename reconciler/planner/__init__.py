@@ -1,0 +1,1 @@
+"""Pure: from desired, observed and recorded to a Plan."""

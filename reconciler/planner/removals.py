@@ -1,6 +1,7 @@
 """Removals that failed before: each backs off, and blocks nothing else. Pure; part of planner.plan.
 
-No change in git would mend a removal, so none is given up: each is tried again, at least once an hour.
+A failed removal has no input in git whose change would lift it, so it is never permanent: it is tried again, at least
+once an hour.
 """
 
 from __future__ import annotations

@@ -1,0 +1,1 @@
+"""JSON views, and their renderers: text, Markdown, pull-request comments, HTML."""

@@ -1,0 +1,1 @@
+"""Where manifests and model bytes come from: folders, git, the Hugging Face hub."""

@@ -1,0 +1,1 @@
+"""What this machine did and promised: records, events, release history."""

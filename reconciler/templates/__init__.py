@@ -1,0 +1,1 @@
+"""Chat templates: presets, role form, lint, and rendering in a limited child."""

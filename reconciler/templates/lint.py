@@ -1,7 +1,8 @@
-"""What can be told about a Jinja chat template without rendering it: syntax, size, reach and white space.
+"""Findings about a Jinja chat template without rendering it: syntax, size, names and files that it reaches for, white
+space.
 
 The template is parsed, never rendered: jinja2 builds a syntax tree and nothing runs. Whether it gives the right prompt
-is for the rehearsal, in the real runtime and under a time limit.
+is measured by the rehearsal, in the real runtime and under a time limit.
 """
 
 from __future__ import annotations

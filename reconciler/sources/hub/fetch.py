@@ -1,5 +1,5 @@
 """Bring the files of one locked source onto this machine. Small ones first: what is wrong with a repository shows
-before its gigabytes have come.
+before its gigabytes have come. A download that was cut goes on where it stopped (sources.hub.worker).
 
 Each file is hashed when it is whole and compared with the lock. Bytes that are not the locked ones are deleted and
 named, and are not asked for again until the lock says something else.
