@@ -1,5 +1,5 @@
-"""State: what the daemon knows of itself, a value that the loop replaces after each pass. Board: holds the newest State for
-readers in other threads (health, metrics), which need not know the loop."""
+"""State: what the daemon knows of itself, a value that the loop replaces after each pass. Board: holds the newest
+State for readers in other threads (health, metrics), which need not know the loop."""
 
 from __future__ import annotations
 

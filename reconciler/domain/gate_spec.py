@@ -1,7 +1,7 @@
 """Gate: one test of a release before it is served; GateSpec: all that one model declares.
 
-A gate is a frozen dataclass of its bars in `gates/<name>.py`, which also measures and judges; `gates.judgement` lists them.
-No bar is part of a release: changing one judges the stored measurements again, and measures nothing.
+A gate is a frozen dataclass of its bars in `gates/<name>.py`, which also measures and judges; `gates.judgement`
+lists them. No bar is part of a release: changing one judges the stored measurements again, and measures nothing.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""Carries out one change at a time: act, then observe again. A change succeeds when the second observation shows it; else
-it ends with the error `Disturbed`, and the next plan starts from what is there.
+"""Carries out one change at a time: act, then observe again. A change succeeds when the second observation shows it;
+else it ends with the error `Disturbed`, and the next plan starts from what is there.
 
 The order inside a release: assemble in staging, rehearse there, publish the folder, register it, record it, and only
 then retire the predecessor. A process that dies between any two steps leaves something that the next plan understands.

@@ -1,5 +1,5 @@
-"""Makes a pydantic type from a dataclass whose fields are annotated with what they mean and accept (domain.accepts), and
-turns what that type has read into the dataclass again.
+"""Makes a pydantic type from a dataclass whose fields are annotated with what they mean and accept (domain.accepts),
+and turns what that type has read into the dataclass again.
 
 So a field is described once: the JSON Schema, the pages in docs/manifests and every refusal come from these types.
 """

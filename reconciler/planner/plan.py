@@ -2,7 +2,8 @@
 and no clock.
 
 The order: repair the store, repair what serves, release what needs no conversion, prune, fetch, convert and release,
-free what nothing refers to (engine.reconciler may begin long work earlier). Within a variant the new release is registered before the old one is retired.
+free what nothing refers to (engine.reconciler may begin long work earlier). Within a variant the new release is
+registered before the old one is retired.
 """
 
 from __future__ import annotations
