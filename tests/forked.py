@@ -19,6 +19,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ from tests import canaries
 REPOSITORY = Path(__file__).parent.parent
 AT_IMPORT = ("RECONCILER_CRASH_AT", "RECONCILER_FAIL_AT", "PYTHON", "LC_", "LANG", "COVERAGE", "LD_")
 STREAMS = 2
-_servers: dict[int, tuple[socket.socket, subprocess.Popen[bytes]]] = {}  # by the process that asks
+_servers: dict[tuple[int, int], tuple[socket.socket, subprocess.Popen[bytes]]] = {}  # by the process that asks
 
 
 def _deciding(environment: Mapping[str, str]) -> dict[str, str]:
@@ -96,19 +97,21 @@ def _exactly(peer: socket.socket, size: int) -> bytes:
 
 
 def _server() -> socket.socket:
-    if os.getpid() not in _servers:
+    """One for each thread: a server does one command at a time, and commands of two threads run at once."""
+    asker = os.getpid(), threading.get_ident()
+    if asker not in _servers:
         ours, its = socket.socketpair()
         environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
         command = [sys.executable, "-m", "tests.forked", str(its.fileno())]
         process = subprocess.Popen(command, env=environment, cwd=REPOSITORY, pass_fds=[its.fileno()])
         its.close()
-        _servers[os.getpid()] = ours, process
-        atexit.register(_end, os.getpid())
-    return _servers[os.getpid()][0]
+        _servers[asker] = ours, process
+        atexit.register(_end, asker)
+    return _servers[asker][0]
 
 
-def _end(asker: int) -> None:
-    if asker == os.getpid():
+def _end(asker: tuple[int, int]) -> None:
+    if asker[0] == os.getpid():
         server, process = _servers.pop(asker)
         server.close()
         process.wait()

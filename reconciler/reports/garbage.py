@@ -18,7 +18,7 @@ KINDS = {
     "blob": "bytes in the store that no artifact names",
     "source": "weights from the hub that no manifest pins",
     "export": "a model folder of another commit, written out of the repository",
-    "quarantine": "what was moved aside because it may be somebody's, after its time",
+    "quarantine": "foreign files that were moved aside, after their time",
     "half-made": "what a process that died had begun: staging, trash, unfinished writes and fetches",
     "log": "the log of a conversion, older than --older-than and not among the newest ten",
     "set-aside": "a damaged document that was set aside, older than --older-than",

@@ -266,7 +266,7 @@ def test_a_shallow_clone_says_what_to_fetch(fleet: Fleet, tmp_path: Path) -> Non
     [
         (("--", "--output=/tmp/x", "HEAD"), 64, "expected a commit"),
         (("nowhere",), 2, "there is no commit nowhere"),
-        (("main..topic",), 64, "`main...topic` compares since they parted, `main topic`"),
+        (("main..topic",), 64, "`main...topic` compares with the merge base, `main topic` the two commits"),
         (("main..",), 64, "`main...HEAD`"),
         (("base", "a..b"), 2, "there is no commit a..b"),
         (("base", "HEAD:manifests"), 2, "there is no commit"),
