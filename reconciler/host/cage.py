@@ -21,6 +21,7 @@ from functools import cache
 
 from reconciler.domain.errors import ReconcilerError
 from reconciler.host import landlock
+from reconciler.host.packages import IMPORT_ROOT
 
 BUBBLEWRAP, LANDLOCK_NETNS, LANDLOCK, LIMITS = "bubblewrap", "landlock+netns", "landlock", "limits"
 CLOSED = (BUBBLEWRAP, LANDLOCK_NETNS)  # nothing in but what is given, nothing out but the result
@@ -108,8 +109,9 @@ def bubblewrap_fails() -> str:
 def netns_fails() -> str:
     if not sys.platform.startswith("linux"):
         return "there are no network namespaces"
-    root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    return _try([sys.executable, "-I", "-S", "-c", _LEAVE_NETWORK, root], "a network namespace of its own is refused")
+    return _try(
+        [sys.executable, "-I", "-S", "-c", _LEAVE_NETWORK, IMPORT_ROOT], "a network namespace of its own is refused"
+    )
 
 
 def _try(command: list[str], what: str) -> str:

@@ -28,6 +28,7 @@ from typing import IO, Any
 from reconciler.domain.errors import ReconcilerError
 from reconciler.host import durable, process_tree
 from reconciler.host.child_side import LINE_LIMIT, PARENT_VARIABLE
+from reconciler.host.packages import IMPORT_ROOT
 
 Json = dict[str, Any]
 
@@ -234,8 +235,7 @@ def _start(
 def _import_path() -> dict[str, str]:
     """A checkout must be named to the child. An installed package must not: PYTHONPATH goes before Python's
     own library, and site-packages there could shadow it."""
-    root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    return {} if os.path.basename(root) == "site-packages" else {"PYTHONPATH": root}
+    return {} if os.path.basename(IMPORT_ROOT) == "site-packages" else {"PYTHONPATH": IMPORT_ROOT}
 
 
 def _decode(line: bytes) -> Json | None:

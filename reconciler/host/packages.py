@@ -1,10 +1,17 @@
-"""Versions of installed Python packages, without importing them."""
+"""Where this package lies, and versions of installed Python packages, without importing them."""
 
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
+
+import reconciler
+
+# The package's own folder, and the one that holds it: the top of a checkout, or site-packages.
+PACKAGE = os.path.dirname(os.path.abspath(reconciler.__file__))
+IMPORT_ROOT = os.path.dirname(PACKAGE)
 
 
 def installed_versions(packages: Iterable[str]) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import json
 import os
@@ -121,3 +122,34 @@ def test_imports_keep_the_contracts() -> None:
         [*lint, "--no-cache"], cwd=CHECKOUT, capture_output=True, text=True, check=False, timeout=120
     )
     assert child.returncode == 0, child.stdout
+
+
+def names_of(module: str) -> set[str]:
+    """What can be imported from a module or package of ours, without running it."""
+    path = CHECKOUT / module.replace(".", "/")
+    names = {entry.name.removesuffix(".py") for entry in path.iterdir()} if path.is_dir() else set()
+    source = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+    for node in ast.walk(ast.parse(source.read_text(encoding="utf-8"))):
+        match node:
+            case ast.ClassDef(name=name) | ast.FunctionDef(name=name) | ast.Name(id=name, ctx=ast.Store()):
+                names.add(name)
+            case ast.Import(names=aliases) | ast.ImportFrom(names=aliases):
+                names.update(alias.asname or alias.name for alias in aliases)
+    return names
+
+
+def test_every_name_imported_inside_a_function_is_there() -> None:
+    """At the top of a file it is collected or not; here a test that runs last would be the first to notice."""
+    known: dict[str, set[str]] = {}
+    missing = []
+    for path in (
+        path for folder in ("tests", "bench", "ci", "examples") for path in CHECKOUT.glob(f"{folder}/**/*.py")
+    ):
+        text = path.read_text(encoding="utf-8")
+        if "    from reconciler." not in text:
+            continue
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("reconciler"):
+                names = known.setdefault(node.module, names_of(node.module))
+                missing += [f"{path.name}: {node.module}.{name.name}" for name in node.names if name.name not in names]
+    assert not missing

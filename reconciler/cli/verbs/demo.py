@@ -18,6 +18,7 @@ import git
 
 from reconciler.cli.exit_codes import ERROR, OK, PARTLY
 from reconciler.domain.errors import PermanentError, UsageError
+from reconciler.host.packages import IMPORT_ROOT, PACKAGE
 
 QUESTION = "What is the capital of Slovenia?"
 
@@ -182,20 +183,18 @@ class _Demo:
 
     def _environment(self) -> dict[str, str]:
         """Without the settings of this machine (RECONCILER_PATH, RECONCILER_REPO), which the demo must not use."""
-        here = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
         others = {name: value for name, value in os.environ.items() if not name.startswith("RECONCILER_")}
         return others | {
             "RECONCILER_CONFIG": "",
             "RECONCILER_ROOT": os.path.join(self.folder, "state"),
             "RECONCILER_CACHE": os.path.join(self.folder, "foundry-cache"),
-            "PYTHONPATH": os.pathsep.join(filter(None, (here, os.environ.get("PYTHONPATH", "")))),
+            "PYTHONPATH": os.pathsep.join(filter(None, (IMPORT_ROOT, os.environ.get("PYTHONPATH", "")))),
         }
 
 
 def share_folder() -> str:
     """The example model and manifests: in the package when installed, else at the top of the checkout."""
-    package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-    for folder in (os.path.join(package, "share"), os.path.dirname(package)):
+    for folder in (os.path.join(PACKAGE, "share"), IMPORT_ROOT):
         if os.path.isdir(os.path.join(folder, "examples", "capitals", "model")):
             return folder
     raise PermanentError("the example model is not installed", hint="reinstall foundry-reconciler")
