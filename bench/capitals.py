@@ -4,8 +4,6 @@ page docs/bench-capitals.html (and its picture, where there is Chromium).
     python -m bench.capitals      two minutes; on a machine that does nothing else, or the numbers mean little
 """
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

@@ -3,8 +3,6 @@
 The loop only converts; `apply` also checks every candidate in the real runtime, lays it out and registers it.
 """
 
-from __future__ import annotations
-
 import argparse
 import shlex
 import sys

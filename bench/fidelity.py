@@ -5,8 +5,6 @@
 Also families that `conversion.architectures` refuses: the table asks whether the gates alone would find them out.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import sys

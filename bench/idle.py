@@ -4,8 +4,6 @@ One process, as the daemon: the machine is opened once, and passes follow each o
 manifests costs beside it, where the daemon has to look at the folder again.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import statistics

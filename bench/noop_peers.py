@@ -6,8 +6,6 @@ left out. What they detect differs: make and ninja trust times, so they do not s
 terraform, dvc and sha256sum do, and so does reconciler, which also looks at Foundry Local's catalog.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import os

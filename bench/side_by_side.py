@@ -6,8 +6,6 @@ Absolute figures say little on a shared machine; the ratio to a contender of the
 know.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import platform

@@ -4,8 +4,6 @@ Promised: `--help` within 0.3 s; `plan` and an idle `apply` over 100 models in l
 of the same run, where terraform is installed; a plan over 1,000 models within 3 s of CPU time and 150 MB.
 """
 
-from __future__ import annotations
-
 import argparse
 import math
 import os

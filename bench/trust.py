@@ -6,8 +6,6 @@ A suite writes its figure when it has held (tests/trust.py); pytest's own report
 and a row says both. RESULTS are kept, so one row can be measured by itself and the page still has them all.
 """
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

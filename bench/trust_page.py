@@ -1,8 +1,6 @@
 """docs/trust.md: the table of promises with the figures of the last run, how each was got, and the bugs that the suites
 behind it found."""
 
-from __future__ import annotations
-
 import json
 import os
 import platform

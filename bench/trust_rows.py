@@ -1,7 +1,5 @@
 """What became of the tests behind each row of the table of promises: pytest's report, taken apart."""
 
-from __future__ import annotations
-
 import json
 import xml.etree.ElementTree as xml
 from collections.abc import Iterable, Mapping
@@ -38,7 +36,7 @@ class Row:
         path.write_text(json.dumps(asdict(self), indent=1) + "\n")
 
     @classmethod
-    def read(cls, path: Path) -> Row:
+    def read(cls, path: Path) -> "Row":
         return cls(**json.loads(path.read_text())) if path.exists() else cls()
 
 

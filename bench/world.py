@@ -1,7 +1,5 @@
 """A throw-away machine for benchmarks: models, manifests, a root and a Foundry Local cache of its own."""
 
-from __future__ import annotations
-
 import json
 import shutil
 import struct

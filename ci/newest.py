@@ -5,8 +5,6 @@ with the locked versions and with one newer package at a time: so it says which 
 where it is missing, and kept for the next time. The exit code is that of the first run.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import shlex
@@ -47,7 +45,7 @@ def main(folder: str, arguments: list[str]) -> int:
     return code
 
 
-def blame(venv: Venv, locked: Pins, newer: Pins, failed: list[str]) -> None:
+def blame(venv: "Venv", locked: Pins, newer: Pins, failed: list[str]) -> None:
     """Say which of `newer` each failed test fails with, when it alone (and what it requires) is newer."""
     back = {name: locked[name] for name in newer if name in locked}
     venv.install(back)

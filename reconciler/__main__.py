@@ -1,8 +1,6 @@
 """The entry point of `reconciler` and `python -m reconciler`: protects the standard streams, runs the command line, and
 exits with its code."""
 
-from __future__ import annotations
-
 import os
 import sys
 from typing import Any, TextIO

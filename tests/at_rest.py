@@ -1,8 +1,6 @@
 """A converged machine in a tenth of a second: what Olive and Foundry Local would have made, laid out by our own code
 around weights that nobody loads. For tests of what looks at a machine, never of what the runtime does with it."""
 
-from __future__ import annotations
-
 import json
 import shutil
 import time

@@ -11,8 +11,6 @@ given is found. Limits: files that a test deletes, files over LARGEST, a process
 another one (tests/host/test_arguments.py sees those), and a session that is ended by force.
 """
 
-from __future__ import annotations
-
 import base64
 import contextlib
 import json

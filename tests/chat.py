@@ -1,7 +1,5 @@
 """Chat templates rendered as Hugging Face renders them: `tools` and `documents` are always given."""
 
-from __future__ import annotations
-
 import json
 from functools import partial
 from typing import Any, NoReturn

@@ -1,7 +1,5 @@
 """Guards for every test: nothing reaches the real home, the network, or a git configuration of this machine."""
 
-from __future__ import annotations
-
 import ipaddress
 import os
 import socket

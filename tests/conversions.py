@@ -3,8 +3,6 @@
 Import the fixtures by name: `from tests.conversions import converter, reader`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any

@@ -4,8 +4,6 @@ Converted once per test run by Olive in a child process (its import takes second
 processes.
 """
 
-from __future__ import annotations
-
 import fcntl
 import json
 import os

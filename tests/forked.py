@@ -6,8 +6,6 @@ as `python -m reconciler` does. What is read while modules are imported is as in
 environment says such a thing is started the usual way: see `can_fork`.
 """
 
-from __future__ import annotations
-
 import array
 import atexit
 import contextlib

@@ -1,7 +1,5 @@
 """Real git repositories and a real smart-http server over TLS, with a password, on loopback."""
 
-from __future__ import annotations
-
 import base64
 import contextlib
 import os
@@ -97,7 +95,7 @@ class Server:
         self.url = f"https://127.0.0.1:{self.port}"
 
     @contextlib.contextmanager
-    def running(self) -> Iterator[Server]:
+    def running(self) -> Iterator["Server"]:
         thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
         thread.start()
         try:

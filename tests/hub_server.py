@@ -1,8 +1,6 @@
 """A hub on loopback that speaks the routes of the real one, and can be as unkind: cut connections, ask for patience,
 change a file under a commit, want a token, send elsewhere."""
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import json
@@ -71,7 +69,7 @@ class HubServer:
         return sum(one.sent for one in self.requests if one.path.endswith("/" + name) and one.method == "GET")
 
     @contextlib.contextmanager
-    def running(self) -> Iterator[HubServer]:
+    def running(self) -> Iterator["HubServer"]:
         thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
         thread.start()
         try:

@@ -1,7 +1,5 @@
 """A throw-away machine for tests: manifests, a root, a Foundry cache, and the command as a child process."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

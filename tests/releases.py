@@ -1,8 +1,6 @@
 """Releases in a second: candidates whose weights nobody loads, with what a rehearsal would have measured already
 written down. Registered by the real Foundry Local; nothing is asked of them."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from reconciler.domain.desired import DesiredRelease

@@ -1,7 +1,5 @@
 """`reconciler run` as a child process, watched from outside: its log, its records, its processes."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os

@@ -1,8 +1,6 @@
 """A real ssh server on loopback that runs `git-upload-pack` and nothing else: asyncssh, because a fresh machine has the
 ssh client but rarely its server."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import re
@@ -40,7 +38,7 @@ class SshServer:
         return f"ssh://git@127.0.0.1:{self._port}"
 
     @contextlib.contextmanager
-    def running(self) -> Iterator[SshServer]:
+    def running(self) -> Iterator["SshServer"]:
         """May be entered again, on the same port: a server that was down and is back."""
         acceptor = self._loop.run_until_complete(self._listen())
         self._port = acceptor.get_port()

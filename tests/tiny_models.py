@@ -6,8 +6,6 @@ twenty seconds for all of them. Weights are spread wide (std 0.15), which makes 
 visible in the logits; the tokenizer knows every byte and three special tokens.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import random

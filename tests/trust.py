@@ -5,8 +5,6 @@ RECONCILER_TRUST_RESULTS nothing is written. A row that several tests fill gives
 their numbers alone are added up.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import re

@@ -1,8 +1,6 @@
 """Waiting for what another thread or process does, and looking at processes. No test depends on who is faster: it
 waits for a state, with a deadline that only a hang reaches, and says of a promise in seconds only what it has seen."""
 
-from __future__ import annotations
-
 import os
 import time
 from collections.abc import Callable
@@ -55,7 +53,7 @@ class Slower:
     cpu: float
 
     @classmethod
-    def now(cls) -> Slower:
+    def now(cls) -> "Slower":
         clock, cpu = time.monotonic(), time.thread_time()
         for number in range(WORK):
             number & 7

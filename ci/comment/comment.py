@@ -9,8 +9,6 @@ load something or lead elsewhere.
 Only Python's own library: beside a token that can write, nothing is installed, and jq or gh may be absent.
 """
 
-from __future__ import annotations
-
 import io
 import json
 import os

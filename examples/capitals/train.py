@@ -9,8 +9,6 @@ that every precision answers alike. Needs the extra `convert`.
     python examples/capitals/train.py --check   ask model/ every question and print the score
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import os

@@ -4,8 +4,6 @@ two protocols only. `backends.select` says which back end is used, and each has 
 tests/backends/test_contract.py holds every implementation to it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Protocol, Self
@@ -66,7 +64,7 @@ class Backend(Protocol):
         """The program on this catalog. `scratch` is a folder for its own files. `confined`: without network and
         privileges, where the system can do that. Once `is_cancelled` it does not start again."""
 
-    def at(self, catalog: str) -> Backend:
+    def at(self, catalog: str) -> "Backend":
         """The same program on another catalog, such as a private one for a rehearsal."""
 
     def assemble(  # noqa: PLR0913 - the marker records each of them

@@ -1,7 +1,5 @@
 """Which back end serves: Foundry Local, the only one there is."""
 
-from __future__ import annotations
-
 from reconciler.backends.foundry.backend import FoundryLocal
 from reconciler.backends.protocol import Backend
 

@@ -4,8 +4,6 @@
 option on the command line overrides both.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """The exit codes of each verb and their meanings, as `--help` and docs/reference.md show them."""
 
-from __future__ import annotations
-
 OK = 0
 ERROR = 1
 DIFFERS = 1

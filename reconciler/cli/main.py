@@ -4,8 +4,6 @@ A verb is a module of `cli.verbs` with `add_arguments(parser)` and `run(argument
 in use is imported, so that `reconciler --help` takes less than 0.3 s.
 """
 
-from __future__ import annotations
-
 import argparse
 import os
 import sys

@@ -1,7 +1,5 @@
 """Read the manifests that a verb works on: from a repository (`--repo` and its options) or from a folder (`--path`)."""
 
-from __future__ import annotations
-
 import argparse
 import os
 

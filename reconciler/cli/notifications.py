@@ -3,8 +3,6 @@
 Each sink describes its own options (`daemon.notifications.sinks`).
 """
 
-from __future__ import annotations
-
 import argparse
 import os
 

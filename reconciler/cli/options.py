@@ -4,8 +4,6 @@ The value of an option comes from the command line, else the environment, else t
 default.
 """
 
-from __future__ import annotations
-
 import argparse
 import os
 from contextlib import AbstractContextManager

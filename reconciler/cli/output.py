@@ -1,7 +1,5 @@
 """Data goes to stdout; notes, warnings and errors go to stderr."""
 
-from __future__ import annotations
-
 import argparse
 import json
 import sys

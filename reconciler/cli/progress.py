@@ -1,7 +1,5 @@
 """Progress on stderr: bars on a terminal, one line a step in logs and pipes, only failures with --quiet."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

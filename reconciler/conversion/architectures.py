@@ -5,8 +5,6 @@ another name, and ignores some. So nothing is converted on trust: what is not li
 refused.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 from reconciler.conversion.verified import SEEN_WRONG, VERIFIED, Verified

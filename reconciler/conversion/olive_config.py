@@ -5,8 +5,6 @@ Olive drops options it does not know in silence, so only known ones are written,
 from the result.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 from reconciler.conversion.precisions import OLIVE, Passes

@@ -1,7 +1,5 @@
 """What the converter asks of its worker: one conversion, its limits, and their JSON form on the pipe between them."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from reconciler.domain.release import Recipe

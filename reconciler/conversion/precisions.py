@@ -4,8 +4,6 @@ Which passes lead to which precision on the CPU was measured (the builder's own 
 pins): int8 is rounded before the builder, fp16 after it. What the precisions themselves are is in `domain.precisions`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any

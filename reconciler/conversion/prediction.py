@@ -7,8 +7,6 @@ rotation) keeps the width of the floats. How near it comes is measured
 in tests/conversion/test_prediction.py.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 from reconciler.conversion.precisions import OLIVE

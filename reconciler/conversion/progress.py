@@ -1,7 +1,5 @@
 """How far a conversion is, read from what the builder prints."""
 
-from __future__ import annotations
-
 import json
 import os
 import re

@@ -4,8 +4,6 @@ They are part of every recipe: another version is another build key, so a machin
 trusting old bytes. `pyproject.toml` pins the same versions (a test compares them); the worker refuses to run others.
 """
 
-from __future__ import annotations
-
 # Raise it when our own conversion (olive_config, worker) would give other bytes for an unchanged recipe.
 CONVERSION_VERSION = "1"
 

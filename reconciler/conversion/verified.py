@@ -5,8 +5,6 @@ transformers (cosine >= 0.9999 over a prompt longer than the window) with each s
 `tests/conversion/test_parity.py` measures both tables again; a new pin of any tool begins there.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Work that must never hold up a pass: a thread that calls its step, and sleeps until it is woken or its time comes."""
 
-from __future__ import annotations
-
 import random
 import threading
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """Where the daemon reads what is declared: a folder, or a branch of a repository that may not answer."""
 
-from __future__ import annotations
-
 import time
 from typing import Protocol
 

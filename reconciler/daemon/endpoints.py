@@ -3,8 +3,6 @@
 Both are opened before the first pass, hear of each pass through the board, and are closed at the end.
 """
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -4,8 +4,6 @@ A hook is a hint: the loop looks at the repository earlier. Nothing in its body 
 a replay costs one look.
 """
 
-from __future__ import annotations
-
 import hashlib
 import hmac
 import threading

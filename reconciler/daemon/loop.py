@@ -5,8 +5,6 @@
 A pass that cannot be carried out never ends the loop: it is told, counted, and tried again, later and later.
 """
 
-from __future__ import annotations
-
 import os
 import time
 from collections.abc import Set

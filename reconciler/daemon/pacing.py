@@ -1,7 +1,5 @@
 """How long the loop waits. Durations follow the monotonic clock, so setting the wall clock changes no wait."""
 
-from __future__ import annotations
-
 import random
 from collections.abc import Callable, Set
 from datetime import UTC, datetime

@@ -4,8 +4,6 @@ A pass that found nothing to do, and whose summary is that of the one before, le
 must not fill a disk. One that somebody asked for (a signal, a webhook, a changed file) always leaves its line.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Iterable, Set
 

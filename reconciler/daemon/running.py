@@ -1,7 +1,5 @@
 """The daemon, put together: what wakes the loop, what it makes passes with, whom it tells; and how it ends."""
 
-from __future__ import annotations
-
 import contextlib
 import gc
 import os

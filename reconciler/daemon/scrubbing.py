@@ -1,7 +1,5 @@
 """Runs the scrub (engine.scrub: reads every byte within a day, to find rot) in a thread beside the daemon's passes."""
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Iterator
 from functools import partial

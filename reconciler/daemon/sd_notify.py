@@ -3,8 +3,6 @@
 Without that variable nothing is sent. A manager that does not answer is ignored.
 """
 
-from __future__ import annotations
-
 import contextlib
 import os
 import socket
@@ -57,7 +55,7 @@ class Watchdog:
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="watchdog", daemon=True)
 
-    def __enter__(self) -> Watchdog:
+    def __enter__(self) -> "Watchdog":
         if self._service.watchdog:
             self._thread.start()
         return self

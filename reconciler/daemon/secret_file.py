@@ -3,8 +3,6 @@
 A file is read anew for each use, so that a secret can be changed while the daemon runs. A secret is never shown.
 """
 
-from __future__ import annotations
-
 import os
 
 from reconciler.domain.errors import UsageError

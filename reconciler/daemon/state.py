@@ -1,8 +1,6 @@
 """State: what the daemon knows of itself, a value that the loop replaces after each pass. Board: holds the newest
 State for readers in other threads (health, metrics), which need not know the loop."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -25,7 +23,7 @@ class Moment:
     ticks: float
 
     @classmethod
-    def now(cls) -> Moment:
+    def now(cls) -> "Moment":
         return cls(unix=time.time(), ticks=time.monotonic())
 
     @property

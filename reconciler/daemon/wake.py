@@ -4,8 +4,6 @@ A reason that is already waiting is not said twice, so a burst costs one pass. O
 for the next: what it tells of may have happened after that pass looked.
 """
 
-from __future__ import annotations
-
 import queue
 
 START = "start"  # the first pass

@@ -4,8 +4,6 @@ index. It only wakes: what changed is for the pass to find out, and what no file
 watchfiles waits in Rust and looks at its bell four times a second; two such threads cost under a thousandth of a core.
 """
 
-from __future__ import annotations
-
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator

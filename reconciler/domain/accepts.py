@@ -5,8 +5,6 @@ meaning, for the documentation) and `Accepts` (its limits, and the words of a re
 JSON Schema, the pages in docs/manifests and the names in a comparison come from that (manifests.described).
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 

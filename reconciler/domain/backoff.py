@@ -4,8 +4,6 @@ Pure. Jitter spreads the tries of many machines; the caller draws it and gives i
 plan and a test can repeat it.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 

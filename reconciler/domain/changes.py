@@ -4,8 +4,6 @@
 which manifest fields forced it and what it costs. Executor, views and records dispatch on the type.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar

@@ -1,7 +1,5 @@
 """The desired state of one machine: the releases it should serve, and what git declares of them. Plain values."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 
 from reconciler.domain import digest

@@ -1,7 +1,5 @@
 """One way to write a value as bytes, and one way to name bytes: `sha256:<64 hex>`."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import dataclass
 from hashlib import sha256

@@ -26,8 +26,6 @@ what git declares, and count as temporary.
 Only the command line turns these into exit codes; nothing below it calls exit().
 """
 
-from __future__ import annotations
-
 import errno
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """What a machine knows about itself without being told, and what its configuration says about it. Plain values."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 
 from reconciler.domain.quarantine import LIVES

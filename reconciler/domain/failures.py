@@ -9,8 +9,6 @@ quarter, taken from the key, keeps many machines from trying in step.
 No clock is trusted with a decision: a failure that lies in the future (somebody set the clock back) holds nothing.
 """
 
-from __future__ import annotations
-
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta

@@ -1,7 +1,5 @@
 """What `verify` may find wrong, said once: a stable code, where, what, and what to do. Pure."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 # A closed set, shown in docs/reference.md (a test compares). The first column of a line that `verify` prints.

@@ -4,8 +4,6 @@ A gate is a frozen dataclass of its bars in `gates/<name>.py`, which also measur
 lists them. No bar is part of a release: changing one judges the stored measurements again, and measures nothing.
 """
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -70,7 +68,7 @@ class GateSpec:
     gates: tuple[Gate, ...] = ()
 
     @classmethod
-    def of(cls, *gates: Gate) -> GateSpec:
+    def of(cls, *gates: Gate) -> "GateSpec":
         special = [one for one in gates if not one.always or one != type(one)()]
         return cls(gates=tuple(sorted(special, key=lambda one: one.name)))
 
@@ -79,7 +77,7 @@ class GateSpec:
         found = next((one for one in self.gates if isinstance(one, kind)), None)
         return kind() if found is None and kind.always else found
 
-    def with_gate(self, gate: Gate) -> GateSpec:
+    def with_gate(self, gate: Gate) -> "GateSpec":
         return GateSpec.of(*(one for one in self.gates if one.name != gate.name), gate)
 
     @cached_property

@@ -4,8 +4,6 @@ A name's number counts registrations, so one release may stand here under two nu
 rehearsal rejected never had one, and stands here as number 0, once for each release digest.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 

@@ -1,7 +1,5 @@
 """Where things lie under one root. Names only; nothing here touches the disk."""
 
-from __future__ import annotations
-
 import os.path
 
 

@@ -3,8 +3,6 @@
 Fields that are annotated are described here and nowhere else (domain.accepts); manifests.described reads them.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Annotated, Literal

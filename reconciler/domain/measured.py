@@ -1,7 +1,5 @@
 """What was measured of artifacts and releases on this machine: numbers and answers, never a judgement."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 
 from reconciler.domain import digest

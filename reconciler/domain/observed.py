@@ -1,7 +1,5 @@
 """What this machine holds and serves right now, as plain values."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property

@@ -1,7 +1,5 @@
 """A frozen dataclass as plain data: a dict of its fields, and the names of these fields."""
 
-from __future__ import annotations
-
 from dataclasses import fields, is_dataclass
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Plan: ordered changes, with what is held back and why. Outcome: what became of one change. Values."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 
 from reconciler.domain.changes import Change

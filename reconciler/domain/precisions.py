@@ -5,8 +5,6 @@ Olive drops options it does not know in silence; so an option is only accepted, 
 it was seen to change the result with the tool chain that `conversion.toolchain` pins.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 

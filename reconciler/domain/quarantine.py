@@ -5,8 +5,6 @@ Its name tells when it came; while the clock says that this is less than the tim
 added up. So it never goes early by more than a day, and may go late on a machine that is seldom on.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 

@@ -1,7 +1,5 @@
 """Reason: why something is changed or held back. A closed set; docs/reference.md is generated from it."""
 
-from __future__ import annotations
-
 from enum import StrEnum
 from typing import Self
 

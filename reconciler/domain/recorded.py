@@ -1,8 +1,6 @@
 """What this machine did and promised, as plain values. The world wins over it: it holds only what the world
 cannot tell, and most of it can be rebuilt from what is served."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
@@ -41,7 +39,7 @@ class RecordedRelease:
         return f"{self.variant}:{self.number}"
 
     @classmethod
-    def from_marker(cls, marker: Marker, *, registered: str) -> RecordedRelease:
+    def from_marker(cls, marker: Marker, *, registered: str) -> "RecordedRelease":
         shared = [name for name in field_names(cls) if name not in ("registered", "size")]
         size = sum(file.size for file in marker.files)
         return cls(registered=registered, size=size, **{name: getattr(marker, name) for name in shared})

@@ -1,7 +1,5 @@
 """Recipes, artifacts and releases: what decides the bytes, the bytes, and what is served of them."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 

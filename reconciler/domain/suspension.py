@@ -1,8 +1,6 @@
 """A model or variant that a person told this machine to leave alone (`reconciler suspend`). It ends with `reconciler
 resume`, or by itself at `until`. What the manifest says (spec.suspend) is another thing, and stays in git. Pure."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta

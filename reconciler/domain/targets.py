@@ -3,8 +3,6 @@
 All are looked for on a machine, so that an inventory names them; a manifest may name those only that are verified.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 

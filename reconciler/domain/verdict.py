@@ -4,8 +4,6 @@ It is Successful, Failed or Inconclusive (nothing was measured, or the bar canno
 `rejects` keeps a release from being served.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 SUCCESSFUL, FAILED, INCONCLUSIVE = VERDICTS = ("Successful", "Failed", "Inconclusive")

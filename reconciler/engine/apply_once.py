@@ -1,8 +1,6 @@
 """A pass for somebody who waits: passes, until no long work is left. It knows nothing of what woke it, and the same
 pass twice changes nothing the second time."""
 
-from __future__ import annotations
-
 import threading
 from dataclasses import replace
 

@@ -1,8 +1,6 @@
 """Rehearse a candidate as far as that is quick, keep what was measured, and judge. What takes long was measured beside
 the passes before (engine.measuring); what is known is not measured again: after a changed bar this takes no time."""
 
-from __future__ import annotations
-
 from reconciler.domain.desired import Desired, DesiredRelease
 from reconciler.domain.errors import Disturbed, GateFailed
 from reconciler.domain.measured import Fidelity, Measured

@@ -5,8 +5,6 @@ The order inside a release: assemble in staging, rehearse there, publish the fol
 then retire the predecessor. A process that dies between any two steps leaves something that the next plan understands.
 """
 
-from __future__ import annotations
-
 import contextlib
 import os
 from collections.abc import Callable, Iterator

@@ -1,8 +1,6 @@
 """Fetch one locked source onto this machine: hours of work that touch nothing but the cache's partial folder. The pass
 that finds it done publishes it there (engine.job_queue)."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 from reconciler.domain.errors import DiskFull

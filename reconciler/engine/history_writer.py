@@ -3,8 +3,6 @@
 A history is only needed for roll-backs. Losing it loses those, and nothing that serves.
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os

@@ -1,8 +1,6 @@
 """Job: one piece of long work (a conversion, a download, a measurement) of one change. It runs in a thread of a
 JobQueue, in a folder of its own, and can be cancelled from another thread."""
 
-from __future__ import annotations
-
 import os
 import threading
 import uuid
@@ -21,7 +19,7 @@ from reconciler.engine.report import Reporter
 class Measurement(Protocol):
     """The work of a job that measures (engine.measuring)."""
 
-    def run(self, job: Job) -> None: ...
+    def run(self, job: "Job") -> None: ...
 
     def keep(self) -> None: ...
 

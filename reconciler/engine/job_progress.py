@@ -4,8 +4,6 @@ A note lies in the folder of each piece of long work, in staging, and goes with 
 on it: it may be missing, old or half there, and counts only while the process lives that says it holds the lock.
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os

@@ -17,8 +17,6 @@ A change is known by its action and `build_key` (`work_key`). Variants whose cha
 is measured is one variant's own business.
 """
 
-from __future__ import annotations
-
 import os
 import shutil
 import threading

@@ -3,8 +3,6 @@
 A command logs warnings and errors only, because its reporter shows every step; `--verbose` and the daemon log all.
 """
 
-from __future__ import annotations
-
 import contextlib
 import sys
 from collections.abc import Iterator, MutableMapping

@@ -1,7 +1,5 @@
 """One root and one back end: everything a pass reads and writes, opened but not touched."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 from collections.abc import Iterable, Iterator, Mapping

@@ -5,8 +5,6 @@ of its own on a throw-away catalog. Then kept and judged, in a pass's thread aga
 measured where it lies.
 """
 
-from __future__ import annotations
-
 import os
 
 from reconciler.backends.protocol import ServingRuntime

@@ -1,7 +1,5 @@
 """How a pass is to be made, and what it came to."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 

@@ -1,8 +1,6 @@
 """PassContext: what the steps of one pass share. The machine, its workers, what was resolved, and the releases that are
 staged."""
 
-from __future__ import annotations
-
 import os
 import uuid
 from dataclasses import dataclass, field

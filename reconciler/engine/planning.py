@@ -1,7 +1,5 @@
 """Snapshot and decide, without touching anything: what `plan` prints and what a pass begins and ends with."""
 
-from __future__ import annotations
-
 from collections.abc import Container, Mapping
 from dataclasses import dataclass, replace
 

@@ -3,8 +3,6 @@ time that the machine's configuration says (`quarantineFor`), long enough to loo
 goes: with an event when it comes and one when it goes. A disk that is full does not shorten that time.
 """
 
-from __future__ import annotations
-
 import os
 import time
 from math import inf

@@ -11,8 +11,6 @@ runs: a conversion that ends calls `wake`, and the pass that follows finds its a
 One thread makes the passes. `reconciler apply` is the same with somebody who waits (engine.apply_once).
 """
 
-from __future__ import annotations
-
 import contextlib
 import time
 from collections.abc import Callable
@@ -101,7 +99,7 @@ class Reconciler:
             if cut_off and self._declared is not None:
                 self._record_cut_off(cut_off, self._declared)
 
-    def __enter__(self) -> Reconciler:
+    def __enter__(self) -> "Reconciler":
         return self
 
     def __exit__(

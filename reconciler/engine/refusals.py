@@ -1,8 +1,6 @@
 """What the system refuses beside the work itself: a record, a sweep, a head start. It is said in the log, and the pass
 goes on: a full or a failing disk must not keep a pass from what it still can do."""
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Iterator
 

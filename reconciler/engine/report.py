@@ -1,7 +1,5 @@
 """Who is told while a pass happens."""
 
-from __future__ import annotations
-
 from typing import Protocol
 
 from reconciler.domain.changes import Change

@@ -1,8 +1,6 @@
 """From parsed manifests to what this machine should serve: looks at each source folder (headers and remembered digests
 only), asks whether the tool chain converts it rightly, and predicts the bytes."""
 
-from __future__ import annotations
-
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, replace
 
@@ -33,7 +31,7 @@ class Resolution:
     desired: Desired
     problems: tuple[Problem, ...]
     warnings: tuple[Problem, ...]
-    sources: dict[str, Source]
+    sources: dict[str, "Source"]
 
 
 @dataclass(frozen=True, kw_only=True)

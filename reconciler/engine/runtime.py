@@ -1,7 +1,5 @@
 """Which runtime is installed here, told without loading any of it: what another one measured counts for nothing."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 

@@ -7,8 +7,6 @@ stamp, so that it hashes the file like one that somebody changed, and plans its 
 disk, and the position moves on only then; so a crash costs reading twice, never a finding.
 """
 
-from __future__ import annotations
-
 import contextlib
 import os
 import time

@@ -1,7 +1,5 @@
 """What is wrong with a declared model once its source has been looked at, said at the manifest's own line."""
 
-from __future__ import annotations
-
 import os
 import re
 from functools import lru_cache

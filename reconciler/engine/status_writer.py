@@ -1,8 +1,6 @@
 """What a pass leaves in the records: an event, a duration and perhaps a remembered failure for each step, and at its
 end conditions and revisions. A full disk loses them, and nothing else."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from functools import partial
 

@@ -1,8 +1,6 @@
 """The quick steps of one plan, grouped by variant: within a variant a failure skips what follows it. One failing
 variant never stops the others, and each step leaves one outcome: told, and recorded."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Container, Sequence
 from dataclasses import replace

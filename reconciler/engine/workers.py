@@ -2,8 +2,6 @@
 needed (or a little earlier, when the plan shows that it will be). The converter is not among them: its work outlives a
 pass (engine.job_queue)."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 from reconciler.backends.protocol import ServingRuntime

@@ -4,8 +4,6 @@ The plan is `planner.plan`'s own, made for a machine that serves exactly BASE (`
 here decides.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 

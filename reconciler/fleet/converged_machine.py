@@ -4,8 +4,6 @@ No machine is quite so (see `--against`), but each that follows the repository c
 reaches it. It has all the disk that it wants. Pure.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 from reconciler.domain.desired import Desired, DesiredRelease

@@ -5,8 +5,6 @@ A source that cannot be looked at from here is taken to be what the machine itse
 the commit does not name another one.
 """
 
-from __future__ import annotations
-
 import posixpath
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace

@@ -4,8 +4,6 @@ of its JSON form are those of `Inventory`, with their limits; `fleet.inventory_f
 It holds no secret, no owner mark, and no path but the allowed source roots. Pure.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from typing import Annotated
 

@@ -10,8 +10,6 @@ something else, only the machine can judge them; and an earlier release that the
 one. Pure.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 

@@ -1,7 +1,5 @@
 """A folder of inventories, one JSON file for each machine. One that cannot be read is a problem and harms no other."""
 
-from __future__ import annotations
-
 import os
 
 from reconciler.domain.errors import Problem, UsageError

@@ -4,8 +4,6 @@ Inventories of other machines come from a folder in git. Whoever can write there
 known type and every text, list and mapping a limit; anything else is refused. Pure.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import fields, is_dataclass
 from typing import Any

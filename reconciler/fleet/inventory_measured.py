@@ -1,8 +1,6 @@
 """The measurements in an inventory: numbers, and for golden prompts how many were answered rightly. No answer leaves
 the machine. Elsewhere the gates of any commit are judged by them, with the same result as on the machine. Pure."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Container, Iterable
 from dataclasses import replace

@@ -1,8 +1,6 @@
 """What `bench` measured of the variants of one machine: numbers over several runs, and what is known besides. The runs
 are fresh processes; a number is their median, with the lowest and the highest beside it."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from statistics import median

@@ -1,8 +1,6 @@
 """What a commit's gates will say on a machine, and what they say now, from the numbers that it has told. Nothing is
 measured for it: of a release that is new there, only what its artifact is known by can be judged. Pure."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 

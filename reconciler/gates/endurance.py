@@ -1,8 +1,6 @@
 """The endurance gate: many requests in a row, short and long in turn. Does memory grow, do answers come later? Then
 inputs that no client should send: an error is fine, the end of the runtime is not."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace

@@ -1,8 +1,6 @@
 """The fidelity gate: the converted model against its source, on fixed texts. The converter measures it
 (conversion.worker.fidelity); here it is judged."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated, ClassVar

@@ -4,8 +4,6 @@ Patterns come from manifests and answers from models, so the work is bounded: pa
 JSON Schema a list of keywords is taken that neither refers to anything nor contains a pattern.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

@@ -3,8 +3,6 @@
 Pure: a changed bar gives another verdict on the same numbers. A new gate is a file beside this one and a name in GATES.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 

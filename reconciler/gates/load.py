@@ -4,8 +4,6 @@ It is asked twice, as a user and as a user with a system message, so that the ch
 Loading proves little: a model can load and fail at its second token, and a template can be broken until the first chat.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -1,8 +1,6 @@
 """The performance gate: how fast a candidate answers at given prompt lengths, and in how much memory. Each number is
 the median of a few tries, after one that warms up."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from statistics import median

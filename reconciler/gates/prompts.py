@@ -1,8 +1,6 @@
 """The prompts gate: golden prompts are put to a candidate. Answers are kept as they are, so that another bar or another
 expectation judges them again without asking (gates.golden says which are right)."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property

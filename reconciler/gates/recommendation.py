@@ -5,8 +5,6 @@ prompts than another, or it says something else than its source. Of what is left
 nothing, or a more faithful one is much faster.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 

@@ -4,8 +4,6 @@ It is registered in a private, throw-away catalog and measured there, gate by ga
 gates.judgement's work.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -65,7 +63,7 @@ class Rehearsal:
     def close(self) -> None:
         self._runtime.close()
 
-    def __enter__(self) -> Rehearsal:
+    def __enter__(self) -> "Rehearsal":
         return self
 
     def __exit__(

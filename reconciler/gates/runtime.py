@@ -1,8 +1,6 @@
 """Runtime: what measuring needs of the runtime that will serve; `backends.foundry` has the one for Foundry Local.
 RuntimeGate: a gate that is measured in it."""
 
-from __future__ import annotations
-
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

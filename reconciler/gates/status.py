@@ -1,7 +1,5 @@
 """What the gates said in the last pass, for those who have no manifests at hand: status, inventories, metrics. Pure."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 

@@ -4,8 +4,6 @@ The runtime does not give the rendered text away, but it counts its tokens: thos
 expected text. It is not declared under `spec.gates`; the fixtures stand beside the template.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass

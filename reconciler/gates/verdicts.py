@@ -1,7 +1,5 @@
 """What today's gates say about a release by the numbers that were measured of it. Pure."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 from reconciler.domain.desired import Desired, DesiredRelease

@@ -9,8 +9,6 @@
 What is tried once in a process is remembered. Whether a cage holds is for the tests to say (test_cage.py).
 """
 
-from __future__ import annotations
-
 import os
 import shutil
 import subprocess

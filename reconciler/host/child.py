@@ -10,8 +10,6 @@ can never answer the next question. One call at a time; `kill` may come from any
 Limits: the log is not capped; on Windows only the child itself is ended, not what it started.
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os
@@ -130,7 +128,7 @@ class Child:
         if not self._reader.is_alive():
             _close_quietly(self._process.stdout)
 
-    def __enter__(self) -> Child:
+    def __enter__(self) -> "Child":
         return self
 
     def __exit__(

@@ -7,8 +7,6 @@ at the end of the requests the child ends. A child whose parent is gone must not
 the disk and the processor while the lock looks free.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import queue

@@ -1,7 +1,5 @@
 """The one place that reads the time of day for people. Everything else is given its times."""
 
-from __future__ import annotations
-
 import calendar
 import time
 

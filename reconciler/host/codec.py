@@ -6,8 +6,6 @@ no other may be added. What does not fit is one `Misformed` error of one line: t
 what was found. `parse_json` and `limited` are for documents that other machines wrote.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence

@@ -4,8 +4,6 @@ the network, core dumps. Each step is for the process that calls it and for all 
 Linux only; elsewhere they do nothing, and `host.cage` says so.
 """
 
-from __future__ import annotations
-
 import contextlib
 import ctypes
 import os

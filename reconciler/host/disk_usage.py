@@ -1,8 +1,6 @@
 """How many bytes a folder holds on its disk, and how many its file system has. Files that share their bytes count
 once."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import shutil

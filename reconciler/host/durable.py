@@ -9,8 +9,6 @@ RECONCILER_FAIL_AT=<n>:<ENOSPC|EIO|...> that step fails (with a `+` at the end, 
 Limit: Windows cannot flush a folder, so there a name may be lost with the power, though never its content.
 """
 
-from __future__ import annotations
-
 import contextlib
 import errno
 import fcntl

@@ -1,8 +1,6 @@
 """What a child process may know: nothing of ours but where programs lie. No tokens, no proxies, no
 telemetry."""
 
-from __future__ import annotations
-
 import os
 
 QUIET = {

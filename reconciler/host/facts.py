@@ -2,8 +2,6 @@
 
 Read from the system's own tables; no runtime is imported."""
 
-from __future__ import annotations
-
 import os
 import platform
 import sys

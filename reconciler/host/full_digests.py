@@ -4,8 +4,6 @@ A file with several names (a blob and the served folders that share it) is read 
 compared: a file whose stamp vouches for other bytes is one that the quick check of each pass takes for whole.
 """
 
-from __future__ import annotations
-
 import errno
 import hashlib
 import os

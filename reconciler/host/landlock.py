@@ -5,8 +5,6 @@ Limits: sockets that lie in the file system can be reached as before, and so can
 and TCP away); TCP is closed from ABI 4 on, abstract sockets and signals to others from ABI 6 on.
 """
 
-from __future__ import annotations
-
 import ctypes
 import os
 import stat

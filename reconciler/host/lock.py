@@ -6,8 +6,6 @@ processes could then each hold "the" lock, one of them on a file that has no nam
 Limit: on a network file system the lock is as good as that file system's.
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os

@@ -5,8 +5,6 @@ Only processes that this user may inspect are seen, and no model that a runtime 
 answer.
 """
 
-from __future__ import annotations
-
 import os
 import sys
 from collections.abc import Iterable, Iterator

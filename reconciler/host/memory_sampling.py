@@ -1,7 +1,5 @@
 """The memory of another process over time, sampled from outside: the process itself may be busy loading a model."""
 
-from __future__ import annotations
-
 import threading
 import time
 from collections.abc import Callable
@@ -34,7 +32,7 @@ class Sampler:
     def elapsed(self) -> float:
         return time.monotonic() - self._started
 
-    def __enter__(self) -> Sampler:
+    def __enter__(self) -> "Sampler":
         self._thread.start()
         return self
 

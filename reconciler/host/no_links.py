@@ -1,7 +1,5 @@
 """Paths below a root that really are below it: no link on the way, so that nothing of anybody else's can be reached."""
 
-from __future__ import annotations
-
 import os
 import stat
 

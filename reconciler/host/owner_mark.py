@@ -5,8 +5,6 @@ It is written once. If it is lost, everything served so far belongs to nobody an
 unreadable mark is an error that a person has to look at, not a reason for a new one.
 """
 
-from __future__ import annotations
-
 import os
 import re
 

@@ -1,7 +1,5 @@
 """Where this package lies, and versions of installed Python packages, without importing them."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 from collections.abc import Iterable

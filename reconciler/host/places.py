@@ -4,8 +4,6 @@ On Linux $XDG_CONFIG_HOME/reconciler and /etc/reconciler hold the configuration,
 $XDG_STATE_HOME/reconciler the state, /var/lib/reconciler that of root. On Windows %PROGRAMDATA% and %LOCALAPPDATA% do.
 """
 
-from __future__ import annotations
-
 import os
 import sys
 

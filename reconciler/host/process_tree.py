@@ -4,8 +4,6 @@ A process can leave its group and its session, but not its ancestors, as long as
 (`host.confine`).
 """
 
-from __future__ import annotations
-
 import os
 import sys
 import time

@@ -3,8 +3,6 @@
 Whatever lies at the path, it ends soon: a FIFO is not waited for, and a file that is no sane size is not read.
 """
 
-from __future__ import annotations
-
 import errno
 import os
 import stat

@@ -3,8 +3,6 @@
 The digest is taken over the bytes of the body as they stand in the file: checking needs no second encoding.
 """
 
-from __future__ import annotations
-
 import json
 from hashlib import sha256
 from typing import Any

@@ -1,8 +1,6 @@
 """Read big files a slice at a time, out of everybody's way: the slices are dropped from the page cache again, and the
 thread that reads has the lowest priority for processor and disk."""
 
-from __future__ import annotations
-
 import contextlib
 import errno
 import hashlib

@@ -14,8 +14,6 @@ Limits: file systems that keep time in seconds (FAT), and Windows, which has no 
 is missed until the next full check.
 """
 
-from __future__ import annotations
-
 import errno
 import hashlib
 import os
@@ -44,14 +42,14 @@ class StampBook:
         self._changed = False
 
     @classmethod
-    def load(cls, path: str) -> StampBook:
+    def load(cls, path: str) -> "StampBook":
         try:
             return cls(path, unseal(read_whole(path)))
         except (OSError, Damaged):
             return cls(path, {})
 
     @classmethod
-    def empty(cls) -> StampBook:
+    def empty(cls) -> "StampBook":
         """One that is never saved."""
         return cls("", {})
 

@@ -1,7 +1,5 @@
 """Read a file that decides whom this machine trusts: only if nobody else can have written it."""
 
-from __future__ import annotations
-
 import os
 import stat
 

@@ -4,8 +4,6 @@ It names the models, so it confirms no other prune than that; and it names none 
 wait for the day when that one is taken out by mistake.
 """
 
-from __future__ import annotations
-
 from typing import cast
 
 from reconciler.manifests.declaration import Claim, Declaration, ProblemLog

@@ -1,7 +1,5 @@
 """Names across files: the same name twice, and a model that is called like another model's variant."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Iterator
 

@@ -1,7 +1,5 @@
 """One manifest on its way to a declared thing, and where to say what is wrong with it."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 

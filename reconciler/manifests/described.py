@@ -4,8 +4,6 @@ and turns what that type has read into the dataclass again.
 So a field is described once: the JSON Schema, the pages in docs/manifests and every refusal come from these types.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import MISSING, Field, fields, is_dataclass
 from functools import cache

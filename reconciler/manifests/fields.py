@@ -4,8 +4,6 @@ A value without quotes reaches these types as `loader.Plain` text and becomes a 
 text stays text. `expect` turns every refusal of a type into the same sentence: expected this, got that.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Mapping
 from typing import Annotated

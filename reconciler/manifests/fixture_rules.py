@@ -1,7 +1,5 @@
 """Fixtures of a template: read, rendered in a child under limits (`ParseContext.render`), and compared."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 from reconciler.domain.manifest import Fixture

@@ -1,7 +1,5 @@
 """The fixtures of a template, as types (part of manifests.schema)."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 from pydantic import Field, model_validator
@@ -29,7 +27,7 @@ class FixtureManifest(Strict):
     eos_token: AnyText | None = Field(default=None, description="What `eos_token` is, for a template that asks.")
 
     @model_validator(mode="after")
-    def _text_or_file(self) -> FixtureManifest:
+    def _text_or_file(self) -> "FixtureManifest":
         if (self.rendered is None) == (self.file is None):
             found = "both" if self.file else "neither"
             raise refusal("either `rendered` or `file`", Plain(found))

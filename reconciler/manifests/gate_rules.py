@@ -1,7 +1,5 @@
 """From declared gates to a GateSpec: each gate once, golden prompts read from their file, bars that can be met."""
 
-from __future__ import annotations
-
 import json
 import posixpath
 from typing import Any

@@ -4,8 +4,6 @@ It lies beside the manifests and is reviewed and signed with them, so it is read
 have written. One form only, which `render` writes; sorted, a file a line, so that a merge touches what changed.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Iterable

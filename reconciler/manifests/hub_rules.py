@@ -1,7 +1,5 @@
 """From `spec.source.huggingface` to a pinned source: what a manifest says, and what the lock beside it adds."""
 
-from __future__ import annotations
-
 import os.path
 import posixpath
 from dataclasses import replace

@@ -6,24 +6,28 @@ directives, merge and complex keys, deep nesting, control and direction-changing
 A plain scalar stays text (`Plain`) until the schema gives it a type: `no`, `1.10` and `014` keep what was written.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, cast
+from typing import Protocol, cast
 
 import yaml
-from yaml.error import Mark
 
 from reconciler.domain.errors import Problem
 from reconciler.domain.text.quoting import field_path
 from reconciler.manifests.manifest_text import TextRefused, decode, escaped_stray, strays, without_strays
 from reconciler.manifests.yaml_words import syntax_words
 
-if TYPE_CHECKING:  # PyYAML may be built without libyaml, and then has no such type
-    from yaml._yaml import Mark as NativeMark
-
 Path = tuple[str | int, ...]
+
+
+class _Mark(Protocol):
+    """A place in the text: PyYAML has one class with libyaml and another without."""
+
+    @property
+    def line(self) -> int: ...
+    @property
+    def index(self) -> int: ...
+
 
 MAX_DEPTH = 16
 MAX_NODES = 5_000
@@ -246,7 +250,7 @@ class _Composer:
         self.events += 1
         return cast("yaml.Event", event)
 
-    def stop_before(self, mark: Mark | NativeMark) -> None:
+    def stop_before(self, mark: _Mark) -> None:
         """Begin again with the text before `mark`. The parser looks ahead, so it meets its own limit of nesting before
         it has given the events that go beyond ours."""
         taken, self.events = self.events, 0
@@ -256,5 +260,5 @@ class _Composer:
             self.next_event()
 
 
-def _line(mark: Mark | NativeMark | None) -> int:
+def _line(mark: _Mark | None) -> int:
     return mark.line + 1 if mark else 0

@@ -4,8 +4,6 @@ follows and whom it trusts. It lies on the machine, never in the repository that
 The table in `docs/configuration.md` comes from these types.
 """
 
-from __future__ import annotations
-
 import os.path
 from typing import Annotated, Literal
 

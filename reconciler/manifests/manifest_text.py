@@ -1,7 +1,5 @@
 """The text of a manifest before anything reads it as YAML: its size, its encoding, and characters that deceive."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable
 

@@ -1,7 +1,5 @@
 """From a declared model to a `manifest.Model`: the rules that look at more than one field, at paths, at templates."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import fields

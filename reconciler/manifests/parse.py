@@ -5,8 +5,6 @@ Pure: what it must know of the disk it asks through `ParseContext`, and whoever 
 checked all the same.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from dataclasses import replace
 from itertools import groupby

@@ -4,8 +4,6 @@ Parsing is a pure function of the manifests' bytes and of the answers to the que
 this path lead to, what is in this template file). So a parse holds as long as its inputs are the same.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -54,7 +52,7 @@ class Inputs:
     files: Mapping[str, str | None] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, *, base: str, prefix: str, roots: tuple[str, ...], files: Mapping[str, bytes]) -> Inputs:
+    def of(cls, *, base: str, prefix: str, roots: tuple[str, ...], files: Mapping[str, bytes]) -> "Inputs":
         """Before anything was asked. `files` are the manifests."""
         manifests = {name: digest.of_bytes(data) for name, data in files.items()}
         return cls(base=base, prefix=prefix, roots=roots, manifests=manifests)

@@ -1,8 +1,6 @@
 """May a manifest name this path? Decided by spelling before the disk is asked, so that a manifest cannot find out what
 exists elsewhere, and again by where the path really leads, so that no symlink leads out."""
 
-from __future__ import annotations
-
 import os.path
 import posixpath
 import re

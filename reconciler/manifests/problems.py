@@ -1,7 +1,5 @@
 """Problems from what the schema refuses: one per mistake, with its line, its field and the nearest name."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any, TypeVar, get_args
 

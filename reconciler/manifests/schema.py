@@ -4,8 +4,6 @@ The JSON Schema that editors use (`schema/v1alpha1.json`) and the pages in `docs
 Rules that look at more than one field or more than one file are in `manifests.parse`.
 """
 
-from __future__ import annotations
-
 from typing import Annotated, Any, Literal
 
 from pydantic import (

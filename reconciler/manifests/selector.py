@@ -10,8 +10,6 @@ A machine's labels are those of its configuration and, under reserved keys, what
     reconciler.foundry/provider-X  "true" for each ONNX Runtime execution provider X whose library is installed
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 

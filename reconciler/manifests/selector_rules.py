@@ -1,7 +1,5 @@
 """Rules of `spec.nodeSelector` that look at more than one field. Pure; part of manifests.model_rules."""
 
-from __future__ import annotations
-
 from reconciler.domain.text.quoting import listed, nearest, shown
 from reconciler.manifests.declaration import Declaration, ProblemLog
 from reconciler.manifests.loader import Path

@@ -1,7 +1,5 @@
 """What all parts of a manifest have in common as types (manifests.schema)."""
 
-from __future__ import annotations
-
 from pydantic import BaseModel, ConfigDict, model_validator
 
 from reconciler.domain.text.names import camel

@@ -1,7 +1,5 @@
 """From a declared template, in whichever form, to the one Jinja text that the runtime will render."""
 
-from __future__ import annotations
-
 import posixpath
 
 from reconciler.domain.errors import Problem

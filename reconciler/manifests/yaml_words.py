@@ -4,8 +4,6 @@ The parsers name their own inner states ("while scanning for the next token"). H
 told by what stands at the place; the rest keeps the parser's words.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 from reconciler.domain.text.quoting import shown

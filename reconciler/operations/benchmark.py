@@ -5,8 +5,6 @@ not change a verdict. The root's lock keeps conversions away meanwhile. When ano
 long as it runs), only served variants are measured, and nothing is recorded.
 """
 
-from __future__ import annotations
-
 import contextlib
 import os
 import tempfile

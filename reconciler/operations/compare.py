@@ -3,8 +3,6 @@
 The manifests may be untrusted: those of a pull request.
 """
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 from reconciler.domain.errors import Problem

@@ -4,8 +4,6 @@ It starts nothing but `git --version` and an empty cage, and imports no runtime:
 packages.
 """
 
-from __future__ import annotations
-
 import os
 import pwd
 import re

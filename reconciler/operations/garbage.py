@@ -4,8 +4,6 @@ A pass frees most of it too. Here each item has a reason why it goes or is kept.
 process that dies leaves the rest in trash, and the next collection frees it.
 """
 
-from __future__ import annotations
-
 import contextlib
 import errno
 import os

@@ -1,7 +1,5 @@
 """Make this machine's inventory from what it observes, its records and its facts. Reads only."""
 
-from __future__ import annotations
-
 import os
 from dataclasses import replace
 

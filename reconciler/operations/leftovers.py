@@ -1,7 +1,5 @@
 """What dead processes leave in a root: the folders to look into, and how `doctor`, `gc` and `verify` list them."""
 
-from __future__ import annotations
-
 import os
 import stat
 

@@ -4,8 +4,6 @@ A commit never changes, so locked sources are not asked for again. The hub has t
 files are downloaded here and hashed.
 """
 
-from __future__ import annotations
-
 import hashlib
 import os
 import tempfile

@@ -4,8 +4,6 @@ The records hold the accepted commit; only a pass that is going to apply a newer
 daemon, which asks often: while the server names the same commit, it reads and writes nothing.
 """
 
-from __future__ import annotations
-
 import contextlib
 import time
 from collections.abc import Callable

@@ -1,8 +1,6 @@
 """Carry out a requested roll-back by a pass for one variant, without manifests; or wait for the process that holds the
 root to do it. A roll-back that fails is withdrawn, so that no later pass carries it out."""
 
-from __future__ import annotations
-
 import contextlib
 import time
 

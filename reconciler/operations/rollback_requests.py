@@ -5,8 +5,6 @@ process that holds the root's lock carries it out: a daemon, woken by the change
 (operations.rollback_executor).
 """
 
-from __future__ import annotations
-
 from reconciler.domain.errors import PermanentError
 from reconciler.domain.history import HistoryEntry, Rollback, good_ones
 from reconciler.domain.observed import Observed

@@ -5,8 +5,6 @@ of URLs all but host and path. Redaction is a second line of defence, because no
 The same state of a machine gives the same bytes.
 """
 
-from __future__ import annotations
-
 import contextlib
 import gzip
 import io

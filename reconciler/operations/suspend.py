@@ -4,8 +4,6 @@ The caller holds the lock of the suspensions, not the root's: a running pass fin
 in its second look. The changed file wakes a daemon.
 """
 
-from __future__ import annotations
-
 from reconciler.domain.errors import PermanentError
 from reconciler.domain.suspension import Suspension, still_on
 from reconciler.engine.machine import Machine, observe, recall

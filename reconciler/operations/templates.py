@@ -4,8 +4,6 @@ A template that a model brings itself was written for Hugging Face, and Foundry'
 `validate` only warns of that, because the rehearsal decides whether it renders.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterable, Iterator
 

@@ -4,8 +4,6 @@ It hashes every byte, ignoring stamps, and also reports what a pass would repair
 pass it may report that pass's unfinished work, but no leftovers, because the process that holds the lock sweeps them.
 """
 
-from __future__ import annotations
-
 import os
 import stat
 from collections.abc import Callable, Iterator

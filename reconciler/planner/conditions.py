@@ -4,8 +4,6 @@ Types as in Kubernetes: Ready sums up; Reconciling means work is left; Stalled m
 Verified, Serving and IntegrityVerified say what is true of the release that git wants. Pure.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 

@@ -1,7 +1,5 @@
 """Which manifest fields make a wanted release differ from the one that is served. Pure."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -38,7 +36,7 @@ class Difference:
         return Reason.RECIPE_CHANGED if self.reason is Reason.RECIPE_CHANGED else Reason.ARTIFACT_MISSING
 
     @property
-    def of_recipe(self) -> Difference:
+    def of_recipe(self) -> "Difference":
         """Only what decides the weights: a template never forces a conversion."""
         if self.field_changes is None:
             return self

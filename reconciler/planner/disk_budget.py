@@ -1,7 +1,5 @@
 """What a conversion may take of the disk: what is free, less what must stay so, within the root's quota. Pure."""
 
-from __future__ import annotations
-
 from reconciler.domain.observed import Observed
 from reconciler.domain.text.units import size_text
 

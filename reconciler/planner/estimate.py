@@ -1,7 +1,5 @@
 """How long a step will take, told from what such steps took on this machine. Pure."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 from reconciler.domain.recorded import Timing

@@ -1,7 +1,5 @@
 """Which served folders are ours: by their own marker, or, where that is damaged, by what else speaks for them. Pure."""
 
-from __future__ import annotations
-
 from reconciler.domain.observed import Observed, ServedFolder
 from reconciler.domain.recorded import Recorded
 

@@ -6,8 +6,6 @@ free what nothing refers to (engine.reconciler may begin long work earlier). Wit
 registered before the old one is retired.
 """
 
-from __future__ import annotations
-
 from collections.abc import Container
 from dataclasses import replace
 

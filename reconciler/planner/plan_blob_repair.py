@@ -2,8 +2,6 @@
 planner.plan. What has no such file is converted again (planner.plan_variant), while what is served goes on serving.
 """
 
-from __future__ import annotations
-
 from reconciler.domain.changes import RepairArtifact
 from reconciler.domain.desired import Desired
 from reconciler.domain.observed import Observed

@@ -5,8 +5,6 @@ Only where nothing less will do: everything else that can be freed is counted fi
 conversion has not failed before, and what goes makes enough room. Meanwhile the model is down, and the plan says so.
 """
 
-from __future__ import annotations
-
 from collections.abc import Container
 from dataclasses import replace
 

@@ -4,8 +4,6 @@ Long work goes on one after the other, `jobs` at a time: what one leaves behind 
 beside it takes its peak at the same moment. What does not fit any more is held, and planned anew by each pass.
 """
 
-from __future__ import annotations
-
 from collections.abc import Container, Iterable
 from dataclasses import replace
 

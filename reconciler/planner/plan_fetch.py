@@ -3,8 +3,6 @@
 A fetch is planned alone: only a look at what has come tells what the conversion is made of, so that is the next plan's.
 """
 
-from __future__ import annotations
-
 from reconciler.domain.changes import Cost, FetchSource
 from reconciler.domain.desired import DesiredRelease
 from reconciler.domain.reasons import Reason

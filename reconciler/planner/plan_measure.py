@@ -1,8 +1,6 @@
 """When a release is measured beside the passes: before it is verified, where that may take long; while it serves, for
 a gate that was declared since. Pure; part of planner.plan."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 from reconciler.domain.changes import Change, MeasureServed

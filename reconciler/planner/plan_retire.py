@@ -1,7 +1,5 @@
 """Which releases of a variant are retired once another serves, and which only later. Pure; part of planner.plan."""
 
-from __future__ import annotations
-
 from reconciler.domain.changes import Retire, ServesInstead
 from reconciler.domain.plan import Held
 from reconciler.domain.reasons import Reason

@@ -3,8 +3,6 @@
 Once for each runtime: what is measured carries its versions, and what fails is remembered under them (domain.failures).
 """
 
-from __future__ import annotations
-
 from reconciler.domain.changes import Cost, VerifyServed
 from reconciler.domain.desired import DesiredRelease
 from reconciler.domain.recorded import Recorded

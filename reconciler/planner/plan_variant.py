@@ -1,7 +1,5 @@
 """What one variant needs: nothing, a repair, or a new release. Pure; part of planner.plan."""
 
-from __future__ import annotations
-
 from collections.abc import Container, Iterator
 from dataclasses import dataclass, replace
 

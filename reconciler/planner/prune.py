@@ -4,8 +4,6 @@ rule that protects something from being pruned. Pure; part of planner.plan.
 Only what is ours can be here at all: a registration with our owner mark, a folder with our marker, a record of ours.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 

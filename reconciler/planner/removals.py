@@ -4,8 +4,6 @@ A failed removal has no input in git whose change would lift it, so it is never 
 once an hour.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 from reconciler.domain.changes import Change, Removal, removal_key

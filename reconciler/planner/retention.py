@@ -6,8 +6,6 @@ clock back) is kept as if it had been superseded now, and the records are told s
 goes neither at once nor in ten years.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 

@@ -5,8 +5,6 @@ Decided anew on each look, from what is remembered: a manifest that changes, a b
 measures other numbers ends it by itself.
 """
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 from reconciler.domain.desired import Desired, DesiredRelease, ReleaseOverride

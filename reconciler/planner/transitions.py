@@ -1,7 +1,5 @@
 """What the conditions of a pass say that those before it did not: the news of a variant. Pure."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 
 from reconciler.domain.recorded import Condition

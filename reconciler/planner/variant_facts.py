@@ -1,7 +1,5 @@
 """One variant as this machine knows it: what the steps of its plan are decided by. Pure; part of planner.plan."""
 
-from __future__ import annotations
-
 from collections.abc import Container
 from dataclasses import dataclass
 

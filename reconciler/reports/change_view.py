@@ -1,7 +1,5 @@
 """What a change replaces, and what it leaves behind: the `before` and `after` of a change in the JSON views. Pure."""
 
-from __future__ import annotations
-
 from reconciler.domain.changes import (
     Change,
     Convert,

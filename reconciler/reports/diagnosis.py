@@ -1,7 +1,5 @@
 """What `doctor` tells: one line a check, with what to do where it is not ok. Pure."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any

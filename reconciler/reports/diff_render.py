@@ -1,8 +1,6 @@
 """A comparison of two commits for a terminal and for GitHub's annotations. Reads the JSON view (reports.diff_view)
 only; the comment of a pull request is in reports.pull_request."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from difflib import SequenceMatcher
 from typing import Any

@@ -3,8 +3,6 @@
 Numbers of releases are left out: each machine counts its own.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Mapping
 
 from reconciler.domain.changes import Change, Convert

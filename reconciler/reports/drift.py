@@ -5,8 +5,6 @@ Drift is judged from the machine and its records alone, so it is also seen where
 suspended, and where its source is broken. Pure.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any

@@ -1,7 +1,5 @@
 """What `explain` shows of one variant: its build key, recipe, gates, chat template and Olive configuration. Pure."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from typing import Any

@@ -1,7 +1,5 @@
 """Findings of `verify` as a JSON view, and that view as text."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from typing import Any
 

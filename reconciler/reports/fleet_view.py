@@ -1,7 +1,5 @@
 """The part of `diff`'s JSON view that tells of real machines (`--against`)."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 
 from reconciler.domain.plain_data import as_dict

@@ -1,8 +1,6 @@
 """What lies on the disk of a machine that nothing needs, said once: a kind, which, how many bytes, why; and what is
 kept, with why. Pure."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any

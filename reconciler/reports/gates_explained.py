@@ -1,7 +1,5 @@
 """Each bar of a variant with what is known: number, verdict, when it was measured and with which libraries. Pure."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Verdicts for people: how many bars are met, and each number beside its bar. Reads their JSON view only."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The history of one variant as people read it: newest first, with what changed each time. Pure."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Container, Mapping, Sequence
 from typing import Any

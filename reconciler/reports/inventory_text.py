@@ -1,7 +1,5 @@
 """An inventory for people. Reads the JSON form, as every renderer does; what others wrote is made safe. Pure."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -5,8 +5,6 @@ Names and values come from whoever opened the pull request. Outside of code they
 mention, no link and no picture; inside of code a fence is used that is longer than any run of backticks in it.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Iterator
 from typing import Any

@@ -5,8 +5,6 @@ Every function reads the JSON view (reports.view) and returns text; values that 
 where they will be shown.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

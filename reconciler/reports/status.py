@@ -1,7 +1,5 @@
 """The JSON view of a machine: what it serves now, and the last pass's conditions corrected by what is seen. Pure."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 

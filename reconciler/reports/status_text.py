@@ -1,7 +1,5 @@
 """The status table for people. Reads the JSON view only."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

@@ -1,8 +1,6 @@
 """The JSON view of a plan, of a pass and of problems: the one source that every renderer reads, so that text and
 JSON cannot disagree. Plain dicts, camelCase, with a formatVersion."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 from reconciler.domain.changes import Change, Cost

@@ -1,7 +1,5 @@
 """Who works on a machine right now, and what on, for people. Reads the JSON view only (engine.job_progress)."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

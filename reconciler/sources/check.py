@@ -2,8 +2,6 @@
 out of it: each is named after its content, so nothing else has to be believed. Offline; reads only.
 """
 
-from __future__ import annotations
-
 import hashlib
 import os
 import re

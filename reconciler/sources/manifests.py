@@ -4,8 +4,6 @@ Files are opened by name without following symlinks and only when they are plain
 bytes: a manifest comes from git, and git makes nothing else. Every refusal is a Problem beside the others.
 """
 
-from __future__ import annotations
-
 import contextlib
 import os
 import stat

@@ -1,7 +1,5 @@
 """Model and adapter folders on this disk, as a resolver asks for them."""
 
-from __future__ import annotations
-
 from reconciler.domain.sources.hub import HubSource
 from reconciler.domain.sources.source_model import SourceAdapter, SourceModel
 from reconciler.host.stamps import StampBook

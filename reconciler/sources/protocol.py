@@ -6,8 +6,6 @@ tests/sources/test_contract.py holds every implementation to them. Manifests com
 read by `sources.manifests.interpret`, which asks its `Disk`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType

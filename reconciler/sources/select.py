@@ -1,7 +1,5 @@
 """What implements `sources.protocol` on this machine: the Hugging Face hub is the only remote source there is."""
 
-from __future__ import annotations
-
 import os
 
 from reconciler.domain.layout import Layout

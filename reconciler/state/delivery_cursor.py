@@ -1,8 +1,6 @@
 """How far deliveries to the outside have come: one small document for each receiver. They have a folder of their own,
 because the threads that deliver write them while a pass works, and a pass sweeps its own folders."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 

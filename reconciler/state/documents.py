@@ -4,8 +4,6 @@ A document is trusted as a whole or not at all. A damaged one is renamed rather 
 at it. Reading needs no lock; a writer holds the lock of the folder.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable
 from dataclasses import fields

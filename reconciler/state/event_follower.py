@@ -4,8 +4,6 @@ The log is renamed when it is full. What was still written to the old file is re
 opened, so no event is lost or told twice. Limit: two such renames between two looks would skip a whole file.
 """
 
-from __future__ import annotations
-
 import os
 from typing import BinaryIO
 

@@ -4,8 +4,6 @@ and an offset, so it survives that the log is renamed when it is full, copied, o
 What a place no longer points at (two such renames, a lost log) is read from the oldest line that is left.
 """
 
-from __future__ import annotations
-
 import contextlib
 import os
 from dataclasses import dataclass

@@ -4,8 +4,6 @@ the oldest lines go when two files are full. Nothing is ever decided from it.
 Limit: `suspend` tells its event beside a running daemon. If both find the file full in the same instant, the older file
 is lost."""
 
-from __future__ import annotations
-
 import json
 import os
 from typing import Any

@@ -4,8 +4,6 @@ Three things differ on disk, for what earlier versions wrote: some names, condit
 measurements are lists.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar

@@ -1,8 +1,6 @@
 """How long each thing has been in quarantine, on disk. A damaged document counts as none: everything in quarantine is
 then new again, and goes later, which is safe."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 from reconciler.domain.layout import Layout

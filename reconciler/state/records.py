@@ -8,8 +8,6 @@ Reading needs no lock and changes nothing; whoever writes holds the root's lock.
 lock of their own, because a person writes them while a daemon holds the root's.
 """
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping

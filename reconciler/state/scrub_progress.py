@@ -1,7 +1,5 @@
 """How far the scrub has come, as a value and in words. Times are RFC 3339, UTC. Pure."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from reconciler.domain.text.units import size_text

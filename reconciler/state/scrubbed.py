@@ -1,8 +1,6 @@
 """The progress of the scrub, on disk. It has a folder of its own, because the thread that scrubs writes it while a pass
 works, and a pass sweeps its own folders."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 

@@ -1,8 +1,6 @@
 """What a conversion may have produced: plain files that are data. A link could lead anywhere, a FIFO could
 block, and code would run in the process that loads the model."""
 
-from __future__ import annotations
-
 import os
 import stat
 

@@ -6,8 +6,6 @@ twice for one build key. A damaged blob is replaced from a served file, or by th
 Reading needs no lock; changing the store needs the root's lock.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import time

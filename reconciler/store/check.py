@@ -3,8 +3,6 @@
 The store itself reads leniently, because a pass must go on whatever it finds; this looks for what it forgives.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import stat

@@ -6,8 +6,6 @@ damaged list is rebuilt by looking through the blobs, for the manifests of other
 aside, because it may hold names that only its writer knows.
 """
 
-from __future__ import annotations
-
 import json
 import os
 from typing import Any

@@ -6,8 +6,6 @@ The build key and the recipe are annotations of the manifest itself, under its d
 can be rebuilt from its blobs alone.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Mapping

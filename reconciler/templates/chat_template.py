@@ -11,8 +11,6 @@ The role form is one pattern per role in which `{Content}` stands for the messag
 The Jinja is one line: the runtime keeps white space around tags that Hugging Face trims (docs/manifests/).
 """
 
-from __future__ import annotations
-
 from reconciler.domain.manifest import Roles
 
 CONTENT = "{Content}"

@@ -6,8 +6,6 @@ question for something that a request may bring or not (`tools`, or a name that 
 branch may never be reached, and model authors' own templates have them.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 

@@ -4,8 +4,6 @@ Measured with onnxruntime-genai 0.14.1; tests/templates/test_chat_templates.py r
 White space around tags is for templates.lint, words that the runtime does not know for templates.dialect.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """One fixed conversation as a chat template writes it, so that a reviewer sees what a change of the template means."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 from reconciler.templates.lint import differs_in_runtime

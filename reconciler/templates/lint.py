@@ -5,8 +5,6 @@ The template is parsed, never rendered: jinja2 builds a syntax tree and nothing 
 is measured by the rehearsal, in the real runtime and under a time limit.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -7,8 +7,6 @@ They follow the model authors' own templates without tools and default system pr
 - llama3, gemma and mistral begin with the model's begin-of-text token, as their own templates do.
 """
 
-from __future__ import annotations
-
 from reconciler.domain.manifest import Roles, Template
 from reconciler.templates.chat_template import jinja_of
 

@@ -12,8 +12,6 @@ white space around tags is kept (no `trim_blocks`, no `lstrip_blocks`), and `len
 Limits: Windows has no resource limits; there the parent's time limit is the only one.
 """
 
-from __future__ import annotations
-
 import json
 import re
 import sys

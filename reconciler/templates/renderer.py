@@ -8,8 +8,6 @@ life; the next call starts another. After `MOST_DEATHS` of them, or `TOTAL_SECON
 so any number of hostile templates ends in bounded time. Every failure is a NotRendered with a reason in one line.
 """
 
-from __future__ import annotations
-
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -115,7 +113,7 @@ class Renderer:
             self._child.close()
             self._child = None
 
-    def __enter__(self) -> Renderer:
+    def __enter__(self) -> "Renderer":
         return self
 
     def __exit__(

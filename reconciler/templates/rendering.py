@@ -1,7 +1,5 @@
 """The two ways in which a chat template gives no text, and the type of what renders one for a fixture."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 from reconciler.domain.manifest import Fixture

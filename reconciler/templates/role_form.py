@@ -16,8 +16,6 @@ each. A message of another role is refused by the role form, never left out. Wha
 documents) the role form would leave out in silence, so a template that asks for it has none.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product

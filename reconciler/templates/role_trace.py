@@ -8,8 +8,6 @@ make the same, and which look at nothing but the role of a message, that of the 
 compared: see templates.role_form for why a few short conversations then stand for all.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any

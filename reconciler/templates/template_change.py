@@ -1,7 +1,5 @@
 """What a changed template means for a model: an example before and after, and the tokens it costs."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 

@@ -1,7 +1,5 @@
 """Paths, modules, links and make targets that a page names exist. Each decision has a number of its own."""
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from functools import cache

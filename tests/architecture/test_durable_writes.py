@@ -1,7 +1,5 @@
 """Only host/durable.py changes what lasts. Everybody else who writes to a disk is on this list, with the reason."""
 
-from __future__ import annotations
-
 import ast
 from collections.abc import Iterator
 from pathlib import Path

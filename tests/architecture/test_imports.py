@@ -1,7 +1,5 @@
 """Who may import whom, and what a verb loads. The contracts themselves are in pyproject.toml."""
 
-from __future__ import annotations
-
 import ast
 import importlib.util
 import json

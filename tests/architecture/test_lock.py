@@ -1,7 +1,5 @@
 """The lock in requirements/ is whole, fits pyproject.toml and names no machine."""
 
-from __future__ import annotations
-
 import re
 import tomllib
 from pathlib import Path

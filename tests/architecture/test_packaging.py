@@ -1,7 +1,5 @@
 """What pyproject.toml promises, and what no tracked file may hold."""
 
-from __future__ import annotations
-
 import re
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """The table of promises says what was seen: no figure without its tests, and no failure or skip is left out."""
 
-from __future__ import annotations
-
 import json
 import re
 import shlex

@@ -1,7 +1,5 @@
 """Somebody who can reach the daemon's address, and knows what is usually wrong behind such a one."""
 
-from __future__ import annotations
-
 import hashlib
 import hmac
 import socket

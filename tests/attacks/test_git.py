@@ -1,7 +1,5 @@
 """A git server, or whoever can push to it, that means us harm."""
 
-from __future__ import annotations
-
 import hashlib
 import shutil
 import struct

@@ -1,7 +1,5 @@
 """A hub, or somebody in its place, that means us harm: names, sizes, pages, redirects and answers without an end."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import re
@@ -33,7 +31,7 @@ FACTS = {"X-Repo-Commit": COMMIT, "ETag": '"x"', "X-Linked-Size": "5", "X-Linked
 
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    owner: Server
+    owner: "Server"
 
     def do_GET(self) -> None:
         self.owner.tokens.append(self.headers.get("Authorization", ""))
@@ -65,7 +63,7 @@ class Server:
         self.url = f"http://127.0.0.1:{self._server.server_port}"
 
     @contextlib.contextmanager
-    def running(self) -> Iterator[Server]:
+    def running(self) -> Iterator["Server"]:
         thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
         thread.start()
         try:

@@ -1,8 +1,6 @@
 """Names that somebody else chose: files in our folders, entries of Foundry's catalog, manifests. Whatever they are,
 what we print stays lines of ours, and no verb ends in a traceback."""
 
-from __future__ import annotations
-
 import os
 import re
 import subprocess

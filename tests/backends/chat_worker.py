@@ -3,8 +3,6 @@
 A tokenizer belongs to a model there, so a model of sixteen tokens that computes nothing is made first.
 """
 
-from __future__ import annotations
-
 import json
 import shutil
 import sys

@@ -1,7 +1,5 @@
 """What the rest of the package relies on, of every back end. Each is the real program; a new one is one more line."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """A marker is read as it was written, or not at all."""
 
-from __future__ import annotations
-
 import json
 
 import pytest

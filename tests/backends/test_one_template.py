@@ -1,7 +1,5 @@
 """In a served folder one file holds the template, and Foundry Local obeys it, whatever else the model came with."""
 
-from __future__ import annotations
-
 import json
 import shutil
 from collections.abc import Iterator

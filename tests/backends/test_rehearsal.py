@@ -1,7 +1,5 @@
 """A candidate that would fail its users fails here first, in the runtime's own words."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

@@ -1,7 +1,5 @@
 """What another runtime measured counts for nothing; and the installed one is known without being loaded."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from importlib.metadata import version
 

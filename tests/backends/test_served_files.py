@@ -1,8 +1,6 @@
 """What is written around the weights: nothing that the allow-list does not know, and exactly one chat
 template."""
 
-from __future__ import annotations
-
 import copy
 import json
 from typing import Any

@@ -1,7 +1,5 @@
 """What the runtime says, as it is shown: foreign text, also from the chat templates that it ran."""
 
-from __future__ import annotations
-
 import pytest
 
 from reconciler.backends.foundry.problems import TOLD, translate

@@ -1,7 +1,5 @@
 """The real Foundry Local behind our client: what we do shows in its catalog, and nothing else changes there."""
 
-from __future__ import annotations
-
 import fcntl
 import json
 import os

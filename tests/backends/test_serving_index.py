@@ -1,7 +1,5 @@
 """Foundry Local's index, read without Foundry Local."""
 
-from __future__ import annotations
-
 import json
 import os
 from pathlib import Path

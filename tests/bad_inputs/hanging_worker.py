@@ -1,7 +1,5 @@
 """The real worker of Foundry Local, but for models whose template asks for it: those never finish loading."""
 
-from __future__ import annotations
-
 import os
 import time
 from typing import Any

@@ -5,8 +5,6 @@ A test is `file::function`; `manifests::group::case` and `folders::case` are row
 codes are read from there. Other codes are written here.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 

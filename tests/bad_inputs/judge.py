@@ -3,8 +3,6 @@
 A process of its own, with little memory: a crash, a hang or a flood is seen by the test and harms nothing else.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import sys

@@ -4,8 +4,6 @@ A value is the bytes of `manifests/<path>`, or a function that puts something el
 has a golden file with everything that is said about it.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable
 from pathlib import Path

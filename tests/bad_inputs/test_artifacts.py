@@ -1,7 +1,5 @@
 """A model whose tensors lie elsewhere: the second look at a converted folder refuses it and reads none of them."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """An odd environment changes nothing: what a converged machine says and does is the same in each."""
 
-from __future__ import annotations
-
 import json
 import os
 import signal

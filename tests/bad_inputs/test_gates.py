@@ -1,8 +1,6 @@
 """Gates that are written wrongly, and candidates that can never pass them: one clear line with a stable code, tried
 once, remembered, told once; and what is beside them is served. In the real runtime, with weights converted once."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

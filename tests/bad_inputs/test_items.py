@@ -3,8 +3,6 @@
 `UPDATE_GOLDEN=1 pytest tests/bad_inputs/test_items.py` writes the page anew.
 """
 
-from __future__ import annotations
-
 import os
 import re
 from functools import cache

@@ -3,8 +3,6 @@
 `UPDATE_GOLDEN=1 pytest tests/bad_inputs` writes golden/ anew; read the difference before you commit it.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

@@ -1,7 +1,5 @@
 """Every bad model folder: stable codes, one line each, all at once, quickly, and without reading a tensor."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

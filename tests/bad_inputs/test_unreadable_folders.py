@@ -1,7 +1,5 @@
 """What this user may not read is said to be closed, never to be missing: who believes that writes over good files."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import subprocess

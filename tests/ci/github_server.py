@@ -1,7 +1,5 @@
 """The few routes of GitHub's REST interface that the comment step asks, on loopback; artifacts lie on another host."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import threading
@@ -36,7 +34,7 @@ class GitHub:
         self.comments.append(one)
 
     @contextlib.contextmanager
-    def running(self) -> Iterator[GitHub]:
+    def running(self) -> Iterator["GitHub"]:
         with _server(self, _Api) as self.url, _server(self, _Storage) as self.storage:
             yield self
 

@@ -1,7 +1,5 @@
 """What `pip install foundry-reconciler` brings without extras: a folder for PYTHONPATH, made without network."""
 
-from __future__ import annotations
-
 import re
 import tomllib
 from importlib import metadata

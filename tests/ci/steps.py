@@ -1,7 +1,5 @@
 """The `run:` steps of our actions and workflows, run with the shell and the environment that a runner gives them."""
 
-from __future__ import annotations
-
 import os
 import re
 import subprocess

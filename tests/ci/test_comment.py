@@ -1,7 +1,5 @@
 """The step with the token, against a stand-in of GitHub: one comment that stays, an artifact that is not believed."""
 
-from __future__ import annotations
-
 import io
 import json
 import zipfile

@@ -1,7 +1,5 @@
 """The steps of action.yml on a clone like that of actions/checkout; installed from this checkout, without network."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

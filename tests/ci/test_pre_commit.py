@@ -1,7 +1,5 @@
 """The hook as pre-commit runs it: installed from this checkout, with the light dependencies and no network."""
 
-from __future__ import annotations
-
 import importlib.util
 import os
 import re

@@ -1,7 +1,5 @@
 """What our actions and workflows may do, read from the files: the shape that keeps a stranger's text from acting."""
 
-from __future__ import annotations
-
 import re
 import subprocess
 from importlib import metadata

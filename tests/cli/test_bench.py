@@ -1,7 +1,5 @@
 """`bench` refuses what it cannot do before it starts anything."""
 
-from __future__ import annotations
-
 import argparse
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The support bundle: everything that helps, nothing that opens doors."""
 
-from __future__ import annotations
-
 import io
 import json
 import tarfile

@@ -1,7 +1,5 @@
 """The configuration file: flag over environment over file, and no trust in what others can write."""
 
-from __future__ import annotations
-
 import json
 import os
 from pathlib import Path

@@ -1,7 +1,5 @@
 """doctor: each thing that is usually wrong, made wrong, is one line with what to do."""
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

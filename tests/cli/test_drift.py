@@ -1,7 +1,5 @@
 """drift, as a shell sees it: exit codes 0, 2, 4, 6 and 1, on real folders and a real catalog file."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

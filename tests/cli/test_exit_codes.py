@@ -1,7 +1,5 @@
 """Every verb's exit codes, as a shell sees them, with what is said beside them. Nothing here converts anything."""
 
-from __future__ import annotations
-
 import fcntl
 import json
 import os

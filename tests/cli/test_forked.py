@@ -1,7 +1,5 @@
 """The server that forks for each command of a test (tests/forked.py): as if Python had been started for it."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """What is known of gates, wherever somebody looks: plan, status, the records of a pass. As a rehearsal left it."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from importlib import metadata
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Slips of the hand on the command line: told in one line, with what was probably meant."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable
 from pathlib import Path

@@ -1,7 +1,5 @@
 """`reconciler lock`, and what `validate` and `plan` say of a model from the hub, as a user meets them."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 from pathlib import Path

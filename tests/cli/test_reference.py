@@ -1,7 +1,5 @@
 """docs/reference.md is generated from the program: help texts, exit codes, reasons. UPDATE_GOLDEN=1 writes it."""
 
-from __future__ import annotations
-
 import os
 import sys
 from importlib import import_module

@@ -1,7 +1,5 @@
 """A machine serves what is for it: from the manifest to the plan."""
 
-from __future__ import annotations
-
 import shutil
 from pathlib import Path
 

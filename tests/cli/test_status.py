@@ -1,7 +1,5 @@
 """What `status` says of the machine itself, beside its variants."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

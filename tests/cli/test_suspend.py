@@ -1,7 +1,5 @@
 """suspend and resume, as a shell sees them, on a machine that is really served and planned for."""
 
-from __future__ import annotations
-
 import fcntl
 import json
 from pathlib import Path

@@ -1,7 +1,5 @@
 """`reconciler template`: what comes out can be pasted into a manifest, and means the same."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

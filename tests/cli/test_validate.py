@@ -1,7 +1,5 @@
 """What `validate` says once it has looked at the model folders: at the line of the field, and of the wrong template."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """`status --watch` and `events --follow`, on a pipe and on a terminal, until Ctrl-C."""
 
-from __future__ import annotations
-
 import json
 import os
 import pty

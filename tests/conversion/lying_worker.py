@@ -1,7 +1,5 @@
 """A converter that does not do what it says. Which lie it tells is the `algorithm` of the recipe."""
 
-from __future__ import annotations
-
 import os
 import signal
 import sys

@@ -1,8 +1,6 @@
 """What may be converted, and what is refused with which reason. That the table is right,
 tests/conversion/test_parity.py measures."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

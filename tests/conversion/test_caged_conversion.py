@@ -1,7 +1,5 @@
 """Real Olive in every cage that this machine has: the same bytes, at every precision."""
 
-from __future__ import annotations
-
 import hashlib
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Real Olive, on real models: every precision converts, answers, is reproducible, and is as large as predicted."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

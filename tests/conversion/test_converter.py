@@ -1,7 +1,5 @@
 """The converter beside a worker that lies, hangs and dies: the end of each attempt is known, in time, in one line."""
 
-from __future__ import annotations
-
 import os
 import threading
 import time

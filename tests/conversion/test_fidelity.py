@@ -1,7 +1,5 @@
 """The numbers that judge a conversion: how weights are rounded, and which conversions the default gates let through."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

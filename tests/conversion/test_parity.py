@@ -4,8 +4,6 @@ Random models of every family, the prompt longer than their windows. A new pin o
 family has become right, its row moves.
 """
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

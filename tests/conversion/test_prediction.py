@@ -1,7 +1,5 @@
 """Predicted bytes, from shapes alone. How near they come to real artifacts is measured in test_conversion.py."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

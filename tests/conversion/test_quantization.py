@@ -1,8 +1,6 @@
 """Which option acts where, as it was measured with the pinned tools (tests/conversion/test_conversion.py converts
 for real)."""
 
-from __future__ import annotations
-
 import pytest
 
 from reconciler.domain.manifest import Quantization

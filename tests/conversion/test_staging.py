@@ -1,7 +1,5 @@
 """What Olive is given is what the recipe names, before the conversion and after it."""
 
-from __future__ import annotations
-
 import os
 import time
 from collections.abc import Callable

@@ -4,8 +4,6 @@ machine beside which foreign things lie; most must end as if nothing had happene
     python -m tests.crash.damage FOLDER      one JSON object for each case
 """
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

@@ -1,8 +1,6 @@
 """What must be true of a machine in the very moment after a crash, and once it has been mended. Invariant I1 is judged
 here with nothing of the program's own: the index, the marker and every byte are read anew."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import re

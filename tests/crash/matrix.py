@@ -5,8 +5,6 @@ by acting again, and judged once more. In the repeated runs the one who mends is
     python -m tests.crash.matrix FOLDER RUNS [SCENARIO ...]      one JSON object for each run; RUNS 0 is a share
 """
 
-from __future__ import annotations
-
 import importlib
 import itertools
 import json

@@ -1,8 +1,6 @@
 """What is killed at each of its steps. A scenario prepares a machine, and then acts on it, through the same doors as
 the command line. Acting again is how it is mended: nobody but a pass ever tidies up."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import shutil

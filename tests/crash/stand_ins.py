@@ -2,8 +2,6 @@
 without their seconds of imports. Only the child processes are stood in for: what we do around them is the real code,
 and `test_stand_ins` holds them against the real ones."""
 
-from __future__ import annotations
-
 import json
 import os
 from collections.abc import Callable, Mapping

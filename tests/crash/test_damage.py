@@ -1,8 +1,6 @@
 """One pass over any damage: what is declared is restored, or the pass says why it cannot be; nothing foreign changes.
 Records are also cut at each of their bytes, and flipped a thousand times: they are believed whole or not at all."""
 
-from __future__ import annotations
-
 import json
 import random
 import subprocess

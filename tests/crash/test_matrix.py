@@ -2,8 +2,6 @@
 again, once, leads to the tree of a run that nobody disturbed. A third of the points in CI, each point five times with
 RECONCILER_TEST_SIZE=nightly."""
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

@@ -1,7 +1,5 @@
 """The stand-ins leave what the real ones leave, as far as anybody here looks at it."""
 
-from __future__ import annotations
-
 import json
 import os
 from collections.abc import Callable

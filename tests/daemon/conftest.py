@@ -1,7 +1,5 @@
 """The log writes to the standard error of the test that runs, not of the first one that logged."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import pytest

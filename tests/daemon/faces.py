@@ -1,7 +1,5 @@
 """A face on loopback for tests, before a state that the test writes."""
 
-from __future__ import annotations
-
 import http.client
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """A real `reconciler run` as a child process, and what its log says."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os

@@ -1,7 +1,5 @@
 """A server on loopback that takes what the daemon sends, and answers as the test wants."""
 
-from __future__ import annotations
-
 import json
 import threading
 from collections.abc import Iterator

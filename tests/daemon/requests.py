@@ -1,7 +1,5 @@
 """A request's bytes through the server's own parser, without a socket."""
 
-from __future__ import annotations
-
 import io
 from dataclasses import replace
 from typing import Any

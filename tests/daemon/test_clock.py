@@ -1,8 +1,6 @@
 """Somebody sets the clock while the daemon runs. libfaketime is told so by a file, and leaves the monotonic clock
 alone, as setting a real clock does."""
 
-from __future__ import annotations
-
 import glob
 import os
 import signal

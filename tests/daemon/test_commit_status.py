@@ -1,7 +1,5 @@
 """Commit statuses against a loopback server that looks like each forge."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path

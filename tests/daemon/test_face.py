@@ -1,7 +1,5 @@
 """The daemon's face on a real loopback socket: what it answers, whom it refuses, and that nobody can hold it up."""
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import hmac

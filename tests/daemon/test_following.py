@@ -1,7 +1,5 @@
 """`reconciler run --repo`: a branch that moves, a server that goes and comes back, history that is rewritten."""
 
-from __future__ import annotations
-
 import os
 import sys
 from pathlib import Path

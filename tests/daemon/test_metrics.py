@@ -1,7 +1,5 @@
 """/metrics: a parser that we did not write reads it; docs/metrics.md names what it holds, and nothing else."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """Notifications to a real server on loopback: in order, at least once, through restarts and outages, no secrets."""
 
-from __future__ import annotations
-
 import hashlib
 import hmac
 import json

@@ -1,7 +1,5 @@
 """A real `reconciler run`: asked over HTTP, woken by a hook, telling a receiver, marking a commit."""
 
-from __future__ import annotations
-
 import hashlib
 import hmac
 import http.client

@@ -1,7 +1,5 @@
 """How long the loop waits."""
 
-from __future__ import annotations
-
 import pytest
 
 from reconciler.daemon.pacing import WakeThrottle, jittered

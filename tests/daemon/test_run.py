@@ -1,7 +1,5 @@
 """`reconciler run` as a service manager and a person have it: a real process on a machine that is really served."""
 
-from __future__ import annotations
-
 import os
 import signal
 import sys

@@ -1,7 +1,5 @@
 """What a service manager hears, at a real datagram socket: by path and abstract, as systemd offers both."""
 
-from __future__ import annotations
-
 import os
 import signal
 import socket

@@ -1,7 +1,5 @@
 """The daemon's knowledge of itself: replaced whole, never changed."""
 
-from __future__ import annotations
-
 import time
 
 from reconciler.daemon.state import Board, Moment, State, counted

@@ -1,7 +1,5 @@
 """What wakes the loop: nothing is lost, nothing is said twice, and a signal handler may do it at any moment."""
 
-from __future__ import annotations
-
 import os
 import signal
 import sys

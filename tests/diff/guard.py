@@ -2,8 +2,6 @@
 writes, or starts anything but git and the renderer of chat templates. Its last line on stderr is its peak memory in
 KiB and the CPU seconds that it and its children took."""
 
-from __future__ import annotations
-
 import os
 import resource
 import sys

@@ -1,7 +1,5 @@
 """A real repository with manifests and a model, and `diff` under its guard."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

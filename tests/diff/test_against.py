@@ -1,7 +1,5 @@
 """`diff --against`: what real machines will do, from the reports that they wrote."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import replace
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The comment of a pull request, from views that whoever opened it could bring about."""
 
-from __future__ import annotations
-
 import json
 import os
 import re

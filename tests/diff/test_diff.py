@@ -1,7 +1,5 @@
 """`diff` between two commits of a real repository. Every call runs under the guard: no network, no write, only git."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

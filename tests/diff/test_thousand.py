@@ -1,7 +1,5 @@
 """A thousand manifests, ten of them changed: how long, how much memory, and that there is no network to use."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

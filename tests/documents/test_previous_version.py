@@ -1,7 +1,5 @@
 """Documents that version 0.1.0 wrote at commit 9459a53: each is read, and written again byte for byte."""
 
-from __future__ import annotations
-
 import json
 import shutil
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Foreign text can be shown anywhere and acts nowhere."""
 
-from __future__ import annotations
-
 import json
 import os
 

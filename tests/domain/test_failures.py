@@ -1,7 +1,5 @@
 """What failed before: when it is tried again, in tables."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import pytest

@@ -1,7 +1,5 @@
 """How long a thing stays in quarantine, whatever the clock does."""
 
-from __future__ import annotations
-
 import pytest
 
 from reconciler.domain.quarantine import LONGEST_STEP, OFTEN, Ages, aged, is_ours, left

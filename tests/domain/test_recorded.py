@@ -1,7 +1,5 @@
 """What lost records are completed from."""
 
-from __future__ import annotations
-
 import pytest
 
 from reconciler.domain.digest import StoredFile

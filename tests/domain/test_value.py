@@ -1,7 +1,5 @@
 """A value behaves as a frozen, slotted, keyword-only dataclass does."""
 
-from __future__ import annotations
-
 import copy
 import pickle
 from dataclasses import dataclass, field, replace

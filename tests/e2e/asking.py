@@ -1,7 +1,5 @@
 """An application that asks a variant's newest release, again and again, while reconciler changes what is served."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager

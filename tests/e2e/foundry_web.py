@@ -6,8 +6,6 @@
 Run as a script in a child process, it loads the models it is given, prints its URL and serves until its input ends.
 """
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """`bench` with the real runtime: what it measures, what it records, and what it leaves alone."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

@@ -1,7 +1,5 @@
 """The page of a benchmark in a browser: wide and narrow, light and dark. Skipped where there is no Chromium."""
 
-from __future__ import annotations
-
 import json
 import re
 import shutil

@@ -1,8 +1,6 @@
 """The demo judges every step by what it shows: ending well, it has proved the whole story. This machine's settings must
 not reach it."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -1,7 +1,5 @@
 """What a failure leaves behind: the old release serving, one clear line, and a next pass that can go on."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """What we register is what Foundry Local's own web service answers with."""
 
-from __future__ import annotations
-
 import json
 import urllib.error
 from pathlib import Path

@@ -1,7 +1,5 @@
 """A disk with no byte left, a real one: what serves goes on, pruning frees, and the next pass converges."""
 
-from __future__ import annotations
-
 import errno
 import os
 import subprocess

@@ -1,7 +1,5 @@
 """Nothing is served before it has proved itself: a model that answers well at int8 and badly at int4."""
 
-from __future__ import annotations
-
 import json
 import shutil
 from array import array

@@ -1,8 +1,6 @@
 """The whole loop with a real git server: what is pushed is served, what is taken out is pruned, and no accident on the
 way takes a model down. The same story over https with a password and over ssh."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import shutil

@@ -1,8 +1,6 @@
 """`apply` and `run` when the hub, the network or the machine do not play along. The source is no model, so that nothing
 is converted: what is looked at is the download."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os

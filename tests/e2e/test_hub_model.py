@@ -1,7 +1,5 @@
 """A model from the hub, from its manifest to an answer: through a hub on loopback, the real Olive and Foundry Local."""
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Passes that do not wait, with the real Olive and the real Foundry Local."""
 
-from __future__ import annotations
-
 import os
 import threading
 import time

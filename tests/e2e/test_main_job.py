@@ -1,8 +1,6 @@
 """The main job on real input: real Olive, the real Foundry Local, real files. One machine lives through the whole
 story; the tests run in order."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

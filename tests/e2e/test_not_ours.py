@@ -1,8 +1,6 @@
 """What an attacker found: nothing of anybody else's is moved, overwritten, freed or unregistered, and a number is given
 once. One machine serves; each test damages it in its own way and lets a pass mend it."""
 
-from __future__ import annotations
-
 import json
 import shutil
 from collections.abc import Iterator
@@ -109,8 +107,9 @@ def test_a_file_where_the_next_release_would_go_is_left_and_passed_by(serving: T
 
 
 def test_a_marker_of_another_root_is_damage(serving: TestMachine) -> None:
-    from reconciler.backends.foundry.marker import marker_from_json, marker_to_json
     from dataclasses import replace
+
+    from reconciler.backends.foundry.marker import marker_from_json, marker_to_json
     from reconciler.host.sealed import seal, unseal
 
     path = serving.served("capitals-int4") / "release.json"

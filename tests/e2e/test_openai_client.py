@@ -1,8 +1,6 @@
 """A client that we did not write, against Foundry Local's own web service on the cache that we served: the same
 answer at every precision that a manifest can declare."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

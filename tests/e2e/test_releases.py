@@ -1,7 +1,5 @@
 """From one release to the next, and back, while another application goes on asking; and a runtime that is another."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """Passes over a machine at rest, between two marks that a trace of system calls shows."""
 
-from __future__ import annotations
-
 import os
 import sys
 

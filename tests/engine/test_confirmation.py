@@ -1,7 +1,5 @@
 """A large prune on a real root: held, until git says that it is meant."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from reconciler.engine.apply_once import Options, run_pass

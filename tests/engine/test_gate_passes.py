@@ -1,8 +1,6 @@
 """Passes over gates: one that comes together with another runtime, a bar that a commit relaxes, and what a pass could
 not write down. The runtime is stood in for; the passes are real."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from dataclasses import replace

@@ -1,8 +1,6 @@
 """Idle means idle: a pass that finds nothing to do changes nothing, starts nothing, and leaves no temporary behind for
 anybody else to see. The kernel is asked, not our own code."""
 
-from __future__ import annotations
-
 import os
 import re
 import statistics

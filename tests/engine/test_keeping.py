@@ -1,8 +1,6 @@
 """Passes that do not wait, with a converter that works for as long as a test likes: what runs beside, what is dropped,
 what is remembered. The runtime is the real one."""
 
-from __future__ import annotations
-
 import json
 import os
 import re

@@ -1,7 +1,5 @@
 """What was moved aside lives for its time, is told of, and then goes: with real folders."""
 
-from __future__ import annotations
-
 import os
 from dataclasses import replace
 from pathlib import Path

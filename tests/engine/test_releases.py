@@ -1,7 +1,5 @@
 """Releases one after the other on a real root, with the real catalog: what is kept, remembered, and who is asked."""
 
-from __future__ import annotations
-
 import json
 import mmap
 import os

@@ -1,7 +1,5 @@
 """Bit rot: single bits turn, no stamp tells of it, the scrub finds every one and the pass that follows mends it."""
 
-from __future__ import annotations
-
 import os
 import random
 import tempfile

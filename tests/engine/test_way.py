@@ -1,7 +1,5 @@
 """delete-then-build on a real root: what serves goes, its successor is begun; and what is left when that fails."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """What who only looks believes of who says that it works here."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys

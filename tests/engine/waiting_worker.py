@@ -2,8 +2,6 @@
 ends. `imports`: the first request takes as long as that file is there; `uncompared` and `die-comparing`: the artifact
 cannot be compared with its source, or whoever compares them is killed; `wait-comparing`: that takes as long."""
 
-from __future__ import annotations
-
 import json
 import os
 import signal

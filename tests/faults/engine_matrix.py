@@ -6,8 +6,6 @@ next ones are made by the same process, as a daemon makes them.
     python -m tests.faults.engine_matrix FOLDER SHARE [SCENARIO ...]     one JSON object a run; SHARE 1 is everything
 """
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

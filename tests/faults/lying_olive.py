@@ -1,8 +1,6 @@
 """The real converter's worker around an Olive that lies. Which lie it tells is in the source: `lie` in its
 generation_config.json. What it leaves when it tells none is a whole artifact, of one small matrix."""
 
-from __future__ import annotations
-
 import json
 import os
 import signal

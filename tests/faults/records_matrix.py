@@ -4,8 +4,6 @@ serves has moved, and `verify` finds nothing.
     python -m tests.faults.records_matrix FOLDER COUNT    COUNT flips and as many cuts; one JSON object for each
 """
 
-from __future__ import annotations
-
 import json
 import os
 import random

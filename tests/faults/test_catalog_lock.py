@@ -1,8 +1,6 @@
 """Another application holds the lock of Foundry Local's catalog, for minutes: who it is, is said; everything that needs
 no catalog goes on; nobody waits for it twice in a pass; and the pass after its end converges."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 from collections.abc import Iterator

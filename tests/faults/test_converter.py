@@ -2,8 +2,6 @@
 refused under a stable code and remembered as what it is; what served before it serves on, and its neighbours
 converge."""
 
-from __future__ import annotations
-
 import json
 import os
 import time

@@ -2,8 +2,6 @@
 converges. A sample of the points in CI; each point with each error, once and for good, with
 RECONCILER_TEST_SIZE=nightly."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys

@@ -1,8 +1,6 @@
 """The system refuses each single step of every durable change: what is left is the old state or the new one, the
 refusal has a stable code, and doing it again ends in the new one. The scenarios are those of the crashes."""
 
-from __future__ import annotations
-
 import json
 import shutil
 from collections.abc import Iterator

@@ -1,8 +1,6 @@
 """Nothing foreign is ever changed: random trees with look-alike names, links, foreign models in the same catalog and
 folders of another owner; whatever is planned and carried out, every foreign byte is still there."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os

@@ -1,8 +1,6 @@
 """One bad object harms only itself: 99 models are brought back in one pass beside every kind of poison that we could
 think of, all of it at once."""
 
-from __future__ import annotations
-
 import errno
 import os
 import shutil

@@ -1,7 +1,5 @@
 """Records that are lost, cut anywhere and flipped anywhere: one pass restores what is declared, each time."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """What we say has nowhere to go: the log's disk is full, or a stream was closed before we began. The work goes on."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

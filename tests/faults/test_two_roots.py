@@ -1,8 +1,6 @@
 """Two roots, and so two owners, on one Foundry cache: neither takes, changes or prunes what is the other's, whatever
 its manifests are called; and one that goes leaves the other alone."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """A machine's report: its plan can be made elsewhere, and a hostile one costs one clear error."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """GateSpec judged far from the machine, by what it told of its measurements: as it would judge them itself."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import replace
 

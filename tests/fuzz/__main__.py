@@ -4,8 +4,6 @@ Targets take turns by their shares, so that a run that is cut short has seen all
 makes it again; the exit code is 1 when there is one. With RECONCILER_TRUST_RESULTS the figure is recorded.
 """
 
-from __future__ import annotations
-
 import argparse
 import random
 import signal

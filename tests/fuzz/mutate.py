@@ -1,7 +1,5 @@
 """Changes to bytes, drawn from one seeded generator: the same seed gives the same inputs on every machine."""
 
-from __future__ import annotations
-
 import json
 import random
 from collections.abc import Callable, Sequence

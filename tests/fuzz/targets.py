@@ -1,8 +1,6 @@
 """What is fuzzed: every reader of bytes that somebody else may have written. A target takes bytes and returns; it may
 raise only the errors that it promises (its refusals). Everything else is a finding."""
 
-from __future__ import annotations
-
 import atexit
 import contextlib
 import io

@@ -1,7 +1,5 @@
 """The fuzzer inside CI: the beginning of what `python -m tests.fuzz` runs at length; and what it found."""
 
-from __future__ import annotations
-
 import json
 import random
 import sys

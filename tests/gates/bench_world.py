@@ -1,7 +1,5 @@
 """A benchmark with numbers that never change, for the tests of what is made of one."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Runs become one measurement, and what is known already is never written over."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 from markupsafe import escape

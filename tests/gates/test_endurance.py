@@ -1,8 +1,6 @@
 """What endurance and speed are measured as: a runtime that leaks, slows down or dies is found out, one that stumbles
 is not. The runtime is scripted and so is its clock: no machine is too busy for these tests."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import Any
 

@@ -3,8 +3,6 @@
 The measuring itself is `python -m bench.fidelity`; tests/conversion/test_fidelity.py does a part of it in every run.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

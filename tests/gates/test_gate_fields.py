@@ -1,7 +1,5 @@
 """What a comparison of two commits says of bars: as they are written, and what they were before anybody wrote them."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import pytest

@@ -1,7 +1,5 @@
 """From numbers to verdicts, and from verdicts to what a plan does about them."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import pytest

@@ -1,7 +1,5 @@
 """Which answers pass, and which patterns and schemas are not even taken."""
 
-from __future__ import annotations
-
 import json
 import time
 

@@ -1,7 +1,5 @@
 """Which precision is recommended: one row for each reason."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

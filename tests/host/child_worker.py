@@ -1,7 +1,5 @@
 """A worker that does what workers do wrong. Run as a module by test_child."""
 
-from __future__ import annotations
-
 import ctypes
 import os
 import subprocess

@@ -1,7 +1,5 @@
 """What test_crashes runs in processes that kill themselves. Each scenario is given a root that `prepare` made."""
 
-from __future__ import annotations
-
 import os
 import sys
 from collections.abc import Callable

@@ -1,8 +1,6 @@
 """A converter that tries to get out. What it tries is the `algorithm` of the recipe, and what at is the `target`.
 Whether it succeeded it says in its log, and then it delivers an artifact as if nothing had been."""
 
-from __future__ import annotations
-
 import ctypes
 import os
 import signal

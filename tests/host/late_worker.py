@@ -1,7 +1,5 @@
 """A worker with a thread before it leaves the network, as one would that imports numpy first. For test_child."""
 
-from __future__ import annotations
-
 import os
 import threading
 

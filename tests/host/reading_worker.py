@@ -1,7 +1,5 @@
 """A child that reads converted models with the runtime they were built for, and their sources with transformers."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from reconciler.host.child_side import Emit, Json, serve

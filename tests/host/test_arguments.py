@@ -1,8 +1,6 @@
 """What stands in the arguments of our children: a git that writes down how it was called stands before the real one,
 and the kernel is asked what was started below a command. And the watch of tests/canaries.py, on leaks that we make."""
 
-from __future__ import annotations
-
 import gzip
 import os
 import re

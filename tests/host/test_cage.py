@@ -1,8 +1,6 @@
 """A converter that tries to get out, in every cage that this machine has. What a weaker cage does not hold is expected
 to escape: so each attempt is known to be a real one."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import shutil

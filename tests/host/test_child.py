@@ -1,7 +1,5 @@
 """Real child processes: what they may do to each other and to us."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import signal

@@ -1,8 +1,6 @@
 """SIGKILL before each single step of every durable change: what is left must be the old state or the new one, and doing
 it again must end in the new one. Each crash happens in a process of its own, on a root of its own."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

@@ -1,7 +1,5 @@
 """Durable writes on a real file system."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 import stat

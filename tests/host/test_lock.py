@@ -1,7 +1,5 @@
 """The lock between real processes."""
 
-from __future__ import annotations
-
 import os
 import signal
 import socket

@@ -1,7 +1,5 @@
 """The owner mark of a root."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

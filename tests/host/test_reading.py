@@ -1,7 +1,5 @@
 """Small files, whatever lies in their place."""
 
-from __future__ import annotations
-
 import errno
 import os
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The stamp book: what it may believe, and what it must not."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 import time

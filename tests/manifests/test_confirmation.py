@@ -1,7 +1,5 @@
 """A large prune that is confirmed in git: what it lifts, and that it lifts nothing else."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import pytest

@@ -1,7 +1,5 @@
 """GateSpec as authors write them: what they become, and each way of getting them wrong."""
 
-from __future__ import annotations
-
 import json
 
 import pytest

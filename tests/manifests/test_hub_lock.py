@@ -1,7 +1,5 @@
 """The lock file of hub sources: what a manifest gets from it, its one form, and what hostile hands write into it."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

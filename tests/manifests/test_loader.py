@@ -1,7 +1,5 @@
 """YAML in, plain data out: what was written is kept, where it was written is known, what is dangerous is refused."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 import textwrap

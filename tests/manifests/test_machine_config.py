@@ -1,7 +1,5 @@
 """A machine's configuration: what it may say, what is refused, and the page that tells of it."""
 
-from __future__ import annotations
-
 import os
 import re
 from pathlib import Path

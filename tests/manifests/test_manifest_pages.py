@@ -1,7 +1,5 @@
 """docs/manifests/ says what the types say: its tables come from them (UPDATE_GOLDEN=1), its examples are parsed."""
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Iterator

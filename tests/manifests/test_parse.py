@@ -1,7 +1,5 @@
 """From many files to what they declare: rules across fields and files, all problems at once. The disk is a table."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import pytest

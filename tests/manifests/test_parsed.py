@@ -1,7 +1,5 @@
 """What a parse depends on, and the name of what it found."""
 
-from __future__ import annotations
-
 from reconciler.manifests.parsed import Inputs
 
 SOME = Inputs(base="/b", prefix="m", roots=("/r",), manifests={"a.yaml": "sha256:1"})

@@ -1,7 +1,5 @@
 """What each field accepts, and what a person is told when it does not."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Which machine gets what: the rules of Kubernetes, in tables; and what a manifest may not say."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import pytest

@@ -5,8 +5,6 @@ Works on a copy of the tree. A mutant that its tests do not notice is a survivor
 failing test counts as caught: a mutant that breaks the import, or tests that cannot run, are errors.
 """
 
-from __future__ import annotations
-
 import os
 import shutil
 import subprocess

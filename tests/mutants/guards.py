@@ -4,8 +4,6 @@
 is given here, that stands instead.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 

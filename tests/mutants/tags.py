@@ -7,8 +7,6 @@ condition decides nothing, any other statement is `pass`. A mutant may name what
 and statements can be rewritten, as long as the comment stays with what it names.
 """
 
-from __future__ import annotations
-
 import ast
 import builtins
 import io

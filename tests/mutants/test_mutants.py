@@ -1,8 +1,6 @@
 """Every guard that has a mutant is named in the source, and the other way round; what a mutant makes of it can run; and
 one mutant is run, so that the runner runs."""
 
-from __future__ import annotations
-
 import ast
 from pathlib import Path
 

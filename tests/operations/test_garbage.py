@@ -1,7 +1,5 @@
 """What gc finds and frees, thing by thing: each is planted on a machine at rest, and everything else stays."""
 
-from __future__ import annotations
-
 import json
 import os
 import time

@@ -3,8 +3,6 @@
 # mypy: disable-error-code="func-returns-value"
 # (rows of a table call what returns nothing)
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

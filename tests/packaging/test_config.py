@@ -1,7 +1,5 @@
 """The example is one that the program takes."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from reconciler.manifests.machine_config import parse_config

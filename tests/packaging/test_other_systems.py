@@ -1,7 +1,5 @@
 """The definitions for macOS and Windows: read by parsers that we did not write. Neither was ever run."""
 
-from __future__ import annotations
-
 import plistlib
 from pathlib import Path
 from xml.etree import ElementTree

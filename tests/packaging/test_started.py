@@ -1,8 +1,6 @@
 """The daemon as the unit starts it: its environment, folder, umask and notifications; and with its view of the disk, as
 far as bubblewrap can stand in for systemd."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import shutil

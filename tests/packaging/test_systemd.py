@@ -1,7 +1,5 @@
 """What systemd itself says about the units, in a staged tree, and what they promise about ending and starting again."""
 
-from __future__ import annotations
-
 import ctypes
 import os
 import shutil

@@ -1,7 +1,5 @@
 """Every case of the planner is a row: a world, what git wants, and the changes that follow. No file, no clock."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import pytest

@@ -1,7 +1,5 @@
 """The disk that a plan as a whole takes, row by row."""
 
-from __future__ import annotations
-
 import pytest
 
 from reconciler.domain.facts import StorageLimits

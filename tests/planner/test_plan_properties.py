@@ -1,8 +1,6 @@
 """What must hold for every world: deterministic under input order, idempotent, converging, and the last good release
 serves until its successor does."""
 
-from __future__ import annotations
-
 import random
 
 from hypothesis import given, settings

@@ -1,7 +1,5 @@
 """delete-then-build: when what serves goes before its successor is built, row by row; and that else it never goes."""
 
-from __future__ import annotations
-
 import random
 from dataclasses import replace
 

@@ -1,7 +1,5 @@
 """What could not be removed: it waits alone, and is never given up."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 from reconciler.domain.changes import Change

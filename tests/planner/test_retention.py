@@ -1,7 +1,5 @@
 """When predecessors go: retainFor, files in use, a clock that jumps, and disks that are short."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import pytest

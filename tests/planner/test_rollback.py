@@ -1,7 +1,5 @@
 """What is served instead of what git declares: each case is a row, and whoever was rolled back is left alone."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import pytest

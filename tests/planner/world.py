@@ -1,7 +1,5 @@
 """A toy world for the planner: builders for facts, and what each change does to them."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field, replace
 
 from reconciler.domain.changes import Change
@@ -71,13 +69,13 @@ class World:
     def plan(self, want: Desired, *, confirm: bool = False) -> Plan:
         return make_plan(want, self.observed, self.recorded, confirm=confirm)
 
-    def converge(self, want: Desired, *, confirm: bool = True) -> World:
+    def converge(self, want: Desired, *, confirm: bool = True) -> "World":
         world = self
         for change in world.plan(want, confirm=confirm).changes:
             world = world.carry_out(change, want)
         return world
 
-    def carry_out(self, change: Change, want: Desired) -> World:
+    def carry_out(self, change: Change, want: Desired) -> "World":
         return {
             "convert": self._convert,
             "measure": self._measure,
@@ -88,18 +86,18 @@ class World:
             "prune": self._remove,
         }[change.action](change, want)
 
-    def with_observed(self, **changes: object) -> World:
+    def with_observed(self, **changes: object) -> "World":
         return replace(self, observed=replace(self.observed, **changes))
 
-    def without_artifacts(self) -> World:
+    def without_artifacts(self) -> "World":
         return self.with_observed(artifacts={})
 
-    def without_releases(self) -> World:
+    def without_releases(self) -> "World":
         """Built, and never served."""
         bare = self.with_observed(folders=(), registrations=())
         return replace(bare, recorded=replace(bare.recorded, releases={}, high_water={}))
 
-    def damaged(self, *names: str) -> World:
+    def damaged(self, *names: str) -> "World":
         return self.with_observed(folders=tuple(replace(f, damage=names) for f in self.observed.folders))
 
     def serving(self) -> dict[str, set[str]]:
@@ -112,7 +110,7 @@ class World:
                 found.setdefault(registration.name, set()).add(release_digest)
         return found
 
-    def _convert(self, change: Change, want: Desired) -> World:
+    def _convert(self, change: Change, want: Desired) -> "World":
         artifact = Artifact(
             digest="sha256:of-" + change.build_key,
             build_key=change.build_key,
@@ -122,7 +120,7 @@ class World:
         held = {**self.observed.artifacts, change.build_key: artifact}
         return self.with_observed(artifacts=held, damaged_artifacts=left).compared(change.build_key)
 
-    def compared(self, build_key: str) -> World:
+    def compared(self, build_key: str) -> "World":
         """As a faithful conversion is found."""
         found = Fidelity(
             build_key=build_key,
@@ -137,10 +135,10 @@ class World:
         known = replace(known, fidelity={**known.fidelity, build_key: found})
         return replace(self, recorded=replace(self.recorded, measured=known))
 
-    def _measure(self, change: Change, want: Desired) -> World:
+    def _measure(self, change: Change, want: Desired) -> "World":
         return self.compared(change.build_key)
 
-    def _register(self, change: Change, want: Desired) -> World:
+    def _register(self, change: Change, want: Desired) -> "World":
         one = next(w for w in want.wanted if w.variant == change.variant)
         path = f"/root/served/{change.variant}/{change.number}"
         whole = any(f.path == path and f.marker is not None and not f.damage for f in self.observed.folders)
@@ -153,7 +151,7 @@ class World:
         world = self.with_observed(folders=(*folders, folder), registrations=(*entries, entry))
         return replace(world, recorded=remember(world.recorded, marker, one.release))
 
-    def _remove(self, change: Change, want: Desired) -> World:
+    def _remove(self, change: Change, want: Desired) -> "World":
         if not change.variant:
             keep = {k: v for k, v in self.observed.artifacts.items() if k != change.build_key}
             damaged = {k: v for k, v in self.observed.damaged_artifacts.items() if k != change.build_key}

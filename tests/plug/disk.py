@@ -7,8 +7,6 @@ nothing of its name last. What ext4 and XFS really leave (a journal that keeps t
 some of these states.
 """
 
-from __future__ import annotations
-
 import hashlib
 import os
 import random

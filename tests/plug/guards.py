@@ -7,8 +7,6 @@ what the words of `early` say comes before the first, and both stay.
 What may come in any order, and why: docs/power-cuts.md.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from tests.mutants.tags import Tag, named, without

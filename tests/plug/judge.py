@@ -1,7 +1,5 @@
 """Judge one state that a power cut may leave, by all that is promised (tests/plug/promises.py)."""
 
-from __future__ import annotations
-
 import os
 from dataclasses import dataclass
 

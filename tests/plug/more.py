@@ -1,7 +1,5 @@
 """What the crash matrix leaves out, and a power cut may hit as well."""
 
-from __future__ import annotations
-
 from reconciler.engine.machine import machine_to_suspend
 from reconciler.operations.rollback_requests import ask_for, decide
 from tests.crash import scenarios

@@ -4,8 +4,6 @@ that a power cut may leave must then be wrong. Each in a process whose import of
     python -m tests.plug.mutants [WORD ...]      exit code 1 when one of them survives
 """
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

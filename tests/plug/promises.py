@@ -2,8 +2,6 @@
 nothing of the program's own but how a document is sealed.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Iterator
 from typing import Any

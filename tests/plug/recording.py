@@ -6,8 +6,6 @@ stand-in of Foundry Local's, a git that we started) is recorded alike. Limits: w
 never there, and a child's own fsyncs are not seen, so all that it wrote counts as not flushed.
 """
 
-from __future__ import annotations
-
 import hashlib
 import os
 import stat

@@ -5,8 +5,6 @@ is judged in memory, in each state; a share of the states is laid out as real fi
     python -m tests.plug.states FOLDER ROLLS MENDED [SCENARIO ...]      one JSON object for each scenario
 """
 
-from __future__ import annotations
-
 import json
 import pickle
 import random

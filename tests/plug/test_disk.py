@@ -1,8 +1,6 @@
 """The model that the states of a power cut come from: what it must allow, and what it must not. Recorded from real
 files, each by a process that acts in a folder of its own."""
 
-from __future__ import annotations
-
 import os
 import pickle
 import random

@@ -2,8 +2,6 @@
 bites: without any one flush, or with steps swapped, such states are found. With RECONCILER_TEST_SIZE=nightly there are
 more states, more of them are mended, and every mutant is run."""
 
-from __future__ import annotations
-
 import ast
 import json
 import os

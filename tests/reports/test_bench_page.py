@@ -1,7 +1,5 @@
 """The table, the Markdown and the page, from numbers that never change. UPDATE_GOLDEN=1 writes the golden files."""
 
-from __future__ import annotations
-
 import os
 import re
 from dataclasses import replace

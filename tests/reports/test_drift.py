@@ -1,7 +1,5 @@
 """Pending, drifted, not checked: every case is a row. No file, no clock."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import pytest

@@ -1,7 +1,5 @@
 """The comment of a plan: what a pull request can put into it stays inside of what we open, and it fits."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from reconciler.reports.pull_request import LONGEST_COMMENT, PLAN_MARKER, plan_comment

@@ -1,8 +1,6 @@
 """What the rest of the package relies on, of every place that model folders come from: the same files are the same
 model, and the same mistakes have the same codes. A new kind of source is one more line of PLACES."""
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import json

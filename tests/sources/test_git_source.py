@@ -1,7 +1,5 @@
 """The git source against real repositories: over file URLs, over https with a password, and hostile ones."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

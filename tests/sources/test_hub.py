@@ -1,7 +1,5 @@
 """Fetching from a hub on loopback, through the real child process and the real huggingface_hub."""
 
-from __future__ import annotations
-
 import os
 import random
 import threading

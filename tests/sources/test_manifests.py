@@ -1,7 +1,5 @@
 """A real folder of manifests: what is read, what is refused unread, and what is remembered."""
 
-from __future__ import annotations
-
 import os
 import socket
 import sys

@@ -1,8 +1,6 @@
 """Model folders as they come: what is admitted, what is told of it, and what is ignored. What is refused has its own
 module, tests/bad_inputs/test_model_folders.py."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

@@ -1,7 +1,5 @@
 """The log of events, followed while it is written, torn, renamed and emptied."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator
 from pathlib import Path

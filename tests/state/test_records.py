@@ -1,7 +1,5 @@
 """Records on a real file system: what they keep, and what they do when they are damaged."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

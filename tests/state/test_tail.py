@@ -1,7 +1,5 @@
 """Places in the log of events: they survive a rename, a copy and a restart; nothing is read twice or lost."""
 
-from __future__ import annotations
-
 import shutil
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The artifact store on a real file system; skopeo, where it is installed, as the referee of its form."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os

@@ -1,7 +1,5 @@
 """The role form means what its page says, and its Jinja means the same."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

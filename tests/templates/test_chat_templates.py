@@ -1,7 +1,5 @@
 """The runtime that serves and Hugging Face, on which models are trained, make the same text of a conversation."""
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

@@ -1,7 +1,5 @@
 """Fixtures of a template: what it must make of a conversation, checked when it is read."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 

@@ -1,8 +1,6 @@
 """What a preset makes of a conversation, letter by letter. test_chat_templates.py compares with the runtime that
 serves."""
 
-from __future__ import annotations
-
 import pytest
 
 from reconciler.templates.lint import lint

@@ -1,7 +1,5 @@
 """The role form of a Jinja template: found where it means exactly the same, refused by name where it does not."""
 
-from __future__ import annotations
-
 import random
 import time
 from itertools import product

@@ -2,8 +2,6 @@
 
 # ruff: noqa: E501  a template is one line, because a line end would be part of it
 
-from __future__ import annotations
-
 import os
 import time
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """What is said about a chat template that nobody has rendered yet."""
 
-from __future__ import annotations
-
 import time
 
 import pytest

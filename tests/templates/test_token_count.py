@@ -1,7 +1,5 @@
 """Counting tokens in the child: the same as the library, or marked as an estimate."""
 
-from __future__ import annotations
-
 import json
 import time
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """Foundry Local 2.x as a `Backend`. Its catalog is a model_cache_dir, and what it loads are folders anywhere."""
 
-from __future__ import annotations
-
 import json
 import os
 from collections.abc import Callable
@@ -29,7 +27,7 @@ class FoundryLocal:
     ) -> Foundry:
         return Foundry(self._cache_dir, scratch=scratch, log=log, confined=confined, is_cancelled=is_cancelled)
 
-    def at(self, catalog: str) -> FoundryLocal:
+    def at(self, catalog: str) -> "FoundryLocal":
         return FoundryLocal(catalog)
 
     def context_length(self, folder: str) -> int:

@@ -5,8 +5,6 @@ Any application that shares the cache may hold it, and while one does, every cal
 minutes (foundry-local.md, section 2).
 """
 
-from __future__ import annotations
-
 import contextlib
 import os
 import time

@@ -6,8 +6,6 @@ marker comes last, so a folder without one was never finished. Looking costs one
 bytes are read only when a stamp is new.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Iterator
 

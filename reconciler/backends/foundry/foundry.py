@@ -6,8 +6,6 @@ hung is replaced at the next call. Each change is checked by reading the index a
 was before the first change is kept beside our scratch files.
 """
 
-from __future__ import annotations
-
 import contextlib
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -189,7 +187,7 @@ class Foundry:
         finally:
             self._child = None
 
-    def __enter__(self) -> Foundry:
+    def __enter__(self) -> "Foundry":
         return self
 
     def __exit__(

@@ -6,8 +6,6 @@ name. The list holds what the pinned builder writes for every family it converts
 0.18.0, CPU).
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 from typing import Any

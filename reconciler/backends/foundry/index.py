@@ -6,8 +6,6 @@ nothing more: a file that we cannot read is left exactly as it is (so does Found
 also lists models that are not ours.
 """
 
-from __future__ import annotations
-
 import errno
 import json
 import os.path

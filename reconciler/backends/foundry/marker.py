@@ -4,8 +4,6 @@ On disk it is sealed with a digest of its own content, which finds damage, not f
 also serve another model. A marker of an unknown version is refused rather than guessed at; its folder is then repaired.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 from reconciler.domain.release import Marker

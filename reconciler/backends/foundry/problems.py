@@ -1,8 +1,6 @@
 """What Foundry Local's words mean for us. Its exceptions carry only text (SDK 2.2.1), so the texts are
 matched here and nowhere else; foundry-local.md, section 9, holds the list."""
 
-from __future__ import annotations
-
 import re
 
 from reconciler.domain.errors import CatalogBroken, PermanentError, ReconcilerError, RuntimeUnavailable

@@ -6,8 +6,6 @@ Foundry's file form. (Served folders lie outside every Foundry cache: a 2.x cach
 inference_model.json to the public catalog service.)
 """
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

@@ -6,8 +6,6 @@ that: it is replaced by rename, and the lock goes with the process). Only the lo
 public one would use the network.
 """
 
-from __future__ import annotations
-
 import contextlib
 import os
 import stat

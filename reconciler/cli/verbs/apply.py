@@ -1,7 +1,5 @@
 """`reconciler apply`: make one pass now, under the lock."""
 
-from __future__ import annotations
-
 import argparse
 import signal
 import sys

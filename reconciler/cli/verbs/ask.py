@@ -1,7 +1,5 @@
 """`reconciler ask NAME "prompt"`: ask a served model one question through Foundry Local."""
 
-from __future__ import annotations
-
 import argparse
 import sys
 from tempfile import TemporaryDirectory

@@ -1,7 +1,5 @@
 """`reconciler bench [NAME...]`: measure size, speed, memory and quality of each precision on this machine."""
 
-from __future__ import annotations
-
 import argparse
 import contextlib
 import os

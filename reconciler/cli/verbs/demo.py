@@ -3,8 +3,6 @@
 Each step runs the command that a user would type, as a child process, and checks its output and exit code.
 """
 
-from __future__ import annotations
-
 import argparse
 import os
 import shutil

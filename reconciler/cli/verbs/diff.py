@@ -1,7 +1,5 @@
 """`reconciler diff`: compare the manifests of two commits, and show what each machine of the fleet would do."""
 
-from __future__ import annotations
-
 import argparse
 import os
 import posixpath

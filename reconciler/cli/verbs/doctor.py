@@ -1,7 +1,5 @@
 """`reconciler doctor`: check the surroundings of a reconciler, each finding with what to do."""
 
-from __future__ import annotations
-
 import argparse
 import contextlib
 import os

@@ -1,7 +1,5 @@
 """`reconciler drift`: tell pending changes of git from changes made to the machine by others."""
 
-from __future__ import annotations
-
 import argparse
 
 from reconciler.cli import options

@@ -1,7 +1,5 @@
 """`reconciler events`: show the event log of this machine, oldest first."""
 
-from __future__ import annotations
-
 import argparse
 import json
 import sys

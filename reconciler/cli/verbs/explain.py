@@ -1,7 +1,5 @@
 """`reconciler explain NAME`: show everything that a declared model becomes before it is converted."""
 
-from __future__ import annotations
-
 import argparse
 
 from reconciler.cli import options

@@ -1,7 +1,5 @@
 """`reconciler gc`: free what this machine no longer needs, and show why the rest is kept."""
 
-from __future__ import annotations
-
 import argparse
 import sys
 from typing import Any

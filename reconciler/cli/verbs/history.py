@@ -3,8 +3,6 @@
 The catalog decides which release serves. When it cannot be read, the records of this machine do.
 """
 
-from __future__ import annotations
-
 import argparse
 import os
 import sys

@@ -1,7 +1,5 @@
 """`reconciler inventory`: describe this machine in a small document for git. Reads only, takes no lock."""
 
-from __future__ import annotations
-
 import argparse
 
 from reconciler.cli import options

@@ -3,8 +3,6 @@
 It needs no machine: it runs where manifests are written, and the lock file is committed with them.
 """
 
-from __future__ import annotations
-
 import argparse
 import os
 import sys

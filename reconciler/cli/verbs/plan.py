@@ -1,7 +1,5 @@
 """`reconciler plan`: show what apply would do. Reads only, takes no lock."""
 
-from __future__ import annotations
-
 import argparse
 
 from reconciler.cli import options

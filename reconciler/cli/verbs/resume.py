@@ -1,7 +1,5 @@
 """`reconciler resume NAME`: end a suspension."""
 
-from __future__ import annotations
-
 import argparse
 
 from reconciler.cli import options

@@ -1,7 +1,5 @@
 """`reconciler rollback NAME`: serve an earlier release again, and refuse the present one until it changes."""
 
-from __future__ import annotations
-
 import argparse
 
 from reconciler.cli import options

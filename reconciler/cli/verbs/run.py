@@ -1,7 +1,5 @@
 """`reconciler run`: the daemon, in the foreground, for a service manager."""
 
-from __future__ import annotations
-
 import argparse
 import os
 

@@ -1,7 +1,5 @@
 """`reconciler schema`: print the JSON Schema of the manifests, generated from the types that validate them."""
 
-from __future__ import annotations
-
 import argparse
 import sys
 

@@ -1,7 +1,5 @@
 """`reconciler status`: show what is served and in which condition. Needs no manifests and no lock."""
 
-from __future__ import annotations
-
 import argparse
 import os
 import sys

@@ -1,7 +1,5 @@
 """`reconciler suspend NAME`: leave a model or variant as it is, until `resume` or a given time."""
 
-from __future__ import annotations
-
 import argparse
 from datetime import UTC, datetime, timedelta
 

@@ -1,7 +1,5 @@
 """`reconciler template WHAT --to FORM`: write a chat template in the other form, where both mean exactly the same."""
 
-from __future__ import annotations
-
 import argparse
 import json
 import os

@@ -1,7 +1,5 @@
 """`reconciler validate`: report every problem of the manifests at once. Needs no machine."""
 
-from __future__ import annotations
-
 import argparse
 from collections.abc import Mapping
 from typing import Any

@@ -1,7 +1,5 @@
 """`reconciler verify`: check every byte and every record offline. Reads only, takes no lock."""
 
-from __future__ import annotations
-
 import argparse
 
 from reconciler.cli import options

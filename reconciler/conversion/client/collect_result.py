@@ -4,8 +4,6 @@ Nothing that comes out is trusted. The log ends at a limit of our own, and of th
 that an artifact is made of are taken: a link could lead anywhere, once we follow it.
 """
 
-from __future__ import annotations
-
 import base64
 import errno
 import os

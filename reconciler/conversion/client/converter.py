@@ -8,8 +8,6 @@ The worker sits in the best cage that the machine has (`host.cage`): it sees the
 what else was to be converted when it started. Only one that is asked for more is replaced; what runs in it goes on.
 """
 
-from __future__ import annotations
-
 import os
 import shutil
 import threading
@@ -183,7 +181,7 @@ class Converter:
     def close(self) -> None:
         self.rest()
 
-    def __enter__(self) -> Converter:
+    def __enter__(self) -> "Converter":
         return self
 
     def __exit__(

@@ -1,7 +1,5 @@
 """One job, followed from outside: begun, asked how far it is, stopped; and what its end means to those who plan."""
 
-from __future__ import annotations
-
 import os
 import signal
 import threading

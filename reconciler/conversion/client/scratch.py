@@ -1,7 +1,5 @@
 """Folders for one attempt, and the logs that are kept of the latest ones."""
 
-from __future__ import annotations
-
 import os
 import tempfile
 import time

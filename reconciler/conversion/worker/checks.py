@@ -1,18 +1,14 @@
 """The second look at a converted folder: is it whole, does it hold numbers, and is it what the recipe asked for?"""
 
-from __future__ import annotations
-
 import json
 import math
 import os
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from reconciler.domain.errors import ConversionFailed
 from reconciler.domain.precisions import K_QUANT, TABLE
-
-if TYPE_CHECKING:
-    from reconciler.domain.release import Recipe
+from reconciler.domain.release import Recipe
 
 MODEL = "model.onnx"
 DATA = "model.onnx.data"

@@ -5,8 +5,6 @@ weights were rounded as the recipe says: what is left then is no work of roundin
 small models lose much by rounding, and only the second number tells them from broken ones.
 """
 
-from __future__ import annotations
-
 import os
 from typing import Any
 

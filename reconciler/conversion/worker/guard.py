@@ -6,8 +6,6 @@ group and session.
 Limits: what a job allocates within a tenth of a second; memory files that it does not map.
 """
 
-from __future__ import annotations
-
 import os
 import threading
 from collections.abc import Callable, Iterable

@@ -5,8 +5,6 @@ model, or a model made of random numbers where a tensor was missing). So the cau
 source is checked before and the result after.
 """
 
-from __future__ import annotations
-
 import errno
 import logging
 import os

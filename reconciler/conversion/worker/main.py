@@ -5,8 +5,6 @@ makes it deaf. Where there is no fork (Windows) a job runs in this very process 
 death is the worker's, and it has no progress.
 """
 
-from __future__ import annotations
-
 import os
 from typing import Any
 

@@ -6,8 +6,6 @@ output goes through a pipe towards the attempt's log, which ends at a limit: a c
 answer comes through another one. Nobody waits for a job: it is asked now and then how far it is.
 """
 
-from __future__ import annotations
-
 import base64
 import errno
 import json

@@ -5,8 +5,6 @@ with the digest in the recipe first, and looked at again when the result is ther
 while Olive read it, is not stored under a key it does not have.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

@@ -1,7 +1,5 @@
 """The heavy packages: imported once, in the worker only, at the versions that the recipe promises."""
 
-from __future__ import annotations
-
 import gc
 import importlib
 from contextlib import suppress

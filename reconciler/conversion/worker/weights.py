@@ -1,8 +1,6 @@
 """Look at a source's tensors before they are converted: transformers fills a missing one with random numbers, and
 quantization hides one that is not a number. Both end in a model that loads and answers nonsense."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from reconciler.domain.errors import ConversionFailed

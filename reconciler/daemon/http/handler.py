@@ -4,8 +4,6 @@ A head has at most HEAD_LIMIT bytes and a hundred headers, and its lines have th
 anything else is refused. A connection carries one request, so that nothing can be smuggled behind it.
 """
 
-from __future__ import annotations
-
 import io
 import re
 import socket

@@ -4,8 +4,6 @@ Alive: the loop has given a sign of life in time. Ready: a pass has ended, every
 declared variant that is not suspended serves what git declares, or serves a whole predecessor during its upgrade.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 

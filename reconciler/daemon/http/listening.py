@@ -1,7 +1,5 @@
 """The address of `--listen`: HOST:PORT, a unix socket, or off. Loopback unless another is written out in full."""
 
-from __future__ import annotations
-
 import re
 import socket
 from dataclasses import dataclass

@@ -3,8 +3,6 @@
 Routes only read, with one exception: a signed hook wakes the loop.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 from dataclasses import dataclass

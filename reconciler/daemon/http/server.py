@@ -5,8 +5,6 @@ and when all are taken the connection that has been silent longest is closed. It
 and names are a reverse proxy's work.
 """
 
-from __future__ import annotations
-
 import contextlib
 import os
 import socket

@@ -3,8 +3,6 @@
 The loop reports each pass and the pass's reporter each step, as they end. Everything starts at zero with the daemon.
 """
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass

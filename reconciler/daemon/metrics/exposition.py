@@ -1,7 +1,5 @@
 """Prometheus' text format, version 0.0.4: families of samples in, one page out. Pure."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 

@@ -3,8 +3,6 @@
 No label holds a text that a manifest could choose: variants are counted, never named (/readyz names those not ready).
 """
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping

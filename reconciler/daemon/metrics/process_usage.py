@@ -1,8 +1,6 @@
 """This process's memory and CPU time, and the size of a folder of files: figures for /metrics, nothing is decided by
 them."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import sys

@@ -4,8 +4,6 @@ The id is the digest of the event's line in the log, so it is the same after a r
 duplicates. Text that came from manifests is one short line without control characters.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """All configured notification sinks of a daemon, each in a thread of its own, so that none holds up a pass."""
 
-from __future__ import annotations
-
 import contextlib
 import pkgutil
 from collections.abc import Iterable

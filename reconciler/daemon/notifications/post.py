@@ -3,8 +3,6 @@
 Of the answer only the status and `Retry-After` are read. Errors never quote the URL, which may be a secret.
 """
 
-from __future__ import annotations
-
 import http.client
 import re
 import urllib.error

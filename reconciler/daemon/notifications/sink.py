@@ -2,8 +2,6 @@
 target that can be opened. The command line and the daemon know sinks only through these types.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol

@@ -4,8 +4,6 @@ A commit of the hub is not trusted to stay what it is: every file has its size a
 known by those, whatever it is called. So two names for the same files share one folder.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cached_property

@@ -4,8 +4,6 @@ It is foreign input: `complaints` makes sure that the settings read here have th
 model is one we know is not asked here but in `conversion.architectures`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from typing import Any
 

@@ -3,8 +3,6 @@
 Of a folder only the files named here exist for us: nothing else is hashed, given to the converter, or run.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from typing import Any
 

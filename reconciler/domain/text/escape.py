@@ -1,7 +1,5 @@
 """Text that somebody else wrote, made safe for where we show it. Pure."""
 
-from __future__ import annotations
-
 import re
 
 # Characters that reorder, hide or end text (bidi controls, zero width, BOM, line separators), and what names that are

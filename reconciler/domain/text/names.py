@@ -1,7 +1,5 @@
 """The name of a Python field in YAML and JSON."""
 
-from __future__ import annotations
-
 _ACRONYMS = {"kl": "KL"}
 
 

@@ -1,7 +1,5 @@
 """How foreign text is shown in a message: short, on one line, and never able to act on a terminal."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable
 from difflib import get_close_matches

@@ -4,8 +4,6 @@ Every option, manifest and configuration reads them here, so that each unit has 
 `1.5 GiB`, `20GB`, and Kubernetes' `512Mi`. Durations are seconds, in Go's form: `300ms`, `90s`, `1h30m`.
 """
 
-from __future__ import annotations
-
 import re
 from datetime import datetime
 from typing import Annotated

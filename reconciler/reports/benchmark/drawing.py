@@ -4,8 +4,6 @@ Text stays text, and colours become the custom properties of `page.css`, so that
 paper. The same numbers give the same bytes. matplotlib is the optional extra `bench`, and is imported when it draws.
 """
 
-from __future__ import annotations
-
 import io
 import xml.etree.ElementTree as ET
 from collections.abc import Callable

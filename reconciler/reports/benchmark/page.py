@@ -2,8 +2,6 @@
 and a dark look, and one for paper. What others wrote (names, prompts, answers, errors) is escaped as it is put in.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 

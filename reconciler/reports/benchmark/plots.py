@@ -1,7 +1,5 @@
 """The plots of a benchmark's page. Each is a drawing, what it shows in words, and the same numbers as a table."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any

@@ -3,8 +3,6 @@
 Takes the JSON view (`view.py`); what others wrote is made harmless in what it gives.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The JSON view of a benchmark: what the table, the Markdown and the page are made from. Plain, camelCase."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -1,8 +1,6 @@
 """Look at a LoRA adapter as PEFT writes it. It is merged into the weights before the conversion; what PEFT could read
 from it beyond plain LoRA (modules to import, methods we never measured) is refused."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from reconciler.domain.digest import StoredFile

@@ -5,8 +5,6 @@ the `blobs` beside it: a link to anywhere else could carry a host's file into an
 from a file; who may write the folder could as well have copied it.
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os

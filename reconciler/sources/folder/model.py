@@ -4,8 +4,6 @@ Only small files and headers are read; weights are read for their digest, once (
 (`auto_map`, *.py) is left behind with a warning; pickled weights are refused, because reading them can run code.
 """
 
-from __future__ import annotations
-
 import os
 from typing import Any
 

@@ -2,8 +2,6 @@
 
 Each is one line, whatever names and values of the folder it quotes."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar

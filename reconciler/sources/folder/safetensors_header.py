@@ -4,8 +4,6 @@ The format: 8 bytes of length, a JSON object {name: {dtype, shape, data_offsets}
 every tensor has the size that its shape says, and together they cover the data exactly: no overlap, no gap, no rest.
 """
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

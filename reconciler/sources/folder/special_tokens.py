@@ -3,8 +3,6 @@
 A tokenizer.json can be 20 MB, so it is only read where a template writes markers that the model's own does not.
 """
 
-from __future__ import annotations
-
 import json
 
 from reconciler.sources.folder.guarded_folder import FileRefused, Folder

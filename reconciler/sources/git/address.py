@@ -5,8 +5,6 @@ is passed on that does not match what we expect, letter by letter: https and ssh
 allows it. What a server asks for later (redirects, other protocols) is refused by the options in `sources.git.runner`.
 """
 
-from __future__ import annotations
-
 import os
 import posixpath
 import re

@@ -4,8 +4,6 @@ it is written once, at once, and never changed; only the files directly in it, b
 A name from a foreign tree becomes a name on this disk, so it is checked here even though git's own check came first.
 """
 
-from __future__ import annotations
-
 import os
 import shutil
 

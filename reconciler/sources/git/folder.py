@@ -4,8 +4,6 @@ A folder outside the repository, or one that the repository ignores, is `unknown
 never asked, because the answer would show the author of a manifest what exists there.
 """
 
-from __future__ import annotations
-
 import contextlib
 import io
 import os

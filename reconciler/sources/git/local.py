@@ -6,8 +6,6 @@ clone lacks stays missing. The git directory is named outright, so it need not b
 a CI job it often does not).
 """
 
-from __future__ import annotations
-
 import contextlib
 import os
 import re

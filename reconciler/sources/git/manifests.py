@@ -5,8 +5,6 @@ The repository is thought of as a folder on this disk, below which nothing is: p
 the same code, and then looked up in the tree.
 """
 
-from __future__ import annotations
-
 import os
 
 from reconciler.domain import digest

@@ -6,8 +6,6 @@ A first fetch is shallow. Later ones bring every commit since, so whether a comm
 always be told; where the accepted commit is not in the mirror any more, the whole history is fetched to find it.
 """
 
-from __future__ import annotations
-
 import os
 import re
 

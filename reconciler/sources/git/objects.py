@@ -7,8 +7,6 @@ times in a tree that is named a thousand times. GitPython's object database (git
 object whole before its size is known to us, so objects are read through git.
 """
 
-from __future__ import annotations
-
 import contextlib
 import posixpath
 import subprocess
@@ -61,7 +59,7 @@ class Objects:
         self._paths = 0
         self._patience = PATIENCE
 
-    def __enter__(self) -> Objects:
+    def __enter__(self) -> "Objects":
         self._sizes = self._stack.enter_context(self._git.piped("cat-file", "--batch-check"))
         self._bytes = self._stack.enter_context(self._git.piped("cat-file", "--batch"))
         return self

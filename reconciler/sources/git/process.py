@@ -1,8 +1,6 @@
 """Watching a running git: its output, its time and what it writes are bounded, and afterwards it and all that it
 started are gone."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import signal
@@ -21,7 +19,7 @@ class OutOfBounds(PermanentError):
     code = "GitTooLarge"
 
 
-def watched(process: Any, out: Reader, name: str, seconds: float, growing: tuple[str, int] | None) -> bytes:
+def watched(process: Any, out: "Reader", name: str, seconds: float, growing: tuple[str, int] | None) -> bytes:
     """The end of stderr. The process and what it started are dead when this returns or raises."""
     errors = Reader(process.stderr, COMPLAINT, keep_last=True)
     deadline = time.monotonic() + seconds

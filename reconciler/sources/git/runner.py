@@ -10,8 +10,6 @@ output is not bounded. So `process` watches what `execute(as_process=True)` retu
 Limit: a git whose reconciler was killed outright lives until its own low-speed limit ends it; it can only fetch.
 """
 
-from __future__ import annotations
-
 import contextlib
 import os
 import shlex
@@ -117,7 +115,7 @@ class GitRunner:
         self._credentials = credentials or Credentials()
         self._protocols = protocols
 
-    def at(self, folder: str) -> GitRunner:
+    def at(self, folder: str) -> "GitRunner":
         """The same, on another git directory."""
         return GitRunner(folder, self._credentials, protocols=self._protocols)
 

@@ -5,8 +5,6 @@ the one that was accepted before, and is signed as the operator wants. Any other
 what this machine follows, with a problem beside it. A server that does not answer is a warning: `Stale`.
 """
 
-from __future__ import annotations
-
 import contextlib
 import os
 import time

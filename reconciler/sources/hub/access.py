@@ -3,8 +3,6 @@
 The token goes to one child process in its environment, and nowhere else: no argument, no log, no record.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -33,7 +31,7 @@ class HubAccess:
         return "HubAccess(...)"
 
     @classmethod
-    def of(cls, environment: Mapping[str, str], token_file: str = "") -> HubAccess:
+    def of(cls, environment: Mapping[str, str], token_file: str = "") -> "HubAccess":
         """From HF_ENDPOINT, HF_TOKEN or the file that RECONCILER_HF_TOKEN_FILE names, and what the network needs."""
         endpoint = environment.get("HF_ENDPOINT", "").strip().rstrip("/") or HUB
         if not endpoint.startswith(("https://", "http://")) or "@" in endpoint or not endpoint.isprintable():

@@ -8,8 +8,6 @@ so it is written once and never changed; any two models that pin the same files 
 The facts outlive the folder: a machine that holds an artifact knows its recipe, and needs the weights only to convert.
 """
 
-from __future__ import annotations
-
 import os
 import stat
 from dataclasses import replace

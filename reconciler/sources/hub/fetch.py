@@ -5,8 +5,6 @@ Each file is hashed when it is whole and compared with the lock. Bytes that are 
 named, and are not asked for again until the lock says something else.
 """
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import os

@@ -4,8 +4,6 @@ An error says whether time alone may help. The child is ended when it has been s
 would wait and try again for as long as bytes trickle.
 """
 
-from __future__ import annotations
-
 import contextlib
 import os
 import shutil
@@ -54,7 +52,7 @@ class Hub:
         self._cancelled = False
         self._lock = threading.Lock()
 
-    def __enter__(self) -> Hub:
+    def __enter__(self) -> "Hub":
         return self
 
     def __exit__(

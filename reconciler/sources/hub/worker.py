@@ -7,8 +7,6 @@ huggingface_hub 2.4 throws a partial download away when its process ends, and ta
 only its inner `http_get` is used, on a partial file of our own: it asks for the rest by Range, also in a later process.
 """
 
-from __future__ import annotations
-
 import contextlib
 import errno
 import functools

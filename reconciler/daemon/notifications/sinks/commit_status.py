@@ -3,8 +3,6 @@
 The status is derived from what the last pass left, and sent when it differs from the one sent last. Nothing is queued.
 """
 
-from __future__ import annotations
-
 import json
 import re
 import time
@@ -44,7 +42,7 @@ class CommitStatusTarget:
     def name(self) -> str:
         return f"{self.type}-{self.repository.lower()}".replace("/", "-").replace("_", "-").replace(".", "-")
 
-    def open(self, context: SinkContext) -> StatusPublisher:
+    def open(self, context: SinkContext) -> "StatusPublisher":
         return StatusPublisher(self, context)
 
 

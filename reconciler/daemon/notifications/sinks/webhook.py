@@ -5,8 +5,6 @@ twice has the same id. After a failure the sink backs off; an event that could n
 A new sink gets what happens from then on.
 """
 
-from __future__ import annotations
-
 import calendar
 import hashlib
 import hmac
@@ -44,7 +42,7 @@ class WebhookTarget:
     url: str
     secret_file: str = ""
 
-    def open(self, context: SinkContext) -> WebhookDispatcher:
+    def open(self, context: SinkContext) -> "WebhookDispatcher":
         return WebhookDispatcher(self, context)
 
 
