@@ -1,12 +1,12 @@
 """What a back end is: the program on this machine that serves models under names. The rest of the package knows these
-two protocols only. `backends.select` says which back end is used, and each has a package of its own beside this file.
+two protocols only. Each back end has a package of its own beside this file, and `backends.select` lists them.
 
 tests/backends/test_contract.py holds every implementation to it.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
-from typing import Protocol, Self
+from typing import ClassVar, Protocol, Self
 
 from reconciler.domain.measured import Answer
 from reconciler.domain.observed import Registration, ServedFolder
@@ -51,9 +51,28 @@ class ServingRuntime(Runtime, Protocol):
 
 
 class Backend(Protocol):
-    """One catalog of names, and the folders that it may name."""
+    """One catalog of names, and the folders that it may name. The class itself tells what holds for every catalog."""
 
+    name: ClassVar[str]  # in a machine's configuration
+    packages: ClassVar[Mapping[str, str]]  # that it needs, at the versions that are tested
+    root_inside_catalog: ClassVar[str]  # what goes wrong when a root lies in the catalog's folder
+
+    catalog: str
     index: str  # the file that holds the names: when it changes, so did the catalog
+
+    def __init__(self, catalog: str) -> None: ...
+
+    @staticmethod
+    def catalog_of(app: str, home: str) -> str:
+        """Where an application of this name keeps its catalog."""
+
+    @staticmethod
+    def catalogs_in(home: str) -> Sequence[str]:
+        """The catalogs that applications of a user have made."""
+
+    @staticmethod
+    def reserved(name: str) -> str:
+        """Why no model can have this name; "" when it can."""
 
     def registrations(self) -> tuple[Registration, ...]:
         """All names, ours and those of others, read without starting anything. Raises CatalogBroken."""
@@ -88,6 +107,9 @@ class Backend(Protocol):
 
     def rewrite_marker(self, path: str, marker: Marker, stamps: StampBook, staging: str) -> None:
         """Give a whole folder a marker that says more."""
+
+    def release_in(self, folder: str, marker: Marker) -> Release | None:
+        """The release that a whole served folder holds; None where its digest is not the marker's."""
 
     def context_length(self, folder: str) -> int:
         """Tokens that a model of this served folder takes."""

@@ -9,6 +9,7 @@ import os
 from contextlib import AbstractContextManager
 from typing import Any, NoReturn
 
+from reconciler.backends.select import BACKENDS, DEFAULT
 from reconciler.cli import configuration
 from reconciler.domain.errors import UsageError
 from reconciler.domain.text.quoting import nearest
@@ -225,7 +226,8 @@ def machine_under_lock(arguments: argparse.Namespace, command: str) -> AbstractC
 
 
 def suspensions_under_lock(arguments: argparse.Namespace, command: str) -> AbstractContextManager[Machine]:
-    return machine_to_suspend(root_of(arguments), cache_of(arguments), command=command)
+    root, cache = root_of(arguments), cache_of(arguments)
+    return machine_to_suspend(root, cache, command=command, traits=configuration.traits())
 
 
 def root_of(arguments: argparse.Namespace) -> str:
@@ -239,7 +241,8 @@ def root_of(arguments: argparse.Namespace) -> str:
 def cache_of(arguments: argparse.Namespace) -> str:
     if arguments.cache:
         return os.path.abspath(str(arguments.cache))
-    return _absolute(places.model_cache(arguments.app))
+    kind = BACKENDS[configuration.traits().backend or DEFAULT]
+    return _absolute(kind.catalog_of(arguments.app, places.home()))
 
 
 def _absolute(path: str) -> str:

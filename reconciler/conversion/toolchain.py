@@ -16,9 +16,6 @@ TOOLS: dict[str, str] = {
     "reconciler-conversion": CONVERSION_VERSION,
 }
 
-# What loads and serves the models. Not part of a recipe: it decides no byte of them.
-SERVING_TOOLS: dict[str, str] = {"foundry-local-sdk": "2.2.1"}
-
 # Merges a LoRA adapter into the weights; decides nothing for a model without one.
 ADAPTER_TOOLS: dict[str, str] = {"peft": "0.21.2"}
 

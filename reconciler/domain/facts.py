@@ -34,5 +34,6 @@ class Traits:
     name: str = ""
     labels: dict[str, str] = field(default_factory=dict)
     limits: StorageLimits = StorageLimits()
+    backend: str = ""  # "": the default one
     source_roots: tuple[str, ...] = ()
     quarantine_for: float | None = LIVES  # seconds; None: for ever

@@ -3,17 +3,13 @@
 A history is only needed for roll-backs. Losing it loses those, and nothing that serves.
 """
 
-import contextlib
-import json
-import os
 from functools import partial
 
 from reconciler.domain import history
 from reconciler.domain.history import REJECTED, HistoryEntry
-from reconciler.domain.manifest import Generation, Target
 from reconciler.domain.plan import Outcome
 from reconciler.domain.recorded import RecordedRelease
-from reconciler.domain.release import Marker, Recipe, Release
+from reconciler.domain.release import Marker, Release
 from reconciler.engine.machine import Machine, served_folders
 from reconciler.engine.pass_context import PassContext
 from reconciler.engine.planning import Snapshot
@@ -52,7 +48,7 @@ def _remember(marker: Marker, release: Release, machine: Machine) -> None:
     """In the history, once; with what served before where that is missing (a root of an earlier version has none)."""
     known = {one.number for one in machine.records.history(marker.variant)}
     for path, older in _older(marker, machine):
-        if older.number not in known and (found := _read_back(path, older)) is not None:
+        if older.number not in known and (found := machine.backend.release_in(path, older)) is not None:
             _add(older, found, older.created, machine)
     if marker.number not in known:
         _add(marker, release, now(), machine)
@@ -111,26 +107,3 @@ def _older(marker: Marker, machine: Machine) -> list[tuple[str, Marker]]:
         ((path, one) for path, one in whole if one.owner == machine.owner and one.id in registered),
         key=lambda p: p[1].number,
     )
-
-
-def _read_back(path: str, marker: Marker) -> Release | None:
-    """The release that a whole folder serves; None where its digest is another, so that nothing is made up."""
-    with contextlib.suppress(OSError, ValueError, TypeError, LookupError):
-        with open(os.path.join(path, "chat_template.jinja"), encoding="utf-8", newline="") as file:
-            template = file.read()
-        with open(os.path.join(path, "inference_model.json"), encoding="utf-8") as file:
-            roles = json.load(file)["PromptTemplate"]
-        recipe = dict(marker.recipe)
-        recipe["target"] = Target(**recipe["target"])  # type: ignore[arg-type]
-        release = Release(
-            variant=marker.variant,
-            model=marker.model,
-            precision=marker.precision,
-            recipe=Recipe(**recipe),  # type: ignore[arg-type]
-            template=template,
-            template_origin=marker.template_origin,
-            roles=roles,
-            generation=Generation(**marker.generation),  # type: ignore[arg-type]
-        )
-        return release if release.digest == marker.release else None
-    return None

@@ -55,7 +55,7 @@ def open_machine(root: str, cache: str, traits: Traits = NO_TRAITS) -> Machine:
     return Machine(
         layout=layout,
         cache=os.path.abspath(cache),
-        backend=backend_at(os.path.abspath(cache)),
+        backend=backend_at(os.path.abspath(cache), traits.backend),
         stamps=stamps,
         store=ArtifactStore(layout, stamps),
         records=Records(layout),
@@ -75,6 +75,11 @@ def locked_machine(root: str, cache: str, *, command: str, traits: Traits = NO_T
         yield open_machine(root, cache, traits)
 
 
+def locked_again(opened: Machine, *, command: str) -> contextlib.AbstractContextManager[Machine]:
+    """What was opened without the lock, opened anew with it."""
+    return locked_machine(opened.layout.root, opened.cache, command=command, traits=opened.traits)
+
+
 def machine_name(machine: Machine) -> str:
     return machine.traits.name or host_name()
 
@@ -85,13 +90,13 @@ def machine_labels(machine: Machine) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def machine_to_suspend(root: str, cache: str, *, command: str) -> Iterator[Machine]:
+def machine_to_suspend(root: str, cache: str, *, command: str, traits: Traits = NO_TRAITS) -> Iterator[Machine]:
     """The machine, of which only the suspensions are ours to change: a daemon holds the root's lock for all its life,
     and must not stand between a person and the brake. Raises LockHeld when somebody else is just suspending."""
     layout = Layout(os.path.realpath(root))
     _refuse_foreign(layout)
     with hold(os.path.join(layout.suspended, "lock"), command=command):
-        yield open_machine(root, cache)
+        yield open_machine(root, cache, traits)
 
 
 def _refuse_foreign(layout: Layout) -> None:

@@ -31,8 +31,3 @@ def config_files() -> list[str]:
     system = dirs.site_config_dir if sys.platform in ("win32", "darwin") else os.path.join("/etc", NAME)
     own = [] if sys.platform == "win32" or os.geteuid() == 0 else [dirs.user_config_dir]
     return [os.path.join(folder, CONFIG) for folder in (*own, system)]
-
-
-def model_cache(app: str) -> str:
-    """Foundry Local's `model_cache_dir` for an application. "" when this user has no home folder."""
-    return os.path.join(home(), f".{app}", "cache", "models") if home() else ""

@@ -11,6 +11,7 @@ from typing import Annotated
 from pydantic import AfterValidator, StringConstraints, ValidationError, ValidatorFunctionWrapHandler, WrapValidator
 from pydantic_core import PydanticCustomError
 
+from reconciler.backends.select import BACKENDS
 from reconciler.domain.sources.hub import SAFE_ENDINGS
 from reconciler.domain.text.quoting import listed, nearest, shown
 from reconciler.manifests.hub_lock import is_pattern, is_repo
@@ -25,7 +26,6 @@ _WHOLE = re.compile(r"[-+]?(0|[1-9][0-9]{0,17})")
 _NUMBER = re.compile(r"[-+]?(0|[1-9][0-9]{0,17})(\.[0-9]{0,18})?([eE][-+]?[0-9]{1,3})?|[-+]?\.[0-9]{1,18}")
 _FLAGS = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
 _DEVICE_NAME = re.compile(r"con|prn|aux|nul|com[0-9]|lpt[0-9]")
-_FOUNDRY_SUFFIXES = ("-generic-cpu", "-generic-gpu", "-generic-npu")
 
 
 Read = Callable[[object], object]
@@ -104,9 +104,9 @@ def as_name(value: object) -> object:
 def _not_reserved(value: str) -> str:
     if _DEVICE_NAME.fullmatch(value):
         raise refusal("a name that every system allows", Plain(value), "Windows reserves it for a device; add a word")
-    if value.endswith(_FOUNDRY_SUFFIXES):
-        hint = "Foundry Local strips this ending to find the alias of its own catalog's models"
-        raise refusal("a name that Foundry Local does not read as its own", Plain(value), hint)
+    for backend in BACKENDS.values():
+        if hint := backend.reserved(value):
+            raise refusal("a name that every back end can serve", Plain(value), hint)
     return value
 
 

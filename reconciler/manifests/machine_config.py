@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
+from reconciler.backends.select import BACKENDS
 from reconciler.domain.errors import Problem
 from reconciler.domain.facts import StorageLimits, Traits
 from reconciler.domain.quarantine import LIVES
@@ -38,11 +39,18 @@ def _name(text: str) -> str:
     return text
 
 
+def _backend(text: str) -> str:
+    if text not in BACKENDS:
+        raise ValueError
+    return text
+
+
 Size = Annotated[int, Field(ge=0, le=1 << 60), expect("a size such as 20GiB", as_size)]
 Path = Annotated[str, Field(max_length=4096), AfterValidator(_absolute), expect("an absolute path", as_text)]
 MachineName = Annotated[
     str, AfterValidator(_name), expect("a name of at most 63 letters, digits, dashes, dots and underscores", as_text)
 ]
+BackendName = Annotated[str, AfterValidator(_backend), expect(listed(tuple(BACKENDS)), as_text, known=tuple(BACKENDS))]
 Duration = Annotated[
     str, Field(pattern=f"^{DURATION_PATTERN}$"), expect("a duration such as 90s, 45m or 2h30m", as_text)
 ]
@@ -108,6 +116,9 @@ class MachineConfig(Strict):
         default={}, description="What models are selected by; not below `reconciler.foundry/`."
     )
     root: Path | None = Field(default=None, description="Where store, served folders and records live; as --root.")
+    backend: BackendName | None = Field(
+        default=None, description="The back end that serves the models (default: foundry-local)."
+    )
     cache: Path | None = Field(default=None, description="Foundry Local's model_cache_dir; as --cache.")
     app: AnyText | None = Field(default=None, description="The Foundry Local application; as --app.")
     path: AnyText | None = Field(
@@ -183,6 +194,7 @@ def traits_of(config: MachineConfig) -> Traits:
         name=config.name or "",
         labels=dict(config.labels),
         limits=StorageLimits(disk_quota=limits.disk_quota, disk_reserve=limits.disk_reserve or 0),
+        backend=config.backend or "",
         source_roots=tuple(config.source_roots),
         quarantine_for=_lives(config.quarantine_for),
     )

@@ -16,7 +16,7 @@ from reconciler.domain.desired import DesiredRelease
 from reconciler.domain.errors import LockHeld, PermanentError, ReconcilerError
 from reconciler.domain.measured import Fidelity, Measured
 from reconciler.domain.verdict import Verdict
-from reconciler.engine.machine import Machine, locked_machine, machine_name
+from reconciler.engine.machine import Machine, locked_again, machine_name
 from reconciler.engine.planning import Snapshot
 from reconciler.engine.resolve import Source
 from reconciler.engine.runtime import of_this_runtime
@@ -100,7 +100,7 @@ def place(machine: Machine) -> Iterator[tuple[Machine, str, str]]:
     may record."""
     with contextlib.ExitStack() as stack:
         try:
-            lock = locked_machine(machine.layout.root, machine.cache, command=BENCH, traits=machine.traits)
+            lock = locked_again(machine, command=BENCH)
             ours = stack.enter_context(lock)
         except LockHeld as error:
             yield (machine, stack.enter_context(tempfile.TemporaryDirectory(prefix="reconciler-bench-")), str(error))

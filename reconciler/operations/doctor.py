@@ -12,8 +12,9 @@ import sys
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 
-from reconciler.backends.select import backend_at
-from reconciler.conversion.toolchain import ADAPTER_TOOLS, SERVING_TOOLS, TOOLS
+from reconciler.backends.protocol import Backend
+from reconciler.backends.select import BACKENDS, SERVING_TOOLS, backend_at
+from reconciler.conversion.toolchain import ADAPTER_TOOLS, TOOLS
 from reconciler.domain.errors import CatalogBroken, PermanentError, ReconcilerError
 from reconciler.domain.facts import Traits
 from reconciler.domain.layout import Layout
@@ -43,14 +44,15 @@ INSTALL = "pip install 'foundry-reconciler[all]'"
 def examine(
     root: str, cache: str, home: str, file: str = "", traits: Traits = NO_TRAITS, cage_mode: str = "auto"
 ) -> Iterator[Diagnosis]:
-    """Findings, the most important first. `home` holds the caches of other Foundry applications; `file` is the
+    """Findings, the most important first. `home` holds the caches of other applications; `file` is the
     configuration that `traits` come from; `cage_mode` is the option --cage of conversions."""
     layout = Layout(os.path.realpath(root))
     yield from _configuration(file, traits)
-    yield from _caches(layout, cache, home)
+    backend = backend_at(cache, traits.backend)
+    yield from _caches(layout, backend, home)
     yield from _packages()
     yield _disk(layout)
-    yield from _permissions(layout, cache)
+    yield from _permissions(layout, backend)
     yield _cage(cage_mode)
     yield _git()
     yield _clock(layout)
@@ -76,25 +78,27 @@ def _error(check: str, message: str, advice: str) -> Diagnosis:
     return Diagnosis(check=check, level="error", message=message, advice=advice)
 
 
-def _caches(layout: Layout, cache: str, home: str) -> Iterator[Diagnosis]:
-    """Each Foundry application sees only its own cache, and none of the models registered in others."""
+def _caches(layout: Layout, backend: Backend, home: str) -> Iterator[Diagnosis]:
+    """Each application sees only its own cache, and none of the models registered in others."""
     try:
         owner = read_owner(layout)
     except PermanentError as error:
         owner = ""
         yield _error("cache", str(error), error.hint)
-    yield _cache(cache, owner, "reconciler serves")
-    for path in _other_caches(home):
-        if os.path.realpath(path) != os.path.realpath(cache):
-            yield _other_cache(path, owner, home)
-    if _is_inside(layout.root, cache):
-        advice = "choose another --root: Foundry Local sends the names that it finds in its cache to a public service"
-        yield _error("cache", f"the root {layout.root} lies inside the cache {cache}", advice)
+    yield _cache(backend, owner, "reconciler serves")
+    for kind in BACKENDS.values():
+        for path in kind.catalogs_in(home):
+            if os.path.realpath(path) != os.path.realpath(backend.catalog):
+                yield _other_cache(kind(path), owner, home)
+    if _is_inside(layout.root, backend.catalog):
+        advice = f"choose another --root: {backend.root_inside_catalog}"
+        yield _error("cache", f"the root {layout.root} lies inside the cache {backend.catalog}", advice)
 
 
-def _cache(cache: str, owner: str, who: str) -> Diagnosis:
+def _cache(backend: Backend, owner: str, who: str) -> Diagnosis:
+    cache = backend.catalog
     try:
-        registrations = backend_at(cache).registrations()
+        registrations = backend.registrations()
     except CatalogBroken as error:
         return _error("cache", str(error), error.hint)
     ours = sum(bool(owner) and one.owner == owner for one in registrations)
@@ -103,30 +107,13 @@ def _cache(cache: str, owner: str, who: str) -> Diagnosis:
     return _ok("cache", f"{who} {cache}: {ours} model(s) of this root, {len(registrations) - ours} of others")
 
 
-def _other_cache(path: str, owner: str, home: str) -> Diagnosis:
-    app = os.path.relpath(path, home).split(os.sep)[0].removeprefix(".")
-    found = _cache(path, owner, f"application {app} sees")
-    if found.level == "ok" and owner and any(one.owner == owner for one in backend_at(path).registrations()):
+def _other_cache(backend: Backend, owner: str, home: str) -> Diagnosis:
+    app = os.path.relpath(backend.catalog, home).split(os.sep)[0].removeprefix(".")
+    found = _cache(backend, owner, f"application {app} sees")
+    if found.level == "ok" and owner and any(one.owner == owner for one in backend.registrations()):
         advice = f"they were made with --app {app}: use one cache for each root, and remove the other registrations"
         return _warning("cache", f"{found.message}: this root serves two caches", advice)
     return found
-
-
-def _other_caches(home: str) -> list[str]:
-    try:
-        names = [name for name in sorted(os.listdir(home)) if name.startswith(".")]
-    except OSError:
-        return []
-    caches = (os.path.join(home, name, "cache", "models") for name in names)
-    return [path for path in caches if os.path.isfile(backend_at(path).index) or _has_models(path)]
-
-
-def _has_models(path: str) -> bool:
-    """For older versions of Foundry Local, which have no index and search the folder."""
-    try:
-        return any(entry.is_dir() for entry in os.scandir(path))
-    except OSError:
-        return False
 
 
 def _packages() -> Iterator[Diagnosis]:
@@ -157,10 +144,10 @@ def _disk(layout: Layout) -> Diagnosis:
     return (_error if free < TOO_LITTLE else _warning)("disk", message, advice)
 
 
-def _permissions(layout: Layout, cache: str) -> Iterator[Diagnosis]:
-    for name, path in (("root", layout.root), ("cache", cache)):
+def _permissions(layout: Layout, backend: Backend) -> Iterator[Diagnosis]:
+    for name, path in (("root", layout.root), ("cache", backend.catalog)):
         yield _folder(name, path)
-    for path in (layout.lock, layout.owner, backend_at(cache).index):
+    for path in (layout.lock, layout.owner, backend.index):
         if os.path.exists(path) and not os.access(path, os.R_OK | os.W_OK):
             advice = f"run reconciler as {_owner_of(path)}, or give the file to {_me()}"
             yield _error("permissions", f"{_me()} cannot write {path}", advice)

@@ -4,7 +4,8 @@ import os
 from dataclasses import replace
 
 import reconciler
-from reconciler.conversion.toolchain import SERVING_TOOLS, TOOLS
+from reconciler.backends.select import SERVING_TOOLS
+from reconciler.conversion.toolchain import TOOLS
 from reconciler.engine.machine import Machine, disk_used, machine_name, observe, recall
 from reconciler.fleet.inventory import DiskSpace, Inventory, Variant
 from reconciler.fleet.inventory_facts import artifacts_of, build_keys_of, newest_timings, variants_of

@@ -10,7 +10,7 @@ from reconciler.domain.history import HistoryEntry, Rollback
 from reconciler.domain.observed import Observed
 from reconciler.domain.plan import Outcome
 from reconciler.domain.reasons import Reason
-from reconciler.engine.machine import Machine, locked_machine, observe
+from reconciler.engine.machine import Machine, locked_again, observe
 from reconciler.engine.options import Options, PassResult
 from reconciler.engine.planning import VariantDeclaration, take_snapshot
 from reconciler.engine.reconciler import Reconciler
@@ -23,11 +23,11 @@ PATIENCE = 15.0  # seconds to wait for a daemon
 POLL = 0.1  # seconds
 
 
-def judge_undone(root: str, cache: str, ended: Rollback) -> bool:
+def judge_undone(opened: Machine, ended: Rollback) -> bool:
     """Record the conditions after `undo`: the release that git declares is not served yet. False when another process
     holds the root, because its next pass does it."""
     try:
-        with locked_machine(root, cache, command="rollback") as machine:
+        with locked_again(opened, command="rollback") as machine:
             declared = [one for one in machine.records.history(ended.variant) if one.digest in ended.refused]
             if declared:
                 first = next((one for one in declared if one.digest == ended.refused[0]), declared[-1])
@@ -38,13 +38,13 @@ def judge_undone(root: str, cache: str, ended: Rollback) -> bool:
 
 
 def carry_out_now(
-    root: str, cache: str, rollback: Rollback, before: Rollback | None, reporter: Reporter
+    opened: Machine, rollback: Rollback, before: Rollback | None, reporter: Reporter
 ) -> tuple[Outcome, ...] | None:
     """Roll back this variant only. When it fails, the earlier request `before` holds again. None when another process
     holds the root: it carries it out."""
     with contextlib.ExitStack() as stack:
         try:
-            machine = stack.enter_context(locked_machine(root, cache, command="rollback"))
+            machine = stack.enter_context(locked_again(opened, command="rollback"))
         except LockHeld:
             return None
         return _carried_out(machine, rollback, before, reporter)

@@ -51,7 +51,7 @@ def ask_for(machine: Machine, rollback: Rollback) -> Rollback | None:
 
 def take_back(machine: Machine, rollback: Rollback, before: Rollback | None, why: str) -> None:
     """Withdraw a request that failed, so that it does not happen later: `before` holds again. A newer request stays."""
-    with machine_to_suspend(machine.layout.root, machine.cache, command="rollback") as held:
+    with machine_to_suspend(machine.layout.root, machine.cache, command="rollback", traits=machine.traits) as held:
         found = held.records.rollbacks()
         if found.get(rollback.variant) == rollback:
             rest = {name: one for name, one in found.items() if name != rollback.variant}

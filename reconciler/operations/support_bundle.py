@@ -16,7 +16,8 @@ import tarfile
 from collections.abc import Callable, Iterable, Mapping
 
 from reconciler import __version__
-from reconciler.conversion.toolchain import ADAPTER_TOOLS, SERVING_TOOLS, TOOLS
+from reconciler.backends.select import SERVING_TOOLS
+from reconciler.conversion.toolchain import ADAPTER_TOOLS, TOOLS
 from reconciler.engine.machine import Machine, observe, recall
 from reconciler.engine.planning import take_snapshot
 from reconciler.host import durable

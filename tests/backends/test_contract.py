@@ -1,19 +1,18 @@
-"""What the rest of the package relies on, of every back end. Each is the real program; a new one is one more line."""
+"""What the rest of the package relies on, of every back end. Each is the real program."""
 
-from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from reconciler.backends.foundry.backend import FoundryLocal
 from reconciler.backends.protocol import Backend, ServingRuntime
+from reconciler.backends.select import BACKENDS
 from reconciler.domain.errors import Cancelled, PermanentError
 from reconciler.domain.observed import own_properties
 from reconciler.host.stamps import StampBook
 from tests.backends.test_serving_folder import CONTENT, artifact, blobs_of
 from tests.converted_model import converted_model, release_of
 
-BACKENDS: dict[str, Callable[[str], Backend]] = {"Foundry Local": FoundryLocal}
 OURS = own_properties(owner="me", release="sha256:0", build_key="sha256:1", model="tiny")
 
 
@@ -99,6 +98,22 @@ def test_a_served_folder_is_whole_or_says_what_is_wrong(backend: Backend, tmp_pa
     )
     found = backend.inspect(str(folder), stamps)
     assert (found.marker, found.damage) == (marker, ())
+    assert backend.release_in(str(folder), marker) == release_of()
+    assert backend.release_in(str(folder), replace(marker, release="sha256:0")) is None
     assert backend.context_length(str(folder)) > 0
     (folder / "model.onnx").unlink()
     assert backend.inspect(str(folder), stamps).damage == ("model.onnx missing",)
+
+
+def test_it_finds_the_catalog_that_it_made(backend: Backend, tmp_path: Path) -> None:
+    home = str(tmp_path / "home")
+    assert list(backend.catalogs_in(home)) == []
+    there = backend.at(backend.catalog_of("shop", home))
+    Path(there.index).parent.mkdir(parents=True)
+    Path(there.index).touch()
+    assert list(backend.catalogs_in(home)) == [there.catalog]
+
+
+def test_names_of_models_are_its_own_only_where_it_says_why(backend: Backend) -> None:
+    assert backend.reserved("capitals") == ""
+    assert backend.packages

@@ -3,7 +3,8 @@
 import tomllib
 from pathlib import Path
 
-from reconciler.conversion.toolchain import ADAPTER_TOOLS, CONVERSION_VERSION, SERVING_TOOLS, TOOLS, tools_for
+from reconciler.backends.select import SERVING_TOOLS
+from reconciler.conversion.toolchain import ADAPTER_TOOLS, CONVERSION_VERSION, TOOLS, tools_for
 
 PYPROJECT = Path(__file__).parent.parent.parent / "pyproject.toml"
 

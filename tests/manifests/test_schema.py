@@ -460,7 +460,7 @@ def test_a_name_is_no_device_of_windows(name: str) -> None:
 
 
 def test_a_name_is_not_one_that_foundry_local_gives_its_own_models() -> None:
-    assert "Foundry Local" in problem(model(metadata="{name: phi-4-generic-cpu}")).message
+    assert "Foundry Local" in problem(model(metadata="{name: phi-4-generic-cpu}")).hint
 
 
 def test_all_problems_of_a_document_are_said_at_once() -> None:

@@ -1,31 +1,58 @@
 """Foundry Local 2.x as a `Backend`. Its catalog is a model_cache_dir, and what it loads are folders anywhere."""
 
+import glob
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import ClassVar
 
 from reconciler.backends.foundry import folder, genai_config
 from reconciler.backends.foundry.foundry import Foundry
 from reconciler.backends.foundry.index import INDEX, read_index
 from reconciler.domain.observed import Registration
 
+_OWN_ENDINGS = ("-generic-cpu", "-generic-gpu", "-generic-npu")
+
 
 class FoundryLocal:
+    name: ClassVar[str] = "foundry-local"
+    packages: ClassVar[Mapping[str, str]] = {"foundry-local-sdk": "2.2.1"}
+    root_inside_catalog: ClassVar[str] = "Foundry Local sends the names that it finds in its cache to a public service"
+
     assemble = staticmethod(folder.assemble)
     inspect = staticmethod(folder.inspect)
     rewrite_marker = staticmethod(folder.rewrite_marker)
+    release_in = staticmethod(folder.release_in)
 
-    def __init__(self, cache_dir: str) -> None:
-        self._cache_dir = cache_dir
-        self.index = os.path.join(cache_dir, INDEX)
+    def __init__(self, catalog: str) -> None:
+        self.catalog = catalog
+        self.index = os.path.join(catalog, INDEX)
+
+    @staticmethod
+    def catalog_of(app: str, home: str) -> str:
+        return os.path.join(home, f".{app}", "cache", "models")
+
+    @staticmethod
+    def catalogs_in(home: str) -> list[str]:
+        """Also those of older versions, which have no index and search the folder for models."""
+        caches = FoundryLocal.catalog_of("*", glob.escape(home))
+        signs = (INDEX, os.path.join("*", ""))
+        found = (path for sign in signs for path in glob.glob(os.path.join(caches, sign)))
+        return sorted({os.path.dirname(path.rstrip(os.sep)) for path in found})
+
+    @staticmethod
+    def reserved(name: str) -> str:
+        if not name.endswith(_OWN_ENDINGS):
+            return ""
+        return "Foundry Local strips this ending to find the alias of its own catalog's models"
 
     def registrations(self) -> tuple[Registration, ...]:
-        return read_index(self._cache_dir)
+        return read_index(self.catalog)
 
     def runtime(
         self, *, scratch: str, log: str, confined: bool = False, is_cancelled: Callable[[], bool] = lambda: False
     ) -> Foundry:
-        return Foundry(self._cache_dir, scratch=scratch, log=log, confined=confined, is_cancelled=is_cancelled)
+        return Foundry(self.catalog, scratch=scratch, log=log, confined=confined, is_cancelled=is_cancelled)
 
     def at(self, catalog: str) -> "FoundryLocal":
         return FoundryLocal(catalog)

@@ -1,11 +1,11 @@
-"""`reconciler ask NAME "prompt"`: ask a served model one question through Foundry Local."""
+"""`reconciler ask NAME "prompt"`: ask a served model one question through the program that serves it."""
 
 import argparse
 import sys
 from tempfile import TemporaryDirectory
 
 from reconciler.backends.select import backend_at
-from reconciler.cli import options
+from reconciler.cli import configuration, options
 from reconciler.cli.exit_codes import OK
 from reconciler.cli.output import json_text, note
 from reconciler.domain.errors import PermanentError
@@ -33,13 +33,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    backend = backend_at(options.cache_of(arguments))
+    backend = backend_at(options.cache_of(arguments), configuration.traits().backend)
     identity = find([entry.id for entry in backend.registrations()], arguments.name)
     messages = [("system", arguments.system)] if arguments.system else []
     messages.append(("user", sys.stdin.read() if arguments.prompt == "-" else arguments.prompt))
     with (
         TemporaryDirectory(prefix="reconciler-ask-") as scratch,
-        backend.runtime(scratch=scratch, log=f"{scratch}/foundry.log") as runtime,
+        backend.runtime(scratch=scratch, log=f"{scratch}/runtime.log") as runtime,
     ):
         answer = runtime.ask(
             identity,

@@ -9,7 +9,7 @@ from reconciler.cli.output import say
 from reconciler.cli.progress import reporter_for
 from reconciler.domain.errors import ReconcilerError, UsageError
 from reconciler.domain.history import Rollback
-from reconciler.engine.machine import Machine, observe, open_machine
+from reconciler.engine.machine import Machine, observe
 from reconciler.operations.rollback_executor import carry_out_now, is_served, judge_undone, wait_until_served
 from reconciler.operations.rollback_requests import ask_for, decide, undo, variants_named
 
@@ -60,11 +60,11 @@ def _carried_out(made: Rollback, before: Rollback | None, opened: Machine, argum
     root = opened.layout.root
     try:
         with reporter_for(quiet=True) as reporter:
-            outcomes = carry_out_now(root, opened.cache, made, before, reporter)
+            outcomes = carry_out_now(opened, made, before, reporter)
     except ReconcilerError as error:
         say_error(error)
         return ERROR
-    machine = open_machine(root, opened.cache)
+    machine = options.opened_machine(arguments)
     if outcomes is None and not wait_until_served(machine, made):
         say(arguments, f"{made.variant} is to be {made}; the process that holds {root} has not done it yet")
         return OK
@@ -89,6 +89,6 @@ def _undo(arguments: argparse.Namespace) -> int:
             say(arguments, f"{variant} would follow git again; it is {one}")
         else:
             say(arguments, f"{variant} follows git again; it was {one}")
-            if judge_undone(root, machine.cache, one):
+            if judge_undone(machine, one):
                 say(arguments, f"run `reconciler apply` to serve what git declares: no daemon holds {root}")
     return OK

@@ -9,7 +9,7 @@ from reconciler.cli import options
 from reconciler.cli.exit_codes import INTERRUPTED, OK
 from reconciler.cli.output import show
 from reconciler.engine.job_progress import who_works
-from reconciler.engine.machine import Machine, observe, open_machine, recall
+from reconciler.engine.machine import Machine, observe, recall
 from reconciler.reports.status import make_status
 from reconciler.reports.status_text import status_text
 from reconciler.state.scrubbed import read_scrubbed
@@ -31,17 +31,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    root, cache = options.root_of(arguments), options.cache_of(arguments)
     if arguments.watch:
-        return _watch(root, cache, arguments)
-    _show(open_machine(root, cache), arguments)
+        return _watch(arguments)
+    _show(options.opened_machine(arguments), arguments)
     return OK
 
 
-def _watch(root: str, cache: str, arguments: argparse.Namespace) -> int:
+def _watch(arguments: argparse.Namespace) -> int:
     """The machine is opened again only when its stamps were written: it remembers what it has read, so a damaged file
     of gigabytes is not read again every two seconds."""
-    machine, known = open_machine(root, cache), _stamps_written(root)
+    root = options.root_of(arguments)
+    machine, known = options.opened_machine(arguments), _stamps_written(root)
     try:
         while True:
             if sys.stdout.isatty():
@@ -50,7 +50,7 @@ def _watch(root: str, cache: str, arguments: argparse.Namespace) -> int:
             sys.stdout.flush()
             time.sleep(INTERVAL)
             if not machine.owner or _stamps_written(root) != known:
-                machine, known = open_machine(root, cache), _stamps_written(root)
+                machine, known = options.opened_machine(arguments), _stamps_written(root)
     except KeyboardInterrupt:
         return INTERRUPTED
 
