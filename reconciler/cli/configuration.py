@@ -70,6 +70,7 @@ def _requested(arguments: Sequence[str]) -> str | None:
 
 def _read(path: str) -> _Loaded:
     # Here: the schema with pydantic costs 0.3 s, and most machines have no configuration.
+    from reconciler.daemon.notifications.notifications import sink_kinds
     from reconciler.manifests.machine_config import parse_config, settings_of, traits_of
 
     try:
@@ -77,7 +78,7 @@ def _read(path: str) -> _Loaded:
     except OSError as error:
         hint = f"name another with --config, or run without: {VARIABLE}= (empty)"
         raise UsageError(f"cannot read the configuration {path}: {error.strerror}", hint=hint) from None
-    config, problems = parse_config(data, path)
+    config, problems = parse_config(data, path, [kind.section for kind in sink_kinds()])
     if config is None:
         raise ManifestsInvalid(problems)
     return _Loaded(file=os.path.abspath(path), traits=traits_of(config), settings=settings_of(config))

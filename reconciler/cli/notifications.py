@@ -1,6 +1,6 @@
 """Options of `reconciler run` that reach outside: the HTTP address, the git server's webhook, and notification sinks.
 
-Each sink describes its own options (`daemon.notifications.sinks`).
+Each sink describes its own settings (`daemon.notifications.sinks`).
 """
 
 import argparse
@@ -22,14 +22,14 @@ def add_endpoints(parser: argparse.ArgumentParser) -> None:
     meaning = "secret of the git server's webhook to /hooks/git; without one there are no hooks"
     add_setting(group, "--webhook-secret-file", meaning, metavar="FILE")
     for kind in sink_kinds():
-        for flag, (metavar, meaning) in kind.options.items():
-            add_setting(group, flag, meaning, metavar=metavar)
+        for one in kind.section.settings.values():
+            add_setting(group, one.flag, one.meaning, metavar=one.metavar)
 
 
 def endpoints_of(arguments: argparse.Namespace) -> Endpoints:
     """Check all of them before the daemon begins. Raises UsageError."""
     given = {f"--{name.replace('_', '-')}": value or "" for name, value in vars(arguments).items()}
-    targets = [kind.configure({flag: given[flag] for flag in kind.options}) for kind in sink_kinds()]
+    targets = [kind.configure(given) for kind in sink_kinds()]
     return Endpoints(
         address=parse_address(arguments.listen or DEFAULT),
         address_was_chosen=bool(arguments.listen),

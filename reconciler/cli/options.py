@@ -12,13 +12,14 @@ from typing import Any, NoReturn
 from reconciler.backends.select import BACKENDS, DEFAULT
 from reconciler.cli import configuration
 from reconciler.domain.errors import UsageError
+from reconciler.domain.settings import environment_of
 from reconciler.domain.text.quoting import nearest
 from reconciler.domain.text.units import read_duration, read_size
 from reconciler.engine.machine import Machine, locked_machine, machine_to_suspend, open_machine
 from reconciler.engine.options import Options
 from reconciler.host import places
+from reconciler.host.cage import CAGE_MODES
 
-CAGE_MODES = ("auto", "require", "off")
 MAX_DURATION = 10 * 365 * 86400.0  # seconds: clocks and waits overflow beyond it
 
 _REPOSITORY_FILES = {
@@ -42,10 +43,6 @@ class Parser(argparse.ArgumentParser):
             return f"`{self.prog}` needs no machine: leave {elsewhere} out"
         known = [flag for flag in self._option_string_actions if flag.startswith("--")]
         return next((hint for flag in flags if (hint := nearest(flag, known))), "")
-
-
-def environment_of(flag: str) -> str:
-    return "RECONCILER_" + flag.removeprefix("--").replace("-", "_").upper()
 
 
 def add_setting(

@@ -16,6 +16,7 @@ import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
+from typing import Literal, get_args
 
 from reconciler.domain.errors import ReconcilerError
 from reconciler.host import landlock
@@ -24,6 +25,8 @@ from reconciler.host.packages import IMPORT_ROOT
 BUBBLEWRAP, LANDLOCK_NETNS, LANDLOCK, LIMITS = "bubblewrap", "landlock+netns", "landlock", "limits"
 CLOSED = (BUBBLEWRAP, LANDLOCK_NETNS)  # nothing in but what is given, nothing out but the result
 CAGES = (BUBBLEWRAP, LANDLOCK_NETNS, LANDLOCK, LIMITS)
+CageMode = Literal["auto", "require", "off"]  # what an operator can ask for: the best, none but a closed one, none
+CAGE_MODES: tuple[str, ...] = get_args(CageMode)
 ADVICE = "install bubblewrap (0.4 or newer), or allow unprivileged user namespaces; see docs/cage.md"
 
 SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")

@@ -1,20 +1,24 @@
 """The configuration of one machine (`kind: MachineConfig`), as types: what it is called, which labels it has, what it
-follows and whom it trusts. It lies on the machine, never in the repository that the machine follows.
+follows and whom it trusts. It is on the machine, never in the repository that the machine follows. Notification sinks
+add sections of their own.
 
 The table in `docs/configuration.md` comes from these types.
 """
 
 import os.path
-from typing import Annotated, Literal
+from collections.abc import Iterable
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, create_model
 
 from reconciler.backends.select import BACKENDS
 from reconciler.domain.errors import Problem
 from reconciler.domain.facts import StorageLimits, Traits
 from reconciler.domain.quarantine import LIVES
+from reconciler.domain.settings import Section, environment_of
 from reconciler.domain.text.quoting import listed, shown
 from reconciler.domain.text.units import DURATION_PATTERN, read_duration, read_size
+from reconciler.host.cage import CAGE_MODES, CageMode
 from reconciler.manifests import loader
 from reconciler.manifests.fields import AnyText, Flag, as_text, as_whole, expect, got
 from reconciler.manifests.problems import accepted
@@ -60,41 +64,32 @@ PeriodOrOff = Annotated[
 Jobs = Annotated[int, Field(ge=1, le=1000), expect("a whole number of at least 1", as_whole)]
 VERIFY = ("none", "head", "all")
 Verify = Annotated[Literal["none", "head", "all"], expect(listed(VERIFY), as_text, known=VERIFY)]
+Cage = Annotated[CageMode, expect(listed(CAGE_MODES), as_text, known=CAGE_MODES)]
 
-CAGE = ("auto", "require", "off")
-CageMode = Annotated[Literal["auto", "require", "off"], expect(listed(CAGE), as_text, known=CAGE)]
+
+def option(flag: str, meaning: str, **more: Any) -> Any:
+    """A field that sets the option `flag`: `settings_of` finds it by that."""
+    more = {"default": None} | more
+    return Field(description=f"{meaning}; as {flag}.", json_schema_extra={"flag": flag}, **more)
 
 
 class Repository(Strict):
-    url: AnyText = Field(description="https or ssh URL; as --repo.")
-    branch: AnyText | None = Field(default=None, description="Branch to follow; as --branch.")
-    allow_file: Flag = Field(default=False, description="Also allow file URLs and local paths.")
-    verify: Verify | None = Field(default=None, description="Whose commits count; as --verify.")
-    allowed_signers: Path | None = Field(default=None, description="ssh keys whose signatures count.")
-    token_file: Path | None = Field(default=None, description="File with a token for https.")
-    ssh_key: Path | None = Field(default=None, description="Private key for ssh.")
-    known_hosts: Path | None = Field(default=None, description="Host keys for ssh.")
+    url: AnyText = option("--repo", "https or ssh URL", default=...)
+    branch: AnyText | None = option("--branch", "Branch to follow")
+    allow_file: Flag = option("--allow-file", "Also allow file URLs and local paths", default=False)
+    verify: Verify | None = option("--verify", "Whose commits count")
+    allowed_signers: Path | None = option("--allowed-signers", "ssh keys whose signatures count")
+    token_file: Path | None = option("--token-file", "File with a token for https")
+    ssh_key: Path | None = option("--ssh-key", "Private key for ssh")
+    known_hosts: Path | None = option("--known-hosts", "Host keys for ssh")
 
 
 class Webhook(Strict):
-    secret_file: Path = Field(description="Secret of the git server's webhook; as --webhook-secret-file.")
-
-
-class Notify(Strict):
-    url: AnyText = Field(description="Webhook that gets a CloudEvent for what matters; as --notify.")
-    secret_file: Path | None = Field(default=None, description="Secret that those are signed with.")
-
-
-class CommitStatus(Strict):
-    repository: AnyText = Field(description="TYPE:OWNER/NAME; as --commit-status.")
-    token_file: Path | None = Field(default=None, description="File with a token for that.")
-    url: AnyText | None = Field(default=None, description="That server's address, unless it is the public one.")
+    secret_file: Path = option("--webhook-secret-file", "Secret of the git server's webhook", default=...)
 
 
 class Scrub(Strict):
-    period: PeriodOrOff | None = Field(
-        default=None, description="Time in which a daemon reads every byte, or off; as --scrub-period."
-    )
+    period: PeriodOrOff | None = option("--scrub-period", "Time in which a daemon reads every byte, or off")
 
 
 class DiskLimits(Strict):
@@ -115,43 +110,54 @@ class MachineConfig(Strict):
     labels: dict[str, AnyText] = Field(
         default={}, description="What models are selected by; not below `reconciler.foundry/`."
     )
-    root: Path | None = Field(default=None, description="Where store, served folders and records live; as --root.")
+    root: Path | None = option("--root", "Where store, served folders and records live")
     backend: BackendName | None = Field(
         default=None, description="The back end that serves the models (default: foundry-local)."
     )
-    cache: Path | None = Field(default=None, description="Foundry Local's model_cache_dir; as --cache.")
-    app: AnyText | None = Field(default=None, description="The Foundry Local application; as --app.")
-    path: AnyText | None = Field(
-        default=None, description="Folder with the manifests, with a repository inside it; as --path."
-    )
+    cache: Path | None = option("--cache", "Foundry Local's model_cache_dir")
+    app: AnyText | None = option("--app", "The Foundry Local application")
+    path: AnyText | None = option("--path", "Folder with the manifests, with a repository inside it")
     repository: Repository | None = Field(default=None, description="The repository that is followed.")
     source_roots: list[Path] = Field(
         default=[], description="Also allow model folders below these; --source-root adds to them."
     )
-    interval: Duration | None = Field(default=None, description="Time between passes of a daemon.")
-    listen: AnyText | None = Field(default=None, description="Address that a daemon listens at.")
+    interval: Duration | None = option("--interval", "Time between passes of a daemon")
+    listen: AnyText | None = option("--listen", "Address that a daemon listens at")
     webhook: Webhook | None = Field(default=None, description="Who may wake a daemon.")
-    notify: Notify | None = Field(default=None, description="Where a daemon sends notifications.")
-    commit_status: CommitStatus | None = Field(
-        default=None, description="Where a daemon marks commits with what became of them."
-    )
-    jobs: Jobs | None = Field(default=None, description="Conversions at a time; as --jobs.")
-    conversion_timeout: Duration | None = Field(
-        default=None, description="Time limit of one conversion; as --conversion-timeout."
-    )
+    jobs: Jobs | None = option("--jobs", "Conversions at a time")
+    conversion_timeout: Duration | None = option("--conversion-timeout", "Time limit of one conversion")
     scrub: Scrub | None = Field(default=None, description="How a daemon looks for rotten bytes.")
-    conversion_memory: Size | None = Field(
-        default=None, description="Memory of one conversion, such as 24GiB; as --conversion-memory."
-    )
-    cage: CageMode | None = Field(default=None, description="Sandbox of the converter; as --cage.")
+    conversion_memory: Size | None = option("--conversion-memory", "Memory of one conversion, such as 24GiB")
+    cage: Cage | None = option("--cage", "Sandbox of the converter")
     limits: DiskLimits | None = Field(default=None, description="How much of the disk may be used.")
     quarantine_for: PeriodOrOff | None = Field(
         default=None, description="How long moved-aside foreign things are kept (default: 168h), or off: for ever."
     )
 
 
-def parse_config(data: bytes, file: str) -> tuple[MachineConfig | None, tuple[Problem, ...]]:
-    """The configuration, or everything that is wrong with it."""
+def config_type(sections: Iterable[Section]) -> type[MachineConfig]:
+    """MachineConfig with these sections too."""
+    fields: dict[str, Any] = {
+        one.name: (_section_type(one) | None, Field(default=None, description=one.meaning)) for one in sections
+    }
+    return create_model("MachineConfig", __base__=MachineConfig, **fields)
+
+
+def _section_type(section: Section) -> Any:
+    switch = next(iter(section.settings))
+    fields: dict[str, Any] = {}
+    for name, one in section.settings.items():
+        kind = Path if one.metavar == "FILE" else AnyText
+        meaning = one.meaning[:1].upper() + one.meaning[1:]
+        needed = (kind, option(one.flag, meaning, default=...))
+        fields[name] = needed if name == switch else (kind | None, option(one.flag, meaning))
+    return create_model(section.name, __base__=Strict, **fields)
+
+
+def parse_config(
+    data: bytes, file: str, sections: Iterable[Section] = ()
+) -> tuple[MachineConfig | None, tuple[Problem, ...]]:
+    """The configuration, or everything that is wrong with it. `sections` are those of notification sinks."""
     loaded = loader.load(file, data)
     problems = [*loaded.problems, *(problem for one in loaded.documents for problem in one.problems)]
     if problems:
@@ -161,7 +167,7 @@ def parse_config(data: bytes, file: str) -> tuple[MachineConfig | None, tuple[Pr
         message = f"expected one document of kind MachineConfig, got {found}"
         return None, (Problem(code="NotAManifest", file=file, line=1, message=message),)
     document = loaded.documents[0]
-    config = accepted(document, file, MachineConfig)
+    config = accepted(document, file, config_type(sections))
     if isinstance(config, tuple):
         return None, config
     wrong = tuple(_label_problems(config, document, file))
@@ -200,48 +206,19 @@ def traits_of(config: MachineConfig) -> Traits:
     )
 
 
-def _lives(said: str | None) -> float | None:
-    if said is None:
+def _lives(given: str | None) -> float | None:
+    if given is None:
         return LIVES
-    return None if said == "off" else read_duration(said)
+    return None if given == "off" else read_duration(given)
 
 
-def settings_of(config: MachineConfig) -> dict[str, str]:
-    """By the environment variable that is stronger than it."""
-    repository = config.repository
-    said: dict[str, object] = {
-        "ROOT": config.root,
-        "CACHE": config.cache,
-        "APP": config.app,
-        "PATH": config.path,
-        "INTERVAL": config.interval,
-        "LISTEN": config.listen,
-        "JOBS": config.jobs,
-        "CONVERSION_TIMEOUT": config.conversion_timeout,
-        "CONVERSION_MEMORY": config.conversion_memory,
-        "CAGE": config.cage,
-    }
-    if config.scrub is not None:
-        said["SCRUB_PERIOD"] = config.scrub.period
-    if config.webhook is not None:
-        said["WEBHOOK_SECRET_FILE"] = config.webhook.secret_file
-    if config.notify is not None:
-        said |= {"NOTIFY": config.notify.url, "NOTIFY_SECRET_FILE": config.notify.secret_file}
-    if config.commit_status is not None:
-        said |= {
-            "COMMIT_STATUS": config.commit_status.repository,
-            "COMMIT_STATUS_TOKEN_FILE": config.commit_status.token_file,
-            "COMMIT_STATUS_URL": config.commit_status.url,
-        }
-    if repository is not None:
-        said |= {
-            "REPO": repository.url,
-            "BRANCH": repository.branch,
-            "ALLOW_FILE": "1" if repository.allow_file else None,
-            "VERIFY": repository.verify,
-            "ALLOWED_SIGNERS": repository.allowed_signers,
-            "TOKEN_FILE": repository.token_file,
-            "SSH_KEY": repository.ssh_key,
-            "KNOWN_HOSTS": repository.known_hosts,
-        }
-    return {f"RECONCILER_{name}": str(value) for name, value in said.items() if value is not None}
+def settings_of(config: Strict) -> dict[str, str]:
+    """The values of options, by the environment variable that overrides them."""
+    found: dict[str, str] = {}
+    for name, field in type(config).model_fields.items():
+        value = getattr(config, name)
+        if isinstance(value, Strict):
+            found |= settings_of(value)
+        elif isinstance(field.json_schema_extra, dict) and value is not None and value is not False:
+            found[environment_of(str(field.json_schema_extra["flag"]))] = "1" if value is True else str(value)
+    return found

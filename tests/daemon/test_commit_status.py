@@ -8,12 +8,7 @@ import pytest
 
 from reconciler.daemon.notifications.notifications import Notifications
 from reconciler.daemon.notifications.sink import SinkContext
-from reconciler.daemon.notifications.sinks.commit_status import (
-    CommitStatusTarget,
-    StatusPublisher,
-    commit_status_target,
-    status_update,
-)
+from reconciler.daemon.notifications.sinks.commit_status import CommitStatusTarget, StatusDelivery, status_update
 from reconciler.daemon.state import Moment, State
 from reconciler.domain.errors import UsageError
 from reconciler.domain.layout import Layout
@@ -52,11 +47,11 @@ def token(tmp_path: Path) -> str:
 
 
 def target(receiver: Receiver, token: str, kind: str = "github") -> CommitStatusTarget:
-    return commit_status_target(kind, "fleet/models", token, receiver.url)
+    return CommitStatusTarget(repository=f"{kind}:fleet/models", token_file=token, url=receiver.url)
 
 
-def marker(tmp_path: Path, one: CommitStatusTarget) -> StatusPublisher:
-    return StatusPublisher(one, SinkContext(machine="box", events="", layout=Layout(str(tmp_path / "root"))))
+def marker(tmp_path: Path, one: CommitStatusTarget) -> StatusDelivery:
+    return StatusDelivery(one, SinkContext(machine="box", events="", layout=Layout(str(tmp_path / "root"))))
 
 
 VERDICTS = {
@@ -225,5 +220,6 @@ BAD = {
 
 @pytest.mark.parametrize("case", BAD)
 def test_bad_configuration_is_said(case: str) -> None:
+    kind, repository, token_file, url = BAD[case]
     with pytest.raises(UsageError, match=r"^commit status: "):
-        commit_status_target(*BAD[case])
+        CommitStatusTarget(repository=f"{kind}:{repository}", token_file=token_file, url=url)

@@ -4,6 +4,7 @@ import hashlib
 import hmac
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -16,12 +17,12 @@ from typing import Any
 import pytest
 
 from reconciler.daemon import background
+from reconciler.daemon.notifications import sink
 from reconciler.daemon.notifications.cloud_events import SENT, cloud_event, is_sent
-from reconciler.daemon.notifications.notifications import Notifications
+from reconciler.daemon.notifications.notifications import Notifications, sink_kinds
 from reconciler.daemon.notifications.post import TIMEOUT
 from reconciler.daemon.notifications.sink import SinkContext
-from reconciler.daemon.notifications.sinks import webhook as notify
-from reconciler.daemon.notifications.sinks.webhook import WebhookDispatcher, WebhookTarget, webhook_target
+from reconciler.daemon.notifications.sinks.webhook import WebhookDelivery, WebhookTarget
 from reconciler.daemon.state import Moment, State
 from reconciler.domain.errors import UsageError
 from reconciler.domain.layout import Layout
@@ -33,6 +34,8 @@ from tests.daemon.faces import condition, conditions
 from tests.daemon.receiver import Receiver, receiving, until
 
 CANARY = canaries.secret("sink")
+PAGE = Path(__file__).parents[2] / "docs" / "notifications.md"
+CHAPTERS = re.compile(r"(<!-- sinks -->\n).*?(<!-- /sinks -->)", re.DOTALL)
 
 
 class Site:
@@ -49,7 +52,7 @@ class Site:
         self.context = SinkContext(machine="box", events=self.records.event_log, layout=self.layout)
         self.courier = self.started()
 
-    def started(self) -> WebhookDispatcher:
+    def started(self) -> WebhookDelivery:
         return self.sink.open(self.context)
 
     def happen(self, number: int, kind: str = "repair.done", **more: Any) -> None:
@@ -251,7 +254,7 @@ def test_a_clock_that_was_set_back_does_not_keep_it_for_ever(
     receiver.status = 500
     site.happen(1, time="2099-01-01T00:00:00Z")
     site.step()
-    monkeypatch.setattr(notify, "DAY", -1.0)
+    monkeypatch.setattr(sink, "DAY", -1.0)
     assert site.step() is None
 
 
@@ -357,7 +360,7 @@ BAD_SINKS = {
 @pytest.mark.parametrize("case", BAD_SINKS)
 def test_an_address_that_is_none_is_refused_and_not_repeated(case: str) -> None:
     with pytest.raises(UsageError) as refused:
-        webhook_target(BAD_SINKS[case], name="ops")
+        WebhookTarget(url=BAD_SINKS[case], name="ops")
     assert "u:p" not in str(refused.value)
 
 
@@ -407,6 +410,15 @@ def test_news(case: str) -> None:
     assert all(is_sent({"type": kind, "variant": variant}) for kind, variant, _ in found)
 
 
+def test_the_page_has_a_chapter_of_each_sink() -> None:
+    text = PAGE.read_text(encoding="utf-8")
+    chapters = "\n".join(kind.page for kind in sink_kinds())
+    current = CHAPTERS.sub(lambda match: f"{match[1]}\n{chapters}\n{match[2]}", text)
+    if os.environ.get("UPDATE_GOLDEN"):
+        PAGE.write_text(current, encoding="utf-8")
+    assert PAGE.read_text(encoding="utf-8") == current, "out of date: UPDATE_GOLDEN=1 pytest tests/daemon"
+
+
 def test_every_type_has_a_line_in_the_documentation() -> None:
-    page = (Path(__file__).parents[2] / "docs" / "notifications.md").read_text()
+    page = PAGE.read_text(encoding="utf-8")
     assert {f"`reconciler.foundry.{kind}`" for kind in SENT.values()} <= set(page.replace("|", " ").split())

@@ -19,7 +19,8 @@ from reconciler.backends.foundry.marker import MarkerUnreadable, marker_from_jso
 from reconciler.daemon.hooks import is_signed
 from reconciler.daemon.http.handler import BadRequest
 from reconciler.daemon.http.listening import parse_address
-from reconciler.daemon.notifications.sinks.webhook import webhook_target
+from reconciler.daemon.notifications.notifications import sink_kinds
+from reconciler.daemon.notifications.sinks.webhook import WebhookTarget
 from reconciler.domain.digest import StoredFile
 from reconciler.domain.errors import PermanentError, Problem, UsageError
 from reconciler.domain.manifest import Generation
@@ -133,7 +134,7 @@ def _tree(data: bytes) -> None:
 def _address(data: bytes) -> None:
     text = data.decode(errors="replace")
     for check in (lambda: checked_url(text), lambda: checked_branch(text), lambda: checked_path(text),
-                  lambda: webhook_target(text), lambda: parse_address(text)):  # fmt: skip
+                  lambda: WebhookTarget(url=text), lambda: parse_address(text)):  # fmt: skip
         with contextlib.suppress(UsageError):
             check()
 
@@ -165,7 +166,7 @@ def _loaded(data: bytes) -> Any:
 
 
 def _config(data: bytes) -> None:
-    config, problems = parse_config(data, "machine.yaml")
+    config, problems = parse_config(data, "machine.yaml", [kind.section for kind in sink_kinds()])
     _one_line(*problems)
     if config is not None:
         traits_of(config)

@@ -6,25 +6,28 @@ from pathlib import Path
 
 import pytest
 
+from reconciler.daemon.notifications.notifications import sink_kinds
 from reconciler.domain.facts import StorageLimits
-from reconciler.manifests.machine_config import MachineConfig, parse_config, settings_of, traits_of
+from reconciler.domain.settings import environment_of
+from reconciler.manifests.machine_config import MachineConfig, config_type, parse_config, settings_of, traits_of
 from reconciler.planner.disk_budget import disk_budget
 from tests.manifests.test_manifest_pages import TABLE, rows
 from tests.planner.world import World, desired, release, wanted
 
 HEAD = "apiVersion: reconciler.foundry/v1alpha1\nkind: MachineConfig\n"
+SECTIONS = [kind.section for kind in sink_kinds()]
 PAGE = Path(__file__).parents[2] / "docs" / "configuration.md"
 
 
 def read(text: str) -> MachineConfig:
-    config, problems = parse_config((HEAD + text).encode(), "config.yaml")
+    config, problems = parse_config((HEAD + text).encode(), "config.yaml", SECTIONS)
     assert problems == ()
     assert config is not None
     return config
 
 
 def test_the_table_of_fields() -> None:
-    schema = MachineConfig.model_json_schema(by_alias=True)
+    schema = config_type(SECTIONS).model_json_schema(by_alias=True)
     schema["$defs"]["MachineConfig"] = schema
     text = PAGE.read_text(encoding="utf-8")
     table = "".join(f"{row}\n" for row in rows(schema, "MachineConfig"))
@@ -36,7 +39,7 @@ def test_the_table_of_fields() -> None:
 
 def test_the_example_is_valid_and_means_what_it_says() -> None:
     (example,) = re.findall(r"```yaml\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
-    config, problems = parse_config(example.encode(), "config.yaml")
+    config, problems = parse_config(example.encode(), "config.yaml", SECTIONS)
     assert problems == ()
     assert config is not None
     traits = traits_of(config)
@@ -86,7 +89,7 @@ BAD: dict[str, tuple[str, int, str, str]] = {
 @pytest.mark.parametrize("case", BAD)
 def test_what_is_wrong_is_said_with_its_place(case: str) -> None:
     text, line, field, said = BAD[case]
-    config, problems = parse_config((HEAD + text).encode(), "config.yaml")
+    config, problems = parse_config((HEAD + text).encode(), "config.yaml", SECTIONS)
     assert config is None
     assert problems[0].file == "config.yaml"
     assert problems[0].line == line
@@ -97,7 +100,7 @@ def test_what_is_wrong_is_said_with_its_place(case: str) -> None:
 
 @pytest.mark.parametrize("data", [b"", b"[]", b"just text", b"\xff\xfe", b"kind: Model", b"a: b: c"])
 def test_another_document_is_no_configuration(data: bytes) -> None:
-    config, problems = parse_config(data, "config.yaml")
+    config, problems = parse_config(data, "config.yaml", SECTIONS)
     assert config is None
     assert problems
 
@@ -146,7 +149,7 @@ conversionTimeout: 90m
 
 def test_every_field_that_has_a_flag_reaches_it() -> None:
     """Each setting is the variable of a flag of `run`, which asks for it as its default."""
-    from reconciler.cli.options import Parser, environment_of
+    from reconciler.cli.options import Parser
     from reconciler.cli.verbs import run
 
     parser = Parser()

@@ -5,84 +5,80 @@ The status is derived from what the last pass left, and sent when it differs fro
 
 import json
 import re
-import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from reconciler.daemon.background import retry_after
 from reconciler.daemon.notifications.cloud_events import safe_name
 from reconciler.daemon.notifications.post import Reply, check_url, is_loopback, post
-from reconciler.daemon.notifications.sink import SinkContext, SinkKind
-from reconciler.daemon.secret_file import NoSecret, checked_secret_file, read_secret
+from reconciler.daemon.notifications.sink import Delivery, SinkContext, SinkKind
+from reconciler.daemon.secret_file import NoSecret, read_secret
 from reconciler.daemon.state import State
 from reconciler.domain.errors import UsageError
 from reconciler.domain.plain_data import as_dict
 from reconciler.domain.reasons import USER_HOLDS
 from reconciler.domain.recorded import Condition
+from reconciler.domain.settings import Section, Setting
 from reconciler.engine import log
 
 PENDING, SUCCESS, FAILURE = "pending", "success", "failure"
 LONGEST = 140  # characters of a description that GitHub takes
 FORGES = {"github": "https://api.github.com", "gitlab": "https://gitlab.com", "gitea": ""}
 _REPOSITORY = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)+")
-_REPO, _TOKEN_FILE, _SERVER = "--commit-status", "--commit-status-token-file", "--commit-status-url"
 _COMMIT = re.compile(r".+@sha1:([0-9a-f]{40})")  # how a revision that is a commit is written
+
+
+PAGE = """\
+## Commit status
+
+`reconciler run --commit-status github:OWNER/NAME --commit-status-token-file FILE`; for a server of your own also
+`--commit-status-url https://git.example.com` (GitHub Enterprise: `https://HOST/api/v3`).
+
+GitHub, GitLab and Gitea (Forgejo) show beside a commit what a machine made of it, as `reconciler/MACHINE`: *pending*
+while work is left, *success* when it converged, *failure* when a variant is stalled, a manifest is wrong or the pass
+could not be carried out. It is sent after a pass, when it differs from what was sent last, and only when the revision
+is a commit. What the forge refuses (4xx) is logged once and tried again when the status changes.
+
+The token is in a file and needs no more than: GitHub fine-grained *Commit statuses: write*; GitLab scope `api`, role
+Developer; Gitea `write:repository`. It is sent over https only (but for loopback).
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CommitStatusTarget:
-    """`url` is the forge's, as FORGES has it when it is the public one."""
+    """`repository` is TYPE:OWNER/NAME. Raises UsageError."""
 
-    type: str
-    url: str
     repository: str
     token_file: str
+    url: str = ""
+
+    def __post_init__(self) -> None:
+        where = "commit status"
+        if self.forge not in FORGES:
+            raise UsageError(f"{where}: expected one of {', '.join(FORGES)}, got {self.forge!r}")
+        if not _REPOSITORY.fullmatch(self.project):
+            raise UsageError(f"{where}: expected OWNER/NAME, got {self.project!r}")
+        if not self.token_file:
+            raise UsageError(f"{where}: a file with a token is needed", hint="--commit-status-token-file FILE")
+        if not self.server:
+            raise UsageError(f"{where}: {self.forge} needs the address of its server", hint="--commit-status-url URL")
+        check_url(self.server, where)
+        if self.server.startswith("http:") and not is_loopback(self.server):
+            raise UsageError(f"{where}: a token is sent over https only")
 
     @property
-    def name(self) -> str:
-        return f"{self.type}-{self.repository.lower()}".replace("/", "-").replace("_", "-").replace(".", "-")
+    def forge(self) -> str:
+        return self.repository.partition(":")[0]
 
-    def open(self, context: SinkContext) -> "StatusPublisher":
-        return StatusPublisher(self, context)
+    @property
+    def project(self) -> str:
+        return self.repository.partition(":")[2]
 
+    @property
+    def server(self) -> str:
+        return (self.url or FORGES[self.forge]).rstrip("/")
 
-def commit_status_target(kind: str, repository: str, token_file: str, url: str = "") -> CommitStatusTarget:
-    """Raises UsageError."""
-    where = "commit status"
-    if kind not in FORGES:
-        raise UsageError(f"{where}: expected one of {', '.join(FORGES)}, got {kind!r}")
-    if not _REPOSITORY.fullmatch(repository):
-        raise UsageError(f"{where}: expected OWNER/NAME, got {repository!r}")
-    if not token_file:
-        raise UsageError(f"{where}: a file with a token is needed", hint=f"{_TOKEN_FILE} FILE")
-    base = (url or FORGES[kind]).rstrip("/")
-    if not base:
-        raise UsageError(f"{where}: {kind} needs the address of its server", hint=f"{_SERVER} URL")
-    check_url(base, where)
-    if base.startswith("http:") and not is_loopback(base):
-        raise UsageError(f"{where}: a token is sent over https only")
-    return CommitStatusTarget(type=kind, url=base, repository=repository, token_file=token_file)
-
-
-def _configure(given: Mapping[str, str]) -> CommitStatusTarget | None:
-    if not given[_REPO]:
-        return None
-    kind, _, repository = given[_REPO].partition(":")
-    token_file = checked_secret_file(_TOKEN_FILE, given[_TOKEN_FILE])
-    return commit_status_target(kind, repository, token_file, given[_SERVER])
-
-
-KIND = SinkKind(
-    options={
-        _REPO: (
-            "TYPE:OWNER/NAME",
-            "mark the commits of a repository on github, gitlab or gitea with what became of them",
-        ),
-        _TOKEN_FILE: ("FILE", "token for that"),
-        _SERVER: ("URL", "address of that server, unless it is the public one"),
-    },
-    configure=_configure,
-)
+    def open(self, context: SinkContext) -> "StatusDelivery":
+        return StatusDelivery(self, context)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,59 +120,49 @@ def _is_stalled(held: Mapping[str, Condition]) -> bool:
     return _is_true(held, "Stalled") and held["Stalled"].reason not in USER_HOLDS
 
 
-class StatusPublisher:
-    """Keeps the status on one forge current. One thread steps it; `passed` may be called from another."""
+class StatusDelivery(Delivery[StatusUpdate]):
+    """Keeps the status on one forge current."""
+
+    kind = "commit_status"
 
     def __init__(self, target: CommitStatusTarget, context: SinkContext) -> None:
-        self.name = f"status-{target.name}"
-        self._target, self._cursor = target, context.cursor(f"status-{target.name}")
+        super().__init__("status-" + re.sub(r"[:/_.]", "-", f"{target.forge}:{target.project.lower()}"), context)
+        self._target = target
         self._context = f"reconciler/{safe_name(context.machine)}"
         self._wanted: StatusUpdate | None = None
         self._refused: StatusUpdate | None = None
         self._refusal = ""
-        self._failures = 0
-        self._due = 0.0
         self._sent = self._cursor.read() or {}
 
     def passed(self, state: State) -> None:
         self._wanted = status_update(state)
 
-    def step(self) -> float | None:
-        wanted = self._wanted
-        if wanted is None or wanted == self._refused or self._sent == as_dict(wanted):
-            return None
-        left = self._due - time.monotonic()
-        if left > 0.0:
-            return left
-        reply = self._send(wanted)
-        if reply.good:
-            self._sent, self._failures, self._refusal = as_dict(wanted), 0, ""
-            self._cursor.write(self._sent)
-            return 0.0  # there may be a newer one by now
-        return self._failed(wanted, reply)
+    def messages(self) -> Iterator[StatusUpdate]:
+        """The newest status; after it there may be a newer one by now."""
+        while (wanted := self._wanted) is not None and wanted != self._refused and as_dict(wanted) != self._sent:
+            yield wanted
 
-    def _failed(self, wanted: StatusUpdate, reply: Reply) -> float | None:
-        """What is refused is not asked again until there is something else to say."""
+    def send(self, message: StatusUpdate) -> Reply:
+        secret = read_secret(self._target.token_file)
+        token = secret.decode("ascii", "replace")
+        if not (secret.isascii() and token.isprintable()):
+            raise NoSecret("expected one line of ASCII")
+        url, headers, body = request_for(self._target, message, self._context, token)
+        return post(url, json.dumps(body).encode(), headers)
+
+    def gives_up(self, message: StatusUpdate, reply: Reply) -> bool:
+        """What is refused is not asked again until the status changes."""
+        return reply.refused
+
+    def settle(self, message: StatusUpdate, reply: Reply) -> None:
+        if reply.good:
+            self._sent, self._refusal = as_dict(message), ""
+            self._cursor.write(self._sent)
+            return
+        self._refused = message
         if str(reply) != self._refusal:
             self._refusal = str(reply)
-            log.warning("commit_status.failed", target=self._target.name, problem=str(reply))
-        if reply.refused:
-            self._refused = wanted
-            return None
-        self._failures += 1
-        rest = max(retry_after(self._failures), reply.rest)
-        self._due = time.monotonic() + rest
-        return rest
-
-    def _send(self, wanted: StatusUpdate) -> Reply:
-        try:
-            token = read_secret(self._target.token_file).decode("ascii")
-        except (NoSecret, UnicodeDecodeError) as error:
-            return Reply(status=0, problem=f"its token: {error if isinstance(error, NoSecret) else 'no ASCII'}")
-        if not token.isprintable():
-            return Reply(status=0, problem="its token: more than one line")
-        url, headers, body = request_for(self._target, wanted, self._context, token)
-        return post(url, json.dumps(body).encode(), headers)
+            log.warning("commit_status.failed", sink=self.name, problem=str(reply))
 
 
 def request_for(
@@ -185,13 +171,34 @@ def request_for(
     """URL, headers and body, as each forge wants them."""
     headers = {"Content-Type": "application/json", "User-Agent": "reconciler"}
     body = {"state": wanted.state, "context": context, "description": wanted.description}
-    if target.type == "gitlab":
-        project = target.repository.replace("/", "%2F")
-        url = f"{target.url}/api/v4/projects/{project}/statuses/{wanted.commit}"
+    if target.forge == "gitlab":
+        project = target.project.replace("/", "%2F")
+        url = f"{target.server}/api/v4/projects/{project}/statuses/{wanted.commit}"
         state = "failed" if wanted.state == FAILURE else wanted.state
         return url, headers | {"PRIVATE-TOKEN": token}, body | {"state": state}
-    path = f"repos/{target.repository}/statuses/{wanted.commit}"
-    if target.type == "gitea":
-        return f"{target.url}/api/v1/{path}", headers | {"Authorization": f"token {token}"}, body
+    path = f"repos/{target.project}/statuses/{wanted.commit}"
+    if target.forge == "gitea":
+        return f"{target.server}/api/v1/{path}", headers | {"Authorization": f"token {token}"}, body
     accept = {"Accept": "application/vnd.github+json", "X-GitHub-Api-Version": "2022-11-28"}
-    return f"{target.url}/{path}", headers | accept | {"Authorization": f"Bearer {token}"}, body
+    return f"{target.server}/{path}", headers | accept | {"Authorization": f"Bearer {token}"}, body
+
+
+KIND = SinkKind(
+    section=Section(
+        name="commit_status",
+        meaning="Where a daemon marks commits with what became of them.",
+        settings={
+            "repository": Setting(
+                flag="--commit-status",
+                metavar="TYPE:OWNER/NAME",
+                meaning="mark the commits of a repository on github, gitlab or gitea with what became of them",
+            ),
+            "token_file": Setting(flag="--commit-status-token-file", metavar="FILE", meaning="token for that"),
+            "url": Setting(
+                flag="--commit-status-url", metavar="URL", meaning="address of that server, unless it is the public one"
+            ),
+        },
+    ),
+    target=CommitStatusTarget,
+    page=PAGE,
+)
