@@ -13,9 +13,9 @@ from reconciler.conversion.client.converter import Conversion, Converter
 from reconciler.conversion.toolchain import tools_for
 from reconciler.domain.manifest import Quantization, Target
 from reconciler.domain.plain_data import as_dict
-from reconciler.domain.precisions import honoured_options
 from reconciler.domain.release import Recipe
 from reconciler.domain.sources.source_model import SourceModel
+from reconciler.domain.targets import honoured_options
 from reconciler.host.child import Child
 from reconciler.host.environment import private_environment
 from reconciler.host.stamps import StampBook

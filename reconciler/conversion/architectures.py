@@ -9,7 +9,6 @@ from collections.abc import Mapping
 
 from reconciler.conversion.verified import SEEN_WRONG, VERIFIED, Verified
 from reconciler.domain.manifest import Target
-from reconciler.domain.precisions import K_QUANT, TABLE
 from reconciler.domain.sources.model_config import (
     Config,
     architecture_of,
@@ -19,8 +18,9 @@ from reconciler.domain.sources.model_config import (
     rope_type,
     rotary_size,
 )
-from reconciler.domain.targets import is_verified
+from reconciler.domain.targets import K_QUANT, TABLE, VERIFIED_PROVIDERS
 from reconciler.domain.text.escape import one_line
+from reconciler.domain.text.quoting import listed
 
 # The attention kernels of onnxruntime refuse other head sizes, when the model is first asked something.
 _KERNEL_STEP = 16
@@ -56,11 +56,12 @@ def _first(*reasons: str | None) -> str | None:
 
 
 def _target_refusal(precision: str, target: Target) -> str | None:
-    if not is_verified(target.device, target.execution_provider):
-        return f"{target.execution_provider} on {target.device} is not verified: only the CPU was measured"
-    if TABLE[precision].no_kernels:
-        return f"{precision} has no kernels on the CPU: {TABLE[precision].no_kernels}"
-    return None
+    provider = VERIFIED_PROVIDERS.get(target.execution_provider)
+    if provider is None or provider.device != target.device:
+        measured = listed(VERIFIED_PROVIDERS)
+        return f"{target.execution_provider} on {target.device} is not verified: only {measured} was measured"
+    unfit = provider.no_kernels.get(precision)
+    return f"{precision} has no kernels for {provider.name}: {unfit.why}" if unfit else None
 
 
 def _shape_refusal(config: Config, verified: Verified) -> str | None:

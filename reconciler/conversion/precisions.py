@@ -1,7 +1,7 @@
 """How Olive makes each precision: its passes, what they leave in its cache, and what they import.
 
 Which passes lead to which precision on the CPU was measured (the builder's own int8 and fp16 do not work with these
-pins): int8 is rounded before the builder, fp16 after it. What the precisions themselves are is in `domain.precisions`.
+pins): int8 is rounded before the builder, fp16 after it. What the precisions themselves are is in `domain.targets`.
 """
 
 from collections.abc import Callable

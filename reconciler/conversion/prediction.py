@@ -10,10 +10,10 @@ in tests/conversion/test_prediction.py.
 from collections.abc import Iterator
 
 from reconciler.conversion.precisions import OLIVE
-from reconciler.domain.precisions import K_QUANT, TABLE
 from reconciler.domain.release import Recipe
 from reconciler.domain.sources.model_config import rope_type, rotary_size
 from reconciler.domain.sources.source_model import SourceModel
+from reconciler.domain.targets import K_QUANT, TABLE
 
 # The graph itself, as the builder writes it: nodes and names.
 _GRAPH_BYTES = 4000

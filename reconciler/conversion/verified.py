@@ -8,8 +8,8 @@ transformers (cosine >= 0.9999 over a prompt longer than the window) with each s
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from reconciler.domain.precisions import CONVERTIBLE
 from reconciler.domain.sources.model_config import Config, rope_of, rope_theta, rope_type
+from reconciler.domain.targets import CONVERTIBLE
 
 Check = Callable[[Config], str | None]
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from reconciler.domain.quarantine import LIVES
-from reconciler.domain.targets import DEFAULT
+from reconciler.domain.targets import DEFAULT_PROVIDER
 from reconciler.domain.text.units import Count
 
 
@@ -16,7 +16,7 @@ class Facts:
     arch: str
     memory_bytes: Count = 0
     cpus: Count = 1
-    execution_providers: tuple[str, ...] = (DEFAULT.name,)
+    execution_providers: tuple[str, ...] = (DEFAULT_PROVIDER.name,)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,7 @@ from reconciler.domain import digest
 from reconciler.domain.accepts import DURATION, FLAG, LABEL, About, Accepts, number, whole
 from reconciler.domain.gate_spec import GateSpec
 from reconciler.domain.sources.hub import HubSource
-from reconciler.domain.targets import DEFAULT, VERIFIED_DEVICES, VERIFIED_NAMES
+from reconciler.domain.targets import DEFAULT_PROVIDER, VERIFIED_DEVICES, VERIFIED_PROVIDERS
 
 API_VERSION = "reconciler.foundry/v1alpha1"
 
@@ -68,14 +68,14 @@ class Target:
 
     device: Annotated[
         str,
-        About("Where the model runs. Only cpu is verified so far."),
+        About(f"Where the model runs. Verified so far: {', '.join(VERIFIED_DEVICES)}."),
         Accepts(words=VERIFIED_DEVICES, hint=_NOT_VERIFIED),
-    ] = DEFAULT.device
+    ] = DEFAULT_PROVIDER.device
     execution_provider: Annotated[
         str,
-        About("ONNX Runtime's name for it. Only the CPU's is verified so far."),
-        Accepts(words=VERIFIED_NAMES, hint=_NOT_VERIFIED),
-    ] = DEFAULT.name
+        About(f"ONNX Runtime's name for it. Verified so far: {', '.join(VERIFIED_PROVIDERS)}."),
+        Accepts(words=tuple(VERIFIED_PROVIDERS), hint=_NOT_VERIFIED),
+    ] = DEFAULT_PROVIDER.name
 
 
 @dataclass(frozen=True, kw_only=True)

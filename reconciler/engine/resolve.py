@@ -11,10 +11,10 @@ from reconciler.domain.desired import Desired, DesiredRelease
 from reconciler.domain.errors import Problem
 from reconciler.domain.manifest import Model, Quantization, variant_name
 from reconciler.domain.plain_data import as_dict
-from reconciler.domain.precisions import honoured_options
 from reconciler.domain.release import Recipe, Release
 from reconciler.domain.sources.hub import Fetch, HubSource
 from reconciler.domain.sources.source_model import SourceModel
+from reconciler.domain.targets import honoured_options
 from reconciler.engine import source_problems as complaints
 from reconciler.host.stamps import StampBook
 from reconciler.manifests.parse import Parsed

@@ -17,11 +17,12 @@ from reconciler.domain.suspension import Suspension
 from reconciler.domain.text.units import Count
 
 FORMAT_VERSION = 1
+LONGEST_NAME = 200  # characters, of a machine, a variant and whatever else has a name
 MOST_LEVELS, MOST_ITEMS = 3, 64  # of a recipe
 
 
 def is_name(text: str) -> bool:
-    if not text or text[0].isspace() or len(text) > 200:
+    if not text or text[0].isspace() or len(text) > LONGEST_NAME:
         raise ValueError("a name")
     return True
 

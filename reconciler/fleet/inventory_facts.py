@@ -18,6 +18,7 @@ from reconciler.domain.observed import Observed, Registration, ServedFolder, own
 from reconciler.domain.recorded import Condition, Recorded, RecordedRelease, Timing
 from reconciler.domain.release import ALWAYS_COPIED, Artifact, Marker
 from reconciler.fleet.inventory import (
+    LONGEST_NAME,
     FolderState,
     HeldArtifact,
     HeldRelease,
@@ -30,7 +31,6 @@ from reconciler.fleet.inventory_measured import known_of
 
 MOST_TIMINGS = 5  # of each action and precision, the newest
 EXPORTED_CONDITIONS = ("Ready", "Stalled")
-LONGEST_NAME = 200
 OURS, OTHERS = "this", "another"  # owner marks, as the reader of an inventory sees them
 
 

@@ -15,16 +15,16 @@ from reconciler.domain.measured import Fidelity, Measured, Measurements
 from reconciler.domain.recorded import Condition, Timing
 from reconciler.domain.suspension import Suspension
 from reconciler.domain.text.escape import one_line
-from reconciler.fleet.inventory import FORMAT_VERSION, Inventory, is_digest, is_name, is_short
+from reconciler.fleet.inventory import FORMAT_VERSION, LONGEST_NAME, Inventory, is_digest, is_name, is_short
 from reconciler.host.codec import Codec, Misformed, field_path, limited, parse_json
 from reconciler.planner.difference import camel
 
 LONGEST = 4 << 20  # bytes of one inventory
-LINE, PATH = 300, 4096  # characters of a text, and of a source root
+LINE = 300  # characters of a text
+_LONGEST_TEXT = {"machine": LONGEST_NAME, "sourceRoots": 4096}  # of these fields, for writing and reading
 MOST = 1000  # entries of any list or mapping
 
 _CODEC = Codec(Inventory, camel)
-_ROOTS = "sourceRoots"
 
 # The domain's types are those of the records too, which accept more, so their texts are checked after reading: a text,
 # the texts of a list, the keys of a mapping.
@@ -50,7 +50,7 @@ class InventoryInvalid(PermanentError):
 def inventory_view(inventory: Inventory) -> dict[str, Any]:
     """Its JSON form. Texts that are longer than a reader accepts are cut."""
     view = _CODEC.write(inventory)
-    return {name: _cut(held, PATH if name == _ROOTS else LINE) for name, held in view.items()}
+    return {name: _cut(held, _LONGEST_TEXT.get(name, LINE)) for name, held in view.items()}
 
 
 def read_inventory(data: bytes, file: str) -> Inventory:
@@ -74,7 +74,7 @@ def _check(document: object) -> None:
     if version != FORMAT_VERSION:
         raise Misformed("formatVersion", f"{FORMAT_VERSION}, which this reconciler knows", version)
     for name, held in document.items():
-        limited(held, PATH if name == _ROOTS else LINE, MOST, place=(name,))
+        limited(held, _LONGEST_TEXT.get(name, LINE), MOST, place=(name,))
 
 
 def _check_texts(found: object, place: tuple[int | str, ...]) -> None:

@@ -8,7 +8,7 @@ nothing, or a more faithful one is much faster.
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from reconciler.domain.precisions import TABLE
+from reconciler.domain.targets import TABLE
 from reconciler.gates.benchmark import Benched
 from reconciler.gates.judgement import rejection_text
 

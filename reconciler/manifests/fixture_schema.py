@@ -1,6 +1,6 @@
 """The fixtures of a template, as types (part of manifests.schema)."""
 
-from typing import Annotated
+from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
@@ -27,7 +27,7 @@ class FixtureManifest(Strict):
     eos_token: AnyText | None = Field(default=None, description="What `eos_token` is, for a template that asks.")
 
     @model_validator(mode="after")
-    def _text_or_file(self) -> "FixtureManifest":
+    def _text_or_file(self) -> Self:
         if (self.rendered is None) == (self.file is None):
             found = "both" if self.file else "neither"
             raise refusal("either `rendered` or `file`", Plain(found))

@@ -3,7 +3,7 @@
 The bars of a gate are described by its dataclass in `gates/`; only golden prompts are written in forms of their own.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, create_model, model_validator
 
@@ -87,7 +87,7 @@ class GoldenCase(Strict):
     )
 
     @model_validator(mode="after")
-    def _one_of_each(self) -> "GoldenCase":
+    def _one_of_each(self) -> Self:
         written = {str(type(self).model_fields[name].alias) for name in self.model_dump(exclude_none=True)}
         for choice in (("prompt", "messages"), CHECKS):
             found = [name for name in choice if name in written]
@@ -108,7 +108,7 @@ class PromptsManifest(Strict):
     greedy: Flag = Field(default=True, description="Always the likeliest token, so that answers repeat.")
 
     @model_validator(mode="after")
-    def _file_or_cases(self) -> "PromptsManifest":
+    def _file_or_cases(self) -> Self:
         if (self.file is None) == (self.cases is None):
             found = "both" if self.file else "neither"
             raise refusal("either `file` or `cases`", Plain(found))
@@ -127,7 +127,7 @@ class _OneGate(Strict):
     """One gate: exactly one of these."""
 
     @model_validator(mode="after")
-    def _just_one(self) -> "_OneGate":
+    def _just_one(self) -> Self:
         written = [name for name in DECLARED if getattr(self, name) is not None]
         if len(written) != 1:
             raise refusal(f"one gate ({listed(DECLARED)})", Plain(" and ".join(written) or "none"))

@@ -6,8 +6,8 @@ from dataclasses import fields
 
 from reconciler.domain import manifest
 from reconciler.domain.gate_spec import GateSpec
-from reconciler.domain.precisions import PRECISIONS, TABLE, honoured_options
 from reconciler.domain.sources.hub import HubSource
+from reconciler.domain.targets import DEFAULT_PROVIDER, PRECISIONS, TABLE, VERIFIED_PROVIDERS, honoured_options
 from reconciler.domain.text.names import camel
 from reconciler.domain.text.quoting import field_path, listed, nearest, shown
 from reconciler.gates.template import TemplateGate
@@ -114,6 +114,7 @@ def _check_annotations(declaration: Declaration[ModelManifest], findings: Proble
 
 
 def _check_precisions(declaration: Declaration[ModelManifest], findings: ProblemLog) -> None:
+    provider = VERIFIED_PROVIDERS.get(declaration.text("spec", "target", "executionProvider") or "", DEFAULT_PROVIDER)
     counts: Counter[str] = Counter()
     for index, precision in enumerate(declaration.texts("spec", "precisions")):
         if precision is None:
@@ -123,13 +124,12 @@ def _check_precisions(declaration: Declaration[ModelManifest], findings: Problem
         if counts[precision] == 2:  # said once, however often it is repeated
             message = f"expected each precision once, got {precision} again"
             findings.add(declaration.problem(path, "InvalidValue", message))
-        elif counts[precision] == 1 and (known := TABLE.get(precision)):
-            if known.no_kernels:
-                message = f"expected a precision that runs on cpu, got {precision}"
-                findings.add(declaration.problem(path, "PrecisionUnsupported", message, known.instead))
-            elif known.slow:
-                message = f"{precision} is slow on cpu: {known.slow}"
-                findings.add(declaration.problem(path, "PrecisionSlow", message, known.instead), serious=False)
+        elif counts[precision] == 1 and (unfit := provider.no_kernels.get(precision)):
+            message = f"expected a precision that runs on {provider.device}, got {precision}"
+            findings.add(declaration.problem(path, "PrecisionUnsupported", message, unfit.instead))
+        elif counts[precision] == 1 and (unfit := provider.slow.get(precision)):
+            message = f"{precision} is slow on {provider.device}: {unfit.why}"
+            findings.add(declaration.problem(path, "PrecisionSlow", message, unfit.instead), serious=False)
 
 
 def _check_quantization(declaration: Declaration[ModelManifest], findings: ProblemLog) -> None:

@@ -20,7 +20,7 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core.core_schema import WithDefaultSchema
 
 from reconciler.domain.manifest import API_VERSION, ModelOptions
-from reconciler.domain.precisions import PRECISIONS
+from reconciler.domain.targets import PRECISIONS
 from reconciler.domain.text.quoting import listed
 from reconciler.manifests.described import manifest_type
 from reconciler.manifests.fields import (

@@ -115,6 +115,8 @@ REFUSED = {
         "model.decoder.session_options.provider_options",
         [{"qnn": {"backend_path": "evil.so"}}],
     ),
+    "a provider that is not verified": ("model.decoder.session_options.provider_options", [{"cuda": {}}]),
+    "a provider that is not there": ("model.decoder.session_options.provider_options", [{"": {}}]),
     "session entries": ("model.decoder.session_options.config_entries", {"session.x": "y"}),
     "a second model": ("model.vision", {"filename": "vision.onnx"}),
     "a pipeline": ("model.decoder.pipeline", [{"a": {"filename": "a.onnx"}}]),

@@ -125,7 +125,7 @@ def test_every_precision_that_works_on_the_cpu_is_accepted() -> None:
 
 def test_bf16_and_other_devices_say_why() -> None:
     assert "no kernels" in str(refusal(config(), "bf16", CPU))
-    assert "only the CPU was measured" in str(refusal(config(), "int4", CUDA))
+    assert "only CPUExecutionProvider was measured" in str(refusal(config(), "int4", CUDA))
 
 
 def test_hunyuan_has_no_int8() -> None:

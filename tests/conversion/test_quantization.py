@@ -5,7 +5,7 @@ import pytest
 
 from reconciler.domain.manifest import Quantization
 from reconciler.domain.plain_data import field_names
-from reconciler.domain.precisions import PRECISIONS, honoured_options
+from reconciler.domain.targets import PRECISIONS, honoured_options
 
 ALL = {"block_size", "symmetric", "accuracy_level", "algorithm"}
 

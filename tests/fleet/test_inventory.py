@@ -173,6 +173,12 @@ def test_a_foreign_name_is_known_elsewhere_without_its_path() -> None:
     assert "someone" not in json.dumps(inventory_view(read))
 
 
+@pytest.mark.parametrize("length", [200, 201, 300, 301])
+def test_a_machine_name_of_any_length_is_written_so_that_it_can_be_read(length: int) -> None:
+    view = inventory_view(replace(inventory(World()), machine="x" * length))
+    assert 200 - 3 <= len(read_inventory(json.dumps(view).encode(), "inventory.json").machine) <= 200
+
+
 def test_an_inventory_says_the_same_after_it_was_read() -> None:
     world = _timed(_suspended(World().converge(BOTH)))
     assert through_git(world) == inventory(world)
@@ -227,7 +233,7 @@ HOSTILE: dict[str, tuple[bytes, str]] = {
     "a number for a name": (_edited(machine=7), "machine: expected text, got 7"),
     "a terminal's escape": (
         _edited(machine="\x1b[2J"),
-        r"machine: expected one line of at most 300 characters, got \x1b[2J",
+        r"machine: expected one line of at most 200 characters, got \x1b[2J",
     ),
     "true for a number": (_edited(disk={"freeBytes": True, "totalBytes": 1}), "disk.freeBytes: expected a whole"),
     "fewer than none": (
@@ -248,7 +254,7 @@ HOSTILE: dict[str, tuple[bytes, str]] = {
     "a failure for ever": (_edited(failures=[_FAILURE | {"delay": 1e15}]), "failures[0].delay: expected a number"),
     "no name at all": (_edited(machine=""), "machine: expected a name"),
     "a digest of two words": (_edited(hubSources={"a b": 1}), "expected a digest, got a b"),
-    "a name too long": (_edited(machine="x" * 201), "machine: expected a name, got xxx"),
+    "a name too long": (_edited(machine="x" * 201), "machine: expected one line of at most 200 characters, got xxx"),
     "a digest too long": (_edited(hubSources={"x" * 101: 1}), "expected a digest, got xxx"),
     "a time too long": (_edited(generated="2" * 41), "generated: expected one line of at most 40 characters"),
     "a package without a name": (_edited(versions={"": "1"}), "expected a name"),

@@ -9,9 +9,9 @@ from reconciler.domain.desired import DesiredRelease
 from reconciler.domain.failures import RememberedFailure
 from reconciler.domain.gate_spec import GateSpec
 from reconciler.domain.measured import TEXTS_DIGEST, Endured, Fidelity, Measured, Measurements, MeasurementSet, Speed
-from reconciler.domain.precisions import PRECISIONS
+from reconciler.domain.targets import CONVERTIBLE, PRECISIONS
 from reconciler.gates.endurance import EnduranceGate
-from reconciler.gates.fidelity import FidelityGate
+from reconciler.gates.fidelity import DEFAULT_BARS, FidelityGate
 from reconciler.gates.golden import GoldenPrompt
 from reconciler.gates.judgement import judge, needed, rejection_text, rejections
 from reconciler.gates.load import LoadGate
@@ -324,3 +324,7 @@ def test_what_serves_is_mended_though_it_could_not_be_measured() -> None:
     plan = world.plan(desired(one))
     assert (plan.changes, [hold.reason for hold in plan.held]) == ((), ["FailedBefore"])
     assert [c.action for c in world.damaged("model.onnx").plan(desired(one)).changes] == ["repair"]
+
+
+def test_every_precision_that_can_be_converted_has_default_bars_of_its_own() -> None:
+    assert set(DEFAULT_BARS) == set(CONVERTIBLE)

@@ -3,7 +3,7 @@
 The runtime obeys this file, and one of its keys (`custom_ops_library`) makes it load a native library before
 any check. So nothing is copied: what the list below does not know, in the form it expects, is refused by
 name. The list holds what the pinned builder writes for every family it converts (onnxruntime-genai 0.14.1 and
-0.18.0, CPU).
+0.18.0).
 """
 
 import json
@@ -12,8 +12,11 @@ from typing import Any
 
 from reconciler.domain.errors import PermanentError
 from reconciler.domain.manifest import Generation
+from reconciler.domain.targets import VERIFIED_PROVIDERS
 
 Check = Callable[[object], bool]
+
+_PROVIDER_OPTIONS = {one.genai_name: one.genai_options for one in VERIFIED_PROVIDERS.values() if one.genai_name}
 
 
 def _is_flag(value: object) -> bool:
@@ -49,9 +52,21 @@ def _are_whole(value: object) -> bool:
     return isinstance(value, list) and all(map(_is_whole, value))
 
 
-def _is_empty_list(value: object) -> bool:
-    """Provider options name libraries to load; the CPU, the only target we convert for, has none."""
-    return value == []
+def _are_provider_options(value: object) -> bool:
+    """They can name libraries to load, so a verified provider may have those that the builder writes, and no others."""
+    return isinstance(value, list) and all(
+        isinstance(one, dict) and all(_is_provider(name, options) for name, options in one.items()) for one in value
+    )
+
+
+def _is_provider(name: str, options: object) -> bool:
+    known = _PROVIDER_OPTIONS.get(name)
+    return (
+        known is not None
+        and isinstance(options, dict)
+        and options.keys() <= known
+        and all(map(_is_word, options.values()))
+    )
 
 
 _SESSION_OPTIONS: dict[str, Any] = {
@@ -61,7 +76,7 @@ _SESSION_OPTIONS: dict[str, Any] = {
     "inter_op_num_threads": _is_whole,
     "enable_cpu_mem_arena": _is_flag,
     "enable_mem_pattern": _is_flag,
-    "provider_options": _is_empty_list,
+    "provider_options": _are_provider_options,
 }
 
 _INPUTS: dict[str, Any] = dict.fromkeys(

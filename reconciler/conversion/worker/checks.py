@@ -7,8 +7,8 @@ from collections import Counter
 from typing import Any
 
 from reconciler.domain.errors import ConversionFailed
-from reconciler.domain.precisions import K_QUANT, TABLE
 from reconciler.domain.release import Recipe
+from reconciler.domain.targets import K_QUANT, TABLE
 
 MODEL = "model.onnx"
 DATA = "model.onnx.data"

@@ -12,7 +12,7 @@ from reconciler.conversion.order import Order
 from reconciler.conversion.worker import staging
 from reconciler.domain.errors import ConversionFailed
 from reconciler.domain.measured import TEXTS, TEXTS_DIGEST
-from reconciler.domain.precisions import K_QUANT, TABLE
+from reconciler.domain.targets import K_QUANT, TABLE
 
 LONGEST = 1024  # tokens of one text: logits of a large vocabulary take 600 KB each
 SPARE = 4  # tokens: the runtime refuses a prompt that fills the whole context
