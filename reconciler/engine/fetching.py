@@ -8,7 +8,7 @@ from reconciler.domain.sources.hub import HubSource
 from reconciler.domain.text.units import size_text
 from reconciler.engine.machine import Machine
 from reconciler.host.disk_usage import disk_free
-from reconciler.planner.plan_fetch import RESERVE
+from reconciler.planner.plan_steps import RESERVE
 from reconciler.sources.protocol import RemoteSource
 from reconciler.sources.select import remote_source
 

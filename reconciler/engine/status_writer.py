@@ -19,10 +19,9 @@ from reconciler.engine.planning import Snapshot
 from reconciler.engine.refusals import Refusals, best_effort
 from reconciler.gates.status import gate_statuses
 from reconciler.host.clock import now
-from reconciler.planner.conditions import Failure, judge, judge_kept, judge_source
+from reconciler.planner.conditions import Conditions, VariantFailure, judge, judge_kept, judge_source, transitions
 from reconciler.planner.prune import outdated_protection
 from reconciler.planner.removals import removals_left
-from reconciler.planner.transitions import Conditions, transitions
 
 
 def record_outcome(context: PassContext, outcome: Outcome) -> None:
@@ -127,11 +126,11 @@ def _judged(before: Conditions, last: Snapshot, result: PassResult) -> dict[str,
     return {**served, **judge_kept(result.remaining, last.observed, before, now()), **judged}
 
 
-def _failures(last: Snapshot, result: PassResult) -> dict[str, Failure]:
+def _failures(last: Snapshot, result: PassResult) -> dict[str, VariantFailure]:
     """By variant: what failed in this pass, or what failed before and is held back for it."""
     held = {hold.variant for hold in result.remaining.held if hold.reason in BY_FAILURE}
     found = {
-        wanted.variant: Failure(action=one.action, code=one.code, message=one.message)
+        wanted.variant: VariantFailure(action=one.action, code=one.code, message=one.message)
         for wanted in last.resolution.desired.wanted
         for one in last.recorded.failures
         if wanted.variant in held and one.key.partition("@")[0] in wanted.failure_keys
@@ -181,5 +180,5 @@ def _trust_no_future(machine: Machine, last: Snapshot) -> None:
             machine.records.change_history(variant, partial(not_in_the_future, now=moment))
 
 
-def _failure(outcome: Outcome) -> Failure:
-    return Failure(action=outcome.change.action, code=outcome.code, message=outcome.message)
+def _failure(outcome: Outcome) -> VariantFailure:
+    return VariantFailure(action=outcome.change.action, code=outcome.code, message=outcome.message)

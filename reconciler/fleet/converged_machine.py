@@ -82,7 +82,7 @@ def _marker(one: DesiredRelease) -> Marker:
 
 
 def _copied(one: DesiredRelease) -> int:
-    """As planner.plan_variant reckons: large files are shared with the store."""
+    """As planner.variant_facts counts: large files are shared with the store."""
     return one.predicted_bytes if one.predicted_bytes < ALWAYS_COPIED else 0
 
 

@@ -16,9 +16,7 @@ _REASON_OF_PART = {
     "format": Reason.FORMAT_CHANGED,
 }
 
-_GENERATION = "spec.generation."
-_NOT_OF_RECIPE = frozenset({"spec.promptTemplate", "reconciler.servingFormat"})
-
+_NOT_OF_RECIPE = ("spec.generation.", "spec.promptTemplate", "reconciler.servingFormat")
 _FIELD_OF_RECIPE = {"source": "spec.source", "adapter": "spec.source.adapter", "precision": "spec.precisions"}
 
 
@@ -40,12 +38,8 @@ class Difference:
         """Only what decides the weights: a template never forces a conversion."""
         if self.field_changes is None:
             return self
-        changes = tuple(one for one in self.field_changes if _decides_weights(one.name))
+        changes = tuple(one for one in self.field_changes if not one.name.startswith(_NOT_OF_RECIPE))
         return replace(self, forced_by=tuple(one.name for one in changes), field_changes=changes)
-
-
-def _decides_weights(name: str) -> bool:
-    return name not in _NOT_OF_RECIPE and not name.startswith(_GENERATION)
 
 
 def compare(wanted: Release, served: Marker | RecordedRelease | None) -> Difference:
@@ -74,7 +68,7 @@ def _changed_fields(wanted: Release, served: Marker | RecordedRelease) -> tuple[
 def _fields(
     recipe: Mapping[str, object], generation: Mapping[str, object], parts: Mapping[str, str], template: str
 ) -> dict[str, object]:
-    """Everything that decides a release, under the name that a person finds it by in the manifest."""
+    """Everything that decides a release, by its name in the manifest."""
     fields: dict[str, object] = {_FIELD_OF_RECIPE[name]: recipe.get(name) for name in _FIELD_OF_RECIPE}
     for prefix, values in (
         ("spec.quantization", recipe.get("options")),

@@ -6,21 +6,20 @@ free what nothing refers to (engine.reconciler may begin long work earlier). Wit
 registered before the old one is retired.
 """
 
-from collections.abc import Container
+from collections.abc import Container, Iterator
 from dataclasses import replace
 
-from reconciler.domain.changes import Change, Convert, FetchSource, PruneArtifact
-from reconciler.domain.desired import Desired
+from reconciler.domain.changes import Convert, FetchSource, PruneArtifact, RepairArtifact
+from reconciler.domain.desired import Desired, DesiredRelease
 from reconciler.domain.observed import Observed
 from reconciler.domain.plan import Plan
 from reconciler.domain.reasons import Reason
 from reconciler.domain.recorded import Recorded
 from reconciler.gates.verdicts import with_verdicts
-from reconciler.planner.plan_blob_repair import plan_mends
 from reconciler.planner.plan_delete_first import delete_first
-from reconciler.planner.plan_disk import hold_what_does_not_fit, with_more, with_room_of
-from reconciler.planner.plan_variant import VariantPlan, plan_variant, within_disk
-from reconciler.planner.prune import plan_prunes, plan_room, plan_unused
+from reconciler.planner.plan_disk import hold_what_does_not_fit, with_more, with_room_of, within_disk
+from reconciler.planner.plan_variant import VariantPlan, plan_variant
+from reconciler.planner.prune import plan_prunes, plan_room, plan_unused, used_keys
 from reconciler.planner.removals import without_failed_removals
 
 
@@ -38,30 +37,38 @@ def make_plan(
 
     `now` (RFC 3339) is only compared with when something failed; "" is before all times, so no back-off holds.
     `running` are the build keys that long work is busy with: it has its disk already, and is not judged by what
-    failed before. `confirm` lifts the prune rails that ask for a confirmation (NothingDeclared, ConfirmationNeeded),
+    failed before. `confirm` lifts the prune guards that ask for a confirmation (NothingDeclared, ConfirmationNeeded),
     never the others. `jobs` is how much long work of one kind goes on at a time."""
+
+    def replan(one: DesiredRelease, seen: Observed) -> VariantPlan:
+        return within_disk(plan_variant(one, seen, recorded, now=now, running=running), seen)
+
     desired = with_verdicts(desired, recorded)
     wanted = sorted(desired.wanted, key=lambda one: one.variant)
     prunes, prunes_held = plan_prunes(desired, observed, recorded, confirm=confirm)
     observed = with_room_of(observed, prunes)
-    needs = [plan_variant(one, observed, recorded, now=now, running=running) for one in wanted]
-    variants = [within_disk(one, observed) for one in needs]
+    variants = [replan(one, observed) for one in wanted]
     freed_first: list[PruneArtifact] = []
     if short := max((variant.short_of for variant in variants), default=0):
         freed_first = plan_room(desired, observed, recorded, short)
         observed = with_more(observed, -sum(change.cost.disk_bytes for change in freed_first))
-        variants = [within_disk(one, observed) for one in needs]
-        variants = delete_first(variants, wanted, desired, observed, recorded, now=now, running=running)
-    variants = _convert_once(hold_what_does_not_fit(variants, observed, running, jobs))
+        variants = [replan(one, observed) for one in wanted]
+        pairs = zip(variants, wanted, strict=True)
+        variants = delete_first(pairs, desired, observed, recorded, replan, now)
+    variants = list(_shared_once(hold_what_does_not_fit(variants, observed, running, jobs)))
+    by_phase = {
+        phase: [change for variant in variants if variant.phase == phase for change in variant.changes]
+        for phase in ("mend", "release", "fetch", "convert")
+    }
     ordered, waiting = without_failed_removals(
         (
-            *plan_mends(desired, observed),
-            *_changes_of(variants, "mend"),
-            *_changes_of(variants, "release"),
+            *_store_repairs(desired, observed),
+            *by_phase["mend"],
+            *by_phase["release"],
             *prunes,
             *freed_first,
-            *_changes_of(variants, "fetch"),
-            *_changes_of(variants, "convert"),
+            *by_phase["fetch"],
+            *by_phase["convert"],
         ),
         recorded,
         now,
@@ -82,20 +89,21 @@ def make_plan(
     )
 
 
+def _store_repairs(desired: Desired, observed: Observed) -> list[RepairArtifact]:
+    """Damage that needs no conversion: a served file has the same digest. Only of what something uses; the rest is
+    freed, damaged or not."""
+    keys = sorted(observed.mendable & used_keys(desired, observed))
+    return [RepairArtifact(build_key=key, damage=observed.damaged_artifacts[key]) for key in keys]
+
+
 _SHARED = FetchSource | Convert
 
 
-def _changes_of(variants: list[VariantPlan], phase: str) -> list[Change]:
-    return [change for variant in variants if variant.phase == phase for change in variant.changes]
-
-
-def _convert_once(variants: list[VariantPlan]) -> list[VariantPlan]:
+def _shared_once(variants: list[VariantPlan]) -> Iterator[VariantPlan]:
     """Variants that share a build key share its conversion, and models that share a source its download: the first one
     carries it, the others wait for it."""
     seen: set[str] = set()
-    result = []
     for variant in variants:
-        mine = tuple(c for c in variant.changes if not isinstance(c, _SHARED) or c.build_key not in seen)
-        seen.update(c.build_key for c in mine if isinstance(c, _SHARED))
-        result.append(replace(variant, changes=mine))
-    return result
+        changes = tuple(c for c in variant.changes if not isinstance(c, _SHARED) or c.build_key not in seen)
+        seen.update(c.build_key for c in changes if isinstance(c, _SHARED))
+        yield replace(variant, changes=changes)

@@ -5,7 +5,7 @@ Only where nothing less will do: everything else that can be freed is counted fi
 conversion has not failed before, and what goes makes enough room. Meanwhile the model is down, and the plan says so.
 """
 
-from collections.abc import Container
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from reconciler.domain.changes import Convert, Cost, PruneArtifact, PruneVariant
@@ -13,32 +13,29 @@ from reconciler.domain.desired import Desired, DesiredRelease
 from reconciler.domain.observed import Observed, ServedFolder
 from reconciler.domain.reasons import Reason
 from reconciler.domain.recorded import Recorded
-from reconciler.planner.disk_budget import disk_budget
-from reconciler.planner.plan_disk import copied, with_more
-from reconciler.planner.plan_variant import VariantPlan, plan_variant, within_disk
+from reconciler.planner.plan_disk import copied, disk_budget, with_more
+from reconciler.planner.plan_variant import VariantPlan
 from reconciler.planner.prune import free_artifact, plan_room, used_keys, why_artifacts_stay, why_predecessor_stays
 from reconciler.planner.removals import without_failed_removals
 
+Replan = Callable[[DesiredRelease, Observed], VariantPlan]  # what a variant needs and may do with this disk
+
 
 def delete_first(
-    plans: list[VariantPlan],
-    wanted: list[DesiredRelease],
+    plans: Iterable[tuple[VariantPlan, DesiredRelease]],
     desired: Desired,
     observed: Observed,
     recorded: Recorded,
-    *,
+    replan: Replan,
     now: str,
-    running: Container[str],
 ) -> list[VariantPlan]:
-    """Each after the other: no two of them count on the same artifact."""
+    """One after the other: no two of them count on the same artifact."""
     made = []
-    for short, one in zip(plans, wanted, strict=True):
-        plan = _delete_first(short, one, desired, observed, recorded, now=now, running=running)
+    for short, wanted in plans:
+        plan = _delete_first(short, wanted, desired, observed, recorded, replan, now=now)
         made.append(plan)
         if plan.frees:
-            gone = {one.build_key for one in plan.changes if isinstance(one, PruneArtifact)}
-            left = {key: held for key, held in observed.artifacts.items() if key not in gone}
-            observed = replace(observed, artifacts=left)
+            observed = _without_artifacts(observed, (one for one in plan.changes if isinstance(one, PruneArtifact)))
     return made
 
 
@@ -48,9 +45,9 @@ def _delete_first(
     desired: Desired,
     observed: Observed,
     recorded: Recorded,
+    replan: Replan,
     *,
     now: str,
-    running: Container[str],
 ) -> VariantPlan:
     """`short` does not fit. Itself again where nothing may make way, or where that would not be enough."""
     mine = _ours(wanted.variant, observed)
@@ -58,9 +55,9 @@ def _delete_first(
     if not (short.short_of and wanted.delete_first and mine) or why_artifacts_stay(desired, observed):
         return short
     bare = _without(mine, wanted.variant, observed)
-    room_made = _room_in(desired, bare, recorded, short.short_of, _build_keys(mine))
+    room_made = _room_in(desired, bare, recorded, short.short_of, mine)
     after = with_more(bare, -sum(change.cost.disk_bytes for change in room_made))
-    plan = within_disk(plan_variant(wanted, after, recorded, now=now, running=running), after)
+    plan = replan(wanted, after)
     if plan.held or not any(isinstance(change, Convert) for change in plan.changes):
         return short
     if why := why_predecessor_stays(wanted, observed):
@@ -71,21 +68,14 @@ def _delete_first(
     return replace(plan, changes=(*tried, *plan.changes), frees=after.disk_free - observed.disk_free)
 
 
-def _ours(variant: str, observed: Observed) -> tuple[ServedFolder, ...]:
+def _ours(variant: str, observed: Observed) -> list[ServedFolder]:
     """What is registered as ours and whole enough to be known: what else lies there is not the planner's to give."""
     registered = {r.number for r in observed.registrations_of.get(variant, []) if observed.owns(r.owner)}
-    return tuple(
-        folder
-        for folder in observed.folders_of.get(variant, [])
-        if folder.number in registered and folder.marker is not None and observed.owns(folder.marker.owner)
-    )
+    folders = [one for one in observed.folders_of.get(variant, []) if one.number in registered]
+    return [one for one in folders if one.marker is not None and observed.owns(one.marker.owner)]
 
 
-def _build_keys(mine: tuple[ServedFolder, ...]) -> list[str]:
-    return sorted({folder.marker.build_key for folder in mine if folder.marker is not None})
-
-
-def _without(mine: tuple[ServedFolder, ...], variant: str, observed: Observed) -> Observed:
+def _without(mine: list[ServedFolder], variant: str, observed: Observed) -> Observed:
     gone = {folder.number for folder in mine}
     bare = replace(
         observed,
@@ -95,21 +85,25 @@ def _without(mine: tuple[ServedFolder, ...], variant: str, observed: Observed) -
     return with_more(bare, sum(map(copied, mine)))
 
 
+def _without_artifacts(observed: Observed, freed: Iterable[PruneArtifact]) -> Observed:
+    gone = {change.build_key for change in freed}
+    return replace(observed, artifacts={key: held for key, held in observed.artifacts.items() if key not in gone})
+
+
 def _room_in(
-    desired: Desired, bare: Observed, recorded: Recorded, need: int, served_from: list[str]
+    desired: Desired, bare: Observed, recorded: Recorded, need: int, mine: list[ServedFolder]
 ) -> list[PruneArtifact]:
     """First what served, then what else is kept only to go back to."""
+    served_from = {folder.marker.build_key for folder in mine if folder.marker is not None}
     made: list[PruneArtifact] = []
-    for key in sorted({*served_from} & bare.artifacts.keys() - used_keys(desired, bare, set())):
+    for key in sorted(served_from & bare.artifacts.keys() - used_keys(desired, bare)):
         if disk_budget(bare)[0] < need:
             made.append(free_artifact(bare, key, makes_room=True))
             bare = with_more(bare, bare.artifacts[key].size)
-    gone = {change.build_key for change in made}
-    rest = replace(bare, artifacts={k: v for k, v in bare.artifacts.items() if k not in gone})
-    return [*made, *plan_room(desired, rest, recorded, need)]
+    return [*made, *plan_room(desired, _without_artifacts(bare, made), recorded, need)]
 
 
-def _prune(wanted: DesiredRelease, mine: tuple[ServedFolder, ...]) -> PruneVariant:
+def _prune(wanted: DesiredRelease, mine: list[ServedFolder]) -> PruneVariant:
     return PruneVariant(
         reason=Reason.MAKES_WAY,
         variant=wanted.variant,

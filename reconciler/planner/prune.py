@@ -4,8 +4,8 @@ rule that protects something from being pruned. Pure; part of planner.plan.
 Only what is ours can be here at all: a registration with our owner mark, a folder with our marker, a record of ours.
 """
 
-from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from collections.abc import Container, Iterable, Iterator
+from dataclasses import dataclass, field, replace
 
 from reconciler.domain.changes import Change, Cost, PruneArtifact, PruneSource, PruneVariant, RemoveRelease
 from reconciler.domain.desired import Desired, DesiredRelease
@@ -15,8 +15,8 @@ from reconciler.domain.plan import Held
 from reconciler.domain.reasons import PRUNE_GUARDS, Reason
 from reconciler.domain.recorded import Recorded, RecordedRelease
 from reconciler.domain.release import Marker
-from reconciler.planner.disk_budget import disk_budget
-from reconciler.planner.ownership import is_ours
+from reconciler.planner.plan_disk import disk_budget
+from reconciler.planner.variant_facts import is_ours
 
 MOST_UNCONFIRMED = 5
 
@@ -24,20 +24,21 @@ PROTECTED = (
     "its manifest said prune: disabled when it was last seen; to let it go, declare it once more without that, apply, "
     "and delete the manifest again"
 )
-
-
 _NAME_THEM = "name them in a PruneConfirmation (docs/manifests/prune-confirmation.md)"
 
 
-class _Orphan:
+@dataclass(kw_only=True)
+class _Served:
     """One variant of ours, as registrations, folders and records describe it together."""
 
-    def __init__(self, variant: str) -> None:
-        self.variant = variant
-        self.model = ""
-        self.numbers: set[int] = set()
-        self.protected = False
-        self.size = 0
+    variant: str
+    model: str = ""
+    numbers: set[int] = field(default_factory=set)
+    protected: bool = False
+    size: int = 0
+
+    def among(self, ids: frozenset[str]) -> str:
+        return ", ".join(sorted({f"{self.variant}:{number}" for number in self.numbers} & ids))
 
 
 def plan_prunes(
@@ -45,65 +46,51 @@ def plan_prunes(
 ) -> tuple[list[PruneVariant], list[Held]]:
     ours = _ours(observed, recorded)
     orphans = [ours[variant] for variant in sorted(ours) if variant not in desired.declared]
-    judged = [
-        _held(one, desired, observed, recorded)
-        or _unrecorded(one, recorded, confirm=confirm)
-        or _in_use(one, observed, confirm=confirm)
-        for one in orphans
-    ]
-    protected = [hold for hold in judged if hold is not None]
-    kept = {hold.variant for hold in protected}
-    free = [one for one in orphans if one.variant not in kept]
-    guard = _guard(desired, ours, free, confirm=confirm)
-    if guard is not None:
-        reason, message = guard
-        return [], [*protected, *(Held(variant=o.variant, reason=reason, message=message) for o in free)]
-    return [_prune(orphan, desired) for orphan in free], protected
+    held, free = [], []
+    for one in orphans:
+        if why := next(_reasons_to_stay(one, desired, observed, recorded, confirm=confirm), None):
+            held.append(Held(variant=one.variant, reason=why[0], message=why[1]))
+        else:
+            free.append(one)
+    if guard := _guard(desired, ours, free, confirm=confirm):
+        return [], [*held, *(Held(variant=one.variant, reason=guard[0], message=guard[1]) for one in free)]
+    return [_prune(one, desired) for one in free], held
 
 
-def _held(orphan: _Orphan, desired: Desired, observed: Observed, recorded: Recorded) -> Held | None:
-    """Why this one stays, whatever becomes of the others."""
+def _reasons_to_stay(
+    orphan: _Served, desired: Desired, observed: Observed, recorded: Recorded, *, confirm: bool
+) -> Iterator[tuple[Reason, str]]:
+    """Why this one stays, whatever becomes of the others; the first counts."""
     if orphan.variant in observed.unreadable:
-        return Held(variant=orphan.variant, reason=Reason.UNREADABLE, message=observed.unreadable[orphan.variant])
+        yield Reason.UNREADABLE, observed.unreadable[orphan.variant]
     if orphan.model in desired.suspended:
-        return Held(variant=orphan.variant, reason=Reason.SUSPENDED, message="would prune; its model says suspend")
+        yield Reason.SUSPENDED, "would prune; its model says suspend"
     suspension = recorded.suspension_of(orphan.variant, orphan.model)
     if suspension is not None:  # guard: what is suspended stays
-        return Held(variant=orphan.variant, reason=Reason.SUSPENDED, message=f"would prune; {suspension}")
+        yield Reason.SUSPENDED, f"would prune; {suspension}"
     if orphan.protected:  # guard: what is protected stays
-        return Held(variant=orphan.variant, reason=Reason.PROTECTED, message=PROTECTED)
-    return None
+        yield Reason.PROTECTED, PROTECTED
+    # A mark can be copied with its folder: without a second witness a person decides.
+    alone = orphan.among(recorded.uncorroborated)
+    if alone and not confirm:  # guard: a mark alone deletes nothing
+        yield Reason.UNRECORDED, f"only the mark in its folder says that {alone} is ours: `apply --confirm` lets it go"
+    # It would free no byte, and take a model away from a client that talks to it.
+    loaded = orphan.among(observed.in_use)
+    if loaded and not confirm:
+        files = f"another process has files of {loaded} in its memory"
+        yield Reason.IN_USE, f"{files}: it goes when that ends, or with --confirm"
 
 
-def _in_use(orphan: _Orphan, observed: Observed, *, confirm: bool) -> Held | None:
-    """It would free no byte, and take a model away under somebody who talks to it."""
-    loaded = sorted({f"{orphan.variant}:{number}" for number in orphan.numbers} & observed.in_use)
-    if confirm or not loaded:
-        return None
-    files = f"another process has files of {', '.join(loaded)} in its memory"
-    message = f"{files}: it goes when that ends, or with --confirm"
-    return Held(variant=orphan.variant, reason=Reason.IN_USE, message=message)
-
-
-def _unrecorded(orphan: _Orphan, recorded: Recorded, *, confirm: bool) -> Held | None:
-    """A mark can be copied with its folder: without a second witness a person decides."""
-    alone = sorted({f"{orphan.variant}:{number}" for number in orphan.numbers} & recorded.uncorroborated)
-    if confirm or not alone:  # guard: a mark alone deletes nothing
-        return None
-    message = f"only the mark in its folder says that {', '.join(alone)} is ours: `apply --confirm` lets it go"
-    return Held(variant=orphan.variant, reason=Reason.UNRECORDED, message=message)
-
-
-def _ours(observed: Observed, recorded: Recorded) -> dict[str, _Orphan]:
-    found: dict[str, _Orphan] = {}
+def _ours(observed: Observed, recorded: Recorded) -> dict[str, _Served]:
+    found: dict[str, _Served] = {}
     for registration in observed.registrations:
         if observed.owns(registration.owner):  # guard: only our registrations
-            one = found.setdefault(registration.name, _Orphan(registration.name))
+            one = found.setdefault(registration.name, _Served(variant=registration.name))
             one.numbers.add(registration.number)
             one.model = one.model or registration.model
     for folder in observed.folders:
         if is_ours(folder, observed, recorded):
-            one = found.setdefault(folder.variant, _Orphan(folder.variant))
+            one = found.setdefault(folder.variant, _Served(variant=folder.variant))
             one.numbers.add(folder.number)
             if folder.marker is not None:
                 one.model = folder.marker.model
@@ -111,9 +98,7 @@ def _ours(observed: Observed, recorded: Recorded) -> dict[str, _Orphan]:
                 one.size += sum(file.size for file in folder.marker.files)
     for variant, release in recorded.releases.items():
         if variant not in found:  # it is gone, but for its record: a prune that died before it could forget
-            found[variant] = _Orphan(variant)
-            found[variant].numbers.add(release.number)
-            found[variant].model = release.model
+            found[variant] = _Served(variant=variant, numbers={release.number}, model=release.model)
         else:  # a record follows the manifest as long as there is one; a marker is older
             found[variant].protected = release.protected
             found[variant].model = release.model
@@ -121,7 +106,7 @@ def _ours(observed: Observed, recorded: Recorded) -> dict[str, _Orphan]:
 
 
 def _guard(
-    desired: Desired, ours: dict[str, _Orphan], orphans: list[_Orphan], *, confirm: bool
+    desired: Desired, ours: dict[str, _Served], orphans: list[_Served], *, confirm: bool
 ) -> tuple[Reason, str] | None:
     """Why nothing may be pruned, if so. Counted in whole models: taking one precision out of a manifest that is still
     there is an edit made on purpose."""
@@ -141,14 +126,14 @@ def _guard(
         len(gone) > MOST_UNCONFIRMED  # guard: more than five want a confirmation
         or 2 * len(gone) > len(gone | kept)
     ):
-        unsaid = ", ".join(sorted(gone - desired.confirmed))
-        which = f" ({unsaid} not confirmed)" if gone & desired.confirmed else ""
+        unconfirmed = ", ".join(sorted(gone - desired.confirmed))
+        which = f" ({unconfirmed} not confirmed)" if gone & desired.confirmed else ""
         what = f"{len(gone)} of {len(gone | kept)} models would go{which}"
         return Reason.CONFIRMATION_NEEDED, f"{what}: pass --confirm if that is meant, or {_NAME_THEM}"
     return None
 
 
-def _prune(orphan: _Orphan, desired: Desired) -> PruneVariant:
+def _prune(orphan: _Served, desired: Desired) -> PruneVariant:
     return PruneVariant(
         reason=Reason.NOT_SELECTED if orphan.model in desired.not_selected else Reason.ORPHANED,
         variant=orphan.variant,
@@ -235,17 +220,17 @@ def why_artifacts_stay(desired: Desired, observed: Observed) -> str:
     return f"the source of {min(unseen)} was never here, and may be what it is made from" if unseen else ""
 
 
-def used_keys(desired: Desired, observed: Observed, leaving: set[tuple[str, int]]) -> set[str]:
+def used_keys(desired: Desired, observed: Observed, leaving: Container[tuple[str, int]] = ()) -> set[str]:
     """The build keys that something declares, serves or names."""
     return {key for key, _ in _uses(desired, observed, leaving)}
 
 
 def users(desired: Desired, observed: Observed) -> dict[str, str]:
     """By build key, what declares, serves or names it: the first of them in words."""
-    return dict(reversed(list(_uses(desired, observed, set()))))
+    return dict(reversed(list(_uses(desired, observed, ()))))
 
 
-def _uses(desired: Desired, observed: Observed, leaving: set[tuple[str, int]]) -> Iterator[tuple[str, str]]:
+def _uses(desired: Desired, observed: Observed, leaving: Container[tuple[str, int]]) -> Iterator[tuple[str, str]]:
     for one in desired.wanted:
         yield one.release.recipe.build_key, f"{one.variant} is declared"
         if one.override is not None:
@@ -265,7 +250,7 @@ def kept_to_go_back(desired: Desired, observed: Observed, recorded: Recorded) ->
         history = recorded.history.get(wanted.variant, ())
         for one in kept(history, wanted.history_limit, wanted.release.digest):
             found[one.release.recipe.build_key] = one.registered
-        if not history and wanted.history_limit:  # its first release, whose history nobody needed yet
+        if not history and wanted.history_limit:  # its first release, which needed no history yet
             folder = observed.folder_behind(observed.serving(wanted.variant))
             if folder is not None and folder.marker is not None:
                 found[folder.marker.build_key] = folder.marker.created
@@ -276,7 +261,7 @@ def plan_room(desired: Desired, observed: Observed, recorded: Recorded, need: in
     """What is kept only to go back to, oldest first, as far as it makes room for `need` bytes within all limits;
     nothing if all of it would not be enough."""
     since = kept_to_go_back(desired, observed, recorded)
-    used = used_keys(desired, observed, set())
+    used = used_keys(desired, observed)
     changes: list[PruneArtifact] = []
     left = disk_budget(observed)[0]
     for key in sorted(since, key=lambda key: (since[key], key)):

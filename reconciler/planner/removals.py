@@ -12,7 +12,7 @@ from reconciler.domain.failures import REMOVALS, verdict
 from reconciler.domain.observed import Observed
 from reconciler.domain.plan import Held
 from reconciler.domain.recorded import Recorded
-from reconciler.planner.variant_facts import facts_of, number_of_wanted
+from reconciler.planner.variant_facts import VariantFacts
 
 
 def without_failed_removals(changes: Iterable[Change], recorded: Recorded, now: str) -> tuple[list[Change], list[Held]]:
@@ -22,8 +22,7 @@ def without_failed_removals(changes: Iterable[Change], recorded: Recorded, now: 
     held: list[Held] = []
     for change in changes:
         failure = failures.get(change.failure_key) if isinstance(change, Removal) else None
-        found = verdict(failure, now) if failure is not None else None
-        if found is None:
+        if failure is None or (found := verdict(failure, now)) is None:
             tried.append(change)
         else:
             name = change.variant or change.build_key[:19]
@@ -47,7 +46,8 @@ def removals_left(observed: Observed, recorded: Recorded) -> set[str]:
 def removable(desired: Desired, observed: Observed, recorded: Recorded) -> frozenset[tuple[str, int]]:
     """Variant and number of each served folder that a plan may remove: all but what is to serve, and what is declared
     but cannot be resolved now."""
-    keep = {one.variant: number_of_wanted(facts_of(one, observed, recorded, "", ())) for one in desired.wanted}
+    facts = [VariantFacts(wanted=one, observed=observed, recorded=recorded) for one in desired.wanted]
+    keep = {one.wanted.variant: one.served_number for one in facts}
     unclear = desired.declared - keep.keys()
     return frozenset(
         (one.variant, one.number)

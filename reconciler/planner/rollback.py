@@ -1,8 +1,8 @@
 """Overrides of the desired state: an earlier release is served instead of the one that git declares, because a user
 rolled back, or because the gates reject what git declares. Pure.
 
-Decided anew on each look, from what is remembered: a manifest that changes, a bar that is relaxed or a runtime that
-measures other numbers ends it by itself.
+Decided anew in each pass, from records and measurements: a changed manifest, a relaxed bar or a runtime that gives
+other numbers ends it.
 """
 
 from dataclasses import replace
@@ -49,13 +49,9 @@ def _effective(wanted: DesiredRelease, observed: Observed, recorded: Recorded) -
             served_once = any(past.number and past.digest == wanted.release.digest for past in history)
             message = f"{why}; an earlier release is served instead" if served_once else why
             override = ReleaseOverride(
-                release=wanted.release,
-                reason=Reason.GATE_FAILED,
-                message=message,
-                refused=refused,
-                verdicts=wanted.verdicts,
+                release=wanted.release, reason=Reason.GATE_FAILED, message=message, refused=refused
             )
-            return _overridden(wanted, one.release, override)
+            return _overridden(wanted, one.release, replace(override, verdicts=wanted.verdicts))
     return wanted
 
 
@@ -68,7 +64,7 @@ def _still_holds(rollback: Rollback, history: History) -> bool:
 
 
 def _by_hand(wanted: DesiredRelease, rollback: Rollback, observed: Observed, why: str = "") -> DesiredRelease:
-    """`why` is what the gates say against that which git declares."""
+    """`why`: what git declares is rejected by the gates as well."""
     until = f"until the manifest changes or `reconciler rollback {wanted.variant} --undo`"
     message = f"{rollback}; {wanted.release.digest[:19]} is not served {until}"
     if why:
@@ -90,17 +86,13 @@ def _overridden(wanted: DesiredRelease, release: Release, override: ReleaseOverr
 
 def is_obtainable(release: Release, observed: Observed) -> bool:
     """Without a conversion."""
-    if release.recipe.build_key in observed.artifacts:
-        return True
-    return any(
-        folder.marker is not None and folder.marker.release == release.digest and not folder.damage
-        for folder in observed.folders_of.get(release.variant, [])
-        if folder.marker is not None and observed.owns(folder.marker.owner)
+    markers = (folder.marker for folder in observed.folders_of.get(release.variant, []) if not folder.damage)
+    return release.recipe.build_key in observed.artifacts or any(
+        marker is not None and marker.release == release.digest and observed.owns(marker.owner) for marker in markers
     )
 
 
 def fails_here(wanted: DesiredRelease, recorded: Recorded) -> str:
-    """Why the release must not serve with the runtime of today, as far as that is known; "" where nothing speaks
-    against it."""
+    """Why the release must not serve with the installed runtime, as far as that is known; "" where it may."""
     verdicts = verdicts_of(wanted, recorded) if wanted.verdicts is None else wanted.verdicts
     return rejection_text(verdicts) or runtime_failure(recorded.failures, wanted.release.digest, recorded.runtime)

@@ -1,7 +1,7 @@
 """One variant as this machine knows it: what the steps of its plan are decided by. Pure; part of planner.plan."""
 
-from collections.abc import Container
 from dataclasses import dataclass
+from functools import cached_property
 
 from reconciler.domain.desired import DesiredRelease
 from reconciler.domain.observed import Observed, Registration, ServedFolder
@@ -10,27 +10,63 @@ from reconciler.domain.release import ALWAYS_COPIED, Marker
 
 
 @dataclass(frozen=True, kw_only=True)
-class Facts:
-    """One variant as this machine knows it. `registrations` are ours only, highest number first."""
-
+class VariantFacts:
     wanted: DesiredRelease
     observed: Observed
     recorded: Recorded
-    registrations: tuple[Registration, ...]
-    folders: dict[int, ServedFolder]
-    remembered: RecordedRelease | None
-    now: str
-    running: bool  # the download or the conversion is under way
+    now: str = ""
+    running: bool = False  # its download or its conversion is under way
+
+    @cached_property
+    def registrations(self) -> list[Registration]:
+        """The highest number first."""
+        mine = self.observed.registrations_of.get(self.wanted.variant, [])
+        return sorted(mine, key=lambda one: -one.number)
+
+    @cached_property
+    def folders(self) -> dict[int, ServedFolder]:
+        return {folder.number: folder for folder in self.observed.folders_of.get(self.wanted.variant, [])}
 
     @property
     def artifact_is_held(self) -> bool:
-        """Or will be, when the store is mended: that comes first in a plan."""
+        """Or will be, when the store is repaired: that comes first in a plan."""
         key = self.wanted.release.recipe.build_key
         return key in self.observed.artifacts or key in self.observed.mendable
 
     @property
-    def artifact_is_rotten(self) -> bool:
-        return not self.artifact_is_held and (self.wanted.release.recipe.build_key in self.observed.damaged_artifacts)
+    def artifact_is_damaged(self) -> bool:
+        return not self.artifact_is_held and self.wanted.release.recipe.build_key in self.observed.damaged_artifacts
+
+    @property
+    def served_number(self) -> int | None:
+        """The number under which the wanted release is, or was, served here. The catalog is asked first: the records
+        only know of what has vanished without a trace."""
+        digest, recorded = self.wanted.release.digest, self.recorded.releases.get(self.wanted.variant)
+        for registration in self.registrations:
+            if registration.release == digest:
+                return registration.number
+        return recorded.number if recorded is not None and recorded.release == digest else None
+
+    @property
+    def predecessor(self) -> Marker | RecordedRelease | None:
+        """What the variant is served as now: the folder behind the newest registration, else what the records say."""
+        behind = (self.folders.get(registration.number) for registration in self.registrations)
+        markers = (folder.marker for folder in behind if folder is not None and folder.marker is not None)
+        return next(markers, self.recorded.releases.get(self.wanted.variant))
+
+    @property
+    def next_number(self) -> int:
+        """One more than any number this name ever had: an id is never reused for other content."""
+        variant = self.wanted.variant
+        given = self.recorded.high_water.get(variant, 0), self.observed.occupied.get(variant, 0)
+        return max(*given, *self.folders, *(one.number for one in self.registrations)) + 1
+
+    @property
+    def copied_bytes(self) -> int:
+        """What a served folder adds to the disk beside the store: large files are shared with it."""
+        artifact = self.observed.artifacts.get(self.wanted.release.recipe.build_key)
+        sizes = [file.size for file in artifact.files] if artifact else [self.wanted.predicted_bytes]
+        return sum(size for size in sizes if size < ALWAYS_COPIED)
 
     def folder_is_whole(self, number: int) -> bool:
         folder = self.folders.get(number)
@@ -42,81 +78,37 @@ class Facts:
             and not folder.damage
         )
 
+    def damage_of(self, number: int) -> tuple[str, ...]:
+        """What is wrong with the wanted release as it is served under `number`."""
+        return *self._registration_damage(number), *self._folder_damage(number)
 
-def facts_of(
-    wanted: DesiredRelease, observed: Observed, recorded: Recorded, now: str, running: Container[str]
-) -> Facts:
-    mine = observed.registrations_of.get(wanted.variant, [])
-    return Facts(
-        wanted=wanted,
-        observed=observed,
-        recorded=recorded,
-        registrations=tuple(sorted(mine, key=lambda r: -r.number)),
-        folders={folder.number: folder for folder in observed.folders_of.get(wanted.variant, [])},
-        remembered=recorded.releases.get(wanted.variant),
-        now=now,
-        running=any(key in running for key in wanted.work_keys),
+    def _registration_damage(self, number: int) -> tuple[str, ...]:
+        folder = self.folders.get(number)
+        registration = next((one for one in self.registrations if one.number == number), None)
+        if registration is None:
+            return ("registration removed",)
+        if folder is not None and registration.path.rstrip("/\\") != folder.path:
+            return ("registration points elsewhere",)
+        return ("registration names another release",) if registration.release != self.wanted.release.digest else ()
+
+    def _folder_damage(self, number: int) -> tuple[str, ...]:
+        folder = self.folders.get(number)
+        if folder is None:
+            return ("served folder missing",)
+        if folder.marker is None:
+            return ("release.json unreadable",)
+        if folder.damage or self.folder_is_whole(number):
+            return folder.damage
+        return ("served folder holds another release, or another root's",)
+
+
+def is_ours(folder: ServedFolder, observed: Observed, recorded: Recorded) -> bool:
+    """A marker decides. Without a readable one: a registration of ours that leads there, or the release's record."""
+    if folder.marker is not None:
+        return observed.owns(folder.marker.owner)  # guard: only our folders
+    registered = any(
+        observed.owns(r.owner) and r.path.rstrip("/\\") == folder.path
+        for r in observed.registrations_of.get(folder.variant, [])
     )
-
-
-def number_of_wanted(facts: Facts) -> int | None:
-    """The number under which the wanted release is, or was, served here. The world is asked first; the records only
-    know of what has vanished without trace."""
-    digest = facts.wanted.release.digest
-    for registration in facts.registrations:
-        if registration.release == digest:
-            return registration.number
-    remembered = facts.remembered
-    if remembered is not None and remembered.release == digest:
-        return remembered.number
-    return None
-
-
-def what_is_broken(facts: Facts, number: int) -> tuple[str, ...]:
-    folder = facts.folders.get(number)
-    registration = next((r for r in facts.registrations if r.number == number), None)
-    broken = []
-    if registration is None:
-        broken.append("registration removed")
-    elif folder is not None and registration.path.rstrip("/\\") != folder.path:
-        broken.append("registration points elsewhere")
-    elif registration.release != facts.wanted.release.digest:
-        broken.append("registration names another release")
-    if folder is None:
-        broken.append("served folder missing")
-    elif folder.marker is None:
-        broken.append("release.json unreadable")
-    elif folder.damage:
-        broken.extend(folder.damage)
-    elif not facts.folder_is_whole(number):
-        broken.append("served folder holds another release, or another root's")
-    return tuple(broken)
-
-
-def predecessor_of(facts: Facts) -> Marker | RecordedRelease | None:
-    """What the variant is served as now: the folder behind the newest registration, else what the records say."""
-    for registration in facts.registrations:
-        folder = facts.folders.get(registration.number)
-        if folder is not None and folder.marker is not None:
-            return folder.marker
-    return facts.remembered
-
-
-def next_number(facts: Facts) -> int:
-    """One more than any number this name ever had: an id is never reused for other content (foundry-local.md, 2)."""
-    seen = [
-        *(r.number for r in facts.registrations),
-        *facts.folders,
-        facts.recorded.high_water.get(facts.wanted.variant, 0),
-        facts.observed.occupied.get(facts.wanted.variant, 0),
-    ]
-    return max(seen, default=0) + 1
-
-
-def copied_bytes(facts: Facts) -> int:
-    """What a served folder adds to the disk beside the store: large files are shared with it."""
-    artifact = facts.observed.artifacts.get(facts.wanted.release.recipe.build_key)
-    if artifact is not None:
-        return sum(file.size for file in artifact.files if file.size < ALWAYS_COPIED)
-    predicted = facts.wanted.predicted_bytes
-    return predicted if predicted < ALWAYS_COPIED else 0
+    release = recorded.releases.get(folder.variant)
+    return registered or (release is not None and release.number == folder.number)

@@ -27,7 +27,7 @@ from reconciler.daemon.state import Moment, State
 from reconciler.domain.errors import UsageError
 from reconciler.domain.layout import Layout
 from reconciler.host.clock import now
-from reconciler.planner.transitions import transitions
+from reconciler.planner.conditions import transitions
 from reconciler.state.records import Records
 from tests import canaries
 from tests.daemon.faces import condition, conditions

@@ -31,7 +31,7 @@ from reconciler.domain.failures import (
 )
 from reconciler.domain.plan import Outcome
 from reconciler.domain.reasons import Reason
-from reconciler.planner.conditions import Failure, judge
+from reconciler.planner.conditions import VariantFailure, judge
 from reconciler.planner.plan import make_plan
 from tests.planner.world import World, desired, release
 
@@ -242,7 +242,7 @@ CONDITIONS = [
 def test_conditions_say_who_is_needed(one: RememberedFailure, expected: dict[str, str]) -> None:
     want = desired(release())
     plan = make_plan(want, World().observed, replace(World().recorded, failures=(one,)), now=LAST)
-    reason = Failure(action=one.action, code=one.code, message=one.message)
+    reason = VariantFailure(action=one.action, code=one.code, message=one.message)
     judged = judge(want, World().observed, {}, plan, {"capitals-int4": reason}, LAST)["capitals-int4"]
     assert {kind: f"{judged[kind].status} {judged[kind].reason}" for kind in expected} == expected
 

@@ -10,7 +10,7 @@ from reconciler.daemon.notifications.notifications import sink_kinds
 from reconciler.domain.facts import StorageLimits
 from reconciler.domain.settings import environment_of
 from reconciler.manifests.machine_config import MachineConfig, config_type, parse_config, settings_of, traits_of
-from reconciler.planner.disk_budget import disk_budget
+from reconciler.planner.plan_disk import disk_budget
 from tests.manifests.test_manifest_pages import TABLE, rows
 from tests.planner.world import World, desired, release, wanted
 

@@ -192,7 +192,7 @@ MUTANTS = (
     # What is deleted
     _("a folder goes only with our mark in it", _FOREIGN, "marker is not None"),
     _("a link in the place of a folder is moved, not entered", _FOREIGN),
-    _("a mark alone deletes nothing", _FOREIGN, "True"),
+    _("a mark alone deletes nothing", _FOREIGN),
     _(
         "a registration is taken away only with our mark on it",
         _FOREIGN,
