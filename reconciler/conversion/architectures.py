@@ -1,8 +1,7 @@
-"""Can the pinned tools convert this model rightly? Pure, and asked before any processor time is spent.
+"""Can the pinned tools convert this model correctly? Checked on its config.json, before any conversion.
 
 Olive exits 0 and saves a model also where its mathematics is wrong: it reads settings that transformers 5 keeps under
-another name, and ignores some. So nothing is converted on trust: what is not listed in `conversion.verified` is
-refused.
+another name, and ignores some. So only what `conversion.verified` lists is converted, and all else is refused.
 """
 
 from collections.abc import Mapping
@@ -27,32 +26,21 @@ _KERNEL_STEP = 16
 
 
 def refusal(config: Config, precision: str, target: Target, options: Mapping[str, object] | None = None) -> str | None:
-    """Why this model cannot be converted rightly, in one line; None where it is known to come out right.
-
-    `options` are those of the recipe.
-    """
-    reason = _refusal(config, precision, target, options or {})
-    return None if reason is None else one_line(reason)
-
-
-def _refusal(config: Config, precision: str, target: Target, options: Mapping[str, object]) -> str | None:
+    """Why this model cannot be converted correctly, in one line; None where it can. `options` are the recipe's."""
     architecture = architecture_of(config)
     verified = VERIFIED.get(architecture)
     if verified is None:
-        return SEEN_WRONG.get(architecture, f"{architecture} is not verified with the pinned tools")
-    return _first(
+        return one_line(SEEN_WRONG.get(architecture, f"{architecture} is not verified with the pinned tools"))
+    reasons = (
         _target_refusal(precision, target),
         _shape_refusal(config, verified),
         _rotation_refusal(config, verified),
         _window_refusal(config, verified),
         _switch_refusal(config, verified),
         *(check(config) for check in verified.checks),
-        _precision_refusal(config, architecture, precision, verified, options),
+        _precision_refusal(config, architecture, precision, verified, options or {}),
     )
-
-
-def _first(*reasons: str | None) -> str | None:
-    return next((reason for reason in reasons if reason is not None), None)
+    return next((one_line(reason) for reason in reasons if reason is not None), None)
 
 
 def _target_refusal(precision: str, target: Target) -> str | None:
@@ -122,14 +110,12 @@ def _precision_refusal(
     )
     if not isinstance(block, int):
         return None
-    if TABLE[precision].only_whole_blocks and any(row % block for row in rows):
-        return f"{precision} wants rows that blocks of {block} divide; this model's are {_listed(rows)} long"
-    if (
-        TABLE[precision].has_algorithms
-        and _packs_zero_points_in_pairs(options)
-        and any(-(-row // block) % 2 for row in rows)
-    ):
-        return f"{options['algorithm']} wants an even number of blocks of {block} in rows of {_listed(rows)}"
+    lengths, one = ", ".join(map(str, rows)), TABLE[precision]
+    if one.only_whole_blocks and any(row % block for row in rows):
+        return f"{precision} needs rows that blocks of {block} divide; this model's are {lengths} long"
+    odd = any(-(-row // block) % 2 for row in rows)
+    if odd and one.has_algorithms and _packs_zero_points_in_pairs(options):
+        return f"{options['algorithm']} needs an even number of blocks of {block} in rows of {lengths}"
     return None
 
 
@@ -137,7 +123,3 @@ def _packs_zero_points_in_pairs(options: Mapping[str, object]) -> bool:
     """These quantizers of onnxruntime stop at an odd number ("cannot reshape array")."""
     algorithm = options.get("algorithm", "default")
     return algorithm in K_QUANT or (algorithm == "rtn" and not options.get("symmetric", True))
-
-
-def _listed(numbers: list[int]) -> str:
-    return ", ".join(map(str, numbers))

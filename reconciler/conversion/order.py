@@ -1,9 +1,14 @@
-"""What the converter asks of its worker: one conversion, its limits, and their JSON form on the pipe between them."""
+"""The request for one conversion that the client sends to its worker: paths, limits, JSON form, and the files of a
+result."""
 
 from dataclasses import dataclass
 
 from reconciler.domain.release import Recipe
+from reconciler.domain.sources.source_model import TOKENIZER_FILES
 from reconciler.host.codec import Codec
+
+# The files of an artifact; Olive's model_config.json is none, because it holds paths of this machine.
+ARTIFACT_FILES = ("model.onnx", "model.onnx.data", "genai_config.json", *TOKENIZER_FILES)
 
 # Why a conversion was ended, as the worker reports it.
 MEMORY_LIMIT, DISK_LIMIT, PROCESS_LIMIT = "MemoryLimit", "DiskLimit", "ProcessLimit"
@@ -12,8 +17,8 @@ NO_NETWORK = "RECONCILER_LEAVE_NETWORK"  # in the worker's environment: leave it
 
 @dataclass(frozen=True, kw_only=True)
 class Bounds:
-    """What one conversion may use, and what it may read besides its scratch folder where Landlock says so (empty: what
-    the worker sees). 0: no limit."""
+    """What one conversion may use (0: no limit). Where Landlock works, it reads only `readable` and its scratch folder
+    (empty: whatever the worker sees)."""
 
     memory_bytes: int = 0
     disk_bytes: int = 0  # of its scratch folder, and so of each file
@@ -22,8 +27,7 @@ class Bounds:
 
 @dataclass(frozen=True, kw_only=True)
 class Order:
-    """One conversion. All paths are absolute; `scratch` exists, is empty, is deleted by the client, and holds all
-    that is written, `output` too."""
+    """All paths are absolute. Everything is written below `scratch`, `output` too; the client makes and deletes it."""
 
     recipe: Recipe
     source: str

@@ -1,7 +1,10 @@
-"""How Olive makes each precision: its passes, what they leave in its cache, and what they import.
+"""How Olive makes each precision: its passes, what they leave in its cache, what they import; and a recipe as the
+exact configuration that Olive runs (`olive run --config` by hand gives the same bytes of weights).
 
-Which passes lead to which precision on the CPU was measured (the builder's own int8 and fp16 do not work with these
-pins): int8 is rounded before the builder, fp16 after it. What the precisions themselves are is in `domain.targets`.
+The passes of each precision were chosen by measurement on the CPU: int8 is rounded before the builder and fp16 made
+after it, because the builder's own int8 and fp16 do not work at the pinned versions. `domain.targets` describes the
+precisions themselves. Olive silently drops options it does not know, so only known ones are written, and the worker
+reads their effect back from the result.
 """
 
 from collections.abc import Callable
@@ -15,8 +18,8 @@ Passes = dict[str, dict[str, Any]]
 
 @dataclass(frozen=True, kw_only=True)
 class OlivePath:
-    """`kept_results` is how many times the size of the result Olive's cache holds from the passes before the last one,
-    and `imports` what only these passes import."""
+    """`kept_results`: how many times the size of the result stays in Olive's cache from the passes before the last one.
+    `imports`: what only these passes import."""
 
     passes: Callable[[Recipe], Passes]
     kept_results: int = 0
@@ -81,3 +84,28 @@ OLIVE = {
     ),
     "int4": OlivePath(passes=_int4),
 }
+
+
+def passes_of(recipe: Recipe) -> Passes:
+    # A LoRA is merged first: left to the builder, it ends in a file that Foundry Local does not load.
+    merge: Passes = {"merge": {"type": "MergeAdapterWeights"}} if recipe.adapter else {}
+    return merge | OLIVE[recipe.precision].passes(recipe)
+
+
+def olive_config(
+    recipe: Recipe, model_path: str, output_dir: str, cache_dir: str, adapter_path: str | None = None
+) -> dict[str, Any]:
+    """Paths are absolute; `adapter_path` is needed when the recipe has an adapter."""
+    accelerator = {"device": recipe.target.device, "execution_providers": [recipe.target.execution_provider]}
+    adapter = {"adapter_path": adapter_path} if recipe.adapter else {}
+    return {
+        "input_model": {"type": "HfModel", "model_path": model_path, **adapter},
+        "systems": {"local": {"type": "LocalSystem", "accelerators": [accelerator]}},
+        "passes": passes_of(recipe),
+        "host": "local",
+        "target": "local",
+        "no_artifacts": True,
+        "output_dir": output_dir,
+        "cache_dir": cache_dir,
+        "log_severity_level": 1,  # it names some failures only at this level, and still reports success
+    }

@@ -4,7 +4,7 @@ They are part of every recipe: another version is another build key, so a machin
 trusting old bytes. `pyproject.toml` pins the same versions (a test compares them); the worker refuses to run others.
 """
 
-# Raise it when our own conversion (olive_config, worker) would give other bytes for an unchanged recipe.
+# Raise it when our own conversion (precisions, worker) would give other bytes for an unchanged recipe.
 CONVERSION_VERSION = "1"
 
 TOOLS: dict[str, str] = {

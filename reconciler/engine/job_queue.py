@@ -175,7 +175,7 @@ class JobQueue:
                     layout.logs,
                     jobs=self.options.jobs,
                     module=self.options.converter_module or WORKER,
-                    wish=self.options.cage,
+                    cage_mode=self.options.cage,
                     memory=self.options.conversion_memory,
                     shown=(layout.at("sources"), layout.staging),  # in staging an artifact is compared
                 )
@@ -228,7 +228,7 @@ class JobQueue:
         converter = self._converter
         if converter is not None:
             with suppress(OSError):
-                converter.rest()
+                converter.close()
 
 
 def _convert(job: Job) -> None:

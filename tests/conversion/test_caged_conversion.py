@@ -17,7 +17,7 @@ pytestmark = pytest.mark.slow
 def converted(cage: str, base: Path) -> dict[str, str]:
     source = write_qwen2(base / "model")
     found = {}
-    with Converter(str(base / "scratch"), str(base / "logs"), wish=cage if cage != LIMITS else "off") as converter:
+    with Converter(str(base / "scratch"), str(base / "logs"), cage_mode=cage if cage != LIMITS else "off") as converter:
         for precision in ("int4", "int8", "fp16", "fp32"):
             output = Path(convert(converter, source, base / precision, precision).output_dir)
             for file in output.iterdir():

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from reconciler.conversion.client.converter import Converter
-from reconciler.conversion.olive_config import olive_config, passes_of
+from reconciler.conversion.precisions import olive_config, passes_of
 from reconciler.conversion.prediction import predict_bytes
 from reconciler.conversion.worker.job import ARTIFACT_FILES
 from reconciler.domain.errors import ConversionFailed, DiskFull, Disturbed

@@ -8,9 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.conversion.client.converter import Converter
+from reconciler.conversion.client.converter import KEPT_LOGS, Converter
 from reconciler.conversion.client.job_client import Attempt
-from reconciler.conversion.client.scratch import KEPT_LOGS
 from reconciler.conversion.worker.running import LOG_LIMIT
 from reconciler.domain.errors import Cancelled, ConversionFailed, ConverterLost, DiskFull, ReconcilerError
 from reconciler.domain.manifest import Target
@@ -106,7 +105,7 @@ def test_a_converter_that_prints_endlessly_is_ended_in_time(converter: Converter
 
 def test_a_dead_worker_fails_its_conversion_and_is_replaced(tmp_path: Path) -> None:
     """Out of a cage: in one a job cannot reach its worker (test_cage.py)."""
-    with Converter(str(tmp_path / "scratch"), str(tmp_path / "logs"), module=LIAR, wish="off") as converter:
+    with Converter(str(tmp_path / "scratch"), str(tmp_path / "logs"), module=LIAR, cage_mode="off") as converter:
         with pytest.raises(ConverterLost, match="SIGKILL"):
             attempt(converter, tmp_path, "kill the worker")
         attempt(converter, tmp_path, "succeed")

@@ -49,7 +49,7 @@ class World:
             str(base / "root/logs"),
             jobs=2,
             module=ESCAPER,
-            wish=name if name != LIMITS else "off",
+            cage_mode=name if name != LIMITS else "off",
             memory=MEMORY,
             shown=(str(base / "shown"), str(base / "not there")),
         )
@@ -332,7 +332,7 @@ def test_a_source_that_comes_later_is_seen_too_and_the_job_before_goes_on(world:
     shutil.copytree(world.base / "source", later, dirs_exist_ok=True)
     assert lists(world, later)
     assert stuck.is_alive()
-    world.converter.rest()
+    world.converter.close()
     stuck.join(PATIENCE)
 
 

@@ -6,7 +6,7 @@ from reconciler.cli import options
 from reconciler.cli.exit_codes import OK
 from reconciler.cli.manifests import load_manifests
 from reconciler.cli.output import show
-from reconciler.conversion.olive_config import olive_config
+from reconciler.conversion.precisions import olive_config
 from reconciler.domain.desired import DesiredRelease
 from reconciler.domain.errors import ManifestsInvalid, PermanentError
 from reconciler.engine.machine import observe, recall

@@ -1,25 +1,24 @@
-"""The parent's side of conversions: one warm worker for a whole batch, and an honest end for each of them.
+"""The parent's side of conversions: one warm worker process for all of them, and a clear result or error for each.
 
-The worker imports for seconds, so it is started as soon as a plan shows that it will be needed. It carries several
-conversions at once; each has bounds, a log and a scratch folder of its own, and nothing is left of that folder
-afterwards. When the worker dies, what ran in it fails and the next conversion gets a new one.
+The worker needs seconds for its imports, so it is started as soon as a plan shows that it will be needed. It runs
+several conversions at once; each has limits, a log and a scratch folder, and the scratch folder is always removed. When
+the worker dies, its conversions fail and the next one gets a new worker.
 
-The worker sits in the best cage that the machine has (`host.cage`): it sees the folders where sources come to lie, and
-what else was to be converted when it started. Only one that is asked for more is replaced; what runs in it goes on.
+The worker runs in the best cage of this machine (`host.cage`) and sees the folders of sources, and what else was to be
+converted when it started. To read another folder a new worker is started; running jobs end in the old one.
 """
 
 import os
 import shutil
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, replace
-from types import TracebackType
 from typing import Any
 
-from reconciler.conversion.client.job_client import IMPORT_SECONDS, Attempt, OnProgress, failure, follow, take
-from reconciler.conversion.client.scratch import attempt_log, fresh_folder
+from reconciler.conversion.client.job_client import IMPORT_SECONDS, Attempt, OnProgress, failure, follow, take_result
 from reconciler.conversion.order import NO_NETWORK, Bounds, Order
 from reconciler.domain.errors import Cancelled, ConverterLost, ReconcilerError
 from reconciler.domain.measured import Fidelity
@@ -33,15 +32,16 @@ from reconciler.host.environment import private_environment
 from reconciler.host.facts import memory_bytes
 
 WORKER = "reconciler.conversion.worker.main"
-COMPARING_DISK = 1 << 30  # bytes; it writes next to nothing
-RESULT = "result"  # in a scratch folder
-SHARE_OF_MEMORY = 0.8  # of what the machine has, for one conversion
+COMPARING_DISK = 1 << 30  # bytes; a comparison writes next to nothing
+SHARE_OF_MEMORY = 0.8  # of the machine's memory, for one conversion
+KEPT_LOGS = 50
+_LOG_PREFIX = "convert-"
 
 
-def say_cage(wish: str) -> dict[str, str]:
+def say_cage(mode: str) -> dict[str, str]:
     """For the log."""
     try:
-        found = cage.find(wish)
+        found = cage.find(mode)
     except cage.CageMissing as error:
         return {"cage": "missing", "why": str(error)}
     return {"cage": found.name} | ({"why": found.why} if found.why else {})
@@ -49,7 +49,7 @@ def say_cage(wish: str) -> dict[str, str]:
 
 @dataclass(frozen=True, kw_only=True)
 class Conversion:
-    """A finished one. `output_dir` holds the artifact's files and nothing else."""
+    """`output_dir` holds the artifact's files and nothing else."""
 
     output_dir: str
     seconds: float
@@ -57,11 +57,10 @@ class Conversion:
     log: str
 
 
-class Converter:
-    """`scratch` is a folder whose content may be swept, on the file system where outputs go. Safe from many threads;
-    `jobs` of them convert at a time. `wish` is for a cage ("auto", "require", "off"); `memory` is what one
-    conversion may use, in bytes (0: most of what the machine has). `shown` are folders that a worker may read, whatever
-    comes to lie there."""
+class Converter(AbstractContextManager["Converter"]):
+    """`scratch` is a folder whose content may be swept, on the file system of the outputs. Safe from many threads;
+    `jobs` of them convert at a time. `cage_mode` is "auto", "require" or "off"; `memory` limits one conversion, in
+    bytes (0: most of the machine's). The worker may read the folders `shown` and whatever is added to them later."""
 
     def __init__(
         self,
@@ -70,12 +69,12 @@ class Converter:
         *,
         jobs: int = 1,
         module: str = WORKER,
-        wish: str = "auto",
+        cage_mode: str = "auto",
         memory: int = 0,
         shown: tuple[str, ...] = (),
     ) -> None:
         self._shown = tuple(map(os.path.abspath, shown))
-        self._wish = wish
+        self._cage_mode = cage_mode
         self._memory = memory or int(memory_bytes() * SHARE_OF_MEMORY)
         self._scratch = os.path.abspath(scratch)
         self._logs = os.path.abspath(logs)
@@ -83,7 +82,7 @@ class Converter:
         self._places = threading.BoundedSemaphore(jobs)
         self._lock = threading.Lock()
         self._child: Child | None = None
-        self._replaced: list[Child] = []  # some job still runs in them
+        self._replaced: list[Child] = []  # with jobs that still run
         self._at_work: list[Child] = []  # one for each job
         self._visible: tuple[str, ...] = ()  # to the worker
         self._home = ""
@@ -91,7 +90,7 @@ class Converter:
 
     def start(self, *purposes: str, sources: tuple[str, ...] = ()) -> None:
         """Begin the imports in the background. `purposes`: precisions, "adapter"; `sources`: folders that will be read.
-        Optional, and never fails: what is wrong with the worker shows in the first conversion."""
+        Optional, and never fails: an error of the worker is reported by the first conversion."""
         with suppress(ReconcilerError, OSError):
             child = self._worker(*sources)  # here: started later by the thread, it would not be ended
             threading.Thread(target=self._prepare, args=(child, purposes), daemon=True).start()
@@ -116,27 +115,17 @@ class Converter:
         """Raises ConversionFailed (with the log as hint), ConverterLost, Disturbed, DiskFull or Cancelled; then
         `output_dir` does not exist. `disk` is what it may write, in bytes (0: no limit). `attempt` lets another thread
         cancel this one."""
-        attempt = attempt or Attempt()
-        with self._places, self._attempt(recipe) as (scratch, log):
-            order = Order(
-                recipe=recipe,
-                source=os.path.abspath(source),
-                adapter=os.path.abspath(adapter) if adapter else None,
-                output=os.path.join(scratch, RESULT),
-                scratch=scratch,
-                log=log,
-                timeout=timeout,
-                bounds=Bounds(memory_bytes=self._memory, disk_bytes=disk),
-            )
+        destination = os.path.abspath(output_dir)
+        with self._order(recipe, source, adapter, timeout, disk) as order:
             started = time.monotonic()
-            ended = self._carry_out(order, on_progress, attempt)
-            take(order, os.path.abspath(output_dir))
-        return Conversion(
-            output_dir=os.path.abspath(output_dir),
-            seconds=time.monotonic() - started,
-            peak_memory_bytes=ended["peak_memory_bytes"],
-            log=log,
-        )
+            ended = self._carry_out(order, on_progress, attempt or Attempt())
+            take_result(order, destination)
+            return Conversion(
+                output_dir=destination,
+                seconds=time.monotonic() - started,
+                peak_memory_bytes=ended["peak_memory_bytes"],
+                log=order.log,
+            )
 
     def compare(
         self,
@@ -150,18 +139,7 @@ class Converter:
     ) -> Fidelity:
         """How near the converted folder is to its source. Raises what `convert` raises; ConversionFailed means here
         that it could not be measured."""
-        with self._places, self._attempt(recipe) as (scratch, log):
-            order = Order(
-                recipe=recipe,
-                source=os.path.abspath(source),
-                adapter=os.path.abspath(adapter) if adapter else None,
-                output=os.path.join(scratch, RESULT),
-                scratch=scratch,
-                log=log,
-                timeout=timeout,
-                compared=os.path.abspath(artifact),
-                bounds=Bounds(memory_bytes=self._memory, disk_bytes=COMPARING_DISK),
-            )
+        with self._order(recipe, source, adapter, timeout, COMPARING_DISK, compared=artifact) as order:
             ended = self._carry_out(order, lambda fraction, text: None, attempt or Attempt())
         found = {name: ended[name] for name in field_names(Fidelity) if name != "when"}
         return Fidelity(**found, when=now())
@@ -171,36 +149,41 @@ class Converter:
         self._cancelled = True
         self._end_worker()
 
-    def rest(self) -> None:
+    def close(self) -> None:
         """End the worker, also in the middle of its imports. The next conversion gets a new one."""
         self._end_worker()
         if self._home:
             shutil.rmtree(self._home, ignore_errors=True)
             self._home = ""
 
-    def close(self) -> None:
-        self.rest()
-
-    def __enter__(self) -> "Converter":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     @contextmanager
-    def _attempt(self, recipe: Recipe) -> Iterator[tuple[str, str]]:
-        """A scratch folder that does not outlive the attempt, and a log that does."""
-        with full_disk_named(self._scratch):
-            scratch = fresh_folder(self._scratch, "conversion")
-        try:
-            log = attempt_log(self._logs, recipe)
-            with full_disk_named(log), open(log, "ab"):  # it is there from the beginning, so that it can be followed
-                pass
-            yield scratch, log
-        finally:
-            shutil.rmtree(scratch, ignore_errors=True)
+    def _order(
+        self, recipe: Recipe, source: str, adapter: str | None, timeout: float, disk: int, compared: str | None = None
+    ) -> Iterator[Order]:
+        """Waits for a place. The scratch folder is removed at the end; the log is kept."""
+        with self._places:
+            with full_disk_named(self._scratch):
+                scratch = _fresh_folder(self._scratch, "conversion")
+            try:
+                log = _new_log(self._logs, recipe)
+                with full_disk_named(log), open(log, "ab"):  # it exists from the beginning, so it can be followed
+                    pass
+                yield Order(
+                    recipe=recipe,
+                    source=os.path.abspath(source),
+                    adapter=os.path.abspath(adapter) if adapter else None,
+                    output=os.path.join(scratch, "result"),
+                    scratch=scratch,
+                    log=log,
+                    timeout=timeout,
+                    compared=os.path.abspath(compared) if compared else None,
+                    bounds=Bounds(memory_bytes=self._memory, disk_bytes=disk),
+                )
+            finally:
+                shutil.rmtree(scratch, ignore_errors=True)
 
     def _carry_out(self, order: Order, on_progress: OnProgress, attempt: Attempt) -> dict[str, Any]:
         attempt.require()
@@ -218,14 +201,16 @@ class Converter:
                 raise failure(error.kind, error.message, order) from None
             raise
         finally:
-            self._leave(child)
+            with self._lock:
+                self._at_work.remove(child)
+            self._end_idle()
 
     def _caged(self, order: Order) -> tuple[Child, Order]:
         """A worker that sees the order's sources, and the order with what its job may read."""
         sources = [folder for folder in (order.source, order.adapter, order.compared) if folder]
         try:
             child = self._worker(*sources, for_a_job=True)
-            if not cage.find(self._wish).has_landlock:
+            if not cage.find(self._cage_mode).has_landlock:
                 return child, order
         except cage.CageMissing as error:
             raise failure(error.code, str(error), order) from None
@@ -234,7 +219,7 @@ class Converter:
         return child, replace(order, bounds=replace(order.bounds, readable=tuple(readable)))
 
     def _worker(self, *sources: str, for_a_job: bool = False) -> Child:
-        """The one that runs, or a new one. After a job call `_leave`."""
+        """The one that runs, or a new one. `for_a_job`: the caller removes it from `_at_work` later."""
         wanted = {path for folder in sources for path in cage.with_what_it_leads_to(folder)}
         with self._lock:
             if self._cancelled:
@@ -253,34 +238,25 @@ class Converter:
         self._end_idle()
         return child
 
-    def _leave(self, child: Child) -> None:
-        with self._lock:
-            self._at_work.remove(child)
-        self._end_idle()
-
     def _end_idle(self) -> None:
         """A warm worker holds half a gigabyte: one that was replaced ends with its last job."""
         with self._lock:
             idle = [child for child in self._replaced if child not in self._at_work]
             self._replaced = [child for child in self._replaced if child in self._at_work]
-        for child in idle:
-            child.kill()
-            child.close()
+        _end(idle)
 
     def _is_visible(self, path: str) -> bool:
         return any(path == one or path.startswith(one + os.sep) for one in self._visible)
 
     def _new_worker(self) -> Child:
-        found = cage.find(self._wish)
-        self._home = self._home or fresh_folder(self._scratch, "converter")
+        found = cage.find(self._cage_mode)
+        self._home = self._home or _fresh_folder(self._scratch, "converter")
         os.makedirs(self._logs, exist_ok=True)
-        log = os.path.join(self._logs, "converter.log")
-        wishes = {NO_NETWORK: "1"} if found.cuts_network else {}
         readable = (*cage.what_python_needs(self._module), *self._visible)
         return Child(
             module=self._module,
-            environment=private_environment(self._home, **wishes),
-            log=log,
+            environment=private_environment(self._home, **({NO_NETWORK: "1"} if found.cuts_network else {})),
+            log=os.path.join(self._logs, "converter.log"),
             directory=self._home,
             wrap=lambda command: found.command(command, readable=readable, writable=self._scratch),
         )
@@ -292,6 +268,27 @@ class Converter:
             self._replaced = [child for child in self._replaced if child not in ending]
             if self._child in ending:
                 self._child, self._visible = None, ()
-        for child in ending:
-            child.kill()  # it has nothing to tidy up: its folders are ours
-            child.close()
+        _end(ending)
+
+
+def _end(children: list[Child]) -> None:
+    for child in children:
+        child.kill()  # it has nothing to tidy up: its folders are ours
+        child.close()
+
+
+def _fresh_folder(parent: str, kind: str) -> str:
+    os.makedirs(parent, exist_ok=True)
+    return tempfile.mkdtemp(prefix=f"{kind}-", dir=parent)
+
+
+def _new_log(folder: str, recipe: Recipe) -> str:
+    """Its path. The oldest logs are removed; the names sort by time."""
+    os.makedirs(folder, exist_ok=True)
+    older = sorted(name for name in os.listdir(folder) if name.startswith(_LOG_PREFIX))
+    for name in older[: max(0, len(older) - KEPT_LOGS + 1)]:
+        with suppress(OSError):  # another process was faster
+            os.remove(os.path.join(folder, name))
+    moment = time.strftime("%Y%m%dT%H%M%S", time.gmtime()) + f"{time.time_ns() % 10**9:09d}"
+    key = recipe.build_key.rpartition(":")[2][:12]
+    return os.path.join(folder, f"{_LOG_PREFIX}{moment}-{recipe.precision}-{key}.log")

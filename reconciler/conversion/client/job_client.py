@@ -1,15 +1,22 @@
-"""One job, followed from outside: begun, asked how far it is, stopped; and what its end means to those who plan."""
+"""One job of the worker: begin it, poll its progress and its log, stop it, take its result, and map its errors.
 
+Nothing that a job gives is trusted. The log ends at a limit of our own, and of the result only plain files with the
+names of an artifact are taken: a link could lead anywhere.
+"""
+
+import base64
+import errno
 import os
+import shutil
 import signal
+import stat
 import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from reconciler.conversion.client.collect_result import take_result, write_down
-from reconciler.conversion.order import MEMORY_LIMIT, ORDER, Order
+from reconciler.conversion.order import ARTIFACT_FILES, MEMORY_LIMIT, ORDER, Order
 from reconciler.domain.errors import (
     Cancelled,
     ConversionFailed,
@@ -26,13 +33,13 @@ from reconciler.host.child import Child
 OnProgress = Callable[[float, str], None]
 
 INSTALL = "pip install 'foundry-reconciler[convert]'"
-HINTS = {  # elsewhere the log says most
+HINTS = {  # for all others: the log
     "ToolsMissing": INSTALL,
     "SourceChanged": "run `reconciler apply` again, once nobody writes to the source",
     MEMORY_LIMIT: "raise --conversion-memory if this machine can spare more, or convert on a larger one",
     cage.CageMissing.code: cage.ADVICE,
 }
-# What another attempt may get past, though the recipe stays the same.
+# Errors that another attempt with the same recipe may not meet.
 PASSING: dict[str, type[ConverterLost | Disturbed]] = {
     ConverterLost.code: ConverterLost,
     "ToolsMissing": ConverterLost,
@@ -45,6 +52,7 @@ REFUSALS = frozenset({"DiskFailing", "DiskReadOnly", "AccessDenied", "OutOfResou
 IMPORT_SECONDS = 300.0  # on a slow disk the first import of torch alone takes a minute
 ANSWER_SECONDS = 60.0
 POLL_SECONDS = 0.02
+LONGEST_LOG = (4 << 20) + (1 << 10)  # bytes; the worker ends it a little earlier, with a note
 
 
 class Attempt:
@@ -52,12 +60,12 @@ class Attempt:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._pid = 0  # of the forked job, until we hear that the worker has waited for it
+        self._pid = 0  # of the forked job, until the worker has waited for it
         self.begun = False
         self.cancelled = False
 
     def cancel(self) -> None:
-        """Kills the job if there is one; one that has not begun will not."""
+        """Kills the job, or prevents that it begins."""
         with self._lock:
             self.cancelled = True
             if self._pid:
@@ -71,7 +79,7 @@ class Attempt:
             self.cancel()
 
     def ending(self) -> None:
-        """Somebody is about to wait for the process."""
+        """The process is about to be waited for: its id may be given to another one then."""
         with self._lock:
             self._pid = 0
 
@@ -81,7 +89,7 @@ class Attempt:
 
 
 def follow(child: Child, order: Order, on_progress: OnProgress, attempt: Attempt) -> dict[str, Any]:
-    """Begin the job and ask now and then, until it ends or its time is over."""
+    """Begin the job and poll it until it ends or its time is over."""
     job = {"job": order.scratch}
     # Where jobs cannot be forked, the whole conversion happens before `begin` is answered.
     begun = child.call("begin", {"order": ORDER.write(order)}, timeout=IMPORT_SECONDS + order.timeout)
@@ -92,31 +100,60 @@ def follow(child: Child, order: Order, on_progress: OnProgress, attempt: Attempt
         while time.monotonic() < deadline:
             attempt.require()
             state = child.call("poll", job, timeout=ANSWER_SECONDS)
-            write_down(state, order.log)
+            _write_log(state, order.log)
             if "ended" in state:
                 attempt.ending()
-                return _judged(state["ended"], order)
+                ended: dict[str, Any] = state["ended"]
+                if "error" in ended:
+                    raise failure(ended["error"]["code"], ended["error"]["message"], order)
+                return ended
             on_progress(state["fraction"], state["text"])
             time.sleep(POLL_SECONDS)
         raise failure("ConversionTimedOut", f"no result within {order.timeout:g} s", order)
     finally:
         attempt.ending()
         with suppress(ReconcilerError):  # it has ended, or died with its worker
-            write_down(child.call("stop", job, timeout=ANSWER_SECONDS), order.log)
+            _write_log(child.call("stop", job, timeout=ANSWER_SECONDS), order.log)
 
 
-def _judged(ended: dict[str, Any], order: Order) -> dict[str, Any]:
-    if "error" in ended:
-        raise failure(ended["error"]["code"], ended["error"]["message"], order)
-    return ended
+def _write_log(state: dict[str, Any], log: str) -> None:
+    """What the job has printed since the last call."""
+    printed = base64.b64decode(state.pop("output", ""))
+    if printed:
+        with suppress(OSError), open(log, "ab") as file:  # a full disk: the conversion may yet succeed
+            file.write(printed[: max(0, LONGEST_LOG - file.tell())])
 
 
-def take(order: Order, destination: str) -> None:
-    """The second look, our own."""
+def take_result(order: Order, destination: str) -> None:
+    """Check the result once more, on our side, and move it to `destination`. Raises ConversionFailed."""
     try:
-        take_result(order, destination)
+        _check_result(order.output)
     except ConversionFailed as error:
         raise failure(error.code, str(error), order) from None
+    os.makedirs(os.path.dirname(destination), exist_ok=True)
+    try:
+        os.rename(order.output, destination)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        shutil.move(order.output, destination)
+
+
+def _check_result(folder: str) -> None:
+    for name in ("model.onnx", "genai_config.json"):
+        path = os.path.join(folder, name)
+        if not os.path.lexists(path) or not os.lstat(path).st_size:
+            raise ConversionFailed(f"the converter reported success and left no {name}")
+    if os.path.islink(folder):
+        raise ConversionFailed("the converter left a link in place of its result")
+    with os.scandir(folder) as entries:
+        found = list(entries)
+    for entry in found:
+        status = entry.stat(follow_symlinks=False)
+        if entry.name not in ARTIFACT_FILES:
+            raise ConversionFailed(f"the converter left {one_line(entry.name)}, which no artifact holds")
+        if not stat.S_ISREG(status.st_mode) or status.st_nlink != 1:
+            raise ConversionFailed(f"the converter left a {entry.name} that is no plain file of its own")
 
 
 def failure(code: str, message: str, order: Order) -> ReconcilerError:

@@ -1,4 +1,9 @@
-"""The second look at a converted folder: is it whole, does it hold numbers, and is it what the recipe asked for?"""
+"""Checks of the weights before a conversion, and of the converted folder after it: is it complete, are its numbers
+finite, and is it what the recipe asks for?
+
+transformers fills a missing tensor with random numbers, and quantization hides one that is not a number. Both end in a
+model that loads and answers nonsense.
+"""
 
 import json
 import math
@@ -14,6 +19,37 @@ MODEL = "model.onnx"
 DATA = "model.onnx.data"
 _NEEDED = (MODEL, DATA, "genai_config.json", "tokenizer.json", "tokenizer_config.json")
 _SCANNED_AT_ONCE = 1 << 24  # numbers
+
+
+def check_weights(model: str, files: list[str]) -> None:
+    """`files` are all safetensors of the model and its adapter."""
+    import torch
+    from safetensors import safe_open
+
+    expected = _expected_shapes(model)
+    for path in files:
+        with safe_open(path, framework="pt") as file:
+            for name in file.keys():  # noqa: SIM118 - it is no mapping
+                tensor = file.get_tensor(name)
+                if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+                    raise ConversionFailed(f"tensor {name} of the source holds numbers that are not finite")
+                shape = tuple(tensor.shape)
+                if name in expected and expected.pop(name) != shape:
+                    raise ConversionFailed(f"tensor {name} has the shape {shape}, config.json asks for another")
+    if expected:
+        raise ConversionFailed(f"{len(expected)} tensors are missing, the first is {sorted(expected)[0]}")
+
+
+def _expected_shapes(model: str) -> dict[str, tuple[int, ...]]:
+    """As the architecture needs them, built without memory. Tied weights exist once."""
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    config = AutoConfig.from_pretrained(model, trust_remote_code=False)
+    with torch.device("meta"):
+        empty = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
+    tied: Any = getattr(empty, "all_tied_weights_keys", {})
+    return {name: tuple(value.shape) for name, value in empty.state_dict().items() if name not in tied}
 
 
 def check_artifact(folder: str, recipe: Recipe) -> None:
@@ -110,7 +146,7 @@ def _check_width(model: Any, recipe: Recipe) -> None:
 
 
 def _check_rounding(model: Any, recipe: Recipe) -> None:
-    """Olive drops options in silence: read back what came of them."""
+    """Olive silently drops options: read their effect back."""
     found = Counter(_rounding(node) for node in model.graph.node if node.op_type == "MatMulNBits")
     precision = TABLE[recipe.precision]
     if not precision.rounded:

@@ -1,10 +1,12 @@
-"""How near is a converted model to its source? Both read the same texts; their logits are compared at every position.
+"""How near is a converted model to its source? Both read the same texts, and their logits are compared everywhere.
 
 Two comparisons. With the source as it is: what the conversion costs, rounding included. With the source after its own
-weights were rounded as the recipe says: what is left then is no work of rounding, but a wrong conversion. Random or
-small models lose much by rounding, and only the second number tells them from broken ones.
+weights were rounded as the recipe says: the rest is no effect of rounding, but of a wrong conversion. Random or small
+models lose much by rounding, and only the second number tells them from broken ones.
 """
 
+import json
+import math
 import os
 from typing import Any
 
@@ -25,19 +27,18 @@ def compare(order: Order) -> dict[str, Any]:
     expected, rounded = _source_logits(order, sequences)
     found = _artifact_logits(order.compared, sequences)
     numbers = _distance(expected, found, sequences)
+    algorithm = order.recipe.options.get("algorithm")
     return {
         "build_key": order.recipe.build_key,
         "prompts": TEXTS_DIGEST,
         "positions": sum(map(len, sequences)),
         **numbers,
-        "wiring_kl": _wiring(order, numbers["mean_kl"], expected, rounded, found),
+        "wiring_kl": _wiring_kl(algorithm, numbers["mean_kl"], expected, rounded, found) if rounded else None,
     }
 
 
 def _tokens(artifact: str) -> list[list[int]]:
     """Each text alone, and all in a row, which is longer than many windows."""
-    import json
-
     from tokenizers import Tokenizer
 
     tokenizer = Tokenizer.from_file(os.path.join(artifact, "tokenizer.json"))
@@ -53,7 +54,7 @@ def _tokens(artifact: str) -> list[list[int]]:
 
 
 def _source_logits(order: Order, sequences: list[list[int]]) -> tuple[list[Any], list[Any]]:
-    """As it is, and with rounded weights (nothing where the precision rounds none)."""
+    """With the weights as they are, and rounded (empty where the precision rounds none)."""
     import torch
 
     model = _load(order)
@@ -120,54 +121,54 @@ def round_to(weight: Any, bits: int, block: int, symmetric: bool) -> Any:
 
 
 def _artifact_logits(folder: str, sequences: list[list[int]]) -> list[Any]:
+    import numpy
     import onnxruntime_genai as runtime
 
-    model = runtime.Model(folder)
-    return [_found_logits(runtime, model, sequence) for sequence in sequences]
-
-
-def _found_logits(runtime: Any, model: Any, sequence: list[int]) -> Any:
-    import numpy
-
-    parameters = runtime.GeneratorParams(model)
-    parameters.set_search_options(max_length=len(sequence) + SPARE, min_length=0, do_sample=False)
-    generator = runtime.Generator(model, parameters)
-    generator.append_tokens(numpy.array(sequence, dtype=numpy.int32))
-    return numpy.array(generator.get_output("logits"))[0].astype(numpy.float32)
+    model, found = runtime.Model(folder), []
+    for sequence in sequences:
+        parameters = runtime.GeneratorParams(model)
+        parameters.set_search_options(max_length=len(sequence) + SPARE, min_length=0, do_sample=False)
+        generator = runtime.Generator(model, parameters)
+        generator.append_tokens(numpy.array(sequence, dtype=numpy.int32))
+        found.append(numpy.array(generator.get_output("logits"))[0].astype(numpy.float32))
+    return found
 
 
 def _distance(expected: list[Any], found: list[Any], sequences: list[list[int]]) -> dict[str, float]:
     import numpy
 
-    agreed, divergence, losses = [], [], []
+    agreed, losses = [], []
     for before, after, sequence in zip(expected, found, sequences, strict=True):
-        p, q = _log_softmax(before), _log_softmax(after)
         agreed.append(before.argmax(-1) == after.argmax(-1))
-        divergence.append(_kl(p, q))
         following = numpy.array(sequence[1:])
         places = numpy.arange(len(following))
-        losses.append(p[places, following] - q[places, following])
+        losses.append(_log_softmax(before)[places, following] - _log_softmax(after)[places, following])
+    loss = float(numpy.concatenate(losses).mean())
     return {
         "top1_agreement": float(numpy.concatenate(agreed).mean()),
-        "mean_kl": _mean(divergence),
-        "perplexity_ratio": _ratio(float(numpy.concatenate(losses).mean())),
+        "mean_kl": _mean_kl(expected, found),
+        "perplexity_ratio": math.exp(loss) if loss < 20 else 1e9,
     }
 
 
-def _wiring(order: Order, mean_kl: float, expected: list[Any], rounded: list[Any], found: list[Any]) -> float | None:
-    """Never more than the whole: at 8 bits the sums are rounded more coarsely than the weights."""
-    if not rounded:
-        return None
-    return min(mean_kl, _unexplained(order, mean_kl, expected, rounded, found))
+def _wiring_kl(algorithm: object, mean_kl: float, expected: list[Any], rounded: list[Any], found: list[Any]) -> float:
+    """What rounding does not explain. Never more than `mean_kl`: at 8 bits the sums are rounded more coarsely than the
+    weights. How the k-quant family rounds is not documented: there, what it loses more than plain rounding counts."""
+    if algorithm in K_QUANT:
+        return max(0.0, mean_kl - _mean_kl(expected, rounded))
+    return min(mean_kl, _mean_kl(rounded, found))
 
 
-def _unexplained(order: Order, mean_kl: float, expected: list[Any], rounded: list[Any], found: list[Any]) -> float:
-    """How the k-quant family rounds is not documented: there it may lose no more than plain rounding
-    does, and what it loses more is counted."""
-    if order.recipe.options.get("algorithm") in K_QUANT:
-        plain = _mean([_kl(_log_softmax(a), _log_softmax(b)) for a, b in zip(expected, rounded, strict=True)])
-        return max(0.0, mean_kl - plain)
-    return _mean([_kl(_log_softmax(a), _log_softmax(b)) for a, b in zip(rounded, found, strict=True)])
+def _mean_kl(before: list[Any], after: list[Any]) -> float:
+    """1e9 for NaN and infinity: as bad as can be, and a number that a record can hold."""
+    import numpy
+
+    parts = []
+    for one, other in zip(before, after, strict=True):
+        p, q = _log_softmax(one), _log_softmax(other)
+        parts.append((numpy.exp(p) * (p - q)).sum(-1))
+    mean = float(numpy.concatenate(parts).mean())
+    return max(0.0, mean) if math.isfinite(mean) else 1e9
 
 
 def _log_softmax(logits: Any) -> Any:
@@ -176,23 +177,3 @@ def _log_softmax(logits: Any) -> Any:
     wide = logits.astype(numpy.float64)
     wide -= wide.max(-1, keepdims=True)
     return wide - numpy.log(numpy.exp(wide).sum(-1, keepdims=True))
-
-
-def _kl(p: Any, q: Any) -> Any:
-    import numpy
-
-    return (numpy.exp(p) * (p - q)).sum(-1)
-
-
-def _mean(parts: list[Any]) -> float:
-    """Not a number, or endless: as bad as can be, and still a number that a record can hold."""
-    import numpy
-
-    mean = float(numpy.concatenate(parts).mean())
-    return max(0.0, mean) if numpy.isfinite(mean) else 1e9
-
-
-def _ratio(difference: float) -> float:
-    import math
-
-    return math.exp(difference) if difference < 20 else 1e9

@@ -1,16 +1,14 @@
-"""The worker's watchman: a thread that looks at the jobs ten times a second and ends what goes beyond its bounds.
+"""A thread of the worker that checks the jobs ten times a second and ends those that exceed their limits.
 
-Memory is counted by what the processes hold, and not limited by the kernel: an address space limit would refuse the
-mapping of weights, which costs nothing. Whatever a job leaves behind is ended as well, also where it has left the job's
-group and session.
-Limits: what a job allocates within a tenth of a second; memory files that it does not map.
+Memory is measured and not limited by the kernel: an address space limit would refuse the mapping of weights, which
+costs nothing. Whatever a job leaves behind is ended as well, also where it has left the job's group and session.
+Not caught: what a job allocates within a tenth of a second; memory files that it does not map.
 """
 
 import os
 import threading
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass
 
 from reconciler.conversion.order import DISK_LIMIT, MEMORY_LIMIT, PROCESS_LIMIT, Bounds
 from reconciler.host import process_tree
@@ -20,14 +18,11 @@ LOOKS_A_COUNT = 5  # a folder is measured less often than memory
 MOST_PROCESSES = 64  # of one job: Olive starts none
 
 
-@dataclass(frozen=True, kw_only=True)
-class Breach:
-    code: str
-    message: str
+Breach = tuple[str, str]  # code and message
 
 
 class Guarded:
-    """A job, as its guard sees it."""
+    """What the guard needs of a job."""
 
     def __init__(self, pid: int, scratch: str, bounds: Bounds) -> None:
         self.pid = pid
@@ -37,8 +32,8 @@ class Guarded:
 
 
 class Guard:
-    """`jobs` are those that run. Whoever forks one holds `forking` until it is among them: a child of ours that is no
-    job is a stray."""
+    """`jobs` gives the running ones. Hold `forking` from the fork of a job until it is among them, because any other
+    child of this process is ended as a stray."""
 
     def __init__(self, jobs: Callable[[], Iterable[Guarded]]) -> None:
         self._jobs = jobs
@@ -78,16 +73,16 @@ class Guard:
 def _breach(job: Guarded, *, measure_disk: bool) -> Breach | None:
     bounds, processes = job.bounds, [job.pid, *process_tree.descendants(job.pid)]
     if len(processes) > MOST_PROCESSES:
-        return Breach(code=PROCESS_LIMIT, message=f"it started more than {MOST_PROCESSES} processes")
+        return PROCESS_LIMIT, f"it started more than {MOST_PROCESSES} processes"
     if bounds.memory_bytes and sum(map(process_tree.memory_of, processes)) > bounds.memory_bytes:
-        return Breach(code=MEMORY_LIMIT, message=f"it held more than {bounds.memory_bytes} bytes of memory")
+        return MEMORY_LIMIT, f"it held more than {bounds.memory_bytes} bytes of memory"
     if measure_disk and bounds.disk_bytes and size_of(job.scratch) > bounds.disk_bytes:
-        return Breach(code=DISK_LIMIT, message=f"it wrote more than {bounds.disk_bytes} bytes")
+        return DISK_LIMIT, f"it wrote more than {bounds.disk_bytes} bytes"
     return None
 
 
 def size_of(folder: str) -> int:
-    """What it occupies on the disk, also sparse files; never follows a link."""
+    """What it occupies on the disk, so that a sparse file counts little. Follows no link."""
     total = 0
     for parent, folders, names in os.walk(folder):
         for name in (*folders, *names):

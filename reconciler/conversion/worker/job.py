@@ -1,8 +1,8 @@
-"""One conversion, in the process that does it: stage the source, run Olive, judge the result, hand it over.
+"""One conversion, in the process that does it: stage the source, run Olive, check the result, move it out.
 
-Olive's own word counts for nothing. It logs and swallows most exceptions and then reports success (exit code 0, no
-model, or a model made of random numbers where a tensor was missing). So the cause is caught where it is logged, the
-source is checked before and the result after.
+Olive's exit code is not trusted. It logs and swallows most exceptions and then reports success (without a model, or
+with one made of random numbers where a tensor was missing). So the cause is taken from its log, the source is checked
+before, and the result after.
 """
 
 import errno
@@ -14,13 +14,12 @@ from collections.abc import Iterator
 from contextlib import chdir, contextmanager
 from typing import Any
 
-from reconciler.conversion.artifact_files import ARTIFACT_FILES
-from reconciler.conversion.olive_config import olive_config
-from reconciler.conversion.order import Order
-from reconciler.conversion.worker import checks, staging, weights
+from reconciler.conversion.order import ARTIFACT_FILES, Order
+from reconciler.conversion.precisions import olive_config
+from reconciler.conversion.worker import checks, staging
 from reconciler.domain.errors import ConversionFailed, DiskFull, ReconcilerError, refused
 
-# With less than this left after a failure, the disk is what failed: Olive names other causes then, or none.
+# A failure with less than this left is taken for a full disk: Olive names other causes then, or none.
 _NEARLY_FULL = 4 << 20
 
 
@@ -34,14 +33,9 @@ def convert(order: Order) -> None:
             raise
         if any(_says_full(cause) for cause in _causes(error)) or _is_full(order.scratch):
             raise DiskFull(f"the disk was full while converting in {order.scratch}") from error
-        raise _told(error) from error
-
-
-def _told(error: Exception) -> ReconcilerError:
-    """What the system refused is mended without any change to the recipe."""
-    refusals = [refused(cause) for cause in _causes(error) if isinstance(cause, OSError)]
-    said = next((one for one in refusals if one is not None), None)
-    return said or ConversionFailed(in_one_line(error))
+        # What the system refused is repaired without a change to the recipe, so it is no ConversionFailed.
+        refusals = (refused(cause) for cause in _causes(error) if isinstance(cause, OSError))
+        raise next(filter(None, refusals), ConversionFailed(in_one_line(error))) from error
 
 
 def _convert(order: Order) -> None:
@@ -49,14 +43,17 @@ def _convert(order: Order) -> None:
     staged = [staging.stage_source(order.source, model, order.recipe.source)]
     if order.adapter is not None and order.recipe.adapter is not None:
         staged.append(staging.stage_adapter(order.adapter, adapter, order.recipe.adapter))
-    weights.check(model, [path for one in staged for path in one.weights])
+    checks.check_weights(model, [path for one in staged for path in one.weights])
     output, cache = (os.path.join(order.scratch, name) for name in ("output", "cache"))
     with _working_in(order.scratch):
         run_olive(olive_config(order.recipe, model, output, cache, adapter))
     checks.check_artifact(output, order.recipe)
     for one in staged:
         staging.check_unchanged(one)
-    _hand_over(output, order.output)
+    os.makedirs(order.output)
+    for name in ARTIFACT_FILES:
+        if os.path.exists(os.path.join(output, name)):
+            shutil.move(os.path.join(output, name), os.path.join(order.output, name))
 
 
 def run_olive(config: dict[str, Any]) -> None:
@@ -85,8 +82,8 @@ class _Listener(logging.Handler):
 
 @contextmanager
 def _working_in(scratch: str) -> Iterator[None]:
-    """Olive writes beside its working directory, and takes any option for a path that exists there. It marks the hub's
-    cache, too, whose place the worker learned before there was a job."""
+    """Olive writes beside its working directory, and takes any option for a path that exists there. It also writes to
+    the hub's cache, whose path the worker read before there was a job."""
     from olive.passes.onnx import model_builder
 
     for name in ("tmp", "cwd", "hub"):
@@ -100,15 +97,8 @@ def _working_in(scratch: str) -> Iterator[None]:
         tempfile.tempdir, model_builder.HF_HUB_CACHE = usual, usual_hub
 
 
-def _hand_over(output: str, destination: str) -> None:
-    os.makedirs(destination)
-    for name in ARTIFACT_FILES:
-        if os.path.exists(os.path.join(output, name)):
-            shutil.move(os.path.join(output, name), os.path.join(destination, name))
-
-
 def in_one_line(error: BaseException) -> str:
-    """The innermost cause that says something."""
+    """The innermost cause."""
     cause = next(_causes(error))
     first_line = (str(cause).strip().splitlines() or [""])[0]
     return f"{type(cause).__name__}: {first_line}"[:500] if first_line else type(cause).__name__
@@ -119,13 +109,13 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
     chain: list[BaseException] = []
     cause: BaseException | None = error
     while cause is not None and cause not in chain:
-        chain.insert(0, cause)
+        chain.append(cause)
         cause = cause.__cause__ or cause.__context__
-    return iter(chain)
+    return reversed(chain)
 
 
 def _says_full(error: BaseException) -> bool:
-    """Native code and shutil put the number into text."""
+    """Native code and shutil give the error as text only."""
     return getattr(error, "errno", None) == errno.ENOSPC or os.strerror(errno.ENOSPC) in str(error)
 
 

@@ -1,20 +1,20 @@
-"""The converter's process: pays the imports once, then runs each conversion as a fork of itself.
+"""The converter's process: imports everything once, then runs each conversion as a fork of itself.
 
-Requests are short ones (prepare, begin, poll, stop), so that one worker carries several jobs and a stuck job never
-makes it deaf. Where there is no fork (Windows) a job runs in this very process while `begin` is answered: there its
-death is the worker's, and it has no progress.
+All requests (prepare, begin, poll, stop) are short, so that one worker runs several jobs and a hanging job never blocks
+it. Where there is no fork (Windows) a job runs in this process while `begin` is answered: its crash ends the worker,
+and it has no progress.
 """
 
 import os
 from typing import Any
 
 from reconciler.conversion.order import NO_NETWORK, ORDER, Order
-from reconciler.conversion.progress import model_type
 from reconciler.conversion.worker import tools
 from reconciler.conversion.worker.fidelity import compare
 from reconciler.conversion.worker.guard import Guard
 from reconciler.conversion.worker.job import convert
 from reconciler.conversion.worker.running import Running, Work, answer_of
+from reconciler.conversion.worker.staging import model_config
 from reconciler.host import confine
 from reconciler.host.child_side import Emit, Json, serve
 
@@ -22,14 +22,14 @@ CAN_FORK = hasattr(os, "fork")
 
 
 class ConversionWorker:
-    """`work` is one conversion; only a test's liar does without the tools."""
+    """`work` does one conversion. Test workers need no tools."""
 
     def __init__(self, work: Work, *, needs_tools: bool = True) -> None:
         self._work = work
         self._needs_tools = needs_tools
         self._jobs: dict[str, Running] = {}
         self._ended: dict[str, Json] = {}
-        self._guard = Guard(self._jobs_now)
+        self._guard = Guard(lambda: tuple(self._jobs.values()))
 
     def serve(self) -> None:
         if os.environ.pop(NO_NETWORK, ""):
@@ -44,9 +44,6 @@ class ConversionWorker:
                 job.kill()
             self._guard.stop()
 
-    def _jobs_now(self) -> tuple[Running, ...]:
-        return tuple(self._jobs.values())
-
     def prepare(self, parameters: Json, emit: Emit) -> Json:
         if self._needs_tools:
             tools.load(*parameters["purposes"])
@@ -57,7 +54,7 @@ class ConversionWorker:
         if self._needs_tools:
             tools.check_versions(order.recipe.tools)
             tools.load(order.recipe.precision, *(["adapter"] if order.adapter else []))
-            tools.load_architecture(model_type(order.source))
+            tools.load_architecture(str(model_config(order.source).get("model_type", "")))
         name = order.scratch
         if CAN_FORK:
             with self._guard.forking:
@@ -79,9 +76,9 @@ class ConversionWorker:
         job = self._jobs.get(parameters["job"])
         if job is None:
             return {}
-        last_words = job.kill()
-        del self._jobs[parameters["job"]]
-        return last_words
+        output = job.kill()
+        del self._jobs[parameters["job"]]  # only now: the guard would end what it does not find here
+        return output
 
 
 def work(order: Order) -> dict[str, Any] | None:

@@ -1,15 +1,16 @@
-"""A job in a process of its own: forked from the worker, so that it finds everything imported (0.4 s instead of 10),
-and so that its memory, its hangs and its death stay its own.
+"""One job in a process of its own, forked from the worker: everything is imported already (0.4 s instead of 10), and
+the job's memory, hangs and crashes do not touch the worker.
 
-Before it reads a foreign byte it gives up what it does not need (`host.confine`, and Landlock where there is one). Its
-output goes through a pipe towards the attempt's log, which ends at a limit: a converter may print without end. Its
-answer comes through another one. Nobody waits for a job: it is asked now and then how far it is.
+Before it reads a foreign byte it gives up its rights (`host.confine`, and Landlock where there is one). Its output and
+its answer come through two pipes. The output is limited, because a converter may print without end, and it also tells
+the progress. The worker never waits for a job: it polls.
 """
 
 import base64
 import errno
 import json
 import os
+import re
 import signal
 import sys
 import traceback
@@ -18,8 +19,8 @@ from contextlib import suppress
 from typing import Any, NoReturn
 
 from reconciler.conversion.order import DISK_LIMIT, Order
-from reconciler.conversion.progress import Progress
 from reconciler.conversion.worker.guard import Guarded
+from reconciler.conversion.worker.staging import model_config
 from reconciler.domain.errors import ConversionFailed, ConverterLost, ReconcilerError
 from reconciler.host import confine, landlock, process_tree
 from reconciler.host.cage import DEVICES, SYSTEM
@@ -32,13 +33,48 @@ ANSWER_LIMIT = 1 << 20  # bytes; MESSAGE_LIMIT characters of it may be escaped
 READ_AT_ONCE = 1 << 16
 READS_A_POLL = 64  # a job that prints without end must not keep us from its time limit
 
+_LAYER = re.compile(rb"Reading layer (\d+)")
+_STEPS = (  # what the builder prints
+    (b"Reading embedding layer", 0.10, "reading weights"),
+    (b"Reading final norm", 0.80, "reading weights"),
+    (b"Reading LM head", 0.82, "reading weights"),
+    (b"Saving ONNX model", 0.85, "writing the model"),
+    (b"Saving GenAI config", 0.95, "writing the model"),
+)
+
+
+class Progress:
+    """Takes output in any pieces; `fraction` never falls."""
+
+    def __init__(self, source: str) -> None:
+        self.fraction = 0.0
+        self.text = "loading"
+        count = model_config(source).get("num_hidden_layers")
+        self._layers = count if isinstance(count, int) and count > 0 else 1
+        self._rest = b""
+
+    def read(self, data: bytes) -> None:
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        self._rest = self._rest[-1000:]
+        for line in lines:
+            if layer := _LAYER.match(line):
+                number = int(layer[1]) + 1
+                self._advance(0.1 + 0.7 * min(1.0, number / self._layers), f"layer {number} of {self._layers}")
+            for beginning, fraction, text in _STEPS:
+                if line.startswith(beginning):
+                    self._advance(fraction, text)
+
+    def _advance(self, fraction: float, text: str) -> None:
+        if fraction > self.fraction:
+            self.fraction, self.text = round(fraction, 3), text
+
 
 class Running(Guarded):
     """One forked job."""
 
     def __init__(self, order: Order, work: Work) -> None:
-        self._unsaid = bytearray()
-        self._said = 0
+        self._unsent = bytearray()
+        self._printed = 0
         self._progress = Progress(order.source)
         self._answer = b""
         printed, to_print = os.pipe()
@@ -56,7 +92,7 @@ class Running(Guarded):
             os.set_blocking(pipe, False)
 
     def poll(self) -> dict[str, Any]:
-        """{"fraction", "text"} while it works; then {"ended": {"peak_memory_bytes"}} or {"ended": {"error": ...}}; each
+        """{"fraction", "text"} while it runs; then {"ended": {"peak_memory_bytes"}} or {"ended": {"error": ...}}; each
         with {"output"} for the log, in base 64."""
         pid, status, usage = os.wait4(self.pid, os.WNOHANG)  # before the pipes: what it wrote before its end is in them
         self._drain()
@@ -64,11 +100,11 @@ class Running(Guarded):
             return {"fraction": self._progress.fraction, "text": self._progress.text} | self._output()
         self._close()
         scale = 1 if sys.platform == "darwin" else 1024
-        ended = {"peak_memory_bytes": usage.ru_maxrss * scale} | self._verdict(status)
+        ended = {"peak_memory_bytes": usage.ru_maxrss * scale} | self._answered(status)
         return {"ended": ended} | self._output()
 
     def kill(self) -> dict[str, Any]:
-        """Its last words."""
+        """Returns {"output"} for the log, if there is more."""
         try:
             process_tree.end(self.pid)
             os.waitpid(self.pid, 0)
@@ -79,18 +115,19 @@ class Running(Guarded):
         return self._output()
 
     def _output(self) -> dict[str, str]:
-        said = base64.b64encode(self._unsaid).decode()
-        self._unsaid.clear()
-        return {"output": said} if said else {}
+        output = base64.b64encode(self._unsent).decode()
+        self._unsent.clear()
+        return {"output": output} if output else {}
 
-    def _verdict(self, status: int) -> dict[str, Any]:
+    def _answered(self, status: int) -> dict[str, Any]:
         if self.breach is not None:
-            return {"error": {"code": self.breach.code, "message": f"the converter was ended: {self.breach.message}"}}
+            code, message = self.breach
+            return {"error": {"code": code, "message": f"the converter was ended: {message}"}}
         try:
-            verdict: dict[str, Any] = json.loads(self._answer)
-            return verdict
+            answer: dict[str, Any] = json.loads(self._answer)
+            return answer
         except ValueError:
-            return {"error": {"code": _code(status), "message": f"the converter {_ending(status)}"}}
+            return {"error": _error(status)}
 
     def _drain(self) -> None:
         for pipe, take in self._pipes.items():
@@ -100,11 +137,11 @@ class Running(Guarded):
 
     def _take_output(self, data: bytes) -> None:
         self._progress.read(data)
-        room = LOG_LIMIT - self._said
-        self._unsaid += data[: max(0, room)]
-        self._said += len(data)
+        room = LOG_LIMIT - self._printed
+        self._unsent += data[: max(0, room)]
+        self._printed += len(data)
         if 0 < room <= len(data):
-            self._unsaid += b"\n... the rest is not kept\n"
+            self._unsent += b"\n... the rest is not kept\n"
 
     def _take_answer(self, data: bytes) -> None:
         self._answer += data[: max(0, ANSWER_LIMIT - len(self._answer))]
@@ -115,21 +152,21 @@ class Running(Guarded):
         self._pipes = {}
 
 
-def _code(status: int) -> str:
-    """A crash is the converter's own doing and comes again. Somebody else kills, the kernel without memory first."""
-    killed = os.WIFSIGNALED(status) and os.WTERMSIG(status) in (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP)
-    return ConverterLost.code if killed else ConversionFailed.code
-
-
-def _ending(status: int) -> str:
+def _error(status: int) -> dict[str, str]:
+    """Of a job that ended without an answer. A crash comes from the converter and comes again; these signals come from
+    others, first of all from a kernel without memory."""
     if not os.WIFSIGNALED(status):
-        return f"ended with exit code {os.waitstatus_to_exitcode(status)} and no answer"
-    number = os.WTERMSIG(status)
-    return f"was killed by {signal.Signals(number).name}" + (" (out of memory?)" if number == signal.SIGKILL else "")
+        ending = f"ended with exit code {os.waitstatus_to_exitcode(status)} and no answer"
+        return {"code": ConversionFailed.code, "message": f"the converter {ending}"}
+    number = signal.Signals(os.WTERMSIG(status))
+    killed = number in (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP)
+    hint = " (out of memory?)" if number == signal.SIGKILL else ""
+    code = (ConverterLost if killed else ConversionFailed).code
+    return {"code": code, "message": f"the converter was killed by {number.name}{hint}"}
 
 
 def _be_the_job(order: Order, work: Work, to_print: int, to_answer: int) -> NoReturn:
-    """Never returns into the worker's own loop, whatever happens."""
+    """Never returns into the worker's loop, whatever happens."""
     code = 1
     try:
         _die_with_the_worker()
@@ -171,13 +208,12 @@ def answer_of(order: Order, work: Work) -> dict[str, Any]:
         return work(order) or {}
     except BaseException as error:  # noqa: BLE001 - it must reach the other side, whatever it is
         traceback.print_exc()
-        code = error.code if isinstance(error, ReconcilerError) else "ConversionFailed"
-        hint = error.hint if isinstance(error, ReconcilerError) else ""
-        return {"error": {"code": code, "message": str(error)[:MESSAGE_LIMIT] or type(error).__name__, "hint": hint}}
+        code = error.code if isinstance(error, ReconcilerError) else ConversionFailed.code
+        return {"error": {"code": code, "message": str(error)[:MESSAGE_LIMIT] or type(error).__name__}}
 
 
 def _die_with_the_worker() -> None:
-    """Elsewhere than on Linux the worker's whole process group is killed, and that is us too."""
+    """On other systems than Linux the worker's whole process group is killed, with this process in it."""
     if sys.platform.startswith("linux"):
         import ctypes
 

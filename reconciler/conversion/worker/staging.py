@@ -1,8 +1,8 @@
-"""The folder that Olive is given: the files of the source that count, and nothing that names code.
+"""The folder that Olive gets: the files of the source that count, and nothing that names code.
 
-Links, not copies: a source may be large, and hard links would change its time stamps. What the folder holds is compared
-with the digest in the recipe first, and looked at again when the result is there: a source edited since the plan, or
-while Olive read it, is not stored under a key it does not have.
+Links, not copies: a source may be large, and hard links would change its time stamps. The content is compared with the
+digest in the recipe before the conversion and checked again after it, so that a source edited since the plan or while
+Olive read it is not stored under a key it does not have.
 """
 
 import hashlib
@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 from dataclasses import dataclass
+from typing import Any
 
 from reconciler.domain.errors import ConversionFailed
 from reconciler.domain.sources.source_model import (
@@ -28,8 +29,8 @@ Stamp = tuple[int, ...]
 
 @dataclass(frozen=True, kw_only=True)
 class Staged:
-    """`weights` are paths in the staged folder; `linked` are the files it leads to, as they were before the digest was
-    taken: stamp and digest of each."""
+    """`weights` are paths in the staged folder; `linked` gives the stamp (from before the digest was taken) and digest
+    of each file that its links lead to."""
 
     weights: tuple[str, ...]
     linked: dict[str, tuple[Stamp, str]]
@@ -59,8 +60,8 @@ def check_unchanged(staged: Staged) -> None:
 
 
 def _is_unchanged(path: str, stamp: Stamp, digest: str) -> bool:
-    """A link made meanwhile changes the ctime alone, and then the content tells. Where more than that differs the
-    content may have been another one for a while."""
+    """A hard link made meanwhile changes the ctime alone, and then the content decides. When more has changed, the
+    content may have been different for a while."""
     try:
         now = _stamp(path)
         return now == stamp or (now[:-1] == stamp[:-1] and _digest(path) == digest)
@@ -106,7 +107,7 @@ def _digest(path: str) -> str:
 
 
 def _forget_code(path: str) -> None:
-    """The second lock: `hf_remote: false` in the configuration is the first."""
+    """A second protection: `hf_remote: false` in the configuration is the first."""
     if not os.path.exists(path):
         return
     with open(path, encoding="utf-8") as file:
@@ -115,3 +116,13 @@ def _forget_code(path: str) -> None:
         os.remove(path)
         with open(path, "w", encoding="utf-8") as file:
             json.dump(settings, file)
+
+
+def model_config(source: str) -> dict[str, Any]:
+    """Its config.json; empty where that is missing or no JSON object."""
+    try:
+        with open(os.path.join(source, "config.json"), encoding="utf-8") as file:
+            config = json.load(file)
+    except (OSError, ValueError):
+        return {}
+    return config if isinstance(config, dict) else {}

@@ -1,4 +1,4 @@
-"""The heavy packages: imported once, in the worker only, at the versions that the recipe promises."""
+"""The heavy packages: imported once, in the worker only, at the versions that the recipe names."""
 
 import gc
 import importlib
@@ -9,9 +9,7 @@ from reconciler.conversion.precisions import OLIVE
 from reconciler.conversion.toolchain import CONVERSION_VERSION
 from reconciler.domain.errors import ConversionFailed
 
-INSTALL = "pip install 'foundry-reconciler[convert]'"
-
-# What a job imports later on: imported before the first fork, it is paid once.
+# A job needs these later. Imported before the first fork, they are paid for once.
 _LATER = (
     "onnxruntime_genai.models.quantized_model",
     "olive.systems.local",
@@ -27,7 +25,7 @@ _loaded: set[str] = set()
 
 
 def check_versions(wanted: dict[str, str]) -> None:
-    """Other versions give other bytes, or none."""
+    """Raises ConversionFailed: other versions give other bytes, or none."""
     found = {package: _installed(package) for package in wanted}
     wrong = [
         f"{package} is {found[package] or 'not installed'}, expected {expected}"
@@ -35,7 +33,7 @@ def check_versions(wanted: dict[str, str]) -> None:
         if found[package] != expected
     ]
     if wrong:
-        raise ConversionFailed("; ".join(wrong), code="ToolsMissing", hint=INSTALL)
+        raise ConversionFailed("; ".join(wrong), code="ToolsMissing")
 
 
 def _installed(package: str) -> str:
@@ -49,23 +47,16 @@ def _installed(package: str) -> str:
 
 def load(*purposes: str) -> None:
     """Import what every conversion needs, and what these purposes (a precision, "adapter") need. Takes seconds once."""
-    for purpose in ("", *purposes):
-        if purpose not in _loaded:
-            _import_for(purpose)
-            _loaded.add(purpose)
-
-
-def _import_for(purpose: str) -> None:
-    if not purpose:
+    if "" not in _loaded:
         _load_all()
-    elif purpose == "adapter":
-        _import_all(_FOR_ADAPTERS)
-    else:
-        _import_all(OLIVE[purpose].imports)
+    for purpose in purposes:
+        if purpose not in _loaded:
+            _import_all(_FOR_ADAPTERS if purpose == "adapter" else OLIVE[purpose].imports)
+    _loaded.update(("", *purposes))
 
 
 def _load_all() -> None:
-    """The garbage collector is off meanwhile and what was imported is set aside for good: imported modules never become
+    """The garbage collector is off meanwhile and never looks at what was imported, because modules do not become
     garbage. That saves a sixth of the time, and pages that forked jobs would copy."""
     gc.disable()
     try:
@@ -78,7 +69,7 @@ def _load_all() -> None:
 
 
 def load_architecture(model_type: str) -> None:
-    """What the first job of this architecture would import and compute (0.3 s), before the fork."""
+    """Do before the fork what the first job of this architecture would import and compute (0.3 s)."""
     load()
     if model_type in _loaded:
         return
@@ -90,5 +81,5 @@ def load_architecture(model_type: str) -> None:
 
 def _import_all(names: tuple[str, ...]) -> None:
     for name in names:
-        with suppress(ImportError):  # only a head start: the job itself says what is missing
+        with suppress(ImportError):  # only a head start: the job reports what is missing
             importlib.import_module(name)
