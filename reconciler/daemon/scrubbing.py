@@ -9,13 +9,13 @@ from reconciler.daemon.background import Background
 from reconciler.daemon.wake import Wake
 from reconciler.engine.machine import Machine
 from reconciler.engine.scrub import Scrub
-from reconciler.state import scrubbed
+from reconciler.state import scrub_progress
 
 
 @contextlib.contextmanager
 def scrubbing(machine: Machine, wake: Wake, period: float) -> Iterator[None]:
     """A thread that hangs on a dying disk is left behind; it writes nothing but where it stands."""
-    scrubbed.sweep(machine.layout)
+    scrub_progress.sweep(machine.layout)
     scrub = Scrub(machine, partial(wake.wake, reasons.SCRUB), period)
     background = Background("scrub", scrub.step)
     try:

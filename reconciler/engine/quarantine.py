@@ -16,7 +16,6 @@ from reconciler.host import durable
 from reconciler.host.clock import now
 from reconciler.host.disk_usage import bytes_below
 from reconciler.host.no_links import is_plain
-from reconciler.state.quarantine_ages import read_ages, write_ages
 
 
 def quarantine_folder(layout: Layout) -> str:
@@ -26,12 +25,12 @@ def quarantine_folder(layout: Layout) -> str:
 
 def quarantined(machine: Machine) -> dict[str, float]:
     """What we put there, with the seconds that it still stays."""
-    return _left(machine, read_ages(machine.layout), _names(machine.layout))
+    return _left(machine, machine.records.quarantine_ages(), _names(machine.layout))
 
 
 def age_quarantine(machine: Machine) -> None:
     """Once a pass, for the holder of the lock: let time pass for what is there, and free what has outlived it."""
-    names, held = _names(machine.layout), read_ages(machine.layout)
+    names, held = _names(machine.layout), machine.records.quarantine_ages()
     if not names and not held.seconds:
         return
     ages = aged(held, names, time.time())
@@ -39,7 +38,7 @@ def age_quarantine(machine: Machine) -> None:
         for name in sorted(ages.seconds.keys() - held.seconds.keys()):
             _tell(machine, "quarantine.kept", name, _fate(machine.traits.quarantine_for))
         if ages != held:
-            write_ages(machine.layout, ages)
+            machine.records.save_quarantine_ages(ages)
     for name, seconds in _left(machine, ages, names).items():
         if not seconds:
             free_quarantined(machine, name)

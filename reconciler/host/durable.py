@@ -205,6 +205,14 @@ def rename(source: str, destination: str) -> None:
         flush_folder(os.path.dirname(source))  # flush: the folder that a name goes from
 
 
+def set_aside(path: str) -> None:
+    """Rename a damaged file, so that a person can look at it."""
+    number = 1
+    while os.path.lexists(f"{path}.damaged-{number}"):
+        number += 1
+    rename(path, f"{path}.damaged-{number}")
+
+
 def remove_file(path: str) -> None:
     _step("unlink")
     if os.name == "nt":  # there a read-only file cannot be deleted; its other names lose the flag with it

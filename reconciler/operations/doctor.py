@@ -32,7 +32,7 @@ from reconciler.operations.leftovers import RECORDS, names_in
 from reconciler.reports.diagnosis import Diagnosis
 from reconciler.sources.git import runner as git
 from reconciler.state.records import Records
-from reconciler.state.scrubbed import read_scrubbed
+from reconciler.state.scrub_progress import read_scrubbed
 
 LITTLE, TOO_LITTLE = 5 << 30, 256 << 20  # bytes: for a small conversion; for a pass over small models
 LONG_AGO = 7 * 86_400.0  # seconds since the last complete scrub

@@ -28,7 +28,7 @@ from reconciler.manifests.parse import Parsed
 from reconciler.reports.diagnosis import Diagnosis, doctor_view
 from reconciler.reports.status import make_status
 from reconciler.reports.view import plan_view
-from reconciler.state.scrubbed import read_scrubbed
+from reconciler.state.scrub_progress import read_scrubbed
 
 EVENTS = 500
 LOGS, LOG_BYTES = 20, 64 << 10  # the newest files, and the end of each

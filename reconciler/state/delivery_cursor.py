@@ -1,5 +1,5 @@
-"""How far deliveries to the outside have come: one small document for each receiver. They have a folder of their own,
-because the threads that deliver write them while a pass works, and a pass sweeps its own folders."""
+"""The delivery position of one notification sink, as a small document. These have a folder of their own, because
+delivery threads write them while a pass works, and a pass sweeps its folders."""
 
 import contextlib
 import os
@@ -14,7 +14,7 @@ _CODEC: Codec[Document | None] = Codec(dict[str, object])
 
 
 class DeliveryCursor:
-    """The document of one receiver, as plain values. A damaged one, or one of another version, counts as none."""
+    """Plain values. A damaged document, or one of another version, counts as none."""
 
     def __init__(self, layout: Layout, name: str) -> None:
         self._stored = Stored(os.path.join(_folder(layout), name + ENDING), _CODEC, None)
@@ -24,13 +24,13 @@ class DeliveryCursor:
         return None if held is None else dict(held)
 
     def write(self, document: Document) -> None:
-        """Where the disk takes no more, the caller alone remembers: after a restart something may be sent twice."""
+        """When the disk refuses, only the caller knows the position: after a restart something may be sent twice."""
         with contextlib.suppress(HostRefused, OSError):
             self._stored.write(document)
 
 
 def sweep(layout: Layout) -> None:
-    """Removes what a killed writer left. Call it before the threads begin."""
+    """Remove what a killed writer left. Call it before the threads begin."""
     durable.sweep_temporaries(_folder(layout))
 
 

@@ -1,8 +1,5 @@
-"""Small sealed JSON documents: read one, replace one, set a damaged one aside.
-
-A document is trusted as a whole or not at all. A damaged one is renamed rather than deleted, so that a person can look
-at it. Reading needs no lock; a writer holds the lock of the folder.
-"""
+"""Small sealed JSON documents: read one, replace one. A document is trusted as a whole or not at all. Reading needs no
+lock; a writer holds the lock of the folder."""
 
 import os
 from collections.abc import Callable
@@ -20,10 +17,10 @@ Document = dict[str, Any]
 FORMAT_VERSION = 1
 ENDING = ".json"
 
-# A cache by path: the bytes of a document and its value. A daemon reads hundreds of documents each minute, and few of
-# them change. Values are shared, so callers must not change them.
-_understood: dict[str, tuple[bytes, Any]] = {}
-MOST_UNDERSTOOD = 5_000
+# By path, the bytes of a document and its value: a daemon reads hundreds of documents each minute, and few of them
+# change. Values are shared, so callers must not change them.
+_cache: dict[str, tuple[bytes, Any]] = {}
+MOST_CACHED = 5_000
 
 
 class Form(Protocol[T]):
@@ -35,8 +32,7 @@ class Form(Protocol[T]):
 
 
 class RecordCodec(Codec[T]):
-    """Of a dataclass. Unknown top-level fields are ignored, so that a record of a later version stays readable after a
-    downgrade."""
+    """Ignores unknown top-level fields, so that a record of a later version stays readable after a downgrade."""
 
     def __init__(self, kind: type[T], names: Callable[[str], str] = str) -> None:
         super().__init__(kind, names)
@@ -49,8 +45,8 @@ class RecordCodec(Codec[T]):
 
 
 class Stored(Generic[T]):
-    """One document at a path. `missing` is its value where there is no document that can be trusted. `variant` is the
-    variant that the document must be about, "" for documents of no single variant."""
+    """One document at a path. `missing` is its value where no document can be trusted. `variant` is the one that the
+    document must be about, "" for documents of no single variant."""
 
     def __init__(self, path: str, form: Form[T], missing: T, *, variant: str = "") -> None:
         self.path = path
@@ -67,19 +63,18 @@ class Stored(Generic[T]):
         except OSError:
             damaged(self.path)
             return self._missing
-        known = _understood.get(self.path)
-        if known is not None and known[0] == data:
-            understood: T = known[1]
-            return understood
+        if (cached := _cache.get(self.path)) and cached[0] == data:
+            value: T = cached[1]
+            return value
         try:
-            understood = self._form.read(self._document(data))
+            value = self._form.read(self._document(data))
         except (Damaged, Misformed):
             damaged(self.path)
             return self._missing
-        if len(_understood) >= MOST_UNDERSTOOD:
-            _understood.clear()
-        _understood[self.path] = data, understood
-        return understood
+        if len(_cache) >= MOST_CACHED:
+            _cache.clear()
+        _cache[self.path] = data, value
+        return value
 
     def write(self, value: T) -> None:
         """Writes only what is new: a pass that changes nothing writes nothing."""
@@ -105,13 +100,6 @@ class Stored(Generic[T]):
 
     def _sealed(self, value: T) -> bytes:
         return seal({"formatVersion": FORMAT_VERSION, **self._form.write(value)})
-
-
-def set_aside(path: str) -> None:
-    number = 1
-    while os.path.lexists(f"{path}.damaged-{number}"):
-        number += 1
-    durable.rename(path, f"{path}.damaged-{number}")
 
 
 def names_in(folder: str) -> list[str]:

@@ -1,6 +1,6 @@
 """The documents among the records: what each holds, and its codec. The fields of a document are those of its dataclass.
 
-Three things differ on disk, for what earlier versions wrote: some names, conditions stand under their type, and
+Three things differ on disk, because earlier versions wrote them so: some names, conditions stand under their type, and
 measurements are lists.
 """
 
@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from reconciler.domain.failures import RememberedFailure
 from reconciler.domain.history import History, Rollback
 from reconciler.domain.measured import Fidelity, Measured, MeasurementSet
+from reconciler.domain.quarantine import Ages
 from reconciler.domain.recorded import Condition, RecordedRelease, Timing
 from reconciler.domain.suspension import Suspension
 from reconciler.gates.status import GateStatus
@@ -116,7 +117,7 @@ class _WithConditions(RecordCodec[T]):
 
 
 class _PassCodec(_WithConditions[PassRecord]):
-    """Verdicts are kept without an empty list of misses."""
+    """An empty list of misses is left out."""
 
     def write(self, value: PassRecord) -> Any:
         plain = super().write(value)
@@ -154,6 +155,7 @@ ROLLBACKS = RecordCodec(RollbackRecord)
 SUSPENSIONS = RecordCodec(SuspensionRecord)
 FAILURES = RecordCodec(FailureRecord)
 MEASUREMENTS = _MeasurementCodec()
+QUARANTINE = RecordCodec(Ages)
 
 
 def _changed(plain: object, depth: int, change: Callable[[str, Document], Document]) -> object:

@@ -63,7 +63,7 @@ class ArtifactStore:
     def doubt_index(self) -> None:
         """Its bytes changed and its stamp did not: set it aside, so that the next change lists the blobs anew."""
         if index.exists(self._oci):
-            index.set_aside(self._oci)
+            durable.set_aside(index.path_of(self._oci))
 
     def blob(self, digest: str) -> str:
         """Where the bytes lie, or would lie."""
@@ -137,7 +137,7 @@ class ArtifactStore:
         self._packed()
         others, lost = self._others(), self._unreadable()  # as an index says that can still be read
         if index.exists(self._oci):
-            index.set_aside(self._oci)
+            durable.set_aside(index.path_of(self._oci))
         held = self._packed()
         known = [index.describe(held[key]) for key in sorted(held)]
         known += [*others, *(one for one in lost if one["annotations"][BUILD_KEY] not in held)]

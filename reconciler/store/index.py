@@ -59,13 +59,6 @@ def exists(oci: str) -> bool:
     return os.path.lexists(path_of(oci))
 
 
-def set_aside(oci: str) -> None:
-    number = 1
-    while os.path.lexists(f"{path_of(oci)}.damaged-{number}"):
-        number += 1
-    durable.rename(path_of(oci), f"{path_of(oci)}.damaged-{number}")
-
-
 def prepare(oci: str) -> None:
     """Make it an OCI layout, and sweep what a killed writer left."""
     durable.make_folder(os.path.join(oci, "blobs", "sha256"))

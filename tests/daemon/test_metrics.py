@@ -23,8 +23,7 @@ from reconciler.gates.judgement import GATES, judge
 from reconciler.gates.performance import PerformanceGate
 from reconciler.gates.prompts import PromptsGate
 from reconciler.gates.template import TemplateGate
-from reconciler.state.scrub_progress import Round, Scrubbed
-from reconciler.state.scrubbed import write_scrubbed
+from reconciler.state.scrub_progress import Round, Scrubbed, write_scrubbed
 from tests.daemon.faces import Faced, condition, conditions, faced
 from tests.planner.world import release
 

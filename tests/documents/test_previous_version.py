@@ -11,11 +11,11 @@ from reconciler.conversion.order import ORDER
 from reconciler.domain.layout import Layout
 from reconciler.fleet.inventory_form import inventory_view, read_inventory
 from reconciler.host.sealed import seal, unseal
-from reconciler.state import forms, quarantine_ages
+from reconciler.state import forms
 from reconciler.state.delivery_cursor import DeliveryCursor
 from reconciler.state.documents import Form, Stored
 from reconciler.state.records import Records
-from reconciler.state.scrubbed import read_scrubbed, write_scrubbed
+from reconciler.state.scrub_progress import read_scrubbed, write_scrubbed
 
 HERE = Path(__file__).parent / "previous"
 RECORDS = HERE / "root" / "records"
@@ -30,7 +30,7 @@ FORMS: dict[str, Form] = {
     "suspended/suspensions": forms.SUSPENSIONS,
     "failures": forms.FAILURES,
     "measurements": forms.MEASUREMENTS,
-    "quarantine": quarantine_ages._CODEC,
+    "quarantine": forms.QUARANTINE,
 }
 
 

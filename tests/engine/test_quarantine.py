@@ -10,7 +10,6 @@ from reconciler.domain.facts import Traits
 from reconciler.domain.quarantine import Ages
 from reconciler.engine.machine import Machine, locked_machine
 from reconciler.engine.quarantine import age_quarantine, quarantine_folder, quarantined
-from reconciler.state.quarantine_ages import read_ages, write_ages
 from tests.at_rest import opened
 from tests.machine import TestMachine
 
@@ -38,8 +37,8 @@ def kinds(machine: Machine) -> list[str]:
 
 
 def let_time_pass(machine: Machine) -> None:
-    ages = read_ages(machine.layout)
-    write_ages(machine.layout, replace(ages, seconds=dict.fromkeys(ages.seconds, OLD)))
+    ages = machine.records.quarantine_ages()
+    machine.records.save_quarantine_ages(replace(ages, seconds=dict.fromkeys(ages.seconds, OLD)))
 
 
 def test_it_stays_for_its_time_and_then_goes(machine: Machine) -> None:
@@ -87,7 +86,7 @@ def test_a_link_in_it_is_not_followed_and_a_link_in_its_place_not_entered(machin
     assert not folder.exists()
     folder.parent.rmdir()
     folder.parent.symlink_to(outside.parent)
-    write_ages(machine.layout, Ages(looked=1.0, seconds={YEARS_AGO: OLD}))
+    machine.records.save_quarantine_ages(Ages(looked=1.0, seconds={YEARS_AGO: OLD}))
     age_quarantine(machine)
     assert (outside / "mine.txt").read_text() == "mine"
 

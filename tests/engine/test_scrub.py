@@ -19,7 +19,7 @@ from reconciler.engine.scrub import Scrub, take_doubts
 from reconciler.host.stamps import StampBook, _stamp
 from reconciler.operations.verify import verify
 from reconciler.sources.manifests import load
-from reconciler.state.scrubbed import read_scrubbed
+from reconciler.state.scrub_progress import read_scrubbed
 from tests.at_rest import convert, opened, serve
 from tests.machine import TestMachine, tree
 from tests.trust import NIGHTLY, record

@@ -15,7 +15,6 @@ from reconciler.operations.garbage import LOGS_KEPT, Garbage, GarbageOptions, fi
 from reconciler.operations.verify import verify
 from reconciler.reports.garbage import FAILED, FREED, KEPT, KINDS, WOULD, Item
 from reconciler.sources.manifests import load
-from reconciler.state.quarantine_ages import write_ages
 from tests.at_rest import TREE, opened, serve
 from tests.machine import REPOSITORY, TestMachine, tree
 
@@ -92,7 +91,7 @@ def old_logs(machine: TestMachine) -> None:
 
 def quarantined(machine: TestMachine) -> None:
     put(machine, f"quarantine/{YEARS_AGO}/theirs")
-    write_ages(opened(machine).layout, Ages(looked=1.0, seconds={YEARS_AGO: 8 * 86_400.0}))
+    opened(machine).records.save_quarantine_ages(Ages(looked=1.0, seconds={YEARS_AGO: 8 * 86_400.0}))
 
 
 # What is planted, and what then goes.

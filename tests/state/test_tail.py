@@ -5,9 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.state import event_tail as tail
 from reconciler.state import events
-from reconciler.state.event_tail import LogPosition, lines_after, newest_place
+from reconciler.state.events import LogPosition, lines_after, newest_place
 
 
 def numbers(path: Path, place: LogPosition) -> tuple[list[int], LogPosition]:
@@ -64,7 +63,7 @@ def test_a_lost_place_begins_with_the_oldest_line(tmp_path: Path) -> None:
 
 
 def test_torn_and_endless_lines_stop_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tail, "CHUNK", 64)
+    monkeypatch.setattr(events, "CHUNK", 64)
     log = tmp_path / "events.jsonl"
     log.write_bytes(b'{"n":0}\n{"n":1')
     found, place = numbers(log, LogPosition())

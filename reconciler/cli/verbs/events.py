@@ -38,14 +38,12 @@ def _follow(records: Records, arguments: argparse.Namespace) -> int:
     """Ends by an interrupt, or by the BrokenPipeError of a reader that has gone."""
     follower = records.follow_events()
     try:
-        _show(follower.first(), arguments, limit=arguments.limit)
+        _show(follower.read(), arguments, limit=arguments.limit)
         while True:
             time.sleep(INTERVAL)
             _show(follower.read(), arguments)
     except KeyboardInterrupt:
         return INTERRUPTED
-    finally:
-        follower.close()
 
 
 def _show(events: Iterable[Mapping[str, Any]], arguments: argparse.Namespace, *, limit: int = 0) -> None:

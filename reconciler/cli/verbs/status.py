@@ -12,7 +12,7 @@ from reconciler.engine.job_progress import who_works
 from reconciler.engine.machine import Machine, observe, recall
 from reconciler.reports.status import make_status
 from reconciler.reports.status_text import status_text
-from reconciler.state.scrubbed import read_scrubbed
+from reconciler.state.scrub_progress import read_scrubbed
 
 INTERVAL = 2.0  # seconds
 CLEAR = "\x1b[H\x1b[2J"

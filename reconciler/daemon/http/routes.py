@@ -21,7 +21,7 @@ from reconciler.daemon.wake import WEBHOOK, Wake
 from reconciler.domain.layout import Layout
 from reconciler.engine import log
 from reconciler.host.disk_usage import disk_free
-from reconciler.state.scrubbed import read_scrubbed
+from reconciler.state.scrub_progress import read_scrubbed
 
 HOOK = "/hooks/git"
 

@@ -22,7 +22,7 @@ from reconciler.domain.settings import Section
 from reconciler.engine import log
 from reconciler.host.clock import unix
 from reconciler.state.delivery_cursor import DeliveryCursor
-from reconciler.state.event_tail import Line, LogPosition, lines_after, newest_place
+from reconciler.state.events import Line, LogPosition, lines_after, newest_place
 
 DAY = 86_400.0
 POISON = frozenset({400, 413, 415, 422})  # it is this event that is refused, not us: the next one may pass

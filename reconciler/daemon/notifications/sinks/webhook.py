@@ -11,7 +11,7 @@ from reconciler.daemon.notifications.sink import EventDelivery, SinkContext, Sin
 from reconciler.daemon.secret_file import read_secret
 from reconciler.domain.errors import UsageError
 from reconciler.domain.settings import Section, Setting
-from reconciler.state.event_tail import Line
+from reconciler.state.events import Line
 
 SIGNATURE = "X-Reconciler-Signature-256"
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?")
