@@ -34,7 +34,7 @@ FINDINGS = {
 }
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Finding:
     """`where` is a path below the root, an id or a digest."""
 

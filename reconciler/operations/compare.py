@@ -14,10 +14,9 @@ from reconciler.fleet.forecast import Outlook, outlook
 from reconciler.fleet.inventory_files import read_inventories
 from reconciler.operations.templates import template_changes
 from reconciler.sources.git.folder import CHECKOUT, InCommit, read_commit
-from reconciler.sources.git.local import LocalRepository, open_repository
+from reconciler.sources.git.local import open_repository
 from reconciler.sources.git.objects import Objects, Tree
 from reconciler.sources.protocol import unseen
-from reconciler.templates.template_change import TemplateChange
 
 
 def compare_commits(
@@ -34,11 +33,13 @@ def compare_commits(
     that later commits of the base branch do not show. `exact`: read every byte of the sources, to get the digests that
     machines have for them."""
     repository = open_repository(folder)
-    old, new = _resolved(repository, base, head, parted=parted)
+    old, new = repository.commit(base), repository.commit(head)
+    if parted:
+        old = repository.merge_base(old, new)
     with repository.objects() as objects:
         reading = _Reading(objects, path, roots, exact=exact)
         before, after = _or_empty(reading.side(base, old)), reading.side(head, new)
-        templates = reading.templates(before, after)
+        templates = template_changes(before, after, reading.model_folders, reading.folders)
     return compare_sides(path, before, after, reading.sources, templates)
 
 
@@ -50,13 +51,9 @@ def outlooks(comparison: Comparison, folder: str, now: str) -> tuple[tuple[Outlo
     return tuple(found), problems
 
 
-def _resolved(repository: LocalRepository, base: str, head: str, *, parted: bool) -> tuple[str, str]:
-    old, new = repository.commit(base), repository.commit(head)
-    return (repository.merge_base(old, new) if parted else old), new
-
-
 class _Reading:
-    """Reads what both commits share once. `sources` gives a readable name for the digest of each source."""
+    """Reads once what both commits share. `sources` gives a readable name for the digest of each source; `folders` and
+    `model_folders` are those of the commit that was read last."""
 
     def __init__(self, objects: Objects, path: str, roots: tuple[str, ...], *, exact: bool) -> None:
         self._objects, self._path, self._roots, self._exact = objects, path, roots, exact
@@ -65,9 +62,9 @@ class _Reading:
 
     def side(self, revision: str, commit: str) -> Side:
         tree = Tree(self._objects, commit)
-        folders = InCommit(tree, exact=self._exact, seen=self._seen)
+        folders = self.folders = InCommit(tree, exact=self._exact, seen=self._seen)
         parsed = read_commit(tree, self._path, self._roots)
-        self._last = folders, {model.name: model.source_path for model in parsed.models}
+        self.model_folders = {model.name: model.source_path for model in parsed.models}
         resolution = resolve_in(folders, parsed)
         return Side(
             revision=revision,
@@ -78,11 +75,6 @@ class _Reading:
             warnings=resolution.warnings,
             unknown=frozenset(model.name for model in parsed.models if not self._look(folders, model).known),
         )
-
-    def templates(self, base: Side, head: Side) -> tuple[TemplateChange, ...]:
-        """`head` must be the side that was read last."""
-        folders, sources = self._last
-        return template_changes(base, head, sources, folders)
 
     def _look(self, folders: InCommit, model: Model) -> SourceModel:
         if model.hub is not None:

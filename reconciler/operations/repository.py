@@ -1,7 +1,7 @@
 """Read the manifests of a branch that this machine follows.
 
-The records hold the accepted commit; only a pass that is going to apply a newer commit changes it. `Branch` is for a
-daemon, which asks often: while the server names the same commit, it reads and writes nothing.
+The records hold the accepted commit; only a pass that is going to apply a newer commit changes it. `Branch` is for the
+daemon, which reads often: while the server names the same commit, it reads and writes nothing.
 """
 
 import contextlib
@@ -50,24 +50,24 @@ class Branch:
 
     def read(self, machine: Machine) -> Parsed:
         """What the branch declares; when the server does not answer, what it declared last."""
-        self._parsed = self._read(machine)
+        self.answered = False
+        self._parsed = self._unchanged(machine) or self._read_all(machine)
         if self.answered:
             self._answered_at = time.monotonic()
         return self._parsed
 
-    def _read(self, machine: Machine) -> Parsed:
-        self.answered = False
-        known = self._last if time.monotonic() < self._trusted_until else None
-        if known is not None:
-            try:
-                if stands(self.remote, machine.layout, self._credentials(), known.commit):
-                    self.answered = True
-                    return known.parsed
-            except TemporaryError as error:
-                return self._stale(known, error)
-            except PermanentError:
-                pass  # a complete read reports the problem
-        return self._read_all(machine)
+    def _unchanged(self, machine: Machine) -> Parsed | None:
+        """None when everything must be read, also to report a problem."""
+        known = self._last
+        if known is None or time.monotonic() >= self._trusted_until:
+            return None
+        try:
+            self.answered = stands(self.remote, machine.layout, self._credentials(), known.commit)
+        except TemporaryError as error:
+            return self._stale(known, error)
+        except PermanentError:
+            return None
+        return known.parsed if self.answered else None
 
     def last(self) -> Parsed | None:
         """The last result of `read`."""
@@ -78,10 +78,9 @@ class Branch:
         self._trusted_until = 0.0
 
     def _read_all(self, machine: Machine) -> Parsed:
-        followed = _followed(machine, self.remote, self._credentials(), True, self._roots)
-        parsed = followed.parsed
+        self._last = _followed(machine, self.remote, self._credentials(), True, self._roots)
+        parsed = self._last.parsed
         self.answered = all(warning.code != STALE for warning in parsed.warnings)
-        self._last = followed
         self._trusted_until = time.monotonic() + (REMEMBERED if self.answered and not parsed.problems else 0)
         return parsed
 

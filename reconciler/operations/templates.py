@@ -1,4 +1,4 @@
-"""What templates mean: the warnings of `validate`, and the changes that `diff` shows.
+"""Templates: the warnings of `validate`, and the changes that `diff` shows.
 
 A template that a model brings itself was written for Hugging Face, and Foundry's runtime reads some of it differently.
 `validate` only warns of that, because the rehearsal decides whether it renders.
@@ -27,26 +27,20 @@ _TOKENS = ("bos_token", "eos_token", "pad_token", "unk_token")
 
 
 def own_templates(models: Iterable[Model], resolution: Resolution) -> Iterator[Problem]:
-    brought = {model.name: model for model in models if model.template.jinja is None}
-    texts = {
-        wanted.release.model: wanted.release.template
-        for wanted in resolution.desired.wanted
-        if wanted.release.model in brought and wanted.release.template
-    }
+    """Warnings of the templates that models bring themselves."""
+    own = {model.name: model for model in models if model.template.jinja is None}
+    releases = [wanted.release for wanted in resolution.desired.wanted]
+    texts = {one.model: one.template for one in releases if one.model in own and one.template}
     for name, text in texts.items():
-        yield from _warnings(brought[name], text)
-
-
-def _warnings(model: Model, text: str) -> Iterator[Problem]:
-    for finding in lint(template_bytes(text))[:MAX_WARNINGS]:
-        yield Problem(
-            code=finding.code,
-            file=model.file,
-            line=model.line_of("spec.promptTemplate"),
-            field="spec.promptTemplate",
-            message=f"the model's own template, line {finding.line}: {finding.message}",
-            hint=_HINT,
-        )
+        for finding in lint(template_bytes(text))[:MAX_WARNINGS]:
+            yield Problem(
+                code=finding.code,
+                file=own[name].file,
+                line=own[name].line_of("spec.promptTemplate"),
+                field="spec.promptTemplate",
+                message=f"the model's own template, line {finding.line}: {finding.message}",
+                hint=_HINT,
+            )
 
 
 def template_changes(base: Side, head: Side, sources: dict[str, str], folders: InCommit) -> tuple[TemplateChange, ...]:
@@ -56,11 +50,18 @@ def template_changes(base: Side, head: Side, sources: dict[str, str], folders: I
     for name in sorted(old.keys() & new.keys()):
         if old[name].template != new[name].template:
             models.setdefault((old[name].template, new[name].template), []).append(name)
-    changes = list(models.items())[:MAX_CHANGES]
+    changes = []
     with Renderer(tokenizers=True) as renderer:
-        return tuple(
-            _change(names, old, new, _examples(renderer, pair, sources[names[0]], folders)) for pair, names in changes
-        )
+        for pair, names in list(models.items())[:MAX_CHANGES]:
+            first = names[0]
+            before, after = _examples(renderer, pair, sources[first], folders)
+            origins = old[first].template_origin, new[first].template_origin
+            changes.append(
+                TemplateChange(
+                    models=tuple(names), before_origin=origins[0], after_origin=origins[1], before=before, after=after
+                )
+            )
+    return tuple(changes)
 
 
 def _examples(renderer: Renderer, pair: tuple[str, str], source: str, folders: InCommit) -> tuple[Example, ...]:
@@ -69,21 +70,8 @@ def _examples(renderer: Renderer, pair: tuple[str, str], source: str, folders: I
     return tuple(example_of(renderer, template, tokens, tokenizer) for template in pair)
 
 
-def _change(
-    names: list[str], old: dict[str, Release], new: dict[str, Release], examples: tuple[Example, ...]
-) -> TemplateChange:
-    before, after = examples
-    return TemplateChange(
-        models=tuple(names),
-        before_origin=old[names[0]].template_origin,
-        after_origin=new[names[0]].template_origin,
-        before=before,
-        after=after,
-    )
-
-
 def _by_model(side: Side) -> dict[str, Release]:
-    """One release of each model, because all its precisions share the template."""
+    """One release of each model: all its precisions share the template."""
     return {wanted.release.model: wanted.release for wanted in side.desired.wanted}
 
 

@@ -25,10 +25,8 @@ from reconciler.store.check import check_store
 
 APPLY = "`reconciler apply` repairs it"
 # Folders that garbage is freed from, or that decide what is garbage.
-OURS = (
-    *("served", "oci", "oci/blobs", "oci/blobs/sha256", "records", "staging", "trash", "quarantine"),
-    *("sources", "sources/hub", "mirror.git"),
-)
+_STORED = ("served", "oci", "oci/blobs", "oci/blobs/sha256", "records", "staging", "trash", "quarantine")
+OURS = (*_STORED, "sources", "sources/hub", "mirror.git")
 SWEEP = "the next `reconciler apply` removes it"
 ROTTEN = "the file changed but its time stamps did not, so no pass notices: `touch` it, then `reconciler apply`"
 
@@ -59,6 +57,7 @@ class _Verification:
     def __init__(self, machine: Machine, book: EveryByte, thorough: bool) -> None:
         self._thorough = thorough
         self._machine = machine
+        self._layout = machine.layout
         self._book = book
         self._folders = {folder.path: folder for folder in served_folders(machine)}
         self._registrations: tuple[Registration, ...] = ()
@@ -66,10 +65,10 @@ class _Verification:
     def run(self) -> Iterator[Finding]:
         yield from self._catalog()
         yield from self._served()
-        yield from check_store(self._machine.layout, self._book)
-        yield from check_sources(self._machine.layout, self._book)
+        yield from check_store(self._layout, self._book)
+        yield from check_sources(self._layout, self._book)
         if self._thorough:
-            yield from check_mirror(self._machine.layout)
+            yield from check_mirror(self._layout)
             yield from self._links()
         yield from self._records()
         yield from self._leftovers()
@@ -78,95 +77,95 @@ class _Verification:
         try:
             self._registrations = self._machine.backend.registrations()
         except CatalogBroken as error:
-            yield _finding("CatalogBroken", self._machine.cache, str(error), error.hint)
+            yield Finding("CatalogBroken", self._machine.cache, str(error), error.hint)
         for registration in self._registrations:
             if self._machine.owner and registration.owner == self._machine.owner:
                 yield from self._registration(registration)
-            elif _is_below(registration.path, self._machine.layout.served):
+            elif _is_below(registration.path, self._layout.served):
                 hint = f"unregister {registration.id}, then `reconciler apply`"
-                yield _finding("RegistrationUnmarked", registration.id, f"points at {registration.path}", hint)
+                yield Finding("RegistrationUnmarked", registration.id, f"points at {registration.path}", hint)
 
     def _registration(self, registration: Registration) -> Iterator[Finding]:
-        expected = self._machine.layout.served_release(registration.name, registration.number)
+        expected = self._layout.served_release(registration.name, registration.number)
         if registration.path.rstrip("/\\") != expected:
-            yield _finding("RegistrationElsewhere", registration.id, f"points at {registration.path}", APPLY)
+            yield Finding("RegistrationElsewhere", registration.id, f"points at {registration.path}", APPLY)
             return
         folder = self._folders.get(expected)
         if folder is None:
-            yield _finding("RegistrationDangling", registration.id, f"{expected} is no folder", APPLY)
-        elif folder.marker is not None:
-            yield from self._agrees(registration, folder.marker)
-
-    def _agrees(self, registration: Registration, marker: Marker) -> Iterator[Finding]:
-        expected = own_properties(release=marker.release, artifact=marker.artifact, build_key=marker.build_key)
-        wrong = [name for name, value in expected.items() if registration.properties.get(name) != value]
+            yield Finding("RegistrationDangling", registration.id, f"{expected} is no folder", APPLY)
+            return
+        marker = folder.marker
+        if marker is None:
+            return
+        promised = own_properties(release=marker.release, artifact=marker.artifact, build_key=marker.build_key)
+        wrong = [name for name, value in promised.items() if registration.properties.get(name) != value]
         if wrong:
             message = f"{', '.join(wrong)} differ from release.json"
             hint = f"unregister {registration.id}, then `reconciler apply`"
-            yield _finding("RegistrationDisagrees", registration.id, message, hint)
+            yield Finding("RegistrationDisagrees", registration.id, message, hint)
 
     def _served(self) -> Iterator[Finding]:
         if self._folders and not self._machine.owner:
             message = "is missing, and served/ is not empty"
             hint = "write back the `owner` that is named in release.json of any folder below served/"
-            yield _finding("OwnerMissing", "owner", message, hint)
+            yield Finding("OwnerMissing", "owner", message, hint)
         held = self._machine.store.artifacts().keys()
         for folder in self._folders.values():
             yield from self._folder(folder)
             if folder.marker is not None and folder.marker.build_key not in held:
                 message = f"was made from {folder.marker.build_key[:19]}, which the store does not hold"
                 hint = "it serves as it is; a repair or a new template would convert the model again"
-                yield _finding("ArtifactMissing", _name(folder), message, hint)
+                yield Finding("ArtifactMissing", _name(folder), message, hint)
         yield from self._foreign_things()
 
     def _folder(self, folder: ServedFolder) -> Iterator[Finding]:
         marker = folder.marker
         if marker is None:
-            yield _finding("ReleaseUnreadable", _name(folder), ", ".join(folder.damage), APPLY)
+            yield Finding("ReleaseUnreadable", _name(folder), ", ".join(folder.damage), APPLY)
             return
         for damage in folder.damage:
             rotten = self._book.is_rotten(os.path.join(folder.path, damage.rpartition(" ")[0]))
-            yield _finding("ServedFolderDamaged", _name(folder), damage, ROTTEN if rotten else APPLY)
+            yield Finding("ServedFolderDamaged", _name(folder), damage, ROTTEN if rotten else APPLY)
         yield from _consistent(folder, marker)
         if self._machine.owner and marker.owner != self._machine.owner:
-            yield _finding("OwnerDisagrees", _name(folder), f"is marked {marker.owner}", "move it away")
+            yield Finding("OwnerDisagrees", _name(folder), f"is marked {marker.owner}", "move it away")
         elif marker.id not in {registration.id for registration in self._registrations}:
-            yield _finding("FolderUnregistered", _name(folder), "Foundry Local does not list it", APPLY)
+            yield Finding("FolderUnregistered", _name(folder), "Foundry Local does not list it", APPLY)
 
     def _foreign_things(self) -> Iterator[Finding]:
-        served = self._machine.layout.served
+        served = self._layout.served
         for variant in names_in(served):
             inside = os.path.join(served, variant)
             if not is_folder(inside):
-                yield _finding("ServedForeign", f"served/{variant}", "is no folder", "move it away")
+                yield Finding("ServedForeign", f"served/{variant}", "is no folder", "move it away")
                 continue
             for number in names_in(inside):
                 if os.path.join(inside, number) not in self._folders:
                     where = f"served/{variant}/{number}"
-                    yield _finding("ServedForeign", where, "is no release", "move it away")
+                    yield Finding("ServedForeign", where, "is no release", "move it away")
 
     def _links(self) -> Iterator[Finding]:
         """Not of the root itself, which may be a link."""
         for name in OURS:
-            path = self._machine.layout.at(*name.split("/"))
+            path = self._layout.at(*name.split("/"))
             if os.path.islink(path):
                 hint = "make it a folder and move its content back, or link the whole root"
-                yield _finding("FolderLinked", name, f"leads to {os.path.realpath(path)}", hint)
+                yield Finding("FolderLinked", name, f"leads to {os.path.realpath(path)}", hint)
 
     def _records(self) -> Iterator[Finding]:
         recorded = self._machine.records.load()
         for name in (*recorded.damaged, *self._machine.records.damaged_beside()):
             hint = "the next change sets it aside and writes it anew from what is served"
-            yield _finding("RecordDamaged", f"records/{name}", "does not match its own digest", hint)
+            yield Finding("RecordDamaged", f"records/{name}", "does not match its own digest", hint)
         if self._thorough and self._machine.records.events_torn:
             message = "its last line was cut off: that event is lost, and nothing else"
-            yield _finding("EventsTorn", "records/events.jsonl", message, "the next `reconciler apply` notes it")
+            yield Finding("EventsTorn", "records/events.jsonl", message, "the next `reconciler apply` notes it")
         served = {one.id: one.release for one in self._registrations}
         for release in recorded.releases.values():
             if served.get(release.id) != release.release:
                 found = "another release" if release.id in served else "nothing"
                 message = f"is recorded as served, Foundry Local lists {found} under that id"
-                yield _finding("RecordDisagrees", release.id, message, APPLY)
+                yield Finding("RecordDisagrees", release.id, message, APPLY)
 
     def _leftovers(self) -> Iterator[Finding]:
         """None while another process is at work, before or after the search."""
@@ -175,28 +174,24 @@ class _Verification:
             yield from found
 
     def _is_at_work(self) -> bool:
-        """Whether another process holds the lock."""
-        working = holder(self._machine.layout.lock)
+        working = holder(self._layout.lock)
         return working is not None and working.pid != os.getpid()
 
     def _half_made(self) -> Iterator[Finding]:
-        layout = self._machine.layout
         for folder in DISPOSABLE:
-            for name in names_in(layout.at(*folder.split("/"))):
-                yield _finding("LeftOver", f"{folder}/{name}", "nothing uses it", SWEEP)
+            for name in names_in(self._layout.at(*folder.split("/"))):
+                yield Finding("LeftOver", f"{folder}/{name}", "nothing uses it", SWEEP)
         for folder in ("", *RECORDS):
-            for name in names_in(layout.at(folder)):
-                if is_temporary(name):
-                    where = os.path.join(folder, name)
-                    yield _finding("LeftOver", where, "a write that was never finished", SWEEP)
+            for name in filter(is_temporary, names_in(self._layout.at(folder))):
+                yield Finding("LeftOver", os.path.join(folder, name), "a write that was never finished", SWEEP)
 
 
 def _consistent(folder: ServedFolder, marker: Marker) -> Iterator[Finding]:
     """The digests in a marker must follow from its other fields."""
     if marker.build_key != digest.of_value(marker.recipe) or marker.parts.get("recipe") != marker.build_key:
-        yield _finding("ReleaseInconsistent", _name(folder), "the build key is not that of the recipe", APPLY)
+        yield Finding("ReleaseInconsistent", _name(folder), "the build key is not that of the recipe", APPLY)
     if marker.release != digest.of_value({"variant": marker.variant, **marker.parts}):
-        yield _finding("ReleaseInconsistent", _name(folder), "the release is not that of its parts", APPLY)
+        yield Finding("ReleaseInconsistent", _name(folder), "the release is not that of its parts", APPLY)
 
 
 def _bytes_to_read(machine: Machine) -> int:
@@ -210,10 +205,6 @@ def _bytes_to_read(machine: Machine) -> int:
                 if stat.S_ISREG(status.st_mode):
                     sizes[status.st_dev, status.st_ino] = status.st_size
     return sum(sizes.values())
-
-
-def _finding(code: str, where: str, message: str, hint: str = "") -> Finding:
-    return Finding(code=code, where=where, message=message, hint=hint)
 
 
 def _name(folder: ServedFolder) -> str:

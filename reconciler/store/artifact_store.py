@@ -1,8 +1,8 @@
-"""The artifact store: an OCI image layout that skopeo, oras and crane can read. Every file once, by its sha256.
+"""The artifact store: an OCI image layout that skopeo, oras and crane can read. Each file is stored once, by its sha256.
 
-To put: blobs, then the manifest that names them, then the index that names the manifest; to remove: the other
-way round. A process that dies in between leaves blobs without a name, which the next sweep deletes. Nothing is built
-twice for one build key. A damaged blob is replaced from a served file, or by the next conversion that brings its bytes.
+`put` writes blobs, then the manifest that names them, then the index that names the manifest; `remove` goes the other
+way. A process that dies in between leaves unnamed blobs, which the next sweep deletes. A damaged blob is replaced from a
+served file, or by the next conversion that gives the same bytes.
 Reading needs no lock; changing the store needs the root's lock.
 """
 
@@ -10,6 +10,7 @@ import json
 import os
 import time
 from collections.abc import Container, Iterable, Iterator, Mapping
+from contextlib import suppress
 
 from reconciler.domain import digest as digests
 from reconciler.domain.digest import StoredFile
@@ -20,9 +21,8 @@ from reconciler.host import durable
 from reconciler.host.reading import read_whole
 from reconciler.host.stamps import StampBook
 from reconciler.store import index, modelpack
-from reconciler.store.artifact_check import files_in
 from reconciler.store.index import Descriptor
-from reconciler.store.modelpack import BUILD_KEY, DIGEST, NotAnArtifact, Packed
+from reconciler.store.modelpack import BUILD_KEY, DIGEST, NotAnArtifact, Packed, files_in
 
 Twins = Mapping[str, Iterable[str]]  # served files by the digest that they should have
 
@@ -39,23 +39,23 @@ class ArtifactStore:
         self._understood: dict[str, Packed] = {}  # manifests as last listed: a daemon lists them each minute
 
     def artifacts(self) -> dict[str, Artifact]:
-        """By build key, as listed. Whether their files are whole is another question: see `damage`."""
+        """By build key, as listed. `damage` tells whether their files are intact."""
         return {key: packed.artifact for key, packed in self._packed().items()}
 
     def damage(self, artifact: Artifact) -> tuple[str, ...]:
-        """The files that are missing or changed. Reads only those whose stamp is a new one."""
+        """The files that are missing or changed. Reads only those with a new stamp."""
         return tuple(name for name, digest in self._parts(artifact) if not self._is_intact(digest))
 
     def lost(self) -> dict[str, str]:
-        """What the index names and cannot be read: the manifest's digest by build key. As of the last `artifacts`."""
+        """Listed artifacts without a readable manifest: its digest by build key. As of the last `artifacts`."""
         return {one["annotations"][BUILD_KEY]: one["digest"] for one in self._unreadable()}
 
     def mendable(self, build_key: str, twins: Twins) -> bool:
-        """Whether every damaged blob of it has a served file with the right bytes, so that nothing is converted."""
+        """Whether each damaged blob has a served file with the right bytes, so that `mend` needs no conversion."""
         return all(self._whole_twin(digest, twins) for _, digest in self._damaged(build_key))
 
     def mend(self, build_key: str, twins: Twins) -> None:
-        """Replace each damaged blob with a copy of its twin. `twins` are served files by their digest."""
+        """Replace each damaged blob with a copy of its twin."""
         for _, digest in self._damaged(build_key):
             if twin := self._whole_twin(digest, twins):
                 self._replace(digest, twin)
@@ -90,7 +90,7 @@ class ArtifactStore:
         return packed.artifact
 
     def remove(self, build_key: str) -> int:
-        """Forget the artifact and delete what only it used. Returns the bytes that this gave back."""
+        """Unlist the artifact and delete the blobs that only it used. Returns the freed bytes."""
         self._mend_index()
         held = self._packed()
         if held.pop(build_key, None) is None and build_key not in self.lost():
@@ -104,8 +104,8 @@ class ArtifactStore:
         return freed
 
     def sweep(self) -> int:
-        """Delete the blobs that nothing names (what a killed `put` or `remove` left) and write a lost index anew.
-        Returns the bytes given back."""
+        """Delete the blobs that nothing names (a killed `put` or `remove` leaves them) and rebuild a lost index.
+        Returns the freed bytes."""
         index.sweep(self._oci)
         self._mend_index()
         if index.exists(self._oci):
@@ -113,8 +113,8 @@ class ArtifactStore:
         return self._sweep(self._packed())
 
     def only_of(self, keys: Iterable[str]) -> tuple[dict[str, list[str]], list[str]]:
-        """The files that would go with each of these artifacts if all of them went, each named once; and those that
-        nothing names already. Reads only."""
+        """The files that would be deleted with each of these artifacts if all were removed, each listed once; and those
+        that nothing names already. Reads only."""
         held = self._packed()
         going = {key: held.pop(key) for key in keys if key in held}
         unnamed = self._unnamed(held, frozenset(keys)) or ()
@@ -127,9 +127,8 @@ class ArtifactStore:
         return found, [self.blob(digest) for digest in sorted(left)]
 
     def _mend_index(self) -> None:
-        """Write a lost index anew, and one that is no index any more though it can be read. What it named besides
-        manifests cannot be known, so this store deletes nothing after that; the next one deletes what no manifest
-        names."""
+        """Rebuild an index that is lost or not sound. Its other entries are unknown then, so this object deletes nothing
+        afterwards; the next one deletes what no manifest names."""
         if index.is_sound(self._oci) or not (index.exists(self._oci) or _names_in(self._blobs)):
             self._relist()
             return
@@ -142,25 +141,21 @@ class ArtifactStore:
         known = [index.describe(held[key]) for key in sorted(held)]
         known += [*others, *(one for one in lost if one["annotations"][BUILD_KEY] not in held)]
         named = {one["digest"] for one in known}
-        found = [self._described(digest) for digest in self._manifests() if digest not in named]
-        self._list([*known, *(one for one in found if one is not None)])
+        for digest in self._manifests():
+            if digest not in named:
+                with suppress(OSError, NotAnArtifact):
+                    known.append(index.describe_foreign(digest, self._read_blob(digest)))
+        self._list(known)
 
     def _relist(self) -> None:
-        """An entry that names nothing may have rotted itself: its manifest then lies among the blobs, unlisted."""
+        """An entry that names nothing may be damaged itself: its manifest then is an unlisted blob."""
         held, lost = self._packed(), self.lost()
         if not lost:
             return
-        small = ["sha256:" + name for name in _names_in(self._blobs) if self._size(name) <= MANIFEST_LIMIT]
-        unlisted = [self._read_packed(digest) for digest in small if digest not in self._understood]
+        unlisted = [self._read_packed(digest) for digest in self._small_blobs() if digest not in self._understood]
         found = {one.artifact.build_key: one for one in unlisted if one and one.artifact.build_key in lost}
         if found:
             self._write_index({**held, **found})
-
-    def _described(self, digest: str) -> Descriptor | None:
-        try:
-            return index.describe_foreign(digest, self._read_blob(digest))
-        except (OSError, NotAnArtifact):
-            return None
 
     def _packed(self) -> dict[str, Packed]:
         packed = [one for digest in self._manifests() if (one := self._read_packed(digest)) is not None]
@@ -169,9 +164,10 @@ class ArtifactStore:
 
     def _manifests(self) -> Iterable[str]:
         descriptors = index.read(self._oci)
-        if descriptors is not None:
-            return [one["digest"] for one in descriptors]
-        # Any of the small blobs may be one.
+        return self._small_blobs() if descriptors is None else [one["digest"] for one in descriptors]
+
+    def _small_blobs(self) -> list[str]:
+        """Any of them may be a manifest."""
         return ["sha256:" + name for name in _names_in(self._blobs) if self._size(name) <= MANIFEST_LIMIT]
 
     def _size(self, name: str) -> int:
@@ -181,7 +177,7 @@ class ArtifactStore:
             return MANIFEST_LIMIT + 1
 
     def _read_packed(self, digest: str) -> Packed | None:
-        """None for what is no artifact of ours, and for a manifest that is not what its digest promises."""
+        """None for what is no artifact of ours, and for a damaged manifest."""
         known = self._understood.get(digest)
         if known is not None and self._is_intact(digest):
             return known
@@ -206,8 +202,7 @@ class ArtifactStore:
             return False
 
     def _take(self, tree: str, path: str) -> StoredFile:
-        """A stray process that still writes into its finished tree is not defended against: its group was
-        killed."""
+        """A process that still writes into the finished tree is not considered: its group was killed."""
         source = os.path.join(tree, path)
         digest, size = self._stamps.digest(source), os.stat(source).st_size
         if not self._is_intact(digest):
@@ -225,13 +220,13 @@ class ArtifactStore:
         return digest
 
     def _clear_the_way(self, digest: str) -> None:
-        """A folder where a blob belongs is not ours: it cannot be replaced, and is moved aside."""
+        """A folder in the place of a blob is not ours and cannot be replaced: it is moved to quarantine."""
         path = self.blob(digest)
         if os.path.isdir(path) and not os.path.islink(path):
             durable.unname(path, os.path.join(self._quarantine, str(time.time_ns())))
 
     def _parts(self, artifact: Artifact) -> Iterator[tuple[str, str]]:
-        """Everything that an artifact consists of beside its manifest, with its digest."""
+        """The artifact's config and files, with their digests."""
         known = self._understood.get(artifact.digest)
         if known is not None:
             yield "its config", known.config
@@ -250,8 +245,8 @@ class ArtifactStore:
         return next((path for path in twins.get(digest, ()) if self._has(path, digest)), "")
 
     def _replace(self, digest: str, twin: str) -> None:
-        """Through a temporary name, so that no reader sees half a blob. The copy is hashed on its way, because the twin
-        was judged earlier."""
+        """Through a temporary name, so that no reader sees half a blob. The copy is hashed while it is written, because
+        the twin was checked earlier."""
         self._clear_the_way(digest)
         copied = durable.temporary_for(self.blob(digest))
         found, _ = durable.copy_hashed(twin, copied)
@@ -290,13 +285,13 @@ class ArtifactStore:
         return sum(self._delete(os.path.join(self._blobs, name)) for name in unnamed)
 
     def _unnamed(self, held: Mapping[str, Packed], gone: Container[str]) -> list[str] | None:
-        """The blobs that neither `held` nor another tool names. None when that is unknown: then nothing is deleted."""
+        """The blobs that neither `held` nor another tool names. None when that is unknown: nothing may be deleted."""
         if self._index_was_lost or index.is_linked(self._oci) or self._unreadable(gone):
             return None
         try:
             named = {digest for one in self._others() for digest in self._reachable(one)}
         except (OSError, ValueError, LookupError, TypeError, AttributeError):
-            return None  # an entry of another tool's whose blobs we cannot tell
+            return None  # the blobs of another tool's entry are unknown
         for packed in held.values():
             named |= _names_of(packed)
         return [name for name in _names_in(self._blobs) if "sha256:" + name not in named]

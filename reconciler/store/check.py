@@ -1,6 +1,6 @@
-"""Is the store what it says? Every entry of the index, every manifest, every blob to its last byte. Reads only.
+"""Check the store: every entry of the index, every manifest, every blob to its last byte. Reads only.
 
-The store itself reads leniently, because a pass must go on whatever it finds; this looks for what it forgives.
+The store itself reads leniently, because a pass must go on; this check reports what the store tolerates.
 """
 
 import json
@@ -19,13 +19,13 @@ from reconciler.store import index, modelpack
 from reconciler.store.index import Descriptor
 from reconciler.store.modelpack import DIGEST, NotAnArtifact
 
-REPAIR = "`reconciler apply --scrub` mends it from a served twin, or converts its model again"
+REPAIR = "`reconciler apply --scrub` repairs it from a served copy, or converts its model again"
 ROTTEN = "`reconciler apply --scrub` writes it anew"
 SWEEP = "the next `reconciler apply` sweeps it"
 
 
 def check_store(layout: Layout, book: StampBook) -> tuple[Finding, ...]:
-    """`book` tells digests; give it one that trusts no stamp."""
+    """`book` gives the digests; use one that trusts no stamp."""
     if not os.path.lexists(layout.oci):
         return ()
     return tuple(_Check(layout, book).run())
@@ -46,11 +46,11 @@ class _Check:
         yield from self._all_blobs(names)
         for name in _names(self._layout.oci):
             if is_temporary(name):
-                yield _finding("LeftOver", f"oci/{name}", "a write that was never finished", SWEEP)
+                yield Finding("LeftOver", f"oci/{name}", "a write that was never finished", SWEEP)
 
     def _layout_file(self, names: list[str]) -> Iterator[Finding]:
         if names and not index.is_layout(self._layout.oci):
-            yield _finding("StoreUnreadable", "oci/oci-layout", "is not that of an OCI image layout 1.0.0")
+            yield Finding("StoreUnreadable", "oci/oci-layout", "is not that of an OCI image layout 1.0.0")
 
     def _index(self, names: list[str]) -> Iterator[Finding]:
         descriptors = index.read(self._layout.oci)
@@ -58,9 +58,9 @@ class _Check:
             self._complete = False
             if names:
                 hint = "`reconciler apply` writes it anew from the blobs"
-                yield _finding("StoreUnreadable", "oci/index.json", "is missing or unreadable", hint)
+                yield Finding("StoreUnreadable", "oci/index.json", "is missing or unreadable", hint)
         elif not index.is_sound(self._layout.oci):
-            yield _finding("StoreUnreadable", "oci/index.json", "holds what no such list holds", ROTTEN)
+            yield Finding("StoreUnreadable", "oci/index.json", "holds what no such list holds", ROTTEN)
         for descriptor in descriptors or ():
             yield from self._manifest(descriptor)
 
@@ -73,7 +73,7 @@ class _Check:
             yield from self._parts(digest, json.loads(data))
         except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
             self._complete = False
-            yield _finding("ManifestDamaged", digest, f"{type(error).__name__}: {error}", REPAIR)
+            yield Finding("ManifestDamaged", digest, f"{type(error).__name__}: {error}", REPAIR)
 
     def _read(self, digest: str) -> bytes:
         if not DIGEST.fullmatch(digest):
@@ -86,14 +86,14 @@ class _Check:
     def _described(self, descriptor: Descriptor, data: bytes) -> Iterator[Finding]:
         """What the index says about a manifest must be what the manifest says."""
         if descriptor.get("size") != len(data):
-            yield _finding("ManifestDamaged", descriptor["digest"], "the index gives it another size")
+            yield Finding("ManifestDamaged", descriptor["digest"], "the index gives it another size")
         if index.is_foreign(descriptor):
             return
         packed = modelpack.parse_manifest(descriptor["digest"], data)
         wrong = [key for key, said in index.describe(packed).items() if descriptor.get(key) != said]
         if set(wrong) - {"size"}:
             message = f"the index gives it another {', '.join(wrong)}"
-            yield _finding("ManifestDamaged", descriptor["digest"], message, ROTTEN)
+            yield Finding("ManifestDamaged", descriptor["digest"], message, ROTTEN)
 
     def _parts(self, digest: str, document: dict[str, Any]) -> Iterator[Finding]:
         for inner in document.get("manifests", ()):
@@ -107,39 +107,35 @@ class _Check:
         try:
             size = os.lstat(self._path(part["digest"])).st_size
         except OSError:
-            yield _finding("BlobMissing", part["digest"], f"{manifest[:19]} names it", REPAIR)
+            yield Finding("BlobMissing", part["digest"], f"{manifest[:19]} names it", REPAIR)
             return
         if size != part["size"]:
             message = f"has {size} bytes, {manifest[:19]} says {part['size']}"
-            yield _finding("BlobDamaged", part["digest"], message, REPAIR)
+            yield Finding("BlobDamaged", part["digest"], message, REPAIR)
 
     def _all_blobs(self, names: list[str]) -> Iterator[Finding]:
         for name in names:
             where = f"oci/blobs/sha256/{name}"
             if is_temporary(name):
-                yield _finding("LeftOver", where, "a write that was never finished", SWEEP)
+                yield Finding("LeftOver", where, "a write that was never finished", SWEEP)
             elif not DIGEST.fullmatch(f"sha256:{name}"):
-                yield _finding("BlobForeign", where, "is not named by a digest", "move it away")
+                yield Finding("BlobForeign", where, "is not named by a digest", "move it away")
             else:
                 yield from self._blob(f"sha256:{name}")
 
     def _blob(self, digest: str) -> Iterator[Finding]:
         if self._complete and digest not in self._named:
-            yield _finding("BlobUnreferenced", digest, "nothing names it", SWEEP)
+            yield Finding("BlobUnreferenced", digest, "nothing names it", SWEEP)
         try:
             regular = stat.S_ISREG(os.lstat(self._path(digest)).st_mode)
             whole = regular and self._book.digest(self._path(digest)) == digest
         except OSError:  # unreadable is as bad as gone
             whole = False
         if not whole:
-            yield _finding("BlobDamaged", digest, "its bytes are others", REPAIR)
+            yield Finding("BlobDamaged", digest, "its bytes are others", REPAIR)
 
     def _path(self, digest: str) -> str:
         return os.path.join(self._blobs, digest.removeprefix("sha256:"))
-
-
-def _finding(code: str, where: str, message: str, hint: str = "") -> Finding:
-    return Finding(code=code, where=where, message=message, hint=hint)
 
 
 def _names(folder: str) -> list[str]:

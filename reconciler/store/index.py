@@ -1,9 +1,7 @@
-"""`index.json` of the OCI layout: which manifests the store holds. Other tools may add entries; those are
-kept.
+"""`index.json` of the OCI layout: the list of the manifests in the store. Entries of other tools are kept.
 
-It is only a list of names: every manifest carries its own build key under its own digest. So a lost or
-damaged list is rebuilt by looking through the blobs, for the manifests of others too; a damaged one is set
-aside, because it may hold names that only its writer knows.
+Every manifest carries its own build key under its own digest. So a lost or damaged list is rebuilt from the blobs, with
+the manifests of other tools; a damaged one is set aside, because it may hold names that only its writer knows.
 """
 
 import json
@@ -13,7 +11,7 @@ from typing import Any
 from reconciler.domain import digest
 from reconciler.host import durable
 from reconciler.host.reading import read_whole
-from reconciler.store.modelpack import ARTIFACT_TYPE, BUILD_KEY, MANIFEST_TYPE, Packed
+from reconciler.store.modelpack import ARTIFACT_TYPE, BUILD_KEY, MANIFEST_TYPE, NotAnArtifact, Packed
 
 Descriptor = dict[str, Any]
 
@@ -26,10 +24,8 @@ TAG = "org.opencontainers.image.ref.name"
 
 def read(oci: str) -> list[Descriptor] | None:
     """None when there is no readable list."""
-    try:
-        listed = json.loads(read_whole(path_of(oci)))["manifests"]
-    except (OSError, ValueError, LookupError, TypeError, RecursionError):
-        return None
+    document = _json(path_of(oci))
+    listed = document.get("manifests") if isinstance(document, dict) else None
     return listed if isinstance(listed, list) and all(map(_is_descriptor, listed)) else None
 
 
@@ -42,11 +38,8 @@ def write(oci: str, descriptors: list[Descriptor]) -> str:
 
 
 def is_sound(oci: str) -> bool:
-    """Can it be read, and does it hold nothing but what such a list holds?"""
-    try:
-        document = json.loads(read_whole(path_of(oci)))
-    except (OSError, ValueError, RecursionError):
-        return False
+    """Whether it can be read and has no unknown fields."""
+    document = _json(path_of(oci))
     return (
         isinstance(document, dict)
         and read(oci) is not None
@@ -69,17 +62,13 @@ def prepare(oci: str) -> None:
 
 
 def mend_layout(oci: str) -> None:
-    """The file that says what the folder is says always the same."""
+    """Its marker file always has the same content."""
     if not is_layout(oci):
         durable.write_file(os.path.join(oci, "oci-layout"), digest.canonical(LAYOUT))
 
 
 def is_layout(oci: str) -> bool:
-    try:
-        held: object = json.loads(read_whole(os.path.join(oci, "oci-layout")))
-    except (OSError, ValueError, RecursionError):
-        return False
-    return held == LAYOUT
+    return _json(os.path.join(oci, "oci-layout")) == LAYOUT
 
 
 def is_linked(oci: str) -> bool:
@@ -107,19 +96,18 @@ def describe(packed: Packed) -> Descriptor:
     }
 
 
-def describe_foreign(name: str, data: bytes) -> Descriptor | None:
-    """How a rebuilt list names a blob that is a manifest or an index of another tool's; None for any other blob."""
+def describe_foreign(name: str, data: bytes) -> Descriptor:
+    """The entry for a manifest or an index of another tool, in a rebuilt list. Raises NotAnArtifact for other blobs."""
     try:
         document = json.loads(data)
-    except (ValueError, RecursionError):
-        return None
-    if not isinstance(document, dict) or document.get("schemaVersion") != OCI_VERSION:
-        return None
-    for key, kind in (("manifests", INDEX_TYPE), ("layers", MANIFEST_TYPE)):
-        parts = document.get(key)
-        if isinstance(parts, list) and all(map(_is_descriptor, parts)):
-            return {"mediaType": document.get("mediaType", kind), "digest": name, "size": len(data)}
-    return None
+        if document["schemaVersion"] == OCI_VERSION:
+            for key, kind in (("manifests", INDEX_TYPE), ("layers", MANIFEST_TYPE)):
+                parts = document.get(key)
+                if isinstance(parts, list) and all(map(_is_descriptor, parts)):
+                    return {"mediaType": document.get("mediaType", kind), "digest": name, "size": len(data)}
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        pass
+    raise NotAnArtifact(f"{name} is no manifest")
 
 
 def is_foreign(descriptor: Descriptor) -> bool:
@@ -128,6 +116,15 @@ def is_foreign(descriptor: Descriptor) -> bool:
 
 def path_of(oci: str) -> str:
     return os.path.join(oci, "index.json")
+
+
+def _json(path: str) -> object:
+    """None when it cannot be read."""
+    try:
+        document: object = json.loads(read_whole(path))
+    except (OSError, ValueError, RecursionError):
+        return None
+    return document
 
 
 def _is_descriptor(value: object) -> bool:

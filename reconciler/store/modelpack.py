@@ -1,19 +1,21 @@
-"""An artifact as an OCI manifest in the form of CNCF ModelPack: one uncompressed layer per file, so that a
-blob's digest is the digest of the file. Nothing here depends on a clock: the same files and recipe give the
-same manifest.
+"""An artifact: which files it may hold, and its OCI manifest in the form of CNCF ModelPack. Each file is one uncompressed
+layer, so that a blob's digest is the digest of the file. The same files and recipe always give the same manifest.
 
-The build key and the recipe are annotations of the manifest itself, under its digest; so the store's index
-can be rebuilt from its blobs alone.
+The build key and the recipe are annotations of the manifest itself, under its digest; so the store's index can be
+rebuilt from its blobs alone.
 """
 
 import json
+import os
 import re
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from reconciler.domain import digest as digests
 from reconciler.domain.digest import StoredFile
+from reconciler.domain.errors import PermanentError
 from reconciler.domain.release import Artifact
 
 MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
@@ -22,9 +24,11 @@ CONFIG_TYPE = "application/vnd.cncf.model.config.v1+json"
 WEIGHTS_TYPE = "application/vnd.cncf.model.weight.v1.raw"
 SETTINGS_TYPE = "application/vnd.cncf.model.weight.config.v1.raw"
 WEIGHTS = (".onnx", ".data")
+CODE = (".so", ".dll", ".dylib", ".py", ".pkl", ".pt", ".bin")
+_HINT = "an artifact holds ONNX files, tokenizer data and settings only; look into the log of the conversion"
 
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
-# Parts between single slashes, none of them empty, "." or "..".
+# Relative, below its folder, and the same on every system: parts between single slashes, none empty, "." or "..".
 SAFE_PATH = re.compile(r"(?!\.{1,2}(/|$))[^/\\:\0]+(/(?!\.{1,2}(/|$))[^/\\:\0]+)*")
 
 FILE_PATH = "org.cncf.model.filepath"
@@ -85,8 +89,45 @@ def parse_manifest(digest: str, data: bytes) -> Packed:
         raise NotAnArtifact(str(error)) from None
 
 
+def files_in(tree: str) -> tuple[str, ...]:
+    """The relative paths of a converted model's files, with forward slashes, sorted. Raises PermanentError for what may
+    not be stored: only plain files that are data, because a link could lead anywhere, a FIFO could block, and code would
+    run in the process that loads the model."""
+    found = tuple(sorted(_walk(tree, "")))
+    if not found:
+        raise PermanentError(f"{tree} holds no files", hint=_HINT, code="ArtifactEmpty")
+    for path in found:
+        if not _is_data(path):
+            raise _refused(path, "is not data")
+    return found
+
+
+def _walk(folder: str, prefix: str) -> list[str]:
+    found: list[str] = []
+    for name in os.listdir(folder):
+        path, relative = os.path.join(folder, name), prefix + name
+        kind = os.lstat(path).st_mode
+        if stat.S_ISDIR(kind):
+            found += _walk(path, relative + "/")
+        elif stat.S_ISREG(kind):  # guard: no link in an artifact
+            found.append(relative)
+        else:
+            raise _refused(relative, "is a link" if stat.S_ISLNK(kind) else "is not a regular file")
+    return found
+
+
+def _is_data(path: str) -> bool:
+    name = path.lower()
+    encodable = path.isprintable()  # also false for bytes that are no UTF-8
+    # guard: no code in an artifact
+    return encodable and is_safe_path(path) and not name.endswith(CODE) and ".so." not in name
+
+
+def _refused(path: str, why: str) -> PermanentError:
+    return PermanentError(f"the converted model holds {path!r}, which {why}", hint=_HINT, code="ArtifactRefused")
+
+
 def is_safe_path(path: str) -> bool:
-    """Relative, below its folder, and the same on every system."""
     return SAFE_PATH.fullmatch(path) is not None
 
 
