@@ -64,7 +64,7 @@ def candidates(look: Snapshot, names: Sequence[str]) -> tuple[Candidate, ...]:
         raise PermanentError("nothing that is declared is converted here", hint=hint, code="NotServed")
     for name in names:
         if not any(_is_named(one.wanted, name) for one in found):
-            raise _why_not(name, look)
+            raise _not_found(name, look)
     return tuple(one for one in found if not names or any(_is_named(one.wanted, name) for name in names))
 
 
@@ -72,7 +72,7 @@ def _is_named(wanted: DesiredRelease, name: str) -> bool:
     return name in (wanted.variant, wanted.release.model)
 
 
-def _why_not(name: str, look: Snapshot) -> PermanentError:
+def _not_found(name: str, look: Snapshot) -> PermanentError:
     wanted = look.resolution.desired.wanted
     if any(_is_named(one, name) for one in wanted):
         hint = "`reconciler apply` converts it; `reconciler plan` shows what prevents that"
@@ -89,9 +89,9 @@ def _candidate(wanted: DesiredRelease, look: Snapshot) -> Candidate | None:
     if artifact is None:
         return None
     folder = look.observed.folder_behind(look.observed.serving(wanted.variant))
-    serves = folder is not None and folder.marker is not None and not folder.damage
-    current = serves and folder.marker.release == wanted.release.digest  # type: ignore[union-attr]
-    return Candidate(wanted=wanted, size_bytes=artifact.size, folder=folder.path if folder and current else "")
+    intact = folder is not None and folder.marker is not None and not folder.damage
+    serves = intact and folder.marker.release == wanted.release.digest  # type: ignore[union-attr]
+    return Candidate(wanted=wanted, size_bytes=artifact.size, folder=folder.path if folder and serves else "")
 
 
 @contextlib.contextmanager
@@ -100,21 +100,16 @@ def place(machine: Machine) -> Iterator[tuple[Machine, str, str]]:
     may record."""
     with contextlib.ExitStack() as stack:
         try:
-            lock = locked_again(machine, command=BENCH)
-            ours = stack.enter_context(lock)
+            ours = stack.enter_context(locked_again(machine, command=BENCH))
         except LockHeld as error:
             yield (machine, stack.enter_context(tempfile.TemporaryDirectory(prefix="reconciler-bench-")), str(error))
             return
         scratch = ours.layout.at("staging", BENCH)  # after a crash, the next pass removes it
         durable.free(scratch)
         durable.make_folder(scratch)
-        stack.callback(_tidy, scratch, ours)
+        stack.callback(ours.stamps.save)
+        stack.callback(durable.free, scratch, ours.stamps.remove)
         yield ours, scratch, ""
-
-
-def _tidy(scratch: str, machine: Machine) -> None:
-    durable.free(scratch, machine.stamps.remove)
-    machine.stamps.save()
 
 
 class Bench:
@@ -130,7 +125,7 @@ class Bench:
     def run(self, machine: Machine, chosen: Iterable[Candidate], scratch: str, *, record: bool) -> None:
         """A variant that cannot be measured does not stop the others."""
         for number, one in enumerate(chosen):
-            measuring = _One(machine, one, self._look, os.path.join(scratch, str(number)), record=record)
+            measuring = _Measuring(machine, one, self._look, os.path.join(scratch, str(number)), record=record)
             self.results.append(measuring.so_far())
             try:
                 for result in measuring.measure(self._options, self._report):
@@ -141,22 +136,22 @@ class Bench:
         self.complete = True
 
 
-class _One:
+class _Measuring:
     """The runs of one variant, and their result so far."""
 
     def __init__(self, machine: Machine, one: Candidate, look: Snapshot, scratch: str, *, record: bool) -> None:
         self._machine, self._one, self._look = machine, one, look
+        self._wanted, self._release = one.wanted, one.wanted.release
         self._scratch = scratch
         self._record = record
         self._runs: list[Run] = []
         self._context = 0
-        build_key = one.wanted.release.recipe.build_key
-        self._fidelity: Fidelity | None = look.recorded.measured.fidelity.get(build_key)
+        self._fidelity: Fidelity | None = look.recorded.measured.fidelity.get(self._release.recipe.build_key)
 
     def measure(self, options: Options, report: Progress) -> Iterator[Benched]:
         folder = self._one.folder or self._assembled()
         self._context = self._machine.backend.context_length(folder)
-        variant = self._one.wanted.variant
+        variant = self._wanted.variant
         if options.measure and self._fidelity is None:
             report(variant, "compared with its source")
             self._compare(folder)
@@ -168,42 +163,38 @@ class _One:
             yield self.so_far()
 
     def so_far(self) -> Benched:
-        wanted = self._one.wanted
         measured = together(self._runs) if self._runs else None
         return Benched(
-            variant=wanted.variant,
-            model=wanted.release.model,
-            precision=wanted.release.precision,
+            variant=self._wanted.variant,
+            model=self._release.model,
+            precision=self._release.precision,
             served=bool(self._one.folder),
             size_bytes=self._one.size_bytes,
             runs=tuple(self._runs),
             fidelity=self._fidelity,
-            golden=golden_answers(wanted.gates.get(PromptsGate), measured) if measured else (),
-            verdicts=self._verdicts(measured),
+            golden=golden_answers(self._wanted.gates.get(PromptsGate), measured) if measured else (),
+            verdicts=self._verdicts(measured) if measured else (),
             context=self._context,
         )
 
-    def _verdicts(self, measured: Measured | None) -> tuple[Verdict, ...]:
+    def _verdicts(self, measured: Measured) -> tuple[Verdict, ...]:
         """The gates' verdicts on the recorded measurements, or on these where none is recorded."""
-        if measured is None:
-            return ()
-        wanted = self._one.wanted
-        known = filled(self._look.recorded.measured.releases.get(wanted.release.digest), measured)
-        return judge(wanted.gates, wanted.release.precision, self._fidelity, known)
+        known = filled(self._look.recorded.measured.releases.get(self._release.digest), measured)
+        return judge(self._wanted.gates, self._release.precision, self._fidelity, known)
 
     def _run(self, folder: str, lengths: tuple[int, ...], number: int) -> Run:
         """Golden prompts are asked in the first run only: their answers are greedy."""
-        wanted, catalog = self._one.wanted, os.path.join(self._scratch, f"catalog-{number}")
-        prompts = wanted.gates.get(PromptsGate) if number == 1 else None
+        catalog = os.path.join(self._scratch, f"catalog-{number}")
+        prompts = self._wanted.gates.get(PromptsGate) if number == 1 else None
         gates = [LoadGate(), *([prompts] if prompts else ()), PerformanceGate(prompt_lengths=lengths)]
-        measured = Measured(release=wanted.release.digest, build_key=wanted.release.recipe.build_key)
+        measured = Measured(release=self._release.digest, build_key=self._release.recipe.build_key)
         loaded_at = 0.0
         durable.make_folder(catalog)
         runtime = self._machine.backend.at(catalog).runtime(
             scratch=f"{catalog}-files", log=os.path.join(self._scratch, "log")
         )
         with Rehearsal(runtime) as rehearsal, Sampler(lambda: runtime.process) as sampler:
-            for found in rehearsal.prove(folder, f"{wanted.variant}:1", gates, measured):
+            for found in rehearsal.prove(folder, f"{self._wanted.variant}:1", gates, measured):
                 measured, loaded_at = found, loaded_at or sampler.elapsed
         return Run(measured=measured, samples=sampler.samples, loaded_at=loaded_at)
 
@@ -212,14 +203,13 @@ class _One:
         if not self._record:
             message = "it is converted, but not served, and another reconciler is at work here"
             raise PermanentError(message, hint="retry when that has ended", code="LockHeld")
-        wanted, machine = self._one.wanted, self._machine
-        artifact = machine.store.artifacts()[wanted.release.recipe.build_key]
+        machine = self._machine
         folder = os.path.join(self._scratch, "release")
         durable.make_folder(folder)
         machine.backend.assemble(
             folder,
-            wanted.release,
-            artifact,
+            self._release,
+            machine.store.artifacts()[self._release.recipe.build_key],
             machine.store.blob,
             machine.stamps,
             owner=machine.owner,
@@ -231,11 +221,11 @@ class _One:
         return folder
 
     def _lengths(self, options: Options) -> tuple[int, ...]:
-        gate = self._one.wanted.gates.get(PerformanceGate)
+        gate = self._wanted.gates.get(PerformanceGate)
         return tuple(sorted({*options.lengths, *(gate.prompt_lengths if gate else ())}))
 
     def _compare(self, folder: str) -> None:
-        source: Source = self._look.resolution.sources[self._one.wanted.release.recipe.build_key]
+        source: Source = self._look.resolution.sources[self._release.recipe.build_key]
         durable.make_folder(self._scratch)
         with Converter(os.path.join(self._scratch, "comparison"), self._scratch) as converter:
             self._fidelity = converter.compare(source.recipe, source.path, folder, adapter=source.adapter)
@@ -244,8 +234,7 @@ class _One:
 
     def _save(self) -> None:
         if self._record:
-            release = self._one.wanted.release.digest
-            held = of_this_runtime(self._machine.records.measured()).known.releases.get(release)
+            held = of_this_runtime(self._machine.records.measured()).known.releases.get(self._release.digest)
             new = filled(held, together(self._runs))
             if new != held:
                 self._machine.records.save_measured(new)

@@ -1,4 +1,4 @@
-"""`doctor`: check the surroundings of a root, each finding with what to do. Reads only.
+"""`doctor`: check the surroundings of a root; each finding comes with advice. Reads only.
 
 It starts nothing but `git --version` and an empty cage, and imports no runtime: versions are those of the installed
 packages.
@@ -8,9 +8,7 @@ import os
 import pwd
 import re
 import stat
-import sys
 from collections.abc import Iterator
-from importlib.metadata import PackageNotFoundError, version
 
 from reconciler.backends.protocol import Backend
 from reconciler.backends.select import BACKENDS, SERVING_TOOLS, backend_at
@@ -27,6 +25,7 @@ from reconciler.host.durable import is_temporary
 from reconciler.host.facts import host_name, read_facts
 from reconciler.host.lock import holder
 from reconciler.host.owner_mark import read_owner
+from reconciler.host.packages import installed_versions
 from reconciler.manifests.selector import labels_of
 from reconciler.operations.leftovers import RECORDS, names_in
 from reconciler.reports.diagnosis import Diagnosis
@@ -118,65 +117,62 @@ def _other_cache(backend: Backend, owner: str, home: str) -> Diagnosis:
 
 def _packages() -> Iterator[Diagnosis]:
     pins = {name: pin for name, pin in TOOLS.items() if not name.startswith("reconciler-")}
-    for name, pin in (pins | SERVING_TOOLS | ADAPTER_TOOLS).items():
-        try:
-            found = version(name)
-        except PackageNotFoundError:
-            found = ""
-        yield _package(name, pin, found)
-
-
-def _package(name: str, pin: str, found: str) -> Diagnosis:
-    needed_for = "serving" if name in SERVING_TOOLS else "LoRA adapters" if name in ADAPTER_TOOLS else "converting"
-    if found.partition("+")[0] == pin:  # torch has versions such as 2.13.0+cpu
-        return _ok("packages", f"{name} {found}")
-    say = _warning if name in ADAPTER_TOOLS else _error
-    state = f"is {found}, {pin} is tested" if found else "is not installed"
-    return say("packages", f"{name} {state}: needed for {needed_for}", INSTALL)
+    pins |= SERVING_TOOLS | ADAPTER_TOOLS
+    installed = installed_versions(pins)
+    for name, pin in pins.items():
+        found = installed.get(name, "")
+        if found.partition("+")[0] == pin:  # torch has versions such as 2.13.0+cpu
+            yield _ok("packages", f"{name} {found}")
+            continue
+        needed_for = "serving" if name in SERVING_TOOLS else "LoRA adapters" if name in ADAPTER_TOOLS else "converting"
+        state = f"is {found}, {pin} is tested" if found else "is not installed"
+        problem = _warning if name in ADAPTER_TOOLS else _error
+        yield problem("packages", f"{name} {state}: needed for {needed_for}", INSTALL)
 
 
 def _disk(layout: Layout) -> Diagnosis:
     free = disk_free(layout.root)
     message = f"{size_text(free)} free for {layout.root}"
-    advice = "free space, or choose another file system with --root; `plan` shows what a conversion needs"
     if free >= LITTLE:
         return _ok("disk", message)
+    advice = "free space, or choose another file system with --root; `plan` shows what a conversion needs"
     return (_error if free < TOO_LITTLE else _warning)("disk", message, advice)
 
 
 def _permissions(layout: Layout, backend: Backend) -> Iterator[Diagnosis]:
+    me = _user(os.geteuid())
     for name, path in (("root", layout.root), ("cache", backend.catalog)):
-        yield _folder(name, path)
+        yield _folder(name, path, me)
     for path in (layout.lock, layout.owner, backend.index):
         if os.path.exists(path) and not os.access(path, os.R_OK | os.W_OK):
-            advice = f"run reconciler as {_owner_of(path)}, or give the file to {_me()}"
-            yield _error("permissions", f"{_me()} cannot write {path}", advice)
+            advice = f"run reconciler as {_user(os.stat(path).st_uid)}, or give the file to {me}"
+            yield _error("permissions", f"{me} cannot write {path}", advice)
 
 
-def _folder(name: str, path: str) -> Diagnosis:
+def _folder(name: str, path: str, me: str) -> Diagnosis:
     there = _nearest(path)
     if not os.access(there, os.R_OK | os.W_OK | os.X_OK):
-        advice = f"run reconciler as {_owner_of(there)}, or choose another --{name}"
-        return _error("permissions", f"{_me()} cannot write {there}, where the {name} is", advice)
+        advice = f"run reconciler as {_user(os.stat(there).st_uid)}, or choose another --{name}"
+        return _error("permissions", f"{me} cannot write {there}, where the {name} is", advice)
     if there != path:
         return _ok("permissions", f"the {name} {path} does not exist yet and can be made")
     mode = stat.S_IMODE(os.stat(path).st_mode)
-    if mode & 0o022 and os.name != "nt":
+    if mode & 0o022:
         advice = f"chmod go-w {path}: who can write there controls what is served"
         return _warning("permissions", f"others can write the {name} {path} (mode {mode:o})", advice)
     seen = "others can list it" if mode & 0o005 == 0o005 else "only its owner and group can list it"
-    return _ok("permissions", f"{_me()} can write the {name} {path}; {seen}")
+    return _ok("permissions", f"{me} can write the {name} {path}; {seen}")
 
 
-def _cage(choice: str) -> Diagnosis:
+def _cage(mode: str) -> Diagnosis:
     """By a trial: bubblewrap around a Python that does nothing."""
     try:
-        found = find(choice)
+        found = find(mode)
     except CageMissing as error:
         return _error("cage", str(error), error.hint)
     if found.name in CLOSED:
         return _ok("cage", f"the converter's cage is {found.name}")
-    if choice == "off":
+    if mode == "off":
         return _warning("cage", "the converter has no cage: it is switched off", "use --cage auto")
     what = "has resource limits only" if found.name == "limits" else "may reach the network"
     return _warning("cage", f"the converter {what} (cage: {found.name}): {found.why}", ADVICE)
@@ -248,14 +244,6 @@ def _nearest(path: str) -> str:
 
 def _is_inside(path: str, folder: str) -> bool:
     return (os.path.realpath(path) + os.sep).startswith(os.path.realpath(folder) + os.sep)
-
-
-def _me() -> str:
-    return _user(os.geteuid()) if sys.platform != "win32" else os.environ.get("USERNAME", "this user")
-
-
-def _owner_of(path: str) -> str:
-    return _user(os.stat(path).st_uid) if sys.platform != "win32" else "its owner"
 
 
 def _user(number: int) -> str:

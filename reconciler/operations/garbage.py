@@ -1,17 +1,17 @@
 """Garbage collection: `find` lists what this machine no longer needs, without any change; `free` removes it.
 
-A pass frees most of it too. Here each item has a reason why it goes or is kept. What is freed loses its name first: a
-process that dies leaves the rest in trash, and the next collection frees it.
+A pass frees most of it too. Here each item has a reason why it is freed or kept. A folder is renamed into trash before
+it is deleted, so that the next collection frees what a process that died has left.
 """
 
 import contextlib
-import errno
 import os
 import re
 import stat
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from math import inf
 
 from reconciler.domain.changes import Change
 from reconciler.domain.errors import HostRefused
@@ -46,7 +46,7 @@ DAY = 86_400.0
 _ATTEMPT = re.compile(r"convert-\d{8}T.+\.log")
 _DAMAGED = re.compile(r".+\.damaged-\d+")
 _TREE = re.compile(r"[0-9a-f]{40}")
-WRITTEN = (*("", *RECORDS, "records/scrub"), *("oci", "oci/blobs/sha256", "sources/hub/facts"))
+WRITTEN = ("", *RECORDS, "records/scrub", "oci", "oci/blobs/sha256", "sources/hub/facts")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +83,7 @@ def _sized(one: Garbage, size: int) -> Garbage:
 
 class _Find:
     def __init__(self, machine: Machine, seen: Snapshot, options: GarbageOptions) -> None:
-        self._machine = machine
+        self._machine, self._layout = machine, machine.layout
         self._seen = seen
         self._options = options
 
@@ -98,9 +98,9 @@ class _Find:
         yield from self._damaged_documents()
 
     def _store(self) -> Iterator[Garbage]:
-        seen, desired = self._seen, self._seen.resolution.desired
-        doubt = self._doubt() or why_artifacts_stay(desired, seen.observed)
-        going = [] if doubt else plan_unused_artifacts(desired, seen.observed, seen.recorded)
+        desired, observed, recorded = self._seen.resolution.desired, self._seen.observed, self._seen.recorded
+        doubt = self._doubt() or why_artifacts_stay(desired, observed)
+        going = [] if doubt else plan_unused_artifacts(desired, observed, recorded)
         keys = {change.build_key for change in going}
         paths, unnamed = self._machine.store.only_of([change.build_key for change in going])
         for change in going:
@@ -108,9 +108,9 @@ class _Find:
             yield _item("artifact", change.build_key, "nothing uses it", files, change=change)
         for path in unnamed:
             yield _item("blob", self._name(path), "no artifact names it", [path])
-        used, artifacts = users(desired, seen.observed), seen.observed.artifacts
-        back = kept_to_go_back(desired, seen.observed, seen.recorded)
-        for key in sorted({*artifacts, *seen.observed.damaged_artifacts} - keys):
+        used, artifacts = users(desired, observed), observed.artifacts
+        back = kept_to_go_back(desired, observed, recorded)
+        for key in sorted({*artifacts, *observed.damaged_artifacts} - keys):
             kept = f"served until {back[key]}, kept to go back to (historyLimit)" if key in back else doubt
             size = artifacts[key].size if key in artifacts else 0
             yield _item("artifact", key, used.get(key) or kept, kept=True, size=size)
@@ -123,7 +123,7 @@ class _Find:
             paths = cache.places(change.build_key)
             yield _item("source", change.build_key, "no manifest pins it", paths, change=change)
         for digest in sorted(observed.hub_sources.keys() - {change.build_key for change in going}):
-            why = doubt or "a manifest is invalid, and may want it"
+            why = doubt or "a manifest is invalid, and may pin it"
             if digest in desired.hub_sources:
                 why = "a manifest pins it"
             yield _item("source", digest, why, cache.places(digest), kept=True)
@@ -139,29 +139,27 @@ class _Find:
         return "no model is declared: use --confirm if that is intended"
 
     def _exports(self) -> Iterator[Garbage]:
-        folder, found = self._machine.layout.at("sources"), self._seen.resolution
+        folder, found = self._layout.at("sources"), self._seen.resolution
         paths = [path for one in found.sources.values() for path in (one.path, one.adapter) if path]
         used = {part for path in paths for part in path.split(os.sep)}
         complete = self._options.from_repository and found.desired.complete and not found.desired.unresolved
         for name in self._below("sources"):
             path = os.path.join(folder, name)
-            if not _TREE.fullmatch(name) or not is_folder(path):
-                continue
-            why = "the repository was not read (--repo), or not completely"
-            if name in used:
-                why = "a manifest names it"
-            elif complete:
-                why = "no manifest of the accepted commit names it"
-            yield _item("export", f"sources/{name}", why, [path], kept=name in used or not complete)
+            if _TREE.fullmatch(name) and is_folder(path):
+                why = "the repository was not read (--repo), or not completely"
+                if complete:
+                    why = "no manifest of the accepted commit names it"
+                if name in used:
+                    why = "a manifest names it"
+                yield _item("export", f"sources/{name}", why, [path], kept=name in used or not complete)
 
     def _quarantine(self) -> Iterator[Garbage]:
         for name, left in quarantined(self._machine).items():
             why = "its time is over"
-            if left == float("inf"):
-                why = "it may be somebody's, and stays (quarantineFor: off)"
-            elif left:
-                why = f"it may be somebody's, and stays for {left / DAY:.1f} days more"
-            path = self._machine.layout.at("quarantine", name)
+            if left:
+                stays = "stays (quarantineFor: off)" if left == inf else f"stays for {left / DAY:.1f} days more"
+                why = f"it may belong to someone else, and {stays}"
+            path = self._layout.at("quarantine", name)
             yield _item("quarantine", f"quarantine/{name}", why, [path], kept=bool(left))
 
     def _unfinished(self) -> Iterator[Garbage]:
@@ -175,8 +173,8 @@ class _Find:
 
     def _unfinished_fetches(self) -> Iterator[Garbage]:
         """Locks and temporary files of a git that was killed."""
-        mirror = self._machine.layout.at("mirror.git")
-        if is_plain(self._machine.layout.root, mirror):
+        mirror = self._layout.at("mirror.git")
+        if is_plain(self._layout.root, mirror):
             for folder, _, names in os.walk(mirror):
                 for name in names:
                     if name.endswith(".lock") or name.startswith(("tmp_", ".tmp-")):
@@ -186,7 +184,7 @@ class _Find:
     def _logs(self) -> Iterator[Garbage]:
         logs = sorted((name for name in self._below("logs") if _ATTEMPT.fullmatch(name)), reverse=True)
         for name in logs[LOGS_KEPT:]:
-            path = self._machine.layout.at("logs", name)
+            path = self._layout.at("logs", name)
             if self._is_old(path):
                 yield _item("log", f"logs/{name}", "it is old", [path])
 
@@ -195,7 +193,7 @@ class _Find:
             for name in filter(_DAMAGED.fullmatch, self._below(folder)):
                 path = self._path(folder, name)
                 old = self._is_old(path)
-                why = "it is old" if old else "somebody may want to look at it"
+                why = "it is old" if old else "it shows what was damaged"
                 yield _item("set-aside", os.path.join(folder, name), why, [path], kept=not old)
 
     def _is_old(self, path: str) -> bool:
@@ -209,72 +207,69 @@ class _Find:
         """The names in a folder of the root; none where a link or a file is in the way, because others own what is
         behind it."""
         path = self._path(folder)
-        if folder and not is_plain(self._machine.layout.root, path):  # guard: gc enters no link
+        if folder and not is_plain(self._layout.root, path):  # guard: gc enters no link
             return []
         return names_in(path)
 
     def _path(self, *parts: str) -> str:
-        return os.path.normpath(os.path.join(self._machine.layout.root, *parts))
+        return os.path.normpath(os.path.join(self._layout.root, *parts))
 
     def _name(self, path: str) -> str:
-        return os.path.relpath(path, self._machine.layout.root).replace(os.sep, "/")
+        return os.path.relpath(path, self._layout.root).replace(os.sep, "/")
 
 
-def free(machine: Machine, seen: Snapshot, things: list[Garbage], report: Callable[[Item], None]) -> list[Item]:
+def free(machine: Machine, seen: Snapshot, items: list[Garbage], report: Callable[[Item], None]) -> list[Item]:
     """Free each item; one that cannot be freed does not stop the others. The caller holds the lock."""
     context = PassContext(machine=machine, workers=Workers(machine), resolution=seen.resolution)
     done = []
     sources = machine.layout.at("sources")
-    beside = any(path.startswith(sources + os.sep) for one in things for path in one.paths if one.item.status != KEPT)
+    beside = any(path.startswith(sources + os.sep) for one in items for path in one.paths if one.item.status != KEPT)
     with alone(sources) if beside else contextlib.nullcontext():  # a `plan --repo` may be reading there
-        for one in things:
-            item = one.item if one.item.status == KEPT else _freed(one, context)
-            done.append(item)
+        for one in items:
+            item = one.item
             if item.status != KEPT:
+                item = _freed(one, context)
                 report(item)
+            done.append(item)
     machine.stamps.save()
-    _remember(machine, done)
+    if freed := [item for item in done if item.status == FREED]:
+        message = f"{len(freed)} item(s), {size_text(sum(item.bytes for item in freed))}"
+        with best_effort("event.lost"):
+            machine.records.append_event({"time": now(), "type": "gc.freed", "message": message})
     return done
 
 
-def _remember(machine: Machine, done: list[Item]) -> None:
-    freed = [item for item in done if item.status == FREED]
-    if freed:
-        message = f"{len(freed)} thing(s), {size_text(sum(item.bytes for item in freed))}"
-        with best_effort("event.lost"):
-            machine.records.append_event({"time": now(), "type": "gc.freed", "message": message})
-
-
 def _freed(one: Garbage, context: PassContext) -> Item:
-    """What is a change of the plan is freed by the step that a pass uses."""
+    """A change of the plan is carried out as in a pass."""
     if one.change is not None:
         outcomes: list[Outcome] = []
         Steps(Silent(), outcomes).run([one.change], context)
         (outcome,) = outcomes
-        if outcome.status == "done":
-            return replace(one.item, status=FREED)
-        return replace(one.item, status=FAILED, why=outcome.message)
-    try:
-        _free(context.machine, one)
-    except (OSError, HostRefused) as error:
-        return replace(one.item, status=FAILED, why=getattr(error, "strerror", None) or str(error))
-    return replace(one.item, status=FREED)
+        why = "" if outcome.status == "done" else outcome.message or outcome.status
+    else:
+        why = _free(context.machine, one)
+    return replace(one.item, status=FAILED, why=why) if why else replace(one.item, status=FREED)
 
 
-def _free(machine: Machine, one: Garbage) -> None:
+def _free(machine: Machine, one: Garbage) -> str:
+    """Why it failed, "" when it did not."""
     (path,) = one.paths
     parent = os.path.dirname(path)
     if not is_plain(machine.layout.root, parent):
-        raise OSError(errno.ELOOP, "a link stands in the way")
-    if one.item.kind == "quarantine":
-        free_quarantined(machine, os.path.basename(path))
-    elif os.path.basename(parent) in durable.DISPOSABLE:
-        durable.free(path, machine.stamps.remove)
-    elif is_folder(path):
-        durable.free(durable.unname(path, os.path.join(parent, "trash")), machine.stamps.remove)
-    else:
-        with contextlib.suppress(FileNotFoundError):
-            machine.stamps.remove(path)
+        return "a link stands in the way"
+    try:
+        if one.item.kind == "quarantine":
+            free_quarantined(machine, os.path.basename(path))
+        elif os.path.basename(parent) in durable.DISPOSABLE:
+            durable.free(path, machine.stamps.remove)
+        elif is_folder(path):
+            durable.free(durable.unname(path, os.path.join(parent, "trash")), machine.stamps.remove)
+        else:
+            with contextlib.suppress(FileNotFoundError):
+                machine.stamps.remove(path)
+    except (OSError, HostRefused) as error:
+        return str(getattr(error, "strerror", None) or error)
+    return ""
 
 
 def _item(

@@ -1,5 +1,5 @@
 """Carry out a requested roll-back by a pass for one variant, without manifests; or wait for the process that holds the
-root to do it. A roll-back that fails is withdrawn, so that no later pass carries it out."""
+root's lock to do it. A roll-back that fails is withdrawn, so that no later pass carries it out."""
 
 import contextlib
 import time
@@ -16,7 +16,7 @@ from reconciler.engine.planning import VariantDeclaration, take_snapshot
 from reconciler.engine.reconciler import Reconciler
 from reconciler.engine.report import Reporter
 from reconciler.engine.status_writer import record_some
-from reconciler.operations.rollback_requests import take_back, tell_done
+from reconciler.operations.rollback_requests import record_done, take_back
 
 RETAIN = 10 * 365 * 24 * 3600.0  # seconds: nothing is retired here, the next pass reads the manifest's value
 PATIENCE = 15.0  # seconds to wait for a daemon
@@ -41,7 +41,7 @@ def carry_out_now(
     opened: Machine, rollback: Rollback, before: Rollback | None, reporter: Reporter
 ) -> tuple[Outcome, ...] | None:
     """Roll back this variant only. When it fails, the earlier request `before` holds again. None when another process
-    holds the root: it carries it out."""
+    holds the root's lock: it carries out the request."""
     with contextlib.ExitStack() as stack:
         try:
             machine = stack.enter_context(locked_again(opened, command="rollback"))
@@ -65,7 +65,7 @@ def _carried_out(
         if not is_served(machine, rollback):
             take_back(machine, rollback, before, why)
     if is_served(machine, rollback):
-        tell_done(machine, rollback)
+        record_done(machine, rollback)
         _record(machine, declared, outcomes)
     return outcomes
 
@@ -86,7 +86,7 @@ def wait_until_served(machine: Machine, rollback: Rollback) -> bool:
     until = time.monotonic() + PATIENCE
     while time.monotonic() < until:
         if is_served(machine, rollback):
-            tell_done(machine, rollback)
+            record_done(machine, rollback)
             return True
         time.sleep(POLL)
     return False
@@ -94,8 +94,7 @@ def wait_until_served(machine: Machine, rollback: Rollback) -> bool:
 
 def is_served(machine: Machine, rollback: Rollback) -> bool:
     serving = observe(machine).serving(rollback.variant)
-    digest = serving.release if serving is not None else None
-    return digest == rollback.to.release.digest
+    return serving is not None and serving.release == rollback.to.release.digest
 
 
 def _record(machine: Machine, declared: VariantDeclaration, outcomes: tuple[Outcome, ...] = ()) -> None:
@@ -106,7 +105,7 @@ def _record(machine: Machine, declared: VariantDeclaration, outcomes: tuple[Outc
 
 
 def _as_served(machine: Machine, observed: Observed, variant: str) -> VariantDeclaration:
-    """As if git declared exactly what serves, so that the pass touches nothing else."""
+    """As if git declared exactly what is served, so that the pass changes nothing else."""
     serving = observed.serving(variant)
     digest = serving.release if serving is not None else ""
     past = [one for one in machine.records.history(variant) if one.number and one.digest == digest]
@@ -117,19 +116,20 @@ def _as_served(machine: Machine, observed: Observed, variant: str) -> VariantDec
 
 def _declaring(machine: Machine, past: HistoryEntry) -> VariantDeclaration:
     recorded = machine.records.load()
-    release = recorded.releases.get(past.release.variant)
+    variant = past.release.variant
+    release = recorded.releases.get(variant)
     wanted = DesiredRelease(
         release=past.release,
         source_bytes=0,
         predicted_bytes=0,
         peak_bytes=0,
-        protected=release.protected if release is not None else False,
+        protected=release is not None and release.protected,
         retain_for=RETAIN,
     )
     desired = Desired(
         revision=recorded.last_applied_revision,
         wanted=(wanted,),
-        declared=frozenset({wanted.variant}),
+        declared=frozenset({variant}),
         complete=False,  # nothing else is pruned
     )
-    return VariantDeclaration(variant=wanted.variant, desired=desired)
+    return VariantDeclaration(variant=variant, desired=desired)

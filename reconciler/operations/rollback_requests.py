@@ -1,7 +1,7 @@
-"""Request a roll-back to an earlier release, withdraw it, or undo it; each is an event.
+"""Request a roll-back to an earlier release, withdraw the request, or undo the roll-back; each is an event.
 
 A request needs only the lock of the suspensions, as `suspend` does, so that a running daemon does not block it. The
-process that holds the root's lock carries it out: a daemon, woken by the changed file, or this process
+process that holds the root's lock carries it out: a daemon, which the changed file wakes, or this process
 (operations.rollback_executor).
 """
 
@@ -45,7 +45,7 @@ def ask_for(machine: Machine, rollback: Rollback) -> Rollback | None:
     """Record the request. Returns the earlier request for the same variant."""
     held = machine.records.rollbacks()
     machine.records.save_rollbacks({**held, rollback.variant: rollback})
-    _tell(machine, "rollback.asked", rollback.variant, f"is to be {rollback}")
+    _record(machine, "rollback.asked", rollback.variant, f"is to be {rollback}")
     return held.get(rollback.variant)
 
 
@@ -56,11 +56,11 @@ def take_back(machine: Machine, rollback: Rollback, before: Rollback | None, why
         if found.get(rollback.variant) == rollback:
             rest = {name: one for name, one in found.items() if name != rollback.variant}
             held.records.save_rollbacks({**rest, rollback.variant: before} if before is not None else rest)
-        _tell(held, "rollback.failed", rollback.variant, why)
+        _record(held, "rollback.failed", rollback.variant, why)
 
 
-def tell_done(machine: Machine, rollback: Rollback) -> None:
-    _tell(machine, "rollback.done", rollback.variant, str(rollback))
+def record_done(machine: Machine, rollback: Rollback) -> None:
+    _record(machine, "rollback.done", rollback.variant, str(rollback))
 
 
 def undo(machine: Machine, variant: str, *, dry_run: bool = False) -> Rollback | None:
@@ -69,7 +69,7 @@ def undo(machine: Machine, variant: str, *, dry_run: bool = False) -> Rollback |
     ended = held.get(variant)
     if ended is not None and not dry_run:
         machine.records.save_rollbacks({name: one for name, one in held.items() if name != variant})
-        _tell(machine, "rollback.undone", variant, f"was {ended}")
+        _record(machine, "rollback.undone", variant, f"was {ended}")
     return ended
 
 
@@ -91,13 +91,12 @@ def _target(machine: Machine, observed: Observed, variant: str, number: int, ref
         raise PermanentError(f"{what} is known on this machine", hint=hint, code="NothingToGoBackTo")
     possible = [one for one in found if is_obtainable(one.release, observed)]
     if not possible:
-        hint = "revert in git: it is converted again; spec.revisionHistoryLimit says how many are kept"
-        raise PermanentError(
-            f"{found[0].id} cannot be made again here: its artifact is gone", hint=hint, code="ArtifactMissing"
-        )
+        hint = "revert in git: it is converted again; spec.revisionHistoryLimit sets how many are kept"
+        message = f"{found[0].id} cannot be made again here: its artifact is gone"
+        raise PermanentError(message, hint=hint, code="ArtifactMissing")
     return possible[0]
 
 
-def _tell(machine: Machine, kind: str, variant: str, message: str) -> None:
+def _record(machine: Machine, kind: str, variant: str, message: str) -> None:
     event = {"time": now(), "type": kind, "variant": variant, "reason": "RolledBack", "message": message}
     machine.records.append_event(event)

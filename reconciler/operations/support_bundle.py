@@ -1,7 +1,7 @@
-"""A support bundle: what a helper needs to know of this machine, in one archive of a few megabytes. Reads only.
+"""A support bundle: the state of this machine for someone who helps, in one archive of a few megabytes. Reads only.
 
 It holds no manifest, template or weights. Every text is redacted: known secrets, strings that look like a secret, and
-of URLs all but host and path. Redaction is a second line of defence, because no log and no record holds a secret.
+all of a URL but host and path. Redaction is a second line of defence, because no log and no record holds a secret.
 The same state of a machine gives the same bytes.
 """
 
@@ -44,7 +44,8 @@ _TOKENS = re.compile(
     r"|(?i:\b(?:bearer|basic)\s+)[A-Za-z0-9+/=_.-]{8,}"
     r"|-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)"
 )
-_NAMED = re.compile(r"(?i)((?:token|secret|password|passwd|api[_-]?key)[\"']?\s*[=:]\s*[\"']?)[^\s\"',;}]{6,}")
+# Not followed by a slash: the path of a file that holds a secret is shown.
+_NAMED = re.compile(r"(?i)((?:token|secret|password|passwd|api[_-]?key)[\"']?\s*[=:]\s*[\"']?)(?!/)[^\s\"',;}]{6,}")
 
 
 def write_bundle(
@@ -153,9 +154,4 @@ def redacted(text: str, secrets: Iterable[str] = ()) -> str:
         if len(secret) >= SHORTEST:
             text = text.replace(secret, HIDDEN)
     text = _TOKENS.sub(HIDDEN, _QUERY.sub(rf"\1?{HIDDEN}", _USER.sub("", text)))
-    return _NAMED.sub(lambda found: found[0] if _is_a_path(found) else f"{found[1]}{HIDDEN}", text)
-
-
-def _is_a_path(found: re.Match[str]) -> bool:
-    """The path of a file that holds a secret is shown."""
-    return found[0][len(found[1]) :].startswith("/")
+    return _NAMED.sub(rf"\1{HIDDEN}", text)

@@ -1,7 +1,7 @@
 """Suspend a model or variant on this machine, and resume it; each is an event.
 
-The caller holds the lock of the suspensions, not the root's: a running pass finishes its plan, and sees the suspension
-in its second look. The changed file wakes a daemon.
+The caller holds the lock of the suspensions, not the root's: a running pass finishes its plan, and its second look sees
+the suspension. The changed file wakes a daemon.
 """
 
 from reconciler.domain.errors import PermanentError
@@ -16,7 +16,7 @@ def suspend(machine: Machine, suspension: Suspension, *, dry_run: bool = False) 
     if not dry_run:
         others = [one for one in _current(machine) if one.name != suspension.name]
         machine.records.save_suspensions(sorted([*others, suspension], key=lambda one: one.name))
-        _tell(machine, "suspend.done", suspension.name, str(suspension))
+        _record(machine, "suspend.done", suspension.name, str(suspension))
 
 
 def resume(machine: Machine, name: str, *, dry_run: bool = False) -> Suspension | None:
@@ -25,7 +25,7 @@ def resume(machine: Machine, name: str, *, dry_run: bool = False) -> Suspension 
     ended = next((one for one in current if one.name == name), None)
     if ended is not None and not dry_run:
         machine.records.save_suspensions([one for one in current if one is not ended])
-        _tell(machine, "resume.done", name, f"was {ended}")
+        _record(machine, "resume.done", name, f"was {ended}")
     return ended
 
 
@@ -45,6 +45,6 @@ def _require_known(machine: Machine, name: str) -> None:
         raise PermanentError(message, hint=hint, code="NotKnown")
 
 
-def _tell(machine: Machine, kind: str, name: str, message: str) -> None:
+def _record(machine: Machine, kind: str, name: str, message: str) -> None:
     event = {"time": now(), "type": kind, "variant": name, "reason": "Suspended", "message": message}
     machine.records.append_event(event)

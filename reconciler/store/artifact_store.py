@@ -1,8 +1,8 @@
-"""The artifact store: an OCI image layout that skopeo, oras and crane can read. Each file is stored once, by its sha256.
+"""The artifact store: an OCI image layout that skopeo, oras and crane can read. Every file once, by its sha256.
 
 `put` writes blobs, then the manifest that names them, then the index that names the manifest; `remove` goes the other
-way. A process that dies in between leaves unnamed blobs, which the next sweep deletes. A damaged blob is replaced from a
-served file, or by the next conversion that gives the same bytes.
+way. A process that dies in between leaves unnamed blobs, which the next sweep deletes. A damaged blob is replaced from
+a served file, or by the next conversion that gives the same bytes.
 Reading needs no lock; changing the store needs the root's lock.
 """
 
@@ -113,8 +113,8 @@ class ArtifactStore:
         return self._sweep(self._packed())
 
     def only_of(self, keys: Iterable[str]) -> tuple[dict[str, list[str]], list[str]]:
-        """The files that would be deleted with each of these artifacts if all were removed, each listed once; and those
-        that nothing names already. Reads only."""
+        """The files that would be deleted with each of these artifacts if all were removed, each listed once; and
+        those that nothing names already. Reads only."""
         held = self._packed()
         going = {key: held.pop(key) for key in keys if key in held}
         unnamed = self._unnamed(held, frozenset(keys)) or ()
@@ -127,8 +127,8 @@ class ArtifactStore:
         return found, [self.blob(digest) for digest in sorted(left)]
 
     def _mend_index(self) -> None:
-        """Rebuild an index that is lost or not sound. Its other entries are unknown then, so this object deletes nothing
-        afterwards; the next one deletes what no manifest names."""
+        """Rebuild an index that is lost or not sound. Its other entries are unknown then, so this object deletes
+        nothing afterwards; the next one deletes what no manifest names."""
         if index.is_sound(self._oci) or not (index.exists(self._oci) or _names_in(self._blobs)):
             self._relist()
             return

@@ -1,5 +1,5 @@
-"""An artifact: which files it may hold, and its OCI manifest in the form of CNCF ModelPack. Each file is one uncompressed
-layer, so that a blob's digest is the digest of the file. The same files and recipe always give the same manifest.
+"""An artifact: which files it may hold, and its OCI manifest in the form of CNCF ModelPack. Each file is one
+uncompressed layer, so that a blob's digest is the digest of the file. The same files and recipe give the same manifest.
 
 The build key and the recipe are annotations of the manifest itself, under its digest; so the store's index can be
 rebuilt from its blobs alone.
@@ -90,9 +90,9 @@ def parse_manifest(digest: str, data: bytes) -> Packed:
 
 
 def files_in(tree: str) -> tuple[str, ...]:
-    """The relative paths of a converted model's files, with forward slashes, sorted. Raises PermanentError for what may
-    not be stored: only plain files that are data, because a link could lead anywhere, a FIFO could block, and code would
-    run in the process that loads the model."""
+    """The relative paths of a converted model's files, with forward slashes, sorted. Raises PermanentError for what is
+    no plain file of data: a link could lead anywhere, a FIFO could block, and code would run in the process that loads
+    the model."""
     found = tuple(sorted(_walk(tree, "")))
     if not found:
         raise PermanentError(f"{tree} holds no files", hint=_HINT, code="ArtifactEmpty")

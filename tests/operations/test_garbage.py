@@ -171,7 +171,7 @@ WHY: dict[str, tuple[Callable[[TestMachine], object], str, str]] = {
     "an invalid manifest": (
         lambda m: (artifact(m), put(m, "../fleet/manifests/x.yaml", b"kind: Nonsense\n")),
         f"artifact {BUILD_KEY}",
-        "a manifest is invalid, and may want it",
+        "a manifest is invalid, and may pin it",
     ),
     "nothing declared": (
         lambda m: (artifact(m), (m.manifests / "capitals.yaml").unlink()),
@@ -186,17 +186,17 @@ WHY: dict[str, tuple[Callable[[TestMachine], object], str, str]] = {
     "a source under an invalid manifest": (
         lambda m: (put(m, f"sources/hub/{SOURCE}/x"), put(m, "../fleet/manifests/x.yaml", b"kind: Nonsense\n")),
         f"source sha256:{SOURCE}",
-        "a manifest is invalid, and may want it",
+        "a manifest is invalid, and may pin it",
     ),
     "in quarantine since today": (
         lambda m: put(m, f"quarantine/{time.time_ns()}/theirs"),
         "quarantine",
-        "it may be somebody's, and stays for 7.0 days more",
+        "it may belong to someone else, and stays for 7.0 days more",
     ),
     "a damaged record of today": (
         lambda m: put(m, "records/machine.json.damaged-1"),
         "set-aside",
-        "somebody may want to look at it",
+        "it shows what was damaged",
     ),
     "an export of an unread repository": (
         lambda m: put(m, f"sources/{'e' * 40}/model.safetensors"),
