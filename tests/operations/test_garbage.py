@@ -171,7 +171,7 @@ WHY: dict[str, tuple[Callable[[TestMachine], object], str, str]] = {
     "an invalid manifest": (
         lambda m: (artifact(m), put(m, "../fleet/manifests/x.yaml", b"kind: Nonsense\n")),
         f"artifact {BUILD_KEY}",
-        "a manifest is invalid, and may pin it",
+        "a manifest is invalid, and may want it",
     ),
     "nothing declared": (
         lambda m: (artifact(m), (m.manifests / "capitals.yaml").unlink()),
@@ -186,7 +186,7 @@ WHY: dict[str, tuple[Callable[[TestMachine], object], str, str]] = {
     "a source under an invalid manifest": (
         lambda m: (put(m, f"sources/hub/{SOURCE}/x"), put(m, "../fleet/manifests/x.yaml", b"kind: Nonsense\n")),
         f"source sha256:{SOURCE}",
-        "a manifest is invalid, and may pin it",
+        "a manifest is invalid, and may want it",
     ),
     "in quarantine since today": (
         lambda m: put(m, f"quarantine/{time.time_ns()}/theirs"),
