@@ -47,11 +47,10 @@ THE_ONE = "host/durable.py"
 ALLOWED = {
     "cli/verbs/demo.py": "a throw-away folder, and the user's own edits played in it",
     "cli/verbs/lock.py": "the scratch of the downloading child, in the system's temporary folder",
-    "conversion/client/converter.py": "an attempt's scratch, in staging",
-    "conversion/client/collect_result.py": "the log of an attempt and its result, in staging",
+    "conversion/client/converter.py": "an attempt's scratch, in staging, and the logs that are kept of the latest ones",
+    "conversion/client/job_client.py": "the log of an attempt and its result, in staging",
     "conversion/worker/job.py": "runs in the converter's child: its scratch and its output, in staging",
     "conversion/worker/running.py": "runs in the converter's child: the pipe with a job's answer",
-    "conversion/client/scratch.py": "an attempt's scratch, and the logs that are kept of the latest ones",
     "conversion/worker/staging.py": "runs in the converter's child: a model folder put together in scratch",
     "daemon/http/server.py": "a socket that ends with the daemon",
     "operations/benchmark.py": "a throw-away folder",
