@@ -35,8 +35,7 @@ def refusal(config: Config, precision: str, target: Target, options: Mapping[str
         _target_refusal(precision, target),
         _shape_refusal(config, verified),
         _rotation_refusal(config, verified),
-        _window_refusal(config, verified),
-        _switch_refusal(config, verified),
+        _layer_refusal(config, verified),
         *(check(config) for check in verified.checks),
         _precision_refusal(config, architecture, precision, verified, options or {}),
     )
@@ -81,7 +80,7 @@ def _rotation_refusal(config: Config, verified: Verified) -> str | None:
     return None
 
 
-def _window_refusal(config: Config, verified: Verified) -> str | None:
+def _layer_refusal(config: Config, verified: Verified) -> str | None:
     if config.get("use_sliding_window"):
         return "use_sliding_window is ignored: wrong beyond the window (cosine 0.88)"
     kinds = set(config.get("layer_types") or ())
@@ -89,10 +88,6 @@ def _window_refusal(config: Config, verified: Verified) -> str | None:
         return f"layers of type {', '.join(sorted(kinds - verified.layer_types))} are not verified"
     if config.get("sliding_window") and not verified.sliding_window:
         return "a sliding window is not verified"
-    return None
-
-
-def _switch_refusal(config: Config, verified: Verified) -> str | None:
     for name in ("attention_bias", "mlp_bias", "use_bias", "conv_bias"):
         if config.get(name) and name not in verified.switches:
             return f"{name} is not verified"

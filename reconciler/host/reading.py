@@ -11,6 +11,14 @@ LIMIT = 64 << 20  # bytes; nothing that we write for ourselves comes near
 FLAGS = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)  # a FIFO must not make us wait
 
 
+def names_in(folder: str) -> list[str]:
+    """Sorted; empty for a folder that does not exist or cannot be read."""
+    try:
+        return sorted(os.listdir(folder))
+    except OSError:
+        return []
+
+
 def read_whole(path: str, limit: int = LIMIT) -> bytes:
     """OSError also for what is no regular file (EINVAL), and for one that is longer than `limit` (EFBIG)."""
     descriptor = os.open(path, FLAGS)

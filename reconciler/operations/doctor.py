@@ -26,8 +26,9 @@ from reconciler.host.facts import host_name, read_facts
 from reconciler.host.lock import holder
 from reconciler.host.owner_mark import read_owner
 from reconciler.host.packages import installed_versions
+from reconciler.host.reading import names_in
 from reconciler.manifests.selector import labels_of
-from reconciler.operations.leftovers import RECORDS, names_in
+from reconciler.operations.leftovers import RECORDS
 from reconciler.reports.diagnosis import Diagnosis
 from reconciler.sources.git import runner as git
 from reconciler.state.records import Records

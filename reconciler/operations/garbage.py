@@ -30,7 +30,8 @@ from reconciler.host import durable
 from reconciler.host.clock import now
 from reconciler.host.disk_usage import given_back
 from reconciler.host.no_links import is_plain
-from reconciler.operations.leftovers import DISPOSABLE, RECORDS, is_folder, names_in
+from reconciler.host.reading import names_in
+from reconciler.operations.leftovers import DISPOSABLE, RECORDS, is_folder
 from reconciler.planner.prune import (
     kept_to_go_back,
     plan_unused_artifacts,
@@ -182,8 +183,7 @@ class _Find:
                         yield _item("half-made", self._name(path), "a fetch that was never finished", [path])
 
     def _logs(self) -> Iterator[Garbage]:
-        logs = sorted((name for name in self._below("logs") if _ATTEMPT.fullmatch(name)), reverse=True)
-        for name in logs[LOGS_KEPT:]:
+        for name in [*filter(_ATTEMPT.fullmatch, self._below("logs"))][:-LOGS_KEPT]:
             path = self._layout.at("logs", name)
             if self._is_old(path):
                 yield _item("log", f"logs/{name}", "it is old", [path])
@@ -192,9 +192,9 @@ class _Find:
         for folder in ("", *RECORDS, "oci"):
             for name in filter(_DAMAGED.fullmatch, self._below(folder)):
                 path = self._path(folder, name)
-                old = self._is_old(path)
-                why = "it is old" if old else "it shows what was damaged"
-                yield _item("set-aside", os.path.join(folder, name), why, [path], kept=not old)
+                kept = not self._is_old(path)
+                why = "it shows what was damaged" if kept else "it is old"
+                yield _item("set-aside", os.path.join(folder, name), why, [path], kept=kept)
 
     def _is_old(self, path: str) -> bool:
         """By the time of its last change; a time in the future counts as new."""

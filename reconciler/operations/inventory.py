@@ -55,5 +55,4 @@ def without_home(text: str) -> str:
 
 
 def _without_home(one: Variant) -> Variant:
-    conditions = tuple(replace(each, message=without_home(each.message)) for each in one.conditions)
-    return replace(one, conditions=conditions)
+    return replace(one, conditions=tuple(replace(c, message=without_home(c.message)) for c in one.conditions))

@@ -8,14 +8,6 @@ DISPOSABLE = ("staging", "trash", "sources/staging", "sources/trash", "sources/h
 RECORDS = ("records", "records/variants", "records/history", "records/suspended")
 
 
-def names_in(folder: str) -> list[str]:
-    """Sorted; empty for a folder that does not exist or cannot be read."""
-    try:
-        return sorted(os.listdir(folder))
-    except OSError:
-        return []
-
-
 def is_folder(path: str) -> bool:
     """False for a symbolic link."""
     try:

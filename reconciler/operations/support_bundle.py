@@ -61,7 +61,11 @@ def write_bundle(
         "versions.json": _versions,
         "doctor.json": lambda: doctor_view(found),
         "status.json": lambda: _status(machine),
-        "config.json": lambda: _without_secret_urls(settings),
+        # The whole address of a notification sink is often a secret.
+        "config.json": lambda: {
+            name: f"{value.partition('://')[0]}://{HIDDEN}" if name.endswith(_SECRET_URLS) else value
+            for name, value in settings.items()
+        },
         "disk.json": lambda: _disk(machine),
         "events.json": lambda: machine.records.events(limit=EVENTS),
     }
@@ -92,8 +96,8 @@ def _versions() -> object:
 
 def _status(machine: Machine) -> object:
     observed = observe(machine)
-    known = recall(machine, observed), machine.records.conditions(), read_scrubbed(machine.layout)
-    return make_status(observed, *known)
+    recorded = recall(machine, observed)
+    return make_status(observed, recorded, machine.records.conditions(), read_scrubbed(machine.layout))
 
 
 def _plan(machine: Machine, parse: Callable[[], Parsed]) -> object:
@@ -106,14 +110,6 @@ def _disk(machine: Machine) -> object:
     folders = ("oci", "served", "sources", "staging", "trash", "quarantine", "records", "logs")
     used = {name: bytes_below(machine.layout.at(name)) for name in folders}
     return {"freeBytes": disk_free(root), "totalBytes": disk_total(root), "usedBytes": bytes_below(root), "by": used}
-
-
-def _without_secret_urls(settings: Mapping[str, str]) -> object:
-    """The whole address of a notification sink is often a secret."""
-    return {
-        name: f"{value.partition('://')[0]}://{HIDDEN}" if name.endswith(_SECRET_URLS) else value
-        for name, value in settings.items()
-    }
 
 
 def _logs(folder: str) -> dict[str, str]:

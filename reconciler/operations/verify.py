@@ -18,7 +18,8 @@ from reconciler.engine.machine import Machine, served_folders
 from reconciler.host.durable import is_temporary
 from reconciler.host.full_digests import EveryByte
 from reconciler.host.lock import holder
-from reconciler.operations.leftovers import DISPOSABLE, RECORDS, is_folder, names_in
+from reconciler.host.reading import names_in
+from reconciler.operations.leftovers import DISPOSABLE, RECORDS, is_folder
 from reconciler.sources.check import check_mirror, check_sources
 from reconciler.store.artifact_store import ArtifactStore
 from reconciler.store.check import check_store

@@ -15,7 +15,7 @@ from reconciler.domain.quarantine import Ages
 from reconciler.domain.recorded import Condition, RecordedRelease, Timing
 from reconciler.domain.suspension import Suspension
 from reconciler.gates.status import GateStatus
-from reconciler.host.codec import Codec
+from reconciler.host.codec import Codec, Misformed
 from reconciler.state.documents import Document, RecordCodec
 
 T = TypeVar("T")
@@ -68,27 +68,6 @@ class HistoryRecord:
     releases: History
 
 
-@dataclass(frozen=True, kw_only=True)
-class RollbackRecord:
-    """By variant."""
-
-    rollbacks: Mapping[str, Rollback]
-
-
-@dataclass(frozen=True, kw_only=True)
-class SuspensionRecord:
-    """All that have not been resumed."""
-
-    suspensions: tuple[Suspension, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class FailureRecord:
-    """All that are remembered."""
-
-    failures: tuple[RememberedFailure, ...]
-
-
 _NAMES = {
     "high_water": "highWater",
     "last_attempted_revision": "lastAttemptedRevision",
@@ -96,6 +75,22 @@ _NAMES = {
     "last_transition_time": "lastTransitionTime",
 }
 _MEASURED_NAMES = {"build_key": "buildKey", "load": "measured", "speed_memory_bytes": "speedMemoryBytes"}
+
+
+class _FieldCodec(Codec[T]):
+    """A document whose one field is the value."""
+
+    def __init__(self, name: str, kind: type[T]) -> None:
+        super().__init__(kind)
+        self._name = name
+
+    def read(self, plain: object) -> T:
+        if not isinstance(plain, dict) or self._name not in plain:
+            raise Misformed("", f"a mapping with {self._name}", plain)
+        return super().read(plain[self._name])
+
+    def write(self, value: T) -> Any:
+        return {self._name: super().write(value)}
 
 
 def _on_disk(name: str) -> str:
@@ -151,9 +146,9 @@ VARIANT = RecordCodec(VariantRecord, _on_disk)
 MACHINE = _WithConditions(MachineRecord, depth=1)
 PASS = _PassCodec(PassRecord, depth=2)
 HISTORY = RecordCodec(HistoryRecord)
-ROLLBACKS = RecordCodec(RollbackRecord)
-SUSPENSIONS = RecordCodec(SuspensionRecord)
-FAILURES = RecordCodec(FailureRecord)
+ROLLBACKS = _FieldCodec("rollbacks", dict[str, Rollback])
+SUSPENSIONS = _FieldCodec("suspensions", tuple[Suspension, ...])
+FAILURES = _FieldCodec("failures", tuple[RememberedFailure, ...])
 MEASUREMENTS = _MeasurementCodec()
 QUARANTINE = RecordCodec(Ages)
 

@@ -40,12 +40,9 @@ from reconciler.state.forms import (
     SUSPENSIONS,
     VARIANT,
     Accepted,
-    FailureRecord,
     HistoryRecord,
     MachineRecord,
     PassRecord,
-    RollbackRecord,
-    SuspensionRecord,
     VariantRecord,
 )
 
@@ -67,9 +64,9 @@ class Records:
         self._histories = os.path.join(layout.records, "history")
         self._machine = self._stored("machine", MACHINE, NO_MACHINE)
         self._conditions = self._stored("conditions", PASS, PassRecord(conditions={}))
-        self._suspensions = self._stored("suspended/suspensions", SUSPENSIONS, SuspensionRecord(suspensions=()))
-        self._rollbacks = self._stored("suspended/rollbacks", ROLLBACKS, RollbackRecord(rollbacks={}))
-        self._failures = self._stored("failures", FAILURES, FailureRecord(failures=()))
+        self._suspensions = self._stored("suspended/suspensions", SUSPENSIONS, ())
+        self._rollbacks = self._stored("suspended/rollbacks", ROLLBACKS, {})
+        self._failures = self._stored("failures", FAILURES, ())
         self._measurements = self._stored("measurements", MEASUREMENTS, MeasurementSet())
         self._quarantine = self._stored("quarantine", QUARANTINE, Ages())
         self.event_log = os.path.join(self._folder, "events.jsonl")
@@ -98,8 +95,8 @@ class Records:
             last_attempted_revision=machine.last_attempted_revision,
             conditions=dict(machine.conditions),
             last_applied_revision=machine.last_applied_revision,
-            suspensions=self._suspensions.read(damaged.append).suspensions,
-            rollbacks=dict(self._rollbacks.read(damaged.append).rollbacks),
+            suspensions=self._suspensions.read(damaged.append),
+            rollbacks=dict(self._rollbacks.read(damaged.append)),
             failures=self._read_failures(damaged.append),
             measured=self._measurements.read(),
             # Most variants never had a second number, and then there is nothing to go back to.
@@ -182,16 +179,16 @@ class Records:
     def save_suspensions(self, suspensions: Iterable[Suspension]) -> None:
         """All that there are. A damaged document is set aside first."""
         self._suspensions.read(self._set_aside)
-        self._suspensions.write(SuspensionRecord(suspensions=tuple(suspensions)))
+        self._suspensions.write(tuple(suspensions))
 
     def rollbacks(self) -> dict[str, Rollback]:
         """By variant, as they are on disk now."""
-        return dict(self._rollbacks.read().rollbacks)
+        return dict(self._rollbacks.read())
 
     def save_rollbacks(self, rollbacks: Mapping[str, Rollback]) -> None:
         """All that there are. A damaged document is set aside first."""
         self._rollbacks.read(self._set_aside)
-        self._rollbacks.write(RollbackRecord(rollbacks=rollbacks))
+        self._rollbacks.write(dict(rollbacks))
 
     def failures(self) -> tuple[RememberedFailure, ...]:
         return self._read_failures(lambda path: None)
@@ -200,14 +197,14 @@ class Records:
         """All that there are; nothing is written where there never were any. When the disk refuses them, this process
         still knows them: without a back-off a conversion would be tried again at once, for ever."""
         new = self._unwritten = tuple(failures)
-        if new != self._failures.read(self._set_aside).failures:
-            self._failures.write(FailureRecord(failures=new))
+        if new != self._failures.read(self._set_aside):
+            self._failures.write(new)
         self._unwritten = None
 
     def _read_failures(self, damaged: Callable[[str], None]) -> tuple[RememberedFailure, ...]:
         if self._unwritten is not None:
             return self._unwritten
-        return self._failures.read(damaged).failures
+        return self._failures.read(damaged)
 
     def save_attempted(self, revision: str) -> None:
         self._machine.write(replace(self._held_machine(), last_attempted_revision=revision))

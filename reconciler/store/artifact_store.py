@@ -52,11 +52,11 @@ class ArtifactStore:
 
     def mendable(self, build_key: str, twins: Twins) -> bool:
         """Whether each damaged blob has a served file with the right bytes, so that `mend` needs no conversion."""
-        return all(self._whole_twin(digest, twins) for _, digest in self._damaged(build_key))
+        return all(self._whole_twin(digest, twins) for digest in self._damaged(build_key))
 
     def mend(self, build_key: str, twins: Twins) -> None:
         """Replace each damaged blob with a copy of its twin."""
-        for _, digest in self._damaged(build_key):
+        for digest in self._damaged(build_key):
             if twin := self._whole_twin(digest, twins):
                 self._replace(digest, twin)
 
@@ -117,8 +117,7 @@ class ArtifactStore:
         those that nothing names already. Reads only."""
         held = self._packed()
         going = {key: held.pop(key) for key in keys if key in held}
-        unnamed = self._unnamed(held, frozenset(keys)) or ()
-        left = {"sha256:" + name for name in unnamed}
+        left = set(self._unnamed(held, frozenset(keys)))
         found: dict[str, list[str]] = {}
         for key, packed in going.items():
             mine = left & _names_of(packed)
@@ -129,7 +128,7 @@ class ArtifactStore:
     def _mend_index(self) -> None:
         """Rebuild an index that is lost or not sound. Its other entries are unknown then, so this object deletes
         nothing afterwards; the next one deletes what no manifest names."""
-        if index.is_sound(self._oci) or not (index.exists(self._oci) or _names_in(self._blobs)):
+        if index.is_sound(self._oci) or not (index.exists(self._oci) or _digests_in(self._blobs)):
             self._relist()
             return
         self._index_was_lost = True
@@ -168,13 +167,12 @@ class ArtifactStore:
 
     def _small_blobs(self) -> list[str]:
         """Any of them may be a manifest."""
-        return ["sha256:" + name for name in _names_in(self._blobs) if self._size(name) <= MANIFEST_LIMIT]
-
-    def _size(self, name: str) -> int:
-        try:
-            return os.stat(os.path.join(self._blobs, name)).st_size
-        except OSError:  # gone meanwhile, or on a bad sector
-            return MANIFEST_LIMIT + 1
+        found = []
+        for digest in _digests_in(self._blobs):
+            with suppress(OSError):  # gone meanwhile, or on a bad sector
+                if os.stat(self.blob(digest)).st_size <= MANIFEST_LIMIT:
+                    found.append(digest)
+        return found
 
     def _read_packed(self, digest: str) -> Packed | None:
         """None for what is no artifact of ours, and for a damaged manifest."""
@@ -211,13 +209,12 @@ class ArtifactStore:
             self._stamps.vouch(self.blob(digest), digest)
         return StoredFile(path=path, digest=digest, size=size)
 
-    def _put_bytes(self, data: bytes) -> str:
+    def _put_bytes(self, data: bytes) -> None:
         digest = digests.of_bytes(data)
         if not self._is_intact(digest):
             self._clear_the_way(digest)
             durable.write_file(self.blob(digest), data, mode=0o444)
             self._stamps.vouch(self.blob(digest), digest)
-        return digest
 
     def _clear_the_way(self, digest: str) -> None:
         """A folder in the place of a blob is not ours and cannot be replaced: it is moved to quarantine."""
@@ -232,13 +229,12 @@ class ArtifactStore:
             yield "its config", known.config
         yield from ((file.path, file.digest) for file in artifact.files)
 
-    def _damaged(self, build_key: str) -> list[tuple[str, str]]:
+    def _damaged(self, build_key: str) -> list[str]:
         packed = self._packed().get(build_key)
         if packed is not None:
-            parts = self._parts(packed.artifact)
-            return [(name, digest) for name, digest in parts if not self._is_intact(digest)]
-        lost = self.lost().get(build_key)
-        return [] if lost is None else [("its manifest", lost)]
+            return [digest for _, digest in self._parts(packed.artifact) if not self._is_intact(digest)]
+        lost = self.lost().get(build_key)  # then its manifest is damaged
+        return [] if lost is None else [lost]
 
     def _whole_twin(self, digest: str, twins: Twins) -> str:
         """The path of a served file that holds these bytes; "" when there is none."""
@@ -281,20 +277,19 @@ class ArtifactStore:
         self._stamps.vouch(index.path_of(self._oci), digest)
 
     def _sweep(self, held: Mapping[str, Packed], gone: str = "") -> int:
-        unnamed = self._unnamed(held, {gone} - {""}) or ()
-        return sum(self._delete(os.path.join(self._blobs, name)) for name in unnamed)
+        return sum(self._delete(self.blob(digest)) for digest in self._unnamed(held, {gone} - {""}))
 
-    def _unnamed(self, held: Mapping[str, Packed], gone: Container[str]) -> list[str] | None:
-        """The blobs that neither `held` nor another tool names. None when that is unknown: nothing may be deleted."""
+    def _unnamed(self, held: Mapping[str, Packed], gone: Container[str]) -> list[str]:
+        """The blobs that neither `held` nor another tool names; none when that is unknown."""
         if self._index_was_lost or index.is_linked(self._oci) or self._unreadable(gone):
-            return None
+            return []
         try:
             named = {digest for one in self._others() for digest in self._reachable(one)}
         except (OSError, ValueError, LookupError, TypeError, AttributeError):
-            return None  # the blobs of another tool's entry are unknown
+            return []  # the blobs of another tool's entry are unknown
         for packed in held.values():
             named |= _names_of(packed)
-        return [name for name in _names_in(self._blobs) if "sha256:" + name not in named]
+        return [digest for digest in _digests_in(self._blobs) if digest not in named]
 
     def _others(self) -> list[Descriptor]:
         """What other tools have listed in the layout."""
@@ -319,10 +314,10 @@ def _names_of(packed: Packed) -> set[str]:
     return {packed.artifact.digest, packed.config, *(file.digest for file in packed.artifact.files)}
 
 
-def _names_in(folder: str) -> list[str]:
+def _digests_in(folder: str) -> list[str]:
     try:
         with os.scandir(folder) as entries:
-            files = [entry.name for entry in entries if entry.is_file(follow_symlinks=False)]
+            found = ["sha256:" + entry.name for entry in entries if entry.is_file(follow_symlinks=False)]
     except (FileNotFoundError, NotADirectoryError):
         return []
-    return [name for name in sorted(files) if DIGEST.fullmatch("sha256:" + name)]
+    return [digest for digest in sorted(found) if DIGEST.fullmatch(digest)]

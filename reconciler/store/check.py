@@ -13,7 +13,7 @@ from reconciler.domain import digest as digests
 from reconciler.domain.finding import Finding
 from reconciler.domain.layout import Layout
 from reconciler.host.durable import is_temporary
-from reconciler.host.reading import read_whole
+from reconciler.host.reading import names_in, read_whole
 from reconciler.host.stamps import StampBook
 from reconciler.store import index, modelpack
 from reconciler.store.index import Descriptor
@@ -40,17 +40,13 @@ class _Check:
         self._complete = True  # false once something that may name blobs cannot be read
 
     def run(self) -> Iterator[Finding]:
-        names = _names(self._blobs)
-        yield from self._layout_file(names)
-        yield from self._index(names)
-        yield from self._all_blobs(names)
-        for name in _names(self._layout.oci):
-            if is_temporary(name):
-                yield Finding("LeftOver", f"oci/{name}", "a write that was never finished", SWEEP)
-
-    def _layout_file(self, names: list[str]) -> Iterator[Finding]:
+        names = names_in(self._blobs)
         if names and not index.is_layout(self._layout.oci):
             yield Finding("StoreUnreadable", "oci/oci-layout", "is not that of an OCI image layout 1.0.0")
+        yield from self._index(names)
+        yield from self._all_blobs(names)
+        for name in filter(is_temporary, names_in(self._layout.oci)):
+            yield Finding("LeftOver", f"oci/{name}", "a write that was never finished", SWEEP)
 
     def _index(self, names: list[str]) -> Iterator[Finding]:
         descriptors = index.read(self._layout.oci)
@@ -136,10 +132,3 @@ class _Check:
 
     def _path(self, digest: str) -> str:
         return os.path.join(self._blobs, digest.removeprefix("sha256:"))
-
-
-def _names(folder: str) -> list[str]:
-    try:
-        return sorted(os.listdir(folder))
-    except OSError:
-        return []

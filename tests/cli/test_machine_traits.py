@@ -14,7 +14,7 @@ from reconciler.domain.history import Rollback
 from reconciler.engine.machine import Machine
 from reconciler.engine.report import Silent
 from reconciler.host.clock import now
-from reconciler.operations.rollback_executor import carry_out_now
+from reconciler.operations.rollback import carry_out_now
 from tests.at_rest import opened, serve
 from tests.machine import TestMachine
 

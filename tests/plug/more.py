@@ -1,7 +1,7 @@
 """What the crash matrix leaves out, and a power cut may hit as well."""
 
 from reconciler.engine.machine import machine_to_suspend
-from reconciler.operations.rollback_requests import ask_for, decide
+from reconciler.operations.rollback import ask_for, decide
 from tests.crash import scenarios
 from tests.crash.scenarios import SCENARIOS, Scenario, World, overwrite
 

@@ -10,8 +10,16 @@ from reconciler.cli.progress import reporter_for
 from reconciler.domain.errors import ReconcilerError, UsageError
 from reconciler.domain.history import Rollback
 from reconciler.engine.machine import Machine, observe
-from reconciler.operations.rollback_executor import carry_out_now, is_served, judge_undone, wait_until_served
-from reconciler.operations.rollback_requests import ask_for, decide, undo, variants_named
+from reconciler.operations.rollback import (
+    ask_for,
+    carry_out_now,
+    decide,
+    is_served,
+    judge_undone,
+    undo,
+    variants_named,
+    wait_until_served,
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -39,15 +39,13 @@ HINTS = {  # for all others: the log
     MEMORY_LIMIT: "raise --conversion-memory if this machine can spare more, or convert on a larger one",
     cage.CageMissing.code: cage.ADVICE,
 }
-# Errors that another attempt with the same recipe may not meet.
-PASSING: dict[str, type[ConverterLost | Disturbed]] = {
-    ConverterLost.code: ConverterLost,
-    "ToolsMissing": ConverterLost,
+# All others are a ConversionFailed: another attempt with the same recipe meets them again.
+KINDS: dict[str, type[ReconcilerError]] = {
+    DiskFull.code: DiskFull,
+    **dict.fromkeys(("DiskFailing", "DiskReadOnly", "AccessDenied", "OutOfResources"), HostRefused),
+    **dict.fromkeys((ConverterLost.code, "ToolsMissing", MEMORY_LIMIT, cage.CageMissing.code), ConverterLost),
     "SourceChanged": Disturbed,
-    MEMORY_LIMIT: ConverterLost,
-    cage.CageMissing.code: ConverterLost,
 }
-REFUSALS = frozenset({"DiskFailing", "DiskReadOnly", "AccessDenied", "OutOfResources"})  # as domain.errors says
 
 IMPORT_SECONDS = 300.0  # on a slow disk the first import of torch alone takes a minute
 ANSWER_SECONDS = 60.0
@@ -158,11 +156,6 @@ def _check_result(folder: str) -> None:
 
 def failure(code: str, message: str, order: Order) -> ReconcilerError:
     line = one_line((message.strip().splitlines() or ["no cause was named"])[0])
-    log = f"the log of this attempt is {order.log}"
-    if code == DiskFull.code:
-        return DiskFull(line, hint=log)
-    if code in REFUSALS:
-        return HostRefused(line, code=code, hint=log)
-    if code in PASSING:
-        return PASSING[code](line, code=code, hint=HINTS.get(code, log))
-    return ConversionFailed(line, code=code, hint=HINTS.get(code, log))
+    return KINDS.get(code, ConversionFailed)(
+        line, code=code, hint=HINTS.get(code, f"the log of this attempt is {order.log}")
+    )

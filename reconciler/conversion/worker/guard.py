@@ -10,7 +10,8 @@ import threading
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 
-from reconciler.conversion.order import DISK_LIMIT, MEMORY_LIMIT, PROCESS_LIMIT, Bounds
+from reconciler.conversion.order import DISK_LIMIT, MEMORY_LIMIT, PROCESS_LIMIT
+from reconciler.conversion.worker.running import Breach, Running
 from reconciler.host import process_tree
 
 LOOK_SECONDS = 0.1
@@ -18,24 +19,11 @@ LOOKS_A_COUNT = 5  # a folder is measured less often than memory
 MOST_PROCESSES = 64  # of one job: Olive starts none
 
 
-Breach = tuple[str, str]  # code and message
-
-
-class Guarded:
-    """What the guard needs of a job."""
-
-    def __init__(self, pid: int, scratch: str, bounds: Bounds) -> None:
-        self.pid = pid
-        self.scratch = scratch
-        self.bounds = bounds
-        self.breach: Breach | None = None
-
-
 class Guard:
     """`jobs` gives the running ones. Hold `forking` from the fork of a job until it is among them, because any other
     child of this process is ended as a stray."""
 
-    def __init__(self, jobs: Callable[[], Iterable[Guarded]]) -> None:
+    def __init__(self, jobs: Callable[[], Iterable[Running]]) -> None:
         self._jobs = jobs
         self.forking = threading.Lock()
         self._over = threading.Event()
@@ -70,7 +58,7 @@ class Guard:
                     os.waitpid(pid, os.WNOHANG)
 
 
-def _breach(job: Guarded, *, measure_disk: bool) -> Breach | None:
+def _breach(job: Running, *, measure_disk: bool) -> Breach | None:
     bounds, processes = job.bounds, [job.pid, *process_tree.descendants(job.pid)]
     if len(processes) > MOST_PROCESSES:
         return PROCESS_LIMIT, f"it started more than {MOST_PROCESSES} processes"

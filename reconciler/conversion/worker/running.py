@@ -19,7 +19,6 @@ from contextlib import suppress
 from typing import Any, NoReturn
 
 from reconciler.conversion.order import DISK_LIMIT, Order
-from reconciler.conversion.worker.guard import Guarded
 from reconciler.conversion.worker.staging import model_config
 from reconciler.domain.errors import ConversionFailed, ConverterLost, ReconcilerError
 from reconciler.host import confine, landlock, process_tree
@@ -27,6 +26,7 @@ from reconciler.host.cage import DEVICES, SYSTEM
 from reconciler.host.child_side import MESSAGE_LIMIT
 
 Work = Callable[[Order], dict[str, Any] | None]
+Breach = tuple[str, str]  # of a limit: code and message
 
 LOG_LIMIT = 4 << 20  # bytes
 ANSWER_LIMIT = 1 << 20  # bytes; MESSAGE_LIMIT characters of it may be escaped
@@ -69,10 +69,12 @@ class Progress:
             self.fraction, self.text = round(fraction, 3), text
 
 
-class Running(Guarded):
-    """One forked job."""
+class Running:
+    """One forked job. The guard sets `breach` and ends it."""
 
     def __init__(self, order: Order, work: Work) -> None:
+        self.scratch, self.bounds = order.scratch, order.bounds
+        self.breach: Breach | None = None
         self._unsent = bytearray()
         self._printed = 0
         self._progress = Progress(order.source)
@@ -81,10 +83,9 @@ class Running(Guarded):
         answered, to_answer = os.pipe()
         sys.stdout.flush()  # or the job would print it again
         sys.stderr.flush()
-        pid = os.fork()
-        if pid == 0:
+        self.pid = os.fork()
+        if self.pid == 0:
             _be_the_job(order, work, to_print, to_answer)
-        super().__init__(pid, order.scratch, order.bounds)
         os.close(to_print)
         os.close(to_answer)
         self._pipes = {printed: self._take_output, answered: self._take_answer}
