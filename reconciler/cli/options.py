@@ -19,6 +19,7 @@ from reconciler.engine.machine import Machine, locked_machine, machine_to_suspen
 from reconciler.engine.options import Options
 from reconciler.host import places
 from reconciler.host.cage import CAGE_MODES
+from reconciler.sources.select import REMOTES
 
 MAX_DURATION = 10 * 365 * 86400.0  # seconds: clocks and waits overflow beyond it
 
@@ -106,9 +107,16 @@ def add_repository(parser: argparse.ArgumentParser) -> None:
         add_setting(group, flag, meaning, metavar="FILE")
 
 
-def add_hub(parser: argparse.ArgumentParser) -> None:
-    meaning = "file with a token for the Hugging Face hub; or the token itself in HF_TOKEN"
-    add_setting(parser, "--hf-token-file", meaning, metavar="FILE")
+def add_token_files(parser: argparse.ArgumentParser) -> None:
+    for remote in REMOTES.values():
+        add_setting(parser, remote.token_option, remote.token_meaning, metavar="FILE")
+
+
+def token_files(arguments: argparse.Namespace) -> dict[str, str]:
+    """By kind of source. Only the names: a file is read for each download, because a token may be renewed."""
+    given = vars(arguments)
+    files = {kind: given[remote.token_option[2:].replace("-", "_")] for kind, remote in REMOTES.items()}
+    return {kind: os.path.abspath(file) for kind, file in files.items() if file}
 
 
 def add_machine(parser: argparse.ArgumentParser) -> None:
@@ -144,7 +152,7 @@ def add_conversions(parser: argparse.ArgumentParser) -> None:
         metavar="SIZE",
     )
     add_cage(parser)
-    add_hub(parser)
+    add_token_files(parser)
 
 
 def add_cage(parser: argparse.ArgumentParser) -> None:
@@ -207,8 +215,7 @@ def pass_options(arguments: argparse.Namespace, *, confirm: bool = False, retry:
         conversion_memory=arguments.conversion_memory,
         cage=arguments.cage,
         retry=retry,
-        # Only its name: it is read for each download, because a token may be renewed.
-        hf_token_file=os.path.abspath(arguments.hf_token_file) if arguments.hf_token_file else "",
+        token_files=token_files(arguments),
     )
 
 

@@ -11,7 +11,7 @@ from typing import ClassVar
 from reconciler.domain.digest import of_value
 from reconciler.domain.reasons import Reason
 from reconciler.domain.release import Release
-from reconciler.domain.sources.hub import HubSource
+from reconciler.domain.sources.locked import LockedSource
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +68,7 @@ class FetchSource(_OfRelease):
     number: ClassVar[int] = 0
     reason: Reason
     release: Release
-    source: HubSource
+    source: LockedSource
     forced_by: tuple[str, ...] = ()  # files that changed since they came
     cost: Cost = Cost()
 

@@ -7,7 +7,7 @@ from reconciler.domain.errors import Problem
 from reconciler.domain.gate_spec import GateSpec
 from reconciler.domain.reasons import Reason
 from reconciler.domain.release import Release
-from reconciler.domain.sources.hub import Fetch
+from reconciler.domain.sources.locked import Fetch
 from reconciler.domain.verdict import Verdict
 
 
@@ -99,7 +99,7 @@ class Desired:
     complete: bool = True
     suspended: frozenset[str] = frozenset()  # names of models whose manifest says suspend
     confirmed: frozenset[str] = frozenset()  # names of models that may go though many go at once
-    hub_sources: frozenset[str] = frozenset()  # digests of what is taken from the hub
+    locked_sources: frozenset[str] = frozenset()  # digests of what is taken from the hub
     unresolved: dict[str, Problem] = field(default_factory=dict)  # by variant: why it is declared and not wanted
     not_selected: dict[str, str] = field(
         default_factory=dict

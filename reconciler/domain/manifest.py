@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from reconciler.domain import digest
 from reconciler.domain.accepts import DURATION, FLAG, LABEL, About, Accepts, number, whole
 from reconciler.domain.gate_spec import GateSpec
-from reconciler.domain.sources.hub import HubSource
+from reconciler.domain.sources.locked import LockedSource
 from reconciler.domain.targets import DEFAULT_PROVIDER, VERIFIED_DEVICES, VERIFIED_PROVIDERS
 
 API_VERSION = "reconciler.foundry/v1alpha1"
@@ -184,7 +184,7 @@ class Model(ModelOptions):
     """One `kind: Model` document, with every reference resolved and every default filled in.
 
     `source_path` and `adapter_path` are absolute; `file` is as the user names it (for messages), `line` 1-based.
-    A model from the hub has `hub` and no `source_path`: where its files are is for the machine to say.
+    A model from a remote source has `remote` and no `source_path`: each machine keeps its files in its own cache.
     `lines` says where single fields stand: those that a source, once looked at, can turn out not to fit.
     """
 
@@ -195,7 +195,7 @@ class Model(ModelOptions):
     labels: dict[str, str] = field(default_factory=dict)
     annotations: dict[str, str] = field(default_factory=dict)
     source_path: str = ""
-    hub: HubSource | None = None
+    remote: LockedSource | None = None
     adapter_path: str | None = None
     precisions: tuple[str, ...]
     template: Template

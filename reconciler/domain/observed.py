@@ -98,7 +98,7 @@ class Observed:
     folders: tuple[ServedFolder, ...] = ()
     registrations: tuple[Registration, ...] = ()
     disk_free: int = 0
-    hub_sources: dict[str, int] = field(default_factory=dict)  # bytes by digest, also of what came only in part
+    locked_sources: dict[str, int] = field(default_factory=dict)  # bytes by digest, also of what came only in part
     disk_used: int = 0  # by the root; only counted where there is a quota
     limits: StorageLimits = StorageLimits()
     in_use: frozenset[str] = frozenset()  # ids whose files another process has mapped; asked only when one is to go

@@ -1,41 +1,41 @@
-"""Fetch one locked source onto this machine: hours of work that touch nothing but the cache's partial folder. The pass
+"""Fetch one locked source onto this machine: hours of work that write nothing but the cache's partial folder. The pass
 that finds it done publishes it there (engine.job_queue)."""
 
-from collections.abc import Callable
+import os
 
+from reconciler.domain.changes import FetchSource
 from reconciler.domain.errors import DiskFull
-from reconciler.domain.sources.hub import HubSource
 from reconciler.domain.text.units import size_text
-from reconciler.engine.machine import Machine
+from reconciler.engine.job import Job
 from reconciler.host.disk_usage import disk_free
 from reconciler.planner.plan_steps import RESERVE
-from reconciler.sources.protocol import RemoteSource
-from reconciler.sources.select import remote_source
+from reconciler.sources.download import Download
+from reconciler.sources.select import REMOTES
 
 
-def fetch(
-    source: HubSource,
-    machine: Machine,
-    token_file: str,
-    *,
-    missing: int,
-    home: str,
-    on_progress: Callable[[float, str], None],
-    on_remote: Callable[[RemoteSource], None],
-) -> None:
-    """Leaves every file in the partial folder, compared with the lock. `missing` are the bytes that the plan counted;
-    `home` is for the child alone; `on_remote` gets what can be cancelled."""
-    _require_room(missing, machine)
+def fetch(job: Job) -> None:
+    """Leaves every file in the partial folder, compared with the lock."""
+    assert isinstance(job.change, FetchSource)
+    source, machine = job.change.source, job.context.machine
+    job.progressed(0.0, f"asking for {source}")
+    _require_room(job.change.cost.download_bytes, machine.layout.root)
     folder = machine.sources.begin(source)
-    log = machine.layout.at("logs", "hub.log")
-    with remote_source(token_file, home=home, log=log) as remote:  # reads the token now: it may have been renewed
-        on_remote(remote)
-        remote.fetch(source, folder, on_progress)
+    token_file = job.team.options.token_files.get(source.kind, "")
+    home, log = os.path.join(job.folder, "fetch"), machine.layout.at("logs", "hub.log")
+    with REMOTES[source.kind].open(token_file, home, log) as remote:  # reads the token now: it may have been renewed
+        job.when_cancelled(remote.cancel)
+        Download(remote, source, folder, job.progressed).run()
 
 
-def _require_room(missing: int, machine: Machine) -> None:
+def publish(job: Job) -> None:
+    assert isinstance(job.change, FetchSource)
+    machine = job.context.machine
+    machine.sources.publish(job.change.source, machine.stamps)
+
+
+def _require_room(missing: int, root: str) -> None:
     """The plan asked too; since then something else may have grown."""
-    free = disk_free(machine.layout.root)
+    free = disk_free(root)
     if missing + RESERVE > free:
         message = f"the download needs {size_text(missing + RESERVE)}, {size_text(free)} are free"
         raise DiskFull(message, hint="free some space, or choose another file system with --root")

@@ -30,11 +30,10 @@ from reconciler.conversion.client.converter import Converter
 from reconciler.conversion.client.job_client import Attempt
 from reconciler.domain.changes import Convert, FetchSource, LongWork, Measure, MeasureCandidate, MeasureServed
 from reconciler.domain.errors import Cancelled, ConversionFailed, ConverterLost
-from reconciler.domain.sources.hub import HubSource
 from reconciler.engine import log
 from reconciler.engine.candidate_check import asks_fidelity
 from reconciler.engine.executor import store_conversion
-from reconciler.engine.fetching import fetch
+from reconciler.engine.fetching import fetch, publish
 from reconciler.engine.job import Job
 from reconciler.engine.job_progress import FOLDER
 from reconciler.engine.machine import Machine
@@ -286,33 +285,11 @@ def _tree(job: Job) -> str:
     return os.path.join(job.folder, "tree")
 
 
-def _fetch(job: Job) -> None:
-    job.progressed(0.0, "asking the hub")
-    fetch(
-        _hub_source(job),
-        job.context.machine,
-        job.team.options.hf_token_file,
-        missing=job.change.cost.download_bytes,
-        home=os.path.join(job.folder, "hub"),
-        on_progress=job.progressed,
-        on_remote=lambda remote: job.when_cancelled(remote.cancel),
-    )
-
-
-def _shelve(job: Job) -> None:
-    job.context.machine.sources.publish(_hub_source(job), job.context.machine.stamps)
-
-
-def _hub_source(job: Job) -> HubSource:
-    assert isinstance(job.change, FetchSource)
-    return job.change.source
-
-
 _MEASURING = Kind(begin=_prepare_measuring, work=_measure, take=_judge, at_once=1)
 
 KINDS: dict[type[LongWork], Kind] = {
     Convert: Kind(work=_convert, take=_store),
-    FetchSource: Kind(work=_fetch, take=_shelve),
+    FetchSource: Kind(work=fetch, take=publish),
     MeasureCandidate: _MEASURING,
     MeasureServed: _MEASURING,
 }

@@ -23,8 +23,7 @@ from reconciler.host.lock import hold
 from reconciler.host.owner_mark import make_owner, read_owner
 from reconciler.host.stamps import StampBook
 from reconciler.manifests.selector import labels_of
-from reconciler.sources.protocol import SourceCache
-from reconciler.sources.select import source_cache
+from reconciler.sources.cache import SourceCache
 from reconciler.state.records import Records
 from reconciler.store.artifact_store import ArtifactStore
 
@@ -59,7 +58,7 @@ def open_machine(root: str, cache: str, traits: Traits = NO_TRAITS) -> Machine:
         stamps=stamps,
         store=ArtifactStore(layout, stamps),
         records=Records(layout),
-        sources=source_cache(layout),
+        sources=SourceCache(layout),
         owner=read_owner(layout),
         traits=traits,
     )
@@ -137,7 +136,7 @@ def observe(machine: Machine) -> Observed:
         unreadable=unreadable,
         registrations=registrations,
         disk_free=disk_free(machine.layout.root),
-        hub_sources=machine.sources.held(),
+        locked_sources=machine.sources.held(),
         disk_used=disk_used(machine) if machine.traits.limits.disk_quota is not None else 0,
         limits=machine.traits.limits,
     )

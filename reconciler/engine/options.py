@@ -1,7 +1,7 @@
 """How a pass is to be made, and what it came to."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 from reconciler.backends.protocol import ServingRuntime
 from reconciler.conversion.client.converter import Converter
@@ -15,7 +15,7 @@ from reconciler.engine.resolve import Resolution
 class Options:
     """`jobs` conversions at a time; `conversion_timeout` in seconds and `conversion_memory` in bytes (0: most
     of the machine's), each, in a `cage` ("auto", "require", "off"); `retry` forgets remembered failures first.
-    `hf_token_file` holds the hub's token ("": HF_TOKEN does). `converter_module` is the worker's, for tests of how it
+    `token_files` hold the tokens of remote sources, by kind. `converter_module` is the worker's, for tests of how it
     ends; `make_converter` and `make_runtime` (cache, scratch, log) are for tests that make a thousand passes."""
 
     confirm: bool = False
@@ -24,7 +24,7 @@ class Options:
     conversion_memory: int = 0
     cage: str = "auto"
     retry: bool = False
-    hf_token_file: str = ""
+    token_files: Mapping[str, str] = field(default_factory=dict)
     converter_module: str = ""
     make_converter: Callable[[], Converter] | None = None
     make_runtime: Callable[[str, str, str], ServingRuntime] | None = None

@@ -12,15 +12,15 @@ from reconciler.domain.errors import Problem
 from reconciler.domain.manifest import Model, Quantization, variant_name
 from reconciler.domain.plain_data import as_dict
 from reconciler.domain.release import Recipe, Release
-from reconciler.domain.sources.hub import Fetch, HubSource
+from reconciler.domain.sources.locked import Fetch, LockedSource
 from reconciler.domain.sources.source_model import SourceModel
 from reconciler.domain.targets import honoured_options
 from reconciler.engine import source_problems as complaints
 from reconciler.host.stamps import StampBook
 from reconciler.manifests.parse import Parsed
 from reconciler.manifests.selector import mismatch
-from reconciler.sources.on_disk import OnDisk
-from reconciler.sources.protocol import CachedSource, ModelFolders, SourceCache, unseen
+from reconciler.sources.cache import OnDisk, SourceCache
+from reconciler.sources.protocol import CachedSource, ModelFolders, unseen
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +73,7 @@ def resolve_in(
         complete=not parsed.problems,
         confirmed=frozenset(parsed.confirmed),
         suspended=frozenset(model.name for model in parsed.models if model.suspend),
-        hub_sources=frozenset(model.hub.digest for model in models if model.hub is not None),
+        locked_sources=frozenset(model.remote.digest for model in models if model.remote is not None),
         unresolved={
             variant: one.problems[0]
             for model, one in zip(models, found, strict=True)
@@ -124,13 +124,13 @@ class _Resolver:
         self._judged: dict[object, tuple[Recipe, str | None]] = {}
 
     def model(self, model: Model) -> _Resolved:
-        if model.hub is None:
+        if model.remote is None:
             return self._model(model, self._folder(model.source_path))
-        if not model.hub.files:
-            return _Resolved(problems=(complaints.not_locked(model, model.hub),), sources={})
-        cached = self._cached(model.hub)
-        resolved = self._model(model, cached.model or unseen(model.hub), _fetch(model.hub, cached))
-        moved = complaints.moved_upstream(model, model.hub)
+        if not model.remote.files:
+            return _Resolved(problems=(complaints.not_locked(model, model.remote),), sources={})
+        cached = self._cached(model.remote)
+        resolved = self._model(model, cached.model or unseen(model.remote), _fetch(model.remote, cached))
+        moved = complaints.moved_upstream(model, model.remote)
         return replace(resolved, warnings=(*resolved.warnings, *moved))
 
     def _model(self, model: Model, source: SourceModel, fetch: Fetch | None = None) -> _Resolved:
@@ -160,7 +160,7 @@ class _Resolver:
                 continue
             wanted.append(replace(self._wanted(model, source, recipe, template), fetch=fetch))
             if fetch is None or fetch.known:
-                path = source.path if model.hub is not None else model.source_path
+                path = source.path if model.remote is not None else model.source_path
                 sources[recipe.build_key] = Source(recipe=recipe, path=path, adapter=model.adapter_path)
         warnings = [complaints.of_folder(model, warning) for warning in source.warnings]
         warnings += complaints.short_context(model, source)
@@ -173,7 +173,7 @@ class _Resolver:
             self._seen[path] = self._folders.source(path)
         return self._seen[path]
 
-    def _cached(self, source: HubSource) -> CachedSource:
+    def _cached(self, source: LockedSource) -> CachedSource:
         if source.digest not in self._cached_sources:
             self._cached_sources[source.digest] = self._folders.locked(source)
         return self._cached_sources[source.digest]
@@ -183,7 +183,7 @@ class _Resolver:
         foreign = complaints.foreign_markers(model, source)
         if not foreign:
             return []
-        tokens = self._special_tokens(source.path if model.hub is not None else model.source_path, source)
+        tokens = self._special_tokens(source.path if model.remote is not None else model.source_path, source)
         strange = foreign - tokens if tokens is not None else frozenset()
         return [complaints.foreign_template(model, source, strange)] if strange else []
 
@@ -221,7 +221,7 @@ class _Resolver:
         )
 
 
-def _fetch(source: HubSource, cached: CachedSource) -> Fetch | None:
+def _fetch(source: LockedSource, cached: CachedSource) -> Fetch | None:
     if cached.whole:
         return None
     known = cached.model is not None

@@ -6,7 +6,7 @@ from functools import lru_cache
 
 from reconciler.domain.errors import Problem
 from reconciler.domain.manifest import Model
-from reconciler.domain.sources.hub import LOCK_NAME, HubSource
+from reconciler.domain.sources.locked import LOCK_NAME, LockedSource
 from reconciler.domain.sources.source_model import SourceModel
 from reconciler.domain.text.escape import one_line
 
@@ -36,19 +36,19 @@ def _from_manifest(model: Model, path: str) -> str:
     return one_line(os.path.relpath(path, os.path.dirname(os.path.realpath(model.file))))
 
 
-def not_locked(model: Model, source: HubSource) -> Problem:
-    message = f"{source} is not in {LOCK_NAME}: nobody has said what its files are"
+def not_locked(model: Model, source: LockedSource) -> Problem:
+    message = f"{source} is not in {LOCK_NAME}, so its files are not pinned"
     hint = "run `reconciler lock` and commit the file"
-    return _problem(model, "spec.source.huggingface", "HubNotLocked", message, hint)
+    return _problem(model, f"spec.source.{source.kind}", "HubNotLocked", message, hint)
 
 
-def moved_upstream(model: Model, source: HubSource) -> list[Problem]:
-    """As far as the lock knows: nobody asks the hub for a plan."""
+def moved_upstream(model: Model, source: LockedSource) -> list[Problem]:
+    """As far as the lock knows: a plan makes no request."""
     if not source.upstream or source.upstream == source.revision:
         return []
-    message = f"the hub's default branch of {source.repo} is at {source.upstream}"
-    hint = "to follow it, write that commit as revision and run `reconciler lock`"
-    return [_problem(model, "spec.source.huggingface.revision", "UpstreamMoved", message, hint)]
+    message = f"the default branch of {source.repo} is at {source.upstream}"
+    hint = "to follow it, write that as revision and run `reconciler lock`"
+    return [_problem(model, f"spec.source.{source.kind}.revision", "UpstreamMoved", message, hint)]
 
 
 def unsupported(model: Model, precision: str, reason: str) -> Problem:

@@ -76,9 +76,9 @@ def compare_sides(
 
 
 def _fetched(head: Desired, base: Desired) -> Desired:
-    """What BASE took from the hub the machine has."""
+    """What BASE took from remote sources the machine has."""
     wanted = tuple(
-        replace(one, fetch=None) if one.fetch and one.fetch.source.digest in base.hub_sources else one
+        replace(one, fetch=None) if one.fetch and one.fetch.source.digest in base.locked_sources else one
         for one in head.wanted
     )
     return replace(head, wanted=wanted)
@@ -110,7 +110,6 @@ _NAMES = {
     "labels": "metadata.labels",
     "annotations": "metadata.annotations",
     "source_path": "spec.source.path",
-    "hub": "spec.source.huggingface",
     "adapter_path": "spec.source.adapter",
     "template": "spec.promptTemplate",
 }
@@ -120,7 +119,9 @@ def _fields(model: Model, precisions: tuple[str, ...]) -> Iterator[tuple[str, ob
     """By the name that a person finds it by. A field that a later version adds has the name that it has in YAML."""
     yield from gate_fields(model.gates, precisions)
     for name, held in as_dict(model).items():
-        if name not in _ELSEWHERE:
+        if name == "remote" and model.remote is not None:
+            yield from _flat(f"spec.source.{model.remote.kind}", {**held, "kind": None})
+        elif name not in _ELSEWHERE:
             yield from _flat(_NAMES.get(name, f"spec.{camel(name)}"), held)
 
 

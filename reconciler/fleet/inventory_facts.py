@@ -96,7 +96,7 @@ def to_observed(inventory: Inventory) -> Observed:
         ),
         disk_free=inventory.disk.free_bytes,
         disk_used=inventory.disk.used_bytes or 0,
-        hub_sources=inventory.hub_sources,
+        locked_sources=inventory.hub_sources,
         limits=inventory.limits,
         occupied={one.variant: one.highest_number for one in inventory.variants},
     )

@@ -12,9 +12,7 @@ from pydantic import AfterValidator, StringConstraints, ValidationError, Validat
 from pydantic_core import PydanticCustomError
 
 from reconciler.backends.select import BACKENDS
-from reconciler.domain.sources.hub import SAFE_ENDINGS
-from reconciler.domain.text.quoting import listed, nearest, shown
-from reconciler.manifests.hub_lock import is_pattern, is_repo
+from reconciler.domain.text.quoting import nearest, shown
 from reconciler.manifests.loader import Plain
 
 REFUSAL = "manifest"
@@ -44,7 +42,7 @@ def got(value: object) -> str:
     if is_null(value):
         return "nothing" if value == "" else "null"
     text = shown(str(value))
-    return text if isinstance(value, Plain) else f'the text "{text}"'
+    return text if isinstance(value, Plain) or not isinstance(value, str) else f'the text "{text}"'
 
 
 def refusal(expected: str, value: object, hint: str = "", code: str = "InvalidValue") -> PydanticCustomError:
@@ -127,37 +125,4 @@ Name = Annotated[
 ]
 RelativePath = Annotated[
     str, StringConstraints(min_length=1, max_length=1024), expect("a path relative to this file", as_text)
-]
-
-
-def _repo(value: str) -> str:
-    if not is_repo(value):
-        raise ValueError
-    return value
-
-
-def _pattern(value: str) -> str:
-    if not is_pattern(value):
-        raise ValueError
-    return value
-
-
-Repo = Annotated[str, AfterValidator(_repo), expect("the name of a model on the hub, such as org/name", as_text)]
-Revision = Annotated[
-    str,
-    StringConstraints(pattern=r"^[0-9a-f]{40}$"),
-    expect(
-        "a commit of 40 hex digits",
-        as_text,
-        "a branch can move; `reconciler lock --commit-of org/name@main` prints the commit it is at",
-    ),
-]
-FilePattern = Annotated[
-    str,
-    AfterValidator(_pattern),
-    expect(
-        f"a pattern for files in the top folder that ends in {listed(SAFE_ENDINGS)}",
-        as_text,
-        "other files may be pickles or programs, and reading one can run code",
-    ),
 ]

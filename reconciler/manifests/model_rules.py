@@ -6,7 +6,7 @@ from dataclasses import fields
 
 from reconciler.domain import manifest
 from reconciler.domain.gate_spec import GateSpec
-from reconciler.domain.sources.hub import HubSource
+from reconciler.domain.sources.locked import LockedSource
 from reconciler.domain.targets import DEFAULT_PROVIDER, PRECISIONS, TABLE, VERIFIED_PROVIDERS, honoured_options
 from reconciler.domain.text.names import camel
 from reconciler.domain.text.quoting import field_path, listed, nearest, shown
@@ -14,11 +14,12 @@ from reconciler.gates.template import TemplateGate
 from reconciler.manifests.declaration import Declaration, ProblemLog
 from reconciler.manifests.described import values_of
 from reconciler.manifests.gate_rules import gates_of
-from reconciler.manifests.hub_rules import Lock
 from reconciler.manifests.loader import Document
+from reconciler.manifests.lock_file import Lock
 from reconciler.manifests.paths import ParseContext, PathRefused, locate
 from reconciler.manifests.schema import JinjaTemplate, ModelManifest, RolesTemplate
 from reconciler.manifests.selector_rules import check_selector
+from reconciler.manifests.source_schema import REMOTE_KINDS
 from reconciler.manifests.template_rules import template_of
 from reconciler.templates import presets
 
@@ -26,8 +27,7 @@ from reconciler.templates import presets
 _SOUGHT = (
     ("spec", "source"),
     ("spec", "source", "adapter"),
-    ("spec", "source", "huggingface"),
-    ("spec", "source", "huggingface", "revision"),
+    *(("spec", "source", kind, *inner) for kind in REMOTE_KINDS for inner in ((), ("revision",))),
     ("spec", "precisions"),
     ("spec", "promptTemplate"),
     ("spec", "generation", "maxLength"),
@@ -46,7 +46,7 @@ def model_of(
     findings: ProblemLog,
 ) -> manifest.Model | None:
     """None when something is wrong with it, and then `findings` says what (all of it, not the first thing)."""
-    hub = lock.source(declaration)  # a broken lock is not this model's fault
+    remote = lock.source(declaration.manifest)  # a broken lock is not this model's fault
     before = len(findings.problems)
     _check_annotations(declaration, findings)
     _check_precisions(declaration, findings)
@@ -62,7 +62,7 @@ def model_of(
     gates = gates or GateSpec()
     if fixtures := tuple(one for one in template.fixtures if one.asked):
         gates = gates.with_gate(TemplateGate(fixtures=fixtures))
-    return _model(given, declaration, source or "", adapter, template, hub=hub, gates=gates)
+    return _model(given, declaration, source or "", adapter, template, remote=remote, gates=gates)
 
 
 def _model(
@@ -72,7 +72,7 @@ def _model(
     adapter: str | None,
     template: manifest.Template,
     *,
-    hub: HubSource | None,
+    remote: LockedSource | None,
     gates: GateSpec,
 ) -> manifest.Model:
     metadata, spec = given.metadata, given.spec
@@ -84,7 +84,7 @@ def _model(
         labels=dict(metadata.labels),
         annotations=dict(metadata.annotations),
         source_path=source,
-        hub=hub,
+        remote=remote,
         adapter_path=adapter,
         precisions=tuple(spec.precisions),
         template=template,

@@ -18,7 +18,7 @@ from reconciler.manifests.confirmations import confirmed
 from reconciler.manifests.crosscheck import clashes
 from reconciler.manifests.declaration import Claim, Declaration, ProblemLog
 from reconciler.manifests.fields import got
-from reconciler.manifests.hub_rules import Lock
+from reconciler.manifests.lock_file import Lock
 from reconciler.manifests.model_rules import model_of
 from reconciler.manifests.parsed import Parsed
 from reconciler.manifests.problems import MAX_PROBLEMS, accepted

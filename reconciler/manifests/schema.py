@@ -6,16 +6,7 @@ Rules that look at more than one field or more than one file are in `manifests.p
 
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    AfterValidator,
-    BeforeValidator,
-    ConfigDict,
-    Discriminator,
-    Field,
-    Tag,
-    TypeAdapter,
-    model_validator,
-)
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core.core_schema import WithDefaultSchema
 
@@ -23,22 +14,10 @@ from reconciler.domain.manifest import API_VERSION, ModelOptions
 from reconciler.domain.targets import PRECISIONS
 from reconciler.domain.text.quoting import listed
 from reconciler.manifests.described import manifest_type
-from reconciler.manifests.fields import (
-    TEMPLATE_FORMS,
-    AnyText,
-    FilePattern,
-    Name,
-    RelativePath,
-    Repo,
-    Revision,
-    as_text,
-    expect,
-    is_null,
-    refusal,
-)
+from reconciler.manifests.fields import TEMPLATE_FORMS, AnyText, Name, RelativePath, as_text, expect, refusal
 from reconciler.manifests.fixture_schema import Fixtures
 from reconciler.manifests.gate_schema import GateItem
-from reconciler.manifests.loader import Plain
+from reconciler.manifests.source_schema import SourceManifest
 from reconciler.manifests.strict import Strict
 from reconciler.templates.chat_template import CONTENT, LONGEST_PATTERN
 from reconciler.templates.presets import PRESETS
@@ -51,46 +30,6 @@ class Metadata(Strict):
         default={},
         description="Instructions. `reconciler.foundry/prune: disabled` keeps a model served when its manifest goes.",
     )
-
-
-class HuggingFace(Strict):
-    """A model on the hub. Its files are pinned, one by one, in the lock file beside the manifests."""
-
-    repo: Repo = Field(description="The model's name on the hub: `org/name`.")
-    revision: Revision = Field(description="The commit: 40 hex digits. A branch could move.")
-    include: Annotated[list[FilePattern], Field(min_length=1, max_length=50)] | None = Field(
-        default=None,
-        description="Which files, as patterns such as `*.safetensors`. Default: what a model folder needs.",
-    )
-
-
-class SourceManifest(Strict):
-    """Either `path` or `huggingface`."""
-
-    model_config = ConfigDict(json_schema_extra={"oneOf": [{"required": ["path"]}, {"required": ["huggingface"]}]})
-
-    path: RelativePath | None = Field(
-        default=None, description="A folder in Hugging Face layout, relative to this file."
-    )
-    huggingface: HuggingFace | None = Field(
-        default=None, description="A model on the Hugging Face hub, instead of `path`."
-    )
-    adapter: RelativePath | None = Field(default=None, description="A LoRA adapter folder that is merged in first.")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _one_of_two(cls, value: object) -> object:
-        if not isinstance(value, dict):
-            return value
-        if "oci" in value:
-            hint = "download the model and give its folder as `path`"
-            message = f"oci is not supported yet; {hint}"
-            raise refusal("`path` or `huggingface`", Plain("oci"), message, "NotSupported")
-        said = [kind for kind in ("path", "huggingface") if not is_null(value.get(kind, Plain()))]
-        if len(said) != 1:
-            got = Plain(" and ".join(said) or "neither")
-            raise refusal("one source, either `path` or `huggingface`", got)
-        return value
 
 
 def _content_once(pattern: str) -> str:

@@ -77,9 +77,9 @@ class _Reading:
         )
 
     def _look(self, folders: InCommit, model: Model) -> SourceModel:
-        if model.hub is not None:
-            self.sources[model.hub.digest] = str(model.hub)
-            return unseen(model.hub)
+        if model.remote is not None:
+            self.sources[model.remote.digest] = str(model.remote)
+            return unseen(model.remote)
         source = folders.source(model.source_path)
         self.sources[source.digest] = _named(folders, model.source_path)
         return source
@@ -99,8 +99,8 @@ def _named(folders: InCommit, path: str) -> str:
 
 def _readable(model: Model) -> Model:
     adapter = _shown(model.adapter_path) if model.adapter_path else None
-    hub = replace(model.hub, files=(), upstream="") if model.hub is not None else None  # its digest is shown
-    return replace(model, source_path=_shown(model.source_path), hub=hub, adapter_path=adapter)
+    remote = replace(model.remote, files=(), upstream="") if model.remote is not None else None  # its digest is shown
+    return replace(model, source_path=_shown(model.source_path), remote=remote, adapter_path=adapter)
 
 
 def _shown(path: str) -> str:

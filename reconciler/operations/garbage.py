@@ -123,9 +123,9 @@ class _Find:
         for change in going:
             paths = cache.places(change.build_key)
             yield _item("source", change.build_key, "no manifest pins it", paths, change=change)
-        for digest in sorted(observed.hub_sources.keys() - {change.build_key for change in going}):
+        for digest in sorted(observed.locked_sources.keys() - {change.build_key for change in going}):
             why = doubt or "a manifest is invalid, and may want it"
-            if digest in desired.hub_sources:
+            if digest in desired.locked_sources:
                 why = "a manifest pins it"
             yield _item("source", digest, why, cache.places(digest), kept=True)
 

@@ -40,7 +40,7 @@ def take_inventory(machine: Machine) -> Inventory:
         suspensions=recorded.suspensions,
         timings=newest_timings(recorded.timings),
         failures=tuple(replace(one, message=without_home(one.message)) for one in recorded.failures),
-        hub_sources=observed.hub_sources,
+        hub_sources=observed.locked_sources,
         fidelity=export_fidelity(recorded.measured, held),
         measured=export_measurements(recorded.measured, held, machine.records.judged().values()),
         runtime=recorded.runtime,

@@ -199,8 +199,8 @@ def plan_unused_artifacts(
 def plan_unused_sources(desired: Desired, observed: Observed, held: Iterable[Held] = ()) -> list[PruneSource]:
     if _is_guarded(held) or not desired.complete or desired.unresolved:
         return []
-    unused = sorted(observed.hub_sources.keys() - desired.hub_sources)
-    return [PruneSource(digest=digest, size=observed.hub_sources[digest]) for digest in unused]
+    unused = sorted(observed.locked_sources.keys() - desired.locked_sources)
+    return [PruneSource(digest=digest, size=observed.locked_sources[digest]) for digest in unused]
 
 
 def _is_guarded(held: Iterable[Held]) -> bool:

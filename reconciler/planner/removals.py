@@ -35,7 +35,7 @@ def removals_left(observed: Observed, recorded: Recorded) -> set[str]:
     ids = {(one.variant, one.number) for one in observed.folders}
     ids |= {(one.name, one.number) for one in observed.registrations}
     variants = {name for name, _ in ids} | recorded.releases.keys()
-    unused = {*observed.artifacts, *observed.damaged_artifacts, *observed.hub_sources}
+    unused = {*observed.artifacts, *observed.damaged_artifacts, *observed.locked_sources}
     return {
         *(removal_key("retire", name, number) for name, number in ids),
         *(removal_key("prune", name) for name in variants),

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from reconciler.domain.errors import PermanentError, TemporaryError
 from reconciler.domain.finding import Finding
 from reconciler.domain.layout import Layout
-from reconciler.domain.sources.hub import HubSource, LockedFile
+from reconciler.domain.sources.locked import LockedFile, LockedSource
 from reconciler.host.stamps import StampBook
 from reconciler.sources.git.objects import FILE, LINK, Objects
 from reconciler.sources.git.runner import GitRunner
@@ -44,7 +44,7 @@ def _content(folder: str, book: StampBook) -> str:
             )
     except OSError:
         return ""
-    return HubSource(repo="", revision="", files=files).digest
+    return LockedSource(repo="", revision="", files=files).digest
 
 
 def check_mirror(layout: Layout) -> Iterator[Finding]:

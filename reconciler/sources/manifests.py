@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from reconciler.domain import digest
 from reconciler.domain.errors import Problem, UsageError
-from reconciler.domain.sources.hub import LOCK_BYTES, LOCK_NAME
+from reconciler.domain.sources.locked import LOCK_BYTES, LOCK_NAME
 from reconciler.domain.text.quoting import printable
 from reconciler.host.stamps import StampBook
 from reconciler.manifests.parse import parse

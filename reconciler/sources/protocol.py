@@ -1,6 +1,6 @@
-"""Where the bytes of models come from, in three parts. `ModelFolders` looks at model folders by path; `SourceCache`
-keeps on this machine what was fetched; `RemoteSource` is the place that it is fetched from. The rest of the package
-knows these only; `sources.select` says what implements them.
+"""Where the bytes of models come from. `ModelFolders` looks at model folders, on this disk or in a commit; a
+`RemoteSource` is what locked sources are fetched from into the cache (`sources.cache`). `sources.select` names the
+kinds of remote sources.
 
 tests/sources/test_contract.py holds every implementation to them. Manifests come from a folder or from git: both are
 read by `sources.manifests.interpret`, which asks its `Disk`.
@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Protocol, Self
 
-from reconciler.domain.sources.hub import HubSource, LockedFile
+from reconciler.domain.sources.locked import LockedFile, LockedSource
 from reconciler.domain.sources.source_model import SourceAdapter, SourceModel
-from reconciler.host.stamps import StampBook
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,8 +29,8 @@ class CachedSource:
         return not self.missing and not self.damaged
 
 
-def unseen(source: HubSource) -> SourceModel:
-    """Stands for a source that was never here: nothing is known of it but what the lock says."""
+def unseen(source: LockedSource) -> SourceModel:
+    """Stands for a source that was never here: all that is known of it is what the lock holds."""
     weights = sum(file.size for file in source.files if file.path.endswith(".safetensors"))
     return SourceModel(path="", digest=source.digest, weight_bytes=weights, known=False)
 
@@ -47,48 +46,21 @@ class ModelFolders(Protocol):
     def special_tokens(self, path: str) -> frozenset[str] | None:
         """The markers that its tokenizer reads as one token each; None when that cannot be read."""
 
-    def locked(self, source: HubSource) -> CachedSource:
+    def locked(self, source: LockedSource) -> CachedSource:
         """What is here of a source that the lock pins."""
 
 
-class SourceCache(Protocol):
-    """Locked sources on this machine, one folder for each set of files. Reads need no lock; the others hold the
-    root's."""
-
-    def look(self, source: HubSource, stamps: StampBook) -> CachedSource: ...
-
-    def held(self) -> dict[str, int]:
-        """Bytes on disk by digest, also of what is only partly there."""
-
-    def places(self, digest: str) -> tuple[str, ...]:
-        """All that `free` takes away."""
-
-    def begin(self, source: HubSource) -> str:
-        """The folder to fetch into, with what came earlier."""
-
-    def publish(self, source: HubSource, stamps: StampBook) -> SourceModel:
-        """Everything has come and was compared with the lock: give it its name."""
-
-    def free(self, digest: str) -> None: ...
-
-    def sweep(self) -> None:
-        """Remove what a killed process left."""
-
-
 class RemoteSource(Protocol):
-    """A place that models are fetched from, a context manager. `cancel` may come from any thread."""
+    """One kind of place that models are fetched from, a context manager. `cancel` may come from any thread."""
 
-    def commit(self, repo: str, revision: str = "") -> str:
-        """The commit that a branch is at; the default branch for ""."""
+    def commit(self, source: LockedSource, branch: str = "") -> str:
+        """The revision that a branch or tag of its repository is at now; the default one for ""."""
 
-    def tree(self, source: HubSource) -> list[dict[str, Any]]:
-        """`path`, `size` and `sha256` ("" where it is not known) of each file of a commit."""
+    def tree(self, source: LockedSource) -> list[dict[str, Any]]:
+        """`path`, `size` and `sha256` ("" where it is not known) of each file of the revision."""
 
-    def download(self, source: HubSource, file: LockedFile, target: str, on_bytes: Callable[[int], None]) -> None:
+    def download(self, source: LockedSource, file: LockedFile, target: str, on_bytes: Callable[[int], None]) -> None:
         """One file, not compared with anything; goes on from what `target` holds."""
-
-    def fetch(self, source: HubSource, folder: str, on_progress: Callable[[float, str], None]) -> None:
-        """All files into a folder of `SourceCache.begin`, each compared with the lock."""
 
     def cancel(self) -> None: ...
 

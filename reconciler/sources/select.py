@@ -1,18 +1,29 @@
-"""What implements `sources.protocol` on this machine: the Hugging Face hub is the only remote source there is."""
+"""The kinds of remote sources: for each field of `spec.source` that is one (`manifests.source_schema`), what fetches
+from it, and the option that names the file with its token."""
 
 import os
+from collections.abc import Callable
+from dataclasses import dataclass
 
-from reconciler.domain.layout import Layout
 from reconciler.sources.hub.access import HubAccess
-from reconciler.sources.hub.cache import HubCache
 from reconciler.sources.hub.source import Hub
-from reconciler.sources.protocol import RemoteSource, SourceCache
+from reconciler.sources.protocol import RemoteSource
 
 
-def source_cache(layout: Layout) -> SourceCache:
-    return HubCache(layout)
+@dataclass(frozen=True, kw_only=True)
+class RemoteKind:
+    """`open` takes the path of the token file ("" for none), a folder for its process alone, and a log file. How else
+    it is reached comes from this machine's environment."""
+
+    open: Callable[[str, str, str], RemoteSource]
+    token_option: str
+    token_meaning: str
 
 
-def remote_source(token_file: str, *, home: str, log: str) -> RemoteSource:
-    """How it is reached comes from this machine's environment. `home` is a folder for its process alone."""
-    return Hub(HubAccess.of(os.environ, token_file), home=home, log=log)
+REMOTES = {
+    "huggingface": RemoteKind(
+        open=lambda token_file, home, log: Hub(HubAccess.of(os.environ, token_file), home=home, log=log),
+        token_option="--hf-token-file",
+        token_meaning="file with a token for the Hugging Face hub; or the token itself in HF_TOKEN",
+    )
+}

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from reconciler.domain.errors import ReconcilerError
-from reconciler.domain.sources.hub import HubSource, LockedFile, is_safe
+from reconciler.domain.sources.locked import LockedFile, LockedSource, is_safe
 from reconciler.sources.hub.access import HubAccess
 from reconciler.sources.hub.source import Hub
 from reconciler.sources.hub.worker import MEMORY, MOST_ENTRIES
@@ -24,7 +24,7 @@ from tests.trust import record
 pytest.importorskip("huggingface_hub", reason="needs the hub extra")
 
 TOKEN = canaries.ENVIRONMENT["HF_TOKEN"]
-SOURCE = HubSource(repo="org/tiny", revision=COMMIT)
+SOURCE = LockedSource(repo="org/tiny", revision=COMMIT)
 FILE = LockedFile(path="model.safetensors", size=5, sha256="0" * 64)
 FACTS = {"X-Repo-Commit": COMMIT, "ETag": '"x"', "X-Linked-Size": "5", "X-Linked-ETag": '"x"'}
 
@@ -226,7 +226,7 @@ SIZES: dict[str, object] = {"negative": -5, "enormous": 1 << 70, "text": "five",
 
 @pytest.mark.parametrize("size", SIZES.values(), ids=SIZES)
 def test_a_size_that_is_none(hub: Hub, evil: Server, size: object) -> None:
-    """What passes here is judged when the lock is written (manifests/hub_lock.py)."""
+    """What passes here is judged when the lock is written (manifests/lock_file.py)."""
     evil.act = lambda handler: handler.answer(200, listed({"path": "config.json", "size": size}))
     if isinstance(size, int):
         assert hub.tree(SOURCE)[0]["size"] == size

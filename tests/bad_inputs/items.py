@@ -133,7 +133,7 @@ ITEMS = (
     *_candidates("a bar that can never be met = GateFailed", "a golden prompt longer than the context = GateFailed",
                  "a template that fails to render = TemplateRefused", "a runtime that hangs while loading = RuntimeHung"),
     _one("Since then", "a lock file that is none, is huge, lies about names", "LockInvalid",
-         "tests/manifests/test_hub_lock.py::test_a_lock_that_is_none_is_refused_with_one_line"),
+         "tests/manifests/test_lock_file.py::test_a_lock_that_is_none_is_refused_with_one_line"),
     _one("Since then", "a hostile inventory", "InventoryInvalid",
          "tests/fleet/test_inventory.py::test_a_hostile_inventory_is_one_clear_error"),
     _one("Since then", "a machine configuration that is wrong, or that others can write", "NotTrusted, as in manifests",

@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from reconciler.domain.sources.hub import HubSource, LockedFile
+from reconciler.domain.sources.locked import LockedFile, LockedSource
 from reconciler.domain.suspension import Suspension
 from reconciler.engine.apply_once import PassResult, run_pass
 from reconciler.engine.machine import Machine, locked_machine, machine_to_suspend, open_machine
@@ -18,9 +18,9 @@ from reconciler.engine.report import Silent
 from reconciler.host import durable
 from reconciler.operations.repository import read_branch
 from reconciler.operations.suspend import resume, suspend
+from reconciler.sources.download import Download
 from reconciler.sources.git.address import remote
 from reconciler.sources.git.source import Credentials
-from reconciler.sources.hub.fetch import Download
 from reconciler.sources.manifests import load
 from tests.at_rest import edit_catalog
 from tests.crash.stand_ins import FAILS, options
@@ -253,12 +253,12 @@ class StandInHub:
                 written.flush()
 
 
-def hub_source() -> HubSource:
+def hub_source() -> LockedSource:
     files = tuple(
         LockedFile(path=path.name, size=path.stat().st_size, sha256=hashlib.sha256(path.read_bytes()).hexdigest())
         for path in sorted(CAPITALS.iterdir())
     )
-    return HubSource(repo="org/capitals", revision="c" * 40, files=files)
+    return LockedSource(repo="org/capitals", revision="c" * 40, files=files)
 
 
 def _fetch(world: World) -> None:

@@ -29,7 +29,7 @@ from reconciler.fleet.inventory_form import InventoryInvalid, inventory_view, re
 from reconciler.gates.golden import GoldenPrompt, passes, pattern_refusal, schema_refusal
 from reconciler.host.codec import Misformed
 from reconciler.host.sealed import Damaged, seal, unseal
-from reconciler.manifests import gate_rules, hub_lock, loader
+from reconciler.manifests import gate_rules, loader, lock_file
 from reconciler.manifests.declaration import ProblemLog
 from reconciler.manifests.machine_config import parse_config, settings_of, traits_of
 from reconciler.manifests.parse import parse
@@ -286,7 +286,7 @@ TARGETS = {
         share=3,
     ),
     "safetensors header": Target(run=_header, seeds=[_json(_HEADER)], refusals=(FileRefused,), share=3),
-    "lock file": Target(run=hub_lock.read, seeds=[_json(_LOCK)], refusals=(hub_lock.LockInvalid,), share=2),
+    "lock file": Target(run=lock_file.read, seeds=[_json(_LOCK)], refusals=(lock_file.LockInvalid,), share=2),
     "inventory": Target(
         run=lambda data: read_inventory(data, "a.json"),
         seeds=[_json(inventory_view(inventory(World())))],

@@ -118,7 +118,8 @@ MODULES = {
         "problems",
         "confirmations",
         "crosscheck",
-        "hub_rules",
+        "lock_file",
+        "source_schema",
         "fields",
         "loader",
         "manifest_text",
@@ -130,6 +131,7 @@ MODULES = {
     *("gate_rules", "gate_schema", "schema", "lint", "source_problems", "template_rules"),
 }
 NOT_CODES = {
+    "FormT",
     "Gate",
     "ModelSpec",
     *("In", "NotIn", "Exists", "DoesNotExist", "Gt", "Lt"),

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from reconciler.domain.finding import FINDINGS
-from reconciler.domain.sources.hub import HubSource, LockedFile
+from reconciler.domain.sources.locked import LockedFile, LockedSource
 from reconciler.host.lock import hold
 from reconciler.host.sealed import seal, unseal
 from reconciler.operations.verify import verify
@@ -148,7 +148,7 @@ def from_the_hub(machine: TestMachine) -> Path:
     files = tuple(
         LockedFile(path=name, size=len(data), sha256=hashlib.sha256(data).hexdigest()) for name, data in WEIGHTS.items()
     )
-    name = HubSource(repo="", revision="", files=files).digest.removeprefix("sha256:")
+    name = LockedSource(repo="", revision="", files=files).digest.removeprefix("sha256:")
     folder = machine.root / "sources" / "hub" / name
     folder.mkdir(parents=True)
     for path, data in WEIGHTS.items():

@@ -9,7 +9,7 @@ from reconciler.domain.desired import Desired, DesiredRelease
 from reconciler.domain.observed import Registration
 from reconciler.domain.reasons import Reason
 from reconciler.domain.recorded import Recorded
-from reconciler.domain.sources.hub import Fetch, HubSource, LockedFile
+from reconciler.domain.sources.locked import Fetch, LockedFile, LockedSource
 from tests.planner.world import OWNER, World, desired, marker_of, registration, release, wanted
 
 BASE = release()
@@ -45,7 +45,9 @@ def forgetful(world: World) -> World:
 
 NEW = ["convert ArtifactMissing", "verify ReleaseMissing", "register ReleaseMissing"]
 
-HUB = HubSource(repo="org/phi", revision="c" * 40, files=(LockedFile(path="config.json", size=600, sha256="a" * 64),))
+HUB = LockedSource(
+    repo="org/phi", revision="c" * 40, files=(LockedFile(path="config.json", size=600, sha256="a" * 64),)
+)
 FETCH = Fetch(source=HUB, missing=600)
 UNSEEN = wanted(release(source="sha256:unseen"), fetch=Fetch(source=HUB, missing=600, known=False))
 ROOMY = EMPTY.with_observed(disk_free=1 << 30)
@@ -53,7 +55,7 @@ SHELVED = {HUB.digest: 600}
 
 
 def from_hub(*wants: DesiredRelease) -> Desired:
-    return replace(desired(*wants), hub_sources=frozenset({HUB.digest}))
+    return replace(desired(*wants), locked_sources=frozenset({HUB.digest}))
 
 
 CASES: list[tuple[str, World, Desired, list[str]]] = [
@@ -106,14 +108,14 @@ CASES: list[tuple[str, World, Desired, list[str]]] = [
     ),
     (
         "a source that nothing declares is freed",
-        EMPTY.with_observed(hub_sources=SHELVED),
+        EMPTY.with_observed(locked_sources=SHELVED),
         desired(),
         ["prune Unreferenced"],
     ),
-    ("a source that is declared stays", SERVED.with_observed(hub_sources=SHELVED), from_hub(BASE), []),
+    ("a source that is declared stays", SERVED.with_observed(locked_sources=SHELVED), from_hub(BASE), []),
     (
         "no source is freed while a manifest is unreadable",
-        EMPTY.with_observed(hub_sources=SHELVED),
+        EMPTY.with_observed(locked_sources=SHELVED),
         desired(complete=False),
         [],
     ),

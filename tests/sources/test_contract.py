@@ -13,15 +13,14 @@ from pathlib import Path
 import pytest
 
 from reconciler.domain.layout import Layout
-from reconciler.domain.sources.hub import HubSource, LockedFile
+from reconciler.domain.sources.locked import LockedFile, LockedSource
 from reconciler.domain.sources.source_model import SourceModel
 from reconciler.host.stamps import StampBook
+from reconciler.sources.cache import OnDisk, SourceCache
 from reconciler.sources.folder.model import inspect_source
 from reconciler.sources.git.folder import CHECKOUT, InCommit
 from reconciler.sources.git.local import open_repository
 from reconciler.sources.git.objects import Tree
-from reconciler.sources.hub.cache import HubCache
-from reconciler.sources.on_disk import OnDisk
 from reconciler.sources.protocol import ModelFolders
 from tests.git_server import Repository
 from tests.sources.test_git_source import Machine
@@ -56,12 +55,12 @@ def in_the_mirror(model: Path, folder: Path) -> Iterator[tuple[ModelFolders, Loo
 @contextlib.contextmanager
 def in_the_cache(model: Path, folder: Path) -> Iterator[tuple[ModelFolders, Look]]:
     """As it is once it was fetched from the hub."""
-    cache, stamps = HubCache(Layout(str(folder / "root"))), StampBook.empty()
+    cache, stamps = SourceCache(Layout(str(folder / "root"))), StampBook.empty()
     files = tuple(
         LockedFile(path=one.name, size=one.stat().st_size, sha256=hashlib.sha256(one.read_bytes()).hexdigest())
         for one in sorted(model.iterdir())
     )
-    source = HubSource(repo="org/model", revision="1" * 40, files=files)
+    source = LockedSource(repo="org/model", revision="1" * 40, files=files)
     begun = Path(cache.begin(source))
     for one in model.iterdir():
         shutil.copy(one, begun / one.name)
@@ -151,7 +150,7 @@ def test_the_same_mistakes_have_the_same_codes(
 
 def test_what_is_not_here_is_known_as_that(tmp_path: Path) -> None:
     files = (LockedFile(path="config.json", size=2, sha256="0" * 64),)
-    source = HubSource(repo="org/model", revision="1" * 40, files=files)
-    for folders in (OnDisk(StampBook.empty()), OnDisk(StampBook.empty(), HubCache(Layout(str(tmp_path))))):
+    source = LockedSource(repo="org/model", revision="1" * 40, files=files)
+    for folders in (OnDisk(StampBook.empty()), OnDisk(StampBook.empty(), SourceCache(Layout(str(tmp_path))))):
         found = folders.locked(source)
         assert (found.model, found.whole, found.missing) == (None, False, 2)

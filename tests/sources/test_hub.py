@@ -12,12 +12,12 @@ import pytest
 from reconciler.domain.errors import Cancelled, PermanentError, ReconcilerError, TemporaryError, UsageError
 from reconciler.domain.layout import Layout
 from reconciler.domain.manifest import Model, Template
-from reconciler.domain.sources.hub import HubSource
+from reconciler.domain.sources.locked import LockedSource
 from reconciler.host.stamps import StampBook
 from reconciler.operations.lock import lock
+from reconciler.sources.cache import SourceCache
+from reconciler.sources.download import Download
 from reconciler.sources.hub.access import HubAccess
-from reconciler.sources.hub.cache import HubCache
-from reconciler.sources.hub.fetch import Download
 from reconciler.sources.hub.source import Hub
 from tests import canaries
 from tests.hub_server import COMMIT, HubServer, Repo
@@ -42,7 +42,7 @@ class Bench:
     def __init__(self, server: HubServer, folder: Path) -> None:
         self.server = server
         self.folder = folder
-        self.cache = HubCache(Layout(str(folder)))
+        self.cache = SourceCache(Layout(str(folder)))
         self.stamps = StampBook.empty()
         self.progress: list[tuple[float, str]] = []
 
@@ -51,26 +51,26 @@ class Bench:
         home, log = self.folder / f"home{random.random()}", self.folder / "logs" / "hub.log"
         return Hub(HubAccess.of(environment), home=str(home), log=str(log), silence=silence)
 
-    def lock(self, repo: str = "org/tiny", token: str = "") -> HubSource:
+    def lock(self, repo: str = "org/tiny", token: str = "") -> LockedSource:
         model = Model(
             name="m",
             file="m.yaml",
             line=1,
-            hub=HubSource(repo=repo, revision=COMMIT),
+            remote=LockedSource(repo=repo, revision=COMMIT),
             precisions=("int4",),
             template=Template(origin="source", jinja=None),
         )
         with self.hub(token) as hub:
-            (source,) = lock([model], {}, hub, lambda line: None).entries.values()
+            (source,) = lock([model], {}, {"huggingface": hub}, lambda line: None).entries.values()
         return source
 
-    def fetch(self, source: HubSource, hub: Hub | None = None) -> None:
+    def fetch(self, source: LockedSource, hub: Hub | None = None) -> None:
         with hub or self.hub() as opened:
             folder = self.cache.begin(source)
             Download(opened, source, folder, lambda fraction, text: self.progress.append((fraction, text))).run()
         self.cache.publish(source, self.stamps)
 
-    def holds(self, source: HubSource) -> bool:
+    def holds(self, source: LockedSource) -> bool:
         return self.cache.look(source, self.stamps).whole
 
 
@@ -81,7 +81,7 @@ def bench(server: HubServer, tmp_path: Path, capitals: Path) -> Bench:
 
 
 @pytest.fixture
-def large(bench: Bench) -> HubSource:
+def large(bench: Bench) -> LockedSource:
     """A source whose weights are 24 MiB of noise: nothing that a look would accept, but a download does not care."""
     repo = bench.server.repos["org/tiny"]
     repo.files = {"config.json": b"{}", SHARD: random.Random(7).randbytes(24 * MIB)}
@@ -137,7 +137,7 @@ def test_a_changed_file_alone_comes_again(bench: Bench) -> None:
     assert {one.path.rpartition("/")[2] for one in bench.server.requests if one.method == "GET"} == {SHARD}
 
 
-def test_a_cut_connection_goes_on_where_it_ended(bench: Bench, large: HubSource) -> None:
+def test_a_cut_connection_goes_on_where_it_ended(bench: Bench, large: LockedSource) -> None:
     bench.server.unkind.cut_after = [9 * MIB, 4 * MIB]
     bench.fetch(large)
     assert bench.holds(large)
@@ -146,14 +146,14 @@ def test_a_cut_connection_goes_on_where_it_ended(bench: Bench, large: HubSource)
     assert bench.server.bytes_sent(SHARD) < 27 * MIB
 
 
-def test_a_server_without_ranges_starts_over(bench: Bench, large: HubSource) -> None:
+def test_a_server_without_ranges_starts_over(bench: Bench, large: LockedSource) -> None:
     bench.server.unkind.cut_after = [9 * MIB]
     bench.server.unkind.no_range = True
     bench.fetch(large)
     assert bench.holds(large)
 
 
-def test_a_killed_download_goes_on_in_the_next_process(bench: Bench, large: HubSource) -> None:
+def test_a_killed_download_goes_on_in_the_next_process(bench: Bench, large: LockedSource) -> None:
     bench.server.unkind.hold_after = 15 * MIB
     hub = bench.hub()
     killed = threading.Thread(target=_kill_when, args=(hub, lambda: bench.cache.missing(large) < 12 * MIB))
@@ -181,7 +181,7 @@ def _kill_when(hub: Hub, ready: Callable[[], bool]) -> None:
     os.kill(hub._child.pid, 9)
 
 
-def test_it_is_cancelled_from_another_thread(bench: Bench, large: HubSource) -> None:
+def test_it_is_cancelled_from_another_thread(bench: Bench, large: LockedSource) -> None:
     bench.server.unkind.hold_after = 2 * MIB
     hub = bench.hub()
     timer = threading.Timer(1.5, hub.cancel)
@@ -193,7 +193,7 @@ def test_it_is_cancelled_from_another_thread(bench: Bench, large: HubSource) -> 
     timer.join()
 
 
-def test_silence_ends_it(bench: Bench, large: HubSource) -> None:
+def test_silence_ends_it(bench: Bench, large: LockedSource) -> None:
     bench.server.unkind.hold_after = 2 * MIB
     with pytest.raises(TemporaryError, match="nothing came for 2 s") as refused:
         bench.fetch(large, bench.hub(silence=2.0))
@@ -240,7 +240,7 @@ def test_a_file_of_another_size_is_not_downloaded(bench: Bench) -> None:
     assert bench.server.bytes_sent(SHARD) == 0
 
 
-def test_a_partial_file_of_other_bytes_costs_one_more_download(bench: Bench, large: HubSource) -> None:
+def test_a_partial_file_of_other_bytes_costs_one_more_download(bench: Bench, large: LockedSource) -> None:
     folder = Path(bench.cache.begin(large))
     (folder / f"{SHARD}.part").write_bytes(b"x" * MIB)
     bench.fetch(large)

@@ -1,9 +1,10 @@
-"""`reconciler lock`: pin the files that manifests take from the Hugging Face hub, in a lock file beside them.
+"""`reconciler lock`: pin the files that manifests take from remote sources, in a lock file beside them.
 
 It needs no machine: it runs where manifests are written, and the lock file is committed with them.
 """
 
 import argparse
+import contextlib
 import os
 import sys
 import tempfile
@@ -16,25 +17,26 @@ from reconciler.cli.exit_codes import ERROR, OK
 from reconciler.cli.manifests import load_folder
 from reconciler.cli.output import json_text, note, say, show_problems
 from reconciler.domain.errors import UsageError
-from reconciler.domain.sources.hub import LOCK_NAME, HubSource
+from reconciler.domain.sources.locked import HUGGINGFACE, LOCK_NAME, LockedSource
 from reconciler.domain.text.units import size_text
 from reconciler.host.durable import write_file
 from reconciler.host.reading import read_whole
-from reconciler.manifests.hub_lock import Entries, LockInvalid, is_repo
+from reconciler.manifests.lock_file import Entries, LockInvalid
 from reconciler.manifests.parsed import Parsed
+from reconciler.manifests.source_schema import is_repo
 from reconciler.operations.lock import Locked, lock, outdated, read_lock
 from reconciler.sources.protocol import RemoteSource
-from reconciler.sources.select import remote_source
+from reconciler.sources.select import REMOTES
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     options.add_manifests(parser)
-    options.add_hub(parser)
+    options.add_token_files(parser)
     options.add_output(parser, "text", "json")
     options.add_flag(
         parser, "--check", "write nothing, use no network; exit 1 when the lock file is not what the manifests need"
     )
-    options.add_flag(parser, "--dry-run", "ask the hub, but write nothing")
+    options.add_flag(parser, "--dry-run", "ask the sources, but write nothing")
     parser.add_argument(
         "--commit-of", metavar="ORG/NAME[@BRANCH]", help="print the commit that a branch is at, and nothing else"
     )
@@ -51,8 +53,10 @@ def run(arguments: argparse.Namespace) -> int:
     old, broken = _read(arguments.path)
     if arguments.check:
         return _check(parsed, old, broken, arguments)
-    with _hub(arguments) as hub:
-        locked = lock(parsed.models, old, hub, lambda line: note(arguments, line))
+    with contextlib.ExitStack() as stack:
+        kinds = {model.remote.kind for model in parsed.models if model.remote is not None}
+        remotes = {kind: stack.enter_context(_remote(kind, arguments)) for kind in sorted(kinds)}
+        locked = lock(parsed.models, old, remotes, lambda line: note(arguments, line))
     path = os.path.join(arguments.path, LOCK_NAME)
     written = not arguments.dry_run and _write(path, locked)
     _show(locked, parsed, path, written, arguments)
@@ -82,7 +86,7 @@ def _check(parsed: Parsed, old: Entries, broken: bool, arguments: argparse.Names
 
 
 def _write(path: str, locked: Locked) -> bool:
-    """Writes only a change, and no empty file where nothing is taken from the hub."""
+    """Writes only a change, and no empty file where nothing is taken from elsewhere."""
     try:
         before = read_whole(path)
     except FileNotFoundError:
@@ -116,14 +120,14 @@ def _view(locked: Locked, parsed: Parsed, path: str, written: bool) -> dict[str,
     }
 
 
-def _named(source: HubSource) -> dict[str, Any]:
+def _named(source: LockedSource) -> dict[str, Any]:
     return {"repo": source.repo, "revision": source.revision, "sizeBytes": source.size}
 
 
-def _moved(locked: Locked, parsed: Parsed) -> Iterator[tuple[str, HubSource]]:
+def _moved(locked: Locked, parsed: Parsed) -> Iterator[tuple[str, LockedSource]]:
     """Models whose repository has newer commits than the one that they name."""
     for model in parsed.models:
-        source = locked.entries.get(model.hub.key) if model.hub is not None else None
+        source = locked.entries.get(model.remote.key) if model.remote is not None else None
         if source is not None and source.upstream != source.revision:
             yield model.name, source
 
@@ -132,11 +136,12 @@ def _print_commit(arguments: argparse.Namespace) -> int:
     repo, _, branch = arguments.commit_of.partition("@")
     if not is_repo(repo) or not branch.isprintable() or branch.startswith("-"):
         raise UsageError("--commit-of: expected org/name or org/name@branch")
-    with _hub(arguments) as hub:
-        sys.stdout.write(f"{hub.commit(repo, branch)}\n")
+    with _remote(HUGGINGFACE, arguments) as hub:
+        sys.stdout.write(f"{hub.commit(LockedSource(repo=repo, revision=''), branch)}\n")
     return OK
 
 
-def _hub(arguments: argparse.Namespace) -> RemoteSource:
-    home = tempfile.mkdtemp(prefix="reconciler-hub-")
-    return remote_source(arguments.hf_token_file or "", home=home, log=os.path.join(home, "hub.log"))
+def _remote(kind: str, arguments: argparse.Namespace) -> RemoteSource:
+    home = tempfile.mkdtemp(prefix="reconciler-lock-")
+    token_file = options.token_files(arguments).get(kind, "")
+    return REMOTES[kind].open(token_file, home, os.path.join(home, "fetch.log"))

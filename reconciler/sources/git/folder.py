@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from hashlib import sha256
 from typing import IO
 
-from reconciler.domain.sources.hub import LOCK_NAME, HubSource
+from reconciler.domain.sources.locked import LOCK_NAME, LockedSource
 from reconciler.domain.sources.source_model import SourceAdapter, SourceModel
 from reconciler.manifests.parsed import Inputs, Parsed, Place
 from reconciler.manifests.paths import inside
@@ -79,7 +79,7 @@ class InCommit:
         entry = self._entry(path)
         return special_tokens(GitFolder(path, self._tree, entry, exact=False)) if entry else None
 
-    def locked(self, source: HubSource) -> CachedSource:
+    def locked(self, source: LockedSource) -> CachedSource:
         """Nothing is fetched to compare commits: it counts as new to every machine."""
         return CachedSource(model=None, missing=source.size)
 

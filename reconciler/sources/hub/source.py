@@ -14,11 +14,10 @@ from types import TracebackType
 from typing import Any
 
 from reconciler.domain.errors import Cancelled, DiskFull, PermanentError, ReconcilerError, TemporaryError, Throttled
-from reconciler.domain.sources.hub import HubSource, LockedFile
+from reconciler.domain.sources.locked import LockedFile, LockedSource
 from reconciler.domain.text.escape import one_line
 from reconciler.host.child import Child, ChildDied, ChildFailed, ChildTimedOut
 from reconciler.sources.hub.access import HubAccess
-from reconciler.sources.hub.fetch import Download
 
 WORKER = "reconciler.sources.hub.worker"
 INSTALL = "pip install 'foundry-reconciler[hub]'"
@@ -60,17 +59,16 @@ class Hub:
     ) -> None:
         self.close()
 
-    def commit(self, repo: str, revision: str = "") -> str:
-        """The commit that a branch is at; the default branch for ""."""
-        answer = self._ask("commit", {"repo": repo, "revision": revision}, f"{repo}@{revision or 'its branch'}")
-        return str(answer["commit"])
+    def commit(self, source: LockedSource, branch: str = "") -> str:
+        parameters = {"repo": source.repo, "revision": branch}
+        return str(self._ask("commit", parameters, f"{source.repo}@{branch or 'its branch'}")["commit"])
 
-    def tree(self, source: HubSource) -> list[dict[str, Any]]:
+    def tree(self, source: LockedSource) -> list[dict[str, Any]]:
         answer = self._ask("tree", {"repo": source.repo, "revision": source.revision}, str(source))
         files: list[dict[str, Any]] = answer["files"]
         return files
 
-    def download(self, source: HubSource, file: LockedFile, target: str, on_bytes: Callable[[int], None]) -> None:
+    def download(self, source: LockedSource, file: LockedFile, target: str, on_bytes: Callable[[int], None]) -> None:
         """The file's bytes, unjudged, into `target`; what is there already is not asked for again."""
         order = {
             "repo": source.repo,
@@ -80,9 +78,6 @@ class Hub:
             "target": target,
         }
         self._ask("download", order, f"{source}: {file.path}", on_bytes, LONGEST)
-
-    def fetch(self, source: HubSource, folder: str, on_progress: Callable[[float, str], None]) -> None:
-        Download(self, source, folder, on_progress).run()
 
     def cancel(self) -> None:
         self._cancelled = True

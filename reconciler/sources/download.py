@@ -1,5 +1,5 @@
 """Bring the files of one locked source onto this machine. Small ones first: what is wrong with a repository shows
-before its gigabytes have come. A download that was cut goes on where it stopped (sources.hub.worker).
+before its gigabytes have come. A download that was cut goes on where it stopped (`RemoteSource.download`).
 
 Each file is hashed when it is whole and compared with the lock. Bytes that are not the locked ones are deleted and
 named, and are not asked for again until the lock says something else.
@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable
 
 from reconciler.domain.errors import PermanentError
-from reconciler.domain.sources.hub import HubSource, LockedFile
+from reconciler.domain.sources.locked import LockedFile, LockedSource
 from reconciler.domain.text.units import size_text
 from reconciler.host import durable
 from reconciler.sources.protocol import RemoteSource
@@ -23,9 +23,9 @@ class Download:
     """One source into one folder (`SourceCache.begin`). Nothing is published here."""
 
     def __init__(
-        self, hub: RemoteSource, source: HubSource, folder: str, on_progress: Callable[[float, str], None]
+        self, remote: RemoteSource, source: LockedSource, folder: str, on_progress: Callable[[float, str], None]
     ) -> None:
-        self._hub = hub
+        self._remote = remote
         self._source = source
         self._folder = folder
         self._on_progress = on_progress
@@ -44,7 +44,7 @@ class Download:
         part = final + PART
         for _ in range(2):  # a partial file from earlier may be of other bytes: then once more from its beginning
             began_with = _size(part)
-            self._hub.download(self._source, file, part, lambda count: self._tell(count, file))
+            self._remote.download(self._source, file, part, lambda count: self._tell(count, file))
             self._on_progress(self._fraction(file.size), f"checking {file.path}")
             if _holds(part, file):
                 durable.adopt(part, final)
@@ -57,7 +57,7 @@ class Download:
     def _mismatch(self, file: LockedFile) -> PermanentError:
         return PermanentError(
             f"{self._source}: {file.path} is not the file that was locked (sha256 {file.sha256[:12]}...)",
-            hint="the hub gives other bytes than were locked: ask why, then run `reconciler lock` to accept them",
+            hint="the source gives other bytes than were locked: ask why, then run `reconciler lock` to accept them",
             code="DigestMismatch",
         )
 

@@ -1,5 +1,6 @@
-"""Sources from the hub, as folders below the root. One folder per set of files, named after the lock's digest of them,
-so it is written once and never changed; any two models that pin the same files share it.
+"""Model folders on this disk: those that a manifest names, and those fetched from remote sources. A fetched one is a
+folder below the root, named after the lock's digest of its files: it is written once and never changed, and any two
+models that pin the same files share it.
 
     sources/hub/<sha256>/           whole: every file is what the lock says
     sources/hub/partial/<sha256>/   what has come so far; a later attempt goes on from there
@@ -17,14 +18,16 @@ from reconciler.domain.digest import StoredFile
 from reconciler.domain.errors import Problem
 from reconciler.domain.layout import Layout
 from reconciler.domain.plain_data import as_dict
-from reconciler.domain.sources.hub import HubSource, LockedFile
-from reconciler.domain.sources.source_model import SourceModel
+from reconciler.domain.sources.locked import LockedFile, LockedSource
+from reconciler.domain.sources.source_model import SourceAdapter, SourceModel
 from reconciler.host import durable
 from reconciler.host.reading import read_whole
 from reconciler.host.sealed import Damaged, seal, unseal
 from reconciler.host.stamps import StampBook
-from reconciler.sources.folder.model import inspect_source
-from reconciler.sources.hub.fetch import PART
+from reconciler.sources.download import PART
+from reconciler.sources.folder.guarded_folder import Folder
+from reconciler.sources.folder.model import inspect_adapter, inspect_source
+from reconciler.sources.folder.special_tokens import special_tokens
 from reconciler.sources.protocol import CachedSource
 
 # Raise it when a look at a model folder finds something else.
@@ -32,8 +35,8 @@ FACTS_VERSION = 1
 _HEX = 64
 
 
-class HubCache:
-    """A `SourceCache`."""
+class SourceCache:
+    """Locked sources on this machine, of every kind. Reads need no lock; the other methods need the root's."""
 
     def __init__(self, layout: Layout) -> None:
         self.home = layout.at("sources", "hub")
@@ -44,7 +47,7 @@ class HubCache:
     def partial(self, digest: str) -> str:
         return os.path.join(self.home, "partial", _hex(digest))
 
-    def look(self, source: HubSource, stamps: StampBook) -> CachedSource:
+    def look(self, source: LockedSource, stamps: StampBook) -> CachedSource:
         folder = self.folder(source.digest)
         if not os.path.isdir(folder):
             return CachedSource(model=self._recall(source.digest), missing=max(self.missing(source), 1))
@@ -57,7 +60,7 @@ class HubCache:
             )
         return CachedSource(model=_named(inspect_source(folder, stamps), source))
 
-    def missing(self, source: HubSource) -> int:
+    def missing(self, source: LockedSource) -> int:
         """Bytes to download, if what came before is right."""
         return source.size - self._have(source)
 
@@ -74,7 +77,7 @@ class HubCache:
                     sizes[digest] = sizes.get(digest, 0) + sum(_sizes(os.path.join(home, name)))
         return sizes
 
-    def begin(self, source: HubSource) -> str:
+    def begin(self, source: LockedSource) -> str:
         """The folder to download into; with what came earlier, also of a whole folder that was damaged since."""
         folder, partial = self.folder(source.digest), self.partial(source.digest)
         durable.make_folder(os.path.dirname(partial))
@@ -84,7 +87,7 @@ class HubCache:
         durable.make_folder(partial)
         return partial
 
-    def publish(self, source: HubSource, stamps: StampBook) -> SourceModel:
+    def publish(self, source: LockedSource, stamps: StampBook) -> SourceModel:
         """Everything has come and was compared with the lock."""
         partial, folder = self.partial(source.digest), self.folder(source.digest)
         for name in set(_names(partial)) - {file.path for file in source.files}:
@@ -124,7 +127,7 @@ class HubCache:
         if os.path.lexists(path):
             durable.free(durable.unname(path, os.path.join(self.home, "trash")))
 
-    def _have(self, source: HubSource) -> int:
+    def _have(self, source: LockedSource) -> int:
         """Bytes that need not come again, if they turn out to be right."""
         wanted = {file.path: file.size for file in source.files}
         total = 0
@@ -145,6 +148,28 @@ class HubCache:
         return _model(facts["model"], self.folder(digest)) if facts["version"] == FACTS_VERSION else None
 
 
+class OnDisk:
+    """`ModelFolders` of this disk. Without a cache, nothing was fetched."""
+
+    def __init__(self, stamps: StampBook, cache: SourceCache | None = None) -> None:
+        self._stamps = stamps
+        self._cache = cache
+
+    def source(self, path: str) -> SourceModel:
+        return inspect_source(path, self._stamps)
+
+    def adapter(self, path: str) -> SourceAdapter:
+        return inspect_adapter(path, self._stamps)
+
+    def special_tokens(self, path: str) -> frozenset[str] | None:
+        return special_tokens(Folder(path))
+
+    def locked(self, source: LockedSource) -> CachedSource:
+        if self._cache is None:
+            return CachedSource(model=None, missing=source.size)
+        return self._cache.look(source, self._stamps)
+
+
 def _model(facts: dict[str, Any], path: str) -> SourceModel:
     changes = {
         "path": path,
@@ -156,7 +181,7 @@ def _model(facts: dict[str, Any], path: str) -> SourceModel:
     return SourceModel(**facts | changes)
 
 
-def _named(model: SourceModel, source: HubSource) -> SourceModel:
+def _named(model: SourceModel, source: LockedSource) -> SourceModel:
     """Its problems name the repository: the folder's own name is a digest."""
     if not model.problems and not model.warnings:
         return model

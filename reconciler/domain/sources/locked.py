@@ -1,7 +1,7 @@
-"""A model on the Hugging Face hub, as a manifest names it and as the lock file pins it.
+"""A model in a remote place, as a manifest names it and as the lock file pins it.
 
-A commit of the hub is not trusted to stay what it is: every file has its size and sha256 in the lock, and a source is
-known by those, whatever it is called. So two names for the same files share one folder.
+A revision is not trusted to stay what it is: every file has its size and sha256 in the lock, and a source is known by
+those, whatever it is called. So two names for the same files share one folder.
 """
 
 from dataclasses import dataclass
@@ -13,8 +13,9 @@ from reconciler.domain.sources.source_model import INDEX, SMALL_FILES
 
 LOCK_NAME = "reconciler.lock.json"
 LOCK_BYTES = 4 << 20
+HUGGINGFACE = "huggingface"  # the kind of a lock entry that names none
 
-# What a model folder is made of (domain.sources.source_model). Whoever wants more, or less, says `include`.
+# What a model folder is made of (domain.sources.source_model). A manifest that needs more, or less, has `include`.
 DEFAULT_INCLUDE = (*SMALL_FILES, INDEX, "model*.safetensors")
 
 # Anything else may be a pickle or a program, and reading one can run code.
@@ -34,12 +35,14 @@ class LockedFile:
 
 
 @dataclass(frozen=True, kw_only=True)
-class HubSource:
-    """`include` is what the manifest says ((): the default). `files` is empty as long as the lock has no entry.
+class LockedSource:
+    """`kind` is the field of `spec.source` that declares it; `repo` and `revision` have that kind's form. `include` is
+    the manifest's ((): the default). `files` is empty as long as the lock has no entry.
 
-    `upstream` is the commit that the hub's default branch was at when `reconciler lock` last looked.
+    `upstream` is the revision that the place offered by default when `reconciler lock` last asked.
     """
 
+    kind: str = HUGGINGFACE
     repo: str
     revision: str
     include: tuple[str, ...] = ()
@@ -50,8 +53,8 @@ class HubSource:
         return f"{self.repo}@{self.revision[:12]}"
 
     @property
-    def key(self) -> tuple[str, str, tuple[str, ...]]:
-        return self.repo, self.revision, self.include
+    def key(self) -> tuple[str, str, str, tuple[str, ...]]:
+        return self.kind, self.repo, self.revision, self.include
 
     @cached_property
     def digest(self) -> str:
@@ -60,7 +63,7 @@ class HubSource:
 
     @cached_property
     def fetch_key(self) -> str:
-        """Under which a failed download is remembered: the same files from elsewhere may come."""
+        """Under which a failed download is remembered: the same files may come from another repository."""
         return digest.of_value([self.repo, self.revision, self.digest])
 
     @cached_property
@@ -70,10 +73,10 @@ class HubSource:
 
 @dataclass(frozen=True, kw_only=True)
 class Fetch:
-    """What a source lacks on this machine: `missing` bytes; `damaged` are files that changed since they came. Before it
-    was ever here it is not `known`: nobody can tell yet what its conversion is made of."""
+    """What a source lacks on this machine: `missing` bytes; `damaged` are files that changed since they came. Not
+    `known`: it was never here, so what its conversion is made of can only be told after the download."""
 
-    source: HubSource
+    source: LockedSource
     missing: int
     damaged: tuple[str, ...] = ()
     known: bool = True

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from reconciler.domain.sources.hub import HubSource, LockedFile, is_included, is_safe
-from reconciler.manifests.hub_lock import LockInvalid, read, render
+from reconciler.domain.sources.locked import LockedFile, LockedSource, is_included, is_safe
+from reconciler.manifests.lock_file import LockInvalid, read, render
 from reconciler.manifests.parsed import Parsed
 from tests.manifests.test_parse import model, parsed
 
@@ -16,7 +16,7 @@ FILES = (
     LockedFile(path="config.json", size=7, sha256="a" * 64),
     LockedFile(path="model.safetensors", size=100, sha256="b" * 64),
 )
-SOURCE = HubSource(repo="org/phi", revision=COMMIT, files=FILES, upstream="d" * 40)
+SOURCE = LockedSource(repo="org/phi", revision=COMMIT, files=FILES, upstream="d" * 40)
 
 
 def declared(include: str = "") -> str:
@@ -29,7 +29,7 @@ def with_lock(data: bytes | None, text: str = "") -> Parsed:
 
 def test_a_model_gets_its_files_from_the_lock() -> None:
     (found,) = with_lock(render([SOURCE])).models
-    assert found.hub == SOURCE
+    assert found.remote == SOURCE
     assert found.source_path == ""
     assert found.lines["spec.source.huggingface.revision"] == 5
 
@@ -38,7 +38,7 @@ def test_a_model_gets_its_files_from_the_lock() -> None:
     ("lock", "text"),
     [
         (None, declared()),
-        (render([HubSource(repo="org/phi", revision="e" * 40, files=FILES)]), declared()),
+        (render([LockedSource(repo="org/phi", revision="e" * 40, files=FILES)]), declared()),
         (render([SOURCE]), declared(", include: ['*.json']")),
     ],
     ids=["no lock file", "another revision", "other files"],
@@ -46,12 +46,12 @@ def test_a_model_gets_its_files_from_the_lock() -> None:
 def test_a_model_without_an_entry_has_no_files(lock: bytes | None, text: str) -> None:
     result = with_lock(lock, text)
     assert not result.problems
-    assert result.models[0].hub is not None
-    assert result.models[0].hub.files == ()
+    assert result.models[0].remote is not None
+    assert result.models[0].remote.files == ()
 
 
 def test_a_lock_is_read_back_as_it_was_written() -> None:
-    other = HubSource(repo="a/b", revision=COMMIT, include=("config.json", "x*.safetensors"), files=FILES[:1])
+    other = LockedSource(repo="a/b", revision=COMMIT, include=("config.json", "x*.safetensors"), files=FILES[:1])
     data = render([SOURCE, other])
     assert read(data) == {SOURCE.key: SOURCE, other.key: other}
     assert render(read(data).values()) == data
@@ -60,9 +60,9 @@ def test_a_lock_is_read_back_as_it_was_written() -> None:
 
 
 def test_the_digest_is_that_of_the_files_alone() -> None:
-    renamed = HubSource(repo="mirror/phi", revision="f" * 40, files=FILES[::-1])
+    renamed = LockedSource(repo="mirror/phi", revision="f" * 40, files=FILES[::-1])
     assert renamed.digest == SOURCE.digest
-    assert HubSource(repo="org/phi", revision=COMMIT, files=FILES[:1]).digest != SOURCE.digest
+    assert LockedSource(repo="org/phi", revision=COMMIT, files=FILES[:1]).digest != SOURCE.digest
 
 
 def document(**changes: Any) -> bytes:

@@ -1,0 +1,123 @@
+"""Where a model comes from, as a manifest says it. Each field of `SourceManifest` whose type is a `RemoteManifest` is a
+kind of remote source: its name is the kind, its type the form of `repo` and `revision`, here and in the lock file. What
+fetches from it is in `sources.select`.
+"""
+
+import re
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, ConfigDict, Field, StringConstraints, model_validator
+
+from reconciler.domain.sources.locked import SAFE_ENDINGS
+from reconciler.domain.text.quoting import listed
+from reconciler.manifests.fields import RelativePath, as_text, expect, is_null, refusal
+from reconciler.manifests.loader import Plain
+from reconciler.manifests.strict import Strict
+
+_PART = r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,94}[A-Za-z0-9_])?"
+_REPO = re.compile(f"{_PART}/{_PART}")
+_PATTERN = re.compile(r"[A-Za-z0-9._*?+=@-]{1,128}")
+
+
+def is_repo(text: str) -> bool:
+    """Of the Hugging Face hub."""
+    return _REPO.fullmatch(text) is not None and "--" not in text and ".." not in text
+
+
+def _repo(text: str) -> str:
+    if not is_repo(text):
+        raise ValueError
+    return text
+
+
+def _pattern(text: str) -> str:
+    """Ends as a file may end: a pattern such as `*` would ask for pickles."""
+    if not _PATTERN.fullmatch(text) or not text.endswith(SAFE_ENDINGS):
+        raise ValueError
+    return text
+
+
+Repo = Annotated[str, AfterValidator(_repo), expect("the name of a model on the hub, such as org/name", as_text)]
+Revision = Annotated[
+    str,
+    StringConstraints(pattern=r"^[0-9a-f]{40}$"),
+    expect(
+        "a commit of 40 hex digits",
+        as_text,
+        "a branch can move; `reconciler lock --commit-of org/name@main` prints the commit it is at",
+    ),
+]
+FilePattern = Annotated[
+    str,
+    AfterValidator(_pattern),
+    expect(
+        f"a pattern for files in the top folder that ends in {listed(SAFE_ENDINGS)}",
+        as_text,
+        "other files may be pickles or programs, and reading one can run code",
+    ),
+]
+
+
+class RemoteManifest(Strict):
+    """What every kind says; a kind narrows `repo`, and `revision` to what never moves."""
+
+    repo: str = Field(description="The repository.")
+    revision: str = Field(description="One state of it, which never changes.")
+    include: Annotated[list[FilePattern], Field(min_length=1, max_length=50)] | None = Field(
+        default=None,
+        description="Which files, as patterns such as `*.safetensors`. Default: what a model folder needs.",
+    )
+
+
+class HuggingFace(RemoteManifest):
+    """A model on the hub. Its files are pinned, one by one, in the lock file beside the manifests."""
+
+    repo: Repo = Field(description="The model's name on the hub: `org/name`.")
+    revision: Revision = Field(description="The commit: 40 hex digits. A branch could move.")
+
+
+def _either(schema: dict[str, Any]) -> None:
+    schema["oneOf"] = [{"required": [kind]} for kind in ("path", *REMOTE_KINDS)]
+
+
+class SourceManifest(Strict):
+    """The one place that the model comes from, and what is merged in."""
+
+    model_config = ConfigDict(json_schema_extra=_either)
+
+    path: RelativePath | None = Field(
+        default=None, description="A folder in Hugging Face layout, relative to this file."
+    )
+    huggingface: HuggingFace | None = Field(
+        default=None, description="A model on the Hugging Face hub, instead of `path`."
+    )
+    adapter: RelativePath | None = Field(default=None, description="A LoRA adapter folder that is merged in first.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _only_one(cls, value: object) -> object:
+        if not isinstance(value, dict):
+            return value
+        kinds = ("path", *REMOTE_KINDS)
+        expected = listed([f"`{kind}`" for kind in kinds])
+        if "oci" in value and "oci" not in kinds:
+            hint = "download the model and give its folder as `path`"
+            raise refusal(expected, Plain("oci"), f"oci is not supported yet; {hint}", "NotSupported")
+        given = [kind for kind in kinds if not is_null(value.get(kind, Plain()))]
+        if len(given) != 1:
+            raise refusal(f"one source, either {expected}", Plain(" and ".join(given) or "neither"))
+        return value
+
+    @property
+    def remote(self) -> tuple[str, RemoteManifest] | None:
+        """The kind, and what it says; None for a folder."""
+        return next(((kind, said) for kind in REMOTE_KINDS if (said := getattr(self, kind)) is not None), None)
+
+
+# By name of the field.
+REMOTE_KINDS: dict[str, type[RemoteManifest]] = {
+    name: kind
+    for name, field in SourceManifest.model_fields.items()
+    for kind in getattr(field.annotation, "__args__", ())
+    if isinstance(kind, type) and issubclass(kind, RemoteManifest)
+}
