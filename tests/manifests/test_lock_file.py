@@ -59,6 +59,11 @@ def test_a_lock_is_read_back_as_it_was_written() -> None:
     assert b'  {"path": "config.json", "size": 7, "sha256": "' + b"a" * 64 + b'"}' in data
 
 
+def test_an_entry_without_a_kind_is_the_hubs() -> None:
+    assert read(document()) == read(document(kind="huggingface"))
+    assert b"kind" not in render([SOURCE])
+
+
 def test_the_digest_is_that_of_the_files_alone() -> None:
     renamed = LockedSource(repo="mirror/phi", revision="f" * 40, files=FILES[::-1])
     assert renamed.digest == SOURCE.digest
@@ -86,6 +91,7 @@ HOSTILE = {
     "a field twice": b'{"formatVersion": 1, "formatVersion": 1, "sources": []}',
     "not a number": b'{"formatVersion": NaN, "sources": []}',
     "a foreign field": document(script="rm"),
+    "an unknown kind": document(kind="ftp"),
     "no repo": document(repo=None),
     "a repo that leads out": document(repo="../../etc"),
     "a branch": document(revision="main"),

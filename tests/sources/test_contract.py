@@ -16,12 +16,14 @@ from reconciler.domain.layout import Layout
 from reconciler.domain.sources.locked import LockedFile, LockedSource
 from reconciler.domain.sources.source_model import SourceModel
 from reconciler.host.stamps import StampBook
+from reconciler.manifests.source_schema import REMOTE_KINDS
 from reconciler.sources.cache import OnDisk, SourceCache
 from reconciler.sources.folder.model import inspect_source
 from reconciler.sources.git.folder import CHECKOUT, InCommit
 from reconciler.sources.git.local import open_repository
 from reconciler.sources.git.objects import Tree
 from reconciler.sources.protocol import ModelFolders
+from reconciler.sources.select import REMOTES
 from tests.git_server import Repository
 from tests.sources.test_git_source import Machine
 
@@ -80,6 +82,10 @@ PLACES: dict[str, Place] = {
     "the mirror": in_the_mirror,
     "the hub's cache": in_the_cache,
 }
+
+
+def test_each_kind_that_a_manifest_can_name_can_be_fetched() -> None:
+    assert REMOTES.keys() == REMOTE_KINDS.keys()
 
 
 def fleet(model: Path, folder: Path) -> Repository:

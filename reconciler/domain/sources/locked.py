@@ -50,7 +50,7 @@ class LockedSource:
     upstream: str = ""
 
     def __str__(self) -> str:
-        return f"{self.repo}@{self.revision[:12]}"
+        return f"{self.repo}@{self.revision.removeprefix('sha256:')[:12]}"
 
     @property
     def key(self) -> tuple[str, str, str, tuple[str, ...]]:
