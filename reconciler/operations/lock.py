@@ -70,7 +70,7 @@ def _rendered(entries: Entries) -> bytes:
     try:
         lock_file.read(data)
     except lock_file.LockInvalid as invalid:
-        raise PermanentError(f"the listed files make no lock: {invalid}", code="HubIncomplete") from None
+        raise PermanentError(f"what was listed makes no lock: {invalid}", code="HubIncomplete") from None
     return data
 
 
