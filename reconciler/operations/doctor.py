@@ -209,7 +209,7 @@ def _lock_and_leftovers(layout: Layout, keep: float | None) -> Iterator[Diagnosi
     for folder in ("staging", "trash"):
         names = names_in(layout.at(folder))
         if names and not working:
-            message = f"{len(names)} thing(s) in {layout.at(folder)} of a process that died"
+            message = f"{len(names)} item(s) in {layout.at(folder)} of a process that died"
             yield _warning("leftovers", message, SWEEP)
     records = Records(layout)
     if damaged := [*records.load().damaged, *records.damaged_beside()]:
@@ -220,7 +220,7 @@ def _lock_and_leftovers(layout: Layout, keep: float | None) -> Iterator[Diagnosi
         advice = f"find out why, then delete them from {layout.records}"
         yield _warning("leftovers", f"damaged records were set aside: {', '.join(aside)}", advice)
     if kept := names_in(layout.at("quarantine")):
-        message = f"{len(kept)} thing(s) that did not belong into served folders are in {layout.at('quarantine')}"
+        message = f"{len(kept)} foreign item(s) from served folders are in {layout.at('quarantine')}"
         stays = "they are never freed" if keep is None else f"they are freed after {keep / 3600:g} h (quarantineFor)"
         yield _warning("leftovers", message, f"look at them, and take back what you need: {stays}")
     unfinished = [*filter(is_temporary, (*names_in(layout.root), *names_in(layout.records)))]

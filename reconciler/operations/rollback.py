@@ -45,8 +45,7 @@ def decide(machine: Machine, variant: str, number: int, reason: str) -> Rollback
     when there is none. Reads only."""
     observed, held = observe(machine), machine.records.rollbacks()
     _refuse_suspended(recall(machine, observed), variant)
-    serving = observed.serving(variant)
-    digest = serving.release if serving is not None else ""
+    digest = _serving(observed, variant)
     before = held[variant].refused if variant in held else ()
     refused = tuple(dict.fromkeys([*before, digest]))
     past = _target(machine, observed, variant, number, refused)
@@ -183,8 +182,13 @@ def wait_until_served(machine: Machine, rollback: Rollback) -> bool:
 
 
 def is_served(machine: Machine, rollback: Rollback) -> bool:
-    serving = observe(machine).serving(rollback.variant)
-    return serving is not None and serving.release == rollback.to.release.digest
+    return _serving(observe(machine), rollback.variant) == rollback.to.release.digest
+
+
+def _serving(observed: Observed, variant: str) -> str:
+    """The digest of the release that serves, "" for none."""
+    serving = observed.serving(variant)
+    return serving.release if serving is not None else ""
 
 
 def _record(machine: Machine, declared: VariantDeclaration, outcomes: tuple[Outcome, ...] = ()) -> None:
@@ -196,8 +200,7 @@ def _record(machine: Machine, declared: VariantDeclaration, outcomes: tuple[Outc
 
 def _as_served(machine: Machine, observed: Observed, variant: str) -> VariantDeclaration:
     """As if git declared exactly what is served, so that the pass changes nothing else."""
-    serving = observed.serving(variant)
-    digest = serving.release if serving is not None else ""
+    digest = _serving(observed, variant)
     past = [one for one in machine.records.history(variant) if one.number and one.digest == digest]
     if not past:
         raise PermanentError(f"the history of {variant} has no entry for what serves", code="NothingToGoBackTo")

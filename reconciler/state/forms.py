@@ -1,6 +1,6 @@
 """The documents among the records: what each holds, and its codec. The fields of a document are those of its dataclass.
 
-Three things differ on disk, because earlier versions wrote them so: some names, conditions stand under their type, and
+Three points differ on disk, because earlier versions wrote them so: some names, conditions stand under their type, and
 measurements are lists.
 """
 

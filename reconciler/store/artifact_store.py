@@ -133,7 +133,7 @@ class ArtifactStore:
             return
         self._index_was_lost = True
         self._packed()
-        others, lost = self._others(), self._unreadable()  # as an index says that can still be read
+        others, lost = self._others(), self._unreadable()  # if the index can still be read
         if index.exists(self._oci):
             durable.set_aside(index.path_of(self._oci))
         held = self._packed()

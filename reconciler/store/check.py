@@ -80,13 +80,13 @@ class _Check:
         return data
 
     def _described(self, descriptor: Descriptor, data: bytes) -> Iterator[Finding]:
-        """What the index says about a manifest must be what the manifest says."""
+        """The index must describe the manifest as it is."""
         if descriptor.get("size") != len(data):
             yield Finding("ManifestDamaged", descriptor["digest"], "the index gives it another size")
         if index.is_foreign(descriptor):
             return
         packed = modelpack.parse_manifest(descriptor["digest"], data)
-        wrong = [key for key, said in index.describe(packed).items() if descriptor.get(key) != said]
+        wrong = [key for key, held in index.describe(packed).items() if descriptor.get(key) != held]
         if set(wrong) - {"size"}:
             message = f"the index gives it another {', '.join(wrong)}"
             yield Finding("ManifestDamaged", descriptor["digest"], message, ROTTEN)

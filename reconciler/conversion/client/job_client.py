@@ -35,7 +35,7 @@ OnProgress = Callable[[float, str], None]
 INSTALL = "pip install 'foundry-reconciler[convert]'"
 HINTS = {  # for all others: the log
     "ToolsMissing": INSTALL,
-    "SourceChanged": "run `reconciler apply` again, once nobody writes to the source",
+    "SourceChanged": "run `reconciler apply` again, when the source no longer changes",
     MEMORY_LIMIT: "raise --conversion-memory if this machine can spare more, or convert on a larger one",
     cage.CageMissing.code: cage.ADVICE,
 }

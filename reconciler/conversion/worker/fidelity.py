@@ -2,7 +2,7 @@
 
 Two comparisons. With the source as it is: what the conversion costs, rounding included. With the source after its own
 weights were rounded as the recipe says: the rest is no effect of rounding, but of a wrong conversion. Random or small
-models lose much by rounding, and only the second number tells them from broken ones.
+models lose much by rounding, and only the second number separates them from broken ones.
 """
 
 import json
