@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from reconciler.domain.errors import ManifestsInvalid, UsageError
 from reconciler.domain.facts import Traits
 from reconciler.host import places
-from reconciler.host.trusted_file import read_trusted
+from reconciler.host.reading import read_trusted
 
 VARIABLE = "RECONCILER_CONFIG"
 MAX_BYTES = 256 * 1024

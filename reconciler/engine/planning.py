@@ -12,7 +12,7 @@ from reconciler.engine.machine import Machine, machine_labels, observe, recall
 from reconciler.engine.resolve import Resolution, resolve
 from reconciler.engine.runtime import NOTHING
 from reconciler.host.clock import now
-from reconciler.host.mapped_files import mapped_folders
+from reconciler.host.processes import mapped_folders
 from reconciler.manifests.parsed import Parsed
 from reconciler.planner.plan import make_plan
 from reconciler.planner.removals import removable

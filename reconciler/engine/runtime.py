@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from reconciler.domain.measured import MeasurementSet
-from reconciler.host.packages import installed_versions
+from reconciler.host.places import installed_versions
 
 NOTHING: dict[str, str] = {}
 

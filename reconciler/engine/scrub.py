@@ -18,7 +18,7 @@ from reconciler.engine import log
 from reconciler.engine.machine import Machine
 from reconciler.host.clock import now, seconds_between
 from reconciler.host.durable import is_temporary
-from reconciler.host.slow_reading import SLICE, SlowFile, step_back
+from reconciler.host.reading import SLICE, SlowFile, step_back
 from reconciler.state.scrub_progress import Round, Scrubbed, read_scrubbed, write_scrubbed
 
 PERIOD = 86_400.0

@@ -19,8 +19,8 @@ from functools import cache
 from typing import Literal, get_args
 
 from reconciler.domain.errors import ReconcilerError
-from reconciler.host import landlock
-from reconciler.host.packages import IMPORT_ROOT
+from reconciler.host.confine import landlock_abi
+from reconciler.host.places import IMPORT_ROOT
 
 BUBBLEWRAP, LANDLOCK_NETNS, LANDLOCK, LIMITS = "bubblewrap", "landlock+netns", "landlock", "limits"
 CLOSED = (BUBBLEWRAP, LANDLOCK_NETNS)  # nothing in but what is given, nothing out but the result
@@ -61,7 +61,7 @@ class Cage:
 
     @property
     def has_landlock(self) -> bool:
-        return self.name != LIMITS and landlock.abi() > 0
+        return self.name != LIMITS and landlock_abi() > 0
 
     @property
     def cuts_network(self) -> bool:
@@ -89,7 +89,7 @@ def _best() -> Cage:
     no_bubblewrap = bubblewrap_fails()
     if not no_bubblewrap:
         return Cage(name=BUBBLEWRAP)
-    if not landlock.abi():
+    if not landlock_abi():
         return Cage(name=LIMITS, why=f"{no_bubblewrap}; this kernel has no Landlock")
     no_netns = netns_fails()
     if no_netns:

@@ -20,13 +20,12 @@ import sys
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from types import TracebackType
 from typing import IO, Any
 
 from reconciler.domain.errors import ReconcilerError
-from reconciler.host import durable, process_tree
+from reconciler.host import durable, processes
 from reconciler.host.child_side import LINE_LIMIT, PARENT_VARIABLE
-from reconciler.host.packages import IMPORT_ROOT
+from reconciler.host.places import IMPORT_ROOT
 
 Json = dict[str, Any]
 
@@ -131,9 +130,7 @@ class Child:
     def __enter__(self) -> "Child":
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def _send(self, request: bytes) -> None:
@@ -251,7 +248,7 @@ def _kill_group(process: subprocess.Popen[bytes]) -> None:
         process.kill()
         return
     if process.poll() is None:  # else its number may be somebody else's
-        process_tree.end(process.pid)  # also who has left the group
+        processes.end(process.pid)  # also who has left the group
     # ESRCH: nobody is left. macOS says EPERM for a group of zombies.
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)

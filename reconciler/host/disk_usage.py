@@ -10,20 +10,8 @@ from collections.abc import Iterable, Iterator
 
 def bytes_below(folder: str) -> int:
     """One listing of each folder and one stat of each file: asked for only where there is a quota, or by a person."""
-    seen: set[tuple[int, int]] = set()
-    total, waiting = 0, [folder]
-    while waiting:
-        with contextlib.suppress(OSError), os.scandir(waiting.pop()) as entries:
-            for entry in entries:
-                with contextlib.suppress(OSError):
-                    if entry.is_dir(follow_symlinks=False):
-                        waiting.append(entry.path)
-                        continue
-                    status = entry.stat(follow_symlinks=False)
-                    if (status.st_dev, status.st_ino) not in seen or not status.st_ino:
-                        seen.add((status.st_dev, status.st_ino))
-                        total += _bytes(status)
-    return total
+    files = _files_at(os.path.join(folder, ""))  # of a link to a folder too
+    return sum({(status.st_dev, status.st_ino): _bytes(status) for status in files}.values())
 
 
 def given_back(groups: Iterable[Iterable[str]]) -> list[int]:

@@ -147,17 +147,9 @@ def empty(folder: str, *, keep: Iterable[str] = ()) -> None:
         raise first
 
 
-def place(source: str, destination: str) -> str:
-    """Give `destination` the content of `source`, sharing its bytes where that is safe and possible."""
-    with full_disk_named(destination):
-        shared = share(source, destination)
-        if not shared:
-            copy_hashed(source, destination)
-        return shared or "copy"
-
-
 def share(source: str, destination: str) -> str:
-    """`reflink`, `hardlink`, or "" when the bytes must be copied."""
+    """Give `destination` the bytes of `source` without a copy, where that is safe and possible: `reflink`, `hardlink`,
+    or "" when they must be copied."""
     if os.stat(source).st_size < ALWAYS_COPIED:
         return ""
     if _reflink(source, destination):
@@ -181,7 +173,7 @@ def adopt(source: str, destination: str, mode: int = 0o444) -> None:
     the folder: many files may share that one flush."""
     with full_disk_named(destination):
         alone = os.stat(source).st_nlink == 1  # through another name somebody could change it later
-        if not (alone and _same_file_system(source, os.path.dirname(destination))):
+        if not alone or os.stat(source).st_dev != os.stat(os.path.dirname(destination)).st_dev:
             copied = temporary_for(destination)
             copy_hashed(source, copied, mode)
             source = copied
@@ -371,10 +363,6 @@ def _free(path: str, remove: Callable[[str], None]) -> None:
             _free(os.path.join(path, name), remove)
         _step("rmdir")
         os.rmdir(path)
-
-
-def _same_file_system(path: str, folder: str) -> bool:
-    return os.stat(path).st_dev == os.stat(folder).st_dev
 
 
 def _regular_files_below(path: str) -> Iterator[str]:

@@ -7,6 +7,7 @@ import platform
 import sys
 from collections.abc import Iterator
 from importlib.util import find_spec
+from itertools import islice
 
 import psutil
 
@@ -74,15 +75,5 @@ def _library_names() -> Iterator[str]:
     for package in _PACKAGES:
         spec = find_spec(package)
         for folder in (spec.submodule_search_locations or ()) if spec else ():
-            yield from _files_below(folder)
-
-
-def _files_below(folder: str) -> Iterator[str]:
-    seen = 0
-    for _, _, names in os.walk(folder):
-        for name in names:
-            seen += 1
-            if seen > MOST_FILES:
-                return
-            if name.lower().endswith((".so", ".dll", ".dylib")):
-                yield name.lower()
+            files = (name.lower() for _, _, names in os.walk(folder) for name in names)
+            yield from (name for name in islice(files, MOST_FILES) if name.endswith((".so", ".dll", ".dylib")))

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from reconciler.domain.errors import HostRefused, LockHeld
-from reconciler.host import durable
+from reconciler.host import durable, processes
 from reconciler.host.clock import now
 
 HINT = "wait until it has finished, or end that process; a lock without a process goes away by itself"
@@ -29,9 +29,9 @@ def hold(path: str, *, command: str) -> Iterator[None]:
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
         if not _acquire(descriptor):  # guard: one writer
-            said = _read_holder(path)
-            words = said or "held by another process"
-            raise LockHeld(f"{os.path.dirname(path)} is in use: {words}", hint=_hint(said))
+            written = _read_holder(path)
+            words = written or "held by another process"
+            raise LockHeld(f"{os.path.dirname(path)} is in use: {words}", hint=_hint(written))
         durable.sweep_temporaries(os.path.dirname(path))
         _tell_holder(path, command)
         try:
@@ -46,8 +46,6 @@ def hold(path: str, *, command: str) -> Iterator[None]:
 
 @dataclass(frozen=True, kw_only=True)
 class Holder:
-    """What a holder says of itself."""
-
     pid: int
     host: str
     command: str
@@ -58,35 +56,18 @@ class Holder:
 
 
 def holder(path: str) -> Holder | None:
-    """Who says that it holds the lock. Only for a message: asking the operating system would mean to take the lock, and
-    to turn somebody away. A holder that was killed has left its word, but has no process, or one that nobody has
-    waited for yet: that holds nothing any more."""
-    said = _read_holder(path)
-    if said is None or os.name == "nt":  # there the question below would end the process
-        return said
-    try:
-        os.kill(said.pid, 0)
-    except PermissionError:  # it lives, and is another user's
-        return said
-    except (OSError, OverflowError):
-        return None
+    """The process that holds the lock, as it wrote itself. Only for a message: to be sure one would have to take the
+    lock, and turn another away. A holder that was killed has left its file, but no process, or one that only waits to
+    be reaped: that holds nothing any more."""
+    written = _read_holder(path)
     # guard: a killed holder that nobody has waited for holds nothing
-    return None if _has_ended(said.pid) else said
+    return written if written is not None and processes.runs(written.pid) else None
 
 
-def _has_ended(pid: int) -> bool:
-    """Whether it is a zombie: told by Linux alone. Elsewhere it counts until its parent has waited for it."""
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            return file.read().rpartition(b")")[2].split()[:1] in ([b"Z"], [b"X"])
-    except OSError:
-        return False
-
-
-def _hint(said: Holder | None) -> str:
-    if said is None or said.command != "run":
+def _hint(written: Holder | None) -> str:
+    if written is None or written.command != "run":
         return HINT
-    return DAEMON_HINT.format(pid=said.pid)
+    return DAEMON_HINT.format(pid=written.pid)
 
 
 def _acquire(descriptor: int) -> bool:

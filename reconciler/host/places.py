@@ -1,16 +1,25 @@
-"""Where this program's files belong on this system, for this user.
+"""Where this program's files belong on this system, for this user; where the package itself lies; which versions of
+others are installed.
 
 On Linux $XDG_CONFIG_HOME/reconciler and /etc/reconciler hold the configuration,
 $XDG_STATE_HOME/reconciler the state, /var/lib/reconciler that of root. On Windows %PROGRAMDATA% and %LOCALAPPDATA% do.
 """
 
+import contextlib
 import os
 import sys
+from collections.abc import Iterable
+from importlib.metadata import PackageNotFoundError, version
 
 from platformdirs import PlatformDirs
 
+import reconciler
+
 NAME = "reconciler"
 CONFIG = "config.yaml"
+# The package's own folder, and the one that holds it: the top of a checkout, or site-packages.
+PACKAGE = os.path.dirname(os.path.abspath(reconciler.__file__))
+IMPORT_ROOT = os.path.dirname(PACKAGE)
 
 
 def home() -> str:
@@ -31,3 +40,12 @@ def config_files() -> list[str]:
     system = dirs.site_config_dir if sys.platform in ("win32", "darwin") else os.path.join("/etc", NAME)
     own = [] if sys.platform == "win32" or os.geteuid() == 0 else [dirs.user_config_dir]
     return [os.path.join(folder, CONFIG) for folder in (*own, system)]
+
+
+def installed_versions(packages: Iterable[str]) -> dict[str, str]:
+    """By package, of those that are installed. None of them is imported."""
+    found: dict[str, str] = {}
+    for package in packages:
+        with contextlib.suppress(PackageNotFoundError):
+            found[package] = version(package)
+    return found

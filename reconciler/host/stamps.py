@@ -14,15 +14,14 @@ Limits: file systems that keep time in seconds (FAT), and Windows, which has no 
 is missed until the next full check.
 """
 
-import errno
 import hashlib
 import os
-import stat
 import time
+from collections.abc import Callable
 
 from reconciler.domain.errors import HostRefused
 from reconciler.host import durable
-from reconciler.host.reading import read_whole
+from reconciler.host.reading import SLICE, open_regular, read_whole
 from reconciler.host.sealed import Damaged, seal, unseal
 
 TICK = 20_000_000  # nanoseconds; the coarsest tick of a Linux kernel is 10 ms
@@ -100,7 +99,8 @@ class StampBook:
         return taken
 
     def relink(self, source: str, destination: str) -> str:
-        """Like `durable.place`, and both files stay known. Returns the digest of what is there now."""
+        """Give `destination` the content of `source`, sharing its bytes where that is safe and possible. Both files
+        stay known. Returns the digest of what is there now."""
         before, digest = os.stat(source), self.digest(source)
         if not durable.share(source, destination):
             digest, _ = durable.copy_hashed(source, destination)
@@ -149,10 +149,8 @@ class StampBook:
 
     def _hash(self, path: str) -> str:
         began = time.time_ns()
-        with open(path, "rb", opener=_open_without_waiting) as file:
-            before = os.fstat(file.fileno())
-            if not stat.S_ISREG(before.st_mode):
-                raise OSError(errno.EINVAL, "not a regular file", path)
+        descriptor, before = open_regular(path)
+        with open(descriptor, "rb") as file:
             digest = "sha256:" + hashlib.file_digest(file, "sha256").hexdigest()
             after = os.fstat(file.fileno())
         if _stamp(before) == _stamp(after) and began - _changed_at(before) > TICK:
@@ -171,10 +169,6 @@ class StampBook:
             return stamp in self._learned or _stamp(os.stat(path)) == stamp
         except OSError:
             return False
-
-
-def _open_without_waiting(path: str, flags: int) -> int:
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))  # a FIFO has nobody at its other end
 
 
 def _stamp(status: os.stat_result) -> str:
@@ -200,3 +194,44 @@ class Unhashed(StampBook):
 
     def digest(self, path: str) -> str:
         return ""
+
+
+class EveryByte(StampBook):
+    """For the full check: every byte is read, whatever a stamp remembers, and a file with several names (a blob and the
+    served folders that share it) once. What was remembered is only compared. Never saved. `read` is called with the
+    number of bytes as they are read."""
+
+    def __init__(self, remembered: StampBook, read: Callable[[int], None]) -> None:
+        super().__init__("", {})
+        self._remembered = remembered
+        self._report = read
+        self._read: dict[tuple[int, int], str] = {}
+        self._rotten: set[tuple[int, int]] = set()
+
+    def known(self, path: str) -> str | None:
+        """Nothing is, until it has been read."""
+        return self._read.get(_identity(os.stat(path)))
+
+    def is_rotten(self, path: str) -> bool:
+        """The bytes changed and the stamp did not: no pass will notice."""
+        try:
+            return _identity(os.stat(path)) in self._rotten
+        except OSError:
+            return False
+
+    def _hash(self, path: str) -> str:
+        hashing = hashlib.sha256()
+        descriptor, status = open_regular(path)
+        with open(descriptor, "rb", buffering=0) as file:
+            while chunk := file.read(SLICE):
+                hashing.update(chunk)
+                self._report(len(chunk))
+        digest = "sha256:" + hashing.hexdigest()
+        self._read[_identity(status)] = digest
+        if self._remembered.known(path) not in (None, digest):  # guard: rot is found
+            self._rotten.add(_identity(status))
+        return digest
+
+
+def _identity(status: os.stat_result) -> tuple[int, int]:
+    return status.st_dev, status.st_ino

@@ -30,7 +30,7 @@ from reconciler.gates.rehearsal import Rehearsal
 from reconciler.host import durable
 from reconciler.host.clock import now
 from reconciler.host.facts import cpu_model, read_facts
-from reconciler.host.memory_sampling import Sampler
+from reconciler.host.processes import MemorySampler
 
 Progress = Callable[[str, str], None]  # a variant, and what is done with it
 
@@ -193,7 +193,7 @@ class _Measuring:
         runtime = self._machine.backend.at(catalog).runtime(
             scratch=f"{catalog}-files", log=os.path.join(self._scratch, "log")
         )
-        with Rehearsal(runtime) as rehearsal, Sampler(lambda: runtime.process) as sampler:
+        with Rehearsal(runtime) as rehearsal, MemorySampler(lambda: runtime.process) as sampler:
             for found in rehearsal.prove(folder, f"{self._wanted.variant}:1", gates, measured):
                 measured, loaded_at = found, loaded_at or sampler.elapsed
         return Run(measured=measured, samples=sampler.samples, loaded_at=loaded_at)

@@ -25,7 +25,7 @@ from reconciler.host.durable import is_temporary
 from reconciler.host.facts import host_name, read_facts
 from reconciler.host.lock import holder
 from reconciler.host.owner_mark import read_owner
-from reconciler.host.packages import installed_versions
+from reconciler.host.places import installed_versions
 from reconciler.host.reading import names_in
 from reconciler.manifests.selector import labels_of
 from reconciler.operations.leftovers import RECORDS

@@ -13,7 +13,7 @@ from reconciler.fleet.inventory_measured import export_fidelity, export_measurem
 from reconciler.host.clock import now
 from reconciler.host.disk_usage import disk_total
 from reconciler.host.facts import read_facts
-from reconciler.host.packages import installed_versions
+from reconciler.host.places import installed_versions
 
 
 def take_inventory(machine: Machine) -> Inventory:

@@ -23,7 +23,7 @@ from reconciler.engine.planning import take_snapshot
 from reconciler.host import durable
 from reconciler.host.disk_usage import bytes_below, disk_free, disk_total
 from reconciler.host.facts import read_facts
-from reconciler.host.packages import installed_versions
+from reconciler.host.places import installed_versions
 from reconciler.manifests.parse import Parsed
 from reconciler.reports.diagnosis import Diagnosis, doctor_view
 from reconciler.reports.status import make_status

@@ -16,9 +16,9 @@ from reconciler.domain.observed import Registration, ServedFolder, own_propertie
 from reconciler.domain.release import Marker
 from reconciler.engine.machine import Machine, served_folders
 from reconciler.host.durable import is_temporary
-from reconciler.host.full_digests import EveryByte
 from reconciler.host.lock import holder
 from reconciler.host.reading import names_in
+from reconciler.host.stamps import EveryByte
 from reconciler.operations.leftovers import DISPOSABLE, RECORDS, is_folder
 from reconciler.sources.check import check_mirror, check_sources
 from reconciler.store.artifact_store import ArtifactStore

@@ -5,7 +5,7 @@ from importlib.metadata import version
 
 from reconciler.domain.measured import Measured, MeasurementSet
 from reconciler.engine.runtime import of_this_runtime
-from reconciler.host.packages import installed_versions
+from reconciler.host.places import installed_versions
 from tests.gates.test_gates import GOOD, LOAD
 
 PACKAGES = ("onnxruntime", "pydantic", "PyYAML")

@@ -20,7 +20,7 @@ from reconciler.engine.apply_once import Options, run_pass
 from reconciler.engine.machine import locked_machine, machine_to_suspend
 from reconciler.engine.report import Silent
 from reconciler.engine.resolve import resolve
-from reconciler.host.mapped_files import mapped_folders
+from reconciler.host.processes import mapped_folders
 from reconciler.operations.rollback import ask_for, decide
 from reconciler.operations.verify import verify
 from reconciler.sources.manifests import load

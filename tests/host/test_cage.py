@@ -19,7 +19,7 @@ from reconciler.conversion.client.converter import Conversion, Converter
 from reconciler.domain.errors import ConversionFailed, ConverterLost, ReconcilerError
 from reconciler.domain.manifest import Target
 from reconciler.domain.release import Recipe
-from reconciler.host import cage, landlock
+from reconciler.host import cage, confine
 from reconciler.host.cage import BUBBLEWRAP, CAGES, LANDLOCK_NETNS, LIMITS
 from tests import canaries
 from tests.host.escaping_worker import ESCAPED, GRANDCHILD_SECONDS, HELD
@@ -76,7 +76,7 @@ class World:
 def why_not(name: str) -> str:
     if name == BUBBLEWRAP:
         return cage.bubblewrap_fails()
-    if name != LIMITS and not landlock.abi():
+    if name != LIMITS and not confine.landlock_abi():
         return "this kernel has no Landlock"
     return cage.netns_fails() if name == LANDLOCK_NETNS else ""
 
@@ -94,8 +94,8 @@ def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 ALL = frozenset(CAGES)
 FILES = ALL - {LIMITS}  # cages that close the file system
 IP = frozenset({BUBBLEWRAP, LANDLOCK_NETNS})
-SCOPED = FILES if landlock.abi() >= 6 else frozenset({BUBBLEWRAP})
-TCP = FILES if landlock.abi() >= 4 else IP
+SCOPED = FILES if confine.landlock_abi() >= 6 else frozenset({BUBBLEWRAP})
+TCP = FILES if confine.landlock_abi() >= 4 else IP
 
 # What is tried, at what below the world, and the cages that hold it.
 ATTEMPTS: dict[str, tuple[str, str, frozenset[str]]] = {
@@ -240,7 +240,7 @@ def test_nobody_outside_is_killed(world: World) -> None:
 
 
 def test_the_worker_outlives_a_job_that_aims_at_it(world: World) -> None:
-    if world.name not in SCOPED or not landlock.abi():
+    if world.name not in SCOPED or not confine.landlock_abi():
         with pytest.raises(ConverterLost):
             world.convert("kill_the_worker")
     else:
@@ -374,8 +374,8 @@ def test_a_required_cage_that_is_missing_is_said(tmp_path: Path, monkeypatch: py
 
 
 NO_CAGE = """
-from reconciler.host import cage, landlock
-landlock.abi = lambda: 0
+from reconciler.host import cage, confine
+cage.landlock_abi = confine.landlock_abi = lambda: 0
 print(cage.find("auto").name, cage.find("auto").why)
 try:
     cage.find("require")

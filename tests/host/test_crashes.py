@@ -13,9 +13,8 @@ import pytest
 
 from reconciler.domain import digest
 from reconciler.domain.layout import Layout
-from reconciler.host.full_digests import EveryByte
 from reconciler.host.owner_mark import read_owner
-from reconciler.host.stamps import StampBook
+from reconciler.host.stamps import EveryByte, StampBook
 from reconciler.state.records import Records
 from reconciler.store.check import check_store
 from tests.host import crash_scenarios as scenarios

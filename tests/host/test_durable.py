@@ -13,6 +13,7 @@ import pytest
 from reconciler.domain.errors import DiskFull
 from reconciler.domain.release import ALWAYS_COPIED
 from reconciler.host import durable
+from reconciler.host.stamps import StampBook
 
 BIG = os.urandom(1 << 10) * (ALWAYS_COPIED >> 10) + b"odd"
 NAMES = ["plain", "mit Leerzeichen", "日本語-ünï", "-rf", "$(id)"]
@@ -113,7 +114,7 @@ def test_nothing_outside_trash_and_staging_is_ever_freed(tmp_path: Path, where: 
 def test_a_small_file_is_copied_so_that_an_edit_cannot_reach_the_source(tmp_path: Path) -> None:
     source, served = tmp_path / "blob", tmp_path / "served"
     source.write_bytes(b"small")
-    assert durable.place(str(source), str(served)) == "copy"
+    StampBook.empty().relink(str(source), str(served))
     served.chmod(0o644)
     served.write_bytes(b"edited")
     assert source.read_bytes() == b"small"
@@ -122,14 +123,15 @@ def test_a_small_file_is_copied_so_that_an_edit_cannot_reach_the_source(tmp_path
 def test_a_big_file_shares_its_bytes(tmp_path: Path) -> None:
     source, served = tmp_path / "blob", tmp_path / "served"
     source.write_bytes(BIG)
-    assert durable.place(str(source), str(served)) in ("reflink", "hardlink")
+    assert durable.share(str(source), str(served)) in ("reflink", "hardlink")
     assert served.read_bytes() == BIG
 
 
 def test_across_file_systems_a_big_file_is_copied(tmp_path: Path, small_disk: Path) -> None:
     source = tmp_path / "blob"
     source.write_bytes(BIG)
-    assert durable.place(str(source), str(small_disk / "served")) == "copy"
+    assert durable.share(str(source), str(small_disk / "served")) == ""
+    StampBook.empty().relink(str(source), str(small_disk / "served"))
     assert (small_disk / "served").read_bytes() == BIG
 
 
@@ -197,7 +199,7 @@ def test_a_full_disk_is_a_temporary_error_and_gives_its_bytes_back(small_disk: P
     for write in (
         lambda: durable.write_file(str(path), BIG * 3),
         lambda: durable.copy_hashed(str(source), str(small_disk / "copy")),
-        lambda: durable.place(str(source), str(small_disk / "placed")),
+        lambda: StampBook.empty().relink(str(source), str(small_disk / "placed")),
         lambda: durable.adopt(str(source), str(small_disk / "adopted")),
     ):
         with pytest.raises(DiskFull, match="no space left for") as full:

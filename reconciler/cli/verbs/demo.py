@@ -16,7 +16,7 @@ import git
 
 from reconciler.cli.exit_codes import ERROR, OK, PARTLY
 from reconciler.domain.errors import PermanentError, UsageError
-from reconciler.host.packages import IMPORT_ROOT, PACKAGE
+from reconciler.host.places import IMPORT_ROOT, PACKAGE
 
 QUESTION = "What is the capital of Slovenia?"
 

@@ -12,7 +12,7 @@ from contextlib import suppress
 
 from reconciler.conversion.order import DISK_LIMIT, MEMORY_LIMIT, PROCESS_LIMIT
 from reconciler.conversion.worker.running import Breach, Running
-from reconciler.host import process_tree
+from reconciler.host import processes
 
 LOOK_SECONDS = 0.1
 LOOKS_A_COUNT = 5  # a folder is measured less often than memory
@@ -47,22 +47,22 @@ class Guard:
             breach = _breach(job, measure_disk=self._looks % LOOKS_A_COUNT == 0)
             if breach is not None and job.breach is None:
                 job.breach = breach
-                process_tree.end(job.pid)
+                processes.end(job.pid)
 
     def _end_strays(self) -> None:
         with self.forking:
             known = {job.pid for job in self._jobs()}
-            for pid in set(process_tree.children(os.getpid())) - known:
-                process_tree.end(pid)
+            for pid in set(processes.children(os.getpid())) - known:
+                processes.end(pid)
                 with suppress(ChildProcessError):
                     os.waitpid(pid, os.WNOHANG)
 
 
 def _breach(job: Running, *, measure_disk: bool) -> Breach | None:
-    bounds, processes = job.bounds, [job.pid, *process_tree.descendants(job.pid)]
-    if len(processes) > MOST_PROCESSES:
+    bounds, pids = job.bounds, [job.pid, *processes.descendants(job.pid)]
+    if len(pids) > MOST_PROCESSES:
         return PROCESS_LIMIT, f"it started more than {MOST_PROCESSES} processes"
-    if bounds.memory_bytes and sum(map(process_tree.memory_of, processes)) > bounds.memory_bytes:
+    if bounds.memory_bytes and sum(map(processes.memory_of, pids)) > bounds.memory_bytes:
         return MEMORY_LIMIT, f"it held more than {bounds.memory_bytes} bytes of memory"
     if measure_disk and bounds.disk_bytes and size_of(job.scratch) > bounds.disk_bytes:
         return DISK_LIMIT, f"it wrote more than {bounds.disk_bytes} bytes"

@@ -21,7 +21,7 @@ from typing import Any, NoReturn
 from reconciler.conversion.order import DISK_LIMIT, Order
 from reconciler.conversion.worker.staging import model_config
 from reconciler.domain.errors import ConversionFailed, ConverterLost, ReconcilerError
-from reconciler.host import confine, landlock, process_tree
+from reconciler.host import confine, processes
 from reconciler.host.cage import DEVICES, SYSTEM
 from reconciler.host.child_side import MESSAGE_LIMIT
 
@@ -107,7 +107,7 @@ class Running:
     def kill(self) -> dict[str, Any]:
         """Returns {"output"} for the log, if there is more."""
         try:
-            process_tree.end(self.pid)
+            processes.end(self.pid)
             os.waitpid(self.pid, 0)
         except (ProcessLookupError, ChildProcessError):  # it has ended and was waited for
             return {}
@@ -189,10 +189,10 @@ def _confined(order: Order, work: Work) -> dict[str, Any] | None:
     confine.die_first()
     confine.stay_private()
     if bounds.disk_bytes:
-        confine.limit_files(bounds.disk_bytes)
+        confine.limit(RLIMIT_FSIZE=bounds.disk_bytes)
     os.environ.update(dict.fromkeys(("HOME", "USERPROFILE", "TMPDIR", "TEMP", "TMP"), order.scratch))
     if bounds.readable:
-        landlock.restrict(readable=(*SYSTEM, "/proc", *bounds.readable), writable=(order.scratch,), devices=DEVICES)
+        confine.restrict(readable=(*SYSTEM, "/proc", *bounds.readable), writable=(order.scratch,), devices=DEVICES)
     confine.drop_privileges(read_all=True)
     try:
         return work(order)
