@@ -3,13 +3,14 @@ only), asks whether the tool chain converts it rightly, and predicts the bytes."
 
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 
 from reconciler.conversion.architectures import refusal
 from reconciler.conversion.prediction import predict_bytes, predict_peak_bytes
 from reconciler.conversion.toolchain import tools_for
 from reconciler.domain.desired import Desired, DesiredRelease
 from reconciler.domain.errors import Problem
-from reconciler.domain.manifest import Model, Quantization, variant_name
+from reconciler.domain.manifest import Model, variant_name
 from reconciler.domain.plain_data import as_dict
 from reconciler.domain.release import Recipe, Release
 from reconciler.domain.sources.locked import Fetch, LockedSource
@@ -60,7 +61,7 @@ def resolve_in(
     """Never raises for a bad source: it becomes a problem, and its variants stay declared (nothing prunes them).
 
     `held` are build keys whose artifacts are there: what they would cost is not worked out. `labels` are the
-    machine's: a model for others is not declared here, and nobody looks at its source. None: any machine.
+    machine's: a model for others is not declared here, and its source is not looked at. None: any machine.
     """
     resolver = _Resolver(folders, held)
     elsewhere = _not_selected(parsed.models, labels)
@@ -77,7 +78,7 @@ def resolve_in(
         unresolved={
             variant: one.problems[0]
             for model, one in zip(models, found, strict=True)
-            for variant in _unwanted(model, one)
+            for variant in {variant_name(model.name, p) for p in model.precisions} - {w.variant for w in one.wanted}
         },
         not_selected=elsewhere,
     )
@@ -100,13 +101,8 @@ class _Resolved:
 def _not_selected(models: Iterable[Model], labels: Mapping[str, str] | None) -> dict[str, str]:
     if labels is None:
         return {}
-    why = {m.name: mismatch(m.node_selector, labels) for m in models if m.node_selector is not None}
-    return {name: said for name, said in why.items() if said}
-
-
-def _unwanted(model: Model, found: _Resolved) -> set[str]:
-    """The variants that are declared and cannot be had."""
-    return {variant_name(model.name, p) for p in model.precisions} - {one.variant for one in found.wanted}
+    selected = [(model.name, model.node_selector) for model in models if model.node_selector is not None]
+    return {name: why for name, selector in selected if (why := mismatch(selector, labels))}
 
 
 TOKENS_KEPT = 64
@@ -119,8 +115,8 @@ class _Resolver:
     def __init__(self, folders: ModelFolders, held: Container[str]) -> None:
         self._folders = folders
         self._held = held
-        self._seen: dict[str, SourceModel] = {}
-        self._cached_sources: dict[str, CachedSource] = {}
+        self._folder = cache(folders.source)
+        self._cached = cache(folders.locked)
         self._judged: dict[object, tuple[Recipe, str | None]] = {}
 
     def model(self, model: Model) -> _Resolved:
@@ -139,9 +135,8 @@ class _Resolver:
         if adapter:
             field = "spec.source.adapter"
             problems += [complaints.of_folder(model, problem, field) for problem in adapter.problems]
-        template = model.template.jinja if model.template.jinja is not None else source.chat_template
-        if template is None and not source.known:
-            template = ""  # the source's own, whatever it is
+        own = source.chat_template if source.known else ""  # known once it is here
+        template = model.template.jinja if model.template.jinja is not None else own
         if template is None and not problems:
             problems.append(complaints.no_template(model))
         problems += complaints.too_long(model, source)
@@ -160,39 +155,25 @@ class _Resolver:
                 continue
             wanted.append(replace(self._wanted(model, source, recipe, template), fetch=fetch))
             if fetch is None or fetch.known:
-                path = source.path if model.remote is not None else model.source_path
-                sources[recipe.build_key] = Source(recipe=recipe, path=path, adapter=model.adapter_path)
+                sources[recipe.build_key] = Source(recipe=recipe, path=source.path, adapter=model.adapter_path)
         warnings = [complaints.of_folder(model, warning) for warning in source.warnings]
         warnings += complaints.short_context(model, source)
         if fetch is None:
             warnings += self._foreign_template(model, source)
         return _Resolved(wanted=tuple(wanted), problems=tuple(problems), warnings=tuple(warnings), sources=sources)
 
-    def _folder(self, path: str) -> SourceModel:
-        if path not in self._seen:
-            self._seen[path] = self._folders.source(path)
-        return self._seen[path]
-
-    def _cached(self, source: LockedSource) -> CachedSource:
-        if source.digest not in self._cached_sources:
-            self._cached_sources[source.digest] = self._folders.locked(source)
-        return self._cached_sources[source.digest]
-
     def _foreign_template(self, model: Model, source: SourceModel) -> list[Problem]:
         """Reads the tokenizer only where there is a doubt, and once for each content: a daemon looks every minute."""
         foreign = complaints.foreign_markers(model, source)
         if not foreign:
             return []
-        tokens = self._special_tokens(source.path if model.remote is not None else model.source_path, source)
-        strange = foreign - tokens if tokens is not None else frozenset()
-        return [complaints.foreign_template(model, source, strange)] if strange else []
-
-    def _special_tokens(self, path: str, source: SourceModel) -> frozenset[str] | None:
         if source.digest not in _tokens:
             if len(_tokens) >= TOKENS_KEPT:
                 _tokens.clear()
-            _tokens[source.digest] = self._folders.special_tokens(path)
-        return _tokens[source.digest]
+            _tokens[source.digest] = self._folders.special_tokens(source.path)
+        tokens = _tokens[source.digest]
+        strange = foreign - tokens if tokens is not None else frozenset()
+        return [complaints.foreign_template(model, source, strange)] if strange else []
 
     def _judge(
         self, model: Model, source: SourceModel, adapter: str | None, precision: str
@@ -242,17 +223,13 @@ def _release(model: Model, recipe: Recipe, template: str) -> Release:
 
 
 def _recipe(model: Model, source: SourceModel, adapter: str | None, precision: str) -> Recipe:
+    used = honoured_options(precision, model.quantization.algorithm)
     return Recipe(
         source=source.digest,
         adapter=adapter,
         architecture=source.architecture,
         precision=precision,
-        options=_honoured(model.quantization, precision),
+        options={k: v for k, v in as_dict(model.quantization).items() if k in used and v is not None},
         target=model.target,
         tools=dict(tools_for(adapter)),
     )
-
-
-def _honoured(quantization: Quantization, precision: str) -> dict[str, str | int | bool]:
-    used = honoured_options(precision, quantization.algorithm)
-    return {k: v for k, v in as_dict(quantization).items() if k in used and v is not None}

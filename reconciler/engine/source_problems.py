@@ -1,4 +1,4 @@
-"""What is wrong with a declared model once its source has been looked at, said at the manifest's own line."""
+"""What is wrong with a declared model once its source has been looked at, as problems at the manifest's line."""
 
 import os
 import re
@@ -11,6 +11,7 @@ from reconciler.domain.sources.source_model import SourceModel
 from reconciler.domain.text.escape import one_line
 
 ASKED_BY_DEFAULT = 2048  # tokens
+FEW = 3
 
 # Not compiled here: a converged `plan` comes through this module and looks for none.
 _MARKER = r"<\|[\w.-]+\|>|<(?:start|end)_of_turn>|\[/?INST\]"
@@ -21,19 +22,14 @@ def _problem(model: Model, field: str, code: str, message: str, hint: str = "") 
 
 
 def of_folder(model: Model, problem: Problem, field: str = "spec.source") -> Problem:
-    """A finding about a folder, said where a person can act on it: the manifest line that names the folder."""
+    """A problem of a folder, at the manifest line that names it."""
     message = f"{problem.file}: {problem.message}"
     if problem.code == "SourceUnreadable":
-        path = model.adapter_path if field.endswith("adapter") else model.source_path
-        message = f"cannot read {_from_manifest(model, path or '') or problem.file}: {problem.message}"
+        name, path = problem.file, model.adapter_path if field.endswith("adapter") else model.source_path
+        if path and os.path.isfile(model.file):  # as a manifest on this disk would name it
+            name = one_line(os.path.relpath(path, os.path.dirname(os.path.realpath(model.file))))
+        message = f"cannot read {name}: {problem.message}"
     return _problem(model, field, problem.code, message, problem.hint)
-
-
-def _from_manifest(model: Model, path: str) -> str:
-    """The folder as a manifest on this disk would name it; "" for one that is kept in git, or is the hub's."""
-    if not path or not os.path.isfile(model.file):
-        return ""
-    return one_line(os.path.relpath(path, os.path.dirname(os.path.realpath(model.file))))
 
 
 def not_locked(model: Model, source: LockedSource) -> Problem:
@@ -59,7 +55,7 @@ def unsupported(model: Model, precision: str, reason: str) -> Problem:
 
 
 def too_long(model: Model, source: SourceModel) -> list[Problem]:
-    """Foundry Local refuses to generate past the context; said here, before hours of conversion."""
+    """Foundry Local refuses to generate past the context: a problem before hours of conversion."""
     longest = model.generation.max_length
     if longest is None or not source.context_length or longest <= source.context_length:
         return []
@@ -68,13 +64,12 @@ def too_long(model: Model, source: SourceModel) -> list[Problem]:
 
 
 def short_context(model: Model, source: SourceModel) -> list[Problem]:
-    """A client that names no limit asks for 2048 tokens, and is refused when prompt and answer do not fit
-    (foundry-local.md, section 4)."""
+    """A client that names no limit asks for 2048 tokens, and is refused when prompt and answer do not fit."""
     if not source.known or source.context_length >= ASKED_BY_DEFAULT + 256:
         return []
     message = (
         f"the model's context is {source.context_length} tokens, and Foundry Local asks for {ASKED_BY_DEFAULT} "
-        "when a client does not say: such requests will be refused"
+        "for a client that gives no limit: such requests will be refused"
     )
     return [_problem(model, "spec.source", "ContextShort", message, "clients must pass max_tokens")]
 
@@ -86,8 +81,8 @@ def no_template(model: Model) -> Problem:
 
 
 def foreign_markers(model: Model, source: SourceModel) -> frozenset[str]:
-    """What the template means to be one token each (`<|im_start|>`, `<end_of_turn>`, `[INST]`), and the model's own
-    template does not. What that one writes is right, whether it is a token or not."""
+    """What the template means to be one token each (`<|im_start|>`, `<end_of_turn>`, `[INST]`) and the model's own
+    template does not write. What that one writes is right, whether it is a token or not."""
     return _markers(model.template.jinja) - _markers(source.chat_template)
 
 
@@ -98,11 +93,9 @@ def _markers(template: str | None) -> frozenset[str]:
 
 def foreign_template(model: Model, source: SourceModel, foreign: frozenset[str]) -> Problem:
     """A template of another family is answered, with nonsense: to this model the markers are plain text."""
-    message = f"{model.template.origin} writes {_few(sorted(foreign))}, which this model's tokenizer does not know"
+    more = f" and {len(foreign) - FEW} more" if len(foreign) > FEW else ""
+    markers = ", ".join(sorted(foreign)[:FEW]) + more
+    message = f"{model.template.origin} writes {markers}, which this model's tokenizer does not know"
     own = "`source` is what the model brings" if source.chat_template else "name the preset of the model's family"
     hint = f"the model reads them as plain text, and answers nonsense; {own}"
     return _problem(model, "spec.promptTemplate", "TemplateForeign", message, hint)
-
-
-def _few(words: list[str], most: int = 3) -> str:
-    return ", ".join(words[:most]) + (f" and {len(words) - most} more" if len(words) > most else "")

@@ -12,26 +12,24 @@ The facts outlive the folder: a machine that holds an artifact knows its recipe,
 import os
 import stat
 from dataclasses import replace
-from typing import Any
 
-from reconciler.domain.digest import StoredFile
-from reconciler.domain.errors import Problem
 from reconciler.domain.layout import Layout
-from reconciler.domain.plain_data import as_dict
 from reconciler.domain.sources.locked import LockedFile, LockedSource
 from reconciler.domain.sources.source_model import SourceAdapter, SourceModel
 from reconciler.host import durable
+from reconciler.host.codec import Codec, Misformed
 from reconciler.host.reading import read_whole
 from reconciler.host.sealed import Damaged, seal, unseal
 from reconciler.host.stamps import StampBook
 from reconciler.sources.download import PART
-from reconciler.sources.folder.guarded_folder import Folder
-from reconciler.sources.folder.model import inspect_adapter, inspect_source
-from reconciler.sources.folder.special_tokens import special_tokens
+from reconciler.sources.folder.adapter import inspect_adapter
+from reconciler.sources.folder.guarded_folder import Folder, special_tokens
+from reconciler.sources.folder.model import inspect_source
 from reconciler.sources.protocol import CachedSource
 
 # Raise it when a look at a model folder finds something else.
 FACTS_VERSION = 1
+FACTS = Codec(SourceModel)
 _HEX = 64
 
 
@@ -50,19 +48,12 @@ class SourceCache:
     def look(self, source: LockedSource, stamps: StampBook) -> CachedSource:
         folder = self.folder(source.digest)
         if not os.path.isdir(folder):
-            return CachedSource(model=self._recall(source.digest), missing=max(self.missing(source), 1))
+            return CachedSource(model=self._recall(source.digest), missing=max(source.size - self._have(source), 1))
         damaged = tuple(file for file in source.files if not _is(file, folder, stamps))
-        if damaged:
-            return CachedSource(
-                model=self._recall(source.digest),
-                missing=sum(file.size for file in damaged),
-                damaged=tuple(file.path for file in damaged),
-            )
-        return CachedSource(model=_named(inspect_source(folder, stamps), source))
-
-    def missing(self, source: LockedSource) -> int:
-        """Bytes to download, if what came before is right."""
-        return source.size - self._have(source)
+        if not damaged:
+            return CachedSource(model=_named(inspect_source(folder, stamps), source))
+        missing, names = sum(file.size for file in damaged), tuple(file.path for file in damaged)
+        return CachedSource(model=self._recall(source.digest), missing=missing, damaged=names)
 
     def held(self) -> dict[str, int]:
         """Bytes on disk by digest, also of what is only partly there. Nothing where a link leads elsewhere: what is
@@ -74,7 +65,7 @@ class SourceCache:
             for name in _names(home):
                 if len(name) == _HEX:
                     digest = f"sha256:{name}"
-                    sizes[digest] = sizes.get(digest, 0) + sum(_sizes(os.path.join(home, name)))
+                    sizes[digest] = sizes.get(digest, 0) + sum(_sizes(os.path.join(home, name)).values())
         return sizes
 
     def begin(self, source: LockedSource) -> str:
@@ -99,8 +90,7 @@ class SourceCache:
         if not model.problems:  # before the folder has its name: the facts are read only while it is not whole
             path = self._facts(source.digest)
             durable.make_folder(os.path.dirname(path))
-            facts = {"version": FACTS_VERSION, "model": as_dict(replace(model, path=""))}
-            durable.write_file(path, seal(facts))
+            durable.write_file(path, seal({"version": FACTS_VERSION, "model": FACTS.write(replace(model, path=""))}))
         durable.publish(partial, folder)  # order: the facts of a source are written, then it is named 2/2
         return model
 
@@ -130,12 +120,8 @@ class SourceCache:
     def _have(self, source: LockedSource) -> int:
         """Bytes that need not come again, if they turn out to be right."""
         wanted = {file.path: file.size for file in source.files}
-        total = 0
-        for name in _names(partial := self.partial(source.digest)):
-            size = wanted.get(name.removesuffix(PART))
-            if size is not None:
-                total += min(size, os.lstat(os.path.join(partial, name)).st_size)
-        return total
+        held = _sizes(self.partial(source.digest)).items()
+        return sum(min(size, wanted.get(name.removesuffix(PART), 0)) for name, size in held)
 
     def _facts(self, digest: str) -> str:
         return os.path.join(self.home, "facts", f"{_hex(digest)}.json")
@@ -143,9 +129,10 @@ class SourceCache:
     def _recall(self, digest: str) -> SourceModel | None:
         try:
             facts = unseal(read_whole(self._facts(digest)))
-        except (OSError, Damaged):
+            model = FACTS.read(facts["model"]) if facts["version"] == FACTS_VERSION else None
+        except (OSError, Damaged, Misformed):
             return None
-        return _model(facts["model"], self.folder(digest)) if facts["version"] == FACTS_VERSION else None
+        return replace(model, path=self.folder(digest)) if model is not None else None
 
 
 class OnDisk:
@@ -170,27 +157,16 @@ class OnDisk:
         return self._cache.look(source, self._stamps)
 
 
-def _model(facts: dict[str, Any], path: str) -> SourceModel:
-    changes = {
-        "path": path,
-        "files": tuple(StoredFile(**file) for file in facts["files"]),
-        "shapes": {name: tuple(shape) for name, shape in facts["shapes"].items()},
-        "problems": (),
-        "warnings": tuple(Problem(**warning) for warning in facts["warnings"]),
-    }
-    return SourceModel(**facts | changes)
-
-
 def _named(model: SourceModel, source: LockedSource) -> SourceModel:
     """Its problems name the repository: the folder's own name is a digest."""
     if not model.problems and not model.warnings:
         return model
-    own, name = os.path.basename(model.path), source.repo
-
-    def renamed(problems: tuple[Problem, ...]) -> tuple[Problem, ...]:
-        return tuple(replace(one, file=one.file.replace(own, name, 1)) for one in problems)
-
-    return replace(model, problems=renamed(model.problems), warnings=renamed(model.warnings))
+    own = os.path.basename(model.path)
+    problems, warnings = (
+        tuple(replace(one, file=one.file.replace(own, source.repo, 1)) for one in some)
+        for some in (model.problems, model.warnings)
+    )
+    return replace(model, problems=problems, warnings=warnings)
 
 
 def _is(file: LockedFile, folder: str, stamps: StampBook) -> bool:
@@ -215,5 +191,5 @@ def _names(folder: str) -> list[str]:
         return []
 
 
-def _sizes(folder: str) -> list[int]:
-    return [os.lstat(os.path.join(folder, name)).st_size for name in _names(folder)]
+def _sizes(folder: str) -> dict[str, int]:
+    return {name: os.lstat(os.path.join(folder, name)).st_size for name in _names(folder)}

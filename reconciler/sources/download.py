@@ -2,7 +2,7 @@
 before its gigabytes have come. A download that was cut goes on where it stopped (`RemoteSource.download`).
 
 Each file is hashed when it is whole and compared with the lock. Bytes that are not the locked ones are deleted and
-named, and are not asked for again until the lock says something else.
+named, and are not asked for again until the lock has other digests.
 """
 
 import contextlib
@@ -17,6 +17,7 @@ from reconciler.host import durable
 from reconciler.sources.protocol import RemoteSource
 
 PART = ".part"  # ends the name of a file that has not come whole
+MISMATCH_HINT = "the source gives other bytes than were locked: ask why, then run `reconciler lock` to accept them"
 
 
 class Download:
@@ -33,37 +34,30 @@ class Download:
 
     def run(self) -> None:
         for file in sorted(self._source.files, key=lambda one: (one.size, one.path)):
-            self._have(file)
+            final = os.path.join(self._folder, file.path)
+            if not _holds(final, file):
+                self._fetch(file, final)
             self._done += file.size
-            self._tell(0, file)
+            self._progressed(0, file)
 
-    def _have(self, file: LockedFile) -> None:
-        final = os.path.join(self._folder, file.path)
-        if _holds(final, file):
-            return
+    def _fetch(self, file: LockedFile, final: str) -> None:
         part = final + PART
         for _ in range(2):  # a partial file from earlier may be of other bytes: then once more from its beginning
             began_with = _size(part)
-            self._remote.download(self._source, file, part, lambda count: self._tell(count, file))
+            self._remote.download(self._source, file, part, lambda count: self._progressed(count, file))
             self._on_progress(self._fraction(file.size), f"checking {file.path}")
             if _holds(part, file):
                 durable.adopt(part, final)
                 return
-            _remove(part)
+            with contextlib.suppress(FileNotFoundError):
+                durable.remove_file(part)
             if not began_with:
                 break
-        raise self._mismatch(file)
+        message = f"{self._source}: {file.path} is not the file that was locked (sha256 {file.sha256[:12]}...)"
+        raise PermanentError(message, hint=MISMATCH_HINT, code="DigestMismatch")
 
-    def _mismatch(self, file: LockedFile) -> PermanentError:
-        return PermanentError(
-            f"{self._source}: {file.path} is not the file that was locked (sha256 {file.sha256[:12]}...)",
-            hint="the source gives other bytes than were locked: ask why, then run `reconciler lock` to accept them",
-            code="DigestMismatch",
-        )
-
-    def _tell(self, count: int, file: LockedFile) -> None:
-        done = self._done + count
-        text = f"{size_text(done)} of {size_text(self._source.size)}"
+    def _progressed(self, count: int, file: LockedFile) -> None:
+        text = f"{size_text(self._done + count)} of {size_text(self._source.size)}"
         self._on_progress(self._fraction(count), f"{text}, {file.path}" if count else text)
 
     def _fraction(self, count: int) -> float:
@@ -84,8 +78,3 @@ def _size(path: str) -> int:
         return os.lstat(path).st_size
     except FileNotFoundError:
         return 0
-
-
-def _remove(path: str) -> None:
-    with contextlib.suppress(FileNotFoundError):
-        durable.remove_file(path)

@@ -82,6 +82,11 @@ class Fetch:
     known: bool = True
 
 
+def is_device(name: str) -> bool:
+    """On Windows."""
+    return name.partition(".")[0].casefold() in _DEVICES
+
+
 def is_safe(name: str) -> bool:
     """A plain file directly in the folder, of a kind that only holds data, with one name on every system."""
     return (
@@ -89,7 +94,7 @@ def is_safe(name: str) -> bool:
         and name.endswith(SAFE_ENDINGS)
         and not name.startswith((".", "-"))
         and all(letter.isascii() and (letter.isalnum() or letter in "._-+=@ ") for letter in name)
-        and name.partition(".")[0].casefold() not in _DEVICES
+        and not is_device(name)
     )
 
 

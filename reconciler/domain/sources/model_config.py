@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 Config = Mapping[str, Any]
-Setting = tuple[str, str, Callable[[object], bool]]
+Form = tuple[str, Callable[[object], bool]]  # what is expected, and whether a value is that
 
 LARGEST_COUNT = 1 << 24  # no vocabulary, context or width comes near; a larger one only exhausts the memory
 LARGEST_LAYER_COUNT = 1 << 12
@@ -18,47 +18,19 @@ def complaints(config: object) -> list[str]:
     """Everything wrong with it, one line each."""
     if not isinstance(config, Mapping):
         return ["expected an object"]
-    found = [f"{name}: expected {expected}" for name, expected, fits in _REQUIRED if not fits(config.get(name))]
-    found += [
+    found = [
         f"{name}: expected {expected}"
-        for name, expected, fits in _OPTIONAL
-        if config.get(name) is not None and not fits(config[name])
+        for settings in (_REQUIRED, _OPTIONAL)
+        for name, (expected, fits) in settings.items()
+        if not fits(config.get(name)) and (settings is _REQUIRED or config.get(name) is not None)
     ]
-    return found or _relations(config)
-
-
-def _relations(config: Config) -> list[str]:
-    if config["hidden_size"] % config["num_attention_heads"] and not config.get("head_dim"):
+    if not found and config["hidden_size"] % config["num_attention_heads"] and not config.get("head_dim"):
         return ["hidden_size: expected a multiple of num_attention_heads"]
-    return []
-
-
-def _is_count(value: object) -> bool:
-    return type(value) is int and 0 < value <= LARGEST_COUNT
-
-
-def _is_layer_count(value: object) -> bool:
-    return type(value) is int and 0 < value <= LARGEST_LAYER_COUNT
+    return found
 
 
 def _is_number(value: object) -> bool:
     return type(value) in (int, float)
-
-
-def _is_switch(value: object) -> bool:
-    return isinstance(value, bool)
-
-
-def _is_text(value: object) -> bool:
-    return isinstance(value, str)
-
-
-def _is_list(value: object) -> bool:
-    return isinstance(value, list) and len(value) <= LARGEST_LAYER_COUNT
-
-
-def _is_list_of_text(value: object) -> bool:
-    return isinstance(value, list) and bool(value) and all(isinstance(entry, str) for entry in value)
 
 
 def _is_rope(value: object) -> bool:
@@ -66,33 +38,26 @@ def _is_rope(value: object) -> bool:
     return isinstance(value, Mapping) and all(value.get(n) is None or _is_number(value[n]) for n in numbers)
 
 
-_REQUIRED: tuple[Setting, ...] = (
-    ("architectures", "a list of names", _is_list_of_text),
-    ("model_type", "a name", _is_text),
-    ("vocab_size", "a number from 1 to 2^24", _is_count),
-    ("hidden_size", "a number from 1 to 2^24", _is_count),
-    ("num_hidden_layers", "a number from 1 to 4096", _is_layer_count),
-    ("num_attention_heads", "a number from 1 to 2^24", _is_count),
-    ("max_position_embeddings", "a number from 1 to 2^24", _is_count),
-)
+def _is_list_of_text(value: object) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(entry, str) for entry in value)
 
-_OPTIONAL: tuple[Setting, ...] = (
-    ("intermediate_size", "a number from 1 to 2^24", _is_count),
-    ("num_key_value_heads", "a number from 1 to 2^24", _is_count),
-    ("head_dim", "a number from 1 to 2^24", _is_count),
-    ("original_max_position_embeddings", "a number from 1 to 2^24", _is_count),
-    ("sliding_window", "a number from 1 to 2^24", _is_count),
-    ("rope_theta", "a number", _is_number),
-    ("partial_rotary_factor", "a number", _is_number),
-    ("compression_ratio", "a number", _is_number),
-    ("rope_parameters", "an object of numbers", _is_rope),
-    ("rope_scaling", "an object of numbers", _is_rope),
-    ("hidden_act", "a name", _is_text),
-    ("layer_types", "a list of names", _is_list_of_text),
-    ("no_rope_layers", "a list", _is_list),
-    ("tie_word_embeddings", "true or false", _is_switch),
-    ("use_sliding_window", "true or false", _is_switch),
-)
+
+_COUNT: Form = ("a number from 1 to 2^24", lambda value: type(value) is int and 0 < value <= LARGEST_COUNT)
+_LAYERS: Form = ("a number from 1 to 4096", lambda value: type(value) is int and 0 < value <= LARGEST_LAYER_COUNT)
+_NUMBER: Form = ("a number", _is_number)
+_NAME: Form = ("a name", lambda value: isinstance(value, str))
+_SWITCH: Form = ("true or false", lambda value: isinstance(value, bool))
+_NAMES: Form = ("a list of names", _is_list_of_text)
+_LIST: Form = ("a list", lambda value: isinstance(value, list) and len(value) <= LARGEST_LAYER_COUNT)
+_ROPE: Form = ("an object of numbers", _is_rope)
+
+_REQUIRED = {"architectures": _NAMES, "model_type": _NAME, "vocab_size": _COUNT, "hidden_size": _COUNT}
+_REQUIRED |= {"num_hidden_layers": _LAYERS, "num_attention_heads": _COUNT, "max_position_embeddings": _COUNT}
+_OPTIONAL = dict.fromkeys(("intermediate_size", "num_key_value_heads", "head_dim", "sliding_window"), _COUNT)
+_OPTIONAL |= {"original_max_position_embeddings": _COUNT, "no_rope_layers": _LIST, "layer_types": _NAMES}
+_OPTIONAL |= {"rope_parameters": _ROPE, "rope_scaling": _ROPE, "hidden_act": _NAME}
+_OPTIONAL |= {"tie_word_embeddings": _SWITCH, "use_sliding_window": _SWITCH}
+_OPTIONAL |= dict.fromkeys(("rope_theta", "partial_rotary_factor", "compression_ratio"), _NUMBER)
 
 
 def architecture_of(config: Config) -> str:

@@ -1,4 +1,5 @@
-"""Open single files of a foreign folder: regular files only, of a sane size, holding what their name promises.
+"""Open single files of a foreign folder (regular files only, of a sane size, holding what their name promises), and
+note what is wrong with it, all at once.
 
 A symbolic link is followed when it stays in the folder, or leads from a Hugging Face cache's `snapshots/<revision>` to
 the `blobs` beside it: a link to anywhere else could carry a host's file into an artifact. A hard link cannot be told
@@ -10,16 +11,20 @@ import json
 import os
 import stat
 from collections import Counter
-from collections.abc import Iterator
-from typing import IO, Any
+from collections.abc import Callable, Iterator
+from typing import IO, Any, ParamSpec, TypeVar
 
+from reconciler.domain.errors import Problem
+from reconciler.domain.text.escape import one_line
 from reconciler.host.stamps import StampBook
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
 LARGEST_SMALL_FILE = 16 << 20  # bytes; the largest tokenizer_config.json in use is below 1 MiB
+LARGEST_TOKENIZER = 64 << 20
 # A file of more than this with holes in it is no model: writing zeros is what training never does.
 SPARSE_FROM = 1 << 30
-
-
 DENIED_HINT = "check the permissions: the files may all be there, so let this user read them instead of writing anew"
 
 
@@ -28,8 +33,7 @@ class FileRefused(Exception):
 
     def __init__(self, code: str, message: str, hint: str = "") -> None:
         super().__init__(message)
-        self.code = code
-        self.hint = hint
+        self.code, self.hint = code, hint
 
 
 class Folder:
@@ -39,19 +43,16 @@ class Folder:
         self.path = path
         self._stamps = stamps
 
-    def is_there(self) -> bool:
-        return os.path.isdir(self.path)
-
-    def why_closed(self) -> str:
-        """Why its content cannot be listed, "" where it can. A folder that cannot be read is not a missing one."""
+    def refusal(self, missing: str) -> FileRefused | None:
+        """Why its content cannot be listed. A folder that cannot be read is not a missing one."""
         try:
             os.listdir(self.path)
             os.stat(os.path.join(self.path, os.curdir))  # names that can be listed but not looked at
         except PermissionError as error:
-            return (error.strerror or "permission denied").lower()
+            return FileRefused("SourceUnreadable", (error.strerror or "permission denied").lower(), DENIED_HINT)
         except OSError:
-            return ""  # not there, or no folder
-        return ""
+            pass  # not there, or no folder
+        return None if os.path.isdir(self.path) else FileRefused(missing, "no such folder")
 
     def names(self) -> list[str]:
         return sorted(os.listdir(self.path))
@@ -71,9 +72,8 @@ class Folder:
         if not stat.S_ISREG(status.st_mode):
             raise FileRefused("NotAFile", "expected a regular file")
         if os.path.islink(path) and not _stays_inside(self.path, path):  # guard: weights do not lie outside
-            raise FileRefused(
-                "LinkLeadsOut", "a symbolic link to a file outside the model folder", "put the file itself there"
-            )
+            message = "a symbolic link to a file outside the model folder"
+            raise FileRefused("LinkLeadsOut", message, "put the file itself there")
         if not os.access(path, os.R_OK):
             raise denied()
         allocated = getattr(status, "st_blocks", None)
@@ -91,6 +91,34 @@ class Folder:
     def digest(self, name: str) -> str:
         assert self._stamps is not None, "a folder without stamps is never hashed"
         return self._stamps.digest(os.path.join(self.path, name))
+
+
+class FolderProblems:
+    """The problems of one folder, each one line, whatever names and values it quotes. Files are named below the
+    folder's own name: its whole path may be private."""
+
+    def __init__(self, folder: str) -> None:
+        self.problems: list[Problem] = []
+        self._name = os.path.basename(folder.rstrip(os.sep))
+
+    def attempt(self, file: str, action: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | None:
+        """What the action returns; None where it finds something wrong with that file."""
+        try:
+            return action(*args, **kwargs)
+        except FileRefused as refused:
+            self.note(file, refused)
+        except PermissionError:
+            self.note(file, denied())
+        except OSError as error:
+            self.note(file, FileRefused("FileUnreadable", (error.strerror or str(error)).lower()))
+        return None
+
+    def note(self, file: str, refused: FileRefused) -> None:
+        self.problems.append(self.problem(file, refused))
+
+    def problem(self, file: str, refused: FileRefused) -> Problem:
+        place = one_line("/".join(filter(None, (self._name, file))))
+        return Problem(code=refused.code, file=place, message=one_line(str(refused)), hint=one_line(refused.hint))
 
 
 def denied() -> FileRefused:
@@ -125,11 +153,21 @@ def without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return unique
 
 
+def special_tokens(folder: Folder) -> frozenset[str] | None:
+    """The markers (`<|im_start|>`) that the tokenizer reads as one token each: `added_tokens` in tokenizer.json. None
+    when they cannot be read."""
+    try:
+        if folder.size("tokenizer.json") > LARGEST_TOKENIZER:
+            return None
+        with folder.opened("tokenizer.json") as file:
+            added = json.loads(file.read(LARGEST_TOKENIZER))["added_tokens"]
+        return frozenset(str(token["content"]) for token in added)
+    except (FileRefused, OSError, ValueError, LookupError, TypeError, RecursionError):
+        return None
+
+
 def _stays_inside(folder: str, path: str) -> bool:
-    home = os.path.realpath(folder)
-    target = os.path.realpath(path)
-    parent = os.path.dirname(home)
-    rooms = [home]
-    if os.path.basename(parent) == "snapshots":
-        rooms.append(os.path.join(os.path.dirname(parent), "blobs"))
+    home, target = os.path.realpath(folder), os.path.realpath(path)
+    cache, kind = os.path.split(os.path.dirname(home))
+    rooms = [home, os.path.join(cache, "blobs")] if kind == "snapshots" else [home]
     return any(target.startswith(room + os.sep) for room in rooms)

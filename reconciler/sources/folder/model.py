@@ -10,16 +10,13 @@ from typing import Any
 from reconciler.domain.digest import StoredFile
 from reconciler.domain.errors import Problem
 from reconciler.domain.sources import model_config
-from reconciler.domain.sources.source_model import INDEX, SMALL_FILES, WEIGHTS, SourceAdapter, SourceModel, digest_of
+from reconciler.domain.sources.source_model import INDEX, SMALL_FILES, WEIGHTS, SourceModel, digest_of
 from reconciler.host.stamps import StampBook
-from reconciler.sources.folder.adapter import inspect_adapter
-from reconciler.sources.folder.guarded_folder import DENIED_HINT, FileRefused, Folder, read_object, read_small
-from reconciler.sources.folder.problems import FolderProblems
+from reconciler.sources.folder.guarded_folder import FileRefused, Folder, FolderProblems, read_object, read_small
 from reconciler.sources.folder.safetensors_header import read_shapes
 
-__all__ = ["SourceAdapter", "SourceModel", "inspect_adapter", "inspect_source", "look_at_source"]
-
 _PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
+TEMPLATE = "chat_template.jinja"
 _MAY_NAME_CODE = ("config.json", "tokenizer_config.json")
 
 # By path, with the stamps of all its files: a hundred variants of one model look at it once.
@@ -66,20 +63,17 @@ class _Look:
 
     def inspect(self) -> SourceModel:
         attempt = self._findings.attempt
-        if closed := self._folder.why_closed():
-            self._findings.note("", FileRefused("SourceUnreadable", closed, DENIED_HINT))
-            return self._refused()
-        if not self._folder.is_there():
-            self._findings.note("", FileRefused("SourceMissing", "no such folder"))
+        if refused := self._folder.refusal("SourceMissing"):
+            self._findings.note("", refused)
             return self._refused()
         config = attempt("config.json", self._config) or {}
         weights = attempt(WEIGHTS, self._weight_files) or ()
         shapes = self._shapes(weights)
         attempt("tokenizer.json", self._check_tokenizer)
-        template = attempt(self._template_file(), self._chat_template)
-        if self._findings.problems:
-            return self._refused()  # before gigabytes are hashed for nothing
-        files = self._files(weights)
+        template_file = TEMPLATE if self._folder.exists(TEMPLATE) else "tokenizer_config.json"
+        template = attempt(template_file, self._chat_template, template_file)
+        # Before gigabytes are hashed for nothing.
+        files = () if self._findings.problems else self._files(weights)
         if self._findings.problems:
             return self._refused()
         return SourceModel(
@@ -104,11 +98,11 @@ class _Look:
                 raise FileRefused("AdapterOnly", "missing: this is a LoRA adapter", "name it as spec.source.adapter")
             raise FileRefused("ConfigMissing", "missing", "a model folder is what `save_pretrained` writes")
         config = read_object(self._folder, "config.json")
-        found = [FileRefused("ConfigInvalid", complaint) for complaint in model_config.complaints(config)]
-        for refused in found[1:]:
-            self._findings.note("config.json", refused)
+        found = model_config.complaints(config)
+        for complaint in found[1:]:
+            self._findings.note("config.json", FileRefused("ConfigInvalid", complaint))
         if found:
-            raise found[0]
+            raise FileRefused("ConfigInvalid", found[0])
         return config
 
     def _weight_files(self) -> tuple[str, ...]:
@@ -130,9 +124,8 @@ class _Look:
             raise FileRefused("WeightsIndexInvalid", "expected a weight_map")
         for name in weight_map.values():
             if not isinstance(name, str) or not name.endswith(".safetensors") or set(name) & set("/\\:\0"):
-                raise FileRefused(
-                    "WeightsIndexInvalid", f"names {str(name)[:80]!r}, expected *.safetensors in this folder"
-                )
+                message = f"names {str(name)[:80]!r}, expected *.safetensors in this folder"
+                raise FileRefused("WeightsIndexInvalid", message)
         return weight_map
 
     def _no_weights(self) -> FileRefused:
@@ -144,9 +137,8 @@ class _Look:
         pickled = [name for name in names if name.endswith(_PICKLED)]
         if pickled:
             hint = "convert to safetensors: `model.save_pretrained(folder)` with transformers, where you trust the file"
-            return FileRefused(
-                "WeightsPickled", f"missing; {pickled[0]} is a pickle, and reading one can run code", hint
-            )
+            message = f"missing; {pickled[0]} is a pickle, and reading one can run code"
+            return FileRefused("WeightsPickled", message, hint)
         return FileRefused("WeightsMissing", "missing")
 
     def _shapes(self, weights: tuple[str, ...]) -> dict[str, tuple[int, ...]]:
@@ -168,16 +160,12 @@ class _Look:
             raise FileRefused("TokenizerMissing", "missing: the converted model would answer nothing", hint)
         self._folder.size("tokenizer.json")
 
-    def _template_file(self) -> str:
-        own = "chat_template.jinja"
-        return own if self._folder.exists(own) else "tokenizer_config.json"
-
-    def _chat_template(self) -> str | None:
-        if self._folder.exists("chat_template.jinja"):
-            return read_small(self._folder, "chat_template.jinja").decode(errors="replace")
-        if not self._folder.exists("tokenizer_config.json"):
+    def _chat_template(self, name: str) -> str | None:
+        if name == TEMPLATE:
+            return read_small(self._folder, name).decode(errors="replace")
+        if not self._folder.exists(name):
             return None
-        return _default_template(read_object(self._folder, "tokenizer_config.json").get("chat_template"))
+        return _default_template(read_object(self._folder, name).get("chat_template"))
 
     def _files(self, weights: tuple[str, ...]) -> tuple[StoredFile, ...]:
         index = () if WEIGHTS in weights else (INDEX,)
@@ -186,14 +174,13 @@ class _Look:
         return tuple(file for file in found if file is not None)
 
     def _stored(self, name: str) -> StoredFile:
-        size = self._folder.size(name)
-        return StoredFile(path=name, digest=self._folder.digest(name), size=size)
+        return StoredFile(path=name, size=self._folder.size(name), digest=self._folder.digest(name))
 
     def _warnings(self, config: dict[str, Any]) -> tuple[Problem, ...]:
         tokenizer = read_object(self._folder, _MAY_NAME_CODE[1]) if self._folder.exists(_MAY_NAME_CODE[1]) else {}
         message = "its auto_map names custom code, which is never run; the architecture's own code is used"
         return tuple(
-            self._findings.problem(name, "CustomCodeIgnored", message)
+            self._findings.problem(name, FileRefused("CustomCodeIgnored", message))
             for name, value in zip(_MAY_NAME_CODE, (config, tokenizer), strict=True)
             if "auto_map" in value
         )

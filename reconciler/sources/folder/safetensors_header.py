@@ -5,7 +5,8 @@ every tensor has the size that its shape says, and together they cover the data 
 """
 
 import json
-from typing import Any
+import math
+from typing import Any, TypeGuard
 
 from reconciler.sources.folder.guarded_folder import FileRefused, Folder, without_duplicates
 
@@ -58,29 +59,23 @@ def _check_count(raw: bytes) -> None:
 def _extent(name: str, entry: Any) -> tuple[int, int]:
     """Where a tensor begins and ends in the data, once its own numbers are found to agree."""
     shown = repr(name[:80])
-    if not isinstance(entry, dict) or not _are_counts(entry.get("shape")) or not _is_span(entry.get("data_offsets")):
+    offsets = entry.get("data_offsets") if isinstance(entry, dict) else None
+    if not _are_counts(offsets) or len(offsets) != 2 or not _are_counts(entry.get("shape")):
         raise FileRefused("WeightsInvalid", f"tensor {shown} has no right shape or data_offsets")
     width = _WIDTHS.get(str(entry.get("dtype")))
     if width is None:
         raise FileRefused("WeightsInvalid", f"tensor {shown} has the unknown type {str(entry.get('dtype'))[:80]!r}")
     if name.endswith("weight") and entry["dtype"] not in _WEIGHT_TYPES:
-        raise FileRefused(
-            "WeightsQuantized", f"tensor {shown} is {entry['dtype']}: quantized", "convert the original weights"
-        )
-    needed = width
-    for length in entry["shape"]:
-        needed *= length
-    begin, end = entry["data_offsets"]
+        message = f"tensor {shown} is {entry['dtype']}: quantized"
+        raise FileRefused("WeightsQuantized", message, "convert the original weights")
+    needed = math.prod((width, *entry["shape"]))
+    begin, end = offsets
     if end - begin != needed:  # guard: a tensor has the size of its shape
         raise FileRefused("WeightsInvalid", f"tensor {shown} needs {needed} bytes, its offsets span {end - begin}")
     return begin, end
 
 
-def _is_span(value: object) -> bool:
-    return _are_counts(value) and isinstance(value, list) and len(value) == 2
-
-
-def _are_counts(value: object) -> bool:
+def _are_counts(value: object) -> TypeGuard[list[int]]:
     return isinstance(value, list) and len(value) <= 8 and all(type(n) is int and 0 <= n < 1 << 63 for n in value)
 
 

@@ -7,6 +7,7 @@ A name from a foreign tree becomes a name on this disk, so it is checked here ev
 import os
 import shutil
 
+from reconciler.domain.sources.locked import is_device
 from reconciler.domain.text.quoting import shown
 from reconciler.host import durable
 from reconciler.manifests.paths import PathRefused
@@ -15,7 +16,6 @@ from reconciler.sources.git.objects import FILE, FOLDER, LINK, REPOSITORY, Entry
 MOST_FILES = 1000
 LARGEST_FOLDER = 32 << 30  # bytes
 LONGEST_WRITE = 3600.0  # seconds for one file
-_DEVICES = {"con", "prn", "aux", "nul", *(f"{name}{n}" for name in ("com", "lpt") for n in range(1, 10))}
 
 
 class Exports:
@@ -67,34 +67,28 @@ def _write(tree: Tree, file: Entry, path: str) -> None:
 
 def _checked(entries: tuple[Entry, ...]) -> tuple[Entry, ...]:
     """The plain files of a model folder; folders in it are left out."""
-    for entry in entries:
-        if entry.kind == LINK:
-            raise PathRefused("SymlinkRefused", f"expected plain files, but {shown(entry.name)} is a symbolic link")
-        if entry.kind == REPOSITORY:
-            message = f"expected plain files, but {shown(entry.name)} is another repository (a submodule)"
-            raise PathRefused("NestedRepository", message)
     files = tuple(entry for entry in entries if entry.kind != FOLDER)
     for file in files:
+        name = shown(file.name)
+        if file.kind == LINK:
+            raise PathRefused("SymlinkRefused", f"expected plain files, but {name} is a symbolic link")
+        if file.kind == REPOSITORY:
+            message = f"expected plain files, but {name} is another repository (a submodule)"
+            raise PathRefused("NestedRepository", message)
         if file.kind != FILE or not _portable(file.name):
-            raise PathRefused("FileName", f"expected a plain file name, got {shown(file.name)}")
+            raise PathRefused("FileName", f"expected a plain file name, got {name}")
     if len({file.name.casefold() for file in files}) < len(files):
         raise PathRefused("FileName", "expected file names that differ by more than upper and lower case")
     if len(files) > MOST_FILES or sum(file.size for file in files) > LARGEST_FOLDER:
-        raise PathRefused(
-            "FolderTooLarge", f"expected at most {MOST_FILES} files of {LARGEST_FOLDER >> 30} GiB together"
-        )
+        message = f"expected at most {MOST_FILES} files of {LARGEST_FOLDER >> 30} GiB together"
+        raise PathRefused("FolderTooLarge", message)
     return files
 
 
 def _portable(name: str) -> bool:
     """Means the same file, directly in its folder, on every system."""
-    return (
-        name not in (".", "..")
-        and name.isprintable()
-        and not set(name) & set('/\\:*?"<>|')
-        and not name.endswith((".", " "))
-        and name.partition(".")[0].casefold() not in _DEVICES
-    )
+    reserved = set(name) & set('/\\:*?"<>|') or name.endswith((".", " ")) or is_device(name)
+    return name.isprintable() and not reserved
 
 
 def _holds(folder: str, files: tuple[Entry, ...]) -> bool:

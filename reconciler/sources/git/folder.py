@@ -1,24 +1,20 @@
-"""A commit as `diff` reads it: manifests, templates and model folders, straight from objects.
-
-A folder outside the repository, or one that the repository ignores, is `unknown`: neither right nor wrong. The disk is
-never asked, because the answer would show the author of a manifest what exists there.
-"""
+"""A commit as `diff` reads it: manifests, templates and model folders, straight from objects. A folder outside the
+repository, or one that the repository ignores, is not `known`."""
 
 import contextlib
+import hashlib
 import io
 import os
 from collections.abc import Iterator
-from hashlib import sha256
 from typing import IO
 
-from reconciler.domain.sources.locked import LOCK_NAME, LockedSource
+from reconciler.domain.sources.locked import LockedSource
 from reconciler.domain.sources.source_model import SourceAdapter, SourceModel
-from reconciler.manifests.parsed import Inputs, Parsed, Place
+from reconciler.manifests.parsed import Inputs, Parsed
 from reconciler.manifests.paths import inside
 from reconciler.sources.folder.adapter import look_at_adapter
-from reconciler.sources.folder.guarded_folder import FileRefused, Folder
+from reconciler.sources.folder.guarded_folder import FileRefused, Folder, special_tokens
 from reconciler.sources.folder.model import look_at_source
-from reconciler.sources.folder.special_tokens import special_tokens
 from reconciler.sources.git.manifests import GitDisk, read_manifests
 from reconciler.sources.git.objects import FILE, FOLDER, LINK, MISSING, Entry, Tree
 from reconciler.sources.manifests import interpret
@@ -36,23 +32,7 @@ def read_commit(tree: Tree, path: str, roots: tuple[str, ...] = ()) -> Parsed:
     found, folder = read_manifests(tree, path)
     base = os.path.normpath(os.path.join(CHECKOUT, folder))
     inputs = Inputs.of(base=base, prefix=folder, roots=(CHECKOUT, *roots), files=found.files)
-    return interpret(found, inputs, ObjectDisk(tree, CHECKOUT, None))
-
-
-class ObjectDisk(GitDisk):
-    def place(self, path: str) -> Place:
-        if not inside(path, CHECKOUT):
-            self.places[path] = Place(path=path, kind="unknown")
-            return self.places[path]
-        place = super().place(path)
-        may_be_elsewhere = place.kind == "missing" and os.path.basename(path) != LOCK_NAME
-        return Place(path=path, kind="unknown") if may_be_elsewhere else place
-
-    def read(self, path: str) -> bytes | None:
-        return super().read(path) if inside(path, CHECKOUT) else None
-
-    def _folder(self, path: str, entry: Entry) -> str:
-        return path
+    return interpret(found, inputs, GitDisk(tree, CHECKOUT, None))
 
 
 class InCommit:
@@ -121,11 +101,8 @@ class GitFolder(Folder):
     def entry(self, name: str) -> Entry:
         return self._files.get(name, Entry(name=name, kind=MISSING))
 
-    def is_there(self) -> bool:
-        return True
-
-    def why_closed(self) -> str:
-        return ""
+    def refusal(self, missing: str) -> None:
+        """It was found in the tree."""
 
     def names(self) -> list[str]:
         return sorted(self._files)
@@ -136,9 +113,8 @@ class GitFolder(Folder):
     def size(self, name: str) -> int:
         entry = self.entry(name)
         if entry.kind == LINK:
-            raise FileRefused(
-                "LinkLeadsOut", "a symbolic link, which is not followed in git", "put the file itself there"
-            )
+            message = "a symbolic link, which is not followed in git"
+            raise FileRefused("LinkLeadsOut", message, "put the file itself there")
         if entry.kind != FILE:
             raise FileRefused("NotAFile", "expected a regular file")
         return entry.size
@@ -155,11 +131,8 @@ class GitFolder(Folder):
     def digest(self, name: str) -> str:
         if not self._exact:
             return f"git:{self.entry(name).object}"
-        hashed = sha256()
         with self.opened(name) as file:
-            while chunk := file.read(1 << 20):
-                hashed.update(chunk)
-        return f"sha256:{hashed.hexdigest()}"
+            return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"  # type: ignore[arg-type]  # a pipe can readinto
 
     def has_pointers(self) -> bool:
         """git-lfs keeps the files elsewhere: here is only what they hash to."""

@@ -6,9 +6,11 @@ the same code, and then looked up in the tree.
 """
 
 import os
+import re
 
 from reconciler.domain import digest
 from reconciler.domain.errors import Problem
+from reconciler.domain.sources.locked import LOCK_NAME
 from reconciler.domain.text.quoting import shown
 from reconciler.manifests.parsed import Place
 from reconciler.manifests.paths import PathRefused, inside
@@ -18,6 +20,7 @@ from reconciler.sources.git.process import OutOfBounds
 from reconciler.sources.manifests import ENDINGS, MAX_BYTES, MAX_FILES, DiskAnswers, FoundManifests, limit_of, refused
 
 MOST_BYTES = 64 << 20
+_HIDDEN = re.compile(r"(^|/)\.")
 
 
 def read_manifests(tree: Tree, path: str) -> tuple[FoundManifests, str]:
@@ -27,9 +30,13 @@ def read_manifests(tree: Tree, path: str) -> tuple[FoundManifests, str]:
         folder, _, name = path.rpartition("/")
         return _read(tree, folder, [Entry(name=name, kind=FILE, object=top.object, size=top.size)]), folder
     if top.kind != FOLDER:
-        return FoundManifests(files={}, problems=(_no_folder(path, top),)), path
+        found = "it is a symbolic link" if top.kind == LINK else "there is none"
+        message = f"expected a folder of this name in the repository, but {found}"
+        # A problem like others, because the next commit may bring it back.
+        problem = refused("", path, "PathMissing", message, "--path is relative to the top of the repository")
+        return FoundManifests(files={}, problems=(problem,)), path
     try:
-        visible = [entry for entry in tree.below(top) if not _hidden(entry.name)]
+        visible = [entry for entry in tree.below(top) if not _HIDDEN.search(entry.name)]
     except OutOfBounds:
         message = f"expected at most {MAX_FILES:,} manifests, got more paths than can be listed"
         return FoundManifests(files={}, problems=(refused(path, "", "TooManyFiles", message),)), path
@@ -54,13 +61,6 @@ def _read(tree: Tree, folder: str, entries: list[Entry]) -> FoundManifests:
         wanted.clear()
     bytes_of = tree.read(wanted)
     return FoundManifests(files={entry.name: bytes_of[entry.object] for entry in wanted}, problems=tuple(problems))
-
-
-def _no_folder(path: str, found: Entry) -> Problem:
-    """A problem like others, because the next commit may bring it back."""
-    said = "it is a symbolic link" if found.kind == LINK else "there is none"
-    message = f"expected a folder of this name in the repository, but {said}"
-    return refused("", path, "PathMissing", message, "--path is relative to the top of the repository")
 
 
 def _refusal(tree: Tree, folder: str, entry: Entry) -> Problem | None:
@@ -94,13 +94,12 @@ def _may_be_template(entry: Entry) -> bool:
     return entry.kind == FILE and entry.size <= MAX_BYTES and not entry.name.endswith(ENDINGS)
 
 
-def _hidden(name: str) -> bool:
-    return any(part.startswith(".") for part in name.split("/"))
-
-
 class GitDisk(DiskAnswers):
     """`checkout` is where the repository would lie if it were a folder. Model folders that manifests name are exported
-    when they are asked for, and a place is then where the files are."""
+    when they are asked for, and a place is then where the files are.
+
+    Without `exports` the disk is never asked: it would show the author of a manifest what exists there. What is outside
+    the repository, or ignored by it, is `unknown`: neither right nor wrong."""
 
     def __init__(self, tree: Tree, checkout: str, exports: Exports | None) -> None:
         super().__init__()
@@ -108,20 +107,21 @@ class GitDisk(DiskAnswers):
         self._bytes: dict[str, bytes] = {}  # by object
 
     def place(self, path: str) -> Place:
-        if not inside(path, self._checkout):
+        if inside(path, self._checkout):
+            self.places[path] = self._place(path)
+        elif self._exports is None:
+            self.places[path] = Place(path=path, kind="unknown")
+        else:
             return super().place(path)
-        self.places[path] = self._place(path)
         return self.places[path]
 
     def read(self, path: str) -> bytes | None:
         if not inside(path, self._checkout):
-            return super().read(path)
+            return super().read(path) if self._exports is not None else None
         entry = self._tree.at(self._inner(path))
-        if entry.kind != FILE or entry.size > limit_of(path):
-            self.files[path] = None
-            return None
-        data = self._bytes_of(entry, os.path.dirname(self._inner(path)))
-        self.files[path] = digest.of_bytes(data)
+        fits = entry.kind == FILE and entry.size <= limit_of(path)
+        data = self._bytes_of(entry, os.path.dirname(self._inner(path))) if fits else None
+        self.files[path] = digest.of_bytes(data) if data is not None else None
         return data
 
     def _bytes_of(self, entry: Entry, folder: str) -> bytes:
@@ -141,13 +141,11 @@ class GitDisk(DiskAnswers):
             message = f"expected a folder of this repository, but {shown(entry.name)} is another one (a submodule)"
             raise PathRefused("NestedRepository", message)
         if entry.kind == FOLDER:
-            return Place(path=self._folder(path, entry), kind="folder")
-        return Place(path=path, kind="missing" if entry.kind == MISSING else "file")
-
-    def _folder(self, path: str, entry: Entry) -> str:
-        """Where the files of a model folder can be read."""
-        assert self._exports is not None, "without exports a subclass says where folders are"
-        return self._exports.export(self._tree, entry)
+            return Place(path=self._exports.export(self._tree, entry) if self._exports else path, kind="folder")
+        if entry.kind != MISSING:
+            return Place(path=path, kind="file")
+        may_be_elsewhere = self._exports is None and os.path.basename(path) != LOCK_NAME
+        return Place(path=path, kind="unknown" if may_be_elsewhere else "missing")
 
     def _inner(self, path: str) -> str:
         relative = os.path.relpath(path, self._checkout).replace(os.sep, "/")

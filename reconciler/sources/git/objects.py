@@ -13,7 +13,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import IO
 
 from reconciler.domain.errors import PermanentError
@@ -69,17 +69,24 @@ class Objects:
 
     def sizes(self, names: Iterable[str]) -> dict[str, int]:
         """Of the objects that are here; a partial clone lacks some."""
-        found = {}
-        for name in self._asked(self._sizes, names):
-            answer, _, size = self._answer(self._sizes, name)
-            if answer != "missing":
-                found[name] = size
-            elif self._complete:
-                raise MirrorBroken(f"the object {name} is missing")
-        return found
+        found = {name: self._answer(self._sizes, name) for name in self._asked(self._sizes, names)}
+        if self._complete and (lost := next((name for name, size in found.items() if size is None), None)):
+            raise self._missing(lost)
+        return {name: size for name, size in found.items() if size is not None}
 
     def contents(self, names: Iterable[str]) -> dict[str, bytes]:
-        return dict(self._contents(names))
+        found = {}
+        for name in self._asked(self._bytes, names):
+            size = self._answer(self._bytes, name)
+            if size is None:
+                raise self._missing(name)
+            if size > LONGEST_OBJECT:
+                raise OutOfBounds(f"the object {name} has {size:,} bytes")
+            data = _pipe(self._bytes.stdout).read(size + 1)
+            if len(data) != size + 1:  # killed, for its time or from outside
+                raise self._unanswered(name)
+            found[name] = data[:-1]
+        return found
 
     @contextlib.contextmanager
     def opened(self, name: str, seconds: float = PATIENCE) -> Iterator[IO[bytes]]:
@@ -102,18 +109,6 @@ class Objects:
         body = self.contents([commit])[commit]
         return body.partition(b"\n")[0].removeprefix(b"tree ").decode("ascii", "replace")
 
-    def _contents(self, names: Iterable[str]) -> Iterator[tuple[str, bytes]]:
-        for name in self._asked(self._bytes, names):
-            answer, _, size = self._answer(self._bytes, name)
-            if answer == "missing":
-                raise self._missing(name)
-            if size > LONGEST_OBJECT:
-                raise OutOfBounds(f"the object {name} has {size:,} bytes")
-            data = _pipe(self._bytes.stdout).read(size + 1)
-            if len(data) != size + 1:  # killed, for its time or from outside
-                raise self._unanswered(name)
-            yield name, data[:-1]
-
     def _asked(self, process: subprocess.Popen[bytes], names: Iterable[str]) -> Iterator[str]:
         """Each name whose answer is next to be read."""
         many = list(dict.fromkeys(names))
@@ -127,13 +122,14 @@ class Objects:
                 yield from some
             self._patience -= time.monotonic() - began
 
-    def _answer(self, process: subprocess.Popen[bytes], name: str) -> tuple[str, str, int]:
+    def _answer(self, process: subprocess.Popen[bytes], name: str) -> int | None:
+        """The size of the object; None when it is not here."""
         words = _pipe(process.stdout).readline(200).decode("ascii", "replace").split()
         if len(words) == 2 and words[1] == "missing":
-            return "missing", "", 0
+            return None
         if len(words) != 3 or words[0] != name or not words[2].isdigit():
             raise self._unanswered(name)
-        return words[0], words[1], int(words[2])
+        return int(words[2])
 
     def _missing(self, name: str) -> Exception:
         if self._complete:
@@ -156,22 +152,21 @@ class Tree:
         self._top = Entry(name="", kind=FOLDER, object=objects.tree_of(commit))
 
     def at(self, path: str) -> Entry:
-        """What `path` (normalised, from the top) is. A link or another repository on the way is
-        returned itself and never followed."""
+        """What `path` is. A link or another repository on the way is returned itself and never followed."""
         entry = self._top
         for part in path.split("/") if path else ():
             if entry.kind in (LINK, REPOSITORY):
                 return entry
-            known = self._children(entry.object) if entry.kind == FOLDER else {}
+            known = self._objects.children(entry.object) if entry.kind == FOLDER else {}
             entry = known.get(part, Entry(name=part, kind=MISSING))
         return entry
 
     def children(self, folder: Entry) -> tuple[Entry, ...]:
-        return tuple(self._children(folder.object).values())
+        return tuple(self._objects.children(folder.object).values())
 
-    def below(self, folder: Entry) -> tuple[Entry, ...]:
+    def below(self, folder: Entry) -> list[Entry]:
         """Everything in `folder` that is no folder, at any depth, in order of name."""
-        return tuple(sorted(self._below(folder.object, ""), key=lambda entry: entry.name))
+        return sorted(self._below(folder.object), key=lambda entry: entry.name)
 
     def read(self, entries: Iterable[Entry]) -> dict[str, bytes]:
         """Bytes by object, of plain files that the caller found small enough."""
@@ -189,11 +184,11 @@ class Tree:
         outside = where.startswith(("/", "..")) or not target
         return Entry(name="", kind=MISSING) if outside else self.at(where)
 
-    def _below(self, tree: str, prefix: str) -> Iterator[Entry]:
-        stack, count = [(tree, prefix)], 0
+    def _below(self, tree: str) -> Iterator[Entry]:
+        stack, count = [(tree, "")], 0
         while stack:
             name, inside = stack.pop()
-            for entry in self._children(name).values():
+            for entry in self._objects.children(name).values():
                 count += 1
                 if count > MOST_PATHS or len(inside) > 4096:
                     raise OutOfBounds(f"expected at most {MOST_PATHS:,} paths")
@@ -201,10 +196,7 @@ class Tree:
                 if entry.kind == FOLDER:
                     stack.append((entry.object, f"{path}/"))
                 else:
-                    yield Entry(name=path, kind=entry.kind, object=entry.object, size=entry.size)
-
-    def _children(self, tree: str) -> dict[str, Entry]:
-        return self._objects.children(tree)
+                    yield replace(entry, name=path)
 
 
 def _entries(raw: bytes, width: int) -> Iterator[Entry]:
@@ -222,9 +214,8 @@ def _entries(raw: bytes, width: int) -> Iterator[Entry]:
 
 def _sized(entry: Entry, sizes: Mapping[str, int]) -> Entry:
     """A file whose object is not here counts as none: a partial clone knows its name only."""
-    if entry.kind != FILE or entry.object in sizes:
-        return Entry(name=entry.name, kind=entry.kind, object=entry.object, size=sizes.get(entry.object, 0))
-    return Entry(name=entry.name, kind="other", object=entry.object)
+    kind = "other" if entry.kind == FILE and entry.object not in sizes else entry.kind
+    return replace(entry, kind=kind, size=sizes.get(entry.object, 0))
 
 
 @contextlib.contextmanager

@@ -17,6 +17,7 @@ from reconciler.domain.errors import Cancelled, DiskFull, PermanentError, Reconc
 from reconciler.domain.sources.locked import LockedFile, LockedSource
 from reconciler.domain.text.escape import one_line
 from reconciler.host.child import Child, ChildDied, ChildFailed, ChildTimedOut
+from reconciler.sources.download import MISMATCH_HINT
 from reconciler.sources.hub.access import HubAccess
 
 WORKER = "reconciler.sources.hub.worker"
@@ -34,7 +35,7 @@ _HINTS = {
     "HubNotFound": "check repo, revision and include",
     "HubInvalid": "check HF_ENDPOINT: what answers there is no hub, or means harm",
     "HubUnreachable": "check the network, HF_ENDPOINT and the proxy; what serves goes on serving",
-    "DigestMismatch": "the hub gives other bytes than were locked: ask why, then run `reconciler lock` to accept them",
+    "DigestMismatch": MISMATCH_HINT,
 }
 
 
