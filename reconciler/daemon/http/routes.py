@@ -14,13 +14,13 @@ from reconciler.daemon.http.handler import Answer, Request
 from reconciler.daemon.metrics import metrics
 from reconciler.daemon.metrics.counters import Counters
 from reconciler.daemon.metrics.exposition import CONTENT_TYPE, page
-from reconciler.daemon.metrics.process_usage import size_of, this_process
+from reconciler.daemon.metrics.process_usage import this_process
 from reconciler.daemon.secret_file import NoSecret, read_secret
 from reconciler.daemon.state import Board
 from reconciler.daemon.wake import WEBHOOK, Wake
 from reconciler.domain.layout import Layout
 from reconciler.engine import log
-from reconciler.host.disk_usage import disk_free
+from reconciler.host.disk_usage import bytes_below, disk_free
 from reconciler.state.scrub_progress import read_scrubbed
 
 HOOK = "/hooks/git"
@@ -71,7 +71,7 @@ class Routes:
             process=this_process(),
             version=__version__,
             patience=self._context.patience(),
-            store_bytes=size_of(layout.at("oci", "blobs", "sha256")),
+            store_bytes=bytes_below(layout.at("oci", "blobs", "sha256")),
             disk_free=disk_free(layout.root),
             scrubbed=read_scrubbed(layout),
         )

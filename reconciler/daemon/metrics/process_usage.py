@@ -1,8 +1,5 @@
-"""This process's memory and CPU time, and the size of a folder of files: figures for /metrics, nothing is decided by
-them."""
+"""This process's memory and CPU time: figures for /metrics, nothing is decided by them."""
 
-import contextlib
-import os
 import sys
 from dataclasses import dataclass
 
@@ -24,13 +21,3 @@ def this_process() -> ProcessUsage:
     return ProcessUsage(
         cpu_seconds=times.user + times.system, resident=process.memory_info().rss, python=sys.version.partition(" ")[0]
     )
-
-
-def size_of(folder: str) -> int:
-    """Of the files directly in it. A file that goes meanwhile does not count."""
-    total = 0
-    with contextlib.suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder) as entries:
-        for entry in entries:
-            with contextlib.suppress(FileNotFoundError):
-                total += entry.stat(follow_symlinks=False).st_size
-    return total
