@@ -14,9 +14,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from reconciler.engine.machine import locked_machine
-from reconciler.engine.options import Options
+from reconciler.engine.options import Options, Silent
 from reconciler.engine.reconciler import Reconciler
-from reconciler.engine.report import Silent
 from reconciler.sources.manifests import ParseCache, load
 from tests.at_rest import serve
 from tests.machine import TestMachine

@@ -15,10 +15,10 @@ from reconciler.domain.desired import DesiredRelease
 from reconciler.domain.measured import TEXTS_DIGEST, Fidelity
 from reconciler.domain.recorded import RecordedRelease
 from reconciler.domain.release import Artifact, Marker, Recipe
-from reconciler.engine.apply_once import Options, PassResult, run_pass
 from reconciler.engine.executor import _properties
 from reconciler.engine.machine import Machine, locked_machine, open_machine
-from reconciler.engine.report import Silent
+from reconciler.engine.options import Options, PassResult, Silent
+from reconciler.engine.reconciler import run_pass
 from reconciler.engine.resolve import resolve
 from reconciler.host import durable
 from reconciler.host.stamps import TICK

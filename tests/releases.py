@@ -5,10 +5,9 @@ from pathlib import Path
 
 from reconciler.domain.desired import DesiredRelease
 from reconciler.domain.measured import TEXTS_DIGEST, Fidelity, Measured, Measurements
-from reconciler.engine.apply_once import Options, run_pass
 from reconciler.engine.machine import Machine, locked_machine
-from reconciler.engine.options import PassResult
-from reconciler.engine.report import Silent
+from reconciler.engine.options import Options, PassResult, Silent
+from reconciler.engine.reconciler import run_pass
 from reconciler.engine.resolve import resolve
 from reconciler.sources.manifests import load
 from tests.at_rest import TREE

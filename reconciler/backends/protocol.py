@@ -5,8 +5,8 @@ tests/backends/test_contract.py holds every implementation to it.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from types import TracebackType
-from typing import ClassVar, Protocol, Self
+from contextlib import AbstractContextManager
+from typing import ClassVar, Protocol
 
 from reconciler.domain.measured import Answer
 from reconciler.domain.observed import Registration, ServedFolder
@@ -15,7 +15,7 @@ from reconciler.gates.runtime import Runtime
 from reconciler.host.stamps import StampBook
 
 
-class ServingRuntime(Runtime, Protocol):
+class ServingRuntime(Runtime, AbstractContextManager["ServingRuntime"], Protocol):
     """The running program on one catalog, a context manager. It starts at the first call, and one that died starts
     anew at the next. One call at a time; `kill` may come from another thread and ends the call in progress."""
 
@@ -42,12 +42,6 @@ class ServingRuntime(Runtime, Protocol):
     ) -> Answer:
         """Load the model if it is not loaded, and send (role, text) messages. `on_text` gets each piece of the answer
         as it comes."""
-
-    def __enter__(self) -> Self: ...
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
 
 
 class Backend(Protocol):

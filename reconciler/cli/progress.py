@@ -20,7 +20,7 @@ from rich.progress import (
 from reconciler.domain.changes import Change, LongWork, PruneSource
 from reconciler.domain.plan import Outcome
 from reconciler.domain.text.escape import for_terminal
-from reconciler.engine.report import Reporter, Silent
+from reconciler.engine.options import Reporter, Silent
 
 
 @contextmanager

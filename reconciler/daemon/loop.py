@@ -22,9 +22,9 @@ from reconciler.domain.backoff import of_passes
 from reconciler.domain.changes import Change
 from reconciler.domain.errors import ReconcilerError, refused
 from reconciler.engine import log
+from reconciler.engine.log import best_effort
 from reconciler.engine.machine import Machine
 from reconciler.engine.options import PassResult
-from reconciler.engine.refusals import best_effort
 from reconciler.host import durable
 from reconciler.manifests.parsed import Parsed
 

@@ -15,8 +15,7 @@ from reconciler.domain.plan import Held, Outcome
 from reconciler.domain.reasons import PRUNE_GUARDS
 from reconciler.domain.text.escape import one_line
 from reconciler.engine import log
-from reconciler.engine.options import PassResult
-from reconciler.engine.report import Silent
+from reconciler.engine.options import PassResult, Silent
 
 QUIET = 3600.0  # seconds without a line about passes that change nothing
 

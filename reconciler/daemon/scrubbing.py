@@ -8,7 +8,7 @@ from reconciler.daemon import wake as reasons
 from reconciler.daemon.background import Background
 from reconciler.daemon.wake import Wake
 from reconciler.engine.machine import Machine
-from reconciler.engine.scrub import Scrub
+from reconciler.engine.scrub import Scrubber
 from reconciler.state import scrub_progress
 
 
@@ -16,7 +16,7 @@ from reconciler.state import scrub_progress
 def scrubbing(machine: Machine, wake: Wake, period: float) -> Iterator[None]:
     """A thread that hangs on a dying disk is left behind; it writes nothing but where it stands."""
     scrub_progress.sweep(machine.layout)
-    scrub = Scrub(machine, partial(wake.wake, reasons.SCRUB), period)
+    scrub = Scrubber(machine, partial(wake.wake, reasons.SCRUB), period)
     background = Background("scrub", scrub.step)
     try:
         yield

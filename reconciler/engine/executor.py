@@ -1,8 +1,8 @@
-"""Carries out one change at a time: act, then observe again. A change succeeds when the second observation shows it;
-else it ends with the error `Disturbed`, and the next plan starts from what is there.
+"""Carries out one change: act, then observe again. It succeeds when the second observation shows it; else it raises
+`Disturbed`, and the next plan starts from what is there.
 
 The order inside a release: assemble in staging, rehearse there, publish the folder, register it, record it, and only
-then retire the predecessor. A process that dies between any two steps leaves something that the next plan understands.
+then retire the predecessor. A process that dies between any two steps leaves a state that the next plan can repair.
 """
 
 import contextlib
@@ -24,29 +24,27 @@ from reconciler.domain.changes import (
     VerifyServed,
 )
 from reconciler.domain.errors import Disturbed, PermanentError
-from reconciler.domain.observed import ServedFolder, own_properties
+from reconciler.domain.observed import Registration, own_properties
 from reconciler.domain.release import Marker
 from reconciler.engine.candidate_check import prove, require_compared
-from reconciler.engine.history_writer import record_release, record_served, remember_retired, remember_taken_back
 from reconciler.engine.machine import Machine, served_folders, twins_in
 from reconciler.engine.pass_context import PassContext
 from reconciler.engine.quarantine import quarantine_folder
+from reconciler.engine.record_writer import record_release, record_served, remember_retired, remember_taken_back
 from reconciler.host import durable
 from reconciler.host.clock import now
 from reconciler.host.no_links import make_plain
 
 
 def carry_out(change: Change, context: PassContext) -> None:
-    """Do one step that is no long work (that runs beside the passes: engine.job_queue). Raises ReconcilerError."""
+    """One change that is no long work (engine.job_queue has that). Raises ReconcilerError."""
     _STEPS[type(change)](change, context)
 
 
 def store_conversion(build_key: str, tree: str, context: PassContext) -> None:
-    """Take a finished conversion into the store, and look whether it is whole there."""
     store = context.machine.store
     artifact = store.put(build_key, tree, context.source(build_key).recipe.as_json())
-    damage = store.damage(artifact)
-    if damage:
+    if damage := store.damage(artifact):
         raise Disturbed(f"the stored artifact is damaged: {', '.join(damage)}", code="ArtifactDamaged")
 
 
@@ -59,7 +57,7 @@ def _verify(change: VerifyCandidate, context: PassContext) -> None:
 
 
 def _verify_served(change: VerifyServed, context: PassContext) -> None:
-    """It serves meanwhile: what is rehearsed is the very folder that serves."""
+    """The folder that serves is itself rehearsed; it goes on serving meanwhile."""
     served = context.machine.layout.served_release(change.variant, change.number)
     prove(context.wanted(change.variant), served, change.id, context)
 
@@ -67,7 +65,7 @@ def _verify_served(change: VerifyServed, context: PassContext) -> None:
 def assemble_release(
     change: MeasureCandidate | VerifyCandidate | RepairRelease, context: PassContext, directory: str
 ) -> Marker:
-    """Put everything that the release serves into `directory`, which is empty."""
+    """Write all files of the release into `directory`, which is empty."""
     machine, wanted = context.machine, context.wanted(change.variant)
     return machine.backend.assemble(
         directory,
@@ -88,32 +86,35 @@ def _register(change: Register, context: PassContext) -> None:
     machine = context.machine
     final = machine.layout.served_release(change.variant, change.number)
     # order: a number is recorded, then seen 1/2
-    machine.records.save_number(change.variant, change.number)  # before anybody can see it: it is never given again
+    machine.records.save_number(change.variant, change.number)  # it is never given again
     _clear_the_way(final, machine)
     durable.publish(staged, final)
     _name(marker, final, context)
 
 
 def _name(marker: Marker, path: str, context: PassContext) -> None:
-    """Give a whole folder its name, look again, and remember it."""
+    """Register a whole folder, check that the catalog lists it, and record it."""
     _require_whole(marker, context)
     # order: a number is recorded, then seen 2/2
     # order: a release is registered, then recorded 1/2
     # order: a release is registered, then in the history 1/2
     with _refusals_of_the_catalog():
         context.workers.serving.register(path, marker.id, _properties(marker))
-    registered = {r.id: r.path for r in context.machine.backend.registrations()}
-    if registered.get(marker.id) != path:
+    entry = _entry(marker.id, context.machine)
+    if entry is None or entry.path != path:
         raise Disturbed(f"{marker.id} is not in the catalog after registration", code="NotRegistered")
     # order: a release is registered, then recorded 2/2
     # order: a release is registered, then in the history 2/2
     record_served(marker, context.wanted(marker.variant).release, context.machine)
 
 
+def _entry(identity: str, machine: Machine) -> Registration | None:
+    return next((one for one in machine.backend.registrations() if one.id == identity), None)
+
+
 @contextlib.contextmanager
 def _refusals_of_the_catalog() -> Iterator[None]:
-    """What the catalog refuses is about its other entries, never about the release: that was judged in the
-    rehearsal."""
+    """A refusal of the catalog is about its other entries, never about the release, which was rehearsed: temporary."""
     try:
         yield
     except PermanentError as error:
@@ -141,31 +142,28 @@ def _properties(marker: Marker) -> dict[str, str]:
 
 
 def _repair(change: RepairRelease, context: PassContext) -> None:
-    """Put back what is missing or changed, file by file, so that what is whole keeps serving meanwhile."""
+    """File by file, so that what is whole goes on serving meanwhile."""
     machine = context.machine
     final = machine.layout.served_release(change.variant, change.number)
     marker = _mend_folder(change, context, final)
-    entry = next((r for r in machine.backend.registrations() if r.id == marker.id), None)
-    if entry is not None and not entry.owner == machine.owner:
-        raise Disturbed(f"{marker.id} has been registered by somebody else meanwhile", code="NameTaken")
-    right = entry is not None and entry.release == marker.release
-    if entry is not None and entry.path == final and right:
-        _require_whole(marker, context)
-        record_release(marker, machine)
-        return
+    entry = _entry(marker.id, machine)
     if entry is not None:
+        if entry.owner != machine.owner:
+            raise Disturbed(f"{marker.id} has been registered by another program meanwhile", code="NameTaken")
+        if entry.path == final and entry.release == marker.release:
+            _require_whole(marker, context)
+            record_release(marker, machine)
+            return
         with _refusals_of_the_catalog():
             context.workers.serving.unregister(marker.id)
     _name(marker, final, context)
 
 
 def _mend_artifact(change: RepairArtifact, context: PassContext) -> None:
-    """Blob by blob, from served files. What is served is not touched."""
+    """Blob by blob, from served files, which are not touched."""
     store = context.machine.store
     store.mend(change.build_key, twins_in(served_folders(context.machine)))
-    artifact = context.artifact(change.build_key)
-    damage = store.damage(artifact)
-    if damage:  # under a manifest that had to be mended first: the next look sees them
+    if damage := store.damage(context.artifact(change.build_key)):  # found once its manifest was mended: not planned
         raise Disturbed(f"there is more damage: {', '.join(damage)}", code="ArtifactDamaged")
 
 
@@ -173,9 +171,11 @@ def _mend_folder(change: RepairRelease, context: PassContext, final: str) -> Mar
     machine = context.machine
     _clear_the_way(final, machine)
     exists = os.path.isdir(final)
-    folder = machine.backend.inspect(final, machine.stamps) if exists else None
-    if folder and folder.marker and _is_wanted(folder, change, context):
-        return folder.marker
+    if exists:
+        folder, wanted = machine.backend.inspect(final, machine.stamps), context.wanted(change.variant)
+        marker = folder.marker if not folder.damage else None
+        if marker and marker.owner == machine.owner and marker.release == wanted.release.digest:
+            return marker
     staged = context.fresh_staging()
     marker = assemble_release(change, context, staged)
     if exists:
@@ -185,36 +185,29 @@ def _mend_folder(change: RepairRelease, context: PassContext, final: str) -> Mar
     return marker
 
 
-def _is_wanted(folder: ServedFolder, change: RepairRelease, context: PassContext) -> bool:
-    """Whole, ours, and the very release that git wants."""
-    marker, wanted = folder.marker, context.wanted(change.variant).release.digest
-    ours = marker is not None and marker.owner == context.machine.owner
-    return ours and marker is not None and marker.release == wanted and not folder.damage
-
-
 def _clear_the_way(path: str, machine: Machine) -> None:
-    """A link or a file where a folder of ours belongs is moved aside; what a link leads to is not touched."""
+    """A link or a file in the place of our folder is moved to quarantine; what a link leads to is not touched."""
     make_plain(machine.layout.root, path, quarantine_folder(machine.layout))
 
 
 def _retire(change: Retire, context: PassContext) -> None:
-    instead = change.serves_instead
+    machine, instead = context.machine, change.serves_instead
     serves, why = (instead.number, instead.message) if instead is not None else (0, "")
     if serves and serves < change.number:  # order: a predecessor is recorded, then its successor goes 1/2
-        _serves_again(change.variant, serves, context.machine)
+        _record_again(change.variant, serves, machine)
     # order: it is said why a release goes, then it goes 1/2
-    if why:  # while the plan knows it: once its name is gone, nobody plans to retire it again
-        remember_taken_back(change.variant, change.number, context.machine, why)
+    if why:  # now, because no plan names it once its registration is gone
+        remember_taken_back(change.variant, change.number, machine, why)
     # order: a release goes, then it is retired in the history 1/2
     # order: a predecessor is recorded, then its successor goes 2/2
     # order: it is said why a release goes, then it goes 2/2
     _remove_release(change.variant, change.number, context)
     # order: a release goes, then it is retired in the history 2/2
-    remember_retired(change.variant, change.number, context.machine, serving=serves)
+    remember_retired(change.variant, change.number, machine, serving=serves)
 
 
-def _serves_again(variant: str, number: int, machine: Machine) -> None:
-    """A predecessor that is still there takes the name back as soon as its successor goes."""
+def _record_again(variant: str, number: int, machine: Machine) -> None:
+    """A predecessor that is still there serves again as soon as its successor goes."""
     marker = machine.backend.inspect(machine.layout.served_release(variant, number), machine.stamps).marker
     if marker is not None:
         record_release(marker, machine)
@@ -228,33 +221,28 @@ def _prune(change: PruneVariant, context: PassContext) -> None:
 
 
 def _remove_release(variant: str, number: int, context: PassContext) -> None:
-    """The name goes before the content: at no time does Foundry Local list a folder that is half gone."""
+    """The registration goes before the folder: the catalog never lists a folder that is half gone."""
     machine = context.machine
     identity, path = f"{variant}:{number}", machine.layout.served_release(variant, number)
     _clear_the_way(path, machine)  # guard: a link in the place of a folder is moved, not entered
     # guard: a registration is taken away only with our mark on it
-    entry = next((r for r in machine.backend.registrations() if r.id == identity and r.owner == machine.owner), None)
+    registered = any(r.id == identity and r.owner == machine.owner for r in machine.backend.registrations())
     marker = machine.backend.inspect(path, machine.stamps).marker if os.path.isdir(path) else None
-    if entry is not None:  # order: a name goes, then its folder 1/2
+    if registered:  # order: a name goes, then its folder 1/2
         context.workers.serving.unregister(identity)
     # order: a name goes, then its folder 2/2
     if marker is not None and marker.owner == machine.owner:  # guard: a folder goes only with our mark in it
         durable.free(durable.unname(path, machine.layout.trash), machine.stamps.remove)
-    elif marker is None and os.path.isdir(path):  # planned, so a record or a registration says it was ours
+    elif marker is None and os.path.isdir(path):  # planned, so a record or a registration shows that it was ours
         durable.unname(path, quarantine_folder(machine.layout))
     machine.records.save_number(variant, number)
-    _require_gone(identity, path, context)
-
-
-def _require_gone(identity: str, path: str, context: PassContext) -> None:
-    machine = context.machine
-    listed = any(r.id == identity and r.owner == machine.owner for r in machine.backend.registrations())
-    if listed or os.path.lexists(path):
+    entry = _entry(identity, machine)
+    if (entry is not None and entry.owner == machine.owner) or os.path.lexists(path):
         raise Disturbed(f"{identity} is still there after its removal", code="NotRemoved")
 
 
 def _free(change: PruneArtifact, context: PassContext) -> None:
-    """Free an artifact, unless something still turns out to be made from it (a release that failed to be replaced)."""
+    """Raises Disturbed if a release still uses it, because it could not be replaced."""
     folders = served_folders(context.machine)
     if any(f.marker is not None and f.marker.build_key == change.build_key for f in folders):
         raise Disturbed("a served release still uses the artifact", code="StillReferenced")

@@ -13,9 +13,8 @@ from reconciler.sources.download import Download
 from reconciler.sources.select import REMOTES
 
 
-def fetch(job: Job) -> None:
+def fetch(job: Job[FetchSource]) -> None:
     """Leaves every file in the partial folder, compared with the lock."""
-    assert isinstance(job.change, FetchSource)
     source, machine = job.change.source, job.context.machine
     job.progressed(0.0, f"asking for {source}")
     _require_room(job.change.cost.download_bytes, machine.layout.root)
@@ -27,8 +26,7 @@ def fetch(job: Job) -> None:
         Download(remote, source, folder, job.progressed).run()
 
 
-def publish(job: Job) -> None:
-    assert isinstance(job.change, FetchSource)
+def publish(job: Job[FetchSource]) -> None:
     machine = job.context.machine
     machine.sources.publish(job.change.source, machine.stamps)
 

@@ -1,29 +1,37 @@
-"""Job: one piece of long work (a conversion, a download, a measurement) of one change. It runs in a thread of a
-JobQueue, in a folder of its own, and can be cancelled from another thread."""
+"""Job: one piece of long work (a conversion, a download, a measurement) of one change. `work` runs in a thread of a
+JobQueue, in a folder of its own, and can be cancelled from another thread.
 
+While it works, a note in its folder says what on; `who_works` reads those notes for `status` and `plan`. A note is not
+durable: it may be missing, old or half written, and counts only while the process lives that holds the lock.
+"""
+
+import contextlib
+import json
 import os
 import threading
+import time
 import uuid
-from collections.abc import Callable
-from typing import Protocol
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from typing import ClassVar, Generic, Protocol, TypeVar
 
 from reconciler.conversion.client.converter import Converter
 from reconciler.domain.changes import LongWork
-from reconciler.domain.measured import Fidelity
-from reconciler.engine.job_progress import FOLDER, JobProgress
-from reconciler.engine.options import Options
+from reconciler.domain.layout import Layout
+from reconciler.domain.plain_data import as_dict
+from reconciler.engine.options import Options, Reporter
 from reconciler.engine.pass_context import PassContext
-from reconciler.engine.report import Reporter
+from reconciler.host.clock import now
+from reconciler.host.lock import holder
+from reconciler.host.reading import read_whole
+from reconciler.reports.view import View
 
+FOLDER = "work"  # in staging; what empties staging leaves it alone while a job lives
+NOTE = "note.json"
+PAUSE = 1.0  # seconds between two notes: a converter reports far more often
+LONGEST = 4096  # bytes of a note
 
-class Measurement(Protocol):
-    """The work of a job that measures (engine.measuring)."""
-
-    def run(self, job: "Job") -> None: ...
-
-    def keep(self) -> None: ...
-
-    def require(self) -> None: ...
+ChangeT = TypeVar("ChangeT", bound=LongWork)
 
 
 class Team(Protocol):
@@ -36,10 +44,13 @@ class Team(Protocol):
     def converter(self) -> Converter: ...
 
 
-class Job:
-    """One piece of long work. `context` is that of the pass which began it: a job ends as what it began as."""
+class Job(ABC, Generic[ChangeT]):
+    """`context` is that of the pass which began it: a job ends as what it began as. `folder` is empty when `work`
+    begins, its own, and removed afterwards."""
 
-    def __init__(self, change: LongWork, context: PassContext, team: Team) -> None:
+    at_once: ClassVar[int] = 0  # how many of its kind; 0: as many as Options.jobs
+
+    def __init__(self, change: ChangeT, context: PassContext, team: Team) -> None:
         self.change = change
         self.context = context
         self.team = team
@@ -47,15 +58,24 @@ class Job:
         self.error: BaseException | None = None
         self.seconds = 0.0
         self.ended = False
-        self.fidelity: Fidelity | None = None
-        self.measuring: Measurement | None = None
         self._cancelled = threading.Event()
-        self._act: Callable[[], None] | None = None
-        self._note: JobProgress | None = None
+        self._act: Callable[[], None] = lambda: None
+        self._since = ""
+        self._next_note = 0.0
 
-    @property
-    def key(self) -> tuple[str, str]:
-        return self.change.work_key
+    def begin(self) -> None:
+        """In the pass's thread, before `work`: read here what passes write."""
+
+    @abstractmethod
+    def work(self) -> None:
+        """In a thread of its own. Raises ReconcilerError when it fails, Cancelled soon after `cancel`."""
+
+    def keep(self) -> None:
+        """In the pass's thread, also when `work` failed: record what is of use all the same."""
+
+    @abstractmethod
+    def take(self) -> None:
+        """In the pass's thread, after `work` succeeded: put what lies in `folder` where it belongs. Must be quick."""
 
     @property
     def cancelled(self) -> bool:
@@ -69,10 +89,37 @@ class Job:
 
     def cancel(self) -> None:
         self._cancelled.set()
-        if self._act is not None:
-            self._act()
+        self._act()
 
     def progressed(self, fraction: float, text: str) -> None:
-        self._note = self._note or JobProgress(self.folder, self.change)
-        self._note.say(fraction, text)
+        if time.monotonic() >= self._next_note:
+            self._next_note = time.monotonic() + PAUSE
+            self._write_note(fraction, text)
         self.team.reporter.progressed(self.change, fraction, text)
+
+    def _write_note(self, fraction: float, text: str) -> None:
+        self._since = self._since or now()
+        change, path = self.change, os.path.join(self.folder, NOTE)
+        note = {"action": change.action, "variant": change.variant, "since": self._since}
+        with contextlib.suppress(OSError):
+            with open(path + "~", "wb") as file:
+                file.write(json.dumps({**note, "fraction": fraction, "text": text}).encode())
+            os.replace(path + "~", path)
+
+
+def who_works(layout: Layout) -> View | None:
+    """The holder of the lock, and its jobs in the order in which they began; None when there is no such process."""
+    found = holder(layout.lock) if os.path.exists(layout.lock + ".holder") else None
+    if found is None:
+        return None
+    jobs = sorted(_notes(os.path.join(layout.staging, FOLDER)), key=lambda one: str(one["since"]))
+    return {**as_dict(found), "jobs": jobs}
+
+
+def _notes(folder: str) -> Iterator[View]:
+    with contextlib.suppress(OSError):
+        for name in sorted(os.listdir(folder)):
+            with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+                note = json.loads(read_whole(os.path.join(folder, name, NOTE), LONGEST))
+                texts = {key: str(note[key]) for key in ("action", "variant", "since", "text")}
+                yield {**texts, "fraction": min(max(float(note["fraction"]), 0.0), 1.0)}

@@ -1,7 +1,9 @@
-"""One root and one back end: everything a pass reads and writes, opened but not touched."""
+"""Machine: one root and one back end, with all that a pass reads and writes. `observe` reads what is there, `recall`
+what the records hold."""
 
 import contextlib
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
@@ -10,25 +12,26 @@ from reconciler.backends.select import backend_at
 from reconciler.domain.errors import UsageError
 from reconciler.domain.facts import Traits
 from reconciler.domain.layout import Layout
+from reconciler.domain.measured import MeasurementSet
 from reconciler.domain.observed import Observed, ServedFolder
 from reconciler.domain.recorded import Recorded
-from reconciler.domain.release import Artifact
 from reconciler.domain.suspension import still_on
-from reconciler.engine.runtime import NOTHING, of_this_runtime
 from reconciler.host.clock import now
 from reconciler.host.disk_usage import bytes_below, disk_free
 from reconciler.host.durable import is_temporary
 from reconciler.host.facts import host_name, read_facts
 from reconciler.host.lock import hold
 from reconciler.host.owner_mark import make_owner, read_owner
+from reconciler.host.places import installed_versions
 from reconciler.host.stamps import StampBook
 from reconciler.manifests.selector import labels_of
 from reconciler.sources.cache import SourceCache
 from reconciler.state.records import Records
 from reconciler.store.artifact_store import ArtifactStore
 
-# What may lie in a folder before the first apply: a checkout's state/ holds a README.
 NO_TRAITS = Traits()
+NOTHING: dict[str, str] = {}
+# What may lie in a folder before the first apply: a checkout's state/ holds a README.
 OURS = frozenset({"README.md", ".gitignore", "lock", "lock.holder", "records", "mirror.git", "lost+found"})
 
 
@@ -90,8 +93,8 @@ def machine_labels(machine: Machine) -> dict[str, str]:
 
 @contextlib.contextmanager
 def machine_to_suspend(root: str, cache: str, *, command: str, traits: Traits = NO_TRAITS) -> Iterator[Machine]:
-    """The machine, of which only the suspensions are ours to change: a daemon holds the root's lock for all its life,
-    and must not stand between a person and the brake. Raises LockHeld when somebody else is just suspending."""
+    """The machine, of which only suspensions may be changed: they have a lock of their own, because a daemon holds the
+    root's lock for all its life. Raises LockHeld while another process changes them."""
     layout = Layout(os.path.realpath(root))
     _refuse_foreign(layout)
     with hold(os.path.join(layout.suspended, "lock"), command=command):
@@ -99,12 +102,9 @@ def machine_to_suspend(root: str, cache: str, *, command: str, traits: Traits = 
 
 
 def _refuse_foreign(layout: Layout) -> None:
-    """A folder that holds somebody's files and was never a root is a slip of the hand, not a place to begin."""
-    try:
-        found = set(os.listdir(layout.root))
-    except FileNotFoundError:
-        return
-    found = {name for name in found - OURS if not is_temporary(name)}  # a killed first apply may have left those
+    """Raises UsageError for a folder that holds foreign files and was never a root: --root was mistyped."""
+    names = os.listdir(layout.root) if os.path.lexists(layout.root) else ()
+    found = {name for name in names if name not in OURS and not is_temporary(name)}  # left by a killed first apply
     if found and not os.path.exists(layout.owner):
         named = ", ".join(sorted(found)[:3])
         hint = "name an empty folder or one that does not exist yet"
@@ -114,23 +114,18 @@ def _refuse_foreign(layout: Layout) -> None:
 
 
 def observe(machine: Machine) -> Observed:
-    """Look at the whole machine. Raises CatalogBroken when the catalog cannot be read: then nothing may change."""
+    """Raises CatalogBroken when the catalog cannot be read: then nothing may change."""
     registrations = machine.backend.registrations()
-    held: dict[str, Artifact] = {}
-    damaged: dict[str, tuple[str, ...]] = {}
-    for build_key, artifact in machine.store.artifacts().items():
-        damage = machine.store.damage(artifact)
-        if damage:
-            damaged[build_key] = damage
-        else:
-            held[build_key] = artifact
+    artifacts = machine.store.artifacts()
+    damaged = {key: damage for key, one in artifacts.items() if (damage := machine.store.damage(one))}
     damaged |= dict.fromkeys(machine.store.lost(), ("its manifest",))
     folders, occupied, unreadable = _served(machine)
+    twins = twins_in(folders) if damaged else {}
     return Observed(
         owner=machine.owner,
-        artifacts=held,
+        artifacts={key: one for key, one in artifacts.items() if key not in damaged},
         damaged_artifacts=damaged,
-        mendable=_mendable(machine, damaged, folders),
+        mendable=frozenset(key for key in damaged if machine.store.mendable(key, twins)),
         folders=tuple(folders),
         occupied=occupied,
         unreadable=unreadable,
@@ -140,13 +135,6 @@ def observe(machine: Machine) -> Observed:
         disk_used=disk_used(machine) if machine.traits.limits.disk_quota is not None else 0,
         limits=machine.traits.limits,
     )
-
-
-def _mendable(machine: Machine, damaged: Iterable[str], folders: Iterable[ServedFolder]) -> frozenset[str]:
-    if not damaged:
-        return frozenset()
-    twins = twins_in(folders)
-    return frozenset(key for key in damaged if machine.store.mendable(key, twins))
 
 
 def twins_in(folders: Iterable[ServedFolder]) -> dict[str, list[str]]:
@@ -162,8 +150,8 @@ def twins_in(folders: Iterable[ServedFolder]) -> dict[str, list[str]]:
 
 
 def recall(machine: Machine, observed: Observed, assumed: Mapping[str, str] = NOTHING) -> Recorded:
-    """What the records remember; rebuilt from the served folders and the catalog when they are lost or damaged.
-    `assumed` are versions of runtime packages to take for installed."""
+    """What the records hold; rebuilt from the served folders and the catalog when they are lost or damaged. `assumed`
+    are versions of runtime packages to take for installed."""
     recorded = machine.records.load(
         owner=machine.owner,
         markers=[folder.marker for folder in observed.folders if folder.marker is not None],
@@ -185,10 +173,11 @@ def served_folders(machine: Machine) -> list[ServedFolder]:
 
 
 def _served(machine: Machine) -> tuple[list[ServedFolder], dict[str, int], dict[str, str]]:
-    """The folders; by variant the highest number that anything lies at, a folder or not; and by variant what cannot be
+    """The folders; by variant the highest number that is taken, by a folder or not; and by variant what cannot be
     listed, with why."""
-    found, occupied, unreadable = [], {}, {}
-    for variant in sorted(_names(machine.layout.served)):
+    found: list[ServedFolder] = []
+    occupied, unreadable = {}, {}
+    for variant in _variants(machine.layout.served):
         folder = os.path.join(machine.layout.served, variant)
         try:
             entries = _numbered(folder)
@@ -199,29 +188,52 @@ def _served(machine: Machine) -> tuple[list[ServedFolder], dict[str, int], dict[
                 if entry.is_dir(follow_symlinks=False)
             ]
         except FileNotFoundError:
-            continue  # it went while we looked
+            continue  # it was removed meanwhile
         except OSError as error:
             unreadable[variant] = f"{folder}: {error.strerror}"
     return found, occupied, unreadable
 
 
-def _numbered(folder: str) -> dict[int, os.DirEntry[str]]:
-    with os.scandir(folder) as entries:
-        return {int(entry.name): entry for entry in entries if _is_number(entry.name)}
-
-
-def _is_number(name: str) -> bool:
-    return name.isascii() and name.isdigit() and len(name) < 10 and str(int(name)) == name
-
-
-def _names(path: str) -> list[str]:
+def _variants(served: str) -> list[str]:
     try:
-        with os.scandir(path) as entries:
-            return [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
+        with os.scandir(served) as entries:
+            return sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
     except FileNotFoundError:
         return []
+
+
+def _numbered(folder: str) -> dict[int, os.DirEntry[str]]:
+    with os.scandir(folder) as entries:
+        return {int(entry.name): entry for entry in entries if re.fullmatch("0|[1-9][0-9]{0,8}", entry.name)}
 
 
 def disk_used(machine: Machine) -> int:
     """Bytes of this root."""
     return bytes_below(machine.layout.root)
+
+
+@dataclass(frozen=True, kw_only=True)
+class InstalledRuntime:
+    """`known` is what was measured with the libraries that are here, `installed` their versions, `outdated` the
+    releases that were measured with others, and with which."""
+
+    known: MeasurementSet
+    installed: dict[str, str]
+    outdated: dict[str, dict[str, str]]
+
+
+def of_this_runtime(known: MeasurementSet, assumed: Mapping[str, str] = NOTHING) -> InstalledRuntime:
+    """Without the releases that were measured with other libraries than those installed now; none is loaded for that.
+    Numbers of artifacts stay: the tools that made them are part of the build key. `assumed` versions count as
+    installed."""
+    loads = {digest: one.load.runtime for digest, one in known.releases.items() if one.load is not None}
+    seen = {package for runtime in loads.values() for package in runtime}
+    installed = {**(installed_versions(seen) if seen else {}), **{p: v for p, v in assumed.items() if p in seen}}
+    outdated = {
+        digest: runtime
+        for digest, runtime in loads.items()
+        if any(installed.get(package, version) != version for package, version in runtime.items())
+    }
+    # guard: numbers of another runtime are not judged
+    kept = {digest: one for digest, one in known.releases.items() if digest not in outdated}
+    return InstalledRuntime(known=replace(known, releases=kept), installed=installed, outdated=outdated)

@@ -1,22 +1,41 @@
-"""How a pass is to be made, and what it came to."""
+"""What a pass is given beside the manifests (Options, Reporter), and what it returns (PassResult)."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from reconciler.backends.protocol import ServingRuntime
 from reconciler.conversion.client.converter import Converter
-from reconciler.domain.changes import LongWork
+from reconciler.domain.changes import Change, LongWork
 from reconciler.domain.plan import Outcome, Plan
 from reconciler.domain.reasons import USER_HOLDS
 from reconciler.engine.resolve import Resolution
 
 
+class Reporter(Protocol):
+    """Shows the steps of a pass. Called by the thread that makes the pass; `progressed` by the threads of jobs too."""
+
+    def started(self, change: Change) -> None: ...
+
+    def progressed(self, change: Change, fraction: float, text: str) -> None:
+        """`fraction` from 0 to 1; `text` is what is being done."""
+
+    def finished(self, outcome: Outcome) -> None: ...
+
+
+class Silent:
+    def started(self, change: Change) -> None: ...
+
+    def progressed(self, change: Change, fraction: float, text: str) -> None: ...
+
+    def finished(self, outcome: Outcome) -> None: ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """`jobs` conversions at a time; `conversion_timeout` in seconds and `conversion_memory` in bytes (0: most
-    of the machine's), each, in a `cage` ("auto", "require", "off"); `retry` forgets remembered failures first.
-    `token_files` hold the tokens of remote sources, by kind. `converter_module` is the worker's, for tests of how it
-    ends; `make_converter` and `make_runtime` (cache, scratch, log) are for tests that make a thousand passes."""
+    """`jobs`: conversions at a time. For each conversion `conversion_timeout` in seconds, `conversion_memory` in bytes
+    (0: most of the machine's) and the sandbox `cage` ("auto", "require", "off"). `retry` forgets remembered failures
+    first. `token_files` hold the tokens of remote sources, by kind. The last three are for tests."""
 
     confirm: bool = False
     jobs: int = 1
@@ -27,14 +46,14 @@ class Options:
     token_files: Mapping[str, str] = field(default_factory=dict)
     converter_module: str = ""
     make_converter: Callable[[], Converter] | None = None
-    make_runtime: Callable[[str, str, str], ServingRuntime] | None = None
+    make_runtime: Callable[[str, str, str], ServingRuntime] | None = None  # (catalog, scratch, log)
 
 
 @dataclass(frozen=True, kw_only=True)
 class PassResult:
-    """`remaining` is what a second look still finds to do: empty when the pass converged. `running` is the long work
-    that goes on beside; what remains because of it has not failed to converge. `unrecorded` says why the records
-    could not be written: they tell an older story then."""
+    """`remaining` is what a second observation still finds to do: empty when the pass converged. `running` are the
+    jobs that go on; what remains because of them is no failure. `unrecorded` says why the records could not be
+    written; they are then older than the machine."""
 
     plan: Plan
     remaining: Plan
@@ -55,6 +74,6 @@ class PassResult:
 
     @property
     def next_wake(self) -> str | None:
-        """When the earliest thing that time alone holds back may be tried, or goes (RFC 3339)."""
+        """The earliest time (RFC 3339) at which something held back may be tried, or goes."""
         waiting = (*self.remaining.held, *self.remaining.later)
         return min((hold.until for hold in waiting if hold.until), default=None)

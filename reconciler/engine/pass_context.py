@@ -1,24 +1,99 @@
-"""PassContext: what the steps of one pass share. The machine, its workers, what was resolved, and the releases that are
-staged."""
+"""PassContext: what the steps of one pass share. Workers: the child processes of a pass, one runtime that serves and
+one that rehearses; the converter is not among them, because its work outlives a pass (engine.job_queue)."""
 
 import os
 import uuid
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
+from reconciler.backends.protocol import ServingRuntime
+from reconciler.domain.changes import Change, Register, RepairRelease, Retire, VerifyCandidate, VerifyServed
 from reconciler.domain.desired import DesiredRelease
 from reconciler.domain.errors import Disturbed
 from reconciler.domain.measured import MeasurementSet
 from reconciler.domain.release import Artifact, Marker
-from reconciler.engine.machine import Machine
+from reconciler.engine.machine import Machine, of_this_runtime
+from reconciler.engine.options import Options
 from reconciler.engine.resolve import Resolution, Source
-from reconciler.engine.runtime import of_this_runtime
-from reconciler.engine.workers import Workers
+from reconciler.gates.rehearsal import Rehearsal
 from reconciler.host import durable
+
+CATALOG, REHEARSAL, SERVING = "rehearsal-catalog", "rehearsal", "foundry"  # in staging; the last two name logs too
+DEFAULTS = Options()
+
+
+def make_runtime(
+    machine: Machine,
+    options: Options,
+    catalog: str,
+    scratch: str,
+    log: str,
+    *,
+    rehearses: bool = True,
+    is_cancelled: Callable[[], bool] = lambda: False,
+) -> ServingRuntime:
+    """The back end's program on `catalog`. One that rehearses is confined; it serves a catalog that is thrown away."""
+    durable.make_folder(machine.layout.logs)  # may have been tidied away
+    log = machine.layout.at("logs", f"{log}.log")
+    if rehearses:
+        durable.make_folder(catalog)
+    if options.make_runtime is not None:
+        return options.make_runtime(catalog, scratch, log)
+    confined = rehearses and options.cage != "off"
+    return machine.backend.at(catalog).runtime(scratch=scratch, log=log, confined=confined, is_cancelled=is_cancelled)
+
+
+class Workers:
+    """Each is started when it is first needed, or by `prewarm`; after `close` it starts anew."""
+
+    def __init__(self, machine: Machine, options: Options = DEFAULTS) -> None:
+        self._machine = machine
+        self._options = options
+        self._serving: ServingRuntime | None = None
+        self._rehearsal: Rehearsal | None = None
+
+    @property
+    def folders(self) -> tuple[str, ...]:
+        """What they use in staging now."""
+        serving = (SERVING,) if self._serving is not None else ()
+        return (*serving, REHEARSAL, CATALOG) if self._rehearsal is not None else serving
+
+    def prewarm(self, changes: Iterable[Change]) -> None:
+        """Begin the slow imports that these changes will need while cheaper work goes on."""
+        changes = tuple(changes)
+        if any(isinstance(change, VerifyCandidate | VerifyServed) for change in changes):
+            self.rehearsal.start()
+        if any(isinstance(change, Register | RepairRelease | Retire) for change in changes):
+            self.serving.start()
+
+    @property
+    def serving(self) -> ServingRuntime:
+        """The runtime on the machine's catalog."""
+        if self._serving is None:
+            scratch = self._machine.layout.at("staging", SERVING)
+            self._serving = make_runtime(
+                self._machine, self._options, self._machine.cache, scratch, SERVING, rehearses=False
+            )
+        return self._serving
+
+    @property
+    def rehearsal(self) -> Rehearsal:
+        """The same runtime on a private catalog that is thrown away."""
+        if self._rehearsal is None:
+            catalog, scratch = (self._machine.layout.at("staging", name) for name in (CATALOG, REHEARSAL))
+            self._rehearsal = Rehearsal(make_runtime(self._machine, self._options, catalog, scratch, REHEARSAL))
+        return self._rehearsal
+
+    def close(self) -> None:
+        workers, self._rehearsal, self._serving = (self._rehearsal, self._serving), None, None
+        for worker in workers:
+            if worker is not None:
+                worker.close()
 
 
 @dataclass(slots=True, kw_only=True)
 class PassContext:
-    """What the steps of one pass share. `staged` holds releases that were rehearsed and wait for registration."""
+    """`staged` holds releases that were rehearsed and wait for registration."""
 
     machine: Machine
     workers: Workers

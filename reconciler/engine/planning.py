@@ -1,4 +1,4 @@
-"""Snapshot and decide, without touching anything: what `plan` prints and what a pass begins and ends with."""
+"""take_snapshot: resolve, observe and plan. It changes nothing; `plan` prints it, a pass begins and ends with it."""
 
 from collections.abc import Container, Mapping
 from dataclasses import dataclass, replace
@@ -8,9 +8,8 @@ from reconciler.domain.failures import RememberedFailure, without_backoff
 from reconciler.domain.observed import Observed
 from reconciler.domain.plan import Plan
 from reconciler.domain.recorded import Recorded
-from reconciler.engine.machine import Machine, machine_labels, observe, recall
+from reconciler.engine.machine import NOTHING, Machine, machine_labels, observe, recall
 from reconciler.engine.resolve import Resolution, resolve
-from reconciler.engine.runtime import NOTHING
 from reconciler.host.clock import now
 from reconciler.host.processes import mapped_folders
 from reconciler.manifests.parsed import Parsed
@@ -32,8 +31,6 @@ Declaration = Parsed | VariantDeclaration
 
 @dataclass(frozen=True, kw_only=True)
 class Snapshot:
-    """What was seen of the whole world, and what follows from it."""
-
     resolution: Resolution
     observed: Observed
     recorded: Recorded
@@ -50,8 +47,8 @@ def take_snapshot(
     assumed: Mapping[str, str] = NOTHING,
     jobs: int = 1,
 ) -> Snapshot:
-    """What a pass would do. Reads only. `running` are build keys that long work is busy with; `ignored` are failures
-    whose back-off does not count; `assumed` are versions of the runtime's packages, in place of those installed."""
+    """`running` are build keys that jobs work on; `ignored` are failures whose back-off does not count; `assumed` are
+    versions of the runtime's packages, in place of those installed."""
     observed = observe(machine)
     resolution = _resolved(machine, declared, observed)
     recorded = recall(machine, observed, assumed)
@@ -69,12 +66,14 @@ def take_snapshot(
 def _resolved(machine: Machine, declared: Declaration, observed: Observed) -> Resolution:
     if isinstance(declared, VariantDeclaration):
         return Resolution(desired=declared.desired, problems=(), warnings=(), sources={})
-    labels = _labels(machine, declared)
+    # A machine's facts cost a look into its packages: only where a model selects by them.
+    selective = any(model.node_selector is not None for model in declared.models)
+    labels = machine_labels(machine) if selective else None
     return resolve(declared, machine.stamps, observed.artifacts, labels, machine.sources)
 
 
 def _only(plan: Plan, variant: str, desired: Desired) -> Plan:
-    """What concerns this variant and the artifacts that it is made from."""
+    """The changes of this variant and of the artifacts that it is made from."""
     keys = {one.release.recipe.build_key for one in desired.wanted if one.variant == variant}
     return replace(
         plan,
@@ -84,12 +83,6 @@ def _only(plan: Plan, variant: str, desired: Desired) -> Plan:
 
 
 def _in_use(ids: Container[tuple[str, int]], observed: Observed) -> frozenset[str]:
-    """Those of the releases whose files another process has mapped. The system is asked only where there are any."""
+    """Those of the releases whose files another process has mapped."""
     folders = {f.path: f"{f.variant}:{f.number}" for f in observed.folders if (f.variant, f.number) in ids}
     return frozenset(folders[path] for path in mapped_folders(folders)) if folders else frozenset()
-
-
-def _labels(machine: Machine, parsed: Parsed) -> dict[str, str] | None:
-    """Not asked for where no model does: a machine's facts take a look into its packages."""
-    selective = any(model.node_selector is not None for model in parsed.models)
-    return machine_labels(machine) if selective else None

@@ -16,10 +16,9 @@ from reconciler.domain.desired import DesiredRelease
 from reconciler.domain.errors import LockHeld, PermanentError, ReconcilerError
 from reconciler.domain.measured import Fidelity, Measured
 from reconciler.domain.verdict import Verdict
-from reconciler.engine.machine import Machine, locked_again, machine_name
+from reconciler.engine.machine import Machine, locked_again, machine_name, of_this_runtime
 from reconciler.engine.planning import Snapshot
 from reconciler.engine.resolve import Source
-from reconciler.engine.runtime import of_this_runtime
 from reconciler.gates.benchmark import Benched, Run, filled, golden_answers, together
 from reconciler.gates.benchmark import Machine as BenchMachine
 from reconciler.gates.judgement import judge

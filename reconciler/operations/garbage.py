@@ -18,14 +18,13 @@ from reconciler.domain.errors import HostRefused
 from reconciler.domain.plan import Outcome
 from reconciler.domain.reasons import PRUNE_GUARDS
 from reconciler.domain.text.units import size_text
+from reconciler.engine.log import best_effort
 from reconciler.engine.machine import Machine
-from reconciler.engine.pass_context import PassContext
+from reconciler.engine.options import Silent
+from reconciler.engine.pass_context import PassContext, Workers
 from reconciler.engine.planning import Snapshot
 from reconciler.engine.quarantine import free_quarantined, quarantined
-from reconciler.engine.refusals import best_effort
-from reconciler.engine.report import Silent
 from reconciler.engine.steps import Steps
-from reconciler.engine.workers import Workers
 from reconciler.host import durable
 from reconciler.host.clock import now
 from reconciler.host.disk_usage import given_back

@@ -16,11 +16,10 @@ from reconciler.domain.plan import Outcome
 from reconciler.domain.reasons import Reason
 from reconciler.domain.recorded import Recorded
 from reconciler.engine.machine import Machine, locked_again, machine_to_suspend, observe, recall
-from reconciler.engine.options import Options, PassResult
+from reconciler.engine.options import Options, PassResult, Reporter
 from reconciler.engine.planning import VariantDeclaration, take_snapshot
 from reconciler.engine.reconciler import Reconciler
-from reconciler.engine.report import Reporter
-from reconciler.engine.status_writer import record_some
+from reconciler.engine.record_writer import record_some
 from reconciler.host.clock import now
 from reconciler.planner.rollback import is_obtainable
 

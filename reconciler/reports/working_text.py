@@ -1,4 +1,4 @@
-"""Who works on a machine right now, and what on, for people. Reads the JSON view only (engine.job_progress)."""
+"""Who works on a machine right now, and what on, for people. Reads the JSON view only (engine.job)."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -56,7 +56,7 @@ ALLOWED = {
     "operations/benchmark.py": "a throw-away folder",
     "operations/lock.py": "a download into the system's temporary folder: `lock` looks at it and lets go",
     "engine/job_queue.py": "the folder of one job, in staging; it is nobody's once the job has ended",
-    "engine/job_progress.py": "a job's note in staging, for who looks meanwhile: it may be missing or old",
+    "engine/job.py": "a job's note in staging, for `status` meanwhile: it may be missing or old",
     "host/child.py": "the log of a child",
     "host/child_side.py": "the pipe to the parent",
     "host/confine.py": "what a process tells the kernel about itself, below /proc/self",

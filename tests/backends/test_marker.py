@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from reconciler.backends.foundry.marker import MarkerUnreadable, marker_from_json, marker_to_json
+from reconciler.backends.foundry.folder import MarkerUnreadable, marker_from_json, marker_to_json
 from reconciler.domain.digest import StoredFile
 from reconciler.domain.release import Marker
 

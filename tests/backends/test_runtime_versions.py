@@ -4,7 +4,7 @@ from dataclasses import replace
 from importlib.metadata import version
 
 from reconciler.domain.measured import Measured, MeasurementSet
-from reconciler.engine.runtime import of_this_runtime
+from reconciler.engine.machine import of_this_runtime
 from reconciler.host.places import installed_versions
 from tests.gates.test_gates import GOOD, LOAD
 

@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.backends.foundry.folder import assemble, inspect
-from reconciler.backends.foundry.marker import marker_to_json
+from reconciler.backends.foundry.folder import assemble, inspect, marker_to_json
 from reconciler.domain.digest import StoredFile, of_bytes
 from reconciler.domain.errors import Disturbed, PermanentError
 from reconciler.domain.plain_data import as_dict

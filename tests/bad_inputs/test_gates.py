@@ -14,10 +14,9 @@ import pytest
 
 from reconciler.backends.foundry.foundry import Foundry
 from reconciler.domain.release import Recipe
-from reconciler.engine.apply_once import run_pass
 from reconciler.engine.machine import locked_machine
-from reconciler.engine.options import Options, PassResult
-from reconciler.engine.report import Silent
+from reconciler.engine.options import Options, PassResult, Silent
+from reconciler.engine.reconciler import run_pass
 from reconciler.host.child import Child
 from reconciler.host.environment import private_environment
 from reconciler.sources.manifests import load

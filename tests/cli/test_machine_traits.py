@@ -12,7 +12,7 @@ from reconciler.cli.verbs import rollback, status
 from reconciler.domain.facts import Traits
 from reconciler.domain.history import Rollback
 from reconciler.engine.machine import Machine
-from reconciler.engine.report import Silent
+from reconciler.engine.options import Silent
 from reconciler.host.clock import now
 from reconciler.operations.rollback import carry_out_now
 from tests.at_rest import opened, serve

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from reconciler.domain.suspension import Suspension, lasts_too_long, still_on, suspension_of
-from reconciler.engine.apply_once import Options, run_pass
 from reconciler.engine.machine import locked_machine
-from reconciler.engine.report import Silent
+from reconciler.engine.options import Options, Silent
+from reconciler.engine.reconciler import run_pass
 from reconciler.operations.verify import verify
 from reconciler.sources.manifests import load
 from reconciler.state.records import Records

@@ -12,9 +12,9 @@ from typing import Any
 
 from reconciler.domain.sources.locked import LockedFile, LockedSource
 from reconciler.domain.suspension import Suspension
-from reconciler.engine.apply_once import PassResult, run_pass
 from reconciler.engine.machine import Machine, locked_machine, machine_to_suspend, open_machine
-from reconciler.engine.report import Silent
+from reconciler.engine.options import PassResult, Silent
+from reconciler.engine.reconciler import run_pass
 from reconciler.host import durable
 from reconciler.operations.repository import read_branch
 from reconciler.operations.suspend import resume, suspend

@@ -4,10 +4,10 @@ and `test_stand_ins` holds them against the real ones."""
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from reconciler.backends.foundry.foundry import Foundry
+from reconciler.backends.foundry.foundry import Foundry, OnEvent
 from reconciler.backends.foundry.index import INDEX, read_index
 from reconciler.backends.foundry.problems import translate
 from reconciler.conversion.client.converter import Converter
@@ -36,7 +36,7 @@ class StandInFoundry(Foundry):
         pass
 
     def _call(
-        self, verb: str, parameters: dict[str, Any], timeout: float, on_text: Callable[[str], None] | None = None
+        self, verb: str, parameters: dict[str, Any], timeout: float, on_event: OnEvent = lambda event: None
     ) -> dict[str, Any]:
         self.start()
         answer: dict[str, Any] = getattr(self, f"_{verb}")(parameters)

@@ -327,7 +327,7 @@ def test_its_memory(tmp_path: Path) -> None:
 import sys, socket
 from pathlib import Path
 import http.client, json, threading
-import reconciler.engine.apply_once, reconciler.engine.machine, reconciler.state.records
+import reconciler.engine.reconciler, reconciler.engine.machine, reconciler.state.records
 from reconciler.daemon.metrics.process_usage import this_process
 before = this_process().resident
 from tests.daemon.faces import faced

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.backends.foundry.marker import marker_from_json, marker_to_json
+from reconciler.backends.foundry.folder import marker_from_json, marker_to_json
 from reconciler.conversion.order import ORDER
 from reconciler.domain.layout import Layout
 from reconciler.fleet.inventory_form import inventory_view, read_inventory

@@ -11,9 +11,8 @@ from pathlib import Path
 import pytest
 
 from reconciler.engine.machine import locked_machine
-from reconciler.engine.options import Options, PassResult
+from reconciler.engine.options import Options, PassResult, Silent
 from reconciler.engine.reconciler import Reconciler
-from reconciler.engine.report import Silent
 from reconciler.operations.verify import verify
 from reconciler.sources.manifests import load
 from tests.at_rest import opened, serve

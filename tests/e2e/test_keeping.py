@@ -8,10 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.engine.apply_once import Options
 from reconciler.engine.machine import Machine, locked_machine
+from reconciler.engine.options import Options, Silent
 from reconciler.engine.reconciler import Reconciler
-from reconciler.engine.report import Silent
 from reconciler.operations.verify import verify
 from reconciler.sources.manifests import load
 from tests.machine import TestMachine

@@ -109,7 +109,7 @@ def test_a_file_where_the_next_release_would_go_is_left_and_passed_by(serving: T
 def test_a_marker_of_another_root_is_damage(serving: TestMachine) -> None:
     from dataclasses import replace
 
-    from reconciler.backends.foundry.marker import marker_from_json, marker_to_json
+    from reconciler.backends.foundry.folder import marker_from_json, marker_to_json
     from reconciler.host.sealed import seal, unseal
 
     path = serving.served("capitals-int4") / "release.json"

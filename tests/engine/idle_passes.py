@@ -4,9 +4,8 @@ import os
 import sys
 
 from reconciler.engine.machine import locked_machine
-from reconciler.engine.options import Options
+from reconciler.engine.options import Options, Silent
 from reconciler.engine.reconciler import Reconciler
-from reconciler.engine.report import Silent
 from reconciler.sources.manifests import load
 
 MARKS = ("/the-first-pass-begins", "/the-last-pass-ended")

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from reconciler.engine.apply_once import Options, run_pass
 from reconciler.engine.machine import locked_machine
-from reconciler.engine.report import Silent
+from reconciler.engine.options import Options, Silent
+from reconciler.engine.reconciler import run_pass
 from reconciler.operations.verify import verify
 from reconciler.sources.manifests import load
 from tests.at_rest import opened, serve

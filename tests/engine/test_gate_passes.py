@@ -9,10 +9,9 @@ from typing import Any
 
 import pytest
 
-from reconciler.engine.apply_once import run_pass
 from reconciler.engine.machine import locked_machine
-from reconciler.engine.options import PassResult
-from reconciler.engine.report import Silent
+from reconciler.engine.options import PassResult, Silent
+from reconciler.engine.reconciler import run_pass
 from reconciler.host import durable
 from reconciler.operations.repository import read_branch
 from reconciler.sources.git.address import remote

@@ -12,9 +12,8 @@ from pathlib import Path
 import pytest
 
 from reconciler.engine.machine import locked_machine
-from reconciler.engine.options import Options
+from reconciler.engine.options import Options, Silent
 from reconciler.engine.reconciler import Reconciler
-from reconciler.engine.report import Silent
 from reconciler.sources.manifests import load
 from tests.at_rest import serve
 from tests.engine.idle_passes import MARKS

@@ -13,11 +13,10 @@ from typing import Any
 
 import pytest
 
-from reconciler.engine.apply_once import Options, PassResult, run_pass
 from reconciler.engine.machine import Machine, locked_machine
+from reconciler.engine.options import Options, PassResult, Silent
 from reconciler.engine.planning import take_snapshot
-from reconciler.engine.reconciler import Reconciler
-from reconciler.engine.report import Silent
+from reconciler.engine.reconciler import Reconciler, run_pass
 from reconciler.sources.manifests import load
 from tests.machine import TestMachine, put
 from tests.waiting import PATIENCE, Slower, is_alive, seconds_until, until

@@ -16,9 +16,9 @@ import pytest
 
 from reconciler.backends.foundry.index import INDEX
 from reconciler.cli.exit_codes import PARTLY
-from reconciler.engine.apply_once import Options, run_pass
 from reconciler.engine.machine import locked_machine, machine_to_suspend
-from reconciler.engine.report import Silent
+from reconciler.engine.options import Options, Silent
+from reconciler.engine.reconciler import run_pass
 from reconciler.engine.resolve import resolve
 from reconciler.host.processes import mapped_folders
 from reconciler.operations.rollback import ask_for, decide

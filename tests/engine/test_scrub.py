@@ -11,11 +11,10 @@ import pytest
 from reconciler.backends.foundry.served_files import MARKER
 from reconciler.domain.finding import Finding
 from reconciler.engine.machine import Machine, locked_machine, observe
-from reconciler.engine.options import Options, PassResult
+from reconciler.engine.options import Options, PassResult, Silent
 from reconciler.engine.reconciler import Reconciler
-from reconciler.engine.report import Silent
 from reconciler.engine.resolve import resolve
-from reconciler.engine.scrub import Scrub, take_doubts
+from reconciler.engine.scrub import Scrubber, take_doubts
 from reconciler.host.stamps import StampBook, _stamp
 from reconciler.operations.verify import verify
 from reconciler.sources.manifests import load
@@ -87,7 +86,7 @@ class Kept:
         def wake() -> None:
             self.woken += 1
 
-        return Scrub(self.machine, wake).run().last.found
+        return Scrubber(self.machine, wake).run().last.found
 
     def convert_again(self) -> None:
         """In the place of the converter: all that the next pass would convert, because nothing else has its bytes."""
@@ -218,12 +217,12 @@ def test_an_entry_of_the_index_that_names_nothing_is_found_again_among_the_blobs
 def test_a_file_with_two_names_is_read_once(machine: TestMachine, kept: Kept) -> None:
     size = sum(path.stat().st_size for path in rotting(machine))
     os.link(blob_of(machine, "model.onnx.data"), machine.root / "served" / "twin")
-    done = Scrub(kept.machine, lambda: None).run().last
+    done = Scrubber(kept.machine, lambda: None).run().last
     assert done.checked == done.total == size
 
 
 def test_it_goes_on_where_it_was_and_begins_again_when_its_time_has_come(machine: TestMachine, kept: Kept) -> None:
-    first = Scrub(kept.machine, lambda: None, 3600.0, portion=1000)
+    first = Scrubber(kept.machine, lambda: None, 3600.0, portion=1000)
     first.step()
     for _ in range(120):
         assert first.step() < 1.0
@@ -231,7 +230,7 @@ def test_it_goes_on_where_it_was_and_begins_again_when_its_time_has_come(machine
     halfway = read_scrubbed(kept.machine.layout)
     assert 0 < halfway.now.checked < halfway.now.total
     assert halfway.position
-    second = Scrub(kept.machine, lambda: None, 3600.0)
+    second = Scrubber(kept.machine, lambda: None, 3600.0)
     second.step()
     while second.step() < 1.0:
         pass
@@ -245,7 +244,7 @@ def test_it_goes_on_where_it_was_and_begins_again_when_its_time_has_come(machine
 
 def test_a_finding_survives_a_crash_before_its_pass(machine: TestMachine, kept: Kept) -> None:
     flip(blob_of(machine, "model.onnx"), 5, kept.machine.stamps)
-    scrub = Scrub(kept.machine, lambda: None)
+    scrub = Scrubber(kept.machine, lambda: None)
     assert scrub.run().last.found == 1
     scrub.close()  # the process ends here: nothing may say that everything was read
     assert not read_scrubbed(kept.machine.layout).last.ended

@@ -4,10 +4,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from reconciler.domain.facts import StorageLimits, Traits
-from reconciler.engine.apply_once import Options, PassResult, run_pass
 from reconciler.engine.machine import Machine, disk_used, locked_machine
+from reconciler.engine.options import Options, PassResult, Silent
 from reconciler.engine.planning import take_snapshot
-from reconciler.engine.report import Silent
+from reconciler.engine.reconciler import run_pass
 from reconciler.operations.verify import verify
 from reconciler.sources.manifests import load
 from tests.at_rest import opened, serve

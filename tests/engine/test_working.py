@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.engine.job_progress import FOLDER, NOTE, who_works
+from reconciler.engine.job import FOLDER, NOTE, who_works
 from reconciler.engine.machine import Machine, locked_machine
 from reconciler.reports.working_text import working_lines
 from tests.machine import TestMachine

@@ -17,11 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from reconciler.domain.errors import ReconcilerError, refused
-from reconciler.engine.apply_once import run_pass
 from reconciler.engine.machine import locked_machine
-from reconciler.engine.options import PassResult
+from reconciler.engine.options import PassResult, Silent
 from reconciler.engine.planning import take_snapshot
-from reconciler.engine.report import Silent
+from reconciler.engine.reconciler import run_pass
 from reconciler.host import durable
 from reconciler.sources.manifests import load
 from tests.crash import scenarios, stand_ins

@@ -10,18 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.backends.foundry import catalog_lock
 from reconciler.backends.foundry.foundry import TimeLimits
-from reconciler.backends.foundry.index import LOCK
-from reconciler.engine.apply_once import run_pass
+from reconciler.backends.foundry.index import LOCK, LOCKS, lock_holder, wait_until_free
 from reconciler.engine.machine import locked_machine
-from reconciler.engine.options import PassResult
-from reconciler.engine.report import Silent
+from reconciler.engine.options import PassResult, Silent
+from reconciler.engine.reconciler import run_pass
 from reconciler.sources.manifests import load
 from tests.crash.scenarios import World, overwrite
 from tests.crash.stand_ins import StandInFoundry, options
 
-pytestmark = pytest.mark.skipif(not Path(catalog_lock.LOCKS).exists(), reason="the system lists no locks")
+pytestmark = pytest.mark.skipif(not Path(LOCKS).exists(), reason="the system lists no locks")
 
 PATIENCE = 1.0  # seconds
 MODELS = ("a", "b", "c", "d")
@@ -89,8 +87,8 @@ def test_a_lock_held_for_minutes_is_waited_for_once_and_its_holder_is_named(worl
 
 def test_who_holds_it_is_told_without_taking_it(world: World) -> None:
     cache = str(world.cache)
-    assert catalog_lock.holder(cache) == ""
+    assert lock_holder(cache) == ""
     with held_by_another(world.cache) as pid:
-        assert catalog_lock.holder(cache).startswith(f"pid {pid} (")
-    assert catalog_lock.wait_until_free(cache, 30.0) == ""
-    assert catalog_lock.holder(str(world.folder)) == ""
+        assert lock_holder(cache).startswith(f"pid {pid} (")
+    assert wait_until_free(cache, 30.0) == ""
+    assert lock_holder(str(world.folder)) == ""

@@ -11,10 +11,9 @@ from pathlib import Path
 import pytest
 
 from reconciler.domain.failures import RememberedFailure
-from reconciler.engine.apply_once import run_pass
 from reconciler.engine.machine import locked_machine
-from reconciler.engine.options import PassResult
-from reconciler.engine.report import Silent
+from reconciler.engine.options import PassResult, Silent
+from reconciler.engine.reconciler import run_pass
 from reconciler.sources.manifests import load
 from tests.crash.judging import at_rest
 from tests.crash.scenarios import CAPITALS, World

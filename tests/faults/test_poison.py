@@ -11,11 +11,10 @@ from typing import Any
 
 import pytest
 
-from reconciler.engine.apply_once import run_pass
 from reconciler.engine.machine import Machine, locked_machine
-from reconciler.engine.options import Options, PassResult
+from reconciler.engine.options import Options, PassResult, Silent
 from reconciler.engine.planning import take_snapshot
-from reconciler.engine.report import Silent
+from reconciler.engine.reconciler import run_pass
 from reconciler.sources.manifests import load
 from tests.at_rest import edit_catalog, serve
 from tests.machine import REPOSITORY, TestMachine

@@ -9,10 +9,9 @@ from typing import Any
 
 import pytest
 
-from reconciler.engine.apply_once import run_pass
 from reconciler.engine.machine import locked_machine
-from reconciler.engine.options import PassResult
-from reconciler.engine.report import Silent
+from reconciler.engine.options import PassResult, Silent
+from reconciler.engine.reconciler import run_pass
 from reconciler.sources.manifests import load
 from tests.crash.judging import at_rest
 from tests.crash.scenarios import World

@@ -13,9 +13,9 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from reconciler.backends.foundry.folder import MarkerUnreadable, marker_from_json, marker_to_json
 from reconciler.backends.foundry.genai_config import genai_config
 from reconciler.backends.foundry.index import INDEX, CatalogBroken, read_index
-from reconciler.backends.foundry.marker import MarkerUnreadable, marker_from_json, marker_to_json
 from reconciler.daemon.hooks import is_signed
 from reconciler.daemon.http.handler import BadRequest
 from reconciler.daemon.http.listening import parse_address

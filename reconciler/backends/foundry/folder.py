@@ -1,17 +1,18 @@
-"""`served/<variant>/<n>/`: the directory that Foundry Local loads. Put one together, and look whether one
-is whole.
+"""`served/<variant>/<n>/`, the folder that Foundry Local loads: `assemble` fills one, `inspect` says what is wrong with
+one, for a listing and a stat per file.
 
-Weights are shared with the store where the file system can; the small files are written for each release. The
-marker comes last, so a folder without one was never finished. Looking costs one listing and a stat per file;
-bytes are read only when a stamp is new.
+Weights share their bytes with the store where the file system can. The marker `release.json` says whose the folder is
+and what it must hold; it is written last, so a folder without one was never finished. It is sealed with its own digest,
+which finds damage, not forgery.
 """
 
 import contextlib
 import json
 import os
 from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
 
-from reconciler.backends.foundry.marker import MarkerUnreadable, marker_from_json, marker_to_json
 from reconciler.backends.foundry.served_files import MARKER, kept_files, written_files
 from reconciler.domain import digest
 from reconciler.domain.digest import StoredFile
@@ -21,11 +22,33 @@ from reconciler.domain.observed import ServedFolder
 from reconciler.domain.plain_data import as_dict
 from reconciler.domain.release import Artifact, Marker, Recipe, Release
 from reconciler.host import durable
+from reconciler.host.codec import Codec, Misformed
 from reconciler.host.reading import read_whole
 from reconciler.host.sealed import Damaged, seal, unseal
 from reconciler.host.stamps import StampBook
 
 READ_ONLY = 0o444
+FORMAT_VERSION = 1
+
+_CODEC = Codec(Marker)
+
+
+class MarkerUnreadable(ValueError):
+    """The data is no marker of a known version. Its folder is then repaired, not guessed at."""
+
+
+def marker_to_json(marker: Marker) -> dict[str, Any]:
+    return {"formatVersion": FORMAT_VERSION, **_CODEC.write(marker)}
+
+
+def marker_from_json(document: object) -> Marker:
+    version = document.get("formatVersion") if isinstance(document, dict) else None
+    if not isinstance(document, dict) or version != FORMAT_VERSION:
+        raise MarkerUnreadable(f"format version {version!r} is not known here")
+    try:
+        return _CODEC.read({name: held for name, held in document.items() if name != "formatVersion"})
+    except Misformed as error:
+        raise MarkerUnreadable(f"not a marker: {error}") from None
 
 
 def assemble(  # noqa: PLR0913 - the marker records each of them
@@ -41,8 +64,7 @@ def assemble(  # noqa: PLR0913 - the marker records each of them
     created: str,
     protected: bool,
 ) -> Marker:
-    """Fill an empty staging folder with everything this release serves. `blob` tells where a digest's
-    bytes lie."""
+    """As `Backend.assemble`. `blob` gives the path of a digest's bytes."""
     kept = kept_files(artifact)
     written = written_files(
         release,
@@ -51,7 +73,10 @@ def assemble(  # noqa: PLR0913 - the marker records each of them
         _content(artifact, "tokenizer_config.json", blob),
     )
     for file in kept:
-        _place(file, directory, blob, stamps)
+        destination = os.path.join(directory, file.path)
+        durable.make_folder(os.path.dirname(destination))
+        _require(stamps.relink(blob(file.digest), destination), file)
+    small = [StoredFile(path=name, digest=digest.of_bytes(data), size=len(data)) for name, data in written.items()]
     marker = Marker(
         owner=owner,
         variant=release.variant,
@@ -68,16 +93,19 @@ def assemble(  # noqa: PLR0913 - the marker records each of them
         protected=protected,
         revision=revision,
         created=created,
-        files=tuple(sorted((*kept, *map(_stored, written.items())), key=lambda file: file.path)),
+        files=tuple(sorted((*kept, *small), key=lambda file: file.path)),
     )
     for name, data in (*written.items(), (MARKER, seal(marker_to_json(marker)))):
-        _write(os.path.join(directory, name), data, stamps)
+        path = os.path.join(directory, name)
+        with durable.staged_file(path, READ_ONLY) as staged:
+            staged.write(data)
+        stamps.vouch(path, digest.of_bytes(data))
     return marker
 
 
 def rewrite_marker(path: str, marker: Marker, stamps: StampBook, staging: str) -> None:
-    """Give a whole folder a marker that says more; what it says of the files must not change. It is written elsewhere:
-    half a file in a served folder would be a foreign one."""
+    """As `Backend.rewrite_marker`; the files that it lists must not change. Half a marker would be a foreign
+    file, so it is written elsewhere."""
     data = seal(marker_to_json(marker))
     durable.make_folder(staging)
     # order: a marker is written elsewhere, then put in its place
@@ -86,23 +114,19 @@ def rewrite_marker(path: str, marker: Marker, stamps: StampBook, staging: str) -
 
 
 def inspect(path: str, stamps: StampBook) -> ServedFolder:
-    """What is wrong with one served folder, if anything. Reads only."""
-    parent, number = os.path.split(path)
-    variant = os.path.basename(parent)
+    variant, number = path.split(os.sep)[-2:]
+    found_folder = partial(ServedFolder, path=path, variant=variant, number=int(number))
     try:
         found = dict(_files(path))
     except FileNotFoundError:
         raise
     except OSError as error:  # one folder on a bad sector harms only itself
-        why = f"unreadable: {error.strerror}"
-        return ServedFolder(path=path, variant=variant, number=int(number), marker=None, damage=(why,))
+        return found_folder(marker=None, damage=(f"unreadable: {error.strerror}",))
     marker = _read_marker(found.pop(MARKER, None))
     if isinstance(marker, Marker) and marker.id == f"{variant}:{number}":
-        damage = tuple(_damage(marker, found, stamps))
-        return ServedFolder(path=path, variant=variant, number=marker.number, marker=marker, damage=damage)
+        return found_folder(marker=marker, damage=tuple(_damage(marker, found, stamps)))
     state = marker if isinstance(marker, str) else "of another release"
-    damage = (f"{MARKER} {state}",)
-    return ServedFolder(path=path, variant=variant, number=int(number), marker=None, damage=damage)
+    return found_folder(marker=None, damage=(f"{MARKER} {state}",))
 
 
 def release_in(folder: str, marker: Marker) -> Release | None:
@@ -129,7 +153,7 @@ def release_in(folder: str, marker: Marker) -> Release | None:
 
 
 def _files(folder: str, prefix: str = "") -> Iterator[tuple[str, os.DirEntry[str]]]:
-    """Everything below a folder that is not a folder. Links are not followed: they could lead anywhere."""
+    """All files below a folder. Links are not followed."""
     with os.scandir(folder) as entries:
         for entry in entries:
             if entry.is_dir(follow_symlinks=False) and os.access(entry.path, os.R_OK | os.X_OK):
@@ -179,23 +203,6 @@ def _content(artifact: Artifact, name: str, blob: Callable[[str], str]) -> bytes
     return data
 
 
-def _place(file: StoredFile, directory: str, blob: Callable[[str], str], stamps: StampBook) -> None:
-    destination = os.path.join(directory, file.path)
-    durable.make_folder(os.path.dirname(destination))
-    _require(stamps.relink(blob(file.digest), destination), file)
-
-
 def _require(found: str, file: StoredFile) -> None:
     if found != file.digest:
         raise Disturbed(f"the store's copy of {file.path} has changed", code="ArtifactDamaged")
-
-
-def _stored(entry: tuple[str, bytes]) -> StoredFile:
-    name, data = entry
-    return StoredFile(path=name, digest=digest.of_bytes(data), size=len(data))
-
-
-def _write(path: str, data: bytes, stamps: StampBook) -> None:
-    with durable.staged_file(path, READ_ONLY) as file:
-        file.write(data)
-    stamps.vouch(path, digest.of_bytes(data))

@@ -1,9 +1,9 @@
-"""Foundry Local on one cache: register, unregister, ask. Its SDK runs in a child process with a time limit
-per call.
+"""Foundry: the ServingRuntime of Foundry Local on one cache. Its SDK runs in a child process (worker.py) with a time
+limit per call.
 
-The child starts when it is first needed (or at `start`, in the background) and stays warm; one that died or
-hung is replaced at the next call. Each change is checked by reading the index afterwards, and the index as it
-was before the first change is kept beside our scratch files.
+The child starts at `start` (in the background) or at the first call, and stays; one that died or hung is replaced at
+the next call. Each change is checked by reading the index afterwards, and the index as it was before the first change
+is kept in `scratch`.
 """
 
 import contextlib
@@ -11,11 +11,9 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Any
 
-from reconciler.backends.foundry.catalog_lock import wait_until_free
-from reconciler.backends.foundry.index import INDEX, read_index
+from reconciler.backends.foundry.index import INDEX, read_index, wait_until_free
 from reconciler.backends.foundry.problems import translate
 from reconciler.domain.errors import Cancelled, DiskFull, PermanentError, RuntimeUnavailable
 from reconciler.domain.measured import Answer
@@ -24,15 +22,17 @@ from reconciler.domain.text.escape import one_line
 from reconciler.host import durable
 from reconciler.host.child import Child, ChildDied, ChildFailed, ChildTimedOut
 from reconciler.host.environment import private_environment
+from reconciler.host.processes import resident
 
 BACKUP = "index.bak"
+OnEvent = Callable[[dict[str, Any]], None]
+
 CONFINED = "RECONCILER_CONFINED"  # in the child's environment
 
 
 @dataclass(frozen=True, kw_only=True)
 class TimeLimits:
-    """Seconds. Another application may hold the catalog's lock for a while, and a large model takes its
-    time."""
+    """Seconds. Another application may hold the catalog's lock for a while."""
 
     catalog: float = 60.0
     load: float = 300.0
@@ -43,9 +43,8 @@ DEFAULT_LIMITS = TimeLimits()
 
 
 class Foundry:
-    """A context manager. One call at a time; `kill` may come from another thread and ends the call in
-    progress. `confined`: its child reads foreign models, so it is without network and privileges where the system
-    lets it (host.confine)."""
+    """As ServingRuntime. `confined`: its child reads foreign models, so it runs without network and privileges where
+    the system can do that (host.confine)."""
 
     def __init__(
         self,
@@ -61,7 +60,7 @@ class Foundry:
         self._scratch = scratch
         self._log = log
         self._limits = limits
-        self._wishes = {CONFINED: "1"} if confined else {}
+        self._environment = {CONFINED: "1"} if confined else {}
         self._is_cancelled = is_cancelled
         self._child: Child | None = None
         self._opened: Future[Any] | None = None
@@ -77,7 +76,7 @@ class Foundry:
         self._make_folders()
         self._child = Child(
             module="reconciler.backends.foundry.worker",
-            environment=private_environment(self._scratch, **self._wishes),
+            environment=private_environment(self._scratch, **self._environment),
             log=self._log,
             directory=self._scratch,
         )
@@ -94,7 +93,6 @@ class Foundry:
         durable.make_folder(self._cache_dir)  # flush: the folder above the catalog's
 
     def register(self, path: str, identity: str, properties: Mapping[str, str]) -> None:
-        """Name a served folder. An id that is taken is an error: it is never pointed at other content."""
         self._back_up()
         self._catalog_call("register", {"path": path, "id": identity, "properties": dict(properties)})
         self._make_last()
@@ -103,8 +101,7 @@ class Foundry:
             raise PermanentError(f"{identity} is not in the catalog as it was registered", code="NotRegistered")
 
     def unregister(self, identity: str) -> None:
-        """Take a name away; one that is already gone is fine. No file of the model is touched."""
-        with contextlib.suppress(DiskFull):  # a removal is what ends that: rather without a copy than never
+        with contextlib.suppress(DiskFull):  # a removal ends that: rather without a copy than not at all
             self._back_up()
         try:
             self._catalog_call("unregister", {"id": identity})
@@ -116,8 +113,7 @@ class Foundry:
             raise PermanentError(f"{identity} is still in the catalog", code="NotUnregistered")
 
     def list(self, properties: Sequence[str] = ()) -> tuple[Registration, ...]:
-        """What the SDK itself lists, with the named string properties; the path is empty when the folder
-        is gone."""
+        """The path is empty when the folder is gone."""
         found = self._catalog_call("list", {"properties": [*properties]})["models"]
         return tuple(
             Registration(
@@ -136,9 +132,7 @@ class Foundry:
         temperature: float | None = None,
         on_text: Callable[[str], None] | None = None,
     ) -> Answer:
-        """Load the model into the child if it is not there yet, and send (role, text) messages. `on_text`
-        gets each piece of the answer as it comes. Fewer than `max_tokens` are asked for when the context
-        has less room."""
+        """Fewer than `max_tokens` are asked for when the context has less room."""
         loaded = self._model_call("load", {"id": identity}, self._limits.load)
         question = {
             "id": identity,
@@ -146,8 +140,10 @@ class Foundry:
             "max_tokens": max_tokens,
             "temperature": temperature,
         }
-        said = self._model_call("ask", question, self._limits.answer, on_text)
-        return Answer(load_seconds=loaded["seconds"], **said)
+        answer = self._model_call(
+            "ask", question, self._limits.answer, lambda event: on_text(event["text"]) if on_text is not None else None
+        )
+        return Answer(load_seconds=loaded["seconds"], **answer)
 
     def count(self, identity: str, messages: Sequence[tuple[str, str]]) -> int:
         """The tokens of the prompt that the template makes of (role, text) messages; nothing is generated."""
@@ -163,44 +159,38 @@ class Foundry:
         return found["peak_memory_bytes"], found["runtime"]
 
     def memory(self) -> int:
-        """What the child holds now, in bytes; 0 where the platform does not tell."""
-        held: int = self._model_call("memory", {}, self._limits.catalog)["bytes"]
-        return held
+        """Bytes that the child holds now."""
+        return resident(self.process)
 
     @property
     def process(self) -> int:
-        """The child's process id; 0 while there is none."""
         child = self._child
         return child.pid if child is not None else 0
 
     def kill(self) -> None:
-        child = self._child
+        child = self._child  # another thread may set it to None meanwhile
         if child is not None:
             child.kill()
 
     def close(self) -> None:
-        child = self._child
-        if child is None:
-            return
         try:
-            child.close()  # it may take seconds to end by itself: until then `kill` still finds it
+            if self._child is not None:
+                self._child.close()  # it may take seconds to end by itself: until then `kill` still finds it
         finally:
             self._child = None
 
     def __enter__(self) -> "Foundry":
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def _entry(self, identity: str) -> Registration | None:
         return next((one for one in read_index(self._cache_dir) if one.id == identity), None)
 
     def _make_last(self) -> None:
-        """Foundry Local renames its index into place and flushes nothing. A record must not outlive the registration
-        that it tells of, nor a registration the folder that is removed next."""
+        """Foundry Local renames its index into place and flushes nothing. After a power cut a record must not outlive
+        its registration, nor a registration the folder that is removed next."""
         index = os.path.join(self._cache_dir, INDEX)
         if os.path.exists(index):
             durable.flush_file(index)  # flush: Foundry Local's catalog
@@ -232,40 +222,36 @@ class Foundry:
             raise RuntimeUnavailable(one_line(str(error)), code="RuntimeDied", hint=error.hint) from None
 
     def _require_unlocked(self) -> None:
-        """Patience is for the first call: a hundred models must not wait a hundred times for one other application."""
+        """Only the first call waits: a hundred models must not wait a hundred times for one other application."""
         patience = 0.0 if self._locked else self._limits.catalog
-        said = wait_until_free(self._cache_dir, patience)
-        self._locked = bool(said)
-        if said:
+        holder = wait_until_free(self._cache_dir, patience)
+        self._locked = bool(holder)
+        if holder:
             waited = f" for more than {patience:g} s" if patience else " still"
             raise RuntimeUnavailable(
-                f"the lock of Foundry Local's catalog is held{waited} by {said}",
+                f"the lock of Foundry Local's catalog is held{waited} by {holder}",
                 code="CatalogLocked",
                 hint=f"tried again later; every application on {self._cache_dir} waits: end that process if it hangs",
             )
 
     def _model_call(
-        self, verb: str, parameters: dict[str, Any], timeout: float, on_text: Callable[[str], None] | None = None
+        self, verb: str, parameters: dict[str, Any], timeout: float, on_event: OnEvent = lambda event: None
     ) -> dict[str, Any]:
         """A model that hangs or crashes the runtime will do so again."""
         try:
-            return self._call(verb, parameters, timeout, on_text)
+            return self._call(verb, parameters, timeout, on_event)
         except ChildTimedOut as error:
             raise PermanentError(
                 f"no end of {verb} within {timeout:g} s", code="RuntimeHung", hint=error.hint
             ) from None
         except ChildDied as error:
-            # Nothing but a lack of memory, or a person, sends this signal: the model may be innocent.
+            # Only a lack of memory, or a person, sends this signal: it need not be the model's fault.
             kind = RuntimeUnavailable if "SIGKILL" in str(error) else PermanentError
             raise kind(one_line(str(error)), code="RuntimeDied", hint=error.hint) from None
 
     def _call(
-        self, verb: str, parameters: dict[str, Any], timeout: float, on_text: Callable[[str], None] | None = None
+        self, verb: str, parameters: dict[str, Any], timeout: float, on_event: OnEvent = lambda event: None
     ) -> dict[str, Any]:
-        def on_event(event: dict[str, Any]) -> None:
-            if on_text is not None:
-                on_text(event["text"])
-
         try:
             return self._open_child().call(verb, parameters, timeout=timeout, on_event=on_event)
         except ChildFailed as error:

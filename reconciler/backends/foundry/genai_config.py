@@ -1,9 +1,7 @@
-"""`genai_config.json`, written key by key from an allow-list.
+"""Writes `genai_config.json` key by key from an allow-list, and refuses any other key or value by name.
 
-The runtime obeys this file, and one of its keys (`custom_ops_library`) makes it load a native library before
-any check. So nothing is copied: what the list below does not know, in the form it expects, is refused by
-name. The list holds what the pinned builder writes for every family it converts (onnxruntime-genai 0.14.1 and
-0.18.0).
+The runtime obeys this file, and one of its keys (`custom_ops_library`) makes it load a native library before any check.
+The list holds what the pinned builder writes for every family it converts (onnxruntime-genai 0.14.1 and 0.18.0).
 """
 
 import json
@@ -12,6 +10,7 @@ from typing import Any
 
 from reconciler.domain.errors import PermanentError
 from reconciler.domain.manifest import Generation
+from reconciler.domain.plain_data import as_dict
 from reconciler.domain.targets import VERIFIED_PROVIDERS
 
 Check = Callable[[object], bool]
@@ -19,16 +18,13 @@ Check = Callable[[object], bool]
 _PROVIDER_OPTIONS = {one.genai_name: one.genai_options for one in VERIFIED_PROVIDERS.values() if one.genai_name}
 
 
-def _is_flag(value: object) -> bool:
-    return isinstance(value, bool)
+def _of(*kinds: type) -> Check:
+    """Exactly one of these types of JSON: True is no whole number."""
+    return lambda value: type(value) in kinds
 
 
-def _is_whole(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+def _list_of(check: Check) -> Check:
+    return lambda value: isinstance(value, list) and all(map(check, value))
 
 
 def _is_word(value: object) -> bool:
@@ -41,15 +37,10 @@ def _is_file_name(value: object) -> bool:
 
 
 def _is_token(value: object) -> bool:
-    return _is_whole(value) or (isinstance(value, list) and bool(value) and all(map(_is_whole, value)))
+    return _is_whole(value) or (bool(value) and _list_of(_is_whole)(value))
 
 
-def _are_words(value: object) -> bool:
-    return isinstance(value, list) and all(map(_is_word, value))
-
-
-def _are_whole(value: object) -> bool:
-    return isinstance(value, list) and all(map(_is_whole, value))
+_is_flag, _is_whole, _is_number = _of(bool), _of(int), _of(int, float)
 
 
 def _are_provider_options(value: object) -> bool:
@@ -69,94 +60,50 @@ def _is_provider(name: str, options: object) -> bool:
     )
 
 
-_SESSION_OPTIONS: dict[str, Any] = {
-    "log_id": _is_word,
-    "log_severity_level": _is_whole,
-    "intra_op_num_threads": _is_whole,
-    "inter_op_num_threads": _is_whole,
-    "enable_cpu_mem_arena": _is_flag,
-    "enable_mem_pattern": _is_flag,
-    "provider_options": _are_provider_options,
-}
+def _each(check: Check, *names: str) -> dict[str, Any]:
+    return dict.fromkeys(names, check)
 
-_INPUTS: dict[str, Any] = dict.fromkeys(
-    (
-        "input_ids",
-        "inputs_embeds",
-        "attention_mask",
-        "position_ids",
-        "past_key_names",
-        "past_value_names",
-        "past_conv_names",
+
+_DECODER: dict[str, Any] = {
+    "filename": _is_file_name,
+    **_each(_is_whole, "head_size", "hidden_size", "num_attention_heads", "num_hidden_layers", "num_key_value_heads"),
+    "conv_cache_size": _is_whole,
+    "layer_types": _list_of(_is_word),
+    "inputs": _each(
+        _is_word,
+        *("input_ids", "inputs_embeds", "attention_mask", "position_ids"),
+        *("past_key_names", "past_value_names", "past_conv_names"),
     ),
-    _is_word,
-)
-
-_OUTPUTS: dict[str, Any] = dict.fromkeys(
-    ("logits", "hidden_states", "present_key_names", "present_value_names", "present_conv_names"), _is_word
-)
-
-_SLIDING_WINDOW: dict[str, Any] = {
-    "window_size": _is_whole,
-    "pad_value": _is_whole,
-    "alignment": _is_word,
-    "slide_key_value_cache": _is_flag,
-    "slide_inputs": _is_flag,
-    "layers": _are_whole,
-    "cache_slack": _is_whole,
+    "outputs": _each(
+        _is_word, "logits", "hidden_states", "present_key_names", "present_value_names", "present_conv_names"
+    ),
+    "session_options": {
+        "log_id": _is_word,
+        **_each(_is_whole, "log_severity_level", "intra_op_num_threads", "inter_op_num_threads"),
+        **_each(_is_flag, "enable_cpu_mem_arena", "enable_mem_pattern"),
+        "provider_options": _are_provider_options,
+    },
+    "sliding_window": {
+        **_each(_is_whole, "window_size", "pad_value", "cache_slack"),
+        "alignment": _is_word,
+        **_each(_is_flag, "slide_key_value_cache", "slide_inputs"),
+        "layers": _list_of(_is_whole),
+    },
 }
 
 _ALLOWED: dict[str, Any] = {
     "model": {
         "type": _is_word,
-        "bos_token_id": _is_whole,
+        **_each(_is_whole, "bos_token_id", "pad_token_id", "image_token_id", "vocab_size", "context_length"),
         "eos_token_id": _is_token,
-        "pad_token_id": _is_whole,
-        "image_token_id": _is_whole,
-        "vocab_size": _is_whole,
-        "context_length": _is_whole,
-        "decoder": {
-            "filename": _is_file_name,
-            "head_size": _is_whole,
-            "hidden_size": _is_whole,
-            "num_attention_heads": _is_whole,
-            "num_hidden_layers": _is_whole,
-            "num_key_value_heads": _is_whole,
-            "conv_cache_size": _is_whole,
-            "layer_types": _are_words,
-            "inputs": _INPUTS,
-            "outputs": _OUTPUTS,
-            "session_options": _SESSION_OPTIONS,
-            "sliding_window": _SLIDING_WINDOW,
-        },
+        "decoder": _DECODER,
     },
     "search": {
-        "diversity_penalty": _is_number,
-        "do_sample": _is_flag,
-        "early_stopping": _is_flag,
-        "length_penalty": _is_number,
-        "max_length": _is_whole,
-        "min_length": _is_whole,
-        "no_repeat_ngram_size": _is_whole,
-        "num_beams": _is_whole,
-        "num_return_sequences": _is_whole,
-        "past_present_share_buffer": _is_flag,
-        "random_seed": _is_whole,
-        "repetition_penalty": _is_number,
-        "temperature": _is_number,
-        "top_k": _is_whole,
-        "top_p": _is_number,
+        **_each(_is_flag, "do_sample", "early_stopping", "past_present_share_buffer"),
+        **_each(_is_whole, "max_length", "min_length", "no_repeat_ngram_size", "num_beams", "num_return_sequences"),
+        **_each(_is_whole, "random_seed", "top_k"),
+        **_each(_is_number, "diversity_penalty", "length_penalty", "repetition_penalty", "temperature", "top_p"),
     },
-}
-
-_SEARCH_KEYS = {
-    "max_length": "max_length",
-    "temperature": "temperature",
-    "top_p": "top_p",
-    "top_k": "top_k",
-    "repetition_penalty": "repetition_penalty",
-    "no_repeat_ngram_size": "no_repeat_ngram_size",
-    "random_seed": "random_seed",
 }
 
 
@@ -186,11 +133,9 @@ def context_length(config: dict[str, Any]) -> int:
 
 
 def _search(generation: Generation) -> dict[str, Any]:
-    declared = {name: getattr(generation, field) for field, name in _SEARCH_KEYS.items()}
-    search = {name: value for name, value in declared.items() if value is not None}
+    search = {name: value for name, value in as_dict(generation).items() if value is not None}
     if "temperature" in search or "top_k" in search:
-        # Foundry Local 2.2.1 ignores do_sample (temperature 0 or top_k 1 make it greedy); other runtimes obey
-        # it.
+        # Foundry Local 2.2.1 ignores do_sample (temperature 0 or top_k 1 make it greedy); other runtimes obey it.
         search["do_sample"] = search.get("temperature", 1) > 0 and search.get("top_k") != 1
     return search
 

@@ -1,15 +1,16 @@
-"""Foundry Local's local catalog, read straight from its index file: no library, no lock, well under a
-millisecond.
+"""Reads Foundry Local's local catalog from its index file, and who holds its lock: without the SDK and without taking
+the lock.
 
-The file is only ever replaced by rename, so a reader sees the old or the new one, never half. We read it and
-nothing more: a file that we cannot read is left exactly as it is (so does Foundry Local itself), because it
-also lists models that are not ours.
+The index is only ever replaced by rename, so a reader sees the old or the new one. It is never written here, and one
+that cannot be read is left as it is (as by Foundry Local itself), because it also lists models that are not ours.
 """
 
+import contextlib
 import errno
 import json
-import os.path
+import os
 import re
+import time
 
 from reconciler.domain.errors import CatalogBroken
 from reconciler.domain.observed import Registration
@@ -27,10 +28,12 @@ _KNOWN_VERSIONS = (1, 2)
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*:(0|[1-9][0-9]{0,9})")
 LARGEST_NUMBER = (1 << 31) - 1
 
+LOCKS = "/proc/locks"
+LOOK_AGAIN = 0.25  # seconds
+
 
 def read_index(cache_dir: str) -> tuple[Registration, ...]:
-    """Every registration, in the order of the file. No file is an empty catalog; an unreadable one is
-    CatalogBroken."""
+    """In the order of the file; none without a file. Raises CatalogBroken."""
     path = os.path.join(cache_dir, INDEX)
     try:
         text = read_whole(path)
@@ -99,3 +102,33 @@ def _broken(path: str, reason: str, hint: str = "") -> CatalogBroken:
         "it, use that one. If it is damaged, remove it: the next pass registers our models again; other applications "
         "have to register theirs in this cache anew",
     )
+
+
+def lock_holder(cache_dir: str) -> str:
+    """`pid 123 (name)`; "" when the catalog's lock is free, and outside Linux. Any application that shares the cache
+    may hold it; meanwhile every call of every other one waits, up to ten minutes."""
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        status = os.stat(os.path.join(cache_dir, LOCK))
+        place = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}:{status.st_ino}"
+        with open(LOCKS, encoding="ascii") as file:
+            for words in map(str.split, file):
+                if words[1] == "FLOCK" and words[5] == place:
+                    return f"pid {words[4]}{_name_of(words[4])}"
+    return ""
+
+
+def wait_until_free(cache_dir: str, seconds: float) -> str:
+    """The holder that is left after that long; "" as soon as the lock is free."""
+    until = time.monotonic() + seconds
+    while (holder := lock_holder(cache_dir)) and time.monotonic() < until:
+        time.sleep(LOOK_AGAIN)
+    return holder
+
+
+def _name_of(pid: str) -> str:
+    """ "" for a process of another namespace."""
+    try:
+        with open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as file:
+            return f" ({one_line(file.read().strip())})"
+    except OSError:
+        return ""

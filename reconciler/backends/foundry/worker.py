@@ -1,9 +1,8 @@
 """The child process that holds Foundry Local's SDK. `backends.foundry.foundry` starts it; no module imports it.
 
-The SDK is a process-wide singleton around native code, bound to one cache, whose file lock can block for
-minutes; so one such process serves one cache, and its parent may kill it at any moment (the index survives
-that: it is replaced by rename, and the lock goes with the process). Only the local catalog is touched: the
-public one would use the network.
+The SDK is a process-wide singleton around native code, bound to one cache, whose file lock can block for minutes; so
+one process serves one cache. Its parent may kill it at any moment: the index is replaced by rename, and the lock goes
+with the process. Only the local catalog is used, because the public one needs the network.
 """
 
 import contextlib
@@ -11,6 +10,7 @@ import os
 import stat
 import sys
 import time
+from collections.abc import Iterator
 from importlib.metadata import version
 from typing import Any
 
@@ -25,7 +25,7 @@ RUNTIME_PACKAGES = ("foundry-local-sdk", "onnxruntime", "onnxruntime-genai-core"
 
 
 class FoundryWorker:
-    """One method per verb; parameters and results as `backends.foundry.foundry` sends and expects them."""
+    """One method per verb; parameters and results as in `backends.foundry.foundry`."""
 
     def __init__(self) -> None:
         self._catalog: Any = None
@@ -68,8 +68,16 @@ class FoundryWorker:
     def list(self, parameters: Json, emit: Emit) -> Json:
         """Every version: list_models() alone would name one per alias."""
         models = [model for alias in self._catalog.list_models() for model in alias.variants]
-        keys = parameters["properties"]
-        return {"models": [_describe(model, keys) for model in models]}
+        return {
+            "models": [
+                {
+                    "id": model.id,
+                    "path": model.get_path(),
+                    "properties": {key: model.info.get_string_property(key) for key in parameters["properties"]},
+                }
+                for model in models
+            ]
+        }
 
     def load(self, parameters: Json, emit: Emit) -> Json:
         """Into this process; seconds are 0 when it is there already."""
@@ -86,22 +94,27 @@ class FoundryWorker:
         return {"seconds": time.perf_counter() - started}
 
     def ask(self, parameters: Json, emit: Emit) -> Json:
-        from foundry_local_sdk import ChatSession, Request
+        from foundry_local_sdk import RequestOptions, SearchOptions
 
-        with ChatSession(self._loaded[parameters["id"]]) as session, Request() as request:
-            for role, text in parameters["messages"]:
-                request.add_item(_message(role, text))
-            limit = _within_context(session, request, parameters)
-            request.set_options(_options(limit, parameters["temperature"]))
+        with self._question(parameters) as (session, request):
+            limit = _within_context(session, request, parameters["max_tokens"])
+            search = SearchOptions(max_output_tokens=limit, temperature=parameters["temperature"])
+            request.set_options(RequestOptions(search=search))
             return _stream(session, request, emit)
 
     def count(self, parameters: Json, emit: Emit) -> Json:
-        from foundry_local_sdk import ChatSession, Request
+        with self._question(parameters) as (session, request):
+            return {"tokens": session.preflight_request(request).prompt_tokens}
+
+    @contextlib.contextmanager
+    def _question(self, parameters: Json) -> Iterator[tuple[Any, Any]]:
+        """A session with the model, and a request that holds the messages."""
+        from foundry_local_sdk import ChatSession, MessageItem, MessageRole, Request
 
         with ChatSession(self._loaded[parameters["id"]]) as session, Request() as request:
             for role, text in parameters["messages"]:
-                request.add_item(_message(role, text))
-            return {"tokens": session.preflight_request(request).prompt_tokens}
+                request.add_item(MessageItem(MessageRole[role.upper()], text))
+            yield session, request
 
     def measure(self, parameters: Json, emit: Emit) -> Json:
         return {
@@ -109,13 +122,10 @@ class FoundryWorker:
             "runtime": {package: version(package) for package in RUNTIME_PACKAGES},
         }
 
-    def memory(self, parameters: Json, emit: Emit) -> Json:
-        return {"bytes": _memory("VmRSS:") or 0}
-
 
 def _prepare_catalog(cache_dir: str) -> None:
-    """Foundry Local opens the lock for writing even to list, so a user who may read the folder must be able
-    to write the lock, whatever the umask of the first process was. An existing lock is left as it is."""
+    """Foundry Local opens the lock for writing even to list, so a user who may read the folder must be able to write
+    the lock, whatever the umask of the first process was. An existing lock is left as it is."""
     os.makedirs(cache_dir, exist_ok=True)
     try:
         lock = os.open(os.path.join(cache_dir, LOCK), os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
@@ -127,29 +137,10 @@ def _prepare_catalog(cache_dir: str) -> None:
     os.close(lock)
 
 
-def _describe(model: Any, keys: list[str]) -> Json:
-    info = model.info
-    properties = {key: info.get_string_property(key) for key in keys}
-    return {"id": model.id, "path": model.get_path(), "properties": properties}
-
-
-def _message(role: str, text: str) -> Any:
-    from foundry_local_sdk import MessageItem, MessageRole
-
-    return MessageItem(MessageRole[role.upper()], text)
-
-
-def _options(max_tokens: int, temperature: float | None) -> Any:
-    from foundry_local_sdk import RequestOptions, SearchOptions
-
-    return RequestOptions(search=SearchOptions(max_output_tokens=max_tokens, temperature=temperature))
-
-
-def _within_context(session: Any, request: Any, parameters: Json) -> int:
+def _within_context(session: Any, request: Any, wanted: int) -> int:
     """Foundry Local refuses a request whose answer might not fit; ask for what fits instead."""
     budget = session.preflight_request(request)
     room: int = budget.context_limit_tokens - budget.prompt_tokens
-    wanted: int = parameters["max_tokens"]
     return min(wanted, room) if room > 0 else wanted
 
 
@@ -186,8 +177,8 @@ def _stream(session: Any, request: Any, emit: Emit) -> Json:
 
 
 def _rate(tokens: int, started: float, first: float, ended: float) -> float:
-    """Decoding speed: the first token belongs to the prompt's time. An answer that came in one piece tells nothing of
-    the time between its tokens; then the speed is that of the whole answer."""
+    """Decoding speed, without the first token, which belongs to the prompt's time; of the whole answer when it came in
+    one piece."""
     if tokens > 1 and ended - first > ONE_PIECE:
         return (tokens - 1) / (ended - first)
     return tokens / (ended - started) if ended > started else 0.0
@@ -195,32 +186,17 @@ def _rate(tokens: int, started: float, first: float, ended: float) -> float:
 
 def _forget_peak_memory() -> None:
     """Linux can restart the high-water mark, so that each model of a warm process gets its own figure."""
-    try:
-        with open("/proc/self/clear_refs", "w") as file:
-            file.write("5")
-    except OSError:
-        pass
+    with contextlib.suppress(OSError), open("/proc/self/clear_refs", "w") as file:
+        file.write("5")
 
 
 def _peak_memory() -> int:
-    peak = _memory("VmHWM:")
-    return _peak_memory_of_process() if peak is None else peak
-
-
-def _memory(kind: str) -> int | None:
-    """In bytes, as Linux tells it; None elsewhere."""
-    try:
-        with open("/proc/self/status") as file:
-            line = next(line for line in file if line.startswith(kind))
-        return int(line.split()[1]) * 1024
-    except (OSError, StopIteration):
-        return None
-
-
-def _peak_memory_of_process() -> int:
+    """In bytes. Linux: since `_forget_peak_memory`; else since the process began; Windows: unknown, 0."""
+    with contextlib.suppress(OSError, StopIteration), open("/proc/self/status") as status:
+        return int(next(line for line in status if line.startswith("VmHWM:")).split()[1]) * 1024
     try:
         import resource
-    except ImportError:  # Windows
+    except ImportError:
         return 0
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
@@ -239,7 +215,7 @@ if __name__ == "__main__":
     if os.environ.pop(CONFINED, ""):
         _confine()
     worker = FoundryWorker()
-    verbs = ("open", "register", "unregister", "list", "load", "ask", "count", "measure", "memory")
+    verbs = ("open", "register", "unregister", "list", "load", "ask", "count", "measure")
     serve({verb: getattr(worker, verb) for verb in verbs})
     # Not through the SDK's close(): after a model was loaded it waits a second for its own threads (2.2.1),
     # and all it would free goes with the process. Whatever we promised is on disk already.

@@ -11,7 +11,8 @@ from reconciler.cli.output import json_text, show_resolution
 from reconciler.cli.progress import reporter_for
 from reconciler.cli.verbs import plan
 from reconciler.engine import log
-from reconciler.engine.apply_once import PassResult, run_pass
+from reconciler.engine.options import PassResult
+from reconciler.engine.reconciler import run_pass
 from reconciler.engine.scrub import scrub_now
 from reconciler.reports import render
 from reconciler.reports.view import pass_view

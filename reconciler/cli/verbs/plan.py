@@ -6,7 +6,7 @@ from reconciler.cli import options
 from reconciler.cli.exit_codes import CHANGES, ERROR, OK
 from reconciler.cli.manifests import load_manifests
 from reconciler.cli.output import show, show_resolution
-from reconciler.engine.job_progress import who_works
+from reconciler.engine.job import who_works
 from reconciler.engine.planning import take_snapshot
 from reconciler.reports import render, view
 from reconciler.reports.pull_request import plan_comment

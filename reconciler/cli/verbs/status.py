@@ -8,7 +8,7 @@ import time
 from reconciler.cli import options
 from reconciler.cli.exit_codes import INTERRUPTED, OK
 from reconciler.cli.output import show
-from reconciler.engine.job_progress import who_works
+from reconciler.engine.job import who_works
 from reconciler.engine.machine import Machine, observe, recall
 from reconciler.reports.status import make_status
 from reconciler.reports.status_text import status_text

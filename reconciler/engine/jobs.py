@@ -1,0 +1,163 @@
+"""The kinds of long work: ConversionJob, DownloadJob, and MeasurementJob for what gates ask for and takes long
+(fidelity, speed, endurance)."""
+
+import os
+from contextlib import suppress
+from typing import Any
+
+from reconciler.conversion.client.job_client import Attempt
+from reconciler.domain.changes import Convert, FetchSource, Measure, MeasureServed
+from reconciler.domain.errors import ConversionFailed, ConverterLost, PermanentError
+from reconciler.domain.measured import Fidelity, Measured
+from reconciler.engine.candidate_check import asks_fidelity, rejected, require
+from reconciler.engine.executor import assemble_release, store_conversion
+from reconciler.engine.fetching import fetch, publish
+from reconciler.engine.job import Job
+from reconciler.engine.pass_context import make_runtime
+from reconciler.gates.judgement import missing_measurements, needed
+from reconciler.gates.rehearsal import Rehearsal
+from reconciler.host import durable
+
+LARGER_THAN_PREDICTED, SMALL_FILES_BYTES = 4, 1 << 30  # of what a conversion may write
+UNMEASURED = "`fidelity: {skip: <why>}` in its gates does without"
+
+
+class ConversionJob(Job[Convert]):
+    _fidelity: Fidelity | None = None
+
+    def work(self) -> None:
+        source = self.context.source(self.change.build_key)
+        attempt = Attempt()
+        self.when_cancelled(attempt.cancel)
+        self.progressed(0.0, "starting Olive, its imports take some seconds")
+        self.team.converter.convert(
+            source.recipe,
+            source.path,
+            self._tree,
+            adapter=source.adapter,
+            on_progress=self.progressed,
+            timeout=self.team.options.conversion_timeout,
+            disk=LARGER_THAN_PREDICTED * self.change.cost.peak_disk_bytes + SMALL_FILES_BYTES,
+            attempt=attempt,
+        )
+        if asks_fidelity(self.context.resolution.desired, self.change.build_key):
+            self.progressed(1.0, "comparing it with its source")
+            # The artifact is as good without it; its releases are then measured or held (engine.candidate_check).
+            with suppress(ConversionFailed, ConverterLost):
+                self._fidelity = compare(self, self._tree, attempt)
+
+    def take(self) -> None:
+        store_conversion(self.change.build_key, self._tree, self.context)
+        if self._fidelity is not None:
+            self.context.machine.records.save_fidelity(self._fidelity)
+
+    @property
+    def _tree(self) -> str:
+        return os.path.join(self.folder, "tree")
+
+
+class DownloadJob(Job[FetchSource]):
+    def work(self) -> None:
+        fetch(self)
+
+    def take(self) -> None:
+        publish(self)
+
+
+class MeasurementJob(Job[Measure]):
+    """Of one release, in a runtime of its own on a catalog that is thrown away. A candidate is assembled for it; a
+    release that serves already is measured where it lies."""
+
+    at_once = 1
+    _candidate = ""  # "": what serves is measured
+    _new: tuple[Fidelity | Measured, ...] = ()
+
+    def begin(self) -> None:
+        self._wanted = self.context.wanted(self.change.variant)
+        release, known = self._wanted.release, self.context.known()
+        held = known.releases.get(release.digest)
+        self._fidelity = known.fidelity.get(release.recipe.build_key)
+        self._measured = held or Measured(release=release.digest, build_key=release.recipe.build_key)
+        if isinstance(self.change, MeasureServed):
+            self._rest = missing_measurements(self._wanted.gates, self._fidelity, held)
+            self._folder = self.context.machine.layout.served_release(self.change.variant, self.change.number)
+            return
+        self._rest = needed(self._wanted.gates, self._fidelity, held)
+        self._folder = self._candidate = os.path.join(self.folder, "candidate")
+        durable.make_folder(self._candidate)
+        assemble_release(self.change, self.context, self._candidate)
+
+    def work(self) -> None:
+        """In the order of the gates; one that fails early is not tried to the end."""
+        self.progressed(0.0, "starting")
+        if self._rest.fidelity:
+            self._fidelity = self._compared()
+            self._new += (self._fidelity,)
+        if self._rest.in_runtime and not self._rejected():
+            self._rehearse()
+
+    def keep(self) -> None:
+        """What was measured, also when something failed after it. The candidate goes file by file, so that the store's
+        names of the same bytes need not be read again."""
+        machine = self.context.machine
+        for found in self._new:
+            if isinstance(found, Measured):
+                machine.records.save_measured(found)
+            else:
+                machine.records.save_fidelity(found)
+        for folder, _, names in os.walk(self._candidate):
+            for name in names:
+                machine.stamps.remove(os.path.join(folder, name))
+
+    def take(self) -> None:
+        """Raises GateFailed for a candidate. What serves goes on: the next plan says what is wrong with it."""
+        if self._candidate:
+            require(self._wanted, self._fidelity, self._measured)
+
+    def _rejected(self) -> bool:
+        return bool(rejected(self._wanted, self._fidelity, self._measured))
+
+    def _compared(self) -> Fidelity:
+        attempt = Attempt()
+        self.when_cancelled(attempt.cancel)
+        self.progressed(0.0, "comparing it with its source")
+        try:
+            return compare(self, self._folder, attempt)
+        except (ConversionFailed, ConverterLost) as error:
+            message = f"it could not be compared with its source: {error}"
+            # What was killed lacked memory, most likely, and that may come back.
+            kind = ConverterLost if isinstance(error, ConverterLost) else PermanentError
+            raise kind(message, code="FidelityUnmeasured", hint=f"{error.hint}; {UNMEASURED}") from None
+
+    def _rehearse(self) -> None:
+        catalog, scratch = (os.path.join(self.folder, name) for name in ("catalog", "runtime"))
+        runtime = make_runtime(
+            self.context.machine,
+            self.team.options,
+            catalog,
+            scratch,
+            "measuring",
+            is_cancelled=lambda: self.cancelled,  # it comes back after a crash, but not then
+        )
+        self.when_cancelled(runtime.kill)
+        self.progressed(0.3, "measuring it in the runtime that will serve it")
+        name = f"{self.change.variant}:{self.change.number}"
+        with Rehearsal(runtime) as rehearsal:
+            for found in rehearsal.prove(self._folder, name, self._rest.in_runtime, self._measured):
+                self._measured = found
+                self._new += (found,)
+                if self._rejected():
+                    return
+
+
+def compare(job: Job[Any], artifact: str, attempt: Attempt) -> Fidelity:
+    """The converter's worker compares an artifact's folder with the source that it was made from."""
+    source = job.context.source(job.change.build_key)
+    return job.team.converter.compare(
+        source.recipe,
+        source.path,
+        artifact,
+        adapter=source.adapter,
+        timeout=job.team.options.conversion_timeout,
+        attempt=attempt,
+    )
