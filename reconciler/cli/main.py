@@ -1,7 +1,7 @@
 """The command line: find the verb, run it, and turn errors into messages and exit codes.
 
-A verb is a module of `cli.verbs` with `add_arguments(parser)` and `run(arguments) -> int`. Only the module of the verb
-in use is imported, so that `reconciler --help` takes less than 0.3 s.
+A verb is a module of `cli.verbs` with `add_arguments(parser)` and `run(arguments) -> int`; its docstring begins its
+--help. Only the module of the verb in use is imported, so that `reconciler --help` takes less than 0.3 s.
 """
 
 import argparse
@@ -12,8 +12,8 @@ from difflib import get_close_matches
 from importlib import import_module
 
 from reconciler import __version__
-from reconciler.cli.exit_codes import ERROR, INTERRUPTED, LOCK_HELD, USAGE, epilog
-from reconciler.domain.errors import LockHeld, ManifestsInvalid, ReconcilerError, UsageError, refused
+from reconciler.cli.exit_codes import ERROR, INTERRUPTED, LOCK_HELD, OK, USAGE, epilog
+from reconciler.domain.errors import LockHeld, ManifestsInvalid, PermanentError, ReconcilerError, UsageError, refused
 from reconciler.domain.text.escape import for_terminal
 
 VERBS = {
@@ -61,7 +61,7 @@ Begin with `reconciler demo`, or in a folder with manifests: `reconciler plan`.
 def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
-        code = _answer(arguments)
+        code = _answer(*(arguments or ["--help"]))
         sys.stdout.flush()  # here, where an error can still be reported
         return code
     except KeyboardInterrupt:
@@ -77,55 +77,49 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _report_refused(error)
 
 
-def _answer(arguments: list[str]) -> int:
-    if not arguments or arguments[0] in ("-h", "--help", "help"):
+def _answer(verb: str, *rest: str) -> int:
+    if verb in ("-h", "--help", "help"):
         sys.stdout.write(overview())
-        return 0
-    if arguments[0] == "--version":
+        return OK
+    if verb == "--version":
         sys.stdout.write(f"reconciler {__version__}\n")
-        return 0
-    return _dispatch(arguments)
-
-
-def _dispatch(arguments: list[str]) -> int:
-    verb, *rest = arguments
+        return OK
     if verb not in VERBS:
-        raise UsageError(f"there is no verb {verb!r}", hint=_nearest(verb))
+        close = get_close_matches(verb, VERBS, n=1)
+        hint = f"did you mean `reconciler {close[0]}`?" if close else "`reconciler --help` lists the verbs"
+        raise UsageError(f"there is no verb {verb!r}", hint=hint)
     # Imported here and in `build_parser`, because it takes half a second, too long for `reconciler --help`.
     from reconciler.cli import configuration
 
-    module = import_module(f"reconciler.cli.verbs.{verb}")
     if verb not in UNCONFIGURED and not {"-h", "--help"} & set(rest):
         configuration.load(rest)
     parser = build_parser(verb)
-    module.add_arguments(parser)
-    code: int = module.run(parser.parse_args(rest))
+    arguments = parser.parse_args(rest)
+    code: int = arguments.run(arguments)
     return code
 
 
 def build_parser(verb: str) -> argparse.ArgumentParser:
     from reconciler.cli.options import Parser, add_config
 
+    module = import_module(f"reconciler.cli.verbs.{verb}")
     parser = Parser(
         prog=f"reconciler {verb}",
-        description=VERBS[verb][0].upper() + VERBS[verb][1:] + ".",
+        description=module.__doc__,
         epilog=epilog(verb),
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     if verb not in UNCONFIGURED:
         add_config(parser)
+    module.add_arguments(parser)
+    parser.set_defaults(run=module.run)
     return parser
 
 
 def overview() -> str:
     width = max(map(len, VERBS))
     return _OVERVIEW.format(verbs="\n".join(f"  {name:<{width}}  {text}" for name, text in VERBS.items()))
-
-
-def _nearest(verb: str) -> str:
-    close = get_close_matches(verb, VERBS, n=1)
-    return f"did you mean `reconciler {close[0]}`?" if close else "`reconciler --help` lists the verbs"
 
 
 def _report(error: ReconcilerError) -> int:
@@ -146,16 +140,13 @@ def say_error(error: ReconcilerError) -> None:
 
 def _report_refused(error: OSError) -> int:
     """The system refused a file that the command line names."""
-    known = refused(error)
-    if known is not None and known.code != "AccessDenied":
-        say_error(known)
-        return ERROR
-    where = f" {error.filename}" if error.filename else ""
-    _say(f"error: cannot use{where}: {error.strerror or error}\n\nhint: {_REFUSED_HINT}")
+    known: ReconcilerError | None = refused(error)
+    if known is None or known.code == "AccessDenied":
+        where = f" {error.filename}" if error.filename else ""
+        hint = "name a place that this user can write with --root and --cache, or run as the user that owns it"
+        known = PermanentError(f"cannot use{where}: {error.strerror or error}", hint=hint)
+    say_error(known)
     return ERROR
-
-
-_REFUSED_HINT = "name a place that this user can write with --root and --cache, or run as the user that owns it"
 
 
 def _say(text: str) -> None:

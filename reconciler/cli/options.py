@@ -74,7 +74,8 @@ def add_config(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_manifests(parser: argparse.ArgumentParser) -> None:
+def add_manifests(parser: argparse.ArgumentParser, *, repository: bool = False) -> None:
+    """Where the manifests are: a folder or, with `repository`, a branch of a repository too."""
     add_setting(parser, "--path", "folder with the manifests", default="manifests", metavar="DIR")
     parser.add_argument(
         "--source-root",
@@ -83,9 +84,11 @@ def add_manifests(parser: argparse.ArgumentParser) -> None:
         default=list(configuration.traits().source_roots),
         help="also allow model folders below DIR (default: the git checkout that holds the manifests); repeatable",
     )
+    if repository:
+        _add_repository(parser)
 
 
-def add_repository(parser: argparse.ArgumentParser) -> None:
+def _add_repository(parser: argparse.ArgumentParser) -> None:
     """Options for manifests from a repository. What is trusted is set on the machine, never in the repository."""
     group = parser.add_argument_group("manifests from a repository", "--path is then a folder inside it")
     add_setting(group, "--repo", "https or ssh URL", metavar="URL")
@@ -130,6 +133,14 @@ def add_machine(parser: argparse.ArgumentParser) -> None:
     add_setting(parser, "--cache", "Foundry Local's model_cache_dir", shown="that of --app", metavar="DIR")
     meaning = "the Foundry Local application whose cache ~/.NAME/cache/models to serve"
     add_setting(parser, "--app", meaning, default="reconciler", metavar="NAME")
+
+
+def add_common(parser: argparse.ArgumentParser, *formats: str) -> None:
+    """The options of every verb that reads or changes a machine: where it is, the format, and how much is printed."""
+    add_machine(parser)
+    if formats:
+        add_output(parser, *formats)
+    add_verbosity(parser)
 
 
 def add_output(parser: argparse.ArgumentParser, *formats: str) -> None:

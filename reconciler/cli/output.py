@@ -3,28 +3,27 @@
 import argparse
 import json
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from reconciler.domain.errors import Problem
 from reconciler.domain.text.escape import for_json, for_terminal
-from reconciler.reports import render
-from reconciler.reports.view import problem_view
+from reconciler.reports.text import Shown, problems_text, terminal_lines
 
 
-def show(view: Mapping[str, Any], output: str, **renderers: Callable[[Mapping[str, Any]], str]) -> None:
+def show(view: Shown, output: str, **renderers: Callable[[Any], str]) -> None:
     """Print a JSON view in the format `output`: as JSON, or by the renderer of that name."""
     sys.stdout.write(json_text(view) if output == "json" else renderers[output](view))
 
 
-def json_text(view: Mapping[str, Any]) -> str:
+def json_text(view: Shown) -> str:
     return for_json(json.dumps(view, indent=2, ensure_ascii=False)) + "\n"
 
 
 def say(arguments: argparse.Namespace, *lines: str) -> None:
     """Print lines on stdout, unless --quiet."""
     if not arguments.quiet:
-        sys.stdout.write("".join(for_terminal(line) + "\n" for line in lines))
+        sys.stdout.write(terminal_lines(lines))
 
 
 def note(arguments: argparse.Namespace, line: str) -> None:
@@ -34,7 +33,7 @@ def note(arguments: argparse.Namespace, line: str) -> None:
 
 
 def show_problems(problems: Iterable[Problem], level: str = "error") -> None:
-    text = render.problems_text([problem_view(problem) for problem in problems], level)
+    text = problems_text(problems, level)
     if text:
         sys.stderr.write(text + "\n")
 

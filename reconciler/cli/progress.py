@@ -32,7 +32,7 @@ def reporter_for(*, quiet: bool) -> Iterator[Reporter]:
         yield _Lines()
     else:
         doing = TextColumn("{task.fields[doing]}", markup=False)
-        with _progress(SpinnerColumn(), _description(), _bar(), doing, TimeElapsedColumn()) as progress:
+        with _progress(doing, TimeElapsedColumn()) as progress:
             yield _Bars(progress)
 
 
@@ -42,7 +42,7 @@ def byte_bar(*, quiet: bool) -> Iterator[Callable[[int, int], None]]:
     if quiet or not sys.stderr.isatty():
         yield lambda done, total: None
         return
-    with _progress(_description(), _bar(), DownloadColumn(), TimeRemainingColumn()) as bar:
+    with _progress(DownloadColumn(), TimeRemainingColumn()) as bar:
         task = bar.add_task("reading", total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
@@ -55,7 +55,7 @@ def run_bar(total: int, *, quiet: bool) -> Iterator[Callable[[str, str], None]]:
     elif not sys.stderr.isatty():
         yield lambda variant, what: _write(f"{variant}: {what}")
     else:
-        with _progress(_description(), _bar(), TimeElapsedColumn()) as bar:
+        with _progress(TimeElapsedColumn()) as bar:
             task = bar.add_task("", total=total)
 
             def advance(variant: str, what: str) -> None:
@@ -66,28 +66,22 @@ def run_bar(total: int, *, quiet: bool) -> Iterator[Callable[[str, str], None]]:
 
 
 def _progress(*columns: ProgressColumn) -> Progress:
+    """Bars with a description, and `columns` behind them."""
     console = Console(stderr=True, markup=False, highlight=False, emoji=False)
-    return Progress(*columns, console=console, transient=True)
+    description = TextColumn("{task.description}", markup=False)
+    return Progress(SpinnerColumn(), description, BarColumn(bar_width=24), *columns, console=console, transient=True)
 
 
-def _description() -> TextColumn:
-    return TextColumn("{task.description}", markup=False)
-
-
-def _bar() -> BarColumn:
-    return BarColumn(bar_width=24)
-
-
-def title(change: Change) -> str:
+def _title(change: Change) -> str:
     kind = "source" if isinstance(change, PruneSource) else "artifact"
     what = change.variant or f"{kind} {change.build_key[7:19]}"
     number = f":{change.number}" if change.number else ""
     return f"{change.action} {what}{number}"
 
 
-def ending(outcome: Outcome) -> str:
+def _ending(outcome: Outcome) -> str:
     """`register capitals-int4:1 (ReleaseMissing): done in 0.4 s`"""
-    head = f"{title(outcome.change)} ({outcome.change.reason}): {outcome.status}"
+    head = f"{_title(outcome.change)} ({outcome.change.reason}): {outcome.status}"
     if outcome.status == "done":
         return f"{head} in {outcome.seconds:.1f} s"
     hint = f"\n  hint: {outcome.hint}" if outcome.hint else ""
@@ -102,7 +96,7 @@ def _write(line: str) -> None:
 class _Failures(Silent):
     def finished(self, outcome: Outcome) -> None:
         if outcome.status != "done":
-            _write(ending(outcome))
+            _write(_ending(outcome))
 
 
 class _Lines(Silent):
@@ -110,10 +104,10 @@ class _Lines(Silent):
 
     def started(self, change: Change) -> None:
         if isinstance(change, LongWork):
-            _write(f"{title(change)} ({change.reason}): started")
+            _write(f"{_title(change)} ({change.reason}): started")
 
     def finished(self, outcome: Outcome) -> None:
-        _write(ending(outcome))
+        _write(_ending(outcome))
 
 
 class _Bars(Silent):
@@ -125,7 +119,7 @@ class _Bars(Silent):
 
     def started(self, change: Change) -> None:
         total = 1.0 if isinstance(change, LongWork) else None
-        self._tasks[_key(change)] = self._progress.add_task(title(change), total=total, doing="")
+        self._tasks[_key(change)] = self._progress.add_task(_title(change), total=total, doing="")
 
     def progressed(self, change: Change, fraction: float, text: str) -> None:
         task = self._tasks.get(_key(change))
@@ -136,7 +130,7 @@ class _Bars(Silent):
         task = self._tasks.pop(_key(outcome.change), None)
         if task is not None:
             self._progress.remove_task(task)
-        self._progress.console.print(for_terminal(ending(outcome)), markup=False)
+        self._progress.console.print(for_terminal(_ending(outcome)), markup=False)
 
 
 def _key(change: Change) -> tuple[str, str, int]:

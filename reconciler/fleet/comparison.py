@@ -1,17 +1,15 @@
 """Two commits side by side: what each declares, and the plan that takes a machine from the one to the other. Pure.
 
-The plan is `planner.plan`'s own, made for a machine that serves exactly BASE (`fleet.converged_machine`); nothing
-here decides.
+The plan is `planner.plan`'s own, made for a machine that serves exactly BASE (`fleet.converged_machine`).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from reconciler.domain.changes import Retire
 from reconciler.domain.desired import Desired
 from reconciler.domain.errors import Problem
 from reconciler.domain.manifest import Model
-from reconciler.domain.observed import Observed
 from reconciler.domain.plain_data import as_dict
 from reconciler.domain.plan import Plan
 from reconciler.fleet.converged_machine import disk_of, folder_bytes, observed_of, recorded_of
@@ -20,11 +18,12 @@ from reconciler.planner.difference import camel
 from reconciler.planner.plan import make_plan
 from reconciler.templates.template_change import TemplateChange
 
+NO_FOLDERS: dict[str, int] = {}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Side:
-    """One commit. `revision` is what the user called it; `unknown` names the models whose source cannot be looked at
-    from here."""
+    """One commit. `revision` is the user's name for it; `unknown` are the models whose source cannot be read here."""
 
     revision: str
     commit: str
@@ -37,7 +36,7 @@ class Side:
 
 @dataclass(frozen=True, kw_only=True)
 class Field:
-    """One line of a manifest that says something else now; None: it said nothing."""
+    """A field of a manifest that differs; None where it is not set."""
 
     name: str
     before: object
@@ -55,7 +54,7 @@ class Disk:
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """`sources` tells what the digests of sources stand for: the names of git's trees."""
+    """`sources` are readable names for the digests of sources: the names of git's trees."""
 
     path: str
     base: Side
@@ -70,34 +69,28 @@ def compare_sides(
     path: str, base: Side, head: Side, sources: dict[str, str], templates: tuple[TemplateChange, ...] = ()
 ) -> Comparison:
     observed, recorded = observed_of(base.desired), recorded_of(base.desired)
-    plan = make_plan(_fetched(head.desired, base.desired), observed, recorded)
-    disk = disk_during(plan, observed)
+    wanted = tuple(
+        replace(one, fetch=None) if one.fetch and one.fetch.source.digest in base.desired.locked_sources else one
+        for one in head.desired.wanted
+    )  # what BASE took from the hub the machine has
+    plan = make_plan(replace(head.desired, wanted=wanted), observed, recorded)
+    disk = disk_during(plan, disk_of(observed), folder_bytes(observed))
     return Comparison(path=path, base=base, head=head, plan=plan, disk=disk, sources=sources, templates=templates)
 
 
-def _fetched(head: Desired, base: Desired) -> Desired:
-    """What BASE took from remote sources the machine has."""
-    wanted = tuple(
-        replace(one, fetch=None) if one.fetch and one.fetch.source.digest in base.locked_sources else one
-        for one in head.wanted
-    )
-    return replace(head, wanted=wanted)
-
-
-def disk_during(plan: Plan, observed: Observed) -> Disk:
-    """Steps follow each other, so the peak is that of one step on top of what those before it left."""
-    before = now = peak = disk_of(observed)
+def disk_during(plan: Plan, before: int, folders: Mapping[str, int] = NO_FOLDERS) -> Disk:
+    """Steps follow each other, so the peak is that of one step on top of what those before it left. `folders` are the
+    bytes that go when a release of a variant is retired, for which a plan promises nothing."""
+    now = peak = before
     for change in plan.changes:
         peak = max(peak, now + change.cost.peak_disk_bytes)
-        now += change.cost.disk_bytes
-        if isinstance(change, Retire):  # a plan promises nothing for it
-            now -= folder_bytes(observed, change.variant)
+        now += change.cost.disk_bytes - (folders.get(change.variant, 0) if isinstance(change, Retire) else 0)
         peak = max(peak, now)
     return Disk(before=before, peak=peak, after=max(now, 0))
 
 
 def changed_fields(before: Model | None, after: Model | None) -> tuple[Field, ...]:
-    """What the manifests say differently, also where no machine does anything about it (labels, suspend)."""
+    """What differs in the manifests, also where no machine does anything about it (labels, suspend)."""
     latest = after or before
     precisions = latest.precisions if latest is not None else ()  # of both: a default of theirs is no change
     old, new = (dict(_fields(one, precisions)) if one is not None else {} for one in (before, after))
@@ -105,7 +98,7 @@ def changed_fields(before: Model | None, after: Model | None) -> tuple[Field, ..
     return tuple(Field(name=name, before=old.get(name), after=new.get(name)) for name in names)
 
 
-_ELSEWHERE = frozenset({"name", "file", "line", "lines", "gates"})
+_SHOWN_ELSEWHERE = frozenset({"name", "file", "line", "lines", "gates"})
 _NAMES = {
     "labels": "metadata.labels",
     "annotations": "metadata.annotations",
@@ -116,18 +109,18 @@ _NAMES = {
 
 
 def _fields(model: Model, precisions: tuple[str, ...]) -> Iterator[tuple[str, object]]:
-    """By the name that a person finds it by. A field that a later version adds has the name that it has in YAML."""
+    """By the name that a manifest has for it."""
     yield from gate_fields(model.gates, precisions)
-    for name, held in as_dict(model).items():
+    for name, value in as_dict(model).items():
         if name == "remote" and model.remote is not None:
-            yield from _flat(f"spec.source.{model.remote.kind}", {**held, "kind": None})
-        elif name not in _ELSEWHERE:
-            yield from _flat(_NAMES.get(name, f"spec.{camel(name)}"), held)
+            yield from _flat(f"spec.source.{model.remote.kind}", {**value, "kind": None})
+        elif name not in _SHOWN_ELSEWHERE:
+            yield from _flat(_NAMES.get(name, f"spec.{camel(name)}"), value)
 
 
-def _flat(name: str, held: object) -> Iterator[tuple[str, object]]:
-    if isinstance(held, dict):
-        for inner, said in held.items():
-            yield from _flat(f"{name}.{camel(str(inner))}" if name.startswith("spec.") else f"{name}.{inner}", said)
-    elif held not in (None, (), ""):
-        yield name, held
+def _flat(name: str, value: object) -> Iterator[tuple[str, object]]:
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _flat(f"{name}.{camel(str(key)) if name.startswith('spec.') else key}", inner)
+    elif value not in (None, (), ""):
+        yield name, value

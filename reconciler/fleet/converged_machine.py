@@ -1,7 +1,7 @@
-"""A machine that serves exactly what a commit declares: the one of which `diff` tells what the next commit does.
+"""A machine that serves exactly what a commit declares: the one for which `diff` predicts what the next commit does.
 
-No machine is quite so (see `--against`), but each that follows the repository comes to be so before the next commit
-reaches it. It has all the disk that it wants. Pure.
+A real machine may differ (see `--against`), but each that follows the repository comes to this state before the next
+commit reaches it. It has all the disk that it needs. Pure.
 """
 
 from collections.abc import Iterable
@@ -24,8 +24,17 @@ def observed_of(desired: Desired) -> Observed:
     return Observed(
         owner=_OWNER,
         artifacts={one.release.recipe.build_key: _artifact(one) for one in desired.wanted},
-        folders=tuple(_folder(marker) for marker in markers),
-        registrations=tuple(_registration(marker) for marker in markers),
+        folders=tuple(
+            ServedFolder(path=_path(one), variant=one.variant, number=_NUMBER, marker=one) for one in markers
+        ),
+        registrations=tuple(
+            Registration(
+                id=one.id,
+                path=_path(one),
+                properties=own_properties(owner=_OWNER, release=one.release, build_key=one.build_key, model=one.model),
+            )
+            for one in markers
+        ),
         disk_free=_PLENTY,
     )
 
@@ -41,26 +50,28 @@ def recorded_of(desired: Desired, timings: Iterable[Timing] = ()) -> Recorded:
 def disk_of(observed: Observed) -> int:
     """Bytes of what it stores, and of what served folders have for themselves."""
     stored = sum(artifact.size for artifact in observed.artifacts.values())
-    return stored + sum(folder_bytes(observed, folder.variant) for folder in observed.folders)
+    return stored + sum(folder_bytes(observed).values())
 
 
-def folder_bytes(observed: Observed, variant: str) -> int:
-    """What goes with a variant's folders."""
-    markers = [one.marker for one in observed.folders_of.get(variant, []) if one.marker is not None]
-    return sum(file.size for marker in markers for file in marker.files)
+def folder_bytes(observed: Observed) -> dict[str, int]:
+    """By variant: what its served folder has for itself."""
+    markers = [folder.marker for folder in observed.folders if folder.marker is not None]
+    return {marker.variant: sum(file.size for file in marker.files) for marker in markers}
+
+
+def _path(marker: Marker) -> str:
+    return f"served/{marker.variant}"
 
 
 def _artifact(one: DesiredRelease) -> Artifact:
-    key = one.release.recipe.build_key
-    return Artifact(digest="", build_key=key, files=(_bytes_of(one),))
-
-
-def _bytes_of(one: DesiredRelease) -> StoredFile:
-    return StoredFile(path="model.onnx", digest="", size=one.predicted_bytes)
+    file = StoredFile(path="model.onnx", digest="", size=one.predicted_bytes)
+    return Artifact(digest="", build_key=one.release.recipe.build_key, files=(file,))
 
 
 def _marker(one: DesiredRelease) -> Marker:
     release = one.release
+    # As planner.variant_facts counts: large files are shared with the store.
+    copied = one.predicted_bytes if one.predicted_bytes < ALWAYS_COPIED else 0
     return Marker(
         owner=_OWNER,
         variant=release.variant,
@@ -77,19 +88,5 @@ def _marker(one: DesiredRelease) -> Marker:
         protected=one.protected,
         revision="",
         created="",
-        files=(StoredFile(path="copied", digest="", size=_copied(one)),),
+        files=(StoredFile(path="copied", digest="", size=copied),),
     )
-
-
-def _copied(one: DesiredRelease) -> int:
-    """As planner.variant_facts counts: large files are shared with the store."""
-    return one.predicted_bytes if one.predicted_bytes < ALWAYS_COPIED else 0
-
-
-def _folder(marker: Marker) -> ServedFolder:
-    return ServedFolder(path=f"served/{marker.variant}", variant=marker.variant, number=_NUMBER, marker=marker)
-
-
-def _registration(marker: Marker) -> Registration:
-    properties = own_properties(owner=_OWNER, release=marker.release, build_key=marker.build_key, model=marker.model)
-    return Registration(id=marker.id, path=f"served/{marker.variant}", properties=properties)

@@ -1,8 +1,8 @@
-"""What real machines will do about a commit, told from their inventories: the planner's answer for each, and why some
-will fail. Machines to which the same happens are one group. Pure: the time is given.
+"""What real machines will do about a commit, predicted from their inventories: the plan of each, and why some will
+fail. Machines to which the same happens are one group. Pure: the time is given.
 
-A source that cannot be looked at from here is taken to be what the machine itself recorded for that model, as long as
-the commit does not name another one.
+A source that cannot be read here is taken to be what the machine itself recorded for that model, as long as the commit
+does not name another one.
 """
 
 import posixpath
@@ -16,7 +16,7 @@ from reconciler.domain.manifest import Model
 from reconciler.domain.plan import Plan
 from reconciler.domain.recorded import Recorded
 from reconciler.domain.verdict import Verdict
-from reconciler.fleet.comparison import Disk, Side
+from reconciler.fleet.comparison import Disk, Side, disk_during
 from reconciler.fleet.inventory import Inventory
 from reconciler.fleet.inventory_facts import to_observed, to_recorded
 from reconciler.gates.changes import GateChange, gate_changes
@@ -25,7 +25,7 @@ from reconciler.manifests.selector import labels_of, mismatch
 from reconciler.planner.plan import make_plan
 
 WEEK = 7 * 86_400
-# What the planner holds back, and nobody asked for it.
+# Reasons of the planner for holding a change back that are failures of the machine.
 _FAILURES = {"DiskInsufficient": "disk", "NameTaken": "name"}
 
 
@@ -77,7 +77,7 @@ def outlook(inventory: Inventory, file: str, base: Side, head: Side, now: str) -
         report=report,
         plan=plan,
         failures=tuple(_failures(inventory, plan, desired, head)),
-        disk=_disk(plan, used),
+        disk=disk_during(plan, used),
         gates=tuple(gate_changes(desired_for(inventory, recorded, base, base), desired, recorded)),
     )
 
@@ -94,7 +94,7 @@ def desired_for(inventory: Inventory, recorded: Recorded, base: Side, head: Side
     """What HEAD declares for this machine."""
     labels = labels_of(inventory.machine, inventory.labels, inventory.facts)
     why = {m.name: mismatch(m.node_selector, labels) for m in head.models if m.node_selector is not None}
-    elsewhere = {name: said for name, said in why.items() if said}
+    elsewhere = {name: reason for name, reason in why.items() if reason}
     other = {wanted.variant for wanted in head.desired.wanted if wanted.release.model in elsewhere}
     other |= {f"{model.name}-{p}" for model in head.models if model.name in elsewhere for p in model.precisions}
     same = _unmoved(base, head)
@@ -106,13 +106,13 @@ def desired_for(inventory: Inventory, recorded: Recorded, base: Side, head: Side
             if wanted.variant not in other
         ),
         declared=head.desired.declared - other,
-        unresolved={name: said for name, said in head.desired.unresolved.items() if name not in other},
+        unresolved={name: reason for name, reason in head.desired.unresolved.items() if name not in other},
         not_selected=elsewhere,
     )
 
 
 def _unmoved(base: Side, head: Side) -> frozenset[str]:
-    """Models whose source nobody sees from here, and that is declared as it was."""
+    """Models whose source cannot be read here and is declared as it was."""
     before = {model.name: (model.source_path, model.adapter_path) for model in base.models}
     return frozenset(
         model.name
@@ -140,45 +140,35 @@ def _failures(inventory: Inventory, plan: Plan, desired: Desired, head: Side) ->
     for wanted in desired.wanted:
         model = models.get(wanted.release.model)
         if wanted.variant in changed and model is not None:
-            yield from _unfit(inventory, wanted, model)
+            for kind, message in _unfit(inventory, wanted, model):
+                yield Failure(variant=wanted.variant, kind=kind, message=message)
 
 
-def _unfit(inventory: Inventory, wanted: DesiredRelease, model: Model) -> Iterator[Failure]:
-    facts = inventory.facts
-    provider = model.target.execution_provider
+def _unfit(inventory: Inventory, wanted: DesiredRelease, model: Model) -> Iterator[tuple[str, str]]:
+    facts, provider = inventory.facts, model.target.execution_provider
     if provider not in facts.execution_providers:
-        message = f"wants {provider}; there is {', '.join(facts.execution_providers) or 'none'}"
-        yield Failure(variant=wanted.variant, kind="provider", message=message)
+        yield "provider", f"wants {provider}; there is {', '.join(facts.execution_providers) or 'none'}"
     if facts.memory_bytes and wanted.predicted_bytes > facts.memory_bytes:
-        message = f"needs {wanted.predicted_bytes} bytes of memory; there are {facts.memory_bytes}"
-        yield Failure(variant=wanted.variant, kind="memory", message=message)
+        yield "memory", f"needs {wanted.predicted_bytes} bytes of memory; there are {facts.memory_bytes}"
     for path in (model.source_path, model.adapter_path):
         if path and posixpath.isabs(path) and not any(inside(path, root) for root in inventory.source_roots):
-            yield Failure(variant=wanted.variant, kind="notAllowed", message=f"{path} is below no --source-root of it")
-
-
-def _disk(plan: Plan, before: int) -> Disk:
-    now = peak = before
-    for change in plan.changes:
-        peak = max(peak, now + change.cost.peak_disk_bytes, now + change.cost.disk_bytes)
-        now += change.cost.disk_bytes
-    return Disk(before=before, peak=peak, after=max(now, 0))
+            yield "notAllowed", f"{path} is below no --source-root of it"
 
 
 def _effect(one: Outlook) -> object:
     steps = tuple((c.action, c.variant, c.reason, c.forced_by, c.build_key) for c in one.plan.changes)
     held = tuple((h.variant, h.reason) for h in one.plan.held)
-    gates = tuple((g.variant, g.gate, g.measure, _said(g.before), _said(g.after)) for g in one.gates)
+    gates = tuple((g.variant, g.gate, g.measure, *map(_status, (g.before, g.after))) for g in one.gates)
     return steps, held, gates, tuple((f.variant, f.kind) for f in one.failures)
 
 
-def _said(verdict: Verdict | None) -> tuple[object, ...] | None:
+def _status(verdict: Verdict | None) -> tuple[object, ...] | None:
     return None if verdict is None else (verdict.status, verdict.bar, verdict.rejects)
 
 
 def _age(generated: str, now: str) -> float | None:
     try:
-        told = [datetime.strptime(time, "%Y-%m-%dT%H:%M:%SZ") for time in (now, generated)]
+        end, start = (datetime.strptime(time, "%Y-%m-%dT%H:%M:%SZ") for time in (now, generated))
     except ValueError:
         return None
-    return (told[0] - told[1]).total_seconds()
+    return (end - start).total_seconds()

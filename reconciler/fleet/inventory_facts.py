@@ -1,6 +1,6 @@
 """Between an inventory and the values that the planner reads.
 
-    variants_of, artifacts_of, ...   on the machine, from what it observes and has recorded
+    variants_of, artifacts_of, ...   on the machine, from what it observes and has recorded; no answer leaves it
     to_observed, to_recorded         elsewhere: the input of `planner.plan.make_plan`
 
 A plan made from an inventory equals the machine's own, but for: the path in the message of `NameTaken`; the names of
@@ -10,11 +10,16 @@ something else, only the machine can judge them; and an earlier release that the
 one. Pure.
 """
 
-from collections.abc import Iterable, Mapping
+import math
+from collections import Counter
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import replace
+from typing import Any, TypeVar
 
 from reconciler.domain.digest import StoredFile
+from reconciler.domain.measured import Fidelity, Measured, MeasurementSet
 from reconciler.domain.observed import Observed, Registration, ServedFolder, own_properties
+from reconciler.domain.plain_data import as_dict, field_names
 from reconciler.domain.recorded import Condition, Recorded, RecordedRelease, Timing
 from reconciler.domain.release import ALWAYS_COPIED, Artifact, Marker
 from reconciler.fleet.inventory import (
@@ -27,9 +32,13 @@ from reconciler.fleet.inventory import (
     ReleaseContent,
     Variant,
 )
-from reconciler.fleet.inventory_measured import known_of
+from reconciler.gates.status import GateStatus
+
+T = TypeVar("T")
 
 MOST_TIMINGS = 5  # of each action and precision, the newest
+NEWEST = 3  # measured releases of one artifact, the newest
+MOST_ASKED = 1000
 EXPORTED_CONDITIONS = ("Ready", "Stalled")
 OURS, OTHERS = "this", "another"  # owner marks, as the reader of an inventory sees them
 
@@ -39,20 +48,29 @@ def variants_of(
 ) -> tuple[Variant, ...]:
     names = {*observed.registrations_of, *observed.folders_of, *recorded.releases, *conditions}
     names |= {*recorded.high_water, *observed.occupied}
-    names = {name for name in names if _is_name(name)}
     return tuple(
         Variant(
             variant=name,
             highest_number=max(recorded.high_water.get(name, 0), observed.occupied.get(name, 0)),
-            conditions=_exported(conditions.get(name, {})),
+            conditions=tuple(
+                found for kind in EXPORTED_CONDITIONS if (found := conditions.get(name, {}).get(kind)) is not None
+            ),
             releases=tuple(_held(name, observed, recorded)),
         )
-        for name in sorted(names)
+        for name in sorted(filter(_is_name, names))
     )
 
 
 def artifacts_of(observed: Observed) -> tuple[HeldArtifact, ...]:
-    whole = [_artifact(one) for one in observed.artifacts.values()]
+    whole = [
+        HeldArtifact(
+            build_key=one.build_key,
+            digest=one.digest,
+            size_bytes=one.size,
+            copied_bytes=sum(file.size for file in one.files if file.size < ALWAYS_COPIED),
+        )
+        for one in observed.artifacts.values()
+    ]
     damaged = [
         HeldArtifact(build_key=key, digest="", size_bytes=0, copied_bytes=0, damaged=True)
         for key in observed.damaged_artifacts
@@ -66,14 +84,59 @@ def build_keys_of(observed: Observed, recorded: Recorded) -> frozenset[str]:
 
 
 def newest_timings(timings: Iterable[Timing]) -> tuple[Timing, ...]:
-    kept: list[Timing] = []
-    count: dict[tuple[str, str], int] = {}
-    for one in reversed(tuple(timings)):
-        kind = (one.action, one.precision)
-        count[kind] = count.get(kind, 0) + 1
-        if count[kind] <= MOST_TIMINGS:
+    return _newest(timings, MOST_TIMINGS, lambda one: (one.action, one.precision))
+
+
+def _newest(found: Iterable[T], most: int, kind: Callable[[T], object]) -> tuple[T, ...]:
+    """The last `most` of each kind, in their order."""
+    kept: list[T] = []
+    count: Counter[object] = Counter()
+    for one in reversed(tuple(found)):
+        count[kind(one)] += 1
+        if count[kind(one)] <= most:
             kept.append(one)
     return tuple(reversed(kept))
+
+
+def export_fidelity(known: MeasurementSet, build_keys: Container[str]) -> tuple[Fidelity, ...]:
+    """Of the artifacts that matter now."""
+    return tuple(one for key, one in known.fidelity.items() if key in build_keys and _is_finite(one))
+
+
+def export_measurements(
+    known: MeasurementSet, build_keys: Container[str], judged: Iterable[GateStatus]
+) -> tuple[Measured, ...]:
+    right = {(one.release, one.prompts): number for one in judged if (number := _right(one)) is not None}
+    return tuple(
+        replace(
+            one,
+            answers={},  # guard: answers stay on the machine
+            asked=tuple(sorted(one.answers))[:MOST_ASKED],
+            right={prompts: number for (release, prompts), number in right.items() if release == one.release},
+        )
+        for one in _newest(known.releases.values(), NEWEST, lambda one: one.build_key)
+        if one.build_key in build_keys and _is_finite(one)
+    )
+
+
+def _right(judged: GateStatus) -> int | None:
+    """How many golden prompts were answered rightly, where the last pass could tell."""
+    found = (one.number for one in judged.verdicts if (one.gate, one.measure) == ("prompts", "passed"))
+    number = next(found, None)
+    return None if number is None or not judged.prompts else round(number)
+
+
+def _is_finite(held: object) -> bool:
+    """JSON has no other numbers."""
+    return all(math.isfinite(number) for number in _numbers(as_dict(held)))
+
+
+def _numbers(held: object) -> Iterable[float]:
+    if isinstance(held, float):
+        yield held
+    elif isinstance(held, dict | list | tuple):
+        for inner in held.values() if isinstance(held, dict) else held:
+            yield from _numbers(inner)
 
 
 def to_observed(inventory: Inventory) -> Observed:
@@ -104,7 +167,11 @@ def to_observed(inventory: Inventory) -> Observed:
 
 def to_recorded(inventory: Inventory) -> Recorded:
     return Recorded(
-        measured=known_of(inventory.fidelity, inventory.measured),
+        measured=MeasurementSet(
+            fidelity={one.build_key: one for one in inventory.fidelity},
+            releases={one.release: one for one in inventory.measured or ()},
+            told=inventory.measured is not None,
+        ),
         runtime=inventory.runtime,
         outdated=inventory.outdated,
         releases={
@@ -125,10 +192,6 @@ def to_recorded(inventory: Inventory) -> Recorded:
 def _is_name(name: str) -> bool:
     """Anything may be called anything in Foundry's catalog; nothing of ours is called like that."""
     return 0 < len(name) <= LONGEST_NAME and name.isprintable() and " " not in name
-
-
-def _exported(conditions: Mapping[str, Condition]) -> tuple[Condition, ...]:
-    return tuple(conditions[kind] for kind in EXPORTED_CONDITIONS if kind in conditions)
 
 
 def _held(name: str, observed: Observed, recorded: Recorded) -> list[HeldRelease]:
@@ -154,42 +217,38 @@ def _seen(
 ) -> HeldRelease:
     folder = folders.get(number)
     marker = folder.marker if folder is not None else None
-    mine = record is not None and record.number == number and (marker is None or marker.release == record.release)
-    content = _content_of(record) if mine and record is not None and marker is None else None
-    if marker is not None:
-        content = _content_of(marker)
-        if mine and record is not None:  # a record follows the manifest, a marker is older
-            content = replace(content, protected=record.protected, since=record.registered)
+    if record is not None and (record.number != number or (marker is not None and marker.release != record.release)):
+        record = None
+    content = _content_of(marker) if marker is not None else None
+    if record is not None:
+        content = content or _content_of(record)
+        # A record follows the manifest, a marker is older.
+        content = replace(content, protected=record.protected, since=record.registered)
     return HeldRelease(
         number=number,
-        recorded=mine,
+        recorded=record is not None,
         content=content,
-        folder=_folder_state(folder, observed),
-        registration=_registration_state(registration, folders, observed),
+        folder=_folder_state(folder, observed) if folder is not None else None,
+        registration=_registration_state(registration, folders, observed) if registration is not None else None,
     )
 
 
 def _content_of(one: Marker | RecordedRelease) -> ReleaseContent:
-    shared = {name: getattr(one, name) for name in _SHARED}
+    shared = _shared(one)
     if isinstance(one, RecordedRelease):
         return ReleaseContent(size_bytes=one.size, since=one.registered, **shared)
     return ReleaseContent(size_bytes=sum(file.size for file in one.files), since=one.created, **shared)
 
 
-def _folder_state(folder: ServedFolder | None, observed: Observed) -> FolderState | None:
-    if folder is None:
-        return None
+def _folder_state(folder: ServedFolder, observed: Observed) -> FolderState:
     marker = folder.marker
-    return FolderState(
-        owned=marker is not None and observed.owns(marker.owner), readable=marker is not None, damage=folder.damage
-    )
+    owned = marker is not None and observed.owns(marker.owner)
+    return FolderState(owned=owned, readable=marker is not None, damage=folder.damage)
 
 
 def _registration_state(
-    one: Registration | None, folders: Mapping[int, ServedFolder], observed: Observed
-) -> RegistrationState | None:
-    if one is None:
-        return None
+    one: Registration, folders: Mapping[int, ServedFolder], observed: Observed
+) -> RegistrationState:
     path = one.path.rstrip("/\\")
     return RegistrationState(
         owned=observed.owns(one.owner),
@@ -198,11 +257,6 @@ def _registration_state(
         build_key=one.build_key,
         model=one.model,
     )
-
-
-def _artifact(one: Artifact) -> HeldArtifact:
-    copied = sum(file.size for file in one.files if file.size < ALWAYS_COPIED)
-    return HeldArtifact(build_key=one.build_key, digest=one.digest, size_bytes=one.size, copied_bytes=copied)
 
 
 def _stored(one: HeldArtifact) -> Artifact:
@@ -242,26 +296,17 @@ def _registration(variant: str, number: int, state: RegistrationState) -> Regist
 
 
 def _marker(variant: str, number: int, content: ReleaseContent, owner: str) -> Marker:
-    shared = {name: getattr(content, name) for name in _SHARED}
     size = StoredFile(path="all", digest="", size=content.size_bytes)
-    return Marker(owner=owner, variant=variant, number=number, created=content.since, files=(size,), **shared)
+    return Marker(owner=owner, variant=variant, number=number, created=content.since, files=(size,), **_shared(content))
 
 
 def _recorded(variant: str, number: int, content: ReleaseContent) -> RecordedRelease:
-    shared = {name: getattr(content, name) for name in _SHARED}
-    return RecordedRelease(variant=variant, number=number, registered=content.since, size=content.size_bytes, **shared)
+    return RecordedRelease(
+        variant=variant, number=number, registered=content.since, size=content.size_bytes, **_shared(content)
+    )
 
 
-_SHARED = (
-    "release",
-    "parts",
-    "artifact",
-    "build_key",
-    "recipe",
-    "model",
-    "precision",
-    "template_origin",
-    "generation",
-    "protected",
-    "revision",
-)
+def _shared(one: Marker | RecordedRelease | ReleaseContent) -> dict[str, Any]:
+    """What all three forms of a release have in common."""
+    others = {"size_bytes", "since"}
+    return {name: getattr(one, name) for name in field_names(ReleaseContent) if name not in others}

@@ -1,28 +1,31 @@
-"""The JSON form of an inventory, for both directions.
+"""The JSON form of an inventory, written and read, and folders of such files, one for each machine.
 
 Inventories of other machines come from a folder in git. Whoever can write there is not trusted, so every field has a
-known type and every text, list and mapping a limit; anything else is refused. Pure.
+known type and every text, list and mapping a limit; anything else is refused.
 """
 
+import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import fields, is_dataclass
 from typing import Any
 
-from reconciler.domain.errors import PermanentError
+from reconciler.domain.errors import PermanentError, Problem, UsageError
 from reconciler.domain.facts import Facts
 from reconciler.domain.failures import RememberedFailure
 from reconciler.domain.measured import Fidelity, Measured, Measurements
 from reconciler.domain.recorded import Condition, Timing
 from reconciler.domain.suspension import Suspension
 from reconciler.domain.text.escape import one_line
+from reconciler.domain.text.quoting import printable
 from reconciler.fleet.inventory import FORMAT_VERSION, LONGEST_NAME, Inventory, is_digest, is_name, is_short
 from reconciler.host.codec import Codec, Misformed, field_path, limited, parse_json
+from reconciler.host.reading import read_whole
 from reconciler.planner.difference import camel
 
 LONGEST = 4 << 20  # bytes of one inventory
 LINE = 300  # characters of a text
 _LONGEST_TEXT = {"machine": LONGEST_NAME, "sourceRoots": 4096}  # of these fields, for writing and reading
-MOST = 1000  # entries of any list or mapping
+MOST = 1000  # entries of any list or mapping, and files of a folder
 
 _CODEC = Codec(Inventory, camel)
 
@@ -56,25 +59,49 @@ def inventory_view(inventory: Inventory) -> dict[str, Any]:
 def read_inventory(data: bytes, file: str) -> Inventory:
     """Raises InventoryInvalid, naming `file` as the user knows it."""
     try:
-        _check(parse_json(data, LONGEST))
+        document = parse_json(data, LONGEST)
+        if not isinstance(document, dict):
+            raise Misformed("", "a mapping", document)
+        if (version := document.get("formatVersion")) != FORMAT_VERSION:
+            raise Misformed("formatVersion", f"{FORMAT_VERSION}, which this reconciler knows", version)
+        for name, value in document.items():
+            limited(value, _LONGEST_TEXT.get(name, LINE), MOST, place=(name,))
         found = _CODEC.read_json(data)
         _check_texts(found, ())
-        _check_answers(found)
+        for at, one in enumerate(found.measured or ()):
+            if one.answers:  # guard: an answer in a report is refused
+                raise Misformed(f"measured[{at}].answers", "a mapping of at most 0", one.answers)
     except Misformed as error:
         hint = "`reconciler inventory` of the machine writes a good one"
         raise InventoryInvalid(f"{file}: {error}", hint=hint) from None
     return found
 
 
-def _check(document: object) -> None:
-    """The version, and all sizes."""
-    if not isinstance(document, dict):
-        raise Misformed("", "a mapping", document)
-    version = document.get("formatVersion")
-    if version != FORMAT_VERSION:
-        raise Misformed("formatVersion", f"{FORMAT_VERSION}, which this reconciler knows", version)
-    for name, held in document.items():
-        limited(held, _LONGEST_TEXT.get(name, LINE), MOST, place=(name,))
+def read_inventories(folder: str) -> tuple[dict[str, Inventory], tuple[Problem, ...]]:
+    """By file, as the user names it. A file that cannot be read is a problem and harms no other."""
+    if not os.path.isdir(folder):
+        raise UsageError(f"--against: there is no folder {folder}")
+    names = sorted(name for name in os.listdir(folder) if name.endswith(".json") and not name.startswith("."))
+    found: dict[str, Inventory] = {}
+    problems = [] if names else [_problem(folder, "expected a file NAME.json of `reconciler inventory`, got none")]
+    for name in names[:MOST]:
+        path = os.path.join(folder, name)
+        shown = printable(os.path.normpath(path).replace(os.sep, "/"))
+        try:
+            if os.path.islink(path):
+                raise OSError(0, "a symbolic link")
+            found[shown] = read_inventory(read_whole(path, LONGEST), shown)
+        except InventoryInvalid as error:
+            problems.append(_problem(shown, str(error).removeprefix(f"{shown}: "), error.hint))
+        except OSError as error:
+            problems.append(_problem(shown, f"expected a readable file: {error.strerror}"))
+    if len(names) > MOST:
+        problems.append(_problem(folder, f"expected at most {MOST:,} inventories, got {len(names):,}"))
+    return found, tuple(problems)
+
+
+def _problem(file: str, message: str, hint: str = "") -> Problem:
+    return Problem(code="InventoryInvalid", file=printable(file), message=message, hint=hint)
 
 
 def _check_texts(found: object, place: tuple[int | str, ...]) -> None:
@@ -111,13 +138,6 @@ def _fit(check: Callable[[str], bool], text: str, place: tuple[int | str, ...]) 
         check(text)
     except ValueError as error:
         raise Misformed(field_path(place), str(error), text) from None
-
-
-def _check_answers(found: Inventory) -> None:
-    """Answers stay on the machine that got them."""
-    for at, one in enumerate(found.measured or ()):
-        if one.answers:  # guard: an answer in a report is refused
-            raise Misformed(f"measured[{at}].answers", "a mapping of at most 0", one.answers)
 
 
 def _cut(held: Any, limit: int) -> Any:

@@ -11,7 +11,7 @@ from reconciler.domain.sources.source_model import SourceModel
 from reconciler.engine.resolve import resolve_in
 from reconciler.fleet.comparison import Comparison, Side, compare_sides
 from reconciler.fleet.forecast import Outlook, outlook
-from reconciler.fleet.inventory_files import read_inventories
+from reconciler.fleet.inventory_form import read_inventories
 from reconciler.operations.templates import template_changes
 from reconciler.sources.git.folder import CHECKOUT, InCommit, read_commit
 from reconciler.sources.git.local import open_repository

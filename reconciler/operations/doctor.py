@@ -29,7 +29,7 @@ from reconciler.host.places import installed_versions
 from reconciler.host.reading import names_in
 from reconciler.manifests.selector import labels_of
 from reconciler.operations.leftovers import RECORDS
-from reconciler.reports.diagnosis import Diagnosis
+from reconciler.reports.checks import Diagnosis
 from reconciler.sources.git import runner as git
 from reconciler.state.records import Records
 from reconciler.state.scrub_progress import read_scrubbed

@@ -8,8 +8,14 @@ from reconciler.backends.select import SERVING_TOOLS
 from reconciler.conversion.toolchain import TOOLS
 from reconciler.engine.machine import Machine, disk_used, machine_name, observe, recall
 from reconciler.fleet.inventory import DiskSpace, Inventory, Variant
-from reconciler.fleet.inventory_facts import artifacts_of, build_keys_of, newest_timings, variants_of
-from reconciler.fleet.inventory_measured import export_fidelity, export_measurements
+from reconciler.fleet.inventory_facts import (
+    artifacts_of,
+    build_keys_of,
+    export_fidelity,
+    export_measurements,
+    newest_timings,
+    variants_of,
+)
 from reconciler.host.clock import now
 from reconciler.host.disk_usage import disk_total
 from reconciler.host.facts import read_facts

@@ -1,9 +1,11 @@
 """The JSON view of a comparison of two commits: what `diff` shows, in whichever format. Plain dicts, camelCase.
 
-Numbers of releases are left out: each machine counts its own.
+`fleet_view` is the part about real machines (`--against`). Numbers of releases are left out: each machine counts its
+own.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 from reconciler.domain.changes import Change, Convert
 from reconciler.domain.errors import Problem
@@ -11,8 +13,8 @@ from reconciler.domain.manifest import Model
 from reconciler.domain.plain_data import as_dict
 from reconciler.domain.plan import Plan
 from reconciler.fleet.comparison import Comparison, Side, changed_fields
-from reconciler.reports.change_view import after_view, before_view
-from reconciler.reports.view import FORMAT_VERSION, View, cost_view, problem_view
+from reconciler.fleet.forecast import Outlook, grouped
+from reconciler.reports.view import FORMAT_VERSION, View, change_view, verdict_view
 from reconciler.templates.template_change import TemplateChange
 
 
@@ -26,7 +28,7 @@ def diff_view(one: Comparison) -> View:
         "head": {"revision": one.head.revision, "commit": one.head.commit},
         "differs": bool(models),
         "models": models,
-        "cost": {**total_cost(one.plan), "known": known},
+        "cost": {**_total_cost(one.plan), "known": known},
         "disk": {f"{name}Bytes": size for name, size in as_dict(one.disk).items()},
         "templates": [_template(change) for change in one.templates],
         "machines": [],
@@ -47,7 +49,7 @@ def _template(change: TemplateChange) -> View:
     }
 
 
-def total_cost(plan: Plan) -> View:
+def _total_cost(plan: Plan) -> View:
     """Of all changes together; seconds only when those of every conversion are known."""
     costs = [change.cost for change in plan.changes]
     told = [cost.seconds for cost in costs if cost.seconds is not None]
@@ -61,11 +63,12 @@ def total_cost(plan: Plan) -> View:
 
 def _models(one: Comparison) -> Iterator[View]:
     """Every model that is declared differently, or that machines do something about, by name."""
-    before, after = _by_name(one.base), _by_name(one.head)
+    before, after = ({model.name: model for model in side.models} for side in (one.base, one.head))
     owners = _owners(one)
     changes: dict[str, list[View]] = {}
     for change in one.plan.changes:
-        changes.setdefault(owners.get(_key(change), ""), []).append(change_view(change, one.sources))
+        name = owners.get(change.variant or change.build_key, "")
+        changes.setdefault(name, []).append(_change(change, one.sources))
     held: dict[str, list[View]] = {}
     for hold in one.plan.held:
         held.setdefault(owners.get(hold.variant, ""), []).append(as_dict(hold))
@@ -86,10 +89,6 @@ def _models(one: Comparison) -> Iterator[View]:
             }
 
 
-def _by_name(side: Side) -> dict[str, Model]:
-    return {model.name: model for model in side.models}
-
-
 def _owners(one: Comparison) -> dict[str, str]:
     """The model that a variant, or an artifact's build key, belongs to."""
     owners: dict[str, str] = {}
@@ -98,10 +97,6 @@ def _owners(one: Comparison) -> dict[str, str]:
             owners.setdefault(wanted.variant, wanted.release.model)
             owners.setdefault(wanted.release.recipe.build_key, wanted.release.model)
     return owners
-
-
-def _key(change: Change) -> str:
-    return change.variant or change.build_key
 
 
 def _declared(old: Model | None, new: Model | None, differs: bool, head: Side) -> str:
@@ -113,29 +108,73 @@ def _declared(old: Model | None, new: Model | None, differs: bool, head: Side) -
     return "changed" if differs else "unchanged"
 
 
-def change_view(change: Change, sources: Mapping[str, str]) -> View:
-    return {
-        "action": change.action,
-        "reason": change.reason,
-        "variant": change.variant,
-        "forcedBy": list(change.forced_by),
-        "before": _forced(before_view(change), change.forced_by, sources),
-        "after": _forced(after_view(change), change.forced_by, sources),
-        "cost": cost_view(change.cost),
-    }
-
-
-def _forced(held: Mapping[str, object] | None, names: Iterable[str], sources: Mapping[str, str]) -> View:
-    """The fields alone: ids and digests of releases are not those of any real machine."""
-    found = {name: (held or {}).get(name) for name in names}
-    return {name: sources.get(str(said), said) for name, said in found.items()}
+def _change(change: Change, sources: Mapping[str, str]) -> View:
+    """Of what it replaces and leaves behind the forcing fields alone: ids and digests of releases are not those of any
+    real machine."""
+    view = change_view(change)
+    view.pop("buildKey", None)
+    for side in ("before", "after"):
+        held: Any = view[side] or {}
+        found = {name: held.get(name) for name in change.forced_by}
+        view[side] = {name: sources.get(str(value), value) for name, value in found.items()}
+    return view
 
 
 def _problems(now: Iterable[Problem], before: Iterable[Problem]) -> list[View]:
     """A problem that moved to another line is not new."""
-    known = {_identity(problem) for problem in before}
-    return [{**problem_view(problem), "new": _identity(problem) not in known} for problem in now]
+
+    def identity(problem: Problem) -> tuple[str, ...]:
+        return problem.code, problem.file, problem.field, problem.message
+
+    known = set(map(identity, before))
+    return [as_dict(problem) | {"new": identity(problem) not in known} for problem in now]
 
 
-def _identity(problem: Problem) -> tuple[str, ...]:
-    return problem.code, problem.file, problem.field, problem.message
+def fleet_view(outlooks: Iterable[Outlook], sources: Mapping[str, str]) -> list[View]:
+    """A group per effect. Where its machines differ in size or speed, the worst is shown."""
+    found = tuple(outlooks)
+    names = [one.report.machine for one in found]
+    return [_group(group, sources, names) for group in grouped(found)]
+
+
+def _group(group: list[Outlook], sources: Mapping[str, str], names: list[str]) -> View:
+    first = group[0]
+    seconds = [_total_cost(one.plan)["seconds"] for one in group]
+    known = [each for each in seconds if isinstance(each, float)]
+    return {
+        "machines": [_machine(one, names) for one in group],
+        "changes": [_change(change, sources) for change in first.plan.changes],
+        "held": [as_dict(held) for held in first.plan.held],
+        "failures": [as_dict(failure) for failure in first.failures],
+        "gates": [_gate(at, group) for at in range(len(first.gates))],
+        "cost": {**_total_cost(first.plan), "seconds": max(known) if len(known) == len(group) else None},
+    }
+
+
+def _gate(at: int, group: list[Outlook]) -> View:
+    """`low` and `high` are the numbers of all machines of the group, null where there are none."""
+    one = group[0].gates[at]
+    verdicts = [each.gates[at].after or each.gates[at].before for each in group]
+    numbers = [verdict.number for verdict in verdicts if verdict and verdict.number is not None]
+    return {
+        "variant": one.variant,
+        "gate": one.gate,
+        "measure": one.measure,
+        "before": verdict_view(one.before) if one.before else None,
+        "after": verdict_view(one.after) if one.after else None,
+        "low": min(numbers, default=None),
+        "high": max(numbers, default=None),
+    }
+
+
+def _machine(one: Outlook, names: list[str]) -> View:
+    report = one.report
+    return {
+        "name": report.machine,
+        "ambiguous": names.count(report.machine) > 1,
+        "file": report.file,
+        "generated": report.generated,
+        "ageDays": round(report.age / 86_400, 1) if report.age is not None else None,
+        "old": report.old,
+        "disk": {f"{name}Bytes": size for name, size in as_dict(one.disk).items()},
+    }

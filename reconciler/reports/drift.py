@@ -1,24 +1,23 @@
-"""Two ways to differ from git, never mixed up: pending (git is ahead of the machine) and drifted (the machine changed
-behind our back). What could not be compared is told as that, with when it was last known: silence would praise it.
+"""How a machine differs from git: pending (git is ahead of the machine), drifted (something else changed the machine)
+or unchecked (it could not be compared). Pure.
 
 Drift is judged from the machine and its records alone, so it is also seen where git has moved on, where a model is
-suspended, and where its source is broken. Pure.
+suspended, and where its source is broken.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from reconciler.domain.changes import Change
 from reconciler.domain.desired import Desired
 from reconciler.domain.errors import Problem
-from reconciler.domain.observed import Observed, ServedFolder
+from reconciler.domain.observed import Observed
 from reconciler.domain.plain_data import as_dict
 from reconciler.domain.plan import Plan
 from reconciler.domain.reasons import Reason
 from reconciler.domain.recorded import Condition, Recorded
-from reconciler.domain.text.escape import for_terminal
-from reconciler.reports.view import FORMAT_VERSION, View, problem_view
+from reconciler.reports.text import Shown, terminal_lines
+from reconciler.reports.view import FORMAT_VERSION, View
 
 Conditions = Mapping[str, Mapping[str, Condition]]
 
@@ -41,6 +40,7 @@ def find_drift(
     desired: Desired, observed: Observed, recorded: Recorded, plan: Plan, conditions: Conditions
 ) -> tuple[Divergence, ...]:
     """By state, then by name. One variant can be pending and drifted at once."""
+    unresolved = desired.declared - {one.variant for one in desired.wanted}
 
     def diverges(variant: str, state: str, reason: str, details: Iterable[str] = ()) -> Divergence:
         suspension = recorded.suspension_of(variant, variant.rpartition("-")[0])
@@ -53,9 +53,8 @@ def find_drift(
             suspension=str(suspension or ""),
         )
 
-    unresolved = desired.declared - {one.variant for one in desired.wanted}
     found = [diverges(name, "drifted", "DriftDetected", broken) for name, broken in _drifted(observed, recorded)]
-    found += [diverges(name, "pending", *why) for name, why in _pending(desired, observed, recorded, plan)]
+    found += [diverges(name, "pending", why, what) for name, why, what in _pending(desired, observed, recorded, plan)]
     found += [diverges(name, "unchecked", "SourceInvalid") for name in unresolved]
     found += [diverges(one.variant, "unchecked", one.reason) for one in plan.held if _is_blind(one.reason)]
     return tuple(sorted(found, key=lambda one: (STATES.index(one.state), one.variant)))
@@ -65,8 +64,7 @@ def _drifted(observed: Observed, recorded: Recorded) -> Iterator[tuple[str, list
     """What of ours is not as it was left."""
     ours = {one.name for one in observed.registrations if observed.owns(one.owner)}
     for variant in ours | recorded.releases.keys():
-        broken = _what_is_broken(variant, observed, recorded)
-        if broken:
+        if broken := _what_is_broken(variant, observed, recorded):
             yield variant, broken
 
 
@@ -74,21 +72,16 @@ def _what_is_broken(variant: str, observed: Observed, recorded: Recorded) -> lis
     registration = observed.serving(variant)
     number = (registration or recorded.releases[variant]).number
     folder = next((one for one in observed.folders_of.get(variant, []) if one.number == number), None)
-    broken = []
+    broken = ["served folder missing"] if folder is None else list(folder.damage)
     if registration is None:
-        broken.append("registration removed")
-    elif folder is not None and registration.path.rstrip("/\\") != folder.path:
-        broken.append("registration points elsewhere")
-    return broken + _what_is_lost(folder)
-
-
-def _what_is_lost(folder: ServedFolder | None) -> list[str]:
-    return ["served folder missing"] if folder is None else list(folder.damage)
+        return ["registration removed", *broken]
+    is_elsewhere = folder is not None and registration.path.rstrip("/\\") != folder.path
+    return ["registration points elsewhere", *broken] if is_elsewhere else broken
 
 
 def _pending(
     desired: Desired, observed: Observed, recorded: Recorded, plan: Plan
-) -> Iterator[tuple[str, tuple[str, list[str]]]]:
+) -> Iterator[tuple[str, str, list[str]]]:
     """What git asks for and the machine was never given, held back or not."""
     ahead: dict[str, list[Change]] = {}
     for change in plan.changes:
@@ -97,7 +90,7 @@ def _pending(
     for variant, changes in ahead.items():
         actions = dict.fromkeys(change.action for change in changes)
         fields = dict.fromkeys(field for change in changes for field in change.forced_by)
-        yield variant, (changes[0].reason, [*actions, *fields])
+        yield variant, changes[0].reason, [*actions, *fields]
     current = {
         one.variant
         for one in desired.wanted
@@ -105,7 +98,7 @@ def _pending(
     }
     for held in plan.held:
         if held.variant not in current and not _is_blind(held.reason):
-            yield held.variant, (held.reason, [held.message])
+            yield held.variant, held.reason, [held.message]
 
 
 def _is_current(digest: str, variant: str, observed: Observed, recorded: Recorded) -> bool:
@@ -116,7 +109,7 @@ def _is_current(digest: str, variant: str, observed: Observed, recorded: Recorde
 
 
 def _is_blind(reason: str) -> bool:
-    """With an unreadable manifest nobody can tell what is still declared."""
+    """With an unreadable manifest it is unknown what is still declared."""
     return reason == Reason.MANIFESTS_UNREADABLE
 
 
@@ -127,18 +120,17 @@ def drift_view(revision: str, found: Iterable[Divergence], problems: Iterable[Pr
         "revision": revision,
         "counts": {state: sum(one["state"] == state for one in variants) for state in STATES},
         "variants": [one | {"details": list(one["details"])} for one in variants],
-        "problems": [problem_view(problem) for problem in problems],
+        "problems": [as_dict(problem) for problem in problems],
     }
 
 
-def drift_text(view: Mapping[str, Any]) -> str:
-    lines = [for_terminal(_line(one)) for one in view["variants"]]
-    counts = view["counts"]
-    told = f"{counts['drifted']} drifted, {counts['pending']} pending, {counts['unchecked']} not checked"
-    return "\n".join([*lines, f"Drift: {told if view['variants'] else 'none'}.", ""])
+def drift_text(view: Shown) -> str:
+    drifted, pending, unchecked = (view["counts"][state] for state in STATES)
+    counts = f"{drifted} drifted, {pending} pending, {unchecked} not checked" if view["variants"] else "none"
+    return terminal_lines([*map(_line, view["variants"]), f"Drift: {counts}."])
 
 
-def _line(one: Mapping[str, Any]) -> str:
+def _line(one: Shown) -> str:
     state = one["state"]
     if state == "unchecked":
         state = f"not checked since {one['since']}" if one["since"] else "never checked"

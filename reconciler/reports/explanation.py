@@ -1,4 +1,5 @@
-"""What `explain` shows of one variant: its build key, recipe, gates, chat template and Olive configuration. Pure."""
+"""What `explain` shows of one variant: its build key, recipe, gates, chat template and Olive configuration; of each bar
+the number, the verdict, when it was measured and with which libraries. Pure."""
 
 import json
 from collections.abc import Mapping
@@ -8,22 +9,25 @@ from reconciler.domain.desired import DesiredRelease
 from reconciler.domain.recorded import Recorded
 from reconciler.domain.text.escape import for_terminal
 from reconciler.domain.text.units import size_text
-from reconciler.reports.gates_explained import gates_lines, gates_view
-from reconciler.reports.view import FORMAT_VERSION
+from reconciler.gates.judgement import judge
+from reconciler.reports.gates import sign, tally
+from reconciler.reports.text import Shown
+from reconciler.reports.view import FORMAT_VERSION, View, verdict_view
 
 
-def explanation_view(variants: list[dict[str, Any]]) -> dict[str, Any]:
+def explanation_view(variants: list[View]) -> View:
     return {"formatVersion": FORMAT_VERSION, "variants": variants}
 
 
-def variant_explained(wanted: DesiredRelease, recorded: Recorded, olive: Mapping[str, Any]) -> dict[str, Any]:
+def variant_explained(wanted: DesiredRelease, recorded: Recorded, olive: Mapping[str, Any]) -> View:
+    """`outdated` is another runtime that the release was measured with, whose numbers count for nothing here."""
     release = wanted.release
     return {
         "variant": wanted.variant,
         "buildKey": release.recipe.build_key,
         "release": release.digest,
         "recipe": release.recipe.as_json(),
-        "gates": gates_view(wanted, recorded),
+        "gates": {"verdicts": _bars(wanted, recorded), "outdated": recorded.outdated.get(release.digest, {})},
         "predictedBytes": wanted.predicted_bytes,
         "peakBytes": wanted.peak_bytes,
         "olive": olive,
@@ -31,21 +35,54 @@ def variant_explained(wanted: DesiredRelease, recorded: Recorded, olive: Mapping
     }
 
 
-def explanation_text(view: Mapping[str, Any]) -> str:
+def _bars(wanted: DesiredRelease, recorded: Recorded) -> list[View]:
+    release, known = wanted.release, recorded.measured
+    fidelity, measured = known.fidelity.get(release.recipe.build_key), known.releases.get(release.digest)
+
+    times = {**(measured.times if measured else {}), "fidelity": fidelity.when if fidelity else ""}
+    views = []
+    for verdict in judge(wanted.gates, release.precision, fidelity, measured):
+        view = verdict_view(verdict) | {"misses": list(verdict.misses), "measured": None, "runtime": {}}
+        if verdict.number is not None:  # without an answer to each golden prompt the whole gate is open
+            runtime = measured.load.runtime if measured and measured.load else {}
+            view["measured"] = times.get(verdict.gate) or None
+            view["runtime"] = dict(release.recipe.tools if verdict.gate == "fidelity" else runtime)
+        views.append(view)
+    return views
+
+
+def explanation_text(view: Shown) -> str:
     return "\n".join(map(_variant_text, view["variants"]))
 
 
-def _variant_text(one: Mapping[str, Any]) -> str:
-    gates = "".join(f"  {line}\n" for line in gates_lines(one["gates"]))
+def _variant_text(one: Shown) -> str:
+    gates, template = one["gates"], one["template"]
+    bars = "".join(
+        f"    {sign(bar):<10} {bar['gate']}: {bar['message']}{_measured(bar)}\n" for bar in gates["verdicts"]
+    )
+    if gates["outdated"]:
+        with_others = f"measured with {_versions(gates['outdated'])}, which is not what is installed"
+        bars += f"    {with_others}: `apply` measures again\n"
+    sizes = f"about {size_text(one['predictedBytes'])}, {size_text(one['peakBytes'])} at the peak of the conversion"
     return for_terminal(
         f"{one['variant']}\n"
         f"  build key  {one['buildKey']}\n"
         f"  release    {one['release']}\n"
-        f"  artifact   about {size_text(one['predictedBytes'])}, "
-        f"{size_text(one['peakBytes'])} at the peak of the conversion\n"
-        f"{gates}"
-        f"  template   {one['template']['origin']}\n\n"
-        f"{one['template']['jinja'].rstrip()}\n\n"
+        f"  artifact   {sizes}\n"
+        f"  gates      {tally(gates['verdicts'])}\n{bars}"
+        f"  template   {template['origin']}\n\n"
+        f"{template['jinja'].rstrip()}\n\n"
         f"Olive configuration; to run it by hand, save it as config.json and type "
         f"`olive run --config config.json`:\n\n{json.dumps(one['olive'], indent=2)}\n"
     )
+
+
+def _measured(bar: Shown) -> str:
+    if bar["number"] is None:
+        return ""
+    when = f"; measured {bar['measured'] or 'at a time that was not recorded'}"
+    return f"{when}, {_versions(bar['runtime'])}" if bar["runtime"] else when
+
+
+def _versions(runtime: Mapping[str, str]) -> str:
+    return " ".join(f"{name} {version}" for name, version in sorted(runtime.items()))

@@ -1,14 +1,12 @@
-"""What lies on the disk of a machine that nothing needs, said once: a kind, which, how many bytes, why; and what is
-kept, with why. Pure."""
+"""What `gc` frees and what it keeps: of each item the kind, which, how many bytes, and why. Pure."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 from reconciler.domain.plain_data import as_dict
-from reconciler.domain.text.escape import for_terminal
 from reconciler.domain.text.units import size_text
-from reconciler.reports.view import FORMAT_VERSION
+from reconciler.reports.text import Shown, terminal_lines
+from reconciler.reports.view import FORMAT_VERSION, View
 
 # A closed set, shown in docs/disk.md (a test compares).
 KINDS = {
@@ -35,26 +33,25 @@ class Item:
     status: str = WOULD
 
 
-def garbage_view(items: Iterable[Item], *, dry_run: bool) -> dict[str, Any]:
+def garbage_view(items: Iterable[Item], *, dry_run: bool) -> View:
     items = list(items)
-    going = [item for item in items if item.status in (FREED, WOULD)]
     return {
         "formatVersion": FORMAT_VERSION,
         "dryRun": dry_run,
-        "bytes": sum(item.bytes for item in going),
+        "bytes": sum(item.bytes for item in items if item.status in (FREED, WOULD)),
         "items": [as_dict(item) for item in items if item.status != KEPT],
         "kept": [as_dict(item) for item in items if item.status == KEPT],
     }
 
 
-def total(view: Mapping[str, Any]) -> str:
-    going = [item for item in view["items"] if item["status"] != FAILED]
-    left = [item for item in view["items"] if item["status"] == FAILED]
+def total(view: Shown) -> str:
+    failed = sum(item["status"] == FAILED for item in view["items"])
+    going = len(view["items"]) - failed
     verb = "would be freed" if view["dryRun"] else "freed"
-    said = f"{len(going)} thing(s), {size_text(view['bytes'])} {verb}" if going else "nothing to free"
-    return f"{said}; {len(left)} could not be freed\n" if left else f"{said}\n"
+    freed = f"{going} item(s), {size_text(view['bytes'])} {verb}" if going else "nothing to free"
+    return f"{freed}; {failed} could not be freed\n" if failed else f"{freed}\n"
 
 
-def line(item: Mapping[str, Any]) -> str:
-    said = f"{item['status']} {item['kind']} {item['what']} ({size_text(item['bytes'])}): {item['why']}"
-    return for_terminal(said).replace("\n", " ") + "\n"
+def line(item: Shown) -> str:
+    text = f"{item['status']} {item['kind']} {item['what']} ({size_text(item['bytes'])}): {item['why']}"
+    return terminal_lines([text.replace("\n", " ")])

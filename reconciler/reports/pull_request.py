@@ -7,23 +7,21 @@ mention, no link and no picture; inside of code a fence is used that is longer t
 
 import re
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 from reconciler.domain.text.escape import for_markdown, for_terminal
 from reconciler.reports import diff_render, render
 from reconciler.reports.diff_render import (
-    Shown,
+    age,
     change_cost,
     declared_rows,
     group_rows,
     group_title,
     machine_warnings,
-    said,
     template_rows,
     template_title,
 )
-from reconciler.reports.gates_text import by_variant, table, tally
-from reconciler.reports.render import problem_line
+from reconciler.reports.gates import by_variant, table, tally
+from reconciler.reports.text import Shown, cost_text, held_text, problem_line, value_text
 
 PLAN_MARKER = "<!-- reconciler-plan -->"
 DIFF_MARKER = "<!-- reconciler-diff -->"
@@ -82,95 +80,64 @@ def _plan_parts(view: Shown) -> Iterator[str]:
 
 
 def _change_row(change: Shown) -> str:
-    name = change["variant"] or (change.get("buildKey") or "")[:19]
+    name = change["variant"] or change["buildKey"][:19]
     what = for_markdown(render.target(change, name))
-    return f"| {change['action']} | {what} | {change['reason']} | {render.cost_text(change['cost']).strip()} |"
+    return f"| {change['action']} | {what} | {change['reason']} | {cost_text(change['cost'])} |"
 
 
 def _change_fields(change: Shown) -> list[str]:
     """Fields as a diff shows them: what goes, what comes."""
     rows = render.field_rows(change)
     before, after = change["before"] or {}, change["after"] or {}
-    if not rows or not any(name in before for name in change["forcedBy"]):
+    if not rows or before.keys().isdisjoint(change["forcedBy"]):
         return rows
-    return [
-        line
-        for name in change["forcedBy"]
-        for line in (f"- {name}: {render.said(before.get(name))}", f"+ {name}: {render.said(after.get(name))}")
-    ]
+    return [row for name in change["forcedBy"] for row in _replaced(name, before.get(name), after.get(name))]
+
+
+def _replaced(name: str, before: object, after: object) -> tuple[str, str]:
+    return f"- {name}: {value_text(before)}", f"+ {name}: {value_text(after)}"
 
 
 def _diff_parts(view: Shown) -> Iterator[str]:
     yield f"{DIFF_MARKER}\n**reconciler diff**: {for_markdown(diff_render.summary(view))}\n"
-    yield _compared(view)
-    yield from _table(view)
-    yield from _wrong(view)
+    base, head = (f"{for_markdown(view[one]['revision'])} ({view[one]['commit'][:12]})" for one in ("base", "head"))
+    yield f"{base} → {head}, manifests in {for_markdown(view['path'] or '.')}\n"
+    if models := view["models"]:
+        yield f"{for_markdown(diff_render.total_text(view))}\n"
+        yield "| model | | what each machine will do | why | cost |\n|---|---|---|---|---|"
+        yield from map(_row, models[:MOST_ROWS])
+        yield f"\n({len(models) - MOST_ROWS} more models)\n" if len(models) > MOST_ROWS else ""
+    for problem in view["problems"]:
+        text = f"{problem_line(problem)}{age(problem)} {problem['hint']}"
+        yield f"- :x: {for_markdown(text)}"
+    yield from (f"- :warning: {for_markdown(problem_line(warning))}" for warning in view["warnings"])
+    yield ""
     yield from (f"- :warning: {for_markdown(warning)}" for _, warning in machine_warnings(view))
     yield from (details(group_title(group), group_rows(group)) for group in view["machines"])
     yield from (details(template_title(one), template_rows(one)) for one in view["templates"])
-    for model in view["models"]:
+    for model in models:
         if rows := list(_diff_rows(model)):
             yield details(f"{model['name']}: fields", rows)
 
 
-def _compared(view: Shown) -> str:
-    sides = " → ".join(
-        f"{for_markdown(view[side]['revision'])} ({view[side]['commit'][:12]})" for side in ("base", "head")
-    )
-    text = f"{sides}, manifests in {for_markdown(view['path'] or '.')}\n"
-    return text + (f"\n{for_markdown(diff_render.cost_text(view))}\n" if view["models"] else "")
-
-
-def _table(view: Shown) -> Iterator[str]:
-    """A row for each model; a thousand rows are no summary."""
-    models = view["models"]
-    if not models:
-        return
-    yield "| model | | what each machine will do | why | cost |\n|---|---|---|---|---|"
-    yield from (_row(model) for model in models[:MOST_ROWS])
-    yield f"\n({len(models) - MOST_ROWS} more models)\n" if len(models) > MOST_ROWS else ""
-
-
 def _row(model: Shown) -> str:
-    steps = [f"{name or 'artifact'}: {', '.join(actions)}" for name, actions in _by_variant(model).items()]
+    actions: dict[str, list[str]] = {}
+    for change in model["changes"]:
+        actions.setdefault(change["variant"] or "artifact", []).append(change["action"])
+    steps = [f"{name}: {', '.join(done)}" for name, done in actions.items()]
     steps += [f"held back: {hold['variant']}" for hold in model["held"]]
     reasons = dict.fromkeys(one["reason"] for one in (*model["changes"], *model["held"]))
     costs = dict.fromkeys(change_cost(change, model) for change in model["changes"])
-    cells = (
-        model["name"],
-        model["declared"],
-        "; ".join(steps) or "nothing",
-        ", ".join(reasons),
-        "; ".join(cost for cost in costs if cost),
-    )
-    return "| " + " | ".join(for_markdown(cell) for cell in cells) + " |"
-
-
-def _by_variant(model: Shown) -> dict[str, list[str]]:
-    actions: dict[str, list[str]] = {}
-    for change in model["changes"]:
-        actions.setdefault(change["variant"], []).append(change["action"])
-    return actions
-
-
-def _wrong(view: Shown) -> Iterator[str]:
-    for problem in view["problems"]:
-        age = "" if problem["new"] else " (this was there before)"
-        hint = f" {problem['hint']}" if problem["hint"] else ""
-        yield f"- :x: {for_markdown(problem_line(problem) + age + hint)}"
-    for warning in view["warnings"]:
-        yield f"- :warning: {for_markdown(problem_line(warning))}"
-    yield ""
+    cells = model["name"], model["declared"], "; ".join(steps) or "nothing", ", ".join(reasons)
+    return f"| {' | '.join(map(for_markdown, (*cells, '; '.join(filter(None, costs)))))} |"
 
 
 def _diff_rows(model: Shown) -> Iterator[str]:
     """What goes, what comes; each field once, whichever steps it forces."""
-    told: dict[str, tuple[Any, Any]] = {}
+    changed: dict[str, tuple[str, str]] = {}
     for change in model["changes"]:
         for name in change["forcedBy"]:
-            told.setdefault(name, (change["before"][name], change["after"][name]))
-    for name, (before, after) in told.items():
-        yield f"- {name}: {said(before)}"
-        yield f"+ {name}: {said(after)}"
+            changed.setdefault(name, _replaced(name, change["before"][name], change["after"][name]))
+    yield from (row for rows in changed.values() for row in rows)
     yield from (f"! {row}" for row in declared_rows(model))
-    yield from (f"! {h['variant']}: held back ({h['reason']}): {h['message']}" for h in model["held"])
+    yield from (f"! {held_text(held)}" for held in model["held"])

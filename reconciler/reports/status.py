@@ -1,37 +1,28 @@
-"""The JSON view of a machine: what it serves now, and the last pass's conditions corrected by what is seen. Pure."""
+"""The JSON view of a machine, and that view for people: what it serves now, and the last pass's conditions corrected by
+what is observed. Pure."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 
 from reconciler.domain.measured import MeasurementSet
 from reconciler.domain.observed import Observed, Registration, ServedFolder
 from reconciler.domain.plain_data import as_dict
-from reconciler.domain.recorded import Condition, Recorded, RecordedRelease
+from reconciler.domain.recorded import Condition, Recorded
 from reconciler.domain.suspension import Suspension
+from reconciler.domain.text.units import size_text
 from reconciler.gates.status import GateStatus
 from reconciler.planner.conditions import TYPES
-from reconciler.planner.difference import camel
-from reconciler.reports.view import FORMAT_VERSION, View, verdict_view
+from reconciler.reports.gates import tally, unmet, verdict_line
+from reconciler.reports.text import Shown, columns, terminal_lines
+from reconciler.reports.view import FORMAT_VERSION, View, camel_view, verdict_view
 from reconciler.state.scrub_progress import Scrubbed
 
 Conditions = Mapping[str, Mapping[str, Condition]]
 
+NOT_JUDGED: dict[str, GateStatus] = {}
+HEADS = ("VARIANT", "ID", "PRECISION", "SIZE", "READY", "REASON", "GATES", "TEMPLATE", "SINCE")
 
-NOTHING: dict[str, GateStatus] = {}
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Served:
-    """One variant: the registration that answers, the folder behind it, and what the records say."""
-
-    variant: str
-    registration: Registration | None
-    folder: ServedFolder | None
-    release: RecordedRelease | None
-    conditions: Mapping[str, Condition]
-    suspension: Suspension | None
-    measured: MeasurementSet
-    judged: GateStatus | None
+_DOING = {"convert": "converting", "fetch": "downloading", "measure": "measuring"}
+_WRONG = {"Followed": "not followed", "ManifestsValid": "manifests are invalid"}
 
 
 def make_status(
@@ -39,25 +30,23 @@ def make_status(
     recorded: Recorded,
     conditions: Conditions,
     scrubbed: Scrubbed | None = None,
-    judged: Mapping[str, GateStatus] = NOTHING,
+    judged: Mapping[str, GateStatus] = NOT_JUDGED,
 ) -> View:
-    """`conditions` are those of the last pass, by variant and type; `judged` is what its gates said."""
+    """`conditions` are those of the last pass, by variant and type; `judged` are its gates' verdicts."""
     ours = {name for name in observed.registrations_of if observed.serving(name)}
-    names = ours | recorded.releases.keys() | conditions.keys()
+    names = sorted(ours | recorded.releases.keys() | conditions.keys())
     return {
         "formatVersion": FORMAT_VERSION,
         "revision": recorded.last_applied_revision,
         "lastAttemptedRevision": recorded.last_attempted_revision,
         "lastAppliedRevision": recorded.last_applied_revision,
-        "conditions": [_condition(recorded.conditions[kind]) for kind in sorted(recorded.conditions)],
-        "scrub": scrub_view(scrubbed) if scrubbed is not None else None,
-        "variants": [
-            _variant(_served(name, observed, recorded, conditions, judged.get(name))) for name in sorted(names)
-        ],
+        "conditions": [camel_view(recorded.conditions[kind]) for kind in sorted(recorded.conditions)],
+        "scrub": _scrub(scrubbed) if scrubbed is not None else None,
+        "variants": [_variant(name, observed, recorded, conditions.get(name, {}), judged.get(name)) for name in names],
     }
 
 
-def scrub_view(scrubbed: Scrubbed) -> View:
+def _scrub(scrubbed: Scrubbed) -> View:
     return {
         "last": as_dict(scrubbed.last) if scrubbed.last.ended else None,
         "now": as_dict(scrubbed.now) if scrubbed.now.began else None,
@@ -65,86 +54,127 @@ def scrub_view(scrubbed: Scrubbed) -> View:
     }
 
 
-def _served(
-    variant: str, observed: Observed, recorded: Recorded, conditions: Conditions, judged: GateStatus | None
-) -> _Served:
-    registration = observed.serving(variant)
-    return _Served(
-        variant=variant,
-        registration=registration,
-        folder=observed.folder_behind(registration),
-        release=recorded.releases.get(variant),
-        conditions=conditions.get(variant, {}),
-        suspension=recorded.suspension_of(variant, variant.rpartition("-")[0]),
-        measured=recorded.measured,
-        judged=judged,
-    )
-
-
-def _variant(one: _Served) -> View:
-    marker = one.folder.marker if one.folder else None
-    facts = marker or one.release
+def _variant(
+    name: str, observed: Observed, recorded: Recorded, conditions: Mapping[str, Condition], judged: GateStatus | None
+) -> View:
+    registration, record = observed.serving(name), recorded.releases.get(name)
+    folder = observed.folder_behind(registration)
+    marker = folder.marker if folder else None
+    facts = marker or record
+    suspension = recorded.suspension_of(name, name.rpartition("-")[0])
+    wrong = _what_is_wrong(registration, folder, is_recorded=record is not None)
     return {
-        "variant": one.variant,
-        "id": one.registration.id if one.registration else None,
+        "variant": name,
+        "id": registration.id if registration else None,
         "model": facts.model if facts else "",
-        "precision": facts.precision if facts else one.variant.rpartition("-")[2],
+        "precision": facts.precision if facts else name.rpartition("-")[2],
         "template": facts.template_origin if facts else "",
         "release": facts.release if facts else None,
         "artifact": facts.artifact if facts else None,
         "sizeBytes": sum(file.size for file in marker.files) if marker else 0,
         "revision": facts.revision if facts else "",
-        "since": one.release.registered if one.release else (marker.created if marker else None),
-        "answersTo": [one.registration.id, one.variant] if one.registration else [],
-        "suspension": as_dict(one.suspension) if one.suspension else None,
-        "measured": _measured(one, facts.release, facts.build_key) if facts else None,
-        "gates": [verdict_view(verdict) for verdict in one.judged.verdicts] if one.judged else [],
-        "gatesOf": one.judged.release if one.judged else None,
-        "conditions": _conditions(one),
+        "since": record.registered if record else (marker.created if marker else None),
+        "answersTo": [registration.id, name] if registration else [],
+        "suspension": as_dict(suspension) if suspension else None,
+        "measured": _measured(recorded.measured, facts.release, facts.build_key) if facts else None,
+        "gates": [verdict_view(verdict) for verdict in judged.verdicts] if judged else [],
+        "gatesOf": judged.release if judged else None,
+        "conditions": _conditions(conditions, wrong, is_registered=registration is not None),
     }
 
 
-def _measured(one: _Served, release: str, build_key: str) -> View:
+def _measured(known: MeasurementSet, release: str, build_key: str) -> View:
     """The numbers that its gates were judged by; null for what was never measured, or by another runtime."""
-    found, fidelity = one.measured.releases.get(release), one.measured.fidelity.get(build_key)
+    found, fidelity = known.releases.get(release), known.fidelity.get(build_key)
     return {
-        "fidelity": _camel(fidelity),
-        "load": _camel(found.load if found else None),
-        "speeds": [_camel(speed) for speed in found.speeds] if found else [],
-        "endured": _camel(found.endured if found else None),
+        "fidelity": camel_view(fidelity) if fidelity else None,
+        "load": camel_view(found.load) if found and found.load else None,
+        "speeds": [camel_view(speed) for speed in found.speeds] if found else [],
+        "endured": camel_view(found.endured) if found and found.endured else None,
     }
 
 
-def _camel(found: object | None) -> View | None:
-    return {camel(name): held for name, held in as_dict(found).items()} if found is not None else None
-
-
-def _conditions(one: _Served) -> list[View]:
-    """What the last pass found, with what the world says now on top: a status must not praise what is gone."""
-    wrong = _what_is_wrong(one)
-    seen = {"Serving": one.registration is not None, "IntegrityVerified": not wrong, "Ready": not wrong}
+def _conditions(conditions: Mapping[str, Condition], wrong: str, *, is_registered: bool) -> list[View]:
+    """Those of the last pass. One that is true and that the observed state contradicts becomes false."""
+    observed = {"Serving": is_registered, "IntegrityVerified": not wrong, "Ready": not wrong}
     views = []
-    for condition in (one.conditions[kind] for kind in TYPES if kind in one.conditions):
-        view = _condition(condition)
-        if condition.status == "True" and not seen.get(condition.type, True):
+    for condition in (conditions[kind] for kind in TYPES if kind in conditions):
+        view = camel_view(condition)
+        if condition.status == "True" and not observed.get(condition.type, True):
             view |= {"status": "False", "reason": "DriftDetected", "message": wrong}
         views.append(view)
     return views
 
 
-def _what_is_wrong(one: _Served) -> str:
-    if one.registration is None:
-        return "the registration is gone" if one.release else ""
-    if one.folder is None:
-        return "the served folder is gone"
-    return ", ".join(one.folder.damage)
+def _what_is_wrong(registration: Registration | None, folder: ServedFolder | None, *, is_recorded: bool) -> str:
+    if registration is None:
+        return "the registration is gone" if is_recorded else ""
+    return "the served folder is gone" if folder is None else ", ".join(folder.damage)
 
 
-def _condition(condition: Condition) -> View:
-    return {
-        "type": condition.type,
-        "status": condition.status,
-        "reason": condition.reason,
-        "message": condition.message,
-        "lastTransitionTime": condition.last_transition_time,
-    }
+def status_text(view: Shown) -> str:
+    machine = [*working_lines(view.get("working")), *_of_the_machine(view)]
+    if not view["variants"]:
+        return terminal_lines(["nothing is served by this reconciler", *machine])
+    lines = columns([HEADS, *map(_row, view["variants"])])
+    lines += ["", *(line for variant in view["variants"] for line in _complaints(variant)), *machine]
+    lines.append(f"applied revision {view['lastAppliedRevision'] or 'none'}")
+    if view["lastAttemptedRevision"] != view["lastAppliedRevision"]:
+        lines.append(f"attempted revision {view['lastAttemptedRevision']}")
+    return terminal_lines([*lines, f"scrub: {view['scrub']['text']}"] if view.get("scrub") else lines)
+
+
+def working_lines(working: Shown | None) -> Iterator[str]:
+    """The process that holds the root, and its jobs (engine.job)."""
+    if working is None:
+        return
+    pid, command = working["pid"], working["command"]
+    for job in working["jobs"]:
+        text = f", {job['text']}" if job["text"] else ""
+        how_far = f"{100 * job['fraction']:.0f} %{text}, since {job['since']}"
+        yield f"{job['variant']}: {_DOING.get(job['action'], job['action'])} (pid {pid}, {how_far})"
+    verb = "kept" if command == "run" else "worked on"
+    yield f"{verb} by `reconciler {command}` (pid {pid}) since {working['since']}"
+
+
+def _row(variant: Shown) -> Sequence[str]:
+    ready = _condition(variant, "Ready")
+    gates = tally(variant.get("gates", ()))
+    if variant.get("gatesOf") not in (None, variant.get("release")):  # of what git declares, which does not serve
+        gates += " (declared)"
+    return (
+        variant["variant"],
+        variant["id"] or "-",
+        variant["precision"],
+        size_text(variant["sizeBytes"]),
+        ready["status"],
+        ready["reason"],
+        gates,
+        variant["template"],
+        variant["since"] or "-",
+    )
+
+
+def _of_the_machine(view: Shown) -> Iterator[str]:
+    for one in view["conditions"]:
+        if one["status"] == "False":
+            wrong = _WRONG.get(one["type"], one["type"])
+            yield f"{wrong} since {one['lastTransitionTime']} ({one['reason']}): {one['message']}"
+
+
+def _complaints(variant: Shown) -> Iterator[str]:
+    name, suspension = variant["variant"], variant["suspension"]
+    ready, stalled = _condition(variant, "Ready"), _condition(variant, "Stalled")
+    if ready["status"] != "True":
+        yield f"{name}: {ready['message']}"
+    elif stalled["status"] == "True" and not suspension:
+        yield f"{name}: {stalled['reason']}: {stalled['message']}"
+    yield from (f"{name}: {verdict_line(one)}" for one in unmet(variant.get("gates", ())))
+    if suspension:
+        too_long = stalled["reason"] == "SuspendedTooLong"
+        yield f"{name}: {stalled['message'] if too_long else Suspension(**suspension)}"
+
+
+def _condition(variant: Shown, kind: str) -> Shown:
+    unknown = {"status": "Unknown", "reason": "-", "message": "no pass has judged it yet"}
+    return next((one for one in variant["conditions"] if one["type"] == kind), unknown)

@@ -3,14 +3,27 @@ JSON cannot disagree. Plain dicts, camelCase, with a formatVersion."""
 
 from collections.abc import Iterable
 
-from reconciler.domain.changes import Change, Cost
+from reconciler.domain.changes import (
+    Change,
+    Convert,
+    FetchSource,
+    MeasureCandidate,
+    MeasureServed,
+    PruneArtifact,
+    PruneSource,
+    PruneVariant,
+    Register,
+    RepairArtifact,
+    RepairRelease,
+    Retire,
+    VerifyCandidate,
+    VerifyServed,
+)
 from reconciler.domain.errors import Problem
-from reconciler.domain.measured import Answer
 from reconciler.domain.plain_data import as_dict
 from reconciler.domain.plan import Outcome, Plan
 from reconciler.domain.verdict import Verdict
 from reconciler.planner.difference import camel
-from reconciler.reports.change_view import after_view, before_view
 
 FORMAT_VERSION = 1
 
@@ -21,7 +34,7 @@ def plan_view(plan: Plan, problems: Iterable[Problem] = (), warnings: Iterable[P
     return {
         "formatVersion": FORMAT_VERSION,
         "revision": plan.revision,
-        "changes": [_change(change) for change in plan.changes],
+        "changes": [change_view(change) for change in plan.changes],
         "held": [as_dict(held) for held in plan.held],
         "later": [as_dict(held) for held in plan.later],
         "gates": [
@@ -30,8 +43,8 @@ def plan_view(plan: Plan, problems: Iterable[Problem] = (), warnings: Iterable[P
             for verdict in verdicts
         ],
         "notSelected": [{"model": model, "message": why} for model, why in sorted(plan.not_selected.items())],
-        "problems": [problem_view(problem) for problem in problems],
-        "warnings": [problem_view(warning) for warning in warnings],
+        "problems": [as_dict(problem) for problem in problems],
+        "warnings": [as_dict(warning) for warning in warnings],
     }
 
 
@@ -42,18 +55,6 @@ def verdict_view(verdict: Verdict) -> View:
     return view
 
 
-def problem_view(problem: Problem) -> View:
-    return as_dict(problem)
-
-
-def problems_view(problems: Iterable[Problem], warnings: Iterable[Problem] = ()) -> View:
-    return {
-        "formatVersion": FORMAT_VERSION,
-        "problems": [problem_view(problem) for problem in problems],
-        "warnings": [problem_view(warning) for warning in warnings],
-    }
-
-
 def pass_view(outcomes: Iterable[Outcome], remaining: Plan, problems: Iterable[Problem], converged: bool) -> View:
     """What a pass did, and what it left."""
     return {
@@ -61,9 +62,9 @@ def pass_view(outcomes: Iterable[Outcome], remaining: Plan, problems: Iterable[P
         "revision": remaining.revision,
         "converged": converged,
         "outcomes": [_outcome(outcome) for outcome in outcomes],
-        "remaining": [_change(change) for change in remaining.changes],
+        "remaining": [change_view(change) for change in remaining.changes],
         "held": [as_dict(held) for held in remaining.held],
-        "problems": [problem_view(problem) for problem in problems],
+        "problems": [as_dict(problem) for problem in problems],
     }
 
 
@@ -74,28 +75,69 @@ def _outcome(outcome: Outcome) -> View:
         "code": outcome.code,
         "message": outcome.message,
         "hint": outcome.hint,
-        **_change(outcome.change),
+        **change_view(outcome.change),
     }
 
 
-def answer_view(identity: str, answer: Answer) -> View:
-    return {"formatVersion": FORMAT_VERSION, "id": identity} | {camel(k): v for k, v in as_dict(answer).items()}
+def camel_view(one: object) -> View:
+    """The fields of a dataclass by their names in JSON."""
+    return {camel(name): value for name, value in as_dict(one).items()}
 
 
-def _change(change: Change) -> View:
+def change_view(change: Change) -> View:
+    before, after = before_and_after(change)
     view: View = {
         "action": change.action,
         "reason": change.reason,
         "variant": change.variant,
         "forcedBy": list(change.forced_by),
-        "before": before_view(change),
-        "after": after_view(change),
-        "cost": cost_view(change.cost),
+        "before": before,
+        "after": after,
+        "cost": camel_view(change.cost),
     }
-    if change.build_key:
-        view["buildKey"] = change.build_key
-    return view
+    return view | {"buildKey": change.build_key} if change.build_key else view
 
 
-def cost_view(cost: Cost) -> View:
-    return {camel(name): value for name, value in as_dict(cost).items()}
+def before_and_after(change: Change) -> tuple[View | None, View | None]:
+    """What a change replaces, and what it leaves behind."""
+    before: View | None = None
+    after: View | None = None
+    match change:
+        case FetchSource(source=source):
+            after = {"source": source.digest, "fetch": source.fetch_key, "repo": source.repo}
+            after |= {"revision": source.revision, "sizeBytes": source.size}
+        case Retire(serves_instead=instead):
+            before = {"id": change.id, "registered": change.registered}
+            after = {"serves": instead.number, "because": instead.message} if instead else None
+        case PruneVariant():
+            before = {"ids": list(change.ids)}
+            if change.makes_way:
+                after = {"meanwhile": f"{change.variant} is down until its successor is registered"}
+            elif change.confirmed:
+                after = {"confirmed": "by a PruneConfirmation in git"}
+        case PruneArtifact():
+            before = {"artifact": change.artifact, "buildKey": change.build_key, "sizeBytes": change.size}
+        case PruneSource():
+            before = {"source": change.digest, "sizeBytes": change.size}
+        case RepairArtifact():
+            before, after = {"damage": list(change.damage)}, {"buildKey": change.build_key}
+        case RepairRelease():
+            before, after = {"damage": list(change.damage)}, {"id": change.id, "release": change.release.digest}
+        case VerifyServed():
+            before = {f"runtime.{name}": change.previous[name] for name in change.changed_packages}
+            after = {"id": change.id, "release": change.release.digest, "runtime": dict(change.installed)}
+            after |= {f"runtime.{name}": change.installed[name] for name in change.changed_packages}
+        case _:
+            fields = change.field_changes
+            before = None if fields is None else {one.name: one.before for one in fields}
+            after = _leaves(change) | {one.name: one.after for one in fields or ()}
+            if isinstance(change, MeasureCandidate | MeasureServed):
+                after["measure"] = change.measure_key
+    return before, after
+
+
+def _leaves(change: Convert | MeasureCandidate | MeasureServed | VerifyCandidate | Register) -> View:
+    if isinstance(change, Convert):
+        recipe = change.release.recipe
+        return {"buildKey": recipe.build_key, "precision": recipe.precision, "source": recipe.source}
+    return {"id": change.id, "release": change.release.digest}

@@ -8,8 +8,7 @@ import os
 import sys
 import time
 
-from reconciler.reports import render
-from reconciler.reports.view import problem_view
+from reconciler.reports.text import problems_text
 from reconciler.sources.manifests import load
 
 MEMORY = 512 * 1024 * 1024  # address space, with pydantic and jinja2 loaded
@@ -25,8 +24,7 @@ def judge(folder: str) -> dict[str, object]:
         "models": [model.name for model in parsed.models],
         "codes": [problem.code for problem in (*parsed.problems, *parsed.warnings)],
         "lines": [problem.line for problem in parsed.problems],
-        "text": render.problems_text([problem_view(problem) for problem in parsed.problems])
-        + render.problems_text([problem_view(warning) for warning in parsed.warnings], "warning"),
+        "text": problems_text(parsed.problems) + problems_text(parsed.warnings, "warning"),
     }
 
 

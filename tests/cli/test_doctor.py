@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from reconciler.host.lock import hold
-from reconciler.reports.diagnosis import doctor_text
+from reconciler.reports.checks import doctor_text
 from tests.at_rest import edit_catalog, entry, opened, serve
 from tests.machine import REPOSITORY, TestMachine, tree
 

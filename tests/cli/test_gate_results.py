@@ -115,7 +115,7 @@ def test_explain_tells_when_and_with_what(machine: TestMachine) -> None:
         "fidelity": FIDELITY_WHEN,
         "load": WHEN,
         "prompts": WHEN,
-        "performance": None,  # an earlier version wrote no time
+        "performance": None,  # no time was recorded
     }
     runtime = {"foundry-local-sdk": metadata.version("foundry-local-sdk")}
     assert {one["gate"]: one["runtime"] for one in verdicts if one["gate"] != "fidelity"} == dict.fromkeys(
@@ -124,7 +124,7 @@ def test_explain_tells_when_and_with_what(machine: TestMachine) -> None:
     assert all("olive-ai" in one["runtime"] for one in verdicts if one["gate"] == "fidelity")
     text = machine.run("explain", V).out
     assert "gates      5 of 7, 2 failed\n" in text
-    assert f"a warning  {SLOW}; measured by an earlier version, foundry-local-sdk" in text
+    assert f"a warning  {SLOW}; measured at a time that was not recorded, foundry-local-sdk" in text
     assert f"ok         load: peak memory in bytes 1,048,576, at most 1,073,741,824 wanted; measured {WHEN}" in text
     assert SHORT in text
 

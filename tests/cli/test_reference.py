@@ -18,9 +18,7 @@ REFERENCE = Path(__file__).parent.parent.parent / "docs" / "reference.md"
 
 
 def _help(verb: str) -> str:
-    parser = build_parser(verb)
-    import_module(f"reconciler.cli.verbs.{verb}").add_arguments(parser)
-    return parser.format_help()
+    return build_parser(verb).format_help()
 
 
 def _reference() -> str:
@@ -58,10 +56,8 @@ def test_every_reason_is_explained() -> None:
 
 
 def test_a_parser_never_abbreviates() -> None:
-    parser = build_parser("plan")
-    parser.add_argument("--confirm")
     with pytest.raises(UsageError, match="unrecognized arguments"):
-        parser.parse_args(["--conf"])
+        build_parser("plan").parse_args(["--conf"])
 
 
 def _architectures() -> str:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.reports.status_text import status_text
+from reconciler.reports.status import status_text
 from tests.at_rest import serve
 from tests.machine import TestMachine
 

@@ -10,7 +10,7 @@ import pytest
 
 from reconciler.engine.job import FOLDER, NOTE, who_works
 from reconciler.engine.machine import Machine, locked_machine
-from reconciler.reports.working_text import working_lines
+from reconciler.reports.status import working_lines
 from tests.machine import TestMachine
 
 ONE = {"action": "fetch", "variant": "a-int4", "since": "T1", "fraction": 0.4, "text": ""}
@@ -65,5 +65,5 @@ def test_a_holder_that_was_killed_works_no_more(opened: Machine) -> None:
 )
 def test_who_works_is_told_in_words(command: str, jobs: list[object], lines: list[str]) -> None:
     working = {"pid": 7, "host": "here", "command": command, "since": "T0", "jobs": jobs}
-    assert working_lines(working) == lines
-    assert working_lines(None) == []
+    assert list(working_lines(working)) == lines
+    assert not list(working_lines(None))

@@ -19,13 +19,14 @@ from reconciler.fleet.inventory import DiskSpace, Inventory
 from reconciler.fleet.inventory_facts import (
     artifacts_of,
     build_keys_of,
+    export_fidelity,
+    export_measurements,
     newest_timings,
     to_observed,
     to_recorded,
     variants_of,
 )
 from reconciler.fleet.inventory_form import InventoryInvalid, inventory_view, read_inventory
-from reconciler.fleet.inventory_measured import export_fidelity, export_measurements
 from reconciler.gates.status import GateStatus
 from reconciler.planner.plan import make_plan
 from tests.planner.world import World, desired, release, wanted

@@ -9,9 +9,8 @@ from reconciler.domain.gate_spec import GateSpec
 from reconciler.domain.measured import MeasurementSet
 from reconciler.domain.plan import Plan
 from reconciler.fleet.inventory import Inventory
-from reconciler.fleet.inventory_facts import build_keys_of, to_observed, to_recorded
+from reconciler.fleet.inventory_facts import build_keys_of, export_measurements, to_observed, to_recorded
 from reconciler.fleet.inventory_form import InventoryInvalid, inventory_view, read_inventory
-from reconciler.fleet.inventory_measured import export_measurements
 from reconciler.gates.endurance import EnduranceGate
 from reconciler.gates.golden import GoldenPrompt
 from reconciler.gates.load import LoadGate

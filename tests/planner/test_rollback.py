@@ -14,7 +14,7 @@ from reconciler.domain.plan import Plan
 from reconciler.gates.load import LoadGate
 from reconciler.planner.plan import make_plan
 from reconciler.planner.rollback import effective
-from reconciler.reports.change_view import after_view, before_view
+from reconciler.reports.view import before_and_after
 from tests.planner.world import World, desired, release, wanted
 
 V = "capitals-int4"
@@ -225,8 +225,9 @@ def outdated(world: World) -> World:
 def test_another_runtime_is_a_reason_to_verify_what_serves() -> None:
     (change,) = planned(outdated(SERVED), desired(NEW)).changes
     assert (change.action, change.reason, change.number) == ("verify", "RuntimeChanged", 2)
-    assert before_view(change) == {"runtime.foundry-local-sdk": "2.1.0"}
-    assert after_view(change)["runtime.foundry-local-sdk"] == "2.2.1"
+    before, after = before_and_after(change)
+    assert before == {"runtime.foundry-local-sdk": "2.1.0"}
+    assert after["runtime.foundry-local-sdk"] == "2.2.1"
     assert change.failure_key == runtime_key(NEW.digest, HERE)
 
 

@@ -8,7 +8,8 @@ COST = {"downloadBytes": 0, "diskBytes": 1 << 20, "peakDiskBytes": 0, "seconds":
 
 
 def plan(*changes: dict[str, Any]) -> dict[str, Any]:
-    return {"changes": changes, "held": [], "later": [], "problems": [], "warnings": [], "revision": ""}
+    empty = {name: [] for name in ("held", "later", "problems", "warnings", "gates", "notSelected")}
+    return {"changes": changes, "revision": "", **empty}
 
 
 def change(old: str, new: str) -> dict[str, Any]:
@@ -26,7 +27,7 @@ def change(old: str, new: str) -> dict[str, Any]:
 def test_a_value_cannot_end_the_fence() -> None:
     comment = plan_comment(plan(change("old", "```\n</details>")))
     assert comment.startswith(f"{PLAN_MARKER}\n")
-    assert "\n````diff\n- template: old\n+ template: ```\n</details>\n````\n" in comment
+    assert "\n````diff\n- template: old\n+ template: ``` </details>\n````\n" in comment
 
 
 def test_a_cut_leaves_nothing_open() -> None:

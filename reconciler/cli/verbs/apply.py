@@ -1,4 +1,4 @@
-"""`reconciler apply`: make one pass now, under the lock."""
+"""Make one pass now, under the lock: bring this machine to what the manifests declare."""
 
 import argparse
 import signal
@@ -19,10 +19,7 @@ from reconciler.reports.view import pass_view
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    options.add_manifests(parser)
-    options.add_repository(parser)
-    options.add_machine(parser)
-    options.add_output(parser, "text", "json")
+    options.add_manifests(parser, repository=True)
     options.add_flag(parser, "--dry-run", "show the plan and change nothing (as `plan`)")
     options.add_flag(
         parser, "--confirm", "allow prunes that need a confirmation: of all models, more than half or more than five"
@@ -32,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     options.add_flag(
         parser, "--scrub", "first read every byte of the store and of served models, and repair silent corruption"
     )
-    options.add_verbosity(parser)
+    options.add_common(parser, "text", "json")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -40,8 +37,13 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.detailed_exitcode, arguments.assume_runtime = False, {}
         return plan.run(arguments)
     result = _apply(arguments)
-    show_resolution(arguments, result.resolution.warnings, result.resolution.problems)
-    _show(result, arguments)
+    problems = result.resolution.problems
+    show_resolution(arguments, result.resolution.warnings, problems)
+    view = pass_view(result.outcomes, result.remaining, problems, result.converged)
+    if arguments.output == "json":
+        sys.stdout.write(json_text(view))
+    elif not (arguments.quiet and result.converged):
+        (sys.stderr if arguments.quiet else sys.stdout).write(render.pass_text(view))
     return OK if result.converged else PARTLY
 
 
@@ -67,13 +69,3 @@ def _interrupt_on_signals() -> None:
     for name in ("SIGTERM", "SIGHUP"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), interrupt)
-
-
-def _show(result: PassResult, arguments: argparse.Namespace) -> None:
-    view = pass_view(result.outcomes, result.remaining, result.resolution.problems, result.converged)
-    if arguments.output == "json":
-        sys.stdout.write(json_text(view))
-    elif not arguments.quiet:
-        sys.stdout.write(render.pass_text(view))
-    elif not result.converged:
-        sys.stderr.write(render.pass_text(view))

@@ -1,4 +1,4 @@
-"""`reconciler ask NAME "prompt"`: ask a served model one question through the program that serves it."""
+"""Ask a served model one question through the program that serves it."""
 
 import argparse
 import sys
@@ -11,7 +11,7 @@ from reconciler.cli.output import json_text, note
 from reconciler.domain.errors import PermanentError
 from reconciler.domain.measured import Answer
 from reconciler.domain.text.escape import for_terminal
-from reconciler.reports.view import answer_view
+from reconciler.reports.view import FORMAT_VERSION, camel_view
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,9 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="T",
         help="0 is greedy and repeatable (default: the model's generation defaults)",
     )
-    options.add_machine(parser)
-    options.add_output(parser, "text", "json")
-    options.add_verbosity(parser)
+    options.add_common(parser, "text", "json")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -76,7 +74,7 @@ def _print_text(text: str) -> None:
 
 def _show(identity: str, answer: Answer, arguments: argparse.Namespace) -> None:
     if arguments.output == "json":
-        sys.stdout.write(json_text(answer_view(identity, answer)))
+        sys.stdout.write(json_text({"formatVersion": FORMAT_VERSION, "id": identity, **camel_view(answer)}))
         return
     sys.stdout.write("\n")
     note(

@@ -1,4 +1,8 @@
-"""`reconciler bench [NAME...]`: measure size, speed, memory and quality of each precision on this machine."""
+"""Measure declared models that are converted here, in the runtime that serves them: size, load time, time to
+the first token and tokens per second by prompt length, peak memory, fidelity, golden prompts; and recommend
+a precision for this machine. Each run is a new process with its own catalog: served models are not touched.
+Measurements that a gate lacks are recorded. Ctrl-C shows the measurements made until then.
+"""
 
 import argparse
 import contextlib
@@ -29,12 +33,6 @@ MOST_LENGTHS = 8
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.description = (
-        "Measure declared models that are converted here, in the runtime that serves them: size, load time, time to\n"
-        "the first token and tokens per second by prompt length, peak memory, fidelity, golden prompts; and recommend\n"
-        "a precision for this machine. Each run is a new process with its own catalog: served models are not touched.\n"
-        "Measurements that a gate lacks are recorded. Ctrl-C shows the measurements made until then."
-    )
     parser.add_argument(
         "names", metavar="NAME", nargs="*", help="models or variants (default: all that are converted here)"
     )
@@ -57,9 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--html", metavar="FILE", help="also write one self-contained page with plots; needs the extra `bench`"
     )
     options.add_manifests(parser)
-    options.add_machine(parser)
-    options.add_output(parser, "text", "json", "markdown")
-    options.add_verbosity(parser)
+    options.add_common(parser, "text", "json", "markdown")
 
 
 def run(arguments: argparse.Namespace) -> int:

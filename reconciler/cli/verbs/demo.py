@@ -1,6 +1,5 @@
-"""`reconciler demo`: convert, serve, ask, repair and prune an example model in a temporary folder.
-
-Each step runs the command that a user would type, as a child process, and checks its output and exit code.
+"""Convert, serve, ask, repair and prune an example model in a temporary folder. Each step runs the command that a
+user would type, as a child process, and checks its output and exit code.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""`reconciler diff`: compare the manifests of two commits, and show what each machine of the fleet would do."""
+"""Compare the manifests of two commits, and show what each machine of the fleet would do. Reads git only."""
 
 import argparse
 import os
@@ -10,14 +10,12 @@ from reconciler.cli.exit_codes import DIFFERS, OK, TROUBLE
 from reconciler.cli.main import say_error
 from reconciler.cli.output import show
 from reconciler.domain.errors import ReconcilerError, UsageError
-from reconciler.fleet.comparison import Comparison
+from reconciler.domain.plain_data import as_dict
 from reconciler.host.clock import now
 from reconciler.operations.compare import compare_commits, outlooks
 from reconciler.reports.diff_render import diff_github, diff_text
-from reconciler.reports.diff_view import diff_view
-from reconciler.reports.fleet_view import fleet_view
+from reconciler.reports.diff_view import diff_view, fleet_view
 from reconciler.reports.pull_request import diff_comment
-from reconciler.reports.view import problem_view
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -51,42 +49,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     try:
-        return _shown(arguments)
+        view = _view(arguments)
     except UsageError:
         raise
     except ReconcilerError as error:  # as diff(1) does: 1 means that they differ, 2 is an error
         say_error(error)
         return TROUBLE
-
-
-def _shown(arguments: argparse.Namespace) -> int:
-    comparison = _compared(arguments)
-    view = diff_view(comparison)
-    if arguments.against:
-        _add_machines(view, comparison, arguments.against)
     show(view, arguments.output, text=diff_text, markdown=diff_comment, github=diff_github)
     if view["problems"]:
         return TROUBLE
     return DIFFERS if view["differs"] else OK
 
 
-def _add_machines(view: dict[str, Any], comparison: Comparison, folder: str) -> None:
-    found, problems = outlooks(comparison, folder, now())
-    view["machines"] = fleet_view(found, comparison.sources)
-    view["problems"] += [{**problem_view(problem), "new": True} for problem in problems]
-
-
-def _compared(arguments: argparse.Namespace) -> Comparison:
+def _view(arguments: argparse.Namespace) -> dict[str, Any]:
     base, head, parted = _revisions(arguments)
-    return compare_commits(
-        arguments.repo_dir,
-        base,
-        head,
-        _inside(arguments.path),
-        roots=tuple(os.path.normpath(root) for root in arguments.source_root),
-        parted=parted,
-        exact=bool(arguments.against),
-    )
+    roots = tuple(os.path.normpath(root) for root in arguments.source_root)
+    path, exact = _inside(arguments.path), bool(arguments.against)
+    comparison = compare_commits(arguments.repo_dir, base, head, path, roots=roots, parted=parted, exact=exact)
+    view: dict[str, Any] = diff_view(comparison)
+    if arguments.against:
+        found, problems = outlooks(comparison, arguments.against, now())
+        view["machines"] = fleet_view(found, comparison.sources)
+        view["problems"] += [as_dict(problem) | {"new": True} for problem in problems]
+    return view
 
 
 def _revisions(arguments: argparse.Namespace) -> tuple[str, str, bool]:

@@ -1,42 +1,38 @@
-"""`reconciler doctor`: check the surroundings of a reconciler, each finding with what to do."""
+"""Check the surroundings of this reconciler: the cache that it serves and the caches of other Foundry
+applications (a model served into one is not in the others), the versions of the packages that convert and
+serve, free disk, permissions, the converter's cage, git, the clock, and leftovers of dead processes. Each
+line is ok, warning or error, with what to do. Shows also the configuration in use and this machine's
+labels. Changes nothing and uses no network. `reconciler verify` checks the store and the served models.
+"""
 
 import argparse
 import contextlib
 import os
 import re
 from collections.abc import Mapping
+from functools import partial
 
 from reconciler.cli import configuration, options
 from reconciler.cli.exit_codes import ERROR, OK
 from reconciler.cli.output import note, show
 from reconciler.host.reading import read_whole
-from reconciler.manifests.parse import Parsed
 from reconciler.operations.doctor import examine
 from reconciler.operations.support_bundle import write_bundle
-from reconciler.reports.diagnosis import Diagnosis, doctor_text, doctor_view
+from reconciler.reports.checks import Diagnosis, doctor_text, doctor_view
 from reconciler.sources.manifests import load
 
 SECRET = re.compile(r"(?i)token|secret|password|passwd|api_?key|credential")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.description = (
-        "Check the surroundings of this reconciler: the cache that it serves and the caches of other Foundry\n"
-        "applications (a model served into one is not in the others), the versions of the packages that convert and\n"
-        "serve, free disk, permissions, the converter's cage, git, the clock, and leftovers of dead processes. Each\n"
-        "line is ok, warning or error, with what to do. Shows also the configuration in use and this machine's\n"
-        "labels. Changes nothing and uses no network. `reconciler verify` checks the store and the served models."
-    )
-    options.add_machine(parser)
     options.add_cage(parser)
-    options.add_output(parser, "text", "json")
     parser.add_argument(
         "--bundle",
         metavar="FILE",
         help="also write a support bundle, FILE.tar.gz: these checks, versions, status, plan, events, ends of logs, "
         "disk; without secrets, manifests and weights",
     )
-    options.add_verbosity(parser)
+    options.add_common(parser, "text", "json")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -51,16 +47,12 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _bundle(arguments: argparse.Namespace, found: tuple[Diagnosis, ...]) -> None:
-    machine = options.opened_machine(arguments)
-    path = configuration.setting("RECONCILER_PATH", "manifests")
-    roots = configuration.traits().source_roots
-
-    def parse() -> Parsed:
-        return load(path, allowed_roots=roots)
-
     settings = configuration.settings()
-    parse_them = parse if os.path.isdir(path) and not settings.get("RECONCILER_REPO") else None
-    names = write_bundle(arguments.bundle, machine, found, settings, _secrets(settings), parse_them)
+    path, roots = configuration.setting("RECONCILER_PATH", "manifests"), configuration.traits().source_roots
+    has_manifests = os.path.isdir(path) and not settings.get("RECONCILER_REPO")
+    parse = partial(load, path, allowed_roots=roots) if has_manifests else None
+    machine = options.opened_machine(arguments)
+    names = write_bundle(arguments.bundle, machine, found, settings, _secrets(settings), parse)
     note(arguments, f"wrote {arguments.bundle}: {', '.join(names)}; look into it before you send it")
 
 

@@ -1,4 +1,9 @@
-"""`reconciler drift`: tell pending changes of git from changes made to the machine by others."""
+"""Show how this machine differs from git. Pending: git is ahead; the next apply brings the change here.
+Drifted: a registration, a folder or a file was changed by something other than reconciler; the next apply
+repairs it, but find out why. What cannot be compared (a broken manifest or source) is shown as not checked,
+with the time since when. Changes nothing, takes no lock, needs only read access. A file is read again only
+when its time stamps changed; `reconciler verify` reads every byte.
+"""
 
 import argparse
 
@@ -11,18 +16,8 @@ from reconciler.reports.drift import drift_text, drift_view, find_drift
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.description = (
-        "Show how this machine differs from git. Pending: git is ahead; the next apply brings the change here.\n"
-        "Drifted: a registration, a folder or a file was changed by something other than reconciler; the next apply\n"
-        "repairs it, but find out why. What cannot be compared (a broken manifest or source) is shown as not checked,\n"
-        "with the time since when. Changes nothing, takes no lock, needs only read access. A file is read again only\n"
-        "when its time stamps changed; `reconciler verify` reads every byte."
-    )
-    options.add_manifests(parser)
-    options.add_repository(parser)
-    options.add_machine(parser)
-    options.add_output(parser, "text", "json")
-    options.add_verbosity(parser)
+    options.add_manifests(parser, repository=True)
+    options.add_common(parser, "text", "json")
 
 
 def run(arguments: argparse.Namespace) -> int:

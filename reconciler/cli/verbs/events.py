@@ -1,4 +1,4 @@
-"""`reconciler events`: show the event log of this machine, oldest first."""
+"""Show the event log of this machine, oldest first."""
 
 import argparse
 import json

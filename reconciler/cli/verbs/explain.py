@@ -1,4 +1,6 @@
-"""`reconciler explain NAME`: show everything that a declared model becomes before it is converted."""
+"""Show everything that a declared model becomes before it is converted: build key, recipe, gates, chat template and
+the exact Olive configuration.
+"""
 
 import argparse
 

@@ -1,8 +1,15 @@
-"""`reconciler gc`: free what this machine no longer needs, and show why the rest is kept."""
+"""Free what this machine no longer needs: converted models and weights that no manifest declares and no
+release uses, leftovers of dead processes, quarantined folders after their time, old logs. What is served,
+declared or needed for a roll-back is kept; all of it is kept while a manifest is invalid. A pass frees most
+of this by itself (docs/disk.md); gc does only this, and gives a reason for each item. It needs the
+manifests that this machine follows. Hard-linked files count once. Served models that are no longer declared
+are pruned by `apply`, never by gc.
+
+  reconciler gc --dry-run --kept     what would be freed, what is kept, and why; takes no lock
+"""
 
 import argparse
 import sys
-from typing import Any
 
 from reconciler.cli import options
 from reconciler.cli.exit_codes import OK, PARTLY
@@ -13,25 +20,12 @@ from reconciler.engine.machine import Machine
 from reconciler.engine.planning import Snapshot, take_snapshot
 from reconciler.engine.resolve import Resolution
 from reconciler.host.lock import holder
-from reconciler.operations.garbage import GarbageOptions, find, free
+from reconciler.operations.garbage import Garbage, GarbageOptions, find, free
 from reconciler.reports.garbage import FAILED, KEPT, Item, garbage_view, line, total
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.description = (
-        "Free what this machine no longer needs: converted models and weights that no manifest declares and no\n"
-        "release uses, leftovers of dead processes, quarantined folders after their time, old logs. What is served,\n"
-        "declared or needed for a roll-back is kept; all of it is kept while a manifest is invalid. A pass frees most\n"
-        "of this by itself (docs/disk.md); gc does only this, and gives a reason for each item. It needs the\n"
-        "manifests that this machine follows. Hard-linked files count once. Served models that are no longer declared\n"
-        "are pruned by `apply`, never by gc.\n"
-        "\n"
-        "  reconciler gc --dry-run --kept     what would be freed, what is kept, and why; takes no lock"
-    )
-    options.add_manifests(parser)
-    options.add_repository(parser)
-    options.add_machine(parser)
-    options.add_output(parser, "text", "json")
+    options.add_manifests(parser, repository=True)
     options.add_flag(parser, "--dry-run", "show what would be freed and change nothing")
     options.add_flag(parser, "--kept", "also show what is kept, and why (JSON always does)")
     parser.add_argument(
@@ -42,22 +36,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="free logs and damaged documents that are older (default: 720h)",
     )
     options.add_flag(parser, "--confirm", "also free when no model is declared, or a prune is held")
-    options.add_verbosity(parser)
+    options.add_common(parser, "text", "json")
 
 
 def run(arguments: argparse.Namespace) -> int:
     items, found = _dry_run(arguments) if arguments.dry_run else _free(arguments)
     show_resolution(arguments, found.warnings, found.problems)
-    if arguments.output == "text" and not arguments.kept:
-        items = [item for item in items if item.status != KEPT]
-    _show(garbage_view(items, dry_run=arguments.dry_run), arguments)
+    view = garbage_view(items, dry_run=arguments.dry_run)
+    if arguments.output == "json":
+        sys.stdout.write(json_text(view))
+    elif not arguments.quiet:  # each item was printed when it was freed
+        going = items if arguments.dry_run else []
+        shown = [item for item in going if item.status != KEPT]
+        shown += [item for item in items if item.status == KEPT and arguments.kept]
+        sys.stdout.write("".join(line(as_dict(item)) for item in shown) + total(view))
     return PARTLY if found.problems or any(item.status == FAILED for item in items) else OK
 
 
 def _dry_run(arguments: argparse.Namespace) -> tuple[list[Item], Resolution]:
     machine = options.opened_machine(arguments)
-    seen = _snapshot(arguments, machine)
-    found = find(machine, seen, _options(arguments))
+    seen, found = _found(arguments, machine)
     if working := holder(machine.layout.lock):
         note(arguments, f"note: the root is {working}: its unfinished work may be listed")
     return [one.item for one in found], seen.resolution
@@ -71,24 +69,13 @@ def _free(arguments: argparse.Namespace) -> tuple[list[Item], Resolution]:
             sys.stdout.flush()
 
     with options.machine_under_lock(arguments, "gc") as machine:
-        seen = _snapshot(arguments, machine)
-        return free(machine, seen, find(machine, seen, _options(arguments)), report), seen.resolution
+        seen, found = _found(arguments, machine)
+        return free(machine, seen, found, report), seen.resolution
 
 
-def _snapshot(arguments: argparse.Namespace, machine: Machine) -> Snapshot:
-    return take_snapshot(machine, load_manifests(arguments, machine), confirm=arguments.confirm)
-
-
-def _options(arguments: argparse.Namespace) -> GarbageOptions:
-    return GarbageOptions(
+def _found(arguments: argparse.Namespace, machine: Machine) -> tuple[Snapshot, list[Garbage]]:
+    seen = take_snapshot(machine, load_manifests(arguments, machine), confirm=arguments.confirm)
+    wanted = GarbageOptions(
         older_than=arguments.older_than, from_repository=bool(arguments.repo), confirm=arguments.confirm
     )
-
-
-def _show(view: dict[str, Any], arguments: argparse.Namespace) -> None:
-    """What was freed was printed line by line already."""
-    if arguments.output == "json":
-        sys.stdout.write(json_text(view))
-    elif not arguments.quiet:
-        left = [*(view["items"] if arguments.dry_run else []), *view["kept"]]
-        sys.stdout.write("".join(map(line, left)) + total(view))
+    return seen, find(machine, seen, wanted)

@@ -1,6 +1,5 @@
-"""`reconciler history NAME`: show the releases of a model or variant, and what changed between them. Reads only.
-
-The catalog decides which release serves. When it cannot be read, the records of this machine do.
+"""The releases of a model or variant on this machine, newest first: which one serves (*), which served before,
+which were rejected or rolled back and why, and the fields that changed. The last 20 of each variant.
 """
 
 import argparse
@@ -10,19 +9,16 @@ from collections.abc import Callable
 
 from reconciler.cli import options
 from reconciler.cli.exit_codes import ERROR, OK
-from reconciler.cli.output import json_text
+from reconciler.cli.output import show
 from reconciler.domain.errors import CatalogBroken, PermanentError
 from reconciler.domain.text.escape import for_terminal
 from reconciler.engine.machine import Machine, observe
-from reconciler.reports.history_view import history_text, history_view
-from reconciler.reports.view import View
+from reconciler.reports.history import history_text, history_view
+from reconciler.reports.text import Shown
+from reconciler.reports.view import FORMAT_VERSION, View
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.description = (
-        "The releases of a model or variant on this machine, newest first: which one serves (*), which served before,\n"
-        "which were rejected or rolled back and why, and the fields that changed. The last 20 of each variant."
-    )
     parser.add_argument("name", metavar="NAME", help="a model (capitals) or one variant (capitals-int4)")
     options.add_machine(parser)
     options.add_output(parser, "text", "json")
@@ -34,11 +30,12 @@ def run(arguments: argparse.Namespace) -> int:
     damaged = machine.records.damaged_beside()
     view = _viewer(machine)
     views = [view(variant) | {"damaged": os.path.join("history", f"{variant}.json") in damaged} for variant in variants]
-    if arguments.output == "json":
-        sys.stdout.write(json_text({"formatVersion": 1, "variants": views}))
-    else:
-        sys.stdout.write("\n".join(map(history_text, views)))
+    show({"formatVersion": FORMAT_VERSION, "variants": views}, arguments.output, text=_text)
     return ERROR if any(one["damaged"] for one in views) else OK
+
+
+def _text(view: Shown) -> str:
+    return "\n".join(map(history_text, view["variants"]))
 
 
 def _variants(name: str, machine: Machine) -> list[str]:
@@ -51,26 +48,26 @@ def _variants(name: str, machine: Machine) -> list[str]:
 
 
 def _viewer(machine: Machine) -> Callable[[str], View]:
-    """The view of a variant's history, from the catalog or, where that is broken, from the records."""
+    """The view of a variant's history. The catalog decides which release serves or, where it cannot be read, the
+    records of this machine."""
     try:
         observed = observe(machine)
     except CatalogBroken as error:
         sys.stderr.write(f"note: {for_terminal(str(error))}; what serves is taken from the records\n")
         releases, artifacts = machine.records.load().releases, machine.store.artifacts()
-
-        def numbers(variant: str) -> tuple[int, set[int]]:
-            number = releases[variant].number if variant in releases else 0
-            return number, {number}
+        registered = {variant: {release.number} for variant, release in releases.items()}
+        serving = {variant: release.number for variant, release in releases.items()}
     else:
         artifacts = dict(observed.artifacts)
-
-        def numbers(variant: str) -> tuple[int, set[int]]:
-            found, serving = observed.registrations_of.get(variant, []), observed.serving(variant)
-            return serving.number if serving else 0, {one.number for one in found if observed.owns(one.owner)}
+        registered = {
+            variant: {one.number for one in found if observed.owns(one.owner)}
+            for variant, found in observed.registrations_of.items()
+        }
+        serving = {variant: one.number for variant in registered if (one := observed.serving(variant))}
 
     def view(variant: str) -> View:
-        serving, registered = numbers(variant)
+        number, numbers = serving.get(variant, 0), registered.get(variant, set())
         history = machine.records.history(variant)
-        return history_view(variant, history, serving=serving, registered=registered, artifacts=artifacts)
+        return history_view(variant, history, serving=number, registered=numbers, artifacts=artifacts)
 
     return view

@@ -1,4 +1,7 @@
-"""`reconciler inventory`: describe this machine in a small document for git. Reads only, takes no lock."""
+"""Show what this machine is, holds and serves, as a document small enough for git. `reconciler diff --against`
+reads it to predict elsewhere what a change of manifests will do here. It holds no secrets, and shows a home
+folder as `~`. Changes nothing.
+"""
 
 import argparse
 
@@ -11,14 +14,7 @@ from reconciler.reports.inventory_text import inventory_text
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.description = (
-        "Show what this machine is, holds and serves, as a document small enough for git. `reconciler diff --against`\n"
-        "reads it to predict elsewhere what a change of manifests will do here. It holds no secrets, and shows a home\n"
-        "folder as `~`. Changes nothing."
-    )
-    options.add_machine(parser)
-    options.add_output(parser, "json", "text")
-    options.add_verbosity(parser)
+    options.add_common(parser, "json", "text")
 
 
 def run(arguments: argparse.Namespace) -> int:

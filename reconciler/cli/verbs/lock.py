@@ -1,6 +1,5 @@
-"""`reconciler lock`: pin the files that manifests take from remote sources, in a lock file beside them.
-
-It needs no machine: it runs where manifests are written, and the lock file is committed with them.
+"""Pin the files that manifests take from remote sources, in a lock file beside them. It needs no machine: it runs where
+manifests are written, and the lock file is committed with them.
 """
 
 import argparse
@@ -8,8 +7,6 @@ import contextlib
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 from reconciler.cli import options
@@ -25,6 +22,7 @@ from reconciler.manifests.lock_file import Entries, LockInvalid
 from reconciler.manifests.parsed import Parsed
 from reconciler.manifests.source_schema import is_repo
 from reconciler.operations.lock import Locked, lock, outdated, read_lock
+from reconciler.reports.view import FORMAT_VERSION
 from reconciler.sources.protocol import RemoteSource
 from reconciler.sources.select import REMOTES
 
@@ -46,11 +44,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     if arguments.commit_of:
         return _print_commit(arguments)
-    parsed = _load(arguments)
-    if parsed.problems:
-        show_problems(parsed.problems)
+    parsed = load_folder(arguments)
+    # An invalid lock file is no problem here, because it is written anew.
+    if problems := [problem for problem in parsed.problems if problem.code != "LockInvalid"]:
+        show_problems(problems)
         return ERROR
-    old, broken = _read(arguments.path)
+    try:
+        old, broken = read_lock(arguments.path), False
+    except LockInvalid:
+        old, broken = {}, True
     if arguments.check:
         return _check(parsed, old, broken, arguments)
     with contextlib.ExitStack() as stack:
@@ -61,19 +63,6 @@ def run(arguments: argparse.Namespace) -> int:
     written = not arguments.dry_run and _write(path, locked)
     _show(locked, parsed, path, written, arguments)
     return OK
-
-
-def _load(arguments: argparse.Namespace) -> Parsed:
-    """The manifests. An invalid lock file is no problem here, because it is written anew."""
-    parsed = load_folder(arguments)
-    return replace(parsed, problems=tuple(p for p in parsed.problems if p.code != "LockInvalid"))
-
-
-def _read(folder: str) -> tuple[Entries, bool]:
-    try:
-        return read_lock(folder), False
-    except LockInvalid:
-        return {}, True
 
 
 def _check(parsed: Parsed, old: Entries, broken: bool, arguments: argparse.Namespace) -> int:
@@ -98,38 +87,28 @@ def _write(path: str, locked: Locked) -> bool:
 
 
 def _show(locked: Locked, parsed: Parsed, path: str, written: bool, arguments: argparse.Namespace) -> None:
-    if arguments.output == "json":
-        sys.stdout.write(json_text(_view(locked, parsed, path, written)))
+    # Models whose repository has newer commits than the one that they name.
+    sources = {one.name: locked.entries.get(one.remote.key) for one in parsed.models if one.remote is not None}
+    moved = {name: one for name, one in sources.items() if one is not None and one.upstream != one.revision}
+    if arguments.output == "text":
+        lines = [f"+ {source}: {len(source.files)} files, {size_text(source.size)}" for source in locked.added]
+        lines += [f"- {source}" for source in locked.dropped]
+        lines += [f"{name}: upstream is at {source.upstream}" for name, source in moved.items()]
+        say(arguments, *lines, f"{path}: {'written' if written else 'unchanged'}")
         return
-    lines = [f"+ {source}: {len(source.files)} files, {size_text(source.size)}" for source in locked.added]
-    lines += [f"- {source}" for source in locked.dropped]
-    lines += [f"{name}: upstream is at {source.upstream}" for name, source in _moved(locked, parsed)]
-    say(arguments, *lines, f"{path}: {'written' if written else 'unchanged'}")
-
-
-def _view(locked: Locked, parsed: Parsed, path: str, written: bool) -> dict[str, Any]:
-    return {
-        "formatVersion": 1,
+    view = {
+        "formatVersion": FORMAT_VERSION,
         "file": path,
         "written": written,
         "added": [_named(source) for source in locked.added],
         "dropped": [_named(source) for source in locked.dropped],
-        "moved": [
-            {"model": name, **_named(source), "upstream": source.upstream} for name, source in _moved(locked, parsed)
-        ],
+        "moved": [{"model": name, **_named(one), "upstream": one.upstream} for name, one in moved.items()],
     }
+    sys.stdout.write(json_text(view))
 
 
 def _named(source: LockedSource) -> dict[str, Any]:
     return {"repo": source.repo, "revision": source.revision, "sizeBytes": source.size}
-
-
-def _moved(locked: Locked, parsed: Parsed) -> Iterator[tuple[str, LockedSource]]:
-    """Models whose repository has newer commits than the one that they name."""
-    for model in parsed.models:
-        source = locked.entries.get(model.remote.key) if model.remote is not None else None
-        if source is not None and source.upstream != source.revision:
-            yield model.name, source
 
 
 def _print_commit(arguments: argparse.Namespace) -> int:

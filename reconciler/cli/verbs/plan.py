@@ -1,4 +1,4 @@
-"""`reconciler plan`: show what apply would do. Reads only, takes no lock."""
+"""Show what `apply` would change on this machine, and why. Changes nothing, takes no lock."""
 
 import argparse
 
@@ -13,10 +13,7 @@ from reconciler.reports.pull_request import plan_comment
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    options.add_manifests(parser)
-    options.add_repository(parser)
-    options.add_machine(parser)
-    options.add_output(parser, "text", "json", "markdown", "github")
+    options.add_manifests(parser, repository=True)
     options.add_flag(parser, "--detailed-exitcode", "exit 2 when there are changes")
     options.add_flag(parser, "--confirm", "plan as if large prunes were confirmed")
     parser.add_argument(
@@ -26,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default={},
         help="plan as if these versions were installed, e.g. foundry-local-sdk=2.3.0, to see what an upgrade changes",
     )
-    options.add_verbosity(parser)
+    options.add_common(parser, "text", "json", "markdown", "github")
 
 
 def run(arguments: argparse.Namespace) -> int:

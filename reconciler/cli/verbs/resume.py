@@ -1,4 +1,7 @@
-"""`reconciler resume NAME`: end a suspension."""
+"""End a suspension made with `reconciler suspend`; the next apply brings the model to what git declares.
+Give the name that was suspended: the variants of a suspended model are not resumed one by one.
+A suspension by a manifest (spec.suspend) is ended in git.
+"""
 
 import argparse
 
@@ -9,15 +12,9 @@ from reconciler.operations.suspend import resume
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.description = (
-        "End a suspension made with `reconciler suspend`; the next apply brings the model to what git declares.\n"
-        "Give the name that was suspended: the variants of a suspended model are not resumed one by one.\n"
-        "A suspension by a manifest (spec.suspend) is ended in git."
-    )
     parser.add_argument("name", metavar="NAME", help="the model or variant that was suspended")
     options.add_flag(parser, "--dry-run", "show whether it is suspended and change nothing")
-    options.add_machine(parser)
-    options.add_verbosity(parser)
+    options.add_common(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -1,4 +1,8 @@
-"""`reconciler rollback NAME`: serve an earlier release again, and refuse the present one until it changes."""
+"""Serve an earlier release of a model or variant again on this machine. The present release is refused, with
+the reason, for as long as git declares exactly that; the next change of its manifest ends the roll-back.
+Nothing is converted, and a release that this runtime has loaded before is not tested again: it takes about
+a second. A daemon that holds the root carries it out. For all machines, revert in git instead.
+"""
 
 import argparse
 
@@ -23,12 +27,6 @@ from reconciler.operations.rollback import (
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.description = (
-        "Serve an earlier release of a model or variant again on this machine. The present release is refused, with\n"
-        "the reason, for as long as git declares exactly that; the next change of its manifest ends the roll-back.\n"
-        "Nothing is converted, and a release that this runtime has loaded before is not tested again: it takes about\n"
-        "a second. A daemon that holds the root carries it out. For all machines, revert in git instead."
-    )
     parser.add_argument("name", metavar="NAME", help="a model (capitals) or one variant (capitals-int4)")
     parser.add_argument(
         "--to",
@@ -41,8 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     options.add_flag(parser, "--undo", "end a roll-back: serve what git declares")
     options.add_flag(parser, "--dry-run", "show what would serve and change nothing")
-    options.add_machine(parser)
-    options.add_verbosity(parser)
+    options.add_common(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:

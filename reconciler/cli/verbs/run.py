@@ -1,4 +1,13 @@
-"""`reconciler run`: the daemon, in the foreground, for a service manager."""
+"""Keep this machine at what the manifests declare: a pass whenever something changes, until it is stopped.
+
+A pass is what `reconciler apply` does once. The daemon makes one at the start, one after every interval and
+one at once when a manifest, a declared model folder, a served folder, Foundry's index or a suspension
+changes, or on SIGHUP (kill -HUP PID; systemctl reload). It stays in the foreground and logs to stderr, as
+JSON unless that is a terminal. It holds the root's lock while it runs; `plan`, `status`, `events`, `drift`,
+`suspend` and `resume` work beside it. SIGTERM ends it within ten seconds, a second one at once.
+What needs a confirmation is held: stop the daemon and run `reconciler apply --confirm` once.
+More: docs/daemon.md
+"""
 
 import argparse
 import os
@@ -14,19 +23,7 @@ from reconciler.operations.repository import Branch
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.description = (
-        "Keep this machine at what the manifests declare: a pass whenever something changes, until it is stopped.\n"
-        "\n"
-        "A pass is what `reconciler apply` does once. The daemon makes one at the start, one after every interval and\n"
-        "one at once when a manifest, a declared model folder, a served folder, Foundry's index or a suspension\n"
-        "changes, or on SIGHUP (kill -HUP PID; systemctl reload). It stays in the foreground and logs to stderr, as\n"
-        "JSON unless that is a terminal. It holds the root's lock while it runs; `plan`, `status`, `events`, `drift`,\n"
-        "`suspend` and `resume` work beside it. SIGTERM ends it within ten seconds, a second one at once.\n"
-        "What needs a confirmation is held: stop the daemon and run `reconciler apply --confirm` once.\n"
-        "More: docs/daemon.md"
-    )
-    options.add_manifests(parser)
-    options.add_repository(parser)
+    options.add_manifests(parser, repository=True)
     options.add_machine(parser)
     meaning = "from the end of a pass to the next, e.g. 30s or 5m, with 10 %% of jitter"
     options.add_setting(parser, "--interval", meaning, default="60s", type=options.duration, metavar="TIME")

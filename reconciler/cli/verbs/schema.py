@@ -1,4 +1,6 @@
-"""`reconciler schema`: print the JSON Schema of the manifests, generated from the types that validate them."""
+"""Print the JSON Schema of the manifests, for editors: put
+`# yaml-language-server: $schema=schema/v1alpha1.json` on top of a manifest.
+"""
 
 import argparse
 import sys
@@ -8,11 +10,7 @@ from reconciler.cli.output import json_text
 from reconciler.manifests.schema import json_schema
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.description = (
-        "Print the JSON Schema of the manifests, for editors: put\n"
-        "`# yaml-language-server: $schema=schema/v1alpha1.json` on top of a manifest."
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None: ...
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""`reconciler status`: show what is served and in which condition. Needs no manifests and no lock."""
+"""Show what is served, and in which condition. Needs no manifests and no lock."""
 
 import argparse
 import os
@@ -10,8 +10,7 @@ from reconciler.cli.exit_codes import INTERRUPTED, OK
 from reconciler.cli.output import show
 from reconciler.engine.job import who_works
 from reconciler.engine.machine import Machine, observe, recall
-from reconciler.reports.status import make_status
-from reconciler.reports.status_text import status_text
+from reconciler.reports.status import make_status, status_text
 from reconciler.state.scrub_progress import read_scrubbed
 
 INTERVAL = 2.0  # seconds
@@ -19,29 +18,23 @@ CLEAR = "\x1b[H\x1b[2J"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    options.add_machine(parser)
     parser.add_argument(
         "-w",
         "--watch",
         action="store_true",
         help="show it again every 2 s until Ctrl-C, in place on a terminal; JSON as one document after the other",
     )
-    options.add_output(parser, "text", "json")
-    options.add_verbosity(parser)
+    options.add_common(parser, "text", "json")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    if arguments.watch:
-        return _watch(arguments)
-    _show(options.opened_machine(arguments), arguments)
-    return OK
-
-
-def _watch(arguments: argparse.Namespace) -> int:
-    """The machine is opened again only when its stamps were written: it remembers what it has read, so a damaged file
-    of gigabytes is not read again every two seconds."""
+    """With --watch the machine is opened again only when its stamps were written: it remembers what it has read, so a
+    damaged file of gigabytes is not read again every two seconds."""
     root = options.root_of(arguments)
     machine, known = options.opened_machine(arguments), _stamps_written(root)
+    if not arguments.watch:
+        _show(machine, arguments)
+        return OK
     try:
         while True:
             if sys.stdout.isatty():

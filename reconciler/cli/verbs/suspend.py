@@ -1,4 +1,8 @@
-"""`reconciler suspend NAME`: leave a model or variant as it is, until `resume` or a given time."""
+"""Leave a model or variant as it is on this machine: it keeps serving, and is not converted, replaced,
+repaired or pruned, whatever git declares. `plan` still shows what would be done, `status` shows since when
+and why. For all machines, set spec.suspend in the manifest instead. After 30 days the variant is reported
+as Stalled, so that no suspension is forgotten.
+"""
 
 import argparse
 from datetime import UTC, datetime, timedelta
@@ -13,12 +17,6 @@ from reconciler.operations.suspend import suspend
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.description = (
-        "Leave a model or variant as it is on this machine: it keeps serving, and is not converted, replaced,\n"
-        "repaired or pruned, whatever git declares. `plan` still shows what would be done, `status` shows since when\n"
-        "and why. For all machines, set spec.suspend in the manifest instead. After 30 days the variant is reported\n"
-        "as Stalled, so that no suspension is forgotten."
-    )
     parser.add_argument("name", metavar="NAME", help="a model (capitals) or one variant (capitals-int4)")
     parser.add_argument("--reason", metavar="TEXT", required=True, help="why, shown in status and events (one line)")
     parser.add_argument(
@@ -29,8 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "`reconciler resume`)",
     )
     options.add_flag(parser, "--dry-run", "check the name and change nothing")
-    options.add_machine(parser)
-    options.add_verbosity(parser)
+    options.add_common(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -1,23 +1,26 @@
-"""`reconciler template WHAT --to FORM`: write a chat template in the other form, where both mean exactly the same."""
+"""Write a chat template in the other form, where both mean exactly the same."""
 
 import argparse
 import json
 import os
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from reconciler.cli import options
 from reconciler.cli.exit_codes import OK
 from reconciler.cli.manifests import load_folder
-from reconciler.cli.output import json_text, show_problems
+from reconciler.cli.output import show, show_problems
 from reconciler.domain.errors import ManifestsInvalid, PermanentError, Problem, UsageError
 from reconciler.domain.manifest import Roles
 from reconciler.domain.plain_data import as_dict
 from reconciler.domain.text.quoting import printable
 from reconciler.engine.resolve import resolve
+from reconciler.host.reading import read_whole
 from reconciler.host.stamps import Unhashed
+from reconciler.manifests.parsed import Parsed
 from reconciler.operations.templates import special_names
+from reconciler.reports.view import FORMAT_VERSION
 from reconciler.templates.lint import MAX_BYTES, lint
 from reconciler.templates.presets import PRESETS, preset
 from reconciler.templates.role_form import RoleForm, roles_of
@@ -34,7 +37,7 @@ class Found:
     place: str
     jinja: str
     roles: Roles | None = None
-    tokens: dict[str, str]
+    tokens: dict[str, str] = field(default_factory=dict)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -59,26 +62,22 @@ def run(arguments: argparse.Namespace) -> int:
     given = {"bos_token": arguments.bos_token, "eos_token": arguments.eos_token}
     found = _find(arguments)
     tokens = found.tokens | {name: text for name, text in given.items() if text is not None}
-    if arguments.to == "roles":
-        view, text = _roles(found, tokens)
-    else:
-        view, text = {"jinja": found.jinja}, found.jinja + "\n"
-    if arguments.output == "json":
-        text = json_text({"formatVersion": 1, "template": found.place, **view})
-    sys.stdout.write(text)
+    view, text = _roles(found, tokens) if arguments.to == "roles" else ({"jinja": found.jinja}, found.jinja + "\n")
+    view = {"formatVersion": FORMAT_VERSION, "template": found.place, **view}
+    show(view, arguments.output, text=lambda _: text)
     return OK
 
 
 def _find(arguments: argparse.Namespace) -> Found:
     what = arguments.what
     if os.path.isfile(what):
-        return Found(place=what, jinja=_read(what), tokens={})
+        return Found(place=what, jinja=_read(what))
     if what == "source":
         raise UsageError("source is each model's own template", hint="name the model")
     if what in PRESETS:
         template = preset(what)
-        return Found(place=what, jinja=template.jinja or "", roles=template.roles, tokens={})
-    return _declared(what, arguments)
+        return Found(place=what, jinja=template.jinja or "", roles=template.roles)
+    return _declared(what, load_folder(arguments))
 
 
 def _read(file: str) -> str:
@@ -95,8 +94,7 @@ def _read(file: str) -> str:
     return data.decode("utf-8").removesuffix("\n")
 
 
-def _declared(name: str, arguments: argparse.Namespace) -> Found:
-    parsed = load_folder(arguments)
+def _declared(name: str, parsed: Parsed) -> Found:
     models = {model.name: model for model in parsed.models}
     resolution = resolve(parsed, Unhashed.empty())
     for release in (wanted.release for wanted in resolution.desired.wanted):
@@ -109,7 +107,7 @@ def _declared(name: str, arguments: argparse.Namespace) -> Found:
             return Found(place=name, jinja=release.template, roles=model.template.roles, tokens=tokens)
     for shared in parsed.templates:  # that no model refers to
         if shared.origin == _SHARED + name:
-            return Found(place=name, jinja=shared.jinja or "", roles=shared.roles, tokens={})
+            return Found(place=name, jinja=shared.jinja or "", roles=shared.roles)
     if resolution.problems:
         raise ManifestsInvalid(resolution.problems)
     declared = sorted({*models, *(shared.origin.removeprefix(_SHARED) for shared in parsed.templates)})
@@ -119,8 +117,7 @@ def _declared(name: str, arguments: argparse.Namespace) -> Found:
 
 def _tokens(folder: str) -> dict[str, str]:
     try:
-        with open(os.path.join(folder, "tokenizer_config.json"), "rb") as file:
-            return special_names(file.read(LONGEST_SETTINGS))
+        return special_names(read_whole(os.path.join(folder, "tokenizer_config.json"), LONGEST_SETTINGS))
     except OSError:
         return {}
 
@@ -137,10 +134,6 @@ def _roles(found: Found, tokens: dict[str, str]) -> tuple[dict[str, Any], str]:
     for note in form.notes:
         sys.stderr.write(f"note: {note}\n")
     roles = {role: text for role, text in as_dict(form.roles).items() if text}
-    return {"roles": roles, "notes": list(form.notes)}, _yaml(roles)
-
-
-def _yaml(roles: dict[str, str]) -> str:
-    """For `spec` of a PromptTemplate."""
-    lines = [f"  {role}: {printable(json.dumps(text, ensure_ascii=False))}" for role, text in roles.items()]
-    return "\n".join(["roles:", *lines, ""])
+    # For `spec` of a PromptTemplate.
+    lines = [f"  {role}: {printable(json.dumps(text, ensure_ascii=False))}\n" for role, text in roles.items()]
+    return {"roles": roles, "notes": list(form.notes)}, "roles:\n" + "".join(lines)

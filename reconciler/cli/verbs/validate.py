@@ -1,4 +1,4 @@
-"""`reconciler validate`: report every problem of the manifests at once. Needs no machine."""
+"""Check manifests and report every problem at once. Needs no machine."""
 
 import argparse
 from collections.abc import Mapping
@@ -8,11 +8,12 @@ from reconciler.cli import options
 from reconciler.cli.exit_codes import ERROR, OK
 from reconciler.cli.output import say, show, show_problems
 from reconciler.domain.errors import Problem
+from reconciler.domain.plain_data import as_dict
 from reconciler.engine.resolve import resolve
 from reconciler.host.stamps import Unhashed
 from reconciler.operations.templates import own_templates
-from reconciler.reports import render
-from reconciler.reports.view import problems_view
+from reconciler.reports.text import problem_annotation
+from reconciler.reports.view import FORMAT_VERSION
 from reconciler.sources.manifests import load
 
 
@@ -38,10 +39,11 @@ def run(arguments: argparse.Namespace) -> int:
         show_problems(problems)
         say(arguments, f"{models} model(s): {f'{len(problems)} problem(s)' if problems else 'valid'}")
     else:
-        show(problems_view(problems, warnings), arguments.output, github=_github)
+        found = {"problems": list(map(as_dict, problems)), "warnings": list(map(as_dict, warnings))}
+        show({"formatVersion": FORMAT_VERSION, **found}, arguments.output, github=_github)
     return ERROR if problems else OK
 
 
 def _github(view: Mapping[str, Any]) -> str:
     levels = [("error", view["problems"]), ("warning", view["warnings"])]
-    return "".join(render.problem_annotation(one, level) + "\n" for level, found in levels for one in found)
+    return "".join(problem_annotation(one, level) + "\n" for level, found in levels for one in found)

@@ -1,4 +1,8 @@
-"""`reconciler verify`: check every byte and every record offline. Reads only, takes no lock."""
+"""Check this machine completely: read every byte of the store and of the served models, and compare catalog,
+release.json, records and store with each other. Works offline, changes nothing, needs no manifests. Each
+finding is one line that begins with a stable code (docs/reference.md). `plan` checks only the time stamps
+of files; this is the full check, at the speed of the disk.
+"""
 
 import argparse
 
@@ -8,19 +12,11 @@ from reconciler.cli.output import note, say, show
 from reconciler.cli.progress import byte_bar
 from reconciler.host.lock import holder
 from reconciler.operations.verify import verify
-from reconciler.reports.findings import findings_text, findings_view
+from reconciler.reports.checks import findings_text, findings_view
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.description = (
-        "Check this machine completely: read every byte of the store and of the served models, and compare catalog,\n"
-        "release.json, records and store with each other. Works offline, changes nothing, needs no manifests. Each\n"
-        "finding is one line that begins with a stable code (docs/reference.md). `plan` checks only the time stamps\n"
-        "of files; this is the full check, at the speed of the disk."
-    )
-    options.add_machine(parser)
-    options.add_output(parser, "text", "json")
-    options.add_verbosity(parser)
+    options.add_common(parser, "text", "json")
 
 
 def run(arguments: argparse.Namespace) -> int:

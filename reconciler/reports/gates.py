@@ -1,12 +1,10 @@
 """Verdicts for people: how many bars are met, and each number beside its bar. Reads their JSON view only."""
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
 
 from reconciler.domain.text.escape import for_markdown
 from reconciler.domain.verdict import shown_number
-
-Shown = Mapping[str, Any]
+from reconciler.reports.text import Shown
 
 MOST_VARIANTS = 20  # that are named where all is well
 
@@ -34,66 +32,52 @@ def sign(verdict: Shown) -> str:
 
 
 def unmet(verdicts: Iterable[Shown]) -> list[Shown]:
-    """What did not reject and was not met either. What rejects is said where the variant is; what somebody skips is no
-    news."""
+    """Bars that are missed or open, without those that reject, which are shown with the variant, and without skipped
+    gates."""
     return [
         one for one in verdicts if one["status"] != "Successful" and not one["rejects"] and one["measure"] != "skipped"
     ]
 
 
 def change_line(change: Shown) -> str:
-    """A bar that a commit changes: what it says of the numbers that a machine has, and what the old one says."""
-    before, after = change["before"], change["after"]
+    """A bar that a commit changes: what it gives for the numbers of a machine, and what the old one gives."""
+    before, after, low, high = change["before"], change["after"], change["low"], change["high"]
     if after is None:
         return f"{before['gate']}: {before['message']}: no longer asked for ({sign(before)} before)"
     was = sign(before) if before is not None else "not asked for"
-    return f"{after['gate']}: {after['message']}{_range(change)} ({was} -> {sign(after)})"
-
-
-def _range(change: Shown) -> str:
-    low, high = change["low"], change["high"]
-    return "" if low == high else f" ({shown_number(low)} to {shown_number(high)} on these machines)"
+    numbers = "" if low == high else f" ({shown_number(low)} to {shown_number(high)} on these machines)"
+    return f"{after['gate']}: {after['message']}{numbers} ({was} -> {sign(after)})"
 
 
 def by_variant(view: Shown) -> dict[str, list[Shown]]:
     """The verdicts of a plan."""
     found: dict[str, list[Shown]] = {}
-    for verdict in view.get("gates", ()):
+    for verdict in view["gates"]:
         found.setdefault(verdict["variant"], []).append(verdict)
     return found
 
 
 def plan_lines(view: Shown) -> list[str]:
-    """A line for each variant, and below it what is not met; of what the plan changes or holds back every bar. What
-    rejects is said where it is held back."""
+    """A line for each variant, and below it what is not met; of what the plan changes or holds back every bar but those
+    that reject, which are shown where it is held back."""
     found = by_variant(view)
     concerned = {one["variant"] for one in (*view["changes"], *view["held"])}
-    if len(found) > MOST_VARIANTS:
-        everything = [one for verdicts in found.values() for one in verdicts]
-        lines = [f"gates of {len(found)} variants: {tally(everything)}"]
-    else:
-        lines = []
+    many = len(found) > MOST_VARIANTS
+    lines = [f"gates of {len(found)} variants: {tally(view['gates'])}"] if many else []
     for variant, verdicts in found.items():
-        told = [one for one in verdicts if not one["rejects"]] if variant in concerned else unmet(verdicts)
-        if told or len(found) <= MOST_VARIANTS:
+        listed = [one for one in verdicts if not one["rejects"]] if variant in concerned else unmet(verdicts)
+        if listed or not many:
             lines.append(f"gates of {variant}: {tally(verdicts)}")
-        lines += [f"    {verdict_line(one)}" for one in told]
+        lines += [f"    {verdict_line(one)}" for one in listed]
     return lines
 
 
 def table(verdicts: Iterable[Shown]) -> list[str]:
     """Rows of Markdown."""
-    return [
-        "| gate | | number | bar | |",
-        "|---|---|---|---|---|",
-        *("| " + " | ".join(_cells(one)) + " |" for one in verdicts),
-    ]
+    rows = ((one["gate"], one["measure"], _number(one["number"]), _number(one["bar"]), sign(one)) for one in verdicts)
+    lines = (f"| {' | '.join(map(for_markdown, cells))} |" for cells in rows)
+    return ["| gate | | number | bar | |", "|---|---|---|---|---|", *lines]
 
 
-def _cells(verdict: Shown) -> tuple[str, ...]:
-    numbers = (_number(verdict["number"]), _number(verdict["bar"]))
-    return tuple(for_markdown(cell) for cell in (verdict["gate"], verdict["measure"], *numbers, sign(verdict)))
-
-
-def _number(held: float | None) -> str:
-    return "" if held is None else shown_number(held)
+def _number(number: float | None) -> str:
+    return "" if number is None else shown_number(number)

@@ -1,14 +1,14 @@
-"""The history of one variant as people read it: newest first, with what changed each time. Pure."""
+"""The history of one variant: its releases, the newest first, with what changed each time. Pure."""
 
 import re
-from collections.abc import Container, Mapping, Sequence
-from typing import Any
+from collections.abc import Container, Sequence
 
 from reconciler.domain.history import REJECTED, SERVED, History, HistoryEntry
 from reconciler.domain.plain_data import as_dict
 from reconciler.domain.recorded import RecordedRelease
 from reconciler.domain.text.escape import for_terminal
-from reconciler.planner.difference import Difference, compare
+from reconciler.planner.difference import compare
+from reconciler.reports.text import Shown, columns
 from reconciler.reports.view import FORMAT_VERSION, View
 
 COLUMNS = ("", "RELEASE", "STATE", "SINCE", "CHANGED", "REVISION")
@@ -32,7 +32,6 @@ def history_view(
 def _row(
     one: HistoryEntry, before: HistoryEntry | None, serving: int, registered: Container[int], artifacts: Container[str]
 ) -> View:
-    changed = compare(one.release, _as_served(before)) if before is not None else None
     return {
         "id": one.id if one.number else None,
         "number": one.number,
@@ -50,15 +49,16 @@ def _row(
         "superseded": one.superseded or None,
         "retired": one.retired or None,
         "template": one.release.template_origin,
-        "changed": _changed(changed),
+        "changed": _changed(one, before),
     }
 
 
-def _changed(changed: Difference | None) -> list[View] | None:
+def _changed(one: HistoryEntry, before: HistoryEntry | None) -> list[View] | None:
     """None for the first: there is nothing to compare it with."""
-    if changed is None:
+    if before is None:
         return None
-    return [{"field": one.name, "before": one.before, "after": one.after} for one in changed.field_changes or ()]
+    fields = compare(one.release, _as_served(before)).field_changes or ()
+    return [{"field": field.name, "before": field.before, "after": field.after} for field in fields]
 
 
 def _state(one: HistoryEntry, serving: int, registered: Container[int]) -> str:
@@ -90,42 +90,30 @@ def _as_served(one: HistoryEntry) -> RecordedRelease:
     )
 
 
-def history_text(view: Mapping[str, Any]) -> str:
+def history_text(view: Shown) -> str:
+    variant, releases = view["variant"], view["releases"]
     if view.get("damaged"):
-        what = "the record of its releases is damaged, so nothing can be said of them"
-        return f"{view['variant']}: {what}: see `reconciler verify`; the next `reconciler apply` sets it aside.\n"
-    if not view["releases"]:
-        return f"{view['variant']}: nothing is remembered.\n"
-    releases = view["releases"]
-    rows = [COLUMNS, *(_cells(one, view["variant"]) for one in releases)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(COLUMNS))]
-    reasons = ["", *map(_reason, releases)]
-    return "".join(f"{_line(row, widths)}\n{why}" for row, why in zip(rows, reasons, strict=True))
+        what = "the record of its releases is damaged, so they are unknown"
+        return f"{variant}: {what}: see `reconciler verify`; the next `reconciler apply` sets it aside.\n"
+    if not releases:
+        return f"{variant}: nothing is remembered.\n"
+    head, *rows = columns([COLUMNS, *(_cells(one, variant) for one in releases)])
+    lines = [head]
+    for row, one in zip(rows, releases, strict=True):
+        why = " ".join(one["message"].split())  # why it went or never came
+        lines += [row, f"     {for_terminal(why)}"] if why else [row]
+    return "\n".join(lines) + "\n"
 
 
-def _cells(one: Mapping[str, Any], variant: str) -> Sequence[str]:
+def _cells(one: Shown, variant: str) -> Sequence[str]:
     changed = ", ".join(field["field"] for field in one["changed"] or ())
+    short = _REVISION.fullmatch(one["revision"])
     cells = (
         "*" if one["current"] else "",
         one["id"] or f"{variant} (never)",
         one["state"],
         one["registered"],
         changed or ("first" if one["changed"] is None else "nothing"),
-        _revision(one["revision"]),
+        short[1] if short else one["revision"],
     )
     return tuple(map(for_terminal, cells))
-
-
-def _revision(revision: str) -> str:
-    found = _REVISION.fullmatch(revision)
-    return found[1] if found else revision
-
-
-def _reason(one: Mapping[str, Any]) -> str:
-    """Why it went or never came: whole, on a line of its own under its row."""
-    message = " ".join(one["message"].split())
-    return f"     {for_terminal(message)}\n" if message else ""
-
-
-def _line(row: Sequence[str], widths: Sequence[int]) -> str:
-    return "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
