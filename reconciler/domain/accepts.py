@@ -6,6 +6,7 @@ JSON Schema, the pages in docs/manifests and the names in a comparison come from
 """
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 
@@ -67,6 +68,7 @@ def number(least: float, most: float) -> Accepts:
     return Accepts(expected=f"a number from {least:g} to {most:g}", least=least, most=most)
 
 
+@cache
 def described_fields(declared: type) -> dict[str, tuple[Any, About | None, Accepts | None]]:
     """By field: its type without the annotations, and the two annotations."""
     hints = get_type_hints(declared, include_extras=True)

@@ -118,6 +118,7 @@ class _Resolver:
         self._folder = cache(folders.source)
         self._cached = cache(folders.locked)
         self._judged: dict[object, tuple[Recipe, str | None]] = {}
+        self._predicted: dict[str, tuple[int, int]] = {}  # by build key
 
     def model(self, model: Model) -> _Resolved:
         if model.remote is None:
@@ -187,12 +188,12 @@ class _Resolver:
         return self._judged[key]
 
     def _wanted(self, model: Model, source: SourceModel, recipe: Recipe, template: str) -> DesiredRelease:
-        costs_nothing = recipe.build_key in self._held or not source.known
+        predicted, peak = self._predict(source, recipe)
         return DesiredRelease(
             release=_release(model, recipe, template),
             source_bytes=source.weight_bytes,
-            predicted_bytes=0 if costs_nothing else predict_bytes(source, recipe),
-            peak_bytes=0 if costs_nothing else predict_peak_bytes(source, recipe),
+            predicted_bytes=predicted,
+            peak_bytes=peak,
             suspended=model.suspend,
             protected=model.prune_disabled,
             gates=model.gates,
@@ -200,6 +201,14 @@ class _Resolver:
             history_limit=model.revision_history_limit,
             delete_first=model.delete_first,
         )
+
+    def _predict(self, source: SourceModel, recipe: Recipe) -> tuple[int, int]:
+        """Bytes of the artifact and at the peak; 0 for one that is held, and for a source that is not fetched."""
+        if recipe.build_key in self._held or not source.known:
+            return 0, 0
+        if recipe.build_key not in self._predicted:
+            self._predicted[recipe.build_key] = predict_bytes(source, recipe), predict_peak_bytes(source, recipe)
+        return self._predicted[recipe.build_key]
 
 
 def _fetch(source: LockedSource, cached: CachedSource) -> Fetch | None:

@@ -78,7 +78,7 @@ class Declaration(Generic[Kind_co]):
     def _found(self, path: Path) -> object:
         found = self.document.data
         for depth, part in enumerate(path, 1):
-            if field_path(path[:depth]) in self.refused:
+            if self.refused and field_path(path[:depth]) in self.refused:
                 return None
             if isinstance(found, dict):
                 found = found.get(part)

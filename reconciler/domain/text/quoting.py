@@ -15,6 +15,8 @@ def shown(text: str, limit: int = LIMIT) -> str:
 
 
 def printable(text: str) -> str:
+    if text.isprintable():
+        return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
