@@ -44,7 +44,7 @@ from reconciler.engine.scrub import take_doubts
 from reconciler.engine.steps import NOT_WANTED, STOPPED, Steps, by_variant
 from reconciler.host import durable
 from reconciler.host.no_links import make_plain
-from reconciler.manifests.parse import Parsed
+from reconciler.manifests.parsed import Parsed
 from reconciler.planner.prune import plan_unused, plan_unused_artifacts
 
 

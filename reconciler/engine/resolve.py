@@ -18,7 +18,7 @@ from reconciler.domain.sources.source_model import SourceModel
 from reconciler.domain.targets import honoured_options
 from reconciler.engine import source_problems as complaints
 from reconciler.host.stamps import StampBook
-from reconciler.manifests.parse import Parsed
+from reconciler.manifests.parsed import Parsed
 from reconciler.manifests.selector import mismatch
 from reconciler.sources.cache import OnDisk, SourceCache
 from reconciler.sources.protocol import CachedSource, ModelFolders, unseen

@@ -1,26 +1,27 @@
-"""One manifest on its way to a declared thing, and where to say what is wrong with it."""
+"""One manifest on its way to a declared value: what its author wrote, and the log for what is wrong with it."""
 
+import posixpath
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from reconciler.domain.errors import Problem
-from reconciler.domain.text.quoting import field_path
+from reconciler.domain.text.quoting import field_path, shown
 from reconciler.manifests.fields import is_null
 from reconciler.manifests.loader import Document, Path
+from reconciler.manifests.paths import ParseContext, PathRefused, locate
 from reconciler.manifests.schema import Manifest
 
 Kind_co = TypeVar("Kind_co", bound=Manifest, covariant=True)
 
 
 class ProblemLog:
-    """What was found wrong so far, in one parse."""
+    """The problems of one parse, each once: a template that two models name is still one file."""
 
     def __init__(self) -> None:
         self.problems: list[Problem] = []
         self.warnings: list[Problem] = []
 
     def add(self, problem: Problem, *, serious: bool = True) -> None:
-        """Say it, but only once: a template that two models name is still one file."""
         known = self.problems if serious else self.warnings
         if problem not in known:
             known.append(problem)
@@ -44,8 +45,8 @@ class Claim:
 class Declaration(Generic[Kind_co]):
     """A document of a known kind. `file` is as people name it, `name` relative to the folder of manifests.
 
-    `manifest` is None when something has been said against the document already. What its other fields name is checked
-    all the same, so that everything is said at once: `refused` are the fields (`spec.source.path`) not to look at.
+    `manifest` is None when the document has a problem already. What its other fields name is checked all the same, so
+    that all problems are reported at once: `refused` are the fields (`spec.source.path`) not to look at.
     """
 
     kind: type[Kind_co]
@@ -53,12 +54,40 @@ class Declaration(Generic[Kind_co]):
     document: Document
     file: str
     name: str
+    context: ParseContext
+    log: ProblemLog
     refused: frozenset[str] = frozenset()
 
-    def problem(self, path: Path, code: str, message: str, hint: str = "") -> Problem:
-        return Problem(
-            code=code, file=self.file, line=self.document.line(path), field=field_path(path), message=message, hint=hint
+    def report(self, path: Path, code: str, message: str, hint: str = "", *, serious: bool = True) -> None:
+        line, field = self.document.line(path), field_path(path)
+        self.log.add(
+            Problem(code=code, file=self.file, line=line, field=field, message=message, hint=hint), serious=serious
         )
+
+    def located(self, path: Path, kind: str) -> str | None:
+        """What the path in that field leads to; None where there is none, or where it was refused and reported."""
+        if (written := self.text(*path)) is None:
+            return None
+        try:
+            return locate(written, self.name, kind, self.context)
+        except PathRefused as refused:
+            self.report(path, refused.code, str(refused), refused.hint)
+            return None
+
+    def read(self, path: Path, hint: str = "") -> tuple[bytes, str] | None:
+        """The file that the field names: its bytes, and its name as people write it. None as in `located`."""
+        if (place := self.located(path, "file")) is None:
+            return None
+        written = self.text(*path) or ""
+        try:
+            data = self.context.read(place)
+        except PathRefused as refused:
+            self.report(path, refused.code, str(refused), refused.hint)
+            return None
+        if data is None:
+            self.report(path, "Unreadable", f"expected a small plain file, got {shown(written)}", hint)
+            return None
+        return data, self.context.shown(posixpath.join(posixpath.dirname(self.name), written))
 
     def text(self, *path: str | int) -> str | None:
         """What the author wrote in that field; None for nothing, and for what was refused."""

@@ -11,14 +11,13 @@ from reconciler.domain.targets import DEFAULT_PROVIDER, PRECISIONS, TABLE, VERIF
 from reconciler.domain.text.names import camel
 from reconciler.domain.text.quoting import field_path, listed, nearest, shown
 from reconciler.gates.template import TemplateGate
-from reconciler.manifests.declaration import Declaration, ProblemLog
+from reconciler.manifests.declaration import Declaration
 from reconciler.manifests.described import values_of
 from reconciler.manifests.gate_rules import gates_of
-from reconciler.manifests.loader import Document
+from reconciler.manifests.loader import Document, Path
 from reconciler.manifests.lock_file import Lock
-from reconciler.manifests.paths import ParseContext, PathRefused, locate
 from reconciler.manifests.schema import JinjaTemplate, ModelManifest, RolesTemplate
-from reconciler.manifests.selector_rules import check_selector
+from reconciler.manifests.selector import OWN_KEYS, PROVIDER, RESERVED, as_whole, is_key, is_value
 from reconciler.manifests.source_schema import REMOTE_KINDS
 from reconciler.manifests.template_rules import template_of
 from reconciler.templates import presets
@@ -38,26 +37,20 @@ ANNOTATIONS = {manifest.PRUNE_ANNOTATION: ("disabled", "enabled")}
 Templates = dict[str, manifest.Template | None]
 
 
-def model_of(
-    declaration: Declaration[ModelManifest],
-    templates: Templates,
-    lock: Lock,
-    context: ParseContext,
-    findings: ProblemLog,
-) -> manifest.Model | None:
-    """None when something is wrong with it, and then `findings` says what (all of it, not the first thing)."""
+def model_of(declaration: Declaration[ModelManifest], templates: Templates, lock: Lock) -> manifest.Model | None:
+    """None when something is wrong with it, and then all of it is reported."""
     remote = lock.source(declaration.manifest)  # a broken lock is not this model's fault
-    before = len(findings.problems)
-    _check_annotations(declaration, findings)
-    _check_precisions(declaration, findings)
-    _check_quantization(declaration, findings)
-    check_selector(declaration, findings)
-    source = _folder(declaration, "path", context, findings)
-    adapter = _folder(declaration, "adapter", context, findings)
-    template = _template(declaration, templates, context, findings)
-    gates = gates_of(declaration, context, findings)
+    before = len(declaration.log.problems)
+    _check_annotations(declaration)
+    _check_precisions(declaration)
+    _check_quantization(declaration)
+    _check_selector(declaration)
+    source = declaration.located(("spec", "source", "path"), "folder")
+    adapter = declaration.located(("spec", "source", "adapter"), "folder")
+    template = _template(declaration, templates)
+    gates = gates_of(declaration)
     given = declaration.manifest
-    if given is None or len(findings.problems) > before or template is None:
+    if given is None or len(declaration.log.problems) > before or template is None:
         return None
     gates = gates or GateSpec()
     if fixtures := tuple(one for one in template.fixtures if one.asked):
@@ -100,20 +93,20 @@ def _lines(document: Document) -> dict[str, int]:
     return {field_path(field): document.lines[field] for field in fields if field in document.lines}
 
 
-def _check_annotations(declaration: Declaration[ModelManifest], findings: ProblemLog) -> None:
+def _check_annotations(declaration: Declaration[ModelManifest]) -> None:
     """A typing error in one of our own annotations would quietly not protect the model."""
     for key in declaration.keys("metadata", "annotations"):
         path = ("metadata", "annotations", key)
         value = declaration.text(*path)
         if key.startswith("reconciler.foundry/") and key not in ANNOTATIONS:
             message = f"expected {listed(ANNOTATIONS)}, got {shown(key)}"
-            findings.add(declaration.problem(path, "UnknownField", message, nearest(key, ANNOTATIONS)))
+            declaration.report(path, "UnknownField", message, nearest(key, ANNOTATIONS))
         elif key in ANNOTATIONS and value is not None and value not in ANNOTATIONS[key]:
             message = f"expected {listed(ANNOTATIONS[key])}, got {shown(value)}"
-            findings.add(declaration.problem(path, "InvalidValue", message))
+            declaration.report(path, "InvalidValue", message)
 
 
-def _check_precisions(declaration: Declaration[ModelManifest], findings: ProblemLog) -> None:
+def _check_precisions(declaration: Declaration[ModelManifest]) -> None:
     provider = VERIFIED_PROVIDERS.get(declaration.text("spec", "target", "executionProvider") or "", DEFAULT_PROVIDER)
     counts: Counter[str] = Counter()
     for index, precision in enumerate(declaration.texts("spec", "precisions")):
@@ -123,16 +116,16 @@ def _check_precisions(declaration: Declaration[ModelManifest], findings: Problem
         path = ("spec", "precisions", index)
         if counts[precision] == 2:  # said once, however often it is repeated
             message = f"expected each precision once, got {precision} again"
-            findings.add(declaration.problem(path, "InvalidValue", message))
+            declaration.report(path, "InvalidValue", message)
         elif counts[precision] == 1 and (unfit := provider.no_kernels.get(precision)):
             message = f"expected a precision that runs on {provider.device}, got {precision}"
-            findings.add(declaration.problem(path, "PrecisionUnsupported", message, unfit.instead))
+            declaration.report(path, "PrecisionUnsupported", message, unfit.instead)
         elif counts[precision] == 1 and (unfit := provider.slow.get(precision)):
             message = f"{precision} is slow on {provider.device}: {unfit.why}"
-            findings.add(declaration.problem(path, "PrecisionSlow", message, unfit.instead), serious=False)
+            declaration.report(path, "PrecisionSlow", message, unfit.instead, serious=False)
 
 
-def _check_quantization(declaration: Declaration[ModelManifest], findings: ProblemLog) -> None:
+def _check_quantization(declaration: Declaration[ModelManifest]) -> None:
     """An option that no declared precision uses would be ignored in silence."""
     written = declaration.texts("spec", "precisions")
     precisions = list(dict.fromkeys(precision for precision in written if precision is not None))
@@ -146,7 +139,7 @@ def _check_quantization(declaration: Declaration[ModelManifest], findings: Probl
         if option not in used and declaration.text(*path) is not None:
             message = f"expected an option that acts on {listed(precisions)}, got {camel(option)}"
             hint = _why_ignored(option, precisions, algorithm)
-            findings.add(declaration.problem(path, "OptionIgnored", message, hint))
+            declaration.report(path, "OptionIgnored", message, hint)
 
 
 def _why_ignored(option: str, precisions: Sequence[str], algorithm: str) -> str:
@@ -156,38 +149,70 @@ def _why_ignored(option: str, precisions: Sequence[str], algorithm: str) -> str:
     return f"it acts on {listed(acting)} only; delete it, or add such a precision"
 
 
-def _folder(
-    declaration: Declaration[ModelManifest], name: str, context: ParseContext, findings: ProblemLog
-) -> str | None:
-    path = ("spec", "source", name)
-    written = declaration.text(*path)
-    if written is None:
-        return None
-    try:
-        return locate(written, declaration.name, "folder", context)
-    except PathRefused as refused:
-        findings.add(declaration.problem(path, refused.code, str(refused), refused.hint))
-        return None
-
-
-def _template(
-    declaration: Declaration[ModelManifest], templates: Templates, context: ParseContext, findings: ProblemLog
-) -> manifest.Template | None:
+def _template(declaration: Declaration[ModelManifest], templates: Templates) -> manifest.Template | None:
     path = ("spec", "promptTemplate")
-    if reference := declaration.text(*path, "ref"):
-        return _referenced(declaration, reference, templates, findings)
+    if name := declaration.text(*path, "ref"):
+        if name not in templates:
+            message = f"expected the name of a PromptTemplate, but there is no {name}"
+            declaration.report((*path, "ref"), "UnknownReference", message, nearest(name, templates))
+        return templates.get(name)
     choice = declaration.manifest.spec.prompt_template if declaration.manifest else None
     if isinstance(choice, RolesTemplate) or declaration.text(*path, "jinja"):
         form = choice if isinstance(choice, RolesTemplate | JinjaTemplate) else None
-        return template_of(form, "inline", declaration, path, context, findings)
+        return template_of(form, "inline", declaration, path)
     return presets.preset(choice if isinstance(choice, str) else "source")
 
 
-def _referenced(
-    declaration: Declaration[ModelManifest], name: str, templates: Templates, findings: ProblemLog
-) -> manifest.Template | None:
-    if name not in templates:
-        message = f"expected the name of a PromptTemplate, but there is no {name}"
-        path = ("spec", "promptTemplate", "ref")
-        findings.add(declaration.problem(path, "UnknownReference", message, nearest(name, templates)))
-    return templates.get(name)
+_LABELS = ("spec", "nodeSelector", "matchLabels")
+_EXPRESSIONS = ("spec", "nodeSelector", "matchExpressions")
+_KEY = "a label's key: letters, digits, dashes, dots and underscores, at most 63, perhaps behind a domain and a slash"
+_VALUE = "a label's value: at most 63 letters, digits, dashes, dots and underscores"
+_NUMBER = "a whole number for Gt and Lt"
+
+
+def _check_selector(declaration: Declaration[ModelManifest]) -> None:
+    for key in declaration.keys(*_LABELS):
+        _check_key(declaration, (*_LABELS, key), key)
+        _check_value(declaration, (*_LABELS, key))
+    for index in range(len(declaration.texts(*_EXPRESSIONS))):
+        path = (*_EXPRESSIONS, index)
+        if (written := declaration.text(*path, "key")) is not None:
+            _check_key(declaration, (*path, "key"), written)
+        _check_values(declaration, path)
+
+
+def _check_key(declaration: Declaration[ModelManifest], path: Path, key: str) -> None:
+    if not is_key(key):
+        declaration.report(path, "InvalidValue", f"expected {_KEY}, got {shown(key)}")
+    elif key.startswith(RESERVED) and key not in OWN_KEYS and not key.startswith(PROVIDER):
+        message = f"expected {listed((*OWN_KEYS, f'{PROVIDER}<name>'))}, got {shown(key)}"
+        declaration.report(path, "InvalidValue", message, nearest(key, OWN_KEYS))
+
+
+def _check_value(declaration: Declaration[ModelManifest], path: Path) -> None:
+    value = declaration.text(*path)
+    if value is not None and not is_value(value):
+        declaration.report(path, "InvalidValue", f"expected {_VALUE}, got {shown(value)}")
+
+
+def _check_values(declaration: Declaration[ModelManifest], path: Path) -> None:
+    values = declaration.texts(*path, "values")
+    for index in range(len(values)):
+        _check_value(declaration, (*path, "values", index))
+    if expected := _expected_values(declaration.text(*path, "operator"), values):
+        got = f"{len(values)} value(s)" if expected != _NUMBER else shown(values[0] or "")
+        declaration.report((*path, "values"), "InvalidValue", f"expected {expected}, got {got}")
+
+
+def _expected_values(operator: str | None, values: list[str | None]) -> str:
+    """ "" where the values fit the operator."""
+    match operator:
+        case "In" | "NotIn" if not values:
+            return f"at least one value for {operator}"
+        case "Exists" | "DoesNotExist" if values:
+            return f"no values for {operator}"
+        case "Gt" | "Lt" if len(values) != 1:
+            return f"one whole number for {operator}"
+        case "Gt" | "Lt" if values[0] is not None and as_whole(values[0]) is None:
+            return _NUMBER
+    return ""

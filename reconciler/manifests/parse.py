@@ -1,60 +1,52 @@
-"""From the bytes of manifests to what they declare, with every problem of every file said at once.
+"""From the bytes of manifests to what they declare, with all problems of all files at once.
 
-Pure: what it must know of the disk it asks through `ParseContext`, and whoever answers can remember question and answer
-(`manifests.parsed`). A document with a problem declares nothing, and harms no other; whatever did parse in it is
-checked all the same.
+Pure: what it must know of the disk it asks through `ParseContext`, which can remember question and answer
+(`manifests.parsed`). A document with a problem declares nothing and harms no other; what did parse in it is checked all
+the same.
 """
 
 from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
 from typing import cast
 
 from reconciler.domain.errors import Problem
-from reconciler.domain.manifest import API_VERSION
+from reconciler.domain.manifest import API_VERSION, Model
 from reconciler.domain.text.quoting import listed, nearest
 from reconciler.manifests import loader
-from reconciler.manifests.confirmations import confirmed
-from reconciler.manifests.crosscheck import clashes
+from reconciler.manifests.crosscheck import clashes, confirmed
 from reconciler.manifests.declaration import Claim, Declaration, ProblemLog
 from reconciler.manifests.fields import got
+from reconciler.manifests.loader import Document
 from reconciler.manifests.lock_file import Lock
-from reconciler.manifests.model_rules import model_of
+from reconciler.manifests.model_rules import Templates, model_of
 from reconciler.manifests.parsed import Parsed
+from reconciler.manifests.paths import ParseContext
 from reconciler.manifests.problems import MAX_PROBLEMS, accepted
 from reconciler.manifests.schema import KINDS, Manifest, ModelManifest, PromptTemplateManifest
 from reconciler.manifests.template_rules import template_of
 
-__all__ = ["Parsed", "parse"]
-
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-
-from reconciler.domain.manifest import Model
-from reconciler.manifests.loader import Document
-from reconciler.manifests.model_rules import Templates
-from reconciler.manifests.paths import ParseContext
-
 
 def parse(files: Mapping[str, bytes], context: ParseContext) -> Parsed:
     """`files` are the manifests by name, relative to `context.base`, with forward slashes."""
-    findings = ProblemLog()
+    log = ProblemLog()
     claims: list[Claim] = []
     declarations: list[Declaration[Manifest]] = []
     for name in sorted(files):
-        for document in _documents(context.shown(name), files[name], findings):
+        for document in _documents(context.shown(name), files[name], log):
             claims += _claim(document, context.shown(name))
-            declarations += _declaration(document, context.shown(name), name, findings)
-    clashing = clashes(declarations, claims, findings)
-    templates = _templates(declarations, claims, context, findings)
+            declarations += _declaration(document, name, context, log)
+    clashing = clashes(declarations, claims, log)
+    templates = _templates(declarations, claims)
     templates |= {name: None for kind, name in clashing if kind == "PromptTemplate"}
-    lock = Lock(context, findings)
-    models = [m for m in _models(declarations, templates, lock, context, findings) if ("Model", m.name) not in clashing]
+    models = _models(declarations, templates, Lock(context, log))
     return Parsed(
-        models=tuple(sorted(models, key=lambda model: model.name)),
+        models=tuple(sorted((m for m in models if ("Model", m.name) not in clashing), key=lambda model: model.name)),
         templates=tuple(template for _, template in sorted(templates.items()) if template),
-        confirmed=confirmed(declarations, claims, findings),
-        problems=_in_order(findings.problems),
-        warnings=_in_order(findings.warnings),
+        confirmed=confirmed(declarations, claims),
+        problems=_in_order(log.problems),
+        warnings=_in_order(log.warnings),
     )
 
 
@@ -73,11 +65,10 @@ def _few(problems: Iterable[Problem]) -> Iterator[Problem]:
         yield problem
 
 
-def _documents(file: str, data: bytes, findings: ProblemLog) -> tuple[Document, ...]:
+def _documents(file: str, data: bytes, log: ProblemLog) -> tuple[Document, ...]:
     loaded = loader.load(file, data)
-    findings.problems += _once(loaded.problems)
-    for document in loaded.documents:
-        findings.problems += _once(document.problems)
+    for problems in (loaded.problems, *(document.problems for document in loaded.documents)):
+        log.problems += _once(problems)
     return loaded.documents
 
 
@@ -101,15 +92,19 @@ def _claim(document: Document, file: str) -> Iterator[Claim]:
         yield Claim(kind=kind, name=name, file=file, line=document.line(("metadata", "name")))
 
 
-def _declaration(document: Document, file: str, name: str, findings: ProblemLog) -> Iterator[Declaration[Manifest]]:
-    """At most one: nothing when it is not said what the document is."""
-    kind = _kind(document)
+def _declaration(
+    document: Document, name: str, context: ParseContext, log: ProblemLog
+) -> Iterator[Declaration[Manifest]]:
+    """At most one: none where apiVersion or kind is wrong."""
+    file = context.shown(name)
     problems = tuple(_type_problems(document, file))
+    found = document.data.get("kind") if isinstance(document.data, dict) else None
+    kind = KINDS.get(found) if isinstance(found, str) else None
     manifest = problems if problems or kind is None else accepted(document, file, kind)
     refused = manifest if isinstance(manifest, tuple) else ()
-    # What the loader refused the schema often dislikes too: one mistake, one message.
-    said = {problem.field for problem in document.problems}
-    findings.problems += [problem for problem in refused if problem.field not in said]
+    # What the loader refused the schema often refuses too: one mistake, one message.
+    known = {problem.field for problem in document.problems}
+    log.problems += [problem for problem in refused if problem.field not in known]
     if kind is not None and not problems:
         yield Declaration(
             kind=kind,
@@ -117,13 +112,10 @@ def _declaration(document: Document, file: str, name: str, findings: ProblemLog)
             document=document,
             file=file,
             name=name,
-            refused=frozenset({*said, *(problem.field for problem in refused)}),
+            context=context,
+            log=log,
+            refused=frozenset({*known, *(problem.field for problem in refused)}),
         )
-
-
-def _kind(document: Document) -> type[Manifest] | None:
-    kind = document.data.get("kind") if isinstance(document.data, dict) else None
-    return KINDS.get(kind) if isinstance(kind, str) else None
 
 
 def _type_problems(document: Document, file: str) -> Iterator[Problem]:
@@ -152,9 +144,7 @@ def _meant(field: str, value: str, known: list[str]) -> str:
     return nearest(value, known)
 
 
-def _templates(
-    declarations: list[Declaration[Manifest]], claims: list[Claim], context: ParseContext, findings: ProblemLog
-) -> Templates:
+def _templates(declarations: list[Declaration[Manifest]], claims: list[Claim]) -> Templates:
     """By name; None for one that is declared but broken."""
     templates: Templates = {claim.name: None for claim in claims if claim.kind == "PromptTemplate"}
     for declaration in declarations:
@@ -162,22 +152,15 @@ def _templates(
             shared = cast("Declaration[PromptTemplateManifest]", declaration)
             form = shared.manifest.spec if shared.manifest else None
             name = shared.text("metadata", "name") or ""
-            template = template_of(form, f"PromptTemplate {name}", shared, ("spec",), context, findings)
+            template = template_of(form, f"PromptTemplate {name}", shared, ("spec",))
             if form:
                 templates[name] = template
     return templates
 
 
-def _models(
-    declarations: list[Declaration[Manifest]],
-    templates: Templates,
-    lock: Lock,
-    context: ParseContext,
-    findings: ProblemLog,
-) -> Iterator[Model]:
+def _models(declarations: list[Declaration[Manifest]], templates: Templates, lock: Lock) -> Iterator[Model]:
     for declaration in declarations:
         if issubclass(declaration.kind, ModelManifest):
-            shown = cast("Declaration[ModelManifest]", declaration)
-            model = model_of(shown, templates, lock, context, findings)
+            model = model_of(cast("Declaration[ModelManifest]", declaration), templates, lock)
             if model is not None:
                 yield model

@@ -24,7 +24,7 @@ from reconciler.host import durable
 from reconciler.host.disk_usage import bytes_below, disk_free, disk_total
 from reconciler.host.facts import read_facts
 from reconciler.host.places import installed_versions
-from reconciler.manifests.parse import Parsed
+from reconciler.manifests.parsed import Parsed
 from reconciler.reports.checks import Diagnosis, doctor_view
 from reconciler.reports.status import make_status
 from reconciler.reports.view import plan_view

@@ -116,10 +116,10 @@ def test_every_code_is_explained() -> None:
 MODULES = {
     *(
         "problems",
-        "confirmations",
         "crosscheck",
         "lock_file",
         "source_schema",
+        "declaration",
         "fields",
         "loader",
         "manifest_text",
