@@ -38,6 +38,6 @@ class HangingWorker(FoundryWorker):
 
 if __name__ == "__main__":
     worker = HangingWorker()
-    verbs = ("open", "register", "unregister", "list", "load", "ask", "count", "measure", "memory")
+    verbs = ("open", "register", "unregister", "list", "load", "ask", "count", "measure")
     serve({verb: getattr(worker, verb) for verb in verbs})
     os._exit(0)
