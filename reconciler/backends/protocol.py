@@ -45,7 +45,7 @@ class ServingRuntime(Runtime, AbstractContextManager["ServingRuntime"], Protocol
 
 
 class Backend(Protocol):
-    """One catalog of names, and the folders that it may name. The class itself tells what holds for every catalog."""
+    """One catalog of names, and the folders that it may name. The class itself has what holds for every catalog."""
 
     name: ClassVar[str]  # in a machine's configuration
     packages: ClassVar[Mapping[str, str]]  # that it needs, at the versions that are tested

@@ -2,7 +2,8 @@
 
     read what is declared -> a pass -> tell what came of it -> sleep until something wants another one
 
-A pass that cannot be carried out never ends the loop: it is told, counted, and tried again, later and later.
+A pass that cannot be carried out never ends the loop: it is logged, counted, and tried again after longer and longer
+waits.
 """
 
 import os
@@ -133,10 +134,10 @@ class Loop:
 
     def _tell(self, result: PassResult) -> None:
         """What the board says of a pass that was carried out."""
-        said = "converged" if result.converged else "partly"
+        outcome = "converged" if result.converged else "partly"
         changes: dict[str, object] = {
-            "passes": counted(self._board.state.passes, said),
-            "last_result": said,
+            "passes": counted(self._board.state.passes, outcome),
+            "last_result": outcome,
             "last_error": "",
             "conditions": self._machine.records.conditions(),
             "problems": len(result.resolution.problems),

@@ -1,7 +1,7 @@
 """The daemon's log: every step, each problem once, and one summary line a pass.
 
 A pass that found nothing to do, and whose summary is that of the one before, leaves a line once an hour: an idle daemon
-must not fill a disk. One that somebody asked for (a signal, a webhook, a changed file) always leaves its line.
+must not fill a disk. A pass that was asked for (by a signal, a webhook, a changed file) always leaves its line.
 """
 
 import time
@@ -44,12 +44,12 @@ class StepLog(Silent):
         elif outcome.status == "cancelled":
             log.info("change.cancelled", **facts, message=outcome.message)
         else:
-            said = {"code": outcome.code, "message": outcome.message, "hint": outcome.hint}
-            log.warning(f"change.{outcome.status}", **facts, **said)
+            failure = {"code": outcome.code, "message": outcome.message, "hint": outcome.hint}
+            log.warning(f"change.{outcome.status}", **facts, **failure)
 
 
 class Summaries:
-    """What is said of passes, and what has been said already."""
+    """What is logged of passes, and what has been logged already."""
 
     def __init__(self) -> None:
         self._said: frozenset[Problem] = frozenset()
@@ -70,7 +70,7 @@ class Summaries:
         self._said = frozenset((*ill, *doubtful))
 
     def kept(self, held: Iterable[Held]) -> None:
-        """What is served, no longer declared, and not pruned until somebody confirms: once for each change."""
+        """What is served, no longer declared, and not pruned until it is confirmed: once for each change."""
         now = frozenset(hold for hold in held if hold.reason in PRUNE_GUARDS)
         for reason, hint in sorted({(hold.reason, hold.message) for hold in now - self._kept}):
             names = sorted(hold.variant for hold in now if hold.reason == reason)

@@ -1,4 +1,4 @@
-"""The daemon, put together: what wakes the loop, what it makes passes with, whom it tells; and how it ends."""
+"""The daemon, put together: what wakes the loop, what it makes passes with, what it notifies, and how it ends."""
 
 import contextlib
 import gc
@@ -79,7 +79,7 @@ def run_daemon(
 
 
 class _Ending:
-    """How the daemon was told to end."""
+    """How the daemon was asked to end."""
 
     def __init__(self) -> None:
         self.signal = 0

@@ -82,5 +82,5 @@ def _watchdog_seconds(environment: Mapping[str, str]) -> float:
     """0.0 without a watchdog."""
     if environment.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):
         return 0.0
-    said = environment.get("WATCHDOG_USEC", "")
-    return int(said) / 1e6 if said.isascii() and said.isdigit() else 0.0
+    usec = environment.get("WATCHDOG_USEC", "")
+    return int(usec) / 1e6 if usec.isascii() and usec.isdigit() else 0.0

@@ -1,7 +1,7 @@
 """What wakes the loop. Any thread, and a signal handler, may call `wake`; the loop alone waits.
 
-A reason that is already waiting is not said twice, so a burst costs one pass. One that comes while a pass runs is kept
-for the next: what it tells of may have happened after that pass looked.
+A reason that is already waiting is not queued twice, so a burst costs one pass. One that comes while a pass runs is
+kept for the next: its event may have happened after that pass looked.
 """
 
 import queue

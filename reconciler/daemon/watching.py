@@ -1,5 +1,6 @@
 """Wakes the loop when files change: manifests, the model folders that they name, served folders, suspensions, Foundry's
-index. It only wakes: what changed is for the pass to find out, and what no file system tells is found at the interval.
+index. It only wakes: what changed is for the pass to find out, and what no file system reports is found at the
+interval.
 
 watchfiles waits in Rust and looks at its bell four times a second; two such threads cost under a thousandth of a core.
 """

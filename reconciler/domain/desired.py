@@ -90,7 +90,7 @@ class Desired:
 
     `declared` names every variant of every readable manifest, also those that could not be resolved (a broken source):
     a variant we failed to understand is still wanted, never an orphan. `complete` is false when any manifest could not
-    be read: then nobody can tell what is no longer declared, and nothing is pruned.
+    be read: then it is unknown what is no longer declared, and nothing is pruned.
     """
 
     revision: str

@@ -16,7 +16,7 @@
         ├── RuntimeUnavailable   Foundry Local's library or lock did not answer in time
         ├── ConverterLost        the converter was killed, died, or its tools are not installed
         ├── Disturbed            the machine or the source changed under our hands: the next look plans anew
-        └── Cancelled            nobody wants it any more
+        └── Cancelled            it is no longer wanted
 
 A permanent failure is tried once and then remembered (domain.failures) until its input changes. So an error is
 permanent
@@ -32,7 +32,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class Problem:
-    """One thing wrong with an input, said once: where, what was expected, what was found, what to do.
+    """One thing wrong with an input: where, what was expected, what was found, what to do.
 
     `code` is stable (docs/manifests/problems.md); `line` is 1-based, 0 when the whole file is meant.
     """
@@ -139,7 +139,7 @@ class Throttled(TemporaryError):
 
 
 class Cancelled(TemporaryError):
-    """Somebody asked for it; nothing is wrong with the model."""
+    """It was asked for; nothing is wrong with the model."""
 
     code = "Cancelled"
 
@@ -147,7 +147,7 @@ class Cancelled(TemporaryError):
 _FULL_HINT = "free some space, or choose another file system with --root; what is served stays as it is"
 _FAILING_HINT = "look into the system's log: the disk or its cable may be dying; what is served stays as it is"
 _READ_ONLY_HINT = "mount it for writing again: a system that finds errors on a disk makes it read-only"
-_ACCESS_HINT = "`reconciler doctor` tells whose the files are"
+_ACCESS_HINT = "`reconciler doctor` shows who owns the files"
 _RESOURCES_HINT = "something on this machine takes all of it; `ulimit -a` shows the limits of a process"
 _REFUSALS = (
     (("ENOSPC", "EDQUOT"), "DiskFull", _FULL_HINT),

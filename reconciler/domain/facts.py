@@ -1,4 +1,4 @@
-"""What a machine knows about itself without being told, and what its configuration says about it. Plain values."""
+"""What a machine finds out about itself, and what its configuration declares about it. Plain values."""
 
 from dataclasses import dataclass, field
 
@@ -10,7 +10,7 @@ from reconciler.domain.text.units import Count
 @dataclass(frozen=True, kw_only=True)
 class Facts:
     """`os` is linux | darwin | windows, `arch` amd64 | arm64 | ... as container images name them; `cpus` are logical
-    ones; `memory_bytes` is 0 where it could not be told."""
+    ones; `memory_bytes` is 0 where it is unknown."""
 
     os: str
     arch: str

@@ -6,7 +6,7 @@ template is a new key, and nothing has to be lifted. What may pass by itself is 
 as long each time, at most after an hour, and not before the time that the other side asked for; a share of up to a
 quarter, taken from the key, keeps many machines from trying in step.
 
-No clock is trusted with a decision: a failure that lies in the future (somebody set the clock back) holds nothing.
+No clock is trusted with a decision: a failure that lies in the future (the clock was set back) holds nothing.
 """
 
 from collections.abc import Container, Iterable, Mapping

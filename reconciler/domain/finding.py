@@ -1,4 +1,4 @@
-"""What `verify` may find wrong, said once: a stable code, where, what, and what to do. Pure."""
+"""What `verify` may find wrong: a stable code, where, what, and what to do. Pure."""
 
 from dataclasses import dataclass
 

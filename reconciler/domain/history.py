@@ -87,7 +87,7 @@ def not_in_the_future(history: History, now: str) -> History:
 
 
 def good_ones(history: History, but: Iterable[str]) -> tuple[HistoryEntry, ...]:
-    """What could be served again, newest first: it served, nobody took it back since, and it is not among `but`
+    """What could be served again, newest first: it served, it was not rolled back since, and it is not among `but`
     (digests)."""
     seen, found = set(but), []
     for one in reversed(history):

@@ -43,7 +43,7 @@ class Fidelity:
     """An artifact against its source, over all `positions` of the texts (`prompts` is their digest).
 
     `mean_kl` is in nats from the source. `wiring_kl` is from the source whose weights were rounded as the recipe says:
-    what is left is no work of rounding. It is None where nobody knows how to round alike. `when` is RFC 3339, UTC; ""
+    what is left is no work of rounding. It is None where this rounding cannot be modelled. `when` is RFC 3339, UTC; ""
     in what earlier versions wrote.
     """
 
@@ -82,11 +82,11 @@ class Endured:
 @dataclass(frozen=True, kw_only=True)
 class Measured:
     """One release in the real runtime. `answers` are by question (`PromptsGate.questions`); `rendered` by fixture: the
-    tokens that the runtime makes of its messages, and those of the expected text (-1: nobody can tell exactly). `times`
+    tokens that the runtime makes of its messages, and those of the expected text (-1: not known exactly). `times`
     are by gate: when it was last measured. `refused` are questions that the model can never be asked, with the code
     that says why; their answer is "".
 
-    A machine keeps answers to itself. It tells others which questions were `asked`, and how many answers to a set of
+    A machine keeps answers to itself. Others learn which questions were `asked`, and how many answers to a set of
     golden prompts (`PromptsGate.key`) were `right`."""
 
     release: str

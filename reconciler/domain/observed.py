@@ -88,7 +88,7 @@ class ServedFolder:
 @dataclass(frozen=True, kw_only=True)
 class Observed:
     """`artifacts` are whole and by build key; `damaged_artifacts` are listed in the store but have lost or changed
-    blobs, or a manifest that nobody can read; for those that are also in `mendable`, whole bytes are at hand. `owner`
+    blobs, or a manifest that cannot be read; for those that are also in `mendable`, whole bytes are at hand. `owner`
     is this root's mark. Sizes in bytes."""
 
     owner: str = ""
@@ -102,7 +102,7 @@ class Observed:
     disk_used: int = 0  # by the root; only counted where there is a quota
     limits: StorageLimits = StorageLimits()
     in_use: frozenset[str] = frozenset()  # ids whose files another process has mapped; asked only when one is to go
-    unreadable: dict[str, str] = field(default_factory=dict)  # by variant: why nobody can list its served folders
+    unreadable: dict[str, str] = field(default_factory=dict)  # by variant: why its served folders cannot be listed
     occupied: dict[str, int] = field(default_factory=dict)  # by variant: the highest number that anything lies at
 
     @cached_property

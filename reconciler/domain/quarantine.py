@@ -1,8 +1,8 @@
 """How long a thing has lain in quarantine, without trust in any one look at the clock. Pure.
 
 Its age is added up from look to look, and one look adds a day at most: a clock that leaps years ahead costs it one day.
-Its name tells when it came; while the clock says that this is less than the time to live ago, it stays, whatever was
-added up. So it never goes early by more than a day, and may go late on a machine that is seldom on.
+Its name has the time when it came; while the clock says that this is less than the time to live ago, it stays,
+whatever was added up. So it never goes early by more than a day, and may go late on a machine that is seldom on.
 """
 
 from collections.abc import Iterable

@@ -58,7 +58,7 @@ class Condition:
 
 @dataclass(frozen=True, kw_only=True)
 class Timing:
-    """How long one action took here; what the next one will cost is told from these."""
+    """How long one action took here; the cost of the next one is predicted from these."""
 
     action: str
     precision: str

@@ -1,17 +1,20 @@
-"""A model or variant that a person told this machine to leave alone (`reconciler suspend`). It ends with `reconciler
-resume`, or by itself at `until`. What the manifest says (spec.suspend) is another thing, and stays in git. Pure."""
+"""A model or variant that this machine leaves alone because a person asked for it (`reconciler suspend`).
+
+It ends with `reconciler resume`, or by itself at `until`. What the manifest declares (spec.suspend) is independent of
+it, and stays in git.
+"""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-LONGEST_DAYS = 30  # then somebody is asked whether it is still meant
+LONGEST_DAYS = 30  # then a person is asked whether it is still meant
 
 
 @dataclass(frozen=True, kw_only=True)
 class Suspension:
     """`name` is a model or a variant. Times are RFC 3339, UTC, whole seconds, so they compare as text; `until` is
-    empty when it lasts until somebody resumes."""
+    empty when it lasts until it is resumed."""
 
     name: str
     reason: str

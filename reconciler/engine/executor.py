@@ -195,12 +195,12 @@ def _retire(change: Retire, context: PassContext) -> None:
     serves, why = (instead.number, instead.message) if instead is not None else (0, "")
     if serves and serves < change.number:  # order: a predecessor is recorded, then its successor goes 1/2
         _record_again(change.variant, serves, machine)
-    # order: it is said why a release goes, then it goes 1/2
+    # order: the reason is recorded, then the release goes 1/2
     if why:  # now, because no plan names it once its registration is gone
         remember_taken_back(change.variant, change.number, machine, why)
     # order: a release goes, then it is retired in the history 1/2
     # order: a predecessor is recorded, then its successor goes 2/2
-    # order: it is said why a release goes, then it goes 2/2
+    # order: the reason is recorded, then the release goes 2/2
     _remove_release(change.variant, change.number, context)
     # order: a release goes, then it is retired in the history 2/2
     remember_retired(change.variant, change.number, machine, serving=serves)

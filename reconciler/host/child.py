@@ -30,8 +30,8 @@ from reconciler.host.places import IMPORT_ROOT
 Json = dict[str, Any]
 
 FIRST_PROCESS = 1
-_KILLED = 128  # a wrapper tells with an exit code beyond it which signal ended what it wraps
-LAST_WORDS = 1.0  # seconds for the thread that reads to take what a dead child has said
+_KILLED = 128  # an exit code beyond it names the signal that ended what a wrapper ran
+LAST_WORDS = 1.0  # seconds for the thread that reads to take what a dead child has written
 ENDING = 10.0  # seconds from the end of its replies to its own: a core may be written
 TAIL_BYTES = 4096
 TAIL_LINES = 12
@@ -41,7 +41,7 @@ _starter = ThreadPoolExecutor(max_workers=1, thread_name_prefix="start-child")
 
 
 class ChildError(ReconcilerError):
-    """The caller says what it means for the work: nobody else knows whether trying again can help."""
+    """The caller decides what it means for the work: only it knows whether trying again can help."""
 
 
 class ChildFailed(ChildError):
@@ -247,15 +247,15 @@ def _kill_group(process: subprocess.Popen[bytes]) -> None:
     if not hasattr(os, "killpg"):
         process.kill()
         return
-    if process.poll() is None:  # else its number may be somebody else's
+    if process.poll() is None:  # else its number may be another process's
         processes.end(process.pid)  # also who has left the group
-    # ESRCH: nobody is left. macOS says EPERM for a group of zombies.
+    # ESRCH: none is left. macOS says EPERM for a group of zombies.
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
 
 
 def _uncaught(log: list[str]) -> str:
-    """The exception of the traceback with which a log ends, so that the first line of a message tells what failed."""
+    """The exception of the traceback with which a log ends, so that the first line of a message names what failed."""
     return f": {log[-1]}" if "Traceback (most recent call last):" in log and not log[-1].startswith(" ") else ""
 
 

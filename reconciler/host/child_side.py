@@ -63,7 +63,7 @@ class _Writer:
 def _answer(handlers: Mapping[str, Handler], request: Json, writer: _Writer) -> bytes:
     try:
         return _encode({"result": handlers[request["method"]](request["parameters"], writer.emit)})
-    # Whatever it is, it is told to the caller. Libraries call sys.exit() where they should raise.
+    # Whatever it is, the caller gets it. Libraries call sys.exit() where they should raise.
     except (Exception, SystemExit) as failure:  # noqa: BLE001
         traceback.print_exc()
         kind = failure.code if isinstance(failure, ReconcilerError) else type(failure).__name__
@@ -87,7 +87,7 @@ def _take_pipes() -> tuple[BinaryIO, BinaryIO]:
 
 
 def _read(requests: BinaryIO, waiting: queue.SimpleQueue[bytes], busy: threading.Event) -> None:
-    """Also while a handler runs: the end of the requests then means that nobody waits for its reply."""
+    """Also while a handler runs: the end of the requests then means that its reply is not awaited."""
     for line in requests:
         busy.set()
         waiting.put(line)
@@ -111,5 +111,5 @@ def _die_with_parent() -> None:
     import ctypes
 
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != int(parent):  # it died before the call: nobody will send the signal
+    if os.getppid() != int(parent):  # it died before the call: the signal will not come
         os._exit(1)

@@ -142,9 +142,9 @@ def _misformed(complaint: Mapping[str, Any]) -> Misformed:
     return Misformed(field_path(place), expected or _plain(complaint["msg"]), found)
 
 
-def _plain(said: str) -> str:
+def _plain(message: str) -> str:
     """Pydantic's sentence without its subject: `one of 'a' or 'b'`."""
-    return re.sub(r"^.*? should (be|have) ", "", said)
+    return re.sub(r"^.*? should (be|have) ", "", message)
 
 
 def field_path(place: Sequence[int | str]) -> str:

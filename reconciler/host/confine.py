@@ -51,7 +51,7 @@ def leave_network() -> None:
     else:
         number = ctypes.get_errno()
         raise OSError(number, f"the network cannot be left: unshare: {os.strerror(number)}")
-    # Else files would seem to be nobody's. Where that is refused nothing else is lost.
+    # Else files would seem to have no owner. Where that is refused nothing else is lost.
     with contextlib.suppress(OSError):
         _write("/proc/self/setgroups", "deny")
         _write("/proc/self/uid_map", f"{user} {user} 1")
@@ -102,7 +102,7 @@ def die_first() -> None:
 
 
 def forget_open_files(*but: int) -> None:
-    """Pipes of the parent's above all. The numbers stay taken: somebody's object may still close them."""
+    """Pipes of the parent's above all. The numbers stay taken: an object may still close them."""
     if not IS_LINUX:
         return
     nothing = os.open(os.devnull, os.O_RDWR)

@@ -17,7 +17,7 @@ def bytes_below(folder: str) -> int:
 def given_back(groups: Iterable[Iterable[str]]) -> list[int]:
     """Bytes that each group of paths (with all below them) gives back when they go in this order: a file with several
     names counts where the last of them goes, and not at all while another is left elsewhere. Blocks that a file system
-    shares between files (reflinks) are counted as if they were not: no system call tells."""
+    shares between files (reflinks) are counted as if they were not: no system call reports it."""
     names: dict[tuple[int, int], int] = {}
     return [sum(_last(status, names) for path in group for status in _files_at(path)) for group in groups]
 

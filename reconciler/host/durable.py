@@ -172,7 +172,7 @@ def adopt(source: str, destination: str, mode: int = 0o444) -> None:
     """Move a file to its final name, without a second copy where the file system allows. The caller flushes
     the folder: many files may share that one flush."""
     with full_disk_named(destination):
-        alone = os.stat(source).st_nlink == 1  # through another name somebody could change it later
+        alone = os.stat(source).st_nlink == 1  # through another name it could be changed later
         if not alone or os.stat(source).st_dev != os.stat(os.path.dirname(destination)).st_dev:
             copied = temporary_for(destination)
             copy_hashed(source, copied, mode)
@@ -258,7 +258,8 @@ def sweep_temporaries(folder: str) -> None:
 
 @contextlib.contextmanager
 def full_disk_named(path: str) -> Iterator[None]:
-    """A disk that is full, failing or read-only is nobody's bug: say so, whichever call found it, and where."""
+    """A disk that is full, failing or read-only is no bug of this program: the message says so, whichever call found
+    it, and where."""
     try:
         yield
     except OSError as error:

@@ -13,7 +13,7 @@ QUIET = {
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
     "LANG": "C.UTF-8",
     "PYTHONUTF8": "1",
-    "PYTHONUNBUFFERED": "1",  # what a killed child said last is in its log
+    "PYTHONUNBUFFERED": "1",  # what a killed child wrote last is in its log
 }
 
 # Without SYSTEMROOT no process on Windows can open a socket or draw a random number.

@@ -1,6 +1,6 @@
 """One writer per root. The operating system keeps the lock, and drops it however the holder dies.
 
-Who holds it is told by a file beside it, written after the lock was won. That file only makes a better
+A file beside it names the holder, written after the lock was won. That file only makes a better
 message: it may be stale or missing, and it never blocks anyone. The lock file itself is never deleted: two
 processes could then each hold "the" lock, one of them on a file that has no name any more.
 Limit: on a network file system the lock is as good as that file system's.
@@ -23,7 +23,7 @@ DAEMON_HINT = "it makes a pass at once on `kill -HUP {pid}`; end it before you m
 
 @contextlib.contextmanager
 def hold(path: str, *, command: str) -> Iterator[None]:
-    """Raises LockHeld at once when somebody else has it."""
+    """Raises LockHeld at once when another process has it."""
     durable.make_folder(os.path.dirname(path))
     # Python lets no child inherit it, so an orphan cannot go on holding the lock.
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)

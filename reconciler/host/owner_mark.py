@@ -1,7 +1,7 @@
 """The mark that this root puts on all it creates: 32 random hex digits. What does not carry it is never
 deleted.
 
-It is written once. If it is lost, everything served so far belongs to nobody and stays where it is; so an
+It is written once. If it is lost, everything served so far has no owner and stays where it is; so an
 unreadable mark is an error that a person has to look at, not a reason for a new one.
 """
 

@@ -52,7 +52,7 @@ def read_whole(path: str, limit: int = LIMIT) -> bytes:
 
 
 def read_trusted(path: str, limit: int) -> bytes:
-    """OSError when it cannot be read; NotTrusted when somebody else can write it, or its folder."""
+    """OSError when it cannot be read; NotTrusted when another user can write it, or its folder."""
     descriptor = os.open(path, FLAGS)
     try:
         status = os.fstat(descriptor)
@@ -76,7 +76,7 @@ def _check_owner_and_mode(path: str, status: os.stat_result) -> None:
         hint = "chown it to root or to the user that runs reconciler: it decides whom this machine trusts"
         raise NotTrusted(f"{path} belongs to another user (uid {status.st_uid})", hint=hint)
     if stat.S_ISDIR(status.st_mode) and mode & stat.S_ISVTX:
-        return  # as /tmp: nobody can replace another's file in there
+        return  # as /tmp: no user can replace another's file in there
     if (
         mode & stat.S_IWOTH  # guard: a configuration that others can write
         or (mode & stat.S_IWGRP and status.st_gid not in (0, os.getegid()))
@@ -110,7 +110,7 @@ class SlowFile:
         return "sha256:" + self._hashing.hexdigest()
 
     def ended_as(self) -> os.stat_result:
-        """Its status now: another one than at the beginning when somebody wrote, linked or replaced meanwhile."""
+        """Its status now: another one than at the beginning when it was written, linked or replaced meanwhile."""
         return os.fstat(self._descriptor)
 
     def close(self) -> None:

@@ -2,13 +2,13 @@
 
 A digest is remembered under the stamp of the file: (size, mtime, ctime, inode). No path is part of it: the
 stamp names the content, whatever the file is called and in however many folders it is linked, and it stays
-right when a folder is renamed. Nobody can set a ctime, so an edit that puts size and mtime back is still
+right when a folder is renamed. No program can set a ctime, so an edit that puts size and mtime back is still
 seen. But adding or removing a hard link also changes the ctime, so both go through this book (`relink`,
 `remove`), which carries the digest over when nothing else changed. A link made by anyone else only costs a
 new hash.
 
 A file changed in the same clock tick in which it was hashed would keep its stamp. So what is younger than a
-tick is hashed again next time, unless we wrote it ourselves, where nobody else writes (`vouch`).
+tick is hashed again next time, unless we wrote it ourselves, where no other program writes (`vouch`).
 
 Limits: file systems that keep time in seconds (FAT), and Windows, which has no ctime: there a restored mtime
 is missed until the next full check.
@@ -57,7 +57,7 @@ class StampBook:
         return self.known(path) or self._hash(path)
 
     def known(self, path: str) -> str | None:
-        """The digest, if it can be told without reading."""
+        """The digest, if it is known without reading."""
         entry = self._entries.get(_stamp(os.stat(path)))
         if entry is None:
             return None
@@ -95,7 +95,7 @@ class StampBook:
             taken.append(path)
             self.forget(path)
         self.save()
-        del self._doubts[:count]  # last: nobody may believe that it is settled before it is on disk
+        del self._doubts[:count]  # last: it counts as settled only when it is on disk
         return taken
 
     def relink(self, source: str, destination: str) -> str:

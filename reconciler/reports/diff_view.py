@@ -52,12 +52,12 @@ def _template(change: TemplateChange) -> View:
 def _total_cost(plan: Plan) -> View:
     """Of all changes together; seconds only when those of every conversion are known."""
     costs = [change.cost for change in plan.changes]
-    told = [cost.seconds for cost in costs if cost.seconds is not None]
+    known = [cost.seconds for cost in costs if cost.seconds is not None]
     converted = [change.cost.seconds for change in plan.changes if isinstance(change, Convert)]
     return {
         "downloadBytes": sum(cost.download_bytes for cost in costs),
         "diskBytes": sum(cost.disk_bytes for cost in costs),
-        "seconds": round(sum(told), 3) if told and None not in converted else None,
+        "seconds": round(sum(known), 3) if known and None not in converted else None,
     }
 
 

@@ -19,7 +19,7 @@ def inventory_text(view: Mapping[str, Any]) -> str:
         "revision": view["appliedRevision"] or "none applied yet",
         "artifacts": f"{len(view['artifacts'])}",
     }
-    lines = [f"{name:<10} {said}" for name, said in rows.items()]
+    lines = [f"{name:<10} {text}" for name, text in rows.items()]
     lines += [_variant(one) for one in view["variants"] if one["releases"] or one["conditions"]]
     return "\n".join(for_terminal(line) for line in lines) + "\n"
 

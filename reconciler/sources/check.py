@@ -24,7 +24,7 @@ _HUB, _TREE = re.compile(r"[0-9a-f]{64}"), re.compile(r"[0-9a-f]{40}")
 
 
 def check_sources(layout: Layout, book: StampBook) -> Iterator[Finding]:
-    """`book` tells digests; give it one that trusts no stamp."""
+    """`book` gives digests; use one that trusts no stamp."""
     for name in _names(layout.at("sources", "hub"), _HUB):
         folder = layout.at("sources", "hub", name)
         found = _content(folder, book)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from reconciler.backends.foundry.problems import TOLD, translate
+from reconciler.backends.foundry.problems import LONGEST_SHOWN, translate
 
 
 @pytest.mark.parametrize(
@@ -19,7 +19,7 @@ from reconciler.backends.foundry.problems import TOLD, translate
 def test_every_complaint_is_one_short_line(kind: str, message: str) -> None:
     shown = str(translate(kind, message))
     assert len(shown.splitlines()) == 1
-    assert len(shown) <= TOLD
+    assert len(shown) <= LONGEST_SHOWN
     assert not shown.startswith("::")
     assert "\x1b" not in shown
 

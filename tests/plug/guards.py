@@ -70,7 +70,7 @@ ORDERS = (
     _("a release goes, then its record", "prune"),
     _("a release goes, then it is retired in the history", "change-releases"),
     _("a predecessor is recorded, then its successor goes", "roll-back"),
-    _("it is said why a release goes, then it goes", "roll-back"),
+    _("the reason is recorded, then the release goes", "roll-back"),
     _("a manifest is written, then listed", "change-recipe"),
     _("an artifact is unlisted, then its blobs go", "prune"),
     _("the facts of a source are written, then it is named", "fetch-hub"),

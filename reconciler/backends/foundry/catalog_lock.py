@@ -32,9 +32,9 @@ def holder(cache_dir: str) -> str:
 def wait_until_free(cache_dir: str, seconds: float) -> str:
     """The holder that is left after that long; "" as soon as it is free."""
     until = time.monotonic() + seconds
-    while (said := holder(cache_dir)) and time.monotonic() < until:
+    while (held_by := holder(cache_dir)) and time.monotonic() < until:
         time.sleep(LOOK_AGAIN)
-    return said
+    return held_by
 
 
 def _named(pid: str) -> str:

@@ -36,7 +36,7 @@ _MEANINGS: tuple[tuple[str, type[ReconcilerError], str], ...] = (
 )
 
 
-TOLD = 600  # characters: the runtime names a tensor or a path first and says what is wrong with it at the end
+LONGEST_SHOWN = 600  # characters: the runtime names a tensor or a path first and says what is wrong with it at the end
 
 
 def translate(kind: str, message: str) -> ReconcilerError:
@@ -54,4 +54,4 @@ def translate(kind: str, message: str) -> ReconcilerError:
 def plain(message: str) -> str:
     """One line, without C++ signatures, and without the template text that follows `at row 1, column 57:`. A chat
     template can raise any text it likes."""
-    return one_line(_PREFIX.sub("", message[:_LONGEST]).partition(":\n")[0], TOLD)
+    return one_line(_PREFIX.sub("", message[:_LONGEST]).partition(":\n")[0], LONGEST_SHOWN)

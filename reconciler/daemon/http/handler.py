@@ -79,7 +79,7 @@ class _HeadReader(io.BufferedReader):
 
 class RequestHandler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    request_version = protocol_version  # until a request has said another
+    request_version = protocol_version  # until a request names another
     rbufsize = 0  # not buffered twice
     wbufsize = -1  # head and body of an answer leave together
     server: Application  # type: ignore[assignment]

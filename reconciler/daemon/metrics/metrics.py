@@ -95,7 +95,7 @@ def _models(given: MetricsInput) -> Iterator[MetricFamily]:
     held = Counter(reason for conditions in state.conditions.values() for reason in _held(conditions))
     samples = [MetricSample(labels={"reason": reason}, value=held[reason]) for reason in HELD]
     yield _gauge("reconciler_variants_held", "Variants that are held back, by reason.", *samples)
-    verdicts = Counter((one.gate, one.status) for told in state.verdicts.values() for one in told)
+    verdicts = Counter((one.gate, one.status) for verdicts in state.verdicts.values() for one in verdicts)
     samples = [
         MetricSample(labels={"gate": gate, "status": status}, value=verdicts[gate, status])
         for gate in (one.name for one in GATES)

@@ -74,7 +74,7 @@ class LockedSource:
 @dataclass(frozen=True, kw_only=True)
 class Fetch:
     """What a source lacks on this machine: `missing` bytes; `damaged` are files that changed since they came. Not
-    `known`: it was never here, so what its conversion is made of can only be told after the download."""
+    `known`: it was never here, so what its conversion is made of is known only after the download."""
 
     source: LockedSource
     missing: int

@@ -1,4 +1,4 @@
-"""What a model folder is, told from its small files and the headers of its weights.
+"""What a model folder is, by its small files and the headers of its weights.
 
 Of a folder only the files named here exist for us: nothing else is hashed, given to the converter, or run.
 """
@@ -34,7 +34,7 @@ class SourceModel:
     """`digest` covers the files that decide a conversion and is empty when there are `problems`; so are the rest.
 
     `shapes` are those of every tensor in the weights. `warnings` do not stop a conversion. One that is not `known` lies
-    where nobody can look from here: only its digest is given, and what a conversion will cost cannot be told.
+    where it cannot be read from here: only its digest is given, and what a conversion will cost is unknown.
     """
 
     path: str

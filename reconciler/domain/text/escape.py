@@ -1,4 +1,4 @@
-"""Text that somebody else wrote, made safe for where we show it. Pure."""
+"""Foreign text, made safe for where we show it. Pure."""
 
 import re
 

@@ -74,7 +74,7 @@ def drawn(name: str, x_title: str, y_title: str, draw: Callable[[Axes], None]) -
 
 
 def series(place: int) -> dict[str, Any]:
-    """Each has a colour, a shape and a dash of its own, and can be told by any of them."""
+    """Each has a colour, a shape and a dash of its own, and can be recognised by any of them."""
     return {
         "color": _SERIES[place % len(_SERIES)],
         "marker": _MARKERS[place % len(_MARKERS)],

@@ -29,8 +29,8 @@ def bench_markdown(view: View) -> str:
     for model, variants in by_model(view).items():
         headings = [model, *(one["precision"] for one in variants)]
         lines += [_row(headings), "|---|" + "---:|" * len(variants), *map(_row, table(variants)), ""]
-    said = [for_markdown(line) for line in (*remarks(view), *machine_lines(view))]
-    return "\n".join([*lines, *(f"- {line}" for line in said)]) + "\n"
+    notes = [for_markdown(line) for line in (*remarks(view), *machine_lines(view))]
+    return "\n".join([*lines, *(f"- {line}" for line in notes)]) + "\n"
 
 
 def by_model(view: View) -> dict[str, list[View]]:
@@ -56,7 +56,7 @@ def table(variants: Sequence[View]) -> list[list[str]]:
         "gates": gates_text,
     }
     cells = {name: [say(one) for one in variants] for name, say in rows.items()}
-    return [[name, *said] for name, said in cells.items() if {*said} != {NOTHING}]
+    return [[name, *row] for name, row in cells.items() if {*row} != {NOTHING}]
 
 
 def seconds_text(spread: Mapping[str, float] | None) -> str:
@@ -121,7 +121,7 @@ def remarks(view: View) -> Iterator[str]:
     for one in view["variants"]:
         if one["problem"]:
             yield f"{one['variant']}: {one['problem']['code']}: {one['problem']['message']}"
-        yield from (f"{one['variant']}: {said}" for said in too_long(one))
+        yield from (f"{one['variant']}: {note}" for note in too_long(one))
         if one["runs"] and not one["fidelity"]:
             yield f"{one['variant']}: never compared with its source; `reconciler bench --measure` does"
     for found in view["recommendations"]:

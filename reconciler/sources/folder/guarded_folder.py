@@ -2,7 +2,8 @@
 note what is wrong with it, all at once.
 
 A symbolic link is followed when it stays in the folder, or leads from a Hugging Face cache's `snapshots/<revision>` to
-the `blobs` beside it: a link to anywhere else could carry a host's file into an artifact. A hard link cannot be told
+the `blobs` beside it: a link to anywhere else could carry a host's file into an artifact. A hard link cannot be
+distinguished
 from a file; who may write the folder could as well have copied it.
 """
 

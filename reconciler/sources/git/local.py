@@ -93,7 +93,7 @@ def _git_directory(folder: str) -> str:
         return inner
     if os.path.isfile(inner):
         with open(inner, encoding="utf-8", errors="replace") as file:
-            said = file.read(4096).strip()
-        return os.path.join(folder, said.removeprefix("gitdir:").strip())
+            text = file.read(4096).strip()
+        return os.path.join(folder, text.removeprefix("gitdir:").strip())
     bare = all(os.path.exists(os.path.join(folder, name)) for name in ("HEAD", "objects", "refs"))
     return folder if bare else ""

@@ -3,7 +3,7 @@
 Each followed branch has two refs of ours in it: `fetched` is the server's last answer, `accepted` what passed all
 checks and was applied. The records say the same about `accepted`; the ref keeps its objects, and survives their loss.
 A first fetch is shallow. Later ones bring every commit since, so whether a commit descends from the accepted one can
-always be told; where the accepted commit is not in the mirror any more, the whole history is fetched to find it.
+always be decided; where the accepted commit is not in the mirror any more, the whole history is fetched to find it.
 """
 
 import os

@@ -1,7 +1,8 @@
 """Objects of a git repository, and the tree of one commit. Nothing is checked out, so there are no hooks, no filters,
 no submodules and no case clashes; what is no plain file is known by its mode before a byte of it is read.
 
-Two git processes answer all questions: one tells sizes, one gives bytes. A third runs for each large file, and only as
+Two git processes answer all questions: one reports sizes, one gives bytes. A third runs for each large file, and
+only as
 long as it is read. At most `MOST_PATHS` paths and `LONGEST_OBJECT` bytes are held: a tree can name itself a thousand
 times in a tree that is named a thousand times. GitPython's object database (gitdb) has no such limits: it inflates an
 object whole before its size is known to us, so objects are read through git.
@@ -140,7 +141,7 @@ class Objects:
         message = f"git cat-file did not answer for {name}"
         if self._complete:
             return MirrorBroken(message)
-        hint = "the clone is broken, or larger than can be read in two minutes: `git fsck` tells"
+        hint = "the clone is broken, or larger than can be read in two minutes: `git fsck` shows where"
         return PermanentError(message, hint=hint, code="GitFailed")
 
 
@@ -205,7 +206,9 @@ def _entries(raw: bytes, width: int) -> Iterator[Entry]:
     while start < len(raw):
         space, end = raw.find(b" ", start), raw.find(b"\0", start)
         if not start < space < end < len(raw) - width:
-            raise PermanentError("a tree of this repository is malformed", hint="`git fsck` tells", code="GitFailed")
+            raise PermanentError(
+                "a tree of this repository is malformed", hint="`git fsck` shows where", code="GitFailed"
+            )
         mode = raw[start:space].decode("ascii", "replace").zfill(6)
         name = raw[space + 1 : end].decode("utf-8", "surrogateescape")
         yield Entry(name=name, kind=KINDS.get(mode, "other"), object=raw[end + 1 : end + 1 + width].hex())

@@ -165,12 +165,12 @@ class _Following:
         self._check_signatures(accepted, accepted)
 
     def _going_on(self, accepted: str, error: PermanentError | TemporaryError) -> _Choice:
-        said = f"{error}; going on with {accepted}, accepted before"
+        note = f"{error}; going on with {accepted}, accepted before"
         stale = isinstance(error, TemporaryError)
         problem = Problem(
             code=STALE if stale else error.code,
             file=self._remote.url,
-            message=f"stale: {said}" if stale else said,
+            message=f"stale: {note}" if stale else note,
             hint=error.hint,
         )
         return _Choice(commit=accepted, problems=() if stale else (problem,), warnings=(problem,) if stale else ())

@@ -173,13 +173,13 @@ def _failed(error: ChildFailed, what: str) -> ReconcilerError:
     return PermanentError(f"{what}: {error.kind}: {one_line(error.message)}", code="FetchFailed")
 
 
-def _refusal(said: dict[str, Any], what: str) -> ReconcilerError:
-    code, message = said["code"], f"{what}: {said['message']}"
+def _refusal(error: dict[str, Any], what: str) -> ReconcilerError:
+    code, message = error["code"], f"{what}: {error['message']}"
     hint = _HINTS.get(code, "")
     if code == DiskFull.code:
         return DiskFull(message, hint="free some space; what has come is kept")
     if code == "HubBusy":
-        return Throttled(message, delay=said["delay"], hint=hint, code=code)
+        return Throttled(message, delay=error["delay"], hint=hint, code=code)
     if code in _TEMPORARY:
         return TemporaryError(message, hint=hint, code=code)
     return PermanentError(message, hint=hint, code=code)

@@ -240,8 +240,8 @@ def _by_status(error: Any) -> Json:
 
 def _delay(error: Any) -> float:
     """Seconds; the hub may also name a date, which is not read."""
-    said = error.response.headers.get("Retry-After", "")
-    return float(said) if said.isascii() and said.isdigit() and len(said) < 7 else 0.0
+    seconds = error.response.headers.get("Retry-After", "")
+    return float(seconds) if seconds.isascii() and seconds.isdigit() and len(seconds) < 7 else 0.0
 
 
 def _refused(code: str, message: str, delay: float = 0.0) -> Json:
