@@ -11,11 +11,11 @@ from typing import ClassVar, Protocol
 from reconciler.domain.measured import Answer
 from reconciler.domain.observed import Registration, ServedFolder
 from reconciler.domain.release import Artifact, Marker, Release
-from reconciler.gates.runtime import Runtime
+from reconciler.gates.runtime import MeasuringRuntime
 from reconciler.host.stamps import StampBook
 
 
-class ServingRuntime(Runtime, AbstractContextManager["ServingRuntime"], Protocol):
+class ServingRuntime(MeasuringRuntime, AbstractContextManager["ServingRuntime"], Protocol):
     """The running program on one catalog, a context manager. It starts at the first call, and one that died starts
     anew at the next. One call at a time; `kill` may come from another thread and ends the call in progress."""
 

@@ -15,7 +15,7 @@ from reconciler.engine.fetching import fetch, publish
 from reconciler.engine.job import Job
 from reconciler.engine.pass_context import make_runtime
 from reconciler.gates.judgement import missing_measurements, needed
-from reconciler.gates.rehearsal import Rehearsal
+from reconciler.gates.runtime import Rehearsal
 from reconciler.host import durable
 
 LARGER_THAN_PREDICTED, SMALL_FILES_BYTES = 4, 1 << 30  # of what a conversion may write

@@ -15,7 +15,7 @@ from reconciler.domain.release import Artifact, Marker
 from reconciler.engine.machine import Machine, of_this_runtime
 from reconciler.engine.options import Options
 from reconciler.engine.resolve import Resolution, Source
-from reconciler.gates.rehearsal import Rehearsal
+from reconciler.gates.runtime import Rehearsal
 from reconciler.host import durable
 
 CATALOG, REHEARSAL, SERVING = "rehearsal-catalog", "rehearsal", "foundry"  # in staging; the last two name logs too

@@ -16,7 +16,7 @@ from reconciler.fleet.converged_machine import disk_of, folder_bytes, observed_o
 from reconciler.gates.judgement import gate_fields
 from reconciler.planner.difference import camel
 from reconciler.planner.plan import make_plan
-from reconciler.templates.template_change import TemplateChange
+from reconciler.templates.rendering import TemplateChange
 
 NO_FOLDERS: dict[str, int] = {}
 

@@ -19,7 +19,7 @@ from reconciler.domain.verdict import Verdict
 from reconciler.fleet.comparison import Disk, Side, disk_during
 from reconciler.fleet.inventory import Inventory
 from reconciler.fleet.inventory_facts import to_observed, to_recorded
-from reconciler.gates.changes import GateChange, gate_changes
+from reconciler.gates.verdicts import GateChange, gate_changes
 from reconciler.manifests.paths import inside
 from reconciler.manifests.selector import labels_of, mismatch
 from reconciler.planner.plan import make_plan

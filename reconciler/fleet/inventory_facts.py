@@ -32,7 +32,7 @@ from reconciler.fleet.inventory import (
     ReleaseContent,
     Variant,
 )
-from reconciler.gates.status import GateStatus
+from reconciler.gates.verdicts import GateStatus
 
 T = TypeVar("T")
 

@@ -40,7 +40,7 @@ class Run:
 
 @dataclass(frozen=True, kw_only=True)
 class Golden:
-    """One golden prompt. `messages` and `answer` are other people's words."""
+    """One golden prompt. `messages` and `answer` are untrusted text."""
 
     messages: tuple[tuple[str, str], ...]
     check: str
@@ -52,7 +52,7 @@ class Golden:
 @dataclass(frozen=True, kw_only=True)
 class Benched:
     """One variant. With a `problem` there may be no numbers: it says why, as code and words. `context` is how many
-    tokens the model holds; 0 where nobody has looked."""
+    tokens the model holds; 0 where that is unknown."""
 
     variant: str
     model: str
@@ -72,14 +72,18 @@ class Benched:
 
     @property
     def peak_bytes(self) -> Spread | None:
-        """None where the platform does not tell."""
-        return spread(float(peak) for run in self.runs if (peak := _peak(run.measured)))
+        """None where the platform does not report it."""
+        found = [run.measured for run in self.runs]
+        peaks = (max(one.speed_memory_bytes, one.load.peak_memory_bytes if one.load else 0) for one in found)
+        return spread(float(peak) for peak in peaks if peak)
 
     @property
     def speeds(self) -> tuple[SpeedSpread, ...]:
         """By prompt length, the shortest first; without those that do not fit the model's context."""
-        lengths = {one.wanted_tokens for run in self.runs for one in run.measured.speeds if one.prompt_tokens}
-        return tuple(_at_length(self.runs, length) for length in sorted(lengths))
+        lengths: dict[int, list[Speed]] = {}
+        for one in (speed for run in self.runs for speed in run.measured.speeds):
+            lengths.setdefault(one.wanted_tokens, []).append(one)
+        return tuple(_over_runs(lengths[key]) for key in sorted(lengths) if any(s.prompt_tokens for s in lengths[key]))
 
     @property
     def too_long(self) -> tuple[int, ...]:
@@ -89,9 +93,9 @@ class Benched:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Machine:
+class BenchMachine:
     """Where it was measured. `runtime` maps package to version. `load_average` is that of the last minute before: what
-    others did meanwhile; None where nobody tells."""
+    other processes did meanwhile; None where the platform does not report it."""
 
     name: str
     cpu: str
@@ -108,7 +112,7 @@ class Benchmark:
     """`complete` is false when it was interrupted: then some variants or runs are missing. `recorded` is false where
     another process held the root: then gates go by none of these numbers."""
 
-    machine: Machine
+    machine: BenchMachine
     date: str  # RFC 3339, UTC
     revision: str
     wanted_runs: int
@@ -122,18 +126,39 @@ def spread(numbers: Iterable[float]) -> Spread | None:
     return Spread(median=median(held), low=held[0], high=held[-1]) if held else None
 
 
+def _over_runs(speeds: Sequence[Speed]) -> SpeedSpread:
+    first_token = spread(one.first_token_seconds for one in speeds)
+    rate = spread(one.tokens_per_second for one in speeds)
+    assert first_token is not None
+    assert rate is not None
+    return SpeedSpread(
+        wanted_tokens=speeds[0].wanted_tokens,
+        prompt_tokens=speeds[0].prompt_tokens,
+        first_token_seconds=first_token,
+        tokens_per_second=rate,
+    )
+
+
 def together(runs: Sequence[Run]) -> Measured:
     """All runs as one measurement, in the form that gates judge."""
     first = runs[0].measured
     benched = Benched(variant="", model="", precision="", served=False, size_bytes=0, runs=tuple(runs))
-    loads = [run.measured.load for run in runs if run.measured.load]
+    load = next((run.measured.load for run in runs if run.measured.load), None)
     seconds, peak = benched.load_seconds, benched.peak_bytes
-    load = replace(loads[0], load_seconds=seconds.median) if loads and seconds else None
+    speeds = (
+        Speed(
+            wanted_tokens=one.wanted_tokens,
+            prompt_tokens=one.prompt_tokens,
+            first_token_seconds=one.first_token_seconds.median,
+            tokens_per_second=one.tokens_per_second.median,
+        )
+        for one in benched.speeds
+    )
     return replace(
         first,
-        load=load,
-        answers={question: said for run in runs for question, said in run.measured.answers.items()},
-        speeds=(*map(_as_speed, benched.speeds), *_unfitting(first)),
+        load=replace(load, load_seconds=seconds.median) if load and seconds else None,
+        answers={question: answer for run in runs for question, answer in run.measured.answers.items()},
+        speeds=(*speeds, *(one for one in first.speeds if not one.prompt_tokens)),
         speed_memory_bytes=round(peak.median) if peak and first.speeds else 0,
     )
 
@@ -168,34 +193,3 @@ def golden_answers(gate: PromptsGate | None, measured: Measured) -> tuple[Golden
         for case, question in pairs
         if question in measured.answers
     )
-
-
-def _peak(measured: Measured) -> int:
-    return max(measured.speed_memory_bytes, measured.load.peak_memory_bytes if measured.load else 0)
-
-
-def _at_length(runs: Iterable[Run], length: int) -> SpeedSpread:
-    found = [one for run in runs for one in run.measured.speeds if one.wanted_tokens == length]
-    first_token = spread(one.first_token_seconds for one in found)
-    rate = spread(one.tokens_per_second for one in found)
-    assert first_token is not None
-    assert rate is not None
-    return SpeedSpread(
-        wanted_tokens=length,
-        prompt_tokens=found[0].prompt_tokens,
-        first_token_seconds=first_token,
-        tokens_per_second=rate,
-    )
-
-
-def _as_speed(one: SpeedSpread) -> Speed:
-    return Speed(
-        wanted_tokens=one.wanted_tokens,
-        prompt_tokens=one.prompt_tokens,
-        first_token_seconds=one.first_token_seconds.median,
-        tokens_per_second=one.tokens_per_second.median,
-    )
-
-
-def _unfitting(measured: Measured) -> tuple[Speed, ...]:
-    return tuple(one for one in measured.speeds if not one.prompt_tokens)

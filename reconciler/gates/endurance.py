@@ -15,7 +15,7 @@ from reconciler.gates.performance import text_of
 from reconciler.gates.runtime import RegisteredCandidate, RuntimeGate
 
 LENGTHS = (40, 120, 240, 60)  # characters, in turn; each quarter of the requests sees all of them
-FEWEST = 3  # requests of one length in a quarter, so that one that was disturbed says nothing of it
+FEWEST = 3  # requests of one length in a quarter, so that one that was disturbed does not decide
 # Seconds that a request takes at least, as far as drift goes: less is not noticed, and beside others it is noise. Where
 # two cores had nine times their work, 13 of 40 sound runs over answers of 7 ms had drifted more than twice; so, none.
 LEAST = 0.02  # guard: endurance: milliseconds are no drift
@@ -70,7 +70,7 @@ class EnduranceGate(RuntimeGate):
             yield inconclusive(self.name, "endurance")
             return
         after = f"after {endured.requests} requests:"
-        if endured.growth_bytes is None:  # guard: gate: growth nobody tells
+        if endured.growth_bytes is None:  # guard: gate: unknown growth is open
             yield inconclusive(self.name, "memoryGrowth", NO_MEMORY_FIGURE)
         else:
             # guard: gate: growth is judged
@@ -100,11 +100,13 @@ def endure(
     before = candidate.runtime.memory()
     seconds = [_request(candidate, number, clock) for number in range(gate.requests)]
     after = candidate.runtime.memory()
+    # The runtime comes back by itself for the next one.
+    crashed = tuple(kind for kind, text in BAD_INPUTS.items() if gate.bad_input and _ends_the_runtime(candidate, text))
     return Endured(
         requests=gate.requests,
         growth_bytes=after - before if before and after else None,  # guard: endurance: growth is measured
         drift=drift_of(seconds),
-        crashed=_crashed(candidate) if gate.bad_input else None,
+        crashed=crashed if gate.bad_input else None,
     )
 
 
@@ -125,11 +127,6 @@ def _request(candidate: RegisteredCandidate, number: int, clock: Callable[[], fl
     started = clock()
     candidate.ask((("user", text_of(LENGTHS[number % len(LENGTHS)])),), ANSWER_TOKENS)
     return clock() - started
-
-
-def _crashed(candidate: RegisteredCandidate) -> tuple[str, ...]:
-    """The runtime comes back for the next one by itself."""
-    return tuple(kind for kind, text in BAD_INPUTS.items() if _ends_the_runtime(candidate, text))
 
 
 def _ends_the_runtime(candidate: RegisteredCandidate, text: str) -> bool:

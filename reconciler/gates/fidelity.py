@@ -11,28 +11,16 @@ from reconciler.domain.measured import TEXTS_DIGEST, Numbers
 from reconciler.domain.text.names import camel
 from reconciler.domain.verdict import Verdict, at_least, at_most, inconclusive
 
-
-@dataclass(frozen=True, kw_only=True)
-class FidelityBars:
-    min_top1_agreement: float
-    max_mean_kl: float
-    max_perplexity_ratio: float
-    max_wiring_kl: float
-
+BARS = ("min_top1_agreement", "max_mean_kl", "max_perplexity_ratio", "max_wiring_kl")
 
 # Measured (docs/fidelity.md). Random models, which lose most by rounding, must pass: top-1 agreement of faithful ones
 # goes down to 0.77 at int8 and 0.15 at int4. Of a wrong conversion at least 0.12 was left once rounding is explained,
 # of a faithful one at most 0.07 (int8) and 0.04 (int4). Trained models do far better: declare bars of your own.
 DEFAULT_BARS = {
-    precision: FidelityBars(
-        min_top1_agreement=agreement, max_mean_kl=kl, max_perplexity_ratio=ratio, max_wiring_kl=wiring
-    )
-    for precision, agreement, kl, ratio, wiring in (
-        ("fp32", 0.99, 0.001, 1.01, 0.001),
-        ("fp16", 0.95, 0.005, 1.02, 0.005),
-        ("int8", 0.70, 0.10, 1.20, 0.10),
-        ("int4", 0.10, 3.0, 3.0, 0.08),
-    )
+    "fp32": dict(zip(BARS, (0.99, 0.001, 1.01, 0.001), strict=True)),
+    "fp16": dict(zip(BARS, (0.95, 0.005, 1.02, 0.005), strict=True)),
+    "int8": dict(zip(BARS, (0.70, 0.10, 1.20, 0.10), strict=True)),
+    "int4": dict(zip(BARS, (0.10, 3.0, 3.0, 0.08), strict=True)),
 }
 
 
@@ -77,32 +65,29 @@ class FidelityGate(Gate):
             yield inconclusive(self.name, "fidelity")
             return
         bars = self._bars(numbers.precision)
-        agreement = found.top1_agreement, bars.min_top1_agreement
-        yield at_least(self.name, "top1Agreement", *agreement, "top-1 agreement")
-        yield at_most(self.name, "meanKL", found.mean_kl, bars.max_mean_kl, "mean KL divergence")
-        ratio = found.perplexity_ratio, bars.max_perplexity_ratio
-        yield at_most(self.name, "perplexityRatio", *ratio, "perplexity ratio")
+        agreement, ratio = found.top1_agreement, found.perplexity_ratio
+        yield at_least(self.name, "top1Agreement", agreement, bars["min_top1_agreement"], "top-1 agreement")
+        yield at_most(self.name, "meanKL", found.mean_kl, bars["max_mean_kl"], "mean KL divergence")
+        yield at_most(self.name, "perplexityRatio", ratio, bars["max_perplexity_ratio"], "perplexity ratio")
         if found.wiring_kl is not None:
             label = "divergence that rounding does not explain"
-            yield at_most(self.name, "wiringKL", found.wiring_kl, bars.max_wiring_kl, label)
+            yield at_most(self.name, "wiringKL", found.wiring_kl, bars["max_wiring_kl"], label)
 
     def shown_fields(self, precisions: Sequence[str]) -> Iterator[tuple[str, object]]:
         """A bar that is not declared comes from the precision."""
         declared = dict(super().shown_fields(precisions))
-        for name in FidelityBars.__dataclass_fields__:
-            usual = {precision: getattr(_usual(precision), name) for precision in precisions}
-            default = " and ".join(f"{bar:g} ({precision})" for precision, bar in usual.items())
+        for name in BARS:
+            default = " and ".join(f"{_usual(precision)[name]:g} ({precision})" for precision in precisions)
             yield camel(name), declared.get(camel(name), f"{default}, the default")
         if self.skip:
             yield "skip", self.skip
 
-    def _bars(self, precision: str) -> FidelityBars:
-        usual = _usual(precision)
-        held = {name: getattr(self, name) for name in FidelityBars.__dataclass_fields__}
-        return FidelityBars(**{name: getattr(usual, name) if bar is None else bar for name, bar in held.items()})
+    def _bars(self, precision: str) -> dict[str, float]:
+        declared = {name: bar for name in BARS if (bar := getattr(self, name)) is not None}
+        return _usual(precision) | declared
 
 
-def _usual(precision: str) -> FidelityBars:
+def _usual(precision: str) -> dict[str, float]:
     return DEFAULT_BARS.get(precision, DEFAULT_BARS["int4"])
 
 

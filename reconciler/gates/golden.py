@@ -46,14 +46,16 @@ class GoldenPrompt:
 def passes(case: GoldenPrompt, answer: str) -> bool:
     """White space around an answer never counts. Results are remembered: a daemon asks at every look."""
     answer = answer[:LONGEST_ANSWER].strip()
-    if case.check == "exact":
-        return answer == case.expected.strip()
-    if case.check == "contains":
-        return case.expected in answer
-    if case.check == "regex":
-        text = answer.encode("utf-8", "replace").decode()  # half a surrogate pair cannot be matched
-        return _compiled(case.expected).search(text) is not None
-    return _is_json_of(json.loads(case.expected), answer)
+    match case.check:
+        case "exact":
+            return answer == case.expected.strip()
+        case "contains":
+            return case.expected in answer
+        case "regex":
+            text = answer.encode("utf-8", "replace").decode()  # half a surrogate pair cannot be matched
+            return _compiled(case.expected).search(text) is not None
+        case _:
+            return _is_json_of(json.loads(case.expected), answer)
 
 
 def miss(case: GoldenPrompt, answer: str) -> str:
@@ -132,4 +134,4 @@ def _is_json_of(schema: Mapping[str, Any], answer: str) -> bool:
 
 
 def _no_constant(name: str) -> object:
-    raise ValueError(f"{name} is no JSON")
+    raise ValueError(f"{name} is not JSON")

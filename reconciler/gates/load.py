@@ -34,7 +34,22 @@ class LoadGate(RuntimeGate):
         return numbers.measured is None or numbers.measured.load is None
 
     def measure(self, candidate: RegisteredCandidate, held: Measured) -> dict[str, Any]:
-        return {"load": measure_load(candidate)}
+        """Raises RehearsalFailed where it answers with nothing."""
+        answer, with_system = candidate.ask(USER, MAX_TOKENS), _ask_with_system(candidate)
+        if not any(_decoded_twice(one) for one in (answer, with_system) if one is not None):
+            raise RehearsalFailed("it loads, but answers with nothing", code="EmptyAnswer")
+        peak_memory, versions = candidate.runtime.measure()
+        load = Measurements(
+            load_seconds=answer.load_seconds,
+            first_token_seconds=answer.first_token_seconds,
+            tokens_per_second=answer.tokens_per_second,
+            prompt_tokens=answer.prompt_tokens,
+            completion_tokens=answer.completion_tokens,
+            peak_memory_bytes=peak_memory,
+            takes_system=with_system is not None,
+            runtime=versions,
+        )
+        return {"load": load}
 
     def judge(self, numbers: Numbers) -> Iterator[Verdict]:
         load = numbers.measured.load if numbers.measured else None
@@ -44,29 +59,10 @@ class LoadGate(RuntimeGate):
         peak = float(load.peak_memory_bytes)
         if self.max_memory is None:
             yield compared(self.name, "peakMemory", peak, None, "it loads and answers", good=True)
-        elif not peak:  # guard: gate: memory nobody tells
+        elif not peak:  # guard: gate: unknown memory is open
             yield inconclusive(self.name, "peakMemory", NO_MEMORY_FIGURE)
         else:
             yield at_most(self.name, "peakMemory", peak, float(self.max_memory), "peak memory in bytes")
-
-
-def measure_load(candidate: RegisteredCandidate) -> Measurements:
-    """Raises RehearsalFailed where it answers with nothing."""
-    answer = candidate.ask(USER, MAX_TOKENS)
-    with_system = _ask_with_system(candidate)
-    if not any(_decoded_twice(one) for one in (answer, with_system) if one is not None):
-        raise RehearsalFailed("it loads, but answers with nothing", code="EmptyAnswer")
-    peak_memory, versions = candidate.runtime.measure()
-    return Measurements(
-        load_seconds=answer.load_seconds,
-        first_token_seconds=answer.first_token_seconds,
-        tokens_per_second=answer.tokens_per_second,
-        prompt_tokens=answer.prompt_tokens,
-        completion_tokens=answer.completion_tokens,
-        peak_memory_bytes=peak_memory,
-        takes_system=with_system is not None,
-        runtime=versions,
-    )
 
 
 def _ask_with_system(candidate: RegisteredCandidate) -> Answer | None:
@@ -74,16 +70,14 @@ def _ask_with_system(candidate: RegisteredCandidate) -> Answer | None:
     try:
         return candidate.ask(SYSTEM_AND_USER, MAX_TOKENS)
     except PermanentError as error:
-        if error.code == "TemplateRefused" and _template_may_refuse(candidate.folder):
-            return None
-        raise
+        if error.code != "TemplateRefused":
+            raise
+        with open(os.path.join(candidate.folder, "chat_template.jinja"), encoding="utf-8") as template:
+            if "raise_exception" not in template.read():
+                raise
+        return None
 
 
 def _decoded_twice(answer: Answer) -> bool:
     """The token that ends an answer is computed too, but not counted."""
     return answer.completion_tokens + (answer.finish_reason == "stop") >= 2
-
-
-def _template_may_refuse(folder: str) -> bool:
-    with open(os.path.join(folder, "chat_template.jinja"), encoding="utf-8") as template:
-        return "raise_exception" in template.read()

@@ -86,7 +86,7 @@ class PerformanceGate(RuntimeGate):
             yield at_least(self.name, f"tokensPerSecond{at}", speed.tokens_per_second, bar, label)
 
     def _judge_memory(self, found: int, bar: int) -> Verdict:
-        if not found:  # guard: gate: peak nobody tells
+        if not found:  # guard: gate: an unknown peak is open
             return inconclusive(self.name, "peakMemory", NO_MEMORY_FIGURE)
         return at_most(self.name, "peakMemory", float(found), float(bar), "peak memory in bytes")
 

@@ -1,6 +1,7 @@
 """The prompts gate: golden prompts are put to a candidate. Answers are kept as they are, so that another bar or another
 expectation judges them again without asking (gates.golden says which are right)."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -24,8 +25,7 @@ _OF_THE_QUESTION = frozenset({"PromptTooLong", "TemplateRefused"})
 
 @dataclass(frozen=True, kw_only=True)
 class PromptsGate(RuntimeGate):
-    """`min_pass` of the cases must be answered rightly. Greedy answers repeat; others are drawn anew each time. A
-    manifest writes the cases itself, or names a file (manifests.golden_schema)."""
+    """`min_pass` of the cases must be answered rightly. Greedy answers repeat; others are drawn anew each time."""
 
     name: ClassVar[str] = "prompts"
     about: ClassVar[str] = "Golden prompts and their answers."
@@ -38,7 +38,8 @@ class PromptsGate(RuntimeGate):
     @cached_property
     def questions(self) -> tuple[str, ...]:
         """By what each answer is known again: all that can change it, and not what it is compared with."""
-        return tuple(self._question(case) for case in self.cases)
+        limits = {"maxTokens": self.max_tokens, "greedy": self.greedy}
+        return tuple(digest.of_value({"messages": case.messages, **limits}) for case in self.cases)
 
     @cached_property
     def key(self) -> str:
@@ -60,9 +61,9 @@ class PromptsGate(RuntimeGate):
         return tuple(place for place, question in enumerate(self.questions) if question not in known)
 
     def measure(self, candidate: RegisteredCandidate, held: Measured) -> dict[str, Any]:
-        said = {self.questions[place]: self._ask(candidate, place) for place in self.unasked(held)}
-        answers = {question: answer for question, (answer, _) in said.items()}
-        refused = {question: code for question, (_, code) in said.items() if code}
+        replies = {self.questions[place]: self._ask(candidate, place) for place in self.unasked(held)}
+        answers = {question: answer for question, (answer, _) in replies.items()}
+        refused = {question: code for question, (_, code) in replies.items() if code}
         return {"answers": held.answers | answers, "refused": held.refused | refused}
 
     def judge(self, numbers: Numbers) -> Iterator[Verdict]:
@@ -70,7 +71,10 @@ class PromptsGate(RuntimeGate):
         if measured is None or self.missing(numbers):
             yield inconclusive(self.name, "passed")
         elif any(question not in measured.answers for question in self.questions):
-            yield self._judge_exported(measured.right.get(self.key))
+            # A machine exports only how many of its answers were right.
+            right = measured.right.get(self.key)
+            unknown = inconclusive(self.name, "passed", "only the machine itself knows its answers")
+            yield self._compared(right) if right is not None else unknown
         else:
             yield self._judge_answers(measured)
 
@@ -81,16 +85,12 @@ class PromptsGate(RuntimeGate):
         if len(self.cases) > MOST_CASES:
             yield "cases", f"{len(self.cases)} golden prompts ({self.key[:19]})"
             return
-        seen: list[str] = []
+        seen: Counter[str] = Counter()
         for case in self.cases:
             asked = shown(case.messages[-1][1].strip(), NAME_SHOWN)
-            seen.append(asked)
-            again = f" ({seen.count(asked)})" if seen.count(asked) > 1 else ""
+            seen[asked] += 1
+            again = f" ({seen[asked]})" if seen[asked] > 1 else ""
             yield f'"{asked}"{again}', wanted_text(case)
-
-    def _question(self, case: GoldenPrompt) -> str:
-        asked = {"messages": case.messages, "maxTokens": self.max_tokens, "greedy": self.greedy}
-        return digest.of_value(asked)
 
     def _ask(self, candidate: RegisteredCandidate, place: int) -> tuple[str, str]:
         """The answer, and the code of what kept it from being asked."""
@@ -111,12 +111,6 @@ class PromptsGate(RuntimeGate):
         message = f"{verdict.message}; {misses[0]}" if verdict.rejects else verdict.message
         return replace(verdict, message=message, misses=misses)
 
-    def _judge_exported(self, right: int | None) -> Verdict:
-        """By what a machine exported of its answers: only how many were right."""
-        if right is None:
-            return inconclusive(self.name, "passed", "only the machine itself knows its answers")
-        return self._compared(right)
-
     def _compared(self, right: int) -> Verdict:
         message = f"{right} of {len(self.cases)} answered rightly, at least {self.min_pass} wanted"
         return replace(at_least(self.name, "passed", float(right), float(self.min_pass), ""), message=message)
@@ -128,6 +122,5 @@ def is_right(case: GoldenPrompt, question: str, measured: Measured) -> bool:
 
 
 def _miss(case: GoldenPrompt, question: str, measured: Measured) -> str:
-    said = miss(case, measured.answers[question])
-    why = measured.refused.get(question, "")
-    return f"{said} (it cannot be asked: {why})" if why else said
+    text, why = miss(case, measured.answers[question]), measured.refused.get(question, "")
+    return f"{text} (it cannot be asked: {why})" if why else text

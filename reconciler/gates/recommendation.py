@@ -1,21 +1,21 @@
 """Which precision of a model this machine should serve, and why. Pure.
 
 First what rules a precision out: it did not run, its gates reject it, it needs too much memory, it answers fewer golden
-prompts than another, or it says something else than its source. Of what is left, the smallest; unless it saves next to
+prompts than another, or it differs too much from its source. Of what is left, the smallest; unless it saves next to
 nothing, or a more faithful one is much faster.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from reconciler.domain.targets import TABLE
 from reconciler.gates.benchmark import Benched
 from reconciler.gates.judgement import rejection_text
 
-# The gates' own bars let random models pass, which lose most by rounding. A model that somebody wants to use is
-# trained, and one token in ten that differs from the source is felt.
+# The gates' own bars let random models pass, which lose most by rounding. A model that is put to use is trained, and
+# one token in ten that differs from the source is felt.
 CLOSE = 0.90
-MEMORY_SHARE = 0.80  # of the machine's memory: the rest is for everybody else
+MEMORY_SHARE = 0.80  # of the machine's memory: the rest is for all other processes
 MUCH_FASTER = 1.5
 WORTH_SAVING = 0.10  # of the size on disk
 
@@ -31,23 +31,17 @@ class Recommendation:
 
 
 def recommend(variants: Iterable[Benched], memory_bytes: int) -> tuple[Recommendation, ...]:
-    """One for each model, in their order. `memory_bytes` is 0 where the machine does not tell."""
+    """One for each model, in their order. `memory_bytes` is 0 where it is unknown."""
     models: dict[str, list[Benched]] = {}
     for one in variants:
         models.setdefault(one.model, []).append(one)
-    return tuple(_in_order(_of_model(name, held, memory_bytes), held) for name, held in models.items())
-
-
-def _in_order(found: Recommendation, variants: Sequence[Benched]) -> Recommendation:
-    """What speaks against them, in the order in which they are declared."""
-    names = [one.variant for one in variants if one.variant in found.against]
-    return replace(found, against={name: found.against[name] for name in names})
+    return tuple(_of_model(name, held, memory_bytes) for name, held in models.items())
 
 
 def _of_model(model: str, variants: Sequence[Benched], memory: int) -> Recommendation:
     against = {one.variant: why for one in variants if (why := _unfit(one, memory))}
     left = [one for one in variants if one.variant not in against]
-    most = max((_passed(one) for one in left), default=0)
+    most = max(map(_passed, left), default=0)
     against |= {
         one.variant: f"answers {_passed(one)} golden prompts rightly where another answers {most}"
         for one in left
@@ -56,11 +50,18 @@ def _of_model(model: str, variants: Sequence[Benched], memory: int) -> Recommend
     left = [one for one in left if _passed(one) == most]
     far = {one.variant: why for one in left if (why := _far(one))}
     if not left:
-        return Recommendation(model=model, variant="", reason="no precision can be served here", against=against)
-    if len(far) == len(left):
-        return _nearest(model, left, against)
-    against |= far
-    return _smallest(model, [one for one in left if one.variant not in far], against)
+        best, reason = "", "no precision can be served here"
+    elif len(far) == len(left):
+        nearest = max(left, key=lambda one: (_agreement(one), -one.size_bytes))
+        best = nearest.variant
+        reason = f"the nearest to its source, though it agrees on {_agreement(nearest):.1%} of tokens only"
+        against |= {variant: why for variant, why in far.items() if variant != best}
+    else:
+        smallest, reason, others = _smallest([one for one in left if one.variant not in far])
+        best, against = smallest.variant, against | far | others
+    # In the order in which they are declared.
+    against = {one.variant: against[one.variant] for one in variants if one.variant in against}
+    return Recommendation(model=model, variant=best, reason=reason, against=against)
 
 
 def _unfit(one: Benched, memory: int) -> str:
@@ -68,8 +69,7 @@ def _unfit(one: Benched, memory: int) -> str:
         return f"could not be measured: {one.problem[1]}"
     if not one.runs:
         return "was not measured"
-    rejected = rejection_text(one.verdicts)
-    if rejected:
+    if rejected := rejection_text(one.verdicts):
         return f"its gates reject it: {rejected}"
     peak = one.peak_bytes
     if memory and peak and peak.median > MEMORY_SHARE * memory:
@@ -82,37 +82,29 @@ def _passed(one: Benched) -> int:
 
 
 def _far(one: Benched) -> str:
-    """ "" also for one that was never compared: see `_distance`."""
+    """ "" also for one that was never compared: `_virtues` says so."""
     if one.fidelity is None or one.fidelity.top1_agreement >= CLOSE:
         return ""
-    agreement = one.fidelity.top1_agreement
-    return f"agrees with its source on {agreement:.1%} of tokens, less than {CLOSE:.0%}"
+    return f"agrees with its source on {_agreement(one):.1%} of tokens, less than {CLOSE:.0%}"
 
 
-def _nearest(model: str, left: Sequence[Benched], against: dict[str, str]) -> Recommendation:
-    best = max(left, key=lambda one: (_agreement(one), -one.size_bytes))
-    others = {one.variant: _far(one) for one in left if one is not best}
-    reason = f"the nearest to its source, though it agrees on {_agreement(best):.1%} of tokens only"
-    return Recommendation(model=model, variant=best.variant, reason=reason, against=against | others)
-
-
-def _smallest(model: str, left: Sequence[Benched], against: dict[str, str]) -> Recommendation:
-    """Walk up from the smallest as long as the next more faithful one is worth its bytes."""
+def _smallest(left: Sequence[Benched]) -> tuple[Benched, str, dict[str, str]]:
+    """Walk up from the smallest as long as the next more faithful one is worth its bytes. Also the reason, and what
+    speaks against the others."""
     by_size = sorted(left, key=lambda one: (one.size_bytes, _bits(one)))
     best, because = by_size[0], ""
+    against: dict[str, str] = {}
     for other in by_size[1:]:
-        gain = _gain(best, other)
-        if gain:
-            against = against | {best.variant: gain}
+        if gain := _gain(best, other):
+            against[best.variant] = gain
             best, because = other, f"; {gain}"
-    smaller = not because and len(by_size) > 1
+    smallest = ["the smallest that is good enough"] if not because and len(by_size) > 1 else []
     others = {
         one.variant: f"{one.size_bytes / best.size_bytes:.1f} times the size, and nothing that is worth it"
         for one in left
         if one is not best and one.variant not in against
     }
-    told = "; ".join([*(["the smallest that is good enough"] if smaller else []), *_virtues(best)]) + because
-    return Recommendation(model=model, variant=best.variant, reason=told, against=against | others)
+    return best, "; ".join([*smallest, *_virtues(best)]) + because, against | others
 
 
 def _gain(small: Benched, large: Benched) -> str:
@@ -129,7 +121,7 @@ def _virtues(one: Benched) -> Iterator[str]:
     if one.fidelity is None:
         yield "it was not compared with its source"
     else:
-        yield f"agrees with its source on {one.fidelity.top1_agreement:.1%} of tokens"
+        yield f"agrees with its source on {_agreement(one):.1%} of tokens"
     if one.golden:
         yield f"{_passed(one)} of {len(one.golden)} golden prompts"
     yield "its gates pass"

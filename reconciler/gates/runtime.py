@@ -1,16 +1,23 @@
-"""Runtime: what measuring needs of the runtime that will serve; `backends.foundry` has the one for Foundry Local.
-RuntimeGate: a gate that is measured in it."""
+"""How a candidate is measured in the runtime that will serve it, before it is served.
+
+`MeasuringRuntime` is what that takes of a runtime (`backends.foundry` has the one for Foundry Local); `RuntimeGate` is
+a gate that is measured in it; `Rehearsal` registers a candidate in a private, throw-away catalog and measures it there,
+gate by gate. Numbers are kept; judging them is gates.judgement's work.
+"""
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
+from reconciler.domain.errors import PermanentError, ReconcilerError, RehearsalFailed
 from reconciler.domain.gate_spec import Gate
 from reconciler.domain.measured import Answer, Measured
+from reconciler.host.clock import now
 
 
-class Runtime(Protocol):
+class MeasuringRuntime(Protocol):
     """The runtime, on a catalog of its own."""
 
     def start(self) -> None: ...
@@ -38,7 +45,7 @@ class Runtime(Protocol):
 class RegisteredCandidate:
     """A release that `runtime` has registered as `name`; its files are in `folder`."""
 
-    runtime: Runtime
+    runtime: MeasuringRuntime
     folder: str
     name: str
 
@@ -51,3 +58,47 @@ class RuntimeGate(Gate):
     @abstractmethod
     def measure(self, candidate: RegisteredCandidate, held: Measured) -> dict[str, Any]:
         """The fields of `held` that are measured anew: with what it lacks added to them."""
+
+
+class Rehearsal:
+    """Rehearses one candidate after the other in one warm runtime. A context manager."""
+
+    def __init__(self, runtime: MeasuringRuntime) -> None:
+        self._runtime = runtime
+
+    def start(self) -> None:
+        """Begin to start the runtime; return at once."""
+        self._runtime.start()
+
+    def prove(self, folder: str, name: str, gates: Iterable[RuntimeGate], held: Measured) -> Iterator[Measured]:
+        """`held` with what the gates lack added to it, gate by gate: what was measured before something failed is not
+        lost. Raises RehearsalFailed, in the runtime's own words, when the candidate does not load or does not
+        answer."""
+        with self._registered(folder, name) as candidate:
+            for gate in gates:
+                found = gate.measure(candidate, held)
+                held = replace(held, times={**held.times, gate.name: now()}, **found)
+                yield held
+
+    @contextmanager
+    def _registered(self, folder: str, name: str) -> Iterator[RegisteredCandidate]:
+        self._runtime.unregister(name)  # left by a pass that was killed
+        try:
+            self._runtime.register(folder, name, {})
+            yield RegisteredCandidate(runtime=self._runtime, folder=folder, name=name)
+        except PermanentError as error:
+            raise RehearsalFailed(f"{name}: {error}", hint=error.hint, code=error.code) from error
+        finally:
+            try:
+                self._runtime.unregister(name)
+            except ReconcilerError:  # the catalog is thrown away anyway, and the first error is the one to report
+                self._runtime.kill()
+
+    def close(self) -> None:
+        self._runtime.close()
+
+    def __enter__(self) -> "Rehearsal":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

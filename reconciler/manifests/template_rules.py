@@ -12,7 +12,7 @@ from reconciler.manifests.loader import Path
 from reconciler.manifests.schema import JinjaTemplate, Manifest, RolesTemplate
 from reconciler.templates.chat_template import jinja_of
 from reconciler.templates.lint import lint
-from reconciler.templates.rendering import NotRendered, Refusing
+from reconciler.templates.rendering import NotRendered, RefusedByTemplate
 
 BEFORE, AFTER = 20, 40  # characters that are shown around the first difference
 
@@ -76,7 +76,7 @@ def _fixture(written: FixtureManifest, text: str) -> Fixture:
 def _check(fixture: Fixture, jinja: str, declaration: Declaration[Manifest], place: Path) -> None:
     try:
         found = declaration.context.render(jinja, fixture)
-    except Refusing as refused:
+    except RefusedByTemplate as refused:
         message = f"expected a text, but the template refuses these messages: {refused}"
         declaration.report((*place, "messages"), "TemplateFixture", message)
     except NotRendered as why:

@@ -19,13 +19,12 @@ from reconciler.domain.verdict import Verdict
 from reconciler.engine.machine import Machine, locked_again, machine_name, of_this_runtime
 from reconciler.engine.planning import Snapshot
 from reconciler.engine.resolve import Source
-from reconciler.gates.benchmark import Benched, Run, filled, golden_answers, together
-from reconciler.gates.benchmark import Machine as BenchMachine
+from reconciler.gates.benchmark import Benched, BenchMachine, Run, filled, golden_answers, together
 from reconciler.gates.judgement import judge
 from reconciler.gates.load import LoadGate
 from reconciler.gates.performance import PerformanceGate
 from reconciler.gates.prompts import PromptsGate
-from reconciler.gates.rehearsal import Rehearsal
+from reconciler.gates.runtime import Rehearsal
 from reconciler.host import durable
 from reconciler.host.clock import now
 from reconciler.host.facts import cpu_model, read_facts

@@ -13,10 +13,9 @@ from reconciler.domain.release import Release
 from reconciler.engine.resolve import Resolution
 from reconciler.fleet.comparison import Side
 from reconciler.sources.git.folder import InCommit
-from reconciler.templates.example import example_of
 from reconciler.templates.lint import lint, template_bytes
 from reconciler.templates.renderer import LARGEST_TOKENIZER, Renderer
-from reconciler.templates.template_change import Example, TemplateChange
+from reconciler.templates.rendering import Example, TemplateChange
 
 MAX_WARNINGS = 5  # of one template
 MAX_CHANGES = 20  # distinct changes of one comparison
@@ -67,7 +66,7 @@ def template_changes(base: Side, head: Side, sources: dict[str, str], folders: I
 def _examples(renderer: Renderer, pair: tuple[str, str], source: str, folders: InCommit) -> tuple[Example, ...]:
     tokens = special_names(folders.file(source, "tokenizer_config.json", MAX_SETTINGS))
     tokenizer = folders.file(source, "tokenizer.json", LARGEST_TOKENIZER)
-    return tuple(example_of(renderer, template, tokens, tokenizer) for template in pair)
+    return tuple(renderer.example(template, tokens, tokenizer) for template in pair)
 
 
 def _by_model(side: Side) -> dict[str, Release]:

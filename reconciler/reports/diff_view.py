@@ -15,7 +15,7 @@ from reconciler.domain.plan import Plan
 from reconciler.fleet.comparison import Comparison, Side, changed_fields
 from reconciler.fleet.forecast import Outlook, grouped
 from reconciler.reports.view import FORMAT_VERSION, View, change_view, verdict_view
-from reconciler.templates.template_change import TemplateChange
+from reconciler.templates.rendering import TemplateChange
 
 
 def diff_view(one: Comparison) -> View:

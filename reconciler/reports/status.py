@@ -9,7 +9,7 @@ from reconciler.domain.plain_data import as_dict
 from reconciler.domain.recorded import Condition, Recorded
 from reconciler.domain.suspension import Suspension
 from reconciler.domain.text.units import size_text
-from reconciler.gates.status import GateStatus
+from reconciler.gates.verdicts import GateStatus
 from reconciler.planner.conditions import TYPES
 from reconciler.reports.gates import tally, unmet, verdict_line
 from reconciler.reports.text import Shown, columns, terminal_lines

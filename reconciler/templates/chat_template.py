@@ -23,16 +23,14 @@ def jinja_of(roles: Roles) -> str:
     """The role form as Jinja: the same text for every conversation, in the runtime's dialect and Hugging Face's."""
     user = roles.user or roles.prompt
     last_user, opening = _ending(roles, user)
-    branches = [
-        *([("message['role'] == 'system'", roles.system)] if roles.system else []),
-        *([("message['role'] == 'user' and loop.last and add_generation_prompt", last_user)] if last_user else []),
-        ("message['role'] == 'user'", user),
-        ("message['role'] == 'assistant'", roles.assistant or CONTENT),
-    ]
-    tests = "".join(
-        f"{{%- {'elif' if index else 'if'} {test} -%}}{_written(pattern)}"
-        for index, (test, pattern) in enumerate(branches)
-    )
+    branches = {
+        "message['role'] == 'system'": roles.system,
+        "message['role'] == 'user' and loop.last and add_generation_prompt": last_user,
+        "message['role'] == 'user'": user,
+        "message['role'] == 'assistant'": roles.assistant or CONTENT,
+    }
+    tests = "".join(f"{{%- elif {test} -%}}{_written(pattern)}" for test, pattern in branches.items() if pattern)
+    tests = tests.replace("elif", "if", 1)
     refusal = "{%- else -%}{{- raise_exception('this template has no pattern for the role ' + message['role']) -}}"
     loop = f"{{%- for message in messages -%}}{tests}{refusal}{{%- endif -%}}{{%- endfor -%}}"
     return loop + (f"{{%- if add_generation_prompt -%}}{_printed(literal(opening))}{{%- endif -%}}" if opening else "")

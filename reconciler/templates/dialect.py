@@ -1,4 +1,4 @@
-"""What the Jinja of the runtime knows: much less than Python's, and it says so only when a request reaches the place.
+"""What the Jinja of the runtime knows: much less than Python's, and it fails only when a request reaches the place.
 
 The sets are measured with onnxruntime-genai 0.14.1 (tests/templates/test_chat_templates.py does it again); what Hugging
 Face does not know is left out: one file should give one text. An unknown word is refused, except behind a
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from jinja2 import filters, nodes, tests
 
 from reconciler.domain.text.quoting import nearest, shown
+from reconciler.templates.syntax import TemplateFinding, with_parents
 
 FILTERS = frozenset(
     {
@@ -38,6 +39,7 @@ _TAGS: dict[type[nodes.Node], str] = {
     nodes.ScopedEvalContextModifier: "autoescape",
 }
 TAGS = frozenset(_TAGS.values())
+_NONE: frozenset[str] = frozenset()
 
 _INSTEAD = dict.fromkeys(("eq", "equalto", "sameas"), "write `==`") | {
     "ne": "write `!=`",
@@ -56,41 +58,32 @@ _OPTIONAL = frozenset({"tools", "documents"})
 
 
 @dataclass(frozen=True, kw_only=True)
-class Foreign:
-    """One word that the runtime does not know. Not `serious`: it may never get there."""
-
-    line: int
-    message: str
-    hint: str
-    serious: bool
-
-
-@dataclass(frozen=True, kw_only=True)
 class _Word:
     """A word that a node uses, of those that are `known`. `common`: Python's Jinja would know it."""
 
     kind: str
     name: str
     known: frozenset[str]
-    common: bool
+    common: bool = True
 
 
-def foreign(tree: nodes.Template) -> Iterator[Foreign]:
+def unknown_words(tree: nodes.Template) -> Iterator[TemplateFinding]:
     """Every word of the template that the runtime does not know."""
-    everything = list(_nodes(tree))
+    everything = list(_with_conditions(tree))
     own = {node.name for node, _ in everything if isinstance(node, nodes.Macro)}
     own |= {node.name for node, _ in everything if isinstance(node, nodes.Name) and node.ctx != "load"}
-    questions = _questions(everything)
-    for node, guards in everything:
+    optional = _asked_for(tree)
+    for node, conditions in everything:
         for word in _words(node, own):
             if word.name not in word.known:
-                reached = not (word.common and any(id(guard) in questions for guard in guards))
-                yield _foreign(word, node.lineno, reached)
+                reached = not (word.common and any(id(condition) in optional for condition in conditions))
+                yield _unknown(word, node.lineno, reached)
 
 
-def _foreign(word: _Word, line: int, reached: bool) -> Foreign:
+def _unknown(word: _Word, line: int, reached: bool) -> TemplateFinding:
     message = f"expected a {word.kind} that the runtime knows, got {shown(word.name)}"
-    return Foreign(
+    return TemplateFinding(
+        code="TemplateUnknown",
         line=line,
         message=message if reached else f"{message}: a request that gets here would fail",
         hint=_INSTEAD.get(word.name) or nearest(word.name, sorted(word.known)) or _DOCUMENTED,
@@ -98,76 +91,74 @@ def _foreign(word: _Word, line: int, reached: bool) -> Foreign:
     )
 
 
-def _nodes(tree: nodes.Template) -> Iterator[tuple[nodes.Node, tuple[nodes.Node, ...]]]:
-    """Every node with the conditions that it stands behind. Without recursion: a chain of `and` may be long."""
+def _with_conditions(tree: nodes.Template) -> Iterator[tuple[nodes.Node, tuple[nodes.Node, ...]]]:
+    """Every node with the conditions that decide whether it is reached. Without recursion: a chain of `and` may be
+    long."""
     stack: list[tuple[nodes.Node, tuple[nodes.Node, ...]]] = [(tree, ())]
     while stack:
-        node, guards = stack.pop()
-        yield node, guards
+        node, conditions = stack.pop()
+        yield node, conditions
         for child in reversed(list(node.iter_child_nodes())):
-            guard = _guard(node, child)
-            stack.append((child, (*guards, guard) if guard else guards))
+            match node:
+                case nodes.If(test=test) | nodes.CondExpr(test=test) if child is not test:
+                    stack.append((child, (*conditions, test)))
+                case nodes.And(left=left, right=right) if child is right:
+                    stack.append((child, (*conditions, left)))
+                case _:
+                    stack.append((child, conditions))
 
 
-def _guard(node: nodes.Node, child: nodes.Node) -> nodes.Node | None:
-    """The condition that decides, in `node`, whether `child` is reached."""
-    match node:
-        case nodes.If() | nodes.CondExpr():
-            return node.test if child is not node.test else None
-        case nodes.And():
-            return node.left if child is node.right else None
-        case _:
-            return None
-
-
-def _questions(everything: list[tuple[nodes.Node, tuple[nodes.Node, ...]]]) -> set[int]:
+def _asked_for(tree: nodes.Template) -> set[int]:
     """The nodes in which something optional is asked for, by identity."""
-    parents = {id(child): node for node, _ in everything for child in node.iter_child_nodes()}
+    everything = {id(node): (node, parent) for node, parent in with_parents(tree)}
     asked = _OPTIONAL | {
         node.node.name
-        for node, _ in everything
+        for node, _ in everything.values()
         if isinstance(node, nodes.Test) and node.name == "defined" and isinstance(node.node, nodes.Name)
     }
     marked: set[int] = set()
-    for node, _ in everything:
-        if isinstance(node, nodes.Name) and node.name in asked:
-            inside: nodes.Node | None = node
-            while inside is not None and id(inside) not in marked:
-                marked.add(id(inside))
-                inside = parents.get(id(inside))
+    for node, _ in everything.values():
+        inside: nodes.Node | None = node if isinstance(node, nodes.Name) and node.name in asked else None
+        while inside is not None and id(inside) not in marked:
+            marked.add(id(inside))
+            _, inside = everything[id(inside)]
     return marked
 
 
 def _words(node: nodes.Node, own: set[str]) -> Iterator[_Word]:
     match node:
         case nodes.Filter() if node.name != "attr":  # refused for its reach already
-            yield _Word(kind="filter", name=node.name, known=FILTERS, common=node.name in filters.FILTERS)
+            yield _filter(node.name)
             yield from _named(node)
         case nodes.Test():
             yield _Word(kind="test", name=node.name, known=TESTS, common=node.name in tests.TESTS)
         case nodes.Call(node=nodes.Name(name=str(name))) if name not in own:
-            yield _Word(kind="function", name=name, known=FUNCTIONS, common=True)
+            yield _Word(kind="function", name=name, known=FUNCTIONS)
         case nodes.Call(node=nodes.Getattr(attr="split")) if len(node.args) != 1:
-            yield _Word(kind="way to call split", name=f"{len(node.args)} arguments", known=frozenset(), common=True)
+            yield _Word(kind="way to call split", name=f"{len(node.args)} arguments", known=_NONE)
         case nodes.Mod(left=nodes.Const(value=str())):
-            yield _Word(kind="operator", name="% of a text", known=frozenset(), common=True)
+            yield _Word(kind="operator", name="% of a text", known=_NONE)
         case nodes.Call(node=nodes.Getattr(attr=str(name))):
             common = any(hasattr(kind, name) for kind in (str, list, dict))
             yield _Word(kind="method", name=name, known=METHODS, common=common)
         case _ if type(node) in _TAGS:
             # Tags are read before anything is rendered: no branch hides them.
-            yield _Word(kind="tag", name=_TAGS[type(node)], known=frozenset(), common=False)
+            yield _Word(kind="tag", name=_TAGS[type(node)], known=_NONE, common=False)
         case _:
             pass
 
 
+def _filter(name: str) -> _Word:
+    return _Word(kind="filter", name=name, known=FILTERS, common=name in filters.FILTERS)
+
+
 def _named(node: nodes.Filter) -> Iterator[_Word]:
     """Filters and tests that are given by name: `map('trim')`, `selectattr('role', 'equalto', 'user')`."""
-    at = {"map": 0, "select": 0, "reject": 0, "selectattr": 1, "rejectattr": 1}.get(node.name)
-    if at is None or len(node.args) <= at or not isinstance(given := node.args[at], nodes.Const):
-        return
-    name = str(given.value)
-    if node.name == "map":
-        yield _Word(kind="filter", name=name, known=FILTERS, common=name in filters.FILTERS)
-    else:
-        yield _Word(kind="test by name", name=name, known=TESTS_BY_NAME, common=name in tests.TESTS)
+    match node.name, node.args:
+        case "map", [nodes.Const(value=held), *_]:
+            yield _filter(str(held))
+        case ("select" | "reject", [nodes.Const(value=held), *_]) | (
+            "selectattr" | "rejectattr",
+            [_, nodes.Const(value=held), *_],
+        ):
+            yield _Word(kind="test by name", name=str(held), known=TESTS_BY_NAME, common=str(held) in tests.TESTS)

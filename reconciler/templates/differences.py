@@ -6,11 +6,11 @@ White space around tags is for templates.lint, words that the runtime does not k
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 
-from jinja2 import Environment, nodes
+from jinja2 import nodes
 
 from reconciler.domain.text.quoting import shown
+from reconciler.templates.syntax import SYNTAX, TemplateFinding, with_parents
 
 # All that the runtime understands after a backslash; of others it keeps the letter (`\x41` is x41).
 _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
@@ -21,98 +21,87 @@ _TEXT_FIELDS = frozenset({"content", "reasoning_content", "text"})
 _TEXT_FILTERS = frozenset({"escape", "indent", "join", "lower", "safe", "string", "tojson", "trim"})
 _TEXT_METHODS = frozenset({"capitalize", "lstrip", "rstrip", "strip", "title"})
 
-
-@dataclass(frozen=True, kw_only=True)
-class Difference:
-    """Not `serious`: it depends on the conversation, or on what the author means."""
-
-    line: int
-    message: str
-    hint: str
-    serious: bool = False
+_Nodes = Iterable[tuple[nodes.Node, nodes.Node | None]]
 
 
-def spelt_differently(text: str, syntax: Environment) -> Iterator[Difference]:
+def _differs(line: int, message: str, hint: str, *, serious: bool = False) -> TemplateFinding:
+    return TemplateFinding(code="TemplateDialect", line=line, message=message, hint=hint, serious=serious)
+
+
+def spelt_differently(text: str) -> Iterator[TemplateFinding]:
     """What the syntax tree does not show any more."""
     before = ""
-    for line, kind, token in syntax.lex(text):
+    for line, kind, token in SYNTAX.lex(text):
         if kind == "string":
             yield from _escapes(line, token)
             if before == "string":
                 message = "expected one text, got two beside each other: the runtime fails there"
-                yield Difference(line=line, message=message, hint="join them with ~", serious=True)
+                yield _differs(line, message, "join them with ~", serious=True)
         if token in {"{%+", "+%}"}:
             message = f"expected a tag that the runtime knows, got {token}"
-            yield Difference(
-                line=line, message=message, hint="leave out the +: the runtime trims nothing", serious=True
-            )
+            yield _differs(line, message, "leave out the +: the runtime trims nothing", serious=True)
         if kind != "whitespace":
             before = kind
 
 
-def _escapes(line: int, token: str) -> Iterator[Difference]:
+def _escapes(line: int, token: str) -> Iterator[TemplateFinding]:
     for found in _ESCAPE.finditer(token):
         if found[1] not in _ESCAPES:
-            where = line + token.count("\n", 0, found.start())
             message = f"expected an escape that the runtime knows, got {shown(found[0])}: it drops the backslash"
-            yield Difference(line=where, message=message, hint="write the character itself", serious=True)
+            where = line + token.count("\n", 0, found.start())
+            yield _differs(where, message, "write the character itself", serious=True)
 
 
-def understood_differently(tree: nodes.Template) -> Iterator[Difference]:
-    everything = list(_below(tree))
+def understood_differently(tree: nodes.Template) -> Iterator[TemplateFinding]:
+    everything = list(with_parents(tree))
     texts, conditions = _texts(everything), _conditions(everything)
     asked = {_key(node.node) for node, _ in everything if isinstance(node, nodes.Test) and node.name == "defined"}
     for node, _ in everything:
-        message, hint = _said(node, texts, asked)
+        message, hint = _difference(node, texts, asked)
         if message:
-            yield Difference(line=node.lineno, message=message, hint=hint)
+            yield _differs(node.lineno, message, hint)
         if isinstance(node, nodes.And) and id(node) not in conditions and not _is_bool(node):
             message = "`and` gives True or False in the runtime, in Python one of its sides"
-            yield Difference(line=node.lineno, message=message, hint="write `x if y else z`")
-        if isinstance(node, nodes.For):
-            for name in _carried(node):
-                message = f"the runtime keeps {shown(name.name)} from one round of a loop to the next, Python does not"
-                yield Difference(line=name.lineno, message=message, hint="set it at the beginning of each round")
+            yield _differs(node.lineno, message, "write `x if y else z`")
+        for name in _carried(node) if isinstance(node, nodes.For) else ():
+            message = f"the runtime keeps {shown(name.name)} from one round of a loop to the next, Python does not"
+            yield _differs(name.lineno, message, "set it at the beginning of each round")
 
 
-def _said(node: nodes.Node, texts: frozenset[str], asked: set[str]) -> tuple[str, str]:
-    """Message and hint; empty where there is nothing to say."""
-    said = ("", "")
+def _difference(node: nodes.Node, texts: set[str], asked: set[str]) -> tuple[str, str]:
+    """Message and hint; empty where both understand the same."""
+    found = ("", "")
     match node:
         case nodes.Test(name="defined", node=nodes.Name(name=str(name))) if name in _ALWAYS_GIVEN:
-            said = (
-                f"{name} is always defined for Hugging Face, for the runtime only if it is given",
-                f"write `if {name}`",
-            )
+            message = f"{name} is always defined for Hugging Face, for the runtime only if it is given"
+            found = (message, f"write `if {name}`")
         case nodes.Test(name="none") if (key := _key(node.node)) and key not in asked | _ALWAYS_GIVEN:
-            said = ("what is not given is none for the runtime, not for Hugging Face", "ask `is defined` first")
+            found = ("what is not given is none for the runtime, not for Hugging Face", "ask `is defined` first")
         case nodes.Compare(ops=[_, _, *_]):
-            said = ("the runtime understands no chained comparisons", "write `a < b and b < c`")
+            found = ("the runtime understands no chained comparisons", "write `a < b and b < c`")
         case nodes.Compare(ops=[nodes.Operand(op="in" | "notin", expr=right)]) if _is_text(right, texts):
-            said = ("`in` finds nothing in a text in the runtime", "write `text.split('x') | length > 1`")
+            found = ("`in` finds nothing in a text in the runtime", "write `text.split('x') | length > 1`")
         case nodes.Getitem(arg=nodes.Const(value=int()) | nodes.Neg()) if _is_text(node.node, texts):
-            said = ("one letter of a text is empty in the runtime", "write a slice: [0:1]")
+            found = ("one letter of a text is empty in the runtime", "write a slice: [0:1]")
         case nodes.Filter(name="selectattr" | "rejectattr", args=[_]):
-            said = ("the runtime chooses all where no test is given", "write selectattr('x', 'equalto', ...)")
+            found = ("the runtime chooses all where no test is given", "write selectattr('x', 'equalto', ...)")
         case nodes.Getattr(node=nodes.Call(node=nodes.Name())) | nodes.Getitem(node=nodes.Call(node=nodes.Name())):
-            said = ("the runtime reads nothing after f(...), and fails", "give it a name first: set x = f(...)")
+            found = ("the runtime reads nothing after f(...), and fails", "give it a name first: set x = f(...)")
         case nodes.Div():
-            said = ("the runtime divides whole numbers without a rest", "write //")
-    return said
+            found = ("the runtime divides whole numbers without a rest", "write //")
+    return found
 
 
-def _conditions(everything: Iterable[tuple[nodes.Node, nodes.Node | None]]) -> set[int]:
+def _conditions(everything: _Nodes) -> set[int]:
     """The nodes of which only counts whether they hold, by identity. Parents come before their children."""
     found: set[int] = set()
     for node, parent in everything:
         match parent:
             case nodes.If(test=test) | nodes.CondExpr(test=test) | nodes.For(test=test) | nodes.And(left=test):
                 counts = node is test
-            case nodes.Not():
-                counts = True
             case _:
-                counts = False
-        if counts or (isinstance(parent, (nodes.And, nodes.Or)) and id(parent) in found):
+                counts = isinstance(parent, nodes.Not)
+        if counts or (isinstance(parent, nodes.And | nodes.Or) and id(parent) in found):
             found.add(id(node))
     return found
 
@@ -132,25 +121,25 @@ def _is_bool(node: nodes.Node) -> bool:
 
 
 def _key(node: nodes.Node) -> str:
-    """What is asked about: a name that somebody may give, or a field of something."""
+    """What is asked about: a name that a request may give, or a field of something."""
     match node:
         case nodes.Name(name=str(key)) | nodes.Getattr(attr=str(key)) | nodes.Getitem(arg=nodes.Const(value=str(key))):
             return key if key != "content" else ""
     return ""
 
 
-def _texts(everything: Iterable[tuple[nodes.Node, nodes.Node | None]]) -> frozenset[str]:
+def _texts(everything: _Nodes) -> set[str]:
     """Names that are set to a text somewhere."""
     found: set[str] = set()
     for node, _ in everything:
         match node:
-            case nodes.Assign(target=nodes.Name(name=str(name))) if _is_text(node.node, frozenset(found)):
+            case nodes.Assign(target=nodes.Name(name=str(name))) if _is_text(node.node, found):
                 found.add(name)
-    return frozenset(found)
+    return found
 
 
-def _is_text(node: nodes.Node, texts: frozenset[str]) -> bool:
-    """As far as can be told."""
+def _is_text(node: nodes.Node, texts: set[str]) -> bool:
+    """As far as the template shows it."""
     match node:
         case nodes.Const(value=str()) | nodes.Concat():
             return True
@@ -169,9 +158,9 @@ def _is_text(node: nodes.Node, texts: frozenset[str]) -> bool:
 def _carried(loop: nodes.For) -> Iterator[nodes.Name]:
     """Names that a round of the loop reads before it has set them, though it sets them somewhere."""
     names = {node.name for node in _stores(loop.body)}
-    known = {node.name for node in _under(loop.target) if isinstance(node, nodes.Name)}
+    known = {node.name for node, _ in with_parents(loop.target) if isinstance(node, nodes.Name)}
     if names - known:
-        yield from _round(loop.body, names, set(known))
+        yield from _round(loop.body, names, known)
 
 
 def _round(body: Iterable[nodes.Node], names: set[str], known: set[str]) -> Iterator[nodes.Name]:
@@ -192,23 +181,20 @@ def _round(body: Iterable[nodes.Node], names: set[str], known: set[str]) -> Iter
 
 def _branches(node: nodes.If, names: set[str], known: set[str]) -> Iterator[nodes.Name]:
     """Set afterwards is what every branch sets."""
-    ways = []
     for branch in (node, *node.elif_):
         yield from _reads([branch.test], names, known)
-        ways.append(branch.body)
     after = []
-    for way in (*ways, node.else_):
+    for body in (node.body, *(branch.body for branch in node.elif_), node.else_):
         own = set(known)
-        yield from _round(way, names, own)
+        yield from _round(body, names, own)
         after.append(own)
     known |= set.intersection(*after)
 
 
 def _reads(many: Iterable[nodes.Node], names: set[str], known: set[str]) -> Iterator[nodes.Name]:
-    for one in many:
-        for node in _under(one):
-            if isinstance(node, nodes.Name) and node.ctx == "load" and node.name in names - known:
-                yield node
+    for node in (node for one in many for node, _ in with_parents(one)):
+        if isinstance(node, nodes.Name) and node.ctx == "load" and node.name in names - known:
+            yield node
 
 
 def _stores(body: Iterable[nodes.Node]) -> Iterator[nodes.Name]:
@@ -218,18 +204,5 @@ def _stores(body: Iterable[nodes.Node]) -> Iterator[nodes.Name]:
         node = stack.pop()
         if isinstance(node, nodes.Name) and node.ctx == "store":
             yield node
-        if not isinstance(node, (nodes.For, nodes.Macro)):
+        if not isinstance(node, nodes.For | nodes.Macro):
             stack += node.iter_child_nodes()
-
-
-def _under(node: nodes.Node) -> Iterator[nodes.Node]:
-    return (one for one, _ in _below(node))
-
-
-def _below(node: nodes.Node) -> Iterator[tuple[nodes.Node, nodes.Node | None]]:
-    """Every node with its parent, in order. Without recursion: a chain of `and` may be long."""
-    stack: list[tuple[nodes.Node, nodes.Node | None]] = [(node, None)]
-    while stack:
-        one, parent = stack.pop()
-        yield one, parent
-        stack += [(child, one) for child in reversed(list(one.iter_child_nodes()))]

@@ -1,21 +1,15 @@
 """Findings about a Jinja chat template without rendering it: syntax, size, names and files that it reaches for, white
-space.
-
-The template is parsed, never rendered: jinja2 builds a syntax tree and nothing runs. Whether it gives the right prompt
-is measured by the rehearsal, in the real runtime and under a time limit.
-"""
+space. Whether it gives the right prompt is measured by the rehearsal, in the real runtime and under a time limit."""
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 
-from jinja2 import Environment, TemplateSyntaxError, nodes
-from jinja2.ext import Extension
-from jinja2.parser import Parser
+from jinja2 import TemplateSyntaxError, nodes
 
 from reconciler.domain.text.quoting import shown
-from reconciler.templates.dialect import foreign
-from reconciler.templates.differences import Difference, spelt_differently, understood_differently
+from reconciler.templates.dialect import unknown_words
+from reconciler.templates.differences import spelt_differently, understood_differently
+from reconciler.templates.syntax import SYNTAX, TemplateFinding, parsed_template, with_parents
 
 MAX_BYTES = 64 * 1024
 MAX_NESTING = 20
@@ -25,20 +19,8 @@ MAX_REPEATS = 10_000
 _TRIMMED_AFTER = re.compile(r"(?<!-)[%#]\}\n")
 _TRIMMED_BEFORE = re.compile(r"^[ \t]+\{[%#](?![-+])", re.MULTILINE)
 
-
-@dataclass(frozen=True, kw_only=True)
-class Finding:
-    """One thing about a template. A `serious` one keeps it from being served; others are worth a warning."""
-
-    code: str
-    line: int
-    message: str
-    hint: str = ""
-    serious: bool = True
-
-
-# The same wherever it is noticed: how deep Python can follow is nobody's line.
-_TOO_NESTED = Finding(
+# The same wherever it is noticed: how deep Python can follow belongs to no line.
+_TOO_NESTED = TemplateFinding(
     code="TemplateTooNested",
     line=0,
     message=f"expected less nesting: at most {MAX_NESTING} blocks inside each other",
@@ -46,50 +28,37 @@ _TOO_NESTED = Finding(
 )
 
 
-class _Generation(Extension):
-    """`{% generation %}` marks the answer for training; Hugging Face and the runtime both pass its body through."""
-
-    tags = {"generation"}  # noqa: RUF012  jinja2's own way to declare it
-
-    def parse(self, parser: Parser) -> list[nodes.Node]:
-        next(parser.stream)
-        return parser.parse_statements(("name:endgeneration",), drop_needle=True)
-
-
-EXTENSIONS: tuple[str | type[Extension], ...] = ("jinja2.ext.loopcontrols", _Generation)
-_SYNTAX = Environment(extensions=EXTENSIONS, autoescape=False)
-
-
 def template_bytes(text: str) -> bytes:
-    """UTF-8 with plain line feeds: a byte order mark or a carriage return would become part of every
-    prompt."""
+    """UTF-8 with plain line feeds: a byte order mark or a carriage return would become part of every prompt."""
     return text.removeprefix("\ufeff").replace("\r\n", "\n").encode()
 
 
-def lint(data: bytes) -> tuple[Finding, ...]:
-    """All findings about one template file; empty when there is nothing to say."""
+def lint(data: bytes) -> tuple[TemplateFinding, ...]:
+    """All findings about one template file; empty when there is nothing to report."""
     if unreadable := _unreadable(data):
         return (unreadable,)
     text = data.decode("utf-8")
     try:
-        if spelt := _spelt(text):
-            return spelt  # Python would warn of its escapes while it reads on
-        tree = _SYNTAX.parse(text)
+        if misspelt := tuple(spelt_differently(text)):
+            return misspelt  # Python would warn of its escapes while it reads on
+        tree = parsed_template(text)
     except TemplateSyntaxError as error:
         message = f"expected Jinja: {shown(error.message or 'syntax error', 160)}"
-        return (Finding(code="TemplateSyntax", line=error.lineno, message=message),)
+        return (TemplateFinding(code="TemplateSyntax", line=error.lineno, message=message),)
     except RecursionError:
-        return (Finding(code="TemplateTooNested", line=0, message="expected less nesting than Python can follow"),)
+        message = "expected less nesting than Python can follow"
+        return (TemplateFinding(code="TemplateTooNested", line=0, message=message),)
     except ValueError:  # Python reads no number of more than 4,300 digits
-        return (Finding(code="TemplateSyntax", line=0, message="expected numbers of a few digits"),)
+        return (TemplateFinding(code="TemplateSyntax", line=0, message="expected numbers of a few digits"),)
     return _judged(tree, text)
 
 
-def _judged(tree: nodes.Template, text: str) -> tuple[Finding, ...]:
-    reach = tuple(_reach(tree))
-    if _TOO_NESTED in reach:
-        return reach  # too deep to follow
-    return (*reach, *_unknown(tree, text), *_differences(tree), *_white_space(text))
+def _judged(tree: nodes.Template, text: str) -> tuple[TemplateFinding, ...]:
+    refused = dict.fromkeys(_refused(tree))
+    if _TOO_NESTED in refused:
+        return tuple(refused)  # too deep to follow
+    dialect = dict.fromkeys(understood_differently(tree))  # each once for a line
+    return (*refused, *unknown_words(tree), *_raw(text), *dialect, *_white_space(text))
 
 
 def differs_in_runtime(text: str) -> int:
@@ -97,74 +66,55 @@ def differs_in_runtime(text: str) -> int:
     return min((one.line for one in lint(text.encode(errors="replace")) if one.code == "TemplateDialect"), default=0)
 
 
-def parsed_template(text: str) -> nodes.Template:
-    """The syntax tree; nothing runs. Raises TemplateSyntaxError and RecursionError."""
-    return _SYNTAX.parse(text)
+_UNWANTED = (  # pattern, message, hint
+    (rb"\A\xef\xbb\xbf", "expected no byte order mark: it would become part of every prompt", "save as UTF-8"),
+    (
+        rb"\r",
+        "expected LF line ends: a carriage return would become part of the prompt",
+        "save it with LF line ends; `*.jinja text eol=lf` in .gitattributes keeps them",
+    ),
+    (rb"\x00", "expected text, got a null byte", ""),
+)
 
 
-def _unreadable(data: bytes) -> Finding | None:
-    def refuse(message: str, offset: int = 0, hint: str = "") -> Finding:
-        line = data.count(b"\n", 0, offset) + 1
-        return Finding(code="TemplateUnreadable", line=line, message=message, hint=hint)
-
+def _unreadable(data: bytes) -> TemplateFinding | None:
     if len(data) > MAX_BYTES:
         message = f"expected at most {MAX_BYTES // 1024} KiB, got {len(data):,} bytes"
-        return Finding(code="TemplateTooLarge", line=0, message=message)
-    if data.startswith(b"\xef\xbb\xbf"):
-        return refuse("expected no byte order mark: it would become part of every prompt", 0, "save as UTF-8")
+        return TemplateFinding(code="TemplateTooLarge", line=0, message=message)
+    unwanted = [
+        (found.start(), message, hint) for pattern, message, hint in _UNWANTED if (found := re.search(pattern, data))
+    ]
     try:
-        text = data.decode("utf-8")
+        data.decode("utf-8")
     except UnicodeDecodeError as error:
-        return refuse(f"expected UTF-8, got the byte 0x{data[error.start]:02x}", error.start, "save as UTF-8")
-    if "\r" in text:
-        hint = "save it with LF line ends; `*.jinja text eol=lf` in .gitattributes keeps them"
-        return refuse(
-            "expected LF line ends: a carriage return would become part of the prompt", data.index(b"\r"), hint
-        )
-    if "\x00" in text:
-        return refuse("expected text, got a null byte", data.index(b"\x00"))
+        unwanted.append((error.start, f"expected UTF-8, got the byte 0x{data[error.start]:02x}", "save as UTF-8"))
+    for offset, message, hint in unwanted[:1]:
+        line = data.count(b"\n", 0, offset) + 1
+        return TemplateFinding(code="TemplateUnreadable", line=line, message=message, hint=hint)
     return None
 
 
-def _reach(tree: nodes.Template) -> Iterator[Finding]:
-    """What the template touches that a chat template has no business with, and what it fails to touch."""
-    seen: set[tuple[str, int]] = set()
-    for finding in _findings(tree):
-        if (finding.message, finding.line) not in seen:
-            seen.add((finding.message, finding.line))
-            yield finding
-    if not _mentions_messages(tree):
-        yield Finding(code="TemplateIgnoresMessages", line=0, message="expected a loop over `messages`, got none")
-
-
-def _mentions_messages(tree: nodes.Template) -> bool:
-    """`find_all` recurses, and a chain of a thousand `and` is deep."""
-    stack: list[nodes.Node] = [tree]
-    while stack:
-        node = stack.pop()
-        if isinstance(node, nodes.Name) and node.name == "messages":
-            return True
-        stack += node.iter_child_nodes()
-    return False
-
-
-def _findings(tree: nodes.Template) -> Iterator[Finding]:
+def _refused(tree: nodes.Template) -> Iterator[TemplateFinding]:
+    """What a chat template has no reason to use, and a loop over the messages that is missing."""
     stack: list[tuple[nodes.Node, int, bool]] = [(tree, 0, False)]  # node, nesting of blocks, inside a counting loop
     while stack:
         node, nesting, counting = stack.pop()
         if message := _unsafe(node, counting):
-            yield Finding(code="TemplateUnsafe", line=node.lineno, message=message)
-        if isinstance(node, (nodes.If, nodes.For, nodes.Macro, nodes.CallBlock, nodes.FilterBlock, nodes.With)):
+            yield TemplateFinding(code="TemplateUnsafe", line=node.lineno, message=message)
+        if isinstance(node, nodes.If | nodes.For | nodes.Macro | nodes.CallBlock | nodes.FilterBlock | nodes.With):
             nesting += 1
             if nesting > MAX_NESTING:
                 yield _TOO_NESTED
-                return
+                break
         counting = counting or (isinstance(node, nodes.For) and _is_range(node.iter))
         stack += [(child, nesting, counting) for child in node.iter_child_nodes()]
+    if not any(isinstance(node, nodes.Name) and node.name == "messages" for node, _ in with_parents(tree)):
+        message = "expected a loop over `messages`, got none"
+        yield TemplateFinding(code="TemplateIgnoresMessages", line=0, message=message)
 
 
 def _unsafe(node: nodes.Node, counting: bool) -> str:
-    """Why this node is refused, or nothing. The time limits of the runtime are the guard; this says it early."""
+    """Why this node is refused, or nothing. The time limits of the runtime are the guard; this reports it early."""
     match node:
         case nodes.Include() | nodes.Import() | nodes.FromImport() | nodes.Extends():  # guard: no include
             return "expected one self-contained file, got a tag that reads another"
@@ -201,36 +151,19 @@ def _is_large(node: nodes.Node) -> bool:
     return isinstance(node, nodes.Mul)
 
 
-def _unknown(tree: nodes.Template, text: str) -> Iterator[Finding]:
-    for word in foreign(tree):
-        yield Finding(
-            code="TemplateUnknown", line=word.line, message=word.message, hint=word.hint, serious=word.serious
-        )
-    for line, token, _ in _SYNTAX.lex(text):
+def _raw(text: str) -> Iterator[TemplateFinding]:
+    for line, token, _ in SYNTAX.lex(text):
         if token == "raw_begin":
             message = "expected a tag that the runtime knows, got raw"
-            yield Finding(code="TemplateUnknown", line=line, message=message, hint="write {{ '{{' }}")
+            yield TemplateFinding(code="TemplateUnknown", line=line, message=message, hint="write {{ '{{' }}")
 
 
-def _spelt(text: str) -> tuple[Finding, ...]:
-    return tuple(map(_difference, spelt_differently(text, _SYNTAX)))
-
-
-def _differences(tree: nodes.Template) -> Iterator[Finding]:
-    """Each said once for a line."""
-    return map(_difference, dict.fromkeys(understood_differently(tree)))
-
-
-def _difference(one: Difference) -> Finding:
-    return Finding(code="TemplateDialect", line=one.line, message=one.message, hint=one.hint, serious=one.serious)
-
-
-def _white_space(text: str) -> Iterator[Finding]:
+def _white_space(text: str) -> Iterator[TemplateFinding]:
     """Trailing white space after the last tag is harmless: both strip one final newline."""
     matches = [*_TRIMMED_AFTER.finditer(text.removesuffix("\n")), *_TRIMMED_BEFORE.finditer(text)]
     if matches:
         first = min(match.start() for match in matches)
-        yield Finding(
+        yield TemplateFinding(
             code="TemplateWhitespace",
             line=text.count("\n", 0, first) + 1,
             message="expected `-` in tags beside white space: Hugging Face trims there, the runtime does not",

@@ -1,5 +1,5 @@
 """The prompt templates that a manifest can name. Each is one line of Jinja, so that the runtime and Hugging Face, which
-disagree about white space around tags, write the same text. Where the role form says the same, it is the source.
+disagree about white space around tags, write the same text. Where the role form means the same, it is the source.
 
 They follow the model authors' own templates without tools and default system prompts:
 - gemma has no system role: the system message goes in front of the first user message, as Gemma 3's own template does;
@@ -8,32 +8,8 @@ They follow the model authors' own templates without tools and default system pr
 """
 
 from reconciler.domain.manifest import Roles, Template
-from reconciler.templates.chat_template import jinja_of
+from reconciler.templates.chat_template import CONTENT, jinja_of
 
-_CHATML = Roles(
-    system="<|im_start|>system\n{Content}<|im_end|>\n",
-    user="<|im_start|>user\n{Content}<|im_end|>\n",
-    assistant="<|im_start|>assistant\n{Content}<|im_end|>\n",
-    prompt="<|im_start|>user\n{Content}<|im_end|>\n<|im_start|>assistant\n",
-)
-_PHI3 = Roles(
-    system="<|system|>\n{Content}<|end|>\n",
-    user="<|user|>\n{Content}<|end|>\n",
-    assistant="<|assistant|>\n{Content}<|end|>\n",
-    prompt="<|user|>\n{Content}<|end|>\n<|assistant|>\n",
-)
-_PHI4 = Roles(
-    system="<|im_start|>system<|im_sep|>{Content}<|im_end|>",
-    user="<|im_start|>user<|im_sep|>{Content}<|im_end|>",
-    assistant="<|im_start|>assistant<|im_sep|>{Content}<|im_end|>",
-    prompt="<|im_start|>user<|im_sep|>{Content}<|im_end|><|im_start|>assistant<|im_sep|>",
-)
-_PHI4_MINI = Roles(
-    system="<|system|>{Content}<|end|>",
-    user="<|user|>{Content}<|end|>",
-    assistant="<|assistant|>{Content}<|end|>",
-    prompt="<|user|>{Content}<|end|><|assistant|>",
-)
 _LLAMA3 = (
     "{{- '<|begin_of_text|>' -}}"
     "{%- for message in messages -%}"
@@ -74,7 +50,20 @@ _MISTRAL = (
     "{%- endfor -%}"
 )
 
-_ROLES = {"chatml": _CHATML, "phi3": _PHI3, "phi4": _PHI4, "phi4-mini": _PHI4_MINI}
+
+def _turns(opening: str, closing: str) -> Roles:
+    """Every message between the same marks; `opening` names the role."""
+    before = {role: opening.format(role=role) for role in ("system", "user", "assistant")}
+    patterns = {role: f"{text}{CONTENT}{closing}" for role, text in before.items()}
+    return Roles(**patterns, prompt=patterns["user"] + before["assistant"])
+
+
+_ROLES = {
+    "chatml": _turns("<|im_start|>{role}\n", "<|im_end|>\n"),
+    "phi3": _turns("<|{role}|>\n", "<|end|>\n"),
+    "phi4": _turns("<|im_start|>{role}<|im_sep|>", "<|im_end|>"),
+    "phi4-mini": _turns("<|{role}|>", "<|end|>"),
+}
 _JINJA = {"llama3": _LLAMA3, "gemma": _GEMMA, "mistral": _MISTRAL}
 
 PRESETS = ("chatml", "llama3", "phi3", "phi4", "phi4-mini", "gemma", "mistral", "source")

@@ -1,9 +1,9 @@
 """The child process that renders chat templates with jinja2 and counts tokens with `tokenizers`, if that is installed.
 
-Imported by nobody: `templates.renderer` starts it. Templates and tokenizers are hostile input. jinja2's sandbox keeps a
-template away from Python's attributes; the limits of the process bound what the sandbox does not: processor time for
-each call, memory, and no file, socket or process may be opened. The conversation arrives as data, and nothing secret
-is in the memory of this process.
+Imported by no module: `templates.renderer` starts it. Templates and tokenizers are hostile input. jinja2's sandbox
+keeps a template away from Python's attributes; the limits of the process bound what the sandbox does not: processor
+time for each call, memory, and no file, socket or process may be opened. The conversation arrives as data, and nothing
+secret is in the memory of this process.
 
 Templates are rendered as transformers does, but where the runtime that serves is known to differ and jinja2 can follow:
 white space around tags is kept (no `trim_blocks`, no `lstrip_blocks`), and `length` and `lower` know bytes and ASCII.
@@ -26,7 +26,7 @@ from markupsafe import soft_str
 
 from reconciler.host import confine
 from reconciler.host.child_side import Emit, Json, serve
-from reconciler.templates.lint import EXTENSIONS
+from reconciler.templates.syntax import EXTENSIONS
 
 LONGEST = 100_000  # characters of a rendered text
 MEMORY = 512 << 20  # bytes of address space
@@ -58,7 +58,7 @@ def start(parameters: Json, emit: Emit) -> Json:
 
 
 def render(parameters: Json, emit: Emit) -> Json:
-    """`text`; or `refused`, what the template says; or `failed`, why there is no text."""
+    """`text`; or `refused`, the message of the template; or `failed`, why there is no text."""
     confine.limit_cpu(CPU_SECONDS)
     try:
         return {"text": _written(_compiled(parameters["template"]), parameters["names"])}
@@ -82,7 +82,7 @@ def _reason(error: Exception) -> str:
 
 
 def count(parameters: Json, emit: Emit) -> Json:
-    """`count` of the tokens of a text; null where it cannot be told."""
+    """`count` of the tokens of a text; null where they cannot be counted."""
     confine.limit_cpu(CPU_SECONDS)
     try:
         tokenizer = _load_tokenizers().from_str(parameters["tokenizer"])

@@ -3,29 +3,37 @@
     with Renderer() as renderer:
         text = renderer.render(template, messages, tokens)
 
-The child starts with the first call and serves the whole batch. A template that exceeds a limit costs the child its
-life; the next call starts another. After `MOST_DEATHS` of them, or `TOTAL_SECONDS` in all, nothing more is rendered:
-so any number of hostile templates ends in bounded time. Every failure is a NotRendered with a reason in one line.
+The child starts with the first call and serves the whole batch. A template that exceeds a limit ends the child; the
+next call starts another. After `MOST_DEATHS` of them, or `TOTAL_SECONDS` in all, nothing more is rendered: so any
+number of hostile templates ends in bounded time. Every failure is a NotRendered with a reason in one line.
 """
 
+import contextlib
 import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from types import TracebackType
 
 from reconciler.domain.manifest import Fixture
 from reconciler.domain.text.escape import one_line
 from reconciler.host.child import Child, ChildDied, ChildFailed, ChildTimedOut, Json
 from reconciler.host.environment import private_environment
 from reconciler.templates.lint import MAX_BYTES, differs_in_runtime
-from reconciler.templates.rendering import NotRendered, Refusing
+from reconciler.templates.rendering import Example, NotRendered, RefusedByTemplate
 
 START_SECONDS, CALL_SECONDS, TOTAL_SECONDS = (60.0, 20.0, 120.0)  # by the clock; the child's processor time is less
 MOST_DEATHS = 3
 LARGEST_TOKENIZER = 4 << 20  # bytes: larger ones take longer to read than everything else that `diff` does
 LONGEST_TEXT = 100_000
 LETTERS_PER_TOKEN = 4
+
+# The conversation of an example: a reviewer sees by it what a change of the template means.
+SYSTEM = {"role": "system", "content": "You are brief."}
+CONVERSATION = (
+    {"role": "user", "content": "What is the capital of France?"},
+    {"role": "assistant", "content": "Paris."},
+    {"role": "user", "content": "And of Italy?"},
+)
 
 _MODULE = "reconciler.templates.render_worker"
 
@@ -51,14 +59,14 @@ class Renderer:
         self, template: str, messages: Sequence[Mapping[str, str]], tokens: Mapping[str, str], *, asked: bool = True
     ) -> str:
         """What the model reads of a conversation. `tokens` are those that templates ask for by name (bos_token);
-        `asked`: with the beginning of the answer. Raises NotRendered; Refusing when the template says no."""
+        `asked`: with the beginning of the answer. Raises NotRendered, RefusedByTemplate where the template refuses."""
         if len(template.encode(errors="replace")) > MAX_BYTES:
             raise NotRendered("it is too long")
         given = {"messages": [dict(one) for one in messages], "add_generation_prompt": asked}
         names = {**tokens, "tools": None, "documents": None, **given}
         reply = self._call("render", {"template": template, "names": names})
         if "refused" in reply:
-            raise Refusing(f"it refuses: {one_line(reply['refused'], 100)}")
+            raise RefusedByTemplate(f"it refuses: {one_line(reply['refused'], 100)}")
         if "failed" in reply:
             raise NotRendered(one_line(reply["failed"]))
         return str(reply["text"])
@@ -70,22 +78,34 @@ class Renderer:
         messages = [{"role": role, "content": content} for role, content in fixture.messages]
         return self.render(template, messages, fixture.tokens, asked=fixture.asked)
 
+    def render_example(self, template: str, tokens: Mapping[str, str]) -> str:
+        """As `render`, the fixed conversation. A template that refuses system messages is shown without."""
+        try:
+            return self.render(template, [SYSTEM, *CONVERSATION], tokens)
+        except RefusedByTemplate:
+            return self.render(template, CONVERSATION, tokens)
+
+    def example(self, template: str, tokens: Mapping[str, str], tokenizer: bytes | None) -> Example:
+        """With its tokens; not `exact` where they are an estimate or the runtime understands the template
+        differently."""
+        if not template:
+            return Example(reason="it is the model's own, which is not in this repository")
+        try:
+            text = self.render_example(template, tokens)
+        except NotRendered as why:
+            return Example(reason=str(why))
+        counted = self.count(text, tokenizer)
+        return Example(text=text, tokens=counted.count, exact=counted.exact and not differs_in_runtime(template))
+
     def count(self, text: str, tokenizer: bytes | None) -> Tokens:
         """`tokenizer` is tokenizer.json, None where there is none. An estimate where it or the package is missing."""
-        counted = None
+        counted: int | None = None
         if tokenizer is not None and len(tokenizer) <= LARGEST_TOKENIZER and len(text) <= LONGEST_TEXT:
-            counted = self._counted(text, tokenizer)
+            with contextlib.suppress(NotRendered, UnicodeDecodeError):
+                counted = self._call("count", {"text": text, "tokenizer": tokenizer.decode()})["count"]
         if counted is None:
             return Tokens(count=-(-len(text) // LETTERS_PER_TOKEN), exact=False)
         return Tokens(count=counted, exact=True)
-
-    def _counted(self, text: str, tokenizer: bytes) -> int | None:
-        try:
-            reply = self._call("count", {"text": text, "tokenizer": tokenizer.decode()})
-        except (NotRendered, UnicodeDecodeError):
-            return None
-        counted: int | None = reply["count"]
-        return counted
 
     def _call(self, method: str, parameters: Json) -> Json:
         if self._deaths == MOST_DEATHS or self._seconds <= 0:
@@ -96,7 +116,9 @@ class Renderer:
         except (ChildDied, ChildTimedOut, ChildFailed, OSError) as failure:
             self._deaths += 1
             self.close()
-            raise NotRendered(_reason(failure)) from None
+            if isinstance(failure, ChildTimedOut) or "SIGXCPU" in str(failure):
+                raise NotRendered("it takes too long") from None
+            raise NotRendered(one_line(f"the renderer ended: {failure}")) from None
         finally:
             self._seconds -= time.monotonic() - began
 
@@ -116,13 +138,5 @@ class Renderer:
     def __enter__(self) -> "Renderer":
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def _reason(failure: Exception) -> str:
-    if isinstance(failure, ChildTimedOut) or "SIGXCPU" in str(failure):
-        return "it takes too long"
-    return one_line(f"the renderer ended: {failure}")

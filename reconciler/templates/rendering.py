@@ -1,6 +1,8 @@
-"""The two ways in which a chat template gives no text, and the type of what renders one for a fixture."""
+"""Values of rendering: the two ways in which a chat template gives no text, the type of what renders one for a fixture,
+and what a changed template means for a model."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from reconciler.domain.manifest import Fixture
 
@@ -9,7 +11,7 @@ class NotRendered(Exception):
     """The template was not rendered; the message is the reason, in one line."""
 
 
-class Refusing(NotRendered):
+class RefusedByTemplate(NotRendered):
     """The template itself refused the conversation (`raise_exception`)."""
 
 
@@ -18,5 +20,27 @@ RenderFixture = Callable[[str, Fixture], str]
 
 
 def unrendered(template: str, fixture: Fixture) -> str:
-    """For those who read manifests and have no renderer."""
+    """For a caller that reads manifests and has no renderer."""
     raise NotRendered("there is no renderer here")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Example:
+    """One fixed conversation as a template writes it. `reason` says why there is no `text`. `exact` is false where the
+    tokens are an estimate."""
+
+    text: str = ""
+    reason: str = ""
+    tokens: int = 0
+    exact: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class TemplateChange:
+    """`models` have both templates, and are counted with the tokenizer of the first."""
+
+    models: tuple[str, ...]
+    before_origin: str
+    after_origin: str
+    before: Example
+    after: Example

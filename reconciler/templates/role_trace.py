@@ -1,14 +1,14 @@
 """What a chat template writes of a conversation whose roles are known and whose contents are not.
 
 A content is a hole here: a template may write it, and join texts around it. Whatever else it does with one (a filter, a
-comparison, a slice) shows that the text depends on what a message says, which no role pattern can tell. The syntax tree
-is walked here, and nothing of the template runs. Followed are those constructs of which the runtime and Hugging Face
-make the same, and which look at nothing but the role of a message, that of the first and of the last one, `loop.first`,
-`loop.last` and `add_generation_prompt`. Everything else is refused by its name (`NotExact`), so what is left can be
-compared: see templates.role_form for why a few short conversations then stand for all.
+comparison, a slice) shows that the text depends on the contents of messages, which no role pattern can express. The
+syntax tree is walked here, and nothing of the template runs. Followed are those constructs of which the runtime and
+Hugging Face make the same, and which look at nothing but the role of a message, that of the first and of the last one,
+`loop.first`, `loop.last` and `add_generation_prompt`. Everything else is refused by its name (`NotExact`), so what is
+left can be compared: see templates.role_form for why a few short conversations then stand for all.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,7 @@ from reconciler.domain.text.quoting import shown
 
 STEPS = 400_000  # of all conversations together: a second or two
 LETTERS = 100  # that cost a step, where texts are joined or written
+TOKENS = ("bos_token", "eos_token")
 
 BEFORE, AFTER = -1, -2  # where a piece was written: outside of the loop over the messages, or at one of them
 
@@ -31,8 +32,8 @@ class NotExact(Exception):
         self.hint = hint
 
 
-class Said(Exception):
-    """The template itself says no to a conversation (`raise_exception`)."""
+class Refuses(Exception):
+    """The template itself refuses a conversation (`raise_exception`)."""
 
     def __init__(self, line: int) -> None:
         super().__init__(line)
@@ -41,7 +42,7 @@ class Said(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Content:
-    """What message `number` says: a hole."""
+    """The content of message `number`: a hole."""
 
     number: int
 
@@ -77,21 +78,22 @@ class Budget:
     def __init__(self, steps: int = STEPS) -> None:
         self._left = steps
 
-    def step(self, line: int, more: int = 0) -> None:
-        self._left -= 1 + more
+    def step(self, line: int, parts: Sequence[str | Content] = ()) -> None:
+        """One, and those that these parts of a text cost: a text doubled again and again is soon out of steps."""
+        self._left -= 1 + len(parts) + sum(len(part) for part in parts if isinstance(part, str)) // LETTERS
         if self._left < 0:
             raise NotExact(line, "it is too long to be compared on all conversations")
 
 
 def trace(
     tree: nodes.Template, roles: Sequence[str], asked: bool, tokens: Mapping[str, str], budget: Budget
-) -> tuple[Piece, ...] | Said:
+) -> tuple[Piece, ...] | Refuses:
     """What is written of a conversation with messages of these roles, in order."""
     tracer = _Tracer(roles, {"add_generation_prompt": asked, **tokens, "messages": _Messages()}, budget)
     try:
         tracer.run(tree.body)
-    except Said as said:
-        return said
+    except Refuses as refusal:
+        return refusal
     except RecursionError:
         raise NotExact(0, "it is nested too deeply") from None
     return tuple(tracer.pieces)
@@ -118,38 +120,34 @@ class _Tracer:
                 case nodes.Output():
                     self._output(node)
                 case nodes.If():
-                    self._branch(node)
+                    branches = (one for one in (node, *node.elif_) if self._holds(one.test))
+                    self.run(next((one.body for one in branches), node.else_))
                 case nodes.For():
                     self._loop(node)
                 case nodes.Assign(target=nodes.Name(name=str(name))):
                     scope = self._names if self._inside is None else self._inside
-                    scope[name] = self.value(node.node)
+                    scope[name] = self._value(node.node)
                 case _:
-                    raise NotExact(node.lineno, f"no role pattern can say what the tag {_tag(node)} does")
+                    raise NotExact(node.lineno, f"no role pattern can do what the tag {_tag(node)} does")
 
     def _output(self, node: nodes.Output) -> None:
         for one in node.nodes:
-            held = (one.data,) if isinstance(one, nodes.TemplateData) else self.value(one)
+            held = (one.data,) if isinstance(one, nodes.TemplateData) else self._value(one)
             if not isinstance(held, tuple):
                 raise NotExact(one.lineno, "it writes something that is no text")
-            self._budget.step(one.lineno, _size(held))
+            self._budget.step(one.lineno, held)
             self.pieces += [Piece(part=part, line=one.lineno, place=self._place) for part in held if part != ""]
 
-    def _branch(self, node: nodes.If) -> None:
-        for one in (node, *node.elif_):
-            if self._holds(one.test):
-                return self.run(one.body)
-        return self.run(node.else_)
-
     def _loop(self, node: nodes.For) -> None:
-        line, held = node.lineno, self.value(node.iter)
+        line, held = node.lineno, self._value(node.iter)
         if not isinstance(held, _Messages) or not isinstance(node.target, nodes.Name):
             raise NotExact(line, "it loops over something else than the messages")
         if self._place != BEFORE:
             raise NotExact(line, "it goes through the messages more than once")
         if node.test is not None or node.recursive or node.else_:
             raise NotExact(line, "it loops over some of the messages only")
-        self._carried = frozenset(_assigned(node))
+        stored = {one.name for one in node.find_all(nodes.Name) if one.ctx == "store"}
+        self._carried = frozenset(stored - {node.target.name})
         for number in range(held.start, len(self._roles)):
             self._place = number
             loop = _Loop(first=number == held.start, last=number == len(self._roles) - 1)
@@ -159,79 +157,82 @@ class _Tracer:
 
     # Expressions
 
-    def value(self, node: nodes.Node) -> Any:
-        self._budget.step(node.lineno)
-        act = _EXPRESSIONS.get(type(node))
-        if act is None:
-            raise NotExact(node.lineno, f"no role pattern can say what {_construct(node)} does")
-        return act(self, node)
+    def _value(self, node: nodes.Node) -> Any:  # noqa: PLR0911  one return for each kind of expression
+        line = node.lineno
+        self._budget.step(line)
+        match node:
+            case nodes.Const(value=str(text)):
+                return (text,)
+            case nodes.Const(value=bool() | None as held):
+                return held
+            case nodes.Const():
+                raise NotExact(line, "it computes with numbers")
+            case nodes.Name(name=str(name)):
+                return self._name(name, line)
+            case nodes.Getattr(attr=str(key)) | nodes.Getitem(arg=nodes.Const(value=str(key))):
+                return self._field(self._value(node.node), key, line)
+            case nodes.Getitem():
+                return self._element(self._value(node.node), node.arg, line)
+            case nodes.Add() | nodes.Concat():
+                return self._joined(node)
+            case nodes.CondExpr(expr2=nodes.Node() as otherwise):
+                return self._value(node.expr1 if self._holds(node.test) else otherwise)
+            case nodes.CondExpr():
+                raise NotExact(line, "it writes something `if`, without `else`")
+            case nodes.Call(node=nodes.Name(name="raise_exception")):
+                raise Refuses(line)
+            case nodes.Not() | nodes.And() | nodes.Or() | nodes.Compare() | nodes.Test():
+                return self._truth(node)
+            case _:
+                raise NotExact(line, f"no role pattern can do what {_construct(node)} does")
 
-    def constant(self, node: nodes.Const) -> Any:
-        if isinstance(node.value, (bool, str, type(None))):
-            return (node.value,) if isinstance(node.value, str) else node.value
-        raise NotExact(node.lineno, "it reckons with numbers")
+    def _truth(self, node: nodes.Node) -> bool:
+        """The runtime makes True or False of `and` and `or`, Python one of the two sides: as a condition that is the
+        same."""
+        match node:
+            case nodes.Not():
+                return not self._holds(node.node)
+            case nodes.And():
+                return self._holds(node.left) and self._holds(node.right)
+            case nodes.Or():
+                return self._holds(node.left) or self._holds(node.right)
+            case nodes.Compare():
+                return self._compared(node)
+            case _:
+                return self._tested(node)
 
-    def attribute(self, node: nodes.Getattr) -> Any:
-        return self._field(self.value(node.node), node.attr, node.lineno)
+    def _joined(self, node: nodes.Add | nodes.Concat) -> tuple[str | Content, ...]:
+        parts: list[str | Content] = []
+        for one in node.nodes if isinstance(node, nodes.Concat) else (node.left, node.right):
+            held = self._value(one)
+            if not isinstance(held, tuple):
+                raise NotExact(one.lineno, "it joins something that is no text")
+            parts += held
+        self._budget.step(node.lineno, parts)
+        return tuple(parts)
 
-    def element(self, node: nodes.Getitem) -> Any:
-        held = self.value(node.node)
-        if isinstance(node.arg, nodes.Const) and isinstance(node.arg.value, str):
-            return self._field(held, node.arg.value, node.lineno)
-        return self._element(held, node.arg, node.lineno)
-
-    def sum(self, node: nodes.Add) -> Any:
-        return self._joined(node.lineno, node.left, node.right)
-
-    def joined(self, node: nodes.Concat) -> Any:
-        return self._joined(node.lineno, *node.nodes)
-
-    def _joined(self, line: int, *many: nodes.Node) -> tuple[str | Content, ...]:
-        """Who doubles a text again and again is soon out of steps."""
-        parts = tuple(part for one in many for part in self._text(one))
-        self._budget.step(line, _size(parts))
-        return parts
-
-    def choice(self, node: nodes.CondExpr) -> Any:
-        if node.expr2 is None:
-            raise NotExact(node.lineno, "it writes something `if`, and says no `else`")
-        return self.value(node.expr1 if self._holds(node.test) else node.expr2)
-
-    def call(self, node: nodes.Call) -> Any:
-        if isinstance(node.node, nodes.Name) and node.node.name == "raise_exception":
-            raise Said(node.lineno)
-        raise NotExact(node.lineno, f"no role pattern can say what {_construct(node)} does")
-
-    def name(self, node: nodes.Name) -> Any:
-        return self._name(node.name, node.lineno)
-
-    def negated(self, node: nodes.Not) -> bool:
-        return not self._holds(node.node)
-
-    def both(self, node: nodes.And) -> bool:
-        """The runtime makes True or False of it, Python one of the two: as a condition that is the same."""
-        return self._holds(node.left) and self._holds(node.right)
-
-    def either(self, node: nodes.Or) -> bool:
-        return self._holds(node.left) or self._holds(node.right)
-
-    def comparison(self, node: nodes.Compare) -> bool:
+    def _compared(self, node: nodes.Compare) -> bool:
         match node.ops:
             case [nodes.Operand(op="eq" | "ne" as op, expr=right)]:
-                return self._same(self.value(node.expr), self.value(right), node.lineno) is (op == "eq")
+                return self._same(self._value(node.expr), self._value(right), node.lineno) is (op == "eq")
             case [nodes.Operand(op="in" | "notin" as op, expr=nodes.List() | nodes.Tuple() as many)]:
-                found = self._known(self.value(node.expr), node.lineno)
-                known = [self._known(self.value(one), node.lineno) for one in many.items]
+                found = _known(self._value(node.expr), node.lineno)
+                known = [_known(self._value(one), node.lineno) for one in many.items]
                 return (found in known) is (op == "in")
         raise NotExact(node.lineno, "its comparison is not about the role of a message")
 
-    def tested(self, node: nodes.Test) -> bool:
+    def _same(self, left: Any, right: Any, line: int) -> bool:
+        if isinstance(left, bool) and isinstance(right, bool):
+            return left is right
+        return _known(left, line) == _known(right, line)
+
+    def _tested(self, node: Any) -> bool:
         """A content is always a text, and what is known here is always given."""
-        held = self.value(node.node)
+        held = self._value(node.node)
         if node.name == "defined":
             return True
         if node.name in ("string", "none") and isinstance(held, tuple):
-            return node.name == "string"
+            return bool(node.name == "string")
         raise NotExact(node.lineno, f"it asks whether something is {shown(node.name)}")
 
     def _name(self, name: str, line: int) -> Any:
@@ -241,8 +242,8 @@ class _Tracer:
             # A loop of the runtime remembers what its last round has set; Hugging Face's forgets it.
             raise NotExact(line, f"it takes {shown(name)} from one message to the next")
         if name not in self._names:
-            hint = f"say what it is: --{name.replace('_', '-')} TEXT" if name in TOKENS else ""
-            raise NotExact(line, f"it asks for {shown(name)}, of which no role pattern knows", hint)
+            hint = f"give its text: --{name.replace('_', '-')} TEXT" if name in TOKENS else ""
+            raise NotExact(line, f"it asks for {shown(name)}, which role patterns do not know", hint)
         return self._names[name]
 
     def _field(self, held: Any, key: str, line: int) -> Any:
@@ -271,69 +272,30 @@ class _Tracer:
                 return _Messages(start=1)
         raise NotExact(line, "it takes apart something else than the first, the last, and all but the first message")
 
-    def _text(self, node: nodes.Node) -> tuple[str | Content, ...]:
-        held = self.value(node)
-        if not isinstance(held, tuple):
-            raise NotExact(node.lineno, "it joins something that is no text")
-        return held
-
     def _holds(self, node: nodes.Node) -> bool:
-        held = self.value(node)
+        held = self._value(node)
         match held:
             case bool() | None:
                 return bool(held)
             case tuple():
-                return bool(self._known(held, node.lineno))
+                return bool(_known(held, node.lineno))
             case _Messages():
                 return held.start < len(self._roles)
         raise NotExact(node.lineno, "its condition is not about the role of a message")
 
-    def _known(self, held: Any, line: int) -> str:
-        """A text without holes."""
-        if not isinstance(held, tuple):
-            raise NotExact(line, "it compares something else than texts")
-        if any(isinstance(part, Content) for part in held):
-            raise NotExact(line, "what it writes depends on what a message says")
-        return "".join(held)
 
-    def _same(self, left: Any, right: Any, line: int) -> bool:
-        if isinstance(left, bool) and isinstance(right, bool):
-            return left is right
-        return self._known(left, line) == self._known(right, line)
-
-
-_EXPRESSIONS: dict[type, Callable[[_Tracer, Any], Any]] = {
-    nodes.Const: _Tracer.constant,
-    nodes.Name: _Tracer.name,
-    nodes.Getattr: _Tracer.attribute,
-    nodes.Getitem: _Tracer.element,
-    nodes.Add: _Tracer.sum,
-    nodes.Concat: _Tracer.joined,
-    nodes.CondExpr: _Tracer.choice,
-    nodes.Call: _Tracer.call,
-    nodes.Not: _Tracer.negated,
-    nodes.And: _Tracer.both,
-    nodes.Or: _Tracer.either,
-    nodes.Compare: _Tracer.comparison,
-    nodes.Test: _Tracer.tested,
-}
-
-TOKENS = ("bos_token", "eos_token")
-
-
-def _size(parts: tuple[str | Content, ...]) -> int:
-    """In steps."""
-    return len(parts) + sum(len(part) for part in parts if isinstance(part, str)) // LETTERS
-
-
-def _assigned(loop: nodes.For) -> set[str]:
-    return {node.name for node in loop.find_all(nodes.Name) if node.ctx == "store"} - {loop.target.name}  # type: ignore[attr-defined]
+def _known(held: Any, line: int) -> str:
+    """A text without holes."""
+    if not isinstance(held, tuple):
+        raise NotExact(line, "it compares something else than texts")
+    if any(isinstance(part, Content) for part in held):
+        raise NotExact(line, "what it writes depends on the content of a message")
+    return "".join(held)
 
 
 def _tag(node: nodes.Node) -> str:
-    return {"Assign": "set", "AssignBlock": "set", "ExprStmt": "do"}.get(
-        type(node).__name__, type(node).__name__.lower()
-    )
+    name = type(node).__name__
+    return {"Assign": "set", "AssignBlock": "set", "ExprStmt": "do"}.get(name, name.lower())
 
 
 def _construct(node: nodes.Node) -> str:

@@ -14,7 +14,9 @@ import pytest
 from reconciler.backends.foundry.foundry import DEFAULT_LIMITS, Foundry, TimeLimits
 from reconciler.backends.foundry.index import read_index
 from reconciler.domain.errors import ReconcilerError, RehearsalFailed, RuntimeUnavailable
-from reconciler.gates.rehearsal import Rehearsal
+from reconciler.domain.measured import Measured, Measurements
+from reconciler.gates.load import LoadGate
+from reconciler.gates.runtime import Rehearsal
 from reconciler.host import cage
 from tests.backends.test_serving_foundry import runtimes, stop_children
 from tests.converted_model import converted_model
@@ -57,13 +59,19 @@ def start(catalog: Path, limits: TimeLimits = DEFAULT_LIMITS) -> Rehearsal:
     )
 
 
+def rehearse(rehearsal: Rehearsal, folder: str, name: str) -> Measurements:
+    (measured,) = rehearsal.prove(folder, name, [LoadGate()], Measured(release="", build_key=""))
+    assert measured.load is not None
+    return measured.load
+
+
 @pytest.fixture
 def candidate(tmp_path: Path, model: Path) -> Path:
     return Path(shutil.copytree(model, tmp_path / "candidate"))
 
 
 def test_a_whole_candidate_is_measured_and_forgotten(rehearsal: Rehearsal, catalog: Path, candidate: Path) -> None:
-    measured = rehearsal.rehearse(str(candidate), "tiny-int4:1")
+    measured = rehearse(rehearsal, str(candidate), "tiny-int4:1")
     assert measured.load_seconds > 0
     assert measured.first_token_seconds > 0
     assert measured.tokens_per_second > 0
@@ -133,7 +141,7 @@ def test_a_broken_candidate_fails_in_the_runtimes_words(
 ) -> None:
     harm(candidate)
     with pytest.raises(RehearsalFailed) as caught:
-        rehearsal.rehearse(str(candidate), "tiny-int4:2")
+        rehearse(rehearsal, str(candidate), "tiny-int4:2")
     assert caught.value.code == code
     assert str(caught.value).startswith("tiny-int4:2: ")
     assert words in str(caught.value)
@@ -143,7 +151,7 @@ def test_a_broken_candidate_fails_in_the_runtimes_words(
 
 def test_a_template_may_refuse_system_messages_on_purpose(rehearsal: Rehearsal, candidate: Path) -> None:
     template(NO_SYSTEM)(candidate)
-    assert not rehearsal.rehearse(str(candidate), "tiny-int4:1").takes_system
+    assert not rehearse(rehearsal, str(candidate), "tiny-int4:1").takes_system
 
 
 def test_a_template_that_never_ends_is_killed_and_the_next_candidate_is_not_harmed(
@@ -153,10 +161,10 @@ def test_a_template_that_never_ends_is_killed_and_the_next_candidate_is_not_harm
     with start(tmp_path / "catalog", TimeLimits(load=2.0)) as rehearsal:
         runtime = rehearsal._runtime
         with pytest.raises(RehearsalFailed, match="no end of load within 2 s") as caught:  # it renders there
-            rehearsal.rehearse(str(candidate), "tiny-int4:2")
+            rehearse(rehearsal, str(candidate), "tiny-int4:2")
         assert caught.value.code == "RuntimeHung"
         runtime._limits = DEFAULT_LIMITS  # a sound one may take as long as it likes
-        assert rehearsal.rehearse(str(model), "tiny-int4:3").completion_tokens
+        assert rehearse(rehearsal, str(model), "tiny-int4:3").completion_tokens
 
 
 @pytest.mark.parametrize(("ending", "error"), [(signal.SIGABRT, RehearsalFailed), (signal.SIGKILL, RuntimeUnavailable)])
@@ -166,14 +174,14 @@ def test_a_runtime_that_dies_fails_the_candidate_and_comes_back_for_the_next(
     """Who kills it knows why: a want of memory may pass, so the candidate is tried again."""
     template(ENDLESS)(candidate)
     with start(tmp_path / "catalog") as rehearsal:
-        rehearsal.rehearse(str(model), "tiny-int4:1")
+        rehearse(rehearsal, str(model), "tiny-int4:1")
         killer = Thread(target=kill_when_busy, args=(ending,))
         killer.start()
         with pytest.raises(error, match=ending.name) as caught:
-            rehearsal.rehearse(str(candidate), "tiny-int4:2")
+            rehearse(rehearsal, str(candidate), "tiny-int4:2")
         killer.join()
         assert caught.value.code == "RuntimeDied"
-        assert rehearsal.rehearse(str(model), "tiny-int4:3").completion_tokens
+        assert rehearse(rehearsal, str(model), "tiny-int4:3").completion_tokens
 
 
 def kill_when_busy(ending: signal.Signals) -> None:

@@ -100,7 +100,7 @@ def test_a_shared_template_that_no_model_refers_to(machine: TestMachine) -> None
 @pytest.mark.parametrize(
     ("what", "code", "said"),
     [
-        ("llama3", 1, "llama3:1: it has no role form that means exactly the same: no role pattern can say what"),
+        ("llama3", 1, "llama3:1: it has no role form that means exactly the same: no role pattern can do what"),
         ("source", 64, "name the model"),
         ("nothing", 1, "declared: capitals"),
         ("broken.jinja", 1, "broken.jinja:2: expected Jinja"),

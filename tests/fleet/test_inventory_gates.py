@@ -16,7 +16,7 @@ from reconciler.gates.golden import GoldenPrompt
 from reconciler.gates.load import LoadGate
 from reconciler.gates.performance import PerformanceGate
 from reconciler.gates.prompts import PromptsGate
-from reconciler.gates.status import gate_statuses
+from reconciler.gates.verdicts import gate_statuses
 from reconciler.planner.plan import make_plan
 from tests.fleet.test_inventory import inventory
 from tests.gates.test_gates import ENDURED, GOOD, PROMPTS, SERVED, SPEED, TIMED, answered, knowing, measured

@@ -5,14 +5,14 @@ from typing import Any
 
 from reconciler.domain.gate_spec import GateSpec
 from reconciler.domain.measured import TEXTS_DIGEST, Fidelity, Measured, Measurements, MemorySample, Speed
-from reconciler.gates.benchmark import Benched, Benchmark, Golden, Machine, Run
+from reconciler.gates.benchmark import Benched, BenchMachine, Benchmark, Golden, Run
 from reconciler.gates.judgement import judge
 
 GIB = 1 << 30
 MIB = 1 << 20
 
 RUNTIME = {"foundry-local-sdk": "2.2.1", "onnxruntime": "1.31.0"}
-MACHINE = Machine(
+MACHINE = BenchMachine(
     name="desk",
     cpu="Example CPU 9000",
     cpus=8,

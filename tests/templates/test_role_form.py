@@ -183,7 +183,7 @@ NOT_EXACT: dict[str, tuple[str, int, str]] = {
     "turns that must alternate": (
         every("{%- if (m.role == 'user') != (loop.index0 % 2 == 0) -%}{{- raise_exception('') -}}{%- endif -%}" + TURN),
         1,
-        "no role pattern can say what the expression Mod does",
+        "no role pattern can do what the expression Mod does",
     ),
     "a namespace": ("{%- set ns = namespace(x='') -%}" + every(TURN), 1, "the function namespace"),
     "a macro": ("{%- macro f(m) -%}{{ m.content }}{%- endmacro -%}" + every("{{- f(m) -}}"), 1, "the tag macro"),

@@ -12,9 +12,8 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from reconciler.host.child import Child
 from reconciler.host.environment import private_environment
-from reconciler.templates.example import CONVERSATION, SYSTEM, example
 from reconciler.templates.presets import PRESETS, preset
-from reconciler.templates.renderer import MOST_DEATHS, TOTAL_SECONDS, Renderer
+from reconciler.templates.renderer import CONVERSATION, MOST_DEATHS, SYSTEM, TOTAL_SECONDS, Renderer
 from reconciler.templates.rendering import NotRendered
 
 SHARE = Path(__file__).parents[2]
@@ -65,14 +64,14 @@ def renderer() -> Iterator[Renderer]:
 @pytest.mark.parametrize("name", [*OURS, *WORDS])
 def test_the_example_is_what_jinja_renders(name: str, renderer: Renderer) -> None:
     template = (OURS | WORDS)[name]
-    assert example(renderer, template, TOKENS) == jinja(template)
+    assert renderer.render_example(template, TOKENS) == jinja(template)
 
 
 @pytest.mark.parametrize("name", [name for name in PRESETS if name != "source"])
 def test_presets_are_what_jinja_renders(name: str, renderer: Renderer) -> None:
     template = preset(name).jinja
     assert template is not None
-    text = example(renderer, template, TOKENS)
+    text = renderer.render_example(template, TOKENS)
     assert text == jinja(template)
     assert "And of Italy?" in text
 
@@ -142,7 +141,7 @@ BUSY = {"doubled lists", "a power", "a power of a power", "large factors", "a ti
 def test_a_hostile_template_ends_at_once_with_a_reason(name: str, living: Renderer) -> None:
     began = time.process_time()
     with pytest.raises(NotRendered) as told:
-        example(living, HOSTILE[name], TOKENS)
+        living.render_example(HOSTILE[name], TOKENS)
     assert time.process_time() - began < 2
     said = str(told.value)
     assert said
@@ -152,7 +151,7 @@ def test_a_hostile_template_ends_at_once_with_a_reason(name: str, living: Render
 
 def test_a_template_that_refuses_system_messages_is_shown_without(renderer: Renderer) -> None:
     template = "{% for m in messages %}{% if m.role == 'system' %}{{ raise_exception('no') }}{% endif %}{{ m.content }}{% endfor %}"
-    assert example(renderer, template, {}).startswith("What is")
+    assert renderer.render_example(template, {}).startswith("What is")
 
 
 @pytest.mark.slow
@@ -160,11 +159,11 @@ def test_any_number_of_hostile_templates_ends() -> None:
     with Renderer() as renderer:
         for _ in range(MOST_DEATHS):
             with pytest.raises(NotRendered, match="too long"):
-                example(renderer, HOSTILE["a power"], TOKENS)
+                renderer.render_example(HOSTILE["a power"], TOKENS)
         began = time.monotonic()
         for _ in range(1000):
             with pytest.raises(NotRendered, match="others before it"):
-                example(renderer, "x", TOKENS)
+                renderer.render_example("x", TOKENS)
         assert time.monotonic() - began < 1
 
 
@@ -172,8 +171,8 @@ def test_any_number_of_hostile_templates_ends() -> None:
 def test_after_a_hostile_template_the_next_is_rendered() -> None:
     with Renderer() as renderer:
         with pytest.raises(NotRendered):
-            example(renderer, HOSTILE["a power"], TOKENS)
-        assert example(renderer, "x", TOKENS) == "x"
+            renderer.render_example(HOSTILE["a power"], TOKENS)
+        assert renderer.render_example("x", TOKENS) == "x"
 
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="looks at limits in /proc")
