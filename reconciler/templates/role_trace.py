@@ -178,7 +178,7 @@ class _Tracer:
             case nodes.CondExpr(expr2=nodes.Node() as otherwise):
                 return self._value(node.expr1 if self._holds(node.test) else otherwise)
             case nodes.CondExpr():
-                raise NotExact(line, "it writes something `if`, without `else`")
+                raise NotExact(line, "it writes something `if`, and there is no `else`")
             case nodes.Call(node=nodes.Name(name="raise_exception")):
                 raise Refuses(line)
             case nodes.Not() | nodes.And() | nodes.Or() | nodes.Compare() | nodes.Test():
