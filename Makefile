@@ -25,7 +25,7 @@ UV := $(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 
 # `make lock UPGRADE=--upgrade` takes the newest versions; without it those stay that the ranges still allow.
 UPGRADE ?=
 PYTEST_ARGS ?=
-PYTEST := $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
+PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 .PHONY: help
 help: ## show this list

@@ -24,7 +24,7 @@ COMPILE = [
     *("--python", sys.executable, "--excludes", str(ROOT / "requirements" / "torch.exclude")),
     *("--no-emit-package", "torch", "--no-annotate", "--no-header", "--no-strip-extras"),
 ]
-PARALLEL = ["-n", "auto", "--dist", "loadfile", "--no-loadscope-reorder"]
+PARALLEL = ["-n", "auto", "--maxprocesses", "4", "--dist", "loadfile", "--no-loadscope-reorder"]
 
 Pins = dict[str, str]  # version by name
 

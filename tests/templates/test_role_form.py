@@ -167,11 +167,12 @@ def test_other_roles_are_told_of() -> None:
     assert roles_of(jinja_of(TURNS)).notes == ()
 
 
+DEPENDS = "depends on the content"
 NOT_EXACT: dict[str, tuple[str, int, str]] = {
     "a filter on a message": (every("\n{{- m.content | trim -}}"), 2, "the filter trim"),
     "a method": (every("{{- m.content.strip() -}}"), 1, "the method strip"),
-    "a message that decides": (every("{%- if m.content -%}\n{{- m.content -}}{%- endif -%}"), 1, "depends on the co"),
-    "a message compared": (every("{%- if m.content == 'x' -%}{%- endif -%}{{- m.content -}}"), 1, "depends on the co"),
+    "a message that decides": (every("{%- if m.content -%}\n{{- m.content -}}{%- endif -%}"), 1, DEPENDS),
+    "a message compared": (every("{%- if m.content == 'x' -%}{%- endif -%}{{- m.content -}}"), 1, DEPENDS),
     "a message searched": (every("{%- if 'x' in m.content -%}{%- endif -%}{{- m.content -}}"), 1, "comparison"),
     "a part of a message": (every("{{- m.content[1:] -}}"), 1, "takes apart"),
     "an earlier message": (every("{{- messages[0].content + m.content -}}"), 1, "more than once"),
