@@ -88,7 +88,7 @@ def _unreadable(data: bytes) -> TemplateFinding | None:
         data.decode("utf-8")
     except UnicodeDecodeError as error:
         unwanted.append((error.start, f"expected UTF-8, got the byte 0x{data[error.start]:02x}", "save as UTF-8"))
-    for offset, message, hint in unwanted[:1]:
+    for offset, message, hint in sorted(unwanted)[:1]:  # what stands first in the file
         line = data.count(b"\n", 0, offset) + 1
         return TemplateFinding(code="TemplateUnreadable", line=line, message=message, hint=hint)
     return None
