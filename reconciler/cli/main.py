@@ -5,6 +5,7 @@ A verb is a module of `cli.verbs` with `add_arguments(parser)` and `run(argument
 """
 
 import argparse
+import gc
 import os
 import sys
 from collections.abc import Sequence
@@ -60,6 +61,7 @@ Begin with `reconciler demo`, or in a folder with manifests: `reconciler plan`.
 
 def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
+    gc.set_threshold(50_000)  # many small objects, few cycles: a fifth of a large diff went into looking for them
     try:
         code = _answer(*(arguments or ["--help"]))
         sys.stdout.flush()  # here, where an error can still be reported
