@@ -12,6 +12,7 @@ import hypothesis
 import pytest
 
 from tests import canaries
+from tests.machine import TestMachine
 
 # How long an example takes says something of the machine, and it may be busy: benchmarks are in bench/.
 hypothesis.settings.register_profile("untimed", deadline=None)
@@ -65,6 +66,18 @@ def _only_loopback(self: socket.socket, address: Any) -> None:
 def capitals() -> Path:
     """The example model of the repository: 0.4 M parameters, committed."""
     return Path(__file__).parent.parent / "examples" / "capitals" / "model"
+
+
+@pytest.fixture
+def machine(tmp_path: Path, capitals: Path) -> TestMachine:
+    """Serves the example model at int4."""
+    from tests.at_rest import serve  # loads the program, which few tests of a run may need
+
+    one = TestMachine(folder=tmp_path)
+    one.give_model(capitals)
+    one.declare()
+    serve(one)
+    return one
 
 
 @pytest.fixture(scope="session", autouse=True)

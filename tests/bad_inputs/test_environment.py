@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.operations.verify import verify
-from tests.at_rest import opened, serve
+from tests.at_rest import opened
 from tests.machine import REPOSITORY, TestMachine, tree
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="umask, locale and signals as on Linux")
@@ -64,15 +64,6 @@ ODD: dict[str, Callable[[Environment, Path], object]] = {
     "TMPDIR on another file system": temporary_files_elsewhere,
     "TMPDIR that is not there": temporary_files_nowhere,
 }
-
-
-@pytest.fixture
-def machine(tmp_path: Path, capitals: Path) -> TestMachine:
-    machine = TestMachine(folder=tmp_path)
-    machine.give_model(capitals)
-    machine.declare()
-    serve(machine)
-    return machine
 
 
 def ask(machine: TestMachine, *arguments: str, change: Callable[[Environment, Path], object]) -> str:

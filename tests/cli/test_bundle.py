@@ -8,19 +8,10 @@ from pathlib import Path
 import pytest
 
 from reconciler.operations.support_bundle import redacted
-from tests.at_rest import opened, serve
+from tests.at_rest import opened
 from tests.machine import TestMachine
 
 CANARY = "cAnArY-5d41402abc4b"
-
-
-@pytest.fixture
-def machine(tmp_path: Path, capitals: Path) -> TestMachine:
-    one = TestMachine(folder=tmp_path)
-    one.give_model(capitals)
-    one.declare()
-    serve(one)
-    return one
 
 
 def unpacked(data: bytes) -> dict[str, str]:

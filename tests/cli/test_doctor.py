@@ -15,7 +15,7 @@ import pytest
 
 from reconciler.host.lock import hold
 from reconciler.reports.checks import doctor_text
-from tests.at_rest import edit_catalog, entry, opened, serve
+from tests.at_rest import edit_catalog, entry, opened
 from tests.machine import REPOSITORY, TestMachine, tree
 
 # The first time loads everything that the second needs: others may not enter the folder that Python lies in.
@@ -27,15 +27,6 @@ with contextlib.redirect_stdout(io.StringIO()):
 os.setgroups([]), os.setgid(65534), os.setuid(65534)
 sys.exit(main(["doctor", "-o", "json"]))
 """
-
-
-@pytest.fixture
-def machine(tmp_path: Path, capitals: Path) -> TestMachine:
-    one = TestMachine(folder=tmp_path)
-    one.give_model(capitals)
-    one.declare()
-    serve(one)
-    return one
 
 
 def examine(machine: TestMachine, **environment: str) -> dict[str, list[dict[str, Any]]]:

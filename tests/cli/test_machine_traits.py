@@ -15,20 +15,11 @@ from reconciler.engine.machine import Machine
 from reconciler.engine.options import Silent
 from reconciler.host.clock import now
 from reconciler.operations.rollback import carry_out_now
-from tests.at_rest import opened, serve
+from tests.at_rest import opened
 from tests.machine import TestMachine
 
 HEAD = "apiVersion: reconciler.foundry/v1alpha1\nkind: MachineConfig\n"
 YEARS_AGO = "1600000000000000000"
-
-
-@pytest.fixture
-def machine(tmp_path: Path, capitals: Path) -> TestMachine:
-    one = TestMachine(folder=tmp_path)
-    one.give_model(capitals)
-    one.declare("capitals")
-    serve(one)
-    return one
 
 
 @pytest.fixture

@@ -1,21 +1,7 @@
 """What `status` says of the machine itself, beside its variants."""
 
-from pathlib import Path
-
-import pytest
-
 from reconciler.reports.status import status_text
-from tests.at_rest import serve
 from tests.machine import TestMachine
-
-
-@pytest.fixture
-def machine(tmp_path: Path, capitals: Path) -> TestMachine:
-    one = TestMachine(folder=tmp_path)
-    one.give_model(capitals)
-    one.declare("capitals")
-    serve(one)
-    return one
 
 
 def test_an_invalid_manifest_is_told_until_it_is_mended(machine: TestMachine) -> None:

@@ -12,22 +12,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import pytest
-
 from reconciler.domain.layout import Layout
 from reconciler.state.records import Records
 from tests.at_rest import edit_catalog, serve
 from tests.machine import TestMachine
 from tests.waiting import PATIENCE
-
-
-@pytest.fixture
-def machine(tmp_path: Path, capitals: Path) -> TestMachine:
-    one = TestMachine(folder=tmp_path)
-    one.give_model(capitals)
-    one.declare()
-    serve(one)
-    return one
 
 
 class Watched:

@@ -47,15 +47,6 @@ def served(fast: Path, capitals: Path) -> TestMachine:
     return one
 
 
-@pytest.fixture
-def machine(tmp_path: Path, capitals: Path) -> TestMachine:
-    one = TestMachine(folder=tmp_path)
-    one.give_model(capitals)
-    one.declare()
-    serve(one)
-    return one
-
-
 def flip(path: Path, bit: int, book: StampBook) -> None:
     """As a disk does it: no stamp changes. Ours do when we write, so the book is told that they were so before."""
     known = book.remembered(os.stat(path))

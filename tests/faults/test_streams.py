@@ -8,22 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.at_rest import serve
 from tests.machine import TestMachine
 
 FULL = Path("/dev/full")
 PATIENCE = 60.0  # seconds
 
 pytestmark = pytest.mark.skipif(not FULL.exists(), reason="the system has no /dev/full")
-
-
-@pytest.fixture
-def machine(tmp_path: Path, capitals: Path) -> TestMachine:
-    one = TestMachine(folder=tmp_path)
-    one.give_model(capitals)
-    one.declare()
-    serve(one)
-    return one
 
 
 def command(*arguments: str) -> list[str]:

@@ -15,22 +15,13 @@ from reconciler.operations.garbage import LOGS_KEPT, Garbage, GarbageOptions, fi
 from reconciler.operations.verify import verify
 from reconciler.reports.garbage import FAILED, FREED, KEPT, KINDS, WOULD, Item
 from reconciler.sources.manifests import load
-from tests.at_rest import TREE, opened, serve
+from tests.at_rest import TREE, opened
 from tests.machine import REPOSITORY, TestMachine, tree
 
 MONTH = 30 * 86_400.0
 YEARS_AGO = "1600000000000000000"
 BUILD_KEY = "sha256:" + "b" * 64
 SOURCE = "c" * 64
-
-
-@pytest.fixture
-def machine(tmp_path: Path, capitals: Path) -> TestMachine:
-    one = TestMachine(folder=tmp_path)
-    one.give_model(capitals)
-    one.declare()
-    serve(one)
-    return one
 
 
 def found(machine: TestMachine, **wish: bool) -> list[Garbage]:

@@ -19,20 +19,11 @@ from reconciler.domain.sources.locked import LockedFile, LockedSource
 from reconciler.host.lock import hold
 from reconciler.host.sealed import seal, unseal
 from reconciler.operations.verify import verify
-from tests.at_rest import edit_catalog, entry, opened, serve
+from tests.at_rest import edit_catalog, entry, opened
 from tests.machine import TestMachine, tree
 
 VARIANT = "capitals-int4"
 IDENTITY = f"{VARIANT}:1"
-
-
-@pytest.fixture
-def machine(tmp_path: Path, capitals: Path) -> TestMachine:
-    one = TestMachine(folder=tmp_path)
-    one.give_model(capitals)
-    one.declare()
-    serve(one)
-    return one
 
 
 def found(machine: TestMachine) -> list[str]:
