@@ -5,9 +5,10 @@ import os
 
 from reconciler.domain.errors import UsageError
 from reconciler.engine.machine import Machine
+from reconciler.manifests.machine_config import VERIFY
 from reconciler.manifests.parsed import Parsed
 from reconciler.operations.repository import read_branch
-from reconciler.sources.git.address import VERIFY, Remote, remote
+from reconciler.sources.git.address import Remote, remote
 from reconciler.sources.git.source import Credentials
 from reconciler.sources.manifests import load
 

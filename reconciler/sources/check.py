@@ -29,7 +29,7 @@ def check_sources(layout: Layout, book: StampBook) -> Iterator[Finding]:
         folder = layout.at("sources", "hub", name)
         found = _content(folder, book)
         if found != f"sha256:{name}":
-            yield _finding(
+            yield Finding(
                 "SourceDamaged", f"sources/hub/{name}", "its files are not those that it is named after", FETCH
             )
 
@@ -55,16 +55,16 @@ def check_mirror(layout: Layout) -> Iterator[Finding]:
     try:
         code, _ = git.run("fsck", "--no-dangling", "--no-progress", ok=tuple(range(256)), seconds=LONGEST)
     except (PermanentError, TemporaryError) as error:
-        yield _finding("MirrorDamaged", "mirror.git", f"could not be checked: {error}", error.hint)
+        yield Finding("MirrorDamaged", "mirror.git", f"could not be checked: {error}", error.hint)
         return
     if code:
-        yield _finding("MirrorDamaged", "mirror.git", f"git fsck ends with {code}", CLONE)
+        yield Finding("MirrorDamaged", "mirror.git", f"git fsck ends with {code}", CLONE)
         return
     with Objects(git, complete=False) as objects:
         for name in _names(layout.at("sources"), _TREE):
             damage = _export(layout.at("sources", name), name, objects)
             if damage:
-                yield _finding("ExportDamaged", f"sources/{name}", damage, EXPORT)
+                yield Finding("ExportDamaged", f"sources/{name}", damage, EXPORT)
 
 
 def _export(folder: str, tree: str, objects: Objects) -> str:
@@ -98,7 +98,3 @@ def _names(folder: str, form: re.Pattern[str]) -> list[str]:
             return sorted(one.name for one in entries if form.fullmatch(one.name) and one.is_dir(follow_symlinks=False))
     except (FileNotFoundError, NotADirectoryError):
         return []
-
-
-def _finding(code: str, where: str, message: str, hint: str) -> Finding:
-    return Finding(code=code, where=where, message=message, hint=hint)

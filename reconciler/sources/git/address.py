@@ -14,8 +14,6 @@ from urllib.parse import SplitResult, quote, urlsplit
 from reconciler.domain.errors import UsageError
 from reconciler.domain.text.quoting import shown
 
-VERIFY = ("none", "head", "all")
-
 _HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|[0-9a-fA-F:]*:[0-9a-fA-F:]*")
 _USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*")
 _TOKEN = re.compile(r"gh[a-z]_|github_pat_|glpat-|hf_|.{65}")
