@@ -199,3 +199,17 @@ def test_a_missing_tool_is_named_with_what_to_do(tmp_path: Path) -> None:
     assert failure.value.code == "ToolsMissing"
     assert "olive-ai is 0.13.0, expected 0.0.1" in str(failure.value)
     assert failure.value.hint == "pip install 'foundry-reconciler[convert]'"
+
+
+def test_a_folder_that_is_shown_before_it_exists_needs_no_other_worker(tmp_path: Path) -> None:
+    """An apply on a new machine: its staging folder came after the worker, which imported Olive a second time."""
+    later = tmp_path / "staging"
+    with Converter(
+        str(later / "scratch"), str(tmp_path / "logs"), module=LIAR, shown=(str(later),), cage_mode="off"
+    ) as converter:
+        (tmp_path / "source").mkdir()
+        converter.start(sources=(str(tmp_path / "source"),))
+        workers = {converter._worker(str(tmp_path / "source")).pid}
+        (later / "candidate").mkdir()
+        workers.add(converter._worker(str(later / "candidate")).pid)
+    assert len(workers) == 1

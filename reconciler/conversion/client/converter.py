@@ -229,8 +229,9 @@ class Converter(AbstractContextManager["Converter"]):
                 self._replaced.append(self._child)
                 self._child = None
             if self._child is None:
-                more = filter(os.path.exists, (*self._shown, *unseen))  # what comes later is not seen
-                self._visible = tuple(sorted({*self._visible, *more}))
+                for folder in self._shown:  # made now: what is made later, the worker does not see
+                    os.makedirs(folder, exist_ok=True)
+                self._visible = tuple(sorted({*self._visible, *self._shown, *filter(os.path.exists, unseen)}))
                 self._child = self._new_worker()
             if for_a_job:
                 self._at_work.append(self._child)
