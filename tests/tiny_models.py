@@ -96,6 +96,10 @@ FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
             "residual_multiplier": 0.4,
         },
     ),
+    "granite-whole": (
+        "GraniteConfig",
+        {**_rope(), "attention_multiplier": 1, "embedding_multiplier": 3, "logits_scaling": 2},
+    ),
     "granite-biases": ("GraniteConfig", {**_rope(), "attention_bias": True, "mlp_bias": True}),
     "smollm3-biases": (
         "SmolLM3Config",

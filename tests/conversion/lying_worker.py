@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+import tempfile
 import time
 
 from reconciler.conversion.order import Order
@@ -59,6 +60,12 @@ def fill_the_disk(order: Order) -> None:
     raise DiskFull("the disk was full")
 
 
+def write_where_the_worker_did(order: Order) -> None:
+    for folder in (tempfile.gettempdir(), os.environ["TORCHINDUCTOR_CACHE_DIR"]):
+        assert folder.startswith(order.scratch), folder
+    leave(order, "model.onnx", "genai_config.json")
+
+
 LIES = {
     "succeed": lambda order: leave(order, "model.onnx", "genai_config.json"),
     "leave nothing": lambda order: None,
@@ -73,8 +80,10 @@ LIES = {
     "full disk": fill_the_disk,
     "print 50 MB": print_much,
     "print endlessly": print_endlessly,
+    "remember a folder": write_where_the_worker_did,
     "kill the worker": kill_the_worker,
 }
 
 if __name__ == "__main__":
+    tempfile.gettempdir()
     ConversionWorker(lie, needs_tools=False).serve()

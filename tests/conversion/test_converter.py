@@ -75,6 +75,13 @@ def test_the_log_of_a_failure_is_kept_and_the_scratch_folder_is_not(converter: C
     assert not [name for name in os.listdir(tmp_path / "scratch") if name.startswith("conversion-")]
 
 
+def test_a_job_writes_in_its_own_folder_though_its_worker_remembers_another(
+    converter: Converter, tmp_path: Path
+) -> None:
+    """LFM2: torch caches what it compiled, and a caged job may not write where the worker would."""
+    assert attempt(converter, tmp_path, "remember a folder")
+
+
 def test_a_worker_outlives_what_its_jobs_do(converter: Converter, tmp_path: Path) -> None:
     for lie in ("die", "exit", "raise"):
         with pytest.raises((ConversionFailed, ConverterLost)):

@@ -1,5 +1,6 @@
 """What Olive is given is what the recipe names, before the conversion and after it."""
 
+import json
 import os
 import time
 from collections.abc import Callable
@@ -86,3 +87,12 @@ def test_what_the_recipe_does_not_name_is_not_converted(source: Path) -> None:
     with pytest.raises(ConversionFailed, match="has changed since the plan") as failure:
         stage_source(str(source), str(source.parent / "staged"), "sha256:" + "0" * 64)
     assert failure.value.code == "SourceChanged"
+
+
+def test_a_whole_multiplier_is_staged_as_a_float(source: Path) -> None:
+    """Granite: the builder writes an attribute of the type that it finds, and the graph takes a float alone."""
+    config = json.loads((source / "config.json").read_text()) | {"attention_multiplier": 1}
+    (source / "config.json").write_text(written := json.dumps(config))
+    stage(source)
+    assert '"attention_multiplier": 1.0' in (source.parent / "staged" / "config.json").read_text()
+    assert (source / "config.json").read_text() == written

@@ -13,6 +13,7 @@ import os
 import re
 import signal
 import sys
+import tempfile
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
@@ -191,6 +192,8 @@ def _confined(order: Order, work: Work) -> dict[str, Any] | None:
     if bounds.disk_bytes:
         confine.limit(RLIMIT_FSIZE=bounds.disk_bytes)
     os.environ.update(dict.fromkeys(("HOME", "USERPROFILE", "TMPDIR", "TEMP", "TMP"), order.scratch))
+    # The worker may have asked for both before there was a job; the convolutions of LFM2 write there.
+    os.environ["TORCHINDUCTOR_CACHE_DIR"], tempfile.tempdir = os.path.join(order.scratch, "inductor"), None
     if bounds.readable:
         confine.restrict(readable=(*SYSTEM, "/proc", *bounds.readable), writable=(order.scratch,), devices=DEVICES)
     confine.drop_privileges(read_all=True)

@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +23,7 @@ from reconciler.domain.sources.source_model import (
     digest_of,
 )
 
+_FLOATS = ("_multiplier", "logits_scaling")
 _MAY_NAME_CODE = ("config.json", "tokenizer_config.json")
 
 Stamp = tuple[int, ...]
@@ -43,6 +45,7 @@ def stage_source(source: str, folder: str, expected: str) -> Staged:
     linked = _stage(source, folder, names, expected)
     for name in _MAY_NAME_CODE:
         _forget_code(os.path.join(folder, name))
+    _write_floats(os.path.join(folder, "config.json"))
     return Staged(weights=tuple(os.path.join(folder, name) for name in weights), linked=linked)
 
 
@@ -108,14 +111,28 @@ def _digest(path: str) -> str:
 
 def _forget_code(path: str) -> None:
     """A second protection: `hf_remote: false` in the configuration is the first."""
+    _change(path, lambda settings: {name: held for name, held in settings.items() if name != "auto_map"})
+
+
+def _write_floats(path: str) -> None:
+    """The builder writes a multiplier as the type it finds, and the graph takes no whole number there (Granite)."""
+    _change(path, lambda config: {name: _as_float(name, held) for name, held in config.items()})
+
+
+def _as_float(name: str, held: Any) -> Any:
+    return float(held) if name.endswith(_FLOATS) and type(held) is int else held
+
+
+def _change(path: str, changed: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+    """A file of the staged folder alone: what is a link becomes a file, where anything changes."""
     if not os.path.exists(path):
         return
     with open(path, encoding="utf-8") as file:
         settings = json.load(file)
-    if settings.pop("auto_map", None) is not None:
+    if (text := json.dumps(changed(settings))) != json.dumps(settings):
         os.remove(path)
         with open(path, "w", encoding="utf-8") as file:
-            json.dump(settings, file)
+            file.write(text)
 
 
 def model_config(source: str) -> dict[str, Any]:
