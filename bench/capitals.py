@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from reconciler.reports.benchmark.page import bench_page
-from reconciler.reports.benchmark.text import bench_markdown
+from reconciler.reports.benchmark.report import bench_markdown
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"

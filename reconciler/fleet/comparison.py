@@ -12,9 +12,9 @@ from reconciler.domain.errors import Problem
 from reconciler.domain.manifest import Model
 from reconciler.domain.plain_data import as_dict
 from reconciler.domain.plan import Plan
+from reconciler.domain.text.names import camel
 from reconciler.fleet.converged_machine import disk_of, folder_bytes, observed_of, recorded_of
 from reconciler.gates.judgement import gate_fields
-from reconciler.planner.difference import camel
 from reconciler.planner.plan import make_plan
 from reconciler.templates.rendering import TemplateChange
 

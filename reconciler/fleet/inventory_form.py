@@ -16,18 +16,18 @@ from reconciler.domain.measured import Fidelity, Measured, Measurements
 from reconciler.domain.recorded import Condition, Timing
 from reconciler.domain.suspension import Suspension
 from reconciler.domain.text.escape import one_line
+from reconciler.domain.text.names import json_name
 from reconciler.domain.text.quoting import printable
 from reconciler.fleet.inventory import FORMAT_VERSION, LONGEST_NAME, Inventory, is_digest, is_name, is_short
 from reconciler.host.codec import Codec, Misformed, field_path, limited, parse_json
 from reconciler.host.reading import read_whole
-from reconciler.planner.difference import camel
 
 LONGEST = 4 << 20  # bytes of one inventory
 LINE = 300  # characters of a text
 _LONGEST_TEXT = {"machine": LONGEST_NAME, "sourceRoots": 4096}  # of these fields, for writing and reading
 MOST = 1000  # entries of any list or mapping, and files of a folder
 
-_CODEC = Codec(Inventory, camel)
+_CODEC = Codec(Inventory, json_name)
 
 # The domain's types are those of the records too, which accept more, so their texts are checked after reading: a text,
 # the texts of a list, the keys of a mapping.
@@ -107,7 +107,7 @@ def _problem(file: str, message: str, hint: str = "") -> Problem:
 def _check_texts(found: object, place: tuple[int | str, ...]) -> None:
     if is_dataclass(found):
         for one in fields(found):
-            held, at = getattr(found, one.name), (*place, camel(one.name))
+            held, at = getattr(found, one.name), (*place, json_name(one.name))
             check = _TEXTS.get(type(found), {}).get(one.name)
             if check is not None:
                 for text, where in _texts(held, at):

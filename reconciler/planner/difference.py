@@ -8,6 +8,7 @@ from reconciler.domain.plain_data import as_dict
 from reconciler.domain.reasons import Reason
 from reconciler.domain.recorded import RecordedRelease
 from reconciler.domain.release import Marker, Release
+from reconciler.domain.text.names import camel
 
 _REASON_OF_PART = {
     "recipe": Reason.RECIPE_CHANGED,
@@ -84,9 +85,3 @@ def _fields(
 
 def _items(values: object) -> list[tuple[str, object]]:
     return [(k, v) for k, v in values.items() if v is not None] if isinstance(values, dict) else []
-
-
-def camel(name: str) -> str:
-    """`block_size` -> `blockSize`, as manifests spell it."""
-    head, *tail = name.split("_")
-    return head + "".join(part.capitalize() for part in tail)

@@ -2,9 +2,8 @@
 
 from collections.abc import Iterable
 
-from reconciler.domain.text.escape import for_markdown
 from reconciler.domain.verdict import shown_number
-from reconciler.reports.text import Shown
+from reconciler.reports.text import Shown, markdown_row
 
 MOST_VARIANTS = 20  # that are named where all is well
 
@@ -75,8 +74,7 @@ def plan_lines(view: Shown) -> list[str]:
 def table(verdicts: Iterable[Shown]) -> list[str]:
     """Rows of Markdown."""
     rows = ((one["gate"], one["measure"], _number(one["number"]), _number(one["bar"]), sign(one)) for one in verdicts)
-    lines = (f"| {' | '.join(map(for_markdown, cells))} |" for cells in rows)
-    return ["| gate | | number | bar | |", "|---|---|---|---|---|", *lines]
+    return ["| gate | | number | bar | |", "|---|---|---|---|---|", *map(markdown_row, rows)]
 
 
 def _number(number: float | None) -> str:

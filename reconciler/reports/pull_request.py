@@ -21,7 +21,7 @@ from reconciler.reports.diff_render import (
     template_title,
 )
 from reconciler.reports.gates import by_variant, table, tally
-from reconciler.reports.text import Shown, cost_text, held_text, problem_line, value_text
+from reconciler.reports.text import Shown, cost_text, held_text, markdown_row, problem_line, value_text
 
 PLAN_MARKER = "<!-- reconciler-plan -->"
 DIFF_MARKER = "<!-- reconciler-diff -->"
@@ -129,7 +129,7 @@ def _row(model: Shown) -> str:
     reasons = dict.fromkeys(one["reason"] for one in (*model["changes"], *model["held"]))
     costs = dict.fromkeys(change_cost(change, model) for change in model["changes"])
     cells = model["name"], model["declared"], "; ".join(steps) or "nothing", ", ".join(reasons)
-    return f"| {' | '.join(map(for_markdown, (*cells, '; '.join(filter(None, costs)))))} |"
+    return markdown_row((*cells, "; ".join(filter(None, costs))))
 
 
 def _diff_rows(model: Shown) -> Iterator[str]:

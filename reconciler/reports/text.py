@@ -6,7 +6,7 @@ from typing import Any
 
 from reconciler.domain.errors import Problem
 from reconciler.domain.plain_data import as_dict
-from reconciler.domain.text.escape import for_annotation, for_annotation_property, for_terminal
+from reconciler.domain.text.escape import for_annotation, for_annotation_property, for_markdown, for_terminal
 from reconciler.domain.text.units import size_text
 
 Shown = Mapping[str, Any]
@@ -24,6 +24,10 @@ def terminal_lines(lines: Iterable[str]) -> str:
 def columns(rows: Sequence[Sequence[str]]) -> list[str]:
     widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
+def markdown_row(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(map(for_markdown, cells))} |"
 
 
 def actions_text(changes: Iterable[Shown]) -> str:

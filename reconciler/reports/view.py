@@ -22,8 +22,8 @@ from reconciler.domain.changes import (
 from reconciler.domain.errors import Problem
 from reconciler.domain.plain_data import as_dict
 from reconciler.domain.plan import Outcome, Plan
+from reconciler.domain.text.names import json_name
 from reconciler.domain.verdict import Verdict
-from reconciler.planner.difference import camel
 
 FORMAT_VERSION = 1
 
@@ -81,7 +81,7 @@ def _outcome(outcome: Outcome) -> View:
 
 def camel_view(one: object) -> View:
     """The fields of a dataclass by their names in JSON."""
-    return {camel(name): value for name, value in as_dict(one).items()}
+    return {json_name(name): value for name, value in as_dict(one).items()}
 
 
 def change_view(change: Change) -> View:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from reconciler.reports.benchmark.page import bench_page
-from reconciler.reports.benchmark.view import bench_view
+from reconciler.reports.benchmark.report import bench_view
 from tests.gates.bench_world import GIB, benched, benchmark, fidelity, run, whole
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)

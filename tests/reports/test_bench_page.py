@@ -10,8 +10,8 @@ import pytest
 
 from reconciler.gates.benchmark import Golden
 from reconciler.reports.benchmark.page import bench_page
-from reconciler.reports.benchmark.text import bench_markdown, bench_text
-from reconciler.reports.benchmark.view import bench_view
+from reconciler.reports.benchmark.report import bench_markdown, bench_text
+from reconciler.reports.benchmark.report import bench_view
 from tests.gates.bench_world import GIB, MACHINE, benched, benchmark, fidelity, whole
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -108,7 +108,7 @@ def test_a_picture_says_in_words_what_it_shows() -> None:
         assert picture["role"] == "img"
         assert set((picture["aria-labelledby"] or "").split()) <= named
     assert page.count("<desc") == 4
-    assert "int8: 4.10 GiB, 98.5 %" in page
+    assert "int8: size 4.10 GiB, agreement 98.5%, mean KL 0.004" in page
 
 
 def test_the_page_draws_with_letters_that_every_font_has() -> None:

@@ -25,8 +25,7 @@ from reconciler.host.durable import write_file
 from reconciler.host.facts import load_average
 from reconciler.operations.benchmark import Bench, Candidate, Options, candidates, facts, place
 from reconciler.reports.benchmark.page import bench_page
-from reconciler.reports.benchmark.text import bench_markdown, bench_text
-from reconciler.reports.benchmark.view import bench_view
+from reconciler.reports.benchmark.report import bench_markdown, bench_text, bench_view
 
 LONGEST_PROMPT = 1_000_000  # tokens
 MOST_LENGTHS = 8

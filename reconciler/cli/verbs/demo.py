@@ -4,16 +4,18 @@ user would type, as a child process, and checks its output and exit code.
 
 import argparse
 import os
+import shlex
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
+from pathlib import Path
+from textwrap import indent
 
 import git
 
-from reconciler.cli.exit_codes import ERROR, OK, PARTLY
+from reconciler.cli.exit_codes import OK, PARTLY
 from reconciler.domain.errors import PermanentError, UsageError
 from reconciler.host.places import IMPORT_ROOT, PACKAGE
 
@@ -41,9 +43,6 @@ def run(arguments: argparse.Namespace) -> int:
     folder = _folder(arguments.keep)
     try:
         _Demo(folder).run()
-    except PermanentError as error:
-        _say(f"\nThe demo failed: {error}\n{error.hint}")
-        return ERROR
     finally:
         if arguments.keep is None:
             shutil.rmtree(folder, ignore_errors=True)
@@ -62,99 +61,93 @@ def _folder(keep: str | None) -> str:
     return os.path.abspath(keep)
 
 
-@dataclass(frozen=True, slots=True)
 class _Demo:
-    folder: str
+    """`folder` gets a git repository with the manifests (`fleet`), a root and a catalog."""
 
-    @property
-    def fleet(self) -> str:
-        """The git repository with the manifests."""
-        return os.path.join(self.folder, "fleet")
-
-    @property
-    def manifest(self) -> str:
-        return os.path.join(self.fleet, "manifests", "capitals.yaml")
+    def __init__(self, folder: str) -> None:
+        self._folder = folder
+        self._fleet = Path(folder, "fleet")
+        self._manifest = self._fleet / "manifests" / "capitals.yaml"
+        self._served = Path(folder, "state", "served")
+        self._steps = 0
 
     def run(self) -> None:
         self._declare()
         self._serve()
-        self._ask("int4", "Ljubljana", "Ask the int4 model, through Foundry Local.")
         self._retemplate()
         self._damage_and_repair()
         self._prune()
 
     def _declare(self) -> None:
-        _step("A git repository that declares one fine-tuned model at two precisions.")
-        share = share_folder()
+        self._step("A git repository that declares one fine-tuned model at two precisions.")
         for name in ("examples/capitals/model", "manifests"):
-            shutil.copytree(os.path.join(share, name), os.path.join(self.fleet, name))
+            shutil.copytree(os.path.join(share_folder(), name), self._fleet / name)
         self._commit("declare capitals at int4 and int8")
-        with open(self.manifest, encoding="utf-8") as file:
-            _say("".join(f"    {line}" for line in file))
+        _say(indent(self._manifest.read_text("utf-8"), "    "))
 
     def _serve(self) -> None:
-        _step("What would change on this machine, and why? Nothing is touched yet.")
+        self._step("What would change on this machine, and why? Nothing is touched yet.")
         self._reconciler("plan")
-        _step("Apply it: Olive converts and quantizes, the real runtime rehearses, Foundry Local gets the names.")
+        self._step("Apply it: Olive converts and quantizes, the real runtime rehearses, Foundry Local gets the names.")
         self._reconciler("apply")
         self._reconciler("status")
-        _step("A second apply finds nothing to do.")
+        self._step("A second apply finds nothing to do.")
         self._reconciler("apply")
-
-    def _ask(self, precision: str, expected: str, story: str) -> None:
-        _step(story)
-        answer = self._reconciler("ask", f"capitals-{precision}", QUESTION)
-        if expected not in answer:
-            raise PermanentError(f"expected an answer with {expected!r}, got {answer.strip()!r}")
+        self._step("Ask the int4 model, through Foundry Local.")
+        self._ask()
 
     def _retemplate(self) -> None:
-        _step("Change the prompt template in git: a new registration of the same weights, nothing is converted.")
-        with open(self.manifest, encoding="utf-8") as file:
-            text = file.read()
+        self._step("Change the prompt template in git: a new registration of the same weights, nothing is converted.")
+        text = self._manifest.read_text("utf-8")
         changed = text.replace("promptTemplate: chatml", "promptTemplate: {ref: brief}")
         if changed == text:
             raise PermanentError("the example manifest does not name the chatml template any more")
-        with open(self.manifest, "w", encoding="utf-8") as file:
-            file.write(changed)
+        self._manifest.write_text(changed, "utf-8")
         self._commit("answer briefly")
         self._reconciler("plan")
         started = time.monotonic()
         self._reconciler("apply")
         _say(f"    (both variants re-templated in {time.monotonic() - started:.1f} s)")
-        answer = self._reconciler("ask", "capitals-int4", QUESTION)
-        if answer.split() != ["Ljubljana"]:
-            raise PermanentError(f"expected the short answer Ljubljana, got {answer.strip()!r}")
+        self._ask(briefly=True)
 
     def _damage_and_repair(self) -> None:
-        _step("Damage a served file. Foundry Local would not notice before it loads it.")
-        served = os.path.join(self.folder, "state", "served", "capitals-int4")
-        victim = os.path.join(served, max(os.listdir(served), key=int), "model.onnx.data")
-        os.chmod(victim, 0o644)
-        with open(victim, "r+b") as file:
-            file.truncate(1000)
-        _say(f"    $ truncate -s 1000 {os.path.relpath(victim, self.folder)}")
+        self._step("Damage a served file. Foundry Local would not notice before it loads it.")
+        newest = max((self._served / "capitals-int4").iterdir(), key=lambda one: int(one.name))
+        victim = newest / "model.onnx.data"
+        victim.chmod(0o644)
+        os.truncate(victim, 1000)
+        _say(f"    $ truncate -s 1000 {os.path.relpath(victim, self._folder)}")
         self._reconciler("plan")
         self._reconciler("apply")
-        self._ask("int4", "Ljubljana", "The repaired model answers again.")
+        self._step("The repaired model answers again.")
+        self._ask()
 
     def _prune(self) -> None:
-        _step(
+        self._step(
             "Delete the manifest. An empty folder is more likely a mistake than intended, so apply holds the prune ..."
         )
-        os.unlink(self.manifest)
+        self._manifest.unlink()
         _say("    $ git rm manifests/capitals.yaml")
         self._commit("retire capitals")
         self._reconciler("apply", expected=PARTLY)
-        _step("... until it is confirmed. Only what this reconciler made is removed.")
+        self._step("... until it is confirmed. Only what this reconciler made is removed.")
         self._reconciler("apply", "--confirm")
-        left = os.path.join(self.folder, "state", "served")
-        if any(names for _, _, names in os.walk(left)):
-            raise PermanentError(f"something is left in {left}")
+        if any(names for _, _, names in os.walk(self._served)):
+            raise PermanentError(f"something is left in {self._served}")
         self._reconciler("status")
+
+    def _step(self, text: str) -> None:
+        self._steps += 1
+        _say(f"\n{self._steps}. {text}")
+
+    def _ask(self, *, briefly: bool = False) -> None:
+        answer = self._reconciler("ask", "capitals-int4", QUESTION).strip()
+        if "Ljubljana" not in answer or (briefly and answer != "Ljubljana"):
+            raise PermanentError(f"expected Ljubljana{' and nothing else' * briefly}, got {answer!r}")
 
     def _commit(self, message: str) -> None:
         author = git.Actor("reconciler demo", "demo@localhost")
-        repository = git.Repo.init(self.fleet)
+        repository = git.Repo.init(self._fleet)
         repository.git.add(all=True)
         repository.index.commit(message, author=author, committer=author)
         repository.close()
@@ -162,18 +155,13 @@ class _Demo:
 
     def _reconciler(self, *arguments: str, expected: int = OK) -> str:
         """Run a command, show what it prints, and check its exit code."""
-        shown = " ".join(f'"{a}"' if " " in a else a for a in arguments)
+        shown = shlex.join(arguments)
         _say(f"    $ reconciler {shown}")
+        command = [sys.executable, "-m", "reconciler", *arguments]
         result = subprocess.run(
-            [sys.executable, "-m", "reconciler", *arguments],
-            cwd=self.fleet,
-            env=self._environment(),
-            stdout=subprocess.PIPE,
-            text=True,
-            encoding="utf-8",
-            check=False,
+            command, cwd=self._fleet, env=self._environment(), stdout=subprocess.PIPE, encoding="utf-8", check=False
         )
-        _say("".join(f"      {line}" for line in result.stdout.splitlines(keepends=True)).rstrip())
+        _say(indent(result.stdout, "      ").rstrip())
         if result.returncode != expected:
             raise PermanentError(f"`reconciler {shown}` ended with {result.returncode}, not {expected}")
         return result.stdout
@@ -183,8 +171,8 @@ class _Demo:
         others = {name: value for name, value in os.environ.items() if not name.startswith("RECONCILER_")}
         return others | {
             "RECONCILER_CONFIG": "",
-            "RECONCILER_ROOT": os.path.join(self.folder, "state"),
-            "RECONCILER_CACHE": os.path.join(self.folder, "foundry-cache"),
+            "RECONCILER_ROOT": os.path.join(self._folder, "state"),
+            "RECONCILER_CACHE": os.path.join(self._folder, "foundry-cache"),
             "PYTHONPATH": os.pathsep.join(filter(None, (IMPORT_ROOT, os.environ.get("PYTHONPATH", "")))),
         }
 
@@ -195,15 +183,6 @@ def share_folder() -> str:
         if os.path.isdir(os.path.join(folder, "examples", "capitals", "model")):
             return folder
     raise PermanentError("the example model is not installed", hint="reinstall foundry-reconciler")
-
-
-_number = 0
-
-
-def _step(text: str) -> None:
-    global _number  # noqa: PLW0603 - one demo runs in one process
-    _number += 1
-    _say(f"\n{_number}. {text}")
 
 
 def _say(text: str) -> None:

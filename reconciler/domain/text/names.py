@@ -4,6 +4,12 @@ _ACRONYMS = {"kl": "KL"}
 
 
 def camel(name: str) -> str:
-    """`max_mean_kl` -> `maxMeanKL`."""
+    """`max_mean_kl` -> `maxMeanKL`, as manifests spell it."""
     first, *rest = name.split("_")
     return first + "".join(_ACRONYMS.get(word, word.capitalize()) for word in rest)
+
+
+def json_name(name: str) -> str:
+    """`mean_kl` -> `meanKl`, as JSON views and inventories spell it."""
+    first, *rest = name.split("_")
+    return first + "".join(word.capitalize() for word in rest)
