@@ -9,8 +9,7 @@ from reconciler.gates.benchmark import Spread, filled, golden_answers, spread, t
 from reconciler.gates.golden import GoldenPrompt
 from reconciler.gates.prompts import PromptsGate
 from reconciler.reports.benchmark.page import bench_page
-from reconciler.reports.benchmark.report import bench_text
-from reconciler.reports.benchmark.report import MOST_SAMPLES, bench_view, thinned
+from reconciler.reports.benchmark.report import MOST_SAMPLES, bench_text, bench_view, thinned
 from tests.gates.bench_world import GIB, benched, benchmark, run
 
 GATE = PromptsGate(

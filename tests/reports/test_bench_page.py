@@ -10,8 +10,7 @@ import pytest
 
 from reconciler.gates.benchmark import Golden
 from reconciler.reports.benchmark.page import bench_page
-from reconciler.reports.benchmark.report import bench_markdown, bench_text
-from reconciler.reports.benchmark.report import bench_view
+from reconciler.reports.benchmark.report import bench_markdown, bench_text, bench_view
 from tests.gates.bench_world import GIB, MACHINE, benched, benchmark, fidelity, whole
 
 GOLDEN = Path(__file__).parent / "golden"
