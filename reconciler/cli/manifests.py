@@ -20,7 +20,8 @@ def load_manifests(arguments: argparse.Namespace, machine: Machine, *, accept: b
     if not getattr(arguments, "repo", None):
         return load_folder(arguments)
     roots = tuple(arguments.source_root)
-    return read_branch(machine, remote_of(arguments), credentials_of(arguments), allowed_roots=roots, accept=accept)
+    remote, credentials = remote_of(arguments), credentials_of(arguments)
+    return read_branch(machine, remote, credentials, allowed_roots=roots, accept=accept).parsed
 
 
 def load_folder(arguments: argparse.Namespace) -> Parsed:

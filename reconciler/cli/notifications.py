@@ -7,9 +7,9 @@ import argparse
 import os
 
 from reconciler.cli.options import add_setting
-from reconciler.daemon.endpoints import Endpoints
 from reconciler.daemon.http.listening import DEFAULT, parse_address
 from reconciler.daemon.notifications.notifications import sink_kinds
+from reconciler.daemon.running import Endpoints
 from reconciler.daemon.secret_file import checked_secret_file
 
 SYSTEMD_CREDENTIAL = "webhook-secret"

@@ -1,15 +1,22 @@
 """Where the daemon reads what is declared: a folder, or a branch of a repository that may not answer."""
 
 import time
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Protocol
 
-from reconciler.daemon.pacing import jittered
 from reconciler.daemon.state import Moment
+from reconciler.daemon.wake import jittered
 from reconciler.domain.backoff import of_passes
+from reconciler.domain.errors import PermanentError, Problem, TemporaryError
 from reconciler.engine.machine import Machine
 from reconciler.manifests.parsed import Parsed
-from reconciler.operations.repository import Branch
+from reconciler.operations.repository import read_branch
+from reconciler.sources.git.address import Remote
+from reconciler.sources.git.source import STALE, Credentials, Followed, stands
 from reconciler.sources.manifests import ParseCache, load
+
+REMEMBERED = 3600.0  # seconds: then mirror, exports and commit are read again, even for the same commit
 
 
 class Declarations(Protocol):
@@ -41,32 +48,75 @@ class FolderSource:
 
 
 class RepositorySource:
-    """A server that does not answer is asked less and less often; passes go on with its last answer."""
+    """A branch. While the server names the same commit, nothing is read or written. A server that does not answer is
+    asked less and less often; passes go on with its last answer, which has a warning once it is older than two
+    intervals. `credentials` are read each time, because a token may be replaced."""
 
-    def __init__(self, branch: Branch, interval: float) -> None:
-        self.origin = branch.remote.url
+    def __init__(
+        self,
+        remote: Remote,
+        credentials: Callable[[], Credentials],
+        interval: float,
+        allowed_roots: tuple[str, ...] = (),
+    ) -> None:
+        self.origin = remote.url
         self.folder = ""
         self.answered: Moment | None = None
-        self._branch = branch
+        self._begun = Moment.now()
+        self._remote = remote
+        self._credentials = credentials
+        self._roots = allowed_roots
+        self._patience = 2 * interval
         self._backoff = of_passes(interval)
         self._failures = 0
         self._ask_at = 0.0
+        self._last: Followed | None = None
+        self._parsed: Parsed | None = None  # `_last`, perhaps with a warning
+        self._trusted_until = 0.0
 
     def read(self, machine: Machine, *, asked: bool) -> Parsed:
-        known = self._branch.last()
-        if known is not None and self._failures and not asked and time.monotonic() < self._ask_at:
-            return known
+        if self._parsed is not None and self._failures and not asked and time.monotonic() < self._ask_at:
+            return self._parsed
+        answered = False
         try:
-            parsed = self._branch.read(machine)
+            self._parsed, answered = self._unchanged(machine) or self._read_all(machine)
         finally:
-            self._note()
-        return parsed
+            self._note(answered)
+        return self._parsed
 
     def doubt(self) -> None:
-        self._branch.distrust()
+        self._trusted_until = 0.0
 
-    def _note(self) -> None:
-        if self._branch.answered:
+    def _unchanged(self, machine: Machine) -> tuple[Parsed, bool] | None:
+        """What was read last, and whether the server answered. None when everything must be read, also to report a
+        problem."""
+        known = self._last
+        if known is None or time.monotonic() >= self._trusted_until:
+            return None
+        try:
+            same = stands(self._remote, machine.layout, self._credentials(), known.commit)
+        except TemporaryError as error:
+            return self._stale(known, error), False
+        except PermanentError:
+            return None
+        return (known.parsed, True) if same else None
+
+    def _read_all(self, machine: Machine) -> tuple[Parsed, bool]:
+        self._last = read_branch(machine, self._remote, self._credentials(), accept=True, allowed_roots=self._roots)
+        parsed = self._last.parsed
+        answered = all(warning.code != STALE for warning in parsed.warnings)
+        self._trusted_until = time.monotonic() + (REMEMBERED if answered and not parsed.problems else 0)
+        return parsed, answered
+
+    def _stale(self, known: Followed, error: TemporaryError) -> Parsed:
+        if (self.answered or self._begun).age <= self._patience:
+            return known.parsed
+        message = f"stale: {error}; going on with {known.commit}, accepted before"
+        warning = Problem(code=STALE, file=self.origin, message=message, hint=error.hint)
+        return replace(known.parsed, warnings=(*known.parsed.warnings, warning))
+
+    def _note(self, answered: bool) -> None:
+        if answered:
             self._failures, self.answered = 0, Moment.now()
             return
         self._failures += 1

@@ -1,6 +1,6 @@
 """The loop: one thread that makes passes, and sleeps between them. Everything else only wakes it.
 
-    read what is declared -> a pass -> tell what came of it -> sleep until something wants another one
+    read what is declared -> a pass -> update the board -> sleep until something wants another one
 
 A pass that cannot be carried out never ends the loop: it is logged, counted, and tried again after longer and longer
 waits.
@@ -9,45 +9,35 @@ waits.
 import os
 import time
 from collections.abc import Set
-from typing import Protocol
 
 from reconciler.daemon import wake as reasons
 from reconciler.daemon.declarations import Declarations
-from reconciler.daemon.pacing import FILES, WakeThrottle, jittered, seconds_until
 from reconciler.daemon.reporting import Summaries
 from reconciler.daemon.sd_notify import Service, Watchdog
 from reconciler.daemon.state import Board, Moment, counted
-from reconciler.daemon.wake import Wake
+from reconciler.daemon.wake import FILES, Wake, WakeThrottle, jittered, seconds_until
 from reconciler.daemon.watching import Watcher, watched_folders
 from reconciler.domain.backoff import of_passes
-from reconciler.domain.changes import Change
 from reconciler.domain.errors import ReconcilerError, refused
 from reconciler.engine import log
 from reconciler.engine.log import best_effort
 from reconciler.engine.machine import Machine
 from reconciler.engine.options import PassResult
+from reconciler.engine.reconciler import Reconciler
 from reconciler.host import durable
 from reconciler.manifests.parsed import Parsed
 
 ASKED = frozenset({reasons.SIGHUP, reasons.WEBHOOK})
 
 
-class Passes(Protocol):
-    """What makes a pass: `engine.reconciler.Reconciler`."""
-
-    def run_pass(self, parsed: Parsed) -> PassResult: ...
-
-    def running(self) -> tuple[Change, ...]: ...
-
-
 class Loop:
-    """The caller holds the root's lock, closes `passes`, and calls `stop` from a signal handler of this thread."""
+    """The caller holds the root's lock, closes `reconciler`, and calls `stop` from a signal handler of this thread."""
 
     def __init__(
         self,
         machine: Machine,
         declarations: Declarations,
-        passes: Passes,
+        reconciler: Reconciler,
         *,
         wake: Wake,
         board: Board,
@@ -57,7 +47,7 @@ class Loop:
     ) -> None:
         self._machine = machine
         self._declarations = declarations
-        self._passes = passes
+        self._reconciler = reconciler
         self._wake = wake
         self._board = board
         self._watcher = watcher
@@ -123,17 +113,16 @@ class Loop:
         self._watchdog.alive()
         with log.bound(revision=parsed.revision):
             self._board.update(attempted=parsed.revision)
-            result = self._passes.run_pass(parsed)
+            result = self._reconciler.run_pass(parsed)
             self._summaries.problems(result.resolution.problems, result.resolution.warnings)
             self._summaries.kept(result.remaining.held)
             self._summaries.passed(result, woken, time.monotonic() - started)
         if not result.converged:
             self._declarations.doubt()
         self._next_try = result.next_wake or ""
-        self._tell(result)
+        self._update_board(result)
 
-    def _tell(self, result: PassResult) -> None:
-        """What the board says of a pass that was carried out."""
+    def _update_board(self, result: PassResult) -> None:
         outcome = "converged" if result.converged else "partly"
         changes: dict[str, object] = {
             "passes": counted(self._board.state.passes, outcome),
@@ -161,10 +150,10 @@ class Loop:
 
     def _ended(self, started: float) -> None:
         answered = self._declarations.answered
+        self._board.pass_took(time.monotonic() - started)
         self._board.update(
             last_pass=Moment.now(),
-            last_pass_seconds=time.monotonic() - started,
-            running=self._passes.running(),
+            running=self._reconciler.running(),
             last_fetch=answered,
             stale=self._is_stale(answered),
         )
@@ -177,8 +166,8 @@ class Loop:
         self._board.passed()
 
     def _is_stale(self, answered: Moment | None) -> bool:
-        """When it was asked last, the repository had not answered for twice the interval; told when it begins and when
-        it ends. However long the pass took that followed an answer: that says nothing of the repository."""
+        """When it was asked last, the repository had not answered for twice the interval; logged when that begins and
+        when it ends. However long the pass took that followed an answer: that says nothing of the repository."""
         since = answered or self._board.state.started
         stale = not self._declarations.folder and self._asked_at - since.ticks > 2 * self._interval
         if stale and not self._board.state.stale:

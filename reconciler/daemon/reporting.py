@@ -7,7 +7,7 @@ must not fill a disk. A pass that was asked for (by a signal, a webhook, a chang
 import time
 from collections.abc import Callable, Iterable, Set
 
-from reconciler.daemon.metrics.counters import Counters
+from reconciler.daemon.state import Board
 from reconciler.daemon.wake import INTERVAL, WATCHING
 from reconciler.domain.changes import Change
 from reconciler.domain.errors import Problem
@@ -24,9 +24,9 @@ class StepLog(Silent):
     """The reporter of a pass: a line for each step, and its count. Each sign of progress is a sign of life: `alive` is
     called."""
 
-    def __init__(self, alive: Callable[[], None], counters: Counters) -> None:
+    def __init__(self, alive: Callable[[], None], board: Board) -> None:
         self._alive = alive
-        self._counters = counters
+        self._board = board
 
     def started(self, change: Change) -> None:
         self._alive()
@@ -37,7 +37,7 @@ class StepLog(Silent):
 
     def finished(self, outcome: Outcome) -> None:
         self._alive()
-        self._counters.finished(outcome)
+        self._board.step_ended(outcome)
         facts = _facts(outcome.change) | {"seconds": round(outcome.seconds, 3)}
         if outcome.status == "done":
             log.info("change.done", **facts)
@@ -52,22 +52,22 @@ class Summaries:
     """What is logged of passes, and what has been logged already."""
 
     def __init__(self) -> None:
-        self._said: frozenset[Problem] = frozenset()
+        self._known: frozenset[Problem] = frozenset()
         self._kept: frozenset[Held] = frozenset()
         self._last: dict[str, object] = {}
         self._quiet_since = 0.0
-        self._unsaid = 0
+        self._unlogged = 0  # passes since the last line
 
     def problems(self, found: Iterable[Problem], warnings: Iterable[Problem]) -> None:
         """Those that are new since the last pass, and that all are gone."""
         ill, doubtful = list(found), list(warnings)
         for problem in (*ill, *doubtful):
-            if problem not in self._said:
+            if problem not in self._known:
                 event = "declaration.problem" if problem in ill else "declaration.warning"
-                log.warning(event, **_said(problem))
-        if self._said and not (ill or doubtful):
+                log.warning(event, **_facts_of_problem(problem))
+        if self._known and not (ill or doubtful):
             log.info("declaration.mended")
-        self._said = frozenset((*ill, *doubtful))
+        self._known = frozenset((*ill, *doubtful))
 
     def kept(self, held: Iterable[Held]) -> None:
         """What is served, no longer declared, and not pruned until it is confirmed: once for each change."""
@@ -92,7 +92,7 @@ class Summaries:
         same = facts == self._last and not result.outcomes and woken <= {INTERVAL, WATCHING}
         self._last = facts
         if same and time.monotonic() - self._quiet_since < QUIET:
-            self._unsaid += 1
+            self._unlogged += 1
             return
         log.info(
             "pass.summary",
@@ -100,12 +100,12 @@ class Summaries:
             changes=len(result.outcomes),
             **{name: fact for name, fact in facts.items() if name != "revision"},
             seconds=round(seconds, 3),
-            unsaid=self._unsaid,
+            unsaid=self._unlogged,
         )
-        self._unsaid, self._quiet_since = 0, time.monotonic()
+        self._unlogged, self._quiet_since = 0, time.monotonic()
 
     def failed(self) -> None:
-        """The next pass that ends has something to say."""
+        """The next pass that ends leaves its line."""
         self._last = {}
 
 
@@ -114,6 +114,6 @@ def _facts(change: Change) -> dict[str, object]:
     return {"action": change.action, "reason": change.reason, "variant": named, "number": change.number}
 
 
-def _said(problem: Problem) -> dict[str, object]:
+def _facts_of_problem(problem: Problem) -> dict[str, object]:
     facts = {"code": problem.code, "file": problem.file, "line": problem.line, "field": problem.field}
     return facts | {"message": one_line(problem.message), "hint": problem.hint}

@@ -1,4 +1,5 @@
-"""The daemon, put together: what wakes the loop, what it makes passes with, what it notifies, and how it ends."""
+"""The daemon, put together: what wakes the loop, what it makes passes with, the HTTP server that others may ask, the
+sinks that it notifies, and how it ends."""
 
 import contextlib
 import gc
@@ -7,28 +8,45 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import partial
 
 from reconciler.daemon import wake as reasons
+from reconciler.daemon.background import Background
 from reconciler.daemon.declarations import Declarations
-from reconciler.daemon.endpoints import Endpoints, opened
+from reconciler.daemon.http.listening import Address
+from reconciler.daemon.http.routes import Routes
+from reconciler.daemon.http.server import CannotListen, HttpServer
 from reconciler.daemon.loop import Loop
-from reconciler.daemon.metrics.counters import Counters
+from reconciler.daemon.notifications.notifications import Notifications
+from reconciler.daemon.notifications.sink import SinkContext, Target
 from reconciler.daemon.reporting import StepLog
-from reconciler.daemon.scrubbing import scrubbing
 from reconciler.daemon.sd_notify import Service, Watchdog
 from reconciler.daemon.state import Board, Moment, State
 from reconciler.daemon.wake import Wake
 from reconciler.daemon.watching import Watcher
 from reconciler.engine import log
-from reconciler.engine.machine import Machine
+from reconciler.engine.machine import Machine, machine_name
 from reconciler.engine.options import Options
 from reconciler.engine.reconciler import Reconciler
+from reconciler.engine.scrub import Scrubber
+from reconciler.state import scrub_progress
 
 LAST_MOMENT = 9.0  # seconds from the first signal to the end, whatever still goes on: managers wait at least ten
 # An unchanged pass makes and drops 50,000 values and hardly a cycle: looking for those costs an eighth of its time.
 RARELY = (100_000, 20, 20)
 KILLED_BY = 128  # and the number of the signal, as a shell says it
+
+
+@dataclass(frozen=True, kw_only=True)
+class Endpoints:
+    """`address` is None for no HTTP server. When the default address is taken the daemon runs without one; an address
+    that was chosen must be free."""
+
+    address: Address | None = None
+    address_was_chosen: bool = False
+    webhook_secret_file: str = ""
+    targets: tuple[Target, ...] = ()
 
 
 def run_daemon(
@@ -42,7 +60,7 @@ def run_daemon(
 ) -> int:
     """Until a signal ends it. The caller holds the root's lock. A `scrub_period` of 0 is none. Returns the exit code.
     Raises CannotListen."""
-    wake, service, counters = Wake(), Service(), Counters()
+    wake, service = Wake(), Service()
     known = machine.records.load()
     board = Board(
         State(
@@ -63,12 +81,22 @@ def run_daemon(
             service.ready()  # whatever a pass takes: its first look is over
 
         work_ended = partial(wake.wake, reasons.WORK_ENDED)
-        passes = stack.enter_context(Reconciler(machine, StepLog(alive, counters), options, wake=work_ended))
+        reconciler = stack.enter_context(Reconciler(machine, StepLog(alive, board), options, wake=work_ended))
         if scrub_period:
-            stack.enter_context(scrubbing(machine, wake, scrub_period))
-        stack.enter_context(opened(endpoints, machine, board=board, wake=wake, watchdog=watchdog, counters=counters))
+            stack.enter_context(_scrubbing(machine, wake, scrub_period))
+        routes = Routes(board, wake, machine.layout, lambda: watchdog.patience, endpoints.webhook_secret_file)
+        _listen(endpoints, routes, stack)
+        if endpoints.targets:
+            _notify(endpoints.targets, machine, board, stack)
         loop = Loop(
-            machine, declarations, passes, wake=wake, board=board, watcher=watcher, service=service, watchdog=watchdog
+            machine,
+            declarations,
+            reconciler,
+            wake=wake,
+            board=board,
+            watcher=watcher,
+            service=service,
+            watchdog=watchdog,
         )
         gc.set_threshold(*RARELY)
         ending = stack.enter_context(_signals(loop, wake, service))
@@ -76,6 +104,40 @@ def run_daemon(
         log.info("stopping")
     log.info("stopped")
     return ending.code
+
+
+@contextlib.contextmanager
+def _scrubbing(machine: Machine, wake: Wake, period: float) -> Iterator[None]:
+    """The scrub in a thread beside the passes. One that hangs on a dying disk is left behind; it writes nothing but
+    its position."""
+    scrub_progress.sweep(machine.layout)
+    scrub = Scrubber(machine, partial(wake.wake, reasons.SCRUB), period)
+    background = Background("scrub", scrub.step)
+    try:
+        yield
+    finally:
+        if background.close():
+            scrub.close()
+
+
+def _listen(endpoints: Endpoints, routes: Routes, stack: contextlib.ExitStack) -> None:
+    address = endpoints.address
+    if address is None:
+        return
+    try:
+        server = stack.enter_context(contextlib.closing(HttpServer(address, routes)))
+    except CannotListen as error:
+        if endpoints.address_was_chosen:
+            raise
+        log.warning("listen.failed", address=str(address), message=str(error), hint=error.hint)
+    else:
+        log.info("listening", address=str(address), port=server.port, hooks=bool(endpoints.webhook_secret_file))
+
+
+def _notify(targets: tuple[Target, ...], machine: Machine, board: Board, stack: contextlib.ExitStack) -> None:
+    context = SinkContext(machine=machine_name(machine), events=machine.records.event_log, layout=machine.layout)
+    notifications = stack.enter_context(contextlib.closing(Notifications(targets, context, machine.records)))
+    board.listen(notifications.passed)
 
 
 class _Ending:

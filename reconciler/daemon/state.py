@@ -1,18 +1,28 @@
-"""State: what the daemon knows of itself, a value that the loop replaces after each pass. Board: holds the newest
-State for readers in other threads (health, metrics), which need not know the loop."""
+"""State: what the daemon knows of itself, a value that the loop's thread replaces. Board: holds the newest State for
+readers in other threads (health, metrics), which need not know the loop."""
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar, get_args
 
 from reconciler.domain.changes import Change
+from reconciler.domain.plan import Outcome
 from reconciler.domain.recorded import Condition
 from reconciler.domain.verdict import Verdict
 
 # How a pass ends: `converged`; `partly` (something failed, was refused, is held back or still runs); `failed` (it could
 # not be carried out at all: catalog broken, disk full, a bug).
 RESULTS = ("converged", "partly", "failed")
+# Seconds. A pass that finds nothing to do takes some hundredths; one that converts, hours.
+BUCKETS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0, 7200.0, math.inf)
+# Labels of metrics are closed sets: any other value is counted as `other`.
+ACTIONS = frozenset(kind.action for kind in get_args(Change))
+STEP_RESULTS = frozenset({"done", "failed", "skipped", "cancelled"})
+OTHER = "other"
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +44,8 @@ class Moment:
 
 @dataclass(frozen=True, kw_only=True)
 class State:
-    """`ready` once a first pass has ended, however. `passes` counts by RESULTS, `wakes` by reason, `conditions` are by
+    """`ready` once a first pass has ended, however. `passes` counts by RESULTS, `durations` those that took at most so
+    many seconds (BUCKETS), `wakes` by reason, `steps` by action and result, since the daemon began. `conditions` are by
     variant and type, `sizes` the served bytes and `verdicts` what is known of its gates by variant."""
 
     started: Moment
@@ -42,9 +53,12 @@ class State:
     revision_from: str  # `folder`, or the repository's URL
     ready: bool = False
     passes: Mapping[str, int] = field(default_factory=dict)
+    durations: Mapping[float, int] = field(default_factory=dict)
+    pass_seconds: float = 0.0  # of all passes
     wakes: Mapping[str, int] = field(default_factory=dict)
+    steps: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    fetched: int = 0  # bytes
     last_pass: Moment | None = None  # when it ended
-    last_pass_seconds: float = 0.0
     last_result: str = ""
     last_error: str = ""  # of a pass that failed; "" after one that did not
     next_pass: Moment | None = None  # None while one runs
@@ -74,6 +88,16 @@ class Board:
         """Called by the loop's thread only."""
         self._state = replace(self._state, **changes)
 
+    def pass_took(self, seconds: float) -> None:
+        durations = counted(self._state.durations, *(bound for bound in BUCKETS if seconds <= bound))
+        self.update(durations=durations, pass_seconds=self._state.pass_seconds + seconds)
+
+    def step_ended(self, outcome: Outcome) -> None:
+        action, result = outcome.change.action, outcome.status
+        step = (action if action in ACTIONS else OTHER, result if result in STEP_RESULTS else OTHER)
+        fetched = outcome.change.cost.download_bytes if step == ("fetch", "done") else 0
+        self.update(steps=counted(self._state.steps, step), fetched=self._state.fetched + fetched)
+
     def listen(self, listener: Callable[[State], None]) -> None:
         """Called after each pass, by the loop's thread: it must come back at once. Before the loop begins."""
         self._listeners.append(listener)
@@ -84,6 +108,6 @@ class Board:
             listener(self._state)
 
 
-def counted(counts: Mapping[str, int], *names: str) -> dict[str, int]:
-    """The counts with one more of each name."""
-    return {**counts, **{name: counts.get(name, 0) + 1 for name in names}}
+def counted(counts: Mapping[T, int], *keys: T) -> dict[T, int]:
+    """The counts with one more of each key."""
+    return {**counts, **{key: counts.get(key, 0) + 1 for key in keys}}

@@ -237,7 +237,7 @@ def _torn_mirror(world: World) -> None:
 def _follow(world: World) -> PassResult:
     wanted = remote(str(world.folder / "git"), "main", "manifests", allow_file=True)
     with locked_machine(str(world.root), str(world.cache), command="apply") as machine:
-        parsed = read_branch(machine, wanted, Credentials(), accept=True)
+        parsed = read_branch(machine, wanted, Credentials(), accept=True).parsed
         return run_pass(machine, parsed, Silent(), options())
 
 

@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from reconciler.daemon.http.listening import parse_address
-from reconciler.daemon.http.routes import RouteContext, Routes
+from reconciler.daemon.http.routes import Routes
 from reconciler.daemon.http.server import HttpServer
-from reconciler.daemon.metrics.counters import Counters
 from reconciler.daemon.state import Board, Moment, State
 from reconciler.daemon.wake import Wake
 from reconciler.domain.layout import Layout
@@ -33,19 +32,12 @@ class Faced:
         self.records = Records(self.layout)
         self.board = Board(State(started=Moment.now(), interval=60.0, revision_from="folder"))
         self.wake = Wake()
-        self.counters = Counters()
         self.patience = 60.0
-        context = RouteContext(
-            board=self.board,
-            counters=self.counters,
-            wake=self.wake,
-            layout=self.layout,
-            patience=lambda: self.patience,
-            secret_file=str(self.secret) if hooks else "",
-        )
+        secret = str(self.secret) if hooks else ""
+        routes = Routes(self.board, self.wake, self.layout, lambda: self.patience, secret)
         address = parse_address(listen)
         assert address is not None
-        self.face = HttpServer(address, Routes(context), look_around=0.02)
+        self.face = HttpServer(address, routes, look_around=0.02)
 
     def ask(
         self, path: str, method: str = "GET", body: bytes | None = None, **headers: str

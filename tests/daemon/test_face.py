@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.daemon.hooks import Bucket
 from reconciler.daemon.http import server as face_module
 from reconciler.daemon.http.listening import Address, parse_address
+from reconciler.daemon.http.routes import Bucket
 from reconciler.daemon.http.server import CannotListen, HttpServer
 from reconciler.domain.errors import UsageError
 from tests.daemon.faces import SECRET, Faced, condition, conditions, faced
@@ -328,13 +328,13 @@ import sys, socket
 from pathlib import Path
 import http.client, json, threading
 import reconciler.engine.reconciler, reconciler.engine.machine, reconciler.state.records
-from reconciler.daemon.metrics.process_usage import this_process
-before = this_process().resident
+import psutil
+before = psutil.Process().memory_info().rss
 from tests.daemon.faces import faced
 with faced(Path(sys.argv[1]), hooks=False) as one:
     clients = [socket.create_connection(("127.0.0.1", one.face.port)) for _ in range(30)]
     one.ask("/metrics")
-    after = this_process().resident
+    after = psutil.Process().memory_info().rss
     [client.close() for client in clients]
 print((after - before) >> 10)
 """

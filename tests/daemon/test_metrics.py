@@ -79,14 +79,14 @@ def busy(one: Faced) -> None:
     )
     scrubbed = Round(began="2026-01-01T00:00:00Z", ended="2026-01-02T00:00:00Z", checked=10**9, total=10**9)
     write_scrubbed(one.layout, Scrubbed(last=scrubbed, now=replace(scrubbed, checked=10**8)))
-    one.counters.finished(step("convert"))
-    one.counters.finished(step("fetch", download=3_000_000_000))
+    one.board.step_ended(step("convert"))
+    one.board.step_ended(step("fetch", download=3_000_000_000))
 
 
 def test_what_they_say(one: Faced) -> None:
     busy(one)
-    one.counters.passed(0.07)
-    one.counters.passed(3.0)
+    one.board.pass_took(0.07)
+    one.board.pass_took(3.0)
     found = read(one)
     expected = {
         ("reconciler_passes_total", (("result", "converged"),)): 3,
@@ -143,7 +143,7 @@ def test_no_name_of_a_variant_gets_in(one: Faced) -> None:
         sizes={HOSTILE: 1},
         attempted=HOSTILE,
     )
-    one.counters.finished(step(HOSTILE, HOSTILE))
+    one.board.step_ended(step(HOSTILE, HOSTILE))
     _, text, _ = one.ask("/metrics")
     assert HOSTILE.partition('"')[2] not in text
     assert "secret-name" not in text
@@ -152,8 +152,8 @@ def test_no_name_of_a_variant_gets_in(one: Faced) -> None:
 
 def test_steps_are_counted(one: Faced) -> None:
     for _ in range(20):
-        one.counters.finished(step("repair"))
-    one.counters.finished(step("fetch", "failed", download=5))
+        one.board.step_ended(step("repair"))
+    one.board.step_ended(step("fetch", "failed", download=5))
     assert read(one)["reconciler_steps_total", (("action", "repair"), ("result", "done"))] == 20
     assert read(one)["reconciler_steps_total", (("action", "fetch"), ("result", "failed"))] == 1
     assert read(one)["reconciler_fetched_bytes_total", ()] == 0

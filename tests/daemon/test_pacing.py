@@ -2,7 +2,7 @@
 
 import pytest
 
-from reconciler.daemon.pacing import WakeThrottle, jittered
+from reconciler.daemon.wake import WakeThrottle, jittered
 from reconciler.domain.backoff import of_passes
 
 

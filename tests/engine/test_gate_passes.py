@@ -146,7 +146,7 @@ def one_pass_of(repository: Repository, machine: TestMachine) -> PassResult:
     """Over what is committed, as a daemon reads it."""
     origin = remote(str(repository.folder), "main", "manifests", allow_file=True)
     with locked_machine(str(machine.root), str(machine.cache), command="test") as held:
-        parsed = read_branch(held, origin, Credentials(), accept=True)
+        parsed = read_branch(held, origin, Credentials(), accept=True).parsed
         assert parsed.problems == ()
         return run_pass(held, parsed, Silent(), OPTIONS)
 

@@ -16,9 +16,9 @@ from typing import Any
 from reconciler.backends.foundry.folder import MarkerUnreadable, marker_from_json, marker_to_json
 from reconciler.backends.foundry.genai_config import genai_config
 from reconciler.backends.foundry.index import INDEX, CatalogBroken, read_index
-from reconciler.daemon.hooks import is_signed
 from reconciler.daemon.http.handler import BadRequest
 from reconciler.daemon.http.listening import parse_address
+from reconciler.daemon.http.routes import is_signed
 from reconciler.daemon.notifications.notifications import sink_kinds
 from reconciler.daemon.notifications.sinks.webhook import WebhookTarget
 from reconciler.domain.digest import StoredFile

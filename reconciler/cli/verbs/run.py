@@ -19,7 +19,6 @@ from reconciler.daemon.declarations import Declarations, FolderSource, Repositor
 from reconciler.daemon.running import run_daemon
 from reconciler.domain.errors import UsageError
 from reconciler.engine import log
-from reconciler.operations.repository import Branch
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -58,8 +57,7 @@ def _declarations(arguments: argparse.Namespace) -> Declarations:
     roots = tuple(arguments.source_root)
     if arguments.repo:
         credentials_of(arguments)
-        branch = Branch(remote_of(arguments), lambda: credentials_of(arguments), roots, patience=2 * arguments.interval)
-        return RepositorySource(branch, arguments.interval)
+        return RepositorySource(remote_of(arguments), lambda: credentials_of(arguments), arguments.interval, roots)
     require_folder(arguments.path)
     if not os.path.isdir(arguments.path):
         raise UsageError(f"there is no folder {arguments.path}", hint="name it with --path, or follow a --repo")

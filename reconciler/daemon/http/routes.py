@@ -1,81 +1,97 @@
 """The daemon's HTTP routes: /healthz, /readyz, /metrics and /hooks/git. A request in, an answer out.
 
-Routes only read, with one exception: a signed hook wakes the loop.
+Routes only read, with one exception: a webhook of a git server, signed by the holder of the secret, wakes the loop.
+Nothing in its body is used, so only its digest is computed; a replay costs one look at the repository.
+
+Alive: the loop has given a sign of life in time. Ready: a pass has ended, every manifest could be read, and every
+declared variant that is not suspended serves what git declares, or serves a whole predecessor during its upgrade.
 """
 
+import hashlib
+import hmac
 import json
-from collections.abc import Callable
-from dataclasses import dataclass
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-from reconciler import __version__
-from reconciler.daemon.hooks import BODY_LIMIT, Bucket, is_signed
-from reconciler.daemon.http import health
+import psutil
+
 from reconciler.daemon.http.handler import Answer, Request
-from reconciler.daemon.metrics import metrics
-from reconciler.daemon.metrics.counters import Counters
 from reconciler.daemon.metrics.exposition import CONTENT_TYPE, page
-from reconciler.daemon.metrics.process_usage import this_process
+from reconciler.daemon.metrics.metrics import MetricsInput, families
 from reconciler.daemon.secret_file import NoSecret, read_secret
-from reconciler.daemon.state import Board
+from reconciler.daemon.state import Board, State
 from reconciler.daemon.wake import WEBHOOK, Wake
 from reconciler.domain.layout import Layout
+from reconciler.domain.reasons import PRUNE_GUARDS
+from reconciler.domain.recorded import Condition
 from reconciler.engine import log
 from reconciler.host.disk_usage import bytes_below, disk_free
 from reconciler.state.scrub_progress import read_scrubbed
 
 HOOK = "/hooks/git"
+BODY_LIMIT = 25 << 20  # bytes; GitHub sends no more
+BURST = 20  # hooks at once; then one a second
+NAMED = 100  # variants that are named in one answer
 
-
-@dataclass(frozen=True, kw_only=True)
-class RouteContext:
-    """Where answers come from. `patience`: for how many more seconds the loop may be silent; `secret_file` is "" when
-    hooks are off."""
-
-    board: Board
-    counters: Counters
-    wake: Wake
-    layout: Layout
-    patience: Callable[[], float]
-    secret_file: str = ""
+# The whole body under HMAC-SHA256. Gitea and Forgejo send GitHub's header too; GitLab sends the secret itself.
+_SIGNED = {"x-hub-signature-256": "sha256=", "x-gitea-signature": "", "x-forgejo-signature": ""}
+_TOKEN = "x-gitlab-token"
 
 
 class Routes:
-    def __init__(self, context: RouteContext) -> None:
-        self._context = context
+    """`patience`: for how many more seconds the loop may be silent. `secret_file` is "" when hooks are off."""
+
+    def __init__(
+        self, board: Board, wake: Wake, layout: Layout, patience: Callable[[], float], secret_file: str = ""
+    ) -> None:
+        self._board = board
+        self._wake = wake
+        self._layout = layout
+        self._patience = patience
+        self._secret_file = secret_file
         self._bucket = Bucket()
-        self._pages: dict[str, Callable[[], Answer]] = {
-            "/healthz": self._health,
-            "/readyz": self._readiness,
-            "/metrics": self._metrics,
-        }
+        self._pages = {"/healthz": self._health, "/readyz": self._readiness, "/metrics": self._metrics}
 
     def answer(self, request: Request) -> Answer:
         """The caller has checked the Host header where `needs_host` says so."""
-        if request.path == HOOK and self._context.secret_file:
+        if request.path == HOOK and self._secret_file:
             return self._hook(request) if request.method == "POST" else _not_allowed("POST")
         if request.path not in self._pages:
             return Answer(status=404)
         return self._pages[request.path]() if request.method == "GET" else _not_allowed("GET")
 
     def _health(self) -> Answer:
-        return _health_answer(health.alive(self._context.patience()))
+        alive = self._patience() > 0.0
+        return _status(alive, {"status": "alive" if alive else "hangs"})
 
     def _readiness(self) -> Answer:
-        return _health_answer(health.ready(self._context.board.state))
+        state = self._board.state
+        waiting = list(_not_ready(state))
+        ready = state.ready and not state.problems and not waiting
+        facts = {
+            "status": "ready" if ready else "not ready",
+            "firstPassDone": state.ready,
+            "problems": state.problems,
+            "variants": len(state.conditions),
+            "notReady": waiting[:NAMED],
+            "notReadyCount": len(waiting),
+        }
+        return _status(ready, facts)
 
     def _metrics(self) -> Answer:
-        layout = self._context.layout
-        given = metrics.MetricsInput(
-            state=self._context.board.state,
-            counters=self._context.counters.values(),
-            process=this_process(),
-            version=__version__,
-            patience=self._context.patience(),
-            store_bytes=bytes_below(layout.at("oci", "blobs", "sha256")),
-            disk_free=disk_free(layout.root),
-            scrubbed=read_scrubbed(layout),
+        process = psutil.Process()
+        times = process.cpu_times()
+        given = MetricsInput(
+            state=self._board.state,
+            patience=self._patience(),
+            store_bytes=bytes_below(self._layout.at("oci", "blobs", "sha256")),
+            disk_free=disk_free(self._layout.root),
+            scrubbed=read_scrubbed(self._layout),
+            cpu_seconds=times.user + times.system,
+            resident_bytes=process.memory_info().rss,
         )
-        return Answer(status=200, body=page(metrics.families(given)).encode(), type=CONTENT_TYPE)
+        return Answer(status=200, body=page(families(given)).encode(), type=CONTENT_TYPE)
 
     def _hook(self, request: Request) -> Answer:
         """The answer says no more than it must, so that guessing a secret teaches nothing."""
@@ -86,13 +102,13 @@ class Routes:
         if request.length > BODY_LIMIT:
             return Answer(status=413)
         try:
-            secret = read_secret(self._context.secret_file)
+            secret = read_secret(self._secret_file)
         except NoSecret as error:
-            log.warning("hook.no_secret", file=self._context.secret_file, problem=str(error))
+            log.warning("hook.no_secret", file=self._secret_file, problem=str(error))
             return Answer(status=503)
         if not is_signed(secret, request.headers, request.body):
             return Answer(status=403)
-        self._context.wake.wake(WEBHOOK)
+        self._wake.wake(WEBHOOK)
         return Answer(status=202)
 
 
@@ -105,6 +121,55 @@ def _not_allowed(method: str) -> Answer:
     return Answer(status=405, headers={"Allow": method})
 
 
-def _health_answer(found: health.Health) -> Answer:
-    body = json.dumps(found.facts).encode() + b"\n"
-    return Answer(status=200 if found.good else 503, body=body)
+def _status(good: bool, facts: Mapping[str, object]) -> Answer:
+    return Answer(status=200 if good else 503, body=json.dumps(facts).encode() + b"\n")
+
+
+def _not_ready(state: State) -> Iterator[dict[str, str]]:
+    """Reasons are codes: a message may name files of this machine."""
+    for variant, held in sorted(state.conditions.items()):
+        one = held.get("Ready")
+        good = one is None or one.status == "True" or one.reason in PRUNE_GUARDS  # not declared any more
+        suspended = any(condition.reason == "Suspended" for condition in held.values())
+        if one is not None and not (good or suspended or _is_upgraded(held)):
+            yield {"variant": variant, "reason": one.reason}
+
+
+def _is_upgraded(held: Mapping[str, Condition]) -> bool:
+    """Its predecessor is whole and answers, and the upgrade goes on: a long conversion must not take a machine out of
+    a load balancer."""
+    wanted = ("Serving", "IntegrityVerified", "Reconciling")
+    return all(kind in held and held[kind].status == "True" for kind in wanted)
+
+
+def is_signed(secret: bytes, headers: Mapping[str, Sequence[str]], body: Iterable[bytes]) -> bool:
+    """`headers` by lower-case name. Every proof that is given must hold, and there must be one."""
+    digest = hmac.new(secret, digestmod=hashlib.sha256)
+    for chunk in body:
+        digest.update(chunk)
+    expected = {name: prefix + digest.hexdigest() for name, prefix in _SIGNED.items()}
+    proofs = [(expected[name].encode(), given) for name in _SIGNED for given in headers.get(name, ())]
+    proofs += [(secret, given) for given in headers.get(_TOKEN, ())]
+    # A list, not a generator: all of them are compared, however the first one comes out.
+    held = [hmac.compare_digest(wanted, given.encode("utf-8", "replace")) for wanted, given in proofs]
+    # guard: every proof of a hook holds
+    return bool(held) and all(held)  # guard: a hook is signed
+
+
+class Bucket:
+    """So many at once, then so many a second."""
+
+    def __init__(self, burst: int = BURST, rate: float = 1.0, clock: Callable[[], float] = time.monotonic) -> None:
+        self._burst, self._rate, self._clock = float(burst), rate, clock
+        self._held, self._since = self._burst, clock()
+        self._lock = threading.Lock()
+
+    def take(self) -> bool:
+        with self._lock:
+            now = self._clock()
+            self._held = min(self._burst, self._held + (now - self._since) * self._rate)
+            self._since = now
+            if self._held < 1.0:
+                return False
+            self._held -= 1.0
+            return True
