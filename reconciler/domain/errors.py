@@ -50,6 +50,15 @@ class Problem:
         return f"{where}: {field}{self.message}"
 
 
+class InputRefused(Exception):
+    """Why a text, a path or a file of an input is not used: a Problem that lacks its place. It never leaves the reader
+    of that input. `line` as in Problem."""
+
+    def __init__(self, code: str, message: str, hint: str = "", line: int = 0) -> None:
+        super().__init__(message)
+        self.code, self.hint, self.line = code, hint, line
+
+
 class ReconcilerError(Exception):
     """Base of every error we raise on purpose. `code` is stable, `hint` says what to do next."""
 

@@ -39,10 +39,10 @@ _EXPECTED = {
 
 
 class Misformed(ValueError):
-    """Not of the form. `field` is a path such as `variants[2].releases[0].recipe`."""
+    """Not of the form. `field` is a path such as `variants[2].releases[0].recipe`, `line` that of a syntax error."""
 
-    def __init__(self, field: str, expected: str, got: object) -> None:
-        self.field = field
+    def __init__(self, field: str, expected: str, got: object, line: int = 0) -> None:
+        self.field, self.line = field, line
         self.message = f"expected {expected}, got {_shown(got)}"
         super().__init__(f"{field}: {self.message}" if field else self.message)
 
@@ -101,7 +101,8 @@ def parse_json(data: bytes, limit: int) -> object:
     except RecursionError:
         raise Misformed("", "JSON of a few levels", "thousands") from None
     except ValueError as error:
-        raise Misformed("", f"JSON in UTF-8 ({error})", data[:SHOWN].decode(errors="replace")) from None
+        found, line = data[:SHOWN].decode(errors="replace"), getattr(error, "lineno", 0)
+        raise Misformed("", f"JSON in UTF-8 ({error})", found, line) from None
 
 
 def limited(found: object, text: int, items: int, levels: int = 12, place: tuple[int | str, ...] = ()) -> None:

@@ -4,11 +4,11 @@ import posixpath
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from reconciler.domain.errors import Problem
+from reconciler.domain.errors import InputRefused, Problem
 from reconciler.domain.text.quoting import field_path, shown
 from reconciler.manifests.fields import is_null
 from reconciler.manifests.loader import Document, Path
-from reconciler.manifests.paths import ParseContext, PathRefused, locate
+from reconciler.manifests.paths import ParseContext, locate
 from reconciler.manifests.schema import Manifest
 
 Kind_co = TypeVar("Kind_co", bound=Manifest, covariant=True)
@@ -70,7 +70,7 @@ class Declaration(Generic[Kind_co]):
             return None
         try:
             return locate(written, self.name, kind, self.context)
-        except PathRefused as refused:
+        except InputRefused as refused:
             self.report(path, refused.code, str(refused), refused.hint)
             return None
 
@@ -81,7 +81,7 @@ class Declaration(Generic[Kind_co]):
         written = self.text(*path) or ""
         try:
             data = self.context.read(place)
-        except PathRefused as refused:
+        except InputRefused as refused:
             self.report(path, refused.code, str(refused), refused.hint)
             return None
         if data is None:

@@ -17,8 +17,7 @@ from reconciler.domain.accepts import Accepts, described_fields
 from reconciler.domain.gate_spec import TEXT_OF_UNIT, Gate
 from reconciler.domain.text.quoting import listed
 from reconciler.domain.text.units import read_duration, read_size
-from reconciler.manifests.fields import Flag, Read, as_number, as_text, as_whole, expect, refusal
-from reconciler.manifests.strict import Strict
+from reconciler.manifests.fields import Flag, Read, Strict, as_number, as_text, as_whole, expect, refusal
 
 T = TypeVar("T")
 

@@ -1,18 +1,28 @@
-"""The small types that manifests are made of, and what each of them expects, said once.
+"""The small types that manifests are made of, and what each of them expects.
 
 A value without quotes reaches these types as `loader.Plain` text and becomes a number, a flag or null only here; quoted
 text stays text. `expect` turns every refusal of a type into the same sentence: expected this, got that.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Annotated
 
-from pydantic import AfterValidator, StringConstraints, ValidationError, ValidatorFunctionWrapHandler, WrapValidator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    StringConstraints,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from reconciler.backends.select import BACKENDS
-from reconciler.domain.text.quoting import nearest, shown
+from reconciler.domain.text.names import camel
+from reconciler.domain.text.quoting import listed, nearest, shown
 from reconciler.manifests.loader import Plain
 
 REFUSAL = "manifest"
@@ -94,6 +104,12 @@ def _hint(value: object, read: Read, hints: Mapping[str, str], known: tuple[str,
     return "remove the quotes" if quoted_by_mistake else hints.get(value) or nearest(value, known)
 
 
+def one_of(words: Iterable[str], expected: str = "") -> WrapValidator:
+    """For a Literal of these words."""
+    known = tuple(words)
+    return expect(expected or listed(known), as_text, known=known)
+
+
 def as_name(value: object) -> object:
     """A name of null is a name that was forgotten."""
     return None if is_null(value) else as_text(value)
@@ -108,15 +124,24 @@ def _not_reserved(value: str) -> str:
     return value
 
 
+class Strict(BaseModel):
+    """What all parts of a manifest have in common: unknown fields are errors, nothing is converted behind the author's
+    back, null means "not set"."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, alias_generator=camel, validate_by_name=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_nulls(cls, value: object) -> object:
+        if not isinstance(value, dict):
+            return value
+        optional = {f.alias for f in cls.model_fields.values() if not f.is_required() and f.default is None}
+        return {key: v for key, v in value.items() if not (key in optional and is_null(v))}
+
+
 AnyText = Annotated[str, StringConstraints(max_length=4096), expect("text of at most 4,096 characters", as_text)]
-Flag = Annotated[
-    bool,
-    expect(
-        "true or false",
-        as_flag,
-        hints={"yes": "write true", "on": "write true", "no": "write false", "off": "write false"},
-    ),
-]
+_FLAG_HINTS = {"yes": "write true", "on": "write true", "no": "write false", "off": "write false"}
+Flag = Annotated[bool, expect("true or false", as_flag, hints=_FLAG_HINTS)]
 Name = Annotated[
     str,
     StringConstraints(pattern=r"^[a-z]([-a-z0-9]*[a-z0-9])?$", max_length=MAX_NAME),

@@ -17,24 +17,22 @@ from reconciler.manifests.fields import (
     AnyText,
     Flag,
     RelativePath,
+    Strict,
     as_flag,
     as_number,
     as_text,
     as_whole,
     expect,
+    one_of,
     refusal,
 )
 from reconciler.manifests.loader import Plain
-from reconciler.manifests.strict import Strict
 
 MOST_CASES = 200
 
 Count = Annotated[int, Field(ge=1, le=MOST_CASES), expect(f"a whole number from 1 to {MOST_CASES}", as_whole)]
 Tokens = Annotated[int, Field(ge=1, le=1024), expect("a whole number from 1 to 1024", as_whole)]
-Role = Annotated[
-    Literal["system", "user", "assistant"],
-    expect("system, user or assistant", as_text, known=("system", "user", "assistant")),
-]
+Role = Annotated[Literal["system", "user", "assistant"], one_of(("system", "user", "assistant"))]
 Text = Annotated[
     str, StringConstraints(min_length=1, max_length=16_384), expect("text of 1 to 16,384 characters", as_text)
 ]
@@ -64,8 +62,8 @@ def _sound_schema(value: dict[str, Any]) -> dict[str, Any]:
 
 
 class GoldenMessage(Strict):
-    role: Role = Field(description="Who says it.")
-    content: Text = Field(description="What is said.")
+    role: Role = Field(description="Whose message it is.")
+    content: Text = Field(description="Its text.")
 
 
 class GoldenCase(Strict):

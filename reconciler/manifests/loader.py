@@ -8,26 +8,15 @@ A plain scalar stays text (`Plain`) until the schema gives it a type: `no`, `1.1
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Protocol, cast
+from typing import Any, cast
 
 import yaml
 
-from reconciler.domain.errors import Problem
+from reconciler.domain.errors import InputRefused, Problem
 from reconciler.domain.text.quoting import field_path
-from reconciler.manifests.manifest_text import TextRefused, decode, escaped_stray, strays, without_strays
-from reconciler.manifests.yaml_words import syntax_words
+from reconciler.manifests.manifest_text import decode, escaped_stray, strays, syntax_error, without_strays
 
 Path = tuple[str | int, ...]
-
-
-class _Mark(Protocol):
-    """A place in the text: PyYAML has one class with libyaml and another without."""
-
-    @property
-    def line(self) -> int: ...
-    @property
-    def index(self) -> int: ...
-
 
 MAX_DEPTH = 16
 MAX_NODES = 5_000
@@ -45,7 +34,7 @@ _REFUSALS = {
     "DuplicateKey": ("expected each field once, got it again", "keep one of them"),
 }
 
-# What an author does everywhere or nowhere: said once for a document.
+# What an author does everywhere or nowhere: reported once for a document.
 HABITS = frozenset({"AliasRefused", "AnchorRefused", "TagRefused", "MergeKeyRefused", "ComplexKey"})
 
 
@@ -91,8 +80,9 @@ def load(file: str, data: bytes) -> Loaded:
         composer = _Composer(file, without_strays(text), unfinished)
         for document in composer.documents():
             documents.append(_with_strays(document, problems))
-    except TextRefused as refused:
-        problems += [*unfinished, refused.problem(file)]
+    except InputRefused as refused:
+        stopped = Problem(code=refused.code, file=file, line=refused.line, message=str(refused), hint=refused.hint)
+        problems += [*unfinished, stopped]
     return Loaded(documents=tuple(documents), problems=tuple(problems))
 
 
@@ -139,7 +129,7 @@ class _Composer:
                 continue
             if (count := count + 1) > MAX_DOCUMENTS:  # guard: documents are counted
                 message = f"expected at most {MAX_DOCUMENTS} documents in a file"
-                raise TextRefused("TooManyDocuments", _line(start.start_mark), message)
+                raise InputRefused("TooManyDocuments", message, line=_line(start.start_mark))
             document = self.document(start)
             if document.data != "" or document.problems:
                 yield document
@@ -165,9 +155,10 @@ class _Composer:
         self.nodes += 1
         if self.nodes > MAX_NODES:  # guard: values are counted
             message = f"expected at most {MAX_NODES:,} values in a document"
-            raise TextRefused("TooManyNodes", _line(event.start_mark), message)
+            raise InputRefused("TooManyNodes", message, line=_line(event.start_mark))
         if len(path) > MAX_DEPTH:  # guard: nesting is counted
-            raise TextRefused("TooDeep", _line(event.start_mark), f"expected at most {MAX_DEPTH} levels of nesting")
+            message = f"expected at most {MAX_DEPTH} levels of nesting"
+            raise InputRefused("TooDeep", message, line=_line(event.start_mark))
         self.check_properties(event, path)
         match event:
             case yaml.ScalarEvent():
@@ -242,15 +233,15 @@ class _Composer:
             event = self.parser.get_event()  # type: ignore[no-untyped-call]
         except yaml.MarkedYAMLError as error:
             if _PARSERS_OWN_LIMIT not in (error.problem or "") or error.problem_mark is None:
-                raise TextRefused("YamlSyntax", *syntax_words(error, self.text)) from None
+                raise syntax_error(error, self.text) from None
             self.stop_before(error.problem_mark)
             return self.next_event()
         except yaml.YAMLError:
-            raise TextRefused("YamlSyntax", 0, "expected YAML, got unreadable text") from None
+            raise InputRefused("YamlSyntax", "expected YAML, got unreadable text") from None
         self.events += 1
         return cast("yaml.Event", event)
 
-    def stop_before(self, mark: _Mark) -> None:
+    def stop_before(self, mark: Any) -> None:
         """Begin again with the text before `mark`. The parser looks ahead, so it meets its own limit of nesting before
         it has given the events that go beyond ours."""
         taken, self.events = self.events, 0
@@ -260,5 +251,5 @@ class _Composer:
             self.next_event()
 
 
-def _line(mark: _Mark | None) -> int:
+def _line(mark: Any) -> int:
     return mark.line + 1 if mark else 0

@@ -9,21 +9,21 @@ import os.path
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, create_model
+from annotated_types import Predicate
+from pydantic import Field, create_model
 
 from reconciler.backends.select import BACKENDS
 from reconciler.domain.errors import Problem
 from reconciler.domain.facts import StorageLimits, Traits
 from reconciler.domain.quarantine import LIVES
 from reconciler.domain.settings import Section, environment_of
-from reconciler.domain.text.quoting import listed, shown
+from reconciler.domain.text.quoting import shown
 from reconciler.domain.text.units import DURATION_PATTERN, read_duration, read_size
 from reconciler.host.cage import CAGE_MODES, CageMode
 from reconciler.manifests import loader
-from reconciler.manifests.fields import AnyText, Flag, as_text, as_whole, expect, got
+from reconciler.manifests.fields import AnyText, Flag, Strict, as_text, as_whole, expect, got, one_of
 from reconciler.manifests.problems import accepted
 from reconciler.manifests.selector import RESERVED, is_key, is_value
-from reconciler.manifests.strict import Strict
 
 
 def as_size(value: object) -> object:
@@ -31,30 +31,14 @@ def as_size(value: object) -> object:
     return value if size is None else size
 
 
-def _absolute(path: str) -> str:
-    if not os.path.isabs(path):
-        raise ValueError
-    return path
-
-
-def _name(text: str) -> str:
-    if not text or not is_value(text):
-        raise ValueError
-    return text
-
-
-def _backend(text: str) -> str:
-    if text not in BACKENDS:
-        raise ValueError
-    return text
-
-
 Size = Annotated[int, Field(ge=0, le=1 << 60), expect("a size such as 20GiB", as_size)]
-Path = Annotated[str, Field(max_length=4096), AfterValidator(_absolute), expect("an absolute path", as_text)]
+Path = Annotated[str, Field(max_length=4096), Predicate(os.path.isabs), expect("an absolute path", as_text)]
 MachineName = Annotated[
-    str, AfterValidator(_name), expect("a name of at most 63 letters, digits, dashes, dots and underscores", as_text)
+    str,
+    Predicate(lambda text: text and is_value(text)),
+    expect("a name of at most 63 letters, digits, dashes, dots and underscores", as_text),
 ]
-BackendName = Annotated[str, AfterValidator(_backend), expect(listed(tuple(BACKENDS)), as_text, known=tuple(BACKENDS))]
+BackendName = Annotated[str, Predicate(BACKENDS.__contains__), one_of(BACKENDS)]
 Duration = Annotated[
     str, Field(pattern=f"^{DURATION_PATTERN}$"), expect("a duration such as 90s, 45m or 2h30m", as_text)
 ]
@@ -63,8 +47,8 @@ PeriodOrOff = Annotated[
 ]
 Jobs = Annotated[int, Field(ge=1, le=1000), expect("a whole number of at least 1", as_whole)]
 VERIFY = ("none", "head", "all")
-Verify = Annotated[Literal["none", "head", "all"], expect(listed(VERIFY), as_text, known=VERIFY)]
-Cage = Annotated[CageMode, expect(listed(CAGE_MODES), as_text, known=CAGE_MODES)]
+Verify = Annotated[Literal["none", "head", "all"], one_of(VERIFY)]
+Cage = Annotated[CageMode, one_of(CAGE_MODES)]
 
 
 def option(flag: str, meaning: str, **more: Any) -> Any:

@@ -1,10 +1,14 @@
-"""The text of a manifest before anything reads it as YAML: its size, its encoding, and characters that deceive."""
+"""The text of a manifest. What is refused before it is read as YAML: its size, its encoding, characters that deceive.
+And a parser's syntax error in the words of an author: PyYAML names its own inner states ("while scanning for the next
+token"); the few slips that people make are recognised by what stands at the place, others keep the parser's words.
+"""
 
 import re
 from collections.abc import Iterable
+from typing import Any
 
-from reconciler.domain.errors import Problem
-from reconciler.domain.text.quoting import field_path
+from reconciler.domain.errors import InputRefused, Problem
+from reconciler.domain.text.quoting import field_path, shown
 
 MAX_BYTES = 256 * 1024
 MAX_STRAYS = 20  # lines with forbidden characters that are reported for one file
@@ -19,29 +23,18 @@ _FORBIDDEN_RAW = re.compile(f"[{_FORBIDDEN}]|\r(?!\n)")
 _FORBIDDEN_VALUE = re.compile(f"[{_FORBIDDEN}\r]")
 
 
-class TextRefused(Exception):
-    """The rest of the file is not worth reading."""
-
-    def __init__(self, code: str, line: int, message: str, hint: str = "") -> None:
-        super().__init__(message)
-        self.code, self.line, self.hint = code, line, hint
-
-    def problem(self, file: str) -> Problem:
-        return Problem(code=self.code, file=file, line=self.line, message=str(self), hint=self.hint)
-
-
 def decode(data: bytes) -> str:
     """A byte order mark at the very start is Windows' habit and harmless."""
     if len(data) > MAX_BYTES:
-        raise TextRefused("FileTooLarge", 0, f"expected at most {MAX_BYTES // 1024} KiB, got {len(data):,} bytes")
+        raise InputRefused("FileTooLarge", f"expected at most {MAX_BYTES // 1024} KiB, got {len(data):,} bytes")
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise TextRefused("NotUtf8", 1, "expected UTF-8, got UTF-16", "save the file as UTF-8")
+        raise InputRefused("NotUtf8", "expected UTF-8, got UTF-16", "save the file as UTF-8", 1)
     try:
         return data.decode("utf-8").removeprefix("\ufeff")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         message = f"expected UTF-8, got the byte 0x{data[error.start]:02x}"
-        raise TextRefused("NotUtf8", line, message, "save the file as UTF-8") from None
+        raise InputRefused("NotUtf8", message, "save the file as UTF-8", line) from None
 
 
 def strays(file: str, text: str) -> list[Problem]:
@@ -74,3 +67,66 @@ def _forbidden(file: str, line: int, path: Iterable[str | int], character: str) 
         message=f"expected printable text, got the character U+{ord(character):04X}",
         hint="delete it: control, invisible and direction-changing characters are not allowed",
     )
+
+
+_TAB = ("spaces, got a tab", "indent with spaces: YAML allows no tabs there")
+_QUOTE = (
+    "a closing quote for the one that begins here, got none",
+    "it goes on to the end of the file: close it, or put the whole value in the other kind of quotes",
+)
+_COLON = (
+    "one field on a line, got a second colon",
+    "put a value that holds `: ` in quotes; a field of a group stands on a line of its own",
+)
+_FIELD_HINT = "fields of one group begin in the same column; a value that begins with a quote ends with that quote"
+_WORDS = (  # what the parser says, what was expected and got, what to do
+    ("mapping values are not allowed", *_COLON),
+    ("expected key", "a field, got something else", _FIELD_HINT),
+    ("expected <block end>", "a field, got something else", _FIELD_HINT),
+    ("'-' indicator", "another `- item` of the list, got something else", _FIELD_HINT),
+    ("could not find expected ':'", "`name: value`, got no colon", "write the colon and a space behind the name"),
+    ("node content", "a value, got a bracket that closes nothing", "delete it, or open it first"),
+    ("unknown escape character", "an escape such as \\n or \\\\, got another", "in single quotes a \\ is just a \\"),
+)
+
+
+def syntax_error(error: Any, text: str) -> InputRefused:
+    """What a `yaml.MarkedYAMLError`, of either of PyYAML's parsers, says about `text`. Line 0 where it names none."""
+    mark, complaint = error.problem_mark or error.context_mark, error.problem or ""
+    own_words = f"YAML: {shown(complaint or 'not readable', 160)}"
+    if mark is None:
+        return InputRefused("YamlSyntax", f"expected {own_words}")
+    if error.context_mark is not None and "quoted scalar" in error.context and "end of stream" in complaint:
+        mark = error.context_mark
+        expected, hint = _QUOTE
+    else:
+        found = _by_character(complaint, _character(text, mark)) or _unclosed(error) or _by_complaint(complaint)
+        expected, hint = found or (own_words, "")
+    return InputRefused("YamlSyntax", f"expected {expected} (column {mark.column + 1})", hint, mark.line + 1)
+
+
+def _by_character(complaint: str, character: str) -> tuple[str, str] | None:
+    if "tab" in complaint or ("start any token" in complaint and character == "\t"):
+        return _TAB
+    if "start any token" in complaint and character:
+        return f"a value, got {character}", f"a value cannot begin with {character}: put it in quotes"
+    return None
+
+
+def _unclosed(error: Any) -> tuple[str, str] | None:
+    mark = error.context_mark
+    for kind, opened, closing in (("flow sequence", "[", "]"), ("flow mapping", "{", "}")):
+        if mark is not None and kind in error.context:
+            where = f"the {opened} of line {mark.line + 1}, column {mark.column + 1}"
+            return f"`,` or `{closing}` for {where}, got something else", f"close it with {closing}"
+    return None
+
+
+def _by_complaint(complaint: str) -> tuple[str, str] | None:
+    return next(((expected, hint) for sign, expected, hint in _WORDS if sign in complaint), None)
+
+
+def _character(text: str, mark: Any) -> str:
+    lines = text.split("\n", mark.line + 1)
+    line = lines[mark.line] if mark.line < len(lines) else ""
+    return line[mark.column : mark.column + 1]

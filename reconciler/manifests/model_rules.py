@@ -33,7 +33,7 @@ _SOUGHT = (
 )
 ANNOTATIONS = {manifest.PRUNE_ANNOTATION: ("disabled", "enabled")}
 
-# None stands for a PromptTemplate that is declared but broken: its own problem has been said.
+# None stands for a PromptTemplate that is declared but broken: its own problem is reported.
 Templates = dict[str, manifest.Template | None]
 
 
@@ -114,7 +114,7 @@ def _check_precisions(declaration: Declaration[ModelManifest]) -> None:
             continue
         counts[precision] += 1
         path = ("spec", "precisions", index)
-        if counts[precision] == 2:  # said once, however often it is repeated
+        if counts[precision] == 2:  # reported once, however often it is repeated
             message = f"expected each precision once, got {precision} again"
             declaration.report(path, "InvalidValue", message)
         elif counts[precision] == 1 and (unfit := provider.no_kernels.get(precision)):

@@ -5,17 +5,16 @@ Pure: what it must know of the disk it asks through `ParseContext`, which can re
 the same.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
 from typing import cast
 
 from reconciler.domain.errors import Problem
-from reconciler.domain.manifest import API_VERSION, Model
+from reconciler.domain.manifest import API_VERSION, Model, variant_name
 from reconciler.domain.text.quoting import listed, nearest
 from reconciler.manifests import loader
-from reconciler.manifests.crosscheck import clashes, confirmed
 from reconciler.manifests.declaration import Claim, Declaration, ProblemLog
 from reconciler.manifests.fields import got
 from reconciler.manifests.loader import Document
@@ -24,7 +23,13 @@ from reconciler.manifests.model_rules import Templates, model_of
 from reconciler.manifests.parsed import Parsed
 from reconciler.manifests.paths import ParseContext
 from reconciler.manifests.problems import MAX_PROBLEMS, accepted
-from reconciler.manifests.schema import KINDS, Manifest, ModelManifest, PromptTemplateManifest
+from reconciler.manifests.schema import (
+    KINDS,
+    Manifest,
+    ModelManifest,
+    PromptTemplateManifest,
+    PruneConfirmationManifest,
+)
 from reconciler.manifests.template_rules import template_of
 
 
@@ -37,14 +42,14 @@ def parse(files: Mapping[str, bytes], context: ParseContext) -> Parsed:
         for document in _documents(context.shown(name), files[name], log):
             claims += _claim(document, context.shown(name))
             declarations += _declaration(document, name, context, log)
-    clashing = clashes(declarations, claims, log)
+    clashing = _clashes(declarations, claims, log)
     templates = _templates(declarations, claims)
     templates |= {name: None for kind, name in clashing if kind == "PromptTemplate"}
     models = _models(declarations, templates, Lock(context, log))
     return Parsed(
         models=tuple(sorted((m for m in models if ("Model", m.name) not in clashing), key=lambda model: model.name)),
         templates=tuple(template for _, template in sorted(templates.items()) if template),
-        confirmed=confirmed(declarations, claims),
+        confirmed=_confirmed(declarations, claims),
         problems=_in_order(log.problems),
         warnings=_in_order(log.warnings),
     )
@@ -119,7 +124,7 @@ def _declaration(
 
 
 def _type_problems(document: Document, file: str) -> Iterator[Problem]:
-    """Without the right apiVersion and kind nothing else can be said about a document."""
+    """Without the right apiVersion and kind nothing else of a document can be judged."""
     if not isinstance(document.data, dict) or not {"apiVersion", "kind"} & document.data.keys():
         message = f"expected a manifest (apiVersion, kind, metadata, spec), got {got(document.data)}"
         if not document.problems:
@@ -164,3 +169,59 @@ def _models(declarations: list[Declaration[Manifest]], templates: Templates, loc
             model = model_of(cast("Declaration[ModelManifest]", declaration), templates, lock)
             if model is not None:
                 yield model
+
+
+def _clashes(declarations: list[Declaration[Manifest]], claims: list[Claim], log: ProblemLog) -> set[tuple[str, str]]:
+    """The (kind, name) pairs that are taken twice. Neither document gets the name: either may be the mistake."""
+    return {*_same_names(claims, log), *_variant_names(declarations)}
+
+
+def _same_names(claims: list[Claim], log: ProblemLog) -> Iterator[tuple[str, str]]:
+    by_name: dict[tuple[str, str], list[Claim]] = defaultdict(list)
+    for claim in claims:
+        by_name[claim.kind, claim.name].append(claim)
+    for (kind, name), (first, *others) in by_name.items():
+        for other in others:
+            message = f"expected a {kind} name of its own, got {name}, which {first.where} has already"
+            at = Problem(code="DuplicateName", file=other.file, line=other.line, field="metadata.name", message=message)
+            log.add(replace(at, hint="choose another name"))
+            yield kind, name
+
+
+def _variant_names(declarations: list[Declaration[Manifest]]) -> Iterator[tuple[str, str]]:
+    """`phi` at int4 is the variant `phi-int4`; a model of that name would have its id."""
+    path = ("metadata", "name")
+    models = [(each.text(*path), each) for each in declarations if each.kind is ModelManifest]
+    variants = {
+        variant_name(name, precision): declaration
+        for name, declaration in models
+        for precision in declaration.texts("spec", "precisions")
+        if name and precision
+    }
+    for name, model in models:
+        if name and (other := variants.get(name)):
+            where = f"{other.file}:{other.document.line(path)}"
+            message = f"expected a name of its own, got {name}, which is a variant of the model at {where}"
+            model.report(path, "NameCollision", message, "choose another name")
+            yield "Model", name
+
+
+def _confirmed(declarations: list[Declaration[Manifest]], claims: list[Claim]) -> tuple[str, ...]:
+    """The models that PruneConfirmations allow to go although many go at once, sorted."""
+    declared = {claim.name: claim.where for claim in claims if claim.kind == "Model"}
+    found: set[str] = set()
+    for declaration in declarations:
+        if issubclass(declaration.kind, PruneConfirmationManifest):
+            found |= _names_to_prune(cast("Declaration[PruneConfirmationManifest]", declaration), declared)
+    return tuple(sorted(found))
+
+
+def _names_to_prune(declaration: Declaration[PruneConfirmationManifest], declared: dict[str, str]) -> set[str]:
+    """A confirmation that names a declared model is an error, so that a stale one cannot allow a later prune."""
+    names = declaration.texts("spec", "models")
+    for index, name in enumerate(names):
+        if name in declared:  # guard: a confirmation names nothing that is declared
+            message = f"expected a model that is not declared, got {name}, which is declared at {declared[name]}"
+            hint = "take the name out: that confirmation is over"
+            declaration.report(("spec", "models", index), "ConfirmedButDeclared", message, hint)
+    return {name for name in names if name and name not in declared} if declaration.manifest else set()

@@ -1,13 +1,11 @@
-"""Parsed: what a folder of manifests declares; Inputs: all that a parse depends on.
+"""Parsed: what a folder of manifests declares. Place: what a parse may know of a path on the disk.
 
 Parsing is a pure function of the manifests' bytes and of the answers to the questions it asks about the disk (what does
-this path lead to, what is in this template file). So a parse holds as long as its inputs are the same.
+this path lead to, what is in this template file). So a parse holds as long as these are the same.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from reconciler.domain import digest
 from reconciler.domain.errors import Problem
 from reconciler.domain.manifest import Model, Template
 
@@ -34,31 +32,3 @@ class Place:
 
     path: str
     kind: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Inputs:
-    """All that a parse depends on.
-
-    `manifests` are digests by file name, `places` what each asked path led to, `files` the digest of each other file
-    that was read: templates, fixtures, golden prompts, the lock file (None: it could not be read).
-    """
-
-    base: str
-    prefix: str
-    roots: tuple[str, ...]
-    manifests: Mapping[str, str]
-    places: Mapping[str, Place] = field(default_factory=dict)
-    files: Mapping[str, str | None] = field(default_factory=dict)
-
-    @classmethod
-    def of(cls, *, base: str, prefix: str, roots: tuple[str, ...], files: Mapping[str, bytes]) -> "Inputs":
-        """Before anything was asked. `files` are the manifests."""
-        manifests = {name: digest.of_bytes(data) for name, data in files.items()}
-        return cls(base=base, prefix=prefix, roots=roots, manifests=manifests)
-
-    @property
-    def revision(self) -> str:
-        """The declarations alone: neither where they lie nor what else is on the disk."""
-        declared = {"manifests": self.manifests, "templates": sorted(one for one in self.files.values() if one)}
-        return f"folder@{digest.of_value(declared)}"

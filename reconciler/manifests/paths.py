@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from reconciler.domain.errors import InputRefused
 from reconciler.domain.text.quoting import shown
 from reconciler.manifests.parsed import Place
 from reconciler.templates.rendering import RenderFixture, unrendered
@@ -36,29 +37,21 @@ class ParseContext:
         return posixpath.normpath(posixpath.join(self.prefix, name))
 
 
-class PathRefused(Exception):
-    """The message says what was expected and got."""
-
-    def __init__(self, code: str, message: str, hint: str = "") -> None:
-        super().__init__(message)
-        self.code, self.hint = code, hint
-
-
 def locate(written: str, beside: str, kind: str, context: ParseContext) -> str:
     """The real path of what `written` names, seen from the manifest `beside` (relative to the base).
 
-    Raises PathRefused unless it is a `kind` (file or folder) inside what is allowed.
+    Raises InputRefused unless it is a `kind` (file or folder) inside what is allowed.
     """
     name = shown(written)
     path = _spelled(written, beside, context)
     place = context.place(path)
     if place.kind == "missing" or (place.kind == "unknown" and kind == "file"):
         message = f"expected a {kind}, but there is no {name}"
-        raise PathRefused("PathMissing", message, _why_missing(written, kind))
+        raise InputRefused("PathMissing", message, _why_missing(written, kind))
     if not _allowed(place.path, written, context):  # guard: a link does not lead out
-        raise PathRefused("PathOutside", f"expected a {kind} inside the repository, but {name} leads out of it", _HINT)
+        raise InputRefused("PathOutside", f"expected a {kind} inside the repository, but {name} leads out of it", _HINT)
     if place.kind not in (kind, "unknown"):
-        raise PathRefused("PathKind", f"expected a {kind}, but {name} is {_article(place.kind)}")
+        raise InputRefused("PathKind", f"expected a {kind}, but {name} is {_article(place.kind)}")
     return place.path
 
 
@@ -76,14 +69,14 @@ _HINT = "the operator of the machine can allow more folders (--source-root)"
 
 def _spelled(written: str, beside: str, context: ParseContext) -> str:
     if "\\" in written or _DRIVE.match(written):
-        raise PathRefused("PathSpelling", f"expected a path with forward slashes, got {shown(written)}")
+        raise InputRefused("PathSpelling", f"expected a path with forward slashes, got {shown(written)}")
     if "://" in written:
-        raise PathRefused("PathSpelling", f"expected a path, got the address {shown(written)}")
+        raise InputRefused("PathSpelling", f"expected a path, got the address {shown(written)}")
     path = os.path.normpath(os.path.join(context.base, os.path.dirname(beside), written))
     if not _allowed(path, written, context):  # guard: a path stays in the repository
         message = f"expected a path inside the repository, got {shown(written)}"
         hint = "write it relative to this file" if posixpath.isabs(written) else _HINT
-        raise PathRefused("PathOutside", message, hint)
+        raise InputRefused("PathOutside", message, hint)
     return path
 
 

@@ -4,9 +4,10 @@ The JSON Schema that editors use (`schema/v1alpha1.json`) and the pages in `docs
 Rules that look at more than one field or more than one file are in `manifests.parse`.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, TypeAdapter
+from annotated_types import Predicate
+from pydantic import BeforeValidator, Discriminator, Field, Tag, TypeAdapter, model_validator
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core.core_schema import WithDefaultSchema
 
@@ -14,11 +15,21 @@ from reconciler.domain.manifest import API_VERSION, ModelOptions
 from reconciler.domain.targets import PRECISIONS
 from reconciler.domain.text.quoting import listed
 from reconciler.manifests.described import manifest_type
-from reconciler.manifests.fields import TEMPLATE_FORMS, AnyText, Name, RelativePath, as_text, expect, refusal
-from reconciler.manifests.fixture_schema import Fixtures
-from reconciler.manifests.gate_schema import GateItem
+from reconciler.manifests.fields import (
+    TEMPLATE_FORMS,
+    AnyText,
+    Flag,
+    Name,
+    RelativePath,
+    Strict,
+    as_text,
+    expect,
+    one_of,
+    refusal,
+)
+from reconciler.manifests.gate_schema import GateItem, GoldenMessage
+from reconciler.manifests.loader import Plain
 from reconciler.manifests.source_schema import SourceManifest
-from reconciler.manifests.strict import Strict
 from reconciler.templates.chat_template import CONTENT, LONGEST_PATTERN
 from reconciler.templates.presets import PRESETS
 
@@ -32,16 +43,10 @@ class Metadata(Strict):
     )
 
 
-def _content_once(pattern: str) -> str:
-    if pattern.count(CONTENT) != 1:
-        raise ValueError
-    return pattern
-
-
 Pattern = Annotated[
     str,
     Field(max_length=LONGEST_PATTERN),
-    AfterValidator(_content_once),
+    Predicate(lambda pattern: pattern.count(CONTENT) == 1),
     expect(f"text with {CONTENT} in it, once", as_text, "it marks where the message goes, and is spelt exactly so"),
 ]
 
@@ -57,6 +62,33 @@ class RolesManifest(Strict):
     prompt: Pattern = Field(
         description="Pattern of the last user message together with what makes the model begin its answer."
     )
+
+
+class FixtureManifest(Strict):
+    """A conversation, and the very text that the template makes of it."""
+
+    messages: Annotated[list[GoldenMessage], Field(min_length=1, max_length=50)] = Field(
+        description="The conversation."
+    )
+    rendered: AnyText | None = Field(default=None, description="What the model reads, here.")
+    file: RelativePath | None = Field(
+        default=None, description="What the model reads, in a file; its last line end is not part of it."
+    )
+    add_generation_prompt: Flag = Field(
+        default=True, description="An answer is to begin, as in every request; `false` is checked by `validate` only."
+    )
+    bos_token: AnyText | None = Field(default=None, description="What `bos_token` is, for a template that asks.")
+    eos_token: AnyText | None = Field(default=None, description="What `eos_token` is, for a template that asks.")
+
+    @model_validator(mode="after")
+    def _text_or_file(self) -> Self:
+        if (self.rendered is None) == (self.file is None):
+            found = "both" if self.file else "neither"
+            raise refusal("either `rendered` or `file`", Plain(found))
+        return self
+
+
+Fixtures = Annotated[list[FixtureManifest], Field(max_length=100)]
 
 
 class RolesTemplate(Strict):
@@ -75,7 +107,7 @@ class TemplateReference(Strict):
 
 PresetName = Annotated[
     Literal["chatml", "llama3", "phi3", "phi4", "phi4-mini", "gemma", "mistral", "source"],
-    expect(f"a preset ({listed(PRESETS)}) or one of ref, roles and jinja", as_text, known=PRESETS),
+    one_of(PRESETS, f"a preset ({listed(PRESETS)}) or one of ref, roles and jinja"),
 ]
 
 
@@ -102,7 +134,7 @@ TemplateBody = Annotated[
 
 Precision = Annotated[
     Literal[PRECISIONS],  # type: ignore[valid-type]  # the table, read when this is imported
-    expect(listed(PRECISIONS), as_text, known=PRECISIONS),
+    one_of(PRECISIONS),
 ]
 
 
@@ -125,10 +157,7 @@ Gates = Annotated[list[GateItem], BeforeValidator(_gates_on_purpose)]  # type: i
 _Options: Any = manifest_type(ModelOptions)
 
 
-STRATEGIES = ("side-by-side", "delete-then-build")
-Strategy = Annotated[
-    Literal["side-by-side", "delete-then-build"], expect(listed(STRATEGIES), as_text, known=STRATEGIES)
-]
+Strategy = Annotated[Literal["side-by-side", "delete-then-build"], one_of(("side-by-side", "delete-then-build"))]
 
 
 class DiskManifest(Strict):
@@ -177,7 +206,7 @@ class PruneConfirmationSpec(Strict):
 
 
 class PruneConfirmationManifest(Strict):
-    """What somebody meant when many models were taken out at once."""
+    """Allows that these models are pruned, although many go at once."""
 
     api_version: Literal["reconciler.foundry/v1alpha1"] = Field(description="The version of this format.")
     kind: Literal["PruneConfirmation"] = Field(description="What this document declares.")
@@ -195,7 +224,7 @@ KINDS: dict[str, type[Manifest]] = {
 
 
 def json_schema() -> dict[str, Any]:
-    """What editors check a manifest with: one document of either kind, told apart by `kind`."""
+    """What editors check a manifest with: one document, of the kind that `kind` names."""
     kinds: TypeAdapter[Manifest] = TypeAdapter(Annotated[Manifest, Field(discriminator="kind")])
     head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": API_VERSION}
     schema = kinds.json_schema(by_alias=True, schema_generator=_Terse)

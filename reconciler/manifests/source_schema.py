@@ -1,18 +1,18 @@
-"""Where a model comes from, as a manifest says it. Each field of `SourceManifest` whose type is a `RemoteManifest` is a
-kind of remote source: its name is the kind, its type the form of `repo` and `revision`, here and in the lock file. What
-fetches from it is in `sources.select`.
+"""Where a model comes from, as a manifest declares it. Each field of `SourceManifest` whose type is a `RemoteManifest`
+is a kind of remote source: its name is the kind, its type the form of `repo` and `revision`, here and in the lock file.
+What fetches from it is in `sources.select`.
 """
 
 import re
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, ConfigDict, Field, StringConstraints, model_validator
+from annotated_types import Predicate
+from pydantic import ConfigDict, Field, StringConstraints, model_validator
 
 from reconciler.domain.sources.locked import SAFE_ENDINGS
 from reconciler.domain.text.quoting import listed
-from reconciler.manifests.fields import RelativePath, as_text, expect, is_null, refusal
+from reconciler.manifests.fields import RelativePath, Strict, as_text, expect, is_null, refusal
 from reconciler.manifests.loader import Plain
-from reconciler.manifests.strict import Strict
 
 _PART = r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,94}[A-Za-z0-9_])?"
 _REPO = re.compile(f"{_PART}/{_PART}")
@@ -24,20 +24,12 @@ def is_repo(text: str) -> bool:
     return _REPO.fullmatch(text) is not None and "--" not in text and ".." not in text
 
 
-def _repo(text: str) -> str:
-    if not is_repo(text):
-        raise ValueError
-    return text
-
-
-def _pattern(text: str) -> str:
+def _is_pattern(text: str) -> bool:
     """Ends as a file may end: a pattern such as `*` would ask for pickles."""
-    if not _PATTERN.fullmatch(text) or not text.endswith(SAFE_ENDINGS):
-        raise ValueError
-    return text
+    return _PATTERN.fullmatch(text) is not None and text.endswith(SAFE_ENDINGS)
 
 
-Repo = Annotated[str, AfterValidator(_repo), expect("the name of a model on the hub, such as org/name", as_text)]
+Repo = Annotated[str, Predicate(is_repo), expect("the name of a model on the hub, such as org/name", as_text)]
 Revision = Annotated[
     str,
     StringConstraints(pattern=r"^[0-9a-f]{40}$"),
@@ -49,7 +41,7 @@ Revision = Annotated[
 ]
 FilePattern = Annotated[
     str,
-    AfterValidator(_pattern),
+    Predicate(_is_pattern),
     expect(
         f"a pattern for files in the top folder that ends in {listed(SAFE_ENDINGS)}",
         as_text,
@@ -59,7 +51,7 @@ FilePattern = Annotated[
 
 
 class RemoteManifest(Strict):
-    """What every kind says; a kind narrows `repo`, and `revision` to what never moves."""
+    """What every kind declares; a kind narrows `repo`, and `revision` to what never moves."""
 
     repo: str = Field(description="The repository.")
     revision: str = Field(description="One state of it, which never changes.")
@@ -110,8 +102,8 @@ class SourceManifest(Strict):
 
     @property
     def remote(self) -> tuple[str, RemoteManifest] | None:
-        """The kind, and what it says; None for a folder."""
-        return next(((kind, said) for kind in REMOTE_KINDS if (said := getattr(self, kind)) is not None), None)
+        """The kind, and what is declared of it; None for a folder."""
+        return next(((kind, held) for kind in REMOTE_KINDS if (held := getattr(self, kind)) is not None), None)
 
 
 # By name of the field.

@@ -7,9 +7,8 @@ from reconciler.domain.errors import Problem
 from reconciler.domain.manifest import Fixture, Roles, Template
 from reconciler.domain.text.quoting import shown
 from reconciler.manifests.declaration import Declaration
-from reconciler.manifests.fixture_schema import FixtureManifest
 from reconciler.manifests.loader import Path
-from reconciler.manifests.schema import JinjaTemplate, Manifest, RolesTemplate
+from reconciler.manifests.schema import FixtureManifest, JinjaTemplate, Manifest, RolesTemplate
 from reconciler.templates.chat_template import jinja_of
 from reconciler.templates.lint import lint
 from reconciler.templates.rendering import NotRendered, RefusedByTemplate

@@ -8,15 +8,16 @@ import contextlib
 import os
 import stat
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 from reconciler.domain import digest
-from reconciler.domain.errors import Problem, UsageError
+from reconciler.domain.errors import InputRefused, Problem, UsageError
 from reconciler.domain.sources.locked import LOCK_BYTES, LOCK_NAME
 from reconciler.domain.text.quoting import printable
 from reconciler.host.stamps import StampBook
 from reconciler.manifests.parse import parse
-from reconciler.manifests.parsed import Inputs, Parsed, Place
+from reconciler.manifests.parsed import Parsed, Place
 from reconciler.manifests.paths import ParseContext
 from reconciler.templates.renderer import Renderer
 
@@ -32,6 +33,42 @@ class FoundManifests:
     files: Mapping[str, bytes]
     problems: tuple[Problem, ...]
 
+    @cached_property
+    def digests(self) -> dict[str, str | None]:
+        return {name: digest.of_bytes(data) for name, data in self.files.items()}
+
+
+@dataclass(kw_only=True)
+class DiskAnswers:
+    """Answers what a parse asks about the disk, and keeps the answers: places by path, digests of files by path (None:
+    it could not be read). The files are templates, fixtures, golden prompts and the lock file."""
+
+    places: dict[str, Place] = field(default_factory=dict)
+    files: dict[str, str | None] = field(default_factory=dict)
+
+    def hold(self) -> bool:
+        """Whether the disk gives the same answers now."""
+        now = DiskAnswers()
+        for path in self.places:
+            now.place(path)
+        for path in self.files:
+            now.read(path)
+        return now == self
+
+    def place(self, path: str) -> Place:
+        real = os.path.realpath(path)
+        self.places[path] = Place(path=real, kind=_kind(real))
+        return self.places[path]
+
+    def read(self, path: str) -> bytes | None:
+        try:
+            data = _read(path, limit_of(path))
+        except InputRefused:
+            self.files[path] = None
+            return None
+        self.files[path] = digest.of_bytes(data)
+        return data
+
 
 class ParseCache:
     """The last parse of one folder, kept in memory by a process that reads the folder again and again.
@@ -42,36 +79,30 @@ class ParseCache:
 
     def __init__(self) -> None:
         self._stamps = StampBook.empty()
-        self._inputs: Inputs | None = None
-        self._parsed = Parsed()
+        self._folder: tuple[str, tuple[str, ...]] = "", ()
+        self._manifests: Mapping[str, str | None] = {}
+        self._disk = DiskAnswers()
+        self._parsed: Parsed | None = None
 
     def get(self, base: str, roots: tuple[str, ...], names: Iterable[str]) -> Parsed | None:
-        known = self._inputs
-        if known is None or (known.base, known.roots) != (base, roots):
+        if self._parsed is None or self._folder != (base, roots):
             return None
-        if self._digests(base, names) != known.manifests:
+        if {name: self._digest(os.path.join(base, name)) for name in names} != self._manifests:
             return None
-        disk = DiskAnswers()
-        if any(disk.place(path) != place for path, place in known.places.items()):
-            return None
-        for path in known.files:
-            disk.read(path)
-        return self._parsed if disk.files == known.files else None
+        return self._parsed if self._disk.hold() else None
 
-    def put(self, inputs: Inputs, parsed: Parsed) -> None:
-        self._inputs, self._parsed = (None if parsed.problems else inputs), parsed
-        for name in inputs.manifests:
+    def put(self, base: str, roots: tuple[str, ...], found: FoundManifests, disk: DiskAnswers, parsed: Parsed) -> None:
+        self._folder, self._manifests, self._disk = (base, roots), found.digests, disk
+        self._parsed = None if parsed.problems else parsed
+        for name in found.files:
             with contextlib.suppress(OSError):  # a file that is changing right now is read again
-                self._stamps.digest(os.path.join(inputs.base, name))
-
-    def _digests(self, base: str, names: Iterable[str]) -> dict[str, str | None]:
-        return {name: self._digest(os.path.join(base, name)) for name in names}
+                self._stamps.digest(os.path.join(base, name))
 
     def _digest(self, path: str) -> str | None:
         try:
             status = os.lstat(path)
             _check(status, MAX_BYTES)
-        except (OSError, _Unread):
+        except (OSError, InputRefused):
             return None
         return self._stamps.remembered(status)
 
@@ -89,11 +120,10 @@ def load(path: str, *, allowed_roots: tuple[str, ...] = (), cache: ParseCache | 
     if cache is not None and not problems and (known := cache.get(base, roots, names)):
         return known
     found = read_manifests(base, names, prefix, problems)
-    inputs = Inputs.of(base=base, prefix=prefix, roots=roots, files=found.files)
     disk = DiskAnswers()
-    parsed = interpret(found, inputs, disk)
+    parsed = interpret(found, base, prefix, roots, disk)
     if cache is not None:
-        cache.put(replace(inputs, places=disk.places, files=disk.files), parsed)
+        cache.put(base, roots, found, disk, parsed)
     return parsed
 
 
@@ -107,7 +137,7 @@ def read_manifests(base: str, names: Iterable[str], prefix: str, problems: list[
             break
         try:
             files[name] = _read(os.path.join(base, name), MAX_BYTES)
-        except _Unread as refusal:
+        except InputRefused as refusal:
             problems.append(refused(prefix, name, refusal.code, str(refusal), refusal.hint))
     return FoundManifests(files=files, problems=tuple(problems))
 
@@ -121,12 +151,6 @@ def checkout_of(folder: str) -> str:
             return os.path.dirname(folder)
         top = parent
     return top
-
-
-class _Unread(Exception):
-    def __init__(self, code: str, message: str, hint: str = "") -> None:
-        super().__init__(message)
-        self.code, self.hint = code, hint
 
 
 def _folder(path: str) -> tuple[str, frozenset[str] | None]:
@@ -174,12 +198,12 @@ def _read(path: str, limit: int) -> bytes:
     again on what was opened, because the name may have changed hands in between."""
     try:
         if not os.path.basename(path).isprintable():
-            raise _Unread("FileName", "expected a printable file name")
+            raise InputRefused("FileName", "expected a printable file name")
         _check(os.lstat(path), limit)
         flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
         descriptor = os.open(path, flags)
     except OSError as error:
-        raise _Unread("Unreadable", f"expected a readable file: {error.strerror}") from None
+        raise InputRefused("Unreadable", f"expected a readable file: {error.strerror}") from None
     with open(descriptor, "rb") as file:
         _check(os.fstat(descriptor), limit)
         return file.read(limit + 1)
@@ -187,42 +211,21 @@ def _read(path: str, limit: int) -> bytes:
 
 def _check(status: os.stat_result, limit: int) -> None:
     if stat.S_ISLNK(status.st_mode):  # guard: a linked manifest is not read
-        raise _Unread("SymlinkRefused", "expected a file, got a symbolic link", "put the file itself here")
+        raise InputRefused("SymlinkRefused", "expected a file, got a symbolic link", "put the file itself here")
     if not stat.S_ISREG(status.st_mode):  # guard: a device is not opened
-        raise _Unread("NotAFile", "expected a file, got a pipe, a device or a socket")
+        raise InputRefused("NotAFile", "expected a file, got a pipe, a device or a socket")
     if status.st_nlink > 1:  # guard: a hard link is not read
-        raise _Unread("HardLinkRefused", "expected a file of its own, got a hard link", "copy it (cp), then replace it")
+        raise InputRefused(
+            "HardLinkRefused", "expected a file of its own, got a hard link", "copy it (cp), then replace it"
+        )
     if status.st_size > limit:  # guard: a large manifest is not read
-        raise _Unread("FileTooLarge", f"expected at most {limit // 1024} KiB, got {status.st_size:,} bytes")
+        raise InputRefused("FileTooLarge", f"expected at most {limit // 1024} KiB, got {status.st_size:,} bytes")
 
 
 def refused(prefix: str, name: str, code: str, message: str, hint: str = "") -> Problem:
     return Problem(
         code=code, file=printable("/".join(part for part in (prefix, name) if part)), message=message, hint=hint
     )
-
-
-class DiskAnswers:
-    """Answers what a parse asks about the disk, and keeps the answers: places by path, digests of files by path (None:
-    it could not be read)."""
-
-    def __init__(self) -> None:
-        self.places: dict[str, Place] = {}
-        self.files: dict[str, str | None] = {}
-
-    def place(self, path: str) -> Place:
-        real = os.path.realpath(path)
-        self.places[path] = Place(path=real, kind=_kind(real))
-        return self.places[path]
-
-    def read(self, path: str) -> bytes | None:
-        try:
-            data = _read(path, limit_of(path))
-        except _Unread:
-            self.files[path] = None
-            return None
-        self.files[path] = digest.of_bytes(data)
-        return data
 
 
 def limit_of(path: str) -> int:
@@ -241,29 +244,29 @@ def _kind(path: str) -> str:
     return "folder" if stat.S_ISDIR(mode) else "file" if stat.S_ISREG(mode) else "other"
 
 
-def interpret(found: FoundManifests, inputs: Inputs, disk: DiskAnswers) -> Parsed:
-    """What `found` declares; `disk` answers what the parse asks, and keeps the answers."""
-    checkout, *roots = inputs.roots
+def interpret(found: FoundManifests, base: str, prefix: str, roots: tuple[str, ...], disk: DiskAnswers) -> Parsed:
+    """What `found` declares; `disk` answers what the parse asks. The first of `roots` is the checkout.
+
+    The revision names the declarations alone: neither where they lie nor what else is on the disk."""
     with Renderer() as renderer:
         context = ParseContext(
-            base=inputs.base,
-            prefix=inputs.prefix,
-            checkout=checkout,
-            roots=tuple(roots),
+            base=base,
+            prefix=prefix,
+            checkout=roots[0],
+            roots=roots[1:],
             place=disk.place,
             read=disk.read,
             render=renderer.render_fixture,
         )
         result = parse(found.files, context)
     if not (found.files or found.problems):
-        result = replace(result, warnings=(*result.warnings, _nothing(inputs.prefix)))
+        hint = "--path names the folder with your manifests; what it no longer declares would be pruned"
+        message = "expected manifests (*.yaml, *.yml), found none"
+        nothing = refused(prefix or ".", "", "NoManifests", message, hint)
+        result = replace(result, warnings=(*result.warnings, nothing))
+    declared = {"manifests": found.digests, "templates": sorted(one for one in disk.files.values() if one)}
     return replace(
         result,
-        revision=replace(inputs, files=disk.files).revision,
+        revision=f"folder@{digest.of_value(declared)}",
         problems=tuple(sorted((*found.problems, *result.problems), key=lambda p: (p.file, p.line))),
     )
-
-
-def _nothing(prefix: str) -> Problem:
-    hint = "--path names the folder with your manifests; what it no longer declares would be pruned"
-    return refused(prefix or ".", "", "NoManifests", "expected manifests (*.yaml, *.yml), found none", hint)

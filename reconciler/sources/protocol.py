@@ -8,7 +8,6 @@ read by `sources.manifests.interpret`, which asks its `Disk`.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Any, Protocol, Self
 
 from reconciler.domain.sources.locked import LockedFile, LockedSource
@@ -66,6 +65,4 @@ class RemoteSource(Protocol):
 
     def __enter__(self) -> Self: ...
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
+    def __exit__(self, *_: object) -> None: ...

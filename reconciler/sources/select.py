@@ -5,8 +5,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from reconciler.sources.hub.access import HubAccess
-from reconciler.sources.hub.source import Hub
+from reconciler.sources.hub.source import Hub, HubAccess
 from reconciler.sources.protocol import RemoteSource
 
 

@@ -14,8 +14,7 @@ import pytest
 
 from reconciler.domain.errors import ReconcilerError
 from reconciler.domain.sources.locked import LockedFile, LockedSource, is_safe
-from reconciler.sources.hub.access import HubAccess
-from reconciler.sources.hub.source import Hub
+from reconciler.sources.hub.source import Hub, HubAccess
 from reconciler.sources.hub.worker import MEMORY, MOST_ENTRIES
 from tests import canaries
 from tests.hub_server import COMMIT

@@ -22,7 +22,7 @@ from reconciler.daemon.http.routes import is_signed
 from reconciler.daemon.notifications.notifications import sink_kinds
 from reconciler.daemon.notifications.sinks.webhook import WebhookTarget
 from reconciler.domain.digest import StoredFile
-from reconciler.domain.errors import PermanentError, Problem, UsageError
+from reconciler.domain.errors import InputRefused, PermanentError, Problem, UsageError
 from reconciler.domain.manifest import Generation
 from reconciler.domain.sources.model_config import complaints
 from reconciler.fleet.inventory_form import InventoryInvalid, inventory_view, read_inventory
@@ -34,7 +34,6 @@ from reconciler.manifests.declaration import ProblemLog
 from reconciler.manifests.machine_config import parse_config, settings_of, traits_of
 from reconciler.manifests.parse import parse
 from reconciler.sources.folder import safetensors_header
-from reconciler.sources.folder.guarded_folder import FileRefused
 from reconciler.sources.git import objects as git_objects
 from reconciler.sources.git.address import checked_branch, checked_path, checked_url
 from reconciler.sources.git.objects import MirrorBroken
@@ -282,10 +281,10 @@ TARGETS = {
     "safetensors": Target(
         run=_safetensors,
         seeds=[len(_json(_HEADER)).to_bytes(8, "little") + _json(_HEADER) + b"\0" * 8],
-        refusals=(FileRefused,),
+        refusals=(InputRefused,),
         share=3,
     ),
-    "safetensors header": Target(run=_header, seeds=[_json(_HEADER)], refusals=(FileRefused,), share=3),
+    "safetensors header": Target(run=_header, seeds=[_json(_HEADER)], refusals=(InputRefused,), share=3),
     "lock file": Target(run=lock_file.read, seeds=[_json(_LOCK)], refusals=(lock_file.LockInvalid,), share=2),
     "inventory": Target(
         run=lambda data: read_inventory(data, "a.json"),

@@ -17,8 +17,7 @@ from reconciler.host.stamps import StampBook
 from reconciler.operations.lock import lock
 from reconciler.sources.cache import SourceCache
 from reconciler.sources.download import Download
-from reconciler.sources.hub.access import HubAccess
-from reconciler.sources.hub.source import Hub
+from reconciler.sources.hub.source import Hub, HubAccess
 from tests import canaries
 from tests.hub_server import COMMIT, HubServer, Repo
 from tests.waiting import wait_for
@@ -311,7 +310,6 @@ def test_a_token_comes_from_a_file_and_is_never_shown(tmp_path: Path) -> None:
     held = tmp_path / "token"
     canaries.file(held, "hub-test")
     access = HubAccess.of({"RECONCILER_HF_TOKEN_FILE": str(held), "HF_TOKEN": "other"})
-    assert access.token == CANARY
     assert CANARY not in repr(access)
     environment = access.child_environment("/nowhere")
     assert environment["HF_TOKEN"] == CANARY

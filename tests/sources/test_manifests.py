@@ -214,6 +214,22 @@ def test_without_a_checkout_the_parent_of_the_folder_is_allowed(tmp_path: Path) 
     assert [problem.code for problem in parsed.problems] == ["PathOutside"]
 
 
+def test_the_revision_names_the_declarations_and_not_where_they_lie(tmp_path: Path) -> None:
+    def revision(folder: str, name: str = "phi", template: str = "{{- messages -}}") -> str:
+        top = tmp_path / folder
+        (top / "model").mkdir(parents=True)
+        (top / "manifests").mkdir()
+        (top / "t.jinja").write_text(template)
+        manifest = write(top / "manifests" / "a.yaml", name, "../model")
+        manifest.write_text(manifest.read_text() + "  promptTemplate: {jinja: ../t.jinja}\n")
+        return load(str(top / "manifests"), allowed_roots=(str(tmp_path / folder),)).revision
+
+    first = revision("first")
+    assert first.startswith("folder@sha256:")
+    assert revision("elsewhere") == first
+    assert len({first, revision("renamed", "qwen"), revision("template", template="{{- messages -}}!")}) == 3
+
+
 class TestParseCache:
     """It makes a second look cheap, and never wrong."""
 

@@ -1,12 +1,17 @@
-"""A model in a remote place, as a manifest names it and as the lock file pins it.
+"""A model in a remote place, as a manifest names it and as the lock file pins it; its fields and their order are those
+of an entry of that file.
 
 A revision is not trusted to stay what it is: every file has its size and sha256 in the lock, and a source is known by
 those, whatever it is called. So two names for the same files share one folder.
 """
 
+import re
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cached_property
+from typing import Annotated
+
+from annotated_types import Interval, Predicate
 
 from reconciler.domain import digest
 from reconciler.domain.sources.source_model import INDEX, SMALL_FILES
@@ -22,16 +27,46 @@ DEFAULT_INCLUDE = (*SMALL_FILES, INDEX, "model*.safetensors")
 SAFE_ENDINGS = (".safetensors", ".json", ".jinja", ".txt", ".model")
 LONGEST_NAME = 128
 
+_SHA256 = re.compile("[0-9a-f]{64}")
 _DEVICES = {"con", "prn", "aux", "nul", *(f"{name}{n}" for name in ("com", "lpt") for n in range(1, 10))}
+
+
+def is_device(name: str) -> bool:
+    """On Windows."""
+    return name.partition(".")[0].casefold() in _DEVICES
+
+
+def is_safe(name: str) -> bool:
+    """A plain file directly in the folder, of a kind that only holds data, with one name on every system."""
+    return (
+        len(name) <= LONGEST_NAME
+        and name.endswith(SAFE_ENDINGS)
+        and not name.startswith((".", "-"))
+        and all(letter.isascii() and (letter.isalnum() or letter in "._-+=@ ") for letter in name)
+        and not is_device(name)
+    )
+
+
+def _has_safe_name(name: str) -> bool:
+    # guard: what is printed of the hub's listing is safe to name
+    if not is_safe(name):  # guard: a locked file has a safe name
+        raise ValueError("the name of a safe file")
+    return True
+
+
+def _is_sha256(text: str) -> bool:
+    if not _SHA256.fullmatch(text):
+        raise ValueError("a sha256 of 64 hex digits")
+    return True
 
 
 @dataclass(frozen=True, kw_only=True)
 class LockedFile:
-    """`sha256` is 64 hex digits; `size` in bytes."""
+    """`size` in bytes."""
 
-    path: str
-    size: int
-    sha256: str
+    path: Annotated[str, Predicate(_has_safe_name)]
+    size: Annotated[int, Interval(ge=0, le=1 << 44)]
+    sha256: Annotated[str, Predicate(_is_sha256)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,8 +81,8 @@ class LockedSource:
     repo: str
     revision: str
     include: tuple[str, ...] = ()
-    files: tuple[LockedFile, ...] = ()
     upstream: str = ""
+    files: tuple[LockedFile, ...] = ()
 
     def __str__(self) -> str:
         return f"{self.repo}@{self.revision.removeprefix('sha256:')[:12]}"
@@ -80,22 +115,6 @@ class Fetch:
     missing: int
     damaged: tuple[str, ...] = ()
     known: bool = True
-
-
-def is_device(name: str) -> bool:
-    """On Windows."""
-    return name.partition(".")[0].casefold() in _DEVICES
-
-
-def is_safe(name: str) -> bool:
-    """A plain file directly in the folder, of a kind that only holds data, with one name on every system."""
-    return (
-        len(name) <= LONGEST_NAME
-        and name.endswith(SAFE_ENDINGS)
-        and not name.startswith((".", "-"))
-        and all(letter.isascii() and (letter.isalnum() or letter in "._-+=@ ") for letter in name)
-        and not is_device(name)
-    )
 
 
 def is_included(name: str, include: tuple[str, ...]) -> bool:

@@ -4,9 +4,10 @@ from it beyond plain LoRA (modules to import, methods we never measured) is refu
 from typing import Any
 
 from reconciler.domain.digest import StoredFile
+from reconciler.domain.errors import InputRefused
 from reconciler.domain.sources.source_model import ADAPTER_CONFIG, ADAPTER_WEIGHTS, SourceAdapter, digest_of
 from reconciler.host.stamps import StampBook
-from reconciler.sources.folder.guarded_folder import FileRefused, Folder, FolderProblems, read_object
+from reconciler.sources.folder.guarded_folder import Folder, FolderProblems, read_object
 from reconciler.sources.folder.safetensors_header import read_shapes
 
 # Plain LoRA, or without effect on a merge. Every other setting must be off.
@@ -41,20 +42,20 @@ def look_at_adapter(folder: Folder) -> SourceAdapter:
 
 def _config(folder: Folder) -> dict[str, Any]:
     if not folder.exists(ADAPTER_CONFIG):
-        raise FileRefused("AdapterInvalid", "missing", "an adapter is what PEFT's `save_pretrained` writes")
+        raise InputRefused("AdapterInvalid", "missing", "an adapter is what PEFT's `save_pretrained` writes")
     config = read_object(folder, ADAPTER_CONFIG)
     for name, expected in (("peft_type", "LORA"), ("task_type", "CAUSAL_LM")):
         if config.get(name) != expected:
             message = f"{name} {str(config.get(name))[:80]!r}, expected {expected!r}"
-            raise FileRefused("AdapterUnsupported", message)
+            raise InputRefused("AdapterUnsupported", message)
     for name, value in config.items():
         if name not in _HARMLESS and value not in _OFF:
-            raise FileRefused("AdapterUnsupported", f"{name[:80]} is set: only plain LoRA is merged")
+            raise InputRefused("AdapterUnsupported", f"{name[:80]} is set: only plain LoRA is merged")
     return config
 
 
 def _check_weights(folder: Folder) -> None:
     if not folder.exists(ADAPTER_WEIGHTS):
         hint = "save it again with PEFT, which writes safetensors" if folder.exists("adapter_model.bin") else ""
-        raise FileRefused("AdapterInvalid", "missing", hint)
+        raise InputRefused("AdapterInvalid", "missing", hint)
     read_shapes(folder, ADAPTER_WEIGHTS)

@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import IO, Any, ParamSpec, TypeVar
 
-from reconciler.domain.errors import Problem
+from reconciler.domain.errors import InputRefused, Problem
 from reconciler.domain.text.escape import one_line
 from reconciler.host.stamps import StampBook
 
@@ -29,14 +29,6 @@ SPARSE_FROM = 1 << 30
 DENIED_HINT = "check the permissions: the files may all be there, so let this user read them instead of writing anew"
 
 
-class FileRefused(Exception):
-    """Why a file is not used, in one line. `code` is stable."""
-
-    def __init__(self, code: str, message: str, hint: str = "") -> None:
-        super().__init__(message)
-        self.code, self.hint = code, hint
-
-
 class Folder:
     """A folder on this disk. `sources.git.folder` answers the same questions about one that is kept in git."""
 
@@ -44,16 +36,16 @@ class Folder:
         self.path = path
         self._stamps = stamps
 
-    def refusal(self, missing: str) -> FileRefused | None:
+    def refusal(self, missing: str) -> InputRefused | None:
         """Why its content cannot be listed. A folder that cannot be read is not a missing one."""
         try:
             os.listdir(self.path)
             os.stat(os.path.join(self.path, os.curdir))  # names that can be listed but not looked at
         except PermissionError as error:
-            return FileRefused("SourceUnreadable", (error.strerror or "permission denied").lower(), DENIED_HINT)
+            return InputRefused("SourceUnreadable", (error.strerror or "permission denied").lower(), DENIED_HINT)
         except OSError:
             pass  # not there, or no folder
-        return None if os.path.isdir(self.path) else FileRefused(missing, "no such folder")
+        return None if os.path.isdir(self.path) else InputRefused(missing, "no such folder")
 
     def names(self) -> list[str]:
         return sorted(os.listdir(self.path))
@@ -62,25 +54,25 @@ class Folder:
         return os.path.lexists(os.path.join(self.path, name))
 
     def size(self, name: str) -> int:
-        """The size of a regular file; FileRefused for anything else, or for a link that leads out."""
+        """The size of a regular file; InputRefused for anything else, or for a link that leads out."""
         path = os.path.join(self.path, name)
         try:
             status = os.stat(path)
         except PermissionError:
             raise denied() from None
         except OSError as error:
-            raise FileRefused("FileUnreadable", (error.strerror or "cannot be read").lower()) from None
+            raise InputRefused("FileUnreadable", (error.strerror or "cannot be read").lower()) from None
         if not stat.S_ISREG(status.st_mode):
-            raise FileRefused("NotAFile", "expected a regular file")
+            raise InputRefused("NotAFile", "expected a regular file")
         if os.path.islink(path) and not _stays_inside(self.path, path):  # guard: weights do not lie outside
             message = "a symbolic link to a file outside the model folder"
-            raise FileRefused("LinkLeadsOut", message, "put the file itself there")
+            raise InputRefused("LinkLeadsOut", message, "put the file itself there")
         if not os.access(path, os.R_OK):
             raise denied()
         allocated = getattr(status, "st_blocks", None)
         # guard: a sparse file is no model
         if status.st_size >= SPARSE_FROM and allocated is not None and allocated * 512 < status.st_size // 4:
-            raise FileRefused("FileSparse", f"{status.st_size} bytes long, but most of them were never written")
+            raise InputRefused("FileSparse", f"{status.st_size} bytes long, but most of them were never written")
         return status.st_size
 
     @contextlib.contextmanager
@@ -106,24 +98,24 @@ class FolderProblems:
         """What the action returns; None where it finds something wrong with that file."""
         try:
             return action(*args, **kwargs)
-        except FileRefused as refused:
+        except InputRefused as refused:
             self.note(file, refused)
         except PermissionError:
             self.note(file, denied())
         except OSError as error:
-            self.note(file, FileRefused("FileUnreadable", (error.strerror or str(error)).lower()))
+            self.note(file, InputRefused("FileUnreadable", (error.strerror or str(error)).lower()))
         return None
 
-    def note(self, file: str, refused: FileRefused) -> None:
+    def note(self, file: str, refused: InputRefused) -> None:
         self.problems.append(self.problem(file, refused))
 
-    def problem(self, file: str, refused: FileRefused) -> Problem:
+    def problem(self, file: str, refused: InputRefused) -> Problem:
         place = one_line("/".join(filter(None, (self._name, file))))
         return Problem(code=refused.code, file=place, message=one_line(str(refused)), hint=one_line(refused.hint))
 
 
-def denied() -> FileRefused:
-    return FileRefused("FileUnreadable", "permission denied", DENIED_HINT)
+def denied() -> InputRefused:
+    return InputRefused("FileUnreadable", "permission denied", DENIED_HINT)
 
 
 def read_object(folder: Folder, name: str) -> dict[str, Any]:
@@ -131,16 +123,16 @@ def read_object(folder: Folder, name: str) -> dict[str, Any]:
     try:
         value = json.loads(read_small(folder, name), object_pairs_hook=without_duplicates)
     except (ValueError, RecursionError) as error:
-        raise FileRefused("JsonInvalid", f"not valid JSON: {str(error)[:100]}") from None
+        raise InputRefused("JsonInvalid", f"not valid JSON: {str(error)[:100]}") from None
     if not isinstance(value, dict):
-        raise FileRefused("JsonInvalid", "expected a JSON object")
+        raise InputRefused("JsonInvalid", "expected a JSON object")
     return value
 
 
 def read_small(folder: Folder, name: str) -> bytes:
     size = folder.size(name)
     if size > LARGEST_SMALL_FILE:
-        raise FileRefused("FileTooLarge", f"{size} bytes long, expected at most {LARGEST_SMALL_FILE}")
+        raise InputRefused("FileTooLarge", f"{size} bytes long, expected at most {LARGEST_SMALL_FILE}")
     with folder.opened(name) as file:
         return file.read(LARGEST_SMALL_FILE)
 
@@ -163,7 +155,7 @@ def special_tokens(folder: Folder) -> frozenset[str] | None:
         with folder.opened("tokenizer.json") as file:
             added = json.loads(file.read(LARGEST_TOKENIZER))["added_tokens"]
         return frozenset(str(token["content"]) for token in added)
-    except (FileRefused, OSError, ValueError, LookupError, TypeError, RecursionError):
+    except (InputRefused, OSError, ValueError, LookupError, TypeError, RecursionError):
         return None
 
 

@@ -8,11 +8,11 @@ import os
 from typing import Any
 
 from reconciler.domain.digest import StoredFile
-from reconciler.domain.errors import Problem
+from reconciler.domain.errors import InputRefused, Problem
 from reconciler.domain.sources import model_config
 from reconciler.domain.sources.source_model import INDEX, SMALL_FILES, WEIGHTS, SourceModel, digest_of
 from reconciler.host.stamps import StampBook
-from reconciler.sources.folder.guarded_folder import FileRefused, Folder, FolderProblems, read_object, read_small
+from reconciler.sources.folder.guarded_folder import Folder, FolderProblems, read_object, read_small
 from reconciler.sources.folder.safetensors_header import read_shapes
 
 _PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
@@ -95,14 +95,14 @@ class _Look:
     def _config(self) -> dict[str, Any]:
         if not self._folder.exists("config.json"):
             if self._folder.exists("adapter_config.json"):
-                raise FileRefused("AdapterOnly", "missing: this is a LoRA adapter", "name it as spec.source.adapter")
-            raise FileRefused("ConfigMissing", "missing", "a model folder is what `save_pretrained` writes")
+                raise InputRefused("AdapterOnly", "missing: this is a LoRA adapter", "name it as spec.source.adapter")
+            raise InputRefused("ConfigMissing", "missing", "a model folder is what `save_pretrained` writes")
         config = read_object(self._folder, "config.json")
         found = model_config.complaints(config)
         for complaint in found[1:]:
-            self._findings.note("config.json", FileRefused("ConfigInvalid", complaint))
+            self._findings.note("config.json", InputRefused("ConfigInvalid", complaint))
         if found:
-            raise FileRefused("ConfigInvalid", found[0])
+            raise InputRefused("ConfigInvalid", found[0])
         return config
 
     def _weight_files(self) -> tuple[str, ...]:
@@ -115,31 +115,31 @@ class _Look:
         shards = sorted(set(weight_map.values()))
         for name in shards:
             if not self._folder.exists(name):
-                self._findings.note(name, FileRefused("WeightsShardMissing", f"missing, though {INDEX} names it"))
+                self._findings.note(name, InputRefused("WeightsShardMissing", f"missing, though {INDEX} names it"))
         return tuple(name for name in shards if self._folder.exists(name))
 
     def _weight_map(self) -> dict[str, str]:
         weight_map = read_object(self._folder, INDEX).get("weight_map")
         if not isinstance(weight_map, dict) or not weight_map:
-            raise FileRefused("WeightsIndexInvalid", "expected a weight_map")
+            raise InputRefused("WeightsIndexInvalid", "expected a weight_map")
         for name in weight_map.values():
             if not isinstance(name, str) or not name.endswith(".safetensors") or set(name) & set("/\\:\0"):
                 message = f"names {str(name)[:80]!r}, expected *.safetensors in this folder"
-                raise FileRefused("WeightsIndexInvalid", message)
+                raise InputRefused("WeightsIndexInvalid", message)
         return weight_map
 
-    def _no_weights(self) -> FileRefused:
+    def _no_weights(self) -> InputRefused:
         names = self._folder.names()
         if "genai_config.json" in names or any(name.endswith(".onnx") for name in names):
-            return FileRefused("SourceConverted", "missing: this is an ONNX model already", "name the original model")
+            return InputRefused("SourceConverted", "missing: this is an ONNX model already", "name the original model")
         if any(name.endswith(".gguf") for name in names):
-            return FileRefused("WeightsGguf", "missing: GGUF weights are not converted", "name the original model")
+            return InputRefused("WeightsGguf", "missing: GGUF weights are not converted", "name the original model")
         pickled = [name for name in names if name.endswith(_PICKLED)]
         if pickled:
             hint = "convert to safetensors: `model.save_pretrained(folder)` with transformers, where you trust the file"
             message = f"missing; {pickled[0]} is a pickle, and reading one can run code"
-            return FileRefused("WeightsPickled", message, hint)
-        return FileRefused("WeightsMissing", "missing")
+            return InputRefused("WeightsPickled", message, hint)
+        return InputRefused("WeightsMissing", "missing")
 
     def _shapes(self, weights: tuple[str, ...]) -> dict[str, tuple[int, ...]]:
         shapes: dict[str, tuple[int, ...]] = {}
@@ -152,12 +152,12 @@ class _Look:
     def _check_index(self, shapes: dict[str, tuple[int, ...]]) -> None:
         absent = sorted(self._weight_map().keys() - shapes.keys())
         if absent:
-            raise FileRefused("WeightsIndexInvalid", f"names the tensor {absent[0][:80]!r}, which is in no shard")
+            raise InputRefused("WeightsIndexInvalid", f"names the tensor {absent[0][:80]!r}, which is in no shard")
 
     def _check_tokenizer(self) -> None:
         if not self._folder.exists("tokenizer.json"):
             hint = "write it with transformers: `AutoTokenizer.from_pretrained(...).save_pretrained(folder)`"
-            raise FileRefused("TokenizerMissing", "missing: the converted model would answer nothing", hint)
+            raise InputRefused("TokenizerMissing", "missing: the converted model would answer nothing", hint)
         self._folder.size("tokenizer.json")
 
     def _chat_template(self, name: str) -> str | None:
@@ -180,7 +180,7 @@ class _Look:
         tokenizer = read_object(self._folder, _MAY_NAME_CODE[1]) if self._folder.exists(_MAY_NAME_CODE[1]) else {}
         message = "its auto_map names custom code, which is never run; the architecture's own code is used"
         return tuple(
-            self._findings.problem(name, FileRefused("CustomCodeIgnored", message))
+            self._findings.problem(name, InputRefused("CustomCodeIgnored", message))
             for name, value in zip(_MAY_NAME_CODE, (config, tokenizer), strict=True)
             if "auto_map" in value
         )

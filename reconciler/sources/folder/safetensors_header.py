@@ -8,7 +8,8 @@ import json
 import math
 from typing import Any, TypeGuard
 
-from reconciler.sources.folder.guarded_folder import FileRefused, Folder, without_duplicates
+from reconciler.domain.errors import InputRefused
+from reconciler.sources.folder.guarded_folder import Folder, without_duplicates
 
 # The format's own library takes headers of 100 MB, which cost a plan half a minute and a gigabyte. The largest models
 # in use have some 90,000 tensors, with about 100 bytes each.
@@ -27,9 +28,9 @@ def read_shapes(folder: Folder, name: str) -> dict[str, tuple[int, ...]]:
     with folder.opened(name) as file:
         length = int.from_bytes(file.read(LENGTH_BYTES), "little")
         if size < LENGTH_BYTES or length > size - LENGTH_BYTES:  # guard: a header ends inside its file
-            raise FileRefused("WeightsTruncated", f"its header ends at byte {length + LENGTH_BYTES} of {size}")
+            raise InputRefused("WeightsTruncated", f"its header ends at byte {length + LENGTH_BYTES} of {size}")
         if length > MAXIMUM_HEADER:
-            raise FileRefused("WeightsInvalid", f"its header of {length} bytes is longer than {MAXIMUM_HEADER}")
+            raise InputRefused("WeightsInvalid", f"its header of {length} bytes is longer than {MAXIMUM_HEADER}")
         header = _parse(file.read(length))
     _check_cover(sorted(_extent(name, entry) for name, entry in header.items()), size - LENGTH_BYTES - length)
     return {name: tuple(entry["shape"]) for name, entry in header.items()}
@@ -40,9 +41,9 @@ def _parse(raw: bytes) -> dict[str, Any]:
     try:
         header = json.loads(raw, object_pairs_hook=without_duplicates)
     except (ValueError, RecursionError) as error:
-        raise FileRefused("WeightsInvalid", f"its header is not valid JSON: {str(error)[:100]}") from None
+        raise InputRefused("WeightsInvalid", f"its header is not valid JSON: {str(error)[:100]}") from None
     if not isinstance(header, dict):
-        raise FileRefused("WeightsInvalid", "its header is no JSON object")
+        raise InputRefused("WeightsInvalid", "its header is no JSON object")
     header.pop("__metadata__", None)
     return header
 
@@ -51,9 +52,9 @@ def _check_count(raw: bytes) -> None:
     """Before anything is parsed: an empty list takes 3 bytes here and 64 in memory."""
     tensors, brackets = raw.count(b'"data_offsets"'), raw.count(b"{") + raw.count(b"[")
     if tensors > MAXIMUM_TENSORS:  # guard: tensors are counted
-        raise FileRefused("WeightsInvalid", f"it holds {tensors} tensors, expected at most {MAXIMUM_TENSORS}")
+        raise InputRefused("WeightsInvalid", f"it holds {tensors} tensors, expected at most {MAXIMUM_TENSORS}")
     if brackets > 5 * MAXIMUM_TENSORS:  # each tensor has three
-        raise FileRefused("WeightsInvalid", f"its header has more brackets than {MAXIMUM_TENSORS} tensors need")
+        raise InputRefused("WeightsInvalid", f"its header has more brackets than {MAXIMUM_TENSORS} tensors need")
 
 
 def _extent(name: str, entry: Any) -> tuple[int, int]:
@@ -61,17 +62,17 @@ def _extent(name: str, entry: Any) -> tuple[int, int]:
     shown = repr(name[:80])
     offsets = entry.get("data_offsets") if isinstance(entry, dict) else None
     if not _are_counts(offsets) or len(offsets) != 2 or not _are_counts(entry.get("shape")):
-        raise FileRefused("WeightsInvalid", f"tensor {shown} has no right shape or data_offsets")
+        raise InputRefused("WeightsInvalid", f"tensor {shown} has no right shape or data_offsets")
     width = _WIDTHS.get(str(entry.get("dtype")))
     if width is None:
-        raise FileRefused("WeightsInvalid", f"tensor {shown} has the unknown type {str(entry.get('dtype'))[:80]!r}")
+        raise InputRefused("WeightsInvalid", f"tensor {shown} has the unknown type {str(entry.get('dtype'))[:80]!r}")
     if name.endswith("weight") and entry["dtype"] not in _WEIGHT_TYPES:
         message = f"tensor {shown} is {entry['dtype']}: quantized"
-        raise FileRefused("WeightsQuantized", message, "convert the original weights")
+        raise InputRefused("WeightsQuantized", message, "convert the original weights")
     needed = math.prod((width, *entry["shape"]))
     begin, end = offsets
     if end - begin != needed:  # guard: a tensor has the size of its shape
-        raise FileRefused("WeightsInvalid", f"tensor {shown} needs {needed} bytes, its offsets span {end - begin}")
+        raise InputRefused("WeightsInvalid", f"tensor {shown} needs {needed} bytes, its offsets span {end - begin}")
     return begin, end
 
 
@@ -83,11 +84,11 @@ def _check_cover(extents: list[tuple[int, int]], data_size: int) -> None:
     position = 0
     for begin, end in extents:
         if begin < position:  # guard: tensors do not overlap
-            raise FileRefused("WeightsInvalid", f"tensors overlap at byte {begin} of the data")
+            raise InputRefused("WeightsInvalid", f"tensors overlap at byte {begin} of the data")
         if begin > position:
-            raise FileRefused("WeightsInvalid", f"bytes {position} to {begin} of the data belong to no tensor")
+            raise InputRefused("WeightsInvalid", f"bytes {position} to {begin} of the data belong to no tensor")
         position = end
     if position > data_size:
-        raise FileRefused("WeightsTruncated", f"its tensors need {position} bytes of data, the file has {data_size}")
+        raise InputRefused("WeightsTruncated", f"its tensors need {position} bytes of data, the file has {data_size}")
     if position < data_size:
-        raise FileRefused("WeightsInvalid", f"{data_size - position} bytes at its end belong to no tensor")
+        raise InputRefused("WeightsInvalid", f"{data_size - position} bytes at its end belong to no tensor")

@@ -7,10 +7,10 @@ A name from a foreign tree becomes a name on this disk, so it is checked here ev
 import os
 import shutil
 
+from reconciler.domain.errors import InputRefused
 from reconciler.domain.sources.locked import is_device
 from reconciler.domain.text.quoting import shown
 from reconciler.host import durable
-from reconciler.manifests.paths import PathRefused
 from reconciler.sources.git.objects import FILE, FOLDER, LINK, REPOSITORY, Entry, MirrorBroken, Tree
 
 MOST_FILES = 1000
@@ -26,7 +26,7 @@ class Exports:
         self.used: set[str] = set()
 
     def export(self, tree: Tree, source: Entry) -> str:
-        """The folder on disk. Raises PathRefused for a tree that has no business there."""
+        """The folder on disk. Raises InputRefused for a tree that has no business there."""
         final = os.path.join(self.folder, source.object)
         self.used.add(source.object)
         files = _checked(tree.children(source))
@@ -71,17 +71,17 @@ def _checked(entries: tuple[Entry, ...]) -> tuple[Entry, ...]:
     for file in files:
         name = shown(file.name)
         if file.kind == LINK:
-            raise PathRefused("SymlinkRefused", f"expected plain files, but {name} is a symbolic link")
+            raise InputRefused("SymlinkRefused", f"expected plain files, but {name} is a symbolic link")
         if file.kind == REPOSITORY:
             message = f"expected plain files, but {name} is another repository (a submodule)"
-            raise PathRefused("NestedRepository", message)
+            raise InputRefused("NestedRepository", message)
         if file.kind != FILE or not _portable(file.name):
-            raise PathRefused("FileName", f"expected a plain file name, got {name}")
+            raise InputRefused("FileName", f"expected a plain file name, got {name}")
     if len({file.name.casefold() for file in files}) < len(files):
-        raise PathRefused("FileName", "expected file names that differ by more than upper and lower case")
+        raise InputRefused("FileName", "expected file names that differ by more than upper and lower case")
     if len(files) > MOST_FILES or sum(file.size for file in files) > LARGEST_FOLDER:
         message = f"expected at most {MOST_FILES} files of {LARGEST_FOLDER >> 30} GiB together"
-        raise PathRefused("FolderTooLarge", message)
+        raise InputRefused("FolderTooLarge", message)
     return files
 
 

@@ -8,12 +8,13 @@ import os
 from collections.abc import Iterator
 from typing import IO
 
+from reconciler.domain.errors import InputRefused
 from reconciler.domain.sources.locked import LockedSource
 from reconciler.domain.sources.source_model import SourceAdapter, SourceModel
-from reconciler.manifests.parsed import Inputs, Parsed
+from reconciler.manifests.parsed import Parsed
 from reconciler.manifests.paths import inside
 from reconciler.sources.folder.adapter import look_at_adapter
-from reconciler.sources.folder.guarded_folder import FileRefused, Folder, special_tokens
+from reconciler.sources.folder.guarded_folder import Folder, special_tokens
 from reconciler.sources.folder.model import look_at_source
 from reconciler.sources.git.manifests import GitDisk, read_manifests
 from reconciler.sources.git.objects import FILE, FOLDER, LINK, MISSING, Entry, Tree
@@ -31,8 +32,7 @@ def read_commit(tree: Tree, path: str, roots: tuple[str, ...] = ()) -> Parsed:
     """What a commit declares. `roots` are folders that the operator of the machines allows, by absolute path."""
     found, folder = read_manifests(tree, path)
     base = os.path.normpath(os.path.join(CHECKOUT, folder))
-    inputs = Inputs.of(base=base, prefix=folder, roots=(CHECKOUT, *roots), files=found.files)
-    return interpret(found, inputs, GitDisk(tree, CHECKOUT, None))
+    return interpret(found, base, folder, (CHECKOUT, *roots), GitDisk(tree, CHECKOUT, None))
 
 
 class InCommit:
@@ -114,9 +114,9 @@ class GitFolder(Folder):
         entry = self.entry(name)
         if entry.kind == LINK:
             message = "a symbolic link, which is not followed in git"
-            raise FileRefused("LinkLeadsOut", message, "put the file itself there")
+            raise InputRefused("LinkLeadsOut", message, "put the file itself there")
         if entry.kind != FILE:
-            raise FileRefused("NotAFile", "expected a regular file")
+            raise InputRefused("NotAFile", "expected a regular file")
         return entry.size
 
     @contextlib.contextmanager

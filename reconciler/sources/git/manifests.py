@@ -9,11 +9,11 @@ import os
 import re
 
 from reconciler.domain import digest
-from reconciler.domain.errors import Problem
+from reconciler.domain.errors import InputRefused, Problem
 from reconciler.domain.sources.locked import LOCK_NAME
 from reconciler.domain.text.quoting import shown
 from reconciler.manifests.parsed import Place
-from reconciler.manifests.paths import PathRefused, inside
+from reconciler.manifests.paths import inside
 from reconciler.sources.git.export import Exports
 from reconciler.sources.git.objects import FILE, FOLDER, LINK, MISSING, REPOSITORY, Entry, Tree
 from reconciler.sources.git.process import OutOfBounds
@@ -136,10 +136,10 @@ class GitDisk(DiskAnswers):
         entry = self._tree.at(self._inner(path))
         if entry.kind == LINK:
             message = f"expected a file or folder, but {shown(entry.name)} is a symbolic link"
-            raise PathRefused("SymlinkRefused", message, "put the file itself there")
+            raise InputRefused("SymlinkRefused", message, "put the file itself there")
         if entry.kind == REPOSITORY:
             message = f"expected a folder of this repository, but {shown(entry.name)} is another one (a submodule)"
-            raise PathRefused("NestedRepository", message)
+            raise InputRefused("NestedRepository", message)
         if entry.kind == FOLDER:
             return Place(path=self._exports.export(self._tree, entry) if self._exports else path, kind="folder")
         if entry.kind != MISSING:

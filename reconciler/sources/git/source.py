@@ -16,7 +16,7 @@ from reconciler.domain.errors import LockHeld, PermanentError, Problem, Temporar
 from reconciler.domain.layout import Layout
 from reconciler.host import durable
 from reconciler.host.lock import hold
-from reconciler.manifests.parsed import Inputs, Parsed
+from reconciler.manifests.parsed import Parsed
 from reconciler.sources.git.address import Remote, realm
 from reconciler.sources.git.export import Exports
 from reconciler.sources.git.manifests import GitDisk, read_manifests
@@ -128,8 +128,7 @@ class _Following:
             found, folder = read_manifests(tree, self._remote.path)
             base = os.path.normpath(os.path.join(self._sources, folder))
             roots = (self._sources, *self._roots)
-            inputs = Inputs.of(base=base, prefix=folder, roots=roots, files=found.files)
-            return interpret(found, inputs, GitDisk(tree, self._sources, self._exports))
+            return interpret(found, base, folder, roots, GitDisk(tree, self._sources, self._exports))
 
     def accept(self, commit: str) -> None:
         with contextlib.suppress(GitFailed, TemporaryError):  # the records know it; this only keeps its objects

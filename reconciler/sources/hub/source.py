@@ -1,7 +1,9 @@
-"""The hub, as the rest of the program sees it: questions and downloads through a child process, and an honest error.
+"""The Hugging Face hub: questions and downloads through a child process (`hub.worker`).
 
-An error says whether time alone may help. The child is ended when it has been silent for too long: the hub's library
-would wait and try again for as long as bytes trickle.
+An error shows whether time alone may help. The child is ended when it has been silent for too long: the hub's library
+would wait and try again for as long as bytes trickle. How the hub is reached comes from this machine's environment,
+never from a repository. The token goes to the child in its environment, and nowhere else: no argument, no log, no
+record.
 """
 
 import contextlib
@@ -9,23 +11,38 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator
-from types import TracebackType
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
-from reconciler.domain.errors import Cancelled, DiskFull, PermanentError, ReconcilerError, TemporaryError, Throttled
+from reconciler.domain.errors import (
+    Cancelled,
+    DiskFull,
+    PermanentError,
+    ReconcilerError,
+    TemporaryError,
+    Throttled,
+    UsageError,
+)
 from reconciler.domain.sources.locked import LockedFile, LockedSource
 from reconciler.domain.text.escape import one_line
 from reconciler.host.child import Child, ChildDied, ChildFailed, ChildTimedOut
+from reconciler.host.environment import private_environment
 from reconciler.sources.download import MISMATCH_HINT
-from reconciler.sources.hub.access import HubAccess
 
 WORKER = "reconciler.sources.hub.worker"
+HUB = "https://huggingface.co"
 INSTALL = "pip install 'foundry-reconciler[hub]'"
 
 ANSWER_SECONDS = 180.0
 SILENCE = 300.0  # seconds without a mebibyte: 3.5 KB/s
 LONGEST = 24 * 3600.0
+LONGEST_TOKEN = 4096
+
+# What a network may need to be reached at all: proxies, and the certificates of a company.
+_PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
+_TRUST = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+_NETWORK = (*_PROXIES, *(name.lower() for name in _PROXIES), *_TRUST)
 
 # Terms are accepted and tokens given without any change to what git declares.
 _TEMPORARY = {"HubUnreachable", "HubGated", "HubForbidden"}
@@ -37,6 +54,42 @@ _HINTS = {
     "HubUnreachable": "check the network, HF_ENDPOINT and the proxy; what serves goes on serving",
     "DigestMismatch": MISMATCH_HINT,
 }
+
+
+@dataclass(frozen=True)
+class HubAccess:
+    """How this machine reaches the hub: the variables that the child gets. HF_TOKEN is among them if there is one."""
+
+    variables: Mapping[str, str] = field(repr=False)
+
+    @classmethod
+    def of(cls, environment: Mapping[str, str], token_file: str = "") -> "HubAccess":
+        """From HF_ENDPOINT, HF_TOKEN or the file that RECONCILER_HF_TOKEN_FILE names, and what the network needs."""
+        endpoint = environment.get("HF_ENDPOINT", "").strip().rstrip("/") or HUB
+        if not endpoint.startswith(("https://", "http://")) or "@" in endpoint or not endpoint.isprintable():
+            raise UsageError("HF_ENDPOINT: expected an address such as https://huggingface.co")
+        token = _token(environment, token_file or environment.get("RECONCILER_HF_TOKEN_FILE", ""))
+        network = {name: environment[name] for name in _NETWORK if environment.get(name)}
+        return cls({**network, "HF_ENDPOINT": endpoint, **({"HF_TOKEN": token} if token else {})})
+
+    def child_environment(self, home: str) -> dict[str, str]:
+        """All of it. Xet is off: it does not resume, and does not report whether it moves."""
+        settings = {"HF_HUB_OFFLINE": "0", "HF_HUB_DISABLE_XET": "1", "HF_HUB_DOWNLOAD_TIMEOUT": "30"}
+        return private_environment(home, HF_HOME=home, **settings, **self.variables)
+
+
+def _token(environment: Mapping[str, str], path: str) -> str:
+    """Never shown, not even when something is wrong with it."""
+    if path:
+        if not os.path.isfile(path):
+            raise UsageError(f"--hf-token-file: there is no file {path}")
+        with open(path, encoding="utf-8", errors="replace") as file:
+            token = file.read(LONGEST_TOKEN + 1).strip()
+    else:
+        token = environment.get("HF_TOKEN", "").strip()
+    if len(token) > LONGEST_TOKEN or not token.isascii() or not token.isprintable() or (path and not token):
+        raise UsageError("expected a hub token: one line of printable characters")
+    return token
 
 
 class Hub:
@@ -55,9 +108,7 @@ class Hub:
     def __enter__(self) -> "Hub":
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def commit(self, source: LockedSource, branch: str = "") -> str:
@@ -120,7 +171,7 @@ class Hub:
 
     @contextlib.contextmanager
     def _watched(self, child: Child) -> Iterator[Callable[[float], None]]:
-        """Ends the child when it says nothing for too long; it is given what it announces as a wait."""
+        """Ends the child when it is silent for too long; a wait that it announces does not count."""
         over = threading.Event()
         deadline = [time.monotonic() + self._silence]
 

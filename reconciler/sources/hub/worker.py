@@ -16,6 +16,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+from reconciler.domain.errors import InputRefused
 from reconciler.host.child_side import Emit, Json, serve
 
 # What is written at once, so what a cut connection costs. The library's own 10 MiB would be lost each time.
@@ -33,14 +34,6 @@ class _File:
     path: str
     size: int
     target: str
-
-
-class MoreThanLocked(Exception):
-    """More bytes than were locked: whatever it is, it is not the file."""
-
-
-class EndlessListing(Exception):
-    """A listing without an end."""
 
 
 def main() -> None:
@@ -61,27 +54,30 @@ def tree(parameters: Json, emit: Emit) -> Json:
     found = _api().list_repo_tree(parameters["repo"], revision=parameters["revision"], recursive=False)
     entries = list(itertools.islice(found, MOST_ENTRIES + 1))  # guard: a listing of the hub ends
     if len(entries) > MOST_ENTRIES:
-        raise EndlessListing(f"the hub lists more than {MOST_ENTRIES:,} files")
-    return {"files": [_listed(one) for one in entries if isinstance(one, RepoFile)]}
-
-
-def _listed(file: Any) -> Json:
-    sha256 = file.lfs.sha256 if file.lfs else ""
-    return {"path": str(file.path), "size": int(file.size), "sha256": str(sha256)}
+        raise InputRefused("HubInvalid", f"the hub lists more than {MOST_ENTRIES:,} files")
+    return {
+        "files": [
+            {"path": str(one.path), "size": int(one.size), "sha256": str(one.lfs.sha256 if one.lfs else "")}
+            for one in entries
+            if isinstance(one, RepoFile)
+        ]
+    }
 
 
 def download(parameters: Json, emit: Emit) -> Json:
     """Leaves the whole file in `target`, or as much of it as came: the next call goes on from there."""
     from huggingface_hub import constants
     from huggingface_hub.file_download import http_get
+    from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]  # exported, not in __all__
 
     constants.DOWNLOAD_CHUNK_SIZE = CHUNK
     file = _File(**parameters)
     url = _ask(file, emit)
-    _drop_what_is_too_long(file)
+    if os.path.exists(file.target) and os.path.getsize(file.target) > file.size:
+        os.truncate(file.target, 0)
     with open(file.target, "ab"), open(file.target, "r+b", buffering=0) as target:
         have = target.seek(0, os.SEEK_END)
-        headers = {**_headers(), "Accept-Encoding": "identity"}
+        headers = {**build_hf_headers(token=_token()), "Accept-Encoding": "identity"}
         bounded: Any = _Bounded(target, file.size, emit)
         http_get(url, bounded, resume_size=have, headers=headers, expected_size=file.size)
     return {}
@@ -104,18 +100,13 @@ def _ask(file: _File, emit: Emit) -> str:
             time.sleep(delay)
         else:
             if found.size is not None and found.size != file.size:
-                raise MoreThanLocked(f"the hub has {found.size} bytes of it, the lock says {file.size}")
+                raise InputRefused("DigestMismatch", f"the hub has {found.size} bytes of it, the lock says {file.size}")
             return url
     raise AssertionError("unreachable")
 
 
-def _drop_what_is_too_long(file: _File) -> None:
-    if os.path.exists(file.target) and os.path.getsize(file.target) > file.size:
-        os.truncate(file.target, 0)
-
-
 class _Bounded:
-    """A file that grows to `size` and no further, and says how far it is."""
+    """A file that grows to `size` and no further, and reports how far it is."""
 
     def __init__(self, file: Any, size: int, emit: Emit) -> None:
         self._file = file
@@ -125,7 +116,7 @@ class _Bounded:
     def write(self, data: bytes) -> int:
         position = self._file.tell()
         if position + len(data) > self._size:
-            raise MoreThanLocked(f"the hub sends more than the {self._size} bytes of the lock")
+            raise InputRefused("DigestMismatch", f"the hub sends more than the {self._size} bytes of the lock")
         view = memoryview(data)
         while view:
             view = view[self._file.write(view) :]
@@ -145,13 +136,6 @@ def _api() -> Any:
 def _token() -> str | bool:
     """False, not None: None would look for one in the home of the user."""
     return os.environ.get("HF_TOKEN") or False
-
-
-def _headers() -> dict[str, str]:
-    from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]  # exported, not in __all__
-
-    headers: dict[str, str] = build_hf_headers(token=_token())
-    return headers
 
 
 def _bound_memory() -> None:
@@ -202,9 +186,9 @@ def refusal(error: Exception) -> Json:
     import httpx2
     from huggingface_hub import errors
 
+    if isinstance(error, InputRefused):
+        return _refused(error.code, str(error))
     known = {  # the first that fits: they inherit from each other
-        MoreThanLocked: ("DigestMismatch", str(error)),
-        EndlessListing: ("HubInvalid", str(error)),
         MemoryError: ("HubInvalid", f"the hub's answer needs more than {MEMORY >> 20} MiB"),
         errors.GatedRepoError: ("HubGated", "the hub wants its terms accepted first"),
         errors.RevisionNotFoundError: ("HubNotFound", "the hub has no such commit of it"),
@@ -219,12 +203,10 @@ def refusal(error: Exception) -> Json:
     if isinstance(error, httpx2.HTTPError):
         return _refused("HubUnreachable", f"the connection failed ({type(error).__name__})")
     if isinstance(error, OSError):
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        return _refused("DiskFull", "no space left") if full else _refused("HubUnreachable", _CUT)
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return _refused("DiskFull", "no space left")
+        return _refused("HubUnreachable", "the connection ended before the file did")
     raise error
-
-
-_CUT = "the connection ended before the file did"
 
 
 def _by_status(error: Any) -> Json:
