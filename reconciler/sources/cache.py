@@ -28,7 +28,7 @@ from reconciler.sources.folder.model import inspect_source
 from reconciler.sources.protocol import CachedSource
 
 # Raise it when a look at a model folder finds something else.
-FACTS_VERSION = 1
+FACTS_VERSION = 2
 FACTS = Codec(SourceModel)
 _HEX = 64
 

@@ -112,6 +112,27 @@ def test_custom_code_is_left_behind_with_a_warning(folder: Path, name: str) -> N
     assert [(warning.code, warning.file) for warning in source.warnings] == [("CustomCodeIgnored", f"model/{name}")]
 
 
+def test_what_a_source_asks_for_and_the_runtime_cannot_do_is_said(folder: Path) -> None:
+    edit(folder / "generation_config.json", suppress_tokens=[5], num_beams=1, stop_strings=None, repetition_penalty=1.5)
+    source = inspect_source(str(folder), StampBook.empty())
+    assert source.problems == ()
+    (warning,) = source.warnings
+    assert (warning.code, warning.file) == ("GenerationIgnored", "model/generation_config.json")
+    assert "suppress_tokens does not act: the runtime has no such setting" in warning.message
+
+
+@pytest.mark.parametrize("ends", [{"config.json": 3}, {"generation_config.json": [3]}, {"tokenizer_config.json": "x"}])
+def test_a_source_without_any_end_token_is_refused(folder: Path, ends: dict[str, object]) -> None:
+    for name in ("config.json", "generation_config.json"):
+        edit(folder / name, eos_token_id=ends.get(name))
+    edit(folder / "tokenizer_config.json", eos_token=ends.get("tokenizer_config.json"))
+    assert inspect_source(str(folder), StampBook.empty()).problems == ()
+    for name in ends:
+        edit(folder / name, eos_token=None, eos_token_id=None)
+    (problem,) = inspect_source(str(folder), StampBook.empty()).problems
+    assert (problem.code, problem.file) == ("EndTokenMissing", "model/config.json")
+
+
 def test_a_hugging_face_cache_is_followed_to_its_blobs(folder: Path, tmp_path: Path) -> None:
     snapshot, blobs = tmp_path / "cache" / "snapshots" / "abc", tmp_path / "cache" / "blobs"
     snapshot.mkdir(parents=True)

@@ -11,10 +11,12 @@ from typing import Any
 from reconciler.domain.errors import PermanentError
 from reconciler.domain.manifest import Generation
 from reconciler.domain.plain_data import as_dict
+from reconciler.domain.sources.generation_config import GREEDY
 from reconciler.domain.targets import VERIFIED_PROVIDERS
 
 Check = Callable[[object], bool]
 
+_USUAL_TOP_K = 50  # the builder's
 _PROVIDER_OPTIONS = {one.genai_name: one.genai_options for one in VERIFIED_PROVIDERS.values() if one.genai_name}
 
 
@@ -121,7 +123,10 @@ def genai_config(text: bytes, generation: Generation) -> dict[str, Any]:
             code="MaxLengthTooLarge",
             hint=f"set spec.generation.maxLength to {context} or less",
         )
-    config.setdefault("search", {}).update(_search(generation))
+    search = config.setdefault("search", {})
+    if generation.temperature and {**search, **GREEDY} == search:
+        search["top_k"] = _USUAL_TOP_K  # the source is greedy, and the manifest is not
+    search.update(_search(generation))
     return dict(config)
 
 

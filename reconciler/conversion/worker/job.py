@@ -17,6 +17,7 @@ from typing import Any
 from reconciler.conversion.order import ARTIFACT_FILES, Order
 from reconciler.conversion.precisions import olive_config
 from reconciler.conversion.worker import checks, staging
+from reconciler.conversion.worker.from_source import take_over
 from reconciler.domain.errors import ConversionFailed, DiskFull, ReconcilerError, refused
 
 # A failure with less than this left is taken for a full disk: Olive names other causes then, or none.
@@ -47,6 +48,7 @@ def _convert(order: Order) -> None:
     output, cache = (os.path.join(order.scratch, name) for name in ("output", "cache"))
     with _working_in(order.scratch):
         run_olive(olive_config(order.recipe, model, output, cache, adapter))
+    take_over(model, output)
     checks.check_artifact(output, order.recipe)
     for one in staged:
         staging.check_unchanged(one)

@@ -5,11 +5,13 @@ Only small files and headers are read; weights are read for their digest, once (
 """
 
 import os
+from collections.abc import Iterator
 from typing import Any
 
 from reconciler.domain.digest import StoredFile
 from reconciler.domain.errors import InputRefused, Problem
 from reconciler.domain.sources import model_config
+from reconciler.domain.sources.generation_config import end_tokens, without_effect
 from reconciler.domain.sources.source_model import INDEX, SMALL_FILES, WEIGHTS, SourceModel, digest_of
 from reconciler.host.stamps import StampBook
 from reconciler.sources.folder.guarded_folder import Folder, FolderProblems, read_object, read_small
@@ -17,7 +19,7 @@ from reconciler.sources.folder.safetensors_header import read_shapes
 
 _PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 TEMPLATE = "chat_template.jinja"
-_MAY_NAME_CODE = ("config.json", "tokenizer_config.json")
+GENERATION, TOKENIZER_CONFIG = "generation_config.json", "tokenizer_config.json"
 
 # By path, with the stamps of all its files: a hundred variants of one model look at it once.
 _seen: dict[str, tuple[object, SourceModel]] = {}
@@ -67,11 +69,16 @@ class _Look:
             self._findings.note("", refused)
             return self._refused()
         config = attempt("config.json", self._config) or {}
+        generation = attempt(GENERATION, self._optional, GENERATION) or {}
+        settings = attempt(TOKENIZER_CONFIG, self._optional, TOKENIZER_CONFIG) or {}
+        if not self._findings.problems:
+            attempt("config.json", _check_end_token, generation, config, settings)
         weights = attempt(WEIGHTS, self._weight_files) or ()
         shapes = self._shapes(weights)
         attempt("tokenizer.json", self._check_tokenizer)
-        template_file = TEMPLATE if self._folder.exists(TEMPLATE) else "tokenizer_config.json"
-        template = attempt(template_file, self._chat_template, template_file)
+        template = _default_template(settings.get("chat_template"))
+        if self._folder.exists(TEMPLATE):
+            template = attempt(TEMPLATE, lambda: read_small(self._folder, TEMPLATE).decode(errors="replace"))
         # Before gigabytes are hashed for nothing.
         files = () if self._findings.problems else self._files(weights)
         if self._findings.problems:
@@ -86,7 +93,7 @@ class _Look:
             weight_bytes=sum(file.size for file in files if file.path in weights),
             context_length=config["max_position_embeddings"],
             chat_template=template,
-            warnings=self._warnings(config),
+            warnings=(*self._foreign_code(config, settings), *self._ineffective(generation)),
         )
 
     def _refused(self) -> SourceModel:
@@ -160,13 +167,6 @@ class _Look:
             raise InputRefused("TokenizerMissing", "missing: the converted model would answer nothing", hint)
         self._folder.size("tokenizer.json")
 
-    def _chat_template(self, name: str) -> str | None:
-        if name == TEMPLATE:
-            return read_small(self._folder, name).decode(errors="replace")
-        if not self._folder.exists(name):
-            return None
-        return _default_template(read_object(self._folder, name).get("chat_template"))
-
     def _files(self, weights: tuple[str, ...]) -> tuple[StoredFile, ...]:
         index = () if WEIGHTS in weights else (INDEX,)
         names = sorted(name for name in (*SMALL_FILES, *index, *weights) if self._folder.exists(name))
@@ -176,14 +176,25 @@ class _Look:
     def _stored(self, name: str) -> StoredFile:
         return StoredFile(path=name, size=self._folder.size(name), digest=self._folder.digest(name))
 
-    def _warnings(self, config: dict[str, Any]) -> tuple[Problem, ...]:
-        tokenizer = read_object(self._folder, _MAY_NAME_CODE[1]) if self._folder.exists(_MAY_NAME_CODE[1]) else {}
+    def _optional(self, name: str) -> dict[str, Any]:
+        return read_object(self._folder, name) if self._folder.exists(name) else {}
+
+    def _foreign_code(self, config: dict[str, Any], tokenizer: dict[str, Any]) -> Iterator[Problem]:
         message = "its auto_map names custom code, which is never run; the architecture's own code is used"
-        return tuple(
-            self._findings.problem(name, InputRefused("CustomCodeIgnored", message))
-            for name, value in zip(_MAY_NAME_CODE, (config, tokenizer), strict=True)
-            if "auto_map" in value
-        )
+        for name, value in (("config.json", config), (TOKENIZER_CONFIG, tokenizer)):
+            if "auto_map" in value:
+                yield self._findings.problem(name, InputRefused("CustomCodeIgnored", message))
+
+    def _ineffective(self, generation: dict[str, Any]) -> Iterator[Problem]:
+        for name, why in without_effect(generation):
+            message = f"{name} does not act: {why}, so answers may differ from the source's"
+            yield self._findings.problem(GENERATION, InputRefused("GenerationIgnored", message))
+
+
+def _check_end_token(generation: dict[str, Any], config: dict[str, Any], tokenizer: dict[str, Any]) -> None:
+    if not end_tokens(generation, config) and not tokenizer.get("eos_token"):
+        message = "no token ends an answer: there is no eos_token_id here or in generation_config.json"
+        raise InputRefused("EndTokenMissing", message, "add the eos_token_id that the model was trained with")
 
 
 def _default_template(value: object) -> str | None:

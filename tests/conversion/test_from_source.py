@@ -1,0 +1,53 @@
+"""What an artifact takes over from its source."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reconciler.conversion.worker.from_source import take_over
+from reconciler.domain.errors import ConversionFailed
+from tests.tiny_models import write_qwen2
+
+BUILT = {"model": {"eos_token_id": None, "pad_token_id": None}, "search": {"top_k": 50, "do_sample": False}}
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    return write_qwen2(tmp_path / "source")
+
+
+def taken(source: Path, generation: dict[str, Any], config: dict[str, Any] | None = None) -> dict[str, Any]:
+    (source / "generation_config.json").write_text(json.dumps(generation))
+    (source / "config.json").write_text(json.dumps(config or {}))
+    (source / "genai_config.json").write_text(json.dumps(BUILT))
+    take_over(str(source), str(source))
+    found: dict[str, Any] = json.loads((source / "genai_config.json").read_text())
+    return found
+
+
+SEARCH = [
+    ({}, {}),
+    ({"do_sample": True}, {}),
+    ({"do_sample": False, "temperature": 0.7}, {"top_k": 1, "temperature": 0.7}),
+    ({"repetition_penalty": 1.5, "no_repeat_ngram_size": 2}, {"repetition_penalty": 1.5, "no_repeat_ngram_size": 2}),
+    ({"repetition_penalty": None, "no_repeat_ngram_size": "2", "top_k": 0, "top_p": True}, {}),
+]
+
+
+@pytest.mark.parametrize(("generation", "found"), SEARCH)
+def test_settings_that_act_are_taken_over(source: Path, generation: dict[str, Any], found: dict[str, Any]) -> None:
+    assert taken(source, generation)["search"] == {**BUILT["search"], "num_beams": 1, **found}
+
+
+def test_every_end_token_is_taken_over(source: Path) -> None:
+    found = taken(source, {"eos_token_id": [5, 7]}, {"eos_token_id": 9})["model"]
+    assert found == {"eos_token_id": [5, 7, 9, 258], "pad_token_id": 5}
+    assert taken(source, {})["model"]["eos_token_id"] == 258  # the tokenizer's own
+
+
+def test_without_an_end_token_there_is_no_artifact(source: Path) -> None:
+    (source / "tokenizer_config.json").unlink()
+    with pytest.raises(ConversionFailed, match="no token ends"):
+        taken(source, {})
