@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from reconciler.engine.machine import locked_machine
-from reconciler.engine.options import Options, Silent
+from reconciler.engine.options import Options, Reporter
 from reconciler.engine.reconciler import Reconciler
 from reconciler.sources.manifests import ParseCache, load
 from tests.at_rest import serve
@@ -32,7 +32,7 @@ def measure(directory: Path, models: int, passes: int) -> dict[str, float]:
     serve(machine)
     with (
         locked_machine(str(machine.root), str(machine.cache), command="bench") as opened,
-        Reconciler(opened, Silent(), Options(), wake=lambda: None) as keeping,
+        Reconciler(opened, Reporter(), Options(), wake=lambda: None) as keeping,
     ):
         cache = ParseCache()
         time.sleep(0.1)  # the stamp of a file that was written just now is not trusted

@@ -13,11 +13,11 @@ from reconciler.backends.foundry.folder import assemble
 from reconciler.backends.foundry.index import INDEX
 from reconciler.domain.desired import DesiredRelease
 from reconciler.domain.measured import TEXTS_DIGEST, Fidelity
+from reconciler.domain.observed import properties_of
 from reconciler.domain.recorded import RecordedRelease
 from reconciler.domain.release import Artifact, Marker, Recipe
-from reconciler.engine.executor import _properties
 from reconciler.engine.machine import Machine, locked_machine, open_machine
-from reconciler.engine.options import Options, PassResult, Silent
+from reconciler.engine.options import Options, PassResult, Reporter
 from reconciler.engine.reconciler import run_pass
 from reconciler.engine.resolve import resolve
 from reconciler.host import durable
@@ -53,7 +53,7 @@ def serve(machine: TestMachine) -> PassResult:
         parsed = load(str(machine.manifests))
         for wanted in resolve(parsed, opened.stamps).desired.wanted:
             _release(opened, wanted, parsed.revision)
-        result = run_pass(opened, parsed, Silent(), Options())
+        result = run_pass(opened, parsed, Reporter(), Options())
     assert result.converged
     assert not result.plan
     return result
@@ -115,6 +115,6 @@ def _register(machine: Machine, marker: Marker, path: str) -> None:
     index = Path(machine.cache, INDEX)
     index.parent.mkdir(parents=True, exist_ok=True)
     listed = json.loads(index.read_text())["models"] if index.exists() else []
-    listed.append(entry(marker.id, path, _properties(marker)))
+    listed.append(entry(marker.id, path, properties_of(marker)))
     index.write_text(json.dumps({"catalog_name": "local", "version": 2, "models": listed}))
     machine.records.save_release(RecordedRelease.from_marker(marker, registered=CREATED))

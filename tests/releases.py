@@ -6,7 +6,7 @@ from pathlib import Path
 from reconciler.domain.desired import DesiredRelease
 from reconciler.domain.measured import TEXTS_DIGEST, Fidelity, Measured, Measurements
 from reconciler.engine.machine import Machine, locked_machine
-from reconciler.engine.options import Options, PassResult, Silent
+from reconciler.engine.options import Options, PassResult, Reporter
 from reconciler.engine.reconciler import run_pass
 from reconciler.engine.resolve import resolve
 from reconciler.sources.manifests import load
@@ -26,7 +26,7 @@ def release(machine: TestMachine, *, peak: int = 1 << 20, **declared: str) -> Pa
 
 def one_pass(machine: TestMachine) -> PassResult:
     with locked_machine(str(machine.root), str(machine.cache), command="test") as opened:
-        return run_pass(opened, load(str(machine.manifests)), Silent(), Options())
+        return run_pass(opened, load(str(machine.manifests)), Reporter(), Options())
 
 
 def build(machine: Machine, wanted: DesiredRelease) -> None:

@@ -15,7 +15,7 @@ from reconciler.domain.errors import UsageError
 from reconciler.domain.settings import environment_of
 from reconciler.domain.text.quoting import nearest
 from reconciler.domain.text.units import read_duration, read_size
-from reconciler.engine.machine import Machine, locked_machine, machine_to_suspend, open_machine
+from reconciler.engine.machine import Machine, locked_machine, open_machine
 from reconciler.engine.options import Options
 from reconciler.host import places
 from reconciler.host.cage import CAGE_MODES
@@ -235,14 +235,12 @@ def opened_machine(arguments: argparse.Namespace) -> Machine:
     return open_machine(root_of(arguments), cache_of(arguments), configuration.traits())
 
 
-def machine_under_lock(arguments: argparse.Namespace, command: str) -> AbstractContextManager[Machine]:
+def machine_under_lock(
+    arguments: argparse.Namespace, command: str, *, suspends: bool = False
+) -> AbstractContextManager[Machine]:
+    """As `locked_machine`."""
     root, cache = root_of(arguments), cache_of(arguments)
-    return locked_machine(root, cache, command=command, traits=configuration.traits())
-
-
-def suspensions_under_lock(arguments: argparse.Namespace, command: str) -> AbstractContextManager[Machine]:
-    root, cache = root_of(arguments), cache_of(arguments)
-    return machine_to_suspend(root, cache, command=command, traits=configuration.traits())
+    return locked_machine(root, cache, command=command, traits=configuration.traits(), suspends=suspends)
 
 
 def root_of(arguments: argparse.Namespace) -> str:

@@ -20,7 +20,7 @@ from rich.progress import (
 from reconciler.domain.changes import Change, LongWork, PruneSource
 from reconciler.domain.plan import Outcome
 from reconciler.domain.text.escape import for_terminal
-from reconciler.engine.options import Reporter, Silent
+from reconciler.engine.options import Reporter
 
 
 @contextmanager
@@ -93,13 +93,13 @@ def _write(line: str) -> None:
     sys.stderr.flush()
 
 
-class _Failures(Silent):
+class _Failures(Reporter):
     def finished(self, outcome: Outcome) -> None:
         if outcome.status != "done":
             _write(_ending(outcome))
 
 
-class _Lines(Silent):
+class _Lines(Reporter):
     """A line when a step ends, and one when a long step begins."""
 
     def started(self, change: Change) -> None:
@@ -110,7 +110,7 @@ class _Lines(Silent):
         _write(_ending(outcome))
 
 
-class _Bars(Silent):
+class _Bars(Reporter):
     """A bar for each running step; a finished step leaves its line above the bars."""
 
     def __init__(self, progress: Progress) -> None:

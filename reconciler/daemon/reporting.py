@@ -15,12 +15,12 @@ from reconciler.domain.plan import Held, Outcome
 from reconciler.domain.reasons import PRUNE_GUARDS
 from reconciler.domain.text.escape import one_line
 from reconciler.engine import log
-from reconciler.engine.options import PassResult, Silent
+from reconciler.engine.options import PassResult, Reporter
 
 QUIET = 3600.0  # seconds without a line about passes that change nothing
 
 
-class StepLog(Silent):
+class StepLog(Reporter):
     """The reporter of a pass: a line for each step, and its count. Each sign of progress is a sign of life: `alive` is
     called."""
 

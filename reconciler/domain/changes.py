@@ -34,10 +34,16 @@ class FieldChange:
     after: object
 
 
+@dataclass(frozen=True, kw_only=True)
 class _OfRelease:
-    """What the changes of one release derive from it."""
+    """A change of one release. `field_changes` are those that decide it; None where nothing is served that they could
+    be compared with."""
 
+    reason: Reason
     release: Release
+    forced_by: tuple[str, ...] = ()
+    field_changes: tuple[FieldChange, ...] | None = None
+    cost: Cost = Cost()
 
     @property
     def variant(self) -> str:
@@ -52,25 +58,14 @@ class _OfRelease:
         return self.release.recipe.build_key
 
 
-class _OfNoVariant:
-    """A change of the store or of the sources: it belongs to no variant."""
-
-    variant: ClassVar[str] = ""
-    model: ClassVar[str] = ""
-    number: ClassVar[int] = 0
-
-
 @dataclass(frozen=True, kw_only=True)
 class FetchSource(_OfRelease):
-    """Download what is missing of a source from the hub, for `release` and all others that name it."""
+    """Download what is missing of a source from the hub, for `release` and all others that name it. Files that changed
+    since they came have forced it."""
 
     action: ClassVar[str] = "fetch"
     number: ClassVar[int] = 0
-    reason: Reason
-    release: Release
     source: LockedSource
-    forced_by: tuple[str, ...] = ()  # files that changed since they came
-    cost: Cost = Cost()
 
     @property
     def build_key(self) -> str:
@@ -88,16 +83,10 @@ class FetchSource(_OfRelease):
 
 @dataclass(frozen=True, kw_only=True)
 class Convert(_OfRelease):
-    """Build the artifact of a recipe, for `release` and all others of the same recipe. `field_changes` are those that
-    decide the weights; None where nothing is served that they could be compared with."""
+    """Build the artifact of a recipe, for `release` and all others of the same recipe."""
 
     action: ClassVar[str] = "convert"
     number: ClassVar[int] = 0
-    reason: Reason
-    release: Release
-    forced_by: tuple[str, ...] = ()
-    field_changes: tuple[FieldChange, ...] | None = None
-    cost: Cost = Cost()
 
     @property
     def failure_key(self) -> str:
@@ -112,12 +101,7 @@ class Convert(_OfRelease):
 class _Step(_OfRelease):
     """One step of a release, which is or will be registered as `number`."""
 
-    reason: Reason
-    release: Release
     number: int
-    forced_by: tuple[str, ...] = ()
-    field_changes: tuple[FieldChange, ...] | None = None
-    cost: Cost = Cost()
 
     @property
     def id(self) -> str:
@@ -144,17 +128,14 @@ class _Measure(_Step):
         return self.action, f"{self.variant} {self.measure_key}"
 
 
-@dataclass(frozen=True, kw_only=True)
 class MeasureCandidate(_Measure):
     """Measure what takes long of a release before it is verified and registered."""
 
 
-@dataclass(frozen=True, kw_only=True)
 class MeasureServed(_Measure):
     """Measure a release while it serves, for a gate that was declared since."""
 
 
-@dataclass(frozen=True, kw_only=True)
 class VerifyCandidate(_Step):
     """Assemble a release, rehearse it in the runtime and judge it by its gates, before it is registered."""
 
@@ -162,36 +143,19 @@ class VerifyCandidate(_Step):
 
 
 @dataclass(frozen=True, kw_only=True)
-class VerifyServed(_OfRelease):
-    """Rehearse a release that serves with the runtime that is `installed` now. `previous` is the one that it was
-    verified with; both are versions by package."""
+class VerifyServed(_Step):
+    """Rehearse a release that serves with the runtime that is `installed` now (versions by package), because it was
+    verified with another one."""
 
     action: ClassVar[str] = "verify"
-    release: Release
-    number: int
-    previous: Mapping[str, str]
-    installed: Mapping[str, str]
     reason: Reason = Reason.RUNTIME_CHANGED
-    cost: Cost = Cost()
-
-    @property
-    def id(self) -> str:
-        return f"{self.variant}:{self.number}"
-
-    @property
-    def changed_packages(self) -> tuple[str, ...]:
-        return tuple(sorted(name for name, old in self.previous.items() if self.installed.get(name, old) != old))
-
-    @property
-    def forced_by(self) -> tuple[str, ...]:
-        return tuple(f"runtime.{package}" for package in self.changed_packages)
+    installed: Mapping[str, str]
 
     @property
     def failure_key(self) -> str:
         return runtime_key(self.release.digest, self.installed)
 
 
-@dataclass(frozen=True, kw_only=True)
 class Register(_Step):
     """Publish the verified release and register it: from then on it serves."""
 
@@ -199,27 +163,20 @@ class Register(_Step):
 
 
 @dataclass(frozen=True, kw_only=True)
-class RepairRelease(_OfRelease):
-    """Restore the damaged files, or the registration, of a release that was served before, under its own number."""
+class RepairRelease(_Step):
+    """Restore the damaged files, or the registration, of a release that was served before, under its own number. The
+    damage has forced it."""
 
     action: ClassVar[str] = "repair"
-    release: Release
-    number: int
-    damage: tuple[str, ...]
     reason: Reason = Reason.DRIFT_DETECTED
-    cost: Cost = Cost()
 
-    @property
-    def id(self) -> str:
-        return f"{self.variant}:{self.number}"
 
-    @property
-    def forced_by(self) -> tuple[str, ...]:
-        return self.damage
+class _OfNoVariant:
+    """A change of the store or of the sources: it belongs to no variant."""
 
-    @property
-    def failure_key(self) -> str:
-        return self.release.digest
+    variant: ClassVar[str] = ""
+    model: ClassVar[str] = ""
+    number: ClassVar[int] = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -227,11 +184,11 @@ class RepairArtifact(_OfNoVariant):
     """Restore damaged blobs of an artifact from whole bytes that are at hand, without a conversion."""
 
     action: ClassVar[str] = "repair"
+    reason: ClassVar[Reason] = Reason.DRIFT_DETECTED
+    cost: ClassVar[Cost] = Cost()
     failure_key: ClassVar[str] = ""  # not remembered: the next look sees what is left
     build_key: str
     damage: tuple[str, ...]
-    reason: Reason = Reason.DRIFT_DETECTED
-    cost: Cost = Cost()
 
     @property
     def forced_by(self) -> tuple[str, ...]:
@@ -247,17 +204,23 @@ class ServesInstead:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Retire:
+class _Remove:
+    """Remove releases of one variant."""
+
+    build_key: ClassVar[str] = ""
+    forced_by: ClassVar[tuple[str, ...]] = ()
+    reason: Reason
+    variant: str
+    model: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Retire(_Remove):
     """Remove one release of a variant that another one serves. `serves_instead` where it is taken back by a
     roll-back."""
 
     action: ClassVar[str] = "retire"
-    build_key: ClassVar[str] = ""
-    forced_by: ClassVar[tuple[str, ...]] = ()
     cost: ClassVar[Cost] = Cost()
-    reason: Reason
-    variant: str
-    model: str
     number: int
     registered: bool
     serves_instead: ServesInstead | None = None
@@ -272,21 +235,16 @@ class Retire:
 
     @property
     def failure_key(self) -> str:
-        return removal_key(self.action, self.variant, self.number)
+        return f"{self.action} {self.id}"
 
 
 @dataclass(frozen=True, kw_only=True)
-class PruneVariant:
+class PruneVariant(_Remove):
     """Remove all releases of a variant, the `numbers`: nothing declares it (`confirmed` by a PruneConfirmation in git,
     or not), or it `makes_way` for its own successor, which does not fit on the disk beside it."""
 
     action: ClassVar[str] = "prune"
-    build_key: ClassVar[str] = ""
     number: ClassVar[int] = 0
-    forced_by: ClassVar[tuple[str, ...]] = ()
-    reason: Reason
-    variant: str
-    model: str
     numbers: tuple[int, ...]
     confirmed: bool = False
     makes_way: bool = False
@@ -298,55 +256,42 @@ class PruneVariant:
 
     @property
     def failure_key(self) -> str:
-        return removal_key(self.action, self.variant)
+        return f"{self.action} {self.variant}"
 
 
 @dataclass(frozen=True, kw_only=True)
-class PruneArtifact(_OfNoVariant):
-    """Free an artifact: nothing uses it, or it is kept only for roll-backs and `makes_room` for work that needs the
-    disk."""
-
+class _Free(_OfNoVariant):
     action: ClassVar[str] = "prune"
     forced_by: ClassVar[tuple[str, ...]] = ()
     build_key: str
-    artifact: str | None  # its digest, where it can be read
     size: int
+
+    @property
+    def cost(self) -> Cost:
+        return Cost(disk_bytes=-self.size)
+
+    @property
+    def failure_key(self) -> str:
+        return f"{self.action} {self.build_key}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PruneArtifact(_Free):
+    """Free an artifact: nothing uses it, or it is kept only for roll-backs and `makes_room` for work that needs the
+    disk. `artifact` is its digest, where it can be read."""
+
+    artifact: str | None
     makes_room: bool = False
 
     @property
     def reason(self) -> Reason:
         return Reason.DISK_SHORT if self.makes_room else Reason.UNREFERENCED
 
-    @property
-    def cost(self) -> Cost:
-        return Cost(disk_bytes=-self.size)
 
-    @property
-    def failure_key(self) -> str:
-        return removal_key(self.action, "", build_key=self.build_key)
+class PruneSource(_Free):
+    """Free a source from the hub that no manifest names. Its `build_key` is the digest of its files."""
 
-
-@dataclass(frozen=True, kw_only=True)
-class PruneSource(_OfNoVariant):
-    """Free a source from the hub that no manifest names."""
-
-    action: ClassVar[str] = "prune"
     reason: ClassVar[Reason] = Reason.UNREFERENCED
-    forced_by: ClassVar[tuple[str, ...]] = ()
-    digest: str
-    size: int
-
-    @property
-    def build_key(self) -> str:
-        return self.digest
-
-    @property
-    def cost(self) -> Cost:
-        return Cost(disk_bytes=-self.size)
-
-    @property
-    def failure_key(self) -> str:
-        return removal_key(self.action, "", build_key=self.digest)
 
 
 # May take hours: it runs beside the passes, and a later pass takes its result in (engine.job_queue).
@@ -363,8 +308,3 @@ Change = LongWork | Verify | Register | RepairRelease | RepairArtifact | Removal
 def runtime_key(release: str, runtime: Mapping[str, str]) -> str:
     """Names a release that served before, tried with another runtime: each runtime is another try."""
     return f"{release}@{of_value(dict(runtime))[7:23]}"
-
-
-def removal_key(action: str, variant: str, number: int | None = None, build_key: str = "") -> str:
-    """Names what is to go: a release, a variant, or an artifact or source that nothing uses."""
-    return f"{action} {variant}:{number}" if number else f"{action} {variant or build_key}"

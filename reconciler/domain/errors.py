@@ -1,29 +1,8 @@
 """What can go wrong, and whether trying again can help.
 
-    ReconcilerError
-    ├── UsageError         the command line is wrong                     exit 64
-    ├── ManifestsInvalid   one or more manifests are wrong (problems)    exit 1
-    ├── LockHeld           another process works on this root            exit 11
-    ├── PermanentError     will fail again until its input changes       exit 1 / 3
-    │   ├── SourceInvalid      a model folder that cannot be converted
-    │   ├── ConversionFailed   the converter failed, lied, or ran out of time
-    │   ├── RehearsalFailed    the candidate does not load or answer in the real runtime
-    │   ├── GateFailed         the candidate was measured, and a gate rejects the numbers
-    │   └── CatalogBroken      Foundry Local's index is unreadable: stop and say so, never delete it
-    └── TemporaryError     may pass by itself: try again after `delay` seconds
-        ├── HostRefused          the system refused a call: DiskFailing, DiskReadOnly, AccessDenied, OutOfResources
-        │   └── DiskFull
-        ├── RuntimeUnavailable   Foundry Local's library or lock did not answer in time
-        ├── ConverterLost        the converter was killed, died, or its tools are not installed
-        ├── Disturbed            the machine or the source changed under our hands: the next look plans anew
-        └── Cancelled            it is no longer wanted
-
 A permanent failure is tried once and then remembered (domain.failures) until its input changes. So an error is
-permanent
-only if its key would change with what mends it: tools that are missing are mended by a person without any change to
-what git declares, and count as temporary.
-
-Only the command line turns these into exit codes; nothing below it calls exit().
+permanent only if its key would change with what mends it: tools that are missing are mended by a person without any
+change to what git declares, and count as temporary. Only the command line turns these into exit codes.
 """
 
 import errno
@@ -60,23 +39,28 @@ class InputRefused(Exception):
 
 
 class ReconcilerError(Exception):
-    """Base of every error we raise on purpose. `code` is stable, `hint` says what to do next."""
+    """Base of every error we raise on purpose. `code` is stable: the name of its class, where that gives no other.
+    `hint` says what to do next."""
 
     code = "Error"
+
+    def __init_subclass__(cls) -> None:
+        cls.code = cls.__dict__.get("code", cls.__name__)
 
     def __init__(self, message: str, *, hint: str = "", code: str = "") -> None:
         super().__init__(message)
         self.hint = hint
-        if code:
-            self.code = code
+        self.code = code or self.code
 
 
 class UsageError(ReconcilerError):
+    """The command line is wrong: exit 64."""
+
     code = "Usage"
 
 
 class ManifestsInvalid(ReconcilerError):
-    code = "ManifestsInvalid"
+    """One or more manifests are wrong: exit 1."""
 
     def __init__(self, problems: tuple[Problem, ...]) -> None:
         super().__init__(f"{len(problems)} problem(s) in the manifests")
@@ -84,73 +68,63 @@ class ManifestsInvalid(ReconcilerError):
 
 
 class LockHeld(ReconcilerError):
-    code = "LockHeld"
+    """Another process works on this root: exit 11."""
 
 
 class PermanentError(ReconcilerError):
+    """It will fail again until its input changes: exit 1 or 3."""
+
     code = "Permanent"
 
 
-class SourceInvalid(PermanentError):
-    code = "SourceInvalid"
-
-
 class ConversionFailed(PermanentError):
-    code = "ConversionFailed"
+    """The converter failed, lied, or ran out of time."""
 
 
 class RehearsalFailed(PermanentError):
-    code = "RehearsalFailed"
+    """The candidate does not load or answer in the real runtime."""
 
 
 class GateFailed(PermanentError):
-    code = "GateFailed"
+    """The candidate was measured, and a gate rejects the numbers."""
 
 
 class CatalogBroken(PermanentError):
-    code = "CatalogBroken"
+    """The back end's catalog is unreadable: nothing is changed, and it is never deleted."""
 
 
 class TemporaryError(ReconcilerError):
+    """It may pass by itself, or is mended by a person without any change to what git declares. `delay`: seconds
+    that the other side asks to wait before the next try."""
+
     code = "Temporary"
 
-    def __init__(self, message: str, *, delay: float = 60.0, hint: str = "", code: str = "") -> None:
+    def __init__(self, message: str, *, delay: float = 0.0, hint: str = "", code: str = "") -> None:
         super().__init__(message, hint=hint, code=code)
         self.delay = delay
 
 
 class HostRefused(TemporaryError):
-    """Mended by a person or by time, without any change to what git declares. See `refused`."""
-
-    code = "HostRefused"
+    """The system refused a call (see `refused`): DiskFailing, DiskReadOnly, AccessDenied, OutOfResources."""
 
 
-class DiskFull(HostRefused):
-    code = "DiskFull"
+class DiskFull(HostRefused): ...
 
 
 class RuntimeUnavailable(TemporaryError):
-    code = "RuntimeUnavailable"
+    """The library or the lock of what serves did not answer in time."""
 
 
 class ConverterLost(TemporaryError):
-    code = "ConverterLost"
+    """The converter was killed, died, or its tools are not installed."""
 
 
 class Disturbed(TemporaryError):
-    code = "Disturbed"
-
-
-class Throttled(TemporaryError):
-    """The other side asks for patience: nothing before `delay` helps."""
-
-    code = "Throttled"
+    """The machine or the source changed meanwhile: the next look plans anew."""
 
 
 class Cancelled(TemporaryError):
-    """It was asked for; nothing is wrong with the model."""
-
-    code = "Cancelled"
+    """It is no longer wanted; nothing is wrong with the model."""
 
 
 _FULL_HINT = "free some space, or choose another file system with --root; what is served stays as it is"

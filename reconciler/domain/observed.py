@@ -13,27 +13,15 @@ T = TypeVar("T")
 PREFIX = "reconciler_"  # of our properties in a catalog that others write to as well
 
 
-def own_properties(
-    *,
-    owner: str | None = None,
-    release: str | None = None,
-    artifact: str | None = None,
-    build_key: str | None = None,
-    model: str | None = None,
-    precision: str | None = None,
-    revision: str | None = None,
-) -> dict[str, str]:
-    """What the catalog keeps with a registration of ours, readable from any process: enough to know it again."""
-    held = {
-        "owner": owner,
-        "release": release,
-        "artifact": artifact,
-        "build_key": build_key,
-        "model": model,
-        "precision": precision,
-        "revision": revision,
-    }
-    return {PREFIX + name: value for name, value in held.items() if value is not None}
+def own_properties(**texts: str | None) -> dict[str, str]:
+    """What the catalog keeps with a registration of ours, by the names of a marker's fields."""
+    return {PREFIX + name: text for name, text in texts.items() if text is not None}
+
+
+def properties_of(marker: Marker) -> dict[str, str]:
+    """Enough to know it again, readable from any process."""
+    names = ("owner", "release", "artifact", "build_key", "model", "precision", "revision")
+    return own_properties(**{name: getattr(marker, name) for name in names})
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,7 +24,7 @@ from reconciler.domain.changes import (
     VerifyServed,
 )
 from reconciler.domain.errors import Disturbed, PermanentError
-from reconciler.domain.observed import Registration, own_properties
+from reconciler.domain.observed import Registration, properties_of
 from reconciler.domain.release import Marker
 from reconciler.engine.candidate_check import prove, require_compared
 from reconciler.engine.machine import Machine, served_folders, twins_in
@@ -99,7 +99,8 @@ def _name(marker: Marker, path: str, context: PassContext) -> None:
     # order: a release is registered, then recorded 1/2
     # order: a release is registered, then in the history 1/2
     with _refusals_of_the_catalog():
-        context.workers.serving.register(path, marker.id, _properties(marker))
+        # Its owner is ours: a folder with another owner's marker is mended first.
+        context.workers.serving.register(path, marker.id, properties_of(marker))
     entry = _entry(marker.id, context.machine)
     if entry is None or entry.path != path:
         raise Disturbed(f"{marker.id} is not in the catalog after registration", code="NotRegistered")
@@ -127,18 +128,6 @@ def _require_whole(marker: Marker, context: PassContext) -> None:
     if folder.damage or folder.marker is None or folder.marker.release != marker.release:
         damage = ", ".join(folder.damage) or "release.json"
         raise Disturbed(f"{path} is not whole: {damage}", code="ServedFolderDamaged")
-
-
-def _properties(marker: Marker) -> dict[str, str]:
-    return own_properties(
-        owner=marker.owner,  # ours: a folder with another owner's marker is mended first
-        release=marker.release,
-        artifact=marker.artifact,
-        build_key=marker.build_key,
-        model=marker.model,
-        precision=marker.precision,
-        revision=marker.revision,
-    )
 
 
 def _repair(change: RepairRelease, context: PassContext) -> None:
@@ -250,7 +239,7 @@ def _free(change: PruneArtifact, context: PassContext) -> None:
 
 
 def _free_source(change: PruneSource, context: PassContext) -> None:
-    context.machine.sources.free(change.digest)
+    context.machine.sources.free(change.build_key)
 
 
 _STEPS: dict[type[Change], Callable[[Any, PassContext], None]] = {

@@ -7,16 +7,20 @@ from typing import Any
 
 from reconciler.conversion.client.job_client import Attempt
 from reconciler.domain.changes import Convert, FetchSource, Measure, MeasureServed
-from reconciler.domain.errors import ConversionFailed, ConverterLost, PermanentError
+from reconciler.domain.errors import ConversionFailed, ConverterLost, DiskFull, PermanentError
 from reconciler.domain.measured import Fidelity, Measured
+from reconciler.domain.text.units import size_text
 from reconciler.engine.candidate_check import asks_fidelity, rejected, require
 from reconciler.engine.executor import assemble_release, store_conversion
-from reconciler.engine.fetching import fetch, publish
 from reconciler.engine.job import Job
 from reconciler.engine.pass_context import make_runtime
 from reconciler.gates.judgement import missing_measurements, needed
 from reconciler.gates.runtime import Rehearsal
 from reconciler.host import durable
+from reconciler.host.disk_usage import disk_free
+from reconciler.planner.plan_steps import RESERVE
+from reconciler.sources.download import Download
+from reconciler.sources.select import REMOTES
 
 LARGER_THAN_PREDICTED, SMALL_FILES_BYTES = 4, 1 << 30  # of what a conversion may write
 UNMEASURED = "`fidelity: {skip: <why>}` in its gates does without"
@@ -57,11 +61,30 @@ class ConversionJob(Job[Convert]):
 
 
 class DownloadJob(Job[FetchSource]):
+    """Writes nothing but the cache's partial folder, where every file is compared with the lock."""
+
     def work(self) -> None:
-        fetch(self)
+        source, machine = self.change.source, self.context.machine
+        self.progressed(0.0, f"asking for {source}")
+        _require_room(self.change.cost.download_bytes, machine.layout.root)
+        folder = machine.sources.begin(source)
+        token_file = self.team.options.token_files.get(source.kind, "")  # read now: it may have been renewed
+        home, log = os.path.join(self.folder, "fetch"), machine.layout.at("logs", "hub.log")
+        with REMOTES[source.kind].open(token_file, home, log) as remote:
+            self.when_cancelled(remote.cancel)
+            Download(remote, source, folder, self.progressed).run()
 
     def take(self) -> None:
-        publish(self)
+        machine = self.context.machine
+        machine.sources.publish(self.change.source, machine.stamps)
+
+
+def _require_room(missing: int, root: str) -> None:
+    """The plan asked too; since then something else may have grown."""
+    free = disk_free(root)
+    if missing + RESERVE > free:
+        message = f"the download needs {size_text(missing + RESERVE)}, {size_text(free)} are free"
+        raise DiskFull(message, hint="free some space, or choose another file system with --root")
 
 
 class MeasurementJob(Job[Measure]):

@@ -68,18 +68,26 @@ def open_machine(root: str, cache: str, traits: Traits = NO_TRAITS) -> Machine:
 
 
 @contextlib.contextmanager
-def locked_machine(root: str, cache: str, *, command: str, traits: Traits = NO_TRAITS) -> Iterator[Machine]:
-    """The machine, ours to change. Draws this root's owner mark the first time. Raises LockHeld."""
+def locked_machine(
+    root: str, cache: str, *, command: str, traits: Traits = NO_TRAITS, suspends: bool = False
+) -> Iterator[Machine]:
+    """The machine, ours to change. Draws this root's owner mark the first time. One that `suspends` may change
+    suspensions and roll-backs only: they have a lock of their own, because a daemon holds the root's lock for all its
+    life. Raises LockHeld."""
     layout = Layout(os.path.realpath(root))
     _refuse_foreign(layout)
-    with hold(layout.lock, command=command):
-        make_owner(layout)
+    with hold(os.path.join(layout.suspended, "lock") if suspends else layout.lock, command=command):
+        if not suspends:
+            make_owner(layout)
         yield open_machine(root, cache, traits)
 
 
-def locked_again(opened: Machine, *, command: str) -> contextlib.AbstractContextManager[Machine]:
+def locked_again(
+    opened: Machine, *, command: str, suspends: bool = False
+) -> contextlib.AbstractContextManager[Machine]:
     """What was opened without the lock, opened anew with it."""
-    return locked_machine(opened.layout.root, opened.cache, command=command, traits=opened.traits)
+    root = opened.layout.root
+    return locked_machine(root, opened.cache, command=command, traits=opened.traits, suspends=suspends)
 
 
 def machine_name(machine: Machine) -> str:
@@ -89,16 +97,6 @@ def machine_name(machine: Machine) -> str:
 def machine_labels(machine: Machine) -> dict[str, str]:
     """Those of its configuration, and its own facts."""
     return labels_of(machine_name(machine), machine.traits.labels, read_facts())
-
-
-@contextlib.contextmanager
-def machine_to_suspend(root: str, cache: str, *, command: str, traits: Traits = NO_TRAITS) -> Iterator[Machine]:
-    """The machine, of which only suspensions may be changed: they have a lock of their own, because a daemon holds the
-    root's lock for all its life. Raises LockHeld while another process changes them."""
-    layout = Layout(os.path.realpath(root))
-    _refuse_foreign(layout)
-    with hold(os.path.join(layout.suspended, "lock"), command=command):
-        yield open_machine(root, cache, traits)
 
 
 def _refuse_foreign(layout: Layout) -> None:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from reconciler.backends.protocol import ServingRuntime
 from reconciler.conversion.client.converter import Converter
@@ -12,21 +11,14 @@ from reconciler.domain.reasons import USER_HOLDS
 from reconciler.engine.resolve import Resolution
 
 
-class Reporter(Protocol):
-    """Shows the steps of a pass. Called by the thread that makes the pass; `progressed` by the threads of jobs too."""
+class Reporter:
+    """Shows the steps of a pass; this one shows nothing. Called by the thread that makes the pass; `started` and
+    `progressed` by the threads of jobs too."""
 
     def started(self, change: Change) -> None: ...
 
     def progressed(self, change: Change, fraction: float, text: str) -> None:
         """`fraction` from 0 to 1; `text` is what is being done."""
-
-    def finished(self, outcome: Outcome) -> None: ...
-
-
-class Silent:
-    def started(self, change: Change) -> None: ...
-
-    def progressed(self, change: Change, fraction: float, text: str) -> None: ...
 
     def finished(self, outcome: Outcome) -> None: ...
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import partial
 
 from reconciler.domain.changes import Change
-from reconciler.domain.errors import Cancelled, CatalogBroken, PermanentError, ReconcilerError, Throttled, refused
+from reconciler.domain.errors import Cancelled, CatalogBroken, PermanentError, ReconcilerError, TemporaryError, refused
 from reconciler.domain.plan import Outcome
 from reconciler.engine import log
 from reconciler.engine.executor import carry_out
@@ -90,7 +90,7 @@ def _failed(change: Change, error: Exception) -> Outcome:
         hint=known.hint,
         # A broken catalog is mended by a person without any change of the manifests.
         permanent=isinstance(known, PermanentError) and not isinstance(known, CatalogBroken),
-        delay=known.delay if isinstance(known, Throttled) else 0.0,
+        delay=known.delay if isinstance(known, TemporaryError) else 0.0,
     )
 
 

@@ -46,8 +46,7 @@ _TEXTS: dict[type, dict[str, Callable[[str], bool]]] = {
 }
 
 
-class InventoryInvalid(PermanentError):
-    code = "InventoryInvalid"
+class InventoryInvalid(PermanentError): ...
 
 
 def inventory_view(inventory: Inventory) -> dict[str, Any]:

@@ -49,8 +49,6 @@ _LEAVE_NETWORK = (
 class CageMissing(ReconcilerError):
     """Wanted, and not to be had here."""
 
-    code = "CageMissing"
-
 
 @dataclass(frozen=True, kw_only=True)
 class Cage:

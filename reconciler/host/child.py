@@ -55,12 +55,10 @@ class ChildFailed(ChildError):
         self.message = message
 
 
-class ChildDied(ChildError):
-    code = "ChildDied"
+class ChildDied(ChildError): ...
 
 
-class ChildTimedOut(ChildError):
-    code = "ChildTimedOut"
+class ChildTimedOut(ChildError): ...
 
 
 class Child:

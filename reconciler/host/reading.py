@@ -26,8 +26,7 @@ def names_in(folder: str) -> list[str]:
         return []
 
 
-class NotTrusted(ReconcilerError):
-    code = "NotTrusted"
+class NotTrusted(ReconcilerError): ...
 
 
 def open_regular(path: str, *, flags: int = 0) -> tuple[int, os.stat_result]:

@@ -20,7 +20,7 @@ from reconciler.domain.reasons import PRUNE_GUARDS
 from reconciler.domain.text.units import size_text
 from reconciler.engine.log import best_effort
 from reconciler.engine.machine import Machine
-from reconciler.engine.options import Silent
+from reconciler.engine.options import Reporter
 from reconciler.engine.pass_context import PassContext, Workers
 from reconciler.engine.planning import Snapshot
 from reconciler.engine.quarantine import free_quarantined, quarantined
@@ -242,7 +242,7 @@ def _freed(one: Garbage, context: PassContext) -> Item:
     """A change of the plan is carried out as in a pass."""
     if one.change is not None:
         outcomes: list[Outcome] = []
-        Steps(Silent(), outcomes).run([one.change], context)
+        Steps(Reporter(), outcomes).run([one.change], context)
         (outcome,) = outcomes
         why = "" if outcome.status == "done" else outcome.message or outcome.status
     else:

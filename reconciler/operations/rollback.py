@@ -15,7 +15,7 @@ from reconciler.domain.observed import Observed
 from reconciler.domain.plan import Outcome
 from reconciler.domain.reasons import Reason
 from reconciler.domain.recorded import Recorded
-from reconciler.engine.machine import Machine, locked_again, machine_to_suspend, observe, recall
+from reconciler.engine.machine import Machine, locked_again, observe, recall
 from reconciler.engine.options import Options, PassResult, Reporter
 from reconciler.engine.planning import VariantDeclaration, take_snapshot
 from reconciler.engine.reconciler import Reconciler
@@ -64,7 +64,7 @@ def ask_for(machine: Machine, rollback: Rollback) -> Rollback | None:
 
 def take_back(machine: Machine, rollback: Rollback, before: Rollback | None, why: str) -> None:
     """Withdraw a request that failed, so that it does not happen later: `before` holds again. A newer request stays."""
-    with machine_to_suspend(machine.layout.root, machine.cache, command="rollback", traits=machine.traits) as held:
+    with locked_again(machine, command="rollback", suspends=True) as held:
         found = held.records.rollbacks()
         if found.get(rollback.variant) == rollback:
             rest = {name: one for name, one in found.items() if name != rollback.variant}

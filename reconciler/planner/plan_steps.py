@@ -11,6 +11,7 @@ from reconciler.domain.changes import (
     Convert,
     Cost,
     FetchSource,
+    FieldChange,
     MeasureCandidate,
     MeasureServed,
     Register,
@@ -103,10 +104,15 @@ def check_again(facts: VariantFacts, number: int) -> Iterator[MeasureServed | Ve
             measure_key=wanted.measure_key,
         )
     if previous := recorded.outdated.get(wanted.release.digest):
+        packages = [name for name in sorted(previous) if recorded.runtime.get(name, previous[name]) != previous[name]]
+        changes = [
+            FieldChange(name=f"runtime.{one}", before=previous[one], after=recorded.runtime[one]) for one in packages
+        ]
         yield VerifyServed(
             release=wanted.release,
             number=number,
-            previous=previous,
+            forced_by=tuple(one.name for one in changes),
+            field_changes=tuple(changes),
             installed=recorded.runtime,
             cost=Cost(seconds=_seconds("verify", facts)),
         )

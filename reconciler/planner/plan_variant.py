@@ -106,7 +106,7 @@ def _served(facts: VariantFacts, number: int) -> VariantPlan:
     retired, later = retire_others(facts, keep=number)
     if damage := facts.damage_of(number):
         is_there = facts.folder_is_whole(number) or facts.artifact_is_held
-        repair = RepairRelease(release=facts.wanted.release, number=number, damage=damage)
+        repair = RepairRelease(release=facts.wanted.release, number=number, forced_by=damage)
         if is_there:
             return VariantPlan(changes=(repair, *retired), later=later, phase="mend")
         return _converted_again(facts, VariantPlan(changes=(repair, *retired), later=later))

@@ -200,7 +200,7 @@ def plan_unused_sources(desired: Desired, observed: Observed, held: Iterable[Hel
     if _is_guarded(held) or not desired.complete or desired.unresolved:
         return []
     unused = sorted(observed.locked_sources.keys() - desired.locked_sources)
-    return [PruneSource(digest=digest, size=observed.locked_sources[digest]) for digest in unused]
+    return [PruneSource(build_key=digest, size=observed.locked_sources[digest]) for digest in unused]
 
 
 def _is_guarded(held: Iterable[Held]) -> bool:

@@ -6,7 +6,7 @@ once an hour.
 
 from collections.abc import Iterable
 
-from reconciler.domain.changes import Change, Removal, removal_key
+from reconciler.domain.changes import Change, PruneVariant, Removal, Retire
 from reconciler.domain.desired import Desired
 from reconciler.domain.failures import REMOVALS, verdict
 from reconciler.domain.observed import Observed
@@ -37,9 +37,8 @@ def removals_left(observed: Observed, recorded: Recorded) -> set[str]:
     variants = {name for name, _ in ids} | recorded.releases.keys()
     unused = {*observed.artifacts, *observed.damaged_artifacts, *observed.locked_sources}
     return {
-        *(removal_key("retire", name, number) for name, number in ids),
-        *(removal_key("prune", name) for name in variants),
-        *(removal_key("prune", "", build_key=key) for key in unused),
+        *(f"{Retire.action} {name}:{number}" for name, number in ids),
+        *(f"{PruneVariant.action} {one}" for one in variants | unused),
     }
 
 

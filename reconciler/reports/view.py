@@ -118,25 +118,23 @@ def before_and_after(change: Change) -> tuple[View | None, View | None]:
         case PruneArtifact():
             before = {"artifact": change.artifact, "buildKey": change.build_key, "sizeBytes": change.size}
         case PruneSource():
-            before = {"source": change.digest, "sizeBytes": change.size}
+            before = {"source": change.build_key, "sizeBytes": change.size}
         case RepairArtifact():
             before, after = {"damage": list(change.damage)}, {"buildKey": change.build_key}
         case RepairRelease():
-            before, after = {"damage": list(change.damage)}, {"id": change.id, "release": change.release.digest}
-        case VerifyServed():
-            before = {f"runtime.{name}": change.previous[name] for name in change.changed_packages}
-            after = {"id": change.id, "release": change.release.digest, "runtime": dict(change.installed)}
-            after |= {f"runtime.{name}": change.installed[name] for name in change.changed_packages}
+            before, after = {"damage": list(change.forced_by)}, {"id": change.id, "release": change.release.digest}
         case _:
             fields = change.field_changes
             before = None if fields is None else {one.name: one.before for one in fields}
             after = _leaves(change) | {one.name: one.after for one in fields or ()}
             if isinstance(change, MeasureCandidate | MeasureServed):
                 after["measure"] = change.measure_key
+            elif isinstance(change, VerifyServed):
+                after["runtime"] = dict(change.installed)
     return before, after
 
 
-def _leaves(change: Convert | MeasureCandidate | MeasureServed | VerifyCandidate | Register) -> View:
+def _leaves(change: Convert | MeasureCandidate | MeasureServed | VerifyCandidate | VerifyServed | Register) -> View:
     if isinstance(change, Convert):
         recipe = change.release.recipe
         return {"buildKey": recipe.build_key, "precision": recipe.precision, "source": recipe.source}

@@ -15,7 +15,7 @@ import pytest
 from reconciler.backends.foundry.foundry import Foundry
 from reconciler.domain.release import Recipe
 from reconciler.engine.machine import locked_machine
-from reconciler.engine.options import Options, PassResult, Silent
+from reconciler.engine.options import Options, PassResult, Reporter
 from reconciler.engine.reconciler import run_pass
 from reconciler.host.child import Child
 from reconciler.host.environment import private_environment
@@ -150,7 +150,7 @@ def fleet(tmp_path_factory: pytest.TempPathFactory, capitals: Path) -> Fleet:
             make_runtime=lambda cache, scratch, log: HangingFoundry(cache, scratch=scratch, log=log),
         )
         with locked_machine(str(machine.root), str(machine.cache), command="test") as held:
-            return run_pass(held, load(str(machine.manifests)), Silent(), chosen)
+            return run_pass(held, load(str(machine.manifests)), Reporter(), chosen)
 
     return Fleet(machine, again(), again)
 

@@ -12,7 +12,7 @@ from reconciler.cli.verbs import rollback, status
 from reconciler.domain.facts import Traits
 from reconciler.domain.history import Rollback
 from reconciler.engine.machine import Machine
-from reconciler.engine.options import Silent
+from reconciler.engine.options import Reporter
 from reconciler.host.clock import now
 from reconciler.operations.rollback import carry_out_now
 from tests.at_rest import opened
@@ -49,7 +49,7 @@ def test_a_roll_back_frees_nothing_that_the_configuration_keeps(machine: TestMac
 
     def roll_back(quarantine_for: float | None) -> None:
         held = replace(opened(machine), traits=Traits(quarantine_for=quarantine_for))
-        assert carry_out_now(held, rolled_back, None, Silent()) == ()
+        assert carry_out_now(held, rolled_back, None, Reporter()) == ()
 
     roll_back(None)
     roll_back(None)

@@ -8,7 +8,7 @@ import pytest
 
 from reconciler.domain.suspension import Suspension, lasts_too_long, still_on, suspension_of
 from reconciler.engine.machine import locked_machine
-from reconciler.engine.options import Options, Silent
+from reconciler.engine.options import Options, Reporter
 from reconciler.engine.reconciler import run_pass
 from reconciler.operations.verify import verify
 from reconciler.sources.manifests import load
@@ -35,7 +35,7 @@ def held(machine: TestMachine) -> dict[str, str]:
 
 def run_a_pass(machine: TestMachine) -> None:
     with locked_machine(str(machine.root), str(machine.cache), command="test") as one:
-        run_pass(one, load(str(machine.manifests)), Silent(), Options())
+        run_pass(one, load(str(machine.manifests)), Reporter(), Options())
 
 
 def test_a_suspended_variant_is_planned_for_and_held_back(machine: TestMachine) -> None:

@@ -12,8 +12,8 @@ from typing import Any
 
 from reconciler.domain.sources.locked import LockedFile, LockedSource
 from reconciler.domain.suspension import Suspension
-from reconciler.engine.machine import Machine, locked_machine, machine_to_suspend, open_machine
-from reconciler.engine.options import PassResult, Silent
+from reconciler.engine.machine import Machine, locked_machine, open_machine
+from reconciler.engine.options import PassResult, Reporter
 from reconciler.engine.reconciler import run_pass
 from reconciler.host import durable
 from reconciler.operations.repository import read_branch
@@ -48,7 +48,7 @@ class World(TestMachine):
 
     def apply(self, **more: Any) -> PassResult:
         with locked_machine(str(self.root), str(self.cache), command="apply") as machine:
-            return run_pass(machine, load(str(self.manifests)), Silent(), options(**more))
+            return run_pass(machine, load(str(self.manifests)), Reporter(), options(**more))
 
     def applied(self) -> None:
         result = self.apply()
@@ -202,12 +202,12 @@ def _killed_before(world: World) -> None:
 
 def _suspend(world: World) -> None:
     said = Suspension(name="one", reason="a demo", since="2026-01-01T00:00:00Z", until="")
-    with machine_to_suspend(str(world.root), str(world.cache), command="suspend") as machine:
+    with locked_machine(str(world.root), str(world.cache), command="suspend", suspends=True) as machine:
         suspend(machine, said)
 
 
 def _resume(world: World) -> None:
-    with machine_to_suspend(str(world.root), str(world.cache), command="resume") as machine:
+    with locked_machine(str(world.root), str(world.cache), command="resume", suspends=True) as machine:
         resume(machine, "one")
 
 
@@ -238,7 +238,7 @@ def _follow(world: World) -> PassResult:
     wanted = remote(str(world.folder / "git"), "main", "manifests", allow_file=True)
     with locked_machine(str(world.root), str(world.cache), command="apply") as machine:
         parsed = read_branch(machine, wanted, Credentials(), accept=True).parsed
-        return run_pass(machine, parsed, Silent(), options())
+        return run_pass(machine, parsed, Reporter(), options())
 
 
 class StandInHub:
@@ -262,7 +262,7 @@ def hub_source() -> LockedSource:
 
 
 def _fetch(world: World) -> None:
-    """As engine.fetching and the pass that follows it do."""
+    """As a DownloadJob and the pass that follows it do."""
     source = hub_source()
     with locked_machine(str(world.root), str(world.cache), command="apply") as machine:
         machine.sources.sweep()

@@ -120,12 +120,12 @@ KEYS = [
     (CONVERT, KEY),
     (VERIFY, DIGEST),
     (REGISTER, DIGEST),
-    (RepairRelease(release=release(), number=1, damage=("model.onnx changed",)), DIGEST),
+    (RepairRelease(release=release(), number=1, forced_by=("model.onnx changed",)), DIGEST),
     (RETIRE, "retire capitals-int4:1"),
     (PruneVariant(reason=Reason.ORPHANED, numbers=(1,), **OF_CAPITALS), "prune capitals-int4"),
     (PruneArtifact(build_key=KEY, artifact=None, size=0), f"prune {KEY}"),
-    (PruneSource(digest=KEY, size=0), f"prune {KEY}"),
-    (VerifyServed(release=release(), number=1, previous={}, installed={"a": "1"}), runtime_key(DIGEST, {"a": "1"})),
+    (PruneSource(build_key=KEY, size=0), f"prune {KEY}"),
+    (VerifyServed(release=release(), number=1, installed={"a": "1"}), runtime_key(DIGEST, {"a": "1"})),
 ]
 
 
@@ -174,7 +174,7 @@ def test_the_first_time_stays_and_the_last_follows() -> None:
 def test_a_bounded_number_is_kept() -> None:
     held: tuple[RememberedFailure, ...] = ()
     for number in range(KEPT + 5):
-        held = remember(held, failed(PruneSource(digest=f"sha256:{number}", size=0)), LAST)
+        held = remember(held, failed(PruneSource(build_key=f"sha256:{number}", size=0)), LAST)
     assert len(held) == KEPT
     assert held[-1].key == f"prune sha256:{KEPT + 4}"
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.engine.machine import locked_machine
-from reconciler.engine.options import Options, PassResult, Silent
+from reconciler.engine.options import Options, PassResult, Reporter
 from reconciler.engine.reconciler import Reconciler
 from reconciler.operations.verify import verify
 from reconciler.sources.manifests import load
@@ -60,7 +60,7 @@ def _written(file: FileIO, data: bytes) -> bool:
 def run_pass(machine: TestMachine) -> PassResult:
     with (
         locked_machine(str(machine.root), str(machine.cache), command="test") as one,
-        Reconciler(one, Silent(), Options(), wake=lambda: None, asked=True) as keeping,
+        Reconciler(one, Reporter(), Options(), wake=lambda: None, asked=True) as keeping,
     ):
         return keeping.run_pass(load(str(machine.manifests)))
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.engine.machine import Machine, locked_machine
-from reconciler.engine.options import Options, Silent
+from reconciler.engine.options import Options, Reporter
 from reconciler.engine.reconciler import Reconciler
 from reconciler.operations.verify import verify
 from reconciler.sources.manifests import load
@@ -50,7 +50,7 @@ def children() -> list[int]:
 
 def test_it_converts_beside_passes_and_serves_what_ended(machine: TestMachine, opened: Machine) -> None:
     woken = threading.Event()
-    with Reconciler(opened, Silent(), Options(), wake=woken.set) as keeping:
+    with Reconciler(opened, Reporter(), Options(), wake=woken.set) as keeping:
         while not (result := keeping.run_pass(load(str(machine.manifests)))).outcomes:
             assert [change.action for change in result.running] == ["convert"]
             woken.wait(0.2)
@@ -63,7 +63,7 @@ def test_it_converts_beside_passes_and_serves_what_ended(machine: TestMachine, o
 
 @pytest.mark.parametrize("seconds", [0.0, 1.0, 2.5], ids=["at once", "in the imports", "later"])
 def test_what_nobody_wants_any_more_leaves_no_process(machine: TestMachine, opened: Machine, seconds: float) -> None:
-    with Reconciler(opened, Silent(), Options(), wake=lambda: None) as keeping:
+    with Reconciler(opened, Reporter(), Options(), wake=lambda: None) as keeping:
         keeping.run_pass(load(str(machine.manifests)))
         time.sleep(seconds)
         machine.declare(more="  suspend: true\n")

@@ -4,7 +4,7 @@ import os
 import sys
 
 from reconciler.engine.machine import locked_machine
-from reconciler.engine.options import Options, Silent
+from reconciler.engine.options import Options, Reporter
 from reconciler.engine.reconciler import Reconciler
 from reconciler.sources.manifests import load
 
@@ -15,7 +15,7 @@ def main(root: str, cache: str, manifests: str, count: int) -> None:
     parsed = load(manifests)
     with (
         locked_machine(root, cache, command="test") as machine,
-        Reconciler(machine, Silent(), Options(), wake=lambda: None) as keeping,
+        Reconciler(machine, Reporter(), Options(), wake=lambda: None) as keeping,
     ):
         keeping.run_pass(parsed)
         os.path.exists(MARKS[0])

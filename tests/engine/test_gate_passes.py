@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from reconciler.engine.machine import locked_machine
-from reconciler.engine.options import PassResult, Silent
+from reconciler.engine.options import PassResult, Reporter
 from reconciler.engine.reconciler import run_pass
 from reconciler.host import durable
 from reconciler.operations.repository import read_branch
@@ -66,7 +66,7 @@ OPTIONS = replace(options(), make_runtime=lambda cache, scratch, log: Dated(cach
 
 def one_pass(machine: TestMachine) -> PassResult:
     with locked_machine(str(machine.root), str(machine.cache), command="test") as held:
-        return run_pass(held, load(str(machine.manifests)), Silent(), OPTIONS)
+        return run_pass(held, load(str(machine.manifests)), Reporter(), OPTIONS)
 
 
 def by_another_runtime(machine: TestMachine) -> None:
@@ -148,7 +148,7 @@ def one_pass_of(repository: Repository, machine: TestMachine) -> PassResult:
     with locked_machine(str(machine.root), str(machine.cache), command="test") as held:
         parsed = read_branch(held, origin, Credentials(), accept=True).parsed
         assert parsed.problems == ()
-        return run_pass(held, parsed, Silent(), OPTIONS)
+        return run_pass(held, parsed, Reporter(), OPTIONS)
 
 
 def test_what_could_not_be_recorded_is_said_and_is_no_convergence(
@@ -160,7 +160,7 @@ def test_what_could_not_be_recorded_is_said_and_is_no_convergence(
     with locked_machine(str(machine.root), str(machine.cache), command="test") as held, monkeypatch.context() as full:
         full.setattr(durable, "_steps", 0)
         full.setattr(durable, "_fail_at", durable.fault("1:ENOSPC+"))
-        result = run_pass(held, load(str(machine.manifests)), Silent(), OPTIONS)
+        result = run_pass(held, load(str(machine.manifests)), Reporter(), OPTIONS)
     assert "no space left" in result.unrecorded
     assert (result.converged, result.outcomes, result.plan.changes) == (False, (), ())
     again = one_pass(machine)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.engine.machine import locked_machine
-from reconciler.engine.options import Options, Silent
+from reconciler.engine.options import Options, Reporter
 from reconciler.engine.reconciler import Reconciler
 from reconciler.sources.manifests import load
 from tests.at_rest import serve
@@ -84,7 +84,7 @@ def test_an_idle_pass_over_a_hundred_models_takes_little(tmp_path: Path, capital
     spent = []
     with (
         locked_machine(str(machine.root), str(machine.cache), command="test") as opened,
-        Reconciler(opened, Silent(), Options(), wake=lambda: None) as keeping,
+        Reconciler(opened, Reporter(), Options(), wake=lambda: None) as keeping,
     ):
         assert keeping.run_pass(parsed).converged
         for _ in range(PASSES):

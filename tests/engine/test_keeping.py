@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from reconciler.engine.machine import Machine, locked_machine
-from reconciler.engine.options import Options, PassResult, Silent
+from reconciler.engine.options import Options, PassResult, Reporter
 from reconciler.engine.planning import take_snapshot
 from reconciler.engine.reconciler import Reconciler, run_pass
 from reconciler.sources.manifests import load
@@ -32,14 +32,14 @@ class World:
         self.machine = machine
         self.opened = opened
         self.woken = threading.Event()
-        self.keeping = Reconciler(opened, Silent(), OPTIONS, wake=self.woken.set)
+        self.keeping = Reconciler(opened, Reporter(), OPTIONS, wake=self.woken.set)
 
     def run(self) -> PassResult:
         return self.keeping.run_pass(load(str(self.machine.manifests)))
 
     def apply(self, **options: bool) -> PassResult:
         more = replace(OPTIONS, **options)
-        return run_pass(self.opened, load(str(self.machine.manifests)), Silent(), more)
+        return run_pass(self.opened, load(str(self.machine.manifests)), Reporter(), more)
 
     def plan(self) -> list[str]:
         return [h.reason for h in take_snapshot(self.opened, load(str(self.machine.manifests))).plan.held]

@@ -16,8 +16,8 @@ import pytest
 
 from reconciler.backends.foundry.index import INDEX
 from reconciler.cli.exit_codes import PARTLY
-from reconciler.engine.machine import locked_machine, machine_to_suspend
-from reconciler.engine.options import Options, Silent
+from reconciler.engine.machine import locked_machine
+from reconciler.engine.options import Options, Reporter
 from reconciler.engine.reconciler import run_pass
 from reconciler.engine.resolve import resolve
 from reconciler.host.processes import mapped_folders
@@ -326,7 +326,7 @@ def test_while_the_gates_reject_what_git_declares_one_can_go_back_by_hand(machin
     assert ids(machine) == {f"{V}:2"}
     assert ready(machine) == ("False", "GateFailed")
     if daemon:
-        with machine_to_suspend(str(machine.root), str(machine.cache), command="rollback") as held:
+        with locked_machine(str(machine.root), str(machine.cache), command="rollback", suspends=True) as held:
             ask_for(held, decide(held, V, 1, "worse"))
         assert one_pass(machine).converged
     else:
@@ -461,7 +461,7 @@ def test_while_somebody_holds_the_root_it_is_said_and_they_do_it(machine: TestMa
         ) as asked,
     ):
         until(held.records.rollbacks)
-        run_pass(held, load(str(machine.manifests)), Silent(), Options())
+        run_pass(held, load(str(machine.manifests)), Reporter(), Options())
         assert asked.communicate(timeout=PATIENCE)[0].endswith(f"{V}:3 serves\n")
         assert asked.returncode == 0
 

@@ -11,7 +11,7 @@ import pytest
 from reconciler.backends.foundry.served_files import MARKER
 from reconciler.domain.finding import Finding
 from reconciler.engine.machine import Machine, locked_machine, observe
-from reconciler.engine.options import Options, PassResult, Silent
+from reconciler.engine.options import Options, PassResult, Reporter
 from reconciler.engine.reconciler import Reconciler
 from reconciler.engine.resolve import resolve
 from reconciler.engine.scrub import Scrubber, take_doubts
@@ -99,7 +99,7 @@ def kept(machine: TestMachine) -> Iterator[Kept]:
 def keep(machine: TestMachine) -> Iterator[Kept]:
     with (
         locked_machine(str(machine.root), str(machine.cache), command="test") as one,
-        Reconciler(one, Silent(), Options(), wake=lambda: None) as keeping,
+        Reconciler(one, Reporter(), Options(), wake=lambda: None) as keeping,
     ):
         kept = Kept(machine, one, keeping)
         assert kept.run_pass().converged

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from reconciler.domain.facts import StorageLimits, Traits
 from reconciler.engine.machine import Machine, disk_used, locked_machine
-from reconciler.engine.options import Options, PassResult, Silent
+from reconciler.engine.options import Options, PassResult, Reporter
 from reconciler.engine.planning import take_snapshot
 from reconciler.engine.reconciler import run_pass
 from reconciler.operations.verify import verify
@@ -40,12 +40,12 @@ def test_what_serves_makes_way_and_after_a_failure_git_brings_it_back(tmp_path: 
         at = narrow(machine, wide)
         seen = take_snapshot(at, load(str(machine.manifests)))
         assert [hold.reason for hold in seen.plan.held] == ["DiskInsufficient"]  # side by side: nothing is touched
-        assert run_pass(at, load(str(machine.manifests)), Silent(), OPTIONS).outcomes == ()
+        assert run_pass(at, load(str(machine.manifests)), Reporter(), OPTIONS).outcomes == ()
         assert "capitals-int4:1" in machine.index()
 
         machine.declare(more=wish + FIRST)
         (machine.manifests.parent / "fail").touch()
-        result = run_pass(at, load(str(machine.manifests)), Silent(), OPTIONS)
+        result = run_pass(at, load(str(machine.manifests)), Reporter(), OPTIONS)
         assert outcomes(result) == ["prune MakesWay done", "prune DiskShort done", "convert RecipeChanged failed"]
         assert machine.index() == {}
         assert at.store.artifacts() == {}
@@ -55,7 +55,7 @@ def test_what_serves_makes_way_and_after_a_failure_git_brings_it_back(tmp_path: 
 
         (machine.manifests.parent / "fail").unlink()
         machine.declare(more=FIRST)  # git goes back
-        result = run_pass(at, load(str(machine.manifests)), Silent(), OPTIONS)
+        result = run_pass(at, load(str(machine.manifests)), Reporter(), OPTIONS)
         assert outcomes(result)[0].startswith("convert ")
         assert outcomes(result)[0].endswith(" done")
         assert {*at.store.artifacts()} == held

@@ -18,7 +18,7 @@ from typing import Any
 
 from reconciler.domain.errors import ReconcilerError, refused
 from reconciler.engine.machine import locked_machine
-from reconciler.engine.options import PassResult, Silent
+from reconciler.engine.options import PassResult, Reporter
 from reconciler.engine.planning import take_snapshot
 from reconciler.engine.reconciler import run_pass
 from reconciler.host import durable
@@ -133,12 +133,12 @@ class FaultBench(Bench):
             parsed = load(str(world.manifests))
             try:
                 with self._refusing(fault):
-                    first = run_pass(machine, parsed, Silent(), chosen)
+                    first = run_pass(machine, parsed, Reporter(), chosen)
                 code, problems = self._judge(first)
             except Exception as error:  # noqa: BLE001 - judged
                 code, problems = _code_of(error)
             problems += self._judged({})
-            result = run_pass(machine, parsed, Silent(), chosen)
+            result = run_pass(machine, parsed, Reporter(), chosen)
             if self.scenario.converges and not result.converged:
                 problems.append(f"the next pass of this process: {_failed(result)}")
         return code, problems

@@ -13,7 +13,7 @@ import pytest
 from reconciler.backends.foundry.foundry import TimeLimits
 from reconciler.backends.foundry.index import LOCK, LOCKS, lock_holder, wait_until_free
 from reconciler.engine.machine import locked_machine
-from reconciler.engine.options import PassResult, Silent
+from reconciler.engine.options import PassResult, Reporter
 from reconciler.engine.reconciler import run_pass
 from reconciler.sources.manifests import load
 from tests.crash.scenarios import World, overwrite
@@ -63,7 +63,7 @@ def runtime(cache: str, scratch: str, log: str) -> StandInFoundry:
 def applied(world: World) -> PassResult:
     chosen = replace(options(), make_runtime=runtime)
     with locked_machine(str(world.root), str(world.cache), command="apply") as machine:
-        return run_pass(machine, load(str(world.manifests)), Silent(), chosen)
+        return run_pass(machine, load(str(world.manifests)), Reporter(), chosen)
 
 
 def test_a_lock_held_for_minutes_is_waited_for_once_and_its_holder_is_named(world: World) -> None:

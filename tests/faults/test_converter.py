@@ -12,7 +12,7 @@ import pytest
 
 from reconciler.domain.failures import RememberedFailure
 from reconciler.engine.machine import locked_machine
-from reconciler.engine.options import PassResult, Silent
+from reconciler.engine.options import PassResult, Reporter
 from reconciler.engine.reconciler import run_pass
 from reconciler.sources.manifests import load
 from tests.crash.judging import at_rest
@@ -86,7 +86,7 @@ def converted(world: World, timeout: float = TIMEOUT) -> PassResult:
         conversion_memory=MEMORY,
     )
     with locked_machine(str(world.root), str(world.cache), command="apply") as machine:
-        return run_pass(machine, load(str(world.manifests)), Silent(), chosen)
+        return run_pass(machine, load(str(world.manifests)), Reporter(), chosen)
 
 
 def remembered(world: World) -> dict[str, RememberedFailure]:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from reconciler.engine.machine import Machine, locked_machine
-from reconciler.engine.options import Options, PassResult, Silent
+from reconciler.engine.options import Options, PassResult, Reporter
 from reconciler.engine.planning import take_snapshot
 from reconciler.engine.reconciler import run_pass
 from reconciler.sources.manifests import load
@@ -87,7 +87,7 @@ def machine(tmp_path: Path) -> TestMachine:
 
 def applied(machine: TestMachine) -> PassResult:
     with locked_machine(str(machine.root), str(machine.cache), command="test") as opened:
-        return run_pass(opened, load(str(machine.manifests)), Silent(), Options())
+        return run_pass(opened, load(str(machine.manifests)), Reporter(), Options())
 
 
 def test_ninety_nine_are_mended_in_one_pass_beside_every_poison(machine: TestMachine, capitals: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from reconciler.engine.machine import locked_machine
-from reconciler.engine.options import PassResult, Silent
+from reconciler.engine.options import PassResult, Reporter
 from reconciler.engine.reconciler import run_pass
 from reconciler.sources.manifests import load
 from tests.crash.judging import at_rest
@@ -104,7 +104,7 @@ def test_who_is_quicker_gets_the_name(worlds: tuple[World, Second]) -> None:
 
     chosen = replace(options(), make_runtime=make)
     with locked_machine(str(other.root), str(other.cache), command="apply") as machine:
-        result = run_pass(machine, load(str(other.manifests)), Silent(), chosen)
+        result = run_pass(machine, load(str(other.manifests)), Reporter(), chosen)
     assert beaten[0].converged
     assert [(o.change.variant, o.code, o.permanent) for o in result.failed] == [
         ("shared-int4", "AlreadyRegistered", False)

@@ -1,6 +1,6 @@
 """What the crash matrix leaves out, and a power cut may hit as well."""
 
-from reconciler.engine.machine import machine_to_suspend
+from reconciler.engine.machine import locked_machine
 from reconciler.operations.rollback import ask_for, decide
 from tests.crash import scenarios
 from tests.crash.scenarios import SCENARIOS, Scenario, World, overwrite
@@ -19,7 +19,7 @@ def _rolled_back(world: World) -> None:
     world.applied()
     world.declare("one", template="phi3", more="  retainFor: 1h\n")
     world.applied()
-    with machine_to_suspend(str(world.root), str(world.cache), command="rollback") as machine:
+    with locked_machine(str(world.root), str(world.cache), command="rollback", suspends=True) as machine:
         ask_for(machine, decide(machine, "one-int4", 0, "it answers badly"))
 
 

@@ -18,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    with options.suspensions_under_lock(arguments, "resume") as machine:
+    with options.machine_under_lock(arguments, "resume", suspends=True) as machine:
         ended = resume(machine, arguments.name, dry_run=arguments.dry_run)
     say(arguments, f"{arguments.name} is {f'resumed; it was {ended}' if ended else 'not suspended'}")
     return OK

@@ -46,7 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.undo:
         return _undo(arguments)
     reason = " ".join(arguments.reason.split()) or "no reason was given"
-    with options.suspensions_under_lock(arguments, "rollback") as machine:
+    with options.machine_under_lock(arguments, "rollback", suspends=True) as machine:
         variants = variants_named(machine, arguments.name)
         if arguments.to and len(variants) > 1:
             hint = f"name one of {', '.join(variants)}"
@@ -83,7 +83,7 @@ def _carried_out(made: Rollback, before: Rollback | None, opened: Machine, argum
 
 
 def _undo(arguments: argparse.Namespace) -> int:
-    with options.suspensions_under_lock(arguments, "rollback") as machine:
+    with options.machine_under_lock(arguments, "rollback", suspends=True) as machine:
         variants = variants_named(machine, arguments.name)
         ended = {one: undo(machine, one, dry_run=arguments.dry_run) for one in variants}
     root = machine.layout.root

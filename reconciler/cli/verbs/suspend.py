@@ -38,7 +38,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.until and arguments.until <= since:
         raise UsageError(f"--until {arguments.until} is over (it is {since})", hint="name a time to come")
     suspension = Suspension(name=arguments.name, reason=reason, since=since, until=arguments.until or "")
-    with options.suspensions_under_lock(arguments, "suspend") as machine:
+    with options.machine_under_lock(arguments, "suspend", suspends=True) as machine:
         suspend(machine, suspension, dry_run=arguments.dry_run)
     say(arguments, f"{arguments.name} is {suspension}")
     return OK

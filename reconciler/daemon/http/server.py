@@ -26,8 +26,7 @@ DEADLINE = 5.0  # seconds for a whole request
 LOOK_AROUND = 0.5  # seconds between two looks for connections that are over time
 
 
-class CannotListen(ReconcilerError):
-    code = "CannotListen"
+class CannotListen(ReconcilerError): ...
 
 
 class HttpServer:

@@ -31,8 +31,6 @@ class Unreachable(TemporaryError):
 class CommitRefused(PermanentError):
     """The server offers a commit that we do not follow."""
 
-    code = "CommitRefused"
-
 
 class Mirror:
     """The caller holds the mirror's lock."""

@@ -31,8 +31,7 @@ LONGEST_LINK = 4096
 AT_ONCE = 500  # questions of 41 or 65 bytes: they fit into a pipe, so neither side blocks
 
 
-class ObjectMissing(PermanentError):
-    code = "ObjectMissing"
+class ObjectMissing(PermanentError): ...
 
 
 class MirrorBroken(Exception):

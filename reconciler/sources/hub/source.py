@@ -15,15 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from reconciler.domain.errors import (
-    Cancelled,
-    DiskFull,
-    PermanentError,
-    ReconcilerError,
-    TemporaryError,
-    Throttled,
-    UsageError,
-)
+from reconciler.domain.errors import Cancelled, DiskFull, PermanentError, ReconcilerError, TemporaryError, UsageError
 from reconciler.domain.sources.locked import LockedFile, LockedSource
 from reconciler.domain.text.escape import one_line
 from reconciler.host.child import Child, ChildDied, ChildFailed, ChildTimedOut
@@ -230,7 +222,7 @@ def _refusal(error: dict[str, Any], what: str) -> ReconcilerError:
     if code == DiskFull.code:
         return DiskFull(message, hint="free some space; what has come is kept")
     if code == "HubBusy":
-        return Throttled(message, delay=error["delay"], hint=hint, code=code)
+        return TemporaryError(message, delay=error["delay"], hint=hint, code=code)
     if code in _TEMPORARY:
         return TemporaryError(message, hint=hint, code=code)
     return PermanentError(message, hint=hint, code=code)
