@@ -5,7 +5,6 @@ import os
 
 from reconciler.domain.errors import UsageError
 from reconciler.engine.machine import Machine
-from reconciler.manifests.machine_config import VERIFY
 from reconciler.manifests.parsed import Parsed
 from reconciler.operations.repository import read_branch
 from reconciler.sources.git.address import Remote, remote
@@ -38,8 +37,6 @@ def require_folder(path: str) -> None:
 
 
 def remote_of(arguments: argparse.Namespace) -> Remote:
-    if arguments.verify not in VERIFY:  # argparse does not check a default that comes from the environment
-        raise UsageError(f"RECONCILER_VERIFY: expected one of {', '.join(VERIFY)}")
     keys = arguments.allowed_signers or os.environ.get("RECONCILER_GNUPGHOME")
     if arguments.verify != "none" and not keys:
         hint = "pass --allowed-signers FILE (ssh keys), or RECONCILER_GNUPGHOME (gpg keys)"

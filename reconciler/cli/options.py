@@ -6,7 +6,9 @@ default.
 
 import argparse
 import os
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import Any, NoReturn
 
 from reconciler.backends.select import BACKENDS, DEFAULT
@@ -51,6 +53,8 @@ def add_setting(
 ) -> None:
     """Add an option that the environment and the configuration can set. `shown` is how --help names the default."""
     variable = environment_of(flag)
+    if "choices" in more:  # argparse checks them for the command line only
+        more["type"] = partial(_one_of, more["choices"])
     notes = [f"default: {shown or default}"] if shown or default else []
     parser.add_argument(
         flag,
@@ -168,7 +172,7 @@ def add_conversions(parser: argparse.ArgumentParser) -> None:
 
 def add_cage(parser: argparse.ArgumentParser) -> None:
     meaning = "sandbox of the converter (docs/cage.md): the best available, convert only with one, or none"
-    add_setting(parser, "--cage", meaning, default="auto", type=cage_mode, choices=CAGE_MODES)
+    add_setting(parser, "--cage", meaning, default="auto", choices=CAGE_MODES)
 
 
 def add_verbosity(parser: argparse.ArgumentParser) -> None:
@@ -211,10 +215,9 @@ def size(text: str) -> int:
     return found
 
 
-def cage_mode(text: str) -> str:
-    """Checked here too, because argparse does not check a default that comes from the environment."""
-    if text not in CAGE_MODES:
-        raise argparse.ArgumentTypeError(f"expected one of {', '.join(CAGE_MODES)}, got {text!r}")
+def _one_of(choices: Sequence[str], text: str) -> str:
+    if text not in choices:
+        raise argparse.ArgumentTypeError(f"expected one of {', '.join(choices)}, got {text!r}")
     return text
 
 

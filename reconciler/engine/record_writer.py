@@ -21,7 +21,7 @@ from reconciler.engine.machine import Machine, served_folders
 from reconciler.engine.options import PassResult
 from reconciler.engine.pass_context import PassContext
 from reconciler.engine.planning import Snapshot
-from reconciler.gates.verdicts import gate_statuses
+from reconciler.gates.judgement import gate_statuses
 from reconciler.host.clock import now
 from reconciler.planner.conditions import Conditions, VariantFailure, judge, judge_kept, judge_source, transitions
 from reconciler.planner.prune import outdated_protection

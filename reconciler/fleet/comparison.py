@@ -1,23 +1,30 @@
 """Two commits side by side: what each declares, and the plan that takes a machine from the one to the other. Pure.
 
-The plan is `planner.plan`'s own, made for a machine that serves exactly BASE (`fleet.converged_machine`).
+The plan is `planner.plan`'s own, made for a machine that serves exactly BASE. A real machine may differ
+(`fleet.forecast`), but each that follows the repository comes to this state before the next commit reaches it.
 """
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from reconciler.domain.changes import Retire
-from reconciler.domain.desired import Desired
+from reconciler.domain.desired import Desired, DesiredRelease
+from reconciler.domain.digest import StoredFile
 from reconciler.domain.errors import Problem
 from reconciler.domain.manifest import Model
+from reconciler.domain.measured import MeasurementSet
+from reconciler.domain.observed import Observed, Registration, ServedFolder, own_properties
 from reconciler.domain.plain_data import as_dict
 from reconciler.domain.plan import Plan
+from reconciler.domain.recorded import Recorded, RecordedRelease
+from reconciler.domain.release import ALWAYS_COPIED, Artifact, Marker
 from reconciler.domain.text.names import camel
-from reconciler.fleet.converged_machine import disk_of, folder_bytes, observed_of, recorded_of
 from reconciler.gates.judgement import gate_fields
 from reconciler.planner.plan import make_plan
 from reconciler.templates.rendering import TemplateChange
 
+_OWNER = "notional"
+_PLENTY = 1 << 62  # bytes
 NO_FOLDERS: dict[str, int] = {}
 
 
@@ -68,14 +75,71 @@ class Comparison:
 def compare_sides(
     path: str, base: Side, head: Side, sources: dict[str, str], templates: tuple[TemplateChange, ...] = ()
 ) -> Comparison:
-    observed, recorded = observed_of(base.desired), recorded_of(base.desired)
+    observed, recorded = _converged(base.desired)
     wanted = tuple(
         replace(one, fetch=None) if one.fetch and one.fetch.source.digest in base.desired.locked_sources else one
         for one in head.desired.wanted
     )  # what BASE took from the hub the machine has
     plan = make_plan(replace(head.desired, wanted=wanted), observed, recorded)
-    disk = disk_during(plan, disk_of(observed), folder_bytes(observed))
+    folders = {one.variant: _copied_bytes(one) for one in base.desired.wanted}
+    stored = sum(artifact.size for artifact in observed.artifacts.values())
+    disk = disk_during(plan, stored + sum(folders.values()), folders)
     return Comparison(path=path, base=base, head=head, plan=plan, disk=disk, sources=sources, templates=templates)
+
+
+def _converged(desired: Desired) -> tuple[Observed, Recorded]:
+    """A machine that serves exactly what is desired, with all the disk that it needs."""
+    markers = [_marker(one) for one in desired.wanted]
+    keys = {one.release.recipe.build_key: one.predicted_bytes for one in desired.wanted}
+    observed = Observed(
+        owner=_OWNER,
+        artifacts={
+            key: Artifact(digest="", build_key=key, files=(StoredFile(path="model.onnx", digest="", size=size),))
+            for key, size in keys.items()
+        },
+        folders=tuple(
+            ServedFolder(path=f"served/{one.variant}", variant=one.variant, number=one.number, marker=one)
+            for one in markers
+        ),
+        registrations=tuple(
+            Registration(
+                id=one.id,
+                path=f"served/{one.variant}",
+                properties=own_properties(owner=_OWNER, release=one.release, build_key=one.build_key, model=one.model),
+            )
+            for one in markers
+        ),
+        disk_free=_PLENTY,
+    )
+    releases = {one.variant: RecordedRelease.from_marker(one, registered="") for one in markers}
+    return observed, Recorded(measured=MeasurementSet(told=False), releases=releases)
+
+
+def _marker(one: DesiredRelease) -> Marker:
+    release = one.release
+    return Marker(
+        owner=_OWNER,
+        variant=release.variant,
+        number=1,
+        release=release.digest,
+        parts=release.parts,
+        artifact="",
+        build_key=release.recipe.build_key,
+        recipe=release.recipe.as_json(),
+        model=release.model,
+        precision=release.precision,
+        template_origin=release.template_origin,
+        generation=as_dict(release.generation),
+        protected=one.protected,
+        revision="",
+        created="",
+        files=(StoredFile(path="copied", digest="", size=_copied_bytes(one)),),
+    )
+
+
+def _copied_bytes(one: DesiredRelease) -> int:
+    """What its served folder has for itself: large files are shared with the store."""
+    return one.predicted_bytes if one.predicted_bytes < ALWAYS_COPIED else 0
 
 
 def disk_during(plan: Plan, before: int, folders: Mapping[str, int] = NO_FOLDERS) -> Disk:

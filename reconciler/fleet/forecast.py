@@ -19,7 +19,7 @@ from reconciler.domain.verdict import Verdict
 from reconciler.fleet.comparison import Disk, Side, disk_during
 from reconciler.fleet.inventory import Inventory
 from reconciler.fleet.inventory_facts import to_observed, to_recorded
-from reconciler.gates.verdicts import GateChange, gate_changes
+from reconciler.gates.judgement import GateChange, gate_changes
 from reconciler.manifests.paths import inside
 from reconciler.manifests.selector import labels_of, mismatch
 from reconciler.planner.plan import make_plan
@@ -39,13 +39,18 @@ class Failure:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Report:
-    """One machine's report. `age` is in seconds, None where its time cannot be read."""
+class Outlook:
+    """What one machine will do, by its inventory in `file`. `age` of that is in seconds, None where its time cannot be
+    read."""
 
     machine: str
     file: str
     generated: str
     age: float | None
+    plan: Plan
+    failures: tuple[Failure, ...]
+    disk: Disk
+    gates: tuple[GateChange, ...] = ()
 
     @property
     def old(self) -> bool:
@@ -53,28 +58,16 @@ class Report:
         return self.age is None or not -3600 <= self.age <= WEEK
 
 
-@dataclass(frozen=True, kw_only=True)
-class Outlook:
-    """What one machine will do."""
-
-    report: Report
-    plan: Plan
-    failures: tuple[Failure, ...]
-    disk: Disk
-    gates: tuple[GateChange, ...] = ()
-
-
 def outlook(inventory: Inventory, file: str, base: Side, head: Side, now: str) -> Outlook:
-    recorded = to_recorded(inventory)
+    recorded, observed = to_recorded(inventory), to_observed(inventory)
     desired = desired_for(inventory, recorded, base, head)
-    observed = to_observed(inventory)
     plan = make_plan(desired, observed, recorded, now=now)
     used = inventory.disk.used_bytes or sum(one.size for one in observed.artifacts.values())
-    report = Report(
-        machine=inventory.machine, file=file, generated=inventory.generated, age=_age(inventory.generated, now)
-    )
     return Outlook(
-        report=report,
+        machine=inventory.machine,
+        file=file,
+        generated=inventory.generated,
+        age=_age(inventory.generated, now),
         plan=plan,
         failures=tuple(_failures(inventory, plan, desired, head)),
         disk=disk_during(plan, used),
@@ -87,7 +80,7 @@ def grouped(outlooks: Iterable[Outlook]) -> list[list[Outlook]]:
     groups: dict[object, list[Outlook]] = {}
     for one in outlooks:
         groups.setdefault(_effect(one), []).append(one)
-    return sorted(groups.values(), key=lambda group: (-len(group), group[0].report.machine))
+    return sorted(groups.values(), key=lambda group: (-len(group), group[0].machine))
 
 
 def desired_for(inventory: Inventory, recorded: Recorded, base: Side, head: Side) -> Desired:

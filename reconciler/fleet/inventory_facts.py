@@ -10,8 +10,7 @@ something else, only the machine can judge them; and an earlier release that the
 one. Pure.
 """
 
-import math
-from collections import Counter
+import json
 from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import replace
 from typing import Any, TypeVar
@@ -32,7 +31,7 @@ from reconciler.fleet.inventory import (
     ReleaseContent,
     Variant,
 )
-from reconciler.gates.verdicts import GateStatus
+from reconciler.gates.judgement import GateStatus
 
 T = TypeVar("T")
 
@@ -89,13 +88,9 @@ def newest_timings(timings: Iterable[Timing]) -> tuple[Timing, ...]:
 
 def _newest(found: Iterable[T], most: int, kind: Callable[[T], object]) -> tuple[T, ...]:
     """The last `most` of each kind, in their order."""
-    kept: list[T] = []
-    count: Counter[object] = Counter()
-    for one in reversed(tuple(found)):
-        count[kind(one)] += 1
-        if count[kind(one)] <= most:
-            kept.append(one)
-    return tuple(reversed(kept))
+    found = tuple(found)
+    later = [sum(kind(other) == kind(one) for other in found[at:]) for at, one in enumerate(found)]
+    return tuple(one for one, count in zip(found, later, strict=True) if count <= most)
 
 
 def export_fidelity(known: MeasurementSet, build_keys: Container[str]) -> tuple[Fidelity, ...]:
@@ -128,15 +123,11 @@ def _right(judged: GateStatus) -> int | None:
 
 def _is_finite(held: object) -> bool:
     """JSON has no other numbers."""
-    return all(math.isfinite(number) for number in _numbers(as_dict(held)))
-
-
-def _numbers(held: object) -> Iterable[float]:
-    if isinstance(held, float):
-        yield held
-    elif isinstance(held, dict | list | tuple):
-        for inner in held.values() if isinstance(held, dict) else held:
-            yield from _numbers(inner)
+    try:
+        json.dumps(as_dict(held), allow_nan=False)
+    except ValueError:
+        return False
+    return True
 
 
 def to_observed(inventory: Inventory) -> Observed:

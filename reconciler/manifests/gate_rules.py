@@ -7,8 +7,7 @@ from reconciler.domain import digest
 from reconciler.domain.errors import Problem
 from reconciler.domain.gate_spec import Gate, GateSpec
 from reconciler.domain.text.quoting import shown
-from reconciler.gates.golden import CHECKS, GoldenPrompt
-from reconciler.gates.prompts import PromptsGate
+from reconciler.gates.prompts import CHECKS, GoldenPrompt, PromptsGate
 from reconciler.manifests.declaration import Declaration, ProblemLog
 from reconciler.manifests.described import value_of
 from reconciler.manifests.gate_schema import DECLARED, MOST_CASES, GoldenCase, PromptsManifest

@@ -9,9 +9,8 @@ from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, 
 
 from reconciler.domain.gate_spec import Gate
 from reconciler.domain.text.quoting import listed
-from reconciler.gates.golden import CHECKS, pattern_refusal, schema_refusal
 from reconciler.gates.judgement import GATES
-from reconciler.gates.prompts import PromptsGate
+from reconciler.gates.prompts import CHECKS, PromptsGate, pattern_refusal, schema_refusal
 from reconciler.manifests.described import manifest_type
 from reconciler.manifests.fields import (
     AnyText,

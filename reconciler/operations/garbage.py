@@ -38,7 +38,7 @@ from reconciler.planner.prune import (
     users,
     why_artifacts_stay,
 )
-from reconciler.reports.garbage import FAILED, FREED, KEPT, WOULD, Item
+from reconciler.reports.checks import FAILED, FREED, KEPT, WOULD, Item
 from reconciler.sources.git.source import alone
 
 LOGS_KEPT = 10

@@ -15,6 +15,7 @@ from reconciler.domain.observed import Observed
 from reconciler.domain.plan import Outcome
 from reconciler.domain.reasons import Reason
 from reconciler.domain.recorded import Recorded
+from reconciler.domain.text.names import model_of
 from reconciler.engine.machine import Machine, locked_again, observe, recall
 from reconciler.engine.options import Options, PassResult, Reporter
 from reconciler.engine.planning import VariantDeclaration, take_snapshot
@@ -32,7 +33,7 @@ def variants_named(machine: Machine, name: str) -> tuple[str, ...]:
     """The served variants with this name, or of the model with this name. Raises PermanentError for none."""
     observed = observe(machine)
     served = sorted(one for one in observed.registrations_of if observed.serving(one))
-    found = tuple(one for one in served if name in (one, one.rpartition("-")[0]))
+    found = tuple(one for one in served if name in (one, model_of(one)))
     if not found:
         hint = f"served here: {', '.join(served) or 'nothing'}"
         raise PermanentError(f"{name} is not served on this machine", hint=hint, code="NotServed")
@@ -84,7 +85,7 @@ def undo(machine: Machine, variant: str, *, dry_run: bool = False) -> Rollback |
 
 def _refuse_suspended(recorded: Recorded, variant: str) -> None:
     """Checked before anything is written, because a suspended variant is not rolled back."""
-    suspension = recorded.suspension_of(variant, variant.rpartition("-")[0])
+    suspension = recorded.suspension_of(variant, model_of(variant))
     if suspension is not None:
         hint = f"`reconciler resume {suspension.name}` first"
         message = f"{variant} cannot be rolled back while {suspension.name} is {suspension}"

@@ -6,6 +6,7 @@ the suspension. The changed file wakes a daemon.
 
 from reconciler.domain.errors import PermanentError
 from reconciler.domain.suspension import Suspension, still_on
+from reconciler.domain.text.names import model_of
 from reconciler.engine.machine import Machine, observe, recall
 from reconciler.host.clock import now
 
@@ -38,7 +39,7 @@ def _require_known(machine: Machine, name: str) -> None:
     observed = observe(machine)
     variants = {one.name for one in observed.registrations if one.owner == machine.owner}
     variants |= recall(machine, observed).releases.keys() | machine.records.conditions().keys()
-    known = variants | {variant.rpartition("-")[0] for variant in variants}
+    known = variants | {model_of(variant) for variant in variants}
     if name not in known:
         hint = f"known here: {', '.join(sorted(known)) or 'nothing'}; before its first pass, use spec.suspend in git"
         message = f"no model or variant {name} is known on this machine"

@@ -1,6 +1,5 @@
 """Which manifest fields make a wanted release differ from the one that is served. Pure."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from reconciler.domain.changes import FieldChange
@@ -31,10 +30,6 @@ class Difference:
     field_changes: tuple[FieldChange, ...] | None = None
 
     @property
-    def convert_reason(self) -> Reason:
-        return Reason.RECIPE_CHANGED if self.reason is Reason.RECIPE_CHANGED else Reason.ARTIFACT_MISSING
-
-    @property
     def of_recipe(self) -> "Difference":
         """Only what decides the weights: a template never forces a conversion."""
         if self.field_changes is None:
@@ -49,27 +44,25 @@ def compare(wanted: Release, served: Marker | RecordedRelease | None) -> Differe
         return Difference(reason=Reason.RELEASE_MISSING)
     changed = [part for part, digest in wanted.parts.items() if served.parts.get(part) != digest]
     reason = _REASON_OF_PART[changed[0]] if changed else Reason.DRIFT_DETECTED
-    changes = _changed_fields(wanted, served)
+    changes = field_changes(wanted, served)
     return Difference(reason=reason, forced_by=tuple(one.name for one in changes), field_changes=changes)
 
 
-def _changed_fields(wanted: Release, served: Marker | RecordedRelease) -> tuple[FieldChange, ...]:
-    old = _fields(served.recipe, served.generation, served.parts, served.template_origin)
-    new = _fields(wanted.recipe.as_json(), as_dict(wanted.generation), wanted.parts, wanted.template_origin)
-    if served.parts.get("template") == wanted.parts["template"]:
+def field_changes(new: Release, old: Release | Marker | RecordedRelease) -> tuple[FieldChange, ...]:
+    before, after = _fields(old), _fields(new)
+    if old.parts.get("template") == new.parts["template"]:
         # The same text under another name is no change.
-        new["spec.promptTemplate"] = old["spec.promptTemplate"]
+        after["spec.promptTemplate"] = before["spec.promptTemplate"]
     return tuple(
-        FieldChange(name=name, before=old.get(name), after=new.get(name))
-        for name in sorted(old.keys() | new.keys())
-        if old.get(name) != new.get(name)
+        FieldChange(name=name, before=before.get(name), after=after.get(name))
+        for name in sorted(before.keys() | after.keys())
+        if before.get(name) != after.get(name)
     )
 
 
-def _fields(
-    recipe: Mapping[str, object], generation: Mapping[str, object], parts: Mapping[str, str], template: str
-) -> dict[str, object]:
+def _fields(one: Release | Marker | RecordedRelease) -> dict[str, object]:
     """Everything that decides a release, by its name in the manifest."""
+    recipe, generation = (part if isinstance(part, dict) else as_dict(part) for part in (one.recipe, one.generation))
     fields: dict[str, object] = {_FIELD_OF_RECIPE[name]: recipe.get(name) for name in _FIELD_OF_RECIPE}
     for prefix, values in (
         ("spec.quantization", recipe.get("options")),
@@ -78,8 +71,8 @@ def _fields(
     ):
         fields |= {f"{prefix}.{camel(name)}": value for name, value in _items(values)}
     fields |= {f"toolchain.{name}": value for name, value in _items(recipe.get("tools"))}
-    fields["spec.promptTemplate"] = f"{template} ({parts.get('template', '')[:19]})"
-    fields["reconciler.servingFormat"] = parts.get("format")
+    fields["spec.promptTemplate"] = f"{one.template_origin} ({one.parts.get('template', '')[:19]})"
+    fields["reconciler.servingFormat"] = one.parts.get("format")
     return fields
 
 

@@ -22,8 +22,7 @@ from reconciler.domain.gate_spec import GateSpec
 from reconciler.domain.reasons import Reason
 from reconciler.domain.recorded import Timing
 from reconciler.domain.sources.locked import Fetch
-from reconciler.gates.judgement import Needed, missing_measurements, needed
-from reconciler.gates.verdicts import known_numbers
+from reconciler.gates.judgement import Needed, known_numbers, missing_measurements, needed
 from reconciler.planner.difference import Difference
 from reconciler.planner.variant_facts import VariantFacts
 

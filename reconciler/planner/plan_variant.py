@@ -13,7 +13,7 @@ from reconciler.domain.recorded import Recorded
 from reconciler.gates.judgement import rejection_text
 from reconciler.planner.difference import Difference, compare
 from reconciler.planner.plan_steps import check_again, convert, fetch, from_artifact
-from reconciler.planner.retention import retire_others
+from reconciler.planner.removals import retire_others
 from reconciler.planner.variant_facts import VariantFacts
 
 
@@ -28,7 +28,7 @@ class VariantPlan:
     phase: str = "release"
     running: bool = False
     short_of: int = 0  # bytes that must be free, where they are not
-    frees: int = 0  # bytes that it gives back before it begins (planner.plan_delete_first)
+    frees: int = 0  # bytes that it gives back before it begins (planner.plan)
 
     def also_held(self, hold: Held) -> "VariantPlan":
         return replace(self, held=(*self.held, hold))
@@ -144,7 +144,8 @@ def _release(facts: VariantFacts) -> VariantPlan:
 def _built(facts: VariantFacts, difference: Difference) -> tuple[Convert, ...]:
     if facts.artifact_is_held:
         return ()
-    reason = Reason.DRIFT_DETECTED if facts.artifact_is_damaged else difference.convert_reason
+    reason = Reason.RECIPE_CHANGED if difference.reason is Reason.RECIPE_CHANGED else Reason.ARTIFACT_MISSING
+    reason = Reason.DRIFT_DETECTED if facts.artifact_is_damaged else reason
     return (convert(facts, difference.of_recipe, reason),)
 
 

@@ -16,8 +16,7 @@ from reconciler.domain.reasons import Reason
 from reconciler.domain.recorded import Recorded
 from reconciler.domain.release import Release
 from reconciler.gates.fidelity import FidelityGate
-from reconciler.gates.judgement import rejection_text
-from reconciler.gates.verdicts import verdicts_of, with_verdicts
+from reconciler.gates.judgement import rejection_text, verdicts_of, with_verdicts
 
 # A release that served here before, and that a user rolled back to, is only checked to load and to answer.
 ROLLBACK_GATES = GateSpec.of(FidelityGate(skip="rolled back to"))

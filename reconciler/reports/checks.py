@@ -1,12 +1,26 @@
-"""What `verify` and `doctor` found, as JSON views, and these views as text. Pure."""
+"""What `verify`, `doctor` and `gc` found, as JSON views, and these views as text. Pure."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from reconciler.domain.finding import Finding
 from reconciler.domain.plain_data import as_dict
+from reconciler.domain.text.units import size_text
 from reconciler.reports.text import Shown, terminal_lines
 from reconciler.reports.view import FORMAT_VERSION, View
+
+# A closed set, shown in docs/disk.md (a test compares).
+KINDS = {
+    "artifact": "a converted model that no manifest declares, no release is served from and no roll-back would want",
+    "blob": "bytes in the store that no artifact names",
+    "source": "weights from the hub that no manifest pins",
+    "export": "a model folder of another commit, written out of the repository",
+    "quarantine": "foreign files that were moved aside, after their time",
+    "half-made": "what a process that died had begun: staging, trash, unfinished writes and fetches",
+    "log": "the log of a conversion, older than --older-than and not among the newest ten",
+    "set-aside": "a damaged document that was set aside, older than --older-than",
+}
+FREED, FAILED, KEPT, WOULD = "freed", "failed", "kept", "would free"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,3 +56,39 @@ def findings_text(view: Shown) -> str:
     lines = [f"{one['code']}: {one['where']}: {one['message']}".replace("\n", " ") for one in found]
     hints = dict.fromkeys(one["hint"] for one in found if one["hint"])
     return terminal_lines([*lines, *(f"hint: {hint}" for hint in hints)])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Item:
+    """Something that `gc` frees or keeps. `what` is a path below the root or a digest; `bytes` what freeing it gives
+    back; `status` one of the four."""
+
+    kind: str
+    what: str
+    bytes: int
+    why: str
+    status: str = WOULD
+
+
+def garbage_view(items: Iterable[Item], *, dry_run: bool) -> View:
+    items = list(items)
+    return {
+        "formatVersion": FORMAT_VERSION,
+        "dryRun": dry_run,
+        "bytes": sum(item.bytes for item in items if item.status in (FREED, WOULD)),
+        "items": [as_dict(item) for item in items if item.status != KEPT],
+        "kept": [as_dict(item) for item in items if item.status == KEPT],
+    }
+
+
+def total(view: Shown) -> str:
+    failed = sum(item["status"] == FAILED for item in view["items"])
+    going = len(view["items"]) - failed
+    verb = "would be freed" if view["dryRun"] else "freed"
+    freed = f"{going} item(s), {size_text(view['bytes'])} {verb}" if going else "nothing to free"
+    return f"{freed}; {failed} could not be freed\n" if failed else f"{freed}\n"
+
+
+def line(item: Shown) -> str:
+    text = f"{item['status']} {item['kind']} {item['what']} ({size_text(item['bytes'])}): {item['why']}"
+    return terminal_lines([text.replace("\n", " ")])

@@ -6,6 +6,7 @@ from difflib import SequenceMatcher
 
 from reconciler.domain.text.units import size_text
 from reconciler.reports.gates import change_line
+from reconciler.reports.render import field_rows
 from reconciler.reports.text import (
     MOST_NOTICES,
     Shown,
@@ -72,10 +73,7 @@ def _model_lines(model: Shown) -> Iterator[str]:
         cost = change_cost(change, model)
         target = f"{change['variant'] or 'artifact'}  ({change['reason']})"
         yield f"    {change['action']:<8} {target}{'  ' * bool(cost)}{cost}"
-        if change["action"] in ("fetch", "convert", "measure", "verify"):  # the step that begins the release
-            before, after = change["before"], change["after"]
-            for name in change["forcedBy"]:
-                yield f"        {name}: {value_text(before[name])} -> {value_text(after[name])}"
+        yield from (f"        {row}" for row in field_rows(change))
     yield from (f"    ! {held_text(held)}" for held in model["held"])
 
 
@@ -132,8 +130,9 @@ def group_rows(group: Shown) -> list[str]:
         *(f"will fail: {_failure(one)}" for one in group["failures"]),
         *(f"held back: {one['variant']} ({one['reason']}): {one['message']}" for one in held),
         *(f"gates of {one['variant']}: {change_line(one)}" for one in group["gates"]),
-        *([f"time {time_text(seconds)}"] if seconds is not None else []),
     ]
+    if seconds is not None:
+        rows.append(f"time {time_text(seconds)}")
     return rows or ["nothing to do"]
 
 

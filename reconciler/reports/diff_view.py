@@ -133,7 +133,7 @@ def _problems(now: Iterable[Problem], before: Iterable[Problem]) -> list[View]:
 def fleet_view(outlooks: Iterable[Outlook], sources: Mapping[str, str]) -> list[View]:
     """A group per effect. Where its machines differ in size or speed, the worst is shown."""
     found = tuple(outlooks)
-    names = [one.report.machine for one in found]
+    names = [one.machine for one in found]
     return [_group(group, sources, names) for group in grouped(found)]
 
 
@@ -168,13 +168,12 @@ def _gate(at: int, group: list[Outlook]) -> View:
 
 
 def _machine(one: Outlook, names: list[str]) -> View:
-    report = one.report
     return {
-        "name": report.machine,
-        "ambiguous": names.count(report.machine) > 1,
-        "file": report.file,
-        "generated": report.generated,
-        "ageDays": round(report.age / 86_400, 1) if report.age is not None else None,
-        "old": report.old,
+        "name": one.machine,
+        "ambiguous": names.count(one.machine) > 1,
+        "file": one.file,
+        "generated": one.generated,
+        "ageDays": round(one.age / 86_400, 1) if one.age is not None else None,
+        "old": one.old,
         "disk": {f"{name}Bytes": size for name, size in as_dict(one.disk).items()},
     }

@@ -16,6 +16,7 @@ from reconciler.domain.plain_data import as_dict
 from reconciler.domain.plan import Plan
 from reconciler.domain.reasons import Reason
 from reconciler.domain.recorded import Condition, Recorded
+from reconciler.domain.text.names import model_of
 from reconciler.reports.text import Shown, terminal_lines
 from reconciler.reports.view import FORMAT_VERSION, View
 
@@ -43,7 +44,7 @@ def find_drift(
     unresolved = desired.declared - {one.variant for one in desired.wanted}
 
     def diverges(variant: str, state: str, reason: str, details: Iterable[str] = ()) -> Divergence:
-        suspension = recorded.suspension_of(variant, variant.rpartition("-")[0])
+        suspension = recorded.suspension_of(variant, model_of(variant))
         return Divergence(
             variant=variant,
             state=state,

@@ -3,11 +3,11 @@
 import re
 from collections.abc import Container, Sequence
 
+from reconciler.domain.changes import FieldChange
 from reconciler.domain.history import REJECTED, SERVED, History, HistoryEntry
-from reconciler.domain.plain_data import as_dict
-from reconciler.domain.recorded import RecordedRelease
+from reconciler.domain.release import Release
 from reconciler.domain.text.escape import for_terminal
-from reconciler.planner.difference import compare
+from reconciler.planner.difference import field_changes
 from reconciler.reports.text import Shown, columns
 from reconciler.reports.view import FORMAT_VERSION, View
 
@@ -22,16 +22,18 @@ def history_view(
 ) -> View:
     """`serving` is the number that the name leads to now (0: none); `artifacts` are the build keys that are held."""
     rows = []
-    before: HistoryEntry | None = None
+    before: Release | None = None
     for one in history:
-        rows.append(_row(one, before, serving, registered, artifacts))
-        before = one if one.outcome != REJECTED else before
+        changed = None if before is None else [_field(change) for change in field_changes(one.release, before)]
+        rows.append(_row(one, changed, serving, registered, artifacts))
+        before = one.release if one.outcome != REJECTED else before
     return {"formatVersion": FORMAT_VERSION, "variant": variant, "releases": rows[::-1]}
 
 
 def _row(
-    one: HistoryEntry, before: HistoryEntry | None, serving: int, registered: Container[int], artifacts: Container[str]
+    one: HistoryEntry, changed: list[View] | None, serving: int, registered: Container[int], artifacts: Container[str]
 ) -> View:
+    """`changed` is None for the first: there is nothing to compare it with."""
     return {
         "id": one.id if one.number else None,
         "number": one.number,
@@ -49,16 +51,12 @@ def _row(
         "superseded": one.superseded or None,
         "retired": one.retired or None,
         "template": one.release.template_origin,
-        "changed": _changed(one, before),
+        "changed": changed,
     }
 
 
-def _changed(one: HistoryEntry, before: HistoryEntry | None) -> list[View] | None:
-    """None for the first: there is nothing to compare it with."""
-    if before is None:
-        return None
-    fields = compare(one.release, _as_served(before)).field_changes or ()
-    return [{"field": field.name, "before": field.before, "after": field.after} for field in fields]
+def _field(change: FieldChange) -> View:
+    return {"field": change.name, "before": change.before, "after": change.after}
 
 
 def _state(one: HistoryEntry, serving: int, registered: Container[int]) -> str:
@@ -67,27 +65,6 @@ def _state(one: HistoryEntry, serving: int, registered: Container[int]) -> str:
     if one.number in registered and one.outcome == SERVED:
         return "registered"
     return one.outcome if one.outcome != SERVED else "retired"
-
-
-def _as_served(one: HistoryEntry) -> RecordedRelease:
-    release = one.release
-    return RecordedRelease(
-        variant=release.variant,
-        number=one.number,
-        release=one.digest,
-        parts=release.parts,
-        build_key=release.recipe.build_key,
-        recipe=release.recipe.as_json(),
-        generation=as_dict(release.generation),
-        registered=one.registered,
-        revision=one.revision,
-        model=release.model,
-        precision=release.precision,
-        protected=False,
-        artifact=one.artifact,
-        size=0,
-        template_origin=release.template_origin,
-    )
 
 
 def history_text(view: Shown) -> str:

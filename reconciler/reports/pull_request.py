@@ -10,16 +10,6 @@ from collections.abc import Iterable, Iterator
 
 from reconciler.domain.text.escape import for_markdown, for_terminal
 from reconciler.reports import diff_render, render
-from reconciler.reports.diff_render import (
-    age,
-    change_cost,
-    declared_rows,
-    group_rows,
-    group_title,
-    machine_warnings,
-    template_rows,
-    template_title,
-)
 from reconciler.reports.gates import by_variant, table, tally
 from reconciler.reports.text import Shown, cost_text, held_text, markdown_row, problem_line, value_text
 
@@ -108,13 +98,13 @@ def _diff_parts(view: Shown) -> Iterator[str]:
         yield from map(_row, models[:MOST_ROWS])
         yield f"\n({len(models) - MOST_ROWS} more models)\n" if len(models) > MOST_ROWS else ""
     for problem in view["problems"]:
-        text = f"{problem_line(problem)}{age(problem)} {problem['hint']}"
+        text = f"{problem_line(problem)}{diff_render.age(problem)} {problem['hint']}"
         yield f"- :x: {for_markdown(text)}"
     yield from (f"- :warning: {for_markdown(problem_line(warning))}" for warning in view["warnings"])
     yield ""
-    yield from (f"- :warning: {for_markdown(warning)}" for _, warning in machine_warnings(view))
-    yield from (details(group_title(group), group_rows(group)) for group in view["machines"])
-    yield from (details(template_title(one), template_rows(one)) for one in view["templates"])
+    yield from (f"- :warning: {for_markdown(warning)}" for _, warning in diff_render.machine_warnings(view))
+    yield from (details(diff_render.group_title(group), diff_render.group_rows(group)) for group in view["machines"])
+    yield from (details(diff_render.template_title(one), diff_render.template_rows(one)) for one in view["templates"])
     for model in models:
         if rows := list(_diff_rows(model)):
             yield details(f"{model['name']}: fields", rows)
@@ -127,7 +117,7 @@ def _row(model: Shown) -> str:
     steps = [f"{name}: {', '.join(done)}" for name, done in actions.items()]
     steps += [f"held back: {hold['variant']}" for hold in model["held"]]
     reasons = dict.fromkeys(one["reason"] for one in (*model["changes"], *model["held"]))
-    costs = dict.fromkeys(change_cost(change, model) for change in model["changes"])
+    costs = dict.fromkeys(diff_render.change_cost(change, model) for change in model["changes"])
     cells = model["name"], model["declared"], "; ".join(steps) or "nothing", ", ".join(reasons)
     return markdown_row((*cells, "; ".join(filter(None, costs))))
 
@@ -139,5 +129,5 @@ def _diff_rows(model: Shown) -> Iterator[str]:
         for name in change["forcedBy"]:
             changed.setdefault(name, _replaced(name, change["before"][name], change["after"][name]))
     yield from (row for rows in changed.values() for row in rows)
-    yield from (f"! {row}" for row in declared_rows(model))
+    yield from (f"! {row}" for row in diff_render.declared_rows(model))
     yield from (f"! {held_text(held)}" for held in model["held"])

@@ -8,8 +8,9 @@ from reconciler.domain.observed import Observed, Registration, ServedFolder
 from reconciler.domain.plain_data import as_dict
 from reconciler.domain.recorded import Condition, Recorded
 from reconciler.domain.suspension import Suspension
+from reconciler.domain.text.names import model_of
 from reconciler.domain.text.units import size_text
-from reconciler.gates.verdicts import GateStatus
+from reconciler.gates.judgement import GateStatus
 from reconciler.planner.conditions import TYPES
 from reconciler.reports.gates import tally, unmet, verdict_line
 from reconciler.reports.text import Shown, columns, terminal_lines
@@ -61,7 +62,7 @@ def _variant(
     folder = observed.folder_behind(registration)
     marker = folder.marker if folder else None
     facts = marker or record
-    suspension = recorded.suspension_of(name, name.rpartition("-")[0])
+    suspension = recorded.suspension_of(name, model_of(name))
     wrong = _what_is_wrong(registration, folder, is_recorded=record is not None)
     return {
         "variant": name,

@@ -3,22 +3,7 @@ JSON cannot disagree. Plain dicts, camelCase, with a formatVersion."""
 
 from collections.abc import Iterable
 
-from reconciler.domain.changes import (
-    Change,
-    Convert,
-    FetchSource,
-    MeasureCandidate,
-    MeasureServed,
-    PruneArtifact,
-    PruneSource,
-    PruneVariant,
-    Register,
-    RepairArtifact,
-    RepairRelease,
-    Retire,
-    VerifyCandidate,
-    VerifyServed,
-)
+from reconciler.domain import changes as kinds
 from reconciler.domain.errors import Problem
 from reconciler.domain.plain_data import as_dict
 from reconciler.domain.plan import Outcome, Plan
@@ -84,7 +69,7 @@ def camel_view(one: object) -> View:
     return {json_name(name): value for name, value in as_dict(one).items()}
 
 
-def change_view(change: Change) -> View:
+def change_view(change: kinds.Change) -> View:
     before, after = before_and_after(change)
     view: View = {
         "action": change.action,
@@ -98,44 +83,47 @@ def change_view(change: Change) -> View:
     return view | {"buildKey": change.build_key} if change.build_key else view
 
 
-def before_and_after(change: Change) -> tuple[View | None, View | None]:
+def before_and_after(change: kinds.Change) -> tuple[View | None, View | None]:
     """What a change replaces, and what it leaves behind."""
     before: View | None = None
     after: View | None = None
     match change:
-        case FetchSource(source=source):
+        case kinds.FetchSource(source=source):
             after = {"source": source.digest, "fetch": source.fetch_key, "repo": source.repo}
             after |= {"revision": source.revision, "sizeBytes": source.size}
-        case Retire(serves_instead=instead):
+        case kinds.Retire(serves_instead=instead):
             before = {"id": change.id, "registered": change.registered}
             after = {"serves": instead.number, "because": instead.message} if instead else None
-        case PruneVariant():
+        case kinds.PruneVariant():
             before = {"ids": list(change.ids)}
             if change.makes_way:
                 after = {"meanwhile": f"{change.variant} is down until its successor is registered"}
             elif change.confirmed:
                 after = {"confirmed": "by a PruneConfirmation in git"}
-        case PruneArtifact():
+        case kinds.PruneArtifact():
             before = {"artifact": change.artifact, "buildKey": change.build_key, "sizeBytes": change.size}
-        case PruneSource():
+        case kinds.PruneSource():
             before = {"source": change.build_key, "sizeBytes": change.size}
-        case RepairArtifact():
+        case kinds.RepairArtifact():
             before, after = {"damage": list(change.damage)}, {"buildKey": change.build_key}
-        case RepairRelease():
+        case kinds.RepairRelease():
             before, after = {"damage": list(change.forced_by)}, {"id": change.id, "release": change.release.digest}
         case _:
-            fields = change.field_changes
-            before = None if fields is None else {one.name: one.before for one in fields}
-            after = _leaves(change) | {one.name: one.after for one in fields or ()}
-            if isinstance(change, MeasureCandidate | MeasureServed):
-                after["measure"] = change.measure_key
-            elif isinstance(change, VerifyServed):
-                after["runtime"] = dict(change.installed)
+            return _of_release(change)
     return before, after
 
 
-def _leaves(change: Convert | MeasureCandidate | MeasureServed | VerifyCandidate | VerifyServed | Register) -> View:
-    if isinstance(change, Convert):
+def _of_release(change: kinds.Convert | kinds.Measure | kinds.Verify | kinds.Register) -> tuple[View | None, View]:
+    """With the old and the new value of each field that forced it."""
+    if isinstance(change, kinds.Convert):
         recipe = change.release.recipe
-        return {"buildKey": recipe.build_key, "precision": recipe.precision, "source": recipe.source}
-    return {"id": change.id, "release": change.release.digest}
+        leaves: View = {"buildKey": recipe.build_key, "precision": recipe.precision, "source": recipe.source}
+    else:
+        leaves = {"id": change.id, "release": change.release.digest}
+    if isinstance(change, kinds.Measure):
+        leaves["measure"] = change.measure_key
+    elif isinstance(change, kinds.VerifyServed):
+        leaves["runtime"] = dict(change.installed)
+    fields = change.field_changes
+    before = None if fields is None else {one.name: one.before for one in fields}
+    return before, leaves | {one.name: one.after for one in fields or ()}

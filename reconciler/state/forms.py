@@ -14,7 +14,7 @@ from reconciler.domain.measured import Fidelity, Measured, MeasurementSet
 from reconciler.domain.quarantine import Ages
 from reconciler.domain.recorded import Condition, RecordedRelease, Timing
 from reconciler.domain.suspension import Suspension
-from reconciler.gates.verdicts import GateStatus
+from reconciler.gates.judgement import GateStatus
 from reconciler.host.codec import Codec, Misformed
 from reconciler.state.documents import Document, RecordCodec
 

@@ -23,7 +23,7 @@ from reconciler.domain.quarantine import Ages, is_ours
 from reconciler.domain.recorded import Condition, Recorded, RecordedRelease, Timing, completed
 from reconciler.domain.release import Marker
 from reconciler.domain.suspension import Suspension
-from reconciler.gates.verdicts import GateStatus
+from reconciler.gates.judgement import GateStatus
 from reconciler.host import durable
 from reconciler.host.clock import now
 from reconciler.state import documents, events

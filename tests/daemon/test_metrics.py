@@ -18,10 +18,9 @@ from reconciler.domain.plan import Outcome
 from reconciler.domain.reasons import Reason
 from reconciler.domain.verdict import VERDICTS, Verdict
 from reconciler.gates.endurance import EnduranceGate
-from reconciler.gates.golden import GoldenPrompt
 from reconciler.gates.judgement import GATES, judge
 from reconciler.gates.performance import PerformanceGate
-from reconciler.gates.prompts import PromptsGate
+from reconciler.gates.prompts import GoldenPrompt, PromptsGate
 from reconciler.gates.template import TemplateGate
 from reconciler.state.scrub_progress import Round, Scrubbed, write_scrubbed
 from tests.daemon.faces import Faced, condition, conditions, faced

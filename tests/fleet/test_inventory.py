@@ -27,7 +27,7 @@ from reconciler.fleet.inventory_facts import (
     variants_of,
 )
 from reconciler.fleet.inventory_form import InventoryInvalid, inventory_view, read_inventory
-from reconciler.gates.verdicts import GateStatus
+from reconciler.gates.judgement import GateStatus
 from reconciler.planner.plan import make_plan
 from tests.planner.world import World, desired, release, wanted
 

@@ -12,11 +12,10 @@ from reconciler.fleet.inventory import Inventory
 from reconciler.fleet.inventory_facts import build_keys_of, export_measurements, to_observed, to_recorded
 from reconciler.fleet.inventory_form import InventoryInvalid, inventory_view, read_inventory
 from reconciler.gates.endurance import EnduranceGate
-from reconciler.gates.golden import GoldenPrompt
+from reconciler.gates.judgement import gate_statuses
 from reconciler.gates.load import LoadGate
 from reconciler.gates.performance import PerformanceGate
-from reconciler.gates.prompts import PromptsGate
-from reconciler.gates.verdicts import gate_statuses
+from reconciler.gates.prompts import GoldenPrompt, PromptsGate
 from reconciler.planner.plan import make_plan
 from tests.fleet.test_inventory import inventory
 from tests.gates.test_gates import ENDURED, GOOD, PROMPTS, SERVED, SPEED, TIMED, answered, knowing, measured

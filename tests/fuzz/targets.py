@@ -26,7 +26,7 @@ from reconciler.domain.errors import InputRefused, PermanentError, Problem, Usag
 from reconciler.domain.manifest import Generation
 from reconciler.domain.sources.model_config import complaints
 from reconciler.fleet.inventory_form import InventoryInvalid, inventory_view, read_inventory
-from reconciler.gates.golden import GoldenPrompt, passes, pattern_refusal, schema_refusal
+from reconciler.gates.prompts import GoldenPrompt, passes, pattern_refusal, schema_refusal
 from reconciler.host.codec import Misformed
 from reconciler.host.sealed import Damaged, seal, unseal
 from reconciler.manifests import gate_rules, loader, lock_file

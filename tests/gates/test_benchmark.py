@@ -6,8 +6,7 @@ from markupsafe import escape
 
 from reconciler.domain.measured import MemorySample, Speed
 from reconciler.gates.benchmark import Spread, filled, golden_answers, spread, together
-from reconciler.gates.golden import GoldenPrompt
-from reconciler.gates.prompts import PromptsGate
+from reconciler.gates.prompts import GoldenPrompt, PromptsGate
 from reconciler.reports.benchmark.page import bench_page
 from reconciler.reports.benchmark.report import MOST_SAMPLES, bench_text, bench_view, thinned
 from tests.gates.bench_world import GIB, benched, benchmark, run

@@ -7,11 +7,10 @@ import pytest
 from reconciler.domain.gate_spec import GateSpec
 from reconciler.gates.endurance import EnduranceGate
 from reconciler.gates.fidelity import FidelityGate
-from reconciler.gates.golden import GoldenPrompt
 from reconciler.gates.judgement import gate_fields
 from reconciler.gates.load import LoadGate
 from reconciler.gates.performance import PerformanceGate
-from reconciler.gates.prompts import MOST_CASES, PromptsGate
+from reconciler.gates.prompts import MOST_CASES, GoldenPrompt, PromptsGate
 from reconciler.manifests.gate_schema import DECLARED, written_type
 
 

@@ -12,11 +12,10 @@ from reconciler.domain.measured import TEXTS_DIGEST, Endured, Fidelity, Measured
 from reconciler.domain.targets import CONVERTIBLE, PRECISIONS
 from reconciler.gates.endurance import EnduranceGate
 from reconciler.gates.fidelity import DEFAULT_BARS, FidelityGate
-from reconciler.gates.golden import GoldenPrompt
 from reconciler.gates.judgement import judge, needed, rejection_text, rejections
 from reconciler.gates.load import LoadGate
 from reconciler.gates.performance import PerformanceGate
-from reconciler.gates.prompts import PromptsGate
+from reconciler.gates.prompts import GoldenPrompt, PromptsGate
 from reconciler.state.forms import MEASUREMENTS
 from tests.planner.world import World, desired, release, wanted
 

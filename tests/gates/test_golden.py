@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from reconciler.gates.golden import LONGEST_PATTERN, GoldenPrompt, passes, pattern_refusal, schema_refusal
+from reconciler.gates.prompts import LONGEST_PATTERN, GoldenPrompt, passes, pattern_refusal, schema_refusal
 
 CITY = json.dumps({"type": "object", "required": ["city"], "properties": {"city": {"type": "string", "minLength": 2}}})
 

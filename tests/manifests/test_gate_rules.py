@@ -7,10 +7,9 @@ import pytest
 from reconciler.domain.gate_spec import GateSpec
 from reconciler.gates.endurance import EnduranceGate
 from reconciler.gates.fidelity import FidelityGate
-from reconciler.gates.golden import GoldenPrompt
 from reconciler.gates.load import LoadGate
 from reconciler.gates.performance import PerformanceGate
-from reconciler.gates.prompts import PromptsGate
+from reconciler.gates.prompts import GoldenPrompt, PromptsGate
 from tests.manifests.test_parse import TEMPLATES, model, parsed, said
 
 LINES = '{"prompt": "France?", "exact": "Paris."}\n\n{"messages": [{"role": "user", "content": "Q"}], "regex": "^P"}\n'

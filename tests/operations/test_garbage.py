@@ -13,7 +13,7 @@ from reconciler.engine.machine import locked_machine
 from reconciler.engine.planning import take_snapshot
 from reconciler.operations.garbage import LOGS_KEPT, Garbage, GarbageOptions, find, free
 from reconciler.operations.verify import verify
-from reconciler.reports.garbage import FAILED, FREED, KEPT, KINDS, WOULD, Item
+from reconciler.reports.checks import FAILED, FREED, KEPT, KINDS, WOULD, Item
 from reconciler.sources.manifests import load
 from tests.at_rest import TREE, opened
 from tests.machine import REPOSITORY, TestMachine, tree

@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from collections.abc import Sequence
 from tempfile import TemporaryDirectory
 
 from reconciler.backends.select import backend_at
@@ -10,7 +11,9 @@ from reconciler.cli.exit_codes import OK
 from reconciler.cli.output import json_text, note
 from reconciler.domain.errors import PermanentError
 from reconciler.domain.measured import Answer
+from reconciler.domain.observed import Registration
 from reconciler.domain.text.escape import for_terminal
+from reconciler.domain.text.names import model_of
 from reconciler.reports.view import FORMAT_VERSION, camel_view
 
 
@@ -32,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     backend = backend_at(options.cache_of(arguments), configuration.traits().backend)
-    identity = find([entry.id for entry in backend.registrations()], arguments.name)
+    identity = _find(backend.registrations(), arguments.name)
     messages = [("system", arguments.system)] if arguments.system else []
     messages.append(("user", sys.stdin.read() if arguments.prompt == "-" else arguments.prompt))
     with (
@@ -50,21 +53,17 @@ def run(arguments: argparse.Namespace) -> int:
     return OK
 
 
-def find(ids: list[str], name: str) -> str:
+def _find(registrations: Sequence[Registration], name: str) -> str:
     """The newest id of a variant. A model's name is enough when one precision of it is served."""
-    if name in ids:
-        return name
-    variants = {one: one.rpartition(":")[0] for one in ids}
-    matches = [one for one, variant in variants.items() if name in (variant, variant.rpartition("-")[0])]
-    found = sorted({variants[one] for one in matches})
-    if name in found:
-        matches = [one for one in matches if variants[one] == name]
-    elif len(found) > 1:
-        raise PermanentError(f"{name} is served as {' and '.join(found)}", hint="name one of them")
-    if not matches:
-        served = ", ".join(sorted({*variants.values()})) or "nothing"
+    found = [one for one in registrations if name in (one.id, one.name)]
+    found = found or [one for one in registrations if name == model_of(one.name)]
+    variants = sorted({one.name for one in found})
+    if not found:
+        served = ", ".join(sorted({one.name for one in registrations})) or "nothing"
         raise PermanentError(f"{name} is not served here", hint=f"served: {served}", code="NotServed")
-    return max(matches, key=lambda one: int(one.rpartition(":")[2]))
+    if len(variants) > 1:
+        raise PermanentError(f"{name} is served as {' and '.join(variants)}", hint="name one of them")
+    return max(found, key=lambda one: one.number).id
 
 
 def _print_text(text: str) -> None:

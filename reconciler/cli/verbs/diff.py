@@ -21,13 +21,8 @@ from reconciler.reports.pull_request import diff_comment
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("base", metavar="BASE", help="a commit, branch or tag; or BASE...HEAD: from their merge base")
     parser.add_argument("head", metavar="HEAD", nargs="?", help="what to compare it with (default: HEAD)")
-    parser.add_argument(
-        "--path",
-        metavar="DIR",
-        default=os.environ.get("RECONCILER_PATH", "manifests"),
-        help="folder with the manifests, from the top of the repository (default: manifests; environment: "
-        "RECONCILER_PATH)",
-    )
+    meaning = "folder with the manifests, from the top of the repository"
+    options.add_setting(parser, "--path", meaning, default="manifests", metavar="DIR")
     parser.add_argument(
         "--repo-dir", metavar="DIR", default=".", help="a local clone (default: the one that holds this folder)"
     )

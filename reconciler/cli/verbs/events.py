@@ -11,6 +11,7 @@ from reconciler.cli import options
 from reconciler.cli.exit_codes import INTERRUPTED, OK
 from reconciler.domain.layout import Layout
 from reconciler.domain.text.escape import for_json, for_terminal
+from reconciler.domain.text.names import model_of
 from reconciler.state.records import Records
 
 INTERVAL = 0.5  # seconds between two looks at the log
@@ -57,7 +58,7 @@ def _show(events: Iterable[Mapping[str, Any]], arguments: argparse.Namespace, *,
 
 def _concerns(event: Mapping[str, Any], name: str | None) -> bool:
     variant = str(event.get("variant", ""))
-    return name is None or name in (variant, variant.rpartition("-")[0])
+    return name is None or name in (variant, model_of(variant))
 
 
 def _line(event: Mapping[str, Any]) -> str:

@@ -21,7 +21,7 @@ from reconciler.engine.planning import Snapshot, take_snapshot
 from reconciler.engine.resolve import Resolution
 from reconciler.host.lock import holder
 from reconciler.operations.garbage import Garbage, GarbageOptions, find, free
-from reconciler.reports.garbage import FAILED, KEPT, Item, garbage_view, line, total
+from reconciler.reports.checks import FAILED, KEPT, Item, garbage_view, line, total
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -8,9 +8,10 @@ import argparse
 from reconciler.cli import options
 from reconciler.cli.exit_codes import OK
 from reconciler.cli.output import show
+from reconciler.domain.text.units import size_text
 from reconciler.fleet.inventory_form import inventory_view
 from reconciler.operations.inventory import take_inventory
-from reconciler.reports.inventory_text import inventory_text
+from reconciler.reports.text import Shown, terminal_lines
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,5 +20,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     view = inventory_view(take_inventory(options.opened_machine(arguments)))
-    show(view, arguments.output, text=inventory_text)
+    show(view, arguments.output, text=_text)
     return OK
+
+
+def _text(view: Shown) -> str:
+    facts, disk = view["facts"], view["disk"]
+    rows = {
+        "machine": f"{view['machine']} ({facts['os']}/{facts['arch']}, {facts['cpus']} CPUs, "
+        f"{size_text(facts['memoryBytes'])})",
+        "labels": ", ".join(f"{key}={value}" for key, value in sorted(view["labels"].items())) or "none",
+        "providers": ", ".join(facts["executionProviders"]),
+        "disk": f"{size_text(disk['freeBytes'])} of {size_text(disk['totalBytes'])} free, "
+        f"{size_text(disk['usedBytes'] or 0)} used by this root",
+        "revision": view["appliedRevision"] or "none applied yet",
+        "artifacts": f"{len(view['artifacts'])}",
+    }
+    lines = [f"{name:<10} {text}" for name, text in rows.items()]
+    lines += [_variant(one) for one in view["variants"] if one["releases"] or one["conditions"]]
+    return terminal_lines(lines)
+
+
+def _variant(one: Shown) -> str:
+    serving = [held["number"] for held in one["releases"] if held["registration"]]
+    ready = next((c for c in one["conditions"] if c["type"] == "Ready"), None)
+    state = f"{'ready' if ready['status'] == 'True' else 'not ready'} ({ready['reason']})" if ready else "no state"
+    return f"{one['variant']}:{max(serving)}  {state}" if serving else f"{one['variant']}  not served, {state}"

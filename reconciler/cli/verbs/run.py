@@ -14,11 +14,15 @@ import os
 
 from reconciler.cli import options
 from reconciler.cli.manifests import credentials_of, remote_of, require_folder
-from reconciler.cli.notifications import add_endpoints, endpoints_of
 from reconciler.daemon.declarations import Declarations, FolderSource, RepositorySource
-from reconciler.daemon.running import run_daemon
+from reconciler.daemon.http.listening import DEFAULT, parse_address
+from reconciler.daemon.notifications.notifications import sink_kinds
+from reconciler.daemon.running import Endpoints, run_daemon
+from reconciler.daemon.secret_file import checked_secret_file
 from reconciler.domain.errors import UsageError
 from reconciler.engine import log
+
+SYSTEMD_CREDENTIAL = "webhook-secret"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,11 +39,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="TIME",
     )
     options.add_conversions(parser)
-    add_endpoints(parser)
+    _add_endpoints(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    declarations, endpoints = _declarations(arguments), endpoints_of(arguments)
+    declarations, endpoints = _declarations(arguments), _endpoints(arguments)
     log.talk(without=frozenset({"pass.done"}))  # the daemon logs a pass when it did something
     with options.machine_under_lock(arguments, "run") as machine:
         return run_daemon(
@@ -62,3 +66,33 @@ def _declarations(arguments: argparse.Namespace) -> Declarations:
     if not os.path.isdir(arguments.path):
         raise UsageError(f"there is no folder {arguments.path}", hint="name it with --path, or follow a --repo")
     return FolderSource(os.path.abspath(arguments.path), roots)
+
+
+def _add_endpoints(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("HTTP endpoints (docs/metrics.md) and notifications (docs/notifications.md)")
+    meaning = "address for health, metrics and hooks: HOST:PORT, unix:/PATH or off"
+    options.add_setting(group, "--listen", meaning, shown=DEFAULT, metavar="ADDRESS")
+    meaning = "secret of the git server's webhook to /hooks/git; without one there are no hooks"
+    options.add_setting(group, "--webhook-secret-file", meaning, metavar="FILE")
+    for kind in sink_kinds():
+        for one in kind.section.settings.values():
+            options.add_setting(group, one.flag, one.meaning, metavar=one.metavar)
+
+
+def _endpoints(arguments: argparse.Namespace) -> Endpoints:
+    """Check all of them before the daemon begins. Raises UsageError."""
+    given = {f"--{name.replace('_', '-')}": value or "" for name, value in vars(arguments).items()}
+    targets = [kind.configure(given) for kind in sink_kinds()]
+    return Endpoints(
+        address=parse_address(arguments.listen or DEFAULT),
+        address_was_chosen=bool(arguments.listen),
+        webhook_secret_file=_webhook_secret_file(arguments.webhook_secret_file),
+        targets=tuple(target for target in targets if target is not None),
+    )
+
+
+def _webhook_secret_file(given: str | None) -> str:
+    if given:
+        return checked_secret_file("--webhook-secret-file", given)
+    credential = os.path.join(os.environ.get("CREDENTIALS_DIRECTORY", ""), SYSTEMD_CREDENTIAL)
+    return credential if os.path.isabs(credential) and os.path.isfile(credential) else ""

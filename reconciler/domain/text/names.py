@@ -1,4 +1,4 @@
-"""The name of a Python field in YAML and JSON."""
+"""Names: of a Python field in YAML and JSON, and of the model that a variant belongs to."""
 
 _ACRONYMS = {"kl": "KL"}
 
@@ -13,3 +13,8 @@ def json_name(name: str) -> str:
     """`mean_kl` -> `meanKl`, as JSON views and inventories spell it."""
     first, *rest = name.split("_")
     return first + "".join(word.capitalize() for word in rest)
+
+
+def model_of(variant: str) -> str:
+    """`phi-3-int4` -> `phi-3`: for variants of which only the name is known."""
+    return variant.rpartition("-")[0]
