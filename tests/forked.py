@@ -1,5 +1,7 @@
 """The command line in a process of its own, without the half second in which Python starts and imports it: a server
-that has imported everything forks for each command.
+that has imported everything forks for each command. What may convert comes from a second server that has imported Olive
+too, and its workers fork from it, so that a test of a conversion does not import Olive for seven seconds
+(`tests.forked_child`).
 
 The command has its own arguments, streams, working directory, environment and exit code, and runs `reconciler.__main__`
 as `python -m reconciler` does. What is read while modules are imported is as in the server, so a command whose
@@ -20,14 +22,16 @@ import sys
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
-from tests import canaries
+from tests import canaries, forked_child
 
 REPOSITORY = Path(__file__).parent.parent
+CONVERTING = ("apply", "bench")
 AT_IMPORT = ("RECONCILER_CRASH_AT", "RECONCILER_FAIL_AT", "PYTHON", "LC_", "LANG", "COVERAGE", "LD_")
 STREAMS = 2
-_servers: dict[tuple[int, int], tuple[socket.socket, subprocess.Popen[bytes]]] = {}  # by the process that asks
+Asker = tuple[int, int, bool]  # process, thread, whether Olive is imported
+_servers: dict[Asker, tuple[socket.socket, subprocess.Popen[bytes]]] = {}
 
 
 def _deciding(environment: Mapping[str, str]) -> dict[str, str]:
@@ -61,7 +65,7 @@ def run(
 
 
 def _asked(order: dict[str, Any], descriptors: list[int], timeout: float) -> int:
-    server = _server()
+    server = _server(order["arguments"][:1] in [[verb] for verb in CONVERTING])
     data = json.dumps(order).encode()
     rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))
     server.sendmsg([len(data).to_bytes(4, "big")], [rights])
@@ -94,13 +98,15 @@ def _exactly(peer: socket.socket, size: int) -> bytes:
     return data
 
 
-def _server() -> socket.socket:
-    """One for each thread: a server does one command at a time, and commands of two threads run at once."""
-    asker = os.getpid(), threading.get_ident()
+def _server(converting: bool) -> socket.socket:
+    """One for each thread: a server does one command at a time, and commands of two threads run at once. Olive's half
+    gigabyte is for the main one alone."""
+    warm = converting and threading.current_thread() is threading.main_thread()
+    asker = os.getpid(), threading.get_ident(), warm
     if asker not in _servers:
         ours, its = socket.socketpair()
         environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
-        command = [sys.executable, "-m", "tests.forked", str(its.fileno())]
+        command = [sys.executable, "-m", "tests.forked", str(its.fileno()), *(["olive"] if warm else [])]
         process = subprocess.Popen(command, env=environment, cwd=REPOSITORY, pass_fds=[its.fileno()])
         its.close()
         _servers[asker] = ours, process
@@ -108,7 +114,7 @@ def _server() -> socket.socket:
     return _servers[asker][0]
 
 
-def _end(asker: tuple[int, int]) -> None:
+def _end(asker: Asker) -> None:
     if asker[0] == os.getpid():
         server, process = _servers.pop(asker)
         server.close()
@@ -170,10 +176,26 @@ def _import_all() -> None:
 def main() -> None:
     peer = socket.socket(fileno=int(sys.argv[1]))
     _import_all()
+    is_warm = bool(sys.argv[2:])
+    if is_warm:
+        forked_child.import_olive()
     if _serve(peer) is None:
         return
-    runpy.run_module("reconciler", run_name="__main__", alter_sys=True)
-    sys.exit()
+    try:
+        runpy.run_module("reconciler", run_name="__main__", alter_sys=True)
+    except SystemExit as ended:
+        if isinstance(ended.code, int | None) and is_warm:
+            _end_now(ended.code or 0)
+        raise
+
+
+def _end_now(code: int) -> NoReturn:
+    """As Python ends, without what native libraries do last: they wait for threads that a fork does not have."""
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 if __name__ == "__main__":

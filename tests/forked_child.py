@@ -1,0 +1,97 @@
+"""Workers of `host.child` as forks of a process that has imported what they need, in place of new interpreters. For
+tests only, and with the same process group, streams, directory, environment and parent as a new one. What runs in a
+cage of bubblewrap is started the usual way."""
+
+import math
+import os
+import runpy
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import IO, NoReturn, cast
+
+from reconciler.conversion.client.converter import WORKER
+from reconciler.conversion.worker import tools
+from reconciler.host import child
+from reconciler.host.child_side import PARENT_VARIABLE
+
+Wrap = Callable[[list[str]], list[str]] | None
+_usual = child._start
+
+
+def import_olive() -> None:
+    tools.load("int4", "int8", "fp16", "fp32", "adapter")
+    tools.load_architecture("qwen2")
+    child._start = start
+
+
+class Forked:
+    """What `host.child` uses of subprocess.Popen, for a fork."""
+
+    def __init__(self, pid: int, stdin: IO[bytes], stdout: IO[bytes]) -> None:
+        self.pid, self.stdin, self.stdout = pid, stdin, stdout
+        self.returncode: int | None = None
+        self._waiting = threading.Lock()
+
+    def poll(self) -> int | None:
+        with self._waiting:
+            if self.returncode is None:
+                pid, status = os.waitpid(self.pid, os.WNOHANG)
+                self.returncode = os.waitstatus_to_exitcode(status) if pid else None
+        return self.returncode
+
+    def wait(self, timeout: float | None = None) -> int:
+        until = time.monotonic() + (math.inf if timeout is None else timeout)
+        while (code := self.poll()) is None:
+            if time.monotonic() > until:
+                raise subprocess.TimeoutExpired(["fork"], timeout or 0.0)
+            time.sleep(0.005)
+        return code
+
+
+def start(
+    module: str, environment: Mapping[str, str], log: IO[bytes], directory: str, wrap: Wrap
+) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-P", "-m", module]
+    if module != WORKER or (wrap is not None and wrap(command) != command):
+        return _usual(module, environment, log, directory, wrap)
+    given = {**child._import_path(), **environment, PARENT_VARIABLE: str(os.getpid())}
+    its_in, our_in = os.pipe()
+    our_out, its_out = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        _become(module, given, directory, its_in, its_out, log.fileno())
+    os.close(its_in)
+    os.close(its_out)
+    ours = Forked(pid, os.fdopen(our_in, "wb"), os.fdopen(our_out, "rb"))
+    return cast("subprocess.Popen[bytes]", ours)
+
+
+def _become(module: str, environment: dict[str, str], directory: str, stdin: int, stdout: int, stderr: int) -> NoReturn:
+    code = 1
+    try:
+        os.setsid()
+        for number in signal.valid_signals():
+            if callable(signal.getsignal(number)):
+                signal.signal(number, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        for place, descriptor in enumerate((stdin, stdout, stderr)):
+            os.dup2(descriptor, place)
+        os.closerange(3, os.sysconf("SC_OPEN_MAX"))
+        sys.stdin, sys.stdout = open(0, closefd=False), open(1, "w", closefd=False)  # noqa: SIM115
+        sys.stderr = open(2, "w", 1, closefd=False, errors="backslashreplace")  # noqa: SIM115
+        os.chdir(directory)
+        os.environ.clear()
+        os.environ.update(environment)
+        sys.argv = [module]
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
+        code = 0
+    except SystemExit as ended:
+        code = ended.code if isinstance(ended.code, int) else 1
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
