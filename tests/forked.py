@@ -24,11 +24,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+from reconciler.host import durable
 from tests import canaries, forked_child
 
 REPOSITORY = Path(__file__).parent.parent
 CONVERTING = ("apply", "bench")
-AT_IMPORT = ("RECONCILER_CRASH_AT", "RECONCILER_FAIL_AT", "PYTHON", "LC_", "LANG", "COVERAGE", "LD_")
+AT_IMPORT = ("PYTHON", "LC_", "LANG", "COVERAGE", "LD_")
 STREAMS = 2
 Asker = tuple[int, int, bool]  # process, thread, whether Olive is imported
 _servers: dict[Asker, tuple[socket.socket, subprocess.Popen[bytes]]] = {}
@@ -159,6 +160,8 @@ def _become(order: dict[str, Any], descriptors: list[int]) -> None:
     sys.stderr = open(2, "w", 1, encoding=sys.stderr.encoding, errors="backslashreplace", closefd=False)  # noqa: SIM115
     os.environ.clear()
     os.environ.update(order["environment"])
+    durable._crash_at = int(os.environ.get("RECONCILER_CRASH_AT", "0"))
+    durable._fail_at = durable.fault(os.environ.get("RECONCILER_FAIL_AT") or "0:EIO")
     os.chdir(order["directory"])
     sys.path[0] = order["directory"]
     sys.argv = ["reconciler", *order["arguments"]]

@@ -2,7 +2,7 @@
 everything and forks for each point a child that acts until its n-th step and ends there; what it left is judged, mended
 by acting again, and judged once more. In the repeated runs the one who mends is killed too, anywhere.
 
-    python -m tests.crash.matrix FOLDER RUNS [SCENARIO ...]      one JSON object for each run; RUNS 0 is a share
+    python -m tests.crash.matrix FOLDER RUNS [SCENARIO ...]   one JSON object for each run; RUNS -3: one of three
 """
 
 import gc
@@ -24,7 +24,6 @@ from tests.crash.judging import after_the_crash, at_rest, listed, snapshot
 from tests.crash.scenarios import SCENARIOS, Scenario, World
 
 RUNS = 5
-SHARE = 3  # without a number of runs, every third point
 PROCESSES = os.cpu_count() or 1
 KILLED = "killed"
 UNKILLED = 0
@@ -169,10 +168,10 @@ def _copy(source: Path, target: Path) -> None:
 
 
 def _points(steps: int, runs: int) -> list[tuple[int, int]]:
-    """All points, `runs` times each; a share of them for 0, with each kind of run in turn."""
-    if runs:
+    """All points, `runs` times each; for a negative number one of so many, with each kind of run in turn."""
+    if runs > 0:
         return [(step, run) for run in range(runs) for step in range(1, steps + 1)]
-    return [(step, step // SHARE % RUNS) for step in range(1, steps + 1, SHARE)]
+    return [(step, step // -runs % RUNS) for step in range(1, steps + 1, -runs)]
 
 
 def _work(folder: Path, names: list[str], runs: int, number: int) -> None:

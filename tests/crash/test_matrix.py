@@ -1,6 +1,6 @@
 """SIGKILL at the steps of everything that changes a machine: no partial or wrong release is ever visible, and acting
-again, once, leads to the tree of a run that nobody disturbed. A third of the points in CI, each point five times with
-RECONCILER_TEST_SIZE=nightly."""
+again, once, leads to the tree of a run that nobody disturbed. A twelfth of the points in `make test`, a
+third in `make trust`, each five times with RECONCILER_TEST_SIZE=nightly."""
 
 import json
 import os
@@ -16,12 +16,13 @@ import pytest
 
 from tests.crash.matrix import RUNS
 from tests.crash.scenarios import SCENARIOS
-from tests.trust import NIGHTLY, record
+from tests.trust import FULL, NIGHTLY, record
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(not hasattr(os, "fork"), reason="kills forked processes")]
 
 CHECKOUT = str(Path(__file__).parents[2])
-POINTS, KILLS = 200, 1000
+SHARE = RUNS if NIGHTLY else -3 if FULL else -12
+POINTS, KILLS = (200, 1000) if FULL else (50, 250)
 UNREACHED = 50  # one of so many may have ended before its step
 
 
@@ -34,7 +35,7 @@ def quick_folder() -> Iterator[Path]:
 
 
 def killed(folder: Path) -> Iterator[dict[str, Any]]:
-    command = [sys.executable, "-m", "tests.crash.matrix", str(folder), str(RUNS if NIGHTLY else 0)]
+    command = [sys.executable, "-m", "tests.crash.matrix", str(folder), str(SHARE)]
     with subprocess.Popen(command, cwd=CHECKOUT, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:
         assert running.stdout is not None
         assert running.stderr is not None

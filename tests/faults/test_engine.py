@@ -14,11 +14,11 @@ from reconciler.host import durable
 from tests.crash.scenarios import SCENARIOS
 from tests.crash.test_matrix import CHECKOUT, pytestmark, quick_folder
 from tests.faults.engine_matrix import CALL, KINDS, FaultBench
-from tests.trust import NIGHTLY, record
+from tests.trust import FULL, NIGHTLY, record
 
 __all__ = ["pytestmark", "quick_folder"]
 
-SHARE = 1 if NIGHTLY else 12
+SHARE = 1 if NIGHTLY else 12 if FULL else 36
 
 
 def test_a_pass_that_is_refused_any_write_serves_on_and_the_next_one_converges(quick_folder: Path) -> None:

@@ -1,7 +1,6 @@
 """What test_crashes runs in processes that kill themselves. Each scenario is given a root that `prepare` made."""
 
 import os
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -113,5 +112,8 @@ SCENARIOS: dict[str, Callable[[str], None]] = {
     for scenario in (put, repair, remove, publish, retire, mend, record, record_over_damage, draw_owner)
 }
 
-if __name__ == "__main__":
-    SCENARIOS[sys.argv[1]](sys.argv[2])
+
+def play(scenario: str, root: str, crash_at: int) -> None:
+    """In a process of its own, which kills itself before that step (0: none)."""
+    durable._steps, durable._crash_at = 0, crash_at
+    SCENARIOS[scenario](root)

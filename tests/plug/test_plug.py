@@ -17,7 +17,7 @@ from tests.mutants.tags import place, strangers, tags
 from tests.plug import more
 from tests.plug.guards import FLUSHES, MUTANTS, ORDERS, Mutant
 from tests.plug.mutants import CAUGHT, REPOSITORY, SURVIVED, run
-from tests.trust import NIGHTLY, record
+from tests.trust import FULL, NIGHTLY, record
 
 __all__ = ["quick_folder"]
 
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="acts in forked 
 
 ROLLS, MENDED = ("20", "150") if NIGHTLY else ("2", "3")  # at random, at each event; real files, for each scenario
 STATES = 10_000
-EVERY = 1 if NIGHTLY else 6
+EVERY = 1 if NIGHTLY else 6 if FULL else 18
 FLUSHES_SOMETHING = re.compile(r"(?:durable\.|os\.)?(?:_flush|flush_\w+|fsync)\(")
 
 
