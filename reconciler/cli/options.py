@@ -64,8 +64,10 @@ def add_setting(
     )
 
 
-def add_flag(parser: argparse.ArgumentParser, flag: str, meaning: str, *, short: str = "") -> None:
-    parser.add_argument(*filter(None, (short, flag)), action="store_true", help=meaning)
+def add_flag(
+    parser: argparse._ActionsContainer, flag: str, meaning: str, *, short: str = "", default: bool = False
+) -> None:
+    parser.add_argument(*filter(None, (short, flag)), action="store_true", default=default, help=meaning)
 
 
 def add_config(parser: argparse.ArgumentParser) -> None:
@@ -88,26 +90,15 @@ def add_manifests(parser: argparse.ArgumentParser, *, repository: bool = False) 
         default=list(configuration.traits().source_roots),
         help="also allow model folders below DIR (default: the git checkout that holds the manifests); repeatable",
     )
-    if repository:
-        _add_repository(parser)
-
-
-def _add_repository(parser: argparse.ArgumentParser) -> None:
-    """Options for manifests from a repository. What is trusted is set on the machine, never in the repository."""
+    if not repository:
+        return
+    # What is trusted is set on the machine, never in the repository.
     group = parser.add_argument_group("manifests from a repository", "--path is then a folder inside it")
     add_setting(group, "--repo", "https or ssh URL", metavar="URL")
     add_setting(group, "--branch", "branch to follow", default="main", metavar="NAME")
-    group.add_argument(
-        "--allow-file",
-        action="store_true",
-        default=configuration.setting("RECONCILER_ALLOW_FILE") == "1",
-        help="also allow file URLs and local paths",
-    )
-    group.add_argument(
-        "--allow-rewind",
-        action="store_true",
-        help="follow the branch even where it does not descend from the accepted commit",
-    )
+    local = configuration.setting("RECONCILER_ALLOW_FILE") == "1"
+    add_flag(group, "--allow-file", "also allow file URLs and local paths", default=local)
+    add_flag(group, "--allow-rewind", "follow the branch even where it does not descend from the accepted commit")
     meaning = "require signatures of no commit, the newest, or all since the accepted one"
     add_setting(group, "--verify", meaning, default="none", choices=("none", "head", "all"))
     for flag, meaning in _REPOSITORY_FILES.items():

@@ -26,10 +26,8 @@ from reconciler.engine.options import Reporter
 @contextmanager
 def reporter_for(*, quiet: bool) -> Iterator[Reporter]:
     """The reporter of a pass."""
-    if quiet:
-        yield _Failures()
-    elif not sys.stderr.isatty():
-        yield _Lines()
+    if quiet or not sys.stderr.isatty():
+        yield _Lines(quiet=quiet)
     else:
         doing = TextColumn("{task.fields[doing]}", markup=False)
         with _progress(doing, TimeElapsedColumn()) as progress:
@@ -93,21 +91,19 @@ def _write(line: str) -> None:
     sys.stderr.flush()
 
 
-class _Failures(Reporter):
-    def finished(self, outcome: Outcome) -> None:
-        if outcome.status != "done":
-            _write(_ending(outcome))
-
-
 class _Lines(Reporter):
-    """A line when a step ends, and one when a long step begins."""
+    """A line when a step ends, and one when a long step begins; with `quiet` only for what is not done."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        self._quiet = quiet
 
     def started(self, change: Change) -> None:
-        if isinstance(change, LongWork):
+        if isinstance(change, LongWork) and not self._quiet:
             _write(f"{_title(change)} ({change.reason}): started")
 
     def finished(self, outcome: Outcome) -> None:
-        _write(_ending(outcome))
+        if outcome.status != "done" or not self._quiet:
+            _write(_ending(outcome))
 
 
 class _Bars(Reporter):

@@ -1,14 +1,11 @@
 """What this machine holds and serves right now, as plain values."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TypeVar
 
 from reconciler.domain.facts import StorageLimits
+from reconciler.domain.plain_data import grouped
 from reconciler.domain.release import Artifact, Marker
-
-T = TypeVar("T")
 
 PREFIX = "reconciler_"  # of our properties in a catalog that others write to as well
 
@@ -96,12 +93,12 @@ class Observed:
     @cached_property
     def registrations_of(self) -> dict[str, list[Registration]]:
         """By name, whoever made them."""
-        return _grouped(self.registrations, "name")
+        return grouped(self.registrations, lambda one: one.name)
 
     @cached_property
     def folders_of(self) -> dict[str, list[ServedFolder]]:
         """By variant."""
-        return _grouped(self.folders, "variant")
+        return grouped(self.folders, lambda one: one.variant)
 
     def owns(self, owner: str) -> bool:
         """Is this mark ours? A root that has none yet owns nothing, least of all what carries no mark."""
@@ -117,10 +114,3 @@ class Observed:
             return None
         path = registration.path.rstrip("/\\")
         return next((f for f in self.folders_of.get(registration.name, []) if f.path == path), None)
-
-
-def _grouped(many: Iterable[T], attribute: str) -> dict[str, list[T]]:
-    groups: dict[str, list[T]] = {}
-    for one in many:
-        groups.setdefault(getattr(one, attribute), []).append(one)
-    return groups

@@ -1,7 +1,11 @@
-"""A frozen dataclass as plain data: a dict of its fields, and the names of these fields."""
+"""A frozen dataclass as plain data: a dict of its fields, and the names of these fields; and many values as groups."""
 
+from collections.abc import Callable, Iterable
 from dataclasses import fields, is_dataclass
-from typing import Any
+from typing import Any, TypeVar
+
+K = TypeVar("K")
+T = TypeVar("T")
 
 
 def as_dict(one: Any) -> dict[str, Any]:
@@ -21,3 +25,11 @@ def _plain(held: Any) -> Any:
     if isinstance(held, tuple | list):
         return type(held)(map(_plain, held))
     return as_dict(held) if is_dataclass(held) and not isinstance(held, type) else held
+
+
+def grouped(many: Iterable[T], key: Callable[[T], K]) -> dict[K, list[T]]:
+    """In the order in which the keys come first."""
+    groups: dict[K, list[T]] = {}
+    for one in many:
+        groups.setdefault(key(one), []).append(one)
+    return groups

@@ -8,6 +8,7 @@ from functools import partial
 
 from reconciler.domain.changes import Change
 from reconciler.domain.errors import Cancelled, CatalogBroken, PermanentError, ReconcilerError, TemporaryError, refused
+from reconciler.domain.plain_data import grouped
 from reconciler.domain.plan import Outcome
 from reconciler.engine import log
 from reconciler.engine.executor import carry_out
@@ -100,7 +101,4 @@ def _cancelled(change: Change, because: str) -> Outcome:
 
 def by_variant(changes: Sequence[Change]) -> list[list[Change]]:
     """Changes of one variant together, in plan order. Those without a variant (freed artifacts) are one group each."""
-    groups: dict[str, list[Change]] = {}
-    for change in changes:
-        groups.setdefault(change.variant or change.build_key, []).append(change)
-    return list(groups.values())
+    return list(grouped(changes, lambda change: change.variant or change.build_key).values())

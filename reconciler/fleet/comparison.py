@@ -7,7 +7,7 @@ The plan is `planner.plan`'s own, made for a machine that serves exactly BASE. A
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from reconciler.domain.changes import Retire
+from reconciler.domain.changes import FieldChange, Retire
 from reconciler.domain.desired import Desired, DesiredRelease
 from reconciler.domain.digest import StoredFile
 from reconciler.domain.errors import Problem
@@ -39,15 +39,6 @@ class Side:
     problems: tuple[Problem, ...] = ()
     warnings: tuple[Problem, ...] = ()
     unknown: frozenset[str] = frozenset()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Field:
-    """A field of a manifest that differs; None where it is not set."""
-
-    name: str
-    before: object
-    after: object
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,13 +144,13 @@ def disk_during(plan: Plan, before: int, folders: Mapping[str, int] = NO_FOLDERS
     return Disk(before=before, peak=peak, after=max(now, 0))
 
 
-def changed_fields(before: Model | None, after: Model | None) -> tuple[Field, ...]:
+def changed_fields(before: Model | None, after: Model | None) -> tuple[FieldChange, ...]:
     """What differs in the manifests, also where no machine does anything about it (labels, suspend)."""
     latest = after or before
     precisions = latest.precisions if latest is not None else ()  # of both: a default of theirs is no change
     old, new = (dict(_fields(one, precisions)) if one is not None else {} for one in (before, after))
     names = sorted(name for name in old.keys() | new.keys() if old.get(name) != new.get(name))
-    return tuple(Field(name=name, before=old.get(name), after=new.get(name)) for name in names)
+    return tuple(FieldChange(name=name, before=old.get(name), after=new.get(name)) for name in names)
 
 
 _SHOWN_ELSEWHERE = frozenset({"name", "file", "line", "lines", "gates"})

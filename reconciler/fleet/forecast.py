@@ -13,9 +13,9 @@ from typing import Any
 
 from reconciler.domain.desired import Desired, DesiredRelease
 from reconciler.domain.manifest import Model
+from reconciler.domain.plain_data import grouped
 from reconciler.domain.plan import Plan
 from reconciler.domain.recorded import Recorded
-from reconciler.domain.verdict import Verdict
 from reconciler.fleet.comparison import Disk, Side, disk_during
 from reconciler.fleet.inventory import Inventory
 from reconciler.fleet.inventory_facts import to_observed, to_recorded
@@ -75,12 +75,9 @@ def outlook(inventory: Inventory, file: str, base: Side, head: Side, now: str) -
     )
 
 
-def grouped(outlooks: Iterable[Outlook]) -> list[list[Outlook]]:
+def by_effect(outlooks: Iterable[Outlook]) -> list[list[Outlook]]:
     """Largest groups first. Seconds are a machine's own, and tell no groups apart."""
-    groups: dict[object, list[Outlook]] = {}
-    for one in outlooks:
-        groups.setdefault(_effect(one), []).append(one)
-    return sorted(groups.values(), key=lambda group: (-len(group), group[0].machine))
+    return sorted(grouped(outlooks, _effect).values(), key=lambda group: (-len(group), group[0].machine))
 
 
 def desired_for(inventory: Inventory, recorded: Recorded, base: Side, head: Side) -> Desired:
@@ -88,8 +85,7 @@ def desired_for(inventory: Inventory, recorded: Recorded, base: Side, head: Side
     labels = labels_of(inventory.machine, inventory.labels, inventory.facts)
     why = {m.name: mismatch(m.node_selector, labels) for m in head.models if m.node_selector is not None}
     elsewhere = {name: reason for name, reason in why.items() if reason}
-    other = {wanted.variant for wanted in head.desired.wanted if wanted.release.model in elsewhere}
-    other |= {f"{model.name}-{p}" for model in head.models if model.name in elsewhere for p in model.precisions}
+    other = {f"{model.name}-{p}" for model in head.models if model.name in elsewhere for p in model.precisions}
     same = _unmoved(base, head)
     return replace(
         head.desired,
@@ -151,12 +147,11 @@ def _unfit(inventory: Inventory, wanted: DesiredRelease, model: Model) -> Iterat
 def _effect(one: Outlook) -> object:
     steps = tuple((c.action, c.variant, c.reason, c.forced_by, c.build_key) for c in one.plan.changes)
     held = tuple((h.variant, h.reason) for h in one.plan.held)
-    gates = tuple((g.variant, g.gate, g.measure, *map(_status, (g.before, g.after))) for g in one.gates)
+    gates = tuple(
+        (g.variant, g.gate, g.measure, *(v and (v.status, v.bar, v.rejects) for v in (g.before, g.after)))
+        for g in one.gates
+    )
     return steps, held, gates, tuple((f.variant, f.kind) for f in one.failures)
-
-
-def _status(verdict: Verdict | None) -> tuple[object, ...] | None:
-    return None if verdict is None else (verdict.status, verdict.bar, verdict.rejects)
 
 
 def _age(generated: str, now: str) -> float | None:

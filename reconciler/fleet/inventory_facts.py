@@ -132,21 +132,16 @@ def _is_finite(held: object) -> bool:
 
 def to_observed(inventory: Inventory) -> Observed:
     """As the machine saw itself; folders lie at `served/<variant>/<n>`."""
+    held = [(variant.variant, one) for variant in inventory.variants for one in variant.releases]
     return Observed(
         owner=OURS,
         artifacts={a.build_key: _stored(a) for a in inventory.artifacts if not a.damaged},
         damaged_artifacts={a.build_key: ("damaged",) for a in inventory.artifacts if a.damaged},
-        folders=tuple(
-            _folder(one.variant, held, held.folder)
-            for one in inventory.variants
-            for held in one.releases
-            if held.folder is not None
-        ),
+        folders=tuple(_folder(variant, one, one.folder) for variant, one in held if one.folder is not None),
         registrations=tuple(
-            _registration(one.variant, held.number, held.registration)
-            for one in inventory.variants
-            for held in one.releases
-            if held.registration is not None
+            _registration(variant, one.number, one.registration)
+            for variant, one in held
+            if one.registration is not None
         ),
         disk_free=inventory.disk.free_bytes,
         disk_used=inventory.disk.used_bytes or 0,
@@ -166,10 +161,16 @@ def to_recorded(inventory: Inventory) -> Recorded:
         runtime=inventory.runtime,
         outdated=inventory.outdated,
         releases={
-            one.variant: _recorded(one.variant, held.number, held.content)
-            for one in inventory.variants
-            for held in one.releases
-            if held.recorded and held.content is not None
+            variant.variant: RecordedRelease(
+                variant=variant.variant,
+                number=one.number,
+                registered=one.content.since,
+                size=one.content.size_bytes,
+                **_shared(one.content),
+            )
+            for variant in inventory.variants
+            for one in variant.releases
+            if one.recorded and one.content is not None
         },
         high_water={one.variant: one.highest_number for one in inventory.variants},
         timings=inventory.timings,
@@ -191,44 +192,36 @@ def _held(name: str, observed: Observed, recorded: Recorded) -> list[HeldRelease
     registrations = {one.number: one for one in observed.registrations_of.get(name, [])}
     record = recorded.releases.get(name)
     found = [
-        _seen(number, folders, registrations.get(number), record, observed)
+        HeldRelease(
+            number=number,
+            recorded=_is_of(record, number, folders.get(number)),
+            content=_content(record if _is_of(record, number, folders.get(number)) else None, folders.get(number)),
+            folder=_folder_state(folders[number], observed) if number in folders else None,
+            registration=_entry(registrations[number], folders, observed) if number in registrations else None,
+        )
         for number in sorted(folders.keys() | registrations.keys())
     ]
     if record is not None and not any(one.recorded for one in found):
-        found.append(HeldRelease(number=record.number, recorded=True, content=_content_of(record)))
+        found.append(HeldRelease(number=record.number, recorded=True, content=_content(record, None)))
     return found
 
 
-def _seen(
-    number: int,
-    folders: Mapping[int, ServedFolder],
-    registration: Registration | None,
-    record: RecordedRelease | None,
-    observed: Observed,
-) -> HeldRelease:
-    folder = folders.get(number)
-    marker = folder.marker if folder is not None else None
-    if record is not None and (record.number != number or (marker is not None and marker.release != record.release)):
-        record = None
-    content = _content_of(marker) if marker is not None else None
-    if record is not None:
-        content = content or _content_of(record)
-        # A record follows the manifest, a marker is older.
-        content = replace(content, protected=record.protected, since=record.registered)
-    return HeldRelease(
-        number=number,
-        recorded=record is not None,
-        content=content,
-        folder=_folder_state(folder, observed) if folder is not None else None,
-        registration=_registration_state(registration, folders, observed) if registration is not None else None,
-    )
+def _is_of(record: RecordedRelease | None, number: int, folder: ServedFolder | None) -> bool:
+    if record is None or record.number != number:
+        return False
+    return folder is None or folder.marker is None or folder.marker.release == record.release
 
 
-def _content_of(one: Marker | RecordedRelease) -> ReleaseContent:
-    shared = _shared(one)
-    if isinstance(one, RecordedRelease):
-        return ReleaseContent(size_bytes=one.size, since=one.registered, **shared)
-    return ReleaseContent(size_bytes=sum(file.size for file in one.files), since=one.created, **shared)
+def _content(record: RecordedRelease | None, folder: ServedFolder | None) -> ReleaseContent | None:
+    """From the marker; but a record follows the manifest, and a marker is older."""
+    found, marker = None, folder.marker if folder is not None else None
+    if marker is not None:
+        size = sum(file.size for file in marker.files)
+        found = ReleaseContent(size_bytes=size, since=marker.created, **_shared(marker))
+    if record is None:
+        return found
+    found = found or ReleaseContent(size_bytes=record.size, since=record.registered, **_shared(record))
+    return replace(found, protected=record.protected, since=record.registered)
 
 
 def _folder_state(folder: ServedFolder, observed: Observed) -> FolderState:
@@ -237,9 +230,7 @@ def _folder_state(folder: ServedFolder, observed: Observed) -> FolderState:
     return FolderState(owned=owned, readable=marker is not None, damage=folder.damage)
 
 
-def _registration_state(
-    one: Registration, folders: Mapping[int, ServedFolder], observed: Observed
-) -> RegistrationState:
+def _entry(one: Registration, folders: Mapping[int, ServedFolder], observed: Observed) -> RegistrationState:
     path = one.path.rstrip("/\\")
     return RegistrationState(
         owned=observed.owns(one.owner),
@@ -252,9 +243,8 @@ def _registration_state(
 
 def _stored(one: HeldArtifact) -> Artifact:
     """Of the same sizes: files that are copied into each folder, and one that is shared."""
-    sizes = [ALWAYS_COPIED - 1] * (one.copied_bytes // (ALWAYS_COPIED - 1))
-    sizes.append(one.copied_bytes % (ALWAYS_COPIED - 1))
-    sizes.append(one.size_bytes - one.copied_bytes)
+    whole, rest = divmod(one.copied_bytes, ALWAYS_COPIED - 1)
+    sizes = [*[ALWAYS_COPIED - 1] * whole, rest, one.size_bytes - one.copied_bytes]
     files = tuple(StoredFile(path=str(at), digest="", size=size) for at, size in enumerate(sizes))
     return Artifact(digest=one.digest, build_key=one.build_key, files=files)
 
@@ -264,40 +254,34 @@ def _place(variant: str, number: int) -> str:
 
 
 def _folder(variant: str, held: HeldRelease, state: FolderState) -> ServedFolder:
-    marker = None
-    if state.readable and held.content is not None:
-        marker = _marker(variant, held.number, held.content, OURS if state.owned else OTHERS)
+    marker, content = None, held.content
+    if state.readable and content is not None:
+        marker = Marker(
+            owner=OURS if state.owned else OTHERS,
+            variant=variant,
+            number=held.number,
+            created=content.since,
+            files=(StoredFile(path="all", digest="", size=content.size_bytes),),
+            **_shared(content),
+        )
     return ServedFolder(
         path=_place(variant, held.number), variant=variant, number=held.number, marker=marker, damage=state.damage
     )
 
 
 def _registration(variant: str, number: int, state: RegistrationState) -> Registration:
-    properties = own_properties(
-        owner=OURS if state.owned else OTHERS,
-        release=state.release or None,
-        build_key=state.build_key or None,
-        model=state.model or None,
-    )
     return Registration(
         id=f"{variant}:{number}",
         path="elsewhere" if state.leads_to is None else _place(variant, state.leads_to),
-        properties=properties,
-    )
-
-
-def _marker(variant: str, number: int, content: ReleaseContent, owner: str) -> Marker:
-    size = StoredFile(path="all", digest="", size=content.size_bytes)
-    return Marker(owner=owner, variant=variant, number=number, created=content.since, files=(size,), **_shared(content))
-
-
-def _recorded(variant: str, number: int, content: ReleaseContent) -> RecordedRelease:
-    return RecordedRelease(
-        variant=variant, number=number, registered=content.since, size=content.size_bytes, **_shared(content)
+        properties=own_properties(
+            owner=OURS if state.owned else OTHERS,
+            release=state.release or None,
+            build_key=state.build_key or None,
+            model=state.model or None,
+        ),
     )
 
 
 def _shared(one: Marker | RecordedRelease | ReleaseContent) -> dict[str, Any]:
     """What all three forms of a release have in common."""
-    others = {"size_bytes", "since"}
-    return {name: getattr(one, name) for name in field_names(ReleaseContent) if name not in others}
+    return {name: getattr(one, name) for name in field_names(ReleaseContent) if name not in ("size_bytes", "since")}

@@ -36,7 +36,7 @@ _TEXTS: dict[type, dict[str, Callable[[str], bool]]] = {
     Condition: {"type": is_name, "status": is_name, "last_transition_time": is_short},
     Suspension: {"name": is_name, "since": is_short, "until": is_short},
     Timing: {"action": is_name, "precision": is_name},
-    RememberedFailure: {"key": is_digest, **dict.fromkeys(("action", "variant", "code", "version"), is_name)},
+    RememberedFailure: dict.fromkeys(("key", "action", "variant", "code", "version"), is_name),
     Fidelity: {"build_key": is_digest, "prompts": is_digest},
     Measurements: {"runtime": is_name},
     Measured: {

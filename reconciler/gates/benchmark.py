@@ -1,11 +1,12 @@
 """What `bench` measured of the variants of one machine: numbers over several runs, and what is known besides. The runs
 are fresh processes; a number is their median, with the lowest and the highest beside it."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from statistics import median
 
 from reconciler.domain.measured import Fidelity, Measured, MemorySample, Speed
+from reconciler.domain.plain_data import grouped
 from reconciler.domain.verdict import Verdict
 from reconciler.gates.prompts import PromptsGate, is_right
 
@@ -68,22 +69,21 @@ class Benched:
 
     @property
     def load_seconds(self) -> Spread | None:
-        return spread(run.measured.load.load_seconds for run in self.runs if run.measured.load)
+        return spread([run.measured.load.load_seconds for run in self.runs if run.measured.load])
 
     @property
     def peak_bytes(self) -> Spread | None:
         """None where the platform does not report it."""
         found = [run.measured for run in self.runs]
         peaks = (max(one.speed_memory_bytes, one.load.peak_memory_bytes if one.load else 0) for one in found)
-        return spread(float(peak) for peak in peaks if peak)
+        return spread([float(peak) for peak in peaks if peak])
 
     @property
     def speeds(self) -> tuple[SpeedSpread, ...]:
         """By prompt length, the shortest first; without those that do not fit the model's context."""
-        lengths: dict[int, list[Speed]] = {}
-        for one in (speed for run in self.runs for speed in run.measured.speeds):
-            lengths.setdefault(one.wanted_tokens, []).append(one)
-        return tuple(_over_runs(lengths[key]) for key in sorted(lengths) if any(s.prompt_tokens for s in lengths[key]))
+        speeds = (speed for run in self.runs for speed in run.measured.speeds)
+        lengths = sorted(grouped(speeds, lambda one: one.wanted_tokens).items())
+        return tuple(_over_runs(held) for _, held in lengths if any(one.prompt_tokens for one in held))
 
     @property
     def too_long(self) -> tuple[int, ...]:
@@ -121,21 +121,20 @@ class Benchmark:
     recorded: bool = True
 
 
-def spread(numbers: Iterable[float]) -> Spread | None:
-    held = sorted(numbers)
-    return Spread(median=median(held), low=held[0], high=held[-1]) if held else None
+def spread(numbers: Sequence[float]) -> Spread | None:
+    return _spread(numbers) if numbers else None
+
+
+def _spread(numbers: Sequence[float]) -> Spread:
+    return Spread(median=median(numbers), low=min(numbers), high=max(numbers))
 
 
 def _over_runs(speeds: Sequence[Speed]) -> SpeedSpread:
-    first_token = spread(one.first_token_seconds for one in speeds)
-    rate = spread(one.tokens_per_second for one in speeds)
-    assert first_token is not None
-    assert rate is not None
     return SpeedSpread(
         wanted_tokens=speeds[0].wanted_tokens,
         prompt_tokens=speeds[0].prompt_tokens,
-        first_token_seconds=first_token,
-        tokens_per_second=rate,
+        first_token_seconds=_spread([one.first_token_seconds for one in speeds]),
+        tokens_per_second=_spread([one.tokens_per_second for one in speeds]),
     )
 
 

@@ -154,11 +154,6 @@ def is_right(case: GoldenPrompt, question: str, measured: Measured) -> bool:
     return question not in measured.refused and passes(case, measured.answers[question])
 
 
-def _miss(case: GoldenPrompt, question: str, measured: Measured) -> str:
-    text, why = miss(case, measured.answers[question]), measured.refused.get(question, "")
-    return f"{text} (it cannot be asked: {why})" if why else text
-
-
 @lru_cache(maxsize=MOST_REMEMBERED)
 def passes(case: GoldenPrompt, answer: str) -> bool:
     """White space around an answer never counts. Results are remembered: a daemon asks at every look."""
@@ -175,10 +170,11 @@ def passes(case: GoldenPrompt, answer: str) -> bool:
             return _is_json_of(json.loads(case.expected), answer)
 
 
-def miss(case: GoldenPrompt, answer: str) -> str:
+def _miss(case: GoldenPrompt, question: str, measured: Measured) -> str:
     """What was asked last, wanted and got, on one line: all three are foreign text."""
-    asked = _quoted(case.messages[-1][1], PROMPT_SHOWN)
-    return f"{asked}: wanted {wanted_text(case)}, got {_quoted(answer, ANSWER_SHOWN)}"
+    asked, got = _quoted(case.messages[-1][1], PROMPT_SHOWN), _quoted(measured.answers[question], ANSWER_SHOWN)
+    why = f" (it cannot be asked: {measured.refused[question]})" if question in measured.refused else ""
+    return f"{asked}: wanted {wanted_text(case)}, got {got}{why}"
 
 
 def wanted_text(case: GoldenPrompt) -> str:

@@ -8,6 +8,7 @@ nothing, or a more faithful one is much faster.
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from reconciler.domain.plain_data import grouped
 from reconciler.domain.targets import TABLE
 from reconciler.gates.benchmark import Benched
 from reconciler.gates.judgement import rejection_text
@@ -32,9 +33,7 @@ class Recommendation:
 
 def recommend(variants: Iterable[Benched], memory_bytes: int) -> tuple[Recommendation, ...]:
     """One for each model, in their order. `memory_bytes` is 0 where it is unknown."""
-    models: dict[str, list[Benched]] = {}
-    for one in variants:
-        models.setdefault(one.model, []).append(one)
+    models = grouped(variants, lambda one: one.model)
     return tuple(_of_model(name, held, memory_bytes) for name, held in models.items())
 
 

@@ -7,7 +7,7 @@ gate by gate. Numbers are kept; judging them is gates.judgement's work.
 
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -60,8 +60,8 @@ class RuntimeGate(Gate):
         """The fields of `held` that are measured anew: with what it lacks added to them."""
 
 
-class Rehearsal:
-    """Rehearses one candidate after the other in one warm runtime. A context manager."""
+class Rehearsal(AbstractContextManager["Rehearsal"]):
+    """Rehearses one candidate after the other in one warm runtime."""
 
     def __init__(self, runtime: MeasuringRuntime) -> None:
         self._runtime = runtime
@@ -96,9 +96,6 @@ class Rehearsal:
 
     def close(self) -> None:
         self._runtime.close()
-
-    def __enter__(self) -> "Rehearsal":
-        return self
 
     def __exit__(self, *_: object) -> None:
         self.close()

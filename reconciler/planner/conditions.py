@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from reconciler.domain.desired import Desired, DesiredRelease
 from reconciler.domain.errors import Problem
-from reconciler.domain.observed import Observed, Registration, ServedFolder
+from reconciler.domain.observed import Observed, Registration
 from reconciler.domain.plan import Held, Plan
 from reconciler.domain.reasons import PRUNE_GUARDS, Reason
 from reconciler.domain.recorded import Condition
@@ -74,13 +74,20 @@ def judge(
 
 def judge_kept(remaining: Plan, observed: Observed, before: Conditions, now: str) -> dict[str, dict[str, Condition]]:
     """What no manifest declares any more, and a guard keeps until a person confirms: it still serves."""
-    kept = {hold.variant: hold for hold in remaining.held if hold.reason in PRUNE_GUARDS}
-    serving = {variant: observed.serving(variant) for variant in kept}
-    return {
-        variant: {**before.get(variant, {}), **_dated(_kept(kept[variant], registration), before.get(variant, {}), now)}
-        for variant, registration in serving.items()
-        if registration is not None
-    }
+    judged = {}
+    for held in remaining.held:
+        registration = observed.serving(held.variant) if held.reason in PRUNE_GUARDS else None
+        if registration is not None:
+            message = f"no manifest declares it any more, {registration.id} still serves: {held.message}"
+            found = [
+                _condition("Ready", False, held.reason, message),
+                _condition("Reconciling", False, "Settled"),
+                _condition("Stalled", True, held.reason, message),
+                _serving(registration),
+            ]
+            old = before.get(held.variant, {})
+            judged[held.variant] = {**old, **_dated(found, old, now)}
+    return judged
 
 
 def judge_source(
@@ -115,16 +122,6 @@ def _of_machine(kind: str, wrong: Sequence[Problem]) -> Condition:
     return _condition(kind, False, wrong[0].code, f"{wrong[0]}{more}")
 
 
-def _kept(held: Held, registration: Registration) -> list[Condition]:
-    message = f"no manifest declares it any more, {registration.id} still serves: {held.message}"
-    return [
-        _condition("Ready", False, held.reason, message),
-        _condition("Reconciling", False, "Settled"),
-        _condition("Stalled", True, held.reason, message),
-        _serving(registration),
-    ]
-
-
 def _unresolved(variant: str, observed: Observed, problem: Problem) -> list[Condition]:
     """Declared, but its source cannot be converted: what was served before goes on."""
     registration = observed.serving(variant)
@@ -149,13 +146,14 @@ def _of_variant(
     folder = observed.folder_behind(registration)
     current = registration is not None and registration.release == wanted.release.digest and wanted.override is None
     whole = folder is not None and folder.marker is not None and not folder.damage
-    ready = _ready(current and whole, failure, held, registration)
+    built = wanted.release.recipe.build_key in observed.artifacts
+    damage = ", ".join(folder.damage) if folder is not None else "no served folder"
     return [
-        ready or _not_yet(current, left, registration),
-        _built(wanted, observed),
+        _ready(current, whole, failure, held, left, registration),
+        _condition("Built", built, "ArtifactHeld" if built else "ArtifactMissing"),
         _verified(current, failure, held),
         _serving(registration),
-        _integrity(folder, whole),
+        _condition("IntegrityVerified", whole, *(("DigestsMatch",) if whole else ("DriftDetected", damage))),
         _stalled(failure, held, suspension, now),
         _reconciling(left if failure is None else "", held, suspension),
     ]
@@ -169,44 +167,33 @@ def _work_left(desired: Desired, remaining: Plan, running: Mapping[str, str]) ->
 
 
 def _ready(
-    good: bool, failure: VariantFailure | None, held: Held | None, registration: Registration | None
-) -> Condition | None:
-    """None where work is simply left."""
+    current: bool,
+    whole: bool,
+    failure: VariantFailure | None,
+    held: Held | None,
+    left: str,
+    registration: Registration | None,
+) -> Condition:
+    """It names what serves meanwhile: during an upgrade the predecessor answers."""
     if failure is not None:
         return _condition("Ready", False, failure.code, failure.message + _still(registration))
-    if held is not None and not good:
-        match held.reason:
-            case Reason.GATE_FAILED:
-                serves = _still(registration)
-            case Reason.ROLLED_BACK:
-                serves = _still(registration, "serves")
-            case _:
-                serves = ""
-        return _condition("Ready", False, held.reason, held.message + serves)
-    if good and registration is not None:
-        return _condition("Ready", True, "Served", f"{registration.id} serves what git declares")
-    return None
-
-
-def _not_yet(current: bool, left: str, registration: Registration | None) -> Condition:
-    """It names what serves meanwhile: during an upgrade the predecessor answers."""
+    if held is not None and not (current and whole):
+        serves = {Reason.GATE_FAILED: "still serves", Reason.ROLLED_BACK: "serves"}.get(held.reason)
+        return _condition("Ready", False, held.reason, held.message + (_still(registration, serves) if serves else ""))
     if registration is None:
         return _condition("Ready", False, "NotServed", "not served yet")
+    if current and whole:
+        return _condition("Ready", True, "Served", f"{registration.id} serves what git declares")
     if current:
         return _condition("Ready", False, "DriftDetected", f"the files of {registration.id} are not what was served")
-    reason, message = LEFT.get(left, LEFT["left"])
-    if reason == "ChangesLeft":
-        reason, message = "NotServed", "what git declares is not served yet"
+    reason, message = "NotServed", "what git declares is not served yet"
+    if left not in ("", "left"):
+        reason, message = LEFT[left]
     return _condition("Ready", False, reason, message + _still(registration))
 
 
 def _still(registration: Registration | None, serves: str = "still serves") -> str:
     return f"; {registration.id} {serves}" if registration is not None else ""
-
-
-def _built(wanted: DesiredRelease, observed: Observed) -> Condition:
-    held = wanted.release.recipe.build_key in observed.artifacts
-    return _condition("Built", held, "ArtifactHeld" if held else "ArtifactMissing")
 
 
 def _verified(current: bool, failure: VariantFailure | None, held: Held | None) -> Condition:
@@ -221,13 +208,6 @@ def _serving(registration: Registration | None) -> Condition:
     if registration is None:
         return _condition("Serving", False, "NotRegistered")
     return _condition("Serving", True, "Registered", registration.id)
-
-
-def _integrity(folder: ServedFolder | None, whole: bool) -> Condition:
-    if whole:
-        return _condition("IntegrityVerified", True, "DigestsMatch")
-    damage = ", ".join(folder.damage) if folder is not None else "no served folder"
-    return _condition("IntegrityVerified", False, "DriftDetected", damage)
 
 
 def _stalled(failure: VariantFailure | None, held: Held | None, suspension: Suspension | None, now: str) -> Condition:

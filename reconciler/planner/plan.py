@@ -35,7 +35,7 @@ from reconciler.planner.prune import (
     plan_prunes,
     plan_room,
     plan_unused,
-    used_keys,
+    users,
     why_artifacts_stay,
     why_predecessor_stays,
 )
@@ -81,9 +81,12 @@ def make_plan(
         phase: [change for variant in variants if variant.phase == phase for change in variant.changes]
         for phase in ("mend", "release", "fetch", "convert")
     }
+    # Damage that needs no conversion: a served file has the same digest. What nothing uses is freed, damaged or not.
+    mendable = sorted(observed.mendable & users(desired, observed).keys())
+    repairs = [RepairArtifact(build_key=key, damage=observed.damaged_artifacts[key]) for key in mendable]
     ordered, waiting = without_failed_removals(
         (
-            *_store_repairs(desired, observed),
+            *repairs,
             *by_phase["mend"],
             *by_phase["release"],
             *prunes,
@@ -108,13 +111,6 @@ def make_plan(
         not_selected=desired.not_selected,
         verdicts={one.variant: one.declared_verdicts for one in wanted if one.declared_verdicts},
     )
-
-
-def _store_repairs(desired: Desired, observed: Observed) -> list[RepairArtifact]:
-    """Damage that needs no conversion: a served file has the same digest. Only of what something uses; the rest is
-    freed, damaged or not."""
-    keys = sorted(observed.mendable & used_keys(desired, observed))
-    return [RepairArtifact(build_key=key, damage=observed.damaged_artifacts[key]) for key in keys]
 
 
 _SHARED = FetchSource | Convert
@@ -163,7 +159,20 @@ def _made_way(
     # guard: nothing makes way where it is not declared
     if not (short.short_of and wanted.delete_first and mine) or why_artifacts_stay(desired, observed):
         return short
-    bare = _without(mine, wanted.variant, observed)
+    prune = PruneVariant(
+        reason=Reason.MAKES_WAY,
+        variant=wanted.variant,
+        model=wanted.release.model,
+        numbers=tuple(sorted(folder.number for folder in mine)),
+        makes_way=True,
+        cost=Cost(disk_bytes=-sum(map(copied, mine))),
+    )
+    gone = {(wanted.variant, number) for number in prune.numbers}
+    bare = replace(
+        with_room_of(observed, [prune]),
+        folders=tuple(one for one in observed.folders if (one.variant, one.number) not in gone),
+        registrations=tuple(one for one in observed.registrations if (one.name, one.number) not in gone),
+    )
     room_made = _room_in(desired, bare, recorded, short.short_of, mine)
     after = with_more(bare, -sum(change.cost.disk_bytes for change in room_made))
     plan = replan(wanted, after)
@@ -171,7 +180,7 @@ def _made_way(
         return short
     if why := why_predecessor_stays(wanted, observed):
         return replace(short, held=(replace(short.held[0], message=f"{short.held[0].message}; {why}"),))
-    tried, waiting = without_failed_removals((_prune(wanted, mine), *room_made), recorded, now)
+    tried, waiting = without_failed_removals((prune, *room_made), recorded, now)
     if waiting:
         return VariantPlan(held=tuple(waiting))
     return replace(plan, changes=(*tried, *plan.changes), frees=after.disk_free - observed.disk_free)
@@ -182,16 +191,6 @@ def _whole_folders(variant: str, observed: Observed) -> list[ServedFolder]:
     registered = {r.number for r in observed.registrations_of.get(variant, []) if observed.owns(r.owner)}
     folders = [one for one in observed.folders_of.get(variant, []) if one.number in registered]
     return [one for one in folders if one.marker is not None and observed.owns(one.marker.owner)]
-
-
-def _without(mine: list[ServedFolder], variant: str, observed: Observed) -> Observed:
-    gone = {folder.number for folder in mine}
-    bare = replace(
-        observed,
-        folders=tuple(f for f in observed.folders if f.variant != variant or f.number not in gone),
-        registrations=tuple(r for r in observed.registrations if r.name != variant or r.number not in gone),
-    )
-    return with_more(bare, sum(map(copied, mine)))
 
 
 def _without_artifacts(observed: Observed, freed: Iterable[PruneArtifact]) -> Observed:
@@ -205,19 +204,8 @@ def _room_in(
     """First what served, then what else is kept only to go back to."""
     served_from = {folder.marker.build_key for folder in mine if folder.marker is not None}
     made: list[PruneArtifact] = []
-    for key in sorted(served_from & bare.artifacts.keys() - used_keys(desired, bare)):
+    for key in sorted(served_from & bare.artifacts.keys() - users(desired, bare).keys()):
         if disk_budget(bare)[0] < need:
             made.append(free_artifact(bare, key, makes_room=True))
             bare = with_more(bare, bare.artifacts[key].size)
     return [*made, *plan_room(desired, _without_artifacts(bare, made), recorded, need)]
-
-
-def _prune(wanted: DesiredRelease, mine: list[ServedFolder]) -> PruneVariant:
-    return PruneVariant(
-        reason=Reason.MAKES_WAY,
-        variant=wanted.variant,
-        model=wanted.release.model,
-        numbers=tuple(sorted(folder.number for folder in mine)),
-        makes_way=True,
-        cost=Cost(disk_bytes=-sum(map(copied, mine))),
-    )

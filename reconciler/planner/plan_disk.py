@@ -5,10 +5,10 @@ The budget is what is free, less what must stay so, within the root's quota. Lon
 moment. What does not fit any more is held, and planned anew by each pass.
 """
 
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import replace
 
-from reconciler.domain.changes import LongWork, PruneVariant
+from reconciler.domain.changes import Cost, LongWork, PruneVariant
 from reconciler.domain.observed import Observed, ServedFolder
 from reconciler.domain.plan import Held
 from reconciler.domain.reasons import Reason
@@ -72,43 +72,32 @@ def with_more(observed: Observed, freed: int) -> Observed:
 def hold_what_does_not_fit(
     variants: Iterable[VariantPlan], observed: Observed, running: Container[str], jobs: int
 ) -> list[VariantPlan]:
-    queue = _Queue(observed, running, jobs)
-    return [queue.admitted(variant) for variant in variants]
-
-
-class _Queue:
-    """What of the disk is promised to long work so far, in the order of the plan."""
-
-    def __init__(self, observed: Observed, running: Container[str], jobs: int) -> None:
-        self._observed = observed
-        self._running = running
-        self._jobs = jobs
-        self._stays = 0
-        self._peaks: list[int] = []  # beyond what stays
-        self._short: dict[str, str] = {}  # by build key: why not
-
-    def admitted(self, variant: VariantPlan) -> VariantPlan:
-        """What makes way for one goes before any work begins, so the others have its room too."""
+    """What makes way for one goes before any work begins, so the others have its room too. What runs has its disk
+    already, so nothing is reserved for it twice."""
+    made: list[VariantPlan] = []
+    admitted: list[Cost] = []
+    decided: dict[str, str] = {}  # by build key: why it does not fit, "" where it does
+    for variant in variants:
         work = next((change for change in variant.changes if isinstance(change, LongWork)), None)
-        before, self._observed = self._observed, with_more(self._observed, variant.frees)
-        if work is None:
-            return variant
-        if work.build_key not in self._short:
-            self._short[work.build_key] = self._decide(work)
-        if not (message := self._short[work.build_key]):
-            return variant
-        self._observed = before
-        hold = Held(variant=work.variant, reason=Reason.DISK_INSUFFICIENT, message=message)
-        return VariantPlan(held=(*variant.held, hold))
+        roomier = with_more(observed, variant.frees)
+        if work is not None and work.build_key not in decided:
+            is_new = work.build_key not in running
+            decided[work.build_key] = _after(admitted, work.cost, roomier, jobs) if is_new else ""
+            admitted += [work.cost] if is_new and not decided[work.build_key] else []
+        if work is not None and (message := decided[work.build_key]):
+            hold = Held(variant=work.variant, reason=Reason.DISK_INSUFFICIENT, message=message)
+            made.append(VariantPlan(held=(*variant.held, hold)))
+        else:
+            made.append(variant)
+            observed = roomier
+    return made
 
-    def _decide(self, work: LongWork) -> str:
-        """ "" when it fits. What runs has its disk already, so nothing is reserved for it twice."""
-        if work.build_key in self._running:
-            return ""
-        beside = sum(sorted(self._peaks)[-(self._jobs - 1) :]) if self._jobs > 1 else 0
-        before = self._stays + beside
-        if self._peaks and (short := _shortfall(work.cost.peak_disk_bytes, self._observed, before=before)):
-            return short
-        self._stays += work.cost.disk_bytes
-        self._peaks.append(max(work.cost.peak_disk_bytes - work.cost.disk_bytes, 0))
+
+def _after(admitted: Sequence[Cost], cost: Cost, observed: Observed, jobs: int) -> str:
+    """Why this work does not fit after what was admitted and beside `jobs` - 1 of that; "" where it does. The first was
+    judged alone (`within_disk`)."""
+    if not admitted:
         return ""
+    peaks = sorted(max(one.peak_disk_bytes - one.disk_bytes, 0) for one in admitted)
+    beside = sum(peaks[-(jobs - 1) :]) if jobs > 1 else 0
+    return _shortfall(cost.peak_disk_bytes, observed, before=sum(one.disk_bytes for one in admitted) + beside)

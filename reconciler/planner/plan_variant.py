@@ -46,7 +46,8 @@ def plan_variant(
         return VariantPlan(held=(hold,))
     is_running = any(key in running for key in wanted.work_keys)
     facts = VariantFacts(wanted=wanted, observed=observed, recorded=recorded, now=now, running=is_running)
-    plan = _planned(facts)
+    number, stays = facts.served_number, wanted.override is not None and wanted.override.stays
+    plan = VariantPlan() if stays else _release(facts) if number is None else _served(facts, number)
     if plan.changes and (hold := _suspended(plan, wanted, recorded)):
         return VariantPlan(held=(hold,))
     plan = _unless_a_gate_rejects(plan, facts)
@@ -79,13 +80,6 @@ def _suspended(plan: VariantPlan, wanted: DesiredRelease, recorded: Recorded) ->
     why = f"; {suspension}" if suspension else ""
     until = suspension.until if suspension and not wanted.suspended else ""
     return Held(variant=wanted.variant, reason=Reason.SUSPENDED, message=f"would {actions}{why}", until=until)
-
-
-def _planned(facts: VariantFacts) -> VariantPlan:
-    if facts.wanted.override is not None and facts.wanted.override.stays:
-        return VariantPlan()
-    number = facts.served_number
-    return _release(facts) if number is None else _served(facts, number)
 
 
 def _unless_a_gate_rejects(plan: VariantPlan, facts: VariantFacts) -> VariantPlan:

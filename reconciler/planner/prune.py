@@ -192,7 +192,7 @@ def plan_unused_artifacts(
     leaving = {(one.variant, number) for one in changes if isinstance(one, RemoveRelease) for number in one.numbers}
     going = {one.build_key for one in changes if isinstance(one, PruneArtifact)}
     keys = observed.artifacts.keys() | observed.damaged_artifacts.keys()
-    used = used_keys(desired, observed, leaving) | kept_to_go_back(desired, observed, recorded).keys()
+    used = users(desired, observed, leaving).keys() | kept_to_go_back(desired, observed, recorded).keys()
     return [free_artifact(observed, key) for key in sorted(keys - used - going)]
 
 
@@ -220,27 +220,21 @@ def why_artifacts_stay(desired: Desired, observed: Observed) -> str:
     return f"the source of {min(unseen)} was never here, and may be what it is made from" if unseen else ""
 
 
-def used_keys(desired: Desired, observed: Observed, leaving: Container[tuple[str, int]] = ()) -> set[str]:
-    """The build keys that something declares, serves or names."""
-    return {key for key, _ in _uses(desired, observed, leaving)}
-
-
-def users(desired: Desired, observed: Observed) -> dict[str, str]:
+def users(desired: Desired, observed: Observed, leaving: Container[tuple[str, int]] = ()) -> dict[str, str]:
     """By build key, what declares, serves or names it: the first of them in words."""
-    return dict(reversed(list(_uses(desired, observed, ()))))
-
-
-def _uses(desired: Desired, observed: Observed, leaving: Container[tuple[str, int]]) -> Iterator[tuple[str, str]]:
-    for one in desired.wanted:
-        yield one.release.recipe.build_key, f"{one.variant} is declared"
-        if one.override is not None:
-            yield one.override.release.recipe.build_key, f"{one.variant} is declared"
-    for folder in observed.folders:
-        if folder.marker is not None and (folder.variant, folder.number) not in leaving:
-            yield folder.marker.build_key, f"{folder.variant}:{folder.number} is served from it"
-    for entry in observed.registrations:
-        if (entry.name, entry.number) not in leaving and entry.build_key:
-            yield entry.build_key, f"{entry.id} is registered"
+    found = [(one.release.recipe.build_key, f"{one.variant} is declared") for one in desired.wanted]
+    found += [(one.declared.recipe.build_key, f"{one.variant} is declared") for one in desired.wanted if one.override]
+    found += [
+        (folder.marker.build_key, f"{folder.variant}:{folder.number} is served from it")
+        for folder in observed.folders
+        if folder.marker is not None and (folder.variant, folder.number) not in leaving
+    ]
+    found += [
+        (entry.build_key, f"{entry.id} is registered")
+        for entry in observed.registrations
+        if (entry.name, entry.number) not in leaving and entry.build_key
+    ]
+    return dict(reversed(found))
 
 
 def kept_to_go_back(desired: Desired, observed: Observed, recorded: Recorded) -> dict[str, str]:
@@ -261,7 +255,7 @@ def plan_room(desired: Desired, observed: Observed, recorded: Recorded, need: in
     """What is kept only to go back to, oldest first, as far as it makes room for `need` bytes within all limits;
     nothing if all of it would not be enough."""
     since = kept_to_go_back(desired, observed, recorded)
-    used = used_keys(desired, observed)
+    used = users(desired, observed)
     changes: list[PruneArtifact] = []
     left = disk_budget(observed)[0]
     for key in sorted(since, key=lambda key: (since[key], key)):

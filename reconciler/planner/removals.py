@@ -59,26 +59,18 @@ def _finished_folders(facts: VariantFacts) -> set[int]:
 
 def _stays(facts: VariantFacts, number: int) -> Held | None:
     variant, retain_for = facts.wanted.variant, facts.wanted.retain_for
-    since, identity = _superseded(facts, number), f"{variant}:{number}"
-    if retain_for and _is_before(facts.now, until := _after(since, retain_for)):
+    history, identity = facts.recorded.history.get(variant, ()), f"{variant}:{number}"
+    known = next((one.superseded for one in history if one.number == number), "")
+    since = min(known, facts.now) if known else facts.now  # when its successor was registered; never later than now
+    until = _after(since, retain_for)
+    if retain_for and (not until or facts.now < until):
         message = f"{identity} stays registered until {until}: retainFor"
         return Held(variant=variant, reason=Reason.RETAINED, message=message, until=until)
     until = _after(since, retain_for + LONGEST_IN_USE)
-    if identity not in facts.observed.in_use or not _is_before(facts.now, until):
+    if identity not in facts.observed.in_use or (until and facts.now >= until):
         return None
     message = f"another process has files of {identity} in its memory: it goes when that ends, or at {until}"
     return Held(variant=variant, reason=Reason.IN_USE, message=message, until=until)
-
-
-def _superseded(facts: VariantFacts, number: int) -> str:
-    """When its successor was registered: now, if that is still to come; never later than now."""
-    history = facts.recorded.history.get(facts.wanted.variant, ())
-    known = next((one.superseded for one in history if one.number == number), "")
-    return min(known, facts.now) if known else facts.now
-
-
-def _is_before(now: str, until: str) -> bool:
-    return not until or now < until
 
 
 def _after(moment: str, seconds: float) -> str:

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from difflib import SequenceMatcher
 
 from reconciler.domain.text.units import size_text
-from reconciler.reports.gates import change_line
 from reconciler.reports.render import field_rows
 from reconciler.reports.text import (
     MOST_NOTICES,
@@ -14,6 +13,7 @@ from reconciler.reports.text import (
     annotation,
     cost_text,
     cut,
+    gate_change_line,
     held_text,
     place_of,
     problem_annotation,
@@ -129,7 +129,7 @@ def group_rows(group: Shown) -> list[str]:
         *(f"{one['action']} {_target(one)}" for one in group["changes"]),
         *(f"will fail: {_failure(one)}" for one in group["failures"]),
         *(f"held back: {one['variant']} ({one['reason']}): {one['message']}" for one in held),
-        *(f"gates of {one['variant']}: {change_line(one)}" for one in group["gates"]),
+        *(f"gates of {one['variant']}: {gate_change_line(one)}" for one in group["gates"]),
     ]
     if seconds is not None:
         rows.append(f"time {time_text(seconds)}")

@@ -10,10 +10,10 @@ from typing import Any
 from reconciler.domain.changes import Change, Convert
 from reconciler.domain.errors import Problem
 from reconciler.domain.manifest import Model
-from reconciler.domain.plain_data import as_dict
+from reconciler.domain.plain_data import as_dict, grouped
 from reconciler.domain.plan import Plan
 from reconciler.fleet.comparison import Comparison, Side, changed_fields
-from reconciler.fleet.forecast import Outlook, grouped
+from reconciler.fleet.forecast import Outlook, by_effect
 from reconciler.reports.view import FORMAT_VERSION, View, change_view, verdict_view
 from reconciler.templates.rendering import TemplateChange
 
@@ -65,13 +65,8 @@ def _models(one: Comparison) -> Iterator[View]:
     """Every model that is declared differently, or that machines do something about, by name."""
     before, after = ({model.name: model for model in side.models} for side in (one.base, one.head))
     owners = _owners(one)
-    changes: dict[str, list[View]] = {}
-    for change in one.plan.changes:
-        name = owners.get(change.variant or change.build_key, "")
-        changes.setdefault(name, []).append(_change(change, one.sources))
-    held: dict[str, list[View]] = {}
-    for hold in one.plan.held:
-        held.setdefault(owners.get(hold.variant, ""), []).append(as_dict(hold))
+    changes = grouped(one.plan.changes, lambda change: owners.get(change.variant or change.build_key, ""))
+    held = grouped(one.plan.held, lambda hold: owners.get(hold.variant, ""))
     for name in sorted({*before, *after, *changes, *held}):
         old, new = before.get(name), after.get(name)
         fields = changed_fields(old, new) if old != new else ()
@@ -84,19 +79,16 @@ def _models(one: Comparison) -> Iterator[View]:
                 "declared": _declared(old, new, bool(fields), one.head),
                 "fields": [as_dict(field) for field in fields] if old and new else [],
                 "costUnknown": name in one.head.unknown,
-                "changes": changes.get(name, []),
-                "held": held.get(name, []),
+                "changes": [_change(change, one.sources) for change in changes.get(name, ())],
+                "held": [as_dict(hold) for hold in held.get(name, ())],
             }
 
 
-def _owners(one: Comparison) -> dict[str, str]:
+def _owners(comparison: Comparison) -> dict[str, str]:
     """The model that a variant, or an artifact's build key, belongs to."""
-    owners: dict[str, str] = {}
-    for side in (one.head, one.base):
-        for wanted in side.desired.wanted:
-            owners.setdefault(wanted.variant, wanted.release.model)
-            owners.setdefault(wanted.release.recipe.build_key, wanted.release.model)
-    return owners
+    sides = comparison.base, comparison.head
+    releases = [wanted.release for side in sides for wanted in side.desired.wanted]
+    return {name: one.model for one in releases for name in (one.variant, one.recipe.build_key)}
 
 
 def _declared(old: Model | None, new: Model | None, differs: bool, head: Side) -> str:
@@ -134,7 +126,7 @@ def fleet_view(outlooks: Iterable[Outlook], sources: Mapping[str, str]) -> list[
     """A group per effect. Where its machines differ in size or speed, the worst is shown."""
     found = tuple(outlooks)
     names = [one.machine for one in found]
-    return [_group(group, sources, names) for group in grouped(found)]
+    return [_group(group, sources, names) for group in by_effect(found)]
 
 
 def _group(group: list[Outlook], sources: Mapping[str, str], names: list[str]) -> View:

@@ -5,22 +5,20 @@ Drift is judged from the machine and its records alone, so it is also seen where
 suspended, and where its source is broken.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from reconciler.domain.changes import Change
 from reconciler.domain.desired import Desired
 from reconciler.domain.errors import Problem
 from reconciler.domain.observed import Observed
-from reconciler.domain.plain_data import as_dict
+from reconciler.domain.plain_data import as_dict, grouped
 from reconciler.domain.plan import Plan
 from reconciler.domain.reasons import Reason
-from reconciler.domain.recorded import Condition, Recorded
+from reconciler.domain.recorded import Recorded
 from reconciler.domain.text.names import model_of
+from reconciler.planner.conditions import Conditions
 from reconciler.reports.text import Shown, terminal_lines
 from reconciler.reports.view import FORMAT_VERSION, View
-
-Conditions = Mapping[str, Mapping[str, Condition]]
 
 STATES = ("drifted", "pending", "unchecked")
 
@@ -65,14 +63,16 @@ def _drifted(observed: Observed, recorded: Recorded) -> Iterator[tuple[str, list
     """What of ours is not as it was left."""
     ours = {one.name for one in observed.registrations if observed.owns(one.owner)}
     for variant in ours | recorded.releases.keys():
-        if broken := _what_is_broken(variant, observed, recorded):
+        if broken := what_is_broken(variant, observed, recorded):
             yield variant, broken
 
 
-def _what_is_broken(variant: str, observed: Observed, recorded: Recorded) -> list[str]:
-    registration = observed.serving(variant)
-    number = (registration or recorded.releases[variant]).number
-    folder = next((one for one in observed.folders_of.get(variant, []) if one.number == number), None)
+def what_is_broken(variant: str, observed: Observed, recorded: Recorded) -> list[str]:
+    """How what serves differs from what was left to serve; nothing where nothing was."""
+    registration, record = observed.serving(variant), recorded.releases.get(variant)
+    if (left := registration or record) is None:
+        return []
+    folder = next((one for one in observed.folders_of.get(variant, []) if one.number == left.number), None)
     broken = ["served folder missing"] if folder is None else list(folder.damage)
     if registration is None:
         return ["registration removed", *broken]
@@ -84,11 +84,8 @@ def _pending(
     desired: Desired, observed: Observed, recorded: Recorded, plan: Plan
 ) -> Iterator[tuple[str, str, list[str]]]:
     """What git asks for and the machine was never given, held back or not."""
-    ahead: dict[str, list[Change]] = {}
-    for change in plan.changes:
-        if change.reason is not Reason.DRIFT_DETECTED:
-            ahead.setdefault(change.variant, []).append(change)
-    for variant, changes in ahead.items():
+    ahead = (change for change in plan.changes if change.reason is not Reason.DRIFT_DETECTED)
+    for variant, changes in grouped(ahead, lambda change: change.variant).items():
         actions = dict.fromkeys(change.action for change in changes)
         fields = dict.fromkeys(field for change in changes for field in change.forced_by)
         yield variant, changes[0].reason, [*actions, *fields]

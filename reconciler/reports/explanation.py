@@ -9,14 +9,9 @@ from reconciler.domain.desired import DesiredRelease
 from reconciler.domain.recorded import Recorded
 from reconciler.domain.text.escape import for_terminal
 from reconciler.domain.text.units import size_text
-from reconciler.gates.judgement import judge
-from reconciler.reports.gates import sign, tally
-from reconciler.reports.text import Shown
-from reconciler.reports.view import FORMAT_VERSION, View, verdict_view
-
-
-def explanation_view(variants: list[View]) -> View:
-    return {"formatVersion": FORMAT_VERSION, "variants": variants}
+from reconciler.gates.judgement import judge, known_numbers
+from reconciler.reports.text import Shown, tally, verdict_sign
+from reconciler.reports.view import View, verdict_view
 
 
 def variant_explained(wanted: DesiredRelease, recorded: Recorded, olive: Mapping[str, Any]) -> View:
@@ -36,9 +31,7 @@ def variant_explained(wanted: DesiredRelease, recorded: Recorded, olive: Mapping
 
 
 def _bars(wanted: DesiredRelease, recorded: Recorded) -> list[View]:
-    release, known = wanted.release, recorded.measured
-    fidelity, measured = known.fidelity.get(release.recipe.build_key), known.releases.get(release.digest)
-
+    release, (fidelity, measured) = wanted.release, known_numbers(wanted, recorded)
     times = {**(measured.times if measured else {}), "fidelity": fidelity.when if fidelity else ""}
     views = []
     for verdict in judge(wanted.gates, release.precision, fidelity, measured):
@@ -58,7 +51,7 @@ def explanation_text(view: Shown) -> str:
 def _variant_text(one: Shown) -> str:
     gates, template = one["gates"], one["template"]
     bars = "".join(
-        f"    {sign(bar):<10} {bar['gate']}: {bar['message']}{_measured(bar)}\n" for bar in gates["verdicts"]
+        f"    {verdict_sign(bar):<10} {bar['gate']}: {bar['message']}{_measured(bar)}\n" for bar in gates["verdicts"]
     )
     if gates["outdated"]:
         with_others = f"measured with {_versions(gates['outdated'])}, which is not what is installed"

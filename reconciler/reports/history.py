@@ -3,7 +3,6 @@
 import re
 from collections.abc import Container, Sequence
 
-from reconciler.domain.changes import FieldChange
 from reconciler.domain.history import REJECTED, SERVED, History, HistoryEntry
 from reconciler.domain.release import Release
 from reconciler.domain.text.escape import for_terminal
@@ -20,43 +19,37 @@ _REVISION = re.compile(r"(.+@(?:sha1:[0-9a-f]{7}|sha256:[0-9a-f]{12}))[0-9a-f]+"
 def history_view(
     variant: str, history: History, *, serving: int, registered: Container[int], artifacts: Container[str]
 ) -> View:
-    """`serving` is the number that the name leads to now (0: none); `artifacts` are the build keys that are held."""
+    """`serving` is the number that the name leads to now (0: none); `artifacts` are the build keys that are held. What
+    changed is null for the first: there is nothing to compare it with."""
     rows = []
     before: Release | None = None
     for one in history:
-        changed = None if before is None else [_field(change) for change in field_changes(one.release, before)]
-        rows.append(_row(one, changed, serving, registered, artifacts))
+        changes = None if before is None else field_changes(one.release, before)
+        rows.append(
+            {
+                "id": one.id if one.number else None,
+                "number": one.number,
+                "current": bool(one.number) and one.number == serving,
+                "state": _state(one, serving, registered),
+                "outcome": one.outcome,
+                "message": one.message,
+                "release": one.digest,
+                "parts": one.release.parts,
+                "buildKey": one.release.recipe.build_key,
+                "artifact": one.artifact or None,
+                "artifactHeld": one.release.recipe.build_key in artifacts,
+                "revision": one.revision,
+                "registered": one.registered,
+                "superseded": one.superseded or None,
+                "retired": one.retired or None,
+                "template": one.release.template_origin,
+                "changed": None
+                if changes is None
+                else [{"field": field.name, "before": field.before, "after": field.after} for field in changes],
+            }
+        )
         before = one.release if one.outcome != REJECTED else before
     return {"formatVersion": FORMAT_VERSION, "variant": variant, "releases": rows[::-1]}
-
-
-def _row(
-    one: HistoryEntry, changed: list[View] | None, serving: int, registered: Container[int], artifacts: Container[str]
-) -> View:
-    """`changed` is None for the first: there is nothing to compare it with."""
-    return {
-        "id": one.id if one.number else None,
-        "number": one.number,
-        "current": bool(one.number) and one.number == serving,
-        "state": _state(one, serving, registered),
-        "outcome": one.outcome,
-        "message": one.message,
-        "release": one.digest,
-        "parts": one.release.parts,
-        "buildKey": one.release.recipe.build_key,
-        "artifact": one.artifact or None,
-        "artifactHeld": one.release.recipe.build_key in artifacts,
-        "revision": one.revision,
-        "registered": one.registered,
-        "superseded": one.superseded or None,
-        "retired": one.retired or None,
-        "template": one.release.template_origin,
-        "changed": changed,
-    }
-
-
-def _field(change: FieldChange) -> View:
-    return {"field": change.name, "before": change.before, "after": change.after}
 
 
 def _state(one: HistoryEntry, serving: int, registered: Container[int]) -> str:

@@ -8,10 +8,20 @@ mention, no link and no picture; inside of code a fence is used that is longer t
 import re
 from collections.abc import Iterable, Iterator
 
+from reconciler.domain.plain_data import grouped
 from reconciler.domain.text.escape import for_markdown, for_terminal
 from reconciler.reports import diff_render, render
-from reconciler.reports.gates import by_variant, table, tally
-from reconciler.reports.text import Shown, cost_text, held_text, markdown_row, problem_line, value_text
+from reconciler.reports.text import (
+    Shown,
+    cost_text,
+    gates_by_variant,
+    gates_table,
+    held_text,
+    markdown_row,
+    problem_line,
+    tally,
+    value_text,
+)
 
 PLAN_MARKER = "<!-- reconciler-plan -->"
 DIFF_MARKER = "<!-- reconciler-diff -->"
@@ -65,8 +75,8 @@ def _plan_parts(view: Shown) -> Iterator[str]:
     for change in view["changes"]:
         if rows := _change_fields(change):
             yield details(f"{change['variant']}: {change['action']}", rows)
-    for variant, verdicts in by_variant(view).items():
-        yield _folded(f"gates of {variant}: {tally(verdicts)}", "\n".join(table(verdicts)))
+    for variant, verdicts in gates_by_variant(view).items():
+        yield _folded(f"gates of {variant}: {tally(verdicts)}", "\n".join(gates_table(verdicts)))
 
 
 def _change_row(change: Shown) -> str:
@@ -111,10 +121,8 @@ def _diff_parts(view: Shown) -> Iterator[str]:
 
 
 def _row(model: Shown) -> str:
-    actions: dict[str, list[str]] = {}
-    for change in model["changes"]:
-        actions.setdefault(change["variant"] or "artifact", []).append(change["action"])
-    steps = [f"{name}: {', '.join(done)}" for name, done in actions.items()]
+    by_name = grouped(model["changes"], lambda change: change["variant"] or "artifact")
+    steps = [f"{name}: {', '.join(change['action'] for change in changes)}" for name, changes in by_name.items()]
     steps += [f"held back: {hold['variant']}" for hold in model["held"]]
     reasons = dict.fromkeys(one["reason"] for one in (*model["changes"], *model["held"]))
     costs = dict.fromkeys(diff_render.change_cost(change, model) for change in model["changes"])

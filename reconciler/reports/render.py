@@ -1,7 +1,6 @@
 """A plan, and how a pass ended, for a terminal and as GitHub's annotations. Reads the JSON view (reports.view) only;
 the comment of a pull request is in reports.pull_request."""
 
-from reconciler.reports.gates import plan_lines, verdict_line
 from reconciler.reports.status import working_lines
 from reconciler.reports.text import (
     MOST_NOTICES,
@@ -9,10 +8,12 @@ from reconciler.reports.text import (
     actions_text,
     annotation,
     cost_text,
+    gate_lines,
     held_text,
     problem_annotation,
     terminal_lines,
     value_text,
+    verdict_line,
 )
 
 _SIGNS = {"measure": "?", "verify": "?", "repair": "~", "retire": "-", "prune": "-"}
@@ -32,7 +33,7 @@ def plan_text(view: Shown) -> str:
     body += [f"! {held_text(held)}" for held in view["held"]]
     body += [f". {one['message']} ({one['reason']})" for one in view["later"]]
     body += [f". {one['model']}: not for this machine: {one['message']}" for one in view["notSelected"]]
-    body += [*plan_lines(view), *(f". {line}" for line in working_lines(view.get("working")))]
+    body += [*gate_lines(view), *(f". {line}" for line in working_lines(view.get("working")))]
     head = [f"revision {view['revision']}", ""] if view["revision"] else []
     return terminal_lines([*head, *body, *([""] if body else []), f"Plan: {summary(view)}."])
 

@@ -4,20 +4,18 @@ what is observed. Pure."""
 from collections.abc import Iterator, Mapping, Sequence
 
 from reconciler.domain.measured import MeasurementSet
-from reconciler.domain.observed import Observed, Registration, ServedFolder
+from reconciler.domain.observed import Observed
 from reconciler.domain.plain_data import as_dict
 from reconciler.domain.recorded import Condition, Recorded
 from reconciler.domain.suspension import Suspension
 from reconciler.domain.text.names import model_of
 from reconciler.domain.text.units import size_text
 from reconciler.gates.judgement import GateStatus
-from reconciler.planner.conditions import TYPES
-from reconciler.reports.gates import tally, unmet, verdict_line
-from reconciler.reports.text import Shown, columns, terminal_lines
+from reconciler.planner.conditions import TYPES, Conditions
+from reconciler.reports.drift import what_is_broken
+from reconciler.reports.text import Shown, columns, tally, terminal_lines, unmet, verdict_line
 from reconciler.reports.view import FORMAT_VERSION, View, camel_view, verdict_view
 from reconciler.state.scrub_progress import Scrubbed
-
-Conditions = Mapping[str, Mapping[str, Condition]]
 
 NOT_JUDGED: dict[str, GateStatus] = {}
 HEADS = ("VARIANT", "ID", "PRECISION", "SIZE", "READY", "REASON", "GATES", "TEMPLATE", "SINCE")
@@ -42,16 +40,13 @@ def make_status(
         "lastAttemptedRevision": recorded.last_attempted_revision,
         "lastAppliedRevision": recorded.last_applied_revision,
         "conditions": [camel_view(recorded.conditions[kind]) for kind in sorted(recorded.conditions)],
-        "scrub": _scrub(scrubbed) if scrubbed is not None else None,
+        "scrub": scrubbed
+        and {
+            "last": as_dict(scrubbed.last) if scrubbed.last.ended else None,
+            "now": as_dict(scrubbed.now) if scrubbed.now.began else None,
+            "text": str(scrubbed),
+        },
         "variants": [_variant(name, observed, recorded, conditions.get(name, {}), judged.get(name)) for name in names],
-    }
-
-
-def _scrub(scrubbed: Scrubbed) -> View:
-    return {
-        "last": as_dict(scrubbed.last) if scrubbed.last.ended else None,
-        "now": as_dict(scrubbed.now) if scrubbed.now.began else None,
-        "text": str(scrubbed),
     }
 
 
@@ -63,7 +58,7 @@ def _variant(
     marker = folder.marker if folder else None
     facts = marker or record
     suspension = recorded.suspension_of(name, model_of(name))
-    wrong = _what_is_wrong(registration, folder, is_recorded=record is not None)
+    wrong = ", ".join(what_is_broken(name, observed, recorded))
     return {
         "variant": name,
         "id": registration.id if registration else None,
@@ -107,14 +102,12 @@ def _conditions(conditions: Mapping[str, Condition], wrong: str, *, is_registere
     return views
 
 
-def _what_is_wrong(registration: Registration | None, folder: ServedFolder | None, *, is_recorded: bool) -> str:
-    if registration is None:
-        return "the registration is gone" if is_recorded else ""
-    return "the served folder is gone" if folder is None else ", ".join(folder.damage)
-
-
 def status_text(view: Shown) -> str:
-    machine = [*working_lines(view.get("working")), *_of_the_machine(view)]
+    machine = list(working_lines(view.get("working")))
+    for one in view["conditions"]:
+        if one["status"] == "False":
+            wrong = _WRONG.get(one["type"], one["type"])
+            machine.append(f"{wrong} since {one['lastTransitionTime']} ({one['reason']}): {one['message']}")
     if not view["variants"]:
         return terminal_lines(["nothing is served by this reconciler", *machine])
     lines = columns([HEADS, *map(_row, view["variants"])])
@@ -154,13 +147,6 @@ def _row(variant: Shown) -> Sequence[str]:
         variant["template"],
         variant["since"] or "-",
     )
-
-
-def _of_the_machine(view: Shown) -> Iterator[str]:
-    for one in view["conditions"]:
-        if one["status"] == "False":
-            wrong = _WRONG.get(one["type"], one["type"])
-            yield f"{wrong} since {one['lastTransitionTime']} ({one['reason']}): {one['message']}"
 
 
 def _complaints(variant: Shown) -> Iterator[str]:

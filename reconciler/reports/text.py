@@ -1,19 +1,22 @@
-"""Text that several reports have in common: lines and tables for a terminal, problems, values, costs, and commands
-for GitHub's annotations. What others wrote is made harmless for the place where it is shown."""
+"""Text that several reports have in common: lines and tables for a terminal, problems, values, costs, the verdicts of
+gates, and commands for GitHub's annotations. What others wrote is made harmless for the place where it is shown."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from reconciler.domain.errors import Problem
-from reconciler.domain.plain_data import as_dict
+from reconciler.domain.plain_data import as_dict, grouped
 from reconciler.domain.text.escape import for_annotation, for_annotation_property, for_markdown, for_terminal
 from reconciler.domain.text.units import size_text
+from reconciler.domain.verdict import shown_number
 
 Shown = Mapping[str, Any]
 
 MOST_NOTICES = 9  # GitHub shows ten of a kind for a step
 LONGEST_VALUE = 200  # characters
+MOST_VARIANTS = 20  # that are named where all of their gates are met
 
+_SIGNS = {"Successful": "ok", "Failed": "failed", "Inconclusive": "open"}
 _ACTIONS = ("fetch", "convert", "measure", "verify", "register", "repair", "retire", "prune")
 
 
@@ -91,3 +94,70 @@ def place_of(file: str, line: int = 0) -> str:
 def problem_annotation(problem: Shown, level: str = "error") -> str:
     text = f"{problem['field']}: {problem['message']}" if problem["field"] else problem["message"]
     return annotation(level, text, f"{place_of(problem['file'], problem['line'])},title={problem['code']}")
+
+
+def tally(verdicts: Iterable[Shown]) -> str:
+    """`4 of 6, 1 failed, 1 open`; `-` where nothing was judged."""
+    found = [verdict["status"] for verdict in verdicts]
+    if not found:
+        return "-"
+    rest = [f"{n} {_SIGNS[one]}" for one in ("Failed", "Inconclusive") if (n := found.count(one))]
+    return ", ".join([f"{found.count('Successful')} of {len(found)}", *rest])
+
+
+def verdict_line(verdict: Shown) -> str:
+    return f"{verdict['gate']}: {verdict['message']} ({verdict_sign(verdict)})"
+
+
+def verdict_sign(verdict: Shown) -> str:
+    """ok | failed | a warning | open"""
+    if verdict["status"] == "Failed" and not verdict["rejects"]:
+        return "a warning"
+    return _SIGNS[verdict["status"]]
+
+
+def unmet(verdicts: Iterable[Shown]) -> list[Shown]:
+    """Bars that are missed or open, without those that reject, which are shown with the variant, and without skipped
+    gates."""
+    return [
+        one for one in verdicts if one["status"] != "Successful" and not one["rejects"] and one["measure"] != "skipped"
+    ]
+
+
+def gate_change_line(change: Shown) -> str:
+    """A bar that a commit changes: what it gives for the numbers of a machine, and what the old one gives."""
+    before, after, low, high = change["before"], change["after"], change["low"], change["high"]
+    if after is None:
+        return f"{before['gate']}: {before['message']}: no longer asked for ({verdict_sign(before)} before)"
+    was = verdict_sign(before) if before is not None else "not asked for"
+    numbers = "" if low == high else f" ({shown_number(low)} to {shown_number(high)} on these machines)"
+    return f"{after['gate']}: {after['message']}{numbers} ({was} -> {verdict_sign(after)})"
+
+
+def gates_by_variant(view: Shown) -> dict[str, list[Shown]]:
+    """The verdicts of a plan."""
+    return grouped(view["gates"], lambda verdict: str(verdict["variant"]))
+
+
+def gate_lines(view: Shown) -> list[str]:
+    """A line for each variant, and below it what is not met; of what the plan changes or holds back every bar but those
+    that reject, which are shown where it is held back."""
+    found = gates_by_variant(view)
+    concerned = {one["variant"] for one in (*view["changes"], *view["held"])}
+    many = len(found) > MOST_VARIANTS
+    lines = [f"gates of {len(found)} variants: {tally(view['gates'])}"] if many else []
+    for variant, verdicts in found.items():
+        listed = [one for one in verdicts if not one["rejects"]] if variant in concerned else unmet(verdicts)
+        if listed or not many:
+            lines.append(f"gates of {variant}: {tally(verdicts)}")
+        lines += [f"    {verdict_line(one)}" for one in listed]
+    return lines
+
+
+def gates_table(verdicts: Iterable[Shown]) -> list[str]:
+    """Rows of Markdown."""
+    lines = ["| gate | | number | bar | |", "|---|---|---|---|---|"]
+    for one in verdicts:
+        numbers = ("" if one[name] is None else shown_number(one[name]) for name in ("number", "bar"))
+        lines.append(markdown_row((one["gate"], one["measure"], *numbers, verdict_sign(one))))
+    return lines

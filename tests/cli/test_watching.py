@@ -72,7 +72,7 @@ def test_status_is_shown_again_and_tells_what_changed(machine: TestMachine) -> N
         one.until("capitals-int4:1", "applied revision")
         assert b"is gone" not in one.said
         edit_catalog(machine, lambda entries: {})
-        one.until("capitals-int4: the registration is gone")
+        one.until("capitals-int4: registration removed")
         assert b"\x1b" not in one.said
         assert one.interrupt() == 130
         assert one.process.stderr is not None

@@ -197,6 +197,13 @@ def test_the_newest_timings_of_each_kind_are_told() -> None:
     assert newest_timings([other, *many]) == (other, *many[-5:])
 
 
+def test_a_removal_that_failed_is_in_the_report() -> None:
+    world = _failed(World())
+    failure = replace(world.recorded.failures[0], key="retire capitals-int4:1", action="retire")
+    world = replace(world, recorded=replace(world.recorded, failures=(failure,)))
+    assert through_git(world).failures == (failure,)
+
+
 def _edited(**changes: Any) -> bytes:
     return json.dumps({**inventory_view(inventory(World().converge(BOTH))), **changes}).encode()
 
@@ -264,7 +271,7 @@ HOSTILE: dict[str, tuple[bytes, str]] = {
         _edited(facts={"os": "linux", "arch": "arm64", "executionProviders": ["cpu", " x"]}),
         "facts.executionProviders[1]: expected a name",
     ),
-    "a failure of two words": (_edited(failures=[_FAILURE | {"key": "a b"}]), "failures[0].key: expected a digest"),
+    "a failure without a key": (_edited(failures=[_FAILURE | {"key": ""}]), "failures[0].key: expected a name"),
     "a failure of nothing": (_edited(failures=[_FAILURE | {"action": ""}]), "failures[0].action: expected a name"),
     "a suspension of nothing": (
         _edited(suspensions=[{"name": "", "reason": "", "since": ""}]),

@@ -49,16 +49,12 @@ def _follow(records: Records, arguments: argparse.Namespace) -> int:
 
 def _show(events: Iterable[Mapping[str, Any]], arguments: argparse.Namespace, *, limit: int = 0) -> None:
     """Print the events that concern the name, at most `limit` of them (0: all)."""
-    chosen = [event for event in events if _concerns(event, arguments.variant)]
+    name, variants = arguments.variant, ((event, str(event.get("variant", ""))) for event in events)
+    chosen = [event for event, variant in variants if name in (None, variant, model_of(variant))]
     for event in chosen[-limit:]:
         line = for_json(json.dumps(event, ensure_ascii=False)) if arguments.output == "json" else _line(event)
         sys.stdout.write(line + "\n")
     sys.stdout.flush()
-
-
-def _concerns(event: Mapping[str, Any], name: str | None) -> bool:
-    variant = str(event.get("variant", ""))
-    return name is None or name in (variant, model_of(variant))
 
 
 def _line(event: Mapping[str, Any]) -> str:

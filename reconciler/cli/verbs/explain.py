@@ -13,7 +13,8 @@ from reconciler.domain.desired import DesiredRelease
 from reconciler.domain.errors import ManifestsInvalid, PermanentError
 from reconciler.engine.machine import observe, recall
 from reconciler.engine.resolve import Resolution, resolve
-from reconciler.reports.explanation import explanation_text, explanation_view, variant_explained
+from reconciler.reports.explanation import explanation_text, variant_explained
+from reconciler.reports.view import FORMAT_VERSION
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,17 +27,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     machine = options.opened_machine(arguments)
     resolution = resolve(load_manifests(arguments, machine), machine.stamps, cache=machine.sources)
-    found = _find(arguments.name, resolution)
-    recorded = recall(machine, observe(machine))
-    explained = [variant_explained(one, recorded, _olive(one, resolution)) for one in found]
-    show(explanation_view(explained), arguments.output, text=explanation_text)
+    found, recorded = _find(arguments.name, resolution), recall(machine, observe(machine))
+    explained = []
+    for one in found:
+        recipe, source = one.release.recipe, resolution.sources[one.release.recipe.build_key]
+        olive = olive_config(recipe, source.path, "out", "cache", adapter_path=source.adapter)
+        explained.append(variant_explained(one, recorded, olive))
+    show({"formatVersion": FORMAT_VERSION, "variants": explained}, arguments.output, text=explanation_text)
     return OK
-
-
-def _olive(wanted: DesiredRelease, resolution: Resolution) -> dict[str, object]:
-    recipe = wanted.release.recipe
-    source = resolution.sources[recipe.build_key]
-    return olive_config(recipe, source.path, "out", "cache", adapter_path=source.adapter)
 
 
 def _find(name: str, resolution: Resolution) -> list[DesiredRelease]:

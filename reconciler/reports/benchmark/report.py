@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from reconciler.domain.measured import MemorySample
-from reconciler.domain.plain_data import as_dict
+from reconciler.domain.plain_data import as_dict, grouped
 from reconciler.domain.text.escape import for_markdown
 from reconciler.domain.text.units import size_text
 from reconciler.gates.benchmark import Benched, Benchmark, Spread
@@ -98,10 +98,7 @@ def bench_markdown(view: View) -> str:
 
 
 def by_model(view: View) -> dict[str, list[View]]:
-    models: dict[str, list[View]] = {}
-    for one in view["variants"]:
-        models.setdefault(one["model"], []).append(one)
-    return models
+    return grouped(view["variants"], lambda one: str(one["model"]))
 
 
 def table(model: str, variants: Sequence[View]) -> list[list[str]]:
