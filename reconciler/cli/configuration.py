@@ -4,6 +4,7 @@
 option on the command line overrides both.
 """
 
+import argparse
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -30,7 +31,9 @@ _loaded = _Loaded()
 def load(arguments: Sequence[str]) -> None:
     """Read the configuration before the parser is built, because it gives the parser's defaults."""
     global _loaded  # noqa: PLW0603 - one command runs in one process
-    path = _requested(arguments)
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--config", nargs="?", default=os.environ.get(VARIABLE))
+    path = parser.parse_known_args(arguments)[0].config  # empty: no configuration is wanted
     if path is None:
         path = next((path for path in places.config_files() if os.path.lexists(path)), "")
     _loaded = _read(path) if path else _Loaded()
@@ -53,19 +56,6 @@ def settings() -> dict[str, str]:
     """Every setting of the file and the environment, by the name of its environment variable."""
     environment = {name: value for name, value in os.environ.items() if name.startswith("RECONCILER_")}
     return {**_loaded.settings, **environment}
-
-
-def _requested(arguments: Sequence[str]) -> str | None:
-    """The value of --config FILE, --config=FILE or the environment variable; empty asks for no configuration."""
-    found = os.environ.get(VARIABLE)
-    for at, one in enumerate(arguments):
-        if one == "--":
-            break
-        if one == "--config" and at + 1 < len(arguments):
-            found = arguments[at + 1]
-        elif one.startswith("--config="):
-            found = one.removeprefix("--config=")
-    return found
 
 
 def _read(path: str) -> _Loaded:

@@ -12,6 +12,8 @@ LOCK_HELD = 11
 USAGE = 64
 INTERRUPTED = 130
 
+_LOCKED = {LOCK_HELD: "another reconciler holds the lock"}
+_SUSPENDING = {LOCK_HELD: "another process is suspending or resuming"}
 _ANY = {USAGE: "wrong usage", INTERRUPTED: "interrupted"}
 
 CODES: dict[str, dict[int, str]] = {
@@ -27,13 +29,9 @@ CODES: dict[str, dict[int, str]] = {
         OK: "converged: the machine serves what git declares",
         ERROR: "error: nothing was tried",
         PARTLY: "partly: something failed, was rejected or is held",
-        LOCK_HELD: "another reconciler holds the lock",
+        **_LOCKED,
     },
-    "run": {
-        OK: "stopped by SIGTERM",
-        ERROR: "error: it could not start",
-        LOCK_HELD: "another reconciler holds the lock",
-    },
+    "run": {OK: "stopped by SIGTERM", ERROR: "error: it could not start", **_LOCKED},
     "status": {OK: "shown", ERROR: "error", INTERRUPTED: "interrupted; --watch ends so"},
     "ask": {OK: "answered", ERROR: "not served, or the runtime refused"},
     "bench": {
@@ -57,7 +55,7 @@ CODES: dict[str, dict[int, str]] = {
         OK: "everything unneeded is freed; with --dry-run: shown",
         ERROR: "error: nothing was tried",
         PARTLY: "partly: something could not be freed, or a problem in the manifests prevents it",
-        LOCK_HELD: "another reconciler holds the lock",
+        **_LOCKED,
     },
     "doctor": {OK: "no errors (there may be warnings)", ERROR: "at least one error"},
     "inventory": {OK: "shown", ERROR: "error"},
@@ -67,16 +65,8 @@ CODES: dict[str, dict[int, str]] = {
         PARTLY: "a step failed: the present release still serves",
         LOCK_HELD: "another process is suspending or rolling back",
     },
-    "suspend": {
-        OK: "suspended",
-        ERROR: "nothing here has that name, or another error",
-        LOCK_HELD: "another process is suspending or resuming",
-    },
-    "resume": {
-        OK: "resumed, or it was not suspended",
-        ERROR: "error",
-        LOCK_HELD: "another process is suspending or resuming",
-    },
+    "suspend": {OK: "suspended", ERROR: "nothing here has that name, or another error", **_SUSPENDING},
+    "resume": {OK: "resumed, or it was not suspended", ERROR: "error", **_SUSPENDING},
     "template": {OK: "written", ERROR: "there is no such template, or none that means exactly the same"},
     "schema": {OK: "printed", ERROR: "error"},
     "demo": {OK: "every step did what it promised", ERROR: "a step failed"},

@@ -76,7 +76,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ReconcilerError as error:
         return _report(error)
     except OSError as error:
-        return _report_refused(error)
+        return _report(_refused(error))
 
 
 def _answer(verb: str, *rest: str) -> int:
@@ -140,15 +140,14 @@ def say_error(error: ReconcilerError) -> None:
     _say(f"error: {error}" + (f"\n\nhint: {error.hint}" if error.hint else ""))
 
 
-def _report_refused(error: OSError) -> int:
+def _refused(error: OSError) -> ReconcilerError:
     """The system refused a file that the command line names."""
     known: ReconcilerError | None = refused(error)
-    if known is None or known.code == "AccessDenied":
-        where = f" {error.filename}" if error.filename else ""
-        hint = "name a place that this user can write with --root and --cache, or run as the user that owns it"
-        known = PermanentError(f"cannot use{where}: {error.strerror or error}", hint=hint)
-    say_error(known)
-    return ERROR
+    if known is not None and known.code != "AccessDenied":
+        return known
+    where = f" {error.filename}" if error.filename else ""
+    hint = "name a place that this user can write with --root and --cache, or run as the user that owns it"
+    return PermanentError(f"cannot use{where}: {error.strerror or error}", hint=hint)
 
 
 def _say(text: str) -> None:

@@ -125,13 +125,13 @@ def drift_of(seconds: Sequence[float]) -> float:
 
 def _request(candidate: RegisteredCandidate, number: int, clock: Callable[[], float]) -> float:
     started = clock()
-    candidate.ask((("user", text_of(LENGTHS[number % len(LENGTHS)])),), ANSWER_TOKENS)
+    candidate.ask_as_user(text_of(LENGTHS[number % len(LENGTHS)]), ANSWER_TOKENS)
     return clock() - started
 
 
 def _ends_the_runtime(candidate: RegisteredCandidate, text: str) -> bool:
     try:
-        candidate.ask((("user", text),), ANSWER_TOKENS)
+        candidate.ask_as_user(text, ANSWER_TOKENS)
     except ReconcilerError as error:  # a runtime killed for want of memory counts too: that input cost it
         # guard: endurance: an error is none
         return error.code in _CRASHES  # guard: endurance: a crash counts

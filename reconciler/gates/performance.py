@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from reconciler.domain.accepts import MEMORY, RATE, WAIT, About, Accepts, whole
 from reconciler.domain.errors import PermanentError
-from reconciler.domain.measured import Answer, Measured, Numbers, Speed
+from reconciler.domain.measured import Measured, Numbers, Speed
 from reconciler.domain.verdict import FAILED, INCONCLUSIVE, NO_MEMORY_FIGURE, Verdict, at_least, at_most, inconclusive
 from reconciler.gates.runtime import RegisteredCandidate, RuntimeGate
 
@@ -98,7 +98,6 @@ class PerformanceGate(RuntimeGate):
 
 
 def time_answers(candidate: RegisteredCandidate, lengths: Sequence[int]) -> tuple[Speed, ...]:
-    """A length that the model's context cannot hold has 0 prompt tokens: there is nothing to judge."""
     per_token = _characters_per_token(candidate)
     return tuple(_time(candidate, length, per_token) for length in lengths)
 
@@ -109,16 +108,17 @@ def text_of(characters: int) -> str:
 
 def _characters_per_token(candidate: RegisteredCandidate) -> float:
     """Of the text alone: two prompts differ by their text, and share the template's own tokens."""
-    short = _ask(candidate, text_of(_SAMPLE // 2), 1).prompt_tokens
-    long = _ask(candidate, text_of(_SAMPLE), 1).prompt_tokens
+    short = candidate.ask_as_user(text_of(_SAMPLE // 2), 1).prompt_tokens
+    long = candidate.ask_as_user(text_of(_SAMPLE), 1).prompt_tokens
     return (_SAMPLE // 2) / max(1, long - short)
 
 
 def _time(candidate: RegisteredCandidate, length: int, per_token: float) -> Speed:
+    """A length that the model's context cannot hold has 0 prompt tokens: there is nothing to judge."""
     text = text_of(round(length * per_token))
     try:
-        _ask(candidate, text, 2)  # guard: speed: a warm-up
-        tries = [_ask(candidate, text, ANSWER_TOKENS) for _ in range(TRIES)]
+        candidate.ask_as_user(text, 2)  # guard: speed: a warm-up
+        tries = [candidate.ask_as_user(text, ANSWER_TOKENS) for _ in range(TRIES)]
     except PermanentError as error:
         if error.code != "PromptTooLong":
             raise
@@ -129,7 +129,3 @@ def _time(candidate: RegisteredCandidate, length: int, per_token: float) -> Spee
         first_token_seconds=median(one.first_token_seconds for one in tries),  # guard: speed: the median
         tokens_per_second=median(one.tokens_per_second for one in tries),
     )
-
-
-def _ask(candidate: RegisteredCandidate, text: str, tokens: int) -> Answer:
-    return candidate.ask((("user", text),), tokens)

@@ -52,6 +52,9 @@ class RegisteredCandidate:
     def ask(self, messages: Sequence[tuple[str, str]], max_tokens: int, temperature: float | None = 0.0) -> Answer:
         return self.runtime.ask(self.name, messages, max_tokens, temperature=temperature)
 
+    def ask_as_user(self, text: str, max_tokens: int) -> Answer:
+        return self.ask((("user", text),), max_tokens)
+
 
 @dataclass(frozen=True, kw_only=True)
 class RuntimeGate(Gate):

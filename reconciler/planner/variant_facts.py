@@ -79,27 +79,25 @@ class VariantFacts:
         )
 
     def damage_of(self, number: int) -> tuple[str, ...]:
-        """What is wrong with the wanted release as it is served under `number`."""
-        return *self._registration_damage(number), *self._folder_damage(number)
-
-    def _registration_damage(self, number: int) -> tuple[str, ...]:
-        folder = self.folders.get(number)
+        """What is wrong with the wanted release as it is served under `number`: its registration, then its folder."""
+        folder, digest = self.folders.get(number), self.wanted.release.digest
         registration = next((one for one in self.registrations if one.number == number), None)
+        found = []
         if registration is None:
-            return ("registration removed",)
-        if folder is not None and registration.path.rstrip("/\\") != folder.path:
-            return ("registration points elsewhere",)
-        return ("registration names another release",) if registration.release != self.wanted.release.digest else ()
-
-    def _folder_damage(self, number: int) -> tuple[str, ...]:
-        folder = self.folders.get(number)
+            found.append("registration removed")
+        elif folder is not None and registration.path.rstrip("/\\") != folder.path:
+            found.append("registration points elsewhere")
+        elif registration.release != digest:
+            found.append("registration names another release")
         if folder is None:
-            return ("served folder missing",)
-        if folder.marker is None:
-            return ("release.json unreadable",)
-        if folder.damage or self.folder_is_whole(number):
-            return folder.damage
-        return ("served folder holds another release, or another root's",)
+            found.append("served folder missing")
+        elif folder.marker is None:
+            found.append("release.json unreadable")
+        elif folder.damage or self.folder_is_whole(number):
+            found += folder.damage
+        else:
+            found.append("served folder holds another release, or another root's")
+        return tuple(found)
 
 
 def is_ours(folder: ServedFolder, observed: Observed, recorded: Recorded) -> bool:

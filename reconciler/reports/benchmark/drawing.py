@@ -67,7 +67,7 @@ def drawn(name: str, x_title: str, y_title: str, draw: Callable[[Axes], None]) -
         axes.set_title(y_title, pad=10)  # above the axis, where it can be read without turning the head
         draw(axes)
         for axis in (axes.xaxis, axes.yaxis):
-            axis.set_major_formatter(lambda number, _: _tick(number))
+            axis.set_major_formatter(lambda n, _: f"{n / 1000:g}k" if n >= 10_000 else f"{n:g}")
         _legend(axes)
         figure.savefig(held, format="svg", metadata={"Date": None})
     return _inside(held.getvalue(), name)
@@ -97,10 +97,6 @@ def _legend(axes: Axes) -> None:
     )
     for line, text in zip(legend.get_lines(), legend.get_texts(), strict=True):
         text.set(gid="label", color=line.get_color(), weight="bold")
-
-
-def _tick(number: float) -> str:
-    return f"{number / 1000:g}k" if number >= 10_000 else f"{number:g}"
 
 
 def _inside(svg: str, name: str) -> str:
