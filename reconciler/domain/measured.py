@@ -114,11 +114,11 @@ class Numbers:
 
 @dataclass(frozen=True, kw_only=True)
 class MeasurementSet:
-    """By build key and by release digest. `told` is False where the numbers of the machine are not known."""
+    """By build key and by release digest. `known` is False where the numbers of the machine are not known."""
 
     fidelity: dict[str, Fidelity] = field(default_factory=dict)
     releases: dict[str, Measured] = field(default_factory=dict)
-    told: bool = True
+    known: bool = True
 
 
 # What source and artifact both read: prose, code, numbers, other scripts, a conversation. Other texts make other

@@ -103,7 +103,7 @@ def _converged(desired: Desired) -> tuple[Observed, Recorded]:
         disk_free=_PLENTY,
     )
     releases = {one.variant: RecordedRelease.from_marker(one, registered="") for one in markers}
-    return observed, Recorded(measured=MeasurementSet(told=False), releases=releases)
+    return observed, Recorded(measured=MeasurementSet(known=False), releases=releases)
 
 
 def _marker(one: DesiredRelease) -> Marker:

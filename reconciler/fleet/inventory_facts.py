@@ -156,7 +156,7 @@ def to_recorded(inventory: Inventory) -> Recorded:
         measured=MeasurementSet(
             fidelity={one.build_key: one for one in inventory.fidelity},
             releases={one.release: one for one in inventory.measured or ()},
-            told=inventory.measured is not None,
+            known=inventory.measured is not None,
         ),
         runtime=inventory.runtime,
         outdated=inventory.outdated,

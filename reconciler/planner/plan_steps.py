@@ -80,7 +80,7 @@ def from_artifact(facts: VariantFacts, difference: Difference, number: int) -> I
 def _is_measured_first(facts: VariantFacts) -> bool:
     """Before it is verified, where measuring may take long. A conversion measures the fidelity of what it builds."""
     missing = needed(facts.wanted.gates, *known_numbers(facts.wanted, facts.recorded))
-    if not (facts.artifact_is_held and facts.recorded.measured.told):
+    if not (facts.artifact_is_held and facts.recorded.measured.known):
         missing = Needed(gates=missing.in_runtime)
     return missing.slow
 
@@ -90,7 +90,7 @@ def check_again(facts: VariantFacts, number: int) -> Iterator[MeasureServed | Ve
     with another runtime than is installed: once for each runtime, because numbers and failures carry its versions."""
     wanted, recorded = facts.wanted, facts.recorded
     if (
-        recorded.measured.told
+        recorded.measured.known
         and wanted.gates != GateSpec()
         and missing_measurements(wanted.gates, *known_numbers(wanted, recorded)).gates
     ):

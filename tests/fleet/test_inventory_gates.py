@@ -121,7 +121,7 @@ def test_a_report_of_an_earlier_version_tells_nothing_and_nothing_is_made_up() -
     for name in ("fidelity", "measured", "runtime", "outdated"):
         del view[name]
     read = read_inventory(json.dumps(view).encode(), "inventory.json")
-    assert not to_recorded(read).measured.told
+    assert not to_recorded(read).measured.known
     for gates in (BASE, GateSpec.of(EnduranceGate()), GateSpec.of(LoadGate(max_memory=1))):
         plan = make_plan(desired(wanted(gates=gates)), to_observed(read), to_recorded(read))
         assert (plan.changes, plan.held, plan.verdicts) == ((), (), {})
