@@ -7,8 +7,8 @@ from reconciler.domain.errors import UsageError
 from reconciler.engine.machine import Machine
 from reconciler.manifests.parsed import Parsed
 from reconciler.operations.repository import read_branch
-from reconciler.sources.git.address import Remote, remote
-from reconciler.sources.git.source import Credentials
+from reconciler.sources.git.address import Remote
+from reconciler.sources.git.runner import Credentials
 from reconciler.sources.manifests import load
 
 MAX_TOKEN = 4096  # characters
@@ -41,7 +41,7 @@ def remote_of(arguments: argparse.Namespace) -> Remote:
     if arguments.verify != "none" and not keys:
         hint = "pass --allowed-signers FILE (ssh keys), or RECONCILER_GNUPGHOME (gpg keys)"
         raise UsageError("--verify wants to know whose signatures count", hint=hint)
-    return remote(
+    return Remote(
         arguments.repo,
         arguments.branch,
         arguments.path,

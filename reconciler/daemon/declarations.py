@@ -13,7 +13,8 @@ from reconciler.engine.machine import Machine
 from reconciler.manifests.parsed import Parsed
 from reconciler.operations.repository import read_branch
 from reconciler.sources.git.address import Remote
-from reconciler.sources.git.source import STALE, Credentials, Followed, stands
+from reconciler.sources.git.runner import Credentials
+from reconciler.sources.git.source import STALE, Followed, stands
 from reconciler.sources.manifests import ParseCache, load
 
 REMEMBERED = 3600.0  # seconds: then mirror, exports and commit are read again, even for the same commit

@@ -30,7 +30,7 @@ from reconciler.engine.machine import Machine, machine_name
 from reconciler.engine.options import Options
 from reconciler.engine.reconciler import Reconciler
 from reconciler.engine.scrub import Scrubber
-from reconciler.state import scrub_progress
+from reconciler.state import progress
 
 LAST_MOMENT = 9.0  # seconds from the first signal to the end, whatever still goes on: managers wait at least ten
 # An unchanged pass makes and drops 50,000 values and hardly a cycle: looking for those costs an eighth of its time.
@@ -72,6 +72,7 @@ def run_daemon(
         )
     )
     log.info("started", pid=os.getpid(), root=machine.layout.root, origin=declarations.origin)
+    progress.sweep(machine.layout)
     with contextlib.ExitStack() as stack:
         watchdog = stack.enter_context(Watchdog(service))
         watcher = stack.enter_context(contextlib.closing(Watcher(wake)))
@@ -110,7 +111,6 @@ def run_daemon(
 def _scrubbing(machine: Machine, wake: Wake, period: float) -> Iterator[None]:
     """The scrub in a thread beside the passes. One that hangs on a dying disk is left behind; it writes nothing but
     its position."""
-    scrub_progress.sweep(machine.layout)
     scrub = Scrubber(machine, partial(wake.wake, reasons.SCRUB), period)
     background = Background("scrub", scrub.step)
     try:

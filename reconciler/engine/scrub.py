@@ -18,7 +18,7 @@ from reconciler.engine.machine import Machine
 from reconciler.host.clock import now, seconds_between
 from reconciler.host.durable import is_temporary
 from reconciler.host.reading import SLICE, SlowFile, step_back
-from reconciler.state.scrub_progress import Round, Scrubbed, read_scrubbed, write_scrubbed
+from reconciler.state.progress import Round, Scrubbed, scrub_progress
 
 PERIOD = 86_400.0
 SETTLED = 60.0  # seconds after the start
@@ -40,7 +40,7 @@ class Scrubber:
         self._wake = wake
         self._period = period
         self._portion = portion  # bytes of a step
-        self._state = read_scrubbed(machine.layout)
+        self._state = scrub_progress(machine.layout).read()
         self._reading: Iterator[int] | None = None  # the round under way
         self._half = 0  # bytes read of its present file: a restart reads that one from its beginning
         self._saved = time.monotonic()
@@ -157,7 +157,7 @@ class Scrubber:
             return False
         self._saved, self._unsaved = time.monotonic(), False
         doing = replace(self._state.now, checked=self._state.now.checked - self._half)
-        write_scrubbed(self._machine.layout, replace(self._state, now=doing))
+        scrub_progress(self._machine.layout).write(replace(self._state, now=doing))
         return True
 
     def _rate(self) -> float:

@@ -18,6 +18,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import IO, Any
@@ -61,6 +62,10 @@ class ChildDied(ChildError): ...
 class ChildTimedOut(ChildError): ...
 
 
+class ChildSilent(ChildTimedOut):
+    """It sent neither an event nor its reply for too long."""
+
+
 class Child:
     """Started at once; a module that cannot run says so in the first call. `environment` is all it gets."""
 
@@ -77,7 +82,7 @@ class Child:
         self.log = log
         self._wrap = wrap
         self._ending = ""  # how it ended, once it has
-        self._timed_out = False
+        self._error: type[ChildError] = ChildDied
         self._calling = threading.Lock()
         self._lines: queue.SimpleQueue[bytes] = queue.SimpleQueue()
         with durable.full_disk_named(log), open(log, "ab") as log_file:
@@ -91,17 +96,25 @@ class Child:
         return self._process.pid
 
     def call(
-        self, method: str, parameters: Json, *, timeout: float, on_event: Callable[[Json], None] = lambda event: None
+        self,
+        method: str,
+        parameters: Json,
+        *,
+        timeout: float,
+        on_event: Callable[[Json], None] = lambda event: None,
+        silence: float | None = None,
     ) -> Json:
-        """The handler's result. Raises ChildFailed; or ChildDied or ChildTimedOut, and then it is over."""
+        """The handler's result, within `timeout` seconds and with no `silence` longer than that. Raises ChildFailed; or
+        ChildDied or ChildTimedOut, and then it is over."""
         request = json.dumps({"method": method, "parameters": parameters}, allow_nan=False).encode() + b"\n"
         with self._calling:
-            limit = threading.Timer(timeout, self._expire, [method, timeout])
+            ending = f"no answer to {method} within {timeout:g} s"
+            limit = threading.Timer(timeout, self._expire, [ChildTimedOut, ending])
             limit.daemon = True
             limit.start()
             try:
                 self._send(request)
-                reply = self._reply(on_event)
+                reply = self._reply(on_event, silence)
             except BaseException:  # also Ctrl-C and a failing on_event: see above
                 self.kill()
                 raise
@@ -139,8 +152,8 @@ class Child:
         except (OSError, ValueError):  # a broken pipe, or one that close() has closed
             raise self._death() from None
 
-    def _reply(self, on_event: Callable[[Json], None]) -> Json:
-        while line := self._next_line():
+    def _reply(self, on_event: Callable[[Json], None], silence: float | None) -> Json:
+        while line := self._next_line(silence):
             message = _decode(line)
             if message is None:
                 self._end("what it wrote is no reply")
@@ -150,11 +163,14 @@ class Child:
             on_event(message["event"])
         raise self._death()
 
-    def _next_line(self) -> bytes:
+    def _next_line(self, silence: float | None) -> bytes:
+        asked = time.monotonic()
         while True:
             try:
                 return self._lines.get(timeout=1.0)
             except queue.Empty:
+                if silence is not None and time.monotonic() - asked > silence:
+                    self._expire(ChildSilent, f"nothing came for {silence:g} s")
                 # A grandchild may hold the pipe open after the child's death: then the end of the replies
                 # never comes.
                 if self._process.poll() is not None:
@@ -168,9 +184,9 @@ class Child:
             self._lines.put(line)
         self._lines.put(b"")
 
-    def _expire(self, method: str, timeout: float) -> None:
-        self._timed_out = True
-        self._end(f"no answer to {method} within {timeout:g} s")
+    def _expire(self, error: type[ChildError], ending: str) -> None:
+        self._error = error
+        self._end(ending)
 
     def _end(self, ending: str) -> None:
         self._ending = self._ending or ending
@@ -190,8 +206,7 @@ class Child:
         tail = self._log_tail()
         ending = self._ending + (_uncaught(tail) if code == 1 else "")
         message = "\n".join([f"{self.module}: {ending}", *tail])
-        error = ChildTimedOut if self._timed_out else ChildDied
-        return error(message, hint=f"the whole log is {self.log}")
+        return self._error(message, hint=f"the whole log is {self.log}")
 
     def _log_tail(self) -> list[str]:
         try:

@@ -79,12 +79,7 @@ class Declaration(Generic[Kind_co]):
         if (place := self.located(path, "file")) is None:
             return None
         written = self.text(*path) or ""
-        try:
-            data = self.context.read(place)
-        except InputRefused as refused:
-            self.report(path, refused.code, str(refused), refused.hint)
-            return None
-        if data is None:
+        if (data := self.context.read(place)) is None:
             self.report(path, "Unreadable", f"expected a small plain file, got {shown(written)}", hint)
             return None
         return data, self.context.shown(posixpath.join(posixpath.dirname(self.name), written))

@@ -11,7 +11,8 @@ from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 import pydantic
-from pydantic import AfterValidator, BaseModel, StringConstraints, create_model, model_validator
+from annotated_types import Predicate
+from pydantic import BaseModel, StringConstraints, create_model, model_validator
 
 from reconciler.domain.accepts import Accepts, described_fields
 from reconciler.domain.gate_spec import TEXT_OF_UNIT, Gate
@@ -55,7 +56,7 @@ def _value(kind: Any, accepts: Accepts | None, held: Any) -> Any:
     if isinstance(held, BaseModel):
         return value_of(kind, held)
     if isinstance(held, list):
-        return tuple(_value(_item(kind), None, one) for one in held)
+        return tuple(_value(get_args(kind)[0], None, one) for one in held)
     if accepts is not None and accepts.unit:
         return _number(held, accepts)
     return dict(held) if isinstance(held, dict) else held
@@ -92,54 +93,38 @@ def _default(declared: Field[Any], accepts: Accepts | None) -> Any:
 
 
 def _type(kind: Any, accepts: Accepts | None) -> Any:
-    limits = accepts or Accepts()
-    if get_origin(kind) is Annotated:
-        plain, *metadata = get_args(kind)
-        return _type(plain, next((one for one in metadata if isinstance(one, Accepts)), None))
-    if get_origin(kind) is tuple:
-        return Annotated[list[_type(_item(kind), None)], _lengths(limits)]  # type: ignore[misc]
-    if get_origin(kind) is dict:
-        return dict[str, _type(get_args(kind)[1], None)]  # type: ignore[misc]
-    if limits.words:
-        kind = Literal[limits.words]  # a table that is read when this is imported
-    if get_origin(kind) is Literal:
-        return _words(kind, limits)
-    if is_dataclass(kind):
-        assert isinstance(kind, type)
-        return manifest_type(kind)
-    return _scalar(kind, limits)
+    limits, origin, arguments = accepts or Accepts(), get_origin(kind), get_args(kind)
+    if origin is Annotated:
+        return _type(arguments[0], next((one for one in arguments[1:] if isinstance(one, Accepts)), None))
+    if origin is tuple:
+        least, most = _lengths(limits)
+        return Annotated[list[_type(arguments[0], None)], pydantic.Field(min_length=least, max_length=most)]  # type: ignore[misc]
+    if origin is dict:
+        return dict[str, _type(arguments[1], None)]  # type: ignore[misc]
+    if limits.words or origin is Literal:
+        return _words(Literal[limits.words] if limits.words else kind, limits)  # a table that is read at the import
+    return manifest_type(kind) if is_dataclass(kind) else _scalar(kind, limits)
 
 
 def _scalar(kind: type, limits: Accepts) -> Any:
-    if limits.unit:
-        within = AfterValidator(lambda text: _within(text, limits))
-        text = StringConstraints(pattern=limits.pattern)
-        return Annotated[str, text, within, expect(limits.expected, as_text, limits.hint)]
     if kind is bool:
         return Flag
-    expected = expect(limits.expected, _READS[kind], limits.hint)
+    expected = expect(limits.expected, as_text if limits.unit else _READS[kind], limits.hint)
+    if limits.unit:
+        within = Predicate(lambda text: limits.most is None or _number(text, limits) <= limits.most)
+        return Annotated[str, StringConstraints(pattern=limits.pattern), within, expected]
     if kind is str:
-        least, most = _whole(limits.least), _whole(limits.most)
+        least, most = _lengths(limits)
         strip = True if least else None
         text = StringConstraints(min_length=least, max_length=most, pattern=limits.pattern, strip_whitespace=strip)
         return Annotated[str, text, expected]
     return Annotated[kind, pydantic.Field(ge=limits.least, gt=limits.above, le=limits.most), expected]
 
 
-def _within(text: str, limits: Accepts) -> str:
-    if limits.most is not None and _number(text, limits) > limits.most:
-        raise ValueError
-    return text
-
-
 def _number(text: str, limits: Accepts) -> float:
     found = _UNITS[limits.unit](text)
     assert found is not None, "the pattern lets only such text through"
     return found
-
-
-def _whole(limit: float | None) -> int | None:
-    return None if limit is None else int(limit)
 
 
 def _words(kind: Any, limits: Accepts) -> Any:
@@ -149,12 +134,9 @@ def _words(kind: Any, limits: Accepts) -> Any:
     return Annotated[kind, expect(limits.expected or listed(map(str, words)), read, limits.hint, known=known)]
 
 
-def _lengths(limits: Accepts) -> Any:
-    return pydantic.Field(min_length=_whole(limits.least), max_length=_whole(limits.most))
-
-
-def _item(kind: Any) -> Any:
-    return get_args(kind)[0]
+def _lengths(limits: Accepts) -> tuple[int | None, int | None]:
+    least, most = (None if limit is None else int(limit) for limit in (limits.least, limits.most))
+    return least, most
 
 
 def _without_none(kind: Any) -> Any:

@@ -6,7 +6,7 @@ The table in `docs/configuration.md` comes from these types.
 """
 
 import os.path
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Annotated, Any, Literal
 
 from annotated_types import Predicate
@@ -158,24 +158,16 @@ def parse_config(
     return (None, wrong) if wrong else (config, ())
 
 
-def _label_problems(config: MachineConfig, document: loader.Document, file: str) -> list[Problem]:
-    found = []
+def _label_problems(config: MachineConfig, document: loader.Document, file: str) -> Iterator[Problem]:
     for key, value in config.labels.items():
         if not is_key(key) or key.startswith(RESERVED):
-            expected = f"a label's key as in Kubernetes, not below {RESERVED}"
-            found.append((key, f"expected {expected}, got {shown(key)}"))
+            message = f"expected a label's key as in Kubernetes, not below {RESERVED}, got {shown(key)}"
         elif not is_value(value):
-            found.append((key, f"expected a label's value as in Kubernetes, got {shown(value)}"))
-    return [
-        Problem(
-            code="InvalidValue",
-            file=file,
-            line=document.line(("labels", key)),
-            field=f"labels.{shown(key)}",
-            message=message,
-        )
-        for key, message in found
-    ]
+            message = f"expected a label's value as in Kubernetes, got {shown(value)}"
+        else:
+            continue
+        line, field = document.line(("labels", key)), f"labels.{shown(key)}"
+        yield Problem(code="InvalidValue", file=file, line=line, field=field, message=message)
 
 
 def traits_of(config: MachineConfig) -> Traits:
@@ -186,14 +178,10 @@ def traits_of(config: MachineConfig) -> Traits:
         limits=StorageLimits(disk_quota=limits.disk_quota, disk_reserve=limits.disk_reserve or 0),
         backend=config.backend or "",
         source_roots=tuple(config.source_roots),
-        quarantine_for=_lives(config.quarantine_for),
+        quarantine_for=LIVES
+        if config.quarantine_for is None
+        else read_duration(config.quarantine_for),  # None for "off"
     )
-
-
-def _lives(given: str | None) -> float | None:
-    if given is None:
-        return LIVES
-    return None if given == "off" else read_duration(given)
 
 
 def settings_of(config: Strict) -> dict[str, str]:

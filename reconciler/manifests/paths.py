@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from reconciler.domain.errors import InputRefused
 from reconciler.domain.text.quoting import shown
 from reconciler.manifests.parsed import Place
-from reconciler.templates.rendering import RenderFixture, unrendered
+from reconciler.templates.rendering import RenderFixture
 
 _DRIVE = re.compile(r"[A-Za-z]:")
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
@@ -30,7 +30,7 @@ class ParseContext:
     roots: tuple[str, ...]
     place: Callable[[str], Place]
     read: Callable[[str], bytes | None]
-    render: RenderFixture = unrendered
+    render: RenderFixture
 
     def shown(self, name: str) -> str:
         """A file of the folder (a relative path with forward slashes) as people name it."""

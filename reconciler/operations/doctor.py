@@ -31,8 +31,8 @@ from reconciler.manifests.selector import labels_of
 from reconciler.operations.leftovers import RECORDS
 from reconciler.reports.checks import Diagnosis
 from reconciler.sources.git import runner as git
+from reconciler.state.progress import scrub_progress
 from reconciler.state.records import Records
-from reconciler.state.scrub_progress import read_scrubbed
 
 LITTLE, TOO_LITTLE = 5 << 30, 256 << 20  # bytes: for a small conversion; for a pass over small models
 LONG_AGO = 7 * 86_400.0  # seconds since the last complete scrub
@@ -229,7 +229,7 @@ def _lock_and_leftovers(layout: Layout, keep: float | None) -> Iterator[Diagnosi
 
 
 def _scrubbed(layout: Layout) -> Diagnosis:
-    scrubbed = read_scrubbed(layout)
+    scrubbed = scrub_progress(layout).read()
     if scrubbed.last.ended and seconds_between(scrubbed.last.ended, now()) > LONG_AGO:
         advice = "let `reconciler run` scrub (--scrub-period), or run `reconciler apply --scrub` now and then"
         return _warning("scrub", str(scrubbed), advice)

@@ -8,7 +8,8 @@ import contextlib
 from reconciler.domain.errors import HostRefused
 from reconciler.engine.machine import Machine
 from reconciler.sources.git.address import Remote
-from reconciler.sources.git.source import Credentials, Followed, follow
+from reconciler.sources.git.runner import Credentials
+from reconciler.sources.git.source import Followed, follow
 
 
 def read_branch(

@@ -28,7 +28,7 @@ from reconciler.manifests.parsed import Parsed
 from reconciler.reports.checks import Diagnosis, doctor_view
 from reconciler.reports.status import make_status
 from reconciler.reports.view import plan_view
-from reconciler.state.scrub_progress import read_scrubbed
+from reconciler.state.progress import scrub_progress
 
 EVENTS = 500
 LOGS, LOG_BYTES = 20, 64 << 10  # the newest files, and the end of each
@@ -97,7 +97,7 @@ def _versions() -> object:
 def _status(machine: Machine) -> object:
     observed = observe(machine)
     recorded = recall(machine, observed)
-    return make_status(observed, recorded, machine.records.conditions(), read_scrubbed(machine.layout))
+    return make_status(observed, recorded, machine.records.conditions(), scrub_progress(machine.layout).read())
 
 
 def _plan(machine: Machine, parse: Callable[[], Parsed]) -> object:

@@ -15,7 +15,7 @@ from reconciler.planner.conditions import TYPES, Conditions
 from reconciler.reports.drift import what_is_broken
 from reconciler.reports.text import Shown, columns, tally, terminal_lines, unmet, verdict_line
 from reconciler.reports.view import FORMAT_VERSION, View, camel_view, verdict_view
-from reconciler.state.scrub_progress import Scrubbed
+from reconciler.state.progress import Scrubbed
 
 NOT_JUDGED: dict[str, GateStatus] = {}
 HEADS = ("VARIANT", "ID", "PRECISION", "SIZE", "READY", "REASON", "GATES", "TEMPLATE", "SINCE")

@@ -13,12 +13,13 @@ import os
 import stat
 from dataclasses import replace
 
+from reconciler.domain.errors import Problem
 from reconciler.domain.layout import Layout
 from reconciler.domain.sources.locked import LockedFile, LockedSource
 from reconciler.domain.sources.source_model import SourceAdapter, SourceModel
 from reconciler.host import durable
 from reconciler.host.codec import Codec, Misformed
-from reconciler.host.reading import read_whole
+from reconciler.host.reading import names_in, read_whole
 from reconciler.host.sealed import Damaged, seal, unseal
 from reconciler.host.stamps import StampBook
 from reconciler.sources.download import PART
@@ -62,7 +63,7 @@ class SourceCache:
             return {}
         sizes: dict[str, int] = {}
         for home in (self.home, os.path.join(self.home, "partial")):
-            for name in _names(home):
+            for name in names_in(home):
                 if len(name) == _HEX:
                     digest = f"sha256:{name}"
                     sizes[digest] = sizes.get(digest, 0) + sum(_sizes(os.path.join(home, name)).values())
@@ -81,7 +82,7 @@ class SourceCache:
     def publish(self, source: LockedSource, stamps: StampBook) -> SourceModel:
         """Everything has come and was compared with the lock."""
         partial, folder = self.partial(source.digest), self.folder(source.digest)
-        for name in set(_names(partial)) - {file.path for file in source.files}:
+        for name in set(names_in(partial)) - {file.path for file in source.files}:
             self._discard(os.path.join(partial, name))
         for file in source.files:
             stamps.vouch(os.path.join(partial, file.path), f"sha256:{file.sha256}")
@@ -107,7 +108,7 @@ class SourceCache:
         trash, parts = os.path.join(self.home, "trash"), os.path.join(self.home, "partial")
         if os.path.isdir(trash):
             durable.empty(trash)
-        for name in _names(parts):  # a power cut may keep both names of a folder that was renamed
+        for name in names_in(parts):  # a power cut may keep both names of a folder that was renamed
             # order: a source that kept two names is freed under one
             if os.path.lexists(os.path.join(self.home, name)):
                 self._discard(os.path.join(parts, name))
@@ -159,14 +160,12 @@ class OnDisk:
 
 def _named(model: SourceModel, source: LockedSource) -> SourceModel:
     """Its problems name the repository: the folder's own name is a digest."""
-    if not model.problems and not model.warnings:
-        return model
-    own = os.path.basename(model.path)
-    problems, warnings = (
-        tuple(replace(one, file=one.file.replace(own, source.repo, 1)) for one in some)
-        for some in (model.problems, model.warnings)
-    )
-    return replace(model, problems=problems, warnings=warnings)
+
+    def renamed(some: tuple[Problem, ...]) -> tuple[Problem, ...]:
+        own = os.path.basename(model.path)
+        return tuple(replace(one, file=one.file.replace(own, source.repo, 1)) for one in some)
+
+    return replace(model, problems=renamed(model.problems), warnings=renamed(model.warnings))
 
 
 def _is(file: LockedFile, folder: str, stamps: StampBook) -> bool:
@@ -184,12 +183,5 @@ def _hex(digest: str) -> str:
     return digest.removeprefix("sha256:")
 
 
-def _names(folder: str) -> list[str]:
-    try:
-        return os.listdir(folder)
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-
-
 def _sizes(folder: str) -> dict[str, int]:
-    return {name: os.lstat(os.path.join(folder, name)).st_size for name in _names(folder)}
+    return {name: os.lstat(os.path.join(folder, name)).st_size for name in names_in(folder)}

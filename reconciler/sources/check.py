@@ -12,6 +12,7 @@ from reconciler.domain.errors import PermanentError, TemporaryError
 from reconciler.domain.finding import Finding
 from reconciler.domain.layout import Layout
 from reconciler.domain.sources.locked import LockedFile, LockedSource
+from reconciler.host.reading import names_in
 from reconciler.host.stamps import StampBook
 from reconciler.sources.git.objects import FILE, LINK, Objects
 from reconciler.sources.git.runner import GitRunner
@@ -84,17 +85,12 @@ def _blob(path: str) -> str:
         if not stat.S_ISREG(status.st_mode):
             return ""
         with open(path, "rb") as file:
-            hashing = hashlib.sha1(b"blob %d\0" % status.st_size, usedforsecurity=False)
-            while chunk := file.read(4 << 20):
-                hashing.update(chunk)
+            head = b"blob %d\0" % status.st_size
+            return hashlib.file_digest(file, lambda: hashlib.sha1(head, usedforsecurity=False)).hexdigest()
     except OSError:
         return ""
-    return hashing.hexdigest()
 
 
 def _names(folder: str, form: re.Pattern[str]) -> list[str]:
-    try:
-        with os.scandir(folder) as entries:
-            return sorted(one.name for one in entries if form.fullmatch(one.name) and one.is_dir(follow_symlinks=False))
-    except (FileNotFoundError, NotADirectoryError):
-        return []
+    paths = {name: os.path.join(folder, name) for name in names_in(folder) if form.fullmatch(name)}
+    return [name for name, path in paths.items() if os.path.isdir(path) and not os.path.islink(path)]

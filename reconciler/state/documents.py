@@ -4,7 +4,7 @@ lock; a writer holds the lock of the folder."""
 import os
 from collections.abc import Callable
 from dataclasses import fields
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 
 from reconciler.host import durable
 from reconciler.host.codec import Codec, Misformed
@@ -21,14 +21,6 @@ ENDING = ".json"
 # change. Values are shared, so callers must not change them.
 _cache: dict[str, tuple[bytes, Any]] = {}
 MOST_CACHED = 5_000
-
-
-class Form(Protocol[T]):
-    """Between a value and its document, without the format version. `read` raises Misformed."""
-
-    def read(self, plain: Document) -> T: ...
-
-    def write(self, value: T) -> Document: ...
 
 
 class RecordCodec(Codec[T]):
@@ -48,9 +40,9 @@ class Stored(Generic[T]):
     """One document at a path. `missing` is its value where no document can be trusted. `variant` is the one that the
     document must be about, "" for documents of no single variant."""
 
-    def __init__(self, path: str, form: Form[T], missing: T, *, variant: str = "") -> None:
+    def __init__(self, path: str, codec: Codec[T], missing: T, *, variant: str = "") -> None:
         self.path = path
-        self._form = form
+        self._codec = codec
         self._missing = missing
         self._variant = variant
 
@@ -67,7 +59,7 @@ class Stored(Generic[T]):
             value: T = cached[1]
             return value
         try:
-            value = self._form.read(self._document(data))
+            value = self._codec.read(self._document(data))
         except (Damaged, Misformed):
             damaged(self.path)
             return self._missing
@@ -99,7 +91,7 @@ class Stored(Generic[T]):
         return document
 
     def _sealed(self, value: T) -> bytes:
-        return seal({"formatVersion": FORMAT_VERSION, **self._form.write(value)})
+        return seal({"formatVersion": FORMAT_VERSION, **self._codec.write(value)})
 
 
 def names_in(folder: str) -> list[str]:

@@ -121,24 +121,25 @@ class _PassCodec(_WithConditions[PassRecord]):
         return plain
 
 
-class _MeasurementCodec:
+class _MeasurementCodec(Codec[MeasurementSet]):
     """Lists, the oldest first; in memory they are found by release and by build key."""
 
     _measured = Codec(tuple[Measured, ...], lambda name: _MEASURED_NAMES.get(name, name))
     _fidelity = Codec(tuple[Fidelity, ...])
 
-    def read(self, plain: Document) -> MeasurementSet:
+    def read(self, plain: object) -> MeasurementSet:
         """What older versions wrote has no fidelity."""
+        plain = plain if isinstance(plain, dict) else {}
         return MeasurementSet(
             fidelity={one.build_key: one for one in self._fidelity.read(plain.get("fidelity", ()))},
             releases={one.release: one for one in self._measured.read(plain.get("measurements"))},
         )
 
-    def write(self, known: MeasurementSet) -> Document:
-        measured = self._measured.write(tuple(known.releases.values()))
+    def write(self, value: MeasurementSet) -> Document:
+        measured = self._measured.write(tuple(value.releases.values()))
         return {
             "measurements": [_without(one, "asked", "right") for one in measured],
-            "fidelity": self._fidelity.write(tuple(known.fidelity.values())),
+            "fidelity": self._fidelity.write(tuple(value.fidelity.values())),
         }
 
 
@@ -149,7 +150,7 @@ HISTORY = RecordCodec(HistoryRecord)
 ROLLBACKS = _FieldCodec("rollbacks", dict[str, Rollback])
 SUSPENSIONS = _FieldCodec("suspensions", tuple[Suspension, ...])
 FAILURES = _FieldCodec("failures", tuple[RememberedFailure, ...])
-MEASUREMENTS = _MeasurementCodec()
+MEASUREMENTS = _MeasurementCodec(MeasurementSet)
 QUARANTINE = RecordCodec(Ages)
 
 

@@ -12,7 +12,7 @@ import os
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from reconciler.domain.failures import RememberedFailure
 from reconciler.domain.history import History, Rollback
@@ -26,8 +26,9 @@ from reconciler.domain.suspension import Suspension
 from reconciler.gates.judgement import GateStatus
 from reconciler.host import durable
 from reconciler.host.clock import now
+from reconciler.host.codec import Codec
 from reconciler.state import documents, events
-from reconciler.state.documents import Form, Stored
+from reconciler.state.documents import Stored
 from reconciler.state.events import Event, Follower
 from reconciler.state.forms import (
     FAILURES,
@@ -75,8 +76,8 @@ class Records:
         self._known = Recorded()  # as last loaded: a lost document is rebuilt from it
         self._on_disk: dict[str, VariantRecord] = {}  # as last loaded
 
-    def _stored(self, name: str, form: Form[T], missing: T, variant: str = "") -> Stored[T]:
-        return Stored(os.path.join(self._folder, *name.split("/")) + documents.ENDING, form, missing, variant=variant)
+    def _stored(self, name: str, codec: Codec[T], missing: T, variant: str = "") -> Stored[T]:
+        return Stored(os.path.join(self._folder, name + documents.ENDING), codec, missing, variant=variant)
 
     def load(
         self, *, owner: str = "", markers: Iterable[Marker] = (), registrations: Iterable[Registration] = ()
@@ -97,7 +98,7 @@ class Records:
             last_applied_revision=machine.last_applied_revision,
             suspensions=self._suspensions.read(damaged.append),
             rollbacks=dict(self._rollbacks.read(damaged.append)),
-            failures=self._read_failures(damaged.append),
+            failures=self.failures(damaged.append),
             measured=self._measurements.read(),
             # Most variants never had a second number, and then there is nothing to go back to.
             history={n: held for n, one in variants.items() if one.high_water > 1 and (held := self.history(n))},
@@ -124,9 +125,8 @@ class Records:
         return tuple(os.path.relpath(path, self._folder) for path in damaged)
 
     def save_release(self, release: RecordedRelease) -> None:
-        old = self._variant(release.variant)
-        number = max(old.high_water, release.number)
-        self._save_variant(replace(old, release=release, high_water=number))
+        high_water = max(self._variant(release.variant).high_water, release.number)
+        self._change_variant(release.variant, release=release, high_water=high_water)
 
     def follow(self, served: RecordedRelease) -> None:
         """Record what a variant serves, if the records say otherwise: a pass was killed between the name and the record
@@ -138,13 +138,12 @@ class Records:
 
     def save_number(self, variant: str, number: int) -> None:
         """The number counts as used from now on: an id is never used for other content."""
-        old = self._variant(variant)
-        if number > old.high_water:
-            self._save_variant(replace(old, high_water=number))
+        if number > self._variant(variant).high_water:
+            self._change_variant(variant, high_water=number)
 
     def forget_release(self, variant: str) -> None:
         """It is served no more. Its numbers stay used."""
-        self._save_variant(replace(self._variant(variant), release=None))
+        self._change_variant(variant, release=None)
         held = self._conditions.read(self._set_aside)
         conditions = {name: one for name, one in held.conditions.items() if name != variant}
         gates = {name: one for name, one in held.gates.items() if name != variant}
@@ -190,8 +189,8 @@ class Records:
         self._rollbacks.read(self._set_aside)
         self._rollbacks.write(dict(rollbacks))
 
-    def failures(self) -> tuple[RememberedFailure, ...]:
-        return self._read_failures(lambda path: None)
+    def failures(self, damaged: Callable[[str], object] = lambda path: None) -> tuple[RememberedFailure, ...]:
+        return self._failures.read(damaged) if self._unwritten is None else self._unwritten
 
     def save_failures(self, failures: Iterable[RememberedFailure]) -> None:
         """All that there are; nothing is written where there never were any. When the disk refuses them, this process
@@ -201,20 +200,15 @@ class Records:
             self._failures.write(new)
         self._unwritten = None
 
-    def _read_failures(self, damaged: Callable[[str], None]) -> tuple[RememberedFailure, ...]:
-        if self._unwritten is not None:
-            return self._unwritten
-        return self._failures.read(damaged)
-
     def save_attempted(self, revision: str) -> None:
-        self._machine.write(replace(self._held_machine(), last_attempted_revision=revision))
+        self._change_machine(last_attempted_revision=revision)
 
     def save_applied(self, revision: str) -> None:
-        self._machine.write(replace(self._held_machine(), last_applied_revision=revision))
+        self._change_machine(last_applied_revision=revision)
 
     def save_machine_conditions(self, conditions: Mapping[str, Condition]) -> None:
         """Of the machine itself, by type: these and no others."""
-        self._machine.write(replace(self._held_machine(), conditions=conditions))
+        self._change_machine(conditions=conditions)
 
     def accepted(self, url: str, branch: str) -> str:
         """The commit that was accepted last on this branch, or ""."""
@@ -222,15 +216,14 @@ class Records:
         return next((one.commit for one in accepted if (one.url, one.branch) == (url, branch)), "")
 
     def save_accepted(self, url: str, branch: str, commit: str) -> None:
-        old = self._held_machine()
-        others = (one for one in old.accepted if (one.url, one.branch) != (url, branch))
+        accepted = self._machine.read().accepted
+        others = (one for one in accepted if (one.url, one.branch) != (url, branch))
         one = Accepted(url=url, branch=branch, commit=commit)
-        self._machine.write(replace(old, accepted=(*others, one)[-BRANCHES_KEPT:]))
+        self._change_machine(accepted=(*others, one)[-BRANCHES_KEPT:])
 
     def save_timing(self, action: str, precision: str, source_bytes: int, seconds: float) -> None:
-        old = self._held_machine()
         timing = Timing(action=action, precision=precision, source_bytes=source_bytes, seconds=round(seconds, 3))
-        self._machine.write(replace(old, timings=(*old.timings, timing)[-TIMINGS_KEPT:]))
+        self._change_machine(timings=(*self._machine.read().timings, timing)[-TIMINGS_KEPT:])
 
     def measured(self) -> MeasurementSet:
         """As it is on disk now: a pass reads it again after each measurement."""
@@ -239,13 +232,11 @@ class Records:
     def save_measured(self, measured: Measured) -> None:
         """The newest last; the oldest go."""
         held = self._measurements.read(self._set_aside)
-        others = {name: one for name, one in held.releases.items() if name != measured.release}
-        self._measurements.write(replace(held, releases=_newest({**others, measured.release: measured})))
+        self._measurements.write(replace(held, releases=_with_newest(held.releases, measured.release, measured)))
 
     def save_fidelity(self, fidelity: Fidelity) -> None:
         held = self._measurements.read(self._set_aside)
-        others = {key: one for key, one in held.fidelity.items() if key != fidelity.build_key}
-        self._measurements.write(replace(held, fidelity=_newest({**others, fidelity.build_key: fidelity})))
+        self._measurements.write(replace(held, fidelity=_with_newest(held.fidelity, fidelity.build_key, fidelity)))
 
     def quarantine_ages(self) -> Ages:
         """A damaged document counts as none: everything in quarantine is then new again, and goes later."""
@@ -280,7 +271,7 @@ class Records:
             if folder == os.path.basename(self._variants) and VARIANT_NAME.fullmatch(name):
                 record = self._variant(name)  # this sets the damaged one aside
                 if record != _no_variant(name):
-                    self._save_variant(record)
+                    self._change_variant(name)
 
     def take_aside(self) -> list[str]:
         """The names of the damaged documents that were set aside since the last call."""
@@ -309,22 +300,24 @@ class Records:
         )
         return self._stored_variant(rebuilt).read(self._set_aside)
 
-    def _save_variant(self, record: VariantRecord) -> None:
+    def _change_variant(self, variant: str, **changes: Any) -> None:
+        record = replace(self._variant(variant), **changes)
         self._stored_variant(record).write(record)
 
     def _stored_variant(self, missing: VariantRecord) -> Stored[VariantRecord]:
         return self._stored(f"variants/{missing.variant}", VARIANT, missing, missing.variant)
 
-    def _held_machine(self) -> MachineRecord:
-        return self._machine.read(self._set_aside)
+    def _change_machine(self, **changes: Any) -> None:
+        self._machine.write(replace(self._machine.read(self._set_aside), **changes))
 
 
 def _no_variant(variant: str) -> VariantRecord:
     return VariantRecord(variant=variant, release=None, high_water=0)
 
 
-def _newest(held: Mapping[str, T]) -> dict[str, T]:
-    return dict(list(held.items())[-MEASUREMENTS_KEPT:])
+def _with_newest(held: Mapping[str, T], key: str, new: T) -> dict[str, T]:
+    others = {name: one for name, one in held.items() if name != key}
+    return dict([*others.items(), (key, new)][-MEASUREMENTS_KEPT:])
 
 
 def _checked(variant: str) -> str:

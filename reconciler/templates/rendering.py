@@ -19,11 +19,6 @@ class RefusedByTemplate(NotRendered):
 RenderFixture = Callable[[str, Fixture], str]
 
 
-def unrendered(template: str, fixture: Fixture) -> str:
-    """For a caller that reads manifests and has no renderer."""
-    raise NotRendered("there is no renderer here")
-
-
 @dataclass(frozen=True, kw_only=True)
 class Example:
     """One fixed conversation as a template writes it. `reason` says why there is no `text`. `exact` is false where the

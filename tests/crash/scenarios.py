@@ -19,8 +19,8 @@ from reconciler.host import durable
 from reconciler.operations.repository import read_branch
 from reconciler.operations.suspend import resume, suspend
 from reconciler.sources.download import Download
-from reconciler.sources.git.address import remote
-from reconciler.sources.git.source import Credentials
+from reconciler.sources.git.address import Remote
+from reconciler.sources.git.runner import Credentials
 from reconciler.sources.manifests import load
 from tests.at_rest import edit_catalog
 from tests.crash.stand_ins import FAILS, options
@@ -235,7 +235,7 @@ def _torn_mirror(world: World) -> None:
 
 
 def _follow(world: World) -> PassResult:
-    wanted = remote(str(world.folder / "git"), "main", "manifests", allow_file=True)
+    wanted = Remote(str(world.folder / "git"), "main", "manifests", allow_file=True)
     with locked_machine(str(world.root), str(world.cache), command="apply") as machine:
         parsed = read_branch(machine, wanted, Credentials(), accept=True).parsed
         return run_pass(machine, parsed, Reporter(), options())

@@ -22,7 +22,7 @@ from reconciler.gates.judgement import GATES, judge
 from reconciler.gates.performance import PerformanceGate
 from reconciler.gates.prompts import GoldenPrompt, PromptsGate
 from reconciler.gates.template import TemplateGate
-from reconciler.state.scrub_progress import Round, Scrubbed, write_scrubbed
+from reconciler.state.progress import Round, Scrubbed, scrub_progress
 from tests.daemon.faces import Faced, condition, conditions, faced
 from tests.planner.world import release
 
@@ -77,7 +77,7 @@ def busy(one: Faced) -> None:
         running=(Convert(reason=Reason.ARTIFACT_MISSING, release=release("b")),),
     )
     scrubbed = Round(began="2026-01-01T00:00:00Z", ended="2026-01-02T00:00:00Z", checked=10**9, total=10**9)
-    write_scrubbed(one.layout, Scrubbed(last=scrubbed, now=replace(scrubbed, checked=10**8)))
+    scrub_progress(one.layout).write(Scrubbed(last=scrubbed, now=replace(scrubbed, checked=10**8)))
     one.board.step_ended(step("convert"))
     one.board.step_ended(step("fetch", download=3_000_000_000))
 

@@ -10,17 +10,17 @@ from reconciler.backends.foundry.folder import marker_from_json, marker_to_json
 from reconciler.conversion.order import ORDER
 from reconciler.domain.layout import Layout
 from reconciler.fleet.inventory_form import inventory_view, read_inventory
+from reconciler.host.codec import Codec
 from reconciler.host.sealed import seal, unseal
 from reconciler.state import forms
-from reconciler.state.delivery_cursor import DeliveryCursor
-from reconciler.state.documents import Form, Stored
+from reconciler.state.documents import Stored
+from reconciler.state.progress import delivery_progress, scrub_progress
 from reconciler.state.records import Records
-from reconciler.state.scrub_progress import read_scrubbed, write_scrubbed
 
 HERE = Path(__file__).parent / "previous"
 RECORDS = HERE / "root" / "records"
 
-FORMS: dict[str, Form] = {
+FORMS: dict[str, Codec] = {
     "variants/capitals-int4": forms.VARIANT,
     "variants/gone-int8": forms.VARIANT,
     "machine": forms.MACHINE,
@@ -58,13 +58,13 @@ def test_all_records_together(tmp_path: Path) -> None:
     assert held.measured.releases["sha256:3"].rendered == {"sha256:f": (12, -1)}
     assert records.conditions()["capitals-int4"]["Ready"].type == "Ready"
     assert [one.number for one in records.judged()["capitals-int4"].verdicts] == [2.0, None]
-    assert DeliveryCursor(layout, "notify-ops").read() == {"log": "sha256:1", "offset": 7}
-    scrubbed = read_scrubbed(layout)
+    assert delivery_progress(layout, "notify-ops").read() == {"log": "sha256:1", "offset": 7}
+    scrubbed = scrub_progress(layout).read()
     assert scrubbed.last.found == 1
     path = Path(layout.at("records", "scrub", "scrub.json"))
     before = path.read_bytes()
     path.unlink()
-    write_scrubbed(layout, scrubbed)
+    scrub_progress(layout).write(scrubbed)
     assert path.read_bytes() == before
 
 

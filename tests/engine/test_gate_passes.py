@@ -14,8 +14,8 @@ from reconciler.engine.options import PassResult, Reporter
 from reconciler.engine.reconciler import run_pass
 from reconciler.host import durable
 from reconciler.operations.repository import read_branch
-from reconciler.sources.git.address import remote
-from reconciler.sources.git.source import Credentials
+from reconciler.sources.git.address import Remote
+from reconciler.sources.git.runner import Credentials
 from reconciler.sources.manifests import load
 from tests.at_rest import opened
 from tests.crash.stand_ins import StandInFoundry, options
@@ -144,7 +144,7 @@ def test_a_bar_that_a_commit_relaxes_is_met_by_what_was_measured(tmp_path: Path,
 
 def one_pass_of(repository: Repository, machine: TestMachine) -> PassResult:
     """Over what is committed, as a daemon reads it."""
-    origin = remote(str(repository.folder), "main", "manifests", allow_file=True)
+    origin = Remote(str(repository.folder), "main", "manifests", allow_file=True)
     with locked_machine(str(machine.root), str(machine.cache), command="test") as held:
         parsed = read_branch(held, origin, Credentials(), accept=True).parsed
         assert parsed.problems == ()

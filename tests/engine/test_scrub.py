@@ -18,7 +18,7 @@ from reconciler.engine.scrub import Scrubber, take_doubts
 from reconciler.host.stamps import StampBook, _stamp
 from reconciler.operations.verify import verify
 from reconciler.sources.manifests import load
-from reconciler.state.scrub_progress import read_scrubbed
+from reconciler.state.progress import scrub_progress
 from tests.at_rest import convert, opened, serve
 from tests.machine import TestMachine, tree
 from tests.trust import NIGHTLY, record
@@ -218,14 +218,14 @@ def test_it_goes_on_where_it_was_and_begins_again_when_its_time_has_come(machine
     for _ in range(120):
         assert first.step() < 1.0
     first.close()
-    halfway = read_scrubbed(kept.machine.layout)
+    halfway = scrub_progress(kept.machine.layout).read()
     assert 0 < halfway.now.checked < halfway.now.total
     assert halfway.position
     second = Scrubber(kept.machine, lambda: None, 3600.0)
     second.step()
     while second.step() < 1.0:
         pass
-    done = read_scrubbed(kept.machine.layout)
+    done = scrub_progress(kept.machine.layout).read()
     assert done.last.ended
     assert not done.now.began
     assert halfway.now.began == done.last.began
@@ -238,10 +238,10 @@ def test_a_finding_survives_a_crash_before_its_pass(machine: TestMachine, kept: 
     scrub = Scrubber(kept.machine, lambda: None)
     assert scrub.run().last.found == 1
     scrub.close()  # the process ends here: nothing may say that everything was read
-    assert not read_scrubbed(kept.machine.layout).last.ended
+    assert not scrub_progress(kept.machine.layout).read().last.ended
     take_doubts(kept.machine)
     scrub.close()
-    assert read_scrubbed(kept.machine.layout).last.found == 1
+    assert scrub_progress(kept.machine.layout).read().last.found == 1
 
 
 def test_what_changes_under_its_eyes_is_no_finding(machine: TestMachine, kept: Kept) -> None:

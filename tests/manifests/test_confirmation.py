@@ -9,6 +9,7 @@ from reconciler.manifests.parsed import Parsed, Place
 from reconciler.manifests.paths import ParseContext
 from reconciler.reports.render import plan_text
 from reconciler.reports.view import plan_view
+from tests.manifests.test_parse import unrendered
 from tests.planner.world import World, desired, release, wanted
 
 NAMES = tuple("abcdefgh")
@@ -35,6 +36,7 @@ def parsed(**files: str) -> Parsed:
         roots=(),
         place=lambda path: Place(path=path, kind="folder"),
         read=lambda _: None,
+        render=unrendered,
     )
     return parse({f"{name}.yaml": text.encode() for name, text in files.items()}, around)
 

@@ -12,6 +12,7 @@ from reconciler.manifests.parse import parse
 from reconciler.manifests.parsed import Place
 from reconciler.manifests.paths import ParseContext
 from reconciler.manifests.schema import json_schema
+from tests.manifests.test_parse import unrendered
 
 ROOT = Path(__file__).parents[2]
 PAGES = ROOT / "docs" / "manifests"
@@ -90,6 +91,7 @@ def test_the_examples_are_valid(page: Path) -> None:
         roots=(),
         place=lambda path: Place(path=path, kind="folder"),
         read=lambda _: None,
+        render=unrendered,
     )
     for example in re.findall(r"```yaml\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL):
         parsed = parse({"a.yaml": example.encode()}, around)

@@ -4,16 +4,21 @@ from collections.abc import Mapping
 
 import pytest
 
-from reconciler.domain.manifest import Generation, Model, Quantization, Roles, Template
+from reconciler.domain.manifest import Fixture, Generation, Model, Quantization, Roles, Template
 from reconciler.manifests.parse import parse
 from reconciler.manifests.parsed import Parsed, Place
 from reconciler.manifests.paths import ParseContext
+from reconciler.templates.rendering import NotRendered
 
 GROUP = "reconciler.foundry/v1alpha1"
 KINDS = "Model, PromptTemplate or PruneConfirmation"
 FOLDERS = {"/repo/models/phi", "/repo/lora", "/srv/models/big"}
 LINKS = {"/repo/models/out": "/etc", "/repo/models/in": "/repo/models/phi", "/repo/models/srv": "/srv/models/big"}
 TEMPLATES = {"/repo/manifests/t/ok.jinja": b"{%- for m in messages -%}{{ m.content }}{%- endfor -%}\n"}
+
+
+def unrendered(template: str, fixture: Fixture) -> str:
+    raise NotRendered("there is no renderer here")
 
 
 def around(templates: Mapping[str, bytes], *roots: str) -> ParseContext:
@@ -23,7 +28,13 @@ def around(templates: Mapping[str, bytes], *roots: str) -> ParseContext:
         return Place(path=real, kind=kind)
 
     return ParseContext(
-        base="/repo/manifests", prefix="manifests", checkout="/repo", roots=roots, place=place, read=templates.get
+        base="/repo/manifests",
+        prefix="manifests",
+        checkout="/repo",
+        roots=roots,
+        place=place,
+        read=templates.get,
+        render=unrendered,
     )
 
 
@@ -134,7 +145,13 @@ def test_whether_a_path_outside_exists_is_never_asked() -> None:
         return Place(path=path, kind="missing")
 
     closed = ParseContext(
-        base="/repo/manifests", prefix="m", checkout="/repo", roots=(), place=place, read=lambda _: None
+        base="/repo/manifests",
+        prefix="m",
+        checkout="/repo",
+        roots=(),
+        place=place,
+        read=lambda _: None,
+        render=unrendered,
     )
     parse({"a.yaml": model("phi", "promptTemplate: {jinja: /etc/b}", source="{path: ../../etc/a}").encode()}, closed)
     assert asked == []

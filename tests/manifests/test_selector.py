@@ -11,6 +11,7 @@ from reconciler.manifests.parse import parse
 from reconciler.manifests.parsed import Parsed, Place
 from reconciler.manifests.paths import ParseContext
 from reconciler.manifests.selector import OWN_KEYS, is_key, is_value, labels_of, matches, mismatch
+from tests.manifests.test_parse import unrendered
 from tests.planner.world import World, desired, release
 
 LABELS = {"site": "lab", "rack": "7", "note": "", "size": "big", "huge": "9223372036854775808"}
@@ -137,6 +138,7 @@ def parsed(selector: str) -> Parsed:
         roots=(),
         place=lambda path: Place(path=path, kind="folder"),
         read=lambda _: None,
+        render=unrendered,
     )
     text = "\n".join(f"    {line}" for line in selector.splitlines())
     return parse({"a.yaml": (MANIFEST % text).encode()}, around)

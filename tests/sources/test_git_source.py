@@ -16,11 +16,11 @@ import pytest
 
 from reconciler.domain.errors import TemporaryError, UsageError
 from reconciler.domain.layout import Layout
-from reconciler.sources.git.address import checked_branch, checked_path, checked_url, remote
+from reconciler.sources.git.address import Remote, checked_branch, checked_path, checked_url
 from reconciler.sources.git.mirror import CommitRefused, Unreachable
 from reconciler.sources.git.process import OutOfBounds
-from reconciler.sources.git.runner import GitFailed, GitRunner, ssh_command
-from reconciler.sources.git.source import Credentials, Followed, follow
+from reconciler.sources.git.runner import Credentials, GitFailed, GitRunner, ssh_command
+from reconciler.sources.git.source import Followed, follow
 from reconciler.sources.manifests import load
 from tests import canaries
 from tests.git_server import TEMPLATE, Repository, Server, certificate
@@ -50,10 +50,8 @@ class Machine:
     def follow(
         self, *, path: str = "manifests", branch: str = "main", accept: bool = True, **options: object
     ) -> Followed:
-        wanted = remote(self.url, branch, path, allow_file=True)
-        followed = follow(
-            replace(wanted, **options), self.layout, credentials=self.credentials, accepted=self.accepted, accept=accept
-        )
+        wanted = Remote(self.url, branch, path, allow_file=True, **options)
+        followed = follow(wanted, self.layout, credentials=self.credentials, accepted=self.accepted, accept=accept)
         if accept:
             self.accepted = followed.commit
         return followed

@@ -11,7 +11,7 @@ from reconciler.cli.output import show
 from reconciler.engine.job import who_works
 from reconciler.engine.machine import Machine, observe, recall
 from reconciler.reports.status import make_status, status_text
-from reconciler.state.scrub_progress import read_scrubbed
+from reconciler.state.progress import scrub_progress
 
 INTERVAL = 2.0  # seconds
 CLEAR = "\x1b[H\x1b[2J"
@@ -58,7 +58,7 @@ def _stamps_written(root: str) -> tuple[int, int]:
 
 def _show(machine: Machine, arguments: argparse.Namespace) -> None:
     observed = observe(machine)
-    known = recall(machine, observed), machine.records.conditions(), read_scrubbed(machine.layout)
+    known = recall(machine, observed), machine.records.conditions(), scrub_progress(machine.layout).read()
     status = make_status(observed, *known, machine.records.judged())
     status["working"] = who_works(machine.layout)
     if arguments.output == "json" or not arguments.quiet:

@@ -27,7 +27,7 @@ from reconciler.domain.reasons import PRUNE_GUARDS
 from reconciler.domain.recorded import Condition
 from reconciler.engine import log
 from reconciler.host.disk_usage import bytes_below, disk_free
-from reconciler.state.scrub_progress import read_scrubbed
+from reconciler.state.progress import scrub_progress
 
 HOOK = "/hooks/git"
 BODY_LIMIT = 25 << 20  # bytes; GitHub sends no more
@@ -87,7 +87,7 @@ class Routes:
             patience=self._patience(),
             store_bytes=bytes_below(self._layout.at("oci", "blobs", "sha256")),
             disk_free=disk_free(self._layout.root),
-            scrubbed=read_scrubbed(self._layout),
+            scrubbed=scrub_progress(self._layout).read(),
             cpu_seconds=times.user + times.system,
             resident_bytes=process.memory_info().rss,
         )

@@ -18,7 +18,7 @@ from reconciler.domain.verdict import VERDICTS
 from reconciler.gates.judgement import GATES
 from reconciler.host.clock import unix
 from reconciler.planner.conditions import TYPES
-from reconciler.state.scrub_progress import Round, Scrubbed
+from reconciler.state.progress import Round, Scrubbed
 
 # Of domain.reasons, those for which a variant waits or is kept as it is.
 HELD = (

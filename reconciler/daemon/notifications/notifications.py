@@ -11,7 +11,6 @@ from reconciler.daemon.notifications.sink import SinkContext, SinkKind, Target
 from reconciler.daemon.state import State
 from reconciler.domain.errors import HostRefused
 from reconciler.host.clock import now
-from reconciler.state.delivery_cursor import sweep
 from reconciler.state.records import Records
 
 
@@ -27,7 +26,6 @@ class Notifications:
     def __init__(self, targets: Iterable[Target], context: SinkContext, records: Records) -> None:
         self._records = records
         self._stale = False
-        sweep(context.layout)
         self._sinks = [target.open(context) for target in targets]
         self._threads = [Background(sink.name, sink.step) for sink in self._sinks]
 

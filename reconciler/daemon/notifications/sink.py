@@ -21,8 +21,8 @@ from reconciler.domain.plain_data import as_dict
 from reconciler.domain.settings import Section
 from reconciler.engine import log
 from reconciler.host.clock import unix
-from reconciler.state.delivery_cursor import DeliveryCursor
 from reconciler.state.events import Line, LogPosition, lines_after, newest_place
+from reconciler.state.progress import delivery_progress
 
 DAY = 86_400.0
 POISON = frozenset({400, 413, 415, 422})  # it is this event that is refused, not us: the next one may pass
@@ -46,7 +46,7 @@ class Delivery(ABC, Generic[Message]):
 
     def __init__(self, name: str, context: SinkContext) -> None:
         self.name = name
-        self._cursor = DeliveryCursor(context.layout, name)
+        self._progress = delivery_progress(context.layout, name)
         self._failures = 0
         self._due = 0.0  # monotonic time before which nothing is tried again
 
@@ -110,7 +110,7 @@ class EventDelivery(Delivery[Line]):
         super().__init__(name, context)
         self._events = context.events
         self._first_try: tuple[str, float] = ("", 0.0)
-        document = self._cursor.read() or {}
+        document = self._progress.read() or {}
         match document.get("log"), document.get("offset"):
             case str(log_), int(offset) if offset >= 0:
                 self._place = LogPosition(log=log_, offset=offset)
@@ -139,7 +139,7 @@ class EventDelivery(Delivery[Line]):
 
     def _remember(self, place: LogPosition) -> None:
         self._place = place
-        self._cursor.write(as_dict(place))
+        self._progress.write(as_dict(place))
 
 
 class Target(Protocol):

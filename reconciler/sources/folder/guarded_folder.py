@@ -7,12 +7,12 @@ distinguished
 from a file; who may write the folder could as well have copied it.
 """
 
-import contextlib
 import json
 import os
 import stat
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import IO, Any, ParamSpec, TypeVar
 
 from reconciler.domain.errors import InputRefused, Problem
@@ -30,7 +30,7 @@ DENIED_HINT = "check the permissions: the files may all be there, so let this us
 
 
 class Folder:
-    """A folder on this disk. `sources.git.folder` answers the same questions about one that is kept in git."""
+    """A folder on this disk. `sources.git.commit` answers the same questions about one that is kept in git."""
 
     def __init__(self, path: str, stamps: StampBook | None = None) -> None:
         self.path = path
@@ -75,11 +75,9 @@ class Folder:
             raise InputRefused("FileSparse", f"{status.st_size} bytes long, but most of them were never written")
         return status.st_size
 
-    @contextlib.contextmanager
-    def opened(self, name: str) -> Iterator[IO[bytes]]:
+    def opened(self, name: str) -> AbstractContextManager[IO[bytes]]:
         """Of a file whose size was asked before."""
-        with open(os.path.join(self.path, name), "rb") as file:
-            yield file
+        return open(os.path.join(self.path, name), "rb")
 
     def digest(self, name: str) -> str:
         assert self._stamps is not None, "a folder without stamps is never hashed"

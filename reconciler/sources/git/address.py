@@ -9,7 +9,7 @@ import os
 import posixpath
 import re
 from dataclasses import dataclass
-from urllib.parse import SplitResult, quote, urlsplit
+from urllib.parse import quote, urlsplit
 
 from reconciler.domain.errors import UsageError
 from reconciler.domain.text.quoting import shown
@@ -22,9 +22,10 @@ _BRANCH = re.compile(r"(?!-)[^\x00-\x20\x7f~^:?*\[\\+]+")
 _SCP = re.compile(r"(?P<user>[\w.-]+@)?(?P<host>[\w.-]+):(?!//|:)(?P<path>.+)")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Remote:
-    """One branch of one repository, and what the operator trusts it with. `url` and `branch` are checked.
+    """One branch of one repository, and what the operator trusts it with. Raises UsageError, which never repeats a
+    password.
 
     `path` is the folder (or file) of the manifests inside the repository, "" for all of it.
     """
@@ -36,19 +37,10 @@ class Remote:
     allow_rewind: bool = False
     verify: str = "none"
 
-
-def remote(
-    url: str, branch: str, path: str, *, allow_file: bool = False, allow_rewind: bool = False, verify: str = "none"
-) -> Remote:
-    """Raises UsageError, which never repeats a password."""
-    return Remote(
-        url=checked_url(url, allow_file=allow_file),
-        branch=checked_branch(branch),
-        path=checked_path(path),
-        allow_file=allow_file,
-        allow_rewind=allow_rewind,
-        verify=verify,
-    )
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "url", checked_url(self.url, allow_file=self.allow_file))
+        object.__setattr__(self, "path", checked_path(self.path))
+        checked_branch(self.branch)
 
 
 def checked_url(url: str, *, allow_file: bool = False) -> str:
@@ -64,7 +56,7 @@ def checked_url(url: str, *, allow_file: bool = False) -> str:
         return _file(url, allow_file)
     if scheme not in ("https", "ssh"):  # guard: only https and ssh
         raise _refused(f"expected an https or ssh URL, got {shown(scheme)}://")
-    _check(_split(url))
+    _check(url)
     return url
 
 
@@ -105,16 +97,12 @@ def realm(url: str) -> tuple[str, str]:
     return f"https://{parts.netloc.rpartition('@')[2]}", parts.username or "x-access-token"
 
 
-def _split(url: str) -> SplitResult:
+def _check(url: str) -> None:
     try:
         parts = urlsplit(url)
         parts.port  # noqa: B018 - raises for what is no port
     except ValueError:
         raise _refused("expected a URL with a host and a path") from None
-    return parts
-
-
-def _check(parts: SplitResult) -> None:
     if (
         parts.password is not None  # guard: no password in a URL
         or _TOKEN.match(parts.username or "")  # guard: no token in a URL

@@ -6,10 +6,8 @@ clone lacks stays missing. The git directory is named outright, so it need not b
 a CI job it often does not).
 """
 
-import contextlib
 import os
 import re
-from collections.abc import Iterator
 
 from reconciler.domain.errors import PermanentError, UsageError
 from reconciler.domain.text.quoting import shown
@@ -31,10 +29,8 @@ class LocalRepository:
 
     def commit(self, revision: str) -> str:
         """The commit that a branch, tag or abbreviation names."""
-        if not revision or revision.startswith("-") or len(revision) > LONGEST_REVISION:
+        if not revision.isprintable() or not revision or revision.startswith("-") or len(revision) > LONGEST_REVISION:
             raise UsageError(f"expected a commit, got {shown(revision)}", hint="a branch, a tag or a commit's sha1")
-        if "\0" in revision or not revision.isprintable():
-            raise UsageError(f"expected a commit, got {shown(revision)}")
         found = self._ask("rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
         if _COMMIT.fullmatch(found):
             return found
@@ -52,10 +48,8 @@ class LocalRepository:
         message = f"{one[:12]} and {other[:12]} have no common commit here"
         raise PermanentError(message, hint=self._hint("compare them with BASE HEAD"), code="NoMergeBase")
 
-    @contextlib.contextmanager
-    def objects(self) -> Iterator[Objects]:
-        with Objects(self._git, complete=False) as objects:
-            yield objects
+    def objects(self) -> Objects:
+        return Objects(self._git, complete=False)
 
     def _hint(self, otherwise: str) -> str:
         if not self._shallow:

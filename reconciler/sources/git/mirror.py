@@ -42,23 +42,16 @@ class Mirror:
         name = digest.of_bytes(f"{remote.url}\n{remote.branch}".encode()).removeprefix("sha256:")[:16]
         self._fetched, self._accepted = (f"refs/reconciler/{name}/{ref}" for ref in ("fetched", "accepted"))
 
-    @property
-    def git(self) -> GitRunner:
-        return self._git
-
     def open(self, staging: str) -> None:
         """Make it if there is none, and remove what a killed git left: its locks would block every later fetch, and
         nothing else ever removes its half-written packs."""
-        if not os.path.isfile(os.path.join(self.folder, "HEAD")) or not self._is_repository():
+        # With a torn `config` every call fails, also those that ask the server.
+        if not os.path.isfile(os.path.join(self.folder, "HEAD")) or self._git.code("rev-parse", "--git-dir"):
             self._create(staging)
         for folder, _, names in os.walk(self.folder):
             for name in names:
                 if name.endswith(".lock") or name.startswith(("tmp_", ".tmp-")):
                     durable.remove_file(os.path.join(folder, name))
-
-    def _is_repository(self) -> bool:
-        """Whether git takes it for one: with a torn `config` every call fails, also those that ask the server."""
-        return self._git.code("rev-parse", "--git-dir") == 0
 
     def replace(self, staging: str, tip: str, accepted: str) -> str:
         """Clone anew beside, then swap: until the new one is whole, the torn one may still answer."""
@@ -79,7 +72,8 @@ class Mirror:
                 "ls-remote", "--quiet", "--", self._remote.url, ref, seconds=POLL_TIME, limit=1 << 20
             )
         except GitFailed as failed:
-            raise _unreachable(self._remote, failed.complaint) from None
+            why = failed.complaint or "git ended without a message"
+            raise Unreachable(f"{self._remote.url} cannot be read: {why}") from None
         for line in answer.decode("utf-8", "replace").splitlines():
             commit, _, name = line.partition("\t")
             if name == ref and _COMMIT.fullmatch(commit):
@@ -166,10 +160,6 @@ class Mirror:
         if os.path.lexists(self.folder):
             durable.free(durable.unname(self.folder, staging))
         durable.publish(beside, self.folder)
-
-
-def _unreachable(remote: Remote, complaint: str) -> Unreachable:
-    return Unreachable(f"{remote.url} cannot be read: {complaint or 'git ended without a word'}")
 
 
 def _pack_bytes(folder: str) -> int:

@@ -1,8 +1,7 @@
 """Objects of a git repository, and the tree of one commit. Nothing is checked out, so there are no hooks, no filters,
 no submodules and no case clashes; what is no plain file is known by its mode before a byte of it is read.
 
-Two git processes answer all questions: one reports sizes, one gives bytes. A third runs for each large file, and
-only as
+Two git processes answer all questions: one reports sizes, one gives bytes. A third runs for each large file, for as
 long as it is read. At most `MOST_PATHS` paths and `LONGEST_OBJECT` bytes are held: a tree can name itself a thousand
 times in a tree that is named a thousand times. GitPython's object database (gitdb) has no such limits: it inflates an
 object whole before its size is known to us, so objects are read through git.
@@ -166,7 +165,20 @@ class Tree:
 
     def below(self, folder: Entry) -> list[Entry]:
         """Everything in `folder` that is no folder, at any depth, in order of name."""
-        return sorted(self._below(folder.object), key=lambda entry: entry.name)
+        found: list[Entry] = []
+        folders, count = [(folder.object, "")], 0
+        while folders:
+            tree, inside = folders.pop()
+            for entry in self._objects.children(tree).values():
+                count += 1
+                if count > MOST_PATHS or len(inside) > 4096:
+                    raise OutOfBounds(f"expected at most {MOST_PATHS:,} paths")
+                path = f"{inside}{entry.name}"
+                if entry.kind == FOLDER:
+                    folders.append((entry.object, f"{path}/"))
+                else:
+                    found.append(replace(entry, name=path))
+        return sorted(found, key=lambda entry: entry.name)
 
     def read(self, entries: Iterable[Entry]) -> dict[str, bytes]:
         """Bytes by object, of plain files that the caller found small enough."""
@@ -183,20 +195,6 @@ class Tree:
         where = posixpath.normpath(posixpath.join(posixpath.dirname(path), target))
         outside = where.startswith(("/", "..")) or not target
         return Entry(name="", kind=MISSING) if outside else self.at(where)
-
-    def _below(self, tree: str) -> Iterator[Entry]:
-        stack, count = [(tree, "")], 0
-        while stack:
-            name, inside = stack.pop()
-            for entry in self._objects.children(name).values():
-                count += 1
-                if count > MOST_PATHS or len(inside) > 4096:
-                    raise OutOfBounds(f"expected at most {MOST_PATHS:,} paths")
-                path = f"{inside}{entry.name}"
-                if entry.kind == FOLDER:
-                    stack.append((entry.object, f"{path}/"))
-                else:
-                    yield replace(entry, name=path)
 
 
 def _entries(raw: bytes, width: int) -> Iterator[Entry]:

@@ -10,7 +10,7 @@ from typing import IO, Any
 
 from reconciler.domain.errors import PermanentError, TemporaryError
 
-COMPLAINT = 8192  # bytes kept of what git says on stderr
+COMPLAINT = 8192  # bytes kept of what git writes to stderr
 
 
 class OutOfBounds(PermanentError):
@@ -24,15 +24,14 @@ def watched(process: Any, out: "Reader", name: str, seconds: float, growing: tup
     errors = Reader(process.stderr, COMPLAINT, keep_last=True)
     deadline = time.monotonic() + seconds
     try:
-        while out.is_alive() or errors.is_alive():
+        while not out.full and (out.is_alive() or errors.is_alive()):
             (out if out.is_alive() else errors).join(0.05)
             if growing and _size(growing[0]) > growing[1]:
                 raise OutOfBounds(f"git {name}: more than {growing[1]:,} bytes came")
             if time.monotonic() > deadline:
                 raise TemporaryError(f"git {name} took more than {seconds:.0f} s", code="GitTimeout")
-            if out.full:
-                break
-        out.check(name)
+        if out.full:
+            raise OutOfBounds(f"git {name}: more than {out.limit:,} bytes of output")
         process.wait()
     finally:
         end(process, out, errors)
@@ -44,13 +43,13 @@ class Reader(threading.Thread):
 
     def __init__(self, pipe: IO[bytes], limit: int, *, keep_last: bool = False) -> None:
         super().__init__(daemon=True)
-        self.pipe, self._limit, self._keep_last = pipe, limit, keep_last
+        self.pipe, self.limit, self._keep_last = pipe, limit, keep_last
         self.held = bytearray()
         self.full = False
         self.start()
 
     def run(self) -> None:
-        left = self._limit
+        left = self.limit
         while chunk := self.pipe.read1(65536):  # type: ignore[attr-defined]
             left -= len(chunk)
             if left < 0 and not self._keep_last:
@@ -58,11 +57,7 @@ class Reader(threading.Thread):
                 return
             self.held += chunk
             if self._keep_last:
-                del self.held[: -self._limit]
-
-    def check(self, name: str) -> None:
-        if self.full:
-            raise OutOfBounds(f"git {name}: more than {self._limit:,} bytes of output")
+                del self.held[: -self.limit]
 
 
 def end(process: Any, *readers: Reader) -> None:

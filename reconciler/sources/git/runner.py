@@ -68,7 +68,7 @@ ENVIRONMENT = {
     "RECONCILER_GIT_TOKEN": "",  # it is given below, with the user
 }
 
-# What an operator says about TLS holds for us too; everything else that begins with GIT_ does not.
+# What an operator sets for TLS holds for us too; everything else that begins with GIT_ does not.
 _PASSED_ON = ("GIT_SSL_CAINFO", "GIT_SSL_CAPATH", "GIT_PROXY_SSL_CAINFO", "GIT_EXEC_PATH")
 
 # Reads two variables of the environment: the token stands in no argument and in no file of ours.
@@ -224,7 +224,7 @@ def program() -> str:
 
 
 def version() -> str:
-    """What git says of itself, as `git version 2.39.5`."""
+    """As git reports it: `git version 2.39.5`."""
     return GitRunner(os.devnull, protocols="").text("version", seconds=10.0)
 
 

@@ -18,16 +18,14 @@ from reconciler.host import durable
 from reconciler.host.lock import hold
 from reconciler.manifests.parsed import Parsed
 from reconciler.sources.git.address import Remote, realm
+from reconciler.sources.git.commit import GitDisk, read_manifests
 from reconciler.sources.git.export import Exports
-from reconciler.sources.git.manifests import GitDisk, read_manifests
 from reconciler.sources.git.mirror import CommitRefused, Mirror, Unreachable
 from reconciler.sources.git.objects import MirrorBroken, Objects, Tree
 from reconciler.sources.git.runner import NETWORK, Credentials, GitFailed, GitRunner
 from reconciler.sources.manifests import interpret
 
 T = TypeVar("T")
-
-__all__ = ["STALE", "Credentials", "Followed", "alone", "follow", "stands"]
 
 STALE = "Stale"  # the code of the warning that the server did not answer
 LOCK_PATIENCE = 60.0  # seconds: another reconciler may be fetching
@@ -39,15 +37,6 @@ class Followed:
 
     commit: str
     parsed: Parsed
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Choice:
-    """Which commit to read, and what to say about it."""
-
-    commit: str
-    problems: tuple[Problem, ...] = ()
-    warnings: tuple[Problem, ...] = ()
 
 
 def follow(
@@ -67,17 +56,25 @@ def follow(
     sources = layout.at("sources")
     with alone(sources):
         following = _Following(remote, layout, credentials, allowed_roots)
-        choice = following.choose(accepted)
-        parsed = following.read(choice.commit)
+        commit, refused = following.choose(accepted)
+        parsed = following.read(commit)
         if accept:
-            following.accept(choice.commit)
-    parsed = replace(
-        parsed,
-        revision=f"{remote.branch}@sha1:{choice.commit}",
-        problems=(*choice.problems, *parsed.problems),
-        warnings=(*choice.warnings, *parsed.warnings),
-    )
-    return Followed(commit=choice.commit, parsed=parsed)
+            following.accept(commit)
+    parsed = replace(parsed, revision=f"{remote.branch}@sha1:{commit}")
+    if refused is not None:
+        parsed = _with_refusal(parsed, remote.url, commit, refused)
+    return Followed(commit=commit, parsed=parsed)
+
+
+def _with_refusal(parsed: Parsed, url: str, commit: str, error: PermanentError | TemporaryError) -> Parsed:
+    """With the reason why this machine goes on with an earlier commit: a warning where the server did not answer, a
+    problem where its commit is not followed."""
+    note = f"{error}; going on with {commit}, accepted before"
+    if isinstance(error, TemporaryError):
+        stale = Problem(code=STALE, file=url, message=f"stale: {note}", hint=error.hint)
+        return replace(parsed, warnings=(stale, *parsed.warnings))
+    problem = Problem(code=error.code, file=url, message=note, hint=error.hint)
+    return replace(parsed, problems=(problem, *parsed.problems))
 
 
 def stands(remote: Remote, layout: Layout, credentials: Credentials, commit: str) -> bool:
@@ -108,17 +105,17 @@ class _Following:
         self._mirror = Mirror(layout.at("mirror.git"), remote, self._git)
         self._mirror.open(self._staging)
 
-    def choose(self, accepted: str) -> _Choice:
+    def choose(self, accepted: str) -> tuple[str, PermanentError | TemporaryError | None]:
+        """The commit to read; and where that is the accepted one because the newest cannot be followed, why."""
         accepted = accepted or self._mirror.accepted()
         try:
-            return _Choice(commit=self._newest(accepted))
+            return self._newest(accepted), None
         except (PermanentError, TemporaryError) as error:
             self._check_last(accepted, error)
-            return self._going_on(accepted, error)
+            return accepted, error
 
     def read(self, commit: str) -> Parsed:
         """What the commit declares, by the parser that reads folders too."""
-
         return self._healed(lambda: self._read(commit), commit, commit)
 
     def _read(self, commit: str) -> Parsed:
@@ -162,17 +159,6 @@ class _Following:
             )
             raise type(error)(str(error), hint=hint, code=error.code) from None
         self._check_signatures(accepted, accepted)
-
-    def _going_on(self, accepted: str, error: PermanentError | TemporaryError) -> _Choice:
-        note = f"{error}; going on with {accepted}, accepted before"
-        stale = isinstance(error, TemporaryError)
-        problem = Problem(
-            code=STALE if stale else error.code,
-            file=self._remote.url,
-            message=f"stale: {note}" if stale else note,
-            hint=error.hint,
-        )
-        return _Choice(commit=accepted, problems=() if stale else (problem,), warnings=(problem,) if stale else ())
 
     def _healed(self, act: Callable[[], T], tip: str, accepted: str) -> T:
         """A mirror that fails twice in a row is cloned anew: stale locks and torn packs never need a person."""

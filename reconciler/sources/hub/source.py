@@ -6,19 +6,17 @@ never from a repository. The token goes to the child in its environment, and now
 record.
 """
 
-import contextlib
 import os
 import shutil
 import threading
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from reconciler.domain.errors import Cancelled, DiskFull, PermanentError, ReconcilerError, TemporaryError, UsageError
 from reconciler.domain.sources.locked import LockedFile, LockedSource
 from reconciler.domain.text.escape import one_line
-from reconciler.host.child import Child, ChildDied, ChildFailed, ChildTimedOut
+from reconciler.host.child import Child, ChildDied, ChildFailed, ChildSilent, ChildTimedOut
 from reconciler.host.environment import private_environment
 from reconciler.sources.download import MISMATCH_HINT
 
@@ -93,7 +91,6 @@ class Hub:
         self._log = log
         self._silence = silence
         self._child: Child | None = None
-        self._silent = False
         self._cancelled = False
         self._lock = threading.Lock()
 
@@ -114,13 +111,8 @@ class Hub:
 
     def download(self, source: LockedSource, file: LockedFile, target: str, on_bytes: Callable[[int], None]) -> None:
         """The file's bytes, unjudged, into `target`; what is there already is not asked for again."""
-        order = {
-            "repo": source.repo,
-            "revision": source.revision,
-            "path": file.path,
-            "size": file.size,
-            "target": target,
-        }
+        place = {"repo": source.repo, "revision": source.revision, "path": file.path}
+        order = {**place, "size": file.size, "target": target}
         self._ask("download", order, f"{source}: {file.path}", on_bytes, LONGEST)
 
     def cancel(self) -> None:
@@ -142,16 +134,13 @@ class Hub:
         on_bytes: Callable[[int], None] = lambda count: None,
         timeout: float = ANSWER_SECONDS,
     ) -> dict[str, Any]:
-        child = self._worker()
+        def listen(event: dict[str, Any]) -> None:
+            if "bytes" in event:
+                on_bytes(event["bytes"])
+
+        child, silence = self._worker(), self._silence
         try:
-            with self._watched(child) as heard:
-
-                def listen(event: dict[str, Any]) -> None:
-                    heard(float(event.get("waiting", 0)))
-                    if "bytes" in event:
-                        on_bytes(event["bytes"])
-
-                answer = child.call(method, parameters, timeout=timeout, on_event=listen)
+            answer = child.call(method, parameters, timeout=timeout, on_event=listen, silence=silence)
         except (ChildDied, ChildTimedOut) as error:
             raise self._death(error, what) from None
         except ChildFailed as error:
@@ -160,30 +149,6 @@ class Hub:
             raise _refusal(answer["refused"], what)
         done: dict[str, Any] = answer["done"]
         return done
-
-    @contextlib.contextmanager
-    def _watched(self, child: Child) -> Iterator[Callable[[float], None]]:
-        """Ends the child when it is silent for too long; a wait that it announces does not count."""
-        over = threading.Event()
-        deadline = [time.monotonic() + self._silence]
-
-        def heard(waits: float) -> None:
-            deadline[0] = time.monotonic() + self._silence + waits
-
-        def watch() -> None:
-            while not over.wait(min(1.0, self._silence)):
-                if time.monotonic() > deadline[0]:
-                    self._silent = True
-                    child.kill()
-                    return
-
-        watcher = threading.Thread(target=watch, daemon=True)
-        watcher.start()
-        try:
-            yield heard
-        finally:
-            over.set()
-            watcher.join()
 
     def _worker(self) -> Child:
         with self._lock:
@@ -203,8 +168,7 @@ class Hub:
             child.close()
         if self._cancelled:
             return Cancelled("the download was cancelled", delay=0)
-        if self._silent:
-            self._silent = False
+        if isinstance(error, ChildSilent):
             message = f"{what}: nothing came for {self._silence:g} s"
             return TemporaryError(message, hint=_HINTS["HubUnreachable"], code="HubUnreachable")
         return TemporaryError(f"{what}: {one_line(str(error))}", hint=error.hint, code="FetchFailed")

@@ -96,7 +96,7 @@ def _ask(file: _File, emit: Emit) -> str:
             delay = _delay(error)
             if error.response.status_code != 429 or delay > LONGEST_WAIT or attempt == PATIENCE - 1:
                 raise
-            emit({"waiting": delay})
+            emit({"waiting": delay})  # otherwise this is silence
             time.sleep(delay)
         else:
             if found.size is not None and found.size != file.size:

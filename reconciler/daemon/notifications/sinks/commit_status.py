@@ -132,7 +132,7 @@ class StatusDelivery(Delivery[StatusUpdate]):
         self._wanted: StatusUpdate | None = None
         self._refused: StatusUpdate | None = None
         self._refusal = ""
-        self._sent = self._cursor.read() or {}
+        self._sent = dict(self._progress.read() or {})
 
     def passed(self, state: State) -> None:
         self._wanted = status_update(state)
@@ -157,7 +157,7 @@ class StatusDelivery(Delivery[StatusUpdate]):
     def settle(self, message: StatusUpdate, reply: Reply) -> None:
         if reply.good:
             self._sent, self._refusal = as_dict(message), ""
-            self._cursor.write(self._sent)
+            self._progress.write(self._sent)
             return
         self._refused = message
         if str(reply) != self._refusal:

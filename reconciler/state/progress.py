@@ -1,0 +1,82 @@
+"""How far the threads beside a pass have come: the scrub, and each notification sink. Small documents in folders of
+their own, because these threads write them while a pass works, and a pass sweeps its folders.
+
+A damaged document, or one of another version, counts as none. When the disk refuses one, only the thread knows its
+position: after a restart some bytes are read twice, or something is sent twice. Times are RFC 3339, UTC.
+"""
+
+import contextlib
+import os
+from dataclasses import dataclass
+from typing import TypeVar
+
+from reconciler.domain.errors import HostRefused
+from reconciler.domain.layout import Layout
+from reconciler.domain.text.units import size_text
+from reconciler.host import durable
+from reconciler.host.codec import Codec
+from reconciler.state.documents import ENDING, Document, RecordCodec, Stored
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Round:
+    """One reading of all files. `found` counts those whose bytes were not what their stamps promised."""
+
+    began: str = ""
+    ended: str = ""
+    checked: int = 0  # bytes
+    total: int = 0
+    found: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scrubbed:
+    """`last` is the newest complete round, `now` the current one (`began` is "" when there is none). `position` is the
+    last file read, below the root, in the order of names."""
+
+    last: Round = Round()
+    now: Round = Round()
+    position: str = ""
+
+    def __str__(self) -> str:
+        text = "no complete scrub yet"
+        if self.last.ended:
+            done = f"{size_text(self.last.checked)}, {self.last.found} damaged"
+            text = f"every byte was read by {self.last.ended} ({done})"
+        if self.now.began:
+            text += f"; {size_text(self.now.checked)} of {size_text(self.now.total)} read since {self.now.began}"
+        return text
+
+
+class _Progress(Stored[T]):
+    def write(self, value: T) -> None:
+        with contextlib.suppress(HostRefused, OSError):
+            super().write(value)
+
+
+_SCRUBBED = RecordCodec(Scrubbed)
+_DELIVERED: Codec[Document | None] = Codec(dict[str, object])
+
+
+def scrub_progress(layout: Layout) -> Stored[Scrubbed]:
+    return _Progress(os.path.join(_scrub(layout), f"scrub{ENDING}"), _SCRUBBED, Scrubbed())
+
+
+def delivery_progress(layout: Layout, sink: str) -> Stored[Document | None]:
+    return _Progress(os.path.join(_deliveries(layout), f"{sink}{ENDING}"), _DELIVERED, None)
+
+
+def sweep(layout: Layout) -> None:
+    """Remove what a killed writer left. Call it before the threads begin."""
+    for folder in (_scrub(layout), _deliveries(layout)):
+        durable.sweep_temporaries(folder)
+
+
+def _scrub(layout: Layout) -> str:
+    return layout.at("records", "scrub")
+
+
+def _deliveries(layout: Layout) -> str:
+    return layout.at("records", "told")
