@@ -103,7 +103,7 @@ def _type(kind: Any, accepts: Accepts | None) -> Any:
         return dict[str, _type(arguments[1], None)]  # type: ignore[misc]
     if limits.words or origin is Literal:
         return _words(Literal[limits.words] if limits.words else kind, limits)  # a table that is read at the import
-    return manifest_type(kind) if is_dataclass(kind) else _scalar(kind, limits)
+    return manifest_type(kind) if isinstance(kind, type) and is_dataclass(kind) else _scalar(kind, limits)
 
 
 def _scalar(kind: type, limits: Accepts) -> Any:
