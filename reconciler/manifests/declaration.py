@@ -60,9 +60,8 @@ class Declaration(Generic[Kind_co]):
 
     def report(self, path: Path, code: str, message: str, hint: str = "", *, serious: bool = True) -> None:
         line, field = self.document.line(path), field_path(path)
-        self.log.add(
-            Problem(code=code, file=self.file, line=line, field=field, message=message, hint=hint), serious=serious
-        )
+        problem = Problem(code=code, file=self.file, line=line, field=field, message=message, hint=hint)
+        self.log.add(problem, serious=serious)
 
     def located(self, path: Path, kind: str) -> str | None:
         """What the path in that field leads to; None where there is none, or where it was refused and reported."""

@@ -216,17 +216,9 @@ class _Composer:
         return key
 
     def refuse(self, code: str, event: yaml.Event, path: Path) -> None:
+        line, field = _line(event.start_mark), field_path(path)
         message, hint = _REFUSALS[code]
-        self.problems.append(
-            Problem(
-                code=code,
-                file=self.file,
-                line=_line(event.start_mark),
-                field=field_path(path),
-                message=message,
-                hint=hint,
-            )
-        )
+        self.problems.append(Problem(code=code, file=self.file, line=line, field=field, message=message, hint=hint))
 
     def next_event(self) -> yaml.Event:
         try:

@@ -59,14 +59,10 @@ def escaped_stray(file: str, line: int, path: Iterable[str | int], value: str) -
 
 
 def _forbidden(file: str, line: int, path: Iterable[str | int], character: str) -> Problem:
-    return Problem(
-        code="ForbiddenCharacter",
-        file=file,
-        line=line,
-        field=field_path(path),
-        message=f"expected printable text, got the character U+{ord(character):04X}",
-        hint="delete it: control, invisible and direction-changing characters are not allowed",
-    )
+    message = f"expected printable text, got the character U+{ord(character):04X}"
+    hint = "delete it: control, invisible and direction-changing characters are not allowed"
+    field = field_path(path)
+    return Problem(code="ForbiddenCharacter", file=file, line=line, field=field, message=message, hint=hint)
 
 
 _TAB = ("spaces, got a tab", "indent with spaces: YAML allows no tabs there")
@@ -100,8 +96,9 @@ def syntax_error(error: Any, text: str) -> InputRefused:
         mark = error.context_mark
         expected, hint = _QUOTE
     else:
-        found = _by_character(complaint, _character(text, mark)) or _unclosed(error) or _by_complaint(complaint)
-        expected, hint = found or (own_words, "")
+        found = _by_character(complaint, _character(text, mark)) or _unclosed(error)
+        known = ((expected, hint) for sign, expected, hint in _WORDS if sign in complaint)
+        expected, hint = found or next(known, (own_words, ""))
     return InputRefused("YamlSyntax", f"expected {expected} (column {mark.column + 1})", hint, mark.line + 1)
 
 
@@ -120,10 +117,6 @@ def _unclosed(error: Any) -> tuple[str, str] | None:
             where = f"the {opened} of line {mark.line + 1}, column {mark.column + 1}"
             return f"`,` or `{closing}` for {where}, got something else", f"close it with {closing}"
     return None
-
-
-def _by_complaint(complaint: str) -> tuple[str, str] | None:
-    return next(((expected, hint) for sign, expected, hint in _WORDS if sign in complaint), None)
 
 
 def _character(text: str, mark: Any) -> str:

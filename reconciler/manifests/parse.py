@@ -9,10 +9,10 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
-from typing import cast
+from typing import TypeVar, cast
 
 from reconciler.domain.errors import Problem
-from reconciler.domain.manifest import API_VERSION, Model, variant_name
+from reconciler.domain.manifest import API_VERSION, variant_name
 from reconciler.domain.text.quoting import listed, nearest
 from reconciler.manifests import loader
 from reconciler.manifests.declaration import Claim, Declaration, ProblemLog
@@ -32,6 +32,8 @@ from reconciler.manifests.schema import (
 )
 from reconciler.manifests.template_rules import template_of
 
+Kind = TypeVar("Kind", bound=Manifest)
+
 
 def parse(files: Mapping[str, bytes], context: ParseContext) -> Parsed:
     """`files` are the manifests by name, relative to `context.base`, with forward slashes."""
@@ -45,7 +47,8 @@ def parse(files: Mapping[str, bytes], context: ParseContext) -> Parsed:
     clashing = _clashes(declarations, claims, log)
     templates = _templates(declarations, claims)
     templates |= {name: None for kind, name in clashing if kind == "PromptTemplate"}
-    models = _models(declarations, templates, Lock(context, log))
+    lock = Lock(context, log)
+    models = [one for each in _of(ModelManifest, declarations) if (one := model_of(each, templates, lock)) is not None]
     return Parsed(
         models=tuple(sorted((m for m in models if ("Model", m.name) not in clashing), key=lambda model: model.name)),
         templates=tuple(template for _, template in sorted(templates.items()) if template),
@@ -133,14 +136,11 @@ def _type_problems(document: Document, file: str) -> Iterator[Problem]:
     for field, known in (("apiVersion", [API_VERSION]), ("kind", list(KINDS))):
         value = document.data.get(field, loader.Plain())
         if not isinstance(value, str) or value not in known:
-            yield Problem(
-                code="UnknownApiVersion" if field == "apiVersion" else "UnknownKind",
-                file=file,
-                line=document.line((field,)),
-                field=field,
-                message=f"expected {listed(known)}, got {got(value)}",
-                hint=_meant(field, value, known) if isinstance(value, str) else "",
-            )
+            code = "UnknownApiVersion" if field == "apiVersion" else "UnknownKind"
+            message = f"expected {listed(known)}, got {got(value)}"
+            hint = _meant(field, value, known) if isinstance(value, str) else ""
+            line = document.line((field,))
+            yield Problem(code=code, file=file, line=line, field=field, message=message, hint=hint)
 
 
 def _meant(field: str, value: str, known: list[str]) -> str:
@@ -152,23 +152,17 @@ def _meant(field: str, value: str, known: list[str]) -> str:
 def _templates(declarations: list[Declaration[Manifest]], claims: list[Claim]) -> Templates:
     """By name; None for one that is declared but broken."""
     templates: Templates = {claim.name: None for claim in claims if claim.kind == "PromptTemplate"}
-    for declaration in declarations:
-        if issubclass(declaration.kind, PromptTemplateManifest):
-            shared = cast("Declaration[PromptTemplateManifest]", declaration)
-            form = shared.manifest.spec if shared.manifest else None
-            name = shared.text("metadata", "name") or ""
-            template = template_of(form, f"PromptTemplate {name}", shared, ("spec",))
-            if form:
-                templates[name] = template
+    for shared in _of(PromptTemplateManifest, declarations):
+        form = shared.manifest.spec if shared.manifest else None
+        name = shared.text("metadata", "name") or ""
+        template = template_of(form, f"PromptTemplate {name}", shared, ("spec",))
+        if form:
+            templates[name] = template
     return templates
 
 
-def _models(declarations: list[Declaration[Manifest]], templates: Templates, lock: Lock) -> Iterator[Model]:
-    for declaration in declarations:
-        if issubclass(declaration.kind, ModelManifest):
-            model = model_of(cast("Declaration[ModelManifest]", declaration), templates, lock)
-            if model is not None:
-                yield model
+def _of(kind: type[Kind], declarations: list[Declaration[Manifest]]) -> list[Declaration[Kind]]:
+    return [cast("Declaration[Kind]", one) for one in declarations if one.kind is kind]
 
 
 def _clashes(declarations: list[Declaration[Manifest]], claims: list[Claim], log: ProblemLog) -> set[tuple[str, str]]:
@@ -191,7 +185,7 @@ def _same_names(claims: list[Claim], log: ProblemLog) -> Iterator[tuple[str, str
 def _variant_names(declarations: list[Declaration[Manifest]]) -> Iterator[tuple[str, str]]:
     """`phi` at int4 is the variant `phi-int4`; a model of that name would have its id."""
     path = ("metadata", "name")
-    models = [(each.text(*path), each) for each in declarations if each.kind is ModelManifest]
+    models = [(each.text(*path), each) for each in _of(ModelManifest, declarations)]
     variants = {
         variant_name(name, precision): declaration
         for name, declaration in models
@@ -207,21 +201,17 @@ def _variant_names(declarations: list[Declaration[Manifest]]) -> Iterator[tuple[
 
 
 def _confirmed(declarations: list[Declaration[Manifest]], claims: list[Claim]) -> tuple[str, ...]:
-    """The models that PruneConfirmations allow to go although many go at once, sorted."""
+    """The models that PruneConfirmations allow to go although many go at once, sorted. One that names a declared model
+    is an error, so that a stale one cannot allow a later prune."""
     declared = {claim.name: claim.where for claim in claims if claim.kind == "Model"}
     found: set[str] = set()
-    for declaration in declarations:
-        if issubclass(declaration.kind, PruneConfirmationManifest):
-            found |= _names_to_prune(cast("Declaration[PruneConfirmationManifest]", declaration), declared)
+    for confirmation in _of(PruneConfirmationManifest, declarations):
+        names = confirmation.texts("spec", "models")
+        for index, name in enumerate(names):
+            if name in declared:  # guard: a confirmation names nothing that is declared
+                message = f"expected a model that is not declared, got {name}, which is declared at {declared[name]}"
+                hint = "take the name out: that confirmation is over"
+                confirmation.report(("spec", "models", index), "ConfirmedButDeclared", message, hint)
+        if confirmation.manifest:
+            found |= {name for name in names if name and name not in declared}
     return tuple(sorted(found))
-
-
-def _names_to_prune(declaration: Declaration[PruneConfirmationManifest], declared: dict[str, str]) -> set[str]:
-    """A confirmation that names a declared model is an error, so that a stale one cannot allow a later prune."""
-    names = declaration.texts("spec", "models")
-    for index, name in enumerate(names):
-        if name in declared:  # guard: a confirmation names nothing that is declared
-            message = f"expected a model that is not declared, got {name}, which is declared at {declared[name]}"
-            hint = "take the name out: that confirmation is over"
-            declaration.report(("spec", "models", index), "ConfirmedButDeclared", message, hint)
-    return {name for name in names if name and name not in declared} if declaration.manifest else set()

@@ -51,7 +51,8 @@ def locate(written: str, beside: str, kind: str, context: ParseContext) -> str:
     if not _allowed(place.path, written, context):  # guard: a link does not lead out
         raise InputRefused("PathOutside", f"expected a {kind} inside the repository, but {name} leads out of it", _HINT)
     if place.kind not in (kind, "unknown"):
-        raise InputRefused("PathKind", f"expected a {kind}, but {name} is {_article(place.kind)}")
+        found = "something else" if place.kind == "other" else f"a {place.kind}"
+        raise InputRefused("PathKind", f"expected a {kind}, but {name} is {found}")
     return place.path
 
 
@@ -91,7 +92,3 @@ def inside(path: str, root: str) -> bool:
     """Both absolute and normalised."""
     path, root = os.path.normcase(path), os.path.normcase(root)
     return path == root or path.startswith(root.rstrip(os.sep) + os.sep)
-
-
-def _article(kind: str) -> str:
-    return "something else" if kind == "other" else f"a {kind}"

@@ -23,9 +23,8 @@ from reconciler.host.reading import names_in, read_whole
 from reconciler.host.sealed import Damaged, seal, unseal
 from reconciler.host.stamps import StampBook
 from reconciler.sources.download import PART
-from reconciler.sources.folder.adapter import inspect_adapter
 from reconciler.sources.folder.guarded_folder import Folder, special_tokens
-from reconciler.sources.folder.model import inspect_source
+from reconciler.sources.folder.model import inspect_adapter, inspect_source
 from reconciler.sources.protocol import CachedSource
 
 # Raise it when a look at a model folder finds something else.
@@ -101,7 +100,6 @@ class SourceCache:
             self._discard(path)
 
     def places(self, digest: str) -> tuple[str, ...]:
-        """All that `free` takes away."""
         return self.folder(digest), self.partial(digest), self._facts(digest)
 
     def sweep(self) -> None:

@@ -112,8 +112,7 @@ def load(path: str, *, allowed_roots: tuple[str, ...] = (), cache: ParseCache | 
 
     Paths in manifests may not leave the git checkout that holds them, except into `allowed_roots`.
     """
-    base, only = _folder(path)
-    prefix = _prefix(path, only)
+    base, prefix, only = _folder(path)
     roots = (checkout_of(base), *(os.path.realpath(root) for root in allowed_roots))
     problems: list[Problem] = []
     names = sorted(only) if only else list(_walk(base, "", prefix, problems))
@@ -153,20 +152,15 @@ def checkout_of(folder: str) -> str:
     return top
 
 
-def _folder(path: str) -> tuple[str, frozenset[str] | None]:
-    """(real folder, names to read in it or None for all)."""
-    if os.path.isdir(path):
-        return os.path.realpath(path), None
-    if os.path.lexists(path):
-        folder, name = os.path.split(os.path.abspath(path))
-        return os.path.realpath(folder), frozenset({name})
-    hint = "pass the folder with your manifests (--path); `reconciler demo` shows a small one"
-    raise UsageError(f"there is no folder {path}", hint=hint)
-
-
-def _prefix(path: str, names: frozenset[str] | None) -> str:
-    named = os.path.dirname(path) if names else path
-    return os.path.normpath(named or ".").replace(os.sep, "/")
+def _folder(path: str) -> tuple[str, str, frozenset[str] | None]:
+    """The real folder, its name as people write it, and the names to read in it (None for all)."""
+    if not os.path.lexists(path):
+        hint = "pass the folder with your manifests (--path); `reconciler demo` shows a small one"
+        raise UsageError(f"there is no folder {path}", hint=hint)
+    named, only = path, None
+    if not os.path.isdir(path):
+        named, only = os.path.dirname(path), frozenset({os.path.basename(path)})
+    return os.path.realpath(named or "."), os.path.normpath(named or ".").replace(os.sep, "/"), only
 
 
 def _walk(base: str, inner: str, prefix: str, problems: list[Problem]) -> Iterator[str]:

@@ -75,7 +75,6 @@ class Stored(Generic[T]):
             durable.write_file(self.path, self._sealed(value))
 
     def holds(self, value: T) -> bool:
-        """Whether exactly this is on disk."""
         try:
             return read_whole(self.path) == self._sealed(value)
         except OSError:

@@ -57,7 +57,6 @@ def mend(path: str) -> None:
 
 
 def is_torn(path: str) -> bool:
-    """Whether its last line was cut off."""
     try:
         with open(path, "rb", buffering=0) as log:
             log.seek(max(0, log.seek(0, os.SEEK_END) - 1))

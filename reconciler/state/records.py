@@ -230,7 +230,6 @@ class Records:
         return self._measurements.read()
 
     def save_measured(self, measured: Measured) -> None:
-        """The newest last; the oldest go."""
         held = self._measurements.read(self._set_aside)
         self._measurements.write(replace(held, releases=_with_newest(held.releases, measured.release, measured)))
 

@@ -11,6 +11,7 @@ import os
 import time
 from collections.abc import Container, Iterable, Iterator, Mapping
 from contextlib import suppress
+from dataclasses import dataclass, replace
 
 from reconciler.domain import digest as digests
 from reconciler.domain.digest import StoredFile
@@ -29,6 +30,21 @@ Twins = Mapping[str, Iterable[str]]  # served files by the digest that they shou
 MANIFEST_LIMIT = 4 << 20  # bytes; registries refuse more
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Listing:
+    """The index as it is on disk. `held` are our artifacts by build key, `others` what other tools have listed. `lost`
+    are our entries, by build key, whose manifest cannot be read and is not held under another digest: until they are
+    mended, built again or removed, the blobs that they may name stay."""
+
+    held: Mapping[str, Packed]
+    lost: Mapping[str, Descriptor]
+    others: tuple[Descriptor, ...]
+
+    def without(self, keys: Container[str]) -> "_Listing":
+        held = {key: one for key, one in self.held.items() if key not in keys}
+        return replace(self, held=held, lost={key: one for key, one in self.lost.items() if key not in keys})
+
+
 class ArtifactStore:
     def __init__(self, layout: Layout, stamps: StampBook) -> None:
         self._oci = layout.oci
@@ -36,11 +52,13 @@ class ArtifactStore:
         self._quarantine = layout.at("quarantine")
         self._stamps = stamps
         self._index_was_lost = False
-        self._understood: dict[str, Packed] = {}  # manifests as last listed: a daemon lists them each minute
+        # As last listed: a daemon lists them each minute.
+        self._understood: dict[str, Packed] = {}  # manifests by digest
+        self._lost: dict[str, Descriptor] = {}
 
     def artifacts(self) -> dict[str, Artifact]:
         """By build key, as listed. `damage` tells whether their files are intact."""
-        return {key: packed.artifact for key, packed in self._packed().items()}
+        return {key: packed.artifact for key, packed in self._listing().held.items()}
 
     def damage(self, artifact: Artifact) -> tuple[str, ...]:
         """The files that are missing or changed. Reads only those with a new stamp."""
@@ -48,7 +66,7 @@ class ArtifactStore:
 
     def lost(self) -> dict[str, str]:
         """Listed artifacts without a readable manifest: its digest by build key. As of the last `artifacts`."""
-        return {one["annotations"][BUILD_KEY]: one["digest"] for one in self._unreadable()}
+        return {key: one["digest"] for key, one in self._lost.items()}
 
     def mendable(self, build_key: str, twins: Twins) -> bool:
         """Whether each damaged blob has a served file with the right bytes, so that `mend` needs no conversion."""
@@ -73,10 +91,9 @@ class ArtifactStore:
 
     def put(self, build_key: str, tree: str, recipe: Mapping[str, object]) -> Artifact:
         """Move the files of `tree` into the store, unless it holds the whole artifact already."""
-        self._mend_index()
-        held = self._packed()
-        if build_key in held and not self.damage(held[build_key].artifact):
-            return held[build_key].artifact
+        listing = self._mended()
+        if (known := listing.held.get(build_key)) and not self.damage(known.artifact):
+            return known.artifact
         paths = files_in(tree)
         index.prepare(self._oci)
         files = tuple(self._take(tree, path) for path in paths)
@@ -86,84 +103,84 @@ class ArtifactStore:
         # The manifest last: its name is flushed with all others of that folder, and only then may the index name it.
         for data in (config, manifest):  # order: a manifest is written, then listed 1/2
             self._put_bytes(data)
-        self._write_index({**held, build_key: packed})  # order: a manifest is written, then listed 2/2
+        # order: a manifest is written, then listed 2/2
+        self._write(replace(listing, held={**listing.held, build_key: packed}))
         return packed.artifact
 
     def remove(self, build_key: str) -> int:
         """Unlist the artifact and delete the blobs that only it used. Returns the freed bytes."""
-        self._mend_index()
-        held = self._packed()
-        if held.pop(build_key, None) is None and build_key not in self.lost():
-            return self._sweep(held)
+        listing = self._mended()
+        if build_key not in listing.held and build_key not in listing.lost:
+            return self._sweep(listing)
+        left = listing.without({build_key})
         try:
-            self._write_index(held, gone=build_key)  # order: an artifact is unlisted, then its blobs go 1/2
-            freed = self._sweep(held)  # order: an artifact is unlisted, then its blobs go 2/2
+            self._write(left)  # order: an artifact is unlisted, then its blobs go 1/2
+            freed = self._sweep(left)  # order: an artifact is unlisted, then its blobs go 2/2
         except DiskFull:  # no room even for a shorter list, but deleting needs none: what is listed is damaged then
-            freed = self._sweep(held, gone=build_key)
-            self._write_index(held, gone=build_key)
+            freed = self._sweep(left)
+            self._write(left)
         return freed
 
     def sweep(self) -> int:
         """Delete the blobs that nothing names (a killed `put` or `remove` leaves them) and rebuild a lost index.
         Returns the freed bytes."""
         index.sweep(self._oci)
-        self._mend_index()
+        listing = self._mended()
         if index.exists(self._oci):
             index.mend_layout(self._oci)
-        return self._sweep(self._packed())
+        return self._sweep(listing)
 
     def only_of(self, keys: Iterable[str]) -> tuple[dict[str, list[str]], list[str]]:
         """The files that would be deleted with each of these artifacts if all were removed, each listed once; and
         those that nothing names already. Reads only."""
-        held = self._packed()
-        going = {key: held.pop(key) for key in keys if key in held}
-        left = set(self._unnamed(held, frozenset(keys)))
+        listing, keys = self._listing(), tuple(keys)
+        left = set(self._unnamed(listing.without(keys)))
         found: dict[str, list[str]] = {}
-        for key, packed in going.items():
-            mine = left & _names_of(packed)
+        for key in filter(listing.held.__contains__, keys):
+            mine = left & _names_of(listing.held[key])
             left -= mine
             found[key] = [self.blob(digest) for digest in sorted(mine)]
         return found, [self.blob(digest) for digest in sorted(left)]
 
-    def _mend_index(self) -> None:
-        """Rebuild an index that is lost or not sound. Its other entries are unknown then, so this object deletes
-        nothing afterwards; the next one deletes what no manifest names."""
+    def _mended(self) -> _Listing:
+        """The listing, rebuilt where the index is lost or not sound. Its other entries are unknown then, so this object
+        deletes nothing afterwards; the next one deletes what no manifest names."""
+        listing = self._listing()
         if index.is_sound(self._oci) or not (index.exists(self._oci) or _digests_in(self._blobs)):
-            self._relist()
-            return
+            return self._relisted(listing) if listing.lost else listing
         self._index_was_lost = True
-        self._packed()
-        others, lost = self._others(), self._unreadable()  # if the index can still be read
         if index.exists(self._oci):
             durable.set_aside(index.path_of(self._oci))
-        held = self._packed()
-        known = [index.describe(held[key]) for key in sorted(held)]
-        known += [*others, *(one for one in lost if one["annotations"][BUILD_KEY] not in held)]
+        held = self._listing().held  # now of all blobs
+        known = [*_descriptors(held), *listing.others, *(one for key, one in listing.lost.items() if key not in held)]
         named = {one["digest"] for one in known}
-        for digest in self._manifests():
+        for digest in self._small_blobs():
             if digest not in named:
                 with suppress(OSError, NotAnArtifact):
                     known.append(index.describe_foreign(digest, self._read_blob(digest)))
         self._list(known)
+        return self._listing()
 
-    def _relist(self) -> None:
+    def _relisted(self, listing: _Listing) -> _Listing:
         """An entry that names nothing may be damaged itself: its manifest then is an unlisted blob."""
-        held, lost = self._packed(), self.lost()
-        if not lost:
-            return
         unlisted = [self._read_packed(digest) for digest in self._small_blobs() if digest not in self._understood]
-        found = {one.artifact.build_key: one for one in unlisted if one and one.artifact.build_key in lost}
-        if found:
-            self._write_index({**held, **found})
+        found = {one.artifact.build_key: one for one in unlisted if one and one.artifact.build_key in listing.lost}
+        if not found:
+            return listing
+        self._write(replace(listing, held={**listing.held, **found}))
+        return self._listing()
 
-    def _packed(self) -> dict[str, Packed]:
-        packed = [one for digest in self._manifests() if (one := self._read_packed(digest)) is not None]
+    def _listing(self) -> _Listing:
+        listed = index.read(self._oci)
+        digests = self._small_blobs() if listed is None else [one["digest"] for one in listed]
+        packed = [one for digest in digests if (one := self._read_packed(digest)) is not None]
         self._understood = {one.artifact.digest: one for one in packed}
-        return {one.artifact.build_key: one for one in packed}
-
-    def _manifests(self) -> Iterable[str]:
-        descriptors = index.read(self._oci)
-        return self._small_blobs() if descriptors is None else [one["digest"] for one in descriptors]
+        held = {one.artifact.build_key: one for one in packed}
+        unread = [one for one in listed or () if one["digest"] not in self._understood]
+        ours = {one["annotations"][BUILD_KEY]: one for one in unread if index.is_ours(one)}
+        others = tuple(one for one in unread if index.is_foreign(one))
+        self._lost = {key: one for key, one in ours.items() if key not in held}
+        return _Listing(held=held, lost=self._lost, others=others)
 
     def _small_blobs(self) -> list[str]:
         """Any of them may be a manifest."""
@@ -230,11 +247,12 @@ class ArtifactStore:
         yield from ((file.path, file.digest) for file in artifact.files)
 
     def _damaged(self, build_key: str) -> list[str]:
-        packed = self._packed().get(build_key)
-        if packed is not None:
-            return [digest for _, digest in self._parts(packed.artifact) if not self._is_intact(digest)]
-        lost = self.lost().get(build_key)  # then its manifest is damaged
-        return [] if lost is None else [lost]
+        listing = self._listing()
+        if build_key in listing.held:
+            parts = self._parts(listing.held[build_key].artifact)
+            return [digest for _, digest in parts if not self._is_intact(digest)]
+        lost = listing.lost.get(build_key)  # then its manifest is damaged
+        return [] if lost is None else [lost["digest"]]
 
     def _whole_twin(self, digest: str, twins: Twins) -> str:
         """The path of a served file that holds these bytes; "" when there is none."""
@@ -252,49 +270,28 @@ class ArtifactStore:
         durable.rename(copied, self.blob(digest))
         self._stamps.vouch(self.blob(digest), digest)
 
-    def _unreadable(self, gone: Container[str] = ()) -> list[Descriptor]:
-        """Entries of ours whose manifest cannot be read, and is not held under another digest. Until they are mended,
-        built again or removed, the blobs that they may name stay."""
-        held = {one.artifact.build_key for one in self._understood.values()}
-        return [
-            one
-            for one in index.read(self._oci) or ()
-            if not index.is_foreign(one)
-            and DIGEST.fullmatch(one["digest"])
-            and one["digest"] not in self._understood
-            and isinstance(one["annotations"][BUILD_KEY], str)
-            and one["annotations"][BUILD_KEY] not in held
-            and one["annotations"][BUILD_KEY] not in gone
-        ]
-
-    def _write_index(self, held: Mapping[str, Packed], gone: str = "") -> None:
-        ours = [index.describe(held[key]) for key in sorted(held)]
-        lost = [one for one in self._unreadable({gone} - {""}) if one["annotations"][BUILD_KEY] not in held]
-        self._list([*ours, *lost, *self._others()])
+    def _write(self, listing: _Listing) -> None:
+        lost = [one for key, one in listing.lost.items() if key not in listing.held]
+        self._list([*_descriptors(listing.held), *lost, *listing.others])
 
     def _list(self, descriptors: list[Descriptor]) -> None:
         digest = index.write(self._oci, descriptors)
         self._stamps.vouch(index.path_of(self._oci), digest)
 
-    def _sweep(self, held: Mapping[str, Packed], gone: str = "") -> int:
-        return sum(self._delete(self.blob(digest)) for digest in self._unnamed(held, {gone} - {""}))
+    def _sweep(self, listing: _Listing) -> int:
+        return sum(self._delete(self.blob(digest)) for digest in self._unnamed(listing))
 
-    def _unnamed(self, held: Mapping[str, Packed], gone: Container[str]) -> list[str]:
-        """The blobs that neither `held` nor another tool names; none when that is unknown."""
-        if self._index_was_lost or index.is_linked(self._oci) or self._unreadable(gone):
+    def _unnamed(self, listing: _Listing) -> list[str]:
+        """The blobs that neither we nor another tool name; none when that is unknown."""
+        if self._index_was_lost or index.is_linked(self._oci) or listing.lost:
             return []
         try:
-            named = {digest for one in self._others() for digest in self._reachable(one)}
+            named = {digest for one in listing.others for digest in self._reachable(one)}
         except (OSError, ValueError, LookupError, TypeError, AttributeError):
             return []  # the blobs of another tool's entry are unknown
-        for packed in held.values():
+        for packed in listing.held.values():
             named |= _names_of(packed)
         return [digest for digest in _digests_in(self._blobs) if digest not in named]
-
-    def _others(self) -> list[Descriptor]:
-        """What other tools have listed in the layout."""
-        listed = index.read(self._oci) or ()
-        return [one for one in listed if index.is_foreign(one) and self._read_packed(one["digest"]) is None]
 
     def _reachable(self, descriptor: Descriptor) -> Iterator[str]:
         digest = descriptor["digest"]
@@ -308,6 +305,10 @@ class ArtifactStore:
         status = os.lstat(path)
         self._stamps.remove(path)
         return status.st_size if status.st_nlink == 1 else 0  # a served folder may still hold the bytes
+
+
+def _descriptors(held: Mapping[str, Packed]) -> list[Descriptor]:
+    return [index.describe(held[key]) for key in sorted(held)]
 
 
 def _names_of(packed: Packed) -> set[str]:

@@ -11,7 +11,7 @@ from typing import Any
 from reconciler.domain import digest
 from reconciler.host import durable
 from reconciler.host.reading import read_whole
-from reconciler.store.modelpack import ARTIFACT_TYPE, BUILD_KEY, MANIFEST_TYPE, NotAnArtifact, Packed
+from reconciler.store.modelpack import ARTIFACT_TYPE, BUILD_KEY, DIGEST, MANIFEST_TYPE, NotAnArtifact, Packed
 
 Descriptor = dict[str, Any]
 
@@ -112,6 +112,12 @@ def describe_foreign(name: str, data: bytes) -> Descriptor:
 
 def is_foreign(descriptor: Descriptor) -> bool:
     return BUILD_KEY not in (descriptor.get("annotations") or {})
+
+
+def is_ours(descriptor: Descriptor) -> bool:
+    """Whether it names a manifest and the build key of one of our artifacts."""
+    sound = not is_foreign(descriptor) and DIGEST.fullmatch(descriptor["digest"]) is not None
+    return sound and isinstance(descriptor["annotations"][BUILD_KEY], str)
 
 
 def path_of(oci: str) -> str:

@@ -68,7 +68,6 @@ class _Word:
 
 
 def unknown_words(tree: nodes.Template) -> Iterator[TemplateFinding]:
-    """Every word of the template that the runtime does not know."""
     everything = list(_with_conditions(tree))
     own = {node.name for node, _ in everything if isinstance(node, nodes.Macro)}
     own |= {node.name for node, _ in everything if isinstance(node, nodes.Name) and node.ctx != "load"}
@@ -82,13 +81,10 @@ def unknown_words(tree: nodes.Template) -> Iterator[TemplateFinding]:
 
 def _unknown(word: _Word, line: int, reached: bool) -> TemplateFinding:
     message = f"expected a {word.kind} that the runtime knows, got {shown(word.name)}"
-    return TemplateFinding(
-        code="TemplateUnknown",
-        line=line,
-        message=message if reached else f"{message}: a request that gets here would fail",
-        hint=_INSTEAD.get(word.name) or nearest(word.name, sorted(word.known)) or _DOCUMENTED,
-        serious=reached,
-    )
+    hint = _INSTEAD.get(word.name) or nearest(word.name, sorted(word.known)) or _DOCUMENTED
+    if not reached:
+        message += ": a request that gets here would fail"
+    return TemplateFinding(code="TemplateUnknown", line=line, message=message, hint=hint, serious=reached)
 
 
 def _with_conditions(tree: nodes.Template) -> Iterator[tuple[nodes.Node, tuple[nodes.Node, ...]]]:

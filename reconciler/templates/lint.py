@@ -34,7 +34,6 @@ def template_bytes(text: str) -> bytes:
 
 
 def lint(data: bytes) -> tuple[TemplateFinding, ...]:
-    """All findings about one template file; empty when there is nothing to report."""
     if unreadable := _unreadable(data):
         return (unreadable,)
     text = data.decode("utf-8")
@@ -163,10 +162,7 @@ def _white_space(text: str) -> Iterator[TemplateFinding]:
     matches = [*_TRIMMED_AFTER.finditer(text.removesuffix("\n")), *_TRIMMED_BEFORE.finditer(text)]
     if matches:
         first = min(match.start() for match in matches)
-        yield TemplateFinding(
-            code="TemplateWhitespace",
-            line=text.count("\n", 0, first) + 1,
-            message="expected `-` in tags beside white space: Hugging Face trims there, the runtime does not",
-            hint="write {%- ... -%} so that both give the same prompt",
-            serious=False,
-        )
+        line = text.count("\n", 0, first) + 1
+        message = "expected `-` in tags beside white space: Hugging Face trims there, the runtime does not"
+        hint = "write {%- ... -%} so that both give the same prompt"
+        yield TemplateFinding(code="TemplateWhitespace", line=line, message=message, hint=hint, serious=False)

@@ -12,8 +12,7 @@ import pytest
 
 from reconciler.domain.sources.source_model import SourceModel
 from reconciler.host.stamps import StampBook
-from reconciler.sources.folder.adapter import inspect_adapter
-from reconciler.sources.folder.model import inspect_source
+from reconciler.sources.folder.model import inspect_adapter, inspect_source
 from reconciler.sources.folder.safetensors_header import MAXIMUM_TENSORS
 from tests.tiny_models import write_qwen2
 from tests.waiting import PATIENCE

@@ -14,7 +14,7 @@ from tests.tiny_models import write_qwen2
 LOOK = """
 import sys
 from reconciler.host.stamps import StampBook
-from reconciler.sources.folder.adapter import inspect_adapter
+from reconciler.sources.folder.model import inspect_adapter
 from reconciler.sources.folder.model import inspect_source
 look = inspect_adapter if sys.argv[2:] else inspect_source
 for one in look(sys.argv[1], StampBook.empty()).problems:

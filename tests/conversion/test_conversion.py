@@ -19,7 +19,7 @@ from reconciler.domain.errors import ConversionFailed, DiskFull, Disturbed
 from reconciler.host.child import Child
 from reconciler.host.environment import private_environment
 from reconciler.host.stamps import StampBook
-from reconciler.sources.folder.adapter import inspect_adapter
+from reconciler.sources.folder.model import inspect_adapter
 from tests.conversions import convert, converter, look, reader, recipe_of
 from tests.tiny_models import write_qwen2
 

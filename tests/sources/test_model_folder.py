@@ -12,8 +12,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.host.stamps import StampBook
-from reconciler.sources.folder.adapter import inspect_adapter
-from reconciler.sources.folder.model import inspect_source
+from reconciler.sources.folder.model import inspect_adapter, inspect_source
 from tests.tiny_models import CHATML, write_qwen2, write_safetensors
 
 

@@ -1,7 +1,10 @@
-"""Look at a model folder as Hugging Face lays it out: admit it, or say everything that is wrong with it, all at once.
+"""Look at a model folder as Hugging Face lays it out, or at a LoRA adapter as PEFT writes it: admit it, or report
+everything that is wrong with it, all at once.
 
 Only small files and headers are read; weights are read for their digest, once (the StampBook remembers it). Custom code
-(`auto_map`, *.py) is left behind with a warning; pickled weights are refused, because reading them can run code.
+(`auto_map`, *.py) is left behind with a warning; pickled weights are refused, because reading them can run code. An
+adapter is merged into the weights before the conversion; what PEFT could read from it beyond plain LoRA (modules to
+import, methods we never measured) is refused.
 """
 
 import os
@@ -12,7 +15,16 @@ from reconciler.domain.digest import StoredFile
 from reconciler.domain.errors import InputRefused, Problem
 from reconciler.domain.sources import model_config
 from reconciler.domain.sources.generation_config import end_tokens, without_effect
-from reconciler.domain.sources.source_model import INDEX, SMALL_FILES, WEIGHTS, SourceModel, digest_of
+from reconciler.domain.sources.source_model import (
+    ADAPTER_CONFIG,
+    ADAPTER_WEIGHTS,
+    INDEX,
+    SMALL_FILES,
+    WEIGHTS,
+    SourceAdapter,
+    SourceModel,
+    digest_of,
+)
 from reconciler.host.stamps import StampBook
 from reconciler.sources.folder.guarded_folder import Folder, FolderProblems, read_object, read_small
 from reconciler.sources.folder.safetensors_header import read_shapes
@@ -20,6 +32,15 @@ from reconciler.sources.folder.safetensors_header import read_shapes
 _PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 TEMPLATE = "chat_template.jinja"
 GENERATION, TOKENIZER_CONFIG = "generation_config.json", "tokenizer_config.json"
+
+# Plain LoRA, or without effect on a merge. Every other setting must be off.
+_HARMLESS = {
+    *("alpha_pattern", "base_model_name_or_path", "fan_in_fan_out", "inference_mode", "init_lora_weights"),
+    *("layers_pattern", "layers_to_transform", "lora_alpha", "lora_dropout", "megatron_core", "peft_type"),
+    *("peft_version", "qalora_group_size", "r", "rank_pattern", "revision", "target_modules", "task_type"),
+    "use_rslora",
+}
+_OFF: tuple[object, ...] = (None, False, "none", [], {})
 
 # By path, with the stamps of all its files: a hundred variants of one model look at it once.
 _seen: dict[str, tuple[object, SourceModel]] = {}
@@ -57,8 +78,6 @@ def _stamp(entry: os.DirEntry[str]) -> tuple[int, ...]:
 
 
 class _Look:
-    """One look at one folder."""
-
     def __init__(self, folder: Folder) -> None:
         self._folder = folder
         self._findings = FolderProblems(folder.path)
@@ -203,3 +222,44 @@ def _default_template(value: object) -> str | None:
         named = {entry.get("name"): entry.get("template") for entry in value if isinstance(entry, dict)}
         value = named.get("default")
     return value if isinstance(value, str) else None
+
+
+def inspect_adapter(path: str, stamps: StampBook) -> SourceAdapter:
+    """Never raises for what the folder holds: see `problems`."""
+    return look_at_adapter(Folder(path, stamps))
+
+
+def look_at_adapter(folder: Folder) -> SourceAdapter:
+    findings, config = FolderProblems(folder.path), None
+    if refused := folder.refusal("AdapterMissing"):
+        findings.note("", refused)
+    else:
+        config = findings.attempt(ADAPTER_CONFIG, _adapter_config, folder)
+        findings.attempt(ADAPTER_WEIGHTS, _check_adapter_weights, folder)
+    if config is None or findings.problems:
+        return SourceAdapter(path=folder.path, problems=tuple(findings.problems))
+    names = (ADAPTER_CONFIG, ADAPTER_WEIGHTS)
+    files = tuple(StoredFile(path=name, digest=folder.digest(name), size=folder.size(name)) for name in names)
+    digest = digest_of({file.path: file.digest for file in files})
+    return SourceAdapter(path=folder.path, digest=digest, config=config, files=files, weight_bytes=files[1].size)
+
+
+def _adapter_config(folder: Folder) -> dict[str, Any]:
+    if not folder.exists(ADAPTER_CONFIG):
+        raise InputRefused("AdapterInvalid", "missing", "an adapter is what PEFT's `save_pretrained` writes")
+    config = read_object(folder, ADAPTER_CONFIG)
+    for name, expected in (("peft_type", "LORA"), ("task_type", "CAUSAL_LM")):
+        if config.get(name) != expected:
+            message = f"{name} {str(config.get(name))[:80]!r}, expected {expected!r}"
+            raise InputRefused("AdapterUnsupported", message)
+    for name, value in config.items():
+        if name not in _HARMLESS and value not in _OFF:
+            raise InputRefused("AdapterUnsupported", f"{name[:80]} is set: only plain LoRA is merged")
+    return config
+
+
+def _check_adapter_weights(folder: Folder) -> None:
+    if not folder.exists(ADAPTER_WEIGHTS):
+        hint = "save it again with PEFT, which writes safetensors" if folder.exists("adapter_model.bin") else ""
+        raise InputRefused("AdapterInvalid", "missing", hint)
+    read_shapes(folder, ADAPTER_WEIGHTS)

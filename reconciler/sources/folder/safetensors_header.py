@@ -23,7 +23,6 @@ _WEIGHT_TYPES = frozenset({"F64", "F32", "F16", "BF16"})
 
 
 def read_shapes(folder: Folder, name: str) -> dict[str, tuple[int, ...]]:
-    """The shape of each tensor, by its name."""
     size = folder.size(name)
     with folder.opened(name) as file:
         length = int.from_bytes(file.read(LENGTH_BYTES), "little")

@@ -20,9 +20,8 @@ from reconciler.domain.sources.source_model import SourceAdapter, SourceModel
 from reconciler.domain.text.quoting import shown
 from reconciler.manifests.parsed import Parsed, Place
 from reconciler.manifests.paths import inside
-from reconciler.sources.folder.adapter import look_at_adapter
 from reconciler.sources.folder.guarded_folder import Folder, special_tokens
-from reconciler.sources.folder.model import look_at_source
+from reconciler.sources.folder.model import look_at_adapter, look_at_source
 from reconciler.sources.git.export import Exports
 from reconciler.sources.git.objects import FILE, FOLDER, LINK, MISSING, REPOSITORY, Entry, Tree
 from reconciler.sources.git.process import OutOfBounds
@@ -114,10 +113,6 @@ def _link_refusal(tree: Tree, folder: str, entry: Entry) -> Problem | None:
     return None
 
 
-def _may_be_template(entry: Entry) -> bool:
-    return entry.kind == FILE and entry.size <= MAX_BYTES and not entry.name.endswith(ENDINGS)
-
-
 class GitDisk(DiskAnswers):
     """`checkout` is where the repository would lie if it were a folder. Model folders that manifests name are exported
     when they are asked for, and a place is then where the files are.
@@ -151,7 +146,10 @@ class GitDisk(DiskAnswers):
     def _bytes_of(self, entry: Entry, folder: str) -> bytes:
         """Where one template lies there are more: one git process reads them all."""
         if entry.object not in self._bytes:
-            beside = [one for one in self._tree.children(self._tree.at(folder)) if _may_be_template(one)]
+            small = (
+                one for one in self._tree.children(self._tree.at(folder)) if one.kind == FILE and one.size <= MAX_BYTES
+            )
+            beside = [one for one in small if not one.name.endswith(ENDINGS)]
             few = sum(one.size for one in beside) <= MOST_BYTES
             self._bytes |= self._tree.read([entry, *(beside if few else ())])
         return self._bytes[entry.object]

@@ -41,7 +41,6 @@ class LocalRepository:
         )
 
     def merge_base(self, one: str, other: str) -> str:
-        """The newest commit that both descend from."""
         found = self._ask("merge-base", "--end-of-options", one, other)
         if _COMMIT.fullmatch(found):
             return found

@@ -116,14 +116,12 @@ class GitRunner:
         self._protocols = protocols
 
     def at(self, folder: str) -> "GitRunner":
-        """The same, on another git directory."""
         return GitRunner(folder, self._credentials, protocols=self._protocols)
 
     def text(self, *arguments: str, ok: tuple[int, ...] = (0,), seconds: float = LOCAL_TIME) -> str:
         return self.run(*arguments, ok=ok, seconds=seconds)[1].decode("utf-8", "replace").strip()
 
     def code(self, *arguments: str) -> int:
-        """For commands that answer with their exit code."""
         return self.run(*arguments, ok=tuple(range(256)))[0]
 
     def run(

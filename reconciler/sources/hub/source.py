@@ -110,7 +110,6 @@ class Hub:
         return files
 
     def download(self, source: LockedSource, file: LockedFile, target: str, on_bytes: Callable[[int], None]) -> None:
-        """The file's bytes, unjudged, into `target`; what is there already is not asked for again."""
         place = {"repo": source.repo, "revision": source.revision, "path": file.path}
         order = {**place, "size": file.size, "target": target}
         self._ask("download", order, f"{source}: {file.path}", on_bytes, LONGEST)

@@ -42,7 +42,6 @@ def main() -> None:
 
 
 def commit(parameters: Json, emit: Emit) -> Json:
-    """The commit that a branch or tag is at; the default branch for ""."""
     info = _api().model_info(parameters["repo"], revision=parameters["revision"] or None, timeout=30)
     return {"commit": str(info.sha)}
 
