@@ -66,7 +66,7 @@ def _counted(candidate: RegisteredCandidate, fixtures: list[Fixture]) -> dict[st
         for one in fixtures:
             expected = renderer.count(one.rendered, tokenizer)
             rendered = candidate.runtime.count(candidate.name, one.messages)
-            counts[one.key] = rendered, expected.count if expected.exact else -1
+            counts[one.key] = rendered, -1 if expected is None else expected
     return counts
 
 

@@ -30,8 +30,7 @@ from reconciler.manifests.fields import (
 from reconciler.manifests.gate_schema import GateItem, GoldenMessage
 from reconciler.manifests.loader import Plain
 from reconciler.manifests.source_schema import SourceManifest
-from reconciler.templates.chat_template import CONTENT, LONGEST_PATTERN
-from reconciler.templates.presets import PRESETS
+from reconciler.templates.chat_template import CONTENT, LONGEST_PATTERN, PRESETS
 
 
 class Metadata(Strict):

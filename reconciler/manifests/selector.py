@@ -33,10 +33,6 @@ def labels_of(name: str, labels: Mapping[str, str], facts: Facts) -> dict[str, s
     return {**labels, **own, **providers}
 
 
-def matches(selector: NodeSelector, labels: Mapping[str, str]) -> bool:
-    return not mismatch(selector, labels)
-
-
 def mismatch(selector: NodeSelector, labels: Mapping[str, str]) -> str:
     """Why it is not for such a machine: the first requirement that fails. "" when all hold; an empty selector holds
     everywhere."""

@@ -21,6 +21,7 @@ from reconciler.host.reading import names_in
 from reconciler.host.stamps import EveryByte
 from reconciler.operations.leftovers import DISPOSABLE, RECORDS, is_folder
 from reconciler.sources.check import check_mirror, check_sources
+from reconciler.state import events
 from reconciler.store.artifact_store import ArtifactStore
 from reconciler.store.check import check_store
 
@@ -158,7 +159,7 @@ class _Verification:
         for name in (*recorded.damaged, *self._machine.records.damaged_beside()):
             hint = "the next change sets it aside and writes it anew from what is served"
             yield Finding("RecordDamaged", f"records/{name}", "does not match its own digest", hint)
-        if self._thorough and self._machine.records.events_torn:
+        if self._thorough and events.is_torn(self._machine.records.event_log):
             message = "its last line was cut off: that event is lost, and nothing else"
             yield Finding("EventsTorn", "records/events.jsonl", message, "the next `reconciler apply` notes it")
         served = {one.id: one.release for one in self._registrations}

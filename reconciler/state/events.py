@@ -17,7 +17,6 @@ from typing import Any, BinaryIO
 from reconciler.domain.digest import of_bytes
 from reconciler.host import durable
 from reconciler.host.clock import now
-from reconciler.host.reading import read_whole
 
 Event = dict[str, Any]
 
@@ -66,21 +65,12 @@ def is_torn(path: str) -> bool:
 
 
 def newest(path: str, limit: int | None) -> list[Event]:
-    """All events or the last `limit`, in order. Lines that are no events (torn by a crash) are left out; a log that
-    cannot be read counts as empty."""
-    found: list[Event] = []
-    for file in (path, older(path)):
-        try:
-            lines = read_whole(file).split(b"\n")
-        except OSError:
-            continue
-        for line in reversed(lines):
-            if limit is not None and len(found) >= limit:
-                return found[::-1]
-            event = parse(line)
-            if event is not None:
-                found.append(event)
-    return found[::-1]
+    """All events or the last `limit`, in order. A log that cannot be read counts as empty."""
+    try:
+        found = Follower(path).read()
+    except OSError:
+        return []
+    return found if limit is None else found[max(0, len(found) - limit) :]
 
 
 class Follower:

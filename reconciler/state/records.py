@@ -29,7 +29,7 @@ from reconciler.host.clock import now
 from reconciler.host.codec import Codec
 from reconciler.state import documents, events
 from reconciler.state.documents import Stored
-from reconciler.state.events import Event, Follower
+from reconciler.state.events import Event
 from reconciler.state.forms import (
     FAILURES,
     HISTORY,
@@ -245,19 +245,12 @@ class Records:
     def save_quarantine_ages(self, ages: Ages) -> None:
         self._quarantine.write(ages)
 
-    @property
-    def events_torn(self) -> bool:
-        return events.is_torn(self.event_log)
-
     def append_event(self, event: Event) -> None:
         events.append(self.event_log, event)
 
     def events(self, limit: int | None = None) -> list[Event]:
         """The newest, in the order in which they happened."""
         return events.newest(self.event_log, limit)
-
-    def follow_events(self) -> Follower:
-        return Follower(self.event_log)
 
     def mend(self) -> None:
         """Write the damaged documents about variants anew, from what `load` rebuilt, and set those aside that cannot be

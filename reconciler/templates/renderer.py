@@ -12,7 +12,6 @@ import contextlib
 import os
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from reconciler.domain.manifest import Fixture
 from reconciler.domain.text.escape import one_line
@@ -36,14 +35,6 @@ CONVERSATION = (
 )
 
 _MODULE = "reconciler.templates.render_worker"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Tokens:
-    """`exact` is False for an estimate."""
-
-    count: int
-    exact: bool
 
 
 class Renderer:
@@ -95,17 +86,18 @@ class Renderer:
         except NotRendered as why:
             return Example(reason=str(why))
         counted = self.count(text, tokenizer)
-        return Example(text=text, tokens=counted.count, exact=counted.exact and not differs_in_runtime(template))
-
-    def count(self, text: str, tokenizer: bytes | None) -> Tokens:
-        """`tokenizer` is tokenizer.json, None where there is none. An estimate where it or the package is missing."""
-        counted: int | None = None
-        if tokenizer is not None and len(tokenizer) <= LARGEST_TOKENIZER and len(text) <= LONGEST_TEXT:
-            with contextlib.suppress(NotRendered, UnicodeDecodeError):
-                counted = self._call("count", {"text": text, "tokenizer": tokenizer.decode()})["count"]
         if counted is None:
-            return Tokens(count=-(-len(text) // LETTERS_PER_TOKEN), exact=False)
-        return Tokens(count=counted, exact=True)
+            return Example(text=text, tokens=-(-len(text) // LETTERS_PER_TOKEN))
+        return Example(text=text, tokens=counted, exact=not differs_in_runtime(template))
+
+    def count(self, text: str, tokenizer: bytes | None) -> int | None:
+        """The tokens of a text. `tokenizer` is tokenizer.json; None where it or the package is missing or fails."""
+        if tokenizer is None or len(tokenizer) > LARGEST_TOKENIZER or len(text) > LONGEST_TEXT:
+            return None
+        with contextlib.suppress(NotRendered, UnicodeDecodeError):
+            counted: int | None = self._call("count", {"text": text, "tokenizer": tokenizer.decode()})["count"]
+            return counted
+        return None
 
     def _call(self, method: str, parameters: Json) -> Json:
         if self._deaths == MOST_DEATHS or self._seconds <= 0:

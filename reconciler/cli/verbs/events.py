@@ -12,6 +12,7 @@ from reconciler.cli.exit_codes import INTERRUPTED, OK
 from reconciler.domain.layout import Layout
 from reconciler.domain.text.escape import for_json, for_terminal
 from reconciler.domain.text.names import model_of
+from reconciler.state.events import Follower
 from reconciler.state.records import Records
 
 INTERVAL = 0.5  # seconds between two looks at the log
@@ -37,7 +38,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _follow(records: Records, arguments: argparse.Namespace) -> int:
     """Ends by an interrupt, or by the BrokenPipeError of a reader that has gone."""
-    follower = records.follow_events()
+    follower = Follower(records.event_log)
     try:
         _show(follower.read(), arguments, limit=arguments.limit)
         while True:
