@@ -125,8 +125,8 @@ def expected(template: str, folder: Path) -> list[int]:
     with Renderer(tokenizers=True) as renderer:
         fixtures = [Fixture(messages=messages, rendered="") for messages in CONVERSATIONS]
         tokens = [renderer.count(renderer.render_fixture(template, one), tokenizer) for one in fixtures]
-    assert all(one.exact for one in tokens)
-    return [one.count for one in tokens]
+    assert None not in tokens
+    return [one for one in tokens if one is not None]
 
 
 def own_template(folder: Path, **carriers: Any) -> str:
