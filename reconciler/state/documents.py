@@ -1,6 +1,7 @@
 """Small sealed JSON documents: read one, replace one. A document is trusted as a whole or not at all. Reading needs no
 lock; a writer holds the lock of the folder."""
 
+import contextlib
 import os
 from collections.abc import Callable
 from dataclasses import fields
@@ -70,15 +71,12 @@ class Stored(Generic[T]):
 
     def write(self, value: T) -> None:
         """Writes only what is new: a pass that changes nothing writes nothing."""
-        if not self.holds(value):
-            durable.make_folder(os.path.dirname(self.path))
-            durable.write_file(self.path, self._sealed(value))
-
-    def holds(self, value: T) -> bool:
-        try:
-            return read_whole(self.path) == self._sealed(value)
-        except OSError:
-            return False
+        data = seal({"formatVersion": FORMAT_VERSION, **self._codec.write(value)})
+        with contextlib.suppress(OSError):
+            if read_whole(self.path) == data:
+                return
+        durable.make_folder(os.path.dirname(self.path))
+        durable.write_file(self.path, data)
 
     def _document(self, data: bytes) -> Document:
         document = unseal(data)
@@ -88,9 +86,6 @@ class Stored(Generic[T]):
         if self._variant and document.get("variant") != self._variant:
             raise Damaged(f"it is about {document.get('variant')}")
         return document
-
-    def _sealed(self, value: T) -> bytes:
-        return seal({"formatVersion": FORMAT_VERSION, **self._codec.write(value)})
 
 
 def names_in(folder: str) -> list[str]:

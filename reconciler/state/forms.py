@@ -1,11 +1,10 @@
 """The documents among the records: what each holds, and its codec. The fields of a document are those of its dataclass.
 
-Three points differ on disk, because earlier versions wrote them so: some names, conditions stand under their type, and
-measurements are lists.
+Two points differ on disk, because earlier versions wrote them so: some names, and measurements are lists.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any, TypeVar
 
 from reconciler.domain.failures import RememberedFailure
@@ -20,7 +19,26 @@ from reconciler.state.documents import Document, RecordCodec
 
 T = TypeVar("T")
 
-Conditions = Mapping[str, Condition]  # by type
+
+@dataclass(frozen=True, kw_only=True)
+class StoredCondition:
+    """A condition stands under its type, and does not repeat it."""
+
+    status: str
+    reason: str
+    message: str
+    last_transition_time: str
+
+
+StoredConditions = Mapping[str, StoredCondition]  # by type
+
+
+def stored(conditions: Mapping[str, Condition]) -> StoredConditions:
+    return {kind: StoredCondition(**_without(asdict(one), "type")) for kind, one in conditions.items()}
+
+
+def restored(conditions: StoredConditions) -> dict[str, Condition]:
+    return {kind: Condition(type=kind, **asdict(one)) for kind, one in conditions.items()}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,14 +67,14 @@ class MachineRecord:
     last_applied_revision: str
     timings: tuple[Timing, ...]
     accepted: tuple[Accepted, ...] = ()
-    conditions: Conditions = field(default_factory=dict)
+    conditions: StoredConditions = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
 class PassRecord:
     """What the last pass found: conditions by variant and type, the verdicts of the gates by variant."""
 
-    conditions: Mapping[str, Conditions]
+    conditions: Mapping[str, StoredConditions]
     gates: Mapping[str, GateStatus] = field(default_factory=dict)
 
 
@@ -97,21 +115,7 @@ def _on_disk(name: str) -> str:
     return _NAMES.get(name, name)
 
 
-class _WithConditions(RecordCodec[T]):
-    """Conditions stand under their type on disk, and do not repeat it. `depth` counts the mappings around them."""
-
-    def __init__(self, kind: type[T], depth: int) -> None:
-        super().__init__(kind, _on_disk)
-        self._depth = depth
-
-    def read(self, plain: object) -> T:
-        return super().read(_changed(plain, self._depth, lambda kind, one: {**one, "type": kind}))
-
-    def write(self, value: T) -> Any:
-        return _changed(super().write(value), self._depth, lambda _, one: _without(one, "type"))
-
-
-class _PassCodec(_WithConditions[PassRecord]):
+class _PassCodec(RecordCodec[PassRecord]):
     """An empty list of misses is left out."""
 
     def write(self, value: PassRecord) -> Any:
@@ -144,29 +148,14 @@ class _MeasurementCodec(Codec[MeasurementSet]):
 
 
 VARIANT = RecordCodec(VariantRecord, _on_disk)
-MACHINE = _WithConditions(MachineRecord, depth=1)
-PASS = _PassCodec(PassRecord, depth=2)
+MACHINE = RecordCodec(MachineRecord, _on_disk)
+PASS = _PassCodec(PassRecord, _on_disk)
 HISTORY = RecordCodec(HistoryRecord)
 ROLLBACKS = _FieldCodec("rollbacks", dict[str, Rollback])
 SUSPENSIONS = _FieldCodec("suspensions", tuple[Suspension, ...])
 FAILURES = _FieldCodec("failures", tuple[RememberedFailure, ...])
 MEASUREMENTS = _MeasurementCodec(MeasurementSet)
 QUARANTINE = RecordCodec(Ages)
-
-
-def _changed(plain: object, depth: int, change: Callable[[str, Document], Document]) -> object:
-    """With each condition changed. What is no mapping stays, for the codec to refuse."""
-    if not isinstance(plain, dict) or "conditions" not in plain:
-        return plain
-    return {**plain, "conditions": _inside(plain["conditions"], depth, change)}
-
-
-def _inside(found: object, depth: int, change: Callable[[str, Document], Document], name: str = "") -> object:
-    if not isinstance(found, dict):
-        return found
-    if not depth:
-        return change(name, found)
-    return {key: _inside(inner, depth - 1, change, key) for key, inner in found.items()}
 
 
 def _without(plain: Document, *names: str) -> Document:

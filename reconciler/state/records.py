@@ -45,6 +45,8 @@ from reconciler.state.forms import (
     MachineRecord,
     PassRecord,
     VariantRecord,
+    restored,
+    stored,
 )
 
 VARIANT_NAME = re.compile(r"[a-z0-9][a-z0-9.-]*")
@@ -94,7 +96,7 @@ class Records:
             high_water={name: one.high_water for name, one in variants.items() if one.high_water},
             timings=machine.timings,
             last_attempted_revision=machine.last_attempted_revision,
-            conditions=dict(machine.conditions),
+            conditions=restored(machine.conditions),
             last_applied_revision=machine.last_applied_revision,
             suspensions=self._suspensions.read(damaged.append),
             rollbacks=dict(self._rollbacks.read(damaged.append)),
@@ -109,7 +111,7 @@ class Records:
 
     def conditions(self) -> dict[str, dict[str, Condition]]:
         """By variant and type, as the last pass found them. Not part of `load`, because no plan needs them."""
-        return {variant: dict(held) for variant, held in self._conditions.read().conditions.items()}
+        return {variant: restored(held) for variant, held in self._conditions.read().conditions.items()}
 
     def judged(self) -> dict[str, GateStatus]:
         """By variant, the verdicts of its gates in the last pass."""
@@ -170,10 +172,9 @@ class Records:
         self, conditions: Mapping[str, Mapping[str, Condition]], judged: Mapping[str, GateStatus] | None = None
     ) -> None:
         """By variant and type: these and no others. `judged` None: the gates have no news."""
-        new = PassRecord(conditions=conditions, gates=self.judged() if judged is None else judged)
-        if not self._conditions.holds(new):
-            self._conditions.read(self._set_aside)  # a damaged document is set aside, never just overwritten
-            self._conditions.write(new)
+        held = self._conditions.read(self._set_aside)  # a damaged document is set aside, never just overwritten
+        new = {variant: stored(one) for variant, one in conditions.items()}
+        self._conditions.write(PassRecord(conditions=new, gates=held.gates if judged is None else judged))
 
     def save_suspensions(self, suspensions: Iterable[Suspension]) -> None:
         """All that there are. A damaged document is set aside first."""
@@ -208,7 +209,7 @@ class Records:
 
     def save_machine_conditions(self, conditions: Mapping[str, Condition]) -> None:
         """Of the machine itself, by type: these and no others."""
-        self._change_machine(conditions=conditions)
+        self._change_machine(conditions=stored(conditions))
 
     def accepted(self, url: str, branch: str) -> str:
         """The commit that was accepted last on this branch, or ""."""

@@ -272,9 +272,9 @@ def test_a_torn_log_of_events_is_noted_once_and_glues_nothing(root: Root) -> Non
         root.records.append_event({"n": number})
     with open(root.records.event_log, "ab") as log:
         log.truncate(os.path.getsize(root.records.event_log) - 3)
-    assert root.records.events_torn
+    assert events.is_torn(root.records.event_log)
     root.records.mend()
-    assert not root.records.events_torn
+    assert not events.is_torn(root.records.event_log)
     root.records.mend()
     root.records.append_event({"n": 2})
     assert [one.get("n", one.get("type")) for one in root.records.events()] == [0, "events.torn", 2]

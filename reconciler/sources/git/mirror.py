@@ -47,22 +47,17 @@ class Mirror:
         nothing else ever removes its half-written packs."""
         # With a torn `config` every call fails, also those that ask the server.
         if not os.path.isfile(os.path.join(self.folder, "HEAD")) or self._git.code("rev-parse", "--git-dir"):
-            self._create(staging)
+            self._swap(self._begun(staging), staging)
         for folder, _, names in os.walk(self.folder):
             for name in names:
                 if name.endswith(".lock") or name.startswith(("tmp_", ".tmp-")):
                     durable.remove_file(os.path.join(folder, name))
 
-    def replace(self, staging: str, tip: str, accepted: str) -> str:
+    def replace(self, staging: str, tip: str, accepted: str) -> None:
         """Clone anew beside, then swap: until the new one is whole, the torn one may still answer."""
-        folder = os.path.join(staging, f"anew-{os.urandom(4).hex()}")
-        beside = Mirror(folder, self._remote, self._git.at(folder))
-        beside.open(staging)
-        commit = beside.fetch(tip, accepted)
-        torn = durable.unname(self.folder, staging)
-        durable.publish(folder, self.folder)
-        durable.free(torn)
-        return commit
+        folder = self._begun(staging)
+        Mirror(folder, self._remote, self._git.at(folder)).fetch(tip, accepted)
+        self._swap(folder, staging)
 
     def poll(self) -> str:
         """The commit that the server's branch names now: one small question, no objects."""
@@ -152,14 +147,18 @@ class Mirror:
         code, commit = self._git.run("rev-parse", "--verify", "--quiet", name, ok=(0, 1, 128))
         return commit.decode("ascii", "replace").strip() if code == 0 else ""
 
-    def _create(self, staging: str) -> None:
-        """Beside, then named: half a mirror never has the name."""
+    def _begun(self, staging: str) -> str:
+        """An empty mirror beside: half a one never has the name."""
         durable.make_folder(staging)
-        beside = os.path.join(staging, f"mirror-{os.urandom(4).hex()}")
-        self._git.at(beside).run("init", "--quiet", "--bare", "--template=", "--object-format=sha1")
-        if os.path.lexists(self.folder):
-            durable.free(durable.unname(self.folder, staging))
-        durable.publish(beside, self.folder)
+        folder = os.path.join(staging, f"mirror-{os.urandom(4).hex()}")
+        self._git.at(folder).run("init", "--quiet", "--bare", "--template=", "--object-format=sha1")
+        return folder
+
+    def _swap(self, folder: str, staging: str) -> None:
+        old = durable.unname(self.folder, staging) if os.path.lexists(self.folder) else ""
+        durable.publish(folder, self.folder)
+        if old:
+            durable.free(old)
 
 
 def _pack_bytes(folder: str) -> int:
