@@ -6,12 +6,13 @@ text stays text. `expect` turns every refusal of a type into the same sentence: 
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import (
     AfterValidator,
     BaseModel,
     ConfigDict,
+    Field,
     StringConstraints,
     ValidationError,
     ValidatorFunctionWrapHandler,
@@ -122,6 +123,11 @@ def _not_reserved(value: str) -> str:
         if hint := backend.reserved(value):
             raise refusal("a name that every back end can serve", Plain(value), hint)
     return value
+
+
+def optional(description: str) -> Any:
+    """A field that may be left out, or be null."""
+    return Field(default=None, description=description)
 
 
 class Strict(BaseModel):

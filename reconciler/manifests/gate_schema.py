@@ -23,6 +23,7 @@ from reconciler.manifests.fields import (
     as_whole,
     expect,
     one_of,
+    optional,
     refusal,
 )
 from reconciler.manifests.loader import Plain
@@ -65,23 +66,20 @@ class GoldenMessage(Strict):
     content: Text = Field(description="Its text.")
 
 
+Messages = Annotated[list[GoldenMessage], Field(min_length=1, max_length=50)]
+Pattern = Annotated[str, AfterValidator(_sound_pattern), BeforeValidator(as_text)]
+Schema = Annotated[dict[str, Any], AfterValidator(_sound_schema), BeforeValidator(_as_data)]
+
+
 class GoldenCase(Strict):
     """One line of a JSONL file, or one item of `cases`."""
 
-    prompt: Text | None = Field(default=None, description="What a user asks; short for one message.")
-    messages: Annotated[list[GoldenMessage], Field(min_length=1, max_length=50)] | None = Field(
-        default=None, description="A whole conversation."
-    )
-    exact: AnyText | None = Field(default=None, description="The answer, white space around it apart, is this.")
-    contains: Annotated[AnyText, StringConstraints(min_length=1)] | None = Field(
-        default=None, description="The answer has this in it."
-    )
-    regex: Annotated[str, AfterValidator(_sound_pattern), BeforeValidator(as_text)] | None = Field(
-        default=None, description="The answer matches this (RE2's syntax)."
-    )
-    json_schema: Annotated[dict[str, Any], AfterValidator(_sound_schema), BeforeValidator(_as_data)] | None = Field(
-        default=None, description="The answer is JSON of this schema."
-    )
+    prompt: Text | None = optional("What a user asks; short for one message.")
+    messages: Messages | None = optional("A whole conversation.")
+    exact: AnyText | None = optional("The answer, white space around it apart, is this.")
+    contains: Annotated[AnyText, StringConstraints(min_length=1)] | None = optional("The answer has this in it.")
+    regex: Pattern | None = optional("The answer matches this (RE2's syntax).")
+    json_schema: Schema | None = optional("The answer is JSON of this schema.")
 
     @model_validator(mode="after")
     def _one_of_each(self) -> Self:
@@ -93,14 +91,13 @@ class GoldenCase(Strict):
         return self
 
 
+Cases = Annotated[list[GoldenCase], Field(min_length=1, max_length=MOST_CASES)]
+
+
 class PromptsManifest(Strict):
-    file: RelativePath | None = Field(
-        default=None, description="A JSONL file of golden prompts, relative to this file."
-    )
-    cases: Annotated[list[GoldenCase], Field(min_length=1, max_length=MOST_CASES)] | None = Field(
-        default=None, description="Golden prompts, here."
-    )
-    min_pass: Count | None = Field(default=None, description="How many must be answered rightly. Default: all.")
+    file: RelativePath | None = optional("A JSONL file of golden prompts, relative to this file.")
+    cases: Cases | None = optional("Golden prompts, here.")
+    min_pass: Count | None = optional("How many must be answered rightly. Default: all.")
     max_tokens: Tokens = Field(default=64, description="Most tokens of an answer.")
     greedy: Flag = Field(default=True, description="Always the likeliest token, so that answers repeat.")
 
@@ -131,7 +128,5 @@ class _OneGate(Strict):
         return self
 
 
-_ITEMS: dict[str, Any] = {
-    name: (written_type(gate) | None, Field(default=None, description=gate.about)) for name, gate in DECLARED.items()
-}
+_ITEMS: dict[str, Any] = {name: (written_type(gate) | None, optional(gate.about)) for name, gate in DECLARED.items()}
 GateItem = create_model("Gate", __base__=_OneGate, __doc__=_OneGate.__doc__, **_ITEMS)

@@ -21,7 +21,7 @@ from reconciler.domain.text.quoting import shown
 from reconciler.domain.text.units import DURATION_PATTERN, read_duration, read_size
 from reconciler.host.cage import CAGE_MODES, CageMode
 from reconciler.manifests import loader
-from reconciler.manifests.fields import AnyText, Flag, Strict, as_text, as_whole, expect, got, one_of
+from reconciler.manifests.fields import AnyText, Flag, Strict, as_text, as_whole, expect, got, one_of, optional
 from reconciler.manifests.problems import accepted
 from reconciler.manifests.selector import RESERVED, is_key, is_value
 
@@ -77,10 +77,8 @@ class Scrub(Strict):
 
 
 class DiskLimits(Strict):
-    disk_quota: Size | None = Field(
-        default=None, description="What the root may use of the disk in all, such as 200GiB."
-    )
-    disk_reserve: Size | None = Field(default=None, description="What a conversion must leave free.")
+    disk_quota: Size | None = optional("What the root may use of the disk in all, such as 200GiB.")
+    disk_reserve: Size | None = optional("What a conversion must leave free.")
 
 
 class MachineConfig(Strict):
@@ -88,42 +86,36 @@ class MachineConfig(Strict):
 
     api_version: Literal["reconciler.foundry/v1alpha1"] = Field(description="The version of this format.")
     kind: Literal["MachineConfig"] = Field(description="What this document is.")
-    name: MachineName | None = Field(
-        default=None, description="The machine's name. Default: its host name without the domain."
-    )
+    name: MachineName | None = optional("The machine's name. Default: its host name without the domain.")
     labels: dict[str, AnyText] = Field(
         default={}, description="What models are selected by; not below `reconciler.foundry/`."
     )
     root: Path | None = option("--root", "Where store, served folders and records live")
-    backend: BackendName | None = Field(
-        default=None, description="The back end that serves the models (default: foundry-local)."
-    )
+    backend: BackendName | None = optional("The back end that serves the models (default: foundry-local).")
     cache: Path | None = option("--cache", "Foundry Local's model_cache_dir")
     app: AnyText | None = option("--app", "The Foundry Local application")
     path: AnyText | None = option("--path", "Folder with the manifests, with a repository inside it")
-    repository: Repository | None = Field(default=None, description="The repository that is followed.")
+    repository: Repository | None = optional("The repository that is followed.")
     source_roots: list[Path] = Field(
         default=[], description="Also allow model folders below these; --source-root adds to them."
     )
     interval: Duration | None = option("--interval", "Time between passes of a daemon")
     listen: AnyText | None = option("--listen", "Address that a daemon listens at")
-    webhook: Webhook | None = Field(default=None, description="Who may wake a daemon.")
+    webhook: Webhook | None = optional("Who may wake a daemon.")
     jobs: Jobs | None = option("--jobs", "Conversions at a time")
     conversion_timeout: Duration | None = option("--conversion-timeout", "Time limit of one conversion")
-    scrub: Scrub | None = Field(default=None, description="How a daemon looks for rotten bytes.")
+    scrub: Scrub | None = optional("How a daemon looks for rotten bytes.")
     conversion_memory: Size | None = option("--conversion-memory", "Memory of one conversion, such as 24GiB")
     cage: Cage | None = option("--cage", "Sandbox of the converter")
-    limits: DiskLimits | None = Field(default=None, description="How much of the disk may be used.")
-    quarantine_for: PeriodOrOff | None = Field(
-        default=None, description="How long moved-aside foreign things are kept (default: 168h), or off: for ever."
+    limits: DiskLimits | None = optional("How much of the disk may be used.")
+    quarantine_for: PeriodOrOff | None = optional(
+        "How long moved-aside foreign things are kept (default: 168h), or off: for ever."
     )
 
 
 def config_type(sections: Iterable[Section]) -> type[MachineConfig]:
     """MachineConfig with these sections too."""
-    fields: dict[str, Any] = {
-        one.name: (_section_type(one) | None, Field(default=None, description=one.meaning)) for one in sections
-    }
+    fields: dict[str, Any] = {one.name: (_section_type(one) | None, optional(one.meaning)) for one in sections}
     return create_model("MachineConfig", __base__=MachineConfig, **fields)
 
 

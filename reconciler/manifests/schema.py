@@ -25,9 +25,10 @@ from reconciler.manifests.fields import (
     as_text,
     expect,
     one_of,
+    optional,
     refusal,
 )
-from reconciler.manifests.gate_schema import GateItem, GoldenMessage
+from reconciler.manifests.gate_schema import GateItem, Messages
 from reconciler.manifests.loader import Plain
 from reconciler.manifests.source_schema import SourceManifest
 from reconciler.templates.chat_template import CONTENT, LONGEST_PATTERN, PRESETS
@@ -53,11 +54,9 @@ Pattern = Annotated[
 class RolesManifest(Strict):
     """Foundry's own form: one pattern per role, `{Content}` stands for the message."""
 
-    system: Pattern | None = Field(
-        default=None, description="Pattern of a system message; without it, none is allowed."
-    )
-    user: Pattern | None = Field(default=None, description="Pattern of a user message. Default: as `prompt`.")
-    assistant: Pattern | None = Field(default=None, description="Pattern of an answer. Default: {Content}.")
+    system: Pattern | None = optional("Pattern of a system message; without it, none is allowed.")
+    user: Pattern | None = optional("Pattern of a user message. Default: as `prompt`.")
+    assistant: Pattern | None = optional("Pattern of an answer. Default: {Content}.")
     prompt: Pattern = Field(
         description="Pattern of the last user message together with what makes the model begin its answer."
     )
@@ -66,18 +65,14 @@ class RolesManifest(Strict):
 class FixtureManifest(Strict):
     """A conversation, and the very text that the template makes of it."""
 
-    messages: Annotated[list[GoldenMessage], Field(min_length=1, max_length=50)] = Field(
-        description="The conversation."
-    )
-    rendered: AnyText | None = Field(default=None, description="What the model reads, here.")
-    file: RelativePath | None = Field(
-        default=None, description="What the model reads, in a file; its last line end is not part of it."
-    )
+    messages: Messages = Field(description="The conversation.")
+    rendered: AnyText | None = optional("What the model reads, here.")
+    file: RelativePath | None = optional("What the model reads, in a file; its last line end is not part of it.")
     add_generation_prompt: Flag = Field(
         default=True, description="An answer is to begin, as in every request; `false` is checked by `validate` only."
     )
-    bos_token: AnyText | None = Field(default=None, description="What `bos_token` is, for a template that asks.")
-    eos_token: AnyText | None = Field(default=None, description="What `eos_token` is, for a template that asks.")
+    bos_token: AnyText | None = optional("What `bos_token` is, for a template that asks.")
+    eos_token: AnyText | None = optional("What `eos_token` is, for a template that asks.")
 
     @model_validator(mode="after")
     def _text_or_file(self) -> Self:
@@ -169,13 +164,11 @@ class DiskManifest(Strict):
 class ModelSpec(_Options):  # type: ignore[misc] # its base is made of ModelOptions, and so has all of its fields
     source: SourceManifest = Field(description="Where the model comes from.")
     precisions: Precisions = Field(description="One variant each, named `<model>-<precision>`.")
-    prompt_template: TemplateChoice | None = Field(
-        default=None, description="How a conversation becomes text. Default: `source`, what the model brings."
+    prompt_template: TemplateChoice | None = optional(
+        "How a conversation becomes text. Default: `source`, what the model brings."
     )
-    gates: Gates | None = Field(
-        default=None, description="What a release must show before it is served, one item each."
-    )
-    disk: DiskManifest | None = Field(default=None, description="What a new release may cost of the disk.")
+    gates: Gates | None = optional("What a release must show before it is served, one item each.")
+    disk: DiskManifest | None = optional("What a new release may cost of the disk.")
 
 
 class ModelManifest(Strict):

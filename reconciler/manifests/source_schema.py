@@ -11,7 +11,7 @@ from pydantic import ConfigDict, Field, StringConstraints, model_validator
 
 from reconciler.domain.sources.locked import SAFE_ENDINGS
 from reconciler.domain.text.quoting import listed
-from reconciler.manifests.fields import RelativePath, Strict, as_text, expect, is_null, refusal
+from reconciler.manifests.fields import RelativePath, Strict, as_text, expect, is_null, optional, refusal
 from reconciler.manifests.loader import Plain
 
 _PART = r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,94}[A-Za-z0-9_])?"
@@ -49,15 +49,16 @@ FilePattern = Annotated[
     ),
 ]
 
+FilePatterns = Annotated[list[FilePattern], Field(min_length=1, max_length=50)]
+
 
 class RemoteManifest(Strict):
     """What every kind declares; a kind narrows `repo`, and `revision` to what never moves."""
 
     repo: str = Field(description="The repository.")
     revision: str = Field(description="One state of it, which never changes.")
-    include: Annotated[list[FilePattern], Field(min_length=1, max_length=50)] | None = Field(
-        default=None,
-        description="Which files, as patterns such as `*.safetensors`. Default: what a model folder needs.",
+    include: Annotated[list[FilePattern], Field(min_length=1, max_length=50)] | None = optional(
+        "Which files, as patterns such as `*.safetensors`. Default: what a model folder needs."
     )
 
 
@@ -77,13 +78,9 @@ class SourceManifest(Strict):
 
     model_config = ConfigDict(json_schema_extra=_either)
 
-    path: RelativePath | None = Field(
-        default=None, description="A folder in Hugging Face layout, relative to this file."
-    )
-    huggingface: HuggingFace | None = Field(
-        default=None, description="A model on the Hugging Face hub, instead of `path`."
-    )
-    adapter: RelativePath | None = Field(default=None, description="A LoRA adapter folder that is merged in first.")
+    path: RelativePath | None = optional("A folder in Hugging Face layout, relative to this file.")
+    huggingface: HuggingFace | None = optional("A model on the Hugging Face hub, instead of `path`.")
+    adapter: RelativePath | None = optional("A LoRA adapter folder that is merged in first.")
 
     @model_validator(mode="before")
     @classmethod
