@@ -3,10 +3,10 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import fields
+from typing import Any
 
 from reconciler.domain import manifest
 from reconciler.domain.gate_spec import GateSpec
-from reconciler.domain.sources.locked import LockedSource
 from reconciler.domain.targets import DEFAULT_PROVIDER, PRECISIONS, TABLE, VERIFIED_PROVIDERS, honoured_options
 from reconciler.domain.text.names import camel
 from reconciler.domain.text.quoting import field_path, listed, nearest, shown
@@ -55,19 +55,12 @@ def model_of(declaration: Declaration[ModelManifest], templates: Templates, lock
     gates = gates or GateSpec()
     if fixtures := tuple(one for one in template.fixtures if one.asked):
         gates = gates.with_gate(TemplateGate(fixtures=fixtures))
-    return _model(given, declaration, source or "", adapter, template, remote=remote, gates=gates)
+    places = {"source_path": source or "", "adapter_path": adapter, "remote": remote}
+    return _model(given, declaration, template=template, gates=gates, **places)
 
 
-def _model(
-    given: ModelManifest,
-    declaration: Declaration[ModelManifest],
-    source: str,
-    adapter: str | None,
-    template: manifest.Template,
-    *,
-    remote: LockedSource | None,
-    gates: GateSpec,
-) -> manifest.Model:
+def _model(given: ModelManifest, declaration: Declaration[ModelManifest], **found: Any) -> manifest.Model:
+    """`found` are the fields that more than the manifest decides."""
     metadata, spec = given.metadata, given.spec
     return manifest.Model(
         name=metadata.name,
@@ -76,13 +69,9 @@ def _model(
         lines=_lines(declaration.document),
         labels=dict(metadata.labels),
         annotations=dict(metadata.annotations),
-        source_path=source,
-        remote=remote,
-        adapter_path=adapter,
         precisions=tuple(spec.precisions),
-        template=template,
-        gates=gates,
         delete_first=spec.disk is not None and spec.disk.strategy == "delete-then-build",
+        **found,
         **values_of(manifest.ModelOptions, spec),
     )
 

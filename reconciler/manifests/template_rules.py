@@ -1,8 +1,6 @@
 """From a declared template, in whichever form, to the one Jinja text that the runtime renders; and its fixtures, each
 rendered in a child under limits (`ParseContext.render`) and compared."""
 
-from collections.abc import Iterator
-
 from reconciler.domain.errors import Problem
 from reconciler.domain.manifest import Fixture, Roles, Template
 from reconciler.domain.text.quoting import shown
@@ -83,15 +81,14 @@ def _check(fixture: Fixture, jinja: str, declaration: Declaration[Manifest], pla
         declaration.report(place, "TemplateFixtureUnchecked", message, serious=False)
     else:
         if found != fixture.rendered:
-            message = " ".join(_difference(fixture.rendered, found))
+            message = _difference(fixture.rendered, found)
             hint = "if the template is right, the fixture is not: both are shown from before the first difference"
             declaration.report(place, "TemplateFixture", message, hint)
 
 
-def _difference(expected: str, found: str) -> Iterator[str]:
+def _difference(expected: str, found: str) -> str:
     pairs = enumerate(zip(expected, found, strict=False))
     at = next((place for place, (a, b) in pairs if a != b), min(len(expected), len(found)))
-    start = max(0, at - BEFORE)
-    yield f"expected, from character {at},"
-    yield f"{shown(expected[start : at + AFTER]) or 'nothing more'!r},"
-    yield f"got {shown(found[start : at + AFTER]) or 'nothing more'!r}"
+    around = slice(max(0, at - BEFORE), at + AFTER)
+    left, right = (shown(text[around]) or "nothing more" for text in (expected, found))
+    return f"expected, from character {at}, {left!r}, got {right!r}"

@@ -12,7 +12,6 @@ from reconciler.domain.errors import PermanentError, TemporaryError
 from reconciler.domain.finding import Finding
 from reconciler.domain.layout import Layout
 from reconciler.domain.sources.locked import LockedFile, LockedSource
-from reconciler.host.reading import names_in
 from reconciler.host.stamps import StampBook
 from reconciler.sources.git.objects import FILE, LINK, Objects
 from reconciler.sources.git.runner import GitRunner
@@ -92,5 +91,8 @@ def _blob(path: str) -> str:
 
 
 def _names(folder: str, form: re.Pattern[str]) -> list[str]:
-    paths = {name: os.path.join(folder, name) for name in names_in(folder) if form.fullmatch(name)}
-    return [name for name, path in paths.items() if os.path.isdir(path) and not os.path.islink(path)]
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(one.name for one in entries if form.fullmatch(one.name) and one.is_dir(follow_symlinks=False))
+    except (FileNotFoundError, NotADirectoryError):
+        return []

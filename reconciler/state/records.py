@@ -177,18 +177,20 @@ class Records:
         self._conditions.write(PassRecord(conditions=new, gates=held.gates if judged is None else judged))
 
     def save_suspensions(self, suspensions: Iterable[Suspension]) -> None:
-        """All that there are. A damaged document is set aside first."""
-        self._suspensions.read(self._set_aside)
-        self._suspensions.write(tuple(suspensions))
+        """All that there are."""
+        self._replace(self._suspensions, tuple(suspensions))
 
     def rollbacks(self) -> dict[str, Rollback]:
         """By variant, as they are on disk now."""
         return dict(self._rollbacks.read())
 
     def save_rollbacks(self, rollbacks: Mapping[str, Rollback]) -> None:
-        """All that there are. A damaged document is set aside first."""
-        self._rollbacks.read(self._set_aside)
-        self._rollbacks.write(dict(rollbacks))
+        """All that there are."""
+        self._replace(self._rollbacks, dict(rollbacks))
+
+    def _replace(self, stored: Stored[T], value: T) -> None:
+        stored.read(self._set_aside)  # a damaged document is set aside, never just overwritten
+        stored.write(value)
 
     def failures(self, damaged: Callable[[str], object] = lambda path: None) -> tuple[RememberedFailure, ...]:
         return self._failures.read(damaged) if self._unwritten is None else self._unwritten

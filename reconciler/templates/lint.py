@@ -9,7 +9,7 @@ from jinja2 import TemplateSyntaxError, nodes
 from reconciler.domain.text.quoting import shown
 from reconciler.templates.dialect import unknown_words
 from reconciler.templates.differences import spelt_differently, understood_differently
-from reconciler.templates.syntax import SYNTAX, TemplateFinding, parsed_template, with_parents
+from reconciler.templates.syntax import SYNTAX, TemplateFinding, parsed_template
 
 MAX_BYTES = 64 * 1024
 MAX_NESTING = 20
@@ -96,18 +96,20 @@ def _unreadable(data: bytes) -> TemplateFinding | None:
 def _refused(tree: nodes.Template) -> Iterator[TemplateFinding]:
     """What a chat template has no reason to use, and a loop over the messages that is missing."""
     stack: list[tuple[nodes.Node, int, bool]] = [(tree, 0, False)]  # node, nesting of blocks, inside a counting loop
+    asks_for_messages = False
     while stack:
         node, nesting, counting = stack.pop()
+        asks_for_messages |= isinstance(node, nodes.Name) and node.name == "messages"
         if message := _unsafe(node, counting):
             yield TemplateFinding(code="TemplateUnsafe", line=node.lineno, message=message)
         if isinstance(node, nodes.If | nodes.For | nodes.Macro | nodes.CallBlock | nodes.FilterBlock | nodes.With):
             nesting += 1
             if nesting > MAX_NESTING:
                 yield _TOO_NESTED
-                break
+                return
         counting = counting or (isinstance(node, nodes.For) and _is_range(node.iter))
         stack += [(child, nesting, counting) for child in node.iter_child_nodes()]
-    if not any(isinstance(node, nodes.Name) and node.name == "messages" for node, _ in with_parents(tree)):
+    if not asks_for_messages:
         message = "expected a loop over `messages`, got none"
         yield TemplateFinding(code="TemplateIgnoresMessages", line=0, message=message)
 

@@ -140,10 +140,12 @@ class Hub:
         child, silence = self._worker(), self._silence
         try:
             answer = child.call(method, parameters, timeout=timeout, on_event=listen, silence=silence)
+        except ChildFailed as error:
+            if error.kind == "ModuleNotFoundError":
+                raise TemporaryError(f"{what}: {one_line(error.message)}", hint=INSTALL, code="ToolsMissing") from None
+            raise PermanentError(f"{what}: {error.kind}: {one_line(error.message)}", code="FetchFailed") from None
         except (ChildDied, ChildTimedOut) as error:
             raise self._death(error, what) from None
-        except ChildFailed as error:
-            raise _failed(error, what) from None
         if "refused" in answer:
             raise _refusal(answer["refused"], what)
         done: dict[str, Any] = answer["done"]
@@ -171,12 +173,6 @@ class Hub:
             message = f"{what}: nothing came for {self._silence:g} s"
             return TemporaryError(message, hint=_HINTS["HubUnreachable"], code="HubUnreachable")
         return TemporaryError(f"{what}: {one_line(str(error))}", hint=error.hint, code="FetchFailed")
-
-
-def _failed(error: ChildFailed, what: str) -> ReconcilerError:
-    if error.kind == "ModuleNotFoundError":
-        return TemporaryError(f"{what}: {one_line(error.message)}", hint=INSTALL, code="ToolsMissing")
-    return PermanentError(f"{what}: {error.kind}: {one_line(error.message)}", code="FetchFailed")
 
 
 def _refusal(error: dict[str, Any], what: str) -> ReconcilerError:
