@@ -95,7 +95,7 @@ def parse_json(data: bytes, limit: int) -> object:
     if len(data) > limit:
         raise Misformed("", f"at most {limit} bytes", f"{len(data)} bytes")
     try:
-        return json.loads(data.decode(), object_pairs_hook=_once, parse_constant=_no_constant)
+        return json.loads(data.decode(), object_pairs_hook=unique, parse_constant=_no_constant)
     except Misformed:
         raise
     except RecursionError:
@@ -164,7 +164,8 @@ def _path(field: str, at: int | str) -> str:
     return f"{field}.{_shown(at)}" if field else _shown(at)
 
 
-def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """For json.loads: of two equal names only one reader sees each."""
     found = dict(pairs)
     if len(found) != len(pairs):
         names = [name for name, _ in pairs]

@@ -38,6 +38,10 @@ _REFUSALS = {
 HABITS = frozenset({"AliasRefused", "AnchorRefused", "TagRefused", "MergeKeyRefused", "ComplexKey"})
 
 
+# libyaml's parser where PyYAML was built with it: ten times faster. Only `get_event` is called, nothing is built.
+_PARSER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
 class Plain(str):
     """A scalar without quotes: the schema may read it as a number, a flag or null."""
 
@@ -93,22 +97,6 @@ def _with_strays(document: Document, problems: list[Problem]) -> Document:
     return replace(document, problems=(*inside, *document.problems)) if inside else document
 
 
-def _parser(text: str) -> yaml.parser.Parser:
-    """libyaml's event parser where PyYAML was built with it (ten times faster), else the pure one."""
-    try:
-        from yaml._yaml import CParser
-    except ImportError:
-        return _PureParser(text)
-    return cast("yaml.parser.Parser", CParser(text))
-
-
-class _PureParser(yaml.reader.Reader, yaml.scanner.Scanner, yaml.parser.Parser):
-    def __init__(self, text: str) -> None:
-        yaml.reader.Reader.__init__(self, text)
-        yaml.scanner.Scanner.__init__(self)
-        yaml.parser.Parser.__init__(self)
-
-
 class _Composer:
     """Builds plain data from events. Depth and count are checked as events arrive, so that nothing deep is ever asked
     of the parser or of our own recursion."""
@@ -116,7 +104,7 @@ class _Composer:
     def __init__(self, file: str, text: str, problems: list[Problem]) -> None:
         self.file = file
         self.text = text
-        self.parser = _parser(text)
+        self.parser = _PARSER(text)
         self.events = 0  # taken from the parser so far
         self.nodes = 0
         self.lines: dict[Path, int] = {}
@@ -222,7 +210,7 @@ class _Composer:
 
     def next_event(self) -> yaml.Event:
         try:
-            event = self.parser.get_event()  # type: ignore[no-untyped-call]
+            event = self.parser.get_event()
         except yaml.MarkedYAMLError as error:
             if _PARSERS_OWN_LIMIT not in (error.problem or "") or error.problem_mark is None:
                 raise syntax_error(error, self.text) from None
@@ -238,7 +226,7 @@ class _Composer:
         it has given the events that go beyond ours."""
         taken, self.events = self.events, 0
         self.text = self.text[: mark.index]
-        self.parser = _parser(self.text)
+        self.parser = _PARSER(self.text)
         for _ in range(taken):
             self.next_event()
 

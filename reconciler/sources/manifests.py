@@ -10,6 +10,7 @@ import stat
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 
 from reconciler.domain import digest
 from reconciler.domain.errors import InputRefused, Problem, UsageError
@@ -115,7 +116,7 @@ def load(path: str, *, allowed_roots: tuple[str, ...] = (), cache: ParseCache | 
     base, prefix, only = _folder(path)
     roots = (checkout_of(base), *(os.path.realpath(root) for root in allowed_roots))
     problems: list[Problem] = []
-    names = sorted(only) if only else list(_walk(base, "", prefix, problems))
+    names = [only] if only else list(_walk(base, "", prefix, problems))
     if cache is not None and not problems and (known := cache.get(base, roots, names)):
         return known
     found = read_manifests(base, names, prefix, problems)
@@ -143,23 +144,16 @@ def read_manifests(base: str, names: Iterable[str], prefix: str, problems: list[
 
 def checkout_of(folder: str) -> str:
     """The top of the git checkout that holds `folder` (absolute); the folder's parent where there is none."""
-    top = folder
-    while not os.path.lexists(os.path.join(top, ".git")):
-        parent = os.path.dirname(top)
-        if parent == top:
-            return os.path.dirname(folder)
-        top = parent
-    return top
+    above = (folder, *map(str, Path(folder).parents))
+    return next((one for one in above if os.path.lexists(os.path.join(one, ".git"))), os.path.dirname(folder))
 
 
-def _folder(path: str) -> tuple[str, str, frozenset[str] | None]:
-    """The real folder, its name as people write it, and the names to read in it (None for all)."""
+def _folder(path: str) -> tuple[str, str, str]:
+    """The real folder, its name as people write it, and the one file to read in it ("" for all)."""
     if not os.path.lexists(path):
         hint = "pass the folder with your manifests (--path); `reconciler demo` shows a small one"
         raise UsageError(f"there is no folder {path}", hint=hint)
-    named, only = path, None
-    if not os.path.isdir(path):
-        named, only = os.path.dirname(path), frozenset({os.path.basename(path)})
+    named, only = (path, "") if os.path.isdir(path) else os.path.split(path)
     return os.path.realpath(named or "."), os.path.normpath(named or ".").replace(os.sep, "/"), only
 
 

@@ -9,7 +9,7 @@ from jinja2 import TemplateSyntaxError, nodes
 from reconciler.domain.text.quoting import shown
 from reconciler.templates.dialect import unknown_words
 from reconciler.templates.differences import spelt_differently, understood_differently
-from reconciler.templates.syntax import SYNTAX, TemplateFinding, parsed_template
+from reconciler.templates.syntax import SYNTAX, TemplateFinding
 
 MAX_BYTES = 64 * 1024
 MAX_NESTING = 20
@@ -40,7 +40,7 @@ def lint(data: bytes) -> tuple[TemplateFinding, ...]:
     try:
         if misspelt := tuple(spelt_differently(text)):
             return misspelt  # Python would warn of its escapes while it reads on
-        tree = parsed_template(text)
+        tree = SYNTAX.parse(text)
     except TemplateSyntaxError as error:
         message = f"expected Jinja: {shown(error.message or 'syntax error', 160)}"
         return (TemplateFinding(code="TemplateSyntax", line=error.lineno, message=message),)

@@ -26,7 +26,7 @@ from reconciler.domain.text.quoting import shown
 from reconciler.templates.chat_template import CONTENT, LONGEST_PATTERN, jinja_of
 from reconciler.templates.lint import lint
 from reconciler.templates.role_trace import AFTER, BEFORE, Budget, Content, NotExact, Piece, Refuses, trace
-from reconciler.templates.syntax import parsed_template
+from reconciler.templates.syntax import SYNTAX
 
 ROLES = ("system", "user", "assistant")
 OTHER = "tool"
@@ -48,7 +48,7 @@ def roles_of(template: str, tokens: Mapping[str, str] | None = None) -> RoleForm
     for finding in lint(template.encode(errors="replace")):
         if finding.serious:
             raise NotExact(finding.line, finding.message, finding.hint)
-    form = _Form(parsed_template(template), tokens or {})
+    form = _Form(SYNTAX.parse(template), tokens or {})
     roles = form.roles()
     form.compare(roles)
     return RoleForm(roles=roles, notes=form.notes())
@@ -68,7 +68,7 @@ class _Form:
         return Roles(**patterns, prompt=_pattern(self._written(["user"], asked=True), "user"))
 
     def compare(self, roles: Roles) -> None:
-        form = parsed_template(jinja_of(roles))
+        form = SYNTAX.parse(jinja_of(roles))
         longest = LONGEST if any(self._tree.find_all(nodes.Slice)) else WITHOUT_SLICES
         for length in range(1, longest + 1):
             for conversation, asked in product(product(ROLES, repeat=length), (False, True)):

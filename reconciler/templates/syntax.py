@@ -35,11 +35,6 @@ EXTENSIONS: tuple[str | type[Extension], ...] = ("jinja2.ext.loopcontrols", _Gen
 SYNTAX = Environment(extensions=EXTENSIONS, autoescape=False)
 
 
-def parsed_template(text: str) -> nodes.Template:
-    """Raises TemplateSyntaxError and RecursionError."""
-    return SYNTAX.parse(text)
-
-
 def with_parents(node: nodes.Node) -> Iterator[tuple[nodes.Node, nodes.Node | None]]:
     """The node and every node below it, in order, each with its parent. Not jinja2's `find_all`, which recurses: a
     chain of a thousand `and` is deep."""

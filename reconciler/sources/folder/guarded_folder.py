@@ -10,13 +10,13 @@ from a file; who may write the folder could as well have copied it.
 import json
 import os
 import stat
-from collections import Counter
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import IO, Any, ParamSpec, TypeVar
 
 from reconciler.domain.errors import InputRefused, Problem
 from reconciler.domain.text.escape import one_line
+from reconciler.host.codec import unique
 from reconciler.host.stamps import StampBook
 
 P = ParamSpec("P")
@@ -119,7 +119,7 @@ def denied() -> InputRefused:
 def read_object(folder: Folder, name: str) -> dict[str, Any]:
     """A small file that holds one JSON object."""
     try:
-        value = json.loads(read_small(folder, name), object_pairs_hook=without_duplicates)
+        value = json.loads(read_small(folder, name), object_pairs_hook=unique)
     except (ValueError, RecursionError) as error:
         raise InputRefused("JsonInvalid", f"not valid JSON: {str(error)[:100]}") from None
     if not isinstance(value, dict):
@@ -133,15 +133,6 @@ def read_small(folder: Folder, name: str) -> bytes:
         raise InputRefused("FileTooLarge", f"{size} bytes long, expected at most {LARGEST_SMALL_FILE}")
     with folder.opened(name) as file:
         return file.read(LARGEST_SMALL_FILE)
-
-
-def without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """For json.loads: of two equal names only one reader sees each."""
-    unique = dict(pairs)
-    if len(unique) != len(pairs):
-        twice = Counter(name for name, _ in pairs).most_common(1)[0][0]
-        raise ValueError(f"the name {twice[:80]!r} occurs twice")
-    return unique
 
 
 def special_tokens(folder: Folder) -> frozenset[str] | None:

@@ -9,7 +9,8 @@ import math
 from typing import Any, TypeGuard
 
 from reconciler.domain.errors import InputRefused
-from reconciler.sources.folder.guarded_folder import Folder, without_duplicates
+from reconciler.host.codec import unique
+from reconciler.sources.folder.guarded_folder import Folder
 
 # The format's own library takes headers of 100 MB, which cost a plan half a minute and a gigabyte. The largest models
 # in use have some 90,000 tensors, with about 100 bytes each.
@@ -38,7 +39,7 @@ def read_shapes(folder: Folder, name: str) -> dict[str, tuple[int, ...]]:
 def _parse(raw: bytes) -> dict[str, Any]:
     _check_count(raw)
     try:
-        header = json.loads(raw, object_pairs_hook=without_duplicates)
+        header = json.loads(raw, object_pairs_hook=unique)
     except (ValueError, RecursionError) as error:
         raise InputRefused("WeightsInvalid", f"its header is not valid JSON: {str(error)[:100]}") from None
     if not isinstance(header, dict):

@@ -137,9 +137,9 @@ class GitDisk(DiskAnswers):
     def read(self, path: str) -> bytes | None:
         if not inside(path, self._checkout):
             return super().read(path) if self._exports is not None else None
-        entry = self._tree.at(self._inner(path))
+        entry = self._tree.at(_below(self._checkout, path))
         fits = entry.kind == FILE and entry.size <= limit_of(path)
-        data = self._bytes_of(entry, os.path.dirname(self._inner(path))) if fits else None
+        data = self._bytes_of(entry, os.path.dirname(_below(self._checkout, path))) if fits else None
         self.files[path] = digest.of_bytes(data) if data is not None else None
         return data
 
@@ -155,7 +155,7 @@ class GitDisk(DiskAnswers):
         return self._bytes[entry.object]
 
     def _place(self, path: str) -> Place:
-        entry = self._tree.at(self._inner(path))
+        entry = self._tree.at(_below(self._checkout, path))
         if entry.kind == LINK:
             message = f"expected a file or folder, but {shown(entry.name)} is a symbolic link"
             raise InputRefused("SymlinkRefused", message, "put the file itself there")
@@ -168,9 +168,6 @@ class GitDisk(DiskAnswers):
             return Place(path=path, kind="file")
         may_be_elsewhere = self._exports is None and os.path.basename(path) != LOCK_NAME
         return Place(path=path, kind="unknown" if may_be_elsewhere else "missing")
-
-    def _inner(self, path: str) -> str:
-        return _below(self._checkout, path)
 
 
 def _below(checkout: str, path: str) -> str:

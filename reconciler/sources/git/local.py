@@ -8,6 +8,7 @@ a CI job it often does not).
 
 import os
 import re
+from pathlib import Path
 
 from reconciler.domain.errors import PermanentError, UsageError
 from reconciler.domain.text.quoting import shown
@@ -70,13 +71,10 @@ def open_repository(folder: str) -> LocalRepository:
     where = os.path.abspath(folder)
     if not os.path.isdir(where):
         raise UsageError(f"there is no folder {folder}")
-    while True:
-        if found := _git_directory(where):
+    for one in (where, *map(str, Path(where).parents)):
+        if found := _git_directory(one):
             return LocalRepository(found)
-        parent = os.path.dirname(where)
-        if parent == where:
-            raise UsageError(f"{folder} is in no git repository", hint="pass --repo-dir DIR")
-        where = parent
+    raise UsageError(f"{folder} is in no git repository", hint="pass --repo-dir DIR")
 
 
 def _git_directory(folder: str) -> str:
