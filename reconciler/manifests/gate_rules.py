@@ -30,7 +30,10 @@ def gates_of(declaration: Declaration[ModelManifest]) -> GateSpec | None:
     if len(declaration.log.problems) == before:
         made = [_gate(item, cases.get(index)) for index, item in enumerate(written or ())]
     for index, gate in enumerate(made):
-        _check_min_pass(declaration, index, gate)
+        # A bar that can never be met would hold every release back without a reason.
+        if isinstance(gate, PromptsGate) and gate.min_pass > len(gate.cases):
+            message = f"expected at most {len(gate.cases)}, the number of golden prompts, got {gate.min_pass}"
+            declaration.report((*GATES, index, "prompts", "minPass"), "GateUnreachable", message)
     return GateSpec.of(*made) if len(declaration.log.problems) == before else None
 
 
@@ -44,26 +47,14 @@ def _check_kinds(declaration: Declaration[ModelManifest]) -> None:
             seen.add(kind)
 
 
-def _check_min_pass(declaration: Declaration[ModelManifest], index: int, gate: Gate) -> None:
-    """A bar that can never be met would hold every release back without a reason."""
-    if isinstance(gate, PromptsGate) and gate.min_pass > len(gate.cases):
-        message = f"expected at most {len(gate.cases)}, the number of golden prompts, got {gate.min_pass}"
-        declaration.report((*GATES, index, "prompts", "minPass"), "GateUnreachable", message)
-
-
 def _gate(item: Any, from_file: tuple[GoldenPrompt, ...] | None) -> Gate:
     name = next(name for name in DECLARED if getattr(item, name) is not None)
     written = getattr(item, name)
-    if isinstance(written, PromptsManifest):
-        return _prompts(written, from_file)
-    return value_of(DECLARED[name], written)
-
-
-def _prompts(gate: PromptsManifest, from_file: tuple[GoldenPrompt, ...] | None) -> PromptsGate:
-    cases = tuple(map(_golden, gate.cases)) if gate.cases is not None else from_file or ()
-    return PromptsGate(
-        cases=cases, min_pass=gate.min_pass or len(cases), max_tokens=gate.max_tokens, greedy=gate.greedy
-    )
+    if not isinstance(written, PromptsManifest):
+        return value_of(DECLARED[name], written)
+    cases = tuple(map(_golden, written.cases)) if written.cases is not None else from_file or ()
+    least = written.min_pass or len(cases)
+    return PromptsGate(cases=cases, min_pass=least, max_tokens=written.max_tokens, greedy=written.greedy)
 
 
 def _golden(case: GoldenCase) -> GoldenPrompt:

@@ -83,18 +83,14 @@ def load(file: str, data: bytes) -> Loaded:
         problems = strays(file, text)
         composer = _Composer(file, without_strays(text), unfinished)
         for document in composer.documents():
-            documents.append(_with_strays(document, problems))
+            # Those that stand inside a document are its own, so that only this document is refused.
+            inside = [one for one in problems if document.first_line <= one.line <= document.last_line]
+            problems = [one for one in problems if one not in inside]
+            documents.append(replace(document, problems=(*inside, *document.problems)))
     except InputRefused as refused:
         stopped = Problem(code=refused.code, file=file, line=refused.line, message=str(refused), hint=refused.hint)
         problems += [*unfinished, stopped]
     return Loaded(documents=tuple(documents), problems=tuple(problems))
-
-
-def _with_strays(document: Document, problems: list[Problem]) -> Document:
-    """Move those of `problems` that stand inside the document to it, so that only this document is refused."""
-    inside = [stray for stray in problems if document.first_line <= stray.line <= document.last_line]
-    problems[:] = [stray for stray in problems if stray not in inside]
-    return replace(document, problems=(*inside, *document.problems)) if inside else document
 
 
 class _Composer:

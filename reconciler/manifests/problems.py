@@ -82,11 +82,8 @@ def _unknown_field(path: Path, model: type[BaseModel]) -> tuple[str, str, str]:
     *parents, name = path
     known = known_fields(model, tuple(parents))
     expected = f"expected {listed(known)}" if known else "expected no field here"
-    return (
-        "UnknownField",
-        f"{expected}, got {shown(str(name))}",
-        _SPECIAL_HINTS.get(str(name)) or nearest(str(name), known),
-    )
+    hint = _SPECIAL_HINTS.get(str(name)) or nearest(str(name), known)
+    return "UnknownField", f"{expected}, got {shown(str(name))}", hint
 
 
 def known_fields(model: type[BaseModel], path: Path) -> list[str]:

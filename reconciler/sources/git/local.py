@@ -35,11 +35,8 @@ class LocalRepository:
         found = self._ask("rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
         if _COMMIT.fullmatch(found):
             return found
-        raise PermanentError(
-            f"there is no commit {shown(revision)} in this repository",
-            hint=self._hint("git fetch it first"),
-            code="CommitMissing",
-        )
+        message = f"there is no commit {shown(revision)} in this repository"
+        raise PermanentError(message, hint=self._hint("git fetch it first"), code="CommitMissing")
 
     def merge_base(self, one: str, other: str) -> str:
         found = self._ask("merge-base", "--end-of-options", one, other)

@@ -104,10 +104,6 @@ class Objects:
             self._listings[tree] = {entry.name: _sized(entry, sizes) for entry in raw}
         return self._listings[tree]
 
-    def tree_of(self, commit: str) -> str:
-        body = self.contents([commit])[commit]
-        return body.partition(b"\n")[0].removeprefix(b"tree ").decode("ascii", "replace")
-
     def _asked(self, process: subprocess.Popen[bytes], names: Iterable[str]) -> Iterator[str]:
         """Each name whose answer is next to be read."""
         many = list(dict.fromkeys(names))
@@ -148,7 +144,9 @@ class Tree:
 
     def __init__(self, objects: Objects, commit: str) -> None:
         self._objects = objects
-        self._top = Entry(name="", kind=FOLDER, object=objects.tree_of(commit))
+        first_line = objects.contents([commit])[commit].partition(b"\n")[0]
+        tree = first_line.removeprefix(b"tree ").decode("ascii", "replace")
+        self._top = Entry(name="", kind=FOLDER, object=tree)
 
     def at(self, path: str) -> Entry:
         """What `path` is. A link or another repository on the way is returned itself and never followed."""
