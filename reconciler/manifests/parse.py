@@ -44,7 +44,8 @@ def parse(files: Mapping[str, bytes], context: ParseContext) -> Parsed:
         for document in _documents(context.shown(name), files[name], log):
             claims += _claim(document, context.shown(name))
             declarations += _declaration(document, name, context, log)
-    clashing = _clashes(declarations, claims, log)
+    # Of two documents that take the same name neither gets it: either may be the mistake.
+    clashing = {*_same_names(claims, log), *_variant_names(declarations)}
     templates = _templates(declarations, claims)
     templates |= {name: None for kind, name in clashing if kind == "PromptTemplate"}
     lock = Lock(context, log)
@@ -163,11 +164,6 @@ def _templates(declarations: list[Declaration[Manifest]], claims: list[Claim]) -
 
 def _of(kind: type[Kind], declarations: list[Declaration[Manifest]]) -> list[Declaration[Kind]]:
     return [cast("Declaration[Kind]", one) for one in declarations if one.kind is kind]
-
-
-def _clashes(declarations: list[Declaration[Manifest]], claims: list[Claim], log: ProblemLog) -> set[tuple[str, str]]:
-    """The (kind, name) pairs that are taken twice. Neither document gets the name: either may be the mistake."""
-    return {*_same_names(claims, log), *_variant_names(declarations)}
 
 
 def _same_names(claims: list[Claim], log: ProblemLog) -> Iterator[tuple[str, str]]:

@@ -14,6 +14,7 @@ from reconciler.domain.errors import PermanentError, TemporaryError
 from reconciler.host import durable
 from reconciler.sources.git.address import Remote
 from reconciler.sources.git.objects import MirrorBroken
+from reconciler.sources.git.process import folder_size
 from reconciler.sources.git.runner import FETCH_TIME, POLL_TIME, GitFailed, GitRunner
 
 LARGEST_FETCH = 8 << 30  # bytes
@@ -37,6 +38,7 @@ class Mirror:
 
     def __init__(self, folder: str, remote: Remote, command: GitRunner) -> None:
         self.folder = folder
+        self._packs = os.path.join(folder, "objects", "pack")
         self._remote = remote
         self._git = command
         name = digest.of_bytes(f"{remote.url}\n{remote.branch}".encode()).removeprefix("sha256:")[:16]
@@ -80,14 +82,14 @@ class Mirror:
         """Bring the branch here, if it moved. Returns its commit, which may be newer than `tip`."""
         if self._ref(self._fetched) == tip and all(map(self.has, {tip, accepted or tip})):
             return tip
-        limit = _pack_bytes(self.folder) + LARGEST_FETCH
+        limit = folder_size(self._packs) + LARGEST_FETCH
         try:
             self._git.run(
                 *("fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules"),
                 *("--no-auto-maintenance", "--no-filter", *self._depth(tip, accepted), "--"),
                 *(self._remote.url, f"+refs/heads/{self._remote.branch}:{self._fetched}"),
                 seconds=FETCH_TIME,
-                growing=(os.path.join(self.folder, "objects", "pack"), limit),
+                growing=(self._packs, limit),
             )
         except GitFailed as failed:
             # The server has just answered `poll`, so it may as well be our mirror that is torn.
@@ -132,13 +134,12 @@ class Mirror:
 
     def tidy(self) -> None:
         """One pack per fetch adds up."""
-        packs = os.path.join(self.folder, "objects", "pack")
-        if sum(name.endswith(".pack") for name in os.listdir(packs)) > MOST_PACKS:
+        if sum(name.endswith(".pack") for name in os.listdir(self._packs)) > MOST_PACKS:
             self._git.run("gc", "--quiet", "--prune=now", seconds=FETCH_TIME)
 
     def _depth(self, tip: str, accepted: str) -> tuple[str, ...]:
         """Shallow only into an empty mirror: elsewhere it would cut off history that another branch relies on."""
-        if _pack_bytes(self.folder) == 0:
+        if folder_size(self._packs) == 0:
             return ("--depth=1",) if accepted in ("", tip) else ()
         shallow = os.path.isfile(os.path.join(self.folder, "shallow"))
         return ("--unshallow",) if shallow and accepted and not self.has(accepted) else ()
@@ -159,11 +160,3 @@ class Mirror:
         durable.publish(folder, self.folder)
         if old:
             durable.free(old)
-
-
-def _pack_bytes(folder: str) -> int:
-    packs = os.path.join(folder, "objects", "pack")
-    if not os.path.isdir(packs):
-        return 0
-    with os.scandir(packs) as entries:
-        return sum(entry.stat().st_size for entry in entries)

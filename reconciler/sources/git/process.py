@@ -26,7 +26,7 @@ def watched(process: Any, out: "Reader", name: str, seconds: float, growing: tup
     try:
         while not out.full and (out.is_alive() or errors.is_alive()):
             (out if out.is_alive() else errors).join(0.05)
-            if growing and _size(growing[0]) > growing[1]:
+            if growing and folder_size(growing[0]) > growing[1]:
                 raise OutOfBounds(f"git {name}: more than {growing[1]:,} bytes came")
             if time.monotonic() > deadline:
                 raise TemporaryError(f"git {name} took more than {seconds:.0f} s", code="GitTimeout")
@@ -78,7 +78,8 @@ def end(process: Any, *readers: Reader) -> None:
                 pipe.close()
 
 
-def _size(folder: str) -> int:
+def folder_size(folder: str) -> int:
+    """Of its files in bytes, while a git may write there."""
     total = 0
     with contextlib.suppress(FileNotFoundError), os.scandir(folder) as entries:
         for entry in entries:

@@ -118,8 +118,8 @@ class GitRunner:
     def at(self, folder: str) -> "GitRunner":
         return GitRunner(folder, self._credentials, protocols=self._protocols)
 
-    def text(self, *arguments: str, ok: tuple[int, ...] = (0,), seconds: float = LOCAL_TIME) -> str:
-        return self.run(*arguments, ok=ok, seconds=seconds)[1].decode("utf-8", "replace").strip()
+    def text(self, *arguments: str, seconds: float = LOCAL_TIME) -> str:
+        return self.run(*arguments, seconds=seconds)[1].decode("utf-8", "replace").strip()
 
     def code(self, *arguments: str) -> int:
         return self.run(*arguments, ok=tuple(range(256)))[0]
