@@ -9,6 +9,7 @@ waits.
 import os
 import time
 from collections.abc import Set
+from dataclasses import dataclass
 
 from reconciler.daemon import wake as reasons
 from reconciler.daemon.declarations import Declarations
@@ -16,7 +17,7 @@ from reconciler.daemon.reporting import Summaries
 from reconciler.daemon.sd_notify import Service, Watchdog
 from reconciler.daemon.state import Board, Moment, counted
 from reconciler.daemon.wake import FILES, Wake, WakeThrottle, jittered, seconds_until
-from reconciler.daemon.watching import Watcher, watched_folders
+from reconciler.daemon.watching import Watcher
 from reconciler.domain.backoff import of_passes
 from reconciler.domain.errors import ReconcilerError, refused
 from reconciler.engine import log
@@ -30,30 +31,21 @@ from reconciler.manifests.parsed import Parsed
 ASKED = frozenset({reasons.SIGHUP, reasons.WEBHOOK})
 
 
+@dataclass(kw_only=True)
 class Loop:
     """The caller holds the root's lock, closes `reconciler`, and calls `stop` from a signal handler of this thread."""
 
-    def __init__(
-        self,
-        machine: Machine,
-        declarations: Declarations,
-        reconciler: Reconciler,
-        *,
-        wake: Wake,
-        board: Board,
-        watcher: Watcher,
-        service: Service,
-        watchdog: Watchdog,
-    ) -> None:
-        self._machine = machine
-        self._declarations = declarations
-        self._reconciler = reconciler
-        self._wake = wake
-        self._board = board
-        self._watcher = watcher
-        self._service = service
-        self._watchdog = watchdog
-        self._interval = board.state.interval
+    machine: Machine
+    declarations: Declarations
+    reconciler: Reconciler
+    wake: Wake
+    board: Board
+    watcher: Watcher
+    service: Service
+    watchdog: Watchdog
+
+    def __post_init__(self) -> None:
+        self._interval = self.board.state.interval
         self._backoff = of_passes(self._interval)
         self._throttle = WakeThrottle(self._interval)
         self._summaries = Summaries()
@@ -80,15 +72,15 @@ class Loop:
         """End soon: a pass is interrupted as Ctrl-C interrupts `apply`."""
         interrupting = self._passing and not self._stopping
         self._stopping = True
-        self._wake.wake(reasons.STOP)
+        self.wake.wake(reasons.STOP)
         if interrupting:
             raise KeyboardInterrupt
 
     def _pass(self, woken: Set[str]) -> None:
-        self._watchdog.alive()
-        self._board.update(wakes=counted(self._board.state.wakes, *woken), next_pass=None)
+        self.watchdog.alive()
+        self.board.update(wakes=counted(self.board.state.wakes, *woken))
         if reasons.SIGHUP in woken:
-            self._service.reloading()
+            self.service.reloading()
         started = time.monotonic()
         with log.bound(pass_id=os.urandom(4).hex()):
             self._passing = True
@@ -109,102 +101,101 @@ class Loop:
 
     def _once(self, woken: Set[str], started: float) -> None:
         self._asked_at = time.monotonic()
-        parsed = self._parsed = self._declarations.read(self._machine, asked=bool(woken & ASKED))
-        self._watchdog.alive()
+        parsed = self._parsed = self.declarations.read(self.machine, asked=bool(woken & ASKED))
+        self.watchdog.alive()
         with log.bound(revision=parsed.revision):
-            self._board.update(attempted=parsed.revision)
-            result = self._reconciler.run_pass(parsed)
+            self.board.update(attempted=parsed.revision)
+            result = self.reconciler.run_pass(parsed)
             self._summaries.problems(result.resolution.problems, result.resolution.warnings)
             self._summaries.kept(result.remaining.held)
             self._summaries.passed(result, woken, time.monotonic() - started)
         if not result.converged:
-            self._declarations.doubt()
+            self.declarations.doubt()
         self._next_try = result.next_wake or ""
         self._update_board(result)
 
     def _update_board(self, result: PassResult) -> None:
         outcome = "converged" if result.converged else "partly"
         changes: dict[str, object] = {
-            "passes": counted(self._board.state.passes, outcome),
+            "passes": counted(self.board.state.passes, outcome),
             "last_result": outcome,
             "last_error": "",
-            "conditions": self._machine.records.conditions(),
+            "conditions": self.machine.records.conditions(),
             "problems": len(result.resolution.problems),
             "verdicts": result.remaining.verdicts,
         }
         if result.converged:
             changes["applied"] = result.remaining.revision
-        if result.outcomes or not self._board.state.ready:
-            releases = self._machine.records.load().releases
+        if result.outcomes or not self.board.state.ready:
+            releases = self.machine.records.load().releases
             changes["sizes"] = {name: release.size for name, release in releases.items()}
-        self._board.update(**changes)
+        self.board.update(**changes)
 
     def _failed(self, code: str, message: str, hint: str, woken: Set[str]) -> None:
         self._failures += 1
         self._next_try = ""
-        self._declarations.doubt()
+        self.declarations.doubt()
         self._summaries.failed()
         log.warning("pass.failed", code=code, message=message, hint=hint, woken=sorted(woken), failures=self._failures)
-        passes = counted(self._board.state.passes, "failed")
-        self._board.update(passes=passes, last_result="failed", last_error=f"{code}: {message}")
+        passes = counted(self.board.state.passes, "failed")
+        self.board.update(passes=passes, last_result="failed", last_error=f"{code}: {message}")
 
     def _ended(self, started: float) -> None:
-        answered = self._declarations.answered
-        self._board.pass_took(time.monotonic() - started)
-        self._board.update(
+        answered = self.declarations.answered
+        self.board.pass_took(time.monotonic() - started)
+        self.board.update(
             last_pass=Moment.now(),
-            running=self._reconciler.running(),
+            running=self.reconciler.running(),
             last_fetch=answered,
             stale=self._is_stale(answered),
         )
         self._watch()
-        if not self._board.state.ready:
-            self._board.update(ready=True)
+        if not self.board.state.ready:
+            self.board.update(ready=True)
             log.info("ready")
-        self._service.ready()
-        self._service.status(self._in_words())
-        self._board.passed()
+        self.service.ready()
+        self.service.status(self._in_words())
+        self.board.passed()
 
     def _is_stale(self, answered: Moment | None) -> bool:
         """When it was asked last, the repository had not answered for twice the interval; logged when that begins and
         when it ends. However long the pass took that followed an answer: that says nothing of the repository."""
-        since = answered or self._board.state.started
-        stale = not self._declarations.folder and self._asked_at - since.ticks > 2 * self._interval
-        if stale and not self._board.state.stale:
-            log.warning("stale", origin=self._declarations.origin, hint="what was accepted last goes on")
-        elif self._board.state.stale and not stale:
-            log.info("fresh", origin=self._declarations.origin)
+        since = answered or self.board.state.started
+        stale = not self.declarations.folder and self._asked_at - since.ticks > 2 * self._interval
+        if stale and not self.board.state.stale:
+            log.warning("stale", origin=self.declarations.origin, hint="what was accepted last goes on")
+        elif self.board.state.stale and not stale:
+            log.info("fresh", origin=self.declarations.origin)
         return stale
 
     def _in_words(self) -> str:
-        state = self._board.state
+        state = self.board.state
         what = state.last_error or f"{state.last_result} at {state.applied or state.attempted}"
         stale = "stale: the repository does not answer; " if state.stale else ""
         running = f"; {len(state.running)} at work" if state.running else ""
         return f"{stale}{what}{running}"
 
     def _watch(self) -> None:
-        for folder in (self._machine.layout.served, self._machine.layout.suspended):
+        for folder in (self.machine.layout.served, self.machine.layout.suspended):
             with best_effort("watch.refused"):
                 durable.make_folder(folder)
-        others = self._watcher.watch(watched_folders(self._machine, self._parsed, self._declarations.folder))
-        if others and self._board.state.last_pass is not None:
-            self._wake.wake(reasons.WATCHING)
+        others = self.watcher.watch(self.machine, self._parsed, self.declarations.folder)
+        if others and self.board.state.last_pass is not None:
+            self.wake.wake(reasons.WATCHING)
 
     def _sleep(self) -> Set[str]:
         """Until something wants a pass. What only files want waits for its turn (WakeThrottle)."""
         ended, woken = time.monotonic(), set[str]()
         pause, why = self._pause()
         due, rested = ended + pause, pause
-        self._board.update(next_pass=Moment(unix=time.time() + due - ended, ticks=due))
         while not self._stopping:
             only_files = bool(woken) and woken <= FILES
             until = min(due, ended + self._throttle.pause) if only_files else due
             left = until - time.monotonic()
             if left <= 0.0 or (woken and not only_files):
                 break
-            self._watchdog.alive(left)
-            more = self._wake.wait(left)
+            self.watchdog.alive(left)
+            more = self.wake.wait(left)
             if more and not woken:
                 rested = time.monotonic() - ended
             woken |= more

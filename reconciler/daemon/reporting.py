@@ -80,28 +80,13 @@ class Summaries:
         self._kept = now
 
     def passed(self, result: PassResult, woken: Set[str], seconds: float) -> None:
-        facts: dict[str, object] = {
-            "converged": result.converged,
-            "failed": len(result.failed),
-            "held": len(result.remaining.held),
-            "left": len(result.remaining.changes),
-            "running": len(result.running),
-            "problems": len(result.resolution.problems),
-            "revision": result.remaining.revision,
-        }
+        facts = result.facts
         same = facts == self._last and not result.outcomes and woken <= {INTERVAL, WATCHING}
         self._last = facts
         if same and time.monotonic() - self._quiet_since < QUIET:
             self._unlogged += 1
             return
-        log.info(
-            "pass.summary",
-            woken=sorted(woken),
-            changes=len(result.outcomes),
-            **{name: fact for name, fact in facts.items() if name != "revision"},
-            seconds=round(seconds, 3),
-            unsaid=self._unlogged,
-        )
+        log.info("pass.summary", woken=sorted(woken), **facts, seconds=round(seconds, 3), unsaid=self._unlogged)
         self._unlogged, self._quiet_since = 0, time.monotonic()
 
     def failed(self) -> None:

@@ -66,7 +66,6 @@ def run_daemon(
         State(
             started=Moment.now(),
             interval=interval,
-            revision_from=declarations.origin,
             attempted=known.last_attempted_revision,
             applied=known.last_applied_revision,
         )
@@ -90,9 +89,9 @@ def run_daemon(
         if endpoints.targets:
             _notify(endpoints.targets, machine, board, stack)
         loop = Loop(
-            machine,
-            declarations,
-            reconciler,
+            machine=machine,
+            declarations=declarations,
+            reconciler=reconciler,
             wake=wake,
             board=board,
             watcher=watcher,

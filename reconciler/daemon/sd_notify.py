@@ -20,7 +20,7 @@ class Service:
         self.watchdog = _watchdog_seconds(environment)
         self._ready = False
 
-    def tell(self, *lines: str) -> None:
+    def send(self, *lines: str) -> None:
         if self._address[:1] not in ("/", "@"):
             return
         address = "\0" + self._address[1:] if self._address.startswith("@") else self._address
@@ -32,17 +32,17 @@ class Service:
         """Once, and once more after each `reloading`."""
         if not self._ready:
             self._ready = True
-            self.tell("READY=1")
+            self.send("READY=1")
 
     def status(self, text: str) -> None:
-        self.tell(f"STATUS={' '.join(text.split())}")
+        self.send(f"STATUS={' '.join(text.split())}")
 
     def reloading(self) -> None:
         self._ready = False
-        self.tell("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
+        self.send("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
 
     def stopping(self) -> None:
-        self.tell("STOPPING=1", "STATUS=stopping")
+        self.send("STOPPING=1", "STATUS=stopping")
 
 
 class Watchdog:
@@ -75,7 +75,7 @@ class Watchdog:
     def _beat(self) -> None:
         while not self._ended.wait(self._service.watchdog / 2):
             if self.patience > 0.0:
-                self._service.tell("WATCHDOG=1")
+                self._service.send("WATCHDOG=1")
 
 
 def _watchdog_seconds(environment: Mapping[str, str]) -> float:

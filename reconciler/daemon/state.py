@@ -50,7 +50,6 @@ class State:
 
     started: Moment
     interval: float
-    revision_from: str  # `folder`, or the repository's URL
     ready: bool = False
     passes: Mapping[str, int] = field(default_factory=dict)
     durations: Mapping[float, int] = field(default_factory=dict)
@@ -61,7 +60,6 @@ class State:
     last_pass: Moment | None = None  # when it ended
     last_result: str = ""
     last_error: str = ""  # of a pass that failed; "" after one that did not
-    next_pass: Moment | None = None  # None while one runs
     attempted: str = ""
     applied: str = ""
     conditions: Mapping[str, Mapping[str, Condition]] = field(default_factory=dict)

@@ -8,7 +8,6 @@ watchfiles waits in Rust and looks at its bell four times a second; two such thr
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from functools import partial
 
 from watchfiles._rust_notify import RustNotify
@@ -24,29 +23,6 @@ DEBOUNCE = 1000  # milliseconds; it is woken by then, however much changes
 PASSING = (".swp", ".swx", ".swpx", "~", ".tmp", ".lock")
 
 
-@dataclass(frozen=True, kw_only=True)
-class WatchedFolders:
-    """Folders to watch with all that is below them, by the reason that they give; and one to watch by itself."""
-
-    declarations: tuple[str, ...]
-    machine: tuple[str, ...]
-    cache: str
-    index: str  # the only file of the cache that counts
-
-
-def watched_folders(machine: Machine, parsed: Parsed | None, folder: str) -> WatchedFolders:
-    """`folder` holds the manifests, "" when they come from a repository."""
-    declared = [folder] if folder else []
-    for model in parsed.models if parsed is not None else ():
-        declared += [path for path in (model.source_path, model.adapter_path) if path]
-    return WatchedFolders(
-        declarations=_outermost(declared),
-        machine=(machine.layout.served, machine.layout.suspended),
-        cache=machine.cache,
-        index=os.path.basename(machine.backend.index),
-    )
-
-
 class Watcher:
     def __init__(self, wake: Wake) -> None:
         self._wake = wake
@@ -54,10 +30,11 @@ class Watcher:
         self._bell = threading.Event()
         self._failed = ""
 
-    def watch(self, folders: WatchedFolders) -> bool:
-        """From now on these. True when they are others than before: then a change may have fallen between. A folder
-        that is not there is watched from the next call on at which it is."""
-        groups = _Groups(folders)
+    def watch(self, machine: Machine, parsed: Parsed | None, folder: str) -> bool:
+        """From now on what these name; `folder` holds the manifests, "" when they come from a repository. True when the
+        folders are others than before: then a change may have fallen between. A folder that is not there is watched
+        from the next call on at which it is."""
+        groups = _Groups(machine, parsed, folder)
         if groups.identity == self._watched:
             return False
         self.close()
@@ -102,33 +79,31 @@ class _Groups:
     """The folders that are there now. Their inodes belong to the question whether anything changed: a folder that was
     made anew is watched anew."""
 
-    def __init__(self, folders: WatchedFolders) -> None:
-        self._declarations = [path for path in folders.declarations if os.path.isdir(path)]
-        self._machine = [path for path in folders.machine if os.path.isdir(path)]
-        self._index = folders.index
-        self._cache = folders.cache if os.path.isdir(folders.cache) else ""
-        watched = [*self._declarations, *self._machine, *([self._cache] if self._cache else [])]
-        self.identity = tuple(_identity(path) for path in watched)
+    def __init__(self, machine: Machine, parsed: Parsed | None, folder: str) -> None:
+        declared = [folder] if folder else []
+        for model in parsed.models if parsed is not None else ():
+            declared += [path for path in (model.source_path, model.adapter_path) if path]
+        self._declarations = [path for path in _outermost(declared) if os.path.isdir(path)]
+        self._machine = [path for path in (machine.layout.served, machine.layout.suspended) if os.path.isdir(path)]
+        self._cache = [path for path in (machine.cache,) if os.path.isdir(path)]
+        self._index = os.path.basename(machine.backend.index)  # the only file of the cache that counts
+        self.identity = tuple(map(_identity, (*self._declarations, *self._machine, *self._cache)))
 
     def threads(self) -> Iterator[tuple[list[str], bool, Callable[[str], str | None]]]:
         if self._declarations or self._machine:
             yield [*self._declarations, *self._machine], True, self._reason
         if self._cache:
-            yield [self._cache], False, self._of_the_cache
+            yield self._cache, False, self._of_the_cache
 
     def _reason(self, path: str) -> str | None:
         if any(_is_below(path, folder) for folder in self._machine):
-            return None if _is_lock(path) else MACHINE
+            return None if os.path.basename(path).startswith(("lock", ".lock")) else MACHINE
         passing = path.endswith(PASSING) or f"{os.sep}.git{os.sep}" in path
         return None if passing else DECLARATIONS
 
     def _of_the_cache(self, path: str) -> str | None:
         """The back end's other files say nothing of its names."""
-        return MACHINE if os.path.basename(path) == self._index or path == self._cache else None
-
-
-def _is_lock(path: str) -> bool:
-    return os.path.basename(path).removeprefix(".").startswith("lock")
+        return MACHINE if os.path.basename(path) == self._index or path in self._cache else None
 
 
 def _identity(path: str) -> tuple[str, int, int]:

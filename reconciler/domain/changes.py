@@ -17,7 +17,7 @@ from reconciler.domain.sources.locked import LockedSource
 @dataclass(frozen=True, kw_only=True)
 class Cost:
     """Predicted: bytes fetched, bytes that stay on disk (negative when freed), bytes at the peak, wall seconds (None
-    when this machine has no history to tell from)."""
+    when this machine has no history to estimate from)."""
 
     download_bytes: int = 0
     disk_bytes: int = 0

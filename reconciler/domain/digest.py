@@ -1,4 +1,4 @@
-"""One way to write a value as bytes, and one way to name bytes: `sha256:<64 hex>`."""
+"""Canonical JSON of a value, and the digest of bytes: `sha256:<64 hex>`."""
 
 import json
 from dataclasses import dataclass

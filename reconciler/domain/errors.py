@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class Problem:
-    """One thing wrong with an input: where, what was expected, what was found, what to do.
+    """One fault of an input: where, what was expected, what was found, what to do.
 
     `code` is stable (docs/manifests/problems.md); `line` is 1-based, 0 when the whole file is meant.
     """
@@ -142,7 +142,7 @@ _REFUSALS = (
 
 
 def refused(error: OSError) -> HostRefused | None:
-    """What the system refused, in words and with a stable code; None for what it says when a program is wrong."""
+    """What the system refused, in words and with a stable code; None for what only a wrong program gets."""
     for names, code, hint in _REFUSALS:
         if error.errno in {getattr(errno, name, None) for name in names} - {None}:
             where = f"{error.filename}: " if error.filename else ""

@@ -18,7 +18,7 @@ import reconciler
 from reconciler.domain.backoff import STEP, spread
 from reconciler.domain.changes import Removal, runtime_key
 from reconciler.domain.errors import GateFailed
-from reconciler.domain.plan import Outcome
+from reconciler.domain.plan import Held, Outcome
 from reconciler.domain.reasons import Reason
 from reconciler.domain.text.units import Count, Seconds, Time
 
@@ -47,15 +47,6 @@ class RememberedFailure:
     permanent: bool
     version: str
     delay: Seconds = 0.0  # that the other side asked for
-
-
-@dataclass(frozen=True, kw_only=True)
-class RetryDecision:
-    """Why nothing is tried now. `until` is empty when no time helps."""
-
-    reason: Reason
-    message: str
-    until: str = ""
 
 
 def runtime_failure(failures: Iterable[RememberedFailure], release: str, runtime: Mapping[str, str]) -> str:
@@ -111,24 +102,25 @@ def still_declared(
 def not_overcome(
     failures: Iterable[RememberedFailure], stored: Container[str], done: Container[str]
 ) -> tuple[RememberedFailure, ...]:
-    """Without those whose work is done all the same: a step may have been refused its last write only, and the next
+    """Without those whose work is done nevertheless: a step may have been refused its last write only, and the next
     pass finds nothing left to do. `stored` are build keys, `done` the keys of what serves with nothing left to do."""
     over = {"convert": stored, **dict.fromkeys(SERVING, done)}
     return tuple(one for one in failures if one.key not in over.get(one.action, ()))
 
 
-def verdict(failure: RememberedFailure, now: str) -> RetryDecision | None:
+def held_by(failure: RememberedFailure, variant: str, now: str) -> Held | None:
     """None where it may be tried now."""
     if failure.version != reconciler.__version__:
         return None
     what = f"{failure.action} failed at {failure.last}: {failure.message}"
     if failure.permanent:
-        return RetryDecision(reason=Reason.FAILED_BEFORE, message=f"{what} ({LIFTED})")
+        return Held(variant=variant, reason=Reason.FAILED_BEFORE, message=f"{what} ({LIFTED})")
     until = next_try(failure)
     if not failure.last <= now < until:
         return None
     times = f", {failure.attempts} times" if failure.attempts > 1 else ""
-    return RetryDecision(reason=Reason.BACKOFF_ACTIVE, message=f"{what}{times}; next try at {until}", until=until)
+    message = f"{what}{times}; next try at {until}"
+    return Held(variant=variant, reason=Reason.BACKOFF_ACTIVE, message=message, until=until)
 
 
 def next_try(failure: RememberedFailure) -> str:

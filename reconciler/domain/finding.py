@@ -30,7 +30,7 @@ FINDINGS = {
     "RecordDamaged": "a record cannot be trusted: it does not match its own digest",
     "EventsTorn": "the last line of the log of events was cut off: that event is lost, and nothing else",
     "RecordDisagrees": "the records claim a release that is not served",
-    "LeftOver": "a half-made thing of a process that died",
+    "LeftOver": "what a process that died left half-made",
 }
 
 

@@ -46,7 +46,7 @@ def registered(history: History, past: HistoryEntry) -> History:
 
 
 def rejected(history: History, past: HistoryEntry) -> History:
-    """Once for each digest: the same candidate is not news twice. What serves stays the newest."""
+    """Once for each digest. What serves stays the newest."""
     if any(one.outcome == REJECTED and one.digest == past.digest for one in history):
         return history
     return _bounded((*history, past))
@@ -75,8 +75,8 @@ def retired(history: History, number: int, now: str, *, serving: int = 0) -> His
 
 
 def missing_retirements(history: History, present: Iterable[int]) -> tuple[int, ...]:
-    """What went and was not written down: whoever removed it died before it could. `present` are the numbers of which
-    anything is left."""
+    """Removed releases without a record of it, because the process that removed them died in between. `present` are the
+    numbers of which anything is left."""
     there = set(present)
     return tuple(one.number for one in history if one.number and not one.retired and one.number not in there)
 

@@ -92,7 +92,7 @@ class Observed:
 
     @cached_property
     def registrations_of(self) -> dict[str, list[Registration]]:
-        """By name, whoever made them."""
+        """By name, ours and those of others."""
         return grouped(self.registrations, lambda one: one.name)
 
     @cached_property
@@ -101,7 +101,7 @@ class Observed:
         return grouped(self.folders, lambda one: one.variant)
 
     def owns(self, owner: str) -> bool:
-        """Is this mark ours? A root that has none yet owns nothing, least of all what carries no mark."""
+        """Whether this mark is ours. A root that has none yet owns nothing."""
         return bool(self.owner) and owner == self.owner
 
     def serving(self, variant: str) -> Registration | None:

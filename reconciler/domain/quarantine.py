@@ -1,16 +1,16 @@
-"""How long a thing has lain in quarantine, without trust in any one look at the clock. Pure.
+"""How long an entry has lain in quarantine, without trust in any one reading of the clock. Pure.
 
-Its age is added up from look to look, and one look adds a day at most: a clock that leaps years ahead costs it one day.
-Its name has the time when it came; while the clock says that this is less than the time to live ago, it stays,
-whatever was added up. So it never goes early by more than a day, and may go late on a machine that is seldom on.
+Its age is added up from pass to pass, and one pass adds a day at most: a clock that leaps years ahead costs it one day.
+Its name has the time when it came; while the clock says that this is less than the time to live ago, it stays, however
+much was added up. So it never goes early by more than a day, and may go late on a machine that is seldom on.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 LIVES = 7 * 86_400.0  # seconds, where the configuration says nothing
-LONGEST_STEP = 86_400.0  # seconds that one look may add
-OFTEN = 3600.0  # seconds between looks that are written down: an idle machine writes nothing each minute
+LONGEST_STEP = 86_400.0  # seconds that one pass may add
+OFTEN = 3600.0  # seconds between two ages that are written down: an idle machine writes nothing each minute
 
 
 @dataclass(frozen=True, kw_only=True)

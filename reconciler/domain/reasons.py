@@ -54,7 +54,7 @@ class Reason(StrEnum):
     MANIFESTS_UNREADABLE = ("ManifestsUnreadable", "a manifest is invalid, so what is no longer declared is unknown")
     NOTHING_DECLARED = (
         "NothingDeclared",
-        "no model is declared at all: a wrong folder or branch is likelier than a wish",
+        "no model is declared at all: a wrong folder or branch is likelier than the intention",
     )
     CONFIRMATION_NEEDED = (
         "ConfirmationNeeded",

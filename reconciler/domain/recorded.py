@@ -1,5 +1,5 @@
-"""What this machine did and promised, as plain values. The world wins over it: it holds only what the world
-cannot tell, and most of it can be rebuilt from what is served."""
+"""What this machine did and promised, as plain values. Where it contradicts what is observed, the observation holds;
+most of it can be rebuilt from what is served."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
@@ -72,7 +72,7 @@ class Recorded:
     release, because an id is never used for different content. `damaged` names documents that could not be
     trusted: what they held is missing here until it is rebuilt. `suspensions` are those that have not ended;
     `failures` are at most one for each key; `measured` is what holds for the runtime of today. `uncorroborated` are ids
-    that only their own marker speaks for: no record of their number, no registration."""
+    of which only a marker is left: no record of their number, no registration."""
 
     releases: dict[str, RecordedRelease] = field(default_factory=dict)
     high_water: dict[str, int] = field(default_factory=dict)

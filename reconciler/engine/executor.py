@@ -8,6 +8,7 @@ then retire the predecessor. A process that dies between any two steps leaves a 
 import contextlib
 import os
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 from reconciler.domain.changes import (
@@ -24,16 +25,16 @@ from reconciler.domain.changes import (
     VerifyServed,
 )
 from reconciler.domain.errors import Disturbed, PermanentError
+from reconciler.domain.history import taken_back
 from reconciler.domain.observed import Registration, properties_of
 from reconciler.domain.release import Marker
 from reconciler.engine.candidate_check import prove, require_compared
-from reconciler.engine.machine import Machine, served_folders, twins_in
+from reconciler.engine.machine import Machine, assemble, served_folders, stored_artifact, twins_in
 from reconciler.engine.pass_context import PassContext
 from reconciler.engine.quarantine import quarantine_folder
-from reconciler.engine.record_writer import record_release, record_served, remember_retired, remember_taken_back
+from reconciler.engine.record_writer import record_release, record_served, remember_retired
 from reconciler.host import durable
-from reconciler.host.clock import now
-from reconciler.host.no_links import make_plain
+from reconciler.host.ownership import make_plain
 
 
 def carry_out(change: Change, context: PassContext) -> None:
@@ -65,20 +66,8 @@ def _verify_served(change: VerifyServed, context: PassContext) -> None:
 def assemble_release(
     change: MeasureCandidate | VerifyCandidate | RepairRelease, context: PassContext, directory: str
 ) -> Marker:
-    """Write all files of the release into `directory`, which is empty."""
-    machine, wanted = context.machine, context.wanted(change.variant)
-    return machine.backend.assemble(
-        directory,
-        wanted.release,
-        context.artifact(change.build_key),
-        machine.store.blob,
-        machine.stamps,
-        owner=machine.owner,
-        number=change.number,
-        revision=context.resolution.desired.revision,
-        created=now(),
-        protected=wanted.protected,
-    )
+    wanted, revision = context.wanted(change.variant), context.resolution.desired.revision
+    return assemble(context.machine, wanted, directory, number=change.number, revision=revision)
 
 
 def _register(change: Register, context: PassContext) -> None:
@@ -152,7 +141,9 @@ def _mend_artifact(change: RepairArtifact, context: PassContext) -> None:
     """Blob by blob, from served files, which are not touched."""
     store = context.machine.store
     store.mend(change.build_key, twins_in(served_folders(context.machine)))
-    if damage := store.damage(context.artifact(change.build_key)):  # found once its manifest was mended: not planned
+    if damage := store.damage(
+        stored_artifact(context.machine, change.build_key)
+    ):  # found once its manifest was mended: not planned
         raise Disturbed(f"there is more damage: {', '.join(damage)}", code="ArtifactDamaged")
 
 
@@ -186,7 +177,7 @@ def _retire(change: Retire, context: PassContext) -> None:
         _record_again(change.variant, serves, machine)
     # order: the reason is recorded, then the release goes 1/2
     if why:  # now, because no plan names it once its registration is gone
-        remember_taken_back(change.variant, change.number, machine, why)
+        machine.records.change_history(change.variant, partial(taken_back, number=change.number, why=why))
     # order: a release goes, then it is retired in the history 1/2
     # order: a predecessor is recorded, then its successor goes 2/2
     # order: the reason is recorded, then the release goes 2/2
@@ -238,10 +229,6 @@ def _free(change: PruneArtifact, context: PassContext) -> None:
     context.machine.store.remove(change.build_key)
 
 
-def _free_source(change: PruneSource, context: PassContext) -> None:
-    context.machine.sources.free(change.build_key)
-
-
 _STEPS: dict[type[Change], Callable[[Any, PassContext], None]] = {
     VerifyCandidate: _verify,
     VerifyServed: _verify_served,
@@ -251,5 +238,5 @@ _STEPS: dict[type[Change], Callable[[Any, PassContext], None]] = {
     Retire: _retire,
     PruneVariant: _prune,
     PruneArtifact: _free,
-    PruneSource: _free_source,
+    PruneSource: lambda change, context: context.machine.sources.free(change.build_key),
 }

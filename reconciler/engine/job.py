@@ -71,7 +71,7 @@ class Job(ABC, Generic[ChangeT]):
         """In a thread of its own. Raises ReconcilerError when it fails, Cancelled soon after `cancel`."""
 
     def keep(self) -> None:
-        """In the pass's thread, also when `work` failed: record what is of use all the same."""
+        """In the pass's thread, also when `work` failed: record what is useful nevertheless."""
 
     @abstractmethod
     def take(self) -> None:

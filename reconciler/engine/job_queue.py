@@ -191,7 +191,7 @@ class JobQueue:
         with self._starting:
             if not self._alive:
                 self._rest()
-        job.ended = True  # last: whoever sees it may begin the next one
+        job.ended = True  # last: a pass that sees it may begin the next one
 
     def _rest(self) -> None:
         """No job, no worker: an idle daemon has no children."""

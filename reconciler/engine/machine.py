@@ -9,19 +9,21 @@ from dataclasses import dataclass, replace
 
 from reconciler.backends.protocol import Backend
 from reconciler.backends.select import backend_at
-from reconciler.domain.errors import UsageError
+from reconciler.domain.desired import DesiredRelease
+from reconciler.domain.errors import Disturbed, UsageError
 from reconciler.domain.facts import Traits
 from reconciler.domain.layout import Layout
 from reconciler.domain.measured import MeasurementSet
 from reconciler.domain.observed import Observed, ServedFolder
 from reconciler.domain.recorded import Recorded
+from reconciler.domain.release import Artifact, Marker
 from reconciler.domain.suspension import still_on
 from reconciler.host.clock import now
 from reconciler.host.disk_usage import bytes_below, disk_free
 from reconciler.host.durable import is_temporary
 from reconciler.host.facts import host_name, read_facts
 from reconciler.host.lock import hold
-from reconciler.host.owner_mark import make_owner, read_owner
+from reconciler.host.ownership import make_owner, read_owner
 from reconciler.host.places import installed_versions
 from reconciler.host.stamps import StampBook
 from reconciler.manifests.selector import labels_of
@@ -203,6 +205,29 @@ def _variants(served: str) -> list[str]:
 def _numbered(folder: str) -> dict[int, os.DirEntry[str]]:
     with os.scandir(folder) as entries:
         return {int(entry.name): entry for entry in entries if re.fullmatch("0|[1-9][0-9]{0,8}", entry.name)}
+
+
+def stored_artifact(machine: Machine, build_key: str) -> Artifact:
+    artifact = machine.store.artifacts().get(build_key)
+    if artifact is None:
+        raise Disturbed(f"the store holds no artifact for {build_key[:19]}", code="ArtifactMissing")
+    return artifact
+
+
+def assemble(machine: Machine, wanted: DesiredRelease, directory: str, *, number: int, revision: str) -> Marker:
+    """Write all files of the release into `directory`, which is empty."""
+    return machine.backend.assemble(
+        directory,
+        wanted.release,
+        stored_artifact(machine, wanted.release.recipe.build_key),
+        machine.store.blob,
+        machine.stamps,
+        owner=machine.owner,
+        number=number,
+        revision=revision,
+        created=now(),
+        protected=wanted.protected,
+    )
 
 
 def disk_used(machine: Machine) -> int:

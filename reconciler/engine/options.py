@@ -65,6 +65,20 @@ class PassResult:
         return tuple(outcome for outcome in self.outcomes if outcome.status == "failed")
 
     @property
+    def facts(self) -> dict[str, object]:
+        """For the log."""
+        return {
+            "revision": self.remaining.revision,
+            "converged": self.converged,
+            "changes": len(self.outcomes),
+            "failed": len(self.failed),
+            "held": len(self.remaining.held),
+            "left": len(self.remaining.changes),
+            "running": len(self.running),
+            "problems": len(self.resolution.problems),
+        }
+
+    @property
     def next_wake(self) -> str | None:
         """The earliest time (RFC 3339) at which something held back may be tried, or goes."""
         waiting = (*self.remaining.held, *self.remaining.later)

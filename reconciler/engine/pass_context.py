@@ -9,9 +9,8 @@ from dataclasses import dataclass, field
 from reconciler.backends.protocol import ServingRuntime
 from reconciler.domain.changes import Change, Register, RepairRelease, Retire, VerifyCandidate, VerifyServed
 from reconciler.domain.desired import DesiredRelease
-from reconciler.domain.errors import Disturbed
 from reconciler.domain.measured import MeasurementSet
-from reconciler.domain.release import Artifact, Marker
+from reconciler.domain.release import Marker
 from reconciler.engine.machine import Machine, of_this_runtime
 from reconciler.engine.options import Options
 from reconciler.engine.resolve import Resolution, Source
@@ -105,12 +104,6 @@ class PassContext:
 
     def source(self, build_key: str) -> Source:
         return self.resolution.sources[build_key]
-
-    def artifact(self, build_key: str) -> Artifact:
-        artifact = self.machine.store.artifacts().get(build_key)
-        if artifact is None:
-            raise Disturbed(f"the store holds no artifact for {build_key[:19]}", code="ArtifactMissing")
-        return artifact
 
     def known(self) -> MeasurementSet:
         """What has been measured so far, also earlier in this pass."""

@@ -12,9 +12,8 @@ from reconciler.domain.text.units import size_text
 from reconciler.engine.log import best_effort
 from reconciler.engine.machine import Machine
 from reconciler.host import durable
-from reconciler.host.clock import now
 from reconciler.host.disk_usage import bytes_below
-from reconciler.host.no_links import is_plain
+from reconciler.host.ownership import is_plain
 
 
 def quarantine_folder(layout: Layout) -> str:
@@ -61,7 +60,7 @@ def _left(machine: Machine, ages: Ages, names: list[str]) -> dict[str, float]:
 def _append(machine: Machine, kind: str, name: str, why: str) -> None:
     path = machine.layout.at("quarantine", name)
     message = f"{path} ({size_text(bytes_below(path))}): {why}"
-    machine.records.append_event({"time": now(), "type": kind, "message": message})
+    machine.records.add_event(kind, message=message)
 
 
 def _names(layout: Layout) -> list[str]:

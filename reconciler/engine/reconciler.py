@@ -43,7 +43,7 @@ from reconciler.engine.record_writer import catch_up, record_pass
 from reconciler.engine.scrub import take_doubts
 from reconciler.engine.steps import NOT_WANTED, STOPPED, Steps, by_variant
 from reconciler.host import durable
-from reconciler.host.no_links import make_plain
+from reconciler.host.ownership import make_plain
 from reconciler.manifests.parsed import Parsed
 from reconciler.planner.prune import plan_unused, plan_unused_artifacts
 
@@ -74,17 +74,7 @@ class Reconciler:
         outcomes: list[Outcome] = []
         self._take_ended(outcomes)
         result = self._pass(declared, outcomes)
-        log.info(
-            "pass.done",
-            revision=result.remaining.revision,
-            converged=result.converged,
-            changes=len(result.outcomes),
-            failed=len(result.failed),
-            held=len(result.remaining.held),
-            running=len(result.running),
-            problems=len(result.resolution.problems),
-            seconds=round(time.monotonic() - started, 3),
-        )
+        log.info("pass.done", **result.facts, seconds=round(time.monotonic() - started, 3))
         return result
 
     def running(self) -> tuple[LongWork, ...]:

@@ -31,9 +31,7 @@ from reconciler.planner.removals import removals_left
 def record_outcome(context: PassContext, outcome: Outcome) -> None:
     """One event a step, and its duration for later estimates."""
     change = outcome.change
-    event = {
-        "time": now(),
-        "type": f"{change.action}.{outcome.status}",
+    facts = {
         "variant": change.variant,
         "reason": change.reason,
         "revision": context.resolution.desired.revision,
@@ -48,7 +46,8 @@ def record_outcome(context: PassContext, outcome: Outcome) -> None:
     }
     records = context.machine.records
     with best_effort("event.lost"):
-        records.append_event(event | {name: value for name, value in details.items() if value})
+        facts |= {name: value for name, value in details.items() if value}
+        records.add_event(f"{change.action}.{outcome.status}", **facts)
     with best_effort("record.lost"):
         records.save_failures(remember(records.failures(), outcome, now()))
         if outcome.status == "failed" and outcome.permanent and isinstance(change, Verify):
@@ -102,9 +101,9 @@ def _judge_and_report(machine: Machine, last: Snapshot, result: PassResult) -> d
     before, revision = machine.records.conditions(), last.resolution.desired.revision
     judged = _judged(before, last, result)
     for kind, variant, condition in transitions(before, judged):
-        event = {"time": now(), "type": kind, "variant": variant, "reason": condition.reason}
         details = {"revision": revision, "message": condition.message}
-        machine.records.append_event(event | {name: value for name, value in details.items() if value})
+        facts = {name: value for name, value in details.items() if value}
+        machine.records.add_event(kind, variant=variant, reason=condition.reason, **facts)
     return judged
 
 
@@ -220,10 +219,6 @@ def _remember(marker: Marker, release: Release, machine: Machine) -> None:
             _add(older, found, older.created, machine)
     if marker.number not in known:
         _add(marker, release, now(), machine)
-
-
-def remember_taken_back(variant: str, number: int, machine: Machine, why: str) -> None:
-    machine.records.change_history(variant, partial(history.taken_back, number=number, why=why))
 
 
 def remember_retired(variant: str, number: int, machine: Machine, *, serving: int = 0) -> None:

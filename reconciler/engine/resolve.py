@@ -66,36 +66,23 @@ def resolve_in(
     resolver = _Resolver(folders, held)
     elsewhere = _not_selected(parsed.models, labels)
     models = [model for model in parsed.models if model.name not in elsewhere]
-    found = [resolver.model(model) for model in models]
     desired = Desired(
         revision=parsed.revision,
-        wanted=tuple(wanted for one in found for wanted in one.wanted),
+        wanted=tuple(wanted for model in models for wanted in resolver.model(model)),
         declared=frozenset(variant_name(m.name, p) for m in models for p in m.precisions),
         complete=not parsed.problems,
         confirmed=frozenset(parsed.confirmed),
         suspended=frozenset(model.name for model in parsed.models if model.suspend),
         locked_sources=frozenset(model.remote.digest for model in models if model.remote is not None),
-        unresolved={
-            variant: one.problems[0]
-            for model, one in zip(models, found, strict=True)
-            for variant in {variant_name(model.name, p) for p in model.precisions} - {w.variant for w in one.wanted}
-        },
+        unresolved=resolver.unresolved,
         not_selected=elsewhere,
     )
     return Resolution(
         desired=desired,
-        problems=(*parsed.problems, *(problem for one in found for problem in one.problems)),
-        warnings=(*parsed.warnings, *(warning for one in found for warning in one.warnings)),
-        sources={key: source for one in found for key, source in one.sources.items()},
+        problems=(*parsed.problems, *resolver.problems),
+        warnings=(*parsed.warnings, *resolver.warnings),
+        sources=resolver.sources,
     )
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Resolved:
-    wanted: tuple[DesiredRelease, ...] = ()
-    problems: tuple[Problem, ...] = ()
-    warnings: tuple[Problem, ...] = ()
-    sources: dict[str, Source]
 
 
 def _not_selected(models: Iterable[Model], labels: Mapping[str, str] | None) -> dict[str, str]:
@@ -119,18 +106,32 @@ class _Resolver:
         self._cached = cache(folders.locked)
         self._judged: dict[object, tuple[Recipe, str | None]] = {}
         self._predicted: dict[str, tuple[int, int]] = {}  # by build key
+        self.problems: list[Problem] = []
+        self.warnings: list[Problem] = []
+        self.sources: dict[str, Source] = {}
+        self.unresolved: dict[str, Problem] = {}  # by variant
 
-    def model(self, model: Model) -> _Resolved:
+    def model(self, model: Model) -> list[DesiredRelease]:
+        before = len(self.problems)
+        wanted = self._model(model)
+        resolved = {one.release.precision for one in wanted}
+        for precision in model.precisions:
+            if precision not in resolved:
+                self.unresolved[variant_name(model.name, precision)] = self.problems[before]
+        return wanted
+
+    def _model(self, model: Model) -> list[DesiredRelease]:
         if model.remote is None:
-            return self._model(model, self._folder(model.source_path))
+            return self._inspected(model, self._folder(model.source_path))
         if not model.remote.files:
-            return _Resolved(problems=(complaints.not_locked(model, model.remote),), sources={})
+            self.problems.append(complaints.not_locked(model, model.remote))
+            return []
         cached = self._cached(model.remote)
-        resolved = self._model(model, cached.model or unseen(model.remote), _fetch(model.remote, cached))
-        moved = complaints.moved_upstream(model, model.remote)
-        return replace(resolved, warnings=(*resolved.warnings, *moved))
+        wanted = self._inspected(model, cached.model or unseen(model.remote), _fetch(model.remote, cached))
+        self.warnings += complaints.moved_upstream(model, model.remote)
+        return wanted
 
-    def _model(self, model: Model, source: SourceModel, fetch: Fetch | None = None) -> _Resolved:
+    def _inspected(self, model: Model, source: SourceModel, fetch: Fetch | None = None) -> list[DesiredRelease]:
         adapter = self._folders.adapter(model.adapter_path) if model.adapter_path else None
         problems = [complaints.of_folder(model, problem) for problem in source.problems]
         if adapter:
@@ -141,27 +142,28 @@ class _Resolver:
         if template is None and not problems:
             problems.append(complaints.no_template(model))
         problems += complaints.too_long(model, source)
+        self.problems += problems
         if problems or template is None:
-            return _Resolved(problems=tuple(problems), sources={})
+            return []
         return self._variants(model, source, adapter.digest if adapter else None, template, fetch)
 
     def _variants(
         self, model: Model, source: SourceModel, adapter: str | None, template: str, fetch: Fetch | None
-    ) -> _Resolved:
-        wanted, problems, sources = [], [], {}
+    ) -> list[DesiredRelease]:
+        wanted = []
         for precision in model.precisions:
             recipe, reason = self._judge(model, source, adapter, precision)
             if reason is not None:
-                problems.append(complaints.unsupported(model, precision, reason))
+                self.problems.append(complaints.unsupported(model, precision, reason))
                 continue
             wanted.append(replace(self._wanted(model, source, recipe, template), fetch=fetch))
             if fetch is None or fetch.known:
-                sources[recipe.build_key] = Source(recipe=recipe, path=source.path, adapter=model.adapter_path)
-        warnings = [complaints.of_folder(model, warning) for warning in source.warnings]
-        warnings += complaints.short_context(model, source)
+                self.sources[recipe.build_key] = Source(recipe=recipe, path=source.path, adapter=model.adapter_path)
+        self.warnings += [complaints.of_folder(model, warning) for warning in source.warnings]
+        self.warnings += complaints.short_context(model, source)
         if fetch is None:
-            warnings += self._foreign_template(model, source)
-        return _Resolved(wanted=tuple(wanted), problems=tuple(problems), warnings=tuple(warnings), sources=sources)
+            self.warnings += self._foreign_template(model, source)
+        return wanted
 
     def _foreign_template(self, model: Model, source: SourceModel) -> list[Problem]:
         """Reads the tokenizer only where there is a doubt, and once for each content: a daemon looks every minute."""

@@ -16,6 +16,7 @@ from reconciler.domain.errors import DiskFull
 from reconciler.engine import log
 from reconciler.engine.machine import Machine
 from reconciler.host.clock import now, seconds_between
+from reconciler.host.disk_usage import size_once
 from reconciler.host.durable import is_temporary
 from reconciler.host.reading import SLICE, SlowFile, step_back
 from reconciler.state.progress import Round, Scrubbed, scrub_progress
@@ -95,7 +96,8 @@ class Scrubber:
         root = self._machine.layout.root
         files = sorted(_files(root))
         doing, position = (self._state.now, self._state.position) if self._state.now.began else (Round(began=now()), "")
-        self._state = Scrubbed(last=self._state.last, now=replace(doing, total=_bytes(root, files)), position=position)
+        total = size_once(os.path.join(root, name) for name in files)
+        self._state = Scrubbed(last=self._state.last, now=replace(doing, total=total), position=position)
         seen: set[tuple[int, int]] = set()
         read = 0
         for name in files:
@@ -183,15 +185,10 @@ def take_doubts(machine: Machine) -> None:
     for path in machine.stamps.take_doubts():
         if os.path.basename(path) == "index.json":
             machine.store.doubt_index()
-        event = {
-            "time": now(),
-            "type": "scrub.found",
-            "variant": "",
-            "path": os.path.relpath(path, machine.layout.root),
-            "message": "its bytes are not what its time stamps promise; it is hashed again",
-        }
+        message = "its bytes are not what its time stamps promise; it is hashed again"
         with contextlib.suppress(DiskFull):
-            machine.records.append_event(event)
+            name = os.path.relpath(path, machine.layout.root)
+            machine.records.add_event("scrub.found", variant="", path=name, message=message)
 
 
 def _files(root: str) -> Iterator[str]:
@@ -201,16 +198,6 @@ def _files(root: str) -> Iterator[str]:
             below[:] = [name for name in below if name != PARTIAL]
             inside = os.path.relpath(folder, root)
             yield from (os.path.join(inside, name) for name in names if not is_temporary(name))
-
-
-def _bytes(root: str, names: list[str]) -> int:
-    """Files with several names are counted, as they are read, once."""
-    sizes: dict[tuple[int, int], int] = {}
-    for name in names:
-        with contextlib.suppress(OSError):
-            status = os.lstat(os.path.join(root, name))
-            sizes[status.st_dev, status.st_ino] = status.st_size
-    return sum(sizes.values())
 
 
 def _same(before: os.stat_result, after: os.stat_result) -> bool:

@@ -17,9 +17,9 @@ from reconciler.domain.recorded import Condition, Timing
 from reconciler.domain.suspension import Suspension
 from reconciler.domain.text.escape import one_line
 from reconciler.domain.text.names import json_name
-from reconciler.domain.text.quoting import printable
+from reconciler.domain.text.quoting import field_path, printable
 from reconciler.fleet.inventory import FORMAT_VERSION, LONGEST_NAME, Inventory, is_digest, is_name, is_short
-from reconciler.host.codec import Codec, Misformed, field_path, limited, parse_json
+from reconciler.host.codec import Codec, Misformed, limited, parse_json
 from reconciler.host.reading import read_whole
 
 LONGEST = 4 << 20  # bytes of one inventory

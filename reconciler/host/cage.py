@@ -47,7 +47,7 @@ _LEAVE_NETWORK = (
 
 
 class CageMissing(ReconcilerError):
-    """Wanted, and not to be had here."""
+    """Required, and not available here."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,21 +63,21 @@ class Cage:
 
     @property
     def cuts_network(self) -> bool:
-        """Is that for the child itself to do?"""
+        """Whether the child itself must do that."""
         return self.name == LANDLOCK_NETNS
 
     def command(self, command: list[str], *, readable: Iterable[str], writable: str) -> list[str]:
         return _wrapped(command, readable, writable) if self.name == BUBBLEWRAP else command
 
 
-def find(wish: str = "auto") -> Cage:
+def find(mode: str = "auto") -> Cage:
     """The best that there is, or the one that is named. Raises CageMissing."""
-    if wish == "off":
+    if mode == "off":
         return Cage(name=LIMITS, why="it is switched off")
-    if wish in CAGES:
-        return Cage(name=wish)
+    if mode in CAGES:
+        return Cage(name=mode)
     found = _best()
-    if wish == "require" and found.name not in CLOSED:
+    if mode == "require" and found.name not in CLOSED:
         raise CageMissing(f"no cage for the converter here, though one is required: {found.why}", hint=ADVICE)
     return found
 
@@ -155,7 +155,11 @@ def _wrapped(command: list[str], readable: Iterable[str], writable: str) -> list
     """A file system of nothing but these, each where it is outside."""
     arguments = ["--unshare-user", "--unshare-net", "--unshare-pid", "--unshare-ipc", "--unshare-uts"]
     arguments += ["--cap-drop", "ALL", "--die-with-parent", "--proc", "/proc", "--dev", "/dev"]
-    arguments += ["--ro-bind", "/proc/sys", "/proc/sys"]  # whoever is root outside may write there without privileges
+    arguments += [
+        "--ro-bind",
+        "/proc/sys",
+        "/proc/sys",
+    ]  # a user who is root outside may write there without privileges
     arguments += ["--size", str(SMALL), "--tmpfs", "/tmp"]
     for path in sorted({os.path.normpath(one) for one in readable if one}):
         arguments += _bound(path)

@@ -226,7 +226,7 @@ def _start(
 ) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-P", "-m", module]  # -P: nothing in the working directory is ever imported
     wrapped = command if wrap is None else wrap(command)
-    # In a process namespace the parent is its first process, which dies with whoever started it.
+    # In a process namespace the parent is its first process, which dies with the process that started it.
     parent = os.getpid() if wrapped == command else FIRST_PROCESS
     return subprocess.Popen(
         wrapped,

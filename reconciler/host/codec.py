@@ -8,11 +8,12 @@ what was found. `parse_json` and `limited` are for documents that other machines
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any, Generic, TypeVar
 
 from reconciler.domain.text.escape import one_line
+from reconciler.domain.text.quoting import field_path
 
 T = TypeVar("T")
 
@@ -146,22 +147,6 @@ def _misformed(complaint: Mapping[str, Any]) -> Misformed:
 def _plain(message: str) -> str:
     """Pydantic's sentence without its subject: `one of 'a' or 'b'`."""
     return re.sub(r"^.*? should (be|have) ", "", message)
-
-
-def field_path(place: Sequence[int | str]) -> str:
-    """`variants[2].releases[0].recipe`; "[key]" stands for the key itself."""
-    field = ""
-    for at in place:
-        field = _path(field, at)
-    return field
-
-
-def _path(field: str, at: int | str) -> str:
-    if isinstance(at, int):
-        return f"{field}[{at}]"
-    if at == "[key]":
-        return f"{field} (key)"
-    return f"{field}.{_shown(at)}" if field else _shown(at)
 
 
 def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

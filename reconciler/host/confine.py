@@ -25,7 +25,6 @@ _NEW_USER, _NEW_NET, _NEW_IPC = 0x10000000, 0x40000000, 0x08000000
 
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446  # the same on every architecture but alpha
 _VERSION, _PATH_BENEATH = 1, 1
-_NO_NEW_PRIVILEGES = 38  # PR_SET_NO_NEW_PRIVS
 
 _EXECUTE, _WRITE_FILE, _READ_FILE, _READ_DIR = 1, 1 << 1, 1 << 2, 1 << 3
 _MAKE_CHAR, _MAKE_SOCK, _MAKE_BLOCK = 1 << 6, 1 << 9, 1 << 11
@@ -178,7 +177,7 @@ def _call(number: int, *arguments: object) -> int:
 
 
 def _threads() -> int:
-    """Of this process, also those that Python does not know of; 1 where the system does not tell."""
+    """Of this process, also those that Python does not know of; 1 where the system does not list them."""
     try:
         return len(os.listdir("/proc/self/task"))
     except OSError:

@@ -14,6 +14,17 @@ def bytes_below(folder: str) -> int:
     return sum({(status.st_dev, status.st_ino): _bytes(status) for status in files}.values())
 
 
+def size_once(paths: Iterable[str]) -> int:
+    """Bytes of these regular files; one with several names counts once, and one that is gone not at all."""
+    sizes: dict[tuple[int, int], int] = {}
+    for path in paths:
+        with contextlib.suppress(OSError):
+            status = os.lstat(path)
+            if stat.S_ISREG(status.st_mode):
+                sizes[status.st_dev, status.st_ino] = status.st_size
+    return sum(sizes.values())
+
+
 def given_back(groups: Iterable[Iterable[str]]) -> list[int]:
     """Bytes that each group of paths (with all below them) gives back when they go in this order: a file with several
     names counts where the last of them goes, and not at all while another is left elsewhere. Blocks that a file system

@@ -1,7 +1,7 @@
 """Every durable write of the program. The order of writes is the design, and it is decided here:
 
 content before the name that points at it, the name removed before the content, and a name is promised only
-when the folder that holds it has been flushed. A reader sees the old thing or the new thing, never half of it.
+when the folder that holds it has been flushed. A reader sees the old content or the new, never half of it.
 
 All changes go through `_step`, so that a test can kill the process before any one of them, or let the system refuse it:
 with RECONCILER_CRASH_AT=<n> in its environment, a process kills itself just before its n-th step, and with
@@ -168,19 +168,19 @@ def copy_hashed(source: str, destination: str, mode: int = 0o444) -> tuple[str, 
         return "sha256:" + hashing.hexdigest(), size
 
 
-def adopt(source: str, destination: str, mode: int = 0o444) -> None:
+def adopt(source: str, destination: str) -> None:
     """Move a file to its final name, without a second copy where the file system allows. The caller flushes
     the folder: many files may share that one flush."""
     with full_disk_named(destination):
         alone = os.stat(source).st_nlink == 1  # through another name it could be changed later
         if not alone or os.stat(source).st_dev != os.stat(os.path.dirname(destination)).st_dev:
             copied = temporary_for(destination)
-            copy_hashed(source, copied, mode)
+            copy_hashed(source, copied)
             source = copied
         else:
             _flush(source)  # flush: a file that is adopted
             _step("seal")
-            os.chmod(source, mode)
+            os.chmod(source, 0o444)
         _replace(source, destination)
 
 
@@ -271,7 +271,7 @@ def full_disk_named(path: str) -> Iterator[None]:
 
 
 def _step(name: str) -> None:
-    """Called before each change; `name` is for whoever reads the trace of a crash."""
+    """Called before each change; `name` is for the trace of a crash."""
     global _steps  # noqa: PLW0603
     _steps += 1
     if _steps == _crash_at:

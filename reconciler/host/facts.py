@@ -21,9 +21,10 @@ MOST_FILES = 2000  # of one package; they hold some three hundred
 
 
 def read_facts() -> Facts:
+    machine = platform.machine().lower()
     return Facts(
         os=_OS.get(sys.platform, sys.platform),
-        arch=_arch(),
+        arch=_ARCH.get(machine, machine),
         memory_bytes=memory_bytes(),
         cpus=os.cpu_count() or 1,
         execution_providers=_providers(),
@@ -36,7 +37,7 @@ def host_name() -> str:
 
 
 def cpu_model() -> str:
-    """As its maker calls it; psutil does not tell. "" where only another program would."""
+    """As its maker calls it, which psutil does not know. "" where only another program does."""
     try:
         with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
             line = next(line for line in file if line.startswith(("model name", "Model", "Hardware")))
@@ -52,11 +53,6 @@ def load_average() -> float | None:
         return os.getloadavg()[0]
     except (OSError, AttributeError):
         return None
-
-
-def _arch() -> str:
-    machine = platform.machine().lower()
-    return _ARCH.get(machine, machine)
 
 
 def memory_bytes() -> int:

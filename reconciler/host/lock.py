@@ -1,7 +1,7 @@
 """One writer per root. The operating system keeps the lock, and drops it however the holder dies.
 
 A file beside it names the holder, written after the lock was won. That file only makes a better
-message: it may be stale or missing, and it never blocks anyone. The lock file itself is never deleted: two
+message: it may be stale or missing, and blocks no process. The lock file itself is never deleted: two
 processes could then each hold "the" lock, one of them on a file that has no name any more.
 Limit: on a network file system the lock is as good as that file system's.
 """
@@ -33,7 +33,7 @@ def hold(path: str, *, command: str) -> Iterator[None]:
             words = written or "held by another process"
             raise LockHeld(f"{os.path.dirname(path)} is in use: {words}", hint=_hint(written))
         durable.sweep_temporaries(os.path.dirname(path))
-        _tell_holder(path, command)
+        _write_holder(path, command)
         try:
             yield
         finally:
@@ -60,7 +60,7 @@ def holder(path: str) -> Holder | None:
     lock, and turn another away. A holder that was killed has left its file, but no process, or one that only waits to
     be reaped: that holds nothing any more."""
     written = _read_holder(path)
-    # guard: a killed holder that nobody has waited for holds nothing
+    # guard: a killed holder that is not reaped yet holds nothing
     return written if written is not None and processes.runs(written.pid) else None
 
 
@@ -85,9 +85,9 @@ def _acquire(descriptor: int) -> bool:
     return True
 
 
-def _tell_holder(path: str, command: str) -> None:
+def _write_holder(path: str, command: str) -> None:
     facts = {"pid": os.getpid(), "host": socket.gethostname(), "command": command, "since": now()}
-    with contextlib.suppress(HostRefused, OSError):  # whoever comes to free space must be able to hold the lock
+    with contextlib.suppress(HostRefused, OSError):  # a process that frees space must be able to hold the lock
         durable.write_file(_holder_file(path), json.dumps(facts).encode() + b"\n")
 
 

@@ -92,7 +92,7 @@ def _stopped(pid: int) -> psutil.Process | None:
 
 
 def runs(pid: int) -> bool:
-    """Also where another user's process does not tell. A zombie does not run: only its exit code is left."""
+    """Also where another user's process may not be inspected. A zombie does not run: only its exit code is left."""
     try:
         return _runs(psutil.Process(pid))
     except psutil.AccessDenied:

@@ -78,7 +78,7 @@ class StampBook:
         return None if entry is None else entry[0]
 
     def doubt(self, path: str) -> None:
-        """Its bytes are not what its stamp promises. From any thread; whoever owns the book takes it in."""
+        """Its bytes are not what its stamp promises. From any thread; the owner of the book takes it in."""
         self._doubts.append(path)
 
     @property
@@ -190,7 +190,7 @@ def _content_stamp(status: os.stat_result) -> tuple[int, int, int]:
 
 
 class Unhashed(StampBook):
-    """For who asks what a folder is, and not what its gigabytes hash to."""
+    """For checks of what a folder is that need no digest of its gigabytes."""
 
     def digest(self, path: str) -> str:
         return ""

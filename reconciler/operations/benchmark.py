@@ -16,7 +16,7 @@ from reconciler.domain.desired import DesiredRelease
 from reconciler.domain.errors import LockHeld, PermanentError, ReconcilerError
 from reconciler.domain.measured import Fidelity, Measured
 from reconciler.domain.verdict import Verdict
-from reconciler.engine.machine import Machine, locked_again, machine_name, of_this_runtime
+from reconciler.engine.machine import Machine, assemble, locked_again, machine_name, of_this_runtime
 from reconciler.engine.planning import Snapshot
 from reconciler.engine.resolve import Source
 from reconciler.gates.benchmark import Benched, BenchMachine, Run, filled, golden_answers, together
@@ -26,7 +26,6 @@ from reconciler.gates.performance import PerformanceGate
 from reconciler.gates.prompts import PromptsGate
 from reconciler.gates.runtime import Rehearsal
 from reconciler.host import durable
-from reconciler.host.clock import now
 from reconciler.host.facts import cpu_model, read_facts
 from reconciler.host.processes import MemorySampler
 
@@ -201,21 +200,9 @@ class _Measuring:
         if not self._record:
             message = "it is converted, but not served, and another reconciler is at work here"
             raise PermanentError(message, hint="retry when that has ended", code="LockHeld")
-        machine = self._machine
         folder = os.path.join(self._scratch, "release")
         durable.make_folder(folder)
-        machine.backend.assemble(
-            folder,
-            self._release,
-            machine.store.artifacts()[self._release.recipe.build_key],
-            machine.store.blob,
-            machine.stamps,
-            owner=machine.owner,
-            number=1,
-            revision=self._look.resolution.desired.revision,
-            created=now(),
-            protected=False,
-        )
+        assemble(self._machine, self._wanted, folder, number=1, revision=self._look.resolution.desired.revision)
         return folder
 
     def _lengths(self, options: Options) -> tuple[int, ...]:

@@ -15,7 +15,7 @@ from reconciler.backends.select import BACKENDS, SERVING_TOOLS, backend_at
 from reconciler.conversion.toolchain import ADAPTER_TOOLS, TOOLS
 from reconciler.domain.errors import CatalogBroken, PermanentError, ReconcilerError
 from reconciler.domain.facts import Traits
-from reconciler.domain.layout import Layout
+from reconciler.domain.layout import RECORDS, Layout
 from reconciler.domain.text.units import size_text
 from reconciler.engine.machine import NO_TRAITS
 from reconciler.host.cage import ADVICE, CLOSED, CageMissing, find
@@ -24,11 +24,10 @@ from reconciler.host.disk_usage import disk_free
 from reconciler.host.durable import is_temporary
 from reconciler.host.facts import host_name, read_facts
 from reconciler.host.lock import holder
-from reconciler.host.owner_mark import read_owner
+from reconciler.host.ownership import read_owner
 from reconciler.host.places import installed_versions
 from reconciler.host.reading import names_in
 from reconciler.manifests.selector import labels_of
-from reconciler.operations.leftovers import RECORDS
 from reconciler.reports.checks import Diagnosis
 from reconciler.sources.git import runner as git
 from reconciler.state.progress import scrub_progress
@@ -61,21 +60,9 @@ def examine(
 
 
 def _configuration(file: str, traits: Traits) -> Iterator[Diagnosis]:
-    yield _ok("config", file or "none: defaults, environment and flags")
+    yield Diagnosis("config", "ok", file or "none: defaults, environment and flags")
     labels = labels_of(traits.name or host_name(), traits.labels, read_facts())
-    yield _ok("labels", ", ".join(f"{key}={value}" for key, value in sorted(labels.items())))
-
-
-def _ok(check: str, message: str) -> Diagnosis:
-    return Diagnosis(check=check, level="ok", message=message)
-
-
-def _warning(check: str, message: str, advice: str) -> Diagnosis:
-    return Diagnosis(check=check, level="warning", message=message, advice=advice)
-
-
-def _error(check: str, message: str, advice: str) -> Diagnosis:
-    return Diagnosis(check=check, level="error", message=message, advice=advice)
+    yield Diagnosis("labels", "ok", ", ".join(f"{key}={value}" for key, value in sorted(labels.items())))
 
 
 def _caches(layout: Layout, backend: Backend, home: str) -> Iterator[Diagnosis]:
@@ -84,15 +71,15 @@ def _caches(layout: Layout, backend: Backend, home: str) -> Iterator[Diagnosis]:
         owner = read_owner(layout)
     except PermanentError as error:
         owner = ""
-        yield _error("cache", str(error), error.hint)
+        yield Diagnosis("cache", "error", str(error), error.hint)
     yield _cache(backend, owner, "reconciler serves")
     for kind in BACKENDS.values():
         for path in kind.catalogs_in(home):
             if os.path.realpath(path) != os.path.realpath(backend.catalog):
                 yield _other_cache(kind(path), owner, home)
-    if _is_inside(layout.root, backend.catalog):
+    if (os.path.realpath(layout.root) + os.sep).startswith(os.path.realpath(backend.catalog) + os.sep):
         advice = f"choose another --root: {backend.root_inside_catalog}"
-        yield _error("cache", f"the root {layout.root} lies inside the cache {backend.catalog}", advice)
+        yield Diagnosis("cache", "error", f"the root {layout.root} lies inside the cache {backend.catalog}", advice)
 
 
 def _cache(backend: Backend, owner: str, who: str) -> Diagnosis:
@@ -100,11 +87,13 @@ def _cache(backend: Backend, owner: str, who: str) -> Diagnosis:
     try:
         registrations = backend.registrations()
     except CatalogBroken as error:
-        return _error("cache", str(error), error.hint)
+        return Diagnosis("cache", "error", str(error), error.hint)
     ours = sum(bool(owner) and one.owner == owner for one in registrations)
     if not os.path.isdir(cache):
-        return _ok("cache", f"{who} {cache} (made by the first apply)")
-    return _ok("cache", f"{who} {cache}: {ours} model(s) of this root, {len(registrations) - ours} of others")
+        return Diagnosis("cache", "ok", f"{who} {cache} (made by the first apply)")
+    return Diagnosis(
+        "cache", "ok", f"{who} {cache}: {ours} model(s) of this root, {len(registrations) - ours} of others"
+    )
 
 
 def _other_cache(backend: Backend, owner: str, home: str) -> Diagnosis:
@@ -112,7 +101,7 @@ def _other_cache(backend: Backend, owner: str, home: str) -> Diagnosis:
     found = _cache(backend, owner, f"application {app} sees")
     if found.level == "ok" and owner and any(one.owner == owner for one in backend.registrations()):
         advice = f"they were made with --app {app}: use one cache for each root, and remove the other registrations"
-        return _warning("cache", f"{found.message}: this root serves two caches", advice)
+        return Diagnosis("cache", "warning", f"{found.message}: this root serves two caches", advice)
     return found
 
 
@@ -123,21 +112,21 @@ def _packages() -> Iterator[Diagnosis]:
     for name, pin in pins.items():
         found = installed.get(name, "")
         if found.partition("+")[0] == pin:  # torch has versions such as 2.13.0+cpu
-            yield _ok("packages", f"{name} {found}")
+            yield Diagnosis("packages", "ok", f"{name} {found}")
             continue
         needed_for = "serving" if name in SERVING_TOOLS else "LoRA adapters" if name in ADAPTER_TOOLS else "converting"
         state = f"is {found}, {pin} is tested" if found else "is not installed"
-        problem = _warning if name in ADAPTER_TOOLS else _error
-        yield problem("packages", f"{name} {state}: needed for {needed_for}", INSTALL)
+        level = "warning" if name in ADAPTER_TOOLS else "error"
+        yield Diagnosis("packages", level, f"{name} {state}: needed for {needed_for}", INSTALL)
 
 
 def _disk(layout: Layout) -> Diagnosis:
     free = disk_free(layout.root)
     message = f"{size_text(free)} free for {layout.root}"
     if free >= LITTLE:
-        return _ok("disk", message)
+        return Diagnosis("disk", "ok", message)
     advice = "free space, or choose another file system with --root; `plan` shows what a conversion needs"
-    return (_error if free < TOO_LITTLE else _warning)("disk", message, advice)
+    return Diagnosis("disk", "error" if free < TOO_LITTLE else "warning", message, advice)
 
 
 def _permissions(layout: Layout, backend: Backend) -> Iterator[Diagnosis]:
@@ -147,22 +136,22 @@ def _permissions(layout: Layout, backend: Backend) -> Iterator[Diagnosis]:
     for path in (layout.lock, layout.owner, backend.index):
         if os.path.exists(path) and not os.access(path, os.R_OK | os.W_OK):
             advice = f"run reconciler as {_user(os.stat(path).st_uid)}, or give the file to {me}"
-            yield _error("permissions", f"{me} cannot write {path}", advice)
+            yield Diagnosis("permissions", "error", f"{me} cannot write {path}", advice)
 
 
 def _folder(name: str, path: str, me: str) -> Diagnosis:
     there = _nearest(path)
     if not os.access(there, os.R_OK | os.W_OK | os.X_OK):
         advice = f"run reconciler as {_user(os.stat(there).st_uid)}, or choose another --{name}"
-        return _error("permissions", f"{me} cannot write {there}, where the {name} is", advice)
+        return Diagnosis("permissions", "error", f"{me} cannot write {there}, where the {name} is", advice)
     if there != path:
-        return _ok("permissions", f"the {name} {path} does not exist yet and can be made")
+        return Diagnosis("permissions", "ok", f"the {name} {path} does not exist yet and can be made")
     mode = stat.S_IMODE(os.stat(path).st_mode)
     if mode & 0o022:
         advice = f"chmod go-w {path}: who can write there controls what is served"
-        return _warning("permissions", f"others can write the {name} {path} (mode {mode:o})", advice)
+        return Diagnosis("permissions", "warning", f"others can write the {name} {path} (mode {mode:o})", advice)
     seen = "others can list it" if mode & 0o005 == 0o005 else "only its owner and group can list it"
-    return _ok("permissions", f"{me} can write the {name} {path}; {seen}")
+    return Diagnosis("permissions", "ok", f"{me} can write the {name} {path}; {seen}")
 
 
 def _cage(mode: str) -> Diagnosis:
@@ -170,28 +159,30 @@ def _cage(mode: str) -> Diagnosis:
     try:
         found = find(mode)
     except CageMissing as error:
-        return _error("cage", str(error), error.hint)
+        return Diagnosis("cage", "error", str(error), error.hint)
     if found.name in CLOSED:
-        return _ok("cage", f"the converter's cage is {found.name}")
+        return Diagnosis("cage", "ok", f"the converter's cage is {found.name}")
     if mode == "off":
-        return _warning("cage", "the converter has no cage: it is switched off", "use --cage auto")
+        return Diagnosis("cage", "warning", "the converter has no cage: it is switched off", "use --cage auto")
     what = "has resource limits only" if found.name == "limits" else "may reach the network"
-    return _warning("cage", f"the converter {what} (cage: {found.name}): {found.why}", ADVICE)
+    return Diagnosis("cage", "warning", f"the converter {what} (cage: {found.name}): {found.why}", ADVICE)
 
 
 def _git() -> Diagnosis:
     try:
         found = git.program()
     except PermanentError:
-        return _warning("git", "git is not installed", "install git: --repo needs it, a folder of manifests does not")
+        return Diagnosis(
+            "git", "warning", "git is not installed", "install git: --repo needs it, a folder of manifests does not"
+        )
     try:
         found_version = git.version()
     except (OSError, git.GitFailed, ReconcilerError) as error:
-        return _error("git", f"{found} does not run: {error}", "reinstall git")
+        return Diagnosis("git", "error", f"{found} does not run: {error}", "reinstall git")
     numbers = re.search(r"(\d+)\.(\d+)", found_version)
     if numbers is None or tuple(map(int, numbers.groups())) < OLDEST_GIT:
-        return _warning("git", f"{found_version} is old", "install git 2.30 or newer, for --repo")
-    return _ok("git", found_version)
+        return Diagnosis("git", "warning", f"{found_version} is old", "install git 2.30 or newer, for --repo")
+    return Diagnosis("git", "ok", found_version)
 
 
 def _clock(layout: Layout) -> Diagnosis:
@@ -199,41 +190,41 @@ def _clock(layout: Layout) -> Diagnosis:
     time, newest = now(), max((str(e.get("time", "")) for e in Records(layout).events(limit=20)), default="")
     if newest > time:
         advice = "set the clock (timedatectl set-ntp true): signatures, suspensions and events depend on it"
-        return _warning("clock", f"it is {time}, but the newest event is of {newest}", advice)
-    return _ok("clock", f"it is {time}, after the newest event" if newest else f"it is {time}")
+        return Diagnosis("clock", "warning", f"it is {time}, but the newest event is of {newest}", advice)
+    return Diagnosis("clock", "ok", f"it is {time}, after the newest event" if newest else f"it is {time}")
 
 
 def _lock_and_leftovers(layout: Layout, keep: float | None) -> Iterator[Diagnosis]:
     working = holder(layout.lock)
-    yield _ok("lock", str(working or "no pass is at work"))
+    yield Diagnosis("lock", "ok", str(working or "no pass is at work"))
     for folder in ("staging", "trash"):
         names = names_in(layout.at(folder))
         if names and not working:
             message = f"{len(names)} item(s) in {layout.at(folder)} of a process that died"
-            yield _warning("leftovers", message, SWEEP)
+            yield Diagnosis("leftovers", "warning", message, SWEEP)
     records = Records(layout)
     if damaged := [*records.load().damaged, *records.damaged_beside()]:
         advice = "the next `reconciler apply` sets them aside; `reconciler verify` looks at everything else"
-        yield _warning("leftovers", f"records that cannot be trusted: {', '.join(damaged)}", advice)
+        yield Diagnosis("leftovers", "warning", f"records that cannot be trusted: {', '.join(damaged)}", advice)
     aside = [name for folder in RECORDS for name in names_in(layout.at(folder)) if ".damaged-" in name]
     if aside:
         advice = f"find out why, then delete them from {layout.records}"
-        yield _warning("leftovers", f"damaged records were set aside: {', '.join(aside)}", advice)
+        yield Diagnosis("leftovers", "warning", f"damaged records were set aside: {', '.join(aside)}", advice)
     if kept := names_in(layout.at("quarantine")):
         message = f"{len(kept)} foreign item(s) from served folders are in {layout.at('quarantine')}"
         stays = "they are never freed" if keep is None else f"they are freed after {keep / 3600:g} h (quarantineFor)"
-        yield _warning("leftovers", message, f"look at them, and take back what you need: {stays}")
+        yield Diagnosis("leftovers", "warning", message, f"look at them, and take back what you need: {stays}")
     unfinished = [*filter(is_temporary, (*names_in(layout.root), *names_in(layout.records)))]
     if unfinished and not working:
-        yield _warning("leftovers", f"{len(unfinished)} unfinished write(s)", SWEEP)
+        yield Diagnosis("leftovers", "warning", f"{len(unfinished)} unfinished write(s)", SWEEP)
 
 
 def _scrubbed(layout: Layout) -> Diagnosis:
     scrubbed = scrub_progress(layout).read()
     if scrubbed.last.ended and seconds_between(scrubbed.last.ended, now()) > LONG_AGO:
         advice = "let `reconciler run` scrub (--scrub-period), or run `reconciler apply --scrub` now and then"
-        return _warning("scrub", str(scrubbed), advice)
-    return _ok("scrub", str(scrubbed))
+        return Diagnosis("scrub", "warning", str(scrubbed), advice)
+    return Diagnosis("scrub", "ok", str(scrubbed))
 
 
 def _nearest(path: str) -> str:
@@ -241,10 +232,6 @@ def _nearest(path: str) -> str:
     while not os.path.lexists(path) and os.path.dirname(path) != path:
         path = os.path.dirname(path)
     return path
-
-
-def _is_inside(path: str, folder: str) -> bool:
-    return (os.path.realpath(path) + os.sep).startswith(os.path.realpath(folder) + os.sep)
 
 
 def _user(number: int) -> str:

@@ -15,6 +15,7 @@ from math import inf
 
 from reconciler.domain.changes import Change
 from reconciler.domain.errors import HostRefused
+from reconciler.domain.layout import DISPOSABLE, RECORDS
 from reconciler.domain.plan import Outcome
 from reconciler.domain.reasons import PRUNE_GUARDS
 from reconciler.domain.text.units import size_text
@@ -26,11 +27,9 @@ from reconciler.engine.planning import Snapshot
 from reconciler.engine.quarantine import free_quarantined, quarantined
 from reconciler.engine.steps import Steps
 from reconciler.host import durable
-from reconciler.host.clock import now
 from reconciler.host.disk_usage import given_back
-from reconciler.host.no_links import is_plain
+from reconciler.host.ownership import is_folder, is_plain
 from reconciler.host.reading import names_in
-from reconciler.operations.leftovers import DISPOSABLE, RECORDS, is_folder
 from reconciler.planner.prune import (
     kept_to_go_back,
     plan_unused_artifacts,
@@ -234,7 +233,7 @@ def free(machine: Machine, seen: Snapshot, items: list[Garbage], report: Callabl
     if freed := [item for item in done if item.status == FREED]:
         message = f"{len(freed)} item(s), {size_text(sum(item.bytes for item in freed))}"
         with best_effort("event.lost"):
-            machine.records.append_event({"time": now(), "type": "gc.freed", "message": message})
+            machine.records.add_event("gc.freed", message=message)
     return done
 
 

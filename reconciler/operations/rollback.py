@@ -108,8 +108,7 @@ def _target(machine: Machine, observed: Observed, variant: str, number: int, ref
 
 
 def _event(machine: Machine, kind: str, variant: str, message: str) -> None:
-    event = {"time": now(), "type": kind, "variant": variant, "reason": "RolledBack", "message": message}
-    machine.records.append_event(event)
+    machine.records.add_event(kind, variant=variant, reason="RolledBack", message=message)
 
 
 def judge_undone(opened: Machine, ended: Rollback) -> bool:

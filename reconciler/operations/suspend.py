@@ -17,7 +17,8 @@ def suspend(machine: Machine, suspension: Suspension, *, dry_run: bool = False) 
     if not dry_run:
         others = [one for one in _current(machine) if one.name != suspension.name]
         machine.records.save_suspensions(sorted([*others, suspension], key=lambda one: one.name))
-        _record(machine, "suspend.done", suspension.name, str(suspension))
+        event = {"variant": suspension.name, "reason": "Suspended", "message": str(suspension)}
+        machine.records.add_event("suspend.done", **event)
 
 
 def resume(machine: Machine, name: str, *, dry_run: bool = False) -> Suspension | None:
@@ -26,7 +27,7 @@ def resume(machine: Machine, name: str, *, dry_run: bool = False) -> Suspension 
     ended = next((one for one in current if one.name == name), None)
     if ended is not None and not dry_run:
         machine.records.save_suspensions([one for one in current if one is not ended])
-        _record(machine, "resume.done", name, f"was {ended}")
+        machine.records.add_event("resume.done", variant=name, reason="Suspended", message=f"was {ended}")
     return ended
 
 
@@ -44,8 +45,3 @@ def _require_known(machine: Machine, name: str) -> None:
         hint = f"known here: {', '.join(sorted(known)) or 'nothing'}; before its first pass, use spec.suspend in git"
         message = f"no model or variant {name} is known on this machine"
         raise PermanentError(message, hint=hint, code="NotKnown")
-
-
-def _record(machine: Machine, kind: str, name: str, message: str) -> None:
-    event = {"time": now(), "type": kind, "variant": name, "reason": "Suspended", "message": message}
-    machine.records.append_event(event)

@@ -5,21 +5,22 @@ pass it may report that pass's unfinished work, but no leftovers, because the pr
 """
 
 import os
-import stat
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from reconciler.domain import digest
 from reconciler.domain.errors import CatalogBroken
 from reconciler.domain.finding import Finding
+from reconciler.domain.layout import DISPOSABLE, RECORDS
 from reconciler.domain.observed import Registration, ServedFolder, own_properties
 from reconciler.domain.release import Marker
 from reconciler.engine.machine import Machine, served_folders
+from reconciler.host.disk_usage import size_once
 from reconciler.host.durable import is_temporary
 from reconciler.host.lock import holder
+from reconciler.host.ownership import is_folder
 from reconciler.host.reading import names_in
 from reconciler.host.stamps import EveryByte
-from reconciler.operations.leftovers import DISPOSABLE, RECORDS, is_folder
 from reconciler.sources.check import check_mirror, check_sources
 from reconciler.state import events
 from reconciler.store.artifact_store import ArtifactStore
@@ -172,7 +173,7 @@ class _Verification:
     def _leftovers(self) -> Iterator[Finding]:
         """None while another process is at work, before or after the search."""
         before, found = self._is_at_work(), list(self._half_made())
-        if not before and not self._is_at_work():  # guard: what somebody works on is no leftover
+        if not before and not self._is_at_work():  # guard: what another process works on is no leftover
             yield from found
 
     def _is_at_work(self) -> bool:
@@ -197,16 +198,9 @@ def _consistent(folder: ServedFolder, marker: Marker) -> Iterator[Finding]:
 
 
 def _bytes_to_read(machine: Machine) -> int:
-    """Hard-linked files are read once."""
-    sizes: dict[tuple[int, int], int] = {}
     layout = machine.layout
-    for top in (os.path.join(layout.oci, "blobs", "sha256"), layout.served, layout.at("sources", "hub")):
-        for folder, _, names in os.walk(top):
-            for name in names:
-                status = os.lstat(os.path.join(folder, name))
-                if stat.S_ISREG(status.st_mode):
-                    sizes[status.st_dev, status.st_ino] = status.st_size
-    return sum(sizes.values())
+    tops = (os.path.join(layout.oci, "blobs", "sha256"), layout.served, layout.at("sources", "hub"))
+    return size_once(os.path.join(folder, name) for top in tops for folder, _, names in os.walk(top) for name in names)
 
 
 def _name(folder: ServedFolder) -> str:

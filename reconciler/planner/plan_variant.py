@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from reconciler.domain.changes import Change, Convert, MeasureServed, Removal, RepairRelease
 from reconciler.domain.desired import DesiredRelease
-from reconciler.domain.failures import verdict
+from reconciler.domain.failures import held_by
 from reconciler.domain.observed import Observed
 from reconciler.domain.plan import Held
 from reconciler.domain.reasons import Reason
@@ -149,10 +149,9 @@ def _unless_it_failed(plan: VariantPlan, facts: VariantFacts) -> VariantPlan:
         return plan
     keys = {change.failure_key for change in plan.changes if not isinstance(change, Removal)} - {""}
     for failure in facts.recorded.failures:
-        found = verdict(failure, facts.now) if failure.key in keys else None
-        if found is None:
+        hold = held_by(failure, facts.wanted.variant, facts.now) if failure.key in keys else None
+        if hold is None:
             continue
-        hold = Held(variant=facts.wanted.variant, reason=found.reason, message=found.message, until=found.until)
         if any(isinstance(c, MeasureServed) and c.failure_key == failure.key for c in plan.changes):
             return plan.without_measuring().also_held(hold)
         return VariantPlan(held=(hold,))

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 
 from reconciler.domain.changes import Change, PruneVariant, Removal, Retire, ServesInstead
 from reconciler.domain.desired import Desired
-from reconciler.domain.failures import FORM, REMOVALS, verdict
+from reconciler.domain.failures import FORM, REMOVALS, held_by
 from reconciler.domain.observed import Observed
 from reconciler.domain.plan import Held
 from reconciler.domain.reasons import Reason
@@ -88,11 +88,11 @@ def without_failed_removals(changes: Iterable[Change], recorded: Recorded, now: 
     held: list[Held] = []
     for change in changes:
         failure = failures.get(change.failure_key) if isinstance(change, Removal) else None
-        if failure is None or (found := verdict(failure, now)) is None:
+        name = change.variant or change.build_key[:19]
+        if failure is None or (hold := held_by(failure, name, now)) is None:
             tried.append(change)
         else:
-            name = change.variant or change.build_key[:19]
-            held.append(Held(variant=name, reason=found.reason, message=found.message, until=found.until))
+            held.append(hold)
     return tried, held
 
 

@@ -23,7 +23,7 @@ KINDS = {
 FREED, FAILED, KEPT, WOULD = "freed", "failed", "kept", "would free"
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Diagnosis:
     """One check of `doctor`. `check` is a stable name; `advice` is empty where there is nothing to do."""
 

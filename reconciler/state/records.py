@@ -248,6 +248,9 @@ class Records:
     def save_quarantine_ages(self, ages: Ages) -> None:
         self._quarantine.write(ages)
 
+    def add_event(self, kind: str, **facts: object) -> None:
+        self.append_event({"time": now(), "type": kind, **facts})
+
     def append_event(self, event: Event) -> None:
         events.append(self.event_log, event)
 
@@ -279,7 +282,7 @@ class Records:
         name = f"records/{os.path.relpath(path, self._folder)}"
         self._aside.append(name)
         message = f"{name} was damaged and is kept beside it; what only it knew is forgotten"
-        self.append_event({"time": now(), "type": "record.set-aside", "reason": "Damaged", "message": message})
+        self.add_event("record.set-aside", reason="Damaged", message=message)
 
     def sweep(self) -> None:
         """Remove what a killed writer left."""

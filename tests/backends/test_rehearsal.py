@@ -163,7 +163,7 @@ def test_a_template_that_never_ends_is_killed_and_the_next_candidate_is_not_harm
         with pytest.raises(RehearsalFailed, match="no end of load within 2 s") as caught:  # it renders there
             rehearse(rehearsal, str(candidate), "tiny-int4:2")
         assert caught.value.code == "RuntimeHung"
-        runtime._limits = DEFAULT_LIMITS  # a sound one may take as long as it likes
+        runtime.limits = DEFAULT_LIMITS  # a sound one may take as long as it likes
         assert rehearse(rehearsal, str(model), "tiny-int4:3").completion_tokens
 
 

@@ -193,7 +193,7 @@ def test_a_lock_that_is_never_released_is_given_up_and_later_tried_again(
 ) -> None:
     with runtime(cache, tmp_path) as foundry:
         foundry.list()
-        foundry._limits = TimeLimits(catalog=3.0)  # from here on: to start may take longer
+        foundry.limits = TimeLimits(catalog=3.0)  # from here on: to start may take longer
         with open(cache / LOCK, "r+") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             with pytest.raises(
@@ -202,7 +202,7 @@ def test_a_lock_that_is_never_released_is_given_up_and_later_tried_again(
                 foundry.register(str(model), "tiny:1", OURS)
             assert caught.value.code == "CatalogLocked"
             assert str(cache) in caught.value.hint
-        foundry._limits = DEFAULT_LIMITS
+        foundry.limits = DEFAULT_LIMITS
         foundry.register(str(model), "tiny:1", OURS)
 
 
@@ -222,7 +222,7 @@ def test_a_runtime_that_takes_too_long_is_killed(cache: Path, tmp_path: Path, mo
         with pytest.raises(PermanentError, match="no end of load within 2 s") as caught:
             foundry.ask("tiny:1", [("user", "Hi")], 2)
         assert caught.value.code == "RuntimeHung"
-        foundry._limits = DEFAULT_LIMITS
+        foundry.limits = DEFAULT_LIMITS
         assert foundry.ask("tiny:1", [("user", "Hi")], 2).load_seconds > 0
 
 

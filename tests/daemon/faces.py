@@ -30,7 +30,7 @@ class Faced:
             canaries.file(self.secret, "hook")
         self.layout = Layout(str(root))
         self.records = Records(self.layout)
-        self.board = Board(State(started=Moment.now(), interval=60.0, revision_from="folder"))
+        self.board = Board(State(started=Moment.now(), interval=60.0))
         self.wake = Wake()
         self.patience = 60.0
         secret = str(self.secret) if hooks else ""

@@ -24,12 +24,7 @@ WAITING = conditions(a=condition("Ready"), b=condition("Ready", "False", "NotSer
 STALLED = {**READY, "b": {"Stalled": condition("Stalled", "True", "ConversionFailed")}}
 SUSPENDED = {**READY, "b": {"Stalled": condition("Stalled", "True", "Suspended")}}
 STATE = State(
-    started=Moment.now(),
-    interval=60.0,
-    revision_from="https://example.com/fleet",
-    attempted=f"main@sha1:{COMMIT}",
-    last_result="converged",
-    conditions=READY,
+    started=Moment.now(), interval=60.0, attempted=f"main@sha1:{COMMIT}", last_result="converged", conditions=READY
 )
 
 

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from reconciler.daemon.metrics.exposition import MetricFamily, MetricSample, number, page
-from reconciler.daemon.metrics.metrics import HELD
+from reconciler.daemon.metrics import HELD, MetricFamily, MetricSample, number, page
 from reconciler.daemon.state import Moment
 from reconciler.domain.changes import Convert, Cost
 from reconciler.domain.gate_spec import GateSpec

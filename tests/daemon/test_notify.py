@@ -294,7 +294,7 @@ def test_a_hanging_sink_holds_up_nobody(site: Site, receiver: Receiver) -> None:
         try:
             site.happen(1)
             started = time.monotonic()
-            notifications.passed(State(started=Moment.now(), interval=1.0, revision_from="x"))
+            notifications.passed(State(started=Moment.now(), interval=1.0))
             assert time.monotonic() - started < TIMEOUT / 2  # whoever waited for the sink would wait so long
             until(lambda: numbers(other) == [1])
             assert receiver.taken == []
@@ -306,7 +306,7 @@ def test_a_hanging_sink_holds_up_nobody(site: Site, receiver: Receiver) -> None:
 
 def test_a_silent_repository_is_sent_once(site: Site, receiver: Receiver) -> None:
     notifications = Notifications((site.sink,), site.context, site.records)
-    state = State(started=Moment.now(), interval=1.0, revision_from="x", applied="c0ffee")
+    state = State(started=Moment.now(), interval=1.0, applied="c0ffee")
     try:
         for stale in (False, True, True, False, False):
             notifications.passed(replace(state, stale=stale))

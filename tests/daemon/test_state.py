@@ -6,7 +6,7 @@ from reconciler.daemon.state import Board, Moment, State, counted
 
 
 def test_a_reader_keeps_the_state_it_has_read() -> None:
-    board = Board(State(started=Moment.now(), interval=60.0, revision_from="folder"))
+    board = Board(State(started=Moment.now(), interval=60.0))
     before = board.state
     board.update(ready=True, passes=counted(before.passes, "converged"))
     assert (before.ready, before.passes) == (False, {})

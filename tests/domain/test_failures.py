@@ -22,11 +22,11 @@ from reconciler.domain.failures import (
     KEPT,
     RememberedFailure,
     backoff,
+    held_by,
     next_try,
     not_overcome,
     remember,
     still_declared,
-    verdict,
     without_backoff,
 )
 from reconciler.domain.plan import Outcome
@@ -79,7 +79,7 @@ VERDICTS: list[tuple[str, dict[str, object], str, str | None]] = [
 @pytest.mark.parametrize(("changes", "now", "reason"), [v[1:] for v in VERDICTS], ids=[v[0] for v in VERDICTS])
 def test_when_it_is_tried_again(changes: dict[str, object], now: str, reason: str | None) -> None:
     one = failure(**changes)
-    found = verdict(one, now)
+    found = held_by(one, "capitals-int4", now)
     assert (found.reason if found else None) == reason
     recorded = replace(World().recorded, failures=(one,))
     plan = make_plan(desired(release()), World().with_observed().observed, recorded, now=now)
@@ -88,11 +88,11 @@ def test_when_it_is_tried_again(changes: dict[str, object], now: str, reason: st
 
 
 def test_a_hold_says_what_failed_when_and_what_helps() -> None:
-    one = verdict(failure(), LAST)
+    one = held_by(failure(), "capitals-int4", LAST)
     assert one is not None
     for words in ("convert", "NaN in layer 3", LAST, "reconciler apply --retry"):
         assert words in one.message
-    other = verdict(failure(permanent=False, attempts=2), LAST)
+    other = held_by(failure(permanent=False, attempts=2), "capitals-int4", LAST)
     assert other is not None
     assert other.until == next_try(failure(permanent=False, attempts=2))
     assert other.until in other.message

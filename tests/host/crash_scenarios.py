@@ -7,7 +7,7 @@ from pathlib import Path
 from reconciler.domain.layout import Layout
 from reconciler.domain.recorded import RecordedRelease
 from reconciler.host import durable
-from reconciler.host.owner_mark import make_owner
+from reconciler.host.ownership import make_owner
 from reconciler.host.stamps import StampBook
 from reconciler.state.records import Records
 from reconciler.store.artifact_store import ArtifactStore

@@ -12,7 +12,7 @@ import pytest
 
 from reconciler.domain import digest
 from reconciler.domain.layout import Layout
-from reconciler.host.owner_mark import read_owner
+from reconciler.host.ownership import read_owner
 from reconciler.host.stamps import EveryByte, StampBook
 from reconciler.state.records import Records
 from reconciler.store.check import check_store

@@ -6,7 +6,7 @@ import pytest
 
 from reconciler.domain.errors import PermanentError
 from reconciler.domain.layout import Layout
-from reconciler.host.owner_mark import make_owner, read_owner
+from reconciler.host.ownership import make_owner, read_owner
 
 
 def test_a_root_that_never_made_anything_has_no_mark(tmp_path: Path) -> None:

@@ -111,8 +111,8 @@ MUTANTS = (
     _("nothing outside trash and staging is freed", _DURABLE),
     _("an owner mark is never replaced", "tests/host/test_owner.py"),
     _("one writer", "tests/host/test_lock.py"),
-    _("a killed holder that nobody has waited for holds nothing", "tests/host/test_lock.py", "return written"),
-    _("what somebody works on is no leftover", "tests/operations/test_verify.py", "True"),
+    _("a killed holder that is not reaped yet holds nothing", "tests/host/test_lock.py", "return written"),
+    _("what another process works on is no leftover", "tests/operations/test_verify.py", "True"),
     # Whom the machine trusts
     _("a configuration that others can write", "tests/cli/test_configuration.py"),
     _("a pipe is not waited for", "tests/host/test_reading.py"),

@@ -10,7 +10,7 @@ import contextlib
 import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
 from reconciler.backends.foundry.index import INDEX, read_index, wait_until_free
@@ -42,26 +42,20 @@ class TimeLimits:
 DEFAULT_LIMITS = TimeLimits()
 
 
+@dataclass(eq=False)
 class Foundry:
     """As ServingRuntime. `confined`: its child reads foreign models, so it runs without network and privileges where
     the system can do that (host.confine)."""
 
-    def __init__(
-        self,
-        cache_dir: str,
-        *,
-        scratch: str,
-        log: str,
-        limits: TimeLimits = DEFAULT_LIMITS,
-        confined: bool = False,
-        is_cancelled: Callable[[], bool] = lambda: False,
-    ) -> None:
-        self._cache_dir = cache_dir
-        self._scratch = scratch
-        self._log = log
-        self._limits = limits
-        self._environment = {CONFINED: "1"} if confined else {}
-        self._is_cancelled = is_cancelled
+    cache_dir: str
+    _: KW_ONLY
+    scratch: str
+    log: str
+    limits: TimeLimits = DEFAULT_LIMITS
+    confined: bool = False
+    is_cancelled: Callable[[], bool] = lambda: False
+
+    def __post_init__(self) -> None:
         self._child: Child | None = None
         self._opened: Future[Any] | None = None
         self._backed_up = False
@@ -69,28 +63,28 @@ class Foundry:
 
     def start(self) -> None:
         """Begin to start the child; return at once."""
-        if self._is_cancelled():
+        if self.is_cancelled():
             raise Cancelled("the runtime is not needed any more", delay=0)
         if self._child is not None:
             return
         self._make_folders()
         self._child = Child(
             module="reconciler.backends.foundry.worker",
-            environment=private_environment(self._scratch, **self._environment),
-            log=self._log,
-            directory=self._scratch,
+            environment=private_environment(self.scratch, **({CONFINED: "1"} if self.confined else {})),
+            log=self.log,
+            directory=self.scratch,
         )
-        parameters = {"cache_dir": self._cache_dir, "scratch": self._scratch}
+        parameters = {"cache_dir": self.cache_dir, "scratch": self.scratch}
         opener = ThreadPoolExecutor(max_workers=1)
-        self._opened = opener.submit(self._child.call, "open", parameters, timeout=self._limits.catalog)
+        self._opened = opener.submit(self._child.call, "open", parameters, timeout=self.limits.catalog)
         opener.shutdown(wait=False)
-        if self._is_cancelled():  # meanwhile, when there was no child to be killed
+        if self.is_cancelled():  # meanwhile, when there was no child to be killed
             self.kill()
 
     def _make_folders(self) -> None:
         """Before Foundry Local makes its own and flushes nothing: a catalog is lost with the folder it lies in."""
-        os.makedirs(self._scratch, exist_ok=True)
-        durable.make_folder(self._cache_dir)  # flush: the folder above the catalog's
+        os.makedirs(self.scratch, exist_ok=True)
+        durable.make_folder(self.cache_dir)  # flush: the folder above the catalog's
 
     def register(self, path: str, identity: str, properties: Mapping[str, str]) -> None:
         self._back_up()
@@ -133,7 +127,7 @@ class Foundry:
         on_text: Callable[[str], None] | None = None,
     ) -> Answer:
         """Fewer than `max_tokens` are asked for when the context has less room."""
-        loaded = self._model_call("load", {"id": identity}, self._limits.load)
+        loaded = self._model_call("load", {"id": identity}, self.limits.load)
         question = {
             "id": identity,
             "messages": [[role, text] for role, text in messages],
@@ -141,21 +135,21 @@ class Foundry:
             "temperature": temperature,
         }
         answer = self._model_call(
-            "ask", question, self._limits.answer, lambda event: on_text(event["text"]) if on_text is not None else None
+            "ask", question, self.limits.answer, lambda event: on_text(event["text"]) if on_text is not None else None
         )
         return Answer(load_seconds=loaded["seconds"], **answer)
 
     def count(self, identity: str, messages: Sequence[tuple[str, str]]) -> int:
         """The tokens of the prompt that the template makes of (role, text) messages; nothing is generated."""
-        self._model_call("load", {"id": identity}, self._limits.load)
+        self._model_call("load", {"id": identity}, self.limits.load)
         question = {"id": identity, "messages": [[role, text] for role, text in messages]}
-        counted: int = self._model_call("count", question, self._limits.answer)["tokens"]
+        counted: int = self._model_call("count", question, self.limits.answer)["tokens"]
         return counted
 
     def measure(self) -> tuple[int, dict[str, str]]:
         """Peak memory of the child in bytes since the last load, and the versions of the libraries that
         answered."""
-        found = self._model_call("measure", {}, self._limits.catalog)
+        found = self._model_call("measure", {}, self.limits.catalog)
         return found["peak_memory_bytes"], found["runtime"]
 
     def memory(self) -> int:
@@ -186,52 +180,52 @@ class Foundry:
         self.close()
 
     def _entry(self, identity: str) -> Registration | None:
-        return next((one for one in read_index(self._cache_dir) if one.id == identity), None)
+        return next((one for one in read_index(self.cache_dir) if one.id == identity), None)
 
     def _make_last(self) -> None:
         """Foundry Local renames its index into place and flushes nothing. After a power cut a record must not outlive
         its registration, nor a registration the folder that is removed next."""
-        index = os.path.join(self._cache_dir, INDEX)
+        index = os.path.join(self.cache_dir, INDEX)
         if os.path.exists(index):
             durable.flush_file(index)  # flush: Foundry Local's catalog
-            durable.flush_folder(self._cache_dir)  # flush: the folder of the catalog
+            durable.flush_folder(self.cache_dir)  # flush: the folder of the catalog
 
     def _back_up(self) -> None:
         """Once, before the first change, and only of an index that can be read."""
         if self._backed_up:
             return
-        if read_index(self._cache_dir):
-            with open(os.path.join(self._cache_dir, INDEX), "rb") as index:
-                os.makedirs(self._scratch, exist_ok=True)
-                durable.write_file(os.path.join(self._scratch, BACKUP), index.read())
+        if read_index(self.cache_dir):
+            with open(os.path.join(self.cache_dir, INDEX), "rb") as index:
+                os.makedirs(self.scratch, exist_ok=True)
+                durable.write_file(os.path.join(self.scratch, BACKUP), index.read())
         self._backed_up = True
 
     def _catalog_call(self, verb: str, parameters: dict[str, Any]) -> dict[str, Any]:
         """The catalog is shared with other applications: no answer means try again later."""
         self._require_unlocked()
         try:
-            return self._call(verb, parameters, self._limits.catalog)
+            return self._call(verb, parameters, self.limits.catalog)
         except ChildTimedOut as error:
             self._locked = True
             raise RuntimeUnavailable(
-                f"Foundry Local's catalog did not answer within {self._limits.catalog:g} s",
+                f"Foundry Local's catalog did not answer within {self.limits.catalog:g} s",
                 code="CatalogLocked",
-                hint=f"another application may hold the lock in {self._cache_dir}; {error.hint}",
+                hint=f"another application may hold the lock in {self.cache_dir}; {error.hint}",
             ) from None
         except ChildDied as error:
             raise RuntimeUnavailable(one_line(str(error)), code="RuntimeDied", hint=error.hint) from None
 
     def _require_unlocked(self) -> None:
         """Only the first call waits: a hundred models must not wait a hundred times for one other application."""
-        patience = 0.0 if self._locked else self._limits.catalog
-        holder = wait_until_free(self._cache_dir, patience)
+        patience = 0.0 if self._locked else self.limits.catalog
+        holder = wait_until_free(self.cache_dir, patience)
         self._locked = bool(holder)
         if holder:
             waited = f" for more than {patience:g} s" if patience else " still"
             raise RuntimeUnavailable(
                 f"the lock of Foundry Local's catalog is held{waited} by {holder}",
                 code="CatalogLocked",
-                hint=f"tried again later; every application on {self._cache_dir} waits: end that process if it hangs",
+                hint=f"tried again later; every application on {self.cache_dir} waits: end that process if it hangs",
             )
 
     def _model_call(

@@ -1,5 +1,5 @@
-"""What Foundry Local's words mean for us. Its exceptions carry only text (SDK 2.2.1), so the texts are
-matched here and nowhere else."""
+"""Translates Foundry Local's messages into our errors. Its exceptions carry only text (SDK 2.2.1), so the texts
+are matched here and nowhere else."""
 
 import re
 

@@ -55,7 +55,7 @@ class Application(Protocol):
 
     def answer(self, request: Request) -> Answer: ...
 
-    def heard(self, connection: socket.socket) -> None:
+    def was_read(self, connection: socket.socket) -> None:
         """The whole request has been read."""
 
 
@@ -94,7 +94,7 @@ class RequestHandler(BaseHTTPRequestHandler):
             answer = None if request is None else self.server.answer(request)
         except BadRequest as error:
             answer = Answer(status=error.status)
-        self.server.heard(self.connection)
+        self.server.was_read(self.connection)
         if answer is not None:
             self._write(answer)
 

@@ -1,8 +1,8 @@
 """The address of `--listen`: HOST:PORT, a unix socket, or off. Loopback unless another is written out in full."""
 
 import re
-import socket
 from dataclasses import dataclass
+from ipaddress import ip_address
 
 from reconciler.domain.errors import UsageError
 
@@ -39,27 +39,18 @@ class Address:
 
 
 def parse_address(text: str) -> Address | None:
-    """None for `off`. Raises UsageError."""
+    """None for `off`. Raises UsageError, also for host names: what they resolve to can change, also from loopback to a
+    public address."""
     if text == OFF:
         return None
-    if text.startswith(_UNIX) and text.removeprefix(_UNIX).startswith("/"):
+    if text.startswith(_UNIX + "/"):
         return Address(path=text.removeprefix(_UNIX))
-    match = re.fullmatch(r"(\[[0-9a-fA-F:.]+\]|[^:\[\]]+):(\d{1,5})", text)
-    if match is None or int(match[2]) > 65535:
-        raise _refused(text)
-    return Address(host=_literal(match[1].strip("[]"), text), port=int(match[2]))
-
-
-def _literal(host: str, text: str) -> str:
-    """No host names: what they resolve to can change, also from loopback to a public address."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    match = re.fullmatch(r"(\[[0-9a-fA-F:.]+\]|[^:\[\]]+):(\d{1,5})", text, re.ASCII)
     try:
-        packed = socket.inet_pton(family, "127.0.0.1" if host == "localhost" else host)
-    except (OSError, ValueError):  # the latter for what is no text for C
-        raise _refused(text) from None
-    return socket.inet_ntop(family, packed)
-
-
-def _refused(text: str) -> UsageError:
-    hint = "an address in full, also for everybody: 0.0.0.0:9464"
-    return UsageError(f"--listen: expected {_EXPECTED}, got {text!r}", hint=hint)
+        if match is None or int(match[2]) > 65535:
+            raise ValueError(text)
+        host = "127.0.0.1" if match[1] == "localhost" else match[1].strip("[]")
+        return Address(host=str(ip_address(host)), port=int(match[2]))
+    except ValueError:
+        hint = "an address in full, also for everybody: 0.0.0.0:9464"
+        raise UsageError(f"--listen: expected {_EXPECTED}, got {text!r}", hint=hint) from None

@@ -17,8 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 import psutil
 
 from reconciler.daemon.http.handler import Answer, Request
-from reconciler.daemon.metrics.exposition import CONTENT_TYPE, page
-from reconciler.daemon.metrics.metrics import MetricsInput, families
+from reconciler.daemon.metrics import CONTENT_TYPE, MetricsInput, families, page
 from reconciler.daemon.secret_file import NoSecret, read_secret
 from reconciler.daemon.state import Board, State
 from reconciler.daemon.wake import WEBHOOK, Wake

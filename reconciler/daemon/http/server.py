@@ -29,40 +29,16 @@ LOOK_AROUND = 0.5  # seconds between two looks for connections that are over tim
 class CannotListen(ReconcilerError): ...
 
 
-class HttpServer:
-    """Answers from when it is made until it is closed. Raises CannotListen."""
-
-    def __init__(self, address: Address, routes: Routes, look_around: float = LOOK_AROUND) -> None:
-        try:
-            self._server = _Server(address, routes)
-        except OSError as error:
-            hint = "another program has it: choose one with --listen, or --listen off"
-            raise CannotListen(f"cannot listen on {address}: {error.strerror}", hint=hint) from None
-        self._thread = threading.Thread(
-            target=self._server.serve_forever, args=(look_around,), name="http", daemon=True
-        )
-        self._thread.start()
-
-    @property
-    def port(self) -> int:
-        """The real one, where 0 was asked for; 0 for a unix socket."""
-        return 0 if self._server.address.path else int(self._server.socket.getsockname()[1])
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
-
-
-class _Server(socketserver.ThreadingTCPServer):
-    """Not `http.server.ThreadingHTTPServer`, which asks the DNS for its own name and knows no unix sockets."""
+class HttpServer(socketserver.ThreadingTCPServer):
+    """Answers from when it is made until `close`. Raises CannotListen. Not `http.server.ThreadingHTTPServer`: that asks
+    the DNS for its own name and knows no unix sockets."""
 
     daemon_threads = True
     allow_reuse_address = os.name == "posix"  # elsewhere it would let another program share the port
     block_on_close = False  # an open connection must not hold up the end
     request_queue_size = 64
 
-    def __init__(self, address: Address, routes: Routes) -> None:
+    def __init__(self, address: Address, routes: Routes, look_around: float = LOOK_AROUND) -> None:
         self.address, self._routes = address, routes
         self._free = threading.BoundedSemaphore(THREADS)
         # Connections whose request has not been read yet, and since when; oldest first.
@@ -70,10 +46,27 @@ class _Server(socketserver.ThreadingTCPServer):
         self._lock = threading.Lock()
         if address.path:
             self.address_family = socket.AF_UNIX
-            _remove_old_socket(address.path)
         elif ":" in address.host:
             self.address_family = socket.AF_INET6
-        super().__init__(address.path or (address.host, address.port), RequestHandler)  # type: ignore[arg-type]
+        try:
+            if address.path:
+                _remove_old_socket(address.path)
+            super().__init__(address.path or (address.host, address.port), RequestHandler)  # type: ignore[arg-type]
+        except OSError as error:
+            hint = "another program has it: choose one with --listen, or --listen off"
+            raise CannotListen(f"cannot listen on {address}: {error.strerror}", hint=hint) from None
+        self._thread = threading.Thread(target=self.serve_forever, args=(look_around,), name="http", daemon=True)
+        self._thread.start()
+
+    @property
+    def port(self) -> int:
+        """The real one, where 0 was asked for; 0 for a unix socket."""
+        return 0 if self.address.path else int(self.socket.getsockname()[1])
+
+    def close(self) -> None:
+        self.shutdown()
+        self.server_close()
+        self._thread.join()
 
     def server_bind(self) -> None:
         super().server_bind()
@@ -111,10 +104,10 @@ class _Server(socketserver.ThreadingTCPServer):
         try:
             super().process_request_thread(request, client_address)
         finally:
-            self.heard(request)
+            self.was_read(request)
             self._free.release()
 
-    def heard(self, connection: socket.socket) -> None:
+    def was_read(self, connection: socket.socket) -> None:
         with self._lock:
             self._silent.pop(connection, None)
 

@@ -10,7 +10,6 @@ from reconciler.daemon.notifications import sinks
 from reconciler.daemon.notifications.sink import SinkContext, SinkKind, Target
 from reconciler.daemon.state import State
 from reconciler.domain.errors import HostRefused
-from reconciler.host.clock import now
 from reconciler.state.records import Records
 
 
@@ -46,6 +45,5 @@ class Notifications:
     def _record(self, state: State) -> None:
         kind = "source.stale" if state.stale else "source.fresh"
         reason = "RepositorySilent" if state.stale else "RepositoryAnswers"
-        event = {"time": now(), "type": kind, "variant": "", "reason": reason, "revision": state.applied}
         with contextlib.suppress(HostRefused, OSError):
-            self._records.append_event(event)
+            self._records.add_event(kind, variant="", reason=reason, revision=state.applied)

@@ -47,11 +47,11 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
         return None
 
 
-def post(url: str, body: bytes, headers: Mapping[str, str], timeout: float = TIMEOUT) -> Reply:
+def post(url: str, body: bytes, headers: Mapping[str, str]) -> Reply:
     """TLS is verified with the system's authorities (or SSL_CERT_FILE), and the usual proxy variables are honoured."""
     request = urllib.request.Request(url, data=body, headers=dict(headers), method="POST")
     try:
-        with urllib.request.build_opener(_NoRedirect).open(request, timeout=timeout) as response:
+        with urllib.request.build_opener(_NoRedirect).open(request, timeout=TIMEOUT) as response:
             return Reply(status=response.status)
     except urllib.error.HTTPError as error:
         with error:
@@ -63,7 +63,7 @@ def post(url: str, body: bytes, headers: Mapping[str, str], timeout: float = TIM
 
 
 def _problem(error: object) -> str:
-    """Never the words of the exception itself: they may quote the URL, and a URL may be a secret."""
+    """Never the message of the exception itself: it may quote the URL, and a URL may be a secret."""
     strerror = getattr(error, "strerror", None)
     return f"{type(error).__name__}: {strerror}" if strerror else type(error).__name__
 

@@ -21,8 +21,10 @@ def printable(text: str) -> str:
 
 
 def field_path(path: Iterable[str | int]) -> str:
-    """`("spec", "precisions", 1)` as people write it: `spec.precisions[1]`."""
-    dotted = "".join(f"[{part}]" if isinstance(part, int) else f".{shown(part)}" for part in path)
+    """`("spec", "precisions", 1)` as people write it: `spec.precisions[1]`. "[key]" stands for the key itself."""
+    dotted = "".join(
+        f"[{part}]" if isinstance(part, int) else " (key)" if part == "[key]" else f".{shown(part)}" for part in path
+    )
     return dotted.removeprefix(".")
 
 

@@ -1,4 +1,5 @@
-"""/metrics: from what the daemon knows to metric families, each described in docs/metrics.md. Pure.
+"""/metrics: from what the daemon knows to metric families, each described in docs/metrics.md, and from these to a page
+in Prometheus' text format, version 0.0.4. Pure.
 
 No label holds a text that a manifest could choose: variants are counted, never named (/readyz names those not ready).
 """
@@ -8,10 +9,9 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from reconciler import __version__
-from reconciler.daemon.metrics.exposition import MetricFamily, MetricSample
 from reconciler.daemon.state import BUCKETS, RESULTS, State
 from reconciler.domain.recorded import Condition
 from reconciler.domain.verdict import VERDICTS
@@ -19,6 +19,11 @@ from reconciler.gates.judgement import GATES
 from reconciler.host.clock import unix
 from reconciler.planner.conditions import TYPES
 from reconciler.state.progress import Round, Scrubbed
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+_IN_HELP = str.maketrans({"\\": "\\\\", "\n": "\\n"})
+_IN_LABEL = str.maketrans({"\\": "\\\\", "\n": "\\n", '"': '\\"'})
 
 # Of domain.reasons, those for which a variant waits or is kept as it is.
 HELD = (
@@ -34,6 +39,25 @@ HELD = (
 )
 _STATUSES = ("True", "False", "Unknown")
 _REVISION = re.compile(r"[0-9A-Za-z@:/+._-]{1,160}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class MetricSample:
+    """`suffix` is for what makes up a histogram: `_bucket`, `_sum`, `_count`."""
+
+    value: float
+    labels: Mapping[str, str] = field(default_factory=dict)
+    suffix: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MetricFamily:
+    """`kind`: counter | gauge | histogram."""
+
+    name: str
+    kind: str
+    help: str
+    samples: tuple[MetricSample, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,3 +185,23 @@ def _labelled(
     samples = [MetricSample(labels=dict(zip(labels, key, strict=True)), value=value) for key, value in sorted(values)]
     kind = "counter" if name.endswith("_total") else "gauge"
     return MetricFamily(name=name, kind=kind, help=meaning, samples=tuple(samples))
+
+
+def page(families: Iterable[MetricFamily]) -> str:
+    """Families without samples are left out."""
+    lines: list[str] = []
+    for family in families:
+        if family.samples:
+            lines.append(
+                f"# HELP {family.name} {family.help.translate(_IN_HELP)}\n# TYPE {family.name} {family.kind}\n"
+            )
+        for sample in family.samples:
+            labels = ",".join(f'{name}="{held.translate(_IN_LABEL)}"' for name, held in sample.labels.items())
+            shown = f"{{{labels}}}" if labels else ""
+            lines.append(f"{family.name}{sample.suffix}{shown} {number(sample.value)}\n")
+    return "".join(lines)
+
+
+def number(held: float) -> str:
+    """A whole number as one: 12345678 bytes are not 1.2345678e+07."""
+    return str(int(held)) if float(held).is_integer() and abs(held) < 2**53 else repr(float(held))
