@@ -80,6 +80,21 @@ class Endured:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Tokenized:
+    """The runtime's tokenizer against the source's, over `tried` texts (`texts` is their digest): `differing` are read
+    otherwise or come back otherwise; `decomposed` beside them are read alike only in their composed form (NFC).
+    `shortest` is the shortest text that differs (as JSON), with what the two make of it; all "" where none does."""
+
+    texts: str
+    tried: Count
+    differing: Count
+    decomposed: Count
+    shortest: str = ""
+    source: str = ""
+    served: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Measured:
     """One release in the real runtime. `answers` are by question (`PromptsGate.questions`); `rendered` by fixture: the
     tokens that the runtime makes of its messages, and those of the expected text (-1: not known exactly). `times`
@@ -97,6 +112,7 @@ class Measured:
     speeds: tuple[Speed, ...] = ()
     speed_memory_bytes: Count = 0
     endured: Endured | None = None
+    tokenized: Tokenized | None = None
     times: dict[str, str] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
     asked: tuple[str, ...] = ()

@@ -12,7 +12,7 @@ from typing import Any
 from reconciler.domain.errors import PermanentError, Problem, UsageError
 from reconciler.domain.facts import Facts
 from reconciler.domain.failures import RememberedFailure
-from reconciler.domain.measured import Fidelity, Measured, Measurements
+from reconciler.domain.measured import Fidelity, Measured, Measurements, Tokenized
 from reconciler.domain.recorded import Condition, Timing
 from reconciler.domain.suspension import Suspension
 from reconciler.domain.text.escape import one_line
@@ -39,6 +39,7 @@ _TEXTS: dict[type, dict[str, Callable[[str], bool]]] = {
     RememberedFailure: dict.fromkeys(("key", "action", "variant", "code", "version"), is_name),
     Fidelity: {"build_key": is_digest, "prompts": is_digest},
     Measurements: {"runtime": is_name},
+    Tokenized: {"texts": is_digest},
     Measured: {
         **dict.fromkeys(("release", "build_key", "rendered", "refused", "asked", "right"), is_digest),
         "times": is_name,
@@ -52,6 +53,9 @@ class InventoryInvalid(PermanentError): ...
 def inventory_view(inventory: Inventory) -> dict[str, Any]:
     """Its JSON form. Texts that are longer than a reader accepts are cut."""
     view = _CODEC.write(inventory)
+    for one in view["measured"] or ():
+        if one["tokenized"] is None:  # measured by an earlier version
+            del one["tokenized"]
     return {name: _cut(held, _LONGEST_TEXT.get(name, LINE)) for name, held in view.items()}
 
 

@@ -20,9 +20,13 @@ from reconciler.gates.performance import PerformanceGate
 from reconciler.gates.prompts import PromptsGate
 from reconciler.gates.runtime import RuntimeGate
 from reconciler.gates.template import TemplateGate
+from reconciler.gates.tokenizer import TokenizerGate
 
 # In the order in which they are measured.
-GATES: tuple[type[Gate], ...] = (FidelityGate, LoadGate, TemplateGate, PromptsGate, PerformanceGate, EnduranceGate)
+GATES: tuple[type[Gate], ...] = (
+    *(FidelityGate, LoadGate, TokenizerGate, TemplateGate),
+    *(PromptsGate, PerformanceGate, EnduranceGate),
+)
 
 
 @dataclass(frozen=True, kw_only=True)

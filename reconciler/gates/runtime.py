@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from reconciler.domain.errors import PermanentError, ReconcilerError, RehearsalFailed
 from reconciler.domain.gate_spec import Gate
-from reconciler.domain.measured import Answer, Measured
+from reconciler.domain.measured import Answer, Measured, Tokenized
 from reconciler.host.clock import now
 
 
@@ -31,6 +31,8 @@ class MeasuringRuntime(Protocol):
     ) -> Answer: ...
 
     def count(self, identity: str, messages: Sequence[tuple[str, str]]) -> int: ...
+
+    def compare_tokenizer(self, folder: str) -> Tokenized: ...
 
     def measure(self) -> tuple[int, dict[str, str]]: ...
 

@@ -23,12 +23,13 @@ from reconciler.host.reading import names_in, read_whole
 from reconciler.host.sealed import Damaged, seal, unseal
 from reconciler.host.stamps import StampBook
 from reconciler.sources.download import PART
-from reconciler.sources.folder.guarded_folder import Folder, special_tokens
+from reconciler.sources.folder.guarded_folder import Folder
 from reconciler.sources.folder.model import inspect_adapter, inspect_source
+from reconciler.sources.folder.tokenizer import special_tokens
 from reconciler.sources.protocol import CachedSource
 
 # Raise it when a look at a model folder finds something else.
-FACTS_VERSION = 2
+FACTS_VERSION = 3
 FACTS = Codec(SourceModel)
 _HEX = 64
 

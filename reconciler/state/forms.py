@@ -142,7 +142,7 @@ class _MeasurementCodec(Codec[MeasurementSet]):
     def write(self, value: MeasurementSet) -> Document:
         measured = self._measured.write(tuple(value.releases.values()))
         return {
-            "measurements": [_without(one, "asked", "right") for one in measured],
+            "measurements": [_without(one, "asked", "right", *_unknown(one)) for one in measured],
             "fidelity": self._fidelity.write(tuple(value.fidelity.values())),
         }
 
@@ -156,6 +156,11 @@ SUSPENSIONS = _FieldCodec("suspensions", tuple[Suspension, ...])
 FAILURES = _FieldCodec("failures", tuple[RememberedFailure, ...])
 MEASUREMENTS = _MeasurementCodec(MeasurementSet)
 QUARANTINE = RecordCodec(Ages)
+
+
+def _unknown(measured: Document) -> tuple[str, ...]:
+    """What earlier versions did not measure is left out."""
+    return ("tokenized",) if measured["tokenized"] is None else ()
 
 
 def _without(plain: Document, *names: str) -> Document:

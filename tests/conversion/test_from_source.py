@@ -21,9 +21,13 @@ def source(tmp_path: Path) -> Path:
 def taken(source: Path, generation: dict[str, Any], config: dict[str, Any] | None = None) -> dict[str, Any]:
     (source / "generation_config.json").write_text(json.dumps(generation))
     (source / "config.json").write_text(json.dumps(config or {}))
-    (source / "genai_config.json").write_text(json.dumps(BUILT))
-    take_over(str(source), str(source))
-    found: dict[str, Any] = json.loads((source / "genai_config.json").read_text())
+    artifact = source.parent / "artifact"
+    artifact.mkdir(exist_ok=True)
+    (artifact / "genai_config.json").write_text(json.dumps(BUILT))
+    (artifact / "tokenizer.json").write_text("{}")
+    (artifact / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "LlamaTokenizer", "a": 1}))
+    take_over(str(source), str(artifact))
+    found: dict[str, Any] = json.loads((artifact / "genai_config.json").read_text())
     return found
 
 
@@ -45,6 +49,15 @@ def test_every_end_token_is_taken_over(source: Path) -> None:
     found = taken(source, {"eos_token_id": [5, 7]}, {"eos_token_id": 9})["model"]
     assert found == {"eos_token_id": [5, 7, 9, 258], "pad_token_id": 5}
     assert taken(source, {})["model"]["eos_token_id"] == 258  # the tokenizer's own
+
+
+def test_the_tokenizer_is_the_source_s_own_file(source: Path) -> None:
+    """Under a name of a class by which the runtime goes by that file."""
+    taken(source, {})
+    artifact = source.parent / "artifact"
+    assert (artifact / "tokenizer.json").read_bytes() == (source / "tokenizer.json").read_bytes()
+    settings = json.loads((artifact / "tokenizer_config.json").read_text())
+    assert settings == {"tokenizer_class": "PreTrainedTokenizerFast", "a": 1, "clean_up_tokenization_spaces": False}
 
 
 def test_without_an_end_token_there_is_no_artifact(source: Path) -> None:

@@ -12,9 +12,10 @@ from reconciler.backends.foundry.index import INDEX, read_index
 from reconciler.backends.foundry.problems import translate
 from reconciler.conversion.client.converter import Converter
 from reconciler.domain.errors import ConversionFailed
-from reconciler.domain.measured import TEXTS_DIGEST, Fidelity
+from reconciler.domain.measured import TEXTS_DIGEST, Fidelity, Tokenized
 from reconciler.domain.release import Recipe
 from reconciler.engine.options import Options
+from reconciler.gates.hard_texts import TEXTS_DIGEST as HARD_TEXTS
 from reconciler.host import durable
 from tests.at_rest import TREE
 
@@ -77,6 +78,9 @@ class StandInFoundry(Foundry):
 
     def _measure(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
         return {"peak_memory_bytes": 1 << 20, "runtime": {}}
+
+    def compare_tokenizer(self, folder: str) -> Tokenized:
+        return Tokenized(texts=HARD_TEXTS, tried=100, differing=0, decomposed=0)
 
     def _memory(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
         return {"bytes": 1 << 20}

@@ -132,6 +132,38 @@ def test_a_source_without_any_end_token_is_refused(folder: Path, ends: dict[str,
     assert (problem.code, problem.file) == ("EndTokenMissing", "model/config.json")
 
 
+def warned(folder: Path) -> list[str]:
+    source = inspect_source(str(folder), StampBook.empty())
+    assert source.problems == ()
+    return [f"{one.code} {one.file}: {one.message}" for one in source.warnings]
+
+
+def test_a_tokenizer_that_the_runtime_cannot_load_is_refused(folder: Path) -> None:
+    edit(folder / "tokenizer.json", model={"type": "Unigram", "vocab": [["a", -1.0]]})
+    (problem,) = inspect_source(str(folder), StampBook.empty()).problems
+    assert (problem.code, problem.file) == ("TokenizerUnsupported", "model/tokenizer.json")
+    assert "'Unigram'" in problem.message
+
+
+@pytest.mark.parametrize("text", ["[]", "{}", "{", '{"added_tokens": [3], "model": {}}', "[" * 100_000])
+def test_a_tokenizer_that_is_none_is_refused(folder: Path, text: str) -> None:
+    (folder / "tokenizer.json").write_text(text)
+    assert [one.code for one in inspect_source(str(folder), StampBook.empty()).problems] == ["JsonInvalid"]
+
+
+def test_an_end_token_of_the_tokenizer_alone_is_said(folder: Path) -> None:
+    for name in ("config.json", "generation_config.json"):
+        edit(folder / name, eos_token_id=256)
+    (said,) = warned(folder)
+    assert said.startswith("EndTokenDiffers model/tokenizer.json: its eos_token '<|im_end|>' (258) is not among")
+
+
+def test_a_token_beyond_the_model_is_said(folder: Path) -> None:
+    edit(folder / "config.json", vocab_size=258)
+    (said,) = warned(folder)
+    assert said == "TokenizerBeyondModel model/tokenizer.json: '<|im_end|>' has the id 258, and the model knows 258 ids"
+
+
 def test_a_hugging_face_cache_is_followed_to_its_blobs(folder: Path, tmp_path: Path) -> None:
     snapshot, blobs = tmp_path / "cache" / "snapshots" / "abc", tmp_path / "cache" / "blobs"
     snapshot.mkdir(parents=True)

@@ -16,7 +16,7 @@ from typing import Any
 from reconciler.backends.foundry.index import INDEX, read_index, wait_until_free
 from reconciler.backends.foundry.problems import translate
 from reconciler.domain.errors import Cancelled, DiskFull, PermanentError, RuntimeUnavailable
-from reconciler.domain.measured import Answer
+from reconciler.domain.measured import Answer, Tokenized
 from reconciler.domain.observed import Registration
 from reconciler.domain.text.escape import one_line
 from reconciler.host import durable
@@ -57,6 +57,7 @@ class Foundry:
 
     def __post_init__(self) -> None:
         self._child: Child | None = None
+        self._reader: Child | None = None  # of tokenizers: its memory is not the model's
         self._opened: Future[Any] | None = None
         self._backed_up = False
         self._locked = False  # as of the last call to the catalog
@@ -68,18 +69,21 @@ class Foundry:
         if self._child is not None:
             return
         self._make_folders()
-        self._child = Child(
-            module="reconciler.backends.foundry.worker",
-            environment=private_environment(self.scratch, **({CONFINED: "1"} if self.confined else {})),
-            log=self.log,
-            directory=self.scratch,
-        )
+        self._child = self._new_child()
         parameters = {"cache_dir": self.cache_dir, "scratch": self.scratch}
         opener = ThreadPoolExecutor(max_workers=1)
         self._opened = opener.submit(self._child.call, "open", parameters, timeout=self.limits.catalog)
         opener.shutdown(wait=False)
         if self.is_cancelled():  # meanwhile, when there was no child to be killed
             self.kill()
+
+    def _new_child(self) -> Child:
+        return Child(
+            module="reconciler.backends.foundry.worker",
+            environment=private_environment(self.scratch, **({CONFINED: "1"} if self.confined else {})),
+            log=self.log,
+            directory=self.scratch,
+        )
 
     def _make_folders(self) -> None:
         """Before Foundry Local makes its own and flushes nothing: a catalog is lost with the folder it lies in."""
@@ -146,6 +150,18 @@ class Foundry:
         counted: int = self._model_call("count", question, self.limits.answer)["tokens"]
         return counted
 
+    def compare_tokenizer(self, folder: str) -> Tokenized:
+        """The runtime's, with the source's own (gates.tokenizer)."""
+        self._make_folders()
+        reader = self._reader = self._reader or self._new_child()
+        try:
+            return Tokenized(**reader.call("tokenizer", {"folder": folder}, timeout=self.limits.load))
+        except ChildFailed as error:
+            raise PermanentError(one_line(error.message), code="TokenizerUnloadable") from None
+        except (ChildDied, ChildTimedOut) as error:
+            self._close_reader()
+            raise PermanentError(one_line(str(error)), code="RuntimeDied", hint=error.hint) from None
+
     def measure(self) -> tuple[int, dict[str, str]]:
         """Peak memory of the child in bytes since the last load, and the versions of the libraries that
         answered."""
@@ -162,11 +178,17 @@ class Foundry:
         return child.pid if child is not None else 0
 
     def kill(self) -> None:
-        child = self._child  # another thread may set it to None meanwhile
-        if child is not None:
-            child.kill()
+        for child in (self._child, self._reader):  # another thread may set them to None meanwhile
+            if child is not None:
+                child.kill()
+
+    def _close_reader(self) -> None:
+        reader, self._reader = self._reader, None
+        if reader is not None:
+            reader.close()
 
     def close(self) -> None:
+        self._close_reader()
         try:
             if self._child is not None:
                 self._child.close()  # it may take seconds to end by itself: until then `kill` still finds it

@@ -116,6 +116,18 @@ class FoundryWorker:
                 request.add_item(MessageItem(MessageRole[role.upper()], text))
             yield session, request
 
+    def tokenizer(self, parameters: Json, emit: Emit) -> Json:
+        """Needs no catalog and no model."""
+        from reconciler.backends.foundry.tokenizer import RuntimeTokenizer, SourceTokenizer, vocabulary_of
+        from reconciler.gates.tokenizer import compare
+
+        folder = parameters["folder"]
+        source, served = SourceTokenizer(folder), RuntimeTokenizer(folder)
+        try:
+            return vars(compare(source, served, source.own, vocabulary_of(folder)))
+        finally:
+            served.close()
+
     def measure(self, parameters: Json, emit: Emit) -> Json:
         return {
             "peak_memory_bytes": _peak_memory(),
@@ -215,7 +227,7 @@ if __name__ == "__main__":
     if os.environ.pop(CONFINED, ""):
         _confine()
     worker = FoundryWorker()
-    verbs = ("open", "register", "unregister", "list", "load", "ask", "count", "measure")
+    verbs = ("open", "register", "unregister", "list", "load", "ask", "count", "tokenizer", "measure")
     serve({verb: getattr(worker, verb) for verb in verbs})
     # Not through the SDK's close(): after a model was loaded it waits a second for its own threads (2.2.1),
     # and all it would free goes with the process. Whatever we promised is on disk already.

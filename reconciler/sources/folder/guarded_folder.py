@@ -23,7 +23,6 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 LARGEST_SMALL_FILE = 16 << 20  # bytes; the largest tokenizer_config.json in use is below 1 MiB
-LARGEST_TOKENIZER = 64 << 20
 # A file of more than this with holes in it is no model: writing zeros is what training never does.
 SPARSE_FROM = 1 << 30
 DENIED_HINT = "check the permissions: the files may all be there, so let this user read them instead of writing anew"
@@ -133,19 +132,6 @@ def read_small(folder: Folder, name: str) -> bytes:
         raise InputRefused("FileTooLarge", f"{size} bytes long, expected at most {LARGEST_SMALL_FILE}")
     with folder.opened(name) as file:
         return file.read(LARGEST_SMALL_FILE)
-
-
-def special_tokens(folder: Folder) -> frozenset[str] | None:
-    """The markers (`<|im_start|>`) that the tokenizer reads as one token each: `added_tokens` in tokenizer.json. None
-    when they cannot be read."""
-    try:
-        if folder.size("tokenizer.json") > LARGEST_TOKENIZER:
-            return None
-        with folder.opened("tokenizer.json") as file:
-            added = json.loads(file.read(LARGEST_TOKENIZER))["added_tokens"]
-        return frozenset(str(token["content"]) for token in added)
-    except (InputRefused, OSError, ValueError, LookupError, TypeError, RecursionError):
-        return None
 
 
 def _stays_inside(folder: str, path: str) -> bool:

@@ -28,6 +28,7 @@ from reconciler.domain.sources.source_model import (
 from reconciler.host.stamps import StampBook
 from reconciler.sources.folder.guarded_folder import Folder, FolderProblems, read_object, read_small
 from reconciler.sources.folder.safetensors_header import read_shapes
+from reconciler.sources.folder.tokenizer import TOKENIZER, check_tokenizer, doubts
 
 _PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 TEMPLATE = "chat_template.jinja"
@@ -94,7 +95,7 @@ class _Look:
             attempt("config.json", _check_end_token, generation, config, settings)
         weights = attempt(WEIGHTS, self._weight_files) or ()
         shapes = self._shapes(weights)
-        attempt("tokenizer.json", self._check_tokenizer)
+        added = attempt(TOKENIZER, self._tokenizer) or {}
         template = _default_template(settings.get("chat_template"))
         if self._folder.exists(TEMPLATE):
             template = attempt(TEMPLATE, lambda: read_small(self._folder, TEMPLATE).decode(errors="replace"))
@@ -102,6 +103,8 @@ class _Look:
         files = () if self._findings.problems else self._files(weights)
         if self._findings.problems:
             return self._refused()
+        found = doubts(added, generation, config, settings)
+        doubtful = [self._findings.problem(TOKENIZER, one) for one in found]
         return SourceModel(
             path=self._folder.path,
             digest=digest_of({file.path: file.digest for file in files}),
@@ -112,7 +115,7 @@ class _Look:
             weight_bytes=sum(file.size for file in files if file.path in weights),
             context_length=config["max_position_embeddings"],
             chat_template=template,
-            warnings=(*self._foreign_code(config, settings), *self._ineffective(generation)),
+            warnings=(*self._foreign_code(config, settings), *self._ineffective(generation), *doubtful),
         )
 
     def _refused(self) -> SourceModel:
@@ -180,11 +183,11 @@ class _Look:
         if absent:
             raise InputRefused("WeightsIndexInvalid", f"names the tensor {absent[0][:80]!r}, which is in no shard")
 
-    def _check_tokenizer(self) -> None:
-        if not self._folder.exists("tokenizer.json"):
+    def _tokenizer(self) -> dict[str, int]:
+        if not self._folder.exists(TOKENIZER):
             hint = "write it with transformers: `AutoTokenizer.from_pretrained(...).save_pretrained(folder)`"
             raise InputRefused("TokenizerMissing", "missing: the converted model would answer nothing", hint)
-        self._folder.size("tokenizer.json")
+        return check_tokenizer(self._folder)
 
     def _files(self, weights: tuple[str, ...]) -> tuple[StoredFile, ...]:
         index = () if WEIGHTS in weights else (INDEX,)

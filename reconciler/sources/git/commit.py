@@ -20,8 +20,9 @@ from reconciler.domain.sources.source_model import SourceAdapter, SourceModel
 from reconciler.domain.text.quoting import shown
 from reconciler.manifests.parsed import Parsed, Place
 from reconciler.manifests.paths import inside
-from reconciler.sources.folder.guarded_folder import Folder, special_tokens
+from reconciler.sources.folder.guarded_folder import Folder
 from reconciler.sources.folder.model import look_at_adapter, look_at_source
+from reconciler.sources.folder.tokenizer import special_tokens
 from reconciler.sources.git.export import Exports
 from reconciler.sources.git.objects import FILE, FOLDER, LINK, MISSING, REPOSITORY, Entry, Tree
 from reconciler.sources.git.process import OutOfBounds

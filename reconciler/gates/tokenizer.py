@@ -1,0 +1,136 @@
+"""The tokenizer gate: the runtime reads and writes text as the source's own tokenizer does.
+
+A served folder holds the source's `tokenizer.json` as it is. The runtime understands only a part of what such a file
+can say and ignores the rest in silence, so a model may load, answer, and see other tokens than it was trained with.
+Both read the texts of gates.hard_texts and the model's own tokens among them (`compare`, in a process of the runtime).
+"""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Literal, Protocol
+from unicodedata import normalize
+
+from reconciler.domain.accepts import About
+from reconciler.domain.errors import PermanentError
+from reconciler.domain.measured import Measured, Numbers, Tokenized
+from reconciler.domain.text.escape import one_line
+from reconciler.domain.verdict import FAILED, Verdict, compared, inconclusive
+from reconciler.gates.hard_texts import AROUND, TEXTS, TEXTS_DIGEST
+from reconciler.gates.runtime import RegisteredCandidate, RuntimeGate
+
+MOST_TOKENS = 400  # of the model's own that are tried: some have thousands, all alike
+_LONGEST = 40  # characters of a text that is made shorter
+_IDS_SHOWN = 12
+
+
+class Tokens(Protocol):
+    """A tokenizer. `special` are ids that an answer never shows."""
+
+    special: frozenset[int]
+
+    def encode(self, text: str) -> list[int]: ...
+
+    def decode(self, ids: Sequence[int]) -> str: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenizerGate(RuntimeGate):
+    """What is not in the normal form NFC and only therefore differs is said, and refuses nothing."""
+
+    name: ClassVar[str] = "tokenizer"
+    about: ClassVar[str] = "The runtime's tokenizer against the source's. Always there."
+    always: ClassVar[bool] = True
+
+    on_difference: Annotated[
+        Literal["reject", "warn"], About("`warn` lets a release be served that reads some texts otherwise.")
+    ] = "reject"
+
+    def missing(self, numbers: Numbers) -> bool:
+        return self._found(numbers) is None
+
+    def measure(self, candidate: RegisteredCandidate, held: Measured) -> dict[str, Any]:
+        return {"tokenized": candidate.runtime.compare_tokenizer(candidate.folder)}
+
+    def judge(self, numbers: Numbers) -> Iterator[Verdict]:
+        found = self._found(numbers)
+        if found is None:
+            yield inconclusive(self.name, "differing")
+            return
+        verdict = compared(self.name, "differing", float(found.differing), 0.0, _words(found), good=not found.differing)
+        yield verdict if self.on_difference == "reject" else _softened(verdict)
+        if found.decomposed:
+            message = (
+                f"{found.decomposed} decomposed texts are read as the source does only in their composed form (NFC)"
+            )
+            yield inconclusive(self.name, "decomposed", message)
+
+    def _found(self, numbers: Numbers) -> Tokenized | None:
+        """Of the texts of today."""
+        found = numbers.measured.tokenized if numbers.measured else None
+        return found if found is not None and found.texts == TEXTS_DIGEST else None
+
+
+def _softened(verdict: Verdict) -> Verdict:
+    return verdict if verdict.status != FAILED else Verdict(**{**vars(verdict), "rejects": False})
+
+
+def _words(found: Tokenized) -> str:
+    if not found.differing:
+        return f"{found.tried} texts are read and written as the source's tokenizer does"
+    shortest = f"the shortest is {found.shortest}: {found.source} by the source, {found.served} by the runtime"
+    return f"{found.differing} of {found.tried} texts differ from the source's tokenizer; {shortest}"
+
+
+def compare(source: Tokens, served: Tokens, own: Sequence[str], vocabulary: int) -> Tokenized:
+    """`own` are the model's own tokens; `vocabulary` is how many ids the model has."""
+    around = (form.replace("{0}", token) for token in own[:MOST_TOKENS] for form in AROUND)
+    texts = sorted({*TEXTS, *around}, key=lambda text: (len(text), text))
+
+    def differs(text: str) -> bool:
+        return _difference(source, served, text, vocabulary) is not None
+
+    found = [text for text in texts if differs(text)]
+    decomposed = {text for text in found if _only_decomposed(source, text, differs)}
+    wrong = [text for text in found if text not in decomposed]
+    made = Tokenized(texts=TEXTS_DIGEST, tried=len(texts), differing=len(wrong), decomposed=len(decomposed))
+    if not wrong:
+        return made
+    shortest = _shortest(wrong[0], lambda text: differs(text) and not _only_decomposed(source, text, differs))
+    before, after = _difference(source, served, shortest, vocabulary) or ("", "")
+    return Tokenized(**{**vars(made), "shortest": json.dumps(shortest), "source": before, "served": after})
+
+
+def _difference(source: Tokens, served: Tokens, text: str, vocabulary: int) -> tuple[str, str] | None:
+    """What each makes of it; None where that is the same. A space before an answer's first word is no difference."""
+    ids = source.encode(text)
+    try:
+        found = served.encode(text)
+    except PermanentError as error:
+        return _ids(ids), f"an error ({one_line(str(error), 100)})"
+    if ids != found:
+        return _ids(ids), _ids(found)
+    if max(ids, default=0) >= vocabulary:
+        return _ids(ids), f"a model of {vocabulary} ids"
+    if not ids or (len(ids) > 1 and source.special.intersection(ids)):
+        return None
+    before, after = source.decode(ids), served.decode(ids)
+    return None if after in (before, f" {before}") else (json.dumps(before), json.dumps(after))
+
+
+def _ids(ids: Sequence[int]) -> str:
+    more = " ..." if len(ids) > _IDS_SHOWN else ""
+    return f"ids {' '.join(map(str, ids[:_IDS_SHOWN]))}{more}" if ids else "no ids"
+
+
+def _only_decomposed(source: Tokens, text: str, differs: Callable[[str], bool]) -> bool:
+    """The source composes a text before it reads it (NFC), and the composed text is read alike."""
+    composed = normalize("NFC", text)
+    return composed != text and source.encode(text) == source.encode(composed) and not differs(composed)
+
+
+def _shortest(text: str, differs: Callable[[str], bool]) -> str:
+    if len(text) > _LONGEST:
+        return text
+    parts = (text[begin : begin + size] for size in range(1, len(text)) for begin in range(len(text) - size + 1))
+    return next(filter(differs, parts), text)
