@@ -19,7 +19,7 @@ from reconciler.daemon.state import Board, Moment, counted
 from reconciler.daemon.wake import FILES, Wake, WakeThrottle, jittered, seconds_until
 from reconciler.daemon.watching import Watcher
 from reconciler.domain.backoff import of_passes
-from reconciler.domain.errors import ReconcilerError, refused
+from reconciler.domain.errors import ReconcilerError
 from reconciler.engine import log
 from reconciler.engine.log import best_effort
 from reconciler.engine.machine import Machine
@@ -43,6 +43,7 @@ class Loop:
     watcher: Watcher
     service: Service
     watchdog: Watchdog
+    ended_by: int = 0  # the signal
 
     def __post_init__(self) -> None:
         self._interval = self.board.state.interval
@@ -87,14 +88,8 @@ class Loop:
             try:
                 self._once(woken, started)
                 self._failures = 0
-            except ReconcilerError as error:
-                self._failed(error.code, str(error), error.hint, woken)
             except Exception as error:  # noqa: BLE001 - the daemon outlives our bugs; the log gets the traceback
-                known = refused(error) if isinstance(error, OSError) else None
-                if known is None:
-                    log.bug("pass.bug", error)
-                code, hint = (known.code, known.hint) if known else ("Bug", "please report it with the log")
-                self._failed(code, str(known or f"{type(error).__name__}: {error}"), hint, woken)
+                self._failed(log.known_error("pass.bug", error), woken)
             finally:
                 self._passing = False
         self._ended(started)
@@ -131,14 +126,15 @@ class Loop:
             changes["sizes"] = {name: release.size for name, release in releases.items()}
         self.board.update(**changes)
 
-    def _failed(self, code: str, message: str, hint: str, woken: Set[str]) -> None:
+    def _failed(self, error: ReconcilerError, woken: Set[str]) -> None:
         self._failures += 1
         self._next_try = ""
         self.declarations.doubt()
         self._summaries.failed()
-        log.warning("pass.failed", code=code, message=message, hint=hint, woken=sorted(woken), failures=self._failures)
+        facts = {"code": error.code, "message": str(error), "hint": error.hint}
+        log.warning("pass.failed", **facts, woken=sorted(woken), failures=self._failures)
         passes = counted(self.board.state.passes, "failed")
-        self.board.update(passes=passes, last_result="failed", last_error=f"{code}: {message}")
+        self.board.update(passes=passes, last_result="failed", last_error=f"{error.code}: {error}")
 
     def _ended(self, started: float) -> None:
         answered = self.declarations.answered

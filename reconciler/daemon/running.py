@@ -99,11 +99,11 @@ def run_daemon(
             watchdog=watchdog,
         )
         gc.set_threshold(*RARELY)
-        ending = stack.enter_context(_signals(loop, wake, service))
+        stack.enter_context(_signals(loop, wake, service))
         loop.run()
         log.info("stopping")
     log.info("stopped")
-    return ending.code
+    return _exit_code(loop)
 
 
 @contextlib.contextmanager
@@ -139,29 +139,17 @@ def _notify(targets: tuple[Target, ...], machine: Machine, board: Board, stack: 
     board.listen(notifications.passed)
 
 
-class _Ending:
-    """How the daemon was asked to end."""
-
-    def __init__(self) -> None:
-        self.signal = 0
-
-    @property
-    def code(self) -> int:
-        return 0 if self.signal == signal.SIGTERM else KILLED_BY + self.signal
-
-
 @contextlib.contextmanager
-def _signals(loop: Loop, wake: Wake, service: Service) -> Iterator[_Ending]:
+def _signals(loop: Loop, wake: Wake, service: Service) -> Iterator[None]:
     """SIGTERM and SIGINT end the daemon gently, the second one at once; SIGHUP asks for a pass. The kernel ends our
     children with us."""
-    ending = _Ending()
 
     def end(number: int, frame: object) -> None:
-        if ending.signal:
+        if loop.ended_by:
             os._exit(KILLED_BY + number)
-        ending.signal = number
+        loop.ended_by = number
         service.stopping()
-        last = threading.Timer(LAST_MOMENT, _give_up, (ending,))
+        last = threading.Timer(LAST_MOMENT, _give_up, (loop,))
         last.daemon = True
         last.start()
         loop.stop()
@@ -173,14 +161,18 @@ def _signals(loop: Loop, wake: Wake, service: Service) -> Iterator[_Ending]:
         if (number := getattr(signal, name, None)) is not None
     }
     try:
-        yield ending
+        yield
     finally:
         # After the loop a signal has nothing gentle left to do; a late SIGHUP must not kill us.
         for number in before:
             signal.signal(number, signal.SIG_IGN if number not in (signal.SIGTERM, signal.SIGINT) else end)
 
 
-def _give_up(ending: _Ending) -> None:
+def _give_up(loop: Loop) -> None:
     sys.stderr.write("reconciler: what runs did not end in time; it is ended now, and the next pass cleans up\n")
     sys.stderr.flush()
-    os._exit(ending.code)
+    os._exit(_exit_code(loop))
+
+
+def _exit_code(loop: Loop) -> int:
+    return 0 if loop.ended_by == signal.SIGTERM else KILLED_BY + loop.ended_by

@@ -24,17 +24,21 @@ from reconciler.domain.changes import (
     VerifyCandidate,
     VerifyServed,
 )
-from reconciler.domain.errors import Disturbed, PermanentError
+from reconciler.domain.desired import DesiredRelease
+from reconciler.domain.errors import Disturbed, GateFailed, PermanentError
 from reconciler.domain.history import taken_back
+from reconciler.domain.measured import Fidelity, Measured
 from reconciler.domain.observed import Registration, properties_of
 from reconciler.domain.release import Marker
-from reconciler.engine.candidate_check import prove, require_compared
 from reconciler.engine.machine import Machine, assemble, served_folders, stored_artifact, twins_in
 from reconciler.engine.pass_context import PassContext
 from reconciler.engine.quarantine import quarantine_folder
 from reconciler.engine.record_writer import record_release, record_served, remember_retired
+from reconciler.gates.judgement import judge, needed, rejection_text
 from reconciler.host import durable
 from reconciler.host.ownership import make_plain
+
+RELAX = "relax the bar (nothing is measured again for that), or change the model"
 
 
 def carry_out(change: Change, context: PassContext) -> None:
@@ -227,6 +231,40 @@ def _free(change: PruneArtifact, context: PassContext) -> None:
     if any(f.marker is not None and f.marker.build_key == change.build_key for f in folders):
         raise Disturbed("a served release still uses the artifact", code="StillReferenced")
     context.machine.store.remove(change.build_key)
+
+
+def prove(wanted: DesiredRelease, staged: str, name: str, context: PassContext) -> None:
+    """Rehearse a candidate as far as that is quick, and judge it. What takes long has been measured by a job before
+    (engine.jobs), and nothing is measured twice. `staged` is its folder, `name` its name in the rehearsal. Each
+    measurement is recorded and judged at once: the first failure ends it. Raises GateFailed, or RehearsalFailed when it
+    does not even answer."""
+    release, gates, known = wanted.release, wanted.gates, context.known()
+    fidelity, held = known.fidelity.get(release.recipe.build_key), known.releases.get(release.digest)
+    require(wanted, fidelity, held)
+    held = held or Measured(release=release.digest, build_key=release.recipe.build_key)
+    rest = needed(gates, fidelity, held).in_runtime
+    for measured in context.workers.rehearsal.prove(staged, name, rest, held) if rest else ():
+        held = measured
+        context.machine.records.save_measured(held)
+        require(wanted, fidelity, held)
+    require(wanted, fidelity, held)
+
+
+def require_compared(wanted: DesiredRelease, context: PassContext) -> None:
+    """A candidate must have been compared with its source: the plan has that measured first."""
+    fidelity = context.known().fidelity.get(wanted.release.recipe.build_key)
+    if needed(wanted.gates, fidelity, None).fidelity:
+        raise Disturbed("it was not compared with its source, or the numbers were lost", code="NumbersLost")
+
+
+def rejected(wanted: DesiredRelease, fidelity: Fidelity | None, measured: Measured | None) -> str:
+    """Why these numbers fail the gates, each beside its bar; "" when they do not."""
+    return rejection_text(judge(wanted.gates, wanted.release.precision, fidelity, measured))
+
+
+def require(wanted: DesiredRelease, fidelity: Fidelity | None, measured: Measured | None) -> None:
+    if why := rejected(wanted, fidelity, measured):
+        raise GateFailed(why, hint=RELAX)
 
 
 _STEPS: dict[type[Change], Callable[[Any, PassContext], None]] = {

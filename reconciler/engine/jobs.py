@@ -7,11 +7,11 @@ from typing import Any
 
 from reconciler.conversion.client.job_client import Attempt
 from reconciler.domain.changes import Convert, FetchSource, Measure, MeasureServed
+from reconciler.domain.desired import Desired
 from reconciler.domain.errors import ConversionFailed, ConverterLost, DiskFull, PermanentError
 from reconciler.domain.measured import Fidelity, Measured
 from reconciler.domain.text.units import size_text
-from reconciler.engine.candidate_check import asks_fidelity, rejected, require
-from reconciler.engine.executor import assemble_release, store_conversion
+from reconciler.engine.executor import assemble_release, rejected, require, store_conversion
 from reconciler.engine.job import Job
 from reconciler.engine.pass_context import make_runtime
 from reconciler.gates.judgement import missing_measurements, needed
@@ -44,9 +44,9 @@ class ConversionJob(Job[Convert]):
             disk=LARGER_THAN_PREDICTED * self.change.cost.peak_disk_bytes + SMALL_FILES_BYTES,
             attempt=attempt,
         )
-        if asks_fidelity(self.context.resolution.desired, self.change.build_key):
+        if _asks_fidelity(self.context.resolution.desired, self.change.build_key):
             self.progressed(1.0, "comparing it with its source")
-            # The artifact is as good without it; its releases are then measured or held (engine.candidate_check).
+            # The artifact is as good without it; its releases are then measured or held (engine.executor).
             with suppress(ConversionFailed, ConverterLost):
                 self._fidelity = compare(self, self._tree, attempt)
 
@@ -58,6 +58,12 @@ class ConversionJob(Job[Convert]):
     @property
     def _tree(self) -> str:
         return os.path.join(self.folder, "tree")
+
+
+def _asks_fidelity(desired: Desired, build_key: str) -> bool:
+    """Does any release of this artifact have to be compared with its source?"""
+    asking = (one.gates for one in desired.wanted if one.release.recipe.build_key == build_key)
+    return any(needed(gates, None, None).fidelity for gates in asking)
 
 
 class DownloadJob(Job[FetchSource]):

@@ -10,7 +10,7 @@ from contextvars import ContextVar
 from functools import lru_cache
 from typing import Any
 
-from reconciler.domain.errors import HostRefused, refused
+from reconciler.domain.errors import HostRefused, ReconcilerError, refused
 from reconciler.domain.text.escape import for_terminal
 
 _talkative = False
@@ -46,6 +46,17 @@ def bound(**facts: object) -> Iterator[None]:
 def bug(event: str, error: Exception, **facts: object) -> None:
     """An error that is not of ours, with its traceback."""
     _logger().error(event, exc_info=error, **facts)
+
+
+def known_error(event: str, error: Exception, **facts: object) -> ReconcilerError:
+    """The error, if it is ours; what the system refused, in our words; else a bug, which is logged."""
+    known = refused(error) if isinstance(error, OSError) else error
+    if isinstance(known, ReconcilerError):
+        return known
+    bug(event, error, **facts)
+    return ReconcilerError(
+        f"{type(error).__name__}: {error}", hint="this is a bug: please report it with the log", code="Bug"
+    )
 
 
 @contextlib.contextmanager

@@ -132,7 +132,7 @@ def observe(machine: Machine) -> Observed:
         registrations=registrations,
         disk_free=disk_free(machine.layout.root),
         locked_sources=machine.sources.held(),
-        disk_used=disk_used(machine) if machine.traits.limits.disk_quota is not None else 0,
+        disk_used=bytes_below(machine.layout.root) if machine.traits.limits.disk_quota is not None else 0,
         limits=machine.traits.limits,
     )
 
@@ -228,11 +228,6 @@ def assemble(machine: Machine, wanted: DesiredRelease, directory: str, *, number
         created=now(),
         protected=wanted.protected,
     )
-
-
-def disk_used(machine: Machine) -> int:
-    """Bytes of this root."""
-    return bytes_below(machine.layout.root)
 
 
 @dataclass(frozen=True, kw_only=True)

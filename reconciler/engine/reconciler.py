@@ -30,6 +30,7 @@ from reconciler.domain.changes import (
 from reconciler.domain.desired import Desired
 from reconciler.domain.errors import ReconcilerError
 from reconciler.domain.plan import Outcome, Plan
+from reconciler.domain.reasons import Reason
 from reconciler.engine import log
 from reconciler.engine.job import FOLDER
 from reconciler.engine.job_queue import JobQueue
@@ -153,7 +154,8 @@ class Reconciler:
         for group in by_variant(quick):
             steps.run(group, context)
         desired = first.resolution.desired
-        unused: Sequence[PruneArtifact | PruneSource] = _planned_frees(first.plan)
+        frees = [one for one in first.plan.changes if isinstance(one, PruneArtifact | PruneSource)]
+        unused: Sequence[Change] = [one for one in frees if one.reason is not Reason.DISK_SHORT]
         if waiting:  # what can be freed though the plan as a whole is not carried out yet
             unused = plan_unused_artifacts(desired, first.observed, first.recorded, quick, first.plan.held)
         steps.free(unused, context, partial(self._unused, desired))
@@ -237,14 +239,6 @@ def _split(plan: Plan) -> tuple[list[Change], list[Change]]:
             waits = any(isinstance(one, LongWork) or one.build_key in keys for one in group)
             (waiting if waits else quick).extend(group)
     return waiting, quick
-
-
-def _planned_frees(plan: Plan) -> list[PruneArtifact | PruneSource]:
-    return [
-        one
-        for one in plan.changes
-        if isinstance(one, PruneSource) or (isinstance(one, PruneArtifact) and not one.makes_room)
-    ]
 
 
 def _is_readable(variant: str, desired: Desired) -> bool:

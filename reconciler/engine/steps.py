@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import partial
 
 from reconciler.domain.changes import Change
-from reconciler.domain.errors import Cancelled, CatalogBroken, PermanentError, ReconcilerError, TemporaryError, refused
+from reconciler.domain.errors import Cancelled, CatalogBroken, PermanentError, TemporaryError
 from reconciler.domain.plain_data import grouped
 from reconciler.domain.plan import Outcome
 from reconciler.engine import log
@@ -76,13 +76,7 @@ class Steps:
 
 
 def _failed(change: Change, error: Exception) -> Outcome:
-    known = refused(error) if isinstance(error, OSError) else error
-    if not isinstance(known, ReconcilerError):
-        log.bug("change.bug", error, action=change.action, variant=change.variant)
-        hint = "this is a bug in reconciler: please report it with the log"
-        return Outcome(
-            change=change, status="failed", code="Bug", message=f"{type(error).__name__}: {error}", hint=hint
-        )
+    known = log.known_error("change.bug", error, action=change.action, variant=change.variant)
     return Outcome(
         change=change,
         status="failed",

@@ -1,4 +1,4 @@
-"""The one place that reads the time of day for people. Everything else is given its times."""
+"""Times of day as RFC 3339 texts in UTC, and the seconds between them. Pure modules are given theirs."""
 
 import calendar
 import time

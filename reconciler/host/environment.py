@@ -1,5 +1,4 @@
-"""What a child process may know: nothing of ours but where programs lie. No tokens, no proxies, no
-telemetry."""
+"""The environment of a child process: where programs lie, and no tokens, proxies or telemetry."""
 
 import os
 

@@ -9,7 +9,7 @@ import contextlib
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from reconciler.conversion.client.converter import Converter
 from reconciler.domain.desired import DesiredRelease
@@ -32,16 +32,6 @@ from reconciler.host.processes import MemorySampler
 Progress = Callable[[str, str], None]  # a variant, and what is done with it
 
 BENCH = "bench"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Options:
-    """`lengths` of prompts in tokens, besides those of each model's gates. `measure`: also measure fidelity where it is
-    missing."""
-
-    runs: int = 3
-    lengths: tuple[int, ...] = (32, 128, 512)
-    measure: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,53 +99,63 @@ def place(machine: Machine) -> Iterator[tuple[Machine, str, str]]:
         yield ours, scratch, ""
 
 
+@dataclass(kw_only=True)
 class Bench:
-    """`results` grows with each run, also when it is interrupted."""
+    """Each variant in so many `runs`. `lengths` of prompts in tokens, besides those of each model's gates; `measure`:
+    also measure fidelity where it is missing. `results` grows with each run, also when it is interrupted."""
 
-    def __init__(self, look: Snapshot, options: Options, report: Progress) -> None:
-        self._look = look
-        self._options = options
-        self._report = report
-        self.results: list[Benched] = []
-        self.complete = False
+    look: Snapshot
+    report: Progress
+    runs: int
+    lengths: tuple[int, ...]
+    measure: bool
+    results: list[Benched] = field(default_factory=list)
+    complete: bool = False
 
     def run(self, machine: Machine, chosen: Iterable[Candidate], scratch: str, *, record: bool) -> None:
         """A variant that cannot be measured does not stop the others."""
         for number, one in enumerate(chosen):
-            measuring = _Measuring(machine, one, self._look, os.path.join(scratch, str(number)), record=record)
+            measuring = _Measuring(self, machine, one, os.path.join(scratch, str(number)), record)
             self.results.append(measuring.so_far())
             try:
-                for result in measuring.measure(self._options, self._report):
+                for result in measuring.measure():
                     self.results[-1] = result
             except ReconcilerError as error:
                 self.results[-1] = replace(self.results[-1], problem=(error.code, str(error)))
-                self._report(one.wanted.variant, f"failed: {error}")
+                self.report(one.wanted.variant, f"failed: {error}")
         self.complete = True
 
 
+@dataclass
 class _Measuring:
     """The runs of one variant, and their result so far."""
 
-    def __init__(self, machine: Machine, one: Candidate, look: Snapshot, scratch: str, *, record: bool) -> None:
-        self._machine, self._one, self._look = machine, one, look
-        self._wanted, self._release = one.wanted, one.wanted.release
-        self._scratch = scratch
-        self._record = record
+    bench: Bench
+    machine: Machine
+    one: Candidate
+    scratch: str
+    record: bool
+
+    def __post_init__(self) -> None:
+        self._look = self.bench.look
+        self._wanted, self._release = self.one.wanted, self.one.wanted.release
         self._runs: list[Run] = []
         self._context = 0
-        self._fidelity: Fidelity | None = look.recorded.measured.fidelity.get(self._release.recipe.build_key)
+        self._fidelity: Fidelity | None = self._look.recorded.measured.fidelity.get(self._release.recipe.build_key)
 
-    def measure(self, options: Options, report: Progress) -> Iterator[Benched]:
-        folder = self._one.folder or self._assembled()
-        self._context = self._machine.backend.context_length(folder)
-        variant = self._wanted.variant
-        if options.measure and self._fidelity is None:
-            report(variant, "compared with its source")
+    def measure(self) -> Iterator[Benched]:
+        bench, variant = self.bench, self._wanted.variant
+        folder = self.one.folder or self._assembled()
+        self._context = self.machine.backend.context_length(folder)
+        if bench.measure and self._fidelity is None:
+            bench.report(variant, "compared with its source")
             self._compare(folder)
             yield self.so_far()
-        for number in range(1, options.runs + 1):
-            report(variant, f"run {number} of {options.runs}")
-            self._runs.append(self._run(folder, self._lengths(options), number))
+        gate = self._wanted.gates.get(PerformanceGate)
+        lengths = tuple(sorted({*bench.lengths, *(gate.prompt_lengths if gate else ())}))
+        for number in range(1, bench.runs + 1):
+            bench.report(variant, f"run {number} of {bench.runs}")
+            self._runs.append(self._run(folder, lengths, number))
             self._save()
             yield self.so_far()
 
@@ -165,8 +165,8 @@ class _Measuring:
             variant=self._wanted.variant,
             model=self._release.model,
             precision=self._release.precision,
-            served=bool(self._one.folder),
-            size_bytes=self._one.size_bytes,
+            served=bool(self.one.folder),
+            size_bytes=self.one.size_bytes,
             runs=tuple(self._runs),
             fidelity=self._fidelity,
             golden=golden_answers(self._wanted.gates.get(PromptsGate), measured) if measured else (),
@@ -181,14 +181,14 @@ class _Measuring:
 
     def _run(self, folder: str, lengths: tuple[int, ...], number: int) -> Run:
         """Golden prompts are asked in the first run only: their answers are greedy."""
-        catalog = os.path.join(self._scratch, f"catalog-{number}")
+        catalog = os.path.join(self.scratch, f"catalog-{number}")
         prompts = self._wanted.gates.get(PromptsGate) if number == 1 else None
         gates = [LoadGate(), *([prompts] if prompts else ()), PerformanceGate(prompt_lengths=lengths)]
         measured = Measured(release=self._release.digest, build_key=self._release.recipe.build_key)
         loaded_at = 0.0
         durable.make_folder(catalog)
-        runtime = self._machine.backend.at(catalog).runtime(
-            scratch=f"{catalog}-files", log=os.path.join(self._scratch, "log")
+        runtime = self.machine.backend.at(catalog).runtime(
+            scratch=f"{catalog}-files", log=os.path.join(self.scratch, "log")
         )
         with Rehearsal(runtime) as rehearsal, MemorySampler(lambda: runtime.process) as sampler:
             for found in rehearsal.prove(folder, f"{self._wanted.variant}:1", gates, measured):
@@ -197,32 +197,28 @@ class _Measuring:
 
     def _assembled(self) -> str:
         """The folder of a release that is not served, assembled as a pass would, in the scratch folder."""
-        if not self._record:
+        if not self.record:
             message = "it is converted, but not served, and another reconciler is at work here"
             raise PermanentError(message, hint="retry when that has ended", code="LockHeld")
-        folder = os.path.join(self._scratch, "release")
+        folder = os.path.join(self.scratch, "release")
         durable.make_folder(folder)
-        assemble(self._machine, self._wanted, folder, number=1, revision=self._look.resolution.desired.revision)
+        assemble(self.machine, self._wanted, folder, number=1, revision=self._look.resolution.desired.revision)
         return folder
-
-    def _lengths(self, options: Options) -> tuple[int, ...]:
-        gate = self._wanted.gates.get(PerformanceGate)
-        return tuple(sorted({*options.lengths, *(gate.prompt_lengths if gate else ())}))
 
     def _compare(self, folder: str) -> None:
         source: Source = self._look.resolution.sources[self._release.recipe.build_key]
-        durable.make_folder(self._scratch)
-        with Converter(os.path.join(self._scratch, "comparison"), self._scratch) as converter:
+        durable.make_folder(self.scratch)
+        with Converter(os.path.join(self.scratch, "comparison"), self.scratch) as converter:
             self._fidelity = converter.compare(source.recipe, source.path, folder, adapter=source.adapter)
-        if self._record:
-            self._machine.records.save_fidelity(self._fidelity)
+        if self.record:
+            self.machine.records.save_fidelity(self._fidelity)
 
     def _save(self) -> None:
-        if self._record:
-            held = of_this_runtime(self._machine.records.measured()).known.releases.get(self._release.digest)
+        if self.record:
+            held = of_this_runtime(self.machine.records.measured()).known.releases.get(self._release.digest)
             new = filled(held, together(self._runs))
             if new != held:
-                self._machine.records.save_measured(new)
+                self.machine.records.save_measured(new)
 
 
 def facts(machine: Machine, results: Iterable[Benched], load: float | None) -> BenchMachine:

@@ -6,7 +6,7 @@ from dataclasses import replace
 import reconciler
 from reconciler.backends.select import SERVING_TOOLS
 from reconciler.conversion.toolchain import TOOLS
-from reconciler.engine.machine import Machine, disk_used, machine_name, observe, recall
+from reconciler.engine.machine import Machine, machine_name, observe, recall
 from reconciler.fleet.inventory import DiskSpace, Inventory, Variant
 from reconciler.fleet.inventory_facts import (
     artifacts_of,
@@ -17,7 +17,7 @@ from reconciler.fleet.inventory_facts import (
     variants_of,
 )
 from reconciler.host.clock import now
-from reconciler.host.disk_usage import disk_total
+from reconciler.host.disk_usage import bytes_below, disk_total
 from reconciler.host.facts import read_facts
 from reconciler.host.places import installed_versions
 
@@ -36,7 +36,9 @@ def take_inventory(machine: Machine) -> Inventory:
         versions=installed_versions((*TOOLS, *SERVING_TOOLS)),
         source_roots=tuple(without_home(path) for path in traits.source_roots),
         disk=DiskSpace(
-            free_bytes=observed.disk_free, total_bytes=disk_total(machine.layout.root), used_bytes=disk_used(machine)
+            free_bytes=observed.disk_free,
+            total_bytes=disk_total(machine.layout.root),
+            used_bytes=bytes_below(machine.layout.root),
         ),
         limits=traits.limits,
         attempted_revision=recorded.last_attempted_revision,

@@ -4,10 +4,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from reconciler.domain.facts import StorageLimits, Traits
-from reconciler.engine.machine import Machine, disk_used, locked_machine
+from reconciler.engine.machine import Machine, locked_machine
 from reconciler.engine.options import Options, PassResult, Reporter
 from reconciler.engine.planning import take_snapshot
 from reconciler.engine.reconciler import run_pass
+from reconciler.host.disk_usage import bytes_below
 from reconciler.operations.verify import verify
 from reconciler.sources.manifests import load
 from tests.at_rest import opened, serve
@@ -24,7 +25,9 @@ def outcomes(result: PassResult) -> list[str]:
 def narrow(machine: TestMachine, at: Machine) -> Machine:
     """With a quota that both do not fit into, and the new one alone does."""
     (convert,) = (c for c in take_snapshot(at, load(str(machine.manifests))).plan.changes if c.action == "convert")
-    quota = disk_used(at) + convert.cost.peak_disk_bytes - 150_000  # more than the folder alone gives back
+    quota = (
+        bytes_below(at.layout.root) + convert.cost.peak_disk_bytes - 150_000
+    )  # more than the folder alone gives back
     return replace(at, traits=Traits(limits=StorageLimits(disk_quota=quota)))
 
 

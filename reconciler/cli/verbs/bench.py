@@ -23,7 +23,7 @@ from reconciler.gates.benchmark import Benchmark
 from reconciler.host.clock import now
 from reconciler.host.durable import write_file
 from reconciler.host.facts import load_average
-from reconciler.operations.benchmark import Bench, Candidate, Options, candidates, facts, place
+from reconciler.operations.benchmark import Bench, Candidate, candidates, facts, place
 from reconciler.reports.benchmark.page import bench_page
 from reconciler.reports.benchmark.report import bench_markdown, bench_text, bench_view
 
@@ -74,10 +74,10 @@ def _measured(
     machine: Machine, seen: Snapshot, chosen: tuple[Candidate, ...], arguments: argparse.Namespace
 ) -> Benchmark:
     before, date = load_average(), now()
-    wanted = Options(runs=arguments.runs, lengths=arguments.prompt_lengths, measure=arguments.measure)
     recorded = False
     with run_bar(len(chosen) * arguments.runs, quiet=arguments.quiet) as report:
-        bench = Bench(seen, wanted, report)
+        runs, lengths = arguments.runs, arguments.prompt_lengths
+        bench = Bench(look=seen, report=report, runs=runs, lengths=lengths, measure=arguments.measure)
         with contextlib.suppress(KeyboardInterrupt), place(machine) as (locked, scratch, holder):
             recorded = not holder
             if holder:
