@@ -107,14 +107,14 @@ class HangingFoundry(Foundry):
 
     def start(self) -> None:
         if self._child is None:
-            os.makedirs(self._scratch, exist_ok=True)
+            os.makedirs(self.scratch, exist_ok=True)
             self._child = Child(
                 module="tests.bad_inputs.hanging_worker",
-                environment=private_environment(self._scratch),
-                log=self._log,
-                directory=self._scratch,
+                environment=private_environment(self.scratch),
+                log=self.log,
+                directory=self.scratch,
             )
-            parameters = {"cache_dir": self._cache_dir, "scratch": self._scratch}
+            parameters = {"cache_dir": self.cache_dir, "scratch": self.scratch}
             with ThreadPoolExecutor(max_workers=1) as opener:
                 self._opened = opener.submit(self._child.call, "open", parameters, timeout=60.0)
 

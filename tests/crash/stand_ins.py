@@ -86,9 +86,9 @@ class StandInFoundry(Foundry):
         return {"bytes": 1 << 20}
 
     def _entries(self) -> dict[str, Any]:
-        read_index(self._cache_dir)
+        read_index(self.cache_dir)
         try:
-            with open(os.path.join(self._cache_dir, INDEX), "rb") as file:
+            with open(os.path.join(self.cache_dir, INDEX), "rb") as file:
                 models = json.load(file)["models"]
         except FileNotFoundError:
             models = []
@@ -102,7 +102,7 @@ class StandInFoundry(Foundry):
             raise translate("RuntimeError", f"failed to write local model registration index: {error}") from None
 
     def _rename(self, entries: Mapping[str, Any]) -> None:
-        path = os.path.join(self._cache_dir, INDEX)
+        path = os.path.join(self.cache_dir, INDEX)
         data = json.dumps({"catalog_name": "local", "version": 2, "models": [*entries.values()]}).encode()
         durable._step("catalog")  # the real child may be killed there too
         with open(path + ".tmp", "wb") as file:

@@ -50,7 +50,7 @@ FLUSHES = (
     _("the folder of a new folder", "first-apply"),
     _("Foundry Local's catalog", "change-releases"),
     _("the folder of the catalog", "change-releases"),
-    _("the folder above the catalog's", "first-apply", "os.makedirs(self._cache_dir, exist_ok=True)"),
+    _("the folder above the catalog's", "first-apply", "os.makedirs(self.cache_dir, exist_ok=True)"),
     _("what git fetched", "fetch-git-again"),
 )
 
