@@ -132,9 +132,16 @@ def optional(description: str) -> Any:
 
 class Strict(BaseModel):
     """What all parts of a manifest have in common: unknown fields are errors, nothing is converted behind the author's
-    back, null means "not set"."""
+    back, null means "not set". Its validator is made with the first manifest of its kind: most are parts of another."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, alias_generator=camel, validate_by_name=False)
+    model_config = ConfigDict(
+        extra="forbid",
+        strict=True,
+        frozen=True,
+        alias_generator=camel,
+        validate_by_name=False,
+        defer_build=True,
+    )
 
     @model_validator(mode="before")
     @classmethod
