@@ -20,9 +20,10 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import IO, Any, NoReturn
 
 from reconciler.host import durable
 from tests import canaries, forked_child
@@ -31,6 +32,7 @@ REPOSITORY = Path(__file__).parent.parent
 CONVERTING = ("apply", "bench")
 AT_IMPORT = ("PYTHON", "LC_", "LANG", "COVERAGE", "LD_")
 STREAMS = 2
+RUNNING = 1 << 16  # in place of an exit code
 Asker = tuple[int, int, bool]  # process, thread, whether Olive is imported
 _servers: dict[Asker, tuple[socket.socket, subprocess.Popen[bytes]]] = {}
 
@@ -56,8 +58,9 @@ def run(
     with contextlib.ExitStack() as stack:
         for file in files:
             stack.enter_context(file)
-        order = {"arguments": [*arguments], "directory": str(directory), "environment": dict(environment)}
-        code = _asked(order, [file.fileno() for file in files], timeout)
+        order = _order(arguments, directory, environment)
+        server = _server(arguments[:1] in [(verb,) for verb in CONVERTING])
+        code = _asked(server, order, [file.fileno() for file in files], timeout)
         said = []
         for file in files:
             file.seek(0)
@@ -65,14 +68,65 @@ def run(
     return subprocess.CompletedProcess(["reconciler", *arguments], code, *said)
 
 
-def _asked(order: dict[str, Any], descriptors: list[int], timeout: float) -> int:
-    server = _server(order["arguments"][:1] in [[verb] for verb in CONVERTING])
+class Background:
+    """A command that goes on, with what tests use of subprocess.Popen. `converts`: from the server with Olive."""
+
+    def __init__(
+        self,
+        arguments: Sequence[str],
+        directory: Path,
+        environment: Mapping[str, str],
+        log: IO[bytes],
+        *,
+        converts: bool = False,
+    ) -> None:
+        canaries.started(["reconciler", *arguments])
+        self._server = _server(converts)
+        order = _order(arguments, directory, environment) | {"background": True}
+        self.pid = _sent(self._server, order, [log.fileno()] * STREAMS)
+        self.returncode: int | None = None
+
+    def poll(self) -> int | None:
+        if self.returncode is None:
+            code = _sent(self._server, {"poll": self.pid}, [])
+            self.returncode = None if code == RUNNING else code
+        return self.returncode
+
+    def wait(self, timeout: float) -> int:
+        until = time.monotonic() + timeout
+        while (code := self.poll()) is None:
+            if time.monotonic() > until:
+                raise subprocess.TimeoutExpired(["reconciler"], timeout)
+            time.sleep(0.01)
+        return code
+
+    def send_signal(self, number: int) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def terminate(self) -> None:
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+
+def _order(arguments: Sequence[str], directory: Path, environment: Mapping[str, str]) -> dict[str, Any]:
+    return {"arguments": [*arguments], "directory": str(directory), "environment": dict(environment)}
+
+
+def _sent(server: socket.socket, order: dict[str, Any], descriptors: list[int]) -> int:
     data = json.dumps(order).encode()
     rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))
-    server.sendmsg([len(data).to_bytes(4, "big")], [rights])
+    server.sendmsg([len(data).to_bytes(4, "big")], [rights] if descriptors else [])
     server.sendall(data)
     server.settimeout(None)
-    (child,) = _numbers(server, 1)
+    (answer,) = _numbers(server, 1)
+    return answer
+
+
+def _asked(server: socket.socket, order: dict[str, Any], descriptors: list[int], timeout: float) -> int:
+    child = _sent(server, order, descriptors)
     server.settimeout(timeout)
     try:
         (code,) = _numbers(server, 1)
@@ -129,6 +183,11 @@ def _serve(peer: socket.socket) -> dict[str, Any] | None:
         if not head:
             return None
         order: dict[str, Any] = json.loads(_exactly(peer, int.from_bytes(head, "big")))
+        if "poll" in order:
+            pid, status = os.waitpid(order["poll"], os.WNOHANG)
+            code = os.waitstatus_to_exitcode(status) if pid else RUNNING
+            peer.sendall(code.to_bytes(4, "big", signed=True))
+            continue
         child = os.fork()
         if not child:
             peer.close()
@@ -137,6 +196,8 @@ def _serve(peer: socket.socket) -> dict[str, Any] | None:
         for descriptor in descriptors:
             os.close(descriptor)
         peer.sendall(child.to_bytes(4, "big", signed=True))
+        if "background" in order:
+            continue
         code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
         peer.sendall(code.to_bytes(4, "big", signed=True))
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from tests import forked
 from tests.machine import TestMachine
 from tests.waiting import PATIENCE, descendants, seconds_until
 
@@ -17,7 +18,7 @@ from tests.waiting import PATIENCE, descendants, seconds_until
 class Running:
     """One daemon. Its log is JSON lines in `log`."""
 
-    def __init__(self, machine: TestMachine, process: subprocess.Popen[bytes], log: Path) -> None:
+    def __init__(self, machine: TestMachine, process: subprocess.Popen[bytes] | forked.Background, log: Path) -> None:
         self.machine = machine
         self.process = process
         self.log = log
@@ -66,18 +67,24 @@ class Running:
 
 
 @contextlib.contextmanager
-def running(machine: TestMachine, *arguments: str, **environment: str) -> Iterator[Running]:
+def running(machine: TestMachine, *arguments: str, converts: bool = False, **environment: str) -> Iterator[Running]:
+    """`converts`: it will use Olive, which need not be imported again then."""
     log = machine.folder / "daemon.log"
     (machine.folder / "fleet").mkdir(exist_ok=True)
+    given = os.environ | machine.environment() | environment
+    process: subprocess.Popen[bytes] | forked.Background
     with open(log, "wb") as said:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "reconciler", "run", *arguments],
-            cwd=machine.folder / "fleet",
-            env=os.environ | machine.environment() | environment,
-            stdin=subprocess.DEVNULL,
-            stdout=said,
-            stderr=said,
-        )
+        if forked.can_fork(given):
+            process = forked.Background(["run", *arguments], machine.folder / "fleet", given, said, converts=converts)
+        else:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "reconciler", "run", *arguments],
+                cwd=machine.folder / "fleet",
+                env=given,
+                stdin=subprocess.DEVNULL,
+                stdout=said,
+                stderr=said,
+            )
     try:
         yield Running(machine, process, log)
     finally:
@@ -86,5 +93,5 @@ def running(machine: TestMachine, *arguments: str, **environment: str) -> Iterat
             process.wait(PATIENCE)
         except subprocess.TimeoutExpired:
             process.kill()
-            process.wait()
+            process.wait(PATIENCE)
             raise

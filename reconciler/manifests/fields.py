@@ -135,12 +135,7 @@ class Strict(BaseModel):
     back, null means "not set". Its validator is made with the first manifest of its kind: most are parts of another."""
 
     model_config = ConfigDict(
-        extra="forbid",
-        strict=True,
-        frozen=True,
-        alias_generator=camel,
-        validate_by_name=False,
-        defer_build=True,
+        extra="forbid", strict=True, frozen=True, alias_generator=camel, validate_by_name=False, defer_build=True
     )
 
     @model_validator(mode="before")
