@@ -29,7 +29,7 @@ from reconciler.host import durable
 from tests import canaries, forked_child
 
 REPOSITORY = Path(__file__).parent.parent
-CONVERTING = ("apply", "bench")
+converts = False  # whether commands come from the server with Olive; set for a file of tests
 AT_IMPORT = ("PYTHON", "LC_", "LANG", "COVERAGE", "LD_")
 STREAMS = 2
 RUNNING = 1 << 16  # in place of an exit code
@@ -59,8 +59,7 @@ def run(
         for file in files:
             stack.enter_context(file)
         order = _order(arguments, directory, environment)
-        server = _server(arguments[:1] in [(verb,) for verb in CONVERTING])
-        code = _asked(server, order, [file.fileno() for file in files], timeout)
+        code = _asked(_server(), order, [file.fileno() for file in files], timeout)
         said = []
         for file in files:
             file.seek(0)
@@ -69,19 +68,11 @@ def run(
 
 
 class Background:
-    """A command that goes on, with what tests use of subprocess.Popen. `converts`: from the server with Olive."""
+    """A command that goes on, with what tests use of subprocess.Popen."""
 
-    def __init__(
-        self,
-        arguments: Sequence[str],
-        directory: Path,
-        environment: Mapping[str, str],
-        log: IO[bytes],
-        *,
-        converts: bool = False,
-    ) -> None:
+    def __init__(self, arguments: Sequence[str], directory: Path, environment: Mapping[str, str], log: IO[Any]) -> None:
         canaries.started(["reconciler", *arguments])
-        self._server = _server(converts)
+        self._server = _server()
         order = _order(arguments, directory, environment) | {"background": True}
         self.pid = _sent(self._server, order, [log.fileno()] * STREAMS)
         self.returncode: int | None = None
@@ -109,6 +100,22 @@ class Background:
 
     def kill(self) -> None:
         self.send_signal(signal.SIGKILL)
+
+
+def start(
+    arguments: Sequence[str], directory: Path, environment: Mapping[str, str], log: IO[Any]
+) -> subprocess.Popen[bytes] | Background:
+    """A fork, or where that is not possible a new process. Both its streams go to `log`."""
+    if can_fork(environment):
+        return Background(arguments, directory, environment, log)
+    return subprocess.Popen(
+        [sys.executable, "-m", "reconciler", *arguments],
+        cwd=directory,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=log,
+    )
 
 
 def _order(arguments: Sequence[str], directory: Path, environment: Mapping[str, str]) -> dict[str, Any]:
@@ -153,10 +160,10 @@ def _exactly(peer: socket.socket, size: int) -> bytes:
     return data
 
 
-def _server(converting: bool) -> socket.socket:
+def _server() -> socket.socket:
     """One for each thread: a server does one command at a time, and commands of two threads run at once. Olive's half
     gigabyte is for the main one alone."""
-    warm = converting and threading.current_thread() is threading.main_thread()
+    warm = converts and threading.current_thread() is threading.main_thread()
     asker = os.getpid(), threading.get_ident(), warm
     if asker not in _servers:
         ours, its = socket.socketpair()

@@ -5,7 +5,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -67,24 +66,12 @@ class Running:
 
 
 @contextlib.contextmanager
-def running(machine: TestMachine, *arguments: str, converts: bool = False, **environment: str) -> Iterator[Running]:
-    """`converts`: it will use Olive, which need not be imported again then."""
+def running(machine: TestMachine, *arguments: str, **environment: str) -> Iterator[Running]:
     log = machine.folder / "daemon.log"
     (machine.folder / "fleet").mkdir(exist_ok=True)
     given = os.environ | machine.environment() | environment
-    process: subprocess.Popen[bytes] | forked.Background
     with open(log, "wb") as said:
-        if forked.can_fork(given):
-            process = forked.Background(["run", *arguments], machine.folder / "fleet", given, said, converts=converts)
-        else:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "reconciler", "run", *arguments],
-                cwd=machine.folder / "fleet",
-                env=given,
-                stdin=subprocess.DEVNULL,
-                stdout=said,
-                stderr=said,
-            )
+        process = forked.start(["run", *arguments], machine.folder / "fleet", given, said)
     try:
         yield Running(machine, process, log)
     finally:

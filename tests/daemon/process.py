@@ -4,12 +4,11 @@ import contextlib
 import json
 import os
 import signal
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from tests import forked
 from tests.machine import TestMachine
 from tests.waiting import PATIENCE, children_of, is_alive, wait_for
 
@@ -24,14 +23,11 @@ class Daemon:
     def __init__(self, machine: TestMachine, *arguments: str, **environment: str) -> None:
         self.lines: list[Line] = []
         self.raw: list[str] = []
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "reconciler", "run", *arguments],
-            cwd=machine.folder / "fleet",
-            env=os.environ | machine.environment() | environment,
-            stderr=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            text=True,
-        )
+        reading, writing = os.pipe()
+        self._log = os.fdopen(reading, encoding="utf-8", errors="backslashreplace")
+        given = os.environ | machine.environment() | environment
+        with os.fdopen(writing, "w") as log:
+            self.process = forked.start(["run", *arguments], machine.folder / "fleet", given, log)
         self._reader = threading.Thread(target=self._read)
         self._reader.start()
 
@@ -40,8 +36,7 @@ class Daemon:
         return self.process.pid
 
     def _read(self) -> None:
-        assert self.process.stderr is not None
-        for text in self.process.stderr:
+        for text in self._log:
             self.raw.append(text)
             with contextlib.suppress(ValueError):
                 self.lines.append(json.loads(text))
@@ -92,8 +87,7 @@ class Daemon:
 
     def _close(self) -> None:
         self._reader.join(PATIENCE)
-        assert self.process.stderr is not None
-        self.process.stderr.close()
+        self._log.close()
 
     def kill(self) -> None:
         self.process.kill()

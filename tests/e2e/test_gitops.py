@@ -68,7 +68,7 @@ class Fleet:
 
     def daemon(self, interval: str = f"{INTERVAL:g}s") -> AbstractContextManager[Running]:
         arguments = ("--interval", interval, "--listen", "off", *self.arguments)
-        return running(self.machine, *arguments, converts=True, **self.environment)
+        return running(self.machine, *arguments, **self.environment)
 
 
 @pytest.fixture(params=["https", "ssh"])

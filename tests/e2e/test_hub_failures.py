@@ -149,7 +149,7 @@ def _hub_workers(pid: int) -> list[int]:
 @pytest.mark.slow
 def test_a_daemon_waits_for_a_hub_that_is_away(machine: TestMachine, server: HubServer) -> None:
     server.unkind.broken = 10_000
-    with running(machine, "--interval", "1s", converts=True, HF_ENDPOINT=server.url):
+    with running(machine, "--interval", "1s", HF_ENDPOINT=server.url):
         events = machine.root / "records" / "events.jsonl"
         until(lambda: events.exists() and '"fetch.failed"' in events.read_text())
         assert not whole(machine)
@@ -161,7 +161,7 @@ def test_a_daemon_waits_for_a_hub_that_is_away(machine: TestMachine, server: Hub
 @pytest.mark.slow
 def test_a_daemon_stops_a_download_that_nobody_wants(machine: TestMachine, server: HubServer) -> None:
     server.unkind.hold_after = 2 * MIB
-    with running(machine, "--interval", "1s", converts=True, HF_ENDPOINT=server.url) as daemon:
+    with running(machine, "--interval", "1s", HF_ENDPOINT=server.url) as daemon:
         until(lambda: _part(machine) >= MIB)
         assert _hub_workers(daemon.pid)
         (machine.manifests / "capitals.yaml").unlink()
