@@ -174,6 +174,6 @@ def gate_statuses(desired: Desired, plan: Plan, before: Mapping[str, GateStatus]
             statuses[one.variant] = GateStatus(
                 release=one.declared.digest,
                 prompts=gate.key if gate is not None else "",
-                verdicts=tuple(replace(verdict, misses=()) for verdict in plan.verdicts[one.variant]),
+                verdicts=tuple(replace(v, misses=()) if v.misses else v for v in plan.verdicts[one.variant]),
             )
     return statuses

@@ -239,6 +239,12 @@ def _condition(kind: str, status: bool, reason: str, message: str = "") -> Condi
 
 
 def _dated(new: Sequence[Condition], old: Mapping[str, Condition], now: str) -> dict[str, Condition]:
-    """Keep the old time where the status did not change."""
-    times = {(one.type, one.status): one.last_transition_time for one in old.values()}
-    return {one.type: replace(one, last_transition_time=times.get((one.type, one.status), now)) for one in new}
+    """Keep the old time where the status did not change, and the old condition where nothing did."""
+    return {one.type: _since(one, old.get(one.type), now) for one in new}
+
+
+def _since(new: Condition, old: Condition | None, now: str) -> Condition:
+    if old is None or old.status != new.status:
+        return replace(new, last_transition_time=now)
+    same = (old.reason, old.message) == (new.reason, new.message)
+    return old if same else replace(new, last_transition_time=old.last_transition_time)

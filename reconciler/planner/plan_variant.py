@@ -53,7 +53,8 @@ def plan_variant(
     plan = _unless_a_gate_rejects(plan, facts)
     if (override := wanted.override) is not None:
         plan = plan.also_held(Held(variant=wanted.variant, reason=override.reason, message=override.message))
-    return replace(_unless_it_failed(plan, facts), running=is_running)
+    plan = _unless_it_failed(plan, facts)
+    return replace(plan, running=True) if is_running else plan
 
 
 def _untouchable(wanted: DesiredRelease, observed: Observed) -> Held | None:

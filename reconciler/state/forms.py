@@ -4,7 +4,7 @@ Two points differ on disk, because earlier versions wrote them so: some names, a
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from reconciler.domain.failures import RememberedFailure
@@ -34,11 +34,11 @@ StoredConditions = Mapping[str, StoredCondition]  # by type
 
 
 def stored(conditions: Mapping[str, Condition]) -> StoredConditions:
-    return {kind: StoredCondition(**_without(asdict(one), "type")) for kind, one in conditions.items()}
+    return {kind: StoredCondition(**_without(vars(one), "type")) for kind, one in conditions.items()}
 
 
 def restored(conditions: StoredConditions) -> dict[str, Condition]:
-    return {kind: Condition(type=kind, **asdict(one)) for kind, one in conditions.items()}
+    return {kind: Condition(type=kind, **vars(one)) for kind, one in conditions.items()}
 
 
 @dataclass(frozen=True, kw_only=True)
