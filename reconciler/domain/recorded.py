@@ -3,6 +3,7 @@ most of it can be rebuilt from what is served."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 
 from reconciler.domain.failures import RememberedFailure
 from reconciler.domain.history import History, Rollback
@@ -10,8 +11,9 @@ from reconciler.domain.measured import MeasurementSet
 from reconciler.domain.observed import Registration
 from reconciler.domain.plain_data import field_names
 from reconciler.domain.release import Marker
-from reconciler.domain.suspension import Suspension, suspension_of
 from reconciler.domain.text.units import Count, Seconds
+
+LONGEST_DAYS = 30  # then the user is asked whether it is still meant
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +66,38 @@ class Timing:
     precision: str
     source_bytes: Count
     seconds: Seconds
+
+
+@dataclass(frozen=True, kw_only=True)
+class Suspension:
+    """A model or variant that this machine leaves alone because a user asked for it (`reconciler suspend`), until
+    `reconciler resume` or by itself at `until`. What the manifest declares (spec.suspend) is independent of it.
+
+    `name` is a model or a variant. Times are RFC 3339, UTC, whole seconds, so they compare as text; `until` is
+    empty when it lasts until it is resumed."""
+
+    name: str
+    reason: str
+    since: str
+    until: str = ""
+
+    def __str__(self) -> str:
+        end = f" until {self.until}" if self.until else ""
+        return f"suspended since {self.since}{end}: {self.reason}"
+
+
+def still_on(suspensions: Iterable[Suspension], now: str) -> tuple[Suspension, ...]:
+    return tuple(one for one in suspensions if not one.until or now < one.until)
+
+
+def suspension_of(suspensions: Iterable[Suspension], *, variant: str, model: str) -> Suspension | None:
+    """The variant's own comes first."""
+    covering = {one.name: one for one in suspensions}
+    return covering.get(variant) or covering.get(model)
+
+
+def lasts_too_long(suspension: Suspension, now: str) -> bool:
+    return datetime.fromisoformat(now) - datetime.fromisoformat(suspension.since) > timedelta(LONGEST_DAYS)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,9 +15,8 @@ from reconciler.domain.facts import Traits
 from reconciler.domain.layout import Layout
 from reconciler.domain.measured import MeasurementSet
 from reconciler.domain.observed import Observed, ServedFolder
-from reconciler.domain.recorded import Recorded
+from reconciler.domain.recorded import Recorded, still_on
 from reconciler.domain.release import Artifact, Marker
-from reconciler.domain.suspension import still_on
 from reconciler.host.clock import now
 from reconciler.host.disk_usage import bytes_below, disk_free
 from reconciler.host.durable import is_temporary

@@ -12,8 +12,7 @@ from annotated_types import MaxLen, Predicate
 from reconciler.domain.facts import Facts, StorageLimits
 from reconciler.domain.failures import RememberedFailure
 from reconciler.domain.measured import Fidelity, Measured
-from reconciler.domain.recorded import Condition, Timing
-from reconciler.domain.suspension import Suspension
+from reconciler.domain.recorded import Condition, Suspension, Timing
 from reconciler.domain.text.units import Count
 
 FORMAT_VERSION = 1

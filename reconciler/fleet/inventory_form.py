@@ -13,8 +13,7 @@ from reconciler.domain.errors import PermanentError, Problem, UsageError
 from reconciler.domain.facts import Facts
 from reconciler.domain.failures import RememberedFailure
 from reconciler.domain.measured import Fidelity, Measured, Measurements, Tokenized
-from reconciler.domain.recorded import Condition, Timing
-from reconciler.domain.suspension import Suspension
+from reconciler.domain.recorded import Condition, Suspension, Timing
 from reconciler.domain.text.escape import one_line
 from reconciler.domain.text.names import json_name
 from reconciler.domain.text.quoting import field_path, printable

@@ -3,13 +3,15 @@ does the work.
 
 A document is a dataclass, and its fields are those of the JSON object; a field that has a default may be missing, and
 no other may be added. What does not fit is one `Misformed` error of one line: the path of the field, what was expected,
-what was found. `parse_json` and `limited` are for documents that other machines wrote.
+what was found. `seal` adds the digest of a document, taken over its bytes as they stand in the file, so that a torn or
+rotten one is never mistaken for the truth. `parse_json` and `limited` are for documents that other machines wrote.
 """
 
 import json
 import re
 from collections.abc import Callable, Mapping
 from functools import cached_property
+from hashlib import sha256
 from typing import Any, Generic, TypeVar
 
 from reconciler.domain.text.escape import one_line
@@ -19,6 +21,10 @@ T = TypeVar("T")
 
 LARGEST = 1 << 60
 SHOWN = 60  # characters of what was found
+
+HEAD = b'{"sha256":"%s","body":'
+HEAD_LENGTH = len(HEAD % (b"0" * 64))
+TAIL = b"}\n"
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _EXPECTED = {
@@ -46,6 +52,23 @@ class Misformed(ValueError):
         self.field, self.line = field, line
         self.message = f"expected {expected}, got {_shown(got)}"
         super().__init__(f"{field}: {self.message}" if field else self.message)
+
+
+class Damaged(ValueError):
+    """Not what was written."""
+
+
+def seal(value: object) -> bytes:
+    body = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
+    return HEAD % sha256(body).hexdigest().encode() + body + TAIL
+
+
+def unseal(data: bytes) -> Any:
+    body = data[HEAD_LENGTH : -len(TAIL)]
+    expected = HEAD % sha256(body).hexdigest().encode()
+    if data[:HEAD_LENGTH] != expected or not data.endswith(TAIL):  # guard: a record matches its digest
+        raise Damaged("its content does not match its digest")
+    return json.loads(body.decode())  # of bytes it would guess the encoding first
 
 
 class Codec(Generic[T]):

@@ -21,8 +21,8 @@ from collections.abc import Callable
 
 from reconciler.domain.errors import HostRefused
 from reconciler.host import durable
+from reconciler.host.codec import Damaged, seal, unseal
 from reconciler.host.reading import SLICE, open_regular, read_whole
-from reconciler.host.sealed import Damaged, seal, unseal
 
 TICK = 20_000_000  # nanoseconds; the coarsest tick of a Linux kernel is 10 ms
 

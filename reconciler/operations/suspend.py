@@ -5,7 +5,7 @@ the suspension. The changed file wakes a daemon.
 """
 
 from reconciler.domain.errors import PermanentError
-from reconciler.domain.suspension import Suspension, still_on
+from reconciler.domain.recorded import Suspension, still_on
 from reconciler.domain.text.names import model_of
 from reconciler.engine.machine import Machine, observe, recall
 from reconciler.host.clock import now

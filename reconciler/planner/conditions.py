@@ -13,8 +13,7 @@ from reconciler.domain.errors import Problem
 from reconciler.domain.observed import Observed, Registration
 from reconciler.domain.plan import Held, Plan
 from reconciler.domain.reasons import PRUNE_GUARDS, Reason
-from reconciler.domain.recorded import Condition
-from reconciler.domain.suspension import LONGEST_DAYS, Suspension, lasts_too_long, suspension_of
+from reconciler.domain.recorded import LONGEST_DAYS, Condition, Suspension, lasts_too_long, suspension_of
 
 Conditions = Mapping[str, Mapping[str, Condition]]  # by variant and type
 

@@ -6,8 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from reconciler.domain.measured import MeasurementSet
 from reconciler.domain.observed import Observed
 from reconciler.domain.plain_data import as_dict
-from reconciler.domain.recorded import Condition, Recorded
-from reconciler.domain.suspension import Suspension
+from reconciler.domain.recorded import Condition, Recorded, Suspension
 from reconciler.domain.text.names import model_of
 from reconciler.domain.text.units import size_text
 from reconciler.gates.judgement import GateStatus

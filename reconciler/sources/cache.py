@@ -18,9 +18,8 @@ from reconciler.domain.layout import Layout
 from reconciler.domain.sources.locked import LockedFile, LockedSource
 from reconciler.domain.sources.source_model import SourceAdapter, SourceModel
 from reconciler.host import durable
-from reconciler.host.codec import Codec, Misformed
+from reconciler.host.codec import Codec, Damaged, Misformed, seal, unseal
 from reconciler.host.reading import names_in, read_whole
-from reconciler.host.sealed import Damaged, seal, unseal
 from reconciler.host.stamps import StampBook
 from reconciler.sources.download import PART
 from reconciler.sources.folder.guarded_folder import Folder

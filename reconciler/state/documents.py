@@ -8,9 +8,8 @@ from dataclasses import fields
 from typing import Any, Generic, TypeVar
 
 from reconciler.host import durable
-from reconciler.host.codec import Codec, Misformed
+from reconciler.host.codec import Codec, Damaged, Misformed, seal, unseal
 from reconciler.host.reading import read_whole
-from reconciler.host.sealed import Damaged, seal, unseal
 
 T = TypeVar("T")
 Document = dict[str, Any]

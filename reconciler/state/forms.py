@@ -11,8 +11,7 @@ from reconciler.domain.failures import RememberedFailure
 from reconciler.domain.history import History, Rollback
 from reconciler.domain.measured import Fidelity, Measured, MeasurementSet
 from reconciler.domain.quarantine import Ages
-from reconciler.domain.recorded import Condition, RecordedRelease, Timing
-from reconciler.domain.suspension import Suspension
+from reconciler.domain.recorded import Condition, RecordedRelease, Suspension, Timing
 from reconciler.gates.judgement import GateStatus
 from reconciler.host.codec import Codec, Misformed
 from reconciler.state.documents import Document, RecordCodec

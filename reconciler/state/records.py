@@ -20,9 +20,8 @@ from reconciler.domain.layout import Layout
 from reconciler.domain.measured import Fidelity, Measured, MeasurementSet
 from reconciler.domain.observed import Registration
 from reconciler.domain.quarantine import Ages, is_ours
-from reconciler.domain.recorded import Condition, Recorded, RecordedRelease, Timing, completed
+from reconciler.domain.recorded import Condition, Recorded, RecordedRelease, Suspension, Timing, completed
 from reconciler.domain.release import Marker
-from reconciler.domain.suspension import Suspension
 from reconciler.gates.judgement import GateStatus
 from reconciler.host import durable
 from reconciler.host.clock import now

@@ -15,7 +15,7 @@ from reconciler.domain.digest import StoredFile, of_bytes
 from reconciler.domain.errors import Disturbed, PermanentError
 from reconciler.domain.plain_data import as_dict
 from reconciler.domain.release import ALWAYS_COPIED, Artifact, Marker
-from reconciler.host.sealed import seal
+from reconciler.host.codec import seal
 from reconciler.host.stamps import StampBook
 from tests.backends.test_served_files import edited
 from tests.converted_model import release_of

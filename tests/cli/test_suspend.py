@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.domain.suspension import Suspension, lasts_too_long, still_on, suspension_of
+from reconciler.domain.recorded import Suspension, lasts_too_long, still_on, suspension_of
 from reconciler.engine.machine import locked_machine
 from reconciler.engine.options import Options, Reporter
 from reconciler.engine.reconciler import run_pass

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from reconciler.engine.machine import open_machine
-from reconciler.host.sealed import Damaged, unseal
+from reconciler.host.codec import Damaged, unseal
 from reconciler.operations.verify import verify
 from tests.crash.scenarios import World
 from tests.crash.stand_ins import tree_of

@@ -10,8 +10,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from reconciler.domain.recorded import Suspension
 from reconciler.domain.sources.locked import LockedFile, LockedSource
-from reconciler.domain.suspension import Suspension
 from reconciler.engine.machine import Machine, locked_machine, open_machine
 from reconciler.engine.options import PassResult, Reporter
 from reconciler.engine.reconciler import run_pass

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.host.sealed import seal, unseal
+from reconciler.host.codec import seal, unseal
 from reconciler.host.stamps import _stamp
 from reconciler.operations.verify import verify
 from tests.at_rest import edit_catalog, opened, serve

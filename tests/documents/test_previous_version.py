@@ -10,8 +10,7 @@ from reconciler.backends.foundry.folder import marker_from_json, marker_to_json
 from reconciler.conversion.order import ORDER
 from reconciler.domain.layout import Layout
 from reconciler.fleet.inventory_form import inventory_view, read_inventory
-from reconciler.host.codec import Codec
-from reconciler.host.sealed import seal, unseal
+from reconciler.host.codec import Codec, seal, unseal
 from reconciler.state import forms
 from reconciler.state.documents import Stored
 from reconciler.state.progress import delivery_progress, scrub_progress

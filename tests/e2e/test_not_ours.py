@@ -110,7 +110,7 @@ def test_a_marker_of_another_root_is_damage(serving: TestMachine) -> None:
     from dataclasses import replace
 
     from reconciler.backends.foundry.folder import marker_from_json, marker_to_json
-    from reconciler.host.sealed import seal, unseal
+    from reconciler.host.codec import seal, unseal
 
     path = serving.served("capitals-int4") / "release.json"
     marker = marker_from_json(unseal(path.read_bytes()))

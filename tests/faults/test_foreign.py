@@ -18,7 +18,7 @@ from reconciler.engine.executor import carry_out
 from reconciler.engine.machine import locked_machine
 from reconciler.engine.pass_context import PassContext
 from reconciler.engine.planning import take_snapshot
-from reconciler.host.sealed import seal, unseal
+from reconciler.host.codec import seal, unseal
 from reconciler.operations.verify import verify
 from reconciler.sources.manifests import load
 from tests.at_rest import edit_catalog, entry, opened, serve

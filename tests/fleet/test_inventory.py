@@ -13,8 +13,7 @@ from reconciler.domain.digest import StoredFile
 from reconciler.domain.facts import Facts, StorageLimits
 from reconciler.domain.failures import RememberedFailure
 from reconciler.domain.observed import Registration
-from reconciler.domain.recorded import Condition, Timing
-from reconciler.domain.suspension import Suspension
+from reconciler.domain.recorded import Condition, Suspension, Timing
 from reconciler.fleet.inventory import DiskSpace, Inventory
 from reconciler.fleet.inventory_facts import (
     artifacts_of,

@@ -27,8 +27,7 @@ from reconciler.domain.manifest import Generation
 from reconciler.domain.sources.model_config import complaints
 from reconciler.fleet.inventory_form import InventoryInvalid, inventory_view, read_inventory
 from reconciler.gates.prompts import GoldenPrompt, passes, pattern_refusal, schema_refusal
-from reconciler.host.codec import Misformed
-from reconciler.host.sealed import Damaged, seal, unseal
+from reconciler.host.codec import Damaged, Misformed, seal, unseal
 from reconciler.manifests import gate_rules, loader, lock_file
 from reconciler.manifests.declaration import ProblemLog
 from reconciler.manifests.machine_config import parse_config, settings_of, traits_of

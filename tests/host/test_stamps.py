@@ -10,7 +10,7 @@ import pytest
 
 from reconciler.domain.release import ALWAYS_COPIED
 from reconciler.host import durable, stamps
-from reconciler.host.sealed import seal, unseal
+from reconciler.host.codec import seal, unseal
 from reconciler.host.stamps import StampBook
 
 BIG = os.urandom(1 << 10) * (ALWAYS_COPIED >> 10) + b"odd"

@@ -16,8 +16,8 @@ import pytest
 
 from reconciler.domain.finding import FINDINGS
 from reconciler.domain.sources.locked import LockedFile, LockedSource
+from reconciler.host.codec import seal, unseal
 from reconciler.host.lock import hold
-from reconciler.host.sealed import seal, unseal
 from reconciler.operations.verify import verify
 from tests.at_rest import edit_catalog, entry, opened
 from tests.machine import TestMachine, tree

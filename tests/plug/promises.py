@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from reconciler.backends.foundry.index import INDEX
-from reconciler.host.sealed import Damaged, unseal
+from reconciler.host.codec import Damaged, unseal
 from tests.plug.disk import Tree, is_hidden
 from tests.plug.recording import Tape
 

@@ -6,8 +6,7 @@ import pytest
 
 from reconciler.domain.desired import Desired
 from reconciler.domain.observed import Registration
-from reconciler.domain.recorded import Condition, Recorded
-from reconciler.domain.suspension import Suspension
+from reconciler.domain.recorded import Condition, Recorded, Suspension
 from reconciler.reports.drift import drift_text, drift_view, find_drift
 from tests.planner.world import World, desired, release, wanted
 

@@ -13,7 +13,7 @@ from reconciler.domain.layout import Layout
 from reconciler.domain.measured import Endured, Fidelity, Measured, Measurements, MeasurementSet, Speed
 from reconciler.domain.observed import Registration
 from reconciler.domain.recorded import Condition, Recorded, RecordedRelease, Timing
-from reconciler.host.sealed import seal, unseal
+from reconciler.host.codec import seal, unseal
 from reconciler.state import events
 from reconciler.state.records import MEASUREMENTS_KEPT, TIMINGS_KEPT, Records
 from tests.domain.test_recorded import US, marker

@@ -22,9 +22,8 @@ from reconciler.domain.observed import ServedFolder
 from reconciler.domain.plain_data import as_dict
 from reconciler.domain.release import Artifact, Marker, Recipe, Release
 from reconciler.host import durable
-from reconciler.host.codec import Codec, Misformed
+from reconciler.host.codec import Codec, Damaged, Misformed, seal, unseal
 from reconciler.host.reading import read_whole
-from reconciler.host.sealed import Damaged, seal, unseal
 from reconciler.host.stamps import StampBook
 
 READ_ONLY = 0o444

@@ -11,7 +11,7 @@ from reconciler.cli import options
 from reconciler.cli.exit_codes import OK
 from reconciler.cli.output import say
 from reconciler.domain.errors import UsageError
-from reconciler.domain.suspension import Suspension
+from reconciler.domain.recorded import Suspension
 from reconciler.host.clock import now
 from reconciler.operations.suspend import suspend
 

@@ -6,11 +6,10 @@ anything else is refused. A connection carries one request, so that nothing can 
 
 import io
 import re
-import socket
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
-from typing import Protocol
+from typing import Any
 
 HEAD_LIMIT = 16 << 10  # bytes
 CHUNK = 64 << 10  # bytes of a body read at once
@@ -50,15 +49,6 @@ class BadRequest(Exception):
         self.status = status
 
 
-class Application(Protocol):
-    """What a handler asks of its server."""
-
-    def answer(self, request: Request) -> Answer: ...
-
-    def was_read(self, connection: socket.socket) -> None:
-        """The whole request has been read."""
-
-
 class _HeadReader(io.BufferedReader):
     """Lines of a head are counted and checked. Raises BadRequest."""
 
@@ -82,7 +72,7 @@ class RequestHandler(BaseHTTPRequestHandler):
     request_version = protocol_version  # until a request names another
     rbufsize = 0  # not buffered twice
     wbufsize = -1  # head and body of an answer leave together
-    server: Application  # type: ignore[assignment]
+    server: Any  # daemon.http.server.HttpServer: it answers requests, and learns when one was read
 
     def setup(self) -> None:
         super().setup()

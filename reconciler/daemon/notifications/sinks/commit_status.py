@@ -104,7 +104,8 @@ def _verdict(state: State) -> tuple[str, str]:
         return SUCCESS, f"converged: {counted}"
     if state.last_result == "failed":
         return FAILURE, f"the pass could not be carried out: {state.last_error.partition(':')[0]}"
-    stalled = sorted(name for name, held in state.conditions.items() if _is_stalled(held))
+    held_up = {name: held["Stalled"] for name, held in state.conditions.items() if _is_true(held, "Stalled")}
+    stalled = sorted(name for name, condition in held_up.items() if condition.reason not in USER_HOLDS)
     if state.problems or stalled:
         problems = f"; {state.problems} problems in the manifests" if state.problems else ""
         names = f"; {len(stalled)} stalled: {', '.join(stalled)}" if stalled else ""
@@ -114,10 +115,6 @@ def _verdict(state: State) -> tuple[str, str]:
 
 def _is_true(held: Mapping[str, Condition], kind: str) -> bool:
     return kind in held and held[kind].status == "True"
-
-
-def _is_stalled(held: Mapping[str, Condition]) -> bool:
-    return _is_true(held, "Stalled") and held["Stalled"].reason not in USER_HOLDS
 
 
 class StatusDelivery(Delivery[StatusUpdate]):
