@@ -57,6 +57,7 @@ class TokenizerGate(RuntimeGate):
         if found is None:
             yield inconclusive(self.name, "differing")
             return
+        # guard: gate: a text that is read otherwise fails
         verdict = compared(self.name, "differing", float(found.differing), 0.0, _words(found), good=not found.differing)
         yield verdict if self.on_difference == "reject" else _softened(verdict)
         if found.decomposed:
@@ -68,6 +69,7 @@ class TokenizerGate(RuntimeGate):
     def _found(self, numbers: Numbers) -> Tokenized | None:
         """Of the texts of today."""
         found = numbers.measured.tokenized if numbers.measured else None
+        # guard: gate: other texts are no tokenizer
         return found if found is not None and found.texts == TEXTS_DIGEST else None
 
 

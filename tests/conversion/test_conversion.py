@@ -22,6 +22,7 @@ from reconciler.host.stamps import StampBook
 from reconciler.sources.folder.model import inspect_adapter
 from tests.conversions import convert, converter, look, reader, recipe_of
 from tests.tiny_models import write_qwen2
+from tests.tokenizer_zoo import LLAMA3, split, tokenizer
 
 __all__ = ["converter", "reader"]
 
@@ -70,6 +71,19 @@ def test_the_example_answers_at_every_precision(
     assert result.peak_memory_bytes > 100 << 20
     assert seen == sorted(seen, key=lambda step: step[0])
     assert "Saving ONNX model" in Path(result.log).read_text()
+
+
+def test_the_tokenizer_of_the_source_is_kept(converter: Converter, tmp_path: Path) -> None:
+    """transformers makes a file of its own for a class that it knows: another pre-tokenizer, other tokens."""
+    source = write_qwen2(tmp_path / "model")
+    (source / "tokenizer.json").write_text(text := tokenizer(split(LLAMA3)), encoding="utf-8")
+    settings = json.loads((source / "tokenizer_config.json").read_text()) | {"tokenizer_class": "Qwen2Tokenizer"}
+    (source / "tokenizer_config.json").write_text(json.dumps(settings))
+    (source / "generation_config.json").write_text(json.dumps({"do_sample": False, "eos_token_id": [2, 4]}))
+    out = convert(converter, source, tmp_path / "out", "fp32").output_dir
+    assert Path(out, "tokenizer.json").read_text(encoding="utf-8") == text
+    genai = json.loads(Path(out, "genai_config.json").read_text())
+    assert (genai["model"]["eos_token_id"], genai["search"]["top_k"]) == ([2, 4, 258], 1)
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)

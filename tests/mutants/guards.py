@@ -31,6 +31,10 @@ _ESCAPE = "tests/domain/test_escape.py"
 _FUZZ = "tests/fuzz/test_fuzz.py"
 _VERIFY = "tests/operations/test_verify.py"
 _LOCK = "tests/manifests/test_lock_file.py"
+_TOKENS = (
+    "tests/gates/test_tokenizer.py::test_a_difference_rejects_and_names_the_shortest_text"
+    " tests/gates/test_tokenizer.py::test_other_texts_are_no_measurement"
+)
 _GATES = "tests/gates/test_gates.py"
 _GOLDEN = "tests/gates/test_golden.py"
 _TOLD = "tests/fleet/test_inventory_gates.py"
@@ -151,6 +155,8 @@ MUTANTS = (
     _("gate: what fails rejects", _GATES, "return ()"),
     _("gate: a warning does not reject", _GATES, "True"),
     _("gate: other texts are no fidelity", _GATES, "return numbers.fidelity is not None"),
+    _("gate: a text that is read otherwise fails", _TOKENS, 'verdict = compared("", "", 0.0, 0.0, "", good=True)'),
+    _("gate: other texts are no tokenizer", _TOKENS, "return found"),
     _("gate: unknown memory is open", _GATES),
     _("gate: unknown growth is open", _GATES),
     _("gate: an unknown peak is open", _GATES),

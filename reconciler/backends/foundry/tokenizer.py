@@ -4,6 +4,7 @@ breaks ends the process.
 """
 
 import ctypes
+import hashlib
 import json
 import os
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ from functools import cache
 from typing import Any
 
 from reconciler.domain.errors import PermanentError
+from reconciler.gates.tokenizer import compare
 
 _Pointer = ctypes.c_void_p
 _Ids = ctypes.POINTER(ctypes.c_int32)
@@ -95,7 +97,25 @@ class SourceTokenizer:
         return str(self._tokenizer.decode(list(ids)))
 
 
-def vocabulary_of(folder: str) -> int:
+def compared_in(folder: str) -> dict[str, Any]:
+    """The fields of `measured.Tokenized`, of a served folder."""
+    source, served = SourceTokenizer(folder), RuntimeTokenizer(folder)
+    try:
+        return vars(compare(source, served, source.own, _vocabulary(folder)))
+    finally:
+        served.close()
+
+
+def content_of(folder: str) -> str:
+    """Two folders with the same are compared alike."""
+    parts = [f"{_vocabulary(folder)}"]
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        with open(os.path.join(folder, name), "rb") as file:
+            parts.append(hashlib.file_digest(file, "sha256").hexdigest())
+    return " ".join(parts)
+
+
+def _vocabulary(folder: str) -> int:
     """How many ids the model knows."""
     with open(os.path.join(folder, "genai_config.json"), encoding="utf-8") as file:
         return int(json.load(file)["model"]["vocab_size"])

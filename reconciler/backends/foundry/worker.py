@@ -30,6 +30,7 @@ class FoundryWorker:
     def __init__(self) -> None:
         self._catalog: Any = None
         self._loaded: dict[str, Any] = {}
+        self._compared: dict[str, Json] = {}
 
     def open(self, parameters: Json, emit: Emit) -> Json:
         from foundry_local_sdk import CatalogType, Configuration, FoundryLocalManager, LogLevel
@@ -117,16 +118,14 @@ class FoundryWorker:
             yield session, request
 
     def tokenizer(self, parameters: Json, emit: Emit) -> Json:
-        """Needs no catalog and no model."""
-        from reconciler.backends.foundry.tokenizer import RuntimeTokenizer, SourceTokenizer, vocabulary_of
-        from reconciler.gates.tokenizer import compare
+        """Needs no catalog and no model. Many releases share one tokenizer, and a large one takes seconds."""
+        from reconciler.backends.foundry.tokenizer import compared_in, content_of
 
         folder = parameters["folder"]
-        source, served = SourceTokenizer(folder), RuntimeTokenizer(folder)
-        try:
-            return vars(compare(source, served, source.own, vocabulary_of(folder)))
-        finally:
-            served.close()
+        key = content_of(folder)
+        if key not in self._compared:
+            self._compared[key] = compared_in(folder)
+        return self._compared[key]
 
     def measure(self, parameters: Json, emit: Emit) -> Json:
         return {
