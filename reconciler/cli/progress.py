@@ -37,10 +37,7 @@ def reporter_for(*, quiet: bool) -> Iterator[Reporter]:
 @contextmanager
 def byte_bar(*, quiet: bool) -> Iterator[Callable[[int, int], None]]:
     """A bar of bytes read, of a total; only on a terminal."""
-    if quiet or not sys.stderr.isatty():
-        yield lambda done, total: None
-        return
-    with _progress(DownloadColumn(), TimeRemainingColumn()) as bar:
+    with _progress(DownloadColumn(), TimeRemainingColumn(), shown=not quiet and sys.stderr.isatty()) as bar:
         task = bar.add_task("reading", total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
@@ -63,11 +60,11 @@ def run_bar(total: int, *, quiet: bool) -> Iterator[Callable[[str, str], None]]:
             yield advance
 
 
-def _progress(*columns: ProgressColumn) -> Progress:
+def _progress(*columns: ProgressColumn, shown: bool = True) -> Progress:
     """Bars with a description, and `columns` behind them."""
     console = Console(stderr=True, markup=False, highlight=False, emoji=False)
-    description = TextColumn("{task.description}", markup=False)
-    return Progress(SpinnerColumn(), description, BarColumn(bar_width=24), *columns, console=console, transient=True)
+    parts = SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(bar_width=24)
+    return Progress(*parts, *columns, console=console, transient=True, disable=not shown)
 
 
 def _title(change: Change) -> str:

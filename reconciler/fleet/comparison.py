@@ -25,7 +25,6 @@ from reconciler.templates.rendering import TemplateChange
 
 _OWNER = "notional"
 _PLENTY = 1 << 62  # bytes
-NO_FOLDERS: dict[str, int] = {}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,7 +132,7 @@ def _copied_bytes(one: DesiredRelease) -> int:
     return one.predicted_bytes if one.predicted_bytes < ALWAYS_COPIED else 0
 
 
-def disk_during(plan: Plan, before: int, folders: Mapping[str, int] = NO_FOLDERS) -> Disk:
+def disk_during(plan: Plan, before: int, folders: Mapping[str, int]) -> Disk:
     """Steps follow each other, so the peak is that of one step on top of what those before it left. `folders` are the
     bytes that go when a release of a variant is retired, for which a plan promises nothing."""
     now = peak = before

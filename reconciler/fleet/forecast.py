@@ -70,7 +70,7 @@ def outlook(inventory: Inventory, file: str, base: Side, head: Side, now: str) -
         age=_age(inventory.generated, now),
         plan=plan,
         failures=tuple(_failures(inventory, plan, desired, head)),
-        disk=disk_during(plan, used),
+        disk=disk_during(plan, used, {}),
         gates=tuple(gate_changes(desired_for(inventory, recorded, base, base), desired, recorded)),
     )
 

@@ -11,12 +11,12 @@ from reconciler.reports.text import (
     Shown,
     actions_text,
     annotation,
+    annotations,
     cost_text,
     cut,
     gate_change_line,
     held_text,
     place_of,
-    problem_annotation,
     problem_line,
     terminal_lines,
     time_text,
@@ -199,14 +199,13 @@ def _line_diff(before: list[str], after: list[str]) -> Iterator[str]:
 
 def diff_github(view: Shown) -> str:
     """Annotations: one per problem at its file and line, one per model that changes, one for the summary."""
-    lines = [
-        *(problem_annotation({**one, "message": one["message"] + age(one)}) for one in view["problems"]),
-        *(problem_annotation(warning, "warning") for warning in view["warnings"]),
+    return annotations(
+        [{**one, "message": one["message"] + age(one)} for one in view["problems"]],
+        view["warnings"],
         *(annotation("warning", text, place_of(file)) for file, text in machine_warnings(view)[:MOST_NOTICES]),
         *(_notice(model) for model in view["models"][:MOST_NOTICES]),
         annotation("notice", f"reconciler: {summary(view)}"),
-    ]
-    return "\n".join(lines) + "\n"
+    )
 
 
 def age(problem: Shown) -> str:

@@ -7,10 +7,10 @@ from reconciler.reports.text import (
     Shown,
     actions_text,
     annotation,
+    annotations,
     cost_text,
     gate_lines,
     held_text,
-    problem_annotation,
     terminal_lines,
     value_text,
     verdict_line,
@@ -89,12 +89,11 @@ def pass_text(view: Shown) -> str:
 def plan_github(view: Shown) -> str:
     """One annotation for each problem, held change, missed bar and change, and one for the summary."""
     missed = [one for one in view["gates"] if one["status"] == "Failed" and not one["rejects"]]
-    lines = [
-        *(problem_annotation(problem) for problem in view["problems"]),
-        *(problem_annotation(warning, "warning") for warning in view["warnings"]),
+    return annotations(
+        view["problems"],
+        view["warnings"],
         *(annotation("warning", f"{h['variant']}: held back: {h['reason']}: {h['message']}") for h in view["held"]),
         *(annotation("warning", f"{one['variant']}: {verdict_line(one)}") for one in missed[:MOST_NOTICES]),
         *(annotation("notice", _change_lines(change)[0]) for change in view["changes"][:MOST_NOTICES]),
         annotation("notice", f"reconciler: {summary(view)}"),
-    ]
-    return "\n".join(lines) + "\n"
+    )

@@ -91,7 +91,13 @@ def place_of(file: str, line: int = 0) -> str:
     return f"file={for_annotation_property(file)}" + (f",line={line}" if line else "")
 
 
-def problem_annotation(problem: Shown, level: str = "error") -> str:
+def annotations(problems: Iterable[Shown], warnings: Iterable[Shown], *others: str) -> str:
+    """One for each problem and warning at its file and line, then the others."""
+    found = [_of_problem("error", one) for one in problems] + [_of_problem("warning", one) for one in warnings]
+    return "".join(f"{line}\n" for line in (*found, *others))
+
+
+def _of_problem(level: str, problem: Shown) -> str:
     text = f"{problem['field']}: {problem['message']}" if problem["field"] else problem["message"]
     return annotation(level, text, f"{place_of(problem['file'], problem['line'])},title={problem['code']}")
 

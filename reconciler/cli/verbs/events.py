@@ -29,23 +29,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    """--follow ends by an interrupt, or by the BrokenPipeError of a reader that has gone."""
     records = Records(Layout(options.root_of(arguments)))
-    if arguments.follow:
-        return _follow(records, arguments)
-    _show(records.events(limit=None), arguments, limit=arguments.limit)
-    return OK
-
-
-def _follow(records: Records, arguments: argparse.Namespace) -> int:
-    """Ends by an interrupt, or by the BrokenPipeError of a reader that has gone."""
     follower = Follower(records.event_log)
     try:
-        _show(follower.read(), arguments, limit=arguments.limit)
-        while True:
+        events = follower.read() if arguments.follow else records.events(limit=None)
+        _show(events, arguments, limit=arguments.limit)
+        while arguments.follow:
             time.sleep(INTERVAL)
             _show(follower.read(), arguments)
     except KeyboardInterrupt:
         return INTERRUPTED
+    return OK
 
 
 def _show(events: Iterable[Mapping[str, Any]], arguments: argparse.Namespace, *, limit: int = 0) -> None:

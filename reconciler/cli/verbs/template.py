@@ -4,7 +4,7 @@ import argparse
 import json
 import os
 import sys
-from dataclasses import dataclass, field
+from dataclasses import replace
 from typing import Any
 
 from reconciler.cli import options
@@ -12,7 +12,7 @@ from reconciler.cli.exit_codes import OK
 from reconciler.cli.manifests import load_folder
 from reconciler.cli.output import show, show_problems
 from reconciler.domain.errors import ManifestsInvalid, PermanentError, Problem, UsageError
-from reconciler.domain.manifest import Roles
+from reconciler.domain.manifest import Template
 from reconciler.domain.plain_data import as_dict
 from reconciler.domain.text.quoting import printable
 from reconciler.engine.resolve import resolve
@@ -28,16 +28,6 @@ from reconciler.templates.role_trace import NotExact
 
 LONGEST_SETTINGS = 1 << 20
 _SHARED = "PromptTemplate "  # begins the origin of a template that is a manifest of its own
-
-
-@dataclass(frozen=True, kw_only=True)
-class Found:
-    """`place` is a file or a name, for messages."""
-
-    place: str
-    jinja: str
-    roles: Roles | None = None
-    tokens: dict[str, str] = field(default_factory=dict)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -60,24 +50,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     given = {"bos_token": arguments.bos_token, "eos_token": arguments.eos_token}
-    found = _find(arguments)
-    tokens = found.tokens | {name: text for name, text in given.items() if text is not None}
-    view, text = _roles(found, tokens) if arguments.to == "roles" else ({"jinja": found.jinja}, found.jinja + "\n")
-    view = {"formatVersion": FORMAT_VERSION, "template": found.place, **view}
+    found, tokens = _find(arguments)
+    tokens |= {name: text for name, text in given.items() if text is not None}
+    jinja = found.jinja or ""
+    view, text = _roles(found, tokens) if arguments.to == "roles" else ({"jinja": jinja}, jinja + "\n")
+    view = {"formatVersion": FORMAT_VERSION, "template": found.origin, **view}
     show(view, arguments.output, text=lambda _: text)
     return OK
 
 
-def _find(arguments: argparse.Namespace) -> Found:
+def _find(arguments: argparse.Namespace) -> tuple[Template, dict[str, str]]:
+    """The template, with the name or file that was asked for as its origin, and the special tokens of its model."""
     what = arguments.what
     if os.path.isfile(what):
-        return Found(place=what, jinja=_read(what))
+        return Template(origin=what, jinja=_read(what)), {}
     if what == "source":
         raise UsageError("source is each model's own template", hint="name the model")
-    if what in PRESETS:
-        template = preset(what)
-        return Found(place=what, jinja=template.jinja or "", roles=template.roles)
-    return _declared(what, load_folder(arguments))
+    found, tokens = (preset(what), {}) if what in PRESETS else _declared(what, load_folder(arguments))
+    return replace(found, origin=what), tokens
 
 
 def _read(file: str) -> str:
@@ -94,7 +84,7 @@ def _read(file: str) -> str:
     return data.decode("utf-8").removesuffix("\n")
 
 
-def _declared(name: str, parsed: Parsed) -> Found:
+def _declared(name: str, parsed: Parsed) -> tuple[Template, dict[str, str]]:
     models = {model.name: model for model in parsed.models}
     resolution = resolve(parsed, Unhashed.empty())
     for release in (wanted.release for wanted in resolution.desired.wanted):
@@ -104,10 +94,10 @@ def _declared(name: str, parsed: Parsed) -> Found:
                 hint = "its source is on the hub: `reconciler explain` shows its template after it was fetched"
                 raise PermanentError(f"the template of {name} is not known", hint=hint, code="SourceMissing")
             tokens = _tokens(model.source_path) if model.source_path else {}
-            return Found(place=name, jinja=release.template, roles=model.template.roles, tokens=tokens)
+            return replace(model.template, jinja=release.template), tokens
     for shared in parsed.templates:  # that no model refers to
         if shared.origin == _SHARED + name:
-            return Found(place=name, jinja=shared.jinja or "", roles=shared.roles)
+            return shared, {}
     if resolution.problems:
         raise ManifestsInvalid(resolution.problems)
     declared = sorted({*models, *(shared.origin.removeprefix(_SHARED) for shared in parsed.templates)})
@@ -122,11 +112,11 @@ def _tokens(folder: str) -> dict[str, str]:
         return {}
 
 
-def _roles(found: Found, tokens: dict[str, str]) -> tuple[dict[str, Any], str]:
+def _roles(found: Template, tokens: dict[str, str]) -> tuple[dict[str, Any], str]:
     try:
-        form = RoleForm(roles=found.roles) if found.roles else roles_of(found.jinja, tokens)
+        form = RoleForm(roles=found.roles) if found.roles else roles_of(found.jinja or "", tokens)
     except NotExact as refused:
-        where = f"{found.place}:{refused.line}" if refused.line else found.place
+        where = f"{found.origin}:{refused.line}" if refused.line else found.origin
         hint = refused.hint or "leave it in Jinja: what is served is the same"
         raise PermanentError(
             f"{where}: it has no role form that means exactly the same: {refused}", hint=hint, code="TemplateNotExact"

@@ -1,8 +1,6 @@
 """Check manifests and report every problem at once. Needs no machine."""
 
 import argparse
-from collections.abc import Mapping
-from typing import Any
 
 from reconciler.cli import options
 from reconciler.cli.exit_codes import ERROR, OK
@@ -12,7 +10,7 @@ from reconciler.domain.plain_data import as_dict
 from reconciler.engine.resolve import resolve
 from reconciler.host.stamps import Unhashed
 from reconciler.operations.templates import own_templates
-from reconciler.reports.text import problem_annotation
+from reconciler.reports.text import annotations
 from reconciler.reports.view import FORMAT_VERSION
 from reconciler.sources.manifests import load
 
@@ -40,10 +38,5 @@ def run(arguments: argparse.Namespace) -> int:
         say(arguments, f"{models} model(s): {f'{len(problems)} problem(s)' if problems else 'valid'}")
     else:
         found = {"problems": list(map(as_dict, problems)), "warnings": list(map(as_dict, warnings))}
-        show({"formatVersion": FORMAT_VERSION, **found}, arguments.output, github=_github)
+        show({"formatVersion": FORMAT_VERSION, **found}, arguments.output, github=lambda view: annotations(**found))
     return ERROR if problems else OK
-
-
-def _github(view: Mapping[str, Any]) -> str:
-    levels = [("error", view["problems"]), ("warning", view["warnings"])]
-    return "".join(problem_annotation(one, level) + "\n" for level, found in levels for one in found)
