@@ -180,7 +180,6 @@ def duration(text: str) -> float:
 
 
 def duration_or_off(text: str) -> float:
-    """Seconds; 0.0 for `off`."""
     return 0.0 if text == "off" else duration(text)
 
 
@@ -232,7 +231,6 @@ def opened_machine(arguments: argparse.Namespace) -> Machine:
 def machine_under_lock(
     arguments: argparse.Namespace, command: str, *, suspends: bool = False
 ) -> AbstractContextManager[Machine]:
-    """As `locked_machine`."""
     root, cache = root_of(arguments), cache_of(arguments)
     return locked_machine(root, cache, command=command, traits=configuration.traits(), suspends=suspends)
 

@@ -21,13 +21,11 @@ def json_text(view: Shown) -> str:
 
 
 def say(arguments: argparse.Namespace, *lines: str) -> None:
-    """Print lines on stdout, unless --quiet."""
     if not arguments.quiet:
         sys.stdout.write(terminal_lines(lines))
 
 
 def note(arguments: argparse.Namespace, line: str) -> None:
-    """Print a line on stderr, unless --quiet."""
     if not arguments.quiet:
         sys.stderr.write(for_terminal(line) + "\n")
 

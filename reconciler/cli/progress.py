@@ -25,7 +25,6 @@ from reconciler.engine.options import Reporter
 
 @contextmanager
 def reporter_for(*, quiet: bool) -> Iterator[Reporter]:
-    """The reporter of a pass."""
     if quiet or not sys.stderr.isatty():
         yield _Lines(quiet=quiet)
     else:

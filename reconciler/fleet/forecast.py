@@ -81,7 +81,6 @@ def by_effect(outlooks: Iterable[Outlook]) -> list[list[Outlook]]:
 
 
 def desired_for(inventory: Inventory, recorded: Recorded, base: Side, head: Side) -> Desired:
-    """What HEAD declares for this machine."""
     labels = labels_of(inventory.machine, inventory.labels, inventory.facts)
     why = {m.name: mismatch(m.node_selector, labels) for m in head.models if m.node_selector is not None}
     elsewhere = {name: reason for name, reason in why.items() if reason}
@@ -127,10 +126,9 @@ def _failures(inventory: Inventory, plan: Plan, desired: Desired, head: Side) ->
     changed = {change.variant for change in plan.changes}
     models = {model.name: model for model in head.models}
     for wanted in desired.wanted:
-        model = models.get(wanted.release.model)
-        if wanted.variant in changed and model is not None:
-            for kind, message in _unfit(inventory, wanted, model):
-                yield Failure(variant=wanted.variant, kind=kind, message=message)
+        if wanted.variant in changed and (model := models.get(wanted.release.model)) is not None:
+            unfit = _unfit(inventory, wanted, model)
+            yield from (Failure(variant=wanted.variant, kind=kind, message=message) for kind, message in unfit)
 
 
 def _unfit(inventory: Inventory, wanted: DesiredRelease, model: Model) -> Iterator[tuple[str, str]]:

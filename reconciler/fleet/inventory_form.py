@@ -5,7 +5,7 @@ known type and every text, list and mapping a limit; anything else is refused.
 """
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import fields, is_dataclass
 from typing import Any
 
@@ -107,39 +107,32 @@ def _problem(file: str, message: str, hint: str = "") -> Problem:
 
 
 def _check_texts(found: object, place: tuple[int | str, ...]) -> None:
-    if is_dataclass(found):
+    if isinstance(found, dict | tuple):
+        inside: Iterable[tuple[int | str, object]] = found.items() if isinstance(found, dict) else enumerate(found)
+        for index, inner in inside:
+            _check_texts(inner, (*place, index))
+    elif is_dataclass(found):
         for one in fields(found):
             held, at = getattr(found, one.name), (*place, json_name(one.name))
-            check = _TEXTS.get(type(found), {}).get(one.name)
-            if check is not None:
-                for text, where in _texts(held, at):
-                    _fit(check, text, where)
+            if check := _TEXTS.get(type(found), {}).get(one.name):
+                _fit(check, held, at)
             _check_texts(held, at)
         if isinstance(found, Measured):
             for key, code in found.refused.items():
                 _fit(is_name, code, (*place, "refused", key))
-    elif isinstance(found, dict | tuple):
-        inside: Iterable[tuple[int | str, object]] = found.items() if isinstance(found, dict) else enumerate(found)
-        for index, inner in inside:
-            _check_texts(inner, (*place, index))
 
 
-def _texts(
-    held: str | tuple[str, ...] | dict[str, Any], at: tuple[int | str, ...]
-) -> Iterator[tuple[str, tuple[int | str, ...]]]:
-    if isinstance(held, str):
-        yield held, at
-    elif isinstance(held, dict):
-        yield from ((key, (*at, "[key]")) for key in held)
-    else:
-        yield from ((text, (*at, number)) for number, text in enumerate(held))
-
-
-def _fit(check: Callable[[str], bool], text: str, place: tuple[int | str, ...]) -> None:
-    try:
-        check(text)
-    except ValueError as error:
-        raise Misformed(field_path(place), str(error), text) from None
+def _fit(check: Callable[[str], bool], held: str | tuple[str, ...] | dict[str, Any], at: tuple[int | str, ...]) -> None:
+    """A text, the texts of a list, or the keys of a mapping."""
+    if isinstance(held, tuple):
+        for number, text in enumerate(held):
+            _fit(check, text, (*at, number))
+        return
+    for text, place in [(held, at)] if isinstance(held, str) else [(key, (*at, "[key]")) for key in held]:
+        try:
+            check(text)
+        except ValueError as error:
+            raise Misformed(field_path(place), str(error), text) from None
 
 
 def _cut(held: Any, limit: int) -> Any:

@@ -13,6 +13,7 @@ from reconciler.domain.manifest import Fixture
 from reconciler.domain.measured import Measured, Numbers
 from reconciler.domain.verdict import Verdict, compared, inconclusive, shown_number
 from reconciler.gates.runtime import RegisteredCandidate, RuntimeGate
+from reconciler.host.reading import read_whole
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,8 +74,7 @@ def _counted(candidate: RegisteredCandidate, fixtures: list[Fixture]) -> dict[st
 def _tokenizer(folder: str) -> bytes | None:
     from reconciler.templates.renderer import LARGEST_TOKENIZER  # as above
 
-    path = os.path.join(folder, "tokenizer.json")
-    if not os.path.isfile(path) or os.path.getsize(path) > LARGEST_TOKENIZER:
+    try:
+        return read_whole(os.path.join(folder, "tokenizer.json"), LARGEST_TOKENIZER)
+    except OSError:
         return None
-    with open(path, "rb") as file:
-        return file.read()

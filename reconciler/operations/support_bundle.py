@@ -97,7 +97,8 @@ def _versions() -> object:
 def _status(machine: Machine) -> object:
     observed = observe(machine)
     recorded = recall(machine, observed)
-    return make_status(observed, recorded, machine.records.conditions(), scrub_progress(machine.layout).read())
+    scrubbed, judged = scrub_progress(machine.layout).read(), machine.records.judged()
+    return make_status(observed, recorded, machine.records.conditions(), scrubbed, judged)
 
 
 def _plan(machine: Machine, parse: Callable[[], Parsed]) -> object:

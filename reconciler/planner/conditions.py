@@ -55,7 +55,12 @@ def judge(
     """Conditions by variant and type, for every variant of every readable manifest. `running` says by build key, or by
     variant, what long work goes on."""
     held = {hold.variant: hold for hold in remaining.held}
-    left = _work_left(desired, remaining, running)
+    changing = {change.variant for change in remaining.changes}
+    left = {
+        one.variant: running.get(one.variant) or running.get(one.release.recipe.build_key) or "left"
+        for one in desired.wanted
+        if one.variant in changing
+    }
     judged = {name: _unresolved(name, observed, problem) for name, problem in desired.unresolved.items()} | {
         one.variant: _of_variant(
             one,
@@ -156,13 +161,6 @@ def _of_variant(
         _stalled(failure, held, suspension, now),
         _reconciling(left if failure is None else "", held, suspension),
     ]
-
-
-def _work_left(desired: Desired, remaining: Plan, running: Mapping[str, str]) -> dict[str, str]:
-    """By variant: the long work that it waits for, or `left`."""
-    keys = {one.variant: one.release.recipe.build_key for one in desired.wanted}
-    variants = dict.fromkeys(change.variant for change in remaining.changes)
-    return {name: running.get(name) or running.get(keys.get(name, "")) or "left" for name in variants}
 
 
 def _ready(

@@ -177,8 +177,9 @@ def plan_unused(
     desired: Desired, observed: Observed, recorded: Recorded, changes: Iterable[Change] = (), held: Iterable[Held] = ()
 ) -> list[PruneArtifact | PruneSource]:
     """Artifacts and sources that nothing uses once `changes` are carried out. None while a guard holds prunes back."""
-    artifacts = plan_unused_artifacts(desired, observed, recorded, changes, held)
-    return [*artifacts, *plan_unused_sources(desired, observed, held)]
+    if any(hold.reason in PRUNE_GUARDS for hold in held):
+        return []
+    return [*plan_unused_artifacts(desired, observed, recorded, changes), *plan_unused_sources(desired, observed)]
 
 
 def plan_unused_artifacts(
@@ -186,7 +187,7 @@ def plan_unused_artifacts(
 ) -> list[PruneArtifact]:
     """Nothing is freed while anything is not understood: a manifest, a source or an unreadable served folder may need
     it."""
-    if _is_guarded(held) or why_artifacts_stay(desired, observed):
+    if any(hold.reason in PRUNE_GUARDS for hold in held) or why_artifacts_stay(desired, observed):
         return []
     changes = tuple(changes)
     leaving = {(one.variant, number) for one in changes if isinstance(one, RemoveRelease) for number in one.numbers}
@@ -196,15 +197,11 @@ def plan_unused_artifacts(
     return [free_artifact(observed, key) for key in sorted(keys - used - going)]
 
 
-def plan_unused_sources(desired: Desired, observed: Observed, held: Iterable[Held] = ()) -> list[PruneSource]:
-    if _is_guarded(held) or not desired.complete or desired.unresolved:
+def plan_unused_sources(desired: Desired, observed: Observed) -> list[PruneSource]:
+    if not desired.complete or desired.unresolved:
         return []
     unused = sorted(observed.locked_sources.keys() - desired.locked_sources)
     return [PruneSource(build_key=digest, size=observed.locked_sources[digest]) for digest in unused]
-
-
-def _is_guarded(held: Iterable[Held]) -> bool:
-    return any(hold.reason in PRUNE_GUARDS for hold in held)
 
 
 def why_artifacts_stay(desired: Desired, observed: Observed) -> str:

@@ -198,7 +198,6 @@ def _line_diff(before: list[str], after: list[str]) -> Iterator[str]:
 
 
 def diff_github(view: Shown) -> str:
-    """Annotations: one per problem at its file and line, one per model that changes, one for the summary."""
     return annotations(
         [{**one, "message": one["message"] + age(one)} for one in view["problems"]],
         view["warnings"],

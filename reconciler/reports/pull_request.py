@@ -30,17 +30,16 @@ MOST_ROWS = 200
 
 
 def plan_comment(view: Shown) -> str:
-    """A one-line summary, a table, and details of each variant."""
-    return _limited(_plan_parts(view), "\n\n(cut: the whole plan is in the job's log)\n")
+    return _limited(_plan_parts(view), "plan")
 
 
 def diff_comment(view: Shown) -> str:
-    """A one-line summary, a table of models, and details of machines, templates and models."""
-    return _limited(_diff_parts(view), "\n\n(cut: the whole comparison is in the job's log)\n")
+    return _limited(_diff_parts(view), "comparison")
 
 
-def _limited(parts: Iterable[str], cut: str) -> str:
+def _limited(parts: Iterable[str], what: str) -> str:
     """Whole parts until the limit: a cut never leaves a fence or a `<details>` open."""
+    cut = f"\n\n(cut: the whole {what} is in the job's log)\n"
     kept: list[str] = []
     left = LONGEST_COMMENT - len(cut)
     for part in parts:

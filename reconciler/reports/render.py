@@ -87,7 +87,6 @@ def pass_text(view: Shown) -> str:
 
 
 def plan_github(view: Shown) -> str:
-    """One annotation for each problem, held change, missed bar and change, and one for the summary."""
     missed = [one for one in view["gates"] if one["status"] == "Failed" and not one["rejects"]]
     return annotations(
         view["problems"],

@@ -16,7 +16,6 @@ from reconciler.reports.text import Shown, columns, tally, terminal_lines, unmet
 from reconciler.reports.view import FORMAT_VERSION, View, camel_view, verdict_view
 from reconciler.state.progress import Scrubbed
 
-NOT_JUDGED: dict[str, GateStatus] = {}
 HEADS = ("VARIANT", "ID", "PRECISION", "SIZE", "READY", "REASON", "GATES", "TEMPLATE", "SINCE")
 
 _DOING = {"convert": "converting", "fetch": "downloading", "measure": "measuring"}
@@ -24,11 +23,7 @@ _WRONG = {"Followed": "not followed", "ManifestsValid": "manifests are invalid"}
 
 
 def make_status(
-    observed: Observed,
-    recorded: Recorded,
-    conditions: Conditions,
-    scrubbed: Scrubbed | None = None,
-    judged: Mapping[str, GateStatus] = NOT_JUDGED,
+    observed: Observed, recorded: Recorded, conditions: Conditions, scrubbed: Scrubbed, judged: Mapping[str, GateStatus]
 ) -> View:
     """`conditions` are those of the last pass, by variant and type; `judged` are its gates' verdicts."""
     ours = {name for name in observed.registrations_of if observed.serving(name)}
@@ -39,8 +34,7 @@ def make_status(
         "lastAttemptedRevision": recorded.last_attempted_revision,
         "lastAppliedRevision": recorded.last_applied_revision,
         "conditions": [camel_view(recorded.conditions[kind]) for kind in sorted(recorded.conditions)],
-        "scrub": scrubbed
-        and {
+        "scrub": {
             "last": as_dict(scrubbed.last) if scrubbed.last.ended else None,
             "now": as_dict(scrubbed.now) if scrubbed.now.began else None,
             "text": str(scrubbed),

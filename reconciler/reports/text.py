@@ -83,7 +83,6 @@ def problems_text(problems: Iterable[Problem], level: str = "error") -> str:
 
 
 def annotation(level: str, text: str, place: str = "") -> str:
-    """A workflow command of GitHub."""
     return f"::{level}{place and ' '}{place}::{for_annotation(text)}"
 
 
@@ -141,7 +140,6 @@ def gate_change_line(change: Shown) -> str:
 
 
 def gates_by_variant(view: Shown) -> dict[str, list[Shown]]:
-    """The verdicts of a plan."""
     return grouped(view["gates"], lambda verdict: str(verdict["variant"]))
 
 
@@ -161,7 +159,6 @@ def gate_lines(view: Shown) -> list[str]:
 
 
 def gates_table(verdicts: Iterable[Shown]) -> list[str]:
-    """Rows of Markdown."""
     lines = ["| gate | | number | bar | |", "|---|---|---|---|---|"]
     for one in verdicts:
         numbers = ("" if one[name] is None else shown_number(one[name]) for name in ("number", "bar"))

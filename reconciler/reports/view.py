@@ -41,7 +41,6 @@ def verdict_view(verdict: Verdict) -> View:
 
 
 def pass_view(outcomes: Iterable[Outcome], remaining: Plan, problems: Iterable[Problem], converged: bool) -> View:
-    """What a pass did, and what it left."""
     return {
         "formatVersion": FORMAT_VERSION,
         "revision": remaining.revision,

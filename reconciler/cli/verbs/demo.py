@@ -154,7 +154,6 @@ class _Demo:
         _say(f"    $ git commit -m '{message}'")
 
     def _reconciler(self, *arguments: str, expected: int = OK) -> str:
-        """Run a command, show what it prints, and check its exit code."""
         shown = shlex.join(arguments)
         _say(f"    $ reconciler {shown}")
         command = [sys.executable, "-m", "reconciler", *arguments]
