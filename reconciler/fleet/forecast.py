@@ -85,7 +85,9 @@ def desired_for(inventory: Inventory, recorded: Recorded, base: Side, head: Side
     why = {m.name: mismatch(m.node_selector, labels) for m in head.models if m.node_selector is not None}
     elsewhere = {name: reason for name, reason in why.items() if reason}
     other = {f"{model.name}-{p}" for model in head.models if model.name in elsewhere for p in model.precisions}
-    same = _unmoved(base, head)
+    # Models whose source cannot be read here and is declared as it was.
+    before = {(model.name, model.source_path, model.adapter_path) for model in base.models}
+    same = head.unknown & {m.name for m in head.models if (m.name, m.source_path, m.adapter_path) in before}
     return replace(
         head.desired,
         wanted=tuple(
@@ -96,16 +98,6 @@ def desired_for(inventory: Inventory, recorded: Recorded, base: Side, head: Side
         declared=head.desired.declared - other,
         unresolved={name: reason for name, reason in head.desired.unresolved.items() if name not in other},
         not_selected=elsewhere,
-    )
-
-
-def _unmoved(base: Side, head: Side) -> frozenset[str]:
-    """Models whose source cannot be read here and is declared as it was."""
-    before = {model.name: (model.source_path, model.adapter_path) for model in base.models}
-    return frozenset(
-        model.name
-        for model in head.models
-        if model.name in head.unknown and before.get(model.name) == (model.source_path, model.adapter_path)
     )
 
 

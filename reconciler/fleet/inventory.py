@@ -4,6 +4,8 @@ of its JSON form are those of `Inventory`, with their limits; `fleet.inventory_f
 It holds no secret, no owner mark, and no path but the allowed source roots. Pure.
 """
 
+import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Annotated
 
@@ -20,23 +22,18 @@ LONGEST_NAME = 200  # characters, of a machine, a variant and whatever else has 
 MOST_LEVELS, MOST_ITEMS = 3, 64  # of a recipe
 
 
-def is_name(text: str) -> bool:
-    if not text or text[0].isspace() or len(text) > LONGEST_NAME:
-        raise ValueError("a name")
-    return True
+def _text(pattern: str, expected: str) -> Callable[[str], bool]:
+    def check(text: str) -> bool:
+        if not re.fullmatch(pattern, text, re.DOTALL):
+            raise ValueError(expected)
+        return True
+
+    return check
 
 
-def is_digest(text: str) -> bool:
-    """May be empty: not known."""
-    if len(text) > 100 or (text and text.split() != [text]):
-        raise ValueError("a digest")
-    return True
-
-
-def is_short(text: str) -> bool:
-    if len(text) > 40:
-        raise ValueError("one line of at most 40 characters")
-    return True
+is_name = _text(rf"\S.{{0,{LONGEST_NAME - 1}}}", "a name")
+is_digest = _text(r"\S{0,100}", "a digest")  # may be empty: not known
+is_short = _text(r".{0,40}", "one line of at most 40 characters")
 
 
 def _is_plain(found: object, levels: int = MOST_LEVELS) -> bool:

@@ -36,7 +36,9 @@ class LoadGate(RuntimeGate):
     def measure(self, candidate: RegisteredCandidate, held: Measured) -> dict[str, Any]:
         """Raises RehearsalFailed where it answers with nothing."""
         answer, with_system = candidate.ask(USER, MAX_TOKENS), _ask_with_system(candidate)
-        if not any(_decoded_twice(one) for one in (answer, with_system) if one is not None):
+        answers = [one for one in (answer, with_system) if one is not None]
+        # The token that ends an answer is computed too, but not counted.
+        if not any(one.completion_tokens + (one.finish_reason == "stop") >= 2 for one in answers):
             raise RehearsalFailed("it loads, but answers with nothing", code="EmptyAnswer")
         peak_memory, versions = candidate.runtime.measure()
         load = Measurements(
@@ -76,8 +78,3 @@ def _ask_with_system(candidate: RegisteredCandidate) -> Answer | None:
             if "raise_exception" not in template.read():
                 raise
         return None
-
-
-def _decoded_twice(answer: Answer) -> bool:
-    """The token that ends an answer is computed too, but not counted."""
-    return answer.completion_tokens + (answer.finish_reason == "stop") >= 2

@@ -47,7 +47,11 @@ def _of_model(model: str, variants: Sequence[Benched], memory: int) -> Recommend
         if _passed(one) < most
     }
     left = [one for one in left if _passed(one) == most]
-    far = {one.variant: why for one in left if (why := _far(one))}
+    far = {
+        one.variant: f"agrees with its source on {_agreement(one):.1%} of tokens, less than {CLOSE:.0%}"
+        for one in left
+        if one.fidelity is not None and one.fidelity.top1_agreement < CLOSE
+    }
     if not left:
         best, reason = "", "no precision can be served here"
     elif len(far) == len(left):
@@ -80,13 +84,6 @@ def _passed(one: Benched) -> int:
     return sum(golden.passed for golden in one.golden)
 
 
-def _far(one: Benched) -> str:
-    """ "" also for one that was never compared: `_virtues` says so."""
-    if one.fidelity is None or one.fidelity.top1_agreement >= CLOSE:
-        return ""
-    return f"agrees with its source on {_agreement(one):.1%} of tokens, less than {CLOSE:.0%}"
-
-
 def _smallest(left: Sequence[Benched]) -> tuple[Benched, str, dict[str, str]]:
     """Walk up from the smallest as long as the next more faithful one is worth its bytes. Also the reason, and what
     speaks against the others."""
@@ -110,7 +107,8 @@ def _gain(small: Benched, large: Benched) -> str:
     """Why to take the larger one; "" if not. Both are good enough."""
     if _bits(large) > _bits(small) and large.size_bytes * (1 - WORTH_SAVING) <= small.size_bytes:
         return f"{large.precision} is hardly larger than {small.precision}, and more exact"
-    slow, fast = _rate(small), _rate(large)
+    # After the longest prompt; 0 when none was timed.
+    slow, fast = (one.speeds[-1].tokens_per_second.median if one.speeds else 0.0 for one in (small, large))
     if slow and fast >= MUCH_FASTER * slow:
         return f"{large.precision} is {fast / slow:.1f} times faster than {small.precision}"
     return ""
@@ -132,8 +130,3 @@ def _agreement(one: Benched) -> float:
 
 def _bits(one: Benched) -> int:
     return TABLE[one.precision].bits if one.precision in TABLE else 0
-
-
-def _rate(one: Benched) -> float:
-    """Tokens a second after the longest prompt; 0 when none was timed."""
-    return one.speeds[-1].tokens_per_second.median if one.speeds else 0.0

@@ -4,6 +4,7 @@ The runtime does not give the rendered text away, but it counts its tokens: thos
 expected text. It is not declared under `spec.gates`; the fixtures stand beside the template.
 """
 
+import contextlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -59,22 +60,15 @@ class TemplateGate(RuntimeGate):
 
 def _counted(candidate: RegisteredCandidate, fixtures: list[Fixture]) -> dict[str, tuple[int, int]]:
     """By fixture: tokens of what the runtime renders, and of the expected text (-1 where only an estimate is known)."""
-    from reconciler.templates.renderer import Renderer  # it starts a process: judging must not load it
+    # Here, because it starts a process: judging must not load it.
+    from reconciler.templates.renderer import LARGEST_TOKENIZER, Renderer
 
-    tokenizer = _tokenizer(candidate.folder)
-    counts = {}
+    tokenizer, counts = None, {}
+    with contextlib.suppress(OSError):
+        tokenizer = read_whole(os.path.join(candidate.folder, "tokenizer.json"), LARGEST_TOKENIZER)
     with Renderer(tokenizers=True) as renderer:
         for one in fixtures:
             expected = renderer.count(one.rendered, tokenizer)
             rendered = candidate.runtime.count(candidate.name, one.messages)
             counts[one.key] = rendered, -1 if expected is None else expected
     return counts
-
-
-def _tokenizer(folder: str) -> bytes | None:
-    from reconciler.templates.renderer import LARGEST_TOKENIZER  # as above
-
-    try:
-        return read_whole(os.path.join(folder, "tokenizer.json"), LARGEST_TOKENIZER)
-    except OSError:
-        return None

@@ -3,7 +3,7 @@
 from collections.abc import Container
 from dataclasses import dataclass, replace
 
-from reconciler.domain.changes import Change, Convert, MeasureServed, Removal, RepairRelease
+from reconciler.domain.changes import Change, MeasureServed, Removal, RepairRelease
 from reconciler.domain.desired import DesiredRelease
 from reconciler.domain.failures import held_by
 from reconciler.domain.observed import Observed
@@ -129,19 +129,13 @@ def _release(facts: VariantFacts) -> VariantPlan:
         difference = replace(difference, reason=Reason.ROLLED_BACK)
     number = facts.next_number
     retired, later = retire_others(facts, keep=number)
-    return VariantPlan(
-        changes=(*_built(facts, difference), *from_artifact(facts, difference, number), *retired),
-        later=later,
-        phase="release" if facts.artifact_is_held else "convert",
-    )
-
-
-def _built(facts: VariantFacts, difference: Difference) -> tuple[Convert, ...]:
+    steps = (*from_artifact(facts, difference, number), *retired)
     if facts.artifact_is_held:
-        return ()
+        return VariantPlan(changes=steps, later=later)
     reason = Reason.RECIPE_CHANGED if difference.reason is Reason.RECIPE_CHANGED else Reason.ARTIFACT_MISSING
     reason = Reason.DRIFT_DETECTED if facts.artifact_is_damaged else reason
-    return (convert(facts, difference.of_recipe, reason),)
+    conversion = convert(facts, difference.of_recipe, reason)
+    return VariantPlan(changes=(conversion, *steps), later=later, phase="convert")
 
 
 def _unless_it_failed(plan: VariantPlan, facts: VariantFacts) -> VariantPlan:

@@ -144,7 +144,9 @@ def machine_warnings(view: Shown) -> list[tuple[str, str]]:
     """(file, warning) of machines that will fail, that miss more bars than before, or whose report is too old."""
     found = []
     for group in view["machines"]:
-        missed = [f"{one['variant']}: {one['gate']}" for one in group["gates"] if _is_missed(one)]
+        rejecting = [one for one in group["gates"] if one["after"] and one["after"]["rejects"]]
+        new = [one for one in rejecting if not (one["before"] and one["before"]["rejects"])]
+        missed = [f"{one['variant']}: {one['gate']}" for one in new]
         many = f"{len(missed)} more bars" if len(missed) > 1 else "one more bar"
         for machine in group["machines"]:
             file, name = machine["file"], machine["name"]
@@ -154,11 +156,6 @@ def machine_warnings(view: Shown) -> list[tuple[str, str]]:
             if machine["old"]:
                 found.append((file, f"the report of {name} is {_days(machine)}"))
     return found
-
-
-def _is_missed(change: Shown) -> bool:
-    before, after = change["before"], change["after"]
-    return after is not None and after["rejects"] and (before is None or not before["rejects"])
 
 
 def template_title(template: Shown) -> str:

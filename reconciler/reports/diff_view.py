@@ -64,7 +64,9 @@ def _total_cost(plan: Plan) -> View:
 def _models(one: Comparison) -> Iterator[View]:
     """Every model that is declared differently, or that machines do something about, by name."""
     before, after = ({model.name: model for model in side.models} for side in (one.base, one.head))
-    owners = _owners(one)
+    # The model that a variant, or an artifact's build key, belongs to.
+    releases = [wanted.release for side in (one.base, one.head) for wanted in side.desired.wanted]
+    owners = {name: release.model for release in releases for name in (release.variant, release.recipe.build_key)}
     changes = grouped(one.plan.changes, lambda change: owners.get(change.variant or change.build_key, ""))
     held = grouped(one.plan.held, lambda hold: owners.get(hold.variant, ""))
     for name in sorted({*before, *after, *changes, *held}):
@@ -82,13 +84,6 @@ def _models(one: Comparison) -> Iterator[View]:
                 "changes": [_change(change, one.sources) for change in changes.get(name, ())],
                 "held": [as_dict(hold) for hold in held.get(name, ())],
             }
-
-
-def _owners(comparison: Comparison) -> dict[str, str]:
-    """The model that a variant, or an artifact's build key, belongs to."""
-    sides = comparison.base, comparison.head
-    releases = [wanted.release for side in sides for wanted in side.desired.wanted]
-    return {name: one.model for one in releases for name in (one.variant, one.recipe.build_key)}
 
 
 def _declared(old: Model | None, new: Model | None, differs: bool, head: Side) -> str:

@@ -21,6 +21,7 @@ from reconciler.reports.text import Shown, terminal_lines
 from reconciler.reports.view import FORMAT_VERSION, View
 
 STATES = ("drifted", "pending", "unchecked")
+_UNKNOWN = Reason.MANIFESTS_UNREADABLE  # what is still declared
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +56,7 @@ def find_drift(
     found = [diverges(name, "drifted", "DriftDetected", broken) for name, broken in _drifted(observed, recorded)]
     found += [diverges(name, "pending", why, what) for name, why, what in _pending(desired, observed, recorded, plan)]
     found += [diverges(name, "unchecked", "SourceInvalid") for name in unresolved]
-    found += [diverges(one.variant, "unchecked", one.reason) for one in plan.held if _is_blind(one.reason)]
+    found += [diverges(one.variant, "unchecked", one.reason) for one in plan.held if one.reason is _UNKNOWN]
     return tuple(sorted(found, key=lambda one: (STATES.index(one.state), one.variant)))
 
 
@@ -95,7 +96,7 @@ def _pending(
         if one.override is None and _is_current(one.release.digest, one.variant, observed, recorded)
     }
     for held in plan.held:
-        if held.variant not in current and not _is_blind(held.reason):
+        if held.variant not in current and held.reason is not _UNKNOWN:
             yield held.variant, held.reason, [held.message]
 
 
@@ -104,11 +105,6 @@ def _is_current(digest: str, variant: str, observed: Observed, recorded: Recorde
     registration, release = observed.serving(variant), recorded.releases.get(variant)
     given = registration.release if registration else None
     return digest in (given, release.release if release and not registration else None)
-
-
-def _is_blind(reason: str) -> bool:
-    """With an unreadable manifest it is unknown what is still declared."""
-    return reason == Reason.MANIFESTS_UNREADABLE
 
 
 def drift_view(revision: str, found: Iterable[Divergence], problems: Iterable[Problem] = ()) -> View:

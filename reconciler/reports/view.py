@@ -45,21 +45,20 @@ def pass_view(outcomes: Iterable[Outcome], remaining: Plan, problems: Iterable[P
         "formatVersion": FORMAT_VERSION,
         "revision": remaining.revision,
         "converged": converged,
-        "outcomes": [_outcome(outcome) for outcome in outcomes],
+        "outcomes": [
+            {
+                "status": outcome.status,
+                "seconds": round(outcome.seconds, 3),
+                "code": outcome.code,
+                "message": outcome.message,
+                "hint": outcome.hint,
+                **change_view(outcome.change),
+            }
+            for outcome in outcomes
+        ],
         "remaining": [change_view(change) for change in remaining.changes],
         "held": [as_dict(held) for held in remaining.held],
         "problems": [as_dict(problem) for problem in problems],
-    }
-
-
-def _outcome(outcome: Outcome) -> View:
-    return {
-        "status": outcome.status,
-        "seconds": round(outcome.seconds, 3),
-        "code": outcome.code,
-        "message": outcome.message,
-        "hint": outcome.hint,
-        **change_view(outcome.change),
     }
 
 

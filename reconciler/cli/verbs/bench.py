@@ -7,9 +7,7 @@ Measurements that a gate lacks are recorded. Ctrl-C shows the measurements made 
 import argparse
 import contextlib
 import os
-from collections.abc import Mapping
 from importlib.util import find_spec
-from typing import Any
 
 from reconciler.cli import options
 from reconciler.cli.exit_codes import ERROR, INTERRUPTED, OK, PARTLY
@@ -67,7 +65,10 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.html:
         write_file(os.path.abspath(arguments.html), bench_page(view).encode())
     show(view, arguments.output, text=bench_text, markdown=bench_markdown)
-    return _code(view)
+    failed = sum(one["problem"] is not None for one in view["variants"])
+    if failed and view["complete"]:
+        return ERROR if failed == len(view["variants"]) else PARTLY
+    return OK if view["complete"] else INTERRUPTED
 
 
 def _measured(
@@ -94,15 +95,6 @@ def _measured(
     )
 
 
-def _code(view: Mapping[str, Any]) -> int:
-    if not view["complete"]:
-        return INTERRUPTED
-    failed = [one for one in view["variants"] if one["problem"]]
-    if not failed:
-        return OK
-    return ERROR if len(failed) == len(view["variants"]) else PARTLY
-
-
 def _lengths(text: str) -> tuple[int, ...]:
     parts = text.split(",")
     if not all(part.isdecimal() and 0 < int(part[:9]) <= LONGEST_PROMPT for part in parts):
@@ -120,7 +112,5 @@ def _require_page_possible(path: str | None) -> None:
     if os.path.isdir(path) or not os.path.isdir(folder) or not os.access(folder, os.W_OK):
         raise UsageError(f"--html {path} cannot be written", hint="name a file in a folder that is there")
     if find_spec("matplotlib") is None:
-        raise UsageError(
-            "a page with plots needs matplotlib, which is not installed here",
-            hint="pip install 'foundry-reconciler[bench]'",
-        )
+        hint = "pip install 'foundry-reconciler[bench]'"
+        raise UsageError("a page with plots needs matplotlib, which is not installed here", hint=hint)

@@ -10,17 +10,16 @@ are pruned by `apply`, never by gc.
 
 import argparse
 import sys
+from contextlib import nullcontext
 
 from reconciler.cli import options
 from reconciler.cli.exit_codes import OK, PARTLY
 from reconciler.cli.manifests import load_manifests
 from reconciler.cli.output import json_text, note, show_resolution
 from reconciler.domain.plain_data import as_dict
-from reconciler.engine.machine import Machine
-from reconciler.engine.planning import Snapshot, take_snapshot
-from reconciler.engine.resolve import Resolution
+from reconciler.engine.planning import take_snapshot
 from reconciler.host.lock import holder
-from reconciler.operations.garbage import Garbage, GarbageOptions, find, free
+from reconciler.operations.garbage import GarbageOptions, find, free
 from reconciler.reports.checks import FAILED, KEPT, Item, garbage_view, line, total
 
 
@@ -40,42 +39,33 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    items, found = _dry_run(arguments) if arguments.dry_run else _free(arguments)
-    show_resolution(arguments, found.warnings, found.problems)
-    view = garbage_view(items, dry_run=arguments.dry_run)
-    if arguments.output == "json":
-        sys.stdout.write(json_text(view))
-    elif not arguments.quiet:  # each item was printed when it was freed
-        going = items if arguments.dry_run else []
-        shown = [item for item in going if item.status != KEPT]
-        shown += [item for item in items if item.status == KEPT and arguments.kept]
-        sys.stdout.write("".join(line(as_dict(item)) for item in shown) + total(view))
-    return PARTLY if found.problems or any(item.status == FAILED for item in items) else OK
-
-
-def _dry_run(arguments: argparse.Namespace) -> tuple[list[Item], Resolution]:
-    machine = options.opened_machine(arguments)
-    seen, found = _found(arguments, machine)
-    if working := holder(machine.layout.lock):
-        note(arguments, f"note: the root is {working}: its unfinished work may be listed")
-    return [one.item for one in found], seen.resolution
-
-
-def _free(arguments: argparse.Namespace) -> tuple[list[Item], Resolution]:
     def report(item: Item) -> None:
         """Each item as it goes, because many gigabytes take a while."""
         if arguments.output == "text" and not arguments.quiet:
             sys.stdout.write(line(as_dict(item)))
             sys.stdout.flush()
 
-    with options.machine_under_lock(arguments, "gc") as machine:
-        seen, found = _found(arguments, machine)
-        return free(machine, seen, found, report), seen.resolution
-
-
-def _found(arguments: argparse.Namespace, machine: Machine) -> tuple[Snapshot, list[Garbage]]:
-    seen = take_snapshot(machine, load_manifests(arguments, machine), confirm=arguments.confirm)
+    is_dry = arguments.dry_run
     wanted = GarbageOptions(
         older_than=arguments.older_than, from_repository=bool(arguments.repo), confirm=arguments.confirm
     )
-    return seen, find(machine, seen, wanted)
+    opened = nullcontext(options.opened_machine(arguments)) if is_dry else options.machine_under_lock(arguments, "gc")
+    with opened as machine:
+        seen = take_snapshot(machine, load_manifests(arguments, machine), confirm=arguments.confirm)
+        garbage, found = find(machine, seen, wanted), seen.resolution
+        if is_dry and (working := holder(machine.layout.lock)):
+            note(arguments, f"note: the root is {working}: its unfinished work may be listed")
+        items = [one.item for one in garbage] if is_dry else free(machine, seen, garbage, report)
+    show_resolution(arguments, found.warnings, found.problems)
+    _show(items, arguments)
+    return PARTLY if found.problems or any(item.status == FAILED for item in items) else OK
+
+
+def _show(items: list[Item], arguments: argparse.Namespace) -> None:
+    view = garbage_view(items, dry_run=arguments.dry_run)
+    if arguments.output == "json":
+        sys.stdout.write(json_text(view))
+    elif not arguments.quiet:  # each item was printed when it was freed
+        shown = [item for item in items if arguments.dry_run and item.status != KEPT]
+        shown += [item for item in items if arguments.kept and item.status == KEPT]
+        sys.stdout.write("".join(line(as_dict(item)) for item in shown) + total(view))

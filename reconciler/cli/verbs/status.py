@@ -32,14 +32,13 @@ def run(arguments: argparse.Namespace) -> int:
     damaged file of gigabytes is not read again every two seconds."""
     root = options.root_of(arguments)
     machine, known = options.opened_machine(arguments), _stamps_written(root)
-    if not arguments.watch:
-        _show(machine, arguments)
-        return OK
     try:
         while True:
-            if sys.stdout.isatty():
+            if arguments.watch and sys.stdout.isatty():
                 sys.stdout.write(CLEAR)
             _show(machine, arguments)
+            if not arguments.watch:
+                return OK
             sys.stdout.flush()
             time.sleep(INTERVAL)
             if not machine.owner or _stamps_written(root) != known:

@@ -11,10 +11,9 @@ from reconciler.domain.text.escape import for_terminal
 from reconciler.reports.benchmark.drawing import HEIGHT, WIDTH
 from reconciler.reports.benchmark.plots import plots
 from reconciler.reports.benchmark.report import busy_text, by_model, complaints, machine_facts, runs_text, table
+from reconciler.reports.text import cut
 
 View = Mapping[str, Any]
-
-LONGEST_ANSWER = 160  # characters; the JSON holds all
 
 
 def bench_page(view: View) -> str:
@@ -76,6 +75,4 @@ def _golden(variants: Sequence[View]) -> list[list[str]]:
 
 
 def _answer(golden: View) -> str:
-    answer = golden["answer"].strip()
-    cut = answer if len(answer) <= LONGEST_ANSWER else f"{answer[:LONGEST_ANSWER]}..."
-    return f"{'right' if golden['passed'] else 'WRONG'}: {cut}"
+    return f"{'right' if golden['passed'] else 'WRONG'}: {cut(golden['answer'].strip())}"  # the JSON holds all of it

@@ -6,6 +6,7 @@ from typing import Any
 
 from reconciler.domain.text.escape import for_terminal
 from reconciler.reports.benchmark.drawing import Axes, drawn, series
+from reconciler.reports.benchmark.report import rate_text
 
 View = Mapping[str, Any]
 Numbered = Sequence[tuple[int, View]]  # a precision keeps its place, and so its colour and shape, in every plot
@@ -91,7 +92,7 @@ def _by_length(plot: Plot, timed: Numbered, key: str, axis: str, factor: float, 
 
     def cells(one: View) -> list[str]:
         held = {speed["promptTokens"]: speed[key]["median"] * factor for speed in one["speeds"]}
-        return [f"{_short(held[length])}{unit}" if length in held else "-" for length in lengths]
+        return [f"{rate_text(held[length])}{unit}" if length in held else "-" for length in lengths]
 
     def draw(axes: Axes) -> None:
         axes.set_xscale("log", base=2)  # prompt lengths double rather than grow
@@ -155,10 +156,6 @@ def _with_load(memory: View, factor: int) -> tuple[list[float], list[float], int
 
 def _label(one: View) -> str:
     return for_terminal(one["precision"])  # SVG cannot hold control characters
-
-
-def _short(number: float) -> str:
-    return f"{number:.0f}" if number >= 100 else f"{number:.3g}"
 
 
 def _unit(sizes: Iterable[int]) -> tuple[str, int]:

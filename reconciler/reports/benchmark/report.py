@@ -48,9 +48,8 @@ def _variant(one: Benched) -> dict[str, Any]:
         "loadSeconds": _spread(one.load_seconds),
         "peakMemoryBytes": _spread(one.peak_bytes),
         "speeds": [
-            {
-                "wantedTokens": speed.wanted_tokens,
-                "promptTokens": speed.prompt_tokens,
+            camel_view(speed)
+            | {
                 "firstTokenSeconds": _spread(speed.first_token_seconds),
                 "tokensPerSecond": _spread(speed.tokens_per_second),
             }
@@ -109,7 +108,7 @@ def table(model: str, variants: Sequence[View]) -> list[list[str]]:
         "size on disk": lambda one: size_text(one["sizeBytes"]),
         "time to load": lambda one: _shown(one["loadSeconds"], _seconds),
         **{f"first token after {n} tokens": _at(n, "firstTokenSeconds", _seconds) for n in lengths},
-        **{f"tokens a second after {n}": _at(n, "tokensPerSecond", _rate) for n in lengths},
+        **{f"tokens a second after {n}": _at(n, "tokensPerSecond", rate_text) for n in lengths},
         "peak memory": lambda one: _shown(one["peakMemoryBytes"], lambda held: size_text(round(held))),
         "top-1 agreement": lambda one: _fidelity(one, "top1Agreement", "{:.1%}"),
         "mean KL divergence": lambda one: _fidelity(one, "meanKl", "{:.2g}"),
@@ -135,7 +134,7 @@ def _seconds(seconds: float) -> str:
     return f"{seconds * 1000:.3g} ms" if seconds < 1 else f"{seconds:.3g} s"
 
 
-def _rate(rate: float) -> str:
+def rate_text(rate: float) -> str:
     return f"{rate:.0f}" if rate >= 100 else f"{rate:.3g}"
 
 
