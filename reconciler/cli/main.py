@@ -102,7 +102,7 @@ def _answer(verb: str, *rest: str) -> int:
 
 
 def build_parser(verb: str) -> argparse.ArgumentParser:
-    from reconciler.cli.options import Parser, add_config
+    from reconciler.cli.options import Parser
 
     module = import_module(f"reconciler.cli.verbs.{verb}")
     parser = Parser(
@@ -112,8 +112,10 @@ def build_parser(verb: str) -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    if verb not in UNCONFIGURED:
-        add_config(parser)
+    if verb not in UNCONFIGURED:  # `configuration.load` has read it already; here it is an option of --help only
+        places = "config.yaml in $XDG_CONFIG_HOME/reconciler, else in /etc/reconciler"
+        meaning = f"configuration of this machine (default: {places}; environment: RECONCILER_CONFIG, empty for none)"
+        parser.add_argument("--config", metavar="FILE", help=meaning)
     module.add_arguments(parser)
     parser.set_defaults(run=module.run)
     return parser

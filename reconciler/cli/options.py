@@ -70,16 +70,6 @@ def add_flag(
     parser.add_argument(*filter(None, (short, flag)), action="store_true", default=default, help=meaning)
 
 
-def add_config(parser: argparse.ArgumentParser) -> None:
-    """`configuration.load` has read it before the parser exists; here it is an option of --help only."""
-    parser.add_argument(
-        "--config",
-        metavar="FILE",
-        help="configuration of this machine (default: config.yaml in $XDG_CONFIG_HOME/reconciler, else in "
-        "/etc/reconciler; environment: RECONCILER_CONFIG, empty for none)",
-    )
-
-
 def add_manifests(parser: argparse.ArgumentParser, *, repository: bool = False) -> None:
     """Where the manifests are: a folder or, with `repository`, a branch of a repository too."""
     add_setting(parser, "--path", "folder with the manifests", default="manifests", metavar="DIR")

@@ -29,7 +29,13 @@ def retire_others(facts: VariantFacts, *, keep: int) -> tuple[tuple[Retire, ...]
     digests = override.refused if override is not None else ()
     refused = {one.number for one in facts.registrations if one.release in digests}
     registered = {one.number for one in facts.registrations}
-    numbers = sorted((registered | _finished_folders(facts)) - {keep})
+    finished = {  # and provably ours; any other is left alone, and `verify` names it
+        number
+        for number, folder in facts.folders.items()
+        if is_ours(folder, facts.observed, facts.recorded)
+        and f"{wanted.variant}:{number}" not in facts.recorded.uncorroborated
+    }
+    numbers = sorted((registered | finished) - {keep})
     stays = {n: _stays(facts, n) for n in numbers if n < keep and n in registered and n not in refused}
     instead = ServesInstead(number=keep, message=override.message if override is not None else "")
     changes = tuple(
@@ -45,16 +51,6 @@ def retire_others(facts: VariantFacts, *, keep: int) -> tuple[tuple[Retire, ...]
         if stays.get(number) is None
     )
     return changes, tuple(held for held in stays.values() if held is not None)
-
-
-def _finished_folders(facts: VariantFacts) -> set[int]:
-    """Folders that are provably ours. Any other is left alone, and `verify` names it."""
-    return {
-        number
-        for number, folder in facts.folders.items()
-        if is_ours(folder, facts.observed, facts.recorded)
-        and f"{facts.wanted.variant}:{number}" not in facts.recorded.uncorroborated
-    }
 
 
 def _stays(facts: VariantFacts, number: int) -> Held | None:

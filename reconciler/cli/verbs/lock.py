@@ -76,10 +76,9 @@ def _check(parsed: Parsed, old: Entries, broken: bool, arguments: argparse.Names
 
 def _write(path: str, locked: Locked) -> bool:
     """Writes only a change, and no empty file where nothing is taken from elsewhere."""
-    try:
+    before = b""
+    with contextlib.suppress(FileNotFoundError):
         before = read_whole(path)
-    except FileNotFoundError:
-        before = b""
     if before == locked.data or not (before or locked.entries):
         return False
     write_file(path, locked.data)
