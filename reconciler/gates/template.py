@@ -52,7 +52,7 @@ class TemplateGate(RuntimeGate):
         if found < 0:
             return inconclusive(self.name, measure)
         if expected < 0:
-            return inconclusive(self.name, measure, "the tokens of the expected text cannot be told exactly")
+            return inconclusive(self.name, measure, "the tokens of the expected text are not known exactly")
         tokens = shown_number(expected), shown_number(found)
         message = f"{measure} has {tokens[0]} tokens, and the runtime renders {tokens[1]}"
         return compared(self.name, measure, float(found), float(expected), message, good=found == expected)

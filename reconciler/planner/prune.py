@@ -21,7 +21,7 @@ from reconciler.planner.variant_facts import is_ours
 MOST_UNCONFIRMED = 5
 
 PROTECTED = (
-    "its manifest said prune: disabled when it was last seen; to let it go, declare it once more without that, apply, "
+    "its manifest had prune: disabled when it was last seen; to let it go, declare it once more without that, apply, "
     "and delete the manifest again"
 )
 _NAME_THEM = "name them in a PruneConfirmation (docs/manifests/prune-confirmation.md)"
@@ -160,7 +160,7 @@ def outdated_protection(
     desired: Desired, observed: Observed, recorded: Recorded
 ) -> tuple[list[RecordedRelease], list[tuple[str, Marker]]]:
     """Records, and markers by the path of their folder, as they have to be written anew: `prune: disabled` counts as
-    the manifest said it last, also when nothing else changed with it."""
+    the manifest had it last, also when nothing else changed with it."""
     releases, folders = [], []
     for wanted in desired.wanted:
         release = recorded.releases.get(wanted.variant)
