@@ -34,7 +34,13 @@ def manifest_type(declared: type) -> type[Strict]:
     made: dict[str, Any] = {one.name: _field(one, *described[one.name]) for one in fields(declared)}
     checks: dict[str, Any] = {}
     if issubclass(declared, Gate):
-        checks["contradiction"] = model_validator(mode="after")(_contradiction(declared))
+
+        def contradiction(written: Strict) -> Strict:
+            if expected := value_of(declared, written).contradiction:
+                raise refusal(expected, written.model_dump(exclude_none=True), "delete one of the two")
+            return written
+
+        checks["contradiction"] = model_validator(mode="after")(contradiction)
     return create_model(declared.__name__, __base__=Strict, __doc__=declared.__doc__, __validators__=checks, **made)
 
 
@@ -60,15 +66,6 @@ def _value(kind: Any, accepts: Accepts | None, held: Any) -> Any:
     if accepts is not None and accepts.unit:
         return _number(held, accepts)
     return dict(held) if isinstance(held, dict) else held
-
-
-def _contradiction(declared: type[Gate]) -> Callable[[Any], Any]:
-    def check(written: Strict) -> Strict:
-        if expected := value_of(declared, written).contradiction:
-            raise refusal(expected, written.model_dump(exclude_none=True), "delete one of the two")
-        return written
-
-    return check
 
 
 def _field(declared: Field[Any], kind: Any, about: Any, accepts: Accepts | None) -> tuple[Any, Any]:

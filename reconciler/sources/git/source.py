@@ -154,10 +154,8 @@ class _Following:
     def _check_last(self, accepted: str, error: PermanentError | TemporaryError) -> None:
         """Raises `error` when there is nothing to go on with."""
         if not accepted or not self._mirror.has(accepted):
-            hint = (
-                error.hint or "nothing was accepted from there yet: check the address, the branch and the credentials"
-            )
-            raise type(error)(str(error), hint=hint, code=error.code) from None
+            hint = "nothing was accepted from there yet: check the address, the branch and the credentials"
+            raise type(error)(str(error), hint=error.hint or hint, code=error.code) from None
         self._check_signatures(accepted, accepted)
 
     def _healed(self, act: Callable[[], T], tip: str, accepted: str) -> T:

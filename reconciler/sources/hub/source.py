@@ -98,7 +98,10 @@ class Hub:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.close()
+        if self._child is not None:
+            self._child.kill()  # it has nothing to tidy up
+            self._child.close()
+        shutil.rmtree(self._home, ignore_errors=True)
 
     def commit(self, source: LockedSource, branch: str = "") -> str:
         parameters = {"repo": source.repo, "revision": branch}
@@ -118,12 +121,6 @@ class Hub:
         self._cancelled = True
         if self._child is not None:
             self._child.kill()
-
-    def close(self) -> None:
-        if self._child is not None:
-            self._child.kill()  # it has nothing to tidy up
-            self._child.close()
-        shutil.rmtree(self._home, ignore_errors=True)
 
     def _ask(
         self,
