@@ -5,8 +5,8 @@ text stays text. `expect` turns every refusal of a type into the same sentence: 
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping
-from typing import Annotated, Any
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import (
     AfterValidator,
@@ -137,6 +137,7 @@ class Strict(BaseModel):
     model_config = ConfigDict(
         extra="forbid", strict=True, frozen=True, alias_generator=camel, validate_by_name=False, defer_build=True
     )
+    exclusive: ClassVar[tuple[Collection[str], ...]] = ()  # fields as they are written: exactly one of each group
 
     @model_validator(mode="before")
     @classmethod
@@ -145,6 +146,15 @@ class Strict(BaseModel):
             return value
         optional = {f.alias for f in cls.model_fields.values() if not f.is_required() and f.default is None}
         return {key: v for key, v in value.items() if not (key in optional and is_null(v))}
+
+    @model_validator(mode="after")
+    def _one_of_each_group(self) -> Self:
+        for names in self.exclusive:
+            held = {field.alias: getattr(self, name) for name, field in type(self).model_fields.items()}
+            written = [name for name in names if held[name] is not None]
+            if len(written) != 1:
+                raise refusal(f"one of {listed(names)}", Plain(" and ".join(written) or "none"))
+        return self
 
 
 AnyText = Annotated[str, StringConstraints(max_length=4096), expect("text of at most 4,096 characters", as_text)]

@@ -3,12 +3,11 @@
 The bars of a gate are described by its dataclass in `gates/`; only golden prompts are written in forms of their own.
 """
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, create_model, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, create_model
 
 from reconciler.domain.gate_spec import Gate
-from reconciler.domain.text.quoting import listed
 from reconciler.gates.judgement import GATES
 from reconciler.gates.prompts import CHECKS, PromptsGate, pattern_refusal, schema_refusal
 from reconciler.manifests.described import manifest_type
@@ -74,6 +73,8 @@ Schema = Annotated[dict[str, Any], AfterValidator(_sound_schema), BeforeValidato
 class GoldenCase(Strict):
     """One line of a JSONL file, or one item of `cases`."""
 
+    exclusive = (("prompt", "messages"), CHECKS)
+
     prompt: Text | None = optional("What a user asks; short for one message.")
     messages: Messages | None = optional("A whole conversation.")
     exact: AnyText | None = optional("The answer, white space around it apart, is this.")
@@ -81,32 +82,18 @@ class GoldenCase(Strict):
     regex: Pattern | None = optional("The answer matches this (RE2's syntax).")
     json_schema: Schema | None = optional("The answer is JSON of this schema.")
 
-    @model_validator(mode="after")
-    def _one_of_each(self) -> Self:
-        written = {str(type(self).model_fields[name].alias) for name in self.model_dump(exclude_none=True)}
-        for choice in (("prompt", "messages"), CHECKS):
-            found = [name for name in choice if name in written]
-            if len(found) != 1:
-                raise refusal(f"one of {listed(choice)}", Plain(" and ".join(found) or "none"))
-        return self
-
 
 Cases = Annotated[list[GoldenCase], Field(min_length=1, max_length=MOST_CASES)]
 
 
 class PromptsManifest(Strict):
+    exclusive = (("file", "cases"),)
+
     file: RelativePath | None = optional("A JSONL file of golden prompts, relative to this file.")
     cases: Cases | None = optional("Golden prompts, here.")
     min_pass: Count | None = optional("How many must be answered rightly. Default: all.")
     max_tokens: Tokens = Field(default=64, description="Most tokens of an answer.")
     greedy: Flag = Field(default=True, description="Always the likeliest token, so that answers repeat.")
-
-    @model_validator(mode="after")
-    def _file_or_cases(self) -> Self:
-        if (self.file is None) == (self.cases is None):
-            found = "both" if self.file else "neither"
-            raise refusal("either `file` or `cases`", Plain(found))
-        return self
 
 
 def written_type(gate: type[Gate]) -> type[Strict]:
@@ -120,12 +107,7 @@ DECLARED = {gate.name: gate for gate in GATES if gate.about}
 class _OneGate(Strict):
     """One gate: exactly one of these."""
 
-    @model_validator(mode="after")
-    def _just_one(self) -> Self:
-        written = [name for name in DECLARED if getattr(self, name) is not None]
-        if len(written) != 1:
-            raise refusal(f"one gate ({listed(DECLARED)})", Plain(" and ".join(written) or "none"))
-        return self
+    exclusive = (tuple(DECLARED),)
 
 
 _ITEMS: dict[str, Any] = {name: (written_type(gate) | None, optional(gate.about)) for name, gate in DECLARED.items()}

@@ -4,10 +4,10 @@ The JSON Schema that editors use (`schema/v1alpha1.json`) and the pages in `docs
 Rules that look at more than one field or more than one file are in `manifests.parse`.
 """
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
 from annotated_types import Predicate
-from pydantic import BeforeValidator, Discriminator, Field, Tag, TypeAdapter, model_validator
+from pydantic import BeforeValidator, Discriminator, Field, Tag, TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core.core_schema import WithDefaultSchema
 
@@ -29,7 +29,6 @@ from reconciler.manifests.fields import (
     refusal,
 )
 from reconciler.manifests.gate_schema import GateItem, Messages
-from reconciler.manifests.loader import Plain
 from reconciler.manifests.source_schema import SourceManifest
 from reconciler.templates.chat_template import CONTENT, LONGEST_PATTERN, PRESETS
 
@@ -65,6 +64,8 @@ class RolesManifest(Strict):
 class FixtureManifest(Strict):
     """A conversation, and the very text that the template makes of it."""
 
+    exclusive = (("rendered", "file"),)
+
     messages: Messages = Field(description="The conversation.")
     rendered: AnyText | None = optional("What the model reads, here.")
     file: RelativePath | None = optional("What the model reads, in a file; its last line end is not part of it.")
@@ -73,13 +74,6 @@ class FixtureManifest(Strict):
     )
     bos_token: AnyText | None = optional("What `bos_token` is, for a template that asks.")
     eos_token: AnyText | None = optional("What `eos_token` is, for a template that asks.")
-
-    @model_validator(mode="after")
-    def _text_or_file(self) -> Self:
-        if (self.rendered is None) == (self.file is None):
-            found = "both" if self.file else "neither"
-            raise refusal("either `rendered` or `file`", Plain(found))
-        return self
 
 
 Fixtures = Annotated[list[FixtureManifest], Field(max_length=100)]

@@ -76,7 +76,7 @@ AT = "manifests/a.yaml:7: spec.gates"
     [
         ("", f"{AT}: expected at least one gate, got an empty list"),
         ("fidelity: {}, load: {}", ""),
-        ("{fidelity: {}, load: {}}", "[0]: expected one gate (fidelity, load, tokenizer, prompts, performance or"),
+        ("{fidelity: {}, load: {}}", "[0]: expected one of fidelity, load, tokenizer, prompts, performance or"),
         ("load: {}, load: {}", "[1].load: expected each gate once, got load again"),
         ("loadd: {}", "[0].loadd: expected fidelity, load, tokenizer, prompts, performance or endurance, got loadd"),
         ("fidelity: {minTop1Agreement: 1.5}", "[0].fidelity.minTop1Agreement: expected a number from 0 to 1, got 1.5"),
@@ -84,7 +84,7 @@ AT = "manifests/a.yaml:7: spec.gates"
         ("fidelity: {skip: odd, maxMeanKL: 1}", "[0].fidelity: expected either `skip` or bars"),
         ("load: {skip: why}", "[0].load.skip: expected maxMemory, got skip"),
         ("load: {maxMemory: 4096}", "[0].load.maxMemory: expected an amount of memory such as 512Mi or 4Gi, got 4096"),
-        ("prompts: {}", "[0].prompts: expected either `file` or `cases`, got neither"),
+        ("prompts: {}", "[0].prompts: expected one of file or cases, got none"),
         ("prompts: {cases: []}", "[0].prompts.cases: expected at least one item"),
         ("prompts: {file: none.jsonl}", "[0].prompts.file: expected a file, but there is no none.jsonl"),
         ("prompts: {file: ../../x}", "[0].prompts.file: expected a path inside the repository"),
