@@ -9,6 +9,7 @@ rotten one is never mistaken for the truth. `parse_json` and `limited` are for d
 
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from hashlib import sha256
@@ -176,8 +177,7 @@ def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """For json.loads: of two equal names only one reader sees each."""
     found = dict(pairs)
     if len(found) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
+        twice = Counter(name for name, _ in pairs).most_common(1)[0][0]
         raise Misformed(_shown(twice), "each key once", "it twice")
     return found
 
