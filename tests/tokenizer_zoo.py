@@ -71,12 +71,12 @@ READ_ALIKE: dict[str, Settings] = {
     "Llama 2, Phi-3, TinyLlama": words(pre_tokenizer=None, **PREPEND),
     "Gemma": words(False, pre_tokenizer=None, normalizer=FROM_SPACE),
     "Metaspace, never a prefix": metaspace("never"),
+    "Metaspace, a first prefix": metaspace("first"),
 }
 COMPOSED_ALIKE = {"Qwen with NFC": {**split(QWEN), **normalized("NFC")}}
 READ_OTHERWISE: dict[str, tuple[Settings, str]] = {  # with the shortest text that shows it
     "a prefix space": ({"pre_tokenizer": {**BYTES, "add_prefix_space": True}}, "\t"),
     "Metaspace, always a prefix": (metaspace("always"), " "),
-    "Metaspace, a first prefix": (metaspace("first"), " "),
     "NFKC": (normalized("NFKC"), "ﬁ"),
     "NFD": (normalized("NFD"), "Ġ"),
     "lower case": (normalized("Lowercase"), "Ġ"),

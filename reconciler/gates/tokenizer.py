@@ -1,12 +1,13 @@
 """The tokenizer gate: the runtime reads and writes text as the source's own tokenizer does.
 
-A served folder holds the source's `tokenizer.json` as it is. The runtime understands only a part of what such a file
+A served folder holds the source's `tokenizer.json`. The runtime understands only a part of what such a file
 can say and ignores the rest in silence, so a model may load, answer, and see other tokens than it was trained with.
-Both read the texts of gates.hard_texts and the model's own tokens among them (`compare`, in a process of the runtime).
+Both read the texts of gates.hard_texts and the model's own tokens among them (`compare`, in a process of the runtime), as
+they stand in a prompt: after the token that the template begins with.
 """
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal, Protocol
 from unicodedata import normalize
@@ -84,55 +85,62 @@ def _words(found: Tokenized) -> str:
     return f"{found.differing} of {found.tried} texts differ from the source's tokenizer; {shortest}"
 
 
-def compare(source: Tokens, served: Tokens, own: Sequence[str], vocabulary: int) -> Tokenized:
-    """`own` are the model's own tokens; `vocabulary` is how many ids the model has."""
+def compare(source: Tokens, served: Tokens, own: Sequence[str], vocabulary: int, first: str = "") -> Tokenized:
+    """`own` are the model's own tokens; `vocabulary` is how many ids the model has; `first` is the token that every
+    prompt begins with ("": none does): texts are read after it."""
+    pair = _Pair(source=source, served=served, vocabulary=vocabulary, first=first)
     around = (form.replace("{0}", token) for token in own[:MOST_TOKENS] for form in AROUND)
     texts = sorted({*TEXTS, *around}, key=lambda text: (len(text), text))
-
-    def differs(text: str) -> bool:
-        return _difference(source, served, text, vocabulary) is not None
-
-    found = [text for text in texts if differs(text)]
-    decomposed = {text for text in found if _only_decomposed(source, text, differs)}
-    wrong = [text for text in found if text not in decomposed]
-    made = Tokenized(texts=TEXTS_DIGEST, tried=len(texts), differing=len(wrong), decomposed=len(decomposed))
+    found = [text for text in texts if pair.difference(text) is not None]
+    wrong = [text for text in found if not pair.only_decomposed(text)]
+    made = Tokenized(texts=TEXTS_DIGEST, tried=len(texts), differing=len(wrong), decomposed=len(found) - len(wrong))
     if not wrong:
         return made
-    shortest = _shortest(wrong[0], lambda text: differs(text) and not _only_decomposed(source, text, differs))
-    before, after = _difference(source, served, shortest, vocabulary) or ("", "")
+    shortest = pair.shortest(wrong[0])
+    before, after = pair.difference(shortest) or ("", "")
     return Tokenized(**{**vars(made), "shortest": json.dumps(shortest), "source": before, "served": after})
 
 
-def _difference(source: Tokens, served: Tokens, text: str, vocabulary: int) -> tuple[str, str] | None:
-    """What each makes of it; None where that is the same. A space before an answer's first word is no difference."""
-    ids = source.encode(text)
-    try:
-        found = served.encode(text)
-    except PermanentError as error:
-        return _ids(ids), f"an error ({one_line(str(error), 100)})"
-    if ids != found:
-        return _ids(ids), _ids(found)
-    if max(ids, default=0) >= vocabulary:
-        return _ids(ids), f"a model of {vocabulary} ids"
-    if not ids or (len(ids) > 1 and source.special.intersection(ids)):
-        return None
-    before, after = source.decode(ids), served.decode(ids)
-    return None if after in (before, f" {before}") else (json.dumps(before), json.dumps(after))
+@dataclass(frozen=True, kw_only=True)
+class _Pair:
+    source: Tokens
+    served: Tokens
+    vocabulary: int
+    first: str
+
+    def difference(self, text: str) -> tuple[str, str] | None:
+        """What each makes of it; None where that is the same. A space before an answer is no difference."""
+        ids = self._read(text)
+        try:
+            found = self.served.encode(self.first + text)
+        except PermanentError as error:
+            return _ids(ids), f"an error ({one_line(str(error), 100)})"
+        if ids != found:
+            return _ids(ids), _ids(found)
+        if max(ids, default=0) >= self.vocabulary:
+            return _ids(ids), f"a model of {self.vocabulary} ids"
+        ids = ids[1:] if self.first else ids
+        if not ids or (len(ids) > 1 and self.source.special.intersection(ids)):
+            return None
+        before, after = self.source.decode(ids), self.served.decode(ids)
+        return None if after in (before, f" {before}") else (json.dumps(before), json.dumps(after))
+
+    def only_decomposed(self, text: str) -> bool:
+        """The source composes a text before it reads it (NFC), and the composed text is read alike."""
+        composed = normalize("NFC", text)
+        return composed != text and self._read(text) == self._read(composed) and self.difference(composed) is None
+
+    def shortest(self, text: str) -> str:
+        """The shortest part of it that differs."""
+        if len(text) > _LONGEST:
+            return text
+        parts = (text[begin : begin + size] for size in range(1, len(text)) for begin in range(len(text) - size + 1))
+        return next((part for part in parts if self.difference(part) and not self.only_decomposed(part)), text)
+
+    def _read(self, text: str) -> list[int]:
+        return self.source.encode(self.first + text)
 
 
 def _ids(ids: Sequence[int]) -> str:
     more = " ..." if len(ids) > _IDS_SHOWN else ""
     return f"ids {' '.join(map(str, ids[:_IDS_SHOWN]))}{more}" if ids else "no ids"
-
-
-def _only_decomposed(source: Tokens, text: str, differs: Callable[[str], bool]) -> bool:
-    """The source composes a text before it reads it (NFC), and the composed text is read alike."""
-    composed = normalize("NFC", text)
-    return composed != text and source.encode(text) == source.encode(composed) and not differs(composed)
-
-
-def _shortest(text: str, differs: Callable[[str], bool]) -> str:
-    if len(text) > _LONGEST:
-        return text
-    parts = (text[begin : begin + size] for size in range(1, len(text)) for begin in range(len(text) - size + 1))
-    return next(filter(differs, parts), text)

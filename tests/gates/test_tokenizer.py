@@ -42,6 +42,12 @@ def test_what_is_read_alike_passes(foundry: Foundry, tmp_path: Path, settings: S
     assert found.tried > len(TEXTS) > 150
 
 
+def test_without_a_token_at_the_beginning_a_first_prefix_differs(foundry: Foundry, tmp_path: Path) -> None:
+    write(tmp_path, READ_ALIKE["Metaspace, a first prefix"])
+    (tmp_path / "chat_template.jinja").write_text("{% for message in messages %}{{ message['content'] }}{% endfor %}")
+    assert foundry.compare_tokenizer(str(tmp_path)).differing > 10
+
+
 @pytest.mark.parametrize("settings", COMPOSED_ALIKE.values(), ids=COMPOSED_ALIKE)
 def test_a_decomposed_text_alone_is_no_difference(foundry: Foundry, tmp_path: Path, settings: Settings) -> None:
     found = compared(foundry, tmp_path, settings)

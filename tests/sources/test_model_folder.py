@@ -145,7 +145,17 @@ def test_a_tokenizer_that_the_runtime_cannot_load_is_refused(folder: Path) -> No
     assert "'Unigram'" in problem.message
 
 
-@pytest.mark.parametrize("text", ["[]", "{}", "{", '{"added_tokens": [3], "model": {}}', "[" * 100_000])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[]",
+        "{}",
+        "{",
+        '{"added_tokens": [{"content": "a", "id": 1e999}]}',
+        '{"added_tokens": [3], "model": {}}',
+        "[" * 100_000,
+    ],
+)
 def test_a_tokenizer_that_is_none_is_refused(folder: Path, text: str) -> None:
     (folder / "tokenizer.json").write_text(text)
     assert [one.code for one in inspect_source(str(folder), StampBook.empty()).problems] == ["JsonInvalid"]

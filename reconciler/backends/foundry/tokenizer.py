@@ -28,6 +28,8 @@ _FUNCTIONS: dict[str, tuple[list[Any], Any]] = {
     "OgaCreateTokenizerStream": ([_Pointer, _Out], _Pointer),
     "OgaDestroyTokenizerStream": ([_Pointer], None),
     "OgaTokenizerStreamDecode": ([_Pointer, ctypes.c_int32, ctypes.POINTER(ctypes.c_char_p)], _Pointer),
+    "OgaTokenizerApplyChatTemplate": ([_Pointer, *[ctypes.c_char_p] * 3, ctypes.c_bool, _Out], _Pointer),
+    "OgaDestroyString": ([_Pointer], None),
     "OgaResultGetError": ([_Pointer], ctypes.c_char_p),
     "OgaDestroyResult": ([_Pointer], None),
 }
@@ -62,6 +64,18 @@ class RuntimeTokenizer:
             self._library.OgaDestroyTokenizerStream(stream)
         return b"".join(pieces).decode(errors="replace")
 
+    def prompt(self) -> str:
+        """What the served template makes of a conversation; "" where it refuses this one."""
+        asked = json.dumps([{"role": "user", "content": "a"}]).encode()
+        try:
+            made = self._made("OgaTokenizerApplyChatTemplate", self._tokenizer, None, asked, None, True)
+        except PermanentError:
+            return ""
+        try:
+            return (ctypes.cast(made, ctypes.c_char_p).value or b"").decode(errors="replace")
+        finally:
+            self._library.OgaDestroyString(made)
+
     def close(self) -> None:
         self._library.OgaDestroyTokenizer(self._tokenizer)
 
@@ -89,9 +103,14 @@ class SourceTokenizer:
         self.special = frozenset(number for number, token in added if token.special)
         odd = [(_is_plain(token), number, token.content) for number, token in added]
         self.own = [content for _, _, content in sorted(odd)]
+        self._added = {number: token.content for number, token in added}
 
     def encode(self, text: str) -> list[int]:
         return list(self._tokenizer.encode(text, add_special_tokens=False).ids)
+
+    def first(self, prompt: str) -> str:
+        """The token of its own that a prompt begins with, if it does."""
+        return self._added.get(next(iter(self.encode(prompt)), -1), "")
 
     def decode(self, ids: Sequence[int]) -> str:
         return str(self._tokenizer.decode(list(ids)))
@@ -101,7 +120,8 @@ def compared_in(folder: str) -> dict[str, Any]:
     """The fields of `measured.Tokenized`, of a served folder."""
     source, served = SourceTokenizer(folder), RuntimeTokenizer(folder)
     try:
-        return vars(compare(source, served, source.own, _vocabulary(folder)))
+        first = source.first(served.prompt())
+        return vars(compare(source, served, source.own, _vocabulary(folder), first))
     finally:
         served.close()
 
@@ -109,7 +129,7 @@ def compared_in(folder: str) -> dict[str, Any]:
 def content_of(folder: str) -> str:
     """Two folders with the same are compared alike."""
     parts = [f"{_vocabulary(folder)}"]
-    for name in ("tokenizer.json", "tokenizer_config.json"):
+    for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
         with open(os.path.join(folder, name), "rb") as file:
             parts.append(hashlib.file_digest(file, "sha256").hexdigest())
     return " ".join(parts)

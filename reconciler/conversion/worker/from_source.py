@@ -27,7 +27,10 @@ def take_over(source: str, artifact: str) -> None:
     if model.get("pad_token_id") is None:
         model["pad_token_id"] = ends[0]
     _write(artifact, GENAI_CONFIG, genai)
-    shutil.copyfile(os.path.join(source, TOKENIZER), os.path.join(artifact, TOKENIZER))
+    if _begins_once(tokenizer):
+        _write(artifact, TOKENIZER, _without_strip(tokenizer))
+    else:
+        shutil.copyfile(os.path.join(source, TOKENIZER), os.path.join(artifact, TOKENIZER))
     _write(artifact, TOKENIZER_CONFIG, _for_the_runtime(_object(artifact, TOKENIZER_CONFIG), tokenizer))
 
 
@@ -38,6 +41,20 @@ def _for_the_runtime(settings: dict[str, Any], tokenizer: dict[str, Any]) -> dic
     named = {"tokenizer_class": "GemmaTokenizer" if spaces else "PreTrainedTokenizerFast"}
     kept = {name: held for name, held in settings.items() if name != "added_tokens_decoder"}
     return kept | named | {"clean_up_tokenization_spaces": False}
+
+
+def _begins_once(tokenizer: dict[str, Any]) -> bool:
+    """A space is put before the first word of a prompt, but not after each token of the template."""
+    scheme = (tokenizer.get("pre_tokenizer") or {}).get("prepend_scheme")
+    return scheme == "first" and "decoders" in (tokenizer.get("decoder") or {})
+
+
+def _without_strip(tokenizer: dict[str, Any]) -> dict[str, Any]:
+    """The runtime takes from this step of the decoder that it has to put a space before each part of a prompt. Text is
+    read by the source's library as before; an answer begins with the space that the step would take away."""
+    decoder = tokenizer["decoder"]
+    kept = [step for step in decoder["decoders"] if step.get("type") != "Strip"]
+    return {**tokenizer, "decoder": {**decoder, "decoders": kept}}
 
 
 def _token_id(source: str, tokenizer: dict[str, Any]) -> int | None:

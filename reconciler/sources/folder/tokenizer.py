@@ -13,6 +13,7 @@ from reconciler.sources.folder.guarded_folder import Folder
 TOKENIZER = "tokenizer.json"
 LARGEST_TOKENIZER = 64 << 20
 _USUAL_HEAD = 1 << 20
+_MISFORMED = (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError)
 _HINT = "a model with this tokenizer cannot be served here; convert one whose tokenizer.json is byte-level BPE"
 
 
@@ -21,7 +22,7 @@ def special_tokens(folder: Folder) -> frozenset[str] | None:
     when they cannot be read."""
     try:
         return frozenset(_added(_head(folder)))
-    except (InputRefused, OSError, ValueError, LookupError, TypeError, RecursionError):
+    except (InputRefused, OSError, *_MISFORMED):
         return None
 
 
@@ -33,7 +34,7 @@ def check_tokenizer(folder: Folder) -> dict[str, int]:
         if why := unreadable(head):
             raise InputRefused("TokenizerUnsupported", why, _HINT)
         return _added(head)
-    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+    except _MISFORMED:
         raise InputRefused("JsonInvalid", "expected the object that `tokenizers` writes") from None
 
 
