@@ -1,9 +1,9 @@
 """The tokenizer gate: the runtime reads and writes text as the source's own tokenizer does.
 
-A served folder holds the source's `tokenizer.json`. The runtime understands only a part of what such a file
-can say and ignores the rest in silence, so a model may load, answer, and see other tokens than it was trained with.
-Both read the texts of gates.hard_texts and the model's own tokens among them (`compare`, in a process of the runtime), as
-they stand in a prompt: after the token that the template begins with.
+A served folder holds the source's `tokenizer.json`. The runtime understands a part of what such a file can say and
+ignores the rest in silence, so a model may load, answer, and see other tokens than it was trained with. Both read the
+texts of gates.hard_texts and the model's own tokens among them (`compare`, in a process of the runtime), as they stand
+in a prompt: after the token that the template begins with.
 """
 
 import json
