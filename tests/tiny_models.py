@@ -47,11 +47,12 @@ _LLAMA3_ROPE = _rope(
 _SLIDING = {"sliding_window": 64}
 _MIXED = ["sliding_attention", "full_attention", "sliding_attention", "full_attention"]
 _LONG = {"short_factor": [1.0 + i / 16 for i in range(24)], "long_factor": [1.0 + i / 4 for i in range(24)]}
-_LONG_ROPE = {
-    **_rope("longrope", 1e4, partial_rotary_factor=0.75, original_max_position_embeddings=256, **_LONG),
-    "original_max_position_embeddings": 256,
-    "hidden_size": 256,
-}
+
+
+def _long_rope(**more: Any) -> dict[str, Any]:
+    rope = _rope("longrope", 1e4, partial_rotary_factor=0.75, original_max_position_embeddings=256, **_LONG, **more)
+    return {**rope, "original_max_position_embeddings": 256, "hidden_size": 256}
+
 
 # name -> (transformers' configuration class, what differs from _COMMON)
 FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
@@ -71,6 +72,9 @@ FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
     "llama-wide-heads": ("LlamaConfig", {**_rope(), "head_dim": 64}),
     "llama-odd-heads": ("LlamaConfig", {**_rope(), "head_dim": 24}),
     "llama-tiny-heads": ("LlamaConfig", {**_rope(), "head_dim": 8}),
+    # transformers ignores caps here, the builder does not.
+    "llama-attention-cap": ("LlamaConfig", {**_rope(theta=5e5), "attn_logit_softcapping": 50.0}),
+    "llama-logit-cap": ("LlamaConfig", {**_rope(theta=5e5), "final_logit_softcapping": 30.0}),
     "llama-gelu": ("LlamaConfig", {**_rope(), "hidden_act": "gelu"}),
     "mistral": ("MistralConfig", {**_rope(), "sliding_window": None}),
     "mistral-sliding": ("MistralConfig", {**_rope(), **_SLIDING}),
@@ -80,7 +84,9 @@ FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
         "Phi3Config",
         {**_rope(theta=2e4, partial_rotary_factor=0.75), "original_max_position_embeddings": 512, "hidden_size": 256},
     ),
-    "phi3-long": ("Phi3Config", _LONG_ROPE),
+    "phi3-long": ("Phi3Config", _long_rope()),
+    # The builder computes the attention factor itself: 1.06 here.
+    "phi3-long-factor": ("Phi3Config", _long_rope(attention_factor=1.05)),
     "gemma": ("GemmaConfig", {**_rope(), "head_dim": 32, "tie_word_embeddings": True}),
     "gemma-gelu": (
         "GemmaConfig",
@@ -292,7 +298,7 @@ def as_transformers_4(config: dict[str, Any]) -> dict[str, Any]:
     if "partial_rotary_factor" in rope:
         config["partial_rotary_factor"] = rope.pop("partial_rotary_factor")
     if rope["rope_type"] == "longrope":
-        rope = {"type": "longrope", **_LONG}
+        rope = {"type": "longrope", **_LONG, **{name: rope[name] for name in rope if name == "attention_factor"}}
     config["rope_scaling"] = None if rope == {"rope_type": "default"} else rope
     config["torch_dtype"] = config.pop("dtype", "float32")
     return config

@@ -58,6 +58,9 @@ def _shape_refusal(config: Config, verified: Verified) -> str | None:
         return "the weights are quantized already; convert the original ones"
     if head_size(config) % _KERNEL_STEP:
         return f"head size {head_size(config)} is no multiple of {_KERNEL_STEP}: the runtime's kernels refuse it"
+    for name in ("attn_logit_softcapping", "final_logit_softcapping"):
+        if config.get(name) is not None:
+            return f"{name} is set: the pinned builder applies it, though this architecture has none"
     activation = config.get("hidden_act")
     if activation is not None and activation not in verified.activations:
         return f"hidden_act {activation!r} is not verified"

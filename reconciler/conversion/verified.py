@@ -36,6 +36,8 @@ def _phi3_rotation(config: Config) -> str | None:
     newer, older = config.get("rope_parameters") or {}, config.get("rope_scaling") or {}
     if newer.get("partial_rotary_factor", 1.0) != 1.0 or (newer and rope_type(config) == "longrope"):
         return "rope_parameters as transformers 5 writes them lose the partial rotation (cosine 0.12)"
+    if "attention_factor" in older:
+        return "the pinned builder ignores the attention_factor of rope_scaling"
     if older and older.get("type") != "longrope":
         return "rope_scaling without type longrope is not verified"
     stretched = config.get("original_max_position_embeddings", 4096) != config["max_position_embeddings"]

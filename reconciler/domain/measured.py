@@ -42,9 +42,10 @@ class Measurements:
 class Fidelity:
     """An artifact against its source, over all `positions` of the texts (`prompts` is their digest).
 
-    `mean_kl` is in nats from the source. `wiring_kl` is from the source whose weights were rounded as the recipe says:
-    what is left is no work of rounding. It is None where this rounding cannot be modelled. `when` is RFC 3339, UTC; ""
-    in what earlier versions wrote.
+    `mean_kl` is in nats from the source. `wiring_kl` is from the source that computes with the rounded weights of the
+    artifact: what is left is no work of rounding. `rounding_distance` is how far the matrix that lies furthest from the
+    source's is from it, in units of plain rounding. Both are None where nothing is rounded. `when` is RFC 3339, UTC;
+    "" in what earlier versions wrote.
     """
 
     build_key: str
@@ -54,6 +55,7 @@ class Fidelity:
     mean_kl: float
     perplexity_ratio: float
     wiring_kl: float | None
+    rounding_distance: float | None = None
     when: str = ""
 
 
@@ -162,7 +164,8 @@ Answer: Rome."""
 _SCRIPTS = """Der Zug nach Linz fährt um 7 Uhr 40 ab. ¿Dónde está la biblioteca? Это просто короткое предложение.
 東京は日本の首都です。 Les élèves révisaient déjà leurs leçons d'été."""
 TEXTS = (_PROSE, _CODE, _NUMBERS, _TALK, _SCRIPTS)
-TEXTS_DIGEST = digest.of_value(TEXTS)
+METHOD = 2  # raise it when the comparison measures something else: older numbers are not judged then
+TEXTS_DIGEST = digest.of_value((METHOD, TEXTS))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -48,7 +48,7 @@ class ConversionJob(Job[Convert]):
             self.progressed(1.0, "comparing it with its source")
             # The artifact is as good without it; its releases are then measured or held (engine.executor).
             with suppress(ConversionFailed, ConverterLost):
-                self._fidelity = compare(self, self._tree, attempt)
+                self._fidelity = compare(self, self._tree, attempt, done=1.0)
 
     def take(self) -> None:
         store_conversion(self.change.build_key, self._tree, self.context)
@@ -179,14 +179,16 @@ class MeasurementJob(Job[Measure]):
                     return
 
 
-def compare(job: Job[Any], artifact: str, attempt: Attempt) -> Fidelity:
-    """The converter's worker compares an artifact's folder with the source that it was made from."""
+def compare(job: Job[Any], artifact: str, attempt: Attempt, *, done: float = 0.0) -> Fidelity:
+    """The converter's worker compares an artifact's folder with the source that it was made from. `done` is how far the
+    job is, of which this is a step."""
     source = job.context.source(job.change.build_key)
     return job.team.converter.compare(
         source.recipe,
         source.path,
         artifact,
         adapter=source.adapter,
+        on_progress=lambda fraction, text: job.progressed(done, text),
         timeout=job.team.options.conversion_timeout,
         attempt=attempt,
     )

@@ -14,6 +14,7 @@ CHECKOUT = Path(__file__).parents[2]
 
 # Each costs seconds and hundreds of megabytes: worker processes only.
 HEAVY = (
+    "accelerate",
     "foundry_local_sdk",
     "hf_xet",
     "httpx2",

@@ -33,7 +33,9 @@ OLDER = (
     "phi3-partial", "gemma", "granite", "ernie45", "hunyuan", "lfm2", "smollm3", "qwen2-yarn", "hunyuan-theta", "olmo",
 )  # fmt: skip
 SHARE = 1 if NIGHTLY else 3
-ALL = (*FAMILIES, *(f"{name}-v4" for name in OLDER[::SHARE]))
+# So little wrong that the cosine does not show it: tests/conversion/test_fidelity.py does.
+MILD = {"llama-attention-cap", "llama-logit-cap", "phi3-long-factor"}
+ALL = (*(name for name in FAMILIES if name not in MILD), *(f"{name}-v4" for name in OLDER[::SHARE]))
 STOPPED = {"olmo2", "stablelm", "gemma3", "smollm3-nope", "phi3-long", "hunyuan-alpha", "qwen2-yarn-betas"}
 UNLOADABLE = {"llama-odd-heads", "llama-tiny-heads"}
 

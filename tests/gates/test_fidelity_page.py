@@ -25,7 +25,7 @@ def row(name: str, architecture: str, precision: str, *cells: str) -> dict[str, 
     said = {"name": name, "architecture": architecture, "precision": precision}
     if cells[-1] == "does not convert":
         return said | {"error": cells[-1]}
-    top1, kl, ratio, wiring = (float(cell) if cell.strip() else None for cell in cells[:4])
+    top1, kl, ratio, wiring, rounding = (float(cell) if cell.strip() else None for cell in cells[:5])
     assert top1 is not None
     assert kl is not None
     assert ratio is not None
@@ -37,6 +37,7 @@ def row(name: str, architecture: str, precision: str, *cells: str) -> dict[str, 
         mean_kl=kl,
         perplexity_ratio=ratio,
         wiring_kl=wiring,
+        rounding_distance=rounding,
     )
     rejected = [verdict.measure for verdict in rejections(judge(GateSpec(), precision, found, None))]
     return said | {"fidelity": as_dict(found), "rejected": rejected}

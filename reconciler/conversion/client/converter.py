@@ -134,13 +134,14 @@ class Converter(AbstractContextManager["Converter"]):
         artifact: str,
         *,
         adapter: str | None = None,
+        on_progress: OnProgress = lambda fraction, text: None,
         timeout: float = 3600.0,
         attempt: Attempt | None = None,
     ) -> Fidelity:
         """How near the converted folder is to its source. Raises what `convert` raises; ConversionFailed means here
         that it could not be measured."""
         with self._order(recipe, source, adapter, timeout, COMPARING_DISK, compared=artifact) as order:
-            ended = self._carry_out(order, lambda fraction, text: None, attempt or Attempt())
+            ended = self._carry_out(order, on_progress, attempt or Attempt())
         found = {name: ended[name] for name in field_names(Fidelity) if name != "when"}
         return Fidelity(**found, when=now())
 

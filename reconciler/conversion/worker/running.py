@@ -42,6 +42,7 @@ _STEPS = (  # what the builder prints
     (b"Saving ONNX model", 0.85, "writing the model"),
     (b"Saving GenAI config", 0.95, "writing the model"),
 )
+_COMPARING = b"Comparing "  # what `fidelity.compare` prints at each of its four steps at most
 
 
 class Progress:
@@ -61,6 +62,8 @@ class Progress:
             if layer := _LAYER.match(line):
                 number = int(layer[1]) + 1
                 self._advance(0.1 + 0.7 * min(1.0, number / self._layers), f"layer {number} of {self._layers}")
+            if line.startswith(_COMPARING):
+                self._advance(self.fraction + 0.2, line.decode(errors="replace").strip())
             for beginning, fraction, text in _STEPS:
                 if line.startswith(beginning):
                     self._advance(fraction, text)

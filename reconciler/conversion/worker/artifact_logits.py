@@ -1,0 +1,47 @@
+"""What the runtime makes of the artifact, piece by piece, so that neither the prompt nor the logits are in memory as a
+whole, and what the runtime keeps between the pieces (the cache) is tested as well."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from reconciler.conversion.worker.checks import MODEL
+from reconciler.conversion.worker.exact_graph import exact_graph
+
+SPARE = 4  # tokens: the runtime refuses a prompt that fills the whole context
+# The weights stay in their file, and are neither widened nor sorted for quick reading in memory.
+_MAPPED = {"session.disable_prepacking": "1", "optimization.disable_specified_optimizers": "ConstantFolding"}
+
+
+def artifact_logits(folder: str, rows: list[list[int]], whole: int, *, exact: bool, mapped: bool) -> Iterator[Any]:
+    """(places, vocabulary) of each piece of each row; the first piece has `whole` places at least, if the row has.
+
+    With `exact` sums are not rounded as the accuracy level of the artifact allows: other sums, the same weights. With
+    `mapped` the weights stay in their file, and are not copied into memory in the order that is quickest to read.
+    """
+    import numpy
+    import onnxruntime_genai as runtime
+
+    config = runtime.Config(folder)
+    options = {"session.intra_op.allow_spinning": "0"} | (_MAPPED if mapped else {})
+    config.overlay(json.dumps({"model": {"decoder": {"session_options": options}}}))
+    graph = exact_graph(folder) if exact else None
+    if graph is not None:
+        config.add_model_data(MODEL, graph)  # it keeps no copy: `graph` must outlive the model
+    model = runtime.Model(config)
+    for row in rows:
+        parameters = runtime.GeneratorParams(model)
+        parameters.set_search_options(max_length=len(row) + SPARE, min_length=0, do_sample=False)
+        generator = runtime.Generator(model, parameters)
+        for piece in pieces(row, whole):
+            generator.append_tokens(numpy.array(piece, dtype=numpy.int32))
+            yield numpy.array(generator.get_output("logits"))[0].astype(numpy.float32)
+    del model, graph
+
+
+def pieces(row: list[int], whole: int) -> list[list[int]]:
+    """A long one, a short one, and two single tokens, as in decoding."""
+    length = len(row)
+    first = max(length * 3 // 4, min(whole, length))
+    ends = [first, *(end for end in (length - 2, length - 1, length) if end > first)]
+    return [row[begin:end] for begin, end in zip([0, *ends], ends, strict=False)]

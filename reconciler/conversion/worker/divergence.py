@@ -1,0 +1,61 @@
+"""How far two sets of logits are apart, summed over places. Logits of a large vocabulary take 600 KB a place, so they
+are widened to double precision a few at a time."""
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+AT_ONCE = 1 << 22  # numbers
+WORST = 1e9  # instead of NaN and infinity: as bad as can be, and a number that a record can hold
+
+
+class Divergence:
+    """Of `found` from `expected`, which are shaped (places, vocabulary). `found` may come in pieces; `following` is the
+    token after each place, -1 where there is none."""
+
+    def __init__(self, expected: Any, found: Iterable[Any], following: Any) -> None:
+        self._kl, self._agreed, self._losses, self._places = 0.0, 0, 0.0, 0
+        self._followed = int((following >= 0).sum())
+        for piece in found:
+            step = max(1, AT_ONCE // piece.shape[-1])
+            for begin in range(0, len(piece), step):
+                after = piece[begin : begin + step]
+                where = slice(self._places, self._places + len(after))
+                self._add(expected[where], after, following[where])
+        if self._places != len(expected):
+            raise ValueError(f"{self._places} places were found, {len(expected)} expected")
+
+    @property
+    def mean_kl(self) -> float:
+        mean = self._kl / self._places
+        return max(0.0, mean) if math.isfinite(mean) else WORST
+
+    @property
+    def top1_agreement(self) -> float:
+        return self._agreed / self._places
+
+    @property
+    def perplexity_ratio(self) -> float:
+        loss = self._losses / max(1, self._followed)
+        return math.exp(loss) if loss < 20 else WORST
+
+    def _add(self, before: Any, after: Any, following: Any) -> None:
+        import numpy
+
+        p, q = _log_softmax(before), _log_softmax(after)
+        self._agreed += int((before.argmax(-1) == after.argmax(-1)).sum())
+        told = numpy.flatnonzero(following >= 0)
+        self._losses += float((p - q)[told, following[told]].sum())
+        q -= p
+        numpy.exp(p, out=p)
+        self._kl -= float((p * q).sum())
+        self._places += len(after)
+
+
+def _log_softmax(logits: Any) -> Any:
+    import numpy
+
+    wide = logits.astype(numpy.float64)
+    wide -= wide.max(-1, keepdims=True)
+    wide -= numpy.log(numpy.exp(wide).sum(-1, keepdims=True))
+    return wide

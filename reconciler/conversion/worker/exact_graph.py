@@ -1,0 +1,61 @@
+"""The graph of an artifact with sums in single precision and the same weights, so that no effect of coarse sums hides a
+wrong one. It lives in memory; the weights stay in their file."""
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+from reconciler.conversion.worker.checks import MODEL
+
+SINGLE_SUMS = 1  # the accuracy level of MatMulNBits
+
+
+def exact_graph(folder: str) -> bytes:
+    import onnx
+
+    model = onnx.load(os.path.join(folder, MODEL), load_external_data=False)
+    _widen_weights(model.graph)
+    for graph in _graphs(model.graph):
+        _widen(graph)
+    return bytes(model.SerializeToString())
+
+
+def _widen_weights(graph: Any) -> None:
+    """Half weights are cast when they are needed."""
+    from onnx import TensorProto, helper
+
+    casts = []
+    for tensor in graph.initializer:
+        if tensor.data_type == TensorProto.FLOAT16:
+            name, tensor.name = tensor.name, f"{tensor.name}/half"
+            casts.append(helper.make_node("Cast", [tensor.name], [name], to=TensorProto.FLOAT))
+    nodes = [*casts, *graph.node]
+    del graph.node[:]
+    graph.node.extend(nodes)
+
+
+def _widen(graph: Any) -> None:
+    """What else is half: values between nodes, constants, and casts to half."""
+    from onnx import TensorProto, numpy_helper
+
+    for value in (*graph.input, *graph.output, *graph.value_info):
+        if value.type.tensor_type.elem_type == TensorProto.FLOAT16:
+            value.type.tensor_type.elem_type = TensorProto.FLOAT
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.t.data_type == TensorProto.FLOAT16:
+                wide = numpy_helper.to_array(attribute.t).astype("float32")
+                attribute.t.CopyFrom(numpy_helper.from_array(wide, attribute.t.name))
+            elif attribute.name == "to" and attribute.i == TensorProto.FLOAT16:
+                attribute.i = TensorProto.FLOAT
+            elif attribute.name == "accuracy_level":
+                attribute.i = SINGLE_SUMS
+
+
+def _graphs(graph: Any) -> Iterator[Any]:
+    """It, and those within its nodes."""
+    yield graph
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.HasField("g"):
+                yield from _graphs(attribute.g)

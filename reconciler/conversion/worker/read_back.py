@@ -1,0 +1,175 @@
+"""The rounded weights of an artifact (its MatMulNBits nodes), turned back into numbers and compared with the source's.
+
+No model of how the tools round is needed to compute with them. How far they lie from the source is measured apart, in
+units of plain rounding to the nearest step: about 1 for the tools' own rounding, less for the k-quant family, and far
+more for weights that are damaged, mixed up, or another model's.
+"""
+
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from reconciler.conversion.worker.checks import DATA, MODEL
+from reconciler.domain.errors import ConversionFailed
+
+AT_ONCE = 1 << 18  # numbers: what one step of the work below holds, so that it stays in the processor's cache
+WORST = 1e9  # instead of NaN: a number that a record can hold
+
+_LAYER = re.compile(r"layers\.(\d+)\b")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class RoundedMatrix:
+    """One matrix. `codes` are rows of packed bytes; `zeros` is None where zero lies at half the codes. Views into the
+    data file."""
+
+    name: str
+    columns: int
+    bits: int
+    block: int
+    codes: Any
+    scales: Any
+    zeros: Any
+
+    def numbers(self, begin: int, end: int) -> Any:
+        """Rows `begin` to `end` in single precision."""
+        import torch
+
+        blocks = self.scales.shape[1]
+        codes = _unpacked(self.codes[begin:end], self.bits).reshape(end - begin, blocks, self.block)
+        if self.zeros is None:
+            zeros: Any = 1 << (self.bits - 1)
+        else:
+            zeros = _unpacked(self.zeros[begin:end], self.bits)[:, :blocks, None]
+        numbers = torch.mul(codes.to(torch.int16).sub_(zeros), self.scales[begin:end, :, None])
+        return numbers.reshape(end - begin, -1)[:, : self.columns]
+
+
+Span = tuple[RoundedMatrix, int, int]  # rows of a matrix, from and to
+
+
+def _unpacked(packed: Any, bits: int) -> Any:
+    """One code a byte. Two of four bits lie in a byte, the lower half first; both are spread at once."""
+    import torch
+
+    if bits == 8:
+        return packed
+    pairs = packed.to(torch.int16)
+    return (pairs & 15 | (pairs & 240) << 4).view(torch.uint8)
+
+
+def rounded_matrices(folder: str) -> list[RoundedMatrix]:
+    """In the order of the graph."""
+    import onnx
+
+    model = onnx.load(os.path.join(folder, MODEL), load_external_data=False)
+    tensors = {tensor.name: tensor for tensor in model.graph.initializer}
+    return [_matrix(node, tensors, folder) for node in model.graph.node if node.op_type == "MatMulNBits"]
+
+
+def _matrix(node: Any, tensors: dict[str, Any], folder: str) -> RoundedMatrix:
+    numbers = {attribute.name: attribute.i for attribute in node.attribute}
+    if numbers["bits"] not in (4, 8) or any(node.input[4:]):
+        raise ConversionFailed(f"{node.name} of the result is rounded in a way that is not known here")
+    rows = [_tensor(tensors[name], folder).reshape(numbers["N"], -1) for name in node.input[1:4] if name]
+    codes, scales, *zeros = rows
+    return RoundedMatrix(
+        name=node.name,
+        columns=numbers["K"],
+        bits=numbers["bits"],
+        block=numbers["block_size"],
+        codes=codes,
+        scales=scales,
+        zeros=zeros[0] if zeros else None,
+    )
+
+
+def _tensor(tensor: Any, folder: str) -> Any:
+    import numpy
+    import torch
+    from onnx import helper, numpy_helper
+
+    if not tensor.external_data:
+        return torch.from_numpy(numpy_helper.to_array(tensor).copy())
+    place = {entry.key: entry.value for entry in tensor.external_data}
+    kind, path = helper.tensor_dtype_to_np_dtype(tensor.data_type), os.path.join(folder, DATA)
+    # Mode "c" never writes to the file; torch warns of arrays that cannot be written.
+    values = numpy.memmap(path, kind, mode="c", offset=int(place.get("offset", 0)), shape=tuple(tensor.dims))
+    return torch.from_numpy(values)
+
+
+def matched(linear: dict[str, tuple[int, ...]], matrices: list[RoundedMatrix]) -> dict[str, list[Span]]:
+    """Where each weight of the source lies in the artifact. `linear` gives their shapes, in the order of the model.
+
+    The tools join what reads the same input (queries, keys and values) and split others (the halves of a gate). So in
+    each layer the rows of all matrices of one width, one after the other, are the same rows in the same order.
+    """
+    shelves: dict[tuple[str, int], list[Span]] = {}
+    for one in matrices:
+        shelves.setdefault((_layer(one.name), one.columns), []).append((one, 0, int(one.codes.shape[0])))
+    places = {
+        name: list(_taken(shelves.get((_layer(name), columns), []), rows)) for name, (rows, columns) in linear.items()
+    }
+    wrong = [name for name, spans in places.items() if sum(end - begin for _, begin, end in spans) != linear[name][0]]
+    if wrong or any(shelves.values()):
+        raise ConversionFailed(
+            "the rounded matrices of the result are not those of the source" + (f": {wrong[0]}" if wrong else "")
+        )
+    return places
+
+
+def _taken(shelf: list[Span], rows: int) -> Iterator[Span]:
+    """Takes `rows` off the beginning of the shelf, or as many as there are."""
+    while shelf and rows:
+        one, begin, end = shelf.pop(0)
+        cut = min(end, begin + rows)
+        yield one, begin, cut
+        rows -= cut - begin
+        if cut < end:
+            shelf.insert(0, (one, cut, end))
+
+
+def _layer(name: str) -> str:
+    found = _LAYER.search(name)
+    return found[1] if found else ""
+
+
+def read_back(spans: list[Span], source: Any) -> tuple[Any, float]:
+    """The matrix as the artifact holds it, and how far the row that lies furthest is from the source's: root mean
+    squares, in units of what rounding to the nearest step costs on average."""
+    import torch
+
+    result, furthest, at = torch.empty_like(source), 0.0, 0
+    for matrix, first, last in _in_parts(spans, max(1, AT_ONCE // source.shape[1])):
+        rows = slice(at, at := at + last - first)
+        result[rows] = matrix.numbers(first, last)
+        lost = torch.linalg.vector_norm(result[rows] - source[rows], dim=1)
+        furthest = max(furthest, float((lost / _usual_loss(source[rows], matrix)).nan_to_num_(WORST).max()))
+    return result, min(furthest, WORST)
+
+
+def _in_parts(spans: list[Span], rows: int) -> Iterator[Span]:
+    """On one thread meanwhile: for so little at a time, others cost more than they do."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        for matrix, begin, end in spans:
+            for first in range(begin, end, rows):
+                yield matrix, first, min(first + rows, end)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _usual_loss(rows: Any, matrix: RoundedMatrix) -> Any:
+    """Of each row. The steps of a block divide what lies between its largest weight and the negative of that; a weight
+    lies anywhere between two of them. What single precision loses counts too: weights may lie on the steps."""
+    import torch
+
+    padded = torch.nn.functional.pad(rows, (0, -matrix.columns % matrix.block)).reshape(len(rows), -1, matrix.block)
+    largest = padded.abs().amax(2)
+    steps = torch.linalg.vector_norm(largest, dim=1) * (2 * matrix.block**0.5 / ((1 << matrix.bits) - 1))
+    return (steps / 12**0.5).clamp_(min=1e-30)
