@@ -113,7 +113,7 @@ def _numbers(one: dict[str, Any]) -> str:
     if "error" in one:
         return "| | | | | | does not convert |"
     found = one["fidelity"]
-    wiring, rounding = ("" if value is None else f"{value:.3g}" for value in map(found.get, _SECOND))
+    wiring, rounding = ("-" if value is None else f"{value:.3g}" for value in map(found.get, _SECOND))
     verdict = f"rejected ({', '.join(one['rejected'])})" if one["rejected"] else "faithful"
     return (
         f"| {found['top1_agreement']:.3f} | {found['mean_kl']:.3g} | {found['perplexity_ratio']:.3f} | {wiring} "
@@ -191,8 +191,8 @@ conversion; here they are converted all the same, to see that the gates alone wo
   read back out of it; at fp16 the source's weights and the tables of its rotation are halved. For this the artifact
   does its sums in single precision (accuracy level 1 in a copy of the graph; at fp16 weights are widened when they are
   used): coarser sums would hide small mistakes. What is left is not explained by rounding.
-- **rounding**: how far the row of weights that lies furthest in the artifact is from the source's (root mean squares), in
-  units of what rounding to the nearest step costs on average. The tools' own rounding lies below 1.25, with every
+- **rounding**: how far the row of weights that lies furthest in the artifact is from the source's, in units of what
+  rounding to the nearest step costs on average (root mean squares). The tools' own rounding lies below 1.25, with every
   algorithm; codes that are one too high cost 3.5, other weights ten and more. At most 2.75 is let through.
 
 The texts follow each other in rows as long as the context. The artifact reads a row in pieces, the last two tokens one

@@ -52,9 +52,10 @@ class InventoryInvalid(PermanentError): ...
 def inventory_view(inventory: Inventory) -> dict[str, Any]:
     """Its JSON form. Texts that are longer than a reader accepts are cut."""
     view = _CODEC.write(inventory)
-    for one in view["measured"] or ():
-        if one["tokenized"] is None:  # measured by an earlier version
-            del one["tokenized"]
+    for one in (*(view["measured"] or ()), *(view["fidelity"] or ())):
+        for name in ("tokenized", "roundingDistance"):
+            if one.get(name, 0) is None:  # measured by an earlier version
+                del one[name]
     return {name: _cut(held, _LONGEST_TEXT.get(name, LINE)) for name, held in view.items()}
 
 

@@ -142,7 +142,7 @@ class _MeasurementCodec(Codec[MeasurementSet]):
         measured = self._measured.write(tuple(value.releases.values()))
         return {
             "measurements": [_without(one, "asked", "right", *_unknown(one)) for one in measured],
-            "fidelity": self._fidelity.write(tuple(value.fidelity.values())),
+            "fidelity": [_without(one, *_unknown(one)) for one in self._fidelity.write(tuple(value.fidelity.values()))],
         }
 
 
@@ -159,7 +159,7 @@ QUARANTINE = RecordCodec(Ages)
 
 def _unknown(measured: Document) -> tuple[str, ...]:
     """What earlier versions did not measure is left out."""
-    return ("tokenized",) if measured["tokenized"] is None else ()
+    return tuple(name for name in ("tokenized", "rounding_distance") if measured.get(name, 0) is None)
 
 
 def _without(plain: Document, *names: str) -> Document:

@@ -25,7 +25,7 @@ def row(name: str, architecture: str, precision: str, *cells: str) -> dict[str, 
     said = {"name": name, "architecture": architecture, "precision": precision}
     if cells[-1] == "does not convert":
         return said | {"error": cells[-1]}
-    top1, kl, ratio, wiring, rounding = (float(cell) if cell.strip() else None for cell in cells[:5])
+    top1, kl, ratio, wiring, rounding = (None if cell == "-" else float(cell) for cell in cells[:5])
     assert top1 is not None
     assert kl is not None
     assert ratio is not None
