@@ -111,7 +111,7 @@ def _table(rows: list[dict[str, Any]]) -> list[str]:
 
 def _numbers(one: dict[str, Any]) -> str:
     if "error" in one:
-        return "| | | | | | does not convert |"
+        return "| - | - | - | - | - | does not convert |"
     found = one["fidelity"]
     wiring, rounding = ("-" if value is None else f"{value:.3g}" for value in map(found.get, _SECOND))
     verdict = f"rejected ({', '.join(one['rejected'])})" if one["rejected"] else "faithful"
