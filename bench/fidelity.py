@@ -84,8 +84,15 @@ def compared(converter: Converter, source: Path, precision: str, out: Path) -> F
 
 
 def page(rows: list[dict[str, Any]]) -> str:
+    rows = [one | {"fidelity": _as_shown(one["fidelity"])} if "fidelity" in one else one for one in rows]
     parts = (*_INTRODUCTION.splitlines(), *_bars(), "", *_table(rows), *_APART.splitlines(), *_apart(rows))
     return "".join(line + "\n" for line in parts)
+
+
+def _as_shown(found: dict[str, Any]) -> dict[str, Any]:
+    """Rounded, so that the lower tables follow from the upper one alone."""
+    digits = {"top1_agreement": ".3f", "mean_kl": ".3g", "perplexity_ratio": ".3f"} | dict.fromkeys(_SECOND, ".3g")
+    return found | {name: float(format(found[name], form)) for name, form in digits.items() if found[name] is not None}
 
 
 def _bars() -> list[str]:
