@@ -92,10 +92,6 @@ def _not_selected(models: Iterable[Model], labels: Mapping[str, str] | None) -> 
     return {name: why for name, selector in selected if (why := mismatch(selector, labels))}
 
 
-TOKENS_KEPT = 64
-_tokens: dict[str, frozenset[str] | None] = {}  # special tokens by the digest of the source that has them
-
-
 class _Resolver:
     """Looks at each folder once in a pass, and judges each recipe once, however many models name it."""
 
@@ -161,22 +157,10 @@ class _Resolver:
                 self.sources[recipe.build_key] = Source(recipe=recipe, path=source.path, adapter=model.adapter_path)
         self.warnings += [complaints.of_folder(model, warning) for warning in source.warnings]
         self.warnings += complaints.short_context(model, source)
-        if fetch is None:
-            self.warnings += self._foreign_template(model, source)
+        if source.known:
+            self.warnings += complaints.foreign_template(model, source)
+            self.warnings += complaints.unending_template(model, source, template)
         return wanted
-
-    def _foreign_template(self, model: Model, source: SourceModel) -> list[Problem]:
-        """Reads the tokenizer only where there is a doubt, and once for each content: a daemon looks every minute."""
-        foreign = complaints.foreign_markers(model, source)
-        if not foreign:
-            return []
-        if source.digest not in _tokens:
-            if len(_tokens) >= TOKENS_KEPT:
-                _tokens.clear()
-            _tokens[source.digest] = self._folders.special_tokens(source.path)
-        tokens = _tokens[source.digest]
-        strange = foreign - tokens if tokens is not None else frozenset()
-        return [complaints.foreign_template(model, source, strange)] if strange else []
 
     def _judge(
         self, model: Model, source: SourceModel, adapter: str | None, precision: str

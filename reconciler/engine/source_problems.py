@@ -14,6 +14,7 @@ ASKED_BY_DEFAULT = 2048  # tokens
 FEW = 3
 
 # Not compiled here: a converged `plan` comes through this module and looks for none.
+_AFTER_CONTENT = r"content['\"\]\s|().a-z]{0,40}?(?:\}\}\s*|\+\s*['\"]\s*)(<[^<>\s'\"{}]{1,40}>)"
 _MARKER = r"<\|[\w.-]+\|>|<(?:start|end)_of_turn>|\[/?INST\]"
 
 
@@ -80,22 +81,36 @@ def no_template(model: Model) -> Problem:
     return _problem(model, "spec.promptTemplate", "TemplateMissing", message, hint)
 
 
-def foreign_markers(model: Model, source: SourceModel) -> frozenset[str]:
-    """What the template means to be one token each (`<|im_start|>`, `<end_of_turn>`, `[INST]`) and the model's own
-    template does not write. What that one writes is right, whether it is a token or not."""
-    return _markers(model.template.jinja) - _markers(source.chat_template)
-
-
 @lru_cache(maxsize=64)  # many models of a fleet share one
 def _markers(template: str | None) -> frozenset[str]:
     return frozenset(re.findall(_MARKER, template or ""))
 
 
-def foreign_template(model: Model, source: SourceModel, foreign: frozenset[str]) -> Problem:
-    """A template of another family is answered, with nonsense: to this model the markers are plain text."""
+def foreign_template(model: Model, source: SourceModel) -> list[Problem]:
+    """Of another family: it means markers (`<|im_start|>`, `[INST]`) to be one token each that to this model are plain
+    text. What the model's own template writes is right, whether it is a token or not."""
+    foreign = _markers(model.template.jinja) - _markers(source.chat_template) - set(source.tokens)
+    if not foreign:
+        return []
     more = f" and {len(foreign) - FEW} more" if len(foreign) > FEW else ""
     markers = ", ".join(sorted(foreign)[:FEW]) + more
     message = f"{model.template.origin} writes {markers}, which this model's tokenizer does not know"
     own = "`source` is what the model brings" if source.chat_template else "name the preset of the model's family"
     hint = f"the model reads them as plain text, and answers nonsense; {own}"
-    return _problem(model, "spec.promptTemplate", "TemplateForeign", message, hint)
+    return [_problem(model, "spec.promptTemplate", "TemplateForeign", message, hint)]
+
+
+def unending_template(model: Model, source: SourceModel, template: str) -> list[Problem]:
+    """What stands after each message is what the model learned to end its own with."""
+    after = _after_content(template).intersection(source.tokens)
+    if not after or after.intersection(source.ends):
+        return []
+    written, served = (", ".join(sorted(one)[:FEW]) or "another" for one in (after, source.ends))
+    message = f"{model.template.origin} ends a message with {written}, which does not end an answer ({served} does)"
+    hint = "add its id to eos_token_id in the source's generation_config.json, or answers run to their limit"
+    return [_problem(model, "spec.promptTemplate", "TemplateUnending", message, hint)]
+
+
+@lru_cache(maxsize=64)
+def _after_content(template: str) -> frozenset[str]:
+    return frozenset(re.findall(_AFTER_CONTENT, template))

@@ -22,13 +22,11 @@ from reconciler.host.codec import Codec, Damaged, Misformed, seal, unseal
 from reconciler.host.reading import names_in, read_whole
 from reconciler.host.stamps import StampBook
 from reconciler.sources.download import PART
-from reconciler.sources.folder.guarded_folder import Folder
 from reconciler.sources.folder.model import inspect_adapter, inspect_source
-from reconciler.sources.folder.tokenizer import special_tokens
 from reconciler.sources.protocol import CachedSource
 
 # Raise it when a look at a model folder finds something else.
-FACTS_VERSION = 3
+FACTS_VERSION = 4
 FACTS = Codec(SourceModel)
 _HEX = 64
 
@@ -146,9 +144,6 @@ class OnDisk:
 
     def adapter(self, path: str) -> SourceAdapter:
         return inspect_adapter(path, self._stamps)
-
-    def special_tokens(self, path: str) -> frozenset[str] | None:
-        return special_tokens(Folder(path))
 
     def locked(self, source: LockedSource) -> CachedSource:
         if self._cache is None:

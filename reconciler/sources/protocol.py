@@ -42,9 +42,6 @@ class ModelFolders(Protocol):
 
     def adapter(self, path: str) -> SourceAdapter: ...
 
-    def special_tokens(self, path: str) -> frozenset[str] | None:
-        """The markers that its tokenizer reads as one token each; None when that cannot be read."""
-
     def locked(self, source: LockedSource) -> CachedSource:
         """What is here of a source that the lock pins."""
 

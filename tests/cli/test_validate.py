@@ -85,3 +85,19 @@ def test_a_marker_that_is_a_token_is_no_stranger(machine: TestMachine) -> None:
     assert ("TemplateForeign", "spec.promptTemplate", 8) in found(machine, "warnings")
     (folder / "tokenizer.json").write_text("{")
     assert [w for w in found(machine, "warnings") if w[0] == "TemplateForeign"] == []
+
+
+@pytest.mark.parametrize(("ends", "warned"), [([256], True), ([256, 258], False)])
+def test_a_template_whose_messages_end_otherwise_than_answers_is_worth_a_warning(
+    machine: TestMachine, ends: list[int], warned: bool
+) -> None:
+    folder = write_qwen2(machine.folder / "fleet" / "bare")
+    for name in ("config.json", "generation_config.json"):
+        settings = json.loads((folder / name).read_text()) | {"eos_token_id": ends}
+        (folder / name).write_text(json.dumps(settings))
+    settings = json.loads((folder / "tokenizer_config.json").read_text()) | {"eos_token": "<|endoftext|>"}
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+    for template in ("source", "chatml"):
+        machine.declare(source="../bare", template=template)
+        expected = [("TemplateUnending", "spec.promptTemplate", 8)] if warned else []
+        assert [w for w in found(machine, "warnings") if w[0] == "TemplateUnending"] == expected

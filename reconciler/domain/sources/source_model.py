@@ -46,6 +46,8 @@ class SourceModel:
     weight_bytes: int = 0
     context_length: int = 0
     chat_template: str | None = None
+    tokens: tuple[str, ...] = ()  # that the tokenizer adds, each read as one
+    ends: tuple[str, ...] = ()  # those of them that end an answer
     problems: tuple[Problem, ...] = ()
     warnings: tuple[Problem, ...] = ()
     known: bool = True

@@ -28,7 +28,7 @@ from reconciler.domain.sources.source_model import (
 from reconciler.host.stamps import StampBook
 from reconciler.sources.folder.guarded_folder import Folder, FolderProblems, read_object, read_small
 from reconciler.sources.folder.safetensors_header import read_shapes
-from reconciler.sources.folder.tokenizer import TOKENIZER, check_tokenizer, doubts
+from reconciler.sources.folder.tokenizer import TOKENIZER, check_tokenizer, doubts, ends_among
 
 _PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 TEMPLATE = "chat_template.jinja"
@@ -115,6 +115,8 @@ class _Look:
             weight_bytes=sum(file.size for file in files if file.path in weights),
             context_length=config["max_position_embeddings"],
             chat_template=template,
+            tokens=tuple(added),
+            ends=ends_among(added, generation, config, settings),
             warnings=(*self._foreign_code(config, settings), *self._ineffective(generation), *doubtful),
         )
 

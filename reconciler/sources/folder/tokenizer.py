@@ -17,15 +17,6 @@ _MISFORMED = (ValueError, LookupError, TypeError, AttributeError, OverflowError,
 _HINT = "a model with this tokenizer cannot be served here; convert one whose tokenizer.json is byte-level BPE"
 
 
-def special_tokens(folder: Folder) -> frozenset[str] | None:
-    """The markers (`<|im_start|>`) that the tokenizer reads as one token each: `added_tokens` in tokenizer.json. None
-    when they cannot be read."""
-    try:
-        return frozenset(_added(_head(folder)))
-    except (InputRefused, OSError, *_MISFORMED):
-        return None
-
-
 def check_tokenizer(folder: Folder) -> dict[str, int]:
     """The id of each added token. Raises InputRefused for what the runtime cannot load: not after hours of
     conversion."""
@@ -38,19 +29,31 @@ def check_tokenizer(folder: Folder) -> dict[str, int]:
         raise InputRefused("JsonInvalid", "expected the object that `tokenizers` writes") from None
 
 
+def ends_among(
+    added: dict[str, int], generation: dict[str, Any], config: dict[str, Any], settings: dict[str, Any]
+) -> tuple[str, ...]:
+    """The added tokens that end an answer, as it is served."""
+    ends = {*end_tokens(generation, config), added.get(_end(settings))}
+    return tuple(text for text, number in added.items() if number in ends)
+
+
 def doubts(
     added: dict[str, int], generation: dict[str, Any], config: dict[str, Any], settings: dict[str, Any]
 ) -> Iterator[InputRefused]:
     """What does not fit together, and is no reason to stop."""
-    last, end = max(added.items(), key=lambda one: one[1], default=("", -1)), settings.get("eos_token")
+    last = max(added.items(), key=lambda one: one[1], default=("", -1))
     if last[1] >= config["vocab_size"]:
         message = f"{last[0][:80]!r} has the id {last[1]}, and the model knows {config['vocab_size']} ids"
         yield InputRefused("TokenizerBeyondModel", message)
-    text = str(end.get("content") if isinstance(end, dict) else end)
-    ends = end_tokens(generation, config)
-    if added.get(text, -1) >= 0 and added[text] not in ends:
+    text, ends = _end(settings), end_tokens(generation, config)
+    if text in added and added[text] not in ends:
         message = f"its eos_token {text[:80]!r} ({added[text]}) is not among the eos_token_id of the model ({ends})"
         yield InputRefused("EndTokenDiffers", f"{message}: both end an answer")
+
+
+def _end(settings: dict[str, Any]) -> str:
+    held = settings.get("eos_token")
+    return str(held.get("content") if isinstance(held, dict) else held)
 
 
 def _added(head: dict[str, Any]) -> dict[str, int]:

@@ -22,7 +22,6 @@ from reconciler.manifests.parsed import Parsed, Place
 from reconciler.manifests.paths import inside
 from reconciler.sources.folder.guarded_folder import Folder
 from reconciler.sources.folder.model import look_at_adapter, look_at_source
-from reconciler.sources.folder.tokenizer import special_tokens
 from reconciler.sources.git.export import Exports
 from reconciler.sources.git.objects import FILE, FOLDER, LINK, MISSING, REPOSITORY, Entry, Tree
 from reconciler.sources.git.process import OutOfBounds
@@ -203,10 +202,6 @@ class InCommit:
         if entry is None:
             return SourceAdapter(path=path, digest=f"unknown:{path}")
         return look_at_adapter(GitFolder(path, self._tree, entry, exact=self._exact))
-
-    def special_tokens(self, path: str) -> frozenset[str] | None:
-        entry = self._entry(path)
-        return special_tokens(GitFolder(path, self._tree, entry, exact=False)) if entry else None
 
     def locked(self, source: LockedSource) -> CachedSource:
         """Nothing is fetched to compare commits: it counts as new to every machine."""
