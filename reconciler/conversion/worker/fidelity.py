@@ -20,9 +20,9 @@ from reconciler.domain.targets import TABLE
 
 LONGEST = 1024  # tokens of one row
 # How many places are compared: as many as these allow, but some in any case.
-WORK = 1 << 36  # places times weights
+WORK = 1 << 35  # places times weights
 LOGITS = 1 << 25  # numbers
-LEAST = 128
+LEAST = 64
 
 
 def compare(order: Order) -> dict[str, Any]:

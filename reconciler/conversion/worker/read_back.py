@@ -136,18 +136,19 @@ def _layer(name: str) -> str:
     return found[1] if found else ""
 
 
-def read_back(spans: list[Span], source: Any) -> tuple[Any, float]:
-    """The matrix as the artifact holds it, and how far the row that lies furthest is from the source's: root mean
-    squares, in units of what rounding to the nearest step costs on average."""
+def read_back(spans: list[Span], weight: Any) -> float:
+    """Puts the matrix as the artifact holds it in the place of the source's. Returns how far the row that lies furthest
+    was from the source's: root mean squares, in units of what rounding to the nearest step costs on average."""
     import torch
 
-    result, furthest, at = torch.empty_like(source), 0.0, 0
-    for matrix, first, last in _in_parts(spans, max(1, AT_ONCE // source.shape[1])):
-        rows = slice(at, at := at + last - first)
-        result[rows] = matrix.numbers(first, last)
-        lost = torch.linalg.vector_norm(result[rows] - source[rows], dim=1)
-        furthest = max(furthest, float((lost / _usual_loss(source[rows], matrix)).nan_to_num_(WORST).max()))
-    return result, min(furthest, WORST)
+    furthest, at = 0.0, 0
+    for matrix, first, last in _in_parts(spans, max(1, AT_ONCE // weight.shape[1])):
+        rows = weight[at : (at := at + last - first)]
+        found = matrix.numbers(first, last)
+        lost = torch.linalg.vector_norm(found - rows, dim=1)
+        furthest = max(furthest, float((lost / _usual_loss(rows, matrix)).nan_to_num_(WORST).max()))
+        rows.copy_(found)
+    return min(furthest, WORST)
 
 
 def _in_parts(spans: list[Span], rows: int) -> Iterator[Span]:

@@ -145,13 +145,13 @@ class _Loaded(Mapping[str, Any]):
         self.furthest = 0.0
 
     def __getitem__(self, name: str) -> Any:
-        weight = self._weights[name]
-        weight = weight.half().float() if self.halves else weight.float()
-        if name not in self.spans:
-            return weight
-        rounded, distance = read_back(self.spans[name], weight)
-        self.furthest = max(self.furthest, distance)
-        return rounded
+        import torch
+
+        held, spans = self._weights[name], self.spans.get(name)
+        weight = held.half().float() if self.halves else held.to(torch.float32, copy=spans is not None)
+        if spans is not None:
+            self.furthest = max(self.furthest, read_back(spans, weight))
+        return weight
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._weights)
