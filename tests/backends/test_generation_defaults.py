@@ -71,3 +71,4 @@ def test_each_of_several_end_tokens_ends_an_answer(answer: Answering) -> None:
     whole = answer(**GREEDY)
     end = next(byte for byte in whole.encode()[1:] if 32 < byte < 127)
     assert answer(**GREEDY, eos_token_id=[258, end]) == whole[: whole.index(chr(end)) + 1]  # shown: it is not special
+    assert chr(end) not in answer(**GREEDY, eos_token_id=[258, end], min_length=400)  # too early

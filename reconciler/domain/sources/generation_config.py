@@ -17,7 +17,6 @@ _NO_SUCH = "the runtime has no such setting"
 _WITHOUT_EFFECT: dict[str, tuple[object, str]] = {
     **dict.fromkeys(("min_new_tokens", "max_new_tokens"), (None, _OTHER_LIMIT)),
     "max_length": (20, _OTHER_LIMIT),
-    "min_length": (0, _OTHER_LIMIT),
     **dict.fromkeys(("num_beams", "num_beam_groups"), (1, _BEAMS)),
     **dict.fromkeys(("typical_p", "encoder_repetition_penalty", "guidance_scale"), (1, _NO_SUCH)),
     **dict.fromkeys(("epsilon_cutoff", "eta_cutoff", "encoder_no_repeat_ngram_size"), (0, _NO_SUCH)),
@@ -54,7 +53,7 @@ def _is_number(value: object) -> bool:
 
 _ACTING: dict[str, Callable[[Any], bool]] = {
     "repetition_penalty": lambda value: _is_number(value) and value > 0,
-    "no_repeat_ngram_size": lambda value: type(value) is int and value >= 0,
+    **dict.fromkeys(("no_repeat_ngram_size", "min_length"), lambda value: type(value) is int and value >= 0),
     "temperature": lambda value: _is_number(value) and value > 0,
     "top_k": lambda value: type(value) is int and value > 0,
     "top_p": lambda value: _is_number(value) and 0 < value <= 1,
