@@ -240,7 +240,7 @@ def _stopped_job(daemon: Running) -> int:
         for pid in daemon.children():
             with contextlib.suppress(OSError):
                 parent = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
-                if _is_worker(parent) and _is_worker(pid):
+                if parent != daemon.process.pid and _command(pid) == _command(parent):
                     os.kill(pid, signal.SIGSTOP)
                     found.append(pid)
                     return True
@@ -250,7 +250,7 @@ def _stopped_job(daemon: Running) -> int:
     return found[0]
 
 
-def _is_worker(pid: int) -> bool:
-    """Or a fork of it; not the bubblewrap around it, which names it in its arguments."""
+def _command(pid: int) -> object:
+    """That of a fork is its parent's. Of programs other than Python none equals another: bubblewrap forks too."""
     command = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-    return b"reconciler.conversion.worker.main" in command and command[0] != b"bwrap"
+    return command if b"python" in command[0] else pid
