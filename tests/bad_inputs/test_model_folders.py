@@ -256,6 +256,11 @@ BAD: dict[str, tuple[Callable[[Path], object], str, str]] = {
     "bytes after the last tensor": (with_rest, "WeightsInvalid", "at its end"),
     "a sparse terabyte": (sparse_terabyte, "FileSparse", "never written"),
     "no tokenizer.json": (lambda f: (f / "tokenizer.json").unlink(), "TokenizerMissing", "answer nothing"),
+    "a tokenizer.json of another kind": (
+        lambda f: (f / "tokenizer.json").write_text("{}"),
+        "JsonInvalid",
+        "expected the object that `tokenizers` writes",
+    ),
     "tokenizer settings that are no JSON": (spoilt_tokenizer_settings, "JsonInvalid", "not valid JSON"),
     "weights linked from outside": (lambda f: link_out(f, WEIGHTS), "LinkLeadsOut", "outside the model folder"),
     "a tokenizer linked from outside": (lambda f: link_out(f, "tokenizer.json"), "LinkLeadsOut", "outside"),

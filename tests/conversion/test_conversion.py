@@ -212,7 +212,6 @@ FAULTS = {
         lambda f: edit(f / "config.json", intermediate_size=160),
         "has the shape",
     ),
-    "the tokenizer is broken": (lambda f: (f / "tokenizer.json").write_text("{}"), ""),
     "an unknown architecture": (
         lambda f: edit(f / "config.json", architectures=["StableLmForCausalLM"]),
         "not currently supported",

@@ -42,7 +42,7 @@ UNLOADABLE = {"llama-odd-heads", "llama-tiny-heads"}
 
 @pytest.fixture(scope="module")
 def zoo(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    return write_families(tmp_path_factory.mktemp("zoo"), *ALL)
+    return write_families(tmp_path_factory.mktemp("zoo"), *ALL, *(set(ONE_OF_EACH) - set(ALL)))
 
 
 def reason_for(folder: Path, precision: str = "fp32") -> str | None:
