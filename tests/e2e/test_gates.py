@@ -348,7 +348,7 @@ def test_a_wrong_artifact_is_found_by_the_default_gates(tmp_path: Path, capitals
     assert [step.split()[0] for step in machine.plan()] == ["verify", "register"]
     assert machine.run("apply").code == 0
     (fidelity,) = json.loads((machine.root / "records" / "measurements.json").read_bytes())["body"]["fidelity"]
-    assert fidelity["wiring_kl"] < 0.01
+    assert fidelity["wiring_kl"] < 1e-6
 
 
 def test_lost_numbers_are_taken_again_before_the_next_release(tmp_path: Path, capitals: Path) -> None:

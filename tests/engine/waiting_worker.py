@@ -48,7 +48,7 @@ def _compare(order: Order, told: str) -> dict[str, Any]:
         "top1_agreement": 0.9,
         "mean_kl": 0.02,
         "perplexity_ratio": 1.01,
-        "wiring_kl": 0.001,
+        "wiring_kl": 1e-9,
     }
 
 
