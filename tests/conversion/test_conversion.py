@@ -16,6 +16,8 @@ from reconciler.conversion.precisions import olive_config, passes_of
 from reconciler.conversion.prediction import predict_bytes
 from reconciler.conversion.worker.job import ARTIFACT_FILES
 from reconciler.domain.errors import ConversionFailed, DiskFull, Disturbed
+from reconciler.domain.gate_spec import GateSpec
+from reconciler.gates.judgement import judge, rejections
 from reconciler.host.child import Child
 from reconciler.host.environment import private_environment
 from reconciler.host.stamps import StampBook
@@ -345,3 +347,5 @@ def test_an_adapter_is_merged_into_the_weights(converter: Converter, reader: Chi
         )
         assert merged > least
         assert plain < 0.95
+        found = converter.compare(recipe, str(source), out, adapter=str(tmp_path / "adapter"), timeout=120)
+        assert rejections(judge(GateSpec(), precision, found, None)) == ()
