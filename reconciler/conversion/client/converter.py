@@ -142,7 +142,7 @@ class Converter(AbstractContextManager["Converter"]):
         that it could not be measured."""
         with self._order(recipe, source, adapter, timeout, COMPARING_DISK, compared=artifact) as order:
             ended = self._carry_out(order, on_progress, attempt or Attempt())
-        found = {name: ended[name] for name in field_names(Fidelity) if name != "when"}
+        found = {name: ended[name] for name in field_names(Fidelity) if name in ended}
         return Fidelity(**found, when=now())
 
     def cancel(self) -> None:
