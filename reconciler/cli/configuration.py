@@ -15,7 +15,7 @@ from reconciler.host import places
 from reconciler.host.reading import read_trusted
 
 VARIABLE = "RECONCILER_CONFIG"
-MAX_BYTES = 256 * 1024
+CONFIG_BYTES = 256 * 1024
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +64,7 @@ def _read(path: str) -> _Loaded:
     from reconciler.manifests.machine_config import parse_config, settings_of, traits_of
 
     try:
-        data = read_trusted(path, MAX_BYTES)
+        data = read_trusted(path, CONFIG_BYTES)
     except OSError as error:
         hint = f"name another with --config, or run without: {VARIABLE}= (empty)"
         raise UsageError(f"cannot read the configuration {path}: {error.strerror}", hint=hint) from None

@@ -1,6 +1,7 @@
 """What git declares, as plain values: a Model with every reference resolved and every default filled in.
 
-Fields that are annotated are described here and nowhere else (domain.accepts); manifests.described reads them.
+A field's type, limits and meaning stand here, in its annotation (`About` and `Accepts` of domain.accepts), and nowhere
+else; manifests.described makes the schema and the pages from them.
 """
 
 from dataclasses import dataclass, field

@@ -1,8 +1,8 @@
-"""How long an entry has lain in quarantine, without trust in any one reading of the clock. Pure.
+"""How long an entry has been in quarantine, computed so that one wrong reading of the clock cannot free it. Pure.
 
-Its age is added up from pass to pass, and one pass adds a day at most: a clock that leaps years ahead costs it one day.
-Its name has the time when it came; while the clock says that this is less than the time to live ago, it stays, however
-much was added up. So it never goes early by more than a day, and may go late on a machine that is seldom on.
+Its age is added up from pass to pass, and one pass adds a day at most. Its name is the time of its arrival. It goes
+only when both have reached the time to live: the age that was added up, and the clock minus the arrival. So each leap
+of the clock makes it go early by a day at most, and on a machine that is seldom on it goes late.
 """
 
 from collections.abc import Iterable

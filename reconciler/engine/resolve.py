@@ -16,7 +16,7 @@ from reconciler.domain.release import Recipe, Release
 from reconciler.domain.sources.locked import Fetch, LockedSource
 from reconciler.domain.sources.source_model import SourceModel
 from reconciler.domain.targets import honoured_options
-from reconciler.engine import source_problems as complaints
+from reconciler.engine import model_against_source as complaints
 from reconciler.host.stamps import StampBook
 from reconciler.manifests.parsed import Parsed
 from reconciler.manifests.selector import mismatch

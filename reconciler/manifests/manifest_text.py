@@ -10,7 +10,7 @@ from typing import Any
 from reconciler.domain.errors import InputRefused, Problem
 from reconciler.domain.text.quoting import field_path, shown
 
-MAX_BYTES = 256 * 1024
+MANIFEST_BYTES = 256 * 1024
 MAX_STRAYS = 20  # lines with forbidden characters that are reported for one file
 
 # C0 and C1 controls, marks that reorder or hide text, line and paragraph separators, byte order marks inside the
@@ -25,8 +25,8 @@ _FORBIDDEN_VALUE = re.compile(f"[{_FORBIDDEN}\r]")
 
 def decode(data: bytes) -> str:
     """A byte order mark at the very start is Windows' habit and harmless."""
-    if len(data) > MAX_BYTES:
-        raise InputRefused("FileTooLarge", f"expected at most {MAX_BYTES // 1024} KiB, got {len(data):,} bytes")
+    if len(data) > MANIFEST_BYTES:
+        raise InputRefused("FileTooLarge", f"expected at most {MANIFEST_BYTES // 1024} KiB, got {len(data):,} bytes")
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise InputRefused("NotUtf8", "expected UTF-8, got UTF-16", "save the file as UTF-8", 1)
     try:

@@ -13,8 +13,8 @@ from reconciler.fleet.comparison import Comparison, Side, compare_sides
 from reconciler.fleet.forecast import Outlook, outlook
 from reconciler.fleet.inventory_form import read_inventories
 from reconciler.operations.templates import template_changes
-from reconciler.sources.git.commit import CHECKOUT, InCommit, read_commit
 from reconciler.sources.git.local import open_repository
+from reconciler.sources.git.manifests_in_commit import CHECKOUT, InCommit, read_commit
 from reconciler.sources.git.objects import Objects, Tree
 from reconciler.sources.protocol import unseen
 

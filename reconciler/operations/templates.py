@@ -12,7 +12,7 @@ from reconciler.domain.manifest import Model
 from reconciler.domain.release import Release
 from reconciler.engine.resolve import Resolution
 from reconciler.fleet.comparison import Side
-from reconciler.sources.git.commit import InCommit
+from reconciler.sources.git.manifests_in_commit import InCommit
 from reconciler.templates.lint import lint, template_bytes
 from reconciler.templates.renderer import LARGEST_TOKENIZER, Renderer
 from reconciler.templates.rendering import Example, TemplateChange

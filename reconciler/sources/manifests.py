@@ -17,13 +17,13 @@ from reconciler.domain.errors import InputRefused, Problem, UsageError
 from reconciler.domain.sources.locked import LOCK_BYTES, LOCK_NAME
 from reconciler.domain.text.quoting import printable
 from reconciler.host.stamps import StampBook
+from reconciler.manifests.manifest_text import MANIFEST_BYTES
 from reconciler.manifests.parse import parse
 from reconciler.manifests.parsed import Parsed, Place
 from reconciler.manifests.paths import ParseContext
 from reconciler.templates.renderer import Renderer
 
 MAX_FILES = 10_000
-MAX_BYTES = 256 * 1024
 ENDINGS = (".yaml", ".yml")
 
 
@@ -102,7 +102,7 @@ class ParseCache:
     def _digest(self, path: str) -> str | None:
         try:
             status = os.lstat(path)
-            _check(status, MAX_BYTES)
+            _check(status, MANIFEST_BYTES)
         except (OSError, InputRefused):
             return None
         return self._stamps.remembered(status)
@@ -136,7 +136,7 @@ def read_manifests(base: str, names: Iterable[str], prefix: str, problems: list[
             problems.append(refused(prefix, "", "TooManyFiles", f"expected at most {MAX_FILES:,} manifests"))
             break
         try:
-            files[name] = _read(os.path.join(base, name), MAX_BYTES)
+            files[name] = _read(os.path.join(base, name), MANIFEST_BYTES)
         except InputRefused as refusal:
             problems.append(refused(prefix, name, refusal.code, str(refusal), refusal.hint))
     return FoundManifests(files=files, problems=tuple(problems))
@@ -218,7 +218,7 @@ def refused(prefix: str, name: str, code: str, message: str, hint: str = "") -> 
 
 def limit_of(path: str) -> int:
     """Of a file that manifests lead to: a template, or the lock."""
-    return LOCK_BYTES if os.path.basename(path) == LOCK_NAME else MAX_BYTES
+    return LOCK_BYTES if os.path.basename(path) == LOCK_NAME else MANIFEST_BYTES
 
 
 def _kind(path: str) -> str:

@@ -11,7 +11,7 @@ from reconciler.templates.dialect import unknown_words
 from reconciler.templates.differences import spelt_differently, understood_differently
 from reconciler.templates.syntax import SYNTAX, TemplateFinding
 
-MAX_BYTES = 64 * 1024
+TEMPLATE_BYTES = 64 * 1024
 MAX_NESTING = 20
 MAX_REPEATS = 10_000
 
@@ -77,8 +77,8 @@ _UNWANTED = (  # pattern, message, hint
 
 
 def _unreadable(data: bytes) -> TemplateFinding | None:
-    if len(data) > MAX_BYTES:
-        message = f"expected at most {MAX_BYTES // 1024} KiB, got {len(data):,} bytes"
+    if len(data) > TEMPLATE_BYTES:
+        message = f"expected at most {TEMPLATE_BYTES // 1024} KiB, got {len(data):,} bytes"
         return TemplateFinding(code="TemplateTooLarge", line=0, message=message)
     unwanted = [
         (found.start(), message, hint) for pattern, message, hint in _UNWANTED if (found := re.search(pattern, data))

@@ -17,7 +17,7 @@ from reconciler.domain.manifest import Fixture
 from reconciler.domain.text.escape import one_line
 from reconciler.host.child import Child, ChildDied, ChildFailed, ChildTimedOut, Json
 from reconciler.host.environment import private_environment
-from reconciler.templates.lint import MAX_BYTES, differs_in_runtime
+from reconciler.templates.lint import TEMPLATE_BYTES, differs_in_runtime
 from reconciler.templates.rendering import Example, NotRendered, RefusedByTemplate
 
 START_SECONDS, CALL_SECONDS, TOTAL_SECONDS = (60.0, 20.0, 120.0)  # by the clock; the child's processor time is less
@@ -51,7 +51,7 @@ class Renderer:
     ) -> str:
         """What the model reads of a conversation. `tokens` are those that templates ask for by name (bos_token);
         `asked`: with the beginning of the answer. Raises NotRendered, RefusedByTemplate where the template refuses."""
-        if len(template.encode(errors="replace")) > MAX_BYTES:
+        if len(template.encode(errors="replace")) > TEMPLATE_BYTES:
             raise NotRendered("it is too long")
         given = {"messages": [dict(one) for one in messages], "add_generation_prompt": asked}
         names = {**tokens, "tools": None, "documents": None, **given}

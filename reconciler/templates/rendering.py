@@ -1,5 +1,5 @@
-"""Values of rendering: the two ways in which a chat template gives no text, the type of what renders one for a fixture,
-and what a changed template means for a model."""
+"""Types of rendering: two exceptions (`NotRendered`, `RefusedByTemplate`), the signature of a renderer
+(`RenderFixture`), and example conversations before and after a template changed (`Example`, `TemplateChange`)."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

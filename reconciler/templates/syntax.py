@@ -1,5 +1,5 @@
-"""Jinja chat templates as syntax trees, and the finding that the checks of one report. A template is parsed with jinja2
-and never rendered here: nothing of it runs."""
+"""Parses Jinja chat templates into syntax trees, and defines `TemplateFinding`, which each check of a template reports.
+Nothing is rendered here: no part of a template runs."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -49,7 +49,7 @@ ALLOWED = {
     "cli/verbs/lock.py": "the scratch of the downloading child, in the system's temporary folder",
     "conversion/client/converter.py": "an attempt's scratch, in staging, and the logs that are kept of the latest ones",
     "conversion/client/job_client.py": "the log of an attempt and its result, in staging",
-    "conversion/worker/from_source.py": "runs in the converter's child: what it made, in scratch",
+    "conversion/worker/taken_over.py": "runs in the converter's child: what it made, in scratch",
     "conversion/worker/job.py": "runs in the converter's child: its scratch and its output, in staging",
     "conversion/worker/running.py": "runs in the converter's child: the pipe with a job's answer",
     "conversion/worker/staging.py": "runs in the converter's child: a model folder put together in scratch",

@@ -12,7 +12,7 @@ import pytest
 
 from reconciler.backends.foundry.foundry import Foundry
 from reconciler.backends.foundry.genai_config import genai_config
-from reconciler.conversion.worker.from_source import take_over
+from reconciler.conversion.worker.taken_over import take_over
 from reconciler.domain.manifest import Generation
 from tests.backends.test_serving_foundry import runtime
 from tests.converted_model import converted_model

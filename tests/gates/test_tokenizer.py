@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.backends.foundry.foundry import Foundry
-from reconciler.conversion.worker.from_source import take_over
+from reconciler.conversion.worker.taken_over import take_over
 from reconciler.domain.errors import PermanentError
 from reconciler.domain.gate_spec import GateSpec
 from reconciler.domain.measured import Measured, Tokenized

@@ -19,8 +19,8 @@ from reconciler.host.stamps import StampBook
 from reconciler.manifests.source_schema import REMOTE_KINDS
 from reconciler.sources.cache import OnDisk, SourceCache
 from reconciler.sources.folder.model import inspect_source
-from reconciler.sources.git.commit import CHECKOUT, InCommit
 from reconciler.sources.git.local import open_repository
+from reconciler.sources.git.manifests_in_commit import CHECKOUT, InCommit
 from reconciler.sources.git.objects import Tree
 from reconciler.sources.protocol import ModelFolders
 from reconciler.sources.select import REMOTES

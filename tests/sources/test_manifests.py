@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from reconciler.domain.errors import UsageError
+from reconciler.manifests.manifest_text import MANIFEST_BYTES
 from reconciler.manifests.parsed import Parsed
-from reconciler.sources.manifests import MAX_BYTES, ParseCache, checkout_of, load
+from reconciler.sources.manifests import ParseCache, checkout_of, load
 
 TEXT = """\
 apiVersion: reconciler.foundry/v1alpha1
@@ -139,8 +140,8 @@ def test_a_hard_link_is_no_manifest(manifests: Path) -> None:
 def test_a_file_that_is_too_large_is_refused_unread(manifests: Path) -> None:
     with open(manifests / "sparse.yaml", "wb") as file:
         file.truncate(1 << 40)
-    (manifests / "just-too-large.yaml").write_bytes(b"#" * (MAX_BYTES + 1))
-    (manifests / "just-right.yaml").write_bytes(b"#" * MAX_BYTES)
+    (manifests / "just-too-large.yaml").write_bytes(b"#" * (MANIFEST_BYTES + 1))
+    (manifests / "just-right.yaml").write_bytes(b"#" * MANIFEST_BYTES)
     result = load("manifests")
     assert said(result) == [
         ("manifests/just-too-large.yaml", "FileTooLarge"),

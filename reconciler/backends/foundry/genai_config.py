@@ -2,6 +2,7 @@
 
 The runtime obeys this file, and one of its keys (`custom_ops_library`) makes it load a native library before any check.
 The list holds what the pinned builder writes for every family it converts (onnxruntime-genai 0.14.1 and 0.18.0).
+End tokens and search settings were put in at conversion (conversion.worker.taken_over).
 """
 
 import json

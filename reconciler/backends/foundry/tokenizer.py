@@ -1,6 +1,6 @@
-"""The tokenizer of the runtime that serves, without its model: through the C interface of the onnxruntime-genai that
-Foundry Local brings. And the source's own, by the library that made it. For the runtime's worker only: native code that
-breaks ends the process.
+"""Loads the tokenizer of the runtime that serves, without a model, through the C API of the onnxruntime-genai that
+ships with Foundry Local; and the source's, with Hugging Face's `tokenizers`, to compare the two. For the runtime's
+worker process only: a crash in the native code ends the process.
 """
 
 import ctypes

@@ -1,6 +1,6 @@
-"""Show what this machine is, holds and serves, as a document small enough for git. `reconciler diff --against`
-reads it to predict elsewhere what a change of manifests will do here. It holds no secrets, and shows a home
-folder as `~`. Changes nothing.
+"""Show what this machine is, holds and serves, as a document small enough for git. `reconciler diff --against FILE`,
+run on another machine, predicts from it what a change of manifests would do on this one. It holds no secrets, and shows
+a home folder as `~`. Changes nothing.
 """
 
 import argparse

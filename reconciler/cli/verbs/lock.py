@@ -1,5 +1,5 @@
-"""Pin the files that manifests take from remote sources, in a lock file beside them. It needs no machine: it runs where
-manifests are written, and the lock file is committed with them.
+"""Pin the files that manifests take from remote sources, in a lock file beside them. It needs no reconciler root: run
+it where manifests are written, and commit the lock file with them.
 """
 
 import argparse

@@ -22,7 +22,7 @@ from reconciler.manifests.parsed import Parsed
 from reconciler.operations.templates import special_names
 from reconciler.reports.view import FORMAT_VERSION
 from reconciler.templates.chat_template import PRESETS, preset
-from reconciler.templates.lint import MAX_BYTES, lint
+from reconciler.templates.lint import TEMPLATE_BYTES, lint
 from reconciler.templates.role_form import RoleForm, roles_of
 from reconciler.templates.role_trace import NotExact
 
@@ -73,7 +73,7 @@ def _find(arguments: argparse.Namespace) -> tuple[Template, dict[str, str]]:
 def _read(file: str) -> str:
     """Read a template file, and report its problems as `validate` does."""
     with open(file, "rb") as opened:
-        data = opened.read(MAX_BYTES + 1)
+        data = opened.read(TEMPLATE_BYTES + 1)
     found = [
         (one.serious, Problem(code=one.code, file=file, line=one.line, message=one.message, hint=one.hint))
         for one in lint(data)

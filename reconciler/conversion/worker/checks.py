@@ -1,7 +1,7 @@
 """Checks of the weights before a conversion, and of the converted folder after it: is it complete, are its numbers
 finite, and is it what the recipe asks for?
 
-transformers fills a missing tensor with random numbers, and quantization hides one that is not a number. Both end in a
+transformers fills a missing tensor with random numbers, and quantization hides NaNs. Both end in a
 model that loads and answers nonsense.
 """
 

@@ -17,7 +17,7 @@ from typing import Any
 from reconciler.conversion.order import ARTIFACT_FILES, Order
 from reconciler.conversion.precisions import olive_config
 from reconciler.conversion.worker import checks, staging
-from reconciler.conversion.worker.from_source import take_over
+from reconciler.conversion.worker.taken_over import take_over
 from reconciler.domain.errors import ConversionFailed, DiskFull, ReconcilerError, refused
 
 # A failure with less than this left is taken for a full disk: Olive names other causes then, or none.

@@ -29,7 +29,7 @@ DENIED_HINT = "check the permissions: the files may all be there, so let this us
 
 
 class Folder:
-    """A folder on this disk. `sources.git.commit` answers the same questions about one that is kept in git."""
+    """A folder on this disk. `sources.git.manifests_in_commit` answers the same questions about one in git."""
 
     def __init__(self, path: str, stamps: StampBook | None = None) -> None:
         self.path = path

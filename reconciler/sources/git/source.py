@@ -18,8 +18,8 @@ from reconciler.host import durable
 from reconciler.host.lock import hold
 from reconciler.manifests.parsed import Parsed
 from reconciler.sources.git.address import Remote, realm
-from reconciler.sources.git.commit import GitDisk, read_manifests
 from reconciler.sources.git.export import Exports
+from reconciler.sources.git.manifests_in_commit import GitDisk, read_manifests
 from reconciler.sources.git.mirror import CommitRefused, Mirror, Unreachable
 from reconciler.sources.git.objects import MirrorBroken, Objects, Tree
 from reconciler.sources.git.runner import NETWORK, Credentials, GitFailed, GitRunner

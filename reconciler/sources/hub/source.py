@@ -3,7 +3,7 @@
 An error shows whether time alone may help. The child is ended when it has been silent for too long: the hub's library
 would wait and try again for as long as bytes trickle. How the hub is reached comes from this machine's environment,
 never from a repository. The token goes to the child in its environment, and nowhere else: no argument, no log, no
-record.
+record. Which files are downloaded stands in the lock (domain.sources.locked).
 """
 
 import os

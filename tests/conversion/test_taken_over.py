@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from reconciler.conversion.worker.from_source import take_over
+from reconciler.conversion.worker.taken_over import take_over
 from reconciler.domain.errors import ConversionFailed
 from tests.tiny_models import write_qwen2
 

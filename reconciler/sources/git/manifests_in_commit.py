@@ -18,6 +18,7 @@ from reconciler.domain.errors import InputRefused, Problem
 from reconciler.domain.sources.locked import LOCK_NAME, LockedSource
 from reconciler.domain.sources.source_model import SourceAdapter, SourceModel
 from reconciler.domain.text.quoting import shown
+from reconciler.manifests.manifest_text import MANIFEST_BYTES
 from reconciler.manifests.parsed import Parsed, Place
 from reconciler.manifests.paths import inside
 from reconciler.sources.folder.guarded_folder import Folder
@@ -25,16 +26,7 @@ from reconciler.sources.folder.model import look_at_adapter, look_at_source
 from reconciler.sources.git.export import Exports
 from reconciler.sources.git.objects import FILE, FOLDER, LINK, MISSING, REPOSITORY, Entry, Tree
 from reconciler.sources.git.process import OutOfBounds
-from reconciler.sources.manifests import (
-    ENDINGS,
-    MAX_BYTES,
-    MAX_FILES,
-    DiskAnswers,
-    FoundManifests,
-    interpret,
-    limit_of,
-    refused,
-)
+from reconciler.sources.manifests import ENDINGS, MAX_FILES, DiskAnswers, FoundManifests, interpret, limit_of, refused
 from reconciler.sources.protocol import CachedSource
 
 # Stands for the top of the repository in paths: a name that no folder of a machine has.
@@ -96,8 +88,8 @@ def _refusal(tree: Tree, folder: str, entry: Entry) -> Problem | None:
         return None
     if not entry.name.isprintable():
         return refused(folder, entry.name, "FileName", "expected a printable file name")
-    if entry.size > MAX_BYTES:
-        message = f"expected at most {MAX_BYTES // 1024} KiB, got {entry.size:,} bytes"
+    if entry.size > MANIFEST_BYTES:
+        message = f"expected at most {MANIFEST_BYTES // 1024} KiB, got {entry.size:,} bytes"
         return refused(folder, entry.name, "FileTooLarge", message)
     return None
 
@@ -147,7 +139,9 @@ class GitDisk(DiskAnswers):
         """Where one template lies there are more: one git process reads them all."""
         if entry.object not in self._bytes:
             small = (
-                one for one in self._tree.children(self._tree.at(folder)) if one.kind == FILE and one.size <= MAX_BYTES
+                one
+                for one in self._tree.children(self._tree.at(folder))
+                if one.kind == FILE and one.size <= MANIFEST_BYTES
             )
             beside = [one for one in small if not one.name.endswith(ENDINGS)]
             few = sum(one.size for one in beside) <= MOST_BYTES
