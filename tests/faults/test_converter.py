@@ -96,9 +96,14 @@ def remembered(world: World) -> dict[str, RememberedFailure]:
 def rests(world: World) -> list[str]:
     """What is found wrong, once the last job's thread has put its folder away."""
     until = time.monotonic() + 60
-    while (found := at_rest(world)) and time.monotonic() < until:
+    while (found := _wrong(world)) and time.monotonic() < until:
         time.sleep(0.1)
-    return [one for one in found if "the weights are not those of its recipe" not in one]  # ours are other ones
+    return found
+
+
+def _wrong(world: World) -> list[str]:
+    ours = "the weights are not those of its recipe"
+    return [one for one in at_rest(world) if ours not in one]
 
 
 def test_every_lie_is_refused_and_what_served_serves_on(world: World) -> None:
