@@ -19,7 +19,7 @@ from reconciler.daemon.http.routes import Routes
 from reconciler.daemon.http.server import CannotListen, HttpServer
 from reconciler.daemon.loop import Loop
 from reconciler.daemon.notifications.notifications import Notifications
-from reconciler.daemon.notifications.sink import SinkContext, Target
+from reconciler.daemon.notifications.sink import SinkContext, SinkTarget
 from reconciler.daemon.reporting import StepLog
 from reconciler.daemon.sd_notify import Service, Watchdog
 from reconciler.daemon.state import Board, Moment, State
@@ -46,7 +46,7 @@ class Endpoints:
     address: Address | None = None
     address_was_chosen: bool = False
     webhook_secret_file: str = ""
-    targets: tuple[Target, ...] = ()
+    targets: tuple[SinkTarget, ...] = ()
 
 
 def run_daemon(
@@ -133,7 +133,7 @@ def _listen(endpoints: Endpoints, routes: Routes, stack: contextlib.ExitStack) -
         log.info("listening", address=str(address), port=server.port, hooks=bool(endpoints.webhook_secret_file))
 
 
-def _notify(targets: tuple[Target, ...], machine: Machine, board: Board, stack: contextlib.ExitStack) -> None:
+def _notify(targets: tuple[SinkTarget, ...], machine: Machine, board: Board, stack: contextlib.ExitStack) -> None:
     context = SinkContext(machine=machine_name(machine), events=machine.records.event_log, layout=machine.layout)
     notifications = stack.enter_context(contextlib.closing(Notifications(targets, context, machine.records)))
     board.listen(notifications.passed)

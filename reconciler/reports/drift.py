@@ -25,7 +25,7 @@ _UNKNOWN = Reason.MANIFESTS_UNREADABLE  # what is still declared
 
 
 @dataclass(frozen=True, kw_only=True)
-class Divergence:
+class DriftFinding:
     """`variant` is empty for an artifact. `since` is when the records last saw a change of it, "" if never."""
 
     variant: str
@@ -38,13 +38,13 @@ class Divergence:
 
 def find_drift(
     desired: Desired, observed: Observed, recorded: Recorded, plan: Plan, conditions: Conditions
-) -> tuple[Divergence, ...]:
+) -> tuple[DriftFinding, ...]:
     """By state, then by name. One variant can be pending and drifted at once."""
     unresolved = desired.declared - {one.variant for one in desired.wanted}
 
-    def diverges(variant: str, state: str, reason: str, details: Iterable[str] = ()) -> Divergence:
+    def diverges(variant: str, state: str, reason: str, details: Iterable[str] = ()) -> DriftFinding:
         suspension = recorded.suspension_of(variant, model_of(variant))
-        return Divergence(
+        return DriftFinding(
             variant=variant,
             state=state,
             reason=reason,
@@ -107,7 +107,7 @@ def _is_current(digest: str, variant: str, observed: Observed, recorded: Recorde
     return digest in (given, release.release if release and not registration else None)
 
 
-def drift_view(revision: str, found: Iterable[Divergence], problems: Iterable[Problem] = ()) -> View:
+def drift_view(revision: str, found: Iterable[DriftFinding], problems: Iterable[Problem] = ()) -> View:
     variants = [as_dict(one) for one in found]
     return {
         "formatVersion": FORMAT_VERSION,

@@ -13,7 +13,7 @@ from typing import Any
 from reconciler.conversion.order import Order
 from reconciler.conversion.worker.artifact_logits import SPARE, artifact_logits
 from reconciler.conversion.worker.divergence import Divergence
-from reconciler.conversion.worker.streamed import Source
+from reconciler.conversion.worker.streamed import StreamedSource
 from reconciler.domain.errors import ConversionFailed
 from reconciler.domain.measured import TEXTS, TEXTS_DIGEST
 from reconciler.domain.targets import TABLE
@@ -28,7 +28,7 @@ LEAST = 64
 def compare(order: Order) -> dict[str, Any]:
     """The fields of `measured.Fidelity`."""
     assert order.compared is not None
-    source, artifact = Source(order), order.compared
+    source, artifact = StreamedSource(order), order.compared
     rows = _rows(artifact, max(LEAST, min(WORK // source.weights, LOGITS // source.vocabulary)))
     precision = TABLE[order.recipe.precision]
     mapped = not precision.rounded  # rounded weights are small; sorted in memory they are read four times as fast
@@ -49,7 +49,9 @@ def compare(order: Order) -> dict[str, Any]:
     }
 
 
-def _divergence(source: Source, artifact: str, rows: list[list[int]], *, exact: bool, mapped: bool) -> Divergence:
+def _divergence(
+    source: StreamedSource, artifact: str, rows: list[list[int]], *, exact: bool, mapped: bool
+) -> Divergence:
     import numpy
 
     following = numpy.array([[*row[1:], -1] for row in rows]).reshape(-1)

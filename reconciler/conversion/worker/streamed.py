@@ -14,7 +14,7 @@ from reconciler.conversion.worker import staging
 from reconciler.conversion.worker.read_back import Span, matched, read_back, rounded_matrices
 
 
-class Source:
+class StreamedSource:
     """`weights` counts them, `whole` is how many places must be read at once: with fewer, a stretched rotation turns
     otherwise. `furthest` is the largest distance of a rounded matrix (see `read_back`), 0 before any was read."""
 

@@ -34,7 +34,7 @@ class Request:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answer:
+class Response:
     status: int
     body: bytes = b""
     type: str = "application/json"
@@ -83,7 +83,7 @@ class RequestHandler(BaseHTTPRequestHandler):
             request = self._read()
             answer = None if request is None else self.server.answer(request)
         except BadRequest as error:
-            answer = Answer(status=error.status)
+            answer = Response(status=error.status)
         self.server.was_read(self.connection)
         if answer is not None:
             self._write(answer)
@@ -115,7 +115,7 @@ class RequestHandler(BaseHTTPRequestHandler):
             left -= len(chunk)
             yield chunk
 
-    def _write(self, answer: Answer) -> None:
+    def _write(self, answer: Response) -> None:
         self.send_response(answer.status)
         headers = {"Content-Type": answer.type, "Content-Length": str(len(answer.body))}
         for name, value in {**headers, **_ALWAYS, **answer.headers}.items():

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import psutil
 
-from reconciler.daemon.http.handler import Answer, Request
+from reconciler.daemon.http.handler import Request, Response
 from reconciler.daemon.metrics import CONTENT_TYPE, MetricsInput, families, page
 from reconciler.daemon.secret_file import NoSecret, read_secret
 from reconciler.daemon.state import Board, State
@@ -52,19 +52,19 @@ class Routes:
         self._bucket = Bucket()
         self._pages = {"/healthz": self._health, "/readyz": self._readiness, "/metrics": self._metrics}
 
-    def answer(self, request: Request) -> Answer:
+    def answer(self, request: Request) -> Response:
         """The caller has checked the Host header where `needs_host` says so."""
         if request.path == HOOK and self._secret_file:
             return self._hook(request) if request.method == "POST" else _not_allowed("POST")
         if request.path not in self._pages:
-            return Answer(status=404)
+            return Response(status=404)
         return self._pages[request.path]() if request.method == "GET" else _not_allowed("GET")
 
-    def _health(self) -> Answer:
+    def _health(self) -> Response:
         alive = self._patience() > 0.0
         return _status(alive, {"status": "alive" if alive else "hangs"})
 
-    def _readiness(self) -> Answer:
+    def _readiness(self) -> Response:
         state = self._board.state
         waiting = list(_not_ready(state))
         ready = state.ready and not state.problems and not waiting
@@ -78,7 +78,7 @@ class Routes:
         }
         return _status(ready, facts)
 
-    def _metrics(self) -> Answer:
+    def _metrics(self) -> Response:
         process = psutil.Process()
         times = process.cpu_times()
         given = MetricsInput(
@@ -90,25 +90,25 @@ class Routes:
             cpu_seconds=times.user + times.system,
             resident_bytes=process.memory_info().rss,
         )
-        return Answer(status=200, body=page(families(given)).encode(), type=CONTENT_TYPE)
+        return Response(status=200, body=page(families(given)).encode(), type=CONTENT_TYPE)
 
-    def _hook(self, request: Request) -> Answer:
+    def _hook(self, request: Request) -> Response:
         """The answer says no more than it must, so that guessing a secret teaches nothing."""
         if not self._bucket.take():
-            return Answer(status=429, headers={"Retry-After": "1"})
+            return Response(status=429, headers={"Retry-After": "1"})
         if request.length is None:
-            return Answer(status=411)
+            return Response(status=411)
         if request.length > BODY_LIMIT:
-            return Answer(status=413)
+            return Response(status=413)
         try:
             secret = read_secret(self._secret_file)
         except NoSecret as error:
             log.warning("hook.no_secret", file=self._secret_file, problem=str(error))
-            return Answer(status=503)
+            return Response(status=503)
         if not is_signed(secret, request.headers, request.body):
-            return Answer(status=403)
+            return Response(status=403)
         self._wake.wake(WEBHOOK)
-        return Answer(status=202)
+        return Response(status=202)
 
 
 def needs_host(path: str) -> bool:
@@ -116,12 +116,12 @@ def needs_host(path: str) -> bool:
     return path != HOOK  # guard: only our names are answered
 
 
-def _not_allowed(method: str) -> Answer:
-    return Answer(status=405, headers={"Allow": method})
+def _not_allowed(method: str) -> Response:
+    return Response(status=405, headers={"Allow": method})
 
 
-def _status(good: bool, facts: Mapping[str, object]) -> Answer:
-    return Answer(status=200 if good else 503, body=json.dumps(facts).encode() + b"\n")
+def _status(good: bool, facts: Mapping[str, object]) -> Response:
+    return Response(status=200 if good else 503, body=json.dumps(facts).encode() + b"\n")
 
 
 def _not_ready(state: State) -> Iterator[dict[str, str]]:

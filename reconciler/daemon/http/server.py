@@ -15,7 +15,7 @@ import threading
 import time
 from typing import Any
 
-from reconciler.daemon.http.handler import Answer, Request, RequestHandler
+from reconciler.daemon.http.handler import Request, RequestHandler, Response
 from reconciler.daemon.http.listening import Address
 from reconciler.daemon.http.routes import Routes, needs_host
 from reconciler.domain.errors import ReconcilerError
@@ -111,10 +111,10 @@ class HttpServer(socketserver.ThreadingTCPServer):
         with self._lock:
             self._silent.pop(connection, None)
 
-    def answer(self, request: Request) -> Answer:
+    def answer(self, request: Request) -> Response:
         hosts = request.headers.get("host", ())
         if needs_host(request.path) and not (len(hosts) == 1 and self.address.accepts(hosts[0])):
-            return Answer(status=421)
+            return Response(status=421)
         return self._routes.answer(request)
 
     def service_actions(self) -> None:

@@ -7,7 +7,7 @@ from importlib import import_module
 
 from reconciler.daemon.background import Background
 from reconciler.daemon.notifications import sinks
-from reconciler.daemon.notifications.sink import SinkContext, SinkKind, Target
+from reconciler.daemon.notifications.sink import SinkContext, SinkKind, SinkTarget
 from reconciler.daemon.state import State
 from reconciler.domain.errors import HostRefused
 from reconciler.state.records import Records
@@ -22,7 +22,7 @@ def sink_kinds() -> tuple[SinkKind, ...]:
 class Notifications:
     """Opens the targets. Without targets there is no thread."""
 
-    def __init__(self, targets: Iterable[Target], context: SinkContext, records: Records) -> None:
+    def __init__(self, targets: Iterable[SinkTarget], context: SinkContext, records: Records) -> None:
         self._records = records
         self._stale = False
         self._sinks = [target.open(context) for target in targets]

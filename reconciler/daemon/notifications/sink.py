@@ -142,7 +142,7 @@ class EventDelivery(Delivery[Line]):
         self._progress.write(as_dict(place))
 
 
-class Target(Protocol):
+class SinkTarget(Protocol):
     """The checked settings of one sink."""
 
     def open(self, context: SinkContext) -> Delivery[Any]: ...
@@ -154,10 +154,10 @@ class SinkKind:
     `page` is Markdown."""
 
     section: Section
-    target: Callable[..., Target]
+    target: Callable[..., SinkTarget]
     page: str
 
-    def configure(self, given: Mapping[str, str]) -> Target | None:
+    def configure(self, given: Mapping[str, str]) -> SinkTarget | None:
         """From values by flag. None when the sink is not switched on. Raises UsageError."""
         settings = self.section.settings
         values = {name: given[one.flag] for name, one in settings.items()}
