@@ -69,7 +69,7 @@ demo: $(READY) ## the whole story in a throw-away folder: convert, serve, ask, r
 	@$(BIN)/reconciler demo
 
 .PHONY: test
-test: $(READY) ## every test, with the real Olive and the real Foundry Local
+test: $(READY) ## every test, with the real Olive and the real Foundry Local (RECONCILER_TEST_SIZE=nightly: hours)
 	@$(PYTEST) $(PYTEST_ARGS)
 
 .PHONY: test-newest
