@@ -45,6 +45,7 @@ VERBS = {
 
 # These verbs read no configuration: they use no machine, or a temporary one.
 UNCONFIGURED = frozenset({"schema", "template", "validate", "diff", "demo"})
+NEW_OBJECTS = 50_000  # between two searches for cycles
 
 _OVERVIEW = """usage: reconciler VERB [options]
 
@@ -61,7 +62,7 @@ Begin with `reconciler demo`, or in a folder with manifests: `reconciler plan`.
 
 def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
-    gc.set_threshold(50_000)  # many small objects, few cycles: a fifth of a large diff went into looking for them
+    gc.set_threshold(NEW_OBJECTS)  # many small objects, few cycles: a fifth of a large diff went into looking for them
     try:
         code = _answer(*(arguments or ["--help"]))
         sys.stdout.flush()  # here, where an error can still be reported

@@ -10,7 +10,7 @@ import contextlib
 import json
 import os
 from collections.abc import Callable, Iterator
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 from reconciler.backends.foundry.served_files import MARKER, kept_files, written_files
@@ -28,6 +28,7 @@ from reconciler.host.stamps import StampBook
 
 READ_ONLY = 0o444
 FORMAT_VERSION = 1
+MARKERS = 1024  # that are remembered, some 10 KB each
 
 _CODEC = Codec(Marker)
 
@@ -166,9 +167,15 @@ def _read_marker(entry: os.DirEntry[str] | None) -> Marker | str:
     if entry is None:
         return "missing"
     try:
-        return marker_from_json(unseal(read_whole(entry.path)))
+        return _unsealed(read_whole(entry.path))
     except (OSError, Damaged, MarkerUnreadable):
         return "unreadable"
+
+
+@lru_cache(MARKERS)
+def _unsealed(data: bytes) -> Marker:
+    """The same bytes are read in each pass of a daemon."""
+    return marker_from_json(unseal(data))
 
 
 def _damage(marker: Marker, found: dict[str, os.DirEntry[str]], stamps: StampBook) -> Iterator[str]:
