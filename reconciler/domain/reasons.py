@@ -49,7 +49,7 @@ class Reason(StrEnum):
     NOT_SELECTED = ("NotSelected", "the model is declared for other machines: its nodeSelector does not match this one")
     UNREFERENCED = ("Unreferenced", "no release uses the artifact, or no manifest the source from the hub, any more")
     SUSPENDED = ("Suspended", "the manifest says suspend: true, or `reconciler suspend` was run")
-    PROTECTED = ("Protected", "the manifest said prune: disabled when it was last seen")
+    PROTECTED = ("Protected", "the manifest had prune: disabled when it was last seen")
     NAME_TAKEN = ("NameTaken", "a registration that is not ours already has this name")
     MANIFESTS_UNREADABLE = ("ManifestsUnreadable", "a manifest is invalid, so what is no longer declared is unknown")
     NOTHING_DECLARED = (

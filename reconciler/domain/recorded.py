@@ -31,7 +31,7 @@ class RecordedRelease:
     revision: str
     model: str
     precision: str
-    protected: bool  # the manifest said prune: disabled
+    protected: bool  # the manifest has prune: disabled
     artifact: str  # artifact digest
     size: int
     template_origin: str

@@ -113,7 +113,7 @@ class Marker:
     precision: str
     template_origin: str
     generation: dict[str, object]
-    protected: bool  # the manifest said prune: disabled
+    protected: bool  # the manifest has prune: disabled
     revision: str
     created: str  # RFC 3339, UTC
     files: tuple[StoredFile, ...]

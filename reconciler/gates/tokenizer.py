@@ -37,7 +37,8 @@ class Tokens(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class TokenizerGate(RuntimeGate):
-    """What is not in the normal form NFC and only therefore differs is said, and refuses nothing."""
+    """The runtime's tokenizer reads hard texts as the source's does. A text that differs only because it is not in the
+    normal form NFC is reported, and rejects nothing."""
 
     name: ClassVar[str] = "tokenizer"
     about: ClassVar[str] = "The runtime's tokenizer against the source's. Always there."

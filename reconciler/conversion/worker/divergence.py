@@ -44,8 +44,8 @@ class Divergence:
 
         p, q = _log_softmax(before), _log_softmax(after)
         self._agreed += int((before.argmax(-1) == after.argmax(-1)).sum())
-        told = numpy.flatnonzero(following >= 0)
-        self._losses += float((p - q)[told, following[told]].sum())
+        known = numpy.flatnonzero(following >= 0)
+        self._losses += float((p - q)[known, following[known]].sum())
         q -= p
         numpy.exp(p, out=p)
         self._kl -= float((p * q).sum())

@@ -1,9 +1,10 @@
-"""How near is a converted model to its source? Both read the same texts, and their logits are compared everywhere.
+"""How near is a converted model to its source? Both read the same texts, and their logits are compared at every token.
 
-Two comparisons. With the source as it is: what the conversion costs, rounding included. With the source that computes
-with the artifact's rounded weights, while the artifact does exact sums: the rest is no effect of rounding, but of a
-wrong conversion. Random or small models lose much by rounding, and only the second number separates them from broken
-ones. Memory: one layer of the source at a time, then the artifact.
+There are two comparisons. First with the source as it is: what the conversion costs, rounding included. Then the source
+is given the artifact's rounded weights, and the artifact computes without approximate sums: both use the same numbers,
+so what still differs comes from a wrong conversion. Random or small models lose much by rounding, and only the second
+comparison separates them from broken ones. To save memory the source runs one layer at a time, and the artifact after
+it.
 """
 
 import json
