@@ -21,7 +21,6 @@ TESTED_TOGETHER = {
         "transformers": "5.23.0",
         "torch": "2.13.0",
         "peft": "0.21.2",
-        "accelerate": "1.15.0",
     },
     "foundry": {"foundry-local-sdk": "2.2.1"},
 }
