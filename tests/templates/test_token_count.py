@@ -87,6 +87,7 @@ def test_a_pattern_that_never_ends_does() -> None:
         assert renderer.count("Paris", CAPITALS)
 
 
+@pytest.mark.slow
 def test_a_long_word_does_not_take_long(renderer: Renderer) -> None:
     renderer.count("Paris", CAPITALS)
     assert renderer._child is not None
