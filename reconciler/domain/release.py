@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from typing import Any
 
 from reconciler.domain import digest
 from reconciler.domain.digest import StoredFile
@@ -117,6 +118,23 @@ class Marker:
     revision: str
     created: str  # RFC 3339, UTC
     files: tuple[StoredFile, ...]
+
+    @classmethod
+    def of(cls, release: Release, **served: Any) -> "Marker":
+        """`served`: the fields that the release does not decide: owner, number, artifact, protected, revision, created
+        and files."""
+        return cls(
+            variant=release.variant,
+            release=release.digest,
+            parts=release.parts,
+            build_key=release.recipe.build_key,
+            recipe=release.recipe.as_json(),
+            model=release.model,
+            precision=release.precision,
+            template_origin=release.template_origin,
+            generation=as_dict(release.generation),
+            **served,
+        )
 
     @property
     def id(self) -> str:

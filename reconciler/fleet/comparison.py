@@ -106,20 +106,11 @@ def _converged(desired: Desired) -> tuple[Observed, Recorded]:
 
 
 def _marker(one: DesiredRelease) -> Marker:
-    release = one.release
-    return Marker(
+    return Marker.of(
+        one.release,
         owner=_OWNER,
-        variant=release.variant,
         number=1,
-        release=release.digest,
-        parts=release.parts,
         artifact="",
-        build_key=release.recipe.build_key,
-        recipe=release.recipe.as_json(),
-        model=release.model,
-        precision=release.precision,
-        template_origin=release.template_origin,
-        generation=as_dict(release.generation),
         protected=one.protected,
         revision="",
         created="",

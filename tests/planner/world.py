@@ -9,7 +9,6 @@ from reconciler.domain.history import HistoryEntry, registered
 from reconciler.domain.manifest import Generation, Target
 from reconciler.domain.measured import TEXTS_DIGEST, Fidelity
 from reconciler.domain.observed import Observed, Registration, ServedFolder
-from reconciler.domain.plain_data import as_dict
 from reconciler.domain.plan import Plan
 from reconciler.domain.recorded import Recorded, RecordedRelease
 from reconciler.domain.release import Artifact, Marker, Recipe, Release
@@ -168,19 +167,11 @@ class World:
 
 
 def marker_of(one: Release, number: int, *, owner: str = OWNER, protected: bool = False) -> Marker:
-    return Marker(
+    return Marker.of(
+        one,
         owner=owner,
-        variant=one.variant,
         number=number,
-        release=one.digest,
-        parts=one.parts,
         artifact="sha256:artifact",
-        build_key=one.recipe.build_key,
-        recipe=one.recipe.as_json(),
-        model=one.model,
-        precision=one.precision,
-        template_origin=one.template_origin,
-        generation=as_dict(one.generation),
         protected=protected,
         revision="manifests@sha256:1",
         created="2026-11-22T00:00:00Z",
@@ -198,23 +189,7 @@ def registration(marker: Marker, path: str) -> Registration:
 
 
 def remember(recorded: Recorded, marker: Marker, made: Release) -> Recorded:
-    one = RecordedRelease(
-        variant=marker.variant,
-        number=marker.number,
-        release=marker.release,
-        parts=marker.parts,
-        build_key=marker.build_key,
-        recipe=marker.recipe,
-        generation=marker.generation,
-        registered=marker.created,
-        revision=marker.revision,
-        model=marker.model,
-        precision=marker.precision,
-        protected=marker.protected,
-        artifact=marker.artifact,
-        size=400,
-        template_origin=marker.template_origin,
-    )
+    one = RecordedRelease.from_marker(marker, registered=marker.created)
     highest = max(marker.number, recorded.high_water.get(marker.variant, 0))
     past = HistoryEntry(
         number=marker.number,

@@ -19,7 +19,6 @@ from reconciler.domain.digest import StoredFile
 from reconciler.domain.errors import Disturbed
 from reconciler.domain.manifest import Generation, Target
 from reconciler.domain.observed import ServedFolder
-from reconciler.domain.plain_data import as_dict
 from reconciler.domain.release import Artifact, Marker, Recipe, Release
 from reconciler.host import durable
 from reconciler.host.codec import Codec, Damaged, Misformed, seal, unseal
@@ -77,19 +76,11 @@ def assemble(  # noqa: PLR0913 - the marker records each of them
         durable.make_folder(os.path.dirname(destination))
         _require(stamps.relink(blob(file.digest), destination), file)
     small = [StoredFile(path=name, digest=digest.of_bytes(data), size=len(data)) for name, data in written.items()]
-    marker = Marker(
+    marker = Marker.of(
+        release,
         owner=owner,
-        variant=release.variant,
         number=number,
-        release=release.digest,
-        parts=release.parts,
         artifact=artifact.digest,
-        build_key=artifact.build_key,
-        recipe=release.recipe.as_json(),
-        model=release.model,
-        precision=release.precision,
-        template_origin=release.template_origin,
-        generation=as_dict(release.generation),
         protected=protected,
         revision=revision,
         created=created,
