@@ -1,7 +1,6 @@
 """The command line in a process of its own, without the half second in which Python starts and imports it: a server
-that has imported everything forks for each command. What may convert comes from a second server that has imported Olive
-too, and its workers fork from it, so that a test of a conversion does not import Olive for seven seconds
-(`tests.forked_child`).
+that has imported everything forks for each command. In files of tests that convert (`converts`) it has imported Olive
+too, and the converter's workers fork as well, so that no test imports Olive for seven seconds (`tests.forked_child`).
 
 The command has its own arguments, streams, working directory, environment and exit code, and runs `reconciler.__main__`
 as `python -m reconciler` does. What is read while modules are imported is as in the server, so a command whose
@@ -20,7 +19,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, NoReturn
@@ -67,29 +65,20 @@ def run(
     return subprocess.CompletedProcess(["reconciler", *arguments], code, *said)
 
 
-class Background:
-    """A command that goes on, with what tests use of subprocess.Popen."""
+class Background(forked_child.Awaited):
+    """A command that goes on: a child of the server, which is asked for its end."""
 
     def __init__(self, arguments: Sequence[str], directory: Path, environment: Mapping[str, str], log: IO[Any]) -> None:
         canaries.started(["reconciler", *arguments])
         self._server = _server()
         order = _order(arguments, directory, environment) | {"background": True}
         self.pid = _sent(self._server, order, [log.fileno()] * STREAMS)
-        self.returncode: int | None = None
 
     def poll(self) -> int | None:
         if self.returncode is None:
             code = _sent(self._server, {"poll": self.pid}, [])
             self.returncode = None if code == RUNNING else code
         return self.returncode
-
-    def wait(self, timeout: float) -> int:
-        until = time.monotonic() + timeout
-        while (code := self.poll()) is None:
-            if time.monotonic() > until:
-                raise subprocess.TimeoutExpired(["reconciler"], timeout)
-            time.sleep(0.01)
-        return code
 
     def send_signal(self, number: int) -> None:
         if self.poll() is None:

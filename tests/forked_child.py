@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from typing import IO, NoReturn, cast
 
@@ -28,20 +29,13 @@ def import_olive() -> None:
     child._start = start
 
 
-class Forked:
-    """What `host.child` uses of subprocess.Popen, for a fork."""
+class Awaited(ABC):
+    """What is asked of subprocess.Popen, for a fork: `poll` says how the end of one is learned."""
 
-    def __init__(self, pid: int, stdin: IO[bytes], stdout: IO[bytes]) -> None:
-        self.pid, self.stdin, self.stdout = pid, stdin, stdout
-        self.returncode: int | None = None
-        self._waiting = threading.Lock()
+    returncode: int | None = None
 
-    def poll(self) -> int | None:
-        with self._waiting:
-            if self.returncode is None:
-                pid, status = os.waitpid(self.pid, os.WNOHANG)
-                self.returncode = os.waitstatus_to_exitcode(status) if pid else None
-        return self.returncode
+    @abstractmethod
+    def poll(self) -> int | None: ...
 
     def wait(self, timeout: float | None = None) -> int:
         until = time.monotonic() + (math.inf if timeout is None else timeout)
@@ -50,6 +44,21 @@ class Forked:
                 raise subprocess.TimeoutExpired(["fork"], timeout or 0.0)
             time.sleep(0.005)
         return code
+
+
+class Forked(Awaited):
+    """A child of this process, as `host.child` uses it."""
+
+    def __init__(self, pid: int, stdin: IO[bytes], stdout: IO[bytes]) -> None:
+        self.pid, self.stdin, self.stdout = pid, stdin, stdout
+        self._waiting = threading.Lock()
+
+    def poll(self) -> int | None:
+        with self._waiting:
+            if self.returncode is None:
+                pid, status = os.waitpid(self.pid, os.WNOHANG)
+                self.returncode = os.waitstatus_to_exitcode(status) if pid else None
+        return self.returncode
 
 
 def start(

@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from tests import canaries
-from tests.at_rest import serve
 from tests.daemon.process import Daemon, running
 from tests.daemon.receiver import Receiver, receiving, until
 from tests.machine import TestMachine
@@ -27,13 +26,9 @@ def receiver() -> Iterator[Receiver]:
 
 
 @pytest.fixture
-def machine(tmp_path: Path, capitals: Path) -> TestMachine:
-    one = TestMachine(folder=tmp_path)
-    one.give_model(capitals)
-    one.declare()
-    serve(one)
+def machine(machine: TestMachine, tmp_path: Path) -> TestMachine:
     canaries.file(tmp_path / "secret", "outside")
-    return one
+    return machine
 
 
 def port_of(daemon: Daemon) -> int:

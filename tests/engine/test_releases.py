@@ -24,7 +24,7 @@ from reconciler.host.processes import mapped_folders
 from reconciler.operations.rollback import ask_for, decide
 from reconciler.operations.verify import verify
 from reconciler.sources.manifests import load
-from tests.at_rest import opened, serve
+from tests.at_rest import opened
 from tests.machine import TestMachine, tree
 from tests.releases import measure, one_pass, release
 from tests.waiting import PATIENCE, Slower, until
@@ -44,13 +44,9 @@ with open(sys.argv[1], "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.AC
 
 
 @pytest.fixture
-def machine(tmp_path: Path, capitals: Path) -> TestMachine:
-    one = TestMachine(folder=tmp_path)
-    one.give_model(capitals)
-    one.declare()
-    serve(one)
-    assert not release(one).outcomes
-    return one
+def machine(machine: TestMachine) -> TestMachine:
+    assert not release(machine).outcomes
+    return machine
 
 
 @contextmanager
