@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from reconciler.conversion.worker.artifact_logits import pieces
-from reconciler.conversion.worker.read_back import RoundedMatrix, matched
+from reconciler.conversion.worker.read_back import RoundedMatrices, RoundedMatrix, Span
 from reconciler.domain.errors import ConversionFailed
 
 
@@ -35,9 +35,16 @@ LINEAR = {
 }
 
 
+def take_all(matrices: list[RoundedMatrix]) -> list[list[Span]]:
+    left = RoundedMatrices(matrices)
+    found = [left.take(name, *shape) for name, shape in LINEAR.items()]
+    assert found == [left.take(name, *shape) for name, shape in LINEAR.items()]  # a layer that is computed again
+    left.check_all_taken()
+    return found
+
+
 def test_what_the_tools_joined_and_split_is_found_by_its_rows() -> None:
-    found = matched(dict(LINEAR), [JOINED, OUT, GATE, UP, DOWN, HEAD])
-    assert list(found.values()) == [
+    assert take_all([JOINED, OUT, GATE, UP, DOWN, HEAD]) == [
         [(JOINED, 0, 4)],
         [(JOINED, 4, 6)],
         [(JOINED, 6, 8)],
@@ -51,15 +58,24 @@ def test_what_the_tools_joined_and_split_is_found_by_its_rows() -> None:
 @pytest.mark.parametrize("matrices", [[JOINED, OUT, GATE, UP, DOWN], [JOINED, OUT, GATE, UP, DOWN, HEAD, HEAD], []])
 def test_other_matrices_than_the_source_has_are_refused(matrices: list[RoundedMatrix]) -> None:
     with pytest.raises(ConversionFailed, match="not those of the source"):
-        matched(dict(LINEAR), matrices)
+        take_all(matrices)
 
 
 @pytest.mark.parametrize(
-    ("length", "whole", "lengths"),
-    [(100, 1, [75, 23, 1, 1]), (100, 90, [90, 8, 1, 1]), (100, 999, [100]), (4, 1, [3, 1]), (2, 1, [1, 1])],
+    ("length", "whole", "singly", "lengths"),
+    [
+        (100, 1, 2, [75, 23, 1, 1]),
+        (100, 1, 0, [75, 25]),
+        (100, 90, 2, [90, 8, 1, 1]),
+        (100, 999, 2, [100]),
+        (4, 1, 2, [3, 1]),
+        (2, 1, 2, [1, 1]),
+    ],
 )
-def test_a_text_is_read_in_pieces_and_its_end_token_by_token(length: int, whole: int, lengths: list[int]) -> None:
+def test_a_text_is_read_in_pieces_and_its_end_token_by_token(
+    length: int, whole: int, singly: int, lengths: list[int]
+) -> None:
     row = list(range(length))
-    found = pieces(row, whole)
+    found = pieces(row, whole, singly=singly)
     assert [token for piece in found for token in piece] == row
     assert list(map(len, found)) == lengths

@@ -8,6 +8,7 @@ from typing import Any
 from reconciler.conversion.worker.checks import MODEL
 from reconciler.conversion.worker.exact_graph import exact_graph
 
+SINGLY = 2  # tokens; where sums are exact each piece takes all rounded weights apart anew, which costs seconds
 SPARE = 4  # tokens: the runtime refuses a prompt that fills the whole context
 # The weights stay in their file, and are neither widened nor sorted for quick reading in memory.
 _MAPPED = {"session.disable_prepacking": "1", "optimization.disable_specified_optimizers": "ConstantFolding"}
@@ -33,15 +34,15 @@ def artifact_logits(folder: str, rows: list[list[int]], whole: int, *, exact: bo
         parameters = runtime.GeneratorParams(model)
         parameters.set_search_options(max_length=len(row) + SPARE, min_length=0, do_sample=False)
         generator = runtime.Generator(model, parameters)
-        for piece in pieces(row, whole):
+        for piece in pieces(row, whole, singly=0 if exact else SINGLY):
             generator.append_tokens(numpy.array(piece, dtype=numpy.int32))
             yield numpy.array(generator.get_output("logits"))[0].astype(numpy.float32)
     del model, graph
 
 
-def pieces(row: list[int], whole: int) -> list[list[int]]:
-    """A long one, a short one, and two single tokens, as in decoding."""
+def pieces(row: list[int], whole: int, *, singly: int) -> list[list[int]]:
+    """A long one, a short one, and as in decoding the last `singly` tokens each alone."""
     length = len(row)
     first = max(length * 3 // 4, min(whole, length))
-    ends = [first, *(end for end in (length - 2, length - 1, length) if end > first)]
+    ends = [first, *(end for end in range(length - singly, length + 1) if end > first)]
     return [row[begin:end] for begin, end in zip([0, *ends], ends, strict=False)]

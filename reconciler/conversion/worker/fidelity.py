@@ -14,6 +14,7 @@ from typing import Any
 from reconciler.conversion.order import Order
 from reconciler.conversion.worker.artifact_logits import SPARE, artifact_logits
 from reconciler.conversion.worker.divergence import Divergence
+from reconciler.conversion.worker.read_back import rounded_matrices
 from reconciler.conversion.worker.streamed import StreamedSource
 from reconciler.domain.errors import ConversionFailed
 from reconciler.domain.measured import TEXTS, TEXTS_DIGEST
@@ -29,15 +30,18 @@ LEAST = 64
 def compare(order: Order) -> dict[str, Any]:
     """The fields of `measured.Fidelity`."""
     assert order.compared is not None
-    source, artifact = StreamedSource(order), order.compared
+    artifact, precision = order.compared, TABLE[order.recipe.precision]
+    source = StreamedSource(order, rounded_matrices(artifact) if precision.rounded else None)
     rows = _rows(artifact, max(LEAST, min(WORK // source.weights, LOGITS // source.vocabulary)))
-    precision = TABLE[order.recipe.precision]
-    mapped = not precision.rounded  # rounded weights are small; sorted in memory they are read four times as fast
-    served = _divergence(source, artifact, rows, exact=False, mapped=mapped)
+    served_by, *exact_by = _source_logits(source, rows, "as it is")
+    served = _divergence(served_by, artifact, rows, source.whole, exact=False, rounded=precision.rounded)
+    del served_by
+    if precision.floats == "fp16" and not precision.rounded:
+        source.halve()
+        exact_by = _source_logits(source, rows, "with half as many digits")
     wiring = None
-    if precision.rounded or precision.floats == "fp16":
-        source.read_back(artifact) if precision.rounded else source.halve()
-        wiring = _divergence(source, artifact, rows, exact=True, mapped=mapped)
+    if exact_by:
+        wiring = _divergence(exact_by[0], artifact, rows, source.whole, exact=True, rounded=precision.rounded)
     return {
         "build_key": order.recipe.build_key,
         "prompts": TEXTS_DIGEST,
@@ -50,17 +54,20 @@ def compare(order: Order) -> dict[str, Any]:
     }
 
 
+def _source_logits(source: StreamedSource, rows: list[list[int]], what: str) -> list[Any]:
+    _say(f"the source, layer by layer: {sum(map(len, rows))} tokens, {what}")
+    return source.logits(rows)
+
+
 def _divergence(
-    source: StreamedSource, artifact: str, rows: list[list[int]], *, exact: bool, mapped: bool
+    expected: Any, artifact: str, rows: list[list[int]], whole: int, *, exact: bool, rounded: bool
 ) -> Divergence:
+    """Rounded weights are small; sorted in memory they are read four times as fast."""
     import numpy
 
+    _say("the result, " + ("with the same weights and exact sums" if exact else "as it is"))
     following = numpy.array([[*row[1:], -1] for row in rows]).reshape(-1)
-    what = "with the same weights and exact sums" if exact else "as it is"
-    _say(f"the source, layer by layer: {len(following)} tokens, {what}")
-    expected = source.logits(rows)
-    _say(f"the result, {what}")
-    return Divergence(expected, artifact_logits(artifact, rows, source.whole, exact=exact, mapped=mapped), following)
+    return Divergence(expected, artifact_logits(artifact, rows, whole, exact=exact, mapped=not rounded), following)
 
 
 def _say(what: str) -> None:

@@ -17,6 +17,7 @@ from reconciler.domain.errors import ConversionFailed
 AT_ONCE = 1 << 18  # numbers: what one step of the work below holds, so that it stays in the processor's cache
 WORST = 1e9  # instead of NaN: a number that a record can hold
 
+_OTHERS = "the rounded matrices of the result are not those of the source"
 _LAYER = re.compile(r"layers\.(\d+)\b")
 
 
@@ -60,13 +61,40 @@ def _unpacked(packed: Any, bits: int) -> Any:
     return (pairs & 15 | (pairs & 240) << 4).view(torch.uint8)
 
 
-def rounded_matrices(folder: str) -> list[RoundedMatrix]:
-    """In the order of the graph."""
+class RoundedMatrices:
+    """Where each weight of the source lies in the artifact.
+
+    The tools join what reads the same input (queries, keys and values) and split others (the halves of a gate). So in
+    each layer the rows of all matrices of one width, one after the other, are the same rows in the same order.
+    """
+
+    def __init__(self, matrices: list[RoundedMatrix]) -> None:
+        self._taken: dict[str, list[Span]] = {}
+        self._left: dict[tuple[str, int], list[Span]] = {}
+        for one in matrices:
+            self._left.setdefault((_layer(one.name), one.columns), []).append((one, 0, int(one.codes.shape[0])))
+
+    def take(self, name: str, rows: int, columns: int) -> list[Span]:
+        """Of the weight `name`. To be called for each in the order in which the source computes with them."""
+        if name not in self._taken:
+            spans = list(_taken(self._left.get((_layer(name), columns), []), rows))
+            if sum(end - begin for _, begin, end in spans) != rows:
+                raise ConversionFailed(f"{_OTHERS}: {name}")
+            self._taken[name] = spans
+        return self._taken[name]
+
+    def check_all_taken(self) -> None:
+        if any(self._left.values()):
+            raise ConversionFailed(_OTHERS)
+
+
+def rounded_matrices(folder: str) -> RoundedMatrices:
     import onnx
 
     model = onnx.load(os.path.join(folder, MODEL), load_external_data=False)
     tensors = {tensor.name: tensor for tensor in model.graph.initializer}
-    return [_matrix(node, tensors, folder) for node in model.graph.node if node.op_type == "MatMulNBits"]
+    nodes = (node for node in model.graph.node if node.op_type == "MatMulNBits")  # in the order of computing
+    return RoundedMatrices([_matrix(node, tensors, folder) for node in nodes])
 
 
 def _matrix(node: Any, tensors: dict[str, Any], folder: str) -> RoundedMatrix:
@@ -98,26 +126,6 @@ def _tensor(tensor: Any, folder: str) -> Any:
     # Mode "c" never writes to the file; torch warns of arrays that cannot be written.
     values = numpy.memmap(path, kind, mode="c", offset=int(place.get("offset", 0)), shape=tuple(tensor.dims))
     return torch.from_numpy(values)
-
-
-def matched(linear: dict[str, tuple[int, ...]], matrices: list[RoundedMatrix]) -> dict[str, list[Span]]:
-    """Where each weight of the source lies in the artifact. `linear` gives their shapes, in the order of the model.
-
-    The tools join what reads the same input (queries, keys and values) and split others (the halves of a gate). So in
-    each layer the rows of all matrices of one width, one after the other, are the same rows in the same order.
-    """
-    shelves: dict[tuple[str, int], list[Span]] = {}
-    for one in matrices:
-        shelves.setdefault((_layer(one.name), one.columns), []).append((one, 0, int(one.codes.shape[0])))
-    places = {
-        name: list(_taken(shelves.get((_layer(name), columns), []), rows)) for name, (rows, columns) in linear.items()
-    }
-    wrong = [name for name, spans in places.items() if sum(end - begin for _, begin, end in spans) != linear[name][0]]
-    if wrong or any(shelves.values()):
-        raise ConversionFailed(
-            "the rounded matrices of the result are not those of the source" + (f": {wrong[0]}" if wrong else "")
-        )
-    return places
 
 
 def _taken(shelf: list[Span], rows: int) -> Iterator[Span]:

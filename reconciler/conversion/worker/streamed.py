@@ -1,24 +1,25 @@
 """The source, computed by transformers without ever being in memory as a whole: accelerate loads each layer when its
 turn comes, straight from the safetensors, and drops it afterwards.
 
-After `read_back` it computes with an artifact's own weights in place of those that were rounded, after `halve` with
-half as many digits.
+With an artifact it computes everything twice as it goes, the second time with the artifact's own weights in place of
+those that were rounded; so each layer is loaded once. After `halve` it computes with half as many digits.
 """
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from reconciler.conversion.order import Order
 from reconciler.conversion.worker import staging
-from reconciler.conversion.worker.read_back import Span, matched, read_back, rounded_matrices
+from reconciler.conversion.worker.read_back import RoundedMatrices, read_back
+from reconciler.domain.errors import ConversionFailed
 
 
 class StreamedSource:
     """`weights` counts them, `whole` is how many places must be read at once: with fewer, a stretched rotation turns
     otherwise. `furthest` is the largest distance of a rounded matrix (see `read_back`), 0 before any was read."""
 
-    def __init__(self, order: Order) -> None:
+    def __init__(self, order: Order, rounded: RoundedMatrices | None = None) -> None:
         folder, adapter = (os.path.join(order.scratch, name) for name in ("model", "adapter"))
         staged = staging.stage_source(order.source, folder, order.recipe.source)
         self._model = _empty(folder)
@@ -26,21 +27,14 @@ class StreamedSource:
         if order.adapter is not None and order.recipe.adapter is not None:
             staging.stage_adapter(order.adapter, adapter, order.recipe.adapter)
             weights = _merged(folder, adapter)
-        self._loaded = _Loaded(weights)
-        self._called = _note_calls(self._model)
+        self._loaded, self._rounded, self.furthest = _Loaded(weights), rounded, 0.0
+        if rounded is not None:
+            self._compute_twice(rounded)
         _attach(self._model, self._loaded)
         self.weights = sum(parameter.numel() for parameter in self._model.parameters())
         self.vocabulary = int(self._model.config.vocab_size)
         rope = getattr(self._model.config, "rope_parameters", None) or {}
         self.whole = int(rope.get("original_max_position_embeddings") or 0) + 1
-
-    @property
-    def furthest(self) -> float:
-        return self._loaded.furthest
-
-    def read_back(self, artifact: str) -> None:
-        """From now on with the artifact's rounded weights. The logits must have been computed once without."""
-        self._loaded.spans = matched(self._called, rounded_matrices(artifact))
 
     def halve(self) -> None:
         """From now on with weights, and the tables of the rotation, in half precision; sums stay as they are."""
@@ -49,20 +43,52 @@ class StreamedSource:
             if type(module).__name__.endswith("RotaryEmbedding"):
                 module.register_forward_hook(lambda *call: tuple(table.half().float() for table in call[-1]))
 
-    def logits(self, rows: list[list[int]]) -> Any:
-        """(places, vocabulary) of all rows, one after the other."""
+    def logits(self, rows: list[list[int]]) -> list[Any]:
+        """(places, vocabulary) of all rows, one after the other: by the source's weights, and by the artifact's if it
+        was made with some."""
         import torch
         from transformers.modeling_outputs import BaseModelOutputWithPast
 
-        base, tokens = self._model.base_model, torch.tensor(rows)
+        times = 1 if self._rounded is None else 2
+        base, tokens = self._model.base_model, torch.tensor(rows * times)
         with torch.no_grad():
             states = base(input_ids=tokens, use_cache=False).last_hidden_state
+            states = states.reshape(times, -1, states.shape[-1])
             # The head, and whatever this architecture does after it, on the states alone.
-            base.forward = lambda *_, **__: BaseModelOutputWithPast(last_hidden_state=states.flatten(0, 1)[None])
+            base.forward = lambda *_, **__: BaseModelOutputWithPast(last_hidden_state=states)
             try:
-                return self._model(input_ids=tokens).logits[0].float().numpy()
+                found = self._model(input_ids=tokens).logits
             finally:
                 del base.forward
+        if self._rounded is not None:
+            self._rounded.check_all_taken()
+        return [one.float().numpy() for one in found]
+
+    def _compute_twice(self, rounded: RoundedMatrices) -> None:
+        """Of what enters a linear module the first half meets the source's weights, the other the artifact's. Modules
+        are called in the order of the artifact's graph."""
+        import torch
+
+        for name, module in self._model.named_modules():
+            if isinstance(module, torch.nn.Linear):
+                self._loaded.changed.add(f"{name}.weight")
+                module.forward = self._twice(module, f"{name}.weight", rounded)
+
+    def _twice(self, module: Any, name: str, rounded: RoundedMatrices) -> Callable[[Any], Any]:
+        import torch
+
+        def forward(states: Any) -> Any:
+            weight = module.weight
+            if hasattr(weight, "is_read_back"):
+                raise ConversionFailed(f"the source computes with {name} twice in a layer, which is not known here")
+            before, after = states.chunk(2)
+            found = torch.nn.functional.linear(before, weight, module.bias)
+            spans = rounded.take(name, module.out_features, module.in_features)
+            self.furthest = max(self.furthest, read_back(spans, weight.data))
+            weight.is_read_back = True
+            return torch.cat((found, torch.nn.functional.linear(after, weight, module.bias)))
+
+        return forward
 
 
 def _empty(folder: str) -> Any:
@@ -75,21 +101,6 @@ def _empty(folder: str) -> Any:
     with accelerate.init_empty_weights(include_buffers=False):
         model = AutoModelForCausalLM.from_config(config, dtype=torch.float32, attn_implementation="eager")
     return model.eval()
-
-
-def _note_calls(model: Any) -> dict[str, tuple[int, ...]]:
-    """The shapes of all linear modules by the names of their weights, in the order in which they are called: that of
-    the artifact's graph."""
-    import torch
-
-    called: dict[str, tuple[int, ...]] = {}
-    for name, module in model.named_modules():
-        if isinstance(module, torch.nn.Linear):
-            shape = (module.out_features, module.in_features)
-            module.register_forward_pre_hook(
-                lambda *_, name=f"{name}.weight", shape=shape: called.__setitem__(name, shape)
-            )
-    return called
 
 
 def _attach(model: Any, weights: Mapping[str, Any]) -> None:
@@ -136,22 +147,18 @@ class _Files(Mapping[str, Any]):
 
 
 class _Loaded(Mapping[str, Any]):
-    """What the model computes with, in single precision."""
+    """What the model computes with, in single precision. Weights in `changed` are the caller's own."""
 
     def __init__(self, weights: Mapping[str, Any]) -> None:
         self._weights = weights
         self.halves = False
-        self.spans: dict[str, list[Span]] = {}
-        self.furthest = 0.0
+        self.changed: set[str] = set()
 
     def __getitem__(self, name: str) -> Any:
         import torch
 
-        held, spans = self._weights[name], self.spans.get(name)
-        weight = held.half().float() if self.halves else held.to(torch.float32, copy=spans is not None)
-        if spans is not None:
-            self.furthest = max(self.furthest, read_back(spans, weight))
-        return weight
+        held = self._weights[name]
+        return held.half().float() if self.halves else held.to(torch.float32, copy=name in self.changed)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._weights)
