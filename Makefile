@@ -88,6 +88,10 @@ check: $(LIGHT) ## format, lint, types, import contract, core tests: under a min
 bench: $(READY) ## side by side with installed peers; tables, and JSON in bench/results/
 	@for bench in startup convert8 noop_peers; do $(BIN)/python -m bench.$$bench; done
 
+.PHONY: bench-real
+bench-real: $(READY) ## models of 0.5, 1.5 and 3 B beside Olive alone: docs/real-models.md (an hour, 12 GB of disk)
+	@$(BIN)/python -m bench.real
+
 .PHONY: trust
 trust: $(READY) ## what is promised and what was measured: docs/trust.md (RECONCILER_TEST_SIZE=nightly: full size)
 	@$(BIN)/python -m bench.trust

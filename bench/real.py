@@ -1,0 +1,170 @@
+"""Models of real size at each precision: what `apply` costs beside Olive alone with the configuration of `explain`.
+
+    python -m bench.real [--sizes 0.5b,1.5b,3b] [--precisions int4,int8,fp16]     an hour; writes docs/real-models.md
+
+Every run is added to bench/results/real.json at once, so it can be done in parts. Needs Linux (shared memory of a tree
+of processes is counted once), 12 GB of disk, and the memory that the page names.
+"""
+
+import argparse
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from bench.real_models import SHAPES, write_model
+from bench.real_page import page
+from bench.world import MANIFEST, RECONCILER
+from reconciler.conversion.worker.running import Progress
+
+ROOT = Path(__file__).parent.parent
+RESULTS = ROOT / "bench" / "results" / "real.json"
+PAGE = ROOT / "docs" / "real-models.md"
+EVERY = 0.2  # seconds between two looks at the processes
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sizes", default=",".join(SHAPES))
+    parser.add_argument("--precisions", default="int4,int8,fp16")
+    parser.add_argument("--folder", help="for the models (default: where temporary files are); models there are kept")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="reconciler-real-", dir=arguments.folder) as directory:
+        for size in arguments.sizes.split(","):
+            model = Path(arguments.folder or directory) / size
+            if not model.exists():
+                print(f"{size}: writing the model", flush=True)
+                write_model(model, SHAPES[size])
+            for precision in arguments.precisions.split(","):
+                row = measure(Path(directory, f"{size}-{precision}"), model, size, precision)
+                keep(row)
+                shutil.rmtree(Path(directory, f"{size}-{precision}"))
+
+
+def measure(directory: Path, model: Path, size: str, precision: str) -> dict[str, Any]:
+    """One row of the page: the same model by Olive alone, then by `apply`, then served."""
+    name = f"real-{precision}"
+    (directory / "manifests").mkdir(parents=True)
+    (directory / "models").mkdir()
+    (directory / "models" / "real").symlink_to(model)
+    manifest = MANIFEST.format(name="real", source="real").replace("int4", precision)
+    (directory / "manifests" / "real.yaml").write_text(manifest)
+    verb = ["--root", "root", "--cache", "root/foundry-cache", "--source-root", str(model.parent)]
+    row: dict[str, Any] = {"size": size, "precision": precision, "source": folder_bytes(model), "machine": machine()}
+
+    explained = subprocess.run(
+        [RECONCILER, "explain", name, *verb, "-o", "json"], cwd=directory, capture_output=True, check=True
+    )
+    olive = directory / "olive"
+    olive.mkdir()
+    config = json.loads(explained.stdout)["variants"][0]["olive"]
+    (olive / "config.json").write_text(json.dumps(config | {"cache_dir": "cache"}))
+    row["olive"] = watched(
+        [str(Path(sys.executable).parent / "olive"), "run", "--config", "config.json"], olive, model, lambda: olive
+    )
+    shutil.rmtree(olive)
+
+    root = directory / "root"
+    row["apply"] = watched([RECONCILER, "apply", *verb], directory, model, lambda: root)
+    if not row["apply"]["code"]:
+        bench = [RECONCILER, "bench", name, *verb, "--runs", "1", "--prompt-lengths", "32,512", "-o", "json"]
+        told = subprocess.run(bench, cwd=directory, capture_output=True, check=True)
+        row["bench"] = json.loads(told.stdout)["variants"][0]
+    return row
+
+
+def watched(command: list[str], directory: Path, model: Path, grows: Callable[[], Path]) -> dict[str, Any]:
+    """Its exit code, seconds, CPU seconds with all children, peak memory (also by phase) and most disk, in bytes."""
+    print(f"{' '.join(command[:3])} in {directory.name}", flush=True)
+    before = os.times()
+    began = time.monotonic()
+    phases: dict[str, int] = {}
+    disk = 0
+    output = directory / "output.txt"
+    with output.open("wb") as file:
+        process = psutil.Popen(command, cwd=directory, stdout=file, stderr=subprocess.STDOUT)
+        while process.poll() is None:
+            phase = phase_of(directory, output, model)
+            phases[phase] = max(phases.get(phase, 0), tree_bytes(process))
+            disk = max(disk, folder_bytes(grows()))
+            time.sleep(EVERY)
+    after = os.times()
+    if process.returncode:
+        print(output.read_text(errors="replace")[-2000:], flush=True)
+    return {
+        "code": process.returncode,
+        "seconds": time.monotonic() - began,
+        "cpu": after.children_user + after.children_system - before.children_user - before.children_system,
+        "memory": max(phases.values()),
+        "phases": phases,
+        "disk": disk,
+    }
+
+
+def phase_of(directory: Path, output: Path, model: Path) -> str:
+    """What the converter printed last. `apply` keeps that in its newest log."""
+    logs = sorted((directory / "root" / "logs").glob("convert-*.log"))
+    progress = Progress(str(model))
+    progress.read((logs[-1] if logs else output).read_bytes() + b"\n")
+    return "reading layers" if progress.text.startswith("layer ") else progress.text
+
+
+def tree_bytes(process: psutil.Process) -> int:
+    """What is shared counts once."""
+    found = 0
+    for one in [process, *_children(process)]:
+        try:
+            found += one.memory_full_info().pss
+        except (psutil.Error, OSError):  # it has ended meanwhile
+            continue
+    return found
+
+
+def _children(process: psutil.Process) -> list[psutil.Process]:
+    try:
+        return process.children(recursive=True)
+    except psutil.Error:
+        return []
+
+
+def folder_bytes(folder: Path) -> int:
+    found = {}
+    for path in folder.rglob("*"):
+        try:
+            facts = path.lstat()
+        except OSError:  # it is gone meanwhile
+            continue
+        found[facts.st_ino] = facts.st_blocks * 512
+    return sum(found.values())
+
+
+def machine() -> dict[str, Any]:
+    return {
+        "cores": os.cpu_count(),
+        "memory": psutil.virtual_memory().total,
+        "system": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
+        "load": round(os.getloadavg()[0], 1),
+        "date": time.strftime("%Y-%m-%d"),
+    }
+
+
+def keep(row: dict[str, Any]) -> None:
+    RESULTS.parent.mkdir(exist_ok=True)
+    rows = json.loads(RESULTS.read_text()) if RESULTS.exists() else []
+    same = ("size", "precision")
+    rows = [one for one in rows if [one[key] for key in same] != [row[key] for key in same]] + [row]
+    RESULTS.write_text(json.dumps(rows, indent=1) + "\n")
+    PAGE.write_text(page(rows))
+
+
+if __name__ == "__main__":
+    main()
