@@ -6,6 +6,7 @@ older settings and of the roundings.
 """
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -73,6 +74,21 @@ def test_what_is_accepted_is_right_and_what_is_refused_is_not(
 
 def test_every_listed_architecture_is_measured(zoo: dict[str, Path]) -> None:
     assert {look(folder).architecture for folder in zoo.values() if reason_for(folder) is None} == set(VERIFIED)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="memory is read as Linux tells it")
+def test_a_source_that_is_compared_is_never_in_memory_as_a_whole(reader: Child, tmp_path: Path) -> None:
+    config = {
+        "vocab_size": 320,
+        "hidden_size": 256,
+        "intermediate_size": 1024,
+        "num_hidden_layers": 40,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 4,
+    }
+    found = reader.call("stream", {"folder": str(tmp_path), "config": config}, timeout=120)
+    assert found["weights"] > 160e6
+    assert found["growth"] < found["weights"] / 8
 
 
 ONE_OF_EACH = (

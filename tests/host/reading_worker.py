@@ -1,5 +1,10 @@
 """A child that reads converted models with the runtime they were built for, and their sources with transformers."""
 
+import ctypes
+import gc
+import os
+import threading
+from pathlib import Path
 from typing import Any
 
 from reconciler.host.child_side import Emit, Json, serve
@@ -33,6 +38,56 @@ def compare(parameters: Json, emit: Emit) -> Json:
     return {"least": float(cosines.min()), "mean": float(cosines.mean())}
 
 
+def stream(parameters: Json, emit: Emit) -> Json:
+    """Makes a model of many layers below the folder and computes it layer by layer: the bytes of its weights in single
+    precision, and by how much this process grew."""
+    import torch
+    from transformers import Qwen2Config, Qwen2ForCausalLM
+
+    from reconciler.conversion.order import Order
+    from reconciler.conversion.worker.streamed import StreamedSource
+    from tests.conversions import look, recipe_of
+    from tests.tiny_models import write_tokenizer
+
+    source, scratch = (os.path.join(parameters["folder"], name) for name in ("source", "scratch"))
+    config = Qwen2Config(**parameters["config"], dtype="bfloat16", bos_token_id=0, eos_token_id=1, pad_token_id=0)
+    Qwen2ForCausalLM(config).to(torch.bfloat16).save_pretrained(source)
+    write_tokenizer(Path(source))
+    recipe = recipe_of(look(source), "fp32")
+    order = Order(recipe=recipe, source=source, adapter=None, output="", scratch=scratch, log="", timeout=0)
+    os.mkdir(scratch)
+    with _Growth() as growth:
+        found = StreamedSource(order)
+        found.logits([[1, 2, 3, 4]])
+    return {"weights": 4 * found.weights, "growth": growth.bytes}
+
+
+class _Growth:
+    """The most memory of this process, without files that are mapped, beyond what it had."""
+
+    def __enter__(self) -> "_Growth":
+        gc.collect()
+        ctypes.CDLL(None).malloc_trim(0)  # or what was freed before hides what is taken now
+        self._before, self._ended = _anonymous(), threading.Event()
+        self.bytes = 0
+        self._thread = threading.Thread(target=self._watch)
+        self._thread.start()
+        return self
+
+    def _watch(self) -> None:
+        while not self._ended.wait(0.002):
+            self.bytes = max(self.bytes, _anonymous() - self._before)
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join()
+
+
+def _anonymous() -> int:
+    with open("/proc/self/status", encoding="ascii") as file:
+        return next(int(line.split()[1]) << 10 for line in file if line.startswith("RssAnon"))
+
+
 def _source_logits(folder: str, tokens: Any) -> Any:
     import torch
     from transformers import AutoModelForCausalLM
@@ -61,4 +116,4 @@ def _generator(runtime: Any, model: Any, length: int) -> Any:
 
 
 if __name__ == "__main__":
-    serve({"answer": answer, "compare": compare})
+    serve({"answer": answer, "compare": compare, "stream": stream})
