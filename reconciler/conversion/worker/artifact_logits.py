@@ -10,8 +10,15 @@ from reconciler.conversion.worker.exact_graph import exact_graph
 
 SINGLY = 2  # tokens; where sums are exact each piece takes all rounded weights apart anew, which costs seconds
 SPARE = 4  # tokens: the runtime refuses a prompt that fills the whole context
-# The weights stay in their file, and are neither widened nor sorted for quick reading in memory.
-_MAPPED = {"session.disable_prepacking": "1", "optimization.disable_specified_optimizers": "ConstantFolding"}
+# The weights stay in their file. They are not sorted for quick reading in memory, and half ones are widened when they
+# are needed and dropped after that: the last level of optimizing would widen them all at once, the arena keep them.
+_MAPPED = {
+    "session.disable_prepacking": "1",
+    "optimization.disable_specified_optimizers": "ConstantFolding",
+    "graph_optimization_level": "ORT_ENABLE_EXTENDED",
+    "enable_cpu_mem_arena": False,
+    "enable_mem_pattern": False,
+}
 
 
 def artifact_logits(folder: str, rows: list[list[int]], whole: int, *, exact: bool, mapped: bool) -> Iterator[Any]:
@@ -24,7 +31,7 @@ def artifact_logits(folder: str, rows: list[list[int]], whole: int, *, exact: bo
     import onnxruntime_genai as runtime
 
     config = runtime.Config(folder)
-    options = {"session.intra_op.allow_spinning": "0"} | (_MAPPED if mapped else {})
+    options: dict[str, Any] = {"session.intra_op.allow_spinning": "0"} | (_MAPPED if mapped else {})
     config.overlay(json.dumps({"model": {"decoder": {"session_options": options}}}))
     graph = exact_graph(folder) if exact else None
     if graph is not None:
