@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from reconciler.conversion.client.converter import Converter
-from reconciler.conversion.precisions import olive_config, passes_of
+from reconciler.conversion.precisions import passes_of
 from reconciler.conversion.prediction import predict_bytes
 from reconciler.conversion.worker.job import ARTIFACT_FILES
 from reconciler.domain.errors import ConversionFailed, DiskFull, Disturbed
@@ -110,40 +110,6 @@ def test_every_option_acts_and_is_read_back(
     recipe = recipe_of(look(source), precision, **options)
     assert predict_bytes(look(source), recipe) == pytest.approx(size_of(tmp_path / "out"), rel=0.05)
     assert reader.call("answer", {"folder": str(tmp_path / "out"), "prompt": "x"}, timeout=60)["echo"] == "hello world"
-
-
-@pytest.fixture(scope="module")
-def by_hand(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """A source, and below the second folder what `olive run --config` makes of it at every precision."""
-    base = tmp_path_factory.mktemp("by hand")
-    source = write_qwen2(base / "model")
-    for precision in PRECISIONS:
-        config = olive_config(
-            recipe_of(look(source), precision), str(source), str(base / precision), str(base / f"cache {precision}")
-        )
-        (base / f"{precision}.json").write_text(json.dumps(config))
-    (base / "cwd").mkdir()
-    script = "; ".join(
-        [
-            "import sys",
-            "from olive.cli.launcher import main",
-            *(f"main(['run', '--config', {str(base / f'{precision}.json')!r}])" for precision in PRECISIONS),
-        ]
-    )
-    environment = private_environment(str(base))
-    subprocess.run([sys.executable, "-c", script], env=environment, cwd=base / "cwd", check=True, capture_output=True)
-    return source, base
-
-
-@pytest.mark.parametrize("precision", PRECISIONS)
-def test_the_explained_configuration_run_by_hand_gives_the_same_weights(
-    converter: Converter, by_hand: tuple[Path, Path], tmp_path: Path, precision: str
-) -> None:
-    source, base = by_hand
-    convert(converter, source, tmp_path / "out", precision)
-    ours, theirs = digests_of(tmp_path / "out"), digests_of(base / precision)
-    for name in ("model.onnx", "model.onnx.data"):
-        assert ours[name] == theirs[name]
 
 
 def test_every_option_that_we_write_is_one_that_the_pass_knows(tmp_path: Path) -> None:
