@@ -4,17 +4,19 @@ written down. Registered by the real Foundry Local; nothing is asked of them."""
 from pathlib import Path
 
 from reconciler.domain.desired import DesiredRelease
-from reconciler.domain.measured import TEXTS_DIGEST, Fidelity, Measured, Measurements, Tokenized
+from reconciler.domain.measured import TEXTS_DIGEST, Decoded, Fidelity, Measured, Measurements, Tokenized
 from reconciler.engine.machine import Machine, locked_machine
 from reconciler.engine.options import Options, PassResult, Reporter
 from reconciler.engine.reconciler import run_pass
 from reconciler.engine.resolve import resolve
+from reconciler.gates.decoding import METHOD
 from reconciler.gates.hard_texts import TEXTS_DIGEST as HARD_TEXTS
 from reconciler.sources.manifests import load
 from tests.at_rest import TREE
 from tests.machine import TestMachine
 
 READ_ALIKE = Tokenized(texts=HARD_TEXTS, tried=100, differing=0, decomposed=0)
+DECODED_ALIKE = Decoded(method=METHOD, positions=284, longest=300, median_kl=0.0)
 
 
 def release(machine: TestMachine, *, peak: int = 1 << 20, **declared: str) -> PassResult:
@@ -67,4 +69,5 @@ def measure(machine: Machine, wanted: DesiredRelease, *, runtime: str = "", peak
     )
     machine.records.save_fidelity(faithful)
     key = release.recipe.build_key
-    machine.records.save_measured(Measured(release=release.digest, build_key=key, load=load, tokenized=READ_ALIKE))
+    alike = Measured(release=release.digest, build_key=key, load=load, tokenized=READ_ALIKE, decoded=DECODED_ALIKE)
+    machine.records.save_measured(alike)

@@ -49,9 +49,12 @@ _MIXED = ["sliding_attention", "full_attention", "sliding_attention", "full_atte
 _LONG = {"short_factor": [1.0 + i / 16 for i in range(24)], "long_factor": [1.0 + i / 4 for i in range(24)]}
 
 
-def _long_rope(**more: Any) -> dict[str, Any]:
-    rope = _rope("longrope", 1e4, partial_rotary_factor=0.75, original_max_position_embeddings=256, **_LONG, **more)
-    return {**rope, "original_max_position_embeddings": 256, "hidden_size": 256}
+def _long_rope(original: int, context: int, **more: Any) -> dict[str, Any]:
+    rope = _rope(
+        "longrope", 1e4, partial_rotary_factor=0.75, original_max_position_embeddings=original, **_LONG, **more
+    )
+    sizes = {"original_max_position_embeddings": original, "max_position_embeddings": context, "hidden_size": 256}
+    return {**rope, **sizes}
 
 
 # name -> (transformers' configuration class, what differs from _COMMON)
@@ -84,9 +87,11 @@ FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
         "Phi3Config",
         {**_rope(theta=2e4, partial_rotary_factor=0.75), "original_max_position_embeddings": 512, "hidden_size": 256},
     ),
-    "phi3-long": ("Phi3Config", _long_rope()),
+    "phi3-long": ("Phi3Config", {**_long_rope(4096, 8192), "num_hidden_layers": 2}),
+    # The runtime changes to the long factors at 4,096 tokens, whatever the model says.
+    "phi3-long-early": ("Phi3Config", _long_rope(256, 512)),
     # The builder computes the attention factor itself: 1.06 here.
-    "phi3-long-factor": ("Phi3Config", _long_rope(attention_factor=1.05)),
+    "phi3-long-factor": ("Phi3Config", _long_rope(256, 512, attention_factor=1.05)),
     "gemma": ("GemmaConfig", {**_rope(), "head_dim": 32, "tie_word_embeddings": True}),
     "gemma-gelu": (
         "GemmaConfig",

@@ -36,6 +36,7 @@ class DesiredRelease:
     source_bytes: int
     predicted_bytes: int
     peak_bytes: int
+    boundaries: dict[str, int] = field(default_factory=dict)  # of the source (domain.sources.model_config)
     suspended: bool = False
     protected: bool = False
     gates: GateSpec = GateSpec()

@@ -97,6 +97,20 @@ class Tokenized:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Decoded:
+    """Reading token by token against reading at once, in the runtime: `positions` tokens were read by themselves,
+    within texts of at most `longest`. `median_kl` is that of the part where they are furthest apart, in nats.
+    `unmeasured` are lengths beyond which the model computes otherwise and that were not tried. `method` is a digest of
+    how."""
+
+    method: str
+    positions: Count
+    longest: Count
+    median_kl: float
+    unmeasured: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
 class Measured:
     """One release in the real runtime. `answers` are by question (`PromptsGate.questions`); `rendered` by fixture: the
     tokens that the runtime makes of its messages, and those of the expected text (-1: not known exactly). `times`
@@ -115,6 +129,7 @@ class Measured:
     speed_memory_bytes: Count = 0
     endured: Endured | None = None
     tokenized: Tokenized | None = None
+    decoded: Decoded | None = None
     times: dict[str, str] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
     asked: tuple[str, ...] = ()

@@ -243,7 +243,7 @@ def prove(wanted: DesiredRelease, staged: str, name: str, context: PassContext) 
     require(wanted, fidelity, held)
     held = held or Measured(release=release.digest, build_key=release.recipe.build_key)
     rest = needed(gates, fidelity, held).in_runtime
-    for measured in context.workers.rehearsal.prove(staged, name, rest, held) if rest else ():
+    for measured in context.workers.rehearsal.prove(staged, name, rest, held, wanted.boundaries) if rest else ():
         held = measured
         context.machine.records.save_measured(held)
         require(wanted, fidelity, held)

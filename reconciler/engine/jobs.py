@@ -172,7 +172,9 @@ class MeasurementJob(Job[Measure]):
         self.progressed(0.3, "measuring it in the runtime that will serve it")
         name = f"{self.change.variant}:{self.change.number}"
         with Rehearsal(runtime) as rehearsal:
-            for found in rehearsal.prove(self._folder, name, self._rest.in_runtime, self._measured):
+            for found in rehearsal.prove(
+                self._folder, name, self._rest.in_runtime, self._measured, self._wanted.boundaries
+            ):
                 self._measured = found
                 self._new += (found,)
                 if self._rejected():

@@ -14,6 +14,7 @@ from reconciler.domain.manifest import Model, variant_name
 from reconciler.domain.plain_data import as_dict
 from reconciler.domain.release import Recipe, Release
 from reconciler.domain.sources.locked import Fetch, LockedSource
+from reconciler.domain.sources.model_config import boundaries
 from reconciler.domain.sources.source_model import SourceModel
 from reconciler.domain.targets import honoured_options
 from reconciler.engine import model_against_source as complaints
@@ -180,6 +181,7 @@ class _Resolver:
             source_bytes=source.weight_bytes,
             predicted_bytes=predicted,
             peak_bytes=peak,
+            boundaries=boundaries(source.config),
             suspended=model.suspend,
             protected=model.prune_disabled,
             gates=model.gates,

@@ -12,7 +12,7 @@ from typing import Any
 from reconciler.domain.errors import PermanentError, Problem, UsageError
 from reconciler.domain.facts import Facts
 from reconciler.domain.failures import RememberedFailure
-from reconciler.domain.measured import Fidelity, Measured, Measurements, Tokenized
+from reconciler.domain.measured import Decoded, Fidelity, Measured, Measurements, Tokenized
 from reconciler.domain.recorded import Condition, Suspension, Timing
 from reconciler.domain.text.escape import one_line
 from reconciler.domain.text.names import json_name
@@ -39,6 +39,7 @@ _TEXTS: dict[type, dict[str, Callable[[str], bool]]] = {
     Fidelity: {"build_key": is_digest, "prompts": is_digest},
     Measurements: {"runtime": is_name},
     Tokenized: {"texts": is_digest},
+    Decoded: {"method": is_digest},
     Measured: {
         **dict.fromkeys(("release", "build_key", "rendered", "refused", "asked", "right"), is_digest),
         "times": is_name,
@@ -53,7 +54,7 @@ def inventory_view(inventory: Inventory) -> dict[str, Any]:
     """Its JSON form. Texts that are longer than a reader accepts are cut."""
     view = _CODEC.write(inventory)
     for one in (*(view["measured"] or ()), *(view["fidelity"] or ())):
-        for name in ("tokenized", "roundingDistance"):
+        for name in ("tokenized", "decoded", "roundingDistance"):
             if one.get(name, 0) is None:  # measured by an earlier version
                 del one[name]
     return {name: _cut(held, _LONGEST_TEXT.get(name, LINE)) for name, held in view.items()}

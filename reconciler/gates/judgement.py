@@ -13,6 +13,7 @@ from reconciler.domain.measured import Fidelity, Measured, Numbers
 from reconciler.domain.plan import Plan
 from reconciler.domain.recorded import Recorded
 from reconciler.domain.verdict import Verdict
+from reconciler.gates.decoding import DecodingGate
 from reconciler.gates.endurance import EnduranceGate
 from reconciler.gates.fidelity import FidelityGate
 from reconciler.gates.load import LoadGate
@@ -24,7 +25,7 @@ from reconciler.gates.tokenizer import TokenizerGate
 
 # In the order in which they are measured.
 GATES: tuple[type[Gate], ...] = (
-    *(FidelityGate, LoadGate, TokenizerGate, TemplateGate),
+    *(FidelityGate, LoadGate, TokenizerGate, TemplateGate, DecodingGate),
     *(PromptsGate, PerformanceGate, EnduranceGate),
 )
 

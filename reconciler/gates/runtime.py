@@ -8,12 +8,12 @@ gate by gate. Numbers are kept; judging them is gates.judgement's work.
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from reconciler.domain.errors import PermanentError, ReconcilerError, RehearsalFailed
 from reconciler.domain.gate_spec import Gate
-from reconciler.domain.measured import Answer, Measured, Tokenized
+from reconciler.domain.measured import Answer, Decoded, Measured, Tokenized
 from reconciler.host.clock import now
 
 
@@ -34,6 +34,8 @@ class MeasuringRuntime(Protocol):
 
     def compare_tokenizer(self, folder: str) -> Tokenized: ...
 
+    def decode(self, identity: str, folder: str, boundaries: Mapping[str, int]) -> Decoded: ...
+
     def measure(self) -> tuple[int, dict[str, str]]: ...
 
     def memory(self) -> int: ...
@@ -45,11 +47,13 @@ class MeasuringRuntime(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class RegisteredCandidate:
-    """A release that `runtime` has registered as `name`; its files are in `folder`."""
+    """A release that `runtime` has registered as `name`; its files are in `folder`. `boundaries`: after how many tokens
+    it computes otherwise (domain.sources.model_config)."""
 
     runtime: MeasuringRuntime
     folder: str
     name: str
+    boundaries: Mapping[str, int] = field(default_factory=dict)
 
     def ask(self, messages: Sequence[tuple[str, str]], max_tokens: int, temperature: float | None = 0.0) -> Answer:
         return self.runtime.ask(self.name, messages, max_tokens, temperature=temperature)
@@ -75,22 +79,29 @@ class Rehearsal(AbstractContextManager["Rehearsal"]):
         """Begin to start the runtime; return at once."""
         self._runtime.start()
 
-    def prove(self, folder: str, name: str, gates: Iterable[RuntimeGate], held: Measured) -> Iterator[Measured]:
+    def prove(
+        self,
+        folder: str,
+        name: str,
+        gates: Iterable[RuntimeGate],
+        held: Measured,
+        boundaries: Mapping[str, int] | None = None,
+    ) -> Iterator[Measured]:
         """`held` with what the gates lack added to it, gate by gate: what was measured before something failed is not
         lost. Raises RehearsalFailed, in the runtime's own words, when the candidate does not load or does not
         answer."""
-        with self._registered(folder, name) as candidate:
+        with self._registered(folder, name, boundaries or {}) as candidate:
             for gate in gates:
                 found = gate.measure(candidate, held)
                 held = replace(held, times={**held.times, gate.name: now()}, **found)
                 yield held
 
     @contextmanager
-    def _registered(self, folder: str, name: str) -> Iterator[RegisteredCandidate]:
+    def _registered(self, folder: str, name: str, boundaries: Mapping[str, int]) -> Iterator[RegisteredCandidate]:
         self._runtime.unregister(name)  # left by a pass that was killed
         try:
             self._runtime.register(folder, name, {})
-            yield RegisteredCandidate(runtime=self._runtime, folder=folder, name=name)
+            yield RegisteredCandidate(runtime=self._runtime, folder=folder, name=name, boundaries=boundaries)
         except PermanentError as error:
             raise RehearsalFailed(f"{name}: {error}", hint=error.hint, code=error.code) from error
         finally:

@@ -191,7 +191,7 @@ class _Measuring:
             scratch=f"{catalog}-files", log=os.path.join(self.scratch, "log")
         )
         with Rehearsal(runtime) as rehearsal, MemorySampler(lambda: runtime.process) as sampler:
-            for found in rehearsal.prove(folder, f"{self._wanted.variant}:1", gates, measured):
+            for found in rehearsal.prove(folder, f"{self._wanted.variant}:1", gates, measured, self._wanted.boundaries):
                 measured, loaded_at = found, loaded_at or sampler.elapsed
         return Run(measured=measured, samples=sampler.samples, loaded_at=loaded_at)
 

@@ -159,7 +159,7 @@ QUARANTINE = RecordCodec(Ages)
 
 def _unknown(measured: Document) -> tuple[str, ...]:
     """What earlier versions did not measure is left out."""
-    return tuple(name for name in ("tokenized", "rounding_distance") if measured.get(name, 0) is None)
+    return tuple(name for name in ("tokenized", "decoded", "rounding_distance") if measured.get(name, 0) is None)
 
 
 def _without(plain: Document, *names: str) -> Document:

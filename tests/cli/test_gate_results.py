@@ -77,6 +77,7 @@ def told(gates: Any) -> list[tuple[str, str, float | None, float | None]]:
 KNOWN = [
     ("load.peakMemory", "Successful", float(1 << 20), float(1 << 30)),
     ("tokenizer.differing", "Successful", 0.0, 0.0),
+    ("decoding.medianKL", "Successful", 0.0, 0.003),
     ("prompts.passed", "Failed", 1.0, 2.0),
     ("performance.tokensPerSecond@64", "Failed", 10.0, 20.0),
 ]
@@ -86,12 +87,12 @@ def test_plan_tells_them(machine: TestMachine) -> None:
     view = machine.run("plan", "-o", "json").json()
     assert told(view["gates"]) == KNOWN
     text = machine.run("plan").out
-    assert f"gates of {V}: 6 of 8, 2 failed\n" in text
+    assert f"gates of {V}: 7 of 9, 2 failed\n" in text
     assert "    load: peak memory in bytes 1,048,576, at most 1,073,741,824 wanted (ok)\n" in text
     assert f"    {SLOW} (a warning)\n" in text
     assert text.count(SHORT) == 1  # where it is held back, and not again below
     markdown = machine.run("plan", "-o", "markdown").out
-    assert f"gates of {V}: 6 of 8, 2 failed</summary>" in markdown
+    assert f"gates of {V}: 7 of 9, 2 failed</summary>" in markdown
     assert "| performance | tokensPerSecond@\u206064 | 10 | 20 | a warning |" in markdown
     assert "| prompts | passed | 1 | 2 | failed |" in markdown
     assert f"::warning::{V}: {SLOW}" in machine.run("plan", "-o", "github").out
@@ -103,7 +104,7 @@ def test_status_tells_what_the_last_pass_judged(machine: TestMachine) -> None:
     assert variant["gatesOf"] == variant["release"]
     assert all("Roma" not in one["measure"] for one in variant["gates"])
     text = machine.run("status").out
-    assert "  6 of 8, 2 failed  " in text
+    assert "  7 of 9, 2 failed  " in text
     assert f"{V}: {SLOW} (a warning)\n" in text
     assert SHORT in text
 
@@ -116,16 +117,17 @@ def test_explain_tells_when_and_with_what(machine: TestMachine) -> None:
         "fidelity": FIDELITY_WHEN,
         "load": WHEN,
         "tokenizer": None,
+        "decoding": None,
         "prompts": WHEN,
         "performance": None,  # no time was recorded
     }
     runtime = {"foundry-local-sdk": metadata.version("foundry-local-sdk")}
     assert {one["gate"]: one["runtime"] for one in verdicts if one["gate"] != "fidelity"} == dict.fromkeys(
-        ("load", "tokenizer", "prompts", "performance"), runtime
+        ("load", "tokenizer", "decoding", "prompts", "performance"), runtime
     )
     assert all("olive-ai" in one["runtime"] for one in verdicts if one["gate"] == "fidelity")
     text = machine.run("explain", V).out
-    assert "gates      6 of 8, 2 failed\n" in text
+    assert "gates      7 of 9, 2 failed\n" in text
     assert f"a warning  {SLOW}; measured at a time that was not recorded, foundry-local-sdk" in text
     assert f"ok         load: peak memory in bytes 1,048,576, at most 1,073,741,824 wanted; measured {WHEN}" in text
     assert SHORT in text

@@ -99,6 +99,15 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         config("Phi3ForCausalLM", original_max_position_embeddings=1024),
         "do not belong together",
     ),
+    "Phi-3 longrope that changes elsewhere than the runtime": (
+        config(
+            "Phi3ForCausalLM",
+            max_position_embeddings=131072,
+            original_max_position_embeddings=8192,
+            rope_scaling={"type": "longrope", "short_factor": [1.0], "long_factor": [1.0]},
+        ),
+        "its rotation changes after 8192 tokens",
+    ),
     "SmolLM3 as published": (config("SmolLM3ForCausalLM", no_rope_layers=[1, 1, 1, 0]), "NoPE"),
     "SmolLM3 that leaves its layers to the default": (config("SmolLM3ForCausalLM"), "NoPE"),
     "HunYuan with its theta": (config("HunYuanDenseV1ForCausalLM", **rope("default")), "loses rope_theta"),

@@ -12,9 +12,10 @@ from reconciler.backends.foundry.index import INDEX, read_index
 from reconciler.backends.foundry.problems import translate
 from reconciler.conversion.client.converter import Converter
 from reconciler.domain.errors import ConversionFailed
-from reconciler.domain.measured import TEXTS_DIGEST, Fidelity, Tokenized
+from reconciler.domain.measured import TEXTS_DIGEST, Decoded, Fidelity, Tokenized
 from reconciler.domain.release import Recipe
 from reconciler.engine.options import Options
+from reconciler.gates.decoding import METHOD
 from reconciler.gates.hard_texts import TEXTS_DIGEST as HARD_TEXTS
 from reconciler.host import durable
 from tests.at_rest import TREE
@@ -81,6 +82,9 @@ class StandInFoundry(Foundry):
 
     def compare_tokenizer(self, folder: str) -> Tokenized:
         return Tokenized(texts=HARD_TEXTS, tried=100, differing=0, decomposed=0)
+
+    def decode(self, identity: str, folder: str, boundaries: Mapping[str, int]) -> Decoded:
+        return Decoded(method=METHOD, positions=284, longest=300, median_kl=0.0)
 
     def _memory(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
         return {"bytes": 1 << 20}

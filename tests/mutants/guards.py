@@ -157,6 +157,7 @@ MUTANTS = (
     _("gate: other texts are no fidelity", _GATES, "return numbers.fidelity is not None"),
     _("gate: a text that is read otherwise fails", _TOKENS, 'verdict = compared("", "", 0.0, 0.0, "", good=True)'),
     _("gate: other texts are no tokenizer", _TOKENS, "return found"),
+    _("gate: another method is no decoding", "tests/gates/test_decoding.py", "return found"),
     _("gate: unknown memory is open", _GATES),
     _("gate: unknown growth is open", _GATES),
     _("gate: an unknown peak is open", _GATES),

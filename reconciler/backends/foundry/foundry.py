@@ -16,7 +16,7 @@ from typing import Any
 from reconciler.backends.foundry.index import INDEX, read_index, wait_until_free
 from reconciler.backends.foundry.problems import translate
 from reconciler.domain.errors import Cancelled, DiskFull, PermanentError, RuntimeUnavailable
-from reconciler.domain.measured import Answer, Tokenized
+from reconciler.domain.measured import Answer, Decoded, Tokenized
 from reconciler.domain.observed import Registration
 from reconciler.domain.text.escape import one_line
 from reconciler.host import durable
@@ -161,6 +161,12 @@ class Foundry:
         except (ChildDied, ChildTimedOut) as error:
             self._close_reader()
             raise PermanentError(one_line(str(error)), code="RuntimeDied", hint=error.hint) from None
+
+    def decode(self, identity: str, folder: str, boundaries: Mapping[str, int]) -> Decoded:
+        """Token by token against the whole (gates.decoding). It takes the memory of the model that was loaded."""
+        asked = {"id": identity, "folder": folder, "boundaries": dict(boundaries)}
+        found = self._model_call("decode", asked, self.limits.load + self.limits.answer)
+        return Decoded(**{**found, "unmeasured": tuple(found["unmeasured"])})
 
     def measure(self) -> tuple[int, dict[str, str]]:
         """Peak memory of the child in bytes since the last load, and the versions of the libraries that

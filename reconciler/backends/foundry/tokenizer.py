@@ -1,6 +1,5 @@
-"""Loads the tokenizer of the runtime that serves, without a model, through the C API of the onnxruntime-genai that
-ships with Foundry Local; and the source's, with Hugging Face's `tokenizers`, to compare the two. For the runtime's
-worker process only: a crash in the native code ends the process.
+"""Loads the tokenizer of the runtime that serves, without a model; and the source's, with Hugging Face's `tokenizers`,
+to compare the two. For the runtime's worker process only.
 """
 
 import ctypes
@@ -8,31 +7,11 @@ import hashlib
 import json
 import os
 from collections.abc import Sequence
-from functools import cache
 from typing import Any
 
+from reconciler.backends.foundry.native import Native
 from reconciler.domain.errors import PermanentError
 from reconciler.gates.tokenizer import compare
-
-_Pointer = ctypes.c_void_p
-_Ids = ctypes.POINTER(ctypes.c_int32)
-_Out = ctypes.POINTER(_Pointer)
-_FUNCTIONS: dict[str, tuple[list[Any], Any]] = {
-    "OgaCreateTokenizerFromPath": ([ctypes.c_char_p, _Out], _Pointer),
-    "OgaDestroyTokenizer": ([_Pointer], None),
-    "OgaCreateSequences": ([_Out], _Pointer),
-    "OgaDestroySequences": ([_Pointer], None),
-    "OgaTokenizerEncode": ([_Pointer, ctypes.c_char_p, _Pointer], _Pointer),
-    "OgaSequencesGetSequenceCount": ([_Pointer, ctypes.c_size_t], ctypes.c_size_t),
-    "OgaSequencesGetSequenceData": ([_Pointer, ctypes.c_size_t], _Ids),
-    "OgaCreateTokenizerStream": ([_Pointer, _Out], _Pointer),
-    "OgaDestroyTokenizerStream": ([_Pointer], None),
-    "OgaTokenizerStreamDecode": ([_Pointer, ctypes.c_int32, ctypes.POINTER(ctypes.c_char_p)], _Pointer),
-    "OgaTokenizerApplyChatTemplate": ([_Pointer, *[ctypes.c_char_p] * 3, ctypes.c_bool, _Out], _Pointer),
-    "OgaDestroyString": ([_Pointer], None),
-    "OgaResultGetError": ([_Pointer], ctypes.c_char_p),
-    "OgaDestroyResult": ([_Pointer], None),
-}
 
 
 class RuntimeTokenizer:
@@ -41,55 +20,43 @@ class RuntimeTokenizer:
     special: frozenset[int] = frozenset()
 
     def __init__(self, folder: str) -> None:
-        self._library = _library()
-        self._tokenizer = self._made("OgaCreateTokenizerFromPath", os.fsencode(folder))
+        self._native = Native("TokenizerUnloadable")
+        self._tokenizer = self._native.made("OgaCreateTokenizerFromPath", os.fsencode(folder))
 
     def encode(self, text: str) -> list[int]:
-        sequences = self._made("OgaCreateSequences")
+        sequences = self._native.made("OgaCreateSequences")
         try:
-            self._call("OgaTokenizerEncode", self._tokenizer, text.encode(), sequences)
-            count = self._library.OgaSequencesGetSequenceCount(sequences, 0)
-            return list(self._library.OgaSequencesGetSequenceData(sequences, 0)[:count])
+            self._native.call("OgaTokenizerEncode", self._tokenizer, text.encode(), sequences)
+            count = self._native.plain("OgaSequencesGetSequenceCount")(sequences, 0)
+            return list(self._native.plain("OgaSequencesGetSequenceData")(sequences, 0)[:count])
         finally:
-            self._library.OgaDestroySequences(sequences)
+            self._native.plain("OgaDestroySequences")(sequences)
 
     def decode(self, ids: Sequence[int]) -> str:
         """Token by token, as an answer comes."""
-        stream, piece, pieces = self._made("OgaCreateTokenizerStream", self._tokenizer), ctypes.c_char_p(), []
+        stream, piece, pieces = self._native.made("OgaCreateTokenizerStream", self._tokenizer), ctypes.c_char_p(), []
         try:
             for one in ids:
-                self._call("OgaTokenizerStreamDecode", stream, one, ctypes.byref(piece))
+                self._native.call("OgaTokenizerStreamDecode", stream, one, ctypes.byref(piece))
                 pieces.append(piece.value or b"")
         finally:
-            self._library.OgaDestroyTokenizerStream(stream)
+            self._native.plain("OgaDestroyTokenizerStream")(stream)
         return b"".join(pieces).decode(errors="replace")
 
     def prompt(self) -> str:
         """What the served template makes of a conversation; "" where it refuses this one."""
         asked = json.dumps([{"role": "user", "content": "a"}]).encode()
         try:
-            made = self._made("OgaTokenizerApplyChatTemplate", self._tokenizer, None, asked, None, True)
+            made = self._native.made("OgaTokenizerApplyChatTemplate", self._tokenizer, None, asked, None, True)
         except PermanentError:
             return ""
         try:
             return (ctypes.cast(made, ctypes.c_char_p).value or b"").decode(errors="replace")
         finally:
-            self._library.OgaDestroyString(made)
+            self._native.plain("OgaDestroyString")(made)
 
     def close(self) -> None:
-        self._library.OgaDestroyTokenizer(self._tokenizer)
-
-    def _made(self, function: str, *arguments: Any) -> Any:
-        made = _Pointer()
-        self._call(function, *arguments, ctypes.byref(made))
-        return made
-
-    def _call(self, function: str, *arguments: Any) -> None:
-        failed = getattr(self._library, function)(*arguments)
-        if failed:
-            message = self._library.OgaResultGetError(failed).decode(errors="replace")
-            self._library.OgaDestroyResult(failed)
-            raise PermanentError(message, code="TokenizerUnloadable")
+        self._native.plain("OgaDestroyTokenizer")(self._tokenizer)
 
 
 class SourceTokenizer:
@@ -143,19 +110,3 @@ def _vocabulary(folder: str) -> int:
 
 def _is_plain(token: Any) -> bool:
     return token.special and not (token.lstrip or token.rstrip or token.single_word or token.normalized)
-
-
-@cache
-def _library() -> Any:
-    """Loaded by the SDK, with what it needs."""
-    from importlib.resources import files
-
-    from foundry_local_sdk import ModelInfoBuilder
-
-    ModelInfoBuilder().close()
-    (path,) = (one for one in (files("onnxruntime_genai_core") / "bin").iterdir() if "onnxruntime-genai" in one.name)
-    library = ctypes.CDLL(str(path))
-    for name, (arguments, result) in _FUNCTIONS.items():
-        function = getattr(library, name)
-        function.argtypes, function.restype = arguments, result
-    return library

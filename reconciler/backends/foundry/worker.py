@@ -60,11 +60,14 @@ class FoundryWorker:
         return {}
 
     def unregister(self, parameters: Json, emit: Emit) -> Json:
-        loaded = self._loaded.pop(parameters["id"], None)
-        if loaded is not None:
-            loaded.unload()
+        self._unload(parameters["id"])
         self._catalog.unregister_model(parameters["id"])
         return {}
+
+    def _unload(self, identity: str) -> None:
+        loaded = self._loaded.pop(identity, None)
+        if loaded is not None:
+            loaded.unload()
 
     def list(self, parameters: Json, emit: Emit) -> Json:
         """Every version: list_models() alone would name one per alias."""
@@ -126,6 +129,13 @@ class FoundryWorker:
         if key not in self._compared:
             self._compared[key] = compared_in(folder)
         return self._compared[key]
+
+    def decode(self, parameters: Json, emit: Emit) -> Json:
+        """In the place of the loaded model: the memory is not needed twice."""
+        from reconciler.backends.foundry.decoding import decoded
+
+        self._unload(parameters["id"])
+        return vars(decoded(parameters["folder"], parameters["boundaries"]))
 
     def measure(self, parameters: Json, emit: Emit) -> Json:
         return {
@@ -226,7 +236,7 @@ if __name__ == "__main__":
     if os.environ.pop(CONFINED, ""):
         _confine()
     worker = FoundryWorker()
-    verbs = ("open", "register", "unregister", "list", "load", "ask", "count", "tokenizer", "measure")
+    verbs = ("open", "register", "unregister", "list", "load", "ask", "count", "tokenizer", "decode", "measure")
     serve({verb: getattr(worker, verb) for verb in verbs})
     # Not through the SDK's close(): after a model was loaded it waits a second for its own threads (2.2.1),
     # and all it would free goes with the process. Whatever we promised is on disk already.

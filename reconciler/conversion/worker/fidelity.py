@@ -25,6 +25,7 @@ LONGEST = 1024  # tokens of one row
 WORK = 1 << 35  # places times weights
 LOGITS = 1 << 25  # numbers
 LEAST = 64
+BEYOND = 64  # places that are read where a stretched rotation begins
 
 
 def compare(order: Order) -> dict[str, Any]:
@@ -32,7 +33,7 @@ def compare(order: Order) -> dict[str, Any]:
     assert order.compared is not None
     artifact, precision = order.compared, TABLE[order.recipe.precision]
     source = StreamedSource(order, rounded_matrices(artifact) if precision.rounded else None)
-    rows = _rows(artifact, max(LEAST, min(WORK // source.weights, LOGITS // source.vocabulary)))
+    rows = _rows(artifact, max(LEAST, min(WORK // source.weights, LOGITS // source.vocabulary)), source.whole)
     served_by, *exact_by = _source_logits(source, rows, "as it is")
     served = _divergence(served_by, artifact, rows, source.whole, exact=False, rounded=precision.rounded)
     del served_by
@@ -75,9 +76,10 @@ def _say(what: str) -> None:
     print(f"Comparing {what}", flush=True)
 
 
-def _rows(artifact: str, places: int) -> list[list[int]]:
+def _rows(artifact: str, places: int, whole: int) -> list[list[int]]:
     """The beginnings of all texts one after the other, `places` tokens together; in rows of equal length where that is
-    more than the context."""
+    more than the context. Where a stretched rotation begins further on (`whole`), and `places` allows it, one row that
+    goes on beyond that, with the texts again."""
     from tokenizers import Tokenizer
 
     tokenizer = Tokenizer.from_file(os.path.join(artifact, "tokenizer.json"))
@@ -86,6 +88,9 @@ def _rows(artifact: str, places: int) -> list[list[int]]:
     each = -(-places // len(TEXTS))
     texts = [tokenizer.encode(text, add_special_tokens=False).ids[:each] for text in TEXTS]
     tokens = [token for text in texts for token in text]
+    beyond = whole + BEYOND if whole > 1 and tokens else 0
+    if min(LONGEST, len(tokens)) < beyond <= min(places, context - SPARE):
+        return [(tokens * -(-beyond // len(tokens)))[:beyond]]
     count = -(-len(tokens) // min(LONGEST, context - SPARE))
     length = len(tokens) // count if count else 0
     if length < 2:

@@ -91,3 +91,15 @@ def partial_factor(config: Config) -> float:
 
 def rope_theta(config: Config) -> float:
     return float(rope_of(config).get("rope_theta") or config.get("rope_theta") or 10000.0)
+
+
+def boundaries(config: Config) -> dict[str, int]:
+    """After how many tokens a model computes otherwise, by what that is."""
+    found: dict[str, int] = {}
+    original = rope_of(config).get("original_max_position_embeddings") or config.get("original_max_position_embeddings")
+    if isinstance(original, int) and rope_type(config) != "default":
+        found["the original context"] = original
+    window = config.get("sliding_window")
+    if window and config.get("use_sliding_window", True):
+        found |= {"the sliding window": window, "twice the sliding window": 2 * window}
+    return found

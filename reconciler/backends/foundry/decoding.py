@@ -1,0 +1,97 @@
+"""A served model read at once and token by token, in the runtime that serves: gates.decoding says how much of it. For
+the runtime's worker process only.
+
+Token by token goes the way of an answer: the runtime chooses each token itself (GenerateNextToken), from logits that
+leave it no choice but the next token of the text. That is how it serves, with all that it does between two tokens.
+"""
+
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from reconciler.backends.foundry.generator import Generator, Model
+from reconciler.backends.foundry.tokenizer import RuntimeTokenizer
+from reconciler.domain.measured import TEXTS, Decoded
+from reconciler.gates.decoding import METHOD, Stretch, stretches
+
+WORST = 1e9  # instead of NaN and infinity: as bad as can be, and a number that a record can hold
+
+
+def decoded(folder: str, boundaries: Mapping[str, int]) -> Decoded:
+    """Of a served folder. Raises PermanentError in the runtime's own words."""
+    with open(os.path.join(folder, "genai_config.json"), encoding="utf-8") as file:
+        config = json.load(file)["model"]
+    planned, unmeasured = stretches(_weights(folder), config["vocab_size"], config["context_length"], boundaries)
+    tokens = _tokens(folder, max(one.length for one in planned))
+    with Model(folder, config["vocab_size"]) as model:
+        parts = [part for stretch in planned for part in _parts(model, stretch, tokens)]
+    return Decoded(
+        method=METHOD,
+        positions=sum(map(len, parts)),
+        longest=max(one.length for one in planned),
+        median_kl=max(map(_median, parts)),
+        unmeasured=tuple(unmeasured),
+    )
+
+
+def _weights(folder: str) -> int:
+    """Bytes."""
+    return sum(one.stat().st_size for one in os.scandir(folder) if one.name.endswith((".onnx", ".onnx.data")))
+
+
+def _tokens(folder: str, count: int) -> list[int]:
+    """Of all texts one after the other, and again."""
+    tokenizer = RuntimeTokenizer(folder)
+    try:
+        tokens = [token for text in TEXTS for token in tokenizer.encode(text)]
+    finally:
+        tokenizer.close()
+    return (tokens * -(-count // len(tokens)))[:count]
+
+
+def _median(divergences: Any) -> float:
+    import numpy
+
+    median = float(numpy.median(divergences))
+    return max(0.0, median) if numpy.isfinite(median) else WORST
+
+
+def _parts(model: Model, stretch: Stretch, tokens: Sequence[int]) -> Iterator[Any]:
+    """Of each token that was read by itself: KL from what a reading of the whole finds there, in nats."""
+    import numpy
+
+    found, read = _one_by_one(model, stretch, tokens)
+    begin = stretch.prompt
+    for end in (*stretch.cuts, stretch.length):
+        with Generator(model, end) as generator:
+            generator.append(read[:end])
+            p = _log_softmax(generator.outputs(begin))
+        q = _log_softmax(found[begin - stretch.prompt : end - stretch.prompt])
+        yield (numpy.exp(p) * (p - q)).sum(-1)
+        begin = end
+
+
+def _one_by_one(model: Model, stretch: Stretch, tokens: Sequence[int]) -> tuple[Any, list[int]]:
+    """What is found after each token beyond the prompt, and all tokens that were read."""
+    import numpy
+
+    found: list[Any] = []
+    with Generator(model, stretch.length + 1) as generator:
+        generator.append(tokens[: stretch.prompt])
+        generator.choose(tokens[stretch.prompt])
+        for token in (*tokens[stretch.prompt + 1 : stretch.length], tokens[0]):
+            found.append(generator.logits())
+            generator.choose(token)
+            again = generator.outputs(0)
+            if len(again) > 1:  # it has read all anew, as it does where a rotation is stretched, and chooses by that
+                found[-1] = again[-1]
+        return numpy.stack(found), generator.read()
+
+
+def _log_softmax(logits: Any) -> Any:
+    import numpy
+
+    wide = logits.astype(numpy.float64)
+    wide -= wide.max(-1, keepdims=True)
+    return wide - numpy.log(numpy.exp(wide).sum(-1, keepdims=True))
