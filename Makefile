@@ -86,7 +86,7 @@ check: $(LIGHT) ## format, lint, types, import contract, core tests: under a min
 
 .PHONY: bench
 bench: $(READY) ## side by side with installed peers; tables, and JSON in bench/results/
-	@for bench in startup convert8 noop_peers; do $(BIN)/python -m bench.$$bench; done
+	@for bench in startup names convert8 noop_peers; do $(BIN)/python -m bench.$$bench; done
 
 .PHONY: bench-real
 bench-real: $(READY) ## models of 0.5, 1.5 and 3 B beside Olive alone: docs/real-models.md (an hour, 12 GB of disk)

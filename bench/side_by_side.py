@@ -36,7 +36,7 @@ class Contender:
         child = subprocess.run(
             self.command,
             cwd=self.directory,
-            env={**os.environ, **self.environment},
+            env=environment_of(self),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -46,6 +46,13 @@ class Contender:
         if child.returncode not in self.succeeds:
             sys.exit(f"{self.name}: exit code {child.returncode}\n{child.stdout[-2000:]}{child.stderr[-4000:]}")
         return seconds
+
+
+def environment_of(contender: Contender) -> dict[str, str]:
+    """Ours, and its own. What is installed has its .pyc files, so a checkout writes them too: where a variable forbids
+    that, each process would compile again what has changed."""
+    ours = {name: held for name, held in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return {**ours, **contender.environment}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

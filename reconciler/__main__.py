@@ -32,6 +32,8 @@ class Lossy:
 
 
 def main() -> None:
+    # pydantic searches all installed packages for plug-ins; what is installed beside us is not to read our documents.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     _open_what_is_closed()
     sys.stderr = Lossy(sys.stderr)
     try:

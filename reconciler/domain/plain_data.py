@@ -20,6 +20,8 @@ def field_names(cls: type) -> tuple[str, ...]:
 
 
 def _plain(held: Any) -> Any:
+    if held is None or isinstance(held, str | int | float):  # most are: the other questions cost a tenth of a plan
+        return held
     if isinstance(held, dict):
         return {key: _plain(inner) for key, inner in held.items()}
     if isinstance(held, tuple | list):

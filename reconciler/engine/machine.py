@@ -181,16 +181,28 @@ def _served(machine: Machine) -> tuple[list[ServedFolder], dict[str, int], dict[
         try:
             entries = _numbered(folder)
             occupied[variant] = max(entries, default=0)
-            found += [
-                machine.backend.inspect(entry.path, machine.stamps)
-                for _, entry in sorted(entries.items())
-                if entry.is_dir(follow_symlinks=False)
-            ]
+            found += _inspected(machine, entries)
         except FileNotFoundError:
             continue  # it was removed meanwhile
         except OSError as error:
             unreadable[variant] = f"{folder}: {error.strerror}"
     return found, occupied, unreadable
+
+
+def releases_of(machine: Machine, variant: str) -> list[ServedFolder]:
+    """The folders of one variant, as `served_folders` has them."""
+    try:
+        return _inspected(machine, _numbered(os.path.join(machine.layout.served, variant)))
+    except OSError:
+        return []
+
+
+def _inspected(machine: Machine, entries: Mapping[int, os.DirEntry[str]]) -> list[ServedFolder]:
+    return [
+        machine.backend.inspect(entry.path, machine.stamps)
+        for _, entry in sorted(entries.items())
+        if entry.is_dir(follow_symlinks=False)
+    ]
 
 
 def _variants(served: str) -> list[str]:
@@ -245,7 +257,7 @@ def of_this_runtime(known: MeasurementSet, assumed: Mapping[str, str] = NOTHING)
     installed."""
     loads = {digest: one.load.runtime for digest, one in known.releases.items() if one.load is not None}
     seen = {package for runtime in loads.values() for package in runtime}
-    installed = {**(installed_versions(seen) if seen else {}), **{p: v for p, v in assumed.items() if p in seen}}
+    installed = {**installed_versions(seen - assumed.keys()), **{p: v for p, v in assumed.items() if p in seen}}
     outdated = {
         digest: runtime
         for digest, runtime in loads.items()

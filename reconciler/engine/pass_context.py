@@ -92,12 +92,14 @@ class Workers:
 
 @dataclass(slots=True, kw_only=True)
 class PassContext:
-    """`staged` holds releases that were rehearsed and wait for registration."""
+    """`staged` holds releases that were rehearsed and wait for registration, `installed` the versions of the runtime's
+    packages: looked up once a pass, not once a release."""
 
     machine: Machine
     workers: Workers
     resolution: Resolution
     staged: dict[str, tuple[str, Marker]] = field(default_factory=dict)
+    installed: dict[str, str] = field(default_factory=dict)
 
     def wanted(self, variant: str) -> DesiredRelease:
         return next(one for one in self.resolution.desired.wanted if one.variant == variant)
@@ -107,7 +109,9 @@ class PassContext:
 
     def known(self) -> MeasurementSet:
         """What has been measured so far, also earlier in this pass."""
-        return of_this_runtime(self.machine.records.measured()).known
+        runtime = of_this_runtime(self.machine.records.measured(), self.installed)
+        self.installed |= runtime.installed
+        return runtime.known
 
     def fresh_staging(self) -> str:
         path = os.path.join(self.machine.layout.staging, uuid.uuid4().hex)

@@ -17,7 +17,7 @@ from reconciler.domain.recorded import Condition, RecordedRelease
 from reconciler.domain.release import Marker, Release
 from reconciler.engine import log
 from reconciler.engine.log import best_effort
-from reconciler.engine.machine import Machine, served_folders
+from reconciler.engine.machine import Machine, releases_of
 from reconciler.engine.options import PassResult
 from reconciler.engine.pass_context import PassContext
 from reconciler.engine.planning import Snapshot
@@ -257,7 +257,9 @@ def _add(marker: Marker, release: Release, when: str, machine: Machine) -> None:
 
 def _older(marker: Marker, machine: Machine) -> list[tuple[str, Marker]]:
     """Earlier releases that are registered, in order. A folder that is not registered never served."""
+    folders = [folder for folder in releases_of(machine, marker.variant) if folder.number < marker.number]
+    if not folders:
+        return []
     ours = {one.id for one in machine.backend.registrations() if one.owner == machine.owner}
-    folders = [f for f in served_folders(machine) if f.variant == marker.variant and f.number < marker.number]
     found = [(f.path, f.marker) for f in folders if f.marker and not f.damage and f.marker.owner == machine.owner]
     return sorted((one for one in found if one[1].id in ours), key=lambda one: one[1].number)

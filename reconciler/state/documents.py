@@ -63,9 +63,7 @@ class Stored(Generic[T]):
         except (Damaged, Misformed):
             damaged(self.path)
             return self._missing
-        if len(_cache) >= MOST_CACHED:
-            _cache.clear()
-        _cache[self.path] = data, value
+        self._keep(data, value)
         return value
 
     def write(self, value: T) -> None:
@@ -76,6 +74,12 @@ class Stored(Generic[T]):
                 return
         durable.make_folder(os.path.dirname(self.path))
         durable.write_file(self.path, data)
+        self._keep(data, value)  # read again before the next change: one that lists all models is decoded only once
+
+    def _keep(self, data: bytes, value: T) -> None:
+        if len(_cache) >= MOST_CACHED:
+            _cache.clear()
+        _cache[self.path] = data, value
 
     def _document(self, data: bytes) -> Document:
         document = unseal(data)

@@ -114,6 +114,34 @@ def test_a_new_gate_that_fails_with_another_runtime_keeps_what_serves(machine: T
     assert (machine.root / "records" / "events.jsonl").read_bytes() == before
 
 
+def test_the_same_content_under_another_name_is_rehearsed_once(machine: TestMachine) -> None:
+    asked = Dated.asked
+    for number in range(4):
+        machine.declare(f"twin-{number}")
+    assert one_pass(machine).converged
+    assert Dated.asked == asked
+    assert {f"twin-{number}-int4:1" for number in range(4)} < set(machine.index())
+    known = opened(machine).records.measured().releases
+    assert len(known) == 5
+    assert {one.release for one in known.values()} == known.keys()
+    assert len({str(one.load) for one in known.values()}) == 1
+
+
+def test_another_template_is_other_content(machine: TestMachine) -> None:
+    asked = Dated.asked
+    machine.declare("other", template="llama3")
+    assert one_pass(machine).converged
+    assert Dated.asked > asked
+
+
+def test_what_another_runtime_measured_is_not_taken_for_the_same_content(machine: TestMachine) -> None:
+    by_another_runtime(machine)
+    asked = Dated.asked
+    machine.declare("twin")
+    assert one_pass(machine).converged
+    assert Dated.asked > asked
+
+
 def test_a_bar_that_a_commit_relaxes_is_met_by_what_was_measured(tmp_path: Path, capitals: Path) -> None:
     """Through git: no conversion, no question, and the release is served."""
     machine = TestMachine(folder=tmp_path)

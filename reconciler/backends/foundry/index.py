@@ -11,6 +11,7 @@ import json
 import os
 import re
 import time
+from functools import lru_cache
 
 from reconciler.domain.errors import CatalogBroken
 from reconciler.domain.observed import Registration
@@ -42,9 +43,15 @@ def read_index(cache_dir: str) -> tuple[Registration, ...]:
     except OSError as error:
         raise _broken(path, error.strerror or str(error), _HINTS.get(error.errno or 0, "")) from None
     try:
-        return _registrations(json.loads(text))
+        return _read(text)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise _broken(path, f"{type(error).__name__}: {error}") from None
+
+
+@lru_cache(maxsize=2)
+def _read(text: bytes) -> tuple[Registration, ...]:
+    """The same bytes are read several times for each release, and list every name."""
+    return _registrations(json.loads(text))
 
 
 def _registrations(root: dict[str, object]) -> tuple[Registration, ...]:
