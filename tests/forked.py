@@ -49,14 +49,15 @@ def can_fork(environment: Mapping[str, str]) -> bool:
 
 
 def run(
-    arguments: Sequence[str], directory: Path, environment: Mapping[str, str], timeout: float
+    arguments: Sequence[str], directory: Path, environment: Mapping[str, str], timeout: float, script: str = ""
 ) -> subprocess.CompletedProcess[str]:
+    """With `script` that Python file is run in place of `python -m reconciler`."""
     canaries.started(["reconciler", *arguments])
     files = [open(os.memfd_create("stream"), "w+b") for _ in range(STREAMS)]  # noqa: SIM115
     with contextlib.ExitStack() as stack:
         for file in files:
             stack.enter_context(file)
-        order = _order(arguments, directory, environment)
+        order = _order(arguments, directory, environment) | {"script": script}
         code = _asked(_server(), order, [file.fileno() for file in files], timeout)
         said = []
         for file in files:
@@ -239,10 +240,14 @@ def main() -> None:
     is_warm = bool(sys.argv[2:])
     if is_warm:
         forked_child.import_olive()
-    if _serve(peer) is None:
+    order = _serve(peer)
+    if order is None:
         return
     try:
-        runpy.run_module("reconciler", run_name="__main__", alter_sys=True)
+        if order.get("script"):
+            runpy.run_path(order["script"], run_name="__main__")
+        else:
+            runpy.run_module("reconciler", run_name="__main__", alter_sys=True)
     except SystemExit as ended:
         if isinstance(ended.code, int | None) and is_warm:
             _end_now(ended.code or 0)

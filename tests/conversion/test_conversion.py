@@ -1,11 +1,12 @@
 """Real Olive, on real models: every precision converts, answers, is reproducible, and is as large as predicted."""
 
+import functools
 import hashlib
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -99,14 +100,30 @@ def test_the_same_recipe_gives_the_same_bytes(converter: Converter, tmp_path: Pa
         assert str(tmp_path).encode() not in file.read_bytes()
 
 
+@pytest.fixture(scope="module")
+def plain(converter: Converter, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """What a precision gives without options."""
+    source = write_qwen2(tmp_path_factory.mktemp("plain") / "model", hidden=256)
+
+    @functools.cache
+    def made(precision: str) -> Path:
+        return Path(convert(converter, source, source.parent / precision, precision).output_dir)
+
+    return made
+
+
 @pytest.mark.parametrize(("precision", "options"), OPTIONS, ids=[f"{p} {o}" for p, o in OPTIONS])
 def test_every_option_acts_and_is_read_back(
-    converter: Converter, reader: Child, tmp_path: Path, precision: str, options: dict[str, Any]
+    converter: Converter,
+    reader: Child,
+    plain: Callable[[str], Path],
+    tmp_path: Path,
+    precision: str,
+    options: dict[str, Any],
 ) -> None:
     source = write_qwen2(tmp_path / "model", hidden=256)
     convert(converter, source, tmp_path / "out", precision, **options)  # reads back what came of them
-    plain = convert(converter, source, tmp_path / "plain", precision)
-    assert digests_of(tmp_path / "out")["model.onnx"] != digests_of(Path(plain.output_dir))["model.onnx"]
+    assert digests_of(tmp_path / "out")["model.onnx"] != digests_of(plain(precision))["model.onnx"]
     recipe = recipe_of(look(source), precision, **options)
     assert predict_bytes(look(source), recipe) == pytest.approx(size_of(tmp_path / "out"), rel=0.05)
     assert reader.call("answer", {"folder": str(tmp_path / "out"), "prompt": "x"}, timeout=60)["echo"] == "hello world"

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from tests import forked
 from tests.git_server import Repository
 from tests.machine import MODEL, REPOSITORY, Done
 
@@ -31,20 +32,26 @@ class Fleet(Repository):
         (self.folder / name).unlink()
 
     def diff(self, *arguments: str, before: tuple[str, ...] = (), **environment: str) -> Done:
-        command = [*before, sys.executable, str(GUARD), "diff", *arguments]
-        done = subprocess.run(
+        inherited = os.environ | {"PYTHONPATH": str(REPOSITORY)} | environment
+        if before or not forked.can_fork(inherited):
+            done = self._in_a_new_process([*before, sys.executable, str(GUARD), "diff", *arguments], inherited)
+        else:
+            done = forked.run(["diff", *arguments], self.folder, inherited, timeout=120, script=str(GUARD))
+        assert done.returncode != 99, done.stderr
+        err, _, _ = done.stderr.rstrip().rpartition("\n")
+        return Done(code=done.returncode, out=done.stdout, err=err)
+
+    def _in_a_new_process(self, command: list[str], environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
             command,
             cwd=self.folder,
-            env=os.environ | {"PYTHONPATH": str(REPOSITORY), "PYTHONDONTWRITEBYTECODE": "1"} | environment,
+            env=environment,
             capture_output=True,
             text=True,
             encoding="utf-8",
             timeout=120,
             check=False,
         )
-        assert done.returncode != 99, done.stderr
-        err, _, _ = done.stderr.rstrip().rpartition("\n")
-        return Done(code=done.returncode, out=done.stdout, err=err)
 
     def view(self, *arguments: str) -> Any:
         done = self.diff(*arguments, "-o", "json")

@@ -22,6 +22,7 @@ from tests.git_server import Repository, Server, certificate
 from tests.machine import TestMachine
 from tests.running import Running, running
 from tests.ssh_server import SshServer
+from tests.trust import FULL
 from tests.waiting import Slower, is_alive
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform == "win32", reason="uses /proc and signals")]
@@ -71,7 +72,7 @@ class Fleet:
         return running(self.machine, *arguments, **self.environment)
 
 
-@pytest.fixture(params=["https", "ssh"])
+@pytest.fixture(params=["https", "ssh"] if FULL else ["ssh"])  # another test is over HTTPS alone
 def fleet(
     request: pytest.FixtureRequest, tmp_path: Path, capitals: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Fleet]:

@@ -18,7 +18,7 @@ from tests.trust import FULL, NIGHTLY, record
 
 __all__ = ["pytestmark", "quick_folder"]
 
-SHARE = 1 if NIGHTLY else 12 if FULL else 36
+SHARE = 1 if NIGHTLY else 12 if FULL else 72
 
 
 def test_a_pass_that_is_refused_any_write_serves_on_and_the_next_one_converges(quick_folder: Path) -> None:
