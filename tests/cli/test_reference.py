@@ -81,6 +81,11 @@ def _architectures() -> str:
             "yes" if one.sliding_window else "no",
         )
         lines.append(f"| {name} | {' | '.join(facts)} |")
+    lines += [
+        "",
+        "Phi-3's `longrope` is right where its rotation changes after 4,096 tokens, as in the published models: there the",
+        "runtime computes anew what its cache holds. Where it changes elsewhere, answers past that point come out wrong.",
+    ]
     lines += ["", "## Seen to come out wrong, and refused", "", "| architecture | what was measured |", "|---|---|"]
     lines += [f"| {name} | {reason} |" for name, reason in sorted(SEEN_WRONG.items())]
     return "\n".join(lines) + "\n"
