@@ -84,7 +84,7 @@ def _architectures() -> str:
     lines += [
         "",
         "Phi-3's `longrope` is right where its rotation changes after 4,096 tokens, as in the published models: there",
-        "the runtime computes anew what its cache holds. Where it changes elsewhere, answers past that point are wrong.",
+        "the runtime computes anew what its cache holds. Where it changes elsewhere, what follows is wrong.",
     ]
     lines += ["", "## Seen to come out wrong, and refused", "", "| architecture | what was measured |", "|---|---|"]
     lines += [f"| {name} | {reason} |" for name, reason in sorted(SEEN_WRONG.items())]
