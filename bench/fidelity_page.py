@@ -173,10 +173,10 @@ token. At int8 and int4 its two ways of multiplying round differently, and a rou
 up to 2 nats; but it falls on few, and the median stays below 1e-3 also for weights with outliers 30 times as large. So
 the median counts, of each part of the text between the lengths at which a model begins to compute otherwise.
 
-Foundry Local 2.2.1 chats through this generator: its other way, the engine, needs `engine.dynamic_batching` in
-genai_config.json, which is not on the list of keys that are served. A conversation that is kept in one session is read
-as a whole at each question: across the 4,096 tokens of Phi-3's longrope four such questions got the answers that the
-same messages got at once (tried by hand, 2026-11-29).
+Foundry Local 2.2.1 chats through this generator: its other way, the engine for many requests at once, needs a part of
+`genai_config.json` that is not among the keys that are served. A conversation that is kept in one session is read as a
+whole at each question: across the 4,096 tokens of Phi-3's longrope four such questions got the answers that the same
+messages got at once (tried by hand, 2026-11-29).
 
 What is wrong for whole texts and answers alike is not seen here but above: `gemma2` decodes as wrongly as it reads.
 
