@@ -8,12 +8,14 @@ import argparse
 import os
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from functools import partial
 from typing import Any, NoReturn
 
 from reconciler.backends.select import BACKENDS, DEFAULT
 from reconciler.cli import configuration
 from reconciler.domain.errors import UsageError
+from reconciler.domain.facts import Traits
 from reconciler.domain.settings import environment_of
 from reconciler.domain.text.quoting import nearest
 from reconciler.domain.text.units import read_duration, read_size
@@ -138,17 +140,21 @@ def add_conversions(parser: argparse.ArgumentParser) -> None:
     add_setting(parser, "--jobs", "conversions at a time", default="1", type=positive, metavar="N")
     meaning = "time limit of one conversion, e.g. 90m or 2h30m"
     add_setting(parser, "--conversion-timeout", meaning, default="6h", type=duration, metavar="TIME")
+    add_conversion_memory(parser)
+    add_cage(parser)
+    add_token_files(parser)
+
+
+def add_conversion_memory(parser: argparse.ArgumentParser) -> None:
     add_setting(
         parser,
         "--conversion-memory",
-        "memory of one conversion, e.g. 24GiB; the conversion is ended beyond it",
+        "memory of one conversion, e.g. 24GiB: one that needs more is not begun, and one that takes more is ended",
         default="0",
         shown="80 %% of the machine's",
         type=size,
         metavar="SIZE",
     )
-    add_cage(parser)
-    add_token_files(parser)
 
 
 def add_cage(parser: argparse.ArgumentParser) -> None:
@@ -215,14 +221,20 @@ def pass_options(arguments: argparse.Namespace, *, confirm: bool = False, retry:
 
 def opened_machine(arguments: argparse.Namespace) -> Machine:
     """The machine with its configuration, to be read only."""
-    return open_machine(root_of(arguments), cache_of(arguments), configuration.traits())
+    return open_machine(root_of(arguments), cache_of(arguments), _traits(arguments))
+
+
+def _traits(arguments: argparse.Namespace) -> Traits:
+    """Those of the configuration; an option overrides them."""
+    traits = configuration.traits()
+    return replace(traits, conversion_memory=getattr(arguments, "conversion_memory", traits.conversion_memory))
 
 
 def machine_under_lock(
     arguments: argparse.Namespace, command: str, *, suspends: bool = False
 ) -> AbstractContextManager[Machine]:
     root, cache = root_of(arguments), cache_of(arguments)
-    return locked_machine(root, cache, command=command, traits=configuration.traits(), suspends=suspends)
+    return locked_machine(root, cache, command=command, traits=_traits(arguments), suspends=suspends)
 
 
 def root_of(arguments: argparse.Namespace) -> str:

@@ -32,6 +32,7 @@ HELD = (
     "DiskInsufficient",
     "FailedBefore",
     "GateFailed",
+    "MemoryInsufficient",
     "NameTaken",
     "NothingDeclared",
     "Protected",

@@ -16,12 +16,13 @@ from reconciler.domain.sources.locked import LockedSource
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """Predicted: bytes fetched, bytes that stay on disk (negative when freed), bytes at the peak, wall seconds (None
-    when this machine has no history to estimate from)."""
+    """Predicted: bytes fetched, bytes that stay on disk (negative when freed), bytes at the peak of disk and of memory,
+    wall seconds (None when this machine has no history to estimate from)."""
 
     download_bytes: int = 0
     disk_bytes: int = 0
     peak_disk_bytes: int = 0
+    peak_memory_bytes: int = 0
     seconds: float | None = None
 
 

@@ -1,5 +1,6 @@
 """The desired state of one machine: the releases it should serve, and what git declares of them. Plain values."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from reconciler.domain import digest
@@ -37,6 +38,7 @@ class DesiredRelease:
     predicted_bytes: int
     peak_bytes: int
     boundaries: dict[str, int] = field(default_factory=dict)  # of the source (domain.sources.model_config)
+    memory_bytes: Mapping[str, int] = field(default_factory=dict)  # of a conversion at each precision it can have
     suspended: bool = False
     protected: bool = False
     gates: GateSpec = GateSpec()
@@ -50,6 +52,11 @@ class DesiredRelease:
     @property
     def variant(self) -> str:
         return self.release.variant
+
+    @property
+    def memory_needed(self) -> int:
+        """Bytes of memory that its conversion will hold; 0 where that is unknown, or nothing is to be converted."""
+        return self.memory_bytes.get(self.release.precision, 0)
 
     @property
     def declared(self) -> Release:

@@ -27,6 +27,19 @@ class StorageLimits:
     disk_reserve: Count = 0
 
 
+SHARE_OF_MEMORY = 0.8  # what one conversion may hold, where nothing else is configured
+
+
+@dataclass(frozen=True, kw_only=True)
+class Memory:
+    """Bytes: `total` of the machine or its container (0: unknown), what of that is `free` for conversions now, and
+    `limit`, what the configuration lets one of them hold (0: SHARE_OF_MEMORY)."""
+
+    total: int = 0
+    free: int = 0
+    limit: int = 0
+
+
 @dataclass(frozen=True, kw_only=True)
 class Traits:
     """What a machine's configuration says it is. An empty name: what the machine calls itself."""
@@ -36,4 +49,5 @@ class Traits:
     limits: StorageLimits = StorageLimits()
     backend: str = ""  # "": the default one
     source_roots: tuple[str, ...] = ()
+    conversion_memory: int = 0  # bytes; 0: SHARE_OF_MEMORY
     quarantine_for: float | None = LIVES  # seconds; None: for ever

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from reconciler.domain.facts import StorageLimits
+from reconciler.domain.facts import Memory, StorageLimits
 from reconciler.domain.plain_data import grouped
 from reconciler.domain.release import Artifact, Marker
 
@@ -86,6 +86,7 @@ class Observed:
     locked_sources: dict[str, int] = field(default_factory=dict)  # bytes by digest, also of what came only in part
     disk_used: int = 0  # by the root; only counted where there is a quota
     limits: StorageLimits = StorageLimits()
+    memory: Memory = Memory()
     in_use: frozenset[str] = frozenset()  # ids whose files another process has mapped; asked only when one is to go
     unreadable: dict[str, str] = field(default_factory=dict)  # by variant: why its served folders cannot be listed
     occupied: dict[str, int] = field(default_factory=dict)  # by variant: the highest number that anything lies at

@@ -77,6 +77,10 @@ class Reason(StrEnum):
         "DiskInsufficient",
         "the download or the conversion would need more disk than is free or than limits allow",
     )
+    MEMORY_INSUFFICIENT = (
+        "MemoryInsufficient",
+        "the conversion would need more memory than this machine has for it: another precision, or another machine",
+    )
     FAILED_BEFORE = (
         "FailedBefore",
         "it failed here and will fail again: tried when its input changes, or with `apply --retry`",

@@ -11,7 +11,7 @@ from reconciler.backends.protocol import Backend
 from reconciler.backends.select import backend_at
 from reconciler.domain.desired import DesiredRelease
 from reconciler.domain.errors import Disturbed, UsageError
-from reconciler.domain.facts import Traits
+from reconciler.domain.facts import Memory, Traits
 from reconciler.domain.layout import Layout
 from reconciler.domain.measured import MeasurementSet
 from reconciler.domain.observed import Observed, ServedFolder
@@ -22,8 +22,10 @@ from reconciler.host.disk_usage import bytes_below, disk_free
 from reconciler.host.durable import is_temporary
 from reconciler.host.facts import host_name, read_facts
 from reconciler.host.lock import hold
+from reconciler.host.memory import free_memory, memory_bytes
 from reconciler.host.ownership import make_owner, read_owner
 from reconciler.host.places import installed_versions
+from reconciler.host.processes import descendants, memory_of
 from reconciler.host.stamps import StampBook
 from reconciler.manifests.selector import labels_of
 from reconciler.sources.cache import SourceCache
@@ -133,7 +135,14 @@ def observe(machine: Machine) -> Observed:
         locked_sources=machine.sources.held(),
         disk_used=bytes_below(machine.layout.root) if machine.traits.limits.disk_quota is not None else 0,
         limits=machine.traits.limits,
+        memory=_memory(machine.traits),
     )
+
+
+def _memory(traits: Traits) -> Memory:
+    """What our own conversions hold is theirs to hold: it is free for them."""
+    own = sum(map(memory_of, descendants(os.getpid())))
+    return Memory(total=memory_bytes(), free=free_memory() + own, limit=traits.conversion_memory)
 
 
 def twins_in(folders: Iterable[ServedFolder]) -> dict[str, list[str]]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 
 from reconciler.conversion.architectures import refusal
+from reconciler.conversion.memory import predict_memory
 from reconciler.conversion.prediction import predict_bytes, predict_peak_bytes
 from reconciler.conversion.toolchain import tools_for
 from reconciler.domain.desired import Desired, DesiredRelease
@@ -23,6 +24,9 @@ from reconciler.manifests.parsed import Parsed
 from reconciler.manifests.selector import mismatch
 from reconciler.sources.cache import OnDisk, SourceCache
 from reconciler.sources.protocol import CachedSource, ModelFolders, unseen
+
+# Bytes of an artifact, of disk at the peak of its conversion, and of memory there at each precision it could have.
+Predicted = tuple[int, int, Mapping[str, int]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,7 +106,7 @@ class _Resolver:
         self._folder = cache(folders.source)
         self._cached = cache(folders.locked)
         self._judged: dict[object, tuple[Recipe, str | None]] = {}
-        self._predicted: dict[str, tuple[int, int]] = {}  # by build key
+        self._predicted: dict[str, Predicted] = {}  # by build key
         self.problems: list[Problem] = []
         self.warnings: list[Problem] = []
         self.sources: dict[str, Source] = {}
@@ -175,13 +179,14 @@ class _Resolver:
         return self._judged[key]
 
     def _wanted(self, model: Model, source: SourceModel, recipe: Recipe, template: str) -> DesiredRelease:
-        predicted, peak = self._predict(source, recipe)
+        predicted, peak, memory = self._predict(model, source, recipe)
         return DesiredRelease(
             release=_release(model, recipe, template),
             source_bytes=source.weight_bytes,
             predicted_bytes=predicted,
             peak_bytes=peak,
             boundaries=boundaries(source.config),
+            memory_bytes=memory,
             suspended=model.suspend,
             protected=model.prune_disabled,
             gates=model.gates,
@@ -190,12 +195,15 @@ class _Resolver:
             delete_first=model.delete_first,
         )
 
-    def _predict(self, source: SourceModel, recipe: Recipe) -> tuple[int, int]:
-        """Bytes of the artifact and at the peak; 0 for one that is held, and for a source that is not fetched."""
+    def _predict(self, model: Model, source: SourceModel, recipe: Recipe) -> Predicted:
+        """Nothing for an artifact that is held, and for a source that is not fetched."""
         if recipe.build_key in self._held or not source.known:
-            return 0, 0
+            return 0, 0, {}
         if recipe.build_key not in self._predicted:
-            self._predicted[recipe.build_key] = predict_bytes(source, recipe), predict_peak_bytes(source, recipe)
+            memory = predict_memory(source, recipe)
+            fitting = [name for name in memory if self._judge(model, source, recipe.adapter, name)[1] is None]
+            disk = predict_bytes(source, recipe), predict_peak_bytes(source, recipe)
+            self._predicted[recipe.build_key] = *disk, {name: memory[name] for name in fitting}
         return self._predicted[recipe.build_key]
 
 

@@ -26,7 +26,7 @@ from reconciler.planner.plan import make_plan
 
 WEEK = 7 * 86_400
 # Reasons of the planner for holding a change back that are failures of the machine.
-_FAILURES = {"DiskInsufficient": "disk", "NameTaken": "name"}
+_FAILURES = {"DiskInsufficient": "disk", "MemoryInsufficient": "memory", "NameTaken": "name"}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,6 +16,7 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from reconciler.domain.digest import StoredFile
+from reconciler.domain.facts import Memory
 from reconciler.domain.measured import Fidelity, Measured, MeasurementSet
 from reconciler.domain.observed import Observed, Registration, ServedFolder, own_properties
 from reconciler.domain.plain_data import as_dict, field_names
@@ -147,6 +148,7 @@ def to_observed(inventory: Inventory) -> Observed:
         disk_used=inventory.disk.used_bytes or 0,
         locked_sources=inventory.hub_sources,
         limits=inventory.limits,
+        memory=Memory(total=inventory.facts.memory_bytes, free=inventory.facts.memory_bytes),
         occupied={one.variant: one.highest_number for one in inventory.variants},
     )
 

@@ -9,10 +9,9 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 from itertools import islice
 
-import psutil
-
 from reconciler.domain.facts import Facts
 from reconciler.domain.targets import PROVIDERS
+from reconciler.host.memory import memory_bytes
 
 _OS = {"win32": "windows", "cygwin": "windows"}
 _ARCH = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "i686": "386", "i386": "386"}
@@ -53,10 +52,6 @@ def load_average() -> float | None:
         return os.getloadavg()[0]
     except (OSError, AttributeError):
         return None
-
-
-def memory_bytes() -> int:
-    return int(psutil.virtual_memory().total)
 
 
 def _providers() -> tuple[str, ...]:

@@ -170,6 +170,7 @@ def traits_of(config: MachineConfig) -> Traits:
         limits=StorageLimits(disk_quota=limits.disk_quota, disk_reserve=limits.disk_reserve or 0),
         backend=config.backend or "",
         source_roots=tuple(config.source_roots),
+        conversion_memory=config.conversion_memory or 0,
         quarantine_for=LIVES
         if config.quarantine_for is None
         else read_duration(config.quarantine_for),  # None for "off"

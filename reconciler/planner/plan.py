@@ -29,6 +29,7 @@ from reconciler.planner.plan_disk import (
     with_room_of,
     within_disk,
 )
+from reconciler.planner.plan_memory import hold_what_does_not_fit_beside, within_memory
 from reconciler.planner.plan_variant import VariantPlan, plan_variant
 from reconciler.planner.prune import (
     free_artifact,
@@ -62,7 +63,8 @@ def make_plan(
     never the others. `jobs` is how much long work of one kind goes on at a time."""
 
     def replan(one: DesiredRelease, seen: Observed) -> VariantPlan:
-        return within_disk(plan_variant(one, seen, recorded, now=now, running=running), seen)
+        plan = plan_variant(one, seen, recorded, now=now, running=running)
+        return within_disk(within_memory(plan, one, seen), seen)
 
     desired = with_verdicts(desired, recorded)
     wanted = sorted(desired.wanted, key=lambda one: one.variant)
@@ -76,7 +78,8 @@ def make_plan(
         variants = [replan(one, observed) for one in wanted]
         pairs = zip(variants, wanted, strict=True)
         variants = _delete_first(pairs, desired, observed, recorded, replan, now)
-    variants = list(_shared_once(hold_what_does_not_fit(variants, observed, running, jobs)))
+    variants = hold_what_does_not_fit(variants, observed, running, jobs)
+    variants = list(_shared_once(hold_what_does_not_fit_beside(variants, observed, running, jobs)))
     by_phase = {
         phase: [change for variant in variants if variant.phase == phase for change in variant.changes]
         for phase in ("mend", "release", "fetch", "convert")
@@ -116,7 +119,7 @@ def make_plan(
 _SHARED = FetchSource | Convert
 
 
-def _shared_once(variants: list[VariantPlan]) -> Iterator[VariantPlan]:
+def _shared_once(variants: Iterable[VariantPlan]) -> Iterator[VariantPlan]:
     """Variants that share a build key share its conversion, and models that share a source its download: the first one
     carries it, the others wait for it."""
     seen: set[str] = set()

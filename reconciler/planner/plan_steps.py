@@ -57,7 +57,12 @@ def convert(facts: VariantFacts, difference: Difference, reason: Reason) -> Conv
         release=wanted.release,
         forced_by=difference.forced_by,
         field_changes=difference.field_changes,
-        cost=Cost(disk_bytes=wanted.predicted_bytes, peak_disk_bytes=wanted.peak_bytes, seconds=seconds),
+        cost=Cost(
+            disk_bytes=wanted.predicted_bytes,
+            peak_disk_bytes=wanted.peak_bytes,
+            peak_memory_bytes=wanted.memory_needed,
+            seconds=seconds,
+        ),
     )
 
 

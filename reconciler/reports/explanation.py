@@ -25,6 +25,7 @@ def variant_explained(wanted: DesiredRelease, recorded: Recorded, olive: Mapping
         "gates": {"verdicts": _bars(wanted, recorded), "outdated": recorded.outdated.get(release.digest, {})},
         "predictedBytes": wanted.predicted_bytes,
         "peakBytes": wanted.peak_bytes,
+        "peakMemoryBytes": wanted.memory_needed,
         "olive": olive,
         "template": {"origin": release.template_origin, "jinja": release.template},
     }
@@ -56,7 +57,8 @@ def _variant_text(one: Shown) -> str:
     if gates["outdated"]:
         with_others = f"measured with {_versions(gates['outdated'])}, which is not what is installed"
         bars += f"    {with_others}: `apply` measures again\n"
-    sizes = f"about {size_text(one['predictedBytes'])}, {size_text(one['peakBytes'])} at the peak of the conversion"
+    peaks = f"{size_text(one['peakBytes'])} of disk and {size_text(one['peakMemoryBytes'])} of memory"
+    sizes = f"about {size_text(one['predictedBytes'])}; the conversion takes {peaks} at its peak"
     return for_terminal(
         f"{one['variant']}\n"
         f"  build key  {one['buildKey']}\n"

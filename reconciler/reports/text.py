@@ -58,6 +58,7 @@ def cost_text(cost: Shown) -> str:
     if cost["diskBytes"]:
         parts.append(f"{'+' if cost['diskBytes'] > 0 else ''}{size_text(cost['diskBytes'])}")
     parts += [f"peak {size_text(cost['peakDiskBytes'])}"] if cost["peakDiskBytes"] else []
+    parts += [f"memory {size_text(cost['peakMemoryBytes'])}"] if cost["peakMemoryBytes"] else []
     parts += [f"about {time_text(cost['seconds'])}"] if cost["seconds"] is not None else []
     return ", ".join(parts)
 

@@ -13,7 +13,7 @@ from reconciler.reports.diff_render import diff_github, diff_text
 from reconciler.reports.pull_request import DIFF_MARKER, LONGEST_COMMENT, diff_comment
 
 GOLDEN = Path(__file__).parent / "golden"
-COST = {"downloadBytes": 0, "diskBytes": 1 << 20, "peakDiskBytes": 3 << 20, "seconds": None}
+COST = {"downloadBytes": 0, "diskBytes": 1 << 20, "peakDiskBytes": 3 << 20, "peakMemoryBytes": 0, "seconds": None}
 
 
 def model(name: str, **changes: Any) -> dict[str, Any]:

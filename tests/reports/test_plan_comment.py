@@ -4,7 +4,7 @@ from typing import Any
 
 from reconciler.reports.pull_request import LONGEST_COMMENT, PLAN_MARKER, plan_comment
 
-COST = {"downloadBytes": 0, "diskBytes": 1 << 20, "peakDiskBytes": 0, "seconds": None}
+COST = {"downloadBytes": 0, "diskBytes": 1 << 20, "peakDiskBytes": 0, "peakMemoryBytes": 0, "seconds": None}
 
 
 def plan(*changes: dict[str, Any]) -> dict[str, Any]:

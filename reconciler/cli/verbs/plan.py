@@ -23,6 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default={},
         help="plan as if these versions were installed, e.g. foundry-local-sdk=2.3.0, to see what an upgrade changes",
     )
+    options.add_conversion_memory(parser)
     options.add_common(parser, "text", "json", "markdown", "github")
 
 

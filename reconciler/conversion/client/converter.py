@@ -21,6 +21,7 @@ from typing import Any
 from reconciler.conversion.client.job_client import IMPORT_SECONDS, Attempt, OnProgress, failure, follow, take_result
 from reconciler.conversion.order import NO_NETWORK, Bounds, Order
 from reconciler.domain.errors import Cancelled, ConverterLost, ReconcilerError
+from reconciler.domain.facts import SHARE_OF_MEMORY
 from reconciler.domain.measured import Fidelity
 from reconciler.domain.plain_data import field_names
 from reconciler.domain.release import Recipe
@@ -29,11 +30,10 @@ from reconciler.host.child import Child, ChildDied, ChildFailed, ChildTimedOut
 from reconciler.host.clock import now
 from reconciler.host.durable import full_disk_named
 from reconciler.host.environment import private_environment
-from reconciler.host.facts import memory_bytes
+from reconciler.host.memory import memory_bytes
 
 WORKER = "reconciler.conversion.worker.main"
 COMPARING_DISK = 1 << 30  # bytes; a comparison writes next to nothing
-SHARE_OF_MEMORY = 0.8  # of the machine's memory, for one conversion
 KEPT_LOGS = 50
 _LOG_PREFIX = "convert-"
 

@@ -1,0 +1,99 @@
+"""How much memory a conversion will hold, and the comparison with its source after it: the larger of the two peaks, in
+bytes, computed from the shapes of the tensors. Mapped files do not count, because the system can drop them.
+
+The constants are of the pinned tools, with whole programs and the command counted; tests/conversion/test_memory.py
+measures again. It is meant to be too large rather than too small.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import prod
+
+from reconciler.domain.release import Recipe
+from reconciler.domain.sources.source_model import SourceModel
+from reconciler.domain.targets import CONVERTIBLE, K_QUANT, TABLE
+
+_IMPORTS = 560 << 20  # torch, Olive and transformers in the worker, and the command
+_EMBEDDING = "embed_tokens.weight"
+_WIDE = 4  # bytes of a number in single precision
+_MOST_PIECES = 420 << 20  # what it takes to round in pieces (worker.lean_olive)
+_COPIES_OF_A_MATRIX = 8  # for one that is smaller than a piece
+_COPIES_OF_THE_HEAD = 3  # in the width of the source, while Rtn rounds it
+_COPIES_AT_FP16 = 4.2  # of the whole model in single precision, in OnnxFloatToFloat16
+_WIDTHS = {"float32": 4, "float16": 2, "bfloat16": 2}  # bytes, by the names of config.json
+_COPIES_IN_THE_CHECK = 2  # of the part that is loaded: the source's, and the artifact's in its place
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Parts:
+    """`matrices` counts the numbers that are multiplied with, `width` is the bytes of one in the source. The others are
+    bytes in single precision: the `whole` with a head beside the embedding, the `head`, and the `largest` part that the
+    check loads at once."""
+
+    matrices: int
+    whole: int
+    head: int
+    largest: int
+    width: float
+
+
+def predict_memory(source: SourceModel, recipe: Recipe) -> dict[str, int]:
+    """At each precision; at that of `recipe` with its options."""
+    parts = _parts(source)
+    # PEFT merges into a whole model in memory.
+    held = parts.whole if recipe.adapter else _loaded(source, sum(map(prod, source.shapes.values())))
+    checked = _COPIES_IN_THE_CHECK * parts.largest
+    return {
+        name: int(_IMPORTS + held + max(checked, _CONVERTED[name](parts, _rounded(parts, recipe, name))))
+        for name in CONVERTIBLE
+    }
+
+
+def _parts(source: SourceModel) -> _Parts:
+    sizes = {name: prod(shape) for name, shape in source.shapes.items()}
+    numbers, embeddings = sum(sizes.values()), sum(size for name, size in sizes.items() if name.endswith(_EMBEDDING))
+    head = int(source.config["vocab_size"]) * int(source.config["hidden_size"])
+    layers: dict[str, int] = {}
+    for name, size in sizes.items():
+        layers[_layer_of(name)] = layers.get(_layer_of(name), 0) + size
+    shared = head if "lm_head.weight" not in sizes else 0
+    return _Parts(
+        matrices=numbers - embeddings + shared,
+        whole=_WIDE * (numbers + shared),
+        head=_WIDE * head,
+        largest=_WIDE * max(layers.values()),
+        width=source.weight_bytes / numbers,
+    )
+
+
+def _layer_of(name: str) -> str:
+    """What is loaded with it: its decoder layer, or nothing else."""
+    before, layers, after = name.partition(".layers.")
+    return before + layers + after.partition(".")[0] if layers else name
+
+
+def _loaded(source: SourceModel, numbers: int) -> int:
+    """What transformers holds of the source: nothing where it maps the files, everything where config.json asks for
+    another type than the files have."""
+    width = _WIDTHS.get(str(source.config.get("dtype") or source.config.get("torch_dtype")))
+    return numbers * width if width and round(source.weight_bytes / numbers) != width else 0
+
+
+def _rounded(parts: _Parts, recipe: Recipe, precision: str) -> float:
+    """Bytes of all matrices: numbers, a scale a block and a zero point."""
+    options = recipe.options if precision == recipe.precision else {}
+    bits = 8 if options.get("algorithm") in K_QUANT else TABLE[precision].bits
+    return parts.matrices * (bits + (32 + bits) / int(options.get("block_size", 32))) / 8
+
+
+def _pieces(parts: _Parts) -> int:
+    return min(_MOST_PIECES, _COPIES_OF_A_MATRIX * parts.largest)
+
+
+# Beside the imports, of these parts and bytes of rounded weights.
+_CONVERTED: dict[str, Callable[[_Parts, float], float]] = {
+    "fp32": lambda parts, rounded: _pieces(parts),
+    "fp16": lambda parts, rounded: _COPIES_AT_FP16 * parts.whole,
+    "int8": lambda parts, rounded: rounded + _COPIES_OF_THE_HEAD * parts.head * parts.width / _WIDE,
+    "int4": lambda parts, rounded: rounded + _pieces(parts),
+}
