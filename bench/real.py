@@ -7,6 +7,7 @@ of processes is counted once), 12 GB of disk, and the memory that the page names
 """
 
 import argparse
+import contextlib
 import json
 import os
 import platform
@@ -30,6 +31,7 @@ ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "bench" / "results" / "real.json"
 PAGE = ROOT / "docs" / "real-models.md"
 EVERY = 0.2  # seconds between two looks at the processes
+MOST = 0.9  # of the machine's memory: what takes more is ended, before the system ends something else
 
 
 def main() -> None:
@@ -83,7 +85,8 @@ def measure(directory: Path, model: Path, size: str, precision: str) -> dict[str
 
 
 def watched(command: list[str], directory: Path, model: Path, grows: Callable[[], Path]) -> dict[str, Any]:
-    """Its exit code, seconds, CPU seconds with all children, peak memory (also by phase) and most disk, in bytes."""
+    """Its exit code (negative where it was ended), seconds, CPU seconds with all children, peak memory (also by phase)
+    and most disk, in bytes."""
     print(f"{' '.join(command[:3])} in {directory.name}", flush=True)
     before = os.times()
     began = time.monotonic()
@@ -94,7 +97,9 @@ def watched(command: list[str], directory: Path, model: Path, grows: Callable[[]
         process = psutil.Popen(command, cwd=directory, stdout=file, stderr=subprocess.STDOUT)
         while process.poll() is None:
             phase = phase_of(directory, output, model)
-            phases[phase] = max(phases.get(phase, 0), tree_bytes(process))
+            phases[phase] = max(phases.get(phase, 0), now := tree_bytes(process))
+            if now > MOST * psutil.virtual_memory().total:
+                end(process)
             disk = max(disk, folder_bytes(grows()))
             time.sleep(EVERY)
     after = os.times()
@@ -108,6 +113,12 @@ def watched(command: list[str], directory: Path, model: Path, grows: Callable[[]
         "phases": phases,
         "disk": disk,
     }
+
+
+def end(process: psutil.Process) -> None:
+    for one in [*_children(process), process]:
+        with contextlib.suppress(psutil.Error):
+            one.kill()
 
 
 def phase_of(directory: Path, output: Path, model: Path) -> str:

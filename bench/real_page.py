@@ -44,7 +44,7 @@ def _costs(rows: list[dict[str, Any]]) -> list[str]:
             first = f"{row['size']} {row['precision']} | {_gib(row['source'])} GiB" if who == "olive" else " | "
             name = "Olive alone" if who == "olive" else "`apply`"
             if one["code"]:
-                name += f" (failed: exit {one['code']})"
+                name += ": does not fit" if one["code"] < 0 else f" (failed: exit {one['code']})"
             lines.append(
                 f"| {first} | {name} | {one['seconds']:.0f} | {one['cpu']:.0f} | {one['cpu'] / alone['cpu']:.2f} "
                 f"| {_gib(one['memory'])} | {one['memory'] / alone['memory']:.2f} "
