@@ -31,7 +31,7 @@ ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "bench" / "results" / "real.json"
 PAGE = ROOT / "docs" / "real-models.md"
 EVERY = 0.2  # seconds between two looks at the processes
-MOST = 0.9  # of the machine's memory: what takes more is ended, before the system ends something else
+MOST = 0.75  # of the machine's memory: what takes more is ended, before the system ends something else
 
 
 def main() -> None:

@@ -63,6 +63,7 @@ def _tensors(shape: Shape) -> Iterator[tuple[str, Any]]:
 
     torch.manual_seed(0)
     wide, inner = shape.hidden, shape.inner
+    quiet = (2 * shape.layers) ** -0.5  # what a layer adds to the states: together as much as they began with
     narrow = wide // shape.heads * shape.kv_heads
     yield "model.embed_tokens.weight", (torch.randn(VOCABULARY, wide) * 0.02).bfloat16()
     for layer in range(shape.layers):
@@ -70,10 +71,10 @@ def _tensors(shape: Shape) -> Iterator[tuple[str, Any]]:
         for part, rows in (("q", wide), ("k", narrow), ("v", narrow)):
             yield f"{start}.self_attn.{part}_proj.weight", _matrix(rows, wide)
             yield f"{start}.self_attn.{part}_proj.bias", torch.randn(rows).bfloat16()
-        yield f"{start}.self_attn.o_proj.weight", _matrix(wide, wide)
+        yield f"{start}.self_attn.o_proj.weight", _matrix(wide, wide) * quiet
         yield f"{start}.mlp.gate_proj.weight", _matrix(inner, wide)
         yield f"{start}.mlp.up_proj.weight", _matrix(inner, wide)
-        yield f"{start}.mlp.down_proj.weight", _matrix(wide, inner)
+        yield f"{start}.mlp.down_proj.weight", _matrix(wide, inner) * quiet
         yield f"{start}.input_layernorm.weight", _norm(wide)
         yield f"{start}.post_attention_layernorm.weight", _norm(wide)
     yield "model.norm.weight", _norm(wide) * 4
