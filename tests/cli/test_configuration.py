@@ -80,6 +80,19 @@ def test_limits_hold_a_conversion_back(machine: TestMachine) -> None:
         assert f"limits.{limit.partition(':')[0]}" in held["message"]
 
 
+def test_a_conversion_for_which_there_is_no_memory_is_held_back_and_an_option_overrides(machine: TestMachine) -> None:
+    machine.declare("capitals", precisions="int4, int8")
+    path = configure(machine, "conversionMemory: 64MiB\n")
+    (held,) = machine.run("plan", "--config", str(path), "-o", "json").json()["held"]
+    assert held["reason"] == "MemoryInsufficient"
+    assert "--conversion-memory allows 64.0 MiB: a machine with more memory would do" in held["message"]
+    enough = ("--conversion-memory", "2GiB")
+    first = machine.run("plan", "--config", str(path), *enough, "-o", "json").json()["changes"][0]
+    assert first["action"] == "convert"
+    assert 1 << 29 < first["cost"]["peakMemoryBytes"] < 1 << 30
+    assert "memory 5" in machine.run("plan", "--config", str(path), *enough).out
+
+
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no modes")
 @pytest.mark.parametrize(("mode", "who"), [(0o646, "everybody"), (0o666, "everybody"), (0o664, "group 12345")])
 def test_what_others_can_write_is_not_believed(machine: TestMachine, mode: int, who: str) -> None:

@@ -38,15 +38,24 @@ def recipe(precision: str = "int4", adapter: str | None = None, **options: Any) 
     )
 
 
-# Anonymous memory of the command and all below it, in MiB, with the model of half a billion parameters of `make
-# bench-real`'s shape: of the conversion and of the check (2026-11-29).
-MEASURED = {"int4": (1146, 1430), "int8": (1712, 1495), "fp32": (1016, 1312)}
+THREE: dict[str, Any] = {"vocabulary": 151_936, "hidden": 2048, "inner": 17_600, "layers": 36}
+
+# Anonymous memory of the command and all below it, in MiB, with Qwen2-shaped models of half a billion and of three
+# billion parameters: of the conversion and of the check (2026-11-29).
+MEASURED: list[tuple[dict[str, Any], str, int, int]] = [
+    (HALF, "int4", 1146, 1430),
+    (HALF, "int8", 1712, 1495),
+    (HALF, "fp32", 1016, 1312),
+    (THREE, "int4", 2597, 2895),
+]
 
 
-@pytest.mark.parametrize("precision", MEASURED)
-def test_at_half_a_billion_it_is_not_too_small_and_not_much_too_large(precision: str) -> None:
-    measured = max(MEASURED[precision]) * MIB
-    assert measured <= predict_memory(source(**HALF), recipe())[precision] <= 1.5 * measured
+@pytest.mark.parametrize(("shape", "precision", "conversion", "check"), MEASURED)
+def test_at_real_sizes_it_is_not_too_small_and_not_much_too_large(
+    shape: dict[str, Any], precision: str, conversion: int, check: int
+) -> None:
+    measured = max(conversion, check) * MIB
+    assert measured <= predict_memory(source(**shape), recipe())[precision] <= 1.5 * measured
 
 
 def test_rounded_weights_are_in_memory_and_the_source_is_not() -> None:
