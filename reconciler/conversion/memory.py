@@ -19,7 +19,7 @@ _WIDE = 4  # bytes of a number in single precision
 _MOST_PIECES = 420 << 20  # what it takes to round in pieces (worker.lean_olive)
 _COPIES_OF_A_MATRIX = 8  # for one that is smaller than a piece
 _COPIES_OF_THE_HEAD = 3  # in the width of the source, while Rtn rounds it
-_COPIES_AT_FP16 = 4.2  # of the whole model in single precision, in OnnxFloatToFloat16
+_COPIES_AT_FP16 = 1.6  # of the whole model in single precision: in half precision, some times (worker.lean_halving)
 _WIDTHS = {"float32": 4, "float16": 2, "bfloat16": 2}  # bytes, by the names of config.json
 _COPIES_IN_THE_CHECK = 2  # of the part that is loaded: the source's, and the artifact's in its place
 

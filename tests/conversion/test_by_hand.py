@@ -36,18 +36,18 @@ SCRIPT = """
 import sys
 from olive.cli.launcher import main
 from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
-from reconciler.conversion.worker import lean_olive
+from reconciler.conversion.worker import lean_halving, lean_olive
 
 begin, sizes = MatMulNBitsQuantizer.__init__, []
 def seen(self, model, *rest, **options):
     sizes.append(model.ByteSize())
     begin(self, model, *rest, **options)
 
-lean_olive.AT_ONCE = int(sys.argv[2])
+lean_olive.AT_ONCE = lean_halving.AT_ONCE = int(sys.argv[2])
 for name in sys.argv[3:]:
     main(["run", "--config", f"{sys.argv[1]}/{name}.json"])
     MatMulNBitsQuantizer.__init__ = seen
-    with lean_olive.lean():
+    with lean_olive.lean(), lean_halving.lean_halving():
         main(["run", "--config", f"{sys.argv[1]}/{name} in pieces.json"])
     MatMulNBitsQuantizer.__init__ = begin
     open(f"{sys.argv[1]}/{name}.most", "w").write(str(max(sizes, default=0)))
@@ -106,14 +106,19 @@ REPLACED = {
     ("onnxruntime-genai", "onnxruntime_genai/models/builders/base.py", "Model.save_model"): "f2b85b7427ee72ee",
     ("olive-ai", "olive/common/quant/utils.py", "WeightQuantizer.quantize"): "4017a9ac3171f700",
     ("olive-ai", "olive/common/quant/nn.py", "QuantModule.from_tensors"): "d9e9b44c7cec7976",
+    ("olive-ai", "olive/model/handler/onnx.py", "ONNXModelHandler.load_model"): "24dad82760901d55",
+    ("olive-ai", "olive/passes/onnx/float16_conversion.py", "OnnxFloatToFloat16._run_for_config"): "d4060246f71b0bec",
+    ("onnxruntime", "onnxruntime/transformers/float16.py", "convert_tensor_float_to_float16"): "6a96af2d11862e38",
+    ("onnxruntime", "onnxruntime/transformers/float16.py", "convert_float_to_float16"): "b5b9463166caf3f6",
 }
 
 
 @pytest.mark.parametrize(("package", "file", "name"), REPLACED)
 def test_what_is_replaced_in_the_tools_is_as_we_read_it(package: str, file: str, name: str) -> None:
     text = Path(str(distribution(package).locate_file(file))).read_text(encoding="utf-8")
-    owner, method = name.split(".")
-    classes = [node for node in ast.parse(text).body if isinstance(node, ast.ClassDef) and node.name == owner]
-    body = next(node for node in classes[0].body if isinstance(node, ast.FunctionDef) and node.name == method)
-    source = ast.get_source_segment(text, body) or ""
+    found: ast.AST = ast.parse(text)
+    for part in name.split("."):
+        inside = (node for node in ast.iter_child_nodes(found) if getattr(node, "name", "") == part)
+        found = next(inside)
+    source = ast.get_source_segment(text, found) or ""
     assert hashlib.sha256(source.encode()).hexdigest()[:16] == REPLACED[package, file, name]

@@ -15,7 +15,7 @@ def exact_graph(folder: str) -> bytes:
 
     model = onnx.load(os.path.join(folder, MODEL), load_external_data=False)
     _widen_weights(model.graph)
-    for graph in _graphs(model.graph):
+    for graph in graphs(model.graph):
         _widen(graph)
     return bytes(model.SerializeToString())
 
@@ -52,10 +52,10 @@ def _widen(graph: Any) -> None:
                 attribute.i = SINGLE_SUMS
 
 
-def _graphs(graph: Any) -> Iterator[Any]:
+def graphs(graph: Any) -> Iterator[Any]:
     """It, and those within its nodes."""
     yield graph
     for node in graph.node:
         for attribute in node.attribute:
             if attribute.HasField("g"):
-                yield from _graphs(attribute.g)
+                yield from graphs(attribute.g)

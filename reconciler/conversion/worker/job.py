@@ -11,12 +11,13 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import chdir, contextmanager
+from contextlib import chdir, contextmanager, nullcontext
 from typing import Any
 
 from reconciler.conversion.order import ARTIFACT_FILES, Order
 from reconciler.conversion.precisions import olive_config
 from reconciler.conversion.worker import checks, staging
+from reconciler.conversion.worker.lean_halving import lean_halving
 from reconciler.conversion.worker.lean_olive import lean
 from reconciler.conversion.worker.taken_over import take_over
 from reconciler.domain.errors import ConversionFailed, DiskFull, ReconcilerError, refused
@@ -47,7 +48,8 @@ def _convert(order: Order) -> None:
         staged.append(staging.stage_adapter(order.adapter, adapter, order.recipe.adapter))
     checks.check_weights(model, [path for one in staged for path in one.weights])
     output, cache = (os.path.join(order.scratch, name) for name in ("output", "cache"))
-    with _working_in(order.scratch), lean():
+    halving = lean_halving() if order.recipe.precision == "fp16" else nullcontext()
+    with _working_in(order.scratch), lean(), halving:
         run_olive(olive_config(order.recipe, model, output, cache, adapter))
     take_over(model, output)
     checks.check_artifact(output, order.recipe)
