@@ -22,12 +22,12 @@ class StreamedSource:
     def __init__(self, order: Order, rounded: RoundedMatrices | None = None) -> None:
         folder, adapter = (os.path.join(order.scratch, name) for name in ("model", "adapter"))
         staged = staging.stage_source(order.source, folder, order.recipe.source)
-        self._model = _empty(folder)
-        weights: Mapping[str, Any] = _Files(staged.weights, self._model.all_tied_weights_keys)
+        self._model, adapters = _empty(folder), {}
         if order.adapter is not None and order.recipe.adapter is not None:
             staging.stage_adapter(order.adapter, adapter, order.recipe.adapter)
-            weights = _merged(folder, adapter)
-        self._loaded, self._rounded, self.furthest = _Loaded(weights), rounded, 0.0
+            adapters = _adapted(folder, adapter)
+        self._loaded = _Loaded(_Files(staged.weights, self._model.all_tied_weights_keys, adapters))
+        self._rounded, self.furthest = rounded, 0.0
         if rounded is not None:
             self._compute_twice(rounded)
         _attach(self._model, self._loaded)
@@ -115,35 +115,50 @@ def _attach(model: Any, weights: Mapping[str, Any]) -> None:
     )
 
 
-def _merged(folder: str, adapter: str) -> dict[str, Any]:
-    """With an adapter the whole model is in memory, in the width of the source: PEFT merges it there."""
+def _adapted(folder: str, adapter: str) -> dict[str, Any]:
+    """The layers of the adapter by the name of the weight that they change. PEFT puts them into a model whose weights
+    are all one zero, which takes no memory."""
+    import torch
     from peft import PeftModel
-    from transformers import AutoModelForCausalLM
+    from peft.tuners.lora import LoraLayer
 
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype="float32")
-    merged: dict[str, Any] = PeftModel.from_pretrained(model, adapter).merge_and_unload().state_dict()
-    return merged
+    model = _empty(folder)
+    for module in model.modules():
+        for name, parameter in module.named_parameters(recurse=False):
+            setattr(module, name, torch.nn.Parameter(torch.zeros(1).expand(parameter.shape), requires_grad=False))
+    modules = PeftModel.from_pretrained(model, adapter).get_base_model().named_modules()
+    return {f"{name}.weight": module for name, module in modules if isinstance(module, LoraLayer)}
 
 
 class _Files(Mapping[str, Any]):
-    """Tensors of safetensors files, read when asked for. A tied weight is that of another name."""
+    """Tensors of safetensors files, read when asked for, with what adapters add to them. A tied weight is that of
+    another name."""
 
-    def __init__(self, paths: tuple[str, ...], tied: dict[str, str]) -> None:
+    def __init__(self, paths: tuple[str, ...], tied: dict[str, str], adapters: dict[str, Any]) -> None:
         from safetensors import safe_open
 
         files: list[Any] = [safe_open(path, framework="pt") for path in paths]
         self._files = {name: file for file in files for name in file.keys()}  # noqa: SIM118 - it is no mapping
         self._tied = tied
+        self._adapters: dict[str, list[Any]] = {}
+        for name, layer in adapters.items():
+            self._adapters.setdefault(self._held(name), []).append(layer)
 
     def __getitem__(self, name: str) -> Any:
-        held = name if name in self._files else self._tied[name]
-        return self._files[held].get_tensor(held)
+        held = self._held(name)
+        weight = self._files[held].get_tensor(held)
+        for layer in self._adapters.get(held, ()):
+            weight = weight.float() + layer.get_delta_weight(layer.active_adapter[0])
+        return weight
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._files)
 
     def __len__(self) -> int:
         return len(self._files)
+
+    def _held(self, name: str) -> str:
+        return name if name in self._files else self._tied[name]
 
 
 class _Loaded(Mapping[str, Any]):
