@@ -105,7 +105,7 @@ def peak_while(work: Callable[[], object]) -> int:
     def look_on() -> None:
         nonlocal peak
         while not over.wait(0.05):
-            peak = max(peak, sum(_anonymous(pid) for pid in (os.getpid(), *descendants(os.getpid()))))
+            peak = max(peak, _held())
 
     watcher = threading.Thread(target=look_on)
     watcher.start()
@@ -115,6 +115,10 @@ def peak_while(work: Callable[[], object]) -> int:
         over.set()
         watcher.join()
     return peak
+
+
+def _held() -> int:
+    return sum(_anonymous(pid) for pid in (os.getpid(), *descendants(os.getpid())))
 
 
 def _anonymous(pid: int) -> int:
@@ -131,7 +135,7 @@ def test_a_tiny_model_takes_what_is_predicted(capitals: Path, tmp_path: Path) ->
     """Nearly all of it is imports."""
     made = recipe_of(look(capitals), "int4")
     with Converter(str(tmp_path / "scratch"), str(tmp_path / "logs")) as converter:
-        before = _anonymous(os.getpid())  # of the tests themselves, where a command has some 60 MB
+        before = _held()  # of the tests themselves and what they started, where a command has some 60 MB
 
         def convert_and_compare() -> None:
             converter.convert(made, str(capitals), str(tmp_path / "out"), timeout=300)
