@@ -6,8 +6,9 @@ from functools import lru_cache
 
 from reconciler.domain.errors import Problem
 from reconciler.domain.manifest import Model
+from reconciler.domain.sources.adapter_weights import mismatch
 from reconciler.domain.sources.locked import LOCK_NAME, LockedSource
-from reconciler.domain.sources.source_model import SourceModel
+from reconciler.domain.sources.source_model import SourceAdapter, SourceModel
 from reconciler.domain.text.escape import one_line
 
 ASKED_BY_DEFAULT = 2048  # tokens
@@ -31,6 +32,17 @@ def of_folder(model: Model, problem: Problem, field: str = "spec.source") -> Pro
             name = one_line(os.path.relpath(path, os.path.dirname(os.path.realpath(model.file))))
         message = f"cannot read {name}: {problem.message}"
     return _problem(model, field, problem.code, message, problem.hint)
+
+
+def foreign_adapter(model: Model, adapter: SourceAdapter, source: SourceModel) -> list[Problem]:
+    if adapter.problems or source.problems or not source.known:
+        return []
+    wrong = mismatch(adapter.config, adapter.shapes, source.shapes)
+    if not wrong:
+        return []
+    hint = "it was trained on another model, or saved under other names; PEFT would leave out what has no place"
+    message = f"the adapter does not belong to this base: {wrong}"
+    return [_problem(model, "spec.source.adapter", "AdapterForeign", message, hint)]
 
 
 def not_locked(model: Model, source: LockedSource) -> Problem:

@@ -138,6 +138,7 @@ class _Resolver:
         if adapter:
             field = "spec.source.adapter"
             problems += [complaints.of_folder(model, problem, field) for problem in adapter.problems]
+            problems += complaints.foreign_adapter(model, adapter, source)
         own = source.chat_template if source.known else ""  # known once it is here
         template = model.template.jinja if model.template.jinja is not None else own
         if template is None and not problems:

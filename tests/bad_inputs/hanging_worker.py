@@ -38,6 +38,6 @@ class HangingWorker(FoundryWorker):
 
 if __name__ == "__main__":
     worker = HangingWorker()
-    verbs = ("open", "register", "unregister", "list", "load", "ask", "count", "measure")
+    verbs = ("open", "register", "unregister", "list", "load", "ask", "count", "measure", "decode")
     serve({verb: getattr(worker, verb) for verb in verbs})
     os._exit(0)

@@ -61,6 +61,7 @@ class SourceAdapter:
     digest: str = ""
     config: dict[str, Any] = field(default_factory=dict)
     files: tuple[StoredFile, ...] = ()
+    shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
     weight_bytes: int = 0
     problems: tuple[Problem, ...] = ()
 

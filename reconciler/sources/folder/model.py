@@ -235,18 +235,20 @@ def inspect_adapter(path: str, stamps: StampBook) -> SourceAdapter:
 
 
 def look_at_adapter(folder: Folder) -> SourceAdapter:
-    findings, config = FolderProblems(folder.path), None
+    findings, config, shapes = FolderProblems(folder.path), None, None
     if refused := folder.refusal("AdapterMissing"):
         findings.note("", refused)
     else:
         config = findings.attempt(ADAPTER_CONFIG, _adapter_config, folder)
-        findings.attempt(ADAPTER_WEIGHTS, _check_adapter_weights, folder)
-    if config is None or findings.problems:
+        shapes = findings.attempt(ADAPTER_WEIGHTS, _adapter_shapes, folder)
+    if config is None or shapes is None or findings.problems:
         return SourceAdapter(path=folder.path, problems=tuple(findings.problems))
     names = (ADAPTER_CONFIG, ADAPTER_WEIGHTS)
     files = tuple(StoredFile(path=name, digest=folder.digest(name), size=folder.size(name)) for name in names)
     digest = digest_of({file.path: file.digest for file in files})
-    return SourceAdapter(path=folder.path, digest=digest, config=config, files=files, weight_bytes=files[1].size)
+    return SourceAdapter(
+        path=folder.path, digest=digest, config=config, files=files, shapes=shapes, weight_bytes=files[1].size
+    )
 
 
 def _adapter_config(folder: Folder) -> dict[str, Any]:
@@ -263,8 +265,8 @@ def _adapter_config(folder: Folder) -> dict[str, Any]:
     return config
 
 
-def _check_adapter_weights(folder: Folder) -> None:
+def _adapter_shapes(folder: Folder) -> dict[str, tuple[int, ...]]:
     if not folder.exists(ADAPTER_WEIGHTS):
         hint = "save it again with PEFT, which writes safetensors" if folder.exists("adapter_model.bin") else ""
         raise InputRefused("AdapterInvalid", "missing", hint)
-    read_shapes(folder, ADAPTER_WEIGHTS)
+    return read_shapes(folder, ADAPTER_WEIGHTS)
