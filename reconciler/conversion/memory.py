@@ -13,7 +13,7 @@ from reconciler.domain.release import Recipe
 from reconciler.domain.sources.source_model import SourceModel
 from reconciler.domain.targets import CONVERTIBLE, K_QUANT, TABLE
 
-_IMPORTS = 560 << 20  # torch, Olive and transformers in the worker, and the command
+_IMPORTS = 600 << 20  # torch, Olive and transformers in the worker, and the command
 _EMBEDDING = "embed_tokens.weight"
 _WIDE = 4  # bytes of a number in single precision
 _MOST_PIECES = 420 << 20  # what it takes to round in pieces (worker.lean_olive)

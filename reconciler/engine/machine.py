@@ -22,7 +22,7 @@ from reconciler.host.disk_usage import bytes_below, disk_free
 from reconciler.host.durable import is_temporary
 from reconciler.host.facts import host_name, read_facts
 from reconciler.host.lock import hold
-from reconciler.host.memory import free_memory, memory_bytes
+from reconciler.host.memory import memory_now
 from reconciler.host.ownership import make_owner, read_owner
 from reconciler.host.places import installed_versions
 from reconciler.host.processes import descendants, memory_of
@@ -142,7 +142,8 @@ def observe(machine: Machine) -> Observed:
 def _memory(traits: Traits) -> Memory:
     """What our own conversions hold is theirs to hold: it is free for them."""
     own = sum(map(memory_of, descendants(os.getpid())))
-    return Memory(total=memory_bytes(), free=free_memory() + own, limit=traits.conversion_memory)
+    total, free = memory_now()
+    return Memory(total=total, free=free + own, limit=traits.conversion_memory)
 
 
 def twins_in(folders: Iterable[ServedFolder]) -> dict[str, list[str]]:

@@ -105,7 +105,7 @@ def stretches(
         if end > most or 3 * end > units:
             unmeasured.append(f"{name} of {boundary:,} tokens")
         else:
-            found.append(_stretch(boundary - BEFORE, end, boundaries))
+            found.append(_stretch(max(1, boundary - BEFORE), end, boundaries))
     return found, unmeasured
 
 

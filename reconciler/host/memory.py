@@ -16,21 +16,21 @@ _FILES = {
 }
 
 
+def memory_now() -> tuple[int, int]:
+    """All of it, and what could be had of it now: what the system can drop, such as files that it keeps, is free."""
+    machine, limits = psutil.virtual_memory(), [*_limits(_OWN_GROUPS, _GROUPS)]
+    total = min([int(machine.total), *(limit for limit, _ in limits)])
+    return total, max(0, min([int(machine.available), *(limit - used for limit, used in limits)]))
+
+
 def memory_bytes() -> int:
-    """All of it, used or not."""
-    return min(int(psutil.virtual_memory().total), *(limit for limit, _ in _limits(_OWN_GROUPS, _GROUPS)), 1 << 62)
-
-
-def free_memory() -> int:
-    """What could be had of it now: what the system can drop, such as files that it keeps, is free."""
-    left = (limit - used for limit, used in _limits(_OWN_GROUPS, _GROUPS))
-    return max(0, min(int(psutil.virtual_memory().available), *left, 1 << 62))
+    return memory_now()[0]
 
 
 def _limits(own: Path, root: Path) -> Iterator[tuple[int, int]]:
     """Limit and use of this process's group and of those above it, where there is a limit."""
     with suppress(OSError, ValueError):
-        for line in own.read_text(encoding="utf-8").splitlines():
+        for line in _text(own).splitlines():
             _, controllers, group = line.split(":", 2)
             kind = next((one for one in controllers.split(",") if one in _FILES), None)
             if kind is not None:
@@ -44,7 +44,12 @@ def _limits(own: Path, root: Path) -> Iterator[tuple[int, int]]:
 
 def _limit(place: Path, limit: str, used: str, dropped: str) -> Iterator[tuple[int, int]]:
     with suppress(OSError, ValueError):  # no such file, or "max"
-        at_most = int((place / limit).read_text(encoding="ascii"))
-        held = int((place / used).read_text(encoding="ascii"))
-        stat = dict(line.split() for line in (place / "memory.stat").read_text(encoding="ascii").splitlines())
+        at_most, held = int(_text(place / limit)), int(_text(place / used))
+        stat = dict(line.split() for line in _text(place / "memory.stat").splitlines())
         yield at_most, held - int(stat.get(dropped, 0))
+
+
+def _text(path: Path) -> str:
+    """Without a buffer, for which Python would ask the system whether it is a terminal."""
+    with path.open("rb", buffering=0) as file:
+        return file.read().decode()

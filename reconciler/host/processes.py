@@ -169,7 +169,7 @@ class MemorySampler:
 
 def _text(path: str) -> str:
     try:
-        with open(path, encoding="utf-8", errors="surrogateescape") as file:
-            return file.read()
+        with open(path, "rb", buffering=0) as file:  # with a buffer Python asks whether it is a terminal
+            return file.read().decode(errors="surrogateescape")
     except OSError:
         return ""

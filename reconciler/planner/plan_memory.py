@@ -1,7 +1,7 @@
 """Whether a conversion fits into the memory that this machine has for it: alone, and beside those that go on at the
 same time. Pure; part of planner.plan."""
 
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator, Sequence
 
 from reconciler.domain.changes import Convert, FetchSource
 from reconciler.domain.desired import DesiredRelease
@@ -20,7 +20,7 @@ def memory_budget(memory: Memory) -> tuple[int, str]:
     if memory.free < limit:
         return memory.free, f"{size_text(memory.free)} of {size_text(memory.total)} are free"
     if memory.limit:
-        return limit, f"--conversion-memory allows {size_text(limit)}"
+        return limit, f"conversionMemory (--conversion-memory) allows {size_text(limit)}, raise it where there is more"
     return limit, f"a conversion may hold {size_text(limit)}, {SHARE_OF_MEMORY:.0%} of the memory"
 
 
@@ -41,13 +41,14 @@ def _what_would_do(wanted: DesiredRelease, left: int) -> str:
 
 
 def hold_what_does_not_fit_beside(
-    variants: Iterable[VariantPlan], observed: Observed, running: Container[str], jobs: int
+    variants: Sequence[VariantPlan], observed: Observed, running: Container[str], jobs: int
 ) -> Iterator[VariantPlan]:
-    """Of `jobs` conversions at a time, those that fit together, in their order."""
-    at_work: dict[str, int] = {}  # by build key
+    """Of `jobs` conversions at a time, those that fit together, in their order, beside those that go on already."""
+    works = [change for variant in variants for change in variant.changes if isinstance(change, Convert)]
+    at_work = {work.build_key: work.cost.peak_memory_bytes for work in works if work.build_key in running}
     for variant in variants:
         work = next((change for change in variant.changes if isinstance(change, Convert)), None)
-        is_new = work is not None and work.build_key not in at_work and work.build_key not in running
+        is_new = work is not None and work.build_key not in at_work
         message = _beside(work.cost.peak_memory_bytes, at_work.values(), observed, jobs) if work and is_new else ""
         if work is not None and message:
             hold = Held(variant=work.variant, reason=Reason.MEMORY_INSUFFICIENT, message=message)

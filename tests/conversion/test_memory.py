@@ -99,13 +99,14 @@ def test_a_head_of_its_own_is_counted_once() -> None:
 
 
 def peak_while(work: Callable[[], object]) -> int:
-    """Bytes that this process and all below it hold, but for mapped files; pages that they share count once."""
-    peak, over = 0, threading.Event()
+    """Bytes that the processes which this one starts meanwhile hold, but for mapped files; pages that they share count
+    once."""
+    peak, over, there = 0, threading.Event(), {*descendants(os.getpid())}
 
     def look_on() -> None:
         nonlocal peak
         while not over.wait(0.05):
-            peak = max(peak, _held())
+            peak = max(peak, sum(map(_anonymous, {*descendants(os.getpid())} - there)))
 
     watcher = threading.Thread(target=look_on)
     watcher.start()
@@ -115,10 +116,6 @@ def peak_while(work: Callable[[], object]) -> int:
         over.set()
         watcher.join()
     return peak
-
-
-def _held() -> int:
-    return sum(_anonymous(pid) for pid in (os.getpid(), *descendants(os.getpid())))
 
 
 def _anonymous(pid: int) -> int:
@@ -135,12 +132,11 @@ def test_a_tiny_model_takes_what_is_predicted(capitals: Path, tmp_path: Path) ->
     """Nearly all of it is imports."""
     made = recipe_of(look(capitals), "int4")
     with Converter(str(tmp_path / "scratch"), str(tmp_path / "logs")) as converter:
-        before = _held()  # of the tests themselves and what they started, where a command has some 60 MB
 
         def convert_and_compare() -> None:
             converter.convert(made, str(capitals), str(tmp_path / "out"), timeout=300)
             converter.compare(made, str(capitals), str(tmp_path / "out"), timeout=300)
 
-        measured = peak_while(convert_and_compare) - before + 60 * MIB
+        measured = peak_while(convert_and_compare) + 60 * MIB  # those of the command itself
     predicted = predict_memory(look(capitals), made)["int4"]
     assert measured <= predicted <= 1.5 * measured, (measured / MIB, predicted / MIB)

@@ -40,6 +40,11 @@ def test_what_changes_later_is_a_stretch_of_its_own_or_is_named() -> None:
     assert stretches(TINY, 320, 4096, long) == ([USUAL], [])  # no text is so long
 
 
+def test_a_window_of_a_few_tokens_is_crossed_from_the_first() -> None:
+    found, _ = stretches(TINY, 320, 512, {"the sliding window": 4})
+    assert found == [USUAL, Stretch(prompt=1, length=20, cuts=(4,))]
+
+
 def test_a_context_of_a_few_tokens_is_enough() -> None:
     assert stretches(TINY, 320, 32, {"the original context": 24})[0] == [Stretch(prompt=16, length=31, cuts=(24,))]
 

@@ -58,7 +58,7 @@ def test_what_decides(memory: Memory, fits: bool) -> None:
         ),
         (
             Memory(total=64 * GIB, free=64 * GIB, limit=2 * GIB),
-            "--conversion-memory allows 2.0 GiB: int4 needs 2.0 GiB",
+            "(--conversion-memory) allows 2.0 GiB, raise it where there is more: int4 needs 2.0 GiB",
         ),
     ],
 )
@@ -79,6 +79,7 @@ def test_one_that_does_not_fit_holds_no_other() -> None:
         (13, 2, (), ["m-fp16", "m-int4"]),  # 8 and 2 of 10.4 GiB at a time, but not 8 and 3
         (10, 2, (), ["m-fp16"]),
         (10, 2, ("m-fp16",), ["m-fp16"]),  # what runs has its memory, and the others wait for it
+        (13, 2, ("m-int8",), ["m-int4", "m-int8"]),  # also those that come before it
     ],
 )
 def test_conversions_at_a_time_share_it(total: int, jobs: int, running: tuple[str, ...], begun: list[str]) -> None:
