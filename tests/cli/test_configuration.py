@@ -85,7 +85,10 @@ def test_a_conversion_for_which_there_is_no_memory_is_held_back_and_an_option_ov
     path = configure(machine, "conversionMemory: 64MiB\n")
     (held,) = machine.run("plan", "--config", str(path), "-o", "json").json()["held"]
     assert held["reason"] == "MemoryInsufficient"
-    assert "--conversion-memory allows 64.0 MiB: a machine with more memory would do" in held["message"]
+    assert (
+        "(--conversion-memory) allows 64.0 MiB, raise it where there is more: a machine with more memory"
+        in held["message"]
+    )
     enough = ("--conversion-memory", "2GiB")
     first = machine.run("plan", "--config", str(path), *enough, "-o", "json").json()["changes"][0]
     assert first["action"] == "convert"
