@@ -31,6 +31,7 @@ ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "bench" / "results" / "real.json"
 PAGE = ROOT / "docs" / "real-models.md"
 EVERY = 0.2  # seconds between two looks at the processes
+ALONE = 7  # times its source: what Olive alone was measured to hold at int4 (0.5 B)
 MOST = 0.75  # of the machine's memory: what takes more is ended, before the system ends something else
 
 
@@ -63,18 +64,8 @@ def measure(directory: Path, model: Path, size: str, precision: str) -> dict[str
     verb = ["--root", "root", "--cache", "root/foundry-cache", "--source-root", str(model.parent)]
     row: dict[str, Any] = {"size": size, "precision": precision, "source": folder_bytes(model), "machine": machine()}
 
-    explained = subprocess.run(
-        [RECONCILER, "explain", name, *verb, "-o", "json"], cwd=directory, capture_output=True, check=True
-    )
-    olive = directory / "olive"
-    olive.mkdir()
-    config = json.loads(explained.stdout)["variants"][0]["olive"]
-    (olive / "config.json").write_text(json.dumps(config | {"cache_dir": "cache"}))
-    row["olive"] = watched(
-        [str(Path(sys.executable).parent / "olive"), "run", "--config", "config.json"], olive, model, lambda: olive
-    )
-    shutil.rmtree(olive)
-
+    if ALONE * row["source"] < MOST * psutil.virtual_memory().total:
+        row["olive"] = olive_alone([RECONCILER, "explain", name, *verb, "-o", "json"], directory, model)
     root = directory / "root"
     row["apply"] = watched([RECONCILER, "apply", *verb], directory, model, lambda: root)
     if not row["apply"]["code"]:
@@ -82,6 +73,18 @@ def measure(directory: Path, model: Path, size: str, precision: str) -> dict[str
         told = subprocess.run(bench, cwd=directory, capture_output=True, check=True)
         row["bench"] = json.loads(told.stdout)["variants"][0]
     return row
+
+
+def olive_alone(explain: list[str], directory: Path, model: Path) -> dict[str, Any]:
+    explained = subprocess.run(explain, cwd=directory, capture_output=True, check=True)
+    olive = directory / "olive"
+    olive.mkdir()
+    config = json.loads(explained.stdout)["variants"][0]["olive"]
+    (olive / "config.json").write_text(json.dumps(config | {"cache_dir": "cache"}))
+    command = [str(Path(sys.executable).parent / "olive"), "run", "--config", "config.json"]
+    found = watched(command, olive, model, lambda: olive)
+    shutil.rmtree(olive)
+    return found
 
 
 def watched(command: list[str], directory: Path, model: Path, grows: Callable[[], Path]) -> dict[str, Any]:

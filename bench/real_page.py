@@ -38,16 +38,19 @@ def _costs(rows: list[dict[str, Any]]) -> list[str]:
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for row in rows:
-        alone = row["olive"]
-        for who in ("olive", "apply"):
+        first = f"{row['size']} {row['precision']} | {_gib(row['source'])} GiB"
+        if (alone := row.get("olive")) is None:
+            lines.append(f"| {first} | Olive alone: not run, it does not fit | | | | | | | |")
+        for who in ("olive", "apply") if alone else ("apply",):
             one = row[who]
-            first = f"{row['size']} {row['precision']} | {_gib(row['source'])} GiB" if who == "olive" else " | "
+            first = first if who == "olive" else " | "
+            times = [f"{one[key] / alone[key]:.2f}" if alone else "" for key in ("cpu", "memory")]
             name = "Olive alone" if who == "olive" else "`apply`"
             if one["code"]:
                 name += ": does not fit" if one["code"] < 0 else f" (failed: exit {one['code']})"
             lines.append(
-                f"| {first} | {name} | {one['seconds']:.0f} | {one['cpu']:.0f} | {one['cpu'] / alone['cpu']:.2f} "
-                f"| {_gib(one['memory'])} | {one['memory'] / alone['memory']:.2f} "
+                f"| {first} | {name} | {one['seconds']:.0f} | {one['cpu']:.0f} | {times[0]} "
+                f"| {_gib(one['memory'])} | {times[1]} "
                 f"| {one['memory'] / row['source']:.1f} | {_gib(one['disk'])} |"
             )
     return [*lines, ""]
@@ -79,6 +82,8 @@ def _phases(rows: list[dict[str, Any]]) -> list[str]:
     lines = ["## Where the memory goes", "", "The peak of each phase, in GiB.", ""]
     for row in rows:
         for who, name in (("olive", "Olive alone"), ("apply", "`apply`")):
+            if who not in row:
+                continue
             phases = ", ".join(f"{phase} {_gib(peak)}" for phase, peak in row[who]["phases"].items())
             lines.append(f"- {row['size']} {row['precision']}, {name}: {phases}")
     return lines
