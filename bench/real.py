@@ -16,7 +16,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +25,8 @@ from bench.real_models import SHAPES, write_model
 from bench.real_page import page
 from bench.world import MANIFEST, RECONCILER
 from reconciler.conversion.worker.running import Progress
+from reconciler.host import processes
+from reconciler.host.disk_usage import bytes_below
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "bench" / "results" / "real.json"
@@ -62,12 +63,17 @@ def measure(directory: Path, model: Path, size: str, precision: str) -> dict[str
     manifest = MANIFEST.format(name="real", source="real").replace("int4", precision)
     (directory / "manifests" / "real.yaml").write_text(manifest)
     verb = ["--root", "root", "--cache", "root/foundry-cache", "--source-root", str(model.parent)]
-    row: dict[str, Any] = {"size": size, "precision": precision, "source": folder_bytes(model), "machine": machine()}
+    row: dict[str, Any] = {
+        "size": size,
+        "precision": precision,
+        "source": bytes_below(str(model)),
+        "machine": machine(),
+    }
 
     if ALONE * row["source"] < MOST * psutil.virtual_memory().total:
         row["olive"] = olive_alone([RECONCILER, "explain", name, *verb, "-o", "json"], directory, model)
     root = directory / "root"
-    row["apply"] = watched([RECONCILER, "apply", *verb], directory, model, lambda: root)
+    row["apply"] = watched([RECONCILER, "apply", *verb], directory, model, root)
     if not row["apply"]["code"]:
         bench = [RECONCILER, "bench", name, *verb, "--runs", "1", "--prompt-lengths", "32,512", "-o", "json"]
         told = subprocess.run(bench, cwd=directory, capture_output=True, check=True)
@@ -82,12 +88,12 @@ def olive_alone(explain: list[str], directory: Path, model: Path) -> dict[str, A
     config = json.loads(explained.stdout)["variants"][0]["olive"]
     (olive / "config.json").write_text(json.dumps(config | {"cache_dir": "cache"}))
     command = [str(Path(sys.executable).parent / "olive"), "run", "--config", "config.json"]
-    found = watched(command, olive, model, lambda: olive)
+    found = watched(command, olive, model, olive)
     shutil.rmtree(olive)
     return found
 
 
-def watched(command: list[str], directory: Path, model: Path, grows: Callable[[], Path]) -> dict[str, Any]:
+def watched(command: list[str], directory: Path, model: Path, grows: Path) -> dict[str, Any]:
     """Its exit code (negative where it was ended), seconds, CPU seconds with all children, peak memory (also by phase)
     and most disk, in bytes."""
     print(f"{' '.join(command[:3])} in {directory.name}", flush=True)
@@ -97,13 +103,13 @@ def watched(command: list[str], directory: Path, model: Path, grows: Callable[[]
     disk = 0
     output = directory / "output.txt"
     with output.open("wb") as file:
-        process = psutil.Popen(command, cwd=directory, stdout=file, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(command, cwd=directory, stdout=file, stderr=subprocess.STDOUT)
         while process.poll() is None:
             phase = phase_of(directory, output, model)
-            phases[phase] = max(phases.get(phase, 0), now := tree_bytes(process))
+            phases[phase] = max(phases.get(phase, 0), now := tree_bytes(process.pid))
             if now > MOST * psutil.virtual_memory().total:
-                end(process)
-            disk = max(disk, folder_bytes(grows()))
+                processes.end(process.pid)
+            disk = max(disk, bytes_below(str(grows)))
             time.sleep(EVERY)
     after = os.times()
     if process.returncode:
@@ -118,12 +124,6 @@ def watched(command: list[str], directory: Path, model: Path, grows: Callable[[]
     }
 
 
-def end(process: psutil.Process) -> None:
-    for one in [*_children(process), process]:
-        with contextlib.suppress(psutil.Error):
-            one.kill()
-
-
 def phase_of(directory: Path, output: Path, model: Path) -> str:
     """What the converter printed last. `apply` keeps that in its newest log."""
     logs = sorted((directory / "root" / "logs").glob("convert-*.log"))
@@ -132,33 +132,13 @@ def phase_of(directory: Path, output: Path, model: Path) -> str:
     return "reading layers" if progress.text.startswith("layer ") else progress.text
 
 
-def tree_bytes(process: psutil.Process) -> int:
+def tree_bytes(pid: int) -> int:
     """What is shared counts once."""
     found = 0
-    for one in [process, *_children(process)]:
-        try:
-            found += one.memory_full_info().pss
-        except (psutil.Error, OSError):  # it has ended meanwhile
-            continue
+    for one in (pid, *processes.descendants(pid)):
+        with contextlib.suppress(psutil.Error, OSError):  # it has ended meanwhile
+            found += psutil.Process(one).memory_full_info().pss
     return found
-
-
-def _children(process: psutil.Process) -> list[psutil.Process]:
-    try:
-        return process.children(recursive=True)
-    except psutil.Error:
-        return []
-
-
-def folder_bytes(folder: Path) -> int:
-    found = {}
-    for path in folder.rglob("*"):
-        try:
-            facts = path.lstat()
-        except OSError:  # it is gone meanwhile
-            continue
-        found[facts.st_ino] = facts.st_blocks * 512
-    return sum(found.values())
 
 
 def machine() -> dict[str, Any]:

@@ -30,6 +30,11 @@ class StorageLimits:
 SHARE_OF_MEMORY = 0.8  # what one conversion may hold, where nothing else is configured
 
 
+def conversion_limit(configured: int, total: int) -> int:
+    """Bytes of memory that one conversion may hold: one that needs more is not begun, one that takes more is ended."""
+    return configured or int(total * SHARE_OF_MEMORY)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Memory:
     """Bytes: `total` of the machine or its container (0: unknown), what of that is `free` for conversions now, and

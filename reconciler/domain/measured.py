@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from reconciler.domain import digest
 from reconciler.domain.text.units import Count
 
+WORST = 1e9  # a measure instead of NaN and infinity: as bad as can be, and a number that a record can hold
+
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import psutil
 
+from reconciler.host.processes import read_unbuffered
+
 _OWN_GROUPS, _GROUPS = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
 # By controller, as /proc/self/cgroup names it: the folder below _GROUPS, and the files for the limit, what is used, and
 # the entry of memory.stat for what of that is only kept from files.
@@ -30,7 +32,7 @@ def memory_bytes() -> int:
 def _limits(own: Path, root: Path) -> Iterator[tuple[int, int]]:
     """Limit and use of this process's group and of those above it, where there is a limit."""
     with suppress(OSError, ValueError):
-        for line in _text(own).splitlines():
+        for line in read_unbuffered(own).splitlines():
             _, controllers, group = line.split(":", 2)
             kind = next((one for one in controllers.split(",") if one in _FILES), None)
             if kind is not None:
@@ -44,12 +46,6 @@ def _limits(own: Path, root: Path) -> Iterator[tuple[int, int]]:
 
 def _limit(place: Path, limit: str, used: str, dropped: str) -> Iterator[tuple[int, int]]:
     with suppress(OSError, ValueError):  # no such file, or "max"
-        at_most, held = int(_text(place / limit)), int(_text(place / used))
-        stat = dict(line.split() for line in _text(place / "memory.stat").splitlines())
+        at_most, held = int(read_unbuffered(place / limit)), int(read_unbuffered(place / used))
+        stat = dict(line.split() for line in read_unbuffered(place / "memory.stat").splitlines())
         yield at_most, held - int(stat.get(dropped, 0))
-
-
-def _text(path: Path) -> str:
-    """Without a buffer, for which Python would ask the system whether it is a terminal."""
-    with path.open("rb", buffering=0) as file:
-        return file.read().decode()

@@ -169,7 +169,12 @@ class MemorySampler:
 
 def _text(path: str) -> str:
     try:
-        with open(path, "rb", buffering=0) as file:  # with a buffer Python asks whether it is a terminal
-            return file.read().decode(errors="surrogateescape")
+        return read_unbuffered(path)
     except OSError:
         return ""
+
+
+def read_unbuffered(path: str | os.PathLike[str]) -> str:
+    """A file of /proc or /sys. With a buffer Python would ask the system whether it is a terminal, in each pass."""
+    with open(path, "rb", buffering=0) as file:
+        return file.read().decode(errors="surrogateescape")

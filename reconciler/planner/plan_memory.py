@@ -5,7 +5,7 @@ from collections.abc import Container, Iterable, Iterator, Sequence
 
 from reconciler.domain.changes import Convert, FetchSource
 from reconciler.domain.desired import DesiredRelease
-from reconciler.domain.facts import SHARE_OF_MEMORY, Memory
+from reconciler.domain.facts import SHARE_OF_MEMORY, Memory, conversion_limit
 from reconciler.domain.observed import Observed
 from reconciler.domain.plan import Held
 from reconciler.domain.reasons import Reason
@@ -16,7 +16,7 @@ from reconciler.planner.plan_variant import VariantPlan
 
 def memory_budget(memory: Memory) -> tuple[int, str]:
     """Bytes, and the words for the limit that decides."""
-    limit = memory.limit or int(memory.total * SHARE_OF_MEMORY)
+    limit = conversion_limit(memory.limit, memory.total)
     if memory.free < limit:
         return memory.free, f"{size_text(memory.free)} of {size_text(memory.total)} are free"
     if memory.limit:
@@ -48,13 +48,11 @@ def hold_what_does_not_fit_beside(
     at_work = {work.build_key: work.cost.peak_memory_bytes for work in works if work.build_key in running}
     for variant in variants:
         work = next((change for change in variant.changes if isinstance(change, Convert)), None)
-        is_new = work is not None and work.build_key not in at_work
-        message = _beside(work.cost.peak_memory_bytes, at_work.values(), observed, jobs) if work and is_new else ""
-        if work is not None and message:
-            hold = Held(variant=work.variant, reason=Reason.MEMORY_INSUFFICIENT, message=message)
-            yield VariantPlan(held=(*variant.held, hold))
-            continue
-        if work is not None:
+        if work is not None and work.build_key not in at_work:
+            if message := _beside(work.cost.peak_memory_bytes, at_work.values(), observed, jobs):
+                hold = Held(variant=work.variant, reason=Reason.MEMORY_INSUFFICIENT, message=message)
+                yield VariantPlan(held=(*variant.held, hold))
+                continue
             at_work[work.build_key] = work.cost.peak_memory_bytes
         yield variant
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from reconciler.host.child_side import Emit, Json, serve
+from reconciler.host.processes import memory_of
 
 PROMPT_LENGTH = 300  # longer than the windows and the unstretched lengths of tests.tiny_models
 
@@ -68,7 +69,7 @@ class _Growth:
     def __enter__(self) -> "_Growth":
         gc.collect()
         ctypes.CDLL(None).malloc_trim(0)  # or what was freed before hides what is taken now
-        self._before, self._ended = _anonymous(), threading.Event()
+        self._before, self._ended = memory_of(os.getpid()), threading.Event()
         self.bytes = 0
         self._thread = threading.Thread(target=self._watch)
         self._thread.start()
@@ -76,16 +77,11 @@ class _Growth:
 
     def _watch(self) -> None:
         while not self._ended.wait(0.002):
-            self.bytes = max(self.bytes, _anonymous() - self._before)
+            self.bytes = max(self.bytes, memory_of(os.getpid()) - self._before)
 
     def __exit__(self, *_: object) -> None:
         self._ended.set()
         self._thread.join()
-
-
-def _anonymous() -> int:
-    with open("/proc/self/status", encoding="ascii") as file:
-        return next(int(line.split()[1]) << 10 for line in file if line.startswith("RssAnon"))
 
 
 def _source_logits(folder: str, tokens: Any) -> Any:

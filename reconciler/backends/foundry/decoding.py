@@ -12,10 +12,8 @@ from typing import Any
 
 from reconciler.backends.foundry.generator import Generator, Model
 from reconciler.backends.foundry.tokenizer import RuntimeTokenizer
-from reconciler.domain.measured import TEXTS, Decoded
+from reconciler.domain.measured import TEXTS, WORST, Decoded
 from reconciler.gates.decoding import METHOD, Stretch, stretches
-
-WORST = 1e9  # instead of NaN and infinity: as bad as can be, and a number that a record can hold
 
 
 def decoded(folder: str, boundaries: Mapping[str, int]) -> Decoded:

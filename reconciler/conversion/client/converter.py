@@ -21,7 +21,7 @@ from typing import Any
 from reconciler.conversion.client.job_client import IMPORT_SECONDS, Attempt, OnProgress, failure, follow, take_result
 from reconciler.conversion.order import NO_NETWORK, Bounds, Order
 from reconciler.domain.errors import Cancelled, ConverterLost, ReconcilerError
-from reconciler.domain.facts import SHARE_OF_MEMORY
+from reconciler.domain.facts import conversion_limit
 from reconciler.domain.measured import Fidelity
 from reconciler.domain.plain_data import field_names
 from reconciler.domain.release import Recipe
@@ -75,7 +75,7 @@ class Converter(AbstractContextManager["Converter"]):
     ) -> None:
         self._shown = tuple(map(os.path.abspath, shown))
         self._cage_mode = cage_mode
-        self._memory = memory or int(memory_bytes() * SHARE_OF_MEMORY)
+        self._memory = conversion_limit(memory, memory_bytes())
         self._scratch = os.path.abspath(scratch)
         self._logs = os.path.abspath(logs)
         self._module = module

@@ -5,8 +5,9 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
+from reconciler.domain.measured import WORST
+
 AT_ONCE = 1 << 22  # numbers
-WORST = 1e9  # instead of NaN and infinity: as bad as can be, and a number that a record can hold
 
 
 class Divergence:

@@ -33,35 +33,29 @@ def lean_halving() -> Iterator[None]:
 def _without_matrices(path: str, folders: list[str]) -> Any:
     """The model, whose matrices stay in their file. Its folder is the last of `folders`."""
     import onnx
-    from onnx.external_data_helper import load_external_data_for_tensor, uses_external_data
+    from onnx.external_data_helper import ExternalDataInfo, load_external_data_for_tensor, uses_external_data
 
     model, folder = onnx.load(path, load_external_data=False), os.path.dirname(path)
     folders.append(folder)
     for graph in graphs(model.graph):
         for tensor in filter(uses_external_data, graph.initializer):
-            large = tensor.data_type == onnx.TensorProto.FLOAT and len(tensor.dims) == 2 and _place(tensor)[2] > _SMALL
-            if not large:
+            length = ExternalDataInfo(tensor).length or 0
+            if tensor.data_type != onnx.TensorProto.FLOAT or len(tensor.dims) != 2 or length <= _SMALL:
                 load_external_data_for_tensor(tensor, folder)
     return model
-
-
-def _place(tensor: Any) -> tuple[str, int, int]:
-    """File, offset and bytes."""
-    place = {entry.key: entry.value for entry in tensor.external_data}
-    return place["location"], int(place.get("offset", 0)), int(place["length"])
 
 
 def _halved(convert: Callable[..., Any], tensor: Any, limits: tuple[Any, ...], folders: list[str]) -> Any:
     """In place, as `convert` does. What a message once held is freed with the message: so each piece has its own."""
     import onnx
-    from onnx.external_data_helper import uses_external_data
+    from onnx.external_data_helper import ExternalDataInfo, uses_external_data
 
     if not uses_external_data(tensor):
         return convert(tensor, *limits)
-    name, begin, length = _place(tensor)
-    halves = []
-    with open(os.path.join(folders[-1], name), "rb") as file:
-        file.seek(begin)
+    place = ExternalDataInfo(tensor)
+    length, halves = place.length or 0, []
+    with open(os.path.join(folders[-1], place.location), "rb") as file:
+        file.seek(place.offset or 0)
         for done in range(0, length, 4 * AT_ONCE):
             data = file.read(min(4 * AT_ONCE, length - done))
             piece = onnx.TensorProto(data_type=onnx.TensorProto.FLOAT, raw_data=data)

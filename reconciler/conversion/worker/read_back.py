@@ -13,9 +13,9 @@ from typing import Any
 
 from reconciler.conversion.worker.checks import DATA, MODEL
 from reconciler.domain.errors import ConversionFailed
+from reconciler.domain.measured import WORST
 
 AT_ONCE = 1 << 18  # numbers: what one step of the work below holds, so that it stays in the processor's cache
-WORST = 1e9  # instead of NaN: a number that a record can hold
 
 _OTHERS = "the rounded matrices of the result are not those of the source"
 _LAYER = re.compile(r"layers\.(\d+)\b")
@@ -69,19 +69,19 @@ class RoundedMatrices:
     """
 
     def __init__(self, matrices: list[RoundedMatrix]) -> None:
-        self._taken: dict[str, list[Span]] = {}
+        self._spans: dict[str, list[Span]] = {}
         self._left: dict[tuple[str, int], list[Span]] = {}
         for one in matrices:
             self._left.setdefault((_layer(one.name), one.columns), []).append((one, 0, int(one.codes.shape[0])))
 
     def take(self, name: str, rows: int, columns: int) -> list[Span]:
         """Of the weight `name`. To be called for each in the order in which the source computes with them."""
-        if name not in self._taken:
+        if name not in self._spans:
             spans = list(_taken(self._left.get((_layer(name), columns), []), rows))
             if sum(end - begin for _, begin, end in spans) != rows:
                 raise ConversionFailed(f"{_OTHERS}: {name}")
-            self._taken[name] = spans
-        return self._taken[name]
+            self._spans[name] = spans
+        return self._spans[name]
 
     def check_all_taken(self) -> None:
         if any(self._left.values()):
@@ -118,13 +118,14 @@ def _tensor(tensor: Any, folder: str) -> Any:
     import numpy
     import torch
     from onnx import helper, numpy_helper
+    from onnx.external_data_helper import ExternalDataInfo
 
     if not tensor.external_data:
         return torch.from_numpy(numpy_helper.to_array(tensor).copy())
-    place = {entry.key: entry.value for entry in tensor.external_data}
     kind, path = helper.tensor_dtype_to_np_dtype(tensor.data_type), os.path.join(folder, DATA)
     # Mode "c" never writes to the file; torch warns of arrays that cannot be written.
-    values = numpy.memmap(path, kind, mode="c", offset=int(place.get("offset", 0)), shape=tuple(tensor.dims))
+    offset = ExternalDataInfo(tensor).offset or 0
+    values = numpy.memmap(path, kind, mode="c", offset=offset, shape=tuple(tensor.dims))
     return torch.from_numpy(values)
 
 

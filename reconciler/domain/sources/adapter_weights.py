@@ -45,7 +45,7 @@ def _left_out(config: Mapping[str, Any], modules: set[str], base: Shapes) -> str
     """A layer of the base that the adapter passes over, though its configuration names modules of all layers."""
     if config.get("layers_to_transform") is not None or not isinstance(config.get("target_modules"), list):
         return ""
-    wanted = {match[1] + match[3]: match[1] for match in map(_LAYER.match, modules) if match}
+    wanted = {match[1] + match[3] for match in map(_LAYER.match, modules) if match}
     for name in base:
         module = name.removesuffix(".weight")
         layer = _LAYER.match(module)
