@@ -74,7 +74,7 @@ def _bits(name: str, recipe: Recipe, layers: int) -> int:
     if algorithm in K_QUANT and name == _HEAD:
         return 8
     if algorithm == "k_quant_mixed" and name.endswith(_KEPT_WIDE):
-        layer = int(next(part for part in name.split(".") if part.isdigit()))
+        layer = int(next((part for part in name.split(".") if part.isdecimal()), 0))
         if layer < layers / 8 or layer >= 7 * layers / 8 or (layer - round(layers / 8)) % 3 == 2:
             return 8
     return TABLE[recipe.precision].bits

@@ -10,11 +10,14 @@ from pathlib import Path
 
 import pytest
 
+from reconciler.conversion.memory import predict_memory
+from reconciler.conversion.prediction import predict_bytes
 from reconciler.domain.sources.source_model import SourceModel
 from reconciler.host.stamps import StampBook
 from reconciler.sources.folder.model import inspect_adapter, inspect_source
 from reconciler.sources.folder.safetensors_header import MAXIMUM_TENSORS
-from tests.tiny_models import write_qwen2
+from tests.conversions import recipe_of
+from tests.tiny_models import write_qwen2, write_safetensors
 from tests.waiting import PATIENCE
 
 WEIGHTS = "model.safetensors"
@@ -169,6 +172,14 @@ def a_file_instead(folder: Path) -> None:
     folder.write_text("x")
 
 
+def no_numbers(folder: Path) -> None:
+    write_header(folder, {"model.norm.weight": {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]}}, b"")
+
+
+def rope(**settings: object) -> Callable[[Path], None]:
+    return lambda folder: edit(folder, "config.json", rope_parameters={"rope_type": "llama3", **settings})
+
+
 def enormous_header(folder: Path) -> None:
     (folder / WEIGHTS).write_bytes((200_000_000).to_bytes(8, "little"))
     os.truncate(folder / WEIGHTS, 300_000_000)
@@ -212,6 +223,16 @@ BAD: dict[str, tuple[Callable[[Path], object], str, str]] = {
     ),
     "no architectures": (lambda f: edit(f, "config.json", architectures=None), "ConfigInvalid", "architectures"),
     "a size that is a text": (lambda f: edit(f, "config.json", hidden_size="64"), "ConfigInvalid", "hidden_size"),
+    "a number without an end": (
+        lambda f: edit(f, "config.json", partial_rotary_factor=float("inf")),
+        "ConfigInvalid",
+        "partial_rotary_factor: expected a number",
+    ),
+    "a rotation without an end": (rope(factor=float("nan")), "ConfigInvalid", "rope_parameters"),
+    "a negative original context": (rope(original_max_position_embeddings=-7), "ConfigInvalid", "rope_parameters"),
+    "an original context that is true": (rope(original_max_position_embeddings=True), "ConfigInvalid", "rope_param"),
+    "weights without numbers": (no_numbers, "WeightsMissing", "holds no numbers"),
+    "weights without tensors": (lambda f: write_header(f, {}, b""), "WeightsMissing", "holds no numbers"),
     "no weights": (lambda f: (f / WEIGHTS).unlink(), "WeightsMissing", "missing"),
     "pickles only": (only_pickles, "WeightsPickled", "can run code"),
     "GGUF only": (only_gguf, "WeightsGguf", "GGUF"),
@@ -291,6 +312,27 @@ def test_a_bad_folder_is_refused_in_one_line(
     assert len(str(problem)) < 300
     assert str(folder.parent) not in str(problem)
     assert source.digest == ""
+
+
+@pytest.mark.parametrize(
+    ("config", "tensors"),
+    [
+        ({"partial_rotary_factor": None}, {}),  # transformers 4 writes it so
+        ({}, {"q_proj.weight": (4, 4), "model.layers.\u00b2.v_proj.weight": (4, 4), "..layers..": (), "": (3,)}),
+        ({}, {"model.embed_tokens.weight": ()}),
+        ({"dtype": {"a": 1}, "torch_dtype": [1], "tie_word_embeddings": None}, {"a.layers.": (2, 3, 4)}),
+    ],
+)
+def test_an_odd_folder_has_a_prediction(
+    folder: Path, config: dict[str, object], tensors: dict[str, tuple[int, ...]]
+) -> None:
+    edit(folder, "config.json", **config)
+    if tensors:
+        write_safetensors(folder / WEIGHTS, tensors)
+    source = look(folder)
+    recipe = recipe_of(source, "int4", algorithm="k_quant_mixed")
+    assert predict_bytes(source, recipe) > 0
+    assert all(need > 0 for need in predict_memory(source, recipe).values())
 
 
 COMMAND = "\n::stop-commands::\r\n\x1b[2J"

@@ -24,7 +24,7 @@ from reconciler.host.environment import private_environment
 from reconciler.host.stamps import StampBook
 from reconciler.sources.folder.model import inspect_adapter
 from tests.conversions import convert, converter, look, reader, recipe_of
-from tests.tiny_models import write_qwen2
+from tests.tiny_models import write_qwen2, write_safetensors
 from tests.tokenizer_zoo import LLAMA3, split, tokenizer
 
 __all__ = ["converter", "reader"]
@@ -313,6 +313,23 @@ PeftModel.from_pretrained(merged, {str(folder)!r}).merge_and_unload().save_pretr
 """
     environment = private_environment(str(folder.parent))
     subprocess.run([sys.executable, "-c", script], env=environment, cwd=folder.parent, check=True, capture_output=True)
+
+
+def test_an_adapter_whose_expression_leaves_out_its_own_weights_is_refused(
+    converter: Converter, tmp_path: Path
+) -> None:
+    """PEFT would merge nothing of them, with a warning."""
+    source, folder = write_qwen2(tmp_path / "model"), tmp_path / "adapter"
+    folder.mkdir()
+    config = {"peft_type": "LORA", "task_type": "CAUSAL_LM", "r": 4, "target_modules": ".*v_proj"}
+    (folder / "adapter_config.json").write_text(json.dumps(config))
+    name = "base_model.model.model.layers.{}.self_attn.q_proj.lora_{}.weight"
+    shapes = {name.format(layer, factor): (4, 64) if factor == "A" else (64, 4) for layer in (0, 1) for factor in "AB"}
+    write_safetensors(folder / "adapter_model.safetensors", shapes)
+    adapter = inspect_adapter(str(folder), StampBook.empty())
+    recipe = recipe_of(look(source), "fp32", adapter=adapter.digest)
+    with pytest.raises(ConversionFailed, match=r"q_proj.lora_A.weight .*, unlike its configuration with this base"):
+        converter.convert(recipe, str(source), str(tmp_path / "out"), adapter=str(folder), timeout=300)
 
 
 def test_an_adapter_is_merged_into_the_weights(converter: Converter, reader: Child, tmp_path: Path) -> None:

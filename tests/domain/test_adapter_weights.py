@@ -15,12 +15,13 @@ BASE: Shapes = {
     **{f"model.layers.{layer}.mlp.down_proj.weight": (64, 128) for layer in range(2)},
     "model.norm.weight": (64,),
 }
-LIST: dict[str, Any] = {"target_modules": ["q_proj", "down_proj"]}
+LIST: dict[str, Any] = {"r": 4, "target_modules": ["q_proj", "down_proj"]}
+ONLY_QUERIES = LIST | {"target_modules": ["q_proj"]}
 
 
-def lora(module: str, gives: int, takes: int) -> Shapes:
+def lora(module: str, gives: int, takes: int, rank: int = 4) -> Shapes:
     start = f"base_model.model.{module}.lora_"
-    return {f"{start}A.weight": (4, takes), f"{start}B.weight": (gives, 4)}
+    return {f"{start}A.weight": (rank, takes), f"{start}B.weight": (gives, rank)}
 
 
 def layers(part: str, gives: int, takes: int, numbers: tuple[int, ...] = (0, 1)) -> Shapes:
@@ -34,12 +35,15 @@ QUERIES, DOWN = layers("self_attn.q_proj", 64, 64), layers("mlp.down_proj", 64, 
     ("config", "weights"),
     [
         (LIST, QUERIES | DOWN),
-        (LIST, QUERIES),
-        (LIST, QUERIES | lora("lm_head", 320, 64)),  # of a base whose head is its embedding
-        ({"target_modules": r".*\.0\..*q_proj"}, layers("self_attn.q_proj", 64, 64, (0,))),
-        (LIST | {"layers_to_transform": [1]}, layers("self_attn.q_proj", 64, 64, (1,))),
+        # Of a base whose head is its embedding.
+        (LIST | {"target_modules": ["q_proj", "lm_head"]}, QUERIES | lora("lm_head", 320, 64)),
+        (LIST | {"target_modules": r".*\.0\..*q_proj"}, layers("self_attn.q_proj", 64, 64, (0,))),
+        (ONLY_QUERIES | {"layers_to_transform": [1]}, layers("self_attn.q_proj", 64, 64, (1,))),
+        (LIST | {"target_modules": ["model.layers.0.self_attn.q_proj"]}, layers("self_attn.q_proj", 64, 64, (0,))),
+        (LIST | {"target_modules": ["1.mlp.down_proj"]}, layers("mlp.down_proj", 64, 128, (1,))),
+        (ONLY_QUERIES | {"r": 8, "rank_pattern": {"q_proj": 4}}, QUERIES),
         (
-            {"target_modules": ["embed_tokens"]},
+            LIST | {"target_modules": ["embed_tokens"]},
             {
                 "base_model.model.model.embed_tokens.lora_embedding_A": (4, 320),
                 "base_model.model.model.embed_tokens.lora_embedding_B": (64, 4),
@@ -51,22 +55,38 @@ def test_what_was_trained_on_the_base_belongs_to_it(config: dict[str, Any], weig
     assert mismatch(config, weights, BASE) == ""
 
 
+HALF = dict(list(QUERIES.items())[1:])
+
+
 @pytest.mark.parametrize(
-    ("weights", "says"),
+    ("config", "weights", "says"),
     [
-        ({}, "it holds no weights"),
-        (lora("language_model.model.layers.0.self_attn.q_proj", 64, 64), "which the base does not have"),
-        (layers("self_attn.q_proj", 64, 64, (0, 1, 2)), "model.layers.2.self_attn.q_proj, which the base does not"),
-        (layers("self_attn.q_proj", 64, 64, (0,)), "it has nothing for model.layers.1.self_attn.q_proj"),
+        (LIST, {}, "it holds no weights"),
+        (LIST, lora("language_model.model.layers.0.self_attn.q_proj", 64, 64), "which the base does not have"),
         (
+            ONLY_QUERIES,
+            layers("self_attn.q_proj", 64, 64, (0, 1, 2)),
+            "model.layers.2.self_attn.q_proj, which the base",
+        ),
+        (ONLY_QUERIES, layers("self_attn.q_proj", 64, 64, (0,)), "it has nothing for model.layers.1.self_attn.q_proj"),
+        (LIST, QUERIES, "it has nothing for model.layers.0.mlp.down_proj"),
+        (ONLY_QUERIES, QUERIES | DOWN, "its configuration leaves out model.layers.0.mlp.down_proj"),
+        (ONLY_QUERIES | {"layers_to_transform": 1}, QUERIES, "leaves out model.layers.0.self_attn.q_proj"),
+        (ONLY_QUERIES, HALF, "it has lora_B of model.layers.0.self_attn.q_proj without the other half"),
+        (ONLY_QUERIES | {"r": 8}, QUERIES, "have the ranks 4 and 4, and r is 8"),
+        (ONLY_QUERIES, QUERIES | {next(iter(QUERIES)): (2, 64)}, "have the ranks 2 and 4"),
+        (
+            LIST,
             layers("mlp.down_proj", 64, 96),
             "has the shape 4 x 96, and model.layers.0.mlp.down_proj of the base 64 x 128",
         ),
-        (layers("mlp.down_proj", 32, 128), "has the shape 32 x 4"),
-        (QUERIES | lora("lm_head", 300, 64), "has the shape 300 x 4, and lm_head of the base 320 x 64"),
-        (QUERIES | {"base_model.model.lm_head.weight": (320, 64)}, "is no weight of LoRA"),
-        ({"base_model.model.model.norm.lora_A.weight": (4, 64)}, "and model.norm of the base 64"),
+        (LIST, layers("mlp.down_proj", 32, 128), "has the shape 32 x 4"),
+        (LIST, QUERIES | lora("lm_head", 300, 64), "has the shape 300 x 4, and lm_head of the base 320 x 64"),
+        (LIST, QUERIES | {"base_model.model.lm_head.weight": (320, 64)}, "is no weight of LoRA"),
+        (LIST, {"base_model.model.lm_head.base_layer.weight": (320, 64)}, "save it with save_embedding_layers=False"),
+        (LIST, {"base_model.model.model.norm.lora_A.weight": (4, 64)}, "and model.norm of the base 64"),
+        (LIST, {"base_model.model.model.norm.lora_A.weight": ()}, "has the shape of a single number"),
     ],
 )
-def test_what_was_not_is_named(weights: Shapes, says: str) -> None:
-    assert says in mismatch(LIST, weights, BASE)
+def test_what_was_not_is_named(config: dict[str, Any], weights: Shapes, says: str) -> None:
+    assert says in mismatch(config, weights, BASE)

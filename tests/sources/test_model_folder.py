@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -245,6 +246,10 @@ def test_an_adapter_tells_what_it_is(adapter: Path) -> None:
     assert found.weight_bytes == (adapter / "adapter_model.safetensors").stat().st_size
 
 
+def edit_adapter(folder: Path, **changes: object) -> None:
+    edit(folder / "adapter_config.json", **changes)
+
+
 ADAPTER_FAULTS = {
     "no configuration": (lambda f: (f / "adapter_config.json").unlink(), "AdapterInvalid"),
     "no weights": (lambda f: (f / "adapter_model.safetensors").unlink(), "AdapterInvalid"),
@@ -256,6 +261,15 @@ ADAPTER_FAULTS = {
     ),
     "a variant never measured": (lambda f: edit(f / "adapter_config.json", use_dora=True), "AdapterUnsupported"),
     "an unknown setting": (lambda f: edit(f / "adapter_config.json", next_big_thing=3), "AdapterUnsupported"),
+    # PEFT stops at these, or adds nothing, or changes the base as well.
+    **{
+        f"{name} {value!r}": (partial(edit_adapter, **{name: value}), "AdapterUnsupported")
+        for name, value in [
+            *(("r", "4"), ("r", 0), ("r", None), ("lora_alpha", "16"), ("lora_alpha", 0), ("lora_alpha", float("nan"))),
+            *(("target_modules", None), ("target_modules", [1]), ("layers_to_transform", "0"), ("rank_pattern", "x")),
+            *(("alpha_pattern", {"q_proj": "x"}), ("init_lora_weights", "pissa"), ("init_lora_weights", "olora")),
+        ]
+    },
 }
 
 

@@ -17,6 +17,7 @@ from typing import Any
 from reconciler.conversion.order import ARTIFACT_FILES, Order
 from reconciler.conversion.precisions import olive_config
 from reconciler.conversion.worker import checks, staging
+from reconciler.conversion.worker.adapter import check_adapter
 from reconciler.conversion.worker.lean_halving import lean_halving
 from reconciler.conversion.worker.lean_olive import lean
 from reconciler.conversion.worker.taken_over import take_over
@@ -46,6 +47,7 @@ def _convert(order: Order) -> None:
     staged = [staging.stage_source(order.source, model, order.recipe.source)]
     if order.adapter is not None and order.recipe.adapter is not None:
         staged.append(staging.stage_adapter(order.adapter, adapter, order.recipe.adapter))
+        check_adapter(model, adapter)
     checks.check_weights(model, [path for one in staged for path in one.weights])
     output, cache = (os.path.join(order.scratch, name) for name in ("output", "cache"))
     halving = lean_halving() if order.recipe.precision == "fp16" else nullcontext()

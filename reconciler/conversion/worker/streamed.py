@@ -22,7 +22,7 @@ class StreamedSource:
     def __init__(self, order: Order, rounded: RoundedMatrices | None = None) -> None:
         folder, adapter = (os.path.join(order.scratch, name) for name in ("model", "adapter"))
         staged = staging.stage_source(order.source, folder, order.recipe.source)
-        self._model, adapters = _empty(folder), {}
+        self._model, adapters = empty_model(folder), {}
         if order.adapter is not None and order.recipe.adapter is not None:
             staging.stage_adapter(order.adapter, adapter, order.recipe.adapter)
             adapters = _adapted(folder, adapter)
@@ -91,7 +91,7 @@ class StreamedSource:
         return forward
 
 
-def _empty(folder: str) -> Any:
+def empty_model(folder: str) -> Any:
     """The model without weights. Its buffers, such as the frequencies of the rotation, are computed as always."""
     import accelerate
     import torch
@@ -122,7 +122,7 @@ def _adapted(folder: str, adapter: str) -> dict[str, Any]:
     from peft import PeftModel
     from peft.tuners.lora import LoraLayer
 
-    model = _empty(folder)
+    model = empty_model(folder)
     for module in model.modules():
         for name, parameter in module.named_parameters(recurse=False):
             setattr(module, name, torch.nn.Parameter(torch.zeros(1).expand(parameter.shape), requires_grad=False))

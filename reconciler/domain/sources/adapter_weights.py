@@ -1,33 +1,42 @@
 """Whether the weights of an adapter belong to a base: PEFT leaves out, with a warning in its log, what finds no place
 there, and the base would be served in the adapter's name. Pure; by names and shapes, as PEFT's `save_pretrained`
-writes them."""
+writes them. The converter asks PEFT itself again (conversion.worker.checks).
+"""
 
 import re
 from collections.abc import Mapping
-from typing import Any
+
+from reconciler.domain.sources.adapter_config import Config, rank
 
 Shapes = Mapping[str, tuple[int, ...]]
 
 _PART = re.compile(r"base_model\.model\.(.+)\.lora_(?:embedding_)?([AB])(?:\.weight)?")
-_LAYER = re.compile(r"^(.*\.)(\d+)(\..*)$")
+_WHOLE = re.compile(r"base_model\.model\.(.+)\.base_layer\.weight")
+_LAYER = re.compile(r".*?\.[^.]*\.(\d+)\.")  # as PEFT finds the number of a layer
 _HEAD, _EMBEDDING = "lm_head", "model.embed_tokens"
 
 
-def mismatch(config: Mapping[str, Any], adapter: Shapes, base: Shapes) -> str:
+def mismatch(config: Config, adapter: Shapes, base: Shapes) -> str:
     """What does not belong, in words; "" where all does."""
-    modules = set()
+    ranks: dict[str, dict[str, int]] = {}
     for name, shape in adapter.items():
         part = _PART.fullmatch(name)
         if part is None:
-            return f"its {name} is no weight of LoRA"
+            return _foreign(name)
         module, factor = part.groups()
         own = base.get(f"{module}.weight") or (base.get(f"{_EMBEDDING}.weight") if module == _HEAD else None)
         if own is None:
             return f"its {name} changes {module}, which the base does not have"
         if len(shape) != 2 or len(own) != 2 or _meets(factor, shape) != _side(name, factor, own):
             return f"its {name} has the shape {_text(shape)}, and {module} of the base {_text(own)}"
-        modules.add(module)
-    return _left_out(config, modules, base) if modules else "it holds no weights"
+        ranks.setdefault(module, {})[factor] = shape[0] if factor == "A" else shape[1]
+    return (_unlike_ranks(config, ranks) or _unlike_named(config, {*ranks}, base)) if ranks else "it holds no weights"
+
+
+def _foreign(name: str) -> str:
+    if whole := _WHOLE.fullmatch(name):
+        return f"it brings {whole[1]} of a base as a whole; save it with save_embedding_layers=False"
+    return f"its {name} is no weight of LoRA"
 
 
 def _meets(factor: str, shape: tuple[int, ...]) -> int:
@@ -41,18 +50,40 @@ def _side(name: str, factor: str, base: tuple[int, ...]) -> int:
     return base[takes if factor == "A" else 1 - takes]
 
 
-def _left_out(config: Mapping[str, Any], modules: set[str], base: Shapes) -> str:
-    """A layer of the base that the adapter passes over, though its configuration names modules of all layers."""
-    if config.get("layers_to_transform") is not None or not isinstance(config.get("target_modules"), list):
-        return ""
-    wanted = {match[1] + match[3] for match in map(_LAYER.match, modules) if match}
-    for name in base:
-        module = name.removesuffix(".weight")
-        layer = _LAYER.match(module)
-        if name != module and layer and layer[1] + layer[3] in wanted and module not in modules:
-            return f"it has nothing for {module} of the base"
+def _unlike_ranks(config: Config, ranks: Mapping[str, Mapping[str, int]]) -> str:
+    wanted = rank(config)
+    for module, found in ranks.items():
+        if len(found) < 2:
+            return f"it has lora_{next(iter(found))} of {module} without the other half"
+        if len({*found.values(), wanted or found["A"]}) > 1:
+            declared = f", and r is {wanted}" if wanted else ""
+            return f"its halves of {module} have the ranks {found['A']} and {found['B']}{declared}"
     return ""
 
 
+def _unlike_named(config: Config, modules: set[str], base: Shapes) -> str:
+    """PEFT changes what the configuration names. An expression (target_modules, layers_pattern) is not tried here."""
+    targets = config["target_modules"]
+    if isinstance(targets, str) or config.get("layers_pattern"):
+        return ""
+    known = {name.removesuffix(".weight") for name in base if name.endswith(".weight")} | {_HEAD}
+    named = {module for module in known if _is_named(module, targets, config.get("layers_to_transform"))}
+    if missing := sorted(named - modules):
+        return f"it has nothing for {missing[0]} of the base"
+    unused = sorted(modules - named)
+    return f"its configuration leaves out {unused[0]}, for which it has weights" if unused else ""
+
+
+def _is_named(module: str, targets: list[str], layers: int | list[int] | None) -> bool:
+    if module in targets:
+        return True
+    if not any(module.endswith(f".{one}") for one in targets):
+        return False
+    if layers is None or layers == []:
+        return True
+    found = _LAYER.match(module)
+    return found is not None and int(found[1]) in (layers if isinstance(layers, list) else [layers])
+
+
 def _text(shape: tuple[int, ...]) -> str:
-    return " x ".join(map(str, shape))
+    return " x ".join(map(str, shape)) or "of a single number"

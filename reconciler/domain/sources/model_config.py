@@ -12,6 +12,7 @@ Form = tuple[str, Callable[[object], bool]]  # what is expected, and whether a v
 
 LARGEST_COUNT = 1 << 24  # no vocabulary, context or width comes near; a larger one only exhausts the memory
 LARGEST_LAYER_COUNT = 1 << 12
+_ENDLESS = 1e30
 
 
 def complaints(config: object) -> list[str]:
@@ -30,12 +31,18 @@ def complaints(config: object) -> list[str]:
 
 
 def _is_number(value: object) -> bool:
-    return type(value) in (int, float)
+    """A finite one: JSON of Python knows NaN and Infinity."""
+    return type(value) in (int, float) and abs(value) < _ENDLESS  # type: ignore[arg-type]
 
 
 def _is_rope(value: object) -> bool:
+    if not isinstance(value, Mapping):
+        return False
     numbers = ("rope_theta", "partial_rotary_factor", "factor", "alpha")
-    return isinstance(value, Mapping) and all(value.get(n) is None or _is_number(value[n]) for n in numbers)
+    original = value.get("original_max_position_embeddings")
+    return all(value.get(n) is None or _is_number(value[n]) for n in numbers) and (
+        original is None or _COUNT[1](original)
+    )
 
 
 def _is_list_of_text(value: object) -> bool:
@@ -85,8 +92,8 @@ def rope_type(config: Config) -> str:
 
 
 def partial_factor(config: Config) -> float:
-    inner = rope_of(config).get("partial_rotary_factor")
-    return float(config.get("partial_rotary_factor", 1.0) if inner is None else inner)
+    found = (one.get("partial_rotary_factor") for one in (rope_of(config), config))
+    return next((float(one) for one in found if one is not None), 1.0)
 
 
 def rope_theta(config: Config) -> float:

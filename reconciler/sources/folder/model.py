@@ -9,11 +9,12 @@ import, methods we never measured) is refused.
 
 import os
 from collections.abc import Iterator
+from math import prod
 from typing import Any
 
 from reconciler.domain.digest import StoredFile
 from reconciler.domain.errors import InputRefused, Problem
-from reconciler.domain.sources import model_config
+from reconciler.domain.sources import adapter_config, model_config
 from reconciler.domain.sources.generation_config import end_tokens, without_effect
 from reconciler.domain.sources.source_model import (
     ADAPTER_CONFIG,
@@ -33,15 +34,6 @@ from reconciler.sources.folder.tokenizer import TOKENIZER, check_tokenizer, doub
 _PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 TEMPLATE = "chat_template.jinja"
 GENERATION, TOKENIZER_CONFIG = "generation_config.json", "tokenizer_config.json"
-
-# Plain LoRA, or without effect on a merge. Every other setting must be off.
-_HARMLESS = {
-    *("alpha_pattern", "base_model_name_or_path", "fan_in_fan_out", "inference_mode", "init_lora_weights"),
-    *("layers_pattern", "layers_to_transform", "lora_alpha", "lora_dropout", "megatron_core", "peft_type"),
-    *("peft_version", "qalora_group_size", "r", "rank_pattern", "revision", "target_modules", "task_type"),
-    "use_rslora",
-}
-_OFF: tuple[object, ...] = (None, False, "none", [], {})
 
 # By path, with the stamps of all its files: a hundred variants of one model look at it once.
 _seen: dict[str, tuple[object, SourceModel]] = {}
@@ -176,8 +168,11 @@ class _Look:
         shapes: dict[str, tuple[int, ...]] = {}
         for name in weights:
             shapes |= self._findings.attempt(name, read_shapes, self._folder, name) or {}
-        if weights and weights != (WEIGHTS,) and not self._findings.problems:
-            self._findings.attempt(INDEX, self._check_index, shapes)
+        if weights and not self._findings.problems:
+            if weights != (WEIGHTS,):
+                self._findings.attempt(INDEX, self._check_index, shapes)
+            if not any(map(prod, shapes.values())):
+                self._findings.note(weights[0], InputRefused("WeightsMissing", "holds no numbers"))
         return shapes
 
     def _check_index(self, shapes: dict[str, tuple[int, ...]]) -> None:
@@ -255,13 +250,8 @@ def _adapter_config(folder: Folder) -> dict[str, Any]:
     if not folder.exists(ADAPTER_CONFIG):
         raise InputRefused("AdapterInvalid", "missing", "an adapter is what PEFT's `save_pretrained` writes")
     config = read_object(folder, ADAPTER_CONFIG)
-    for name, expected in (("peft_type", "LORA"), ("task_type", "CAUSAL_LM")):
-        if config.get(name) != expected:
-            message = f"{name} {str(config.get(name))[:80]!r}, expected {expected!r}"
-            raise InputRefused("AdapterUnsupported", message)
-    for name, value in config.items():
-        if name not in _HARMLESS and value not in _OFF:
-            raise InputRefused("AdapterUnsupported", f"{name[:80]} is set: only plain LoRA is merged")
+    if found := adapter_config.complaints(config):
+        raise InputRefused("AdapterUnsupported", "; ".join(found))
     return config
 
 

@@ -1,0 +1,25 @@
+"""Whether PEFT merges all of an adapter. What its configuration does not name, and what is missing, PEFT passes over
+with a warning, and a base with a part of the adapter, or nothing of it, would be served in the adapter's name."""
+
+import os
+from typing import Any
+
+from reconciler.conversion.worker.streamed import empty_model
+from reconciler.domain.errors import ConversionFailed
+from reconciler.domain.sources.source_model import ADAPTER_WEIGHTS
+
+
+def check_adapter(model: str, adapter: str) -> None:
+    """Both are folders. By what PEFT would save of such an adapter of this model."""
+    from peft import LoraConfig, get_peft_model, get_peft_model_state_dict
+    from safetensors import safe_open
+
+    empty = get_peft_model(empty_model(model), LoraConfig.from_pretrained(adapter), low_cpu_mem_usage=True)
+    named: Any = get_peft_model_state_dict(empty, save_embedding_layers=False)
+    with safe_open(os.path.join(adapter, ADAPTER_WEIGHTS), framework="pt") as file:
+        held = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118 - no mapping
+    unlike = held.items() ^ {(name, tuple(tensor.shape)) for name, tensor in named.items()}
+    if unlike:
+        name, shape = min(unlike)
+        has = "has" if name in held else "lacks"
+        raise ConversionFailed(f"the adapter {has} {name} {shape}, unlike its configuration with this base")
