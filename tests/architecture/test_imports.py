@@ -30,6 +30,7 @@ HEAVY = (
     "tokenizers",
     "torch",
     "transformers",
+    "urllib3",  # small, but for registries only
 )
 
 CONVERTS = importlib.util.find_spec("olive") is not None  # `make setup`, not `make light`

@@ -39,6 +39,7 @@ _GATES = "tests/gates/test_gates.py"
 _GOLDEN = "tests/gates/test_golden.py"
 _TOLD = "tests/fleet/test_inventory_gates.py"
 _ENDURANCE = "tests/gates/test_endurance.py"
+_LIES = "tests/registry/test_lies.py"
 _FOREIGN = "tests/faults/test_foreign.py"
 
 MUTANTS = (
@@ -83,6 +84,17 @@ MUTANTS = (
     _("tensors do not overlap", _FOLDERS),
     _("a tensor has the size of its shape", _FOLDERS),
     _("tensors are counted", _FOLDERS),
+    # OCI registries
+    _("bytes from a registry match their digest", _LIES, "is_right = True"),
+    _("a manifest matches its digest", _LIES),
+    _("a blob of another size", _LIES),
+    _("a password goes to its own host", _LIES, 'own = {"Authorization": authorization} if authorization else {}'),
+    _("a challenge is answered to the registry itself", _LIES, "is_ours = True"),
+    _(
+        "no password over a readable connection",
+        "tests/registry/test_access.py",
+        "return any(place.host == host for place in places)",
+    ),
     # The lock file and the hub
     _("a locked file has a safe name", _LOCK),
     _("a source is locked once", _FUZZ),

@@ -1,0 +1,63 @@
+"""OCI registries that a machine uses: their addresses, and what its configuration says about each."""
+
+import ipaddress
+import re
+from dataclasses import dataclass
+
+PULL, PUSH, BOTH = "pull", "push", "both"
+ROLES = (PULL, PUSH, BOTH)
+LONGEST = 512  # characters of an address
+
+_PART = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
+_ADDRESS = re.compile(
+    rf"(?P<origin>(?P<scheme>https?)://(?P<host>[a-z0-9.-]{{1,253}}|\[[0-9a-f:]{{2,45}}\])(?::[0-9]{{1,5}})?)"
+    rf"/(?P<repository>{_PART}(?:/{_PART})*)"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Address:
+    """One repository of one registry. `origin` is `https://host:port`, without a slash at its end."""
+
+    origin: str
+    repository: str
+
+    def __str__(self) -> str:
+        return f"{self.host}/{self.repository}"
+
+    @property
+    def host(self) -> str:
+        return self.origin.partition("://")[2]
+
+    @property
+    def is_private(self) -> bool:
+        """Whether others on the network cannot read what goes there, so that a password may."""
+        return self.origin.startswith("https://") or is_loopback(self.host)
+
+
+def read_address(text: str) -> Address | None:
+    """From `https://host:port/repository`; None for everything else, such as an address with a password in it."""
+    found = _ADDRESS.fullmatch(text) if len(text) <= LONGEST else None
+    return None if found is None else Address(origin=found["origin"], repository=found["repository"])
+
+
+def is_loopback(host: str) -> bool:
+    """`host` may have a port."""
+    name = host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
+    try:
+        return name == "localhost" or ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False
+
+
+@dataclass(frozen=True, kw_only=True)
+class RegistrySettings:
+    """`mirrors` hold the same repository and are asked first, by digest only. The password is in a file or in an
+    environment variable; neither is set where the registry asks for none."""
+
+    address: Address
+    role: str = PULL
+    mirrors: tuple[Address, ...] = ()
+    credentials_file: str = ""
+    credentials_variable: str = ""
+    ca_file: str = ""

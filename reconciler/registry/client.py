@@ -1,0 +1,140 @@
+"""One repository of an OCI registry (distribution specification 1.1): tags, manifests, blobs and referrers.
+
+What is read by digest is compared with that digest before it is given on. Every error names registry, repository and
+digest. A registry that has no referrers API (Distribution 2.8) has them under the tag `sha256-<hex>`.
+"""
+
+import json
+import re
+from typing import Any
+
+from reconciler.domain import digest as digests
+from reconciler.domain.errors import TemporaryError
+from reconciler.registry.session import SMALL, Answer, Session
+
+Descriptor = dict[str, Any]
+
+DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+TAG = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}")
+MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
+INDEX_TYPE = "application/vnd.oci.image.index.v1+json"
+WRONG_BYTES_HINT = "what the registry keeps is damaged, or not from whom you think: delete it there and push it again"
+AN_HOUR = 3600.0
+PAGES = 20
+
+_ACCEPT = {"Accept": f"{MANIFEST_TYPE}, {INDEX_TYPE}"}
+_LINK = re.compile(r'<([^>]+)>\s*;\s*rel="?next"?')
+
+
+class RegistryClient:
+    def __init__(self, session: Session) -> None:
+        self.session = session
+
+    def resolve(self, tag: str) -> str | None:
+        """The digest that a tag names now; None for a tag that is not there."""
+        answer = self.session.ask("HEAD", self._manifest(tag), (200, 404), _ACCEPT)
+        if answer.status == 404:
+            return None
+        named = answer.headers.get("Docker-Content-Digest") or ""
+        return named if DIGEST.fullmatch(named) else digests.of_bytes(self._get(tag).data)
+
+    def manifest(self, digest: str) -> bytes:
+        """Exactly the bytes that were put."""
+        data = self._get(digest).data
+        found = digests.of_bytes(data)
+        # guard: a manifest matches its digest
+        if found != digest:
+            raise self.wrong_bytes(digest, f"{len(data)} bytes of {found}")
+        return data
+
+    def put_manifest(self, data: bytes, reference: str = "", media_type: str = MANIFEST_TYPE) -> str:
+        """Under its digest, or under a tag too. All that it names must be there. Returns the digest."""
+        digest = digests.of_bytes(data)
+        self._put(data, reference or digest, media_type)
+        return digest
+
+    def has_blob(self, digest: str) -> bool:
+        return self.session.ask("HEAD", self.blob_url(digest), (200, 404)).status == 200
+
+    def blob_url(self, digest: str) -> str:
+        return self.session.url(f"blobs/{checked(digest)}")
+
+    def referrers(self, digest: str, artifact_type: str = "") -> list[Descriptor]:
+        """What is attached to a manifest, such as its signatures."""
+        found = self._from_api(digest)
+        if found is None:
+            found = self._from_tag(digest)
+        return [one for one in found if not artifact_type or one.get("artifactType") == artifact_type]
+
+    def attach(self, data: bytes) -> str:
+        """Put a manifest that has a `subject`, and list it where the registry does not do so by itself. Two that attach
+        to one subject at the same time may lose an entry of that list: it has no lock, and the next `attach` of the
+        same manifest mends it."""
+        document = json.loads(data)
+        digest = digests.of_bytes(data)
+        if "OCI-Subject" in self._put(data, digest, MANIFEST_TYPE).headers:
+            return digest
+        subject = document["subject"]["digest"]
+        entry = {"mediaType": MANIFEST_TYPE, "digest": digest, "size": len(data)}
+        entry |= {key: document[key] for key in ("artifactType", "annotations") if key in document}
+        others = [one for one in self._from_tag(subject) if one.get("digest") != digest]
+        listed = {"schemaVersion": 2, "mediaType": INDEX_TYPE, "manifests": [*others, entry]}
+        self._put(digests.canonical(listed), _fallback(subject), INDEX_TYPE)
+        return digest
+
+    def wrong_bytes(self, digest: str, came: str) -> TemporaryError:
+        reason = f"other bytes came: {came}"
+        return self.session.error(digest, reason, code="DigestMismatch", hint=WRONG_BYTES_HINT, delay=AN_HOUR)
+
+    def _manifest(self, reference: str) -> str:
+        if not (TAG.fullmatch(reference) or DIGEST.fullmatch(reference)):
+            raise ValueError(f"{reference!r} is neither a tag nor a sha256 digest")
+        return self.session.url(f"manifests/{reference}")
+
+    def _get(self, reference: str) -> Answer:
+        return self.session.ask("GET", self._manifest(reference), (200,), _ACCEPT)
+
+    def _put(self, data: bytes, reference: str, media_type: str) -> Answer:
+        url = self._manifest(reference)
+        if len(data) > SMALL:
+            raise ValueError(f"a manifest of {len(data)} bytes: registries refuse more than {SMALL}")
+        return self.session.ask("PUT", url, (200, 201, 202), {"Content-Type": media_type}, lambda: data)
+
+    def _from_api(self, digest: str) -> list[Descriptor] | None:
+        url, found = self.session.url(f"referrers/{checked(digest)}"), []
+        for _ in range(PAGES):
+            answer = self.session.ask("GET", url, (200, 404), {"Accept": INDEX_TYPE})
+            listed = _manifests_in(answer)
+            if listed is None:
+                return None
+            found += listed
+            link = _LINK.search(answer.headers.get("Link") or "")
+            if not link:
+                return found
+            url = self.session.following(url, link[1])
+        return found
+
+    def _from_tag(self, digest: str) -> list[Descriptor]:
+        answer = self.session.ask("GET", self._manifest(_fallback(digest)), (200, 404), _ACCEPT)
+        return _manifests_in(answer) or []
+
+
+def _manifests_in(answer: Answer) -> list[Descriptor] | None:
+    """None for what is no list: some registries answer 200 with a page of their own."""
+    try:
+        listed = json.loads(answer.data)["manifests"] if answer.status == 200 else None
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return None
+    if not isinstance(listed, list):
+        return None
+    return [one for one in listed if isinstance(one, dict) and DIGEST.fullmatch(str(one.get("digest")))]
+
+
+def _fallback(digest: str) -> str:
+    return checked(digest).replace(":", "-")
+
+
+def checked(digest: str) -> str:
+    if not DIGEST.fullmatch(digest):
+        raise ValueError(f"{digest!r} is no sha256 digest")
+    return digest

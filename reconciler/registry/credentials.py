@@ -1,0 +1,81 @@
+"""Passwords for registries, from a file or an environment variable of this machine: `user:password`, or the JSON of
+`docker login` and of Kubernetes' pull secrets (`auths` by host). They are shown in no message, not even in one about
+what is wrong with them.
+"""
+
+import base64
+import binascii
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from reconciler.domain.errors import TemporaryError
+from reconciler.domain.registries import Address, RegistrySettings
+from reconciler.host.reading import read_trusted
+
+LIMIT = 64 << 10
+_HINT = "expected one line `user:password`, or the JSON that `docker login` writes, with the password in it"
+
+
+@dataclass(frozen=True)
+class Login:
+    user: str
+    password: str = field(repr=False)
+
+    def basic(self) -> str:
+        return "Basic " + base64.b64encode(f"{self.user}:{self.password}".encode()).decode()
+
+
+def logins_of(settings: RegistrySettings, environment: Mapping[str, str] = os.environ) -> dict[str, Login]:
+    """By host. One line is for the registry alone; the JSON form may also know its mirrors."""
+    where, text = _given(settings, environment)
+    if not where:
+        return {}
+    try:
+        found = _of_docker(json.loads(text)) if text.startswith("{") else {settings.address.host: _login(text)}
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError, binascii.Error):
+        raise TemporaryError(f"{where} holds no password", hint=_HINT, code="RegistryCredentials") from None
+    return {host: login for host, login in found.items() if _may_go_to(host, settings)}
+
+
+def _given(settings: RegistrySettings, environment: Mapping[str, str]) -> tuple[str, str]:
+    """Where it is, in words, and what is there."""
+    if name := settings.credentials_variable:
+        return f"the environment variable {name}", environment.get(name, "").strip()
+    if path := settings.credentials_file:
+        try:
+            return path, read_trusted(path, LIMIT).decode().strip()
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is no text"
+            raise TemporaryError(f"{path}: {reason}", hint=_HINT, code="RegistryCredentials") from None
+    return "", ""
+
+
+def _login(text: str) -> Login:
+    user, colon, password = text.partition(":")
+    if not (user and colon and password and text.isprintable()):
+        raise ValueError
+    return Login(user, password)
+
+
+def _of_docker(document: dict[str, dict[str, dict[str, str]]]) -> dict[str, Login]:
+    """Hosts whose password another program keeps (`credsStore`) are left out."""
+    return {
+        _host(name): _login(base64.b64decode(entry["auth"], validate=True).decode())
+        for name, entry in document["auths"].items()
+        if entry.get("auth")
+    }
+
+
+def _host(name: str) -> str:
+    """Docker Hub's is `https://index.docker.io/v1/` in that file, whatever it is called elsewhere."""
+    host = name.removeprefix("https://").removeprefix("http://").partition("/")[0]
+    return "registry-1.docker.io" if host in ("index.docker.io", "docker.io") else host
+
+
+def _may_go_to(host: str, settings: RegistrySettings) -> bool:
+    """Only to places of this registry, and over a connection that others cannot read."""
+    places: tuple[Address, ...] = (settings.address, *settings.mirrors)
+    # guard: no password over a readable connection
+    return any(place.host == host and place.is_private for place in places)
