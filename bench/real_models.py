@@ -12,6 +12,7 @@ from typing import Any
 
 VOCABULARY = 151_936
 RANK = 64
+SPREAD = 0.6  # of what a matrix makes of numbers around 1, whatever its width
 SHARD = 2 << 30  # bytes
 TEMPLATE = (
     "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
@@ -65,7 +66,7 @@ def _tensors(shape: Shape) -> Iterator[tuple[str, Any]]:
     wide, inner = shape.hidden, shape.inner
     quiet = (2 * shape.layers) ** -0.5  # what a layer adds to the states: together as much as they began with
     narrow = wide // shape.heads * shape.kv_heads
-    yield "model.embed_tokens.weight", (torch.randn(VOCABULARY, wide) * 0.02).bfloat16()
+    yield "model.embed_tokens.weight", (torch.randn(VOCABULARY, wide) * (SPREAD / wide**0.5)).bfloat16()
     for layer in range(shape.layers):
         start = f"model.layers.{layer}"
         for part, rows in (("q", wide), ("k", narrow), ("v", narrow)):
@@ -81,11 +82,11 @@ def _tensors(shape: Shape) -> Iterator[tuple[str, Any]]:
 
 
 def _matrix(rows: int, columns: int) -> Any:
-    """Numbers of some 0.02; half of their square is of low rank, and one input in 200 weighs ten times as much."""
+    """Half of the square of its numbers is of low rank, and one input in 200 weighs ten times as much."""
     import torch
 
     low = torch.randn(rows, RANK) @ torch.randn(RANK, columns) / RANK**0.5
-    matrix = (low + torch.randn(rows, columns)) * (0.02 / 2**0.5)
+    matrix = (low + torch.randn(rows, columns)) * (SPREAD / (2 * columns) ** 0.5)
     matrix[:, torch.randint(columns, (max(1, columns // 200),))] *= 10
     return matrix.bfloat16()
 

@@ -102,14 +102,15 @@ class Tokenized:
 class Decoded:
     """Reading token by token against reading at once, in the runtime: `positions` tokens were read by themselves,
     within texts of at most `longest`. `median_kl` is that of the part where they are furthest apart, in nats.
-    `unmeasured` are lengths beyond which the model computes otherwise and that were not tried. `method` is a digest of
-    how."""
+    `unmeasured` are lengths beyond which the model computes otherwise and that were not tried. `asked` is how many
+    tokens had to be read (0: as many as a budget allowed). `method` is a digest of how."""
 
     method: str
     positions: Count
     longest: Count
     median_kl: float
     unmeasured: tuple[str, ...] = ()
+    asked: Count = 0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
 from reconciler.domain import digest
-from reconciler.domain.accepts import DIVERGENCE, About
+from reconciler.domain.accepts import DIVERGENCE, About, whole
 from reconciler.domain.measured import TEXTS_DIGEST, Decoded, Measured, Numbers
 from reconciler.domain.verdict import Verdict, at_most, inconclusive
 from reconciler.gates.runtime import RegisteredCandidate, RuntimeGate
@@ -24,7 +24,7 @@ DEFAULT_BARS = {"fp32": 1e-7, "fp16": 1e-4, "int8": 3e-3, "int4": 3e-3}
 # How many tokens are read, by what it costs: one that is read at once counts one, one by itself three.
 WORK = 1 << 37  # tokens times bytes of weights: 160 tokens at half a billion parameters and int4, 2 CPU seconds
 LOGITS = 1 << 25  # numbers: of a whole prompt they are in memory at once
-USUAL, LEAST = 300, 64  # tokens of the first stretch
+USUAL, LEAST = 300, 48  # tokens of the first stretch
 PROMPT = 16  # tokens that are read at once at its beginning, at least
 BEFORE, AFTER = 8, 16  # tokens that are read one by one, on either side of a length at which something changes
 METHOD = digest.of_value((1, TEXTS_DIGEST))
@@ -53,12 +53,17 @@ class DecodingGate(RuntimeGate):
     max_median_kl: Annotated[
         float | None, About("Most KL divergence of a token that is read by itself, in nats: the median."), DIVERGENCE
     ] = None
+    tokens: Annotated[
+        int, About("How long the texts are that are read. Left out: as long as a budget allows."), whole(32, 8192)
+    ] = 0
 
     def missing(self, numbers: Numbers) -> bool:
-        return self._found(numbers) is None
+        found = self._found(numbers)
+        return found is None or found.asked < self.tokens
 
     def measure(self, candidate: RegisteredCandidate, held: Measured) -> dict[str, Any]:
-        return {"decoded": candidate.runtime.decode(candidate.name, candidate.folder, candidate.boundaries)}
+        runtime, boundaries = candidate.runtime, candidate.boundaries
+        return {"decoded": runtime.decode(candidate.name, candidate.folder, boundaries, self.tokens)}
 
     def judge(self, numbers: Numbers) -> Iterator[Verdict]:
         found = self._found(numbers)
@@ -78,6 +83,7 @@ class DecodingGate(RuntimeGate):
         """A bar that is not declared comes from the precision."""
         default = " and ".join(f"{_usual(precision):g} ({precision})" for precision in precisions)
         yield "maxMedianKL", f"{default}, the default" if self.max_median_kl is None else self.max_median_kl
+        yield "tokens", self.tokens or "as many as the budget allows"
 
     def _found(self, numbers: Numbers) -> Decoded | None:
         found = numbers.measured.decoded if numbers.measured else None
@@ -90,12 +96,13 @@ def _usual(precision: str) -> float:
 
 
 def stretches(
-    weights: int, vocabulary: int, context: int, boundaries: Mapping[str, int]
+    weights: int, vocabulary: int, context: int, boundaries: Mapping[str, int], asked: int = 0
 ) -> tuple[list[Stretch], list[str]]:
     """What is read of a model of so many bytes, and which of its boundaries lie too far. `boundaries`: after how many
-    tokens it computes otherwise, by what that is."""
-    units, most = WORK // max(1, weights), min(LOGITS // vocabulary, context - 1)
-    length = max(min(USUAL, most, max(LEAST, units // 3)), 2)
+    tokens it computes otherwise, by what that is. What is `asked` for costs what it costs."""
+    units, most = WORK // max(1, weights), min(max(asked, LOGITS // vocabulary), context - 1)
+    length = max(min(asked or USUAL, most, max(asked, LEAST, units // 3)), 2)
+    units = max(units, 4 * asked)
     single = max(1, min(length - PROMPT, max(PROMPT, (units - 2 * length) // 2)))
     found, unmeasured = [_stretch(length - single, length, boundaries)], []
     for name, boundary in boundaries.items():

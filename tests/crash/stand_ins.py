@@ -83,7 +83,7 @@ class StandInFoundry(Foundry):
     def compare_tokenizer(self, folder: str) -> Tokenized:
         return Tokenized(texts=HARD_TEXTS, tried=100, differing=0, decomposed=0)
 
-    def decode(self, identity: str, folder: str, boundaries: Mapping[str, int]) -> Decoded:
+    def decode(self, identity: str, folder: str, boundaries: Mapping[str, int], tokens: int = 0) -> Decoded:
         return Decoded(method=METHOD, positions=284, longest=300, median_kl=0.0)
 
     def _memory(self, parameters: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from reconciler.domain.gate_spec import GateSpec
-from reconciler.domain.measured import Measured
+from reconciler.domain.measured import Measured, Numbers
 from reconciler.domain.sources.model_config import boundaries
 from reconciler.domain.targets import CONVERTIBLE
 from reconciler.domain.verdict import Verdict
@@ -23,9 +23,31 @@ def test_a_small_model_is_read_to_the_end_one_by_one() -> None:
     assert stretches(TINY, 320, 4096, {}) == ([USUAL], [])
 
 
-@pytest.mark.parametrize(("weights", "single"), [(HALF_BILLION, 16), (EIGHT_BILLION, 16)])
-def test_a_large_one_as_far_as_the_budget_goes_but_in_any_case_some_tokens(weights: int, single: int) -> None:
-    assert stretches(weights, 151936, 32768, {}) == ([Stretch(prompt=64 - single, length=64, cuts=())], [])
+@pytest.mark.parametrize(("weights", "length", "single"), [(HALF_BILLION, 50, 26), (EIGHT_BILLION, 48, 16)])
+def test_a_large_one_as_far_as_the_budget_goes_but_in_any_case_some_tokens(
+    weights: int, length: int, single: int
+) -> None:
+    assert stretches(weights, 151936, 32768, {}) == ([Stretch(prompt=length - single, length=length, cuts=())], [])
+
+
+def test_what_is_asked_for_is_read_whatever_it_costs() -> None:
+    window = {"the sliding window": 600, "twice the sliding window": 1200}
+    asked = Stretch(prompt=16, length=700, cuts=(600,))
+    assert stretches(EIGHT_BILLION, 151936, 32768, window, 700) == (
+        [asked],
+        ["twice the sliding window of 1,200 tokens"],
+    )
+    assert stretches(EIGHT_BILLION, 151936, 100, {}, 700) == ([Stretch(prompt=16, length=99, cuts=())], [])
+
+
+def test_fewer_tokens_than_are_asked_for_are_measured_again() -> None:
+    held = Numbers(
+        precision="int4", fidelity=None, measured=Measured(release="r", build_key="b", decoded=DECODED_ALIKE)
+    )
+    assert not DecodingGate().missing(held)
+    assert DecodingGate(tokens=400).missing(held)
+    known = replace(held.measured, decoded=replace(DECODED_ALIKE, asked=400))
+    assert not DecodingGate(tokens=400).missing(replace(held, measured=known))
 
 
 def test_what_changes_on_the_way_cuts_the_text_there() -> None:

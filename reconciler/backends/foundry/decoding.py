@@ -16,11 +16,13 @@ from reconciler.domain.measured import TEXTS, WORST, Decoded
 from reconciler.gates.decoding import METHOD, Stretch, stretches
 
 
-def decoded(folder: str, boundaries: Mapping[str, int]) -> Decoded:
-    """Of a served folder. Raises PermanentError in the runtime's own words."""
+def decoded(folder: str, boundaries: Mapping[str, int], asked: int = 0) -> Decoded:
+    """Of a served folder, over `asked` tokens (0: as many as the budget allows). Raises PermanentError in the runtime's
+    own words."""
     with open(os.path.join(folder, "genai_config.json"), encoding="utf-8") as file:
         config = json.load(file)["model"]
-    planned, unmeasured = stretches(_weights(folder), config["vocab_size"], config["context_length"], boundaries)
+    context = config["context_length"]
+    planned, unmeasured = stretches(_weights(folder), config["vocab_size"], context, boundaries, asked)
     tokens = _tokens(folder, max(one.length for one in planned))
     with Model(folder, config["vocab_size"]) as model:
         parts = [part for stretch in planned for part in _parts(model, stretch, tokens)]
@@ -30,6 +32,7 @@ def decoded(folder: str, boundaries: Mapping[str, int]) -> Decoded:
         longest=max(one.length for one in planned),
         median_kl=max(map(_median, parts)),
         unmeasured=tuple(unmeasured),
+        asked=asked,
     )
 
 

@@ -162,9 +162,9 @@ class Foundry:
             self._close_reader()
             raise PermanentError(one_line(str(error)), code="RuntimeDied", hint=error.hint) from None
 
-    def decode(self, identity: str, folder: str, boundaries: Mapping[str, int]) -> Decoded:
+    def decode(self, identity: str, folder: str, boundaries: Mapping[str, int], tokens: int = 0) -> Decoded:
         """Token by token against the whole (gates.decoding). It takes the memory of the model that was loaded."""
-        asked = {"id": identity, "folder": folder, "boundaries": dict(boundaries)}
+        asked = {"id": identity, "folder": folder, "boundaries": dict(boundaries), "tokens": tokens}
         found = self._model_call("decode", asked, self.limits.load + self.limits.answer)
         return Decoded(**{**found, "unmeasured": tuple(found["unmeasured"])})
 

@@ -135,7 +135,7 @@ class FoundryWorker:
         from reconciler.backends.foundry.decoding import decoded
 
         self._unload(parameters["id"])
-        return vars(decoded(parameters["folder"], parameters["boundaries"]))
+        return vars(decoded(parameters["folder"], parameters["boundaries"], parameters["tokens"]))
 
     def measure(self, parameters: Json, emit: Emit) -> Json:
         return {

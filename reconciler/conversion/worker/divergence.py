@@ -46,7 +46,8 @@ class Divergence:
         p, q = _log_softmax(before), _log_softmax(after)
         self._agreed += int((before.argmax(-1) == after.argmax(-1)).sum())
         known = numpy.flatnonzero(following >= 0)
-        self._losses += float((p - q)[known, following[known]].sum())
+        followed = known, following[known]
+        self._losses += float((p[followed] - q[followed]).sum())
         q -= p
         numpy.exp(p, out=p)
         self._kl -= float((p * q).sum())

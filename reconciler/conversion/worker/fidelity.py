@@ -22,9 +22,9 @@ from reconciler.domain.targets import TABLE
 
 LONGEST = 1024  # tokens of one row
 # How many places are compared: as many as these allow, but some in any case.
-WORK = 1 << 35  # places times weights
+WORK = 1 << 34  # places times weights
 LOGITS = 1 << 25  # numbers
-LEAST = 64
+LEAST = 48
 BEYOND = 64  # places that are read where a stretched rotation begins
 
 
