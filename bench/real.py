@@ -31,6 +31,7 @@ from reconciler.host.disk_usage import bytes_below
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "bench" / "results" / "real.json"
 PAGE = ROOT / "docs" / "real-models.md"
+DECODED = 300  # tokens
 EVERY = 0.2  # seconds between two looks at the processes
 ALONE = 7  # times its source: what Olive alone was measured to hold at int4 (0.5 B)
 MOST = 0.75  # of the machine's memory: what takes more is ended, before the system ends something else
@@ -78,7 +79,18 @@ def measure(directory: Path, model: Path, size: str, precision: str) -> dict[str
         bench = [RECONCILER, "bench", name, *verb, "--runs", "1", "--prompt-lengths", "32,512", "-o", "json"]
         told = subprocess.run(bench, cwd=directory, capture_output=True, check=True)
         row["bench"] = json.loads(told.stdout)["variants"][0]
+        row["decoding"] = decoded(directory, verb, manifest)
     return row
+
+
+def decoded(directory: Path, verb: list[str], manifest: str) -> str:
+    """What the gate says of a text of DECODED tokens, which the budget would not allow. Nothing is built for it."""
+    gates = f"  gates:\n    - decoding: {{tokens: {DECODED}}}\n"
+    (directory / "manifests" / "real.yaml").write_text(manifest + gates)
+    subprocess.run([RECONCILER, "apply", *verb], cwd=directory, capture_output=True, check=True)
+    status = subprocess.run([RECONCILER, "status", *verb[:4], "-o", "json"], cwd=directory, capture_output=True)
+    (variant,) = json.loads(status.stdout)["variants"]
+    return next(one["message"] for one in variant["gates"] if one["gate"] == "decoding")
 
 
 def olive_alone(explain: list[str], directory: Path, model: Path) -> dict[str, Any]:

@@ -76,6 +76,8 @@ def _served(rows: list[dict[str, Any]]) -> list[str]:
                 f"| {speeds[0]} | {speeds[1]} | {_gib(one['peakMemoryBytes']['median'])} "
                 f"| {fidelity.get('meanKl', float('nan')):.2g} | {'' if wiring is None else f'{wiring:.1g}'} |"
             )
+    lines += ["", "Token by token, as the decoding gate reads with `decoding: {tokens: 300}`:", ""]
+    lines += [f"- {row['size']} {row['precision']}: {row['decoding']}" for row in rows if "decoding" in row]
     return [*lines, ""]
 
 
