@@ -88,9 +88,11 @@ def decoded(directory: Path, verb: list[str], manifest: str) -> str:
     gates = f"  gates:\n    - decoding: {{tokens: {DECODED}}}\n"
     (directory / "manifests" / "real.yaml").write_text(manifest + gates)
     subprocess.run([RECONCILER, "apply", *verb], cwd=directory, capture_output=True, check=True)
-    status = subprocess.run([RECONCILER, "status", *verb[:4], "-o", "json"], cwd=directory, capture_output=True)
+    status = subprocess.run(
+        [RECONCILER, "status", *verb[:4], "-o", "json"], cwd=directory, capture_output=True, check=True
+    )
     (variant,) = json.loads(status.stdout)["variants"]
-    return next(one["message"] for one in variant["gates"] if one["gate"] == "decoding")
+    return next(str(one["message"]) for one in variant["gates"] if one["gate"] == "decoding")
 
 
 def olive_alone(explain: list[str], directory: Path, model: Path) -> dict[str, Any]:
