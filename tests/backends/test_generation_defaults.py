@@ -57,8 +57,9 @@ def answer(foundry: Foundry, tmp_path: Path, tmp_path_factory: pytest.TempPathFa
 def test_a_greedy_source_is_served_greedily(answer: Answering) -> None:
     greedy = answer(**GREEDY)
     assert len(greedy) > 3
-    assert [answer(**GREEDY), answer(do_sample=True, top_k=1)] == [greedy, greedy]
+    assert [answer(**GREEDY), answer(), answer(do_sample=True, top_k=1)] == [greedy] * 3
     assert answer(do_sample=True, temperature=2.0) != greedy
+    assert answer(do_sample=True, temperature=2.0, top_k=0) != greedy
     assert answer(Generation(temperature=2.0), **GREEDY) != greedy
 
 

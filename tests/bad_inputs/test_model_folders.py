@@ -233,6 +233,19 @@ BAD: dict[str, tuple[Callable[[Path], object], str, str]] = {
     "an original context that is true": (rope(original_max_position_embeddings=True), "ConfigInvalid", "rope_param"),
     "weights without numbers": (no_numbers, "WeightsMissing", "holds no numbers"),
     "weights without tensors": (lambda f: write_header(f, {}, b""), "WeightsMissing", "holds no numbers"),
+    "a context of a few tokens": (
+        lambda f: edit(f, "config.json", max_position_embeddings=15),
+        "ConfigInvalid",
+        "max_position_embeddings: expected a number from 16",
+    ),
+    "end tokens that the model does not know": (
+        lambda f: (
+            (edit(f, "generation_config.json", eos_token_id=[320]), edit(f, "config.json", eos_token_id=-1))
+            and edit(f, "tokenizer_config.json", eos_token=None)
+        ),
+        "EndTokenMissing",
+        "no token ends an answer",
+    ),
     "no weights": (lambda f: (f / WEIGHTS).unlink(), "WeightsMissing", "missing"),
     "pickles only": (only_pickles, "WeightsPickled", "can run code"),
     "GGUF only": (only_gguf, "WeightsGguf", "GGUF"),

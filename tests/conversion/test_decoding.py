@@ -65,6 +65,18 @@ def test_a_right_one_passes_across_its_original_context(
     assert (found.positions, found.longest, found.unmeasured) == (308, 4112, ())
 
 
+def test_a_text_may_hold_what_ends_an_answer(
+    converter: Converter, foundry: Foundry, zoo: dict[str, Path], tmp_path: Path
+) -> None:
+    convert(converter, zoo["mistral-sliding"], tmp_path / "out", "int4")
+    path = tmp_path / "out" / "genai_config.json"
+    config = json.loads(path.read_text())
+    config["model"]["eos_token_id"] = [258, ord("\n"), ord("e")]
+    path.write_text(json.dumps(config))
+    found, wrong = rejected(foundry, zoo["mistral-sliding"], tmp_path / "out", "int4")
+    assert (wrong, found.positions) == (False, 284)
+
+
 @pytest.mark.parametrize("name", WRONG)
 def test_a_wrong_one_is_rejected(
     converter: Converter, foundry: Foundry, zoo: dict[str, Path], tmp_path: Path, name: str

@@ -10,7 +10,9 @@ from reconciler.conversion.worker.taken_over import take_over
 from reconciler.domain.errors import ConversionFailed
 from tests.tiny_models import write_qwen2
 
-BUILT = {"model": {"eos_token_id": None, "pad_token_id": None}, "search": {"top_k": 50, "do_sample": False}}
+BUILT = {"model": {"eos_token_id": None, "pad_token_id": None, "vocab_size": 320}, "search": {"top_k": -1}}
+GREEDY = {"num_beams": 1, "do_sample": False, "temperature": 1.0, "top_k": 1, "top_p": 1.0}
+SAMPLING = GREEDY | {"do_sample": True, "top_k": 50}
 
 
 @pytest.fixture
@@ -31,23 +33,39 @@ def taken(source: Path, generation: dict[str, Any], config: dict[str, Any] | Non
     return found
 
 
+# By what transformers does with it: it is greedy unless it is asked to sample.
 SEARCH = [
-    ({}, {}),
-    ({"do_sample": True}, {}),
-    ({"do_sample": False, "temperature": 0.7}, {"top_k": 1, "temperature": 0.7}),
-    ({"repetition_penalty": 1.5, "no_repeat_ngram_size": 2}, {"repetition_penalty": 1.5, "no_repeat_ngram_size": 2}),
-    ({"repetition_penalty": None, "no_repeat_ngram_size": "2", "top_k": 0, "top_p": True}, {}),
+    ({}, GREEDY),
+    ({"do_sample": None, "temperature": 0.7}, GREEDY | {"temperature": 0.7}),
+    ({"do_sample": False, "top_k": 40}, GREEDY),
+    ({"do_sample": True}, SAMPLING),
+    ({"do_sample": True, "temperature": 0.7, "top_k": 0}, SAMPLING | {"temperature": 0.7, "top_k": 0}),
+    ({"do_sample": True, "temperature": 0}, GREEDY),  # transformers stops at this one
+    (
+        {"repetition_penalty": 1.5, "no_repeat_ngram_size": 2},
+        GREEDY | {"repetition_penalty": 1.5, "no_repeat_ngram_size": 2},
+    ),
+    (
+        {"do_sample": True, "repetition_penalty": None, "no_repeat_ngram_size": "2", "top_k": -1, "top_p": True},
+        SAMPLING,
+    ),
 ]
 
 
 @pytest.mark.parametrize(("generation", "found"), SEARCH)
 def test_settings_that_act_are_taken_over(source: Path, generation: dict[str, Any], found: dict[str, Any]) -> None:
-    assert taken(source, generation)["search"] == {**BUILT["search"], "num_beams": 1, **found}
+    assert taken(source, {"eos_token_id": 258} | generation)["search"] == found
+
+
+def test_without_a_file_of_its_own_the_configuration_of_the_model_is_asked(source: Path) -> None:
+    config = {"do_sample": True, "temperature": 0.5}
+    assert taken(source, {}, config)["search"] == SAMPLING | {"temperature": 0.5}
+    assert taken(source, {"eos_token_id": 258}, config)["search"] == GREEDY
 
 
 def test_every_end_token_is_taken_over(source: Path) -> None:
-    found = taken(source, {"eos_token_id": [5, 7]}, {"eos_token_id": 9})["model"]
-    assert found == {"eos_token_id": [5, 7, 9, 258], "pad_token_id": 5}
+    found = taken(source, {"eos_token_id": [5, 7, 5, None, 320, 4000]}, {"eos_token_id": 9})["model"]
+    assert found == {"eos_token_id": [5, 7, 9, 258], "pad_token_id": 5, "vocab_size": 320}
     assert taken(source, {})["model"]["eos_token_id"] == 258  # the tokenizer's own
 
 

@@ -12,12 +12,11 @@ from typing import Any
 from reconciler.domain.errors import PermanentError
 from reconciler.domain.manifest import Generation
 from reconciler.domain.plain_data import as_dict
-from reconciler.domain.sources.generation_config import GREEDY
+from reconciler.domain.sources.generation_config import GREEDY, SAMPLING
 from reconciler.domain.targets import VERIFIED_PROVIDERS
 
 Check = Callable[[object], bool]
 
-_USUAL_TOP_K = 50  # the builder's
 _PROVIDER_OPTIONS = {one.genai_name: one.genai_options for one in VERIFIED_PROVIDERS.values() if one.genai_name}
 
 
@@ -125,8 +124,8 @@ def genai_config(text: bytes, generation: Generation) -> dict[str, Any]:
             hint=f"set spec.generation.maxLength to {context} or less",
         )
     search = config.setdefault("search", {})
-    if generation.temperature and {**search, **GREEDY} == search:
-        search["top_k"] = _USUAL_TOP_K  # the source is greedy, and the manifest is not
+    if _samples(generation) and {**search, **GREEDY} == search:
+        search |= {"do_sample": True, "top_k": SAMPLING["top_k"]}  # the source is greedy, and the manifest is not
     search.update(_search(generation))
     return dict(config)
 
@@ -136,6 +135,11 @@ def context_length(config: dict[str, Any]) -> int:
     if not _is_whole(length) or length < 1:
         raise _refused(f"genai_config.json: model.context_length: expected a whole number, got {length!r}")
     return int(length)
+
+
+def _samples(generation: Generation) -> bool:
+    """Does it ask for more than the likeliest token?"""
+    return bool(generation.top_p if generation.temperature is None else generation.temperature)
 
 
 def _search(generation: Generation) -> dict[str, Any]:

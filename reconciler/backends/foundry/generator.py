@@ -11,19 +11,21 @@ from reconciler.backends.foundry.native import Native
 
 _TYPES = {1: "float32", 10: "float16"}  # the runtime's numbers of the types of a tensor
 # Threads that wait burn no CPU. All else is as the folder says.
-_QUIET = {"model": {"decoder": {"session_options": {"session.intra_op.allow_spinning": "0"}}}}
+_QUIET = {"session_options": {"session.intra_op.allow_spinning": "0"}}
 _SEARCH = {"min_length": 0, "num_beams": 1, "repetition_penalty": 1, "no_repeat_ngram_size": 0}
 _NEVER = -1e4  # a logit
 
 
 class Model:
-    """Of a served folder. Raises PermanentError in the runtime's own words."""
+    """Of a served folder. A text may hold what ends an answer, so `end` does that here: a token that is in no text.
+    Raises PermanentError in the runtime's own words."""
 
-    def __init__(self, folder: str, vocabulary: int) -> None:
+    def __init__(self, folder: str, vocabulary: int, end: int) -> None:
         self.native, self.vocabulary = Native("ModelDoesNotLoad"), vocabulary
         config = self.native.made("OgaCreateConfig", os.fsencode(folder))
+        overlay = json.dumps({"model": {"eos_token_id": end, "decoder": _QUIET}})
         try:
-            self.native.call("OgaConfigOverlay", config, json.dumps(_QUIET).encode())
+            self.native.call("OgaConfigOverlay", config, overlay.encode())
             self.made = self.native.made("OgaCreateModelFromConfig", config)
         finally:
             self.native.plain("OgaDestroyConfig")(config)

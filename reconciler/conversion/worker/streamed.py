@@ -49,6 +49,8 @@ class StreamedSource:
         import torch
         from transformers.modeling_outputs import BaseModelOutputWithPast
 
+        if (last := max(map(max, rows))) >= self.vocabulary:
+            raise ConversionFailed(f"the tokenizer gives the id {last}, and the model knows {self.vocabulary} ids")
         times = 1 if self._rounded is None else 2
         base, tokens = self._model.base_model, torch.tensor(rows * times)
         with torch.no_grad():

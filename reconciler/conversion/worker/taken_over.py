@@ -18,12 +18,14 @@ def take_over(source: str, artifact: str) -> None:
     """Both are folders; only the artifact's files change."""
     tokenizer = _object(source, TOKENIZER)
     generation, config = (_object(source, name) for name in ("generation_config.json", "config.json"))
-    ends = end_tokens(generation, config, {"eos_token_id": _token_id(source, tokenizer)})
-    if not ends:
-        raise ConversionFailed("no token ends an answer: eos_token_id is nowhere in the source")
     genai = _object(artifact, GENAI_CONFIG)
-    genai["search"] = {**genai.get("search", {}), "num_beams": 1, **search_settings(generation)}
-    model = genai["model"] = {**genai.get("model", {}), "eos_token_id": ends if len(ends) > 1 else ends[0]}
+    model = genai["model"]
+    ends = end_tokens(model["vocab_size"], generation, config, {"eos_token_id": _token_id(source, tokenizer)})
+    if not ends:
+        raise ConversionFailed("no token ends an answer: the source names no eos_token_id that the model knows")
+    # As transformers: where there is no such file, config.json is asked.
+    genai["search"] = {**genai.get("search", {}), "num_beams": 1, **search_settings(generation or config)}
+    model["eos_token_id"] = ends if len(ends) > 1 else ends[0]
     if model.get("pad_token_id") is None:
         model["pad_token_id"] = ends[0]
     _write(artifact, GENAI_CONFIG, genai)

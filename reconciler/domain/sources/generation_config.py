@@ -9,6 +9,7 @@ from typing import Any
 Settings = Mapping[str, Any]
 
 GREEDY = {"do_sample": False, "top_k": 1}  # Foundry Local ignores do_sample
+SAMPLING = {"temperature": 1.0, "top_k": 50, "top_p": 1.0}  # transformers' own, where a source that samples is silent
 _OTHER_LIMIT = "a client says how long an answer may be"
 _BEAMS = "the runtime searches with one beam"
 _NO_SUCH = "the runtime has no such setting"
@@ -28,9 +29,10 @@ _WITHOUT_EFFECT: dict[str, tuple[object, str]] = {
 
 
 def search_settings(config: Settings) -> dict[str, Any]:
-    """As the runtime's configuration has them. What samples is greedy where the source says so."""
+    """As the runtime's configuration has them. As in transformers, a source that does not ask to sample is greedy."""
     found = {name: config[name] for name, fits in _ACTING.items() if name in config and fits(config[name])}
-    return found | (GREEDY if config.get("do_sample") is False else {})
+    samples = config.get("do_sample") and config.get("temperature") != 0
+    return SAMPLING | found | ({"do_sample": True} if samples else GREEDY)
 
 
 def without_effect(config: Settings) -> Iterator[tuple[str, str]]:
@@ -40,11 +42,11 @@ def without_effect(config: Settings) -> Iterator[tuple[str, str]]:
             yield name, why
 
 
-def end_tokens(*configs: Settings) -> list[int]:
-    """The ids that end an answer, of all of them, in their order."""
+def end_tokens(vocabulary: int, *configs: Settings) -> list[int]:
+    """The ids that end an answer, of all of them, in their order. The runtime refuses one that no answer can hold."""
     found = [config.get("eos_token_id") for config in configs]
     ids = [one for held in found for one in (held if isinstance(held, list) else [held])]
-    return [*dict.fromkeys(one for one in ids if type(one) is int and one >= 0)]
+    return [*dict.fromkeys(one for one in ids if type(one) is int and 0 <= one < vocabulary)]
 
 
 def _is_number(value: object) -> bool:
@@ -55,6 +57,6 @@ _ACTING: dict[str, Callable[[Any], bool]] = {
     "repetition_penalty": lambda value: _is_number(value) and value > 0,
     **dict.fromkeys(("no_repeat_ngram_size", "min_length"), lambda value: type(value) is int and value >= 0),
     "temperature": lambda value: _is_number(value) and value > 0,
-    "top_k": lambda value: type(value) is int and value > 0,
+    "top_k": lambda value: type(value) is int and value >= 0,
     "top_p": lambda value: _is_number(value) and 0 < value <= 1,
 }

@@ -5,6 +5,7 @@ model is one we know is not asked here but in `conversion.architectures`.
 """
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 Config = Mapping[str, Any]
@@ -12,6 +13,7 @@ Form = tuple[str, Callable[[object], bool]]  # what is expected, and whether a v
 
 LARGEST_COUNT = 1 << 24  # no vocabulary, context or width comes near; a larger one only exhausts the memory
 LARGEST_LAYER_COUNT = 1 << 12
+SHORTEST_CONTEXT = 16  # tokens: no answer fits into less, and neither does what is compared
 _ENDLESS = 1e30
 
 
@@ -49,7 +51,12 @@ def _is_list_of_text(value: object) -> bool:
     return isinstance(value, list) and bool(value) and all(isinstance(entry, str) for entry in value)
 
 
-_COUNT: Form = ("a number from 1 to 2^24", lambda value: type(value) is int and 0 < value <= LARGEST_COUNT)
+def _is_from(least: int, value: object) -> bool:
+    return type(value) is int and least <= value <= LARGEST_COUNT
+
+
+_COUNT: Form = ("a number from 1 to 2^24", partial(_is_from, 1))
+_CONTEXT: Form = (f"a number from {SHORTEST_CONTEXT} to 2^24", partial(_is_from, SHORTEST_CONTEXT))
 _LAYERS: Form = ("a number from 1 to 4096", lambda value: type(value) is int and 0 < value <= LARGEST_LAYER_COUNT)
 _NUMBER: Form = ("a number", _is_number)
 _NAME: Form = ("a name", lambda value: isinstance(value, str))
@@ -59,7 +66,7 @@ _LIST: Form = ("a list", lambda value: isinstance(value, list) and len(value) <=
 _ROPE: Form = ("an object of numbers", _is_rope)
 
 _REQUIRED = {"architectures": _NAMES, "model_type": _NAME, "vocab_size": _COUNT, "hidden_size": _COUNT}
-_REQUIRED |= {"num_hidden_layers": _LAYERS, "num_attention_heads": _COUNT, "max_position_embeddings": _COUNT}
+_REQUIRED |= {"num_hidden_layers": _LAYERS, "num_attention_heads": _COUNT, "max_position_embeddings": _CONTEXT}
 _OPTIONAL = dict.fromkeys(("intermediate_size", "num_key_value_heads", "head_dim", "sliding_window"), _COUNT)
 _OPTIONAL |= {"original_max_position_embeddings": _COUNT, "no_rope_layers": _LIST, "layer_types": _NAMES}
 _OPTIONAL |= {"rope_parameters": _ROPE, "rope_scaling": _ROPE, "hidden_act": _NAME}

@@ -109,7 +109,7 @@ class _Look:
             chat_template=template,
             tokens=tuple(added),
             ends=ends_among(added, generation, config, settings),
-            warnings=(*self._foreign_code(config, settings), *self._ineffective(generation), *doubtful),
+            warnings=(*self._foreign_code(config, settings), *self._ineffective(generation or config), *doubtful),
         )
 
     def _refused(self) -> SourceModel:
@@ -211,7 +211,7 @@ class _Look:
 
 
 def _check_end_token(generation: dict[str, Any], config: dict[str, Any], tokenizer: dict[str, Any]) -> None:
-    if not end_tokens(generation, config) and not tokenizer.get("eos_token"):
+    if not end_tokens(config["vocab_size"], generation, config) and not tokenizer.get("eos_token"):
         message = "no token ends an answer: there is no eos_token_id here or in generation_config.json"
         raise InputRefused("EndTokenMissing", message, "add the eos_token_id that the model was trained with")
 

@@ -33,7 +33,7 @@ def ends_among(
     added: dict[str, int], generation: dict[str, Any], config: dict[str, Any], settings: dict[str, Any]
 ) -> tuple[str, ...]:
     """The added tokens that end an answer, as it is served."""
-    ends = {*end_tokens(generation, config), added.get(_end(settings))}
+    ends = {*end_tokens(config["vocab_size"], generation, config), added.get(_end(settings))}
     return tuple(text for text, number in added.items() if number in ends)
 
 
@@ -45,8 +45,8 @@ def doubts(
     if last[1] >= config["vocab_size"]:
         message = f"{last[0][:80]!r} has the id {last[1]}, and the model knows {config['vocab_size']} ids"
         yield InputRefused("TokenizerBeyondModel", message)
-    text, ends = _end(settings), end_tokens(generation, config)
-    if text in added and added[text] not in ends:
+    text, ends = _end(settings), end_tokens(config["vocab_size"], generation, config)
+    if added.get(text, config["vocab_size"]) < config["vocab_size"] and added[text] not in ends:
         message = f"its eos_token {text[:80]!r} ({added[text]}) is not among the eos_token_id of the model ({ends})"
         yield InputRefused("EndTokenDiffers", f"{message}: both end an answer")
 
