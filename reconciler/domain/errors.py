@@ -119,6 +119,12 @@ class ConverterLost(TemporaryError):
     """The converter was killed, died, or its tools are not installed."""
 
 
+class RegistryFailed(TemporaryError):
+    """A registry, or this machine's account there: RegistryUnreachable, RegistryBusy, RegistryDenied, RegistryLacks,
+    RegistryRefused, RegistryCredentials, RegistryCertificates; DigestMismatch and ArtifactRefused for what it holds.
+    All of them are mended without any change to what git declares."""
+
+
 class Disturbed(TemporaryError):
     """The machine or the source changed meanwhile: the next look plans anew."""
 

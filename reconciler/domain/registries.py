@@ -16,7 +16,7 @@ _ADDRESS = re.compile(
 
 
 @dataclass(frozen=True, kw_only=True)
-class Address:
+class RegistryAddress:
     """One repository of one registry. `origin` is `https://host:port`, without a slash at its end."""
 
     origin: str
@@ -35,10 +35,10 @@ class Address:
         return self.origin.startswith("https://") or is_loopback(self.host)
 
 
-def read_address(text: str) -> Address | None:
+def read_address(text: str) -> RegistryAddress | None:
     """From `https://host:port/repository`; None for everything else, such as an address with a password in it."""
     found = _ADDRESS.fullmatch(text) if len(text) <= LONGEST else None
-    return None if found is None else Address(origin=found["origin"], repository=found["repository"])
+    return None if found is None else RegistryAddress(origin=found["origin"], repository=found["repository"])
 
 
 def is_loopback(host: str) -> bool:
@@ -55,9 +55,9 @@ class RegistrySettings:
     """`mirrors` hold the same repository and are asked first, by digest only. The password is in a file or in an
     environment variable; neither is set where the registry asks for none."""
 
-    address: Address
+    address: RegistryAddress
     role: str = PULL
-    mirrors: tuple[Address, ...] = ()
+    mirrors: tuple[RegistryAddress, ...] = ()
     credentials_file: str = ""
     credentials_variable: str = ""
     ca_file: str = ""

@@ -9,8 +9,8 @@ import re
 from typing import Any
 
 from reconciler.domain import digest as digests
-from reconciler.domain.errors import TemporaryError
-from reconciler.registry.session import SMALL, Answer, Session
+from reconciler.domain.errors import RegistryFailed
+from reconciler.registry.session import SMALL, HttpAnswer, Session
 
 Descriptor = dict[str, Any]
 
@@ -82,7 +82,7 @@ class RegistryClient:
         self._put(digests.canonical(listed), _fallback(subject), INDEX_TYPE)
         return digest
 
-    def wrong_bytes(self, digest: str, came: str) -> TemporaryError:
+    def wrong_bytes(self, digest: str, came: str) -> RegistryFailed:
         reason = f"other bytes came: {came}"
         return self.session.error(digest, reason, code="DigestMismatch", hint=WRONG_BYTES_HINT, delay=AN_HOUR)
 
@@ -91,10 +91,10 @@ class RegistryClient:
             raise ValueError(f"{reference!r} is neither a tag nor a sha256 digest")
         return self.session.url(f"manifests/{reference}")
 
-    def _get(self, reference: str) -> Answer:
+    def _get(self, reference: str) -> HttpAnswer:
         return self.session.ask("GET", self._manifest(reference), (200,), _ACCEPT)
 
-    def _put(self, data: bytes, reference: str, media_type: str) -> Answer:
+    def _put(self, data: bytes, reference: str, media_type: str) -> HttpAnswer:
         url = self._manifest(reference)
         if len(data) > SMALL:
             raise ValueError(f"a manifest of {len(data)} bytes: registries refuse more than {SMALL}")
@@ -119,7 +119,7 @@ class RegistryClient:
         return _manifests_in(answer) or []
 
 
-def _manifests_in(answer: Answer) -> list[Descriptor] | None:
+def _manifests_in(answer: HttpAnswer) -> list[Descriptor] | None:
     """None for what is no list: some registries answer 200 with a page of their own."""
     try:
         listed = json.loads(answer.data)["manifests"] if answer.status == 200 else None

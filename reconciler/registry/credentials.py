@@ -10,8 +10,8 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from reconciler.domain.errors import TemporaryError
-from reconciler.domain.registries import Address, RegistrySettings
+from reconciler.domain.errors import RegistryFailed
+from reconciler.domain.registries import RegistryAddress, RegistrySettings
 from reconciler.host.reading import read_trusted
 
 LIMIT = 64 << 10
@@ -35,7 +35,7 @@ def logins_of(settings: RegistrySettings, environment: Mapping[str, str] = os.en
     try:
         found = _of_docker(json.loads(text)) if text.startswith("{") else {settings.address.host: _login(text)}
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError, binascii.Error):
-        raise TemporaryError(f"{where} holds no password", hint=_HINT, code="RegistryCredentials") from None
+        raise RegistryFailed(f"{where} holds no password", hint=_HINT, code="RegistryCredentials") from None
     return {host: login for host, login in found.items() if _may_go_to(host, settings)}
 
 
@@ -48,7 +48,7 @@ def _given(settings: RegistrySettings, environment: Mapping[str, str]) -> tuple[
             return path, read_trusted(path, LIMIT).decode().strip()
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "it is no text"
-            raise TemporaryError(f"{path}: {reason}", hint=_HINT, code="RegistryCredentials") from None
+            raise RegistryFailed(f"{path}: {reason}", hint=_HINT, code="RegistryCredentials") from None
     return "", ""
 
 
@@ -76,6 +76,6 @@ def _host(name: str) -> str:
 
 def _may_go_to(host: str, settings: RegistrySettings) -> bool:
     """Only to places of this registry, and over a connection that others cannot read."""
-    places: tuple[Address, ...] = (settings.address, *settings.mirrors)
+    places: tuple[RegistryAddress, ...] = (settings.address, *settings.mirrors)
     # guard: no password over a readable connection
     return any(place.host == host and place.is_private for place in places)

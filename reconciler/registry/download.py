@@ -15,10 +15,10 @@ from typing import BinaryIO
 
 from urllib3.response import BaseHTTPResponse
 
-from reconciler.domain.errors import TemporaryError
+from reconciler.domain.errors import RegistryFailed
 from reconciler.host import durable
 from reconciler.registry.client import RegistryClient
-from reconciler.registry.session import TRIES, Answer
+from reconciler.registry.session import HttpAnswer
 from reconciler.registry.transport import Unreached, reaching
 
 CHUNK = 1 << 20
@@ -100,14 +100,14 @@ class BlobDownload:
         return part
 
     def _fill(self, part: _Part) -> None:
-        """As long as more comes, it goes on; without that, TRIES times."""
+        """As long as more comes, it goes on; without that, it ends after a few tries."""
         session, failures, most = self._client.session, 0, part.size
         while part.size < self._blob.size:
             try:
                 self._stream(part)
             except Unreached as failure:
                 failures = 1 if part.size > most else failures + 1
-                if failure.lasting or failures == TRIES:
+                if failure.lasting or failures >= session.tries:
                     reason = f"{failure} at {part.size} of {self._blob.size} bytes"
                     raise session.unreached(self._blob.digest, reason) from None
                 session.pause(failures)
@@ -124,7 +124,7 @@ class BlobDownload:
         finally:
             answer.stream.close()
 
-    def _begin(self, answer: Answer, part: _Part) -> None:
+    def _begin(self, answer: HttpAnswer, part: _Part) -> None:
         """Where the answer begins, and whether it can be the rest of this blob."""
         found = _RANGE.match(answer.headers.get("Content-Range") or "") if answer.status == 206 else None
         if answer.status == 200:
@@ -152,7 +152,7 @@ class BlobDownload:
                     raise Unreached(f"fewer than {ENOUGH} bytes came in {self._patience:g} s", lasting=True)
                 since, end = part.size, time.monotonic() + self._patience
 
-    def _wrong_size(self, came: str) -> TemporaryError:
+    def _wrong_size(self, came: str) -> RegistryFailed:
         return self._client.wrong_bytes(self._blob.digest, f"{came} where {self._blob.size} were expected")
 
 

@@ -18,8 +18,8 @@ from urllib.parse import urlencode, urljoin, urlsplit
 from urllib3.response import BaseHTTPResponse
 
 from reconciler.domain.backoff import Backoff, spread
-from reconciler.domain.errors import TemporaryError
-from reconciler.domain.registries import Address, is_loopback
+from reconciler.domain.errors import RegistryFailed
+from reconciler.domain.registries import RegistryAddress, is_loopback
 from reconciler.domain.text.escape import one_line
 from reconciler.registry.credentials import Login
 from reconciler.registry.transport import Body, Transport, Unreached, reaching, release, same_origin
@@ -36,7 +36,7 @@ _UNREACHED = "check the address, the network, the proxy and caFile; what serves 
 
 
 @dataclass(frozen=True)
-class Answer:
+class HttpAnswer:
     """`data` is the whole body, or `stream` what is still to be read, and closed."""
 
     status: int
@@ -48,17 +48,19 @@ class Answer:
 class Session:
     def __init__(
         self,
-        address: Address,
+        address: RegistryAddress,
         transport: Transport,
         login: Login | None = None,
         *,
         push: bool = False,
+        tries: int = TRIES,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self.address = address
         self._transport = transport
         self._login = login
         self._actions = "pull,push" if push else "pull"
+        self.tries = tries
         self._sleep = sleep
         self._authorization = ""
 
@@ -72,7 +74,7 @@ class Session:
             raise self.error(_shown(asked), "it continues elsewhere", code="RegistryRefused", hint="")
         return url
 
-    def upload_place(self, answer: Answer, asked: str) -> str:
+    def upload_place(self, answer: HttpAnswer, asked: str) -> str:
         """Where an upload goes on. It may be another host, which gets no password of ours; an address without TLS is
         mended where it is the registry's own (a proxy before it ends TLS), and refused elsewhere."""
         url = urljoin(asked, answer.headers.get("Location") or "")
@@ -91,27 +93,27 @@ class Session:
         headers: Mapping[str, str] | None = None,
         body: Callable[[], Body] | None = None,
         *,
-        tries: int = TRIES,
-    ) -> Answer:
+        tries: int = 0,
+    ) -> HttpAnswer:
         """The whole of a small answer. `body` gives the body anew for each try."""
 
-        def whole() -> Answer:
+        def whole() -> HttpAnswer:
             answer, origin = self._signed(method, url, headers or {}, body)
             data = b"" if method == "HEAD" else _read(answer, origin)
-            return Answer(answer.status, answer.headers, data)
+            return HttpAnswer(answer.status, answer.headers, data)
 
-        return self._tried(whole, f"{method} {_shown(url)}", frozenset(good), tries)
+        return self._tried(whole, f"{method} {_shown(url)}", frozenset(good), tries or self.tries)
 
-    def open(self, url: str, good: Iterable[int], headers: Mapping[str, str] | None = None) -> Answer:
+    def open(self, url: str, good: Iterable[int], headers: Mapping[str, str] | None = None) -> HttpAnswer:
         """A good answer as a stream."""
 
-        def begun() -> Answer:
+        def begun() -> HttpAnswer:
             answer, origin = self._signed("GET", url, headers or {}, None)
             if answer.status in good:
-                return Answer(answer.status, answer.headers, stream=answer)
-            return Answer(answer.status, answer.headers, _read(answer, origin))
+                return HttpAnswer(answer.status, answer.headers, stream=answer)
+            return HttpAnswer(answer.status, answer.headers, _read(answer, origin))
 
-        return self._tried(begun, f"GET {_shown(url)}", frozenset(good), TRIES)
+        return self._tried(begun, f"GET {_shown(url)}", frozenset(good), self.tries)
 
     def close(self) -> None:
         self._transport.close()
@@ -119,14 +121,13 @@ class Session:
     def pause(self, failures: int, wished: float = 0.0) -> None:
         self._sleep(max(wished, spread(PAUSES.after(failures), 0.5, 1.0, random.random())))
 
-    def error(self, what: str, reason: str, *, code: str, hint: str, delay: float = 0.0) -> TemporaryError:
-        """Whatever is wrong with a registry is mended without any change to what git declares."""
-        return TemporaryError(f"{self.address}: {what}: {reason}", hint=hint, code=code, delay=delay)
+    def error(self, what: str, reason: str, *, code: str, hint: str, delay: float = 0.0) -> RegistryFailed:
+        return RegistryFailed(f"{self.address}: {what}: {reason}", hint=hint, code=code, delay=delay)
 
-    def unreached(self, what: str, reason: str) -> TemporaryError:
+    def unreached(self, what: str, reason: str) -> RegistryFailed:
         return self.error(what, reason, code="RegistryUnreachable", hint=_UNREACHED)
 
-    def _refusal(self, answer: Answer, what: str, wished: float) -> TemporaryError:
+    def _refusal(self, answer: HttpAnswer, what: str, wished: float) -> RegistryFailed:
         if answer.status in (401, 403):
             return self.error(what, _reason(answer), code="RegistryDenied", hint=_DENIED)
         if answer.status == 404:
@@ -137,7 +138,7 @@ class Session:
             return self.error(what, _reason(answer), code="RegistryBusy", hint=_UNREACHED, delay=wished)
         return self.error(what, _reason(answer), code="RegistryRefused", hint="its administrator sees more in its log")
 
-    def _tried(self, once: Callable[[], Answer], what: str, good: frozenset[int], tries: int) -> Answer:
+    def _tried(self, once: Callable[[], HttpAnswer], what: str, good: frozenset[int], tries: int) -> HttpAnswer:
         for failures in range(1, tries + 1):
             wished, lasting = 0.0, failures == tries
             try:
@@ -239,7 +240,7 @@ def _wished(headers: Mapping[str, str]) -> float:
         return 0.0
 
 
-def _reason(answer: Answer) -> str:
+def _reason(answer: HttpAnswer) -> str:
     """What the registry says, in its own form of an error where it is one."""
     try:
         first = json.loads(answer.data)["errors"][0]

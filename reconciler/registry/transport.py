@@ -16,7 +16,7 @@ import urllib3
 from urllib3 import exceptions as failures
 from urllib3.response import BaseHTTPResponse
 
-from reconciler.domain.errors import TemporaryError
+from reconciler.domain.errors import RegistryFailed
 from reconciler.domain.text.escape import one_line
 
 CONNECT_SECONDS = 10.0
@@ -154,7 +154,7 @@ def _context(ca_file: str) -> ssl.SSLContext:
         except OSError as error:
             reason = "it is no certificate" if isinstance(error, ssl.SSLError) else error.strerror
             hint = "caFile names a file with the certificate of the authority, in PEM form"
-            raise TemporaryError(f"{ca_file}: {reason}", hint=hint, code="RegistryCertificates") from None
+            raise RegistryFailed(f"{ca_file}: {reason}", hint=hint, code="RegistryCertificates") from None
     return context
 
 

@@ -10,10 +10,9 @@ import re
 from collections.abc import Callable, Iterator
 from urllib.parse import urlencode, urlsplit
 
-from reconciler.domain.errors import TemporaryError
+from reconciler.domain.errors import RegistryFailed
 from reconciler.registry.client import RegistryClient
 from reconciler.registry.download import CHUNK, Blob
-from reconciler.registry.session import TRIES
 from reconciler.registry.transport import Unreached
 
 PIECE = 64 << 20  # bytes that go up in one request
@@ -46,10 +45,10 @@ class BlobUpload:
                 break
             except Unreached as failure:
                 failures += 1
-                if failures == TRIES:
+                if failures >= self._session.tries:
                     raise self._session.unreached(self._blob.digest, str(failure)) from None
                 self._session.pause(failures)
-            except TemporaryError as refusal:
+            except RegistryFailed as refusal:
                 if refusal.code != "RegistryRefused" or self._piece >= self._blob.size:
                     raise
                 self._piece = self._blob.size
@@ -81,7 +80,7 @@ class BlobUpload:
             answer = self._session.ask(
                 "PATCH", place, (201, 202, 204, 404), headers, lambda: self._bytes(sent, count), tries=1
             )
-        except TemporaryError as error:
+        except RegistryFailed as error:
             if error.code not in ("RegistryUnreachable", "RegistryBusy"):
                 raise
             return self._found(place, error)
@@ -89,7 +88,7 @@ class BlobUpload:
             raise Unreached("it has lost the upload")
         return sent + count, self._session.upload_place(answer, place)
 
-    def _found(self, place: str, error: TemporaryError) -> tuple[int, str]:
+    def _found(self, place: str, error: RegistryFailed) -> tuple[int, str]:
         """After a lost connection: where the registry says that it stands."""
         self._resumes += 1
         if self._resumes > MOST_RESUMES:

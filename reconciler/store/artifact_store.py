@@ -98,14 +98,20 @@ class ArtifactStore:
         index.prepare(self._oci)
         files = tuple(self._take(tree, path) for path in paths)
         config = modelpack.config_bytes(recipe, files)
-        manifest = modelpack.manifest_bytes(build_key, recipe, files, config)
+        return self._added(listing, config, modelpack.manifest_bytes(build_key, recipe, files, config))
+
+    def take_in(self, manifest: bytes, folder: str) -> Artifact:
+        """Move an artifact that another machine built into the store, unless it holds one of that build key. `folder`
+        has its blobs by the hex digits of their digests, and each was compared with its name when it came; those that
+        the store holds may be missing."""
         packed = modelpack.parse_manifest(digests.of_bytes(manifest), manifest)
-        # The manifest last: its name is flushed with all others of that folder, and only then may the index name it.
-        for data in (config, manifest):  # order: a manifest is written, then listed 1/2
-            self._put_bytes(data)
-        # order: a manifest is written, then listed 2/2
-        self._write(replace(listing, held={**listing.held, build_key: packed}))
-        return packed.artifact
+        listing = self._mended()
+        if (known := listing.held.get(packed.artifact.build_key)) and not self.damage(known.artifact):
+            return known.artifact
+        index.prepare(self._oci)
+        for digest in sorted(_names_of(packed) - {packed.artifact.digest}):
+            self._adopt(os.path.join(folder, digest[7:]), digest)
+        return self._added(listing, manifest)
 
     def remove(self, build_key: str) -> int:
         """Unlist the artifact and delete the blobs that only it used. Returns the freed bytes."""
@@ -220,11 +226,24 @@ class ArtifactStore:
         """A process that still writes into the finished tree is not considered: its group was killed."""
         source = os.path.join(tree, path)
         digest, size = self._stamps.digest(source), os.stat(source).st_size
+        self._adopt(source, digest)
+        return StoredFile(path=path, digest=digest, size=size)
+
+    def _adopt(self, source: str, digest: str) -> None:
         if not self._is_intact(digest):
             self._clear_the_way(digest)
             durable.adopt(source, self.blob(digest))
             self._stamps.vouch(self.blob(digest), digest)
-        return StoredFile(path=path, digest=digest, size=size)
+
+    def _added(self, listing: _Listing, *documents: bytes) -> Artifact:
+        """The last of them is the manifest, and all else that it names is there."""
+        packed = modelpack.parse_manifest(digests.of_bytes(documents[-1]), documents[-1])
+        # The manifest last: its name is flushed with all others of that folder, and only then may the index name it.
+        for data in documents:  # order: a manifest is written, then listed 1/2
+            self._put_bytes(data)
+        # order: a manifest is written, then listed 2/2
+        self._write(replace(listing, held={**listing.held, packed.artifact.build_key: packed}))
+        return packed.artifact
 
     def _put_bytes(self, data: bytes) -> None:
         digest = digests.of_bytes(data)

@@ -92,8 +92,13 @@ def describe(packed: Packed) -> Descriptor:
         "artifactType": ARTIFACT_TYPE,
         "digest": artifact.digest,
         "size": packed.size,
-        "annotations": {BUILD_KEY: artifact.build_key, TAG: "build-" + artifact.build_key.removeprefix("sha256:")},
+        "annotations": {BUILD_KEY: artifact.build_key, TAG: tag_of(artifact.build_key)},
     }
+
+
+def tag_of(build_key: str) -> str:
+    """The name of what was built by this key, here and in registries."""
+    return "build-" + build_key.removeprefix("sha256:")
 
 
 def describe_foreign(name: str, data: bytes) -> Descriptor:

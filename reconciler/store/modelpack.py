@@ -97,7 +97,7 @@ def files_in(tree: str) -> tuple[str, ...]:
     if not found:
         raise PermanentError(f"{tree} holds no files", hint=_HINT, code="ArtifactEmpty")
     for path in found:
-        if not _is_data(path):
+        if not is_data_path(path):
             raise _refused(path, "is not data")
     return found
 
@@ -116,7 +116,8 @@ def _walk(folder: str, prefix: str) -> list[str]:
     return found
 
 
-def _is_data(path: str) -> bool:
+def is_data_path(path: str) -> bool:
+    """Whether a file of an artifact may have this name."""
     name = path.lower()
     encodable = path.isprintable()  # also false for bytes that are no UTF-8
     # guard: no code in an artifact

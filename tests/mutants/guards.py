@@ -95,6 +95,8 @@ MUTANTS = (
         "tests/registry/test_access.py",
         "return any(place.host == host for place in places)",
     ),
+    _("a build key names its recipe", "tests/registry/test_artifact.py"),
+    _("a tag is no proof", "tests/registry/test_transfer.py"),
     # The lock file and the hub
     _("a locked file has a safe name", _LOCK),
     _("a source is locked once", _FUZZ),

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from reconciler.domain.registries import Address
+from reconciler.domain.registries import RegistryAddress
 from reconciler.registry.client import RegistryClient
 from reconciler.registry.credentials import Login
 from reconciler.registry.session import Session
@@ -28,7 +28,7 @@ def client_of(
     pauses: Pauses | None = None,
     silence: float = 5.0,
 ) -> RegistryClient:
-    address = Address(origin=origin, repository=repository)
+    address = RegistryAddress(origin=origin, repository=repository)
     account = Login(USER, PASSWORD) if login else None
     transport = Transport(str(ca_file), silence=silence)
     return RegistryClient(Session(address, transport, account, push=True, sleep=Pauses() if pauses is None else pauses))

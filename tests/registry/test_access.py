@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.domain.errors import TemporaryError
-from reconciler.domain.registries import Address, RegistrySettings, read_address
+from reconciler.domain.registries import RegistryAddress, RegistrySettings, read_address
 from reconciler.host.reading import NotTrusted
 from reconciler.registry.client import RegistryClient
 from reconciler.registry.credentials import Login, logins_of
@@ -16,9 +16,9 @@ from tests import canaries
 from tests.registry.places import REPOSITORY, client_of
 from tests.registry_server import FakeRegistry
 
-ADDRESS = Address(origin="https://registry.example.com", repository="models")
-MIRROR = Address(origin="https://site.example.com:5000", repository="models")
-READABLE = Address(origin="http://plain.example.com", repository="models")
+ADDRESS = RegistryAddress(origin="https://registry.example.com", repository="models")
+MIRROR = RegistryAddress(origin="https://site.example.com:5000", repository="models")
+READABLE = RegistryAddress(origin="http://plain.example.com", repository="models")
 
 
 @pytest.mark.parametrize(
@@ -31,7 +31,7 @@ READABLE = Address(origin="http://plain.example.com", repository="models")
     ],
 )
 def test_an_address_is_read(text: str, origin: str, repository: str) -> None:
-    assert read_address(text) == Address(origin=origin, repository=repository)
+    assert read_address(text) == RegistryAddress(origin=origin, repository=repository)
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ def test_what_is_no_address_is_not_read(text: str) -> None:
     ],
 )
 def test_where_others_can_read_what_is_sent(origin: str, private: bool) -> None:
-    assert Address(origin=origin, repository="models").is_private == private
+    assert RegistryAddress(origin=origin, repository="models").is_private == private
 
 
 def settings(path: Path | str = "", variable: str = "") -> RegistrySettings:

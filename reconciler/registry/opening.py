@@ -1,0 +1,45 @@
+"""Clients for a registry and its mirrors, from what the machine's configuration says of them."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from reconciler.domain.registries import RegistryAddress, RegistrySettings
+from reconciler.registry.client import RegistryClient
+from reconciler.registry.credentials import logins_of
+from reconciler.registry.session import TRIES, Session
+from reconciler.registry.transport import Transport
+
+MIRROR_TRIES = 2  # the registry itself is the next one to ask
+
+
+@dataclass(frozen=True)
+class OpenRegistry:
+    """A context manager. `places` are the mirrors, in order, and the registry."""
+
+    registry: RegistryClient
+    mirrors: tuple[RegistryClient, ...]
+
+    @property
+    def places(self) -> tuple[RegistryClient, ...]:
+        return (*self.mirrors, self.registry)
+
+    def __enter__(self) -> "OpenRegistry":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.registry.session.close()
+
+
+def open_registry(
+    settings: RegistrySettings, *, push: bool = False, environment: Mapping[str, str] = os.environ
+) -> OpenRegistry:
+    """Nothing is asked yet. Raises RegistryFailed where the password cannot be read."""
+    transport, logins = Transport(settings.ca_file), logins_of(settings, environment)
+
+    def client(address: RegistryAddress, tries: int) -> RegistryClient:
+        login = logins.get(address.host)
+        return RegistryClient(Session(address, transport, login, push=push, tries=tries))
+
+    mirrors = tuple(client(address, MIRROR_TRIES) for address in settings.mirrors)
+    return OpenRegistry(client(settings.address, TRIES), mirrors)
