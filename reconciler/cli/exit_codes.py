@@ -22,7 +22,7 @@ CODES: dict[str, dict[int, str]] = {
     "plan": {
         OK: "a plan was made; with --detailed-exitcode: nothing to do",
         ERROR: "error",
-        CHANGES: "with --detailed-exitcode: there are changes",
+        CHANGES: "with --detailed-exitcode: there are changes, or some that are held back",
     },
     "diff": {OK: "the same", DIFFERS: "they differ", TROUBLE: "error, or problems in the manifests of HEAD"},
     "apply": {

@@ -221,10 +221,10 @@ def pass_options(arguments: argparse.Namespace, *, confirm: bool = False, retry:
 
 def opened_machine(arguments: argparse.Namespace) -> Machine:
     """The machine with its configuration, to be read only."""
-    return open_machine(root_of(arguments), cache_of(arguments), _traits(arguments))
+    return open_machine(root_of(arguments), cache_of(arguments), traits_of(arguments))
 
 
-def _traits(arguments: argparse.Namespace) -> Traits:
+def traits_of(arguments: argparse.Namespace) -> Traits:
     """Those of the configuration; an option overrides them."""
     traits = configuration.traits()
     return replace(traits, conversion_memory=getattr(arguments, "conversion_memory", traits.conversion_memory))
@@ -234,7 +234,7 @@ def machine_under_lock(
     arguments: argparse.Namespace, command: str, *, suspends: bool = False
 ) -> AbstractContextManager[Machine]:
     root, cache = root_of(arguments), cache_of(arguments)
-    return locked_machine(root, cache, command=command, traits=_traits(arguments), suspends=suspends)
+    return locked_machine(root, cache, command=command, traits=traits_of(arguments), suspends=suspends)
 
 
 def root_of(arguments: argparse.Namespace) -> str:

@@ -13,7 +13,7 @@ from reconciler.domain.release import Recipe
 from reconciler.domain.sources.source_model import SourceModel
 from reconciler.domain.targets import CONVERTIBLE, K_QUANT, TABLE
 
-_IMPORTS = 600 << 20  # torch, Olive and transformers in the worker, and the command
+LEAST = 600 << 20  # torch, Olive and transformers in the worker, and the command
 _EMBEDDING = "embed_tokens.weight"
 _WIDE = 4  # bytes of a number in single precision
 _MOST_PIECES = 420 << 20  # what it takes to round in pieces (worker.lean_olive)
@@ -44,7 +44,7 @@ def predict_memory(source: SourceModel, recipe: Recipe) -> dict[str, int]:
     held = parts.whole if recipe.adapter else _loaded(source, sum(map(prod, source.shapes.values())))
     checked = _COPIES_IN_THE_CHECK * parts.largest
     return {
-        name: int(_IMPORTS + held + max(checked, _CONVERTED[name](parts, _rounded(parts, recipe, name))))
+        name: int(LEAST + held + max(checked, _CONVERTED[name](parts, _rounded(parts, recipe, name))))
         for name in CONVERTIBLE
     }
 

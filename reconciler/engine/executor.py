@@ -35,11 +35,9 @@ from reconciler.engine.machine import Machine, assemble, served_folders, stored_
 from reconciler.engine.pass_context import PassContext
 from reconciler.engine.quarantine import quarantine_folder
 from reconciler.engine.record_writer import record_release, record_served, remember_retired
-from reconciler.gates.judgement import judge, needed, rejection_text
+from reconciler.gates.judgement import judge, needed, rejection_text, ways_out
 from reconciler.host import durable
 from reconciler.host.ownership import make_plain
-
-RELAX = "relax the bar (nothing is measured again for that), or change the model"
 
 
 def carry_out(change: Change, context: PassContext) -> None:
@@ -275,8 +273,9 @@ def rejected(wanted: DesiredRelease, fidelity: Fidelity | None, measured: Measur
 
 
 def require(wanted: DesiredRelease, fidelity: Fidelity | None, measured: Measured | None) -> None:
-    if why := rejected(wanted, fidelity, measured):
-        raise GateFailed(why, hint=RELAX)
+    verdicts = judge(wanted.gates, wanted.release.precision, fidelity, measured)
+    if why := rejection_text(verdicts):
+        raise GateFailed(why, hint=ways_out(verdicts))
 
 
 _STEPS: dict[type[Change], Callable[[Any, PassContext], None]] = {

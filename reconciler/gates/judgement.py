@@ -86,6 +86,12 @@ def rejection_text(verdicts: Sequence[Verdict]) -> str:
     return "; ".join(f"{verdict.gate}: {verdict.message}" for verdict in rejections(verdicts))
 
 
+def ways_out(verdicts: Iterable[Verdict]) -> str:
+    """What can be done about those that reject."""
+    ways = {gate.name: gate.way_out for gate in GATES}
+    return "; ".join(dict.fromkeys(ways[verdict.gate] for verdict in rejections(verdicts)))
+
+
 def gate_fields(spec: GateSpec, precisions: Sequence[str]) -> Iterator[tuple[str, object]]:
     """The bars as a comparison names them, also those that are not declared: they come from the precision."""
     for gate in gates_of(spec):

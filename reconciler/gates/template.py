@@ -22,6 +22,7 @@ class TemplateGate(RuntimeGate):
     """`fixtures` are those that the runtime can be asked for."""
 
     name: ClassVar[str] = "template"
+    way_out: ClassVar[str] = "mend the template or its fixtures"
 
     fixtures: tuple[Fixture, ...]
 

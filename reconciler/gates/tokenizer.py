@@ -16,6 +16,7 @@ from reconciler.domain.accepts import About
 from reconciler.domain.errors import PermanentError
 from reconciler.domain.measured import Measured, Numbers, Tokenized
 from reconciler.domain.text.escape import one_line
+from reconciler.domain.text.quoting import readable
 from reconciler.domain.verdict import FAILED, Verdict, compared, inconclusive
 from reconciler.gates.hard_texts import AROUND, TEXTS, TEXTS_DIGEST
 from reconciler.gates.runtime import RegisteredCandidate, RuntimeGate
@@ -43,6 +44,10 @@ class TokenizerGate(RuntimeGate):
     name: ClassVar[str] = "tokenizer"
     about: ClassVar[str] = "The runtime's tokenizer against the source's. Always there."
     always: ClassVar[bool] = True
+    way_out: ClassVar[str] = (
+        "no conversion mends that: serve a model whose tokenizer the runtime reads alike, or accept it with "
+        "`tokenizer: {onDifference: warn}` in spec.gates"
+    )
 
     on_difference: Annotated[
         Literal["reject", "warn"], About("`warn` lets a release be served that reads some texts otherwise.")
@@ -62,11 +67,6 @@ class TokenizerGate(RuntimeGate):
         # guard: gate: a text that is read otherwise fails
         verdict = compared(self.name, "differing", float(found.differing), 0.0, _words(found), good=not found.differing)
         yield verdict if self.on_difference == "reject" else _softened(verdict)
-        if found.decomposed:
-            message = (
-                f"{found.decomposed} decomposed texts are read as the source does only in their composed form (NFC)"
-            )
-            yield inconclusive(self.name, "decomposed", message)
 
     def _found(self, numbers: Numbers) -> Tokenized | None:
         """Of the texts of today."""
@@ -80,9 +80,11 @@ def _softened(verdict: Verdict) -> Verdict:
 
 
 def _words(found: Tokenized) -> str:
+    composed = f", {found.decomposed} of them once they are composed (NFC)" if found.decomposed else ""
     if not found.differing:
-        return f"{found.tried} texts are read and written as the source's tokenizer does"
-    shortest = f"the shortest is {found.shortest}: {found.source} by the source, {found.served} by the runtime"
+        return f"{found.tried} texts are read and written as the source's tokenizer does{composed}"
+    made = f"{found.source} by the source, {found.served} by the runtime"
+    shortest = f"the shortest is {readable(json.loads(found.shortest))}: {made}"
     return f"{found.differing} of {found.tried} texts differ from the source's tokenizer; {shortest}"
 
 
@@ -124,7 +126,7 @@ class _Pair:
         if not ids or (len(ids) > 1 and self.source.special.intersection(ids)):
             return None
         before, after = self.source.decode(ids), self.served.decode(ids)
-        return None if after in (before, f" {before}") else (json.dumps(before), json.dumps(after))
+        return None if after in (before, f" {before}") else (readable(before), readable(after))
 
     def only_decomposed(self, text: str) -> bool:
         """The source composes a text before it reads it (NFC), and the composed text is read alike."""

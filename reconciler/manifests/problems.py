@@ -29,6 +29,7 @@ _SPECIAL_HINTS = {
     "do_sample": "the runtime ignores do_sample; write `topK: 1` for greedy answers",
     "isSymmetric": "write `symmetric`",
     "maxTokens": "write `maxLength`: prompt and answer together",
+    "memoryLimit": "what a conversion may hold is `conversionMemory` in the machine's config.yaml",
 }
 
 

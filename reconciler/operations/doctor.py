@@ -12,9 +12,10 @@ from collections.abc import Iterator
 
 from reconciler.backends.protocol import Backend
 from reconciler.backends.select import BACKENDS, SERVING_TOOLS, backend_at
+from reconciler.conversion.memory import LEAST
 from reconciler.conversion.toolchain import ADAPTER_TOOLS, TOOLS
 from reconciler.domain.errors import CatalogBroken, PermanentError, ReconcilerError
-from reconciler.domain.facts import Traits
+from reconciler.domain.facts import Traits, conversion_limit
 from reconciler.domain.layout import RECORDS, Layout
 from reconciler.domain.text.units import size_text
 from reconciler.engine.machine import NO_TRAITS
@@ -51,6 +52,7 @@ def examine(
     yield from _caches(layout, backend, home)
     yield from _packages()
     yield _disk(layout)
+    yield _memory(traits.conversion_memory)
     yield from _permissions(layout, backend)
     yield _cage(cage_mode)
     yield _git()
@@ -127,6 +129,22 @@ def _disk(layout: Layout) -> Diagnosis:
         return Diagnosis("disk", "ok", message)
     advice = "free space, or choose another file system with --root; `plan` shows what a conversion needs"
     return Diagnosis("disk", "error" if free < TOO_LITTLE else "warning", message, advice)
+
+
+def _memory(configured: int) -> Diagnosis:
+    """What a conversion may hold, and whether the smallest one could do with that."""
+    total = read_facts().memory_bytes
+    limit = conversion_limit(configured, total)
+    if not limit:
+        return Diagnosis("memory", "ok", "how much there is cannot be found out: no conversion is held back for it")
+    message = f"a conversion may hold {size_text(limit)}"
+    if limit < LEAST:
+        advice = "raise conversionMemory" if configured else "convert on a machine with more memory"
+        return Diagnosis("memory", "error", f"{message}, and the smallest needs {size_text(LEAST)}", advice)
+    if 0 < total < limit:
+        advice = "lower conversionMemory, or leave it out"
+        return Diagnosis("memory", "warning", f"{message}, and there are {size_text(total)}", advice)
+    return Diagnosis("memory", "ok", message)
 
 
 def _permissions(layout: Layout, backend: Backend) -> Iterator[Diagnosis]:

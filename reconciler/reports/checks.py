@@ -27,7 +27,7 @@ FREED, FAILED, KEPT, WOULD = "freed", "failed", "kept", "would free"
 class Diagnosis:
     """One check of `doctor`. `check` is a stable name; `advice` is empty where there is nothing to do."""
 
-    check: str  # cache | packages | disk | permissions | git | clock | lock | leftovers
+    check: str  # cache | packages | disk | memory | permissions | git | clock | lock | leftovers
     level: str  # ok | warning | error
     message: str
     advice: str = ""

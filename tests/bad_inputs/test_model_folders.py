@@ -348,6 +348,11 @@ def test_an_odd_folder_has_a_prediction(
     assert all(need > 0 for need in predict_memory(source, recipe).values())
 
 
+def test_a_folder_that_is_nearly_there_is_named(folder: Path) -> None:
+    (problem,) = look(folder.parent / "modle").problems
+    assert problem.hint == "did you mean model?"
+
+
 COMMAND = "\n::stop-commands::\r\n\x1b[2J"
 
 

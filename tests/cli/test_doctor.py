@@ -90,6 +90,20 @@ def test_one_root_that_serves_two_caches_is_a_warning(machine: TestMachine) -> N
     assert message.endswith("this root serves two caches")
 
 
+@pytest.mark.parametrize(
+    ("limit", "said"),
+    [
+        ("500MiB", "error: a conversion may hold 500.0 MiB, and the smallest needs 600.0 MiB"),
+        ("1024TiB", "warning: a conversion may hold 1048576.0 GiB, and there are "),
+    ],
+)
+def test_a_limit_that_no_conversion_could_do_with_or_the_machine_does_not_have(
+    machine: TestMachine, limit: str, said: str
+) -> None:
+    (message,) = wrong(machine, "memory", RECONCILER_CONVERSION_MEMORY=limit)
+    assert message.startswith(said)
+
+
 def test_a_cache_that_cannot_be_read_is_an_error(machine: TestMachine) -> None:
     (machine.cache / "foundry.local.modelinfo.json").write_text("{")
     (message,) = wrong(machine, "cache")

@@ -40,6 +40,7 @@ def machine(tmp_path: Path, capitals: Path) -> TestMachine:
         (["validate"], 0, ""),
         (["plan"], 0, ""),
         (["plan", "--detailed-exitcode"], 2, ""),
+        (["plan", "--detailed-exitcode", "--conversion-memory", "300MiB"], 2, ""),  # all of it is held back
         (["apply", "--dry-run"], 0, ""),
         (["status"], 0, ""),
         (["events"], 0, ""),

@@ -14,7 +14,7 @@ from reconciler.domain.measured import Measured, Tokenized
 from reconciler.domain.sources.tokenizer_file import unreadable
 from reconciler.domain.verdict import FAILED, INCONCLUSIVE, SUCCESSFUL, Verdict
 from reconciler.gates.hard_texts import TEXTS, TEXTS_DIGEST
-from reconciler.gates.judgement import judge
+from reconciler.gates.judgement import judge, ways_out
 from reconciler.gates.tokenizer import TokenizerGate
 from tests.backends.test_serving_foundry import runtime
 from tests.tiny_models import write_tokenizer
@@ -105,9 +105,23 @@ def test_a_difference_can_be_a_warning() -> None:
     assert (verdict.status, verdict.rejects) == (FAILED, False)
 
 
-def test_decomposed_texts_are_a_statement() -> None:
-    right, said = verdicts(TokenizerGate(), decomposed=5)
-    assert (right.status, said.status, said.rejects) == (SUCCESSFUL, INCONCLUSIVE, False)
+def test_decomposed_texts_are_a_statement_that_leaves_nothing_open() -> None:
+    (verdict,) = verdicts(TokenizerGate(), decomposed=5)
+    assert (verdict.status, "9 texts are read" in verdict.message) == (SUCCESSFUL, True)
+    assert verdict.message.endswith(", 5 of them once they are composed (NFC)")
+
+
+def test_the_shortest_text_can_be_read() -> None:
+    (verdict,) = verdicts(TokenizerGate(), **OTHERWISE | {"shortest": json.dumps('\u0120é"e\u0301\u200b\n')})
+    assert 'the shortest is "Ġé\\"e\\u0301\\u200b\\n": ids 5' in verdict.message
+
+
+def test_the_way_out_is_no_bar() -> None:
+    """Nothing of the tokenizer can be relaxed, and all of what can be done is named once."""
+    failed = verdicts(TokenizerGate(), **OTHERWISE)
+    assert "relax" not in ways_out(failed)
+    assert "onDifference: warn" in ways_out(failed + failed)
+    assert ways_out(failed + failed).count("onDifference") == 1
 
 
 def test_other_texts_are_no_measurement() -> None:

@@ -67,6 +67,7 @@ def test_sizes(text: str, size: int) -> None:
 
 
 BAD: dict[str, tuple[str, int, str, str]] = {
+    "a limit by another name": ("memoryLimit: 1GiB", 3, "memoryLimit", "conversionMemory"),
     "an unknown field": ("lables: {}", 3, "lables", "labels"),
     "a relative root": ("root: state", 3, "root", "expected an absolute path, got state"),
     "a size of words": ("limits:\n  diskQuota: lots", 4, "limits.diskQuota", "a size such as 20GiB, got lots"),

@@ -1,7 +1,7 @@
 """Check the surroundings of this reconciler: the cache that it serves and the caches of other Foundry
 applications (a model served into one is not in the others), the versions of the packages that convert and
-serve, free disk, permissions, the converter's cage, git, the clock, and leftovers of dead processes. Each
-line is ok, warning or error, with what to do. Shows also the configuration in use and this machine's
+serve, free disk, memory, permissions, the converter's cage, git, the clock, and leftovers of dead processes.
+Each line is ok, warning or error, with what to do. Shows also the configuration in use and this machine's
 labels. Changes nothing and uses no network. `reconciler verify` checks the store and the served models.
 """
 
@@ -25,6 +25,7 @@ SECRET = re.compile(r"(?i)token|secret|password|passwd|api_?key|credential")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    options.add_conversion_memory(parser)
     options.add_cage(parser)
     parser.add_argument(
         "--bundle",
@@ -37,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     root, cache = options.root_of(arguments), options.cache_of(arguments)
-    home, traits = os.path.expanduser("~"), configuration.traits()
+    home, traits = os.path.expanduser("~"), options.traits_of(arguments)
     found = tuple(examine(root, cache, home, configuration.file(), traits, arguments.cage))
     shown = [one for one in found if one.level != "ok"] if arguments.quiet else found
     show(doctor_view(shown), arguments.output, text=doctor_text)

@@ -14,7 +14,7 @@ from reconciler.reports.pull_request import plan_comment
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     options.add_manifests(parser, repository=True)
-    options.add_flag(parser, "--detailed-exitcode", "exit 2 when there are changes")
+    options.add_flag(parser, "--detailed-exitcode", "exit 2 when something differs, also where it is held back")
     options.add_flag(parser, "--confirm", "plan as if large prunes were confirmed")
     parser.add_argument(
         "--assume-runtime",
@@ -44,4 +44,4 @@ def run(arguments: argparse.Namespace) -> int:
     )
     if resolution.problems:
         return ERROR
-    return CHANGES if plan and arguments.detailed_exitcode else OK
+    return CHANGES if arguments.detailed_exitcode and (plan or plan.held) else OK

@@ -3,9 +3,11 @@
 import re
 from collections.abc import Iterable
 from difflib import get_close_matches
+from unicodedata import combining
 
 LIMIT = 60
 
+_QUOTED = {'"': '\\"', "\\": "\\\\"}
 _NUMBER = re.compile(r"[0-9]{1,9}$")
 
 
@@ -18,6 +20,16 @@ def printable(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def readable(text: str) -> str:
+    """In quotes, as it is. What cannot be seen, or melts into the letter before it, is escaped."""
+    seen = (c if c not in _QUOTED and c.isprintable() and not combining(c) else _escaped(c) for c in text)
+    return f'"{"".join(seen)}"'
+
+
+def _escaped(letter: str) -> str:
+    return _QUOTED.get(letter) or letter.encode("unicode_escape").decode()
 
 
 def field_path(path: Iterable[str | int]) -> str:

@@ -16,6 +16,7 @@ from typing import IO, Any, ParamSpec, TypeVar
 
 from reconciler.domain.errors import InputRefused, Problem
 from reconciler.domain.text.escape import one_line
+from reconciler.domain.text.quoting import nearest
 from reconciler.host.codec import unique
 from reconciler.host.stamps import StampBook
 
@@ -44,7 +45,16 @@ class Folder:
             return InputRefused("SourceUnreadable", (error.strerror or "permission denied").lower(), DENIED_HINT)
         except OSError:
             pass  # not there, or no folder
-        return None if os.path.isdir(self.path) else InputRefused(missing, "no such folder")
+        return None if os.path.isdir(self.path) else InputRefused(missing, "no such folder", self._meant())
+
+    def _meant(self) -> str:
+        """The folder beside it that is spelt most alike."""
+        above, name = os.path.split(self.path.rstrip(os.sep))
+        try:
+            with os.scandir(above) as entries:
+                return nearest(name, (entry.name for entry in entries if entry.is_dir()))
+        except OSError:
+            return ""
 
     def names(self) -> list[str]:
         return sorted(os.listdir(self.path))
