@@ -150,10 +150,12 @@ class Numbers:
 
 @dataclass(frozen=True, kw_only=True)
 class MeasurementSet:
-    """By build key and by release digest. `known` is False where the numbers of the machine are not known."""
+    """By build key and by release digest; `artifacts` are the digests of the bytes by build key, of those that were
+    converted here. `known` is False where the numbers of the machine are not known."""
 
     fidelity: dict[str, Fidelity] = field(default_factory=dict)
     releases: dict[str, Measured] = field(default_factory=dict)
+    artifacts: dict[str, str] = field(default_factory=dict)
     known: bool = True
 
 

@@ -50,6 +50,7 @@ def store_conversion(build_key: str, tree: str, context: PassContext) -> None:
     artifact = store.put(build_key, tree, context.source(build_key).recipe.as_json())
     if damage := store.damage(artifact):
         raise Disturbed(f"the stored artifact is damaged: {', '.join(damage)}", code="ArtifactDamaged")
+    context.machine.records.save_artifact(build_key, artifact.digest)
 
 
 def _verify(change: VerifyCandidate, context: PassContext) -> None:

@@ -129,13 +129,15 @@ class _MeasurementCodec(Codec[MeasurementSet]):
 
     _measured = Codec(tuple[Measured, ...], lambda name: _MEASURED_NAMES.get(name, name))
     _fidelity = Codec(tuple[Fidelity, ...])
+    _artifacts = Codec(dict[str, str])
 
     def read(self, plain: object) -> MeasurementSet:
-        """What older versions wrote has no fidelity."""
+        """What older versions wrote has no fidelity and no artifacts."""
         plain = plain if isinstance(plain, dict) else {}
         return MeasurementSet(
             fidelity={one.build_key: one for one in self._fidelity.read(plain.get("fidelity", ()))},
             releases={one.release: one for one in self._measured.read(plain.get("measurements"))},
+            artifacts=self._artifacts.read(plain.get("artifacts", {})),
         )
 
     def write(self, value: MeasurementSet) -> Document:
@@ -143,6 +145,7 @@ class _MeasurementCodec(Codec[MeasurementSet]):
         return {
             "measurements": [_without(one, "asked", "right", *_unknown(one)) for one in measured],
             "fidelity": [_without(one, *_unknown(one)) for one in self._fidelity.write(tuple(value.fidelity.values()))],
+            "artifacts": value.artifacts,
         }
 
 

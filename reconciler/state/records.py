@@ -239,6 +239,17 @@ class Records:
         held = self._measurements.read(self._set_aside)
         self._measurements.write(replace(held, fidelity=_with_newest(held.fidelity, fidelity.build_key, fidelity)))
 
+    def save_artifact(self, build_key: str, digest: str) -> None:
+        """Numbers that were measured of other bytes under this key count no more, for no release."""
+        held = self._measurements.read(self._set_aside)
+        if held.artifacts.get(build_key) == digest:
+            return
+        fidelity = {key: one for key, one in held.fidelity.items() if key != build_key}
+        # guard: numbers of other bytes are forgotten
+        releases = {name: one for name, one in held.releases.items() if one.build_key != build_key}
+        artifacts = _with_newest(held.artifacts, build_key, digest)
+        self._measurements.write(replace(held, fidelity=fidelity, releases=releases, artifacts=artifacts))
+
     def quarantine_ages(self) -> Ages:
         """A damaged document counts as none: everything in quarantine is then new again, and goes later."""
         held = self._quarantine.read()

@@ -258,7 +258,7 @@ def test_a_source_edited_while_olive_reads_it_is_not_handed_over(converter: Conv
             (source / "model.safetensors").touch()
 
     recipe, output = recipe_of(look(source), "int4"), tmp_path / "out"
-    with pytest.raises(Disturbed, match="the source changed during the conversion") as failure:
+    with pytest.raises(Disturbed, match="the source changed while it was read") as failure:
         converter.convert(recipe, str(source), str(output), on_progress=edit_when_it_reads, timeout=60)
     assert failure.value.code == "SourceChanged"
     assert "again" in failure.value.hint

@@ -2,13 +2,14 @@
 
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 
 from reconciler.conversion.architectures import refusal
 from reconciler.conversion.client.converter import Converter
-from reconciler.domain.errors import ConversionFailed
+from reconciler.domain.errors import ConversionFailed, Disturbed
 from reconciler.domain.gate_spec import GateSpec
 from reconciler.domain.manifest import Target
 from reconciler.domain.measured import TEXTS_DIGEST, Fidelity
@@ -54,6 +55,24 @@ def test_a_faithful_conversion_passes(
     assert rejections(judge(GateSpec(), precision, found, None)) == ()
     assert found.positions > 1000
     assert found.prompts == TEXTS_DIGEST
+
+
+def test_a_source_that_changes_while_it_is_read_gives_no_numbers(
+    converter: Converter, zoo: dict[str, Path], tmp_path: Path
+) -> None:
+    """Its files are mapped, so what is read is what they hold then."""
+    source = shutil.copytree(zoo["qwen2"], tmp_path / "source")
+    recipe, out = recipe_of(look(source), "fp32"), tmp_path / "out"
+    convert(converter, source, out, "fp32")
+
+    def swap(*_: object) -> None:
+        with (source / "model.safetensors").open("r+b") as file:
+            file.seek(-4096, os.SEEK_END)
+            file.write(bytes(4096))
+
+    with pytest.raises(Disturbed) as failure:
+        converter.compare(recipe, str(source), str(out), timeout=120, on_progress=swap)
+    assert failure.value.code == "SourceChanged"
 
 
 @pytest.mark.parametrize(("name", "precision"), WRONG)

@@ -70,7 +70,7 @@ def test_a_source_that_changes_during_the_conversion_is_noticed(
     staged = stage(source)
     check_unchanged(staged)
     change(source / name)
-    with pytest.raises(ConversionFailed, match="the source changed during the conversion") as failure:
+    with pytest.raises(ConversionFailed, match="the source changed while it was read") as failure:
         check_unchanged(staged)
     assert failure.value.code == "SourceChanged"
     assert name in str(failure.value)

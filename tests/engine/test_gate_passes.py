@@ -142,6 +142,22 @@ def test_what_another_runtime_measured_is_not_taken_for_the_same_content(machine
     assert Dated.asked > asked
 
 
+def test_what_was_measured_of_other_bytes_is_not_taken_for_the_same_content(machine: TestMachine) -> None:
+    """A conversion of the same recipe that came out otherwise, as on a machine whose memory fails."""
+    records = opened(machine).records
+    ((build_key, digest),) = records.measured().artifacts.items()
+    assert digest == opened(machine).store.artifacts()[build_key].digest
+    before = records.measured()
+    records.save_artifact(build_key, digest)  # the same again
+    assert records.measured() == before
+    records.save_artifact(build_key, "sha256:other")
+    assert (records.measured().fidelity, records.measured().releases) == ({}, {})
+    asked = Dated.asked
+    machine.declare("twin")
+    assert one_pass(machine).converged
+    assert Dated.asked > asked
+
+
 def test_a_bar_that_a_commit_relaxes_is_met_by_what_was_measured(tmp_path: Path, capitals: Path) -> None:
     """Through git: no conversion, no question, and the release is served."""
     machine = TestMachine(folder=tmp_path)

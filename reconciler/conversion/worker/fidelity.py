@@ -43,6 +43,7 @@ def compare(order: Order) -> dict[str, Any]:
     wiring = None
     if exact_by:
         wiring = _divergence(exact_by[0], artifact, rows, source.whole, exact=True, rounded=precision.rounded)
+    source.check_unchanged()
     return {
         "build_key": order.recipe.build_key,
         "prompts": TEXTS_DIGEST,

@@ -58,7 +58,7 @@ def check_unchanged(staged: Staged) -> None:
     for path, (stamp, digest) in staged.linked.items():
         if not _is_unchanged(path, stamp, digest):
             raise ConversionFailed(
-                f"the source changed during the conversion: {os.path.basename(path)}", code="SourceChanged"
+                f"the source changed while it was read: {os.path.basename(path)}", code="SourceChanged"
             )
 
 

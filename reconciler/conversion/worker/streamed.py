@@ -22,9 +22,9 @@ class StreamedSource:
     def __init__(self, order: Order, rounded: RoundedMatrices | None = None) -> None:
         folder, adapter = (os.path.join(order.scratch, name) for name in ("model", "adapter"))
         staged = staging.stage_source(order.source, folder, order.recipe.source)
-        self._model, adapters = empty_model(folder), {}
+        self._staged, self._model, adapters = [staged], empty_model(folder), {}
         if order.adapter is not None and order.recipe.adapter is not None:
-            staging.stage_adapter(order.adapter, adapter, order.recipe.adapter)
+            self._staged.append(staging.stage_adapter(order.adapter, adapter, order.recipe.adapter))
             adapters = _adapted(folder, adapter)
         self._loaded = _Loaded(_Files(staged.weights, self._model.all_tied_weights_keys, adapters))
         self._rounded, self.furthest = rounded, 0.0
@@ -35,6 +35,11 @@ class StreamedSource:
         self.vocabulary = int(self._model.config.vocab_size)
         rope = getattr(self._model.config, "rope_parameters", None) or {}
         self.whole = int(rope.get("original_max_position_embeddings") or 0) + 1
+
+    def check_unchanged(self) -> None:
+        """Numbers of other weights are none of this source."""
+        for one in self._staged:
+            staging.check_unchanged(one)
 
     def halve(self) -> None:
         """From now on with weights, and the tables of the rotation, in half precision; sums stay as they are."""
