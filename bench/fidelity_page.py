@@ -191,16 +191,17 @@ loaded as it serves. How many tokens are compared depends on the model: 2^34 by 
 for small ones. Measured by hand with a random Qwen2-shaped model of 0.5 B (bf16, vocabulary 151,936) at int4, on two
 cores that others used too (2026-11-29):
 
-- The check alone, when it still read 65 tokens (now 50): 11.5 CPU seconds, at most 1,226 MiB of memory (mapped files apart), 363 of them for the
-  imports. Its largest layer is the head: 519 MiB in single precision. At int8 20.5 s and 1,401 MiB, at fp32 5.7 and
-  1,375, at fp16 13.2 and 2,269.
+- The check alone, when it still read 65 tokens (now 50): 11.5 CPU seconds, at most 1,226 MiB of memory (mapped files
+  apart), 363 of them for the imports. Its largest layer is the head: 519 MiB in single precision. At int8
+  20.5 s and 1,401 MiB, at fp32 5.7 and 1,375, at fp16 13.2 and 2,269.
 - `olive run` alone 38.5 CPU seconds and 6,212 MiB, `reconciler apply` 55.0 and 1,500, one after the other on a busy
   machine; with mapped files 6,686 and 2,772. The worker makes Olive hold less
   ([decision 0021](decisions/0021-lean-olive.md)): the same configuration with that alone, 31.1 and 1,034.
 - With an adapter each weight gets what PEFT computes that the adapter adds to it, when it is loaded.
 - Decoding: of the same model at int4 53 tokens, of them 26 one by one, 3 CPU seconds, of them 0.9 to load it. It is
   loaded in the place of the one that answered. One token by itself costs 0.03 s, one of a whole text 0.015 s, so all of
-  300 cost 13 s, for whom asks for them (`decoding: {tokens: 300}`, [done for models of real size](real-models.md)). The tiny ones: 300 tokens, of them 284 one by one, 0.1 to 0.3 s; across 4,096 tokens 2 to 5 s.
+  300 cost 13 s, for those who ask for them (`decoding: {tokens: 300}`, [done for models of real size](real-models.md)).
+  The tiny ones: 300 tokens, of them 284 one by one, 0.1 to 0.3 s; across 4,096 tokens 2 to 5 s.
 """
 
 _INTRODUCTION = """\
