@@ -29,7 +29,8 @@ _PLENTY = 1 << 62  # bytes
 
 @dataclass(frozen=True, kw_only=True)
 class Side:
-    """One commit. `revision` is the user's name for it; `unknown` are the models whose source cannot be read here."""
+    """One commit. `revision` is the user's name for it; `unknown` are the models whose source cannot be read here,
+    `broken` those that are there with a problem of theirs, or of a template that they refer to."""
 
     revision: str
     commit: str
@@ -38,6 +39,7 @@ class Side:
     problems: tuple[Problem, ...] = ()
     warnings: tuple[Problem, ...] = ()
     unknown: frozenset[str] = frozenset()
+    broken: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from statistics import median
 
-from reconciler.domain.measured import Fidelity, Measured, MemorySample, Speed
+from reconciler.domain.measured import Decoded, Fidelity, Measured, MemorySample, Speed
 from reconciler.domain.plain_data import grouped
 from reconciler.domain.verdict import Verdict
 from reconciler.gates.prompts import PromptsGate, is_right
@@ -62,6 +62,7 @@ class Benched:
     size_bytes: int
     runs: tuple[Run, ...] = ()
     fidelity: Fidelity | None = None
+    decoded: Decoded | None = None
     golden: tuple[Golden, ...] = ()
     verdicts: tuple[Verdict, ...] = ()
     problem: tuple[str, str] | None = None

@@ -50,8 +50,11 @@ def parse(files: Mapping[str, bytes], context: ParseContext) -> Parsed:
     templates |= {name: None for kind, name in clashing if kind == "PromptTemplate"}
     lock = Lock(context, log)
     models = [one for each in _of(ModelManifest, declarations) if (one := model_of(each, templates, lock)) is not None]
+    models = sorted((m for m in models if ("Model", m.name) not in clashing), key=lambda model: model.name)
+    there = {claim.name for claim in claims if claim.kind == "Model"}
     return Parsed(
-        models=tuple(sorted((m for m in models if ("Model", m.name) not in clashing), key=lambda model: model.name)),
+        models=tuple(models),
+        broken=frozenset(there - {model.name for model in models}),
         templates=tuple(template for _, template in sorted(templates.items()) if template),
         confirmed=_confirmed(declarations, claims),
         problems=_in_order(log.problems),

@@ -23,6 +23,7 @@ class Parsed:
     warnings: tuple[Problem, ...] = ()
     templates: tuple[Template, ...] = ()  # the PromptTemplates, whether or not a model refers to them
     confirmed: tuple[str, ...] = ()  # models that may go though many go at once (PruneConfirmation)
+    broken: frozenset[str] = frozenset()  # models that are there and have a problem, their own or of what they refer to
 
 
 @dataclass(frozen=True, kw_only=True)

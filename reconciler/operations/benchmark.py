@@ -161,6 +161,7 @@ class _Measuring:
 
     def so_far(self) -> Benched:
         measured = together(self._runs) if self._runs else None
+        known = self._look.recorded.measured.releases.get(self._release.digest)
         return Benched(
             variant=self._wanted.variant,
             model=self._release.model,
@@ -169,6 +170,7 @@ class _Measuring:
             size_bytes=self.one.size_bytes,
             runs=tuple(self._runs),
             fidelity=self._fidelity,
+            decoded=known.decoded if known else None,
             golden=golden_answers(self._wanted.gates.get(PromptsGate), measured) if measured else (),
             verdicts=self._verdicts(measured) if measured else (),
             context=self._context,

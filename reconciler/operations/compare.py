@@ -73,6 +73,7 @@ class _Reading:
             desired=resolution.desired,
             problems=resolution.problems,
             warnings=resolution.warnings,
+            broken=parsed.broken,
             unknown=frozenset(model.name for model in parsed.models if not self._look(folders, model).known),
         )
 

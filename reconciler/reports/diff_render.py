@@ -67,7 +67,8 @@ def _side(side: Shown) -> str:
 
 
 def _model_lines(model: Shown) -> Iterator[str]:
-    yield f"{_SIGNS[model['declared']]} {model['name'] or '(no model)'}  ({model['declared']})"
+    why = ": it cannot be compared" if model["declared"] == "invalid" else ""
+    yield f"{_SIGNS[model['declared']]} {model['name'] or '(no model)'}  ({model['declared']}{why})"
     yield from (f"    {row}" for row in declared_rows(model))
     for change in model["changes"]:
         cost = change_cost(change, model)

@@ -91,7 +91,8 @@ def _declared(old: Model | None, new: Model | None, differs: bool, head: Side) -
     if old is None:
         return "added" if new is not None else "unchanged"
     if new is None:
-        return "invalid" if any(problem.file == old.file for problem in head.problems) else "removed"
+        is_there = old.name in head.broken or any(problem.file == old.file for problem in head.problems)
+        return "invalid" if is_there else "removed"
     return "changed" if differs else "unchanged"
 
 

@@ -238,6 +238,19 @@ def test_a_manifest_that_breaks_is_not_a_model_that_goes(fleet: Fleet) -> None:
     assert [hold["reason"] for hold in model["held"]] == ["ManifestsUnreadable"]
 
 
+def test_a_template_that_breaks_takes_no_model_away(fleet: Fleet) -> None:
+    head = "apiVersion: reconciler.foundry/v1alpha1\nkind: PromptTemplate\nmetadata: {name: brief}\n"
+    fleet.write("manifests/brief.yaml", f"{head}spec: {{jinja: brief.jinja}}\n")
+    fleet.write("manifests/brief.jinja", "{% for m in messages %}{{ m['content'] }}{% endfor %}")
+    fleet.declare("capitals", template="{ref: brief}")
+    fleet.git("tag", "-f", "base", fleet.commit())
+    fleet.remove("manifests/brief.jinja")
+    fleet.commit()
+    (model,) = fleet.view("base")["models"]
+    assert (model["name"], model["declared"], model["changes"]) == ("capitals", "invalid", [])
+    assert "! capitals  (invalid: it cannot be compared)" in fleet.diff("base").out
+
+
 def test_what_others_pushed_meanwhile_is_not_shown_with_three_dots(fleet: Fleet) -> None:
     fleet.git("checkout", "-q", "-b", "topic")
     fleet.declare("mine")

@@ -4,8 +4,9 @@ from dataclasses import replace
 from typing import Any
 
 from reconciler.domain.gate_spec import GateSpec
-from reconciler.domain.measured import TEXTS_DIGEST, Fidelity, Measured, Measurements, MemorySample, Speed
+from reconciler.domain.measured import TEXTS_DIGEST, Decoded, Fidelity, Measured, Measurements, MemorySample, Speed
 from reconciler.gates.benchmark import Benched, BenchMachine, Benchmark, Golden, Run
+from reconciler.gates.decoding import METHOD
 from reconciler.gates.judgement import judge
 
 GIB = 1 << 30
@@ -80,6 +81,7 @@ def benched(precision: str = "int4", **changes: Any) -> Benched:
         size_bytes=2 * GIB,
         runs=(run(),),
         fidelity=fidelity(0.95),
+        decoded=Decoded(method=METHOD, positions=26, longest=53, median_kl=0.00021),
     )
     return replace(one, **changes)
 

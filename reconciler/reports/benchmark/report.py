@@ -58,6 +58,7 @@ def _variant(one: Benched) -> dict[str, Any]:
         "contextLength": one.context or None,
         "tooLong": list(one.too_long),
         "fidelity": camel_view(one.fidelity) if one.fidelity else None,
+        "decoding": camel_view(one.decoded) if one.decoded else None,
         "golden": [as_dict(golden) for golden in one.golden],
         "gates": [as_dict(verdict) for verdict in one.verdicts],
         "memory": first
@@ -113,6 +114,7 @@ def table(model: str, variants: Sequence[View]) -> list[list[str]]:
         "top-1 agreement": lambda one: _fidelity(one, "top1Agreement", "{:.1%}"),
         "mean KL divergence": lambda one: _fidelity(one, "meanKl", "{:.2g}"),
         "perplexity ratio": lambda one: _fidelity(one, "perplexityRatio", "{:.3f}"),
+        "decoding KL": lambda one: f"{one['decoding']['medianKl']:.2g}" if one["decoding"] else NOTHING,
         "golden prompts": _golden,
         "gates": _gates,
     }
