@@ -28,6 +28,9 @@ _GIT = {
     "GIT_COMMITTER_EMAIL": "test@localhost",
 }
 
+# Models of tests are so small that a second thread costs more than it does, and there is a test process for each core.
+os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"
+
 _connect = socket.socket.connect
 
 # Started in the background of a script, a process ignores Ctrl-C, and so do its children, which tests interrupt.

@@ -15,8 +15,9 @@ QUIET = {
     "PYTHONUNBUFFERED": "1",  # what a killed child wrote last is in its log
 }
 
-# Without SYSTEMROOT no process on Windows can open a socket or draw a random number.
-PASSED_ON = ("PATH", "LD_LIBRARY_PATH", "SYSTEMROOT")
+# Without SYSTEMROOT no process on Windows can open a socket or draw a random number. OMP_NUM_THREADS limits how many
+# cores a conversion takes.
+PASSED_ON = ("PATH", "LD_LIBRARY_PATH", "SYSTEMROOT", "OMP_NUM_THREADS")
 
 
 def private_environment(home: str, **more: str) -> dict[str, str]:
