@@ -113,6 +113,7 @@ measures every declared precision that is converted on this machine, in the runt
   named and not timed. An answer that comes in one piece, as those of tiny
   models do, is timed as a whole, prompt included. **Memory** is that of the whole process, runtime included.
 - **Fidelity** is known since the conversion. Where it is not, `--measure` compares the artifact with its source.
+  **Decoding** is shown where the gate has measured it: the median divergence of a token that is read by itself.
 - **What a gate still lacks is recorded for it**, under the same key: a `performance` gate that asks later for a length
   that was measured here is judged at once. What is recorded already stays, so that a busy machine does
   not change a verdict. While a daemon holds the root's lock nothing is recorded, and only

@@ -14,6 +14,7 @@ BASE: Shapes = {
     **{f"model.layers.{layer}.self_attn.q_proj.bias": (64,) for layer in range(2)},
     **{f"model.layers.{layer}.mlp.down_proj.weight": (64, 128) for layer in range(2)},
     "model.norm.weight": (64,),
+    "lm_head.weight": (320, 64),
 }
 LIST: dict[str, Any] = {"r": 4, "target_modules": ["q_proj", "down_proj"]}
 ONLY_QUERIES = LIST | {"target_modules": ["q_proj"]}
@@ -35,7 +36,6 @@ QUERIES, DOWN = layers("self_attn.q_proj", 64, 64), layers("mlp.down_proj", 64, 
     ("config", "weights"),
     [
         (LIST, QUERIES | DOWN),
-        # Of a base whose head is its embedding.
         (LIST | {"target_modules": ["q_proj", "lm_head"]}, QUERIES | lora("lm_head", 320, 64)),
         (LIST | {"target_modules": r".*\.0\..*q_proj"}, layers("self_attn.q_proj", 64, 64, (0,))),
         (ONLY_QUERIES | {"layers_to_transform": [1]}, layers("self_attn.q_proj", 64, 64, (1,))),
@@ -53,6 +53,13 @@ QUERIES, DOWN = layers("self_attn.q_proj", 64, 64), layers("mlp.down_proj", 64, 
 )
 def test_what_was_trained_on_the_base_belongs_to_it(config: dict[str, Any], weights: Shapes) -> None:
     assert mismatch(config, weights, BASE) == ""
+
+
+@pytest.mark.parametrize("module", ["lm_head", "model.embed_tokens"])
+def test_what_is_embedding_and_head_at_once_is_not_changed(module: str) -> None:
+    """PEFT adds to one of the two; merged into the weight that they share it changes both."""
+    tied = {name: shape for name, shape in BASE.items() if name != "lm_head.weight"}
+    assert "it changes both" in mismatch(LIST | {"target_modules": [module]}, lora(module, 320, 64), tied)
 
 
 HALF = dict(list(QUERIES.items())[1:])

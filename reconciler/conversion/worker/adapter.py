@@ -2,11 +2,14 @@
 with a warning, and a base with a part of the adapter, or nothing of it, would be served in the adapter's name."""
 
 import os
+import re
 from typing import Any
 
 from reconciler.conversion.worker.streamed import empty_model
 from reconciler.domain.errors import ConversionFailed
 from reconciler.domain.sources.source_model import ADAPTER_WEIGHTS
+
+_SHARED = re.compile(r"\b(lm_head|embed_tokens)\.lora_")
 
 
 def check_adapter(model: str, adapter: str) -> None:
@@ -19,6 +22,9 @@ def check_adapter(model: str, adapter: str) -> None:
     with safe_open(os.path.join(adapter, ADAPTER_WEIGHTS), framework="pt") as file:
         held = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118 - no mapping
     unlike = held.items() ^ {(name, tuple(tensor.shape)) for name, tensor in named.items()}
+    shared = [name for name in held if empty.config.tie_word_embeddings and _SHARED.search(name)]
+    if shared:
+        raise ConversionFailed(f"the adapter has {shared[0]}: in this base embedding and head are one weight")
     if unlike:
         name, shape = min(unlike)
         has = "has" if name in held else "lacks"

@@ -24,7 +24,9 @@ def mismatch(config: Config, adapter: Shapes, base: Shapes) -> str:
         if part is None:
             return _foreign(name)
         module, factor = part.groups()
-        own = base.get(f"{module}.weight") or (base.get(f"{_EMBEDDING}.weight") if module == _HEAD else None)
+        own = base.get(f"{module}.weight")
+        if module in (_HEAD, _EMBEDDING) and f"{_HEAD}.weight" not in base:
+            return f"it changes {module}, which is embedding and head at once in the base: merged, it changes both"
         if own is None:
             return f"its {name} changes {module}, which the base does not have"
         if len(shape) != 2 or len(own) != 2 or _meets(factor, shape) != _side(name, factor, own):
@@ -66,7 +68,7 @@ def _unlike_named(config: Config, modules: set[str], base: Shapes) -> str:
     targets = config["target_modules"]
     if isinstance(targets, str) or config.get("layers_pattern"):
         return ""
-    known = {name.removesuffix(".weight") for name in base if name.endswith(".weight")} | {_HEAD}
+    known = {name.removesuffix(".weight") for name in base if name.endswith(".weight")}
     named = {module for module in known if _is_named(module, targets, config.get("layers_to_transform"))}
     if missing := sorted(named - modules):
         return f"it has nothing for {missing[0]} of the base"
