@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from reconciler.domain.quarantine import LIVES
+from reconciler.domain.registries import RegistrySettings
 from reconciler.domain.targets import DEFAULT_PROVIDER
 from reconciler.domain.text.units import Count
 
@@ -55,4 +56,5 @@ class Traits:
     backend: str = ""  # "": the default one
     source_roots: tuple[str, ...] = ()
     conversion_memory: int = 0  # bytes; 0: SHARE_OF_MEMORY
+    registries: tuple[RegistrySettings, ...] = ()
     quarantine_for: float | None = LIVES  # seconds; None: for ever

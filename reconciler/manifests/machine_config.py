@@ -10,18 +10,20 @@ from collections.abc import Iterable, Iterator
 from typing import Annotated, Any, Literal
 
 from annotated_types import Predicate
-from pydantic import Field, create_model
+from pydantic import AfterValidator, Field, create_model
 
 from reconciler.backends.select import BACKENDS
 from reconciler.domain.errors import Problem
 from reconciler.domain.facts import StorageLimits, Traits
 from reconciler.domain.quarantine import LIVES
+from reconciler.domain.registries import ROLES, RegistrySettings, read_address
 from reconciler.domain.settings import Section, environment_of
 from reconciler.domain.text.quoting import shown
 from reconciler.domain.text.units import DURATION_PATTERN, read_duration, read_size
 from reconciler.host.cage import CAGE_MODES, CageMode
 from reconciler.manifests import loader
-from reconciler.manifests.fields import AnyText, Flag, Strict, as_text, as_whole, expect, got, one_of, optional
+from reconciler.manifests.fields import AnyText, Flag, Strict, as_text, as_whole, expect, got, one_of, optional, refusal
+from reconciler.manifests.loader import Plain
 from reconciler.manifests.problems import accepted
 from reconciler.manifests.selector import RESERVED, is_key, is_value
 
@@ -81,6 +83,65 @@ class DiskLimits(Strict):
     disk_reserve: Size | None = optional("What a conversion must leave free.")
 
 
+def _mirror_url(text: str) -> str:
+    """A password in it is not shown."""
+    if "@" in text:
+        hint = "the password goes into a file: credentials: {file: /etc/reconciler/registry-login}"
+        raise refusal("an address without an account", Plain("one with @ in it"), hint)
+    if read_address(text) is None:
+        raise refusal("an address such as https://ghcr.io/acme/models, in lower case, with a repository", Plain(text))
+    return text
+
+
+def _registry_url(text: str) -> str:
+    """What a tag names is believed from the registry itself."""
+    address = read_address(_mirror_url(text))
+    if address is not None and not address.is_private:
+        raise refusal("an https address", Plain(text), "plain http is for mirrors, and for a registry on this machine")
+    return text
+
+
+_ADDRESS = expect("an address such as https://ghcr.io/acme/models", as_text)
+RegistryUrl = Annotated[str, AfterValidator(_registry_url), _ADDRESS]
+MirrorUrl = Annotated[str, AfterValidator(_mirror_url), _ADDRESS]
+Variable = Annotated[
+    str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,127}$"), expect("the name of an environment variable", as_text)
+]
+
+
+class RegistryCredentials(Strict):
+    exclusive = (("file", "env"),)
+
+    file: Path | None = optional("File with `user:password`, or with the JSON that `docker login` writes.")
+    env: Variable | None = optional("Environment variable with the same.")
+
+
+class Registry(Strict):
+    url: RegistryUrl = Field(description="Registry and repository.")
+    role: Annotated[Literal["pull", "push", "both"], one_of(ROLES)] = Field(
+        default="pull", description="Whether artifacts come from there, go there, or both."
+    )
+    credentials: RegistryCredentials | None = optional("The account there, where it wants one.")
+    mirrors: list[MirrorUrl] = Field(
+        default=[], max_length=16, description="Asked first, in this order, and believed by digest only."
+    )
+    ca_file: Path | None = optional("Certificate of a private authority (PEM); what the system trusts counts too.")
+
+    @property
+    def settings(self) -> RegistrySettings:
+        """As the rest of the program has it."""
+        address, mirrors = read_address(self.url), tuple(map(read_address, self.mirrors))
+        assert address is not None, "its type lets no other through"
+        return RegistrySettings(
+            address=address,
+            role=self.role,
+            mirrors=tuple(one for one in mirrors if one),
+            credentials_file=(self.credentials and self.credentials.file) or "",
+            credentials_variable=(self.credentials and self.credentials.env) or "",
+            ca_file=self.ca_file or "",
+        )
+
+
 class MachineConfig(Strict):
     """What one machine is and follows."""
 
@@ -104,6 +165,9 @@ class MachineConfig(Strict):
     webhook: Webhook | None = optional("Who may wake a daemon.")
     jobs: Jobs | None = option("--jobs", "Conversions at a time")
     conversion_timeout: Duration | None = option("--conversion-timeout", "Time limit of one conversion")
+    registries: list[Registry] = Field(
+        default=[], max_length=16, description="OCI registries that share converted artifacts."
+    )
     scrub: Scrub | None = optional("How a daemon looks for rotten bytes.")
     conversion_memory: Size | None = option("--conversion-memory", "Memory of one conversion, such as 24GiB")
     cage: Cage | None = option("--cage", "Sandbox of the converter")
@@ -146,7 +210,7 @@ def parse_config(
     config = accepted(document, file, config_type(sections))
     if isinstance(config, tuple):
         return None, config
-    wrong = tuple(_label_problems(config, document, file))
+    wrong = (*_label_problems(config, document, file), *_registry_problems(config, document, file))
     return (None, wrong) if wrong else (config, ())
 
 
@@ -162,6 +226,15 @@ def _label_problems(config: MachineConfig, document: loader.Document, file: str)
         yield Problem(code="InvalidValue", file=file, line=line, field=field, message=message)
 
 
+def _registry_problems(config: MachineConfig, document: loader.Document, file: str) -> Iterator[Problem]:
+    urls = [one.url for one in config.registries]
+    for number, url in enumerate(urls):
+        if url in urls[:number]:
+            line, field = document.line(("registries", number, "url")), f"registries[{number}].url"
+            message = f"expected each registry once, got {shown(url)} again"
+            yield Problem(code="InvalidValue", file=file, line=line, field=field, message=message)
+
+
 def traits_of(config: MachineConfig) -> Traits:
     limits = config.limits or DiskLimits()
     return Traits(
@@ -170,6 +243,7 @@ def traits_of(config: MachineConfig) -> Traits:
         limits=StorageLimits(disk_quota=limits.disk_quota, disk_reserve=limits.disk_reserve or 0),
         backend=config.backend or "",
         source_roots=tuple(config.source_roots),
+        registries=tuple(one.settings for one in config.registries),
         conversion_memory=config.conversion_memory or 0,
         quarantine_for=LIVES
         if config.quarantine_for is None

@@ -14,9 +14,10 @@ from reconciler.backends.protocol import Backend
 from reconciler.backends.select import BACKENDS, SERVING_TOOLS, backend_at
 from reconciler.conversion.memory import LEAST
 from reconciler.conversion.toolchain import ADAPTER_TOOLS, TOOLS
-from reconciler.domain.errors import CatalogBroken, PermanentError, ReconcilerError
+from reconciler.domain.errors import CatalogBroken, PermanentError, ReconcilerError, RegistryFailed
 from reconciler.domain.facts import Traits, conversion_limit
 from reconciler.domain.layout import RECORDS, Layout
+from reconciler.domain.registries import RegistrySettings
 from reconciler.domain.text.units import size_text
 from reconciler.engine.machine import NO_TRAITS
 from reconciler.host.cage import ADVICE, CLOSED, CageMissing, find
@@ -27,8 +28,9 @@ from reconciler.host.facts import host_name, read_facts
 from reconciler.host.lock import holder
 from reconciler.host.ownership import read_owner
 from reconciler.host.places import installed_versions
-from reconciler.host.reading import names_in
+from reconciler.host.reading import NotTrusted, names_in
 from reconciler.manifests.selector import labels_of
+from reconciler.registry.credentials import logins_of
 from reconciler.reports.checks import Diagnosis
 from reconciler.sources.git import runner as git
 from reconciler.state.progress import scrub_progress
@@ -56,6 +58,7 @@ def examine(
     yield from _permissions(layout, backend)
     yield _cage(cage_mode)
     yield _git()
+    yield from map(_registry, traits.registries)
     yield _clock(layout)
     yield from _lock_and_leftovers(layout, traits.quarantine_for)
     yield _scrubbed(layout)
@@ -201,6 +204,21 @@ def _git() -> Diagnosis:
     if numbers is None or tuple(map(int, numbers.groups())) < OLDEST_GIT:
         return Diagnosis("git", "warning", f"{found_version} is old", "install git 2.30 or newer, for --repo")
     return Diagnosis("git", "ok", found_version)
+
+
+def _registry(settings: RegistrySettings) -> Diagnosis:
+    """What can be seen without asking it."""
+    what = f"{settings.address} ({settings.role})"
+    try:
+        logins = logins_of(settings)
+    except (RegistryFailed, NotTrusted) as error:
+        return Diagnosis("registry", "error", f"{what}: {error}", error.hint)
+    if settings.ca_file and not os.access(settings.ca_file, os.R_OK):
+        advice = "caFile names a file with the certificate of the authority, in PEM form"
+        return Diagnosis("registry", "error", f"{what}: {settings.ca_file} cannot be read", advice)
+    known = [one for one in (settings.address, *settings.mirrors) if one.host in logins]
+    accounts = f"an account for {', '.join(one.host for one in known)}" if known else "no account"
+    return Diagnosis("registry", "ok", f"{what}: {accounts}, {len(settings.mirrors)} mirror(s)")
 
 
 def _clock(layout: Layout) -> Diagnosis:

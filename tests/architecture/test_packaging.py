@@ -69,6 +69,7 @@ def test_the_core_depends_on_nothing_heavy() -> None:
         "watchfiles",
         "structlog",
         "rich",
+        "urllib3",
     }
 
 

@@ -15,6 +15,7 @@ import pytest
 
 from reconciler.host.lock import hold
 from reconciler.reports.checks import doctor_text
+from tests import canaries
 from tests.at_rest import edit_catalog, entry, opened
 from tests.machine import REPOSITORY, TestMachine, tree
 
@@ -231,3 +232,26 @@ def test_quiet_shows_only_what_is_not_ok(machine: TestMachine) -> None:
 def test_hostile_text_does_not_reach_the_terminal() -> None:
     line = {"check": "cache", "level": "ok", "message": "a\x1b[2Jb\nc", "advice": ""}
     assert "\x1b" not in doctor_text({"checks": [line]})
+
+
+def test_registries_are_looked_at_without_the_network(machine: TestMachine) -> None:
+    line, config = machine.folder / "login", machine.folder / "config.yaml"
+    password = canaries.file(line, "registry-login")
+    line.write_text(f"fleet:{password}")
+    config.write_text(
+        "apiVersion: reconciler.foundry/v1alpha1\nkind: MachineConfig\nregistries:\n"
+        "- url: https://registry.example/models\n"
+        f"  credentials: {{file: {line}}}\n"
+        "  mirrors: ['http://site.example/models']\n"
+        "- {url: 'https://other.example/models', role: push, credentials: {env: RECONCILER_LOGIN}}\n"
+        f"- {{url: 'https://third.example/models', caFile: {machine.folder}/none.pem}}\n"
+    )
+    config.chmod(0o600)
+    given = {"RECONCILER_CONFIG": str(config)}
+    good, no_password, no_certificate = examine(machine, **given)["registry"]
+    assert good["message"] == "registry.example/models (pull): an account for registry.example, 1 mirror(s)"
+    assert "the environment variable RECONCILER_LOGIN holds no password" in no_password["message"]
+    assert no_certificate["message"].endswith("none.pem cannot be read")
+    bundle = machine.folder / "bundle.tar.gz"
+    machine.run("doctor", "--bundle", str(bundle), **given)
+    assert bundle.exists()

@@ -8,6 +8,7 @@ import pytest
 
 from reconciler.daemon.notifications.notifications import sink_kinds
 from reconciler.domain.facts import StorageLimits
+from reconciler.domain.registries import RegistryAddress, RegistrySettings
 from reconciler.domain.settings import environment_of
 from reconciler.manifests.machine_config import MachineConfig, config_type, parse_config, settings_of, traits_of
 from reconciler.planner.plan_disk import disk_budget
@@ -66,6 +67,36 @@ def test_sizes(text: str, size: int) -> None:
     assert limits.disk_reserve == size
 
 
+def test_registries() -> None:
+    (example,) = re.findall(r"```yaml\n(.*?)```", (PAGE.parent / "registries.md").read_text(), re.DOTALL)
+    full, *_ = traits_of(read(example.partition("MachineConfig\n")[2])).registries
+    assert full == RegistrySettings(
+        address=RegistryAddress(origin="https://ghcr.io", repository="acme/models"),
+        mirrors=(RegistryAddress(origin="http://zot.berlin.example:5000", repository="acme/models"),),
+        credentials_file="/etc/reconciler/registry-login",
+        ca_file="/etc/reconciler/company-ca.pem",
+    )
+    short = "registries: [{url: 'http://127.0.0.1:5000/models', role: both, credentials: {env: LOGIN}}]"
+    assert traits_of(read(short)).registries == (
+        RegistrySettings(
+            address=RegistryAddress(origin="http://127.0.0.1:5000", repository="models"),
+            role="both",
+            credentials_variable="LOGIN",
+        ),
+    )
+    assert traits_of(read("registries: []")).registries == ()
+
+
+def test_a_password_in_an_address_is_not_shown() -> None:
+    text = "registries: [{url: 'https://me:hidden@ghcr.io/acme', mirrors: ['https://me:hidden@site.example/acme']}]"
+    config, problems = parse_config((HEAD + text).encode(), "config.yaml", SECTIONS)
+    assert (config, len(problems)) == (None, 2)
+    assert "hidden" not in "".join(str(one) + one.hint for one in problems)
+    assert problems[0].field == "registries[0].url"
+    assert "credentials: {file:" in problems[0].hint
+
+
+_ACME = "{url: 'https://ghcr.io/acme'}"
 BAD: dict[str, tuple[str, int, str, str]] = {
     "a limit by another name": ("memoryLimit: 1GiB", 3, "memoryLimit", "conversionMemory"),
     "an unknown field": ("lables: {}", 3, "lables", "labels"),
@@ -82,6 +113,21 @@ BAD: dict[str, tuple[str, int, str, str]] = {
     "a value that is none": ("labels: {a: b c}", 3, "labels.a", "a label's value"),
     "a name that is none": ("name: a b", 3, "name", "expected a name of at most 63"),
     "a name of terminal's": ('name: "\\u001b[2J"', 3, "name", ""),
+    "a registry without a repository": ("registries: [{url: 'https://ghcr.io'}]", 3, "registries[0].url", "repository"),
+    "a readable registry": ("registries: [{url: 'http://a.example/b'}]", 3, "registries[0].url", "an https address"),
+    "a registry twice": (f"registries: [{_ACME}, {_ACME}]", 3, "registries[1].url", "once, got https://ghcr.io/acme"),
+    "no such role": (
+        "registries: [{url: 'https://a.example/b', role: read}]",
+        3,
+        "registries[0].role",
+        "pull, push or",
+    ),
+    "two passwords": (
+        "registries:\n- url: https://a.example/b\n  credentials: {file: /a, env: B}",
+        5,
+        "registries[0].credentials",
+        "expected one of file or env, got file and env",
+    ),
     "an alias": ("labels: &a {}\nsourceRoots: *a", 3, "", ""),
     "two documents": ("---\n" + HEAD, 1, "", "expected one document of kind MachineConfig, got 2"),
 }

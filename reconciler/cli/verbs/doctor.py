@@ -1,8 +1,9 @@
 """Check the surroundings of this reconciler: the cache that it serves and the caches of other Foundry
 applications (a model served into one is not in the others), the versions of the packages that convert and
-serve, free disk, memory, permissions, the converter's cage, git, the clock, and leftovers of dead processes.
-Each line is ok, warning or error, with what to do. Shows also the configuration in use and this machine's
-labels. Changes nothing and uses no network. `reconciler verify` checks the store and the served models.
+serve, free disk, memory, permissions, the converter's cage, git, what registries need, the clock, and
+leftovers of dead processes. Each line is ok, warning or error, with what to do. Shows also the configuration
+in use and this machine's labels. Changes nothing and uses no network. `reconciler verify` checks the store
+and the served models.
 """
 
 import argparse
@@ -15,9 +16,11 @@ from functools import partial
 from reconciler.cli import configuration, options
 from reconciler.cli.exit_codes import ERROR, OK
 from reconciler.cli.output import note, show
-from reconciler.host.reading import read_whole
+from reconciler.domain.errors import RegistryFailed
+from reconciler.host.reading import NotTrusted, read_whole
 from reconciler.operations.doctor import examine
 from reconciler.operations.support_bundle import write_bundle
+from reconciler.registry.credentials import logins_of
 from reconciler.reports.checks import Diagnosis, doctor_text, doctor_view
 from reconciler.sources.manifests import load
 
@@ -61,8 +64,11 @@ def _secrets(settings: Mapping[str, str]) -> set[str]:
     """The values of environment variables named like a secret, and the lines of every file that holds one."""
     named = {value for name, value in os.environ.items() if SECRET.search(name)}
     found = {value for value in named if not value.startswith("/")}
-    for name, value in settings.items():
-        if name.endswith(("_TOKEN_FILE", "_SECRET_FILE", "_SSH_KEY")):
-            with contextlib.suppress(OSError):
-                found |= set(read_whole(value, 64 << 10).decode("utf-8", "replace").split("\n"))
+    files = [value for name, value in settings.items() if name.endswith(("_TOKEN_FILE", "_SECRET_FILE", "_SSH_KEY"))]
+    for path in files:
+        with contextlib.suppress(OSError):
+            found |= set(read_whole(path, 64 << 10).decode("utf-8", "replace").split("\n"))
+    for registry in configuration.traits().registries:
+        with contextlib.suppress(RegistryFailed, NotTrusted):
+            found |= {text for one in logins_of(registry).values() for text in (one.password, one.basic()[6:])}
     return {one.strip() for one in found}
