@@ -4,6 +4,7 @@ import ipaddress
 import os
 import signal
 import socket
+import sys
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Files with slow tests go first, so that no worker is left alone with one at the end."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: item.path not in slow)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """What tests start in this process is forked, where that says the same (tests/forked.py)."""
+    if "reconciler.host.child" in sys.modules and hasattr(os, "memfd_create"):
+        from reconciler.host import child
+        from tests import forked
+
+        child._start = forked.start_worker
 
 
 @pytest.fixture(autouse=True)

@@ -10,6 +10,7 @@ environment says such a thing is started the usual way: see `can_fork`.
 import array
 import atexit
 import contextlib
+import gc
 import io
 import json
 import os
@@ -21,17 +22,22 @@ import sys
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any, NoReturn
+from typing import IO, Any, NoReturn, cast
 
-from reconciler.host import durable
+from reconciler.host import child, durable
+from reconciler.host.child_side import PARENT_VARIABLE
 from tests import canaries, forked_child
 
 REPOSITORY = Path(__file__).parent.parent
 converts = False  # whether commands come from the server with Olive; set for a file of tests
 AT_IMPORT = ("PYTHON", "LC_", "LANG", "COVERAGE", "LD_")
-STREAMS = 2
+STREAMS = 2  # of a command; a worker has its requests too
+MOST_DESCRIPTORS = 3
 RUNNING = 1 << 16  # in place of an exit code
 Asker = tuple[int, int, bool]  # process, thread, whether Olive is imported
+_TESTS = os.getpid()
+_started: "list[Worker]" = []
+_asking = threading.Lock()  # for the server of workers, whom each thread asks
 _servers: dict[Asker, tuple[socket.socket, subprocess.Popen[bytes]]] = {}
 
 
@@ -64,6 +70,51 @@ def run(
             file.seek(0)
             said.append(io.TextIOWrapper(io.BytesIO(file.read()), encoding="utf-8").read())
     return subprocess.CompletedProcess(["reconciler", *arguments], code, *said)
+
+
+class Worker(forked_child.Awaited):
+    """A worker of `host.child` for this process, which any of its threads may ask for its end."""
+
+    def __init__(
+        self, module: str, environment: Mapping[str, str], directory: str, log: IO[bytes], server: socket.socket
+    ) -> None:
+        its_in, our_in = os.pipe()
+        our_out, its_out = os.pipe()
+        order = _order([], Path(directory), environment) | {"worker": module, "background": True}
+        with _asking:
+            self.pid = _sent(server, order, [its_in, its_out, log.fileno()])
+        os.close(its_in)
+        os.close(its_out)
+        self.stdin, self.stdout = os.fdopen(our_in, "wb"), os.fdopen(our_out, "rb")
+        self._server = server
+        self._module = module
+        _started.append(self)
+
+    @classmethod
+    def running(cls, module: str) -> list[int]:
+        """Process numbers. Their command line is that of the server."""
+        return [one.pid for one in _started if one._module == module and one.poll() is None]
+
+    def poll(self) -> int | None:
+        with _asking:
+            if self.returncode is None:
+                code = _sent(self._server, {"poll": self.pid}, [])
+                self.returncode = None if code == RUNNING else code
+        return self.returncode
+
+
+def start_worker(
+    module: str, environment: Mapping[str, str], log: IO[bytes], directory: str, wrap: forked_child.Wrap
+) -> subprocess.Popen[bytes]:
+    """In place of `host.child._start` in a test process: the server forks for it."""
+    if (
+        module not in forked_child.LIGHT
+        or os.getpid() != _TESTS
+        or not can_fork(os.environ | {"PYTHONPATH": str(REPOSITORY)})
+    ):
+        return forked_child._usual(module, environment, log, directory, wrap)
+    given = {**child._import_path(), **environment}
+    return cast("subprocess.Popen[bytes]", Worker(module, given, directory, log, _workers()))
 
 
 class Background(forked_child.Awaited):
@@ -154,11 +205,18 @@ def _server() -> socket.socket:
     """One for each thread: a server does one command at a time, and commands of two threads run at once. Olive's half
     gigabyte is for the main one alone."""
     warm = converts and threading.current_thread() is threading.main_thread()
-    asker = os.getpid(), threading.get_ident(), warm
+    return _server_for((os.getpid(), threading.get_ident(), warm))
+
+
+def _workers() -> socket.socket:
+    return _server_for((os.getpid(), 0, False))
+
+
+def _server_for(asker: Asker) -> socket.socket:
     if asker not in _servers:
         ours, its = socket.socketpair()
         environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
-        command = [sys.executable, "-m", "tests.forked", str(its.fileno()), *(["olive"] if warm else [])]
+        command = [sys.executable, "-m", "tests.forked", str(its.fileno()), *(["olive"] if asker[2] else [])]
         process = subprocess.Popen(command, env=environment, cwd=REPOSITORY, pass_fds=[its.fileno()])
         its.close()
         _servers[asker] = ours, process
@@ -188,6 +246,9 @@ def _serve(peer: socket.socket) -> dict[str, Any] | None:
         child = os.fork()
         if not child:
             peer.close()
+            if "worker" in order:
+                given = order["environment"] | {PARENT_VARIABLE: str(os.getppid())}
+                forked_child.become(order["worker"], given, order["directory"], *descriptors)
             _become(order, descriptors)
             return order
         for descriptor in descriptors:
@@ -200,7 +261,7 @@ def _serve(peer: socket.socket) -> dict[str, Any] | None:
 
 
 def _head(peer: socket.socket) -> tuple[bytes, list[int]]:
-    data, passed, _, _ = peer.recvmsg(4, socket.CMSG_SPACE(STREAMS * array.array("i").itemsize))
+    data, passed, _, _ = peer.recvmsg(4, socket.CMSG_SPACE(MOST_DESCRIPTORS * array.array("i").itemsize))
     numbers = array.array("i")
     for _level, _kind, rights in passed:
         numbers.frombytes(rights)
@@ -232,6 +293,9 @@ def _import_all() -> None:
 
     for verb in VERBS:
         import_module(f"reconciler.cli.verbs.{verb}")
+    import_module("reconciler.sources.manifests").load(
+        str(REPOSITORY / "manifests")
+    )  # its types are built at first use
 
 
 def main() -> None:
@@ -240,6 +304,9 @@ def main() -> None:
     is_warm = bool(sys.argv[2:])
     if is_warm:
         forked_child.import_olive()
+    else:
+        forked_child.import_light()
+    gc.freeze()  # else each fork copies what it only counts
     order = _serve(peer)
     if order is None:
         return
@@ -249,13 +316,14 @@ def main() -> None:
         else:
             runpy.run_module("reconciler", run_name="__main__", alter_sys=True)
     except SystemExit as ended:
-        if isinstance(ended.code, int | None) and is_warm:
+        if isinstance(ended.code, int | None):
             _end_now(ended.code or 0)
         raise
 
 
 def _end_now(code: int) -> NoReturn:
-    """As Python ends, without what native libraries do last: they wait for threads that a fork does not have."""
+    """As Python ends, without taking its modules apart, which takes longer than most commands, and without what native
+    libraries do last: they wait for threads that a fork does not have."""
     threading._shutdown()  # type: ignore[attr-defined]
     atexit._run_exitfuncs()
     sys.stdout.flush()

@@ -1,7 +1,9 @@
 """Workers of `host.child` as forks of a process that has imported what they need, in place of new interpreters. For
-tests only, and with the same process group, streams, directory, environment and parent as a new one. What runs in a
-cage of bubblewrap is started the usual way."""
+tests only, and with the same process group, streams, directory and environment as a new one; its parent is who asks
+for it, or for a test process itself the server of `tests.forked`. What runs in a cage of bubblewrap is started the
+usual way, and so is in a process with Olive what has a limit of memory or another runtime."""
 
+import contextlib
 import math
 import os
 import runpy
@@ -12,6 +14,7 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from importlib import import_module, reload
 from typing import IO, NoReturn, cast
 
 from reconciler.conversion.client.converter import WORKER
@@ -20,13 +23,36 @@ from reconciler.host import child
 from reconciler.host.child_side import PARENT_VARIABLE
 
 Wrap = Callable[[list[str]], list[str]] | None
+HUB, FOUNDRY = "reconciler.sources.hub.worker", "reconciler.backends.foundry.worker"
+LIGHT = (HUB, FOUNDRY, "reconciler.templates.render_worker")
+_PACKAGES = ("huggingface_hub.hf_api", "huggingface_hub.file_download", "httpx2", "foundry_local_sdk")
 _usual = child._start
+_forks: tuple[str, ...] = ()  # modules whose packages are imported here
+
+
+def import_light() -> None:
+    """All that but the converter needs. Without native threads, of which a fork would have none."""
+    global _forks  # noqa: PLW0603
+    for name in (*LIGHT, *_PACKAGES):
+        with contextlib.suppress(ImportError):  # an extra that is not installed: the worker says so
+            import_module(name)
+    _forks = LIGHT
+    child._start = start
+    if backoff := sys.modules.get("huggingface_hub.utils._http"):  # as many attempts, without 23 s between them
+        backoff.http_backoff.__kwdefaults__["base_wait_time"] = 0.01
 
 
 def import_olive() -> None:
+    global _forks  # noqa: PLW0603
     tools.load("int4", "int8", "fp16", "fp32", "adapter")
     tools.load_architecture("qwen2")
+    _forks = (WORKER,)
     child._start = start
+
+
+def fork_nothing() -> None:
+    """For this process: its workers are new interpreters."""
+    child._start = _usual
 
 
 class Awaited(ABC):
@@ -65,22 +91,23 @@ def start(
     module: str, environment: Mapping[str, str], log: IO[bytes], directory: str, wrap: Wrap
 ) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-P", "-m", module]
-    if module != WORKER or (wrap is not None and wrap(command) != command):
+    if module not in _forks or (wrap is not None and wrap(command) != command):
         return _usual(module, environment, log, directory, wrap)
-    given = {**child._import_path(), **environment, PARENT_VARIABLE: str(os.getpid())}
+    given = {**child._import_path(), **environment}
     its_in, our_in = os.pipe()
     our_out, its_out = os.pipe()
+    parent = os.getpid()
     pid = os.fork()
     if pid == 0:
-        _become(module, given, directory, its_in, its_out, log.fileno())
+        become(module, given | {PARENT_VARIABLE: str(parent)}, directory, its_in, its_out, log.fileno())
     os.close(its_in)
     os.close(its_out)
     ours = Forked(pid, os.fdopen(our_in, "wb"), os.fdopen(our_out, "rb"))
     return cast("subprocess.Popen[bytes]", ours)
 
 
-def _become(module: str, environment: dict[str, str], directory: str, stdin: int, stdout: int, stderr: int) -> NoReturn:
-    code = 1
+def become(module: str, environment: dict[str, str], directory: str, stdin: int, stdout: int, stderr: int) -> NoReturn:
+    code, _kept = 1, (sys.stdout, sys.stderr)  # what they hold goes nowhere, and is not for the reader of replies
     try:
         os.setsid()
         for number in signal.valid_signals():
@@ -95,7 +122,10 @@ def _become(module: str, environment: dict[str, str], directory: str, stdin: int
         os.chdir(directory)
         os.environ.clear()
         os.environ.update(environment)
+        if module == HUB and "huggingface_hub.constants" in sys.modules:  # it reads the environment once
+            reload(sys.modules["huggingface_hub.constants"])
         sys.argv = [module]
+        sys.modules.pop(module, None)
         runpy.run_module(module, run_name="__main__", alter_sys=True)
         code = 0
     except SystemExit as ended:

@@ -16,6 +16,7 @@ import pytest
 from reconciler.backends.foundry.foundry import BACKUP, DEFAULT_LIMITS, Foundry, TimeLimits
 from reconciler.backends.foundry.index import INDEX, LOCK, read_index
 from reconciler.domain.errors import CatalogBroken, PermanentError, RuntimeUnavailable
+from tests import forked, forked_child
 from tests.converted_model import converted_model
 from tests.waiting import children_of, command_line
 
@@ -232,7 +233,8 @@ def stop_children(number: int) -> None:
 
 
 def runtimes() -> list[int]:
-    return [pid for pid in children_of(os.getpid()) if "backends.foundry.worker" in command_line(pid)]
+    started = [pid for pid in children_of(os.getpid()) if "backends.foundry.worker" in command_line(pid)]
+    return [*started, *forked.Worker.running(forked_child.FOUNDRY)]
 
 
 def test_a_missing_library_is_named_with_the_way_to_install_it(tmp_path: Path) -> None:

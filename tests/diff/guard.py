@@ -46,6 +46,8 @@ def watch(event: str, arguments: tuple[Any, ...]) -> None:
 
 def main() -> int:
     sys.dont_write_bytecode = True
+    if "tests.forked_child" in sys.modules:
+        sys.modules["tests.forked_child"].fork_nothing()
     sys.addaudithook(watch)
     from reconciler.cli.main import main as reconciler
 

@@ -14,7 +14,7 @@ from reconciler.store.artifact_store import ArtifactStore
 
 KEY, OTHER_KEY = "sha256:" + "a" * 64, "sha256:" + "b" * 64
 RECIPE: dict[str, object] = {"architecture": "LlamaForCausalLM", "precision": "int4"}
-FILES = {"model.onnx": b"graph", "model.onnx.data": b"w" * (1 << 20), "deep/tokenizer.json": b"{}"}
+FILES = {"model.onnx": b"graph", "model.onnx.data": b"w" * (1 << 14), "deep/tokenizer.json": b"{}"}
 OTHER_FILES = {**FILES, "model.onnx": b"another graph"}
 MENDED = {"release.json": b"marker", "model.onnx": b"graph", "deep/x.json": b"{}"}
 
