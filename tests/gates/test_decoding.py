@@ -2,9 +2,12 @@
 models."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from reconciler.backends.foundry import decoding
+from reconciler.domain.errors import PermanentError
 from reconciler.domain.gate_spec import GateSpec
 from reconciler.domain.measured import Measured, Numbers
 from reconciler.domain.sources.model_config import boundaries
@@ -113,3 +116,19 @@ def test_what_was_too_far_is_said() -> None:
 def test_another_method_is_no_measurement() -> None:
     (verdict,) = verdicts(method="sha256:0")
     assert verdict.status == "Inconclusive"
+
+
+class NoTokens:
+    def __init__(self, folder: str) -> None: ...
+
+    def encode(self, text: str) -> list[int]:
+        return []
+
+    def close(self) -> None: ...
+
+
+def test_texts_without_a_token_are_an_error_that_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(decoding, "RuntimeTokenizer", NoTokens)
+    (tmp_path / "genai_config.json").write_text('{"model": {"vocab_size": 320, "context_length": 64}}')
+    with pytest.raises(PermanentError, match="no token of any text"):
+        decoding.decoded(str(tmp_path), {})

@@ -12,6 +12,7 @@ from typing import Any
 
 from reconciler.backends.foundry.generator import Generator, Model
 from reconciler.backends.foundry.tokenizer import RuntimeTokenizer
+from reconciler.domain.errors import PermanentError
 from reconciler.domain.measured import TEXTS, WORST, Decoded
 from reconciler.gates.decoding import METHOD, Stretch, stretches
 
@@ -43,12 +44,14 @@ def _weights(folder: str) -> int:
 
 
 def _tokens(folder: str, count: int) -> list[int]:
-    """Of all texts one after the other, and again."""
+    """Of all texts one after the other, and again. Raises PermanentError where they have none."""
     tokenizer = RuntimeTokenizer(folder)
     try:
         tokens = [token for text in TEXTS for token in tokenizer.encode(text)]
     finally:
         tokenizer.close()
+    if not tokens:
+        raise PermanentError("the runtime makes no token of any text", code="TokenizerUnloadable")
     return (tokens * -(-count // len(tokens)))[:count]
 
 
