@@ -21,6 +21,7 @@ _FACE = "tests/daemon/test_face.py::test_"
 _BAD_GATES = "tests/bad_inputs/test_gates.py::test_"
 _ATTACKS = "tests/attacks/test_"
 _FUZZ = "tests/fuzz/test_fuzz.py::test_"
+_REGISTRY = "tests/registry/test_"
 _PLAN = "tests/planner/test_plan.py::test_what_is_not_done_is_held_with_its_reason"
 
 
@@ -165,6 +166,18 @@ ITEMS = (
          f"{_ATTACKS}hub.py::test_the_token_does_not_follow_a_listing_to_another_host",
          f"{_ATTACKS}hub.py::test_the_token_does_not_follow_a_redirect_to_another_host",
          f"{_ATTACKS}hub.py::test_a_redirect_to_what_is_no_web_address"),
+    _one("Since then", "a registry whose blobs are cut, truncated, longer, swapped, slow or without end", "DigestMismatch, RegistryUnreachable",
+         f"{_REGISTRY}lies.py::test_a_cut_goes_on_where_it_stopped", f"{_REGISTRY}lies.py::test_other_bytes_are_deleted_and_named",
+         f"{_REGISTRY}lies.py::test_another_size_is_refused_before_it_comes", f"{_REGISTRY}lies.py::test_a_trickle_is_given_up_and_kept"),
+    _one("Since then", "a registry that sends us, or the password, elsewhere", "RegistryDenied, RegistryUnreachable",
+         f"{_REGISTRY}lies.py::test_a_password_does_not_follow_a_redirect_to_another_host",
+         f"{_REGISTRY}lies.py::test_a_password_goes_to_no_token_server_without_tls",
+         f"{_REGISTRY}lies.py::test_an_upload_elsewhere_gets_no_password"),
+    _one("Since then", "an artifact in a registry with paths that lead out, code, other media types, absurd sizes", "ArtifactRefused",
+         f"{_REGISTRY}artifact.py::test_a_path_that_means_harm_is_refused", f"{_REGISTRY}artifact.py::test_another_form_is_refused_in_words",
+         f"{_REGISTRY}transfer.py::test_an_image_is_no_artifact"),
+    _one("Since then", "a tag in a registry that leads to another build", "ArtifactRefused",
+         f"{_REGISTRY}transfer.py::test_a_tag_that_leads_to_another_build_is_refused"),
     _one("Since then", "names of files and of catalog entries with escapes, line ends, no UTF-8", "escaped",
          f"{_ATTACKS}names.py::test_what_is_printed_stays_ours"),
     _one("Since then", "a webhook without its secret, or with another's", "403", f"{_FACE}only_the_secrets_holder_wakes_the_loop"),

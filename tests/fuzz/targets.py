@@ -21,7 +21,7 @@ from reconciler.daemon.http.listening import parse_address
 from reconciler.daemon.http.routes import is_signed
 from reconciler.daemon.notifications.notifications import sink_kinds
 from reconciler.daemon.notifications.sinks.webhook import WebhookTarget
-from reconciler.domain.digest import StoredFile
+from reconciler.domain.digest import StoredFile, of_value
 from reconciler.domain.errors import InputRefused, PermanentError, Problem, UsageError
 from reconciler.domain.manifest import Generation
 from reconciler.domain.sources.model_config import complaints
@@ -32,6 +32,7 @@ from reconciler.manifests import gate_rules, loader, lock_file
 from reconciler.manifests.declaration import ProblemLog
 from reconciler.manifests.machine_config import parse_config, settings_of, traits_of
 from reconciler.manifests.parse import parse
+from reconciler.registry import artifact
 from reconciler.sources.folder import safetensors_header
 from reconciler.sources.git import objects as git_objects
 from reconciler.sources.git.address import checked_branch, checked_path, checked_url
@@ -264,6 +265,9 @@ _SCHEMA = {
 _PACKED = manifest_bytes(
     f"sha256:{'0' * 64}", {}, (StoredFile(path="model.onnx", digest=f"sha256:{'1' * 64}", size=5),), b"{}"
 )
+_OFFERED = manifest_bytes(
+    of_value({"a": 1}), {"a": 1}, (StoredFile(path="model.onnx", digest=f"sha256:{'1' * 64}", size=5),), b"{}"
+)
 _CASES = b"""{"prompt": "2+2?", "regex": "^4"}
 {"messages": [{"role": "user", "content": "hi"}], "contains": "h"}
 {"prompt": "x", "jsonSchema": {"type": "object"}}
@@ -292,6 +296,9 @@ TARGETS = {
         share=2,
     ),
     "machine configuration": Target(run=_config, seeds=[_CONFIG], share=2),
+    "artifact of a registry": Target(
+        run=lambda data: artifact.read(f"sha256:{'2' * 64}", data), seeds=[_OFFERED], refusals=(NotAnArtifact,), share=3
+    ),
     "request": Target(run=_request, seeds=_REQUESTS, refusals=(BadRequest,), share=6),
     "git cat-file": Target(run=_batch, seeds=[b"1" * 40 + b" blob 5\nhello\n"], refusals=(MirrorBroken,)),
     "git tree": Target(run=_tree, seeds=[_TREE], refusals=(PermanentError,), share=4),
