@@ -80,7 +80,7 @@ class Disk:
 
     def file(self, inode: int, torn: str) -> tuple[str, int]:
         pending = self.data.get(inode)
-        old, mode = self.files.get(inode, (self._content(b""), 0o600))
+        old, mode = self.files.get(inode) or (self._content(b""), 0o600)
         if not pending:
             return old, mode
         new = pending[-1]
@@ -167,6 +167,7 @@ class Disk:
             yield Choice(kept, (*torn, *((one, "old") for one in unseen)))
 
 
+@lru_cache(maxsize=1 << 16)
 def is_hidden(path: str) -> bool:
     return not set(HIDDEN).isdisjoint(path.split("/")[:-1])
 
@@ -193,11 +194,13 @@ def _digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def signature(tree: Tree) -> str:
+Signature = tuple[frozenset[tuple[str, tuple[str, str, int]]], frozenset[str]]
+
+
+def signature(tree: Tree) -> Signature:
     """Two trees that differ only where nobody looks are one."""
-    seen = sorted((path, *one) for path, one in tree.items() if not is_hidden(path))
-    crowded = sorted({path.split("/")[1] for path in tree if is_hidden(path)})
-    return hashlib.sha256(repr((seen, crowded)).encode()).hexdigest()
+    seen = frozenset(one for one in tree.items() if not is_hidden(one[0]))
+    return seen, frozenset(path.split("/")[1] for path in tree if is_hidden(path))
 
 
 def lay_out(tape: Tape, tree: Tree, top: str) -> None:

@@ -23,7 +23,7 @@ from tests.crash.judging import at_rest, snapshot
 from tests.crash.matrix import Bench, apart
 from tests.crash.scenarios import SCENARIOS
 from tests.plug import more, promises
-from tests.plug.disk import Disk, Tree, lay_out, signature
+from tests.plug.disk import Choice, Disk, Signature, Tree, lay_out, signature
 from tests.plug.judge import Judge, Played
 from tests.plug.promises import Look
 from tests.plug.recording import Recorder, Tape
@@ -76,41 +76,43 @@ class Recorded(Bench):
 class State:
     """What was left when the power went after `played` events."""
 
-    name: str
+    name: Signature
     played: int
-    told: str
+    choice: Choice
     tree: Tree
     problems: list[str]
 
     def where(self, tape: Tape) -> str:
         """For whoever looks for the reason."""
-        return f"after event {self.played} ({tape.events[self.played - 1]}): {self.told}"
+        disk = Disk(tape)
+        for _ in range(self.played):
+            event = disk.play()
+        return f"after event {self.played} ({event}): {disk.told(self.choice)}"
 
 
 def states(bench: Recorded, rolls: int) -> Iterator[State]:
     """Each state once."""
     disk, rolled = Disk(bench.tape), random.Random(bench.name)
     judge = Judge(bench.tape, str(bench.world.folder), damaged=bench.scenario.damaged)
-    point, known = Played(shown={}), set[tuple[str, bool, int]]()
+    point, known = Played(shown={}), set[tuple[Signature, bool, int]]()
     judge.step(disk, point)
     while disk.played < len(bench.tape.events):
         event = disk.play()
         point.after(event, disk)
         objects = judge.step(disk, point)
-        for choice in disk.choices(rolled, rolls):
+        for choice in dict.fromkeys(disk.choices(rolled, rolls)):
             tree = disk.tree(choice)
             name = signature(tree)
             if (key := (name, point.open, len(point.shown))) not in known:
                 known.add(key)
                 problems = judge.problems(disk, choice, tree, point, objects)
-                told = disk.told(choice)
-                yield State(name=name, played=disk.played, told=told, tree=tree, problems=problems)
+                yield State(name=name, played=disk.played, choice=choice, tree=tree, problems=problems)
 
 
 def judged(name: str, folder: Path, rolls: int, mended: int) -> dict[str, Any]:
     began = time.process_time()
     bench = Recorded(name, folder)
-    problems, found = list[str](), dict[str, State]()
+    problems, found = list[str](), dict[Signature, State]()
     count = 0
     for state in states(bench, rolls):
         count += 1
