@@ -157,7 +157,9 @@ _SCALED = {
 }
 
 # `<family>-<scaling>`: each family that is right with plain rotation, with every way to stretch it.
-for _family in ("qwen2", "qwen3", "llama", "mistral", "gemma", "granite", "ernie45", "lfm2", "smollm3"):
+STRETCHED = ("qwen2", "qwen3", "llama", "mistral", "gemma", "granite", "ernie45", "lfm2", "smollm3")
+SCALINGS = tuple(_SCALED)
+for _family in STRETCHED:
     for _scaling, _parameters in _SCALED.items():
         FAMILIES[f"{_family}-{_scaling}"] = (FAMILIES[_family][0], {**FAMILIES[_family][1], **_parameters})
 

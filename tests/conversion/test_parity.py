@@ -2,7 +2,7 @@
 
 Random models of every family, the prompt longer than their windows. A new pin of any tool begins here, with
 RECONCILER_TEST_SIZE=nightly: where a refused family has become right, its row moves. `make test` takes a third of the
-older settings and of the roundings.
+older settings and of the roundings, and stretches each family in one way.
 """
 
 import json
@@ -18,7 +18,7 @@ from reconciler.domain.errors import ConversionFailed
 from reconciler.domain.manifest import Target
 from reconciler.host.child import Child, ChildFailed
 from tests.conversions import convert, converter, look, reader
-from tests.tiny_models import FAMILIES, write_families
+from tests.tiny_models import FAMILIES, SCALINGS, STRETCHED, write_families
 from tests.trust import NIGHTLY
 
 __all__ = ["converter", "reader"]
@@ -36,7 +36,14 @@ OLDER = (
 SHARE = 1 if NIGHTLY else 3
 # So little wrong that the cosine does not show it, or only in answers: test_fidelity.py and test_decoding.py do.
 MILD = {"llama-attention-cap", "llama-logit-cap", "phi3-long-factor", "phi3-long-early"}
-ALL = (*(name for name in FAMILIES if name not in MILD), *(f"{name}-v4" for name in OLDER[::SHARE]))
+# Each family stretched in one way, and each way several times.
+LATER = {
+    f"{family}-{scaling}"
+    for row, family in enumerate(STRETCHED)
+    for column, scaling in enumerate(SCALINGS)
+    if not NIGHTLY and (row + column) % len(SCALINGS)
+}
+ALL = (*(name for name in FAMILIES if name not in MILD | LATER), *(f"{name}-v4" for name in OLDER[::SHARE]))
 STOPPED = {"olmo2", "stablelm", "gemma3", "smollm3-nope", "phi3-long", "hunyuan-alpha", "qwen2-yarn-betas"}
 UNLOADABLE = {"llama-odd-heads", "llama-tiny-heads"}
 
