@@ -7,14 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.domain.errors import TemporaryError
+from reconciler.domain.errors import RegistryFailed, TemporaryError
 from reconciler.domain.registries import RegistryAddress, RegistrySettings, read_address
 from reconciler.host.reading import NotTrusted
 from reconciler.registry.client import RegistryClient
 from reconciler.registry.credentials import Login, logins_of
+from reconciler.registry.opening import open_registry
 from tests import canaries
 from tests.registry.places import REPOSITORY, client_of
-from tests.registry_server import FakeRegistry
+from tests.registry_server import PASSWORD, USER, FakeRegistry, basic
 
 ADDRESS = RegistryAddress(origin="https://registry.example.com", repository="models")
 MIRROR = RegistryAddress(origin="https://site.example.com:5000", repository="models")
@@ -137,3 +138,19 @@ def test_a_bad_file_of_certificates_is_named(tmp_path: Path) -> None:
         with pytest.raises(TemporaryError, match=os.fspath(path)) as refused:
             client.has_blob("sha256:" + "0" * 64)
         assert refused.value.code == "RegistryCertificates"
+
+
+def test_a_configured_registry_is_opened_with_its_mirrors_and_its_account() -> None:
+    """One line is the registry's password, and its mirrors on other hosts get none."""
+    with FakeRegistry("basic").running() as own, FakeRegistry("basic").running() as mirror:
+        addresses = [read_address(f"{one.origin}/{REPOSITORY}") for one in (own, mirror)]
+        address, other = (one for one in addresses if one)
+        given = RegistrySettings(address=address, mirrors=(other,), credentials_variable="LOGIN")
+        with open_registry(given, environment={"LOGIN": f"{USER}:{PASSWORD}"}) as opened:
+            assert opened.places == (*opened.mirrors, opened.registry)
+            assert opened.registry.resolve("v1") is None
+            with pytest.raises(RegistryFailed) as denied:
+                opened.mirrors[0].has_blob("sha256:" + "0" * 64)
+        assert (denied.value.code, str(other) in str(denied.value)) == ("RegistryDenied", True)
+        assert {one.authorization for one in mirror.requests} == {""}
+        assert own.requests[-1].authorization == basic()
