@@ -1,6 +1,6 @@
 """Real conversions for tests: one warm converter a test run, and a child that loads what came out.
 
-Import the fixtures by name: `from tests.conversions import converter, reader`.
+The fixtures are those of tests/conversion; imported by name, they would be others.
 """
 
 from collections.abc import Iterator

@@ -15,10 +15,8 @@ import pytest
 from reconciler.conversion.client.converter import Converter
 from reconciler.conversion.precisions import olive_config
 from reconciler.host.environment import private_environment
-from tests.conversions import convert, converter, look, recipe_of
+from tests.conversions import convert, look, recipe_of
 from tests.tiny_models import write_qwen2
-
-__all__ = ["converter"]
 
 pytestmark = pytest.mark.slow
 

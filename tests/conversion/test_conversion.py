@@ -23,11 +23,9 @@ from reconciler.host.child import Child
 from reconciler.host.environment import private_environment
 from reconciler.host.stamps import StampBook
 from reconciler.sources.folder.model import inspect_adapter
-from tests.conversions import convert, converter, look, reader, recipe_of
+from tests.conversions import convert, look, recipe_of
 from tests.tiny_models import write_qwen2, write_safetensors
 from tests.tokenizer_zoo import LLAMA3, split, tokenizer
-
-__all__ = ["converter", "reader"]
 
 pytestmark = pytest.mark.slow
 

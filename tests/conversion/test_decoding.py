@@ -13,11 +13,9 @@ from reconciler.domain.measured import Decoded, Measured
 from reconciler.domain.sources.model_config import boundaries
 from reconciler.gates.judgement import judge, rejections
 from tests.backends.test_serving_foundry import runtime
-from tests.conversions import convert, converter
+from tests.conversions import convert
 from tests.edited_graphs import Edit, edited, rounded, swapped, windows
 from tests.tiny_models import write_families
-
-__all__ = ["converter"]
 
 pytestmark = pytest.mark.slow
 

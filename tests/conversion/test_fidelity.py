@@ -14,10 +14,8 @@ from reconciler.domain.gate_spec import GateSpec
 from reconciler.domain.manifest import Target
 from reconciler.domain.measured import TEXTS_DIGEST, Fidelity
 from reconciler.gates.judgement import judge, rejections
-from tests.conversions import convert, converter, look, recipe_of
+from tests.conversions import convert, look, recipe_of
 from tests.tiny_models import write_families
-
-__all__ = ["converter"]
 
 pytestmark = pytest.mark.slow
 

@@ -17,11 +17,9 @@ from reconciler.conversion.verified import VERIFIED
 from reconciler.domain.errors import ConversionFailed
 from reconciler.domain.manifest import Target
 from reconciler.host.child import Child, ChildFailed
-from tests.conversions import convert, converter, look, reader
+from tests.conversions import convert, look
 from tests.tiny_models import FAMILIES, SCALINGS, STRETCHED, write_families
 from tests.trust import NIGHTLY
-
-__all__ = ["converter", "reader"]
 
 pytestmark = pytest.mark.slow
 
