@@ -32,6 +32,12 @@ CODES: dict[str, dict[int, str]] = {
         **_LOCKED,
     },
     "run": {OK: "stopped by SIGTERM", ERROR: "error: it could not start", **_LOCKED},
+    "build": {
+        OK: "every registry has what the manifests want",
+        ERROR: "error: nothing was tried, or a registry could not be asked",
+        PARTLY: "partly: something failed, was rejected or is held",
+        **_LOCKED,
+    },
     "status": {OK: "shown", ERROR: "error", INTERRUPTED: "interrupted; --watch ends so"},
     "ask": {OK: "answered", ERROR: "not served, or the runtime refused"},
     "bench": {

@@ -24,6 +24,7 @@ VERBS = {
     "diff": "compare two commits, and show what each machine would do; reads git only",
     "apply": "bring this machine to what the manifests declare",
     "run": "keep this machine at what the manifests declare: a pass whenever something changes",
+    "build": "convert what the manifests want and push it to a registry; serves nothing",
     "status": "show what is served, and in which condition",
     "ask": "ask a served model one question through Foundry Local",
     "bench": "measure the precisions of models on this machine, and recommend one",

@@ -10,6 +10,7 @@ from typing import ClassVar
 
 from reconciler.domain.digest import of_value
 from reconciler.domain.reasons import Reason
+from reconciler.domain.registries import Offer
 from reconciler.domain.release import Release
 from reconciler.domain.sources.locked import LockedSource
 
@@ -92,6 +93,25 @@ class Convert(_OfRelease):
     @property
     def failure_key(self) -> str:
         return self.build_key
+
+    @property
+    def work_key(self) -> tuple[str, str]:
+        return self.action, self.build_key
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pull(_OfRelease):
+    """Take the artifact of a recipe, as another machine built it, from a registry: for `release` and all others of the
+    same recipe."""
+
+    action: ClassVar[str] = "pull"
+    number: ClassVar[int] = 0
+    offer: Offer
+
+    @property
+    def failure_key(self) -> str:
+        """Another build of the same key is another try."""
+        return pull_key(self.build_key, self.offer)
 
     @property
     def work_key(self) -> tuple[str, str]:
@@ -296,7 +316,7 @@ class PruneSource(_Free):
 
 
 # May take hours: it runs beside the passes, and a later pass takes its result in (engine.job_queue).
-LongWork = FetchSource | Convert | MeasureCandidate | MeasureServed
+LongWork = FetchSource | Convert | Pull | MeasureCandidate | MeasureServed
 Measure = MeasureCandidate | MeasureServed
 Verify = VerifyCandidate | VerifyServed
 
@@ -304,6 +324,10 @@ RemoveRelease = Retire | PruneVariant  # of these `numbers`
 Removal = RemoveRelease | PruneArtifact | PruneSource
 
 Change = LongWork | Verify | Register | RepairRelease | RepairArtifact | Removal
+
+
+def pull_key(build_key: str, offer: Offer) -> str:
+    return f"{build_key}@{offer.digest}"
 
 
 def runtime_key(release: str, runtime: Mapping[str, str]) -> str:

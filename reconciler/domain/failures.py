@@ -105,7 +105,8 @@ def not_overcome(
     """Without those whose work is done nevertheless: a step may have been refused its last write only, and the next
     pass finds nothing left to do. `stored` are build keys, `done` the keys of what serves with nothing left to do."""
     over = {"convert": stored, **dict.fromkeys(SERVING, done)}
-    return tuple(one for one in failures if one.key not in over.get(one.action, ()))
+    left = (one for one in failures if one.key not in over.get(one.action, ()))
+    return tuple(one for one in left if one.action != "pull" or one.key.partition("@")[0] not in stored)
 
 
 def held_by(failure: RememberedFailure, variant: str, now: str) -> Held | None:

@@ -47,7 +47,7 @@ class Fidelity:
     `mean_kl` is in nats from the source. `wiring_kl` is from the source that computes with the rounded weights of the
     artifact: what is left is no work of rounding. `rounding_distance` is how far the matrix that lies furthest from the
     source's is from it, in units of plain rounding. Both are None where nothing is rounded. `when` is RFC 3339, UTC;
-    "" in what earlier versions wrote.
+    "" in what earlier versions wrote. `unmeasured` says why there are no numbers, where nobody can measure them here.
     """
 
     build_key: str
@@ -59,6 +59,7 @@ class Fidelity:
     wiring_kl: float | None
     rounding_distance: float | None = None
     when: str = ""
+    unmeasured: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,6 +187,20 @@ _SCRIPTS = """Der Zug nach Linz fährt um 7 Uhr 40 ab. ¿Dónde está la bibliot
 TEXTS = (_PROSE, _CODE, _NUMBERS, _TALK, _SCRIPTS)
 METHOD = 2  # raise it when the comparison measures something else: older numbers are not judged then
 TEXTS_DIGEST = digest.of_value((METHOD, TEXTS))
+
+
+def unmeasured(build_key: str, why: str) -> Fidelity:
+    """Stands for numbers that nobody can measure here: its gate then says Inconclusive."""
+    return Fidelity(
+        build_key=build_key,
+        prompts=TEXTS_DIGEST,
+        positions=0,
+        top1_agreement=0.0,
+        mean_kl=WORST,
+        perplexity_ratio=WORST,
+        wiring_kl=None,
+        unmeasured=why,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

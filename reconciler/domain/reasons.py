@@ -17,6 +17,10 @@ class Reason(StrEnum):
 
     ARTIFACT_MISSING = ("ArtifactMissing", "the recipe has not been built on this machine yet")
     SOURCE_MISSING = ("SourceMissing", "the weights are not on this machine yet, or only a part of them")
+    AWAITING_BUILD = (
+        "AwaitingBuild",
+        "convert: registry-only, and no registry has the artifact of this build key, or none answers",
+    )
     RELEASE_MISSING = ("ReleaseMissing", "the variant is declared and not served yet")
     RECIPE_CHANGED = (
         "RecipeChanged",

@@ -2,10 +2,13 @@
 
 import ipaddress
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 PULL, PUSH, BOTH = "pull", "push", "both"
 ROLES = (PULL, PUSH, BOTH)
+# Where a machine's artifacts come from (`convert:` of its configuration).
+LOCAL, REGISTRY_ONLY, PREFER_REGISTRY = CONVERT_MODES = ("local", "registry-only", "prefer-registry")
 LONGEST = 512  # characters of an address
 
 _PART = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
@@ -61,3 +64,30 @@ class RegistrySettings:
     credentials_file: str = ""
     credentials_variable: str = ""
     ca_file: str = ""
+
+    @property
+    def pulls(self) -> bool:
+        return self.role in (PULL, BOTH)
+
+    @property
+    def pushes(self) -> bool:
+        return self.role in (PUSH, BOTH)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Offer:
+    """What a registry has for a build key: the artifact's digest, and the bytes of it that this machine lacks."""
+
+    registry: str
+    digest: str
+    missing: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class RegistryAnswers:
+    """What the registries of a machine answered in this pass. `offers` are by build key. `unreached` says why one could
+    not be asked, "" where all answered; `code` is that of the error."""
+
+    offers: Mapping[str, Offer] = field(default_factory=dict)
+    unreached: str = ""
+    code: str = ""

@@ -17,7 +17,7 @@ from contextlib import suppress
 from typing import Any
 
 from reconciler.conversion.client.converter import WORKER, Converter, say_cage
-from reconciler.domain.changes import Convert, FetchSource, LongWork, MeasureCandidate, MeasureServed
+from reconciler.domain.changes import Convert, FetchSource, LongWork, MeasureCandidate, MeasureServed, Pull
 from reconciler.domain.errors import Cancelled
 from reconciler.engine import log
 from reconciler.engine.job import FOLDER, Job
@@ -25,6 +25,7 @@ from reconciler.engine.jobs import ConversionJob, DownloadJob, MeasurementJob
 from reconciler.engine.machine import Machine
 from reconciler.engine.options import Options, Reporter
 from reconciler.engine.pass_context import PassContext
+from reconciler.engine.pull_job import PullJob
 from reconciler.host import durable
 
 CONVERTING = "converting"  # in it: all that the converter's cage can write
@@ -35,6 +36,7 @@ JOBS: dict[type[LongWork], type[Job[Any]]] = {
     FetchSource: DownloadJob,
     MeasureCandidate: MeasurementJob,
     MeasureServed: MeasurementJob,
+    Pull: PullJob,
 }
 
 

@@ -9,11 +9,14 @@ from reconciler.conversion.client.job_client import Attempt
 from reconciler.domain.changes import Convert, FetchSource, Measure, MeasureServed
 from reconciler.domain.desired import Desired
 from reconciler.domain.errors import ConversionFailed, ConverterLost, DiskFull, PermanentError
-from reconciler.domain.measured import Fidelity, Measured
+from reconciler.domain.measured import Fidelity, Measured, unmeasured
+from reconciler.domain.registries import LOCAL, PREFER_REGISTRY
 from reconciler.domain.text.units import size_text
 from reconciler.engine.executor import assemble_release, rejected, require, store_conversion
 from reconciler.engine.job import Job
+from reconciler.engine.machine import stored_artifact
 from reconciler.engine.pass_context import make_runtime
+from reconciler.engine.registries import builders_numbers
 from reconciler.gates.judgement import missing_measurements, needed
 from reconciler.gates.runtime import Rehearsal
 from reconciler.host import durable
@@ -147,6 +150,8 @@ class MeasurementJob(Job[Measure]):
         return bool(rejected(self._wanted, self._fidelity, self._measured))
 
     def _compared(self) -> Fidelity:
+        if (known := self._from_builder()) is not None:
+            return known
         attempt = Attempt()
         self.when_cancelled(attempt.cancel)
         self.progressed(0.0, "comparing it with its source")
@@ -157,6 +162,19 @@ class MeasurementJob(Job[Measure]):
             # What was killed lacked memory, most likely, and that may come back.
             kind = ConverterLost if isinstance(error, ConverterLost) else PermanentError
             raise kind(message, code="FidelityUnmeasured", hint=f"{error.hint}; {UNMEASURED}") from None
+
+    def _from_builder(self) -> Fidelity | None:
+        """The builder's numbers, where this machine pulls. Where it may not convert, or the source is not here, there
+        are no others: then a record that says so."""
+        machine, key = self.context.machine, self.change.build_key
+        if machine.traits.convert == LOCAL:
+            return None
+        self.progressed(0.0, "asking for its builder's numbers")
+        found = builders_numbers(machine, key, stored_artifact(machine, key).digest)
+        if found is not None or (machine.traits.convert == PREFER_REGISTRY and self._wanted.fetch is None):
+            return found
+        why = "no numbers came with it from its builder, and this machine does not compare it with its source"
+        return unmeasured(key, why)
 
     def _rehearse(self) -> None:
         catalog, scratch = (os.path.join(self.folder, name) for name in ("catalog", "runtime"))

@@ -4,11 +4,14 @@ from collections.abc import Container, Mapping
 from dataclasses import dataclass, replace
 
 from reconciler.domain.desired import Desired
+from reconciler.domain.errors import Problem
 from reconciler.domain.failures import RememberedFailure, without_backoff
 from reconciler.domain.observed import Observed
 from reconciler.domain.plan import Plan
 from reconciler.domain.recorded import Recorded
+from reconciler.domain.registries import LOCAL, REGISTRY_ONLY
 from reconciler.engine.machine import NOTHING, Machine, machine_labels, observe, recall
+from reconciler.engine.registries import RegistryLookup
 from reconciler.engine.resolve import Resolution, resolve
 from reconciler.host.clock import now
 from reconciler.host.processes import mapped_folders
@@ -46,20 +49,23 @@ def take_snapshot(
     ignored: Container[RememberedFailure] = (),
     assumed: Mapping[str, str] = NOTHING,
     jobs: int = 1,
+    lookup: RegistryLookup | None = None,
 ) -> Snapshot:
     """`running` are build keys that jobs work on; `ignored` are failures whose back-off does not count; `assumed` are
-    versions of the runtime's packages, in place of those installed."""
+    versions of the runtime's packages, in place of those installed; `lookup` knows what registries answered already in
+    this pass."""
     observed = observe(machine)
     resolution = _resolved(machine, declared, observed)
     recorded = recall(machine, observed, assumed)
     if recorded.failures and ignored:
         recorded = replace(recorded, failures=without_backoff(recorded.failures, ignored))
     desired = effective(resolution.desired, observed, recorded)
+    observed = _with_answers(observed, desired, machine, lookup)
     observed = replace(observed, in_use=_in_use(removable(desired, observed, recorded), observed))
     plan = make_plan(desired, observed, recorded, now=now(), running=running, confirm=confirm, jobs=jobs)
     if isinstance(declared, VariantDeclaration):
         plan = _only(plan, declared.variant, desired)
-    resolution = replace(resolution, desired=desired)
+    resolution = replace(resolution, desired=desired, warnings=(*resolution.warnings, *_unreached(observed)))
     return Snapshot(resolution=resolution, observed=observed, recorded=recorded, plan=plan)
 
 
@@ -70,6 +76,26 @@ def _resolved(machine: Machine, declared: Declaration, observed: Observed) -> Re
     selective = any(model.node_selector is not None for model in declared.models)
     labels = machine_labels(machine) if selective else None
     return resolve(declared, machine.stamps, observed.artifacts, labels, machine.sources)
+
+
+def _with_answers(observed: Observed, desired: Desired, machine: Machine, lookup: RegistryLookup | None) -> Observed:
+    """With what the registries have of what is missing here."""
+    mode = machine.traits.convert
+    if mode == LOCAL:
+        return observed
+    here = observed.artifacts.keys() | observed.mendable
+    known = (one for one in desired.wanted if one.fetch is None or one.fetch.known)
+    missing = sorted({one.release.recipe.build_key for one in known} - here)
+    return replace(observed, convert=mode, answers=(lookup or RegistryLookup(machine)).answers(missing))
+
+
+def _unreached(observed: Observed) -> tuple[Problem, ...]:
+    answers = observed.answers
+    if not answers.unreached:
+        return ()
+    then = "waits for a registry" if observed.convert == REGISTRY_ONLY else "is converted here"
+    message = f"{answers.unreached}; what no registry offers {then}"
+    return (Problem(code=answers.code, file="registries", message=message),)
 
 
 def _only(plan: Plan, variant: str, desired: Desired) -> Plan:

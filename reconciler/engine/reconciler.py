@@ -25,6 +25,7 @@ from reconciler.domain.changes import (
     PruneArtifact,
     PruneSource,
     PruneVariant,
+    Pull,
     RepairArtifact,
 )
 from reconciler.domain.desired import Desired
@@ -41,6 +42,7 @@ from reconciler.engine.pass_context import PassContext, Workers
 from reconciler.engine.planning import Declaration, Snapshot, take_snapshot
 from reconciler.engine.quarantine import age_quarantine, quarantine_folder
 from reconciler.engine.record_writer import catch_up, record_pass
+from reconciler.engine.registries import RegistryLookup, sweep_pulls
 from reconciler.engine.scrub import take_doubts
 from reconciler.engine.steps import NOT_WANTED, STOPPED, Steps, by_variant
 from reconciler.host import durable
@@ -67,11 +69,14 @@ class Reconciler:
         self._queue = JobQueue(machine, reporter, options, wake)
         self._workers = Workers(machine, options)
         self._declared: Declaration | None = None
+        self._lookup = RegistryLookup(machine)
 
     def run_pass(self, declared: Declaration) -> PassResult:
         """As far as it can be without waiting. For a VariantDeclaration the caller records the result."""
         started = time.monotonic()
         self._declared = declared
+        pulling = (job.change for job in self._queue.jobs if isinstance(job.change, Pull) and not job.ended)
+        self._lookup = RegistryLookup(self._machine, {one.build_key: one.offer for one in pulling})
         outcomes: list[Outcome] = []
         self._take_ended(outcomes)
         result = self._pass(declared, outcomes)
@@ -114,6 +119,10 @@ class Reconciler:
             if isinstance(declared, Parsed):
                 self._machine.records.save_attempted(first.resolution.desired.revision)
             catch_up(first, self._machine)
+        with best_effort("sweep.refused"):
+            wanted = {one.release.recipe.build_key for one in first.resolution.desired.wanted}
+            for folder in sweep_pulls(self._machine, {*wanted, *(one.build_key for one in self.running())}):
+                durable.free(durable.unname(folder, self._machine.layout.trash))
         try:
             try:
                 self._carry_out(first, outcomes)
@@ -131,7 +140,13 @@ class Reconciler:
         jobs = self._queue.jobs
         running = frozenset(job.change.build_key for job in jobs if not isinstance(job.change, Measure))
         return take_snapshot(
-            self._machine, declared, confirm=self._confirm, running=running, ignored=self._known, jobs=self._jobs
+            self._machine,
+            declared,
+            confirm=self._confirm,
+            running=running,
+            ignored=self._known,
+            jobs=self._jobs,
+            lookup=self._lookup,
         )
 
     def _carry_out(self, first: Snapshot, outcomes: list[Outcome]) -> None:
@@ -174,7 +189,7 @@ class Reconciler:
         unwanted = [job for job in self._queue.jobs if job.change.work_key not in keys]
         dropped = [job for job in unwanted if _is_readable(job.change.variant, first.resolution.desired)]
         staying = [job.change for job in self._queue.jobs if job not in dropped]
-        self._queue.begin(_beginning(wanted, staying), context)
+        self._queue.begin(beginning(wanted, staying), context)
         if dropped:
             self._queue.drop(dropped)
         for job in dropped:
@@ -217,7 +232,7 @@ class Reconciler:
                 durable.empty(folder, keep=(*keep, *self._workers.folders))
 
 
-def _beginning(wanted: list[LongWork], running: list[LongWork]) -> list[LongWork]:
+def beginning(wanted: list[LongWork], running: list[LongWork]) -> list[LongWork]:
     """Of each variant only what comes first. Measurements and conversions never overlap: a conversion uses all
     cores."""
     first = {change.variant: change for change in reversed(wanted)}
@@ -231,7 +246,7 @@ def _beginning(wanted: list[LongWork], running: list[LongWork]) -> list[LongWork
 
 def _split(plan: Plan) -> tuple[list[Change], list[Change]]:
     """What waits for jobs, and what does not. A variant waits as a whole; artifacts are freed separately."""
-    keys = {change.build_key for change in plan.changes if isinstance(change, FetchSource | Convert)}
+    keys = {change.build_key for change in plan.changes if isinstance(change, FetchSource | Convert | Pull)}
     waiting: list[Change] = []
     quick: list[Change] = []
     for group in by_variant(plan.changes):

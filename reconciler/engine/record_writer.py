@@ -7,13 +7,14 @@ from collections.abc import Mapping
 from functools import partial
 
 from reconciler.domain import history
-from reconciler.domain.changes import Convert, FetchSource, Measure, Register, Verify
+from reconciler.domain.changes import Convert, FetchSource, Measure, Pull, Register, Verify
 from reconciler.domain.errors import HostRefused
 from reconciler.domain.failures import not_overcome, remember, still_declared
 from reconciler.domain.history import REJECTED, HistoryEntry, not_in_the_future
 from reconciler.domain.plan import Outcome
 from reconciler.domain.reasons import BY_FAILURE
 from reconciler.domain.recorded import Condition, RecordedRelease
+from reconciler.domain.registries import LOCAL
 from reconciler.domain.release import Marker, Release
 from reconciler.engine import log
 from reconciler.engine.log import best_effort
@@ -59,7 +60,7 @@ def record_outcome(context: PassContext, outcome: Outcome) -> None:
 def _record_timing(context: PassContext, outcome: Outcome) -> None:
     """Later plans estimate from it."""
     records, change = context.machine.records, outcome.change
-    if isinstance(change, FetchSource):
+    if isinstance(change, FetchSource | Pull):
         records.save_timing(change.action, "", change.cost.download_bytes, outcome.seconds)
     elif isinstance(change, Convert | Measure | Verify | Register):
         wanted = context.wanted(change.variant)
@@ -77,7 +78,8 @@ def record_pass(machine: Machine, last: Snapshot, result: PassResult) -> str:
         found = last.resolution
         judged = _judge_and_report(machine, last, result)
         machine.records.save_conditions(judged, gate_statuses(found.desired, last.plan, machine.records.judged()))
-        source = judge_source(found.problems, found.warnings, last.recorded.conditions, now())
+        answers = last.observed.answers if last.observed.convert != LOCAL else None
+        source = judge_source(found.problems, found.warnings, last.recorded.conditions, now(), answers=answers)
         machine.records.save_machine_conditions(source)
         if result.converged:
             machine.records.save_applied(found.desired.revision)

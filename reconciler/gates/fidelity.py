@@ -67,6 +67,9 @@ class FidelityGate(Gate):
         if found is None or not _is_current(numbers):
             yield inconclusive(self.name, "fidelity")
             return
+        if found.unmeasured:  # guard: gate: numbers that are not there prove nothing
+            yield inconclusive(self.name, "fidelity", f"not measured: {found.unmeasured}")
+            return
         bars = self._bars(numbers.precision)
         agreement, ratio = found.top1_agreement, found.perplexity_ratio
         yield at_least(self.name, "top1Agreement", agreement, bars["min_top1_agreement"], "top-1 agreement")

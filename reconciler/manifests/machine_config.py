@@ -16,7 +16,7 @@ from reconciler.backends.select import BACKENDS
 from reconciler.domain.errors import Problem
 from reconciler.domain.facts import StorageLimits, Traits
 from reconciler.domain.quarantine import LIVES
-from reconciler.domain.registries import ROLES, RegistrySettings, read_address
+from reconciler.domain.registries import BOTH, CONVERT_MODES, LOCAL, PULL, ROLES, RegistrySettings, read_address
 from reconciler.domain.settings import Section, environment_of
 from reconciler.domain.text.quoting import shown
 from reconciler.domain.text.units import DURATION_PATTERN, read_duration, read_size
@@ -168,6 +168,10 @@ class MachineConfig(Strict):
     registries: list[Registry] = Field(
         default=[], max_length=16, description="OCI registries that share converted artifacts."
     )
+    convert: Annotated[Literal["local", "registry-only", "prefer-registry"], one_of(CONVERT_MODES)] = Field(
+        default="local",
+        description="Where a missing artifact comes from: converted here, pulled only, or pulled if it is there.",
+    )
     scrub: Scrub | None = optional("How a daemon looks for rotten bytes.")
     conversion_memory: Size | None = option("--conversion-memory", "Memory of one conversion, such as 24GiB")
     cage: Cage | None = option("--cage", "Sandbox of the converter")
@@ -233,6 +237,10 @@ def _registry_problems(config: MachineConfig, document: loader.Document, file: s
             line, field = document.line(("registries", number, "url")), f"registries[{number}].url"
             message = f"expected each registry once, got {shown(url)} again"
             yield Problem(code="InvalidValue", file=file, line=line, field=field, message=message)
+    if config.convert != LOCAL and not any(one.role in (PULL, BOTH) for one in config.registries):
+        message = f"expected a registry with role pull or both beside convert: {config.convert}, got none"
+        line = document.line(("convert",))
+        yield Problem(code="InvalidValue", file=file, line=line, field="convert", message=message)
 
 
 def traits_of(config: MachineConfig) -> Traits:
@@ -244,6 +252,7 @@ def traits_of(config: MachineConfig) -> Traits:
         backend=config.backend or "",
         source_roots=tuple(config.source_roots),
         registries=tuple(one.settings for one in config.registries),
+        convert=config.convert,
         conversion_memory=config.conversion_memory or 0,
         quarantine_for=LIVES
         if config.quarantine_for is None

@@ -14,6 +14,7 @@ from reconciler.domain.observed import Observed, Registration
 from reconciler.domain.plan import Held, Plan
 from reconciler.domain.reasons import PRUNE_GUARDS, Reason
 from reconciler.domain.recorded import LONGEST_DAYS, Condition, Suspension, lasts_too_long, suspension_of
+from reconciler.domain.registries import RegistryAnswers
 
 Conditions = Mapping[str, Mapping[str, Condition]]  # by variant and type
 
@@ -21,6 +22,7 @@ NOTHING: dict[str, str] = {}
 LEFT = {  # reason and message; long work by its action
     "left": ("ChangesLeft", "work is left"),
     "convert": ("Converting", "its conversion runs; it is verified and served when that ends"),
+    "pull": ("Pulling", "its artifact is being pulled; it is verified and served when that ends"),
     "measure": ("Measuring", "what its gates ask for is being measured"),
     "fetch": ("Fetching", "its source is being fetched; it is converted and served when that ends"),
 }
@@ -95,12 +97,22 @@ def judge_kept(remaining: Plan, observed: Observed, before: Conditions, now: str
 
 
 def judge_source(
-    problems: Sequence[Problem], warnings: Sequence[Problem], before: Mapping[str, Condition], now: str
+    problems: Sequence[Problem],
+    warnings: Sequence[Problem],
+    before: Mapping[str, Condition],
+    now: str,
+    *,
+    answers: RegistryAnswers | None = None,
 ) -> dict[str, Condition]:
-    """The machine's own conditions, by type: does it follow its repository, and are the manifests valid?"""
+    """The machine's own conditions, by type: does it follow its repository, are the manifests valid, and do the
+    registries answer? `answers` where they were asked."""
     unfollowed = [one for one in (*problems, *warnings) if one.code in SOURCE_CODES and not one.line]
     invalid = [one for one in problems if one not in unfollowed]
-    return _dated([_of_machine("Followed", unfollowed), _of_machine("ManifestsValid", invalid)], before, now)
+    found = [_of_machine("Followed", unfollowed), _of_machine("ManifestsValid", invalid)]
+    if answers is not None:
+        reached = not answers.unreached
+        found.append(_condition("RegistryReachable", reached, answers.code or "Answered", answers.unreached))
+    return _dated(found, before, now)
 
 
 def transitions(before: Conditions, after: Conditions) -> Iterator[tuple[str, str, Condition]]:

@@ -14,7 +14,7 @@ and the plan says so.
 from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import replace
 
-from reconciler.domain.changes import Convert, Cost, FetchSource, PruneArtifact, PruneVariant, RepairArtifact
+from reconciler.domain.changes import Convert, Cost, FetchSource, PruneArtifact, PruneVariant, Pull, RepairArtifact
 from reconciler.domain.desired import Desired, DesiredRelease
 from reconciler.domain.observed import Observed, ServedFolder
 from reconciler.domain.plan import Plan
@@ -116,7 +116,7 @@ def make_plan(
     )
 
 
-_SHARED = FetchSource | Convert
+_SHARED = FetchSource | Convert | Pull
 
 
 def _shared_once(variants: Iterable[VariantPlan]) -> Iterator[VariantPlan]:
@@ -179,7 +179,7 @@ def _made_way(
     room_made = _room_in(desired, bare, recorded, short.short_of, mine)
     after = with_more(bare, -sum(change.cost.disk_bytes for change in room_made))
     plan = replan(wanted, after)
-    if plan.held or not any(isinstance(change, Convert) for change in plan.changes):
+    if plan.held or not any(isinstance(change, Convert | Pull) for change in plan.changes):
         return short
     if why := why_predecessor_stays(wanted, observed):
         return replace(short, held=(replace(short.held[0], message=f"{short.held[0].message}; {why}"),))

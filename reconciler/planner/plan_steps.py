@@ -14,6 +14,7 @@ from reconciler.domain.changes import (
     FieldChange,
     MeasureCandidate,
     MeasureServed,
+    Pull,
     Register,
     VerifyCandidate,
     VerifyServed,
@@ -21,6 +22,7 @@ from reconciler.domain.changes import (
 from reconciler.domain.gate_spec import GateSpec
 from reconciler.domain.reasons import Reason
 from reconciler.domain.recorded import Timing
+from reconciler.domain.registries import Offer
 from reconciler.domain.sources.locked import Fetch
 from reconciler.gates.judgement import Needed, known_numbers, missing_measurements, needed
 from reconciler.planner.difference import Difference
@@ -62,6 +64,23 @@ def convert(facts: VariantFacts, difference: Difference, reason: Reason) -> Conv
             peak_disk_bytes=wanted.peak_bytes,
             peak_memory_bytes=wanted.memory_needed,
             seconds=seconds,
+        ),
+    )
+
+
+def pull(facts: VariantFacts, difference: Difference, reason: Reason, offer: Offer) -> Pull:
+    """What comes is renamed into the store: no byte of it lies twice."""
+    return Pull(
+        reason=reason,
+        release=facts.wanted.release,
+        forced_by=difference.forced_by,
+        field_changes=difference.field_changes,
+        offer=offer,
+        cost=Cost(
+            download_bytes=offer.missing,
+            disk_bytes=offer.missing,
+            peak_disk_bytes=offer.missing + RESERVE,
+            seconds=_estimate("pull", "", offer.missing, facts.recorded.timings),
         ),
     )
 

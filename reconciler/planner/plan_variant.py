@@ -12,7 +12,7 @@ from reconciler.domain.reasons import Reason
 from reconciler.domain.recorded import Recorded
 from reconciler.gates.judgement import rejection_text
 from reconciler.planner.difference import Difference, compare
-from reconciler.planner.plan_steps import check_again, convert, fetch, from_artifact
+from reconciler.planner.plan_steps import check_again, convert, fetch, from_artifact, pull
 from reconciler.planner.removals import retire_others
 from reconciler.planner.variant_facts import VariantFacts
 
@@ -113,17 +113,27 @@ def _served(facts: VariantFacts, number: int) -> VariantPlan:
 
 def _converted_again(facts: VariantFacts, then: VariantPlan) -> VariantPlan:
     """The artifact was lost, and no whole bytes of it are at hand."""
+    lost = Difference(reason=Reason.DRIFT_DETECTED, forced_by=("artifact",))
+    return _built(facts, lost, lost.reason, then)
+
+
+def _built(facts: VariantFacts, difference: Difference, reason: Reason, then: VariantPlan) -> VariantPlan:
+    """`then`, once its artifact is there: pulled where a registry has it, fetched and converted where this machine may,
+    else awaited, and what serves goes on."""
+    offer = facts.offer
+    if offer is not None:
+        return replace(then, changes=(pull(facts, difference, reason, offer), *then.changes), phase="fetch")
+    if facts.awaits_build:
+        message = f"waits for the build {facts.build_key}: {facts.why_not_offered}"
+        return VariantPlan(held=(Held(variant=facts.wanted.variant, reason=Reason.AWAITING_BUILD, message=message),))
     if facts.wanted.fetch is not None:
         return VariantPlan(changes=(fetch(facts, facts.wanted.fetch),), phase="fetch")
-    lost = Difference(reason=Reason.DRIFT_DETECTED, forced_by=("artifact",))
-    return replace(then, changes=(convert(facts, lost, lost.reason), *then.changes), phase="convert")
+    return replace(then, changes=(convert(facts, difference, reason), *then.changes), phase="convert")
 
 
 def _release(facts: VariantFacts) -> VariantPlan:
     """A release that this machine has never served: convert if needed, verify, register, retire the predecessor."""
     wanted = facts.wanted
-    if not facts.artifact_is_held and wanted.fetch is not None:
-        return VariantPlan(changes=(fetch(facts, wanted.fetch),), phase="fetch")
     difference = compare(wanted.release, facts.predecessor)
     if wanted.override is not None:
         difference = replace(difference, reason=Reason.ROLLED_BACK)
@@ -134,8 +144,7 @@ def _release(facts: VariantFacts) -> VariantPlan:
         return VariantPlan(changes=steps, later=later)
     reason = Reason.RECIPE_CHANGED if difference.reason is Reason.RECIPE_CHANGED else Reason.ARTIFACT_MISSING
     reason = Reason.DRIFT_DETECTED if facts.artifact_is_damaged else reason
-    conversion = convert(facts, difference.of_recipe, reason)
-    return VariantPlan(changes=(conversion, *steps), later=later, phase="convert")
+    return _built(facts, difference.of_recipe, reason, VariantPlan(changes=steps, later=later))
 
 
 def _unless_it_failed(plan: VariantPlan, facts: VariantFacts) -> VariantPlan:

@@ -3,9 +3,11 @@
 from dataclasses import dataclass
 from functools import cached_property
 
+from reconciler.domain.changes import pull_key
 from reconciler.domain.desired import DesiredRelease
 from reconciler.domain.observed import Observed, Registration, ServedFolder
 from reconciler.domain.recorded import Recorded, RecordedRelease
+from reconciler.domain.registries import LOCAL, REGISTRY_ONLY, Offer
 from reconciler.domain.release import ALWAYS_COPIED, Marker
 
 
@@ -28,14 +30,43 @@ class VariantFacts:
         return {folder.number: folder for folder in self.observed.folders_of.get(self.wanted.variant, [])}
 
     @property
+    def build_key(self) -> str:
+        return self.wanted.release.recipe.build_key
+
+    @property
     def artifact_is_held(self) -> bool:
         """Or will be, when the store is repaired: that comes first in a plan."""
-        key = self.wanted.release.recipe.build_key
-        return key in self.observed.artifacts or key in self.observed.mendable
+        return self.build_key in self.observed.artifacts or self.build_key in self.observed.mendable
 
     @property
     def artifact_is_damaged(self) -> bool:
-        return not self.artifact_is_held and self.wanted.release.recipe.build_key in self.observed.damaged_artifacts
+        return not self.artifact_is_held and self.build_key in self.observed.damaged_artifacts
+
+    @property
+    def _key_is_known(self) -> bool:
+        """Of a source that was never here, the recipe only stands for the one to come."""
+        return self.wanted.fetch is None or self.wanted.fetch.known
+
+    @cached_property
+    def offer(self) -> Offer | None:
+        """What a registry has of it. A machine that may convert does so where pulling that build failed before."""
+        if self.observed.convert == LOCAL or not self._key_is_known:
+            return None
+        found = self.observed.answers.offers.get(self.build_key)
+        if found is None or self.observed.convert == REGISTRY_ONLY:
+            return found
+        failed = any(one.key == pull_key(self.build_key, found) for one in self.recorded.failures)
+        return None if failed else found
+
+    @property
+    def awaits_build(self) -> bool:
+        return self.observed.convert == REGISTRY_ONLY and self._key_is_known
+
+    @property
+    def why_not_offered(self) -> str:
+        if self.observed.answers.unreached:
+            return f"{self.observed.answers.code}: {self.observed.answers.unreached}"
+        return "no registry of this machine has it yet, and its configuration says convert: registry-only"
 
     @property
     def served_number(self) -> int | None:

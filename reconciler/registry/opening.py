@@ -8,7 +8,7 @@ from reconciler.domain.registries import RegistryAddress, RegistrySettings
 from reconciler.registry.client import RegistryClient
 from reconciler.registry.credentials import logins_of
 from reconciler.registry.session import TRIES, Session
-from reconciler.registry.transport import Transport
+from reconciler.registry.transport import SILENCE, Transport
 
 MIRROR_TRIES = 2  # the registry itself is the next one to ask
 
@@ -32,14 +32,19 @@ class OpenRegistry:
 
 
 def open_registry(
-    settings: RegistrySettings, *, push: bool = False, environment: Mapping[str, str] = os.environ
+    settings: RegistrySettings,
+    *,
+    push: bool = False,
+    tries: int = TRIES,
+    silence: float = SILENCE,
+    environment: Mapping[str, str] = os.environ,
 ) -> OpenRegistry:
     """Nothing is asked yet. Raises RegistryFailed where the password cannot be read."""
-    transport, logins = Transport(settings.ca_file), logins_of(settings, environment)
+    transport, logins = Transport(settings.ca_file, silence=silence), logins_of(settings, environment)
 
     def client(address: RegistryAddress, tries: int) -> RegistryClient:
         login = logins.get(address.host)
         return RegistryClient(Session(address, transport, login, push=push, tries=tries))
 
     mirrors = tuple(client(address, MIRROR_TRIES) for address in settings.mirrors)
-    return OpenRegistry(client(settings.address, TRIES), mirrors)
+    return OpenRegistry(client(settings.address, tries), mirrors)

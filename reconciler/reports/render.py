@@ -52,6 +52,8 @@ def target(change: Shown, name: str) -> str:
         return str(after["id"])
     if change["action"] == "fetch":
         return f"{name} from {after['repo']}@{str(after['revision'])[:12]}"
+    if change["action"] == "pull":
+        return f"{name} from {after['registry']}"
     return ", ".join(before["ids"]) if "ids" in before else str(before.get("id", name))
 
 
@@ -62,7 +64,7 @@ def field_rows(change: Shown) -> list[str]:
         return [str(after["meanwhile"])]
     if "confirmed" in after:
         return [f"confirmed {after['confirmed']}"]
-    if change["action"] not in ("fetch", "convert", "measure", "verify", "repair"):
+    if change["action"] not in ("fetch", "pull", "convert", "measure", "verify", "repair"):
         return []
     return [
         f"{name}: {value_text(before[name])} -> {value_text(after.get(name))}" if name in before else str(name)

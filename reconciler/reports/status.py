@@ -18,7 +18,7 @@ from reconciler.state.progress import Scrubbed
 
 HEADS = ("VARIANT", "ID", "PRECISION", "SIZE", "READY", "REASON", "GATES", "TEMPLATE", "SINCE")
 
-_DOING = {"convert": "converting", "fetch": "downloading", "measure": "measuring"}
+_DOING = {"convert": "converting", "fetch": "downloading", "pull": "pulling", "measure": "measuring"}
 _WRONG = {"Followed": "not followed", "ManifestsValid": "manifests are invalid"}
 
 

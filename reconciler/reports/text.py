@@ -17,7 +17,7 @@ LONGEST_VALUE = 200  # characters
 MOST_VARIANTS = 20  # that are named where all of their gates are met
 
 _SIGNS = {"Successful": "ok", "Failed": "failed", "Inconclusive": "open"}
-_ACTIONS = ("fetch", "convert", "measure", "verify", "register", "repair", "retire", "prune")
+_ACTIONS = ("fetch", "pull", "convert", "measure", "verify", "register", "repair", "retire", "prune")
 
 
 def terminal_lines(lines: Iterable[str]) -> str:

@@ -111,11 +111,15 @@ def before_and_after(change: kinds.Change) -> tuple[View | None, View | None]:
     return before, after
 
 
-def _of_release(change: kinds.Convert | kinds.Measure | kinds.Verify | kinds.Register) -> tuple[View | None, View]:
+def _of_release(
+    change: kinds.Convert | kinds.Pull | kinds.Measure | kinds.Verify | kinds.Register,
+) -> tuple[View | None, View]:
     """With the old and the new value of each field that forced it."""
-    if isinstance(change, kinds.Convert):
+    if isinstance(change, kinds.Convert | kinds.Pull):
         recipe = change.release.recipe
         leaves: View = {"buildKey": recipe.build_key, "precision": recipe.precision, "source": recipe.source}
+        if isinstance(change, kinds.Pull):
+            leaves |= {"artifact": change.offer.digest, "registry": change.offer.registry}
     else:
         leaves = {"id": change.id, "release": change.release.digest}
     if isinstance(change, kinds.Measure):

@@ -40,6 +40,7 @@ VERBS = (
     "plan --help",
     "apply --help",
     "run --help",
+    "build --help",
     "validate manifests",
     "lock --check",
     "plan",

@@ -205,3 +205,25 @@ def test_every_field_that_has_a_flag_reaches_it() -> None:
     said = settings_of(read(EVERY)).keys()
     assert said <= flags
     assert len(said) == 22
+
+
+REGISTRY = "registries: [{{url: 'https://r.example.com/models', role: {role}}}]\n"
+
+
+def test_where_artifacts_come_from_by_default() -> None:
+    assert traits_of(read("name: a\n")).convert == "local"
+
+
+@pytest.mark.parametrize("role", ["pull", "both"])
+@pytest.mark.parametrize("mode", ["local", "registry-only", "prefer-registry"])
+def test_where_artifacts_come_from(mode: str, role: str) -> None:
+    assert traits_of(read(f"convert: {mode}\n{REGISTRY.format(role=role)}")).convert == mode
+
+
+@pytest.mark.parametrize("rest", ["", REGISTRY.format(role="push")])
+def test_nothing_can_be_pulled_from_nowhere(rest: str) -> None:
+    text = f"apiVersion: reconciler.foundry/v1alpha1\nkind: MachineConfig\nconvert: registry-only\n{rest}"
+    config, [problem] = parse_config(text.encode(), "machine.yaml")
+    assert config is None
+    assert (problem.field, problem.line) == ("convert", 3)
+    assert "a registry with role pull or both" in problem.message

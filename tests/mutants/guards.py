@@ -191,6 +191,8 @@ MUTANTS = (
     _("speed: a warm-up", _ENDURANCE),
     _("speed: the median", _ENDURANCE, "max(one.first_token_seconds for one in tries)"),
     _("answers stay on the machine", _TOLD, "one.answers"),
+    _("gate: numbers that are not there prove nothing", "tests/engine/test_registries.py"),
+    _("numbers count for the artifact that they are about", "tests/engine/test_registries.py", "fits = True"),
     _("numbers of other bytes are forgotten", "tests/engine/test_gate_passes.py", "releases = held.releases"),
     _("numbers of another runtime are not judged", "tests/cli/test_gate_results.py", "kept = dict(known.releases)"),
     _("a record matches its digest", "tests/state/test_records.py"),

@@ -48,7 +48,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _apply(arguments: argparse.Namespace) -> PassResult:
-    _interrupt_on_signals()
+    interrupt_on_signals()
     if arguments.verbose:
         log.talk()
     with options.machine_under_lock(arguments, "apply") as machine:
@@ -60,7 +60,7 @@ def _apply(arguments: argparse.Namespace) -> PassResult:
             return run_pass(machine, parsed, reporter, chosen)
 
 
-def _interrupt_on_signals() -> None:
+def interrupt_on_signals() -> None:
     """SIGTERM and SIGHUP end a pass as Ctrl-C does: child processes first, then exit code 130."""
 
     def interrupt(number: int, frame: object) -> None:

@@ -1,0 +1,58 @@
+"""Convert what the manifests want and the registries of this machine's configuration (role push or both) lack; check it
+by its gates, and push it for machines that pull. Registers nothing, serves nothing, and builds also what is declared
+for other machines. It may run on many builders at once, each with its --shard.
+"""
+
+import argparse
+import sys
+
+from reconciler.cli import options
+from reconciler.cli.exit_codes import OK, PARTLY
+from reconciler.cli.manifests import load_manifests
+from reconciler.cli.output import json_text, note, say, show_resolution
+from reconciler.cli.progress import reporter_for
+from reconciler.cli.verbs.apply import interrupt_on_signals
+from reconciler.engine import log
+from reconciler.operations.build import BuildResult, Shard, build, changes_of
+from reconciler.reports.view import FORMAT_VERSION, camel_view
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    options.add_manifests(parser, repository=True)
+    parser.add_argument(
+        "--shard", metavar="I/N", type=_shard, default=Shard(), help="build the I-th of N parts (default: all)"
+    )
+    options.add_conversions(parser)
+    options.add_common(parser, "text", "json")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    interrupt_on_signals()
+    if arguments.verbose:
+        log.talk()
+    with options.machine_under_lock(arguments, "build") as machine:
+        parsed = load_manifests(arguments, machine, accept=True)
+        with reporter_for(quiet=arguments.quiet) as reporter:
+            chosen = options.pass_options(arguments)
+            result = build(machine, parsed, reporter, chosen, arguments.shard, lambda line: note(arguments, line))
+    show_resolution(arguments, result.warnings, result.problems)
+    _show(result, arguments)
+    return OK if result.complete else PARTLY
+
+
+def _show(result: BuildResult, arguments: argparse.Namespace) -> None:
+    if arguments.output == "json":
+        builds = [camel_view(one) for one in result.builds]
+        sys.stdout.write(json_text({"formatVersion": FORMAT_VERSION, "complete": result.complete, "builds": builds}))
+        return
+    for one in result.builds:
+        say(arguments, f"{one.variant}: {one.status} {one.build_key}" + (f": {one.message}" if one.message else ""))
+    counts = ", ".join(f"{count} {status}" for status, count in changes_of(result).items())
+    say(arguments, f"Build: {counts or 'nothing to do'}.")
+
+
+def _shard(text: str) -> Shard:
+    number, slash, count = text.partition("/")
+    if not (slash and number.isdecimal() and count.isdecimal() and 1 <= int(number) <= int(count) <= 10_000):
+        raise argparse.ArgumentTypeError(f"expected I/N with I from 1 to N, such as 2/5, got {text!r}")
+    return Shard(number=int(number), count=int(count))

@@ -1,0 +1,64 @@
+"""PullJob: takes an artifact that another machine built from a registry into the store. Every byte is compared with its
+digest while it comes; from there on it is rehearsed and judged as one that was converted here.
+
+What has come stays below sources/registry when it is cancelled or fails, and the next attempt goes on from there.
+"""
+
+from reconciler.domain.changes import Pull
+from reconciler.domain.errors import Cancelled, Disturbed, ReconcilerError
+from reconciler.domain.measured import Fidelity
+from reconciler.domain.text.units import size_text
+from reconciler.engine.job import Job
+from reconciler.engine.registries import builders_numbers, pull_folder
+from reconciler.host import durable
+
+
+class PullJob(Job[Pull]):
+    _manifest = b""
+    _fidelity: Fidelity | None = None
+
+    def begin(self) -> None:
+        store = self.context.machine.store
+        whole = (one for one in store.artifacts().values() if not store.damage(one))
+        self._held = frozenset(file.digest for one in whole for file in one.files)
+
+    def work(self) -> None:
+        from reconciler.registry import transfer
+        from reconciler.registry.opening import open_registry
+
+        offer, machine, key = self.change.offer, self.context.machine, self.change.build_key
+        settings = next(one for one in machine.traits.registries if str(one.address) == offer.registry)
+        self.progressed(0.0, f"asking {offer.registry}")
+        with open_registry(settings) as opened:
+            pull = transfer.Pull(
+                opened.places,
+                offer.digest,
+                pull_folder(machine, key),
+                build_key=key,
+                holds=self._held.__contains__,
+                on_progress=self._moved,
+            )
+            self._manifest = pull.run().manifest
+        try:
+            self._fidelity = builders_numbers(machine, key, offer.digest)
+        except ReconcilerError:
+            self._fidelity = None  # asked for again before it is judged (engine.jobs)
+
+    def take(self) -> None:
+        machine, key = self.context.machine, self.change.build_key
+        folder = pull_folder(machine, key)
+        try:
+            artifact = machine.store.take_in(self._manifest, folder)
+        except FileNotFoundError:
+            raise Disturbed("a blob that the store held is gone: it is pulled too", code="ArtifactDamaged") from None
+        if damage := machine.store.damage(artifact):
+            raise Disturbed(f"the stored artifact is damaged: {', '.join(damage)}", code="ArtifactDamaged")
+        machine.records.save_artifact(key, artifact.digest)
+        if self._fidelity is not None:
+            machine.records.save_fidelity(self._fidelity)
+        durable.free(durable.unname(folder, machine.layout.trash))
+
+    def _moved(self, done: int, total: int) -> None:
+        if self.cancelled:
+            raise Cancelled("it was cancelled", delay=0)
+        self.progressed(done / total if total else 1.0, f"pulling: {size_text(done)} of {size_text(total)}")

@@ -1,0 +1,109 @@
+"""What the registries of a machine are asked: whether somebody has built an artifact, for a plan, and for the numbers
+that belong to one. The libraries that speak with registries load with the first question.
+
+A plan asks each once a pass and does not wait for it long: one try, a few seconds. One that cannot be asked is named
+in the answers, and not asked again in that pass.
+"""
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+
+from reconciler.domain.errors import ReconcilerError
+from reconciler.domain.measured import TEXTS_DIGEST, Fidelity
+from reconciler.domain.registries import Offer, RegistryAnswers, RegistrySettings
+from reconciler.engine.machine import Machine
+from reconciler.store.modelpack import NotAnArtifact
+
+SILENCE = 5.0  # seconds
+NOTHING: dict[str, Offer] = {}
+
+
+class RegistryLookup:
+    """Remembers for one pass. `running` are the offers that are being pulled: they stand."""
+
+    def __init__(self, machine: Machine, running: Mapping[str, Offer] = NOTHING) -> None:
+        self._machine = machine
+        self._settings = [one for one in machine.traits.registries if one.pulls]
+        self._known: dict[str, Offer | None] = dict(running)
+        self._unreached: dict[str, ReconcilerError] = {}
+
+    def answers(self, build_keys: Iterable[str]) -> RegistryAnswers:
+        keys = list(dict.fromkeys(build_keys))
+        new = [key for key in keys if key not in self._known]
+        if new:
+            self._known |= dict.fromkeys(new)
+            for settings in self._settings:
+                self._ask(settings, [key for key in new if self._known[key] is None])
+        error = next(iter(self._unreached.values()), None)
+        return RegistryAnswers(
+            offers={key: offer for key in keys if (offer := self._known[key]) is not None},
+            unreached="" if error is None else str(error),
+            code="" if error is None else error.code,
+        )
+
+    def _ask(self, settings: RegistrySettings, build_keys: list[str]) -> None:
+        from reconciler.registry.opening import open_registry
+        from reconciler.registry.transfer import find
+
+        name = str(settings.address)
+        if not build_keys or name in self._unreached:
+            return
+        try:
+            with open_registry(settings, tries=1, silence=SILENCE) as opened:
+                for key in build_keys:
+                    if digest := find(opened.registry, key):
+                        missing = self._missing(opened.registry.manifest(digest), digest, key)
+                        self._known[key] = Offer(registry=name, digest=digest, missing=missing)
+        except ReconcilerError as error:
+            self._unreached[name] = error
+
+    def _missing(self, manifest: bytes, digest: str, build_key: str) -> int:
+        """0 for what is no artifact of ours: the pull says what is wrong with it."""
+        from reconciler.registry import artifact
+
+        try:
+            files = artifact.read(digest, manifest).artifact.files
+        except NotAnArtifact:
+            return 0
+        sizes = {file.digest: file.size for file in files}
+        folder, blob = pull_folder(self._machine, build_key), self._machine.store.blob
+        return sum(size - _have(one, size, folder) for one, size in sizes.items() if not os.path.exists(blob(one)))
+
+
+def _have(digest: str, size: int, folder: str) -> int:
+    path = os.path.join(folder, digest[7:])
+    return next((os.path.getsize(one) for one in (path, f"{path}.part") if os.path.exists(one)), 0) if size else 0
+
+
+def pull_folder(machine: Machine, build_key: str) -> str:
+    """Where its blobs lie until the store takes them in."""
+    return machine.layout.at("sources", "registry", build_key.removeprefix("sha256:"))
+
+
+def sweep_pulls(machine: Machine, wanted: Iterable[str]) -> Iterator[str]:
+    """Folders of pulls that nothing wants any more."""
+    kept = {key.removeprefix("sha256:") for key in wanted}
+    home = machine.layout.at("sources", "registry")
+    names = os.listdir(home) if os.path.isdir(home) and not os.path.islink(home) else ()
+    return (os.path.join(home, name) for name in names if name not in kept)
+
+
+def builders_numbers(machine: Machine, build_key: str, digest: str) -> Fidelity | None:
+    """The comparison with the source that came with an artifact, on the texts of today. Raises RegistryFailed where a
+    registry does not answer and no other has it."""
+    from reconciler.registry.numbers import find_numbers
+    from reconciler.registry.opening import open_registry
+
+    failed: ReconcilerError | None = None
+    for settings in (one for one in machine.traits.registries if one.pulls):
+        try:
+            with open_registry(settings) as opened:
+                found = find_numbers(opened.registry, digest, build_key)
+        except ReconcilerError as error:
+            failed = failed or error
+            continue
+        if found is not None and found.prompts == TEXTS_DIGEST:
+            return found
+    if failed is not None:
+        raise failed
+    return None

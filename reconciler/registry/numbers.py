@@ -1,0 +1,65 @@
+"""The numbers of a comparison with the source, beside the artifact that was compared: an OCI referrer of its manifest,
+with the numbers in an annotation. Another machine judges them by its own gates.
+
+They are as trustworthy as the registry: nothing is signed yet. What is read is checked for its form, its build key and
+the artifact that it is about.
+"""
+
+import json
+import os
+
+from reconciler.domain import digest as digests
+from reconciler.domain.measured import Fidelity
+from reconciler.domain.plain_data import as_dict
+from reconciler.host import durable
+from reconciler.host.codec import Codec, Misformed, parse_json
+from reconciler.registry.client import MANIFEST_TYPE, RegistryClient
+from reconciler.registry.download import Blob
+from reconciler.registry.upload import BlobUpload
+
+TYPE = "application/vnd.foundry-reconciler.fidelity.v1+json"
+ANNOTATION = "reconciler.foundry/fidelity"
+MOST = 16  # of one artifact that are read
+LIMIT = 4096  # bytes of the numbers
+EMPTY = b"{}"
+
+_CODEC = Codec(Fidelity)
+
+
+def push_numbers(client: RegistryClient, manifest: bytes, fidelity: Fidelity, folder: str) -> None:
+    """For the artifact of this manifest, which may come afterwards. `folder` is for a temporary file."""
+    empty = {"mediaType": "application/vnd.oci.empty.v1+json", "digest": digests.of_bytes(EMPTY), "size": len(EMPTY)}
+    path = os.path.join(folder, "empty.json")
+    durable.write_file(path, EMPTY)
+    BlobUpload(client, Blob(digest=str(empty["digest"]), size=len(EMPTY)), path).run()
+    subject = {"mediaType": MANIFEST_TYPE, "digest": digests.of_bytes(manifest), "size": len(manifest)}
+    document = {
+        "schemaVersion": 2,
+        "mediaType": MANIFEST_TYPE,
+        "artifactType": TYPE,
+        "config": empty,
+        "layers": [empty],
+        "subject": subject,
+        "annotations": {ANNOTATION: json.dumps(as_dict(fidelity), sort_keys=True)},
+    }
+    client.attach(digests.canonical(document))
+
+
+def find_numbers(client: RegistryClient, artifact: str, build_key: str) -> Fidelity | None:
+    """The newest of those that fit. Raises RegistryFailed."""
+    listed = client.referrers(artifact, TYPE)[:MOST]
+    found = [_read(client.manifest(one["digest"]), artifact, build_key) for one in listed]
+    return max((one for one in found if one is not None), key=lambda one: one.when, default=None)
+
+
+def _read(data: bytes, artifact: str, build_key: str) -> Fidelity | None:
+    try:
+        document = json.loads(data)
+        about, numbers = document["subject"]["digest"], document["annotations"][ANNOTATION].encode()
+        parse_json(numbers, LIMIT)
+        found = _CODEC.read_json(numbers)
+    except (Misformed, ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return None
+    # guard: numbers count for the artifact that they are about
+    fits = about == artifact and found.build_key == build_key
+    return found if fits and found.positions > 0 and not found.unmeasured else None

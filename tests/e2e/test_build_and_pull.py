@@ -1,0 +1,95 @@
+"""Built once, served elsewhere: one root builds and pushes to Debian's registry, another one may only pull."""
+
+import contextlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.machine import TestMachine
+from tests.registry_server import debian_registry
+
+pytestmark = pytest.mark.slow
+
+V = "capitals-int4"
+QUESTION = "What is the capital of Slovenia?"
+CONFIG = """\
+apiVersion: reconciler.foundry/v1alpha1
+kind: MachineConfig
+convert: {convert}
+registries: [{{url: "{origin}/models/tiny", role: {role}}}]
+"""
+
+
+@pytest.fixture
+def fleet(tmp_path: Path, capitals: Path) -> Iterator[tuple[TestMachine, TestMachine, contextlib.ExitStack]]:
+    """Builder, edge, and what ends the registry."""
+    machines = [TestMachine(folder=tmp_path / name) for name in ("builder", "edge")]
+    with contextlib.ExitStack() as stack:
+        origin = stack.enter_context(debian_registry(tmp_path / "registry"))
+        for machine, convert, role in zip(machines, ("local", "registry-only"), ("push", "pull"), strict=True):
+            machine.folder.mkdir()
+            machine.give_model(capitals)
+            machine.declare()
+            text = CONFIG.format(convert=convert, role=role, origin=origin)
+            config = machine.folder / "machine.yaml"
+            config.write_text(text)
+            config.chmod(0o600)
+        yield machines[0], machines[1], stack
+
+
+def run(machine: TestMachine, *arguments: str, codes: tuple[int, ...] = (0,)) -> str:
+    done = machine.run(*arguments, RECONCILER_CONFIG=str(machine.folder / "machine.yaml"))
+    assert done.code in codes, done.out + done.err
+    return done.out
+
+
+def planned(machine: TestMachine) -> tuple[list[str], list[dict[str, Any]]]:
+    plan = json.loads(run(machine, "plan", "-o", "json"))
+    return [change["action"] for change in plan["changes"]], plan["held"]
+
+
+def events(*machines: TestMachine) -> list[str]:
+    return [json.loads(line)["type"] for one in machines for line in run(one, "events", "-o", "json").splitlines()]
+
+
+def test_a_fleet_converts_once(fleet: tuple[TestMachine, TestMachine, contextlib.ExitStack]) -> None:
+    builder, edge, registry = fleet
+    actions, [held] = planned(edge)
+    assert (actions, held["reason"]) == ([], "AwaitingBuild")
+    assert "sha256:" in held["message"]
+    assert "AwaitingBuild" in run(edge, "apply", codes=(3,))
+
+    built = json.loads(run(builder, "build", "-o", "json"))["builds"]
+    assert [(one["variant"], one["status"]) for one in built] == [(V, "pushed")]
+    assert builder.index() == {}
+    again = json.loads(run(builder, "build", "-o", "json"))["builds"]
+    assert [one["status"] for one in again] == ["there"]
+
+    plan = json.loads(run(edge, "plan", "-o", "json"))
+    pull = plan["changes"][0]
+    assert pull["action"] == "pull"
+    assert pull["buildKey"] == built[0]["buildKey"]
+    assert pull["cost"]["downloadBytes"] == pull["cost"]["diskBytes"] > 0
+    assert "+ pull" in run(edge, "plan")
+    run(edge, "apply")
+    assert set(edge.index()) == {f"{V}:1"}
+    assert "Ljubljana" in run(edge, "ask", V, QUESTION)
+    done = events(builder, edge)
+    assert [done.count(one) for one in ("convert.done", "pull.done", "measure.done")] == [1, 1, 0]
+    gates = json.loads(run(edge, "plan", "-o", "json"))["gates"]
+    fidelity = [one for one in gates if one["gate"] == "fidelity"]
+    assert {one["status"] for one in fidelity} == {"Successful"}  # by the builder's numbers
+
+    registry.close()
+    edge.declare(precisions="int4, int8")
+    assert "Ljubljana" in run(edge, "ask", V, QUESTION)
+    actions, [held] = planned(edge)
+    assert (actions, held["variant"], held["reason"]) == ([], "capitals-int8", "AwaitingBuild")
+    assert "RegistryUnreachable" in held["message"]
+    run(edge, "apply", codes=(3,))
+    machine = json.loads(run(edge, "status", "-o", "json"))["conditions"]
+    assert [one["reason"] for one in machine if one["type"] == "RegistryReachable"] == ["RegistryUnreachable"]
+    assert "Ljubljana" in run(edge, "ask", V, QUESTION)

@@ -1,0 +1,186 @@
+"""What a pass asks registries: each once, without waiting long; and the numbers that come with an artifact."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from reconciler.domain.changes import MeasureCandidate
+from reconciler.domain.digest import of_value
+from reconciler.domain.errors import RegistryFailed
+from reconciler.domain.facts import Traits
+from reconciler.domain.measured import TEXTS_DIGEST, Fidelity, Numbers
+from reconciler.domain.reasons import Reason
+from reconciler.domain.registries import RegistrySettings, read_address
+from reconciler.domain.release import Artifact
+from reconciler.engine.jobs import MeasurementJob
+from reconciler.engine.machine import Machine, open_machine
+from reconciler.engine.registries import RegistryLookup, builders_numbers, pull_folder, sweep_pulls
+from reconciler.gates.fidelity import FidelityGate
+from reconciler.registry.numbers import ANNOTATION, find_numbers, push_numbers
+from reconciler.registry.transfer import push
+from tests.planner.world import release, wanted
+from tests.registry.places import REPOSITORY, client_of
+from tests.registry_server import FakeRegistry
+
+RECIPE: dict[str, object] = {"architecture": "LlamaForCausalLM", "precision": "int4", "source": "sha256:1"}
+KEY = of_value(RECIPE)
+NUMBERS = Fidelity(
+    build_key=KEY,
+    prompts=TEXTS_DIGEST,
+    positions=100,
+    top1_agreement=0.75,
+    mean_kl=0.25,
+    perplexity_ratio=1.5,
+    wiring_kl=None,
+    when="2026-01-01T00:00:00Z",
+)
+
+
+@pytest.fixture(params=[False, True], ids=["tag", "api"])
+def fake(request: pytest.FixtureRequest) -> Iterator[FakeRegistry]:
+    with FakeRegistry(has_referrers=request.param).running() as one:
+        yield one
+
+
+def machine_at(folder: Path, origin: str, convert: str = "registry-only") -> Machine:
+    address = read_address(f"{origin}/{REPOSITORY}")
+    assert address is not None
+    return open_machine(
+        str(folder / "root"),
+        str(folder / "cache"),
+        Traits(convert=convert, registries=(RegistrySettings(address=address),)),
+    )
+
+
+def built(folder: Path, origin: str, *numbers: Fidelity) -> Artifact:
+    """Of a builder, and pushed."""
+    builder = machine_at(folder / "builder", origin)
+    tree = folder / "tree"
+    tree.mkdir()
+    (tree / "model.onnx").write_bytes(b"graph" * 100)
+    artifact = builder.store.put(KEY, str(tree), RECIPE)
+    client = client_of(origin)
+    manifest = Path(builder.store.blob(artifact.digest))
+    for one in numbers:
+        push_numbers(client, manifest.read_bytes(), one, str(folder))
+    push(client, str(manifest.parent), artifact.digest)
+    client.session.close()
+    return artifact
+
+
+def test_a_registry_is_asked_once_a_pass(fake: FakeRegistry, tmp_path: Path) -> None:
+    artifact = built(tmp_path, fake.origin)
+    machine = machine_at(tmp_path / "edge", fake.origin)
+    fake.requests.clear()
+    lookup = RegistryLookup(machine)
+    absent = "sha256:" + "0" * 64
+    for _ in range(2):
+        answers = lookup.answers([KEY, absent, KEY])
+        assert answers.unreached == ""
+        assert {key: (offer.digest, offer.missing) for key, offer in answers.offers.items()} == {
+            KEY: (artifact.digest, 500)
+        }
+    assert len(fake.asked("HEAD")) == 2
+    assert len(fake.requests) == 3
+    running = RegistryLookup(machine, answers.offers)
+    assert running.answers([KEY]).offers == answers.offers
+    assert len(fake.requests) == 3
+    folder = Path(pull_folder(machine, KEY))
+    folder.mkdir(parents=True)
+    (folder / f"{artifact.files[0].digest[7:]}.part").write_bytes(b"graph")
+    assert RegistryLookup(machine).answers([KEY]).offers[KEY].missing == 495
+    assert list(sweep_pulls(machine, [KEY])) == []
+    assert list(sweep_pulls(machine, [])) == [str(folder)]
+
+
+def test_one_that_does_not_answer_is_named_and_not_asked_again(tmp_path: Path) -> None:
+    with FakeRegistry().running() as gone:
+        origin = gone.origin
+    lookup = RegistryLookup(machine_at(tmp_path, origin))
+    for keys in ([KEY], [KEY, "sha256:" + "0" * 64]):
+        answers = lookup.answers(keys)
+        assert (answers.offers, answers.code) == ({}, "RegistryUnreachable")
+        assert "models/tiny" in answers.unreached
+    with pytest.raises(RegistryFailed):
+        builders_numbers(machine_at(tmp_path, origin), KEY, "sha256:" + "0" * 64)
+
+
+def test_numbers_come_with_the_artifact(fake: FakeRegistry, tmp_path: Path) -> None:
+    newer = replace(NUMBERS, when="2026-02-01T00:00:00Z", mean_kl=0.125)
+    artifact = built(tmp_path, fake.origin, NUMBERS, newer)
+    machine = machine_at(tmp_path / "edge", fake.origin)
+    assert builders_numbers(machine, KEY, artifact.digest) == newer
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        replace(NUMBERS, build_key="sha256:" + "0" * 64),
+        replace(NUMBERS, prompts="sha256:other"),
+        replace(NUMBERS, positions=0),
+        replace(NUMBERS, unmeasured="why"),
+    ],
+)
+def test_numbers_that_do_not_fit_do_not_count(wrong: Fidelity, tmp_path: Path) -> None:
+    with FakeRegistry().running() as fake:
+        artifact = built(tmp_path, fake.origin, wrong)
+        assert builders_numbers(machine_at(tmp_path / "edge", fake.origin), KEY, artifact.digest) is None
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"build_key": 1}', "NaN", "[" * 5000, "null"])
+def test_numbers_of_another_form_do_not_count(text: str, tmp_path: Path) -> None:
+    with FakeRegistry().running() as fake:
+        artifact = built(tmp_path, fake.origin, NUMBERS)
+        client, held = client_of(fake.origin), fake.held(REPOSITORY)
+        [document] = [json.loads(data) for _, data in held.manifests.values() if b'"subject"' in data]
+        document["annotations"][ANNOTATION] = text
+        held.manifests = {key: one for key, one in held.manifests.items() if b"fidelity" not in one[1]}
+        client.attach(json.dumps(document).encode())
+        assert find_numbers(client, artifact.digest, KEY) is None
+        client.session.close()
+
+
+def verdicts(found: Fidelity) -> list[tuple[str, str]]:
+    numbers = Numbers(precision="int4", fidelity=found)
+    assert not FidelityGate().missing(numbers)
+    return [(one.status, one.message) for one in FidelityGate().judge(numbers)]
+
+
+def measured_on(machine: Machine, artifact: Artifact, **more: Any) -> Fidelity | None:
+    """What a measurement takes in place of a comparison of its own."""
+    change = MeasureCandidate(reason=Reason.RELEASE_MISSING, release=release(), number=1, measure_key="k")
+    object.__setattr__(change.release.recipe, "build_key", KEY)
+    reporter = SimpleNamespace(progressed=lambda *_: None)
+    context, team = SimpleNamespace(machine=machine), SimpleNamespace(reporter=reporter)
+    job = MeasurementJob(change, context, team)  # type: ignore[arg-type]
+    job._wanted = wanted(**more)
+    machine.store.put(KEY, str(tree_of(machine)), RECIPE)
+    return job._from_builder()
+
+
+def tree_of(machine: Machine) -> Path:
+    tree = Path(machine.layout.root) / "tree"
+    tree.mkdir(parents=True)
+    (tree / "model.onnx").write_bytes(b"graph" * 100)
+    return tree
+
+
+def test_without_the_builders_numbers_the_gate_is_open(tmp_path: Path) -> None:
+    with FakeRegistry().running() as fake:
+        artifact = built(tmp_path, fake.origin)
+        found = measured_on(machine_at(tmp_path / "edge", fake.origin), artifact)
+        assert found is not None
+        [(status, message)] = verdicts(found)
+        assert status == "Inconclusive"
+        assert "no numbers came with it" in message
+        prefers = machine_at(tmp_path / "other", fake.origin, "prefer-registry")
+        assert measured_on(prefers, artifact) is None  # its source is here: it compares itself
+        local = machine_at(tmp_path / "third", fake.origin, "local")
+        fake.requests.clear()
+        assert measured_on(local, artifact) is None
+        assert fake.requests == []
