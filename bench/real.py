@@ -109,7 +109,7 @@ def olive_alone(explain: list[str], directory: Path, model: Path) -> dict[str, A
 
 def watched(command: list[str], directory: Path, model: Path, grows: Path) -> dict[str, Any]:
     """Its exit code (negative where it was ended), seconds, CPU seconds with all children, peak memory (also by phase)
-    and most disk, in bytes."""
+    and most disk, in bytes, and what was held back and why."""
     print(f"{' '.join(command[:3])} in {directory.name}", flush=True)
     before = os.times()
     began = time.monotonic()
@@ -126,8 +126,9 @@ def watched(command: list[str], directory: Path, model: Path, grows: Path) -> di
             disk = max(disk, bytes_below(str(grows)))
             time.sleep(EVERY)
     after = os.times()
+    lines = output.read_text(errors="replace").splitlines()
     if process.returncode:
-        print(output.read_text(errors="replace")[-2000:], flush=True)
+        print(*lines[-20:], sep="\n", flush=True)
     return {
         "code": process.returncode,
         "seconds": time.monotonic() - began,
@@ -135,6 +136,7 @@ def watched(command: list[str], directory: Path, model: Path, grows: Path) -> di
         "memory": max(phases.values()),
         "phases": phases,
         "disk": disk,
+        "held": next((line for line in lines if line.startswith("! ")), ""),
     }
 
 

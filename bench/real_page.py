@@ -47,8 +47,8 @@ def _costs(rows: list[dict[str, Any]]) -> list[str]:
             times = [f"{one[key] / alone[key]:.2f}" if alone else "" for key in ("cpu", "memory")]
             name = "Olive alone" if who == "olive" else "`apply`"
             if one["code"]:
-                ends = {3: ", held by a gate: random weights lose more than trained ones"}
-                name += ", does not fit" if one["code"] < 0 else ends.get(one["code"], f", exit {one['code']}")
+                ended = "does not fit" if one["code"] < 0 else f"exit {one['code']}"
+                name += f": {one['held'] or ended}"
             lines.append(
                 f"| {first} | {name} | {one['seconds']:.0f} | {one['cpu']:.0f} | {times[0]} "
                 f"| {_gib(one['memory'])} | {times[1]} "
