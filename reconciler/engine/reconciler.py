@@ -119,10 +119,7 @@ class Reconciler:
             if isinstance(declared, Parsed):
                 self._machine.records.save_attempted(first.resolution.desired.revision)
             catch_up(first, self._machine)
-        with best_effort("sweep.refused"):
-            wanted = {one.release.recipe.build_key for one in first.resolution.desired.wanted}
-            for folder in sweep_pulls(self._machine, {*wanted, *(one.build_key for one in self.running())}):
-                durable.free(durable.unname(folder, self._machine.layout.trash))
+        self._sweep_pulls(first)
         try:
             try:
                 self._carry_out(first, outcomes)
@@ -222,6 +219,16 @@ class Reconciler:
         for sweep in (self._machine.store.sweep, self._machine.records.sweep, self._machine.sources.sweep):
             with best_effort("sweep.refused"):
                 sweep()
+
+    def _sweep_pulls(self, seen: Snapshot) -> None:
+        """What came of artifacts that nothing wants any more. As with jobs: not while a manifest cannot be read."""
+        desired = seen.resolution.desired
+        if not desired.complete or desired.unresolved:
+            return
+        wanted = {one.release.recipe.build_key for one in desired.wanted}
+        with best_effort("sweep.refused"):
+            for folder in sweep_pulls(self._machine, {*wanted, *(one.build_key for one in self.running())}):
+                durable.free(durable.unname(folder, self._machine.layout.trash))
 
     def _clear(self) -> None:
         keep = [FOLDER] if self._queue.alive else []

@@ -62,6 +62,11 @@ def test_a_fleet_converts_once(fleet: tuple[TestMachine, TestMachine, contextlib
     assert "sha256:" in held["message"]
     assert "AwaitingBuild" in run(edge, "apply", codes=(3,))
 
+    builder.declare(more="  gates: [fidelity: {maxMeanKL: 0}]\n")
+    [refused] = json.loads(run(builder, "build", "-o", "json", codes=(3,)))["builds"]
+    assert (refused["status"], "mean KL" in refused["message"]) == ("held", True)
+    assert planned(edge)[1] == [held]  # a gate rejects it, and nothing was pushed
+    builder.declare()
     built = json.loads(run(builder, "build", "-o", "json"))["builds"]
     assert [(one["variant"], one["status"]) for one in built] == [(V, "pushed")]
     assert builder.index() == {}

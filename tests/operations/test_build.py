@@ -1,0 +1,73 @@
+"""Builders: their parts, and what they refuse before anything is converted. tests/e2e has one that builds."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from reconciler.operations.build import Shard
+from tests.machine import TestMachine
+from tests.planner.world import release, wanted
+from tests.registry_server import FakeRegistry
+
+CONFIG = """\
+apiVersion: reconciler.foundry/v1alpha1
+kind: MachineConfig
+registries: [{{url: "{origin}/models/tiny", role: {role}}}]
+"""
+
+
+@pytest.fixture
+def machine(tmp_path: Path, capitals: Path) -> TestMachine:
+    one = TestMachine(folder=tmp_path)
+    one.give_model(capitals)
+    one.declare()
+    return one
+
+
+def configured(machine: TestMachine, origin: str, role: str = "push") -> str:
+    path = machine.folder / "machine.yaml"
+    path.write_text(CONFIG.format(origin=origin, role=role))
+    path.chmod(0o600)
+    return str(path)
+
+
+def test_each_variant_is_in_one_part() -> None:
+    wants = [wanted(release(f"m{n}", precision, source=f"s{n}")) for n in range(50) for precision in ("int4", "int8")]
+    shards = [Shard(number=number, count=5) for number in range(1, 6)]
+    assert all(sum(shard.has(one) for shard in shards) == 1 for one in wants)
+    assert all(5 < sum(map(shard.has, wants)) < 40 for shard in shards)
+
+
+@pytest.mark.parametrize("text", ["0/2", "3/2", "2", "a/b", "1/0", "1/99999"])
+def test_what_is_no_part_is_refused(text: str, machine: TestMachine) -> None:
+    done = machine.run("build", "--shard", text)
+    assert done.code == 64
+    assert "expected I/N" in done.err
+
+
+def test_without_a_registry_to_push_to(machine: TestMachine) -> None:
+    done = machine.run("build", RECONCILER_CONFIG=configured(machine, "http://127.0.0.1:9", "pull"))
+    assert done.code == 64
+    assert "role: push or both" in done.err
+
+
+def test_what_cannot_be_pushed_is_not_begun(machine: TestMachine) -> None:
+    with FakeRegistry(auth="basic").running() as fake:
+        done = machine.run("build", RECONCILER_CONFIG=configured(machine, fake.origin))
+    assert done.code == 1
+    assert "models/tiny" in done.err
+    assert "convert" not in machine.run("events").out
+
+
+def test_what_is_not_in_this_part_is_not_asked_for(machine: TestMachine) -> None:
+    with FakeRegistry().running() as fake:
+        config = configured(machine, fake.origin)
+        machine.declare(more="  suspend: true\n")
+        results = [
+            machine.run("build", "-o", "json", "--shard", f"{n}/2", RECONCILER_CONFIG=config).json() for n in (1, 2)
+        ]
+        assert len(fake.requests) == 1
+    builds = [one for result in results for one in result["builds"]]
+    assert [(one["variant"], one["status"]) for one in builds] == [("capitals-int4", "held")]
+    assert json.dumps(results).count('"complete": false') == 1
