@@ -221,11 +221,12 @@ class Reconciler:
                 sweep()
 
     def _sweep_pulls(self, seen: Snapshot) -> None:
-        """What came of artifacts that nothing wants any more. As with jobs: not while a manifest cannot be read."""
+        """What came of artifacts that nothing wants any more, or that are here (a process died when it had taken one
+        in). As with jobs: not while a manifest cannot be read."""
         desired = seen.resolution.desired
         if not desired.complete or desired.unresolved:
             return
-        wanted = {one.release.recipe.build_key for one in desired.wanted}
+        wanted = {one.release.recipe.build_key for one in desired.wanted} - seen.observed.artifacts.keys()
         with best_effort("sweep.refused"):
             for folder in sweep_pulls(self._machine, {*wanted, *(one.build_key for one in self.running())}):
                 durable.free(durable.unname(folder, self._machine.layout.trash))

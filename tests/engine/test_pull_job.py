@@ -70,3 +70,8 @@ def test_other_bytes_are_refused(convert: str, tmp_path: Path, capitals: Path) -
         assert "pull.done" in types
         assert "convert.done" not in types
         assert not list((machine.root / "sources" / "registry").iterdir())
+        left = machine.root / "sources" / "registry" / key.removeprefix("sha256:")
+        left.mkdir()  # of a process that died after the store had it
+        (left / "part").write_bytes(b"x")
+        machine.run("apply", RECONCILER_CONFIG=str(config))
+        assert not left.exists()
