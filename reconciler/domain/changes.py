@@ -327,7 +327,7 @@ Change = LongWork | Verify | Register | RepairRelease | RepairArtifact | Removal
 
 
 def pull_key(build_key: str, offer: Offer) -> str:
-    return f"{build_key}@{offer.digest}"
+    return f"{build_key}@{offer.digest[7:23]}"
 
 
 def runtime_key(release: str, runtime: Mapping[str, str]) -> str:

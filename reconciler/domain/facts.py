@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from reconciler.domain.quarantine import LIVES
-from reconciler.domain.registries import LOCAL, RegistrySettings
+from reconciler.domain.registries import LOCAL, ConvertMode, RegistrySettings
 from reconciler.domain.targets import DEFAULT_PROVIDER
 from reconciler.domain.text.units import Count
 
@@ -57,5 +57,5 @@ class Traits:
     source_roots: tuple[str, ...] = ()
     conversion_memory: int = 0  # bytes; 0: SHARE_OF_MEMORY
     registries: tuple[RegistrySettings, ...] = ()
-    convert: str = LOCAL  # or what registries.CONVERT_MODES names
+    convert: ConvertMode = LOCAL
     quarantine_for: float | None = LIVES  # seconds; None: for ever

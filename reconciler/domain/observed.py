@@ -5,7 +5,7 @@ from functools import cached_property
 
 from reconciler.domain.facts import Memory, StorageLimits
 from reconciler.domain.plain_data import grouped
-from reconciler.domain.registries import LOCAL, RegistryAnswers
+from reconciler.domain.registries import LOCAL, ConvertMode, RegistryAnswers
 from reconciler.domain.release import Artifact, Marker
 
 PREFIX = "reconciler_"  # of our properties in a catalog that others write to as well
@@ -90,7 +90,7 @@ class Observed:
     memory: Memory = Memory()
     in_use: frozenset[str] = frozenset()  # ids whose files another process has mapped; asked only when one is to go
     unreadable: dict[str, str] = field(default_factory=dict)  # by variant: why its served folders cannot be listed
-    convert: str = LOCAL  # where missing artifacts come from
+    convert: ConvertMode = LOCAL  # where missing artifacts come from
     answers: RegistryAnswers = field(default_factory=RegistryAnswers)
     occupied: dict[str, int] = field(default_factory=dict)  # by variant: the highest number that anything lies at
 

@@ -4,11 +4,16 @@ import ipaddress
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Final, Literal
 
 PULL, PUSH, BOTH = "pull", "push", "both"
 ROLES = (PULL, PUSH, BOTH)
 # Where a machine's artifacts come from (`convert:` of its configuration).
-LOCAL, REGISTRY_ONLY, PREFER_REGISTRY = CONVERT_MODES = ("local", "registry-only", "prefer-registry")
+ConvertMode = Literal["local", "registry-only", "prefer-registry"]
+LOCAL: Final = "local"
+REGISTRY_ONLY: Final = "registry-only"
+PREFER_REGISTRY: Final = "prefer-registry"
+CONVERT_MODES = (LOCAL, REGISTRY_ONLY, PREFER_REGISTRY)
 LONGEST = 512  # characters of an address
 
 _PART = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"

@@ -15,6 +15,7 @@ from reconciler.domain.facts import Facts, StorageLimits
 from reconciler.domain.failures import RememberedFailure
 from reconciler.domain.measured import Fidelity, Measured
 from reconciler.domain.recorded import Condition, Suspension, Timing
+from reconciler.domain.registries import LOCAL, ConvertMode
 from reconciler.domain.text.units import Count
 
 FORMAT_VERSION = 1
@@ -150,6 +151,7 @@ class Inventory:
     source_roots: Annotated[tuple[str, ...], Few] = ()
     disk: DiskSpace
     limits: StorageLimits = StorageLimits()
+    convert: ConvertMode = LOCAL
     attempted_revision: str = ""
     applied_revision: str = ""
     variants: tuple[Variant, ...] = ()

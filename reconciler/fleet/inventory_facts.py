@@ -21,6 +21,7 @@ from reconciler.domain.measured import Fidelity, Measured, MeasurementSet
 from reconciler.domain.observed import Observed, Registration, ServedFolder, own_properties
 from reconciler.domain.plain_data import as_dict, field_names
 from reconciler.domain.recorded import Condition, Recorded, RecordedRelease, Timing
+from reconciler.domain.registries import RegistryAnswers
 from reconciler.domain.release import ALWAYS_COPIED, Artifact, Marker
 from reconciler.fleet.inventory import (
     LONGEST_NAME,
@@ -39,6 +40,7 @@ T = TypeVar("T")
 MOST_TIMINGS = 5  # of each action and precision, the newest
 NEWEST = 3  # measured releases of one artifact, the newest
 MOST_ASKED = 1000
+UNASKED = RegistryAnswers(unreached="a comparison asks no registry: it may have it", code="NotAsked")
 EXPORTED_CONDITIONS = ("Ready", "Stalled")
 OURS, OTHERS = "this", "another"  # owner marks, as the reader of an inventory sees them
 
@@ -148,6 +150,8 @@ def to_observed(inventory: Inventory) -> Observed:
         disk_used=inventory.disk.used_bytes or 0,
         locked_sources=inventory.hub_sources,
         limits=inventory.limits,
+        convert=inventory.convert,
+        answers=UNASKED,
         memory=Memory(total=inventory.facts.memory_bytes, free=inventory.facts.memory_bytes),
         occupied={one.variant: one.highest_number for one in inventory.variants},
     )

@@ -14,6 +14,7 @@ from reconciler.domain.facts import Facts
 from reconciler.domain.failures import RememberedFailure
 from reconciler.domain.measured import Decoded, Fidelity, Measured, Measurements, Tokenized
 from reconciler.domain.recorded import Condition, Suspension, Timing
+from reconciler.domain.registries import LOCAL
 from reconciler.domain.text.escape import one_line
 from reconciler.domain.text.names import json_name
 from reconciler.domain.text.quoting import field_path, printable
@@ -57,6 +58,10 @@ def inventory_view(inventory: Inventory) -> dict[str, Any]:
         for name in ("tokenized", "decoded", "roundingDistance"):
             if one.get(name, 0) is None:  # measured by an earlier version
                 del one[name]
+        if not one.get("unmeasured", True):
+            del one["unmeasured"]
+    if inventory.convert == LOCAL:  # earlier versions do not know the field
+        del view["convert"]
     return {name: _cut(held, _LONGEST_TEXT.get(name, LINE)) for name, held in view.items()}
 
 

@@ -16,7 +16,16 @@ from reconciler.backends.select import BACKENDS
 from reconciler.domain.errors import Problem
 from reconciler.domain.facts import StorageLimits, Traits
 from reconciler.domain.quarantine import LIVES
-from reconciler.domain.registries import BOTH, CONVERT_MODES, LOCAL, PULL, ROLES, RegistrySettings, read_address
+from reconciler.domain.registries import (
+    BOTH,
+    CONVERT_MODES,
+    LOCAL,
+    PULL,
+    ROLES,
+    ConvertMode,
+    RegistrySettings,
+    read_address,
+)
 from reconciler.domain.settings import Section, environment_of
 from reconciler.domain.text.quoting import shown
 from reconciler.domain.text.units import DURATION_PATTERN, read_duration, read_size
@@ -168,7 +177,7 @@ class MachineConfig(Strict):
     registries: list[Registry] = Field(
         default=[], max_length=16, description="OCI registries that share converted artifacts."
     )
-    convert: Annotated[Literal["local", "registry-only", "prefer-registry"], one_of(CONVERT_MODES)] = Field(
+    convert: Annotated[ConvertMode, one_of(CONVERT_MODES)] = Field(
         default="local",
         description="Where a missing artifact comes from: converted here, pulled only, or pulled if it is there.",
     )

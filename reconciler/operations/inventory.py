@@ -41,6 +41,7 @@ def take_inventory(machine: Machine) -> Inventory:
             used_bytes=bytes_below(machine.layout.root),
         ),
         limits=traits.limits,
+        convert=traits.convert,
         attempted_revision=recorded.last_attempted_revision,
         applied_revision=recorded.last_applied_revision,
         variants=tuple(_without_home(one) for one in variants),

@@ -309,3 +309,16 @@ def test_a_hostile_inventory_is_one_clear_error(case: str) -> None:
     assert said in message
     assert len(message) < 700
     assert message.isprintable()
+
+
+def test_a_machine_that_only_pulls_waits_in_a_comparison_too() -> None:
+    """Which asks no registry, and says so."""
+    told = inventory_view(inventory(World(), convert="registry-only"))
+    held = read_inventory(json.dumps(told).encode(), "edge.json")
+    plan = make_plan(desired(release()), to_observed(held), to_recorded(held))
+    assert [(one.reason, "NotAsked" in one.message) for one in plan.held] == [("AwaitingBuild", True)]
+    assert not plan
+    plain = inventory_view(inventory(World()))
+    assert "convert" not in plain  # earlier versions read it
+    prefers = replace(held, convert="prefer-registry")
+    assert make_plan(desired(release()), to_observed(prefers), to_recorded(prefers)).changes[0].action == "convert"
