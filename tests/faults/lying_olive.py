@@ -17,7 +17,10 @@ from reconciler.conversion.worker.main import ConversionWorker, work
 ROWS, COLUMNS = 64, 32
 FLOOD = 64  # MiB
 DATA = "model.onnx.data"
-GENAI = {"model": {"type": "qwen2", "context_length": 4096, "decoder": {"filename": "model.onnx"}}, "search": {}}
+GENAI = {
+    "model": {"type": "qwen2", "context_length": 4096, "vocab_size": 32, "decoder": {"filename": "model.onnx"}},
+    "search": {},
+}
 
 
 def run(config: dict[str, Any]) -> SimpleNamespace:
