@@ -144,11 +144,15 @@ class _Builder:
         return seen
 
     def _work(self, seen: Snapshot) -> list[LongWork]:
+        """By its keys: what several variants share, the first of them carries in the plan, and that may be another's
+        part."""
         failed = {
             one.change.work_key for one in self._outcomes if isinstance(one.change, _WORK) and one.status != "done"
         }
-        mine = {one.variant for one in seen.resolution.desired.wanted if self._is_mine(one)}
-        work = [one for one in seen.plan.changes if isinstance(one, _WORK) and one.variant in mine]
+        mine = [one for one in self._first_of_each_key(seen) if self._is_mine(one)]
+        keys, variants = {key for one in mine for key in one.work_keys}, {one.variant for one in mine}
+        work = (one for one in seen.plan.changes if isinstance(one, _WORK) and one.build_key in keys)
+        work = (one for one in work if one.variant in variants or not isinstance(one, MeasureCandidate))
         return [one for one in work if one.work_key not in failed]
 
     def _is_mine(self, wanted: DesiredRelease) -> bool:
@@ -182,7 +186,9 @@ class _Builder:
         return built(status=PUSHED, message=", ".join(str(one.address) for one in self._lacking[key]))
 
     def _hindered(self, wanted: DesiredRelease, seen: Snapshot) -> Held | Outcome | None:
-        outcomes = (one for one in self._outcomes if one.change.variant == wanted.variant and one.status == "failed")
+        outcomes = (
+            one for one in self._outcomes if one.change.build_key in wanted.work_keys and one.status == "failed"
+        )
         held = (one for one in seen.plan.held if one.variant == wanted.variant)
         return next(outcomes, None) or next(held, None)
 

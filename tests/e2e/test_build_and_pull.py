@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
+from tests.cli.test_lock import declare
+from tests.hub_server import HubServer
 from tests.machine import TestMachine
-from tests.registry_server import debian_registry
+from tests.registry_server import FakeRegistry, debian_registry
 
 pytestmark = pytest.mark.slow
 
@@ -40,8 +42,8 @@ def fleet(tmp_path: Path, capitals: Path) -> Iterator[tuple[TestMachine, TestMac
         yield machines[0], machines[1], stack
 
 
-def run(machine: TestMachine, *arguments: str, codes: tuple[int, ...] = (0,)) -> str:
-    done = machine.run(*arguments, RECONCILER_CONFIG=str(machine.folder / "machine.yaml"))
+def run(machine: TestMachine, *arguments: str, codes: tuple[int, ...] = (0,), **environment: str) -> str:
+    done = machine.run(*arguments, RECONCILER_CONFIG=str(machine.folder / "machine.yaml"), **environment)
     assert done.code in codes, done.out + done.err
     return done.out
 
@@ -98,3 +100,31 @@ def test_a_fleet_converts_once(fleet: tuple[TestMachine, TestMachine, contextlib
     machine = json.loads(run(edge, "status", "-o", "json"))["conditions"]
     assert [one["reason"] for one in machine if one["type"] == "RegistryReachable"] == ["RegistryUnreachable"]
     assert "Ljubljana" in run(edge, "ask", V, QUESTION)
+
+
+def test_parts_of_a_model_of_the_hub(tmp_path: Path, capitals: Path) -> None:
+    """Each part fetches what it needs to know its build keys; together they build each once. The weights are not needed
+    for a pull."""
+    pytest.importorskip("huggingface_hub", reason="needs the hub extra")
+    pytest.importorskip("olive", reason="needs the convert extra")
+    with FakeRegistry().running() as fake, HubServer().running() as hub:
+        hub.give("org/tiny", capitals)
+        machines = [TestMachine(folder=tmp_path / name) for name in ("one", "two", "edge")]
+        for machine, convert, role in zip(machines, ("local", "local", "registry-only"), ("both",) * 3, strict=True):
+            declare(machine, precisions="int4, fp32")
+            assert machine.run("lock", HF_ENDPOINT=hub.url).code == 0
+            config = machine.folder / "machine.yaml"
+            config.write_text(CONFIG.format(convert=convert, role=role, origin=fake.origin))
+            config.chmod(0o600)
+        one, two, edge = machines
+        told = {
+            shard: json.loads(run(machine, "build", "-o", "json", "--shard", shard, HF_ENDPOINT=hub.url))["builds"]
+            for machine, shard in ((one, "1/2"), (two, "2/2"))
+        }
+        pushed = [build["variant"] for builds in told.values() for build in builds if build["status"] == "pushed"]
+        assert sorted(pushed) == ["capitals-fp32", V]
+        assert len(fake.held("models/tiny").tags) - sum("sha256" in tag for tag in fake.held("models/tiny").tags) == 2
+        assert planned(edge)[0] == ["fetch"]  # its build key is not known before
+        run(edge, "apply", HF_ENDPOINT=hub.url)
+        assert set(edge.index()) == {f"{V}:1", "capitals-fp32:1"}
+        assert events(*machines).count("convert.done") == 2
