@@ -142,10 +142,11 @@ class _MeasurementCodec(Codec[MeasurementSet]):
 
     def write(self, value: MeasurementSet) -> Document:
         measured = self._measured.write(tuple(value.releases.values()))
+        fidelity = self._fidelity.write(tuple(value.fidelity.values()))
         return {
             "measurements": [_without(one, "asked", "right", *_unknown(one)) for one in measured],
-            "fidelity": [_without(one, *_unknown(one)) for one in self._fidelity.write(tuple(value.fidelity.values()))],
-            "artifacts": value.artifacts,
+            "fidelity": [_without(one, *_unknown(one)) for one in fidelity],
+            **({"artifacts": value.artifacts} if value.artifacts else {}),
         }
 
 
