@@ -142,6 +142,9 @@ class _MeasurementCodec(Codec[MeasurementSet]):
 
     def write(self, value: MeasurementSet) -> Document:
         measured = self._measured.write(tuple(value.releases.values()))
+        for decoded in filter(None, (one["decoded"] for one in measured)):
+            if not decoded["asked"]:
+                del decoded["asked"]
         fidelity = self._fidelity.write(tuple(value.fidelity.values()))
         return {
             "measurements": [_without(one, "asked", "right", *_unknown(one)) for one in measured],
@@ -162,8 +165,9 @@ QUARANTINE = RecordCodec(Ages)
 
 
 def _unknown(measured: Document) -> tuple[str, ...]:
-    """What earlier versions did not measure is left out."""
-    return tuple(name for name in ("tokenized", "decoded", "rounding_distance") if measured.get(name, 0) is None)
+    """What earlier versions did not know is left out where there is nothing to say of it."""
+    missing = [name for name in ("tokenized", "decoded", "rounding_distance") if measured.get(name, 0) is None]
+    return (*missing, "unmeasured") if measured.get("unmeasured") == "" else (*missing,)
 
 
 def _without(plain: Document, *names: str) -> Document:
