@@ -5,10 +5,11 @@ import contextlib
 import os
 import ssl
 import subprocess
-import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+
+from tests.serving import serving
 
 TEMPLATE = """\
 apiVersion: reconciler.foundry/v1alpha1
@@ -96,14 +97,8 @@ class Server:
 
     @contextlib.contextmanager
     def running(self) -> Iterator["Server"]:
-        thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
-        thread.start()
-        try:
+        with serving(self._server):
             yield self
-        finally:
-            self._server.shutdown()
-            self._server.server_close()
-            thread.join()
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -12,6 +12,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+from tests.serving import serving
+
 COMMIT = "c0ffee" * 6 + "c0ff"
 LARGE = 4096  # bytes from which a file is "large": the hub itself knows its sha256
 
@@ -70,15 +72,11 @@ class HubServer:
 
     @contextlib.contextmanager
     def running(self) -> Iterator["HubServer"]:
-        thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
-        thread.start()
-        try:
-            yield self
-        finally:
-            self.unkind.release.set()
-            self._server.shutdown()
-            self._server.server_close()
-            thread.join()
+        with serving(self._server):
+            try:
+                yield self
+            finally:
+                self.unkind.release.set()
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -9,7 +9,6 @@ import re
 import shutil
 import socket
 import subprocess
-import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -19,6 +18,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from tests import canaries
+from tests.serving import serving
 from tests.waiting import until
 
 USER = "fleet"
@@ -88,14 +88,8 @@ class FakeRegistry:
 
     @contextlib.contextmanager
     def running(self) -> "Iterator[FakeRegistry]":
-        thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
-        thread.start()
-        try:
+        with serving(self._server):
             yield self
-        finally:
-            self._server.shutdown()
-            self._server.server_close()
-            thread.join()
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -54,6 +54,11 @@ class DesiredRelease:
         return self.release.variant
 
     @property
+    def recipe_is_known(self) -> bool:
+        """Else its source was never here, and the recipe only stands for the one to come."""
+        return self.fetch is None or self.fetch.known
+
+    @property
     def memory_needed(self) -> int:
         """Bytes of memory that its conversion will hold; 0 where that is unknown, or nothing is to be converted."""
         return self.memory_bytes.get(self.release.precision, 0)

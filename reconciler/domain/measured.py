@@ -1,6 +1,7 @@
 """What was measured of artifacts and releases on this machine: numbers and answers, never a judgement."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from reconciler.domain import digest
 from reconciler.domain.text.units import Count
@@ -187,6 +188,23 @@ _SCRIPTS = """Der Zug nach Linz fährt um 7 Uhr 40 ab. ¿Dónde está la bibliot
 TEXTS = (_PROSE, _CODE, _NUMBERS, _TALK, _SCRIPTS)
 METHOD = 2  # raise it when the comparison measures something else: older numbers are not judged then
 TEXTS_DIGEST = digest.of_value((METHOD, TEXTS))
+
+
+# Fields that later versions added, in either form of their names, and what stands for nothing.
+_ADDED = {
+    **dict.fromkeys(("tokenized", "decoded", "rounding_distance", "roundingDistance")),
+    "unmeasured": "",
+    "asked": 0,
+}
+
+
+def without_nothing(plain: dict[str, Any]) -> dict[str, Any]:
+    """The plain form of Fidelity or Measured for readers of earlier versions, which refuse a field that they do not
+    know: one that was added later is left out where it says nothing."""
+    found = {name: held for name, held in plain.items() if name not in _ADDED or held != _ADDED[name]}
+    if "decoded" in found:
+        found["decoded"] = without_nothing(found["decoded"])
+    return found
 
 
 def unmeasured(build_key: str, why: str) -> Fidelity:

@@ -30,7 +30,7 @@ from reconciler.domain.errors import Disturbed, GateFailed, PermanentError
 from reconciler.domain.history import taken_back
 from reconciler.domain.measured import Fidelity, Measured, MeasurementSet
 from reconciler.domain.observed import Registration, properties_of
-from reconciler.domain.release import Marker, Release
+from reconciler.domain.release import Artifact, Marker, Release
 from reconciler.engine.machine import Machine, assemble, served_folders, stored_artifact, twins_in
 from reconciler.engine.pass_context import PassContext
 from reconciler.engine.quarantine import quarantine_folder
@@ -46,11 +46,16 @@ def carry_out(change: Change, context: PassContext) -> None:
 
 
 def store_conversion(build_key: str, tree: str, context: PassContext) -> None:
-    store = context.machine.store
-    artifact = store.put(build_key, tree, context.source(build_key).recipe.as_json())
-    if damage := store.damage(artifact):
+    machine = context.machine
+    artifact = machine.store.put(build_key, tree, context.source(build_key).recipe.as_json())
+    accept_artifact(artifact, machine)
+
+
+def accept_artifact(artifact: Artifact, machine: Machine) -> None:
+    """One that the store has just taken. Raises Disturbed where it is not whole."""
+    if damage := machine.store.damage(artifact):
         raise Disturbed(f"the stored artifact is damaged: {', '.join(damage)}", code="ArtifactDamaged")
-    context.machine.records.save_artifact(build_key, artifact.digest)
+    machine.records.save_artifact(artifact.build_key, artifact.digest)
 
 
 def _verify(change: VerifyCandidate, context: PassContext) -> None:

@@ -84,7 +84,7 @@ def _with_answers(observed: Observed, desired: Desired, machine: Machine, lookup
     if mode == LOCAL:
         return observed
     here = observed.artifacts.keys() | observed.mendable
-    known = (one for one in desired.wanted if one.fetch is None or one.fetch.known)
+    known = (one for one in desired.wanted if one.recipe_is_known)
     missing = sorted({one.release.recipe.build_key for one in known} - here)
     return replace(observed, convert=mode, answers=(lookup or RegistryLookup(machine)).answers(missing))
 

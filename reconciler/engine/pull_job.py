@@ -8,6 +8,7 @@ from reconciler.domain.changes import Pull
 from reconciler.domain.errors import Cancelled, Disturbed, ReconcilerError
 from reconciler.domain.measured import Fidelity
 from reconciler.domain.text.units import size_text
+from reconciler.engine.executor import accept_artifact
 from reconciler.engine.job import Job
 from reconciler.engine.registries import builders_numbers, pull_folder
 from reconciler.host import durable
@@ -51,9 +52,7 @@ class PullJob(Job[Pull]):
             artifact = machine.store.take_in(self._manifest, folder)
         except FileNotFoundError:
             raise Disturbed("a blob that the store held is gone: it is pulled too", code="ArtifactDamaged") from None
-        if damage := machine.store.damage(artifact):
-            raise Disturbed(f"the stored artifact is damaged: {', '.join(damage)}", code="ArtifactDamaged")
-        machine.records.save_artifact(key, artifact.digest)
+        accept_artifact(artifact, machine)
         if self._fidelity is not None:
             machine.records.save_fidelity(self._fidelity)
         durable.free(durable.unname(folder, machine.layout.trash))

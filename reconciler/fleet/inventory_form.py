@@ -12,7 +12,7 @@ from typing import Any
 from reconciler.domain.errors import PermanentError, Problem, UsageError
 from reconciler.domain.facts import Facts
 from reconciler.domain.failures import RememberedFailure
-from reconciler.domain.measured import Decoded, Fidelity, Measured, Measurements, Tokenized
+from reconciler.domain.measured import Decoded, Fidelity, Measured, Measurements, Tokenized, without_nothing
 from reconciler.domain.recorded import Condition, Suspension, Timing
 from reconciler.domain.registries import LOCAL
 from reconciler.domain.text.escape import one_line
@@ -54,12 +54,8 @@ class InventoryInvalid(PermanentError): ...
 def inventory_view(inventory: Inventory) -> dict[str, Any]:
     """Its JSON form. Texts that are longer than a reader accepts are cut."""
     view = _CODEC.write(inventory)
-    for one in (*(view["measured"] or ()), *(view["fidelity"] or ())):
-        for name in ("tokenized", "decoded", "roundingDistance"):
-            if one.get(name, 0) is None:  # measured by an earlier version
-                del one[name]
-        if not one.get("unmeasured", True):
-            del one["unmeasured"]
+    for name in ("measured", "fidelity"):
+        view[name] = view[name] and [without_nothing(one) for one in view[name]]
     if inventory.convert == LOCAL:  # earlier versions do not know the field
         del view["convert"]
     return {name: _cut(held, _LONGEST_TEXT.get(name, LINE)) for name, held in view.items()}

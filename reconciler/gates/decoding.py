@@ -100,9 +100,8 @@ def stretches(
 ) -> tuple[list[Stretch], list[str]]:
     """What is read of a model of so many bytes, and which of its boundaries lie too far. `boundaries`: after how many
     tokens it computes otherwise, by what that is. What is `asked` for costs what it costs."""
-    units, most = WORK // max(1, weights), min(max(asked, LOGITS // vocabulary), context - 1)
-    length = max(min(asked or USUAL, most, max(asked, LEAST, units // 3)), 2)
-    units = max(units, 4 * asked)
+    units, most = max(WORK // max(1, weights), 4 * asked), min(max(asked, LOGITS // vocabulary), context - 1)
+    length = max(min(asked or USUAL, most, max(LEAST, units // 3)), 2)
     single = max(1, min(length - PROMPT, max(PROMPT, (units - 2 * length) // 2)))
     found, unmeasured = [_stretch(length - single, length, boundaries)], []
     for name, boundary in boundaries.items():

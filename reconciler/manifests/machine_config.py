@@ -16,16 +16,7 @@ from reconciler.backends.select import BACKENDS
 from reconciler.domain.errors import Problem
 from reconciler.domain.facts import StorageLimits, Traits
 from reconciler.domain.quarantine import LIVES
-from reconciler.domain.registries import (
-    BOTH,
-    CONVERT_MODES,
-    LOCAL,
-    PULL,
-    ROLES,
-    ConvertMode,
-    RegistrySettings,
-    read_address,
-)
+from reconciler.domain.registries import CONVERT_MODES, LOCAL, ROLES, ConvertMode, RegistrySettings, read_address
 from reconciler.domain.settings import Section, environment_of
 from reconciler.domain.text.quoting import shown
 from reconciler.domain.text.units import DURATION_PATTERN, read_duration, read_size
@@ -246,7 +237,7 @@ def _registry_problems(config: MachineConfig, document: loader.Document, file: s
             line, field = document.line(("registries", number, "url")), f"registries[{number}].url"
             message = f"expected each registry once, got {shown(url)} again"
             yield Problem(code="InvalidValue", file=file, line=line, field=field, message=message)
-    if config.convert != LOCAL and not any(one.role in (PULL, BOTH) for one in config.registries):
+    if config.convert != LOCAL and not any(one.settings.pulls for one in config.registries):
         message = f"expected a registry with role pull or both beside convert: {config.convert}, got none"
         line = document.line(("convert",))
         yield Problem(code="InvalidValue", file=file, line=line, field="convert", message=message)

@@ -134,7 +134,7 @@ class _Builder:
     def _look(self, registries: Sequence[RegistrySettings], running: Iterable[LongWork]) -> Snapshot:
         keys = frozenset(one.build_key for one in running if isinstance(one, FetchSource | Convert))
         seen = take_snapshot(self._machine, self._parsed, running=keys, ignored=self._known, jobs=self._options.jobs)
-        named = (one for one in seen.resolution.desired.wanted if _is_known(one) and self._shard.has(one))
+        named = (one for one in seen.resolution.desired.wanted if one.recipe_is_known and self._shard.has(one))
         new = sorted({one.release.recipe.build_key for one in named} - self._lacking.keys())
         for key in new:
             self._lacking[key] = []
@@ -158,7 +158,7 @@ class _Builder:
     def _is_mine(self, wanted: DesiredRelease) -> bool:
         """To be worked on: of this part, and lacking somewhere, or not known yet by its key."""
         return self._shard.has(wanted) and bool(
-            not _is_known(wanted) or self._lacking.get(wanted.release.recipe.build_key)
+            not wanted.recipe_is_known or self._lacking.get(wanted.release.recipe.build_key)
         )
 
     def _first_of_each_key(self, seen: Snapshot) -> list[DesiredRelease]:
@@ -193,10 +193,6 @@ class _Builder:
         return next(outcomes, None) or next(held, None)
 
 
-def _is_known(wanted: DesiredRelease) -> bool:
-    return wanted.fetch is None or wanted.fetch.known
-
-
 def _absent(settings: RegistrySettings, build_keys: Iterable[str]) -> list[str]:
     from reconciler.registry.opening import open_registry
     from reconciler.registry.transfer import find
@@ -220,7 +216,7 @@ def _push(settings: RegistrySettings, build_key: str, context: PassContext) -> N
         push(opened.registry, manifest.rpartition(artifact.digest[7:])[0], artifact.digest)
 
 
-def changes_of(result: BuildResult) -> dict[str, int]:
+def counts_of(result: BuildResult) -> dict[str, int]:
     """How many of each status."""
     statuses = [one.status for one in result.builds]
     return {status: statuses.count(status) for status in (PUSHED, THERE, WAITS, FAILED) if status in statuses}

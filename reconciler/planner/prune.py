@@ -213,7 +213,7 @@ def why_artifacts_stay(desired: Desired, observed: Observed) -> str:
     unread = [*observed.unreadable, *(one.variant for one in observed.folders if one.marker is None)]
     if unread:
         return f"a served folder of {min(unread)} cannot be read, and may be made from it"
-    unseen = [one.variant for one in desired.wanted if one.fetch is not None and not one.fetch.known]
+    unseen = [one.variant for one in desired.wanted if not one.recipe_is_known]
     return f"the source of {min(unseen)} was never here, and may be what it is made from" if unseen else ""
 
 

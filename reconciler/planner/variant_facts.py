@@ -42,15 +42,10 @@ class VariantFacts:
     def artifact_is_damaged(self) -> bool:
         return not self.artifact_is_held and self.build_key in self.observed.damaged_artifacts
 
-    @property
-    def _key_is_known(self) -> bool:
-        """Of a source that was never here, the recipe only stands for the one to come."""
-        return self.wanted.fetch is None or self.wanted.fetch.known
-
     @cached_property
     def offer(self) -> Offer | None:
         """What a registry has of it. A machine that may convert does so where pulling that build failed before."""
-        if self.observed.convert == LOCAL or not self._key_is_known:
+        if self.observed.convert == LOCAL or not self.wanted.recipe_is_known:
             return None
         found = self.observed.answers.offers.get(self.build_key)
         if found is None or self.observed.convert == REGISTRY_ONLY:
@@ -60,7 +55,7 @@ class VariantFacts:
 
     @property
     def awaits_build(self) -> bool:
-        return self.observed.convert == REGISTRY_ONLY and self._key_is_known
+        return self.observed.convert == REGISTRY_ONLY and self.wanted.recipe_is_known
 
     @property
     def why_not_offered(self) -> str:

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from reconciler.domain.failures import RememberedFailure
 from reconciler.domain.history import History, Rollback
-from reconciler.domain.measured import Fidelity, Measured, MeasurementSet
+from reconciler.domain.measured import Fidelity, Measured, MeasurementSet, without_nothing
 from reconciler.domain.quarantine import Ages
 from reconciler.domain.recorded import Condition, RecordedRelease, Suspension, Timing
 from reconciler.gates.judgement import GateStatus
@@ -142,13 +142,9 @@ class _MeasurementCodec(Codec[MeasurementSet]):
 
     def write(self, value: MeasurementSet) -> Document:
         measured = self._measured.write(tuple(value.releases.values()))
-        for decoded in filter(None, (one["decoded"] for one in measured)):
-            if not decoded["asked"]:
-                del decoded["asked"]
-        fidelity = self._fidelity.write(tuple(value.fidelity.values()))
         return {
-            "measurements": [_without(one, "asked", "right", *_unknown(one)) for one in measured],
-            "fidelity": [_without(one, *_unknown(one)) for one in fidelity],
+            "measurements": [_without(without_nothing(one), "asked", "right") for one in measured],
+            "fidelity": [without_nothing(one) for one in self._fidelity.write(tuple(value.fidelity.values()))],
             **({"artifacts": value.artifacts} if value.artifacts else {}),
         }
 
@@ -162,12 +158,6 @@ SUSPENSIONS = _FieldCodec("suspensions", tuple[Suspension, ...])
 FAILURES = _FieldCodec("failures", tuple[RememberedFailure, ...])
 MEASUREMENTS = _MeasurementCodec(MeasurementSet)
 QUARANTINE = RecordCodec(Ages)
-
-
-def _unknown(measured: Document) -> tuple[str, ...]:
-    """What earlier versions did not know is left out where there is nothing to say of it."""
-    missing = [name for name in ("tokenized", "decoded", "rounding_distance") if measured.get(name, 0) is None]
-    return (*missing, "unmeasured") if measured.get("unmeasured") == "" else (*missing,)
 
 
 def _without(plain: Document, *names: str) -> Document:

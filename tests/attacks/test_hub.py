@@ -3,7 +3,6 @@
 import contextlib
 import json
 import re
-import threading
 import zlib
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -18,6 +17,7 @@ from reconciler.sources.hub.source import Hub, HubAccess
 from reconciler.sources.hub.worker import MEMORY, MOST_ENTRIES
 from tests import canaries
 from tests.hub_server import COMMIT
+from tests.serving import serving
 from tests.trust import record
 
 pytest.importorskip("huggingface_hub", reason="needs the hub extra")
@@ -63,14 +63,8 @@ class Server:
 
     @contextlib.contextmanager
     def running(self) -> Iterator["Server"]:
-        thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
-        thread.start()
-        try:
+        with serving(self._server):
             yield self
-        finally:
-            self._server.shutdown()
-            self._server.server_close()
-            thread.join()
 
 
 @pytest.fixture(scope="module")

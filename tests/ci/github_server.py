@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -10,6 +9,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from tests import canaries
+from tests.serving import serving
 
 REPOSITORY = "fleet/models"
 TOKEN = canaries.secret("forge")
@@ -42,14 +42,8 @@ class GitHub:
 @contextlib.contextmanager
 def _server(owner: GitHub, kind: type[BaseHTTPRequestHandler]) -> Iterator[str]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (kind,), {"owner": owner}))
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
-    thread.start()
-    try:
+    with serving(server):
         yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 class _Quiet(BaseHTTPRequestHandler):

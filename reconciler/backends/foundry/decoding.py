@@ -25,7 +25,7 @@ def decoded(folder: str, boundaries: Mapping[str, int], asked: int = 0) -> Decod
     context = config["context_length"]
     planned, unmeasured = stretches(_weights(folder), config["vocab_size"], context, boundaries, asked)
     tokens = _tokens(folder, max(one.length for one in planned))
-    end = max({*range(config["vocab_size"])}.difference(tokens), default=0)
+    end = next((token for token in reversed(range(config["vocab_size"])) if token not in tokens), 0)
     with Model(folder, config["vocab_size"], end) as model:
         parts = [part for stretch in planned for part in _parts(model, stretch, tokens)]
     return Decoded(

@@ -1,7 +1,6 @@
 """Make one pass now, under the lock: bring this machine to what the manifests declare."""
 
 import argparse
-import signal
 import sys
 
 from reconciler.cli import options
@@ -9,6 +8,7 @@ from reconciler.cli.exit_codes import OK, PARTLY
 from reconciler.cli.manifests import load_manifests
 from reconciler.cli.output import json_text, show_resolution
 from reconciler.cli.progress import reporter_for
+from reconciler.cli.signals import interrupt_on_signals
 from reconciler.cli.verbs import plan
 from reconciler.engine import log
 from reconciler.engine.options import PassResult
@@ -58,14 +58,3 @@ def _apply(arguments: argparse.Namespace) -> PassResult:
         chosen = options.pass_options(arguments, confirm=arguments.confirm, retry=arguments.retry)
         with reporter_for(quiet=arguments.quiet) as reporter:
             return run_pass(machine, parsed, reporter, chosen)
-
-
-def interrupt_on_signals() -> None:
-    """SIGTERM and SIGHUP end a pass as Ctrl-C does: child processes first, then exit code 130."""
-
-    def interrupt(number: int, frame: object) -> None:
-        raise KeyboardInterrupt
-
-    for name in ("SIGTERM", "SIGHUP"):
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), interrupt)

@@ -11,9 +11,9 @@ from reconciler.cli.exit_codes import OK, PARTLY
 from reconciler.cli.manifests import load_manifests
 from reconciler.cli.output import json_text, note, say, show_resolution
 from reconciler.cli.progress import reporter_for
-from reconciler.cli.verbs.apply import interrupt_on_signals
+from reconciler.cli.signals import interrupt_on_signals
 from reconciler.engine import log
-from reconciler.operations.build import BuildResult, Shard, build, changes_of
+from reconciler.operations.build import BuildResult, Shard, build, counts_of
 from reconciler.reports.view import FORMAT_VERSION, camel_view
 
 
@@ -47,7 +47,7 @@ def _show(result: BuildResult, arguments: argparse.Namespace) -> None:
         return
     for one in result.builds:
         say(arguments, f"{one.variant}: {one.status} {one.build_key}" + (f": {one.message}" if one.message else ""))
-    counts = ", ".join(f"{count} {status}" for status, count in changes_of(result).items())
+    counts = ", ".join(f"{count} {status}" for status, count in counts_of(result).items())
     say(arguments, f"Build: {counts or 'nothing to do'}.")
 
 

@@ -40,7 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _find(name: str, resolution: Resolution) -> list[DesiredRelease]:
     wanted = resolution.desired.wanted
     found = [one for one in wanted if name in (one.variant, one.release.model)]
-    if found and all(one.fetch is None or one.fetch.known for one in found):
+    if found and all(one.recipe_is_known for one in found):
         return found
     if found:
         hint = "its source is on the hub: its recipe is known after `reconciler apply` has fetched it"
