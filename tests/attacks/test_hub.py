@@ -16,11 +16,12 @@ from reconciler.domain.sources.locked import LockedFile, LockedSource, is_safe
 from reconciler.sources.hub.source import Hub, HubAccess
 from reconciler.sources.hub.worker import MEMORY, MOST_ENTRIES
 from tests import canaries
+from tests.extras import needs
 from tests.hub_server import COMMIT
 from tests.serving import serving
 from tests.trust import record
 
-pytest.importorskip("huggingface_hub", reason="needs the hub extra")
+needs("huggingface_hub", "hub")
 
 TOKEN = canaries.ENVIRONMENT["HF_TOKEN"]
 SOURCE = LockedSource(repo="org/tiny", revision=COMMIT)

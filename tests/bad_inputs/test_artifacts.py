@@ -9,8 +9,9 @@ import pytest
 from reconciler.conversion.worker.checks import check_artifact
 from reconciler.domain.errors import ConversionFailed
 from tests.conversions import look, recipe_of
+from tests.extras import needs
 
-onnx = pytest.importorskip("onnx")
+needs("onnx", "convert")
 
 SMALL = {"genai_config.json": {"model": {"decoder": {"filename": "model.onnx"}, "context_length": 8}, "search": {}},
          "tokenizer.json": {}, "tokenizer_config.json": {}}  # fmt: skip
@@ -18,6 +19,8 @@ SMALL = {"genai_config.json": {"model": {"decoder": {"filename": "model.onnx"}, 
 
 def artifact(folder: Path, **place: str) -> None:
     """A whole artifact, but for where its only tensor is said to lie."""
+    import onnx
+
     for name, document in SMALL.items():
         (folder / name).write_text(json.dumps(document))
     (folder / "model.onnx.data").write_bytes(b"\0" * 64)

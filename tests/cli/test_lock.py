@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.extras import needs
 from tests.git_server import Repository
 from tests.hub_server import COMMIT, HubServer
 from tests.machine import TestMachine
 
-pytest.importorskip("huggingface_hub", reason="needs the hub extra")
+needs("huggingface_hub", "hub")
 
 MODEL = """\
 apiVersion: reconciler.foundry/v1alpha1

@@ -12,6 +12,7 @@ from reconciler.backends.foundry.foundry import Foundry
 from reconciler.backends.foundry.index import INDEX, read_index
 from reconciler.domain.errors import PermanentError
 from tests.crash.stand_ins import make_runtime, tree_of
+from tests.extras import needs
 
 OURS = {"reconciler_owner": "me", "reconciler_release": "sha256:1"}
 
@@ -42,7 +43,7 @@ def told(make: Callable[[str, str, str], Foundry], folder: Path, model: str) -> 
 
 @pytest.mark.slow
 def test_the_runtime_that_stands_in_tells_the_story_of_the_real_one(tmp_path: Path) -> None:
-    pytest.importorskip("foundry_local_sdk", reason="needs the foundry extra")
+    needs("foundry_local_sdk", "foundry")
     model = tmp_path / "model"
     model.mkdir()
     for name, data in tree_of("sha256:0").items():

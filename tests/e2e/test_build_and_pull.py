@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.cli.test_lock import declare
+from tests.extras import needs
 from tests.hub_server import HubServer
 from tests.machine import TestMachine
 from tests.registry_server import FakeRegistry, debian_registry
@@ -105,8 +106,8 @@ def test_a_fleet_converts_once(fleet: tuple[TestMachine, TestMachine, contextlib
 def test_parts_of_a_model_of_the_hub(tmp_path: Path, capitals: Path) -> None:
     """Each part fetches what it needs to know its build keys; together they build each once. The weights are not needed
     for a pull."""
-    pytest.importorskip("huggingface_hub", reason="needs the hub extra")
-    pytest.importorskip("olive", reason="needs the convert extra")
+    needs("huggingface_hub", "hub")
+    needs("olive", "convert")
     with FakeRegistry().running() as fake, HubServer().running() as hub:
         hub.give("org/tiny", capitals)
         machines = [TestMachine(folder=tmp_path / name) for name in ("one", "two", "edge")]

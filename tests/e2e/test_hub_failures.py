@@ -17,11 +17,12 @@ import pytest
 from tests import canaries
 from tests.cli.test_lock import declare, lock_file
 from tests.daemon.process import running
+from tests.extras import needs
 from tests.hub_server import COMMIT, HubServer, Repo
 from tests.machine import Done, TestMachine
 from tests.waiting import PATIENCE, command_line, descendants, is_alive, until
 
-pytest.importorskip("huggingface_hub", reason="needs the hub extra")
+needs("huggingface_hub", "hub")
 
 SHARD = "model.safetensors"
 MIB = 1 << 20

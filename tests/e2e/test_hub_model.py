@@ -8,11 +8,12 @@ import pytest
 
 from tests import canaries
 from tests.cli.test_lock import declare
+from tests.extras import needs
 from tests.hub_server import HubServer
 from tests.machine import TestMachine
 
-pytest.importorskip("huggingface_hub", reason="needs the hub extra")
-pytest.importorskip("olive", reason="needs the convert extra")
+needs("huggingface_hub", "hub")
+needs("olive", "convert")
 
 CANARY = canaries.secret("hub-e2e")
 

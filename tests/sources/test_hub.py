@@ -19,10 +19,11 @@ from reconciler.sources.cache import SourceCache
 from reconciler.sources.download import Download
 from reconciler.sources.hub.source import Hub, HubAccess
 from tests import canaries
+from tests.extras import needs
 from tests.hub_server import COMMIT, HubServer, Repo
 from tests.waiting import wait_for
 
-pytest.importorskip("huggingface_hub", reason="needs the hub extra")
+needs("huggingface_hub", "hub")
 
 CANARY = canaries.secret("hub-test")
 SHARD = "model.safetensors"

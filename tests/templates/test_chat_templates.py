@@ -22,11 +22,12 @@ from reconciler.templates.lint import differs_in_runtime, lint
 from reconciler.templates.renderer import Renderer
 from reconciler.templates.rendering import NotRendered
 from tests.chat import render
+from tests.extras import needs
 from tests.templates.test_role_form import EXACT
 from tests.templates.test_template_example import WORDS
 from tests.templates.test_template_lint import ALIKE, DIFFERENT, REFUSED, in_a_loop
 
-pytest.importorskip("onnxruntime_genai")
+needs("onnxruntime_genai", "convert")
 
 Render = Callable[[str, list[dict[str, Any]], bool], str]
 
