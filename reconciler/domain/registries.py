@@ -89,6 +89,15 @@ class Offer:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Claim:
+    """Who builds a key now, as a registry has it. Times are RFC 3339, UTC, by the registry's clock."""
+
+    builder: str
+    since: str
+    until: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class RegistryAnswers:
     """What the registries of a machine answered in this pass. `offers` are by build key. `unreached` says why one could
     not be asked, "" where all answered; `code` is that of the error."""

@@ -8,7 +8,12 @@ FORM = "%Y-%m-%dT%H:%M:%SZ"
 
 def now() -> str:
     """RFC 3339, UTC, whole seconds."""
-    return time.strftime(FORM, time.gmtime())
+    return text_of(time.time())
+
+
+def text_of(seconds: float) -> str:
+    """Of a time in seconds since 1970."""
+    return time.strftime(FORM, time.gmtime(seconds))
 
 
 def seconds_between(earlier: str, later: str) -> float:

@@ -1,22 +1,26 @@
 """Build for others: convert what the manifests want and the registries lack, check it by its gates as a machine that
-serves would, and push it with the numbers of its comparison. Nothing is registered or pruned.
+serves would, and push it with the numbers of its comparison, each as soon as it is ready. Nothing is registered or
+pruned.
 
 The plan of an empty machine names the work: what is done here are its downloads, conversions, measurements and
-rehearsals, and then, instead of a registration, a push. Two builders at once do no harm: the first build of a
-key stays.
+rehearsals, and then, instead of a registration, a push. One that dies has pushed what it had done, and the next run
+goes on from its store. Two builders at once do no harm, because the first build of a key stays, and seldom work twice
+(`operations.build_claims`).
 """
 
 import threading
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
 from reconciler.domain import digest as digests
-from reconciler.domain.changes import Convert, FetchSource, LongWork, MeasureCandidate, VerifyCandidate
+from reconciler.domain.changes import Convert, FetchSource, LongWork, Measure, MeasureCandidate, VerifyCandidate
 from reconciler.domain.desired import DesiredRelease
 from reconciler.domain.errors import Problem, ReconcilerError, UsageError
 from reconciler.domain.plan import Held, Outcome
 from reconciler.domain.registries import LOCAL, RegistrySettings
+from reconciler.engine.job import FOLDER
 from reconciler.engine.job_queue import JobQueue
 from reconciler.engine.machine import Machine, stored_artifact
 from reconciler.engine.options import Options, Reporter
@@ -27,23 +31,24 @@ from reconciler.engine.steps import Steps
 from reconciler.host import durable
 from reconciler.host.reading import read_whole
 from reconciler.manifests.parsed import Parsed
+from reconciler.operations import build_claims
+from reconciler.operations.build_claims import BuildClaims
 
 THERE, PUSHED, FAILED, WAITS = "there", "pushed", "failed", "held"
 _WORK = (FetchSource, Convert, MeasureCandidate)
+AHEAD = 1  # conversions that wait for their turn, so that the converter stays warm
 
 
 @dataclass(frozen=True, kw_only=True)
 class Shard:
-    """The `number`-th of `count` parts. A model's precision is in the same part on every machine, also before its
-    source was fetched."""
+    """The `number`-th of `count` parts. A variant is in the same part on every machine, also before its source was
+    fetched."""
 
     number: int = 1
     count: int = 1
 
-    def has(self, wanted: DesiredRelease) -> bool:
-        recipe = wanted.release.recipe
-        drawn = digests.of_value([recipe.source, recipe.adapter, recipe.precision])
-        return int(drawn[7:23], 16) % self.count == self.number - 1
+    def has(self, variant: str) -> bool:
+        return int(digests.of_value(variant)[7:23], 16) % self.count == self.number - 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +73,14 @@ class BuildResult:
 
 
 def build(
-    machine: Machine, parsed: Parsed, reporter: Reporter, options: Options, shard: Shard, say: Callable[[str], None]
+    machine: Machine,
+    parsed: Parsed,
+    reporter: Reporter,
+    options: Options,
+    shard: Shard,
+    say: Callable[[str], None],
+    *,
+    ignore_claims: bool = False,
 ) -> BuildResult:
     """The caller holds the lock. `say` tells what moves. Raises RegistryFailed where a registry cannot be asked: a
     build that cannot be pushed is not begun."""
@@ -76,8 +88,11 @@ def build(
     if not registries:
         hint = "add one to `registries` of the machine's configuration, with role: push or both"
         raise UsageError("there is no registry to push to", hint=hint)
-    builder = _Builder(_for_all(machine), _for_any_machine(parsed), reporter, options, shard)
-    return builder.run(registries, say)
+    machine, parsed = _for_all(machine), _for_any_machine(parsed)
+    with BuildClaims(machine, say) as claims:
+        if not ignore_claims:
+            claims.open(registries[0])
+        return _Builder(machine, parsed, reporter, options, claims, shard=shard, say=say).run()
 
 
 def _for_all(machine: Machine) -> Machine:
@@ -89,89 +104,157 @@ def _for_any_machine(parsed: Parsed) -> Parsed:
 
 
 class _Builder:
-    def __init__(self, machine: Machine, parsed: Parsed, reporter: Reporter, options: Options, shard: Shard) -> None:
-        self._machine, self._parsed, self._reporter, self._options = machine, parsed, reporter, options
-        self._shard = shard
+    def __init__(
+        self,
+        machine: Machine,
+        parsed: Parsed,
+        reporter: Reporter,
+        options: Options,
+        claims: BuildClaims,
+        *,
+        shard: Shard,
+        say: Callable[[str], None],
+    ) -> None:
+        self._machine, self._parsed, self._options = machine, parsed, options
+        self._claims, self._shard, self._say = claims, shard, say
+        self._registries = [one for one in machine.traits.registries if one.pushes]
+        self._workers = Workers(machine, options)
         self._known = machine.records.failures()
         self._outcomes: list[Outcome] = []
         self._steps = Steps(reporter, self._outcomes)
+        self._woken = threading.Event()
+        self._queue = JobQueue(machine, reporter, options, self._woken.set)
         self._lacking: dict[str, list[RegistrySettings]] = {}  # by build key: the registries that do not have it
+        self._ended: dict[str, Built] = {}  # by build key
+        self._began = False
 
-    def run(self, registries: Sequence[RegistrySettings], say: Callable[[str], None]) -> BuildResult:
-        workers = Workers(self._machine, self._options)
+    def run(self) -> BuildResult:
         try:
-            last = self._worked(registries, workers)
-            self._machine.stamps.save()
-            context = PassContext(machine=self._machine, workers=workers, resolution=last.resolution)
-            builds = tuple(self._built(one, last, context, say) for one in self._first_of_each_key(last))
-            self._machine.stamps.save()
+            last = self._worked()
         finally:
-            workers.close()
+            self._queue.close()
+            self._workers.close()
             durable.empty(self._machine.layout.staging)
+            self._machine.stamps.save()
+        builds = tuple(self._ended.get(_key(one)) or self._left(one, last) for one in self._mine(last))
         return BuildResult(builds=builds, problems=last.resolution.problems, warnings=last.resolution.warnings)
 
-    def _worked(self, registries: Sequence[RegistrySettings], workers: Workers) -> Snapshot:
-        """Downloads, conversions and measurements, until none is left. The last look at the machine."""
-        woken = threading.Event()
-        queue = JobQueue(self._machine, self._reporter, self._options, woken.set)
-        try:
-            while True:
-                for job in queue.take_ended():
-                    self._steps.step(job.change, partial(queue.settle, job), job.context, spent=job.seconds)
-                    queue.clean(job)
-                running = [job.change for job in queue.jobs]
-                seen = self._look(registries, running)
-                context = PassContext(machine=self._machine, workers=workers, resolution=seen.resolution)
-                queue.begin(beginning(self._work(seen), running), context)
-                if not queue.jobs:
-                    return seen
-                while not woken.wait(1.0):  # in pieces: on Windows Ctrl-C does not end a wait
-                    pass
-                woken.clear()
-        finally:
-            queue.close()
+    def _worked(self) -> Snapshot:
+        """Until nothing is left that this builder can do. The last look at the machine."""
+        while True:
+            for job in self._queue.take_ended():
+                act = partial(self._queue.settle, job)
+                if self._steps.step(job.change, act, job.context, spent=job.seconds).status != "done":
+                    self._claims.release(job.change.build_key)
+                self._queue.clean(job)
+            seen = self._look()
+            context = PassContext(machine=self._machine, workers=self._workers, resolution=seen.resolution)
+            self._queue.begin(self._next(seen), context)
+            if self._push_one(seen, context):
+                continue
+            if not self._queue.jobs and not self._claims.waiting:
+                return seen
+            self._wait()
 
-    def _look(self, registries: Sequence[RegistrySettings], running: Iterable[LongWork]) -> Snapshot:
+    def _wait(self) -> None:
+        """For the end of a job, or until it is time to ask again for what another builder works on."""
+        until = time.monotonic() + build_claims.POLL
+        while not self._woken.wait(1.0):  # in pieces: on Windows Ctrl-C does not end a wait
+            if self._claims.waiting and time.monotonic() > until:
+                break
+        self._woken.clear()
+
+    def _look(self) -> Snapshot:
+        running = [job.change for job in self._queue.jobs]
         keys = frozenset(one.build_key for one in running if isinstance(one, FetchSource | Convert))
         seen = take_snapshot(self._machine, self._parsed, running=keys, ignored=self._known, jobs=self._options.jobs)
-        named = (one for one in seen.resolution.desired.wanted if one.recipe_is_known and self._shard.has(one))
-        new = sorted({one.release.recipe.build_key for one in named} - self._lacking.keys())
-        for key in new:
-            self._lacking[key] = []
-        for settings in registries if new else ():
-            for key in _absent(settings, new):
-                self._lacking[key].append(settings)
+        mine = [_key(one) for one in self._mine(seen) if one.recipe_is_known]
+        waiting = {key for key in self._claims.waiting if self._claims.is_due(key)}
+        self._ask(one for one in mine if one not in self._lacking or one in waiting)
+        self._began = True
         return seen
 
-    def _work(self, seen: Snapshot) -> list[LongWork]:
-        """By its keys: what several variants share, the first of them carries in the plan, and that may be another's
-        part."""
-        failed = {
-            one.change.work_key for one in self._outcomes if isinstance(one.change, _WORK) and one.status != "done"
-        }
-        mine = [one for one in self._first_of_each_key(seen) if self._is_mine(one)]
-        keys, variants = {key for one in mine for key in one.work_keys}, {one.variant for one in mine}
-        work = (one for one in seen.plan.changes if isinstance(one, _WORK) and one.build_key in keys)
-        work = (one for one in work if one.variant in variants or not isinstance(one, MeasureCandidate))
-        return [one for one in work if one.work_key not in failed]
+    def _ask(self, build_keys: Iterable[str]) -> None:
+        """Which registries lack them. One that does not answer any more, once work has begun, may be back for the
+        push."""
+        keys = sorted(set(build_keys))
+        self._lacking |= {key: [] for key in keys}
+        for settings in self._registries if keys else ():
+            try:
+                absent = _absent(settings, keys)
+            except ReconcilerError:
+                if not self._began:
+                    raise
+                absent = keys
+            for key in absent:
+                self._lacking[key].append(settings)
+        for key in keys:
+            if not self._lacking[key]:
+                self._claims.release(key)
 
-    def _is_mine(self, wanted: DesiredRelease) -> bool:
-        """To be worked on: of this part, and lacking somewhere, or not known yet by its key."""
-        return self._shard.has(wanted) and bool(
-            not wanted.recipe_is_known or self._lacking.get(wanted.release.recipe.build_key)
-        )
+    def _mine(self, seen: Snapshot) -> list[DesiredRelease]:
+        """Of this part, one for each build key: what several variants share, the first of them stands for."""
+        firsts = {_key(one): one for one in reversed(seen.resolution.desired.wanted)}
+        return [one for one in reversed(firsts.values()) if self._shard.has(one.variant)]
 
-    def _first_of_each_key(self, seen: Snapshot) -> list[DesiredRelease]:
-        mine = [one for one in seen.resolution.desired.wanted if self._shard.has(one)]
-        return list({one.release.recipe.build_key: one for one in reversed(mine)}.values())[::-1]
+    def _open(self, seen: Snapshot) -> list[DesiredRelease]:
+        """What is to be worked on: lacking somewhere, or not known yet by its key."""
+        mine = [one for one in self._mine(seen) if _key(one) not in self._ended]
+        return [one for one in mine if not one.recipe_is_known or self._lacking[_key(one)]]
 
-    def _built(self, wanted: DesiredRelease, seen: Snapshot, context: PassContext, say: Callable[[str], None]) -> Built:
-        key = wanted.release.recipe.build_key
+    def _next(self, seen: Snapshot) -> list[LongWork]:
+        """Measurements before further conversions: what is finished is pushed first."""
+        running = [job.change for job in self._queue.jobs]
+        ended = [one for one in self._outcomes if one.status != "done"]
+        failed = {one.change.work_key for one in ended if isinstance(one.change, _WORK)}
+        keys = {key for one in self._open(seen) for key in one.work_keys}
+        variants = {one.variant for one in self._open(seen)}
+        work: list[LongWork] = [one for one in seen.plan.changes if isinstance(one, _WORK) and one.build_key in keys]
+        work = [one for one in work if one.variant in variants or not isinstance(one, Measure)]
+        work = [one for one in work if one.work_key not in failed]
+        self._claims.wait_only_for({one.build_key for one in work})
+        chosen: list[LongWork] = [one for one in work if isinstance(one, FetchSource)]
+        measured = [one for one in work if isinstance(one, Measure) and self._take(one.build_key, one.variant)]
+        chosen += measured or self._conversions(work, running)
+        return beginning(chosen, running)
+
+    def _conversions(self, work: Sequence[LongWork], running: Sequence[LongWork]) -> list[LongWork]:
+        """No more than are begun soon: the others are for another builder meanwhile."""
+        begun = {one.work_key for one in running}
+        room = self._options.jobs + AHEAD - sum(isinstance(one, Convert) for one in running)
+        chosen: list[LongWork] = []
+        for one in work:
+            if len(chosen) < room and isinstance(one, Convert) and one.work_key not in begun:
+                chosen += [one] if self._take(one.build_key, one.variant) else []
+        return chosen
+
+    def _take(self, build_key: str, variant: str) -> bool:
+        """Whether this builder may build it. Who had it before may have pushed it since the registry was asked."""
+        if self._claims.has(build_key):
+            return True
+        if not (self._claims.is_due(build_key) and self._claims.take(build_key, variant)):
+            return False
+        self._ask([build_key])
+        return bool(self._lacking[build_key])
+
+    def _push_one(self, seen: Snapshot, context: PassContext) -> bool:
+        """The first that needs no more long work, if there is one."""
+        busy = {one.build_key for one in seen.plan.changes if isinstance(one, _WORK)}
+        for one in self._open(seen):
+            key = _key(one)
+            if one.recipe_is_known and key in seen.observed.artifacts and key not in busy:
+                if self._hindered(one, seen):
+                    self._claims.release(key)  # another builder may judge otherwise
+                elif self._take(key, one.variant):
+                    self._ended[key] = self._built(one, seen, context)
+                    self._claims.release(key)
+                    self._clear()
+                    return True
+        return False
+
+    def _built(self, wanted: DesiredRelease, seen: Snapshot, context: PassContext) -> Built:
+        key = _key(wanted)
         built = partial(Built, variant=wanted.variant, build_key=key)
-        if not self._lacking.get(key, [wanted]):
-            return built(status=THERE)
-        if why := self._hindered(wanted, seen):
-            return built(status=WAITS if isinstance(why, Held) else FAILED, message=why.message)
         verify = [
             one for one in seen.plan.changes if isinstance(one, VerifyCandidate) and one.variant == wanted.variant
         ]
@@ -179,11 +262,21 @@ class _Builder:
             return built(status=FAILED, message=self._outcomes[-1].message if verify else "nothing was built")
         try:
             for settings in self._lacking[key]:
-                say(f"{wanted.variant}: pushing {key[:19]} to {settings.address}")
+                self._say(f"{wanted.variant}: pushing {key[:19]} to {settings.address}")
                 _push(settings, key, context)
         except ReconcilerError as error:
             return built(status=FAILED, message=str(error))
         return built(status=PUSHED, message=", ".join(str(one.address) for one in self._lacking[key]))
+
+    def _left(self, wanted: DesiredRelease, seen: Snapshot) -> Built:
+        """What was not worked on to its end."""
+        built = partial(Built, variant=wanted.variant, build_key=_key(wanted))
+        if wanted.recipe_is_known and not self._lacking[_key(wanted)]:
+            return built(status=THERE)
+        why = self._hindered(wanted, seen)
+        if why is None:
+            return built(status=FAILED, message="nothing was built")
+        return built(status=WAITS if isinstance(why, Held) else FAILED, message=why.message)
 
     def _hindered(self, wanted: DesiredRelease, seen: Snapshot) -> Held | Outcome | None:
         outcomes = (
@@ -191,6 +284,15 @@ class _Builder:
         )
         held = (one for one in seen.plan.held if one.variant == wanted.variant)
         return next(outcomes, None) or next(held, None)
+
+    def _clear(self) -> None:
+        """What the rehearsal has left: the disk is for the next one."""
+        keep = (*self._workers.folders, build_claims.FOLDER, *([FOLDER] if self._queue.alive else []))
+        durable.empty(self._machine.layout.staging, keep=keep)
+
+
+def _key(wanted: DesiredRelease) -> str:
+    return wanted.release.recipe.build_key
 
 
 def _absent(settings: RegistrySettings, build_keys: Iterable[str]) -> list[str]:

@@ -21,6 +21,7 @@ INDEX_TYPE = "application/vnd.oci.image.index.v1+json"
 WRONG_BYTES_HINT = "what the registry keeps is damaged, or not from whom you think: delete it there and push it again"
 AN_HOUR = 3600.0
 PAGES = 20
+LOOKS, MOST_LOOKS = 2, 20  # at a list of referrers, until an entry is known to have stayed
 
 _ACCEPT = {"Accept": f"{MANIFEST_TYPE}, {INDEX_TYPE}"}
 _LINK = re.compile(r'<([^>]+)>\s*;\s*rel="?next"?')
@@ -47,6 +48,12 @@ class RegistryClient:
             raise self.wrong_bytes(digest, f"{len(data)} bytes of {found}")
         return data
 
+    def tagged(self, tag: str) -> tuple[bytes | None, str]:
+        """The manifest that a tag names now, None for a tag that is not there; and the registry's clock, as HTTP has
+        it ("" where it tells none)."""
+        answer = self.session.ask("GET", self._manifest(tag), (200, 404), _ACCEPT)
+        return answer.data if answer.status == 200 else None, answer.headers.get("Date") or ""
+
     def put_manifest(self, data: bytes, reference: str = "", media_type: str = MANIFEST_TYPE) -> str:
         """Under its digest, or under a tag too. All that it names must be there. Returns the digest."""
         digest = digests.of_bytes(data)
@@ -67,9 +74,7 @@ class RegistryClient:
         return [one for one in found if not artifact_type or one.get("artifactType") == artifact_type]
 
     def attach(self, data: bytes) -> str:
-        """Put a manifest that has a `subject`, and list it where the registry does not do so by itself. Two that attach
-        to one subject at the same time may lose an entry of that list: it has no lock, and the next `attach` of the
-        same manifest mends it."""
+        """Put a manifest that has a `subject`, and list it where the registry does not do so by itself."""
         document = json.loads(data)
         digest = digests.of_bytes(data)
         if "OCI-Subject" in self._put(data, digest, MANIFEST_TYPE).headers:
@@ -77,9 +82,7 @@ class RegistryClient:
         subject = document["subject"]["digest"]
         entry = {"mediaType": MANIFEST_TYPE, "digest": digest, "size": len(data)}
         entry |= {key: document[key] for key in ("artifactType", "annotations") if key in document}
-        others = [one for one in self._from_tag(subject) if one.get("digest") != digest]
-        listed = {"schemaVersion": 2, "mediaType": INDEX_TYPE, "manifests": [*others, entry]}
-        self._put(digests.canonical(listed), _fallback(subject), INDEX_TYPE)
+        self._list(subject, entry)
         return digest
 
     def wrong_bytes(self, digest: str, came: str) -> RegistryFailed:
@@ -113,6 +116,23 @@ class RegistryClient:
                 return found
             url = self.session.following(url, link[1])
         return found
+
+    def _list(self, subject: str, entry: Descriptor) -> None:
+        """That list has no lock, and others may write it too: so it is read, written with this entry more, and read
+        again until the entry has stayed. An entry is lost only where another writer takes longer from its read to its
+        write than this one looks; the next `attach` of the same manifest mends that."""
+        stayed = 0
+        for _ in range(MOST_LOOKS):
+            listed = self._from_tag(subject)
+            stayed = stayed + 1 if any(one["digest"] == entry["digest"] for one in listed) else 0
+            if stayed == LOOKS:
+                return
+            if not stayed:
+                index = {"schemaVersion": 2, "mediaType": INDEX_TYPE, "manifests": [*listed, entry]}
+                self._put(digests.canonical(index), _fallback(subject), INDEX_TYPE)
+            self.session.pause(stayed + 1)
+        reason = f"its list of referrers was written by others {MOST_LOOKS} times"
+        raise self.session.error(subject, reason, code="RegistryBusy", hint="try again: the others will have ended")
 
     def _from_tag(self, digest: str) -> list[Descriptor]:
         answer = self.session.ask("GET", self._manifest(_fallback(digest)), (200, 404), _ACCEPT)

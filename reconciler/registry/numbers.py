@@ -6,43 +6,25 @@ the artifact that it is about.
 """
 
 import json
-import os
 
-from reconciler.domain import digest as digests
 from reconciler.domain.measured import Fidelity
 from reconciler.domain.plain_data import as_dict
-from reconciler.host import durable
 from reconciler.host.codec import Codec, Misformed, parse_json
-from reconciler.registry.client import MANIFEST_TYPE, RegistryClient
-from reconciler.registry.download import Blob
-from reconciler.registry.upload import BlobUpload
+from reconciler.registry.client import RegistryClient
+from reconciler.registry.notes import note
 
 TYPE = "application/vnd.foundry-reconciler.fidelity.v1+json"
 ANNOTATION = "reconciler.foundry/fidelity"
 MOST = 16  # of one artifact that are read
 LIMIT = 4096  # bytes of the numbers
-EMPTY = b"{}"
 
 _CODEC = Codec(Fidelity)
 
 
 def push_numbers(client: RegistryClient, manifest: bytes, fidelity: Fidelity, folder: str) -> None:
     """For the artifact of this manifest, which may come afterwards. `folder` is for a temporary file."""
-    empty = {"mediaType": "application/vnd.oci.empty.v1+json", "digest": digests.of_bytes(EMPTY), "size": len(EMPTY)}
-    path = os.path.join(folder, "empty.json")
-    durable.write_file(path, EMPTY)
-    BlobUpload(client, Blob(digest=str(empty["digest"]), size=len(EMPTY)), path).run()
-    subject = {"mediaType": MANIFEST_TYPE, "digest": digests.of_bytes(manifest), "size": len(manifest)}
-    document = {
-        "schemaVersion": 2,
-        "mediaType": MANIFEST_TYPE,
-        "artifactType": TYPE,
-        "config": empty,
-        "layers": [empty],
-        "subject": subject,
-        "annotations": {ANNOTATION: json.dumps(as_dict(fidelity), sort_keys=True)},
-    }
-    client.attach(digests.canonical(document))
+    numbers = {ANNOTATION: json.dumps(as_dict(fidelity), sort_keys=True)}
+    client.attach(note(client, TYPE, numbers, folder, manifest))
 
 
 def find_numbers(client: RegistryClient, artifact: str, build_key: str) -> Fidelity | None:

@@ -124,7 +124,7 @@ def test_parts_of_a_model_of_the_hub(tmp_path: Path, capitals: Path) -> None:
         }
         pushed = [build["variant"] for builds in told.values() for build in builds if build["status"] == "pushed"]
         assert sorted(pushed) == ["capitals-fp32", V]
-        assert len(fake.held("models/tiny").tags) - sum("sha256" in tag for tag in fake.held("models/tiny").tags) == 2
+        assert sum(tag.startswith("build-") for tag in fake.held("models/tiny").tags) == 2
         assert planned(edge)[0] == ["fetch"]  # its build key is not known before
         run(edge, "apply", HF_ENDPOINT=hub.url)
         assert set(edge.index()) == {f"{V}:1", "capitals-fp32:1"}

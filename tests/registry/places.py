@@ -1,5 +1,6 @@
 """Clients for the registries of the tests."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 from reconciler.domain.registries import RegistryAddress
@@ -26,9 +27,12 @@ def client_of(
     repository: str = REPOSITORY,
     ca_file: Path | str = "",
     pauses: Pauses | None = None,
+    sleep: Callable[[float], None] | None = None,
     silence: float = 5.0,
 ) -> RegistryClient:
     address = RegistryAddress(origin=origin, repository=repository)
     account = Login(USER, PASSWORD) if login else None
     transport = Transport(str(ca_file), silence=silence)
-    return RegistryClient(Session(address, transport, account, push=True, sleep=Pauses() if pauses is None else pauses))
+    return RegistryClient(
+        Session(address, transport, account, push=True, sleep=sleep or (Pauses() if pauses is None else pauses))
+    )

@@ -2,7 +2,9 @@
 
 import json
 import os
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -176,3 +178,18 @@ def test_tls_with_a_private_authority_and_a_password(kind: str, tmp_path: Path) 
             assert refused.value.code == code
             other.session.close()
         ours.session.close()
+
+
+def test_of_writers_at_once_none_is_lost(client: RegistryClient, origin: str, tmp_path: Path) -> None:
+    """Each attaches to the same manifest. Where the list is a tag, it has no lock."""
+    subject = client.put_manifest(manifest_of(client, tmp_path), "v1")
+    manifests = [manifest_of(client, tmp_path, subject) for _ in range(6)]
+    clients = [
+        client_of(origin, repository=client.session.address.repository, sleep=lambda seconds: time.sleep(seconds / 5))
+        for _ in manifests
+    ]
+    with ThreadPoolExecutor(len(manifests)) as pool:
+        attached = list(pool.map(lambda pair: pair[0].attach(pair[1]), zip(clients, manifests, strict=True)))
+    assert sorted(one["digest"] for one in client.referrers(subject)) == sorted(attached)
+    for one in clients:
+        one.session.close()

@@ -22,6 +22,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--shard", metavar="I/N", type=_shard, default=Shard(), help="build the I-th of N parts (default: all)"
     )
+    options.add_flag(
+        parser, "--ignore-claims", "build also what another builder works on now; it may be done twice, without harm"
+    )
     options.add_conversions(parser)
     options.add_common(parser, "text", "json")
 
@@ -34,7 +37,15 @@ def run(arguments: argparse.Namespace) -> int:
         parsed = load_manifests(arguments, machine, accept=True)
         with reporter_for(quiet=arguments.quiet) as reporter:
             chosen = options.pass_options(arguments)
-            result = build(machine, parsed, reporter, chosen, arguments.shard, lambda line: note(arguments, line))
+            result = build(
+                machine,
+                parsed,
+                reporter,
+                chosen,
+                arguments.shard,
+                lambda line: note(arguments, line),
+                ignore_claims=arguments.ignore_claims,
+            )
     show_resolution(arguments, result.warnings, result.problems)
     _show(result, arguments)
     return OK if result.complete else PARTLY

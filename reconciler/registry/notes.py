@@ -1,0 +1,40 @@
+"""Notes: manifests without content, whose annotations say everything. What they name is one empty blob.
+
+A note that has a subject is attached to it (`RegistryClient.attach`), one without is put under a tag.
+"""
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from reconciler.domain import digest as digests
+from reconciler.host import durable
+from reconciler.registry.client import MANIFEST_TYPE, RegistryClient
+from reconciler.registry.download import Blob
+from reconciler.registry.upload import BlobUpload
+
+EMPTY = b"{}"
+EMPTY_TYPE = "application/vnd.oci.empty.v1+json"
+
+
+def note(
+    client: RegistryClient, kind: str, annotations: Mapping[str, str], folder: str, subject: bytes | None = None
+) -> bytes:
+    """The manifest, for which everything is there. `kind` is its artifact type; `subject` is the manifest that it is
+    about; `folder` is for a temporary file."""
+    empty = {"mediaType": EMPTY_TYPE, "digest": digests.of_bytes(EMPTY), "size": len(EMPTY)}
+    path = os.path.join(folder, "empty.json")
+    durable.write_file(path, EMPTY)
+    BlobUpload(client, Blob(digest=str(empty["digest"]), size=len(EMPTY)), path).run()
+    document: dict[str, Any] = {
+        "schemaVersion": 2,
+        "mediaType": MANIFEST_TYPE,
+        "artifactType": kind,
+        "config": empty,
+        "layers": [empty],
+        "annotations": dict(annotations),
+    }
+    if subject is not None:
+        about = {"mediaType": MANIFEST_TYPE, "digest": digests.of_bytes(subject), "size": len(subject)}
+        document["subject"] = about
+    return digests.canonical(document)
