@@ -38,6 +38,18 @@ CODES: dict[str, dict[int, str]] = {
         PARTLY: "partly: something failed, was rejected or is held",
         **_LOCKED,
     },
+    "export": {
+        OK: "written: it has all that the machine lacks",
+        ERROR: "error: nothing was written, or not all of it (the next export goes on)",
+        PARTLY: "partly: written, but something is left out, or there are problems in the manifests",
+        LOCK_HELD: "another export from this root is going on",
+    },
+    "import": {
+        OK: "taken in, and the machine serves what its manifests declare; with --no-apply: taken in",
+        ERROR: "error: the file was refused, or could not be taken in",
+        PARTLY: "partly: taken in, and something failed, was rejected or is held",
+        **_LOCKED,
+    },
     "status": {OK: "shown", ERROR: "error", INTERRUPTED: "interrupted; --watch ends so"},
     "ask": {OK: "answered", ERROR: "not served, or the runtime refused"},
     "bench": {

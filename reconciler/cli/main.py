@@ -25,6 +25,8 @@ VERBS = {
     "apply": "bring this machine to what the manifests declare",
     "run": "keep this machine at what the manifests declare: a pass whenever something changes",
     "build": "convert what the manifests want and push it to a registry; serves nothing",
+    "export": "write what another machine lacks into one file, for a place without a network",
+    "import": "take in such a file, apply it, and write a receipt",
     "status": "show what is served, and in which condition",
     "ask": "ask a served model one question through Foundry Local",
     "bench": "measure the precisions of models on this machine, and recommend one",

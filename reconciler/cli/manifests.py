@@ -9,7 +9,7 @@ from reconciler.manifests.parsed import Parsed
 from reconciler.operations.repository import read_branch
 from reconciler.sources.git.address import Remote
 from reconciler.sources.git.runner import Credentials
-from reconciler.sources.manifests import load
+from reconciler.sources.manifests import Gathered, load, load_and_gather
 
 MAX_TOKEN = 4096  # characters
 
@@ -21,6 +21,18 @@ def load_manifests(arguments: argparse.Namespace, machine: Machine, *, accept: b
     roots = tuple(arguments.source_root)
     remote, credentials = remote_of(arguments), credentials_of(arguments)
     return read_branch(machine, remote, credentials, allowed_roots=roots, accept=accept).parsed
+
+
+def gather_manifests(arguments: argparse.Namespace, machine: Machine) -> tuple[Parsed, Gathered]:
+    """As `load_manifests`, with all that was read for it. Nothing is accepted."""
+    roots = tuple(arguments.source_root)
+    if not arguments.repo:
+        require_folder(arguments.path)
+        return load_and_gather(arguments.path, allowed_roots=roots)
+    remote, credentials = remote_of(arguments), credentials_of(arguments)
+    followed = read_branch(machine, remote, credentials, allowed_roots=roots, accept=False, gathers=True)
+    assert followed.gathered is not None
+    return followed.parsed, followed.gathered
 
 
 def load_folder(arguments: argparse.Namespace) -> Parsed:

@@ -34,10 +34,10 @@ def reporter_for(*, quiet: bool) -> Iterator[Reporter]:
 
 
 @contextmanager
-def byte_bar(*, quiet: bool) -> Iterator[Callable[[int, int], None]]:
-    """A bar of bytes read, of a total; only on a terminal."""
+def byte_bar(*, quiet: bool, doing: str = "reading") -> Iterator[Callable[[int, int], None]]:
+    """A bar of bytes, of a total; only on a terminal."""
     with _progress(DownloadColumn(), TimeRemainingColumn(), shown=not quiet and sys.stderr.isatty()) as bar:
-        task = bar.add_task("reading", total=None)
+        task = bar.add_task(doing, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 

@@ -45,6 +45,7 @@ class DesiredRelease:
     fetch: Fetch | None = None
     retain_for: float = 0.0  # seconds that a predecessor stays registered
     history_limit: int = 1  # predecessors whose artifacts are kept
+    source_is_here: bool = True  # else only what its conversion is known by (an import): it cannot be converted here
     delete_first: bool = False  # where both do not fit, what serves goes before its successor is built
     override: ReleaseOverride | None = None  # then `release` is not what git declares
     verdicts: tuple[Verdict, ...] | None = None  # of `release`, by what is measured; None: not judged yet

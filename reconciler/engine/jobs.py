@@ -167,11 +167,12 @@ class MeasurementJob(Job[Measure]):
         """The builder's numbers, where this machine pulls. Where it may not convert, or the source is not here, there
         are no others: then a record that says so."""
         machine, key = self.context.machine, self.change.build_key
-        if machine.traits.convert == LOCAL:
+        here = self._wanted.source_is_here
+        if machine.traits.convert == LOCAL and here:
             return None
         self.progressed(0.0, "asking for its builder's numbers")
         found = builders_numbers(machine, key, stored_artifact(machine, key).digest)
-        if found is not None or (machine.traits.convert == PREFER_REGISTRY and self._wanted.fetch is None):
+        if found is not None or (machine.traits.convert == PREFER_REGISTRY and self._wanted.fetch is None and here):
             return found
         why = "no numbers came with it from its builder, and this machine does not compare it with its source"
         return unmeasured(key, why)

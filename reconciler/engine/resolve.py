@@ -194,6 +194,7 @@ class _Resolver:
             retain_for=model.retain_for,
             history_limit=model.revision_history_limit,
             delete_first=model.delete_first,
+            source_is_here=model.remote is not None or bool(source.path),
         )
 
     def _predict(self, model: Model, source: SourceModel, recipe: Recipe) -> Predicted:

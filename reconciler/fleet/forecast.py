@@ -119,11 +119,12 @@ def _failures(inventory: Inventory, plan: Plan, desired: Desired, head: Side) ->
     models = {model.name: model for model in head.models}
     for wanted in desired.wanted:
         if wanted.variant in changed and (model := models.get(wanted.release.model)) is not None:
-            unfit = _unfit(inventory, wanted, model)
-            yield from (Failure(variant=wanted.variant, kind=kind, message=message) for kind, message in unfit)
+            found = unfit(inventory, wanted, model)
+            yield from (Failure(variant=wanted.variant, kind=kind, message=message) for kind, message in found)
 
 
-def _unfit(inventory: Inventory, wanted: DesiredRelease, model: Model) -> Iterator[tuple[str, str]]:
+def unfit(inventory: Inventory, wanted: DesiredRelease, model: Model) -> Iterator[tuple[str, str]]:
+    """Why it cannot run there: the kind of failure and its message."""
     facts, provider = inventory.facts, model.target.execution_provider
     if provider not in facts.execution_providers:
         yield "provider", f"wants {provider}; there is {', '.join(facts.execution_providers) or 'none'}"

@@ -137,6 +137,15 @@ class HeldArtifact:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ImportedFrom:
+    """The archive that was imported last: the digest of its index, the commit that it brought, and when."""
+
+    archive: Digest
+    revision: str
+    when: Moment
+
+
+@dataclass(frozen=True, kw_only=True)
 class Inventory:
     """`machine` is the machine's name, `generated` RFC 3339 UTC, `reconciler` our version, `versions` those of the
     packages that convert and serve. `labels` are those of its configuration; facts give more."""
@@ -164,3 +173,4 @@ class Inventory:
     measured: tuple[Measured, ...] | None = None  # None: earlier versions do not say
     runtime: Versions = field(default_factory=dict)  # as in domain.recorded
     outdated: dict[Digest, Versions] = field(default_factory=dict)
+    imported: ImportedFrom | None = None

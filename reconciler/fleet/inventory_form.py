@@ -58,6 +58,8 @@ def inventory_view(inventory: Inventory) -> dict[str, Any]:
         view[name] = view[name] and [without_nothing(one) for one in view[name]]
     if inventory.convert == LOCAL:  # earlier versions do not know the field
         del view["convert"]
+    if inventory.imported is None:  # nor this one
+        del view["imported"]
     return {name: _cut(held, _LONGEST_TEXT.get(name, LINE)) for name, held in view.items()}
 
 

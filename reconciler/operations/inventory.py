@@ -7,7 +7,7 @@ import reconciler
 from reconciler.backends.select import SERVING_TOOLS
 from reconciler.conversion.toolchain import TOOLS
 from reconciler.engine.machine import Machine, machine_name, observe, recall
-from reconciler.fleet.inventory import DiskSpace, Inventory, Variant
+from reconciler.fleet.inventory import DiskSpace, ImportedFrom, Inventory, Variant
 from reconciler.fleet.inventory_facts import (
     artifacts_of,
     build_keys_of,
@@ -20,6 +20,7 @@ from reconciler.host.clock import now
 from reconciler.host.disk_usage import bytes_below, disk_total
 from reconciler.host.facts import read_facts
 from reconciler.host.places import installed_versions
+from reconciler.sources.imported import imported_folder, read_mark
 
 
 def take_inventory(machine: Machine) -> Inventory:
@@ -54,7 +55,13 @@ def take_inventory(machine: Machine) -> Inventory:
         measured=export_measurements(recorded.measured, held, machine.records.judged().values()),
         runtime=recorded.runtime,
         outdated=recorded.outdated,
+        imported=_imported(machine),
     )
+
+
+def _imported(machine: Machine) -> ImportedFrom | None:
+    mark = read_mark(imported_folder(machine.layout))
+    return ImportedFrom(archive=mark.archive, revision=mark.revision, when=mark.when) if mark is not None else None
 
 
 def without_home(text: str) -> str:

@@ -13,7 +13,13 @@ from reconciler.sources.git.source import Followed, follow
 
 
 def read_branch(
-    machine: Machine, remote: Remote, credentials: Credentials, *, accept: bool, allowed_roots: tuple[str, ...] = ()
+    machine: Machine,
+    remote: Remote,
+    credentials: Credentials,
+    *,
+    accept: bool,
+    allowed_roots: tuple[str, ...] = (),
+    gathers: bool = False,
 ) -> Followed:
     """With `accept`, the caller holds the root's lock and is going to apply the result."""
     followed = follow(
@@ -23,6 +29,7 @@ def read_branch(
         accepted=machine.records.accepted(remote.url, remote.branch),
         accept=accept,
         allowed_roots=allowed_roots,
+        gathers=gathers,
     )
     if accept:
         # When the write fails, the mirror still has the commit, and the next pass writes it.

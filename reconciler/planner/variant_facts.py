@@ -55,12 +55,15 @@ class VariantFacts:
 
     @property
     def awaits_build(self) -> bool:
-        return self.observed.convert == REGISTRY_ONLY and self.wanted.recipe_is_known
+        only_pulls = self.observed.convert == REGISTRY_ONLY or not self.wanted.source_is_here
+        return only_pulls and self.wanted.recipe_is_known
 
     @property
     def why_not_offered(self) -> str:
         if self.observed.answers.unreached:
             return f"{self.observed.answers.code}: {self.observed.answers.unreached}"
+        if not self.wanted.source_is_here:
+            return "no archive that was imported has it, and its source is not on this machine"
         return "no registry of this machine has it yet, and its configuration says convert: registry-only"
 
     @property

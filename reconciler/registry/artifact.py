@@ -6,6 +6,7 @@ Pure. The caller has compared the bytes with their digest.
 """
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 from itertools import accumulate
 from typing import Any
@@ -30,7 +31,7 @@ def read(digest: str, data: bytes) -> Packed:
         _require(isinstance(document, dict), "it is no JSON object")
         _check_kind(document)
         _check_layers(document["layers"])
-        _check_names([layer["annotations"][modelpack.FILE_PATH] for layer in document["layers"]])
+        check_names([layer["annotations"][modelpack.FILE_PATH] for layer in document["layers"]])
         _check_build(document["annotations"])
     except NotAnArtifact:
         raise
@@ -81,12 +82,14 @@ def _check_blob(blob: dict[str, Any], name: str, most: int) -> None:
     _require(bool(is_digest), f"{name} has no sha256 digest")
 
 
-def _check_names(paths: list[str]) -> None:
+def check_names(paths: list[str]) -> None:
     """Each is one file on every system: also where a name's case makes no difference, and no file is a folder too."""
     names = [path.casefold() for path in paths]
+    known = frozenset(names)
     for above in {above for name in names for above in _above(name)}:
-        _require(above not in names, f"{shown(above)} is a file and a folder")
-    twice = next((path for path, name in zip(paths, names, strict=True) if names.count(name) > 1), None)
+        _require(above not in known, f"{shown(above)} is a file and a folder")
+    counts = Counter(names)
+    twice = next((path for path, name in zip(paths, names, strict=True) if counts[name] > 1), None)
     _require(twice is None, f"{shown(twice or '')} is there twice")
 
 

@@ -66,6 +66,15 @@ class RegistryClient:
     def blob_url(self, digest: str) -> str:
         return self.session.url(f"blobs/{checked(digest)}")
 
+    def small_blob(self, digest: str, size: int) -> bytes:
+        """The whole of one that is as short as a document."""
+        answer = self.session.ask("GET", self.blob_url(digest), (200,))
+        found = digests.of_bytes(answer.data)
+        # guard: a small blob matches its digest
+        if found != digest or len(answer.data) != size:
+            raise self.wrong_bytes(digest, f"{len(answer.data)} bytes of {found}")
+        return answer.data
+
     def referrers(self, digest: str, artifact_type: str = "") -> list[Descriptor]:
         """What is attached to a manifest, such as its signatures."""
         found = self._from_api(digest)

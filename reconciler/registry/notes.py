@@ -9,23 +9,25 @@ from typing import Any
 
 from reconciler.domain import digest as digests
 from reconciler.host import durable
+from reconciler.registry.archive import EMPTY, EMPTY_DIGEST, EMPTY_TYPE
 from reconciler.registry.client import MANIFEST_TYPE, RegistryClient
 from reconciler.registry.download import Blob
 from reconciler.registry.upload import BlobUpload
-
-EMPTY = b"{}"
-EMPTY_TYPE = "application/vnd.oci.empty.v1+json"
 
 
 def note(
     client: RegistryClient, kind: str, annotations: Mapping[str, str], folder: str, subject: bytes | None = None
 ) -> bytes:
-    """The manifest, for which everything is there. `kind` is its artifact type; `subject` is the manifest that it is
-    about; `folder` is for a temporary file."""
-    empty = {"mediaType": EMPTY_TYPE, "digest": digests.of_bytes(EMPTY), "size": len(EMPTY)}
+    """The manifest, for which everything is there. `folder` is for a temporary file."""
     path = os.path.join(folder, "empty.json")
     durable.write_file(path, EMPTY)
-    BlobUpload(client, Blob(digest=str(empty["digest"]), size=len(EMPTY)), path).run()
+    BlobUpload(client, Blob(digest=EMPTY_DIGEST, size=len(EMPTY)), path).run()
+    return note_manifest(kind, annotations, subject)
+
+
+def note_manifest(kind: str, annotations: Mapping[str, str], subject: bytes | None = None) -> bytes:
+    """`kind` is its artifact type; `subject` is the manifest that it is about."""
+    empty = {"mediaType": EMPTY_TYPE, "digest": EMPTY_DIGEST, "size": len(EMPTY)}
     document: dict[str, Any] = {
         "schemaVersion": 2,
         "mediaType": MANIFEST_TYPE,

@@ -11,7 +11,7 @@ from reconciler.domain.measured import Fidelity
 from reconciler.domain.plain_data import as_dict
 from reconciler.host.codec import Codec, Misformed, parse_json
 from reconciler.registry.client import RegistryClient
-from reconciler.registry.notes import note
+from reconciler.registry.notes import note, note_manifest
 
 TYPE = "application/vnd.foundry-reconciler.fidelity.v1+json"
 ANNOTATION = "reconciler.foundry/fidelity"
@@ -23,18 +23,27 @@ _CODEC = Codec(Fidelity)
 
 def push_numbers(client: RegistryClient, manifest: bytes, fidelity: Fidelity, folder: str) -> None:
     """For the artifact of this manifest, which may come afterwards. `folder` is for a temporary file."""
-    numbers = {ANNOTATION: json.dumps(as_dict(fidelity), sort_keys=True)}
-    client.attach(note(client, TYPE, numbers, folder, manifest))
+    client.attach(note(client, TYPE, _annotations(fidelity), folder, manifest))
+
+
+def numbers_manifest(manifest: bytes, fidelity: Fidelity) -> bytes:
+    """What is attached to the artifact of this manifest, for an archive."""
+    return note_manifest(TYPE, _annotations(fidelity), manifest)
+
+
+def _annotations(fidelity: Fidelity) -> dict[str, str]:
+    return {ANNOTATION: json.dumps(as_dict(fidelity), sort_keys=True)}
 
 
 def find_numbers(client: RegistryClient, artifact: str, build_key: str) -> Fidelity | None:
     """The newest of those that fit. Raises RegistryFailed."""
     listed = client.referrers(artifact, TYPE)[:MOST]
-    found = [_read(client.manifest(one["digest"]), artifact, build_key) for one in listed]
+    found = [read_numbers(client.manifest(one["digest"]), artifact, build_key) for one in listed]
     return max((one for one in found if one is not None), key=lambda one: one.when, default=None)
 
 
-def _read(data: bytes, artifact: str, build_key: str) -> Fidelity | None:
+def read_numbers(data: bytes, artifact: str, build_key: str) -> Fidelity | None:
+    """None for what are no numbers of this artifact."""
     try:
         document = json.loads(data)
         about, numbers = document["subject"]["digest"], document["annotations"][ANNOTATION].encode()

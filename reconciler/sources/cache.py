@@ -18,16 +18,15 @@ from reconciler.domain.layout import Layout
 from reconciler.domain.sources.locked import LockedFile, LockedSource
 from reconciler.domain.sources.source_model import SourceAdapter, SourceModel
 from reconciler.host import durable
-from reconciler.host.codec import Codec, Damaged, Misformed, seal, unseal
 from reconciler.host.reading import names_in, read_whole
 from reconciler.host.stamps import StampBook
+from reconciler.manifests.paths import inside
 from reconciler.sources.download import PART
+from reconciler.sources.facts import model_facts, read_adapter_facts, read_model_facts
 from reconciler.sources.folder.model import inspect_adapter, inspect_source
+from reconciler.sources.imported import ADAPTER_FACTS, MODEL_FACTS, hub_facts, imported_folder
 from reconciler.sources.protocol import CachedSource
 
-# Raise it when a look at a model folder finds something else.
-FACTS_VERSION = 4
-FACTS = Codec(SourceModel)
 _HEX = 64
 
 
@@ -36,6 +35,7 @@ class SourceCache:
 
     def __init__(self, layout: Layout) -> None:
         self.home = layout.at("sources", "hub")
+        self._imported = imported_folder(layout)
 
     def folder(self, digest: str) -> str:
         return os.path.join(self.home, _hex(digest))
@@ -88,7 +88,7 @@ class SourceCache:
         if not model.problems:  # before the folder has its name: the facts are read only while it is not whole
             path = self._facts(source.digest)
             durable.make_folder(os.path.dirname(path))
-            durable.write_file(path, seal({"version": FACTS_VERSION, "model": FACTS.write(replace(model, path=""))}))
+            durable.write_file(path, model_facts(model))
         durable.publish(partial, folder)  # order: the facts of a source are written, then it is named 2/2
         return model
 
@@ -124,12 +124,19 @@ class SourceCache:
         return os.path.join(self.home, "facts", f"{_hex(digest)}.json")
 
     def _recall(self, digest: str) -> SourceModel | None:
-        try:
-            facts = unseal(read_whole(self._facts(digest)))
-            model = FACTS.read(facts["model"]) if facts["version"] == FACTS_VERSION else None
-        except (OSError, Damaged, Misformed):
-            return None
+        places = (self._facts(digest), os.path.join(self._imported, hub_facts(digest)))
+        models = (read_model_facts(data) for path in places if (data := _data(path)) is not None)
+        model = next((one for one in models if one is not None), None)
         return replace(model, path=self.folder(digest)) if model is not None else None
+
+    def imported_model(self, path: str) -> SourceModel | None:
+        """What came with an import in the place of a model folder; it has no path, because its weights are not here."""
+        data = _data(os.path.join(path, MODEL_FACTS)) if inside(path, self._imported) else None
+        return read_model_facts(data) if data is not None else None
+
+    def imported_adapter(self, path: str) -> SourceAdapter | None:
+        data = _data(os.path.join(path, ADAPTER_FACTS)) if inside(path, self._imported) else None
+        return read_adapter_facts(data) if data is not None else None
 
 
 class OnDisk:
@@ -140,10 +147,12 @@ class OnDisk:
         self._cache = cache
 
     def source(self, path: str) -> SourceModel:
-        return inspect_source(path, self._stamps)
+        imported = self._cache.imported_model(path) if self._cache is not None else None
+        return imported or inspect_source(path, self._stamps)
 
     def adapter(self, path: str) -> SourceAdapter:
-        return inspect_adapter(path, self._stamps)
+        imported = self._cache.imported_adapter(path) if self._cache is not None else None
+        return imported or inspect_adapter(path, self._stamps)
 
     def locked(self, source: LockedSource) -> CachedSource:
         if self._cache is None:
@@ -170,6 +179,13 @@ def _is(file: LockedFile, folder: str, stamps: StampBook) -> bool:
         return plain and stamps.digest(path) in (f"sha256:{file.sha256}", "")
     except OSError:
         return False
+
+
+def _data(path: str) -> bytes | None:
+    try:
+        return read_whole(path)
+    except OSError:
+        return None
 
 
 def _hex(digest: str) -> str:

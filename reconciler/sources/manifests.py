@@ -20,7 +20,8 @@ from reconciler.host.stamps import StampBook
 from reconciler.manifests.manifest_text import MANIFEST_BYTES
 from reconciler.manifests.parse import parse
 from reconciler.manifests.parsed import Parsed, Place
-from reconciler.manifests.paths import ParseContext
+from reconciler.manifests.paths import ParseContext, inside
+from reconciler.sources.imported import MARK, mark_above
 from reconciler.templates.renderer import Renderer
 
 MAX_FILES = 10_000
@@ -71,6 +72,39 @@ class DiskAnswers:
         return data
 
 
+@dataclass(frozen=True, kw_only=True)
+class Gathered:
+    """All that a parse read below the checkout, by its path there. `folder` is that of the manifests; `folders` are
+    where model folders and adapters lie on this disk; `outside` is what lies elsewhere."""
+
+    folder: str
+    files: Mapping[str, bytes]
+    folders: Mapping[str, str]
+    outside: tuple[str, ...]
+
+
+def gather(found: FoundManifests, base: str, checkout: str, disk: DiskAnswers) -> Gathered:
+    """After `interpret`, which asked `disk`."""
+    folder = below(base, checkout)
+    files = {f"{folder}/{name}".removeprefix("/"): data for name, data in found.files.items()}
+    for path in [one for one in disk.files if inside(one, checkout)]:
+        if (data := disk.read(path)) is not None:
+            files[below(path, checkout)] = data
+    folders = {path: place.path for path, place in disk.places.items() if place.kind == "folder"}
+    return Gathered(
+        folder=folder,
+        files=files,
+        folders={below(asked, checkout): path for asked, path in folders.items() if inside(asked, checkout)},
+        outside=tuple(sorted(one for one in {*folders, *disk.files} if not inside(one, checkout))),
+    )
+
+
+def below(path: str, checkout: str) -> str:
+    """Relative to the checkout, with forward slashes; "" for itself."""
+    relative = os.path.relpath(path, checkout).replace(os.sep, "/")
+    return "" if relative == "." else relative
+
+
 class ParseCache:
     """The last parse of one folder, kept in memory by a process that reads the folder again and again.
 
@@ -113,18 +147,38 @@ def load(path: str, *, allowed_roots: tuple[str, ...] = (), cache: ParseCache | 
 
     Paths in manifests may not leave the git checkout that holds them, except into `allowed_roots`.
     """
+    return _loaded(path, allowed_roots, cache)[0]
+
+
+def load_and_gather(path: str, *, allowed_roots: tuple[str, ...] = ()) -> tuple[Parsed, Gathered]:
+    """The same, with all that was read for it."""
+    parsed, gathered = _loaded(path, allowed_roots, None)
+    assert gathered is not None
+    return parsed, gathered
+
+
+def _loaded(path: str, allowed_roots: tuple[str, ...], cache: ParseCache | None) -> tuple[Parsed, Gathered | None]:
     base, prefix, only = _folder(path)
     roots = (checkout_of(base), *(os.path.realpath(root) for root in allowed_roots))
     problems: list[Problem] = []
     names = [only] if only else list(_walk(base, "", prefix, problems))
     if cache is not None and not problems and (known := cache.get(base, roots, names)):
-        return known
+        return known, None
     found = read_manifests(base, names, prefix, problems)
     disk = DiskAnswers()
-    parsed = interpret(found, base, prefix, roots, disk)
+    parsed = _as_imported(interpret(found, base, prefix, roots, disk), base)
     if cache is not None:
         cache.put(base, roots, found, disk, parsed)
-    return parsed
+        return parsed, None
+    return parsed, gather(found, base, roots[0], disk)
+
+
+def _as_imported(parsed: Parsed, base: str) -> Parsed:
+    """What was imported and is as it came has the revision of its commit."""
+    mark = mark_above(base)
+    if mark is None or mark.declared != parsed.revision:
+        return parsed
+    return replace(parsed, revision=mark.revision)
 
 
 def read_manifests(base: str, names: Iterable[str], prefix: str, problems: list[Problem]) -> FoundManifests:
@@ -143,9 +197,11 @@ def read_manifests(base: str, names: Iterable[str], prefix: str, problems: list[
 
 
 def checkout_of(folder: str) -> str:
-    """The top of the git checkout that holds `folder` (absolute); the folder's parent where there is none."""
+    """The top of the git checkout, or of the import, that holds `folder` (absolute); the folder's parent where there is
+    none."""
     above = (folder, *map(str, Path(folder).parents))
-    return next((one for one in above if os.path.lexists(os.path.join(one, ".git"))), os.path.dirname(folder))
+    tops = (one for one in above if any(os.path.lexists(os.path.join(one, name)) for name in (".git", MARK)))
+    return next(tops, os.path.dirname(folder))
 
 
 def _folder(path: str) -> tuple[str, str, str]:

@@ -64,6 +64,8 @@ ALLOWED = {
     "host/lock.py": "the lock's own file: empty, and never removed",
     "backends/foundry/foundry.py": "the runtime's scratch, in staging",
     "backends/foundry/worker.py": "runs in the runtime's child: Foundry Local's own lock file",
+    "registry/archive.py": "a partial file, named only after its digest was found right",
+    "registry/oci_tar.py": "a partial file, flushed and named when all of it is there",
     "registry/download.py": "a partial file, named only after its digest was found right",
     "sources/hub/source.py": "the scratch of the downloading child, in staging, and the folder of its log",
     "sources/hub/worker.py": "runs in the downloading child: a partial file, believed only after it was hashed",

@@ -92,6 +92,7 @@ def test_a_fleet_converts_once(fleet: tuple[TestMachine, TestMachine, contextlib
     assert {one["status"] for one in fidelity} == {"Successful"}  # by the builder's numbers
 
     registry.close()
+    carried(builder, builder.folder.parent / "offline")
     edge.declare(precisions="int4, int8")
     assert "Ljubljana" in run(edge, "ask", V, QUESTION)
     actions, [held] = planned(edge)
@@ -101,6 +102,28 @@ def test_a_fleet_converts_once(fleet: tuple[TestMachine, TestMachine, contextlib
     machine = json.loads(run(edge, "status", "-o", "json"))["conditions"]
     assert [one["reason"] for one in machine if one["type"] == "RegistryReachable"] == ["RegistryUnreachable"]
     assert "Ljubljana" in run(edge, "ask", V, QUESTION)
+
+
+def carried(builder: TestMachine, folder: Path) -> None:
+    """To a machine that has no network, no manifests and no weights: what the builder holds is served there."""
+    offline = TestMachine(folder=folder)
+    offline.manifests.mkdir(parents=True)
+    (folder / "inventory.json").write_text(offline.run("inventory").out)
+    archive = str(folder / "offline.tar")
+    assert builder.run("export", archive, "--for", str(folder / "inventory.json")).code == 0
+    done = offline.run("import", archive)
+    assert done.code == 0, done.out + done.err
+    assert set(offline.index()) == {f"{V}:1"}
+    answer = offline.run("ask", V, QUESTION)
+    assert "Ljubljana" in answer.out, answer.err
+    receipt = json.loads(Path(f"{archive}.receipt.json").read_text())
+    assert receipt["appliedRevision"] == receipt["imported"]["revision"] != ""
+    assert [one["releases"][0]["content"]["model"] for one in receipt["variants"]] == ["capitals"]
+    types = [json.loads(line)["type"] for line in offline.run("events", "-o", "json").out.splitlines()]
+    assert not {"convert.done", "pull.done", "fetch.done", "measure.done"} & {*types}
+    written = Path(f"{archive}.receipt.json").read_bytes()
+    again = offline.run("import", archive)
+    assert (again.code, Path(f"{archive}.receipt.json").read_bytes()) == (0, written)
 
 
 def test_parts_of_a_model_of_the_hub(tmp_path: Path, capitals: Path) -> None:

@@ -39,6 +39,7 @@ _GATES = "tests/gates/test_gates.py"
 _GOLDEN = "tests/gates/test_golden.py"
 _TOLD = "tests/fleet/test_inventory_gates.py"
 _ENDURANCE = "tests/gates/test_endurance.py"
+_ARCHIVE = "tests/registry/test_archive.py"
 _LIES = "tests/registry/test_lies.py"
 _FOREIGN = "tests/faults/test_foreign.py"
 
@@ -84,10 +85,19 @@ MUTANTS = (
     _("tensors do not overlap", _FOLDERS),
     _("a tensor has the size of its shape", _FOLDERS),
     _("tensors are counted", _FOLDERS),
+    # Archives
+    _("an archive holds plain files with names of their own", _ARCHIVE, "plain = True"),
+    _("a document of an archive matches its digest", _ARCHIVE),
+    _("a blob of an archive has the size that is said", _ARCHIVE),
+    _("an archive holds nothing that no document names", _ARCHIVE),
+    _("a file of an archive stays in its folder", _ARCHIVE, "safe = True"),
+    _("a blob of an archive matches its digest", _ARCHIVE, "is_right = True"),
+    _("a file of an archive matches its digest", _ARCHIVE),
     # OCI registries
     _("bytes from a registry match their digest", _LIES, "is_right = True"),
     _("a manifest matches its digest", _LIES),
     _("a blob of another size", _LIES),
+    _("a small blob matches its digest", _LIES),
     _("a password goes to its own host", _LIES, 'own = {"Authorization": authorization} if authorization else {}'),
     _("a challenge is answered to the registry itself", _LIES, "is_ours = True"),
     _(

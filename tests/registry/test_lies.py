@@ -66,6 +66,15 @@ def download(client: RegistryClient, folder: Path, **more: float) -> bytes:
     return target.read_bytes()
 
 
+def test_a_small_blob_with_other_bytes(fake: FakeRegistry, client: RegistryClient) -> None:
+    assert client.small_blob(BLOB.digest, BLOB.size) == DATA
+    for other in (DATA[:-1], DATA[:-1] + b"!"):
+        fake.held(REPOSITORY).blobs[BLOB.digest] = other
+        with pytest.raises(TemporaryError) as error:
+            client.small_blob(BLOB.digest, BLOB.size)
+        assert error.value.code == "DigestMismatch"
+
+
 def is_refused(client: RegistryClient, folder: Path, code: str, **more: float) -> TemporaryError:
     """Nothing has the name, and the error names the place and the digest."""
     with pytest.raises(TemporaryError) as refused:

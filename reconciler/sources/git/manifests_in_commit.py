@@ -26,7 +26,16 @@ from reconciler.sources.folder.model import look_at_adapter, look_at_source
 from reconciler.sources.git.export import Exports
 from reconciler.sources.git.objects import FILE, FOLDER, LINK, MISSING, REPOSITORY, Entry, Tree
 from reconciler.sources.git.process import OutOfBounds
-from reconciler.sources.manifests import ENDINGS, MAX_FILES, DiskAnswers, FoundManifests, interpret, limit_of, refused
+from reconciler.sources.manifests import (
+    ENDINGS,
+    MAX_FILES,
+    DiskAnswers,
+    FoundManifests,
+    below,
+    interpret,
+    limit_of,
+    refused,
+)
 from reconciler.sources.protocol import CachedSource
 
 # Stands for the top of the repository in paths: a name that no folder of a machine has.
@@ -129,9 +138,9 @@ class GitDisk(DiskAnswers):
     def read(self, path: str) -> bytes | None:
         if not inside(path, self._checkout):
             return super().read(path) if self._exports is not None else None
-        entry = self._tree.at(_below(self._checkout, path))
+        entry = self._tree.at(below(path, self._checkout))
         fits = entry.kind == FILE and entry.size <= limit_of(path)
-        data = self._bytes_of(entry, os.path.dirname(_below(self._checkout, path))) if fits else None
+        data = self._bytes_of(entry, os.path.dirname(below(path, self._checkout))) if fits else None
         self.files[path] = digest.of_bytes(data) if data is not None else None
         return data
 
@@ -149,7 +158,7 @@ class GitDisk(DiskAnswers):
         return self._bytes[entry.object]
 
     def _place(self, path: str) -> Place:
-        entry = self._tree.at(_below(self._checkout, path))
+        entry = self._tree.at(below(path, self._checkout))
         if entry.kind == LINK:
             message = f"expected a file or folder, but {shown(entry.name)} is a symbolic link"
             raise InputRefused("SymlinkRefused", message, "put the file itself there")
@@ -162,12 +171,6 @@ class GitDisk(DiskAnswers):
             return Place(path=path, kind="file")
         may_be_elsewhere = self._exports is None and os.path.basename(path) != LOCK_NAME
         return Place(path=path, kind="unknown" if may_be_elsewhere else "missing")
-
-
-def _below(checkout: str, path: str) -> str:
-    """The path in the tree of what lies at `path` when the repository lies at `checkout`."""
-    relative = os.path.relpath(path, checkout).replace(os.sep, "/")
-    return "" if relative == "." else relative
 
 
 def read_commit(tree: Tree, path: str, roots: tuple[str, ...] = ()) -> Parsed:
@@ -223,7 +226,7 @@ class InCommit:
     def _entry(self, path: str) -> Entry | None:
         if not inside(path, CHECKOUT):
             return None
-        entry = self._tree.at(_below(CHECKOUT, path))
+        entry = self._tree.at(below(path, CHECKOUT))
         return entry if entry.kind == FOLDER else None
 
 

@@ -23,7 +23,7 @@ from reconciler.sources.git.manifests_in_commit import GitDisk, read_manifests
 from reconciler.sources.git.mirror import CommitRefused, Mirror, Unreachable
 from reconciler.sources.git.objects import MirrorBroken, Objects, Tree
 from reconciler.sources.git.runner import NETWORK, Credentials, GitFailed, GitRunner
-from reconciler.sources.manifests import interpret
+from reconciler.sources.manifests import Gathered, gather, interpret
 
 T = TypeVar("T")
 
@@ -33,10 +33,11 @@ LOCK_PATIENCE = 60.0  # seconds: another reconciler may be fetching
 
 @dataclass(frozen=True, kw_only=True)
 class Followed:
-    """`commit` passed all checks, and `parsed` is what it declares."""
+    """`commit` passed all checks, and `parsed` is what it declares; `gathered` is what was read for that."""
 
     commit: str
     parsed: Parsed
+    gathered: Gathered | None = None
 
 
 def follow(
@@ -47,6 +48,7 @@ def follow(
     accepted: str,
     accept: bool,
     allowed_roots: tuple[str, ...] = (),
+    gathers: bool = False,
 ) -> Followed:
     """What the branch declares now. `accepted` is the commit that was accepted last, "" before the first.
 
@@ -55,7 +57,7 @@ def follow(
     """
     sources = layout.at("sources")
     with alone(sources):
-        following = _Following(remote, layout, credentials, allowed_roots)
+        following = _Following(remote, layout, credentials, allowed_roots, gathers=gathers)
         commit, refused = following.choose(accepted)
         parsed = following.read(commit)
         if accept:
@@ -63,7 +65,7 @@ def follow(
     parsed = replace(parsed, revision=f"{remote.branch}@sha1:{commit}")
     if refused is not None:
         parsed = _with_refusal(parsed, remote.url, commit, refused)
-    return Followed(commit=commit, parsed=parsed)
+    return Followed(commit=commit, parsed=parsed, gathered=following.gathered)
 
 
 def _with_refusal(parsed: Parsed, url: str, commit: str, error: PermanentError | TemporaryError) -> Parsed:
@@ -94,7 +96,11 @@ def _runner(remote: Remote, layout: Layout, credentials: Credentials) -> GitRunn
 class _Following:
     """The steps of one look at one branch. The mirror's lock is held."""
 
-    def __init__(self, remote: Remote, layout: Layout, credentials: Credentials, roots: tuple[str, ...]) -> None:
+    def __init__(
+        self, remote: Remote, layout: Layout, credentials: Credentials, roots: tuple[str, ...], *, gathers: bool
+    ) -> None:
+        self.gathered: Gathered | None = None
+        self._gathers = gathers
         self._remote = remote
         self._sources = layout.at("sources")
         self._staging = os.path.join(self._sources, "staging")
@@ -125,7 +131,10 @@ class _Following:
             found, folder = read_manifests(tree, self._remote.path)
             base = os.path.normpath(os.path.join(self._sources, folder))
             roots = (self._sources, *self._roots)
-            return interpret(found, base, folder, roots, GitDisk(tree, self._sources, self._exports))
+            disk = GitDisk(tree, self._sources, self._exports)
+            parsed = interpret(found, base, folder, roots, disk)
+            self.gathered = gather(found, base, self._sources, disk) if self._gathers else None
+            return parsed
 
     def accept(self, commit: str) -> None:
         with contextlib.suppress(GitFailed, TemporaryError):  # the records know it; this only keeps its objects

@@ -1,0 +1,85 @@
+"""Take in a file that `reconciler export` has written for this machine, make a pass over the manifests in it, and write
+a receipt: an inventory of what is served now, with what was imported, for the folder of inventories. Every byte is
+compared with its digest; nothing is fetched for it. An import that was interrupted goes on, and importing the same
+file again changes nothing. A daemon has to be stopped meanwhile. More: docs/air-gap.md
+"""
+
+import argparse
+import os
+import sys
+
+from reconciler.cli import options
+from reconciler.cli.exit_codes import OK, PARTLY
+from reconciler.cli.output import json_text, note, say, show_resolution
+from reconciler.cli.progress import byte_bar, reporter_for
+from reconciler.cli.signals import interrupt_on_signals
+from reconciler.domain.plain_data import as_dict
+from reconciler.engine import log
+from reconciler.engine.machine import Machine, machine_name
+from reconciler.engine.options import PassResult
+from reconciler.engine.reconciler import run_pass
+from reconciler.operations.import_archive import Imported, import_archive, write_receipt
+from reconciler.reports import render
+from reconciler.reports.view import FORMAT_VERSION, pass_view
+from reconciler.sources.manifests import load
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", metavar="FILE", help="the archive")
+    options.add_flag(parser, "--no-apply", "take it in only: a daemon that follows the imported folder applies it")
+    parser.add_argument("--receipt", metavar="FILE", help="where the receipt is written (default: FILE.receipt.json)")
+    options.add_flag(
+        parser, "--confirm", "allow prunes that need a confirmation: of all models, more than half or more than five"
+    )
+    options.add_conversions(parser)
+    options.add_common(parser, "text", "json")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    interrupt_on_signals()
+    if arguments.verbose:
+        log.talk()
+    with options.machine_under_lock(arguments, "import") as machine:
+        with byte_bar(quiet=arguments.quiet, doing="reading") as on_bytes:
+            imported = import_archive(machine, os.path.abspath(arguments.file), on_bytes)
+        result = _applied(arguments, machine, imported)
+        receipt = os.path.abspath(arguments.receipt or f"{arguments.file}.receipt.json")
+        changed = bool(imported.taken) or imported.changed or (result is not None and bool(result.outcomes))
+        write_receipt(machine, imported, receipt, changed=changed)
+    _show(arguments, imported, result, receipt, machine_name(machine))
+    return OK if result is None or result.converged else PARTLY
+
+
+def _applied(arguments: argparse.Namespace, machine: Machine, imported: Imported) -> PassResult | None:
+    if arguments.no_apply or not imported.manifests:
+        return None
+    parsed = load(imported.manifests, allowed_roots=tuple(machine.traits.source_roots))
+    chosen = options.pass_options(arguments, confirm=arguments.confirm)
+    with reporter_for(quiet=arguments.quiet) as reporter:
+        return run_pass(machine, parsed, reporter, chosen)
+
+
+def _show(
+    arguments: argparse.Namespace, imported: Imported, result: PassResult | None, receipt: str, name: str
+) -> None:
+    if imported.made_for not in ("", name):
+        note(arguments, f"warning: it was made for {imported.made_for}, and this machine is {name}")
+    if result is not None:
+        show_resolution(arguments, result.resolution.warnings, result.resolution.problems)
+    view = None
+    if result is not None:
+        view = pass_view(result.outcomes, result.remaining, result.resolution.problems, result.converged)
+    if arguments.output == "json":
+        about = {"formatVersion": FORMAT_VERSION, "imported": as_dict(imported), "receipt": receipt, "applied": view}
+        sys.stdout.write(json_text(about))
+        return
+    taken = f"{len(imported.taken)} artifact(s) taken in, {len(imported.held)} were here"
+    say(
+        arguments,
+        f"{taken}; manifests of {imported.revision or 'no commit'}{'' if imported.changed else ' (as before)'}",
+    )
+    if view is not None and not arguments.quiet:
+        sys.stdout.write(render.pass_text(view))
+    if imported.manifests:
+        say(arguments, f"a daemon follows them with --path {imported.manifests}")
+    say(arguments, f"receipt: {receipt}")

@@ -1,0 +1,197 @@
+"""Take in an archive that `reconciler export` has written for this machine: its artifacts into the store, the numbers
+of their builders into the records, and the files of its commit into `<root>/imported`. A pass over these manifests
+then needs neither a conversion nor a download.
+
+All of it is read strictly first (registry.archive); each blob is compared with its digest while it is copied, and gets
+its name only then. Killed at any time it goes on: what has come of an artifact lies where a pull would leave it. The
+files of the commit come last, as a whole.
+"""
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import BinaryIO
+
+from reconciler.domain.errors import DiskFull, Disturbed
+from reconciler.domain.measured import TEXTS_DIGEST, Fidelity
+from reconciler.domain.text.units import size_text
+from reconciler.engine.executor import accept_artifact
+from reconciler.engine.machine import Machine
+from reconciler.engine.registries import pull_folder
+from reconciler.fleet.inventory_form import InventoryInvalid, inventory_view, read_inventory
+from reconciler.host import durable
+from reconciler.host.clock import now
+from reconciler.host.disk_usage import disk_free
+from reconciler.host.reading import read_whole
+from reconciler.host.stamps import StampBook
+from reconciler.operations.inventory import take_inventory
+from reconciler.planner.plan_steps import RESERVE
+from reconciler.registry import archive
+from reconciler.registry.archive import ArchivedArtifact, Contents, DeclaredFiles
+from reconciler.registry.oci_tar import ArchiveRefused
+from reconciler.sources.imported import MARK, ImportMark, imported_folder, mark_bytes, read_mark
+from reconciler.sources.manifests import load
+
+
+@dataclass(frozen=True, kw_only=True)
+class Imported:
+    """`taken` are the build keys of what came now, `held` of what was here already. `manifests` is the folder to
+    follow, "" where the archive brought no manifests; `changed`: they are new."""
+
+    archive: str
+    made_for: str
+    revision: str
+    manifests: str
+    taken: tuple[str, ...]
+    held: tuple[str, ...]
+    changed: bool
+
+
+def import_archive(machine: Machine, path: str, on_bytes: Callable[[int, int], None]) -> Imported:
+    """The caller holds the lock. Raises ArchiveRefused, DiskFull."""
+    with open(path, "rb") as file:
+        if not os.path.isfile(path):
+            raise ArchiveRefused(f"{path} is no regular file")
+        contents = archive.read_contents(file, os.path.basename(path))
+        taking = _Taking(machine, file, contents, on_bytes)
+        new = [one for one in contents.artifacts if not taking.is_held(one)]
+        taking.require_room(new)
+        for one in new:
+            taking.artifact(one)
+        changed = contents.declared is not None and taking.files(contents.declared)
+        machine.stamps.save()
+    held = [one for one in contents.artifacts if one not in new]
+    mark = read_mark(imported_folder(machine.layout)) if contents.declared is not None else None
+    return Imported(
+        archive=contents.digest,
+        made_for=contents.machine,
+        revision=mark.revision if mark is not None else "",
+        manifests=os.path.join(imported_folder(machine.layout), mark.folder) if mark is not None else "",
+        taken=tuple(one.packed.artifact.build_key for one in new),
+        held=tuple(one.packed.artifact.build_key for one in held),
+        changed=changed,
+    )
+
+
+class _Taking:
+    def __init__(
+        self, machine: Machine, file: BinaryIO, contents: Contents, on_bytes: Callable[[int, int], None]
+    ) -> None:
+        self._machine, self._file, self._contents, self._on_bytes = machine, file, contents, on_bytes
+        self._artifacts = machine.store.artifacts()
+        whole = [one for one in self._artifacts.values() if not machine.store.damage(one)]
+        self._keys = {one.build_key for one in whole}
+        self._blobs = {part.digest for one in whole for part in one.files}
+        self._done = self._total = 0
+
+    def is_held(self, one: ArchivedArtifact) -> bool:
+        return one.packed.artifact.build_key in self._keys
+
+    def require_room(self, new: list[ArchivedArtifact]) -> None:
+        missing = {digest: size for one in new for digest, size in one.sizes.items() if digest not in self._blobs}
+        there = sum(
+            os.path.getsize(path)
+            for one in new
+            for digest in one.sizes
+            if os.path.isfile(path := self._path(one, digest))
+        )
+        self._total = sum(missing.values())
+        free = disk_free(self._machine.layout.root)
+        if (needed := max(self._total - there, 0) + RESERVE * bool(new)) > free:
+            message = (
+                f"the import needs {size_text(needed)}, {size_text(free)} are free for {self._machine.layout.root}"
+            )
+            raise DiskFull(message, hint="free some space; what has come is kept")
+
+    def artifact(self, one: ArchivedArtifact) -> None:
+        machine, key = self._machine, one.packed.artifact.build_key
+        folder = pull_folder(machine, key)
+        durable.make_folder(folder)
+        for digest in sorted(one.sizes, key=lambda digest: (one.sizes[digest], digest)):
+            if digest not in self._blobs:
+                self._blob(one, digest)
+        durable.flush_folder(folder)
+        try:
+            artifact = machine.store.take_in(one.manifest, folder)
+        except FileNotFoundError:
+            raise Disturbed("a blob that the store held is gone: import it once more", code="ArtifactDamaged") from None
+        accept_artifact(artifact, machine)
+        if (numbers := self._numbers(one)) is not None:
+            machine.records.save_fidelity(numbers)
+        self._blobs.update(part.digest for part in artifact.files)
+        durable.free(durable.unname(folder, machine.layout.trash))
+
+    def _blob(self, one: ArchivedArtifact, digest: str) -> None:
+        """One that an earlier attempt left is read: a disk may have been pulled out since."""
+        path, size = self._path(one, digest), one.sizes[digest]
+        if os.path.lexists(path) and not (os.path.isfile(path) and StampBook.empty().digest(path) == digest):
+            durable.remove_file(path)
+        if not os.path.lexists(path):
+            span, before = self._contents.spans[digest], self._done
+            archive.copy_blob(self._file, span, digest, path, lambda count: self._on_bytes(before + count, self._total))
+        self._done += size
+
+    def _path(self, one: ArchivedArtifact, digest: str) -> str:
+        return os.path.join(pull_folder(self._machine, one.packed.artifact.build_key), digest.removeprefix("sha256:"))
+
+    def _numbers(self, one: ArchivedArtifact) -> Fidelity | None:
+        """The newest of its builder's, on the texts of today."""
+        from reconciler.registry import numbers
+
+        made = one.packed.artifact
+        listed = [each for each in self._contents.of(made.digest) if each.kind == numbers.TYPE]
+        found = [numbers.read_numbers(each.data, made.digest, made.build_key) for each in listed]
+        fitting = [each for each in found if each is not None and each.prompts == TEXTS_DIGEST]
+        return max(fitting, key=lambda each: each.when, default=None)
+
+    def files(self, declared: DeclaredFiles) -> bool:
+        """Whether they are new here."""
+        layout, final = self._machine.layout, imported_folder(self._machine.layout)
+        if self._are_there(final):
+            return False
+        staged = os.path.join(layout.staging, "imported")
+        if os.path.lexists(staged):
+            durable.free(staged)
+        for path, digest in declared.digests.items():
+            data = archive.read_blob(self._file, self._contents.spans[digest], digest)
+            target = os.path.join(staged, *path.split("/"))
+            durable.make_folder(os.path.dirname(target))
+            with durable.staged_file(target) as file:
+                file.write(data)
+        mark = ImportMark(
+            archive=self._contents.digest, revision=declared.revision, folder=declared.folder, declared="", when=now()
+        )
+        self._write_mark(staged, mark)
+        self._write_mark(staged, replace(mark, declared=load(os.path.join(staged, mark.folder)).revision))
+        if os.path.lexists(final):
+            durable.free(durable.unname(final, layout.trash))
+        durable.publish(staged, final)
+        return True
+
+    def _are_there(self, final: str) -> bool:
+        """As they came: not where they were edited since."""
+        mark = read_mark(final)
+        if mark is None or mark.archive != self._contents.digest:
+            return False
+        folder = os.path.join(final, mark.folder)
+        return os.path.isdir(folder) and load(folder).revision == mark.revision
+
+    def _write_mark(self, folder: str, mark: ImportMark) -> None:
+        durable.write_file(os.path.join(folder, MARK), mark_bytes(mark))
+
+
+def write_receipt(machine: Machine, imported: Imported, path: str, *, changed: bool) -> None:
+    """The machine's inventory, which says what it imported. Not written anew where nothing changed since."""
+    if not changed and _is_receipt_of(imported, path):
+        return
+    view = inventory_view(take_inventory(machine))
+    durable.write_file(path, json.dumps(view, indent=2, ensure_ascii=False).encode() + b"\n")
+
+
+def _is_receipt_of(imported: Imported, path: str) -> bool:
+    try:
+        known = read_inventory(read_whole(path), path).imported
+    except (OSError, InventoryInvalid):
+        return False
+    return known is not None and known.archive == imported.archive
