@@ -6,6 +6,7 @@ from reconciler.domain.quarantine import LIVES
 from reconciler.domain.registries import LOCAL, ConvertMode, RegistrySettings
 from reconciler.domain.targets import DEFAULT_PROVIDER
 from reconciler.domain.text.units import Count
+from reconciler.domain.trust import TrustPolicy
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,4 +59,5 @@ class Traits:
     conversion_memory: int = 0  # bytes; 0: SHARE_OF_MEMORY
     registries: tuple[RegistrySettings, ...] = ()
     convert: ConvertMode = LOCAL
+    trust: TrustPolicy = field(default_factory=TrustPolicy)
     quarantine_for: float | None = LIVES  # seconds; None: for ever

@@ -7,6 +7,7 @@ from reconciler.domain.facts import Memory, StorageLimits
 from reconciler.domain.plain_data import grouped
 from reconciler.domain.registries import LOCAL, ConvertMode, RegistryAnswers
 from reconciler.domain.release import Artifact, Marker
+from reconciler.domain.trust import Refusal
 
 PREFIX = "reconciler_"  # of our properties in a catalog that others write to as well
 
@@ -92,6 +93,7 @@ class Observed:
     unreadable: dict[str, str] = field(default_factory=dict)  # by variant: why its served folders cannot be listed
     convert: ConvertMode = LOCAL  # where missing artifacts come from
     answers: RegistryAnswers = field(default_factory=RegistryAnswers)
+    refused: dict[str, Refusal] = field(default_factory=dict)  # by build key: what must not serve anew, or is doubted
     occupied: dict[str, int] = field(default_factory=dict)  # by variant: the highest number that anything lies at
 
     @cached_property

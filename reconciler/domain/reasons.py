@@ -21,6 +21,8 @@ class Reason(StrEnum):
         "AwaitingBuild",
         "convert: registry-only, and no registry has the artifact of this build key, or none answers",
     )
+    UNTRUSTED = ("Untrusted", "no key that this machine trusts has signed the build: see `trust` of its configuration")
+    REVOKED = ("Revoked", "the artifact or its build key is in `revoked` of this machine's configuration")
     RELEASE_MISSING = ("ReleaseMissing", "the variant is declared and not served yet")
     RECIPE_CHANGED = (
         "RecipeChanged",

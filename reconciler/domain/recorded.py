@@ -12,6 +12,7 @@ from reconciler.domain.observed import Registration
 from reconciler.domain.plain_data import field_names
 from reconciler.domain.release import Marker
 from reconciler.domain.text.units import Count, Seconds
+from reconciler.domain.trust import Origin
 
 LONGEST_DAYS = 30  # then the user is asked whether it is still meant
 
@@ -121,6 +122,7 @@ class Recorded:
     uncorroborated: frozenset[str] = frozenset()
     history: dict[str, History] = field(default_factory=dict)  # by variant, where there ever was a second number
     rollbacks: dict[str, Rollback] = field(default_factory=dict)  # by variant, those by hand
+    origins: dict[str, Origin] = field(default_factory=dict)  # by the digest of an artifact that others built
     runtime: dict[str, str] = field(
         default_factory=dict
     )  # package -> version that is installed now, as far as it matters

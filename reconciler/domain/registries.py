@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
+from reconciler.domain.trust import Refusal
+
 PULL, PUSH, BOTH = "pull", "push", "both"
 ROLES = (PULL, PUSH, BOTH)
 # Where a machine's artifacts come from (`convert:` of its configuration).
@@ -81,11 +83,13 @@ class RegistrySettings:
 
 @dataclass(frozen=True, kw_only=True)
 class Offer:
-    """What a registry has for a build key: the artifact's digest, and the bytes of it that this machine lacks."""
+    """What a registry has for a build key: the artifact's digest, and the bytes of it that this machine lacks.
+    `signed_by` is the id of the trusted key that signed it, "" where none is asked for or none has."""
 
     registry: str
     digest: str
     missing: int
+    signed_by: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,8 +104,10 @@ class Claim:
 @dataclass(frozen=True, kw_only=True)
 class RegistryAnswers:
     """What the registries of a machine answered in this pass. `offers` are by build key. `unreached` says why one could
-    not be asked, "" where all answered; `code` is that of the error."""
+    not be asked, "" where all answered; `code` is that of the error. `refused` are builds that are there and not
+    offered, or only doubted, by build key."""
 
     offers: Mapping[str, Offer] = field(default_factory=dict)
     unreached: str = ""
     code: str = ""
+    refused: Mapping[str, Refusal] = field(default_factory=dict)

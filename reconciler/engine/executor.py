@@ -35,6 +35,7 @@ from reconciler.engine.machine import Machine, assemble, served_folders, stored_
 from reconciler.engine.pass_context import PassContext
 from reconciler.engine.quarantine import quarantine_folder
 from reconciler.engine.record_writer import record_release, record_served, remember_retired
+from reconciler.engine.trust import is_refused
 from reconciler.gates.judgement import judge, needed, rejection_text, ways_out
 from reconciler.host import durable
 from reconciler.host.ownership import make_plain
@@ -47,8 +48,10 @@ def carry_out(change: Change, context: PassContext) -> None:
 
 def store_conversion(build_key: str, tree: str, context: PassContext) -> None:
     machine = context.machine
-    artifact = machine.store.put(build_key, tree, context.source(build_key).recipe.as_json())
+    recipe = context.source(build_key).recipe.as_json()
+    artifact = machine.store.put(build_key, tree, recipe, anew=is_refused(machine, build_key))
     accept_artifact(artifact, machine)
+    machine.records.forget_origin(artifact.digest)
 
 
 def accept_artifact(artifact: Artifact, machine: Machine) -> None:

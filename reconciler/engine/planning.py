@@ -1,6 +1,6 @@
 """take_snapshot: resolve, observe and plan. It changes nothing; `plan` prints it, a pass begins and ends with it."""
 
-from collections.abc import Container, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from reconciler.domain.desired import Desired
@@ -60,12 +60,14 @@ def take_snapshot(
     if recorded.failures and ignored:
         recorded = replace(recorded, failures=without_backoff(recorded.failures, ignored))
     desired = effective(resolution.desired, observed, recorded)
-    observed = _with_answers(observed, desired, machine, lookup)
+    observed = _with_answers(observed, desired, recorded, machine, lookup or RegistryLookup(machine))
     observed = replace(observed, in_use=_in_use(removable(desired, observed, recorded), observed))
     plan = make_plan(desired, observed, recorded, now=now(), running=running, confirm=confirm, jobs=jobs)
     if isinstance(declared, VariantDeclaration):
         plan = _only(plan, declared.variant, desired)
-    resolution = replace(resolution, desired=desired, warnings=(*resolution.warnings, *_unreached(observed)))
+    resolution = replace(
+        resolution, desired=desired, warnings=(*resolution.warnings, *_unreached(observed), *_distrusted(observed))
+    )
     return Snapshot(resolution=resolution, observed=observed, recorded=recorded, plan=plan)
 
 
@@ -78,15 +80,21 @@ def _resolved(machine: Machine, declared: Declaration, observed: Observed) -> Re
     return resolve(declared, machine.stamps, observed.artifacts, labels, machine.sources)
 
 
-def _with_answers(observed: Observed, desired: Desired, machine: Machine, lookup: RegistryLookup | None) -> Observed:
-    """With what the registries have of what is missing here."""
+def _with_answers(
+    observed: Observed, desired: Desired, recorded: Recorded, machine: Machine, lookup: RegistryLookup
+) -> Observed:
+    """With what this machine's policy refuses, and what the registries have of what is missing here or refused."""
     mode = machine.traits.convert
+    known = (one for one in desired.wanted if one.recipe_is_known)
+    wanted = sorted({one.release.recipe.build_key for one in known})
+    refused = lookup.trust.of_stored(wanted, observed.artifacts, recorded.origins)
+    observed = replace(observed, refused=refused)
     if mode == LOCAL:
         return observed
-    here = observed.artifacts.keys() | observed.mendable
-    known = (one for one in desired.wanted if one.recipe_is_known)
-    missing = sorted({one.release.recipe.build_key for one in known} - here)
-    return replace(observed, convert=mode, answers=(lookup or RegistryLookup(machine)).answers(missing))
+    # A build key that is revoked is not asked for; another build of what is refused may be there.
+    here = (observed.artifacts.keys() | observed.mendable) - {key for key, one in refused.items() if one.enforced}
+    here |= {key for key, one in refused.items() if one.final}
+    return replace(observed, convert=mode, answers=lookup.answers(key for key in wanted if key not in here))
 
 
 def _unreached(observed: Observed) -> tuple[Problem, ...]:
@@ -96,6 +104,12 @@ def _unreached(observed: Observed) -> tuple[Problem, ...]:
     then = "waits for a registry" if observed.convert == REGISTRY_ONLY else "is converted here"
     message = f"{answers.unreached}; what no registry offers {then}"
     return (Problem(code=answers.code, file="registries", message=message),)
+
+
+def _distrusted(observed: Observed) -> Iterator[Problem]:
+    """Builds that are not trusted here, each named once."""
+    for refusal in {**observed.refused, **observed.answers.refused}.values():
+        yield Problem(code=refusal.reason, file="trust", message=refusal.message)
 
 
 def _only(plan: Plan, variant: str, desired: Desired) -> Plan:

@@ -8,10 +8,13 @@ from reconciler.domain.changes import Pull
 from reconciler.domain.errors import Cancelled, Disturbed, ReconcilerError
 from reconciler.domain.measured import Fidelity
 from reconciler.domain.text.units import size_text
+from reconciler.domain.trust import Origin
 from reconciler.engine.executor import accept_artifact
 from reconciler.engine.job import Job
 from reconciler.engine.registries import builders_numbers, pull_folder
+from reconciler.engine.trust import is_refused
 from reconciler.host import durable
+from reconciler.host.clock import now
 
 
 class PullJob(Job[Pull]):
@@ -47,9 +50,13 @@ class PullJob(Job[Pull]):
 
     def take(self) -> None:
         machine, key = self.context.machine, self.change.build_key
-        folder = pull_folder(machine, key)
+        folder, offer = pull_folder(machine, key), self.change.offer
+        origin = Origin(
+            artifact=offer.digest, build_key=key, registry=offer.registry, signed_by=offer.signed_by, since=now()
+        )
+        machine.records.save_origin(origin)  # first: an artifact without an origin counts as one of this machine
         try:
-            artifact = machine.store.take_in(self._manifest, folder)
+            artifact = machine.store.take_in(self._manifest, folder, anew=is_refused(machine, key))
         except FileNotFoundError:
             raise Disturbed("a blob that the store held is gone: it is pulled too", code="ArtifactDamaged") from None
         accept_artifact(artifact, machine)

@@ -79,7 +79,14 @@ def record_pass(machine: Machine, last: Snapshot, result: PassResult) -> str:
         judged = _judge_and_report(machine, last, result)
         machine.records.save_conditions(judged, gate_statuses(found.desired, last.plan, machine.records.judged()))
         answers = last.observed.answers if last.observed.convert != LOCAL else None
-        source = judge_source(found.problems, found.warnings, last.recorded.conditions, now(), answers=answers)
+        source = judge_source(
+            found.problems,
+            found.warnings,
+            last.recorded.conditions,
+            now(),
+            answers=answers,
+            asks_trust=machine.traits.trust.asks,
+        )
         machine.records.save_machine_conditions(source)
         if result.converged:
             machine.records.save_applied(found.desired.revision)

@@ -7,12 +7,18 @@ in the answers, and not asked again in that pass.
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING
 
 from reconciler.domain.errors import ReconcilerError
 from reconciler.domain.measured import TEXTS_DIGEST, Fidelity
 from reconciler.domain.registries import Offer, RegistryAnswers, RegistrySettings
+from reconciler.domain.trust import Refusal
 from reconciler.engine.machine import Machine
+from reconciler.engine.trust import Trust
 from reconciler.store.modelpack import NotAnArtifact
+
+if TYPE_CHECKING:  # it loads with the first question
+    from reconciler.registry.client import RegistryClient
 
 SILENCE = 5.0  # seconds
 NOTHING: dict[str, Offer] = {}
@@ -26,6 +32,8 @@ class RegistryLookup:
         self._settings = [one for one in machine.traits.registries if one.pulls]
         self._known: dict[str, Offer | None] = dict(running)
         self._unreached: dict[str, ReconcilerError] = {}
+        self._refused: dict[str, Refusal] = {}
+        self.trust = Trust(machine.traits.trust)
 
     def answers(self, build_keys: Iterable[str]) -> RegistryAnswers:
         keys = list(dict.fromkeys(build_keys))
@@ -39,6 +47,7 @@ class RegistryLookup:
             offers={key: offer for key in keys if (offer := self._known[key]) is not None},
             unreached="" if error is None else str(error),
             code="" if error is None else error.code,
+            refused={key: self._refused[key] for key in keys if key in self._refused},
         )
 
     def _ask(self, settings: RegistrySettings, build_keys: list[str]) -> None:
@@ -52,10 +61,21 @@ class RegistryLookup:
             with open_registry(settings, tries=1, silence=SILENCE) as opened:
                 for key in build_keys:
                     if digest := find(opened.registry, key):
-                        missing = self._missing(opened.registry.manifest(digest), digest, key)
-                        self._known[key] = Offer(registry=name, digest=digest, missing=missing)
+                        self._known[key] = self._offered(opened.registry, name, digest, key)
         except ReconcilerError as error:
             self._unreached[name] = error
+
+    def _offered(self, registry: "RegistryClient", name: str, digest: str, key: str) -> Offer | None:
+        """None for what this machine's policy refuses."""
+        judged = self.trust.of_offer(registry, name, digest, key)
+        self._refused.pop(key, None)  # of a registry that was asked before
+        if judged.refusal is not None:
+            self._refused[key] = judged.refusal
+            # guard: what is refused is not offered
+            if judged.refusal.enforced:
+                return None
+        missing = self._missing(registry.manifest(digest), digest, key)
+        return Offer(registry=name, digest=digest, missing=missing, signed_by=judged.signed_by)
 
     def _missing(self, manifest: bytes, digest: str, build_key: str) -> int:
         """0 for what is no artifact of ours: the pull says what is wrong with it."""
@@ -89,16 +109,21 @@ def sweep_pulls(machine: Machine, wanted: Iterable[str]) -> Iterator[str]:
 
 
 def builders_numbers(machine: Machine, build_key: str, digest: str) -> Fidelity | None:
-    """The comparison with the source that came with an artifact, on the texts of today. Raises RegistryFailed where a
-    registry does not answer and no other has it."""
+    """The comparison with the source that came with an artifact, on the texts of today: as a trusted builder signed it
+    or, where none has to, as the registry has it. Raises RegistryFailed where a registry does not answer and no other
+    has it."""
     from reconciler.registry.numbers import find_numbers
     from reconciler.registry.opening import open_registry
 
     failed: ReconcilerError | None = None
+    trust = Trust(machine.traits.trust)
     for settings in (one for one in machine.traits.registries if one.pulls):
         try:
             with open_registry(settings) as opened:
-                found = find_numbers(opened.registry, digest, build_key)
+                found = trust.of_offer(opened.registry, str(settings.address), digest, build_key).fidelity
+                # guard: numbers are signed too
+                if found is None and not trust.enforces(str(settings.address)):
+                    found = find_numbers(opened.registry, digest, build_key)
         except ReconcilerError as error:
             failed = failed or error
             continue

@@ -130,6 +130,13 @@ def parse_json(data: bytes, limit: int) -> object:
         raise Misformed("", f"JSON in UTF-8 ({error})", found, line) from None
 
 
+def as_mapping(plain: object) -> dict[str, Any]:
+    """Raises Misformed for anything else."""
+    if not isinstance(plain, dict):
+        raise Misformed("", "a mapping", plain)
+    return plain
+
+
 def limited(found: object, text: int, items: int, levels: int = 12, place: tuple[int | str, ...] = ()) -> None:
     """Raises Misformed where a text is not one line of at most `text` characters without control characters, where a
     list or mapping holds more than `items`, where they stand in each other deeper than `levels`, and for numbers whose

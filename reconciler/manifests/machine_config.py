@@ -7,6 +7,7 @@ The table in `docs/configuration.md` comes from these types.
 
 import os.path
 from collections.abc import Iterable, Iterator
+from datetime import date
 from typing import Annotated, Any, Literal
 
 from annotated_types import Predicate
@@ -20,6 +21,15 @@ from reconciler.domain.registries import CONVERT_MODES, LOCAL, ROLES, ConvertMod
 from reconciler.domain.settings import Section, environment_of
 from reconciler.domain.text.quoting import shown
 from reconciler.domain.text.units import DURATION_PATTERN, read_duration, read_size
+from reconciler.domain.trust import (
+    OFF,
+    TRUST_MODES,
+    TrustedKey,
+    TrustMode,
+    TrustPolicy,
+    TrustRule,
+    is_repository_pattern,
+)
 from reconciler.host.cage import CAGE_MODES, CageMode
 from reconciler.manifests import loader
 from reconciler.manifests.fields import AnyText, Flag, Strict, as_text, as_whole, expect, got, one_of, optional, refusal
@@ -142,6 +152,48 @@ class Registry(Strict):
         )
 
 
+def _is_day(text: str) -> bool:
+    try:
+        return date.fromisoformat(text).isoformat() == text
+    except ValueError:
+        return False
+
+
+Day = Annotated[str, Predicate(_is_day), expect("a day such as 2027-01-31", as_text)]
+RepositoryPattern = Annotated[
+    str, Predicate(is_repository_pattern), expect("a pattern such as ghcr.io/acme/*, without https://", as_text)
+]
+Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$"), expect("a digest: sha256: and 64 hex digits", as_text)]
+
+
+class BuilderKey(Strict):
+    file: Path = Field(description="Public key of a builder (PEM, ECDSA on P-256).")
+    until: Day | None = optional("The last day on which it counts for what comes. Default: for ever.")
+
+
+class Trust(Strict):
+    repository: RepositoryPattern = Field(
+        description="Registry and repository, without https://; a star stands for anything."
+    )
+    mode: Annotated[TrustMode, one_of(TRUST_MODES)] = Field(
+        default="enforce",
+        description="What becomes of a build that none of the keys has signed: refused, doubted, taken.",
+    )
+    keys: list[BuilderKey] = Field(default=[], max_length=16, description="Whose builds count.")
+
+    @property
+    def rule(self) -> TrustRule:
+        """As the rest of the program has it."""
+        keys = tuple(TrustedKey(file=one.file, until=one.until or "") for one in self.keys)
+        return TrustRule(repository=self.repository, mode=self.mode, keys=keys)
+
+
+class Signing(Strict):
+    key: Path = option("--signing-key", "Private key that `build` signs with", default=...)
+    passphrase_file: Path | None = option("--signing-passphrase-file", "Its passphrase")
+    builder_id: AnyText | None = option("--builder-id", "URI that names this builder in what it signs")
+
+
 class MachineConfig(Strict):
     """What one machine is and follows."""
 
@@ -172,6 +224,13 @@ class MachineConfig(Strict):
         default="local",
         description="Where a missing artifact comes from: converted here, pulled only, or pulled if it is there.",
     )
+    trust: list[Trust] = Field(
+        default=[], max_length=16, description="Whose builds count, by registry: the first that fits."
+    )
+    revoked: list[Digest] = Field(
+        default=[], max_length=1000, description="Artifacts and build keys that are neither pulled nor served anew."
+    )
+    signing: Signing | None = optional("What a builder signs with.")
     scrub: Scrub | None = optional("How a daemon looks for rotten bytes.")
     conversion_memory: Size | None = option("--conversion-memory", "Memory of one conversion, such as 24GiB")
     cage: Cage | None = option("--cage", "Sandbox of the converter")
@@ -214,7 +273,8 @@ def parse_config(
     config = accepted(document, file, config_type(sections))
     if isinstance(config, tuple):
         return None, config
-    wrong = (*_label_problems(config, document, file), *_registry_problems(config, document, file))
+    find = (_label_problems, _registry_problems, _trust_problems)
+    wrong = tuple(problem for one in find for problem in one(config, document, file))
     return (None, wrong) if wrong else (config, ())
 
 
@@ -243,6 +303,24 @@ def _registry_problems(config: MachineConfig, document: loader.Document, file: s
         yield Problem(code="InvalidValue", file=file, line=line, field="convert", message=message)
 
 
+def _trust_problems(config: MachineConfig, document: loader.Document, file: str) -> Iterator[Problem]:
+    """Nothing is taken unsigned because a pattern was mistyped."""
+    rules = [one.rule for one in config.trust]
+    for number, rule in enumerate(rules):
+        if rule.mode != OFF and not rule.keys:
+            message = f"expected keys beside mode: {rule.mode}, got none"
+            line, field = document.line(("trust", number)), f"trust[{number}].keys"
+            yield Problem(code="InvalidValue", file=file, line=line, field=field, message=message)
+    for number, one in enumerate(config.registries if rules else ()):
+        name = str(one.settings.address)
+        # guard: each registry has a rule of trust
+        if one.settings.pulls and not any(rule.covers(name) for rule in rules):
+            message = f"expected a rule of trust that covers {name}, got none"
+            hint = "add one; its repository is written without https://, and mode: off takes everything"
+            line, field = document.line(("registries", number, "url")), f"registries[{number}].url"
+            yield Problem(code="InvalidValue", file=file, line=line, field=field, message=message, hint=hint)
+
+
 def traits_of(config: MachineConfig) -> Traits:
     limits = config.limits or DiskLimits()
     return Traits(
@@ -253,6 +331,7 @@ def traits_of(config: MachineConfig) -> Traits:
         source_roots=tuple(config.source_roots),
         registries=tuple(one.settings for one in config.registries),
         convert=config.convert,
+        trust=TrustPolicy(rules=tuple(one.rule for one in config.trust), revoked=frozenset(config.revoked)),
         conversion_memory=config.conversion_memory or 0,
         quarantine_for=LIVES
         if config.quarantine_for is None

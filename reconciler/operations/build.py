@@ -29,10 +29,12 @@ from reconciler.engine.planning import Snapshot, take_snapshot
 from reconciler.engine.reconciler import beginning
 from reconciler.engine.steps import Steps
 from reconciler.host import durable
+from reconciler.host.clock import now
 from reconciler.host.reading import read_whole
 from reconciler.manifests.parsed import Parsed
 from reconciler.operations import build_claims
 from reconciler.operations.build_claims import BuildClaims
+from reconciler.operations.signing import Signer
 
 THERE, PUSHED, FAILED, WAITS = "there", "pushed", "failed", "held"
 _WORK = (FetchSource, Convert, MeasureCandidate)
@@ -81,9 +83,10 @@ def build(
     say: Callable[[str], None],
     *,
     ignore_claims: bool = False,
+    signer: Signer | None = None,
 ) -> BuildResult:
-    """The caller holds the lock. `say` tells what moves. Raises RegistryFailed where a registry cannot be asked: a
-    build that cannot be pushed is not begun."""
+    """The caller holds the lock. `say` tells what moves. Without a `signer` nothing is signed. Raises RegistryFailed
+    where a registry cannot be asked: a build that cannot be pushed is not begun."""
     registries = [one for one in machine.traits.registries if one.pushes]
     if not registries:
         hint = "add one to `registries` of the machine's configuration, with role: push or both"
@@ -92,7 +95,7 @@ def build(
     with BuildClaims(machine, say) as claims:
         if not ignore_claims:
             claims.open(registries[0])
-        return _Builder(machine, parsed, reporter, options, claims, shard=shard, say=say).run()
+        return _Builder(machine, parsed, reporter, options, claims, shard=shard, say=say, signer=signer).run()
 
 
 def _for_all(machine: Machine) -> Machine:
@@ -114,9 +117,10 @@ class _Builder:
         *,
         shard: Shard,
         say: Callable[[str], None],
+        signer: Signer | None,
     ) -> None:
         self._machine, self._parsed, self._options = machine, parsed, options
-        self._claims, self._shard, self._say = claims, shard, say
+        self._claims, self._shard, self._say, self._signer = claims, shard, say, signer
         self._registries = [one for one in machine.traits.registries if one.pushes]
         self._workers = Workers(machine, options)
         self._known = machine.records.failures()
@@ -263,10 +267,19 @@ class _Builder:
         try:
             for settings in self._lacking[key]:
                 self._say(f"{wanted.variant}: pushing {key[:19]} to {settings.address}")
-                _push(settings, key, context)
+                _push(settings, key, context, self._signed(wanted, settings, seen, context))
         except ReconcilerError as error:
             return built(status=FAILED, message=str(error))
         return built(status=PUSHED, message=", ".join(str(one.address) for one in self._lacking[key]))
+
+    def _signed(
+        self, wanted: DesiredRelease, settings: RegistrySettings, seen: Snapshot, context: PassContext
+    ) -> bytes:
+        """What is pushed beside it; nothing without a key."""
+        if self._signer is None:
+            return b""
+        manifests = self._signer.manifests(_key(wanted), seen, self._parsed)
+        return self._signer.bundle(wanted, settings, self._machine, manifests, context.known())
 
     def _left(self, wanted: DesiredRelease, seen: Snapshot) -> Built:
         """What was not worked on to its end."""
@@ -303,10 +316,11 @@ def _absent(settings: RegistrySettings, build_keys: Iterable[str]) -> list[str]:
         return [key for key in build_keys if find(opened.registry, key) is None]
 
 
-def _push(settings: RegistrySettings, build_key: str, context: PassContext) -> None:
-    """The numbers first: whoever finds the artifact finds them too."""
+def _push(settings: RegistrySettings, build_key: str, context: PassContext, signed: bytes) -> None:
+    """The numbers and the signature first: whoever finds the artifact finds them too."""
     from reconciler.registry.numbers import push_numbers
     from reconciler.registry.opening import open_registry
+    from reconciler.registry.signatures import push_signature
     from reconciler.registry.transfer import push
 
     machine = context.machine
@@ -315,6 +329,8 @@ def _push(settings: RegistrySettings, build_key: str, context: PassContext) -> N
     with open_registry(settings, push=True) as opened:
         if fidelity is not None and not fidelity.unmeasured:
             push_numbers(opened.registry, read_whole(manifest), fidelity, context.fresh_staging())
+        if signed:
+            push_signature(opened.registry, read_whole(manifest), signed, now(), context.fresh_staging())
         push(opened.registry, manifest.rpartition(artifact.digest[7:])[0], artifact.digest)
 
 

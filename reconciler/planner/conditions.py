@@ -31,6 +31,7 @@ LEFT = {  # reason and message; long work by its action
 SOURCE_CODES = frozenset(
     {"Stale", "HistoryRewritten", "SignatureRefused", "BranchMissing", "FetchFailed", "CommitRefused", "GitMissing"}
 )
+TRUST_CODES = frozenset({Reason.UNTRUSTED, Reason.REVOKED})
 TYPES = ("Ready", "Reconciling", "Stalled", "Built", "Verified", "Serving", "IntegrityVerified")
 
 
@@ -103,15 +104,18 @@ def judge_source(
     now: str,
     *,
     answers: RegistryAnswers | None = None,
+    asks_trust: bool = False,
 ) -> dict[str, Condition]:
-    """The machine's own conditions, by type: does it follow its repository, are the manifests valid, and do the
-    registries answer? `answers` where they were asked."""
+    """The machine's own conditions, by type: does it follow its repository, are the manifests valid, do the registries
+    answer, and are the builds trusted? `answers` where they were asked."""
     unfollowed = [one for one in (*problems, *warnings) if one.code in SOURCE_CODES and not one.line]
     invalid = [one for one in problems if one not in unfollowed]
     found = [_of_machine("Followed", unfollowed), _of_machine("ManifestsValid", invalid)]
     if answers is not None:
         reached = not answers.unreached
         found.append(_condition("RegistryReachable", reached, answers.code or "Answered", answers.unreached))
+    if asks_trust:
+        found.append(_of_machine("BuildsTrusted", [one for one in warnings if one.code in TRUST_CODES]))
     return _dated(found, before, now)
 
 

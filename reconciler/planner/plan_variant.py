@@ -10,6 +10,7 @@ from reconciler.domain.observed import Observed
 from reconciler.domain.plan import Held
 from reconciler.domain.reasons import Reason
 from reconciler.domain.recorded import Recorded
+from reconciler.domain.trust import Refusal
 from reconciler.gates.judgement import rejection_text
 from reconciler.planner.difference import Difference, compare
 from reconciler.planner.plan_steps import check_again, convert, fetch, from_artifact, pull
@@ -108,7 +109,10 @@ def _served(facts: VariantFacts, number: int) -> VariantPlan:
     if facts.artifact_is_damaged:
         # It serves meanwhile: so its next repair or template does not have to wait for hours.
         return _converted_again(facts, VariantPlan(changes=retired, later=later))
-    return VariantPlan(changes=(*check_again(facts, number), *retired), later=later)
+    plan = VariantPlan(changes=(*check_again(facts, number), *retired), later=later)
+    if (refusal := facts.stored_refusal) is not None:
+        return plan.also_held(_refused(facts, refusal, f"{facts.wanted.variant}:{number} is served, and goes on: "))
+    return plan
 
 
 def _converted_again(facts: VariantFacts, then: VariantPlan) -> VariantPlan:
@@ -123,12 +127,18 @@ def _built(facts: VariantFacts, difference: Difference, reason: Reason, then: Va
     offer = facts.offer
     if offer is not None:
         return replace(then, changes=(pull(facts, difference, reason, offer), *then.changes), phase="fetch")
+    if facts.refusal is not None:
+        return VariantPlan(held=(_refused(facts, facts.refusal),))
     if facts.awaits_build:
         message = f"waits for the build {facts.build_key}: {facts.why_not_offered}"
         return VariantPlan(held=(Held(variant=facts.wanted.variant, reason=Reason.AWAITING_BUILD, message=message),))
     if facts.wanted.fetch is not None:
         return VariantPlan(changes=(fetch(facts, facts.wanted.fetch),), phase="fetch")
     return replace(then, changes=(convert(facts, difference, reason), *then.changes), phase="convert")
+
+
+def _refused(facts: VariantFacts, refusal: Refusal, serves: str = "") -> Held:
+    return Held(variant=facts.wanted.variant, reason=refusal.reason, message=f"{serves}{refusal.message}")
 
 
 def _release(facts: VariantFacts) -> VariantPlan:
@@ -140,7 +150,9 @@ def _release(facts: VariantFacts) -> VariantPlan:
     number = facts.next_number
     retired, later = retire_others(facts, keep=number)
     steps = (*from_artifact(facts, difference, number), *retired)
-    if facts.artifact_is_held:
+    # guard: what is refused does not serve anew
+    refused = facts.stored_refusal is not None
+    if facts.artifact_is_held and not refused:
         return VariantPlan(changes=steps, later=later)
     reason = Reason.RECIPE_CHANGED if difference.reason is Reason.RECIPE_CHANGED else Reason.ARTIFACT_MISSING
     reason = Reason.DRIFT_DETECTED if facts.artifact_is_damaged else reason

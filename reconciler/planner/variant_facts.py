@@ -9,6 +9,7 @@ from reconciler.domain.observed import Observed, Registration, ServedFolder
 from reconciler.domain.recorded import Recorded, RecordedRelease
 from reconciler.domain.registries import LOCAL, REGISTRY_ONLY, Offer
 from reconciler.domain.release import ALWAYS_COPIED, Marker
+from reconciler.domain.trust import Refusal
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +58,20 @@ class VariantFacts:
     def awaits_build(self) -> bool:
         only_pulls = self.observed.convert == REGISTRY_ONLY or not self.wanted.source_is_here
         return only_pulls and self.wanted.recipe_is_known
+
+    @property
+    def stored_refusal(self) -> Refusal | None:
+        """Why what the store has of it must not serve anew, or its build key must not."""
+        refusal = self.observed.refused.get(self.build_key)
+        return refusal if refusal is not None and refusal.enforced else None
+
+    @property
+    def refusal(self) -> Refusal | None:
+        """Why no build of it can be had: no other is offered, and none is made here."""
+        stored, offered = self.stored_refusal, self.observed.answers.refused.get(self.build_key)
+        if self.awaits_build:
+            return offered if offered is not None and offered.enforced else stored
+        return stored if stored is not None and stored.final else None
 
     @property
     def why_not_offered(self) -> str:

@@ -1,42 +1,81 @@
-"""Notes: manifests without content, whose annotations say everything. What they name is one empty blob.
+"""Notes: small manifests that say something in their annotations, or in one layer of a few kilobytes.
 
 A note that has a subject is attached to it (`RegistryClient.attach`), one without is put under a tag.
 """
 
+import json
 import os
 from collections.abc import Mapping
 from typing import Any
 
 from reconciler.domain import digest as digests
+from reconciler.domain.text.quoting import shown
 from reconciler.host import durable
 from reconciler.registry.archive import EMPTY, EMPTY_DIGEST, EMPTY_TYPE
-from reconciler.registry.client import MANIFEST_TYPE, RegistryClient
+from reconciler.registry.client import MANIFEST_TYPE, Descriptor, RegistryClient
 from reconciler.registry.download import Blob
 from reconciler.registry.upload import BlobUpload
 
 
+class NotANote(ValueError):
+    """In words that say what is wrong."""
+
+
 def note(
-    client: RegistryClient, kind: str, annotations: Mapping[str, str], folder: str, subject: bytes | None = None
+    client: RegistryClient,
+    kind: str,
+    annotations: Mapping[str, str],
+    folder: str,
+    subject: bytes | None = None,
+    layer: bytes = b"",
 ) -> bytes:
-    """The manifest, for which everything is there. `folder` is for a temporary file."""
-    path = os.path.join(folder, "empty.json")
-    durable.write_file(path, EMPTY)
-    BlobUpload(client, Blob(digest=EMPTY_DIGEST, size=len(EMPTY)), path).run()
-    return note_manifest(kind, annotations, subject)
+    """The manifest, for which everything is there. `folder` is for temporary files."""
+    for data in (EMPTY, layer):
+        if data:
+            _upload(client, data, folder)
+    return note_manifest(kind, annotations, subject, layer)
 
 
-def note_manifest(kind: str, annotations: Mapping[str, str], subject: bytes | None = None) -> bytes:
-    """`kind` is its artifact type; `subject` is the manifest that it is about."""
+def note_manifest(kind: str, annotations: Mapping[str, str], subject: bytes | None = None, layer: bytes = b"") -> bytes:
+    """`kind` is its artifact type, and the type of its `layer`, which is empty where it has none; `subject` is the
+    manifest that it is about."""
     empty = {"mediaType": EMPTY_TYPE, "digest": EMPTY_DIGEST, "size": len(EMPTY)}
     document: dict[str, Any] = {
         "schemaVersion": 2,
         "mediaType": MANIFEST_TYPE,
         "artifactType": kind,
         "config": empty,
-        "layers": [empty],
+        "layers": [_described(layer, kind) if layer else empty],
         "annotations": dict(annotations),
     }
     if subject is not None:
-        about = {"mediaType": MANIFEST_TYPE, "digest": digests.of_bytes(subject), "size": len(subject)}
-        document["subject"] = about
+        document["subject"] = _described(subject, MANIFEST_TYPE)
     return digests.canonical(document)
+
+
+def _described(data: bytes, kind: str) -> Descriptor:
+    return {"mediaType": kind, "digest": digests.of_bytes(data), "size": len(data)}
+
+
+def _upload(client: RegistryClient, data: bytes, folder: str) -> None:
+    blob = Blob(digest=digests.of_bytes(data), size=len(data))
+    path = os.path.join(folder, f"{blob.digest[7:]}.json")
+    durable.write_file(path, data)
+    BlobUpload(client, blob, path).run()
+
+
+def layer_of(client: RegistryClient, digest: str, kind: str, subject: str, most: int) -> bytes:
+    """Of the note `digest`, which a registry lists for this subject. Raises NotANote and RegistryFailed."""
+    try:
+        document = json.loads(client.manifest(digest))
+        about, [layer] = document["subject"]["digest"], document["layers"]
+        layer_kind, size, wanted = layer["mediaType"], layer["size"], layer["digest"]
+        if about != subject:
+            raise NotANote("it hangs on another artifact")
+        if layer_kind != kind or type(size) is not int or size > most:
+            raise NotANote(f"its layer is of type {shown(str(layer_kind))} and {shown(str(size))} bytes")
+        return client.small_blob(wanted, size)
+    except NotANote:
+        raise
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        raise NotANote("it has not the form of a manifest with one layer") from None

@@ -1,24 +1,21 @@
 """The numbers of a comparison with the source, beside the artifact that was compared: an OCI referrer of its manifest,
 with the numbers in an annotation. Another machine judges them by its own gates.
 
-They are as trustworthy as the registry: nothing is signed yet. What is read is checked for its form, its build key and
-the artifact that it is about.
+They are as trustworthy as the registry: a machine that wants builds signed takes those of the signed statement instead
+(registry.provenance). What is read is checked for its form, its build key and the artifact that it is about.
 """
 
 import json
 
 from reconciler.domain.measured import Fidelity
 from reconciler.domain.plain_data import as_dict
-from reconciler.host.codec import Codec, Misformed, parse_json
 from reconciler.registry.client import RegistryClient
 from reconciler.registry.notes import note, note_manifest
+from reconciler.registry.provenance import FIDELITY_TYPE, numbers_in
 
-TYPE = "application/vnd.foundry-reconciler.fidelity.v1+json"
+TYPE = FIDELITY_TYPE
 ANNOTATION = "reconciler.foundry/fidelity"
 MOST = 16  # of one artifact that are read
-LIMIT = 4096  # bytes of the numbers
-
-_CODEC = Codec(Fidelity)
 
 
 def push_numbers(client: RegistryClient, manifest: bytes, fidelity: Fidelity, folder: str) -> None:
@@ -47,10 +44,8 @@ def read_numbers(data: bytes, artifact: str, build_key: str) -> Fidelity | None:
     try:
         document = json.loads(data)
         about, numbers = document["subject"]["digest"], document["annotations"][ANNOTATION].encode()
-        parse_json(numbers, LIMIT)
-        found = _CODEC.read_json(numbers)
-    except (Misformed, ValueError, LookupError, TypeError, AttributeError, RecursionError):
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return None
     # guard: numbers count for the artifact that they are about
-    fits = about == artifact and found.build_key == build_key
-    return found if fits and found.positions > 0 and not found.unmeasured else None
+    fits = about == artifact
+    return numbers_in(numbers, build_key) if fits else None

@@ -7,21 +7,27 @@ from typing import Any
 
 from reconciler.domain.desired import DesiredRelease
 from reconciler.domain.recorded import Recorded
+from reconciler.domain.release import Artifact
 from reconciler.domain.text.escape import for_terminal
 from reconciler.domain.text.units import size_text
 from reconciler.gates.judgement import judge, known_numbers
-from reconciler.reports.text import Shown, tally, verdict_sign
-from reconciler.reports.view import View, verdict_view
+from reconciler.reports.text import Shown, built_by, tally, verdict_sign
+from reconciler.reports.view import View, origin_view, verdict_view
 
 
-def variant_explained(wanted: DesiredRelease, recorded: Recorded, olive: Mapping[str, Any]) -> View:
-    """`outdated` is another runtime that the release was measured with, whose numbers count for nothing here."""
+def variant_explained(
+    wanted: DesiredRelease, recorded: Recorded, olive: Mapping[str, Any], artifact: Artifact | None = None
+) -> View:
+    """`artifact` is the one that the store has. `outdated` is another runtime that the release was measured with, whose
+    numbers count for nothing here."""
     release = wanted.release
     return {
         "variant": wanted.variant,
         "buildKey": release.recipe.build_key,
         "release": release.digest,
         "recipe": release.recipe.as_json(),
+        "artifact": artifact.digest if artifact else None,
+        "origin": origin_view(recorded.origins.get(artifact.digest)) if artifact else None,
         "gates": {"verdicts": _bars(wanted, recorded), "outdated": recorded.outdated.get(release.digest, {})},
         "predictedBytes": wanted.predicted_bytes,
         "peakBytes": wanted.peak_bytes,
@@ -58,12 +64,13 @@ def _variant_text(one: Shown) -> str:
         with_others = f"measured with {_versions(gates['outdated'])}, which is not what is installed"
         bars += f"    {with_others}: `apply` measures again\n"
     peaks = f"{size_text(one['peakBytes'])} of disk and {size_text(one['peakMemoryBytes'])} of memory"
+    built = f"  built by   {built_by(one['origin'])} ({one['artifact']})\n" if one.get("artifact") else ""
     sizes = f"about {size_text(one['predictedBytes'])}; the conversion takes {peaks} at its peak"
     return for_terminal(
         f"{one['variant']}\n"
         f"  build key  {one['buildKey']}\n"
         f"  release    {one['release']}\n"
-        f"  artifact   {sizes}\n"
+        f"  artifact   {sizes}\n{built}"
         f"  gates      {tally(gates['verdicts'])}\n{bars}"
         f"  template   {template['origin']}\n\n"
         f"{template['jinja'].rstrip()}\n\n"

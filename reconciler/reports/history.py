@@ -1,26 +1,36 @@
 """The history of one variant: its releases, the newest first, with what changed each time. Pure."""
 
 import re
-from collections.abc import Container, Sequence
+from collections.abc import Container, Mapping, Sequence
 
 from reconciler.domain.history import REJECTED, SERVED, History, HistoryEntry
 from reconciler.domain.release import Release
 from reconciler.domain.text.escape import for_terminal
+from reconciler.domain.trust import Origin
 from reconciler.planner.difference import field_changes
-from reconciler.reports.text import Shown, columns
-from reconciler.reports.view import FORMAT_VERSION, View
+from reconciler.reports.text import Shown, built_by, columns
+from reconciler.reports.view import FORMAT_VERSION, View, origin_view
 
 COLUMNS = ("", "RELEASE", "STATE", "SINCE", "CHANGED", "REVISION")
+
+NOTHING: dict[str, Origin] = {}
 
 # A commit as short as git shows it, and the digest of a folder as short as plans show digests.
 _REVISION = re.compile(r"(.+@(?:sha1:[0-9a-f]{7}|sha256:[0-9a-f]{12}))[0-9a-f]+")
 
 
 def history_view(
-    variant: str, history: History, *, serving: int, registered: Container[int], artifacts: Container[str]
+    variant: str,
+    history: History,
+    *,
+    serving: int,
+    registered: Container[int],
+    artifacts: Container[str],
+    origins: Mapping[str, Origin] = NOTHING,
 ) -> View:
-    """`serving` is the number that the name leads to now (0: none); `artifacts` are the build keys that are held. What
-    changed is null for the first: there is nothing to compare it with."""
+    """`serving` is the number that the name leads to now (0: none); `artifacts` are the build keys that are held,
+    `origins` those of artifacts by their digest. What changed is null for the first: there is nothing to compare it
+    with."""
     rows = []
     before: Release | None = None
     for one in history:
@@ -37,6 +47,7 @@ def history_view(
                 "parts": one.release.parts,
                 "buildKey": one.release.recipe.build_key,
                 "artifact": one.artifact or None,
+                "origin": origin_view(origins.get(one.artifact)),
                 "artifactHeld": one.release.recipe.build_key in artifacts,
                 "revision": one.revision,
                 "registered": one.registered,
@@ -72,6 +83,7 @@ def history_text(view: Shown) -> str:
     for row, one in zip(rows, releases, strict=True):
         why = " ".join(one["message"].split())  # why it went or never came
         lines += [row, f"     {for_terminal(why)}"] if why else [row]
+        lines += [f"     built by {for_terminal(built_by(one['origin']))}"] if one.get("origin") else []
     return "\n".join(lines) + "\n"
 
 

@@ -13,13 +13,17 @@ from reconciler.gates.judgement import GateStatus
 from reconciler.planner.conditions import TYPES, Conditions
 from reconciler.reports.drift import what_is_broken
 from reconciler.reports.text import Shown, columns, tally, terminal_lines, unmet, verdict_line
-from reconciler.reports.view import FORMAT_VERSION, View, camel_view, verdict_view
+from reconciler.reports.view import FORMAT_VERSION, View, camel_view, origin_view, verdict_view
 from reconciler.state.progress import Scrubbed
 
 HEADS = ("VARIANT", "ID", "PRECISION", "SIZE", "READY", "REASON", "GATES", "TEMPLATE", "SINCE")
 
 _DOING = {"convert": "converting", "fetch": "downloading", "pull": "pulling", "measure": "measuring"}
-_WRONG = {"Followed": "not followed", "ManifestsValid": "manifests are invalid"}
+_WRONG = {
+    "Followed": "not followed",
+    "ManifestsValid": "manifests are invalid",
+    "BuildsTrusted": "a build is not trusted",
+}
 
 
 def make_status(
@@ -60,6 +64,7 @@ def _variant(
         "template": facts.template_origin if facts else "",
         "release": facts.release if facts else None,
         "artifact": facts.artifact if facts else None,
+        "origin": origin_view(recorded.origins.get(facts.artifact)) if facts else None,
         "sizeBytes": sum(file.size for file in marker.files) if marker else 0,
         "revision": facts.revision if facts else "",
         "since": record.registered if record else (marker.created if marker else None),

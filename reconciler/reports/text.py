@@ -20,6 +20,14 @@ _SIGNS = {"Successful": "ok", "Failed": "failed", "Inconclusive": "open"}
 _ACTIONS = ("fetch", "pull", "convert", "measure", "verify", "register", "repair", "retire", "prune")
 
 
+def built_by(origin: Shown | None) -> str:
+    """Of what reports.view.origin_view gives."""
+    if origin is None:
+        return "this machine"
+    signed = f"signed by {origin['signedBy']}" if origin["signedBy"] else "no signature counted"
+    return f"others: from {origin['registry']}, {signed}"
+
+
 def terminal_lines(lines: Iterable[str]) -> str:
     return "".join(f"{for_terminal(line)}\n" for line in lines)
 

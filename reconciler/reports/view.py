@@ -8,6 +8,7 @@ from reconciler.domain.errors import Problem
 from reconciler.domain.plain_data import as_dict
 from reconciler.domain.plan import Outcome, Plan
 from reconciler.domain.text.names import json_name
+from reconciler.domain.trust import Origin
 from reconciler.domain.verdict import Verdict
 
 FORMAT_VERSION = 1
@@ -67,6 +68,13 @@ def camel_view(one: object) -> View:
     return {json_name(name): value for name, value in as_dict(one).items()}
 
 
+def origin_view(origin: Origin | None) -> View | None:
+    """Where an artifact came from that others built; null for one of this machine's own."""
+    if origin is None:
+        return None
+    return {"registry": origin.registry, "signedBy": origin.signed_by or None, "since": origin.since}
+
+
 def change_view(change: kinds.Change) -> View:
     before, after = before_and_after(change)
     view: View = {
@@ -120,6 +128,7 @@ def _of_release(
         leaves: View = {"buildKey": recipe.build_key, "precision": recipe.precision, "source": recipe.source}
         if isinstance(change, kinds.Pull):
             leaves |= {"artifact": change.offer.digest, "registry": change.offer.registry}
+            leaves |= {"signedBy": change.offer.signed_by} if change.offer.signed_by else {}
     else:
         leaves = {"id": change.id, "release": change.release.digest}
     if isinstance(change, kinds.Measure):

@@ -12,6 +12,7 @@ from reconciler.domain.history import History, Rollback
 from reconciler.domain.measured import Fidelity, Measured, MeasurementSet, without_nothing
 from reconciler.domain.quarantine import Ages
 from reconciler.domain.recorded import Condition, RecordedRelease, Suspension, Timing
+from reconciler.domain.trust import Origin
 from reconciler.gates.judgement import GateStatus
 from reconciler.host.codec import Codec, Misformed
 from reconciler.state.documents import Document, RecordCodec
@@ -158,6 +159,7 @@ SUSPENSIONS = _FieldCodec("suspensions", tuple[Suspension, ...])
 FAILURES = _FieldCodec("failures", tuple[RememberedFailure, ...])
 MEASUREMENTS = _MeasurementCodec(MeasurementSet)
 QUARANTINE = RecordCodec(Ages)
+ORIGINS = _FieldCodec("origins", tuple[Origin, ...])
 
 
 def _without(plain: Document, *names: str) -> Document:

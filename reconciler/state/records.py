@@ -22,6 +22,7 @@ from reconciler.domain.observed import Registration
 from reconciler.domain.quarantine import Ages, is_ours
 from reconciler.domain.recorded import Condition, Recorded, RecordedRelease, Suspension, Timing, completed
 from reconciler.domain.release import Marker
+from reconciler.domain.trust import Origin
 from reconciler.gates.judgement import GateStatus
 from reconciler.host import durable
 from reconciler.host.clock import now
@@ -34,6 +35,7 @@ from reconciler.state.forms import (
     HISTORY,
     MACHINE,
     MEASUREMENTS,
+    ORIGINS,
     PASS,
     QUARANTINE,
     ROLLBACKS,
@@ -51,6 +53,7 @@ from reconciler.state.forms import (
 VARIANT_NAME = re.compile(r"[a-z0-9][a-z0-9.-]*")
 TIMINGS_KEPT = 50
 MEASUREMENTS_KEPT = 200
+ORIGINS_KEPT = 1000
 BRANCHES_KEPT = 50
 NO_MACHINE = MachineRecord(last_attempted_revision="", last_applied_revision="", timings=())
 
@@ -70,6 +73,7 @@ class Records:
         self._rollbacks = self._stored("suspended/rollbacks", ROLLBACKS, {})
         self._failures = self._stored("failures", FAILURES, ())
         self._measurements = self._stored("measurements", MEASUREMENTS, MeasurementSet())
+        self._origins = self._stored("origins", ORIGINS, ())
         self._quarantine = self._stored("quarantine", QUARANTINE, Ages())
         self.event_log = os.path.join(self._folder, "events.jsonl")
         self._unwritten: tuple[RememberedFailure, ...] | None = None  # failures that the disk did not take
@@ -101,6 +105,7 @@ class Records:
             rollbacks=dict(self._rollbacks.read(damaged.append)),
             failures=self.failures(damaged.append),
             measured=self._measurements.read(),
+            origins=self.origins(),
             # Most variants never had a second number, and then there is nothing to go back to.
             history={n: held for n, one in variants.items() if one.high_water > 1 and (held := self.history(n))},
             damaged=tuple(os.path.relpath(path, self._folder) for path in damaged),
@@ -119,7 +124,7 @@ class Records:
     def damaged_beside(self) -> tuple[str, ...]:
         """The documents that `load` does not read and that cannot be trusted."""
         damaged: list[str] = []
-        for one in (self._conditions, self._measurements, self._quarantine):
+        for one in (self._conditions, self._measurements, self._origins, self._quarantine):
             one.read(damaged.append)
         for name in self.with_history():
             self._history(name).read(damaged.append)
@@ -249,6 +254,21 @@ class Records:
         releases = {name: one for name, one in held.releases.items() if one.build_key != build_key}
         artifacts = _with_newest(held.artifacts, build_key, digest)
         self._measurements.write(replace(held, fidelity=fidelity, releases=releases, artifacts=artifacts))
+
+    def origins(self) -> dict[str, Origin]:
+        """By the digest of their artifact, as they are on disk now."""
+        return {one.artifact: one for one in self._origins.read()}
+
+    def save_origin(self, origin: Origin) -> None:
+        held = self._origins.read(self._set_aside)
+        others = (one for one in held if one.artifact != origin.artifact)
+        self._origins.write((*others, origin)[-ORIGINS_KEPT:])
+
+    def forget_origin(self, artifact: str) -> None:
+        """It was converted here too."""
+        held = self._origins.read(self._set_aside)
+        if any(one.artifact == artifact for one in held):
+            self._origins.write(tuple(one for one in held if one.artifact != artifact))
 
     def quarantine_ages(self) -> Ages:
         """A damaged document counts as none: everything in quarantine is then new again, and goes later."""

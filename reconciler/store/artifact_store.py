@@ -89,10 +89,10 @@ class ArtifactStore:
             raise ValueError(f"{digest!r} is no sha256 digest")
         return f"{self._blobs}{os.sep}{digest[7:]}"
 
-    def put(self, build_key: str, tree: str, recipe: Mapping[str, object]) -> Artifact:
-        """Move the files of `tree` into the store, unless it holds the whole artifact already."""
+    def put(self, build_key: str, tree: str, recipe: Mapping[str, object], *, anew: bool = False) -> Artifact:
+        """Move the files of `tree` into the store, unless it holds the whole artifact already. `anew`: in its place."""
         listing = self._mended()
-        if (known := listing.held.get(build_key)) and not self.damage(known.artifact):
+        if not anew and (known := listing.held.get(build_key)) and not self.damage(known.artifact):
             return known.artifact
         paths = files_in(tree)
         index.prepare(self._oci)
@@ -100,13 +100,14 @@ class ArtifactStore:
         config = modelpack.config_bytes(recipe, files)
         return self._added(listing, config, modelpack.manifest_bytes(build_key, recipe, files, config))
 
-    def take_in(self, manifest: bytes, folder: str) -> Artifact:
+    def take_in(self, manifest: bytes, folder: str, *, anew: bool = False) -> Artifact:
         """Move an artifact that another machine built into the store, unless it holds one of that build key. `folder`
         has its blobs by the hex digits of their digests, and each was compared with its name when it came; those that
-        the store holds may be missing."""
+        the store holds may be missing. `anew`: in the place of the one that it holds."""
         packed = modelpack.parse_manifest(digests.of_bytes(manifest), manifest)
         listing = self._mended()
-        if (known := listing.held.get(packed.artifact.build_key)) and not self.damage(known.artifact):
+        known = listing.held.get(packed.artifact.build_key)
+        if not anew and known is not None and not self.damage(known.artifact):
             return known.artifact
         index.prepare(self._oci)
         for digest in sorted(_names_of(packed) - {packed.artifact.digest}):

@@ -30,6 +30,7 @@ HEAVY = (
     "tokenizers",
     "torch",
     "transformers",
+    "cryptography",  # for signatures only
     "urllib3",  # small, but for registries only
 )
 

@@ -21,6 +21,7 @@ from reconciler.engine.jobs import MeasurementJob
 from reconciler.engine.machine import Machine, open_machine
 from reconciler.engine.registries import RegistryLookup, builders_numbers, pull_folder, sweep_pulls
 from reconciler.gates.fidelity import FidelityGate
+from reconciler.registry.client import INDEX_TYPE
 from reconciler.registry.numbers import ANNOTATION, find_numbers, push_numbers
 from reconciler.registry.transfer import push
 from tests.planner.world import release, wanted
@@ -142,6 +143,18 @@ def test_numbers_of_another_form_do_not_count(text: str, tmp_path: Path) -> None
         held.manifests = {key: one for key, one in held.manifests.items() if b"fidelity" not in one[1]}
         client.attach(json.dumps(document).encode())
         assert find_numbers(client, artifact.digest, KEY) is None
+        client.session.close()
+
+
+def test_numbers_of_another_artifact_do_not_count(tmp_path: Path) -> None:
+    with FakeRegistry().running() as fake:
+        artifact = built(tmp_path, fake.origin, NUMBERS)
+        client, other = client_of(fake.origin), "sha256:" + "0" * 64
+        [listed] = client.referrers(artifact.digest)
+        index = {"schemaVersion": 2, "manifests": [listed]}
+        client.put_manifest(json.dumps(index).encode(), other.replace(":", "-"), INDEX_TYPE)
+        assert client.referrers(other) == [listed]
+        assert find_numbers(client, other, KEY) is None
         client.session.close()
 
 

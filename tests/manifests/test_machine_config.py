@@ -10,6 +10,7 @@ from reconciler.daemon.notifications.notifications import sink_kinds
 from reconciler.domain.facts import StorageLimits
 from reconciler.domain.registries import RegistryAddress, RegistrySettings
 from reconciler.domain.settings import environment_of
+from reconciler.domain.trust import TrustedKey
 from reconciler.manifests.machine_config import MachineConfig, config_type, parse_config, settings_of, traits_of
 from reconciler.planner.plan_disk import disk_budget
 from tests.manifests.test_manifest_pages import TABLE, rows
@@ -68,7 +69,7 @@ def test_sizes(text: str, size: int) -> None:
 
 
 def test_registries() -> None:
-    (example,) = re.findall(r"```yaml\n(.*?)```", (PAGE.parent / "registries.md").read_text(), re.DOTALL)
+    example, _ = re.findall(r"```yaml\n(.*?)```", (PAGE.parent / "registries.md").read_text(), re.DOTALL)
     full, *_ = traits_of(read(example.partition("MachineConfig\n")[2])).registries
     assert full == RegistrySettings(
         address=RegistryAddress(origin="https://ghcr.io", repository="acme/models"),
@@ -227,3 +228,60 @@ def test_nothing_can_be_pulled_from_nowhere(rest: str) -> None:
     assert config is None
     assert (problem.field, problem.line) == ("convert", 3)
     assert "a registry with role pull or both" in problem.message
+
+
+def test_trust() -> None:
+    _, example = re.findall(r"```yaml\n(.*?)```", (PAGE.parent / "registries.md").read_text(), re.DOTALL)
+    config = read(example)
+    [rule] = traits_of(config).trust.rules
+    assert (rule.repository, rule.mode) == ("ghcr.io/acme/*", "enforce")
+    assert rule.keys == (
+        TrustedKey(file="/etc/reconciler/builder-2026.pub", until="2027-01-31"),
+        TrustedKey(file="/etc/reconciler/builder-2027.pub"),
+    )
+    assert rule.keys[0].counts("2027-01-31T23:59:59Z")
+    assert not rule.keys[0].counts("2027-02-01T00:00:00Z")
+    assert settings_of(config) == {
+        "RECONCILER_SIGNING_KEY": "/etc/reconciler/builder.key",
+        "RECONCILER_SIGNING_PASSPHRASE_FILE": "/etc/reconciler/builder.pass",
+        "RECONCILER_BUILDER_ID": "https://ci.example.org/builders/1",
+    }
+    assert traits_of(read("revoked: [sha256:" + "a" * 64 + "]")).trust.asks
+    assert not traits_of(read("trust: [{repository: '*', mode: off}]")).trust.asks
+
+
+KEYS = "keys: [{file: /k.pub}]"
+PULLS = "registries: [{url: 'https://ghcr.io/acme/models'}]\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "field", "said"),
+    [
+        (f"trust: [{{repository: 'https://ghcr.io/*', {KEYS}}}]", "trust[0].repository", "a pattern such as"),
+        ("trust: [{repository: '*'}]", "trust[0].keys", "expected keys beside mode: enforce"),
+        ("trust: [{repository: '*', mode: warn}]", "trust[0].keys", "expected keys beside mode: warn"),
+        (f"trust: [{{repository: '*', mode: on, {KEYS}}}]", "trust[0].mode", "off, warn"),
+        ("trust: [{repository: '*', keys: [{file: k.pub}]}]", "trust[0].keys[0].file", "an absolute path"),
+        (
+            "trust: [{repository: '*', keys: [{file: /k, until: 2027-13-01}]}]",
+            "trust[0].keys[0].until",
+            "a day such as 2027-01-31",
+        ),
+        (
+            PULLS + f"trust: [{{repository: ghcr.io/acmes/*, {KEYS}}}]",
+            "registries[0].url",
+            "covers ghcr.io/acme/models",
+        ),
+        ("revoked: [latest]", "revoked[0]", "64 hex digits"),
+        ("signing: {passphraseFile: /p}", "signing.key", "expected a value"),
+    ],
+)
+def test_what_is_no_trust_is_refused(text: str, field: str, said: str) -> None:
+    config, problems = parse_config((HEAD + text).encode(), "config.yaml", SECTIONS)
+    assert config is None
+    [problem] = problems
+    assert (problem.field, said in problem.message) == (field, True), problem
+
+
+def test_a_rule_may_take_everything() -> None:
+    assert traits_of(read(PULLS + "trust: [{repository: '*', mode: off}]")).trust.rules

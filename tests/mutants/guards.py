@@ -42,6 +42,8 @@ _ENDURANCE = "tests/gates/test_endurance.py"
 _ARCHIVE = "tests/registry/test_archive.py"
 _LIES = "tests/registry/test_lies.py"
 _FOREIGN = "tests/faults/test_foreign.py"
+_SIGNED = "tests/registry/test_signatures.py"
+_TRUST = "tests/engine/test_trust.py"
 
 MUTANTS = (
     # YAML
@@ -107,6 +109,22 @@ MUTANTS = (
     ),
     _("a build key names its recipe", "tests/registry/test_artifact.py"),
     _("a tag is no proof", "tests/registry/test_transfer.py"),
+    # Signed builds
+    _("a signature covers every byte", _SIGNED, "return True"),
+    _("only a statement counts", _SIGNED),
+    _("only a trusted key counts", _SIGNED, "signer = next(iter(self.counting), None)"),
+    _("a key counts until its last day", _SIGNED, "True"),
+    _("only a provenance counts", _SIGNED),
+    _("a statement is about this artifact", _SIGNED),
+    _("a statement is about this build key", _SIGNED),
+    _("a statement has this recipe", _SIGNED),
+    _("numbers count for their build key", "tests/engine/test_registries.py", "fits = True"),
+    _("what is revoked is refused", _TRUST, 'named = ""'),
+    _("what is refused is not offered", _TRUST),
+    _("numbers are signed too", _TRUST, "found is None"),
+    _("a stored artifact keeps to the policy of today", _TRUST, "True"),
+    _("what is refused does not serve anew", "tests/planner/test_plan_trust.py", "refused = False"),
+    _("each registry has a rule of trust", "tests/manifests/test_machine_config.py"),
     # The lock file and the hub
     _("a locked file has a safe name", _LOCK),
     _("a source is locked once", _FUZZ),

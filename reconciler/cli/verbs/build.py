@@ -4,7 +4,10 @@ for other machines. It may run on many builders at once, each with its --shard.
 """
 
 import argparse
+import os
 import sys
+from functools import partial
+from urllib.parse import urlsplit
 
 from reconciler.cli import options
 from reconciler.cli.exit_codes import OK, PARTLY
@@ -12,8 +15,13 @@ from reconciler.cli.manifests import load_manifests
 from reconciler.cli.output import json_text, note, say, show_resolution
 from reconciler.cli.progress import reporter_for
 from reconciler.cli.signals import interrupt_on_signals
+from reconciler.domain.errors import UsageError
 from reconciler.engine import log
+from reconciler.engine.machine import Machine, machine_name
+from reconciler.host.clock import now
 from reconciler.operations.build import BuildResult, Shard, build, counts_of
+from reconciler.operations.signing import Signer
+from reconciler.registry.signing_keys import PASSPHRASE_VARIABLE, SigningKey
 from reconciler.reports.view import FORMAT_VERSION, camel_view
 
 
@@ -25,12 +33,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     options.add_flag(
         parser, "--ignore-claims", "build also what another builder works on now; it may be done twice, without harm"
     )
+    options.add_setting(parser, "--signing-key", "sign what is pushed with this private key", metavar="FILE")
+    meaning = f"the key's passphrase; or the passphrase itself in {PASSPHRASE_VARIABLE}"
+    options.add_setting(parser, "--signing-passphrase-file", meaning, metavar="FILE")
+    options.add_setting(
+        parser,
+        "--builder-id",
+        "URI that names this builder in what it signs",
+        shown="urn:foundry-reconciler:builder: and the machine's name",
+        metavar="URI",
+    )
     options.add_conversions(parser)
     options.add_common(parser, "text", "json")
 
 
 def run(arguments: argparse.Namespace) -> int:
     interrupt_on_signals()
+    key = _signing_key(arguments)
     if arguments.verbose:
         log.talk()
     with options.machine_under_lock(arguments, "build") as machine:
@@ -43,8 +62,9 @@ def run(arguments: argparse.Namespace) -> int:
                 reporter,
                 chosen,
                 arguments.shard,
-                lambda line: note(arguments, line),
+                partial(note, arguments),
                 ignore_claims=arguments.ignore_claims,
+                signer=_signer(key, arguments, machine) if key is not None else None,
             )
     show_resolution(arguments, result.warnings, result.problems)
     _show(result, arguments)
@@ -60,6 +80,21 @@ def _show(result: BuildResult, arguments: argparse.Namespace) -> None:
         say(arguments, f"{one.variant}: {one.status} {one.build_key}" + (f": {one.message}" if one.message else ""))
     counts = ", ".join(f"{count} {status}" for status, count in counts_of(result).items())
     say(arguments, f"Build: {counts or 'nothing to do'}.")
+
+
+def _signing_key(arguments: argparse.Namespace) -> SigningKey | None:
+    """Before anything is built. Raises KeyUnusable."""
+    if not arguments.signing_key:
+        return None
+    passphrase = arguments.signing_passphrase_file
+    return SigningKey(os.path.abspath(arguments.signing_key), os.path.abspath(passphrase) if passphrase else "")
+
+
+def _signer(key: SigningKey, arguments: argparse.Namespace, machine: Machine) -> Signer:
+    builder = arguments.builder_id or f"urn:foundry-reconciler:builder:{machine_name(machine)}"
+    if not urlsplit(builder).scheme or not builder.isprintable() or " " in builder:
+        raise UsageError(f"--builder-id wants a URI, got {builder!r}", hint="such as https://ci.example.org/builders/1")
+    return Signer(key=key, builder=builder, repository=arguments.repo or "", began=now())
 
 
 def _shard(text: str) -> Shard:

@@ -27,12 +27,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     machine = options.opened_machine(arguments)
     resolution = resolve(load_manifests(arguments, machine), machine.stamps, cache=machine.sources)
-    found, recorded = _find(arguments.name, resolution), recall(machine, observe(machine))
+    observed = observe(machine)
+    found, recorded = _find(arguments.name, resolution), recall(machine, observed)
     explained = []
     for one in found:
         recipe, source = one.release.recipe, resolution.sources[one.release.recipe.build_key]
         olive = olive_config(recipe, source.path, "out", "cache", adapter_path=source.adapter)
-        explained.append(variant_explained(one, recorded, olive))
+        explained.append(variant_explained(one, recorded, olive, observed.artifacts.get(recipe.build_key)))
     show({"formatVersion": FORMAT_VERSION, "variants": explained}, arguments.output, text=explanation_text)
     return OK
 

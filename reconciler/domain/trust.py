@@ -1,0 +1,117 @@
+"""Whose builds count on this machine (`trust` and `revoked` of its configuration), and what is known of an artifact
+that came from a registry. Values and rules: signatures are verified in registry.signatures.
+"""
+
+import re
+from collections.abc import Container
+from dataclasses import dataclass, replace
+from typing import Final, Literal
+
+from reconciler.domain.reasons import Reason
+from reconciler.domain.release import Artifact
+
+TrustMode = Literal["off", "warn", "enforce"]
+OFF: Final = "off"
+WARN: Final = "warn"
+ENFORCE: Final = "enforce"
+TRUST_MODES = (OFF, WARN, ENFORCE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrustedKey:
+    """A builder's public key. `until` is the last day on which it counts for what comes (2027-01-31), "" for ever."""
+
+    file: str
+    until: str = ""
+
+    def counts(self, now: str) -> bool:
+        """`now` is RFC 3339, UTC; "" is before all times."""
+        return not self.until or now[:10] <= self.until
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrustRule:
+    """For the repositories that `repository` names (`ghcr.io/acme/*`; a star stands for anything): what becomes of a
+    build that none of `keys` has signed."""
+
+    repository: str
+    mode: TrustMode
+    keys: tuple[TrustedKey, ...] = ()
+
+    def covers(self, repository: str) -> bool:
+        return re.fullmatch(".*".join(map(re.escape, self.repository.split("*"))), repository) is not None
+
+
+def is_repository_pattern(text: str) -> bool:
+    """A host and a repository, in lower case as in `registries`, and stars."""
+    return "//" not in text and re.fullmatch(r"[a-z0-9*\[][a-z0-9*._:/\[\]-]{0,511}", text) is not None
+
+
+NO_RULE = TrustRule(repository="*", mode=OFF)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrustPolicy:
+    """`revoked` are digests of artifacts, and build keys, that are neither pulled nor served anew."""
+
+    rules: tuple[TrustRule, ...] = ()
+    revoked: frozenset[str] = frozenset()
+
+    def rule_for(self, repository: str) -> TrustRule:
+        """The first one that covers it."""
+        return next((one for one in self.rules if one.covers(repository)), NO_RULE)
+
+    @property
+    def asks(self) -> bool:
+        """Whether it may refuse or doubt anything."""
+        return bool(self.revoked) or any(one.mode != OFF for one in self.rules)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Origin:
+    """Where an artifact came from that this machine did not convert. `signed_by` is the id of the builder's key, ""
+    where no signature was asked for or none counted. `since` is RFC 3339, UTC."""
+
+    artifact: str
+    build_key: str
+    registry: str
+    signed_by: str
+    since: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refusal:
+    """Why a build is neither pulled nor served anew; or, where it is not `enforced`, why it is only doubted. `final`:
+    building it here anew would help nothing."""
+
+    reason: Reason
+    message: str
+    enforced: bool = True
+    final: bool = False
+
+
+def revocation(policy: TrustPolicy, build_key: str, artifact: str = "") -> Refusal | None:
+    # guard: what is revoked is refused
+    named = next((one for one in (build_key, artifact) if one in policy.revoked), "")
+    if not named:
+        return None
+    message = f"{named} is in `revoked` of this machine's configuration"
+    return Refusal(reason=Reason.REVOKED, message=message, final=named == build_key)
+
+
+def judge_stored(
+    artifact: Artifact, origin: Origin | None, policy: TrustPolicy, counting: Container[str]
+) -> Refusal | None:
+    """What the store holds, by the policy of today. One without an origin was converted here. `counting` are the ids of
+    the keys that are listed today for where it came from."""
+    if refused := revocation(policy, artifact.build_key, artifact.digest):
+        return replace(refused, final=refused.final or origin is None)
+    if origin is None:
+        return None
+    rule = policy.rule_for(origin.registry)
+    # guard: a stored artifact keeps to the policy of today
+    if rule.mode == OFF or origin.signed_by in counting:
+        return None
+    signed = f"was signed by {origin.signed_by}, which is not trusted any more" if origin.signed_by else "is unsigned"
+    message = f"{artifact.digest} came from {origin.registry} and {signed}"
+    return Refusal(reason=Reason.UNTRUSTED, message=message, enforced=rule.mode == ENFORCE)

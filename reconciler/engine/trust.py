@@ -1,0 +1,108 @@
+"""Trust: the policy of a machine with its keys, for one pass. It judges what a registry offers, what the store holds,
+and whose numbers of a comparison count. Keys are read, and the library behind them loads, where a rule asks for them.
+"""
+
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from reconciler.domain.measured import Fidelity
+from reconciler.domain.reasons import Reason
+from reconciler.domain.release import Artifact
+from reconciler.domain.trust import (
+    ENFORCE,
+    NO_RULE,
+    OFF,
+    Origin,
+    Refusal,
+    TrustPolicy,
+    TrustRule,
+    judge_stored,
+    revocation,
+)
+from reconciler.engine.machine import Machine
+from reconciler.host.clock import now
+
+if TYPE_CHECKING:  # they load where a registry is asked
+    from reconciler.registry.client import RegistryClient
+    from reconciler.registry.signatures import KeyRing
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judged:
+    """Of an offer. `fidelity` are numbers that a trusted builder has signed."""
+
+    signed_by: str = ""
+    fidelity: Fidelity | None = None
+    refusal: Refusal | None = None
+
+
+class Trust:
+    def __init__(self, policy: TrustPolicy) -> None:
+        self._policy = policy
+        self._rings: dict[str, KeyRing] = {}  # by the pattern of their rule
+
+    def enforces(self, repository: str) -> bool:
+        return self._policy.rule_for(repository).mode == ENFORCE
+
+    def of_offer(self, client: "RegistryClient", repository: str, artifact: str, build_key: str) -> Judged:
+        """Before any layer of it is fetched. Raises RegistryFailed."""
+        from reconciler.registry.signatures import Unproven, find_signature
+
+        if refusal := revocation(self._policy, build_key, artifact):
+            return Judged(refusal=refusal)
+        rule = self._policy.rule_for(repository)
+        if rule.mode == OFF:
+            return Judged()
+        try:
+            found = find_signature(client, artifact, build_key, self._ring(rule))
+        except Unproven as error:
+            message = f"{repository}: {artifact}: {error}"
+            enforced = rule.mode == ENFORCE
+            return Judged(refusal=Refusal(reason=Reason.UNTRUSTED, message=message, enforced=enforced))
+        return Judged(signed_by=found.key_id, fidelity=found.fidelity)
+
+    def of_stored(
+        self, wanted: Iterable[str], artifacts: Mapping[str, Artifact], origins: Mapping[str, Origin]
+    ) -> dict[str, Refusal]:
+        """By build key. `wanted` are the build keys that are asked for, `origins` by the digest of their artifact."""
+        found: dict[str, Refusal] = {}
+        for key in wanted if self._policy.asks else ():
+            if (artifact := artifacts.get(key)) is None:
+                refusal = revocation(self._policy, key)
+            else:
+                origin = origins.get(artifact.digest)
+                refusal = judge_stored(artifact, origin, self._policy, self._ids_for(origin))
+            if refusal is not None:
+                found[key] = refusal
+        return found
+
+    def _ids_for(self, origin: Origin | None) -> frozenset[str]:
+        """Of the keys that are listed for what came from there, also of those that count for nothing new: what they
+        signed was verified when it came. A key that cannot be read is none."""
+        from reconciler.registry.signing_keys import KeyUnusable, read_id
+
+        rule = self._policy.rule_for(origin.registry) if origin is not None else NO_RULE
+        found: set[str] = set()
+        for key in rule.keys if rule.mode != OFF else ():
+            with suppress(KeyUnusable):
+                found.add(read_id(key.file))
+        return frozenset(found)
+
+    def _ring(self, rule: TrustRule) -> "KeyRing":
+        from reconciler.registry.signatures import KeyRing
+
+        if rule.repository not in self._rings:
+            self._rings[rule.repository] = KeyRing(rule.keys, now())
+        return self._rings[rule.repository]
+
+
+def is_refused(machine: Machine, build_key: str) -> bool:
+    """Whether what the store holds by this key must not serve anew: what is pulled or converted takes its place."""
+    artifact = machine.store.artifacts().get(build_key)
+    if artifact is None or not machine.traits.trust.asks:
+        return False
+    held, origins = {build_key: artifact}, machine.records.origins()
+    refusal = Trust(machine.traits.trust).of_stored([build_key], held, origins).get(build_key)
+    return refusal is not None and refusal.enforced

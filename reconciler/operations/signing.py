@@ -1,0 +1,63 @@
+"""Signs what a builder pushes: a statement of its provenance, of its numbers and of what its gates say, in the form
+that cosign verifies (docs/registries.md)."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from reconciler import __version__
+from reconciler.domain.desired import DesiredRelease
+from reconciler.domain.measured import MeasurementSet
+from reconciler.domain.registries import RegistrySettings
+from reconciler.engine.machine import Machine, stored_artifact
+from reconciler.engine.planning import Snapshot
+from reconciler.gates.judgement import judge
+from reconciler.host.clock import now
+from reconciler.manifests.parsed import Parsed
+from reconciler.registry import bundle, provenance
+from reconciler.registry.provenance import Build, Manifests
+from reconciler.registry.signing_keys import SigningKey
+
+
+@dataclass(frozen=True, kw_only=True)
+class Signer:
+    """`builder` is a URI. `repository` is that of the manifests, "" for a folder. `began`: when it began to build."""
+
+    key: SigningKey
+    builder: str
+    repository: str
+    began: str
+
+    def bundle(
+        self,
+        wanted: DesiredRelease,
+        settings: RegistrySettings,
+        machine: Machine,
+        manifests: Manifests,
+        known: MeasurementSet,
+    ) -> bytes:
+        """For the artifact of this release, as it will be in that registry."""
+        release = wanted.release
+        key = release.recipe.build_key
+        fidelity, measured = known.fidelity.get(key), known.releases.get(release.digest)
+        verdicts = judge(wanted.gates, release.precision, fidelity, measured)
+        build = Build(
+            artifact=stored_artifact(machine, key).digest,
+            repository=str(settings.address),
+            build_key=key,
+            recipe=release.recipe.as_json(),
+            manifests=manifests,
+            builder=self.builder,
+            version=__version__,
+            started=self.began,
+            finished=now(),
+            fidelity=fidelity if fidelity is not None and not fidelity.unmeasured else None,
+            gates=verdicts,
+        )
+        return bundle.sign(provenance.written(build), self.key)
+
+    def manifests(self, build_key: str, seen: Snapshot, parsed: Parsed) -> Manifests:
+        """That want this build."""
+        wanted = seen.resolution.desired.wanted
+        models = {one.release.model for one in wanted if one.release.recipe.build_key == build_key}
+        files: Iterable[str] = {model.file for model in parsed.models if model.name in models}
+        return Manifests(revision=parsed.revision, repository=self.repository, files=tuple(sorted(files)))

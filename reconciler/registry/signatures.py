@@ -1,0 +1,110 @@
+"""Signed builds in a registry. A bundle is stored as cosign stores an attestation: an OCI referrer of the artifact's
+manifest whose one layer is the bundle.
+
+`push_signature` attaches one; `find_signature` reads those of an artifact and gives the first that a trusted key made
+about this artifact and this build key. What none of them proves is `Unproven`, with every reason in one line.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from reconciler.domain.errors import RegistryFailed
+from reconciler.domain.measured import Fidelity
+from reconciler.domain.trust import TrustedKey
+from reconciler.registry import bundle, provenance
+from reconciler.registry.bundle import NotABundle
+from reconciler.registry.client import RegistryClient
+from reconciler.registry.notes import NotANote, layer_of, note
+from reconciler.registry.provenance import NotThisBuild
+from reconciler.registry.signing_keys import KeyUnusable, VerificationKey
+
+MOST = 16  # bundles of one artifact that are read
+SHOWN = 3  # reasons in one message
+
+
+class Unproven(Exception):
+    """No signature counts. In words that say why."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Signed:
+    """What a trusted builder says of an artifact."""
+
+    key_id: str
+    fidelity: Fidelity | None
+
+
+class KeyRing:
+    """The keys of one trust rule. One whose file cannot be used, or whose time is over, counts for nothing, and what is
+    wrong with it is named where no other key has signed."""
+
+    def __init__(self, keys: Sequence[TrustedKey], now: str) -> None:
+        self.counting: list[VerificationKey] = []
+        self._expired: dict[str, TrustedKey] = {}
+        self._unusable: list[str] = []
+        for one in keys:
+            try:
+                key = VerificationKey(one.file)
+            except KeyUnusable as error:
+                self._unusable.append(str(error))
+                continue
+            # guard: a key counts until its last day
+            if one.counts(now):
+                self.counting.append(key)
+            else:
+                self._expired[key.id] = one
+
+    def verified(self, data: bytes, artifact: str, build_key: str) -> Signed:
+        """Raises Unproven."""
+        try:
+            envelope = bundle.read(data)
+            # guard: only a trusted key counts
+            signer = next((key for key in self.counting if envelope.signed_by(key)), None)
+            if signer is None:
+                raise Unproven(self._why_not(envelope.key_id))
+            return Signed(key_id=signer.id, fidelity=provenance.read(envelope.payload, artifact, build_key))
+        except (NotABundle, NotThisBuild) as error:
+            raise Unproven(f"a signature does not count: {error}") from None
+
+    def _why_not(self, key_id: str) -> str:
+        named = next((key.path for key in self.counting if key.id == key_id), "")
+        if named:
+            return f"a signature of {named} is not over these bytes"
+        if (over := self._expired.get(key_id)) is not None:
+            return f"it is signed by {over.file}, which counted until {over.until}"
+        return f"it is signed by a key that is not trusted here ({key_id or 'a certificate'})"
+
+    def unsigned(self, found: Sequence[str]) -> Unproven:
+        """`found`: what is wrong with the bundles that are there."""
+        reasons = list(dict.fromkeys([*found, *self._unusable])) or ["it is unsigned"]
+        files = ", ".join(key.path for key in self.counting) or "none that counts"
+        more = f" (and {len(reasons) - SHOWN} more)" if len(reasons) > SHOWN else ""
+        return Unproven(f"{'; '.join(reasons[:SHOWN])}{more}; keys: {files}")
+
+
+def push_signature(client: RegistryClient, manifest: bytes, signed: bytes, created: str, folder: str) -> None:
+    """For the artifact of this manifest, which may come afterwards. `folder` is for temporary files."""
+    annotations = {
+        "dev.sigstore.bundle.content": "dsse-envelope",
+        "dev.sigstore.bundle.predicateType": provenance.PREDICATE,
+        "org.opencontainers.image.created": created,
+    }
+    client.attach(note(client, bundle.MEDIA_TYPE, annotations, folder, manifest, signed))
+
+
+def find_signature(client: RegistryClient, artifact: str, build_key: str, ring: KeyRing) -> Signed:
+    """Raises Unproven, and RegistryFailed where the registry cannot be asked."""
+    wrong: list[str] = []
+    for one in client.referrers(artifact, bundle.MEDIA_TYPE)[:MOST]:
+        try:
+            data = layer_of(client, one["digest"], bundle.MEDIA_TYPE, artifact, bundle.LIMIT)
+            return ring.verified(data, artifact, build_key)
+        except Unproven as error:
+            wrong.append(str(error))
+        except NotANote as error:
+            wrong.append(f"a signature does not count: {error}")
+        except RegistryFailed as error:
+            if error.code not in ("RegistryLacks", "DigestMismatch"):
+                raise
+            wrong.append(str(error))
+    raise ring.unsigned(wrong)

@@ -1,0 +1,147 @@
+"""Keys that sign builds, and those that verify them: ECDSA on the curve P-256 with SHA-256, as cosign makes and reads
+them. The one module that knows the library `cryptography`, which loads with the first key.
+
+Other kinds are refused: what cosign makes of Ed25519 and of larger curves differs between its versions.
+"""
+
+import base64
+import binascii
+import hashlib
+import os
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from reconciler.domain.errors import PermanentError, ReconcilerError
+from reconciler.host.reading import read_trusted
+
+if TYPE_CHECKING:  # it loads with the first key
+    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey, EllipticCurvePublicKey
+
+LIMIT = 16 << 10  # bytes of a key's file
+PASSPHRASE_VARIABLE = "RECONCILER_SIGNING_PASSPHRASE"
+MAKE_ONE = "make one: openssl ecparam -name prime256v1 -genkey -noout | openssl pkcs8 -topk8 -out builder.key"
+PUBLIC_PART = "write its public part: openssl ec -in builder.key -pubout -out builder.pub"
+_COSIGN = "cosign keeps its own keys in a form of its own; make the key with openssl, and `cosign import-key-pair` it"
+
+_PEM = re.compile(rb"-----BEGIN PUBLIC KEY-----\s+([A-Za-z0-9+/=\s]+)-----END PUBLIC KEY-----\s*")
+
+
+class KeyUnusable(PermanentError):
+    """One line with the file, and a hint."""
+
+
+def id_of(public: bytes) -> str:
+    """Of a public key in DER form (SubjectPublicKeyInfo): its sha256. cosign's bundles name keys by the same."""
+    return "sha256:" + hashlib.sha256(public).hexdigest()
+
+
+def read_id(path: str) -> str:
+    """The id of a public key in a file; no library is loaded. Raises KeyUnusable."""
+    return id_of(_der(path))
+
+
+def _der(path: str) -> bytes:
+    found = _PEM.fullmatch(_read(path).lstrip())
+    try:
+        if found is not None:
+            return base64.b64decode(b"".join(found[1].split()), validate=True)
+    except binascii.Error:
+        pass
+    raise KeyUnusable(f"{path} holds no public key in PEM form", hint=PUBLIC_PART, code="KeyUnusable")
+
+
+def _read(path: str) -> bytes:
+    """What decides whom this machine trusts, and what others may not replace."""
+    try:
+        return read_trusted(path, LIMIT)
+    except OSError as error:
+        raise KeyUnusable(f"{path}: {error.strerror}", hint=MAKE_ONE, code="KeyUnusable") from None
+    except ReconcilerError as error:
+        raise KeyUnusable(str(error), hint=error.hint, code="KeyUnusable") from None
+
+
+class VerificationKey:
+    """A builder's public key."""
+
+    def __init__(self, path: str) -> None:
+        """Raises KeyUnusable."""
+        from cryptography.exceptions import UnsupportedAlgorithm
+        from cryptography.hazmat.primitives.serialization import load_der_public_key
+
+        data = _der(path)
+        try:
+            self._key = _on_p256(load_der_public_key(data))
+        except (ValueError, TypeError, UnsupportedAlgorithm):
+            message = f"{path} holds no ECDSA key on the curve P-256"
+            raise KeyUnusable(message, hint=MAKE_ONE, code="KeyUnusable") from None
+        self.path, self.id = path, id_of(data)
+
+    def verifies(self, signature: bytes, data: bytes) -> bool:
+        from cryptography.exceptions import InvalidSignature
+        from cryptography.hazmat.primitives.asymmetric.ec import ECDSA
+        from cryptography.hazmat.primitives.hashes import SHA256
+
+        try:
+            self._key.verify(signature, data, ECDSA(SHA256()))
+        except InvalidSignature:
+            return False
+        return True
+
+
+class SigningKey:
+    """A builder's private key: PKCS#8 or SEC1 in PEM form, with a passphrase or without."""
+
+    def __init__(self, path: str, passphrase_file: str = "", environment: Mapping[str, str] = os.environ) -> None:
+        """The passphrase is read only where the key wants one. Raises KeyUnusable, which shows neither."""
+        self._key = _private(path, passphrase_file, environment)
+        self.id = id_of(self._public())
+
+    def sign(self, data: bytes) -> bytes:
+        """In DER form."""
+        from cryptography.hazmat.primitives.asymmetric.ec import ECDSA
+        from cryptography.hazmat.primitives.hashes import SHA256
+
+        return self._key.sign(data, ECDSA(SHA256()))
+
+    def _public(self) -> bytes:
+        from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+        return self._key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+
+
+def _private(path: str, passphrase_file: str, environment: Mapping[str, str]) -> "EllipticCurvePrivateKey":
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePrivateKey
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+    data = _read(path)
+    if b"SIGSTORE PRIVATE KEY" in data or b"COSIGN PRIVATE KEY" in data:
+        raise KeyUnusable(f"{path} is a key that cosign made for itself", hint=_COSIGN, code="KeyUnusable")
+    try:
+        try:
+            key = load_pem_private_key(data, None)
+        except TypeError:  # it wants a passphrase
+            key = load_pem_private_key(data, _passphrase(path, passphrase_file, environment))
+    except (ValueError, UnsupportedAlgorithm):
+        message = f"{path} holds no private key in PEM form, or another passphrase opens it"
+        raise KeyUnusable(message, hint=MAKE_ONE, code="KeyUnusable") from None
+    if isinstance(key, EllipticCurvePrivateKey) and isinstance(key.curve, SECP256R1):
+        return key
+    raise KeyUnusable(f"{path} is no ECDSA key on the curve P-256", hint=MAKE_ONE, code="KeyUnusable")
+
+
+def _passphrase(path: str, passphrase_file: str, environment: Mapping[str, str]) -> bytes:
+    found = _read(passphrase_file).rstrip(b"\r\n") if passphrase_file else b""
+    if found := found or environment.get(PASSPHRASE_VARIABLE, "").encode():
+        return found
+    hint = f"put it into a file (--signing-passphrase-file), or into {PASSPHRASE_VARIABLE}"
+    raise KeyUnusable(f"{path} wants a passphrase", hint=hint, code="KeyUnusable")
+
+
+def _on_p256(key: object) -> "EllipticCurvePublicKey":
+    from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePublicKey
+
+    if isinstance(key, EllipticCurvePublicKey) and isinstance(key.curve, SECP256R1):
+        return key
+    raise ValueError

@@ -1,0 +1,259 @@
+"""Whose builds a machine takes: what a registry offers is verified before a byte of it comes, the numbers too, and what
+the store holds keeps to the policy of today."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from reconciler.domain.facts import Traits
+from reconciler.domain.measured import Fidelity
+from reconciler.domain.registries import RegistryAnswers
+from reconciler.domain.release import Artifact
+from reconciler.domain.trust import Origin, TrustedKey, TrustMode, TrustPolicy, TrustRule
+from reconciler.engine.machine import Machine
+from reconciler.engine.registries import RegistryLookup, builders_numbers
+from reconciler.engine.trust import Trust, is_refused
+from reconciler.registry import bundle, provenance
+from reconciler.registry.signatures import push_signature
+from reconciler.registry.signing_keys import SigningKey, read_id
+from tests.at_rest import opened
+from tests.engine.test_pull_job import pushed
+from tests.engine.test_registries import KEY, NUMBERS, RECIPE, built, machine_at, tree_of
+from tests.machine import TestMachine
+from tests.registry.keys import key_pair
+from tests.registry.places import REPOSITORY, client_of
+from tests.registry.test_signatures import BUILD, NOW
+from tests.registry_server import FakeRegistry
+
+LIED = replace(NUMBERS, mean_kl=0.0, top1_agreement=1.0, when="2026-12-01T00:00:00Z")
+
+
+@pytest.fixture(scope="module")
+def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("keys")
+    for name in ("builder", "stranger"):
+        key_pair(folder, name)
+    return folder
+
+
+@dataclass
+class Site:
+    """A registry with one artifact, and whoever pushed it."""
+
+    fake: FakeRegistry
+    folder: Path
+    artifact: Artifact
+    keys: Path
+
+    def sign(
+        self, name: str = "builder", fidelity: Fidelity | None = NUMBERS, recipe: dict[str, object] = RECIPE
+    ) -> None:
+        client = client_of(self.fake.origin)
+        manifest = client.manifest(self.artifact.digest)
+        key = SigningKey(str(self.keys / f"{name}.key"))
+        build = replace(
+            BUILD, artifact=self.artifact.digest, build_key=self.artifact.build_key, recipe=recipe, fidelity=fidelity
+        )
+        push_signature(client, manifest, bundle.sign(provenance.written(build), key), NOW, str(self.folder))
+        client.session.close()
+
+    def machine(self, mode: TrustMode, *revoked: str, keys: tuple[str, ...] = ("builder",), **more: str) -> Machine:
+        edge = machine_at(self.folder / "edge", self.fake.origin, **more)
+        rule = TrustRule(
+            repository="127.0.0.1:*/models/*",
+            mode=mode,
+            keys=tuple(TrustedKey(file=str(self.keys / f"{name}.pub")) for name in keys),
+        )
+        policy = TrustPolicy(rules=(rule,), revoked=frozenset(revoked))
+        return replace(edge, traits=replace(edge.traits, trust=policy))
+
+
+@pytest.fixture
+def site(tmp_path: Path, keys: Path) -> Iterator[Site]:
+    with FakeRegistry().running() as fake:
+        yield Site(fake, tmp_path, built(tmp_path, fake.origin, LIED), keys)
+
+
+def asked(machine: Machine) -> tuple[str, RegistryAnswers]:
+    """The reason of the refusal or doubt, and all that was answered."""
+    answers = RegistryLookup(machine).answers([KEY])
+    assert answers.unreached == ""
+    return next((str(one.reason) for one in answers.refused.values()), ""), answers
+
+
+def test_a_signed_build_is_offered_with_who_signed_it(site: Site) -> None:
+    site.sign("stranger")
+    site.sign()
+    reason, answers = asked(site.machine("enforce"))
+    assert (reason, answers.offers[KEY].signed_by) == ("", read_id(str(site.keys / "builder.pub")))
+    assert not site.fake.asked("GET", site.artifact.files[0].digest)
+
+
+@pytest.mark.parametrize("signer", ["", "stranger"])
+def test_what_nobody_trusted_signed_is_not_offered(site: Site, signer: str) -> None:
+    if signer:
+        site.sign(signer)
+    reason, answers = asked(site.machine("enforce"))
+    assert (reason, answers.offers) == ("Untrusted", {})
+    message = answers.refused[KEY].message
+    assert site.artifact.digest in message
+    assert f"127.0.0.1:{site.fake.origin.rpartition(':')[2]}/{REPOSITORY}" in message
+    assert str(site.keys / "builder.pub") in message
+    reason, answers = asked(site.machine("warn"))
+    assert (reason, answers.offers[KEY].signed_by) == ("Untrusted", "")
+    assert not answers.refused[KEY].enforced
+    site.fake.requests.clear()
+    assert asked(site.machine("off"))[0] == ""
+    assert not site.fake.asked("GET", "sha256-")
+
+
+def test_a_key_that_cannot_be_read_is_named(site: Site) -> None:
+    site.sign()
+    _, answers = asked(site.machine("enforce", keys=("gone",)))
+    assert "gone.pub: No such file" in answers.refused[KEY].message
+    assert asked(site.machine("enforce", keys=("gone", "builder")))[0] == ""
+
+
+@pytest.mark.parametrize("mode", ["off", "enforce"])
+def test_what_is_revoked_is_not_offered(site: Site, mode: TrustMode) -> None:
+    site.sign()
+    for revoked in (site.artifact.digest, KEY):
+        reason, answers = asked(site.machine(mode, revoked))
+        assert (reason, answers.offers) == ("Revoked", {})
+    assert asked(site.machine(mode, "sha256:" + "0" * 64))[0] == ""
+
+
+def test_numbers_are_those_that_were_signed(site: Site) -> None:
+    """The registry's own say that nothing was lost."""
+    digest = site.artifact.digest
+    assert builders_numbers(site.machine("off"), KEY, digest) == LIED
+    assert builders_numbers(site.machine("enforce"), KEY, digest) is None
+    assert builders_numbers(site.machine("warn"), KEY, digest) == LIED
+    site.sign("stranger", LIED)
+    assert builders_numbers(site.machine("enforce"), KEY, digest) is None
+    site.sign()
+    assert builders_numbers(site.machine("enforce"), KEY, digest) == NUMBERS
+    assert builders_numbers(site.machine("warn"), KEY, digest) == NUMBERS
+
+
+def test_a_builder_may_sign_without_numbers(site: Site) -> None:
+    site.sign(fidelity=None)
+    assert asked(site.machine("enforce"))[0] == ""
+    assert builders_numbers(site.machine("enforce"), KEY, site.artifact.digest) is None
+
+
+def held(site: Site, mode: TrustMode, signed_by: str | None, *revoked: str, **more: str) -> Machine:
+    """With an artifact in its store: its own (None), or pulled."""
+    machine = site.machine(mode, *revoked, **more)
+    artifact = machine.store.put(KEY, str(tree_of(machine)), RECIPE)
+    assert artifact.digest == site.artifact.digest
+    if signed_by is not None:
+        registry = str(machine.traits.registries[0].address)
+        origin = Origin(artifact=artifact.digest, build_key=KEY, registry=registry, signed_by=signed_by, since=NOW)
+        machine.records.save_origin(origin)
+    return machine
+
+
+def test_what_the_store_holds_keeps_to_the_policy_of_today(site: Site) -> None:
+    signer = read_id(str(site.keys / "builder.pub"))
+    machine = held(site, "enforce", signer)
+    assert not is_refused(machine, KEY)
+    strict = replace(machine, traits=site.machine("enforce", keys=("stranger",)).traits)
+    assert is_refused(strict, KEY)
+    assert not is_refused(replace(machine, traits=site.machine("warn", keys=("stranger",)).traits), KEY)
+    assert is_refused(replace(machine, traits=site.machine("off", site.artifact.digest).traits), KEY)
+    assert not is_refused(replace(machine, traits=Traits()), KEY)
+    machine.records.forget_origin(site.artifact.digest)
+    assert not is_refused(strict, KEY)  # it was converted here too
+
+
+def test_what_is_refused_is_replaced(site: Site) -> None:
+    """By what was converted here, or pulled; and only then."""
+    machine = held(site, "enforce", "")
+    tree = Path(machine.layout.root) / "other"
+    for anew in (False, is_refused(machine, KEY)):
+        tree.mkdir(exist_ok=True)
+        (tree / "model.onnx").write_bytes(b"other")
+        artifact = machine.store.put(KEY, str(tree), RECIPE, anew=anew)
+        assert (artifact.digest == site.artifact.digest) != anew
+    assert machine.store.damage(machine.store.artifacts()[KEY]) == ()
+    assert machine.store.sweep() > 0  # what only the old one named
+
+
+def test_origins_outlive_a_process_and_damage_is_named(site: Site) -> None:
+    machine = held(site, "enforce", "sha256:key")
+    origins = opened_again(machine).records.origins()
+    assert origins[site.artifact.digest].signed_by == "sha256:key"
+    assert opened_again(machine).records.load().origins == origins
+    path = Path(machine.layout.records) / "origins.json"
+    path.write_bytes(path.read_bytes()[:-9])
+    assert opened_again(machine).records.damaged_beside() == ("origins.json",)
+
+
+def opened_again(machine: Machine) -> Machine:
+    from reconciler.engine.machine import open_machine
+
+    return open_machine(machine.layout.root, machine.cache, machine.traits)
+
+
+CONFIG = """\
+apiVersion: reconciler.foundry/v1alpha1
+kind: MachineConfig
+convert: registry-only
+registries: [{{url: "{origin}/{repository}"}}]
+trust: [{{repository: "127.0.0.1:*", mode: {mode}, keys: [{{file: "{key}"}}]}}]
+"""
+
+
+def test_a_pass_pulls_what_is_signed_only(tmp_path: Path, capitals: Path, keys: Path) -> None:
+    machine = TestMachine(folder=tmp_path)
+    machine.give_model(capitals)
+    machine.declare()
+    config = tmp_path / "machine.yaml"
+    with FakeRegistry().running() as fake:
+        key = pushed(machine, fake.origin, tmp_path)
+        [artifact] = opened(TestMachine(folder=tmp_path / "builder")).store.artifacts().values()
+        site = Site(fake, tmp_path, artifact, keys)
+
+        def run(*arguments: str, mode: str = "enforce") -> str:
+            public = keys / "builder.pub"
+            config.write_text(CONFIG.format(origin=fake.origin, repository=REPOSITORY, mode=mode, key=public))
+            config.chmod(0o600)
+            return machine.run(*arguments, RECONCILER_CONFIG=str(config)).out
+
+        [refused] = json.loads(run("plan", "-o", "json"))["held"]
+        assert refused["reason"] == "Untrusted"
+        run("apply")
+        assert opened(machine).store.artifacts() == {}
+        assert not fake.asked("GET", artifact.files[0].digest)
+        [condition] = conditions(run("status", "-o", "json"))
+        assert (condition["status"], condition["reason"]) == ("False", "Untrusted")
+
+        plan = json.loads(run("plan", "-o", "json", mode="warn"))
+        assert plan["changes"][0]["action"] == "pull"
+        assert [one["code"] for one in plan["warnings"]] == ["Untrusted"]
+
+        client = client_of(fake.origin)
+        recipe = json.loads(json.loads(client.manifest(artifact.digest))["annotations"]["reconciler.foundry/recipe"])
+        client.session.close()
+        site.sign(recipe=recipe, fidelity=replace(NUMBERS, build_key=key))
+        signer = read_id(str(keys / "builder.pub"))
+        [pull, *_] = json.loads(run("plan", "-o", "json"))["changes"]
+        assert (pull["action"], pull["after"]["signedBy"]) == ("pull", signer)
+        run("apply")
+        assert set(opened(machine).store.artifacts()) == {key}
+        assert [one.signed_by for one in opened(machine).records.origins().values()] == [signer]
+        [condition] = conditions(run("status", "-o", "json"))
+        assert condition["status"] == "True"
+        assert signer in run("explain", "capitals-int4")
+
+
+def conditions(status: str) -> list[dict[str, str]]:
+    return [one for one in json.loads(status)["conditions"] if one["type"] == "BuildsTrusted"]
+
+
+def test_nothing_is_asked_where_nothing_is_said() -> None:
+    assert Trust(TrustPolicy()).of_stored([KEY], {}, {}) == {}
