@@ -1,7 +1,7 @@
 """The request for one conversion that the client sends to its worker: paths, limits, JSON form, and the files of a
 result."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from reconciler.domain.release import Recipe
 from reconciler.domain.sources.source_model import TOKENIZER_FILES
@@ -38,6 +38,7 @@ class Order:
     timeout: float  # seconds
     compared: str | None = None  # an artifact to be compared with the source, instead of a conversion
     bounds: Bounds = Bounds()
+    digests: dict[str, str] = field(default_factory=dict)  # of files of the sources, by stamp (host.stamps)
 
 
 # As it crosses the pipe to the worker.

@@ -153,6 +153,7 @@ class JobQueue:
             cage_mode=self.options.cage,
             memory=self.options.conversion_memory,
             shown=(layout.at("sources"), layout.staging),  # in staging an artifact is compared
+            remembered=self._machine.stamps.remembered,
         )
 
     def _prewarm(self, changes: list[LongWork], context: PassContext) -> None:

@@ -58,7 +58,7 @@ class StampBook:
 
     def known(self, path: str) -> str | None:
         """The digest, if it is known without reading."""
-        entry = self._entries.get(_stamp(os.stat(path)))
+        entry = self._entries.get(stamp_of(os.stat(path)))
         if entry is None:
             return None
         entry[1] = path
@@ -70,11 +70,11 @@ class StampBook:
 
     def forget(self, path: str) -> None:
         """Read it again next time: for the full check, which trusts no stamp."""
-        self._changed |= self._entries.pop(_stamp(os.stat(path)), None) is not None
+        self._changed |= self._entries.pop(stamp_of(os.stat(path)), None) is not None
 
     def remembered(self, status: os.stat_result) -> str | None:
         """The digest that a file with this status is trusted to have. From any thread."""
-        entry = self._entries.get(_stamp(status))
+        entry = self._entries.get(stamp_of(status))
         return None if entry is None else entry[0]
 
     def doubt(self, path: str) -> None:
@@ -107,7 +107,7 @@ class StampBook:
             self.vouch(destination, digest)
             return digest
         after = os.stat(source)
-        if not _only_links_changed(before, after):
+        if not only_links_changed(before, after):
             return self.digest(destination)
         self._remember(after, digest, source)
         self._remember(os.stat(destination), digest, source)
@@ -116,23 +116,23 @@ class StampBook:
     def move(self, source: str, destination: str) -> None:
         """Rename one file, durably."""
         before = os.stat(source)
-        entry = self._entries.get(_stamp(before))
+        entry = self._entries.get(stamp_of(before))
         durable.rename(source, destination)
         after = os.stat(destination)
-        if entry is not None and _only_links_changed(before, after):
+        if entry is not None and only_links_changed(before, after):
             self._remember(after, *entry)
 
     def remove(self, path: str) -> None:
         """Delete one file. Its other names, wherever they are, stay known."""
         before = os.lstat(path)
-        entry = self._entries.pop(_stamp(before), None)
+        entry = self._entries.pop(stamp_of(before), None)
         if entry is None or before.st_nlink == 1 or not HAS_CHANGE_TIME:
             durable.remove_file(path)
             return
         with open(path, "rb") as file:  # an open file can be asked for its stamp when this name is gone
             durable.remove_file(path)
             after = os.fstat(file.fileno())
-        if _only_links_changed(before, after):
+        if only_links_changed(before, after):
             self._remember(after, *entry)
 
     def save(self) -> None:
@@ -153,12 +153,12 @@ class StampBook:
         with open(descriptor, "rb") as file:
             digest = "sha256:" + hashlib.file_digest(file, "sha256").hexdigest()
             after = os.fstat(file.fileno())
-        if _stamp(before) == _stamp(after) and began - _changed_at(before) > TICK:
+        if stamp_of(before) == stamp_of(after) and began - _changed_at(before) > TICK:
             self._remember(before, digest, path)
         return digest
 
     def _remember(self, status: os.stat_result, digest: str, path: str) -> None:
-        stamp = _stamp(status)
+        stamp = stamp_of(status)
         self._learned.add(stamp)
         self._changed |= self._entries.get(stamp, [""])[0] != digest
         self._entries[stamp] = [digest, os.path.abspath(path)]
@@ -166,12 +166,13 @@ class StampBook:
     def _is_alive(self, stamp: str, path: str) -> bool:
         """Learned in this process, or still the stamp of the path that last had it."""
         try:
-            return stamp in self._learned or _stamp(os.stat(path)) == stamp
+            return stamp in self._learned or stamp_of(os.stat(path)) == stamp
         except OSError:
             return False
 
 
-def _stamp(status: os.stat_result) -> str:
+def stamp_of(status: os.stat_result) -> str:
+    """Of a file. Another stamp may be another content."""
     # The device is left out: its number may change with every boot, and then all would be hashed again.
     return f"{status.st_size}:{status.st_mtime_ns}:{status.st_ctime_ns}:{status.st_ino}"
 
@@ -180,8 +181,9 @@ def _changed_at(status: os.stat_result) -> int:
     return status.st_ctime_ns if HAS_CHANGE_TIME else status.st_mtime_ns
 
 
-def _only_links_changed(before: os.stat_result, after: os.stat_result) -> bool:
-    """We do not defend against an edit that restores the mtime between two of our own system calls."""
+def only_links_changed(before: os.stat_result, after: os.stat_result) -> bool:
+    """Between two looks at one file. We do not defend against an edit that restores the mtime between two of our own
+    system calls."""
     return _content_stamp(before) == _content_stamp(after) and after.st_nlink > 0
 
 

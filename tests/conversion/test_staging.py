@@ -4,13 +4,15 @@ import json
 import os
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
+from reconciler.conversion.worker import staging
 from reconciler.conversion.worker.staging import Staged, check_unchanged, stage_source
 from reconciler.domain.errors import ConversionFailed
-from reconciler.host.stamps import StampBook
+from reconciler.host.stamps import StampBook, stamp_of
 from reconciler.sources.folder.model import inspect_source
 from tests.tiny_models import write_qwen2
 
@@ -24,7 +26,7 @@ def source(tmp_path: Path) -> Path:
 
 def stage(source: Path) -> Staged:
     digest = inspect_source(str(source), StampBook.empty()).digest
-    return stage_source(str(source), str(source.parent / "staged"), digest)
+    return stage_source(str(source), str(source.parent / "staged"), digest, {})
 
 
 def flip_a_byte(path: Path) -> None:
@@ -85,8 +87,30 @@ def test_a_link_that_somebody_makes_meanwhile_is_no_change(source: Path) -> None
 
 def test_what_the_recipe_does_not_name_is_not_converted(source: Path) -> None:
     with pytest.raises(ConversionFailed, match="has changed since the plan") as failure:
-        stage_source(str(source), str(source.parent / "staged"), "sha256:" + "0" * 64)
+        stage_source(str(source), str(source.parent / "staged"), "sha256:" + "0" * 64, {})
     assert failure.value.code == "SourceChanged"
+
+
+@pytest.mark.parametrize("change", [flip_a_byte, flip_and_restore_the_time, replace])
+def test_what_was_read_for_the_plan_is_read_again_only_where_its_stamp_changed(
+    source: Path, change: Callable[[Path], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    book = StampBook.empty()
+    digest = inspect_source(str(source), book).digest
+    look = {path: path.stat() for path in source.iterdir()}
+    known = {stamp_of(status): book.digest(str(path)) for path, status in look.items()}
+    hashed: list[str] = []
+    usual = staging._digest
+    monkeypatch.setattr(staging, "_digest", lambda path: hashed.append(os.path.basename(path)) or usual(path))
+    check_unchanged(stage_source(str(source), str(source.parent / "staged"), digest, known))
+    assert hashed == []
+    change(source / "model.safetensors")
+    refused = (
+        nullcontext() if change is replace else pytest.raises(ConversionFailed, match="has changed since the plan")
+    )
+    with refused:
+        stage_source(str(source), str(source.parent / "staged again"), digest, known)
+    assert hashed == ["model.safetensors"]
 
 
 def test_a_whole_multiplier_is_staged_as_a_float(source: Path) -> None:

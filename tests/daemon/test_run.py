@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.host.codec import seal, unseal
-from reconciler.host.stamps import _stamp
+from reconciler.host.stamps import stamp_of
 from reconciler.operations.verify import verify
 from tests.at_rest import edit_catalog, opened, serve
 from tests.daemon.process import Daemon, running
@@ -243,7 +243,7 @@ def test_the_scrub_of_a_daemon_finds_rot_and_has_it_mended(machine: TestMachine)
     path.write_bytes(whole[:-1] + b"?")
     path.chmod(0o444)
     stamps = machine.root / "records" / "stamps.json"
-    stamped = {_stamp(before): _stamp(os.stat(path))}
+    stamped = {stamp_of(before): stamp_of(os.stat(path))}
     known = unseal(stamps.read_bytes())
     stamps.write_bytes(seal({stamped.get(stamp, stamp): held for stamp, held in known.items()}))
     # A round begins after half a period. The next one, which finds nothing, is to end long after this test.

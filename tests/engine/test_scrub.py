@@ -15,7 +15,7 @@ from reconciler.engine.options import Options, PassResult, Reporter
 from reconciler.engine.reconciler import Reconciler
 from reconciler.engine.resolve import resolve
 from reconciler.engine.scrub import Scrubber, take_doubts
-from reconciler.host.stamps import StampBook, _stamp
+from reconciler.host.stamps import StampBook, stamp_of
 from reconciler.operations.verify import verify
 from reconciler.sources.manifests import load
 from reconciler.state.progress import scrub_progress
@@ -57,7 +57,7 @@ def flip(path: Path, bit: int, book: StampBook) -> None:
     path.write_bytes(data)
     path.chmod(mode)
     if known is not None:
-        book._entries[_stamp(os.stat(path))] = [known, str(path)]
+        book._entries[stamp_of(os.stat(path))] = [known, str(path)]
 
 
 def random_bit(path: Path, rng: random.Random) -> int:

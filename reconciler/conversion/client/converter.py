@@ -13,7 +13,7 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any
@@ -31,6 +31,7 @@ from reconciler.host.clock import now
 from reconciler.host.durable import full_disk_named
 from reconciler.host.environment import private_environment
 from reconciler.host.memory import memory_bytes
+from reconciler.host.stamps import stamp_of
 
 WORKER = "reconciler.conversion.worker.main"
 COMPARING_DISK = 1 << 30  # bytes; a comparison writes next to nothing
@@ -60,7 +61,8 @@ class Conversion:
 class Converter(AbstractContextManager["Converter"]):
     """`scratch` is a folder whose content may be swept, on the file system of the outputs. Safe from many threads;
     `jobs` of them convert at a time. `cage_mode` is "auto", "require" or "off"; `memory` limits one conversion, in
-    bytes (0: most of the machine's). The worker may read the folders `shown` and whatever is added to them later."""
+    bytes (0: most of the machine's). The worker may read the folders `shown` and whatever is added to them later.
+    `remembered` gives the digest of a file with this status, where it is known."""
 
     def __init__(
         self,
@@ -72,7 +74,9 @@ class Converter(AbstractContextManager["Converter"]):
         cage_mode: str = "auto",
         memory: int = 0,
         shown: tuple[str, ...] = (),
+        remembered: Callable[[os.stat_result], str | None] = lambda status: None,
     ) -> None:
+        self._remembered = remembered
         self._shown = tuple(map(os.path.abspath, shown))
         self._cage_mode = cage_mode
         self._memory = conversion_limit(memory, memory_bytes())
@@ -182,9 +186,18 @@ class Converter(AbstractContextManager["Converter"]):
                     timeout=timeout,
                     compared=os.path.abspath(compared) if compared else None,
                     bounds=Bounds(memory_bytes=self._memory, disk_bytes=disk),
+                    digests=self._digests(source, *([adapter] if adapter else [])),
                 )
             finally:
                 shutil.rmtree(scratch, ignore_errors=True)
+
+    def _digests(self, *folders: str) -> dict[str, str]:
+        """What is known of their files, by stamp."""
+        with suppress(OSError):
+            looks = [entry.stat() for folder in folders for entry in os.scandir(folder)]
+            known = {stamp_of(look): self._remembered(look) for look in looks}
+            return {stamp: digest for stamp, digest in known.items() if digest}
+        return {}
 
     def _carry_out(self, order: Order, on_progress: OnProgress, attempt: Attempt) -> dict[str, Any]:
         attempt.require()

@@ -2,14 +2,15 @@
 
 Links, not copies: a source may be large, and hard links would change its time stamps. The content is compared with the
 digest in the recipe before the conversion and checked again after it, so that a source edited since the plan or while
-Olive read it is not stored under a key it does not have.
+Olive read it is not stored under a key it does not have. What was read for the plan and has its stamp still is not read
+once more (`Order.digests`).
 """
 
 import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,52 +23,52 @@ from reconciler.domain.sources.source_model import (
     WEIGHTS,
     digest_of,
 )
+from reconciler.host.stamps import only_links_changed, stamp_of
 
 _FLOATS = ("_multiplier", "logits_scaling")
 _MAY_NAME_CODE = ("config.json", "tokenizer_config.json")
 
-Stamp = tuple[int, ...]
-
 
 @dataclass(frozen=True, kw_only=True)
 class Staged:
-    """`weights` are paths in the staged folder; `linked` gives the stamp (from before the digest was taken) and digest
+    """`weights` are paths in the staged folder; `linked` gives the status (from before the digest was taken) and digest
     of each file that its links lead to."""
 
     weights: tuple[str, ...]
-    linked: dict[str, tuple[Stamp, str]]
+    linked: dict[str, tuple[os.stat_result, str]]
 
 
-def stage_source(source: str, folder: str, expected: str) -> Staged:
+def stage_source(source: str, folder: str, expected: str, known: Mapping[str, str]) -> Staged:
+    """`known`: digests by stamp. Raises ConversionFailed where the content is not what is expected."""
     weights = _weight_names(source)
     index = () if WEIGHTS in weights else (INDEX,)
     names = [name for name in (*SMALL_FILES, *index, *weights) if os.path.exists(os.path.join(source, name))]
-    linked = _stage(source, folder, names, expected)
+    linked = _stage(source, folder, names, expected, known)
     for name in _MAY_NAME_CODE:
         _forget_code(os.path.join(folder, name))
     _write_floats(os.path.join(folder, "config.json"))
     return Staged(weights=tuple(os.path.join(folder, name) for name in weights), linked=linked)
 
 
-def stage_adapter(adapter: str, folder: str, expected: str) -> Staged:
-    linked = _stage(adapter, folder, [ADAPTER_CONFIG, ADAPTER_WEIGHTS], expected)
+def stage_adapter(adapter: str, folder: str, expected: str, known: Mapping[str, str]) -> Staged:
+    linked = _stage(adapter, folder, [ADAPTER_CONFIG, ADAPTER_WEIGHTS], expected, known)
     return Staged(weights=(os.path.join(folder, ADAPTER_WEIGHTS),), linked=linked)
 
 
 def check_unchanged(staged: Staged) -> None:
-    for path, (stamp, digest) in staged.linked.items():
-        if not _is_unchanged(path, stamp, digest):
+    for path, (before, digest) in staged.linked.items():
+        if not _is_unchanged(path, before, digest):
             raise ConversionFailed(
                 f"the source changed while it was read: {os.path.basename(path)}", code="SourceChanged"
             )
 
 
-def _is_unchanged(path: str, stamp: Stamp, digest: str) -> bool:
+def _is_unchanged(path: str, before: os.stat_result, digest: str) -> bool:
     """A hard link made meanwhile changes the ctime alone, and then the content decides. When more has changed, the
     content may have been different for a while."""
     try:
-        now = _stamp(path)
-        return now == stamp or (now[:-1] == stamp[:-1] and _digest(path) == digest)
+        now = os.stat(path)
+        return stamp_of(now) == stamp_of(before) or (only_links_changed(before, now) and _digest(path) == digest)
     except OSError:
         return False
 
@@ -79,17 +80,19 @@ def _weight_names(source: str) -> list[str]:
         return sorted(set(json.load(file)["weight_map"].values()))
 
 
-def _stage(source: str, folder: str, names: list[str], expected: str) -> dict[str, tuple[Stamp, str]]:
+def _stage(
+    source: str, folder: str, names: list[str], expected: str, known: Mapping[str, str]
+) -> dict[str, tuple[os.stat_result, str]]:
     os.makedirs(folder)
     for name in names:
         _link(os.path.realpath(os.path.join(source, name)), os.path.join(folder, name))
     staged = [os.path.join(folder, name) for name in names]
-    stamps = [_stamp(path) for path in staged]  # before the digests: a change between the two shows in the end
-    digests = [_digest(path) for path in staged]
+    looks = [os.stat(path) for path in staged]  # before the digests: a change between the two shows in the end
+    digests = [known.get(stamp_of(look)) or _digest(path) for path, look in zip(staged, looks, strict=True)]
     if digest_of(dict(zip(names, digests, strict=True))) != expected:
         raise ConversionFailed(f"{os.path.basename(source)} has changed since the plan", code="SourceChanged")
-    looks = zip(staged, stamps, digests, strict=True)
-    return {os.path.realpath(path): (stamp, digest) for path, stamp, digest in looks if os.path.islink(path)}
+    found = zip(staged, looks, digests, strict=True)
+    return {os.path.realpath(path): (look, digest) for path, look, digest in found if os.path.islink(path)}
 
 
 def _link(source: str, destination: str) -> None:
@@ -97,11 +100,6 @@ def _link(source: str, destination: str) -> None:
         os.symlink(source, destination)
     except OSError:  # Windows without the privilege
         shutil.copyfile(source, destination)
-
-
-def _stamp(path: str) -> Stamp:
-    status = os.stat(path)
-    return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 def _digest(path: str) -> str:

@@ -21,16 +21,18 @@ class StreamedSource:
 
     def __init__(self, order: Order, rounded: RoundedMatrices | None = None) -> None:
         folder, adapter = (os.path.join(order.scratch, name) for name in ("model", "adapter"))
-        staged = staging.stage_source(order.source, folder, order.recipe.source)
+        staged = staging.stage_source(order.source, folder, order.recipe.source, order.digests)
         self._staged, self._model, adapters = [staged], empty_model(folder), {}
         if order.adapter is not None and order.recipe.adapter is not None:
-            self._staged.append(staging.stage_adapter(order.adapter, adapter, order.recipe.adapter))
+            added = staging.stage_adapter(order.adapter, adapter, order.recipe.adapter, order.digests)
+            self._staged.append(added)
             adapters = _adapted(folder, adapter)
         self._loaded = _Loaded(_Files(staged.weights, self._model.all_tied_weights_keys, adapters))
         self._rounded, self.furthest = rounded, 0.0
         if rounded is not None:
             self._compute_twice(rounded)
         _attach(self._model, self._loaded)
+        self._look_up_rows()
         self.weights = sum(parameter.numel() for parameter in self._model.parameters())
         self.vocabulary = int(self._model.config.vocab_size)
         rope = getattr(self._model.config, "rope_parameters", None) or {}
@@ -70,6 +72,29 @@ class StreamedSource:
         if self._rounded is not None:
             self._rounded.check_all_taken()
         return [one.float().numpy() for one in found]
+
+    def _look_up_rows(self) -> None:
+        """An embedding loads the rows that it is asked for: a whole vocabulary costs as much as several layers."""
+        import torch
+        from accelerate.hooks import remove_hook_from_module
+
+        for name, module in self._model.named_modules():
+            if isinstance(module, torch.nn.Embedding):
+                remove_hook_from_module(module)
+                module.padding_idx = None  # it matters in training alone
+                module.forward = self._rows_alone(module, f"{name}.weight")
+
+    def _rows_alone(self, module: Any, name: str) -> Callable[[Any], Any]:
+        import torch
+
+        whole = module.forward
+
+        def forward(tokens: Any) -> Any:
+            rows, places = torch.unique(tokens, return_inverse=True)
+            module.weight = torch.nn.Parameter(self._loaded.rows(name, rows), requires_grad=False)
+            return whole(places)
+
+        return forward
 
     def _compute_twice(self, rounded: RoundedMatrices) -> None:
         """Of what enters a linear module the first half meets the source's weights, the other the artifact's. Modules
@@ -181,6 +206,11 @@ class _Loaded(Mapping[str, Any]):
 
         held = self._weights[name]
         return held.half().float() if self.halves else held.to(torch.float32, copy=name in self.changed)
+
+    def rows(self, name: str, which: Any) -> Any:
+        """Those of a matrix; the others are not read."""
+        held = self._weights[name][which]
+        return held.half().float() if self.halves else held.float()
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._weights)
