@@ -9,6 +9,7 @@ import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from reconciler.conversion.worker.checks import DATA, MODEL
@@ -36,29 +37,34 @@ class RoundedMatrix:
 
     def numbers(self, begin: int, end: int) -> Any:
         """Rows `begin` to `end` in single precision."""
-        import torch
 
         blocks = self.scales.shape[1]
-        codes = _unpacked(self.codes[begin:end], self.bits).reshape(end - begin, blocks, self.block)
-        if self.zeros is None:
-            zeros: Any = 1 << (self.bits - 1)
-        else:
-            zeros = _unpacked(self.zeros[begin:end], self.bits)[:, :blocks, None]
-        numbers = torch.mul(codes.to(torch.int16).sub_(zeros), self.scales[begin:end, :, None])
+        numbers = _centred(self.codes[begin:end], self.bits).reshape(end - begin, blocks, self.block)
+        if self.zeros is not None:
+            numbers.sub_(_centred(self.zeros[begin:end], self.bits)[:, :blocks, None])
+        numbers.mul_(self.scales[begin:end, :, None])
         return numbers.reshape(end - begin, -1)[:, : self.columns]
 
 
 Span = tuple[RoundedMatrix, int, int]  # rows of a matrix, from and to
 
 
-def _unpacked(packed: Any, bits: int) -> Any:
-    """One code a byte. Two of four bits lie in a byte, the lower half first; both are spread at once."""
+def _centred(packed: Any, bits: int) -> Any:
+    """Each code less half of all codes, in single precision. Two codes of four bits lie in a byte."""
     import torch
 
     if bits == 8:
-        return packed
-    pairs = packed.to(torch.int16)
-    return (pairs & 15 | (pairs & 240) << 4).view(torch.uint8)
+        return packed.to(torch.float32).sub_(128)
+    return torch.from_numpy(_pairs().take(packed.numpy(), mode="clip")).view(torch.float32)
+
+
+@cache
+def _pairs() -> Any:
+    """For each byte its two codes, the lower half first, as one number of eight bytes: so one look gives both."""
+    import numpy
+
+    both = numpy.arange(256)[:, None] >> (0, 4) & 15
+    return (both - 8).astype(numpy.float32).view(numpy.float64).reshape(-1)
 
 
 class RoundedMatrices:
@@ -154,8 +160,10 @@ def read_back(spans: list[Span], weight: Any) -> float:
     for matrix, first, last in _in_parts(spans, max(1, AT_ONCE // weight.shape[1])):
         rows = weight[at : (at := at + last - first)]
         found = matrix.numbers(first, last)
-        lost = torch.linalg.vector_norm(found - rows, dim=1)
-        furthest = max(furthest, float((lost / _usual_loss(rows, matrix)).nan_to_num_(WORST).max()))
+        apart = found - rows
+        lost = torch.linalg.vector_norm(apart, dim=1)
+        usual = _usual_loss(torch.abs(rows, out=apart), matrix)
+        furthest = max(furthest, float((lost / usual).nan_to_num_(WORST).max()))
         rows.copy_(found)
     return min(furthest, WORST)
 
@@ -174,12 +182,13 @@ def _in_parts(spans: list[Span], rows: int) -> Iterator[Span]:
         torch.set_num_threads(threads)
 
 
-def _usual_loss(rows: Any, matrix: RoundedMatrix) -> Any:
+def _usual_loss(magnitudes: Any, matrix: RoundedMatrix) -> Any:
     """Of each row. The steps of a block divide what lies between its largest weight and the negative of that; a weight
     lies anywhere between two of them. What single precision loses counts too: weights may lie on the steps."""
     import torch
 
-    padded = torch.nn.functional.pad(rows, (0, -matrix.columns % matrix.block)).reshape(len(rows), -1, matrix.block)
-    largest = padded.abs().amax(2)
+    if rest := -matrix.columns % matrix.block:
+        magnitudes = torch.nn.functional.pad(magnitudes, (0, rest))
+    largest = magnitudes.reshape(len(magnitudes), -1, matrix.block).amax(2)
     steps = torch.linalg.vector_norm(largest, dim=1) * (2 * matrix.block**0.5 / ((1 << matrix.bits) - 1))
     return (steps / 12**0.5).clamp_(min=1e-30)

@@ -114,13 +114,20 @@ class StreamedSource:
             if hasattr(weight, "is_read_back"):
                 raise ConversionFailed(f"the source computes with {name} twice in a layer, which is not known here")
             before, after = states.chunk(2)
-            found = torch.nn.functional.linear(before, weight, module.bias)
+            found = _linear(before, weight, module.bias)
             spans = rounded.take(name, module.out_features, module.in_features)
             self.furthest = max(self.furthest, read_back(spans, weight.data))
             weight.is_read_back = True
-            return torch.cat((found, torch.nn.functional.linear(after, weight, module.bias)))
+            return torch.cat((found, _linear(after, weight, module.bias)))
 
         return forward
+
+
+def _linear(states: Any, weight: Any, bias: Any) -> Any:
+    """torch.nn.functional.linear with the larger matrix first: with some tens of states that takes two thirds of the
+    time (MKL of torch 2.13, two threads)."""
+    found = (weight @ states.reshape(-1, states.shape[-1]).T).T
+    return (found if bias is None else found + bias).reshape(*states.shape[:-1], -1)
 
 
 def empty_model(folder: str) -> Any:
