@@ -49,7 +49,8 @@ KINDS: dict[str, type[ReconcilerError]] = {
 
 IMPORT_SECONDS = 300.0  # on a slow disk the first import of torch alone takes a minute
 ANSWER_SECONDS = 60.0
-POLL_SECONDS = 0.02
+# Between two looks at a job: a share of the time that it runs already, since each costs as much for a job of hours.
+PAUSES, PAUSE_SHARE = (0.02, 0.5), 0.02  # seconds
 LONGEST_LOG = (4 << 20) + (1 << 10)  # bytes; the worker ends it a little earlier, with a note
 
 
@@ -60,12 +61,20 @@ class Attempt:
         self._lock = threading.Lock()
         self._pid = 0  # of the forked job, until the worker has waited for it
         self.begun = False
-        self.cancelled = False
+        self._cancelled = threading.Event()
+
+    @property
+    def cancelled(self) -> bool:
+        return self._cancelled.is_set()
+
+    def wait(self, seconds: float) -> None:
+        """Shorter when it is cancelled."""
+        self._cancelled.wait(seconds)
 
     def cancel(self) -> None:
         """Kills the job, or prevents that it begins."""
         with self._lock:
-            self.cancelled = True
+            self._cancelled.set()
             if self._pid:
                 with suppress(ProcessLookupError):
                     os.kill(self._pid, signal.SIGKILL)
@@ -93,7 +102,8 @@ def follow(child: Child, order: Order, on_progress: OnProgress, attempt: Attempt
     begun = child.call("begin", {"order": ORDER.write(order)}, timeout=IMPORT_SECONDS + order.timeout)
     # In a process namespace of its own the worker's process ids are those of other processes here.
     attempt.running_as(begun["pid"] if begun.get("worker") == child.pid else 0)
-    deadline = time.monotonic() + order.timeout
+    since = time.monotonic()
+    deadline = since + order.timeout
     try:
         while time.monotonic() < deadline:
             attempt.require()
@@ -106,7 +116,7 @@ def follow(child: Child, order: Order, on_progress: OnProgress, attempt: Attempt
                     raise failure(ended["error"]["code"], ended["error"]["message"], order)
                 return ended
             on_progress(state["fraction"], state["text"])
-            time.sleep(POLL_SECONDS)
+            attempt.wait(min(max(PAUSE_SHARE * (time.monotonic() - since), PAUSES[0]), PAUSES[1]))
         raise failure("ConversionTimedOut", f"no result within {order.timeout:g} s", order)
     finally:
         attempt.ending()
