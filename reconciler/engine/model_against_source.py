@@ -35,7 +35,7 @@ def of_folder(model: Model, problem: Problem, field: str = "spec.source") -> Pro
 
 
 def foreign_adapter(model: Model, adapter: SourceAdapter, source: SourceModel) -> list[Problem]:
-    if adapter.problems or source.problems or not source.known:
+    if adapter.problems or source.problems or not source.shapes:
         return []
     wrong = mismatch(adapter.config, adapter.shapes, source.shapes)
     if not wrong:

@@ -163,7 +163,7 @@ class _Resolver:
                 self.sources[recipe.build_key] = Source(recipe=recipe, path=source.path, adapter=model.adapter_path)
         self.warnings += [complaints.of_folder(model, warning) for warning in source.warnings]
         self.warnings += complaints.short_context(model, source)
-        if source.known:
+        if source.shapes:  # it was looked at
             self.warnings += complaints.foreign_template(model, source)
             self.warnings += complaints.unending_template(model, source, template)
         return wanted
@@ -198,8 +198,8 @@ class _Resolver:
         )
 
     def _predict(self, model: Model, source: SourceModel, recipe: Recipe) -> Predicted:
-        """Nothing for an artifact that is held, and for a source that is not fetched."""
-        if recipe.build_key in self._held or not source.known:
+        """Nothing for an artifact that is held, and for a source that was never here."""
+        if recipe.build_key in self._held or not source.shapes:
             return 0, 0, {}
         if recipe.build_key not in self._predicted:
             memory = predict_memory(source, recipe)

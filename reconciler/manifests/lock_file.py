@@ -3,42 +3,37 @@
 It is in the folder of the manifests and is reviewed and signed with them, so it is read as they are: as foreign text.
 An entry is a `LockedSource`; its `kind` is left out where it is huggingface, and `repo`, `revision` and `include` have
 the form that the kind's manifests have (`source_schema`). One form only, which `render` writes: sorted, a file a line,
-so that a merge touches what changed.
+so that a merge touches what changed. What is known of a source before it is fetched is in a file of its own
+(`manifests.source_facts`).
 """
 
 import json
 import os.path
 import posixpath
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from reconciler.domain.errors import InputRefused, Problem
-from reconciler.domain.sources.locked import HUGGINGFACE, LOCK_BYTES, LOCK_NAME, LockedSource
+from reconciler.domain.sources.locked import FACTS_NAME, HUGGINGFACE, LOCK_BYTES, LOCK_NAME, LockedSource, SourceFacts
 from reconciler.domain.text.names import camel
 from reconciler.domain.text.quoting import listed, shown
 from reconciler.host.codec import Codec, Misformed, parse_json
+from reconciler.manifests import source_facts
 from reconciler.manifests.declaration import ProblemLog
 from reconciler.manifests.loader import Document
 from reconciler.manifests.paths import ParseContext
 from reconciler.manifests.problems import accepted
 from reconciler.manifests.schema import ModelManifest
+from reconciler.manifests.source_facts import HINT, LONGEST_MESSAGE, LockInvalid
 from reconciler.manifests.source_schema import REMOTE_KINDS
 
 MAX_FILES = 1_000  # of one source
-LONGEST_MESSAGE = 180  # characters
-HINT = "`reconciler lock` writes it anew"
 
+T = TypeVar("T")
 Entries = dict[tuple[str, str, str, tuple[str, ...]], LockedSource]
-
-
-class LockInvalid(InputRefused):
-    """One line; `line` is 0 when the whole file is meant."""
-
-    def __init__(self, message: str, line: int = 0) -> None:
-        super().__init__("LockInvalid", message, HINT, line)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,13 +44,16 @@ class _LockFile:
 
 _CODEC = Codec(_LockFile, camel)
 _LEFT_OUT = {"kind": HUGGINGFACE, "include": [], "upstream": ""}
+_FACTS = "facts"
 
 
 def render(entries: Iterable[LockedSource]) -> bytes:
     ordered = [replace(one, files=tuple(sorted(one.files, key=lambda file: file.path))) for one in entries]
     lock = _LockFile(format_version=1, sources=tuple(sorted(ordered, key=lambda one: one.key)))
     plain: dict[str, Any] = _CODEC.write(lock)
-    plain["sources"] = [{k: held for k, held in one.items() if _LEFT_OUT.get(k) != held} for one in plain["sources"]]
+    plain["sources"] = [
+        {k: held for k, held in one.items() if k != _FACTS and _LEFT_OUT.get(k) != held} for one in plain["sources"]
+    ]
     # Each file on one line: that is what a reviewer compares.
     text = re.sub(
         r"\{\s+(\"path\": .*),\s+(\"size\": .*),\s+(\"sha256\": .*)\s+\}", r"{\1, \2, \3}", json.dumps(plain, indent=1)
@@ -82,6 +80,8 @@ def read(data: bytes) -> Entries:
 def _check(source: LockedSource, place: str) -> None:
     """What the manifests of its kind demand, also of the upstream revision; and that its files have names of their
     own."""
+    if source.facts is not None:
+        raise LockInvalid(f"{place}{_FACTS}: expected no field of this name")
     if source.kind not in REMOTE_KINDS:
         raise LockInvalid(f"expected a source of the kind {listed(REMOTE_KINDS)}, got {shown(source.kind)}")
     include = {"include": list(source.include)} if source.include else {}
@@ -110,17 +110,35 @@ class Lock:
         kind, held = remote
         declared = LockedSource(kind=kind, repo=held.repo, revision=held.revision, include=tuple(held.include or ()))
         locked = self._entries.get(declared.key)
-        return replace(declared, files=locked.files, upstream=locked.upstream) if locked else declared
+        if locked is None:
+            return declared
+        return replace(declared, files=locked.files, upstream=locked.upstream, facts=self._facts.get(locked.digest))
 
     @cached_property
     def _entries(self) -> Entries:
-        path = os.path.join(self._context.base, LOCK_NAME)
+        return self._read(LOCK_NAME, read, "LockInvalid", serious=True) or {}
+
+    @cached_property
+    def _facts(self) -> Mapping[str, SourceFacts]:
+        """Without them a source has to be fetched before its build keys are known."""
+        return self._read(FACTS_NAME, self._facts_of, "FactsInvalid", serious=False) or {}
+
+    def _facts_of(self, data: bytes) -> dict[str, SourceFacts]:
+        found = source_facts.read(data)
+        for one in self._entries.values():
+            if one.digest in found and not source_facts.fit(found[one.digest], one):
+                raise LockInvalid(f"{one}: expected weights that are in the lock")
+        return found
+
+    def _read(self, name: str, reader: Callable[[bytes], T], code: str, *, serious: bool) -> T | None:
+        path = os.path.join(self._context.base, name)
         try:
             data = self._context.read(path)
             if data is None and self._context.place(path).kind != "missing":
                 raise LockInvalid(f"expected a plain file of at most {LOCK_BYTES >> 20} MiB")
-            return read(data) if data is not None else {}
+            return reader(data) if data is not None else None
         except InputRefused as error:
-            file, code = posixpath.normpath(self._context.shown(LOCK_NAME)), "LockInvalid"
-            self._findings.add(Problem(code=code, file=file, line=error.line, message=str(error), hint=HINT))
-            return {}
+            file = posixpath.normpath(self._context.shown(name))
+            found = Problem(code=code, file=file, line=error.line, message=str(error), hint=HINT)
+            self._findings.add(found, serious=serious)
+            return None

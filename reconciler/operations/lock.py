@@ -1,7 +1,7 @@
 """`reconciler lock`: ask each remote source for the files of each declared revision, and pin each file by its sha256.
 
 A revision never changes, so locked sources are not asked for again. A source names the sha256 of its large files; small
-files are downloaded here and hashed.
+files are downloaded here and hashed. What they say of the model goes into a second file (`manifests.source_facts`).
 """
 
 import hashlib
@@ -13,22 +13,36 @@ from typing import Any
 
 from reconciler.domain.errors import PermanentError, ReconcilerError
 from reconciler.domain.manifest import Model
-from reconciler.domain.sources.locked import LOCK_BYTES, LOCK_NAME, LockedFile, LockedSource, is_included
+from reconciler.domain.sources.locked import (
+    FACTS_NAME,
+    LOCK_BYTES,
+    LOCK_NAME,
+    LockedFile,
+    LockedSource,
+    SourceFacts,
+    is_included,
+)
+from reconciler.domain.sources.source_model import INDEX, SMALL_FILES
 from reconciler.domain.text.quoting import shown
-from reconciler.manifests import lock_file
+from reconciler.manifests import lock_file, source_facts
 from reconciler.manifests.lock_file import Entries
+from reconciler.sources.folder.locked import LockedFolder
+from reconciler.sources.folder.model import look_without_weights
 from reconciler.sources.protocol import RemoteSource
 
 # The Hugging Face hub keeps files without a sha256 in git, which takes at most 10 MB of each.
 MAX_UNHASHED = 64 << 20
+NOTHING: dict[str, SourceFacts] = {}
 _PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Locked:
-    """`data` is the new lock file; `added` and `dropped` are the sources that it has more and less than the old one."""
+    """`data` is the new lock file, `facts` that of facts; `added` and `dropped` are the sources that the lock has more
+    and less than the old one."""
 
     data: bytes
+    facts: bytes
     entries: Entries
     added: tuple[LockedSource, ...]
     dropped: tuple[LockedSource, ...]
@@ -46,9 +60,15 @@ def outdated(models: Iterable[Model], old: Entries) -> tuple[tuple[LockedSource,
 
 
 def lock(
-    models: Iterable[Model], old: Entries, remotes: Mapping[str, RemoteSource], say: Callable[[str], None]
+    models: Iterable[Model],
+    old: Entries,
+    remotes: Mapping[str, RemoteSource],
+    say: Callable[[str], None],
+    *,
+    facts: Mapping[str, SourceFacts] = NOTHING,
 ) -> Locked:
-    """The new lock file; `remotes` by kind. Raises ReconcilerError when one refuses; then the old file stays."""
+    """The new files; `facts` are the old ones by digest, `remotes` by kind. Raises ReconcilerError when one refuses;
+    then the old files stay."""
     wanted = declared(models)
     missing, dropped = outdated(models, old)
     entries: Entries = {}
@@ -60,8 +80,16 @@ def lock(
         if repository not in upstream:
             upstream[repository] = _upstream(source, remote, say, known=known is not None)
         entries[key] = replace(source, upstream=upstream[repository])
+    data = _rendered(entries)
+    described: dict[str, SourceFacts] = {}
+    for source in entries.values():
+        one = described.get(source.digest) or facts.get(source.digest)
+        if one is None or not source_facts.fit(one, source):
+            one = _facts(source, remotes[source.kind], say)
+        described |= {source.digest: one} if one is not None else {}
+    rendered = source_facts.render(described)
     added = tuple(entries[source.key] for source in missing)
-    return Locked(data=_rendered(entries), entries=entries, added=added, dropped=dropped)
+    return Locked(data=data, facts=rendered, entries=entries, added=added, dropped=dropped)
 
 
 def _rendered(entries: Entries) -> bytes:
@@ -69,7 +97,7 @@ def _rendered(entries: Entries) -> bytes:
     data = lock_file.render(entries.values())
     try:
         lock_file.read(data)
-    except lock_file.LockInvalid as invalid:
+    except source_facts.LockInvalid as invalid:
         raise PermanentError(f"what was listed makes no lock: {invalid}", code="HubIncomplete") from None
     return data
 
@@ -94,6 +122,15 @@ def read_lock(folder: str) -> Entries:
         return {}
 
 
+def read_facts(folder: str) -> dict[str, SourceFacts]:
+    """None of them where the file is not there, or not as we write it: then they are looked for anew."""
+    try:
+        with open(os.path.join(folder, FACTS_NAME), "rb") as file:
+            return source_facts.read(file.read(LOCK_BYTES + 1))
+    except (FileNotFoundError, source_facts.LockInvalid):
+        return {}
+
+
 def _pin(source: LockedSource, remote: RemoteSource, say: Callable[[str], None]) -> LockedSource:
     listed = remote.tree(source)
     chosen = sorted((one for one in listed if is_included(one["path"], source.include)), key=lambda f: f["path"])
@@ -101,6 +138,31 @@ def _pin(source: LockedSource, remote: RemoteSource, say: Callable[[str], None])
     say(f"{source}: {len(chosen)} files, {sum(one['size'] for one in chosen):,} bytes")
     with tempfile.TemporaryDirectory(prefix="reconciler-lock-") as folder:
         return replace(source, files=tuple(_file(source, one, remote, folder) for one in chosen))
+
+
+def _facts(source: LockedSource, remote: RemoteSource, say: Callable[[str], None]) -> SourceFacts | None:
+    """None, with a warning, where they cannot be had: the source can be used without."""
+    with tempfile.TemporaryDirectory(prefix="reconciler-lock-") as folder:
+        try:
+            for file in source.files:
+                if file.path in (*SMALL_FILES, INDEX) and file.size <= MAX_UNHASHED:
+                    _fetch(source, file, remote, folder)
+        except ReconcilerError as error:
+            say(f"warning: {error}")
+            return None
+        model = look_without_weights(LockedFolder(folder, source))
+    for problem in model.problems:
+        say(f"warning: {source}: {os.path.basename(problem.file)}: {problem.message}")
+    if model.problems:
+        return None
+    weights = tuple(file.path for file in model.files if file.path.endswith(".safetensors"))
+    return SourceFacts(weights=weights, config=model.config, chat_template=model.chat_template)
+
+
+def _fetch(source: LockedSource, file: LockedFile, remote: RemoteSource, folder: str) -> None:
+    found = _hashed(source, file, remote, folder)
+    if found != file.sha256:  # guard: facts are of the locked bytes
+        raise PermanentError(f"{source}: {file.path} has other bytes than are locked", code="DigestMismatch")
 
 
 def _check(source: LockedSource, chosen: list[dict[str, Any]], names: list[str]) -> None:
@@ -134,9 +196,8 @@ def _file(source: LockedSource, listed: dict[str, Any], remote: RemoteSource, fo
 
 
 def _hashed(source: LockedSource, file: LockedFile, remote: RemoteSource, folder: str) -> str:
-    target = os.path.join(folder, "file")
+    """It stays in the folder."""
+    target = os.path.join(folder, file.path)
     remote.download(source, file, target, lambda count: None)
     with open(target, "rb") as opened:
-        sha256 = hashlib.file_digest(opened, "sha256").hexdigest()
-    os.unlink(target)
-    return sha256
+        return hashlib.file_digest(opened, "sha256").hexdigest()

@@ -25,7 +25,7 @@ from reconciler.sources.download import PART
 from reconciler.sources.facts import model_facts, read_adapter_facts, read_model_facts
 from reconciler.sources.folder.model import inspect_adapter, inspect_source
 from reconciler.sources.imported import ADAPTER_FACTS, MODEL_FACTS, hub_facts, imported_folder
-from reconciler.sources.protocol import CachedSource
+from reconciler.sources.protocol import CachedSource, described
 
 _HEX = 64
 
@@ -46,7 +46,8 @@ class SourceCache:
     def look(self, source: LockedSource, stamps: StampBook) -> CachedSource:
         folder = self.folder(source.digest)
         if not os.path.isdir(folder):
-            return CachedSource(model=self._recall(source.digest), missing=max(source.size - self._have(source), 1))
+            missing = max(source.size - self._have(source), 1)
+            return CachedSource(model=self._recall(source.digest) or described(source, folder), missing=missing)
         damaged = tuple(file for file in source.files if not _is(file, folder, stamps))
         if not damaged:
             return CachedSource(model=_named(inspect_source(folder, stamps), source))

@@ -10,8 +10,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol, Self
 
+from reconciler.domain.digest import StoredFile
 from reconciler.domain.sources.locked import LockedFile, LockedSource
-from reconciler.domain.sources.source_model import SourceAdapter, SourceModel
+from reconciler.domain.sources.model_config import architecture_of
+from reconciler.domain.sources.source_model import INDEX, SMALL_FILES, WEIGHTS, SourceAdapter, SourceModel, digest_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +34,27 @@ def unseen(source: LockedSource) -> SourceModel:
     """Stands for a source that was never here: all that is known of it is what the lock holds."""
     weights = sum(file.size for file in source.files if file.path.endswith(".safetensors"))
     return SourceModel(path="", digest=source.digest, weight_bytes=weights, known=False)
+
+
+def described(source: LockedSource, path: str = "") -> SourceModel | None:
+    """What the lock's facts say of a source that was never here: all that decides its recipes and releases, and nothing
+    of what a conversion costs. None without facts. `path` is where it will lie."""
+    facts = source.facts
+    if facts is None:
+        return None
+    held = {one.path: StoredFile(path=one.path, size=one.size, digest=f"sha256:{one.sha256}") for one in source.files}
+    index = () if WEIGHTS in facts.weights else (INDEX,)
+    files = tuple(held[name] for name in sorted({*SMALL_FILES, *index, *facts.weights} & held.keys()))
+    return SourceModel(
+        path=path,
+        digest=digest_of({file.path: file.digest for file in files}),
+        architecture=architecture_of(facts.config),
+        config=facts.config,
+        files=files,
+        weight_bytes=sum(file.size for file in files if file.path in facts.weights),
+        context_length=facts.config["max_position_embeddings"],
+        chat_template=facts.chat_template,
+    )
 
 
 class ModelFolders(Protocol):

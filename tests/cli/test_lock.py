@@ -2,10 +2,15 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from reconciler.host.stamps import StampBook
+from reconciler.sources.folder.model import inspect_source
+from reconciler.sources.manifests import load
+from reconciler.sources.protocol import described
 from tests.extras import needs
 from tests.git_server import Repository
 from tests.hub_server import COMMIT, HubServer
@@ -242,3 +247,73 @@ def test_a_hub_that_says_nonsense_is_not_written_down(machine: TestMachine, serv
     assert "\x1b" not in done.err
     assert "Traceback" not in done.err
     assert not lock_file(machine).exists()
+
+
+def facts_file(machine: TestMachine) -> Path:
+    return machine.manifests / "reconciler.facts.json"
+
+
+def test_the_facts_say_what_a_look_at_the_source_would(machine: TestMachine, server: HubServer, capitals: Path) -> None:
+    machine.run("lock", HF_ENDPOINT=server.url)
+    assert b"facts" not in lock_file(machine).read_bytes()  # as the version before reads it
+    assert len(facts_file(machine).read_bytes()) < 10_000
+    (model,) = load(str(machine.manifests)).models
+    assert model.remote is not None
+    found, expected = described(model.remote), inspect_source(str(capitals), StampBook.empty())
+    assert found is not None
+    unknown = {"path": "", "shapes": {}, "tokens": (), "ends": (), "warnings": ()}
+    assert found == replace(expected, **unknown)
+
+
+def test_an_old_lock_gets_facts(machine: TestMachine, server: HubServer) -> None:
+    machine.run("lock", HF_ENDPOINT=server.url)
+    facts = facts_file(machine).read_bytes()
+    facts_file(machine).unlink()
+    away = machine.run("lock", HF_ENDPOINT="http://127.0.0.1:9")
+    assert away.code == 0
+    assert "warning" in away.err
+    assert machine.run("lock", "--check").code == 0
+    assert machine.run("validate").code == 0
+    assert "written" in machine.run("lock", HF_ENDPOINT=server.url).out
+    assert facts_file(machine).read_bytes() == facts
+
+
+def test_facts_are_of_the_locked_bytes(machine: TestMachine, server: HubServer) -> None:
+    machine.run("lock", HF_ENDPOINT=server.url)
+    locked = lock_file(machine).read_bytes()
+    facts_file(machine).unlink()
+    files = server.repos["org/tiny"].files
+    files["config.json"] = files["config.json"].replace(b"hidden_size", b"hidden_sixe")
+    done = machine.run("lock", HF_ENDPOINT=server.url)
+    assert "config.json has other bytes than are locked" in done.err
+    assert lock_file(machine).read_bytes() == locked
+    assert json.loads(facts_file(machine).read_bytes())["sources"] == []
+
+
+@pytest.mark.parametrize(
+    "damage", ["{", "[]", '{"formatVersion": 2, "sources": []}', "a config of no model", "other weights", "a link"]
+)
+def test_without_facts_that_can_be_read_a_source_is_fetched_first(
+    machine: TestMachine, server: HubServer, damage: str
+) -> None:
+    machine.run("lock", HF_ENDPOINT=server.url)
+    path = facts_file(machine)
+    if damage == "a link":
+        path.unlink()
+        path.symlink_to("/etc/passwd")
+    elif damage.startswith(("{", "[")):
+        path.write_text(damage)
+    else:
+        document = json.loads(path.read_text())
+        entry = document["sources"][0]
+        entry |= {"config": {"architectures": ["x"]}} if "config" in damage else {"weights": ["other.safetensors"]}
+        path.write_text(json.dumps(document))
+    done = machine.run("plan", "-o", "json").json()
+    assert not done["problems"]
+    codes = [(one["code"], one["file"]) for one in done["warnings"]]
+    assert codes == [("FactsInvalid", "manifests/reconciler.facts.json")]
+    assert [one["action"] for one in done["changes"]] == ["fetch"]
+    assert "root" not in str(done["warnings"])
+    if damage != "a link":
+        assert "written" in machine.run("lock", HF_ENDPOINT=server.url).out
+        assert machine.run("plan", "-o", "json").json()["warnings"] == []

@@ -127,8 +127,8 @@ def carried(builder: TestMachine, folder: Path) -> None:
 
 
 def test_parts_of_a_model_of_the_hub(tmp_path: Path, capitals: Path) -> None:
-    """Each part fetches what it needs to know its build keys; together they build each once. The weights are not needed
-    for a pull."""
+    """Together the parts build each once. A machine that only pulls knows its build keys from the lock, and never asks
+    the hub."""
     needs("huggingface_hub", "hub")
     needs("olive", "convert")
     with FakeRegistry().running() as fake, HubServer().running() as hub:
@@ -148,7 +148,16 @@ def test_parts_of_a_model_of_the_hub(tmp_path: Path, capitals: Path) -> None:
         pushed = [build["variant"] for builds in told.values() for build in builds if build["status"] == "pushed"]
         assert sorted(pushed) == ["capitals-fp32", V]
         assert sum(tag.startswith("build-") for tag in fake.held("models/tiny").tags) == 2
-        assert planned(edge)[0] == ["fetch"]  # its build key is not known before
+        hub.requests.clear()
+        facts = edge.manifests / "reconciler.facts.json"
+        facts.rename(edge.folder / "facts")
+        assert planned(edge)[0] == ["fetch"]  # locked by an earlier version: its build key is not known before
+        (edge.folder / "facts").rename(facts)
         run(edge, "apply", HF_ENDPOINT=hub.url)
         assert set(edge.index()) == {f"{V}:1", "capitals-fp32:1"}
+        assert "Ljubljana" in run(edge, "ask", V, QUESTION)
+        assert hub.requests == []
+        declare(edge, "later", precisions="int8")
+        [held] = planned(edge)[1]
+        assert (held["reason"], "sha256:" in held["message"]) == ("AwaitingBuild", True)
         assert events(*machines).count("convert.done") == 2

@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from reconciler.domain.sources.locked import LockedFile, LockedSource, is_included, is_safe
-from reconciler.manifests.lock_file import LockInvalid, read, render
+from reconciler.manifests.lock_file import read, render
 from reconciler.manifests.parsed import Parsed
+from reconciler.manifests.source_facts import LockInvalid
 from tests.manifests.test_parse import model, parsed
 
 COMMIT = "c0ffee" * 6 + "c0ff"

@@ -125,9 +125,12 @@ MUTANTS = (
     _("a stored artifact keeps to the policy of today", _TRUST, "True"),
     _("what is refused does not serve anew", "tests/planner/test_plan_trust.py", "refused = False"),
     _("each registry has a rule of trust", "tests/manifests/test_machine_config.py"),
+    _("a claim runs out", "tests/registry/test_claims.py", "return claim"),
     # The lock file and the hub
     _("a locked file has a safe name", _LOCK),
     _("a source is locked once", _FUZZ),
+    _("facts are of the locked bytes", "tests/cli/test_lock.py"),
+    _("the facts of a source are those of a model", "tests/cli/test_lock.py"),
     _("bytes from the hub match their digest", "tests/sources/test_hub.py", "return True"),
     # Templates
     _("no dunder attributes", _LINT, 'return ""'),

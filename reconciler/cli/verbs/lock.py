@@ -14,14 +14,15 @@ from reconciler.cli.exit_codes import ERROR, OK
 from reconciler.cli.manifests import load_folder
 from reconciler.cli.output import json_text, note, say, show_problems
 from reconciler.domain.errors import UsageError
-from reconciler.domain.sources.locked import HUGGINGFACE, LOCK_NAME, LockedSource
+from reconciler.domain.sources.locked import FACTS_NAME, HUGGINGFACE, LOCK_NAME, LockedSource
 from reconciler.domain.text.units import size_text
 from reconciler.host.durable import write_file
 from reconciler.host.reading import read_whole
-from reconciler.manifests.lock_file import Entries, LockInvalid
+from reconciler.manifests.lock_file import Entries
 from reconciler.manifests.parsed import Parsed
+from reconciler.manifests.source_facts import LockInvalid
 from reconciler.manifests.source_schema import is_repo
-from reconciler.operations.lock import Locked, lock, outdated, read_lock
+from reconciler.operations.lock import Locked, lock, outdated, read_facts, read_lock
 from reconciler.reports.view import FORMAT_VERSION
 from reconciler.sources.protocol import RemoteSource
 from reconciler.sources.select import REMOTES
@@ -58,9 +59,13 @@ def run(arguments: argparse.Namespace) -> int:
     with contextlib.ExitStack() as stack:
         kinds = {model.remote.kind for model in parsed.models if model.remote is not None}
         remotes = {kind: stack.enter_context(_remote(kind, arguments)) for kind in sorted(kinds)}
-        locked = lock(parsed.models, old, remotes, lambda line: note(arguments, line))
+        facts = read_facts(arguments.path)
+        locked = lock(parsed.models, old, remotes, lambda line: note(arguments, line), facts=facts)
     path = os.path.join(arguments.path, LOCK_NAME)
-    written = not arguments.dry_run and _write(path, locked)
+    written = False
+    if not arguments.dry_run:
+        written = _write(path, locked.data, locked)
+        written |= _write(os.path.join(arguments.path, FACTS_NAME), locked.facts, locked)
     _show(locked, parsed, path, written, arguments)
     return OK
 
@@ -74,14 +79,14 @@ def _check(parsed: Parsed, old: Entries, broken: bool, arguments: argparse.Names
     return ERROR if lines else OK
 
 
-def _write(path: str, locked: Locked) -> bool:
+def _write(path: str, data: bytes, locked: Locked) -> bool:
     """Writes only a change, and no empty file where nothing is taken from elsewhere."""
     before = b""
     with contextlib.suppress(FileNotFoundError):
         before = read_whole(path)
-    if before == locked.data or not (before or locked.entries):
+    if before == data or not (before or locked.entries):
         return False
-    write_file(path, locked.data)
+    write_file(path, data)
     return True
 
 

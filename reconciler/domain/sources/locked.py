@@ -6,10 +6,10 @@ those, whatever it is called. So two names for the same files share one folder.
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import cached_property
-from typing import Annotated
+from typing import Annotated, Any
 
 from annotated_types import Interval, Predicate
 
@@ -17,7 +17,8 @@ from reconciler.domain import digest
 from reconciler.domain.sources.source_model import INDEX, SMALL_FILES
 
 LOCK_NAME = "reconciler.lock.json"
-LOCK_BYTES = 4 << 20
+FACTS_NAME = "reconciler.facts.json"
+LOCK_BYTES = 4 << 20  # of each of the two
 HUGGINGFACE = "huggingface"  # the kind of a lock entry that names none
 
 # What a model folder is made of (domain.sources.source_model). A manifest that needs more, or less, has `include`.
@@ -70,11 +71,22 @@ class LockedFile:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SourceFacts:
+    """What a look at the small files of a source found, so that its build keys are known before it ever was here.
+    `weights` are the names of its files that hold weights, `config` is its config.json."""
+
+    weights: tuple[str, ...]
+    config: dict[str, Any]
+    chat_template: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class LockedSource:
     """`kind` is the field of `spec.source` that declares it; `repo` and `revision` have that kind's form. `include` is
     the manifest's ((): the default). `files` is empty as long as the lock has no entry.
 
-    `upstream` is the revision that the place offered by default when `reconciler lock` last asked.
+    `upstream` is the revision that the place offered by default when `reconciler lock` last asked. `facts` are in a
+    file of their own; None where it has none for these files.
     """
 
     kind: str = HUGGINGFACE
@@ -83,6 +95,7 @@ class LockedSource:
     include: tuple[str, ...] = ()
     upstream: str = ""
     files: tuple[LockedFile, ...] = ()
+    facts: SourceFacts | None = field(default=None, compare=False)
 
     def __str__(self) -> str:
         return f"{self.repo}@{self.revision.removeprefix('sha256:')[:12]}"

@@ -34,7 +34,8 @@ class SourceModel:
     """`digest` covers the files that decide a conversion and is empty when there are `problems`; so are the rest.
 
     `shapes` are those of every tensor in the weights. `warnings` do not stop a conversion. One that is not `known` lies
-    where it cannot be read from here: only its digest is given, and what a conversion will cost is unknown.
+    where it cannot be read from here: only its digest is given, and what a conversion will cost is unknown. One without
+    shapes is known by the lock's facts alone: also then the cost is unknown, and so are its tokens.
     """
 
     path: str

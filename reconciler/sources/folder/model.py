@@ -53,6 +53,11 @@ def look_at_source(folder: Folder) -> SourceModel:
     return _Look(folder).inspect()
 
 
+def look_without_weights(folder: Folder) -> SourceModel:
+    """The same where the files with the weights are not here: it has no shapes."""
+    return _Look(folder, headers=False).inspect()
+
+
 def _state(path: str) -> object:
     """Differs when any file of the folder does."""
     try:
@@ -71,8 +76,8 @@ def _stamp(entry: os.DirEntry[str]) -> tuple[int, ...]:
 
 
 class _Look:
-    def __init__(self, folder: Folder) -> None:
-        self._folder = folder
+    def __init__(self, folder: Folder, *, headers: bool = True) -> None:
+        self._folder, self._headers = folder, headers
         self._findings = FolderProblems(folder.path)
 
     def inspect(self) -> SourceModel:
@@ -166,9 +171,9 @@ class _Look:
 
     def _shapes(self, weights: tuple[str, ...]) -> dict[str, tuple[int, ...]]:
         shapes: dict[str, tuple[int, ...]] = {}
-        for name in weights:
+        for name in weights if self._headers else ():
             shapes |= self._findings.attempt(name, read_shapes, self._folder, name) or {}
-        if weights and not self._findings.problems:
+        if weights and self._headers and not self._findings.problems:
             if weights != (WEIGHTS,):
                 self._findings.attempt(INDEX, self._check_index, shapes)
             if not any(map(prod, shapes.values())):
