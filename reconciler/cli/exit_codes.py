@@ -85,6 +85,7 @@ CODES: dict[str, dict[int, str]] = {
     },
     "suspend": {OK: "suspended", ERROR: "nothing here has that name, or another error", **_SUSPENDING},
     "resume": {OK: "resumed, or it was not suspended", ERROR: "error", **_SUSPENDING},
+    "retry": {OK: "asked for, or nothing of that name has failed", ERROR: "error", **_SUSPENDING},
     "template": {OK: "written", ERROR: "there is no such template, or none that means exactly the same"},
     "schema": {OK: "printed", ERROR: "error"},
     "demo": {OK: "every step did what it promised", ERROR: "a step failed"},

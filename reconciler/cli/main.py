@@ -41,6 +41,7 @@ VERBS = {
     "rollback": "serve an earlier release again, and refuse the present one",
     "suspend": "leave a model or variant as it is on this machine",
     "resume": "end a suspension",
+    "retry": "try again what failed here and is held back",
     "template": "write a chat template in the other form, where that is exact",
     "schema": "print the JSON Schema of the manifests",
     "demo": "show everything in a temporary folder: convert, serve, ask, repair, prune",

@@ -107,6 +107,8 @@ class Loop:
         if not result.converged:
             self.declarations.doubt()
         self._next_try = result.next_wake or ""
+        if result.released:
+            self.wake.wake(reasons.RELEASED)
         self._update_board(result)
 
     def _update_board(self, result: PassResult) -> None:

@@ -29,13 +29,16 @@ _IN_LABEL = str.maketrans({"\\": "\\\\", "\n": "\\n", '"': '\\"'})
 HELD = (
     "BackoffActive",
     "ConfirmationNeeded",
+    "DependencyNotReady",
     "DiskInsufficient",
     "FailedBefore",
     "GateFailed",
+    "HasDependents",
     "MemoryInsufficient",
     "NameTaken",
     "NothingDeclared",
     "Protected",
+    "RetriesExceeded",
     "Suspended",
 )
 _STATUSES = ("True", "False", "Unknown")

@@ -22,6 +22,7 @@ WEBHOOK = "webhook"
 WORK_ENDED = "work-ended"
 BACKOFF_ENDED = "backoff-ended"
 RETRY = "retry"
+RELEASED = "released"  # what waited for another model can be done now
 SCRUB = "scrub"  # it found rot, and the pass that follows mends it
 STOP = "stop"
 FILES = frozenset({DECLARATIONS, MACHINE, WATCHING})

@@ -47,6 +47,8 @@ class DesiredRelease:
     history_limit: int = 1  # predecessors whose artifacts are kept
     source_is_here: bool = True  # else only what its conversion is known by (an import): it cannot be converted here
     delete_first: bool = False  # where both do not fit, what serves goes before its successor is built
+    depends_on: tuple[str, ...] = ()  # names of models that must be ready before a new release
+    retry_limit: int | None = None  # how often a failed step is tried again; None: without end
     override: ReleaseOverride | None = None  # then `release` is not what git declares
     verdicts: tuple[Verdict, ...] | None = None  # of `release`, by what is measured; None: not judged yet
 

@@ -10,7 +10,7 @@ No clock is trusted with a decision: a failure that lies in the future (the cloc
 """
 
 from collections.abc import Container, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 
@@ -25,9 +25,10 @@ from reconciler.domain.text.units import Count, Seconds, Time
 REMOVALS = frozenset({"retire", "prune"})  # actions
 SERVING = frozenset({"verify", "register", "repair", "measure"})
 KEPT = 500
+NO_LIMITS: dict[str, int] = {}
 FORM = "%Y-%m-%dT%H:%M:%SZ"
 
-LIFTED = "tried again when its input changes, or with `reconciler apply --retry`"
+LIFTED = "tried again when its input changes, or with `reconciler retry`"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +48,22 @@ class RememberedFailure:
     permanent: bool
     version: str
     delay: Seconds = 0.0  # that the other side asked for
+
+
+@dataclass(frozen=True, kw_only=True)
+class RetryRequest:
+    """A user wants to see it tried again: the failure under this key, as it was then. Later ones count from there."""
+
+    key: str
+    first: Time
+    attempts: Count
+
+
+def forgiven(failures: Iterable[RememberedFailure], requests: Iterable[RetryRequest]) -> tuple[RememberedFailure, ...]:
+    """As they count after the requests: those that were forgiven are not there, later ones have fewer attempts."""
+    asked = {(one.key, one.first): one.attempts for one in requests}
+    left = ((one, one.attempts - asked.get((one.key, one.first), 0)) for one in failures)
+    return tuple(one if one.attempts == count else replace(one, attempts=count) for one, count in left if count > 0)
 
 
 def runtime_failure(failures: Iterable[RememberedFailure], release: str, runtime: Mapping[str, str]) -> str:
@@ -96,7 +113,7 @@ def still_declared(
     failures: Iterable[RememberedFailure], keys: Container[str], unclear: Container[str]
 ) -> tuple[RememberedFailure, ...]:
     """Those of what is declared; of `unclear` variants it is unknown for now, so theirs stay."""
-    return tuple(one for one in failures if one.key.partition("@")[0] in keys or one.variant in unclear)
+    return tuple(one for one in failures if base_key(one) in keys or one.variant in unclear)
 
 
 def not_overcome(
@@ -106,22 +123,33 @@ def not_overcome(
     pass finds nothing left to do. `stored` are build keys, `done` the keys of what serves with nothing left to do."""
     over = {"convert": stored, **dict.fromkeys(SERVING, done)}
     left = (one for one in failures if one.key not in over.get(one.action, ()))
-    return tuple(one for one in left if one.action != "pull" or one.key.partition("@")[0] not in stored)
+    return tuple(one for one in left if one.action != "pull" or base_key(one) not in stored)
 
 
-def held_by(failure: RememberedFailure, variant: str, now: str) -> Held | None:
-    """None where it may be tried now."""
+def held_by(failure: RememberedFailure, variant: str, now: str, limit: int | None = None) -> Held | None:
+    """None where it may be tried now. `limit`: how often it may be tried again at all."""
     if failure.version != reconciler.__version__:
         return None
     what = f"{failure.action} failed at {failure.last}: {failure.message}"
     if failure.permanent:
         return Held(variant=variant, reason=Reason.FAILED_BEFORE, message=f"{what} ({LIFTED})")
+    if is_exceeded(failure, limit):
+        message = f"{what}, {_times(failure)}, and retry.limit is {limit} ({LIFTED})"
+        return Held(variant=variant, reason=Reason.RETRIES_EXCEEDED, message=message)
     until = next_try(failure)
     if not failure.last <= now < until:
         return None
-    times = f", {failure.attempts} times" if failure.attempts > 1 else ""
+    times = f", {_times(failure)}" if failure.attempts > 1 else ""
     message = f"{what}{times}; next try at {until}"
     return Held(variant=variant, reason=Reason.BACKOFF_ACTIVE, message=message, until=until)
+
+
+def is_exceeded(failure: RememberedFailure, limit: int | None) -> bool:
+    return limit is not None and not failure.permanent and failure.attempts > limit
+
+
+def _times(failure: RememberedFailure) -> str:
+    return "once" if failure.attempts == 1 else f"{failure.attempts} times"
 
 
 def next_try(failure: RememberedFailure) -> str:
@@ -136,7 +164,15 @@ def backoff(key: str, attempts: int) -> int:
 
 
 def without_backoff(
-    failures: Iterable[RememberedFailure], known: Container[RememberedFailure]
+    failures: Iterable[RememberedFailure], known: Container[RememberedFailure], limits: Mapping[str, int] = NO_LIMITS
 ) -> tuple[RememberedFailure, ...]:
-    """For `apply`: back-offs that were `known` when the user started it do not count; each is tried once."""
-    return tuple(one for one in failures if one.permanent or one not in known)
+    """For `apply`: back-offs that were `known` when the user started it do not count; each is tried once. But for
+    those that were tried as often as the manifests allow: `limits` are by key."""
+    return tuple(
+        one for one in failures if one.permanent or one not in known or is_exceeded(one, limits.get(base_key(one)))
+    )
+
+
+def base_key(failure: RememberedFailure) -> str:
+    """The key of what failed: a build's for each of its offers, a release's for each runtime."""
+    return failure.key.partition("@")[0]

@@ -25,6 +25,9 @@ _NULLABLE = Accepts(nullable=True)
 _PENALTY = Accepts(expected="a number above 0, at most 10", above=0, most=10)
 
 Label = Annotated[str, LABEL]
+ModelName = Annotated[
+    str, Accepts(expected="the name of a Model", pattern=r"^[a-z]([-a-z0-9]*[a-z0-9])?$", least=1, most=40)
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,6 +164,20 @@ class NodeSelector:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Retry:
+    """When a step of a model that failed is given up. Between two tries the pauses grow, up to an hour."""
+
+    limit: Annotated[
+        int | None,
+        About(
+            "How often a failed step is tried again: then the model is Stalled until what it is made from changes, or "
+            "`reconciler retry`. Default: without end."
+        ),
+        whole(0, 1000),
+    ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class ModelOptions:
     """The fields of a Model's spec that stand for themselves: this description alone reads, documents and compares
     them."""
@@ -178,6 +195,12 @@ class ModelOptions:
         whole(0, 20),
     ] = 1
     node_selector: Annotated[NodeSelector | None, About("Which machines the model is for. Default: all.")] = None
+    depends_on: Annotated[
+        tuple[ModelName, ...],
+        About("Models that must be ready on the machine before a new release of this one is made."),
+        Accepts(most=100),
+    ] = ()
+    retry: Annotated[Retry, About("When a failed step is given up.")] = Retry()
 
 
 @dataclass(frozen=True, kw_only=True)

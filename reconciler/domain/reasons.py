@@ -87,9 +87,21 @@ class Reason(StrEnum):
         "MemoryInsufficient",
         "the conversion would need more memory than this machine has for it: another precision, or another machine",
     )
+    DEPENDENCY_NOT_READY = (
+        "DependencyNotReady",
+        "a model that it depends on (dependsOn) does not serve yet what git declares of it",
+    )
+    HAS_DEPENDENTS = (
+        "HasDependents",
+        "it is to go, and a model that depends on it is still served: that one goes first",
+    )
+    RETRIES_EXCEEDED = (
+        "RetriesExceeded",
+        "it failed once more than the manifest's retry.limit: tried when its input changes, or with `reconciler retry`",
+    )
     FAILED_BEFORE = (
         "FailedBefore",
-        "it failed here and will fail again: tried when its input changes, or with `apply --retry`",
+        "it failed here and will fail again: tried when its input changes, or with `reconciler retry`",
     )
     BACKOFF_ACTIVE = (
         "BackoffActive",
@@ -101,7 +113,10 @@ class Reason(StrEnum):
 USER_HOLDS = frozenset({Reason.SUSPENDED, Reason.PROTECTED, Reason.ROLLED_BACK})
 
 # Held back because it failed here before (domain.failures).
-BY_FAILURE = frozenset({Reason.FAILED_BEFORE, Reason.BACKOFF_ACTIVE})
+BY_FAILURE = frozenset({Reason.FAILED_BEFORE, Reason.BACKOFF_ACTIVE, Reason.RETRIES_EXCEEDED})
+
+# Held back until another change of the same plan is carried out: the next pass may find it ready.
+BY_ORDER = frozenset({Reason.DEPENDENCY_NOT_READY, Reason.HAS_DEPENDENTS})
 
 # Prune guards that wait for a person: until then nothing else that seems unused is freed either.
 PRUNE_GUARDS = frozenset({Reason.NOTHING_DECLARED, Reason.CONFIRMATION_NEEDED})

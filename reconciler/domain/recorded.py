@@ -129,6 +129,7 @@ class Recorded:
     outdated: dict[str, dict[str, str]] = field(
         default_factory=dict
     )  # release -> the other runtime that it was measured with
+    depends_on: dict[str, tuple[str, ...]] = field(default_factory=dict)  # by model, as git declared it last
 
     def suspension_of(self, variant: str, model: str) -> Suspension | None:
         return suspension_of(self.suspensions, variant=variant, model=model)

@@ -12,6 +12,7 @@ from reconciler.backends.select import backend_at
 from reconciler.domain.desired import DesiredRelease
 from reconciler.domain.errors import Disturbed, UsageError
 from reconciler.domain.facts import Memory, Traits
+from reconciler.domain.failures import forgiven
 from reconciler.domain.layout import Layout
 from reconciler.domain.measured import MeasurementSet
 from reconciler.domain.observed import Observed, ServedFolder
@@ -170,6 +171,7 @@ def recall(machine: Machine, observed: Observed, assumed: Mapping[str, str] = NO
     return replace(
         recorded,
         suspensions=still_on(recorded.suspensions, now()),
+        failures=forgiven(recorded.failures, machine.records.retries()),
         measured=runtime.known,
         runtime=runtime.installed,
         outdated=runtime.outdated,

@@ -7,7 +7,7 @@ from reconciler.backends.protocol import ServingRuntime
 from reconciler.conversion.client.converter import Converter
 from reconciler.domain.changes import Change, LongWork
 from reconciler.domain.plan import Outcome, Plan
-from reconciler.domain.reasons import USER_HOLDS
+from reconciler.domain.reasons import BY_ORDER, USER_HOLDS
 from reconciler.engine.resolve import Resolution
 
 
@@ -77,6 +77,13 @@ class PassResult:
             "running": len(self.running),
             "problems": len(self.resolution.problems),
         }
+
+    @property
+    def released(self) -> bool:
+        """Whether something was held back for the sake of order, and may be carried out now."""
+        waited = {hold.variant for hold in self.plan.held if hold.reason in BY_ORDER}
+        waiting = {hold.variant for hold in self.remaining.held}
+        return any(one.variant in waited - waiting for one in self.remaining.changes)
 
     @property
     def next_wake(self) -> str | None:

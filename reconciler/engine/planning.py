@@ -58,7 +58,8 @@ def take_snapshot(
     resolution = _resolved(machine, declared, observed)
     recorded = recall(machine, observed, assumed)
     if recorded.failures and ignored:
-        recorded = replace(recorded, failures=without_backoff(recorded.failures, ignored))
+        limits = _retry_limits(resolution.desired)
+        recorded = replace(recorded, failures=without_backoff(recorded.failures, ignored, limits))
     desired = effective(resolution.desired, observed, recorded)
     observed = _with_answers(observed, desired, recorded, machine, lookup or RegistryLookup(machine))
     observed = replace(observed, in_use=_in_use(removable(desired, observed, recorded), observed))
@@ -69,6 +70,15 @@ def take_snapshot(
         resolution, desired=desired, warnings=(*resolution.warnings, *_unreached(observed), *_distrusted(observed))
     )
     return Snapshot(resolution=resolution, observed=observed, recorded=recorded, plan=plan)
+
+
+def _retry_limits(desired: Desired) -> dict[str, int]:
+    """By the keys of failures. What two models share is given up with the first of them that does."""
+    limits: dict[str, int] = {}
+    for one in desired.wanted:
+        for key in one.failure_keys if one.retry_limit is not None else ():
+            limits[key] = min(one.retry_limit or 0, limits.get(key, one.retry_limit or 0))
+    return limits
 
 
 def _resolved(machine: Machine, declared: Declaration, observed: Observed) -> Resolution:

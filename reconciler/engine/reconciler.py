@@ -30,6 +30,7 @@ from reconciler.domain.changes import (
 )
 from reconciler.domain.desired import Desired
 from reconciler.domain.errors import ReconcilerError
+from reconciler.domain.failures import forgiven
 from reconciler.domain.plan import Outcome, Plan
 from reconciler.domain.reasons import Reason
 from reconciler.engine import log
@@ -65,7 +66,7 @@ class Reconciler:
         self._asked = asked
         if options.retry:
             machine.records.save_failures(())
-        self._known = machine.records.failures() if asked else ()
+        self._known = forgiven(machine.records.failures(), machine.records.retries()) if asked else ()
         self._queue = JobQueue(machine, reporter, options, wake)
         self._workers = Workers(machine, options)
         self._declared: Declaration | None = None
@@ -270,13 +271,14 @@ def _is_readable(variant: str, desired: Desired) -> bool:
 
 
 def run_pass(machine: Machine, parsed: Parsed, reporter: Reporter, options: Options) -> PassResult:
-    """Passes until no job is left. The caller holds the lock."""
+    """Passes until no job is left, and nothing that waited for another model can be done. The caller holds the
+    lock."""
     woken = threading.Event()
     with Reconciler(machine, reporter, options, wake=woken.set, asked=True) as reconciler:
         first = result = reconciler.run_pass(parsed)
         outcomes = first.outcomes
-        while result.running:
-            while not woken.wait(1.0):  # in pieces: on Windows Ctrl-C does not end a wait
+        while result.running or result.released:
+            while not result.released and not woken.wait(1.0):  # in pieces: on Windows Ctrl-C does not end a wait
                 pass
             woken.clear()
             result = reconciler.run_pass(parsed)

@@ -25,6 +25,7 @@ from reconciler.engine.planning import Snapshot
 from reconciler.gates.judgement import gate_statuses
 from reconciler.host.clock import now
 from reconciler.planner.conditions import Conditions, VariantFailure, judge, judge_kept, judge_source, transitions
+from reconciler.planner.dependencies import still_known
 from reconciler.planner.prune import outdated_protection
 from reconciler.planner.removals import removals_left
 
@@ -74,6 +75,7 @@ def record_pass(machine: Machine, last: Snapshot, result: PassResult) -> str:
         machine.records.mend()
         _follow_protection(machine, last)
         _forget_undeclared(machine, last)
+        _follow_dependencies(machine, last)
         _correct_future_times(machine, last)
         found = last.resolution
         judged = _judge_and_report(machine, last, result)
@@ -180,6 +182,14 @@ def _follow_protection(machine: Machine, last: Snapshot) -> None:
         machine.records.save_release(release)
     for path, marker in folders:
         machine.backend.rewrite_marker(path, marker, machine.stamps, machine.layout.staging)
+
+
+def _follow_dependencies(machine: Machine, last: Snapshot) -> None:
+    """What git declares, for the order in which it is pruned later."""
+    served = {one.model for one in last.observed.registrations if last.observed.owns(one.owner)}
+    served |= {one.model for one in last.recorded.releases.values()}
+    old = last.recorded.depends_on
+    machine.records.save_dependencies(still_known(old, last.resolution.desired, served))
 
 
 def _correct_future_times(machine: Machine, last: Snapshot) -> None:

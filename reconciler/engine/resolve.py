@@ -194,6 +194,8 @@ class _Resolver:
             retain_for=model.retain_for,
             history_limit=model.revision_history_limit,
             delete_first=model.delete_first,
+            depends_on=model.depends_on,
+            retry_limit=model.retry.limit,
             source_is_here=model.remote is not None or bool(source.path),
         )
 

@@ -20,6 +20,7 @@ from reconciler.domain.recorded import Recorded, RecordedRelease
 from reconciler.domain.release import ALWAYS_COPIED, Artifact, Marker
 from reconciler.domain.text.names import camel
 from reconciler.gates.judgement import gate_fields
+from reconciler.planner.dependencies import in_the_end
 from reconciler.planner.plan import make_plan
 from reconciler.templates.rendering import TemplateChange
 
@@ -72,7 +73,7 @@ def compare_sides(
         replace(one, fetch=None) if one.fetch and one.fetch.source.digest in base.desired.locked_sources else one
         for one in head.desired.wanted
     )  # what BASE took from the hub the machine has
-    plan = make_plan(replace(head.desired, wanted=wanted), observed, recorded)
+    plan = make_plan(in_the_end(replace(head.desired, wanted=wanted)), observed, recorded)
     folders = {one.variant: _copied_bytes(one) for one in base.desired.wanted}
     stored = sum(artifact.size for artifact in observed.artifacts.values())
     disk = disk_during(plan, stored + sum(folders.values()), folders)

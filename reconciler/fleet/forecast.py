@@ -22,6 +22,7 @@ from reconciler.fleet.inventory_facts import to_observed, to_recorded
 from reconciler.gates.judgement import GateChange, gate_changes
 from reconciler.manifests.paths import inside
 from reconciler.manifests.selector import labels_of, mismatch
+from reconciler.planner.dependencies import in_the_end
 from reconciler.planner.plan import make_plan
 
 WEEK = 7 * 86_400
@@ -61,7 +62,7 @@ class Outlook:
 def outlook(inventory: Inventory, file: str, base: Side, head: Side, now: str) -> Outlook:
     recorded, observed = to_recorded(inventory), to_observed(inventory)
     desired = desired_for(inventory, recorded, base, head)
-    plan = make_plan(desired, observed, recorded, now=now)
+    plan = make_plan(in_the_end(desired), observed, recorded, now=now)
     used = inventory.disk.used_bytes or sum(one.size for one in observed.artifacts.values())
     return Outlook(
         machine=inventory.machine,

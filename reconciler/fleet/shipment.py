@@ -13,6 +13,7 @@ from reconciler.domain.registries import REGISTRY_ONLY, Offer, RegistryAnswers
 from reconciler.fleet.forecast import unfit
 from reconciler.fleet.inventory import Inventory
 from reconciler.fleet.inventory_facts import to_observed, to_recorded
+from reconciler.planner.dependencies import in_the_end
 from reconciler.planner.plan import make_plan
 
 UNFIT = "Unfit"
@@ -51,7 +52,7 @@ def plan_shipment(
     fitting = tuple(one for one in desired.wanted if not reasons[one.variant])
     answers = RegistryAnswers(offers=offers)
     observed = replace(to_observed(inventory), convert=REGISTRY_ONLY, answers=answers)
-    plan = make_plan(replace(desired, wanted=fitting), observed, to_recorded(inventory), now=now)
+    plan = make_plan(in_the_end(replace(desired, wanted=fitting)), observed, to_recorded(inventory), now=now)
     keys = {one.build_key for one in plan.changes if isinstance(one, Pull)}
     left = [
         LeftOut(variant=name, reason=UNFIT, message=message) for name, why in reasons.items() for _, message in why[:1]

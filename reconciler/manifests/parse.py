@@ -16,6 +16,7 @@ from reconciler.domain.manifest import API_VERSION, variant_name
 from reconciler.domain.text.quoting import listed, nearest
 from reconciler.manifests import loader
 from reconciler.manifests.declaration import Claim, Declaration, ProblemLog
+from reconciler.manifests.dependency_rules import wrongly_dependent
 from reconciler.manifests.fields import got
 from reconciler.manifests.loader import Document
 from reconciler.manifests.lock_file import Lock
@@ -46,6 +47,7 @@ def parse(files: Mapping[str, bytes], context: ParseContext) -> Parsed:
             declarations += _declaration(document, name, context, log)
     # Of two documents that take the same name neither gets it: either may be the mistake.
     clashing = {*_same_names(claims, log), *_variant_names(declarations)}
+    clashing |= {("Model", name) for name in _wrongly_dependent(declarations, claims)}
     templates = _templates(declarations, claims)
     templates |= {name: None for kind, name in clashing if kind == "PromptTemplate"}
     lock = Lock(context, log)
@@ -179,6 +181,12 @@ def _same_names(claims: list[Claim], log: ProblemLog) -> Iterator[tuple[str, str
             at = Problem(code="DuplicateName", file=other.file, line=other.line, field="metadata.name", message=message)
             log.add(replace(at, hint="choose another name"))
             yield kind, name
+
+
+def _wrongly_dependent(declarations: list[Declaration[Manifest]], claims: list[Claim]) -> set[str]:
+    models = {each.text("metadata", "name"): each for each in _of(ModelManifest, declarations)}
+    named = {name: each for name, each in models.items() if name}
+    return wrongly_dependent(named, (claim.name for claim in claims if claim.kind == "Model"))
 
 
 def _variant_names(declarations: list[Declaration[Manifest]]) -> Iterator[tuple[str, str]]:

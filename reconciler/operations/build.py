@@ -103,7 +103,7 @@ def _for_all(machine: Machine) -> Machine:
 
 
 def _for_any_machine(parsed: Parsed) -> Parsed:
-    return replace(parsed, models=tuple(replace(one, node_selector=None) for one in parsed.models))
+    return replace(parsed, models=tuple(replace(one, node_selector=None, depends_on=()) for one in parsed.models))
 
 
 class _Builder:

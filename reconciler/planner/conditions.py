@@ -12,7 +12,7 @@ from reconciler.domain.desired import Desired, DesiredRelease
 from reconciler.domain.errors import Problem
 from reconciler.domain.observed import Observed, Registration
 from reconciler.domain.plan import Held, Plan
-from reconciler.domain.reasons import PRUNE_GUARDS, Reason
+from reconciler.domain.reasons import BY_ORDER, PRUNE_GUARDS, Reason
 from reconciler.domain.recorded import LONGEST_DAYS, Condition, Suspension, lasts_too_long, suspension_of
 from reconciler.domain.registries import RegistryAnswers
 
@@ -189,7 +189,9 @@ def _ready(
 ) -> Condition:
     """It names what serves meanwhile: during an upgrade the predecessor answers."""
     if failure is not None:
-        return _condition("Ready", False, failure.code, failure.message + _still(registration))
+        given_up = held is not None and held.reason is Reason.RETRIES_EXCEEDED
+        reason, message = (held.reason, held.message) if held and given_up else (failure.code, failure.message)
+        return _condition("Ready", False, reason, message + _still(registration))
     if held is not None and not (current and whole):
         serves = {Reason.GATE_FAILED: "still serves", Reason.ROLLED_BACK: "serves"}.get(held.reason)
         return _condition("Ready", False, held.reason, held.message + (_still(registration, serves) if serves else ""))
@@ -227,12 +229,14 @@ def _stalled(failure: VariantFailure | None, held: Held | None, suspension: Susp
     if held is not None and held.reason is Reason.BACKOFF_ACTIVE:
         return _condition("Stalled", False, held.reason, "no action is needed yet: it is tried again")
     if failure is not None:
+        if held is not None and held.reason is Reason.RETRIES_EXCEEDED:
+            return _condition("Stalled", True, held.reason, held.message)
         failed_before = held is not None and held.reason is Reason.FAILED_BEFORE
         return _condition("Stalled", True, failure.code, held.message if held and failed_before else failure.message)
     if suspension is not None and lasts_too_long(suspension, now):
         message = f"{suspension} (more than {LONGEST_DAYS} days: `reconciler resume`, or declare it in git)"
         return _condition("Stalled", True, "SuspendedTooLong", message)
-    if held is not None:
+    if held is not None and held.reason not in BY_ORDER:
         return _condition("Stalled", True, held.reason, held.message)
     return _condition("Stalled", False, "Progressing")
 
@@ -244,6 +248,8 @@ def _reconciling(left: str, held: Held | None, suspension: Suspension | None) ->
         return _condition("Reconciling", True, held.reason, held.message)
     if suspension is not None:
         return _condition("Reconciling", False, "Suspended", str(suspension))
+    if held is not None and held.reason in BY_ORDER:
+        return _condition("Reconciling", True, held.reason, held.message)
     return _condition("Reconciling", False, "Settled")
 
 

@@ -21,6 +21,7 @@ from reconciler.domain.plan import Plan
 from reconciler.domain.reasons import Reason
 from reconciler.domain.recorded import Recorded
 from reconciler.gates.judgement import with_verdicts
+from reconciler.planner.dependencies import waits_for
 from reconciler.planner.plan_disk import (
     copied,
     disk_budget,
@@ -63,7 +64,8 @@ def make_plan(
     never the others. `jobs` is how much long work of one kind goes on at a time."""
 
     def replan(one: DesiredRelease, seen: Observed) -> VariantPlan:
-        plan = plan_variant(one, seen, recorded, now=now, running=running)
+        waits = waits_for(one, desired, seen) if one.depends_on else ""
+        plan = plan_variant(one, seen, recorded, now=now, running=running, waits=waits)
         return within_disk(within_memory(plan, one, seen), seen)
 
     desired = with_verdicts(desired, recorded)

@@ -40,9 +40,16 @@ class VariantPlan:
 
 
 def plan_variant(
-    wanted: DesiredRelease, observed: Observed, recorded: Recorded, *, now: str = "", running: Container[str] = ()
+    wanted: DesiredRelease,
+    observed: Observed,
+    recorded: Recorded,
+    *,
+    now: str = "",
+    running: Container[str] = (),
+    waits: str = "",
 ) -> VariantPlan:
-    """What it needs, whether the disk has room for that or not (plan_disk.within_disk). `wanted` has its verdicts."""
+    """What it needs, whether the disk has room for that or not (plan_disk.within_disk). `wanted` has its verdicts.
+    `waits` says why a new release has to wait for other models, if so."""
     if hold := _untouchable(wanted, observed):
         return VariantPlan(held=(hold,))
     is_running = any(key in running for key in wanted.work_keys)
@@ -55,6 +62,8 @@ def plan_variant(
     if (override := wanted.override) is not None:
         plan = plan.also_held(Held(variant=wanted.variant, reason=override.reason, message=override.message))
     plan = _unless_it_failed(plan, facts)
+    if waits and plan.changes and number is None and wanted.override is None and not is_running:
+        plan = VariantPlan(held=(Held(variant=wanted.variant, reason=Reason.DEPENDENCY_NOT_READY, message=waits),))
     return replace(plan, running=True) if is_running else plan
 
 
@@ -165,7 +174,8 @@ def _unless_it_failed(plan: VariantPlan, facts: VariantFacts) -> VariantPlan:
         return plan
     keys = {change.failure_key for change in plan.changes if not isinstance(change, Removal)} - {""}
     for failure in facts.recorded.failures:
-        hold = held_by(failure, facts.wanted.variant, facts.now) if failure.key in keys else None
+        wanted = facts.wanted
+        hold = held_by(failure, wanted.variant, facts.now, wanted.retry_limit) if failure.key in keys else None
         if hold is None:
             continue
         if any(isinstance(c, MeasureServed) and c.failure_key == failure.key for c in plan.changes):

@@ -15,6 +15,7 @@ from reconciler.domain.plan import Held
 from reconciler.domain.reasons import PRUNE_GUARDS, Reason
 from reconciler.domain.recorded import Recorded, RecordedRelease
 from reconciler.domain.release import Marker
+from reconciler.planner.dependencies import dependents_of
 from reconciler.planner.plan_disk import disk_budget
 from reconciler.planner.variant_facts import is_ours
 
@@ -54,7 +55,15 @@ def plan_prunes(
             free.append(one)
     if guard := _guard(desired, ours, free, confirm=confirm):
         return [], [*held, *(Held(variant=one.variant, reason=guard[0], message=guard[1]) for one in free)]
-    return [_prune(one, desired) for one in free], held
+    served = {one.model for one in ours.values()}
+    needed = {one.variant: dependents_of(one.model, served, desired, recorded) for one in free}
+    held += [_needed(one, needed[one.variant]) for one in free if needed[one.variant]]
+    return [_prune(one, desired) for one in free if not needed[one.variant]], held
+
+
+def _needed(orphan: _Served, dependents: list[str]) -> Held:
+    message = f"still served, and to go first, is what depends on it: {', '.join(dependents)}"
+    return Held(variant=orphan.variant, reason=Reason.HAS_DEPENDENTS, message=message)
 
 
 def _reasons_to_stay(

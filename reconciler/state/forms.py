@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from reconciler.domain.failures import RememberedFailure
+from reconciler.domain.failures import RememberedFailure, RetryRequest
 from reconciler.domain.history import History, Rollback
 from reconciler.domain.measured import Fidelity, Measured, MeasurementSet, without_nothing
 from reconciler.domain.quarantine import Ages
@@ -157,6 +157,8 @@ HISTORY = RecordCodec(HistoryRecord)
 ROLLBACKS = _FieldCodec("rollbacks", dict[str, Rollback])
 SUSPENSIONS = _FieldCodec("suspensions", tuple[Suspension, ...])
 FAILURES = _FieldCodec("failures", tuple[RememberedFailure, ...])
+RETRIES = _FieldCodec("retries", tuple[RetryRequest, ...])
+DEPENDENCIES = _FieldCodec("dependsOn", dict[str, tuple[str, ...]])
 MEASUREMENTS = _MeasurementCodec(MeasurementSet)
 QUARANTINE = RecordCodec(Ages)
 ORIGINS = _FieldCodec("origins", tuple[Origin, ...])

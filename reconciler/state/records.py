@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from reconciler.domain.failures import RememberedFailure
+from reconciler.domain.failures import RememberedFailure, RetryRequest
 from reconciler.domain.history import History, Rollback
 from reconciler.domain.layout import Layout
 from reconciler.domain.measured import Fidelity, Measured, MeasurementSet
@@ -31,6 +31,7 @@ from reconciler.state import documents, events
 from reconciler.state.documents import Stored
 from reconciler.state.events import Event
 from reconciler.state.forms import (
+    DEPENDENCIES,
     FAILURES,
     HISTORY,
     MACHINE,
@@ -38,6 +39,7 @@ from reconciler.state.forms import (
     ORIGINS,
     PASS,
     QUARANTINE,
+    RETRIES,
     ROLLBACKS,
     SUSPENSIONS,
     VARIANT,
@@ -71,6 +73,8 @@ class Records:
         self._conditions = self._stored("conditions", PASS, PassRecord(conditions={}))
         self._suspensions = self._stored("suspended/suspensions", SUSPENSIONS, ())
         self._rollbacks = self._stored("suspended/rollbacks", ROLLBACKS, {})
+        self._retries = self._stored("suspended/retries", RETRIES, ())
+        self._dependencies = self._stored("dependencies", DEPENDENCIES, {})
         self._failures = self._stored("failures", FAILURES, ())
         self._measurements = self._stored("measurements", MEASUREMENTS, MeasurementSet())
         self._origins = self._stored("origins", ORIGINS, ())
@@ -104,6 +108,7 @@ class Records:
             suspensions=self._suspensions.read(damaged.append),
             rollbacks=dict(self._rollbacks.read(damaged.append)),
             failures=self.failures(damaged.append),
+            depends_on=self.dependencies(),
             measured=self._measurements.read(),
             origins=self.origins(),
             # Most variants never had a second number, and then there is nothing to go back to.
@@ -124,7 +129,7 @@ class Records:
     def damaged_beside(self) -> tuple[str, ...]:
         """The documents that `load` does not read and that cannot be trusted."""
         damaged: list[str] = []
-        for one in (self._conditions, self._measurements, self._origins, self._quarantine):
+        for one in (self._conditions, self._measurements, self._origins, self._quarantine, self._dependencies):
             one.read(damaged.append)
         for name in self.with_history():
             self._history(name).read(damaged.append)
@@ -195,6 +200,25 @@ class Records:
     def _replace(self, stored: Stored[T], value: T) -> None:
         stored.read(self._set_aside)  # a damaged document is set aside, never just overwritten
         stored.write(value)
+
+    def retries(self) -> tuple[RetryRequest, ...]:
+        """What a user asked to be tried again."""
+        return self._retries.read()
+
+    def save_retries(self, requests: Iterable[RetryRequest]) -> None:
+        """All that there are."""
+        self._replace(self._retries, tuple(requests))
+
+    def dependencies(self) -> dict[str, tuple[str, ...]]:
+        """By model, what it depended on when it was declared last. A damaged document counts as none: then only the
+        order of prunes is lost."""
+        return dict(self._dependencies.read())
+
+    def save_dependencies(self, dependencies: Mapping[str, tuple[str, ...]]) -> None:
+        """All that there are; nothing is written where there never were any."""
+        new = {model: tuple(names) for model, names in dependencies.items()}
+        if new != self._dependencies.read(self._set_aside):
+            self._dependencies.write(new)
 
     def failures(self, damaged: Callable[[str], object] = lambda path: None) -> tuple[RememberedFailure, ...]:
         return self._failures.read(damaged) if self._unwritten is None else self._unwritten

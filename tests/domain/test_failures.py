@@ -21,7 +21,9 @@ from reconciler.domain.changes import (
 from reconciler.domain.failures import (
     KEPT,
     RememberedFailure,
+    RetryRequest,
     backoff,
+    forgiven,
     held_by,
     next_try,
     not_overcome,
@@ -33,7 +35,7 @@ from reconciler.domain.plan import Outcome
 from reconciler.domain.reasons import Reason
 from reconciler.planner.conditions import VariantFailure, judge
 from reconciler.planner.plan import make_plan
-from tests.planner.world import World, desired, release
+from tests.planner.world import World, desired, release, wanted
 
 LAST = "2026-11-22T12:00:00Z"
 KEY = release().recipe.build_key
@@ -74,6 +76,35 @@ VERDICTS: list[tuple[str, dict[str, object], str, str | None]] = [
     ("hundredth, an hour later", WAITING | {"attempts": 100}, "2026-11-22T13:00:00Z", None),
     ("no time is known", WAITING, "", None),
 ]
+LIMITS: list[tuple[str, dict[str, object], int | None, str | None]] = [
+    ("without end", WAITING | {"attempts": 99}, None, None),
+    ("never again", WAITING, 0, "RetriesExceeded"),
+    ("once more", WAITING, 1, None),
+    ("tried again once", WAITING | {"attempts": 2}, 1, "RetriesExceeded"),
+    ("within it", WAITING | {"attempts": 5}, 5, None),
+    ("beyond it", WAITING | {"attempts": 6}, 5, "RetriesExceeded"),
+    ("another program", WAITING | {"attempts": 6, "version": "0.0.9"}, 5, None),
+    ("permanent", {"attempts": 6}, 9, "FailedBefore"),
+]
+
+
+@pytest.mark.parametrize(("changes", "limit", "reason"), [v[1:] for v in LIMITS], ids=[v[0] for v in LIMITS])
+def test_when_it_is_given_up(changes: dict[str, object], limit: int | None, reason: str | None) -> None:
+    now = "2036-01-01T00:00:00Z"
+    recorded = replace(World().recorded, failures=(failure(**changes),))
+    plan = make_plan(desired(wanted(release(), retry_limit=limit)), World().observed, recorded, now=now)
+    assert [hold.reason for hold in plan.held] == ([reason] if reason else [])
+    assert all(not hold.until for hold in plan.held)
+
+
+def test_what_was_asked_for_counts_from_there() -> None:
+    one, other = failure(attempts=3), failure(key="other")
+    asked = RetryRequest(key=KEY, first=LAST, attempts=3)
+    assert forgiven((one, other), ()) == (one, other)
+    assert forgiven((one, other), (asked,)) == (other,)
+    assert forgiven((replace(one, attempts=5),), (asked,)) == (replace(one, attempts=2),)
+    again = failure(attempts=1, first="2026-11-23T12:00:00Z")  # it had succeeded meanwhile
+    assert forgiven((again,), (asked,)) == (again,)
 
 
 @pytest.mark.parametrize(("changes", "now", "reason"), [v[1:] for v in VERDICTS], ids=[v[0] for v in VERDICTS])
@@ -90,7 +121,7 @@ def test_when_it_is_tried_again(changes: dict[str, object], now: str, reason: st
 def test_a_hold_says_what_failed_when_and_what_helps() -> None:
     one = held_by(failure(), "capitals-int4", LAST)
     assert one is not None
-    for words in ("convert", "NaN in layer 3", LAST, "reconciler apply --retry"):
+    for words in ("convert", "NaN in layer 3", LAST, "reconciler retry"):
         assert words in one.message
     other = held_by(failure(permanent=False, attempts=2), "capitals-int4", LAST)
     assert other is not None
@@ -224,6 +255,8 @@ def test_who_asks_is_not_kept_waiting_but_not_for_ever() -> None:
     assert without_backoff((waiting, lasting), (waiting, lasting)) == (lasting,)
     again = replace(waiting, attempts=2)
     assert without_backoff((again,), (waiting,)) == (again,)
+    assert without_backoff((again,), (again,), {again.key: again.attempts}) == ()
+    assert without_backoff((again,), (again,), {again.key: again.attempts - 1}) == (again,)  # given up
 
 
 CONDITIONS = [

@@ -121,6 +121,7 @@ MODULES = {
         "lock_file",
         "source_schema",
         "declaration",
+        "dependency_rules",
         "fields",
         "loader",
         "manifest_text",

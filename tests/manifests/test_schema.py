@@ -53,6 +53,8 @@ def test_a_manifest_with_every_field() -> None:
         "suspend: true",
         "retainFor: 1h30m",
         "revisionHistoryLimit: 3",
+        "dependsOn: [draft]",
+        "retry: {limit: 5}",
         "nodeSelector: {matchLabels: {rack: 7}, matchExpressions: [{key: a, operator: Gt, values: [1]}]}",
         metadata="{name: phi, labels: {tier: demo}, annotations: {reconciler.foundry/prune: disabled}}",
         source="{path: ../phi, adapter: ../lora}",
@@ -93,6 +95,8 @@ def test_a_manifest_with_every_field() -> None:
                 },
             ],
             "suspend": True,
+            "dependsOn": ["draft"],
+            "retry": {"limit": 5},
             "retainFor": "1h30m",
             "revisionHistoryLimit": 3,
             "nodeSelector": {
