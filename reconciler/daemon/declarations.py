@@ -51,7 +51,8 @@ class FolderSource:
 class RepositorySource:
     """A branch. While the server names the same commit, nothing is read or written. A server that does not answer is
     asked less and less often; passes go on with its last answer, which has a warning once it is older than two
-    intervals. `credentials` are read each time, because a token may be replaced."""
+    intervals. `credentials` are read each time, because a token may be replaced. The first time it goes on with what
+    was accepted before, and asks with the next pass: a fleet whose power comes back does not ask at once."""
 
     def __init__(
         self,
@@ -70,6 +71,7 @@ class RepositorySource:
         self._patience = 2 * interval
         self._backoff = of_passes(interval)
         self._failures = 0
+        self._is_new = True
         self._ask_at = 0.0
         self._last: Followed | None = None
         self._parsed: Parsed | None = None  # `_last`, perhaps with a warning
@@ -78,11 +80,13 @@ class RepositorySource:
     def read(self, machine: Machine, *, asked: bool) -> Parsed:
         if self._parsed is not None and self._failures and not asked and time.monotonic() < self._ask_at:
             return self._parsed
-        answered = False
+        ask, self._is_new = asked or not self._is_new, False
+        answered: bool | None = False
         try:
-            self._parsed, answered = self._unchanged(machine) or self._read_all(machine)
+            self._parsed, answered = self._unchanged(machine) or self._read_all(machine, ask=ask)
         finally:
-            self._note(answered)
+            if answered is not None:
+                self._note(answered)
         return self._parsed
 
     def doubt(self) -> None:
@@ -102,12 +106,15 @@ class RepositorySource:
             return None
         return (known.parsed, True) if same else None
 
-    def _read_all(self, machine: Machine) -> tuple[Parsed, bool]:
-        self._last = read_branch(machine, self._remote, self._credentials(), accept=True, allowed_roots=self._roots)
+    def _read_all(self, machine: Machine, *, ask: bool) -> tuple[Parsed, bool | None]:
+        """What the branch declares, and whether the server answered; None where it was not asked."""
+        self._last = read_branch(
+            machine, self._remote, self._credentials(), accept=True, allowed_roots=self._roots, ask=ask
+        )
         parsed = self._last.parsed
         answered = all(warning.code != STALE for warning in parsed.warnings)
         self._trusted_until = time.monotonic() + (REMEMBERED if answered and not parsed.problems else 0)
-        return parsed, answered
+        return parsed, answered if self._last.asked else None
 
     def _stale(self, known: Followed, error: TemporaryError) -> Parsed:
         if (self.answered or self._begun).age <= self._patience:

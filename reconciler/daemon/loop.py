@@ -43,6 +43,7 @@ class Loop:
     watcher: Watcher
     service: Service
     watchdog: Watchdog
+    first_pause: float  # seconds between the first pass and the second
     ended_by: int = 0  # the signal
 
     def __post_init__(self) -> None:
@@ -145,6 +146,8 @@ class Loop:
             last_pass=Moment.now(),
             running=self.reconciler.running(),
             last_fetch=answered,
+            downloaded=self.machine.traffic.origins,
+            download_budget=self.machine.traffic.budget,
             stale=self._is_stale(answered),
         )
         self._watch()
@@ -205,6 +208,9 @@ class Loop:
         """Seconds to the next pass if nothing wants one, and the reason that it then has."""
         if self._failures:
             return jittered(self._backoff.after(self._failures)), reasons.RETRY
+        first, self.first_pause = self.first_pause, 0.0
         pause = jittered(self._interval)
+        if first and not self.declarations.folder:  # the repository is asked then: not by all machines at once
+            pause = min(first, pause)
         until = seconds_until(self._next_try) if self._next_try else pause
         return (until, reasons.BACKOFF_ENDED) if until < pause else (pause, reasons.INTERVAL)

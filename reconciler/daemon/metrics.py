@@ -27,7 +27,11 @@ _IN_LABEL = str.maketrans({"\\": "\\\\", "\n": "\\n", '"': '\\"'})
 
 # Of domain.reasons, those for which a variant waits or is kept as it is.
 HELD = (
+    "AwaitingBuild",
+    "AwaitingTurn",
+    "AwaitingWindow",
     "BackoffActive",
+    "BudgetSpent",
     "ConfirmationNeeded",
     "DependencyNotReady",
     "DiskInsufficient",
@@ -35,6 +39,7 @@ HELD = (
     "GateFailed",
     "HasDependents",
     "MemoryInsufficient",
+    "MeteredConnection",
     "NameTaken",
     "NothingDeclared",
     "Protected",
@@ -97,6 +102,11 @@ def _passes(state: State, patience: float) -> Iterator[MetricFamily]:
     meaning = "Steps carried out, by action and result."
     yield _labelled("reconciler_steps_total", meaning, ("action", "result"), state.steps.items())
     yield _one("reconciler_fetched_bytes_total", "Bytes of weights fetched from a hub.", state.fetched)
+    meaning = "Bytes downloaded for models, by the host of the registry or mirror, or the kind of hub."
+    yield _by("reconciler_downloaded_bytes_total", meaning, "origin", state.downloaded)
+    used, daily = state.download_budget or (None, None)
+    yield _one("reconciler_download_budget_bytes", "What may be downloaded a day.", daily)
+    yield _one("reconciler_download_budget_used_bytes", "What of it is used today.", used)
     running = Counter(change.action for change in state.running)
     yield _one("reconciler_fetches_running", "Fetches that run now.", running["fetch"])
     yield _one("reconciler_conversions_running", "Conversions that run now.", running["convert"])

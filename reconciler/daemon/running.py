@@ -26,10 +26,11 @@ from reconciler.daemon.state import Board, Moment, State
 from reconciler.daemon.wake import Wake
 from reconciler.daemon.watching import Watcher
 from reconciler.engine import log
-from reconciler.engine.machine import Machine, machine_name
+from reconciler.engine.machine import Machine, identity_of, machine_name
 from reconciler.engine.options import Options
 from reconciler.engine.reconciler import Reconciler
 from reconciler.engine.scrub import Scrubber
+from reconciler.engine.timetable import Turns
 from reconciler.state import progress
 
 LAST_MOMENT = 9.0  # seconds from the first signal to the end, whatever still goes on: managers wait at least ten
@@ -81,7 +82,10 @@ def run_daemon(
             service.ready()  # whatever a pass takes: its first look is over
 
         work_ended = partial(wake.wake, reasons.WORK_ENDED)
-        reconciler = stack.enter_context(Reconciler(machine, StepLog(alive, board), options, wake=work_ended))
+        identity = identity_of(machine.traits, machine.owner)
+        turns = Turns(identity, interval=interval, splay=machine.traits.bandwidth.splay)
+        reporter = StepLog(alive, board)
+        reconciler = stack.enter_context(Reconciler(machine, reporter, options, wake=work_ended, turns=turns))
         if scrub_period:
             stack.enter_context(_scrubbing(machine, wake, scrub_period))
         routes = Routes(board, wake, machine.layout, lambda: watchdog.patience, endpoints.webhook_secret_file)
@@ -97,6 +101,7 @@ def run_daemon(
             watcher=watcher,
             service=service,
             watchdog=watchdog,
+            first_pause=turns.before_asking,
         )
         gc.set_threshold(*RARELY)
         stack.enter_context(_signals(loop, wake, service))

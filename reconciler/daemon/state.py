@@ -57,6 +57,8 @@ class State:
     wakes: Mapping[str, int] = field(default_factory=dict)
     steps: Mapping[tuple[str, str], int] = field(default_factory=dict)
     fetched: int = 0  # bytes
+    downloaded: Mapping[str, int] = field(default_factory=dict)  # bytes by origin
+    download_budget: tuple[int, int] | None = None  # bytes used today, of how many
     last_pass: Moment | None = None  # when it ended
     last_result: str = ""
     last_error: str = ""  # of a pass that failed; "" after one that did not

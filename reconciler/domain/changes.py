@@ -68,6 +68,7 @@ class FetchSource(_OfRelease):
     action: ClassVar[str] = "fetch"
     number: ClassVar[int] = 0
     source: LockedSource
+    urgent: bool = False  # waits for no window
 
     @property
     def build_key(self) -> str:
@@ -107,6 +108,7 @@ class Pull(_OfRelease):
     action: ClassVar[str] = "pull"
     number: ClassVar[int] = 0
     offer: Offer
+    urgent: bool = False  # waits for no window
 
     @property
     def failure_key(self) -> str:

@@ -133,6 +133,10 @@ class Cancelled(TemporaryError):
     """It is no longer wanted; nothing is wrong with the model."""
 
 
+class Paused(Cancelled):
+    """It may not go on now, and will when it may; what has come is kept."""
+
+
 _FULL_HINT = "free some space, or choose another file system with --root; what is served stays as it is"
 _FAILING_HINT = "look into the system's log: the disk or its cable may be dying; what is served stays as it is"
 _READ_ONLY_HINT = "mount it for writing again: a system that finds errors on a disk makes it read-only"

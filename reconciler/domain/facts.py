@@ -2,11 +2,13 @@
 
 from dataclasses import dataclass, field
 
+from reconciler.domain.bandwidth import Bandwidth
 from reconciler.domain.quarantine import LIVES
 from reconciler.domain.registries import LOCAL, ConvertMode, RegistrySettings
 from reconciler.domain.targets import DEFAULT_PROVIDER
 from reconciler.domain.text.units import Count
 from reconciler.domain.trust import TrustPolicy
+from reconciler.domain.windows import Windows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,4 +62,7 @@ class Traits:
     registries: tuple[RegistrySettings, ...] = ()
     convert: ConvertMode = LOCAL
     trust: TrustPolicy = field(default_factory=TrustPolicy)
+    bandwidth: Bandwidth = Bandwidth()
+    windows: Windows = Windows()
+    time_zone: str = ""  # of the windows and of a budget's day; "": UTC
     quarantine_for: float | None = LIVES  # seconds; None: for ever

@@ -8,6 +8,7 @@ from reconciler.domain.plain_data import grouped
 from reconciler.domain.registries import LOCAL, ConvertMode, RegistryAnswers
 from reconciler.domain.release import Artifact, Marker
 from reconciler.domain.trust import Refusal
+from reconciler.domain.windows import Permissions
 
 PREFIX = "reconciler_"  # of our properties in a catalog that others write to as well
 
@@ -94,6 +95,7 @@ class Observed:
     convert: ConvertMode = LOCAL  # where missing artifacts come from
     answers: RegistryAnswers = field(default_factory=RegistryAnswers)
     refused: dict[str, Refusal] = field(default_factory=dict)  # by build key: what must not serve anew, or is doubted
+    permissions: Permissions = field(default_factory=Permissions)
     occupied: dict[str, int] = field(default_factory=dict)  # by variant: the highest number that anything lies at
 
     @cached_property

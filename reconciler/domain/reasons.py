@@ -103,6 +103,19 @@ class Reason(StrEnum):
         "FailedBefore",
         "it failed here and will fail again: tried when its input changes, or with `reconciler retry`",
     )
+    AWAITING_WINDOW = (
+        "AwaitingWindow",
+        "`windows` of the machine's configuration: it begins at the time that is named; what serves goes on serving",
+    )
+    BUDGET_SPENT = ("BudgetSpent", "today's `bandwidth.daily` has come: the download goes on when the next day begins")
+    METERED_CONNECTION = (
+        "MeteredConnection",
+        "`bandwidth.metered`: nothing is downloaded, or only what nothing else serves for and repairs",
+    )
+    AWAITING_TURN = (
+        "AwaitingTurn",
+        "the machines of a fleet ask and download one after the other: it begins at the time that is named",
+    )
     BACKOFF_ACTIVE = (
         "BackoffActive",
         "it failed here and may pass by itself: tried again at the time that is named; `apply` tries now",
@@ -117,6 +130,17 @@ BY_FAILURE = frozenset({Reason.FAILED_BEFORE, Reason.BACKOFF_ACTIVE, Reason.RETR
 
 # Held back until another change of the same plan is carried out: the next pass may find it ready.
 BY_ORDER = frozenset({Reason.DEPENDENCY_NOT_READY, Reason.HAS_DEPENDENTS})
+
+# Held back until time, or another connection, lets it go on: no person is needed.
+WAITING = frozenset(
+    {
+        Reason.BACKOFF_ACTIVE,
+        Reason.AWAITING_WINDOW,
+        Reason.BUDGET_SPENT,
+        Reason.METERED_CONNECTION,
+        Reason.AWAITING_TURN,
+    }
+)
 
 # Prune guards that wait for a person: until then nothing else that seems unused is freed either.
 PRUNE_GUARDS = frozenset({Reason.NOTHING_DECLARED, Reason.CONFIRMATION_NEEDED})

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from reconciler.domain.trust import Refusal
+from reconciler.domain.windows import Permission
 
 PULL, PUSH, BOTH = "pull", "push", "both"
 ROLES = (PULL, PUSH, BOTH)
@@ -105,9 +106,10 @@ class Claim:
 class RegistryAnswers:
     """What the registries of a machine answered in this pass. `offers` are by build key. `unreached` says why one could
     not be asked, "" where all answered; `code` is that of the error. `refused` are builds that are there and not
-    offered, or only doubted, by build key."""
+    offered, or only doubted, by build key. `turn` where this machine has not asked yet, because others go first."""
 
     offers: Mapping[str, Offer] = field(default_factory=dict)
     unreached: str = ""
     code: str = ""
     refused: Mapping[str, Refusal] = field(default_factory=dict)
+    turn: Permission | None = None

@@ -81,7 +81,11 @@ class DownloadJob(Job[FetchSource]):
         home, log = os.path.join(self.folder, "fetch"), machine.layout.at("logs", "hub.log")
         with REMOTES[source.kind].open(token_file, home, log) as remote:
             self.when_cancelled(remote.cancel)
-            Download(remote, source, folder, self.progressed).run()
+            meter = machine.traffic.meter(urgent=self.change.urgent)
+            try:
+                Download(remote, source, folder, self.progressed, meter).run()
+            finally:
+                machine.traffic.settle()
 
     def take(self) -> None:
         machine = self.context.machine

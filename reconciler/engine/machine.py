@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 from reconciler.backends.protocol import Backend
 from reconciler.backends.select import backend_at
+from reconciler.domain.bandwidth import Bandwidth
 from reconciler.domain.desired import DesiredRelease
 from reconciler.domain.errors import Disturbed, UsageError
 from reconciler.domain.facts import Memory, Traits
@@ -18,6 +19,9 @@ from reconciler.domain.measured import MeasurementSet
 from reconciler.domain.observed import Observed, ServedFolder
 from reconciler.domain.recorded import Recorded, still_on
 from reconciler.domain.release import Artifact, Marker
+from reconciler.domain.windows import Windows
+from reconciler.engine.timetable import Timetable
+from reconciler.engine.traffic import Traffic
 from reconciler.host.clock import now
 from reconciler.host.disk_usage import bytes_below, disk_free
 from reconciler.host.durable import is_temporary
@@ -50,6 +54,7 @@ class Machine:
     store: ArtifactStore
     records: Records
     sources: SourceCache
+    traffic: Traffic
     owner: str
     traits: Traits = Traits()
 
@@ -57,7 +62,7 @@ class Machine:
 def open_machine(root: str, cache: str, traits: Traits = NO_TRAITS) -> Machine:
     """Reads only: a root that does not exist yet is an empty one."""
     layout = Layout(os.path.realpath(root))
-    stamps = StampBook.load(layout.at("records", "stamps.json"))
+    stamps, owner = StampBook.load(layout.at("records", "stamps.json")), read_owner(layout)
     return Machine(
         layout=layout,
         cache=os.path.abspath(cache),
@@ -66,9 +71,27 @@ def open_machine(root: str, cache: str, traits: Traits = NO_TRAITS) -> Machine:
         store=ArtifactStore(layout, stamps),
         records=Records(layout),
         sources=SourceCache(layout),
-        owner=read_owner(layout),
+        traffic=_traffic(layout, traits, owner),
+        owner=owner,
         traits=traits,
     )
+
+
+def _traffic(layout: Layout, traits: Traits, owner: str) -> Traffic:
+    return Traffic(layout, traits.bandwidth, Timetable(traits, identity_of(traits, owner)))
+
+
+def identity_of(traits: Traits, owner: str) -> str:
+    """The same over restarts, and another on each machine of a fleet."""
+    return f"{traits.name or host_name()} {owner}"
+
+
+def at_any_time(machine: Machine) -> Machine:
+    """The same machine for a person, or a pipeline, that wants it now: only rate and daily budget hold."""
+    limits = machine.traits.bandwidth
+    bandwidth = Bandwidth(rate=limits.rate, daily=limits.daily)
+    traits = replace(machine.traits, windows=Windows(), bandwidth=bandwidth)
+    return replace(machine, traits=traits, traffic=_traffic(machine.layout, traits, machine.owner))
 
 
 @contextlib.contextmanager

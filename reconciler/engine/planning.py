@@ -13,6 +13,7 @@ from reconciler.domain.registries import LOCAL, REGISTRY_ONLY
 from reconciler.engine.machine import NOTHING, Machine, machine_labels, observe, recall
 from reconciler.engine.registries import RegistryLookup
 from reconciler.engine.resolve import Resolution, resolve
+from reconciler.engine.timetable import Turns
 from reconciler.host.clock import now
 from reconciler.host.processes import mapped_folders
 from reconciler.manifests.parsed import Parsed
@@ -53,7 +54,7 @@ def take_snapshot(
 ) -> Snapshot:
     """`running` are build keys that jobs work on; `ignored` are failures whose back-off does not count; `assumed` are
     versions of the runtime's packages, in place of those installed; `lookup` knows what registries answered already in
-    this pass."""
+    this pass, and whether others of the fleet go first."""
     observed = observe(machine)
     resolution = _resolved(machine, declared, observed)
     recorded = recall(machine, observed, assumed)
@@ -61,7 +62,10 @@ def take_snapshot(
         limits = _retry_limits(resolution.desired)
         recorded = replace(recorded, failures=without_backoff(recorded.failures, ignored, limits))
     desired = effective(resolution.desired, observed, recorded)
-    observed = _with_answers(observed, desired, recorded, machine, lookup or RegistryLookup(machine))
+    lookup = lookup or RegistryLookup(machine)
+    observed = _with_answers(observed, desired, recorded, machine, lookup)
+    if isinstance(declared, Parsed):  # a roll-back by hand waits for nothing
+        observed = _with_permissions(observed, desired, machine, lookup.turns)
     observed = replace(observed, in_use=_in_use(removable(desired, observed, recorded), observed))
     plan = make_plan(desired, observed, recorded, now=now(), running=running, confirm=confirm, jobs=jobs)
     if isinstance(declared, VariantDeclaration):
@@ -105,6 +109,13 @@ def _with_answers(
     here = (observed.artifacts.keys() | observed.mendable) - {key for key, one in refused.items() if one.enforced}
     here |= {key for key, one in refused.items() if one.final}
     return replace(observed, convert=mode, answers=lookup.answers(key for key in wanted if key not in here))
+
+
+def _with_permissions(observed: Observed, desired: Desired, machine: Machine, turns: Turns) -> Observed:
+    sources = {one.fetch.source.digest for one in desired.wanted if one.fetch is not None}
+    keys = sorted({*sources, *observed.answers.offers})
+    traffic = machine.traffic
+    return replace(observed, permissions=traffic.timetable.permissions(traffic.used, turns, keys))
 
 
 def _unreached(observed: Observed) -> tuple[Problem, ...]:

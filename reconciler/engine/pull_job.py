@@ -41,8 +41,12 @@ class PullJob(Job[Pull]):
                 build_key=key,
                 holds=self._held.__contains__,
                 on_progress=self._moved,
+                meter=machine.traffic.meter(urgent=self.change.urgent),
             )
-            self._manifest = pull.run().manifest
+            try:
+                self._manifest = pull.run().manifest
+            finally:
+                machine.traffic.settle()
         try:
             self._fidelity = builders_numbers(machine, key, offer.digest)
         except ReconcilerError:

@@ -43,9 +43,10 @@ from reconciler.engine.pass_context import PassContext, Workers
 from reconciler.engine.planning import Declaration, Snapshot, take_snapshot
 from reconciler.engine.quarantine import age_quarantine, quarantine_folder
 from reconciler.engine.record_writer import catch_up, record_pass
-from reconciler.engine.registries import RegistryLookup, sweep_pulls
+from reconciler.engine.registries import RegistryLookup, Silences, sweep_pulls
 from reconciler.engine.scrub import take_doubts
 from reconciler.engine.steps import NOT_WANTED, STOPPED, Steps, by_variant
+from reconciler.engine.timetable import Turns
 from reconciler.host import durable
 from reconciler.host.ownership import make_plain
 from reconciler.manifests.parsed import Parsed
@@ -54,10 +55,18 @@ from reconciler.planner.prune import plan_unused, plan_unused_artifacts
 
 class Reconciler:
     """The caller holds the lock. `wake` is called from the threads of jobs when there is something to take in. `asked`:
-    a user waits for the result, so back-offs from before are ignored, and child processes stay until `close`."""
+    a user waits for the result, so back-offs from before are ignored, and child processes stay until `close`. `turns`
+    let others of the fleet go first."""
 
     def __init__(
-        self, machine: Machine, reporter: Reporter, options: Options, *, wake: Callable[[], None], asked: bool = False
+        self,
+        machine: Machine,
+        reporter: Reporter,
+        options: Options,
+        *,
+        wake: Callable[[], None],
+        asked: bool = False,
+        turns: Turns | None = None,
     ) -> None:
         self._machine = machine
         self._reporter = reporter
@@ -70,6 +79,8 @@ class Reconciler:
         self._queue = JobQueue(machine, reporter, options, wake)
         self._workers = Workers(machine, options)
         self._declared: Declaration | None = None
+        self._turns = turns or Turns()
+        self._silences = Silences()
         self._lookup = RegistryLookup(machine)
 
     def run_pass(self, declared: Declaration) -> PassResult:
@@ -77,7 +88,8 @@ class Reconciler:
         started = time.monotonic()
         self._declared = declared
         pulling = (job.change for job in self._queue.jobs if isinstance(job.change, Pull) and not job.ended)
-        self._lookup = RegistryLookup(self._machine, {one.build_key: one.offer for one in pulling})
+        offers = {one.build_key: one.offer for one in pulling}
+        self._lookup = RegistryLookup(self._machine, offers, self._silences, self._turns)
         outcomes: list[Outcome] = []
         self._take_ended(outcomes)
         result = self._pass(declared, outcomes)
@@ -136,7 +148,9 @@ class Reconciler:
 
     def _snapshot(self, declared: Declaration) -> Snapshot:
         jobs = self._queue.jobs
-        running = frozenset(job.change.build_key for job in jobs if not isinstance(job.change, Measure))
+        running = frozenset(
+            one.measure_key if isinstance(one, Measure) else one.build_key for one in (job.change for job in jobs)
+        )
         return take_snapshot(
             self._machine,
             declared,

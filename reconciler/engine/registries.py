@@ -2,33 +2,71 @@
 that belong to one. The libraries that speak with registries load with the first question.
 
 A plan asks each once a pass and does not wait for it long: one try, a few seconds. One that cannot be asked is named
-in the answers, and not asked again in that pass.
+in the answers; a daemon asks it again after a minute, then after longer and longer.
 """
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+import random
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from reconciler.domain.errors import ReconcilerError
+from reconciler.domain.backoff import Backoff, spread
+from reconciler.domain.errors import ReconcilerError, TemporaryError
 from reconciler.domain.measured import TEXTS_DIGEST, Fidelity
 from reconciler.domain.registries import Offer, RegistryAnswers, RegistrySettings
 from reconciler.domain.trust import Refusal
 from reconciler.engine.machine import Machine
+from reconciler.engine.timetable import Turns
 from reconciler.engine.trust import Trust
 from reconciler.store.modelpack import NotAnArtifact
 
 if TYPE_CHECKING:  # it loads with the first question
     from reconciler.registry.client import RegistryClient
 
-SILENCE = 5.0  # seconds
+SILENCE = 3.0  # seconds
+AGAIN = Backoff(first=60.0, longest=900.0)  # after a registry that did not answer
+SLOW = ("RegistryUnreachable", "RegistryBusy")  # codes of what a pass would wait for once more
 NOTHING: dict[str, Offer] = {}
 
 
-class RegistryLookup:
-    """Remembers for one pass. `running` are the offers that are being pulled: they stand."""
+class Silences:
+    """Registries that did not answer: a pass waits for one of them once in a while, and knows in between what was
+    wrong. In memory, by name."""
 
-    def __init__(self, machine: Machine, running: Mapping[str, Offer] = NOTHING) -> None:
+    def __init__(self, ticks: Callable[[], float] = time.monotonic, draw: Callable[[], float] = random.random) -> None:
+        self._ticks, self._draw = ticks, draw
+        self._failed: dict[str, tuple[int, float, ReconcilerError]] = {}
+
+    def error(self, name: str) -> ReconcilerError | None:
+        """What was wrong, as long as it is not asked again."""
+        _, again, error = self._failed.get(name, (0, 0.0, None))
+        return error if self._ticks() < again else None
+
+    def answered(self, name: str) -> None:
+        self._failed.pop(name, None)
+
+    def failed(self, name: str, error: ReconcilerError) -> None:
+        times = self._failed[name][0] + 1 if name in self._failed else 1
+        wished = error.delay if isinstance(error, TemporaryError) else 0.0
+        rest = max(wished, spread(AGAIN.after(times), 0.75, 1.25, self._draw()))
+        self._failed[name] = times, self._ticks() + rest, error
+
+
+class RegistryLookup:
+    """Remembers for one pass. `running` are the offers that are being pulled: they stand. `silences` outlive the pass,
+    and so do `turns`: before its own a machine asks nothing."""
+
+    def __init__(
+        self,
+        machine: Machine,
+        running: Mapping[str, Offer] = NOTHING,
+        silences: Silences | None = None,
+        turns: Turns | None = None,
+    ) -> None:
         self._machine = machine
+        self._silences = silences or Silences()
+        self.turns = turns or Turns()
         self._settings = [one for one in machine.traits.registries if one.pulls]
         self._known: dict[str, Offer | None] = dict(running)
         self._unreached: dict[str, ReconcilerError] = {}
@@ -38,16 +76,18 @@ class RegistryLookup:
     def answers(self, build_keys: Iterable[str]) -> RegistryAnswers:
         keys = list(dict.fromkeys(build_keys))
         new = [key for key in keys if key not in self._known]
-        if new:
+        rest = self.turns.before_asking if new else 0.0
+        if new and not rest:
             self._known |= dict.fromkeys(new)
             for settings in self._settings:
                 self._ask(settings, [key for key in new if self._known[key] is None])
         error = next(iter(self._unreached.values()), None)
         return RegistryAnswers(
-            offers={key: offer for key in keys if (offer := self._known[key]) is not None},
+            offers={key: offer for key in keys if (offer := self._known.get(key)) is not None},
             unreached="" if error is None else str(error),
             code="" if error is None else error.code,
             refused={key: self._refused[key] for key in keys if key in self._refused},
+            turn=self._machine.traffic.timetable.turn(rest) if rest else None,
         )
 
     def _ask(self, settings: RegistrySettings, build_keys: list[str]) -> None:
@@ -57,13 +97,19 @@ class RegistryLookup:
         name = str(settings.address)
         if not build_keys or name in self._unreached:
             return
+        if (known := self._silences.error(name)) is not None:
+            self._unreached[name] = known
+            return
         try:
             with open_registry(settings, tries=1, silence=SILENCE) as opened:
                 for key in build_keys:
                     if digest := find(opened.registry, key):
                         self._known[key] = self._offered(opened.registry, name, digest, key)
+            self._silences.answered(name)
         except ReconcilerError as error:
             self._unreached[name] = error
+            if error.code in SLOW:
+                self._silences.failed(name, error)
 
     def _offered(self, registry: "RegistryClient", name: str, digest: str, key: str) -> Offer | None:
         """None for what this machine's policy refuses."""

@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import partial
 
 from reconciler.domain.changes import Change
-from reconciler.domain.errors import Cancelled, CatalogBroken, PermanentError, TemporaryError
+from reconciler.domain.errors import Cancelled, CatalogBroken, Paused, PermanentError, TemporaryError
 from reconciler.domain.plain_data import grouped
 from reconciler.domain.plan import Outcome
 from reconciler.engine import log
@@ -55,8 +55,8 @@ class Steps:
         outcome = Outcome(change=change, status="done")
         try:
             act()
-        except Cancelled:
-            outcome = _cancelled(change, NOT_WANTED)
+        except Cancelled as error:
+            outcome = _cancelled(change, str(error) if isinstance(error, Paused) else NOT_WANTED)
         except Exception as error:  # noqa: BLE001 - one bad object harms only itself
             outcome = _failed(change, error)
         return self._end(replace(outcome, seconds=spent + time.monotonic() - started), context)

@@ -161,6 +161,8 @@ class Child:
             if "event" not in message:
                 return message
             on_event(message["event"])
+            if "waits" in message:
+                self._send(b"{}\n")
         raise self._death()
 
     def _next_line(self, silence: float | None) -> bytes:

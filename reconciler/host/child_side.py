@@ -15,12 +15,22 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Mapping
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Protocol
 
 from reconciler.domain.errors import ReconcilerError
 
 Json = dict[str, Any]
-Emit = Callable[[Json], None]
+
+
+class Emit(Protocol):
+    """Sends an event to the parent."""
+
+    def __call__(self, event: Json) -> None: ...
+
+    def and_wait(self, event: Json) -> None:
+        """Returns when the parent has done with it. On the main thread only."""
+
+
 Handler = Callable[[Json, Emit], Json]
 
 LINE_LIMIT = 16 << 20  # bytes; the parent kills a child that writes a longer line
@@ -37,7 +47,7 @@ def serve(handlers: Mapping[str, Handler]) -> None:
     waiting: queue.SimpleQueue[bytes] = queue.SimpleQueue()
     busy = threading.Event()
     threading.Thread(target=_read, args=(requests, waiting, busy), daemon=True).start()
-    writer = _Writer(replies)
+    writer = _Writer(replies, waiting)
     while line := waiting.get():
         reply = _answer(handlers, json.loads(line), writer)
         busy.clear()  # before the reply: the next request may follow it at once
@@ -47,12 +57,16 @@ def serve(handlers: Mapping[str, Handler]) -> None:
 class _Writer:
     """Whole lines only, also when a handler emits from several threads."""
 
-    def __init__(self, pipe: BinaryIO) -> None:
-        self._pipe = pipe
+    def __init__(self, pipe: BinaryIO, answers: queue.SimpleQueue[bytes]) -> None:
+        self._pipe, self._answers = pipe, answers
         self._lock = threading.Lock()
 
-    def emit(self, event: Json) -> None:
+    def __call__(self, event: Json) -> None:
         self.write(_encode({"event": event}))
+
+    def and_wait(self, event: Json) -> None:
+        self.write(_encode({"event": event, "waits": True}))
+        self._answers.get()  # the parent calls nothing while a call is under way: it can only be this answer
 
     def write(self, line: bytes) -> None:
         with self._lock:
@@ -62,7 +76,7 @@ class _Writer:
 
 def _answer(handlers: Mapping[str, Handler], request: Json, writer: _Writer) -> bytes:
     try:
-        return _encode({"result": handlers[request["method"]](request["parameters"], writer.emit)})
+        return _encode({"result": handlers[request["method"]](request["parameters"], writer)})
     # Whatever it is, the caller gets it. Libraries call sys.exit() where they should raise.
     except (Exception, SystemExit) as failure:  # noqa: BLE001
         traceback.print_exc()

@@ -24,6 +24,7 @@ from pydantic_core import PydanticCustomError
 from reconciler.backends.select import BACKENDS
 from reconciler.domain.text.names import camel
 from reconciler.domain.text.quoting import listed, nearest, shown
+from reconciler.domain.text.units import DURATION_PATTERN, read_size
 from reconciler.manifests.loader import Plain
 
 REFUSAL = "manifest"
@@ -72,6 +73,11 @@ def as_whole(value: object) -> object:
 
 def as_number(value: object) -> object:
     return float(value) if isinstance(value, Plain) and _NUMBER.fullmatch(value) else value
+
+
+def as_size(value: object) -> object:
+    size = read_size(value) if isinstance(value, str) else None
+    return value if size is None else size
 
 
 def as_flag(value: object) -> object:
@@ -168,4 +174,7 @@ Name = Annotated[
 ]
 RelativePath = Annotated[
     str, StringConstraints(min_length=1, max_length=1024), expect("a path relative to this file", as_text)
+]
+Duration = Annotated[
+    str, Field(pattern=f"^{DURATION_PATTERN}$"), expect("a duration such as 90s, 45m or 2h30m", as_text)
 ]

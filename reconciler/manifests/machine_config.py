@@ -14,13 +14,14 @@ from annotated_types import Predicate
 from pydantic import AfterValidator, Field, create_model
 
 from reconciler.backends.select import BACKENDS
+from reconciler.domain.bandwidth import Bandwidth
 from reconciler.domain.errors import Problem
 from reconciler.domain.facts import StorageLimits, Traits
 from reconciler.domain.quarantine import LIVES
 from reconciler.domain.registries import CONVERT_MODES, LOCAL, ROLES, ConvertMode, RegistrySettings, read_address
 from reconciler.domain.settings import Section, environment_of
 from reconciler.domain.text.quoting import shown
-from reconciler.domain.text.units import DURATION_PATTERN, read_duration, read_size
+from reconciler.domain.text.units import DURATION_PATTERN, read_duration
 from reconciler.domain.trust import (
     OFF,
     TRUST_MODES,
@@ -30,18 +31,27 @@ from reconciler.domain.trust import (
     TrustRule,
     is_repository_pattern,
 )
+from reconciler.domain.windows import Windows
 from reconciler.host.cage import CAGE_MODES, CageMode
 from reconciler.manifests import loader
-from reconciler.manifests.fields import AnyText, Flag, Strict, as_text, as_whole, expect, got, one_of, optional, refusal
+from reconciler.manifests.fields import (
+    AnyText,
+    Duration,
+    Flag,
+    Strict,
+    as_size,
+    as_text,
+    as_whole,
+    expect,
+    got,
+    one_of,
+    optional,
+    refusal,
+)
 from reconciler.manifests.loader import Plain
+from reconciler.manifests.machine_limits import BandwidthLimits, MaintenanceWindows, TimeZone
 from reconciler.manifests.problems import accepted
 from reconciler.manifests.selector import RESERVED, is_key, is_value
-
-
-def as_size(value: object) -> object:
-    size = read_size(value) if isinstance(value, str) else None
-    return value if size is None else size
-
 
 Size = Annotated[int, Field(ge=0, le=1 << 60), expect("a size such as 20GiB", as_size)]
 Path = Annotated[str, Field(max_length=4096), Predicate(os.path.isabs), expect("an absolute path", as_text)]
@@ -51,9 +61,6 @@ MachineName = Annotated[
     expect("a name of at most 63 letters, digits, dashes, dots and underscores", as_text),
 ]
 BackendName = Annotated[str, Predicate(BACKENDS.__contains__), one_of(BACKENDS)]
-Duration = Annotated[
-    str, Field(pattern=f"^{DURATION_PATTERN}$"), expect("a duration such as 90s, 45m or 2h30m", as_text)
-]
 PeriodOrOff = Annotated[
     str, Field(pattern=f"^(off|{DURATION_PATTERN})$"), expect("a duration such as 24h, or off", as_text)
 ]
@@ -231,6 +238,9 @@ class MachineConfig(Strict):
         default=[], max_length=1000, description="Artifacts and build keys that are neither pulled nor served anew."
     )
     signing: Signing | None = optional("What a builder signs with.")
+    time_zone: TimeZone | None = optional("Of windows and of a budget's day (default: UTC).")
+    bandwidth: BandwidthLimits | None = optional("What may be downloaded from registries and hubs.")
+    windows: MaintenanceWindows | None = optional("When this machine may fetch, build and activate; none: at any time.")
     scrub: Scrub | None = optional("How a daemon looks for rotten bytes.")
     conversion_memory: Size | None = option("--conversion-memory", "Memory of one conversion, such as 24GiB")
     cage: Cage | None = option("--cage", "Sandbox of the converter")
@@ -333,6 +343,9 @@ def traits_of(config: MachineConfig) -> Traits:
         convert=config.convert,
         trust=TrustPolicy(rules=tuple(one.rule for one in config.trust), revoked=frozenset(config.revoked)),
         conversion_memory=config.conversion_memory or 0,
+        bandwidth=config.bandwidth.values if config.bandwidth else Bandwidth(),
+        windows=config.windows.values if config.windows else Windows(),
+        time_zone=config.time_zone or "",
         quarantine_for=LIVES
         if config.quarantine_for is None
         else read_duration(config.quarantine_for),  # None for "off"

@@ -22,7 +22,7 @@ from reconciler.domain.plan import Held, Outcome
 from reconciler.domain.registries import LOCAL, RegistrySettings
 from reconciler.engine.job import FOLDER
 from reconciler.engine.job_queue import JobQueue
-from reconciler.engine.machine import Machine, stored_artifact
+from reconciler.engine.machine import Machine, at_any_time, stored_artifact
 from reconciler.engine.options import Options, Reporter
 from reconciler.engine.pass_context import PassContext, Workers
 from reconciler.engine.planning import Snapshot, take_snapshot
@@ -99,7 +99,8 @@ def build(
 
 
 def _for_all(machine: Machine) -> Machine:
-    return replace(machine, traits=replace(machine.traits, convert=LOCAL))
+    free = at_any_time(machine)
+    return replace(free, traits=replace(free.traits, convert=LOCAL))
 
 
 def _for_any_machine(parsed: Parsed) -> Parsed:

@@ -20,6 +20,7 @@ def read_branch(
     accept: bool,
     allowed_roots: tuple[str, ...] = (),
     gathers: bool = False,
+    ask: bool = True,
 ) -> Followed:
     """With `accept`, the caller holds the root's lock and is going to apply the result."""
     followed = follow(
@@ -30,6 +31,7 @@ def read_branch(
         accept=accept,
         allowed_roots=allowed_roots,
         gathers=gathers,
+        ask=ask,
     )
     if accept:
         # When the write fails, the mirror still has the commit, and the next pass writes it.

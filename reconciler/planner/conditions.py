@@ -12,7 +12,7 @@ from reconciler.domain.desired import Desired, DesiredRelease
 from reconciler.domain.errors import Problem
 from reconciler.domain.observed import Observed, Registration
 from reconciler.domain.plan import Held, Plan
-from reconciler.domain.reasons import BY_ORDER, PRUNE_GUARDS, Reason
+from reconciler.domain.reasons import BY_ORDER, PRUNE_GUARDS, WAITING, Reason
 from reconciler.domain.recorded import LONGEST_DAYS, Condition, Suspension, lasts_too_long, suspension_of
 from reconciler.domain.registries import RegistryAnswers
 
@@ -25,6 +25,10 @@ LEFT = {  # reason and message; long work by its action
     "pull": ("Pulling", "its artifact is being pulled; it is verified and served when that ends"),
     "measure": ("Measuring", "what its gates ask for is being measured"),
     "fetch": ("Fetching", "its source is being fetched; it is converted and served when that ends"),
+}
+
+_SERVES = dict.fromkeys((*(WAITING - {Reason.BACKOFF_ACTIVE}), Reason.GATE_FAILED), "still serves") | {
+    Reason.ROLLED_BACK: "serves"
 }
 
 # What can keep the machine from following its repository: a condition of the machine, not of a variant.
@@ -193,7 +197,7 @@ def _ready(
         reason, message = (held.reason, held.message) if held and given_up else (failure.code, failure.message)
         return _condition("Ready", False, reason, message + _still(registration))
     if held is not None and not (current and whole):
-        serves = {Reason.GATE_FAILED: "still serves", Reason.ROLLED_BACK: "serves"}.get(held.reason)
+        serves = _SERVES.get(held.reason)
         return _condition("Ready", False, held.reason, held.message + (_still(registration, serves) if serves else ""))
     if registration is None:
         return _condition("Ready", False, "NotServed", "not served yet")
@@ -226,8 +230,9 @@ def _serving(registration: Registration | None) -> Condition:
 
 
 def _stalled(failure: VariantFailure | None, held: Held | None, suspension: Suspension | None, now: str) -> Condition:
-    if held is not None and held.reason is Reason.BACKOFF_ACTIVE:
-        return _condition("Stalled", False, held.reason, "no action is needed yet: it is tried again")
+    if held is not None and held.reason in WAITING:
+        again = "it is tried again" if held.reason is Reason.BACKOFF_ACTIVE else "it goes on by itself"
+        return _condition("Stalled", False, held.reason, f"no action is needed yet: {again}")
     if failure is not None:
         if held is not None and held.reason is Reason.RETRIES_EXCEEDED:
             return _condition("Stalled", True, held.reason, held.message)
@@ -244,7 +249,7 @@ def _stalled(failure: VariantFailure | None, held: Held | None, suspension: Susp
 def _reconciling(left: str, held: Held | None, suspension: Suspension | None) -> Condition:
     if left:
         return _condition("Reconciling", True, *LEFT[left])
-    if held is not None and held.reason is Reason.BACKOFF_ACTIVE:
+    if held is not None and held.reason in WAITING:
         return _condition("Reconciling", True, held.reason, held.message)
     if suspension is not None:
         return _condition("Reconciling", False, "Suspended", str(suspension))

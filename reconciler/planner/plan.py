@@ -32,6 +32,7 @@ from reconciler.planner.plan_disk import (
 )
 from reconciler.planner.plan_memory import hold_what_does_not_fit_beside, within_memory
 from reconciler.planner.plan_variant import VariantPlan, plan_variant
+from reconciler.planner.plan_windows import prunes_in_time, within_windows
 from reconciler.planner.prune import (
     free_artifact,
     plan_prunes,
@@ -59,18 +60,21 @@ def make_plan(
     """The changes that take this machine from `observed` to `desired`. Deterministic, and empty once carried out.
 
     `now` (RFC 3339) is only compared with when something failed; "" is before all times, so no back-off holds.
-    `running` are the build keys that long work is busy with: it has its disk already, and is not judged by what
-    failed before. `confirm` lifts the prune guards that ask for a confirmation (NothingDeclared, ConfirmationNeeded),
-    never the others. `jobs` is how much long work of one kind goes on at a time."""
+    `running` are the build keys (and keys of measurements) that long work is busy with: it has its disk already, and is
+    not judged by what failed before. `confirm` lifts the prune guards that ask for a confirmation (NothingDeclared,
+    ConfirmationNeeded), never the others. `jobs` is how much long work of one kind goes on at a time."""
 
     def replan(one: DesiredRelease, seen: Observed) -> VariantPlan:
         waits = waits_for(one, desired, seen) if one.depends_on else ""
         plan = plan_variant(one, seen, recorded, now=now, running=running, waits=waits)
+        plan = within_windows(plan, one, seen, running)
         return within_disk(within_memory(plan, one, seen), seen)
 
     desired = with_verdicts(desired, recorded)
     wanted = sorted(desired.wanted, key=lambda one: one.variant)
     prunes, prunes_held = plan_prunes(desired, observed, recorded, confirm=confirm)
+    prunes, waiting_prunes = prunes_in_time(prunes, observed)
+    prunes_held += waiting_prunes
     observed = with_room_of(observed, prunes)
     variants = [replan(one, observed) for one in wanted]
     freed_first: list[PruneArtifact] = []

@@ -30,6 +30,7 @@ class VariantPlan:
     running: bool = False
     short_of: int = 0  # bytes that must be free, where they are not
     frees: int = 0  # bytes that it gives back before it begins (planner.plan)
+    repairs: bool = False  # what should be serving is broken
 
     def also_held(self, hold: Held) -> "VariantPlan":
         return replace(self, held=(*self.held, hold))
@@ -113,8 +114,9 @@ def _served(facts: VariantFacts, number: int) -> VariantPlan:
         is_there = facts.folder_is_whole(number) or facts.artifact_is_held
         repair = RepairRelease(release=facts.wanted.release, number=number, forced_by=damage)
         if is_there:
-            return VariantPlan(changes=(repair, *retired), later=later, phase="mend")
-        return _converted_again(facts, VariantPlan(changes=(repair, *retired), later=later))
+            return VariantPlan(changes=(repair, *retired), later=later, phase="mend", repairs=True)
+        plan = _converted_again(facts, VariantPlan(changes=(repair, *retired), later=later))
+        return replace(plan, repairs=True)
     if facts.artifact_is_damaged:
         # It serves meanwhile: so its next repair or template does not have to wait for hours.
         return _converted_again(facts, VariantPlan(changes=retired, later=later))
@@ -138,6 +140,9 @@ def _built(facts: VariantFacts, difference: Difference, reason: Reason, then: Va
         return replace(then, changes=(pull(facts, difference, reason, offer), *then.changes), phase="fetch")
     if facts.refusal is not None:
         return VariantPlan(held=(_refused(facts, facts.refusal),))
+    if (turn := facts.turn) is not None:
+        hold = Held(variant=facts.wanted.variant, reason=Reason.AWAITING_TURN, message=turn.message, until=turn.until)
+        return VariantPlan(held=(hold,))
     if facts.awaits_build:
         message = f"waits for the build {facts.build_key}: {facts.why_not_offered}"
         return VariantPlan(held=(Held(variant=facts.wanted.variant, reason=Reason.AWAITING_BUILD, message=message),))

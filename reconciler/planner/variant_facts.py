@@ -10,6 +10,7 @@ from reconciler.domain.recorded import Recorded, RecordedRelease
 from reconciler.domain.registries import LOCAL, REGISTRY_ONLY, Offer
 from reconciler.domain.release import ALWAYS_COPIED, Marker
 from reconciler.domain.trust import Refusal
+from reconciler.domain.windows import Permission
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +54,12 @@ class VariantFacts:
             return found
         failed = any(one.key == pull_key(self.build_key, found) for one in self.recorded.failures)
         return None if failed else found
+
+    @property
+    def turn(self) -> Permission | None:
+        """When the registries may be asked for it, where that is not now."""
+        asks = self.observed.convert != LOCAL and self.wanted.recipe_is_known
+        return self.observed.answers.turn if asks else None
 
     @property
     def awaits_build(self) -> bool:

@@ -15,6 +15,7 @@ from typing import BinaryIO
 
 from urllib3.response import BaseHTTPResponse
 
+from reconciler.domain.bandwidth import UNMETERED, Meter
 from reconciler.domain.errors import RegistryFailed
 from reconciler.host import durable
 from reconciler.registry.client import RegistryClient
@@ -63,8 +64,9 @@ class BlobDownload:
         on_bytes: Callable[[int], None] = lambda count: None,
         *,
         patience: float = PATIENCE,
+        meter: Meter = UNMETERED,
     ) -> None:
-        self._client, self._blob, self._target = client, blob, target
+        self._client, self._blob, self._target, self._meter = client, blob, target, meter
         self._on_bytes, self._patience = on_bytes, patience
 
     def run(self) -> None:
@@ -140,13 +142,16 @@ class BlobDownload:
         since, end = part.size, time.monotonic() + self._patience
         while part.size < self._blob.size:
             with reaching(url):
-                piece = stream.read1(CHUNK, decode_content=False)
+                piece = stream.read1(min(CHUNK, self._meter.piece), decode_content=False)
             if not piece:
                 raise Unreached("the answer ended")
             if part.size + len(piece) > self._blob.size:
                 raise self._wrong_size("more bytes came")
             part.add(piece)
             self._on_bytes(part.size)
+            came = time.monotonic()
+            self._meter.moved(self._client.session.address.host, len(piece))
+            end += time.monotonic() - came  # what the rate makes it wait is no silence of the registry
             if time.monotonic() > end:
                 if part.size - since < ENOUGH:
                     raise Unreached(f"fewer than {ENOUGH} bytes came in {self._patience:g} s", lasting=True)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+from reconciler.domain.bandwidth import UNMETERED, Meter
 from reconciler.domain.errors import DiskFull, PermanentError, RegistryFailed
 from reconciler.domain.text.units import size_text
 from reconciler.host import durable
@@ -85,7 +86,9 @@ class Pull:
         holds: Callable[[str], bool] = lambda digest: False,
         reserve: int = 0,
         on_progress: OnProgress = quiet,
+        meter: Meter = UNMETERED,
     ) -> None:
+        self._meter = meter
         self._places, self._digest, self._folder = list(places), digest, folder
         self._build_key = build_key
         self._holds, self._reserve, self._on_progress = holds, reserve, on_progress
@@ -141,7 +144,7 @@ class Pull:
     def _fetch(self, blob: Blob, moved: Callable[[int], None]) -> None:
         path = _path(self._folder, blob.digest)
         before = part_size(path, blob.size)
-        self._first(lambda place: BlobDownload(place, blob, path, moved).run())
+        self._first(lambda place: BlobDownload(place, blob, path, moved, meter=self._meter).run())
         self._moved += blob.size - before
 
     def _first(self, ask: Callable[[RegistryClient], T]) -> T:

@@ -86,7 +86,8 @@ def _pending(
 ) -> Iterator[tuple[str, str, list[str]]]:
     """What git asks for and the machine was never given, held back or not."""
     ahead = (change for change in plan.changes if change.reason is not Reason.DRIFT_DETECTED)
-    for variant, changes in grouped(ahead, lambda change: change.variant).items():
+    changing = grouped(ahead, lambda change: change.variant)
+    for variant, changes in changing.items():
         actions = dict.fromkeys(change.action for change in changes)
         fields = dict.fromkeys(field for change in changes for field in change.forced_by)
         yield variant, changes[0].reason, [*actions, *fields]
@@ -96,7 +97,7 @@ def _pending(
         if one.override is None and _is_current(one.release.digest, one.variant, observed, recorded)
     }
     for held in plan.held:
-        if held.variant not in current and held.reason is not _UNKNOWN:
+        if held.variant not in {*current, *changing} and held.reason is not _UNKNOWN:
             yield held.variant, held.reason, [held.message]
 
 

@@ -10,6 +10,7 @@ import hashlib
 import os
 from collections.abc import Callable
 
+from reconciler.domain.bandwidth import UNMETERED, Meter
 from reconciler.domain.errors import PermanentError
 from reconciler.domain.sources.locked import LockedFile, LockedSource
 from reconciler.domain.text.units import size_text
@@ -24,8 +25,14 @@ class Download:
     """One source into one folder (`SourceCache.begin`). Nothing is published here."""
 
     def __init__(
-        self, remote: RemoteSource, source: LockedSource, folder: str, on_progress: Callable[[float, str], None]
+        self,
+        remote: RemoteSource,
+        source: LockedSource,
+        folder: str,
+        on_progress: Callable[[float, str], None],
+        meter: Meter = UNMETERED,
     ) -> None:
+        self._meter = meter
         self._remote = remote
         self._source = source
         self._folder = folder
@@ -44,7 +51,7 @@ class Download:
         part = final + PART
         for _ in range(2):  # a partial file from earlier may be of other bytes: then once more from its beginning
             began_with = _size(part)
-            self._remote.download(self._source, file, part, lambda count: self._progressed(count, file))
+            self._download(file, part, began_with)
             self._on_progress(self._fraction(file.size), f"checking {file.path}")
             if _holds(part, file):
                 durable.adopt(part, final)
@@ -55,6 +62,15 @@ class Download:
                 break
         message = f"{self._source}: {file.path} is not the file that was locked (sha256 {file.sha256[:12]}...)"
         raise PermanentError(message, hint=MISMATCH_HINT, code="DigestMismatch")
+
+    def _download(self, file: LockedFile, part: str, have: int) -> None:
+        def moved(count: int) -> None:
+            nonlocal have
+            piece, have = count - have if count > have else count, count  # fewer: it began anew
+            self._progressed(count, file)
+            self._meter.moved(self._source.kind, piece)
+
+        self._remote.download(self._source, file, part, moved, self._meter.piece)
 
     def _progressed(self, count: int, file: LockedFile) -> None:
         text = f"{size_text(self._done + count)} of {size_text(self._source.size)}"

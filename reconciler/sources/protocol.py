@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol, Self
 
+from reconciler.domain.bandwidth import PIECE
 from reconciler.domain.digest import StoredFile
 from reconciler.domain.sources.locked import LockedFile, LockedSource
 from reconciler.domain.sources.model_config import architecture_of
@@ -78,8 +79,11 @@ class RemoteSource(Protocol):
     def tree(self, source: LockedSource) -> list[dict[str, Any]]:
         """`path`, `size` and `sha256` ("" where it is not known) of each file of the revision."""
 
-    def download(self, source: LockedSource, file: LockedFile, target: str, on_bytes: Callable[[int], None]) -> None:
-        """One file, not compared with anything; goes on from what `target` holds."""
+    def download(
+        self, source: LockedSource, file: LockedFile, target: str, on_bytes: Callable[[int], None], piece: int = PIECE
+    ) -> None:
+        """One file, not compared with anything; goes on from what `target` holds. `on_bytes` is told after each `piece`
+        how much is there; no more is taken before it returns, and an error of it ends the download."""
 
     def cancel(self) -> None: ...
 

@@ -1,18 +1,20 @@
-"""How far the threads beside a pass have come: the scrub, and each notification sink. Small documents in folders of
-their own, because these threads write them while a pass works, and a pass sweeps its folders.
+"""How far the threads beside a pass have come: the scrub, each notification sink, and downloads. Small documents in
+folders of their own, because these threads write them while a pass works, and a pass sweeps its folders.
 
 A damaged document, or one of another version, counts as none. When the disk refuses one, only the thread knows its
-position: after a restart some bytes are read twice, or something is sent twice. Times are RFC 3339, UTC.
+position: after a restart some bytes are read twice, something is sent twice, or a budget is larger than it was. Times
+are RFC 3339, UTC.
 """
 
 import contextlib
 import os
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from reconciler.domain.errors import HostRefused
 from reconciler.domain.layout import Layout
-from reconciler.domain.text.units import size_text
+from reconciler.domain.text.units import Count, size_text
 from reconciler.host import durable
 from reconciler.host.codec import Codec
 from reconciler.state.documents import ENDING, Document, RecordCodec, Stored
@@ -50,6 +52,13 @@ class Scrubbed:
         return text
 
 
+@dataclass(frozen=True, kw_only=True)
+class Downloaded:
+    """Bytes of a daily budget that are used, by the date of the day."""
+
+    days: Mapping[str, Count] = field(default_factory=dict)
+
+
 class _Progress(Stored[T]):
     def write(self, value: T) -> None:
         with contextlib.suppress(HostRefused, OSError):
@@ -57,11 +66,16 @@ class _Progress(Stored[T]):
 
 
 _SCRUBBED = RecordCodec(Scrubbed)
+_DOWNLOADED = RecordCodec(Downloaded)
 _DELIVERED: Codec[Document | None] = Codec(dict[str, object])
 
 
 def scrub_progress(layout: Layout) -> Stored[Scrubbed]:
     return _Progress(os.path.join(_scrub(layout), f"scrub{ENDING}"), _SCRUBBED, Scrubbed())
+
+
+def download_progress(layout: Layout) -> Stored[Downloaded]:
+    return _Progress(os.path.join(_downloads(layout), f"downloads{ENDING}"), _DOWNLOADED, Downloaded())
 
 
 def delivery_progress(layout: Layout, sink: str) -> Stored[Document | None]:
@@ -70,12 +84,16 @@ def delivery_progress(layout: Layout, sink: str) -> Stored[Document | None]:
 
 def sweep(layout: Layout) -> None:
     """Remove what a killed writer left. Call it before the threads begin."""
-    for folder in (_scrub(layout), _deliveries(layout)):
+    for folder in (_scrub(layout), _deliveries(layout), _downloads(layout)):
         durable.sweep_temporaries(folder)
 
 
 def _scrub(layout: Layout) -> str:
     return layout.at("records", "scrub")
+
+
+def _downloads(layout: Layout) -> str:
+    return layout.at("records", "downloads")
 
 
 def _deliveries(layout: Layout) -> str:

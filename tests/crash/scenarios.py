@@ -244,7 +244,7 @@ def _follow(world: World) -> PassResult:
 class StandInHub:
     """Gives the files of a folder, in pieces, into the partial file."""
 
-    def download(self, source: object, file: LockedFile, target: str, told: Callable[[int], None]) -> None:
+    def download(self, source: object, file: LockedFile, target: str, told: Callable[[int], None], piece: int) -> None:
         data = (CAPITALS / file.path).read_bytes()
         with open(target, "ab") as written:
             for start in range(written.tell(), len(data), 1 << 19):

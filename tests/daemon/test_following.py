@@ -1,6 +1,7 @@
 """`reconciler run --repo`: a branch that moves, a server that goes and comes back, history that is rewritten."""
 
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -99,6 +100,27 @@ def test_a_start_without_the_server_goes_on_with_what_was_accepted(machine: Test
     with running(machine, *followed(machine)) as daemon:
         assert wait_for(victim.exists), "".join(daemon.raw)
         daemon.expect("stale")
+
+
+def test_after_a_start_it_goes_on_with_what_was_accepted_and_asks_in_its_turn(
+    machine: TestMachine, fleet: Fleet
+) -> None:
+    """A fleet whose power comes back does not ask at once; a hook or SIGHUP need not wait."""
+    with running(machine, *followed(machine)) as daemon:
+        daemon.expect("ready")
+        daemon.end()
+    first, commit = fleet.git("rev-parse", "HEAD").strip(), fleet.template("other")
+    with running(machine, *followed(machine, "2s")) as daemon:
+        daemon.expect("pass.summary", 2)
+        assert revisions(daemon)[0] == first
+        assert wait_for(lambda: commit in revisions(daemon)), "".join(daemon.raw)
+        assert not daemon.events("stale")
+    fleet.template("third")
+    newest = fleet.git("rev-parse", "HEAD").strip()
+    with running(machine, *followed(machine, "1h")) as daemon:
+        assert daemon.expect("pass.summary")["revision"].endswith(commit)
+        daemon.send(signal.SIGHUP)
+        assert daemon.woken_by("sighup")["revision"].endswith(newest)
 
 
 def test_a_first_start_without_the_server_waits_for_it(machine: TestMachine, fleet: Fleet) -> None:

@@ -68,6 +68,8 @@ def busy(one: Faced) -> None:
         attempted="folder@sha256:" + "c0ffee" * 6,
         applied="release/1.0@sha1:" + "c0ffee" * 6,
         conditions=conditions(a=condition("Ready"), b=condition("Ready", "False", "Suspended")),
+        downloaded={"ghcr.io": 7, "huggingface": 9},
+        download_budget=(16, 5 << 30),
         sizes={"a": 12_345_678_901, "b": 1},
         verdicts={
             "a": (verdict("load", "Successful"), verdict("prompts", "Failed")),

@@ -21,13 +21,13 @@ registries: [{{url: "{origin}/{repository}"}}]
 """
 
 
-def pushed(machine: TestMachine, origin: str, folder: Path) -> str:
+def pushed(machine: TestMachine, origin: str, folder: Path, data: bytes = b"no model" * 100) -> str:
     """Something that is no model, under the build key that this machine wants. The key."""
     [(key, source)] = take_snapshot(opened(machine), load(str(machine.manifests))).resolution.sources.items()
     store = opened(TestMachine(folder=folder / "builder")).store
     tree = folder / "tree"
     tree.mkdir()
-    (tree / "model.onnx").write_bytes(b"no model" * 100)
+    (tree / "model.onnx").write_bytes(data)
     artifact = store.put(key, str(tree), source.recipe.as_json())
     client = client_of(origin)
     push(client, str(Path(store.blob(artifact.digest)).parent), artifact.digest)

@@ -19,11 +19,13 @@ from reconciler.domain.registries import RegistrySettings, read_address
 from reconciler.domain.release import Artifact
 from reconciler.engine.jobs import MeasurementJob
 from reconciler.engine.machine import Machine, open_machine
-from reconciler.engine.registries import RegistryLookup, builders_numbers, pull_folder, sweep_pulls
+from reconciler.engine.registries import RegistryLookup, Silences, builders_numbers, pull_folder, sweep_pulls
+from reconciler.engine.timetable import Turns
 from reconciler.gates.fidelity import FidelityGate
 from reconciler.registry.client import INDEX_TYPE
 from reconciler.registry.numbers import ANNOTATION, find_numbers, push_numbers
 from reconciler.registry.transfer import push
+from reconciler.registry.transport import Transport
 from tests.planner.world import release, wanted
 from tests.registry.places import REPOSITORY, client_of
 from tests.registry_server import FakeRegistry
@@ -197,3 +199,39 @@ def test_without_the_builders_numbers_the_gate_is_open(tmp_path: Path) -> None:
         fake.requests.clear()
         assert measured_on(local, artifact) is None
         assert fake.requests == []
+
+
+def test_a_silent_registry_costs_one_pass_a_try(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The passes that follow know what was wrong, until its back-off ends."""
+    with FakeRegistry().running() as gone:
+        origin = gone.origin
+    machine, tried, clock = machine_at(tmp_path, origin), [], [0.0]
+    opening = Transport.send
+    monkeypatch.setattr(Transport, "send", lambda *given: tried.append(1) or opening(*given))
+    silences = Silences(lambda: clock[0], lambda: 0.5)
+    for clock[0], count in ((0.0, 1), (1.0, 1), (59.0, 1), (61.0, 2), (150.0, 2), (182.0, 3)):
+        answers = RegistryLookup(machine, silences=silences).answers([KEY])
+        assert (answers.code, len(tried)) == ("RegistryUnreachable", count)
+
+
+def test_what_a_person_mends_is_asked_again_at_once(tmp_path: Path) -> None:
+    with FakeRegistry("basic").running() as fake:
+        machine, silences = machine_at(tmp_path, fake.origin), Silences()
+        assert RegistryLookup(machine, silences=silences).answers([KEY]).code == "RegistryDenied"
+        fake.auth = ""
+        assert RegistryLookup(machine, silences=silences).answers([KEY]).unreached == ""
+
+
+def test_before_its_turn_a_machine_asks_nothing(fake: FakeRegistry, tmp_path: Path) -> None:
+    artifact = built(tmp_path, fake.origin)
+    machine, clock = machine_at(tmp_path / "edge", fake.origin), [0.0]
+    fake.requests.clear()
+    turns = Turns("edge-7", interval=60.0, ticks=lambda: clock[0])
+    answers = RegistryLookup(machine, turns=turns).answers([KEY])
+    assert answers.turn is not None
+    assert (answers.offers, fake.requests, answers.turn.may) == ({}, [], False)
+    assert "until" in answers.turn.message
+    clock[0] = 60.0
+    answers = RegistryLookup(machine, turns=turns).answers([KEY])
+    assert answers.turn is None
+    assert answers.offers[KEY].digest == artifact.digest

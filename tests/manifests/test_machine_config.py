@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 
 from reconciler.daemon.notifications.notifications import sink_kinds
+from reconciler.domain.bandwidth import Bandwidth
 from reconciler.domain.facts import StorageLimits
 from reconciler.domain.registries import RegistryAddress, RegistrySettings
 from reconciler.domain.settings import environment_of
 from reconciler.domain.trust import TrustedKey
+from reconciler.domain.windows import Window, Windows
 from reconciler.manifests.machine_config import MachineConfig, config_type, parse_config, settings_of, traits_of
 from reconciler.planner.plan_disk import disk_budget
 from tests.manifests.test_manifest_pages import TABLE, rows
@@ -129,6 +131,34 @@ BAD: dict[str, tuple[str, int, str, str]] = {
         "registries[0].credentials",
         "expected one of file or env, got file and env",
     ),
+    "a rate without a size": ("bandwidth: {rate: fast}", 3, "bandwidth.rate", "bytes a second, at least 16KiB"),
+    "a rate below all patience": (
+        "bandwidth: {rate: 1kB}",
+        3,
+        "bandwidth.rate",
+        "at least 16KiB, such as 20MB, got 1kB",
+    ),
+    "a day's budget of nothing": ("bandwidth: {daily: 0}", 3, "bandwidth.daily", "at least 1MiB, such as 5GiB, got 0"),
+    "metered in words": ("bandwidth: {metered: yes}", 3, "bandwidth.metered", "hold or urgent, got yes"),
+    "a splay of days": ("bandwidth: {splay: 48h}", 3, "bandwidth.splay", "at most 24h, got 48h"),
+    "no such zone": ("timeZone: Europe/Lublana", 3, "timeZone", "a time zone that this machine knows"),
+    "a zone that is a path": ("timeZone: ../../etc/passwd", 3, "timeZone", "a time zone that this machine knows"),
+    "a zone that is a folder": ("timeZone: Europe", 3, "timeZone", "a time zone that this machine knows"),
+    "an hour too many": ("windows: {fetch: [{start: '24:00', end: '06:00'}]}", 3, "windows.fetch[0].start", "06:30"),
+    "a time without minutes": ("windows: {build: [{start: '1:00', end: '6'}]}", 3, "windows.build[0].start", "06:30"),
+    "a window of no time": (
+        "windows:\n  activate:\n  - {start: '06:00', end: '06:00'}",
+        5,
+        "windows.activate[0]",
+        "another time than start, got 06:00",
+    ),
+    "a day by another name": (
+        "windows: {fetch: [{days: [monday], start: '00:00', end: '24:00'}]}",
+        3,
+        "windows.fetch[0].days[0]",
+        "sun, got monday",
+    ),
+    "a cron expression": ("windows: {fetch: ['0 22 * * *']}", 3, "windows.fetch[0]", ""),
     "an alias": ("labels: &a {}\nsourceRoots: *a", 3, "", ""),
     "two documents": ("---\n" + HEAD, 1, "", "expected one document of kind MachineConfig, got 2"),
 }
@@ -285,3 +315,17 @@ def test_what_is_no_trust_is_refused(text: str, field: str, said: str) -> None:
 
 def test_a_rule_may_take_everything() -> None:
     assert traits_of(read(PULLS + "trust: [{repository: '*', mode: off}]")).trust.rules
+
+
+def test_bandwidth_and_windows() -> None:
+    (example,) = re.findall(r"```yaml\n(.*?)```", (PAGE.parent / "bandwidth.md").read_text(), re.DOTALL)
+    traits = traits_of(read(example.partition("MachineConfig\n")[2]))
+    assert traits.time_zone == "Europe/Ljubljana"
+    assert traits.bandwidth == Bandwidth(rate=2_000_000, daily=5 << 30, metered="urgent", splay=1800.0)
+    assert traits.windows == Windows(
+        fetch=(Window(start=22 * 60, end=6 * 60),),
+        build=(Window(start=0, end=24 * 60, days=frozenset({5, 6})),),
+        activate=(Window(start=3 * 60, end=5 * 60),),
+    )
+    bare = traits_of(read("name: a\n"))
+    assert (bare.time_zone, bare.bandwidth, bare.windows) == ("", Bandwidth(), Windows())

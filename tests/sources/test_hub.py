@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.domain.errors import Cancelled, PermanentError, ReconcilerError, TemporaryError, UsageError
+from reconciler.domain.bandwidth import UNMETERED, Bandwidth, Meter
+from reconciler.domain.errors import Cancelled, Paused, PermanentError, ReconcilerError, TemporaryError, UsageError
 from reconciler.domain.layout import Layout
 from reconciler.domain.manifest import Model, Template
 from reconciler.domain.sources.locked import LockedSource
@@ -19,6 +20,7 @@ from reconciler.sources.cache import SourceCache
 from reconciler.sources.download import Download
 from reconciler.sources.hub.source import Hub, HubAccess
 from tests import canaries
+from tests.engine.test_traffic import Clock, traffic_of
 from tests.extras import needs
 from tests.hub_server import COMMIT, HubServer, Repo
 from tests.waiting import wait_for
@@ -64,10 +66,10 @@ class Bench:
             (source,) = lock([model], {}, {"huggingface": hub}, lambda line: None).entries.values()
         return source
 
-    def fetch(self, source: LockedSource, hub: Hub | None = None) -> None:
+    def fetch(self, source: LockedSource, hub: Hub | None = None, meter: Meter = UNMETERED) -> None:
         with hub or self.hub() as opened:
             folder = self.cache.begin(source)
-            Download(opened, source, folder, lambda fraction, text: self.progress.append((fraction, text))).run()
+            Download(opened, source, folder, lambda fraction, text: self.progress.append((fraction, text)), meter).run()
         self.cache.publish(source, self.stamps)
 
     def holds(self, source: LockedSource) -> bool:
@@ -105,6 +107,24 @@ def test_a_source_comes_whole_and_is_known_again(bench: Bench, capitals: Path) -
     fractions = [fraction for fraction, _ in bench.progress]
     assert fractions == sorted(fractions)
     assert not list(bench.folder.glob("home*"))
+
+
+def test_a_rate_and_a_budget_hold_for_the_child_that_downloads(bench: Bench, large: LockedSource) -> None:
+    """It takes no piece before it may: what the rate makes it wait is no silence."""
+    clock = Clock()
+    traffic = traffic_of(bench.folder / "root", clock, Bandwidth(rate=MIB, daily=8 * MIB))
+    with pytest.raises(Paused, match="budget"):
+        bench.fetch(large, meter=traffic.meter())
+    part = Path(bench.cache.partial(large.digest)) / f"{SHARD}.part"
+    came = part.stat().st_size
+    assert 8 * MIB - MIB // 8 <= came <= 8 * MIB
+    assert clock.slept == pytest.approx(8.0, abs=0.3)
+    assert traffic.origins == {"huggingface": came + 2}
+    free = traffic_of(bench.folder / "root", clock)
+    bench.fetch(large, meter=free.meter())
+    assert bench.holds(large)
+    assert free.origins == {"huggingface": 24 * MIB - came}
+    assert f"bytes={came}-" in [one.range for one in bench.server.requests]
 
 
 def test_a_lost_folder_is_remembered(bench: Bench) -> None:

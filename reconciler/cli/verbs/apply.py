@@ -11,6 +11,7 @@ from reconciler.cli.progress import reporter_for
 from reconciler.cli.signals import interrupt_on_signals
 from reconciler.cli.verbs import plan
 from reconciler.engine import log
+from reconciler.engine.machine import at_any_time
 from reconciler.engine.options import PassResult
 from reconciler.engine.reconciler import run_pass
 from reconciler.engine.scrub import scrub_now
@@ -28,6 +29,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     options.add_flag(parser, "--retry", "retry what failed here before, although nothing about it changed")
     options.add_flag(
         parser, "--scrub", "first read every byte of the store and of served models, and repair silent corruption"
+    )
+    options.add_flag(
+        parser, "--at-any-time", "also what waits for a window or another connection; rate and daily budget still hold"
     )
     options.add_common(parser, "text", "json")
 
@@ -51,7 +55,8 @@ def _apply(arguments: argparse.Namespace) -> PassResult:
     interrupt_on_signals()
     if arguments.verbose:
         log.talk()
-    with options.machine_under_lock(arguments, "apply") as machine:
+    with options.machine_under_lock(arguments, "apply") as held:
+        machine = at_any_time(held) if arguments.at_any_time else held
         parsed = load_manifests(arguments, machine, accept=True)
         if arguments.scrub:
             scrub_now(machine)

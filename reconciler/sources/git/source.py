@@ -33,11 +33,13 @@ LOCK_PATIENCE = 60.0  # seconds: another reconciler may be fetching
 
 @dataclass(frozen=True, kw_only=True)
 class Followed:
-    """`commit` passed all checks, and `parsed` is what it declares; `gathered` is what was read for that."""
+    """`commit` passed all checks, and `parsed` is what it declares; `gathered` is what was read for that; `asked`: the
+    server was asked for it now."""
 
     commit: str
     parsed: Parsed
     gathered: Gathered | None = None
+    asked: bool = True
 
 
 def follow(
@@ -49,23 +51,28 @@ def follow(
     accept: bool,
     allowed_roots: tuple[str, ...] = (),
     gathers: bool = False,
+    ask: bool = True,
 ) -> Followed:
     """What the branch declares now. `accepted` is the commit that was accepted last, "" before the first.
 
-    With `accept` the caller is going to apply it: then the mirror keeps it, and frees what only others needed.
+    With `accept` the caller is going to apply it: then the mirror keeps it, and frees what only others needed. Without
+    `ask` the server is asked only where nothing was accepted yet.
     Raises what went wrong when there is no accepted commit to go on with.
     """
     sources = layout.at("sources")
     with alone(sources):
         following = _Following(remote, layout, credentials, allowed_roots, gathers=gathers)
-        commit, refused = following.choose(accepted)
+        commit, refused = "" if ask else following.kept(accepted), None
+        asked = not commit
+        if asked:
+            commit, refused = following.choose(accepted)
         parsed = following.read(commit)
         if accept:
             following.accept(commit)
     parsed = replace(parsed, revision=f"{remote.branch}@sha1:{commit}")
     if refused is not None:
         parsed = _with_refusal(parsed, remote.url, commit, refused)
-    return Followed(commit=commit, parsed=parsed, gathered=following.gathered)
+    return Followed(commit=commit, parsed=parsed, gathered=following.gathered, asked=asked)
 
 
 def _with_refusal(parsed: Parsed, url: str, commit: str, error: PermanentError | TemporaryError) -> Parsed:
@@ -110,6 +117,14 @@ class _Following:
         self._exports.sweep()
         self._mirror = Mirror(layout.at("mirror.git"), remote, self._git)
         self._mirror.open(self._staging)
+
+    def kept(self, accepted: str) -> str:
+        """The commit that was accepted last, where it is here and its signature holds; else ""."""
+        with contextlib.suppress(GitFailed, MirrorBroken, TemporaryError):
+            accepted = accepted or self._mirror.accepted()
+            if accepted and self._mirror.has(accepted) and not self._mirror.unsigned(accepted, accepted):
+                return accepted
+        return ""
 
     def choose(self, accepted: str) -> tuple[str, PermanentError | TemporaryError | None]:
         """The commit to read; and where that is the accepted one because the newest cannot be followed, why."""

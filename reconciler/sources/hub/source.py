@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from reconciler.domain.bandwidth import PIECE
 from reconciler.domain.errors import Cancelled, DiskFull, PermanentError, ReconcilerError, TemporaryError, UsageError
 from reconciler.domain.sources.locked import LockedFile, LockedSource
 from reconciler.domain.text.escape import one_line
@@ -27,6 +28,7 @@ INSTALL = "pip install 'foundry-reconciler[hub]'"
 ANSWER_SECONDS = 180.0
 SILENCE = 300.0  # seconds without a mebibyte: 3.5 KB/s
 LONGEST = 24 * 3600.0
+LIMITED = 30 * LONGEST  # where the configuration limits the rate; a silence still ends it
 LONGEST_TOKEN = 4096
 
 # What a network may need to be reached at all: proxies, and the certificates of a company.
@@ -112,10 +114,13 @@ class Hub:
         files: list[dict[str, Any]] = answer["files"]
         return files
 
-    def download(self, source: LockedSource, file: LockedFile, target: str, on_bytes: Callable[[int], None]) -> None:
+    def download(
+        self, source: LockedSource, file: LockedFile, target: str, on_bytes: Callable[[int], None], piece: int = PIECE
+    ) -> None:
         place = {"repo": source.repo, "revision": source.revision, "path": file.path}
-        order = {**place, "size": file.size, "target": target}
-        self._ask("download", order, f"{source}: {file.path}", on_bytes, LONGEST)
+        order = {**place, "size": file.size, "target": target, "piece": piece}
+        longest = LONGEST if piece == PIECE else LIMITED
+        self._ask("download", order, f"{source}: {file.path}", on_bytes, longest)
 
     def cancel(self) -> None:
         self._cancelled = True

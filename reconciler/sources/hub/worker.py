@@ -19,8 +19,6 @@ from typing import Any
 from reconciler.domain.errors import InputRefused
 from reconciler.host.child_side import Emit, Json, serve
 
-# What is written at once, so what a cut connection costs. The library's own 10 MiB would be lost each time.
-CHUNK = 1 << 20
 LONGEST_WAIT = 60  # seconds that we sit out when the hub says so; a longer one is the caller's to plan
 PATIENCE = 5  # refusals for being too fast, in a row
 MOST_ENTRIES = 10_000  # of a repository's first level
@@ -34,6 +32,7 @@ class _File:
     path: str
     size: int
     target: str
+    piece: int  # what is written at once, so what a cut connection costs: the library's own are 10 MiB
 
 
 def main() -> None:
@@ -69,8 +68,8 @@ def download(parameters: Json, emit: Emit) -> Json:
     from huggingface_hub.file_download import http_get
     from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]  # exported, not in __all__
 
-    constants.DOWNLOAD_CHUNK_SIZE = CHUNK
     file = _File(**parameters)
+    constants.DOWNLOAD_CHUNK_SIZE = file.piece
     url = _ask(file, emit)
     if os.path.exists(file.target) and os.path.getsize(file.target) > file.size:
         os.truncate(file.target, 0)
@@ -105,7 +104,7 @@ def _ask(file: _File, emit: Emit) -> str:
 
 
 class _Bounded:
-    """A file that grows to `size` and no further, and reports how far it is."""
+    """A file that grows to `size` and no further, reports how far it is, and waits for leave to go on."""
 
     def __init__(self, file: Any, size: int, emit: Emit) -> None:
         self._file = file
@@ -119,7 +118,7 @@ class _Bounded:
         view = memoryview(data)
         while view:
             view = view[self._file.write(view) :]
-        self._emit({"bytes": position + len(data)})
+        self._emit.and_wait({"bytes": position + len(data)})
         return len(data)
 
     def __getattr__(self, name: str) -> Any:

@@ -1,0 +1,90 @@
+"""The sections `timeZone`, `bandwidth` and `windows` of a machine's configuration, as types (docs/bandwidth.md)."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, Field, model_validator
+
+from reconciler.domain.bandwidth import METERED, SLOWEST, Bandwidth, Metered
+from reconciler.domain.text.units import read_duration
+from reconciler.domain.windows import DAYS, Window, Windows
+from reconciler.host.zones import find_zone
+from reconciler.manifests.fields import Duration, Strict, as_size, as_text, expect, one_of, optional, refusal
+from reconciler.manifests.loader import Plain
+
+LEAST_DAILY = 1 << 20
+LONGEST_SPLAY = 24 * 3600.0
+Rate = Annotated[int, Field(ge=SLOWEST, le=1 << 40), expect("bytes a second, at least 16KiB, such as 20MB", as_size)]
+Daily = Annotated[int, Field(ge=LEAST_DAILY, le=1 << 60), expect("a size of at least 1MiB, such as 5GiB", as_size)]
+
+
+def _short_enough(text: str) -> str:
+    if (read_duration(text) or 0.0) > LONGEST_SPLAY:
+        raise refusal("a duration of at most 24h", Plain(text))
+    return text
+
+
+def _known_zone(name: str) -> str:
+    if find_zone(name) is None:
+        hint = "names are those of the IANA database; on a system without it: pip install tzdata"
+        raise refusal("a time zone that this machine knows, such as Europe/Ljubljana", Plain(name), hint)
+    return name
+
+
+Splay = Annotated[Duration, AfterValidator(_short_enough)]
+TimeZone = Annotated[
+    str, Field(max_length=64), AfterValidator(_known_zone), expect("a time zone such as Europe/Ljubljana", as_text)
+]
+_TIME = r"([01][0-9]|2[0-3]):[0-5][0-9]"
+TimeOfDay = Annotated[str, Field(pattern=f"^{_TIME}$"), expect("a time of day such as 06:30", as_text)]
+EndOfWindow = Annotated[str, Field(pattern=f"^({_TIME}|24:00)$"), expect("a time of day from 00:00 to 24:00", as_text)]
+DayOfWeek = Annotated[Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"], one_of(DAYS)]
+
+
+class BandwidthLimits(Strict):
+    rate: Rate | None = optional("Bytes a second, of all downloads together.")
+    daily: Daily | None = optional("Bytes a day; what has come is kept, and the rest comes on the next day.")
+    metered: Annotated[Metered, one_of(METERED)] | None = optional(
+        "The connection costs by the byte: download nothing, or only what is urgent."
+    )
+    splay: Splay | None = optional("Over this time the machines of a fleet begin to download (at most 24h).")
+
+    @property
+    def values(self) -> Bandwidth:
+        """As the rest of the program has it."""
+        splay = read_duration(self.splay or "0s") or 0.0
+        return Bandwidth(rate=self.rate or 0, daily=self.daily or 0, metered=self.metered or "", splay=splay)
+
+
+class MaintenanceWindow(Strict):
+    days: list[DayOfWeek] = Field(default=[], max_length=7, description="The days on which it starts; none: each.")
+    start: TimeOfDay = Field(description="Time of day in `timeZone`.")
+    end: EndOfWindow = Field(description="Time of day; before `start` on the next day.")
+
+    @model_validator(mode="after")
+    def _lasts(self) -> Self:
+        if self.start == self.end:
+            raise refusal("another time than start", Plain(self.end), "a whole day is 00:00 to 24:00")
+        return self
+
+    @property
+    def values(self) -> Window:
+        return Window(start=_minutes(self.start), end=_minutes(self.end), days=frozenset(map(DAYS.index, self.days)))
+
+
+def _minutes(text: str) -> int:
+    return int(text[:2]) * 60 + int(text[3:])
+
+
+class MaintenanceWindows(Strict):
+    fetch: list[MaintenanceWindow] = Field(default=[], max_length=16, description="When downloads may go on.")
+    build: list[MaintenanceWindow] = Field(
+        default=[], max_length=16, description="When conversions and measurements may begin."
+    )
+    activate: list[MaintenanceWindow] = Field(
+        default=[], max_length=16, description="When what is served may change; repairs may at any time."
+    )
+
+    @property
+    def values(self) -> Windows:
+        fetch, build, activate = (tuple(one.values for one in some) for some in (self.fetch, self.build, self.activate))
+        return Windows(fetch=fetch, build=build, activate=activate)
