@@ -42,6 +42,9 @@ class TrustRule:
         return re.fullmatch(".*".join(map(re.escape, self.repository.split("*"))), repository) is not None
 
 
+ARCHIVE = "an archive"  # in the place of a repository: what `import` brings
+
+
 def is_repository_pattern(text: str) -> bool:
     """A host and a repository, in lower case as in `registries`, and stars."""
     return "//" not in text and re.fullmatch(r"[a-z0-9*\[][a-z0-9*._:/\[\]-]{0,511}", text) is not None
@@ -58,8 +61,19 @@ class TrustPolicy:
     revoked: frozenset[str] = frozenset()
 
     def rule_for(self, repository: str) -> TrustRule:
-        """The first one that covers it."""
+        """The first one that covers it. ARCHIVE: the strictest of all, with the keys of all."""
+        if repository == ARCHIVE:
+            return self._of_archives()
         return next((one for one in self.rules if one.covers(repository)), NO_RULE)
+
+    def _of_archives(self) -> TrustRule:
+        """An archive does not say from which registry it was made."""
+        asking = [one for one in self.rules if one.mode != OFF]
+        if not asking:
+            return NO_RULE
+        keys = dict.fromkeys(key for one in asking for key in one.keys)
+        mode: TrustMode = ENFORCE if any(one.mode == ENFORCE for one in asking) else WARN
+        return TrustRule(repository=ARCHIVE, mode=mode, keys=tuple(keys))
 
     @property
     def asks(self) -> bool:

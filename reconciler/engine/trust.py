@@ -2,15 +2,17 @@
 and whose numbers of a comparison count. Keys are read, and the library behind them loads, where a rule asks for them.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from reconciler.domain.measured import Fidelity
 from reconciler.domain.reasons import Reason
 from reconciler.domain.release import Artifact
 from reconciler.domain.trust import (
+    ARCHIVE,
     ENFORCE,
     NO_RULE,
     OFF,
@@ -26,7 +28,7 @@ from reconciler.host.clock import now
 
 if TYPE_CHECKING:  # they load where a registry is asked
     from reconciler.registry.client import RegistryClient
-    from reconciler.registry.signatures import KeyRing
+    from reconciler.registry.signatures import KeyRing, Signed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +50,21 @@ class Trust:
 
     def of_offer(self, client: "RegistryClient", repository: str, artifact: str, build_key: str) -> Judged:
         """Before any layer of it is fetched. Raises RegistryFailed."""
-        from reconciler.registry.signatures import Unproven, find_signature
+        from reconciler.registry.signatures import find_signature
+
+        return self._judged(repository, artifact, build_key, partial(find_signature, client))
+
+    def of_archived(self, bundles: Iterable[bytes], artifact: str, build_key: str) -> Judged:
+        """What an archive brings, with the signatures in it."""
+        from reconciler.registry.signatures import first_that_counts
+
+        reads = [lambda data=one: data for one in bundles]
+        return self._judged(ARCHIVE, artifact, build_key, partial(first_that_counts, reads))
+
+    def _judged(
+        self, repository: str, artifact: str, build_key: str, find: Callable[[str, str, "KeyRing"], "Signed"]
+    ) -> Judged:
+        from reconciler.registry.signatures import Unproven
 
         if refusal := revocation(self._policy, build_key, artifact):
             return Judged(refusal=refusal)
@@ -56,7 +72,7 @@ class Trust:
         if rule.mode == OFF:
             return Judged()
         try:
-            found = find_signature(client, artifact, build_key, self._ring(rule))
+            found = find(artifact, build_key, self._ring(rule))
         except Unproven as error:
             message = f"{repository}: {artifact}: {error}"
             enforced = rule.mode == ENFORCE

@@ -9,16 +9,18 @@ files of the commit come last, as a whole.
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import BinaryIO
 
 from reconciler.domain.errors import DiskFull, Disturbed
 from reconciler.domain.measured import TEXTS_DIGEST, Fidelity
 from reconciler.domain.text.units import size_text
+from reconciler.domain.trust import ARCHIVE, Origin
 from reconciler.engine.executor import accept_artifact
 from reconciler.engine.machine import Machine
 from reconciler.engine.registries import pull_folder
+from reconciler.engine.trust import Judged, Trust, is_refused
 from reconciler.fleet.inventory_form import InventoryInvalid, inventory_view, read_inventory
 from reconciler.host import durable
 from reconciler.host.clock import now
@@ -27,8 +29,8 @@ from reconciler.host.reading import read_whole
 from reconciler.host.stamps import StampBook
 from reconciler.operations.inventory import take_inventory
 from reconciler.planner.plan_steps import RESERVE
-from reconciler.registry import archive
-from reconciler.registry.archive import ArchivedArtifact, Contents, DeclaredFiles
+from reconciler.registry import archive, bundle
+from reconciler.registry.archive import ArchivedArtifact, Attached, Contents, DeclaredFiles
 from reconciler.registry.oci_tar import ArchiveRefused
 from reconciler.sources.imported import MARK, ImportMark, imported_folder, mark_bytes, read_mark
 from reconciler.sources.manifests import load
@@ -36,8 +38,9 @@ from reconciler.sources.manifests import load
 
 @dataclass(frozen=True, kw_only=True)
 class Imported:
-    """`taken` are the build keys of what came now, `held` of what was here already. `manifests` is the folder to
-    follow, "" where the archive brought no manifests; `changed`: they are new."""
+    """`taken` are the build keys of what came now, `held` of what was here already; `refused` says of each that this
+    machine does not trust why, and `doubted` what it took all the same. `manifests` is the folder to follow, "" where
+    the archive brought no manifests; `changed`: they are new."""
 
     archive: str
     made_for: str
@@ -46,6 +49,8 @@ class Imported:
     taken: tuple[str, ...]
     held: tuple[str, ...]
     changed: bool
+    refused: tuple[str, ...] = ()
+    doubted: tuple[str, ...] = ()
 
 
 def import_archive(machine: Machine, path: str, on_bytes: Callable[[int, int], None]) -> Imported:
@@ -56,12 +61,14 @@ def import_archive(machine: Machine, path: str, on_bytes: Callable[[int, int], N
         contents = archive.read_contents(file, os.path.basename(path))
         taking = _Taking(machine, file, contents, on_bytes)
         new = [one for one in contents.artifacts if not taking.is_held(one)]
+        refused = [one for one in new if taking.refuses(one)]
+        new = [one for one in new if one not in refused]
         taking.require_room(new)
         for one in new:
             taking.artifact(one)
         changed = contents.declared is not None and taking.files(contents.declared)
         machine.stamps.save()
-    held = [one for one in contents.artifacts if one not in new]
+    held = [one for one in contents.artifacts if one not in (*new, *refused)]
     mark = read_mark(imported_folder(machine.layout)) if contents.declared is not None else None
     return Imported(
         archive=contents.digest,
@@ -71,6 +78,8 @@ def import_archive(machine: Machine, path: str, on_bytes: Callable[[int, int], N
         taken=tuple(one.packed.artifact.build_key for one in new),
         held=tuple(one.packed.artifact.build_key for one in held),
         changed=changed,
+        refused=tuple(taking.refused),
+        doubted=tuple(taking.doubted),
     )
 
 
@@ -81,12 +90,32 @@ class _Taking:
         self._machine, self._file, self._contents, self._on_bytes = machine, file, contents, on_bytes
         self._artifacts = machine.store.artifacts()
         whole = [one for one in self._artifacts.values() if not machine.store.damage(one)]
-        self._keys = {one.build_key for one in whole}
+        self._keys = {one.build_key for one in whole if not is_refused(machine, one.build_key)}
+        self._trust = Trust(machine.traits.trust)
+        self._signers: dict[str, Judged] = {}  # by build key
+        self.refused: list[str] = []
+        self.doubted: list[str] = []
         self._blobs = {part.digest for one in whole for part in one.files}
         self._done = self._total = 0
 
     def is_held(self, one: ArchivedArtifact) -> bool:
         return one.packed.artifact.build_key in self._keys
+
+    def refuses(self, one: ArchivedArtifact) -> bool:
+        """Before any of its files is copied."""
+        made = one.packed.artifact
+        bundles = [data for each in self._contents.of(made.digest) for data in self._bundles(each)]
+        judged = self._signers[made.build_key] = self._trust.of_archived(bundles, made.digest, made.build_key)
+        if judged.refusal is None:
+            return False
+        (self.refused if judged.refusal.enforced else self.doubted).append(judged.refusal.message)
+        # guard: an archive brings nothing that is refused
+        return judged.refusal.enforced
+
+    def _bundles(self, attached: Attached) -> Iterator[bytes]:
+        for digest, size in archive.parts_of(json.loads(attached.data)).items():
+            if attached.kind == bundle.MEDIA_TYPE and digest != archive.EMPTY_DIGEST and size <= bundle.LIMIT:
+                yield archive.read_blob(self._file, self._contents.spans[digest], digest)
 
     def require_room(self, new: list[ArchivedArtifact]) -> None:
         missing = {digest: size for one in new for digest, size in one.sizes.items() if digest not in self._blobs}
@@ -112,8 +141,18 @@ class _Taking:
             if digest not in self._blobs:
                 self._blob(one, digest)
         durable.flush_folder(folder)
+        judged = self._signers[key]
+        origin = Origin(
+            artifact=one.packed.artifact.digest,
+            build_key=key,
+            registry=ARCHIVE,
+            signed_by=judged.signed_by,
+            since=now(),
+        )
+        anew = is_refused(machine, key)
+        machine.records.save_origin(origin)  # first: an artifact without an origin counts as one of this machine
         try:
-            artifact = machine.store.take_in(one.manifest, folder)
+            artifact = machine.store.take_in(one.manifest, folder, anew=anew)
         except FileNotFoundError:
             raise Disturbed("a blob that the store held is gone: import it once more", code="ArtifactDamaged") from None
         accept_artifact(artifact, machine)
@@ -136,10 +175,14 @@ class _Taking:
         return os.path.join(pull_folder(self._machine, one.packed.artifact.build_key), digest.removeprefix("sha256:"))
 
     def _numbers(self, one: ArchivedArtifact) -> Fidelity | None:
-        """The newest of its builder's, on the texts of today."""
+        """The newest of its builder's, on the texts of today; where builds have to be signed, those that were."""
         from reconciler.registry import numbers
 
         made = one.packed.artifact
+        signed = self._signers[made.build_key].fidelity
+        # guard: numbers of an archive are signed too
+        if signed is not None or self._trust.enforces(ARCHIVE):
+            return signed if signed is not None and signed.prompts == TEXTS_DIGEST else None
         listed = [each for each in self._contents.of(made.digest) if each.kind == numbers.TYPE]
         found = [numbers.read_numbers(each.data, made.digest, made.build_key) for each in listed]
         fitting = [each for each in found if each is not None and each.prompts == TEXTS_DIGEST]

@@ -5,8 +5,9 @@ manifest whose one layer is the bundle.
 about this artifact and this build key. What none of them proves is `Unproven`, with every reason in one line.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from reconciler.domain.errors import RegistryFailed
 from reconciler.domain.measured import Fidelity
@@ -94,11 +95,17 @@ def push_signature(client: RegistryClient, manifest: bytes, signed: bytes, creat
 
 def find_signature(client: RegistryClient, artifact: str, build_key: str, ring: KeyRing) -> Signed:
     """Raises Unproven, and RegistryFailed where the registry cannot be asked."""
+    listed = client.referrers(artifact, bundle.MEDIA_TYPE)[:MOST]
+    layers = (partial(layer_of, client, one["digest"], bundle.MEDIA_TYPE, artifact, bundle.LIMIT) for one in listed)
+    return first_that_counts(layers, artifact, build_key, ring)
+
+
+def first_that_counts(bundles: Iterable[Callable[[], bytes]], artifact: str, build_key: str, ring: KeyRing) -> Signed:
+    """Each is read when its turn comes. Raises Unproven, and RegistryFailed as they do."""
     wrong: list[str] = []
-    for one in client.referrers(artifact, bundle.MEDIA_TYPE)[:MOST]:
+    for read in bundles:
         try:
-            data = layer_of(client, one["digest"], bundle.MEDIA_TYPE, artifact, bundle.LIMIT)
-            return ring.verified(data, artifact, build_key)
+            return ring.verified(read(), artifact, build_key)
         except Unproven as error:
             wrong.append(str(error))
         except NotANote as error:

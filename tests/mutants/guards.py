@@ -44,6 +44,7 @@ _LIES = "tests/registry/test_lies.py"
 _FOREIGN = "tests/faults/test_foreign.py"
 _SIGNED = "tests/registry/test_signatures.py"
 _TRUST = "tests/engine/test_trust.py"
+_AIR_GAP = "tests/operations/test_air_gap.py::test_what_nobody_trusted_signed_is_left_out"
 
 MUTANTS = (
     # YAML
@@ -124,6 +125,8 @@ MUTANTS = (
     _("numbers are signed too", _TRUST, "found is None"),
     _("a stored artifact keeps to the policy of today", _TRUST, "True"),
     _("what is refused does not serve anew", "tests/planner/test_plan_trust.py", "refused = False"),
+    _("an archive brings nothing that is refused", _AIR_GAP, "return False"),
+    _("numbers of an archive are signed too", _AIR_GAP),
     _("each registry has a rule of trust", "tests/manifests/test_machine_config.py"),
     _("a claim runs out", "tests/registry/test_claims.py", "return claim"),
     # The lock file and the hub

@@ -6,6 +6,7 @@ import subprocess
 import tarfile
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,18 @@ from reconciler.domain.measured import Fidelity
 from reconciler.engine.machine import locked_machine
 from reconciler.engine.resolve import resolve
 from reconciler.fleet.inventory_form import read_inventory
+from reconciler.registry import bundle, provenance
 from reconciler.registry.numbers import push_numbers
 from reconciler.registry.oci_tar import part_of
+from reconciler.registry.signatures import push_signature
+from reconciler.registry.signing_keys import SigningKey
 from reconciler.registry.transfer import push
 from reconciler.sources.manifests import load
 from tests.at_rest import FAITHFUL, convert, opened
 from tests.machine import TestMachine
+from tests.registry.keys import key_pair
 from tests.registry.places import REPOSITORY, client_of
+from tests.registry.test_signatures import BUILD
 from tests.registry_server import FakeRegistry
 
 CONFIG = """\
@@ -268,3 +274,54 @@ def test_no_other_file_is_replaced(builder: TestMachine, edge: TestMachine) -> N
     archive(edge).write_text("my thesis")
     export(builder, edge, code=64)
     assert archive(edge).read_text() == "my thesis"
+
+
+TRUST = """\
+apiVersion: reconciler.foundry/v1alpha1
+kind: MachineConfig
+name: edge-7
+trust: [{{repository: "registry.example.com/*", mode: {mode}, keys: [{{file: "{key}"}}]}}]
+"""
+
+
+def test_what_nobody_trusted_signed_is_left_out(
+    builder: TestMachine, edge: TestMachine, registry: tuple[FakeRegistry, dict[str, str]], tmp_path: Path
+) -> None:
+    fake, configured = registry
+    private, public = key_pair(tmp_path, "builder")
+    store = opened(builder).store
+    [signed, other] = sorted(store.artifacts().values(), key=lambda one: one.digest)
+    honest = replace(numbers(signed.build_key), mean_kl=0.5)
+    manifest = Path(store.blob(signed.digest)).read_bytes()
+    recipe = json.loads(json.loads(manifest)["annotations"]["reconciler.foundry/recipe"])
+    build = replace(BUILD, artifact=signed.digest, build_key=signed.build_key, recipe=recipe, fidelity=honest)
+    client = client_of(fake.origin)
+    data = bundle.sign(provenance.written(build), SigningKey(private))
+    push_signature(client, manifest, data, "2026-01-01T00:00:00Z", str(tmp_path))
+    client.session.close()
+    export(builder, edge, **configured)
+    config = tmp_path / "edge.yaml"
+
+    def take_in(mode: str) -> tuple[int, dict[str, Any], str]:
+        config.write_text(TRUST.format(mode=mode, key=public))
+        config.chmod(0o600)
+        name = str(archive(edge))
+        done = edge.run("import", name, "--no-apply", "-o", "json", RECONCILER_CONFIG=str(config))
+        return done.code, done.json()["imported"], done.err
+
+    code, imported, errors = take_in("enforce")
+    assert (code, imported["taken"]) == (3, [signed.build_key])
+    [refusal] = imported["refused"]
+    assert f"an archive: {other.digest}: " in refusal
+    assert public in refusal
+    assert refusal in errors.replace("\n", " ")
+    assert set(opened(edge).store.artifacts()) == {signed.build_key}
+    assert opened(edge).records.measured().fidelity == {signed.build_key: honest}
+    [origin] = opened(edge).records.origins().values()
+    assert (origin.registry, origin.signed_by) == ("an archive", SigningKey(private).id)
+
+    code, imported, errors = take_in("warn")
+    assert (code, imported["taken"], len(imported["doubted"])) == (0, [other.build_key], 1)
+    assert "warning: " in errors
+    code, imported, _ = take_in("enforce")
+    assert (code, imported["held"], len(imported["refused"])) == (3, [signed.build_key], 1)  # judged again

@@ -14,6 +14,7 @@ from reconciler.cli.output import json_text, note, say, show_resolution
 from reconciler.cli.progress import byte_bar, reporter_for
 from reconciler.cli.signals import interrupt_on_signals
 from reconciler.domain.plain_data import as_dict
+from reconciler.domain.text.escape import for_terminal
 from reconciler.engine import log
 from reconciler.engine.machine import Machine, machine_name
 from reconciler.engine.options import PassResult
@@ -47,7 +48,8 @@ def run(arguments: argparse.Namespace) -> int:
         changed = bool(imported.taken) or imported.changed or (result is not None and bool(result.outcomes))
         write_receipt(machine, imported, receipt, changed=changed)
     _show(arguments, imported, result, receipt, machine_name(machine))
-    return OK if result is None or result.converged else PARTLY
+    converged = result is None or result.converged
+    return OK if converged and not imported.refused else PARTLY
 
 
 def _applied(arguments: argparse.Namespace, machine: Machine, imported: Imported) -> PassResult | None:
@@ -64,6 +66,10 @@ def _show(
 ) -> None:
     if imported.made_for not in ("", name):
         note(arguments, f"warning: it was made for {imported.made_for}, and this machine is {name}")
+    for doubt in imported.doubted:
+        note(arguments, f"warning: {doubt}")
+    for refusal in imported.refused:
+        sys.stderr.write(f"error: {for_terminal(refusal)}\n")
     if result is not None:
         show_resolution(arguments, result.resolution.warnings, result.resolution.problems)
     view = None
@@ -74,6 +80,7 @@ def _show(
         sys.stdout.write(json_text(about))
         return
     taken = f"{len(imported.taken)} artifact(s) taken in, {len(imported.held)} were here"
+    taken += f", {len(imported.refused)} refused" if imported.refused else ""
     say(
         arguments,
         f"{taken}; manifests of {imported.revision or 'no commit'}{'' if imported.changed else ' (as before)'}",
