@@ -38,6 +38,7 @@ def secret(name: str) -> str:
 ENVIRONMENT = {
     "HF_TOKEN": secret("hub"),
     "RECONCILER_GIT_TOKEN": secret("git"),
+    "RECONCILER_SIGNING_PASSPHRASE": secret("passphrase"),
     "GITHUB_TOKEN": secret("github"),
     "AWS_SECRET_ACCESS_KEY": secret("cloud"),
 }

@@ -19,6 +19,7 @@ from reconciler.domain.facts import Traits, conversion_limit
 from reconciler.domain.layout import RECORDS, Layout
 from reconciler.domain.registries import RegistrySettings
 from reconciler.domain.text.units import size_text
+from reconciler.domain.trust import OFF
 from reconciler.engine.machine import NO_TRAITS
 from reconciler.host.cage import ADVICE, CLOSED, CageMissing, find
 from reconciler.host.clock import now, seconds_between
@@ -31,6 +32,7 @@ from reconciler.host.places import installed_versions
 from reconciler.host.reading import NotTrusted, names_in
 from reconciler.manifests.selector import labels_of
 from reconciler.registry.credentials import logins_of
+from reconciler.registry.signing_keys import KeyUnusable, VerificationKey
 from reconciler.reports.checks import Diagnosis
 from reconciler.sources.git import runner as git
 from reconciler.state.progress import scrub_progress
@@ -59,6 +61,7 @@ def examine(
     yield _cage(cage_mode)
     yield _git()
     yield from map(_registry, traits.registries)
+    yield from _trusted_keys(traits)
     yield _clock(layout)
     yield from _lock_and_leftovers(layout, traits.quarantine_for)
     yield _scrubbed(layout)
@@ -219,6 +222,24 @@ def _registry(settings: RegistrySettings) -> Diagnosis:
     known = [one for one in (settings.address, *settings.mirrors) if one.host in logins]
     accounts = f"an account for {', '.join(one.host for one in known)}" if known else "no account"
     return Diagnosis("registry", "ok", f"{what}: {accounts}, {len(settings.mirrors)} mirror(s)")
+
+
+def _trusted_keys(traits: Traits) -> Iterator[Diagnosis]:
+    """Whether they can be used, and count today."""
+    for rule in traits.trust.rules:
+        for one in rule.keys if rule.mode != OFF else ():
+            what = f"{rule.repository} ({rule.mode})"
+            try:
+                key = VerificationKey(one.file)
+            except KeyUnusable as error:
+                yield Diagnosis("trust", "error", f"{what}: {error}", error.hint)
+                continue
+            named = f"{what}: {one.file} is {key.id}"
+            if one.counts(now()):
+                yield Diagnosis("trust", "ok", f"{named}, until {one.until}" if one.until else named)
+            else:
+                advice = "what it signed and is here stays; take it out if that is to be revoked"
+                yield Diagnosis("trust", "warning", f"{named}, which counted until {one.until}", advice)
 
 
 def _clock(layout: Layout) -> Diagnosis:

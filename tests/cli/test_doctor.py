@@ -14,10 +14,12 @@ from typing import Any
 import pytest
 
 from reconciler.host.lock import hold
+from reconciler.registry.signing_keys import read_id
 from reconciler.reports.checks import doctor_text
 from tests import canaries
 from tests.at_rest import edit_catalog, entry, opened
 from tests.machine import REPOSITORY, TestMachine, tree
+from tests.registry.keys import key_pair
 
 # The first time loads everything that the second needs: others may not enter the folder that Python lies in.
 AS_NOBODY = """
@@ -232,6 +234,20 @@ def test_quiet_shows_only_what_is_not_ok(machine: TestMachine) -> None:
 def test_hostile_text_does_not_reach_the_terminal() -> None:
     line = {"check": "cache", "level": "ok", "message": "a\x1b[2Jb\nc", "advice": ""}
     assert "\x1b" not in doctor_text({"checks": [line]})
+
+
+def test_keys_of_builders_are_looked_at(machine: TestMachine) -> None:
+    config, (_, public) = machine.folder / "trust.yaml", key_pair(machine.folder, "builder")
+    keys = f"[{{file: {public}}}, {{file: {public}, until: 2020-01-01}}, {{file: /none}}]"
+    config.write_text(
+        "apiVersion: reconciler.foundry/v1alpha1\nkind: MachineConfig\n"
+        f"trust: [{{repository: ghcr.io/*, keys: {keys}}}]\n"
+    )
+    config.chmod(0o600)
+    good, old, none = examine(machine, RECONCILER_CONFIG=str(config))["trust"]
+    assert (good["level"], good["message"]) == ("ok", f"ghcr.io/* (enforce): {public} is {read_id(public)}")
+    assert (old["level"], "counted until 2020-01-01" in old["message"]) == ("warning", True)
+    assert (none["level"], "/none: No such file" in none["message"]) == ("error", True)
 
 
 def test_registries_are_looked_at_without_the_network(machine: TestMachine) -> None:

@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 
+from reconciler.registry.signing_keys import read_id
 from tests.cli.test_lock import declare
 from tests.extras import needs
 from tests.hub_server import HubServer
 from tests.machine import TestMachine
+from tests.registry.keys import key_pair
 from tests.registry_server import FakeRegistry, debian_registry
 
 pytestmark = pytest.mark.slow
@@ -24,19 +26,23 @@ kind: MachineConfig
 convert: {convert}
 registries: [{{url: "{origin}/models/tiny", role: {role}}}]
 """
+SIGNS = 'signing: {{key: "{key}", builderId: "https://ci.example.com/1"}}\n'
+TRUSTS = 'trust: [{{repository: "127.0.0.1:*/models/*", keys: [{{file: "{key}"}}]}}]\n'
 
 
 @pytest.fixture
 def fleet(tmp_path: Path, capitals: Path) -> Iterator[tuple[TestMachine, TestMachine, contextlib.ExitStack]]:
-    """Builder, edge, and what ends the registry."""
+    """Builder, edge, and what ends the registry. The edge takes what the builder signed and nothing else."""
     machines = [TestMachine(folder=tmp_path / name) for name in ("builder", "edge")]
     with contextlib.ExitStack() as stack:
         origin = stack.enter_context(debian_registry(tmp_path / "registry"))
+        private, public = key_pair(tmp_path, "builder")
+        more = (SIGNS.format(key=private), TRUSTS.format(key=public))
         for machine, convert, role in zip(machines, ("local", "registry-only"), ("push", "pull"), strict=True):
             machine.folder.mkdir()
             machine.give_model(capitals)
             machine.declare()
-            text = CONFIG.format(convert=convert, role=role, origin=origin)
+            text = CONFIG.format(convert=convert, role=role, origin=origin) + more[machine is machines[1]]
             config = machine.folder / "machine.yaml"
             config.write_text(text)
             config.chmod(0o600)
@@ -82,9 +88,15 @@ def test_a_fleet_converts_once(fleet: tuple[TestMachine, TestMachine, contextlib
     assert pull["buildKey"] == built[0]["buildKey"]
     assert pull["cost"]["downloadBytes"] == pull["cost"]["diskBytes"] > 0
     assert "+ pull" in run(edge, "plan")
+    signer = read_id(str(builder.folder.parent / "builder.pub"))
+    assert pull["after"]["signedBy"] == signer
     run(edge, "apply")
     assert set(edge.index()) == {f"{V}:1"}
     assert "Ljubljana" in run(edge, "ask", V, QUESTION)
+    status = json.loads(run(edge, "status", "-o", "json"))
+    assert [one["origin"]["signedBy"] for one in status["variants"]] == [signer]
+    assert [one["status"] for one in status["conditions"] if one["type"] == "BuildsTrusted"] == ["True"]
+    assert f"signed by {signer}" in run(edge, "history", V)
     done = events(builder, edge)
     assert [done.count(one) for one in ("convert.done", "pull.done", "measure.done")] == [1, 1, 0]
     gates = json.loads(run(edge, "plan", "-o", "json"))["gates"]

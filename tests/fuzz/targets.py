@@ -32,7 +32,7 @@ from reconciler.manifests import gate_rules, loader, lock_file
 from reconciler.manifests.declaration import ProblemLog
 from reconciler.manifests.machine_config import parse_config, settings_of, traits_of
 from reconciler.manifests.parse import parse
-from reconciler.registry import artifact
+from reconciler.registry import artifact, bundle, provenance
 from reconciler.sources.folder import safetensors_header
 from reconciler.sources.git import objects as git_objects
 from reconciler.sources.git.address import checked_branch, checked_path, checked_url
@@ -268,6 +268,19 @@ _PACKED = manifest_bytes(
 _OFFERED = manifest_bytes(
     of_value({"a": 1}), {"a": 1}, (StoredFile(path="model.onnx", digest=f"sha256:{'1' * 64}", size=5),), b"{}"
 )
+_STATED = provenance.written(
+    provenance.Build(
+        artifact=f"sha256:{'2' * 64}",
+        repository="registry.example.com/models",
+        build_key=of_value({"a": 1}),
+        recipe={"a": 1},
+        manifests=provenance.Manifests(revision="main@sha1:" + "3" * 40),
+        builder="urn:x:y",
+        version="0",
+        started="",
+        finished="",
+    )
+)
 _CASES = b"""{"prompt": "2+2?", "regex": "^4"}
 {"messages": [{"role": "user", "content": "hi"}], "contains": "h"}
 {"prompt": "x", "jsonSchema": {"type": "object"}}
@@ -298,6 +311,18 @@ TARGETS = {
     "machine configuration": Target(run=_config, seeds=[_CONFIG], share=2),
     "artifact of a registry": Target(
         run=lambda data: artifact.read(f"sha256:{'2' * 64}", data), seeds=[_OFFERED], refusals=(NotAnArtifact,), share=3
+    ),
+    "signed bundle": Target(
+        run=bundle.read,
+        seeds=[(Path(__file__).parents[1] / "registry" / "from_sigstore_js" / "bundle.json").read_bytes()],
+        refusals=(bundle.NotABundle,),
+        share=2,
+    ),
+    "provenance": Target(
+        run=lambda data: provenance.read(data, f"sha256:{'2' * 64}", of_value({"a": 1})),
+        seeds=[_STATED],
+        refusals=(provenance.NotThisBuild,),
+        share=2,
     ),
     "request": Target(run=_request, seeds=_REQUESTS, refusals=(BadRequest,), share=6),
     "git cat-file": Target(run=_batch, seeds=[b"1" * 40 + b" blob 5\nhello\n"], refusals=(MirrorBroken,)),

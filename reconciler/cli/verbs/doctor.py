@@ -24,7 +24,8 @@ from reconciler.registry.credentials import logins_of
 from reconciler.reports.checks import Diagnosis, doctor_text, doctor_view
 from reconciler.sources.manifests import load
 
-SECRET = re.compile(r"(?i)token|secret|password|passwd|api_?key|credential")
+SECRET = re.compile(r"(?i)token|secret|password|passwd|passphrase|api_?key|credential")
+SECRET_FILES = ("_TOKEN_FILE", "_SECRET_FILE", "_SSH_KEY", "_PASSPHRASE_FILE", "_SIGNING_KEY")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -64,7 +65,7 @@ def _secrets(settings: Mapping[str, str]) -> set[str]:
     """The values of environment variables named like a secret, and the lines of every file that holds one."""
     named = {value for name, value in os.environ.items() if SECRET.search(name)}
     found = {value for value in named if not value.startswith("/")}
-    files = [value for name, value in settings.items() if name.endswith(("_TOKEN_FILE", "_SECRET_FILE", "_SSH_KEY"))]
+    files = [value for name, value in settings.items() if name.endswith(SECRET_FILES)]
     for path in files:
         with contextlib.suppress(OSError):
             found |= set(read_whole(path, 64 << 10).decode("utf-8", "replace").split("\n"))

@@ -65,6 +65,7 @@ ENVIRONMENT = {
     "GIT_SSH_VARIANT": "ssh",
     # guard: the hub's token is not git's to know
     "HF_TOKEN": "",  # of others; it is in the environment that GitPython copies
+    "RECONCILER_SIGNING_PASSPHRASE": "",
     "RECONCILER_GIT_TOKEN": "",  # it is given below, with the user
 }
 
