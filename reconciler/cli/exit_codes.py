@@ -59,6 +59,7 @@ CODES: dict[str, dict[int, str]] = {
         INTERRUPTED: "interrupted; what was measured until then is shown",
     },
     "explain": {OK: "explained", ERROR: "not declared, or its source is invalid"},
+    "bom": {OK: "written, also where something is missing in it", ERROR: "not declared, or its source is invalid"},
     "history": {OK: "shown", ERROR: "there is no history of that name, its record is damaged, or another error"},
     "events": {OK: "shown", ERROR: "error", INTERRUPTED: "interrupted; --follow ends so"},
     "drift": {

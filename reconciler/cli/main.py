@@ -31,6 +31,7 @@ VERBS = {
     "ask": "ask a served model one question through Foundry Local",
     "bench": "measure the precisions of models on this machine, and recommend one",
     "explain": "show the exact Olive configuration and template of a model",
+    "bom": "write the bill of materials of a model (CycloneDX): source, files, tools, licence",
     "history": "show the releases of a model, and what changed between them",
     "events": "show what was done on this machine, oldest first",
     "drift": "tell pending changes of git from changes made to the machine by others",

@@ -3,8 +3,10 @@
 import argparse
 import os
 
-from reconciler.domain.errors import UsageError
+from reconciler.domain.desired import DesiredRelease
+from reconciler.domain.errors import ManifestsInvalid, PermanentError, UsageError
 from reconciler.engine.machine import Machine
+from reconciler.engine.resolve import Resolution
 from reconciler.manifests.parsed import Parsed
 from reconciler.operations.repository import read_branch
 from reconciler.sources.git.address import Remote
@@ -38,6 +40,17 @@ def gather_manifests(arguments: argparse.Namespace, machine: Machine) -> tuple[P
 def load_folder(arguments: argparse.Namespace) -> Parsed:
     require_folder(arguments.path)
     return load(arguments.path, allowed_roots=tuple(arguments.source_root))
+
+
+def declared_variants(name: str, resolution: Resolution) -> list[DesiredRelease]:
+    """Of a model, or the one variant of that name. Raises what is wrong where there is none."""
+    wanted = resolution.desired.wanted
+    if found := [one for one in wanted if name in (one.variant, one.release.model)]:
+        return found
+    if resolution.problems:
+        raise ManifestsInvalid(resolution.problems)
+    known = ", ".join(sorted({one.release.model for one in wanted})) or "nothing"
+    raise PermanentError(f"no manifest declares {name}", hint=f"declared: {known}", code="NotDeclared")
 
 
 def require_folder(path: str) -> None:

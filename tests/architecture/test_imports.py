@@ -31,6 +31,7 @@ HEAVY = (
     "torch",
     "transformers",
     "cryptography",  # for signatures only
+    "license_expression",  # for a licence in a bill of materials only
     "urllib3",  # small, but for registries only
 )
 
@@ -54,6 +55,7 @@ VERBS = (
     "gc --help",
     "gc --dry-run",
     "inventory",
+    "bom capitals",
     "drift",
     "bench --help",
     "template chatml --to jinja",

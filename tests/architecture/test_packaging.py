@@ -60,6 +60,7 @@ def test_the_core_depends_on_nothing_heavy() -> None:
         "annotated-types",
         "cryptography",
         "google-re2",
+        "license-expression",
         "jsonschema",
         "psutil",
         "platformdirs",

@@ -6,11 +6,11 @@ import argparse
 
 from reconciler.cli import options
 from reconciler.cli.exit_codes import OK
-from reconciler.cli.manifests import load_manifests
+from reconciler.cli.manifests import declared_variants, load_manifests
 from reconciler.cli.output import show
 from reconciler.conversion.precisions import olive_config
 from reconciler.domain.desired import DesiredRelease
-from reconciler.domain.errors import ManifestsInvalid, PermanentError
+from reconciler.domain.errors import PermanentError
 from reconciler.engine.machine import observe, recall
 from reconciler.engine.resolve import Resolution, resolve
 from reconciler.reports.explanation import explanation_text, variant_explained
@@ -39,14 +39,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _find(name: str, resolution: Resolution) -> list[DesiredRelease]:
-    wanted = resolution.desired.wanted
-    found = [one for one in wanted if name in (one.variant, one.release.model)]
-    if found and all(one.recipe_is_known for one in found):
+    found = declared_variants(name, resolution)
+    if all(one.recipe_is_known for one in found):
         return found
-    if found:
-        hint = "its source is on the hub: its recipe is known after `reconciler apply` has fetched it"
-        raise PermanentError(f"the source of {name} is not here yet", hint=hint, code="SourceMissing")
-    if resolution.problems:
-        raise ManifestsInvalid(resolution.problems)
-    known = ", ".join(sorted({one.release.model for one in wanted})) or "nothing"
-    raise PermanentError(f"no manifest declares {name}", hint=f"declared: {known}", code="NotDeclared")
+    hint = "its source is on the hub: its recipe is known after `reconciler apply` has fetched it"
+    raise PermanentError(f"the source of {name} is not here yet", hint=hint, code="SourceMissing")

@@ -25,7 +25,7 @@ HUGGINGFACE = "huggingface"  # the kind of a lock entry that names none
 DEFAULT_INCLUDE = (*SMALL_FILES, INDEX, "model*.safetensors")
 
 # Anything else may be a pickle or a program, and reading one can run code.
-SAFE_ENDINGS = (".safetensors", ".json", ".jinja", ".txt", ".model")
+SAFE_ENDINGS = (".safetensors", ".json", ".jinja", ".txt", ".model", ".md", ".sig")
 LONGEST_NAME = 128
 
 _SHA256 = re.compile("[0-9a-f]{64}")
