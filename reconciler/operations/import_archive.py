@@ -28,12 +28,16 @@ from reconciler.host.disk_usage import disk_free
 from reconciler.host.reading import read_whole
 from reconciler.host.stamps import StampBook
 from reconciler.operations.inventory import take_inventory
+from reconciler.operations.signing import receipt_bundle
 from reconciler.planner.plan_steps import RESERVE
 from reconciler.registry import archive, bundle
 from reconciler.registry.archive import ArchivedArtifact, Attached, Contents, DeclaredFiles
 from reconciler.registry.oci_tar import ArchiveRefused
+from reconciler.registry.signing_keys import SigningKey
 from reconciler.sources.imported import MARK, ImportMark, imported_folder, mark_bytes, read_mark
 from reconciler.sources.manifests import load
+
+SIGNATURE = ".sigstore.json"  # behind the name of a receipt
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -224,12 +228,19 @@ class _Taking:
         durable.write_file(os.path.join(folder, MARK), mark_bytes(mark))
 
 
-def write_receipt(machine: Machine, imported: Imported, path: str, *, changed: bool) -> None:
-    """The machine's inventory, which says what it imported. Not written anew where nothing changed since."""
-    if not changed and _is_receipt_of(imported, path):
+def write_receipt(
+    machine: Machine, imported: Imported, path: str, *, changed: bool, key: SigningKey | None = None
+) -> None:
+    """The machine's inventory, which says what it imported; signed beside it where the machine has a key. Not written
+    anew where nothing changed since."""
+    signature = path + SIGNATURE
+    if not changed and _is_receipt_of(imported, path) and (key is None or os.path.exists(signature)):
         return
-    view = inventory_view(take_inventory(machine))
-    durable.write_file(path, json.dumps(view, indent=2, ensure_ascii=False).encode() + b"\n")
+    inventory = take_inventory(machine)
+    data = json.dumps(inventory_view(inventory), indent=2, ensure_ascii=False).encode() + b"\n"
+    durable.write_file(path, data)
+    if key is not None:
+        durable.write_file(signature, receipt_bundle(data, os.path.basename(path), inventory, key))
 
 
 def _is_receipt_of(imported: Imported, path: str) -> bool:

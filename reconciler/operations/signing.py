@@ -1,21 +1,33 @@
 """Signs what a builder pushes: a statement of its provenance, of its numbers and of what its gates say, in the form
-that cosign verifies (docs/registries.md)."""
+that cosign verifies (docs/registries.md); and the receipt of a machine, in the same form (docs/air-gap.md)."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from reconciler import __version__
+from reconciler.domain import digest as digests
 from reconciler.domain.desired import DesiredRelease
 from reconciler.domain.measured import MeasurementSet
+from reconciler.domain.plain_data import as_dict
 from reconciler.domain.registries import RegistrySettings
 from reconciler.engine.machine import Machine, stored_artifact
 from reconciler.engine.planning import Snapshot
+from reconciler.fleet.inventory import Inventory
 from reconciler.gates.judgement import judge
 from reconciler.host.clock import now
 from reconciler.manifests.parsed import Parsed
 from reconciler.registry import bundle, provenance
 from reconciler.registry.provenance import Build, Manifests
 from reconciler.registry.signing_keys import SigningKey
+
+RECEIPT = "https://reconciler.foundry/receipt/v1"
+
+
+def receipt_bundle(data: bytes, name: str, inventory: Inventory, key: SigningKey) -> bytes:
+    """Of a receipt, its bytes and the name of its file: what the machine had imported, and served then."""
+    imported = as_dict(inventory.imported) if inventory.imported is not None else None
+    facts = {"machine": inventory.machine, "generated": inventory.generated, "imported": imported}
+    return bundle.sign(provenance.statement(name, digests.of_bytes(data), RECEIPT, facts), key)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -66,27 +66,33 @@ class Build:
 
 
 def written(build: Build) -> bytes:
+    predicate = {
+        "buildDefinition": {
+            "buildType": BUILD_TYPE,
+            "externalParameters": {
+                "buildKey": build.build_key,
+                "recipe": dict(build.recipe),
+                "manifests": as_dict(build.manifests),
+            },
+            "resolvedDependencies": list(_dependencies(build)),
+        },
+        "runDetails": {
+            "builder": {"id": build.builder, "version": {"foundry-reconciler": build.version}},
+            "metadata": {"startedOn": build.started, "finishedOn": build.finished},
+            "byproducts": list(_byproducts(build)),
+        },
+    }
+    return statement(build.repository, build.artifact, PREDICATE, predicate)
+
+
+def statement(name: str, digest: str, kind: str, predicate: Mapping[str, Any]) -> bytes:
+    """In in-toto's form: what is said, as a predicate of this kind, of what has this digest."""
     return digests.canonical(
         {
             "_type": STATEMENT,
-            "subject": [{"name": build.repository, "digest": _digest(build.artifact)}],
-            "predicateType": PREDICATE,
-            "predicate": {
-                "buildDefinition": {
-                    "buildType": BUILD_TYPE,
-                    "externalParameters": {
-                        "buildKey": build.build_key,
-                        "recipe": dict(build.recipe),
-                        "manifests": as_dict(build.manifests),
-                    },
-                    "resolvedDependencies": list(_dependencies(build)),
-                },
-                "runDetails": {
-                    "builder": {"id": build.builder, "version": {"foundry-reconciler": build.version}},
-                    "metadata": {"startedOn": build.started, "finishedOn": build.finished},
-                    "byproducts": list(_byproducts(build)),
-                },
-            },
+            "subject": [{"name": name, "digest": _digest(digest)}],
+            "predicateType": kind,
+            "predicate": dict(predicate),
         }
     )
 

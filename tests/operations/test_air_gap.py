@@ -20,7 +20,7 @@ from reconciler.registry import bundle, provenance
 from reconciler.registry.numbers import push_numbers
 from reconciler.registry.oci_tar import part_of
 from reconciler.registry.signatures import push_signature
-from reconciler.registry.signing_keys import SigningKey
+from reconciler.registry.signing_keys import SigningKey, VerificationKey
 from reconciler.registry.transfer import push
 from reconciler.sources.manifests import load
 from tests.at_rest import FAITHFUL, convert, opened
@@ -325,3 +325,23 @@ def test_what_nobody_trusted_signed_is_left_out(
     assert "warning: " in errors
     code, imported, _ = take_in("enforce")
     assert (code, imported["held"], len(imported["refused"])) == (3, [signed.build_key], 1)  # judged again
+
+
+def test_a_receipt_is_signed_by_the_machine(builder: TestMachine, edge: TestMachine, tmp_path: Path) -> None:
+    private, public = key_pair(tmp_path, "edge-7")
+    receipt = archive(edge).with_suffix(".tar.receipt.json")
+    signature = receipt.with_name(receipt.name + ".sigstore.json")
+    export(builder, edge)
+    take_in(edge)
+    assert not signature.exists()
+    take_in(edge, "--signing-key", private)
+    envelope = bundle.read(signature.read_bytes())
+    assert envelope.signed_by(VerificationKey(public))
+    statement, told = json.loads(envelope.payload), json.loads(receipt.read_text())
+    digest = hashlib.sha256(receipt.read_bytes()).hexdigest()
+    assert statement["subject"] == [{"name": receipt.name, "digest": {"sha256": digest}}]
+    said = statement["predicate"]
+    assert (said["machine"], said["imported"]) == (told["machine"], told["imported"])
+    written = signature.read_bytes()
+    take_in(edge, "--signing-key", private)
+    assert signature.read_bytes() == written

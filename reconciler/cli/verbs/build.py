@@ -4,7 +4,6 @@ for other machines. It may run on many builders at once, each with its --shard.
 """
 
 import argparse
-import os
 import sys
 from functools import partial
 from urllib.parse import urlsplit
@@ -15,13 +14,14 @@ from reconciler.cli.manifests import load_manifests
 from reconciler.cli.output import json_text, note, say, show_resolution
 from reconciler.cli.progress import reporter_for
 from reconciler.cli.signals import interrupt_on_signals
+from reconciler.cli.signing import add_signing_key, signing_key
 from reconciler.domain.errors import UsageError
 from reconciler.engine import log
 from reconciler.engine.machine import Machine, machine_name
 from reconciler.host.clock import now
 from reconciler.operations.build import BuildResult, Shard, build, counts_of
 from reconciler.operations.signing import Signer
-from reconciler.registry.signing_keys import PASSPHRASE_VARIABLE, SigningKey
+from reconciler.registry.signing_keys import SigningKey
 from reconciler.reports.view import FORMAT_VERSION, camel_view
 
 
@@ -33,9 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     options.add_flag(
         parser, "--ignore-claims", "build also what another builder works on now; it may be done twice, without harm"
     )
-    options.add_setting(parser, "--signing-key", "sign what is pushed with this private key", metavar="FILE")
-    meaning = f"the key's passphrase; or the passphrase itself in {PASSPHRASE_VARIABLE}"
-    options.add_setting(parser, "--signing-passphrase-file", meaning, metavar="FILE")
+    add_signing_key(parser, "sign what is pushed with this private key")
     options.add_setting(
         parser,
         "--builder-id",
@@ -49,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     interrupt_on_signals()
-    key = _signing_key(arguments)
+    key = signing_key(arguments)
     if arguments.verbose:
         log.talk()
     with options.machine_under_lock(arguments, "build") as machine:
@@ -80,14 +78,6 @@ def _show(result: BuildResult, arguments: argparse.Namespace) -> None:
         say(arguments, f"{one.variant}: {one.status} {one.build_key}" + (f": {one.message}" if one.message else ""))
     counts = ", ".join(f"{count} {status}" for status, count in counts_of(result).items())
     say(arguments, f"Build: {counts or 'nothing to do'}.")
-
-
-def _signing_key(arguments: argparse.Namespace) -> SigningKey | None:
-    """Before anything is built. Raises KeyUnusable."""
-    if not arguments.signing_key:
-        return None
-    passphrase = arguments.signing_passphrase_file
-    return SigningKey(os.path.abspath(arguments.signing_key), os.path.abspath(passphrase) if passphrase else "")
 
 
 def _signer(key: SigningKey, arguments: argparse.Namespace, machine: Machine) -> Signer:

@@ -13,6 +13,7 @@ from reconciler.cli.exit_codes import OK, PARTLY
 from reconciler.cli.output import json_text, note, say, show_resolution
 from reconciler.cli.progress import byte_bar, reporter_for
 from reconciler.cli.signals import interrupt_on_signals
+from reconciler.cli.signing import add_signing_key, signing_key
 from reconciler.domain.plain_data import as_dict
 from reconciler.domain.text.escape import for_terminal
 from reconciler.engine import log
@@ -28,6 +29,7 @@ from reconciler.sources.manifests import load
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", metavar="FILE", help="the archive")
     options.add_flag(parser, "--no-apply", "take it in only: a daemon that follows the imported folder applies it")
+    add_signing_key(parser, "sign the receipt with this private key: FILE.receipt.json.sigstore.json")
     parser.add_argument("--receipt", metavar="FILE", help="where the receipt is written (default: FILE.receipt.json)")
     options.add_flag(
         parser, "--confirm", "allow prunes that need a confirmation: of all models, more than half or more than five"
@@ -38,6 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     interrupt_on_signals()
+    key = signing_key(arguments)
     if arguments.verbose:
         log.talk()
     with options.machine_under_lock(arguments, "import") as machine:
@@ -46,7 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
         result = _applied(arguments, machine, imported)
         receipt = os.path.abspath(arguments.receipt or f"{arguments.file}.receipt.json")
         changed = bool(imported.taken) or imported.changed or (result is not None and bool(result.outcomes))
-        write_receipt(machine, imported, receipt, changed=changed)
+        write_receipt(machine, imported, receipt, changed=changed, key=key)
     _show(arguments, imported, result, receipt, machine_name(machine))
     converged = result is None or result.converged
     return OK if converged and not imported.refused else PARTLY
