@@ -99,6 +99,12 @@ class Observed:
     occupied: dict[str, int] = field(default_factory=dict)  # by variant: the highest number that anything lies at
 
     @cached_property
+    def usable(self) -> frozenset[str]:
+        """Build keys of the artifacts that may serve anew."""
+        refused = {key for key, one in self.refused.items() if one.enforced}
+        return frozenset(self.artifacts.keys() - refused)
+
+    @cached_property
     def registrations_of(self) -> dict[str, list[Registration]]:
         """By name, ours and those of others."""
         return grouped(self.registrations, lambda one: one.name)

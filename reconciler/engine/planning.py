@@ -14,6 +14,7 @@ from reconciler.engine.machine import NOTHING, Machine, machine_labels, observe,
 from reconciler.engine.registries import RegistryLookup
 from reconciler.engine.resolve import Resolution, resolve
 from reconciler.engine.timetable import Turns
+from reconciler.engine.trust import refusals
 from reconciler.host.clock import now
 from reconciler.host.processes import mapped_folders
 from reconciler.manifests.parsed import Parsed
@@ -56,14 +57,15 @@ def take_snapshot(
     versions of the runtime's packages, in place of those installed; `lookup` knows what registries answered already in
     this pass, and whether others of the fleet go first."""
     observed = observe(machine)
-    resolution = _resolved(machine, declared, observed)
     recorded = recall(machine, observed, assumed)
+    lookup = lookup or RegistryLookup(machine)
+    observed = replace(observed, refused=refusals(machine, lookup.trust))
+    resolution = _resolved(machine, declared, observed)
     if recorded.failures and ignored:
         limits = _retry_limits(resolution.desired)
         recorded = replace(recorded, failures=without_backoff(recorded.failures, ignored, limits))
     desired = effective(resolution.desired, observed, recorded)
-    lookup = lookup or RegistryLookup(machine)
-    observed = _with_answers(observed, desired, recorded, machine, lookup)
+    observed = _with_answers(observed, desired, machine, lookup)
     if isinstance(declared, Parsed):  # a roll-back by hand waits for nothing
         observed = _with_permissions(observed, desired, machine, lookup.turns)
     observed = replace(observed, in_use=_in_use(removable(desired, observed, recorded), observed))
@@ -71,7 +73,9 @@ def take_snapshot(
     if isinstance(declared, VariantDeclaration):
         plan = _only(plan, declared.variant, desired)
     resolution = replace(
-        resolution, desired=desired, warnings=(*resolution.warnings, *_unreached(observed), *_distrusted(observed))
+        resolution,
+        desired=desired,
+        warnings=(*resolution.warnings, *_unreached(observed), *_distrusted(observed, desired)),
     )
     return Snapshot(resolution=resolution, observed=observed, recorded=recorded, plan=plan)
 
@@ -91,23 +95,20 @@ def _resolved(machine: Machine, declared: Declaration, observed: Observed) -> Re
     # A machine's facts cost a look into its packages: only where a model selects by them.
     selective = any(model.node_selector is not None for model in declared.models)
     labels = machine_labels(machine) if selective else None
-    return resolve(declared, machine.stamps, observed.artifacts, labels, machine.sources)
+    return resolve(declared, machine.stamps, observed.usable, labels, machine.sources)
 
 
-def _with_answers(
-    observed: Observed, desired: Desired, recorded: Recorded, machine: Machine, lookup: RegistryLookup
-) -> Observed:
-    """With what this machine's policy refuses, and what the registries have of what is missing here or refused."""
+def _with_answers(observed: Observed, desired: Desired, machine: Machine, lookup: RegistryLookup) -> Observed:
+    """With what the registries have of what is missing here, or must not serve anew."""
     mode = machine.traits.convert
     known = (one for one in desired.wanted if one.recipe_is_known)
     wanted = sorted({one.release.recipe.build_key for one in known})
-    refused = lookup.trust.of_stored(wanted, observed.artifacts, recorded.origins)
-    observed = replace(observed, refused=refused)
+    revoked = lookup.trust.of_stored((key for key in wanted if key not in observed.artifacts), {}, {})
+    observed = replace(observed, refused={**observed.refused, **revoked})
     if mode == LOCAL:
         return observed
-    # A build key that is revoked is not asked for; another build of what is refused may be there.
-    here = (observed.artifacts.keys() | observed.mendable) - {key for key, one in refused.items() if one.enforced}
-    here |= {key for key, one in refused.items() if one.final}
+    final = {key for key, one in observed.refused.items() if one.final}
+    here = observed.usable | observed.mendable | final
     return replace(observed, convert=mode, answers=lookup.answers(key for key in wanted if key not in here))
 
 
@@ -127,10 +128,12 @@ def _unreached(observed: Observed) -> tuple[Problem, ...]:
     return (Problem(code=answers.code, file="registries", message=message),)
 
 
-def _distrusted(observed: Observed) -> Iterator[Problem]:
-    """Builds that are not trusted here, each named once."""
-    for refusal in {**observed.refused, **observed.answers.refused}.values():
-        yield Problem(code=refusal.reason, file="trust", message=refusal.message)
+def _distrusted(observed: Observed, desired: Desired) -> Iterator[Problem]:
+    """Builds that are asked for and not trusted here, each named once."""
+    wanted = {one.release.recipe.build_key for one in desired.wanted}
+    for key, refusal in sorted({**observed.refused, **observed.answers.refused}.items()):
+        if key in wanted:
+            yield Problem(code=refusal.reason, file="trust", message=refusal.message)
 
 
 def _only(plan: Plan, variant: str, desired: Desired) -> Plan:

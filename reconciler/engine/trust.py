@@ -43,7 +43,8 @@ class Judged:
 class Trust:
     def __init__(self, policy: TrustPolicy) -> None:
         self._policy = policy
-        self._rings: dict[str, KeyRing] = {}  # by the pattern of their rule
+        self._rings: dict[str, KeyRing] = {}  # by the pattern of their rule, as the ids of all its keys
+        self._ids: dict[str, frozenset[str]] = {}
 
     def enforces(self, repository: str) -> bool:
         return self._policy.rule_for(repository).mode == ENFORCE
@@ -82,7 +83,8 @@ class Trust:
     def of_stored(
         self, wanted: Iterable[str], artifacts: Mapping[str, Artifact], origins: Mapping[str, Origin]
     ) -> dict[str, Refusal]:
-        """By build key. `wanted` are the build keys that are asked for, `origins` by the digest of their artifact."""
+        """By build key, of these `wanted` ones; also of one that is revoked and not here. `origins` are by the digest
+        of their artifact."""
         found: dict[str, Refusal] = {}
         for key in wanted if self._policy.asks else ():
             if (artifact := artifacts.get(key)) is None:
@@ -100,11 +102,13 @@ class Trust:
         from reconciler.registry.signing_keys import KeyUnusable, read_id
 
         rule = self._policy.rule_for(origin.registry) if origin is not None else NO_RULE
-        found: set[str] = set()
-        for key in rule.keys if rule.mode != OFF else ():
-            with suppress(KeyUnusable):
-                found.add(read_id(key.file))
-        return frozenset(found)
+        if rule.repository not in self._ids:
+            found: set[str] = set()
+            for key in rule.keys if rule.mode != OFF else ():
+                with suppress(KeyUnusable):
+                    found.add(read_id(key.file))
+            self._ids[rule.repository] = frozenset(found)
+        return self._ids[rule.repository]
 
     def _ring(self, rule: TrustRule) -> "KeyRing":
         from reconciler.registry.signatures import KeyRing
@@ -114,11 +118,16 @@ class Trust:
         return self._rings[rule.repository]
 
 
+def refusals(machine: Machine, trust: Trust | None = None) -> dict[str, Refusal]:
+    """What of its store is refused or doubted today, by build key; also of what is damaged and can be mended."""
+    policy = machine.traits.trust
+    if not policy.asks:
+        return {}
+    held = machine.store.artifacts()
+    return (trust or Trust(policy)).of_stored(held, held, machine.records.origins())
+
+
 def is_refused(machine: Machine, build_key: str) -> bool:
     """Whether what the store holds by this key must not serve anew: what is pulled or converted takes its place."""
-    artifact = machine.store.artifacts().get(build_key)
-    if artifact is None or not machine.traits.trust.asks:
-        return False
-    held, origins = {build_key: artifact}, machine.records.origins()
-    refusal = Trust(machine.traits.trust).of_stored([build_key], held, origins).get(build_key)
+    refusal = refusals(machine).get(build_key)
     return refusal is not None and refusal.enforced

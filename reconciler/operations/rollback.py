@@ -7,6 +7,7 @@ for one variant without manifests. A roll-back that fails is withdrawn, so that 
 
 import contextlib
 import time
+from dataclasses import replace
 
 from reconciler.domain.desired import Desired, DesiredRelease
 from reconciler.domain.errors import LockHeld, PermanentError, ReconcilerError
@@ -21,6 +22,7 @@ from reconciler.engine.options import Options, PassResult, Reporter
 from reconciler.engine.planning import VariantDeclaration, take_snapshot
 from reconciler.engine.reconciler import Reconciler
 from reconciler.engine.record_writer import record_some
+from reconciler.engine.trust import refusals
 from reconciler.host.clock import now
 from reconciler.planner.rollback import is_obtainable
 
@@ -43,7 +45,8 @@ def variants_named(machine: Machine, name: str) -> tuple[str, ...]:
 def decide(machine: Machine, variant: str, number: int, reason: str) -> Rollback:
     """The roll-back that refuses what serves, to the release `number` or the newest good one (0). Raises PermanentError
     when there is none. Reads only."""
-    observed, held = observe(machine), machine.records.rollbacks()
+    observed = replace(observe(machine), refused=refusals(machine))
+    held = machine.records.rollbacks()
     _refuse_suspended(recall(machine, observed), variant)
     digest = _serving(observed, variant)
     before = held[variant].refused if variant in held else ()
@@ -102,7 +105,7 @@ def _target(machine: Machine, observed: Observed, variant: str, number: int, ref
     possible = [one for one in found if is_obtainable(one.release, observed)]
     if not possible:
         hint = "revert in git: it is converted again; spec.revisionHistoryLimit sets how many are kept"
-        message = f"{found[0].id} cannot be made again here: its artifact is gone"
+        message = f"{found[0].id} cannot be made again here: its artifact is gone or not trusted"
         raise PermanentError(message, hint=hint, code="ArtifactMissing")
     return possible[0]
 

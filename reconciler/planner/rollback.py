@@ -72,7 +72,7 @@ def _by_hand(wanted: DesiredRelease, rollback: Rollback, observed: Observed, why
         release=wanted.release, reason=Reason.ROLLED_BACK, message=message, refused=rollback.refused
     )
     if not is_obtainable(rollback.to.release, observed):
-        gone = f"{message}; {rollback.to.id} cannot be made again: its artifact is gone"
+        gone = f"{message}; {rollback.to.id} cannot be made again: its artifact is gone or not trusted"
         return replace(wanted, override=replace(override, message=gone, stays=True))
     return replace(_overridden(wanted, rollback.to.release, override), gates=ROLLBACK_GATES)
 
@@ -86,7 +86,7 @@ def _overridden(wanted: DesiredRelease, release: Release, override: ReleaseOverr
 def is_obtainable(release: Release, observed: Observed) -> bool:
     """Without a conversion."""
     markers = (folder.marker for folder in observed.folders_of.get(release.variant, []) if not folder.damage)
-    return release.recipe.build_key in observed.artifacts or any(
+    return release.recipe.build_key in observed.usable or any(
         marker is not None and marker.release == release.digest and observed.owns(marker.owner) for marker in markers
     )
 

@@ -9,6 +9,7 @@ from reconciler.domain.reasons import Reason
 from reconciler.domain.registries import RegistryAnswers
 from reconciler.domain.trust import Origin, Refusal, TrustedKey, TrustPolicy, TrustRule, judge_stored
 from reconciler.planner.conditions import judge_source
+from reconciler.planner.rollback import is_obtainable
 from tests.planner.test_plan_pull import BASE, HAS, KEY, ROOMY, actions
 from tests.planner.world import desired, release
 
@@ -126,3 +127,10 @@ def test_whether_builds_are_trusted_is_a_condition_of_the_machine() -> None:
     found = judge_source((), (doubt,), {}, now, asks_trust=True)
     assert (found["BuildsTrusted"].status, found["BuildsTrusted"].reason) == ("False", "Untrusted")
     assert found["ManifestsValid"].status == "True"
+
+
+def test_nothing_is_rolled_back_to_what_is_refused() -> None:
+    [artifact] = BUILT.observed.artifacts.values()
+    for refusal, obtainable in ((REVOKED, False), (DOUBTED, True)):
+        observed = replace(BUILT.observed, refused={artifact.build_key: refusal})
+        assert is_obtainable(BASE, observed) == obtainable

@@ -1,0 +1,71 @@
+"""Where an artifact came from and who signed it, as `status`, `history` and `explain` show it."""
+
+from dataclasses import replace
+
+import pytest
+
+from reconciler.domain.history import HistoryEntry
+from reconciler.domain.recorded import Recorded
+from reconciler.domain.trust import Origin
+from reconciler.reports.explanation import explanation_text, variant_explained
+from reconciler.reports.history import history_text, history_view
+from reconciler.reports.status import make_status, status_text
+from reconciler.state.progress import Scrubbed
+from tests.planner.world import World, desired, release, wanted
+
+BASE = release()
+WORLD = World().converge(desired(BASE))
+[ARTIFACT] = WORLD.observed.artifacts.values()
+KEY = "sha256:" + "c" * 64
+ORIGIN = Origin(
+    artifact=ARTIFACT.digest,
+    build_key=ARTIFACT.build_key,
+    registry="ghcr.io/acme/models",
+    signed_by=KEY,
+    since="2026-11-29T00:00:00Z",
+)
+UNSIGNED = replace(ORIGIN, signed_by="")
+
+
+def recorded(origin: Origin | None) -> Recorded:
+    origins = {origin.artifact: origin} if origin else {}
+    return replace(WORLD.recorded, origins=origins)
+
+
+@pytest.mark.parametrize(
+    ("origin", "text"),
+    [
+        (None, "this machine"),
+        (ORIGIN, f"others: from ghcr.io/acme/models, signed by {KEY}"),
+        (UNSIGNED, "others: from ghcr.io/acme/models, no signature counted"),
+    ],
+)
+def test_explain(origin: Origin | None, text: str) -> None:
+    view = variant_explained(wanted(BASE), recorded(origin), {}, ARTIFACT)
+    shown = explanation_text({"variants": [view]})
+    assert f"  built by   {text} ({ARTIFACT.digest})\n" in shown
+    assert "built by" not in explanation_text({"variants": [variant_explained(wanted(BASE), recorded(None), {})]})
+
+
+def test_history() -> None:
+    past = HistoryEntry(
+        number=1, digest=BASE.digest, release=BASE, artifact=ARTIFACT.digest, revision="r", registered="then"
+    )
+    for origins, lines in (({}, 2), ({ORIGIN.artifact: ORIGIN}, 3)):
+        view = history_view(BASE.variant, (past,), serving=1, registered=(1,), artifacts=(), origins=origins)
+        text = history_text(view)
+        assert len(text.splitlines()) == lines
+        assert (f"built by others: from ghcr.io/acme/models, signed by {KEY}" in text) == bool(origins)
+
+
+def test_status() -> None:
+    [marker] = [folder.marker for folder in WORLD.observed.folders]
+    assert marker is not None
+    view = make_status(WORLD.observed, recorded(replace(ORIGIN, artifact=marker.artifact)), {}, Scrubbed(), {})
+    [variant] = view["variants"]  # type: ignore[misc]
+    assert variant["origin"] == {"registry": "ghcr.io/acme/models", "signedBy": KEY, "since": ORIGIN.since}
+    [variant] = make_status(WORLD.observed, recorded(None), {}, Scrubbed(), {})["variants"]  # type: ignore[misc]
+    assert variant["origin"] is None
+    wrong = {"type": "BuildsTrusted", "status": "False", "reason": "Untrusted", "lastTransitionTime": "then"}
+    view["conditions"] = [{**wrong, "message": "it is unsigned"}]
+    assert "a build is not trusted since then (Untrusted): it is unsigned" in status_text(view)
