@@ -20,6 +20,7 @@ from reconciler.host.child import Child
 from reconciler.host.environment import private_environment
 from reconciler.host.stamps import StampBook
 from reconciler.sources.folder.model import inspect_source
+from tests import forked
 
 
 @pytest.fixture(scope="session")
@@ -27,7 +28,8 @@ def converter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Converter]:
     root = tmp_path_factory.mktemp("converter")
     shown = (str(tmp_path_factory.getbasetemp()),)  # else each new source would need a worker of its own
     with Converter(str(root / "scratch"), str(root / "logs"), jobs=2, shown=shown) as one:
-        one.start("int8", "fp16")
+        with forked.with_olive():
+            one.start("int8", "fp16")
         yield one
 
 
@@ -37,7 +39,10 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Child]:
     home = tmp_path_factory.mktemp("reader")
     environment = private_environment(str(home))
     log = str(home / "log")
-    with Child(module="tests.host.reading_worker", environment=environment, log=log, directory=str(home)) as child:
+    module = "tests.host.reading_worker"
+    with forked.with_olive():
+        child = Child(module=module, environment=environment, log=log, directory=str(home))
+    with child:
         yield child
 
 

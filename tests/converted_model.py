@@ -1,15 +1,12 @@
 """A tiny model as the converter leaves it, for tests that need something real to serve.
 
-Converted once per test run by Olive in a child process (its import takes seconds), and shared by all test
-processes.
+Converted once per test run by Olive in a child process, and shared by all test processes.
 """
 
 import fcntl
 import json
 import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -18,6 +15,7 @@ from reconciler.domain.digest import StoredFile, of_bytes
 from reconciler.domain.manifest import Generation, Target
 from reconciler.domain.release import Artifact, Recipe, Release
 from reconciler.host.environment import private_environment
+from tests import forked
 from tests.tiny_models import CHATML, write_qwen2
 
 CONVERT = """
@@ -60,13 +58,10 @@ def _convert(final: Path) -> None:
         "output_dir": str(work / "output"),
         "cache_dir": str(work / "cache"),
     }
-    subprocess.run(
-        [sys.executable, "-c", CONVERT, json.dumps(config)],
-        check=True,
-        cwd=work / "cwd",  # Olive takes any option for a path that exists in its working directory
-        env=private_environment(str(work)),
-        capture_output=True,
-    )
+    (work / "convert.py").write_text(CONVERT)
+    environment = private_environment(str(work))
+    # Olive takes any option for a path that exists in its working directory, which is therefore empty.
+    forked.run_beside_olive(work / "convert.py", [json.dumps(config)], work / "cwd", environment)
     (work / "output").rename(final)
 
 

@@ -1,6 +1,7 @@
 """The command line in a process of its own, without the half second in which Python starts and imports it: a server
-that has imported everything forks for each command. In files of tests that convert (`converts`) it has imported Olive
-too, and the converter's workers fork as well, so that no test imports Olive for seven seconds (`tests.forked_child`).
+that has imported everything forks for each command. In files of tests that convert (`with_olive`) another one has
+imported Olive too, and the converter's workers fork as well, so that no test imports Olive for seven seconds
+(`tests.forked_child`). A test process has one server of each kind, whom all its threads ask.
 
 The command has its own arguments, streams, working directory, environment and exit code, and runs `reconciler.__main__`
 as `python -m reconciler` does. What is read while modules are imported is as in the server, so a command whose
@@ -15,12 +16,13 @@ import io
 import json
 import os
 import runpy
+import select
 import signal
 import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, NoReturn, cast
 
@@ -29,16 +31,27 @@ from reconciler.host.child_side import PARENT_VARIABLE
 from tests import canaries, forked_child
 
 REPOSITORY = Path(__file__).parent.parent
-converts = False  # whether commands come from the server with Olive; set for a file of tests
 AT_IMPORT = ("PYTHON", "LC_", "LANG", "COVERAGE", "LD_")
 STREAMS = 2  # of a command; a worker has its requests too
 MOST_DESCRIPTORS = 3
 RUNNING = 1 << 16  # in place of an exit code
-Asker = tuple[int, int, bool]  # process, thread, whether Olive is imported
+LIGHT, OLIVE = "light", "olive"  # what a server has imported
 _TESTS = os.getpid()
+_kind = LIGHT
 _started: "list[Worker]" = []
-_asking = threading.Lock()  # for the server of workers, whom each thread asks
-_servers: dict[Asker, tuple[socket.socket, subprocess.Popen[bytes]]] = {}
+_starting = threading.Lock()
+_servers: "dict[tuple[int, str], Server]" = {}  # by process and kind
+
+
+@contextlib.contextmanager
+def with_olive() -> Iterator[None]:
+    """For what is started in the block: commands of the main thread, and the converter's workers."""
+    global _kind  # noqa: PLW0603
+    before, _kind = _kind, OLIVE
+    try:
+        yield
+    finally:
+        _kind = before
 
 
 def _deciding(environment: Mapping[str, str]) -> dict[str, str]:
@@ -54,83 +67,75 @@ def can_fork(environment: Mapping[str, str]) -> bool:
     return hasattr(os, "memfd_create") and _deciding(environment) == _INHERITED
 
 
-def run(
-    arguments: Sequence[str], directory: Path, environment: Mapping[str, str], timeout: float, script: str = ""
-) -> subprocess.CompletedProcess[str]:
-    """With `script` that Python file is run in place of `python -m reconciler`."""
-    canaries.started(["reconciler", *arguments])
-    files = [open(os.memfd_create("stream"), "w+b") for _ in range(STREAMS)]  # noqa: SIM115
-    with contextlib.ExitStack() as stack:
-        for file in files:
-            stack.enter_context(file)
-        order = _order(arguments, directory, environment) | {"script": script}
-        code = _asked(_server(), order, [file.fileno() for file in files], timeout)
-        said = []
-        for file in files:
-            file.seek(0)
-            said.append(io.TextIOWrapper(io.BytesIO(file.read()), encoding="utf-8").read())
-    return subprocess.CompletedProcess(["reconciler", *arguments], code, *said)
+class Server:
+    """A process that forks for this one. Any thread may ask."""
+
+    def __init__(self, kind: str) -> None:
+        self._peer, its = socket.socketpair()
+        self._asking = threading.Lock()
+        environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
+        command = [sys.executable, "-m", "tests.forked", str(its.fileno()), kind]
+        self._process = subprocess.Popen(command, env=environment, cwd=REPOSITORY, pass_fds=[its.fileno()])
+        its.close()
+
+    def ask(self, order: dict[str, Any], descriptors: Sequence[int] = ()) -> int:
+        data = json.dumps(order).encode()
+        rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))
+        with self._asking:
+            self._peer.sendmsg([len(data).to_bytes(4, "big")], [rights] if descriptors else [])
+            self._peer.sendall(data)
+            return int.from_bytes(_exactly(self._peer, 4), "big", signed=True)
+
+    def close(self) -> None:
+        self._peer.close()
+        self._process.wait()
 
 
-class Worker(forked_child.Awaited):
-    """A worker of `host.child` for this process, which any of its threads may ask for its end."""
+def _server(kind: str) -> Server:
+    asker = os.getpid(), kind
+    with _starting:
+        if asker not in _servers:
+            _servers[asker] = Server(kind)
+            atexit.register(_end, asker)
+        return _servers[asker]
 
-    def __init__(
-        self, module: str, environment: Mapping[str, str], directory: str, log: IO[bytes], server: socket.socket
-    ) -> None:
-        its_in, our_in = os.pipe()
-        our_out, its_out = os.pipe()
-        order = _order([], Path(directory), environment) | {"worker": module, "background": True}
-        with _asking:
-            self.pid = _sent(server, order, [its_in, its_out, log.fileno()])
-        os.close(its_in)
-        os.close(its_out)
-        self.stdin, self.stdout = os.fdopen(our_in, "wb"), os.fdopen(our_out, "rb")
+
+def _end(asker: tuple[int, str]) -> None:
+    if asker[0] == os.getpid():
+        _servers.pop(asker).close()
+
+
+def _kind_of_commands() -> str:
+    """Olive's half gigabyte is for the main thread alone: others ask while it works."""
+    return _kind if threading.current_thread() is threading.main_thread() else LIGHT
+
+
+class Forked(forked_child.Awaited):
+    """A child of a server, who is asked for its end."""
+
+    def __init__(self, server: Server, order: dict[str, Any], descriptors: Sequence[int]) -> None:
         self._server = server
-        self._module = module
-        _started.append(self)
-
-    @classmethod
-    def running(cls, module: str) -> list[int]:
-        """Process numbers. Their command line is that of the server."""
-        return [one.pid for one in _started if one._module == module and one.poll() is None]
+        self.pid = server.ask(order, descriptors)
+        self._looking = threading.Lock()
 
     def poll(self) -> int | None:
-        with _asking:
+        with self._looking:
             if self.returncode is None:
-                code = _sent(self._server, {"poll": self.pid}, [])
+                code = self._server.ask({"poll": self.pid})
                 self.returncode = None if code == RUNNING else code
         return self.returncode
 
-
-def start_worker(
-    module: str, environment: Mapping[str, str], log: IO[bytes], directory: str, wrap: forked_child.Wrap
-) -> subprocess.Popen[bytes]:
-    """In place of `host.child._start` in a test process: the server forks for it."""
-    if (
-        module not in forked_child.LIGHT
-        or os.getpid() != _TESTS
-        or not can_fork(os.environ | {"PYTHONPATH": str(REPOSITORY)})
-    ):
-        return forked_child._usual(module, environment, log, directory, wrap)
-    given = {**child._import_path(), **environment}
-    return cast("subprocess.Popen[bytes]", Worker(module, given, directory, log, _workers()))
-
-
-class Background(forked_child.Awaited):
-    """A command that goes on: a child of the server, which is asked for its end."""
-
-    def __init__(self, arguments: Sequence[str], directory: Path, environment: Mapping[str, str], log: IO[Any]) -> None:
-        canaries.started(["reconciler", *arguments])
-        self._server = _server()
-        order = _order(arguments, directory, environment) | {"background": True}
-        self.pid = _sent(self._server, order, [log.fileno()] * STREAMS)
-
-    def poll(self) -> int | None:
-        if self.returncode is None:
-            code = _sent(self._server, {"poll": self.pid}, [])
-            self.returncode = None if code == RUNNING else code
-        return self.returncode
+    def wait(self, timeout: float | None = None) -> int:
+        """Without asking again and again."""
+        with contextlib.suppress(OSError, AttributeError):  # it has been waited for, or there is no such call here
+            ended = os.pidfd_open(self.pid)
+            try:
+                looked = select.poll()
+                looked.register(ended, select.POLLIN)
+                looked.poll(None if timeout is None else 1000 * timeout)
+            finally:
+                os.close(ended)
+        return super().wait(0.0 if timeout is not None else None)
 
     def send_signal(self, number: int) -> None:
         if self.poll() is None:
@@ -143,12 +148,97 @@ class Background(forked_child.Awaited):
         self.send_signal(signal.SIGKILL)
 
 
+def run(
+    arguments: Sequence[str],
+    directory: Path,
+    environment: Mapping[str, str],
+    timeout: float,
+    script: str | Path = "",
+    *,
+    kind: str = "",
+) -> subprocess.CompletedProcess[str]:
+    """With `script` that Python file is run in place of `python -m reconciler`."""
+    canaries.started(["reconciler", *arguments])
+    files = [open(os.memfd_create("stream"), "w+b") for _ in range(STREAMS)]  # noqa: SIM115
+    with contextlib.ExitStack() as stack:
+        for file in files:
+            stack.enter_context(file)
+        order = _order(arguments, directory, environment) | {"script": str(script)}
+        child = Forked(_server(kind or _kind_of_commands()), order, [file.fileno() for file in files])
+        try:
+            child.wait(timeout)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
+            raise
+        said = []
+        for file in files:
+            file.seek(0)
+            said.append(io.TextIOWrapper(io.BytesIO(file.read()), encoding="utf-8").read())
+    return subprocess.CompletedProcess(["reconciler", *arguments], child.wait(), *said)
+
+
+def run_beside_olive(
+    script: Path, arguments: Sequence[str], directory: Path, environment: Mapping[str, str], timeout: float = 300.0
+) -> str:
+    """What a Python file prints that works with Olive, or with torch and transformers, which are imported already. It
+    has to end well."""
+    if hasattr(os, "memfd_create"):
+        done = run(arguments, directory, environment, timeout, script, kind=OLIVE)
+    else:
+        command = [sys.executable, str(script), *arguments]
+        done = subprocess.run(command, cwd=directory, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+class Worker(Forked):
+    """A worker of `host.child` for this process."""
+
+    def __init__(
+        self, module: str, environment: Mapping[str, str], directory: str, log: IO[bytes], server: Server
+    ) -> None:
+        its_in, our_in = os.pipe()
+        our_out, its_out = os.pipe()
+        order = _order([], Path(directory), environment) | {"worker": module}
+        super().__init__(server, order, [its_in, its_out, log.fileno()])
+        os.close(its_in)
+        os.close(its_out)
+        self.stdin, self.stdout = os.fdopen(our_in, "wb"), os.fdopen(our_out, "rb")
+        self._module = module
+        _started.append(self)
+
+    @classmethod
+    def running(cls, module: str) -> list[int]:
+        """Process numbers. Their command line is that of the server."""
+        return [one.pid for one in _started if one._module == module and one.poll() is None]
+
+
+def start_worker(
+    module: str, environment: Mapping[str, str], log: IO[bytes], directory: str, wrap: forked_child.Wrap
+) -> subprocess.Popen[bytes]:
+    """In place of `host.child._start` in a test process: a server forks for it."""
+    kinds = {**dict.fromkeys(forked_child.LIGHT, LIGHT), **dict.fromkeys(forked_child.HEAVY, OLIVE)}
+    kind = kinds.get(module)
+    if (
+        kind not in (LIGHT, _kind)
+        or forked_child.is_wrapped(module, wrap)
+        or os.getpid() != _TESTS
+        or not can_fork(os.environ | {"PYTHONPATH": str(REPOSITORY)})
+    ):
+        return forked_child._usual(module, environment, log, directory, wrap)
+    given = {**child._import_path(), **environment}
+    return cast("subprocess.Popen[bytes]", Worker(module, given, directory, log, _server(str(kind))))
+
+
 def start(
     arguments: Sequence[str], directory: Path, environment: Mapping[str, str], log: IO[Any]
-) -> subprocess.Popen[bytes] | Background:
-    """A fork, or where that is not possible a new process. Both its streams go to `log`."""
+) -> subprocess.Popen[bytes] | Forked:
+    """A command that goes on: a fork, or where that is not possible a new process. Both its streams go to `log`."""
     if can_fork(environment):
-        return Background(arguments, directory, environment, log)
+        canaries.started(["reconciler", *arguments])
+        order = _order(arguments, directory, environment)
+        return Forked(_server(_kind_of_commands()), order, [log.fileno()] * STREAMS)
     return subprocess.Popen(
         [sys.executable, "-m", "reconciler", *arguments],
         cwd=directory,
@@ -163,34 +253,6 @@ def _order(arguments: Sequence[str], directory: Path, environment: Mapping[str, 
     return {"arguments": [*arguments], "directory": str(directory), "environment": dict(environment)}
 
 
-def _sent(server: socket.socket, order: dict[str, Any], descriptors: list[int]) -> int:
-    data = json.dumps(order).encode()
-    rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))
-    server.sendmsg([len(data).to_bytes(4, "big")], [rights] if descriptors else [])
-    server.sendall(data)
-    server.settimeout(None)
-    (answer,) = _numbers(server, 1)
-    return answer
-
-
-def _asked(server: socket.socket, order: dict[str, Any], descriptors: list[int], timeout: float) -> int:
-    child = _sent(server, order, descriptors)
-    server.settimeout(timeout)
-    try:
-        (code,) = _numbers(server, 1)
-    except TimeoutError:
-        os.kill(child, signal.SIGKILL)
-        server.settimeout(None)
-        _numbers(server, 1)
-        raise subprocess.TimeoutExpired(["reconciler", *order["arguments"]], timeout) from None
-    return code
-
-
-def _numbers(peer: socket.socket, count: int) -> list[int]:
-    data = _exactly(peer, 4 * count)
-    return [int.from_bytes(data[at : at + 4], "big", signed=True) for at in range(0, len(data), 4)]
-
-
 def _exactly(peer: socket.socket, size: int) -> bytes:
     data = b""
     while len(data) < size:
@@ -199,36 +261,6 @@ def _exactly(peer: socket.socket, size: int) -> bytes:
             raise EOFError("the server of commands has ended")
         data += more
     return data
-
-
-def _server() -> socket.socket:
-    """One for each thread: a server does one command at a time, and commands of two threads run at once. Olive's half
-    gigabyte is for the main one alone."""
-    warm = converts and threading.current_thread() is threading.main_thread()
-    return _server_for((os.getpid(), threading.get_ident(), warm))
-
-
-def _workers() -> socket.socket:
-    return _server_for((os.getpid(), 0, False))
-
-
-def _server_for(asker: Asker) -> socket.socket:
-    if asker not in _servers:
-        ours, its = socket.socketpair()
-        environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
-        command = [sys.executable, "-m", "tests.forked", str(its.fileno()), *(["olive"] if asker[2] else [])]
-        process = subprocess.Popen(command, env=environment, cwd=REPOSITORY, pass_fds=[its.fileno()])
-        its.close()
-        _servers[asker] = ours, process
-        atexit.register(_end, asker)
-    return _servers[asker][0]
-
-
-def _end(asker: Asker) -> None:
-    if asker[0] == os.getpid():
-        server, process = _servers.pop(asker)
-        server.close()
-        process.wait()
 
 
 def _serve(peer: socket.socket) -> dict[str, Any] | None:
@@ -254,10 +286,6 @@ def _serve(peer: socket.socket) -> dict[str, Any] | None:
         for descriptor in descriptors:
             os.close(descriptor)
         peer.sendall(child.to_bytes(4, "big", signed=True))
-        if "background" in order:
-            continue
-        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-        peer.sendall(code.to_bytes(4, "big", signed=True))
 
 
 def _head(peer: socket.socket) -> tuple[bytes, list[int]]:
@@ -299,10 +327,9 @@ def _import_all() -> None:
 
 
 def main() -> None:
-    peer = socket.socket(fileno=int(sys.argv[1]))
+    peer, kind = socket.socket(fileno=int(sys.argv[1])), sys.argv[2]
     _import_all()
-    is_warm = bool(sys.argv[2:])
-    if is_warm:
+    if kind == OLIVE:
         forked_child.import_olive()
     else:
         forked_child.import_light()
@@ -313,6 +340,8 @@ def main() -> None:
     try:
         if order.get("script"):
             runpy.run_path(order["script"], run_name="__main__")
+            if kind == OLIVE:
+                _flush_and_end(0)
         else:
             runpy.run_module("reconciler", run_name="__main__", alter_sys=True)
     except SystemExit as ended:
@@ -326,6 +355,10 @@ def _end_now(code: int) -> NoReturn:
     libraries do last: they wait for threads that a fork does not have."""
     threading._shutdown()  # type: ignore[attr-defined]
     atexit._run_exitfuncs()
+    _flush_and_end(code)
+
+
+def _flush_and_end(code: int) -> NoReturn:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)

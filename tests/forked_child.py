@@ -25,6 +25,7 @@ from reconciler.host.child_side import PARENT_VARIABLE
 Wrap = Callable[[list[str]], list[str]] | None
 HUB, FOUNDRY = "reconciler.sources.hub.worker", "reconciler.backends.foundry.worker"
 LIGHT = (HUB, FOUNDRY, "reconciler.templates.render_worker")
+HEAVY = (WORKER, "tests.host.reading_worker", "tests.faults.lying_olive")  # of Olive and what it brings
 _PACKAGES = ("huggingface_hub.hf_api", "huggingface_hub.file_download", "httpx2", "foundry_local_sdk")
 _usual = child._start
 _forks: tuple[str, ...] = ()  # modules whose packages are imported here
@@ -46,8 +47,14 @@ def import_olive() -> None:
     global _forks  # noqa: PLW0603
     tools.load("int4", "int8", "fp16", "fp32", "adapter")
     tools.load_architecture("qwen2")
-    _forks = (WORKER,)
+    _forks = HEAVY
     child._start = start
+
+
+def is_wrapped(module: str, wrap: Wrap) -> bool:
+    """Whether it runs in bubblewrap, which starts it."""
+    command = [sys.executable, "-P", "-m", module]
+    return wrap is not None and wrap(command) != command
 
 
 def fork_nothing() -> None:
@@ -90,8 +97,7 @@ class Forked(Awaited):
 def start(
     module: str, environment: Mapping[str, str], log: IO[bytes], directory: str, wrap: Wrap
 ) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-P", "-m", module]
-    if module not in _forks or (wrap is not None and wrap(command) != command):
+    if module not in _forks or is_wrapped(module, wrap):
         return _usual(module, environment, log, directory, wrap)
     given = {**child._import_path(), **environment}
     its_in, our_in = os.pipe()

@@ -17,7 +17,7 @@ from tests.waiting import PATIENCE, descendants, seconds_until
 class Running:
     """One daemon. Its log is JSON lines in `log`."""
 
-    def __init__(self, machine: TestMachine, process: subprocess.Popen[bytes] | forked.Background, log: Path) -> None:
+    def __init__(self, machine: TestMachine, process: subprocess.Popen[bytes] | forked.Forked, log: Path) -> None:
         self.machine = machine
         self.process = process
         self.log = log

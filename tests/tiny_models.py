@@ -6,10 +6,10 @@ twenty seconds for all of them. Weights are spread wide (std 0.15), which makes 
 visible in the logits; the tokenizer knows every byte and three special tokens.
 """
 
+import functools
 import json
 import os
 import random
-import subprocess
 import sys
 from array import array
 from pathlib import Path
@@ -222,10 +222,16 @@ def _heads(hidden: int, kv: int) -> tuple[tuple[str, int], ...]:
 
 def write_safetensors(path: Path, shapes: dict[str, tuple[int, ...]], *, seed: int = 0) -> None:
     """Random float32 tensors of these shapes; norms lie around one."""
+    path.write_bytes(_safetensors(tuple(shapes.items()), seed))
+
+
+@functools.lru_cache(maxsize=4)
+def _safetensors(shapes: tuple[tuple[str, tuple[int, ...]], ...], seed: int) -> bytes:
+    """A number takes a microsecond, so a model that many tests write is drawn once."""
     rng = random.Random(seed)
     header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
     body = bytearray()
-    for name, shape in shapes.items():
+    for name, shape in shapes:
         count = 1
         for size in shape:
             count *= size
@@ -235,7 +241,7 @@ def write_safetensors(path: Path, shapes: dict[str, tuple[int, ...]], *, seed: i
         body += data
     head = json.dumps(header).encode()
     head += b" " * (-len(head) % 8)
-    path.write_bytes(len(head).to_bytes(8, "little") + head + body)
+    return len(head).to_bytes(8, "little") + head + body
 
 
 def write_tokenizer(folder: Path, chat_template: str | None = CHATML) -> None:
@@ -286,15 +292,13 @@ def _write_json(path: Path, value: object) -> None:
 def write_families(folder: str | Path, *names: str) -> dict[str, Path]:
     """Make the named FAMILIES (with `-v4`: in the shape of transformers 4) below `folder`, in one child process: torch
     never enters this one. Those already there stay."""
+    from tests import forked  # which needs what nothing else here does
+
     missing = [name for name in names if not (Path(folder) / name / "tokenizer.json").exists()]
     if missing:
         environment = os.environ | {"HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
-        subprocess.run(
-            [sys.executable, "-m", "tests.tiny_models", str(folder), *missing],
-            check=True,
-            env=environment,
-            cwd=Path(__file__).parent.parent,
-        )
+        here = Path(__file__)
+        forked.run_beside_olive(here, [str(folder), *missing], here.parent.parent, environment)
     return {name: Path(folder) / name for name in names}
 
 

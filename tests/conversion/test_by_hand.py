@@ -4,8 +4,6 @@ bytes, though the worker replaces methods of Olive and of its builder (worker/le
 import ast
 import hashlib
 import json
-import subprocess
-import sys
 from importlib.metadata import distribution
 from pathlib import Path
 from typing import Any
@@ -15,6 +13,7 @@ import pytest
 from reconciler.conversion.client.converter import Converter
 from reconciler.conversion.precisions import olive_config
 from reconciler.host.environment import private_environment
+from tests import forked
 from tests.conversions import convert, look, recipe_of
 from tests.tiny_models import write_qwen2
 
@@ -65,8 +64,9 @@ def by_hand(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
             config = olive_config(recipe, str(source), str(base / folder), str(base / f"cache of {folder}"))
             (base / f"{folder}.json").write_text(json.dumps(config))
     (base / "cwd").mkdir()
-    command = [sys.executable, "-c", SCRIPT, str(base), str(AT_ONCE), *ROUNDINGS]
-    subprocess.run(command, env=private_environment(str(base)), cwd=base / "cwd", check=True, capture_output=True)
+    (base / "script.py").write_text(SCRIPT)
+    arguments = [str(base), str(AT_ONCE), *ROUNDINGS]
+    forked.run_beside_olive(base / "script.py", arguments, base / "cwd", private_environment(str(base)))
     return source, base
 
 

@@ -1,4 +1,5 @@
-"""Real Olive in every cage that this machine has: the same bytes, at every precision."""
+"""Real Olive in every cage that this machine has: the same bytes, at every precision. Out of bubblewrap a worker comes
+from a process that has imported Olive (tests/forked.py), and closes its cage around itself as any other does."""
 
 import hashlib
 from pathlib import Path

@@ -5,7 +5,6 @@ import hashlib
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from reconciler.host.child import Child
 from reconciler.host.environment import private_environment
 from reconciler.host.stamps import StampBook
 from reconciler.sources.folder.model import inspect_adapter
+from tests import forked
 from tests.conversions import convert, look, recipe_of
 from tests.tiny_models import write_qwen2, write_safetensors
 from tests.tokenizer_zoo import LLAMA3, split, tokenizer
@@ -145,14 +145,9 @@ for name in json.loads(sys.argv[1]):
     known[name] = sorted(packages.import_pass_module(name)._default_config(DEFAULT_CPU_ACCELERATOR))
 print(json.dumps(known))
 """
-    printed = subprocess.run(
-        [sys.executable, "-c", script, json.dumps(sorted(written))],
-        env=private_environment(str(tmp_path)),
-        cwd=tmp_path,
-        check=True,
-        capture_output=True,
-        text=True,
-    ).stdout
+    (tmp_path / "script.py").write_text(script)
+    environment = private_environment(str(tmp_path))
+    printed = forked.run_beside_olive(tmp_path / "script.py", [json.dumps(sorted(written))], tmp_path, environment)
     known = json.loads(printed.splitlines()[-1])
     assert set(written) == {"ModelBuilder", "Rtn", "OnnxFloatToFloat16", "MergeAdapterWeights"}
     for name, options in written.items():
@@ -309,8 +304,9 @@ merged = AutoModelForCausalLM.from_pretrained({str(source)!r})
 from peft import PeftModel
 PeftModel.from_pretrained(merged, {str(folder)!r}).merge_and_unload().save_pretrained({str(folder) + " merged"!r})
 """
-    environment = private_environment(str(folder.parent))
-    subprocess.run([sys.executable, "-c", script], env=environment, cwd=folder.parent, check=True, capture_output=True)
+    written = folder.with_name("write_adapter.py")
+    written.write_text(script)
+    forked.run_beside_olive(written, [], folder.parent, private_environment(str(folder.parent)))
 
 
 def test_an_adapter_whose_expression_leaves_out_its_own_weights_is_refused(

@@ -9,6 +9,5 @@ from tests import forked
 
 @pytest.fixture(scope="module", autouse=True)
 def olive_is_imported() -> Iterator[None]:
-    forked.converts = True
-    yield
-    forked.converts = False
+    with forked.with_olive():
+        yield

@@ -18,8 +18,11 @@ from reconciler.sources.manifests import load
 from tests.crash.judging import at_rest
 from tests.crash.scenarios import CAPITALS, World
 from tests.crash.stand_ins import options
+from tests.e2e.conftest import olive_is_imported
 from tests.machine import tree
 from tests.trust import record
+
+__all__ = ["olive_is_imported"]  # here too
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(not hasattr(os, "fork"), reason="jobs are forked")]
 
