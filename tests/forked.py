@@ -12,7 +12,6 @@ import array
 import atexit
 import contextlib
 import gc
-import io
 import json
 import os
 import runpy
@@ -174,7 +173,7 @@ def run(
         said = []
         for file in files:
             file.seek(0)
-            said.append(io.TextIOWrapper(io.BytesIO(file.read()), encoding="utf-8").read())
+            said.append(file.read().decode())
     return subprocess.CompletedProcess(["reconciler", *arguments], child.wait(), *said)
 
 
@@ -343,11 +342,33 @@ def main() -> None:
             if kind == OLIVE:
                 _flush_and_end(0)
         else:
-            runpy.run_module("reconciler", run_name="__main__", alter_sys=True)
+            _run_command()
     except SystemExit as ended:
         if isinstance(ended.code, int | None):
             _end_now(ended.code or 0)
         raise
+
+
+def _run_command() -> None:
+    runpy.run_module("reconciler", run_name="__main__", alter_sys=True)
+
+
+def command_here(
+    arguments: Sequence[str], directory: str, environment: Mapping[str, str], descriptors: list[int]
+) -> int:
+    """The exit code of a command that a script runs: in a fork of its own process."""
+    sys.stdout.flush()
+    child = os.fork()
+    if not child:
+        code = 1
+        try:
+            _become(_order(arguments, Path(directory), environment), [os.dup(one) for one in descriptors])
+            _run_command()
+        except SystemExit as ended:
+            code = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+        finally:
+            _end_now(code)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
 def _end_now(code: int) -> NoReturn:

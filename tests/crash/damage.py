@@ -17,7 +17,6 @@ from typing import Any
 from reconciler.backends.foundry.index import INDEX
 from reconciler.domain.errors import ReconcilerError
 from reconciler.engine.options import PassResult
-from reconciler.host import durable
 from tests.at_rest import edit_catalog, entry
 from tests.crash import scenarios, stand_ins
 from tests.crash.judging import at_rest, snapshot
@@ -479,7 +478,7 @@ def _theirs(world: World) -> dict[str, bytes]:
 
 
 def main() -> None:
-    durable.ALWAYS_COPIED = stand_ins.SHARED
+    stand_ins.work_quickly()
     wanted = sys.argv[2:]
     for base, (scenario, cases) in BASES.items():
         SCENARIOS[base] = scenario

@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from reconciler.domain.errors import ReconcilerError
-from reconciler.host import durable
 from tests.crash import scenarios, stand_ins
 from tests.crash.judging import at_rest, snapshot
 from tests.crash.matrix import Bench
@@ -68,7 +67,7 @@ def _acted(world: World) -> str:
 
 
 def main() -> None:
-    durable.ALWAYS_COPIED = stand_ins.SHARED
+    stand_ins.work_quickly()
     SCENARIOS["records"] = Scenario(prepare=_prepare, act=scenarios._apply, converges=False)
     bench = Bench("records", Path(sys.argv[1]) / "records")
     root = bench.world.root

@@ -17,6 +17,7 @@ from functools import lru_cache
 from tests.plug.recording import TOP, Data, Entry, Event, Sync, Tape
 
 Tree = dict[str, tuple[str, str, int]]  # path -> (folder | file | link, content or where it leads, mode)
+Settled = list[tuple[str, int, tuple[str, str, int]]]  # path, inode and what it is
 TORN = ("old", "half", "zeros")
 HIDDEN = ("staging", "trash", "logs")  # nobody reads there after a crash; it is swept
 
@@ -41,6 +42,7 @@ class Disk:
     entries: dict[int, list[tuple[int, Entry]]] = field(default_factory=dict)  # not flushed, by folder
     data: dict[int, list[Data]] = field(default_factory=dict)
     at: dict[int, str] = field(default_factory=dict)  # where the last `tree` has each inode
+    settled: "dict[int, Settled | None]" = field(default_factory=dict)  # folders in which all is flushed
 
     def __post_init__(self) -> None:
         self.folders = {inode: dict(names) for inode, names in self.tape.folders.items()}
@@ -49,6 +51,7 @@ class Disk:
     def play(self) -> Event:
         event = self.tape.events[self.played]
         self.played += 1
+        self.settled.clear()
         match event:
             case Entry():
                 self.entries.setdefault(event.folder, []).append((self.played, event))
@@ -113,12 +116,42 @@ class Disk:
             kind = self.tape.kinds[inode]
             if kind == "folder":
                 found[where] = kind, "", 0o755
-                if inode not in above:  # two names of one folder, of which one is below the other: nobody's
+                if (settled := self._settled(inode, above)) is not None:
+                    for name_below, inode_below, entry in settled:
+                        below = self.at[inode_below] = f"{where}/{name_below}"
+                        found[below] = entry
+                elif inode not in above:  # two names of one folder, of which one is below the other: nobody's
                     self._below(inode, f"{where}/", kept, torn, found, (*above, inode))
             elif kind == "link":
                 found[where] = kind, self.tape.links[inode], 0
             else:
                 found[where] = kind, *self.file(inode, torn.get(inode, "new"))
+
+    def _settled(self, folder: int, above: tuple[int, ...]) -> "Settled | None":
+        """All below, where no choice changes any of it: most folders, most of the time."""
+        if folder not in self.settled:
+            self.settled[folder] = None if folder in above else self._all_below(folder, (*above, folder))
+        return self.settled[folder]
+
+    def _all_below(self, folder: int, above: tuple[int, ...]) -> "Settled | None":
+        if folder in self.entries:
+            return None
+        found: Settled = []
+        for name, inode in self.folders.get(folder, {}).items():
+            kind = self.tape.kinds[inode]
+            if kind == "folder":
+                below = self._settled(inode, above)
+                if below is None:
+                    return None
+                found.append((name, inode, (kind, "", 0o755)))
+                found += [(f"{name}/{rest}", one, entry) for rest, one, entry in below]
+            elif kind == "link":
+                found.append((name, inode, (kind, self.tape.links[inode], 0)))
+            elif inode in self.data:
+                return None
+            else:
+                found.append((name, inode, (kind, *self.file(inode, "new"))))
+        return found
 
     def told(self, choice: Choice) -> str:
         """What is lost, for whoever looks for the reason."""

@@ -53,9 +53,10 @@ def _module(mutant: Mutant) -> str:
 def play(mutant: Mutant, folder: str) -> int:
     """In a process of its own: WRONG, if the states of the mutant are."""
     sys.meta_path.insert(0, _Finder(mutant))
+    from tests.crash import stand_ins
     from tests.plug import states
 
-    states.share_as_large_files_do()
+    stand_ins.work_quickly()
     for name in mutant.scenarios.split():
         found = states.judged(name, Path(folder, name), ROLLS, MENDED)
         if found["wrong"]:

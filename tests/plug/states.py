@@ -2,7 +2,9 @@
 each of its events, and at each of them whatever was not flushed is lost in many ways. What must hold in the very moment
 is judged in memory, in each state; a share of the states is laid out as real files, and mended by acting again.
 
-    python -m tests.plug.states FOLDER ROLLS MENDED [SCENARIO ...]      one JSON object for each scenario
+    python -m tests.plug.states FOLDER ROLLS MENDED OF_GIT [SCENARIO ...]      one JSON object for each scenario
+
+OF_GIT: of so many events one, where git writes: hundreds of its own files between two steps of ours.
 """
 
 import json
@@ -17,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 from reconciler.backends.foundry.index import INDEX
-from reconciler.host import durable
 from tests.crash import stand_ins
 from tests.crash.judging import at_rest, snapshot
 from tests.crash.matrix import Bench, apart
@@ -90,7 +91,7 @@ class State:
         return f"after event {self.played} ({event}): {disk.told(self.choice)}"
 
 
-def states(bench: Recorded, rolls: int) -> Iterator[State]:
+def states(bench: Recorded, rolls: int, every: int = 1) -> Iterator[State]:
     """Each state once."""
     disk, rolled = Disk(bench.tape), random.Random(bench.name)
     judge = Judge(bench.tape, str(bench.world.folder), damaged=bench.scenario.damaged)
@@ -100,6 +101,8 @@ def states(bench: Recorded, rolls: int) -> Iterator[State]:
         event = disk.play()
         point.after(event, disk)
         objects = judge.step(disk, point)
+        if disk.played % every and disk.played < len(bench.tape.events):
+            continue
         for choice in dict.fromkeys(disk.choices(rolled, rolls)):
             tree = disk.tree(choice)
             name = signature(tree)
@@ -109,12 +112,12 @@ def states(bench: Recorded, rolls: int) -> Iterator[State]:
                 yield State(name=name, played=disk.played, choice=choice, tree=tree, problems=problems)
 
 
-def judged(name: str, folder: Path, rolls: int, mended: int) -> dict[str, Any]:
+def judged(name: str, folder: Path, rolls: int, mended: int, of_git: int = 1) -> dict[str, Any]:
     began = time.process_time()
     bench = Recorded(name, folder)
     problems, found = list[str](), dict[Signature, State]()
     count = 0
-    for state in states(bench, rolls):
+    for state in states(bench, rolls, of_git if "git" in name else 1):
         count += 1
         found.setdefault(state.name, state)
         problems += [f"{state.where(bench.tape)}: {one}" for one in state.problems]
@@ -135,16 +138,11 @@ def judged(name: str, folder: Path, rolls: int, mended: int) -> dict[str, Any]:
     }
 
 
-def share_as_large_files_do() -> None:
-    """What 16 MiB and more meet, at the price of small files."""
-    durable.ALWAYS_COPIED = stand_ins.SHARED
-
-
 def main() -> None:
-    share_as_large_files_do()
-    folder, rolls, mended = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
-    for name in sys.argv[4:] or more.ALL:
-        print(json.dumps(judged(name, folder / name, rolls, mended)), flush=True)
+    stand_ins.work_quickly()
+    folder, (rolls, mended, of_git) = Path(sys.argv[1]), map(int, sys.argv[2:5])
+    for name in sys.argv[5:] or more.ALL:
+        print(json.dumps(judged(name, folder / name, rolls, mended, of_git)), flush=True)
 
 
 if __name__ == "__main__":

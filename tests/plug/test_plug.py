@@ -24,6 +24,7 @@ __all__ = ["quick_folder"]
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="acts in forked processes")
 
 ROLLS, MENDED = ("20", "150") if NIGHTLY else ("2", "3")  # at random, at each event; real files, for each scenario
+OF_GIT = "1" if FULL else "3"
 STATES = 10_000
 EVERY = 1 if NIGHTLY else 6 if FULL else 18
 FLUSHES_SOMETHING = re.compile(r"(?:durable\.|os\.)?(?:_flush|flush_\w+|fsync)\(")
@@ -31,7 +32,7 @@ FLUSHES_SOMETHING = re.compile(r"(?:durable\.|os\.)?(?:_flush|flush_\w+|fsync)\(
 
 @pytest.mark.slow
 def test_no_state_after_a_power_cut_is_wrong_and_each_is_mended_by_one_pass(quick_folder: Path) -> None:
-    command = [sys.executable, "-m", "tests.plug.states", str(quick_folder), ROLLS, MENDED]
+    command = [sys.executable, "-m", "tests.plug.states", str(quick_folder), ROLLS, MENDED, OF_GIT]
     done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     found = [json.loads(line) for line in done.stdout.splitlines()]
