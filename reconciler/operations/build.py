@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import TYPE_CHECKING
 
 from reconciler.domain import digest as digests
 from reconciler.domain.changes import Convert, FetchSource, LongWork, Measure, MeasureCandidate, VerifyCandidate
@@ -35,6 +36,9 @@ from reconciler.manifests.parsed import Parsed
 from reconciler.operations import build_claims
 from reconciler.operations.build_claims import BuildClaims
 from reconciler.operations.signing import Signer
+
+if TYPE_CHECKING:  # it loads where a registry is asked
+    from reconciler.registry.client import RegistryClient
 
 THERE, PUSHED, FAILED, WAITS = "there", "pushed", "failed", "held"
 _WORK = (FetchSource, Convert, MeasureCandidate)
@@ -186,7 +190,7 @@ class _Builder:
         self._lacking |= {key: [] for key in keys}
         for settings in self._registries if keys else ():
             try:
-                absent = _absent(settings, keys)
+                absent = _absent(settings, keys, self._unsigned)
             except ReconcilerError:
                 if not self._began:
                     raise
@@ -196,6 +200,19 @@ class _Builder:
         for key in keys:
             if not self._lacking[key]:
                 self._claims.release(key)
+
+    def _unsigned(self, client: "RegistryClient", key: str, digest: str) -> bool:
+        """Whether what a registry has lacks the signature of this builder, which has the same bytes and can judge them:
+        it was pushed before there was a key, or signed with another."""
+        from reconciler.registry.signatures import is_signed_by
+
+        if self._signer is None or is_signed_by(client, digest, self._signer.key.id):
+            return False
+        own = self._machine.store.artifacts().get(key)
+        if own is None or own.digest != digest:
+            self._say(f"{key[:19]} is there without a signature of this key, and was not built here: it stays so")
+            return False
+        return True
 
     def _mine(self, seen: Snapshot) -> list[DesiredRelease]:
         """Of this part, one for each build key: what several variants share, the first of them stands for."""
@@ -309,12 +326,16 @@ def _key(wanted: DesiredRelease) -> str:
     return wanted.release.recipe.build_key
 
 
-def _absent(settings: RegistrySettings, build_keys: Iterable[str]) -> list[str]:
+def _absent(
+    settings: RegistrySettings, build_keys: Iterable[str], unsigned: Callable[["RegistryClient", str, str], bool]
+) -> list[str]:
+    """Also what has to be signed."""
     from reconciler.registry.opening import open_registry
     from reconciler.registry.transfer import find
 
     with open_registry(settings, push=True) as opened:
-        return [key for key in build_keys if find(opened.registry, key) is None]
+        found = {key: find(opened.registry, key) for key in build_keys}
+        return [key for key, digest in found.items() if digest is None or unsigned(opened.registry, key, digest)]
 
 
 def _push(settings: RegistrySettings, build_key: str, context: PassContext, signed: bytes) -> None:

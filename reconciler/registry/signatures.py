@@ -5,6 +5,7 @@ manifest whose one layer is the bundle.
 about this artifact and this build key. What none of them proves is `Unproven`, with every reason in one line.
 """
 
+import contextlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -91,6 +92,16 @@ def push_signature(client: RegistryClient, manifest: bytes, signed: bytes, creat
         "org.opencontainers.image.created": created,
     }
     client.attach(note(client, bundle.MEDIA_TYPE, annotations, folder, manifest, signed))
+
+
+def is_signed_by(client: RegistryClient, artifact: str, key_id: str) -> bool:
+    """Whether one of its bundles says so. Nothing is verified: a builder asks for its own. Raises RegistryFailed."""
+    for one in client.referrers(artifact, bundle.MEDIA_TYPE)[:MOST]:
+        with contextlib.suppress(NotABundle, NotANote):
+            data = layer_of(client, one["digest"], bundle.MEDIA_TYPE, artifact, bundle.LIMIT)
+            if bundle.read(data).key_id == key_id:
+                return True
+    return False
 
 
 def find_signature(client: RegistryClient, artifact: str, build_key: str, ring: KeyRing) -> Signed:

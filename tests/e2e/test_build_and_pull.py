@@ -26,7 +26,6 @@ kind: MachineConfig
 convert: {convert}
 registries: [{{url: "{origin}/models/tiny", role: {role}}}]
 """
-SIGNS = 'signing: {{key: "{key}", builderId: "https://ci.example.com/1"}}\n'
 TRUSTS = 'trust: [{{repository: "127.0.0.1:*/models/*", keys: [{{file: "{key}"}}]}}]\n'
 
 
@@ -36,8 +35,8 @@ def fleet(tmp_path: Path, capitals: Path) -> Iterator[tuple[TestMachine, TestMac
     machines = [TestMachine(folder=tmp_path / name) for name in ("builder", "edge")]
     with contextlib.ExitStack() as stack:
         origin = stack.enter_context(debian_registry(tmp_path / "registry"))
-        private, public = key_pair(tmp_path, "builder")
-        more = (SIGNS.format(key=private), TRUSTS.format(key=public))
+        _, public = key_pair(tmp_path, "builder")
+        more = ("", TRUSTS.format(key=public))
         for machine, convert, role in zip(machines, ("local", "registry-only"), ("push", "pull"), strict=True):
             machine.folder.mkdir()
             machine.give_model(capitals)
@@ -81,6 +80,7 @@ def test_a_fleet_converts_once(fleet: tuple[TestMachine, TestMachine, contextlib
     assert builder.index() == {}
     again = json.loads(run(builder, "build", "-o", "json"))["builds"]
     assert [one["status"] for one in again] == ["there"]
+    signed_afterwards(builder, edge)
 
     plan = json.loads(run(edge, "plan", "-o", "json"))
     pull = plan["changes"][0]
@@ -114,6 +114,16 @@ def test_a_fleet_converts_once(fleet: tuple[TestMachine, TestMachine, contextlib
     machine = json.loads(run(edge, "status", "-o", "json"))["conditions"]
     assert [one["reason"] for one in machine if one["type"] == "RegistryReachable"] == ["RegistryUnreachable"]
     assert "Ljubljana" in run(edge, "ask", V, QUESTION)
+
+
+def signed_afterwards(builder: TestMachine, edge: TestMachine) -> None:
+    """What was pushed without a key, and once."""
+    actions, [held] = planned(edge)
+    assert (actions, held["reason"], "it is unsigned" in held["message"]) == ([], "Untrusted", True)
+    key = str(builder.folder.parent / "builder.key")
+    for status in ("pushed", "there"):
+        again = json.loads(run(builder, "build", "-o", "json", RECONCILER_SIGNING_KEY=key))["builds"]
+        assert [one["status"] for one in again] == [status]
 
 
 def carried(builder: TestMachine, folder: Path) -> None:

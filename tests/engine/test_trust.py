@@ -5,24 +5,31 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from reconciler.domain.changes import Cost, Pull
 from reconciler.domain.facts import Traits
 from reconciler.domain.measured import Fidelity
+from reconciler.domain.reasons import Reason
 from reconciler.domain.registries import RegistryAnswers
 from reconciler.domain.release import Artifact
 from reconciler.domain.trust import Origin, TrustedKey, TrustMode, TrustPolicy, TrustRule
+from reconciler.engine.executor import store_conversion
 from reconciler.engine.machine import Machine
+from reconciler.engine.pull_job import PullJob
 from reconciler.engine.registries import RegistryLookup, builders_numbers
 from reconciler.engine.trust import Trust, is_refused
 from reconciler.registry import bundle, provenance
 from reconciler.registry.signatures import push_signature
 from reconciler.registry.signing_keys import SigningKey, read_id
+from reconciler.store.artifact_store import ArtifactStore
 from tests.at_rest import opened
 from tests.engine.test_pull_job import pushed
 from tests.engine.test_registries import KEY, NUMBERS, RECIPE, built, machine_at, tree_of
 from tests.machine import TestMachine
+from tests.planner.world import release
 from tests.registry.keys import key_pair
 from tests.registry.places import REPOSITORY, client_of
 from tests.registry.test_signatures import BUILD, NOW
@@ -257,3 +264,34 @@ def conditions(status: str) -> list[dict[str, str]]:
 
 def test_nothing_is_asked_where_nothing_is_said() -> None:
     assert Trust(TrustPolicy()).of_stored([KEY], {}, {}) == {}
+
+
+def test_an_origin_is_known_before_its_artifact(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pull that dies in between leaves no artifact that counts as one of this machine."""
+    site.sign()
+    machine = site.machine("enforce")
+    _, answers = asked(machine)
+    change = Pull(
+        reason=Reason.ARTIFACT_MISSING, release=release(), forced_by=(), offer=answers.offers[KEY], cost=Cost()
+    )
+    object.__setattr__(change.release.recipe, "build_key", KEY)
+    job = PullJob(change, SimpleNamespace(machine=machine), SimpleNamespace())  # type: ignore[arg-type]
+    monkeypatch.setattr(ArtifactStore, "take_in", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        job.take()
+    assert [one.artifact for one in machine.records.origins().values()] == [site.artifact.digest]
+    assert machine.store.artifacts() == {}
+
+
+def test_what_was_converted_here_has_no_origin(site: Site) -> None:
+    machine = held(site, "enforce", "")
+    assert is_refused(machine, KEY)
+    tree = Path(machine.layout.root) / "tree"
+    tree.mkdir(exist_ok=True)
+    (tree / "model.onnx").write_bytes(b"graph" * 100)
+    recipe = SimpleNamespace(as_json=lambda: RECIPE)
+    context = SimpleNamespace(machine=machine, source=lambda key: SimpleNamespace(recipe=recipe))
+    store_conversion(KEY, str(tree), context)  # type: ignore[arg-type]
+    assert set(machine.store.artifacts()) == {KEY}
+    assert machine.records.origins() == {}
+    assert not is_refused(machine, KEY)

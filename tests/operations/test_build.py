@@ -7,6 +7,7 @@ import pytest
 
 from reconciler.operations.build import Shard
 from tests.machine import TestMachine
+from tests.registry.keys import key_pair
 from tests.registry_server import FakeRegistry
 
 CONFIG = """\
@@ -70,3 +71,14 @@ def test_what_is_not_in_this_part_is_not_asked_for(machine: TestMachine) -> None
     builds = [one for result in results for one in result["builds"]]
     assert [(one["variant"], one["status"]) for one in builds] == [("capitals-int4", "held")]
     assert json.dumps(results).count('"complete": false') == 1
+
+
+def test_a_key_that_cannot_sign_is_refused_before_anything_is_built(machine: TestMachine) -> None:
+    private, public = key_pair(machine.folder, "builder")
+    config = configured(machine, "http://127.0.0.1:9")
+    done = machine.run("build", "--signing-key", public, RECONCILER_CONFIG=config)
+    assert done.code == 1
+    assert f"{public} holds no private key" in done.err
+    done = machine.run("build", "--signing-key", private, "--builder-id", "me", RECONCILER_CONFIG=config)
+    assert done.code == 64
+    assert "--builder-id wants a URI" in done.err
