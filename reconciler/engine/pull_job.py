@@ -12,7 +12,7 @@ from reconciler.domain.trust import Origin
 from reconciler.engine.executor import accept_artifact
 from reconciler.engine.job import Job
 from reconciler.engine.registries import builders_numbers, pull_folder
-from reconciler.engine.trust import is_refused
+from reconciler.engine.trust import is_refused, stored_digests
 from reconciler.host import durable
 from reconciler.host.clock import now
 
@@ -58,7 +58,8 @@ class PullJob(Job[Pull]):
         origin = Origin(
             artifact=offer.digest, build_key=key, registry=offer.registry, signed_by=offer.signed_by, since=now()
         )
-        machine.records.save_origin(origin)  # first: an artifact without an origin counts as one of this machine
+        # First: an artifact without an origin counts as one of this machine.
+        machine.records.save_origin(origin, stored_digests(machine))
         try:
             artifact = machine.store.take_in(self._manifest, folder, anew=is_refused(machine, key))
         except FileNotFoundError:

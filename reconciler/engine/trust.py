@@ -131,3 +131,7 @@ def is_refused(machine: Machine, build_key: str) -> bool:
     """Whether what the store holds by this key must not serve anew: what is pulled or converted takes its place."""
     refusal = refusals(machine).get(build_key)
     return refusal is not None and refusal.enforced
+
+
+def stored_digests(machine: Machine) -> frozenset[str]:
+    return frozenset(one.digest for one in machine.store.artifacts().values())

@@ -20,7 +20,7 @@ from reconciler.domain.trust import ARCHIVE, Origin
 from reconciler.engine.executor import accept_artifact
 from reconciler.engine.machine import Machine
 from reconciler.engine.registries import pull_folder
-from reconciler.engine.trust import Judged, Trust, is_refused
+from reconciler.engine.trust import Judged, Trust, is_refused, stored_digests
 from reconciler.fleet.inventory_form import InventoryInvalid, inventory_view, read_inventory
 from reconciler.host import durable
 from reconciler.host.clock import now
@@ -154,7 +154,8 @@ class _Taking:
             since=now(),
         )
         anew = is_refused(machine, key)
-        machine.records.save_origin(origin)  # first: an artifact without an origin counts as one of this machine
+        # First: an artifact without an origin counts as one of this machine.
+        machine.records.save_origin(origin, stored_digests(machine))
         try:
             artifact = machine.store.take_in(one.manifest, folder, anew=anew)
         except FileNotFoundError:

@@ -10,7 +10,7 @@ and a lock of their own, because a user writes them while a daemon holds the roo
 
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -55,7 +55,7 @@ from reconciler.state.forms import (
 VARIANT_NAME = re.compile(r"[a-z0-9][a-z0-9.-]*")
 TIMINGS_KEPT = 50
 MEASUREMENTS_KEPT = 200
-ORIGINS_KEPT = 1000
+ORIGINS_KEPT = 1000  # of artifacts that are here no more
 BRANCHES_KEPT = 50
 NO_MACHINE = MachineRecord(last_attempted_revision="", last_applied_revision="", timings=())
 
@@ -283,10 +283,13 @@ class Records:
         """By the digest of their artifact, as they are on disk now."""
         return {one.artifact: one for one in self._origins.read()}
 
-    def save_origin(self, origin: Origin) -> None:
-        held = self._origins.read(self._set_aside)
-        others = (one for one in held if one.artifact != origin.artifact)
-        self._origins.write((*others, origin)[-ORIGINS_KEPT:])
+    def save_origin(self, origin: Origin, stored: Container[str]) -> None:
+        """`stored` are the digests of the artifacts that are here: what is known of them is never dropped."""
+        others = [one for one in self._origins.read(self._set_aside) if one.artifact != origin.artifact]
+        gone = [one for one in others if one.artifact not in stored]
+        # guard: where a stored artifact comes from is not forgotten
+        dropped = gone[:-ORIGINS_KEPT]
+        self._origins.write((*(one for one in others if one not in dropped), origin))
 
     def forget_origin(self, artifact: str) -> None:
         """It was converted here too."""

@@ -20,7 +20,7 @@ from reconciler.engine.executor import store_conversion
 from reconciler.engine.machine import Machine
 from reconciler.engine.pull_job import PullJob
 from reconciler.engine.registries import RegistryLookup, builders_numbers
-from reconciler.engine.trust import Trust, is_refused
+from reconciler.engine.trust import Trust, is_refused, stored_digests
 from reconciler.registry import bundle, provenance
 from reconciler.registry.signatures import push_signature
 from reconciler.registry.signing_keys import SigningKey, read_id
@@ -160,7 +160,7 @@ def held(site: Site, mode: TrustMode, signed_by: str | None, *revoked: str, **mo
     if signed_by is not None:
         registry = str(machine.traits.registries[0].address)
         origin = Origin(artifact=artifact.digest, build_key=KEY, registry=registry, signed_by=signed_by, since=NOW)
-        machine.records.save_origin(origin)
+        machine.records.save_origin(origin, ())
     return machine
 
 
@@ -295,3 +295,12 @@ def test_what_was_converted_here_has_no_origin(site: Site) -> None:
     assert set(machine.store.artifacts()) == {KEY}
     assert machine.records.origins() == {}
     assert not is_refused(machine, KEY)
+
+
+def test_where_a_stored_artifact_comes_from_is_not_forgotten(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("reconciler.state.records.ORIGINS_KEPT", 2)
+    machine = held(site, "enforce", "sha256:key")
+    [first] = machine.records.origins().values()
+    for number in range(5):
+        machine.records.save_origin(replace(first, artifact=f"sha256:{number}"), stored_digests(machine))
+    assert list(machine.records.origins()) == [first.artifact, "sha256:2", "sha256:3", "sha256:4"]

@@ -122,6 +122,7 @@ MUTANTS = (
     _("numbers count for their build key", "tests/engine/test_registries.py", "fits = True"),
     _("what is revoked is refused", _TRUST, 'named = ""'),
     _("what is refused is not offered", _TRUST),
+    _("where a stored artifact comes from is not forgotten", _TRUST, "dropped = others[:-ORIGINS_KEPT]"),
     _("numbers are signed too", _TRUST, "found is None"),
     _("a stored artifact keeps to the policy of today", _TRUST, "True"),
     _("what is refused does not serve anew", "tests/planner/test_plan_trust.py", "refused = False"),
