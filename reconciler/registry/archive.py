@@ -240,7 +240,7 @@ class _Reader:
 
     def _attached(self, digest: str, data: bytes, document: dict[str, Any], held: Mapping[str, object]) -> Attached:
         try:
-            subject = document["subject"]["digest"]
+            subject = str(document["subject"]["digest"])
             sizes = parts_of(document)
             kind = str(document.get("artifactType") or document["config"].get("mediaType", ""))
         except (ValueError, LookupError, TypeError, AttributeError):
@@ -254,7 +254,7 @@ class _Reader:
     def _declared(self, digest: str, document: dict[str, Any]) -> DeclaredFiles:
         try:
             annotations = document["annotations"]
-            revision, folder = annotations[REVISION], annotations[FOLDER]
+            revision, folder = annotations[REVISION], str(annotations[FOLDER])
             sizes = parts_of(document)
             layers = {layer["annotations"][TITLE]: layer["digest"] for layer in document["layers"]}
             self._require(len(layers) == len(document["layers"]), "names one file twice")
@@ -265,7 +265,7 @@ class _Reader:
         self._require(
             max(sizes.values()) <= LARGEST_FILE and sum(sizes.values()) <= LARGEST_TREE, "holds too large files"
         )
-        self._require(folder == "" or modelpack.is_safe_path(str(folder)), f"names the folder {shown(str(folder))}")
+        self._require(folder == "" or modelpack.is_safe_path(folder), f"names the folder {shown(folder)}")
         for part, size in sizes.items():
             self._name_blob(part, size)
         return DeclaredFiles(revision=_line(revision), folder=folder, digests=layers)

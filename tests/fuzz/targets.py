@@ -25,6 +25,7 @@ from reconciler.domain.digest import StoredFile, of_value
 from reconciler.domain.errors import InputRefused, PermanentError, Problem, UsageError
 from reconciler.domain.manifest import Generation
 from reconciler.domain.sources.model_config import complaints
+from reconciler.domain.sources.source_model import SourceModel
 from reconciler.fleet.inventory_form import InventoryInvalid, inventory_view, read_inventory
 from reconciler.gates.prompts import GoldenPrompt, passes, pattern_refusal, schema_refusal
 from reconciler.host.codec import Damaged, Misformed, seal, unseal
@@ -32,7 +33,8 @@ from reconciler.manifests import gate_rules, loader, lock_file
 from reconciler.manifests.declaration import ProblemLog
 from reconciler.manifests.machine_config import parse_config, settings_of, traits_of
 from reconciler.manifests.parse import parse
-from reconciler.registry import artifact, bundle, provenance
+from reconciler.registry import archive, artifact, bundle, oci_tar, provenance
+from reconciler.sources.facts import model_facts, read_model_facts
 from reconciler.sources.folder import safetensors_header
 from reconciler.sources.git import objects as git_objects
 from reconciler.sources.git.address import checked_branch, checked_path, checked_url
@@ -49,6 +51,7 @@ from tests.documents.test_previous_version import FORMS, RECORDS
 from tests.fleet.test_inventory import inventory
 from tests.manifests.test_parse import around, model
 from tests.planner.world import World
+from tests.registry.test_archive import DECLARED, attached_to, entries, good, manifest, packed
 
 SMALL = 4_000  # bytes of a seed: large ones are slow, and tests/bad_inputs has them
 
@@ -268,6 +271,28 @@ _PACKED = manifest_bytes(
 _OFFERED = manifest_bytes(
     of_value({"a": 1}), {"a": 1}, (StoredFile(path="model.onnx", digest=f"sha256:{'1' * 64}", size=5),), b"{}"
 )
+_SOURCE = SourceModel(path="", config={"model_type": "x"}, shapes={"a": (1, 2)}, digest=of_value([]))
+
+
+def _facts(data: bytes) -> None:
+    """Whoever writes them seals them too."""
+    try:
+        document = json.loads(data)
+        sealed = seal(document)
+    except (ValueError, RecursionError):
+        return
+    read_model_facts(sealed)
+
+
+def _archived(data: bytes) -> None:
+    """As its index, as the manifests in it, or as what is attached to an artifact."""
+    files = {**good(), "index.json": data} if b'"subject"' not in data and b'"manifests"' in data else {}
+    files = files or (good(signature=data) if b'"subject"' in data else good(declared=data))
+    pairs = zip(entries(files), files.values(), strict=True)
+    written = b"".join(one.header + held + b"\0" * (-one.size % 512) for one, held in pairs)
+    archive.read_contents(io.BytesIO(written + oci_tar.END), "x.tar")
+
+
 _STATED = provenance.written(
     provenance.Build(
         artifact=f"sha256:{'2' * 64}",
@@ -312,6 +337,17 @@ TARGETS = {
     "artifact of a registry": Target(
         run=lambda data: artifact.read(f"sha256:{'2' * 64}", data), seeds=[_OFFERED], refusals=(NotAnArtifact,), share=3
     ),
+    "archive": Target(
+        run=lambda data: archive.read_contents(io.BytesIO(data), "x.tar"),
+        seeds=[packed(good()).getvalue()],
+        refusals=(oci_tar.ArchiveRefused,),
+    ),
+    "documents of an archive": Target(
+        run=_archived,
+        seeds=[good()["index.json"], archive.files_manifest("r", "m", DECLARED), attached_to(manifest())],
+        refusals=(oci_tar.ArchiveRefused,),
+    ),
+    "facts of a source": Target(run=_facts, seeds=[_json(unseal(model_facts(_SOURCE)))], share=2),
     "signed bundle": Target(
         run=bundle.read,
         seeds=[(Path(__file__).parents[1] / "registry" / "from_sigstore_js" / "bundle.json").read_bytes()],

@@ -2,6 +2,8 @@
 
 import io
 import json
+import shutil
+import subprocess
 import tarfile
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -255,6 +257,28 @@ def test_what_is_written_reads_the_same(tmp_path: Path) -> None:
         assert {(one.mtime, one.uid, one.gid, one.uname, one.mode) for one in tar} == {(0, 0, 0, "", 0o644)}
     with open(path, "rb") as file:
         assert archive.read_contents(file, "x.tar").declared is not None
+
+
+@pytest.mark.skipif(shutil.which("skopeo") is None, reason="skopeo is not installed (apt-get install skopeo)")
+def test_skopeo_reads_it_and_what_skopeo_packs_is_read(tmp_path: Path) -> None:
+    path, tag = tmp_path / "x.tar", index.tag_of(KEY)
+    Writing(str(path), entries(good())).run()
+    (tmp_path / "policy.json").write_text('{"default": [{"type": "insecureAcceptAnything"}]}')
+    copied = f"oci-archive:{tmp_path}/copied.tar:{tag}"
+    command = [
+        "skopeo",
+        "--policy",
+        str(tmp_path / "policy.json"),
+        "copy",
+        "--quiet",
+        f"oci-archive:{path}:{tag}",
+        copied,
+    ]
+    subprocess.run(command, check=True, timeout=60, capture_output=True)
+    with open(tmp_path / "copied.tar", "rb") as file:
+        contents = archive.read_contents(file, "copied.tar")
+    assert [one.packed.artifact.build_key for one in contents.artifacts] == [KEY]
+    assert (contents.machine, contents.declared, contents.attached) == ("", None, ())
 
 
 def test_a_part_is_gone_on_from(tmp_path: Path) -> None:
