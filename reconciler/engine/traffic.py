@@ -91,8 +91,10 @@ class Traffic:
 
     def require(self, *, urgent: bool) -> None:
         """Raises Paused where nothing more may come now."""
+        # guard: nothing comes beyond the daily budget
         if self._daily and self.used >= self._daily:
             raise Paused("today's budget is used up; what has come is kept")
+        # guard: a download ends with its window
         if not (urgent or self._is_open()):
             raise Paused("the window for downloads has ended; what has come is kept")
 

@@ -67,7 +67,7 @@ def make_plan(
     def replan(one: DesiredRelease, seen: Observed) -> VariantPlan:
         waits = waits_for(one, desired, seen) if one.depends_on else ""
         plan = plan_variant(one, seen, recorded, now=now, running=running, waits=waits)
-        plan = within_windows(plan, one, seen, running)
+        plan = within_windows(plan, one, seen, recorded, running)
         return within_disk(within_memory(plan, one, seen), seen)
 
     desired = with_verdicts(desired, recorded)
@@ -167,6 +167,8 @@ def _made_way(
     mine = _whole_folders(wanted.variant, observed)
     # guard: nothing makes way where it is not declared
     if not (short.short_of and wanted.delete_first and mine) or why_artifacts_stay(desired, observed):
+        return short
+    if not observed.permissions.activate.may:  # its own work may begin, else it would not be short of anything
         return short
     prune = PruneVariant(
         reason=Reason.MAKES_WAY,

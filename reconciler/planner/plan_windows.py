@@ -2,8 +2,8 @@
 
 Downloads wait for the window `fetch`, conversions and measurements for `build`, everything that changes what is served
 for `activate`: until then the old release serves. A conversion or measurement that has begun ends; a download pauses,
-and goes on from there. Repairs and roll-backs wait for no window: what they bring back should be serving. The daily
-budget holds for all.
+and goes on from there. Repairs and roll-backs wait for no window: what they bring back should be serving. Neither does
+the successor of what has made way (delete-then-build). The daily budget holds for all.
 """
 
 from collections.abc import Container, Iterator
@@ -24,6 +24,7 @@ from reconciler.domain.desired import DesiredRelease
 from reconciler.domain.observed import Observed
 from reconciler.domain.plan import Held
 from reconciler.domain.reasons import Reason
+from reconciler.domain.recorded import Recorded
 from reconciler.domain.windows import Permission
 from reconciler.planner.plan_variant import VariantPlan
 
@@ -32,13 +33,15 @@ Hold = tuple[Reason, Permission]
 
 
 def within_windows(
-    plan: VariantPlan, wanted: DesiredRelease, observed: Observed, running: Container[str] = ()
+    plan: VariantPlan, wanted: DesiredRelease, observed: Observed, recorded: Recorded, running: Container[str] = ()
 ) -> VariantPlan:
     """What of it may begin now, and why the rest may not."""
     if not plan.changes:
         return plan
-    repairs = plan.repairs or wanted.override is not None
-    urgent = repairs or observed.serving(wanted.variant) is None
+    down = observed.serving(wanted.variant) is None
+    made_way = down and wanted.delete_first and wanted.variant in recorded.high_water
+    repairs = plan.repairs or wanted.override is not None or made_way
+    urgent = repairs or down
     work = next((one for one in plan.changes if isinstance(one, LongWork)), None)
     if work is not None:
         hold = next(_of_work(work, observed, running, repairs=repairs, urgent=urgent), None)
@@ -56,6 +59,7 @@ def _activated_in_time(plan: VariantPlan, wanted: DesiredRelease, observed: Obse
     """Long work goes on; the release that it leads to waits for its window. What serves already (only measured, or its
     predecessors retired) is no activation."""
     activate = observed.permissions.activate
+    # guard: what serves changes in its window only
     if activate.may or not any(isinstance(one, Register) for one in plan.changes):
         return plan
     work = tuple(one for one in plan.changes if isinstance(one, LongWork))

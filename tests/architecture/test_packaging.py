@@ -71,6 +71,7 @@ def test_the_core_depends_on_nothing_heavy() -> None:
         "watchfiles",
         "structlog",
         "rich",
+        "tzdata",
         "urllib3",
     }
 

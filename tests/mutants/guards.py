@@ -45,6 +45,7 @@ _FOREIGN = "tests/faults/test_foreign.py"
 _SIGNED = "tests/registry/test_signatures.py"
 _TRUST = "tests/engine/test_trust.py"
 _AIR_GAP = "tests/operations/test_air_gap.py::test_what_nobody_trusted_signed_is_left_out"
+_TRAFFIC = "tests/engine/test_traffic.py"
 
 MUTANTS = (
     # YAML
@@ -269,4 +270,8 @@ MUTANTS = (
         "tests/planner/test_plan_way.py",
         "not (short.short_of and mine) or why_artifacts_stay(desired, observed)",
     ),
+    # When, and how much
+    _("nothing comes beyond the daily budget", _TRAFFIC),
+    _("a download ends with its window", _TRAFFIC),
+    _("what serves changes in its window only", "tests/planner/test_plan_windows.py", "True"),
 )

@@ -131,6 +131,16 @@ def test_nothing_makes_way_before_its_successor_may_serve() -> None:
         assert "prune" not in planned(world, closed, want)
 
 
+def test_what_has_made_way_is_followed_at_any_time() -> None:
+    """It was removed in the window, and its successor took longer than that to build: the model is down."""
+    closed = allowed(fetch=None, build=None, activate=None)
+    for delete_first, expected in ((True, ["verify", "register"]), (False, ["AwaitingWindow"])):
+        want = wanted(BASE, delete_first=delete_first)
+        down = SERVED.with_observed(folders=(), registrations=())
+        assert planned(replace(down, recorded=replace(down.recorded, releases={})), closed, want) == expected
+        assert planned(ROOMY, closed, want) == ["AwaitingWindow"]  # it never served
+
+
 def test_a_machine_that_waits_is_not_stalled() -> None:
     world = SERVED.with_observed(permissions=ACTIVATE_CLOSED)
     want = desired(OTHER)
