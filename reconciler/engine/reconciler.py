@@ -241,7 +241,7 @@ class Reconciler:
         desired = seen.resolution.desired
         if not desired.complete or desired.unresolved:
             return
-        wanted = {one.release.recipe.build_key for one in desired.wanted} - seen.observed.artifacts.keys()
+        wanted = {one.release.recipe.build_key for one in desired.wanted} - seen.observed.usable
         with best_effort("sweep.refused"):
             for folder in sweep_pulls(self._machine, {*wanted, *(one.build_key for one in self.running())}):
                 durable.free(durable.unname(folder, self._machine.layout.trash))

@@ -159,7 +159,7 @@ def _forget_undeclared(machine: Machine, last: Snapshot) -> None:
     held, desired = machine.records.failures(), last.resolution.desired
     if not held:
         return
-    left = not_overcome(held, last.observed.artifacts, _done(last))
+    left = not_overcome(held, last.observed.usable, _done(last))
     if desired.complete:
         keys = {key for one in desired.wanted for key in one.failure_keys}
         keys |= removals_left(last.observed, last.recorded)

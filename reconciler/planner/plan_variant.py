@@ -3,7 +3,7 @@
 from collections.abc import Container
 from dataclasses import dataclass, replace
 
-from reconciler.domain.changes import Change, MeasureServed, Removal, RepairRelease
+from reconciler.domain.changes import Change, Convert, MeasureServed, Pull, Removal, RepairRelease
 from reconciler.domain.desired import DesiredRelease
 from reconciler.domain.failures import held_by
 from reconciler.domain.observed import Observed
@@ -99,7 +99,9 @@ def _unless_a_gate_rejects(plan: VariantPlan, facts: VariantFacts) -> VariantPla
     remembered. What serves is never taken away for it."""
     variant, number = facts.wanted.variant, facts.served_number
     rejected = rejection_text(facts.wanted.verdicts or ())
-    if not rejected:
+    # What was measured is of an artifact that is refused: another one takes its place.
+    replaced = facts.stored_refusal is not None and any(isinstance(one, Pull | Convert) for one in plan.changes)
+    if not rejected or replaced:
         return plan
     if number is None:
         return VariantPlan(held=(Held(variant=variant, reason=Reason.GATE_FAILED, message=rejected),))

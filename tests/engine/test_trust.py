@@ -12,10 +12,11 @@ import pytest
 from reconciler.domain.changes import Cost, Pull
 from reconciler.domain.facts import Traits
 from reconciler.domain.measured import Fidelity
+from reconciler.domain.observed import Observed
 from reconciler.domain.reasons import Reason
 from reconciler.domain.registries import RegistryAnswers
 from reconciler.domain.release import Artifact
-from reconciler.domain.trust import Origin, TrustedKey, TrustMode, TrustPolicy, TrustRule
+from reconciler.domain.trust import Origin, Refusal, TrustedKey, TrustMode, TrustPolicy, TrustRule
 from reconciler.engine.executor import store_conversion
 from reconciler.engine.machine import Machine
 from reconciler.engine.pull_job import PullJob
@@ -304,3 +305,12 @@ def test_where_a_stored_artifact_comes_from_is_not_forgotten(site: Site, monkeyp
     for number in range(5):
         machine.records.save_origin(replace(first, artifact=f"sha256:{number}"), stored_digests(machine))
     assert list(machine.records.origins()) == [first.artifact, "sha256:2", "sha256:3", "sha256:4"]
+
+
+def test_what_is_refused_counts_as_not_here(site: Site) -> None:
+    """For failures that are over, and for what a pull has brought so far."""
+    [artifact] = [site.artifact]
+    doubt = Refusal(reason=Reason.UNTRUSTED, message="", enforced=False)
+    for refusal, usable in ((replace(doubt, enforced=True), frozenset()), (doubt, {KEY}), (None, {KEY})):
+        refused = {KEY: refusal} if refusal else {}
+        assert Observed(artifacts={KEY: artifact}, refused=refused).usable == usable

@@ -134,3 +134,14 @@ def test_nothing_is_rolled_back_to_what_is_refused() -> None:
     for refusal, obtainable in ((REVOKED, False), (DOUBTED, True)):
         observed = replace(BUILT.observed, refused={artifact.build_key: refusal})
         assert is_obtainable(BASE, observed) == obtainable
+
+
+def test_numbers_of_what_is_refused_keep_no_other_build_back() -> None:
+    """A forged build that its gates reject, and the one that takes its place."""
+    [fidelity] = BUILT.recorded.measured.fidelity.values()
+    known = replace(BUILT.recorded.measured, fidelity={KEY: replace(fidelity, mean_kl=100.0)})
+    rejected = replace(BUILT, recorded=replace(BUILT.recorded, measured=known))
+    assert actions(rejected) == ["GateFailed"]
+    world = rejected.with_observed(convert="registry-only", answers=HAS, refused={KEY: UNTRUSTED})
+    assert actions(world)[0] == "pull"
+    assert actions(world.with_observed(answers=RegistryAnswers())) == ["GateFailed"]
