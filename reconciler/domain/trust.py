@@ -1,5 +1,5 @@
-"""Whose builds count on this machine (`trust` and `revoked` of its configuration), and what is known of an artifact
-that came from a registry. Values and rules: signatures are verified in registry.signatures.
+"""Whose builds and sources count on this machine (`trust` and `revoked` of its configuration), and what is known of an
+artifact that came from a registry. Values and rules: signatures are verified in registry.signatures.
 """
 
 import re
@@ -39,7 +39,17 @@ class TrustRule:
     keys: tuple[TrustedKey, ...] = ()
 
     def covers(self, repository: str) -> bool:
-        return re.fullmatch(".*".join(map(re.escape, self.repository.split("*"))), repository) is not None
+        return _fits(self.repository, repository)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceRule:
+    """For the sources that `source` names (`huggingface/acme/*`, or the absolute path of a folder; a star stands for
+    anything): what becomes of one that none of `keys` has signed."""
+
+    source: str
+    mode: TrustMode
+    keys: tuple[TrustedKey, ...] = ()
 
 
 ARCHIVE = "an archive"  # in the place of a repository: what `import` brings
@@ -50,14 +60,25 @@ def is_repository_pattern(text: str) -> bool:
     return "//" not in text and re.fullmatch(r"[a-z0-9*\[][a-z0-9*._:/\[\]-]{0,511}", text) is not None
 
 
+def is_source_pattern(text: str) -> bool:
+    return 0 < len(text) <= 512 and text.isprintable() and "://" not in text
+
+
+def _fits(pattern: str, text: str) -> bool:
+    return re.fullmatch(".*".join(map(re.escape, pattern.split("*"))), text) is not None
+
+
 NO_RULE = TrustRule(repository="*", mode=OFF)
+NOT_COVERED = SourceRule(source="", mode=ENFORCE)
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrustPolicy:
-    """`revoked` are digests of artifacts, and build keys, that are neither pulled nor served anew."""
+    """`rules` are about builds, `sources` about what is converted here. `revoked` are digests of artifacts, and build
+    keys, that are neither pulled nor served anew."""
 
     rules: tuple[TrustRule, ...] = ()
+    sources: tuple[SourceRule, ...] = ()
     revoked: frozenset[str] = frozenset()
 
     def rule_for(self, repository: str) -> TrustRule:
@@ -65,6 +86,17 @@ class TrustPolicy:
         if repository == ARCHIVE:
             return self._of_archives()
         return next((one for one in self.rules if one.covers(repository)), NO_RULE)
+
+    def rule_for_source(self, name: str) -> SourceRule:
+        """The first one that covers it. Where there are rules, what none covers is refused: who writes manifests
+        chooses the names of sources."""
+        # guard: a source that no rule covers is refused
+        otherwise = NOT_COVERED if self.sources else SourceRule(source="*", mode=OFF)
+        return next((one for one in self.sources if _fits(one.source, name)), otherwise)
+
+    @property
+    def asks_sources(self) -> bool:
+        return any(one.mode != OFF for one in self.sources)
 
     def _of_archives(self) -> TrustRule:
         """An archive does not say from which registry it was made."""

@@ -17,6 +17,7 @@ from reconciler.engine.job import Job
 from reconciler.engine.machine import stored_artifact
 from reconciler.engine.pass_context import make_runtime
 from reconciler.engine.registries import builders_numbers
+from reconciler.engine.source_trust import SourceTrust
 from reconciler.gates.judgement import missing_measurements, needed
 from reconciler.gates.runtime import Rehearsal
 from reconciler.host import durable
@@ -82,8 +83,9 @@ class DownloadJob(Job[FetchSource]):
         with REMOTES[source.kind].open(token_file, home, log) as remote:
             self.when_cancelled(remote.cancel)
             meter = machine.traffic.meter(urgent=self.change.urgent)
+            trust = SourceTrust.of(machine)
             try:
-                Download(remote, source, folder, self.progressed, meter).run()
+                Download(remote, source, folder, self.progressed, meter, lambda: trust.require(source, folder)).run()
             finally:
                 machine.traffic.settle()
 

@@ -51,6 +51,11 @@ def not_locked(model: Model, source: LockedSource) -> Problem:
     return _problem(model, f"spec.source.{source.kind}", "HubNotLocked", message, hint)
 
 
+def untrusted(model: Model, field: str, message: str, hint: str) -> Problem:
+    """Its source or adapter is not signed as this machine's configuration wants it."""
+    return _problem(model, field, "SourceUntrusted", message, hint)
+
+
 def moved_upstream(model: Model, source: LockedSource) -> list[Problem]:
     """As far as the lock knows: a plan makes no request."""
     if not source.upstream or source.upstream == source.revision:

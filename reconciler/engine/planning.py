@@ -13,6 +13,7 @@ from reconciler.domain.registries import LOCAL, REGISTRY_ONLY
 from reconciler.engine.machine import NOTHING, Machine, machine_labels, observe, recall
 from reconciler.engine.registries import RegistryLookup
 from reconciler.engine.resolve import Resolution, resolve
+from reconciler.engine.source_trust import SourceTrust
 from reconciler.engine.timetable import Turns
 from reconciler.engine.trust import refusals
 from reconciler.host.clock import now
@@ -95,7 +96,7 @@ def _resolved(machine: Machine, declared: Declaration, observed: Observed) -> Re
     # A machine's facts cost a look into its packages: only where a model selects by them.
     selective = any(model.node_selector is not None for model in declared.models)
     labels = machine_labels(machine) if selective else None
-    return resolve(declared, machine.stamps, observed.usable, labels, machine.sources)
+    return resolve(declared, machine.stamps, observed.usable, labels, machine.sources, SourceTrust.of(machine))
 
 
 def _with_answers(observed: Observed, desired: Desired, machine: Machine, lookup: RegistryLookup) -> Observed:

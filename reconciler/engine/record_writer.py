@@ -88,6 +88,7 @@ def record_pass(machine: Machine, last: Snapshot, result: PassResult) -> str:
             now(),
             answers=answers,
             asks_trust=machine.traits.trust.asks,
+            asks_sources=machine.traits.trust.asks_sources,
         )
         machine.records.save_machine_conditions(source)
         if result.converged:

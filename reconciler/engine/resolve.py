@@ -19,6 +19,7 @@ from reconciler.domain.sources.model_config import boundaries
 from reconciler.domain.sources.source_model import SourceModel
 from reconciler.domain.targets import honoured_options
 from reconciler.engine import model_against_source as complaints
+from reconciler.engine.source_trust import SourceTrust
 from reconciler.host.stamps import StampBook
 from reconciler.manifests.parsed import Parsed
 from reconciler.manifests.selector import mismatch
@@ -55,20 +56,26 @@ def resolve(
     held: Container[str] = (),
     labels: Mapping[str, str] | None = None,
     cache: SourceCache | None = None,
+    trust: SourceTrust | None = None,
 ) -> Resolution:
-    """From the folders on this disk. `cache` is where this machine keeps what was fetched."""
-    return resolve_in(OnDisk(stamps, cache), parsed, held, labels)
+    """From the folders on this disk. `cache` is where this machine keeps what was fetched; `trust` judges what is to be
+    converted here."""
+    return resolve_in(OnDisk(stamps, cache), parsed, held, labels, trust)
 
 
 def resolve_in(
-    folders: ModelFolders, parsed: Parsed, held: Container[str] = (), labels: Mapping[str, str] | None = None
+    folders: ModelFolders,
+    parsed: Parsed,
+    held: Container[str] = (),
+    labels: Mapping[str, str] | None = None,
+    trust: SourceTrust | None = None,
 ) -> Resolution:
     """Never raises for a bad source: it becomes a problem, and its variants stay declared (nothing prunes them).
 
     `held` are build keys whose artifacts are there: what they would cost is not worked out. `labels` are the
     machine's: a model for others is not declared here, and its source is not looked at. None: any machine.
     """
-    resolver = _Resolver(folders, held)
+    resolver = _Resolver(folders, held, trust)
     elsewhere = _not_selected(parsed.models, labels)
     models = [model for model in parsed.models if model.name not in elsewhere]
     desired = Desired(
@@ -100,8 +107,9 @@ def _not_selected(models: Iterable[Model], labels: Mapping[str, str] | None) -> 
 class _Resolver:
     """Looks at each folder once in a pass, and judges each recipe once, however many models name it."""
 
-    def __init__(self, folders: ModelFolders, held: Container[str]) -> None:
+    def __init__(self, folders: ModelFolders, held: Container[str], trust: SourceTrust | None) -> None:
         self._folders = folders
+        self._trust = trust
         self._held = held
         self._folder = cache(folders.source)
         self._cached = cache(folders.locked)
@@ -144,10 +152,21 @@ class _Resolver:
         if template is None and not problems:
             problems.append(complaints.no_template(model))
         problems += complaints.too_long(model, source)
+        problems += [] if problems else self._distrusted(model)
         self.problems += problems
         if problems or template is None:
             return []
         return self._variants(model, source, adapter.digest if adapter else None, template, fetch)
+
+    def _distrusted(self, model: Model) -> list[Problem]:
+        """What is only doubted becomes a warning."""
+        found = list(self._trust.of_model(model)) if self._trust is not None else []
+        refused: list[Problem] = []
+        for field, doubt in found:
+            problem = complaints.untrusted(model, field, doubt.message, doubt.hint)
+            # guard: a source that is not trusted is not converted
+            (refused if doubt.enforced else self.warnings).append(problem)
+        return refused
 
     def _variants(
         self, model: Model, source: SourceModel, adapter: str | None, template: str, fetch: Fetch | None

@@ -25,11 +25,13 @@ from reconciler.domain.text.units import DURATION_PATTERN, read_duration
 from reconciler.domain.trust import (
     OFF,
     TRUST_MODES,
+    SourceRule,
     TrustedKey,
     TrustMode,
     TrustPolicy,
     TrustRule,
     is_repository_pattern,
+    is_source_pattern,
 )
 from reconciler.domain.windows import Windows
 from reconciler.host.cage import CAGE_MODES, CageMode
@@ -170,29 +172,38 @@ Day = Annotated[str, Predicate(_is_day), expect("a day such as 2027-01-31", as_t
 RepositoryPattern = Annotated[
     str, Predicate(is_repository_pattern), expect("a pattern such as ghcr.io/acme/*, without https://", as_text)
 ]
+SourcePattern = Annotated[
+    str, Predicate(is_source_pattern), expect("a pattern such as huggingface/acme/* or /srv/models/*", as_text)
+]
 Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$"), expect("a digest: sha256: and 64 hex digits", as_text)]
 
 
 class BuilderKey(Strict):
-    file: Path = Field(description="Public key of a builder (PEM, ECDSA on P-256).")
+    file: Path = Field(description="Public key (PEM, ECDSA on P-256).")
     until: Day | None = optional("The last day on which it counts for what comes. Default: for ever.")
 
 
 class Trust(Strict):
-    repository: RepositoryPattern = Field(
-        description="Registry and repository, without https://; a star stands for anything."
+    exclusive = (("repository", "source"),)
+
+    repository: RepositoryPattern | None = optional(
+        "For builds: registry and repository, without https://; a star stands for anything."
+    )
+    source: SourcePattern | None = optional(
+        "For models that are converted here: huggingface/ORG/NAME, or the absolute path of a folder, with stars."
     )
     mode: Annotated[TrustMode, one_of(TRUST_MODES)] = Field(
-        default="enforce",
-        description="What becomes of a build that none of the keys has signed: refused, doubted, taken.",
+        default="enforce", description="What becomes of what none of the keys has signed: refused, doubted, taken."
     )
-    keys: list[BuilderKey] = Field(default=[], max_length=16, description="Whose builds count.")
+    keys: list[BuilderKey] = Field(default=[], max_length=16, description="Whose signatures count.")
 
     @property
-    def rule(self) -> TrustRule:
+    def rule(self) -> TrustRule | SourceRule:
         """As the rest of the program has it."""
         keys = tuple(TrustedKey(file=one.file, until=one.until or "") for one in self.keys)
-        return TrustRule(repository=self.repository, mode=self.mode, keys=keys)
+        if self.source is not None:
+            return SourceRule(source=self.source, mode=self.mode, keys=keys)
+        return TrustRule(repository=self.repository or "", mode=self.mode, keys=keys)
 
 
 class Signing(Strict):
@@ -232,7 +243,9 @@ class MachineConfig(Strict):
         description="Where a missing artifact comes from: converted here, pulled only, or pulled if it is there.",
     )
     trust: list[Trust] = Field(
-        default=[], max_length=16, description="Whose builds count, by registry: the first that fits."
+        default=[],
+        max_length=16,
+        description="Whose builds count, by registry, and whose sources: the first that fits.",
     )
     revoked: list[Digest] = Field(
         default=[], max_length=1000, description="Artifacts and build keys that are neither pulled nor served anew."
@@ -321,14 +334,24 @@ def _trust_problems(config: MachineConfig, document: loader.Document, file: str)
             message = f"expected keys beside mode: {rule.mode}, got none"
             line, field = document.line(("trust", number)), f"trust[{number}].keys"
             yield Problem(code="InvalidValue", file=file, line=line, field=field, message=message)
-    for number, one in enumerate(config.registries if rules else ()):
+    builds = [one for one in rules if isinstance(one, TrustRule)]
+    for number, one in enumerate(config.registries if builds else ()):
         name = str(one.settings.address)
         # guard: each registry has a rule of trust
-        if one.settings.pulls and not any(rule.covers(name) for rule in rules):
+        if one.settings.pulls and not any(rule.covers(name) for rule in builds):
             message = f"expected a rule of trust that covers {name}, got none"
             hint = "add one; its repository is written without https://, and mode: off takes everything"
             line, field = document.line(("registries", number, "url")), f"registries[{number}].url"
             yield Problem(code="InvalidValue", file=file, line=line, field=field, message=message, hint=hint)
+
+
+def _trust_of(config: MachineConfig) -> TrustPolicy:
+    rules = [one.rule for one in config.trust]
+    return TrustPolicy(
+        rules=tuple(one for one in rules if isinstance(one, TrustRule)),
+        sources=tuple(one for one in rules if isinstance(one, SourceRule)),
+        revoked=frozenset(config.revoked),
+    )
 
 
 def traits_of(config: MachineConfig) -> Traits:
@@ -341,7 +364,7 @@ def traits_of(config: MachineConfig) -> Traits:
         source_roots=tuple(config.source_roots),
         registries=tuple(one.settings for one in config.registries),
         convert=config.convert,
-        trust=TrustPolicy(rules=tuple(one.rule for one in config.trust), revoked=frozenset(config.revoked)),
+        trust=_trust_of(config),
         conversion_memory=config.conversion_memory or 0,
         bandwidth=config.bandwidth.values if config.bandwidth else Bandwidth(),
         windows=config.windows.values if config.windows else Windows(),

@@ -19,7 +19,7 @@ from reconciler.domain.facts import Traits, conversion_limit
 from reconciler.domain.layout import RECORDS, Layout
 from reconciler.domain.registries import RegistrySettings
 from reconciler.domain.text.units import size_text
-from reconciler.domain.trust import OFF
+from reconciler.domain.trust import OFF, SourceRule, TrustRule
 from reconciler.engine.machine import NO_TRAITS
 from reconciler.host.cage import ADVICE, CLOSED, CageMissing, find
 from reconciler.host.clock import now, seconds_between
@@ -226,9 +226,11 @@ def _registry(settings: RegistrySettings) -> Diagnosis:
 
 def _trusted_keys(traits: Traits) -> Iterator[Diagnosis]:
     """Whether they can be used, and count today."""
-    for rule in traits.trust.rules:
+    rules: list[tuple[str, TrustRule | SourceRule]] = [(one.repository, one) for one in traits.trust.rules]
+    rules += [(one.source, one) for one in traits.trust.sources]
+    for pattern, rule in rules:
         for one in rule.keys if rule.mode != OFF else ():
-            what = f"{rule.repository} ({rule.mode})"
+            what = f"{pattern} ({rule.mode})"
             try:
                 key = VerificationKey(one.file)
             except KeyUnusable as error:

@@ -36,6 +36,7 @@ SOURCE_CODES = frozenset(
     {"Stale", "HistoryRewritten", "SignatureRefused", "BranchMissing", "FetchFailed", "CommitRefused", "GitMissing"}
 )
 TRUST_CODES = frozenset({Reason.UNTRUSTED, Reason.REVOKED})
+SOURCE_UNTRUSTED = "SourceUntrusted"  # code of a problem
 TYPES = ("Ready", "Reconciling", "Stalled", "Built", "Verified", "Serving", "IntegrityVerified")
 
 
@@ -109,9 +110,10 @@ def judge_source(
     *,
     answers: RegistryAnswers | None = None,
     asks_trust: bool = False,
+    asks_sources: bool = False,
 ) -> dict[str, Condition]:
     """The machine's own conditions, by type: does it follow its repository, are the manifests valid, do the registries
-    answer, and are the builds trusted? `answers` where they were asked."""
+    answer, and are builds and sources trusted? `answers` where they were asked."""
     unfollowed = [one for one in (*problems, *warnings) if one.code in SOURCE_CODES and not one.line]
     invalid = [one for one in problems if one not in unfollowed]
     found = [_of_machine("Followed", unfollowed), _of_machine("ManifestsValid", invalid)]
@@ -120,6 +122,9 @@ def judge_source(
         found.append(_condition("RegistryReachable", reached, answers.code or "Answered", answers.unreached))
     if asks_trust:
         found.append(_of_machine("BuildsTrusted", [one for one in warnings if one.code in TRUST_CODES]))
+    if asks_sources:
+        doubted = [one for one in (*problems, *warnings) if one.code == SOURCE_UNTRUSTED]
+        found.append(_of_machine("SourcesTrusted", doubted))
     return _dated(found, before, now)
 
 

@@ -7,15 +7,18 @@ Strict where it decides: one signature, over the type and every byte of the payl
 import base64
 import binascii
 import json
+import re
 from dataclasses import dataclass
 
 from reconciler.domain.text.quoting import shown
 from reconciler.host.codec import Misformed, as_mapping, parse_json
-from reconciler.registry.signing_keys import SigningKey, VerificationKey
+from reconciler.registry.signing_keys import PEM_ID, SigningKey, VerificationKey
 
 MEDIA_TYPE = "application/vnd.dev.sigstore.bundle.v0.3+json"
 STATEMENT_TYPE = "application/vnd.in-toto+json"
 LIMIT = 1 << 20  # bytes of a bundle
+
+_HEX = re.compile("[0-9a-f]{64}")
 
 
 class NotABundle(ValueError):
@@ -82,6 +85,8 @@ def read(data: bytes) -> Envelope:
 def _key_id(signer: dict[str, dict[str, str]]) -> str:
     """ "" for a certificate, and for a hint of another kind."""
     try:
+        if _HEX.fullmatch(signer["publicKey"]["hint"]):
+            return PEM_ID + signer["publicKey"]["hint"]
         return "sha256:" + _bytes(signer["publicKey"]["hint"]).hex()
     except (LookupError, ValueError, TypeError, AttributeError):
         return ""

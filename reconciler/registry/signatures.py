@@ -54,22 +54,30 @@ class KeyRing:
             if one.counts(now):
                 self.counting.append(key)
             else:
-                self._expired[key.id] = one
+                self._expired |= dict.fromkeys(key.names, one)
 
     def verified(self, data: bytes, artifact: str, build_key: str) -> Signed:
         """Raises Unproven."""
+        key_id, payload = self.opened(data)
         try:
-            envelope = bundle.read(data)
-            # guard: only a trusted key counts
-            signer = next((key for key in self.counting if envelope.signed_by(key)), None)
-            if signer is None:
-                raise Unproven(self._why_not(envelope.key_id))
-            return Signed(key_id=signer.id, fidelity=provenance.read(envelope.payload, artifact, build_key))
-        except (NotABundle, NotThisBuild) as error:
+            return Signed(key_id=key_id, fidelity=provenance.read(payload, artifact, build_key))
+        except NotThisBuild as error:
             raise Unproven(f"a signature does not count: {error}") from None
 
+    def opened(self, data: bytes) -> tuple[str, bytes]:
+        """The id of the trusted key that signed a bundle, and the statement in it. Raises Unproven."""
+        try:
+            envelope = bundle.read(data)
+        except NotABundle as error:
+            raise Unproven(f"a signature does not count: {error}") from None
+        # guard: only a trusted key counts
+        signer = next((key for key in self.counting if envelope.signed_by(key)), None)
+        if signer is None:
+            raise Unproven(self._why_not(envelope.key_id))
+        return signer.id, envelope.payload
+
     def _why_not(self, key_id: str) -> str:
-        named = next((key.path for key in self.counting if key.id == key_id), "")
+        named = next((key.path for key in self.counting if key_id in key.names), "")
         if named:
             return f"a signature of {named} is not over these bytes"
         if (over := self._expired.get(key_id)) is not None:

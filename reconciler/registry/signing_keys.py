@@ -24,6 +24,7 @@ MAKE_ONE = "make one: openssl ecparam -name prime256v1 -genkey -noout | openssl 
 PUBLIC_PART = "write its public part: openssl ec -in builder.key -pubout -out builder.pub"
 _COSIGN = "cosign keeps its own keys in a form of its own; make the key with openssl, and `cosign import-key-pair` it"
 
+PEM_ID = "sha256 of its PEM form: "
 _PEM = re.compile(rb"-----BEGIN PUBLIC KEY-----\s+([A-Za-z0-9+/=\s]+)-----END PUBLIC KEY-----\s*")
 
 
@@ -34,6 +35,14 @@ class KeyUnusable(PermanentError):
 def id_of(public: bytes) -> str:
     """Of a public key in DER form (SubjectPublicKeyInfo): its sha256. cosign's bundles name keys by the same."""
     return "sha256:" + hashlib.sha256(public).hexdigest()
+
+
+def pem_id_of(public: bytes) -> str:
+    """The same key as OpenSSF's model signatures name it: by the sha256 of its PEM form."""
+    text = base64.b64encode(public)
+    lines = [text[start : start + 64] for start in range(0, len(text), 64)]
+    pem = b"\n".join((b"-----BEGIN PUBLIC KEY-----", *lines, b"-----END PUBLIC KEY-----", b""))
+    return PEM_ID + hashlib.sha256(pem).hexdigest()
 
 
 def read_id(path: str) -> str:
@@ -62,7 +71,7 @@ def _read(path: str) -> bytes:
 
 
 class VerificationKey:
-    """A builder's public key."""
+    """A public key of a builder, or of who signs models. `names`: what bundles may call it."""
 
     def __init__(self, path: str) -> None:
         """Raises KeyUnusable."""
@@ -76,6 +85,7 @@ class VerificationKey:
             message = f"{path} holds no ECDSA key on the curve P-256"
             raise KeyUnusable(message, hint=MAKE_ONE, code="KeyUnusable") from None
         self.path, self.id = path, id_of(data)
+        self.names = (self.id, pem_id_of(data))
 
     def verifies(self, signature: bytes, data: bytes) -> bool:
         from cryptography.exceptions import InvalidSignature

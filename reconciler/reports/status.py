@@ -23,6 +23,7 @@ _WRONG = {
     "Followed": "not followed",
     "ManifestsValid": "manifests are invalid",
     "BuildsTrusted": "a build is not trusted",
+    "SourcesTrusted": "a source is not trusted",
 }
 
 

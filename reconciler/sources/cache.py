@@ -101,6 +101,10 @@ class SourceCache:
     def places(self, digest: str) -> tuple[str, ...]:
         return self.folder(digest), self.partial(digest), self._facts(digest)
 
+    def is_here(self, source: LockedSource) -> bool:
+        """Whether all of it is, as far as names tell."""
+        return os.path.isdir(self.folder(source.digest))
+
     def sweep(self) -> None:
         trash, parts = os.path.join(self.home, "trash"), os.path.join(self.home, "partial")
         if os.path.isdir(trash):

@@ -15,6 +15,7 @@ from reconciler.domain.errors import PermanentError
 from reconciler.domain.sources.locked import LockedFile, LockedSource
 from reconciler.domain.text.units import size_text
 from reconciler.host import durable
+from reconciler.sources.model_signature import NAME as SIGNATURE
 from reconciler.sources.protocol import RemoteSource
 
 PART = ".part"  # ends the name of a file that has not come whole
@@ -22,7 +23,8 @@ MISMATCH_HINT = "the source gives other bytes than were locked: ask why, then ru
 
 
 class Download:
-    """One source into one folder (`SourceCache.begin`). Nothing is published here."""
+    """One source into one folder (`SourceCache.begin`). Nothing is published here. `when_signed` is called before any
+    file that can be signed comes: once the signature is there, or at once where there is none."""
 
     def __init__(
         self,
@@ -31,7 +33,9 @@ class Download:
         folder: str,
         on_progress: Callable[[float, str], None],
         meter: Meter = UNMETERED,
+        when_signed: Callable[[], None] = lambda: None,
     ) -> None:
+        self._when_signed = when_signed
         self._meter = meter
         self._remote = remote
         self._source = source
@@ -40,12 +44,16 @@ class Download:
         self._done = 0
 
     def run(self) -> None:
-        for file in sorted(self._source.files, key=lambda one: (one.size, one.path)):
+        if not any(file.path == SIGNATURE for file in self._source.files):
+            self._when_signed()
+        for file in sorted(self._source.files, key=lambda one: (one.path != SIGNATURE, one.size, one.path)):
             final = os.path.join(self._folder, file.path)
             if not _holds(final, file):
                 self._fetch(file, final)
             self._done += file.size
             self._progressed(0, file)
+            if file.path == SIGNATURE:
+                self._when_signed()
 
     def _fetch(self, file: LockedFile, final: str) -> None:
         part = final + PART

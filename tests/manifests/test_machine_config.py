@@ -11,7 +11,7 @@ from reconciler.domain.bandwidth import Bandwidth
 from reconciler.domain.facts import StorageLimits
 from reconciler.domain.registries import RegistryAddress, RegistrySettings
 from reconciler.domain.settings import environment_of
-from reconciler.domain.trust import TrustedKey
+from reconciler.domain.trust import ARCHIVE, TrustedKey
 from reconciler.domain.windows import Window, Windows
 from reconciler.manifests.machine_config import MachineConfig, config_type, parse_config, settings_of, traits_of
 from reconciler.planner.plan_disk import disk_budget
@@ -280,6 +280,19 @@ def test_trust() -> None:
     assert not traits_of(read("trust: [{repository: '*', mode: off}]")).trust.asks
 
 
+def test_trust_in_sources() -> None:
+    (example,) = re.findall(r"```yaml\n(.*?)```", (PAGE.parent / "signed-sources.md").read_text(), re.DOTALL)
+    policy = traits_of(read(PULLS + example)).trust  # a rule for sources is none for the registry
+    assert (policy.rules, policy.asks, policy.asks_sources) == ((), False, True)
+    acme = policy.rule_for_source("huggingface/acme/phi")
+    assert (acme.mode, [one.file for one in acme.keys]) == ("enforce", ["/etc/reconciler/acme.pub"])
+    assert policy.rule_for_source("/srv/models/phi").mode == "warn"
+    other = policy.rule_for_source("huggingface/acmes/phi")
+    assert (other.mode, other.keys) == ("enforce", ())
+    assert not policy.rule_for("ghcr.io/acme/models").keys
+    assert not policy.rule_for(ARCHIVE).keys
+
+
 KEYS = "keys: [{file: /k.pub}]"
 PULLS = "registries: [{url: 'https://ghcr.io/acme/models'}]\n"
 
@@ -302,6 +315,10 @@ PULLS = "registries: [{url: 'https://ghcr.io/acme/models'}]\n"
             "registries[0].url",
             "covers ghcr.io/acme/models",
         ),
+        (f"trust: [{{source: 'https://huggingface.co/acme', {KEYS}}}]", "trust[0].source", "a pattern such as"),
+        (f"trust: [{{source: '*', repository: '*', {KEYS}}}]", "trust[0]", "one of repository or source, got"),
+        (f"trust: [{{{KEYS}}}]", "trust[0]", "one of repository or source, got none"),
+        ("trust: [{source: '*'}]", "trust[0].keys", "expected keys beside mode: enforce"),
         ("revoked: [latest]", "revoked[0]", "64 hex digits"),
         ("signing: {passphraseFile: /p}", "signing.key", "expected a value"),
     ],

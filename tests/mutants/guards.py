@@ -43,6 +43,7 @@ _ARCHIVE = "tests/registry/test_archive.py"
 _LIES = "tests/registry/test_lies.py"
 _FOREIGN = "tests/faults/test_foreign.py"
 _SIGNED = "tests/registry/test_signatures.py"
+_SOURCES = "tests/engine/test_source_trust.py"
 _TRUST = "tests/engine/test_trust.py"
 _AIR_GAP = "tests/operations/test_air_gap.py::test_what_nobody_trusted_signed_is_left_out"
 _TRAFFIC = "tests/engine/test_traffic.py"
@@ -129,6 +130,17 @@ MUTANTS = (
     _("what is refused does not serve anew", "tests/planner/test_plan_trust.py", "refused = False"),
     _("an archive brings nothing that is refused", _AIR_GAP, "return False"),
     _("numbers of an archive are signed too", _AIR_GAP),
+    # Signed sources
+    _("what decides a conversion is signed", _SOURCES),
+    _("only a model signature counts for a model", _SOURCES),
+    _("the list of files is the one that its subject names", _SOURCES),
+    _("a file that was not signed is refused", _SOURCES),
+    _("a file has the digest that was signed", _SOURCES),
+    _("a signed file is not taken away", _SOURCES),
+    _("a source is signed by a key that counts", _SOURCES, "True"),
+    _("weights come after their signature", _SOURCES),
+    _("a source that no rule covers is refused", _SOURCES, 'otherwise = SourceRule(source="*", mode=OFF)'),
+    _("a source that is not trusted is not converted", _SOURCES, "self.warnings.append(problem)"),
     _("each registry has a rule of trust", "tests/manifests/test_machine_config.py"),
     _("a claim runs out", "tests/registry/test_claims.py", "return claim"),
     # The lock file and the hub
