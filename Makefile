@@ -25,7 +25,9 @@ UV := $(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 
 # `make lock UPGRADE=--upgrade` takes the newest versions; without it those stay that the ranges still allow.
 UPGRADE ?=
 PYTEST_ARGS ?=
-PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+PYTEST := $(BIN)/python -m pytest --dist loadfile --no-loadscope-reorder
+# One more than there are cores, because tests wait too: for daemons, disks and pauses. Each takes half a gigabyte.
+PROCESSES = $(shell $(BIN)/python -c 'import os; print(min((os.cpu_count() or 1) + 1, 4))')
 
 .PHONY: help
 help: ## show this list
@@ -70,7 +72,7 @@ demo: $(READY) ## the whole story in a throw-away folder: convert, serve, ask, r
 
 .PHONY: test
 test: $(READY) ## every test, with the real Olive and the real Foundry Local (RECONCILER_TEST_SIZE=nightly: hours)
-	@$(PYTEST) $(PYTEST_ARGS)
+	@$(PYTEST) -n $(PROCESSES) $(PYTEST_ARGS)
 
 .PHONY: test-newest
 test-newest: $(READY) ## the same with the newest versions that pyproject.toml allows; says which one breaks what
@@ -82,7 +84,7 @@ check: $(LIGHT) ## format, lint, types, import contract, core tests: under a min
 	@$(BIN)/ruff check
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
-	@$(PYTEST) -m 'not slow' tests/domain tests/manifests tests/templates tests/gates tests/planner tests/fleet tests/reports tests/architecture
+	@$(PYTEST) -n auto --maxprocesses 4 -m 'not slow' tests/domain tests/manifests tests/templates tests/gates tests/planner tests/fleet tests/reports tests/architecture
 
 .PHONY: bench
 bench: $(READY) ## side by side with installed peers; tables, and JSON in bench/results/

@@ -14,9 +14,10 @@ import pytest
 
 from tests import canaries
 from tests.machine import TestMachine
+from tests.trust import FULL, NIGHTLY
 
 # How long an example takes says something of the machine, and it may be busy: benchmarks are in bench/.
-hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.register_profile("untimed", deadline=None, max_examples=1000 if NIGHTLY else 100 if FULL else 50)
 hypothesis.settings.load_profile("untimed")
 
 _GIT = {

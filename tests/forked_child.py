@@ -25,6 +25,7 @@ from reconciler.host.child_side import PARENT_VARIABLE
 Wrap = Callable[[list[str]], list[str]] | None
 HUB, FOUNDRY = "reconciler.sources.hub.worker", "reconciler.backends.foundry.worker"
 LIGHT = (HUB, FOUNDRY, "reconciler.templates.render_worker")
+LYING = ("tests.conversion.lying_worker",)  # needs no more than that
 HEAVY = (WORKER, "tests.host.reading_worker", "tests.faults.lying_olive")  # of Olive and what it brings
 _PACKAGES = ("huggingface_hub.hf_api", "huggingface_hub.file_download", "httpx2", "foundry_local_sdk")
 _usual = child._start

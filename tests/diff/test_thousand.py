@@ -10,12 +10,12 @@ import pytest
 
 from tests.diff.repository import GUARD, Fleet
 from tests.machine import REPOSITORY
-from tests.trust import record
+from tests.trust import FULL, record
 from tests.waiting import Slower
 
 # CPU seconds. One thing is done after the other, so on an idle machine they are those of the clock.
 SECONDS = 2.0
-TRIES = 3  # the least counts: others on the machine only ever make it slower
+TRIES = 3  # the least counts: others on the machine only ever make it slower. In `make test` the first that is right
 KIBIBYTES = 120 * 1024
 
 
@@ -54,7 +54,10 @@ def test_a_thousand_manifests_take_two_seconds(tmp_path: Path, capitals: Path) -
     for number in range(0, 1000, 100):
         fleet.declare(f"model-{number:04}", more="  quantization: {blockSize: 64}\n")
     fleet.commit()
-    seconds, kibibytes, slower = min(measured(fleet) for _ in range(TRIES))
+    tries = [measured(fleet)]
+    while len(tries) < TRIES and (FULL or tries[-1][0] > SECONDS * tries[-1][2]):
+        tries.append(measured(fleet))
+    seconds, kibibytes, slower = min(tries, key=lambda one: one[0] / one[2])
     assert seconds <= SECONDS * slower
     assert kibibytes <= KIBIBYTES
     figure = f"1,000 manifests in {seconds:.1f} s and {kibibytes / 1024:.0f} MiB, no network, no write"

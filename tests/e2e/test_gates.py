@@ -15,6 +15,7 @@ from reconciler.templates.renderer import Renderer
 from tests.chat import render as hugging_face
 from tests.e2e.asking import asking
 from tests.machine import TestMachine, tree
+from tests.trust import FULL
 
 pytestmark = pytest.mark.slow
 
@@ -111,9 +112,10 @@ def test_the_bad_int4_is_rejected_and_the_old_one_answers(machine: TestMachine) 
     assert "Ljubljana" in machine.run("ask", "capitals-int4", "What is the capital of Slovenia?").out
 
 
-def test_twenty_more_passes_try_nothing(machine: TestMachine) -> None:
+def test_more_passes_try_nothing(machine: TestMachine) -> None:
+    """Twenty of them where conversions are played: tests/bad_inputs/test_gates.py."""
     before = (machine.root / "records" / "events.jsonl").read_bytes()
-    for _ in range(20):
+    for _ in range(20 if FULL else 4):
         done = machine.run("apply")
         assert done.code == 3, done.err
     assert (machine.root / "records" / "events.jsonl").read_bytes() == before
