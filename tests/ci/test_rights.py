@@ -12,6 +12,7 @@ from tests.ci.steps import CHECKOUT, read
 
 ACTIONS = ("action.yml", "ci/comment/action.yml")
 WORKFLOWS = ("examples/ci/github/diff.yml", "examples/ci/github/comment.yml")
+BUILDS = ("examples/ci/github/build.yml",)
 SCRIPTS = ("ci/install.sh", "ci/diff.sh", "examples/ci/diff.sh")
 
 
@@ -28,12 +29,12 @@ def trigger(workflow: dict[Any, Any]) -> dict[str, Any]:
     return held
 
 
-@pytest.mark.parametrize("name", ACTIONS + WORKFLOWS)
+@pytest.mark.parametrize("name", ACTIONS + WORKFLOWS + BUILDS)
 def test_no_expression_is_pasted_into_a_shell(name: str) -> None:
     assert [step["run"] for step in steps(name) if "${{" in step.get("run", "")] == []
 
 
-@pytest.mark.parametrize("name", ACTIONS + WORKFLOWS)
+@pytest.mark.parametrize("name", ACTIONS + WORKFLOWS + BUILDS)
 def test_foreign_actions_are_named_by_commit(name: str) -> None:
     used = [step["uses"] for step in steps(name) if "uses" in step]
     ours = re.compile(r"OWNER/reconciler(/ci/comment)?@COMMIT")
