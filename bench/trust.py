@@ -39,6 +39,7 @@ SUITES: dict[str, tuple[str, ...]] = {
     "cage": ("tests/host/test_cage.py",),
     "inputs": ("tests/bad_inputs/test_items.py", *sorted({target(test) for item in ITEMS for test in item.tests})),
     "attacks": ("tests/attacks",),
+    "fleet": ("tests/e2e/test_fleet.py", "tests/operations/test_builder.py"),
     "fuzz": ("tests/fuzz",),
 }  # fmt: skip
 MUTANTS = "mutants"  # not tests, but something that runs tests

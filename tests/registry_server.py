@@ -288,35 +288,64 @@ def basic() -> str:
     return "Basic " + base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
 
 
+class DebianRegistry:
+    """A process that may be killed and started again, at the same address and with what it held."""
+
+    def __init__(self, folder: Path, *, certificate: Path | None = None, login: bool = False) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        (folder / "htpasswd").write_text(HTPASSWD)
+        http = {"addr": f"127.0.0.1:{self.port}", "secret": "fixed"}
+        if certificate:
+            http["tls"] = {"certificate": str(certificate), "key": str(certificate)}  # type: ignore[assignment]
+        settings = {
+            "version": 0.1,
+            "log": {"level": "error"},
+            "storage": {"filesystem": {"rootdirectory": str(folder / "data")}, "delete": {"enabled": True}},
+            "http": http,
+        }
+        if login:
+            settings["auth"] = {"htpasswd": {"realm": "fleet", "path": str(folder / "htpasswd")}}
+        (folder / "config.yml").write_text(json.dumps(settings))
+        self.folder = folder
+        self.origin = f"{'https' if certificate else 'http'}://127.0.0.1:{self.port}"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        assert DEBIAN is not None
+        with open(self.folder / "log", "ab") as log:
+            self._process = subprocess.Popen([DEBIAN, "serve", str(self.folder / "config.yml")], stdout=log, stderr=log)
+        until(lambda: _listens(self.port))
+
+    def kill(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def blob(self, digest: str) -> Path:
+        """The file that holds it."""
+        hexadecimal = digest.removeprefix("sha256:")
+        return self.folder / f"data/docker/registry/v2/blobs/sha256/{hexadecimal[:2]}/{hexadecimal}/data"
+
+
+def needs_debian_registry() -> None:
+    if DEBIAN is None:
+        pytest.skip("docker-registry is not installed (apt-get install docker-registry)")
+
+
 @contextlib.contextmanager
 def debian_registry(folder: Path, *, certificate: Path | None = None, login: bool = False) -> Iterator[str]:
     """Its origin. Skips where it is not installed."""
-    if DEBIAN is None:
-        pytest.skip("docker-registry is not installed (apt-get install docker-registry)")
-    folder.mkdir(parents=True, exist_ok=True)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    (folder / "htpasswd").write_text(HTPASSWD)
-    http = {"addr": f"127.0.0.1:{port}", "secret": "fixed"}
-    if certificate:
-        http["tls"] = {"certificate": str(certificate), "key": str(certificate)}  # type: ignore[assignment]
-    settings = {
-        "version": 0.1,
-        "log": {"level": "error"},
-        "storage": {"filesystem": {"rootdirectory": str(folder / "data")}, "delete": {"enabled": True}},
-        "http": http,
-    }
-    if login:
-        settings["auth"] = {"htpasswd": {"realm": "fleet", "path": str(folder / "htpasswd")}}
-    (folder / "config.yml").write_text(json.dumps(settings))
-    command = [DEBIAN, "serve", str(folder / "config.yml")]
-    with open(folder / "log", "wb") as log, subprocess.Popen(command, stdout=log, stderr=log) as process:
-        try:
-            until(lambda: _listens(port))
-            yield f"{'https' if certificate else 'http'}://127.0.0.1:{port}"
-        finally:
-            process.terminate()
+    needs_debian_registry()
+    registry = DebianRegistry(folder, certificate=certificate, login=login)
+    registry.start()
+    try:
+        yield registry.origin
+    finally:
+        registry.kill()
 
 
 def _listens(port: int) -> bool:

@@ -34,6 +34,10 @@ PROMISES = {
     "cage": ("the converter is caged", "every escape probe is refused"),
     "inputs": ("bad inputs", "each item of docs/bad-inputs.md: one line, a stable code, no traceback"),
     "attacks": ("attacks are refused", "every attempt on the daemon, downloads, git, what we print and what we read"),
+    "fleet": (
+        "a fleet converts once",
+        "every artifact converted once; 50 agents, a registry killed, cut, slow, damaged: 0 wrong files served",
+    ),
     "fuzz": ("fuzzing", "1,000,000 executions, no traceback, no hang"),
     "mutants": ("the tests bite", "every guard taken out makes its test fail; at least 40"),
 }  # fmt: skip

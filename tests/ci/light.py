@@ -22,7 +22,7 @@ def light_packages(folder: Path) -> dict[str, str]:
     folder.mkdir()
     project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]
     for name in _closure([*project["dependencies"], "hatchling", "editables"]):
-        for top in _tops(metadata.distribution(name)):
+        for top in tops(metadata.distribution(name)):
             if not (folder / top.name).exists():
                 (folder / top.name).symlink_to(top)
     return OFFLINE | {"PYTHONPATH": str(folder)}
@@ -41,7 +41,7 @@ def _closure(requirements: list[str]) -> set[str]:
     return found
 
 
-def _tops(distribution: metadata.Distribution) -> set[Path]:
+def tops(distribution: metadata.Distribution) -> set[Path]:
     """The folders and modules of a distribution, in its site-packages; its scripts lie elsewhere."""
     tops = {file.parts[0] for file in distribution.files or [] if file.parts[0] != ".."}
     return {Path(str(distribution.locate_file(top))) for top in tops if top != "__pycache__"}

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from bench.relay import Relay
 from reconciler.registry.signing_keys import read_id
 from tests.cli.test_lock import declare
 from tests.extras import needs
@@ -29,15 +30,21 @@ registries: [{{url: "{origin}/models/tiny", role: {role}}}]
 TRUSTS = 'trust: [{{repository: "127.0.0.1:*/models/*", keys: [{{file: "{key}"}}]}}]\n'
 
 
+Fleet = tuple[TestMachine, TestMachine, Relay, contextlib.ExitStack]
+
+
 @pytest.fixture
-def fleet(tmp_path: Path, capitals: Path) -> Iterator[tuple[TestMachine, TestMachine, contextlib.ExitStack]]:
-    """Builder, edge, and what ends the registry. The edge takes what the builder signed and nothing else."""
+def fleet(tmp_path: Path, capitals: Path) -> Iterator[Fleet]:
+    """Builder, edge, the relay between the edge and the registry, and what ends that. The edge takes what the builder
+    signed and nothing else."""
     machines = [TestMachine(folder=tmp_path / name) for name in ("builder", "edge")]
     with contextlib.ExitStack() as stack:
         origin = stack.enter_context(debian_registry(tmp_path / "registry"))
+        relay = stack.enter_context(Relay(int(origin.rpartition(":")[2])).running())
         _, public = key_pair(tmp_path, "builder")
         more = ("", TRUSTS.format(key=public))
         for machine, convert, role in zip(machines, ("local", "registry-only"), ("push", "pull"), strict=True):
+            origin = origin if machine is machines[0] else f"http://127.0.0.1:{relay.port}"
             machine.folder.mkdir()
             machine.give_model(capitals)
             machine.declare()
@@ -45,7 +52,7 @@ def fleet(tmp_path: Path, capitals: Path) -> Iterator[tuple[TestMachine, TestMac
             config = machine.folder / "machine.yaml"
             config.write_text(text)
             config.chmod(0o600)
-        yield machines[0], machines[1], stack
+        yield machines[0], machines[1], relay, stack
 
 
 def run(machine: TestMachine, *arguments: str, codes: tuple[int, ...] = (0,), **environment: str) -> str:
@@ -63,8 +70,8 @@ def events(*machines: TestMachine) -> list[str]:
     return [json.loads(line)["type"] for one in machines for line in run(one, "events", "-o", "json").splitlines()]
 
 
-def test_a_fleet_converts_once(fleet: tuple[TestMachine, TestMachine, contextlib.ExitStack]) -> None:
-    builder, edge, registry = fleet
+def test_a_fleet_converts_once(fleet: Fleet) -> None:
+    builder, edge, relay, registry = fleet
     actions, [held] = planned(edge)
     assert (actions, held["reason"]) == ([], "AwaitingBuild")
     assert "sha256:" in held["message"]
@@ -102,6 +109,14 @@ def test_a_fleet_converts_once(fleet: tuple[TestMachine, TestMachine, contextlib
     gates = json.loads(run(edge, "plan", "-o", "json"))["gates"]
     fidelity = [one for one in gates if one["gate"] == "fidelity"]
     assert {one["status"] for one in fidelity} == {"Successful"}  # by the builder's numbers
+
+    moved = relay.down
+    edge.declare(template="phi3")
+    run(edge, "apply")
+    assert set(edge.index()) == {f"{V}:2"}
+    assert relay.down - moved < 100_000 < moved  # of the artifact nothing comes again
+    edge.declare()
+    run(edge, "apply")
 
     registry.close()
     carried(builder, builder.folder.parent / "offline")

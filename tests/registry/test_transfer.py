@@ -4,6 +4,7 @@ import itertools
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -329,3 +330,19 @@ def test_skopeo_copies_what_we_push_and_we_pull_what_it_pushes(builder: Store, e
         for one in (client, other):
             one.session.close()
     holds_all(edge, artifact)
+
+
+def test_a_modelpack_tool_reads_what_we_push(builder: Store, tmp_path: Path) -> None:
+    """A client that we did not write gets the files with their paths."""
+    pytest.importorskip("modelpack_client", reason="needs the dev extra")
+    artifact = builder.put(FILES)
+    with debian_registry(tmp_path / "registry") as origin:
+        client = client_of(origin)
+        push(client, builder.blobs, artifact.digest)
+        client.session.close()
+        reference = f"{origin.partition('://')[2]}/{REPOSITORY}:{tag_of(KEY)}"
+        command = [sys.executable, "-m", "modelpack_client", "--insecure", "pull", reference, str(tmp_path / "theirs")]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    theirs = {str(path.relative_to(tmp_path / "theirs")): path for path in (tmp_path / "theirs").rglob("*")}
+    assert {name: path.read_bytes() for name, path in theirs.items() if path.is_file()} == FILES
