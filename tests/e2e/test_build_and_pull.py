@@ -110,14 +110,7 @@ def test_a_fleet_converts_once(fleet: Fleet) -> None:
     fidelity = [one for one in gates if one["gate"] == "fidelity"]
     assert {one["status"] for one in fidelity} == {"Successful"}  # by the builder's numbers
 
-    moved = relay.down
-    edge.declare(template="phi3")
-    run(edge, "apply")
-    assert set(edge.index()) == {f"{V}:2"}
-    assert relay.down - moved < 100_000 < moved  # of the artifact nothing comes again
-    edge.declare()
-    run(edge, "apply")
-
+    only_a_template(edge, relay)
     registry.close()
     carried(builder, builder.folder.parent / "offline")
     edge.declare(precisions="int4, int8")
@@ -129,6 +122,17 @@ def test_a_fleet_converts_once(fleet: Fleet) -> None:
     machine = json.loads(run(edge, "status", "-o", "json"))["conditions"]
     assert [one["reason"] for one in machine if one["type"] == "RegistryReachable"] == ["RegistryUnreachable"]
     assert "Ljubljana" in run(edge, "ask", V, QUESTION)
+
+
+def only_a_template(edge: TestMachine, relay: Relay) -> None:
+    """Of the artifact nothing comes again."""
+    moved = relay.down
+    edge.declare(template="phi3")
+    run(edge, "apply")
+    assert set(edge.index()) == {f"{V}:2"}
+    assert relay.down - moved < 100_000 < moved
+    edge.declare()
+    run(edge, "apply")
 
 
 def signed_afterwards(builder: TestMachine, edge: TestMachine) -> None:
