@@ -14,7 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from reconciler.domain import digest as digests
-from reconciler.domain.errors import DiskFull, ReconcilerError, UsageError
+from reconciler.domain.errors import DiskFull, Problem, ReconcilerError, UsageError
 from reconciler.domain.manifest import Model
 from reconciler.domain.reasons import USER_HOLDS
 from reconciler.domain.registries import Offer
@@ -50,7 +50,7 @@ STORE = "store"
 @dataclass(frozen=True, kw_only=True)
 class Exported:
     """`found` are the artifacts that the archive holds, by build key; `size` is its own. `warnings` say what could not
-    be asked or brought."""
+    be asked or brought; `problems` and `doubts` are those of the manifests and their sources."""
 
     machine: str
     revision: str
@@ -58,10 +58,12 @@ class Exported:
     found: Mapping[str, Found]
     size: int
     warnings: tuple[str, ...]
+    problems: tuple[Problem, ...]
+    doubts: tuple[Problem, ...]
 
     @property
     def complete(self) -> bool:
-        return all(one.reason in USER_HOLDS for one in self.shipment.left_out)
+        return not self.problems and all(one.reason in USER_HOLDS for one in self.shipment.left_out)
 
 
 class Export:
@@ -91,7 +93,8 @@ class Export:
     def prepare(self) -> Exported:
         inventory, parsed = self._inventory, self._parsed
         labels = labels_of(inventory.machine, inventory.labels, inventory.facts)
-        desired = resolve(parsed, self._machine.stamps, (), labels, self._machine.sources).desired
+        resolution = resolve(parsed, self._machine.stamps, (), labels, self._machine.sources)
+        desired = resolution.desired
         found = dict(self._find(lacking(inventory, desired)))
         offers = {
             key: Offer(registry=one.place, digest=one.packed.artifact.digest, missing=one.size)
@@ -107,6 +110,8 @@ class Export:
             found=brought,
             size=sum(entry.length for entry in self._entries) + len(oci_tar.END),
             warnings=tuple(self._warnings),
+            problems=resolution.problems,
+            doubts=resolution.warnings,
         )
 
     def write(self, path: str, on_bytes: Callable[[int, int], None]) -> None:

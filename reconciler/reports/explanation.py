@@ -32,6 +32,8 @@ def variant_explained(
         "predictedBytes": wanted.predicted_bytes,
         "peakBytes": wanted.peak_bytes,
         "peakMemoryBytes": wanted.memory_needed,
+        "dependsOn": list(wanted.depends_on),
+        "retryLimit": wanted.retry_limit,
         "olive": olive,
         "template": {"origin": release.template_origin, "jinja": release.template},
     }
@@ -71,12 +73,19 @@ def _variant_text(one: Shown) -> str:
         f"  build key  {one['buildKey']}\n"
         f"  release    {one['release']}\n"
         f"  artifact   {sizes}\n{built}"
+        f"{_order(one)}"
         f"  gates      {tally(gates['verdicts'])}\n{bars}"
         f"  template   {template['origin']}\n\n"
         f"{template['jinja'].rstrip()}\n\n"
         f"Olive configuration; to run it by hand, save it as config.json and type "
         f"`olive run --config config.json`:\n\n{json.dumps(one['olive'], indent=2)}\n"
     )
+
+
+def _order(one: Shown) -> str:
+    after = f"  after      {', '.join(one['dependsOn'])} (dependsOn)\n" if one["dependsOn"] else ""
+    limit = one["retryLimit"]
+    return after if limit is None else f"{after}  retries    at most {limit}\n"
 
 
 def _measured(bar: Shown) -> str:

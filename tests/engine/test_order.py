@@ -110,3 +110,12 @@ def test_after_its_limit_a_model_is_stalled_until_somebody_asks(
     monkeypatch.undo()
     assert one_pass(machine).converged
     assert opened(machine).records.failures() == ()
+
+
+def test_explain_says_what_comes_first_and_how_often_it_is_tried(machine: TestMachine) -> None:
+    machine.declare("draft")
+    machine.declare("target", precisions="int8", more="  dependsOn: [draft]\n  retry: {limit: 3}\n")
+    explained = machine.run("explain", "target").out
+    assert "after      draft (dependsOn)" in explained
+    assert "retries    at most 3" in explained
+    assert "dependsOn" not in machine.run("explain", "draft").out

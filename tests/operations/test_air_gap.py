@@ -13,15 +13,20 @@ from typing import Any
 import pytest
 
 from reconciler.domain.measured import Fidelity
+from reconciler.domain.sources.locked import LockedFile, LockedSource
 from reconciler.engine.machine import locked_machine
 from reconciler.engine.resolve import resolve
 from reconciler.fleet.inventory_form import read_inventory
+from reconciler.host.stamps import StampBook
+from reconciler.manifests import lock_file
 from reconciler.registry import bundle, provenance
 from reconciler.registry.numbers import push_numbers
 from reconciler.registry.oci_tar import part_of
 from reconciler.registry.signatures import push_signature
 from reconciler.registry.signing_keys import SigningKey, VerificationKey
 from reconciler.registry.transfer import push
+from reconciler.sources.facts import model_facts
+from reconciler.sources.folder.model import inspect_source
 from reconciler.sources.manifests import load
 from tests.at_rest import FAITHFUL, convert, opened
 from tests.machine import TestMachine
@@ -29,6 +34,7 @@ from tests.registry.keys import key_pair
 from tests.registry.places import REPOSITORY, client_of
 from tests.registry.test_signatures import BUILD
 from tests.registry_server import FakeRegistry
+from tests.tiny_models import write_safetensors
 
 CONFIG = """\
 apiVersion: reconciler.foundry/v1alpha1
@@ -60,7 +66,7 @@ def edge(tmp_path: Path) -> TestMachine:
 
 def build(machine: TestMachine) -> None:
     with locked_machine(str(machine.root), str(machine.cache), command="test") as held:
-        for wanted in resolve(load(str(machine.manifests)), held.stamps).desired.wanted:
+        for wanted in resolve(load(str(machine.manifests)), held.stamps, cache=held.sources).desired.wanted:
             recipe = wanted.release.recipe
             if recipe.build_key not in held.store.artifacts():
                 convert(held, recipe)
@@ -180,6 +186,53 @@ def test_it_is_an_oci_archive(builder: TestMachine, edge: TestMachine) -> None:
         *("vnd.foundry-reconciler.fidelity.v1+json",) * 2,
         "vnd.foundry-reconciler.manifests.v1",
     ]
+
+
+def test_what_a_conversion_is_known_by_comes_for_the_hub_and_for_adapters(
+    builder: TestMachine, edge: TestMachine
+) -> None:
+    fleet = builder.manifests.parent
+    files = sorted((fleet / "model").iterdir())
+    locked = tuple(
+        LockedFile(path=one.name, size=one.stat().st_size, sha256=hashlib.sha256(one.read_bytes()).hexdigest())
+        for one in files
+    )
+    source = LockedSource(repo="org/tiny", revision="a" * 40, files=locked)
+    builder.declare("hub", precisions="fp32").write_text(
+        MODEL.format(name="hub", source="{huggingface: {repo: org/tiny, revision: " + "a" * 40 + "}}", precision="fp32")
+    )
+    (builder.manifests / "reconciler.lock.json").write_bytes(lock_file.render([source]))
+    known = builder.root / "sources" / "hub" / "facts" / f"{source.digest[7:]}.json"
+    known.parent.mkdir(parents=True)
+    known.write_bytes(model_facts(inspect_source(str(fleet / "model"), StampBook.empty())))
+    write_lora(fleet / "lora", fleet / "model")
+    (builder.manifests / "tuned.yaml").write_text(
+        MODEL.format(name="tuned", source="{path: ../model, adapter: ../lora}", precision="int8")
+    )
+    build(builder)
+    told = export(builder, edge)
+    names = sorted(name for one in told["artifacts"] for name in one["variants"])
+    assert names == ["capitals-int4", "capitals-int8", "hub-fp32", "tuned-int8"]
+    assert take_in(edge)["imported"]["changed"]
+    assert plan_of_import(edge) == ["verify", "register"] * 4
+
+
+MODEL = """\
+apiVersion: reconciler.foundry/v1alpha1
+kind: Model
+metadata: {{name: {name}}}
+spec: {{source: {source}, precisions: [{precision}], promptTemplate: chatml}}
+"""
+
+
+def write_lora(folder: Path, source: Path) -> None:
+    size = json.loads((source / "config.json").read_text())["hidden_size"]
+    folder.mkdir()
+    config = {"peft_type": "LORA", "r": 4, "lora_alpha": 8, "target_modules": ["q_proj"], "task_type": "CAUSAL_LM"}
+    (folder / "adapter_config.json").write_text(json.dumps(config))
+    name = "base_model.model.model.layers.{}.self_attn.q_proj.lora_{}.weight"
+    shapes = {name.format(at, side): shape for at in (0, 1) for side, shape in (("A", (4, size)), ("B", (size, 4)))}
+    write_safetensors(folder / "adapter_model.safetensors", shapes)
 
 
 def test_numbers_come_along(builder: TestMachine, edge: TestMachine) -> None:

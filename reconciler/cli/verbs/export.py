@@ -40,9 +40,9 @@ def run(arguments: argparse.Namespace) -> int:
         if not arguments.dry_run:
             with byte_bar(quiet=arguments.quiet, doing="writing") as on_bytes:
                 export.write(os.path.abspath(arguments.file), on_bytes)
-    show_resolution(arguments, parsed.warnings, parsed.problems)
+    show_resolution(arguments, prepared.doubts, prepared.problems)
     _show(prepared, arguments)
-    return OK if prepared.complete and not parsed.problems else PARTLY
+    return OK if prepared.complete else PARTLY
 
 
 def _show(prepared: Exported, arguments: argparse.Namespace) -> None:
