@@ -15,12 +15,13 @@ from reconciler.domain.measured import Fidelity
 from reconciler.domain.trust import TrustedKey
 from reconciler.registry import bundle, provenance
 from reconciler.registry.bundle import NotABundle
-from reconciler.registry.client import RegistryClient
+from reconciler.registry.client import Descriptor, RegistryClient
 from reconciler.registry.notes import NotANote, layer_of, note
 from reconciler.registry.provenance import NotThisBuild
 from reconciler.registry.signing_keys import KeyUnusable, VerificationKey
 
 MOST = 16  # bundles of one artifact that are read
+PREDICATE_TYPE = "dev.sigstore.bundle.predicateType"  # an annotation, as cosign writes it
 SHOWN = 3  # reasons in one message
 
 
@@ -96,7 +97,7 @@ def push_signature(client: RegistryClient, manifest: bytes, signed: bytes, creat
     """For the artifact of this manifest, which may come afterwards. `folder` is for temporary files."""
     annotations = {
         "dev.sigstore.bundle.content": "dsse-envelope",
-        "dev.sigstore.bundle.predicateType": provenance.PREDICATE,
+        PREDICATE_TYPE: provenance.PREDICATE,
         "org.opencontainers.image.created": created,
     }
     client.attach(note(client, bundle.MEDIA_TYPE, annotations, folder, manifest, signed))
@@ -104,7 +105,7 @@ def push_signature(client: RegistryClient, manifest: bytes, signed: bytes, creat
 
 def is_signed_by(client: RegistryClient, artifact: str, key_id: str) -> bool:
     """Whether one of its bundles says so. Nothing is verified: a builder asks for its own. Raises RegistryFailed."""
-    for one in client.referrers(artifact, bundle.MEDIA_TYPE)[:MOST]:
+    for one in _listed(client, artifact):
         with contextlib.suppress(NotABundle, NotANote):
             data = layer_of(client, one["digest"], bundle.MEDIA_TYPE, artifact, bundle.LIMIT)
             if bundle.read(data).key_id == key_id:
@@ -112,9 +113,20 @@ def is_signed_by(client: RegistryClient, artifact: str, key_id: str) -> bool:
     return False
 
 
+def _listed(client: RegistryClient, artifact: str) -> list[Descriptor]:
+    """Bundles that are, or may be, of a provenance: there may be any number of others, such as bills of materials."""
+    return [one for one in client.referrers(artifact, bundle.MEDIA_TYPE) if _may_be_provenance(one)][:MOST]
+
+
+def _may_be_provenance(listed: Descriptor) -> bool:
+    annotations = listed.get("annotations")
+    kind = annotations.get(PREDICATE_TYPE) if isinstance(annotations, dict) else None
+    return kind in (None, provenance.PREDICATE)
+
+
 def find_signature(client: RegistryClient, artifact: str, build_key: str, ring: KeyRing) -> Signed:
     """Raises Unproven, and RegistryFailed where the registry cannot be asked."""
-    listed = client.referrers(artifact, bundle.MEDIA_TYPE)[:MOST]
+    listed = _listed(client, artifact)
     layers = (partial(layer_of, client, one["digest"], bundle.MEDIA_TYPE, artifact, bundle.LIMIT) for one in listed)
     return first_that_counts(layers, artifact, build_key, ring)
 

@@ -15,7 +15,16 @@ from reconciler.domain.errors import RegistryFailed
 from reconciler.domain.trust import TrustedKey
 from reconciler.registry import bundle, provenance
 from reconciler.registry.client import RegistryClient
-from reconciler.registry.signatures import KeyRing, Unproven, find_signature, push_signature
+from reconciler.registry.notes import note
+from reconciler.registry.signatures import (
+    MOST,
+    PREDICATE_TYPE,
+    KeyRing,
+    Unproven,
+    find_signature,
+    is_signed_by,
+    push_signature,
+)
 from reconciler.registry.signing_keys import KeyUnusable, SigningKey, VerificationKey, read_id
 from tests.engine.test_registries import KEY, NUMBERS, RECIPE
 from tests.registry.keys import key_pair
@@ -272,6 +281,21 @@ def test_a_signature_is_found_among_others(
     assert manifest["subject"]["digest"] == ARTIFACT
 
 
+def test_bundles_about_something_else_are_not_read(keys: Path, signer: SigningKey, tmp_path: Path) -> None:
+    with FakeRegistry().running() as fake:
+        client = client_of(fake.origin)
+        for number in range(MOST + 1):
+            said = {PREDICATE_TYPE: "https://cyclonedx.org/bom", "number": str(number)}
+            client.attach(note(client, bundle.MEDIA_TYPE, said, str(tmp_path), MANIFEST, b"{}"))
+        push_signature(client, MANIFEST, bundle.sign(stated(), signer), NOW, str(tmp_path))
+        fake.requests.clear()
+        assert find_signature(client, ARTIFACT, KEY, ring(keys, "builder"))
+        assert is_signed_by(client, ARTIFACT, signer.id)
+        assert not is_signed_by(client, ARTIFACT, OTHER)
+        assert len(fake.requests) == 12  # for each: two lists, a manifest and a layer
+        client.session.close()
+
+
 def served(handler: _Handler, data: bytes) -> bool:
     handler.other = data
     return False
@@ -304,7 +328,7 @@ def test_a_registry_that_lies_about_a_signature(keys: Path, signer: SigningKey, 
             held.tags.clear()
             data = json.dumps({**document, **change}).encode()
             digest = client.put_manifest(data)
-            entry = {"digest": digest, "artifactType": bundle.MEDIA_TYPE}
+            entry = {"digest": digest, "artifactType": bundle.MEDIA_TYPE, "annotations": "none"}
             index = json.dumps({"schemaVersion": 2, "manifests": [entry]}).encode()
             client.put_manifest(index, ARTIFACT.replace(":", "-"), "application/vnd.oci.image.index.v1+json")
             with pytest.raises(Unproven, match=said):
