@@ -6,6 +6,7 @@ converted. Keys are read, and the library behind them loads, where a rule asks f
 import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 from reconciler.domain.errors import TemporaryError
@@ -63,6 +64,7 @@ class SourceTrust:
     exports: str
     converts: bool = True
     _rings: dict[str, "KeyRing"] = field(default_factory=dict)
+    _seen: dict[object, Doubt | None] = field(default_factory=dict)
 
     @classmethod
     def of(cls, machine: Machine) -> "SourceTrust":
@@ -80,10 +82,19 @@ class SourceTrust:
             return
         places = {"spec.source": model.source_path, "spec.source.adapter": model.adapter_path}
         for name, path in places.items():
-            if path and (doubt := self._of_folder(path)) is not None:
+            if path and (doubt := self._once(path, partial(self._of_folder, path))) is not None:
                 yield name, doubt
-        if model.remote is not None and model.remote.files and (doubt := self._of_locked(model.remote)) is not None:
-            yield f"spec.source.{model.remote.kind}", doubt
+        remote = model.remote
+        if remote is None or not remote.files:
+            return
+        if (doubt := self._once((remote.key, remote.digest), partial(self._of_locked, remote))) is not None:
+            yield f"spec.source.{remote.kind}", doubt
+
+    def _once(self, key: object, look: Callable[[], Doubt | None]) -> Doubt | None:
+        """Many models of a fleet share a source."""
+        if key not in self._seen:
+            self._seen[key] = look()
+        return self._seen[key]
 
     def require(self, source: LockedSource, folder: str) -> None:
         """While it is being fetched into `folder`: its signature is there, or it has none. Raises TemporaryError."""

@@ -25,6 +25,7 @@ from reconciler.registry.signing_keys import SigningKey
 from reconciler.sources.download import Download
 from reconciler.sources.manifests import load
 from tests.at_rest import serve
+from tests.hub_server import COMMIT, HubServer
 from tests.machine import TestMachine
 from tests.registry.keys import key_pair
 
@@ -378,12 +379,42 @@ trust: [{{source: "*", mode: {mode}, keys: [{{file: "{key}"}}]}}]
 def configured(machine: TestMachine, keys: Path) -> Iterator[Callable[..., Any]]:
     config = machine.folder / "machine.yaml"
 
-    def run(*arguments: str, mode: str = "enforce") -> Any:
+    def run(*arguments: str, mode: str = "enforce", hub: str = "http://127.0.0.1:9") -> Any:
         config.write_text(CONFIG.format(mode=mode, key=keys / "signer.pub"))
         config.chmod(0o600)
-        return machine.run(*arguments, RECONCILER_CONFIG=str(config))
+        return machine.run(*arguments, RECONCILER_CONFIG=str(config), HF_ENDPOINT=hub)
 
     return run  # type: ignore[return-value]
+
+
+INCLUDE = '["*.json", "*.jinja", "*.safetensors", model.sig]'
+HUB_SOURCE = f"{{huggingface: {{repo: org/tiny, revision: {COMMIT}, include: {INCLUDE}}}}}"
+
+
+def test_a_pass_fetches_the_signature_alone(machine: TestMachine, keys: Path, configured: Callable[..., Any]) -> None:
+    """Through the process that talks to the hub; then a plan knows, and asks for nothing."""
+    pytest.importorskip("huggingface_hub")
+    model = machine.folder / "fleet" / "model"
+    path = machine.declare()
+    path.write_text(path.read_text().replace("{path: ../model}", HUB_SOURCE))
+    sign(model, keys, statement(model))
+    with HubServer().running() as hub:
+        hub.give("org/tiny", model)
+        assert machine.run("lock", HF_ENDPOINT=hub.url).code == 0
+        hub.requests.clear()
+        plan = configured("plan", "-o", "json", hub=hub.url)
+        assert json.loads(plan.out)["changes"][0]["action"] == "fetch"
+        done = configured("apply", hub=hub.url)
+        assert done.code == 3
+        assert "org/tiny@c0ffeec0ffee is not trusted: it is signed by a key that is not trusted here" in done.err
+        assert [one.path.rpartition("/")[2] for one in hub.requests if one.method == "GET"] == ["model.sig"]
+        assert not [one for one in hub.requests if one.path.endswith("/model.safetensors")]
+        hub.requests.clear()
+        plan = configured("plan", "-o", "json", hub=hub.url)
+        [problem] = json.loads(plan.out)["problems"]
+        assert (problem["code"], problem["field"]) == ("SourceUntrusted", "spec.source.huggingface")
+        assert problem["line"] == 6
+        assert hub.requests == []
 
 
 def test_what_serves_goes_on_and_the_machine_says_so(machine: TestMachine, configured: Callable[..., Any]) -> None:

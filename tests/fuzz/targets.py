@@ -34,12 +34,14 @@ from reconciler.manifests.declaration import ProblemLog
 from reconciler.manifests.machine_config import parse_config, settings_of, traits_of
 from reconciler.manifests.parse import parse
 from reconciler.registry import archive, artifact, bundle, oci_tar, provenance
+from reconciler.sources import model_signature
 from reconciler.sources.facts import model_facts, read_model_facts
 from reconciler.sources.folder import safetensors_header
 from reconciler.sources.git import objects as git_objects
 from reconciler.sources.git.address import checked_branch, checked_path, checked_url
 from reconciler.sources.git.objects import MirrorBroken
 from reconciler.sources.git.runner import GitRunner
+from reconciler.sources.model_card import read_card
 from reconciler.state import events
 from reconciler.store.modelpack import NotAnArtifact, manifest_bytes, parse_manifest
 from reconciler.templates.lint import lint
@@ -293,6 +295,23 @@ def _archived(data: bytes) -> None:
     archive.read_contents(io.BytesIO(written + oci_tar.END), "x.tar")
 
 
+def _card(data: bytes) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "README.md").write_bytes(data)
+        read_card(folder)
+
+
+_MODEL_SIGNED = {
+    "_type": model_signature.STATEMENT,
+    "subject": [
+        {"name": "m", "digest": {"sha256": "66687aadf862bd776c8fc18b8e9f8e20089714856ee233b3902a591d0d5f2925"}}
+    ],
+    "predicateType": model_signature.PREDICATE,
+    "predicate": {
+        "serialization": {"method": "files", "hash_type": "sha256", "ignore_paths": ["model.sig"]},
+        "resources": [{"name": "a/b.json", "algorithm": "sha256", "digest": "0" * 64}],
+    },
+}
 _STATED = provenance.written(
     provenance.Build(
         artifact=f"sha256:{'2' * 64}",
@@ -337,6 +356,10 @@ TARGETS = {
     "artifact of a registry": Target(
         run=lambda data: artifact.read(f"sha256:{'2' * 64}", data), seeds=[_OFFERED], refusals=(NotAnArtifact,), share=3
     ),
+    "model signature": Target(
+        run=model_signature.read, seeds=[_json(_MODEL_SIGNED)], refusals=(model_signature.NotAModelSignature,), share=2
+    ),
+    "model card": Target(run=_card, seeds=[b"---\nlicense: mit\ndatasets: [a/b]\n---\n# Model\n"]),
     "archive": Target(
         run=lambda data: archive.read_contents(io.BytesIO(data), "x.tar"),
         seeds=[packed(good()).getvalue()],
