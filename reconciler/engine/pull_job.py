@@ -33,7 +33,7 @@ class PullJob(Job[Pull]):
         offer, machine, key = self.change.offer, self.context.machine, self.change.build_key
         settings = next(one for one in machine.traits.registries if str(one.address) == offer.registry)
         self.progressed(0.0, f"asking {offer.registry}")
-        with open_registry(settings) as opened:
+        with open_registry(settings, receive_buffer=machine.traffic.rate.receive_buffer) as opened:
             pull = transfer.Pull(
                 opened.places,
                 offer.digest,

@@ -19,6 +19,7 @@ from reconciler.state.progress import Downloaded, download_progress
 AHEAD = 256  # parts of a budget: as many writes a day, at most
 DAYS_KEPT = 8
 PIECES = 8  # a second, where the rate is low
+LARGEST_BUFFER = 200 << 10  # bytes; Linux's net.core.rmem_max is 208 KiB
 LATE = 0.1  # seconds that a pause may be late, and that are caught up
 
 
@@ -35,6 +36,13 @@ class RateLimit:
     @property
     def piece(self) -> int:
         return min(max(self._rate // PIECES, SLOWEST // PIECES), PIECE) if self._rate else PIECE
+
+    @property
+    def receive_buffer(self) -> int:
+        """What the kernel may hold of a connection: else megabytes come at full speed before it notices that nobody
+        reads them. 0 (as it likes) where a rate needs more than most systems grant."""
+        wanted = max(self._rate // 4, SLOWEST * 4)
+        return wanted if self._rate and wanted <= LARGEST_BUFFER else 0
 
     def spend(self, count: int) -> None:
         if not self._rate:

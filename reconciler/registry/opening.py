@@ -37,10 +37,14 @@ def open_registry(
     push: bool = False,
     tries: int = TRIES,
     silence: float = SILENCE,
+    receive_buffer: int = 0,
     environment: Mapping[str, str] = os.environ,
 ) -> OpenRegistry:
     """Nothing is asked yet. Raises RegistryFailed where the password cannot be read."""
-    transport, logins = Transport(settings.ca_file, silence=silence), logins_of(settings, environment)
+    transport, logins = (
+        Transport(settings.ca_file, silence=silence, receive_buffer=receive_buffer),
+        logins_of(settings, environment),
+    )
 
     def client(address: RegistryAddress, tries: int) -> RegistryClient:
         login = logins.get(address.host)

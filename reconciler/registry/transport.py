@@ -7,6 +7,7 @@ failure is one `Unreached` in plain words, without an address that could hold a 
 
 import contextlib
 import http.client
+import socket
 import ssl
 from collections.abc import Iterable, Iterator, Mapping
 from urllib.parse import urljoin, urlsplit
@@ -14,6 +15,7 @@ from urllib.request import getproxies, proxy_bypass
 
 import urllib3
 from urllib3 import exceptions as failures
+from urllib3.connection import HTTPConnection
 from urllib3.response import BaseHTTPResponse
 
 from reconciler.domain.errors import RegistryFailed
@@ -44,7 +46,11 @@ class Unreached(Exception):
 
 
 class Transport:
-    def __init__(self, ca_file: str = "", *, silence: float = SILENCE) -> None:
+    """`receive_buffer`: bytes that the kernel may hold of each connection, 0 as it likes (some MiB)."""
+
+    def __init__(self, ca_file: str = "", *, silence: float = SILENCE, receive_buffer: int = 0) -> None:
+        own = [(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)] if receive_buffer else []
+        self._options = [*HTTPConnection.default_socket_options, *own]
         self._timeout = urllib3.Timeout(connect=min(CONNECT_SECONDS, silence), read=silence)
         self._ca_file = ca_file
         self._pools: dict[tuple[str, bool], urllib3.PoolManager] = {}
@@ -92,7 +98,9 @@ class Transport:
     def _opened(self, proxy: str, tls: bool) -> urllib3.PoolManager:
         context = _context(self._ca_file) if tls else None
         if not proxy:
-            return urllib3.PoolManager(timeout=self._timeout, ssl_context=context, retries=False)
+            return urllib3.PoolManager(
+                timeout=self._timeout, ssl_context=context, retries=False, socket_options=self._options
+            )
         address = urllib3.util.parse_url(proxy)
         return urllib3.ProxyManager(
             address._replace(auth=None).url,
@@ -100,6 +108,7 @@ class Transport:
             timeout=self._timeout,
             ssl_context=context,
             retries=False,
+            socket_options=self._options,
         )
 
 

@@ -1,6 +1,7 @@
 """Downloads under a rate, a budget and windows, from registries on loopback; and what the commands show of it."""
 
 import random
+import socket
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -12,10 +13,12 @@ from reconciler.domain.bandwidth import Bandwidth, Meter
 from reconciler.domain.digest import of_bytes
 from reconciler.domain.errors import Paused
 from reconciler.domain.facts import Traits
+from reconciler.domain.registries import RegistrySettings, read_address
 from reconciler.engine.machine import at_any_time, open_machine
 from reconciler.engine.traffic import AHEAD
 from reconciler.registry.client import RegistryClient
 from reconciler.registry.download import Blob, BlobDownload
+from reconciler.registry.opening import open_registry
 from tests.at_rest import opened
 from tests.engine.test_pull_job import pushed
 from tests.engine.test_traffic import NIGHT, NOON, Clock, traffic_of
@@ -73,6 +76,21 @@ def test_a_rate_holds_over_downloads_at_the_same_time(fake: FakeRegistry, tmp_pa
     for client in clients:
         client.session.close()
     assert max(ends) - EVENING >= 3 * len(DATA) / 100_000 - 0.2
+
+
+def test_the_kernel_holds_what_it_is_told(fake: FakeRegistry) -> None:
+    address = read_address(f"{fake.origin}/{REPOSITORY}")
+    assert address is not None
+    sizes = []
+    for size in (80 << 10, 0):
+        with open_registry(RegistrySettings(address=address), receive_buffer=size) as opening:
+            client = opening.registry
+            stream = client.session.open(client.blob_url(BLOB.digest), (200,)).stream
+            assert stream is not None
+            sizes.append(stream.connection.sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF))
+            stream.close()
+    assert sizes[0] in (80 << 10, 160 << 10)  # Linux doubles it for what it needs itself
+    assert sizes[0] != sizes[1]
 
 
 @pytest.mark.parametrize("ending", ["window", "budget"])

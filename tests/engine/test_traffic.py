@@ -88,6 +88,13 @@ def test_a_rate_holds_over_all_threads() -> None:
     assert limit._paid == pytest.approx(4 * 50 * 10_000 / 1_000_000)
 
 
+@pytest.mark.parametrize(
+    ("rate", "buffer"), [(0, 0), (16 << 10, 64 << 10), (500_000, 125_000), (800_000, 200_000), (1_000_000, 0)]
+)
+def test_a_low_rate_lets_the_kernel_hold_little(rate: int, buffer: int) -> None:
+    assert RateLimit(rate).receive_buffer == buffer
+
+
 def test_without_a_rate_nothing_waits() -> None:
     clock = Clock()
     limit = RateLimit(0, clock, clock.sleep)
