@@ -1,7 +1,8 @@
 """The command line in a process of its own, without the half second in which Python starts and imports it: a server
 that has imported everything forks for each command. In files of tests that convert (`with_olive`) another one has
 imported Olive too, and the converter's workers fork as well, so that no test imports Olive for seven seconds
-(`tests.forked_child`). A test process has one server of each kind, whom all its threads ask.
+(`tests.forked_child`). A test process has one server of each kind, whom all its threads ask; for the workers of Foundry
+Local and the renderer a command beside Olive asks the other server.
 
 The command has its own arguments, streams, working directory, environment and exit code, and runs `reconciler.__main__`
 as `python -m reconciler` does. What is read while modules are imported is as in the server, so a command whose
@@ -21,6 +22,7 @@ import socket
 import subprocess
 import sys
 import threading
+import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, NoReturn, cast
@@ -66,16 +68,18 @@ def can_fork(environment: Mapping[str, str]) -> bool:
     return hasattr(os, "memfd_create") and _deciding(environment) == _INHERITED
 
 
-class Server:
-    """A process that forks for this one. Any thread may ask."""
+class Line:
+    """To a process that forks for this one. Any thread may ask."""
 
-    def __init__(self, kind: str) -> None:
-        self._peer, its = socket.socketpair()
+    def __init__(self, peer: socket.socket) -> None:
+        self._peer = peer
         self._asking = threading.Lock()
-        environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
-        command = [sys.executable, "-m", "tests.forked", str(its.fileno()), kind]
-        self._process = subprocess.Popen(command, env=environment, cwd=REPOSITORY, pass_fds=[its.fileno()])
-        its.close()
+
+    @classmethod
+    def to(cls, name: str) -> "Line":
+        peer = socket.socket(socket.AF_UNIX)
+        peer.connect("\0" + name)
+        return cls(peer)
 
     def ask(self, order: dict[str, Any], descriptors: Sequence[int] = ()) -> int:
         data = json.dumps(order).encode()
@@ -85,6 +89,19 @@ class Server:
             self._peer.sendall(data)
             return int.from_bytes(_exactly(self._peer, 4), "big", signed=True)
 
+
+class Server(Line):
+    """`light`: the name of the other server, for one with Olive."""
+
+    def __init__(self, kind: str, light: str = "") -> None:
+        peer, its = socket.socketpair()
+        super().__init__(peer)
+        self.name = f"reconciler-tests-{uuid.uuid4().hex}"
+        environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
+        command = [sys.executable, "-m", "tests.forked", str(its.fileno()), kind, self.name, light]
+        self._process = subprocess.Popen(command, env=environment, cwd=REPOSITORY, pass_fds=[its.fileno()])
+        its.close()
+
     def close(self) -> None:
         self._peer.close()
         self._process.wait()
@@ -92,9 +109,10 @@ class Server:
 
 def _server(kind: str) -> Server:
     asker = os.getpid(), kind
+    light = _server(LIGHT).name if kind == OLIVE else ""
     with _starting:
         if asker not in _servers:
-            _servers[asker] = Server(kind)
+            _servers[asker] = Server(kind, light)
             atexit.register(_end, asker)
         return _servers[asker]
 
@@ -112,7 +130,7 @@ def _kind_of_commands() -> str:
 class Forked(forked_child.Awaited):
     """A child of a server, who is asked for its end."""
 
-    def __init__(self, server: Server, order: dict[str, Any], descriptors: Sequence[int]) -> None:
+    def __init__(self, server: Line, order: dict[str, Any], descriptors: Sequence[int]) -> None:
         self._server = server
         self.pid = server.ask(order, descriptors)
         self._looking = threading.Lock()
@@ -198,7 +216,7 @@ class Worker(Forked):
     """A worker of `host.child` for this process."""
 
     def __init__(
-        self, module: str, environment: Mapping[str, str], directory: str, log: IO[bytes], server: Server
+        self, module: str, environment: Mapping[str, str], directory: str, log: IO[bytes], server: Line
     ) -> None:
         its_in, our_in = os.pipe()
         our_out, its_out = os.pipe()
@@ -266,12 +284,26 @@ def _exactly(peer: socket.socket, size: int) -> bytes:
     return data
 
 
-def _serve(peer: socket.socket) -> dict[str, Any] | None:
-    """One fork for each order. Returns in the child alone, with its order; None once nobody asks any more."""
+def _serve(owner: socket.socket, name: str) -> dict[str, Any] | None:
+    """One fork for each order, of the owner and of whoever knows the name. Returns in the child alone, with its order;
+    None once the owner is gone."""
+    door = socket.socket(socket.AF_UNIX)
+    door.bind("\0" + name)
+    door.listen(64)
+    asking = [owner]
     while True:
+        ready, _, _ = select.select([door, *asking], [], [])
+        peer = ready[0]
+        if peer is door:
+            asking.append(door.accept()[0])
+            continue
         head, descriptors = _head(peer)
         if not head:
-            return None
+            if peer is owner:
+                return None
+            asking.remove(peer)
+            peer.close()
+            continue
         order: dict[str, Any] = json.loads(_exactly(peer, int.from_bytes(head, "big")))
         if "poll" in order:
             pid, status = os.waitpid(order["poll"], os.WNOHANG)
@@ -280,7 +312,8 @@ def _serve(peer: socket.socket) -> dict[str, Any] | None:
             continue
         child = os.fork()
         if not child:
-            peer.close()
+            for one in (door, *asking):
+                one.close()
             if "worker" in order:
                 given = order["environment"] | {PARENT_VARIABLE: str(os.getppid())}
                 forked_child.become(order["worker"], given, order["directory"], *descriptors)
@@ -330,14 +363,14 @@ def _import_all() -> None:
 
 
 def main() -> None:
-    peer, kind = socket.socket(fileno=int(sys.argv[1])), sys.argv[2]
+    peer, (kind, name, light) = socket.socket(fileno=int(sys.argv[1])), sys.argv[2:]
     _import_all()
     if kind == OLIVE:
-        forked_child.import_olive()
+        forked_child.import_olive(lambda *given: cast("subprocess.Popen[bytes]", Worker(*given, Line.to(light))))
     else:
         forked_child.import_light()
     gc.freeze()  # else each fork copies what it only counts
-    order = _serve(peer)
+    order = _serve(peer, name)
     if order is None:
         return
     try:

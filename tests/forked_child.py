@@ -1,7 +1,8 @@
 """Workers of `host.child` as forks of a process that has imported what they need, in place of new interpreters. For
 tests only, and with the same process group, streams, directory and environment as a new one; its parent is who asks
 for it, or for a test process itself the server of `tests.forked`. What runs in a cage of bubblewrap is started the
-usual way, and so is in a process with Olive what has a limit of memory or another runtime."""
+usual way. A process with Olive forks nothing that has a limit of memory or another runtime: the other server does, for
+any process below it that asks (`Asked`)."""
 
 import contextlib
 import math
@@ -23,13 +24,16 @@ from reconciler.host import child
 from reconciler.host.child_side import PARENT_VARIABLE
 
 Wrap = Callable[[list[str]], list[str]] | None
+Asked = Callable[[str, Mapping[str, str], str, IO[bytes]], "subprocess.Popen[bytes]"]
 HUB, FOUNDRY = "reconciler.sources.hub.worker", "reconciler.backends.foundry.worker"
-LIGHT = (HUB, FOUNDRY, "reconciler.templates.render_worker")
+ASKED = (FOUNDRY, "reconciler.templates.render_worker")  # of the other server, beside Olive
+LIGHT = (HUB, *ASKED)
 LYING = ("tests.conversion.lying_worker",)  # needs no more than that
 HEAVY = (WORKER, "tests.host.reading_worker", "tests.faults.lying_olive")  # of Olive and what it brings
 _PACKAGES = ("huggingface_hub.hf_api", "huggingface_hub.file_download", "httpx2", "foundry_local_sdk")
 _usual = child._start
 _forks: tuple[str, ...] = ()  # modules whose packages are imported here
+_asked: "Asked | None" = None  # who forks what needs other packages
 
 
 def import_light() -> None:
@@ -44,11 +48,11 @@ def import_light() -> None:
         backoff.http_backoff.__kwdefaults__["base_wait_time"] = 0.01
 
 
-def import_olive() -> None:
-    global _forks  # noqa: PLW0603
+def import_olive(asked: Asked) -> None:
+    global _forks, _asked
     tools.load("int4", "int8", "fp16", "fp32", "adapter")
     tools.load_architecture("qwen2")
-    _forks = HEAVY
+    _forks, _asked = HEAVY, asked
     child._start = start
 
 
@@ -98,6 +102,8 @@ class Forked(Awaited):
 def start(
     module: str, environment: Mapping[str, str], log: IO[bytes], directory: str, wrap: Wrap
 ) -> subprocess.Popen[bytes]:
+    if module in ASKED and _asked is not None and not is_wrapped(module, wrap):
+        return _asked(module, {**child._import_path(), **environment}, directory, log)
     if module not in _forks or is_wrapped(module, wrap):
         return _usual(module, environment, log, directory, wrap)
     given = {**child._import_path(), **environment}
