@@ -20,8 +20,9 @@ from reconciler.conversion.client.converter import Converter
 from reconciler.domain.errors import ConversionFailed
 from reconciler.domain.gate_spec import GateSpec
 from reconciler.domain.manifest import Target
-from reconciler.domain.measured import Decoded, Fidelity, Measured
+from reconciler.domain.measured import Decoded, Measured, Referenced
 from reconciler.domain.plain_data import as_dict
+from reconciler.domain.reference import Comparison
 from reconciler.domain.sources.model_config import boundaries
 from reconciler.gates.judgement import judge, rejections
 from tests.conversions import look, recipe_of
@@ -94,10 +95,11 @@ def row(
     said["listed"] = refusal(config, precision, Target()) is None
     if isinstance(found, str):
         return shown(said | {"error": found})
-    decoded, tokenized = decode(foundry, source, out), foundry.compare_tokenizer(str(out))
-    measured = Measured(release="r", build_key="b", decoded=decoded, tokenized=tokenized)
-    rejected = [verdict.measure for verdict in rejections(judge(GateSpec(), precision, found, measured))]
-    numbers = {"fidelity": as_dict(found), "decoded": as_dict(decoded), "tokenized": as_dict(tokenized)}
+    (decoded, referenced), tokenized = decode(foundry, source, out, found), foundry.compare_tokenizer(str(out))
+    measured = Measured(release="r", build_key="b", decoded=decoded, referenced=referenced, tokenized=tokenized)
+    rejected = [verdict.measure for verdict in rejections(judge(GateSpec(), precision, found.fidelity, measured))]
+    numbers = {"fidelity": as_dict(found.fidelity), "decoded": as_dict(decoded), "tokenized": as_dict(tokenized)}
+    numbers["referenced"] = as_dict(referenced)
     return shown(said | numbers | {"rejected": rejected})
 
 
@@ -105,16 +107,16 @@ def edited_row(foundry: Foundry, what: str, source: Path, precision: str, edit: 
     out = folder / "edited" / f"{what}-{precision}".replace(" ", "-")
     shutil.copytree(folder / "out" / f"{source.name}-{precision}", out)
     edited(out, edit)
-    decoded = decode(foundry, source, out)
+    decoded, _ = decode(foundry, source, out)
     measured = Measured(release="r", build_key="b", decoded=decoded)
     rejected = [verdict.measure for verdict in rejections(judge(GateSpec(), precision, None, measured))]
     said = {"name": source.name, "edited": what, "precision": precision, "decoded": as_dict(decoded)}
     return shown(said | {"rejected": rejected})
 
 
-def decode(foundry: Foundry, source: Path, out: Path) -> Decoded:
+def decode(foundry: Foundry, source: Path, out: Path, compared: Comparison | None = None) -> tuple[Decoded, Referenced]:
     config = json.loads((source / "config.json").read_text())
-    return foundry.decode("m:1", str(out), boundaries(config))
+    return foundry.decode("m:1", str(out), boundaries(config), reference=compared.reference if compared else None)
 
 
 def shown(row: dict[str, Any]) -> dict[str, Any]:
@@ -122,7 +124,7 @@ def shown(row: dict[str, Any]) -> dict[str, Any]:
     return row
 
 
-def compared(converter: Converter, source: Path, precision: str, out: Path) -> Fidelity | str:
+def compared(converter: Converter, source: Path, precision: str, out: Path) -> Comparison | str:
     """The numbers; or what the converter, or the runtime that compares, says against it."""
     recipe = recipe_of(look(source), precision)
     try:

@@ -4,7 +4,8 @@ written down. Registered by the real Foundry Local; nothing is asked of them."""
 from pathlib import Path
 
 from reconciler.domain.desired import DesiredRelease
-from reconciler.domain.measured import TEXTS_DIGEST, Decoded, Fidelity, Measured, Measurements, Tokenized
+from reconciler.domain.measured import TEXTS_DIGEST, Decoded, Fidelity, Measured, Measurements, Referenced, Tokenized
+from reconciler.domain.reference import METHOD as REFERENCE
 from reconciler.engine.machine import Machine, locked_machine
 from reconciler.engine.options import Options, PassResult, Reporter
 from reconciler.engine.reconciler import run_pass
@@ -17,6 +18,9 @@ from tests.machine import TestMachine
 
 READ_ALIKE = Tokenized(texts=HARD_TEXTS, tried=100, differing=0, decomposed=0)
 DECODED_ALIKE = Decoded(method=METHOD, positions=284, longest=300, median_kl=0.0)
+FOUND_ALIKE = Referenced(
+    method=REFERENCE, positions=48, median_kl=0.0, source_kl=0.25, built_kl=0.25, agreed=45, built_agreed=45
+)
 
 
 def release(machine: TestMachine, *, peak: int = 1 << 20, **declared: str) -> PassResult:

@@ -4,7 +4,7 @@ import os.path
 
 # Everything in these folders is temporary.
 DISPOSABLE = ("staging", "trash", "sources/staging", "sources/trash", "sources/hub/trash")
-RECORDS = ("records", "records/variants", "records/history", "records/suspended")
+RECORDS = ("records", "records/variants", "records/history", "records/suspended", "records/references")
 
 
 class Layout:

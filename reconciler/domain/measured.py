@@ -116,6 +116,23 @@ class Decoded:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Referenced:
+    """The runtime here against the reference answers that came with the artifact, at `positions` places. `median_kl` is
+    from what the artifact found where it was built; `source_kl` is the mean from its source, `built_kl` what that was
+    there. `agreed` are the places where runtime and source find the same token likeliest, `built_agreed` where artifact
+    and source did. `unmeasured` says why there are no numbers. `method` is a digest of how."""
+
+    method: str
+    positions: Count = 0
+    median_kl: float = WORST
+    source_kl: float = WORST
+    built_kl: float = WORST
+    agreed: Count = 0
+    built_agreed: Count = 0
+    unmeasured: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Measured:
     """One release in the real runtime. `answers` are by question (`PromptsGate.questions`); `rendered` by fixture: the
     tokens that the runtime makes of its messages, and those of the expected text (-1: not known exactly). `times`
@@ -135,6 +152,7 @@ class Measured:
     endured: Endured | None = None
     tokenized: Tokenized | None = None
     decoded: Decoded | None = None
+    referenced: Referenced | None = None
     times: dict[str, str] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
     asked: tuple[str, ...] = ()
@@ -192,7 +210,7 @@ TEXTS_DIGEST = digest.of_value((METHOD, TEXTS))
 
 # Fields that later versions added, in either form of their names, and what stands for nothing.
 _ADDED = {
-    **dict.fromkeys(("tokenized", "decoded", "rounding_distance", "roundingDistance")),
+    **dict.fromkeys(("tokenized", "decoded", "referenced", "rounding_distance", "roundingDistance")),
     "unmeasured": "",
     "asked": 0,
 }
@@ -202,8 +220,8 @@ def without_nothing(plain: dict[str, Any]) -> dict[str, Any]:
     """The plain form of Fidelity or Measured for readers of earlier versions, which refuse a field that they do not
     know: one that was added later is left out where it says nothing."""
     found = {name: held for name, held in plain.items() if name not in _ADDED or held != _ADDED[name]}
-    if "decoded" in found:
-        found["decoded"] = without_nothing(found["decoded"])
+    for name in {"decoded", "referenced"}.intersection(found):
+        found[name] = without_nothing(found[name])
     return found
 
 

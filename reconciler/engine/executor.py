@@ -253,7 +253,9 @@ def prove(wanted: DesiredRelease, staged: str, name: str, context: PassContext) 
     require(wanted, fidelity, held)
     held = held or Measured(release=release.digest, build_key=release.recipe.build_key)
     rest = needed(gates, fidelity, held).in_runtime
-    for measured in context.workers.rehearsal.prove(staged, name, rest, held, wanted.boundaries) if rest else ():
+    reference = context.machine.records.reference(held.build_key) if rest else None
+    rehearsal = context.workers.rehearsal
+    for measured in rehearsal.prove(staged, name, rest, held, wanted.boundaries, reference) if rest else ():
         held = measured
         context.machine.records.save_measured(held)
         require(wanted, fidelity, held)

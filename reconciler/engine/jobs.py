@@ -9,7 +9,8 @@ from reconciler.conversion.client.job_client import Attempt
 from reconciler.domain.changes import Convert, FetchSource, Measure, MeasureServed
 from reconciler.domain.desired import Desired
 from reconciler.domain.errors import ConversionFailed, ConverterLost, DiskFull, PermanentError
-from reconciler.domain.measured import Fidelity, Measured, unmeasured
+from reconciler.domain.measured import Measured, unmeasured
+from reconciler.domain.reference import Comparison
 from reconciler.domain.registries import LOCAL, PREFER_REGISTRY
 from reconciler.domain.text.units import size_text
 from reconciler.engine.executor import assemble_release, rejected, require, store_conversion
@@ -31,7 +32,7 @@ UNMEASURED = "`fidelity: {skip: <why>}` in its gates does without"
 
 
 class ConversionJob(Job[Convert]):
-    _fidelity: Fidelity | None = None
+    _comparison: Comparison | None = None
 
     def work(self) -> None:
         source = self.context.source(self.change.build_key)
@@ -52,12 +53,12 @@ class ConversionJob(Job[Convert]):
             self.progressed(1.0, "comparing it with its source")
             # The artifact is as good without it; its releases are then measured or held (engine.executor).
             with suppress(ConversionFailed, ConverterLost):
-                self._fidelity = compare(self, self._tree, attempt, done=1.0)
+                self._comparison = compare(self, self._tree, attempt, done=1.0)
 
     def take(self) -> None:
         store_conversion(self.change.build_key, self._tree, self.context)
-        if self._fidelity is not None:
-            self.context.machine.records.save_fidelity(self._fidelity)
+        if self._comparison is not None:
+            self.context.machine.records.save_comparison(self._comparison)
 
     @property
     def _tree(self) -> str:
@@ -108,12 +109,13 @@ class MeasurementJob(Job[Measure]):
 
     at_once = 1
     _candidate = ""  # "": what serves is measured
-    _new: tuple[Fidelity | Measured, ...] = ()
+    _new: tuple[Comparison | Measured, ...] = ()
 
     def begin(self) -> None:
         self._wanted = self.context.wanted(self.change.variant)
         release, known = self._wanted.release, self.context.known()
         held = known.releases.get(release.digest)
+        self._reference = self.context.machine.records.reference(release.recipe.build_key)
         self._fidelity = known.fidelity.get(release.recipe.build_key)
         self._measured = held or Measured(release=release.digest, build_key=release.recipe.build_key)
         if isinstance(self.change, MeasureServed):
@@ -129,8 +131,9 @@ class MeasurementJob(Job[Measure]):
         """In the order of the gates; one that fails early is not tried to the end."""
         self.progressed(0.0, "starting")
         if self._rest.fidelity:
-            self._fidelity = self._compared()
-            self._new += (self._fidelity,)
+            compared = self._compared()
+            self._fidelity, self._reference = compared.fidelity, compared.reference
+            self._new += (compared,)
         if self._rest.in_runtime and not self._rejected():
             self._rehearse()
 
@@ -142,7 +145,7 @@ class MeasurementJob(Job[Measure]):
             if isinstance(found, Measured):
                 machine.records.save_measured(found)
             else:
-                machine.records.save_fidelity(found)
+                machine.records.save_comparison(found)
         for folder, _, names in os.walk(self._candidate):
             for name in names:
                 machine.stamps.remove(os.path.join(folder, name))
@@ -155,7 +158,7 @@ class MeasurementJob(Job[Measure]):
     def _rejected(self) -> bool:
         return bool(rejected(self._wanted, self._fidelity, self._measured))
 
-    def _compared(self) -> Fidelity:
+    def _compared(self) -> Comparison:
         if (known := self._from_builder()) is not None:
             return known
         attempt = Attempt()
@@ -169,7 +172,7 @@ class MeasurementJob(Job[Measure]):
             kind = ConverterLost if isinstance(error, ConverterLost) else PermanentError
             raise kind(message, code="FidelityUnmeasured", hint=f"{error.hint}; {UNMEASURED}") from None
 
-    def _from_builder(self) -> Fidelity | None:
+    def _from_builder(self) -> Comparison | None:
         """The builder's numbers, where this machine pulls. Where it may not convert, or the source is not here, there
         are no others: then a record that says so."""
         machine, key = self.context.machine, self.change.build_key
@@ -181,7 +184,7 @@ class MeasurementJob(Job[Measure]):
         if found is not None or (machine.traits.convert == PREFER_REGISTRY and self._wanted.fetch is None and here):
             return found
         why = "no numbers came with it from its builder, and this machine does not compare it with its source"
-        return unmeasured(key, why)
+        return Comparison(fidelity=unmeasured(key, why))
 
     def _rehearse(self) -> None:
         catalog, scratch = (os.path.join(self.folder, name) for name in ("catalog", "runtime"))
@@ -197,16 +200,15 @@ class MeasurementJob(Job[Measure]):
         self.progressed(0.3, "measuring it in the runtime that will serve it")
         name = f"{self.change.variant}:{self.change.number}"
         with Rehearsal(runtime) as rehearsal:
-            for found in rehearsal.prove(
-                self._folder, name, self._rest.in_runtime, self._measured, self._wanted.boundaries
-            ):
+            gates, boundaries = self._rest.in_runtime, self._wanted.boundaries
+            for found in rehearsal.prove(self._folder, name, gates, self._measured, boundaries, self._reference):
                 self._measured = found
                 self._new += (found,)
                 if self._rejected():
                     return
 
 
-def compare(job: Job[Any], artifact: str, attempt: Attempt, *, done: float = 0.0) -> Fidelity:
+def compare(job: Job[Any], artifact: str, attempt: Attempt, *, done: float = 0.0) -> Comparison:
     """The converter's worker compares an artifact's folder with the source that it was made from. `done` is how far the
     job is, of which this is a step."""
     source = job.context.source(job.change.build_key)

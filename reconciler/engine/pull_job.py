@@ -6,7 +6,7 @@ What has come stays below sources/registry when it is cancelled or fails, and th
 
 from reconciler.domain.changes import Pull
 from reconciler.domain.errors import Cancelled, Disturbed, ReconcilerError
-from reconciler.domain.measured import Fidelity
+from reconciler.domain.reference import Comparison
 from reconciler.domain.text.units import size_text
 from reconciler.domain.trust import Origin
 from reconciler.engine.executor import accept_artifact
@@ -19,7 +19,7 @@ from reconciler.host.clock import now
 
 class PullJob(Job[Pull]):
     _manifest = b""
-    _fidelity: Fidelity | None = None
+    _comparison: Comparison | None = None
 
     def begin(self) -> None:
         store = self.context.machine.store
@@ -48,9 +48,9 @@ class PullJob(Job[Pull]):
             finally:
                 machine.traffic.settle()
         try:
-            self._fidelity = builders_numbers(machine, key, offer.digest)
+            self._comparison = builders_numbers(machine, key, offer.digest)
         except ReconcilerError:
-            self._fidelity = None  # asked for again before it is judged (engine.jobs)
+            self._comparison = None  # asked for again before it is judged (engine.jobs)
 
     def take(self) -> None:
         machine, key = self.context.machine, self.change.build_key
@@ -65,8 +65,8 @@ class PullJob(Job[Pull]):
         except FileNotFoundError:
             raise Disturbed("a blob that the store held is gone: it is pulled too", code="ArtifactDamaged") from None
         accept_artifact(artifact, machine)
-        if self._fidelity is not None:
-            machine.records.save_fidelity(self._fidelity)
+        if self._comparison is not None:
+            machine.records.save_comparison(self._comparison)
         durable.free(durable.unname(folder, machine.layout.trash))
 
     def _moved(self, done: int, total: int) -> None:

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 from reconciler.domain.backoff import Backoff, spread
 from reconciler.domain.errors import ReconcilerError, TemporaryError
-from reconciler.domain.measured import TEXTS_DIGEST, Fidelity
+from reconciler.domain.measured import TEXTS_DIGEST
+from reconciler.domain.reference import Comparison
 from reconciler.domain.registries import Offer, RegistryAnswers, RegistrySettings
 from reconciler.domain.trust import Refusal
 from reconciler.engine.machine import Machine
@@ -154,11 +155,10 @@ def sweep_pulls(machine: Machine, wanted: Iterable[str]) -> Iterator[str]:
     return (os.path.join(home, name) for name in names if name not in kept)
 
 
-def builders_numbers(machine: Machine, build_key: str, digest: str) -> Fidelity | None:
+def builders_numbers(machine: Machine, build_key: str, digest: str) -> Comparison | None:
     """The comparison with the source that came with an artifact, on the texts of today: as a trusted builder signed it
-    or, where none has to, as the registry has it. Raises RegistryFailed where a registry does not answer and no other
-    has it."""
-    from reconciler.registry.numbers import find_numbers
+    or, where none has to, as the registry has it. Reference answers come along. Raises
+    RegistryFailed where a registry does not answer and no other has it."""
     from reconciler.registry.opening import open_registry
 
     failed: ReconcilerError | None = None
@@ -166,15 +166,27 @@ def builders_numbers(machine: Machine, build_key: str, digest: str) -> Fidelity 
     for settings in (one for one in machine.traits.registries if one.pulls):
         try:
             with open_registry(settings) as opened:
-                found = trust.of_offer(opened.registry, str(settings.address), digest, build_key).fidelity
-                # guard: numbers are signed too
-                if found is None and not trust.enforces(str(settings.address)):
-                    found = find_numbers(opened.registry, digest, build_key)
+                found = _numbers(trust, opened.registry, str(settings.address), digest, build_key)
         except ReconcilerError as error:
             failed = failed or error
             continue
-        if found is not None and found.prompts == TEXTS_DIGEST:
+        if found is not None and found.fidelity.prompts == TEXTS_DIGEST:
             return found
     if failed is not None:
         raise failed
     return None
+
+
+def _numbers(
+    trust: Trust, registry: "RegistryClient", repository: str, digest: str, build_key: str
+) -> Comparison | None:
+    from reconciler.registry.numbers import find_numbers, find_reference
+
+    signed = trust.of_offer(registry, repository, digest, build_key)
+    if signed.fidelity is not None:
+        reference = find_reference(registry, digest, build_key, signed.reference) if signed.reference else None
+        return Comparison(fidelity=signed.fidelity, reference=reference)
+    # guard: numbers are signed too
+    if trust.enforces(repository):
+        return None
+    return find_numbers(registry, digest, build_key)

@@ -33,10 +33,12 @@ if TYPE_CHECKING:  # they load where a registry is asked
 
 @dataclass(frozen=True, kw_only=True)
 class Judged:
-    """Of an offer. `fidelity` are numbers that a trusted builder has signed."""
+    """Of an offer. `fidelity` are numbers that a trusted builder has signed, `reference` is the digest of the reference
+    answers that it has signed."""
 
     signed_by: str = ""
     fidelity: Fidelity | None = None
+    reference: str = ""
     refusal: Refusal | None = None
 
 
@@ -78,7 +80,7 @@ class Trust:
             message = f"{repository}: {artifact}: {error}"
             enforced = rule.mode == ENFORCE
             return Judged(refusal=Refusal(reason=Reason.UNTRUSTED, message=message, enforced=enforced))
-        return Judged(signed_by=found.key_id, fidelity=found.fidelity)
+        return Judged(signed_by=found.key_id, fidelity=found.fidelity, reference=found.reference)
 
     def of_stored(
         self, wanted: Iterable[str], artifacts: Mapping[str, Artifact], origins: Mapping[str, Origin]

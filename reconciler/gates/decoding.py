@@ -49,6 +49,7 @@ class DecodingGate(RuntimeGate):
     name: ClassVar[str] = "decoding"
     about: ClassVar[str] = "Token by token the runtime finds what it finds for the whole text. Always there."
     always: ClassVar[bool] = True
+    beside: ClassVar[tuple[str, ...]] = ("reference",)
 
     max_median_kl: Annotated[
         float | None, About("Most KL divergence of a token that is read by itself, in nats: the median."), DIVERGENCE
@@ -62,8 +63,11 @@ class DecodingGate(RuntimeGate):
         return found is None or found.asked < self.tokens
 
     def measure(self, candidate: RegisteredCandidate, held: Measured) -> dict[str, Any]:
-        runtime, boundaries = candidate.runtime, candidate.boundaries
-        return {"decoded": runtime.decode(candidate.name, candidate.folder, boundaries, self.tokens)}
+        """And what the reference gate judges: the same reading serves both."""
+        decoded, referenced = candidate.runtime.decode(
+            candidate.name, candidate.folder, candidate.boundaries, self.tokens, candidate.reference
+        )
+        return {"decoded": decoded, "referenced": referenced}
 
     def judge(self, numbers: Numbers) -> Iterator[Verdict]:
         found = self._found(numbers)

@@ -19,13 +19,14 @@ from reconciler.gates.fidelity import FidelityGate
 from reconciler.gates.load import LoadGate
 from reconciler.gates.performance import PerformanceGate
 from reconciler.gates.prompts import PromptsGate
+from reconciler.gates.reference import ReferenceGate
 from reconciler.gates.runtime import RuntimeGate
 from reconciler.gates.template import TemplateGate
 from reconciler.gates.tokenizer import TokenizerGate
 
 # In the order in which they are measured.
 GATES: tuple[type[Gate], ...] = (
-    *(FidelityGate, LoadGate, TokenizerGate, TemplateGate, DecodingGate),
+    *(FidelityGate, LoadGate, TokenizerGate, TemplateGate, DecodingGate, ReferenceGate),
     *(PromptsGate, PerformanceGate, EnduranceGate),
 )
 

@@ -9,11 +9,12 @@ from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from reconciler.domain.errors import PermanentError, ReconcilerError, RehearsalFailed
 from reconciler.domain.gate_spec import Gate
-from reconciler.domain.measured import Answer, Decoded, Measured, Tokenized
+from reconciler.domain.measured import Answer, Decoded, Measured, Referenced, Tokenized
+from reconciler.domain.reference import Reference
 from reconciler.host.clock import now
 
 
@@ -34,7 +35,14 @@ class MeasuringRuntime(Protocol):
 
     def compare_tokenizer(self, folder: str) -> Tokenized: ...
 
-    def decode(self, identity: str, folder: str, boundaries: Mapping[str, int], tokens: int = 0) -> Decoded: ...
+    def decode(
+        self,
+        identity: str,
+        folder: str,
+        boundaries: Mapping[str, int],
+        tokens: int = 0,
+        reference: Reference | None = None,
+    ) -> tuple[Decoded, Referenced]: ...
 
     def measure(self) -> tuple[int, dict[str, str]]: ...
 
@@ -48,12 +56,13 @@ class MeasuringRuntime(Protocol):
 @dataclass(frozen=True, kw_only=True)
 class RegisteredCandidate:
     """A release that `runtime` has registered as `name`; its files are in `folder`. `boundaries`: after how many tokens
-    it computes otherwise (domain.sources.model_config)."""
+    it computes otherwise (domain.sources.model_config). `reference`: what came from where its artifact was built."""
 
     runtime: MeasuringRuntime
     folder: str
     name: str
     boundaries: Mapping[str, int] = field(default_factory=dict)
+    reference: Reference | None = None
 
     def ask(self, messages: Sequence[tuple[str, str]], max_tokens: int, temperature: float | None = 0.0) -> Answer:
         return self.runtime.ask(self.name, messages, max_tokens, temperature=temperature)
@@ -64,6 +73,10 @@ class RegisteredCandidate:
 
 @dataclass(frozen=True, kw_only=True)
 class RuntimeGate(Gate):
+    """`beside` are gates that are judged by what this one measures."""
+
+    beside: ClassVar[tuple[str, ...]] = ()
+
     @abstractmethod
     def measure(self, candidate: RegisteredCandidate, held: Measured) -> dict[str, Any]:
         """The fields of `held` that are measured anew: with what it lacks added to them."""
@@ -86,22 +99,27 @@ class Rehearsal(AbstractContextManager["Rehearsal"]):
         gates: Iterable[RuntimeGate],
         held: Measured,
         boundaries: Mapping[str, int] | None = None,
+        reference: Reference | None = None,
     ) -> Iterator[Measured]:
         """`held` with what the gates lack added to it, gate by gate: what was measured before something failed is not
         lost. Raises RehearsalFailed, in the runtime's own words, when the candidate does not load or does not
         answer."""
-        with self._registered(folder, name, boundaries or {}) as candidate:
+        candidate = RegisteredCandidate(
+            runtime=self._runtime, folder=folder, name=name, boundaries=boundaries or {}, reference=reference
+        )
+        with self._registered(folder, name):
             for gate in gates:
                 found = gate.measure(candidate, held)
-                held = replace(held, times={**held.times, gate.name: now()}, **found)
+                times = dict.fromkeys((gate.name, *gate.beside), now())
+                held = replace(held, times={**held.times, **times}, **found)
                 yield held
 
     @contextmanager
-    def _registered(self, folder: str, name: str, boundaries: Mapping[str, int]) -> Iterator[RegisteredCandidate]:
+    def _registered(self, folder: str, name: str) -> Iterator[None]:
         self._runtime.unregister(name)  # left by a pass that was killed
         try:
             self._runtime.register(folder, name, {})
-            yield RegisteredCandidate(runtime=self._runtime, folder=folder, name=name, boundaries=boundaries)
+            yield
         except PermanentError as error:
             raise RehearsalFailed(f"{name}: {error}", hint=error.hint, code=error.code) from error
         finally:

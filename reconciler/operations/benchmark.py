@@ -211,9 +211,10 @@ class _Measuring:
         source: Source = self._look.resolution.sources[self._release.recipe.build_key]
         durable.make_folder(self.scratch)
         with Converter(os.path.join(self.scratch, "comparison"), self.scratch) as converter:
-            self._fidelity = converter.compare(source.recipe, source.path, folder, adapter=source.adapter)
+            compared = converter.compare(source.recipe, source.path, folder, adapter=source.adapter)
+        self._fidelity = compared.fidelity
         if self.record:
-            self.machine.records.save_fidelity(self._fidelity)
+            self.machine.records.save_comparison(compared)
 
     def _save(self) -> None:
         if self.record:

@@ -20,6 +20,7 @@ from reconciler.domain.changes import Convert, FetchSource, LongWork, Measure, M
 from reconciler.domain.desired import DesiredRelease
 from reconciler.domain.errors import Problem, ReconcilerError, UsageError
 from reconciler.domain.plan import Held, Outcome
+from reconciler.domain.reference import Comparison
 from reconciler.domain.registries import LOCAL, RegistrySettings
 from reconciler.engine.job import FOLDER
 from reconciler.engine.job_queue import JobQueue
@@ -350,7 +351,8 @@ def _push(settings: RegistrySettings, build_key: str, context: PassContext, sign
     manifest = machine.store.blob(artifact.digest)
     with open_registry(settings, push=True) as opened:
         if fidelity is not None and not fidelity.unmeasured:
-            push_numbers(opened.registry, read_whole(manifest), fidelity, context.fresh_staging())
+            compared = Comparison(fidelity=fidelity, reference=machine.records.reference(build_key))
+            push_numbers(opened.registry, read_whole(manifest), compared, context.fresh_staging())
         if signed:
             push_signature(opened.registry, read_whole(manifest), signed, now(), context.fresh_staging())
         push(opened.registry, manifest.rpartition(artifact.digest[7:])[0], artifact.digest)

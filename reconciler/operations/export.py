@@ -17,6 +17,7 @@ from reconciler.domain import digest as digests
 from reconciler.domain.errors import DiskFull, Problem, ReconcilerError, UsageError
 from reconciler.domain.manifest import Model
 from reconciler.domain.reasons import USER_HOLDS
+from reconciler.domain.reference import Comparison
 from reconciler.domain.registries import Offer
 from reconciler.domain.text.units import size_text
 from reconciler.engine.machine import Machine
@@ -158,9 +159,14 @@ class Export:
             return
         from reconciler.registry import numbers
 
-        data, subject = numbers.numbers_manifest(manifest, fidelity), digests.of_bytes(manifest)
+        compared = Comparison(fidelity=fidelity, reference=self._machine.records.reference(build_key))
+        data, layer = numbers.numbers_manifest(manifest, compared), numbers.layer(compared) or EMPTY
         yield Attached(
-            digest=digests.of_bytes(data), subject=subject, kind=numbers.TYPE, data=data, blobs={EMPTY_DIGEST: EMPTY}
+            digest=digests.of_bytes(data),
+            subject=digests.of_bytes(manifest),
+            kind=numbers.TYPE,
+            data=data,
+            blobs={EMPTY_DIGEST: EMPTY, digests.of_bytes(layer): layer},
         )
 
     def _files(self) -> dict[str, bytes]:

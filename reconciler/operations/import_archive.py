@@ -14,7 +14,8 @@ from dataclasses import dataclass, replace
 from typing import BinaryIO
 
 from reconciler.domain.errors import DiskFull, Disturbed
-from reconciler.domain.measured import TEXTS_DIGEST, Fidelity
+from reconciler.domain.measured import TEXTS_DIGEST
+from reconciler.domain.reference import Comparison, Reference
 from reconciler.domain.text.units import size_text
 from reconciler.domain.trust import ARCHIVE, Origin
 from reconciler.engine.executor import accept_artifact
@@ -22,6 +23,7 @@ from reconciler.engine.machine import Machine
 from reconciler.engine.registries import pull_folder
 from reconciler.engine.trust import Judged, Trust, is_refused, stored_digests
 from reconciler.fleet.inventory_form import InventoryInvalid, inventory_view, read_inventory
+from reconciler.gates import reference as references
 from reconciler.host import durable
 from reconciler.host.clock import now
 from reconciler.host.disk_usage import disk_free
@@ -162,7 +164,7 @@ class _Taking:
             raise Disturbed("a blob that the store held is gone: import it once more", code="ArtifactDamaged") from None
         accept_artifact(artifact, machine)
         if (numbers := self._numbers(one)) is not None:
-            machine.records.save_fidelity(numbers)
+            machine.records.save_comparison(numbers)
         self._blobs.update(part.digest for part in artifact.files)
         durable.free(durable.unname(folder, machine.layout.trash))
 
@@ -179,19 +181,32 @@ class _Taking:
     def _path(self, one: ArchivedArtifact, digest: str) -> str:
         return os.path.join(pull_folder(self._machine, one.packed.artifact.build_key), digest.removeprefix("sha256:"))
 
-    def _numbers(self, one: ArchivedArtifact) -> Fidelity | None:
+    def _numbers(self, one: ArchivedArtifact) -> Comparison | None:
         """The newest of its builder's, on the texts of today; where builds have to be signed, those that were."""
         from reconciler.registry import numbers
 
-        made = one.packed.artifact
-        signed = self._signers[made.build_key].fidelity
+        made, judged = one.packed.artifact, self._signers[one.packed.artifact.build_key]
+        if judged.fidelity is not None:
+            reference = self._reference(judged.reference, made.build_key)
+            found = [Comparison(fidelity=judged.fidelity, reference=reference)]
         # guard: numbers of an archive are signed too
-        if signed is not None or self._trust.enforces(ARCHIVE):
-            return signed if signed is not None and signed.prompts == TEXTS_DIGEST else None
-        listed = [each for each in self._contents.of(made.digest) if each.kind == numbers.TYPE]
-        found = [numbers.read_numbers(each.data, made.digest, made.build_key) for each in listed]
-        fitting = [each for each in found if each is not None and each.prompts == TEXTS_DIGEST]
-        return max(fitting, key=lambda each: each.when, default=None)
+        elif self._trust.enforces(ARCHIVE):
+            found = []
+        else:
+            listed = [each.data for each in self._contents.of(made.digest) if each.kind == numbers.TYPE]
+            found = [
+                Comparison(fidelity=held, reference=self._reference(numbers.layer_digest(each), made.build_key))
+                for each in listed
+                if (held := numbers.read_numbers(each, made.digest, made.build_key)) is not None
+            ]
+        fitting = [each for each in found if each.fidelity.prompts == TEXTS_DIGEST]
+        return max(fitting, key=lambda each: each.fidelity.when, default=None)
+
+    def _reference(self, digest: str, build_key: str) -> Reference | None:
+        span = self._contents.spans.get(digest)
+        if span is None or span.size > references.LARGEST:
+            return None
+        return references.read(archive.read_blob(self._file, span, digest), build_key)
 
     def files(self, declared: DeclaredFiles) -> bool:
         """Whether they are new here."""

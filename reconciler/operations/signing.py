@@ -13,6 +13,7 @@ from reconciler.domain.registries import RegistrySettings
 from reconciler.engine.machine import Machine, stored_artifact
 from reconciler.engine.planning import Snapshot
 from reconciler.fleet.inventory import Inventory
+from reconciler.gates import reference as references
 from reconciler.gates.judgement import judge
 from reconciler.host.clock import now
 from reconciler.manifests.parsed import Parsed
@@ -51,6 +52,7 @@ class Signer:
         release = wanted.release
         key = release.recipe.build_key
         fidelity, measured = known.fidelity.get(key), known.releases.get(release.digest)
+        reference = machine.records.reference(key)
         verdicts = judge(wanted.gates, release.precision, fidelity, measured)
         build = Build(
             artifact=stored_artifact(machine, key).digest,
@@ -63,6 +65,7 @@ class Signer:
             started=self.began,
             finished=now(),
             fidelity=fidelity if fidelity is not None and not fidelity.unmeasured else None,
+            reference=digests.of_bytes(references.written(reference)) if reference is not None else "",
             gates=verdicts,
         )
         return bundle.sign(provenance.written(build), self.key)

@@ -1,16 +1,20 @@
 """The numbers of a comparison with the source, beside the artifact that was compared: an OCI referrer of its manifest,
-with the numbers in an annotation. Another machine judges them by its own gates.
+with the numbers in an annotation and the reference answers as its layer. Another machine judges them by its own gates.
 
 They are as trustworthy as the registry: a machine that wants builds signed takes those of the signed statement instead
 (registry.provenance). What is read is checked for its form, its build key and the artifact that it is about.
 """
 
 import json
+from collections.abc import Iterator
 
-from reconciler.domain.measured import Fidelity
+from reconciler.domain.errors import RegistryFailed
+from reconciler.domain.measured import Fidelity, without_nothing
 from reconciler.domain.plain_data import as_dict
+from reconciler.domain.reference import Comparison, Reference
+from reconciler.gates import reference as references
 from reconciler.registry.client import RegistryClient
-from reconciler.registry.notes import note, note_manifest
+from reconciler.registry.notes import NotANote, layer_of, note, note_manifest
 from reconciler.registry.provenance import FIDELITY_TYPE, numbers_in
 
 TYPE = FIDELITY_TYPE
@@ -18,25 +22,68 @@ ANNOTATION = "reconciler.foundry/fidelity"
 MOST = 16  # of one artifact that are read
 
 
-def push_numbers(client: RegistryClient, manifest: bytes, fidelity: Fidelity, folder: str) -> None:
+def push_numbers(client: RegistryClient, manifest: bytes, compared: Comparison, folder: str) -> None:
     """For the artifact of this manifest, which may come afterwards. `folder` is for a temporary file."""
-    client.attach(note(client, TYPE, _annotations(fidelity), folder, manifest))
+    client.attach(note(client, TYPE, _annotations(compared.fidelity), folder, manifest, layer(compared)))
 
 
-def numbers_manifest(manifest: bytes, fidelity: Fidelity) -> bytes:
-    """What is attached to the artifact of this manifest, for an archive."""
-    return note_manifest(TYPE, _annotations(fidelity), manifest)
+def numbers_manifest(manifest: bytes, compared: Comparison) -> bytes:
+    """What is attached to the artifact of this manifest, for an archive; `layer` is the blob that it names."""
+    return note_manifest(TYPE, _annotations(compared.fidelity), manifest, layer(compared))
+
+
+def layer(compared: Comparison) -> bytes:
+    """Nothing where there are no reference answers."""
+    return references.written(compared.reference) if compared.reference is not None else b""
 
 
 def _annotations(fidelity: Fidelity) -> dict[str, str]:
-    return {ANNOTATION: json.dumps(as_dict(fidelity), sort_keys=True)}
+    return {ANNOTATION: json.dumps(without_nothing(as_dict(fidelity)), sort_keys=True)}
 
 
-def find_numbers(client: RegistryClient, artifact: str, build_key: str) -> Fidelity | None:
+def find_numbers(client: RegistryClient, artifact: str, build_key: str) -> Comparison | None:
     """The newest of those that fit. Raises RegistryFailed."""
-    listed = client.referrers(artifact, TYPE)[:MOST]
-    found = [read_numbers(client.manifest(one["digest"]), artifact, build_key) for one in listed]
-    return max((one for one in found if one is not None), key=lambda one: one.when, default=None)
+    found = list(_numbers(client, artifact, build_key))
+    if not found:
+        return None
+    name, fidelity = max(found, key=lambda one: one[1].when)
+    return Comparison(fidelity=fidelity, reference=_reference(client, name, artifact, build_key))
+
+
+def find_reference(client: RegistryClient, artifact: str, build_key: str, digest: str) -> Reference | None:
+    """Those that a signed statement names by their digest. Raises RegistryFailed."""
+    for name, _ in _numbers(client, artifact, build_key):
+        # guard: reference answers are those that were signed
+        if layer_digest(client.manifest(name)) == digest:
+            return _reference(client, name, artifact, build_key)
+    return None
+
+
+def _numbers(client: RegistryClient, artifact: str, build_key: str) -> Iterator[tuple[str, Fidelity]]:
+    for one in client.referrers(artifact, TYPE)[:MOST]:
+        if (fidelity := read_numbers(client.manifest(one["digest"]), artifact, build_key)) is not None:
+            yield one["digest"], fidelity
+
+
+def _reference(client: RegistryClient, name: str, artifact: str, build_key: str) -> Reference | None:
+    """What an earlier version pushed has none. The numbers count without."""
+    try:
+        return references.read(layer_of(client, name, TYPE, artifact, references.LARGEST), build_key)
+    except NotANote:
+        return None
+    except RegistryFailed as error:
+        if error.code not in ("RegistryLacks", "DigestMismatch"):
+            raise
+        return None
+
+
+def layer_digest(data: bytes) -> str:
+    """Of the one blob that a note names, "" for another form."""
+    try:
+        [layer] = json.loads(data)["layers"]
+        return str(layer["digest"])
+    except (ValueError, LookupError, TypeError):
+        return ""
 
 
 def read_numbers(data: bytes, artifact: str, build_key: str) -> Fidelity | None:

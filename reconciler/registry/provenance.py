@@ -1,6 +1,6 @@
 """What a builder states of an artifact: an in-toto Statement (v1) with SLSA provenance (v1) as its predicate. Who built
-it by which recipe, from which manifests, source and tools, when; and its numbers and the verdicts of its gates, as
-byproducts.
+it by which recipe, from which manifests, source and tools, when; and its numbers, the digest of its reference answers
+and the verdicts of its gates, as byproducts.
 
 Pure. `written` gives the bytes that are signed, `read` checks those of another builder against the artifact and the
 build key that are wanted; fields that it does not know are ignored, as in-toto wants it.
@@ -24,7 +24,7 @@ from reconciler.registry.bundle import LIMIT
 STATEMENT = "https://in-toto.io/Statement/v1"
 PREDICATE = "https://slsa.dev/provenance/v1"
 BUILD_TYPE = "https://reconciler.foundry/build/v1"
-FIDELITY, GATES = "fidelity", "gates"  # names of byproducts
+FIDELITY, REFERENCE, GATES = "fidelity", "reference", "gates"  # names of byproducts
 FIDELITY_TYPE = "application/vnd.foundry-reconciler.fidelity.v1+json"
 GATES_TYPE = "application/vnd.foundry-reconciler.gates.v1+json"
 LARGEST_NUMBERS = 4096  # bytes
@@ -62,7 +62,16 @@ class Build:
     started: str
     finished: str
     fidelity: Fidelity | None = None
+    reference: str = ""  # the digest of the document
     gates: Sequence[Verdict] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stated:
+    """What a machine takes from a statement: numbers, and the digest of reference answers, where there are any."""
+
+    fidelity: Fidelity | None
+    reference: str = ""
 
 
 def written(build: Build) -> bytes:
@@ -97,7 +106,7 @@ def statement(name: str, digest: str, kind: str, predicate: Mapping[str, Any]) -
     )
 
 
-def read(payload: bytes, artifact: str, build_key: str) -> Fidelity | None:
+def read(payload: bytes, artifact: str, build_key: str) -> Stated:
     """The numbers of the build, where it has any. Raises NotThisBuild for a statement about anything else than this
     artifact, built by this key."""
     try:
@@ -118,7 +127,8 @@ def read(payload: bytes, artifact: str, build_key: str) -> Fidelity | None:
         recipe = digests.of_value(parameters["recipe"])
         # guard: a statement has this recipe
         _require(recipe == build_key, "its recipe is not the one that its build key names")
-        return _numbers(statement["predicate"]["runDetails"].get("byproducts", ()), build_key)
+        byproducts = statement["predicate"]["runDetails"].get("byproducts", ())
+        return Stated(fidelity=_numbers(byproducts, build_key), reference=_reference(byproducts))
     except NotThisBuild:
         raise
     except (Misformed, LookupError, ValueError, TypeError, AttributeError, RecursionError):
@@ -143,6 +153,11 @@ def _numbers(byproducts: Sequence[Mapping[str, Any]], build_key: str) -> Fidelit
     return next((numbers_in(one, build_key) for one in contents), None)
 
 
+def _reference(byproducts: Sequence[Mapping[str, Any]]) -> str:
+    found = (one["digest"]["sha256"] for one in byproducts if one["name"] == REFERENCE)
+    return next((f"sha256:{one}" for one in found if isinstance(one, str)), "")
+
+
 def _dependencies(build: Build) -> Iterator[dict[str, Any]]:
     """What decided the bytes."""
     recipe, manifests = build.recipe, build.manifests
@@ -160,6 +175,8 @@ def _dependencies(build: Build) -> Iterator[dict[str, Any]]:
 def _byproducts(build: Build) -> Iterator[dict[str, Any]]:
     if build.fidelity is not None:
         yield _byproduct(FIDELITY, FIDELITY_TYPE, without_nothing(as_dict(build.fidelity)))
+    if build.reference:
+        yield {"name": REFERENCE, "mediaType": FIDELITY_TYPE, "digest": _digest(build.reference)}
     if build.gates:
         verdicts = [{key: held for key, held in as_dict(one).items() if key != "misses"} for one in build.gates]
         yield _byproduct(GATES, GATES_TYPE, verdicts)

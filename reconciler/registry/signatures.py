@@ -35,6 +35,7 @@ class Signed:
 
     key_id: str
     fidelity: Fidelity | None
+    reference: str = ""  # the digest of its reference answers
 
 
 class KeyRing:
@@ -61,7 +62,8 @@ class KeyRing:
         """Raises Unproven."""
         key_id, payload = self.opened(data)
         try:
-            return Signed(key_id=key_id, fidelity=provenance.read(payload, artifact, build_key))
+            stated = provenance.read(payload, artifact, build_key)
+            return Signed(key_id=key_id, fidelity=stated.fidelity, reference=stated.reference)
         except NotThisBuild as error:
             raise Unproven(f"a signature does not count: {error}") from None
 

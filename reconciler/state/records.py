@@ -21,6 +21,7 @@ from reconciler.domain.measured import Fidelity, Measured, MeasurementSet
 from reconciler.domain.observed import Registration
 from reconciler.domain.quarantine import Ages, is_ours
 from reconciler.domain.recorded import Condition, Recorded, RecordedRelease, Suspension, Timing, completed
+from reconciler.domain.reference import Comparison, Reference
 from reconciler.domain.release import Marker
 from reconciler.domain.trust import Origin
 from reconciler.gates.judgement import GateStatus
@@ -51,6 +52,7 @@ from reconciler.state.forms import (
     restored,
     stored,
 )
+from reconciler.state.references import References
 
 VARIANT_NAME = re.compile(r"[a-z0-9][a-z0-9.-]*")
 TIMINGS_KEPT = 50
@@ -79,6 +81,7 @@ class Records:
         self._measurements = self._stored("measurements", MEASUREMENTS, MeasurementSet())
         self._origins = self._stored("origins", ORIGINS, ())
         self._quarantine = self._stored("quarantine", QUARANTINE, Ages())
+        self._references = References(os.path.join(self._folder, "references"))
         self.event_log = os.path.join(self._folder, "events.jsonl")
         self._unwritten: tuple[RememberedFailure, ...] | None = None  # failures that the disk did not take
         self._aside: list[str] = []
@@ -268,11 +271,25 @@ class Records:
         held = self._measurements.read(self._set_aside)
         self._measurements.write(replace(held, fidelity=_with_newest(held.fidelity, fidelity.build_key, fidelity)))
 
+    def save_comparison(self, comparison: Comparison) -> None:
+        """Its reference answers first: whoever finds the numbers compares no more."""
+        fidelity, known = comparison.fidelity, self._measurements.read().fidelity
+        if comparison.reference is not None:
+            self._references.write(comparison.reference, known)
+        else:
+            self._references.forget(fidelity.build_key)
+        self.save_fidelity(fidelity)
+
+    def reference(self, build_key: str) -> Reference | None:
+        """What came with the comparison of this artifact, as it is on disk now."""
+        return self._references.read(build_key)
+
     def save_artifact(self, build_key: str, digest: str) -> None:
         """Numbers that were measured of other bytes under this key count no more, for no release."""
         held = self._measurements.read(self._set_aside)
         if held.artifacts.get(build_key) == digest:
             return
+        self._references.forget(build_key)
         fidelity = {key: one for key, one in held.fidelity.items() if key != build_key}
         # guard: numbers of other bytes are forgotten
         releases = {name: one for name, one in held.releases.items() if one.build_key != build_key}
@@ -343,7 +360,7 @@ class Records:
 
     def sweep(self) -> None:
         """Remove what a killed writer left."""
-        for folder in (self._folder, self._variants, self._histories):
+        for folder in (self._folder, self._variants, self._histories, self._references.folder):
             durable.sweep_temporaries(folder)
 
     def _variant(self, variant: str) -> VariantRecord:

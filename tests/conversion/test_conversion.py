@@ -341,5 +341,5 @@ def test_an_adapter_is_merged_into_the_weights(converter: Converter, reader: Chi
         )
         assert merged > least
         assert plain < 0.95
-        found = converter.compare(recipe, str(source), out, adapter=str(tmp_path / "adapter"), timeout=120)
+        found = converter.compare(recipe, str(source), out, adapter=str(tmp_path / "adapter"), timeout=120).fidelity
         assert rejections(judge(GateSpec(), precision, found, None)) == ()

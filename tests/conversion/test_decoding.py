@@ -13,7 +13,7 @@ from reconciler.domain.measured import Decoded, Measured
 from reconciler.domain.sources.model_config import boundaries
 from reconciler.gates.judgement import judge, rejections
 from tests.backends.test_serving_foundry import runtime
-from tests.conversions import convert
+from tests.conversions import convert, look, recipe_of
 from tests.edited_graphs import Edit, edited, rounded, swapped, windows
 from tests.tiny_models import write_families
 
@@ -39,7 +39,7 @@ def foundry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Foundry]:
 
 def rejected(foundry: Foundry, source: Path, artifact: Path, precision: str) -> tuple[Decoded, bool]:
     config = json.loads((source / "config.json").read_text())
-    found = foundry.decode("m:1", str(artifact), boundaries(config))
+    found, _ = foundry.decode("m:1", str(artifact), boundaries(config))
     held = Measured(release="r", build_key="b", decoded=found)
     return found, "decoding" in {one.gate for one in rejections(judge(GateSpec(), precision, None, held))}
 
@@ -57,10 +57,18 @@ def test_a_right_one_passes(
 def test_a_right_one_passes_across_its_original_context(
     converter: Converter, foundry: Foundry, zoo: dict[str, Path], tmp_path: Path
 ) -> None:
-    convert(converter, zoo[FAR], tmp_path / "out", "int4")
-    found, wrong = rejected(foundry, zoo[FAR], tmp_path / "out", "int4")
-    assert not wrong, found
+    """Where the source read as long a text, so that its rotation turned as there, its answers are compared there."""
+    source, out = zoo[FAR], tmp_path / "out"
+    convert(converter, source, out, "int4")
+    reference = converter.compare(recipe_of(look(source), "int4"), str(source), str(out), timeout=120).reference
+    assert reference is not None
+    assert reference.least == 4097
+    context = boundaries(json.loads((source / "config.json").read_text()))
+    found, referenced = foundry.decode("m:1", str(out), context, reference=reference)
+    held = Measured(release="r", build_key="b", decoded=found, referenced=referenced)
+    assert rejections(judge(GateSpec(), "int4", None, held)) == ()
     assert (found.positions, found.longest, found.unmeasured) == (308, 4112, ())
+    assert (referenced.positions, referenced.unmeasured) == (48, "")
 
 
 def test_a_text_may_hold_what_ends_an_answer(

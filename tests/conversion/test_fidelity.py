@@ -40,7 +40,7 @@ def zoo(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 def measure(converter: Converter, source: Path, out: Path, precision: str, **options: object) -> Fidelity:
     convert(converter, source, out, precision, **options)
-    return converter.compare(recipe_of(look(source), precision, **options), str(source), str(out), timeout=120)
+    return converter.compare(recipe_of(look(source), precision, **options), str(source), str(out), timeout=120).fidelity
 
 
 @pytest.mark.parametrize(("name", "precision"), RIGHT)
@@ -112,7 +112,7 @@ def test_one_wrong_row_of_weights_is_seen(converter: Converter, zoo: dict[str, P
         file.seek(-128, os.SEEK_CUR)
         file.write(bytes(min(255, code + 1) for code in row))
     recipe = recipe_of(look(zoo["qwen2"]), "int8")
-    found = converter.compare(recipe, str(zoo["qwen2"]), str(tmp_path / "out"), timeout=120)
+    found = converter.compare(recipe, str(zoo["qwen2"]), str(tmp_path / "out"), timeout=120).fidelity
     rejected = rejections(judge(GateSpec(), "int8", found, None))
     assert [verdict.measure for verdict in rejected] == ["roundingDistance"]
 
@@ -130,7 +130,7 @@ def test_an_artifact_of_another_model_is_seen(
 ) -> None:
     convert(converter, zoo["llama"], tmp_path / "out", precision)
     recipe = recipe_of(look(zoo["qwen2"]), precision)
-    found = converter.compare(recipe, str(zoo["qwen2"]), str(tmp_path / "out"), timeout=120)
+    found = converter.compare(recipe, str(zoo["qwen2"]), str(tmp_path / "out"), timeout=120).fidelity
     assert rejections(judge(GateSpec(), precision, found, None))
 
 

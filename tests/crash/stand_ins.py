@@ -12,7 +12,9 @@ from reconciler.backends.foundry.index import INDEX, read_index
 from reconciler.backends.foundry.problems import translate
 from reconciler.conversion.client.converter import Converter
 from reconciler.domain.errors import ConversionFailed
-from reconciler.domain.measured import TEXTS_DIGEST, Decoded, Fidelity, Tokenized
+from reconciler.domain.measured import TEXTS_DIGEST, Decoded, Fidelity, Referenced, Tokenized
+from reconciler.domain.reference import METHOD as REFERENCE
+from reconciler.domain.reference import Comparison, Reference
 from reconciler.domain.release import Recipe
 from reconciler.engine import planning
 from reconciler.engine.options import Options
@@ -20,6 +22,7 @@ from reconciler.gates.decoding import METHOD
 from reconciler.gates.hard_texts import TEXTS_DIGEST as HARD_TEXTS
 from reconciler.host import durable
 from tests.at_rest import TREE
+from tests.references import reference_of
 
 WEIGHTS = 70_000  # bytes: more than SHARED, so they are linked as 16 MiB are
 SHARED = 1 << 16
@@ -84,8 +87,17 @@ class StandInFoundry(Foundry):
     def compare_tokenizer(self, folder: str) -> Tokenized:
         return Tokenized(texts=HARD_TEXTS, tried=100, differing=0, decomposed=0)
 
-    def decode(self, identity: str, folder: str, boundaries: Mapping[str, int], tokens: int = 0) -> Decoded:
-        return Decoded(method=METHOD, positions=284, longest=300, median_kl=0.0)
+    def decode(
+        self,
+        identity: str,
+        folder: str,
+        boundaries: Mapping[str, int],
+        tokens: int = 0,
+        reference: Reference | None = None,
+    ) -> tuple[Decoded, Referenced]:
+        return Decoded(method=METHOD, positions=284, longest=300, median_kl=0.0), Referenced(
+            method=REFERENCE, positions=48, median_kl=0.0, source_kl=0.0, built_kl=0.0, agreed=48, built_agreed=48
+        )
 
     def _memory(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
         return {"bytes": 1 << 20}
@@ -138,8 +150,8 @@ class StandInConverter(Converter):
             with open(os.path.join(output_dir, name), "wb") as file:
                 file.write(data)
 
-    def compare(self, recipe: Recipe, *said: Any, **more: Any) -> Fidelity:
-        return Fidelity(
+    def compare(self, recipe: Recipe, *said: Any, **more: Any) -> Comparison:
+        fidelity = Fidelity(
             build_key=recipe.build_key,
             prompts=TEXTS_DIGEST,
             positions=800,
@@ -148,6 +160,7 @@ class StandInConverter(Converter):
             perplexity_ratio=1.01,
             wiring_kl=1e-9,
         )
+        return Comparison(fidelity=fidelity, reference=reference_of(recipe.build_key))
 
 
 def tree_of(build_key: str) -> dict[str, bytes]:

@@ -109,6 +109,7 @@ def test_a_fleet_converts_once(fleet: Fleet) -> None:
     gates = json.loads(run(edge, "plan", "-o", "json"))["gates"]
     fidelity = [one for one in gates if one["gate"] == "fidelity"]
     assert {one["status"] for one in fidelity} == {"Successful"}  # by the builder's numbers
+    assert reference_verdicts(gates) == ["Successful"] * 2
 
     only_a_template(edge, relay)
     registry.close()
@@ -122,6 +123,10 @@ def test_a_fleet_converts_once(fleet: Fleet) -> None:
     machine = json.loads(run(edge, "status", "-o", "json"))["conditions"]
     assert [one["reason"] for one in machine if one["type"] == "RegistryReachable"] == ["RegistryUnreachable"]
     assert "Ljubljana" in run(edge, "ask", V, QUESTION)
+
+
+def reference_verdicts(gates: list[dict[str, Any]]) -> list[str]:
+    return [one["status"] for one in gates if one["gate"] == "reference"]
 
 
 def only_a_template(edge: TestMachine, relay: Relay) -> None:
@@ -155,6 +160,8 @@ def carried(builder: TestMachine, folder: Path) -> None:
     done = offline.run("import", archive)
     assert done.code == 0, done.out + done.err
     assert set(offline.index()) == {f"{V}:1"}
+    [served] = json.loads(offline.run("status", "-o", "json").out)["variants"]
+    assert reference_verdicts(served["gates"]) == ["Successful"] * 2
     answer = offline.run("ask", V, QUESTION)
     assert "Ljubljana" in answer.out, answer.err
     receipt = json.loads(Path(f"{archive}.receipt.json").read_text())

@@ -15,6 +15,7 @@ from reconciler.domain.errors import RegistryFailed
 from reconciler.domain.facts import Traits
 from reconciler.domain.measured import TEXTS_DIGEST, Fidelity, Numbers
 from reconciler.domain.reasons import Reason
+from reconciler.domain.reference import Comparison, Reference
 from reconciler.domain.registries import RegistrySettings, read_address
 from reconciler.domain.release import Artifact
 from reconciler.engine.jobs import MeasurementJob
@@ -27,6 +28,7 @@ from reconciler.registry.numbers import ANNOTATION, find_numbers, push_numbers
 from reconciler.registry.transfer import push
 from reconciler.registry.transport import Transport
 from tests.planner.world import release, wanted
+from tests.references import reference_of
 from tests.registry.places import REPOSITORY, client_of
 from tests.registry_server import FakeRegistry
 
@@ -60,7 +62,7 @@ def machine_at(folder: Path, origin: str, convert: str = "registry-only") -> Mac
     )
 
 
-def built(folder: Path, origin: str, *numbers: Fidelity) -> Artifact:
+def built(folder: Path, origin: str, *numbers: Fidelity, reference: Reference | None = None) -> Artifact:
     """Of a builder, and pushed."""
     builder = machine_at(folder / "builder", origin)
     tree = folder / "tree"
@@ -70,7 +72,7 @@ def built(folder: Path, origin: str, *numbers: Fidelity) -> Artifact:
     client = client_of(origin)
     manifest = Path(builder.store.blob(artifact.digest))
     for one in numbers:
-        push_numbers(client, manifest.read_bytes(), one, str(folder))
+        push_numbers(client, manifest.read_bytes(), Comparison(fidelity=one, reference=reference), str(folder))
     push(client, str(manifest.parent), artifact.digest)
     client.session.close()
     return artifact
@@ -117,7 +119,20 @@ def test_numbers_come_with_the_artifact(fake: FakeRegistry, tmp_path: Path) -> N
     newer = replace(NUMBERS, when="2026-02-01T00:00:00Z", mean_kl=0.125)
     artifact = built(tmp_path, fake.origin, NUMBERS, newer)
     machine = machine_at(tmp_path / "edge", fake.origin)
-    assert builders_numbers(machine, KEY, artifact.digest) == newer
+    assert builders_numbers(machine, KEY, artifact.digest) == Comparison(fidelity=newer)
+
+
+def test_reference_answers_come_with_them(fake: FakeRegistry, tmp_path: Path) -> None:
+    reference = reference_of(KEY)
+    artifact = built(tmp_path, fake.origin, NUMBERS, reference=reference)
+    machine = machine_at(tmp_path / "edge", fake.origin)
+    found = builders_numbers(machine, KEY, artifact.digest)
+    assert found == Comparison(fidelity=NUMBERS, reference=reference)
+    machine.records.save_comparison(found)
+    assert machine.records.reference(KEY) == reference
+    [layer] = [digest for digest, data in fake.held(REPOSITORY).blobs.items() if b"likeliest" in data]
+    del fake.held(REPOSITORY).blobs[layer]
+    assert builders_numbers(machine, KEY, artifact.digest) == Comparison(fidelity=NUMBERS)
 
 
 @pytest.mark.parametrize(
@@ -175,7 +190,8 @@ def measured_on(machine: Machine, artifact: Artifact, **more: Any) -> Fidelity |
     job = MeasurementJob(change, context, team)  # type: ignore[arg-type]
     job._wanted = wanted(**more)
     machine.store.put(KEY, str(tree_of(machine)), RECIPE)
-    return job._from_builder()
+    found = job._from_builder()
+    return found.fidelity if found is not None else None
 
 
 def tree_of(machine: Machine) -> Path:

@@ -10,10 +10,12 @@ from types import SimpleNamespace
 import pytest
 
 from reconciler.domain.changes import Cost, Pull
+from reconciler.domain.digest import of_bytes
 from reconciler.domain.facts import Traits
 from reconciler.domain.measured import Fidelity
 from reconciler.domain.observed import Observed
 from reconciler.domain.reasons import Reason
+from reconciler.domain.reference import Comparison
 from reconciler.domain.registries import RegistryAnswers
 from reconciler.domain.release import Artifact
 from reconciler.domain.trust import Origin, Refusal, TrustedKey, TrustMode, TrustPolicy, TrustRule
@@ -22,7 +24,9 @@ from reconciler.engine.machine import Machine
 from reconciler.engine.pull_job import PullJob
 from reconciler.engine.registries import RegistryLookup, builders_numbers
 from reconciler.engine.trust import Trust, is_refused, stored_digests
+from reconciler.gates.reference import written
 from reconciler.registry import bundle, provenance
+from reconciler.registry.numbers import push_numbers
 from reconciler.registry.signatures import push_signature
 from reconciler.registry.signing_keys import SigningKey, read_id
 from reconciler.store.artifact_store import ArtifactStore
@@ -31,6 +35,7 @@ from tests.engine.test_pull_job import pushed
 from tests.engine.test_registries import KEY, NUMBERS, RECIPE, built, machine_at, tree_of
 from tests.machine import TestMachine
 from tests.planner.world import release
+from tests.references import reference_of
 from tests.registry.keys import key_pair
 from tests.registry.places import REPOSITORY, client_of
 from tests.registry.test_signatures import BUILD, NOW
@@ -57,13 +62,22 @@ class Site:
     keys: Path
 
     def sign(
-        self, name: str = "builder", fidelity: Fidelity | None = NUMBERS, recipe: dict[str, object] = RECIPE
+        self,
+        name: str = "builder",
+        fidelity: Fidelity | None = NUMBERS,
+        recipe: dict[str, object] = RECIPE,
+        reference: str = "",
     ) -> None:
         client = client_of(self.fake.origin)
         manifest = client.manifest(self.artifact.digest)
         key = SigningKey(str(self.keys / f"{name}.key"))
         build = replace(
-            BUILD, artifact=self.artifact.digest, build_key=self.artifact.build_key, recipe=recipe, fidelity=fidelity
+            BUILD,
+            artifact=self.artifact.digest,
+            build_key=self.artifact.build_key,
+            recipe=recipe,
+            fidelity=fidelity,
+            reference=reference,
         )
         push_signature(client, manifest, bundle.sign(provenance.written(build), key), NOW, str(self.folder))
         client.session.close()
@@ -137,14 +151,40 @@ def test_what_is_revoked_is_not_offered(site: Site, mode: TrustMode) -> None:
 def test_numbers_are_those_that_were_signed(site: Site) -> None:
     """The registry's own say that nothing was lost."""
     digest = site.artifact.digest
-    assert builders_numbers(site.machine("off"), KEY, digest) == LIED
+    assert builders_numbers(site.machine("off"), KEY, digest) == Comparison(fidelity=LIED)
     assert builders_numbers(site.machine("enforce"), KEY, digest) is None
-    assert builders_numbers(site.machine("warn"), KEY, digest) == LIED
+    assert builders_numbers(site.machine("warn"), KEY, digest) == Comparison(fidelity=LIED)
     site.sign("stranger", LIED)
     assert builders_numbers(site.machine("enforce"), KEY, digest) is None
     site.sign()
-    assert builders_numbers(site.machine("enforce"), KEY, digest) == NUMBERS
-    assert builders_numbers(site.machine("warn"), KEY, digest) == NUMBERS
+    assert builders_numbers(site.machine("enforce"), KEY, digest) == Comparison(fidelity=NUMBERS)
+    assert builders_numbers(site.machine("warn"), KEY, digest) == Comparison(fidelity=NUMBERS)
+
+
+def test_reference_answers_are_those_that_were_signed(site: Site) -> None:
+    """Others hang on the artifact too."""
+    client = client_of(site.fake.origin)
+    manifest, honest, other = client.manifest(site.artifact.digest), reference_of(KEY), reference_of(KEY)
+    other = replace(other, places=other.places[:1])
+    for when, one in (("2026-01-02", other), ("2026-01-03", honest), ("2026-01-04", other)):
+        said = Comparison(fidelity=replace(LIED, when=f"{when}T00:00:00Z"), reference=one)
+        push_numbers(client, manifest, said, str(site.folder))
+    client.session.close()
+    digest = site.artifact.digest
+    site.sign(reference=of_bytes(written(honest)))
+    assert builders_numbers(site.machine("enforce"), KEY, digest) == Comparison(fidelity=NUMBERS, reference=honest)
+    assert builders_numbers(site.machine("off"), KEY, digest).reference != honest
+
+
+def test_where_none_were_signed_there_are_none(site: Site) -> None:
+    client = client_of(site.fake.origin)
+    said = Comparison(fidelity=NUMBERS, reference=reference_of(KEY))
+    push_numbers(client, client.manifest(site.artifact.digest), said, str(site.folder))
+    client.session.close()
+    site.sign()
+    assert builders_numbers(site.machine("enforce"), KEY, site.artifact.digest) == Comparison(fidelity=NUMBERS)
+    site.sign(reference="sha256:" + "0" * 64)
+    assert builders_numbers(site.machine("enforce"), KEY, site.artifact.digest).reference is None
 
 
 def test_a_builder_may_sign_without_numbers(site: Site) -> None:

@@ -18,7 +18,7 @@ from reconciler.gates.performance import PerformanceGate
 from reconciler.gates.prompts import GoldenPrompt, PromptsGate
 from reconciler.state.forms import MEASUREMENTS
 from tests.planner.world import World, desired, release, wanted
-from tests.releases import DECODED_ALIKE, READ_ALIKE
+from tests.releases import DECODED_ALIKE, FOUND_ALIKE, READ_ALIKE
 
 NOW = "2026-01-01T00:00:00Z"
 LOAD = Measurements(
@@ -49,7 +49,12 @@ ENDURED = Endured(requests=50, growth_bytes=1 << 20, drift=1.1, crashed=())
 def measured(**more: object) -> Measured:
     one = release()
     base = Measured(
-        release=one.digest, build_key=one.recipe.build_key, load=LOAD, tokenized=READ_ALIKE, decoded=DECODED_ALIKE
+        release=one.digest,
+        build_key=one.recipe.build_key,
+        load=LOAD,
+        tokenized=READ_ALIKE,
+        decoded=DECODED_ALIKE,
+        referenced=FOUND_ALIKE,
     )
     return replace(base, **more)
 
@@ -169,7 +174,7 @@ def test_five_misses_are_named_and_read_from_what_older_versions_wrote() -> None
     document = MEASUREMENTS.write(MeasurementSet(releases={"r": measured(answers=answers)}))
     assert set(document["measurements"][0]) == {
         "release", "buildKey", "measured", "answers", "rendered", "speeds", "speedMemoryBytes", "endured", "times",
-        "refused", "tokenized", "decoded",
+        "refused", "tokenized", "decoded", "referenced",
     }  # fmt: skip
     (held,) = MEASUREMENTS.read(document).releases.values()
     (rejected,) = rejections(judge(GateSpec.of(gate), "int4", GOOD, held))

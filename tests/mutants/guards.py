@@ -36,6 +36,7 @@ _TOKENS = (
     " tests/gates/test_tokenizer.py::test_other_texts_are_no_measurement"
 )
 _GATES = "tests/gates/test_gates.py"
+_REFERENCE = "tests/gates/test_reference.py"
 _GOLDEN = "tests/gates/test_golden.py"
 _TOLD = "tests/fleet/test_inventory_gates.py"
 _ENDURANCE = "tests/gates/test_endurance.py"
@@ -125,7 +126,11 @@ MUTANTS = (
     _("what is revoked is refused", _TRUST, 'named = ""'),
     _("what is refused is not offered", _TRUST),
     _("where a stored artifact comes from is not forgotten", _TRUST, "dropped = others[:-ORIGINS_KEPT]"),
-    _("numbers are signed too", _TRUST, "found is None"),
+    _("numbers are signed too", _TRUST),
+    _("reference answers are those that were signed", _TRUST, "True"),
+    _("a reference counts for its build key", _REFERENCE, "return found"),
+    _("a reference has its places within its text", _REFERENCE),
+    _("a token that the model does not know is not read", _REFERENCE, "return True"),
     _("a stored artifact keeps to the policy of today", _TRUST, "True"),
     _("what is refused does not serve anew", "tests/planner/test_plan_trust.py", "refused = False"),
     _("an archive brings nothing that is refused", _AIR_GAP, "return False"),
@@ -219,6 +224,7 @@ MUTANTS = (
     _("gate: other texts are no fidelity", _GATES, "return numbers.fidelity is not None"),
     _("gate: a text that is read otherwise fails", _TOKENS, 'verdict = compared("", "", 0.0, 0.0, "", good=True)'),
     _("gate: other texts are no tokenizer", _TOKENS, "return found"),
+    _("gate: another method is no reference", _REFERENCE, "found is None"),
     _("gate: another method is no decoding", "tests/gates/test_decoding.py", "return found"),
     _("gate: unknown memory is open", _GATES),
     _("gate: unknown growth is open", _GATES),

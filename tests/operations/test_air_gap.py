@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from reconciler.domain.measured import Fidelity
+from reconciler.domain.reference import Comparison
 from reconciler.domain.sources.locked import LockedFile, LockedSource
 from reconciler.engine.machine import locked_machine
 from reconciler.engine.resolve import resolve
@@ -262,7 +263,7 @@ def registry(builder: TestMachine, tmp_path: Path) -> Iterator[tuple[FakeRegistr
         client, store = client_of(fake.origin), opened(builder).store
         for artifact in store.artifacts().values():
             manifest = Path(store.blob(artifact.digest))
-            push_numbers(client, manifest.read_bytes(), numbers(artifact.build_key), str(tmp_path))
+            push_numbers(client, manifest.read_bytes(), Comparison(fidelity=numbers(artifact.build_key)), str(tmp_path))
             push(client, str(manifest.parent), artifact.digest)
             empty = hashlib.sha256(b"{}").hexdigest()
             part = {"mediaType": "application/vnd.oci.empty.v1+json", "digest": f"sha256:{empty}", "size": 2}

@@ -1,5 +1,6 @@
-"""A served model read at once and token by token, in the runtime that serves: gates.decoding says how much of it. For
-the runtime's worker process only.
+"""A served model read at once and token by token, in the runtime that serves: gates.decoding says how much of it. Where
+reference answers came with it, the text begins with theirs, and what one reading at once finds is compared with them.
+For the runtime's worker process only.
 
 Token by token goes the way of an answer: the runtime chooses each token itself (GenerateNextToken), from logits that
 leave it no choice but the next token of the text. That is how it serves, with all that it does between two tokens.
@@ -11,24 +12,30 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from reconciler.backends.foundry.generator import Generator, Model
+from reconciler.backends.foundry.references import Answers
 from reconciler.backends.foundry.tokenizer import RuntimeTokenizer
+from reconciler.backends.logits import log_softmax
 from reconciler.domain.errors import PermanentError
-from reconciler.domain.measured import TEXTS, WORST, Decoded
+from reconciler.domain.measured import TEXTS, WORST, Decoded, Referenced
+from reconciler.domain.reference import Reference
 from reconciler.gates.decoding import METHOD, Stretch, stretches
 
 
-def decoded(folder: str, boundaries: Mapping[str, int], asked: int = 0) -> Decoded:
+def decoded(
+    folder: str, boundaries: Mapping[str, int], asked: int = 0, reference: Reference | None = None
+) -> tuple[Decoded, Referenced]:
     """Of a served folder, over `asked` tokens (0: as many as the budget allows). Raises PermanentError in the runtime's
     own words."""
     with open(os.path.join(folder, "genai_config.json"), encoding="utf-8") as file:
         config = json.load(file)["model"]
-    context = config["context_length"]
-    planned, unmeasured = stretches(_weights(folder), config["vocab_size"], context, boundaries, asked)
-    tokens = _tokens(folder, max(one.length for one in planned))
-    end = next((token for token in reversed(range(config["vocab_size"])) if token not in tokens), 0)
-    with Model(folder, config["vocab_size"], end) as model:
-        parts = [part for stretch in planned for part in _parts(model, stretch, tokens)]
-    return Decoded(
+    context, vocabulary = config["context_length"], config["vocab_size"]
+    planned, unmeasured = stretches(_weights(folder), vocabulary, context, boundaries, asked)
+    answers = Answers(reference, vocabulary, [end for one in planned for end in (*one.cuts, one.length)])
+    tokens = _tokens(folder, max(one.length for one in planned), answers.tokens)
+    end = next((token for token in reversed(range(vocabulary)) if token not in tokens), 0)
+    with Model(folder, vocabulary, end) as model:
+        parts = [part for stretch in planned for part in _parts(model, stretch, tokens, answers)]
+    found = Decoded(
         method=METHOD,
         positions=sum(map(len, parts)),
         longest=max(one.length for one in planned),
@@ -36,6 +43,7 @@ def decoded(folder: str, boundaries: Mapping[str, int], asked: int = 0) -> Decod
         unmeasured=tuple(unmeasured),
         asked=asked,
     )
+    return found, answers.found
 
 
 def _weights(folder: str) -> int:
@@ -43,8 +51,8 @@ def _weights(folder: str) -> int:
     return sum(one.stat().st_size for one in os.scandir(folder) if one.name.endswith((".onnx", ".onnx.data")))
 
 
-def _tokens(folder: str, count: int) -> list[int]:
-    """Of all texts one after the other, and again. Raises PermanentError where they have none."""
+def _tokens(folder: str, count: int, first: Sequence[int]) -> list[int]:
+    """`first`, and those of all texts one after the other, and again. Raises PermanentError where they have none."""
     tokenizer = RuntimeTokenizer(folder)
     try:
         tokens = [token for text in TEXTS for token in tokenizer.encode(text)]
@@ -52,7 +60,7 @@ def _tokens(folder: str, count: int) -> list[int]:
         tokenizer.close()
     if not tokens:
         raise PermanentError("the runtime makes no token of any text", code="TokenizerUnloadable")
-    return (tokens * -(-count // len(tokens)))[:count]
+    return [*first, *tokens * -(-count // len(tokens))][:count]
 
 
 def _median(divergences: Any) -> float:
@@ -62,7 +70,7 @@ def _median(divergences: Any) -> float:
     return max(0.0, median) if numpy.isfinite(median) else WORST
 
 
-def _parts(model: Model, stretch: Stretch, tokens: Sequence[int]) -> Iterator[Any]:
+def _parts(model: Model, stretch: Stretch, tokens: Sequence[int], answers: Answers) -> Iterator[Any]:
     """Of each token that was read by itself: KL from what a reading of the whole finds there, in nats."""
     import numpy
 
@@ -71,8 +79,9 @@ def _parts(model: Model, stretch: Stretch, tokens: Sequence[int]) -> Iterator[An
     for end in (*stretch.cuts, stretch.length):
         with Generator(model, end) as generator:
             generator.append(read[:end])
-            p = _log_softmax(generator.outputs(begin))
-        q = _log_softmax(found[begin - stretch.prompt : end - stretch.prompt])
+            answers.look(read[:end], generator)
+            p = log_softmax(generator.outputs(begin))
+        q = log_softmax(found[begin - stretch.prompt : end - stretch.prompt])
         yield (numpy.exp(p) * (p - q)).sum(-1)
         begin = end
 
@@ -92,11 +101,3 @@ def _one_by_one(model: Model, stretch: Stretch, tokens: Sequence[int]) -> tuple[
             if len(again) > 1:  # it has read all anew, as it does where a rotation is stretched, and chooses by that
                 found[-1] = again[-1]
         return numpy.stack(found), generator.read()
-
-
-def _log_softmax(logits: Any) -> Any:
-    import numpy
-
-    wide = logits.astype(numpy.float64)
-    wide -= wide.max(-1, keepdims=True)
-    return wide - numpy.log(numpy.exp(wide).sum(-1, keepdims=True))

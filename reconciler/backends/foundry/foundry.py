@@ -16,8 +16,10 @@ from typing import Any
 from reconciler.backends.foundry.index import INDEX, read_index, wait_until_free
 from reconciler.backends.foundry.problems import translate
 from reconciler.domain.errors import Cancelled, DiskFull, PermanentError, RuntimeUnavailable
-from reconciler.domain.measured import Answer, Decoded, Tokenized
+from reconciler.domain.measured import Answer, Decoded, Referenced, Tokenized
 from reconciler.domain.observed import Registration
+from reconciler.domain.plain_data import as_dict
+from reconciler.domain.reference import Reference
 from reconciler.domain.text.escape import one_line
 from reconciler.host import durable
 from reconciler.host.child import Child, ChildDied, ChildFailed, ChildTimedOut
@@ -162,11 +164,21 @@ class Foundry:
             self._close_reader()
             raise PermanentError(one_line(str(error)), code="RuntimeDied", hint=error.hint) from None
 
-    def decode(self, identity: str, folder: str, boundaries: Mapping[str, int], tokens: int = 0) -> Decoded:
-        """Token by token against the whole (gates.decoding). It takes the memory of the model that was loaded."""
+    def decode(
+        self,
+        identity: str,
+        folder: str,
+        boundaries: Mapping[str, int],
+        tokens: int = 0,
+        reference: Reference | None = None,
+    ) -> tuple[Decoded, Referenced]:
+        """Token by token against the whole (gates.decoding), and the whole against what was found where it was built
+        (gates.reference). It takes the memory of the model that was loaded."""
         asked = {"id": identity, "folder": folder, "boundaries": dict(boundaries), "tokens": tokens}
+        asked["reference"] = reference and as_dict(reference)
         found = self._model_call("decode", asked, self.limits.load + self.limits.answer)
-        return Decoded(**{**found, "unmeasured": tuple(found["unmeasured"])})
+        decoded = {**found["decoded"], "unmeasured": tuple(found["decoded"]["unmeasured"])}
+        return Decoded(**decoded), Referenced(**found["referenced"])
 
     def measure(self) -> tuple[int, dict[str, str]]:
         """Peak memory of the child in bytes since the last load, and the versions of the libraries that

@@ -85,11 +85,11 @@ class Generator:
         """(vocabulary) after the last token, which is read if it was not yet."""
         return self._taken(self._native.made("OgaGenerator_GetLogits", self._made), 0)[-1]
 
-    def outputs(self, begin: int) -> Any:
-        """(places, vocabulary) of the tokens that were read together last, from place `begin` on."""
-        return self._taken(self._native.made("OgaGenerator_GetOutput", self._made, b"logits"), begin)
+    def outputs(self, begin: int, end: int | None = None) -> Any:
+        """(places, vocabulary) of the tokens that were read together last, from place `begin` on, up to `end`."""
+        return self._taken(self._native.made("OgaGenerator_GetOutput", self._made, b"logits"), begin, end)
 
-    def _taken(self, tensor: Any, begin: int) -> Any:
+    def _taken(self, tensor: Any, begin: int, end: int | None = None) -> Any:
         import numpy
 
         kind, rank, data = ctypes.c_int(), ctypes.c_size_t(), ctypes.c_void_p()
@@ -103,6 +103,6 @@ class Generator:
             size = kept.itemsize * int(numpy.prod(list(shape)))
             held: Any = (ctypes.c_char * size).from_address(data.value or 0)
             held = numpy.frombuffer(held, kept)
-            return held.reshape(-1, self._vocabulary)[begin:].astype(numpy.float32)
+            return held.reshape(-1, self._vocabulary)[begin:end].astype(numpy.float32)
         finally:
             self._native.plain("OgaDestroyTensor")(tensor)

@@ -133,9 +133,12 @@ class FoundryWorker:
     def decode(self, parameters: Json, emit: Emit) -> Json:
         """In the place of the loaded model: the memory is not needed twice."""
         from reconciler.backends.foundry.decoding import decoded
+        from reconciler.domain.reference import from_plain
 
         self._unload(parameters["id"])
-        return vars(decoded(parameters["folder"], parameters["boundaries"], parameters["tokens"]))
+        boundaries, tokens, reference = (parameters[name] for name in ("boundaries", "tokens", "reference"))
+        found, compared = decoded(parameters["folder"], boundaries, tokens, reference and from_plain(reference))
+        return {"decoded": vars(found), "referenced": vars(compared)}
 
     def measure(self, parameters: Json, emit: Emit) -> Json:
         return {

@@ -24,6 +24,7 @@ from reconciler.domain.errors import Cancelled, ConverterLost, ReconcilerError
 from reconciler.domain.facts import conversion_limit
 from reconciler.domain.measured import Fidelity
 from reconciler.domain.plain_data import field_names
+from reconciler.domain.reference import Comparison, from_plain
 from reconciler.domain.release import Recipe
 from reconciler.host import cage
 from reconciler.host.child import Child, ChildDied, ChildFailed, ChildTimedOut
@@ -141,13 +142,16 @@ class Converter(AbstractContextManager["Converter"]):
         on_progress: OnProgress = lambda fraction, text: None,
         timeout: float = 3600.0,
         attempt: Attempt | None = None,
-    ) -> Fidelity:
+    ) -> Comparison:
         """How near the converted folder is to its source. Raises what `convert` raises; ConversionFailed means here
         that it could not be measured."""
         with self._order(recipe, source, adapter, timeout, COMPARING_DISK, compared=artifact) as order:
             ended = self._carry_out(order, on_progress, attempt or Attempt())
         found = {name: ended[name] for name in field_names(Fidelity) if name in ended}
-        return Fidelity(**found, when=now())
+        reference = ended.get("reference")
+        return Comparison(
+            fidelity=Fidelity(**found, when=now()), reference=from_plain(reference) if reference else None
+        )
 
     def cancel(self) -> None:
         """End everything that runs, from any thread; nothing more is converted."""

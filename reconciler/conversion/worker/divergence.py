@@ -2,9 +2,10 @@
 are widened to double precision a few at a time."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
+from reconciler.backends.logits import log_softmax
 from reconciler.domain.measured import WORST
 
 AT_ONCE = 1 << 22  # numbers
@@ -12,9 +13,17 @@ AT_ONCE = 1 << 22  # numbers
 
 class Divergence:
     """Of `found` from `expected`, which are shaped (places, vocabulary). `found` may come in pieces; `following` is the
-    token after each place, -1 where there is none."""
+    token after each place, -1 where there is none. `look` gets the first place of some, and what was expected and found
+    there, as logarithms of probabilities."""
 
-    def __init__(self, expected: Any, found: Iterable[Any], following: Any) -> None:
+    def __init__(
+        self,
+        expected: Any,
+        found: Iterable[Any],
+        following: Any,
+        look: Callable[[int, Any, Any], None] = lambda place, expected, found: None,
+    ) -> None:
+        self._look = look
         self._kl, self._agreed, self._losses, self._places = 0.0, 0, 0.0, 0
         self._followed = int((following >= 0).sum())
         for piece in found:
@@ -43,7 +52,8 @@ class Divergence:
     def _add(self, before: Any, after: Any, following: Any) -> None:
         import numpy
 
-        p, q = _log_softmax(before), _log_softmax(after)
+        p, q = log_softmax(before), log_softmax(after)
+        self._look(self._places, p, q)
         self._agreed += int((before.argmax(-1) == after.argmax(-1)).sum())
         known = numpy.flatnonzero(following >= 0)
         followed = known, following[known]
@@ -52,12 +62,3 @@ class Divergence:
         numpy.exp(p, out=p)
         self._kl -= float((p * q).sum())
         self._places += len(after)
-
-
-def _log_softmax(logits: Any) -> Any:
-    import numpy
-
-    wide = logits.astype(numpy.float64)
-    wide -= wide.max(-1, keepdims=True)
-    wide -= numpy.log(numpy.exp(wide).sum(-1, keepdims=True))
-    return wide

@@ -4,20 +4,23 @@ There are two comparisons. First with the source as it is: what the conversion c
 is given the artifact's rounded weights, and the artifact computes without approximate sums: both use the same numbers,
 so what still differs comes from a wrong conversion. Random or small models lose much by rounding, and only the second
 comparison separates them from broken ones. To save memory the source runs one layer at a time, and the artifact after
-it.
+it. What both find at some places of the first comparison is recorded for machines that have no source.
 """
 
 import json
 import os
+from collections.abc import Callable
 from typing import Any
 
 from reconciler.conversion.order import Order
 from reconciler.conversion.worker.artifact_logits import SPARE, artifact_logits
 from reconciler.conversion.worker.divergence import Divergence
 from reconciler.conversion.worker.read_back import rounded_matrices
+from reconciler.conversion.worker.reference import ReferenceWriter
 from reconciler.conversion.worker.streamed import StreamedSource
 from reconciler.domain.errors import ConversionFailed
 from reconciler.domain.measured import TEXTS, TEXTS_DIGEST
+from reconciler.domain.plain_data import as_dict
 from reconciler.domain.targets import TABLE
 
 LONGEST = 1024  # tokens of one row
@@ -29,13 +32,16 @@ BEYOND = 64  # places that are read where a stretched rotation begins
 
 
 def compare(order: Order) -> dict[str, Any]:
-    """The fields of `measured.Fidelity`."""
+    """The fields of `measured.Fidelity`, and the `reference` answers."""
     assert order.compared is not None
     artifact, precision = order.compared, TABLE[order.recipe.precision]
     source = StreamedSource(order, rounded_matrices(artifact) if precision.rounded else None)
     rows = _rows(artifact, max(LEAST, min(WORK // source.weights, LOGITS // source.vocabulary)), source.whole)
     served_by, *exact_by = _source_logits(source, rows, "as it is")
-    served = _divergence(served_by, artifact, rows, source.whole, exact=False, rounded=precision.rounded)
+    answers = ReferenceWriter(order.recipe.build_key, rows[0], source.whole)
+    served = _divergence(
+        served_by, artifact, rows, source.whole, exact=False, rounded=precision.rounded, look=answers.add
+    )
     del served_by
     if precision.floats == "fp16" and not precision.rounded:
         source.halve()
@@ -53,6 +59,7 @@ def compare(order: Order) -> dict[str, Any]:
         "perplexity_ratio": served.perplexity_ratio,
         "wiring_kl": wiring.mean_kl if wiring else None,
         "rounding_distance": source.furthest if precision.rounded else None,
+        "reference": (found := answers.reference()) and as_dict(found),
     }
 
 
@@ -62,14 +69,22 @@ def _source_logits(source: StreamedSource, rows: list[list[int]], what: str) -> 
 
 
 def _divergence(
-    expected: Any, artifact: str, rows: list[list[int]], whole: int, *, exact: bool, rounded: bool
+    expected: Any,
+    artifact: str,
+    rows: list[list[int]],
+    whole: int,
+    *,
+    exact: bool,
+    rounded: bool,
+    look: Callable[[int, Any, Any], None] = lambda place, expected, found: None,
 ) -> Divergence:
     """Rounded weights are small; sorted in memory they are read four times as fast."""
     import numpy
 
     _say("the result, " + ("with the same weights and exact sums" if exact else "as it is"))
     following = numpy.array([[*row[1:], -1] for row in rows]).reshape(-1)
-    return Divergence(expected, artifact_logits(artifact, rows, whole, exact=exact, mapped=not rounded), following)
+    found = artifact_logits(artifact, rows, whole, exact=exact, mapped=not rounded)
+    return Divergence(expected, found, following, look)
 
 
 def _say(what: str) -> None:
