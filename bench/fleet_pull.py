@@ -183,6 +183,7 @@ class Fleet:
 
     def apply(self, what: str, machines: Sequence[Machine], meanwhile: Callable[[], None] = lambda: None) -> Round:
         """On all of them at once."""
+        before = [len(machine.served()[0]) for machine in machines]
         self.relay.forget()
         began = time.monotonic()
         acting = threading.Thread(target=meanwhile)
@@ -205,7 +206,7 @@ class Fleet:
         self.rounds.append(one)
         print(one, flush=True)
         assert one.wrong == 0
-        assert all(len(right) == len(wanted) or not right for right, _ in served), "what served went away"
+        assert all(len(right) >= count for (right, _), count in zip(served, before, strict=True)), "what served is gone"
         return one
 
     def converge(self, what: str, machines: Sequence[Machine]) -> Round:
@@ -213,6 +214,7 @@ class Fleet:
         first = one = self.apply(what, machines)
         while one.converged < len(machines):
             assert len(self.rounds) - self.rounds.index(first) < MOST_ROUNDS, self.logs(machines)
+            print(self.logs(machines).strip().splitlines()[-1][:200])
             one = self.apply("... once more", machines)
         return first
 

@@ -42,6 +42,7 @@ def converted(machine: TestMachine) -> int:
 
 
 def test_an_agent_without_what_converts(tmp_path: Path, capitals: Path) -> None:
+    python = agent_environment(tmp_path / "environment")
     repository = Repository(tmp_path / "fleet")
     builder, agent = (TestMachine(folder=tmp_path / name) for name in ("builder", "agent"))
     for number in range(MODELS):
@@ -65,7 +66,6 @@ def test_an_agent_without_what_converts(tmp_path: Path, capitals: Path) -> None:
             config(machine, convert=convert, origin=origin, role=role)
         built = builder.run("build", *follow, RECONCILER_CONFIG=str(builder.folder / "machine.yaml"), timeout=900)
         assert built.code == 0, built.err
-        python = agent_environment(tmp_path / "environment")
         environment = agent.environment() | {"RECONCILER_CONFIG": str(agent.folder / "machine.yaml")}
 
         def run(*arguments: str) -> str:
