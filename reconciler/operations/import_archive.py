@@ -146,7 +146,6 @@ class _Taking:
         for digest in sorted(one.sizes, key=lambda digest: (one.sizes[digest], digest)):
             if digest not in self._blobs:
                 self._blob(one, digest)
-        durable.flush_folder(folder)
         judged = self._signers[key]
         origin = Origin(
             artifact=one.packed.artifact.digest,

@@ -78,6 +78,10 @@ def test_every_flush_and_order_that_the_source_names_has_a_mutant() -> None:
     assert len({mutant.guard for mutant in MUTANTS}) == len(MUTANTS)
 
 
+# An exported archive lies in no root, and no scenario shows it: tests/registry/test_archive.py sees that it is flushed.
+ELSEWHERE = ("reconciler/registry/oci_tar.py", "durable.flush_file(part)")
+
+
 def test_every_flush_of_the_program_is_taken_out_by_a_mutant() -> None:
     """So none stands in a place without a tag."""
     taken = {(one.file, ast.unparse(place(_parsed(one.file), one).node)) for one in tags() if one.kind == "flush"}
@@ -88,7 +92,7 @@ def test_every_flush_of_the_program_is_taken_out_by_a_mutant() -> None:
         if isinstance(node, ast.Expr) and FLUSHES_SOMETHING.match(ast.unparse(node))
     ]
     assert len(flushes) >= 15
-    assert [call for call in flushes if call not in taken] == []
+    assert [call for call in flushes if call not in taken] == [ELSEWHERE]
 
 
 def _parsed(file: str) -> ast.Module:

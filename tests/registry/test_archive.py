@@ -16,6 +16,7 @@ from reconciler.domain import digest as digests
 from reconciler.domain.digest import StoredFile
 from reconciler.domain.errors import PermanentError
 from reconciler.domain.release import Artifact
+from reconciler.host import durable
 from reconciler.registry import archive, oci_tar
 from reconciler.registry.archive import EMPTY, FILES_TYPE, Attached
 from reconciler.registry.oci_tar import ArchiveRefused, Entry, Writing, part_of
@@ -294,6 +295,16 @@ def test_a_part_is_gone_on_from(tmp_path: Path) -> None:
             writing.run()
             assert path.read_bytes() == whole
             assert not part.exists()
+
+
+def test_it_has_its_name_only_once_its_bytes_are_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    steps: list[tuple[str, ...]] = []
+    flush, replace = durable._flush, durable._replace
+    monkeypatch.setattr(durable, "_flush", lambda path, *more: (steps.append(("flush", path)), flush(path, *more)))
+    monkeypatch.setattr(durable, "_replace", lambda *paths: (steps.append(paths), replace(*paths)))
+    path = str(tmp_path / "x.tar")
+    Writing(path, entries(good())).run()
+    assert steps == [("flush", part_of(path)), (part_of(path), path), ("flush", str(tmp_path))]
 
 
 def test_other_bytes_are_not_written(tmp_path: Path) -> None:
