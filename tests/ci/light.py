@@ -1,9 +1,10 @@
 """What `pip install foundry-reconciler` brings without extras: a folder for PYTHONPATH, made without network."""
 
-import re
 import tomllib
 from importlib import metadata
 from pathlib import Path
+
+from packaging.requirements import Requirement
 
 from tests.ci.steps import CHECKOUT
 
@@ -32,10 +33,10 @@ def _closure(requirements: list[str]) -> set[str]:
     found: set[str] = set()
     waiting = list(requirements)
     while waiting:
-        requirement = waiting.pop()
-        name = re.split(r"[^\w.-]", requirement, maxsplit=1)[0].lower()
-        # What is behind a marker (an extra, another system, an older Python) is not needed here.
-        if name and name not in found and ";" not in requirement:
+        requirement = Requirement(waiting.pop())
+        name = requirement.name.lower()
+        is_needed = requirement.marker is None or requirement.marker.evaluate({"extra": ""})
+        if is_needed and name not in found:
             found.add(name)
             waiting += metadata.distribution(name).requires or []
     return found

@@ -192,7 +192,7 @@ def test_what_was_pulled_says_from_where(machine: TestMachine) -> None:
         signed_by="sha256:" + "1" * 64,
         since="2026-01-01T00:00:00Z",
     )
-    opened(machine).records.save_origin(origin)
+    opened(machine).records.save_origin(origin, {artifact.digest})
     bom, _ = checked(machine, "capitals")
     (found,) = [one for one in bom["components"] if one.get("version") == artifact.digest]
     assert found["purl"].startswith("pkg:oci/models@sha256%3A")

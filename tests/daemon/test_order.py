@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from reconciler.daemon import running
 from reconciler.daemon.declarations import FolderSource
 from reconciler.daemon.running import Endpoints, run_daemon
 from reconciler.engine.machine import locked_machine
@@ -53,11 +54,19 @@ def ended_after(act: Callable[[], None]) -> Iterator[list[BaseException]]:
             failed.append(error)
         os.kill(os.getpid(), signal.SIGTERM)
 
-    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)  # as long as the daemon does not listen yet
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # as long as the daemon does not listen yet
     thread = threading.Thread(target=run)
     thread.start()
     try:
         yield failed
     finally:
         thread.join()
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@pytest.fixture(autouse=True)
+def goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A daemon that was told to end sees to it that its process does, which is the tests' own here."""
+    monkeypatch.setattr(running, "_give_up", lambda loop: None)

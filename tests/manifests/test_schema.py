@@ -157,7 +157,9 @@ PRESET = f"expected a preset ({', '.join(PRESETS[:-1])} or source) or one of ref
 FORMS = "expected one template: the name of a preset, or one of ref, roles and jinja"
 COMMIT = "c0ffee" * 6 + "c0ff"
 REPO = "expected the name of a model on the hub, such as org/name"
-FILES = "expected a pattern for files in the top folder that ends in .safetensors, .json, .jinja, .txt or .model"
+FILES = (
+    "expected a pattern for files in the top folder that ends in .safetensors, .json, .jinja, .txt, .model, .md or .sig"
+)
 PATTERN = "expected text with {Content} in it, once"
 
 
