@@ -14,7 +14,7 @@ from tests.trust import FULL, record
 from tests.waiting import Slower
 
 # CPU seconds. One thing is done after the other, so on an idle machine they are those of the clock.
-SECONDS = 2.0
+SECONDS = 2.0 if FULL else 2.6  # in `make test` others share the caches, which the measure of slowness does not see
 # The best counts: others on the machine only ever make it slower, and by half on a busy one. In `make test` the first
 # that is right ends it.
 TRIES = 3 if FULL else 10
