@@ -97,6 +97,12 @@ def add_manifests(parser: argparse.ArgumentParser, *, repository: bool = False) 
         add_setting(group, flag, meaning, metavar="FILE")
 
 
+def add_confirm(parser: argparse.ArgumentParser) -> None:
+    add_flag(
+        parser, "--confirm", "allow prunes that need a confirmation: of all models, more than half or more than five"
+    )
+
+
 def add_token_files(parser: argparse.ArgumentParser) -> None:
     for remote in REMOTES.values():
         add_setting(parser, remote.token_option, remote.token_meaning, metavar="FILE")

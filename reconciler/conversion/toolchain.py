@@ -4,6 +4,7 @@ They are part of every recipe: another version is another build key, so a machin
 trusting old bytes. `pyproject.toml` pins the same versions (a test compares them); the worker refuses to run others.
 """
 
+OWN_TOOL = "reconciler-conversion"  # beside packages in a recipe: a part of this program
 # Raise it when our own conversion (precisions, worker) would give other bytes for an unchanged recipe.
 CONVERSION_VERSION = "6"
 
@@ -13,7 +14,7 @@ TOOLS: dict[str, str] = {
     "onnxruntime": "1.31.0",
     "torch": "2.13.0",
     "transformers": "5.23.0",
-    "reconciler-conversion": CONVERSION_VERSION,
+    OWN_TOOL: CONVERSION_VERSION,
 }
 
 # Merges a LoRA adapter into the weights; decides nothing for a model without one.

@@ -66,3 +66,11 @@ class Traits:
     windows: Windows = Windows()
     time_zone: str = ""  # of the windows and of a budget's day; "": UTC
     quarantine_for: float | None = LIVES  # seconds; None: for ever
+
+    @property
+    def pulls_from(self) -> tuple[RegistrySettings, ...]:
+        return tuple(one for one in self.registries if one.pulls)
+
+    @property
+    def pushes_to(self) -> tuple[RegistrySettings, ...]:
+        return tuple(one for one in self.registries if one.pushes)

@@ -20,13 +20,12 @@ from reconciler.domain.changes import Removal, runtime_key
 from reconciler.domain.errors import GateFailed
 from reconciler.domain.plan import Held, Outcome
 from reconciler.domain.reasons import Reason
-from reconciler.domain.text.units import Count, Seconds, Time
+from reconciler.domain.text.units import FORM, Count, Seconds, Time
 
 REMOVALS = frozenset({"retire", "prune"})  # actions
 SERVING = frozenset({"verify", "register", "repair", "measure"})
 KEPT = 500
 NO_LIMITS: dict[str, int] = {}
-FORM = "%Y-%m-%dT%H:%M:%SZ"
 
 LIFTED = "tried again when its input changes, or with `reconciler retry`"
 

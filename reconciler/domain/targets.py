@@ -7,6 +7,7 @@ machine, so that an inventory names them. `conversion.precisions` says how Olive
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +26,14 @@ class Precision:
     options: frozenset[str] = frozenset()
     only_whole_blocks: bool = False  # a row that blocks do not divide stops the quantizer
     has_algorithms: bool = False
+
+
+T = TypeVar("T")
+
+
+def of_precision(bars: Mapping[str, T], precision: str) -> T:
+    """Of a precision without any of its own, those of int4: they let most pass."""
+    return bars.get(precision, bars["int4"])
 
 
 TABLE: dict[str, Precision] = {

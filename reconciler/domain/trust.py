@@ -10,6 +10,8 @@ from typing import Final, Literal
 from reconciler.domain.reasons import Reason
 from reconciler.domain.release import Artifact
 
+STATEMENT = "https://in-toto.io/Statement/v1"  # the type of what is signed, of builds and of models
+
 TrustMode = Literal["off", "warn", "enforce"]
 OFF: Final = "off"
 WARN: Final = "warn"

@@ -31,11 +31,12 @@ from reconciler.domain.history import taken_back
 from reconciler.domain.measured import Fidelity, Measured, MeasurementSet
 from reconciler.domain.observed import Registration, properties_of
 from reconciler.domain.release import Artifact, Marker, Release
+from reconciler.domain.trust import Origin
 from reconciler.engine.machine import Machine, assemble, served_folders, stored_artifact, twins_in
 from reconciler.engine.pass_context import PassContext
 from reconciler.engine.quarantine import quarantine_folder
 from reconciler.engine.record_writer import record_release, record_served, remember_retired
-from reconciler.engine.trust import is_refused
+from reconciler.engine.trust import is_refused, stored_digests
 from reconciler.gates.judgement import judge, needed, rejection_text, ways_out
 from reconciler.host import durable
 from reconciler.host.ownership import make_plain
@@ -52,6 +53,18 @@ def store_conversion(build_key: str, tree: str, context: PassContext) -> None:
     artifact = machine.store.put(build_key, tree, recipe, anew=is_refused(machine, build_key))
     accept_artifact(artifact, machine)
     machine.records.forget_origin(artifact.digest)
+
+
+def take_in(origin: Origin, manifest: bytes, folder: str, machine: Machine, *, again: str) -> Artifact:
+    """What another machine built, from a folder with its blobs. Raises Disturbed; `again` says what then happens."""
+    # First: an artifact without an origin counts as one of this machine.
+    machine.records.save_origin(origin, stored_digests(machine))
+    try:
+        artifact = machine.store.take_in(manifest, folder, anew=is_refused(machine, origin.build_key))
+    except FileNotFoundError:
+        raise Disturbed(f"a blob that the store held is gone: {again}", code="ArtifactDamaged") from None
+    accept_artifact(artifact, machine)
+    return artifact
 
 
 def accept_artifact(artifact: Artifact, machine: Machine) -> None:

@@ -5,14 +5,13 @@ What has come stays below sources/registry when it is cancelled or fails, and th
 """
 
 from reconciler.domain.changes import Pull
-from reconciler.domain.errors import Cancelled, Disturbed, ReconcilerError
+from reconciler.domain.errors import Cancelled, ReconcilerError
 from reconciler.domain.reference import Comparison
 from reconciler.domain.text.units import size_text
 from reconciler.domain.trust import Origin
-from reconciler.engine.executor import accept_artifact
+from reconciler.engine.executor import take_in
 from reconciler.engine.job import Job
 from reconciler.engine.registries import builders_numbers, pull_folder
-from reconciler.engine.trust import is_refused, stored_digests
 from reconciler.host import durable
 from reconciler.host.clock import now
 
@@ -58,13 +57,7 @@ class PullJob(Job[Pull]):
         origin = Origin(
             artifact=offer.digest, build_key=key, registry=offer.registry, signed_by=offer.signed_by, since=now()
         )
-        # First: an artifact without an origin counts as one of this machine.
-        machine.records.save_origin(origin, stored_digests(machine))
-        try:
-            artifact = machine.store.take_in(self._manifest, folder, anew=is_refused(machine, key))
-        except FileNotFoundError:
-            raise Disturbed("a blob that the store held is gone: it is pulled too", code="ArtifactDamaged") from None
-        accept_artifact(artifact, machine)
+        take_in(origin, self._manifest, folder, machine, again="it is pulled too")
         if self._comparison is not None:
             machine.records.save_comparison(self._comparison)
         durable.free(durable.unname(folder, machine.layout.trash))

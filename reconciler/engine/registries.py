@@ -68,7 +68,7 @@ class RegistryLookup:
         self._machine = machine
         self._silences = silences or Silences()
         self.turns = turns or Turns()
-        self._settings = [one for one in machine.traits.registries if one.pulls]
+        self._settings = machine.traits.pulls_from
         self._known: dict[str, Offer | None] = dict(running)
         self._unreached: dict[str, ReconcilerError] = {}
         self._refused: dict[str, Refusal] = {}
@@ -163,7 +163,7 @@ def builders_numbers(machine: Machine, build_key: str, digest: str) -> Compariso
 
     failed: ReconcilerError | None = None
     trust = Trust(machine.traits.trust)
-    for settings in (one for one in machine.traits.registries if one.pulls):
+    for settings in machine.traits.pulls_from:
         try:
             with open_registry(settings) as opened:
                 found = _numbers(trust, opened.registry, str(settings.address), digest, build_key)

@@ -13,10 +13,10 @@ from reconciler.domain.errors import TemporaryError
 from reconciler.domain.manifest import Model
 from reconciler.domain.registries import LOCAL
 from reconciler.domain.sources.locked import LockedSource, is_included
-from reconciler.domain.text.quoting import shown
+from reconciler.domain.text.quoting import in_short, shown
 from reconciler.domain.trust import ENFORCE, OFF, SourceRule, TrustPolicy
 from reconciler.engine.machine import Machine
-from reconciler.host.clock import now
+from reconciler.engine.trust import KeyRings
 from reconciler.host.reading import read_whole
 from reconciler.manifests.paths import inside
 from reconciler.planner.conditions import SOURCE_UNTRUSTED
@@ -63,7 +63,7 @@ class SourceTrust:
     stamps: "StampBook"
     exports: str
     converts: bool = True
-    _rings: dict[str, "KeyRing"] = field(default_factory=dict)
+    _rings: KeyRings = field(default_factory=KeyRings)
     _seen: dict[object, Doubt | None] = field(default_factory=dict)
 
     @classmethod
@@ -142,7 +142,7 @@ class SourceTrust:
 
         if not rule.keys:  # a rule that asks for signatures has keys
             return Doubt(message=f"{name} is not trusted: {NO_RULE}", hint=COVER_IT, enforced=True)
-        ring = self._ring(rule)
+        ring = self._rings.of(rule.keys)
         try:
             wrong = list(_compared(ring, path, files))
         except (Unproven, NotAModelSignature) as error:
@@ -150,16 +150,8 @@ class SourceTrust:
         # guard: a source is signed by a key that counts
         if not wrong:
             return None
-        more = f" (and {len(wrong) - SHOWN} more)" if len(wrong) > SHOWN else ""
-        said = ring.unsigned([f"{'; '.join(wrong[:SHOWN])}{more}"])
+        said = ring.unsigned([in_short(wrong, SHOWN)])
         return Doubt(message=f"{name} is not trusted: {said}", hint=hint, enforced=rule.mode == ENFORCE)
-
-    def _ring(self, rule: SourceRule) -> "KeyRing":
-        from reconciler.registry.signatures import KeyRing
-
-        if rule.source not in self._rings:
-            self._rings[rule.source] = KeyRing(rule.keys, now())
-        return self._rings[rule.source]
 
 
 def _compared(ring: "KeyRing", path: str, files: _Files) -> Iterator[str]:

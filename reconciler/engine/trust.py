@@ -18,8 +18,8 @@ from reconciler.domain.trust import (
     OFF,
     Origin,
     Refusal,
+    TrustedKey,
     TrustPolicy,
-    TrustRule,
     judge_stored,
     revocation,
 )
@@ -45,8 +45,8 @@ class Judged:
 class Trust:
     def __init__(self, policy: TrustPolicy) -> None:
         self._policy = policy
-        self._rings: dict[str, KeyRing] = {}  # by the pattern of their rule, as the ids of all its keys
-        self._ids: dict[str, frozenset[str]] = {}
+        self._rings = KeyRings()
+        self._ids: dict[str, frozenset[str]] = {}  # of all keys of a rule, by its pattern
 
     def enforces(self, repository: str) -> bool:
         return self._policy.rule_for(repository).mode == ENFORCE
@@ -75,7 +75,7 @@ class Trust:
         if rule.mode == OFF:
             return Judged()
         try:
-            found = find(artifact, build_key, self._ring(rule))
+            found = find(artifact, build_key, self._rings.of(rule.keys))
         except Unproven as error:
             message = f"{repository}: {artifact}: {error}"
             enforced = rule.mode == ENFORCE
@@ -112,12 +112,19 @@ class Trust:
             self._ids[rule.repository] = frozenset(found)
         return self._ids[rule.repository]
 
-    def _ring(self, rule: TrustRule) -> "KeyRing":
+
+class KeyRings:
+    """Those of the rules of one policy, each read once."""
+
+    def __init__(self) -> None:
+        self._rings: dict[tuple[TrustedKey, ...], KeyRing] = {}
+
+    def of(self, keys: tuple[TrustedKey, ...]) -> "KeyRing":
         from reconciler.registry.signatures import KeyRing
 
-        if rule.repository not in self._rings:
-            self._rings[rule.repository] = KeyRing(rule.keys, now())
-        return self._rings[rule.repository]
+        if keys not in self._rings:
+            self._rings[keys] = KeyRing(keys, now())
+        return self._rings[keys]
 
 
 def refusals(machine: Machine, trust: Trust | None = None) -> dict[str, Refusal]:
@@ -129,10 +136,13 @@ def refusals(machine: Machine, trust: Trust | None = None) -> dict[str, Refusal]
     return (trust or Trust(policy)).of_stored(held, held, machine.records.origins())
 
 
+def refused_keys(machine: Machine) -> frozenset[str]:
+    """Build keys of what the store holds and must not serve anew: what is pulled or converted takes its place."""
+    return frozenset(key for key, one in refusals(machine).items() if one.enforced)
+
+
 def is_refused(machine: Machine, build_key: str) -> bool:
-    """Whether what the store holds by this key must not serve anew: what is pulled or converted takes its place."""
-    refusal = refusals(machine).get(build_key)
-    return refusal is not None and refusal.enforced
+    return build_key in refused_keys(machine)
 
 
 def stored_digests(machine: Machine) -> frozenset[str]:

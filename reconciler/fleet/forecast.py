@@ -16,6 +16,7 @@ from reconciler.domain.manifest import Model
 from reconciler.domain.plain_data import grouped
 from reconciler.domain.plan import Plan
 from reconciler.domain.recorded import Recorded
+from reconciler.domain.text.units import FORM
 from reconciler.fleet.comparison import Disk, Side, disk_during
 from reconciler.fleet.inventory import Inventory
 from reconciler.fleet.inventory_facts import to_observed, to_recorded
@@ -148,7 +149,7 @@ def _effect(one: Outlook) -> object:
 
 def _age(generated: str, now: str) -> float | None:
     try:
-        end, start = (datetime.strptime(time, "%Y-%m-%dT%H:%M:%SZ") for time in (now, generated))
+        end, start = (datetime.strptime(time, FORM) for time in (now, generated))
     except ValueError:
         return None
     return (end - start).total_seconds()

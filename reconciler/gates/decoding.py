@@ -13,6 +13,7 @@ from typing import Annotated, Any, ClassVar
 from reconciler.domain import digest
 from reconciler.domain.accepts import DIVERGENCE, About, whole
 from reconciler.domain.measured import TEXTS_DIGEST, Decoded, Measured, Numbers
+from reconciler.domain.targets import of_precision
 from reconciler.domain.verdict import Verdict, at_most, inconclusive
 from reconciler.gates.runtime import RegisteredCandidate, RuntimeGate
 
@@ -74,7 +75,7 @@ class DecodingGate(RuntimeGate):
         if found is None:
             yield inconclusive(self.name, "medianKL")
             return
-        bar = _usual(numbers.precision) if self.max_median_kl is None else self.max_median_kl
+        bar = of_precision(DEFAULT_BARS, numbers.precision) if self.max_median_kl is None else self.max_median_kl
         where = (
             f"{found.positions} tokens one by one within {found.longest:,} against the whole text: median divergence"
         )
@@ -85,7 +86,7 @@ class DecodingGate(RuntimeGate):
 
     def shown_fields(self, precisions: Sequence[str]) -> Iterator[tuple[str, object]]:
         """A bar that is not declared comes from the precision."""
-        default = " and ".join(f"{_usual(precision):g} ({precision})" for precision in precisions)
+        default = " and ".join(f"{of_precision(DEFAULT_BARS, precision):g} ({precision})" for precision in precisions)
         yield "maxMedianKL", f"{default}, the default" if self.max_median_kl is None else self.max_median_kl
         yield "tokens", self.tokens or "as many as the budget allows"
 
@@ -93,10 +94,6 @@ class DecodingGate(RuntimeGate):
         found = numbers.measured.decoded if numbers.measured else None
         # guard: gate: another method is no decoding
         return found if found is not None and found.method == METHOD else None
-
-
-def _usual(precision: str) -> float:
-    return DEFAULT_BARS.get(precision, DEFAULT_BARS["int4"])
 
 
 def stretches(

@@ -8,6 +8,7 @@ from typing import Annotated, ClassVar
 from reconciler.domain.accepts import DIVERGENCE, RATIO, REASON, SHARE, About
 from reconciler.domain.gate_spec import Gate
 from reconciler.domain.measured import TEXTS_DIGEST, Numbers
+from reconciler.domain.targets import of_precision
 from reconciler.domain.text.names import camel
 from reconciler.domain.verdict import Verdict, at_least, at_most, inconclusive
 
@@ -86,18 +87,16 @@ class FidelityGate(Gate):
         """A bar that is not declared comes from the precision."""
         declared = dict(super().shown_fields(precisions))
         for name in BARS:
-            default = " and ".join(f"{_usual(precision)[name]:g} ({precision})" for precision in precisions)
+            default = " and ".join(
+                f"{of_precision(DEFAULT_BARS, precision)[name]:g} ({precision})" for precision in precisions
+            )
             yield camel(name), declared.get(camel(name), f"{default}, the default")
         if self.skip:
             yield "skip", self.skip
 
     def _bars(self, precision: str) -> dict[str, float]:
         declared = {name: bar for name in BARS if (bar := getattr(self, name)) is not None}
-        return _usual(precision) | declared
-
-
-def _usual(precision: str) -> dict[str, float]:
-    return DEFAULT_BARS.get(precision, DEFAULT_BARS["int4"])
+        return of_precision(DEFAULT_BARS, precision) | declared
 
 
 def _is_current(numbers: Numbers) -> bool:

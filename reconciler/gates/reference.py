@@ -16,6 +16,7 @@ from reconciler.domain.gate_spec import Gate
 from reconciler.domain.measured import Numbers
 from reconciler.domain.plain_data import as_dict
 from reconciler.domain.reference import METHOD, Reference
+from reconciler.domain.targets import of_precision
 from reconciler.domain.verdict import Verdict, at_most, inconclusive
 from reconciler.host.codec import Codec, Misformed, parse_json
 
@@ -82,17 +83,13 @@ class ReferenceGate(Gate):
             ("maxMedianKL", self.max_median_kl, DEFAULT_BARS),
             ("maxExcessKL", self.max_excess_kl, DEFAULT_EXCESS),
         ):
-            default = " and ".join(f"{_usual(usual, precision):g} ({precision})" for precision in precisions)
+            default = " and ".join(f"{of_precision(usual, precision):g} ({precision})" for precision in precisions)
             yield name, f"{default}, the default" if declared is None else declared
 
     def _bars(self, precision: str, built_kl: float) -> tuple[float, float]:
-        median = _usual(DEFAULT_BARS, precision) if self.max_median_kl is None else self.max_median_kl
-        usual = _usual(DEFAULT_EXCESS, precision) + SHARE * built_kl
+        median = of_precision(DEFAULT_BARS, precision) if self.max_median_kl is None else self.max_median_kl
+        usual = of_precision(DEFAULT_EXCESS, precision) + SHARE * built_kl
         return median, usual if self.max_excess_kl is None else self.max_excess_kl
-
-
-def _usual(bars: dict[str, float], precision: str) -> float:
-    return bars.get(precision, bars["int4"])
 
 
 def written(reference: Reference) -> bytes:

@@ -3,7 +3,7 @@
 import calendar
 import time
 
-FORM = "%Y-%m-%dT%H:%M:%SZ"
+from reconciler.domain.text.units import FORM
 
 
 def now() -> str:

@@ -92,8 +92,7 @@ def build(
 ) -> BuildResult:
     """The caller holds the lock. `say` tells what moves. Without a `signer` nothing is signed. Raises RegistryFailed
     where a registry cannot be asked: a build that cannot be pushed is not begun."""
-    registries = [one for one in machine.traits.registries if one.pushes]
-    if not registries:
+    if not (registries := machine.traits.pushes_to):
         hint = "add one to `registries` of the machine's configuration, with role: push or both"
         raise UsageError("there is no registry to push to", hint=hint)
     machine, parsed = _for_all(machine), _for_any_machine(parsed)
@@ -127,7 +126,7 @@ class _Builder:
     ) -> None:
         self._machine, self._parsed, self._options = machine, parsed, options
         self._claims, self._shard, self._say, self._signer = claims, shard, say, signer
-        self._registries = [one for one in machine.traits.registries if one.pushes]
+        self._registries = machine.traits.pushes_to
         self._workers = Workers(machine, options)
         self._known = machine.records.failures()
         self._outcomes: list[Outcome] = []

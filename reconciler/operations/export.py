@@ -81,8 +81,7 @@ class Export:
         self._warnings = [f"{path} is outside the repository: it must be on that machine" for path in gathered.outside]
 
     def __enter__(self) -> "Export":
-        settings = [one for one in self._machine.traits.registries if one.pulls]
-        if settings:
+        if settings := self._machine.traits.pulls_from:
             from reconciler.operations.registry_supply import RegistrySupply
 
             self._registries = self._stack.enter_context(RegistrySupply(settings, self._warn))

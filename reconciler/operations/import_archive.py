@@ -13,15 +13,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import BinaryIO
 
-from reconciler.domain.errors import DiskFull, Disturbed
+from reconciler.domain.errors import DiskFull
 from reconciler.domain.measured import TEXTS_DIGEST
 from reconciler.domain.reference import Comparison, Reference
 from reconciler.domain.text.units import size_text
 from reconciler.domain.trust import ARCHIVE, Origin
-from reconciler.engine.executor import accept_artifact
+from reconciler.engine.executor import take_in
 from reconciler.engine.machine import Machine
 from reconciler.engine.registries import pull_folder
-from reconciler.engine.trust import Judged, Trust, is_refused, stored_digests
+from reconciler.engine.trust import Judged, Trust, refused_keys
 from reconciler.fleet.inventory_form import InventoryInvalid, inventory_view, read_inventory
 from reconciler.gates import reference as references
 from reconciler.host import durable
@@ -96,7 +96,7 @@ class _Taking:
         self._machine, self._file, self._contents, self._on_bytes = machine, file, contents, on_bytes
         self._artifacts = machine.store.artifacts()
         whole = [one for one in self._artifacts.values() if not machine.store.damage(one)]
-        self._keys = {one.build_key for one in whole if not is_refused(machine, one.build_key)}
+        self._keys = {one.build_key for one in whole} - refused_keys(machine)
         self._trust = Trust(machine.traits.trust)
         self._signers: dict[str, Judged] = {}  # by build key
         self.refused: list[str] = []
@@ -154,14 +154,7 @@ class _Taking:
             signed_by=judged.signed_by,
             since=now(),
         )
-        anew = is_refused(machine, key)
-        # First: an artifact without an origin counts as one of this machine.
-        machine.records.save_origin(origin, stored_digests(machine))
-        try:
-            artifact = machine.store.take_in(one.manifest, folder, anew=anew)
-        except FileNotFoundError:
-            raise Disturbed("a blob that the store held is gone: import it once more", code="ArtifactDamaged") from None
-        accept_artifact(artifact, machine)
+        artifact = take_in(origin, one.manifest, folder, machine, again="import it once more")
         if (numbers := self._numbers(one)) is not None:
             machine.records.save_comparison(numbers)
         self._blobs.update(part.digest for part in artifact.files)

@@ -93,5 +93,4 @@ def _read(client: RegistryClient, digest: str, subject: str) -> Attached:
     document = json.loads(data)
     parts = archive.parts_of(document)
     blobs = {part: client.small_blob(part, size) for part, size in parts.items()}
-    kind = str(document.get("artifactType") or document["config"].get("mediaType", ""))
-    return Attached(digest=digest, subject=subject, kind=kind, data=data, blobs=blobs)
+    return Attached(digest=digest, subject=subject, kind=archive.kind_of(document), data=data, blobs=blobs)

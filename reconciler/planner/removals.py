@@ -12,11 +12,12 @@ from datetime import UTC, datetime, timedelta
 
 from reconciler.domain.changes import Change, PruneVariant, Removal, Retire, ServesInstead
 from reconciler.domain.desired import Desired
-from reconciler.domain.failures import FORM, REMOVALS, held_by
+from reconciler.domain.failures import REMOVALS, held_by
 from reconciler.domain.observed import Observed
 from reconciler.domain.plan import Held
 from reconciler.domain.reasons import Reason
 from reconciler.domain.recorded import Recorded
+from reconciler.domain.text.units import FORM
 from reconciler.planner.variant_facts import VariantFacts, is_ours
 
 LONGEST_IN_USE = 24 * 3600.0  # seconds; a process that never ends must not keep gigabytes for ever

@@ -125,21 +125,28 @@ def files_manifest(revision: str, folder: str, files: Mapping[str, bytes]) -> by
         "schemaVersion": 2,
         "mediaType": MANIFEST_TYPE,
         "artifactType": FILES_TYPE,
-        "config": {"mediaType": EMPTY_TYPE, "digest": EMPTY_DIGEST, "size": len(EMPTY)},
+        "config": descriptor(EMPTY, EMPTY_TYPE),
         "layers": layers,
         "annotations": {REVISION: revision, FOLDER: folder},
     }
     return digests.canonical(document)
 
 
+def descriptor(data: bytes, media_type: str) -> Descriptor:
+    return {"mediaType": media_type, "digest": digests.of_bytes(data), "size": len(data)}
+
+
 def _described(data: bytes, kind: str) -> Descriptor:
-    found = {"mediaType": MANIFEST_TYPE, "digest": digests.of_bytes(data), "size": len(data)}
-    return found | ({"artifactType": kind} if kind else {})
+    return descriptor(data, MANIFEST_TYPE) | ({"artifactType": kind} if kind else {})
 
 
 def _layer(path: str, data: bytes) -> Descriptor:
-    about = {"mediaType": FILE_TYPE, "digest": digests.of_bytes(data), "size": len(data)}
-    return {**about, "annotations": {TITLE: path}}
+    return {**descriptor(data, FILE_TYPE), "annotations": {TITLE: path}}
+
+
+def kind_of(document: Mapping[str, Any]) -> str:
+    """The artifact type of a manifest; of an older one, that of its configuration."""
+    return str(document.get("artifactType") or document["config"].get("mediaType", ""))
 
 
 def parts_of(document: Mapping[str, Any]) -> dict[str, int]:
@@ -242,7 +249,7 @@ class _Reader:
         try:
             subject = str(document["subject"]["digest"])
             sizes = parts_of(document)
-            kind = str(document.get("artifactType") or document["config"].get("mediaType", ""))
+            kind = kind_of(document)
         except (ValueError, LookupError, TypeError, AttributeError):
             raise self._refused(f"holds {digest}, which is neither an artifact nor attached to one") from None
         self._require(subject in held, f"holds {digest}, which is attached to something that it lacks")

@@ -20,6 +20,7 @@ MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
 INDEX_TYPE = "application/vnd.oci.image.index.v1+json"
 WRONG_BYTES_HINT = "what the registry keeps is damaged, or not from whom you think: delete it there and push it again"
 AN_HOUR = 3600.0
+NOT_WHOLE = ("RegistryLacks", "DigestMismatch")  # codes of what is wrong with one manifest or blob, not the registry
 PAGES = 20
 LOOKS, MOST_LOOKS = 2, 20  # at a list of referrers, until an entry is known to have stayed
 

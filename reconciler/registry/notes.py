@@ -11,8 +11,8 @@ from typing import Any
 from reconciler.domain import digest as digests
 from reconciler.domain.text.quoting import shown
 from reconciler.host import durable
-from reconciler.registry.archive import EMPTY, EMPTY_DIGEST, EMPTY_TYPE
-from reconciler.registry.client import MANIFEST_TYPE, Descriptor, RegistryClient
+from reconciler.registry.archive import EMPTY, EMPTY_TYPE, descriptor
+from reconciler.registry.client import MANIFEST_TYPE, RegistryClient
 from reconciler.registry.download import Blob
 from reconciler.registry.upload import BlobUpload
 
@@ -39,22 +39,18 @@ def note(
 def note_manifest(kind: str, annotations: Mapping[str, str], subject: bytes | None = None, layer: bytes = b"") -> bytes:
     """`kind` is its artifact type, and the type of its `layer`, which is empty where it has none; `subject` is the
     manifest that it is about."""
-    empty = {"mediaType": EMPTY_TYPE, "digest": EMPTY_DIGEST, "size": len(EMPTY)}
+    empty = descriptor(EMPTY, EMPTY_TYPE)
     document: dict[str, Any] = {
         "schemaVersion": 2,
         "mediaType": MANIFEST_TYPE,
         "artifactType": kind,
         "config": empty,
-        "layers": [_described(layer, kind) if layer else empty],
+        "layers": [descriptor(layer, kind) if layer else empty],
         "annotations": dict(annotations),
     }
     if subject is not None:
-        document["subject"] = _described(subject, MANIFEST_TYPE)
+        document["subject"] = descriptor(subject, MANIFEST_TYPE)
     return digests.canonical(document)
-
-
-def _described(data: bytes, kind: str) -> Descriptor:
-    return {"mediaType": kind, "digest": digests.of_bytes(data), "size": len(data)}
 
 
 def _upload(client: RegistryClient, data: bytes, folder: str) -> None:
@@ -66,8 +62,13 @@ def _upload(client: RegistryClient, data: bytes, folder: str) -> None:
 
 def layer_of(client: RegistryClient, digest: str, kind: str, subject: str, most: int) -> bytes:
     """Of the note `digest`, which a registry lists for this subject. Raises NotANote and RegistryFailed."""
+    return layer_in(client, client.manifest(digest), kind, subject, most)
+
+
+def layer_in(client: RegistryClient, manifest: bytes, kind: str, subject: str, most: int) -> bytes:
+    """The same of a note whose manifest is here."""
     try:
-        document = json.loads(client.manifest(digest))
+        document = json.loads(manifest)
         about, [layer] = document["subject"]["digest"], document["layers"]
         layer_kind, size, wanted = layer["mediaType"], layer["size"], layer["digest"]
         if about != subject:

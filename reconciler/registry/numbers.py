@@ -13,8 +13,8 @@ from reconciler.domain.measured import Fidelity, without_nothing
 from reconciler.domain.plain_data import as_dict
 from reconciler.domain.reference import Comparison, Reference
 from reconciler.gates import reference as references
-from reconciler.registry.client import RegistryClient
-from reconciler.registry.notes import NotANote, layer_of, note, note_manifest
+from reconciler.registry.client import NOT_WHOLE, RegistryClient
+from reconciler.registry.notes import NotANote, layer_in, note, note_manifest
 from reconciler.registry.provenance import FIDELITY_TYPE, numbers_in
 
 TYPE = FIDELITY_TYPE
@@ -46,33 +46,35 @@ def find_numbers(client: RegistryClient, artifact: str, build_key: str) -> Compa
     found = list(_numbers(client, artifact, build_key))
     if not found:
         return None
-    name, fidelity = max(found, key=lambda one: one[1].when)
-    return Comparison(fidelity=fidelity, reference=_reference(client, name, artifact, build_key))
+    manifest, fidelity = max(found, key=lambda one: one[1].when)
+    return Comparison(fidelity=fidelity, reference=_reference(client, manifest, artifact, build_key))
 
 
 def find_reference(client: RegistryClient, artifact: str, build_key: str, digest: str) -> Reference | None:
     """Those that a signed statement names by their digest. Raises RegistryFailed."""
-    for name, _ in _numbers(client, artifact, build_key):
+    for manifest, _ in _numbers(client, artifact, build_key):
         # guard: reference answers are those that were signed
-        if layer_digest(client.manifest(name)) == digest:
-            return _reference(client, name, artifact, build_key)
+        if layer_digest(manifest) == digest:
+            return _reference(client, manifest, artifact, build_key)
     return None
 
 
-def _numbers(client: RegistryClient, artifact: str, build_key: str) -> Iterator[tuple[str, Fidelity]]:
+def _numbers(client: RegistryClient, artifact: str, build_key: str) -> Iterator[tuple[bytes, Fidelity]]:
+    """Those that fit, each with the manifest that it lies in."""
     for one in client.referrers(artifact, TYPE)[:MOST]:
-        if (fidelity := read_numbers(client.manifest(one["digest"]), artifact, build_key)) is not None:
-            yield one["digest"], fidelity
+        manifest = client.manifest(one["digest"])
+        if (fidelity := read_numbers(manifest, artifact, build_key)) is not None:
+            yield manifest, fidelity
 
 
-def _reference(client: RegistryClient, name: str, artifact: str, build_key: str) -> Reference | None:
+def _reference(client: RegistryClient, manifest: bytes, artifact: str, build_key: str) -> Reference | None:
     """What an earlier version pushed has none. The numbers count without."""
     try:
-        return references.read(layer_of(client, name, TYPE, artifact, references.LARGEST), build_key)
+        return references.read(layer_in(client, manifest, TYPE, artifact, references.LARGEST), build_key)
     except NotANote:
         return None
     except RegistryFailed as error:
-        if error.code not in ("RegistryLacks", "DigestMismatch"):
+        if error.code not in NOT_WHOLE:
             raise
         return None
 

@@ -13,22 +13,22 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from reconciler.conversion.toolchain import OWN_TOOL
 from reconciler.domain import digest as digests
 from reconciler.domain.measured import Fidelity, without_nothing
 from reconciler.domain.plain_data import as_dict
 from reconciler.domain.text.quoting import shown
+from reconciler.domain.trust import STATEMENT
 from reconciler.domain.verdict import Verdict
 from reconciler.host.codec import Codec, Misformed, as_mapping, parse_json
 from reconciler.registry.bundle import LIMIT
 
-STATEMENT = "https://in-toto.io/Statement/v1"
 PREDICATE = "https://slsa.dev/provenance/v1"
 BUILD_TYPE = "https://reconciler.foundry/build/v1"
 FIDELITY, REFERENCE, GATES = "fidelity", "reference", "gates"  # names of byproducts
 FIDELITY_TYPE = "application/vnd.foundry-reconciler.fidelity.v1+json"
 GATES_TYPE = "application/vnd.foundry-reconciler.gates.v1+json"
 LARGEST_NUMBERS = 4096  # bytes
-OWN_TOOL = "reconciler-conversion"  # a part of this program that a recipe names beside packages
 
 _REVISION = re.compile(r"(?P<name>.*)@(?P<algorithm>sha1|sha256):(?P<hex>[0-9a-f]+)")
 _FIDELITY = Codec(Fidelity)

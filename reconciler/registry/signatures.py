@@ -12,10 +12,11 @@ from functools import partial
 
 from reconciler.domain.errors import RegistryFailed
 from reconciler.domain.measured import Fidelity
+from reconciler.domain.text.quoting import in_short
 from reconciler.domain.trust import TrustedKey
 from reconciler.registry import bundle, provenance
 from reconciler.registry.bundle import NotABundle
-from reconciler.registry.client import Descriptor, RegistryClient
+from reconciler.registry.client import NOT_WHOLE, Descriptor, RegistryClient
 from reconciler.registry.notes import NotANote, layer_of, note
 from reconciler.registry.provenance import NotThisBuild
 from reconciler.registry.signing_keys import KeyUnusable, VerificationKey
@@ -91,8 +92,7 @@ class KeyRing:
         """`found`: what is wrong with the bundles that are there."""
         reasons = list(dict.fromkeys([*found, *self._unusable])) or ["it is unsigned"]
         files = ", ".join(key.path for key in self.counting) or "none that counts"
-        more = f" (and {len(reasons) - SHOWN} more)" if len(reasons) > SHOWN else ""
-        return Unproven(f"{'; '.join(reasons[:SHOWN])}{more}; keys: {files}")
+        return Unproven(f"{in_short(reasons, SHOWN)}; keys: {files}")
 
 
 def push_signature(client: RegistryClient, manifest: bytes, signed: bytes, created: str, folder: str) -> None:
@@ -144,7 +144,7 @@ def first_that_counts(bundles: Iterable[Callable[[], bytes]], artifact: str, bui
         except NotANote as error:
             wrong.append(f"a signature does not count: {error}")
         except RegistryFailed as error:
-            if error.code not in ("RegistryLacks", "DigestMismatch"):
+            if error.code not in NOT_WHOLE:
                 raise
             wrong.append(str(error))
     raise ring.unsigned(wrong)

@@ -19,7 +19,7 @@ from reconciler.host.disk_usage import disk_free
 from reconciler.host.reading import read_whole
 from reconciler.host.stamps import StampBook
 from reconciler.registry import artifact
-from reconciler.registry.client import AN_HOUR, RegistryClient
+from reconciler.registry.client import AN_HOUR, NOT_WHOLE, RegistryClient
 from reconciler.registry.download import Blob, BlobDownload, part_size
 from reconciler.registry.upload import BlobUpload
 from reconciler.store.artifact_store import MANIFEST_LIMIT
@@ -27,7 +27,7 @@ from reconciler.store.index import tag_of
 from reconciler.store.modelpack import NotAnArtifact, Packed
 
 T = TypeVar("T")
-OF_ONE_BLOB = ("RegistryLacks", "DigestMismatch", "ArtifactRefused")
+OF_ONE_BLOB = (*NOT_WHOLE, "ArtifactRefused")
 OnProgress = Callable[[int, int], None]  # bytes that are there, of how many; may raise to end the transfer
 
 

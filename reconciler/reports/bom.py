@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from reconciler.conversion.toolchain import OWN_TOOL
 from reconciler.domain.desired import DesiredRelease
 from reconciler.domain.digest import StoredFile
 from reconciler.domain.measured import Fidelity
@@ -20,7 +21,6 @@ from reconciler.domain.trust import Origin
 SCHEMA = "http://cyclonedx.org/schema/bom-1.6.schema.json"
 SPEC_VERSION = "1.6"
 OWN = "reconciler.foundry:"  # begins the names of our properties
-OWN_TOOL = "reconciler-conversion"  # a part of this program that a recipe names beside packages
 TASK = "text-generation"  # of every model that is served here
 
 Json = dict[str, Any]

@@ -13,10 +13,10 @@ from pathlib import PurePosixPath
 
 from reconciler.domain.sources.source_model import ADAPTER_CONFIG, ADAPTER_WEIGHTS, INDEX, SMALL_FILES
 from reconciler.domain.text.quoting import shown
+from reconciler.domain.trust import STATEMENT
 from reconciler.host.codec import Misformed, as_mapping, parse_json
 
 NAME = "model.sig"
-STATEMENT = "https://in-toto.io/Statement/v1"
 PREDICATE = "https://model_signing/signature/v1.0"
 LARGEST = 1 << 20  # bytes
 

@@ -22,9 +22,7 @@ from reconciler.reports.view import pass_view
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     options.add_manifests(parser, repository=True)
     options.add_flag(parser, "--dry-run", "show the plan and change nothing (as `plan`)")
-    options.add_flag(
-        parser, "--confirm", "allow prunes that need a confirmation: of all models, more than half or more than five"
-    )
+    options.add_confirm(parser)
     options.add_conversions(parser)
     options.add_flag(parser, "--retry", "retry what failed here before, although nothing about it changed")
     options.add_flag(

@@ -31,9 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     options.add_flag(parser, "--no-apply", "take it in only: a daemon that follows the imported folder applies it")
     add_signing_key(parser, "sign the receipt with this private key: FILE.receipt.json.sigstore.json")
     parser.add_argument("--receipt", metavar="FILE", help="where the receipt is written (default: FILE.receipt.json)")
-    options.add_flag(
-        parser, "--confirm", "allow prunes that need a confirmation: of all models, more than half or more than five"
-    )
+    options.add_confirm(parser)
     options.add_conversions(parser)
     options.add_common(parser, "text", "json")
 

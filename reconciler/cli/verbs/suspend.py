@@ -12,6 +12,7 @@ from reconciler.cli.exit_codes import OK
 from reconciler.cli.output import say
 from reconciler.domain.errors import UsageError
 from reconciler.domain.recorded import Suspension
+from reconciler.domain.text.units import FORM
 from reconciler.host.clock import now
 from reconciler.operations.suspend import suspend
 
@@ -53,4 +54,4 @@ def end(text: str) -> str:
             raise argparse.ArgumentTypeError(f"expected an offset from UTC in {text!r}: add Z or +01:00")
     except ValueError:
         when = datetime.now(UTC) + timedelta(seconds=options.duration(text))
-    return when.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return when.astimezone(UTC).strftime(FORM)

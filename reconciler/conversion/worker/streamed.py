@@ -211,13 +211,15 @@ class _Loaded(Mapping[str, Any]):
     def __getitem__(self, name: str) -> Any:
         import torch
 
-        held = self._weights[name]
-        return held.half().float() if self.halves else held.to(torch.float32, copy=name in self.changed)
+        held = self._halved(self._weights[name])
+        return held.to(torch.float32, copy=name in self.changed and not self.halves)
 
     def rows(self, name: str, which: Any) -> Any:
         """Those of a matrix; the others are not read."""
-        held = self._weights[name][which]
-        return held.half().float() if self.halves else held.float()
+        return self._halved(self._weights[name][which]).float()
+
+    def _halved(self, weight: Any) -> Any:
+        return weight.half() if self.halves else weight
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._weights)

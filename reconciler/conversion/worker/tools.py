@@ -7,7 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from reconciler.conversion.precisions import OLIVE
-from reconciler.conversion.toolchain import CONVERSION_VERSION
+from reconciler.conversion.toolchain import CONVERSION_VERSION, OWN_TOOL
 from reconciler.domain.errors import ConversionFailed
 
 # A job needs these later. Imported before the first fork, they are paid for once.
@@ -38,7 +38,7 @@ def check_versions(wanted: dict[str, str]) -> None:
 
 
 def _installed(package: str) -> str:
-    if package == "reconciler-conversion":
+    if package == OWN_TOOL:
         return CONVERSION_VERSION
     try:
         return version(package).partition("+")[0]  # torch 2.13.0+cpu

@@ -1,7 +1,7 @@
 """How foreign text is shown in a message: short, on one line, and never able to act on a terminal."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from unicodedata import combining
 
@@ -30,6 +30,12 @@ def readable(text: str) -> str:
 
 def _escaped(letter: str) -> str:
     return _QUOTED.get(letter) or letter.encode("unicode_escape").decode()
+
+
+def in_short(reasons: Sequence[str], most: int) -> str:
+    """In one line: the first of them, and how many there are besides."""
+    more = f" (and {len(reasons) - most} more)" if len(reasons) > most else ""
+    return f"{'; '.join(reasons[:most])}{more}"
 
 
 def field_path(path: Iterable[str | int]) -> str:

@@ -15,9 +15,12 @@ Count = Annotated[int, Interval(ge=0, le=1 << 60)]
 Seconds = Annotated[float, Interval(ge=0, le=1_000_000_000)]
 
 
+FORM = "%Y-%m-%dT%H:%M:%SZ"  # of a Time: RFC 3339, UTC, whole seconds
+
+
 def _is_time(text: str) -> bool:
     try:
-        return datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").year < 9000  # something may be added to it
+        return datetime.strptime(text, FORM).year < 9000  # something may be added to it
     except ValueError:
         raise ValueError("a time such as 2026-01-31T00:00:00Z") from None
 
