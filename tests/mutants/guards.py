@@ -193,6 +193,7 @@ MUTANTS = (
     _("only our names are answered", _FACE, "return False"),
     # What is shown
     _("control characters are shown", _ESCAPE, "return text"),
+    _("a page shows control characters", "tests/reports/test_html.py", "return held"),
     _(
         "no mention",
         f"{_ESCAPE} tests/diff/test_comment.py",

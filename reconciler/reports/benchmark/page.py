@@ -5,12 +5,10 @@ and a dark look, and one for paper. What others wrote (names, prompts, answers, 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
-from reconciler.domain.text.escape import for_terminal
 from reconciler.reports.benchmark.drawing import HEIGHT, WIDTH
 from reconciler.reports.benchmark.plots import plots
 from reconciler.reports.benchmark.report import busy_text, by_model, complaints, machine_facts, runs_text, table
+from reconciler.reports.html.document import environment
 from reconciler.reports.text import cut
 
 View = Mapping[str, Any]
@@ -18,35 +16,23 @@ View = Mapping[str, Any]
 
 def bench_page(view: View) -> str:
     """Needs matplotlib, which is an optional extra."""
-    environment = Environment(
-        loader=PackageLoader(__package__, "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        finalize=_visible,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters["sentence"] = lambda text: f"{text[:1].upper()}{text[1:]}."
     recommended = {found["model"]: found for found in view["recommendations"]}
-    return environment.get_template("page.html.j2").render(
-        view=view,
-        facts=machine_facts(view),
-        busy=busy_text(view),
-        runs=runs_text(view),
-        models=[
-            _model(f"m{number}", model, variants) | {"recommended": recommended.get(model)}
-            for number, (model, variants) in enumerate(by_model(view).items())
-        ],
-        width=WIDTH,
-        height=HEIGHT,
+    return (
+        environment()
+        .get_template("benchmark/page.html.j2")
+        .render(
+            view=view,
+            facts=machine_facts(view),
+            busy=busy_text(view),
+            runs=runs_text(view),
+            models=[
+                _model(f"m{number}", model, variants) | {"recommended": recommended.get(model)}
+                for number, (model, variants) in enumerate(by_model(view).items())
+            ],
+            width=WIDTH,
+            height=HEIGHT,
+        )
     )
-
-
-def _visible(held: object) -> object:
-    """Of what the template puts in: control characters, which no escaping of HTML touches, shown as `\\x1b`. What is
-    markup already (a subclass of `str`) was made here."""
-    return for_terminal(held) if type(held) is str else held
 
 
 def _model(name: str, model: str, variants: Sequence[View]) -> dict[str, Any]:
