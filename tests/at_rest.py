@@ -17,7 +17,8 @@ from reconciler.domain.observed import properties_of
 from reconciler.domain.recorded import RecordedRelease
 from reconciler.domain.release import Artifact, Marker, Recipe
 from reconciler.engine.machine import Machine, locked_machine, open_machine
-from reconciler.engine.options import Options, PassResult, Reporter
+from reconciler.engine.options import Options, Reporter
+from reconciler.engine.pass_result import PassResult
 from reconciler.engine.reconciler import run_pass
 from reconciler.engine.resolve import resolve
 from reconciler.host import durable

@@ -7,7 +7,8 @@ from reconciler.domain.desired import DesiredRelease
 from reconciler.domain.measured import TEXTS_DIGEST, Decoded, Fidelity, Measured, Measurements, Referenced, Tokenized
 from reconciler.domain.reference import METHOD as REFERENCE
 from reconciler.engine.machine import Machine, locked_machine
-from reconciler.engine.options import Options, PassResult, Reporter
+from reconciler.engine.options import Options, Reporter
+from reconciler.engine.pass_result import PassResult
 from reconciler.engine.reconciler import run_pass
 from reconciler.engine.resolve import resolve
 from reconciler.gates.decoding import METHOD

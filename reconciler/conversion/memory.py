@@ -5,36 +5,17 @@ The constants are of the pinned tools, with whole programs and the command count
 measures again. It is meant to be too large rather than too small.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from math import prod
 
+from reconciler.conversion.precisions import OLIVE, WIDE, ModelParts
 from reconciler.domain.release import Recipe
 from reconciler.domain.sources.source_model import SourceModel
 from reconciler.domain.targets import CONVERTIBLE, K_QUANT, TABLE
 
 LEAST = 600 << 20  # torch, Olive and transformers in the worker, and the command
 _EMBEDDING = "embed_tokens.weight"
-_WIDE = 4  # bytes of a number in single precision
-_MOST_PIECES = 420 << 20  # what it takes to round in pieces (worker.lean_olive)
-_COPIES_OF_A_MATRIX = 8  # for one that is smaller than a piece
-_COPIES_OF_THE_HEAD = 3  # in the width of the source, while Rtn rounds it
-_COPIES_AT_FP16 = 1.6  # of the whole model in single precision: in half precision, some times (worker.lean_halving)
 _WIDTHS = {"float32": 4, "float16": 2, "bfloat16": 2}  # bytes, by the names of config.json
 _COPIES_IN_THE_CHECK = 2  # of the part that is loaded: the source's, and the artifact's in its place
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Parts:
-    """`matrices` counts the numbers that are multiplied with, `width` is the bytes of one in the source. The others are
-    bytes in single precision: the `whole` with a head beside the embedding, the `head`, and the `largest` part that the
-    check loads at once."""
-
-    matrices: int
-    whole: int
-    head: int
-    largest: int
-    width: float
 
 
 def predict_memory(source: SourceModel, recipe: Recipe) -> dict[str, int]:
@@ -44,12 +25,12 @@ def predict_memory(source: SourceModel, recipe: Recipe) -> dict[str, int]:
     held = parts.whole if recipe.adapter else _loaded(source, sum(map(prod, source.shapes.values())))
     checked = _COPIES_IN_THE_CHECK * parts.largest
     return {
-        name: int(LEAST + held + max(checked, _CONVERTED[name](parts, _rounded(parts, recipe, name))))
+        name: int(LEAST + held + max(checked, OLIVE[name].memory(parts, _rounded(parts, recipe, name))))
         for name in CONVERTIBLE
     }
 
 
-def _parts(source: SourceModel) -> _Parts:
+def _parts(source: SourceModel) -> ModelParts:
     sizes = {name: prod(shape) for name, shape in source.shapes.items()}
     numbers, embeddings = sum(sizes.values()), sum(size for name, size in sizes.items() if name.endswith(_EMBEDDING))
     head = int(source.config["vocab_size"]) * int(source.config["hidden_size"])
@@ -57,11 +38,11 @@ def _parts(source: SourceModel) -> _Parts:
     for name, size in sizes.items():
         layers[_layer_of(name)] = layers.get(_layer_of(name), 0) + size
     shared = head if "lm_head.weight" not in sizes else 0
-    return _Parts(
+    return ModelParts(
         matrices=numbers - embeddings + shared,
-        whole=_WIDE * (numbers + shared),
-        head=_WIDE * head,
-        largest=_WIDE * max(layers.values()),
+        whole=WIDE * (numbers + shared),
+        head=WIDE * head,
+        largest=WIDE * max(layers.values()),
         width=source.weight_bytes / numbers,
     )
 
@@ -79,21 +60,8 @@ def _loaded(source: SourceModel, numbers: int) -> int:
     return numbers * width if width and round(source.weight_bytes / numbers) != width else 0
 
 
-def _rounded(parts: _Parts, recipe: Recipe, precision: str) -> float:
+def _rounded(parts: ModelParts, recipe: Recipe, precision: str) -> float:
     """Bytes of all matrices: numbers, a scale a block and a zero point."""
     options = recipe.options if precision == recipe.precision else {}
     bits = 8 if options.get("algorithm") in K_QUANT else TABLE[precision].bits
     return parts.matrices * (bits + (32 + bits) / int(options.get("block_size", 32))) / 8
-
-
-def _pieces(parts: _Parts) -> int:
-    return min(_MOST_PIECES, _COPIES_OF_A_MATRIX * parts.largest)
-
-
-# Beside the imports, of these parts and bytes of rounded weights.
-_CONVERTED: dict[str, Callable[[_Parts, float], float]] = {
-    "fp32": lambda parts, rounded: _pieces(parts),
-    "fp16": lambda parts, rounded: _COPIES_AT_FP16 * parts.whole,
-    "int8": lambda parts, rounded: rounded + _COPIES_OF_THE_HEAD * parts.head * parts.width / _WIDE,
-    "int4": lambda parts, rounded: rounded + _pieces(parts),
-}

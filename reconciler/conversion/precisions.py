@@ -1,5 +1,6 @@
-"""How Olive makes each precision: its passes, what they leave in its cache, what they import; and a recipe as the
-exact configuration that Olive runs (`olive run --config` by hand gives the same bytes of weights).
+"""How Olive makes each precision: its passes, the memory that they hold, what they leave in its cache and what they
+import; and a recipe as the exact configuration that Olive runs (`olive run --config` by hand gives the same bytes of
+weights).
 
 The passes of each precision were chosen by measurement on the CPU: int8 is rounded before the builder and fp16 made
 after it, because the builder's own int8 and fp16 do not work at the pinned versions. `domain.targets` describes the
@@ -16,12 +17,34 @@ from reconciler.domain.release import Recipe
 Passes = dict[str, dict[str, Any]]
 
 
+WIDE = 4  # bytes of a number in single precision
+_MOST_PIECES = 420 << 20  # what it takes to round in pieces (worker.lean_olive)
+_COPIES_OF_A_MATRIX = 8  # for one that is smaller than a piece
+_COPIES_OF_THE_HEAD = 3  # in the width of the source, while Rtn rounds it
+_COPIES_AT_FP16 = 1.6  # of the whole model in single precision: in half precision, some times (worker.lean_halving)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelParts:
+    """`matrices` counts the numbers that are multiplied with, `width` is the bytes of one in the source. The others are
+    bytes in single precision: the `whole` with a head beside the embedding, the `head`, and the `largest` part that the
+    check loads at once."""
+
+    matrices: int
+    whole: int
+    head: int
+    largest: int
+    width: float
+
+
 @dataclass(frozen=True, kw_only=True)
 class OlivePath:
-    """`kept_results`: how many times the size of the result stays in Olive's cache from the passes before the last one.
-    `imports`: what only these passes import."""
+    """`memory`: bytes that the passes hold at most beside their imports, from the parts of the model and the bytes of
+    its rounded weights. `kept_results`: how many times the size of the result stays in Olive's cache from the passes
+    before the last one. `imports`: what only these passes import."""
 
     passes: Callable[[Recipe], Passes]
+    memory: Callable[[ModelParts, float], float]
     kept_results: int = 0
     imports: tuple[str, ...] = ()
 
@@ -68,11 +91,21 @@ def _builder(precision: str, **options: Any) -> dict[str, Any]:
     return {"type": "ModelBuilder", "precision": precision, **options, "extra_options": {"hf_remote": False}}
 
 
+def _pieces(parts: ModelParts) -> int:
+    return min(_MOST_PIECES, _COPIES_OF_A_MATRIX * parts.largest)
+
+
 OLIVE = {
-    "fp32": OlivePath(passes=_fp32),
-    "fp16": OlivePath(passes=_fp16, kept_results=2, imports=("olive.passes.onnx.float16_conversion",)),
+    "fp32": OlivePath(passes=_fp32, memory=lambda parts, rounded: _pieces(parts)),
+    "fp16": OlivePath(
+        passes=_fp16,
+        memory=lambda parts, rounded: _COPIES_AT_FP16 * parts.whole,
+        kept_results=2,
+        imports=("olive.passes.onnx.float16_conversion",),
+    ),
     "int8": OlivePath(
         passes=_int8,
+        memory=lambda parts, rounded: rounded + _COPIES_OF_THE_HEAD * parts.head * parts.width / WIDE,
         kept_results=1,
         imports=(
             "olive.passes.pytorch.rtn",
@@ -82,7 +115,7 @@ OLIVE = {
             "torch.distributed.tensor",
         ),
     ),
-    "int4": OlivePath(passes=_int4),
+    "int4": OlivePath(passes=_int4, memory=lambda parts, rounded: rounded + _pieces(parts)),
 }
 
 

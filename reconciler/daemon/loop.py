@@ -14,16 +14,17 @@ from dataclasses import dataclass
 from reconciler.daemon import wake as reasons
 from reconciler.daemon.declarations import Declarations
 from reconciler.daemon.reporting import Summaries
-from reconciler.daemon.sd_notify import Service, Watchdog
+from reconciler.daemon.sd_notify import Service
 from reconciler.daemon.state import Board, Moment, counted
 from reconciler.daemon.wake import FILES, Wake, WakeThrottle, jittered, seconds_until
+from reconciler.daemon.watchdog import Watchdog
 from reconciler.daemon.watching import Watcher
 from reconciler.domain.backoff import of_passes
 from reconciler.domain.errors import ReconcilerError
 from reconciler.engine import log
 from reconciler.engine.log import best_effort
 from reconciler.engine.machine import Machine
-from reconciler.engine.options import PassResult
+from reconciler.engine.pass_result import PassResult
 from reconciler.engine.reconciler import Reconciler
 from reconciler.host import durable
 from reconciler.manifests.parsed import Parsed

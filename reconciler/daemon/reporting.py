@@ -15,7 +15,8 @@ from reconciler.domain.plan import Held, Outcome
 from reconciler.domain.reasons import PRUNE_GUARDS
 from reconciler.domain.text.escape import one_line
 from reconciler.engine import log
-from reconciler.engine.options import PassResult, Reporter
+from reconciler.engine.options import Reporter
+from reconciler.engine.pass_result import PassResult
 
 QUIET = 3600.0  # seconds without a line about passes that change nothing
 

@@ -21,9 +21,10 @@ from reconciler.daemon.loop import Loop
 from reconciler.daemon.notifications.notifications import Notifications
 from reconciler.daemon.notifications.sink import SinkContext, SinkTarget
 from reconciler.daemon.reporting import StepLog
-from reconciler.daemon.sd_notify import Service, Watchdog
+from reconciler.daemon.sd_notify import Service
 from reconciler.daemon.state import Board, Moment, State
 from reconciler.daemon.wake import Wake
+from reconciler.daemon.watchdog import Watchdog
 from reconciler.daemon.watching import Watcher
 from reconciler.engine import log
 from reconciler.engine.machine import Machine, identity_of, machine_name

@@ -6,12 +6,8 @@ Without that variable nothing is sent. A manager that does not answer is ignored
 import contextlib
 import os
 import socket
-import threading
 import time
 from collections.abc import Mapping
-
-# Seconds. A pass in which no step begins, ends or makes progress for so long hangs. Hashing 100 GB takes less.
-PATIENCE = 900.0
 
 
 class Service:
@@ -43,39 +39,6 @@ class Service:
 
     def stopping(self) -> None:
         self.send("STOPPING=1", "STATUS=stopping")
-
-
-class Watchdog:
-    """Sends the manager's keep-alive at half of its time, from a thread of its own, because a pass may be long. It
-    stops when the loop has shown no sign of life for as long as it announced."""
-
-    def __init__(self, service: Service) -> None:
-        self._service = service
-        self._until = time.monotonic() + PATIENCE
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._beat, name="watchdog", daemon=True)
-
-    def __enter__(self) -> "Watchdog":
-        if self._service.watchdog:
-            self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._ended.set()
-
-    def alive(self, seconds: float = 0.0) -> None:
-        """The loop lives, and may be silent for `seconds` and PATIENCE from now."""
-        self._until = time.monotonic() + seconds + PATIENCE
-
-    @property
-    def patience(self) -> float:
-        """Seconds for which the loop may still be silent; from then on it counts as hanging."""
-        return self._until - time.monotonic()
-
-    def _beat(self) -> None:
-        while not self._ended.wait(self._service.watchdog / 2):
-            if self.patience > 0.0:
-                self._service.send("WATCHDOG=1")
 
 
 def _watchdog_seconds(environment: Mapping[str, str]) -> float:

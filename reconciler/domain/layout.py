@@ -4,6 +4,9 @@ import os.path
 
 # Everything in these folders is temporary.
 DISPOSABLE = ("staging", "trash", "sources/staging", "sources/trash", "sources/hub/trash")
+# Folders in staging. What empties it leaves alone those that something still works in.
+WORK = "work"  # in it, a folder for each long job
+CLAIMS = "claims"
 RECORDS = ("records", "records/variants", "records/history", "records/suspended", "records/references")
 
 
@@ -15,6 +18,8 @@ class Layout:
         self.oci = self.at("oci")  # the artifact store: an OCI image layout
         self.served = self.at("served")  # `<variant>/<n>/`: what Foundry Local loads
         self.staging = self.at("staging")  # half-made; swept at the start of a pass
+        self.work = self.at("staging", WORK)
+        self.converting = self.at("staging", WORK, "converting")  # all that the converter's sandbox can write
         self.trash = self.at("trash")  # unnamed already, waiting for their bytes to be freed
         self.records = self.at("records")
         # The suspensions and the lock that guards them alone: a person changes them beside a running pass.

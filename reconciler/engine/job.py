@@ -26,7 +26,6 @@ from reconciler.host.lock import holder
 from reconciler.host.reading import read_whole
 from reconciler.reports.view import View
 
-FOLDER = "work"  # in staging; what empties staging leaves it alone while a job lives
 NOTE = "note.json"
 PAUSE = 1.0  # seconds between two notes: a converter reports far more often
 LONGEST = 4096  # bytes of a note
@@ -54,7 +53,7 @@ class Job(ABC, Generic[ChangeT]):
         self.change = change
         self.context = context
         self.team = team
-        self.folder = os.path.join(context.machine.layout.staging, FOLDER, uuid.uuid4().hex)
+        self.folder = os.path.join(context.machine.layout.work, uuid.uuid4().hex)
         self.error: BaseException | None = None
         self.seconds = 0.0
         self.ended = False
@@ -112,7 +111,7 @@ def who_works(layout: Layout) -> View | None:
     found = holder(layout.lock) if os.path.exists(layout.lock + ".holder") else None
     if found is None:
         return None
-    jobs = sorted(_notes(os.path.join(layout.staging, FOLDER)), key=lambda one: str(one["since"]))
+    jobs = sorted(_notes(layout.work), key=lambda one: str(one["since"]))
     return {**as_dict(found), "jobs": jobs}
 
 

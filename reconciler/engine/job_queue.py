@@ -20,7 +20,7 @@ from reconciler.conversion.client.converter import WORKER, Converter, say_cage
 from reconciler.domain.changes import Convert, FetchSource, LongWork, MeasureCandidate, MeasureServed, Pull
 from reconciler.domain.errors import Cancelled
 from reconciler.engine import log
-from reconciler.engine.job import FOLDER, Job
+from reconciler.engine.job import Job
 from reconciler.engine.jobs import ConversionJob, DownloadJob, MeasurementJob
 from reconciler.engine.machine import Machine
 from reconciler.engine.options import Options, Reporter
@@ -28,7 +28,6 @@ from reconciler.engine.pass_context import PassContext
 from reconciler.engine.pull_job import PullJob
 from reconciler.host import durable
 
-CONVERTING = "converting"  # in it: all that the converter's cage can write
 CLOSE_SECONDS = 4.0
 
 JOBS: dict[type[LongWork], type[Job[Any]]] = {
@@ -146,7 +145,7 @@ class JobQueue:
         log.info("converter.caged", **say_cage(self.options.cage))
         layout = self._machine.layout
         return Converter(
-            os.path.join(layout.staging, FOLDER, CONVERTING),
+            layout.converting,
             layout.logs,
             jobs=self.options.jobs,
             module=self.options.converter_module or WORKER,

@@ -10,6 +10,7 @@ from reconciler.domain.sources.adapter_weights import mismatch
 from reconciler.domain.sources.locked import LOCK_NAME, LockedSource
 from reconciler.domain.sources.source_model import SourceAdapter, SourceModel
 from reconciler.domain.text.escape import one_line
+from reconciler.templates.presets import PRESETS
 
 ASKED_BY_DEFAULT = 2048  # tokens
 FEW = 3
@@ -94,7 +95,7 @@ def short_context(model: Model, source: SourceModel) -> list[Problem]:
 
 def no_template(model: Model) -> Problem:
     message = "`source` was asked for, but the model brings no chat template"
-    hint = "name a preset (chatml, llama3, phi3, phi4, gemma, mistral) or a PromptTemplate"
+    hint = f"name a preset ({', '.join(PRESETS[:-1])}) or a PromptTemplate"
     return _problem(model, "spec.promptTemplate", "TemplateMissing", message, hint)
 
 

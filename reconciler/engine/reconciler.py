@@ -31,15 +31,16 @@ from reconciler.domain.changes import (
 from reconciler.domain.desired import Desired
 from reconciler.domain.errors import ReconcilerError
 from reconciler.domain.failures import forgiven
+from reconciler.domain.layout import WORK
 from reconciler.domain.plan import Outcome, Plan
 from reconciler.domain.reasons import Reason
 from reconciler.engine import log
-from reconciler.engine.job import FOLDER
 from reconciler.engine.job_queue import JobQueue
 from reconciler.engine.log import best_effort
 from reconciler.engine.machine import Machine, observe, recall
-from reconciler.engine.options import Options, PassResult, Reporter
+from reconciler.engine.options import Options, Reporter
 from reconciler.engine.pass_context import PassContext, Workers
+from reconciler.engine.pass_result import PassResult
 from reconciler.engine.planning import Declaration, Snapshot, take_snapshot
 from reconciler.engine.quarantine import age_quarantine, quarantine_folder
 from reconciler.engine.record_writer import catch_up, record_pass
@@ -247,7 +248,7 @@ class Reconciler:
                 durable.free(durable.unname(folder, self._machine.layout.trash))
 
     def _clear(self) -> None:
-        keep = [FOLDER] if self._queue.alive else []
+        keep = [WORK] if self._queue.alive else []
         layout = self._machine.layout
         for folder in (layout.trash, layout.staging):
             with best_effort("sweep.refused"):

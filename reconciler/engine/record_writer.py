@@ -19,8 +19,8 @@ from reconciler.domain.release import Marker, Release
 from reconciler.engine import log
 from reconciler.engine.log import best_effort
 from reconciler.engine.machine import Machine, releases_of
-from reconciler.engine.options import PassResult
 from reconciler.engine.pass_context import PassContext
+from reconciler.engine.pass_result import PassResult
 from reconciler.engine.planning import Snapshot
 from reconciler.gates.judgement import gate_statuses
 from reconciler.host.clock import now

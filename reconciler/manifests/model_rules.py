@@ -20,7 +20,7 @@ from reconciler.manifests.schema import JinjaTemplate, ModelManifest, RolesTempl
 from reconciler.manifests.selector import OWN_KEYS, PROVIDER, RESERVED, as_whole, is_key, is_value
 from reconciler.manifests.source_schema import REMOTE_KINDS
 from reconciler.manifests.template_rules import template_of
-from reconciler.templates import chat_template
+from reconciler.templates.presets import preset
 
 # What a source can turn out not to fit; each precision too.
 _SOUGHT = (
@@ -149,7 +149,7 @@ def _template(declaration: Declaration[ModelManifest], templates: Templates) -> 
     if isinstance(choice, RolesTemplate) or declaration.text(*path, "jinja"):
         form = choice if isinstance(choice, RolesTemplate | JinjaTemplate) else None
         return template_of(form, "inline", declaration, path)
-    return chat_template.preset(choice if isinstance(choice, str) else "source")
+    return preset(choice if isinstance(choice, str) else "source")
 
 
 _LABELS = ("spec", "nodeSelector", "matchLabels")

@@ -1,4 +1,5 @@
-"""The kinds of manifest, as types: the one place that says which fields exist, what they mean and what they accept.
+"""The kinds of manifest, as pydantic types. Most fields of a Model's spec, with their meanings and limits, come from
+`ModelOptions` in `domain.manifest`, its gates from their classes; only what is written in forms of its own is here.
 
 The JSON Schema that editors use (`schema/v1alpha1.json`) and the pages in `docs/manifests/` come from these types.
 Rules that look at more than one field or more than one file are in `manifests.parse`.
@@ -30,7 +31,8 @@ from reconciler.manifests.fields import (
 )
 from reconciler.manifests.gate_schema import GateItem, Messages
 from reconciler.manifests.source_schema import SourceManifest
-from reconciler.templates.chat_template import CONTENT, LONGEST_PATTERN, PRESETS
+from reconciler.templates.chat_template import CONTENT, LONGEST_PATTERN
+from reconciler.templates.presets import PRESETS
 
 
 class Metadata(Strict):
@@ -94,7 +96,7 @@ class TemplateReference(Strict):
 
 
 PresetName = Annotated[
-    Literal["chatml", "llama3", "phi3", "phi4", "phi4-mini", "gemma", "mistral", "source"],
+    Literal[PRESETS],  # type: ignore[valid-type]  # as of Precision
     one_of(PRESETS, f"a preset ({listed(PRESETS)}) or one of ref, roles and jinja"),
 ]
 

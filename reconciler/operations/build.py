@@ -19,10 +19,10 @@ from reconciler.domain import digest as digests
 from reconciler.domain.changes import Convert, FetchSource, LongWork, Measure, MeasureCandidate, VerifyCandidate
 from reconciler.domain.desired import DesiredRelease
 from reconciler.domain.errors import Problem, ReconcilerError, UsageError
+from reconciler.domain.layout import CLAIMS, WORK
 from reconciler.domain.plan import Held, Outcome
 from reconciler.domain.reference import Comparison
 from reconciler.domain.registries import LOCAL, RegistrySettings
-from reconciler.engine.job import FOLDER
 from reconciler.engine.job_queue import JobQueue
 from reconciler.engine.machine import Machine, at_any_time, stored_artifact
 from reconciler.engine.options import Options, Reporter
@@ -318,7 +318,7 @@ class _Builder:
 
     def _clear(self) -> None:
         """What the rehearsal has left: the disk is for the next one."""
-        keep = (*self._workers.folders, build_claims.FOLDER, *([FOLDER] if self._queue.alive else []))
+        keep = (*self._workers.folders, CLAIMS, *([WORK] if self._queue.alive else []))
         durable.empty(self._machine.layout.staging, keep=keep)
 
 

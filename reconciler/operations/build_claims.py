@@ -8,12 +8,12 @@ import time
 from collections.abc import Callable, Container
 
 from reconciler.domain.errors import ReconcilerError
+from reconciler.domain.layout import CLAIMS
 from reconciler.domain.registries import Claim, RegistrySettings
 from reconciler.domain.text.escape import one_line
 from reconciler.engine.machine import Machine, machine_name
 from reconciler.host import durable
 
-FOLDER = "claims"  # in staging
 POLL = 15.0  # seconds between two questions for what another builder works on
 TRIES = 2  # of each request: without a claim the work goes on too
 
@@ -41,7 +41,7 @@ class BuildClaims:
         from reconciler.registry.claims import Claims
         from reconciler.registry.opening import open_registry
 
-        folder = self._machine.layout.at("staging", FOLDER)
+        folder = self._machine.layout.at("staging", CLAIMS)
         durable.make_folder(folder)
         client = self._opened.enter_context(open_registry(settings, push=True, tries=TRIES)).registry
         builder = one_line(f"{machine_name(self._machine)}-{self._machine.owner[:8]}", 100)

@@ -18,7 +18,8 @@ from reconciler.domain.reasons import Reason
 from reconciler.domain.recorded import Recorded
 from reconciler.domain.text.names import model_of
 from reconciler.engine.machine import Machine, locked_again, observe, recall
-from reconciler.engine.options import Options, PassResult, Reporter
+from reconciler.engine.options import Options, Reporter
+from reconciler.engine.pass_result import PassResult
 from reconciler.engine.planning import VariantDeclaration, take_snapshot
 from reconciler.engine.reconciler import Reconciler
 from reconciler.engine.record_writer import record_some

@@ -1,4 +1,4 @@
-"""Foundry's role form of a chat template, the Jinja that means exactly the same, and the presets.
+"""Foundry's role form of a chat template, and the Jinja that means exactly the same.
 
 The role form is one pattern per role in which `{Content}` stands for the message:
 - each message is written with the pattern of its role, in order;
@@ -9,15 +9,9 @@ The role form is one pattern per role in which `{Content}` stands for the messag
 - a role without a pattern is refused when the template is rendered, never left out in silence.
 
 The Jinja is one line: the runtime keeps white space around tags that Hugging Face trims (docs/manifests/).
-
-The presets follow the model authors' own templates without tools and default system prompts. Where the role form means
-the same, it is the source; the others are Jinja, also in one line:
-- gemma has no system role: the system message goes in front of the first user message, as Gemma 3's own template does;
-- mistral (v3 tokenizer) has none either: it goes in front of the last user message, as Mistral's own template does;
-- llama3, gemma and mistral begin with the model's begin-of-text token, as their own templates do.
 """
 
-from reconciler.domain.manifest import Roles, Template
+from reconciler.domain.manifest import Roles
 
 CONTENT = "{Content}"
 LONGEST_PATTERN = 16_384  # characters
@@ -62,70 +56,3 @@ def _printed(expression: str) -> str:
 def literal(text: str) -> str:
     """`text` as a Jinja string: braces, quotes and line ends are content in there, never syntax."""
     return f"'{text.translate(_ESCAPES)}'"
-
-
-_LLAMA3 = (
-    "{{- '<|begin_of_text|>' -}}"
-    "{%- for message in messages -%}"
-    "{{- '<|start_header_id|>' + message['role'] + '<|end_header_id|>\\n\\n' -}}"
-    "{{- message['content'] | trim -}}{{- '<|eot_id|>' -}}"
-    "{%- endfor -%}"
-    "{%- if add_generation_prompt -%}{{- '<|start_header_id|>assistant<|end_header_id|>\\n\\n' -}}{%- endif -%}"
-)
-_GEMMA = (
-    "{{- '<bos>' -}}"
-    "{%- set folded = namespace(system='') -%}"
-    "{%- for message in messages -%}"
-    "{%- if message['role'] == 'system' -%}"
-    "{%- set folded.system = folded.system + message['content'] + '\\n\\n' -%}"
-    "{%- else -%}"
-    "{%- set role = 'model' if message['role'] == 'assistant' else message['role'] -%}"
-    "{{- '<start_of_turn>' + role + '\\n' -}}"
-    "{%- if role == 'user' -%}{{- folded.system -}}{%- set folded.system = '' -%}{%- endif -%}"
-    "{{- message['content'] | trim -}}{{- '<end_of_turn>\\n' -}}"
-    "{%- endif -%}"
-    "{%- endfor -%}"
-    "{%- if add_generation_prompt -%}{{- '<start_of_turn>model\\n' -}}{%- endif -%}"
-)
-_MISTRAL = (
-    "{{- '<s>' -}}"
-    "{%- set folded = namespace(system='') -%}"
-    "{%- for message in messages -%}"
-    "{%- if message['role'] == 'system' -%}"
-    "{%- set folded.system = folded.system + message['content'] + '\\n\\n' -%}"
-    "{%- endif -%}"
-    "{%- endfor -%}"
-    "{%- for message in messages -%}"
-    "{%- if message['role'] == 'user' -%}"
-    "{{- '[INST] ' -}}{%- if loop.last -%}{{- folded.system -}}{%- endif -%}{{- message['content'] + '[/INST]' -}}"
-    "{%- elif message['role'] == 'assistant' -%}"
-    "{{- ' ' -}}{{- message['content'] | trim -}}{{- '</s>' -}}"
-    "{%- endif -%}"
-    "{%- endfor -%}"
-)
-
-
-def _turns(opening: str, closing: str) -> Roles:
-    """Every message between the same marks; `opening` names the role."""
-    before = {role: opening.format(role=role) for role in ("system", "user", "assistant")}
-    patterns = {role: f"{text}{CONTENT}{closing}" for role, text in before.items()}
-    return Roles(**patterns, prompt=patterns["user"] + before["assistant"])
-
-
-_ROLES = {
-    "chatml": _turns("<|im_start|>{role}\n", "<|im_end|>\n"),
-    "phi3": _turns("<|{role}|>\n", "<|end|>\n"),
-    "phi4": _turns("<|im_start|>{role}<|im_sep|>", "<|im_end|>"),
-    "phi4-mini": _turns("<|{role}|>", "<|end|>"),
-}
-_JINJA = {"llama3": _LLAMA3, "gemma": _GEMMA, "mistral": _MISTRAL}
-
-PRESETS = ("chatml", "llama3", "phi3", "phi4", "phi4-mini", "gemma", "mistral", "source")
-
-
-def preset(name: str) -> Template:
-    """The template of that name; `source` keeps what the model's tokenizer brings."""
-    if name == "source":
-        return Template(origin="source", jinja=None)
-    roles = _ROLES.get(name)
-    return Template(origin=f"preset {name}", jinja=jinja_of(roles) if roles else _JINJA[name], roles=roles)

@@ -14,7 +14,8 @@ from reconciler.domain.errors import PermanentError
 from reconciler.domain.manifest import Generation, Roles
 from reconciler.domain.plain_data import as_dict
 from reconciler.domain.release import Artifact
-from reconciler.templates.chat_template import PRESETS, jinja_of, preset
+from reconciler.templates.chat_template import jinja_of
+from reconciler.templates.presets import PRESETS, preset
 from tests.converted_model import release_of
 
 CONFIG: dict[str, Any] = {  # as onnxruntime-genai 0.14.1 writes it for Qwen2

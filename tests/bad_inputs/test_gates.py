@@ -16,7 +16,8 @@ from reconciler.backends.foundry.foundry import Foundry
 from reconciler.domain.reference import Comparison
 from reconciler.domain.release import Recipe
 from reconciler.engine.machine import locked_machine
-from reconciler.engine.options import Options, PassResult, Reporter
+from reconciler.engine.options import Options, Reporter
+from reconciler.engine.pass_result import PassResult
 from reconciler.engine.reconciler import run_pass
 from reconciler.host.child import Child
 from reconciler.host.environment import private_environment

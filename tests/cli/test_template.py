@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from reconciler.sources.manifests import load
-from reconciler.templates.chat_template import preset
+from reconciler.templates.presets import preset
 from tests.machine import TestMachine
 
 OWN = "{%- for m in messages -%}{{- m.role + ':' + m.content + eos_token -}}{%- endfor -%}"

@@ -16,7 +16,7 @@ from typing import Any
 
 from reconciler.backends.foundry.index import INDEX
 from reconciler.domain.errors import ReconcilerError
-from reconciler.engine.options import PassResult
+from reconciler.engine.pass_result import PassResult
 from tests.at_rest import edit_catalog, entry
 from tests.crash import scenarios, stand_ins
 from tests.crash.judging import at_rest, snapshot

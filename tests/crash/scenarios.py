@@ -13,7 +13,8 @@ from typing import Any
 from reconciler.domain.recorded import Suspension
 from reconciler.domain.sources.locked import LockedFile, LockedSource
 from reconciler.engine.machine import Machine, locked_machine, open_machine
-from reconciler.engine.options import PassResult, Reporter
+from reconciler.engine.options import Reporter
+from reconciler.engine.pass_result import PassResult
 from reconciler.engine.reconciler import run_pass
 from reconciler.host import durable
 from reconciler.operations.repository import read_branch

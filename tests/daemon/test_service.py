@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.daemon.sd_notify import PATIENCE, Service, Watchdog
+from reconciler.daemon.sd_notify import Service
+from reconciler.daemon.watchdog import PATIENCE, Watchdog
 from tests.at_rest import serve
 from tests.daemon.process import running
 from tests.machine import TestMachine

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from reconciler.engine.machine import locked_machine
-from reconciler.engine.options import Options, PassResult, Reporter
+from reconciler.engine.options import Options, Reporter
+from reconciler.engine.pass_result import PassResult
 from reconciler.engine.reconciler import Reconciler
 from reconciler.operations.verify import verify
 from reconciler.sources.manifests import load

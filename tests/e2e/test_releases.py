@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.templates.chat_template import preset
+from reconciler.templates.presets import preset
 from tests.at_rest import opened
 from tests.e2e.asking import asking as asking_for_the_newest
 from tests.e2e.foundry_web import chat, web_service

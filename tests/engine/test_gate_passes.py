@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from reconciler.engine.machine import locked_machine
-from reconciler.engine.options import PassResult, Reporter
+from reconciler.engine.options import Reporter
+from reconciler.engine.pass_result import PassResult
 from reconciler.engine.reconciler import run_pass
 from reconciler.host import durable
 from reconciler.operations.repository import read_branch

@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from reconciler.engine.machine import Machine, locked_machine
-from reconciler.engine.options import Options, PassResult, Reporter
+from reconciler.engine.options import Options, Reporter
+from reconciler.engine.pass_result import PassResult
 from reconciler.engine.planning import take_snapshot
 from reconciler.engine.reconciler import Reconciler, run_pass
 from reconciler.sources.manifests import load

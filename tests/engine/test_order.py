@@ -7,7 +7,8 @@ import pytest
 
 from reconciler.domain.reasons import Reason
 from reconciler.engine.machine import locked_machine
-from reconciler.engine.options import PassResult, Reporter
+from reconciler.engine.options import Reporter
+from reconciler.engine.pass_result import PassResult
 from reconciler.engine.reconciler import run_pass
 from reconciler.sources.manifests import load
 from tests.at_rest import opened

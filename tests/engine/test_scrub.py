@@ -11,7 +11,8 @@ import pytest
 from reconciler.backends.foundry.served_files import MARKER
 from reconciler.domain.finding import Finding
 from reconciler.engine.machine import Machine, locked_machine, observe
-from reconciler.engine.options import Options, PassResult, Reporter
+from reconciler.engine.options import Options, Reporter
+from reconciler.engine.pass_result import PassResult
 from reconciler.engine.reconciler import Reconciler
 from reconciler.engine.resolve import resolve
 from reconciler.engine.scrub import Scrubber, take_doubts

@@ -5,7 +5,8 @@ from pathlib import Path
 
 from reconciler.domain.facts import StorageLimits, Traits
 from reconciler.engine.machine import Machine, locked_machine
-from reconciler.engine.options import Options, PassResult, Reporter
+from reconciler.engine.options import Options, Reporter
+from reconciler.engine.pass_result import PassResult
 from reconciler.engine.planning import take_snapshot
 from reconciler.engine.reconciler import run_pass
 from reconciler.host.disk_usage import bytes_below

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.engine.job import FOLDER, NOTE, who_works
+from reconciler.engine.job import NOTE, who_works
 from reconciler.engine.machine import Machine, locked_machine
 from reconciler.reports.status import working_lines
 from tests.machine import TestMachine
@@ -25,7 +25,7 @@ def opened(tmp_path: Path) -> Iterator[Machine]:
 
 @pytest.mark.parametrize("note", [b"", b"7", b"{}", b'{"action": "convert"', b'{"fraction": "much"}'])
 def test_a_note_that_nobody_can_read_is_none(note: bytes, opened: Machine) -> None:
-    folder = Path(opened.layout.staging, FOLDER, "1")
+    folder = Path(opened.layout.work, "1")
     folder.mkdir(parents=True)
     (folder / NOTE).write_bytes(note)
     held = who_works(opened.layout)

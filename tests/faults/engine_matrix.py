@@ -18,7 +18,8 @@ from typing import Any
 
 from reconciler.domain.errors import ReconcilerError, refused
 from reconciler.engine.machine import locked_machine
-from reconciler.engine.options import PassResult, Reporter
+from reconciler.engine.options import Reporter
+from reconciler.engine.pass_result import PassResult
 from reconciler.engine.planning import take_snapshot
 from reconciler.engine.reconciler import run_pass
 from reconciler.host import durable

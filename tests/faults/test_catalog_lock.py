@@ -13,7 +13,8 @@ import pytest
 from reconciler.backends.foundry.foundry import TimeLimits
 from reconciler.backends.foundry.index import LOCK, LOCKS, lock_holder, wait_until_free
 from reconciler.engine.machine import locked_machine
-from reconciler.engine.options import PassResult, Reporter
+from reconciler.engine.options import Reporter
+from reconciler.engine.pass_result import PassResult
 from reconciler.engine.reconciler import run_pass
 from reconciler.sources.manifests import load
 from tests.crash.scenarios import World, overwrite

@@ -12,7 +12,8 @@ import pytest
 
 from reconciler.domain.failures import RememberedFailure
 from reconciler.engine.machine import locked_machine
-from reconciler.engine.options import PassResult, Reporter
+from reconciler.engine.options import Reporter
+from reconciler.engine.pass_result import PassResult
 from reconciler.engine.reconciler import run_pass
 from reconciler.sources.manifests import load
 from tests.crash.judging import at_rest

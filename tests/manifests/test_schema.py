@@ -11,7 +11,7 @@ from reconciler.domain.errors import Problem
 from reconciler.manifests.loader import load
 from reconciler.manifests.problems import accepted
 from reconciler.manifests.schema import KINDS, Manifest, ModelManifest, json_schema
-from reconciler.templates.chat_template import PRESETS
+from reconciler.templates.presets import PRESETS
 
 HEAD = "apiVersion: reconciler.foundry/v1alpha1\nkind: "
 SCHEMA_FILE = Path(__file__).parents[2] / "schema" / "v1alpha1.json"

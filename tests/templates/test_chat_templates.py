@@ -16,9 +16,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from reconciler.domain.manifest import Fixture, Roles
-from reconciler.templates.chat_template import CONTENT, PRESETS, jinja_of, preset
+from reconciler.templates.chat_template import CONTENT, jinja_of
 from reconciler.templates.dialect import FILTERS, FUNCTIONS, METHODS, TAGS, TESTS, TESTS_BY_NAME
 from reconciler.templates.lint import differs_in_runtime, lint
+from reconciler.templates.presets import PRESETS, preset
 from reconciler.templates.renderer import Renderer
 from reconciler.templates.rendering import NotRendered
 from tests.chat import render

@@ -3,8 +3,8 @@ serves."""
 
 import pytest
 
-from reconciler.templates.chat_template import PRESETS, preset
 from reconciler.templates.lint import lint
+from reconciler.templates.presets import PRESETS, preset
 from tests.chat import render
 
 ASK = [{"role": "user", "content": "Hi"}]

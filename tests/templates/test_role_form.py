@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reconciler.domain.manifest import Roles
-from reconciler.templates.chat_template import CONTENT, PRESETS, jinja_of, preset
+from reconciler.templates.chat_template import CONTENT, jinja_of
+from reconciler.templates.presets import PRESETS, preset
 from reconciler.templates.role_form import roles_of
 from reconciler.templates.role_trace import NotExact
 from tests.chat import Refused, render

@@ -12,7 +12,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from reconciler.host.child import Child
 from reconciler.host.environment import private_environment
-from reconciler.templates.chat_template import PRESETS, preset
+from reconciler.templates.presets import PRESETS, preset
 from reconciler.templates.renderer import CONVERSATION, MOST_DEATHS, SYSTEM, TOTAL_SECONDS, Renderer
 from reconciler.templates.rendering import NotRendered
 

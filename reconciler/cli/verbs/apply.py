@@ -12,7 +12,7 @@ from reconciler.cli.signals import interrupt_on_signals
 from reconciler.cli.verbs import plan
 from reconciler.engine import log
 from reconciler.engine.machine import at_any_time
-from reconciler.engine.options import PassResult
+from reconciler.engine.pass_result import PassResult
 from reconciler.engine.reconciler import run_pass
 from reconciler.engine.scrub import scrub_now
 from reconciler.reports import render

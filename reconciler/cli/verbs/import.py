@@ -18,7 +18,7 @@ from reconciler.domain.plain_data import as_dict
 from reconciler.domain.text.escape import for_terminal
 from reconciler.engine import log
 from reconciler.engine.machine import Machine, machine_name
-from reconciler.engine.options import PassResult
+from reconciler.engine.pass_result import PassResult
 from reconciler.engine.reconciler import run_pass
 from reconciler.operations.import_archive import Imported, import_archive, write_receipt
 from reconciler.reports import render

@@ -21,8 +21,8 @@ from reconciler.host.stamps import Unhashed
 from reconciler.manifests.parsed import Parsed
 from reconciler.operations.templates import special_names
 from reconciler.reports.view import FORMAT_VERSION
-from reconciler.templates.chat_template import PRESETS, preset
 from reconciler.templates.lint import TEMPLATE_BYTES, lint
+from reconciler.templates.presets import PRESETS, preset
 from reconciler.templates.role_form import RoleForm, roles_of
 from reconciler.templates.role_trace import NotExact
 
