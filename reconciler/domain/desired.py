@@ -120,3 +120,10 @@ class Desired:
     not_selected: dict[str, str] = field(
         default_factory=dict
     )  # by name of a model for other machines: why not for this one
+
+
+def declared_releases(desired: Desired, before: Mapping[str, str]) -> dict[str, str]:
+    """By variant, the digest of the release that git declares; as `before` where its manifest cannot be read now. A
+    recipe that only stands for the one to come has none yet."""
+    kept = {name: one for name, one in before.items() if name in desired.unresolved or not desired.complete}
+    return kept | {one.variant: one.declared.digest if one.recipe_is_known else "" for one in desired.wanted}

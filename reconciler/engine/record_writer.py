@@ -8,6 +8,7 @@ from functools import partial
 
 from reconciler.domain import history
 from reconciler.domain.changes import Convert, FetchSource, Measure, Pull, Register, Verify
+from reconciler.domain.desired import declared_releases
 from reconciler.domain.errors import HostRefused
 from reconciler.domain.failures import not_overcome, remember, still_declared
 from reconciler.domain.history import REJECTED, HistoryEntry, not_in_the_future
@@ -79,7 +80,9 @@ def record_pass(machine: Machine, last: Snapshot, result: PassResult) -> str:
         _correct_future_times(machine, last)
         found = last.resolution
         judged = _judge_and_report(machine, last, result)
-        machine.records.save_conditions(judged, gate_statuses(found.desired, last.plan, machine.records.judged()))
+        gates = gate_statuses(found.desired, last.plan, machine.records.judged())
+        wanted = declared_releases(found.desired, machine.records.wanted())
+        machine.records.save_conditions(judged, gates=gates, wanted=wanted)
         answers = last.observed.answers if last.observed.convert != LOCAL else None
         source = judge_source(
             found.problems,

@@ -13,6 +13,7 @@ from annotated_types import MaxLen, Predicate
 
 from reconciler.domain.facts import Facts, StorageLimits
 from reconciler.domain.failures import RememberedFailure
+from reconciler.domain.machine_report import VariantReport
 from reconciler.domain.measured import Fidelity, Measured
 from reconciler.domain.recorded import Condition, Suspension, Timing
 from reconciler.domain.registries import LOCAL, ConvertMode
@@ -174,3 +175,7 @@ class Inventory:
     runtime: Versions = field(default_factory=dict)  # as in domain.recorded
     outdated: dict[Digest, Versions] = field(default_factory=dict)
     imported: ImportedFrom | None = None
+    counter: Count = 0  # of a report that travels; grows with each one
+    left_out: Annotated[tuple[Name, ...], Few] = ()  # what a report has no room for
+    conditions: Annotated[tuple[Condition, ...], Few] = ()  # of the machine itself
+    summary: tuple[VariantReport, ...] = ()  # each variant in short

@@ -12,6 +12,7 @@ from typing import Any
 from reconciler.domain.errors import PermanentError, Problem, UsageError
 from reconciler.domain.facts import Facts
 from reconciler.domain.failures import RememberedFailure
+from reconciler.domain.machine_report import GateReport, RefusedRelease, VariantReport
 from reconciler.domain.measured import Decoded, Fidelity, Measured, Measurements, Tokenized, without_nothing
 from reconciler.domain.recorded import Condition, Suspension, Timing
 from reconciler.domain.registries import LOCAL
@@ -23,6 +24,7 @@ from reconciler.host.codec import Codec, Misformed, limited, parse_json
 from reconciler.host.reading import read_whole
 
 LONGEST = 4 << 20  # bytes of one inventory
+SIGNATURE = ".sigstore.json"  # behind the name of an inventory: its signature
 LINE = 300  # characters of a text
 _LONGEST_TEXT = {"machine": LONGEST_NAME, "sourceRoots": 4096}  # of these fields, for writing and reading
 MOST = 1000  # entries of any list or mapping, and files of a folder
@@ -45,6 +47,22 @@ _TEXTS: dict[type, dict[str, Callable[[str], bool]]] = {
         **dict.fromkeys(("release", "build_key", "rendered", "refused", "asked", "right"), is_digest),
         "times": is_name,
     },
+    GateReport: dict.fromkeys(("gate", "measure", "status"), is_name),
+    RefusedRelease: {"release": is_digest, "outcome": is_name, "when": is_short},
+    VariantReport: {
+        **dict.fromkeys(("variant", "model", "ready"), is_name),
+        **dict.fromkeys(("precision", "wanted", "serves", "reason"), is_digest),
+        **dict.fromkeys(("since", "ready_since"), is_short),
+    },
+}
+# Fields that earlier versions do not know, and what they are where there is nothing to say.
+_LATER: dict[str, object] = {
+    "convert": LOCAL,
+    "imported": None,
+    "counter": 0,
+    "leftOut": [],
+    "conditions": [],
+    "summary": [],
 }
 
 
@@ -56,11 +74,11 @@ def inventory_view(inventory: Inventory) -> dict[str, Any]:
     view = _CODEC.write(inventory)
     for name in ("measured", "fidelity"):
         view[name] = view[name] and [without_nothing(one) for one in view[name]]
-    if inventory.convert == LOCAL:  # earlier versions do not know the field
-        del view["convert"]
-    if inventory.imported is None:  # nor this one
-        del view["imported"]
-    return {name: _cut(held, _LONGEST_TEXT.get(name, LINE)) for name, held in view.items()}
+    return {
+        name: _cut(held, _LONGEST_TEXT.get(name, LINE))
+        for name, held in view.items()
+        if name not in _LATER or held != _LATER[name]
+    }
 
 
 def read_inventory(data: bytes, file: str) -> Inventory:
@@ -88,7 +106,7 @@ def read_inventories(folder: str) -> tuple[dict[str, Inventory], tuple[Problem, 
     """By file, as the user names it. A file that cannot be read is a problem and harms no other."""
     if not os.path.isdir(folder):
         raise UsageError(f"--against: there is no folder {folder}")
-    names = sorted(name for name in os.listdir(folder) if name.endswith(".json") and not name.startswith("."))
+    names = sorted(filter(is_inventory, os.listdir(folder)))
     found: dict[str, Inventory] = {}
     problems = [] if names else [_problem(folder, "expected a file NAME.json of `reconciler inventory`, got none")]
     for name in names[:MOST]:
@@ -97,7 +115,7 @@ def read_inventories(folder: str) -> tuple[dict[str, Inventory], tuple[Problem, 
         try:
             if os.path.islink(path):
                 raise OSError(0, "a symbolic link")
-            found[shown] = read_inventory(read_whole(path, LONGEST), shown)
+            found[shown] = _whole(read_inventory(read_whole(path, LONGEST), shown), shown)
         except InventoryInvalid as error:
             problems.append(_problem(shown, str(error).removeprefix(f"{shown}: "), error.hint))
         except OSError as error:
@@ -105,6 +123,19 @@ def read_inventories(folder: str) -> tuple[dict[str, Inventory], tuple[Problem, 
     if len(names) > MOST:
         problems.append(_problem(folder, f"expected at most {MOST:,} inventories, got {len(names):,}"))
     return found, tuple(problems)
+
+
+def is_inventory(name: str) -> bool:
+    """By the name of its file: a signature beside it is none."""
+    return name.endswith(".json") and not name.endswith(SIGNATURE) and not name.startswith(".")
+
+
+def _whole(found: Inventory, file: str) -> Inventory:
+    """What a report has no room for, a prediction needs."""
+    if found.left_out:
+        message = f"{file}: expected a whole inventory, got a report without {', '.join(found.left_out)}"
+        raise InventoryInvalid(message, hint="take `reconciler inventory` on that machine")
+    return found
 
 
 def _problem(file: str, message: str, hint: str = "") -> Problem:

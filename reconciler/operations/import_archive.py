@@ -22,7 +22,7 @@ from reconciler.engine.executor import take_in
 from reconciler.engine.machine import Machine
 from reconciler.engine.registries import pull_folder
 from reconciler.engine.trust import Judged, Trust, refused_keys
-from reconciler.fleet.inventory_form import InventoryInvalid, inventory_view, read_inventory
+from reconciler.fleet.inventory_form import SIGNATURE, InventoryInvalid, inventory_view, read_inventory
 from reconciler.gates import reference as references
 from reconciler.host import durable
 from reconciler.host.clock import now
@@ -38,8 +38,6 @@ from reconciler.registry.oci_tar import ArchiveRefused
 from reconciler.registry.signing_keys import SigningKey
 from reconciler.sources.imported import MARK, ImportMark, imported_folder, mark_bytes, read_mark
 from reconciler.sources.manifests import load
-
-SIGNATURE = ".sigstore.json"  # behind the name of a receipt
 
 
 @dataclass(frozen=True, kw_only=True)

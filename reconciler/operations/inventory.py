@@ -6,6 +6,9 @@ from dataclasses import replace
 import reconciler
 from reconciler.backends.select import SERVING_TOOLS
 from reconciler.conversion.toolchain import TOOLS
+from reconciler.domain.machine_report import VariantReport
+from reconciler.domain.observed import Observed
+from reconciler.domain.recorded import Recorded
 from reconciler.engine.machine import Machine, machine_name, observe, recall
 from reconciler.fleet.inventory import DiskSpace, ImportedFrom, Inventory, Variant
 from reconciler.fleet.inventory_facts import (
@@ -16,6 +19,7 @@ from reconciler.fleet.inventory_facts import (
     newest_timings,
     variants_of,
 )
+from reconciler.fleet.machine_summary import summary_of
 from reconciler.host.clock import now
 from reconciler.host.disk_usage import bytes_below, disk_total
 from reconciler.host.facts import read_facts
@@ -56,6 +60,30 @@ def take_inventory(machine: Machine) -> Inventory:
         runtime=recorded.runtime,
         outdated=recorded.outdated,
         imported=_imported(machine),
+        conditions=tuple(replace(one, message=without_home(one.message)) for one in recorded.conditions.values()),
+        summary=_summary(machine, observed, recorded),
+    )
+
+
+def _summary(machine: Machine, observed: Observed, recorded: Recorded) -> tuple[VariantReport, ...]:
+    records = machine.records
+    found = summary_of(
+        observed,
+        recorded,
+        records.conditions(),
+        wanted=records.wanted(),
+        judged=records.judged(),
+        histories={name: records.history(name) for name in records.with_history()},
+    )
+    return tuple(_variant_without_home(one) for one in found)
+
+
+def _variant_without_home(one: VariantReport) -> VariantReport:
+    return replace(
+        one,
+        message=without_home(one.message),
+        gates=tuple(replace(gate, message=without_home(gate.message)) for gate in one.gates),
+        refused=tuple(replace(each, message=without_home(each.message)) for each in one.refused),
     )
 
 

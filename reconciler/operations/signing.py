@@ -16,12 +16,11 @@ from reconciler.fleet.inventory import Inventory
 from reconciler.gates import reference as references
 from reconciler.gates.judgement import judge
 from reconciler.host.clock import now
+from reconciler.machine_reports.statement import RECEIPT
 from reconciler.manifests.parsed import Parsed
 from reconciler.registry import bundle, provenance
 from reconciler.registry.provenance import Build, Manifests
 from reconciler.registry.signing_keys import SigningKey
-
-RECEIPT = "https://reconciler.foundry/receipt/v1"
 
 
 def receipt_bundle(data: bytes, name: str, inventory: Inventory, key: SigningKey) -> bytes:

@@ -100,12 +100,14 @@ class VerificationKey:
 
 
 class SigningKey:
-    """A builder's private key: PKCS#8 or SEC1 in PEM form, with a passphrase or without."""
+    """A private key of a builder or a machine: PKCS#8 or SEC1 in PEM form, with a passphrase or without. `public` is
+    its public part in DER form."""
 
     def __init__(self, path: str, passphrase_file: str = "", environment: Mapping[str, str] = os.environ) -> None:
         """The passphrase is read only where the key wants one. Raises KeyUnusable, which shows neither."""
         self._key = _private(path, passphrase_file, environment)
-        self.id = id_of(self._public())
+        self.public = self._public()
+        self.id = id_of(self.public)
 
     def sign(self, data: bytes) -> bytes:
         """In DER form."""

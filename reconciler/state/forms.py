@@ -72,10 +72,12 @@ class MachineRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class PassRecord:
-    """What the last pass found: conditions by variant and type, the verdicts of the gates by variant."""
+    """What the last pass found: conditions by variant and type, the verdicts of the gates by variant; `wanted` is, by
+    variant, the digest of the release that git declares."""
 
     conditions: Mapping[str, StoredConditions]
     gates: Mapping[str, GateStatus] = field(default_factory=dict)
+    wanted: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,7 +124,7 @@ class _PassCodec(RecordCodec[PassRecord]):
         plain = super().write(value)
         for judged in plain["gates"].values():
             judged["verdicts"] = [_without(one, *(["misses"] * (not one["misses"]))) for one in judged["verdicts"]]
-        return plain
+        return plain if value.wanted else _without(plain, "wanted")
 
 
 class _MeasurementCodec(Codec[MeasurementSet]):

@@ -161,7 +161,7 @@ class Records:
         held = self._conditions.read(self._set_aside)
         conditions = {name: one for name, one in held.conditions.items() if name != variant}
         gates = {name: one for name, one in held.gates.items() if name != variant}
-        self._conditions.write(PassRecord(conditions=conditions, gates=gates))
+        self._conditions.write(replace(held, conditions=conditions, gates=gates))
 
     def history(self, variant: str) -> History:
         """Oldest first. A damaged one counts as empty: nothing can be made again from it."""
@@ -180,13 +180,15 @@ class Records:
     def _history(self, variant: str) -> Stored[HistoryRecord]:
         return self._stored(f"history/{variant}", HISTORY, HistoryRecord(variant=variant, releases=()), variant)
 
-    def save_conditions(
-        self, conditions: Mapping[str, Mapping[str, Condition]], judged: Mapping[str, GateStatus] | None = None
-    ) -> None:
-        """By variant and type: these and no others. `judged` None: the gates have no news."""
+    def wanted(self) -> dict[str, str]:
+        """By variant, the digest of the release that git declared in the last pass."""
+        return dict(self._conditions.read().wanted)
+
+    def save_conditions(self, conditions: Mapping[str, Mapping[str, Condition]], **news: Any) -> None:
+        """By variant and type: these and no others. `news` are other fields of PassRecord; the rest of them stay."""
         held = self._conditions.read(self._set_aside)  # a damaged document is set aside, never just overwritten
         new = {variant: stored(one) for variant, one in conditions.items()}
-        self._conditions.write(PassRecord(conditions=new, gates=held.gates if judged is None else judged))
+        self._conditions.write(replace(held, conditions=new, **news))
 
     def save_suspensions(self, suspensions: Iterable[Suspension]) -> None:
         """All that there are."""

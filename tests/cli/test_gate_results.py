@@ -171,6 +171,6 @@ def test_where_a_candidate_does_not_serve_its_gates_are_marked_as_its_own(machin
 def test_records_of_an_earlier_version_have_no_gates(machine: TestMachine) -> None:
     records = opened(machine).records
     conditions = records.conditions()
-    records.save_conditions(conditions, {})
+    records.save_conditions(conditions, gates={})
     assert status(machine)["gates"] == []
     assert records.conditions() == conditions

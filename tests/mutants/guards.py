@@ -35,6 +35,7 @@ _TOKENS = (
     "tests/gates/test_tokenizer.py::test_a_difference_rejects_and_names_the_shortest_text"
     " tests/gates/test_tokenizer.py::test_other_texts_are_no_measurement"
 )
+_REPORTS = "tests/machine_reports/test_verify.py"
 _GATES = "tests/gates/test_gates.py"
 _REFERENCE = "tests/gates/test_reference.py"
 _GOLDEN = "tests/gates/test_golden.py"
@@ -289,6 +290,11 @@ MUTANTS = (
         "tests/planner/test_plan_way.py",
         "not (short.short_of and mine) or why_artifacts_stay(desired, observed)",
     ),
+    # Reports of machines
+    _("a report's signature is about its bytes", _REPORTS),
+    _("a report counts by its machine's own key", _REPORTS, "True"),
+    _("an old report is not taken for a new one", _REPORTS),
+    _("only a statement about a report counts", _REPORTS),
     # When, and how much
     _("nothing comes beyond the daily budget", _TRAFFIC),
     _("a download ends with its window", _TRAFFIC),

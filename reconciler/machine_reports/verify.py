@@ -1,0 +1,143 @@
+"""What a report is worth: read strictly, its signature compared with the machine's key, and its counter with the newest
+that was seen of this machine. One that is worth nothing harms no other.
+
+    judged = judge("edge-7", data, signature, keys, seen={"edge-7": 1790000000}, now=now(), longest=86400)
+    if judged.standing == VERIFIED: ...judged.report
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from reconciler.domain import digest as digests
+from reconciler.domain.machine_report import (
+    AHEAD,
+    FORGED,
+    REPLAYED,
+    TOO_OLD,
+    UNKNOWN_KEY,
+    UNREADABLE,
+    UNSIGNED,
+    VERIFIED,
+    JudgedReport,
+    MachineReport,
+    Standing,
+)
+from reconciler.fleet.inventory import Inventory
+from reconciler.fleet.inventory_form import InventoryInvalid, read_inventory
+from reconciler.fleet.machine_summary import report_of
+from reconciler.host.clock import unix
+from reconciler.machine_reports.keys import KeyFolder
+from reconciler.machine_reports.statement import NotAStatement, read_statement
+from reconciler.registry import bundle
+from reconciler.registry.bundle import Envelope, NotABundle
+from reconciler.registry.signing_keys import KeyUnusable, VerificationKey
+
+NOTHING_SEEN: Mapping[str, int] = {}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadReport:
+    """A judged report with the whole inventory that it was made of, None where it is UNREADABLE; `public` is the key
+    that its statement names, for trust on first use."""
+
+    judged: JudgedReport
+    inventory: Inventory | None = None
+    public: bytes = b""
+
+
+def judge(
+    entry: str,
+    data: bytes,
+    signature: bytes | None,
+    keys: KeyFolder,
+    *,
+    seen: Mapping[str, int] = NOTHING_SEEN,
+    now: str,
+    longest: float | None = None,
+) -> JudgedReport:
+    """`seen` is the highest order (`order_of`) of each machine so far; `longest` the age that is accepted, in seconds,
+    None for any."""
+    return read_report(entry, data, signature, keys, seen=seen, now=now, longest=longest).judged
+
+
+def read_report(
+    entry: str,
+    data: bytes,
+    signature: bytes | None,
+    keys: KeyFolder,
+    *,
+    seen: Mapping[str, int] = NOTHING_SEEN,
+    now: str,
+    longest: float | None = None,
+) -> ReadReport:
+    try:
+        inventory = read_inventory(data, entry)
+    except InventoryInvalid as error:
+        why = str(error).removeprefix(f"{entry}: ")
+        return ReadReport(judged=JudgedReport(entry=entry, standing=UNREADABLE, why=why))
+    report = report_of(inventory)
+    signed = _signed(report, data, signature, keys)
+    standing, why = signed.standing, signed.why
+    if standing == VERIFIED:
+        standing, why = _fresh(report, seen, now, longest)
+    judged = JudgedReport(entry=entry, standing=standing, why=why, key_id=signed.key_id, report=report)
+    return ReadReport(judged=judged, inventory=inventory, public=signed.public)
+
+
+def order_of(report: MachineReport) -> int:
+    """What only grows from one report of a machine to the next. A receipt has no counter, but a time."""
+    return report.counter or int(unix(report.generated) or 0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Signed:
+    standing: Standing
+    why: str = ""
+    key_id: str = ""
+    public: bytes = b""
+
+
+def _signed(report: MachineReport, data: bytes, signature: bytes | None, keys: KeyFolder) -> _Signed:
+    if signature is None:
+        return _Signed(standing=UNSIGNED, why="it has no signature")
+    try:
+        envelope = bundle.read(signature)
+        stated = read_statement(envelope.payload)
+        key = keys.find(report.machine)
+    except (NotABundle, NotAStatement) as error:
+        return _Signed(standing=FORGED, why=f"its signature does not count: {error}")
+    except KeyUnusable as error:
+        return _Signed(standing=UNKNOWN_KEY, why=str(error))
+    # guard: a report's signature is about its bytes
+    if digests.of_bytes(data) not in stated.digests:
+        return _Signed(standing=FORGED, why="its signature is about another report", key_id=envelope.key_id)
+    if key is None:
+        why = f"there is no key {keys.path(report.machine)}" if keys.folder else "no keys of machines were given"
+        return _Signed(standing=UNKNOWN_KEY, why=why, key_id=envelope.key_id, public=stated.public)
+    return _by(key, envelope)
+
+
+def _by(key: VerificationKey, envelope: Envelope) -> _Signed:
+    # guard: a report counts by its machine's own key
+    if envelope.signed_by(key):
+        return _Signed(standing=VERIFIED, key_id=key.id)
+    if envelope.key_id in key.names:
+        why = f"its signature is not one of {key.path} over these bytes"
+    else:
+        why = f"it is signed by another key ({envelope.key_id or 'without a name'}) than {key.path}"
+    return _Signed(standing=FORGED, why=why, key_id=envelope.key_id)
+
+
+def _fresh(report: MachineReport, seen: Mapping[str, int], now: str, longest: float | None) -> tuple[Standing, str]:
+    newest, order = seen.get(report.machine, 0), order_of(report)
+    # guard: an old report is not taken for a new one
+    if order < newest:
+        return REPLAYED, f"its counter is {order}, and {newest} was seen before"
+    if longest is None:
+        return VERIFIED, ""
+    age = report.age(now)
+    if age is None or age < -AHEAD:
+        return TOO_OLD, f"its time, {report.generated}, cannot be right"
+    if age > longest:
+        return TOO_OLD, f"it was made at {report.generated}"
+    return VERIFIED, ""
