@@ -84,10 +84,10 @@ class TrustPolicy:
     revoked: frozenset[str] = frozenset()
 
     def rule_for(self, repository: str) -> TrustRule:
-        """The first one that covers it. ARCHIVE: the strictest of all, with the keys of all."""
-        if repository == ARCHIVE:
-            return self._of_archives()
-        return next((one for one in self.rules if one.covers(repository)), NO_RULE)
+        """The first one that covers it. For an archive, and a registry that was given up: the strictest of all, with
+        the keys of all."""
+        covering = (one for one in self.rules if repository != ARCHIVE and one.covers(repository))
+        return next(covering, None) or self._of_elsewhere(repository)
 
     def rule_for_source(self, name: str) -> SourceRule:
         """The first one that covers it. Where there are rules, what none covers is refused: who writes manifests
@@ -100,14 +100,16 @@ class TrustPolicy:
     def asks_sources(self) -> bool:
         return any(one.mode != OFF for one in self.sources)
 
-    def _of_archives(self) -> TrustRule:
-        """An archive does not say from which registry it was made."""
+    def _of_elsewhere(self, repository: str) -> TrustRule:
+        """An archive does not say from which registry it was made; and what came from a registry that is not named any
+        more, perhaps before anything was asked for, is not trusted for that."""
         asking = [one for one in self.rules if one.mode != OFF]
         if not asking:
             return NO_RULE
         keys = dict.fromkeys(key for one in asking for key in one.keys)
         mode: TrustMode = ENFORCE if any(one.mode == ENFORCE for one in asking) else WARN
-        return TrustRule(repository=ARCHIVE, mode=mode, keys=tuple(keys))
+        # guard: what comes from elsewhere keeps to the strictest rule
+        return TrustRule(repository=repository, mode=mode, keys=tuple(keys))
 
     @property
     def asks(self) -> bool:

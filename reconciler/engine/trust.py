@@ -46,7 +46,7 @@ class Trust:
     def __init__(self, policy: TrustPolicy) -> None:
         self._policy = policy
         self._rings = KeyRings()
-        self._ids: dict[str, frozenset[str]] = {}  # of all keys of a rule, by its pattern
+        self._ids: dict[tuple[TrustedKey, ...], frozenset[str]] = {}  # by the keys of a rule
 
     def enforces(self, repository: str) -> bool:
         return self._policy.rule_for(repository).mode == ENFORCE
@@ -104,13 +104,14 @@ class Trust:
         from reconciler.registry.signing_keys import KeyUnusable, read_id
 
         rule = self._policy.rule_for(origin.registry) if origin is not None else NO_RULE
-        if rule.repository not in self._ids:
+        keys = rule.keys if rule.mode != OFF else ()
+        if keys not in self._ids:
             found: set[str] = set()
-            for key in rule.keys if rule.mode != OFF else ():
+            for key in keys:
                 with suppress(KeyUnusable):
                     found.add(read_id(key.file))
-            self._ids[rule.repository] = frozenset(found)
-        return self._ids[rule.repository]
+            self._ids[keys] = frozenset(found)
+        return self._ids[keys]
 
 
 class KeyRings:

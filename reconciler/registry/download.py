@@ -24,8 +24,10 @@ from reconciler.registry.transport import Unreached, reaching
 
 CHUNK = 1 << 20
 ENOUGH, PATIENCE = 1 << 20, 300.0  # bytes that must come within so many seconds
+MOST_RESTARTS = 10  # from the first byte, of one blob
 
-_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
+_RANGE = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)")
+_LENGTH = re.compile(r"[0-9]{1,18}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +56,8 @@ class _Part:
 
 
 class BlobDownload:
-    """`on_bytes` gets how many bytes of the blob are there, and may raise to end it; the part then stays."""
+    """`on_bytes` gets how many bytes of the blob are there, and may raise to end it; the part then stays. Fewer than
+    ENOUGH bytes in `patience` seconds are no download, over how many connections they come whatever."""
 
     def __init__(
         self,
@@ -68,6 +71,7 @@ class BlobDownload:
     ) -> None:
         self._client, self._blob, self._target, self._meter = client, blob, target, meter
         self._on_bytes, self._patience = on_bytes, patience
+        self._came, self._until, self._restarts = 0, 0.0, 0  # bytes since the time began that is counted, and its end
 
     def run(self) -> None:
         path = part_of(self._target)
@@ -104,6 +108,7 @@ class BlobDownload:
     def _fill(self, part: _Part) -> None:
         """As long as more comes, it goes on; without that, it ends after a few tries."""
         session, failures, most = self._client.session, 0, part.size
+        self._count_anew()
         while part.size < self._blob.size:
             try:
                 self._stream(part)
@@ -114,6 +119,23 @@ class BlobDownload:
                     raise session.unreached(self._blob.digest, reason) from None
                 session.pause(failures)
             most = max(most, part.size)
+
+    def _count_anew(self) -> None:
+        self._came, self._until = 0, time.monotonic() + self._patience
+
+    def _require_enough(self) -> None:
+        if time.monotonic() > self._until:
+            # guard: a trickle is no download, over many connections neither
+            if self._came < ENOUGH:
+                raise Unreached(f"fewer than {ENOUGH} bytes came in {self._patience:g} s", lasting=True)
+            self._count_anew()
+
+    def _restart(self, part: _Part) -> None:
+        self._restarts += part.size > 0
+        part.empty()
+        # guard: a registry that always begins anew is given up
+        if self._restarts > MOST_RESTARTS:
+            raise Unreached(f"it began anew {MOST_RESTARTS} times", lasting=True)
 
     def _stream(self, part: _Part) -> None:
         session, url = self._client.session, self._client.blob_url(self._blob.digest)
@@ -130,16 +152,15 @@ class BlobDownload:
         """Where the answer begins, and whether it can be the rest of this blob."""
         found = _RANGE.match(answer.headers.get("Content-Range") or "") if answer.status == 206 else None
         if answer.status == 200:
-            part.empty()
+            self._restart(part)
         elif found is None or int(found[1]) != part.size:
-            part.empty()
+            self._restart(part)
             raise Unreached("it does not go on where it was asked to")
         length = answer.headers.get("Content-Length") or ""
-        if length.isdecimal() and part.size + int(length) != self._blob.size:  # guard: a blob of another size
+        if _LENGTH.fullmatch(length) and part.size + int(length) != self._blob.size:  # guard: a blob of another size
             raise self._wrong_size(f"{part.size + int(length)} bytes are announced")
 
     def _receive(self, stream: BaseHTTPResponse, part: _Part, url: str) -> None:
-        since, end = part.size, time.monotonic() + self._patience
         while part.size < self._blob.size:
             with reaching(url):
                 piece = stream.read1(min(CHUNK, self._meter.piece), decode_content=False)
@@ -148,14 +169,12 @@ class BlobDownload:
             if part.size + len(piece) > self._blob.size:
                 raise self._wrong_size("more bytes came")
             part.add(piece)
+            self._came += len(piece)
             self._on_bytes(part.size)
             came = time.monotonic()
             self._meter.moved(self._client.session.address.host, len(piece))
-            end += time.monotonic() - came  # what the rate makes it wait is no silence of the registry
-            if time.monotonic() > end:
-                if part.size - since < ENOUGH:
-                    raise Unreached(f"fewer than {ENOUGH} bytes came in {self._patience:g} s", lasting=True)
-                since, end = part.size, time.monotonic() + self._patience
+            self._until += time.monotonic() - came  # what the rate makes it wait is no silence of the registry
+            self._require_enough()
 
     def _wrong_size(self, came: str) -> RegistryFailed:
         return self._client.wrong_bytes(self._blob.digest, f"{came} where {self._blob.size} were expected")

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
-from urllib.parse import urlencode, urljoin, urlsplit
+from urllib.parse import SplitResult, urlencode, urlsplit
 
 from urllib3.response import BaseHTTPResponse
 
@@ -22,7 +22,7 @@ from reconciler.domain.errors import RegistryFailed
 from reconciler.domain.registries import RegistryAddress, is_loopback
 from reconciler.domain.text.escape import one_line
 from reconciler.registry.credentials import Login
-from reconciler.registry.transport import Body, Transport, Unreached, reaching, release, same_origin
+from reconciler.registry.transport import Body, Transport, Unreached, parts_of, release, same_origin
 
 TRIES = 5
 PAUSES = Backoff(first=0.5, longest=15.0)
@@ -69,7 +69,7 @@ class Session:
 
     def following(self, asked: str, target: str) -> str:
         """The address that an answer names, relative to what was asked. A page of a list is the registry's own."""
-        url = urljoin(asked, target)
+        url = self._address(asked, target).geturl()
         if not same_origin(url, self.address.origin):
             raise self.error(_shown(asked), "it continues elsewhere", code="RegistryRefused", hint="")
         return url
@@ -77,13 +77,19 @@ class Session:
     def upload_place(self, answer: HttpAnswer, asked: str) -> str:
         """Where an upload goes on. It may be another host, which gets no password of ours; an address without TLS is
         mended where it is the registry's own (a proxy before it ends TLS), and refused elsewhere."""
-        url = urljoin(asked, answer.headers.get("Location") or "")
-        parts, own = urlsplit(url), urlsplit(self.address.origin)
+        parts = self._address(asked, answer.headers.get("Location") or "")
+        own = urlsplit(self.address.origin)
         if parts.scheme == "http" and own.scheme == "https":
             if parts.netloc != own.netloc:
                 raise self.error(_shown(asked), "it continues without TLS", code="RegistryRefused", hint=_UNREACHED)
             return parts._replace(scheme="https").geturl()
-        return url
+        return parts.geturl()
+
+    def _address(self, asked: str, target: str) -> SplitResult:
+        try:
+            return parts_of(asked, target)
+        except Unreached as failure:
+            raise self.error(_shown(asked), str(failure), code="RegistryRefused", hint="") from None
 
     def ask(
         self,
@@ -99,7 +105,7 @@ class Session:
 
         def whole() -> HttpAnswer:
             answer, origin = self._signed(method, url, headers or {}, body)
-            data = b"" if method == "HEAD" else _read(answer, origin)
+            data = b"" if method == "HEAD" else self._read(answer, origin)
             return HttpAnswer(answer.status, answer.headers, data)
 
         return self._tried(whole, f"{method} {_shown(url)}", frozenset(good), tries or self.tries)
@@ -111,7 +117,7 @@ class Session:
             answer, origin = self._signed("GET", url, headers or {}, None)
             if answer.status in good:
                 return HttpAnswer(answer.status, answer.headers, stream=answer)
-            return HttpAnswer(answer.status, answer.headers, _read(answer, origin))
+            return HttpAnswer(answer.status, answer.headers, self._read(answer, origin))
 
         return self._tried(begun, f"GET {_shown(url)}", frozenset(good), self.tries)
 
@@ -188,8 +194,9 @@ class Session:
 
     def _token(self, fields: Mapping[str, str]) -> str:
         realm = fields["realm"]
-        parts = urlsplit(realm)
-        if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(parts.netloc)):
+        parts = parts_of(realm, "")
+        # guard: no password to a token server over a readable connection
+        if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(_host(parts))):
             raise Unreached("it wants the password at an address without TLS", lasting=True)
         own = f"repository:{self.address.repository}:{self._actions}"
         scopes = [("scope", one) for one in dict.fromkeys([own, *fields.get("scope", "").split()])]
@@ -197,12 +204,21 @@ class Session:
         url = f"{realm}{'&' if parts.query else '?'}{urlencode([*service, *scopes])}"
         basic = self._login.basic() if self._login else ""
         answer, origin = self._transport.send("GET", url, {}, basic)
-        data = _read(answer, origin)
+        data = self._read(answer, origin)
         if answer.status in AGAIN:
             raise Unreached(f"{parts.hostname} gives no token now: status {answer.status}")
         if answer.status != 200:
             return ""  # then the registry says what it does not allow
         return _token_in(data)
+
+    def _read(self, answer: BaseHTTPResponse, url: str) -> bytes:
+        return self._transport.read_small(answer, url, SMALL)
+
+
+def _host(parts: SplitResult) -> str:
+    """Without the user that may stand before it, and written as in an address."""
+    host = parts.hostname or ""
+    return f"[{host}]" if ":" in host else host
 
 
 def _token_in(data: bytes) -> str:
@@ -214,19 +230,6 @@ def _token_in(data: bytes) -> str:
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         pass
     raise Unreached("its token server gave no token", lasting=True)
-
-
-def _read(answer: BaseHTTPResponse, url: str) -> bytes:
-    """All of a small body."""
-    pieces, size = [], 0
-    with reaching(url):
-        while size <= SMALL and (piece := answer.read(64 << 10, decode_content=False)):
-            pieces.append(piece)
-            size += len(piece)
-    answer.close()
-    if size > SMALL:
-        raise Unreached("it answers without end", lasting=True)
-    return b"".join(pieces)
 
 
 def _wished(headers: Mapping[str, str]) -> float:

@@ -9,13 +9,16 @@ import contextlib
 import http.client
 import socket
 import ssl
+import threading
+import time
 from collections.abc import Iterable, Iterator, Mapping
-from urllib.parse import urljoin, urlsplit
+from typing import Any
+from urllib.parse import SplitResult, urljoin, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import urllib3
 from urllib3 import exceptions as failures
-from urllib3.connection import HTTPConnection
+from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.response import BaseHTTPResponse
 
 from reconciler.domain.errors import RegistryFailed
@@ -23,6 +26,7 @@ from reconciler.domain.text.escape import one_line
 
 CONNECT_SECONDS = 10.0
 SILENCE = 30.0  # seconds without any byte
+PATIENCE = 2  # such times, for the whole head of an answer, and for the whole body of a small one
 REDIRECTS = 5
 MOVED = (301, 302, 303, 307, 308)
 AGENT = "foundry-reconciler"
@@ -45,6 +49,44 @@ class Unreached(Exception):
         self.lasting = lasting
 
 
+class _Answer(http.client.HTTPResponse):
+    """Its head comes soon: each byte of it alone would begin the silence anew."""
+
+    patience = PATIENCE * SILENCE
+
+    def __init__(self, sock: socket.socket, *arguments: Any, **named: Any) -> None:
+        super().__init__(sock, *arguments, **named)
+        self._connection, self._is_late = sock, False
+
+    def begin(self) -> None:
+        ending = threading.Timer(self.patience, self._end)
+        ending.daemon = True
+        ending.start()
+        try:
+            super().begin()
+        finally:
+            ending.cancel()
+            if self._is_late:  # an end in the middle may pass for the end of the head
+                raise TimeoutError
+
+    def _end(self) -> None:
+        self._is_late = True
+        # guard: the head of an answer comes soon
+        with contextlib.suppress(OSError):
+            self._connection.shutdown(socket.SHUT_RDWR)
+
+
+def _connections(patience: float) -> dict[str, type[urllib3.HTTPConnectionPool]]:
+    """Pools of connections, by scheme, whose answers have a head within `patience` seconds."""
+    answer = type("Answer", (_Answer,), {"patience": patience})
+    plain = type("Plain", (HTTPConnection,), {"response_class": answer})
+    secure = type("Secure", (HTTPSConnection,), {"response_class": answer})
+    return {
+        "http": type("PlainPool", (urllib3.HTTPConnectionPool,), {"ConnectionCls": plain}),
+        "https": type("SecurePool", (urllib3.HTTPSConnectionPool,), {"ConnectionCls": secure}),
+    }
+
+
 class Transport:
     """`receive_buffer`: bytes that the kernel may hold of each connection, 0 as it likes (some MiB)."""
 
@@ -52,6 +94,8 @@ class Transport:
         own = [(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)] if receive_buffer else []
         self._options = [*HTTPConnection.default_socket_options, *own]
         self._timeout = urllib3.Timeout(connect=min(CONNECT_SECONDS, silence), read=silence)
+        self._patience = PATIENCE * silence
+        self._connections = _connections(self._patience)
         self._ca_file = ca_file
         self._pools: dict[tuple[str, bool], urllib3.PoolManager] = {}
 
@@ -71,6 +115,21 @@ class Transport:
             release(answer)
             asked = _redirected(asked, target)
         raise Unreached(f"more than {REDIRECTS} redirects", lasting=True)
+
+    def read_small(self, answer: BaseHTTPResponse, url: str, most: int) -> bytes:
+        """All of a body of at most so many bytes."""
+        pieces, size, end = [], 0, time.monotonic() + self._patience
+        with reaching(url):
+            while size <= most and (piece := answer.read1(64 << 10, decode_content=False)):
+                pieces.append(piece)
+                size += len(piece)
+                # guard: a small answer comes soon
+                if time.monotonic() > end:
+                    raise TimeoutError
+        answer.close()
+        if size > most:
+            raise Unreached("it answers without end", lasting=True)
+        return b"".join(pieces)
 
     def close(self) -> None:
         for pool in self._pools.values():
@@ -97,6 +156,11 @@ class Transport:
 
     def _opened(self, proxy: str, tls: bool) -> urllib3.PoolManager:
         context = _context(self._ca_file) if tls else None
+        pool = self._unopened(proxy, context)
+        pool.pool_classes_by_scheme = self._connections
+        return pool
+
+    def _unopened(self, proxy: str, context: ssl.SSLContext | None) -> urllib3.PoolManager:
         if not proxy:
             return urllib3.PoolManager(
                 timeout=self._timeout, ssl_context=context, retries=False, socket_options=self._options
@@ -142,13 +206,20 @@ def _origin(url: str) -> tuple[str, str, int]:
     return parts.scheme, parts.hostname or "", port or {"http": 80, "https": 443}.get(parts.scheme, -1)
 
 
+def parts_of(asked: str, target: str) -> SplitResult:
+    """The address that an answer of `asked` names. Whoever answers may write anything there."""
+    try:
+        parts = urlsplit(urljoin(asked, target))
+        parts.port  # noqa: B018 - it is read when it is asked for
+        return parts
+    except ValueError:
+        raise Unreached("it names an address that is none", lasting=True) from None
+
+
 def _redirected(asked: str, target: str) -> str:
     """What is read there is believed by digest only; a downgrade would still show others what is read."""
-    try:
-        address = urljoin(asked, target)
-        scheme = urlsplit(address).scheme
-    except ValueError:
-        scheme = ""
+    parts = parts_of(asked, target)
+    address, scheme = parts.geturl(), parts.scheme
     if scheme not in ("http", "https") or (scheme == "http" and asked.startswith("https:")):
         raise Unreached("a redirect from https to something else", lasting=True)
     return address

@@ -18,7 +18,7 @@ from reconciler.registry.transport import Unreached
 PIECE = 64 << 20  # bytes that go up in one request
 MOST_RESUMES = 100  # lost connections of one blob
 
-_RANGE = re.compile(r"(?:bytes=)?0-(\d+)")
+_RANGE = re.compile(r"(?:bytes=)?0-([0-9]{1,18})")
 
 
 class BlobUpload:

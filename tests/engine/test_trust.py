@@ -218,6 +218,28 @@ def test_what_the_store_holds_keeps_to_the_policy_of_today(site: Site) -> None:
     assert not is_refused(strict, KEY)  # it was converted here too
 
 
+def test_a_registry_that_is_not_named_any_more_keeps_to_the_strictest_rule(site: Site) -> None:
+    """What came from it before trust was asked for is not trusted for that; what a listed key signed is."""
+    machine = held(site, "enforce", "")
+    signer = read_id(str(site.keys / "builder.pub"))
+    for signed_by, refused in (("", True), (signer, False)):
+        origin = Origin(artifact=site.artifact.digest, build_key=KEY, registry="old/x", signed_by=signed_by, since=NOW)
+        machine.records.save_origin(origin, ())
+        assert is_refused(machine, KEY) == refused
+        assert not is_refused(replace(machine, traits=site.machine("off").traits), KEY)
+
+
+@pytest.mark.parametrize("first", ["own", "pulled"])
+def test_what_was_converted_here_says_nothing_of_what_was_pulled(site: Site, first: str) -> None:
+    """Also by the rule for all registries."""
+    rule = TrustRule(repository="*", mode="enforce", keys=(TrustedKey(file=str(site.keys / "builder.pub")),))
+    names = ("own", "pulled") if first == "own" else ("pulled", "own")
+    made = {name: Artifact(digest=f"sha256:{name}", build_key=name, files=()) for name in names}
+    signer = read_id(str(site.keys / "builder.pub"))
+    origin = Origin(artifact="sha256:pulled", build_key="pulled", registry="host/x", signed_by=signer, since=NOW)
+    assert Trust(TrustPolicy(rules=(rule,))).of_stored(names, made, {origin.artifact: origin}) == {}
+
+
 def test_what_is_refused_is_replaced(site: Site) -> None:
     """By what was converted here, or pulled; and only then."""
     machine = held(site, "enforce", "")

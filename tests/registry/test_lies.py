@@ -1,8 +1,11 @@
 """A registry that fails or lies: nothing wrong gets a name, what can go on goes on, and a password stays at home."""
 
+import contextlib
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
@@ -10,7 +13,7 @@ import pytest
 from reconciler.domain import digest as digests
 from reconciler.domain.errors import Cancelled, TemporaryError
 from reconciler.registry.client import RegistryClient
-from reconciler.registry.download import Blob, BlobDownload, part_of
+from reconciler.registry.download import MOST_RESTARTS, Blob, BlobDownload, part_of
 from reconciler.registry.upload import BlobUpload
 from tests.registry.places import REPOSITORY, Pauses, client_of
 from tests.registry_server import FakeRegistry, Fault, basic, sha
@@ -171,6 +174,105 @@ def test_a_trickle_is_given_up_and_kept(client: RegistryClient, fake: FakeRegist
     assert download(client, tmp_path) == DATA
 
 
+def test_a_trickle_over_many_connections_is_given_up(fake: FakeRegistry, tmp_path: Path) -> None:
+    """Each brings a byte, so that each is one more than before."""
+    client = client_of(fake.origin)
+    fail(fake, having(cut_after=1), times=-1)
+    with pytest.raises(TemporaryError, match="fewer than"):
+        download(client, tmp_path, patience=0.1)
+    assert len(fake.asked("GET")) > 1
+    client.session.close()
+
+
+def test_a_registry_that_always_begins_anew_is_given_up(
+    client: RegistryClient, fake: FakeRegistry, tmp_path: Path
+) -> None:
+    """With a byte more each time, so that each is further than before."""
+    sizes = iter(range(1000, 2000))
+
+    def act(handler: object) -> bool:
+        handler.cut_after = next(sizes)  # type: ignore[attr-defined]
+        del handler.headers["Range"]  # type: ignore[attr-defined]
+        return False
+
+    fail(fake, act, times=-1)
+    with pytest.raises(TemporaryError, match="it began anew"):
+        download(client, tmp_path)
+    assert len(fake.asked("GET")) == MOST_RESTARTS + 2
+
+
+def dripping(head: bytes) -> Callable[..., bool]:
+    """`head`, and then a byte again and again, until the client has gone, or 3 seconds."""
+
+    def act(handler: object) -> bool:
+        connection = handler.connection  # type: ignore[attr-defined]
+        with contextlib.suppress(OSError):
+            connection.sendall(head)
+            for _ in range(150):
+                connection.sendall(b"x")
+                time.sleep(0.02)
+        handler.close_connection = True  # type: ignore[attr-defined]
+        return True
+
+    return act
+
+
+@pytest.mark.parametrize(
+    "head",
+    [b"HTTP/1.1 200 OK\r\nX-Never: ", b"HTTP/1.1 200 OK\r\nContent-Length: 900000\r\n\r\n"],
+    ids=["head", "body"],
+)
+def test_a_document_that_comes_byte_by_byte_is_given_up(fake: FakeRegistry, head: bytes) -> None:
+    client = client_of(fake.origin, silence=0.2)
+    client.session.tries = 1
+    fail(fake, dripping(head), times=-1, path="/manifests/")
+    with pytest.raises(TemporaryError, match="it did not answer in time"):
+        client.manifest(BLOB.digest)
+    client.session.close()
+
+
+DIGITS = "9" * 5000  # more than Python reads as a number
+
+
+@pytest.mark.parametrize(
+    ("code", "headers"),
+    [
+        (200, {"Content_Length": DIGITS}),
+        (206, {"Content_Range": f"bytes {DIGITS}-{DIGITS}/*"}),
+        (302, {"Location": "http://["}),
+        (302, {"Location": "http://host:99999999/"}),
+        (401, {"WWW_Authenticate": 'Bearer realm="https://["'}),
+        (401, {"WWW_Authenticate": 'Bearer realm="https://host:99999999/token"'}),
+        (503, {"Retry_After": DIGITS}),
+    ],
+)
+def test_an_answer_that_is_none_is_one_clear_error(
+    client: RegistryClient, fake: FakeRegistry, tmp_path: Path, code: int, headers: dict[str, str]
+) -> None:
+    def act(handler: BaseHTTPRequestHandler) -> bool:
+        handler.send_response(code)
+        for name, value in headers.items():
+            handler.send_header(name.replace("_", "-"), value)
+        handler.end_headers()
+        handler.close_connection = True
+        return True
+
+    fail(fake, act, times=-1)
+    with pytest.raises(TemporaryError, match=REPOSITORY):
+        download(client, tmp_path)
+
+
+def test_a_list_that_goes_on_nowhere_is_one_clear_error(client: RegistryClient, fake: FakeRegistry) -> None:
+    act = status(202, Location="http://[")
+    fail(fake, act, method="POST", path="/uploads/", times=-1)
+    with pytest.raises(TemporaryError, match="an address that is none"):
+        client.session.upload_place(
+            client.session.ask("POST", client.session.url("blobs/uploads/"), (202,)), fake.origin
+        )
+    with pytest.raises(TemporaryError, match="an address that is none"):
+        client.session.following(fake.origin, "http://[")
+
+
 def test_silence_is_a_lost_connection(fake: FakeRegistry, tmp_path: Path) -> None:
     over = threading.Event()
     fail(fake, having(pace=lambda at: over.wait(10) if at > 20_000 else None))
@@ -286,9 +388,10 @@ def test_a_circle_of_redirects_ends(client: RegistryClient, fake: FakeRegistry, 
         download(client, tmp_path)
 
 
-def test_a_password_goes_to_no_token_server_without_tls(fake: FakeRegistry) -> None:
+@pytest.mark.parametrize("place", ["192.0.2.1", "localhost:x@192.0.2.1", "[::1]@192.0.2.1", "localhost.example"])
+def test_a_password_goes_to_no_token_server_without_tls(fake: FakeRegistry, place: str) -> None:
     client = client_of(fake.origin, login=True)
-    fail(fake, status(401, WWW_Authenticate='Bearer realm="http://192.0.2.1/token"'), method="HEAD")
+    fail(fake, status(401, WWW_Authenticate=f'Bearer realm="http://{place}/token"'), method="HEAD")
     with pytest.raises(TemporaryError, match="without TLS"):
         client.has_blob(BLOB.digest)
     client.session.close()
