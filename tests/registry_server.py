@@ -68,6 +68,7 @@ class FakeRegistry:
         self.token_requests: list[str] = []
         self.faults: list[Fault] = []
         self.requests: list[Request] = []
+        self.connections = 0
         handler = type("Handler", (_Handler,), {"owner": self})
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         self._server.daemon_threads = True
@@ -101,6 +102,10 @@ class _Handler(BaseHTTPRequestHandler):
     announced = -1
     other: bytes | None = None
     pace: Callable[[int], None] | None = None
+
+    def setup(self) -> None:
+        self.owner.connections += 1
+        super().setup()
 
     def do_GET(self) -> None:
         self.cut_after, self.announced, self.other, self.pace = -1, -1, None, None

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
+from reconciler.domain.measured import Fidelity
 from reconciler.domain.trust import Refusal
 from reconciler.domain.windows import Permission
 
@@ -85,12 +86,15 @@ class RegistrySettings:
 @dataclass(frozen=True, kw_only=True)
 class Offer:
     """What a registry has for a build key: the artifact's digest, and the bytes of it that this machine lacks.
-    `signed_by` is the id of the trusted key that signed it, "" where none is asked for or none has."""
+    `signed_by` is the id of the trusted key that signed it, "" where none is asked for or none has; `fidelity` are the
+    numbers that this key has signed, and `reference` is the digest of the reference answers."""
 
     registry: str
     digest: str
     missing: int
     signed_by: str = ""
+    fidelity: Fidelity | None = None
+    reference: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

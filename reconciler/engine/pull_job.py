@@ -4,6 +4,8 @@ digest while it comes; from there on it is rehearsed and judged as one that was 
 What has come stays below sources/registry when it is cancelled or fails, and the next attempt goes on from there.
 """
 
+import contextlib
+
 from reconciler.domain.changes import Pull
 from reconciler.domain.errors import Cancelled, ReconcilerError
 from reconciler.domain.reference import Comparison
@@ -11,7 +13,7 @@ from reconciler.domain.text.units import size_text
 from reconciler.domain.trust import Origin
 from reconciler.engine.executor import take_in
 from reconciler.engine.job import Job
-from reconciler.engine.registries import builders_numbers, pull_folder
+from reconciler.engine.registries import offered_numbers, pull_folder
 from reconciler.host import durable
 from reconciler.host.clock import now
 
@@ -46,10 +48,8 @@ class PullJob(Job[Pull]):
                 self._manifest = pull.run().manifest
             finally:
                 machine.traffic.settle()
-        try:
-            self._comparison = builders_numbers(machine, key, offer.digest)
-        except ReconcilerError:
-            self._comparison = None  # asked for again before it is judged (engine.jobs)
+            with contextlib.suppress(ReconcilerError):  # asked for again before it is judged (engine.jobs)
+                self._comparison = offered_numbers(machine, opened.registry, offer, key)
 
     def take(self) -> None:
         machine, key = self.context.machine, self.change.build_key

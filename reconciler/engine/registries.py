@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from reconciler.domain.backoff import Backoff, spread
 from reconciler.domain.errors import ReconcilerError, TemporaryError
-from reconciler.domain.measured import TEXTS_DIGEST
+from reconciler.domain.measured import TEXTS_DIGEST, Fidelity
 from reconciler.domain.reference import Comparison
 from reconciler.domain.registries import Offer, RegistryAnswers, RegistrySettings
 from reconciler.domain.trust import Refusal
@@ -122,7 +122,14 @@ class RegistryLookup:
             if judged.refusal.enforced:
                 return None
         missing = self._missing(registry.manifest(digest), digest, key)
-        return Offer(registry=name, digest=digest, missing=missing, signed_by=judged.signed_by)
+        return Offer(
+            registry=name,
+            digest=digest,
+            missing=missing,
+            signed_by=judged.signed_by,
+            fidelity=judged.fidelity,
+            reference=judged.reference,
+        )
 
     def _missing(self, manifest: bytes, digest: str, build_key: str) -> int:
         """0 for what is no artifact of ours: the pull says what is wrong with it."""
@@ -155,6 +162,15 @@ def sweep_pulls(machine: Machine, wanted: Iterable[str]) -> Iterator[str]:
     return (os.path.join(home, name) for name in names if name not in kept)
 
 
+def offered_numbers(machine: Machine, registry: "RegistryClient", offer: Offer, build_key: str) -> Comparison | None:
+    """Those that came with an offer, on the texts of today: what its builder signed was verified when it was offered.
+    Raises RegistryFailed."""
+    enforced = Trust(machine.traits.trust).enforces(offer.registry)
+    return _on_texts_of_today(
+        _numbers(registry, offer.digest, build_key, offer.fidelity, offer.reference, enforced=enforced)
+    )
+
+
 def builders_numbers(machine: Machine, build_key: str, digest: str) -> Comparison | None:
     """The comparison with the source that came with an artifact, on the texts of today: as a trusted builder signed it
     or, where none has to, as the registry has it. Reference answers come along. Raises
@@ -164,29 +180,39 @@ def builders_numbers(machine: Machine, build_key: str, digest: str) -> Compariso
     failed: ReconcilerError | None = None
     trust = Trust(machine.traits.trust)
     for settings in machine.traits.pulls_from:
+        name = str(settings.address)
         try:
             with open_registry(settings) as opened:
-                found = _numbers(trust, opened.registry, str(settings.address), digest, build_key)
+                signed = trust.of_offer(opened.registry, name, digest, build_key)
+                enforced = trust.enforces(name)
+                said = _numbers(
+                    opened.registry, digest, build_key, signed.fidelity, signed.reference, enforced=enforced
+                )
         except ReconcilerError as error:
             failed = failed or error
             continue
-        if found is not None and found.fidelity.prompts == TEXTS_DIGEST:
+        if (found := _on_texts_of_today(said)) is not None:
             return found
     if failed is not None:
         raise failed
     return None
 
 
+def _on_texts_of_today(found: Comparison | None) -> Comparison | None:
+    return found if found is not None and found.fidelity.prompts == TEXTS_DIGEST else None
+
+
 def _numbers(
-    trust: Trust, registry: "RegistryClient", repository: str, digest: str, build_key: str
+    registry: "RegistryClient", digest: str, build_key: str, signed: Fidelity | None, reference: str, *, enforced: bool
 ) -> Comparison | None:
+    """`signed` are those of a trusted builder, with the digest of the reference answers that it names; `enforced`: no
+    others count."""
     from reconciler.registry.numbers import find_numbers, find_reference
 
-    signed = trust.of_offer(registry, repository, digest, build_key)
-    if signed.fidelity is not None:
-        reference = find_reference(registry, digest, build_key, signed.reference) if signed.reference else None
-        return Comparison(fidelity=signed.fidelity, reference=reference)
+    if signed is not None:
+        answers = find_reference(registry, digest, build_key, reference) if reference else None
+        return Comparison(fidelity=signed, reference=answers)
     # guard: numbers are signed too
-    if trust.enforces(repository):
+    if enforced:
         return None
     return find_numbers(registry, digest, build_key)

@@ -5,11 +5,11 @@ import contextlib
 import json
 from collections.abc import Callable, Sequence
 
-from reconciler.domain.errors import ReconcilerError
+from reconciler.domain.errors import ReconcilerError, RegistryFailed
 from reconciler.domain.registries import RegistrySettings
 from reconciler.registry import archive, artifact
 from reconciler.registry.archive import Attached, Found
-from reconciler.registry.client import RegistryClient
+from reconciler.registry.client import NOT_WHOLE, RegistryClient
 from reconciler.registry.opening import OpenRegistry, open_registry
 from reconciler.registry.transfer import Pull, find
 from reconciler.store.modelpack import NotAnArtifact
@@ -75,11 +75,25 @@ class RegistrySupply:
             client = self._open(settings).registry
             for _ in range(DEPTH):
                 listed = [(one["digest"], subject) for subject in subjects for one in client.referrers(subject)]
-                found += [_read(client, name, subject) for name, subject in listed[:MOST_ATTACHED]]
-                subjects = [name for name, _ in listed[:MOST_ATTACHED]]
-        except (ReconcilerError, *_WRONG_FORM) as error:
+                read = [self._one(client, name, subject) for name, subject in listed[:MOST_ATTACHED]]
+                whole = [one for one in read if one is not None]
+                found, subjects = [*found, *whole], [one.digest for one in whole]
+        except ReconcilerError as error:
             self._warn(f"{settings.address}: what is attached to {digest} could not be read: {error}")
         return found
+
+    def _one(self, client: RegistryClient, digest: str, subject: str) -> Attached | None:
+        """Anybody who may push may attach what is none: that keeps back no other."""
+        try:
+            return _read(client, digest, subject)
+        except _WRONG_FORM as error:
+            reason = f"it has another form: {error}"
+        except RegistryFailed as error:
+            if error.code not in NOT_WHOLE:
+                raise
+            reason = str(error)
+        self._warn(f"{client.session.address}: {digest}, attached to {subject}, is left out: {reason}")
+        return None
 
     def _open(self, settings: RegistrySettings) -> OpenRegistry:
         name = str(settings.address)

@@ -176,6 +176,37 @@ def test_reference_answers_are_those_that_were_signed(site: Site) -> None:
     assert builders_numbers(site.machine("off"), KEY, digest).reference != honest
 
 
+def test_what_was_verified_with_an_offer_is_not_verified_again(site: Site) -> None:
+    """A pull signs in once, and asks for what it has not read."""
+    reference = reference_of(KEY)
+    client = client_of(site.fake.origin)
+    said = Comparison(fidelity=LIED, reference=reference)
+    push_numbers(client, client.manifest(site.artifact.digest), said, str(site.folder))
+    site.sign(reference=of_bytes(written(reference)))
+    machine = site.machine("enforce")
+    job = PullJob(
+        pull_of(machine), SimpleNamespace(machine=machine), SimpleNamespace(reporter=SimpleNamespace(progressed=print))
+    )  # type: ignore[arg-type]
+    opened_before = site.fake.connections
+    site.fake.requests.clear()
+    job.begin()
+    job.work()
+    assert job._comparison == Comparison(fidelity=NUMBERS, reference=reference)
+    assert site.fake.connections == opened_before + 1
+    bundles = client.referrers(site.artifact.digest, bundle.MEDIA_TYPE)
+    assert not [one for listed in bundles for one in site.fake.asked("GET", listed["digest"])]
+    client.session.close()
+
+
+def pull_of(machine: Machine) -> Pull:
+    _, answers = asked(machine)
+    change = Pull(
+        reason=Reason.ARTIFACT_MISSING, release=release(), forced_by=(), offer=answers.offers[KEY], cost=Cost()
+    )
+    object.__setattr__(change.release.recipe, "build_key", KEY)
+    return change
+
+
 def test_where_none_were_signed_there_are_none(site: Site) -> None:
     client = client_of(site.fake.origin)
     said = Comparison(fidelity=NUMBERS, reference=reference_of(KEY))
@@ -333,12 +364,7 @@ def test_an_origin_is_known_before_its_artifact(site: Site, monkeypatch: pytest.
     """A pull that dies in between leaves no artifact that counts as one of this machine."""
     site.sign()
     machine = site.machine("enforce")
-    _, answers = asked(machine)
-    change = Pull(
-        reason=Reason.ARTIFACT_MISSING, release=release(), forced_by=(), offer=answers.offers[KEY], cost=Cost()
-    )
-    object.__setattr__(change.release.recipe, "build_key", KEY)
-    job = PullJob(change, SimpleNamespace(machine=machine), SimpleNamespace())  # type: ignore[arg-type]
+    job = PullJob(pull_of(machine), SimpleNamespace(machine=machine), SimpleNamespace())  # type: ignore[arg-type]
     monkeypatch.setattr(ArtifactStore, "take_in", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         job.take()
