@@ -236,6 +236,12 @@ def traits_of(arguments: argparse.Namespace) -> Traits:
     return replace(traits, conversion_memory=getattr(arguments, "conversion_memory", traits.conversion_memory))
 
 
+def add_at_any_time(parser: argparse.ArgumentParser) -> None:
+    add_flag(
+        parser, "--at-any-time", "also what waits for a window or another connection; rate and daily budget still hold"
+    )
+
+
 def machine_under_lock(
     arguments: argparse.Namespace, command: str, *, suspends: bool = False
 ) -> AbstractContextManager[Machine]:

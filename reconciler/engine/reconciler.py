@@ -90,7 +90,7 @@ class Reconciler:
         self._declared = declared
         pulling = (job.change for job in self._queue.jobs if isinstance(job.change, Pull) and not job.ended)
         offers = {one.build_key: one.offer for one in pulling}
-        self._lookup = RegistryLookup(self._machine, offers, self._silences, self._turns)
+        self._lookup = RegistryLookup(self._machine, offers, self._silences, self._turns, patient=self._asked)
         outcomes: list[Outcome] = []
         self._take_ended(outcomes)
         result = self._pass(declared, outcomes)

@@ -2,7 +2,8 @@
 that belong to one. The libraries that speak with registries load with the first question.
 
 A plan asks each once a pass and does not wait for it long: one try, a few seconds. One that cannot be asked is named
-in the answers; a daemon asks it again after a minute, then after longer and longer.
+in the answers; a daemon asks it again after a minute, then after longer and longer. After `apply` nothing asks again,
+so that is patient.
 """
 
 import os
@@ -26,6 +27,7 @@ if TYPE_CHECKING:  # it loads with the first question
     from reconciler.registry.client import RegistryClient
 
 SILENCE = 3.0  # seconds
+PATIENT_SILENCE, PATIENT_TRIES = 15.0, 2  # where a registry that many ask at once is worth waiting for
 AGAIN = Backoff(first=60.0, longest=900.0)  # after a registry that did not answer
 SLOW = ("RegistryUnreachable", "RegistryBusy")  # codes of what a pass would wait for once more
 NOTHING: dict[str, Offer] = {}
@@ -56,7 +58,7 @@ class Silences:
 
 class RegistryLookup:
     """Remembers for one pass. `running` are the offers that are being pulled: they stand. `silences` outlive the pass,
-    and so do `turns`: before its own a machine asks nothing."""
+    and so do `turns`: before its own a machine asks nothing. A `patient` one waits for a registry that is busy."""
 
     def __init__(
         self,
@@ -64,8 +66,11 @@ class RegistryLookup:
         running: Mapping[str, Offer] = NOTHING,
         silences: Silences | None = None,
         turns: Turns | None = None,
+        *,
+        patient: bool = False,
     ) -> None:
         self._machine = machine
+        self._tries, self._silence = (PATIENT_TRIES, PATIENT_SILENCE) if patient else (1, SILENCE)
         self._silences = silences or Silences()
         self.turns = turns or Turns()
         self._settings = machine.traits.pulls_from
@@ -102,7 +107,7 @@ class RegistryLookup:
             self._unreached[name] = known
             return
         try:
-            with open_registry(settings, tries=1, silence=SILENCE) as opened:
+            with open_registry(settings, tries=self._tries, silence=self._silence) as opened:
                 for key in build_keys:
                     if digest := find(opened.registry, key):
                         self._known[key] = self._offered(opened.registry, name, digest, key)

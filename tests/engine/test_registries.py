@@ -1,6 +1,7 @@
 """What a pass asks registries: each once, without waiting long; and the numbers that come with an artifact."""
 
 import json
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from reconciler.domain.reasons import Reason
 from reconciler.domain.reference import Comparison, Reference
 from reconciler.domain.registries import RegistrySettings, read_address
 from reconciler.domain.release import Artifact
+from reconciler.engine import registries
 from reconciler.engine.jobs import MeasurementJob
 from reconciler.engine.machine import Machine, open_machine
 from reconciler.engine.registries import RegistryLookup, Silences, builders_numbers, pull_folder, sweep_pulls
@@ -30,7 +32,7 @@ from reconciler.registry.transport import Transport
 from tests.planner.world import release, wanted
 from tests.references import reference_of
 from tests.registry.places import REPOSITORY, client_of
-from tests.registry_server import FakeRegistry
+from tests.registry_server import FakeRegistry, Fault, _Handler
 
 RECIPE: dict[str, object] = {"architecture": "LlamaForCausalLM", "precision": "int4", "source": "sha256:1"}
 KEY = of_value(RECIPE)
@@ -228,6 +230,27 @@ def test_a_silent_registry_costs_one_pass_a_try(tmp_path: Path, monkeypatch: pyt
     for clock[0], count in ((0.0, 1), (1.0, 1), (59.0, 1), (61.0, 2), (150.0, 2), (182.0, 3)):
         answers = RegistryLookup(machine, silences=silences).answers([KEY])
         assert (answers.code, len(tried)) == ("RegistryUnreachable", count)
+
+
+@pytest.mark.parametrize("patient", [False, True])
+def test_a_busy_registry_is_waited_for_by_who_asks_once(
+    fake: FakeRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, patient: bool
+) -> None:
+    """One that answers late, and cuts a connection."""
+    monkeypatch.setattr(registries, "SILENCE", 0.05)
+
+    def late(handler: _Handler) -> bool:
+        time.sleep(0.3)
+        return False
+
+    def cut(handler: _Handler) -> bool:
+        handler.cut()
+        return True
+
+    built(tmp_path, fake.origin)
+    fake.faults += [Fault(method="HEAD", path="/manifests/", act=one) for one in (cut, late)]
+    found = RegistryLookup(machine_at(tmp_path, fake.origin), patient=patient).answers([KEY])
+    assert (set(found.offers), found.code) == (({KEY}, "") if patient else (set(), "RegistryUnreachable"))
 
 
 def test_what_a_person_mends_is_asked_again_at_once(tmp_path: Path) -> None:

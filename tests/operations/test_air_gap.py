@@ -12,10 +12,14 @@ from typing import Any
 
 import pytest
 
+from reconciler.cli.main import main
+from reconciler.domain.errors import PermanentError
 from reconciler.domain.measured import Fidelity
 from reconciler.domain.reference import Comparison
 from reconciler.domain.sources.locked import LockedFile, LockedSource
-from reconciler.engine.machine import locked_machine
+from reconciler.domain.windows import Windows
+from reconciler.engine.machine import Machine, locked_machine
+from reconciler.engine.pass_result import PassResult
 from reconciler.engine.resolve import resolve
 from reconciler.fleet.inventory_form import read_inventory
 from reconciler.host.stamps import StampBook
@@ -120,6 +124,35 @@ def test_what_comes_needs_neither_a_conversion_nor_a_download(builder: TestMachi
     assert receipt.imported.revision == told["revision"]
     assert {one.digest for one in receipt.artifacts} == {one["artifact"] for one in told["artifacts"]}
     assert edge.run("verify").code == 0
+
+
+@pytest.mark.parametrize(("command", "says_how"), [("run", True), ("apply", False)])
+def test_a_daemon_is_in_the_way_and_import_says_how(edge: TestMachine, command: str, says_how: bool) -> None:
+    with locked_machine(str(edge.root), str(edge.cache), command=command):
+        done = edge.run("import", str(archive(edge)))
+    assert done.code == 11
+    assert ("start it again; what serves goes on serving" in done.err) == says_how
+
+
+@pytest.mark.parametrize("more", [(), ("--at-any-time",)])
+def test_an_import_waits_for_windows_as_apply_does(
+    builder: TestMachine, edge: TestMachine, monkeypatch: pytest.MonkeyPatch, more: tuple[str, ...]
+) -> None:
+    export(builder, edge)
+    config = edge.folder / "machine.yaml"
+    window = 'windows: {activate: [{start: "03:00", end: "05:00"}]}'
+    config.write_text(f"apiVersion: reconciler.foundry/v1alpha1\nkind: MachineConfig\n{window}\n")
+    config.chmod(0o600)
+    seen: list[Windows] = []
+
+    def run_pass(machine: Machine, *_: object) -> PassResult:
+        seen.append(machine.traits.windows)
+        raise PermanentError("seen", code="Seen")
+
+    monkeypatch.setattr("reconciler.cli.verbs.import.run_pass", run_pass)
+    where = ["--root", str(edge.root), "--cache", str(edge.cache), "--config", str(config)]
+    assert main(["import", str(archive(edge)), *where, *more]) == 1
+    assert [bool(one.activate) for one in seen] == [not more]
 
 
 def test_the_same_file_twice_and_the_same_bytes_twice(builder: TestMachine, edge: TestMachine) -> None:

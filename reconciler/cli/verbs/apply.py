@@ -28,9 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     options.add_flag(
         parser, "--scrub", "first read every byte of the store and of served models, and repair silent corruption"
     )
-    options.add_flag(
-        parser, "--at-any-time", "also what waits for a window or another connection; rate and daily budget still hold"
-    )
+    options.add_at_any_time(parser)
     options.add_common(parser, "text", "json")
 
 

@@ -1,12 +1,16 @@
 """Take in a file that `reconciler export` has written for this machine, make a pass over the manifests in it, and write
 a receipt: an inventory of what is served now, with what was imported, for the folder of inventories. Every byte is
 compared with its digest; nothing is fetched for it. An import that was interrupted goes on, and importing the same
-file again changes nothing. A daemon has to be stopped meanwhile. More: docs/air-gap.md
+file again changes nothing. A daemon of this root has to be stopped meanwhile, and started again afterwards: what
+serves goes on. What a window keeps back (`windows.activate`) waits for it, unless --at-any-time is given. More:
+docs/air-gap.md
 """
 
 import argparse
+import contextlib
 import os
 import sys
+from collections.abc import Iterator
 
 from reconciler.cli import options
 from reconciler.cli.exit_codes import OK, PARTLY
@@ -14,12 +18,15 @@ from reconciler.cli.output import json_text, note, say, show_resolution
 from reconciler.cli.progress import byte_bar, reporter_for
 from reconciler.cli.signals import interrupt_on_signals
 from reconciler.cli.signing import add_signing_key, signing_key
+from reconciler.domain.errors import LockHeld
+from reconciler.domain.layout import Layout
 from reconciler.domain.plain_data import as_dict
 from reconciler.domain.text.escape import for_terminal
 from reconciler.engine import log
-from reconciler.engine.machine import Machine, machine_name
+from reconciler.engine.machine import Machine, at_any_time, machine_name
 from reconciler.engine.pass_result import PassResult
 from reconciler.engine.reconciler import run_pass
+from reconciler.host.lock import holder
 from reconciler.operations.import_archive import Imported, import_archive, write_receipt
 from reconciler.reports import render
 from reconciler.reports.view import FORMAT_VERSION, pass_view
@@ -32,6 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_signing_key(parser, "sign the receipt with this private key: FILE.receipt.json.sigstore.json")
     parser.add_argument("--receipt", metavar="FILE", help="where the receipt is written (default: FILE.receipt.json)")
     options.add_confirm(parser)
+    options.add_at_any_time(parser)
     options.add_conversions(parser)
     options.add_common(parser, "text", "json")
 
@@ -41,7 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
     key = signing_key(arguments)
     if arguments.verbose:
         log.talk()
-    with options.machine_under_lock(arguments, "import") as machine:
+    with _machine(arguments) as machine:
         with byte_bar(quiet=arguments.quiet, doing="reading") as on_bytes:
             imported = import_archive(machine, os.path.abspath(arguments.file), on_bytes)
         result = _applied(arguments, machine, imported)
@@ -51,6 +59,25 @@ def run(arguments: argparse.Namespace) -> int:
     _show(arguments, imported, result, receipt, machine_name(machine))
     converged = result is None or result.converged
     return OK if converged and not imported.refused else PARTLY
+
+
+@contextlib.contextmanager
+def _machine(arguments: argparse.Namespace) -> Iterator[Machine]:
+    with contextlib.ExitStack() as stack:
+        try:
+            held = stack.enter_context(options.machine_under_lock(arguments, "import"))
+        except LockHeld as error:
+            raise _with_a_way(error, Layout(options.root_of(arguments)).lock) from None
+        yield at_any_time(held) if arguments.at_any_time else held
+
+
+def _with_a_way(error: LockHeld, lock: str) -> LockHeld:
+    """A daemon keeps the lock of its root for all its life."""
+    found = holder(lock)
+    if found is None or found.command != "run":
+        return error
+    how = f"stop the daemon (`systemctl stop reconciler`, or end pid {found.pid}), import, and start it again"
+    return LockHeld(str(error), hint=f"{how}; what serves goes on serving meanwhile")
 
 
 def _applied(arguments: argparse.Namespace, machine: Machine, imported: Imported) -> PassResult | None:
