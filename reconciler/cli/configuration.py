@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from reconciler.domain.errors import ManifestsInvalid, UsageError
-from reconciler.domain.facts import Traits
+from reconciler.domain.machine.facts import Traits
 from reconciler.host import places
 from reconciler.host.reading import read_trusted
 

@@ -15,8 +15,8 @@ from typing import Any, NoReturn
 from reconciler.backends.select import BACKENDS, DEFAULT
 from reconciler.cli import configuration
 from reconciler.domain.errors import UsageError
-from reconciler.domain.facts import Traits
-from reconciler.domain.settings import environment_of
+from reconciler.domain.machine.facts import Traits
+from reconciler.domain.machine.settings import environment_of
 from reconciler.domain.text.quoting import nearest
 from reconciler.domain.text.units import read_duration, read_size
 from reconciler.engine.machine import Machine, locked_machine, open_machine

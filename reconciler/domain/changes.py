@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from reconciler.domain.digest import of_value
+from reconciler.domain.machine.registries import Offer
 from reconciler.domain.reasons import Reason
-from reconciler.domain.registries import Offer
 from reconciler.domain.release import Release
 from reconciler.domain.sources.locked import LockedSource
 

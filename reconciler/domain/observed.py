@@ -3,12 +3,12 @@
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from reconciler.domain.facts import Memory, StorageLimits
+from reconciler.domain.machine.facts import Memory, StorageLimits
+from reconciler.domain.machine.maintenance_windows import Permissions
+from reconciler.domain.machine.registries import LOCAL, ConvertMode, RegistryAnswers
+from reconciler.domain.machine.trust import Refusal
 from reconciler.domain.plain_data import grouped
-from reconciler.domain.registries import LOCAL, ConvertMode, RegistryAnswers
 from reconciler.domain.release import Artifact, Marker
-from reconciler.domain.trust import Refusal
-from reconciler.domain.windows import Permissions
 
 PREFIX = "reconciler_"  # of our properties in a catalog that others write to as well
 

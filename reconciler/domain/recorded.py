@@ -7,12 +7,12 @@ from datetime import datetime, timedelta
 
 from reconciler.domain.failures import RememberedFailure
 from reconciler.domain.history import History, Rollback
+from reconciler.domain.machine.trust import Origin
 from reconciler.domain.measured import MeasurementSet
 from reconciler.domain.observed import Registration
 from reconciler.domain.plain_data import field_names
 from reconciler.domain.release import Marker
 from reconciler.domain.text.units import Count, Seconds
-from reconciler.domain.trust import Origin
 
 LONGEST_DAYS = 30  # then the user is asked whether it is still meant
 

@@ -28,10 +28,10 @@ from reconciler.domain.changes import (
 from reconciler.domain.desired import DesiredRelease
 from reconciler.domain.errors import Disturbed, GateFailed, PermanentError
 from reconciler.domain.history import taken_back
+from reconciler.domain.machine.trust import Origin
 from reconciler.domain.measured import Fidelity, Measured, MeasurementSet
 from reconciler.domain.observed import Registration, properties_of
 from reconciler.domain.release import Artifact, Marker, Release
-from reconciler.domain.trust import Origin
 from reconciler.engine.machine import Machine, assemble, served_folders, stored_artifact, twins_in
 from reconciler.engine.pass_context import PassContext
 from reconciler.engine.quarantine import quarantine_folder

@@ -9,9 +9,9 @@ from reconciler.conversion.client.job_client import Attempt
 from reconciler.domain.changes import Convert, FetchSource, Measure, MeasureServed
 from reconciler.domain.desired import Desired
 from reconciler.domain.errors import ConversionFailed, ConverterLost, DiskFull, PermanentError
+from reconciler.domain.machine.registries import LOCAL, PREFER_REGISTRY
 from reconciler.domain.measured import Measured, unmeasured
 from reconciler.domain.reference import Comparison
-from reconciler.domain.registries import LOCAL, PREFER_REGISTRY
 from reconciler.domain.text.units import size_text
 from reconciler.engine.executor import assemble_release, rejected, require, store_conversion
 from reconciler.engine.job import Job

@@ -9,17 +9,17 @@ from dataclasses import dataclass, replace
 
 from reconciler.backends.protocol import Backend
 from reconciler.backends.select import backend_at
-from reconciler.domain.bandwidth import Bandwidth
 from reconciler.domain.desired import DesiredRelease
 from reconciler.domain.errors import Disturbed, UsageError
-from reconciler.domain.facts import Memory, Traits
 from reconciler.domain.failures import forgiven
 from reconciler.domain.layout import Layout
+from reconciler.domain.machine.bandwidth import Bandwidth
+from reconciler.domain.machine.facts import Memory, Traits
+from reconciler.domain.machine.maintenance_windows import Windows
 from reconciler.domain.measured import MeasurementSet
 from reconciler.domain.observed import Observed, ServedFolder
 from reconciler.domain.recorded import Recorded, still_on
 from reconciler.domain.release import Artifact, Marker
-from reconciler.domain.windows import Windows
 from reconciler.engine.timetable import Timetable
 from reconciler.engine.traffic import Traffic
 from reconciler.host.clock import now

@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 from reconciler.domain.desired import Desired
 from reconciler.domain.errors import Problem
 from reconciler.domain.failures import RememberedFailure, without_backoff
+from reconciler.domain.machine.registries import LOCAL, REGISTRY_ONLY
 from reconciler.domain.observed import Observed
 from reconciler.domain.plan import Plan
 from reconciler.domain.recorded import Recorded
-from reconciler.domain.registries import LOCAL, REGISTRY_ONLY
 from reconciler.engine.machine import NOTHING, Machine, machine_labels, observe, recall
 from reconciler.engine.registries import RegistryLookup
 from reconciler.engine.resolve import Resolution, resolve

@@ -8,9 +8,9 @@ import contextlib
 
 from reconciler.domain.changes import Pull
 from reconciler.domain.errors import Cancelled, ReconcilerError
+from reconciler.domain.machine.trust import Origin
 from reconciler.domain.reference import Comparison
 from reconciler.domain.text.units import size_text
-from reconciler.domain.trust import Origin
 from reconciler.engine.executor import take_in
 from reconciler.engine.job import Job
 from reconciler.engine.registries import offered_numbers, pull_folder
@@ -35,7 +35,7 @@ class PullJob(Job[Pull]):
         settings = next(one for one in machine.traits.registries if str(one.address) == offer.registry)
         self.progressed(0.0, f"asking {offer.registry}")
         with open_registry(settings, receive_buffer=machine.traffic.rate.receive_buffer) as opened:
-            pull = transfer.Pull(
+            pull = transfer.ArtifactPull(
                 opened.places,
                 offer.digest,
                 pull_folder(machine, key),

@@ -12,10 +12,10 @@ from reconciler.domain.desired import declared_releases
 from reconciler.domain.errors import HostRefused
 from reconciler.domain.failures import not_overcome, remember, still_declared
 from reconciler.domain.history import REJECTED, HistoryEntry, not_in_the_future
+from reconciler.domain.machine.registries import LOCAL
 from reconciler.domain.plan import Outcome
 from reconciler.domain.reasons import BY_FAILURE
 from reconciler.domain.recorded import Condition, RecordedRelease
-from reconciler.domain.registries import LOCAL
 from reconciler.domain.release import Marker, Release
 from reconciler.engine import log
 from reconciler.engine.log import best_effort

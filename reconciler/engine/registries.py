@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING
 
 from reconciler.domain.backoff import Backoff, spread
 from reconciler.domain.errors import ReconcilerError, TemporaryError
+from reconciler.domain.machine.registries import Offer, RegistryAnswers, RegistrySettings
+from reconciler.domain.machine.trust import Refusal
 from reconciler.domain.measured import TEXTS_DIGEST, Fidelity
 from reconciler.domain.reference import Comparison
-from reconciler.domain.registries import Offer, RegistryAnswers, RegistrySettings
-from reconciler.domain.trust import Refusal
 from reconciler.engine.machine import Machine
 from reconciler.engine.timetable import Turns
-from reconciler.engine.trust import Trust
+from reconciler.engine.trust import BuildTrust
 from reconciler.store.modelpack import NotAnArtifact
 
 if TYPE_CHECKING:  # it loads with the first question
@@ -77,7 +77,7 @@ class RegistryLookup:
         self._known: dict[str, Offer | None] = dict(running)
         self._unreached: dict[str, ReconcilerError] = {}
         self._refused: dict[str, Refusal] = {}
-        self.trust = Trust(machine.traits.trust)
+        self.trust = BuildTrust(machine.traits.trust)
 
     def answers(self, build_keys: Iterable[str]) -> RegistryAnswers:
         keys = list(dict.fromkeys(build_keys))
@@ -170,7 +170,7 @@ def sweep_pulls(machine: Machine, wanted: Iterable[str]) -> Iterator[str]:
 def offered_numbers(machine: Machine, registry: "RegistryClient", offer: Offer, build_key: str) -> Comparison | None:
     """Those that came with an offer, on the texts of today: what its builder signed was verified when it was offered.
     Raises RegistryFailed."""
-    enforced = Trust(machine.traits.trust).enforces(offer.registry)
+    enforced = BuildTrust(machine.traits.trust).enforces(offer.registry)
     return _on_texts_of_today(
         _numbers(registry, offer.digest, build_key, offer.fidelity, offer.reference, enforced=enforced)
     )
@@ -183,7 +183,7 @@ def builders_numbers(machine: Machine, build_key: str, digest: str) -> Compariso
     from reconciler.registry.opening import open_registry
 
     failed: ReconcilerError | None = None
-    trust = Trust(machine.traits.trust)
+    trust = BuildTrust(machine.traits.trust)
     for settings in machine.traits.pulls_from:
         name = str(settings.address)
         try:

@@ -10,11 +10,11 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from reconciler.domain.errors import TemporaryError
+from reconciler.domain.machine.registries import LOCAL
+from reconciler.domain.machine.trust import ENFORCE, OFF, SourceRule, TrustPolicy
 from reconciler.domain.manifest import Model
-from reconciler.domain.registries import LOCAL
 from reconciler.domain.sources.locked import LockedSource, is_included
 from reconciler.domain.text.quoting import in_short, shown
-from reconciler.domain.trust import ENFORCE, OFF, SourceRule, TrustPolicy
 from reconciler.engine.machine import Machine
 from reconciler.engine.trust import KeyRings
 from reconciler.host.reading import read_whole

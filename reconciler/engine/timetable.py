@@ -10,9 +10,20 @@ import time
 from collections.abc import Callable, Iterable
 from datetime import UTC
 
-from reconciler.domain.facts import Traits
+from reconciler.domain.machine.facts import Traits
+from reconciler.domain.machine.maintenance_windows import (
+    ALLOWED,
+    Day,
+    Permission,
+    Permissions,
+    Spell,
+    Window,
+    day_at,
+    spell,
+    utc,
+    when,
+)
 from reconciler.domain.text.units import size_text
-from reconciler.domain.windows import ALLOWED, Day, Permission, Permissions, Spell, Window, day_at, spell, utc, when
 from reconciler.host.zones import find_zone
 
 AFTER_START = 300.0  # seconds, over which a fleet whose power comes back asks, where the interval is not shorter

@@ -10,9 +10,9 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 
-from reconciler.domain.bandwidth import PIECE, SLOWEST, Bandwidth, Meter
 from reconciler.domain.errors import Paused
 from reconciler.domain.layout import Layout
+from reconciler.domain.machine.bandwidth import PIECE, SLOWEST, Bandwidth, Meter
 from reconciler.engine.timetable import Timetable
 from reconciler.state.progress import Downloaded, download_progress
 

@@ -1,5 +1,6 @@
-"""Trust: the policy of a machine with its keys, for one pass. It judges what a registry offers, what the store holds,
-and whose numbers of a comparison count. Keys are read, and the library behind them loads, where a rule asks for them.
+"""BuildTrust: the policy of a machine with its keys, for one pass. It judges what a registry offers, what the store
+holds, and whose numbers of a comparison count. Keys are read, and the library behind them loads, where a rule asks for
+them.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -8,10 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from reconciler.domain.measured import Fidelity
-from reconciler.domain.reasons import Reason
-from reconciler.domain.release import Artifact
-from reconciler.domain.trust import (
+from reconciler.domain.machine.trust import (
     ARCHIVE,
     ENFORCE,
     NO_RULE,
@@ -23,6 +21,9 @@ from reconciler.domain.trust import (
     judge_stored,
     revocation,
 )
+from reconciler.domain.measured import Fidelity
+from reconciler.domain.reasons import Reason
+from reconciler.domain.release import Artifact
 from reconciler.engine.machine import Machine
 from reconciler.host.clock import now
 
@@ -42,7 +43,7 @@ class Judged:
     refusal: Refusal | None = None
 
 
-class Trust:
+class BuildTrust:
     def __init__(self, policy: TrustPolicy) -> None:
         self._policy = policy
         self._rings = KeyRings()
@@ -128,13 +129,13 @@ class KeyRings:
         return self._rings[keys]
 
 
-def refusals(machine: Machine, trust: Trust | None = None) -> dict[str, Refusal]:
+def refusals(machine: Machine, trust: BuildTrust | None = None) -> dict[str, Refusal]:
     """What of its store is refused or doubted today, by build key; also of what is damaged and can be mended."""
     policy = machine.traits.trust
     if not policy.asks:
         return {}
     held = machine.store.artifacts()
-    return (trust or Trust(policy)).of_stored(held, held, machine.records.origins())
+    return (trust or BuildTrust(policy)).of_stored(held, held, machine.records.origins())
 
 
 def refused_keys(machine: Machine) -> frozenset[str]:

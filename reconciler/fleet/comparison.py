@@ -53,7 +53,7 @@ class Disk:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Comparison:
+class FleetComparison:
     """`sources` are readable names for the digests of sources: the names of git's trees."""
 
     path: str
@@ -67,7 +67,7 @@ class Comparison:
 
 def compare_sides(
     path: str, base: Side, head: Side, sources: dict[str, str], templates: tuple[TemplateChange, ...] = ()
-) -> Comparison:
+) -> FleetComparison:
     observed, recorded = _converged(base.desired)
     wanted = tuple(
         replace(one, fetch=None) if one.fetch and one.fetch.source.digest in base.desired.locked_sources else one
@@ -77,7 +77,7 @@ def compare_sides(
     folders = {one.variant: _copied_bytes(one) for one in base.desired.wanted}
     stored = sum(artifact.size for artifact in observed.artifacts.values())
     disk = disk_during(plan, stored + sum(folders.values()), folders)
-    return Comparison(path=path, base=base, head=head, plan=plan, disk=disk, sources=sources, templates=templates)
+    return FleetComparison(path=path, base=base, head=head, plan=plan, disk=disk, sources=sources, templates=templates)
 
 
 def _converged(desired: Desired) -> tuple[Observed, Recorded]:

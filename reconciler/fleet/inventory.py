@@ -11,12 +11,12 @@ from typing import Annotated
 
 from annotated_types import MaxLen, Predicate
 
-from reconciler.domain.facts import Facts, StorageLimits
 from reconciler.domain.failures import RememberedFailure
+from reconciler.domain.machine.facts import Facts, StorageLimits
+from reconciler.domain.machine.registries import LOCAL, ConvertMode
 from reconciler.domain.machine_report import VariantReport
 from reconciler.domain.measured import Fidelity, Measured
 from reconciler.domain.recorded import Condition, Suspension, Timing
-from reconciler.domain.registries import LOCAL, ConvertMode
 from reconciler.domain.text.units import Count
 
 FORMAT_VERSION = 1

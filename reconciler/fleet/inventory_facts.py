@@ -16,12 +16,12 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from reconciler.domain.digest import StoredFile
-from reconciler.domain.facts import Memory
+from reconciler.domain.machine.facts import Memory
+from reconciler.domain.machine.registries import RegistryAnswers
 from reconciler.domain.measured import Fidelity, Measured, MeasurementSet
 from reconciler.domain.observed import Observed, Registration, ServedFolder, own_properties
 from reconciler.domain.plain_data import as_dict, field_names
 from reconciler.domain.recorded import Condition, Recorded, RecordedRelease, Timing
-from reconciler.domain.registries import RegistryAnswers
 from reconciler.domain.release import ALWAYS_COPIED, Artifact, Marker
 from reconciler.fleet.inventory import (
     LONGEST_NAME,

@@ -10,12 +10,12 @@ from dataclasses import fields, is_dataclass
 from typing import Any
 
 from reconciler.domain.errors import PermanentError, Problem, UsageError
-from reconciler.domain.facts import Facts
 from reconciler.domain.failures import RememberedFailure
+from reconciler.domain.machine.facts import Facts
+from reconciler.domain.machine.registries import LOCAL
 from reconciler.domain.machine_report import GateReport, RefusedRelease, VariantReport
 from reconciler.domain.measured import Decoded, Fidelity, Measured, Measurements, Tokenized, without_nothing
 from reconciler.domain.recorded import Condition, Suspension, Timing
-from reconciler.domain.registries import LOCAL
 from reconciler.domain.text.escape import one_line
 from reconciler.domain.text.names import json_name
 from reconciler.domain.text.quoting import field_path, printable

@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 
 from reconciler.domain.changes import FetchSource, Pull
 from reconciler.domain.desired import Desired
+from reconciler.domain.machine.registries import REGISTRY_ONLY, Offer, RegistryAnswers
 from reconciler.domain.manifest import Model
 from reconciler.domain.plan import Held
 from reconciler.domain.reasons import Reason
-from reconciler.domain.registries import REGISTRY_ONLY, Offer, RegistryAnswers
 from reconciler.fleet.forecast import unfit
 from reconciler.fleet.inventory import Inventory
 from reconciler.fleet.inventory_facts import to_observed, to_recorded

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 from itertools import islice
 
-from reconciler.domain.facts import Facts
+from reconciler.domain.machine.facts import Facts
 from reconciler.domain.targets import PROVIDERS
 from reconciler.host.memory import memory_bytes
 

@@ -6,7 +6,7 @@ import binascii
 from dataclasses import dataclass
 
 from reconciler.domain import digest as digests
-from reconciler.domain.trust import STATEMENT
+from reconciler.domain.machine.trust import STATEMENT
 from reconciler.fleet.inventory import Inventory
 from reconciler.host.codec import Misformed, as_mapping, parse_json
 from reconciler.registry import bundle, provenance

@@ -7,7 +7,7 @@ from typing import Generic, TypeVar
 from reconciler.domain.errors import InputRefused, Problem
 from reconciler.domain.text.quoting import field_path, shown
 from reconciler.manifests.fields import is_null
-from reconciler.manifests.loader import Document, Path
+from reconciler.manifests.loader import Path, YamlDocument
 from reconciler.manifests.paths import ParseContext, locate
 from reconciler.manifests.schema import Manifest
 
@@ -51,7 +51,7 @@ class Declaration(Generic[Kind_co]):
 
     kind: type[Kind_co]
     manifest: Kind_co | None
-    document: Document
+    document: YamlDocument
     file: str
     name: str
     context: ParseContext

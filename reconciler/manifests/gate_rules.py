@@ -11,7 +11,7 @@ from reconciler.gates.prompts import CHECKS, GoldenPrompt, PromptsGate
 from reconciler.manifests.declaration import Declaration, ProblemLog
 from reconciler.manifests.described import value_of
 from reconciler.manifests.gate_schema import DECLARED, MOST_CASES, GoldenCase, PromptsManifest
-from reconciler.manifests.loader import Document
+from reconciler.manifests.loader import YamlDocument
 from reconciler.manifests.problems import MAX_PROBLEMS, accepted
 from reconciler.manifests.schema import ModelManifest
 
@@ -97,7 +97,7 @@ def _case(line: bytes, number: int, file: str, log: ProblemLog) -> GoldenCase | 
         message = "expected one JSON object a line, got something else"
         log.add(Problem(code="GoldenPrompts", file=file, line=number, message=message))
         return None
-    document = Document(data=data, lines={(): number}, first_line=number, last_line=number, problems=())
+    document = YamlDocument(data=data, lines={(): number}, first_line=number, last_line=number, problems=())
     case = accepted(document, file, GoldenCase)
     if isinstance(case, GoldenCase):
         return case

@@ -49,7 +49,7 @@ class Plain(str):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Document:
+class YamlDocument:
     """One YAML document. `lines` holds the line of each value's key, by path; the root's path is ()."""
 
     data: object
@@ -69,13 +69,13 @@ class Document:
 class Loaded:
     """The documents of one file, and the problems that belong to none of them."""
 
-    documents: tuple[Document, ...]
+    documents: tuple[YamlDocument, ...]
     problems: tuple[Problem, ...]
 
 
 def load(file: str, data: bytes) -> Loaded:
     """Read one file. Never raises: what is wrong becomes a Problem, and documents before a syntax error survive."""
-    documents: list[Document] = []
+    documents: list[YamlDocument] = []
     problems: list[Problem] = []
     unfinished: list[Problem] = []  # what was wrong in the document during which the reading had to stop
     try:
@@ -106,7 +106,7 @@ class _Composer:
         self.lines: dict[Path, int] = {}
         self.problems = problems
 
-    def documents(self) -> Iterator[Document]:
+    def documents(self) -> Iterator[YamlDocument]:
         count = 0
         while not isinstance(start := self.next_event(), yaml.StreamEndEvent):
             if not isinstance(start, yaml.DocumentStartEvent):
@@ -118,14 +118,14 @@ class _Composer:
             if document.data != "" or document.problems:
                 yield document
 
-    def document(self, start: yaml.DocumentStartEvent) -> Document:
+    def document(self, start: yaml.DocumentStartEvent) -> YamlDocument:
         self.nodes, self.lines = 0, {}
         self.problems.clear()
         if start.version or start.tags:  # guard: a directive is refused
             self.refuse("DirectiveRefused", start, ())
         root = self.next_event()
         self.lines[()] = _line(root.start_mark)
-        document = Document(
+        document = YamlDocument(
             data=self.node(root, ()),
             lines=self.lines,
             first_line=_line(start.start_mark),

@@ -23,7 +23,7 @@ from reconciler.domain.text.quoting import listed, shown
 from reconciler.host.codec import Codec, Misformed, parse_json
 from reconciler.manifests import source_facts
 from reconciler.manifests.declaration import ProblemLog
-from reconciler.manifests.loader import Document
+from reconciler.manifests.loader import YamlDocument
 from reconciler.manifests.paths import ParseContext
 from reconciler.manifests.problems import accepted
 from reconciler.manifests.schema import ModelManifest
@@ -87,7 +87,7 @@ def _check(source: LockedSource, place: str) -> None:
     include = {"include": list(source.include)} if source.include else {}
     for revision in filter(None, (source.revision, source.upstream)):
         declared = {"repo": source.repo, "revision": revision, **include}
-        document = Document(data=declared, lines={(): 0}, first_line=0, last_line=0, problems=())
+        document = YamlDocument(data=declared, lines={(): 0}, first_line=0, last_line=0, problems=())
         found = accepted(document, LOCK_NAME, REMOTE_KINDS[source.kind])
         if isinstance(found, tuple):
             raise LockInvalid(f"{place}{found[0].field}: {found[0].message}")

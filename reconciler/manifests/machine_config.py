@@ -14,15 +14,20 @@ from annotated_types import Predicate
 from pydantic import AfterValidator, Field, create_model
 
 from reconciler.backends.select import BACKENDS
-from reconciler.domain.bandwidth import Bandwidth
 from reconciler.domain.errors import Problem
-from reconciler.domain.facts import StorageLimits, Traits
-from reconciler.domain.quarantine import LIVES
-from reconciler.domain.registries import CONVERT_MODES, LOCAL, ROLES, ConvertMode, RegistrySettings, read_address
-from reconciler.domain.settings import Section, environment_of
-from reconciler.domain.text.quoting import shown
-from reconciler.domain.text.units import DURATION_PATTERN, read_duration
-from reconciler.domain.trust import (
+from reconciler.domain.machine.bandwidth import Bandwidth
+from reconciler.domain.machine.facts import StorageLimits, Traits
+from reconciler.domain.machine.maintenance_windows import Windows
+from reconciler.domain.machine.registries import (
+    CONVERT_MODES,
+    LOCAL,
+    ROLES,
+    ConvertMode,
+    RegistrySettings,
+    read_address,
+)
+from reconciler.domain.machine.settings import Section, environment_of
+from reconciler.domain.machine.trust import (
     OFF,
     TRUST_MODES,
     SourceRule,
@@ -33,7 +38,9 @@ from reconciler.domain.trust import (
     is_repository_pattern,
     is_source_pattern,
 )
-from reconciler.domain.windows import Windows
+from reconciler.domain.quarantine import LIVES
+from reconciler.domain.text.quoting import shown
+from reconciler.domain.text.units import DURATION_PATTERN, read_duration
 from reconciler.host.cage import CAGE_MODES, CageMode
 from reconciler.manifests import loader
 from reconciler.manifests.fields import (
@@ -301,7 +308,7 @@ def parse_config(
     return (None, wrong) if wrong else (config, ())
 
 
-def _label_problems(config: MachineConfig, document: loader.Document, file: str) -> Iterator[Problem]:
+def _label_problems(config: MachineConfig, document: loader.YamlDocument, file: str) -> Iterator[Problem]:
     for key, value in config.labels.items():
         if not is_key(key) or key.startswith(RESERVED):
             message = f"expected a label's key as in Kubernetes, not below {RESERVED}, got {shown(key)}"
@@ -313,7 +320,7 @@ def _label_problems(config: MachineConfig, document: loader.Document, file: str)
         yield Problem(code="InvalidValue", file=file, line=line, field=field, message=message)
 
 
-def _registry_problems(config: MachineConfig, document: loader.Document, file: str) -> Iterator[Problem]:
+def _registry_problems(config: MachineConfig, document: loader.YamlDocument, file: str) -> Iterator[Problem]:
     urls = [one.url for one in config.registries]
     for number, url in enumerate(urls):
         if url in urls[:number]:
@@ -326,7 +333,7 @@ def _registry_problems(config: MachineConfig, document: loader.Document, file: s
         yield Problem(code="InvalidValue", file=file, line=line, field="convert", message=message)
 
 
-def _trust_problems(config: MachineConfig, document: loader.Document, file: str) -> Iterator[Problem]:
+def _trust_problems(config: MachineConfig, document: loader.YamlDocument, file: str) -> Iterator[Problem]:
     """Nothing is taken unsigned because a pattern was mistyped."""
     rules = [one.rule for one in config.trust]
     for number, rule in enumerate(rules):

@@ -4,9 +4,9 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from reconciler.domain.bandwidth import METERED, SLOWEST, Bandwidth, Metered
+from reconciler.domain.machine.bandwidth import METERED, SLOWEST, Bandwidth, Metered
+from reconciler.domain.machine.maintenance_windows import DAYS, Window, Windows
 from reconciler.domain.text.units import read_duration
-from reconciler.domain.windows import DAYS, Window, Windows
 from reconciler.host.zones import find_zone
 from reconciler.manifests.fields import Duration, Strict, as_size, as_text, expect, one_of, optional, refusal
 from reconciler.manifests.loader import Plain

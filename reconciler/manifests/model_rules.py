@@ -14,7 +14,7 @@ from reconciler.gates.template import TemplateGate
 from reconciler.manifests.declaration import Declaration
 from reconciler.manifests.described import values_of
 from reconciler.manifests.gate_rules import gates_of
-from reconciler.manifests.loader import Document, Path
+from reconciler.manifests.loader import Path, YamlDocument
 from reconciler.manifests.lock_file import Lock
 from reconciler.manifests.schema import JinjaTemplate, ModelManifest, RolesTemplate
 from reconciler.manifests.selector import OWN_KEYS, PROVIDER, RESERVED, as_whole, is_key, is_value
@@ -76,7 +76,7 @@ def _model(given: ModelManifest, declaration: Declaration[ModelManifest], **foun
     )
 
 
-def _lines(document: Document) -> dict[str, int]:
+def _lines(document: YamlDocument) -> dict[str, int]:
     """Where the fields stand that a source, once looked at, can turn out not to fit."""
     fields = (*_SOUGHT, *(("spec", "precisions", i) for i in range(len(PRECISIONS))))
     return {field_path(field): document.lines[field] for field in fields if field in document.lines}

@@ -18,7 +18,7 @@ from reconciler.manifests import loader
 from reconciler.manifests.declaration import Claim, Declaration, ProblemLog
 from reconciler.manifests.dependency_rules import wrongly_dependent
 from reconciler.manifests.fields import got
-from reconciler.manifests.loader import Document
+from reconciler.manifests.loader import YamlDocument
 from reconciler.manifests.lock_file import Lock
 from reconciler.manifests.model_rules import Templates, model_of
 from reconciler.manifests.parsed import Parsed
@@ -79,7 +79,7 @@ def _few(problems: Iterable[Problem]) -> Iterator[Problem]:
         yield problem
 
 
-def _documents(file: str, data: bytes, log: ProblemLog) -> tuple[Document, ...]:
+def _documents(file: str, data: bytes, log: ProblemLog) -> tuple[YamlDocument, ...]:
     loaded = loader.load(file, data)
     for problems in (loaded.problems, *(document.problems for document in loaded.documents)):
         log.problems += _once(problems)
@@ -97,7 +97,7 @@ def _once(problems: Sequence[Problem]) -> Iterator[Problem]:
             yield problem
 
 
-def _claim(document: Document, file: str) -> Iterator[Claim]:
+def _claim(document: YamlDocument, file: str) -> Iterator[Claim]:
     """The name that a document takes even when the rest of it is broken: references to it are not broken too."""
     data = document.data if isinstance(document.data, dict) else {}
     metadata = data.get("metadata")
@@ -107,7 +107,7 @@ def _claim(document: Document, file: str) -> Iterator[Claim]:
 
 
 def _declaration(
-    document: Document, name: str, context: ParseContext, log: ProblemLog
+    document: YamlDocument, name: str, context: ParseContext, log: ProblemLog
 ) -> Iterator[Declaration[Manifest]]:
     """At most one: none where apiVersion or kind is wrong."""
     file = context.shown(name)
@@ -132,7 +132,7 @@ def _declaration(
         )
 
 
-def _type_problems(document: Document, file: str) -> Iterator[Problem]:
+def _type_problems(document: YamlDocument, file: str) -> Iterator[Problem]:
     """Without the right apiVersion and kind nothing else of a document can be judged."""
     if not isinstance(document.data, dict) or not {"apiVersion", "kind"} & document.data.keys():
         message = f"expected a manifest (apiVersion, kind, metadata, spec), got {got(document.data)}"

@@ -9,7 +9,7 @@ from pydantic_core import ErrorDetails
 from reconciler.domain.errors import Problem
 from reconciler.domain.text.quoting import field_path, listed, nearest, shown
 from reconciler.manifests.fields import REFUSAL, TEMPLATE_FORMS, got
-from reconciler.manifests.loader import Document, Path
+from reconciler.manifests.loader import Path, YamlDocument
 
 MAX_PROBLEMS = 50  # that are reported of one file
 
@@ -33,7 +33,7 @@ _SPECIAL_HINTS = {
 }
 
 
-def accepted(document: Document, file: str, kind: type[Kind]) -> Kind | tuple[Problem, ...]:
+def accepted(document: YamlDocument, file: str, kind: type[Kind]) -> Kind | tuple[Problem, ...]:
     """The document as a manifest of that kind, or everything that speaks against it."""
     try:
         return kind.model_validate(document.data)
@@ -44,7 +44,7 @@ def accepted(document: Document, file: str, kind: type[Kind]) -> Kind | tuple[Pr
         return tuple(sorted(problems, key=lambda one: one.line))
 
 
-def _problem(detail: ErrorDetails, document: Document, file: str, model: type[BaseModel]) -> Problem:
+def _problem(detail: ErrorDetails, document: YamlDocument, file: str, model: type[BaseModel]) -> Problem:
     # Tags of unions stand in pydantic's path but not in the document.
     path: Path = tuple(part for part in detail["loc"] if part not in TEMPLATE_FORMS)
     code, message, hint = _words(detail, path, model)

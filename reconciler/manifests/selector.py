@@ -13,7 +13,7 @@ A machine's labels are those of its configuration and, under reserved keys, what
 import re
 from collections.abc import Mapping
 
-from reconciler.domain.facts import Facts
+from reconciler.domain.machine.facts import Facts
 from reconciler.domain.manifest import NodeSelector, Requirement
 
 RESERVED = "reconciler.foundry/"

@@ -20,9 +20,9 @@ from reconciler.domain.changes import Convert, FetchSource, LongWork, Measure, M
 from reconciler.domain.desired import DesiredRelease
 from reconciler.domain.errors import Problem, ReconcilerError, UsageError
 from reconciler.domain.layout import CLAIMS, WORK
+from reconciler.domain.machine.registries import LOCAL, RegistrySettings
 from reconciler.domain.plan import Held, Outcome
 from reconciler.domain.reference import Comparison
-from reconciler.domain.registries import LOCAL, RegistrySettings
 from reconciler.engine.job_queue import JobQueue
 from reconciler.engine.machine import Machine, at_any_time, stored_artifact
 from reconciler.engine.options import Options, Reporter

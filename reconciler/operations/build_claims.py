@@ -9,7 +9,7 @@ from collections.abc import Callable, Container
 
 from reconciler.domain.errors import ReconcilerError
 from reconciler.domain.layout import CLAIMS
-from reconciler.domain.registries import Claim, RegistrySettings
+from reconciler.domain.machine.registries import BuildClaim, RegistrySettings
 from reconciler.domain.text.escape import one_line
 from reconciler.engine.machine import Machine, machine_name
 from reconciler.host import durable
@@ -24,11 +24,11 @@ class BuildClaims:
     def __init__(self, machine: Machine, say: Callable[[str], None]) -> None:
         self._machine, self._say = machine, say
         self._opened = contextlib.ExitStack()
-        self._claim: Callable[[str], Claim | None] | None = None
+        self._claim: Callable[[str], BuildClaim | None] | None = None
         self._give_back: Callable[[str], None] = lambda build_key: None
         self._ours: set[str] = set()
         self._asked: dict[str, float] = {}  # when, by build key
-        self.waiting: dict[str, Claim] = {}
+        self.waiting: dict[str, BuildClaim] = {}
 
     def __enter__(self) -> "BuildClaims":
         return self
@@ -77,7 +77,7 @@ class BuildClaims:
             with contextlib.suppress(ReconcilerError):  # it runs out
                 self._give_back(build_key)
 
-    def _taken(self, build_key: str) -> Claim | None:
+    def _taken(self, build_key: str) -> BuildClaim | None:
         try:
             return self._claim(build_key) if self._claim is not None else None
         except ReconcilerError as error:

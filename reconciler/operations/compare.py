@@ -9,7 +9,7 @@ from reconciler.domain.errors import Problem
 from reconciler.domain.manifest import Model
 from reconciler.domain.sources.source_model import SourceModel
 from reconciler.engine.resolve import resolve_in
-from reconciler.fleet.comparison import Comparison, Side, compare_sides
+from reconciler.fleet.comparison import FleetComparison, Side, compare_sides
 from reconciler.fleet.forecast import Outlook, outlook
 from reconciler.fleet.inventory_form import read_inventories
 from reconciler.operations.templates import template_changes
@@ -28,7 +28,7 @@ def compare_commits(
     roots: tuple[str, ...] = (),
     parted: bool = False,
     exact: bool = False,
-) -> Comparison:
+) -> FleetComparison:
     """`path` is relative to the top of the repository that `folder` is in. `parted`: compare with the merge base, so
     that later commits of the base branch do not show. `exact`: read every byte of the sources, to get the digests that
     machines have for them."""
@@ -43,7 +43,7 @@ def compare_commits(
     return compare_sides(path, before, after, reading.sources, templates)
 
 
-def outlooks(comparison: Comparison, folder: str, now: str) -> tuple[tuple[Outlook, ...], tuple[Problem, ...]]:
+def outlooks(comparison: FleetComparison, folder: str, now: str) -> tuple[tuple[Outlook, ...], tuple[Problem, ...]]:
     """What each machine with an inventory in `folder` will do. The comparison must be exact."""
     inventories, problems = read_inventories(folder)
     base, head = comparison.base, comparison.head

@@ -15,11 +15,11 @@ from reconciler.backends.select import BACKENDS, SERVING_TOOLS, backend_at
 from reconciler.conversion.memory import LEAST
 from reconciler.conversion.toolchain import ADAPTER_TOOLS, TOOLS
 from reconciler.domain.errors import CatalogBroken, PermanentError, ReconcilerError, RegistryFailed
-from reconciler.domain.facts import Traits, conversion_limit
 from reconciler.domain.layout import RECORDS, Layout
-from reconciler.domain.registries import RegistrySettings
+from reconciler.domain.machine.facts import Traits, conversion_limit
+from reconciler.domain.machine.registries import RegistrySettings
+from reconciler.domain.machine.trust import OFF, SourceRule, TrustRule
 from reconciler.domain.text.units import size_text
-from reconciler.domain.trust import OFF, SourceRule, TrustRule
 from reconciler.engine.machine import NO_TRAITS
 from reconciler.host.cage import ADVICE, CLOSED, CageMissing, find
 from reconciler.host.clock import now, seconds_between

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 from reconciler.domain import digest as digests
 from reconciler.domain.errors import DiskFull, Problem, ReconcilerError, UsageError
+from reconciler.domain.machine.registries import Offer
 from reconciler.domain.manifest import Model
 from reconciler.domain.reasons import USER_HOLDS
 from reconciler.domain.reference import Comparison
-from reconciler.domain.registries import Offer
 from reconciler.domain.text.units import size_text
 from reconciler.engine.machine import Machine
 from reconciler.engine.resolve import resolve
@@ -33,7 +33,7 @@ from reconciler.manifests.parsed import Parsed
 from reconciler.manifests.selector import labels_of
 from reconciler.registry import archive, artifact, oci_tar
 from reconciler.registry.archive import EMPTY, EMPTY_DIGEST, Attached, Found
-from reconciler.registry.oci_tar import Entry, Writing
+from reconciler.registry.oci_tar import TarEntry, Writing
 from reconciler.reports.view import FORMAT_VERSION, camel_view
 from reconciler.sources.cache import OnDisk
 from reconciler.sources.facts import adapter_facts, model_facts
@@ -75,7 +75,7 @@ class Export:
         self._staging = machine.layout.at("sources", "export", "staging")
         self._stack = contextlib.ExitStack()
         self._registries: RegistrySupply | None = None
-        self._entries: tuple[Entry, ...] = ()
+        self._entries: tuple[TarEntry, ...] = ()
         self._large: set[str] = set()  # digests of the blobs of artifacts
         self._left: set[str] = set()  # those of them that are still to be written
         self._warnings = [f"{path} is outside the repository: it must be on that machine" for path in gathered.outside]
@@ -189,7 +189,7 @@ class Export:
             if (known := folders.locked(remote).model) is not None and not known.problems:
                 yield hub_facts(remote.digest), model_facts(known)
 
-    def _laid_out(self, brought: Mapping[str, Found], files: Mapping[str, bytes]) -> Iterator[Entry]:
+    def _laid_out(self, brought: Mapping[str, Found], files: Mapping[str, bytes]) -> Iterator[TarEntry]:
         """Documents first, then the blobs of artifacts."""
         declared = archive.files_manifest(self._parsed.revision, self._gathered.folder, files)
         attached = {one.digest: one for found in brought.values() for one in found.attached}
@@ -209,7 +209,7 @@ class Export:
             seen.update(digest for _, digest in new)
             for size, digest in new:
                 pieces = partial(self._pieces, brought[key], digest)
-                yield Entry(name=oci_tar.blob_name(digest), digest=digest, size=size, pieces=pieces)
+                yield TarEntry(name=oci_tar.blob_name(digest), digest=digest, size=size, pieces=pieces)
 
     def _pieces(self, found: Found, digest: str) -> Iterator[bytes]:
         held = found.place == STORE

@@ -14,14 +14,14 @@ from dataclasses import dataclass, replace
 from typing import BinaryIO
 
 from reconciler.domain.errors import DiskFull
+from reconciler.domain.machine.trust import ARCHIVE, Origin
 from reconciler.domain.measured import TEXTS_DIGEST
 from reconciler.domain.reference import Comparison, Reference
 from reconciler.domain.text.units import size_text
-from reconciler.domain.trust import ARCHIVE, Origin
 from reconciler.engine.executor import take_in
 from reconciler.engine.machine import Machine
 from reconciler.engine.registries import pull_folder
-from reconciler.engine.trust import Judged, Trust, refused_keys
+from reconciler.engine.trust import BuildTrust, Judged, refused_keys
 from reconciler.fleet.inventory_form import SIGNATURE, InventoryInvalid, inventory_view, read_inventory
 from reconciler.gates import reference as references
 from reconciler.host import durable
@@ -95,7 +95,7 @@ class _Taking:
         self._artifacts = machine.store.artifacts()
         whole = [one for one in self._artifacts.values() if not machine.store.damage(one)]
         self._keys = {one.build_key for one in whole} - refused_keys(machine)
-        self._trust = Trust(machine.traits.trust)
+        self._trust = BuildTrust(machine.traits.trust)
         self._signers: dict[str, Judged] = {}  # by build key
         self.refused: list[str] = []
         self.doubted: list[str] = []

@@ -6,12 +6,12 @@ import json
 from collections.abc import Callable, Sequence
 
 from reconciler.domain.errors import ReconcilerError, RegistryFailed
-from reconciler.domain.registries import RegistrySettings
+from reconciler.domain.machine.registries import RegistrySettings
 from reconciler.registry import archive, artifact
 from reconciler.registry.archive import Attached, Found
 from reconciler.registry.client import NOT_WHOLE, RegistryClient
 from reconciler.registry.opening import OpenRegistry, open_registry
-from reconciler.registry.transfer import Pull, find
+from reconciler.registry.transfer import ArtifactPull, find
 from reconciler.store.modelpack import NotAnArtifact
 
 MOST_ATTACHED = 64  # to one artifact
@@ -54,7 +54,7 @@ class RegistrySupply:
         """Its blobs into a folder, but for those that are held."""
         settings = next(one for one in self._registries if str(one.address) == found.place)
         one = found.packed.artifact
-        Pull(self._open(settings).places, one.digest, folder, build_key=one.build_key, holds=holds).run()
+        ArtifactPull(self._open(settings).places, one.digest, folder, build_key=one.build_key, holds=holds).run()
 
     def _find(self, settings: RegistrySettings, build_key: str) -> Found | None:
         client = self._open(settings).registry

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from reconciler import __version__
 from reconciler.domain import digest as digests
 from reconciler.domain.desired import DesiredRelease
+from reconciler.domain.machine.registries import RegistrySettings
 from reconciler.domain.measured import MeasurementSet
 from reconciler.domain.plain_data import as_dict
-from reconciler.domain.registries import RegistrySettings
 from reconciler.engine.machine import Machine, stored_artifact
 from reconciler.engine.planning import Snapshot
 from reconciler.fleet.inventory import Inventory

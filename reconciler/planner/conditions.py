@@ -10,11 +10,11 @@ from dataclasses import dataclass, replace
 
 from reconciler.domain.desired import Desired, DesiredRelease
 from reconciler.domain.errors import Problem
+from reconciler.domain.machine.registries import RegistryAnswers
 from reconciler.domain.observed import Observed, Registration
 from reconciler.domain.plan import Held, Plan
 from reconciler.domain.reasons import BY_ORDER, PRUNE_GUARDS, WAITING, Reason
 from reconciler.domain.recorded import LONGEST_DAYS, Condition, Suspension, lasts_too_long, suspension_of
-from reconciler.domain.registries import RegistryAnswers
 
 Conditions = Mapping[str, Mapping[str, Condition]]  # by variant and type
 

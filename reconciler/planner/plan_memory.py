@@ -5,7 +5,7 @@ from collections.abc import Container, Iterable, Iterator, Sequence
 
 from reconciler.domain.changes import Convert, FetchSource
 from reconciler.domain.desired import DesiredRelease
-from reconciler.domain.facts import SHARE_OF_MEMORY, Memory, conversion_limit
+from reconciler.domain.machine.facts import SHARE_OF_MEMORY, Memory, conversion_limit
 from reconciler.domain.observed import Observed
 from reconciler.domain.plan import Held
 from reconciler.domain.reasons import Reason

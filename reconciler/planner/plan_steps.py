@@ -20,9 +20,9 @@ from reconciler.domain.changes import (
     VerifyServed,
 )
 from reconciler.domain.gate_spec import GateSpec
+from reconciler.domain.machine.registries import Offer
 from reconciler.domain.reasons import Reason
 from reconciler.domain.recorded import Timing
-from reconciler.domain.registries import Offer
 from reconciler.domain.sources.locked import Fetch
 from reconciler.gates.judgement import Needed, known_numbers, missing_measurements, needed
 from reconciler.planner.difference import Difference

@@ -6,11 +6,11 @@ from dataclasses import dataclass, replace
 from reconciler.domain.changes import Change, Convert, MeasureServed, Pull, Removal, RepairRelease
 from reconciler.domain.desired import DesiredRelease
 from reconciler.domain.failures import held_by
+from reconciler.domain.machine.trust import Refusal
 from reconciler.domain.observed import Observed
 from reconciler.domain.plan import Held
 from reconciler.domain.reasons import Reason
 from reconciler.domain.recorded import Recorded
-from reconciler.domain.trust import Refusal
 from reconciler.gates.judgement import rejection_text
 from reconciler.planner.difference import Difference, compare
 from reconciler.planner.plan_steps import check_again, convert, fetch, from_artifact, pull

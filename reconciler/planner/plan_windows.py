@@ -9,7 +9,6 @@ the successor of what has made way (delete-then-build). The daily budget holds f
 from collections.abc import Container, Iterator
 from dataclasses import replace
 
-from reconciler.domain.bandwidth import HOLD
 from reconciler.domain.changes import (
     Convert,
     FetchSource,
@@ -21,11 +20,12 @@ from reconciler.domain.changes import (
     Register,
 )
 from reconciler.domain.desired import DesiredRelease
+from reconciler.domain.machine.bandwidth import HOLD
+from reconciler.domain.machine.maintenance_windows import Permission
 from reconciler.domain.observed import Observed
 from reconciler.domain.plan import Held
 from reconciler.domain.reasons import Reason
 from reconciler.domain.recorded import Recorded
-from reconciler.domain.windows import Permission
 from reconciler.planner.plan_variant import VariantPlan
 
 METERED = "the connection is metered"

@@ -5,12 +5,12 @@ from functools import cached_property
 
 from reconciler.domain.changes import pull_key
 from reconciler.domain.desired import DesiredRelease
+from reconciler.domain.machine.maintenance_windows import Permission
+from reconciler.domain.machine.registries import LOCAL, REGISTRY_ONLY, Offer
+from reconciler.domain.machine.trust import Refusal
 from reconciler.domain.observed import Observed, Registration, ServedFolder
 from reconciler.domain.recorded import Recorded, RecordedRelease
-from reconciler.domain.registries import LOCAL, REGISTRY_ONLY, Offer
 from reconciler.domain.release import ALWAYS_COPIED, Marker
-from reconciler.domain.trust import Refusal
-from reconciler.domain.windows import Permission
 
 
 @dataclass(frozen=True, kw_only=True)

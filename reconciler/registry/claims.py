@@ -15,7 +15,7 @@ from collections.abc import Callable
 from email.utils import parsedate_to_datetime
 
 from reconciler.domain.errors import ReconcilerError
-from reconciler.domain.registries import Claim
+from reconciler.domain.machine.registries import BuildClaim
 from reconciler.host.clock import text_of, unix
 from reconciler.registry.client import RegistryClient
 from reconciler.registry.notes import note
@@ -61,7 +61,7 @@ class Claims:
             with contextlib.suppress(ReconcilerError):
                 self.release(key)
 
-    def take(self, build_key: str) -> Claim | None:
+    def take(self, build_key: str) -> BuildClaim | None:
         """None where it is ours from now on; else the claim of the one that has it. Raises RegistryFailed."""
         with self._asking:
             if other := self._of_another(build_key):
@@ -89,7 +89,7 @@ class Claims:
                     if since is not None and self._of_another(key) is None:
                         self._write(key, since, self._lease)
 
-    def _of_another(self, build_key: str) -> Claim | None:
+    def _of_another(self, build_key: str) -> BuildClaim | None:
         data, date = self._client.tagged(tag_of(build_key))
         with contextlib.suppress(ValueError, TypeError, OverflowError):
             self._ahead = parsedate_to_datetime(date).timestamp() - time.time()
@@ -112,13 +112,13 @@ def tag_of(build_key: str) -> str:
     return f"claim-{build_key.removeprefix('sha256:')}"
 
 
-def _read(data: bytes | None) -> Claim | None:
+def _read(data: bytes | None) -> BuildClaim | None:
     """None for what is no claim: it keeps nobody from working."""
     try:
         document = json.loads(data or b"")
         said = document["annotations"]
         builder, since, until = (said[name] for name in (BUILDER, SINCE, UNTIL))
         is_claim = document["artifactType"] == TYPE and builder.isprintable() and len(builder) <= LONGEST_NAME
-        return Claim(builder=builder, since=since, until=until) if is_claim and unix(until) else None
+        return BuildClaim(builder=builder, since=since, until=until) if is_claim and unix(until) else None
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return None

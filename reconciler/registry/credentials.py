@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from reconciler.domain.errors import RegistryFailed
-from reconciler.domain.registries import RegistryAddress, RegistrySettings
+from reconciler.domain.machine.registries import RegistryAddress, RegistrySettings
 from reconciler.host.reading import read_trusted
 
 LIMIT = 64 << 10

@@ -15,8 +15,8 @@ from typing import BinaryIO
 
 from urllib3.response import BaseHTTPResponse
 
-from reconciler.domain.bandwidth import UNMETERED, Meter
 from reconciler.domain.errors import RegistryFailed
+from reconciler.domain.machine.bandwidth import UNMETERED, Meter
 from reconciler.host import durable
 from reconciler.registry.client import RegistryClient
 from reconciler.registry.session import HttpAnswer

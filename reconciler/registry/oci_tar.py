@@ -38,7 +38,7 @@ class ArchiveRefused(PermanentError):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Entry:
+class TarEntry:
     """`pieces` gives its bytes, which are compared with `digest` while they are written."""
 
     name: str
@@ -62,8 +62,8 @@ def blob_name(digest: str) -> str:
     return BLOBS + digest.removeprefix("sha256:")
 
 
-def of_bytes(name: str, digest: str, data: bytes) -> Entry:
-    return Entry(name=name, digest=digest, size=len(data), pieces=lambda: iter((data,)))
+def of_bytes(name: str, digest: str, data: bytes) -> TarEntry:
+    return TarEntry(name=name, digest=digest, size=len(data), pieces=lambda: iter((data,)))
 
 
 def part_of(path: str) -> str:
@@ -73,7 +73,7 @@ def part_of(path: str) -> str:
 class Writing:
     """One archive on its way to its name. `begin` tells how much of it an earlier attempt left."""
 
-    def __init__(self, path: str, entries: Sequence[Entry]) -> None:
+    def __init__(self, path: str, entries: Sequence[TarEntry]) -> None:
         self._path, self._entries = path, tuple(entries)
         self.size = sum(entry.length for entry in entries) + len(END)
         self._whole = self._offset = 0
@@ -91,7 +91,7 @@ class Writing:
         return self._offset
 
     @property
-    def left(self) -> tuple[Entry, ...]:
+    def left(self) -> tuple[TarEntry, ...]:
         """Those that are still to be written."""
         return self._entries[self._whole :]
 
@@ -107,7 +107,7 @@ class Writing:
             durable.flush_file(part)
             durable.rename(part, self._path)
 
-    def _write(self, entry: Entry, file: BinaryIO, on_bytes: Callable[[int, int], None]) -> None:
+    def _write(self, entry: TarEntry, file: BinaryIO, on_bytes: Callable[[int, int], None]) -> None:
         file.write(entry.header)
         hashing, written = hashlib.sha256(), 0
         for piece in entry.pieces():
@@ -122,7 +122,7 @@ class Writing:
         self._offset += entry.length
 
 
-def _is_there(file: BinaryIO, entry: Entry) -> bool:
+def _is_there(file: BinaryIO, entry: TarEntry) -> bool:
     if file.read(BLOCK) != entry.header:
         return False
     hashing, left = hashlib.sha256(), entry.size

@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from reconciler.domain.registries import RegistryAddress, RegistrySettings
+from reconciler.domain.machine.registries import RegistryAddress, RegistrySettings
 from reconciler.registry.client import RegistryClient
 from reconciler.registry.credentials import logins_of
 from reconciler.registry.session import TRIES, Session

@@ -15,10 +15,10 @@ from typing import Any
 
 from reconciler.conversion.toolchain import OWN_TOOL
 from reconciler.domain import digest as digests
+from reconciler.domain.machine.trust import STATEMENT
 from reconciler.domain.measured import Fidelity, without_nothing
 from reconciler.domain.plain_data import as_dict
 from reconciler.domain.text.quoting import shown
-from reconciler.domain.trust import STATEMENT
 from reconciler.domain.verdict import Verdict
 from reconciler.host.codec import Codec, Misformed, as_mapping, parse_json
 from reconciler.registry.bundle import LIMIT

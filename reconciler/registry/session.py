@@ -19,7 +19,7 @@ from urllib3.response import BaseHTTPResponse
 
 from reconciler.domain.backoff import Backoff, spread
 from reconciler.domain.errors import RegistryFailed
-from reconciler.domain.registries import RegistryAddress, is_loopback
+from reconciler.domain.machine.registries import RegistryAddress, is_loopback
 from reconciler.domain.text.escape import one_line
 from reconciler.registry.credentials import Login
 from reconciler.registry.transport import Body, Transport, Unreached, parts_of, release, same_origin

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from functools import partial
 
 from reconciler.domain.errors import RegistryFailed
+from reconciler.domain.machine.trust import TrustedKey
 from reconciler.domain.measured import Fidelity
 from reconciler.domain.text.quoting import in_short
-from reconciler.domain.trust import TrustedKey
 from reconciler.registry import bundle, provenance
 from reconciler.registry.bundle import NotABundle
 from reconciler.registry.client import NOT_WHOLE, Descriptor, RegistryClient

@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from reconciler.domain.bandwidth import UNMETERED, Meter
 from reconciler.domain.errors import DiskFull, PermanentError, RegistryFailed
+from reconciler.domain.machine.bandwidth import UNMETERED, Meter
 from reconciler.domain.text.units import size_text
 from reconciler.host import durable
 from reconciler.host.disk_usage import disk_free
@@ -69,7 +69,7 @@ def push(client: RegistryClient, blobs: str, digest: str, on_progress: OnProgres
     return client.put_manifest(manifest, tag)
 
 
-class Pull:
+class ArtifactPull:
     """One artifact, by its digest. `places` are asked in this order; the last one is the registry itself.
 
     `build_key`: what it must have been built by. `holds` tells which blobs are on this machine already, and do not come

@@ -12,11 +12,11 @@ from typing import Any
 from reconciler.conversion.toolchain import OWN_TOOL
 from reconciler.domain.desired import DesiredRelease
 from reconciler.domain.digest import StoredFile
+from reconciler.domain.machine.trust import Origin
 from reconciler.domain.measured import Fidelity
 from reconciler.domain.release import Artifact, Recipe
 from reconciler.domain.sources.model_card import ModelCard
 from reconciler.domain.text.names import camel
-from reconciler.domain.trust import Origin
 
 SCHEMA = "http://cyclonedx.org/schema/bom-1.6.schema.json"
 SPEC_VERSION = "1.6"

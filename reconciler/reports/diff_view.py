@@ -12,13 +12,13 @@ from reconciler.domain.errors import Problem
 from reconciler.domain.manifest import Model
 from reconciler.domain.plain_data import as_dict, grouped
 from reconciler.domain.plan import Plan
-from reconciler.fleet.comparison import Comparison, Side, changed_fields
+from reconciler.fleet.comparison import FleetComparison, Side, changed_fields
 from reconciler.fleet.forecast import Outlook, by_effect
 from reconciler.reports.view import FORMAT_VERSION, View, change_view, verdict_view
 from reconciler.templates.rendering import TemplateChange
 
 
-def diff_view(one: Comparison) -> View:
+def diff_view(one: FleetComparison) -> View:
     models = list(_models(one))
     known = not any(model["costUnknown"] for model in models)
     return {
@@ -61,7 +61,7 @@ def _total_cost(plan: Plan) -> View:
     }
 
 
-def _models(one: Comparison) -> Iterator[View]:
+def _models(one: FleetComparison) -> Iterator[View]:
     """Every model that is declared differently, or that machines do something about, by name."""
     before, after = ({model.name: model for model in side.models} for side in (one.base, one.head))
     # The model that a variant, or an artifact's build key, belongs to.

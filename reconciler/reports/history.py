@@ -4,9 +4,9 @@ import re
 from collections.abc import Container, Mapping, Sequence
 
 from reconciler.domain.history import REJECTED, SERVED, History, HistoryEntry
+from reconciler.domain.machine.trust import Origin
 from reconciler.domain.release import Release
 from reconciler.domain.text.escape import for_terminal
-from reconciler.domain.trust import Origin
 from reconciler.planner.difference import field_changes
 from reconciler.reports.text import Shown, built_by, columns
 from reconciler.reports.view import FORMAT_VERSION, View, origin_view

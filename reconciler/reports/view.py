@@ -5,10 +5,10 @@ from collections.abc import Iterable
 
 from reconciler.domain import changes as kinds
 from reconciler.domain.errors import Problem
+from reconciler.domain.machine.trust import Origin
 from reconciler.domain.plain_data import as_dict
 from reconciler.domain.plan import Outcome, Plan
 from reconciler.domain.text.names import json_name
-from reconciler.domain.trust import Origin
 from reconciler.domain.verdict import Verdict
 
 FORMAT_VERSION = 1

@@ -10,8 +10,8 @@ import hashlib
 import os
 from collections.abc import Callable
 
-from reconciler.domain.bandwidth import UNMETERED, Meter
 from reconciler.domain.errors import PermanentError
+from reconciler.domain.machine.bandwidth import UNMETERED, Meter
 from reconciler.domain.sources.locked import LockedFile, LockedSource
 from reconciler.domain.text.units import size_text
 from reconciler.host import durable

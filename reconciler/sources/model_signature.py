@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
+from reconciler.domain.machine.trust import STATEMENT
 from reconciler.domain.sources.source_model import ADAPTER_CONFIG, ADAPTER_WEIGHTS, INDEX, SMALL_FILES
 from reconciler.domain.text.quoting import shown
-from reconciler.domain.trust import STATEMENT
 from reconciler.host.codec import Misformed, as_mapping, parse_json
 
 NAME = "model.sig"

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol, Self
 
-from reconciler.domain.bandwidth import PIECE
 from reconciler.domain.digest import StoredFile
+from reconciler.domain.machine.bandwidth import PIECE
 from reconciler.domain.sources.locked import LockedFile, LockedSource
 from reconciler.domain.sources.model_config import architecture_of
 from reconciler.domain.sources.source_model import INDEX, SMALL_FILES, WEIGHTS, SourceAdapter, SourceModel, digest_of

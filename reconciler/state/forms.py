@@ -9,10 +9,10 @@ from typing import Any, TypeVar
 
 from reconciler.domain.failures import RememberedFailure, RetryRequest
 from reconciler.domain.history import History, Rollback
+from reconciler.domain.machine.trust import Origin
 from reconciler.domain.measured import Fidelity, Measured, MeasurementSet, without_nothing
 from reconciler.domain.quarantine import Ages
 from reconciler.domain.recorded import Condition, RecordedRelease, Suspension, Timing
-from reconciler.domain.trust import Origin
 from reconciler.gates.judgement import GateStatus
 from reconciler.host.codec import Codec, Misformed
 from reconciler.state.documents import Document, RecordCodec

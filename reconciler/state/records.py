@@ -17,13 +17,13 @@ from typing import Any, TypeVar
 from reconciler.domain.failures import RememberedFailure, RetryRequest
 from reconciler.domain.history import History, Rollback
 from reconciler.domain.layout import Layout
+from reconciler.domain.machine.trust import Origin
 from reconciler.domain.measured import Fidelity, Measured, MeasurementSet
 from reconciler.domain.observed import Registration
 from reconciler.domain.quarantine import Ages, is_ours
 from reconciler.domain.recorded import Condition, Recorded, RecordedRelease, Suspension, Timing, completed
 from reconciler.domain.reference import Comparison, Reference
 from reconciler.domain.release import Marker
-from reconciler.domain.trust import Origin
 from reconciler.gates.judgement import GateStatus
 from reconciler.host import durable
 from reconciler.host.clock import now

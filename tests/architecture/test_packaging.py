@@ -5,6 +5,7 @@ import subprocess
 import sys
 import tomllib
 import zipfile
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,7 @@ NOT_OURS = re.compile(
     r"https?://[^\s\"')]*(pypi[.]|pythonhosted[.]|npmjs[.]|download[.]pytorch|artifactory)"
 )
 LONGEST_MODULE = 400
+MOST_MODULES = 25  # of one folder; but each verb has a file
 
 
 def tracked_files() -> list[Path]:
@@ -88,6 +90,19 @@ def test_no_tracked_file_names_a_place_on_our_machines_or_a_package_registry() -
 def test_no_module_has_outgrown_a_reader() -> None:
     lengths = {path: len(path.read_text().splitlines()) for path in (CHECKOUT / "reconciler").rglob("*.py")}
     assert {path.name: n for path, n in lengths.items() if n > LONGEST_MODULE} == {}
+
+
+def test_no_folder_holds_more_than_a_reader_takes_in_at_a_glance() -> None:
+    modules = [path for path in (CHECKOUT / "reconciler").rglob("*.py") if path.name != "__init__.py"]
+    folders = Counter(path.parent.relative_to(CHECKOUT).as_posix() for path in modules)
+    del folders["reconciler/cli/verbs"]
+    assert {name: count for name, count in folders.items() if count > MOST_MODULES} == {}
+
+
+def test_no_public_class_has_a_namesake() -> None:
+    modules = [path.read_text() for path in (CHECKOUT / "reconciler").rglob("*.py")]
+    names = Counter(name for text in modules for name in re.findall(r"^class ([A-Z]\w*)", text, re.M))
+    assert [name for name, count in names.items() if count > 1] == []
 
 
 def test_the_example_model_is_small_enough_for_git() -> None:

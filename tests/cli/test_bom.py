@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from reconciler.domain.machine.trust import Origin
 from reconciler.domain.sources.locked import LOCK_NAME, LockedFile, LockedSource
-from reconciler.domain.trust import Origin
 from reconciler.manifests.lock_file import render
 from tests.at_rest import FAITHFUL, TREE, opened, serve
 from tests.machine import TestMachine

@@ -9,8 +9,8 @@ import pytest
 from reconciler.cli import configuration
 from reconciler.cli.main import main
 from reconciler.cli.verbs import rollback, status
-from reconciler.domain.facts import Traits
 from reconciler.domain.history import Rollback
+from reconciler.domain.machine.facts import Traits
 from reconciler.engine.machine import Machine
 from reconciler.engine.options import Reporter
 from reconciler.host.clock import now

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from reconciler.domain.facts import Facts
+from reconciler.domain.machine.facts import Facts
 from reconciler.engine.machine import locked_machine
 from reconciler.engine.resolve import resolve
 from reconciler.fleet.inventory import DiskSpace, Inventory

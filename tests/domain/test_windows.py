@@ -5,7 +5,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from reconciler.domain.windows import MIDNIGHT, Spell, Window, day_at, spell, utc, when
+from reconciler.domain.machine.maintenance_windows import MIDNIGHT, Spell, Window, day_at, spell, utc, when
 
 HERE = ZoneInfo("Europe/Ljubljana")
 

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.domain.bandwidth import Bandwidth, Meter
 from reconciler.domain.digest import of_bytes
 from reconciler.domain.errors import Paused
-from reconciler.domain.facts import Traits
-from reconciler.domain.registries import RegistrySettings, read_address
+from reconciler.domain.machine.bandwidth import Bandwidth, Meter
+from reconciler.domain.machine.facts import Traits
+from reconciler.domain.machine.registries import RegistrySettings, read_address
 from reconciler.engine.machine import at_any_time, open_machine
 from reconciler.engine.traffic import AHEAD
 from reconciler.registry.client import RegistryClient

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.domain.facts import Traits
+from reconciler.domain.machine.facts import Traits
 from reconciler.domain.quarantine import Ages
 from reconciler.engine.machine import Machine, locked_machine
 from reconciler.engine.quarantine import age_quarantine, quarantine_folder, quarantined

@@ -13,11 +13,11 @@ import pytest
 from reconciler.domain.changes import MeasureCandidate
 from reconciler.domain.digest import of_value
 from reconciler.domain.errors import RegistryFailed
-from reconciler.domain.facts import Traits
+from reconciler.domain.machine.facts import Traits
+from reconciler.domain.machine.registries import RegistrySettings, read_address
 from reconciler.domain.measured import TEXTS_DIGEST, Fidelity, Numbers
 from reconciler.domain.reasons import Reason
 from reconciler.domain.reference import Comparison, Reference
-from reconciler.domain.registries import RegistrySettings, read_address
 from reconciler.domain.release import Artifact
 from reconciler.engine import registries
 from reconciler.engine.jobs import MeasurementJob

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 from reconciler.domain.errors import TemporaryError
-from reconciler.domain.facts import Traits
+from reconciler.domain.machine.facts import Traits
+from reconciler.domain.machine.trust import SourceRule, TrustedKey, TrustMode, TrustPolicy
 from reconciler.domain.sources.locked import LockedFile, LockedSource
-from reconciler.domain.trust import SourceRule, TrustedKey, TrustMode, TrustPolicy
 from reconciler.engine.machine import Machine, open_machine
 from reconciler.engine.resolve import Resolution, resolve
 from reconciler.engine.source_trust import SourceTrust

@@ -8,11 +8,11 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from reconciler.domain.bandwidth import Bandwidth
 from reconciler.domain.errors import Paused, RegistryFailed
-from reconciler.domain.facts import Traits
 from reconciler.domain.layout import Layout
-from reconciler.domain.windows import Window, Windows
+from reconciler.domain.machine.bandwidth import Bandwidth
+from reconciler.domain.machine.facts import Traits
+from reconciler.domain.machine.maintenance_windows import Window, Windows
 from reconciler.engine.registries import Silences
 from reconciler.engine.timetable import Timetable, Turns, share_of
 from reconciler.engine.traffic import AHEAD, RateLimit, Traffic

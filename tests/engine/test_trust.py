@@ -11,19 +11,19 @@ import pytest
 
 from reconciler.domain.changes import Cost, Pull
 from reconciler.domain.digest import of_bytes
-from reconciler.domain.facts import Traits
+from reconciler.domain.machine.facts import Traits
+from reconciler.domain.machine.registries import RegistryAnswers
+from reconciler.domain.machine.trust import Origin, Refusal, TrustedKey, TrustMode, TrustPolicy, TrustRule
 from reconciler.domain.measured import Fidelity
 from reconciler.domain.observed import Observed
 from reconciler.domain.reasons import Reason
 from reconciler.domain.reference import Comparison
-from reconciler.domain.registries import RegistryAnswers
 from reconciler.domain.release import Artifact
-from reconciler.domain.trust import Origin, Refusal, TrustedKey, TrustMode, TrustPolicy, TrustRule
 from reconciler.engine.executor import store_conversion
 from reconciler.engine.machine import Machine
 from reconciler.engine.pull_job import PullJob
 from reconciler.engine.registries import RegistryLookup, builders_numbers
-from reconciler.engine.trust import Trust, is_refused, stored_digests
+from reconciler.engine.trust import BuildTrust, is_refused, stored_digests
 from reconciler.gates.reference import written
 from reconciler.registry import bundle, provenance
 from reconciler.registry.numbers import push_numbers
@@ -268,7 +268,7 @@ def test_what_was_converted_here_says_nothing_of_what_was_pulled(site: Site, fir
     made = {name: Artifact(digest=f"sha256:{name}", build_key=name, files=()) for name in names}
     signer = read_id(str(site.keys / "builder.pub"))
     origin = Origin(artifact="sha256:pulled", build_key="pulled", registry="host/x", signed_by=signer, since=NOW)
-    assert Trust(TrustPolicy(rules=(rule,))).of_stored(names, made, {origin.artifact: origin}) == {}
+    assert BuildTrust(TrustPolicy(rules=(rule,))).of_stored(names, made, {origin.artifact: origin}) == {}
 
 
 def test_what_is_refused_is_replaced(site: Site) -> None:
@@ -357,7 +357,7 @@ def conditions(status: str) -> list[dict[str, str]]:
 
 
 def test_nothing_is_asked_where_nothing_is_said() -> None:
-    assert Trust(TrustPolicy()).of_stored([KEY], {}, {}) == {}
+    assert BuildTrust(TrustPolicy()).of_stored([KEY], {}, {}) == {}
 
 
 def test_an_origin_is_known_before_its_artifact(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
-from reconciler.domain.facts import StorageLimits, Traits
+from reconciler.domain.machine.facts import StorageLimits, Traits
 from reconciler.engine.machine import Machine, locked_machine
 from reconciler.engine.options import Options, Reporter
 from reconciler.engine.pass_result import PassResult

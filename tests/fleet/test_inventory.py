@@ -10,8 +10,8 @@ import pytest
 import reconciler
 from reconciler.domain.desired import Desired
 from reconciler.domain.digest import StoredFile
-from reconciler.domain.facts import Facts, StorageLimits
 from reconciler.domain.failures import RememberedFailure
+from reconciler.domain.machine.facts import Facts, StorageLimits
 from reconciler.domain.observed import Registration
 from reconciler.domain.recorded import Condition, Suspension, Timing
 from reconciler.fleet.inventory import DiskSpace, Inventory

@@ -10,7 +10,7 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
-from reconciler.domain.facts import Facts
+from reconciler.domain.machine.facts import Facts
 from reconciler.domain.machine_report import VariantReport
 from reconciler.fleet.inventory import DiskSpace, Inventory
 from reconciler.fleet.inventory_form import inventory_view

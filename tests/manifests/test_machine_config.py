@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from reconciler.daemon.notifications.notifications import sink_kinds
-from reconciler.domain.bandwidth import Bandwidth
-from reconciler.domain.facts import StorageLimits
-from reconciler.domain.registries import RegistryAddress, RegistrySettings
-from reconciler.domain.settings import environment_of
-from reconciler.domain.trust import ARCHIVE, TrustedKey
-from reconciler.domain.windows import Window, Windows
+from reconciler.domain.machine.bandwidth import Bandwidth
+from reconciler.domain.machine.facts import StorageLimits
+from reconciler.domain.machine.maintenance_windows import Window, Windows
+from reconciler.domain.machine.registries import RegistryAddress, RegistrySettings
+from reconciler.domain.machine.settings import environment_of
+from reconciler.domain.machine.trust import ARCHIVE, TrustedKey
 from reconciler.manifests.machine_config import MachineConfig, config_type, parse_config, settings_of, traits_of
 from reconciler.planner.plan_disk import disk_budget
 from tests.manifests.test_manifest_pages import TABLE, rows

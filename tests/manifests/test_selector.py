@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from reconciler.domain.desired import Desired
-from reconciler.domain.facts import Facts
+from reconciler.domain.machine.facts import Facts
 from reconciler.domain.manifest import NodeSelector, Requirement
 from reconciler.manifests.parse import parse
 from reconciler.manifests.parsed import Parsed, Place

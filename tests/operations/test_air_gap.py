@@ -14,10 +14,10 @@ import pytest
 
 from reconciler.cli.main import main
 from reconciler.domain.errors import PermanentError
+from reconciler.domain.machine.maintenance_windows import Windows
 from reconciler.domain.measured import Fidelity
 from reconciler.domain.reference import Comparison
 from reconciler.domain.sources.locked import LockedFile, LockedSource
-from reconciler.domain.windows import Windows
 from reconciler.engine.machine import Machine, locked_machine
 from reconciler.engine.pass_result import PassResult
 from reconciler.engine.resolve import resolve

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from reconciler.domain.errors import ConversionFailed, TemporaryError
-from reconciler.domain.facts import Traits
-from reconciler.domain.registries import PUSH, RegistrySettings, read_address
+from reconciler.domain.machine.facts import Traits
+from reconciler.domain.machine.registries import PUSH, RegistrySettings, read_address
 from reconciler.domain.release import Recipe
 from reconciler.engine.machine import locked_machine
 from reconciler.engine.options import Reporter

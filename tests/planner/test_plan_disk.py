@@ -2,7 +2,7 @@
 
 import pytest
 
-from reconciler.domain.facts import StorageLimits
+from reconciler.domain.machine.facts import StorageLimits
 from reconciler.domain.observed import Observed
 from reconciler.domain.recorded import Recorded
 from reconciler.planner.plan import make_plan

@@ -3,7 +3,7 @@
 import pytest
 
 from reconciler.domain.changes import Convert
-from reconciler.domain.facts import Memory
+from reconciler.domain.machine.facts import Memory
 from reconciler.domain.recorded import Recorded
 from reconciler.domain.sources.locked import Fetch, LockedSource
 from reconciler.planner.plan import make_plan

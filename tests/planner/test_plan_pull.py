@@ -7,8 +7,8 @@ import pytest
 from reconciler import __version__
 from reconciler.domain.changes import Pull, pull_key
 from reconciler.domain.failures import RememberedFailure, not_overcome
+from reconciler.domain.machine.registries import Offer, RegistryAnswers
 from reconciler.domain.reasons import Reason
-from reconciler.domain.registries import Offer, RegistryAnswers
 from reconciler.domain.sources.locked import Fetch
 from reconciler.planner.conditions import judge_source
 from reconciler.planner.plan import make_plan

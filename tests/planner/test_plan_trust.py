@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 
 from reconciler.domain.changes import Pull
+from reconciler.domain.machine.registries import RegistryAnswers
+from reconciler.domain.machine.trust import Origin, Refusal, TrustedKey, TrustPolicy, TrustRule, judge_stored
 from reconciler.domain.reasons import Reason
-from reconciler.domain.registries import RegistryAnswers
-from reconciler.domain.trust import Origin, Refusal, TrustedKey, TrustPolicy, TrustRule, judge_stored
 from reconciler.planner.conditions import judge_source
 from reconciler.planner.rollback import is_obtainable
 from tests.planner.test_plan_pull import BASE, HAS, KEY, ROOMY, actions

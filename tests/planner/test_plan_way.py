@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from reconciler.domain.facts import StorageLimits
 from reconciler.domain.failures import RememberedFailure
+from reconciler.domain.machine.facts import StorageLimits
 from reconciler.domain.plan import Plan
 from reconciler.planner.plan import make_plan
 from reconciler.reports.render import plan_text

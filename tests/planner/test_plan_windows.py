@@ -6,9 +6,9 @@ import pytest
 
 from reconciler.domain.changes import Pull
 from reconciler.domain.desired import ReleaseOverride
+from reconciler.domain.machine.maintenance_windows import Permission, Permissions
 from reconciler.domain.measured import MeasurementSet
 from reconciler.domain.reasons import Reason
-from reconciler.domain.windows import Permission, Permissions
 from reconciler.planner.conditions import judge
 from reconciler.planner.plan import make_plan
 from tests.planner.test_plan import FETCH, from_hub

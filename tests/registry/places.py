@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from reconciler.domain.registries import RegistryAddress
+from reconciler.domain.machine.registries import RegistryAddress
 from reconciler.registry.client import RegistryClient
 from reconciler.registry.credentials import Login
 from reconciler.registry.session import Session

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.domain.errors import RegistryFailed, TemporaryError
-from reconciler.domain.registries import RegistryAddress, RegistrySettings, read_address
+from reconciler.domain.machine.registries import RegistryAddress, RegistrySettings, read_address
 from reconciler.host.reading import NotTrusted
 from reconciler.registry.client import RegistryClient
 from reconciler.registry.credentials import Login, logins_of

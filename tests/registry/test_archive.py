@@ -19,7 +19,7 @@ from reconciler.domain.release import Artifact
 from reconciler.host import durable
 from reconciler.registry import archive, oci_tar
 from reconciler.registry.archive import EMPTY, FILES_TYPE, Attached
-from reconciler.registry.oci_tar import ArchiveRefused, Entry, Writing, part_of
+from reconciler.registry.oci_tar import ArchiveRefused, TarEntry, Writing, part_of
 from reconciler.store import index, modelpack
 from reconciler.store.modelpack import Packed
 
@@ -246,7 +246,7 @@ def test_a_swapped_blob_never_gets_its_name(tmp_path: Path) -> None:
         archive.read_blob(file, contents.spans[digest], digest)
 
 
-def entries(files: Files) -> list[Entry]:
+def entries(files: Files) -> list[TarEntry]:
     return [oci_tar.of_bytes(name, digests.of_bytes(data), data) for name, data in files.items()]
 
 
@@ -311,13 +311,16 @@ def test_other_bytes_are_not_written(tmp_path: Path) -> None:
     def lying() -> Iterator[bytes]:
         yield b"other"
 
-    files = [*entries(good()), Entry(name=name_of(b"bytes"), digest=digests.of_bytes(b"bytes"), size=5, pieces=lying)]
+    files = [
+        *entries(good()),
+        TarEntry(name=name_of(b"bytes"), digest=digests.of_bytes(b"bytes"), size=5, pieces=lying),
+    ]
     with pytest.raises(PermanentError, match="expected 5 of"):
         Writing(str(tmp_path / "x.tar"), files).run()
     assert not (tmp_path / "x.tar").exists()
 
 
 def test_a_large_one_has_a_header_of_one_block() -> None:
-    one = Entry(name=name_of(b""), digest="", size=1 << 37, pieces=lambda: iter(()))
+    one = TarEntry(name=name_of(b""), digest="", size=1 << 37, pieces=lambda: iter(()))
     assert len(one.header) == 512
     assert tarfile.TarInfo.frombuf(one.header, "utf-8", "strict").size == 1 << 37

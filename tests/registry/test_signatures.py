@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from reconciler.domain import digest as digests
 from reconciler.domain.errors import RegistryFailed
-from reconciler.domain.trust import TrustedKey
+from reconciler.domain.machine.trust import TrustedKey
 from reconciler.registry import bundle, provenance
 from reconciler.registry.client import RegistryClient
 from reconciler.registry.notes import note

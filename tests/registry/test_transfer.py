@@ -18,7 +18,7 @@ from reconciler.host import durable
 from reconciler.host.stamps import StampBook
 from reconciler.registry.client import RegistryClient
 from reconciler.registry.download import part_of
-from reconciler.registry.transfer import Pull, Pulled, find, push
+from reconciler.registry.transfer import ArtifactPull, Pulled, find, push
 from reconciler.store.artifact_store import ArtifactStore
 from reconciler.store.index import tag_of
 from tests.registry.places import REPOSITORY, client_of
@@ -74,7 +74,7 @@ def client(fake: FakeRegistry) -> Iterator[RegistryClient]:
 
 
 def pull(edge: Store, artifact: str, *places: RegistryClient, **more: object) -> Pulled:
-    return Pull(places, artifact, edge.pulled, **more).run()  # type: ignore[arg-type]
+    return ArtifactPull(places, artifact, edge.pulled, **more).run()  # type: ignore[arg-type]
 
 
 def holds_all(edge: Store, artifact: Artifact, files: dict[str, bytes] = FILES) -> None:

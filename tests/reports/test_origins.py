@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from reconciler.domain.history import HistoryEntry
+from reconciler.domain.machine.trust import Origin
 from reconciler.domain.recorded import Recorded
-from reconciler.domain.trust import Origin
 from reconciler.reports.explanation import explanation_text, variant_explained
 from reconciler.reports.history import history_text, history_view
 from reconciler.reports.status import make_status, status_text

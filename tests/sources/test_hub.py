@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.domain.bandwidth import UNMETERED, Bandwidth, Meter
 from reconciler.domain.errors import Cancelled, Paused, PermanentError, ReconcilerError, TemporaryError, UsageError
 from reconciler.domain.layout import Layout
+from reconciler.domain.machine.bandwidth import UNMETERED, Bandwidth, Meter
 from reconciler.domain.manifest import Model, Template
 from reconciler.domain.sources.locked import LockedSource
 from reconciler.host.stamps import StampBook

@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from reconciler.backends.foundry.generator import Generator, Model
+from reconciler.backends.foundry.generator import Generator, LoadedModel
 from reconciler.backends.foundry.references import Answers
 from reconciler.backends.foundry.tokenizer import RuntimeTokenizer
 from reconciler.backends.logits import log_softmax
@@ -33,7 +33,7 @@ def decoded(
     answers = Answers(reference, vocabulary, [end for one in planned for end in (*one.cuts, one.length)])
     tokens = _tokens(folder, max(one.length for one in planned), answers.tokens)
     end = next((token for token in reversed(range(vocabulary)) if token not in tokens), 0)
-    with Model(folder, vocabulary, end) as model:
+    with LoadedModel(folder, vocabulary, end) as model:
         parts = [part for stretch in planned for part in _parts(model, stretch, tokens, answers)]
     found = Decoded(
         method=METHOD,
@@ -70,7 +70,7 @@ def _median(divergences: Any) -> float:
     return max(0.0, median) if numpy.isfinite(median) else WORST
 
 
-def _parts(model: Model, stretch: Stretch, tokens: Sequence[int], answers: Answers) -> Iterator[Any]:
+def _parts(model: LoadedModel, stretch: Stretch, tokens: Sequence[int], answers: Answers) -> Iterator[Any]:
     """Of each token that was read by itself: KL from what a reading of the whole finds there, in nats."""
     import numpy
 
@@ -86,7 +86,7 @@ def _parts(model: Model, stretch: Stretch, tokens: Sequence[int], answers: Answe
         begin = end
 
 
-def _one_by_one(model: Model, stretch: Stretch, tokens: Sequence[int]) -> tuple[Any, list[int]]:
+def _one_by_one(model: LoadedModel, stretch: Stretch, tokens: Sequence[int]) -> tuple[Any, list[int]]:
     """What is found after each token beyond the prompt, and all tokens that were read."""
     import numpy
 

@@ -16,7 +16,7 @@ _SEARCH = {"min_length": 0, "num_beams": 1, "repetition_penalty": 1, "no_repeat_
 _NEVER = -1e4  # a logit
 
 
-class Model:
+class LoadedModel:
     """Of a served folder. A text may hold what ends an answer, so `end` does that here: a token that is in no text.
     Raises PermanentError in the runtime's own words."""
 
@@ -30,7 +30,7 @@ class Model:
         finally:
             self.native.plain("OgaDestroyConfig")(config)
 
-    def __enter__(self) -> "Model":
+    def __enter__(self) -> "LoadedModel":
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -40,7 +40,7 @@ class Model:
 class Generator:
     """Greedy, of at most `length` tokens."""
 
-    def __init__(self, model: Model, length: int) -> None:
+    def __init__(self, model: LoadedModel, length: int) -> None:
         self._native, self._vocabulary = Native("RuntimeRefused"), model.vocabulary
         parameters = self._native.made("OgaCreateGeneratorParams", model.made)
         try:

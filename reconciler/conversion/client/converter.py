@@ -21,7 +21,7 @@ from typing import Any
 from reconciler.conversion.client.job_client import IMPORT_SECONDS, Attempt, OnProgress, failure, follow, take_result
 from reconciler.conversion.order import NO_NETWORK, Bounds, Order
 from reconciler.domain.errors import Cancelled, ConverterLost, ReconcilerError
-from reconciler.domain.facts import conversion_limit
+from reconciler.domain.machine.facts import conversion_limit
 from reconciler.domain.measured import Fidelity
 from reconciler.domain.plain_data import field_names
 from reconciler.domain.reference import Comparison, from_plain

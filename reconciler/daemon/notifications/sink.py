@@ -17,8 +17,8 @@ from reconciler.daemon.notifications.post import Reply
 from reconciler.daemon.secret_file import NoSecret, checked_secret_file
 from reconciler.daemon.state import State
 from reconciler.domain.layout import Layout
+from reconciler.domain.machine.settings import Section
 from reconciler.domain.plain_data import as_dict
-from reconciler.domain.settings import Section
 from reconciler.engine import log
 from reconciler.host.clock import unix
 from reconciler.state.events import Line, LogPosition, lines_after, newest_place

@@ -13,8 +13,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from reconciler.domain.bandwidth import PIECE
 from reconciler.domain.errors import Cancelled, DiskFull, PermanentError, ReconcilerError, TemporaryError, UsageError
+from reconciler.domain.machine.bandwidth import PIECE
 from reconciler.domain.sources.locked import LockedFile, LockedSource
 from reconciler.domain.text.escape import one_line
 from reconciler.host.child import Child, ChildDied, ChildFailed, ChildSilent, ChildTimedOut

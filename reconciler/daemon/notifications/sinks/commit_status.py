@@ -14,10 +14,10 @@ from reconciler.daemon.notifications.sink import Delivery, SinkContext, SinkKind
 from reconciler.daemon.secret_file import NoSecret, read_secret
 from reconciler.daemon.state import State
 from reconciler.domain.errors import UsageError
+from reconciler.domain.machine.settings import Section, Setting
 from reconciler.domain.plain_data import as_dict
 from reconciler.domain.reasons import USER_HOLDS
 from reconciler.domain.recorded import Condition
-from reconciler.domain.settings import Section, Setting
 from reconciler.engine import log
 
 PENDING, SUCCESS, FAILURE = "pending", "success", "failure"

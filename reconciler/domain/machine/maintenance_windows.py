@@ -50,8 +50,8 @@ ALLOWED = Permission()
 @dataclass(frozen=True, kw_only=True)
 class Permissions:
     """What a machine may begin now, by its configuration and the clock. `budget` is for downloads, as is `metered`
-    ("" | hold | urgent: domain.bandwidth). `turns` are of what has to wait a little longer, by build key or digest of
-    a source."""
+    ("" | hold | urgent: domain.machine.bandwidth). `turns` are of what has to wait a little longer, by build key or
+    digest of a source."""
 
     fetch: Permission = ALLOWED
     build: Permission = ALLOWED

@@ -2,13 +2,13 @@
 
 from dataclasses import dataclass, field
 
-from reconciler.domain.bandwidth import Bandwidth
+from reconciler.domain.machine.bandwidth import Bandwidth
+from reconciler.domain.machine.maintenance_windows import Windows
+from reconciler.domain.machine.registries import LOCAL, ConvertMode, RegistrySettings
+from reconciler.domain.machine.trust import TrustPolicy
 from reconciler.domain.quarantine import LIVES
-from reconciler.domain.registries import LOCAL, ConvertMode, RegistrySettings
 from reconciler.domain.targets import DEFAULT_PROVIDER
 from reconciler.domain.text.units import Count
-from reconciler.domain.trust import TrustPolicy
-from reconciler.domain.windows import Windows
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
+from reconciler.domain.machine.maintenance_windows import Permission
+from reconciler.domain.machine.trust import Refusal
 from reconciler.domain.measured import Fidelity
-from reconciler.domain.trust import Refusal
-from reconciler.domain.windows import Permission
 
 PULL, PUSH, BOTH = "pull", "push", "both"
 ROLES = (PULL, PUSH, BOTH)
@@ -98,7 +98,7 @@ class Offer:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Claim:
+class BuildClaim:
     """Who builds a key now, as a registry has it. Times are RFC 3339, UTC, by the registry's clock."""
 
     builder: str
