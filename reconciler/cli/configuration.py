@@ -7,10 +7,11 @@ option on the command line overrides both.
 import argparse
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from reconciler.domain.errors import ManifestsInvalid, UsageError
 from reconciler.domain.machine.facts import Traits
+from reconciler.domain.policy.policy import Policy
 from reconciler.host import places
 from reconciler.host.reading import read_trusted
 
@@ -58,10 +59,15 @@ def settings() -> dict[str, str]:
     return {**_loaded.settings, **environment}
 
 
+def policies_of(path: str | None) -> tuple[Policy, ...]:
+    """Those of another configuration than that of this machine; none for None."""
+    return _read(path).traits.policies if path else ()
+
+
 def _read(path: str) -> _Loaded:
     # Here: the schema with pydantic costs 0.3 s, and most machines have no configuration.
     from reconciler.daemon.notifications.notifications import sink_kinds
-    from reconciler.manifests.machine_config import parse_config, settings_of, traits_of
+    from reconciler.manifests.machine_config import parse_config, policies_in, settings_of, traits_of
 
     try:
         data = read_trusted(path, CONFIG_BYTES)
@@ -71,4 +77,5 @@ def _read(path: str) -> _Loaded:
     config, problems = parse_config(data, path, [kind.section for kind in sink_kinds()])
     if config is None:
         raise ManifestsInvalid(problems)
-    return _Loaded(file=os.path.abspath(path), traits=traits_of(config), settings=settings_of(config))
+    traits = replace(traits_of(config), policies=policies_in(config, data, path))
+    return _Loaded(file=os.path.abspath(path), traits=traits, settings=settings_of(config))

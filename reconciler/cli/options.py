@@ -97,6 +97,11 @@ def add_manifests(parser: argparse.ArgumentParser, *, repository: bool = False) 
         add_setting(group, flag, meaning, metavar="FILE")
 
 
+def add_policies(parser: argparse.ArgumentParser) -> None:
+    meaning = "configuration of a machine (config.yaml): its policies are checked too, beside those among the manifests"
+    parser.add_argument("--policies", metavar="FILE", help=meaning)
+
+
 def add_confirm(parser: argparse.ArgumentParser) -> None:
     add_flag(
         parser, "--confirm", "allow prunes that need a confirmation: of all models, more than half or more than five"

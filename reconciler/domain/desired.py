@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from reconciler.domain import digest
 from reconciler.domain.errors import Problem
 from reconciler.domain.gate_spec import GateSpec
+from reconciler.domain.policy.policy import PolicyDenial
 from reconciler.domain.reasons import Reason
 from reconciler.domain.release import Release
 from reconciler.domain.sources.locked import Fetch
@@ -51,6 +52,7 @@ class DesiredRelease:
     retry_limit: int | None = None  # how often a failed step is tried again; None: without end
     override: ReleaseOverride | None = None  # then `release` is not what git declares
     verdicts: tuple[Verdict, ...] | None = None  # of `release`, by what is measured; None: not judged yet
+    denial: PolicyDenial | None = None  # why a policy lets no new release be made
 
     @property
     def variant(self) -> str:
@@ -117,6 +119,7 @@ class Desired:
     confirmed: frozenset[str] = frozenset()  # names of models that may go though many go at once
     locked_sources: frozenset[str] = frozenset()  # digests of what is taken from the hub
     unresolved: dict[str, Problem] = field(default_factory=dict)  # by variant: why it is declared and not wanted
+    retired: dict[str, str] = field(default_factory=dict)  # by variant: by which policy it is no longer wanted
     not_selected: dict[str, str] = field(
         default_factory=dict
     )  # by name of a model for other machines: why not for this one

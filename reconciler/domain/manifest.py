@@ -139,7 +139,7 @@ class Template:
 
 @dataclass(frozen=True, kw_only=True)
 class Requirement:
-    """One statement about a label of a machine."""
+    """One statement about a label, of a machine or of a model."""
 
     key: Annotated[str, About("The label's key."), LABEL]
     operator: Annotated[

@@ -23,6 +23,10 @@ class Reason(StrEnum):
     )
     UNTRUSTED = ("Untrusted", "no key that this machine trusts has signed the build: see `trust` of its configuration")
     REVOKED = ("Revoked", "the artifact or its build key is in `revoked` of this machine's configuration")
+    POLICY_DENIED = (
+        "PolicyDenied",
+        "the model breaks an enforced policy: no new release; what serves goes on, unless the policy retires it",
+    )
     RELEASE_MISSING = ("ReleaseMissing", "the variant is declared and not served yet")
     RECIPE_CHANGED = (
         "RecipeChanged",

@@ -11,8 +11,9 @@ from reconciler.domain.observed import Observed
 from reconciler.domain.plan import Plan
 from reconciler.domain.recorded import Recorded
 from reconciler.engine.machine import NOTHING, Machine, machine_labels, observe, recall
+from reconciler.engine.policies import with_builds, without_retired
 from reconciler.engine.registries import RegistryLookup
-from reconciler.engine.resolve import Resolution, resolve
+from reconciler.engine.resolve import Resolution, resolve, with_policies
 from reconciler.engine.source_trust import SourceTrust
 from reconciler.engine.timetable import Turns
 from reconciler.engine.trust import refusals
@@ -67,6 +68,12 @@ def take_snapshot(
         recorded = replace(recorded, failures=without_backoff(recorded.failures, ignored, limits))
     desired = effective(resolution.desired, observed, recorded)
     observed = _with_answers(observed, desired, machine, lookup)
+    desired, policies = with_builds(desired, resolution.policies, observed, recorded)
+    resolution = with_policies(
+        replace(resolution, policies=()), [one for one in policies if one not in resolution.policies]
+    )
+    resolution = replace(resolution, policies=policies)
+    desired = without_retired(desired)
     if isinstance(declared, Parsed):  # a roll-back by hand waits for nothing
         observed = _with_permissions(observed, desired, machine, lookup.turns)
     observed = replace(observed, in_use=_in_use(removable(desired, observed, recorded), observed))
@@ -96,7 +103,8 @@ def _resolved(machine: Machine, declared: Declaration, observed: Observed) -> Re
     # A machine's facts cost a look into its packages: only where a model selects by them.
     selective = any(model.node_selector is not None for model in declared.models)
     labels = machine_labels(machine) if selective else None
-    return resolve(declared, machine.stamps, observed.usable, labels, machine.sources, SourceTrust.of(machine))
+    sources, trust, policies = machine.sources, SourceTrust.of(machine), machine.traits.policies
+    return resolve(declared, machine.stamps, observed.usable, labels, sources, trust, policies=policies)
 
 
 def _with_answers(observed: Observed, desired: Desired, machine: Machine, lookup: RegistryLookup) -> Observed:

@@ -92,6 +92,7 @@ def record_pass(machine: Machine, last: Snapshot, result: PassResult) -> str:
             answers=answers,
             asks_trust=machine.traits.trust.asks,
             asks_sources=machine.traits.trust.asks_sources,
+            asks_policies=bool(found.policies),
         )
         machine.records.save_machine_conditions(source)
         if result.converged:

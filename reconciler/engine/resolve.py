@@ -1,7 +1,7 @@
 """From parsed manifests to what this machine should serve: looks at each source folder (headers and remembered digests
 only), asks whether the tool chain converts it rightly, and predicts the bytes."""
 
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 
@@ -13,12 +13,14 @@ from reconciler.domain.desired import Desired, DesiredRelease
 from reconciler.domain.errors import Problem
 from reconciler.domain.manifest import Model, variant_name
 from reconciler.domain.plain_data import as_dict
+from reconciler.domain.policy.policy import Policy, PolicyResult
 from reconciler.domain.release import Recipe, Release
 from reconciler.domain.sources.locked import Fetch, LockedSource
 from reconciler.domain.sources.model_config import boundaries
 from reconciler.domain.sources.source_model import SourceModel
 from reconciler.domain.targets import honoured_options
 from reconciler.engine import model_against_source as complaints
+from reconciler.engine.policies import PolicyJudge, denied, said
 from reconciler.engine.source_trust import SourceTrust
 from reconciler.host.stamps import StampBook
 from reconciler.manifests.parsed import Parsed
@@ -33,12 +35,13 @@ Predicted = tuple[int, int, Mapping[str, int]]
 @dataclass(frozen=True, kw_only=True)
 class Resolution:
     """The desired state, and what is wrong with the manifests. `sources` are the inspected folders by build key: what a
-    conversion starts from."""
+    conversion starts from; `policies` what each rule of each policy says, also of what it takes."""
 
     desired: Desired
     problems: tuple[Problem, ...]
     warnings: tuple[Problem, ...]
     sources: dict[str, "Source"]
+    policies: tuple[PolicyResult, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,10 +60,12 @@ def resolve(
     labels: Mapping[str, str] | None = None,
     cache: SourceCache | None = None,
     trust: SourceTrust | None = None,
+    *,
+    policies: Sequence[Policy] = (),
 ) -> Resolution:
     """From the folders on this disk. `cache` is where this machine keeps what was fetched; `trust` judges what is to be
-    converted here."""
-    return resolve_in(OnDisk(stamps, cache), parsed, held, labels, trust)
+    converted here, `policies` are those of its configuration."""
+    return resolve_in(OnDisk(stamps, cache), parsed, held, labels, trust, policies=policies)
 
 
 def resolve_in(
@@ -69,13 +74,16 @@ def resolve_in(
     held: Container[str] = (),
     labels: Mapping[str, str] | None = None,
     trust: SourceTrust | None = None,
+    *,
+    policies: Sequence[Policy] = (),
 ) -> Resolution:
     """Never raises for a bad source: it becomes a problem, and its variants stay declared (nothing prunes them).
 
     `held` are build keys whose artifacts are there: what they would cost is not worked out. `labels` are the
     machine's: a model for others is not declared here, and its source is not looked at. None: any machine.
     """
-    resolver = _Resolver(folders, held, trust)
+    policies = (*policies, *parsed.policies)
+    resolver = _Resolver(folders, held, trust, PolicyJudge(policies, folders.card, trust) if policies else None)
     elsewhere = _not_selected(parsed.models, labels)
     models = [model for model in parsed.models if model.name not in elsewhere]
     desired = Desired(
@@ -89,11 +97,26 @@ def resolve_in(
         unresolved=resolver.unresolved,
         not_selected=elsewhere,
     )
-    return Resolution(
-        desired=desired,
-        problems=(*parsed.problems, *resolver.problems),
-        warnings=(*parsed.warnings, *resolver.warnings),
-        sources=resolver.sources,
+    found = tuple(resolver.policies)
+    return with_policies(
+        Resolution(
+            desired=denied(desired, found),
+            problems=(*parsed.problems, *resolver.problems),
+            warnings=(*parsed.warnings, *resolver.warnings),
+            sources=resolver.sources,
+        ),
+        found,
+    )
+
+
+def with_policies(resolution: Resolution, results: Sequence[PolicyResult]) -> Resolution:
+    """With what these results refuse and doubt, among problems and warnings."""
+    refused = list(said(results))
+    return replace(
+        resolution,
+        problems=(*resolution.problems, *(problem for is_refused, problem in refused if is_refused)),
+        warnings=(*resolution.warnings, *(problem for is_refused, problem in refused if not is_refused)),
+        policies=(*resolution.policies, *results),
     )
 
 
@@ -107,9 +130,12 @@ def _not_selected(models: Iterable[Model], labels: Mapping[str, str] | None) -> 
 class _Resolver:
     """Looks at each folder once in a pass, and judges each recipe once, however many models name it."""
 
-    def __init__(self, folders: ModelFolders, held: Container[str], trust: SourceTrust | None) -> None:
+    def __init__(
+        self, folders: ModelFolders, held: Container[str], trust: SourceTrust | None, policies: PolicyJudge | None
+    ) -> None:
         self._folders = folders
         self._trust = trust
+        self._policies = policies
         self._held = held
         self._folder = cache(folders.source)
         self._cached = cache(folders.locked)
@@ -119,6 +145,7 @@ class _Resolver:
         self.warnings: list[Problem] = []
         self.sources: dict[str, Source] = {}
         self.unresolved: dict[str, Problem] = {}  # by variant
+        self.policies: list[PolicyResult] = []
 
     def model(self, model: Model) -> list[DesiredRelease]:
         before = len(self.problems)
@@ -134,6 +161,7 @@ class _Resolver:
             return self._inspected(model, self._folder(model.source_path))
         if not model.remote.files:
             self.problems.append(complaints.not_locked(model, model.remote))
+            self._judge_by_policies(model, unseen(model.remote))
             return []
         cached = self._cached(model.remote)
         wanted = self._inspected(model, cached.model or unseen(model.remote), _fetch(model.remote, cached))
@@ -141,6 +169,7 @@ class _Resolver:
         return wanted
 
     def _inspected(self, model: Model, source: SourceModel, fetch: Fetch | None = None) -> list[DesiredRelease]:
+        self._judge_by_policies(model, source)
         adapter = self._folders.adapter(model.adapter_path) if model.adapter_path else None
         problems = [complaints.of_folder(model, problem) for problem in source.problems]
         if adapter:
@@ -157,6 +186,10 @@ class _Resolver:
         if problems or template is None:
             return []
         return self._variants(model, source, adapter.digest if adapter else None, template, fetch)
+
+    def _judge_by_policies(self, model: Model, source: SourceModel) -> None:
+        if self._policies is not None:
+            self.policies += self._policies.of_model(model, source)
 
     def _distrusted(self, model: Model) -> list[Problem]:
         """What is only doubted becomes a warning."""

@@ -90,6 +90,14 @@ class SourceTrust:
         if (doubt := self._once((remote.key, remote.digest), partial(self._of_locked, remote))) is not None:
             yield f"spec.source.{remote.kind}", doubt
 
+    def fields_asked(self, model: Model) -> frozenset[str]:
+        """The fields of its manifest whose sources have to be signed here."""
+        places = {"spec.source": model.source_path, "spec.source.adapter": model.adapter_path}
+        names = {field: path.replace(os.sep, "/") for field, path in places.items() if path}
+        if model.remote is not None:
+            names[f"spec.source.{model.remote.kind}"] = f"{model.remote.kind}/{model.remote.repo}"
+        return frozenset(field for field, name in names.items() if self.policy.rule_for_source(name).mode != OFF)
+
     def _once(self, key: object, look: Callable[[], Doubt | None]) -> Doubt | None:
         """Many models of a fleet share a source."""
         if key not in self._seen:

@@ -16,6 +16,7 @@ from reconciler.domain.measured import MeasurementSet
 from reconciler.domain.observed import Observed, Registration, ServedFolder, own_properties
 from reconciler.domain.plain_data import as_dict
 from reconciler.domain.plan import Plan
+from reconciler.domain.policy.policy import PolicyResult
 from reconciler.domain.recorded import Recorded, RecordedRelease
 from reconciler.domain.release import ALWAYS_COPIED, Artifact, Marker
 from reconciler.domain.text.names import camel
@@ -41,6 +42,7 @@ class Side:
     warnings: tuple[Problem, ...] = ()
     unknown: frozenset[str] = frozenset()
     broken: frozenset[str] = frozenset()
+    policies: tuple[PolicyResult, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,10 +70,13 @@ class FleetComparison:
 def compare_sides(
     path: str, base: Side, head: Side, sources: dict[str, str], templates: tuple[TemplateChange, ...] = ()
 ) -> FleetComparison:
-    observed, recorded = _converged(base.desired)
+    denied = {one.variant: one.release.digest for one in base.desired.wanted if one.denial}
+    allowed = tuple(one for one in base.desired.wanted if not one.denial)  # what policies deny it does not serve
+    observed, recorded = _converged(replace(base.desired, wanted=allowed))
     wanted = tuple(
         replace(one, fetch=None) if one.fetch and one.fetch.source.digest in base.desired.locked_sources else one
         for one in head.desired.wanted
+        if not one.denial or denied.get(one.variant) != one.release.digest  # denied as before is no difference
     )  # what BASE took from the hub the machine has
     plan = make_plan(in_the_end(replace(head.desired, wanted=wanted)), observed, recorded)
     folders = {one.variant: _copied_bytes(one) for one in base.desired.wanted}

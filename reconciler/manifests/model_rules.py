@@ -30,6 +30,8 @@ _SOUGHT = (
     ("spec", "precisions"),
     ("spec", "promptTemplate"),
     ("spec", "generation", "maxLength"),
+    ("spec", "gates"),
+    ("metadata", "name"),
 )
 ANNOTATIONS = {manifest.PRUNE_ANNOTATION: ("disabled", "enabled")}
 

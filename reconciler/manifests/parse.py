@@ -13,6 +13,7 @@ from typing import TypeVar, cast
 
 from reconciler.domain.errors import Problem
 from reconciler.domain.manifest import API_VERSION, variant_name
+from reconciler.domain.policy.policy import Policy
 from reconciler.domain.text.quoting import listed, nearest
 from reconciler.manifests import loader
 from reconciler.manifests.declaration import Claim, Declaration, ProblemLog
@@ -23,11 +24,13 @@ from reconciler.manifests.lock_file import Lock
 from reconciler.manifests.model_rules import Templates, model_of
 from reconciler.manifests.parsed import Parsed
 from reconciler.manifests.paths import ParseContext
+from reconciler.manifests.policy_rules import broken_policy, is_policy, policy_of, unread_policies
 from reconciler.manifests.problems import MAX_PROBLEMS, accepted
 from reconciler.manifests.schema import (
     KINDS,
     Manifest,
     ModelManifest,
+    PolicyManifest,
     PromptTemplateManifest,
     PruneConfirmationManifest,
 )
@@ -41,10 +44,19 @@ def parse(files: Mapping[str, bytes], context: ParseContext) -> Parsed:
     log = ProblemLog()
     claims: list[Claim] = []
     declarations: list[Declaration[Manifest]] = []
+    policies: list[Policy] = []
     for name in sorted(files):
-        for document in _documents(context.shown(name), files[name], log):
-            claims += _claim(document, context.shown(name))
-            declarations += _declaration(document, name, context, log)
+        file, before = context.shown(name), len(log.problems)
+        documents = _documents(file, files[name], log)
+        damaged = len(log.problems) > before
+        for document in documents:
+            claims += _claim(document, file)
+            declared = list(_declaration(document, name, context, log))
+            declarations += declared
+            if is_policy(document) and not declared:
+                policies.append(broken_policy(document, file))
+        policies += unread_policies(file, files[name], sum(map(is_policy, documents)), damaged=damaged)
+    policies += map(policy_of, _of(PolicyManifest, declarations))
     # Of two documents that take the same name neither gets it: either may be the mistake.
     clashing = {*_same_names(claims, log), *_variant_names(declarations)}
     clashing |= {("Model", name) for name in _wrongly_dependent(declarations, claims)}
@@ -58,6 +70,7 @@ def parse(files: Mapping[str, bytes], context: ParseContext) -> Parsed:
         models=tuple(models),
         broken=frozenset(there - {model.name for model in models}),
         templates=tuple(template for _, template in sorted(templates.items()) if template),
+        policies=tuple(sorted(policies, key=lambda one: (one.name, one.file, one.line))),
         confirmed=_confirmed(declarations, claims),
         problems=_in_order(log.problems),
         warnings=_in_order(log.warnings),

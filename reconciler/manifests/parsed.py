@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from reconciler.domain.errors import Problem
 from reconciler.domain.manifest import Model, Template
+from reconciler.domain.policy.policy import Policy
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,6 +23,7 @@ class Parsed:
     problems: tuple[Problem, ...] = ()
     warnings: tuple[Problem, ...] = ()
     templates: tuple[Template, ...] = ()  # the PromptTemplates, whether or not a model refers to them
+    policies: tuple[Policy, ...] = ()  # also those that are broken
     confirmed: tuple[str, ...] = ()  # models that may go though many go at once (PruneConfirmation)
     broken: frozenset[str] = frozenset()  # models that are there and have a problem, their own or of what they refer to
 

@@ -13,6 +13,7 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core.core_schema import WithDefaultSchema
 
 from reconciler.domain.manifest import API_VERSION, ModelOptions
+from reconciler.domain.policy.policy import ModelSelector, PolicyRules
 from reconciler.domain.targets import PRECISIONS
 from reconciler.domain.text.quoting import listed
 from reconciler.manifests.described import manifest_type
@@ -202,12 +203,30 @@ class PruneConfirmationManifest(Strict):
     spec: PruneConfirmationSpec = Field(description="Which models.")
 
 
-Manifest = ModelManifest | PromptTemplateManifest | PruneConfirmationManifest
+Rules: Any = manifest_type(PolicyRules)
+Selector: Any = manifest_type(ModelSelector)
+
+
+class PolicySpec(Rules):  # type: ignore[misc] # its base is made of PolicyRules, and so has all of its fields
+    selector: Selector | None = optional("Which models it is about, by their labels. Default: all.")
+
+
+class PolicyManifest(Strict):
+    """What models must be to be served."""
+
+    api_version: Literal["reconciler.foundry/v1alpha1"] = Field(description="The version of this format.")
+    kind: Literal["Policy"] = Field(description="What this document declares.")
+    metadata: Metadata = Field(description="What the policy is called.")
+    spec: PolicySpec = Field(description="Its rules, and which models they are about.")
+
+
+Manifest = ModelManifest | PromptTemplateManifest | PruneConfirmationManifest | PolicyManifest
 
 KINDS: dict[str, type[Manifest]] = {
     "Model": ModelManifest,
     "PromptTemplate": PromptTemplateManifest,
     "PruneConfirmation": PruneConfirmationManifest,
+    "Policy": PolicyManifest,
 }
 
 

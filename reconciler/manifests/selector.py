@@ -15,6 +15,7 @@ from collections.abc import Mapping
 
 from reconciler.domain.machine.facts import Facts
 from reconciler.domain.manifest import NodeSelector, Requirement
+from reconciler.domain.policy.policy import ModelSelector
 
 RESERVED = "reconciler.foundry/"
 PROVIDER = RESERVED + "provider-"
@@ -33,9 +34,9 @@ def labels_of(name: str, labels: Mapping[str, str], facts: Facts) -> dict[str, s
     return {**labels, **own, **providers}
 
 
-def mismatch(selector: NodeSelector, labels: Mapping[str, str]) -> str:
-    """Why it is not for such a machine: the first requirement that fails. "" when all hold; an empty selector holds
-    everywhere."""
+def mismatch(selector: NodeSelector | ModelSelector, labels: Mapping[str, str]) -> str:
+    """Why it is not for such a machine, or model: the first requirement that fails. "" when all hold; an empty selector
+    holds everywhere."""
     for key, wanted in sorted(selector.match_labels.items()):
         if labels.get(key) != wanted:
             return f"{key} is {labels.get(key, 'not set')}, wants {wanted}"

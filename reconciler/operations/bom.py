@@ -13,6 +13,7 @@ from reconciler.domain.desired import DesiredRelease
 from reconciler.domain.digest import StoredFile
 from reconciler.domain.manifest import Model
 from reconciler.domain.observed import Observed
+from reconciler.domain.policy.licenses import normalised
 from reconciler.domain.recorded import Recorded
 from reconciler.domain.release import Artifact
 from reconciler.domain.sources.model_card import ModelCard
@@ -37,7 +38,7 @@ def make_bom(
     """Of these variants, and what is missing in it, a line each. Equal for equal inputs on any machine, but for the
     time: when the newest artifact came into the store."""
     observed = observe(machine)
-    gatherer = _Gatherer(machine, parsed, observed, recall(machine, observed))
+    gatherer = PartsGatherer(machine, parsed, observed, recall(machine, observed))
     variants = [gatherer.variant(one) for one in wanted]
     when = gatherer.built_at(variants) if dated else ""
     serial = uuid.uuid5(uuid.NAMESPACE_URL, digests.of_value(bom_view(name, variants, __version__)))
@@ -50,7 +51,9 @@ def _notes(variants: Sequence[VariantParts]) -> Iterator[str]:
         yield from (f"{name}: missing: {one}" for one in missing)
 
 
-class _Gatherer:
+class PartsGatherer:
+    """Of declared variants, what they are made of."""
+
     def __init__(self, machine: Machine, parsed: Parsed, observed: Observed, recorded: Recorded) -> None:
         self._machine, self._observed, self._recorded = machine, observed, recorded
         self._models = {one.name: one for one in parsed.models}
@@ -134,7 +137,7 @@ def _parts(
 
 def _licenses(card: ModelCard) -> Iterator[Json]:
     """CycloneDX's choice: one SPDX expression, or names."""
-    expression = _spdx(" AND ".join(f"({one})" if " " in one else one for one in card.licenses))
+    expression = normalised(" AND ".join(f"({one})" if " " in one else one for one in card.licenses))
     if expression:
         yield {"expression": expression, "acknowledgement": "declared"}
         return
@@ -142,16 +145,6 @@ def _licenses(card: ModelCard) -> Iterator[Json]:
     for one in card.licenses:
         name = card.license_name if one == "other" and card.license_name else one
         yield {"license": {"name": name, "acknowledgement": "declared", **link}}
-
-
-def _spdx(text: str) -> str:
-    """In the spelling of SPDX's list; "" for what is no expression of it."""
-    if not text:
-        return ""
-    from license_expression import get_spdx_licensing  # 0.1 s
-
-    found = get_spdx_licensing().validate(text)
-    return "" if found.errors else str(found.normalized_expression)
 
 
 def _base_name(path: str) -> str:

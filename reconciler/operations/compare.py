@@ -3,10 +3,12 @@
 The manifests may be untrusted: those of a pull request.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from reconciler.domain.errors import Problem
 from reconciler.domain.manifest import Model
+from reconciler.domain.policy.policy import Policy
 from reconciler.domain.sources.source_model import SourceModel
 from reconciler.engine.resolve import resolve_in
 from reconciler.fleet.comparison import FleetComparison, Side, compare_sides
@@ -28,16 +30,17 @@ def compare_commits(
     roots: tuple[str, ...] = (),
     parted: bool = False,
     exact: bool = False,
+    policies: Sequence[Policy] = (),
 ) -> FleetComparison:
     """`path` is relative to the top of the repository that `folder` is in. `parted`: compare with the merge base, so
     that later commits of the base branch do not show. `exact`: read every byte of the sources, to get the digests that
-    machines have for them."""
+    machines have for them. `policies` are those of this machine's configuration."""
     repository = open_repository(folder)
     old, new = repository.commit(base), repository.commit(head)
     if parted:
         old = repository.merge_base(old, new)
     with repository.objects() as objects:
-        reading = _Reading(objects, path, roots, exact=exact)
+        reading = _Reading(objects, path, roots, exact=exact, policies=policies)
         before, after = _or_empty(reading.side(base, old)), reading.side(head, new)
         templates = template_changes(before, after, reading.model_folders, reading.folders)
     return compare_sides(path, before, after, reading.sources, templates)
@@ -55,8 +58,11 @@ class _Reading:
     """Reads once what both commits share. `sources` gives a readable name for the digest of each source; `folders` and
     `model_folders` are those of the commit that was read last."""
 
-    def __init__(self, objects: Objects, path: str, roots: tuple[str, ...], *, exact: bool) -> None:
+    def __init__(
+        self, objects: Objects, path: str, roots: tuple[str, ...], *, exact: bool, policies: Sequence[Policy]
+    ) -> None:
         self._objects, self._path, self._roots, self._exact = objects, path, roots, exact
+        self._policies = policies
         self._seen: dict[str, SourceModel] = {}
         self.sources: dict[str, str] = {}
 
@@ -65,7 +71,7 @@ class _Reading:
         folders = self.folders = InCommit(tree, exact=self._exact, seen=self._seen)
         parsed = read_commit(tree, self._path, self._roots)
         self.model_folders = {model.name: model.source_path for model in parsed.models}
-        resolution = resolve_in(folders, parsed)
+        resolution = resolve_in(folders, parsed, policies=self._policies)
         return Side(
             revision=revision,
             commit=commit,
@@ -74,6 +80,7 @@ class _Reading:
             problems=resolution.problems,
             warnings=resolution.warnings,
             broken=parsed.broken,
+            policies=resolution.policies,
             unknown=frozenset(model.name for model in parsed.models if not self._look(folders, model).known),
         )
 

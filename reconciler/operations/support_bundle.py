@@ -103,7 +103,7 @@ def _status(machine: Machine) -> object:
 
 def _plan(machine: Machine, parse: Callable[[], Parsed]) -> object:
     found = take_snapshot(machine, parse())
-    return plan_view(found.plan, found.resolution.problems, found.resolution.warnings)
+    return plan_view(found.plan, found.resolution.problems, found.resolution.warnings, found.resolution.policies)
 
 
 def _disk(machine: Machine) -> object:

@@ -27,9 +27,9 @@ LEFT = {  # reason and message; long work by its action
     "fetch": ("Fetching", "its source is being fetched; it is converted and served when that ends"),
 }
 
-_SERVES = dict.fromkeys((*(WAITING - {Reason.BACKOFF_ACTIVE}), Reason.GATE_FAILED), "still serves") | {
-    Reason.ROLLED_BACK: "serves"
-}
+_SERVES = dict.fromkeys(
+    (*(WAITING - {Reason.BACKOFF_ACTIVE}), Reason.GATE_FAILED, Reason.POLICY_DENIED), "still serves"
+) | {Reason.ROLLED_BACK: "serves"}
 
 # What can keep the machine from following its repository: a condition of the machine, not of a variant.
 SOURCE_CODES = frozenset(
@@ -37,6 +37,8 @@ SOURCE_CODES = frozenset(
 )
 TRUST_CODES = frozenset({Reason.UNTRUSTED, Reason.REVOKED})
 SOURCE_UNTRUSTED = "SourceUntrusted"  # code of a problem
+POLICY_DENIED = str(Reason.POLICY_DENIED)  # the same
+POLICY_WARNED = "PolicyWarned"  # code of a warning
 TYPES = ("Ready", "Reconciling", "Stalled", "Built", "Verified", "Serving", "IntegrityVerified")
 
 
@@ -69,7 +71,9 @@ def judge(
         for one in desired.wanted
         if one.variant in changing
     }
-    judged = {name: _unresolved(name, observed, problem) for name, problem in desired.unresolved.items()} | {
+    judged = {name: _unresolved(name, observed, problem) for name, problem in desired.unresolved.items()}
+    judged |= {name: _retired(observed.serving(name), message) for name, message in desired.retired.items()}
+    judged |= {
         one.variant: _of_variant(
             one,
             observed,
@@ -111,12 +115,16 @@ def judge_source(
     answers: RegistryAnswers | None = None,
     asks_trust: bool = False,
     asks_sources: bool = False,
+    asks_policies: bool = False,
 ) -> dict[str, Condition]:
-    """The machine's own conditions, by type: does it follow its repository, are the manifests valid, do the registries
-    answer, and are builds and sources trusted? `answers` where they were asked."""
+    """The machine's own conditions, by type: does it follow its repository, are the manifests valid, do the models meet
+    the policies, do the registries answer, and are builds and sources trusted? `answers` where they were asked."""
     unfollowed = [one for one in (*problems, *warnings) if one.code in SOURCE_CODES and not one.line]
-    invalid = [one for one in problems if one not in unfollowed]
+    denied = [one for one in problems if one.code == POLICY_DENIED]  # the manifest is as it should be, the model is not
+    invalid = [one for one in problems if one not in unfollowed and one not in denied]
     found = [_of_machine("Followed", unfollowed), _of_machine("ManifestsValid", invalid)]
+    if asks_policies:
+        found.append(_of_machine("PoliciesMet", [*denied, *(one for one in warnings if one.code == POLICY_WARNED)]))
     if answers is not None:
         reached = not answers.unreached
         found.append(_condition("RegistryReachable", reached, answers.code or "Answered", answers.unreached))
@@ -157,6 +165,15 @@ def _unresolved(variant: str, observed: Observed, problem: Problem) -> list[Cond
     return [
         _condition("Ready", False, problem.code, problem.message + _still(registration)),
         _condition("Stalled", True, problem.code, problem.message),
+        _serving(registration),
+    ]
+
+
+def _retired(registration: Registration | None, message: str) -> list[Condition]:
+    """Declared, and a policy wants it gone."""
+    return [
+        _condition("Ready", False, Reason.POLICY_DENIED, message + _still(registration)),
+        _condition("Stalled", True, Reason.POLICY_DENIED, message),
         _serving(registration),
     ]
 

@@ -17,7 +17,7 @@ from dataclasses import replace
 from reconciler.domain.changes import Convert, Cost, FetchSource, PruneArtifact, PruneVariant, Pull, RepairArtifact
 from reconciler.domain.desired import Desired, DesiredRelease
 from reconciler.domain.observed import Observed, ServedFolder
-from reconciler.domain.plan import Plan
+from reconciler.domain.plan import Held, Plan
 from reconciler.domain.reasons import Reason
 from reconciler.domain.recorded import Recorded
 from reconciler.gates.judgement import with_verdicts
@@ -109,6 +109,9 @@ def make_plan(
     unused = plan_unused(desired, observed, recorded, ordered, prunes_held)
     freed, waiting_too = without_failed_removals(unused, recorded, now)
     held = [hold for variant in variants for hold in variant.held]
+    held += (
+        Held(variant=name, reason=Reason.POLICY_DENIED, message=why) for name, why in sorted(desired.retired.items())
+    )
     return Plan(
         revision=desired.revision,
         changes=(*ordered, *freed),

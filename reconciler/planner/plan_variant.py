@@ -3,7 +3,7 @@
 from collections.abc import Container
 from dataclasses import dataclass, replace
 
-from reconciler.domain.changes import Change, Convert, MeasureServed, Pull, Removal, RepairRelease
+from reconciler.domain.changes import Change, Convert, FetchSource, MeasureServed, Pull, Removal, RepairRelease
 from reconciler.domain.desired import DesiredRelease
 from reconciler.domain.failures import held_by
 from reconciler.domain.machine.trust import Refusal
@@ -63,6 +63,7 @@ def plan_variant(
     if (override := wanted.override) is not None:
         plan = plan.also_held(Held(variant=wanted.variant, reason=override.reason, message=override.message))
     plan = _unless_it_failed(plan, facts)
+    plan = _unless_a_policy_denies(plan, wanted, number)
     if waits and plan.changes and number is None and wanted.override is None and not is_running:
         plan = VariantPlan(held=(Held(variant=wanted.variant, reason=Reason.DEPENDENCY_NOT_READY, message=waits),))
     return replace(plan, running=True) if is_running else plan
@@ -107,6 +108,20 @@ def _unless_a_gate_rejects(plan: VariantPlan, facts: VariantFacts) -> VariantPla
         return VariantPlan(held=(Held(variant=variant, reason=Reason.GATE_FAILED, message=rejected),))
     message = f"{variant}:{number} is served, and goes on: {rejected}"
     return plan.without_measuring().also_held(Held(variant=variant, reason=Reason.GATE_FAILED, message=message))
+
+
+def _unless_a_policy_denies(plan: VariantPlan, wanted: DesiredRelease, number: int | None) -> VariantPlan:
+    """What serves goes on, and is repaired. A source comes where only its files can tell."""
+    if wanted.denial is None:
+        return plan
+    hold = Held(variant=wanted.variant, reason=Reason.POLICY_DENIED, message=wanted.denial.message)
+    if number is not None:
+        return plan.also_held(
+            replace(hold, message=f"{wanted.variant}:{number} is served, and goes on: {hold.message}")
+        )
+    # guard: what a policy denies is not served
+    fetched = tuple(one for one in plan.changes if isinstance(one, FetchSource) and wanted.denial.fetches)
+    return VariantPlan(changes=fetched, held=plan.held if fetched else (hold,), phase=plan.phase)
 
 
 def _served(facts: VariantFacts, number: int) -> VariantPlan:

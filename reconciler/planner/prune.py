@@ -143,8 +143,9 @@ def _guard(
 
 
 def _prune(orphan: _Served, desired: Desired) -> PruneVariant:
+    reason = Reason.NOT_SELECTED if orphan.model in desired.not_selected else Reason.ORPHANED
     return PruneVariant(
-        reason=Reason.NOT_SELECTED if orphan.model in desired.not_selected else Reason.ORPHANED,
+        reason=Reason.POLICY_DENIED if orphan.variant in desired.retired else reason,
         variant=orphan.variant,
         model=orphan.model,
         numbers=tuple(sorted(orphan.numbers)),

@@ -12,9 +12,10 @@ from reconciler.domain.errors import Problem
 from reconciler.domain.manifest import Model
 from reconciler.domain.plain_data import as_dict, grouped
 from reconciler.domain.plan import Plan
+from reconciler.domain.policy.policy import PASS, PolicyResult
 from reconciler.fleet.comparison import FleetComparison, Side, changed_fields
 from reconciler.fleet.forecast import Outlook, by_effect
-from reconciler.reports.view import FORMAT_VERSION, View, change_view, verdict_view
+from reconciler.reports.view import FORMAT_VERSION, View, change_view, policy_view, verdict_view
 from reconciler.templates.rendering import TemplateChange
 
 
@@ -32,6 +33,7 @@ def diff_view(one: FleetComparison) -> View:
         "disk": {f"{name}Bytes": size for name, size in as_dict(one.disk).items()},
         "templates": [_template(change) for change in one.templates],
         "machines": [],
+        "policies": _policies(one.head.policies, one.base.policies),
         "problems": _problems(one.head.problems, one.base.problems),
         "warnings": [w for w in _problems(one.head.warnings, one.base.warnings) if w["new"]],
     }
@@ -116,6 +118,16 @@ def _problems(now: Iterable[Problem], before: Iterable[Problem]) -> list[View]:
 
     known = set(map(identity, before))
     return [as_dict(problem) | {"new": identity(problem) not in known} for problem in now]
+
+
+def _policies(now: Iterable[PolicyResult], before: Iterable[PolicyResult]) -> list[View]:
+    """What passes is left out; what moved to another line is not new."""
+
+    def identity(one: PolicyResult) -> tuple[str, ...]:
+        return one.policy, one.rule, one.model, one.precision, one.result, one.message
+
+    known = set(map(identity, before))
+    return [policy_view(one) | {"new": identity(one) not in known} for one in now if one.result != PASS]
 
 
 def fleet_view(outlooks: Iterable[Outlook], sources: Mapping[str, str]) -> list[View]:

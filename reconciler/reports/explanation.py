@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from reconciler.domain.desired import DesiredRelease
-from reconciler.domain.recorded import Recorded
+from reconciler.domain.observed import Observed
+from reconciler.domain.recorded import Condition, Recorded
 from reconciler.domain.release import Artifact
 from reconciler.domain.text.escape import for_terminal
 from reconciler.domain.text.units import size_text
@@ -39,6 +40,22 @@ def variant_explained(
     }
 
 
+def served_view(
+    wanted: DesiredRelease, observed: Observed, recorded: Recorded, conditions: Mapping[str, Condition]
+) -> View:
+    """What this machine serves of the variant: `id` is null for nothing, `current` whether it is what is declared;
+    `reason` and `message` are those of the condition Ready after the last pass."""
+    registration, record = observed.serving(wanted.variant), recorded.releases.get(wanted.variant)
+    ready = conditions.get("Ready")
+    return {
+        "id": registration.id if registration else None,
+        "current": registration is not None and registration.release == wanted.release.digest,
+        "since": record.registered if registration and record else None,
+        "reason": ready.reason if ready else "NotServed",
+        "message": ready.message if ready else "no pass has judged it yet",
+    }
+
+
 def _bars(wanted: DesiredRelease, recorded: Recorded) -> list[View]:
     release, (fidelity, measured) = wanted.release, known_numbers(wanted, recorded)
     times = {**(measured.times if measured else {}), "fidelity": fidelity.when if fidelity else ""}
@@ -54,7 +71,13 @@ def _bars(wanted: DesiredRelease, recorded: Recorded) -> list[View]:
 
 
 def explanation_text(view: Shown) -> str:
-    return "\n".join(map(_variant_text, view["variants"]))
+    policies = [one for one in view.get("model", {}).get("policies", ()) if one["result"] != "pass"]
+    return "\n".join((*map(_variant_text, view["variants"]), *map(_policy_text, policies)))
+
+
+def _policy_text(one: Shown) -> str:
+    place = f"{one['policyFile']}:{one['policyLine']}"
+    return for_terminal(f"policy {one['policy']}: {one['rule']} ({place}): {one['result']}: {one['message']}\n")
 
 
 def _variant_text(one: Shown) -> str:

@@ -8,6 +8,7 @@ mention, no link and no picture; inside of code a fence is used that is longer t
 import re
 from collections.abc import Iterable, Iterator
 
+from reconciler.domain.manifest import variant_name
 from reconciler.domain.plain_data import grouped
 from reconciler.domain.text.escape import for_markdown, for_terminal
 from reconciler.reports import diff_render, render
@@ -111,12 +112,26 @@ def _diff_parts(view: Shown) -> Iterator[str]:
         yield f"- :x: {for_markdown(text)}"
     yield from (f"- :warning: {for_markdown(problem_line(warning))}" for warning in view["warnings"])
     yield ""
+    yield from _policy_rows(view["policies"])
     yield from (f"- :warning: {for_markdown(warning)}" for _, warning in diff_render.machine_warnings(view))
     yield from (details(diff_render.group_title(group), diff_render.group_rows(group)) for group in view["machines"])
     yield from (details(diff_render.template_title(one), diff_render.template_rows(one)) for one in view["templates"])
     for model in models:
         if rows := list(_diff_rows(model)):
             yield details(f"{model['name']}: fields", rows)
+
+
+def _policy_rows(results: list[Shown]) -> Iterator[str]:
+    """A line for each rule that a model does not meet."""
+    if not results:
+        return
+    yield "| model | policy | rule | result | |\n|---|---|---|---|---|"
+    for one in results[:MOST_ROWS]:
+        subject = variant_name(one["model"], one["precision"]) if one["precision"] else one["model"]
+        place = f"{one['policyFile']}:{one['policyLine']}"
+        result = one["result"] + ("" if one["new"] else " (as before)")
+        yield markdown_row((subject, f"{one['policy']} ({place})", one["rule"], result, one["message"]))
+    yield f"\n({len(results) - MOST_ROWS} more)\n" if len(results) > MOST_ROWS else ""
 
 
 def _row(model: Shown) -> str:

@@ -22,6 +22,7 @@ _DOING = {"convert": "converting", "fetch": "downloading", "pull": "pulling", "m
 _WRONG = {
     "Followed": "not followed",
     "ManifestsValid": "manifests are invalid",
+    "PoliciesMet": "a model breaks a policy",
     "BuildsTrusted": "a build is not trusted",
     "SourcesTrusted": "a source is not trusted",
 }

@@ -8,6 +8,7 @@ from reconciler.domain.errors import Problem
 from reconciler.domain.machine.trust import Origin
 from reconciler.domain.plain_data import as_dict
 from reconciler.domain.plan import Outcome, Plan
+from reconciler.domain.policy.policy import PASS, PolicyResult
 from reconciler.domain.text.names import json_name
 from reconciler.domain.verdict import Verdict
 
@@ -16,7 +17,12 @@ FORMAT_VERSION = 1
 View = dict[str, object]
 
 
-def plan_view(plan: Plan, problems: Iterable[Problem] = (), warnings: Iterable[Problem] = ()) -> View:
+def plan_view(
+    plan: Plan,
+    problems: Iterable[Problem] = (),
+    warnings: Iterable[Problem] = (),
+    policies: Iterable[PolicyResult] = (),
+) -> View:
     return {
         "formatVersion": FORMAT_VERSION,
         "revision": plan.revision,
@@ -29,9 +35,21 @@ def plan_view(plan: Plan, problems: Iterable[Problem] = (), warnings: Iterable[P
             for verdict in verdicts
         ],
         "notSelected": [{"model": model, "message": why} for model, why in sorted(plan.not_selected.items())],
+        "policies": policies_view(policies),
         "problems": [as_dict(problem) for problem in problems],
         "warnings": [as_dict(warning) for warning in warnings],
     }
+
+
+def policies_view(results: Iterable[PolicyResult]) -> list[View]:
+    """What rules of policies say of models, without what they take."""
+    return [policy_view(one) for one in results if one.result != PASS]
+
+
+def policy_view(one: PolicyResult) -> View:
+    view = camel_view(one)
+    del view["fetches"], view["retires"]
+    return view
 
 
 def verdict_view(verdict: Verdict) -> View:

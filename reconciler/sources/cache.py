@@ -16,6 +16,7 @@ from dataclasses import replace
 from reconciler.domain.errors import Problem
 from reconciler.domain.layout import Layout
 from reconciler.domain.sources.locked import LockedFile, LockedSource
+from reconciler.domain.sources.model_card import ModelCard
 from reconciler.domain.sources.source_model import SourceAdapter, SourceModel
 from reconciler.host import durable
 from reconciler.host.reading import names_in, read_whole
@@ -25,6 +26,7 @@ from reconciler.sources.download import PART
 from reconciler.sources.facts import model_facts, read_adapter_facts, read_model_facts
 from reconciler.sources.folder.model import inspect_adapter, inspect_source
 from reconciler.sources.imported import ADAPTER_FACTS, MODEL_FACTS, hub_facts, imported_folder
+from reconciler.sources.model_card import read_card
 from reconciler.sources.protocol import CachedSource, described
 
 _HEX = 64
@@ -163,6 +165,9 @@ class OnDisk:
         if self._cache is None:
             return CachedSource(model=None, missing=source.size)
         return self._cache.look(source, self._stamps)
+
+    def card(self, path: str) -> ModelCard | None:
+        return read_card(path)
 
 
 def _named(model: SourceModel, source: LockedSource) -> SourceModel:

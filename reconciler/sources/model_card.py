@@ -17,9 +17,13 @@ _FENCE = b"---"
 def read_card(folder: str) -> ModelCard | None:
     """None where there is none, or it is not readable."""
     try:
-        data = read_whole(os.path.join(folder, README), LARGEST)
+        return card_of(read_whole(os.path.join(folder, README), LARGEST))
     except OSError:
         return None
+
+
+def card_of(data: bytes) -> ModelCard | None:
+    """From the bytes of a README.md."""
     front = _front_matter(data)
     loaded = loader.load(README, front) if front else None
     if loaded is None or loaded.problems or len(loaded.documents) != 1 or loaded.documents[0].problems:

@@ -13,6 +13,7 @@ from typing import Any, Protocol, Self
 from reconciler.domain.digest import StoredFile
 from reconciler.domain.machine.bandwidth import PIECE
 from reconciler.domain.sources.locked import LockedFile, LockedSource
+from reconciler.domain.sources.model_card import ModelCard
 from reconciler.domain.sources.model_config import architecture_of
 from reconciler.domain.sources.source_model import INDEX, SMALL_FILES, WEIGHTS, SourceAdapter, SourceModel, digest_of
 
@@ -68,6 +69,9 @@ class ModelFolders(Protocol):
 
     def locked(self, source: LockedSource) -> CachedSource:
         """What is here of a source that the lock pins."""
+
+    def card(self, path: str) -> ModelCard | None:
+        """The model card in a folder of these; None where there is none that can be read."""
 
 
 class RemoteSource(Protocol):

@@ -245,4 +245,26 @@ TEMPLATES: dict[str, Case] = {
     "roles without prompt": model('promptTemplate: {roles: {user: "{Content}"}}'),
 }
 
-GROUPS = {"yaml": YAML, "values": VALUES, "names": NAMES, "paths": PATHS, "templates": TEMPLATES}
+
+def policy(*spec: str, head: str = "Policy\nmetadata: {name: house}") -> Case:
+    return bad(f"{HEAD}{head}\nspec:\n" + "".join(f"  {field}\n" for field in spec))
+
+
+POLICIES: dict[str, Case] = {
+    "a licence that is on no list": policy("licenses: {allow: [Apache2.0]}"),
+    "a licence of the hub without LicenseRef": policy("licenses: {deny: [llama3.2]}"),
+    "an expression in the place of a licence": policy("licenses: {allow: [MIT OR ISC]}"),
+    "a licence of 120 brackets": policy(f"licenses: {{allow: ['{'(' * 120}']}}"),
+    "allow and deny": policy("licenses: {allow: [MIT], deny: [ISC]}"),
+    "neither allow nor deny": policy("licenses: {unknown: warn}"),
+    "nothing allowed": policy("precisions: []"),
+    "an unknown gate": policy("gates: [speed]"),
+    "a source with a scheme": policy("sources: ['https://huggingface.co/acme/*']"),
+    "a size without a unit": policy("maxSourceSize: 20"),
+    "signatures of nothing": policy("signatures: {sources: false}"),
+    "a selector that no label fits": policy("selector: {matchLabels: {tier: a b}}", "sources: [path]"),
+    "a rule that is misspelt": policy("licences: {allow: [MIT]}"),
+    "an exception from a policy": policy("policy: house", head="PolicyException\nmetadata: {name: mine}"),
+}
+
+GROUPS = {"yaml": YAML, "policies": POLICIES, "values": VALUES, "names": NAMES, "paths": PATHS, "templates": TEMPLATES}

@@ -42,9 +42,15 @@ def view(*models: Any, **changes: Any) -> dict[str, Any]:
         "machines": [],
         "cost": {"downloadBytes": 0, "diskBytes": 1 << 20, "seconds": 75.0, "known": True},
         "disk": {"beforeBytes": 1 << 20, "peakBytes": 4 << 20, "afterBytes": 2 << 20},
+        "policies": [],
         "problems": [],
         "warnings": [],
     } | changes
+
+
+def policy(text: str) -> dict[str, Any]:
+    names = ("policy", "rule", "model", "precision", "message", "policyFile")
+    return dict.fromkeys(names, text) | {"result": "fail", "policyLine": 4, "new": True}
 
 
 def problem(text: str) -> dict[str, Any]:
@@ -87,6 +93,7 @@ def everywhere(text: str) -> dict[str, Any]:
         base={"revision": text, "commit": "1" * 40},
         templates=[template | {"tokensDifference": 1, "exact": False}],
         machines=[group | {"cost": COST}],
+        policies=[policy(text)],
         problems=[problem(text)],
         warnings=[problem(text)],
     )

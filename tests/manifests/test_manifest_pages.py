@@ -70,6 +70,7 @@ def accepted(form: dict[str, Any]) -> str:
         ("model", "ModelManifest"),
         ("prompt-template", "PromptTemplateManifest"),
         ("prune-confirmation", "PruneConfirmationManifest"),
+        ("policy", "PolicyManifest"),
     ],
 )
 def test_the_table_of_fields(page: str, kind: str) -> None:
@@ -96,7 +97,7 @@ def test_the_examples_are_valid(page: Path) -> None:
     for example in re.findall(r"```yaml\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL):
         parsed = parse({"a.yaml": example.encode()}, around)
         assert parsed.problems == ()
-        assert parsed.models or parsed.confirmed
+        assert parsed.models or parsed.confirmed or parsed.policies
 
 
 def test_every_code_is_explained() -> None:
@@ -130,7 +131,7 @@ MODULES = {
         "parse",
         "paths",
     ),
-    *("gate_rules", "gate_schema", "schema", "lint", "model_against_source", "template_rules"),
+    *("gate_rules", "gate_schema", "policy_rules", "schema", "lint", "model_against_source", "template_rules"),
 }
 NOT_CODES = {
     "Gate",
@@ -140,6 +141,7 @@ NOT_CODES = {
     "Parsed",
     "PromptTemplate",
     "PruneConfirmation",
+    "Policy",
     "CPUExecutionProvider",
     "Null",
     "True",

@@ -11,7 +11,7 @@ from reconciler.manifests.paths import ParseContext
 from reconciler.templates.rendering import NotRendered
 
 GROUP = "reconciler.foundry/v1alpha1"
-KINDS = "Model, PromptTemplate or PruneConfirmation"
+KINDS = "Model, PromptTemplate, PruneConfirmation or Policy"
 FOLDERS = {"/repo/models/phi", "/repo/lora", "/srv/models/big"}
 LINKS = {"/repo/models/out": "/etc", "/repo/models/in": "/repo/models/phi", "/repo/models/srv": "/srv/models/big"}
 TEMPLATES = {"/repo/manifests/t/ok.jinja": b"{%- for m in messages -%}{{ m.content }}{%- endfor -%}\n"}
@@ -62,7 +62,7 @@ def test_a_model_with_its_defaults() -> None:
                 name="phi",
                 file="manifests/a.yaml",
                 line=1,
-                lines={"spec.source": 5, "spec.precisions": 6, "spec.precisions[0]": 6},
+                lines={"metadata.name": 3, "spec.source": 5, "spec.precisions": 6, "spec.precisions[0]": 6},
                 source_path="/repo/models/phi",
                 precisions=("int4",),
                 template=Template(origin="source", jinja=None),

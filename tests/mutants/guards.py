@@ -50,7 +50,12 @@ _TRUST = "tests/engine/test_trust.py"
 _AIR_GAP = "tests/operations/test_air_gap.py::test_what_nobody_trusted_signed_is_left_out"
 _TRAFFIC = "tests/engine/test_traffic.py"
 
+_POLICIES = "tests/manifests/test_policies.py"
+
 MUTANTS = (
+    # policies
+    _("a policy that cannot be read closes", _POLICIES),
+    _("what a policy denies is not served", "tests/planner/test_plan_policy.py"),
     # YAML
     _("an alias is refused", _LOADER),
     _("an anchor is refused", _LOADER),

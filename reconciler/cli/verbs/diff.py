@@ -5,7 +5,7 @@ import os
 import posixpath
 from typing import Any
 
-from reconciler.cli import options
+from reconciler.cli import configuration, options
 from reconciler.cli.exit_codes import DIFFERS, OK, TROUBLE
 from reconciler.cli.main import say_error
 from reconciler.cli.output import show
@@ -38,6 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="folder with inventories (`reconciler inventory`): also show what each of these machines will do",
     )
+    options.add_policies(parser)
     options.add_output(parser, "text", "json", "markdown", "github")
     options.add_verbosity(parser)
 
@@ -60,7 +61,10 @@ def _view(arguments: argparse.Namespace) -> dict[str, Any]:
     base, head, parted = _revisions(arguments)
     roots = tuple(os.path.normpath(root) for root in arguments.source_root)
     path, exact = _inside(arguments.path), bool(arguments.against)
-    comparison = compare_commits(arguments.repo_dir, base, head, path, roots=roots, parted=parted, exact=exact)
+    policies = configuration.policies_of(arguments.policies)
+    comparison = compare_commits(
+        arguments.repo_dir, base, head, path, roots=roots, parted=parted, exact=exact, policies=policies
+    )
     view: dict[str, Any] = diff_view(comparison)
     if arguments.against:
         found, problems = outlooks(comparison, arguments.against, now())

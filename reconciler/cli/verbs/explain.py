@@ -1,5 +1,6 @@
 """Show everything that a declared model becomes before it is converted: build key, recipe, gates, chat template and
-the exact Olive configuration.
+the exact Olive configuration. `-o markdown` is a model sheet: one page on what it is, where from, under which licence,
+how it was converted and measured, whose build it is and where it is served. Uses no network, changes nothing.
 """
 
 import argparse
@@ -8,33 +9,29 @@ from reconciler.cli import options
 from reconciler.cli.exit_codes import OK
 from reconciler.cli.manifests import declared_variants, load_manifests
 from reconciler.cli.output import show
-from reconciler.conversion.precisions import olive_config
 from reconciler.domain.desired import DesiredRelease
 from reconciler.domain.errors import PermanentError
-from reconciler.engine.machine import observe, recall
 from reconciler.engine.resolve import Resolution, resolve
-from reconciler.reports.explanation import explanation_text, variant_explained
-from reconciler.reports.view import FORMAT_VERSION
+from reconciler.engine.source_trust import SourceTrust
+from reconciler.operations.explain import explain
+from reconciler.reports.explanation import explanation_text
+from reconciler.reports.model_sheet import sheet
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", metavar="NAME", help="a declared model, or one of its variants (capitals-int4)")
     options.add_manifests(parser)
     options.add_machine(parser)
-    options.add_output(parser, "text", "json")
+    options.add_output(parser, "text", "json", "markdown")
 
 
 def run(arguments: argparse.Namespace) -> int:
     machine = options.opened_machine(arguments)
-    resolution = resolve(load_manifests(arguments, machine), machine.stamps, cache=machine.sources)
-    observed = observe(machine)
-    found, recorded = _find(arguments.name, resolution), recall(machine, observed)
-    explained = []
-    for one in found:
-        recipe, source = one.release.recipe, resolution.sources[one.release.recipe.build_key]
-        olive = olive_config(recipe, source.path, "out", "cache", adapter_path=source.adapter)
-        explained.append(variant_explained(one, recorded, olive, observed.artifacts.get(recipe.build_key)))
-    show({"formatVersion": FORMAT_VERSION, "variants": explained}, arguments.output, text=explanation_text)
+    parsed, policies = load_manifests(arguments, machine), machine.traits.policies
+    trust = SourceTrust.of(machine) if policies or parsed.policies else None  # they may ask for signatures
+    resolution = resolve(parsed, machine.stamps, cache=machine.sources, trust=trust, policies=policies)
+    view = explain(machine, parsed, resolution, _find(arguments.name, resolution))
+    show(view, arguments.output, text=explanation_text, markdown=sheet)
     return OK
 
 

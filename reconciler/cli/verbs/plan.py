@@ -36,7 +36,8 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.output == "text":
         show_resolution(arguments, resolution.warnings, resolution.problems)
     show(
-        view.plan_view(plan, resolution.problems, resolution.warnings) | {"working": who_works(machine.layout)},
+        view.plan_view(plan, resolution.problems, resolution.warnings, resolution.policies)
+        | {"working": who_works(machine.layout)},
         arguments.output,
         text=render.plan_text,
         markdown=plan_comment,

@@ -2,22 +2,24 @@
 
 import argparse
 
-from reconciler.cli import options
+from reconciler.cli import configuration, options
 from reconciler.cli.exit_codes import ERROR, OK
 from reconciler.cli.output import say, show, show_problems
 from reconciler.domain.errors import Problem
 from reconciler.domain.plain_data import as_dict
+from reconciler.domain.policy.policy import PolicyResult
 from reconciler.engine.resolve import resolve
 from reconciler.host.stamps import Unhashed
 from reconciler.operations.templates import own_templates
 from reconciler.reports.text import annotations
-from reconciler.reports.view import FORMAT_VERSION
+from reconciler.reports.view import FORMAT_VERSION, policies_view
 from reconciler.sources.manifests import load
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("paths", metavar="DIR", nargs="*", help="folders with manifests (default: --path)")
     options.add_manifests(parser)
+    options.add_policies(parser)
     options.add_output(parser, "text", "json", "github")
     options.add_verbosity(parser)
 
@@ -25,10 +27,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     problems: list[Problem] = []
     warnings: list[Problem] = []
+    policies: list[PolicyResult] = []
+    own = configuration.policies_of(arguments.policies)
     models = 0
     for path in arguments.paths or [arguments.path]:
         parsed = load(path, allowed_roots=tuple(arguments.source_root))
-        resolution = resolve(parsed, Unhashed.empty())
+        resolution = resolve(parsed, Unhashed.empty(), policies=own)
+        policies += resolution.policies
         problems += resolution.problems
         warnings += (*resolution.warnings, *own_templates(parsed.models, resolution))
         models += len(parsed.models)
@@ -38,5 +43,6 @@ def run(arguments: argparse.Namespace) -> int:
         say(arguments, f"{models} model(s): {f'{len(problems)} problem(s)' if problems else 'valid'}")
     else:
         found = {"problems": list(map(as_dict, problems)), "warnings": list(map(as_dict, warnings))}
-        show({"formatVersion": FORMAT_VERSION, **found}, arguments.output, github=lambda view: annotations(**found))
+        view = {"formatVersion": FORMAT_VERSION, **found, "policies": policies_view(policies)}
+        show(view, arguments.output, github=lambda view: annotations(**found))
     return ERROR if problems else OK

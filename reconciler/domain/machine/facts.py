@@ -6,6 +6,7 @@ from reconciler.domain.machine.bandwidth import Bandwidth
 from reconciler.domain.machine.maintenance_windows import Windows
 from reconciler.domain.machine.registries import LOCAL, ConvertMode, RegistrySettings
 from reconciler.domain.machine.trust import TrustPolicy
+from reconciler.domain.policy.policy import Policy
 from reconciler.domain.quarantine import LIVES
 from reconciler.domain.targets import DEFAULT_PROVIDER
 from reconciler.domain.text.units import Count
@@ -62,6 +63,7 @@ class Traits:
     registries: tuple[RegistrySettings, ...] = ()
     convert: ConvertMode = LOCAL
     trust: TrustPolicy = field(default_factory=TrustPolicy)
+    policies: tuple[Policy, ...] = ()
     bandwidth: Bandwidth = Bandwidth()
     windows: Windows = Windows()
     time_zone: str = ""  # of the windows and of a budget's day; "": UTC

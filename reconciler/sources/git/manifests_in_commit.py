@@ -16,6 +16,7 @@ from typing import IO
 from reconciler.domain import digest
 from reconciler.domain.errors import InputRefused, Problem
 from reconciler.domain.sources.locked import FACTS_NAME, LOCK_NAME, LockedSource
+from reconciler.domain.sources.model_card import ModelCard
 from reconciler.domain.sources.source_model import SourceAdapter, SourceModel
 from reconciler.domain.text.quoting import shown
 from reconciler.manifests.manifest_text import MANIFEST_BYTES
@@ -36,6 +37,7 @@ from reconciler.sources.manifests import (
     limit_of,
     refused,
 )
+from reconciler.sources.model_card import LARGEST, README, card_of
 from reconciler.sources.protocol import CachedSource
 
 # Stands for the top of the repository in paths: a name that no folder of a machine has.
@@ -203,6 +205,10 @@ class InCommit:
     def locked(self, source: LockedSource) -> CachedSource:
         """Nothing is fetched to compare commits: it counts as new to every machine."""
         return CachedSource(model=None, missing=source.size)
+
+    def card(self, path: str) -> ModelCard | None:
+        data = self.file(path, README, LARGEST)
+        return card_of(data) if data is not None else None
 
     def file(self, folder: str, name: str, limit: int) -> bytes | None:
         """A small file of a model folder, if it is there."""

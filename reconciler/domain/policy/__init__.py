@@ -1,0 +1,1 @@
+"""What a Policy asks of models, and how a model is judged by it. Pure."""
