@@ -67,7 +67,8 @@ def policies_of(path: str | None) -> tuple[Policy, ...]:
 def _read(path: str) -> _Loaded:
     # Here: the schema with pydantic costs 0.3 s, and most machines have no configuration.
     from reconciler.daemon.notifications.notifications import sink_kinds
-    from reconciler.manifests.machine_config import parse_config, policies_in, settings_of, traits_of
+    from reconciler.manifests.machine_config import parse_config, settings_of, traits_of
+    from reconciler.manifests.machine_policies import policies_in
 
     try:
         data = read_trusted(path, CONFIG_BYTES)
@@ -77,5 +78,5 @@ def _read(path: str) -> _Loaded:
     config, problems = parse_config(data, path, [kind.section for kind in sink_kinds()])
     if config is None:
         raise ManifestsInvalid(problems)
-    traits = replace(traits_of(config), policies=policies_in(config, data, path))
+    traits = replace(traits_of(config), policies=policies_in(config.policies, data, path))
     return _Loaded(file=os.path.abspath(path), traits=traits, settings=settings_of(config))

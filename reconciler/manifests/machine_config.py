@@ -47,7 +47,6 @@ from reconciler.manifests.fields import (
     AnyText,
     Duration,
     Flag,
-    Name,
     Strict,
     as_size,
     as_text,
@@ -60,9 +59,8 @@ from reconciler.manifests.fields import (
 )
 from reconciler.manifests.loader import Plain
 from reconciler.manifests.machine_limits import BandwidthLimits, MaintenanceWindows, TimeZone
-from reconciler.manifests.policy_rules import lines_of, rule_problems, rules_of, with_ids
+from reconciler.manifests.machine_policies import MachinePolicy, policy_problems
 from reconciler.manifests.problems import accepted
-from reconciler.manifests.schema import Rules
 from reconciler.manifests.selector import RESERVED, is_key, is_value
 
 Size = Annotated[int, Field(ge=0, le=1 << 60), expect("a size such as 20GiB", as_size)]
@@ -222,10 +220,6 @@ class Signing(Strict):
     builder_id: AnyText | None = option("--builder-id", "URI that names this builder in what it signs")
 
 
-class MachinePolicy(Rules):  # type: ignore[misc] # its base is made of PolicyRules, and so has all of its fields
-    name: Name = Field(description="What the policy is called.")
-
-
 class MachineConfig(Strict):
     """What one machine is and follows."""
 
@@ -313,8 +307,9 @@ def parse_config(
     config = accepted(document, file, config_type(sections))
     if isinstance(config, tuple):
         return None, config
-    find = (_label_problems, _registry_problems, _trust_problems, _policy_problems)
+    find = (_label_problems, _registry_problems, _trust_problems)
     wrong = tuple(problem for one in find for problem in one(config, document, file))
+    wrong += tuple(policy_problems(config.policies, document, file))
     return (None, wrong) if wrong else (config, ())
 
 
@@ -360,34 +355,6 @@ def _trust_problems(config: MachineConfig, document: loader.YamlDocument, file: 
             hint = "add one; its repository is written without https://, and mode: off takes everything"
             line, field = document.line(("registries", number, "url")), f"registries[{number}].url"
             yield Problem(code="InvalidValue", file=file, line=line, field=field, message=message, hint=hint)
-
-
-def _policy_problems(config: MachineConfig, document: loader.Document, file: str) -> Iterator[Problem]:
-    names = [one.name for one in config.policies]
-    for number, one in enumerate(config.policies):
-        above: loader.Path = ("policies", number)
-        wrong = list(rule_problems(rules_of(one)))
-        if one.name in names[:number]:
-            wrong.append((("name",), f"expected each policy once, got {shown(one.name)} again", ""))
-        for path, message, hint in wrong:
-            place = (*above, *path)
-            line, field = document.line(place), field_path(place)
-            yield Problem(code="InvalidValue", file=file, line=line, field=field, message=message, hint=hint)
-
-
-def policies_in(config: MachineConfig, data: bytes, file: str) -> tuple[Policy, ...]:
-    """The policies of a configuration that was read from `data`. They have no selector: labels are written in git."""
-    (document,) = loader.load(file, data).documents
-    return tuple(
-        Policy(
-            name=one.name,
-            file=file,
-            line=document.line(("policies", number)),
-            rules=with_ids(rules_of(one)),
-            lines=lines_of(document, ("policies", number)),
-        )
-        for number, one in enumerate(config.policies)
-    )
 
 
 def _trust_of(config: MachineConfig) -> TrustPolicy:

@@ -4,6 +4,7 @@
 own.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -15,8 +16,11 @@ from reconciler.domain.plan import Plan
 from reconciler.domain.policy.policy import PASS, PolicyResult
 from reconciler.fleet.comparison import FleetComparison, Side, changed_fields
 from reconciler.fleet.forecast import Outlook, by_effect
+from reconciler.planner.conditions import POLICY_DENIED, POLICY_WARNED
 from reconciler.reports.view import FORMAT_VERSION, View, change_view, policy_view, verdict_view
 from reconciler.templates.rendering import TemplateChange
+
+_OF_POLICIES = (POLICY_DENIED, POLICY_WARNED)  # codes of problems that name the line of a policy
 
 
 def diff_view(one: FleetComparison) -> View:
@@ -111,10 +115,11 @@ def _change(change: Change, sources: Mapping[str, str]) -> View:
 
 
 def _problems(now: Iterable[Problem], before: Iterable[Problem]) -> list[View]:
-    """A problem that moved to another line is not new."""
+    """A problem that moved to another line is not new, nor is one whose policy did."""
 
     def identity(problem: Problem) -> tuple[str, ...]:
-        return problem.code, problem.file, problem.field, problem.message
+        message = re.sub(r":\d+\)", ")", problem.message) if problem.code in _OF_POLICIES else problem.message
+        return problem.code, problem.file, problem.field, message
 
     known = set(map(identity, before))
     return [as_dict(problem) | {"new": identity(problem) not in known} for problem in now]

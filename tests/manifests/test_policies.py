@@ -4,7 +4,8 @@ import pytest
 
 from reconciler.domain.manifest import Requirement
 from reconciler.domain.policy.policy import ModelSelector, Policy, PolicyRules
-from reconciler.manifests.machine_config import parse_config, policies_in
+from reconciler.manifests.machine_config import parse_config
+from reconciler.manifests.machine_policies import policies_in
 from tests.manifests.test_parse import GROUP, manifest, model, parsed, said
 
 POLICY = manifest(
@@ -137,13 +138,12 @@ def test_policies_of_a_machine() -> None:
     config, problems = parse_config(data, "config.yaml")
     assert problems == ()
     assert config is not None
-    [policy] = policies_in(config, data, "config.yaml")
+    [policy] = policies_in(config.policies, data, "config.yaml")
     assert isinstance(policy, Policy)
     assert (policy.name, policy.file, policy.line, policy.line_of("licenses")) == ("house", "config.yaml", 4, 5)
     assert policy.rules.licenses is not None
     assert policy.rules.licenses.allow == ("MIT",)
     assert policy.selector is None
-    assert policies_in(parse_config(CONFIG.partition("policies")[0].encode(), "c")[0], b"a: 1", "c") == ()  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
