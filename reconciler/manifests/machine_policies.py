@@ -17,7 +17,7 @@ class MachinePolicy(Rules):  # type: ignore[misc] # its base is made of PolicyRu
     name: Name = Field(description="What the policy is called.")
 
 
-def policy_problems(policies: Sequence[MachinePolicy], document: loader.Document, file: str) -> Iterator[Problem]:
+def policy_problems(policies: Sequence[MachinePolicy], document: loader.YamlDocument, file: str) -> Iterator[Problem]:
     names = [one.name for one in policies]
     for number, one in enumerate(policies):
         above: loader.Path = ("policies", number)

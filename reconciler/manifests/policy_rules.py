@@ -12,7 +12,7 @@ from reconciler.domain.text.quoting import field_path, listed, nearest, shown
 from reconciler.manifests.declaration import Declaration
 from reconciler.manifests.described import value_of, values_of
 from reconciler.manifests.gate_schema import DECLARED
-from reconciler.manifests.loader import Document, Path
+from reconciler.manifests.loader import Path, YamlDocument
 from reconciler.manifests.schema import PolicyManifest, Selector
 from reconciler.manifests.selector import is_key, is_value
 
@@ -51,7 +51,7 @@ def rules_of(written: object) -> PolicyRules:
     return PolicyRules(**values_of(PolicyRules, written))  # type: ignore[arg-type]  # made of PolicyRules
 
 
-def lines_of(document: Document, above: Path) -> dict[str, int]:
+def lines_of(document: YamlDocument, above: Path) -> dict[str, int]:
     """Where the rules of PolicyRules stand, by field."""
     rules = (name for name in document.lines if name[: len(above)] == above and len(name) > len(above))
     return {field_path(name[len(above) :]): document.lines[name] for name in rules}
@@ -111,7 +111,7 @@ def _selector_problems(selector: ModelSelector | None) -> Iterator[RuleProblem]:
             yield ("selector", "matchExpressions", index), f"expected {expected}, got {len(one.values)} value(s)", ""
 
 
-def broken_policy(document: Document, file: str) -> Policy:
+def broken_policy(document: YamlDocument, file: str) -> Policy:
     """As much of it as can be read says how strictly it is taken."""
     data = document.data if isinstance(document.data, dict) else {}
     metadata, spec = (one if isinstance(one, dict) else {} for one in (data.get("metadata"), data.get("spec")))
@@ -146,7 +146,7 @@ def unread_policies(file: str, data: bytes, seen: int, *, damaged: bool) -> Iter
         yield Policy(name=UNNAMED, file=file, line=1, rules=_STRICT, broken=True)
 
 
-def is_policy(document: Document) -> bool:
+def is_policy(document: YamlDocument) -> bool:
     """Of ours: other tools have policies too."""
     data = document.data if isinstance(document.data, dict) else {}
     kind, version = data.get("kind"), data.get("apiVersion", "")

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.domain.facts import Traits
+from reconciler.domain.machine.facts import Traits
+from reconciler.domain.machine.trust import TrustPolicy
 from reconciler.domain.policy.policy import LicenseRule, Policy, PolicyRules, SignatureRule
-from reconciler.domain.trust import TrustPolicy
 from reconciler.engine.machine import open_machine
 from reconciler.engine.planning import Snapshot, take_snapshot
 from reconciler.sources.manifests import load
