@@ -63,15 +63,7 @@ def run_daemon(
     """Until a signal ends it. The caller holds the root's lock. A `scrub_period` of 0 is none. Returns the exit code.
     Raises CannotListen."""
     wake, service = Wake(), Service()
-    known = machine.records.load()
-    board = Board(
-        State(
-            started=Moment.now(),
-            interval=interval,
-            attempted=known.last_attempted_revision,
-            applied=known.last_applied_revision,
-        )
-    )
+    board = Board(_state(machine, interval))
     log.info("started", pid=os.getpid(), root=machine.layout.root, origin=declarations.origin)
     progress.sweep(machine.layout)
     with contextlib.ExitStack() as stack:
@@ -110,6 +102,13 @@ def run_daemon(
         log.info("stopping")
     log.info("stopped")
     return _exit_code(loop)
+
+
+def _state(machine: Machine, interval: float) -> State:
+    """As the last daemon left it."""
+    known = machine.records.load()
+    attempted, applied = known.last_attempted_revision, known.last_applied_revision
+    return State(started=Moment.now(), interval=interval, attempted=attempted, applied=applied)
 
 
 @contextlib.contextmanager

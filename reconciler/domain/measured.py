@@ -48,7 +48,7 @@ class Fidelity:
     `mean_kl` is in nats from the source. `wiring_kl` is from the source that computes with the rounded weights of the
     artifact: what is left is no work of rounding. `rounding_distance` is how far the matrix that lies furthest from the
     source's is from it, in units of plain rounding. Both are None where nothing is rounded. `when` is RFC 3339, UTC;
-    "" in what earlier versions wrote. `unmeasured` says why there are no numbers, where nobody can measure them here.
+    "" in what earlier versions wrote. `unmeasured` says why there are no numbers, where they cannot be measured here.
     """
 
     build_key: str
@@ -226,7 +226,7 @@ def without_nothing(plain: dict[str, Any]) -> dict[str, Any]:
 
 
 def unmeasured(build_key: str, why: str) -> Fidelity:
-    """Stands for numbers that nobody can measure here: its gate then says Inconclusive."""
+    """Stands for numbers that cannot be measured here: their gate is Inconclusive."""
     return Fidelity(
         build_key=build_key,
         prompts=TEXTS_DIGEST,

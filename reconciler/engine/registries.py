@@ -1,4 +1,4 @@
-"""What the registries of a machine are asked: whether somebody has built an artifact, for a plan, and for the numbers
+"""What the registries of a machine are asked: whether an artifact has been built, for a plan, and for the numbers
 that belong to one. The libraries that speak with registries load with the first question.
 
 A plan asks each once a pass and does not wait for it long: one try, a few seconds. One that cannot be asked is named

@@ -39,8 +39,8 @@ class RateLimit:
 
     @property
     def receive_buffer(self) -> int:
-        """What the kernel may hold of a connection: else megabytes come at full speed before it notices that nobody
-        reads them. 0 (as it likes) where a rate needs more than most systems grant."""
+        """What the kernel may hold of a connection: else megabytes come at full speed before it notices that they
+        are not read. 0 (as it likes) where a rate needs more than most systems grant."""
         wanted = max(self._rate // 4, SLOWEST * 4)
         return wanted if self._rate and wanted <= LARGEST_BUFFER else 0
 

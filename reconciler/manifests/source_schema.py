@@ -57,7 +57,7 @@ class RemoteManifest(Strict):
 
     repo: str = Field(description="The repository.")
     revision: str = Field(description="One state of it, which never changes.")
-    include: Annotated[list[FilePattern], Field(min_length=1, max_length=50)] | None = optional(
+    include: FilePatterns | None = optional(
         "Which files, as patterns such as `*.safetensors`. Default: what a model folder needs."
     )
 

@@ -1,5 +1,5 @@
 """The registries that this machine may pull from, as an export asks them: for artifacts by build key, for what is
-attached to them, and for their blobs. What one of them does not answer is told, and the others are asked."""
+attached to them, and for their blobs. Where one does not answer, the others are asked, and it is reported."""
 
 import contextlib
 import json

@@ -11,10 +11,19 @@ source is at hand, the conversion has not failed before, and what goes makes eno
 and the plan says so.
 """
 
-from collections.abc import Callable, Container, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import replace
 
-from reconciler.domain.changes import Convert, Cost, FetchSource, PruneArtifact, PruneVariant, Pull, RepairArtifact
+from reconciler.domain.changes import (
+    Change,
+    Convert,
+    Cost,
+    FetchSource,
+    PruneArtifact,
+    PruneVariant,
+    Pull,
+    RepairArtifact,
+)
 from reconciler.domain.desired import Desired, DesiredRelease
 from reconciler.domain.observed import Observed, ServedFolder
 from reconciler.domain.plan import Held, Plan
@@ -86,26 +95,11 @@ def make_plan(
         variants = _delete_first(pairs, desired, observed, recorded, replan, now)
     variants = hold_what_does_not_fit(variants, observed, running, jobs)
     variants = list(_shared_once(hold_what_does_not_fit_beside(variants, observed, running, jobs)))
-    by_phase = {
-        phase: [change for variant in variants if variant.phase == phase for change in variant.changes]
-        for phase in ("mend", "release", "fetch", "convert")
-    }
     # Damage that needs no conversion: a served file has the same digest. What nothing uses is freed, damaged or not.
     mendable = sorted(observed.mendable & users(desired, observed).keys())
     repairs = [RepairArtifact(build_key=key, damage=observed.damaged_artifacts[key]) for key in mendable]
-    ordered, waiting = without_failed_removals(
-        (
-            *repairs,
-            *by_phase["mend"],
-            *by_phase["release"],
-            *prunes,
-            *freed_first,
-            *by_phase["fetch"],
-            *by_phase["convert"],
-        ),
-        recorded,
-        now,
-    )
+    quick, slow = _of_phases(variants, "mend", "release"), _of_phases(variants, "fetch", "convert")
+    ordered, waiting = without_failed_removals((*repairs, *quick, *prunes, *freed_first, *slow), recorded, now)
     unused = plan_unused(desired, observed, recorded, ordered, prunes_held)
     freed, waiting_too = without_failed_removals(unused, recorded, now)
     held = [hold for variant in variants for hold in variant.held]
@@ -123,6 +117,11 @@ def make_plan(
         not_selected=desired.not_selected,
         verdicts={one.variant: one.declared_verdicts for one in wanted if one.declared_verdicts},
     )
+
+
+def _of_phases(variants: Sequence[VariantPlan], *phases: str) -> Iterator[Change]:
+    """In the order of the phases, then of the variants."""
+    return (change for phase in phases for one in variants if one.phase == phase for change in one.changes)
 
 
 _SHARED = FetchSource | Convert | Pull

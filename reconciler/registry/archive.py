@@ -2,7 +2,7 @@
 the files of a commit that declare what is to be served. An OCI image layout whose `index.json` names them all.
 
 `index_bytes` and `files_manifest` write that; `read_contents` reads it strictly, before anything is taken from it: each
-document matches its digest, each blob has the size that is said, nothing is missing, and nothing is there that no
+document matches its digest, each blob has the size that is declared, nothing is missing, and nothing is there that no
 document names. The large blobs are compared when they are copied (`copy_blob`).
 """
 
@@ -157,7 +157,7 @@ def parts_of(document: Mapping[str, Any]) -> dict[str, int]:
         if not (isinstance(digest, str) and DIGEST.fullmatch(digest) and type(size) is int and size >= 0):
             raise ValueError("it names a blob without a digest or a size")
         if sizes.setdefault(digest, size) != size:
-            raise ValueError("one digest is said to have two sizes")
+            raise ValueError("one digest is declared with two sizes")
     return sizes
 
 
@@ -283,7 +283,7 @@ class _Reader:
     def _check_blobs(self) -> None:
         for digest, size in self._named.items():
             self._require(digest in self._spans, f"lacks {digest}")
-            # guard: a blob of an archive has the size that is said
+            # guard: a blob of an archive has the declared size
             self._require(self._spans[digest].size == size, f"holds {digest} with another size")
         unnamed = next(iter(self._spans.keys() - self._named.keys()), "")
         # guard: an archive holds nothing that no document names

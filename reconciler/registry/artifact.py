@@ -72,12 +72,12 @@ def _check_layers(layers: list[dict[str, Any]]) -> None:
         _check_blob(layer, shown(path), LARGEST)
     _require(sum(layer["size"] for layer in layers) <= LARGEST, f"its files have more than {LARGEST} bytes together")
     sizes = {(layer["digest"], layer["size"]) for layer in layers}
-    _require(len(dict(sizes)) == len(sizes), "one digest is said to have two sizes")
+    _require(len(dict(sizes)) == len(sizes), "one digest is declared with two sizes")
 
 
 def _check_blob(blob: dict[str, Any], name: str, most: int) -> None:
     size, digest = blob["size"], blob["digest"]
-    _require(type(size) is int and 0 <= size <= most, f"{name} is said to have {shown(str(size))} bytes")
+    _require(type(size) is int and 0 <= size <= most, f"{name} is declared with {shown(str(size))} bytes")
     is_digest = isinstance(digest, str) and modelpack.DIGEST.fullmatch(digest)
     _require(bool(is_digest), f"{name} has no sha256 digest")
 

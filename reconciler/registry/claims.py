@@ -101,8 +101,8 @@ class Claims:
         return claim if 0.0 < left <= LONGEST else None
 
     def _write(self, build_key: str, since: str, seconds: float) -> None:
-        said = {BUILDER: self._builder, SINCE: since, UNTIL: text_of(self._now() + seconds)}
-        self._client.put_manifest(note(self._client, TYPE, said, self._folder), tag_of(build_key))
+        claim = {BUILDER: self._builder, SINCE: since, UNTIL: text_of(self._now() + seconds)}
+        self._client.put_manifest(note(self._client, TYPE, claim, self._folder), tag_of(build_key))
 
     def _now(self) -> float:
         return time.time() + self._ahead
@@ -113,11 +113,10 @@ def tag_of(build_key: str) -> str:
 
 
 def _read(data: bytes | None) -> BuildClaim | None:
-    """None for what is no claim: it keeps nobody from working."""
+    """None for what is no claim: it blocks no builder."""
     try:
         document = json.loads(data or b"")
-        said = document["annotations"]
-        builder, since, until = (said[name] for name in (BUILDER, SINCE, UNTIL))
+        builder, since, until = (document["annotations"][name] for name in (BUILDER, SINCE, UNTIL))
         is_claim = document["artifactType"] == TYPE and builder.isprintable() and len(builder) <= LONGEST_NAME
         return BuildClaim(builder=builder, since=since, until=until) if is_claim and unix(until) else None
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):

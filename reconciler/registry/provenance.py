@@ -95,7 +95,7 @@ def written(build: Build) -> bytes:
 
 
 def statement(name: str, digest: str, kind: str, predicate: Mapping[str, Any]) -> bytes:
-    """In in-toto's form: what is said, as a predicate of this kind, of what has this digest."""
+    """An in-toto statement: `predicate`, of this kind, about what has this digest."""
     return digests.canonical(
         {
             "_type": STATEMENT,

@@ -2,8 +2,8 @@
 
 Sign-in as registries want it: none, basic, or a token that the registry's challenge says where to get. A challenge is
 believed from the registry's own host only. A token that has expired is asked for again.
-Tried again are lost connections and the answers that ask for it, with growing pauses and as the server wishes
-(Retry-After); a longer wish than LONGEST_PAUSE is left to the caller (`TemporaryError.delay`).
+Retried are lost connections and the answers that ask for it, with growing pauses or after the time that the server
+asks for (Retry-After); one longer than LONGEST_PAUSE is left to the caller (`TemporaryError.delay`).
 """
 
 import json

@@ -47,7 +47,7 @@ class Pulled:
 
 
 def find(client: RegistryClient, build_key: str) -> str | None:
-    """The digest of what somebody built by this key."""
+    """The digest of the artifact that was built by this key."""
     return client.resolve(tag_of(build_key))
 
 

@@ -34,7 +34,8 @@ def history_view(
     rows = []
     before: Release | None = None
     for one in history:
-        changes = None if before is None else field_changes(one.release, before)
+        changes = field_changes(one.release, before) if before is not None else ()
+        changed = [{"field": field.name, "before": field.before, "after": field.after} for field in changes]
         rows.append(
             {
                 "id": one.id if one.number else None,
@@ -54,9 +55,7 @@ def history_view(
                 "superseded": one.superseded or None,
                 "retired": one.retired or None,
                 "template": one.release.template_origin,
-                "changed": None
-                if changes is None
-                else [{"field": field.name, "before": field.before, "after": field.after} for field in changes],
+                "changed": changed if before is not None else None,
             }
         )
         before = one.release if one.outcome != REJECTED else before

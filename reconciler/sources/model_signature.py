@@ -2,7 +2,7 @@
 statement in it, with the digest of every file that was signed.
 
 Pure. `read` takes a statement whose signature was verified; `differences` compares it with the files that are there.
-Only whole files by sha256 can be compared, which is what model-signing signs unless it is told otherwise.
+Only whole files by sha256 can be compared, which is what model-signing signs by default.
 """
 
 import hashlib

@@ -86,8 +86,9 @@ class RemoteSource(Protocol):
     def download(
         self, source: LockedSource, file: LockedFile, target: str, on_bytes: Callable[[int], None], piece: int = PIECE
     ) -> None:
-        """One file, not compared with anything; goes on from what `target` holds. `on_bytes` is told after each `piece`
-        how much is there; no more is taken before it returns, and an error of it ends the download."""
+        """One file, not compared with anything; goes on from what `target` holds. `on_bytes` is called after each
+        `piece` with the bytes so far; no more is read before it returns, and an error that it raises ends
+        the download."""
 
     def cancel(self) -> None: ...
 

@@ -100,7 +100,7 @@ MUTANTS = (
     # Archives
     _("an archive holds plain files with names of their own", _ARCHIVE, "plain = True"),
     _("a document of an archive matches its digest", _ARCHIVE),
-    _("a blob of an archive has the size that is said", _ARCHIVE),
+    _("a blob of an archive has the declared size", _ARCHIVE),
     _("an archive holds nothing that no document names", _ARCHIVE),
     _("a file of an archive stays in its folder", _ARCHIVE, "safe = True"),
     _("a blob of an archive matches its digest", _ARCHIVE, "is_right = True"),

@@ -1,4 +1,4 @@
-"""What a machine may download: its limits, and what each download is told (Meter). Git is not counted: manifests and
+"""What a machine may download: its limits, and the Meter that each download keeps to. Git is not counted: manifests and
 their history are small."""
 
 from dataclasses import dataclass

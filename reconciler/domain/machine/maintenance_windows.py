@@ -13,7 +13,6 @@ from reconciler.domain.text.units import FORM
 
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 MIDNIGHT = 24 * 60  # minutes
-FETCH, BUILD, ACTIVATE = "fetch", "build", "activate"
 
 
 @dataclass(frozen=True, kw_only=True)
