@@ -61,12 +61,23 @@ class _OfRelease:
 
 
 @dataclass(frozen=True, kw_only=True)
-class FetchSource(_OfRelease):
+class _Making(_OfRelease):
+    """Long work for all releases of one build key."""
+
+    action: ClassVar[str]
+    number: ClassVar[int] = 0
+
+    @property
+    def work_key(self) -> tuple[str, str]:
+        return self.action, self.build_key
+
+
+@dataclass(frozen=True, kw_only=True)
+class FetchSource(_Making):
     """Download what is missing of a source from the hub, for `release` and all others that name it. Files that changed
     since they came have forced it."""
 
     action: ClassVar[str] = "fetch"
-    number: ClassVar[int] = 0
     source: LockedSource
     urgent: bool = False  # waits for no window
 
@@ -79,34 +90,24 @@ class FetchSource(_OfRelease):
     def failure_key(self) -> str:
         return self.source.fetch_key
 
-    @property
-    def work_key(self) -> tuple[str, str]:
-        return self.action, self.build_key
-
 
 @dataclass(frozen=True, kw_only=True)
-class Convert(_OfRelease):
+class Convert(_Making):
     """Build the artifact of a recipe, for `release` and all others of the same recipe."""
 
     action: ClassVar[str] = "convert"
-    number: ClassVar[int] = 0
 
     @property
     def failure_key(self) -> str:
         return self.build_key
 
-    @property
-    def work_key(self) -> tuple[str, str]:
-        return self.action, self.build_key
-
 
 @dataclass(frozen=True, kw_only=True)
-class Pull(_OfRelease):
+class Pull(_Making):
     """Take the artifact of a recipe, as another machine built it, from a registry: for `release` and all others of the
     same recipe."""
 
     action: ClassVar[str] = "pull"
-    number: ClassVar[int] = 0
     offer: Offer
     urgent: bool = False  # waits for no window
 
@@ -114,10 +115,6 @@ class Pull(_OfRelease):
     def failure_key(self) -> str:
         """Another build of the same key is another try."""
         return pull_key(self.build_key, self.offer)
-
-    @property
-    def work_key(self) -> tuple[str, str]:
-        return self.action, self.build_key
 
 
 @dataclass(frozen=True, kw_only=True)

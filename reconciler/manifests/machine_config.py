@@ -39,7 +39,7 @@ from reconciler.domain.machine.trust import (
     is_source_pattern,
 )
 from reconciler.domain.quarantine import LIVES
-from reconciler.domain.text.quoting import shown
+from reconciler.domain.text.quoting import field_path, shown
 from reconciler.domain.text.units import DURATION_PATTERN, read_duration
 from reconciler.host.cage import CAGE_MODES, CageMode
 from reconciler.manifests import loader
@@ -313,6 +313,11 @@ def parse_config(
     return (None, wrong) if wrong else (config, ())
 
 
+def _invalid(document: loader.YamlDocument, file: str, path: loader.Path, message: str, hint: str = "") -> Problem:
+    line, field = document.line(path), field_path(path)
+    return Problem(code="InvalidValue", file=file, line=line, field=field, message=message, hint=hint)
+
+
 def _label_problems(config: MachineConfig, document: loader.YamlDocument, file: str) -> Iterator[Problem]:
     for key, value in config.labels.items():
         if not is_key(key) or key.startswith(RESERVED):
@@ -321,21 +326,18 @@ def _label_problems(config: MachineConfig, document: loader.YamlDocument, file: 
             message = f"expected a label's value as in Kubernetes, got {shown(value)}"
         else:
             continue
-        line, field = document.line(("labels", key)), f"labels.{shown(key)}"
-        yield Problem(code="InvalidValue", file=file, line=line, field=field, message=message)
+        yield _invalid(document, file, ("labels", key), message)
 
 
 def _registry_problems(config: MachineConfig, document: loader.YamlDocument, file: str) -> Iterator[Problem]:
     urls = [one.url for one in config.registries]
     for number, url in enumerate(urls):
         if url in urls[:number]:
-            line, field = document.line(("registries", number, "url")), f"registries[{number}].url"
             message = f"expected each registry once, got {shown(url)} again"
-            yield Problem(code="InvalidValue", file=file, line=line, field=field, message=message)
+            yield _invalid(document, file, ("registries", number, "url"), message)
     if config.convert != LOCAL and not any(one.settings.pulls for one in config.registries):
         message = f"expected a registry with role pull or both beside convert: {config.convert}, got none"
-        line = document.line(("convert",))
-        yield Problem(code="InvalidValue", file=file, line=line, field="convert", message=message)
+        yield _invalid(document, file, ("convert",), message)
 
 
 def _trust_problems(config: MachineConfig, document: loader.YamlDocument, file: str) -> Iterator[Problem]:
@@ -344,8 +346,7 @@ def _trust_problems(config: MachineConfig, document: loader.YamlDocument, file: 
     for number, rule in enumerate(rules):
         if rule.mode != OFF and not rule.keys:
             message = f"expected keys beside mode: {rule.mode}, got none"
-            line, field = document.line(("trust", number)), f"trust[{number}].keys"
-            yield Problem(code="InvalidValue", file=file, line=line, field=field, message=message)
+            yield _invalid(document, file, ("trust", number, "keys"), message)
     builds = [one for one in rules if isinstance(one, TrustRule)]
     for number, one in enumerate(config.registries if builds else ()):
         name = str(one.settings.address)
@@ -353,8 +354,7 @@ def _trust_problems(config: MachineConfig, document: loader.YamlDocument, file: 
         if one.settings.pulls and not any(rule.covers(name) for rule in builds):
             message = f"expected a rule of trust that covers {name}, got none"
             hint = "add one; its repository is written without https://, and mode: off takes everything"
-            line, field = document.line(("registries", number, "url")), f"registries[{number}].url"
-            yield Problem(code="InvalidValue", file=file, line=line, field=field, message=message, hint=hint)
+            yield _invalid(document, file, ("registries", number, "url"), message, hint)
 
 
 def _trust_of(config: MachineConfig) -> TrustPolicy:
