@@ -9,12 +9,15 @@ from reconciler.daemon.state import Moment
 from reconciler.daemon.wake import jittered
 from reconciler.domain.backoff import of_passes
 from reconciler.domain.errors import PermanentError, Problem, TemporaryError
+from reconciler.domain.layout import Layout
 from reconciler.engine.machine import Machine
 from reconciler.manifests.parsed import Parsed
 from reconciler.operations.repository import read_branch
+from reconciler.reports.machine.view import Standing
 from reconciler.sources.git.address import Remote
 from reconciler.sources.git.runner import Credentials
 from reconciler.sources.git.source import STALE, Followed, stands
+from reconciler.sources.git.standing import commit_facts
 from reconciler.sources.manifests import ParseCache, load
 
 REMEMBERED = 3600.0  # seconds: then mirror, exports and commit are read again, even for the same commit
@@ -33,6 +36,9 @@ class Declarations(Protocol):
     def doubt(self) -> None:
         """The pass did not converge: use nothing that is remembered."""
 
+    def standing(self, layout: Layout, attempted: str, applied: str) -> Standing:
+        """Of these revisions, for people. Called from other threads; nothing is asked of a server."""
+
 
 class FolderSource:
     def __init__(self, path: str, allowed_roots: tuple[str, ...] = ()) -> None:
@@ -46,6 +52,9 @@ class FolderSource:
         return load(self.folder, allowed_roots=self._roots, cache=self._cache)
 
     def doubt(self) -> None: ...
+
+    def standing(self, layout: Layout, attempted: str, applied: str) -> Standing:
+        return Standing(origin=self.folder)
 
 
 class RepositorySource:
@@ -91,6 +100,18 @@ class RepositorySource:
 
     def doubt(self) -> None:
         self._trusted_until = 0.0
+
+    def standing(self, layout: Layout, attempted: str, applied: str) -> Standing:
+        commit, before = (one.rpartition("@sha1:")[2] for one in (attempted, applied))
+        found = commit_facts(self._remote, layout, commit, before)
+        return Standing(
+            origin=self.origin,
+            branch=self._remote.branch,
+            commit=commit,
+            subject=found.subject,
+            committed=found.time,
+            behind=found.behind,
+        )
 
     def _unchanged(self, machine: Machine) -> tuple[Parsed, bool] | None:
         """What was read last, and whether the server answered. None when everything must be read, also to report a

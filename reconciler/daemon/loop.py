@@ -122,6 +122,8 @@ class Loop:
             "conditions": self.machine.records.conditions(),
             "problems": len(result.resolution.problems),
             "verdicts": result.remaining.verdicts,
+            "seen": result,
+            "declared": self._parsed,
         }
         if result.converged:
             changes["applied"] = result.remaining.revision

@@ -15,6 +15,8 @@ from reconciler.daemon import wake as reasons
 from reconciler.daemon.background import Background
 from reconciler.daemon.declarations import Declarations
 from reconciler.daemon.http.listening import Address
+from reconciler.daemon.http.page_routes import PageRoutes
+from reconciler.daemon.http.page_source import PageSource
 from reconciler.daemon.http.routes import Routes
 from reconciler.daemon.http.server import CannotListen, HttpServer
 from reconciler.daemon.loop import Loop
@@ -81,7 +83,9 @@ def run_daemon(
         reconciler = stack.enter_context(Reconciler(machine, reporter, options, wake=work_ended, turns=turns))
         if scrub_period:
             stack.enter_context(_scrubbing(machine, wake, scrub_period))
-        routes = Routes(board, wake, machine.layout, lambda: watchdog.patience, endpoints.webhook_secret_file)
+        page = _page(endpoints.address, board, machine, declarations)
+        secret = endpoints.webhook_secret_file
+        routes = Routes(board, wake, machine.layout, lambda: watchdog.patience, secret, page)
         _listen(endpoints, routes, stack)
         if endpoints.targets:
             _notify(endpoints.targets, machine, board, stack)
@@ -124,6 +128,14 @@ def _scrubbing(machine: Machine, wake: Wake, period: float) -> Iterator[None]:
             scrub.close()
 
 
+def _page(address: Address | None, board: Board, machine: Machine, declarations: Declarations) -> PageRoutes | None:
+    """For a browser on this machine: it names files and shows manifests, so no other machine is served it."""
+    if address is None or not address.is_local:  # guard: the page is for this machine only
+        return None
+    quota = machine.traits.limits.disk_quota
+    return PageRoutes(PageSource(board, machine.layout, machine_name(machine), quota, declarations.standing))
+
+
 def _listen(endpoints: Endpoints, routes: Routes, stack: contextlib.ExitStack) -> None:
     address = endpoints.address
     if address is None:
@@ -136,6 +148,8 @@ def _listen(endpoints: Endpoints, routes: Routes, stack: contextlib.ExitStack) -
         log.warning("listen.failed", address=str(address), message=str(error), hint=error.hint)
     else:
         log.info("listening", address=str(address), port=server.port, hooks=bool(endpoints.webhook_secret_file))
+        if address.is_local and not address.path:
+            log.info("page", url=f"http://{address.host}:{server.port}/")
 
 
 def _notify(targets: tuple[SinkTarget, ...], machine: Machine, board: Board, stack: contextlib.ExitStack) -> None:

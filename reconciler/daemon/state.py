@@ -11,6 +11,8 @@ from reconciler.domain.changes import Change
 from reconciler.domain.plan import Outcome
 from reconciler.domain.recorded import Condition
 from reconciler.domain.verdict import Verdict
+from reconciler.engine.pass_result import PassResult
+from reconciler.manifests.parsed import Parsed
 
 # How a pass ends: `converged`; `partly` (something failed, was refused, is held back or still runs); `failed` (it could
 # not be carried out at all: catalog broken, disk full, a bug).
@@ -71,6 +73,8 @@ class State:
     running: tuple[Change, ...] = ()
     last_fetch: Moment | None = None  # the last good answer of the repository; None for a folder, or before the first
     stale: bool = False  # the repository has not answered for twice the interval
+    seen: PassResult | None = None  # the last pass that could be carried out
+    declared: Parsed | None = None  # what it was given
 
 
 class Board:

@@ -1,11 +1,13 @@
 """PassResult: what a pass returns. Whether it converged, what failed, what is left, when to come back, and the facts of
 its one line in the log."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from reconciler.domain.changes import LongWork
+from reconciler.domain.observed import Observed
 from reconciler.domain.plan import Outcome, Plan
 from reconciler.domain.reasons import BY_ORDER, USER_HOLDS
+from reconciler.domain.recorded import Recorded
 from reconciler.engine.resolve import Resolution
 
 
@@ -13,7 +15,7 @@ from reconciler.engine.resolve import Resolution
 class PassResult:
     """`remaining` is what a second observation still finds to do: empty when the pass converged. `running` are the
     jobs that go on; what remains because of them is no failure. `unrecorded` says why the records could not be
-    written; they are then older than the machine."""
+    written; they are then older than the machine. `observed` and `recorded` are what `remaining` was planned from."""
 
     plan: Plan
     remaining: Plan
@@ -21,6 +23,8 @@ class PassResult:
     resolution: Resolution
     running: tuple[LongWork, ...] = ()
     unrecorded: str = ""
+    observed: Observed = field(default_factory=Observed)
+    recorded: Recorded = field(default_factory=Recorded)
 
     @property
     def converged(self) -> bool:

@@ -217,7 +217,13 @@ class Reconciler:
 
     def _record(self, declared: Declaration, plan: Plan, last: Snapshot, outcomes: list[Outcome]) -> PassResult:
         result = PassResult(
-            plan=plan, remaining=last.plan, outcomes=tuple(outcomes), resolution=last.resolution, running=self.running()
+            plan=plan,
+            remaining=last.plan,
+            outcomes=tuple(outcomes),
+            resolution=last.resolution,
+            running=self.running(),
+            observed=last.observed,
+            recorded=last.recorded,
         )
         if isinstance(declared, Parsed):
             return replace(result, unrecorded=record_pass(self._machine, last, result))

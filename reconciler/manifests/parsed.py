@@ -4,7 +4,8 @@ Parsing is a pure function of the manifests' bytes and of the answers to the que
 this path lead to, what is in this template file). So a parse holds as long as these are the same.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from reconciler.domain.errors import Problem
 from reconciler.domain.manifest import Model, Template
@@ -26,6 +27,8 @@ class Parsed:
     policies: tuple[Policy, ...] = ()  # also those that are broken
     confirmed: tuple[str, ...] = ()  # models that may go though many go at once (PruneConfirmation)
     broken: frozenset[str] = frozenset()  # models that are there and have a problem, their own or of what they refer to
+    # The manifests as they were written, by the name that models know them by: shown, and never read again.
+    texts: Mapping[str, bytes] = field(default_factory=dict, compare=False, repr=False)
 
 
 @dataclass(frozen=True, kw_only=True)

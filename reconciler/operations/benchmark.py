@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 
 from reconciler.conversion.client.converter import Converter
 from reconciler.domain.desired import DesiredRelease
-from reconciler.domain.errors import LockHeld, PermanentError, ReconcilerError
+from reconciler.domain.errors import HostRefused, LockHeld, PermanentError, ReconcilerError
 from reconciler.domain.measured import Fidelity, Measured
 from reconciler.domain.verdict import Verdict
 from reconciler.engine.machine import Machine, assemble, locked_again, machine_name, of_this_runtime
@@ -28,6 +28,7 @@ from reconciler.gates.runtime import Rehearsal
 from reconciler.host import durable
 from reconciler.host.facts import cpu_model, read_facts
 from reconciler.host.processes import MemorySampler
+from reconciler.state.benchmarks import last_benchmark
 
 Progress = Callable[[str, str], None]  # a variant, and what is done with it
 
@@ -222,6 +223,13 @@ class _Measuring:
             new = filled(held, together(self._runs))
             if new != held:
                 self.machine.records.save_measured(new)
+
+
+def keep_for_page(machine: Machine, shown: dict[str, object]) -> None:
+    """For this machine's page; where the disk refuses it, the page shows the one before."""
+    if machine.owner:
+        with contextlib.suppress(HostRefused, OSError):
+            last_benchmark(machine.layout).write(shown)
 
 
 def facts(machine: Machine, results: Iterable[Benched], load: float | None) -> BenchMachine:

@@ -7,13 +7,15 @@ from reconciler.domain.history import REJECTED, SERVED, History, HistoryEntry
 from reconciler.domain.machine.trust import Origin
 from reconciler.domain.release import Release
 from reconciler.domain.text.escape import for_terminal
+from reconciler.domain.verdict import Verdict
 from reconciler.planner.difference import field_changes
 from reconciler.reports.text import Shown, built_by, columns
-from reconciler.reports.view import FORMAT_VERSION, View, origin_view
+from reconciler.reports.view import FORMAT_VERSION, View, origin_view, verdict_view
 
 COLUMNS = ("", "RELEASE", "STATE", "SINCE", "CHANGED", "REVISION")
 
 NOTHING: dict[str, Origin] = {}
+NOT_JUDGED: dict[str, Sequence[Verdict]] = {}
 
 # A commit as short as git shows it, and the digest of a folder as short as plans show digests.
 _REVISION = re.compile(r"(.+@(?:sha1:[0-9a-f]{7}|sha256:[0-9a-f]{12}))[0-9a-f]+")
@@ -27,10 +29,11 @@ def history_view(
     registered: Container[int],
     artifacts: Container[str],
     origins: Mapping[str, Origin] = NOTHING,
+    verdicts: Mapping[str, Sequence[Verdict]] = NOT_JUDGED,
 ) -> View:
     """`serving` is the number that the name leads to now (0: none); `artifacts` are the build keys that are held,
-    `origins` those of artifacts by their digest. What changed is null for the first: there is nothing to compare it
-    with."""
+    `origins` those of artifacts by their digest, `verdicts` those of gates by the digest of a release. What changed is
+    null for the first: there is nothing to compare it with."""
     rows = []
     before: Release | None = None
     for one in history:
@@ -55,6 +58,7 @@ def history_view(
                 "superseded": one.superseded or None,
                 "retired": one.retired or None,
                 "template": one.release.template_origin,
+                "gates": [verdict_view(verdict) for verdict in verdicts.get(one.digest, ())],
                 "changed": changed if before is not None else None,
             }
         )
@@ -86,15 +90,19 @@ def history_text(view: Shown) -> str:
     return "\n".join(lines) + "\n"
 
 
+def short_revision(revision: str) -> str:
+    found = _REVISION.fullmatch(revision)
+    return found[1] if found else revision
+
+
 def _cells(one: Shown, variant: str) -> Sequence[str]:
     changed = ", ".join(field["field"] for field in one["changed"] or ())
-    short = _REVISION.fullmatch(one["revision"])
     cells = (
         "*" if one["current"] else "",
         one["id"] or f"{variant} (never)",
         one["state"],
         one["registered"],
         changed or ("first" if one["changed"] is None else "nothing"),
-        short[1] if short else one["revision"],
+        short_revision(one["revision"]),
     )
     return tuple(map(for_terminal, cells))

@@ -39,15 +39,16 @@ def plan_text(view: Shown) -> str:
 
 
 def _change_lines(change: Shown) -> list[str]:
-    nameless = "source" if "source" in (change["before"] or {}) else "artifact"
-    name = change["variant"] or f"{nameless} {change['buildKey'][:19]}"
     cost = cost_text(change["cost"])
-    step = f"{_SIGNS.get(change['action'], '+')} {change['action']:<8} {target(change, name)}  ({change['reason']})"
+    step = f"{_SIGNS.get(change['action'], '+')} {change['action']:<8} {target(change)}  ({change['reason']})"
     return [f"{step}  {cost}" if cost else step, *(f"    {row}" for row in field_rows(change))]
 
 
-def target(change: Shown, name: str) -> str:
+def target(change: Shown, name: str = "") -> str:
+    """What a change is about: an id, or a variant and where its bytes come from. `name` is for what has no id."""
     after, before = change["after"] or {}, change["before"] or {}
+    nameless = "source" if "source" in before else "artifact"
+    name = name or change["variant"] or f"{nameless} {change['buildKey'][:19]}"
     if "id" in after:
         return str(after["id"])
     if change["action"] == "fetch":

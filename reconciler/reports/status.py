@@ -132,7 +132,7 @@ def working_lines(working: Shown | None) -> Iterator[str]:
 
 
 def _row(variant: Shown) -> Sequence[str]:
-    ready = _condition(variant, "Ready")
+    ready = condition_of(variant, "Ready")
     gates = tally(variant.get("gates", ()))
     if variant.get("gatesOf") not in (None, variant.get("release")):  # of what git declares, which does not serve
         gates += " (declared)"
@@ -151,7 +151,7 @@ def _row(variant: Shown) -> Sequence[str]:
 
 def _complaints(variant: Shown) -> Iterator[str]:
     name, suspension = variant["variant"], variant["suspension"]
-    ready, stalled = _condition(variant, "Ready"), _condition(variant, "Stalled")
+    ready, stalled = condition_of(variant, "Ready"), condition_of(variant, "Stalled")
     if ready["status"] != "True":
         yield f"{name}: {ready['message']}"
     elif stalled["status"] == "True" and not suspension:
@@ -162,6 +162,7 @@ def _complaints(variant: Shown) -> Iterator[str]:
         yield f"{name}: {stalled['message'] if too_long else Suspension(**suspension)}"
 
 
-def _condition(variant: Shown, kind: str) -> Shown:
+def condition_of(variant: Shown, kind: str) -> Shown:
+    """Of one variant of the view, by its type."""
     unknown = {"status": "Unknown", "reason": "-", "message": "no pass has judged it yet"}
     return next((one for one in variant["conditions"] if one["type"] == kind), unknown)

@@ -312,5 +312,6 @@ def interpret(found: FoundManifests, base: str, prefix: str, roots: tuple[str, .
     return replace(
         result,
         revision=f"folder@{digest.of_value(declared)}",
+        texts={context.shown(name): data for name, data in found.files.items()},
         problems=tuple(sorted((*found.problems, *result.problems), key=lambda p: (p.file, p.line))),
     )

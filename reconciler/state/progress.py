@@ -17,6 +17,7 @@ from reconciler.domain.layout import Layout
 from reconciler.domain.text.units import Count, size_text
 from reconciler.host import durable
 from reconciler.host.codec import Codec
+from reconciler.state.benchmarks import benchmark_folder
 from reconciler.state.documents import ENDING, Document, RecordCodec, Stored
 
 T = TypeVar("T")
@@ -83,8 +84,8 @@ def delivery_progress(layout: Layout, sink: str) -> Stored[Document | None]:
 
 
 def sweep(layout: Layout) -> None:
-    """Remove what a killed writer left. Call it before the threads begin."""
-    for folder in (_scrub(layout), _deliveries(layout), _downloads(layout)):
+    """Remove what a killed writer left, here and of a benchmark. Call it before the threads begin."""
+    for folder in (_scrub(layout), _deliveries(layout), _downloads(layout), benchmark_folder(layout)):
         durable.sweep_temporaries(folder)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from reconciler.daemon.http.listening import parse_address
+from reconciler.daemon.http.page_routes import PageRoutes
 from reconciler.daemon.http.routes import Routes
 from reconciler.daemon.http.server import HttpServer
 from reconciler.daemon.state import Board, Moment, State
@@ -23,7 +24,9 @@ SECRET = canaries.secret("hook")
 class Faced:
     """What a test holds: the board and the wake behind the face, and a client before it."""
 
-    def __init__(self, root: Path, listen: str = "127.0.0.1:0", *, hooks: bool = True) -> None:
+    def __init__(
+        self, root: Path, listen: str = "127.0.0.1:0", *, hooks: bool = True, page: PageRoutes | None = None
+    ) -> None:
         root.mkdir(parents=True, exist_ok=True)
         self.secret = root / "secret"
         if hooks:
@@ -34,7 +37,7 @@ class Faced:
         self.wake = Wake()
         self.patience = 60.0
         secret = str(self.secret) if hooks else ""
-        routes = Routes(self.board, self.wake, self.layout, lambda: self.patience, secret)
+        routes = Routes(self.board, self.wake, self.layout, lambda: self.patience, secret, page)
         address = parse_address(listen)
         assert address is not None
         self.face = HttpServer(address, routes, look_around=0.02)

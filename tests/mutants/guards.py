@@ -203,7 +203,11 @@ MUTANTS = (
     _("every proof of a hook holds", _FACE, "return any(held)"),
     _("a head has an end", _FUZZ),
     _("only our names are answered", _FACE, "return False"),
+    _("another site gets nothing of the page", "tests/daemon/test_page.py", "False"),
+    _("streams leave threads to others", "tests/daemon/test_page.py", "False"),
+    _("the page is for this machine only", "tests/daemon/test_page.py", "address is None"),
     # What is shown
+    _("a drawing holds shapes and text only", "tests/daemon/test_page_source.py", "return kept"),
     _("control characters are shown", _ESCAPE, "return text"),
     _("a page shows control characters", "tests/reports/test_html.py", "return held"),
     _(

@@ -1,7 +1,8 @@
 """Measure declared models that are converted here, in the runtime that serves them: size, load time, time to
 the first token and tokens per second by prompt length, peak memory, fidelity, golden prompts; and recommend
 a precision for this machine. Each run is a new process with its own catalog: served models are not touched.
-Measurements that a gate lacks are recorded. Ctrl-C shows the measurements made until then.
+Measurements that a gate lacks are recorded, and the plots are kept for this machine's page. Ctrl-C shows the
+measurements made until then.
 """
 
 import argparse
@@ -21,8 +22,8 @@ from reconciler.gates.benchmark import Benchmark
 from reconciler.host.clock import now
 from reconciler.host.durable import write_file
 from reconciler.host.facts import load_average
-from reconciler.operations.benchmark import Bench, Candidate, candidates, facts, place
-from reconciler.reports.benchmark.page import bench_page
+from reconciler.operations.benchmark import Bench, Candidate, candidates, facts, keep_for_page, place
+from reconciler.reports.benchmark.page import bench_page, benchmark_shown
 from reconciler.reports.benchmark.report import bench_markdown, bench_text, bench_view
 
 LONGEST_PROMPT = 1_000_000  # tokens
@@ -62,6 +63,8 @@ def run(arguments: argparse.Namespace) -> int:
     show_problems(seen.resolution.problems)
     chosen = candidates(seen, arguments.names)
     view = bench_view(_measured(machine, seen, chosen, arguments))
+    if find_spec("matplotlib") is not None:
+        keep_for_page(machine, benchmark_shown(view))
     if arguments.html:
         write_file(os.path.abspath(arguments.html), bench_page(view).encode())
     show(view, arguments.output, text=bench_text, markdown=bench_markdown)

@@ -4,12 +4,13 @@ A head has at most HEAD_LIMIT bytes and a hundred headers, and its lines have th
 anything else is refused. A connection carries one request, so that nothing can be smuggled behind it.
 """
 
+import contextlib
 import io
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
-from typing import Any
+from typing import Any, Protocol
 
 HEAD_LIMIT = 16 << 10  # bytes
 CHUNK = 64 << 10  # bytes of a body read at once
@@ -33,12 +34,24 @@ class Request:
     body: Iterable[bytes] = ()
 
 
+class Stream(Protocol):
+    """A body without an end that is known. Each piece is sent as it comes; `close` is called once, also when nothing
+    was sent."""
+
+    def __iter__(self) -> Iterator[bytes]: ...
+
+    def close(self) -> None: ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class Response:
+    """With a `stream` there is no `body`."""
+
     status: int
     body: bytes = b""
     type: str = "application/json"
     headers: Mapping[str, str] = field(default_factory=dict)
+    stream: Stream | None = None
 
 
 class BadRequest(Exception):
@@ -116,12 +129,21 @@ class RequestHandler(BaseHTTPRequestHandler):
             yield chunk
 
     def _write(self, answer: Response) -> None:
+        if answer.stream is None:
+            self._write_head(answer, {"Content-Length": str(len(answer.body))})
+            self.wfile.write(answer.body)
+            return
+        with contextlib.closing(answer.stream):
+            self._write_head(answer, {})
+            for piece in answer.stream:
+                self.wfile.write(piece)
+                self.wfile.flush()  # a client that does not read is given up after the socket's timeout
+
+    def _write_head(self, answer: Response, length: Mapping[str, str]) -> None:
         self.send_response(answer.status)
-        headers = {"Content-Type": answer.type, "Content-Length": str(len(answer.body))}
-        for name, value in {**headers, **_ALWAYS, **answer.headers}.items():
+        for name, value in {"Content-Type": answer.type, **length, **_ALWAYS, **answer.headers}.items():
             self.send_header(name, value)
         self.end_headers()
-        self.wfile.write(answer.body)
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
         """Called where the standard library cannot parse a request: nothing of it is repeated in an answer."""

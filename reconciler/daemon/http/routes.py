@@ -1,4 +1,5 @@
-"""The daemon's HTTP routes: /healthz, /readyz, /metrics and /hooks/git. A request in, an answer out.
+"""The daemon's HTTP routes: /healthz, /readyz, /metrics, /hooks/git, and the page for people. A request in, an answer
+out.
 
 Routes only read, with one exception: a webhook of a git server, signed by the holder of the secret, wakes the loop.
 Nothing in its body is used, so only its digest is computed; a replay costs one look at the repository.
@@ -17,6 +18,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 import psutil
 
 from reconciler.daemon.http.handler import Request, Response
+from reconciler.daemon.http.page_routes import PageRoutes
 from reconciler.daemon.metrics import CONTENT_TYPE, MetricsInput, families, page
 from reconciler.daemon.secret_file import NoSecret, read_secret
 from reconciler.daemon.state import Board, State
@@ -39,10 +41,17 @@ _TOKEN = "x-gitlab-token"
 
 
 class Routes:
-    """`patience`: for how many more seconds the loop may be silent. `secret_file` is "" when hooks are off."""
+    """`patience`: for how many more seconds the loop may be silent. `secret_file` is "" when hooks are off, `page` None
+    where there is no page."""
 
     def __init__(
-        self, board: Board, wake: Wake, layout: Layout, patience: Callable[[], float], secret_file: str = ""
+        self,
+        board: Board,
+        wake: Wake,
+        layout: Layout,
+        patience: Callable[[], float],
+        secret_file: str = "",
+        page: PageRoutes | None = None,
     ) -> None:
         self._board = board
         self._wake = wake
@@ -50,15 +59,23 @@ class Routes:
         self._patience = patience
         self._secret_file = secret_file
         self._bucket = Bucket()
+        self._page = page
         self._pages = {"/healthz": self._health, "/readyz": self._readiness, "/metrics": self._metrics}
 
     def answer(self, request: Request) -> Response:
         """The caller has checked the Host header where `needs_host` says so."""
         if request.path == HOOK and self._secret_file:
             return self._hook(request) if request.method == "POST" else _not_allowed("POST")
+        if self._page is not None and self._page.has(request.path):
+            return self._page.answer(request) if request.method == "GET" else _not_allowed("GET")
         if request.path not in self._pages:
             return Response(status=404)
         return self._pages[request.path]() if request.method == "GET" else _not_allowed("GET")
+
+    def close(self) -> None:
+        """End the streams of open pages."""
+        if self._page is not None:
+            self._page.close()
 
     def _health(self) -> Response:
         alive = self._patience() > 0.0

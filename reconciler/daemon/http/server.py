@@ -64,6 +64,7 @@ class HttpServer(socketserver.ThreadingTCPServer):
         return 0 if self.address.path else int(self.socket.getsockname()[1])
 
     def close(self) -> None:
+        self._routes.close()
         self.shutdown()
         self.server_close()
         self._thread.join()

@@ -52,6 +52,7 @@ _STYLE = {
     "ytick.color": _QUIET,
     "ytick.left": False,
 }
+_SHAPES = frozenset({"g", "path", "use", "defs", "text", "tspan", "line", "rect", "circle", "polyline", "polygon"})
 _SVG, _LINK = "{http://www.w3.org/2000/svg}", "{http://www.w3.org/1999/xlink}href"
 
 
@@ -97,6 +98,23 @@ def _legend(axes: Axes) -> None:
     )
     for line, text in zip(legend.get_lines(), legend.get_texts(), strict=True):
         text.set(gid="label", color=line.get_color(), weight="bold")
+
+
+def is_plain(drawing: str) -> bool:
+    """Whether a drawing that was kept holds nothing but shapes and text, and refers to nothing outside itself."""
+    try:
+        root = ET.fromstring(f'<svg xmlns:xlink="{_LINK[1:].partition("}")[0]}">{drawing}</svg>')
+    except ET.ParseError:
+        return False
+    inner = [one for one in root.iter() if one is not root]
+    return all(one.tag in _SHAPES and all(map(_is_plain, one.attrib.items())) for one in inner)
+
+
+def _is_plain(attribute: tuple[str, str]) -> bool:
+    name, held = attribute
+    if name == _LINK:
+        return held.startswith("#")
+    return "}" not in name and not name.startswith("on") and "href" not in name and "url(" not in held
 
 
 def _inside(svg: str, name: str) -> str:

@@ -5,8 +5,9 @@ and a dark look, and one for paper. What others wrote (names, prompts, answers, 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from reconciler.domain.plain_data import as_dict
 from reconciler.reports.benchmark.drawing import HEIGHT, WIDTH
-from reconciler.reports.benchmark.plots import plots
+from reconciler.reports.benchmark.plots import Plot, plots
 from reconciler.reports.benchmark.report import busy_text, by_model, complaints, machine_facts, runs_text, table
 from reconciler.reports.html.document import environment
 from reconciler.reports.text import cut
@@ -16,7 +17,6 @@ View = Mapping[str, Any]
 
 def bench_page(view: View) -> str:
     """Needs matplotlib, which is an optional extra."""
-    recommended = {found["model"]: found for found in view["recommendations"]}
     return (
         environment()
         .get_template("benchmark/page.html.j2")
@@ -25,14 +25,31 @@ def bench_page(view: View) -> str:
             facts=machine_facts(view),
             busy=busy_text(view),
             runs=runs_text(view),
-            models=[
-                _model(f"m{number}", model, variants) | {"recommended": recommended.get(model)}
-                for number, (model, variants) in enumerate(by_model(view).items())
-            ],
+            models=_models(view),
             width=WIDTH,
             height=HEIGHT,
         )
     )
+
+
+def benchmark_shown(view: View) -> dict[str, Any]:
+    """What the page of a machine shows of a benchmark, as plain data: the tables, and the plots as they were drawn.
+    Needs matplotlib too."""
+    models = [{**one, "plots": [_plain(plot) for plot in one["plots"]]} for one in _models(view)]
+    return {"date": view["date"], "revision": view["revision"], "runs": runs_text(view), "models": models}
+
+
+def _plain(plot: Plot) -> dict[str, Any]:
+    shown = as_dict(plot) | {"description": plot.description}
+    return {name: list(map(list, held)) if name == "rows" else held for name, held in shown.items()}
+
+
+def _models(view: View) -> list[dict[str, Any]]:
+    recommended = {found["model"]: found for found in view["recommendations"]}
+    return [
+        _model(f"m{number}", model, variants) | {"recommended": recommended.get(model)}
+        for number, (model, variants) in enumerate(by_model(view).items())
+    ]
 
 
 def _model(name: str, model: str, variants: Sequence[View]) -> dict[str, Any]:

@@ -105,6 +105,10 @@ class Mirror:
     def accepted(self) -> str:
         return self._ref(self._accepted)
 
+    def fetched(self) -> str:
+        """The newest commit of the branch that is here, followed or not."""
+        return self._ref(self._fetched)
+
     def accept(self, commit: str) -> None:
         if self.accepted() != commit:
             self._git.run("update-ref", self._accepted, commit)
