@@ -5,6 +5,7 @@ import base64
 import contextlib
 import hashlib
 import json
+import os
 import re
 import shutil
 import socket
@@ -190,6 +191,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _route(self) -> None:
         parts = urlsplit(self.path)
+        if listed := re.fullmatch("/v2/(.+)/tags/list", parts.path):
+            self._tags(listed[1], {key: values[0] for key, values in parse_qs(parts.query).items()})
+            return
         found = _ROUTE.fullmatch(parts.path)
         if found is None:
             self.answer(404)
@@ -247,7 +251,7 @@ class _Handler(BaseHTTPRequestHandler):
                 held.blobs[query["mount"]] = source
                 self.answer(201, {"Location": f"/v2/{repository}/blobs/{query['mount']}"})
                 return
-            name = f"upload-{len(self.owner.uploads)}"
+            name = f"upload-{os.urandom(6).hex()}"
             self.owner.uploads[name] = bytearray()
         if name not in self.owner.uploads:
             self.refuse(404, "BLOB_UPLOAD_UNKNOWN")
@@ -265,6 +269,15 @@ class _Handler(BaseHTTPRequestHandler):
         status = {"GET": 204}.get(self.command, 202)
         end = max(len(place) - 1, 0)
         self.answer(status, {"Location": f"/v2/{repository}/blobs/uploads/{name}?_state=x", "Range": f"0-{end}"})
+
+    def _tags(self, repository: str, query: dict[str, str]) -> None:
+        tags = sorted(tag for tag in self.owner.held(repository).tags if tag > query.get("last", ""))
+        most = int(query.get("n", "100"))
+        body = json.dumps({"name": repository, "tags": tags[:most] or None}).encode()
+        if len(tags) <= most:
+            self.answer(200, body=body)
+            return
+        self.answer(200, {"Link": f'<{self.path.partition("?")[0]}?n={most}&last={tags[most - 1]}>; rel="next"'}, body)
 
     def _referrers(self, held: Held, digest: str) -> None:
         if not self.owner.has_referrers:

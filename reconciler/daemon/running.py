@@ -22,6 +22,7 @@ from reconciler.daemon.http.server import CannotListen, HttpServer
 from reconciler.daemon.loop import Loop
 from reconciler.daemon.notifications.notifications import Notifications
 from reconciler.daemon.notifications.sink import SinkContext, SinkTarget
+from reconciler.daemon.report_sender import DAILY, Reports, ReportSender
 from reconciler.daemon.reporting import StepLog
 from reconciler.daemon.sd_notify import Service
 from reconciler.daemon.state import Board, Moment, State
@@ -34,6 +35,7 @@ from reconciler.engine.options import Options
 from reconciler.engine.reconciler import Reconciler
 from reconciler.engine.scrub import Scrubber
 from reconciler.engine.timetable import Turns
+from reconciler.operations.report import Reporting
 from reconciler.state import progress
 
 LAST_MOMENT = 9.0  # seconds from the first signal to the end, whatever still goes on: managers wait at least ten
@@ -51,6 +53,7 @@ class Endpoints:
     address_was_chosen: bool = False
     webhook_secret_file: str = ""
     targets: tuple[SinkTarget, ...] = ()
+    reporting: Reporting | None = None
 
 
 def run_daemon(
@@ -89,6 +92,8 @@ def run_daemon(
         _listen(endpoints, routes, stack)
         if endpoints.targets:
             _notify(endpoints.targets, machine, board, stack)
+        if endpoints.reporting is not None:
+            _report(endpoints.reporting, machine, identity, board, stack)
         loop = Loop(
             machine=machine,
             declarations=declarations,
@@ -156,6 +161,13 @@ def _notify(targets: tuple[SinkTarget, ...], machine: Machine, board: Board, sta
     context = SinkContext(machine=machine_name(machine), events=machine.records.event_log, layout=machine.layout)
     notifications = stack.enter_context(contextlib.closing(Notifications(targets, context, machine.records)))
     board.listen(notifications.passed)
+
+
+def _report(reporting: Reporting, machine: Machine, identity: str, board: Board, stack: contextlib.ExitStack) -> None:
+    settings = machine.traits.reports
+    every = settings.every if settings is not None else DAILY
+    sender = ReportSender(reporting, identity, splay=machine.traits.bandwidth.splay, every=every)
+    board.listen(stack.enter_context(contextlib.closing(Reports(sender))).passed)
 
 
 @contextlib.contextmanager

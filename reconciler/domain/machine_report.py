@@ -27,7 +27,7 @@ AHEAD = 3600.0  # seconds that a machine's clock may be ahead of the reader's
 
 @dataclass(frozen=True, kw_only=True)
 class GateReport:
-    """One bar of a gate. `status` is Successful, Failed or Inconclusive; `message` only where it failed."""
+    """One bar of a gate that was measured. `status` is Successful or Failed; `message` only where it failed."""
 
     gate: str
     measure: str
@@ -44,7 +44,7 @@ class RefusedRelease:
 
     release: str
     outcome: str
-    message: str
+    message: str = ""
     when: str = ""
 
 
@@ -56,7 +56,7 @@ class VariantReport:
 
     variant: str
     model: str
-    precision: str
+    precision: str = ""
     wanted: str = ""
     serves: str = ""
     number: Count = 0
@@ -112,6 +112,24 @@ class MachineReport:
             return (datetime.fromisoformat(now) - datetime.fromisoformat(self.generated)).total_seconds()
         except (ValueError, TypeError):
             return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportSettings:
+    """Where a machine's reports go, from its configuration: `to` is a folder, `oci://host/repository`, or the URL of a
+    git repository with `#branch`. `every` are seconds between two reports without a change. `keys` is the folder of
+    the machines' public keys, for reading what others report. Passwords and tokens are in files or variables."""
+
+    to: str
+    every: float = 86_400.0
+    keys: str = ""
+    credentials_file: str = ""
+    credentials_variable: str = ""
+    ca_file: str = ""
+    token_file: str = ""
+    ssh_key: str = ""
+    known_hosts: str = ""
+    allow_file: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -74,11 +74,19 @@ def inventory_view(inventory: Inventory) -> dict[str, Any]:
     view = _CODEC.write(inventory)
     for name in ("measured", "fidelity"):
         view[name] = view[name] and [without_nothing(one) for one in view[name]]
+    view["summary"] = [_without_empty(one) for one in view["summary"]]
     return {
         name: _cut(held, _LONGEST_TEXT.get(name, LINE))
         for name, held in view.items()
         if name not in _LATER or held != _LATER[name]
     }
+
+
+def _without_empty(held: Any) -> Any:
+    """What has nothing to say is left out: there is one row for each variant."""
+    if isinstance(held, dict):
+        return {key: _without_empty(inner) for key, inner in held.items() if inner not in (None, "", [])}
+    return [_without_empty(inner) for inner in held] if isinstance(held, list) else held
 
 
 def read_inventory(data: bytes, file: str) -> Inventory:

@@ -7,7 +7,7 @@ from reconciler.domain.machine_report import REJECTED, UNKNOWN, GateReport, Mach
 from reconciler.domain.observed import Observed
 from reconciler.domain.recorded import Condition, Recorded
 from reconciler.domain.text.names import model_of
-from reconciler.domain.verdict import FAILED, Verdict
+from reconciler.domain.verdict import FAILED, INCONCLUSIVE, Verdict
 from reconciler.fleet.inventory import HeldRelease, Inventory, Variant
 from reconciler.gates.judgement import GateStatus, rejection_text
 from reconciler.manifests.selector import labels_of
@@ -66,7 +66,7 @@ def _variant(
         reason=ready.reason if ready is not None else "",
         message=ready.message if ready is not None else "",
         ready_since=ready.last_transition_time if ready is not None else "",
-        gates=tuple(map(_gate, gates.verdicts)) if gates is not None else (),
+        gates=tuple(_gate(one) for one in gates.verdicts if one.status != INCONCLUSIVE) if gates is not None else (),
         refused=tuple(_refused(history, recorded.rollbacks.get(name), gates))[:MOST_REFUSED],
     )
 

@@ -57,3 +57,11 @@ def read_statement(payload: bytes) -> ReportStatement:
         raise
     except (Misformed, LookupError, ValueError, TypeError, AttributeError, RecursionError, binascii.Error):
         raise NotAStatement("what is signed has not the form of a statement about a report") from None
+
+
+def is_about(data: bytes, signature: bytes) -> bool:
+    """Whether the statement names these bytes. Nothing is verified."""
+    try:
+        return digests.of_bytes(data) in read_statement(bundle.read(signature).payload).digests
+    except (bundle.NotABundle, NotAStatement):
+        return False

@@ -5,7 +5,6 @@ add sections of their own.
 The table in `docs/configuration.md` comes from these types.
 """
 
-import os.path
 from collections.abc import Iterable, Iterator
 from datetime import date
 from typing import Annotated, Any, Literal
@@ -59,12 +58,12 @@ from reconciler.manifests.fields import (
 )
 from reconciler.manifests.loader import Plain
 from reconciler.manifests.machine_limits import BandwidthLimits, MaintenanceWindows, TimeZone
+from reconciler.manifests.machine_places import Path, RegistryCredentials, ReportsTo
 from reconciler.manifests.machine_policies import MachinePolicy, policy_problems
 from reconciler.manifests.problems import accepted
 from reconciler.manifests.selector import RESERVED, is_key, is_value
 
 Size = Annotated[int, Field(ge=0, le=1 << 60), expect("a size such as 20GiB", as_size)]
-Path = Annotated[str, Field(max_length=4096), Predicate(os.path.isabs), expect("an absolute path", as_text)]
 MachineName = Annotated[
     str,
     Predicate(lambda text: text and is_value(text)),
@@ -131,16 +130,6 @@ def _registry_url(text: str) -> str:
 _ADDRESS = expect("an address such as https://ghcr.io/acme/models", as_text)
 RegistryUrl = Annotated[str, AfterValidator(_registry_url), _ADDRESS]
 MirrorUrl = Annotated[str, AfterValidator(_mirror_url), _ADDRESS]
-Variable = Annotated[
-    str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,127}$"), expect("the name of an environment variable", as_text)
-]
-
-
-class RegistryCredentials(Strict):
-    exclusive = (("file", "env"),)
-
-    file: Path | None = optional("File with `user:password`, or with the JSON that `docker login` writes.")
-    env: Variable | None = optional("Environment variable with the same.")
 
 
 class Registry(Strict):
@@ -269,6 +258,7 @@ class MachineConfig(Strict):
     conversion_memory: Size | None = option("--conversion-memory", "Memory of one conversion, such as 24GiB")
     cage: Cage | None = option("--cage", "Sandbox of the converter")
     limits: DiskLimits | None = optional("How much of the disk may be used.")
+    reports: ReportsTo | None = optional("Where this machine reports to, and whose reports it reads.")
     quarantine_for: PeriodOrOff | None = optional(
         "How long moved-aside foreign things are kept (default: 168h), or off: for ever."
     )
@@ -381,6 +371,7 @@ def traits_of(config: MachineConfig) -> Traits:
         bandwidth=config.bandwidth.values if config.bandwidth else Bandwidth(),
         windows=config.windows.values if config.windows else Windows(),
         time_zone=config.time_zone or "",
+        reports=config.reports.settings if config.reports else None,
         quarantine_for=LIVES
         if config.quarantine_for is None
         else read_duration(config.quarantine_for),  # None for "off"

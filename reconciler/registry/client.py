@@ -6,6 +6,7 @@ digest. A registry that has no referrers API (Distribution 2.8) has them under t
 
 import json
 import re
+from collections.abc import Iterator
 from typing import Any
 
 from reconciler.domain import digest as digests
@@ -22,6 +23,7 @@ WRONG_BYTES_HINT = "what the registry keeps is damaged, or not from whom you thi
 AN_HOUR = 3600.0
 NOT_WHOLE = ("RegistryLacks", "DigestMismatch")  # codes of what is wrong with one manifest or blob, not the registry
 PAGES = 20
+PAGE, MOST_TAGS = 1000, 1_000_000  # tags
 LOOKS, MOST_LOOKS = 2, 20  # at a list of referrers, until an entry is known to have stayed
 
 _ACCEPT = {"Accept": f"{MANIFEST_TYPE}, {INDEX_TYPE}"}
@@ -54,6 +56,17 @@ class RegistryClient:
         it ("" where it tells none)."""
         answer = self.session.ask("GET", self._manifest(tag), (200, 404), _ACCEPT)
         return answer.data if answer.status == 200 else None, answer.headers.get("Date") or ""
+
+    def tags(self, *, page: int = PAGE) -> Iterator[str]:
+        """All of the repository, page by page; a repository that nothing was put into has none."""
+        url = self.session.url(f"tags/list?n={page}")
+        for _ in range(MOST_TAGS // page + 1):
+            answer = self.session.ask("GET", url, (200, 404))
+            yield from _tags_in(answer)
+            link = _LINK.search(answer.headers.get("Link") or "")
+            if not link:
+                return
+            url = self.session.following(url, link[1])
 
     def put_manifest(self, data: bytes, reference: str = "", media_type: str = MANIFEST_TYPE) -> str:
         """Under its digest, or under a tag too. All that it names must be there. Returns the digest."""
@@ -158,6 +171,15 @@ def _manifests_in(answer: HttpAnswer) -> list[Descriptor] | None:
     if not isinstance(listed, list):
         return None
     return [one for one in listed if isinstance(one, dict) and DIGEST.fullmatch(str(one.get("digest")))]
+
+
+def _tags_in(answer: HttpAnswer) -> list[str]:
+    """Distribution calls a repository without tags null, and one without manifests missing."""
+    try:
+        listed = json.loads(answer.data)["tags"] if answer.status == 200 else None
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return []
+    return [tag for tag in listed or () if isinstance(tag, str) and TAG.fullmatch(tag)]
 
 
 def _fallback(digest: str) -> str:

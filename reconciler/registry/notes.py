@@ -32,7 +32,7 @@ def note(
     """The manifest, for which everything is there. `folder` is for temporary files."""
     for data in (EMPTY, layer):
         if data:
-            _upload(client, data, folder)
+            upload_small(client, data, folder)
     return note_manifest(kind, annotations, subject, layer)
 
 
@@ -53,7 +53,8 @@ def note_manifest(kind: str, annotations: Mapping[str, str], subject: bytes | No
     return digests.canonical(document)
 
 
-def _upload(client: RegistryClient, data: bytes, folder: str) -> None:
+def upload_small(client: RegistryClient, data: bytes, folder: str) -> None:
+    """A blob of a few kilobytes, where the registry has none. `folder` is for a temporary file."""
     blob = Blob(digest=digests.of_bytes(data), size=len(data))
     path = os.path.join(folder, f"{blob.digest[7:]}.json")
     durable.write_file(path, data)

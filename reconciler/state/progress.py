@@ -60,6 +60,16 @@ class Downloaded:
     days: Mapping[str, Count] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Reported:
+    """The last report: its counter, which no other has; what it said (a digest), where it went and when."""
+
+    counter: Count = 0
+    said: str = ""
+    to: str = ""
+    when: str = ""
+
+
 class _Progress(Stored[T]):
     def write(self, value: T) -> None:
         with contextlib.suppress(HostRefused, OSError):
@@ -68,6 +78,7 @@ class _Progress(Stored[T]):
 
 _SCRUBBED = RecordCodec(Scrubbed)
 _DOWNLOADED = RecordCodec(Downloaded)
+_REPORTED = RecordCodec(Reported)
 _DELIVERED: Codec[Document | None] = Codec(dict[str, object])
 
 
@@ -81,6 +92,10 @@ def download_progress(layout: Layout) -> Stored[Downloaded]:
 
 def delivery_progress(layout: Layout, sink: str) -> Stored[Document | None]:
     return _Progress(os.path.join(_deliveries(layout), f"{sink}{ENDING}"), _DELIVERED, None)
+
+
+def report_progress(layout: Layout) -> Stored[Reported]:
+    return _Progress(os.path.join(_deliveries(layout), f"report{ENDING}"), _REPORTED, Reported())
 
 
 def sweep(layout: Layout) -> None:

@@ -32,6 +32,7 @@ MAKE = re.compile(r"(?:^|`)make ([a-z][a-z-]*)\b", re.MULTILINE)
 
 ELSEWHERE = {
     "reconciler.foundry": "labels, annotations, the API's group and the types of events",
+    "reports.": "settings of a machine's configuration",
     "reconciler.lock.json": "the lock file of models from the hub",
     "reconciler.facts.json": "what is known of them before they are fetched",
     "reconciler.xml": "Windows' service wrapper",

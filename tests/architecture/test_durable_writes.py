@@ -54,6 +54,8 @@ ALLOWED = {
     "conversion/worker/running.py": "runs in the converter's child: the pipe with a job's answer",
     "conversion/worker/staging.py": "runs in the converter's child: a model folder put together in scratch",
     "daemon/http/server.py": "a socket that ends with the daemon",
+    "machine_reports/git_branch.py": "a cache of what the server has, and of the next commit; torn, it is made anew",
+    "machine_reports/oci_tags.py": "what is uploaded lies in a temporary folder meanwhile",
     "operations/benchmark.py": "a throw-away folder",
     "operations/lock.py": "a download into the system's temporary folder: `lock` looks at it and lets go",
     "engine/job_queue.py": "the folder of one job, in staging; it is nobody's once the job has ended",

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from reconciler.domain.machine.facts import Facts
-from reconciler.domain.machine_report import VariantReport
+from reconciler.domain.machine_report import GateReport, VariantReport
 from reconciler.fleet.inventory import DiskSpace, Inventory
 from reconciler.fleet.inventory_form import inventory_view
 from reconciler.machine_reports.statement import sign_report
@@ -79,3 +79,12 @@ def know(folder: Path, names: Mapping[str, str] | tuple[str, ...]) -> str:
 def signed(inventory: Inventory, folder: Path, by: str = "") -> tuple[bytes, bytes]:
     data = written(inventory)
     return data, sign_report(data, f"{inventory.machine}.json", inventory, key_of(by or inventory.machine, folder))
+
+
+def many(count: int) -> tuple[VariantReport, ...]:
+    """Each with gates and a message."""
+    gates = tuple(GateReport(gate="performance", measure=f"m{at}", status="Successful", number=1.5) for at in range(4))
+    return tuple(
+        replace(GOOD, variant=f"model-{at}-int4", model=f"model-{at}", message="m" * 250, gates=gates)
+        for at in range(count)
+    )

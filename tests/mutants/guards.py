@@ -310,6 +310,7 @@ MUTANTS = (
     _("a report counts by its machine's own key", _REPORTS, "True"),
     _("an old report is not taken for a new one", _REPORTS),
     _("only a statement about a report counts", _REPORTS),
+    _("what a manifest embeds matches its digest", "tests/machine_reports/test_places.py"),
     # When, and how much
     _("nothing comes beyond the daily budget", _TRAFFIC),
     _("a download ends with its window", _TRAFFIC),

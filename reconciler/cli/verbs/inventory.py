@@ -1,13 +1,15 @@
 """Show what this machine is, holds and serves, as a document small enough for git. `reconciler diff --against FILE`,
 run on another machine, predicts from it what a change of manifests would do on this one. It holds no secrets, and shows
-a home folder as `~`. Changes nothing.
+a home folder as `~`. Changes nothing here. A daemon sends it by itself; --push does so once (docs/fleet.md).
 """
 
 import argparse
 
 from reconciler.cli import options
 from reconciler.cli.exit_codes import OK
-from reconciler.cli.output import show
+from reconciler.cli.output import note, show
+from reconciler.cli.reports import push_report
+from reconciler.cli.signing import add_signing_key
 from reconciler.domain.text.units import size_text
 from reconciler.fleet.inventory_form import inventory_view
 from reconciler.operations.inventory import take_inventory
@@ -15,11 +17,17 @@ from reconciler.reports.text import Shown, terminal_lines
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    options.add_flag(parser, "--push", "also send it as a report to the place of the configuration (reports.to)")
+    add_signing_key(parser, "with --push: sign the report with this private key")
     options.add_common(parser, "json", "text")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    view = inventory_view(take_inventory(options.opened_machine(arguments)))
+    machine = options.opened_machine(arguments)
+    inventory = take_inventory(machine)
+    if arguments.push:
+        note(arguments, f"sent to {push_report(arguments, machine, inventory)}")
+    view = inventory_view(inventory)
     show(view, arguments.output, text=_text)
     return OK
 

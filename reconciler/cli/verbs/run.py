@@ -11,9 +11,12 @@ More: docs/daemon.md
 
 import argparse
 import os
+from dataclasses import replace
 
 from reconciler.cli import options
 from reconciler.cli.manifests import credentials_of, remote_of, require_folder
+from reconciler.cli.reports import reporting_of
+from reconciler.cli.signing import add_signing_key, signing_key
 from reconciler.daemon.declarations import Declarations, FolderSource, RepositorySource
 from reconciler.daemon.http.listening import DEFAULT, parse_address
 from reconciler.daemon.notifications.notifications import sink_kinds
@@ -39,13 +42,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="TIME",
     )
     options.add_conversions(parser)
+    add_signing_key(parser, "sign this machine's reports (docs/fleet.md) with this private key")
     _add_endpoints(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     declarations, endpoints = _declarations(arguments), _endpoints(arguments)
+    key = signing_key(arguments)
     log.talk(without=frozenset({"pass.done"}))  # the daemon logs a pass when it did something
     with options.machine_under_lock(arguments, "run") as machine:
+        endpoints = replace(endpoints, reporting=reporting_of(arguments, machine, key))
         return run_daemon(
             machine,
             declarations,

@@ -6,6 +6,7 @@ from reconciler.domain.machine.bandwidth import Bandwidth
 from reconciler.domain.machine.maintenance_windows import Windows
 from reconciler.domain.machine.registries import LOCAL, ConvertMode, RegistrySettings
 from reconciler.domain.machine.trust import TrustPolicy
+from reconciler.domain.machine_report import ReportSettings
 from reconciler.domain.policy.policy import Policy
 from reconciler.domain.quarantine import LIVES
 from reconciler.domain.targets import DEFAULT_PROVIDER
@@ -68,6 +69,7 @@ class Traits:
     windows: Windows = Windows()
     time_zone: str = ""  # of the windows and of a budget's day; "": UTC
     quarantine_for: float | None = LIVES  # seconds; None: for ever
+    reports: ReportSettings | None = None
 
     @property
     def pulls_from(self) -> tuple[RegistrySettings, ...]:

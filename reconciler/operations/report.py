@@ -1,0 +1,122 @@
+"""Make this machine's report, sign it, and send it to the place that its configuration names (docs/fleet.md)."""
+
+from dataclasses import replace
+
+from reconciler.domain.errors import PermanentError
+from reconciler.domain.machine.registries import RegistrySettings
+from reconciler.domain.machine_report import ReportSettings
+from reconciler.engine.machine import Machine, open_machine
+from reconciler.fleet.inventory import Inventory
+from reconciler.fleet.travelling import fingerprint, report_document
+from reconciler.host import durable
+from reconciler.host.clock import now as time_now
+from reconciler.host.clock import unix
+from reconciler.host.reading import read_whole
+from reconciler.machine_reports.folder import ENDING
+from reconciler.machine_reports.keys import entry_name
+from reconciler.machine_reports.place import ReportPlace, Sent
+from reconciler.machine_reports.select import open_place, registry_settings
+from reconciler.machine_reports.statement import sign_report
+from reconciler.operations.inventory import take_inventory
+from reconciler.registry.signing_keys import SigningKey
+from reconciler.sources.git.runner import Credentials
+from reconciler.state.progress import Reported, report_progress
+
+LONGEST_TOKEN = 4096  # bytes
+
+
+class Reporting:
+    """Of one machine. `git` has what the followed repository is read with, where the place is on the same server and
+    `settings` names no token and no key. A report is made from a machine that is opened anew, so it may be called
+    beside the passes."""
+
+    def __init__(
+        self, machine: Machine, settings: ReportSettings, key: SigningKey | None, git: Credentials | None = None
+    ) -> None:
+        self._machine, self._settings, self._key = machine, settings, key
+        self._git = git
+        self.to = settings.to
+        self._progress = report_progress(machine.layout)
+
+    def last_sent(self) -> float:
+        """Seconds since 1970; 0 for never, or to another place."""
+        held = self._progress.read()
+        return (unix(held.when) or 0.0) if held.to == self.to else 0.0
+
+    def send(self, *, unchanged: bool) -> int:
+        """The bytes that went; 0 where the last report said the same and `unchanged` ones need not go. Raises
+        ReconcilerError."""
+        machine = self._machine
+        inventory = take_inventory(open_machine(machine.layout.root, machine.cache, machine.traits))
+        held, said = self._progress.read(), fingerprint(inventory)
+        if not unchanged and (held.to, held.said) == (self.to, said):
+            return 0
+        sent, counter = signed_report(inventory, self._key, above=held.counter)
+        # The counter first: a report with the same one and another content is never sent.
+        self._progress.write(replace(held, counter=counter))
+        place = self._opened()
+        try:
+            place.put(sent)
+        finally:
+            place.close()
+        self._progress.write(Reported(counter=counter, said=said, to=self.to, when=time_now()))
+        return len(sent.data)
+
+    def _opened(self) -> ReportPlace:
+        folder = self._machine.layout.at("sources", "reports")
+        durable.make_folder(folder)
+        return place_of(self._settings, self._machine.traits.registries, self._git, folder)
+
+
+def signed_report(inventory: Inventory, key: SigningKey | None, *, above: int = 0) -> tuple[Sent, int]:
+    """Ready to go, and its counter. Seconds since 1970, so that a machine whose records are lost goes on counting."""
+    counter = max(above + 1, int(unix(inventory.generated) or 0))
+    said, data = report_document(inventory, counter)
+    entry = entry_name(inventory.machine)
+    signature = sign_report(data, entry + ENDING, said, key) if key is not None else None
+    return Sent(entry=entry, data=data, signature=signature), counter
+
+
+def place_of(
+    settings: ReportSettings, registries: tuple[RegistrySettings, ...], git: Credentials | None, folder: str = ""
+) -> ReportPlace:
+    """`git` are credentials of the same server, where there are any. `folder` is for a writer. Raises UsageError and
+    ReconcilerError."""
+    return open_place(
+        settings.to,
+        registry=_account(settings, registries) if settings.to.startswith("oci") else None,
+        credentials=_credentials(settings, git or Credentials()),
+        folder=folder,
+        allow_file=settings.allow_file,
+    )
+
+
+def _account(settings: ReportSettings, registries: tuple[RegistrySettings, ...]) -> RegistrySettings | None:
+    """Its own, else that of a registry on the same host."""
+    if settings.credentials_file or settings.credentials_variable or settings.ca_file:
+        return replace(
+            registry_settings(settings.to, None),
+            credentials_file=settings.credentials_file,
+            credentials_variable=settings.credentials_variable,
+            ca_file=settings.ca_file,
+        )
+    host = registry_settings(settings.to, None).address.host
+    return next((one for one in registries if one.address.host == host), None)
+
+
+def _token(path: str) -> str:
+    """It is never shown."""
+    try:
+        token = read_whole(path, LONGEST_TOKEN).decode().strip()
+    except (OSError, ValueError):
+        token = ""
+    if not token or not token.isprintable():
+        raise PermanentError(f"{path} holds no token", hint="one line of printable characters", code="ReportsToken")
+    return token
+
+
+def _credentials(settings: ReportSettings, git: Credentials) -> Credentials:
+    if settings.token_file or settings.ssh_key:
+        token = _token(settings.token_file) if settings.token_file else ""
+        return Credentials(token=token, ssh_key=settings.ssh_key, known_hosts=settings.known_hosts or git.known_hosts)
+    return Credentials(token=git.token, ssh_key=git.ssh_key, known_hosts=settings.known_hosts or git.known_hosts)
