@@ -110,7 +110,7 @@ class _Find:
         used, artifacts = users(desired, observed), observed.artifacts
         back = kept_to_go_back(desired, observed, recorded)
         for key in sorted({*artifacts, *observed.damaged_artifacts} - keys):
-            kept = f"served until {back[key]}, kept to go back to (historyLimit)" if key in back else doubt
+            kept = f"served until {back[key]}, kept to go back to (revisionHistoryLimit)" if key in back else doubt
             size = artifacts[key].size if key in artifacts else 0
             yield _item("artifact", key, used.get(key) or kept, kept=True, size=size)
 

@@ -117,3 +117,15 @@ def test_a_page_that_names_a_decision_means_one_that_is_there() -> None:
     sources = [*PAGES, *PACKAGE.rglob("*.py")]
     named = [one for path in sources for one in re.findall(r"(?:[Dd]ecisions? |decisions/)(\d+)\b", text_of(path))]
     assert [one for one in named if one.zfill(4) not in numbers] == []
+
+
+def test_a_message_that_names_a_field_names_one_that_is_there() -> None:
+    """In the form `(quarantineFor: off)`."""
+    pages = ROOT / "schema" / "v1alpha1.json", ROOT / "docs" / "configuration.md"
+    known = {name for page in pages for name in re.findall(r"[a-z]+[A-Z]\w*", text_of(page))}
+    named = {
+        (path.name, one)
+        for path in PACKAGE.rglob("*.py")
+        for one in re.findall(r"\(([a-z]+[A-Z]\w*)[):]", text_of(path))
+    }
+    assert {(file, one) for file, one in named if one not in known} == set()
