@@ -29,6 +29,12 @@ _SPECIAL_HINTS = {
     "do_sample": "the runtime ignores do_sample; write `topK: 1` for greedy answers",
     "isSymmetric": "write `symmetric`",
     "maxTokens": "write `maxLength`: prompt and answer together",
+    "namespace": "there are no namespaces here: a name is one for the whole repository; delete the field",
+    "status": "what a machine makes of it is in its records (`reconciler status`), never in git; delete the field",
+    **dict.fromkeys(
+        ("creationTimestamp", "generateName", "managedFields", "ownerReferences", "resourceVersion", "uid"),
+        "Kubernetes keeps that of objects that it stores; delete the field",
+    ),
     "memoryLimit": "what a conversion may hold is `conversionMemory` in the machine's config.yaml",
 }
 

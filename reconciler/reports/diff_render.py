@@ -12,6 +12,7 @@ from reconciler.reports.text import (
     actions_text,
     annotation,
     annotations,
+    by_cause,
     cost_text,
     cut,
     gate_change_line,
@@ -55,9 +56,9 @@ def diff_text(view: Shown) -> str:
     lines += [total_text(view)] if view["models"] else []
     for group in view["machines"]:
         lines += ["", group_title(group), *(f"    {row}" for row in group_rows(group))]
-    for problem in view["problems"]:
+    for problem in by_cause(view["problems"]):
         lines.append(f"error ({'new' if problem['new'] else 'was there before'}): {problem_line(problem)}")
-    lines += [f"warning: {problem_line(warning)}" for warning in view["warnings"]]
+    lines += [f"warning: {problem_line(warning)}" for warning in by_cause(view["warnings"])]
     return terminal_lines([*lines, f"Diff: {summary(view)}."])
 
 

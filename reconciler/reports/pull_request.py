@@ -14,6 +14,7 @@ from reconciler.domain.text.escape import for_markdown, for_terminal
 from reconciler.reports import diff_render, render
 from reconciler.reports.text import (
     Shown,
+    by_cause,
     cost_text,
     gates_by_variant,
     gates_table,
@@ -70,8 +71,8 @@ def _plan_parts(view: Shown) -> Iterator[str]:
         yield ""
     for hold in view["held"]:
         yield f"- {for_markdown(hold['variant'])} is held back ({hold['reason']}): {for_markdown(hold['message'])}"
-    yield from (f"- :x: {for_markdown(problem_line(problem))}" for problem in view["problems"])
-    yield from (f"- :warning: {for_markdown(problem_line(warning))}" for warning in view["warnings"])
+    yield from (f"- :x: {for_markdown(problem_line(problem))}" for problem in by_cause(view["problems"]))
+    yield from (f"- :warning: {for_markdown(problem_line(warning))}" for warning in by_cause(view["warnings"]))
     for change in view["changes"]:
         if rows := _change_fields(change):
             yield details(f"{change['variant']}: {change['action']}", rows)
@@ -107,10 +108,10 @@ def _diff_parts(view: Shown) -> Iterator[str]:
         yield "| model | | what each machine will do | why | cost |\n|---|---|---|---|---|"
         yield from map(_row, models[:MOST_ROWS])
         yield f"\n({len(models) - MOST_ROWS} more models)\n" if len(models) > MOST_ROWS else ""
-    for problem in view["problems"]:
+    for problem in by_cause(view["problems"]):
         text = f"{problem_line(problem)}{diff_render.age(problem)} {problem['hint']}"
         yield f"- :x: {for_markdown(text)}"
-    yield from (f"- :warning: {for_markdown(problem_line(warning))}" for warning in view["warnings"])
+    yield from (f"- :warning: {for_markdown(problem_line(warning))}" for warning in by_cause(view["warnings"]))
     yield ""
     yield from _policy_rows(view["policies"])
     yield from (f"- :warning: {for_markdown(warning)}" for _, warning in diff_render.machine_warnings(view))

@@ -12,7 +12,7 @@ from reconciler.domain.text.units import size_text
 from reconciler.gates.judgement import GateStatus
 from reconciler.planner.conditions import TYPES, Conditions
 from reconciler.reports.drift import what_is_broken
-from reconciler.reports.text import Shown, columns, tally, terminal_lines, unmet, verdict_line
+from reconciler.reports.text import Shown, built_by, columns, tally, terminal_lines, unmet, verdict_line
 from reconciler.reports.view import FORMAT_VERSION, View, camel_view, origin_view, verdict_view
 from reconciler.state.progress import Scrubbed
 
@@ -157,6 +157,8 @@ def _complaints(variant: Shown) -> Iterator[str]:
     elif stalled["status"] == "True" and not suspension:
         yield f"{name}: {stalled['reason']}: {stalled['message']}"
     yield from (f"{name}: {verdict_line(one)}" for one in unmet(variant.get("gates", ())))
+    if variant.get("origin"):  # whose build it is that serves
+        yield f"{name}: built by {built_by(variant['origin'])}"
     if suspension:
         too_long = stalled["reason"] == "SuspendedTooLong"
         yield f"{name}: {stalled['message'] if too_long else Suspension(**suspension)}"

@@ -83,12 +83,27 @@ def problem_line(problem: Shown) -> str:
 
 
 def problems_text(problems: Iterable[Problem], level: str = "error") -> str:
-    """`error: file:line: field: expected, got`, a blank line, `hint: ...`, for each."""
+    """`error: file:line: field: expected, got`, a blank line, `hint: ...`, for each cause."""
     blocks = []
-    for problem in problems:
-        hint = f"\nhint: {problem.hint}\n" if problem.hint else ""
-        blocks.append(for_terminal(f"{level}: {problem_line(as_dict(problem))}\n{hint}"))
+    for problem in by_cause(map(as_dict, problems)):
+        hint = f"\nhint: {problem['hint']}\n" if problem["hint"] else ""
+        blocks.append(for_terminal(f"{level}: {problem_line(problem)}\n{hint}"))
     return "\n".join(blocks)
+
+
+def by_cause(problems: Iterable[Shown]) -> list[Shown]:
+    """One of those that say the same of several files, such as a source that a thousand manifests share: the first,
+    with the other files counted."""
+    causes = grouped(problems, lambda one: (one["code"], one["field"], one["message"], one["hint"], one.get("new")))
+    return [one for some in causes.values() for one in _counted(some)]
+
+
+def _counted(some: list[Shown]) -> list[Shown]:
+    others = len({one["file"] for one in some}) - 1
+    if not others:
+        return some
+    more = f"{others} more file{'s' if others > 1 else ''}"
+    return [{**some[0], "message": f"{some[0]['message']} (the same in {more})"}]
 
 
 def annotation(level: str, text: str, place: str = "") -> str:
@@ -101,7 +116,8 @@ def place_of(file: str, line: int = 0) -> str:
 
 def annotations(problems: Iterable[Shown], warnings: Iterable[Shown], *others: str) -> str:
     """One for each problem and warning at its file and line, then the others."""
-    found = [_of_problem("error", one) for one in problems] + [_of_problem("warning", one) for one in warnings]
+    found = [_of_problem("error", one) for one in by_cause(problems)]
+    found += [_of_problem("warning", one) for one in by_cause(warnings)]
     return "".join(f"{line}\n" for line in (*found, *others))
 
 

@@ -42,6 +42,20 @@ def problem(text: str) -> Problem:
     return only
 
 
+@pytest.mark.parametrize(
+    ("metadata", "hint"),
+    [
+        ("{name: phi, namespace: prod}", "there are no namespaces here: a name is one for the whole repository"),
+        ("{name: phi, uid: 7}", "Kubernetes keeps that of objects that it stores"),
+    ],
+)
+def test_what_people_know_from_kubernetes(metadata: str, hint: str) -> None:
+    found = problem(model(metadata=metadata))
+    assert found.message.startswith("expected name, labels or annotations, got ")
+    assert found.hint.startswith(hint)
+    assert isinstance(read(model()), ModelManifest)  # without the field it is right
+
+
 def test_a_manifest_with_every_field() -> None:
     manifest = read_model(
         "quantization: {blockSize: 64, symmetric: false, accuracyLevel: 4, algorithm: k_quant_mixed}",

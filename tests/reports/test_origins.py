@@ -64,8 +64,12 @@ def test_status() -> None:
     view = make_status(WORLD.observed, recorded(replace(ORIGIN, artifact=marker.artifact)), {}, Scrubbed(), {})
     [variant] = view["variants"]  # type: ignore[misc]
     assert variant["origin"] == {"registry": "ghcr.io/acme/models", "signedBy": KEY, "since": ORIGIN.since}
-    [variant] = make_status(WORLD.observed, recorded(None), {}, Scrubbed(), {})["variants"]  # type: ignore[misc]
+    whose = f"capitals-int4: built by others: from ghcr.io/acme/models, signed by {KEY}\n"
+    assert whose in status_text(view)
+    own = make_status(WORLD.observed, recorded(None), {}, Scrubbed(), {})
+    [variant] = own["variants"]  # type: ignore[misc]
     assert variant["origin"] is None
+    assert "built by" not in status_text(own)
     wrong = {"type": "BuildsTrusted", "status": "False", "reason": "Untrusted", "lastTransitionTime": "then"}
     view["conditions"] = [{**wrong, "message": "it is unsigned"}]
     assert "a build is not trusted since then (Untrusted): it is unsigned" in status_text(view)
