@@ -19,6 +19,7 @@ from reconciler.manifests import loader
 from reconciler.manifests.declaration import Claim, Declaration, ProblemLog
 from reconciler.manifests.dependency_rules import wrongly_dependent
 from reconciler.manifests.fields import got
+from reconciler.manifests.foreign import is_foreign, left_out
 from reconciler.manifests.loader import YamlDocument
 from reconciler.manifests.lock_file import Lock
 from reconciler.manifests.model_rules import Templates, model_of
@@ -45,10 +46,12 @@ def parse(files: Mapping[str, bytes], context: ParseContext) -> Parsed:
     claims: list[Claim] = []
     declarations: list[Declaration[Manifest]] = []
     policies: list[Policy] = []
+    foreign: list[tuple[YamlDocument, str]] = []
     for name in sorted(files):
         file, before = context.shown(name), len(log.problems)
-        documents = _documents(file, files[name], log)
+        documents, others = _documents(file, name, files[name], log)
         damaged = len(log.problems) > before
+        foreign += ((document, file) for document in others)
         for document in documents:
             claims += _claim(document, file)
             declared = list(_declaration(document, name, context, log))
@@ -62,6 +65,7 @@ def parse(files: Mapping[str, bytes], context: ParseContext) -> Parsed:
     clashing |= {("Model", name) for name in _wrongly_dependent(declarations, claims)}
     templates = _templates(declarations, claims)
     templates |= {name: None for kind, name in clashing if kind == "PromptTemplate"}
+    log.warnings += left_out(foreign)
     lock = Lock(context, log)
     models = [one for each in _of(ModelManifest, declarations) if (one := model_of(each, templates, lock)) is not None]
     models = sorted((m for m in models if ("Model", m.name) not in clashing), key=lambda model: model.name)
@@ -92,11 +96,14 @@ def _few(problems: Iterable[Problem]) -> Iterator[Problem]:
         yield problem
 
 
-def _documents(file: str, data: bytes, log: ProblemLog) -> tuple[YamlDocument, ...]:
+def _documents(file: str, name: str, data: bytes, log: ProblemLog) -> tuple[list[YamlDocument], list[YamlDocument]]:
+    """Ours, or what might be; and those of other programs, whose problems are theirs."""
     loaded = loader.load(file, data)
-    for problems in (loaded.problems, *(document.problems for document in loaded.documents)):
+    others = [document for document in loaded.documents if is_foreign(document, name)]
+    ours = [document for document in loaded.documents if document not in others]
+    for problems in (loaded.problems, *(document.problems for document in ours)):
         log.problems += _once(problems)
-    return loaded.documents
+    return ours, others
 
 
 def _once(problems: Sequence[Problem]) -> Iterator[Problem]:

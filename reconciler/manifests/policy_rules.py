@@ -5,7 +5,6 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 
-from reconciler.domain.manifest import API_VERSION
 from reconciler.domain.policy.licenses import meant, one_license
 from reconciler.domain.policy.policy import LicenseRule, ModelSelector, Policy, PolicyRules
 from reconciler.domain.text.quoting import field_path, listed, nearest, shown
@@ -18,7 +17,6 @@ from reconciler.manifests.selector import is_key, is_value
 
 KIND = "Policy"
 UNNAMED = "without a name"
-_GROUP = API_VERSION.partition("/")[0]
 _MENTIONED = re.compile(rb"""kind["']?[ \t]*:[ \t]*["']?policy\b""", re.IGNORECASE)
 _STRICT = PolicyRules()
 
@@ -147,8 +145,6 @@ def unread_policies(file: str, data: bytes, seen: int, *, damaged: bool) -> Iter
 
 
 def is_policy(document: YamlDocument) -> bool:
-    """Of ours: other tools have policies too."""
-    data = document.data if isinstance(document.data, dict) else {}
-    kind, version = data.get("kind"), data.get("apiVersion", "")
-    ours = not isinstance(version, str) or not version or version.partition("/")[0] == _GROUP
-    return isinstance(kind, str) and kind.lower() == KIND.lower() and ours
+    """Of a document that is not another program's."""
+    kind = document.data.get("kind") if isinstance(document.data, dict) else None
+    return isinstance(kind, str) and kind.lower() == KIND.lower()

@@ -21,6 +21,7 @@ from reconciler.manifests.manifest_text import MANIFEST_BYTES
 from reconciler.manifests.parse import parse
 from reconciler.manifests.parsed import Parsed, Place
 from reconciler.manifests.paths import ParseContext, inside
+from reconciler.sources.ignored import IGNORE_BYTES, IGNORE_NAME, Ignores, ignores, nothing_ignored
 from reconciler.sources.imported import MARK, mark_above
 from reconciler.templates.renderer import Renderer
 
@@ -161,7 +162,7 @@ def _loaded(path: str, allowed_roots: tuple[str, ...], cache: ParseCache | None)
     base, prefix, only = _folder(path)
     roots = (checkout_of(base), *(os.path.realpath(root) for root in allowed_roots))
     problems: list[Problem] = []
-    names = [only] if only else list(_walk(base, "", prefix, problems))
+    names = [only] if only else list(_walk(base, "", prefix, _ignores(base, prefix, problems), problems))
     if cache is not None and not problems and (known := cache.get(base, roots, names)):
         return known, None
     found = read_manifests(base, names, prefix, problems)
@@ -213,7 +214,17 @@ def _folder(path: str) -> tuple[str, str, str]:
     return os.path.realpath(named or "."), os.path.normpath(named or ".").replace(os.sep, "/"), only
 
 
-def _walk(base: str, inner: str, prefix: str, problems: list[Problem]) -> Iterator[str]:
+def _ignores(base: str, prefix: str, problems: list[Problem]) -> Ignores:
+    """Nothing where the file is wrong: what it should leave out is then a problem, and nothing is pruned."""
+    path = os.path.join(base, IGNORE_NAME)
+    try:
+        return ignores(_read(path, IGNORE_BYTES)) if os.path.lexists(path) else nothing_ignored
+    except InputRefused as refusal:
+        problems.append(refused(prefix, IGNORE_NAME, refusal.code, str(refusal), refusal.hint))
+        return nothing_ignored
+
+
+def _walk(base: str, inner: str, prefix: str, ignored: Ignores, problems: list[Problem]) -> Iterator[str]:
     """Names of manifests in order; folders that are symlinks or other repositories are refused, not entered."""
     try:
         entries = sorted(os.scandir(os.path.join(base, inner)), key=lambda entry: entry.name)
@@ -222,14 +233,14 @@ def _walk(base: str, inner: str, prefix: str, problems: list[Problem]) -> Iterat
         return
     for entry in entries:
         name = f"{inner}/{entry.name}".removeprefix("/")
-        if entry.name.startswith("."):
+        if entry.name.startswith(".") or ignored(f"{name}/" if entry.is_dir(follow_symlinks=False) else name):
             continue
         if entry.is_dir(follow_symlinks=False):
             if os.path.lexists(os.path.join(entry.path, ".git")):
                 message = "expected a folder of this repository, got another repository"
                 problems.append(refused(prefix, name, "NestedRepository", message))
             else:
-                yield from _walk(base, name, prefix, problems)
+                yield from _walk(base, name, prefix, ignored, problems)
         elif entry.name.endswith(ENDINGS):
             yield name
         elif entry.is_symlink() and entry.is_dir():  # guard: a linked folder is not entered

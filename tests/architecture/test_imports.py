@@ -31,7 +31,8 @@ HEAVY = (
     "torch",
     "transformers",
     "cryptography",  # for signatures only
-    "license_expression",  # for a licence in a bill of materials only
+    "license_expression",  # for licences, in policies and bills of materials
+    "pathspec",  # for a .reconcilerignore only
     "urllib3",  # small, but for registries only
 )
 

@@ -433,7 +433,7 @@ PATTERN = "expected text with {Content} in it, once"
             "expected one template: either roles or jinja, got ref",
             "",
         ),
-        (model() + "status: {}\n", "status", 7, "expected apiVersion, kind, metadata or spec, got status", ""),
+        (model() + "status: {}\n", "status", 7, "expected apiVersion, kind, metadata or spec, got status", None),
     ],
 )
 def test_what_is_wrong_is_said_with_its_place(

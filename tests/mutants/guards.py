@@ -53,6 +53,7 @@ _TRAFFIC = "tests/engine/test_traffic.py"
 _POLICIES = "tests/manifests/test_policies.py"
 
 MUTANTS = (
+    _("what might be a manifest is not left out", "tests/sources/test_foreign_documents.py"),
     # policies
     _("a policy that cannot be read closes", _POLICIES),
     _("what a policy denies is not served", "tests/planner/test_plan_policy.py"),

@@ -11,6 +11,7 @@ import io
 import os
 import re
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from typing import IO
 
 from reconciler.domain import digest
@@ -27,6 +28,7 @@ from reconciler.sources.folder.model import look_at_adapter, look_at_source
 from reconciler.sources.git.export import Exports
 from reconciler.sources.git.objects import FILE, FOLDER, LINK, MISSING, REPOSITORY, Entry, Tree
 from reconciler.sources.git.process import OutOfBounds
+from reconciler.sources.ignored import IGNORE_BYTES, IGNORE_NAME, Ignores, ignores, nothing_ignored
 from reconciler.sources.manifests import (
     ENDINGS,
     MAX_FILES,
@@ -62,11 +64,28 @@ def read_manifests(tree: Tree, path: str) -> tuple[FoundManifests, str]:
         problem = refused("", path, "PathMissing", message, "--path is relative to the top of the repository")
         return FoundManifests(files={}, problems=(problem,)), path
     try:
-        visible = [entry for entry in tree.below(top) if not _HIDDEN.search(entry.name)]
+        entries = tree.below(top)
     except OutOfBounds:
         message = f"expected at most {MAX_FILES:,} manifests, got more paths than can be listed"
         return FoundManifests(files={}, problems=(refused(path, "", "TooManyFiles", message),)), path
-    return _read(tree, path, visible), path
+    ignored, problems = _ignores(tree, path, entries)
+    visible = [one for one in entries if not (_HIDDEN.search(one.name) or ignored(one.name))]
+    manifests = _read(tree, path, visible)
+    return replace(manifests, problems=(*problems, *manifests.problems)), path
+
+
+def _ignores(tree: Tree, path: str, entries: list[Entry]) -> tuple[Ignores, tuple[Problem, ...]]:
+    """Nothing where the file is wrong: what it should leave out is then a problem, and nothing is pruned."""
+    file = next((one for one in entries if one.name == IGNORE_NAME), None)
+    if file is None:
+        return nothing_ignored, ()
+    if file.kind != FILE or file.size > IGNORE_BYTES:
+        message = f"expected a plain file of at most {IGNORE_BYTES // 1024} KiB"
+        return nothing_ignored, (refused(path, IGNORE_NAME, "IgnoreInvalid", message),)
+    try:
+        return ignores(tree.read([file])[file.object]), ()
+    except InputRefused as refusal:
+        return nothing_ignored, (refused(path, IGNORE_NAME, refusal.code, str(refusal)),)
 
 
 def _read(tree: Tree, folder: str, entries: list[Entry]) -> FoundManifests:
