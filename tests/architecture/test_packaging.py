@@ -63,6 +63,7 @@ def test_the_core_depends_on_nothing_heavy() -> None:
         "cryptography",
         "google-re2",
         "license-expression",
+        "pathspec",
         "jsonschema",
         "psutil",
         "platformdirs",
