@@ -176,7 +176,7 @@ Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$"), expect("a diges
 
 
 class BuilderKey(Strict):
-    file: Path = Field(description="Public key (PEM, ECDSA on P-256).")
+    file: Path = Field(description="Public key (PEM: ECDSA on P-256, P-384 or P-521, or Ed25519).")
     until: Day | None = optional("The last day on which it counts for what comes. Default: for ever.")
 
 

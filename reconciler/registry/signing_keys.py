@@ -1,22 +1,23 @@
-"""Keys that sign builds, and those that verify them: ECDSA on the curve P-256 with SHA-256, as cosign makes and reads
-them. The one module that knows the library `cryptography`, which loads with the first key.
-
-Other kinds are refused: what cosign makes of Ed25519 and of larger curves differs between its versions.
+"""Keys that sign builds: ECDSA on the curve P-256 with SHA-256, as cosign makes and reads them. Keys that verify: these
+and what others sign with, P-384 and P-521 (OpenSSF's model-signing, cosign) and plain Ed25519 (in-toto's tools). The
+one module that knows the library `cryptography`, which loads with the first key.
 """
 
 import base64
 import binascii
+import contextlib
 import hashlib
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING
 
 from reconciler.domain.errors import PermanentError, ReconcilerError
 from reconciler.host.reading import read_trusted
 
 if TYPE_CHECKING:  # it loads with the first key
-    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey, EllipticCurvePublicKey
+    from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, EllipticCurvePrivateKey, EllipticCurvePublicKey
 
 LIMIT = 16 << 10  # bytes of a key's file
 PASSPHRASE_VARIABLE = "RECONCILER_SIGNING_PASSPHRASE"
@@ -80,23 +81,21 @@ class VerificationKey:
 
         data = _der(path)
         try:
-            self._key = _on_p256(load_der_public_key(data))
+            self._checks = _checks_of(load_der_public_key(data))
         except (ValueError, TypeError, UnsupportedAlgorithm):
-            message = f"{path} holds no ECDSA key on the curve P-256"
+            message = f"{path} holds no key on the curve P-256, P-384 or P-521, and no Ed25519 key"
             raise KeyUnusable(message, hint=MAKE_ONE, code="KeyUnusable") from None
         self.path, self.id = path, id_of(data)
         self.names = (self.id, pem_id_of(data))
 
     def verifies(self, signature: bytes, data: bytes) -> bool:
         from cryptography.exceptions import InvalidSignature
-        from cryptography.hazmat.primitives.asymmetric.ec import ECDSA
-        from cryptography.hazmat.primitives.hashes import SHA256
 
-        try:
-            self._key.verify(signature, data, ECDSA(SHA256()))
-        except InvalidSignature:
-            return False
-        return True
+        for check in self._checks:
+            with contextlib.suppress(InvalidSignature):
+                check(signature, data)
+                return True
+        return False
 
 
 class SigningKey:
@@ -151,9 +150,21 @@ def _passphrase(path: str, passphrase_file: str, environment: Mapping[str, str])
     raise KeyUnusable(f"{path} wants a passphrase", hint=hint, code="KeyUnusable")
 
 
-def _on_p256(key: object) -> "EllipticCurvePublicKey":
-    from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePublicKey
+def _checks_of(key: object) -> tuple[Callable[[bytes, bytes], None], ...]:
+    """How a signature of it may be made; each raises InvalidSignature. A larger curve goes with the hash of its size
+    (model-signing, cosign of today), or with SHA-256 (earlier ones). Ed25519 over the bytes themselves (RFC 8032): what
+    cosign signs prehashed in some versions does not count."""
+    from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, EllipticCurvePublicKey
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+    from cryptography.hazmat.primitives.hashes import SHA256, SHA384, SHA512
 
-    if isinstance(key, EllipticCurvePublicKey) and isinstance(key.curve, SECP256R1):
-        return key
+    if isinstance(key, Ed25519PublicKey):
+        return (key.verify,)
+    hashes = {"secp256r1": (SHA256,), "secp384r1": (SHA384, SHA256), "secp521r1": (SHA512, SHA256)}
+    if isinstance(key, EllipticCurvePublicKey) and key.curve.name in hashes:
+        return tuple(partial(_verify_ecdsa, key, ECDSA(one())) for one in hashes[key.curve.name])
     raise ValueError
+
+
+def _verify_ecdsa(key: "EllipticCurvePublicKey", algorithm: "ECDSA", signature: bytes, data: bytes) -> None:
+    key.verify(signature, data, algorithm)

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.hashes import SHA256, SHA384, SHA512
 
 from reconciler.domain import digest as digests
 from reconciler.domain.errors import RegistryFailed
@@ -27,7 +29,7 @@ from reconciler.registry.signatures import (
 )
 from reconciler.registry.signing_keys import KeyUnusable, SigningKey, VerificationKey, read_id
 from tests.engine.test_registries import KEY, NUMBERS, RECIPE
-from tests.registry.keys import key_pair
+from tests.registry.keys import key_pair, written
 from tests.registry.places import REPOSITORY, client_of
 from tests.registry_server import FakeRegistry, Fault, _Handler, debian_registry
 
@@ -208,7 +210,7 @@ def test_keys_that_cannot_be_used(keys: Path, tmp_path: Path) -> None:
         SigningKey(path, str(secret), {}).id == SigningKey(path, environment={**wrong, **right()}).id == read_id(public)
     )
     assert SigningKey(str(keys / "builder.key"), environment=wrong)  # it wants none
-    larger, larger_public = key_pair(tmp_path, "larger", curve=ec.SECP384R1())
+    larger, _ = key_pair(tmp_path, "larger", curve=ec.SECP384R1())
     cosign = tmp_path / "cosign.key"
     cosign.write_text(
         "-----BEGIN ENCRYPTED SIGSTORE PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED SIGSTORE PRIVATE KEY-----\n"
@@ -220,7 +222,7 @@ def test_keys_that_cannot_be_used(keys: Path, tmp_path: Path) -> None:
         (lambda: SigningKey(str(cosign)), "cosign made for itself"),
         (lambda: SigningKey(public), "holds no private key"),
         (lambda: SigningKey(str(tmp_path / "none")), "none: No such file"),
-        (lambda: VerificationKey(larger_public), "P-256"),
+        (lambda: VerificationKey(written(tmp_path, "rsa", rsa.generate_private_key(65537, 2048))[1]), "P-256"),
         (lambda: VerificationKey(path), "holds no public key"),
         (lambda: read_id(str(tmp_path)), "not a regular file"),
     ):
@@ -230,6 +232,24 @@ def test_keys_that_cannot_be_used(keys: Path, tmp_path: Path) -> None:
     Path(public).chmod(0o666)  # anybody could make it their own
     with pytest.raises(KeyUnusable, match="can be written by everybody"):
         VerificationKey(public)
+
+
+@pytest.mark.parametrize(
+    ("key", "how"),
+    [
+        (ec.generate_private_key(ec.SECP384R1()), (ec.ECDSA(SHA384()),)),
+        (ec.generate_private_key(ec.SECP384R1()), (ec.ECDSA(SHA256()),)),
+        (ec.generate_private_key(ec.SECP521R1()), (ec.ECDSA(SHA512()),)),
+        (Ed25519PrivateKey.generate(), ()),
+    ],
+    ids=["P-384", "P-384 by SHA-256", "P-521", "Ed25519"],
+)
+def test_keys_that_others_sign_with(tmp_path: Path, key: Any, how: tuple[Any, ...]) -> None:
+    _, public = written(tmp_path, "other", key)
+    found, signature = VerificationKey(public), key.sign(b"data", *how)
+    assert found.verifies(signature, b"data")
+    assert not found.verifies(signature, b"other")
+    assert not found.verifies(signature[:-1], b"data")
 
 
 def right() -> dict[str, str]:
