@@ -86,7 +86,15 @@ class DownloadJob(Job[FetchSource]):
             meter = machine.traffic.meter(urgent=self.change.urgent)
             trust = SourceTrust.of(machine)
             try:
-                Download(remote, source, folder, self.progressed, meter, lambda: trust.require(source, folder)).run()
+                Download(
+                    remote,
+                    source,
+                    folder,
+                    self.progressed,
+                    meter,
+                    lambda: trust.require(source, folder),
+                    wants_signature=trust.wants(source),
+                ).run()
             finally:
                 machine.traffic.settle()
 

@@ -32,7 +32,9 @@ MOST = 10_000  # files of a folder
 HINT = "sign it anew (`model_signing sign key`), or change `trust` in the configuration of this machine"
 NO_RULE = "no rule of `trust` covers this source"
 COVER_IT = "`trust` in the configuration of this machine has rules for sources: add one; mode: off takes everything"
-NOT_LOCKED = f"name {NAME} in `include` of its manifest, where the repository has one, and run `reconciler lock`"
+NOT_HERE = (
+    f"it came before a signature was asked for: name {NAME} in `include` of its manifest and run `reconciler lock`"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,16 +126,22 @@ class SourceTrust:
         )
         return self._judged(rule, os.path.basename(path), os.path.join(path, NAME), files, HINT)
 
+    def wants(self, source: LockedSource) -> bool:
+        """Whether a signature is asked for: then it comes too, of the locked commit, whatever the lock names."""
+        return bool(self.policy.sources) and self._rule_of(source).mode != OFF
+
     def _of_locked(self, source: LockedSource) -> Doubt | None:
-        if _is_signed(source):
-            places = [os.path.join(one, NAME) for one in self.cache.places(source.digest)[:2]]
-            path = next(filter(os.path.isfile, places), "")
-            return self._of_fetched(source, path) if path else None
-        return self._of_fetched(source, "") if self.converts or self.cache.is_here(source) else None
+        """Nothing is known before something came."""
+        places = [os.path.join(one, NAME) for one in self.cache.places(source.digest)[:2]]
+        path = next(filter(os.path.isfile, places), "")
+        return self._of_fetched(source, path) if path or self.cache.is_here(source) else None
+
+    def _rule_of(self, source: LockedSource) -> SourceRule:
+        return self.policy.rule_for_source(f"{source.kind}/{source.repo}")
 
     def _of_fetched(self, source: LockedSource, path: str) -> Doubt | None:
         """By the digests of the lock, which all that comes is compared with: the signature is enough."""
-        rule = self.policy.rule_for_source(f"{source.kind}/{source.repo}")
+        rule = self._rule_of(source)
         if rule.mode == OFF:
             return None
         digests = {file.path: f"sha256:{file.sha256}" for file in source.files}
@@ -142,8 +150,7 @@ class SourceTrust:
             digest_of=digests.__getitem__,
             is_expected=lambda name: is_included(name, source.include),
         )
-        signed = _is_signed(source)
-        return self._judged(rule, str(source), path if signed else "", files, HINT if signed else NOT_LOCKED)
+        return self._judged(rule, str(source), path, files, HINT if path else NOT_HERE)
 
     def _judged(self, rule: SourceRule, name: str, path: str, files: _Files, hint: str) -> Doubt | None:
         from reconciler.registry.signatures import Unproven
@@ -180,10 +187,6 @@ def _compared(ring: "KeyRing", path: str, files: _Files) -> Iterator[str]:
 
 def _unreadable(name: str, error: OSError) -> NotAModelSignature:
     return NotAModelSignature(f"{shown(name)} cannot be read: {(error.strerror or str(error)).lower()}")
-
-
-def _is_signed(source: LockedSource) -> bool:
-    return any(file.path == NAME for file in source.files)
 
 
 def _walked(folder: str) -> list[str]:

@@ -27,6 +27,7 @@ from reconciler.sources.facts import model_facts, read_adapter_facts, read_model
 from reconciler.sources.folder.model import inspect_adapter, inspect_source
 from reconciler.sources.imported import ADAPTER_FACTS, MODEL_FACTS, hub_facts, imported_folder
 from reconciler.sources.model_card import read_card
+from reconciler.sources.model_signature import NAME as SIGNATURE
 from reconciler.sources.protocol import CachedSource, described
 
 _HEX = 64
@@ -82,7 +83,7 @@ class SourceCache:
     def publish(self, source: LockedSource, stamps: StampBook) -> SourceModel:
         """Everything has come and was compared with the lock."""
         partial, folder = self.partial(source.digest), self.folder(source.digest)
-        for name in set(names_in(partial)) - {file.path for file in source.files}:
+        for name in set(names_in(partial)) - {SIGNATURE, *(file.path for file in source.files)}:
             self._discard(os.path.join(partial, name))
         for file in source.files:
             stamps.vouch(os.path.join(partial, file.path), f"sha256:{file.sha256}")

@@ -15,6 +15,7 @@ from reconciler.domain.machine.bandwidth import UNMETERED, Meter
 from reconciler.domain.sources.locked import LockedFile, LockedSource
 from reconciler.domain.text.units import size_text
 from reconciler.host import durable
+from reconciler.sources.model_signature import LARGEST as LARGEST_SIGNATURE
 from reconciler.sources.model_signature import NAME as SIGNATURE
 from reconciler.sources.protocol import RemoteSource
 
@@ -24,7 +25,8 @@ MISMATCH_HINT = "the source gives other bytes than were locked: ask why, then ru
 
 class Download:
     """One source into one folder (`SourceCache.begin`). Nothing is published here. `when_signed` is called before any
-    file that can be signed comes: once the signature is there, or at once where there is none."""
+    file that can be signed comes: once the signature is there, or at once where there is none. `wants_signature`: it
+    comes also where the lock does not name it; it proves itself, and is an empty file where the source has none."""
 
     def __init__(
         self,
@@ -34,7 +36,10 @@ class Download:
         on_progress: Callable[[float, str], None],
         meter: Meter = UNMETERED,
         when_signed: Callable[[], None] = lambda: None,
+        *,
+        wants_signature: bool = False,
     ) -> None:
+        self._wants_signature = wants_signature
         self._when_signed = when_signed
         self._meter = meter
         self._remote = remote
@@ -45,6 +50,8 @@ class Download:
 
     def run(self) -> None:
         if not any(file.path == SIGNATURE for file in self._source.files):
+            if self._wants_signature:
+                self._fetch_signature(os.path.join(self._folder, SIGNATURE))
             self._when_signed()
         for file in sorted(self._source.files, key=lambda one: (one.path != SIGNATURE, one.size, one.path)):
             final = os.path.join(self._folder, file.path)
@@ -54,6 +61,20 @@ class Download:
             self._progressed(0, file)
             if file.path == SIGNATURE:
                 self._when_signed()
+
+    def _fetch_signature(self, final: str) -> None:
+        """Of the locked commit, so that it is asked for once."""
+        if os.path.lexists(final):
+            return
+        listed = next((one for one in self._remote.tree(self._source) if one["path"] == SIGNATURE), None)
+        if listed is None or not 0 < listed["size"] <= LARGEST_SIGNATURE:
+            durable.write_file(final, b"")
+            return
+        part = final + PART
+        self._remote.download(
+            self._source, LockedFile(path=SIGNATURE, size=listed["size"], sha256=""), part, lambda count: None
+        )
+        durable.adopt(part, final)
 
     def _fetch(self, file: LockedFile, final: str) -> None:
         part = final + PART

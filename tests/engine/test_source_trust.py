@@ -284,6 +284,10 @@ class Remote:
         self.asked.append(file.path)
         shutil.copy(self.folder / file.path, target)
 
+    def tree(self, source: object) -> list[dict[str, Any]]:
+        self.asked.append("")
+        return [{"path": one.name, "size": one.stat().st_size, "sha256": ""} for one in self.folder.iterdir()]
+
 
 def locked(model: Path, *, signed: bool = True) -> LockedSource:
     """The files of a conversion, and the signature; README.md and others that were signed stay there."""
@@ -303,7 +307,14 @@ def _sha256(path: Path) -> str:
 def fetch(opened: Machine, source: LockedSource, remote: Remote) -> None:
     folder = opened.sources.begin(source)
     trust = SourceTrust.of(opened)
-    Download(remote, source, folder, lambda *_: None, when_signed=lambda: trust.require(source, folder)).run()  # type: ignore[arg-type]
+    Download(
+        remote,  # type: ignore[arg-type]
+        source,
+        folder,
+        lambda *_: None,
+        when_signed=lambda: trust.require(source, folder),
+        wants_signature=trust.wants(source),
+    ).run()
 
 
 def of_remote(machine: TestMachine, policy: TrustPolicy, source: LockedSource, **traits: Any) -> list[str]:
@@ -355,17 +366,44 @@ def test_the_lock_is_compared_with_the_signature(machine: TestMachine, keys: Pat
         assert remote.asked == ["model.sig"]
 
 
-def test_a_repository_without_a_signature(machine: TestMachine, keys: Path) -> None:
+def test_a_signature_comes_where_the_lock_does_not_name_it(machine: TestMachine, keys: Path) -> None:
+    """Of the locked commit, first, and only where it is asked for."""
     model = machine.folder / "fleet" / "model"
     source, remote = locked(model, signed=False), Remote(model)
-    [message] = of_remote(machine, policy_of(keys), source)
-    assert "acme/capitals@c0ffeec0ffee is not trusted: it is unsigned" in message
-    with pytest.raises(TemporaryError, match="it is unsigned"):
-        fetch(machine_with(machine, policy_of(keys)), source, remote)
-    assert remote.asked == []
-    # What only pulls what others built never fetches it.
-    assert of_remote(machine, policy_of(keys), source, convert="registry-only") == []
+    wrong, right = policy_of(keys, ENFORCE, "stranger"), policy_of(keys)
+    assert of_remote(machine, wrong, source) == []  # nothing is known yet
+    with pytest.raises(TemporaryError, match="a key that is not trusted here"):
+        fetch(machine_with(machine, wrong), source, remote)
+    assert remote.asked == ["", "model.sig"]
+    assert "not trusted here" in of_remote(machine, wrong, source)[0]
+    opened = machine_with(machine, right)
+    fetch(opened, source, remote)
+    assert set(remote.asked[2:]) == {file.path for file in source.files}
+    opened.sources.publish(source, opened.stamps)
+    assert of_remote(machine, right, source) == []
+    assert "not trusted here" in of_remote(machine, wrong, source)[0]
+    with pytest.raises(TemporaryError, match="is not the file that was signed"):
+        fetch(machine_with(machine, right), _other_lock(source, "model.safetensors"), remote)
+    remote.asked.clear()
+    unasked = machine_with(machine, policy_of(keys, "off", source="huggingface/acme/*"))
+    fetch(unasked, replace(source, repo="acme/other"), remote)
+    assert "" not in remote.asked
+
+
+def test_a_repository_without_a_signature(machine: TestMachine, keys: Path) -> None:
+    model = machine.folder / "fleet" / "model"
+    (model / "model.sig").unlink()
+    source, remote = locked(model, signed=False), Remote(model)
+    for _ in range(2):  # the second try asks for nothing: the commit is pinned
+        with pytest.raises(TemporaryError, match="acme/capitals@c0ffeec0ffee is not trusted: it is unsigned"):
+            fetch(machine_with(machine, policy_of(keys)), source, remote)
+        assert remote.asked == [""]
+        assert "it is unsigned" in of_remote(machine, policy_of(keys), source)[0]
     assert of_remote(machine, policy_of(keys, "off", source="huggingface/acme/*"), source) == []
+    opened = machine_with(machine, policy_of(keys, "warn"))
+    fetch(opened, source, remote)
+    opened.sources.publish(source, opened.stamps)
+    assert "it is unsigned" in of_remote(machine, policy_of(keys), source)[0]
 
 
 CONFIG = """\
