@@ -206,7 +206,7 @@ class _Builder:
         it was pushed before there was a key, or signed with another."""
         from reconciler.registry.signatures import is_signed_by
 
-        if self._signer is None or is_signed_by(client, digest, self._signer.key.id):
+        if self._signer is None or is_signed_by(client, digest, key, self._signer.key):
             return False
         own = self._machine.store.artifacts().get(key)
         if own is None or own.digest != digest:

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
 from reconciler.domain import digest as digests
-from reconciler.domain.sources.locked import is_device
 from reconciler.domain.text.quoting import shown
 from reconciler.host import durable
 from reconciler.registry import artifact, oci_tar
@@ -311,11 +310,9 @@ def check_tree(paths: Iterable[str]) -> None:
     """Raises NotAnArtifact unless each is one plain file below its folder, on every system."""
     paths = list(paths)
     for path in paths:
-        parts = path.split("/")
         # guard: a file of an archive stays in its folder
         safe = path.isprintable() and modelpack.is_safe_path(path) and len(path) <= artifact.LONGEST_PATH
-        portable = not any(is_device(part) or part.endswith((".", " ")) or part.casefold() == ".git" for part in parts)
-        if not (safe and portable):
+        if not (safe and artifact.is_portable(path)):
             raise NotAnArtifact(f"{shown(path)} leads out of its folder, or is no name on every system")
     artifact.check_names(paths)
 

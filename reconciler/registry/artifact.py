@@ -6,12 +6,14 @@ Pure. The caller has compared the bytes with their digest.
 """
 
 import json
+import unicodedata
 from collections import Counter
 from collections.abc import Iterator
 from itertools import accumulate
 from typing import Any
 
 from reconciler.domain import digest as digests
+from reconciler.domain.sources.locked import is_device
 from reconciler.domain.text.quoting import shown
 from reconciler.store import modelpack
 from reconciler.store.modelpack import NotAnArtifact, Packed
@@ -65,6 +67,7 @@ def _check_layers(layers: list[dict[str, Any]]) -> None:
         path, kind = layer["annotations"][modelpack.FILE_PATH], str(layer["mediaType"])
         _require(isinstance(path, str) and len(path) <= LONGEST_PATH, "a file's path is too long, or no text")
         _require(modelpack.is_data_path(path), f"{shown(path)} leads out of its folder, or is no data")
+        _require(is_portable(path), f"{shown(path)} is no name of a file on every system")
         if kind not in LAYERS:
             packed = kind.startswith(SPECIFICATION) and ".tar" in kind
             why = "packed in a tar: pull artifacts that reconciler pushed" if packed else "unknown here"
@@ -82,9 +85,18 @@ def _check_blob(blob: dict[str, Any], name: str, most: int) -> None:
     _require(bool(is_digest), f"{name} has no sha256 digest")
 
 
+def is_portable(path: str) -> bool:
+    """Windows opens a device by some names, and leaves dots and spaces at the end of a name away: `x.dll.` is code."""
+    # guard: a file of an artifact has one name on every system
+    return not any(
+        is_device(part) or part.endswith((".", " ")) or part.casefold() == ".git" for part in path.split("/")
+    )
+
+
 def check_names(paths: list[str]) -> None:
-    """Each is one file on every system: also where a name's case makes no difference, and no file is a folder too."""
-    names = [path.casefold() for path in paths]
+    """Each is one file on every system: also where a name's case, or how an accent is written, makes no difference,
+    and no file is a folder too."""
+    names = [unicodedata.normalize("NFC", path).casefold() for path in paths]
     known = frozenset(names)
     for above in {above for name in names for above in _above(name)}:
         _require(above not in known, f"{shown(above)} is a file and a folder")

@@ -35,7 +35,7 @@ class Envelope:
     signature: bytes
     key_id: str
 
-    def signed_by(self, key: VerificationKey) -> bool:
+    def signed_by(self, key: VerificationKey | SigningKey) -> bool:
         # guard: a signature covers every byte
         return key.verifies(self.signature, _signed_bytes(self.payload_type, self.payload))
 

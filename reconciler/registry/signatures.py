@@ -19,7 +19,7 @@ from reconciler.registry.bundle import NotABundle
 from reconciler.registry.client import NOT_WHOLE, Descriptor, RegistryClient
 from reconciler.registry.notes import NotANote, layer_of, note
 from reconciler.registry.provenance import NotThisBuild
-from reconciler.registry.signing_keys import KeyUnusable, VerificationKey
+from reconciler.registry.signing_keys import KeyUnusable, SigningKey, VerificationKey
 
 MOST = 16  # bundles of one artifact that are read
 PREDICATE_TYPE = "dev.sigstore.bundle.predicateType"  # an annotation, as cosign writes it
@@ -105,12 +105,14 @@ def push_signature(client: RegistryClient, manifest: bytes, signed: bytes, creat
     client.attach(note(client, bundle.MEDIA_TYPE, annotations, folder, manifest, signed))
 
 
-def is_signed_by(client: RegistryClient, artifact: str, key_id: str) -> bool:
-    """Whether one of its bundles says so. Nothing is verified: a builder asks for its own. Raises RegistryFailed."""
+def is_signed_by(client: RegistryClient, artifact: str, build_key: str, key: SigningKey) -> bool:
+    """Whether one of its bundles is a builder's own, and says what it would say. Raises RegistryFailed."""
     for one in _listed(client, artifact):
-        with contextlib.suppress(NotABundle, NotANote):
-            data = layer_of(client, one["digest"], bundle.MEDIA_TYPE, artifact, bundle.LIMIT)
-            if bundle.read(data).key_id == key_id:
+        with contextlib.suppress(NotABundle, NotANote, NotThisBuild):
+            envelope = bundle.read(layer_of(client, one["digest"], bundle.MEDIA_TYPE, artifact, bundle.LIMIT))
+            # guard: what only names a key is not signed by it
+            if envelope.signed_by(key):
+                provenance.read(envelope.payload, artifact, build_key)
                 return True
     return False
 

@@ -115,6 +115,18 @@ class SigningKey:
 
         return self._key.sign(data, ECDSA(SHA256()))
 
+    def verifies(self, signature: bytes, data: bytes) -> bool:
+        """Whether it made this one."""
+        from cryptography.exceptions import InvalidSignature
+        from cryptography.hazmat.primitives.asymmetric.ec import ECDSA
+        from cryptography.hazmat.primitives.hashes import SHA256
+
+        try:
+            self._key.public_key().verify(signature, data, ECDSA(SHA256()))
+        except InvalidSignature:
+            return False
+        return True
+
     def _public(self) -> bytes:
         from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 

@@ -259,6 +259,7 @@ def test_weights_and_tokenizer_are_served_and_all_other_templates_are_not() -> N
         "additional_chat_templates/tool.jinja",
         "inference_model.json",
         "release.json",
+        "Release.json",  # the same file where a name's case makes no difference
         "config.json",
         "generation_config.json",
         "model_config.json",

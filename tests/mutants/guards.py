@@ -105,6 +105,11 @@ MUTANTS = (
     _("an archive holds nothing that no document names", _ARCHIVE),
     _("a file of an archive stays in its folder", _ARCHIVE, "safe = True"),
     _("a blob of an archive matches its digest", _ARCHIVE, "is_right = True"),
+    _(
+        "a file of an artifact has one name on every system",
+        f"{_ARCHIVE} tests/registry/test_artifact.py",
+        "return True",
+    ),
     _("a file of an archive matches its digest", _ARCHIVE),
     # OCI registries
     _("bytes from a registry match their digest", _LIES, "is_right = True"),
@@ -126,6 +131,7 @@ MUTANTS = (
     _("a build key names its recipe", "tests/registry/test_artifact.py"),
     _("a tag is no proof", "tests/registry/test_transfer.py"),
     # Signed builds
+    _("what only names a key is not signed by it", _SIGNED),
     _("a signature covers every byte", _SIGNED, "return True"),
     _("only a statement counts", _SIGNED),
     _("only a trusted key counts", _SIGNED, "signer = next(iter(self.counting), None)"),

@@ -56,6 +56,7 @@ def test_what_the_store_writes_is_read() -> None:
     [
         *((path, "leads out") for path in ("../x.onnx", "/x.onnx", "a/../../x", "a//b", "./x", "", "a\\b")),
         *((path, "leads out") for path in ("c:x", "x\0y", "x\ny", "a/", "x.so", "run.PY")),
+        *((path, "no name of a file on every") for path in ("nul", "a/con.onnx", "x.dll.", "x.so ", ".git/config")),
         ("a" * 600, "too long"),
         ("MODEL.ONNX", "there twice"),
         ("model.onnx.data", "there twice"),
@@ -67,6 +68,15 @@ def test_a_path_that_means_harm_is_refused(path: object, why: str) -> None:
     document = copy.deepcopy(json.loads(MANIFEST))
     document["layers"][0]["annotations"][modelpack.FILE_PATH] = path
     with pytest.raises(NotAnArtifact, match=why):
+        read(json.dumps(document).encode())
+
+
+def test_accents_make_no_two_files_of_one() -> None:
+    """macOS takes both ways to write one for the same name."""
+    document = copy.deepcopy(json.loads(MANIFEST))
+    for layer, path in zip(document["layers"], ("\u00e9.onnx", "e\u0301.onnx"), strict=False):
+        layer["annotations"][modelpack.FILE_PATH] = path
+    with pytest.raises(NotAnArtifact, match="there twice"):
         read(json.dumps(document).encode())
 
 

@@ -310,9 +310,23 @@ def test_bundles_about_something_else_are_not_read(keys: Path, signer: SigningKe
         push_signature(client, MANIFEST, bundle.sign(stated(), signer), NOW, str(tmp_path))
         fake.requests.clear()
         assert find_signature(client, ARTIFACT, KEY, ring(keys, "builder"))
-        assert is_signed_by(client, ARTIFACT, signer.id)
-        assert not is_signed_by(client, ARTIFACT, OTHER)
+        assert is_signed_by(client, ARTIFACT, KEY, signer)
+        assert not is_signed_by(client, ARTIFACT, KEY, SigningKey(str(keys / "stranger.key")))
         assert len(fake.requests) == 12  # for each: two lists, a manifest and a layer
+        client.session.close()
+
+
+def test_a_bundle_that_only_names_a_key_keeps_no_builder_from_signing(
+    keys: Path, signer: SigningKey, tmp_path: Path
+) -> None:
+    """Anybody who may push could attach it."""
+    with FakeRegistry().running() as fake:
+        client = client_of(fake.origin)
+        forged = json.loads(bundle.sign(stated(), SigningKey(str(keys / "stranger.key"))))
+        forged["verificationMaterial"] = json.loads(bundle.sign(stated(), signer))["verificationMaterial"]
+        for data in (json.dumps(forged).encode(), bundle.sign(stated(artifact=OTHER), signer)):
+            push_signature(client, MANIFEST, data, NOW, str(tmp_path))
+        assert not is_signed_by(client, ARTIFACT, KEY, signer)
         client.session.close()
 
 

@@ -35,7 +35,7 @@ def kept_files(artifact: Artifact) -> tuple[StoredFile, ...]:
 
 
 def _is_kept(path: str) -> bool:
-    if path in _WRITTEN or path in _LEFT_OUT or path.startswith("additional_chat_templates/"):
+    if path.casefold() in _WRITTEN or path in _LEFT_OUT or path.startswith("additional_chat_templates/"):
         return False
     if not path.endswith(_SERVED_ENDINGS) or not _stays_inside(path):  # guard: no code in a served folder
         raise PermanentError(
