@@ -3,7 +3,8 @@
     python -m bench.trust [ROW...]      RECONCILER_TEST_SIZE=nightly for the full numbers (hours)
 
 A suite writes its figure when it has held (tests/trust.py); pytest's own report tells what failed and what was skipped,
-and a row says both. RESULTS are kept, so one row can be measured by itself and the page still has them all.
+and a row says both. RESULTS are kept, and a row without one keeps what the page says, so one row can be measured by
+itself.
 """
 
 import os
@@ -59,7 +60,8 @@ def main(rows: list[str]) -> int:
         canaries(RESULTS, found["secrets"])
     for row, one in found.items():
         one.write(RESULTS / f"{row}.verdict")
-    PAGE.write_text(page(RESULTS, SUITES, minutes=(time.monotonic() - began) / 60), encoding="utf-8")
+    before = PAGE.read_text(encoding="utf-8") if PAGE.exists() else ""
+    PAGE.write_text(page(RESULTS, SUITES, minutes=(time.monotonic() - began) / 60, before=before), encoding="utf-8")
     failed = [row for row, one in found.items() if one.failed]
     print(f"{PAGE.relative_to(ROOT)} is written; failed: {', '.join(failed) or 'none'}")
     return 1 if failed else 0

@@ -21,6 +21,7 @@ after their last assertion; a row shows whether its tests failed or were skipped
 defend against: [SECURITY.md](../SECURITY.md), [critiques.md](critiques.md).
 
 """
+LAST = "The last run:"  # of all rows
 BUGS = """
 ## Bugs that these suites found
 
@@ -33,14 +34,28 @@ _NUMBER = re.compile(r"\d[\d,]*")
 _ROW = re.compile(r"\| (.+) \| (.+) \|")
 
 
-def page(results: Path, suites: Mapping[str, tuple[str, ...]], *, minutes: float) -> str:
-    text = HEAD + _machine(minutes) + "\n| promise | to reach | measured |\n|---|---|---|\n"
+def page(results: Path, suites: Mapping[str, tuple[str, ...]], *, minutes: float, before: str = "") -> str:
+    """`before` is the page as it was: a row that has no result here keeps what it says, and how."""
+    unknown = {row for row in PROMISES if not _is_known(results, row)}
+    last = (_line(before, LAST) if unknown else "") or _machine(minutes)
+    text = HEAD + last + "\n| promise | to reach | measured |\n|---|---|---|\n"
     for row, (promise, wanted) in PROMISES.items():
-        text += f"| {promise} | {_cell(wanted)} | {_cell(_measured(results, row))} |\n"
+        begin = f"| {promise} | {_cell(wanted)} | "
+        kept = _line(before, begin) if row in unknown else ""
+        text += kept or f"{begin}{_cell(_measured(results, row))} |\n"
     text += "\n## How\n\n"
     for row, (promise, _) in PROMISES.items():
-        text += f"- {promise}: {_how(results, row, suites.get(row, ()))}\n"
+        kept = _line(before, f"- {promise}: ") if row in unknown else ""
+        text += kept or f"- {promise}: {_how(results, row, suites.get(row, ()))}\n"
     return text + BUGS + "".join(bugs())
+
+
+def _is_known(results: Path, row: str) -> bool:
+    return (results / f"{row}.verdict").exists() or bool(_parts(results, row))
+
+
+def _line(page: str, begin: str) -> str:
+    return next((f"{line}\n" for line in page.splitlines() if line.startswith(begin)), "")
 
 
 def bugs() -> list[str]:
@@ -56,7 +71,7 @@ def bugs() -> list[str]:
 def _machine(minutes: float) -> str:
     size = "nightly size" if NIGHTLY else "CI size"
     system = f"{platform.system()} {platform.machine()}, Python {platform.python_version()}"
-    return f"The last run: {size}, {os.cpu_count()} cores, {system}, {minutes:.0f} minutes.\n"
+    return f"{LAST} {size}, {os.cpu_count()} cores, {system}, {minutes:.0f} minutes.\n"
 
 
 def _measured(results: Path, row: str) -> str:

@@ -10,6 +10,7 @@ import re
 import shutil
 import socket
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -26,6 +27,7 @@ USER = "fleet"
 PASSWORD = canaries.secret("registry")
 HTPASSWD = f"{USER}:$2b$04$ky0uSOE0tJVn8WgcCD81Iu7/sVIyoSXaNIM3w1Dsyekg4NnZa/pXm\n"  # PASSWORD, by bcrypt
 DEBIAN = shutil.which("docker-registry")
+CACHE = shutil.which("drayage", path=os.pathsep.join((os.path.dirname(sys.executable), os.environ.get("PATH", ""))))
 
 _ROUTE = re.compile(r"/v2/(?P<repository>.+?)/(?P<kind>manifests|blobs/uploads|blobs|referrers)/(?P<name>[^/]*)")
 
@@ -364,6 +366,28 @@ def debian_registry(folder: Path, *, certificate: Path | None = None, login: boo
         yield registry.origin
     finally:
         registry.kill()
+
+
+@contextlib.contextmanager
+def pull_through_cache(folder: Path, origin: str) -> Iterator[str]:
+    """The address of a cache before a registry, which knows its repositories below `site.example/`. Skips where it is
+    not installed."""
+    if CACHE is None:
+        pytest.skip("drayage is not installed (pip install drayage)")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    (folder / "cache").mkdir(parents=True)
+    lines = (f'listen = "127.0.0.1:{port}"', f'cache_dir = "{folder / "cache"}"', "[upstreams.site_example]")
+    (folder / "config.toml").write_text("\n".join((*lines, f'registry = "{origin}"', "")))
+    with open(folder / "log", "wb") as log:
+        running = subprocess.Popen([CACHE, "serve", "-c", str(folder / "config.toml")], stdout=log, stderr=log)
+    try:
+        until(lambda: _listens(port))
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        running.kill()
+        running.wait()
 
 
 def _listens(port: int) -> bool:

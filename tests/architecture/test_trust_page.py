@@ -71,6 +71,16 @@ def test_a_row_says_what_became_of_its_tests(tmp_path: Path) -> None:
     assert said(["tests/x.py::test_y"], {}) == "FAILED: tests/x.py::test_y"
 
 
+def test_a_row_that_was_not_run_keeps_what_the_page_says(tmp_path: Path) -> None:
+    before = PAGE.read_text(encoding="utf-8")
+    assert page(tmp_path, SUITES, minutes=7, before=before).partition("## Bugs")[0] == before.partition("## Bugs")[0]
+    (tmp_path / "rot.all.json").write_text(json.dumps({"figure": "new", "detail": "how"}))
+    changed = page(tmp_path, SUITES, minutes=7, before=before).partition("## Bugs")[0]
+    lines = {*before.partition("## Bugs")[0].splitlines()} ^ {*changed.splitlines()}
+    assert len(lines) == 4
+    assert all(PROMISES["rot"][0] in line for line in lines)
+
+
 def test_a_canary_that_got_out_fails_its_row(tmp_path: Path) -> None:
     one = {"files": 3, "processes": 2, "outputs": 1, "leaks": []}
     (tmp_path / "canaries.jsonl").write_text(f"{json.dumps(one)}\n{json.dumps(one)}\n")

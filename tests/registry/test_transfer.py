@@ -22,7 +22,14 @@ from reconciler.registry.transfer import ArtifactPull, Pulled, find, push
 from reconciler.store.artifact_store import ArtifactStore
 from reconciler.store.index import tag_of
 from tests.registry.places import REPOSITORY, client_of
-from tests.registry_server import FakeRegistry, Fault, debian_registry
+from tests.registry_server import (
+    DebianRegistry,
+    FakeRegistry,
+    Fault,
+    debian_registry,
+    needs_debian_registry,
+    pull_through_cache,
+)
 
 RECIPE: dict[str, object] = {"architecture": "LlamaForCausalLM", "precision": "int4", "source": "sha256:1"}
 KEY = of_value(RECIPE)
@@ -266,6 +273,41 @@ def test_mirrors_are_asked_first_and_believed_by_digest_only(
     assert "BLOB_UNKNOWN" in lacks
     edge.take_in(pulled)
     holds_all(edge, artifact)
+
+
+def test_a_pull_through_cache_that_others_wrote(builder: Store, edge: Store, tmp_path: Path) -> None:
+    """It is asked first; goes on without its registry, and in the middle of a blob; and is believed by digest only."""
+    artifact, registry = builder.put(FILES), DebianRegistry(tmp_path / "registry")
+    needs_debian_registry()
+    registry.start()
+    try:
+        with pull_through_cache(tmp_path / "mirror", registry.origin) as origin:
+            client = client_of(registry.origin)
+            push(client, builder.blobs, artifact.digest)
+            mirror = client_of(origin, repository=f"site.example/{REPOSITORY}")
+            assert pull(edge, artifact.digest, mirror, client).complaints == ()
+            registry.kill()
+            again = Store(tmp_path / "again")
+            os.makedirs(again.pulled)
+            part = Path(part_of(os.path.join(again.pulled, of_bytes(WEIGHTS)[7:])))
+            part.write_bytes(WEIGHTS[:30_000])
+            pulled = pull(again, artifact.digest, mirror, client)
+            assert (pulled.complaints, pulled.moved < 30_000) == ((), True)
+            again.take_in(pulled)
+            holds_all(again, artifact)
+            [cached] = [one for one in (tmp_path / "mirror" / "cache").rglob("*") if one.is_file() and is_weights(one)]
+            cached.write_bytes(b"?" * len(WEIGHTS))
+            registry.start()
+            pulled = pull(Store(tmp_path / "third"), artifact.digest, mirror, client)
+            assert "other bytes came" in pulled.complaints[0]
+            for one in (client, mirror):
+                one.session.close()
+    finally:
+        registry.kill()
+
+
+def is_weights(path: Path) -> bool:
+    return path.read_bytes() == WEIGHTS
 
 
 def test_bytes_that_nobody_has_right_get_no_name(
