@@ -4,6 +4,8 @@ import argparse
 import os
 
 from reconciler.cli import options
+from reconciler.cli.output import note
+from reconciler.host.reading import is_readable_by_all
 from reconciler.registry.signing_keys import PASSPHRASE_VARIABLE, SigningKey
 
 
@@ -18,4 +20,7 @@ def signing_key(arguments: argparse.Namespace) -> SigningKey | None:
     if not arguments.signing_key:
         return None
     passphrase = arguments.signing_passphrase_file
+    for path in filter(None, (arguments.signing_key, passphrase)):
+        if is_readable_by_all(path):
+            note(arguments, f"warning: {path} can be read by everybody on this machine: chmod o-r {path}")
     return SigningKey(os.path.abspath(arguments.signing_key), os.path.abspath(passphrase) if passphrase else "")

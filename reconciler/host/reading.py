@@ -68,6 +68,14 @@ def read_trusted(path: str, limit: int) -> bytes:
         os.close(descriptor)
 
 
+def is_readable_by_all(path: str) -> bool:
+    """Whether every user of this machine may read it: a file with a secret should not be."""
+    try:
+        return os.name != "nt" and bool(os.stat(path).st_mode & stat.S_IROTH)
+    except OSError:
+        return False
+
+
 def _check_owner_and_mode(path: str, status: os.stat_result) -> None:
     ours = (0, os.geteuid())
     mode = stat.S_IMODE(status.st_mode)

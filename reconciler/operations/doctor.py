@@ -29,7 +29,7 @@ from reconciler.host.facts import host_name, read_facts
 from reconciler.host.lock import holder
 from reconciler.host.ownership import read_owner
 from reconciler.host.places import installed_versions
-from reconciler.host.reading import NotTrusted, names_in
+from reconciler.host.reading import NotTrusted, is_readable_by_all, names_in
 from reconciler.manifests.selector import labels_of
 from reconciler.registry.credentials import logins_of
 from reconciler.registry.signing_keys import KeyUnusable, VerificationKey
@@ -219,6 +219,9 @@ def _registry(settings: RegistrySettings) -> Diagnosis:
     if settings.ca_file and not os.access(settings.ca_file, os.R_OK):
         advice = "caFile names a file with the certificate of the authority, in PEM form"
         return Diagnosis("registry", "error", f"{what}: {settings.ca_file} cannot be read", advice)
+    if is_readable_by_all(settings.credentials_file):
+        message = f"{what}: {settings.credentials_file} can be read by everybody on this machine"
+        return Diagnosis("registry", "warning", message, f"chmod o-r {settings.credentials_file}")
     known = [one for one in (settings.address, *settings.mirrors) if one.host in logins]
     accounts = f"an account for {', '.join(one.host for one in known)}" if known else "no account"
     return Diagnosis("registry", "ok", f"{what}: {accounts}, {len(settings.mirrors)} mirror(s)")

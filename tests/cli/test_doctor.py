@@ -254,6 +254,7 @@ def test_registries_are_looked_at_without_the_network(machine: TestMachine) -> N
     line, config = machine.folder / "login", machine.folder / "config.yaml"
     password = canaries.file(line, "registry-login")
     line.write_text(f"fleet:{password}")
+    line.chmod(0o600)
     config.write_text(
         "apiVersion: reconciler.foundry/v1alpha1\nkind: MachineConfig\nregistries:\n"
         "- url: https://registry.example/models\n"
@@ -268,6 +269,9 @@ def test_registries_are_looked_at_without_the_network(machine: TestMachine) -> N
     assert good["message"] == "registry.example/models (pull): an account for registry.example, 1 mirror(s)"
     assert "the environment variable RECONCILER_LOGIN holds no password" in no_password["message"]
     assert no_certificate["message"].endswith("none.pem cannot be read")
+    line.chmod(0o644)
+    [open_to_all, *_] = examine(machine, **given)["registry"]
+    assert (open_to_all["level"], open_to_all["advice"]) == ("warning", f"chmod o-r {line}")
     bundle = machine.folder / "bundle.tar.gz"
     machine.run("doctor", "--bundle", str(bundle), **given)
     assert bundle.exists()

@@ -425,7 +425,11 @@ def test_a_receipt_is_signed_by_the_machine(builder: TestMachine, edge: TestMach
     export(builder, edge)
     take_in(edge)
     assert not signature.exists()
-    take_in(edge, "--signing-key", private)
+    quiet = edge.run("import", str(archive(edge)), "--no-apply", "--signing-key", private)
+    Path(private).chmod(0o644)
+    warned = edge.run("import", str(archive(edge)), "--no-apply", "--signing-key", private)
+    said = ["can be read by everybody" in one.err for one in (quiet, warned)]
+    assert (quiet.code, warned.code, said) == (0, 0, [False, True])
     envelope = bundle.read(signature.read_bytes())
     assert envelope.signed_by(VerificationKey(public))
     statement, told = json.loads(envelope.payload), json.loads(receipt.read_text())
