@@ -68,12 +68,9 @@ def take_snapshot(
         recorded = replace(recorded, failures=without_backoff(recorded.failures, ignored, limits))
     desired = effective(resolution.desired, observed, recorded)
     observed = _with_answers(observed, desired, machine, lookup)
-    desired, policies = with_builds(desired, resolution.policies, observed, recorded)
-    resolution = with_policies(
-        replace(resolution, policies=()), [one for one in policies if one not in resolution.policies]
-    )
-    resolution = replace(resolution, policies=policies)
-    desired = without_retired(desired)
+    builds = with_builds(desired, resolution.policies, observed, recorded)
+    resolution = replace(with_policies(resolution, builds.decided), policies=builds.results)
+    desired = without_retired(builds.desired)
     if isinstance(declared, Parsed):  # a roll-back by hand waits for nothing
         observed = _with_permissions(observed, desired, machine, lookup.turns)
     observed = replace(observed, in_use=_in_use(removable(desired, observed, recorded), observed))

@@ -62,7 +62,7 @@ class PolicyJudge:
         remote = model.remote
         if remote is None:
             return self._folder("spec.source", model.source_path, doubts, is_known=source.known)
-        card = self._cards(source.path) if source.path else None
+        card = (self._cards(source.path) if source.path else None) or remote.card
         field = f"spec.source.{remote.kind}"
         doubt, hint = doubts.of(field)
         fetches = self._trust is None or self._trust.converts  # a machine that only pulls never sees the source
@@ -103,7 +103,7 @@ class _Doubts:
 
 def denied(desired: Desired, results: Iterable[PolicyResult]) -> Desired:
     """With what the results say of each variant. Until builds are judged (with_builds) they deny nothing."""
-    by_model = grouped((one for one in results if one.rule != BUILDS or one.result != PENDING), lambda one: one.model)
+    by_model = grouped((one for one in results if not _is_left(one)), lambda one: one.model)
     if not by_model:
         return desired
     wanted = tuple(
@@ -113,36 +113,43 @@ def denied(desired: Desired, results: Iterable[PolicyResult]) -> Desired:
     return replace(desired, wanted=wanted)
 
 
+@dataclass(frozen=True, kw_only=True)
+class JudgedBuilds:
+    """`results` are all, `decided` those of them that were left to the machine."""
+
+    desired: Desired
+    results: tuple[PolicyResult, ...]
+    decided: tuple[PolicyResult, ...] = ()
+
+
 def with_builds(
     desired: Desired, results: Sequence[PolicyResult], observed: Observed, recorded: Recorded
-) -> tuple[Desired, tuple[PolicyResult, ...]]:
+) -> JudgedBuilds:
     """Decides what was left to the machine: whose builds its variants are made from, or would be."""
-    left = [one for one in results if one.rule == BUILDS and one.result == PENDING]
+    left = [one for one in results if _is_left(one)]
     if not left:
-        return desired, tuple(results)
-    decided = [
+        return JudgedBuilds(desired=desired, results=tuple(results))
+    by_model = grouped(desired.wanted, lambda wanted: wanted.release.model)
+    decided = tuple(
         build_result(one, wanted.release.precision, _build_doubt(wanted.release.recipe.build_key, observed, recorded))
         for one in left
-        for wanted in desired.wanted
-        if wanted.release.model == one.model
-    ]
-    found = (*(one for one in results if one not in left), *decided)
-    return denied(desired, found), found
+        for wanted in by_model.get(one.model, [])
+    )
+    found = (*(one for one in results if not _is_left(one)), *decided)
+    return JudgedBuilds(desired=denied(desired, found), results=found, decided=decided)
+
+
+def _is_left(one: PolicyResult) -> bool:
+    return one.rule == BUILDS and one.result == PENDING
 
 
 def _build_doubt(build_key: str, observed: Observed, recorded: Recorded) -> str:
+    """Of what the store holds, else of what would be pulled; "" for what this machine converts itself."""
     artifact, offer = observed.artifacts.get(build_key), observed.answers.offers.get(build_key)
-    if artifact is not None:
-        origin = recorded.origins.get(artifact.digest)
-        unsigned = origin is not None and not origin.signed_by
-        return (
-            f"expected a signed build, got one without a signature that counts, from {origin.registry}"
-            if unsigned and origin
-            else ""
-        )
-    if offer is not None and not offer.signed_by:
-        return f"expected a signed build, got one without a signature that counts, from {offer.registry}"
-    return ""
+    build = recorded.origins.get(artifact.digest) if artifact is not None else offer
+    if build is None or build.signed_by:
+        return ""
+    return f"expected a signed build, got one without a signature that counts, from {build.registry}"
 
 
 def without_retired(desired: Desired) -> Desired:

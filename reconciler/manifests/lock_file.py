@@ -17,7 +17,16 @@ from functools import cached_property
 from typing import Any, Literal, TypeVar
 
 from reconciler.domain.errors import InputRefused, Problem
-from reconciler.domain.sources.locked import FACTS_NAME, HUGGINGFACE, LOCK_BYTES, LOCK_NAME, LockedSource, SourceFacts
+from reconciler.domain.sources.locked import (
+    CARDS_NAME,
+    FACTS_NAME,
+    HUGGINGFACE,
+    LOCK_BYTES,
+    LOCK_NAME,
+    LockedSource,
+    SourceFacts,
+)
+from reconciler.domain.sources.model_card import ModelCard
 from reconciler.domain.text.names import camel
 from reconciler.domain.text.quoting import listed, shown
 from reconciler.host.codec import Codec, Misformed, parse_json
@@ -44,7 +53,7 @@ class _LockFile:
 
 _CODEC = Codec(_LockFile, camel)
 _LEFT_OUT = {"kind": HUGGINGFACE, "include": [], "upstream": ""}
-_FACTS = "facts"
+_ELSEWHERE = ("facts", "card")  # in files of their own
 
 
 def render(entries: Iterable[LockedSource]) -> bytes:
@@ -52,7 +61,8 @@ def render(entries: Iterable[LockedSource]) -> bytes:
     lock = _LockFile(format_version=1, sources=tuple(sorted(ordered, key=lambda one: one.key)))
     plain: dict[str, Any] = _CODEC.write(lock)
     plain["sources"] = [
-        {k: held for k, held in one.items() if k != _FACTS and _LEFT_OUT.get(k) != held} for one in plain["sources"]
+        {k: held for k, held in one.items() if k not in _ELSEWHERE and _LEFT_OUT.get(k) != held}
+        for one in plain["sources"]
     ]
     # Each file on one line: that is what a reviewer compares.
     text = re.sub(
@@ -80,8 +90,9 @@ def read(data: bytes) -> Entries:
 def _check(source: LockedSource, place: str) -> None:
     """What the manifests of its kind demand, also of the upstream revision; and that its files have names of their
     own."""
-    if source.facts is not None:
-        raise LockInvalid(f"{place}{_FACTS}: expected no field of this name")
+    for name in _ELSEWHERE:
+        if getattr(source, name) is not None:
+            raise LockInvalid(f"{place}{name}: expected no field of this name")
     if source.kind not in REMOTE_KINDS:
         raise LockInvalid(f"expected a source of the kind {listed(REMOTE_KINDS)}, got {shown(source.kind)}")
     include = {"include": list(source.include)} if source.include else {}
@@ -112,7 +123,8 @@ class Lock:
         locked = self._entries.get(declared.key)
         if locked is None:
             return declared
-        return replace(declared, files=locked.files, upstream=locked.upstream, facts=self._facts.get(locked.digest))
+        facts, card = self._facts.get(locked.digest), self._cards.get(declared.place)
+        return replace(declared, files=locked.files, upstream=locked.upstream, facts=facts, card=card)
 
     @cached_property
     def _entries(self) -> Entries:
@@ -122,6 +134,11 @@ class Lock:
     def _facts(self) -> Mapping[str, SourceFacts]:
         """Without them a source has to be fetched before its build keys are known."""
         return self._read(FACTS_NAME, self._facts_of, "FactsInvalid", serious=False) or {}
+
+    @cached_property
+    def _cards(self) -> Mapping[str, ModelCard]:
+        """Without them a licence is known once the source is here."""
+        return self._read(CARDS_NAME, source_facts.read_cards, "CardsInvalid", serious=False) or {}
 
     def _facts_of(self, data: bytes) -> dict[str, SourceFacts]:
         found = source_facts.read(data)

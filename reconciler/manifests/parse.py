@@ -13,6 +13,7 @@ from typing import TypeVar, cast
 
 from reconciler.domain.errors import Problem
 from reconciler.domain.manifest import API_VERSION, variant_name
+from reconciler.domain.plain_data import grouped
 from reconciler.domain.policy.policy import Policy
 from reconciler.domain.text.quoting import listed, nearest
 from reconciler.manifests import loader
@@ -99,8 +100,8 @@ def _few(problems: Iterable[Problem]) -> Iterator[Problem]:
 def _documents(file: str, name: str, data: bytes, log: ProblemLog) -> tuple[list[YamlDocument], list[YamlDocument]]:
     """Ours, or what might be; and those of other programs, whose problems are theirs."""
     loaded = loader.load(file, data)
-    others = [document for document in loaded.documents if is_foreign(document, name)]
-    ours = [document for document in loaded.documents if document not in others]
+    sides = grouped(loaded.documents, lambda document: is_foreign(document, name))
+    ours, others = sides.get(False, []), sides.get(True, [])
     for problems in (loaded.problems, *(document.problems for document in ours)):
         log.problems += _once(problems)
     return ours, others

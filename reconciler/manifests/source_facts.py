@@ -1,6 +1,7 @@
-"""`reconciler.facts.json`: what `reconciler lock` found in the small files of each locked source, so that a machine
-knows its build keys from git alone. It lies beside the lock file, which stays as earlier versions read it; without it a
-source is fetched before its build keys are known.
+"""`reconciler.facts.json` and `reconciler.cards.json`: what `reconciler lock` found in the small files of each locked
+source, so that a machine knows its build keys from git alone, and what its model card says, so that its licence is
+known in a pull request. They lie beside the lock file, which stays as earlier versions read it; without them a source
+is fetched before these are known.
 
 Read as foreign text. A source is known there by the digest of its locked files, so facts never outlive them.
 """
@@ -13,6 +14,7 @@ from typing import Any, Literal
 from reconciler.domain.errors import InputRefused
 from reconciler.domain.plain_data import as_dict
 from reconciler.domain.sources.locked import LOCK_BYTES, LockedSource, SourceFacts
+from reconciler.domain.sources.model_card import ModelCard
 from reconciler.domain.sources.model_config import complaints
 from reconciler.domain.text.names import camel
 from reconciler.domain.text.quoting import shown
@@ -68,6 +70,46 @@ def read(data: bytes) -> dict[str, SourceFacts]:
             raise LockInvalid(f"sources[{index}].config: {shown(wrong[0], LONGEST_MESSAGE)}")
     return {
         one.digest: SourceFacts(weights=one.weights, config=one.config, chat_template=one.chat_template)
+        for one in entries
+    }
+
+
+@dataclass(frozen=True, kw_only=True)
+class _CardEntry(ModelCard):
+    """`source`: huggingface/ORG/NAME@REVISION."""
+
+    source: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class _CardsFile:
+    format_version: Literal[1]
+    sources: tuple[_CardEntry, ...]
+
+
+_CARDS = Codec(_CardsFile, camel)
+
+
+def render_cards(found: Mapping[str, ModelCard]) -> bytes:
+    """By source; what a card does not say is left out."""
+    entries = tuple(_CardEntry(source=source, **as_dict(found[source])) for source in sorted(found))
+    plain: dict[str, Any] = _CARDS.write(_CardsFile(format_version=1, sources=entries))
+    plain["sources"] = [
+        {"source": one["source"], **{name: held for name, held in one.items() if held}} for one in plain["sources"]
+    ]
+    return json.dumps(plain, indent=1).encode() + b"\n"
+
+
+def read_cards(data: bytes) -> dict[str, ModelCard]:
+    """What the model card of each locked source said when `reconciler lock` asked, so that a licence is known in a pull
+    request and where a source is never fetched. Raises LockInvalid."""
+    try:
+        parse_json(data, LOCK_BYTES)
+        entries = _CARDS.read_json(data).sources
+    except Misformed as error:
+        raise LockInvalid(shown(str(error), LONGEST_MESSAGE), error.line) from None
+    return {
+        one.source: ModelCard(**{name: held for name, held in as_dict(one).items() if name != "source"})
         for one in entries
     }
 

@@ -29,7 +29,7 @@ from reconciler.sources.protocol import described, unseen
 
 NO_CARD = f"its licence: no {README} with a model card is here"
 _LINK = re.compile(r"https://[\w./~%?=&#:@+-]{1,500}", re.ASCII)
-NO_CARD_OF_HUB = f"{NO_CARD} (`include` of its manifest may name it)"
+NO_CARD_OF_HUB = f"{NO_CARD} (`reconciler lock` writes down what it says)"
 
 
 def make_bom(
@@ -97,7 +97,8 @@ class PartsGatherer:
         source = model.remote
         looked = self._folders.locked(source).model or described(source) or unseen(source)
         files = tuple(StoredFile(path=one.path, size=one.size, digest=f"sha256:{one.sha256}") for one in source.files)
-        return _parts(looked, source.repo, files, NO_CARD_OF_HUB, repository=source.repo, revision=source.revision)
+        of_hub = {"repository": source.repo, "revision": source.revision}
+        return _parts(looked, source.repo, files, NO_CARD_OF_HUB, known=source.card, **of_hub)
 
     def _adapter(self, model: Model) -> SourceParts | None:
         if model.adapter_path is None:
@@ -112,10 +113,12 @@ def _parts(
     files: tuple[StoredFile, ...],
     otherwise: str,
     *,
+    known: ModelCard | None = None,
     repository: str = "",
     revision: str = "",
 ) -> SourceParts:
-    card = read_card(looked.path) if looked.path else None
+    """`known` is what the lock has of the model card, for one that is not here."""
+    card = (read_card(looked.path) if looked.path else None) or known
     licenses = tuple(_licenses(card)) if card is not None else ()
     architecture, context = (
         ("", 0) if isinstance(looked, SourceAdapter) else (looked.architecture, looked.context_length)

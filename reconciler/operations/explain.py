@@ -24,7 +24,7 @@ def explain(machine: Machine, parsed: Parsed, resolution: Resolution, wanted: Se
     observed = observe(machine)
     recorded = recall(machine, observed)
     model = next(one for one in parsed.models if one.name == wanted[0].release.model)
-    _, policies = with_builds(resolution.desired, resolution.policies, observed, recorded)
+    policies = with_builds(resolution.desired, resolution.policies, observed, recorded).results
     gatherer, conditions = PartsGatherer(machine, parsed, observed, recorded), machine.records.conditions()
     explained, parts = [], []
     for one in wanted:

@@ -14,6 +14,7 @@ from typing import Any
 from reconciler.domain.errors import PermanentError, ReconcilerError
 from reconciler.domain.manifest import Model
 from reconciler.domain.sources.locked import (
+    CARDS_NAME,
     FACTS_NAME,
     LOCK_BYTES,
     LOCK_NAME,
@@ -22,27 +23,31 @@ from reconciler.domain.sources.locked import (
     SourceFacts,
     is_included,
 )
+from reconciler.domain.sources.model_card import ModelCard
 from reconciler.domain.sources.source_model import INDEX, SMALL_FILES
 from reconciler.domain.text.quoting import shown
 from reconciler.manifests import lock_file, source_facts
 from reconciler.manifests.lock_file import Entries
 from reconciler.sources.folder.locked import LockedFolder
 from reconciler.sources.folder.model import look_without_weights
+from reconciler.sources.model_card import LARGEST, README, read_card
 from reconciler.sources.protocol import RemoteSource
 
 # The Hugging Face hub keeps files without a sha256 in git, which takes at most 10 MB of each.
 MAX_UNHASHED = 64 << 20
 NOTHING: dict[str, SourceFacts] = {}
+NO_CARDS: dict[str, ModelCard] = {}
 _PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Locked:
-    """`data` is the new lock file, `facts` that of facts; `added` and `dropped` are the sources that the lock has more
-    and less than the old one."""
+    """`data` is the new lock file, `facts` that of facts, `cards` that of model cards; `added` and `dropped` are the
+    sources that the lock has more and less than the old one."""
 
     data: bytes
     facts: bytes
+    cards: bytes
     entries: Entries
     added: tuple[LockedSource, ...]
     dropped: tuple[LockedSource, ...]
@@ -66,9 +71,10 @@ def lock(
     say: Callable[[str], None],
     *,
     facts: Mapping[str, SourceFacts] = NOTHING,
+    cards: Mapping[str, ModelCard] = NO_CARDS,
 ) -> Locked:
-    """The new files; `facts` are the old ones by digest, `remotes` by kind. Raises ReconcilerError when one refuses;
-    then the old files stay."""
+    """The new files; `facts` are the old ones by digest, `cards` by place, `remotes` by kind. Raises ReconcilerError
+    when one refuses; then the old files stay."""
     wanted = declared(models)
     missing, dropped = outdated(models, old)
     entries: Entries = {}
@@ -87,9 +93,14 @@ def lock(
         if one is None or not source_facts.fit(one, source):
             one = _facts(source, remotes[source.kind], say)
         described |= {source.digest: one} if one is not None else {}
+    told: dict[str, ModelCard] = {}
+    for source in entries.values():
+        found = told.get(source.place) or cards.get(source.place) or _card(source, remotes[source.kind], say)
+        told |= {source.place: found} if found is not None else {}
     rendered = source_facts.render(described)
     added = tuple(entries[source.key] for source in missing)
-    return Locked(data=data, facts=rendered, entries=entries, added=added, dropped=dropped)
+    written = source_facts.render_cards(told)
+    return Locked(data=data, facts=rendered, cards=written, entries=entries, added=added, dropped=dropped)
 
 
 def _rendered(entries: Entries) -> bytes:
@@ -129,6 +140,29 @@ def read_facts(folder: str) -> dict[str, SourceFacts]:
             return source_facts.read(file.read(LOCK_BYTES + 1))
     except (FileNotFoundError, source_facts.LockInvalid):
         return {}
+
+
+def read_cards(folder: str) -> dict[str, ModelCard]:
+    """As `read_facts`."""
+    try:
+        with open(os.path.join(folder, CARDS_NAME), "rb") as file:
+            return source_facts.read_cards(file.read(LOCK_BYTES + 1))
+    except (FileNotFoundError, source_facts.LockInvalid):
+        return {}
+
+
+def _card(source: LockedSource, remote: RemoteSource, say: Callable[[str], None]) -> ModelCard | None:
+    """Of the revision, whether or not `include` takes its README.md. None, with a warning, where it cannot be asked."""
+    try:
+        sizes = {str(one["path"]): int(one["size"]) for one in remote.tree(source)}
+        if sizes.get(README, LARGEST + 1) > LARGEST:
+            return ModelCard()
+        with tempfile.TemporaryDirectory(prefix="reconciler-lock-") as folder:
+            _hashed(source, LockedFile(path=README, size=sizes[README], sha256=""), remote, folder)
+            return read_card(folder) or ModelCard()
+    except ReconcilerError as error:
+        say(f"warning: {source}: its licence is not known: {error}")
+        return None
 
 
 def _pin(source: LockedSource, remote: RemoteSource, say: Callable[[str], None]) -> LockedSource:

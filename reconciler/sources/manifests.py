@@ -14,7 +14,7 @@ from pathlib import Path
 
 from reconciler.domain import digest
 from reconciler.domain.errors import InputRefused, Problem, UsageError
-from reconciler.domain.sources.locked import FACTS_NAME, LOCK_BYTES, LOCK_NAME
+from reconciler.domain.sources.locked import LOCK_BYTES, LOCK_NAMES
 from reconciler.domain.text.quoting import printable
 from reconciler.host.stamps import StampBook
 from reconciler.manifests.manifest_text import MANIFEST_BYTES
@@ -285,7 +285,7 @@ def refused(prefix: str, name: str, code: str, message: str, hint: str = "") -> 
 
 def limit_of(path: str) -> int:
     """Of a file that manifests lead to: a template, or the lock and what belongs to it."""
-    return LOCK_BYTES if os.path.basename(path) in (LOCK_NAME, FACTS_NAME) else MANIFEST_BYTES
+    return LOCK_BYTES if os.path.basename(path) in LOCK_NAMES else MANIFEST_BYTES
 
 
 def _kind(path: str) -> str:

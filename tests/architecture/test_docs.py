@@ -34,6 +34,7 @@ ELSEWHERE = {
     "reconciler.foundry": "labels, annotations, the API's group and the types of events",
     "reports.": "settings of a machine's configuration",
     "reconciler.lock.json": "the lock file of models from the hub",
+    "reconciler.cards.json": "what their model cards say",
     "reconciler.facts.json": "what is known of them before they are fetched",
     "reconciler.xml": "Windows' service wrapper",
     "reconciler.exe": "the same",

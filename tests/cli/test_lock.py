@@ -317,3 +317,60 @@ def test_without_facts_that_can_be_read_a_source_is_fetched_first(
     if damage != "a link":
         assert "written" in machine.run("lock", HF_ENDPOINT=server.url).out
         assert machine.run("plan", "-o", "json").json()["warnings"] == []
+
+
+POLICY = """\
+apiVersion: reconciler.foundry/v1alpha1
+kind: Policy
+metadata: {name: house}
+spec:
+  licenses: {allow: [MIT]}
+"""
+CARD = b"---\nlicense: llama3.2\n---\n# Tiny\n"
+
+
+def cards_file(machine: TestMachine) -> Path:
+    return machine.manifests / "reconciler.cards.json"
+
+
+def policies(machine: TestMachine) -> list[tuple[str, str]]:
+    return [(one["result"], one["message"]) for one in machine.run("plan", "-o", "json").json()["policies"]]
+
+
+def test_the_licence_is_known_before_the_source_is_here(machine: TestMachine, server: HubServer) -> None:
+    """Of the locked revision, though `include` does not take its README.md."""
+    (machine.manifests / "policy.yaml").write_text(POLICY)
+    assert policies(machine) == [("fail", "expected a licence, but no model card is here")]
+    server.repos["org/tiny"].files["README.md"] = CARD
+    machine.run("lock", HF_ENDPOINT=server.url)
+    entry = {"source": f"huggingface/org/tiny@{COMMIT}", "licenses": ["llama3.2"]}
+    assert json.loads(cards_file(machine).read_bytes()) == {"formatVersion": 1, "sources": [entry]}
+    assert b"README" not in lock_file(machine).read_bytes()
+    assert policies(machine) == [("fail", "expected MIT, got LicenseRef-llama3.2")]
+    # It is asked for once.
+    server.repos["org/tiny"].files["README.md"] = CARD.replace(b"llama3.2", b"mit")
+    assert "unchanged" in machine.run("lock", HF_ENDPOINT=server.url).out
+    cards_file(machine).unlink()
+    assert "written" in machine.run("lock", HF_ENDPOINT=server.url).out
+    assert policies(machine) == []
+
+
+def test_a_repository_without_a_card_has_no_licence(machine: TestMachine, server: HubServer) -> None:
+    machine.run("lock", HF_ENDPOINT=server.url)
+    assert json.loads(cards_file(machine).read_bytes())["sources"] == [{"source": f"huggingface/org/tiny@{COMMIT}"}]
+    (machine.manifests / "policy.yaml").write_text(POLICY)
+    assert policies(machine) == [("fail", "expected a licence that SPDX or its own name tells, got none")]
+
+
+@pytest.mark.parametrize(
+    "damage", ["{", '{"formatVersion": 2, "sources": []}', '{"formatVersion": 1, "sources": [{}]}']
+)
+def test_cards_that_cannot_be_read_open_nothing(machine: TestMachine, server: HubServer, damage: str) -> None:
+    machine.run("lock", HF_ENDPOINT=server.url)
+    (machine.manifests / "policy.yaml").write_text(POLICY)
+    cards_file(machine).write_text(damage)
+    view = machine.run("plan", "-o", "json").json()
+    assert [one["code"] for one in view["warnings"]] == ["CardsInvalid"]
+    assert [one["reason"] for one in view["held"]] == ["PolicyDenied"]
+    assert view["changes"] == []
+    assert "written" in machine.run("lock", HF_ENDPOINT=server.url).out

@@ -115,7 +115,7 @@ def test_a_license_is_decided_when_its_card_comes() -> None:
         policy(licenses=LicenseRule(allow=("MIT",))), replace(KNOWN, parts=(replace(BASE, card=None),))
     )
     assert (found.result, found.line, found.policy_line) == ("fail", 7, 5)
-    assert "README.md" in found.hint
+    assert "`reconciler lock`" in found.hint
 
 
 def test_the_adapter_has_a_license_of_its_own() -> None:

@@ -6,12 +6,18 @@ from pathlib import Path
 import pytest
 
 from reconciler.domain.machine.facts import Traits
-from reconciler.domain.machine.trust import TrustPolicy
-from reconciler.domain.policy.policy import LicenseRule, Policy, PolicyRules, SignatureRule
+from reconciler.domain.machine.registries import Offer, RegistryAnswers
+from reconciler.domain.machine.trust import Origin, TrustPolicy
+from reconciler.domain.observed import Observed
+from reconciler.domain.policy.policy import LicenseRule, Policy, PolicyResult, PolicyRules, SignatureRule
+from reconciler.domain.recorded import Recorded
+from reconciler.domain.release import Artifact
 from reconciler.engine.machine import open_machine
 from reconciler.engine.planning import Snapshot, take_snapshot
+from reconciler.engine.policies import with_builds
 from reconciler.sources.manifests import load
 from tests.machine import TestMachine
+from tests.planner.world import desired, release
 
 POLICY = "apiVersion: reconciler.foundry/v1alpha1\nkind: Policy\nmetadata: {name: house}\nspec:\n"
 
@@ -134,6 +140,26 @@ def test_builds_of_its_own_need_no_signature(machine: TestMachine) -> None:
     assert [(one.rule, one.result, one.precision) for one in found.resolution.policies] == [
         ("signatures.builds", "pass", "int4")
     ]
+
+
+@pytest.mark.parametrize(
+    ("signed_by", "held", "offered", "result"),
+    [("", True, False, "fail"), ("key", True, False, "pass"), ("", False, True, "fail"), ("key", False, True, "pass")],
+)
+def test_builds_of_others_are_signed(signed_by: str, result: str, *, held: bool, offered: bool) -> None:
+    want, registry = desired(release()), "ghcr.io/acme/models"
+    key = want.wanted[0].release.recipe.build_key
+    artifact = Artifact(digest="sha256:a", build_key=key, files=())
+    offers = {key: Offer(registry=registry, digest="sha256:a", missing=1, signed_by=signed_by)} if offered else {}
+    origin = Origin(artifact="sha256:a", build_key=key, registry=registry, signed_by=signed_by, since="")
+    observed = Observed(
+        owner="", disk_free=0, artifacts={key: artifact} if held else {}, answers=RegistryAnswers(offers=offers)
+    )
+    recorded = Recorded(origins={origin.artifact: origin} if held else {})
+    asked = PolicyResult(policy="own", rule="signatures.builds", result="pending", model="capitals")
+    found = with_builds(want, [asked], observed, recorded)
+    assert [(one.result, one.precision) for one in found.decided] == [(result, "int4")]
+    assert (found.desired.wanted[0].denial is None) == (result == "pass")
 
 
 def test_validate_says_it_at_the_line_and_knows_the_configuration(machine: TestMachine, tmp_path: Path) -> None:

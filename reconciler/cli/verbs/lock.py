@@ -14,7 +14,7 @@ from reconciler.cli.exit_codes import ERROR, OK
 from reconciler.cli.manifests import load_folder
 from reconciler.cli.output import json_text, note, say, show_problems
 from reconciler.domain.errors import UsageError
-from reconciler.domain.sources.locked import FACTS_NAME, HUGGINGFACE, LOCK_NAME, LockedSource
+from reconciler.domain.sources.locked import CARDS_NAME, FACTS_NAME, HUGGINGFACE, LOCK_NAME, LockedSource
 from reconciler.domain.text.units import size_text
 from reconciler.host.durable import write_file
 from reconciler.host.reading import read_whole
@@ -22,7 +22,7 @@ from reconciler.manifests.lock_file import Entries
 from reconciler.manifests.parsed import Parsed
 from reconciler.manifests.source_facts import LockInvalid
 from reconciler.manifests.source_schema import is_repo
-from reconciler.operations.lock import Locked, lock, outdated, read_facts, read_lock
+from reconciler.operations.lock import Locked, lock, outdated, read_cards, read_facts, read_lock
 from reconciler.reports.view import FORMAT_VERSION
 from reconciler.sources.protocol import RemoteSource
 from reconciler.sources.select import REMOTES
@@ -59,13 +59,14 @@ def run(arguments: argparse.Namespace) -> int:
     with contextlib.ExitStack() as stack:
         kinds = {model.remote.kind for model in parsed.models if model.remote is not None}
         remotes = {kind: stack.enter_context(_remote(kind, arguments)) for kind in sorted(kinds)}
-        facts = read_facts(arguments.path)
-        locked = lock(parsed.models, old, remotes, lambda line: note(arguments, line), facts=facts)
+        facts, cards = read_facts(arguments.path), read_cards(arguments.path)
+        locked = lock(parsed.models, old, remotes, lambda line: note(arguments, line), facts=facts, cards=cards)
     path = os.path.join(arguments.path, LOCK_NAME)
     written = False
     if not arguments.dry_run:
         written = _write(path, locked.data, locked)
         written |= _write(os.path.join(arguments.path, FACTS_NAME), locked.facts, locked)
+        written |= _write(os.path.join(arguments.path, CARDS_NAME), locked.cards, locked)
     _show(locked, parsed, path, written, arguments)
     return OK
 

@@ -14,7 +14,7 @@ from reconciler.domain.text.units import size_text
 FOLDER = "path"  # the name of every source that is a folder
 FETCHED = "it is decided once the source is here, before it is converted"
 ON_MACHINE = "it is decided on each machine"
-NO_CARD = "name README.md in `include` of its manifest, and run `reconciler lock`"
+NO_CARD = "run `reconciler lock`: it writes down what the model card says"
 MOST_LISTED = 8
 BUILDS = "signatures.builds"
 

@@ -14,10 +14,13 @@ from typing import Annotated, Any
 from annotated_types import Interval, Predicate
 
 from reconciler.domain import digest
+from reconciler.domain.sources.model_card import ModelCard
 from reconciler.domain.sources.source_model import INDEX, SMALL_FILES
 
 LOCK_NAME = "reconciler.lock.json"
 FACTS_NAME = "reconciler.facts.json"
+CARDS_NAME = "reconciler.cards.json"
+LOCK_NAMES = (LOCK_NAME, FACTS_NAME, CARDS_NAME)
 LOCK_BYTES = 4 << 20  # of each of the two
 HUGGINGFACE = "huggingface"  # the kind of a lock entry that names none
 
@@ -86,7 +89,7 @@ class LockedSource:
     the manifest's ((): the default). `files` is empty as long as the lock has no entry.
 
     `upstream` is the revision that the place offered by default when `reconciler lock` last asked. `facts` are in a
-    file of their own; None where it has none for these files.
+    file of their own; None where it has none for these files. So is the model `card` of that revision.
     """
 
     kind: str = HUGGINGFACE
@@ -96,9 +99,15 @@ class LockedSource:
     upstream: str = ""
     files: tuple[LockedFile, ...] = ()
     facts: SourceFacts | None = field(default=None, compare=False)
+    card: ModelCard | None = field(default=None, compare=False)
 
     def __str__(self) -> str:
         return f"{self.repo}@{self.revision.removeprefix('sha256:')[:12]}"
+
+    @property
+    def place(self) -> str:
+        """Under which its model card is known: a revision of a repository."""
+        return f"{self.kind}/{self.repo}@{self.revision}"
 
     @property
     def key(self) -> tuple[str, str, str, tuple[str, ...]]:

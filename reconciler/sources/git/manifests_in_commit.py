@@ -16,7 +16,7 @@ from typing import IO
 
 from reconciler.domain import digest
 from reconciler.domain.errors import InputRefused, Problem
-from reconciler.domain.sources.locked import FACTS_NAME, LOCK_NAME, LockedSource
+from reconciler.domain.sources.locked import LOCK_NAMES, LockedSource
 from reconciler.domain.sources.model_card import ModelCard
 from reconciler.domain.sources.source_model import SourceAdapter, SourceModel
 from reconciler.domain.text.quoting import shown
@@ -190,7 +190,7 @@ class GitDisk(DiskAnswers):
             return Place(path=self._exports.export(self._tree, entry) if self._exports else path, kind="folder")
         if entry.kind != MISSING:
             return Place(path=path, kind="file")
-        may_be_elsewhere = self._exports is None and os.path.basename(path) not in (LOCK_NAME, FACTS_NAME)
+        may_be_elsewhere = self._exports is None and os.path.basename(path) not in LOCK_NAMES
         return Place(path=path, kind="unknown" if may_be_elsewhere else "missing")
 
 
