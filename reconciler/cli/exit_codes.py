@@ -50,6 +50,11 @@ CODES: dict[str, dict[int, str]] = {
         PARTLY: "partly: taken in, and something failed, was rejected or is held",
         **_LOCKED,
     },
+    "fleet": {
+        OK: "shown",
+        ERROR: "error: the reports, the keys or the repository cannot be read",
+        PARTLY: "with --exit-code: a machine is not ready, silent or doubted, or a report does not count",
+    },
     "status": {OK: "shown", ERROR: "error", INTERRUPTED: "interrupted; --watch ends so"},
     "ask": {OK: "answered", ERROR: "not served, or the runtime refused"},
     "bench": {

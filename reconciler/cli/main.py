@@ -39,6 +39,7 @@ VERBS = {
     "gc": "free what this machine no longer needs, and show why the rest is kept",
     "doctor": "check the surroundings: caches, versions, disk, permissions, git, clock",
     "inventory": "describe this machine in a small document for git; changes nothing",
+    "fleet": "show all machines from their reports: a table, JSON, or a page without a server",
     "rollback": "serve an earlier release again, and refuse the present one",
     "suspend": "leave a model or variant as it is on this machine",
     "resume": "end a suspension",

@@ -56,6 +56,7 @@ ALLOWED = {
     "daemon/http/server.py": "a socket that ends with the daemon",
     "machine_reports/git_branch.py": "a cache of what the server has, and of the next commit; torn, it is made anew",
     "machine_reports/oci_tags.py": "what is uploaded lies in a temporary folder meanwhile",
+    "operations/fleet.py": "a bare clone in the system's temporary folder, read and let go",
     "operations/benchmark.py": "a throw-away folder",
     "operations/lock.py": "a download into the system's temporary folder: `lock` looks at it and lets go",
     "engine/job_queue.py": "the folder of one job, in staging; it is nobody's once the job has ended",

@@ -56,6 +56,7 @@ VERBS = (
     "gc --help",
     "gc --dry-run",
     "inventory",
+    "fleet --help",
     "bom capitals",
     "drift",
     "bench --help",

@@ -13,6 +13,7 @@ from tests.ci.steps import CHECKOUT, read
 ACTIONS = ("action.yml", "ci/comment/action.yml")
 WORKFLOWS = ("examples/ci/github/diff.yml", "examples/ci/github/comment.yml")
 BUILDS = ("examples/ci/github/build.yml",)
+FLEET = "examples/ci/github/fleet.yml"
 SCRIPTS = ("ci/install.sh", "ci/diff.sh", "examples/ci/diff.sh")
 
 
@@ -69,6 +70,17 @@ def test_the_job_that_writes_checks_nothing_out() -> None:
 
 def test_both_sides_mean_the_same_artifact() -> None:
     assert read(ACTIONS[0])["inputs"]["artifact"]["default"] == read(ACTIONS[1])["inputs"]["artifact"]["default"]
+
+
+def test_the_page_of_the_fleet_is_published_with_no_more_rights_than_that_takes() -> None:
+    workflow = read(FLEET)
+    assert sorted(trigger(workflow)) == ["schedule", "workflow_dispatch"]  # no stranger's pull request
+    assert workflow["permissions"] == {"contents": "read", "packages": "read"}
+    writes = [name for name, held in workflow["jobs"]["page"]["permissions"].items() if held == "write"]
+    assert writes == ["pages", "id-token"]
+    for step in steps(FLEET):
+        assert re.search(r"@[0-9a-f]{40}", step.get("uses", "@" + "0" * 40))
+        assert "${{" not in step.get("run", "")
 
 
 def test_what_the_examples_hand_over_are_inputs() -> None:

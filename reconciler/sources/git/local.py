@@ -65,12 +65,17 @@ class LocalRepository:
 
 def open_repository(folder: str) -> LocalRepository:
     """The repository that `folder` is in, or that it is itself when it is bare."""
+    return LocalRepository(git_directory(folder))
+
+
+def git_directory(folder: str) -> str:
+    """Of that repository. Raises UsageError."""
     where = os.path.abspath(folder)
     if not os.path.isdir(where):
         raise UsageError(f"there is no folder {folder}")
     for one in (where, *map(str, Path(where).parents)):
         if found := _git_directory(one):
-            return LocalRepository(found)
+            return found
     raise UsageError(f"{folder} is in no git repository", hint="pass --repo-dir DIR")
 
 
