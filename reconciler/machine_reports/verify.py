@@ -25,6 +25,7 @@ from reconciler.domain.machine_report import (
 from reconciler.fleet.inventory import Inventory
 from reconciler.fleet.inventory_form import InventoryInvalid, read_inventory
 from reconciler.fleet.machine_summary import report_of
+from reconciler.fleet.travelling import LONGEST_REPORT
 from reconciler.host.clock import unix
 from reconciler.machine_reports.keys import KeyFolder
 from reconciler.machine_reports.statement import NotAStatement, read_statement
@@ -74,6 +75,10 @@ def read_report(
         inventory = read_inventory(data, entry)
     except InventoryInvalid as error:
         why = str(error).removeprefix(f"{entry}: ")
+        return ReadReport(judged=JudgedReport(entry=entry, standing=UNREADABLE, why=why))
+    # guard: a report that travels has a limit
+    if inventory.counter and len(data) > LONGEST_REPORT:
+        why = f"expected at most {LONGEST_REPORT} bytes, got {len(data)}"
         return ReadReport(judged=JudgedReport(entry=entry, standing=UNREADABLE, why=why))
     report = report_of(inventory)
     signed = _signed(report, data, signature, keys)

@@ -22,7 +22,7 @@ from reconciler.machine_reports.keys import KeyFolder, entry_name
 from reconciler.machine_reports.verify import judge, order_of, read_report
 from reconciler.operations.signing import receipt_bundle
 from reconciler.registry.signing_keys import KeyUnusable
-from tests.machine_reports.documents import NOW, key_of, know, machine, signed, written
+from tests.machine_reports.documents import NOW, key_of, know, machine, many, signed, written
 
 Case = Callable[[Path], tuple[bytes, bytes | None]]
 DAY = 86_400.0
@@ -46,8 +46,8 @@ def _broken(folder: Path) -> tuple[bytes, bytes]:
     return data, json.dumps(bundle).encode()
 
 
-def _receipt(folder: Path) -> tuple[bytes, bytes]:
-    receipt = machine(counter=0)
+def _receipt(folder: Path, **changes: object) -> tuple[bytes, bytes]:
+    receipt = machine(counter=0, **changes)
     data = written(receipt)
     return data, receipt_bundle(data, "edge-7.tar.receipt.json", receipt, key_of("edge-7", folder))
 
@@ -69,6 +69,12 @@ CASES: dict[str, tuple[Case, str, str]] = {
     "from tomorrow": (lambda f: signed(machine(generated="2026-11-23T12:00:00Z"), f), TOO_OLD, "cannot be right"),
     "at no time": (lambda f: signed(machine(generated="soon"), f), TOO_OLD, "cannot be right"),
     "no report": (lambda f: (b"[]", None), UNREADABLE, "expected a mapping"),
+    "a report of more than 64 KiB": (
+        lambda f: signed(machine(summary=many(400)), f),
+        UNREADABLE,
+        "expected at most 65536 bytes",
+    ),
+    "a receipt of more than 64 KiB": (lambda f: _receipt(f, summary=many(400)), VERIFIED, ""),
     "too large": (lambda f: (b" " * (5 << 20), None), UNREADABLE, "at most 4194304 bytes"),
 }
 

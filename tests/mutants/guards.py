@@ -313,6 +313,7 @@ MUTANTS = (
         "not (short.short_of and mine) or why_artifacts_stay(desired, observed)",
     ),
     # Reports of machines
+    _("a report that travels has a limit", _REPORTS),
     _("a report that is worth more stays", "tests/operations/test_fleet.py", "worse, better = other, one"),
     _("data of a page cannot end its element", "tests/reports/test_fleet_view.py"),
     _("a report's signature is about its bytes", _REPORTS),

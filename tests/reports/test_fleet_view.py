@@ -50,6 +50,9 @@ def row(view: Shown, name: str) -> Shown:
         (seen("x"), "ready", ""),
         (seen("x", BAD), "notReady", "GateFailed"),
         (seen("x", replace(GOOD, wanted=NEW)), "notReady", "Served"),
+        (seen("x", replace(GOOD, wanted=NEW, ready="False", reason="Converting")), "working", "Converting"),
+        (seen("x", replace(GOOD, serves="", ready="False", reason="AwaitingRing")), "working", "AwaitingRing"),
+        (seen("x", replace(GOOD, ready="False", reason="Pulling"), BAD), "notReady", "GateFailed"),
         (seen("x", replace(GOOD, wanted="")), "ready", ""),  # of a version that does not say what is wanted
         (seen("x", generated="2026-11-20T00:00:00Z"), "silent", ""),
         (seen("x", generated="2026-11-23T12:00:00Z"), "silent", ""),  # a clock that is a day ahead
@@ -129,6 +132,20 @@ def test_the_slowest_and_the_outlier() -> None:
     assert (one["highest"], one["lowest"]["machine"]) == ({"machine": "slow", "number": 812.0}, "m0")
     assert (one["failed"], one["machines"], one["bar"]) == (1, 10, 400)
     assert [each["machine"] for each in one["outliers"]] == ["slow"]
+
+
+@pytest.mark.parametrize(
+    ("generated", "said"),
+    [
+        ("2026-11-22T11:59:30Z", "just now"),
+        ("2026-11-22T00:53:00Z", "11 h ago"),
+        ("2026-11-20T00:53:00Z", "2 d ago"),
+        ("2026-11-22T12:30:00Z", "in the future"),
+        ("soon", "unknown"),
+    ],
+)
+def test_the_text_says_when_a_machine_was_seen(generated: str, said: str) -> None:
+    assert f"  {said}  " in fleet_text(view_of(seen("x", BAD, generated=generated)))
 
 
 def test_a_ring_is_shown_where_it_is_known() -> None:

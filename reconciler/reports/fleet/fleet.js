@@ -10,7 +10,7 @@
     VARIANTS = 18, LEFT_OUT = 19, CONDITIONS = 20;
   const V = { variant: 0, model: 1, id: 2, serves: 3, wanted: 4, since: 5, ready: 6, reason: 7, message: 8, refused: 9 };
   const WORDS = { ready: ["Ready", "good"], notReady: ["Not ready", "bad"], silent: ["Silent", "wait"],
-    doubted: ["Doubted", "held"], empty: ["No model", "quiet"] };
+    working: ["At work", "busy"], doubted: ["Doubted", "held"], empty: ["No model", "quiet"] };
   const OVER = 8; // rows beyond what is in sight
 
   const machines = held.machines;
@@ -52,7 +52,7 @@
   const commit = (row) => {
     const name = text(row, COMMIT);
     if (!name) return "none";
-    if (row[BEHIND] < 0) return name.slice(0, 9);
+    if (row[BEHIND] < 0) return held.head ? `${name.slice(0, 9)}, not found` : name.slice(0, 9);
     return row[BEHIND] ? `${name.slice(0, 9)}, ${row[BEHIND]} behind` : `${name.slice(0, 9)}, newest`;
   };
   const COLUMNS = [
@@ -257,7 +257,8 @@
   const variantState = (one) => {
     const reason = texts[one[V.reason]];
     if (one[V.ready]) return make("span", "state good", "Ready");
-    return make("span", "state bad", reason ? `Not ready: ${reason}` : "Not ready");
+    const tone = /^(Awaiting.*|Converting|Fetching|Measuring|Pulling)$/.test(reason) ? "busy" : "bad";
+    return make("span", `state ${tone}`, reason ? `Not ready: ${reason}` : "Not ready");
   };
   const show = (at, focused) => {
     selected = at;

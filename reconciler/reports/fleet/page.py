@@ -53,7 +53,7 @@ def _packed(view: Shown) -> dict[str, Any]:
     """Rows as lists, in the order that `fleet.js` reads them."""
     texts = _Texts()
     rows = [_packed_machine(one, texts) for one in view["machines"]]
-    return {"now": view["generated"], "groupBy": view["groupBy"], "texts": texts.held, "machines": rows}
+    return {"head": view["repository"]["head"], "groupBy": view["groupBy"], "texts": texts.held, "machines": rows}
 
 
 def _packed_machine(one: Shown, texts: _Texts) -> list[Any]:

@@ -3,11 +3,17 @@
 from collections.abc import Iterator
 
 from reconciler.domain.text.units import size_text
-from reconciler.reports.text import Shown, columns, terminal_lines, time_text
+from reconciler.reports.text import Shown, columns, terminal_lines
 
 MOST_GROUPS = 8
 MOST_MACHINES = 40
-WORDS = {"notReady": "not ready", "silent": "silent for over a day", "doubted": "doubted", "empty": "without a model"}
+WORDS = {
+    "notReady": "not ready",
+    "silent": "silent for over a day",
+    "working": "at work",
+    "doubted": "doubted",
+    "empty": "without a model",
+}
 
 
 def fleet_text(view: Shown) -> str:
@@ -47,7 +53,7 @@ def _row(one: Shown) -> tuple[str, ...]:
     word = state["message"] or ": ".join(part for part in (WORDS[state["kind"]], state["reason"]) if part)
     serves = ", ".join(held["id"] for held in one["variants"] if held["id"]) or "nothing"
     age = one["ageSeconds"]
-    seen = "unknown" if age is None else f"{time_text(max(age, 0.0))} ago"
+    seen = "unknown" if age is None else _ago(age)
     behind = f" ({one['behind']} behind)" if one["behind"] else ""
     return (
         one["name"],
@@ -57,6 +63,15 @@ def _row(one: Shown) -> tuple[str, ...]:
         f"{one['commit'][:9] or 'none'}{behind}",
         size_text(one["disk"]["freeBytes"]),
     )
+
+
+def _ago(seconds: float) -> str:
+    if seconds < 0:
+        return "in the future"
+    for size, unit in ((86_400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{seconds // size:.0f} {unit} ago"
+    return "just now"
 
 
 def _old(one: Shown) -> str:

@@ -33,6 +33,7 @@ OUTLIER = 3.0  # times the usual distance from the median
 ALIKE = 0.02  # of the median: numbers nearer than that are one
 FEWEST = 5  # machines, to speak of an outlier
 MOST_NAMED = 10
+AT_WORK = frozenset({"Converting", "Fetching", "Measuring", "Pulling"})  # reasons of Ready
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,28 +160,35 @@ def _gate(one: GateReport) -> Shown:
 
 
 def _state(variants: Sequence[Shown], inventory: Inventory, *, doubted: bool, silent: bool, standing: str) -> Shown:
-    """The worst that there is to say of a machine: `kind` is ready | notReady | silent | doubted | empty."""
+    """The worst that there is to say of a machine: `kind` is doubted | notReady | silent | working | empty | ready."""
     if doubted:
         return {"kind": "doubted", "reason": standing, "message": ""}
-    wrong = next((one for one in variants if one["status"] != READY or not _serves_wanted(one)), None)
+    wrong = [one for one in variants if one["status"] != READY or not _serves_wanted(one)]
+    worst = min(wrong, key=_is_at_work, default=None)
     if silent:
-        return {"kind": "silent", "reason": wrong["reason"] if wrong else "", "message": ""}
-    if wrong is not None:
-        message = (
-            f"{wrong['variant']}: {wrong['message'] or wrong['reason'] or 'it serves another release than git wants'}"
-        )
-        return {"kind": "notReady", "reason": wrong["reason"] or "Behind", "message": message}
+        return {"kind": "silent", "reason": worst["reason"] if worst else "", "message": ""}
+    if worst is not None and not _is_at_work(worst):
+        message = worst["message"] or worst["reason"] or "it serves another release than git wants"
+        return {"kind": "notReady", "reason": worst["reason"] or "Behind", "message": f"{worst['variant']}: {message}"}
     trouble = next((one for one in inventory.conditions if one.status == "False"), None)
     if trouble is not None:
         return {"kind": "notReady", "reason": trouble.reason, "message": trouble.message}
+    if worst is not None:
+        message = f"{worst['variant']}: {worst['message'] or worst['reason']}"
+        return {"kind": "working", "reason": worst["reason"], "message": message}
     return {"kind": "ready" if variants else "empty", "reason": "", "message": ""}
+
+
+def _is_at_work(one: Shown) -> bool:
+    """Or it waits for its time, and needs nobody."""
+    return one["reason"] in AT_WORK or one["reason"].startswith("Awaiting")
 
 
 def _serves_wanted(one: Shown) -> bool:
     return bool(one["serves"]) and one["wanted"] in ("", one["serves"])
 
 
-_BADNESS = {"doubted": 4, "notReady": 3, "silent": 2, "empty": 1, "ready": 0}
+_BADNESS = {"doubted": 5, "notReady": 4, "silent": 3, "working": 2, "empty": 1, "ready": 0}
 
 
 def _badness(row: Shown) -> int:
