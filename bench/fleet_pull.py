@@ -25,6 +25,7 @@ from reconciler.host.stamps import StampBook
 from reconciler.sources.cache import SourceCache
 from reconciler.sources.manifests import load
 from reconciler.store.artifact_store import ArtifactStore
+from tests import canaries
 from tests.git_server import Repository
 from tests.hub_server import COMMIT, HubServer
 from tests.registry.keys import key_pair
@@ -336,8 +337,8 @@ def token_story(fleet: Fleet, few: int) -> None:
     with FakeRegistry("token").running() as fake:
         fake.token_uses = 3
         login = fleet.folder / "login"
+        canaries.file(login, "registry")  # where a secret may stand
         login.write_text(f"{USER}:{PASSWORD}")
-        login.chmod(0o600)
         credentials = f", credentials: {{file: {login}}}"
         fleet.configure([fleet.builder], fake.origin, "local", "push", credentials)
         fleet.point(some, fake.origin, credentials)
