@@ -1,8 +1,10 @@
 """`reconciler run --repo`: a branch that moves, a server that goes and comes back, history that is rewritten."""
 
+import json
 import os
 import signal
 import sys
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from tests.at_rest import serve
 from tests.daemon.process import Daemon, running, wait_for
 from tests.git_server import TEMPLATE, Repository
 from tests.machine import TestMachine
+from tests.waiting import PATIENCE
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="signals and /proc")
 
@@ -61,11 +64,20 @@ def revisions(daemon: Daemon) -> list[str]:
     return [line["revision"].rpartition(":")[2] for line in daemon.events("pass.summary")]
 
 
+def source_on_page(url: str) -> tuple[str, str, int]:
+    """The commit that this machine's page shows, its subject, and how many commits it is behind."""
+    with urllib.request.urlopen(f"{url}page.json", timeout=PATIENCE) as answer:
+        source = json.load(answer)["source"]
+    return source["commit"], source["subject"], source["behind"]
+
+
 def test_a_push_is_followed_within_an_interval(machine: TestMachine, fleet: Fleet) -> None:
-    with running(machine, *followed(machine)) as daemon:
+    with running(machine, *followed(machine), "--listen", "127.0.0.1:0") as daemon:
+        url = daemon.expect("page")["url"]
         daemon.expect("ready")
         commit = fleet.template("other")
         assert wait_for(lambda: commit in revisions(daemon)), "".join(daemon.raw)
+        assert wait_for(lambda: source_on_page(url) == (commit, "other", 0)), "".join(daemon.raw)
         assert daemon.events("pass.summary")[-1]["converged"]
         assert machine.run("status", "-o", "json").json()["lastAppliedRevision"] == f"main@sha1:{commit}"
         assert daemon.end() == 0

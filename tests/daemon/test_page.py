@@ -172,6 +172,23 @@ def test_the_end_of_the_daemon_ends_the_streams(tmp_path: Path, shown: FixedPage
     listener.close()
 
 
+@pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="unix sockets")
+@pytest.mark.parametrize(
+    ("host", "status"), [("localhost", 200), ("127.0.0.1:1234", 200), ("[::1]:80", 200), ("evil.example:9464", 403)]
+)
+def test_a_socket_that_ssh_forwards_answers_no_site_either(
+    tmp_path: Path, shown: FixedPage, host: str, status: int
+) -> None:
+    path = tmp_path / "page.sock"
+    with faced(tmp_path / "root", listen=f"unix:{path}", page=PageRoutes(shown)):
+        client = socket.socket(socket.AF_UNIX)
+        client.settimeout(PATIENCE)
+        client.connect(str(path))
+        client.sendall(f"GET /page.json HTTP/1.1\r\nHost: {host}\r\nOrigin: http://{host}\r\n\r\n".encode())
+        assert client.recv(64).startswith(f"HTTP/1.1 {status} ".encode())
+        client.close()
+
+
 @pytest.mark.parametrize("listen", ["0.0.0.0:9464", "192.0.2.7:9464", "[::]:9464"])
 def test_no_other_machine_is_served_the_page(listen: str) -> None:
     unused: object = None

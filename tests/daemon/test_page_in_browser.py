@@ -165,9 +165,11 @@ def test_a_pause_holds_and_ends(window: Any) -> None:
     page.get_by_role("button", name="Pause").click()
     one.shown.show(machine_facts())
     page.wait_for_timeout(500)
-    expect(page.locator(".headline")).to_have_text("All 2 variants are ready.")
+    expect(page.locator(".headline")).to_have_text("Both variants serve what git declares.")
     page.get_by_role("button", name="Pause").click()
-    expect(page.locator(".headline")).to_have_text("2 of 8 variants are ready.")
+    expect(page.locator(".headline")).to_have_text(
+        "3 of 8 variants serve what git declares; 1 problem in what is declared."
+    )
 
 
 def test_text_that_a_person_selects_is_left_alone(window: Any) -> None:

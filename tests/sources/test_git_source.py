@@ -21,6 +21,7 @@ from reconciler.sources.git.mirror import CommitRefused, Unreachable
 from reconciler.sources.git.process import OutOfBounds
 from reconciler.sources.git.runner import Credentials, GitFailed, GitRunner, ssh_command
 from reconciler.sources.git.source import Followed, follow
+from reconciler.sources.git.standing import CommitFacts, commit_facts
 from reconciler.sources.manifests import load
 from tests import canaries, forked
 from tests.git_server import TEMPLATE, Repository, Server, certificate
@@ -115,6 +116,20 @@ def test_a_push_is_followed_and_an_unmoved_branch_is_only_asked_about(fleet: Rep
     commit = fleet.commit()
     followed = machine.follow()
     assert (followed.commit, names(followed)) == (commit, ["one", "two"])
+
+
+def test_where_a_machine_stands_is_read_from_its_mirror(fleet: Repository, machine: Machine) -> None:
+    applied, remote = machine.follow().commit, Remote(machine.url, "main", "manifests", allow_file=True)
+    assert commit_facts(remote, machine.layout, applied, applied).behind == 0
+    for n in (1, 2):
+        fleet.model(f"more-{n}")
+        fleet.commit(f"number {n}\n\nand more words")
+    found = commit_facts(remote, machine.layout, machine.follow().commit, applied)
+    assert (found.subject, found.behind) == ("number 2", 2)
+    assert found.time.endswith("Z")
+    for commit in ("", "--help", "0" * 40):
+        assert commit_facts(remote, machine.layout, commit, commit) == CommitFacts()
+    assert commit_facts(remote, Layout(f"{machine.layout.root}-none"), applied, applied) == CommitFacts()
 
 
 def test_a_plan_fetches_and_accepts_nothing(fleet: Repository, machine: Machine) -> None:

@@ -75,8 +75,10 @@ def _declarations(arguments: argparse.Namespace) -> Declarations:
 
 
 def _add_endpoints(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("HTTP endpoints (docs/metrics.md) and notifications (docs/notifications.md)")
-    meaning = "address for health, metrics and hooks: HOST:PORT, unix:/PATH or off"
+    group = parser.add_argument_group(
+        "HTTP endpoints (docs/machine-page.md, docs/metrics.md) and notifications (docs/notifications.md)"
+    )
+    meaning = "address for the page, health, metrics and hooks: HOST:PORT, unix:/PATH or off"
     options.add_setting(group, "--listen", meaning, shown=DEFAULT, metavar="ADDRESS")
     meaning = "secret of the git server's webhook to /hooks/git; without one there are no hooks"
     options.add_setting(group, "--webhook-secret-file", meaning, metavar="FILE")

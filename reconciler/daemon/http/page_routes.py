@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Protocol
 
 from reconciler.daemon.http.handler import Request, Response
+from reconciler.daemon.http.listening import is_loopback
 from reconciler.domain.text.escape import for_json
 from reconciler.reports.view import View
 
@@ -116,12 +117,14 @@ class _Changes:
 
 def is_of_this_page(request: Request) -> bool:
     """Asked by our own page, typed or followed by a person, or by a program that is no browser. Every browser says
-    where a request comes from (Sec-Fetch-Site; Origin)."""
+    where a request comes from (Sec-Fetch-Site; Origin). On a socket too, which ssh may have brought to another machine,
+    only the names of loopback count: any other may be that of a site."""
     said = {name: request.headers.get(name, ()) for name in ("sec-fetch-site", "sec-fetch-dest", "origin", "host")}
     origin_is_ours = all(one == f"http://{host}" for one in said["origin"] for host in said["host"])
     site = set(said["sec-fetch-site"])
     followed = request.path == PAGE and set(said["sec-fetch-dest"]) == {"document"}
-    return origin_is_ours and (followed or site <= {"same-origin", "none"})
+    named = all(map(is_loopback, said["host"]))
+    return named and origin_is_ours and (followed or site <= {"same-origin", "none"})
 
 
 def _html(text: str, headers: Mapping[str, str]) -> Response:

@@ -22,9 +22,11 @@ _REASONS = {str(one): one.text for one in Reason}
 
 
 def state_of(variant: Shown, jobs: Sequence[Shown]) -> View:
-    """`jobs` are those of this variant. `fraction` is how far one has come; `why` explains the reason."""
+    """`jobs` are those of this variant. `ready` is its condition, whatever is done beside; `fraction` is how far a job
+    has come; `why` explains the reason."""
     ready, stalled = condition_of(variant, "Ready"), condition_of(variant, "Stalled")
     found: View = {"reason": ready["reason"], "message": ready["message"], "fraction": None}
+    found["ready"] = ready["status"] == "True"
     if jobs:
         job = jobs[0]
         word = f"{_WORKS.get(job['action'], job['action'])} {100 * job['fraction']:.0f} %"
@@ -44,8 +46,7 @@ def _suspension(variant: Shown) -> View | None:
     """By `reconciler suspend`, or by the manifest."""
     given = variant["suspension"]
     if given is not None:
-        end = given["until"].replace("T", " ").replace(":00Z", " UTC")
-        until = f"Suspended until {end}" if end else "Suspended"
+        until = "Suspended" + (f" until {given['until'][:16].replace('T', ' ')} UTC" if given["until"] else "")
         return {"word": until, "tone": "held", "reason": "Suspended", "message": str(Suspension(**given))}
     found = [one for one in variant["conditions"] if one["reason"] == Reason.SUSPENDED]
     if not found:

@@ -11,7 +11,7 @@ from typing import Any
 from reconciler.domain.manifest import Model
 from reconciler.domain.plain_data import grouped
 from reconciler.domain.text.names import model_of
-from reconciler.reports.machine.states import commands_for, state_of, worst
+from reconciler.reports.machine.states import TONES, commands_for, state_of, worst
 from reconciler.reports.text import Shown
 from reconciler.reports.view import FORMAT_VERSION, View, camel_view
 
@@ -138,24 +138,23 @@ def _variant(variant: Shown, jobs: Sequence[Shown], held: Sequence[Shown], relea
 
 def _summary(variants: Sequence[View], facts: MachineFacts) -> View:
     """What the head of the page says."""
-    tones: dict[str, int] = {}
-    for one in variants:
-        tone = one["state"]["tone"]  # type: ignore[index]
-        tones[tone] = tones.get(tone, 0) + 1
-    ready = tones.get("good", 0)
-    tone = worst(tones)
-    text = f"{ready} of {len(variants)} variants are ready" if len(variants) != ready else _all(ready)
+    states: list[Any] = [one["state"] for one in variants]
+    tones = {tone: n for tone in TONES if (n := sum(one["tone"] == tone for one in states))}
+    ready, wrong = sum(one["ready"] for one in states), len(facts.plan["problems"])
+    text = _all(ready) if ready == len(states) else f"{ready} of {len(states)} variants serve what git declares"
+    tone = "bad" if wrong or facts.daemon.last_error else worst(tones)
     if facts.not_known:
         text, tone = facts.not_known, "busy"
-    elif facts.daemon.last_error or facts.plan["problems"]:
-        tone = "bad"
-    return {"text": text, "tone": tone, "tones": tones, "variants": len(variants)}
+    if wrong:
+        text += f"; {wrong} problem{'s' if wrong > 1 else ''} in what is declared"
+    return {"text": text, "tone": tone, "tones": tones, "ready": ready, "variants": len(states)}
 
 
 def _all(number: int) -> str:
     if not number:
         return "nothing is declared and nothing is served"
-    return "the only variant is ready" if number == 1 else f"all {number} variants are ready"
+    which = {1: "the only variant serves", 2: "both variants serve"}.get(number, f"all {number} variants serve")
+    return f"{which} what git declares"
 
 
 def declared_models(
