@@ -10,6 +10,8 @@ from reconciler.daemon.http import page_source
 from reconciler.daemon.http.page_source import PageSource
 from reconciler.daemon.state import Board, Moment, State
 from reconciler.domain.layout import Layout
+from reconciler.engine.machine import open_machine
+from reconciler.operations.benchmark import keep_for_page
 from reconciler.reports.machine.view import Standing
 from reconciler.sources.manifests import load
 from reconciler.state.benchmarks import last_benchmark
@@ -94,7 +96,7 @@ def test_an_event_a_suspension_and_a_benchmark_show_without_a_pass(shown: Shown)
     assert done.code == 0, done.err
     assert shown.view()["models"][0]["variants"][0]["state"]["word"] == "Suspended"
     shown.machine.run("resume", "capitals")
-    last_benchmark(shown.layout).write(dict(measured()))
+    keep_for_page(open_machine(str(shown.machine.root), str(shown.machine.cache)), dict(measured()))
     assert [one["name"] for one in shown.view()["benchmark"]["models"]] == ["phi", "odd"]
     assert "Size against fidelity" in str(shown.page.part("benchmark"))
 

@@ -12,7 +12,9 @@ from typing import Any
 
 import pytest
 
+from reconciler.domain.layout import Layout
 from reconciler.host.lock import hold
+from reconciler.state.benchmarks import last_benchmark
 from tests.machine import REPOSITORY, TestMachine, tree
 
 pytestmark = pytest.mark.slow
@@ -89,6 +91,9 @@ def test_while_another_holds_the_lock_nothing_is_recorded(machine: TestMachine) 
     assert done.code == 0, done.err
     assert "nothing is recorded" in done.err
     assert kept(machine.root) == before
+    kept = last_benchmark(Layout(str(machine.root))).read()  # but for the page
+    assert kept is not None
+    assert [model["name"] for model in kept["models"]] == ["capitals"]
 
 
 def kept(root: Path) -> dict[str, tuple[int, int, int]]:
