@@ -1,5 +1,6 @@
 """The steps of action.yml on a clone like that of actions/checkout; installed from this checkout, without network."""
 
+import ast
 import os
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from tests.ci.light import light_packages
 from tests.ci.steps import CHECKOUT, Ran, Runner, read
 from tests.diff.repository import Fleet
 from tests.machine import TestMachine
+from tests.tiny_models import write_qwen2
 from tests.trust import FULL
 
 MARKER = "<!-- reconciler-diff -->"
@@ -82,9 +84,9 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 
 @pytest.fixture
-def job(tmp_path: Path, capitals: Path, installed: dict[str, str]) -> Job:
+def job(tmp_path: Path, installed: dict[str, str]) -> Job:
     fleet = Fleet(tmp_path / "fleet")
-    fleet.give_model(capitals)
+    write_qwen2(fleet.folder / "model", layers=1)  # of kilobytes: each test clones it
     fleet.declare("capitals")
     fleet.commit()
     fleet.git("checkout", "-q", "-b", "topic")
@@ -153,17 +155,34 @@ INPUTS = (
 )
 
 
+@pytest.fixture
+def listed(job: Job) -> Path:
+    """A `reconciler` that writes down its arguments, a line for each call: what arrives is what the shell made of it."""
+    programs, calls = job.folder / "programs", job.folder / "calls"
+    programs.mkdir()
+    (programs / "reconciler").write_text(
+        f"#!{sys.executable} -S\nimport sys\nopen({str(calls)!r}, 'a').write(repr(sys.argv[1:]) + '\\n')\n"
+    )
+    (programs / "reconciler").chmod(0o755)
+    job.environment = job.environment | {"PATH": f"{programs}:{job.environment['PATH']}"}
+    return calls
+
+
 @pytest.mark.parametrize(("name", "text"), sorted(INPUTS))
-def test_an_input_is_never_code_nor_an_option(job: Job, name: str, text: str) -> None:
+def test_an_input_is_never_code_nor_an_option(job: Job, listed: Path, name: str, text: str) -> None:
     job.fleet.commit()
     job.inputs = {name: text}
     clone = job.merge()
     ran = job.diff(clone)
     assert not list(job.folder.rglob("owned"))
-    assert "usage: reconciler" not in ran.out
     if name in ("base", "head"):
-        assert ran.code == 2
+        assert (ran.code, listed.exists()) == (2, False)
         assert ran.out.startswith("::error title=reconciler diff::")
+        return
+    assert ran.code == 0, ran.err
+    calls = [ast.literal_eval(line) for line in listed.read_text().splitlines()]
+    assert [call.count(f"--{name}={text}") for call in calls] == [1, 1]
+    assert {len(call) for call in calls} == {7 if name == "path" else 8}
 
 
 def test_a_name_in_the_manifests_is_never_code(job: Job) -> None:

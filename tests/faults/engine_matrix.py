@@ -34,7 +34,8 @@ CALL = "call "  # before the number of a call, rather than that of a step
 ERRORS = {"ENOSPC": "DiskFull", "EIO": "DiskFailing", "EROFS": "DiskReadOnly", "EACCES": "AccessDenied"}
 KINDS = [f"{error}{lasting}" for error in ERRORS for lasting in ("", "+")]
 UNDISTURBED = "0:EIO"
-LEAST = 4  # points of each scenario in a share
+PROMISED = 12  # of so many points one: the share of `make trust`
+LEAST, FEWEST = 4, 2  # points of each scenario: as promised, and in a share that is smaller
 PASSES = (scenarios._apply, scenarios._apply_confirmed)
 # What a step may end with besides the refusal's own code: the child was refused, or a later look found half of it.
 CODES = {*ERRORS.values(), "CatalogNotWritable", "NotRegistered", "ServedFolderDamaged", "ArtifactMissing"}
@@ -204,7 +205,8 @@ def _work(folder: Path, names: list[str], share: int, number: int) -> None:
     for name in names[number::PROCESSES]:
         bench = FaultBench(name, folder / str(number) / name)
         dear = 4 if share > 1 and "git" in name else 1  # it waits for git, some twenty times a pass
-        few = min(share * dear, max(bench.steps // LEAST, 2)) if share > 1 else 1
+        least = LEAST if share <= PROMISED else FEWEST
+        few = min(share * dear, max(bench.steps // least, 2)) if share > 1 else 1
         first = sum(map(ord, name))
         calls = points(bench.calls(), 2 * few if share > 1 else 1, first)
         chosen = [*points(bench.steps, few, first), *((step, CALL + kind, same) for step, kind, same in calls)]

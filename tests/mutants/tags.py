@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 
 REPOSITORY = Path(__file__).parents[2]
 _TAG = re.compile(r"# (guard|flush|order): (.+?)(?: ([12])/2)?(?:  # .*)?$")
+_KIND = re.compile(r"# (guard|flush|order): ")
 _BESIDE_CODE = (tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT)
 
 
@@ -61,7 +62,7 @@ def named(name: str, *kinds: str) -> list[Tag]:
 def _tags_in(path: Path) -> Iterator[Tag]:
     text = path.read_text(encoding="utf-8")
     file = path.relative_to(REPOSITORY).as_posix()
-    tokens = list(tokenize.generate_tokens(io.StringIO(text).readline)) if "# " in text else []
+    tokens = list(tokenize.generate_tokens(io.StringIO(text).readline)) if _KIND.search(text) else []
     for index, token in enumerate(tokens):
         found = _TAG.match(token.string) if token.type == tokenize.COMMENT else None
         if found:

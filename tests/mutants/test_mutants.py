@@ -2,6 +2,7 @@
 one mutant is run, so that the runner runs."""
 
 import ast
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -15,10 +16,15 @@ from tests.mutants.tags import Misplaced, Tag, place, strangers, tags, without
 def test_the_guard_is_there_once_and_so_are_its_tests(mutant: Mutant) -> None:
     tag = tag_of(mutant)
     changed = without([tag], mutant.instead)
-    assert changed != ast.unparse(ast.parse((REPOSITORY / tag.file).read_text(encoding="utf-8")))
+    assert changed != unchanged(tag.file)
     compile(changed, tag.file, "exec")
     assert strangers(mutant.instead, tag.file) == set()
     assert all(Path(REPOSITORY, test.partition("::")[0]).exists() for test in mutant.tests.split())
+
+
+@cache
+def unchanged(file: str) -> str:
+    return ast.unparse(ast.parse((REPOSITORY / file).read_text(encoding="utf-8")))
 
 
 def test_every_guard_that_the_source_names_has_a_mutant() -> None:

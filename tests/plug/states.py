@@ -2,9 +2,9 @@
 each of its events, and at each of them whatever was not flushed is lost in many ways. What must hold in the very moment
 is judged in memory, in each state; a share of the states is laid out as real files, and mended by acting again.
 
-    python -m tests.plug.states FOLDER ROLLS MENDED OF_GIT [SCENARIO ...]      one JSON object for each scenario
+    python -m tests.plug.states FOLDER ROLLS MENDED OF_GIT OF_OURS [SCENARIO ...]      one JSON object for each scenario
 
-OF_GIT: of so many events one, where git writes: hundreds of its own files between two steps of ours.
+OF_OURS: of so many events one. OF_GIT: the same where git writes: hundreds of its own files between two steps of ours.
 """
 
 import json
@@ -112,12 +112,14 @@ def states(bench: Recorded, rolls: int, every: int = 1) -> Iterator[State]:
                 yield State(name=name, played=disk.played, choice=choice, tree=tree, problems=problems)
 
 
-def judged(name: str, folder: Path, rolls: int, mended: int, of_git: int = 1) -> dict[str, Any]:
+def judged(
+    name: str, folder: Path, rolls: int, mended: int, of_git: int = 1, of_ours: int = 1
+) -> dict[str, Any]:
     began = time.process_time()
     bench = Recorded(name, folder)
     problems, found = list[str](), dict[Signature, State]()
     count = 0
-    for state in states(bench, rolls, of_git if "git" in name else 1):
+    for state in states(bench, rolls, of_git if "git" in name else of_ours):
         count += 1
         found.setdefault(state.name, state)
         problems += [f"{state.where(bench.tape)}: {one}" for one in state.problems]
@@ -140,9 +142,9 @@ def judged(name: str, folder: Path, rolls: int, mended: int, of_git: int = 1) ->
 
 def main() -> None:
     stand_ins.work_quickly()
-    folder, (rolls, mended, of_git) = Path(sys.argv[1]), map(int, sys.argv[2:5])
-    for name in sys.argv[5:] or more.ALL:
-        print(json.dumps(judged(name, folder / name, rolls, mended, of_git)), flush=True)
+    folder, sizes = Path(sys.argv[1]), [int(size) for size in sys.argv[2:6]]
+    for name in sys.argv[6:] or more.ALL:
+        print(json.dumps(judged(name, folder / name, *sizes)), flush=True)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,7 @@ __all__ = ["quick_folder"]
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="acts in forked processes")
 
 ROLLS, MENDED = ("20", "150") if NIGHTLY else ("2", "3")  # at random, at each event; real files, for each scenario
-OF_GIT = "1" if FULL else "3"
+OF_GIT, OF_OURS = ("1", "1") if FULL else ("6", "2")  # of so many events one
 STATES = 10_000
 EVERY = 1 if NIGHTLY else 6 if FULL else 18
 FLUSHES_SOMETHING = re.compile(r"(?:durable\.|os\.)?(?:_flush|flush_\w+|fsync)\(")
@@ -32,7 +33,7 @@ FLUSHES_SOMETHING = re.compile(r"(?:durable\.|os\.)?(?:_flush|flush_\w+|fsync)\(
 
 @pytest.mark.slow
 def test_no_state_after_a_power_cut_is_wrong_and_each_is_mended_by_one_pass(quick_folder: Path) -> None:
-    command = [sys.executable, "-m", "tests.plug.states", str(quick_folder), ROLLS, MENDED, OF_GIT]
+    command = [sys.executable, "-m", "tests.plug.states", str(quick_folder), ROLLS, MENDED, OF_GIT, OF_OURS]
     done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     found = [json.loads(line) for line in done.stdout.splitlines()]
@@ -95,9 +96,11 @@ def test_every_flush_of_the_program_is_taken_out_by_a_mutant() -> None:
     assert [call for call in flushes if call not in taken] == [ELSEWHERE]
 
 
+@cache
 def _parsed(file: str) -> ast.Module:
     return ast.parse((REPOSITORY / file).read_text(encoding="utf-8"))
 
 
+@cache
 def _written(file: str) -> str:
     return ast.unparse(_parsed(file))

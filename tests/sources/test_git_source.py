@@ -26,14 +26,27 @@ from reconciler.sources.manifests import load
 from tests import canaries, forked
 from tests.git_server import TEMPLATE, Repository, Server, certificate
 from tests.machine import TestMachine, tree
+from tests.tiny_models import write_qwen2
 from tests.trust import FULL, record
 
 
 @pytest.fixture
-def fleet(tmp_path: Path, capitals: Path) -> Repository:
-    """One model in git, and the manifest that names it."""
+def fleet(tmp_path: Path) -> Repository:
+    """One model in git, of some kilobytes, and the manifest that names it."""
+    repository = Repository(tmp_path / "fleet")
+    write_qwen2(repository.folder / "model", layers=1)
+    return _with_manifest(repository)
+
+
+@pytest.fixture
+def answering(tmp_path: Path, capitals: Path) -> Repository:
+    """The same with a model that can be served."""
     repository = Repository(tmp_path / "fleet")
     shutil.copytree(capitals, repository.folder / "model")
+    return _with_manifest(repository)
+
+
+def _with_manifest(repository: Repository) -> Repository:
     repository.model("one")
     repository.commit("one model")
     return repository
@@ -836,21 +849,21 @@ def test_credentials_are_never_shown() -> None:
 # The command
 
 
-def test_two_plans_at_once_wait_for_each_other(fleet: Repository, tmp_path: Path) -> None:
+def test_two_plans_at_once_wait_for_each_other(answering: Repository, tmp_path: Path) -> None:
     machine = TestMachine(folder=tmp_path)
-    arguments = ("plan", "--repo", str(fleet.folder), "--allow-file", "-o", "json")
+    arguments = ("plan", "--repo", str(answering.folder), "--allow-file", "-o", "json")
     with ThreadPoolExecutor(2) as pool:
         done = list(pool.map(lambda _: machine.run(*arguments), range(2)))
     assert [one.code for one in done] == [0, 0]
     assert done[0].out == done[1].out
-    assert done[0].json()["revision"] == f"main@sha1:{fleet.git('rev-parse', 'HEAD')}"
+    assert done[0].json()["revision"] == f"main@sha1:{answering.git('rev-parse', 'HEAD')}"
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL")
-def test_a_look_that_was_killed_anywhere_is_finished_by_the_next(fleet: Repository, tmp_path: Path) -> None:
+def test_a_look_that_was_killed_anywhere_is_finished_by_the_next(answering: Repository, tmp_path: Path) -> None:
     machine = TestMachine(folder=tmp_path)
-    arguments = ("plan", "--repo", str(fleet.folder), "--allow-file", "-o", "json")
+    arguments = ("plan", "--repo", str(answering.folder), "--allow-file", "-o", "json")
     whole = machine.run(*arguments)
     killed = 0
     for step in range(1, 1000, 3 if FULL else 9):
@@ -865,10 +878,10 @@ def test_a_look_that_was_killed_anywhere_is_finished_by_the_next(fleet: Reposito
 
 
 @pytest.mark.slow
-def test_apply_follows_a_branch_from_first_commit_to_force_push(fleet: Repository, tmp_path: Path) -> None:
+def test_apply_follows_a_branch_from_first_commit_to_force_push(answering: Repository, tmp_path: Path) -> None:
     machine = TestMachine(folder=tmp_path)
-    arguments = ("apply", "--repo", str(fleet.folder), "--allow-file", "-o", "json")
-    first = fleet.git("rev-parse", "HEAD")
+    arguments = ("apply", "--repo", str(answering.folder), "--allow-file", "-o", "json")
+    first = answering.git("rev-parse", "HEAD")
     with forked.with_olive():
         done = machine.run(*arguments)
     assert (done.code, done.json()["revision"]) == (0, f"main@sha1:{first}")
@@ -880,12 +893,12 @@ def test_apply_follows_a_branch_from_first_commit_to_force_push(fleet: Repositor
     assert machine.run(*arguments).json()["outcomes"] == []
     changed = {name for name, held in tree(tmp_path / "root").items() if before.get(name) != held}
     assert changed <= {"lock.holder", "sources/lock.holder"}
-    amended(fleet)
+    amended(answering)
     done = machine.run(*arguments)
     assert (done.code, done.json()["problems"][0]["code"]) == (3, "HistoryRewritten")
     assert "one-int4:1" in machine.index()
     assert machine.run(*arguments, "--allow-rewind").code == 0
-    fleet.folder.rename(tmp_path / "away")
+    answering.folder.rename(tmp_path / "away")
     (tmp_path / "fleet").mkdir()
     done = machine.run(*arguments)
     assert done.code == 0
