@@ -2,6 +2,7 @@
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -102,6 +103,7 @@ def _mode(call: ast.Call) -> set[str]:
     return {letter for one in given if isinstance(one, ast.Constant) for letter in str(one.value)}
 
 
+@cache
 def found() -> dict[str, list[tuple[int, str]]]:
     paths = sorted(PACKAGE.rglob("*.py"))
     return {path.relative_to(PACKAGE).as_posix(): list(writes(path)) for path in paths}

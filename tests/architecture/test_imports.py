@@ -109,6 +109,7 @@ def loaded(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[int, lis
     return {verb: tuple(json.loads(path.read_text())) for verb, path in found.items() if path.exists()}
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
 @pytest.mark.parametrize("verb", VERBS)
 def test_a_verb_loads_no_heavy_package(verb: str, loaded: dict[str, tuple[int, list[str]]]) -> None:

@@ -23,6 +23,8 @@ KEPT = "bench-kept.json"  # for the page of a machine; tests/reports/machine_wor
 VOID = {"meta", "br"}
 drawn: dict[str, Any] = {}
 
+pytestmark = pytest.mark.slow  # it draws
+
 
 @pytest.fixture(autouse=True)
 def the_same_numbers_are_drawn_once(monkeypatch: pytest.MonkeyPatch) -> None:
