@@ -112,9 +112,7 @@ def states(bench: Recorded, rolls: int, every: int = 1) -> Iterator[State]:
                 yield State(name=name, played=disk.played, choice=choice, tree=tree, problems=problems)
 
 
-def judged(
-    name: str, folder: Path, rolls: int, mended: int, of_git: int = 1, of_ours: int = 1
-) -> dict[str, Any]:
+def judged(name: str, folder: Path, rolls: int, mended: int, of_git: int = 1, of_ours: int = 1) -> dict[str, Any]:
     began = time.process_time()
     bench = Recorded(name, folder)
     problems, found = list[str](), dict[Signature, State]()
