@@ -157,7 +157,7 @@ INPUTS = (
 
 @pytest.fixture
 def listed(job: Job) -> Path:
-    """A `reconciler` that writes down its arguments, a line for each call: what arrives is what the shell made of it."""
+    """A `reconciler` that writes down its arguments, a line a call: what arrives is what the shell made of it."""
     programs, calls = job.folder / "programs", job.folder / "calls"
     programs.mkdir()
     (programs / "reconciler").write_text(
