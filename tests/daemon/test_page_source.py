@@ -54,6 +54,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory, capitals: Path) -> Shown:
 @pytest.fixture
 def shown(prepared: Shown, monkeypatch: pytest.MonkeyPatch) -> Shown:
     monkeypatch.setattr(page_source, "AGAIN", 0.0)
+    monkeypatch.setattr(page_source, "RESTS", 0.0)
     return prepared
 
 
@@ -106,6 +107,15 @@ def test_nothing_is_made_anew_while_nothing_changes(shown: Shown) -> None:
     first, asked = shown.page.view(), len(shown.asked)
     assert shown.page.view() is first
     assert len(shown.asked) == asked  # git is asked for another commit only
+
+
+def test_what_is_dear_to_make_is_made_seldom(shown: Shown, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown.pass_ends()
+    monkeypatch.setattr(page_source, "RESTS", 1e9)
+    page = PageSource(shown.board, shown.layout, "edge-17", None, shown._stands)
+    first = page.view()
+    Records(shown.layout).add_event("variant.stalled", variant="capitals-int4", reason="GateFailed")
+    assert page.view() is first
 
 
 @pytest.mark.parametrize(
