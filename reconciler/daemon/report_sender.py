@@ -47,6 +47,7 @@ class ReportSender:
         share = share_of(identity, "report")
         self._wait = share * (splay or AFTER_CHANGE)
         self._every = every * (1.0 - EARLIER * share)
+        self._begins = ticks() + self._wait  # a fleet whose power comes back does not write at once either
         self._key: object = None
         self._due = _Due()
         self._failures, self._logged = 0, -QUIET
@@ -83,7 +84,7 @@ class ReportSender:
             return self._due.retry - now
         if self._due.change is not None:
             return self._due.change - now
-        return self._daily()
+        return max(self._daily(), self._begins - now)
 
     def _daily(self) -> float:
         """Seconds to the report that goes without a change. A clock that was set back does not put it off."""

@@ -86,6 +86,13 @@ def test_a_report_goes_out_each_day_without_a_change() -> None:
     assert len(world.go(3 * DAILY)) == 3
 
 
+def test_a_fleet_whose_power_comes_back_does_not_write_at_once() -> None:
+    world = World()
+    world.last = 0.0
+    assert world.go(WAIT - 0.1) == []
+    assert world.go(1.0) == [True]
+
+
 def test_a_place_that_does_not_answer_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
     monkeypatch.setattr(report_sender.log, "warning", lambda event, **facts: said.append(event))
