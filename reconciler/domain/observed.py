@@ -8,6 +8,7 @@ from reconciler.domain.machine.maintenance_windows import Permissions
 from reconciler.domain.machine.registries import LOCAL, ConvertMode, RegistryAnswers
 from reconciler.domain.machine.trust import Refusal
 from reconciler.domain.plain_data import grouped
+from reconciler.domain.plan import Held
 from reconciler.domain.release import Artifact, Marker
 
 PREFIX = "reconciler_"  # of our properties in a catalog that others write to as well
@@ -96,6 +97,7 @@ class Observed:
     answers: RegistryAnswers = field(default_factory=RegistryAnswers)
     refused: dict[str, Refusal] = field(default_factory=dict)  # by build key: what must not serve anew, or is doubted
     permissions: Permissions = field(default_factory=Permissions)
+    rings: dict[str, Held] = field(default_factory=dict)  # by variant: why its new release waits for other machines
     occupied: dict[str, int] = field(default_factory=dict)  # by variant: the highest number that anything lies at
 
     @cached_property

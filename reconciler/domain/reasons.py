@@ -120,6 +120,15 @@ class Reason(StrEnum):
         "AwaitingTurn",
         "the machines of a fleet ask and download one after the other: it begins at the time that is named",
     )
+    AWAITING_RING = (
+        "AwaitingRing",
+        "a Rollout: the ring before this machine's has not shown yet what it must; the message says what is lacking",
+    )
+    ROLLOUT_PAUSED = ("RolloutPaused", "the Rollout says paused: true; what serves goes on serving")
+    ROLLOUT_FAILED = (
+        "RolloutFailed",
+        "the release stopped in an earlier ring, or git aborts it: another release, or `reconciler rollout promote`",
+    )
     BACKOFF_ACTIVE = (
         "BackoffActive",
         "it failed here and may pass by itself: tried again at the time that is named; `apply` tries now",
@@ -127,7 +136,7 @@ class Reason(StrEnum):
 
 
 # Held back because a user asked for it: a machine that holds only these has converged.
-USER_HOLDS = frozenset({Reason.SUSPENDED, Reason.PROTECTED, Reason.ROLLED_BACK})
+USER_HOLDS = frozenset({Reason.SUSPENDED, Reason.PROTECTED, Reason.ROLLED_BACK, Reason.ROLLOUT_PAUSED})
 
 # Held back because it failed here before (domain.failures).
 BY_FAILURE = frozenset({Reason.FAILED_BEFORE, Reason.BACKOFF_ACTIVE, Reason.RETRIES_EXCEEDED})
@@ -143,6 +152,7 @@ WAITING = frozenset(
         Reason.BUDGET_SPENT,
         Reason.METERED_CONNECTION,
         Reason.AWAITING_TURN,
+        Reason.AWAITING_RING,
     }
 )
 

@@ -7,6 +7,7 @@ from reconciler.backends.protocol import ServingRuntime
 from reconciler.conversion.client.converter import Converter
 from reconciler.domain.changes import Change
 from reconciler.domain.plan import Outcome
+from reconciler.engine.rollouts.ring_reports import ReportReader
 
 
 class Reporter:
@@ -25,7 +26,8 @@ class Reporter:
 class Options:
     """`jobs`: conversions at a time. For each conversion `conversion_timeout` in seconds, `conversion_memory` in bytes
     (0: most of the machine's) and the sandbox `cage` ("auto", "require", "off"). `retry` forgets remembered failures
-    first. `token_files` hold the tokens of remote sources, by kind. The last three are for tests."""
+    first. `token_files` hold the tokens of remote sources, by kind; `reports` are those of other machines, for
+    Rollouts. The last three are for tests."""
 
     confirm: bool = False
     jobs: int = 1
@@ -34,6 +36,7 @@ class Options:
     cage: str = "auto"
     retry: bool = False
     token_files: Mapping[str, str] = field(default_factory=dict)
+    reports: ReportReader | None = None
     converter_module: str = ""
     make_converter: Callable[[], Converter] | None = None
     make_runtime: Callable[[str, str, str], ServingRuntime] | None = None  # (catalog, scratch, log)

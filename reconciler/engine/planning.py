@@ -14,6 +14,8 @@ from reconciler.engine.machine import NOTHING, Machine, machine_labels, observe,
 from reconciler.engine.policies import with_builds, without_retired
 from reconciler.engine.registries import RegistryLookup
 from reconciler.engine.resolve import Resolution, resolve, with_policies
+from reconciler.engine.rollouts.gate import RolloutGate, rollout_gate
+from reconciler.engine.rollouts.ring_reports import NOT_ASKED
 from reconciler.engine.source_trust import SourceTrust
 from reconciler.engine.timetable import Turns
 from reconciler.engine.trust import refusals
@@ -44,6 +46,15 @@ class Snapshot:
     plan: Plan
 
 
+@dataclass(frozen=True)
+class Others:
+    """What is known of others: what registries answered already in this pass, and whether others of the fleet go first;
+    what was seen of other machines' rollouts (None: nothing waits for them)."""
+
+    registries: RegistryLookup
+    rollouts: RolloutGate | None = None
+
+
 def take_snapshot(
     machine: Machine,
     declared: Declaration,
@@ -53,14 +64,15 @@ def take_snapshot(
     ignored: Container[RememberedFailure] = (),
     assumed: Mapping[str, str] = NOTHING,
     jobs: int = 1,
-    lookup: RegistryLookup | None = None,
+    others: Others | None = None,
 ) -> Snapshot:
     """`running` are build keys that jobs work on; `ignored` are failures whose back-off does not count; `assumed` are
-    versions of the runtime's packages, in place of those installed; `lookup` knows what registries answered already in
-    this pass, and whether others of the fleet go first."""
+    versions of the runtime's packages, in place of those installed; `others` is what is known of
+    registries and other machines; without it the reports of other machines are not asked for."""
     observed = observe(machine)
     recorded = recall(machine, observed, assumed)
-    lookup = lookup or RegistryLookup(machine)
+    others = others or Others(RegistryLookup(machine), rollout_gate(machine, why_not=NOT_ASKED))
+    lookup = others.registries
     observed = replace(observed, refused=refusals(machine, lookup.trust))
     resolution = _resolved(machine, declared, observed)
     if recorded.failures and ignored:
@@ -73,6 +85,9 @@ def take_snapshot(
     desired = without_retired(builds.desired)
     if isinstance(declared, Parsed):  # a roll-back by hand waits for nothing
         observed = _with_permissions(observed, desired, machine, lookup.turns)
+        if others.rollouts is not None:
+            rings = others.rollouts.holds(declared, desired, observed, recorded)
+            observed = replace(observed, rings=rings)
     observed = replace(observed, in_use=_in_use(removable(desired, observed, recorded), observed))
     plan = make_plan(desired, observed, recorded, now=now(), running=running, confirm=confirm, jobs=jobs)
     if isinstance(declared, VariantDeclaration):

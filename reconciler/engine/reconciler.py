@@ -41,10 +41,11 @@ from reconciler.engine.machine import Machine, observe, recall
 from reconciler.engine.options import Options, Reporter
 from reconciler.engine.pass_context import PassContext, Workers
 from reconciler.engine.pass_result import PassResult
-from reconciler.engine.planning import Declaration, Snapshot, take_snapshot
+from reconciler.engine.planning import Declaration, Others, Snapshot, take_snapshot
 from reconciler.engine.quarantine import age_quarantine, quarantine_folder
 from reconciler.engine.record_writer import catch_up, record_pass
 from reconciler.engine.registries import RegistryLookup, Silences, sweep_pulls
+from reconciler.engine.rollouts.gate import rollout_gate
 from reconciler.engine.scrub import take_doubts
 from reconciler.engine.steps import NOT_WANTED, STOPPED, Steps, by_variant
 from reconciler.engine.timetable import Turns
@@ -83,6 +84,7 @@ class Reconciler:
         self._turns = turns or Turns()
         self._silences = Silences()
         self._lookup = RegistryLookup(machine)
+        self._rollouts = rollout_gate(machine, options.reports, None if asked else wake)
 
     def run_pass(self, declared: Declaration) -> PassResult:
         """As far as it can be without waiting. For a VariantDeclaration the caller records the result."""
@@ -159,7 +161,7 @@ class Reconciler:
             running=running,
             ignored=self._known,
             jobs=self._jobs,
-            lookup=self._lookup,
+            others=Others(self._lookup, self._rollouts),
         )
 
     def _carry_out(self, first: Snapshot, outcomes: list[Outcome]) -> None:
@@ -226,6 +228,7 @@ class Reconciler:
             recorded=last.recorded,
         )
         if isinstance(declared, Parsed):
+            self._rollouts.save()
             return replace(result, unrecorded=record_pass(self._machine, last, result))
         with best_effort("record.lost"):
             self._machine.stamps.save()

@@ -14,10 +14,10 @@ from reconciler.gates.template import TemplateGate
 from reconciler.manifests.declaration import Declaration
 from reconciler.manifests.described import values_of
 from reconciler.manifests.gate_rules import gates_of
-from reconciler.manifests.loader import Path, YamlDocument
+from reconciler.manifests.loader import YamlDocument
 from reconciler.manifests.lock_file import Lock
 from reconciler.manifests.schema import JinjaTemplate, ModelManifest, RolesTemplate
-from reconciler.manifests.selector import OWN_KEYS, PROVIDER, RESERVED, as_whole, is_key, is_value
+from reconciler.manifests.selector_rules import check_selector
 from reconciler.manifests.source_schema import REMOTE_KINDS
 from reconciler.manifests.template_rules import template_of
 from reconciler.templates.presets import preset
@@ -46,7 +46,7 @@ def model_of(declaration: Declaration[ModelManifest], templates: Templates, lock
     _check_annotations(declaration)
     _check_precisions(declaration)
     _check_quantization(declaration)
-    _check_selector(declaration)
+    check_selector(declaration, ("spec", "nodeSelector"))
     source = declaration.located(("spec", "source", "path"), "folder")
     adapter = declaration.located(("spec", "source", "adapter"), "folder")
     template = _template(declaration, templates)
@@ -152,58 +152,3 @@ def _template(declaration: Declaration[ModelManifest], templates: Templates) -> 
         form = choice if isinstance(choice, RolesTemplate | JinjaTemplate) else None
         return template_of(form, "inline", declaration, path)
     return preset(choice if isinstance(choice, str) else "source")
-
-
-_LABELS = ("spec", "nodeSelector", "matchLabels")
-_EXPRESSIONS = ("spec", "nodeSelector", "matchExpressions")
-_KEY = "a label's key: letters, digits, dashes, dots and underscores, at most 63, perhaps behind a domain and a slash"
-_VALUE = "a label's value: at most 63 letters, digits, dashes, dots and underscores"
-_NUMBER = "a whole number for Gt and Lt"
-
-
-def _check_selector(declaration: Declaration[ModelManifest]) -> None:
-    for key in declaration.keys(*_LABELS):
-        _check_key(declaration, (*_LABELS, key), key)
-        _check_value(declaration, (*_LABELS, key))
-    for index in range(len(declaration.texts(*_EXPRESSIONS))):
-        path = (*_EXPRESSIONS, index)
-        if (written := declaration.text(*path, "key")) is not None:
-            _check_key(declaration, (*path, "key"), written)
-        _check_values(declaration, path)
-
-
-def _check_key(declaration: Declaration[ModelManifest], path: Path, key: str) -> None:
-    if not is_key(key):
-        declaration.report(path, "InvalidValue", f"expected {_KEY}, got {shown(key)}")
-    elif key.startswith(RESERVED) and key not in OWN_KEYS and not key.startswith(PROVIDER):
-        message = f"expected {listed((*OWN_KEYS, f'{PROVIDER}<name>'))}, got {shown(key)}"
-        declaration.report(path, "InvalidValue", message, nearest(key, OWN_KEYS))
-
-
-def _check_value(declaration: Declaration[ModelManifest], path: Path) -> None:
-    value = declaration.text(*path)
-    if value is not None and not is_value(value):
-        declaration.report(path, "InvalidValue", f"expected {_VALUE}, got {shown(value)}")
-
-
-def _check_values(declaration: Declaration[ModelManifest], path: Path) -> None:
-    values = declaration.texts(*path, "values")
-    for index in range(len(values)):
-        _check_value(declaration, (*path, "values", index))
-    if expected := _expected_values(declaration.text(*path, "operator"), values):
-        got = f"{len(values)} value(s)" if expected != _NUMBER else shown(values[0] or "")
-        declaration.report((*path, "values"), "InvalidValue", f"expected {expected}, got {got}")
-
-
-def _expected_values(operator: str | None, values: list[str | None]) -> str:
-    """ "" where the values fit the operator."""
-    match operator:
-        case "In" | "NotIn" if not values:
-            return f"at least one value for {operator}"
-        case "Exists" | "DoesNotExist" if values:
-            return f"no values for {operator}"
-        case "Gt" | "Lt" if len(values) != 1:
-            return f"one whole number for {operator}"
-        case "Gt" | "Lt" if values[0] is not None and as_whole(values[0]) is None:
-            return _NUMBER
-    return ""

@@ -28,6 +28,7 @@ from reconciler.manifests.parsed import Parsed
 from reconciler.manifests.paths import ParseContext
 from reconciler.manifests.policy_rules import broken_policy, is_policy, policy_of, unread_policies
 from reconciler.manifests.problems import MAX_PROBLEMS, accepted
+from reconciler.manifests.rollouts.rules import rollouts_of
 from reconciler.manifests.schema import (
     KINDS,
     Manifest,
@@ -35,6 +36,7 @@ from reconciler.manifests.schema import (
     PolicyManifest,
     PromptTemplateManifest,
     PruneConfirmationManifest,
+    RolloutManifest,
 )
 from reconciler.manifests.template_rules import template_of
 
@@ -77,6 +79,7 @@ def parse(files: Mapping[str, bytes], context: ParseContext) -> Parsed:
         templates=tuple(template for _, template in sorted(templates.items()) if template),
         policies=tuple(sorted(policies, key=lambda one: (one.name, one.file, one.line))),
         confirmed=_confirmed(declarations, claims),
+        rollouts=rollouts_of(_of(RolloutManifest, declarations), _labels_of(declarations, claims), clashing),
         problems=_in_order(log.problems),
         warnings=_in_order(log.warnings),
     )
@@ -208,6 +211,16 @@ def _wrongly_dependent(declarations: list[Declaration[Manifest]], claims: list[C
     models = {each.text("metadata", "name"): each for each in _of(ModelManifest, declarations)}
     named = {name: each for name, each in models.items() if name}
     return wrongly_dependent(named, (claim.name for claim in claims if claim.kind == "Model"))
+
+
+def _labels_of(declarations: list[Declaration[Manifest]], claims: list[Claim]) -> dict[str, dict[str, str]]:
+    """Of each declared model, by name; none where they cannot be read."""
+    found: dict[str, dict[str, str]] = {claim.name: {} for claim in claims if claim.kind == "Model"}
+    for model in _of(ModelManifest, declarations):
+        if name := model.text("metadata", "name"):
+            path = ("metadata", "labels")
+            found[name] = {key: model.text(*path, key) or "" for key in model.keys(*path)}
+    return found
 
 
 def _variant_names(declarations: list[Declaration[Manifest]]) -> Iterator[tuple[str, str]]:

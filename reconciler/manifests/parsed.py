@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from reconciler.domain.errors import Problem
 from reconciler.domain.manifest import Model, Template
 from reconciler.domain.policy.policy import Policy
+from reconciler.domain.rollout import Rollout
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +27,7 @@ class Parsed:
     templates: tuple[Template, ...] = ()  # the PromptTemplates, whether or not a model refers to them
     policies: tuple[Policy, ...] = ()  # also those that are broken
     confirmed: tuple[str, ...] = ()  # models that may go though many go at once (PruneConfirmation)
+    rollouts: tuple[Rollout, ...] = ()  # also those with a problem: what they cover waits
     broken: frozenset[str] = frozenset()  # models that are there and have a problem, their own or of what they refer to
     # The manifests as they were written, by the name that models know them by: shown, and never read again.
     texts: Mapping[str, bytes] = field(default_factory=dict, compare=False, repr=False)

@@ -14,6 +14,7 @@ from pydantic_core.core_schema import WithDefaultSchema
 
 from reconciler.domain.manifest import API_VERSION, ModelOptions
 from reconciler.domain.policy.policy import ModelSelector, PolicyRules
+from reconciler.domain.rollout import RolloutOptions
 from reconciler.domain.targets import PRECISIONS
 from reconciler.domain.text.quoting import listed
 from reconciler.manifests.described import manifest_type
@@ -220,13 +221,30 @@ class PolicyManifest(Strict):
     spec: PolicySpec = Field(description="Its rules, and which models they are about.")
 
 
-Manifest = ModelManifest | PromptTemplateManifest | PruneConfirmationManifest | PolicyManifest
+_RolloutOptions: Any = manifest_type(RolloutOptions)
+
+
+class RolloutSpec(_RolloutOptions):  # type: ignore[misc] # its base is made of RolloutOptions, and so has all of its fields
+    """Which models, and in which order the machines get a new release of them."""
+
+
+class RolloutManifest(Strict):
+    """In which order the machines of a fleet get a new release."""
+
+    api_version: Literal["reconciler.foundry/v1alpha1"] = Field(description="The version of this format.")
+    kind: Literal["Rollout"] = Field(description="What this document declares.")
+    metadata: Metadata = Field(description="What the rollout is called.")
+    spec: RolloutSpec = Field(description="Which models, and the rings of machines.")
+
+
+Manifest = ModelManifest | PromptTemplateManifest | PruneConfirmationManifest | PolicyManifest | RolloutManifest
 
 KINDS: dict[str, type[Manifest]] = {
     "Model": ModelManifest,
     "PromptTemplate": PromptTemplateManifest,
     "PruneConfirmation": PruneConfirmationManifest,
     "Policy": PolicyManifest,
+    "Rollout": RolloutManifest,
 }
 
 

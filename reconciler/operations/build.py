@@ -27,8 +27,9 @@ from reconciler.engine.job_queue import JobQueue
 from reconciler.engine.machine import Machine, at_any_time, stored_artifact
 from reconciler.engine.options import Options, Reporter
 from reconciler.engine.pass_context import PassContext, Workers
-from reconciler.engine.planning import Snapshot, take_snapshot
+from reconciler.engine.planning import Others, Snapshot, take_snapshot
 from reconciler.engine.reconciler import beginning
+from reconciler.engine.registries import RegistryLookup
 from reconciler.engine.steps import Steps
 from reconciler.host import durable
 from reconciler.host.clock import now
@@ -176,7 +177,14 @@ class _Builder:
     def _look(self) -> Snapshot:
         running = [job.change for job in self._queue.jobs]
         keys = frozenset(one.build_key for one in running if isinstance(one, FetchSource | Convert))
-        seen = take_snapshot(self._machine, self._parsed, running=keys, ignored=self._known, jobs=self._options.jobs)
+        seen = take_snapshot(
+            self._machine,
+            self._parsed,
+            running=keys,
+            ignored=self._known,
+            jobs=self._options.jobs,
+            others=Others(RegistryLookup(self._machine)),  # what it builds is for the first ring too
+        )
         mine = [_key(one) for one in self._mine(seen) if one.recipe_is_known]
         waiting = {key for key in self._claims.waiting if self._claims.is_due(key)}
         self._ask(one for one in mine if one not in self._lacking or one in waiting)

@@ -27,8 +27,9 @@ LEFT = {  # reason and message; long work by its action
     "fetch": ("Fetching", "its source is being fetched; it is converted and served when that ends"),
 }
 
+_ROLLOUT = (Reason.ROLLOUT_PAUSED, Reason.ROLLOUT_FAILED)
 _SERVES = dict.fromkeys(
-    (*(WAITING - {Reason.BACKOFF_ACTIVE}), Reason.GATE_FAILED, Reason.POLICY_DENIED), "still serves"
+    (*(WAITING - {Reason.BACKOFF_ACTIVE}), *_ROLLOUT, Reason.GATE_FAILED, Reason.POLICY_DENIED), "still serves"
 ) | {Reason.ROLLED_BACK: "serves"}
 
 # What can keep the machine from following its repository: a condition of the machine, not of a variant.

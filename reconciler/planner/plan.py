@@ -40,6 +40,7 @@ from reconciler.planner.plan_disk import (
     within_disk,
 )
 from reconciler.planner.plan_memory import hold_what_does_not_fit_beside, within_memory
+from reconciler.planner.plan_rings import within_rings
 from reconciler.planner.plan_variant import VariantPlan, plan_variant
 from reconciler.planner.plan_windows import prunes_in_time, within_windows
 from reconciler.planner.prune import (
@@ -76,6 +77,7 @@ def make_plan(
     def replan(one: DesiredRelease, seen: Observed) -> VariantPlan:
         waits = waits_for(one, desired, seen) if one.depends_on else ""
         plan = plan_variant(one, seen, recorded, now=now, running=running, waits=waits)
+        plan = within_rings(plan, one, seen)
         plan = within_windows(plan, one, seen, recorded, running)
         return within_disk(within_memory(plan, one, seen), seen)
 

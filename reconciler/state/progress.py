@@ -1,5 +1,6 @@
-"""How far the threads beside a pass have come: the scrub, each notification sink, and downloads. Small documents in
-folders of their own, because these threads write them while a pass works, and a pass sweeps its folders.
+"""How far the threads beside a pass have come: the scrub, each notification sink, and downloads; and what was seen of
+other machines' reports. Small documents in folders of their own, because these threads write them while a pass works,
+and a pass sweeps its folders.
 
 A damaged document, or one of another version, counts as none. When the disk refuses one, only the thread knows its
 position: after a restart some bytes are read twice, something is sent twice, or a budget is larger than it was. Times
@@ -14,6 +15,7 @@ from typing import TypeVar
 
 from reconciler.domain.errors import HostRefused
 from reconciler.domain.layout import Layout
+from reconciler.domain.rollout import RolloutMemory
 from reconciler.domain.text.units import Count, size_text
 from reconciler.host import durable
 from reconciler.host.codec import Codec
@@ -79,6 +81,7 @@ class _Progress(Stored[T]):
 _SCRUBBED = RecordCodec(Scrubbed)
 _DOWNLOADED = RecordCodec(Downloaded)
 _REPORTED = RecordCodec(Reported)
+_ROLLOUTS = RecordCodec(RolloutMemory)
 _DELIVERED: Codec[Document | None] = Codec(dict[str, object])
 
 
@@ -88,6 +91,10 @@ def scrub_progress(layout: Layout) -> Stored[Scrubbed]:
 
 def download_progress(layout: Layout) -> Stored[Downloaded]:
     return _Progress(os.path.join(_downloads(layout), f"downloads{ENDING}"), _DOWNLOADED, Downloaded())
+
+
+def rollout_progress(layout: Layout) -> Stored[RolloutMemory]:
+    return _Progress(os.path.join(_rollouts(layout), f"rollouts{ENDING}"), _ROLLOUTS, RolloutMemory())
 
 
 def delivery_progress(layout: Layout, sink: str) -> Stored[Document | None]:
@@ -100,7 +107,8 @@ def report_progress(layout: Layout) -> Stored[Reported]:
 
 def sweep(layout: Layout) -> None:
     """Remove what a killed writer left, here and of a benchmark. Call it before the threads begin."""
-    for folder in (_scrub(layout), _deliveries(layout), _downloads(layout), benchmark_folder(layout)):
+    kept = (_scrub(layout), _deliveries(layout), _downloads(layout), _rollouts(layout))
+    for folder in (*kept, benchmark_folder(layout)):
         durable.sweep_temporaries(folder)
 
 
@@ -110,6 +118,10 @@ def _scrub(layout: Layout) -> str:
 
 def _downloads(layout: Layout) -> str:
     return layout.at("records", "downloads")
+
+
+def _rollouts(layout: Layout) -> str:
+    return layout.at("records", "rollouts")
 
 
 def _deliveries(layout: Layout) -> str:

@@ -71,6 +71,7 @@ def accepted(form: dict[str, Any]) -> str:
         ("prompt-template", "PromptTemplateManifest"),
         ("prune-confirmation", "PruneConfirmationManifest"),
         ("policy", "PolicyManifest"),
+        ("rollout", "RolloutManifest"),
     ],
 )
 def test_the_table_of_fields(page: str, kind: str) -> None:
@@ -97,7 +98,7 @@ def test_the_examples_are_valid(page: Path) -> None:
     for example in re.findall(r"```yaml\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL):
         parsed = parse({"a.yaml": example.encode()}, around)
         assert parsed.problems == ()
-        assert parsed.models or parsed.confirmed or parsed.policies
+        assert parsed.models or parsed.confirmed or parsed.policies or parsed.rollouts
 
 
 def test_every_code_is_explained() -> None:
@@ -105,6 +106,7 @@ def test_every_code_is_explained() -> None:
     package = ROOT / "reconciler"
     others = [
         package / "sources" / "ignored.py",
+        package / "manifests" / "rollouts" / "rules.py",
         package / "sources" / "manifests.py",
         package / "engine" / "model_against_source.py",
         package / "templates" / "lint.py",
@@ -134,6 +136,7 @@ MODULES = {
         "parse",
         "paths",
     ),
+    *("rules", "selector_rules"),
     *("gate_rules", "gate_schema", "policy_rules", "schema", "lint", "model_against_source", "template_rules"),
 }
 NOT_CODES = {
@@ -145,6 +148,8 @@ NOT_CODES = {
     "PromptTemplate",
     "PruneConfirmation",
     "Policy",
+    "Rollout",
+    "RolloutSpec",
     "CPUExecutionProvider",
     "Null",
     "True",

@@ -11,7 +11,7 @@ from reconciler.manifests.paths import ParseContext
 from reconciler.templates.rendering import NotRendered
 
 GROUP = "reconciler.foundry/v1alpha1"
-KINDS = "Model, PromptTemplate, PruneConfirmation or Policy"
+KINDS = "Model, PromptTemplate, PruneConfirmation, Policy or Rollout"
 FOLDERS = {"/repo/models/phi", "/repo/lora", "/srv/models/big"}
 LINKS = {"/repo/models/out": "/etc", "/repo/models/in": "/repo/models/phi", "/repo/models/srv": "/srv/models/big"}
 TEMPLATES = {"/repo/manifests/t/ok.jinja": b"{%- for m in messages -%}{{ m.content }}{%- endfor -%}\n"}

@@ -36,6 +36,8 @@ _TOKENS = (
     " tests/gates/test_tokenizer.py::test_other_texts_are_no_measurement"
 )
 _REPORTS = "tests/machine_reports/test_verify.py"
+_ROLLOUT = "tests/planner/test_rollout.py"
+_ROLLOUT_GATE = "tests/engine/test_rollout_gate.py"
 _GATES = "tests/gates/test_gates.py"
 _REFERENCE = "tests/gates/test_reference.py"
 _GOLDEN = "tests/gates/test_golden.py"
@@ -321,6 +323,13 @@ MUTANTS = (
     _("an old report is not taken for a new one", _REPORTS),
     _("only a statement about a report counts", _REPORTS),
     _("what a manifest embeds matches its digest", "tests/machine_reports/test_places.py"),
+    # Rollouts
+    _("a later ring begins nothing", _ROLLOUT),
+    _("one machine's clock opens no ring", _ROLLOUT),
+    _("an aborted release goes no further", _ROLLOUT),
+    _("what has stopped once stays stopped", _ROLLOUT),
+    _("only a verified report counts", _ROLLOUT_GATE, "is_verified = True"),
+    _("going back to what served here waits for no ring", _ROLLOUT_GATE, "return True"),
     # When, and how much
     _("nothing comes beyond the daily budget", _TRAFFIC),
     _("a download ends with its window", _TRAFFIC),

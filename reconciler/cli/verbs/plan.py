@@ -7,7 +7,9 @@ from reconciler.cli.exit_codes import CHANGES, ERROR, OK
 from reconciler.cli.manifests import load_manifests
 from reconciler.cli.output import show, show_resolution
 from reconciler.engine.job import who_works
-from reconciler.engine.planning import take_snapshot
+from reconciler.engine.planning import Others, take_snapshot
+from reconciler.engine.registries import RegistryLookup
+from reconciler.engine.rollouts.gate import rollout_gate
 from reconciler.reports import render, view
 from reconciler.reports.pull_request import plan_comment
 
@@ -30,7 +32,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     machine = options.opened_machine(arguments)
     seen = take_snapshot(
-        machine, load_manifests(arguments, machine), confirm=arguments.confirm, assumed=arguments.assume_runtime
+        machine,
+        load_manifests(arguments, machine),
+        confirm=arguments.confirm,
+        assumed=arguments.assume_runtime,
+        others=Others(RegistryLookup(machine), rollout_gate(machine)),
     )
     plan, resolution = seen.plan, seen.resolution
     if arguments.output == "text":

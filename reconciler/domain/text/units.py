@@ -75,3 +75,10 @@ def read_duration(text: str) -> float | None:
 
 def duration_text(seconds: float) -> str:
     return f"{seconds:g}s"
+
+
+def period_text(seconds: float) -> str:
+    """For people, whole and in its two largest units: `24h`, `1h30m`, `45s`."""
+    whole = int(seconds)
+    parts = [(whole // 3600, "h"), (whole % 3600 // 60, "m"), (whole % 60, "s")]
+    return "".join([f"{number}{unit}" for number, unit in parts if number][:2]) or "0s"

@@ -1,0 +1,211 @@
+"""RingReports: the reports of the rings that something here waits for, read seldom and never in a pass's way.
+
+A look at a ring reads the reports of at most MOST_READ of its machines: of a large ring each reader draws others, so
+that together they see it whole. Between two looks nothing is asked. In a daemon a look runs in a thread of its own, and
+wakes the loop when it ends; `apply` and `plan` wait for it.
+"""
+
+import hashlib
+import threading
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+from reconciler.domain.backoff import Backoff, spread
+from reconciler.domain.errors import ReconcilerError
+from reconciler.domain.machine_report import VERIFIED, JudgedReport, MachineReport
+from reconciler.domain.rollout import Rollout
+from reconciler.engine import log
+from reconciler.engine.timetable import share_of
+from reconciler.planner.rollout import ring_of
+
+MOST_READ = 50
+MOST_UNDECIDED = 500  # machines whose ring only their labels decide, where no index says which these are
+AGAIN = Backoff(first=60.0, longest=3600.0)  # after a source that did not answer
+SOONEST, LATEST = 30.0, 6 * 3600.0  # seconds between two looks at a ring
+FIRST, LAST = 1 / 64, 1 / 4  # of its soak: twice as long each time, so that what it begins to serve is seen soon
+
+
+class ReportReader(Protocol):
+    """Where the reports of a fleet are read. Each call may raise a ReconcilerError."""
+
+    def names(self) -> Collection[str]:
+        """The machines that are known: those whose keys are."""
+        ...
+
+    def rings(self, rollout: Rollout) -> Mapping[str, int]:
+        """Of these, the ring of each by its name (planner.rollout.rings_by_name)."""
+        ...
+
+    def listed(self, rollout: str, ring: str) -> Collection[str] | None:
+        """The machines that say they are in that ring; None where the source has no such index. Only an index: what a
+        report says decides."""
+        ...
+
+    def read(self, machines: Iterable[str]) -> list[JudgedReport]:
+        """Of those that are there."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Look:
+    """What one look at a ring found. `names` are the machines whose reports count for it, read or not heard of;
+    `members` counts all of its machines. `number` tells looks apart."""
+
+    number: int = 0
+    names: tuple[str, ...] = ()
+    reports: tuple[MachineReport, ...] = ()
+    members: int = 0
+    doubted: tuple[str, ...] = ()
+    why_not: str = ""
+
+
+NOT_YET = Look(why_not="its reports are being read")
+NO_READER = "this machine reads no reports (`reports` of its configuration)"
+NOT_ASKED = "the reports were not asked for now"
+Asked = tuple[Rollout, int]  # and the number of the ring
+
+
+@dataclass
+class _Ring:
+    look: Look = NOT_YET
+    next: float = 0.0  # by the monotonic clock
+    begun: float = 0.0
+    looks: int = 0
+    failures: int = 0
+    thread: threading.Thread | None = field(default=None)
+
+
+class RingReports:
+    """`identity` draws the machines that are read, and the moment. `wake` None: a look is waited for. `why_not` is said
+    where there is no `reader`."""
+
+    def __init__(
+        self,
+        reader: ReportReader | None,
+        identity: str,
+        *,
+        wake: Callable[[], None] | None = None,
+        ticks: Callable[[], float] = time.monotonic,
+        why_not: str = NO_READER,
+    ) -> None:
+        self._nothing = Look(why_not=why_not)
+        self._reader, self._identity, self._wake, self._ticks = reader, identity, wake, ticks
+        self._rings: dict[tuple[str, str], _Ring] = {}
+        self._lock = threading.Lock()
+        self._number = 0
+        self._names: Collection[str] = ()
+        self._names_next = 0.0
+
+    def known_names(self) -> Collection[str]:
+        """For rings by count."""
+        if self._reader is not None and self._ticks() >= self._names_next:
+            self._names_next = self._ticks() + AGAIN.longest
+            with log.best_effort("rollout.names"):
+                self._names = self._reader.names()
+        return self._names
+
+    @property
+    def next_look(self) -> float | None:
+        return min((state.next for state in self._rings.values()), default=None)
+
+    def look(self, rollout: Rollout, number: int) -> Look:
+        """The newest look at that ring; a new one begins where it is due."""
+        if self._reader is None:
+            return self._nothing
+        state = self._rings.setdefault((rollout.name, rollout.rings[number - 1].name), _Ring())
+        if self._ticks() >= state.next and state.thread is None:
+            self._begin(rollout, number, state)
+        with self._lock:
+            return state.look
+
+    def look_within(self, rollout: Rollout, number: int, seconds: float) -> None:
+        """The next look comes no later: by then time alone may open the ring."""
+        state = self._rings.get((rollout.name, rollout.rings[number - 1].name))
+        if state is not None and not state.failures:
+            state.next = max(min(state.next, self._ticks() + seconds), state.begun + SOONEST)
+
+    def forget_others(self, asked: Iterable[tuple[str, str]]) -> None:
+        """Rings (by Rollout and name) that nothing waits for any more are read anew when something does."""
+        kept = set(asked)
+        for key in [key for key in self._rings if key not in kept and self._rings[key].thread is None]:
+            del self._rings[key]
+
+    def _begin(self, rollout: Rollout, number: int, state: _Ring) -> None:
+        soak = rollout.rings[number - 1].soak
+        pause = min(max(soak * min(FIRST * 2.0**state.looks, LAST), SOONEST), LATEST)
+        state.looks += 1
+        state.begun = self._ticks()
+        state.next = self._ticks() + spread(pause, 0.75, 1.25, share_of(self._identity, rollout.name))
+        if self._wake is None:
+            self._read(rollout, number, state)
+            return
+        state.thread = threading.Thread(target=self._read, args=(rollout, number, state), daemon=True, name="reports")
+        state.thread.start()
+
+    def _read(self, rollout: Rollout, number: int, state: _Ring) -> None:
+        try:
+            found = self._looked(rollout, number)
+            failures = 0
+        except ReconcilerError as error:
+            failures = state.failures + 1
+            found = Look(why_not=f"the reports cannot be read: {error}")
+            log.warning("reports.unread", code=error.code, message=str(error), failures=failures)
+        with self._lock:
+            self._number += 1
+            if failures:  # what was seen before still stands
+                found = replace(state.look, why_not=found.why_not)
+                state.next = self._ticks() + spread(AGAIN.after(failures), 0.75, 1.25, share_of(self._identity))
+            state.look, state.failures, state.thread = replace(found, number=self._number), failures, None
+        if self._wake is not None:
+            self._wake()
+
+    def _looked(self, rollout: Rollout, number: int) -> Look:
+        assert self._reader is not None
+        ring, known = rollout.rings[number - 1], self._reader.names()
+        by_name = self._reader.rings(rollout)
+        members = {name for name, at in by_name.items() if at == number}
+        undecided = {name for name, at in by_name.items() if at == 0}
+        listed = self._reader.listed(rollout.name, ring.name) if undecided else ()
+        if listed is None:  # all of them are looked at, as far as that goes
+            drawn = (*self._drawn(members, MOST_READ), *self._drawn(undecided, MOST_UNDECIDED))
+        else:
+            members |= undecided.intersection(listed)
+            drawn = self._drawn(members, MOST_READ)
+        return _sorted_out(rollout, number, drawn, self._reader.read(drawn), known, members)
+
+    def _drawn(self, names: Collection[str], most: int) -> tuple[str, ...]:
+        """All, or those that the hash of this machine's name and theirs puts first."""
+        if len(names) <= most:
+            return tuple(sorted(names))
+        return tuple(
+            sorted(names, key=lambda name: hashlib.sha256(f"{self._identity}\n{name}".encode()).digest())[:most]
+        )
+
+
+def _sorted_out(
+    rollout: Rollout,
+    number: int,
+    drawn: tuple[str, ...],
+    found: Iterable[JudgedReport],
+    known: Collection[str],
+    expected: Collection[str],
+) -> Look:
+    """Reports of machines of this ring that count, and what does not count. A machine that is `expected` and whose
+    report does not count, or is not there, has shown nothing."""
+    here: dict[str, MachineReport] = {}
+    elsewhere: set[str] = set()
+    doubted: list[str] = []
+    for one in found:
+        is_verified = one.standing == VERIFIED  # guard: only a verified report counts
+        if is_verified and one.report is not None and one.report.machine in drawn:
+            if ring_of(rollout, one.report.machine, one.report.labels, known) == number:
+                here[one.report.machine] = one.report
+            else:
+                elsewhere.add(one.report.machine)
+        else:
+            doubted.append(f"{one.entry} ({one.standing}{f': {one.why}' if one.why else ''})")
+    names = tuple(sorted({*here, *(name for name in drawn if name in expected and name not in elsewhere)}))
+    members = max(len(expected) - len(elsewhere), len(names))
+    return Look(names=names, reports=tuple(here.values()), members=members, doubted=tuple(sorted(doubted)))
