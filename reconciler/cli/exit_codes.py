@@ -83,6 +83,10 @@ CODES: dict[str, dict[int, str]] = {
     },
     "doctor": {OK: "no errors (there may be warnings)", ERROR: "at least one error"},
     "inventory": {OK: "shown", ERROR: "error"},
+    "rollout": {
+        OK: "shown; or the change is committed, or printed",
+        ERROR: "not declared, not valid, or another error",
+    },
     "rollback": {
         OK: "done, or a daemon is about to do it; with --undo: git decides again",
         ERROR: "nothing to go back to, or another error",

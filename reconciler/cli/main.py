@@ -40,6 +40,7 @@ VERBS = {
     "doctor": "check the surroundings: caches, versions, disk, permissions, git, clock",
     "inventory": "describe this machine in a small document for git; changes nothing",
     "fleet": "show all machines from their reports: a table, JSON, or a page without a server",
+    "rollout": "show which ring of machines has a new release, and pause, promote or abort it in git",
     "rollback": "serve an earlier release again, and refuse the present one",
     "suspend": "leave a model or variant as it is on this machine",
     "resume": "end a suspension",

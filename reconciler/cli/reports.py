@@ -12,6 +12,7 @@ from reconciler.fleet.inventory import Inventory
 from reconciler.host import durable
 from reconciler.machine_reports.select import is_git
 from reconciler.operations.report import Reporting, place_of, signed_report
+from reconciler.operations.ring_reader import RingReader, ring_reader
 from reconciler.registry.signing_keys import SigningKey
 from reconciler.sources.git.runner import Credentials
 
@@ -40,6 +41,12 @@ def push_report(arguments: argparse.Namespace, machine: Machine, inventory: Inve
         return place.name
     finally:
         place.close()
+
+
+def reader_of(arguments: argparse.Namespace, machine: Machine) -> RingReader | None:
+    """Of other machines' reports, for Rollouts; None where the configuration names no place or no keys."""
+    settings = machine.traits.reports
+    return None if settings is None else ring_reader(machine, git_credentials(arguments, settings))
 
 
 def git_credentials(arguments: argparse.Namespace, settings: ReportSettings) -> Credentials | None:

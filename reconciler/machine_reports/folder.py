@@ -3,7 +3,7 @@ beside it. Receipts that people put there are read as well."""
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from reconciler.domain.errors import TemporaryError
 from reconciler.fleet.inventory_form import SIGNATURE, is_inventory
@@ -46,6 +46,11 @@ class ReportFolder:
             raise TemporaryError(message, hint="name a folder of reports", code="ReportsUnreachable") from None
         for name in names[:MOST_ENTRIES]:
             yield self._settled(name)
+
+    def some(self, entries: Iterable[str]) -> Iterator[Sent]:
+        for name in (entry + ENDING for entry in sorted(set(entries))):
+            if os.path.lexists(os.path.join(self._folder, name)):
+                yield self._settled(name)
 
     def close(self) -> None:
         """Nothing is held."""

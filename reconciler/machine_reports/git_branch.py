@@ -11,7 +11,7 @@ import random
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from reconciler.domain.errors import TemporaryError
@@ -61,11 +61,17 @@ class ReportBranch:
             self._sleep(PAUSE * tries * random.random())
 
     def each(self) -> Iterator[Sent]:
+        return self._sent(is_inventory)
+
+    def some(self, entries: Iterable[str]) -> Iterator[Sent]:
+        return self._sent({entry + ENDING for entry in entries}.__contains__)
+
+    def _sent(self, wanted: Callable[[str], bool]) -> Iterator[Sent]:
         tip = self._fetched(missing_is_empty=False)
         with Objects(self._git, complete=True) as objects:
             tree = Tree(objects, tip)
             files = {entry.name: entry for entry in tree.children(tree.at(""))}
-            for name in sorted(filter(is_inventory, files))[:MOST_ENTRIES]:
+            for name in sorted(filter(wanted, files))[:MOST_ENTRIES]:
                 yield _sent(tree, name, files)
 
     def close(self) -> None:

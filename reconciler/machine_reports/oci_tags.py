@@ -9,7 +9,7 @@ import base64
 import binascii
 import json
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from queue import SimpleQueue
@@ -28,6 +28,7 @@ from reconciler.registry.opening import open_registry
 
 TYPE = "application/vnd.foundry-reconciler.report.v1+json"
 PREFIX = "inventory-"
+REMOVED = "it was removed meanwhile"
 AT_ONCE = 8  # questions
 AHEAD = 200  # answers that are held
 
@@ -49,7 +50,13 @@ class ReportTags:
         self._client.put_manifest(digests.canonical(_manifest(layers)), PREFIX + one.entry)
 
     def each(self) -> Iterator[Sent]:
-        tags = sorted(islice((tag for tag in self._client.tags() if tag.startswith(PREFIX)), MOST_ENTRIES))
+        return self._of(sorted(islice((tag for tag in self._client.tags() if tag.startswith(PREFIX)), MOST_ENTRIES)))
+
+    def some(self, entries: Iterable[str]) -> Iterator[Sent]:
+        """One question for each: no list of tags."""
+        return (one for one in self._of(sorted(PREFIX + entry for entry in set(entries))) if one.why != REMOVED)
+
+    def _of(self, tags: Sequence[str]) -> Iterator[Sent]:
         for _ in range(min(AT_ONCE, len(tags)) - self._readers.qsize()):
             self._readers.put(open_registry(self._settings).registry)
         with ThreadPoolExecutor(AT_ONCE) as pool:
@@ -75,7 +82,7 @@ def _read(client: RegistryClient, tag: str) -> Sent:
     try:
         data, _ = client.tagged(tag)
         if data is None:
-            return Sent(entry=entry, why="it was removed meanwhile")
+            return Sent(entry=entry, why=REMOVED)
         return _parts(client, entry, data)
     except RegistryFailed as error:
         if error.code not in NOT_WHOLE:

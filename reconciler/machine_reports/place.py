@@ -3,7 +3,7 @@ contract: what was put last under a name is found whole, with its signature; one
 other; what is not ours in the place is left alone.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -31,5 +31,9 @@ class ReportPlace(Protocol):
     def put(self, one: Sent) -> None: ...
 
     def each(self) -> Iterator[Sent]: ...
+
+    def some(self, entries: Iterable[str]) -> Iterator[Sent]:
+        """Those of these names that are there."""
+        ...
 
     def close(self) -> None: ...

@@ -80,6 +80,7 @@ def test_what_was_put_last_is_found_whole(opened: Opener, tmp_path: Path) -> Non
     writer.put(second)
     assert _all(opened) == {"edge-7": second, "edge-8": other}
     assert second != first
+    assert list(opened("").some(["edge-8", "edge-9"])) == [other]
 
 
 def test_a_report_without_a_signature_takes_the_old_one_away(opened: Opener, tmp_path: Path) -> None:

@@ -329,6 +329,7 @@ MUTANTS = (
     _("an aborted release goes no further", _ROLLOUT),
     _("what has stopped once stays stopped", _ROLLOUT),
     _("only a verified report counts", _ROLLOUT_GATE, "is_verified = True"),
+    _("a report speaks for its own machine", "tests/operations/test_ring_reader.py"),
     _("going back to what served here waits for no ring", _ROLLOUT_GATE, "return True"),
     # When, and how much
     _("nothing comes beyond the daily budget", _TRAFFIC),

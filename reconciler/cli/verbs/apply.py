@@ -2,12 +2,14 @@
 
 import argparse
 import sys
+from dataclasses import replace
 
 from reconciler.cli import options
 from reconciler.cli.exit_codes import OK, PARTLY
 from reconciler.cli.manifests import load_manifests
 from reconciler.cli.output import json_text, show_resolution
 from reconciler.cli.progress import reporter_for
+from reconciler.cli.reports import reader_of
 from reconciler.cli.signals import interrupt_on_signals
 from reconciler.cli.verbs import plan
 from reconciler.engine import log
@@ -57,5 +59,6 @@ def _apply(arguments: argparse.Namespace) -> PassResult:
         if arguments.scrub:
             scrub_now(machine)
         chosen = options.pass_options(arguments, confirm=arguments.confirm, retry=arguments.retry)
+        chosen = replace(chosen, reports=reader_of(arguments, machine))
         with reporter_for(quiet=arguments.quiet) as reporter:
             return run_pass(machine, parsed, reporter, chosen)

@@ -6,6 +6,7 @@ from reconciler.cli import options
 from reconciler.cli.exit_codes import CHANGES, ERROR, OK
 from reconciler.cli.manifests import load_manifests
 from reconciler.cli.output import show, show_resolution
+from reconciler.cli.reports import reader_of
 from reconciler.engine.job import who_works
 from reconciler.engine.planning import Others, take_snapshot
 from reconciler.engine.registries import RegistryLookup
@@ -36,7 +37,7 @@ def run(arguments: argparse.Namespace) -> int:
         load_manifests(arguments, machine),
         confirm=arguments.confirm,
         assumed=arguments.assume_runtime,
-        others=Others(RegistryLookup(machine), rollout_gate(machine)),
+        others=Others(RegistryLookup(machine), rollout_gate(machine, reader_of(arguments, machine))),
     )
     plan, resolution = seen.plan, seen.resolution
     if arguments.output == "text":

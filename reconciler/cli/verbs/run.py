@@ -15,7 +15,7 @@ from dataclasses import replace
 
 from reconciler.cli import options
 from reconciler.cli.manifests import credentials_of, remote_of, require_folder
-from reconciler.cli.reports import reporting_of
+from reconciler.cli.reports import reader_of, reporting_of
 from reconciler.cli.signing import add_signing_key, signing_key
 from reconciler.daemon.declarations import Declarations, FolderSource, RepositorySource
 from reconciler.daemon.http.listening import DEFAULT, parse_address
@@ -55,7 +55,7 @@ def run(arguments: argparse.Namespace) -> int:
         return run_daemon(
             machine,
             declarations,
-            options.pass_options(arguments),
+            replace(options.pass_options(arguments), reports=reader_of(arguments, machine)),
             interval=arguments.interval,
             endpoints=endpoints,
             scrub_period=arguments.scrub_period,

@@ -20,6 +20,7 @@ from reconciler.domain.rollout import Rollout, RolloutMemory, WatchedRelease
 from reconciler.engine.machine import Machine, machine_labels, machine_name
 from reconciler.engine.rollouts.ring_reports import NO_READER, NOT_ASKED, Look, ReportReader, RingReports
 from reconciler.host.clock import text_of
+from reconciler.machine_reports.keys import entry_name
 from reconciler.manifests.parsed import Parsed
 from reconciler.manifests.selector import mismatch
 from reconciler.planner.rollout import RingDecision, counts_machines, decide, ring_of, rollout_for, without_reports
@@ -150,6 +151,7 @@ class RolloutGate:
             rollout = _rollout(wanted.release.model, parsed, desired, covered)
             if rollout is None or not _is_new(wanted, observed, recorded):
                 continue
+            rollout = _by_entries(rollout)
             labels = self._labels() if labels is None else labels
             names = {*self._reports.known_names(), self._name} if counts_machines(rollout) else ()
             place = ring_of(rollout, self._name, labels, names)
@@ -196,7 +198,7 @@ def rollout_gate(
     why_not: str = NO_READER,
 ) -> RolloutGate:
     return RolloutGate(
-        machine_name(machine),
+        entry_name(machine_name(machine)),
         partial(machine_labels, machine),
         rollout_progress(machine.layout),
         reader,
@@ -223,6 +225,14 @@ def _rollout(model: str, parsed: Parsed, desired: Desired, covered: Mapping[str,
         return found
     lost = "its file cannot be read while manifests have problems"
     return Rollout(name=covered[model], file="manifests", line=0, rings=(), covers=frozenset({model}), broken=lost)
+
+
+def _by_entries(rollout: Rollout) -> Rollout:
+    """With machines as their reports and keys are called."""
+    if not any(ring.machines for ring in rollout.rings):
+        return rollout
+    rings = (replace(ring, machines=tuple(map(entry_name, ring.machines))) for ring in rollout.rings)
+    return replace(rollout, rings=tuple(rings))
 
 
 def _is_new(wanted: DesiredRelease, observed: Observed, recorded: Recorded) -> bool:

@@ -1,0 +1,69 @@
+"""Where this machine reads the reports of others, for the rings of a Rollout: the place of its configuration, and the
+keys of the machines that are known."""
+
+import os
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
+
+from reconciler.domain.errors import TemporaryError
+from reconciler.domain.machine.registries import RegistrySettings
+from reconciler.domain.machine_report import FORGED, VERIFIED, JudgedReport, ReportSettings
+from reconciler.domain.rollout import Rollout
+from reconciler.engine.machine import Machine
+from reconciler.host.clock import now
+from reconciler.machine_reports.keys import ENDING, KeyFolder, entry_name
+from reconciler.machine_reports.verify import judge
+from reconciler.operations.report import place_of
+from reconciler.planner.rollout import rings_by_name
+from reconciler.sources.git.runner import Credentials
+
+
+class RingReader:
+    """Opens the place for each look. A machine is known by its key: NAME.pub in the folder of keys."""
+
+    def __init__(
+        self, settings: ReportSettings, registries: tuple[RegistrySettings, ...], git: Credentials | None = None
+    ) -> None:
+        self._settings, self._registries, self._git = settings, registries, git
+
+    def names(self) -> Collection[str]:
+        try:
+            listed = os.listdir(self._settings.keys)
+        except OSError as error:
+            message = f"{self._settings.keys}: {error.strerror}"
+            raise TemporaryError(message, hint="`keys` below `reports`, docs/fleet.md", code="KeysUnreadable") from None
+        return frozenset(name.removesuffix(ENDING) for name in listed if name.endswith(ENDING))
+
+    def rings(self, rollout: Rollout) -> Mapping[str, int]:
+        return rings_by_name(rollout, self.names())
+
+    def listed(self, rollout: str, ring: str) -> Collection[str] | None:
+        """No place has such an index yet."""
+        return None
+
+    def read(self, machines: Iterable[str]) -> list[JudgedReport]:
+        """By the names under which they are found, which are those of the keys too."""
+        keys, moment = KeyFolder(self._settings.keys), now()
+        place = place_of(self._settings, self._registries, self._git)
+        try:
+            found = (one for one in place.some(machines) if not one.why)
+            return [_named(judge(one.entry, one.data, one.signature, keys, now=moment)) for one in found]
+        finally:
+            place.close()
+
+
+def _named(one: JudgedReport) -> JudgedReport:
+    if one.report is None or one.standing != VERIFIED:
+        return one
+    # guard: a report speaks for its own machine
+    if entry_name(one.report.machine) != one.entry:
+        return replace(one, standing=FORGED, why=f"it is the report of {one.report.machine}")
+    return replace(one, report=replace(one.report, machine=one.entry))
+
+
+def ring_reader(machine: Machine, git: Credentials | None = None) -> RingReader | None:
+    """None where its configuration names no place or no keys: then nothing that others report counts."""
+    settings = machine.traits.reports
+    if settings is None or not settings.keys:
+        return None
+    return RingReader(settings, machine.traits.registries, git)

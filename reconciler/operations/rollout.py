@@ -1,0 +1,126 @@
+"""Rollouts from a clone: how far they have come, by all reports of a fleet; and a change of one in git, as a commit or
+a patch."""
+
+import difflib
+import os
+import subprocess
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from reconciler.domain.errors import PermanentError, UsageError
+from reconciler.domain.machine_report import VERIFIED, MachineReport
+from reconciler.domain.rollout import Rollout
+from reconciler.host import durable
+from reconciler.host.clock import now
+from reconciler.host.reading import read_whole
+from reconciler.machine_reports.keys import ENDING, KeyFolder
+from reconciler.machine_reports.place import ReportPlace
+from reconciler.machine_reports.verify import judge
+from reconciler.manifests.parsed import Parsed
+from reconciler.planner.rollout_status import CandidateProgress, progress
+
+GIT_TIME = 120.0  # seconds
+Edit = Callable[[str, str], str]  # from a text and its file's name to the new text
+
+
+@dataclass(frozen=True, kw_only=True)
+class FleetReports:
+    """The newest report of each machine that counts, what does not count and why, and all machines that are known."""
+
+    reports: tuple[MachineReport, ...]
+    doubted: tuple[str, ...]
+    names: frozenset[str]
+
+
+def read_fleet(place: ReportPlace, keys: str) -> FleetReports:
+    """`keys` is the folder of the machines' keys."""
+    folder, moment = KeyFolder(keys), now()
+    judged = [judge(one.entry, one.data, one.signature, folder, now=moment) for one in place.each() if not one.why]
+    reports = {one.report.machine: one.report for one in judged if one.standing == VERIFIED and one.report is not None}
+    doubted = (f"{one.entry} ({one.standing}: {one.why})" for one in judged if one.standing != VERIFIED)
+    names = frozenset(name.removesuffix(ENDING) for name in os.listdir(keys) if name.endswith(ENDING))
+    return FleetReports(reports=tuple(reports.values()), doubted=tuple(doubted), names=names | reports.keys())
+
+
+def status(
+    parsed: Parsed, fleet: FleetReports | None, names: Iterable[str] = ()
+) -> list[tuple[Rollout, tuple[CandidateProgress, ...]]]:
+    """Of the Rollouts with these names; of all where none is named."""
+    chosen = [find(parsed, name) for name in names] or list(parsed.rollouts)
+    if fleet is None:
+        return [(one, ()) for one in chosen]
+    return [(one, progress(one, fleet.reports, fleet.names, now())) for one in chosen]
+
+
+def find(parsed: Parsed, name: str) -> Rollout:
+    found = next((one for one in parsed.rollouts if one.name == name), None)
+    if found is None:
+        known = ", ".join(one.name for one in parsed.rollouts) or "none"
+        raise PermanentError(f"there is no Rollout {name}", hint=f"declared: {known}", code="NotDeclared")
+    return found
+
+
+def candidates(found: tuple[CandidateProgress, ...], model: str = "") -> tuple[str, ...]:
+    """The releases that most machines want, and that are not everywhere yet: one for each variant."""
+    first: dict[str, CandidateProgress] = {}
+    for one in found:
+        first.setdefault(one.variant, one)
+    waiting = (one for one in first.values() if one.phase not in ("Succeeded", "Aborted"))
+    return tuple(dict.fromkeys(one.release for one in waiting if not model or one.variant.startswith(f"{model}-")))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Edited:
+    """A file as it is and as it is to be. `file` is as people name it."""
+
+    path: str
+    file: str
+    before: str
+    after: str
+
+    @property
+    def patch(self) -> str:
+        before, after = self.before.splitlines(keepends=True), self.after.splitlines(keepends=True)
+        return "".join(difflib.unified_diff(before, after, f"a/{self.file}", f"b/{self.file}"))
+
+
+def edited(rollout: Rollout, folder: str, edits: Iterable[Edit]) -> Edited:
+    """`folder` is where names of files begin. The new text is checked by the caller, which parses it."""
+    path = os.path.join(folder, rollout.file)
+    before = after = read_whole(path).decode()
+    for edit in edits:
+        after = edit(after, rollout.file)
+    return Edited(path=path, file=rollout.file, before=before, after=after)
+
+
+def write(one: Edited) -> None:
+    durable.write_file(one.path, one.after.encode())
+
+
+def commit(one: Edited, message: str) -> str:
+    """Commit that file alone, with the user's own git in the user's own clone: their name, hooks and signature. Returns
+    the commit. Raises PermanentError; then the file is as it was."""
+    if _git(one, "status", "--porcelain", "--", os.path.basename(one.path)):
+        raise UsageError(
+            f"{one.file} has changes that are not committed", hint="commit or undo them first, or --dry-run"
+        )
+    write(one)
+    try:
+        _git(one, "commit", "--quiet", "-m", message, "--", os.path.basename(one.path))
+    except PermanentError:
+        durable.write_file(one.path, one.before.encode())
+        raise
+    return _git(one, "rev-parse", "HEAD")[:12]
+
+
+def _git(one: Edited, *arguments: str) -> str:
+    command = ["git", "-C", os.path.dirname(os.path.abspath(one.path)), *arguments]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=GIT_TIME, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise PermanentError(f"git {arguments[0]}: {error}", code="GitFailed") from None
+    if done.returncode:
+        last = (done.stderr.strip() or done.stdout.strip() or "it failed").splitlines()[-1]
+        hint = "--dry-run prints the change as a patch"
+        raise PermanentError(f"git {arguments[0]}: {last}", hint=hint, code="GitFailed")
+    return done.stdout.strip()
