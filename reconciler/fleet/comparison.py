@@ -19,6 +19,7 @@ from reconciler.domain.plan import Plan
 from reconciler.domain.policy.policy import PolicyResult
 from reconciler.domain.recorded import Recorded, RecordedRelease
 from reconciler.domain.release import ALWAYS_COPIED, Artifact, Marker
+from reconciler.domain.rollout import Rollout
 from reconciler.domain.text.names import camel
 from reconciler.gates.judgement import gate_fields
 from reconciler.planner.dependencies import in_the_end
@@ -43,6 +44,7 @@ class Side:
     unknown: frozenset[str] = frozenset()
     broken: frozenset[str] = frozenset()
     policies: tuple[PolicyResult, ...] = ()
+    rollouts: tuple[Rollout, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

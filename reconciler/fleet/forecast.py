@@ -6,8 +6,8 @@ does not name another one.
 """
 
 import posixpath
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -53,6 +53,7 @@ class Outlook:
     failures: tuple[Failure, ...]
     disk: Disk
     gates: tuple[GateChange, ...] = ()
+    labels: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def old(self) -> bool:
@@ -74,6 +75,7 @@ def outlook(inventory: Inventory, file: str, base: Side, head: Side, now: str) -
         failures=tuple(_failures(inventory, plan, desired, head)),
         disk=disk_during(plan, used, {}),
         gates=tuple(gate_changes(desired_for(inventory, recorded, base, base), desired, recorded)),
+        labels=labels_of(inventory.machine, inventory.labels, inventory.facts),
     )
 
 

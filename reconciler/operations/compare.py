@@ -81,6 +81,7 @@ class _Reading:
             warnings=resolution.warnings,
             broken=parsed.broken,
             policies=resolution.policies,
+            rollouts=parsed.rollouts,
             unknown=frozenset(model.name for model in parsed.models if not self._look(folders, model).known),
         )
 

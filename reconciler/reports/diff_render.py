@@ -54,12 +54,31 @@ def diff_text(view: Shown) -> str:
     for template in view["templates"]:
         lines += [template_title(template), *(f"    {row}" for row in template_rows(template)), ""]
     lines += [total_text(view)] if view["models"] else []
+    for rollout in view["rollouts"]:
+        lines += ["", rollout_title(rollout), *(f"    {row}" for row in rollout_lines(rollout))]
     for group in view["machines"]:
         lines += ["", group_title(group), *(f"    {row}" for row in group_rows(group))]
     for problem in by_cause(view["problems"]):
         lines.append(f"error ({'new' if problem['new'] else 'was there before'}): {problem_line(problem)}")
     lines += [f"warning: {problem_line(warning)}" for warning in by_cause(view["warnings"])]
     return terminal_lines([*lines, f"Diff: {summary(view)}."])
+
+
+def rollout_title(rollout: Shown) -> str:
+    about = f" is about {', '.join(rollout['models'][:MOST_NAMED])}" if rollout["models"] else " is new or changed"
+    return f"rollout {rollout['name']} ({rollout['where']}){about}"
+
+
+def rollout_lines(rollout: Shown) -> Iterator[str]:
+    """Who gets it when."""
+    for ring in rollout["rings"]:
+        name = f"ring {ring['ring']}: " if ring["ring"] else ""
+        yield f"{name}{ring['who']}{_some(ring['machines'])}; {ring['when']}"
+
+
+def _some(names: list[str]) -> str:
+    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+    return f" ({', '.join(names[:MOST_NAMED])}{more})" if names else ""
 
 
 def _side(side: Shown) -> str:

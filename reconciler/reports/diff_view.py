@@ -6,17 +6,21 @@ own.
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
-from reconciler.domain.changes import Change, Convert
+from reconciler.domain.changes import Change, Convert, PruneVariant
 from reconciler.domain.errors import Problem
 from reconciler.domain.manifest import Model
 from reconciler.domain.plain_data import as_dict, grouped
 from reconciler.domain.plan import Plan
 from reconciler.domain.policy.policy import PASS, PolicyResult
+from reconciler.domain.rollout import Rollout
 from reconciler.fleet.comparison import FleetComparison, Side, changed_fields
 from reconciler.fleet.forecast import Outlook, by_effect
 from reconciler.planner.conditions import POLICY_DENIED, POLICY_WARNED
+from reconciler.planner.rollout import ring_of
+from reconciler.planner.rollout_status import forecast
 from reconciler.reports.view import FORMAT_VERSION, View, change_view, policy_view, verdict_view
 from reconciler.templates.rendering import TemplateChange
 
@@ -31,12 +35,13 @@ def diff_view(one: FleetComparison) -> View:
         "path": one.path,
         "base": {"revision": one.base.revision, "commit": one.base.commit},
         "head": {"revision": one.head.revision, "commit": one.head.commit},
-        "differs": bool(models),
+        "differs": bool(models or _other_rollouts(one)),
         "models": models,
         "cost": {**_total_cost(one.plan), "known": known},
         "disk": {f"{name}Bytes": size for name, size in as_dict(one.disk).items()},
         "templates": [_template(change) for change in one.templates],
         "machines": [],
+        "rollouts": rollout_rows(one),
         "policies": _policies(one.head.policies, one.base.policies),
         "problems": _problems(one.head.problems, one.base.problems),
         "warnings": [w for w in _problems(one.head.warnings, one.base.warnings) if w["new"]],
@@ -133,6 +138,51 @@ def _policies(now: Iterable[PolicyResult], before: Iterable[PolicyResult]) -> li
 
     known = set(map(identity, before))
     return [policy_view(one) | {"new": identity(one) not in known} for one in now if one.result != PASS]
+
+
+def rollout_rows(one: FleetComparison, outlooks: Iterable[Outlook] = ()) -> list[View]:
+    """Who will get the new releases when: for each Rollout of HEAD that is about one of them, or is another one than in
+    BASE. `outlooks` are of the machines that are known: their names stand in their rings."""
+    new = _new_releases(one)
+    known = {each.machine: each.labels for each in outlooks}
+    found: list[View] = []
+    for rollout in one.head.rollouts:
+        mine = {model: releases for model, releases in new.items() if rollout.is_about(model)}
+        if mine or rollout in _other_rollouts(one):
+            releases = sorted({release for each in mine.values() for release in each})
+            places = {name: ring_of(rollout, name, labels, known) for name, labels in known.items()}
+            rings = forecast(rollout, releases[0] if len(releases) == 1 else "")
+            found.append(
+                {
+                    "name": rollout.name,
+                    "where": rollout.where,
+                    "models": sorted(mine),
+                    "rings": [
+                        as_dict(ring) | {"machines": sorted(name for name, at in places.items() if at == number)}
+                        for number, ring in enumerate(rings, 1)
+                    ],
+                }
+            )
+    return found
+
+
+def _other_rollouts(one: FleetComparison) -> list[Rollout]:
+    """Those of HEAD that BASE has not, or has otherwise. One that moved in its file is the same."""
+    before = [replace(each, line=0) for each in one.base.rollouts]
+    return [each for each in one.head.rollouts if replace(each, line=0) not in before]
+
+
+def _new_releases(one: FleetComparison) -> dict[str, list[str]]:
+    """By model. The digest of one that cannot be known here is left out."""
+    served = {each.release.digest for each in one.base.desired.wanted}
+    changed = {change.variant for change in one.plan.changes if not isinstance(change, PruneVariant)}
+    found: dict[str, list[str]] = {}
+    for wanted in one.head.desired.wanted:
+        if wanted.variant in changed and wanted.release.digest not in served:
+            releases = found.setdefault(wanted.release.model, [])
+            if wanted.release.model not in one.head.unknown:
+                releases.append(wanted.release.digest)
+    return found
 
 
 def fleet_view(outlooks: Iterable[Outlook], sources: Mapping[str, str]) -> list[View]:

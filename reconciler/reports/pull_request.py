@@ -114,6 +114,10 @@ def _diff_parts(view: Shown) -> Iterator[str]:
     yield from (f"- :warning: {for_markdown(problem_line(warning))}" for warning in by_cause(view["warnings"]))
     yield ""
     yield from _policy_rows(view["policies"])
+    for rollout in view["rollouts"]:
+        yield f"{for_markdown(diff_render.rollout_title(rollout))}:\n"
+        yield from (f"1. {for_markdown(line)}" for line in diff_render.rollout_lines(rollout))
+        yield ""
     yield from (f"- :warning: {for_markdown(warning)}" for _, warning in diff_render.machine_warnings(view))
     yield from (details(diff_render.group_title(group), diff_render.group_rows(group)) for group in view["machines"])
     yield from (details(diff_render.template_title(one), diff_render.template_rows(one)) for one in view["templates"])

@@ -39,6 +39,7 @@ def view(*models: Any, **changes: Any) -> dict[str, Any]:
         "differs": True,
         "models": list(models),
         "templates": [],
+        "rollouts": [],
         "machines": [],
         "cost": {"downloadBytes": 0, "diskBytes": 1 << 20, "seconds": 75.0, "known": True},
         "disk": {"beforeBytes": 1 << 20, "peakBytes": 4 << 20, "afterBytes": 2 << 20},

@@ -14,7 +14,7 @@ from reconciler.domain.plain_data import as_dict
 from reconciler.host.clock import now
 from reconciler.operations.compare import compare_commits, outlooks
 from reconciler.reports.diff_render import diff_github, diff_text
-from reconciler.reports.diff_view import diff_view, fleet_view
+from reconciler.reports.diff_view import diff_view, fleet_view, rollout_rows
 from reconciler.reports.pull_request import diff_comment
 
 
@@ -69,6 +69,7 @@ def _view(arguments: argparse.Namespace) -> dict[str, Any]:
     if arguments.against:
         found, problems = outlooks(comparison, arguments.against, now())
         view["machines"] = fleet_view(found, comparison.sources)
+        view["rollouts"] = rollout_rows(comparison, found)
         view["problems"] += [as_dict(problem) | {"new": True} for problem in problems]
     return view
 
