@@ -17,7 +17,7 @@ from reconciler.manifests.gate_rules import gates_of
 from reconciler.manifests.loader import YamlDocument
 from reconciler.manifests.lock_file import Lock
 from reconciler.manifests.schema import JinjaTemplate, ModelManifest, RolesTemplate
-from reconciler.manifests.selector_rules import check_selector
+from reconciler.manifests.selectors.rules import check_selector
 from reconciler.manifests.source_schema import REMOTE_KINDS
 from reconciler.manifests.template_rules import template_of
 from reconciler.templates.presets import preset

@@ -13,7 +13,7 @@ from reconciler.manifests.declaration import Declaration
 from reconciler.manifests.described import values_of
 from reconciler.manifests.schema import RolloutManifest
 from reconciler.manifests.selector import mismatch
-from reconciler.manifests.selector_rules import check_selector
+from reconciler.manifests.selectors.rules import check_selector
 
 Labels = Mapping[str, Mapping[str, str]]  # by model
 MODELS, SELECTOR, RINGS, PROMOTED = ("spec", "models"), ("spec", "selector"), ("spec", "rings"), ("spec", "promoted")
