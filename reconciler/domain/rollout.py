@@ -198,7 +198,7 @@ class RefusedCandidate:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SeenMachine:
+class WatchedMachine:
     """What this machine remembers of another one's reports about one release. `order` is that of the newest report,
     `generated` its time; `changed` is the reader's watch when it came, `renewed` that an older one was seen before it.
     `serving` is the watch when it was first seen to serve the release, without a break since; None: it does not."""
@@ -222,7 +222,7 @@ class WatchedRelease:
     variant: str
     begun: float
     gap: float | None = None
-    machines: tuple[SeenMachine, ...] = ()
+    machines: tuple[WatchedMachine, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

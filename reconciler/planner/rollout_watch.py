@@ -18,7 +18,7 @@ from reconciler.domain.rollout import (
     RefusedCandidate,
     RingEvidence,
     RolloutMemory,
-    SeenMachine,
+    WatchedMachine,
     WatchedRelease,
 )
 
@@ -62,12 +62,12 @@ def order_of(report: MachineReport) -> int:
 
 
 def _seen(
-    report: MachineReport, order: int, before: SeenMachine | None, one: WatchedRelease, watch: float
-) -> SeenMachine:
+    report: MachineReport, order: int, before: WatchedMachine | None, one: WatchedRelease, watch: float
+) -> WatchedMachine:
     variant = report.variant(one.variant)
     serves = variant is not None and variant.serves == one.release and variant.is_ready
     since = before.serving if before is not None and before.serving is not None else watch
-    return SeenMachine(
+    return WatchedMachine(
         machine=report.machine,
         order=order,
         generated=report.generated,
@@ -116,7 +116,7 @@ def evidence_of(
     return RingEvidence(read=read, members=members, known_for=known_for, doubted=doubted)
 
 
-def _evidence(seen: SeenMachine | None, name: str, watch: float, newest: float) -> Evidence:
+def _evidence(seen: WatchedMachine | None, name: str, watch: float, newest: float) -> Evidence:
     if seen is None:
         return Evidence(machine=name)
     return Evidence(
